@@ -1,0 +1,83 @@
+"""An append-only log as JSON lines, in which every line carries the hash of the line before.
+
+The load ledger, the log of approvals and each list's `history.jsonl` are such logs. A line is appended with one write
+and synced. A kill in the middle of that write leaves a last line without its newline: readers ignore it and the next
+append cuts it off. Any other damage breaks the chain, and `read` says where.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from groundwork.files import sha256_bytes, sync_directory
+from groundwork.errors import VerificationError
+
+GENESIS = "0" * 64
+PREVIOUS = "previous_line_sha256"
+
+
+class ChainedLog:
+    """One append-only, hash-chained JSON-lines file; safe for one writer and any number of readers."""
+
+    def __init__(self, path: Path) -> None:
+        """Names the file; it is made by the first `append`."""
+        self.path = path
+
+    def read(self) -> list[dict[str, Any]]:
+        """Returns every complete line, oldest first.
+
+        Raises:
+            VerificationError: A line is no JSON object, or does not carry the hash of the line before it.
+        """
+        entries: list[dict[str, Any]] = []
+        previous = GENESIS
+        for number, line in enumerate(self._lines(), start=1):
+            entry = self._parse(line, number)
+            if entry.get(PREVIOUS) != previous:
+                raise VerificationError(
+                    f"{self.path}, line {number}: the chain is broken: the line before it was changed, added or "
+                    "removed. Restore the file from a backup; do not edit it."
+                )
+            entries.append(entry)
+            previous = sha256_bytes(line)
+        return entries
+
+    def head(self) -> str:
+        """Returns the hash of the newest line (64 zeros for an empty log), having checked the chain."""
+        self.read()
+        lines = self._lines()
+        return sha256_bytes(lines[-1]) if lines else GENESIS
+
+    def append(self, entry: dict[str, Any]) -> str:
+        """Adds `entry`, synced to disk, and returns the new head.
+
+        Raises:
+            VerificationError: The log is damaged; nothing is appended to a broken chain.
+        """
+        head = self.head()
+        line = json.dumps({**entry, PREVIOUS: head}, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            os.truncate(file.fileno(), sum(len(kept) + 1 for kept in self._lines()))
+            file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(self.path.parent)
+        return sha256_bytes(line)
+
+    def _lines(self) -> list[bytes]:
+        if not self.path.exists():
+            return []
+        return self.path.read_bytes().split(b"\n")[:-1]
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise VerificationError(f"{self.path}, line {number}: not JSON ({error}). Restore it from a backup.") from error
+        if not isinstance(entry, dict):
+            raise VerificationError(f"{self.path}, line {number}: not a JSON object. Restore it from a backup.")
+        return entry

@@ -1,0 +1,119 @@
+"""Files that survive a kill: written under a temporary name, synced, renamed, and known by their SHA-256.
+
+`kill -9` during a plain write leaves a partial file under its final name, and one flipped byte in a Parquet footer
+reads without an error. So every file that another stage reads goes through here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def sha256_bytes(content: bytes) -> str:
+    """Returns the SHA-256 of `content` as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes as 64 hexadecimal digits, read in bounded memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_tree(root: Path, patterns: tuple[str, ...] = ("**/*",)) -> str:
+    """Returns one digest over the relative names and contents of the files under `root` that match `patterns`.
+
+    Hidden files, caches and temporary files do not count, so that running the code does not change its digest.
+    """
+    digest = hashlib.sha256()
+    found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
+    for path in sorted(found, key=lambda file: file.relative_to(root).as_posix()):
+        relative = path.relative_to(root)
+        if any(part.startswith((".", "__pycache__")) for part in relative.parts):
+            continue
+        digest.update(f"{relative.as_posix()}\0{sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """Returns `value` as JSON bytes that depend on nothing but the value: sorted keys, fixed spacing, a final newline."""
+    return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def sync_directory(path: Path) -> None:
+    """Flushes a directory's entries to disk, so that a rename in it survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Flushes a file's content to disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on a clean exit it is synced and renamed to `path`, else removed.
+
+    The temporary name keeps the suffix of `path`, for writers that choose a format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-{path.name}")
+    try:
+        yield temporary
+        sync_file(temporary)
+        temporary.replace(path)
+        sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_directory(path: Path) -> Iterator[Path]:
+    """Yields a temporary directory beside `path`; on a clean exit its files are synced and it takes the place of `path`.
+
+    An existing directory is moved aside first and removed last: a reader that opens `path` in between finds it
+    absent, never half-written. Use it for what is rebuilt (features, scores), not for what is published.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-{path.name}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                sync_file(file)
+        sync_directory(temporary)
+        aside = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-old-{path.name}")
+        if path.exists():
+            path.rename(aside)
+        temporary.rename(path)
+        sync_directory(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a whole file or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as canonical JSON, whole or not at all."""
+    write_bytes(path, canonical_json(value))
