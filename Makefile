@@ -1,0 +1,72 @@
+# What a person runs. `make run` and `make test` are all that a newcomer needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+SCALE ?= 0.1
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# Nothing phones home, and floats do not depend on how many cores a machine has.
+export DAGSTER_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DBT_SEND_ANONYMOUS_USAGE_STATS := false
+export GX_ANALYTICS_ENABLED := false
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test test-all lint lock bench ui install
+
+help:
+	@echo "make run       the demo marketplace through the whole pipeline, from nothing to published lists"
+	@echo "make test      the tests (under 15 minutes); make test-all also runs the slow suites"
+	@echo "make ui        Dagster's and MLflow's pages on this machine"
+	@echo "make lint      formatting, types, who may import whom, SQL style"
+	@echo "make bench SCALE=0.1   seconds, rows and memory by stage"
+	@echo "make lock      requirements.lock anew from pyproject.toml"
+
+install: $(INSTALLED)
+
+# A `python3.12` on the PATH may be a shim that fails, so each candidate has to run and bring venv and pip.
+$(INSTALLED): requirements.lock pyproject.toml
+	@probe='import sys, venv, ensurepip; sys.exit(not (3, 12) <= sys.version_info[:2] < (3, 14))'; \
+	for python in $(PYTHON) python3.13 python3.12 python3 /usr/bin/python3.13 /usr/bin/python3.12 \
+	    /usr/local/bin/python3.13 /usr/local/bin/python3.12 $$(ls -d $$HOME/.pyenv/versions/3.1[23].*/bin/python 2>/dev/null); do \
+	  if "$$python" -c "$$probe" >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Touchstone needs Python 3.12 or 3.13 with venv, and none on this machine runs." >&2; \
+	  echo "Install one (Debian and Ubuntu: apt-get install python3.13 python3.13-venv; macOS: brew install python@3.13)" >&2; \
+	  echo "or name yours: make run PYTHON=/path/to/python3.13" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing into .venv with $$("$$found" --version)"; \
+	rm -rf .venv && "$$found" -m venv .venv \
+	&& $(BIN)/pip install --quiet --no-deps --require-hashes -r requirements.lock \
+	&& $(BIN)/pip install --quiet --no-deps --no-build-isolation --editable . \
+	&& $(BIN)/python -m compileall -q orchestration ml expectations groundwork \
+	&& touch $(INSTALLED)
+
+run: $(INSTALLED)
+	@$(BIN)/touchstone run --approve-if-passing
+
+ui: $(INSTALLED)
+	@$(BIN)/touchstone ui
+
+test: $(INSTALLED)
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: $(INSTALLED)
+	@$(BIN)/pytest -n 2 --dist loadfile
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models
+	@$(BIN)/python -m expectations.contract --check
+
+lock: $(INSTALLED)
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.12 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+
+bench: $(INSTALLED)
+	@$(BIN)/python benchmarks/pipeline.py --scale $(SCALE)
