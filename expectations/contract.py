@@ -1,0 +1,297 @@
+"""The source contract as typed data, and what is generated from it.
+
+`contract.yml` is the one definition of what a marketplace's tables mean. This module reads and validates it, says which
+DuckDB type each column lands as, and writes the two files that repeat it for others: dbt's `sources.yml` and
+`docs/source-contract.md`. What landing checks against the contract, and what suites judge beyond it, is not here.
+
+    python -m expectations.contract --write    regenerates both files
+    python -m expectations.contract --check    exits 1 and names the files that are out of date
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from groundwork.errors import BadInputError
+from groundwork.files import canonical_json, sha256_bytes, write_bytes
+
+HERE = Path(__file__).resolve().parent
+CONTRACT_PATH = HERE / "contract.yml"
+WAREHOUSE_SOURCES_PATH = HERE / "warehouse_sources.yml"
+DBT_SOURCES_PATH = HERE.parent / "dbt_project" / "models" / "staging" / "sources.yml"
+DOCS_PATH = HERE.parent / "docs" / "source-contract.md"
+
+ColumnType = Literal["string", "integer", "decimal", "double", "boolean", "date", "timestamp", "json"]
+
+SQL_TYPES: dict[ColumnType, str] = {
+    "string": "VARCHAR",
+    "integer": "BIGINT",
+    "decimal": "DECIMAL(18,4)",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "json": "VARCHAR",
+}
+LANDED_COLUMNS: dict[str, tuple[str, str]] = {
+    "load_id": ("VARCHAR", "The load that the row came with: a digest of the load's content."),
+    "landed_at": ("TIMESTAMP", "When that load landed (UTC)."),
+}
+GENERATED_NOTE = "Generated from expectations/contract.yml by `python -m expectations.contract --write`; do not edit."
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(_Strict):
+    """One column of the contract; times are UTC, and `unit` names what a number counts."""
+
+    type: ColumnType
+    description: str
+    required: bool = False
+    unit: str | None = None
+    min: float | None = None
+    max: float | None = None
+    values: tuple[str, ...] = ()
+    references: Annotated[str, Field(pattern=r"^[a-z_]+\.[a-z0-9_]+$")] | None = None
+    personal: Literal["hash", "masked"] | None = None
+    history: Literal["event", "loads", "none"] | None = None
+    known_at: Identifier | None = None
+
+    @property
+    def sql_type(self) -> str:
+        """Returns the DuckDB type that the column lands as."""
+        return SQL_TYPES[self.type]
+
+    @property
+    def reference(self) -> tuple[str, str] | None:
+        """Returns the table and the column that this one refers to, if it does."""
+        if self.references is None:
+            return None
+        table, _, column = self.references.partition(".")
+        return table, column
+
+
+class Table(_Strict):
+    """One table of the contract."""
+
+    description: str
+    key: tuple[Identifier, ...] = Field(min_length=1)
+    columns: dict[Identifier, Column] = Field(min_length=1)
+    required: bool = False
+    event_at: Identifier | None = None
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Table:
+        named = [*self.key, *([self.event_at] if self.event_at else [])]
+        named += [column.known_at for column in self.columns.values() if column.known_at]
+        unknown = sorted(set(named) - set(self.columns))
+        if unknown:
+            raise ValueError(f"key, event_at or known_at names columns that the table does not have: {unknown}")
+        if self.event_at and self.columns[self.event_at].type not in ("date", "timestamp"):
+            raise ValueError(f"event_at names {self.event_at}, which is no date or timestamp")
+        if set(self.columns) & set(LANDED_COLUMNS):
+            raise ValueError(f"{sorted(LANDED_COLUMNS)} are added by landing and cannot be columns of a table")
+        return self
+
+    def is_needed(self, column: str) -> bool:
+        """Tells whether a row must have a value in `column`: keys always, others where the contract says required."""
+        return column in self.key or self.columns[column].required
+
+    @property
+    def keeps_loads(self) -> bool:
+        """Tells whether earlier loads are the history of some column, so that all full loads stay in view."""
+        return any(column.history == "loads" for column in self.columns.values())
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of what the table declares."""
+        return sha256_bytes(canonical_json(self.model_dump(mode="json")))
+
+
+class Contract(_Strict):
+    """Every table that Touchstone knows."""
+
+    version: Literal[1]
+    base_currency: str
+    tables: dict[Identifier, Table]
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Contract:
+        for name, table in self.tables.items():
+            for column_name, column in table.columns.items():
+                self._check_reference(f"{name}.{column_name}", column)
+        return self
+
+    def _check_reference(self, place: str, column: Column) -> None:
+        if column.reference is None:
+            return
+        table, referred = column.reference
+        if table not in self.tables or self.tables[table].key != (referred,):
+            raise ValueError(f"{place} refers to {column.references}, which is no table's whole key")
+        if self.tables[table].columns[referred].personal != column.personal:
+            raise ValueError(f"{place} and {column.references} must both be personal in the same way, or neither")
+
+    def in_landing_order(self) -> list[str]:
+        """Returns the tables' names, each after those that it refers to, otherwise as declared."""
+        ordered: list[str] = []
+
+        def visit(name: str) -> None:
+            if name in ordered:
+                return
+            for column in self.tables[name].columns.values():
+                if column.reference and column.reference[0] != name:
+                    visit(column.reference[0])
+            ordered.append(name)
+
+        for name in self.tables:
+            visit(name)
+        return ordered
+
+
+@cache
+def load_contract(path: Path = CONTRACT_PATH) -> Contract:
+    """Reads and validates the source contract.
+
+    Args:
+        path: The YAML file; by default the project's own.
+
+    Raises:
+        BadInputError: The file contradicts itself or holds keys that the contract does not have.
+    """
+    try:
+        return Contract.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise BadInputError("\n".join([f"{path} is no valid source contract. Correct:", *lines])) from error
+
+
+def render_dbt_sources(contract: Contract, warehouse_sources: Path = WAREHOUSE_SOURCES_PATH) -> str:
+    """Returns dbt's `sources.yml`: the contract's tables as schema `landed` shows them, and the hand-written ones."""
+    tables = [_dbt_table(name, table) for name, table in contract.tables.items()]
+    tables += yaml.safe_load(warehouse_sources.read_text(encoding="utf-8"))["tables"]
+    source = {
+        "name": "landed",
+        "schema": "landed",
+        "description": "Views over the pinned loads, and over what orchestration hands to dbt; made before dbt starts.",
+        "tables": tables,
+    }
+    body = yaml.safe_dump({"version": 2, "sources": [source]}, sort_keys=False, width=120, allow_unicode=True)
+    return f"# {GENERATED_NOTE}\n{body}"
+
+
+def _dbt_table(name: str, table: Table) -> dict[str, Any]:
+    columns = [_dbt_column(column_name, column) for column_name, column in table.columns.items()]
+    columns += [
+        {"name": added, "description": description, "data_type": sql_type.lower()}
+        for added, (sql_type, description) in LANDED_COLUMNS.items()
+    ]
+    meta: dict[str, Any] = {"key": list(table.key), "required": table.required}
+    if table.event_at:
+        meta["event_at"] = table.event_at
+    return {"name": name, "description": table.description, "config": {"meta": meta}, "columns": columns}
+
+
+def _dbt_column(name: str, column: Column) -> dict[str, Any]:
+    rendered: dict[str, Any] = {
+        "name": name,
+        "description": column.description,
+        "data_type": column.sql_type.lower(),
+    }
+    meta = {key: getattr(column, key) for key in ("unit", "personal", "history", "known_at") if getattr(column, key)}
+    if meta:
+        rendered["config"] = {"meta": meta}
+    return rendered
+
+
+def render_docs(contract: Contract) -> str:
+    """Returns the page that shows the contract to a person who maps tables to it."""
+    parts = [_DOCS_HEAD.format(note=GENERATED_NOTE, currency=contract.base_currency)]
+    parts += [_docs_table(name, table) for name, table in contract.tables.items()]
+    return "\n".join(parts)
+
+
+_DOCS_HEAD = """# The source contract
+
+<!-- {note} -->
+
+What a marketplace's tables must look like to be rated. Only `merchants` and `listings` are required. A table or a column
+that you do not have is left out: it counts as empty, and the signals that need it are off. Map your own tables to these in
+one sources file, with SQL expressions where names or units differ; `touchstone sources check FILE` says what does not fit.
+
+- Times are UTC. A timestamp without a zone is taken as UTC. Nothing may lie before 1970 or after 2100.
+- Amounts are `decimal` with four places; more places are rounded. Their currency stands beside them, and `fx_rates`
+  says what one unit is worth in {currency}.
+- **Key** columns together identify a row: never null, never twice. **Required** columns are never null.
+- *Personal: hash* lands only as an HMAC under your key; an empty value lands as null. *Personal: masked* lands as it is
+  and is never shown in a message.
+- *Known* says from when a value may be used: `event` from the time in the row (the column named, else the table's event
+  column), `loads` as the loads up to then showed it, `none` only now, so it is never a feature.
+"""
+
+
+def _docs_table(name: str, table: Table) -> str:
+    facts = [f"Key: {', '.join(f'`{key}`' for key in table.key)}."]
+    if table.event_at:
+        facts.append(f"Event: `{table.event_at}`.")
+    if table.required:
+        facts.append("**This table is required.**")
+    rows = [_docs_column(column_name, column, table) for column_name, column in table.columns.items()]
+    head = ["", f"## {name}", "", table.description, " ".join(facts), ""]
+    return "\n".join([*head, "| column | type | known | rules | what |", "|---|---|---|---|---|", *rows])
+
+
+def _docs_column(name: str, column: Column, table: Table) -> str:
+    rules = ["required"] if table.is_needed(name) else []
+    if column.min is not None or column.max is not None:
+        bounds = ["" if bound is None else f"{bound:g}" for bound in (column.min, column.max)]
+        rules.append(f"{bounds[0]} to {bounds[1]}" if all(bounds) else f"at least {bounds[0]}")
+    if column.values:
+        rules.append("one of " + ", ".join(f"`{value}`" for value in column.values))
+    if column.references:
+        rules.append(f"refers to `{column.references}`")
+    if column.personal:
+        rules.append(f"personal: {column.personal}")
+    unit = f" ({column.unit})" if column.unit else ""
+    known = (column.history or "") + (f", `{column.known_at}`" if column.known_at else "")
+    return f"| `{name}` | {column.type}{unit} | {known} | {'; '.join(rules)} | {column.description} |"
+
+
+def generated_files(contract: Contract) -> dict[Path, bytes]:
+    """Returns, by path, the content that each generated file must have."""
+    return {
+        DBT_SOURCES_PATH: render_dbt_sources(contract).encode(),
+        DOCS_PATH: (render_docs(contract) + "\n").encode(),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes or checks the generated files; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m expectations.contract", description="What the contract generates.")
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--write", action="store_true", help="regenerate dbt's sources.yml and docs/source-contract.md")
+    choice.add_argument("--check", action="store_true", help="exit 1 where one of them is out of date")
+    write = parser.parse_args(arguments).write
+    stale = [
+        (path, content)
+        for path, content in generated_files(load_contract()).items()
+        if not path.exists() or path.read_bytes() != content
+    ]
+    for path, content in stale:
+        if write:
+            write_bytes(path, content)
+        print(f"{'written' if write else 'out of date'}: {path}", file=sys.stderr)
+    return 1 if stale and not write else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
