@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from groundwork.files import sha256_bytes, sync_directory
 from groundwork.errors import VerificationError
+from groundwork.files import sha256_bytes, sync_directory
 
 GENESIS = "0" * 64
 PREVIOUS = "previous_line_sha256"
@@ -77,7 +77,9 @@ class ChainedLog:
         try:
             entry = json.loads(line)
         except ValueError as error:
-            raise VerificationError(f"{self.path}, line {number}: not JSON ({error}). Restore it from a backup.") from error
+            raise VerificationError(
+                f"{self.path}, line {number}: not JSON ({error}). Restore it from a backup."
+            ) from error
         if not isinstance(entry, dict):
             raise VerificationError(f"{self.path}, line {number}: not a JSON object. Restore it from a backup.")
         return entry

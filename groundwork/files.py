@@ -46,7 +46,7 @@ def sha256_tree(root: Path, patterns: tuple[str, ...] = ("**/*",)) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    """Returns `value` as JSON bytes that depend on nothing but the value: sorted keys, fixed spacing, a final newline."""
+    """Returns `value` as JSON bytes that depend on nothing but the value: sorted keys, fixed spacing."""
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -84,7 +84,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_directory(path: Path) -> Iterator[Path]:
-    """Yields a temporary directory beside `path`; on a clean exit its files are synced and it takes the place of `path`.
+    """Yields a temporary directory beside `path`; on a clean exit it is synced and takes the place of `path`.
 
     An existing directory is moved aside first and removed last: a reader that opens `path` in between finds it
     absent, never half-written. Use it for what is rebuilt (features, scores), not for what is published.

@@ -1,0 +1,128 @@
+"""One JSON record a pipeline run: its stages with their times and rows, its peak memory, and how it ended.
+
+The record is written before the run waits for the lock and after every stage, so that a run that was killed leaves
+what it had done. A record that says `running` and whose process is gone is of a dead run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from groundwork.files import write_json
+
+Outcome = Literal["running", "done", "refused", "failed", "killed"]
+
+
+@dataclass
+class Stage:
+    """One stage of a run: seconds of wall time, the rows it wrote by name, and whether it raised."""
+
+    name: str
+    seconds: float = 0.0
+    rows: dict[str, int] = field(default_factory=dict)
+    has_failed: bool = False
+
+
+@dataclass
+class RunRecord:
+    """What is known of one run, kept at `runs/<run_id>.json`."""
+
+    path: Path
+    run_id: str
+    started_at: str
+    pid: int
+    process_started: str
+    dagster_run_ids: list[str] = field(default_factory=list)
+    outcome: Outcome = "running"
+    message: str = ""
+    stages: list[Stage] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, runs: Path, run_id: str, *, dagster_run_id: str | None = None) -> RunRecord:
+        """Begins a record and writes it, or goes on with the one that this process has begun under that id."""
+        path = runs / f"{run_id}.json"
+        record = cls.read(path) if path.exists() else None
+        if record is None or not record.is_alive:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            record = cls(path, run_id, now, os.getpid(), process_started(os.getpid()))
+        if dagster_run_id is not None:
+            record.dagster_run_ids.append(dagster_run_id)
+        record.write()
+        return record
+
+    @classmethod
+    def read(cls, path: Path) -> RunRecord:
+        """Reads a record."""
+        content = json.loads(path.read_text())
+        content.pop("peak_memory_mib")
+        content["stages"] = [Stage(**stage) for stage in content["stages"]]
+        return cls(path=path, **content)
+
+    @classmethod
+    def read_dead(cls, runs: Path) -> list[RunRecord]:
+        """Returns the records of runs that say they are running and whose process is gone, oldest first."""
+        records = [cls.read(path) for path in sorted(runs.glob("*.json"))]
+        dead = [record for record in records if record.outcome == "running" and not record.is_alive]
+        return sorted(dead, key=lambda record: record.started_at)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process that began the record still runs."""
+        return self.process_started != "" and process_started(self.pid) == self.process_started
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a stage raised."""
+        return any(stage.has_failed for stage in self.stages)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """Times one stage; the record is written when it ends, well or not."""
+        stage = Stage(name, has_failed=True)
+        began = time.monotonic()
+        try:
+            yield stage
+            stage.has_failed = False
+        finally:
+            stage.seconds = round(time.monotonic() - began, 3)
+            self.stages.append(stage)
+            self.write()
+
+    def end(self, outcome: Outcome, message: str = "") -> None:
+        """Writes how the run ended."""
+        self.outcome, self.message = outcome, message
+        self.write()
+
+    def write(self) -> None:
+        """Writes the record as it stands, whole or not at all."""
+        content = {key: value for key, value in asdict(self).items() if key != "path"}
+        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        write_json(self.path, {**content, "peak_memory_mib": round(peak_kib / 1024, 1)})
+
+
+def process_started(pid: int) -> str:
+    """Returns what tells a process from a later one with the same number; empty where it is gone.
+
+    On Linux this is its start time in clock ticks; elsewhere only that the process is there.
+    """
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return ""
+        return "running"
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if fields[0] == "Z" else fields[19]

@@ -1,0 +1,105 @@
+"""Everything configurable, read from the environment once and validated; nothing else reads the environment.
+
+Each setting is an environment variable `TOUCHSTONE_<NAME>`. A wrong value is a `BadInputError` that names it.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from groundwork.errors import BadInputError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+DBT_PROJECT = PROJECT_ROOT / "dbt_project"
+POLICY_FILE = PROJECT_ROOT / "policies" / "default.yml"
+PUBLIC_HMAC_KEY = b"touchstone demo and examples: not a secret"
+MAX_AGE = timedelta(days=7)
+LABEL_HORIZON_DAYS = 14
+SCHEMA_VERSION = 1
+
+
+class Settings(BaseSettings):
+    """The settings of one process.
+
+    Attributes:
+        home: Folder that holds all state. Deleting it is a clean start.
+        sources: The sources file to pull; without it, the demo marketplace, made if absent.
+        hmac_key: Key under which personal identifiers land. A sources file that holds real persons requires it.
+        threads: Threads of DuckDB and XGBoost. Results do not depend on it.
+        memory_limit: Memory that DuckDB may use, such as `8GB`.
+        lock_wait_seconds: How long a run waits for the home's writer lock before it gives up.
+        demo_scale: Scale of a demo marketplace that has to be made.
+        demo_seed: Its seed.
+        first_day: First day of the daily partitions.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TOUCHSTONE_", extra="ignore", frozen=True)
+
+    home: Path = Path(".touchstone")
+    sources: Path | None = None
+    hmac_key: SecretStr | None = None
+    threads: int = Field(default=2, ge=1, le=256)
+    memory_limit: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(MB|GB)$")] = "8GB"
+    lock_wait_seconds: float = Field(default=3600.0, ge=0)
+    demo_scale: float = Field(default=0.02, gt=0)
+    demo_days: int = Field(default=120, ge=60)
+    demo_seed: int = Field(default=7, ge=0)
+    demo_hardness: float = Field(default=1.0, gt=0)
+    first_day: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] = "2014-01-01"
+    log_level: Literal["INFO", "DEBUG"] = "INFO"
+
+    @property
+    def demo(self) -> Path:
+        """Folder of the demo marketplace."""
+        return self.home / "marketplace"
+
+    @property
+    def sources_file(self) -> Path:
+        """The sources file in force."""
+        return self.sources or self.demo / "sources.yml"
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Returns the process's settings, paths made absolute.
+
+    Args:
+        **overrides: Settings by name that win over the environment.
+
+    Raises:
+        BadInputError: A variable holds a value that the setting does not allow.
+    """
+    try:
+        settings = Settings(**overrides)  # type: ignore[arg-type]  # pydantic validates what mypy cannot see
+    except ValidationError as error:
+        lines = "; ".join(
+            f"TOUCHSTONE_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']} (got {item['input']!r})"
+            for item in error.errors()
+        )
+        raise BadInputError(f"A setting cannot be used. {lines}. Correct or unset it.") from error
+    absolute: dict[str, object] = {"home": settings.home.expanduser().resolve()}
+    if settings.sources is not None:
+        absolute["sources"] = settings.sources.expanduser().resolve()
+    return settings.model_copy(update=absolute)
+
+
+def quiet_libraries(home: Path) -> None:
+    """Turns off every library's telemetry and update check, and points Dagster and dbt at the home.
+
+    The variables are set for this process and those that it starts; what a person set already stays.
+    """
+    for name, value in {
+        "DAGSTER_HOME": str(home / "dagster"),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "GX_ANALYTICS_ENABLED": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }.items():
+        os.environ.setdefault(name, value)

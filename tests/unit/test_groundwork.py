@@ -1,0 +1,221 @@
+"""Durable files, the hash-chained log and the writer's lock: what they promise, and that damage is seen."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groundwork.chain import GENESIS, ChainedLog
+from groundwork.errors import BadInputError, ExitCode, GateRefusedError, TouchstoneError, VerificationError
+from groundwork.files import (
+    canonical_json,
+    replacing,
+    replacing_directory,
+    sha256_bytes,
+    sha256_file,
+    sha256_tree,
+    write_json,
+)
+from groundwork.lock import describe_holder, writer_lock
+
+
+def test_every_error_has_the_exit_code_of_the_design():
+    assert TouchstoneError.exit_code == ExitCode.FAULT == 1
+    assert BadInputError.exit_code == 2
+    assert GateRefusedError.exit_code == 3
+    assert VerificationError.exit_code == 4
+
+
+def test_replacing_leaves_the_old_file_when_the_writer_fails(tmp_path: Path):
+    target = tmp_path / "list.csv"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="disk"), replacing(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("disk")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["list.csv"]
+
+
+def test_replacing_directory_swaps_whole_folders(tmp_path: Path):
+    target = tmp_path / "as_of=2026-06-30"
+    for content in ("first", "second"):
+        with replacing_directory(target) as folder:
+            (folder / "a.parquet").write_text(content)
+    assert (target / "a.parquet").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_replacing_directory_keeps_the_old_folder_when_the_writer_fails(tmp_path: Path):
+    target = tmp_path / "as_of=2026-06-30"
+    with replacing_directory(target) as folder:
+        (folder / "a.parquet").write_text("old")
+    with pytest.raises(RuntimeError), replacing_directory(target) as folder:
+        (folder / "a.parquet").write_text("half")
+        raise RuntimeError
+    assert (target / "a.parquet").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.none() | st.booleans()))
+def test_canonical_json_depends_on_the_value_alone(value: dict[str, object]):
+    shuffled = dict(reversed(value.items()))
+    assert canonical_json(value) == canonical_json(shuffled)
+    assert json.loads(canonical_json(value)) == value
+
+
+def test_canonical_json_refuses_what_json_cannot_say():
+    with pytest.raises(ValueError, match="JSON"):
+        canonical_json({"score": float("nan")})
+
+
+def test_tree_digest_sees_content_and_names_but_not_caches(tmp_path: Path):
+    (tmp_path / "a.py").write_text("x = 1")
+    before = sha256_tree(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.pyc").write_text("cache")
+    (tmp_path / ".hidden").write_text("hidden")
+    assert sha256_tree(tmp_path) == before
+    (tmp_path / "a.py").rename(tmp_path / "b.py")
+    renamed = sha256_tree(tmp_path)
+    (tmp_path / "b.py").write_text("x = 2")
+    assert len({before, renamed, sha256_tree(tmp_path)}) == 3
+
+
+def test_file_digest_is_that_of_its_bytes(tmp_path: Path):
+    write_json(tmp_path / "a.json", {"b": 1})
+    assert sha256_file(tmp_path / "a.json") == sha256_bytes(b'{\n  "b": 1\n}\n')
+
+
+def test_log_carries_each_line_s_hash_to_the_next(tmp_path: Path):
+    log = ChainedLog(tmp_path / "log.jsonl")
+    assert log.read() == []
+    assert log.head() == GENESIS
+    first = log.append({"version": 1})
+    second = log.append({"version": 2})
+    assert [entry["version"] for entry in log.read()] == [1, 2]
+    assert log.read()[1]["previous_line_sha256"] == first
+    assert log.head() == second
+
+
+@given(st.data())
+def test_log_sees_any_changed_byte_before_its_last_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject):
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    log = ChainedLog(path)
+    for version in range(3):
+        log.append({"version": version, "who": "é"})
+    content = bytearray(path.read_bytes())
+    checked = content.rstrip(b"\n").rfind(b"\n")  # the last line is guarded by whoever recorded the head
+    position = data.draw(st.integers(min_value=0, max_value=checked))
+    content[position] ^= data.draw(st.integers(min_value=1, max_value=255))
+    path.write_bytes(bytes(content))
+    with pytest.raises(VerificationError):
+        log.read()
+
+
+def test_log_cuts_off_a_line_that_a_kill_left_half_written(tmp_path: Path):
+    log = ChainedLog(tmp_path / "log.jsonl")
+    log.append({"version": 1})
+    with log.path.open("ab") as file:
+        file.write(b'{"version": 2, "previ')
+    assert [entry["version"] for entry in log.read()] == [1]
+    log.append({"version": 3})
+    assert [entry["version"] for entry in log.read()] == [1, 3]
+
+
+def test_log_appends_nothing_to_a_broken_chain(tmp_path: Path):
+    log = ChainedLog(tmp_path / "log.jsonl")
+    log.append({"version": 1})
+    log.append({"version": 2})
+    lines = log.path.read_text().splitlines()
+    log.path.write_text("\n".join(lines[1:]) + "\n")
+    before = log.path.read_bytes()
+    with pytest.raises(VerificationError, match="line 1"):
+        log.append({"version": 3})
+    assert log.path.read_bytes() == before
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from groundwork.lock import writer_lock
+with writer_lock(Path(sys.argv[1]), purpose="a test", wait_seconds=0):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def start_holder(path: Path) -> subprocess.Popen[str]:
+    """Starts a process that holds the lock, and waits until it does."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLDER), str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_lock_names_its_holder_and_is_free_when_the_holder_is_killed(tmp_path: Path):
+    path = tmp_path / "lock"
+    holder = start_holder(path)
+    try:
+        messages: list[str] = []
+        with (
+            pytest.raises(BadInputError, match=rf"process {holder.pid} \(a test"),
+            writer_lock(path, purpose="another", wait_seconds=0.3, on_wait=messages.append),
+        ):
+            pytest.fail("two writers")
+        assert len(messages) == 1
+        assert str(holder.pid) in messages[0]
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    with writer_lock(path, purpose="another", wait_seconds=1):
+        assert "another" in describe_holder(path)
+
+
+def test_lock_may_be_taken_again_within_its_process(tmp_path: Path):
+    path = tmp_path / "lock"
+    with writer_lock(path, purpose="outer", wait_seconds=0):
+        with writer_lock(path, purpose="inner", wait_seconds=0):
+            pass
+        assert _is_held_elsewhere(path)
+    assert not _is_held_elsewhere(path)
+
+
+def _try_lock(path: Path, refused: multiprocessing.Queue[bool]) -> None:
+    try:
+        with writer_lock(path, purpose="probe", wait_seconds=0):
+            refused.put(False)
+    except BadInputError:
+        refused.put(True)
+
+
+def _is_held_elsewhere(path: Path) -> bool:
+    context = multiprocessing.get_context("spawn")
+    refused: multiprocessing.Queue[bool] = context.Queue()
+    process = context.Process(target=_try_lock, args=(path, refused))
+    process.start()
+    answer = refused.get(timeout=30)
+    process.join()
+    return answer
+
+
+def test_waiting_ends_as_soon_as_the_holder_is_gone(tmp_path: Path):
+    path = tmp_path / "lock"
+    holder = start_holder(path)
+    holder.kill()
+    holder.wait()
+    began = time.monotonic()
+    with writer_lock(path, purpose="next", wait_seconds=30):
+        pass
+    assert time.monotonic() - began < 10
