@@ -1,0 +1,257 @@
+"""A small warehouse for tests of the dbt project: typed `landed` tables from the source contract, filled from dicts.
+
+Belongs here: making such a warehouse, running dbt on it in process, and reading a table back. What a model should
+answer belongs in the tests. Real runs have views over Parquet in place of these tables; dbt cannot tell them apart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PROJECT = REPOSITORY / "dbt_project"
+CONTRACT = REPOSITORY / "expectations" / "contract.yml"
+WAREHOUSE_SOURCES = REPOSITORY / "expectations" / "warehouse_sources.yml"
+
+Row = Mapping[str, Any]
+Rows = Mapping[str, Sequence[Row]]
+
+SQL_TYPES = {
+    "string": "VARCHAR",
+    "integer": "BIGINT",
+    "decimal": "DECIMAL(18,4)",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "json": "VARCHAR",
+}
+LOAD_COLUMNS = {"load_id": "VARCHAR", "landed_at": "TIMESTAMP"}
+
+
+@cache
+def contract_tables() -> dict[str, dict[str, Any]]:
+    """Returns the source contract's tables as they stand in the YAML file."""
+    tables: dict[str, dict[str, Any]] = yaml.safe_load(CONTRACT.read_text())["tables"]
+    return tables
+
+
+@cache
+def run_tables() -> dict[str, dict[str, str]]:
+    """Returns the tables that orchestration hands to dbt beside the contract's: their columns with DuckDB types."""
+    tables = yaml.safe_load(WAREHOUSE_SOURCES.read_text())["tables"]
+    return {table["name"]: {column["name"]: column["data_type"] for column in table["columns"]} for table in tables}
+
+
+def landed_columns(table: str) -> dict[str, str]:
+    """Returns the columns of `landed.<table>` with their DuckDB types."""
+    if table in run_tables():
+        return run_tables()[table]
+    columns = contract_tables()[table]["columns"]
+    return {name: SQL_TYPES[column["type"]] for name, column in columns.items()} | LOAD_COLUMNS
+
+
+def make_warehouse(
+    home: Path,
+    rows: Rows,
+    as_of: date | str,
+    *,
+    with_training: bool = False,
+    label_horizon_days: int = 14,
+    project_digest: str = "project",
+    landed_at: str | None = None,
+) -> Path:
+    """Makes (or refills) `home`/warehouse.duckdb with a typed `landed` table for every source.
+
+    A row may leave columns out (null). Rows of contract tables get `load_id` 'load-1' and `landed_at` (by default the
+    end of as_of) unless they bring their own; `landed.loads` is derived from them, every load being full unless a row
+    of it says `mode: incremental`. Other tables of the warehouse stay, so that a second call with other rows is the
+    next day's landing.
+
+    Args:
+        home: folder of the warehouse; made if absent.
+        rows: rows by table name, contract tables and those of run_tables().
+        as_of: the date to rate as of.
+        with_training: whether the features step also makes training rows.
+        label_horizon_days: H, days.
+        project_digest: what stands for the digest of the dbt project.
+        landed_at: when load-1 landed, UTC.
+
+    Returns:
+        The warehouse's path.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    landed_at = landed_at or f"{as_of} 23:59:59"
+    defaults = {"load_id": "load-1", "landed_at": landed_at}
+    with open_warehouse(home, read_only=False) as connection:
+        connection.execute("create schema if not exists landed")
+        loads: dict[tuple[str, str], Row] = {}
+        for table in [*contract_tables(), *run_tables()]:
+            table_rows = [dict(row) for row in rows.get(table, ())]
+            if table in contract_tables():
+                table_rows = [defaults | row for row in table_rows]
+                for row in table_rows:
+                    loads[(table, row["load_id"])] = _load_row(table, row)
+            _fill(connection, table, table_rows)
+        run = {
+            "as_of": as_of,
+            "with_training": with_training,
+            "label_horizon_days": label_horizon_days,
+            "base_currency": "USD",
+            "loads_digest": "loads",
+            "project_digest": project_digest,
+        }
+        _fill(connection, "run", [run])
+        if "loads" not in rows:
+            _fill(connection, "loads", [loads[key] for key in sorted(loads)])
+            _complete_loads(connection)
+    return home / "warehouse.duckdb"
+
+
+def _load_row(table: str, row: dict[str, Any]) -> Row:
+    """The line of landed.loads that a row speaks for; takes `mode` out of the row."""
+    return {
+        "table_name": table,
+        "load_id": row["load_id"],
+        "landed_at": row["landed_at"],
+        "mode": row.pop("mode", "full"),
+    }
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Row]) -> None:
+    columns = landed_columns(table)
+    unknown = {name for row in rows for name in row} - set(columns)
+    if unknown:
+        raise KeyError(f"landed.{table} has no columns {sorted(unknown)}")
+    typed = ", ".join(f'"{name}" {sql_type}' for name, sql_type in columns.items())
+    connection.execute(f'create or replace table landed."{table}" ({typed})')
+    if rows:
+        values = ", ".join(f"cast(? as {sql_type})" for sql_type in columns.values())
+        parameters = [[row.get(name) for name in columns] for row in rows]
+        connection.executemany(f'insert into landed."{table}" values ({values})', parameters)
+
+
+def _complete_loads(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fills in which loads are current (the newest full one and its increments) and each one's newest event day."""
+    connection.execute(
+        """update landed.loads set is_current = loads.landed_at >= newest.landed_at
+        from (select table_name, max(landed_at) as landed_at from landed.loads where mode = 'full' group by table_name)
+        as newest where loads.table_name = newest.table_name"""
+    )
+    for table, declared in contract_tables().items():
+        event_at = declared.get("event_at")
+        if event_at:
+            connection.execute(
+                f"""update landed.loads set newest_event_date = newest.event_date
+                from (select load_id, max("{event_at}")::date as event_date from landed."{table}" group by load_id) newest
+                where loads.load_id = newest.load_id and loads.table_name = ?""",
+                [table],
+            )
+
+
+@contextmanager
+def open_warehouse(home: Path, *, read_only: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens the warehouse of a home and closes it again; UTC, two threads."""
+    connection = duckdb.connect(str(home / "warehouse.duckdb"), read_only=read_only)
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        yield connection
+    finally:
+        connection.close()
+
+
+def read_rows(home: Path, query: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+    """Returns the rows of a query over the warehouse of a home, as dicts."""
+    with open_warehouse(home) as connection:
+        cursor = connection.execute(query, parameters)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def table_content(home: Path, table: str) -> list[tuple[Any, ...]]:
+    """Returns all rows of a table in a total order, to compare two warehouses."""
+    with open_warehouse(home) as connection:
+        return connection.execute(f'select * from "{table}" order by all').fetchall()
+
+
+def run_dbt(home: Path, *arguments: str, expect_success: bool = True) -> dict[str, str]:
+    """Runs dbt in process on the warehouse of a home and closes its connections.
+
+    Args:
+        home: folder of the warehouse.
+        arguments: dbt's own, as ("build", "--select", "tag:shape").
+        expect_success: whether anything but success is an error of the test.
+
+    Returns:
+        Status ('success', 'pass', 'fail', 'error', 'skipped') by name of node.
+
+    Raises:
+        AssertionError: dbt failed and success was expected; the message names the nodes and what they said.
+    """
+    from dbt.cli.main import dbtRunner
+
+    with _dbt_environment(home):
+        outcome = dbtRunner(manifest=_manifest()).invoke([*arguments, *_project_arguments(home)])
+        _close_connections()
+    if outcome.exception is not None:
+        raise outcome.exception
+    results = list(getattr(outcome.result, "results", []))
+    if expect_success and not outcome.success:
+        failures = [f"{result.node.name}: {result.message}" for result in results if result.status not in ("success", "pass")]
+        raise AssertionError("dbt failed:\n" + "\n".join(failures))
+    return {result.node.name: str(result.status) for result in results}
+
+
+def _project_arguments(home: Path) -> list[str]:
+    target = ["--target-path", str(home / "target"), "--log-path", str(home / "logs")]
+    return ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--quiet", *target]
+
+
+@contextmanager
+def _dbt_environment(home: Path) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ |= {"TOUCHSTONE_HOME": str(home), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@cache
+def _parsed_manifest() -> bytes:
+    """The project parsed once a process, as bytes, because a run writes into the manifest that it is given."""
+    import tempfile
+
+    from dbt.cli.main import dbtRunner
+
+    with tempfile.TemporaryDirectory() as folder, _dbt_environment(Path(folder)):
+        outcome = dbtRunner().invoke(["parse", *_project_arguments(Path(folder))])
+        _close_connections()
+    if outcome.exception is not None:
+        raise outcome.exception
+    content: bytes = outcome.result.to_msgpack()
+    return content
+
+
+def _manifest() -> Any:
+    from dbt.contracts.graph.manifest import Manifest
+
+    manifest = Manifest.from_msgpack(_parsed_manifest())
+    manifest.build_parent_and_child_maps()
+    return manifest
+
+
+def _close_connections() -> None:
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    DuckDBConnectionManager.close_all_connections()
