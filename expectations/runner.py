@@ -1,0 +1,281 @@
+"""Judges Parquet files by a suite: Great Expectations, run inside an in-memory DuckDB, decided by severity.
+
+The files are views over `read_parquet`; parameters are bound into a relation of their own and never become part of a
+statement. What comes back are counts and aggregates: no value of a single row leaves a gate, since any may be personal.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from expectations.results import Failure, SuiteResult, subject_digest
+from expectations.suites import DUCKDB_TYPES, Expectation, ScalarType, Suite, load_suite, suite_digest
+
+if TYPE_CHECKING:
+    import sqlalchemy
+    from great_expectations.core import ExpectationValidationResult
+    from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
+    from great_expectations.datasource.fluent.interfaces import Batch
+
+DIALECT = "touchstone_duckdb"
+JUDGED_TABLES = "judged_tables"
+_SCALARS = "parameters"
+_databases = itertools.count()
+_OBSERVED_NOTHING = "nothing"
+
+
+def run_suite(suite: str, tables: Mapping[str, Sequence[Path]], parameters: Mapping[str, Any]) -> SuiteResult:
+    """Judges the Parquet files of `tables` by a suite.
+
+    Args:
+        suite: Name of the suite, a file in `expectations/suites/`.
+        tables: The files of each table that the suite judges; one without rows is a file without rows.
+        parameters: Values of the parameters that the suite declares, of the declared types.
+
+    Returns:
+        What did not hold, in the order of the suite. An expectation that could not be evaluated did not hold, and blocks
+        whatever its severity.
+
+    Raises:
+        BadInputError: The suite is unknown, or tables or parameters are not those that it takes.
+    """
+    spec = load_suite(suite)
+    spec.check_tables(tables)
+    bound = spec.bind(parameters)
+    runnable = [expectation for expectation in spec.expectations if _has_its_tables(expectation, tables)]
+    with _database(spec, tables, bound) as url:
+        outcomes = _judge(url, runnable, bound)
+    failures = tuple(
+        failure for expectation in runnable for failure in _failures(expectation, outcomes[expectation.name], bound)
+    )
+    return SuiteResult(
+        suite=suite,
+        suite_digest=suite_digest(suite),
+        subject_digest=subject_digest(tables),
+        parameters=bound,
+        success=all(failure.severity != "critical" for failure in failures),
+        expectations_run=len(runnable),
+        skipped=tuple(expectation.name for expectation in spec.expectations if expectation not in runnable),
+        failures=failures,
+    )
+
+
+def _has_its_tables(expectation: Expectation, tables: Mapping[str, Sequence[Path]]) -> bool:
+    return all(name in tables or name == JUDGED_TABLES for name in (expectation.table, *expectation.needs))
+
+
+@contextmanager
+def _database(spec: Suite, tables: Mapping[str, Sequence[Path]], bound: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the address of an in-memory DuckDB with a view a table and a relation a parameter; it ends with the block."""
+    import sqlalchemy
+    from sqlalchemy.dialects import registry
+
+    registry.register(DIALECT, "expectations.duckdb_dialect", "BufferedDuckDBDialect")
+    url = f"{DIALECT}:///:memory:gate_{next(_databases)}"
+    with sqlalchemy.create_engine(url).connect() as owner:
+        owner.exec_driver_sql("set temp_directory = ''")
+        for name, paths in tables.items():
+            files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+            owner.exec_driver_sql(f"create view {_quoted(name)} as select * from read_parquet([{files}])")
+        _create_judged_tables(owner, tables)
+        _create_parameters(owner, spec, bound)
+        owner.commit()
+        yield url
+
+
+def _create_judged_tables(owner: sqlalchemy.Connection, tables: Mapping[str, Sequence[Path]]) -> None:
+    counts = " union all ".join(
+        f"select '{name}' as table_name, count(*) as row_count from {_quoted(name)}" for name in tables
+    )
+    owner.exec_driver_sql(f"create table {JUDGED_TABLES} as {counts}")
+
+
+def _create_parameters(owner: sqlalchemy.Connection, spec: Suite, bound: Mapping[str, Any]) -> None:
+    scalars: dict[str, ScalarType] = {"suite": "string"}
+    for name, parameter in spec.parameters.items():
+        if parameter.type == "rows":
+            _create_relation(owner, name, parameter.columns, bound[name] or [])
+        elif parameter.scalar_type is not None:
+            scalars[name] = parameter.scalar_type
+    _create_relation(owner, _SCALARS, scalars, [{"suite": spec.suite, **bound}])
+
+
+def _create_relation(
+    owner: sqlalchemy.Connection, name: str, columns: Mapping[str, ScalarType], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    shape = ", ".join(f"{_quoted(column)} {DUCKDB_TYPES[kind]}" for column, kind in columns.items())
+    owner.exec_driver_sql(f"create table {_quoted(name)} ({shape})")
+    places = ", ".join("?" for _ in columns)
+    for row in rows:
+        owner.exec_driver_sql(
+            f"insert into {_quoted(name)} values ({places})", tuple(row[column] for column in columns)
+        )
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+@cache
+def _context() -> EphemeralDataContext:
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+        analytics_enabled=False,
+        progress_bars=ProgressBarsConfig(globally=False),
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
+
+
+def _judge(
+    url: str, expectations: Sequence[Expectation], bound: Mapping[str, Any]
+) -> dict[str, ExpectationValidationResult]:
+    """Returns Great Expectations' result of each expectation by its name; one batch a table."""
+    name = url.rsplit("_", maxsplit=1)[-1]
+    source = _context().data_sources.add_sql(name, connection_string=url)
+    outcomes: dict[str, ExpectationValidationResult] = {}
+    try:
+        for table in dict.fromkeys(expectation.table for expectation in expectations):
+            batch = (
+                source.add_table_asset(table, table_name=table).add_batch_definition_whole_table("whole").get_batch()
+            )
+            outcomes |= _judge_table(batch, [item for item in expectations if item.table == table], bound)
+    finally:
+        _context().data_sources.delete(name)
+    return outcomes
+
+
+def _judge_table(
+    batch: Batch, expectations: Sequence[Expectation], bound: Mapping[str, Any]
+) -> dict[str, ExpectationValidationResult]:
+    """Validates native expectations without samples, and queries with their rows, which are aggregates of our own."""
+    import great_expectations as gx
+
+    outcomes: dict[str, ExpectationValidationResult] = {}
+    for is_native, result_format in ((True, "BASIC"), (False, "COMPLETE")):
+        wanted = [_gx_expectation(item, bound) for item in expectations if (item.gx is not None) == is_native]
+        if wanted:
+            suite = gx.ExpectationSuite(name="table", expectations=wanted)
+            validated = batch.validate(
+                suite, result_format={"result_format": result_format, "partial_unexpected_count": 0}
+            )
+            outcomes |= {_name_of(result): result for result in validated.results}
+    return outcomes
+
+
+def _name_of(result: ExpectationValidationResult) -> str:
+    config: Any = result.expectation_config
+    return str(config.meta["name"])
+
+
+def _gx_expectation(expectation: Expectation, bound: Mapping[str, Any]) -> Any:
+    import great_expectations
+
+    gxe: Any = great_expectations.expectations
+    common = {"severity": expectation.severity, "meta": {"name": expectation.name}}
+    if expectation.gx is None:
+        return gxe.UnexpectedRowsExpectation(unexpected_rows_query=_query(expectation, bound), **common)
+    arguments = _arguments(expectation, bound)
+    if expectation.column is not None:
+        arguments["column"] = expectation.column
+    return getattr(gxe, expectation.gx)(**arguments, **common)
+
+
+def _arguments(expectation: Expectation, bound: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: bound[value[1:]] if isinstance(value, str) and value.startswith("$") else value
+        for name, value in expectation.arguments.items()
+    }
+
+
+def _query(expectation: Expectation, bound: Mapping[str, Any]) -> str:
+    """Returns the SQL of an expectation; the only thing put into it are identifiers out of the suite's closed lists."""
+    sql = expectation.query
+    if sql is None:
+        sql = (
+            "select count(*) as observed, 0 as allowed from {batch} as t cross join parameters as p "
+            f"where {expectation.bad_rows} having count(*) > 0"
+        )
+    for name, value in bound.items():
+        sql = sql.replace("{" + name + "}", _quoted(value)) if isinstance(value, str) else sql
+    return sql
+
+
+def _failures(
+    expectation: Expectation, outcome: ExpectationValidationResult, bound: Mapping[str, Any]
+) -> list[Failure]:
+    if outcome.success:
+        return []
+    error = _error(outcome.exception_info)
+    if error is not None:
+        return [_failure(expectation, expectation.column, "could not be evaluated: " + error, "an answer", blocks=True)]
+    if expectation.gx is not None:
+        return [_failure(expectation, expectation.column, *_native_figures(expectation, outcome.result, bound))]
+    return [
+        _failure(expectation, row.get("subject", expectation.column), *_row_figures(expectation, row))
+        for row in outcome.result["details"]["unexpected_rows"]
+    ]
+
+
+def _row_figures(expectation: Expectation, row: Mapping[str, Any]) -> tuple[str, str]:
+    unit = "" if expectation.bad_rows is None else " rows that break it"
+    return _text(row["observed"]) + unit, _text(row["allowed"])
+
+
+def _failure(
+    expectation: Expectation, column: str | None, observed: str, limit: str, *, blocks: bool = False
+) -> Failure:
+    place = expectation.table if column is None else f"{expectation.table}.{column}"
+    return Failure(
+        expectation=expectation.name,
+        table=expectation.table,
+        column=column,
+        observed=observed,
+        limit=limit,
+        severity="critical" if blocks else expectation.severity,
+        message=f"{expectation.name} ({place}): expected that {expectation.says}; observed {observed}, allowed {limit}.",
+    )
+
+
+def _native_figures(expectation: Expectation, result: Mapping[str, Any], bound: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns what a native expectation observed and what it allows, in words."""
+    if "unexpected_count" in result:
+        return f"{result['unexpected_count']} of {result['element_count']} rows that break it", "0"
+    arguments = _arguments(expectation, bound)
+    named = ", ".join(f"{name} {_text(value)}" for name, value in arguments.items() if value is not None)
+    return _text(result.get("observed_value")), named
+
+
+def _error(info: Mapping[str, Any] | None) -> str | None:
+    """Returns why an expectation raised, or None. Only what a binder says is repeated: other messages quote values."""
+    if not info:
+        return None
+    details = [info] if "raised_exception" in info else list(info.values())
+    messages = [str(detail["exception_message"]) for detail in details if detail.get("raised_exception")]
+    if not messages:
+        return None
+    first_line = messages[0].splitlines()[0]
+    says_names_only = "BinderException" in first_line or "CatalogException" in first_line
+    return first_line if says_names_only else "an error of the database or of Great Expectations"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return _OBSERVED_NOTHING
+    if isinstance(value, float | Decimal):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return str(value)
