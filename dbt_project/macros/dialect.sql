@@ -1,0 +1,84 @@
+{#
+    The functions that differ between engines, each dispatched: models call these and stay plain SQL. A new engine is one
+    more `<engine>__` line a function; one that is missing is a compilation error, not another engine's answer.
+
+    Hashes: `row_hash` is quick and may change with the engine's version (so the version is part of a day's digest);
+    `key_hash` is md5 and never changes, so samples are drawn from it.
+#}
+
+{# A non-negative integer over the columns' values; nulls count. Compare within one engine version only. #}
+{% macro row_hash(columns) %}{{ return(adapter.dispatch('row_hash', 'touchstone')(columns)) }}{% endmacro %}
+{% macro duckdb__row_hash(columns) %}cast(hash({{ columns | join(', ') }}) as hugeint){% endmacro %}
+
+{# The engine's name and version, part of every digest that rests on row_hash. #}
+{% macro engine_version() %}{{ return(adapter.dispatch('engine_version', 'touchstone')()) }}{% endmacro %}
+{% macro duckdb__engine_version() %}'duckdb ' || version(){% endmacro %}
+
+{# 32 hexadecimal digits of a text: the same on every engine and version. #}
+{% macro text_digest(text) %}{{ return(adapter.dispatch('text_digest', 'touchstone')(text)) }}{% endmacro %}
+{% macro duckdb__text_digest(text) %}md5({{ text }}){% endmacro %}
+
+{# A share in [0, 1) drawn from a text, uniform over keys: 13 hexadecimal digits of its md5. #}
+{% macro key_share(text) %}{{ return(adapter.dispatch('key_share', 'touchstone')(text)) }}{% endmacro %}
+{% macro duckdb__key_share(text) %}(cast('0x' || left(md5({{ text }}), 13) as bigint) / 4503599627370496.0){% endmacro %}
+
+{# About how many different values; good to two per cent. #}
+{% macro approximate_count_distinct(value) %}{{ return(adapter.dispatch('approximate_count_distinct', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__approximate_count_distinct(value) %}approx_count_distinct({{ value }}){% endmacro %}
+
+{# The value in the row with the greatest `order_by`, null where no row has both. #}
+{% macro value_at_greatest(value, order_by) %}{{ return(adapter.dispatch('value_at_greatest', 'touchstone')(value, order_by)) }}{% endmacro %}
+{% macro duckdb__value_at_greatest(value, order_by) %}max_by({{ value }}, {{ order_by }}){% endmacro %}
+
+{# Null in place of an error where a text or a number does not fit the type. #}
+{% macro safe_cast_to(value, type) %}{{ return(adapter.dispatch('safe_cast_to', 'touchstone')(value, type)) }}{% endmacro %}
+{% macro duckdb__safe_cast_to(value, type) %}try_cast({{ value }} as {{ type }}){% endmacro %}
+
+{# Whole hours from one time to another, rounded down. #}
+{% macro hours_between(from_time, to_time) %}{{ return(adapter.dispatch('hours_between', 'touchstone')(from_time, to_time)) }}{% endmacro %}
+{% macro duckdb__hours_between(from_time, to_time) %}date_sub('hour', {{ from_time }}, {{ to_time }}){% endmacro %}
+
+{# A date so many days later (earlier, if negative). #}
+{% macro add_days(date, days) %}{{ return(adapter.dispatch('add_days', 'touchstone')(date, days)) }}{% endmacro %}
+{% macro duckdb__add_days(date, days) %}({{ date }} + cast({{ days }} as integer)){% endmacro %}
+
+{# One row for each date from the first to the last, both included: an expression for the select list. #}
+{% macro each_date(first_date, last_date) %}{{ return(adapter.dispatch('each_date', 'touchstone')(first_date, last_date)) }}{% endmacro %}
+{% macro duckdb__each_date(first_date, last_date) %}cast(unnest(generate_series({{ first_date }}, {{ last_date }}, interval 1 day)) as date){% endmacro %}
+
+{# Lists #}
+
+{# One row for each member of a list: an expression for the select list. #}
+{% macro each_member(list) %}{{ return(adapter.dispatch('each_member', 'touchstone')(list)) }}{% endmacro %}
+{% macro duckdb__each_member(list) %}unnest({{ list }}){% endmacro %}
+
+{% macro list_length(list) %}{{ return(adapter.dispatch('list_length', 'touchstone')(list)) }}{% endmacro %}
+{% macro duckdb__list_length(list) %}len({{ list }}){% endmacro %}
+
+{# JSON, held as text; null where the text is not JSON or the member is not there. #}
+
+{% macro json_member_names(json) %}{{ return(adapter.dispatch('json_member_names', 'touchstone')(json)) }}{% endmacro %}
+{% macro duckdb__json_member_names(json) %}json_keys(try_cast({{ json }} as json)){% endmacro %}
+
+{# The member's value as text; `name` is an expression. #}
+{% macro json_text(json, name) %}{{ return(adapter.dispatch('json_text', 'touchstone')(json, name)) }}{% endmacro %}
+{% macro duckdb__json_text(json, name) %}json_extract_string(try_cast({{ json }} as json), '$."' || {{ name }} || '"'){% endmacro %}
+
+{# The members of a JSON array of texts, as a list. #}
+{% macro json_texts(json) %}{{ return(adapter.dispatch('json_texts', 'touchstone')(json)) }}{% endmacro %}
+{% macro duckdb__json_texts(json) %}cast(try_cast({{ json }} as json) as varchar[]){% endmacro %}
+
+{# Regular expressions (RE2's common ground: no look-around) #}
+
+{% macro matches(text, pattern) %}{{ return(adapter.dispatch('matches', 'touchstone')(text, pattern)) }}{% endmacro %}
+{% macro duckdb__matches(text, pattern) %}regexp_matches({{ text }}, {{ pattern }}){% endmacro %}
+
+{% macro replace_matches(text, pattern, replacement) %}{{ return(adapter.dispatch('replace_matches', 'touchstone')(text, pattern, replacement)) }}{% endmacro %}
+{% macro duckdb__replace_matches(text, pattern, replacement) %}regexp_replace({{ text }}, {{ pattern }}, {{ replacement }}, 'g'){% endmacro %}
+
+{% macro has_text(text, part) %}{{ return(adapter.dispatch('has_text', 'touchstone')(text, part)) }}{% endmacro %}
+{% macro duckdb__has_text(text, part) %}contains({{ text }}, {{ part }}){% endmacro %}
+
+{# Least number of insertions, deletions, substitutions and swaps of neighbours that turn one text into the other. #}
+{% macro edit_distance(text_a, text_b) %}{{ return(adapter.dispatch('edit_distance', 'touchstone')(text_a, text_b)) }}{% endmacro %}
+{% macro duckdb__edit_distance(text_a, text_b) %}damerau_levenshtein({{ text_a }}, {{ text_b }}){% endmacro %}

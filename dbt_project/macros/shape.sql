@@ -1,0 +1,142 @@
+{# What several models of the shape step say in the same words; plain SQL, the same on every engine. #}
+
+{#
+    The present rows of a landed table: those of its newest full load, a later increment's row in place of an earlier
+    one with the same key. A table that landed once costs no more than a scan: the second branch is empty then.
+#}
+{% macro current_rows(table, key) %}
+    select landed_rows.*
+    from {{ source('landed', table) }} as landed_rows
+    left join (
+        select
+            {% for column in key %}
+            increments.{{ column }},
+            {% endfor %}
+            max(increments.landed_at) as landed_at
+        from {{ source('landed', table) }} as increments
+        inner join {{ source('landed', 'loads') }} as loads
+            on
+                loads.load_id = increments.load_id
+                and loads.table_name = '{{ table }}'
+                and loads.mode = 'incremental'
+        group by {{ key | join(', ') }}
+    ) as newer
+        on
+            {% for column in key %}
+            newer.{{ column }} = landed_rows.{{ column }}{{ ' and' if not loop.last }}
+            {% endfor %}
+    where
+        landed_rows.landed_at >= (
+            select min(loads.landed_at)
+            from {{ source('landed', 'loads') }} as loads
+            where loads.table_name = '{{ table }}' and loads.is_current
+        )
+        and (newer.landed_at is null or landed_rows.landed_at >= newer.landed_at)
+{% endmacro %}
+
+{#
+    The versions of a landed table's rows over all its loads: one row a key and change of any of `columns`, with
+    known_from and known_until (exclusive). The first known version counts from the beginning, a later one from the day
+    on which its load landed; of several on one day the last counts.
+#}
+{% macro row_versions(table, key, columns) %}
+    select
+        {% for column in key + columns %}
+        landed_rows.{{ column }},
+        {% endfor %}
+        landed_rows.landed_at,
+        changes.known_from,
+        changes.known_until
+    from {{ source('landed', table) }} as landed_rows
+    inner join (
+        select
+            *,
+            case
+                when row_number() over (partition by {{ key | join(', ') }} order by landed_at) = 1
+                    then {{ beginning() }}
+                else cast(landed_at as date)
+            end as known_from,
+            coalesce(
+                cast(lead(landed_at) over (partition by {{ key | join(', ') }} order by landed_at) as date),
+                {{ end_of_time() }}
+            ) as known_until
+        from (
+            select
+                *,
+                lag(version_hash) over (partition by {{ key | join(', ') }} order by landed_at) as version_hash_before
+            from (
+                select
+                    *,
+                    row_number() over (
+                        partition by {{ key | join(', ') }}, cast(landed_at as date)
+                        order by landed_at desc
+                    ) as place_in_day
+                from (
+                    select
+                        {{ key | join(', ') }},
+                        landed_at,
+                        {{ row_hash(columns) }} as version_hash
+                    from {{ source('landed', table) }}
+                ) as hashed
+            ) as placed
+            where place_in_day = 1
+        ) as compared
+        where version_hash is distinct from version_hash_before
+    ) as changes
+        on
+            {% for column in key %}
+            changes.{{ column }} = landed_rows.{{ column }} and
+            {% endfor %}
+            changes.landed_at = landed_rows.landed_at
+{% endmacro %}
+
+{# Validity from the beginning, and without an end (exclusive). #}
+{% macro beginning() %}cast('1900-01-01' as date){% endmacro %}
+{% macro end_of_time() %}cast('9999-12-31' as date){% endmacro %}
+
+{#
+    An amount in the base currency: DECIMAL(18,4), null where the rate is missing or the amount is out of all bounds.
+    One row's product of doubles is the same on every run; what must not be done in doubles is a sum.
+#}
+{% macro in_base_currency(amount, currency, rate) -%}
+    case
+        when {{ currency }} = 'USD' then {{ amount }}
+        else {{ safe_cast_to('round(cast(' ~ amount ~ ' as double) * ' ~ rate ~ ', 4)', 'decimal(18, 4)') }}
+    end
+{%- endmacro %}
+
+{# The spelling under which a name is looked up: lower case, letters and digits only. #}
+{% macro name_key(name) -%}
+    {{ replace_matches('lower(' ~ name ~ ')', "'[^\\p{L}\\p{N}]+'", "''") }}
+{%- endmacro %}
+
+{# An event's columns with their types, in order; what a kind of event does not have is null. #}
+{% macro event_columns() %}
+    {{ return({
+        'event_at': 'timestamp',
+        'kind': 'varchar',
+        'event_key': 'varchar',
+        'listing_id': 'varchar',
+        'merchant_id': 'varchar',
+        'detail': 'varchar',
+        'quantity': 'bigint',
+        'amount_usd': 'decimal(18, 4)',
+        'price_usd': 'decimal(18, 4)',
+        'waited_hours': 'bigint',
+        'rating': 'decimal(18, 4)',
+        'sales_count': 'bigint',
+        'is_verified': 'boolean',
+        'has_photo': 'boolean',
+        'is_authenticity_complaint': 'boolean',
+    }) }}
+{% endmacro %}
+
+{# The select list of one kind of event: `given` maps columns of event_columns() to expressions. #}
+{% macro as_event(given) -%}
+    {%- for column, type in event_columns().items() %}
+        cast({{ given.get(column, 'null') }} as {{ type }}) as {{ column }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{# An identifier that more merchants than this bear links nobody. #}
+{% macro most_bearers() %}20{% endmacro %}

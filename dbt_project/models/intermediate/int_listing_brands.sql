@@ -1,0 +1,103 @@
+-- Which brand and product a listing claims to be, one row a listing and span of days: by the brand's name or an alias of
+-- it, else by a model_ref that only one brand has. Until a spelling was known, it named no brand.
+with
+
+listing_history as (
+
+    select * from {{ ref('stg_listing_history') }}
+
+),
+
+int_brand_names as (
+
+    select * from {{ ref('int_brand_names') }}
+
+),
+
+int_brand_products as (
+
+    select * from {{ ref('int_brand_products') }}
+
+),
+
+model_refs as (
+
+    select
+        model_ref,
+        min(brand_id) as brand_id
+    from int_brand_products
+    group by model_ref
+    having min(brand_id) = max(brand_id)
+
+),
+
+claims as (
+
+    select
+        listing_history.listing_id,
+        listing_history.known_from,
+        listing_history.known_until,
+        listing_history.brand_claimed,
+        {{ name_key('listing_history.brand_claimed') }} as name_key,
+        {{ json_text('listing_history.specs', "'model_ref'") }} as model_ref
+    from listing_history
+
+),
+
+named as (
+
+    select
+        claims.*,
+        int_brand_names.brand_id as named_brand_id,
+        int_brand_names.matched_by as named_by,
+        int_brand_names.known_from as name_known_from
+    from claims
+    left join int_brand_names
+        on int_brand_names.name_key = claims.name_key
+
+),
+
+-- A span that begins before the spelling was known is two: without the brand, then with it.
+spans as (
+
+    select
+        listing_id,
+        case when name_known_from > known_from then name_known_from else known_from end as known_from,
+        known_until,
+        brand_claimed,
+        model_ref,
+        named_brand_id,
+        named_by
+    from named
+    union all
+    select
+        listing_id,
+        known_from,
+        least(name_known_from, known_until) as known_until,
+        brand_claimed,
+        model_ref,
+        cast(null as varchar) as named_brand_id,
+        cast(null as varchar) as named_by
+    from named
+    where name_known_from > known_from
+
+),
+
+final as (
+
+    select
+        spans.listing_id,
+        spans.known_from,
+        spans.known_until,
+        spans.brand_claimed,
+        coalesce(spans.named_brand_id, model_refs.brand_id) as brand_id,
+        coalesce(spans.named_by, case when model_refs.brand_id is not null then 'model_ref' end) as matched_by,
+        spans.model_ref
+    from spans
+    left join model_refs
+        on model_refs.model_ref = spans.model_ref
+    where spans.known_from < spans.known_until
+
+)
+
+select * from final

@@ -1,0 +1,67 @@
+with
+
+listings as (
+
+    {{ row_versions('listings', ['listing_id'], [
+        'merchant_id', 'title', 'description', 'brand_claimed', 'category', 'condition', 'price', 'currency',
+        'ships_from', 'ships_to', 'specs', 'stock',
+    ]) }}
+
+),
+
+sightings as (
+
+    select
+        listing_id,
+        landed_at,
+        cast(least(coalesce(last_seen_at, delisted_at, landed_at), landed_at) as date) as seen_date
+    from {{ source('landed', 'listings') }}
+
+),
+
+fx_rates as (
+
+    select * from {{ ref('stg_fx_rates') }}
+
+),
+
+newest_fx_rates as (
+
+    select * from fx_rates where is_newest
+
+),
+
+final as (
+
+    select
+        listings.listing_id,
+        listings.known_from,
+        listings.known_until,
+        listings.merchant_id,
+        listings.title,
+        listings.description,
+        listings.brand_claimed,
+        listings.category,
+        listings.condition,
+        listings.price,
+        listings.currency,
+        {{ in_base_currency('listings.price', 'listings.currency', 'fx_rates.rate') }} as price_usd,
+        listings.ships_from,
+        listings.ships_to,
+        listings.specs,
+        listings.stock
+    from listings
+    inner join sightings
+        on
+            sightings.listing_id = listings.listing_id
+            and sightings.landed_at = listings.landed_at
+    left join newest_fx_rates
+        on newest_fx_rates.currency = listings.currency
+    left join fx_rates
+        on
+            fx_rates.currency = listings.currency
+            and fx_rates.date = least(sightings.seen_date, newest_fx_rates.date)
+
+)
+
+select * from final
