@@ -1,0 +1,197 @@
+"""What a risk model is declared to be: its entity, its matter, its features and who controls each of them.
+
+`ml/models.yml` is authoritative for what a model uses. What a feature means (its signal, its unit, its description)
+stands with the feature itself, in the dbt project's YAML, which is read here as data. Nothing here looks at rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+
+from groundwork.errors import BadInputError
+
+SIGNALS: Final = ("spec", "price", "review", "logo", "text", "merchant", "link", "order")
+CONTROLLERS: Final = ("subject", "third_party", "platform")
+ENTITIES: Final = ("listing", "merchant")
+MATTERS: Final = ("counterfeit", "brushing")
+ROOT: Final = Path(__file__).resolve().parent.parent
+MODELS_FILE: Final = ROOT / "ml" / "models.yml"
+FEATURES_FOLDER: Final = ROOT / "dbt_project" / "models" / "features"
+
+Entity = Literal["listing", "merchant"]
+Controller = Literal["subject", "third_party", "platform"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column that a model reads.
+
+    Attributes:
+        name: The column in `features.parquet`.
+        signal: One of `SIGNALS`; reasons are given by signal.
+        unit: The unit of its values (`ratio`, `share`, `count`, `days`, `usd`, ...).
+        description: What it says, in words, from the dbt project.
+        controlled_by: Who can move it: the subject that is rated, a third party, or the platform.
+        monotone: 1 if the risk may only rise with it, -1 if it may only fall, 0 if the data decide.
+        words: How a reason speaks of it, with `{value}` and, if it is compared, `{usual}`; empty for the unit's wording.
+    """
+
+    name: str
+    signal: str
+    unit: str
+    description: str
+    controlled_by: Controller
+    monotone: int
+    words: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the feature as plain data, for the model's JSON and its digests."""
+        return {
+            "name": self.name,
+            "signal": self.signal,
+            "unit": self.unit,
+            "description": self.description,
+            "controlled_by": self.controlled_by,
+            "monotone": self.monotone,
+            "words": self.words,
+        }
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One risk model: what it rates, for which matter, by which features."""
+
+    name: str
+    entity: Entity
+    matter: str
+    features: tuple[Feature, ...]
+
+    @property
+    def id_column(self) -> str:
+        """The column that names a rated entity (`listing_id` or `merchant_id`)."""
+        return f"{self.entity}_id"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The feature columns, in the order in which the boosters take them."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def own_conduct(self) -> tuple[int, ...]:
+        """Positions of the features that no third party can move."""
+        return tuple(at for at, feature in enumerate(self.features) if feature.controlled_by != "third_party")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the declaration as plain data, for digests."""
+        return {
+            "name": self.name,
+            "entity": self.entity,
+            "matter": self.matter,
+            "features": [feature.as_dict() for feature in self.features],
+        }
+
+
+def load_declarations(
+    models_file: Path = MODELS_FILE, features_folder: Path = FEATURES_FOLDER
+) -> dict[str, Declaration]:
+    """Reads every declared model.
+
+    Args:
+        models_file: The declarations (`ml/models.yml`).
+        features_folder: The folder whose `*.yml` describe `listing_features` and `merchant_features`.
+
+    Returns:
+        The declarations by model name, in the file's order.
+
+    Raises:
+        BadInputError: A model or a feature is declared wrongly, or a declared feature has no `meta` in the dbt project.
+    """
+    meanings = read_meanings(features_folder)
+    models = _mapping(_read_yaml(models_file), "models", models_file)
+    return {name: _declaration(name, body, meanings, models_file) for name, body in models.items()}
+
+
+def read_meanings(features_folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Reads what the dbt project says of each feature column.
+
+    Args:
+        features_folder: Folder of the feature models' YAML files.
+
+    Returns:
+        By dbt model and column: `description` and the column's `meta`, for the columns that have a `meta.signal`.
+    """
+    meanings: dict[str, dict[str, dict[str, Any]]] = {}
+    for path in sorted(features_folder.glob("*.yml")):
+        for model in _read_yaml(path).get("models") or []:
+            columns = meanings.setdefault(str(model["name"]), {})
+            columns.update({str(column["name"]): _meaning(column) for column in model.get("columns") or []})
+    return {model: {name: told for name, told in columns.items() if told} for model, columns in meanings.items()}
+
+
+def _meaning(column: Mapping[str, Any]) -> dict[str, Any]:
+    """A column's meta may stand on the column or, as newer dbt wants it, in its `config`."""
+    meta = {**(column.get("config") or {}).get("meta", {}), **(column.get("meta") or {})}
+    description = " ".join(str(column.get("description") or "").split())
+    return {"description": description, **meta} if "signal" in meta else {}
+
+
+def _declaration(
+    name: str, body: Any, meanings: Mapping[str, Mapping[str, Mapping[str, Any]]], where: Path
+) -> Declaration:
+    place = f"{where.name}, model {name}"
+    entity = _one_of(body, "entity", ENTITIES, place)
+    matter = _one_of(body, "matter", MATTERS, place)
+    told = meanings.get(f"{entity}_features", {})
+    declared = _mapping(body, "features", where, place)
+    features = tuple(_feature(column, given, told, place) for column, given in declared.items())
+    if not any(feature.controlled_by != "third_party" for feature in features):
+        raise BadInputError(f"{place}: no feature is controlled by the subject or the platform; no one could be flagged.")
+    return Declaration(name=name, entity=entity, matter=matter, features=features)  # type: ignore[arg-type]
+
+
+def _feature(column: str, given: Any, told: Mapping[str, Mapping[str, Any]], place: str) -> Feature:
+    place = f"{place}, feature {column}"
+    if column not in told:
+        raise BadInputError(f"{place}: no column of that name has meta: {{signal, unit}} in the dbt project's features.")
+    meaning = told[column]
+    monotone = given.get("monotone", 0)
+    if monotone not in (-1, 0, 1):
+        raise BadInputError(f"{place}: monotone is {monotone!r}; it is -1, 0 or 1.")
+    if not meaning.get("unit"):
+        raise BadInputError(f"{place}: its meta in the dbt project has no unit.")
+    return Feature(
+        name=column,
+        signal=_one_of(meaning, "signal", SIGNALS, place),
+        unit=str(meaning["unit"]),
+        description=str(meaning["description"]),
+        controlled_by=_one_of(given, "controlled_by", CONTROLLERS, place),  # type: ignore[arg-type]
+        monotone=int(monotone),
+        words=str(given.get("words", "")),
+    )
+
+
+def _one_of(body: Any, key: str, allowed: tuple[str, ...], place: str) -> str:
+    value = body.get(key) if isinstance(body, Mapping) else None
+    if value not in allowed:
+        raise BadInputError(f"{place}: {key} is {value!r}; it is one of {', '.join(allowed)}.")
+    return str(value)
+
+
+def _mapping(body: Any, key: str, where: Path, place: str = "") -> dict[str, Any]:
+    value = body.get(key) if isinstance(body, Mapping) else None
+    if not isinstance(value, dict) or not value:
+        raise BadInputError(f"{place or where.name}: {key} has to be a mapping with at least one entry.")
+    return {str(name): given or {} for name, given in value.items()}
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise BadInputError(f"{path}: cannot be read as YAML: {error}.") from error
+    return content if isinstance(content, dict) else {}

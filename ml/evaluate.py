@@ -1,0 +1,229 @@
+"""What a model is worth, measured on rows that its boosters did not learn from.
+
+Three sources, each for components that were trained on (`seen`) and that never were (`unseen`): *evaluate*, the last
+dates of the grid, where unlabelled counts as negative; *verdict*, the held-out verdicts weighted to all goods; and
+*forward*, out-of-fold scores over the whole history, where every merchant weighs the same and intervals come from
+resampling merchants. Metrics are named `<source>_<metric>_<cell>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.calibrate import Calibration, logistic, logit_of
+from ml.model import RiskModel, Scorer, points
+from ml.training_set import Flags, Floats, Names, Rows, Split
+
+if TYPE_CHECKING:
+    from ml.train import Forward
+
+CELLS: Final = ("seen", "unseen")
+# Bounds the memory of the bootstrap: resamples are drawn in chunks of about this many weights.
+CHUNK: Final = 2_000_000
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scored rows with their truth, all of shape (n,).
+
+    Attributes:
+        score: 0 to 100.
+        label: Truth, as far as it is known.
+        weight: What each row stands for.
+        merchant: Whose it is.
+    """
+
+    score: Floats
+    label: Flags
+    weight: Floats
+    merchant: Names
+
+    def take(self, chosen: Flags) -> Scored:
+        """Returns the rows that a mask chooses."""
+        return Scored(self.score[chosen], self.label[chosen], self.weight[chosen], self.merchant[chosen])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured.
+
+    Attributes:
+        metrics: By name; what cannot be measured (one class only) is left out.
+        sources: The scored rows behind each source, for plots.
+        importances: Mean absolute exact TreeSHAP value by feature, largest first.
+    """
+
+    metrics: Mapping[str, float]
+    sources: Mapping[str, Scored]
+    importances: Mapping[str, float]
+
+
+def report(model: RiskModel, split: Split, forward: Forward, resamples: int, seed: int) -> Report:
+    """Measures a model on every source and cell.
+
+    Args:
+        model: The model.
+        split: Its rows.
+        forward: Its out-of-fold margins.
+        resamples: How often merchants are resampled.
+        seed: Seed of the resampling.
+
+    Returns:
+        The report.
+    """
+    scorer = Scorer(model)
+    evaluated = _scored(scorer, split.evaluate, split.evaluate.weight)
+    verdicts = _scored(scorer, split.calibrate, 1.0 / np.nan_to_num(split.calibrate.inclusion, nan=1.0))
+    folds = {cell: _forward(forward.rows, getattr(forward, cell), model.calibration("main")) for cell in CELLS}
+    metrics: dict[str, float] = {"threshold": model.threshold, "floor": model.floor, "prevalence": model.body["prevalence"]}
+    for source, scored, seen in (
+        ("evaluate", evaluated, split.evaluate_seen),
+        ("verdict", verdicts, split.calibrate_seen),
+    ):
+        for cell, chosen in (("all", seen | ~seen), ("seen", seen), ("unseen", ~seen)):
+            metrics |= _named(measure(scored.take(chosen), model.threshold), source, cell)
+    for cell, scored in folds.items():
+        metrics |= _named(measure_by_merchant(scored, resamples, seed), "forward", cell)
+    sources = {"evaluate": evaluated, "verdict": verdicts, **{f"forward_{cell}": scored for cell, scored in folds.items()}}
+    return Report(metrics, sources, importances(scorer, split))
+
+
+def measure(scored: Scored, threshold: float) -> dict[str, float]:
+    """Measures one cell of scored rows.
+
+    Args:
+        scored: The rows, weighted by what each stands for.
+        threshold: The least score to flag.
+
+    Returns:
+        rows, positives, prevalence, auroc, average_precision, precision, recall (both at the threshold), calibration_slope,
+        brier_skill; nan where one class only makes a figure meaningless.
+    """
+    counts = {"rows": float(len(scored.label)), "positives": float(scored.label.sum())}
+    if not scored.label.any() or scored.label.all():
+        return counts
+    auroc, average_precision = ranking(scored.score, scored.label, scored.weight[None, :])
+    flagged = scored.score >= threshold
+    right = float(scored.weight @ (flagged & scored.label))
+    return {
+        **counts,
+        "prevalence": float(np.average(scored.label, weights=scored.weight)),
+        "auroc": float(auroc[0]),
+        "average_precision": float(average_precision[0]),
+        "precision": right / float(scored.weight[flagged].sum()) if flagged.any() else float("nan"),
+        "recall": right / float(scored.weight[scored.label].sum()),
+        "calibration_slope": calibration_slope(scored.score / 100.0, scored.label, scored.weight),
+        "brier_skill": brier_skill(scored.score / 100.0, scored.label, scored.weight),
+    }
+
+
+def measure_by_merchant(scored: Scored, resamples: int, seed: int) -> dict[str, float]:
+    """Measures ranking with every merchant weighing the same.
+
+    Args:
+        scored: The rows; a merchant's weights are scaled to sum to 1.
+        resamples: How often merchants are drawn with replacement.
+        seed: Seed of the draws.
+
+    Returns:
+        auroc and average_precision, each with `_low` and `_high`, the ends of its 95 % interval; rows, positives,
+        merchants.
+    """
+    merchants, owner = np.unique(scored.merchant, return_inverse=True)
+    counts = {"rows": float(len(owner)), "positives": float(scored.label.sum()), "merchants": float(len(merchants))}
+    if not scored.label.any() or scored.label.all():
+        return counts
+    weight = scored.weight / np.bincount(owner, weights=scored.weight)[owner]
+    values = {"auroc": [], "average_precision": []}  # type: dict[str, list[Floats]]
+    for drawn in _draws(len(merchants), len(owner), resamples, seed):
+        resampled = ranking(scored.score, scored.label, drawn[:, owner] * weight)
+        for name, value in zip(values, resampled, strict=True):
+            values[name].append(value)
+    for name, point in zip(values, ranking(scored.score, scored.label, weight[None, :]), strict=True):
+        low, high = np.nanquantile(np.concatenate(values[name]), [0.025, 0.975])
+        counts |= {name: float(point[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+    return counts
+
+
+def ranking(score: Floats, label: Flags, weight: Floats) -> tuple[Floats, Floats]:
+    """Measures how scores rank, under many weightings at once.
+
+    Args:
+        score: Scores, shape (n,); ties count half for AUROC and as one step for average precision.
+        label: Truth, shape (n,).
+        weight: Weights, shape (b, n).
+
+    Returns:
+        AUROC and average precision, each of shape (b,); nan where a weighting leaves one class only.
+    """
+    order = np.argsort(-score, kind="stable")
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(score[order]) != 0]))
+    ordered = weight[:, order]
+    positive = np.add.reduceat(ordered * label[order], starts, axis=1)
+    negative = np.add.reduceat(ordered * ~label[order], starts, axis=1)
+    above, beside = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
+    total = above[:, -1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        auroc = (negative * (above - positive / 2)).sum(axis=1) / (total * beside[:, -1])
+        steps = np.where(positive > 0, positive * above / (above + beside), 0.0)
+        average_precision = np.where(beside[:, -1] > 0, steps.sum(axis=1) / total, np.nan)
+    return auroc, average_precision
+
+
+def calibration_slope(probability: Floats, label: Flags, weight: Floats) -> float:
+    """Returns the slope of an unpenalised logistic regression of truth on logit p, p clipped to 1e-4."""
+    return logistic(logit_of(probability), label, weight)[1]
+
+
+def brier_skill(probability: Floats, label: Flags, weight: Floats) -> float:
+    """Returns 1 - Brier / (prevalence x (1 - prevalence)): 0 for knowing the prevalence alone, 1 for knowing all."""
+    prevalence = float(np.average(label, weights=weight))
+    return 1.0 - float(np.average((probability - label) ** 2, weights=weight)) / (prevalence * (1.0 - prevalence))
+
+
+def importances(scorer: Scorer, split: Split, most: int = 2000) -> dict[str, float]:
+    """Returns the mean absolute exact TreeSHAP value of each feature over at most `most` rows, largest first.
+
+    The rows are spread evenly over the live entities, or over the train rows where there are none.
+    """
+    rows = split.live if len(split.live) else split.train
+    chosen = np.unique(np.linspace(0, len(rows) - 1, num=min(most, len(rows))).astype(np.int64))
+    values = np.abs(scorer.attributions(rows.features[chosen])).mean(axis=0)
+    order = np.argsort(-values, kind="stable")
+    return {scorer.model.columns[at]: float(values[at]) for at in order}
+
+
+def _scored(scorer: Scorer, rows: Rows, weight: Floats) -> Scored:
+    return Scored(scorer.score(scorer.margin(rows.features)), rows.label, weight, rows.merchant)
+
+
+def _forward(rows: Rows, margin: Floats, calibration: Calibration) -> Scored:
+    known = ~np.isnan(margin)
+    score = points(calibration.probability(margin[known]))
+    return Scored(score, rows.label[known], rows.weight[known], rows.merchant[known])
+
+
+def _draws(merchants: int, rows: int, resamples: int, seed: int) -> list[npt.NDArray[np.float64]] | Any:
+    """Yields how often each merchant is drawn, shape (chunk, merchants), until `resamples` were drawn."""
+    random = np.random.default_rng(seed)
+    chunk = max(1, CHUNK // max(rows, merchants))
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        drawn = random.integers(0, merchants, size=(size, merchants)) + np.arange(size)[:, None] * merchants
+        yield np.bincount(drawn.ravel(), minlength=size * merchants).reshape(size, merchants).astype(np.float64)
+
+
+def _named(measured: Mapping[str, float], source: str, cell: str) -> dict[str, float]:
+    """Puts source and cell into the names; the ends of an interval keep their ending last."""
+    named = {}
+    for name, value in measured.items():
+        stem, _, end = name.rpartition("_")
+        label = f"{stem}_{cell}_{end}" if end in ("low", "high") else f"{name}_{cell}"
+        if np.isfinite(value):
+            named[f"{source}_{label}"] = float(value)
+    return named

@@ -1,0 +1,172 @@
+"""From a score to a flag: the precision table, the bands, the flag threshold and the floor.
+
+All of it is estimated on verdicts that the boosters did not learn from, weighted so that they stand for all goods.
+What a marketplace then does with a flag is its policy's business, not ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.calibrate import effective_size
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+DEFAULT_TARGET: Final = 0.90
+WIDEST_INTERVAL: Final = 0.30
+FALLBACK_THRESHOLD: Final = 50.0
+ENOUGH_VERDICTS: Final = 20
+FLOOR_TIMES_PREVALENCE: Final = 3.0
+Z95: Final = 1.959963984540054
+BANDS: Final = tuple(f"[{low},{low + 10})" if low < 90 else "[90,100]" for low in range(0, 100, 10))
+
+
+@dataclass(frozen=True)
+class Units:
+    """Scored verdicts from which precision is estimated.
+
+    Attributes:
+        source: `held_out` for calibration verdicts, `out_of_fold` for forward folds.
+        score: Scores, 0 to 100, shape (n,).
+        label: Whether each is a positive.
+        weight: How many goods each stands for.
+        is_verdict: Whether something labelled it; unlabelled out-of-fold rows count as negatives, so that precision is
+            rather under- than overestimated, but make no band well known.
+    """
+
+    source: str
+    score: Floats
+    label: Flags
+    weight: Floats
+    is_verdict: Flags
+
+
+@dataclass(frozen=True)
+class Flagging:
+    """Where a flag begins, and what share of flags is expected to be right.
+
+    Attributes:
+        threshold: The least score to flag.
+        floor: The least own_conduct_score to flag.
+        target: The precision that the policy asks for.
+        basis: `target` if the table names a score that reaches it, else `fallback`: the threshold is 50.
+        expected_precision: At the threshold; None on the fallback.
+        source: Where the estimates come from.
+        bands: One a band of ten points: band, expected_precision or None, verdicts.
+        table: One row for each ten points and each five above 50: score, precision, low, high, recall, verdicts.
+    """
+
+    threshold: float
+    floor: float
+    target: float
+    basis: str
+    expected_precision: float | None
+    source: str
+    bands: tuple[dict[str, Any], ...]
+    table: tuple[dict[str, Any], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns all of it as plain data, for the model's JSON."""
+        return {**self.__dict__, "bands": list(self.bands), "table": list(self.table)}
+
+
+def band_of(score: float) -> str:
+    """Returns the band of a score from 0 to 100: `[80,90)`, the last `[90,100]`."""
+    return BANDS[min(9, int(score // 10))]
+
+
+def flagging(units: Units, prevalence: float, target: float = DEFAULT_TARGET) -> Flagging:
+    """Estimates the table, picks the threshold by the target, and sets the floor.
+
+    Args:
+        units: Scored verdicts.
+        prevalence: Estimated share of positives among all goods, 0 to 1.
+        target: Precision that the policy asks for, 0 to 1.
+
+    Returns:
+        The threshold is the least score at which precision reaches the target; where its 95 % interval is wider than
+        0.30, or no score reaches it, 50. The floor is 3 times the prevalence, at most 50.
+    """
+    threshold, expected = _threshold(units, target)
+    return Flagging(
+        threshold=threshold,
+        floor=round(100.0 * min(FLOOR_TIMES_PREVALENCE * prevalence, 0.5), 4),
+        target=target,
+        basis="fallback" if expected is None else "target",
+        expected_precision=expected,
+        source=units.source,
+        bands=tuple(_band(units, low) for low in range(0, 100, 10)),
+        table=tuple(_table_row(units, float(at)) for at in (*range(0, 50, 10), *range(50, 100, 5))),
+    )
+
+
+def precision_from(units: Units) -> tuple[Floats, Floats, Floats, Floats]:
+    """Estimates precision above every score that a unit has.
+
+    Returns:
+        Distinct scores, falling; precision among units at or above each; the two ends of its 95 % Wilson interval at
+        the effective number of units.
+    """
+    order = np.argsort(-units.score, kind="stable")
+    score, weight = units.score[order], units.weight[order]
+    last = np.flatnonzero(np.append(np.diff(score) != 0, True)) if len(score) else np.array([], dtype=np.int64)
+    total = np.cumsum(weight)[last]
+    precision = np.cumsum(weight * units.label[order])[last] / total
+    effective = total**2 / np.cumsum(weight**2)[last]
+    low, high = wilson(precision, effective)
+    return score[last], precision, low, high
+
+
+def wilson(share: Floats, size: Floats) -> tuple[Floats, Floats]:
+    """Returns the ends of the 95 % Wilson interval of shares observed among `size` units."""
+    centre = (share + Z95**2 / (2 * size)) / (1 + Z95**2 / size)
+    half = Z95 / (1 + Z95**2 / size) * np.sqrt(share * (1 - share) / size + Z95**2 / (4 * size**2))
+    return np.asarray(centre - half), np.asarray(centre + half)
+
+
+def _threshold(units: Units, target: float) -> tuple[float, float | None]:
+    score, precision, low, high = precision_from(units)
+    reached = np.flatnonzero(precision >= target)
+    if not len(reached):
+        return FALLBACK_THRESHOLD, None
+    least = reached[-1]
+    if high[least] - low[least] > WIDEST_INTERVAL:
+        return FALLBACK_THRESHOLD, None
+    return float(np.floor(score[least] * 1e4) / 1e4), round(float(precision[least]), 4)
+
+
+def _band(units: Units, low: int) -> dict[str, Any]:
+    inside = (units.score >= low) & ((units.score < low + 10) | (low == 90))
+    verdicts = int((inside & units.is_verdict).sum())
+    return {
+        "band": BANDS[low // 10],
+        "verdicts": verdicts,
+        "expected_precision": _share(units, inside) if verdicts >= ENOUGH_VERDICTS else None,
+    }
+
+
+def _share(units: Units, inside: Flags) -> float | None:
+    """The weighted share of positives, None where its interval is too wide to be told."""
+    weight = units.weight[inside]
+    share = float(np.average(units.label[inside], weights=weight))
+    low, high = wilson(np.array([share]), np.array([effective_size(weight)]))
+    return round(share, 4) if float(high[0] - low[0]) <= WIDEST_INTERVAL else None
+
+
+def _table_row(units: Units, at: float) -> dict[str, Any]:
+    above = units.score >= at
+    weight = units.weight[above]
+    positives = float((units.weight * units.label).sum())
+    found = float(weight @ units.label[above])
+    row: dict[str, Any] = {"score": at, "verdicts": int((above & units.is_verdict).sum())}
+    if not len(weight) or not positives:
+        return {**row, "precision": None, "low": None, "high": None, "recall": None}
+    share = found / float(weight.sum())
+    low, high = wilson(np.array([share]), np.array([effective_size(weight)]))
+    told = {"precision": share, "low": float(low[0]), "high": float(high[0]), "recall": found / positives}
+    return {**row, **{name: round(value, 4) for name, value in told.items()}}

@@ -1,0 +1,188 @@
+"""A risk model as data: two boosters as UBJ and one JSON with everything else that a score or a reason depends on.
+
+`model_digest` is the SHA-256 of that JSON, which names the boosters' own digests; nothing in it depends on when or
+where the model was trained. Boosters are loaded from bytes whose digest was checked, never through a flavour that
+could run code. Training, registering and scoring live elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from groundwork.errors import VerificationError
+from groundwork.files import canonical_json, sha256_bytes
+from ml.calibrate import Calibration
+from ml.declarations import Feature
+
+MODEL_FILE: Final = "model.json"
+MAIN_FILE: Final = "main.ubj"
+OWN_FILE: Final = "own_conduct.ubj"
+FILES: Final = (MODEL_FILE, MAIN_FILE, OWN_FILE)
+FORMAT: Final = 1
+
+Matrix = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RiskModel:
+    """Everything that rates: what `model.json` says, and the bytes of both boosters.
+
+    Attributes:
+        body: The content of `model.json`.
+        main: UBJ of the booster on all features.
+        own: UBJ of the booster on what no third party controls.
+    """
+
+    body: Mapping[str, Any]
+    main: bytes
+    own: bytes
+
+    @property
+    def digest(self) -> str:
+        """The model_digest: SHA-256 of `model.json`, which holds the boosters' digests."""
+        return sha256_bytes(canonical_json(self.body))
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """The features, in the order in which the main booster takes them."""
+        return tuple(Feature(**feature) for feature in self.body["features"])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Their columns."""
+        return tuple(str(feature["name"]) for feature in self.body["features"])
+
+    @property
+    def id_column(self) -> str:
+        """The column that names a rated entity."""
+        return f"{self.body['entity']}_id"
+
+    @property
+    def threshold(self) -> float:
+        """The least score to flag."""
+        return float(self.body["flagging"]["threshold"])
+
+    @property
+    def floor(self) -> float:
+        """The least own_conduct_score to flag."""
+        return float(self.body["flagging"]["floor"])
+
+    def calibration(self, booster: str) -> Calibration:
+        """Returns the calibration of a booster, `main` or `own`."""
+        return Calibration.from_dict(self.body["calibration"][booster])
+
+    def files(self) -> dict[str, bytes]:
+        """Returns the model's files by name."""
+        return {MODEL_FILE: canonical_json(self.body), MAIN_FILE: self.main, OWN_FILE: self.own}
+
+
+def describe(name: str, entity: str, matter: str, features: tuple[Feature, ...], main: bytes, own: bytes) -> dict[str, Any]:
+    """Returns the part of `model.json` that names the model and its boosters."""
+    return {
+        "format": FORMAT,
+        "name": name,
+        "entity": entity,
+        "matter": matter,
+        "features": [feature.as_dict() for feature in features],
+        "boosters": {"main": sha256_bytes(main), "own": sha256_bytes(own)},
+    }
+
+
+def read_model(folder: Path, digest: str) -> RiskModel:
+    """Reads a model's files and checks each against what it should be.
+
+    Args:
+        folder: Folder with `model.json`, `main.ubj` and `own_conduct.ubj`.
+        digest: The model_digest that a review approved.
+
+    Returns:
+        The model, whose bytes are those that were reviewed.
+
+    Raises:
+        VerificationError: A file is missing, or is not the one that was reviewed.
+    """
+    content = {name: _read(folder / name) for name in FILES}
+    _check(folder / MODEL_FILE, content[MODEL_FILE], digest)
+    body = json.loads(content[MODEL_FILE])
+    _check(folder / MAIN_FILE, content[MAIN_FILE], body["boosters"]["main"])
+    _check(folder / OWN_FILE, content[OWN_FILE], body["boosters"]["own"])
+    return RiskModel(body=body, main=content[MAIN_FILE], own=content[OWN_FILE])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise VerificationError(f"{path}: a file of a registered model cannot be read ({error}). Restore it.") from error
+
+
+def _check(path: Path, content: bytes, digest: str) -> None:
+    found = sha256_bytes(content)
+    if found != digest:
+        raise VerificationError(
+            f"{path}: its SHA-256 is {found}, not {digest}, which is what was reviewed. Nothing is rated with it: "
+            "restore the file, or train and approve again."
+        )
+
+
+class Scorer:
+    """Both boosters of a model, loaded: margins, scores and nothing else."""
+
+    def __init__(self, model: RiskModel) -> None:
+        """Loads the boosters from the model's bytes."""
+        self.model = model
+        self.own_columns = own_positions(model.features)
+        self._boosters = {"main": load_booster(model.main), "own": load_booster(model.own)}
+        self._calibrations = {name: model.calibration(name) for name in self._boosters}
+
+    def margin(self, matrix: Matrix, booster: str = "main") -> npt.NDArray[np.float32]:
+        """Returns raw log-odds of a booster for features of shape (n, number of features)."""
+        taken = matrix if booster == "main" else np.ascontiguousarray(matrix[:, self.own_columns])
+        return margin_of(self._boosters[booster], taken)
+
+    def score(self, margin: npt.NDArray[np.float32], booster: str = "main") -> Floats:
+        """Returns scores, 0 to 100 with 4 decimals, for margins of a booster."""
+        return points(self._calibrations[booster].probability(margin))
+
+    def attributions(self, matrix: Matrix) -> Floats:
+        """Returns exact TreeSHAP values of the main booster in log-odds, shape (n, number of features)."""
+        import xgboost
+
+        if not len(matrix):
+            return np.zeros(matrix.shape, dtype=np.float64)
+        told = self._boosters["main"].predict(xgboost.DMatrix(matrix), pred_contribs=True)
+        return np.asarray(told[:, :-1], dtype=np.float64)
+
+
+def own_positions(features: tuple[Feature, ...]) -> list[int]:
+    """Returns the positions of the features that the own-conduct booster takes."""
+    return [at for at, feature in enumerate(features) if feature.controlled_by != "third_party"]
+
+
+def points(probability: Floats) -> Floats:
+    """Returns probabilities as scores: 0 to 100, 4 decimals."""
+    return np.round(100.0 * probability, 4)
+
+
+def load_booster(content: bytes) -> Any:
+    """Returns the booster that UBJ bytes hold."""
+    import xgboost
+
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(content))
+    return booster
+
+
+def margin_of(booster: Any, matrix: Matrix) -> npt.NDArray[np.float32]:
+    """Returns a booster's raw log-odds, float32, shape (n,); nan features count as unknown."""
+    if not len(matrix):
+        return np.zeros(0, dtype=np.float32)
+    return np.asarray(booster.inplace_predict(matrix, predict_type="margin"), dtype=np.float32).reshape(-1)

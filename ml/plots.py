@@ -1,0 +1,93 @@
+"""Pictures for the model's review: reliability, precision and recall, importances. PNG bytes, nothing else."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ml.evaluate import Report, Scored
+
+BINS = 10
+
+
+def pictures(report: Report) -> dict[str, bytes]:
+    """Draws everything that a reviewer looks at.
+
+    Args:
+        report: What was measured.
+
+    Returns:
+        PNG bytes by file name.
+    """
+    sources = {name: scored for name, scored in report.sources.items() if scored.label.any() and not scored.label.all()}
+    return {
+        "reliability.png": _reliability(sources),
+        "precision_recall.png": _precision_recall(sources),
+        "importances.png": _importances(report.importances),
+    }
+
+
+def _axes(title: str, x: str, y: str, height: float = 4.5) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, height), dpi=90, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _reliability(sources: Mapping[str, Scored]) -> bytes:
+    figure, axes = _axes("Score against the share that is positive", "mean score / 100", "share of positives")
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--", label="perfect")
+    for name, scored in sources.items():
+        said, true = _bins(scored)
+        axes.plot(said, true, marker="o", markersize=4, linewidth=1.2, label=name.replace("_", " "))
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.legend(fontsize=8)
+    return _png(figure)
+
+
+def _bins(scored: Scored) -> tuple[list[float], list[float]]:
+    """Mean score and share of positives by band of ten points, where a band has rows."""
+    band = np.minimum((scored.score // 10).astype(np.int64), BINS - 1)
+    said, true = [], []
+    for at in np.unique(band):
+        inside = band == at
+        said.append(float(np.average(scored.score[inside], weights=scored.weight[inside])) / 100.0)
+        true.append(float(np.average(scored.label[inside], weights=scored.weight[inside])))
+    return said, true
+
+
+def _precision_recall(sources: Mapping[str, Scored]) -> bytes:
+    figure, axes = _axes("Precision against recall", "recall", "precision")
+    for name, scored in sources.items():
+        order = np.argsort(-scored.score, kind="stable")
+        found = np.cumsum((scored.weight * scored.label)[order])
+        axes.step(found / found[-1], found / np.cumsum(scored.weight[order]), where="post", linewidth=1.2, label=name.replace("_", " "))
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.legend(fontsize=8)
+    return _png(figure)
+
+
+def _importances(importances: Mapping[str, float]) -> bytes:
+    names = list(importances)[:20][::-1]
+    figure, axes = _axes("What moves the score", "mean |TreeSHAP|, log-odds", "", height=1.5 + 0.24 * len(names))
+    axes.barh(names, [importances[name] for name in names], color="#33658a")
+    axes.tick_params(axis="y", labelsize=8)
+    return _png(figure)

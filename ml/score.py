@@ -1,0 +1,205 @@
+"""Rates entities with the champion: Arrow batches in, scores and reasons out, in bounded memory.
+
+Only a champion that the log of approvals names can rate, and only with the bytes that were reviewed. The same features
+and model give the same bytes at any batch size and number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from groundwork.errors import BadInputError
+from groundwork.files import replacing
+from ml.explain import Explainer
+from ml.model import RiskModel, Scorer, read_model
+from ml.training_set import matrix
+
+if TYPE_CHECKING:
+    from ml.registry import Champion
+
+BATCH_ROWS: Final = 65_536
+ROW_GROUP_ROWS: Final = 131_072
+EXPLAINED_ROWS: Final = 1_000
+
+
+@dataclass(frozen=True)
+class ScoringResult:
+    """What was written.
+
+    Attributes:
+        rows: Entities rated.
+        flagged: Those at or above threshold and floor.
+        explained: Those with reasons.
+    """
+
+    rows: int
+    flagged: int
+    explained: int
+
+
+def score(champion: Champion, features: Path, out_scores: Path, out_reasons: Path) -> ScoringResult:
+    """Rates every row of a feature file.
+
+    Args:
+        champion: The champion, from the registry's log.
+        features: `features/<entities>/as_of=<date>/features.parquet`, one row an entity, sorted by id.
+        out_scores: Gets `<entity>_id`, score, own_conduct_score, margin and model_digest, sorted by id.
+        out_reasons: Gets `<entity>_id` and reasons (JSON) for the flagged rows and the 1,000 highest.
+
+    Returns:
+        Counts.
+
+    Raises:
+        VerificationError: A file of the model is not the one that was reviewed.
+        BadInputError: A feature column is missing, or ids are not sorted or not unique.
+    """
+    model = read_model(champion.folder, champion.model_digest)
+    scorer = Scorer(model)
+    _check_columns(features, model)
+    margins, scores, flags = _write_scores(scorer, features, out_scores)
+    chosen = _to_explain(scores, margins, flags)
+    _write_reasons(scorer, features, chosen, flags, out_reasons)
+    return ScoringResult(rows=len(scores), flagged=int(flags.sum()), explained=len(chosen))
+
+
+def _check_columns(features: Path, model: RiskModel) -> None:
+    import pyarrow.parquet as pq
+
+    names = pq.read_schema(features).names
+    missing = [name for name in (model.id_column, "category", *model.columns) if name not in names]
+    if missing:
+        raise BadInputError(
+            f"{features}: no column {', '.join(missing)}, which {model.body['name']} reads. Build features with the code "
+            "that the model was trained on, or train anew."
+        )
+
+
+def _batches(features: Path, columns: list[str]) -> Iterator[Any]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(features) as file:
+        yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns)
+
+
+def _write_scores(
+    scorer: Scorer, features: Path, out: Path
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Writes the scores and keeps margin, score and flag of each row: 13 bytes a row."""
+    model, written = scorer.model, []
+    last = ""
+    with replacing(out) as temporary, _writer(temporary, _score_schema(model.id_column)) as writer:
+        for batch in _batches(features, [model.id_column, *model.columns]):
+            last = _check_order(batch.column(0), last, features)
+            values = matrix(batch, model.columns)
+            margin, own_margin = scorer.margin(values), scorer.margin(values, "own")
+            score, own_score = scorer.score(margin), scorer.score(own_margin, "own")
+            written.append((margin, score, (score >= model.threshold) & (own_score >= model.floor)))
+            writer.write(_score_table(model, batch.column(0), score, own_score, margin))
+    if not written:
+        return np.zeros(0, dtype=np.float32), np.zeros(0), np.zeros(0, dtype=bool)
+    margins, scores, flags = zip(*written, strict=True)
+    return np.concatenate(margins), np.concatenate(scores), np.concatenate(flags)
+
+
+def _check_order(ids: Any, last: str, features: Path) -> str:
+    names = ids.to_pylist()
+    for before, name in zip([last, *names], names, strict=False):
+        if name is None or not (before < name or (before == "" and name == "")):
+            raise BadInputError(f"{features}: ids are not sorted and unique at {name!r}; export features ordered by id.")
+    return str(names[-1]) if names else last
+
+
+def _score_schema(id_column: str) -> Any:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field(id_column, pa.string(), nullable=False),
+            pa.field("score", pa.float64(), nullable=False),
+            pa.field("own_conduct_score", pa.float64(), nullable=False),
+            pa.field("margin", pa.float64(), nullable=False),
+            pa.field("model_digest", pa.string(), nullable=False),
+        ]
+    )
+
+
+def _score_table(
+    model: RiskModel,
+    ids: Any,
+    score: npt.NDArray[np.float64],
+    own_score: npt.NDArray[np.float64],
+    margin: npt.NDArray[np.float32],
+) -> Any:
+    import pyarrow as pa
+
+    digest = pa.repeat(pa.scalar(model.digest, pa.string()), len(ids))
+    columns = [ids.cast(pa.string()), pa.array(score), pa.array(own_score), pa.array(margin.astype(np.float64)), digest]
+    return pa.table(columns, schema=_score_schema(model.id_column))
+
+
+class _Writer:
+    """A Parquet writer whose row groups do not depend on how rows arrive."""
+
+    def __init__(self, path: Path, schema: Any) -> None:
+        import pyarrow.parquet as pq
+
+        self._file = pq.ParquetWriter(path, schema, compression="zstd", version="2.6")
+        self._waiting: list[Any] = []
+        self._schema = schema
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def write(self, table: Any) -> None:
+        """Takes rows; writes them once a row group is full."""
+        self._waiting.append(table)
+        while sum(part.num_rows for part in self._waiting) >= ROW_GROUP_ROWS:
+            self._flush(ROW_GROUP_ROWS)
+
+    def _flush(self, rows: int) -> None:
+        import pyarrow as pa
+
+        whole = pa.concat_tables(self._waiting)
+        self._file.write_table(whole.slice(0, rows).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+        self._waiting = [whole.slice(rows)] if whole.num_rows > rows else []
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None and self._waiting:
+            self._flush(ROW_GROUP_ROWS)
+        self._file.close()
+
+
+def _writer(path: Path, schema: Any) -> _Writer:
+    return _Writer(path, schema)
+
+
+def _to_explain(
+    scores: npt.NDArray[np.float64], margins: npt.NDArray[np.float32], flags: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """Positions of the flagged rows and the highest ones, rising; ties by margin, then by id (the rows' order)."""
+    order = np.lexsort((np.arange(len(scores)), -margins, -scores))
+    return np.union1d(order[:EXPLAINED_ROWS], np.flatnonzero(flags)).astype(np.int64)
+
+
+def _write_reasons(
+    scorer: Scorer, features: Path, chosen: npt.NDArray[np.int64], flags: npt.NDArray[np.bool_], out: Path
+) -> None:
+    import pyarrow as pa
+
+    model, explainer, start = scorer.model, Explainer(scorer), 0
+    schema = pa.schema([pa.field(model.id_column, pa.string(), nullable=False), pa.field("reasons", pa.string(), nullable=False)])
+    with replacing(out) as temporary, _writer(temporary, schema) as writer:
+        for batch in _batches(features, list(dict.fromkeys((model.id_column, "category", *model.columns)))):
+            low, high = np.searchsorted(chosen, [start, start + batch.num_rows])
+            inside = batch.take(pa.array(chosen[low:high] - start))
+            category = np.array(inside.column("category").fill_null("").to_pylist(), dtype=object)
+            told = explainer.reasons(matrix(inside, model.columns), category, flags[chosen[low:high]])
+            ids = inside.column(model.id_column).cast(pa.string())
+            writer.write(pa.table([ids, pa.array(told, pa.string())], schema=schema))
+            start += batch.num_rows

@@ -1,0 +1,390 @@
+"""The rows a model learns from and is judged on: joined, weighted, and folded so that nothing leaks.
+
+Merchants joined by shared identifiers form a component, and no fold ever splits one. Rows held out for calibration
+are kept from the boosters by entity; a share of the components is kept from them altogether, so that there are
+components never seen. No model is fitted here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from groundwork.errors import BadInputError
+from ml.declarations import Declaration
+
+MAX_BEARERS: Final = 20
+MAX_MEMBERS: Final = 200
+
+Floats = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Names = npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Components:
+    """Merchants joined through shared identifiers, as of the cut.
+
+    Attributes:
+        names: The component of each merchant that an edge touches: the smallest merchant id in it. All others are
+            components of their own.
+        joined: How many components of two or more there are.
+        largest: Members of the largest one, at most `MAX_MEMBERS`.
+        split: How many components were larger than that and were split.
+        dropped_edges: How many of their weakest edges were dropped to split them.
+    """
+
+    names: dict[str, str]
+    joined: int
+    largest: int
+    split: int
+    dropped_edges: int
+
+    def of(self, merchants: Names) -> Names:
+        """Returns the component of each merchant."""
+        return np.array([self.names.get(merchant, merchant) for merchant in merchants], dtype=object)
+
+    def as_dict(self) -> dict[str, int]:
+        """Returns the counts, for the model's card."""
+        return {
+            "joined": self.joined,
+            "largest": self.largest,
+            "split": self.split,
+            "dropped_edges": self.dropped_edges,
+        }
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a training, all arrays of one length n.
+
+    Attributes:
+        entity: Ids of the rated entities.
+        merchant: Ids of the merchants they belong to.
+        category: Category path, empty where unknown.
+        component: The component of the merchant.
+        day: as_of_date, in days since 1970-01-01.
+        decided_day: Day on which the label was decided; -1 where nothing labels the row.
+        purpose: `score`, `train`, `evaluate` or `calibrate`.
+        label: Whether the row is a positive; unlabelled counts as negative.
+        is_verdict: Whether something labels the row.
+        weight: Inverse of the share with which the row was sampled.
+        inclusion: Inclusion probability of a calibration row in the whole design; nan elsewhere.
+        is_random_arm: Whether a calibration row is of the random arm.
+        features: float32, shape (n, number of features); nan where unknown.
+    """
+
+    entity: Names
+    merchant: Names
+    category: Names
+    component: Names
+    day: Integers
+    decided_day: Integers
+    purpose: Names
+    label: Flags
+    is_verdict: Flags
+    weight: Floats
+    inclusion: Floats
+    is_random_arm: Flags
+    features: Matrix
+
+    def __len__(self) -> int:
+        """Returns the number of rows."""
+        return len(self.entity)
+
+    def take(self, chosen: Flags | Integers) -> Rows:
+        """Returns the rows that a mask or positions choose."""
+        return Rows(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows do what. Train and unseen rows never share a component; train and calibrate rows no entity.
+
+    Attributes:
+        train: Rows that the boosters learn from (early stopping takes a fold of their components).
+        evaluate: Rows on the last grid dates.
+        evaluate_seen: Whether the component of each evaluate row has a train row; shape (len(evaluate),).
+        calibrate: Held-out verdicts.
+        calibrate_seen: The same for those.
+        forward: Train and evaluate rows together, before components are held out, for forward folds.
+        live: Entities that live at the cut (the rows to score), for usual values; may be empty.
+    """
+
+    train: Rows
+    evaluate: Rows
+    evaluate_seen: Flags
+    calibrate: Rows
+    calibrate_seen: Flags
+    forward: Rows
+    live: Rows
+
+
+def read_rows(declaration: Declaration, features: Path, spine: Path, edges: Path | None, cut: date) -> tuple[Rows, Components]:
+    """Reads the training rows of a model.
+
+    Args:
+        declaration: The model.
+        features: `features.parquet`: keys and feature columns, one row for each row of the spine.
+        spine: `spine.parquet`: keys, purpose, label and weights.
+        edges: `edges.parquet`, merchants that share identifiers; None where there are none.
+        cut: The training's as_of; edges known later do not count.
+
+    Returns:
+        All rows, ordered by entity, date and purpose, and the components they were given.
+
+    Raises:
+        BadInputError: A declared column is missing, or the two files do not hold the same rows.
+    """
+    keys = list(dict.fromkeys((declaration.id_column, "as_of_date", "purpose")))
+    spine_table = _read_sorted(spine, keys, [])
+    feature_table = _read_sorted(features, keys, list(declaration.columns))
+    if any(not spine_table[key].equals(feature_table[key]) for key in keys):
+        raise BadInputError(f"{features} and {spine} do not hold the same rows; build both again in one run.")
+    components = read_components(edges, cut)
+    return _rows(declaration, spine_table, feature_table, components), components
+
+
+def _read_sorted(path: Path, keys: list[str], columns: list[str]) -> Any:
+    import pyarrow.parquet as pq
+
+    names = pq.read_schema(path).names
+    missing = [name for name in [*keys, *columns] if name not in names]
+    if missing:
+        raise BadInputError(f"{path}: no column {', '.join(missing)}, which the model's declaration asks for.")
+    table = pq.read_table(path, columns=[*keys, *columns] if columns else None)
+    return table.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+
+
+def _rows(declaration: Declaration, spine: Any, features: Any, components: Components) -> Rows:
+    merchant = _strings(spine["merchant_id"])
+    label = spine["label"].to_numpy(zero_copy_only=False)
+    decided = _days(spine["label_decided_date"])
+    return Rows(
+        entity=_strings(spine[declaration.id_column]),
+        merchant=merchant,
+        category=_strings(spine["category"]),
+        component=components.of(merchant),
+        day=_days(spine["as_of_date"]),
+        decided_day=decided,
+        purpose=_strings(spine["purpose"]),
+        label=np.array([value is True or value == 1 for value in label], dtype=bool),
+        is_verdict=decided >= 0,
+        weight=1.0 / np.nan_to_num(_floats(spine["sampling_share"]), nan=1.0),
+        inclusion=_floats(spine["inclusion_probability"]),
+        is_random_arm=np.nan_to_num(_floats(spine["is_random_arm"])) > 0,
+        features=matrix(features, declaration.columns),
+    )
+
+
+def matrix(table: Any, columns: tuple[str, ...]) -> Matrix:
+    """Returns feature columns of an Arrow table or batch as float32, shape (rows, columns), nan where null."""
+    result = np.empty((table.num_rows, len(columns)), dtype=np.float32, order="C")
+    for at, name in enumerate(columns):
+        result[:, at] = _floats(table.column(name))
+    return result
+
+
+def _floats(column: Any) -> Floats:
+    import pyarrow as pa
+
+    chunk = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if pa.types.is_boolean(chunk.type):
+        chunk = chunk.cast(pa.int8())
+    return np.asarray(chunk.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _days(column: Any) -> Integers:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return np.asarray(pc.fill_null(column.cast(pa.date32()).cast(pa.int32()), -1).to_numpy(), dtype=np.int64)
+
+
+def _strings(column: Any) -> Names:
+    return np.array(["" if value is None else value for value in column.to_pylist()], dtype=object)
+
+
+def read_components(edges: Path | None, cut: date, max_bearers: int = MAX_BEARERS, max_members: int = MAX_MEMBERS) -> Components:
+    """Joins merchants that share an identifier value.
+
+    Args:
+        edges: Columns merchant_id_a, merchant_id_b, kind, value_hash, known_from, bearer_count; None for no edges.
+        cut: Edges known after this day do not count.
+        max_bearers: Values that more merchants bear join nobody (an office address, a public address).
+        max_members: No component is larger; a larger one is joined again from its strongest edge to its weakest,
+            leaving out each edge that would make a component too large.
+
+    Returns:
+        The components.
+    """
+    if edges is None:
+        return Components({}, 0, 0, 0, 0)
+    pairs = _read_edges(edges, cut, max_bearers)
+    if not len(pairs["a"]):
+        return Components({}, 0, 0, 0, 0)
+    merchants = np.unique(np.concatenate([pairs["a"], pairs["b"]]))
+    first = np.searchsorted(merchants, pairs["a"])
+    second = np.searchsorted(merchants, pairs["b"])
+    labels = _connected(first, second, len(merchants))
+    sizes = np.bincount(labels)
+    too_large = np.flatnonzero(sizes > max_members)
+    dropped = 0
+    if len(too_large):
+        within = np.isin(labels[first], too_large)
+        kept, dropped = _capped(first[within], second[within], len(merchants), max_members)
+        first = np.concatenate([first[~within], first[within][kept]])
+        second = np.concatenate([second[~within], second[within][kept]])
+        labels = _connected(first, second, len(merchants))
+    return _named(merchants, labels, len(too_large), dropped)
+
+
+def _read_edges(path: Path, cut: date, max_bearers: int) -> dict[str, Names]:
+    """Edges that count, from the strongest (fewest bearers) to the weakest, in one order whatever the file's."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    counts = pc.and_(
+        pc.less_equal(table["bearer_count"], max_bearers), pc.less_equal(table["known_from"], cut)
+    )
+    order = ("bearer_count", "kind", "value_hash", "merchant_id_a", "merchant_id_b")
+    table = table.filter(counts).sort_by([(name, "ascending") for name in order])
+    return {"a": _strings(table["merchant_id_a"]), "b": _strings(table["merchant_id_b"])}
+
+
+def _connected(first: Integers, second: Integers, size: int) -> Integers:
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_matrix((np.ones(len(first), dtype=np.int8), (first, second)), shape=(size, size))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def _capped(first: Integers, second: Integers, size: int, max_members: int) -> tuple[Integers, int]:
+    """Positions of the edges that can be kept, taken in order, without joining more than `max_members`."""
+    parent = list(range(size))
+    members = [1] * size
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = parent[parent[at]]
+            at = parent[at]
+        return at
+
+    kept = []
+    for edge, (a, b) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+        left, right = sorted((root(a), root(b)))
+        if left != right and members[left] + members[right] > max_members:
+            continue
+        if left != right:
+            parent[right] = left
+            members[left] += members[right]
+        kept.append(edge)
+    return np.array(kept, dtype=np.int64), len(first) - len(kept)
+
+
+def _named(merchants: Names, labels: Integers, split: int, dropped: int) -> Components:
+    """Names each component by its smallest member; `merchants` come sorted, so that is the first one met."""
+    _, firsts = np.unique(labels, return_index=True)
+    names = merchants[firsts[labels]]
+    sizes = np.bincount(labels)
+    return Components(
+        names=dict(zip(merchants.tolist(), names.tolist(), strict=True)),
+        joined=int((sizes >= 2).sum()),
+        largest=int(sizes.max()),
+        split=split,
+        dropped_edges=dropped,
+    )
+
+
+def split_rows(rows: Rows, unseen_share: float) -> Split:
+    """Says which rows do what.
+
+    Args:
+        rows: All rows of a training.
+        unseen_share: Share of the components, chosen by a hash of their name, that the boosters never see.
+
+    Returns:
+        The split. Rows of entities that calibrate are no train rows, on whatever date.
+    """
+    calibrate = rows.take(rows.purpose == "calibrate")
+    held_out = np.isin(rows.entity, np.unique(calibrate.entity)) if len(calibrate) else np.zeros(len(rows), dtype=bool)
+    trainable = (rows.purpose == "train") & ~held_out
+    train = rows.take(trainable & ~is_unseen(rows.component, unseen_share))
+    evaluate = rows.take(rows.purpose == "evaluate")
+    seen = np.unique(train.component) if len(train) else np.array([], dtype=object)
+    return Split(
+        train=train,
+        evaluate=evaluate,
+        evaluate_seen=np.isin(evaluate.component, seen),
+        calibrate=calibrate,
+        calibrate_seen=np.isin(calibrate.component, seen),
+        forward=rows.take(trainable | ((rows.purpose == "evaluate") & ~held_out)),
+        live=rows.take(rows.purpose == "score"),
+    )
+
+
+def is_unseen(components: Names, share: float) -> Flags:
+    """Returns which components a hash of their name keeps from the boosters; the same ones in every training."""
+    unique, inverse = np.unique(components, return_inverse=True)
+    chosen = [_hash_share(name) < share for name in unique.tolist()]
+    return np.array(chosen, dtype=bool)[inverse] if len(unique) else np.zeros(0, dtype=bool)
+
+
+def _hash_share(name: str) -> float:
+    """A number in [0, 1) from the name alone."""
+    return int(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:13], 16) / 16**13
+
+
+def component_folds(rows: Rows, folds: int) -> Integers:
+    """Deals components into folds of about the same number of positives, whole.
+
+    Args:
+        rows: Rows to fold.
+        folds: Number of folds.
+
+    Returns:
+        The fold of each row, 0 to folds - 1. Components are dealt from the one with most positives (then rows) to the
+        one with fewest, ties by the hash of their name, back and forth over the folds.
+    """
+    if not len(rows):
+        return np.zeros(0, dtype=np.int64)
+    unique, inverse = np.unique(rows.component, return_inverse=True)
+    positives = np.bincount(inverse, weights=rows.label)
+    sizes = np.bincount(inverse)
+    hashes = np.array([_hash_share(name) for name in unique.tolist()])
+    order = np.lexsort((hashes, -sizes, -positives))
+    turn = np.arange(len(unique)) % (2 * folds)
+    fold = np.empty(len(unique), dtype=np.int64)
+    fold[order] = np.where(turn < folds, turn, 2 * folds - 1 - turn)
+    return fold[inverse]
+
+
+def forward_blocks(rows: Rows, blocks: int) -> Integers:
+    """Cuts the rows into blocks of consecutive dates with about the same number of positives.
+
+    Returns:
+        The block of each row, 0 for the earliest; fewer blocks than asked for where there are fewer dates.
+    """
+    days, inverse = np.unique(rows.day, return_inverse=True)
+    if not len(days):
+        return np.zeros(0, dtype=np.int64)
+    positives = np.bincount(inverse, weights=rows.label) + 1e-9
+    before = np.cumsum(positives) - positives
+    block = np.floor(blocks * before / positives.sum()).astype(np.int64)
+    _, dense = np.unique(block, return_inverse=True)
+    return np.asarray(dense, dtype=np.int64)[inverse]
+
+
+def known_before(rows: Rows, day: int) -> Flags:
+    """Returns which rows a training on `day` could have used: seen before it, and their label decided before it."""
+    return (rows.day < day) & (rows.decided_day < day)
