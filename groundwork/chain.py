@@ -2,7 +2,8 @@
 
 The load ledger, the log of approvals and each list's `history.jsonl` are such logs. A line is appended with one write
 and synced. A kill in the middle of that write leaves a last line without its newline: readers ignore it and the next
-append cuts it off. Any other damage breaks the chain, and `read` says where.
+append cuts it off. Any other damage breaks the chain, and `read` says where; a line has one spelling, so that in the last
+one, whose hash no other line carries, a space that became a tab is seen too.
 """
 
 from __future__ import annotations
@@ -57,8 +58,7 @@ class ChainedLog:
         Raises:
             VerificationError: The log is damaged; nothing is appended to a broken chain.
         """
-        head = self.head()
-        line = json.dumps({**entry, PREVIOUS: head}, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+        line = self.next_line(entry)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             os.truncate(file.fileno(), sum(len(kept) + 1 for kept in self._lines()))
@@ -67,6 +67,14 @@ class ChainedLog:
             os.fsync(file.fileno())
         sync_directory(self.path.parent)
         return sha256_bytes(line)
+
+    def next_line(self, entry: dict[str, Any]) -> bytes:
+        """Returns the line, without its newline, that `append` would add for `entry`."""
+        return _spelled({**entry, PREVIOUS: self.head()})
+
+    def unfinished(self) -> bytes:
+        """Returns what stands after the last newline: what a kill in the middle of an append left, mostly nothing."""
+        return self.path.read_bytes().rpartition(b"\n")[2] if self.path.exists() else b""
 
     def _lines(self) -> list[bytes]:
         if not self.path.exists():
@@ -82,4 +90,10 @@ class ChainedLog:
             ) from error
         if not isinstance(entry, dict):
             raise VerificationError(f"{self.path}, line {number}: not a JSON object. Restore it from a backup.")
+        if _spelled(entry) != line:
+            raise VerificationError(f"{self.path}, line {number}: not as it was written. Restore it from a backup.")
         return entry
+
+
+def _spelled(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()

@@ -122,6 +122,26 @@ def test_log_sees_any_changed_byte_before_its_last_line(tmp_path_factory: pytest
         log.read()
 
 
+def test_log_sees_a_last_line_that_is_spelled_differently(tmp_path: Path):
+    log = ChainedLog(tmp_path / "log.jsonl")
+    log.append({"version": 1})
+    log.path.write_bytes(log.path.read_bytes().replace(b": 1", b":\t1"))
+    with pytest.raises(VerificationError, match="line 1"):
+        log.read()
+
+
+def test_log_says_which_line_comes_next_and_what_a_kill_left(tmp_path: Path):
+    log = ChainedLog(tmp_path / "log.jsonl")
+    assert log.unfinished() == b""
+    log.append({"version": 1})
+    line = log.next_line({"version": 2})
+    with log.path.open("ab") as file:
+        file.write(line[:9])
+    assert log.unfinished() == line[:9]
+    log.append({"version": 2})
+    assert log.path.read_bytes().splitlines()[1] == line
+
+
 def test_log_cuts_off_a_line_that_a_kill_left_half_written(tmp_path: Path):
     log = ChainedLog(tmp_path / "log.jsonl")
     log.append({"version": 1})
