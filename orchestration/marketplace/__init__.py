@@ -1,0 +1,1 @@
+"""The demo marketplace: a generator with known truth, at any scale. Nothing here imports Dagster."""

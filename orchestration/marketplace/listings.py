@@ -1,0 +1,226 @@
+"""What is offered: listings with their lives, prices and specifications, and the latent variables behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, generator, joined, keys, nullable, phrases, salt, sigmoid
+from orchestration.marketplace.catalogue import CATEGORIES, FIELD_SLOTS, Catalogue, Fragments
+from orchestration.marketplace.merchants import (
+    BRUSHER, CURRENCY_CODES, COUNTRIES, LISTINGS_PER_MERCHANT, REFURBISHER, TRAITS, Merchants, shift_table, slot_weights,
+)  # fmt: skip
+from orchestration.marketplace.catalogue import CURRENCIES
+
+CONDITIONS = ("new", "refurbished", "used")
+SIGHTING_DAYS = 12.5
+PRICE_CHANGES = 2
+
+
+@dataclass(frozen=True)
+class Listings:
+    """One chunk's listings, as arrays of n; days count from the start of the history.
+
+    Attributes:
+        key: Ids.
+        merchant: Index of the merchant within the chunk.
+        slot: The merchant's brand slot.
+        product: Index of the product.
+        is_counterfeit: Whether it is counterfeit (from `since_day` on).
+        since_day: From when; equal to `listed_day` for most.
+        listed_day: When it was listed.
+        natural_end_day: When the merchant would withdraw it; beyond the history if never.
+        latents: What stands behind what can be seen, by name.
+        condition: Index into `CONDITIONS`.
+        price: Price asked first, in the listing's currency.
+        fake_price_factor: Factor on the price from `since_day` on.
+        change_day: (n, PRICE_CHANGES) days on which the price changes.
+        change_factor: (n, PRICE_CHANGES) by how much.
+        field_state: (n, FIELD_SLOTS) 0 true, 1 wrong, 2 left out.
+        popularity: Weight in orders.
+    """
+
+    key: Keys
+    merchant: Ints
+    slot: Ints
+    product: Ints
+    is_counterfeit: Bools
+    since_day: Floats
+    listed_day: Floats
+    natural_end_day: Floats
+    latents: dict[str, Floats]
+    condition: Ints
+    price: Floats
+    fake_price_factor: Floats
+    change_day: Floats
+    change_factor: Floats
+    field_state: Ints
+    popularity: Floats
+
+    def price_at(self, index: Ints, day: Floats) -> Floats:
+        """Returns the price of the listings at `index` on each day, in cents precision."""
+        price = self.price[index] * np.where(day >= self.since_day[index], self.fake_price_factor[index], 1.0)
+        for change in range(PRICE_CHANGES):
+            is_past = day >= self.change_day[index, change]
+            price = price * np.where(is_past, self.change_factor[index, change], 1.0)
+        return np.maximum(np.floor(price), 0.0) + np.where(price < 40, np.round(price % 1.0, 2), 0.99)
+
+
+def build_listings(
+    catalogue: Catalogue, fragments: Fragments, merchants: Merchants, seed: int, chunk: int, first: int, days: int, hardness: float
+) -> Listings:
+    """Makes the listings of one chunk's merchants; `first` is the chunk's first merchant."""
+    rng = generator(seed, "listings", chunk)
+    merchant = np.repeat(np.arange(len(merchants.key)), merchants.listing_count)
+    count = len(merchant)
+    slot, product = _products(rng, catalogue, merchants, merchant)
+    listed, end = _lives(rng, merchants, merchant, days)
+    is_fake, since = _counterfeit(rng, merchants, merchant, slot, listed)
+    goods = _goods(rng, merchants, merchant, is_fake, hardness)
+    condition = _conditions(rng, merchants, merchant)
+    ratio = -0.07 - 0.15 * goods["price"] - np.array([0.0, 0.12, 0.25])[condition]
+    rate = np.array([1.0, *(rate for _, rate in CURRENCIES)])
+    currency = _currency_index()[merchants.place[merchant]]
+    is_late = is_fake & (since > listed)
+    fake_part = np.where(is_late, -0.15 * goods["price_shift"], 0.0)
+    return Listings(
+        key=keys(salt(seed, "listing"), first * LISTINGS_PER_MERCHANT + np.arange(count)),
+        merchant=merchant,
+        slot=slot,
+        product=product,
+        is_counterfeit=is_fake,
+        since_day=since,
+        listed_day=listed,
+        natural_end_day=end,
+        latents=_latents(merchants, merchant, slot, goods, ratio),
+        condition=condition,
+        price=catalogue.msrp_usd[product] / rate[currency] * np.exp(ratio - fake_part),
+        fake_price_factor=np.exp(fake_part),
+        change_day=rng.uniform(-60, days, (count, PRICE_CHANGES)),
+        change_factor=np.exp(rng.normal(-0.01, 0.05, (count, PRICE_CHANGES))),
+        field_state=_field_states(rng, goods["spec"]),
+        popularity=_popularity(rng, merchants, merchant),
+    )
+
+
+def _currency_index() -> Ints:
+    return np.array([CURRENCY_CODES.index(place[3]) for place in COUNTRIES])
+
+
+def _products(rng: np.random.Generator, catalogue: Catalogue, merchants: Merchants, merchant: Ints) -> tuple[Ints, Ints]:
+    is_used = np.arange(merchants.brand_slots.shape[1]) < merchants.slot_count[:, None]
+    weights = slot_weights() * is_used
+    cumulative = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)[merchant]
+    slot = (rng.random(len(merchant))[:, None] >= cumulative[:, :-1]).sum(axis=1)
+    brand = merchants.brand_slots[merchant, slot]
+    within = (rng.random(len(merchant)) ** 1.3 * catalogue.product_count[brand]).astype(np.int64)
+    return slot, catalogue.first_product[brand] + within
+
+
+def _lives(rng: np.random.Generator, merchants: Merchants, merchant: Ints, days: int) -> tuple[Floats, Floats]:
+    count = len(merchant)
+    registered = merchants.registered_day[merchant]
+    churn = 0.36 + 0.10 * merchants.is_counterfeit[merchant]
+    is_new = rng.random(count) < churn
+    listed = np.where(is_new, rng.uniform(0, days - 0.5, count), -rng.exponential(160, count))
+    after = registered + 0.05 + rng.random(count) ** 1.5 * (days - 0.6 - registered)
+    listed = np.where(listed < registered, after, listed)
+    hazard = np.where(merchants.is_counterfeit[merchant], 0.0028, 0.0024)
+    end = np.maximum(listed, 0.0) + 0.5 + rng.exponential(1.0, count) / hazard
+    return listed, end
+
+
+def _counterfeit(
+    rng: np.random.Generator, merchants: Merchants, merchant: Ints, slot: Ints, listed: Floats
+) -> tuple[Bools, Floats]:
+    """Decides which listings are counterfeit, nearly all of a fake brand slot, and from when."""
+    is_fake_slot = merchants.is_slot_fake[merchant, slot]
+    is_fake = merchants.is_counterfeit[merchant] & (rng.random(len(merchant)) < np.where(is_fake_slot, 0.95, 0.04))
+    turned = merchants.turned_day[merchant]
+    is_before = listed < turned
+    is_fake &= ~is_before | (rng.random(len(merchant)) < 0.6)
+    return is_fake, np.where(is_before, turned, listed)
+
+
+def _goods(
+    rng: np.random.Generator, merchants: Merchants, merchant: Ints, is_fake: Bools, hardness: float
+) -> dict[str, Floats]:
+    """Draws the goods traits of each listing: the merchant's own, a listing's part, and the shift of counterfeits."""
+    shifts = shift_table(hardness)[merchants.archetype[merchant]] * merchants.effect[merchant, None]
+    goods: dict[str, Floats] = {}
+    for name, own in (("price", 0.55), ("doubt", 0.5), ("refund", 0.4), ("rating", 0.4), ("spec", 0.6)):
+        shift = np.where(is_fake, shifts[:, TRAITS.index(name)], 0.0) * rng.uniform(0.8, 1.2, len(merchant))
+        noise = own * rng.standard_normal(len(merchant))
+        goods[name] = np.sqrt(1 - own**2) * merchants.trait(name)[merchant] + noise + shift
+        goods[f"{name}_shift"] = shift
+    return goods
+
+
+def _conditions(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Ints:
+    is_refurbisher = (merchants.archetype == REFURBISHER)[merchant]
+    draw = rng.random(len(merchant))
+    usual = np.where(draw < 0.93, 0, np.where(draw < 0.96, 1, 2))
+    return np.where(is_refurbisher, np.where(draw < 0.65, 1, np.where(draw < 0.8, 2, 0)), usual)
+
+
+def _field_states(rng: np.random.Generator, spec: Floats) -> Ints:
+    wrong = sigmoid(-3.6 + 1.0 * spec)[:, None]
+    draw = rng.random((len(spec), FIELD_SLOTS))
+    return np.where(draw < wrong, 1, np.where(draw > 0.93, 2, 0))
+
+
+def _popularity(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Floats:
+    by_merchant = np.exp(rng.normal(0, 0.5, len(merchants.key)))
+    by_merchant *= np.where(merchants.archetype == BRUSHER, 1.3, 1.0)
+    return np.asarray(np.minimum(by_merchant[merchant] * np.exp(rng.normal(0, 1.0, len(merchant))), 25.0))
+
+
+def _latents(merchants: Merchants, merchant: Ints, slot: Ints, goods: dict[str, Floats], ratio: Floats) -> dict[str, Floats]:
+    """Names the parameters that everything seen of a listing is drawn from."""
+    conduct = {name: merchants.trait(name)[merchant] for name in ("photo", "verified", "delivery", "storefront", "breadth")}
+    return {
+        "price_ratio_log": ratio,
+        "complaint_share": np.minimum(0.008 * np.exp(0.85 * goods["doubt"]), 0.45),
+        "refund_share": np.minimum(0.045 * np.exp(0.40 * goods["refund"]), 0.6),
+        "not_authentic_share": np.minimum(0.05 * np.exp(0.6 * goods["refund"] + 0.35 * goods["doubt"]), 0.7),
+        "rating_mean": 4.45 - 0.28 * goods["rating"],
+        "spec_wrong_share": sigmoid(-3.6 + 1.0 * goods["spec"]),
+        "photo_share": sigmoid(-1.3 - 0.5 * conduct["photo"]),
+        "verified_share": sigmoid(2.0 - 0.6 * conduct["verified"]),
+        "delivery_hours": np.exp(4.4 + 0.30 * conduct["delivery"]),
+        "merchant_age_days": merchants.registered_day[merchant],
+        "is_default_storefront": (conduct["storefront"] > 1.0).astype(np.float64),
+        "storefront": conduct["storefront"],
+        "is_authorised": merchants.is_slot_authorised[merchant, slot].astype(np.float64),
+        "brand_count": merchants.slot_count[merchant].astype(np.float64),
+        "listing_count": merchants.listing_count[merchant].astype(np.float64),
+    }
+
+
+def specifications(rng: np.random.Generator, catalogue: Catalogue, fragments: Fragments, listings: Listings) -> pa.Array:
+    """Returns the specs JSON: the model reference and each field that is not left out."""
+    product = listings.product
+    category = catalogue.category[product]
+    count = len(product)
+    has_ref = rng.random(count) < np.where(listings.is_counterfeit, 0.86, 0.93)
+    reference = joined([pa.repeat('"model_ref": "', count), phrases(catalogue.refs, product), pa.repeat('"', count)], "")
+    parts = [nullable(reference, has_ref)]
+    for field in range(FIELD_SLOTS):
+        size = fragments.size[category, field]
+        true = catalogue.truth[product, field]
+        step = 1 + (rng.random(count) * (size - 1)).astype(np.int64)
+        state = listings.field_state[:, field]
+        value = np.where(state == 1, (true + step) % size, true)
+        parts.append(phrases(fragments.texts, np.where(state == 2, -1, fragments.first[category, field] + value)))
+    return joined([pa.repeat("{", count), joined(parts, ", "), pa.repeat("}", count)], "")
+
+
+def nouns(rng: np.random.Generator, catalogue: Catalogue, product: Ints) -> pa.Array:
+    """Returns a noun of the category for each product."""
+    flat = [noun for category in CATEGORIES for noun in category.nouns]
+    sizes = np.array([len(category.nouns) for category in CATEGORIES])
+    category = catalogue.category[product]
+    pick = (rng.random(len(product)) * sizes[category]).astype(np.int64)
+    return phrases(flat, (np.cumsum(sizes) - sizes)[category] + pick)

@@ -1,0 +1,245 @@
+"""Who sells: archetypes, the traits by which they differ, sizes, brands, authorisations, shared identifiers.
+
+A merchant's traits are standard normal for an ordinary honest one; an archetype shifts some of them. Every shift is
+moderate, so that no trait gives an archetype away: only together do they. `hardness` divides the counterfeiters' shifts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, generator, keys, salt, weighted
+from orchestration.marketplace.catalogue import CATEGORIES, CURRENCIES, Catalogue
+
+ARCHETYPES = (
+    "honest", "discounter", "refurbisher", "new_merchant", "too_cheap", "complaint_drawing", "spec_liar", "ring", "brusher",
+)  # fmt: skip
+HONEST, DISCOUNTER, REFURBISHER, NEW_MERCHANT, TOO_CHEAP, COMPLAINT_DRAWING, SPEC_LIAR, RING, BRUSHER = range(9)
+HONEST_SHARES = {DISCOUNTER: 0.10, REFURBISHER: 0.06, NEW_MERCHANT: 0.10}
+COUNTERFEIT_SHARES = {TOO_CHEAP: 0.0125, COMPLAINT_DRAWING: 0.0125, SPEC_LIAR: 0.0115, RING: 0.0115, BRUSHER: 0.006}
+GENUINE_BRUSHER_SHARE = 0.006
+CAREFUL_SHARE = 0.16
+CAREFUL_EFFECT = 0.30
+TURNED_SHARE = 0.12
+BRAND_SLOTS = 6
+LISTINGS_PER_MERCHANT = 20
+GOODS_TRAITS = ("price", "doubt", "refund", "rating", "spec")
+CONDUCT_TRAITS = ("age", "photo", "verified", "delivery", "storefront", "authorised", "breadth")
+TRAITS = GOODS_TRAITS + CONDUCT_TRAITS
+SHIFTS: dict[int, dict[str, float]] = {
+    DISCOUNTER: {"price": 1.5, "refund": 0.2, "authorised": 0.3},
+    REFURBISHER: {"price": 1.3, "spec": 1.2, "refund": 0.6, "rating": 0.4, "doubt": 0.3},
+    NEW_MERCHANT: {"age": 2.0, "storefront": 0.8, "photo": 0.3, "delivery": 0.4, "authorised": 0.4, "doubt": 0.2},
+    TOO_CHEAP: {"price": 1.75, "doubt": 1.2, "refund": 1.1, "rating": 0.9, "spec": 0.6, "age": 1.1, "photo": 1.0, "verified": 0.8,
+                "delivery": 0.9, "storefront": 1.1, "authorised": 1.0, "breadth": 0.5},
+    COMPLAINT_DRAWING: {"price": 0.9, "doubt": 1.7, "refund": 1.6, "rating": 1.4, "spec": 0.6, "age": 1.2, "photo": 1.2, "verified": 0.7,
+                        "delivery": 1.2, "storefront": 1.0, "authorised": 1.0, "breadth": 0.5},
+    SPEC_LIAR: {"price": 1.0, "doubt": 1.3, "refund": 1.2, "rating": 0.9, "spec": 1.8, "age": 1.0, "photo": 1.0, "verified": 0.8,
+                "delivery": 0.9, "storefront": 1.0, "authorised": 1.0, "breadth": 0.5},
+    RING: {"price": 1.2, "doubt": 1.3, "refund": 1.2, "rating": 0.9, "spec": 0.9, "age": 1.3, "photo": 1.1, "verified": 0.9,
+           "delivery": 1.1, "storefront": 1.2, "authorised": 1.0, "breadth": 0.6},
+    BRUSHER: {"price": 1.1, "doubt": 1.4, "refund": 1.3, "rating": 0.6, "spec": 1.0, "age": 1.3, "photo": 0.9, "verified": 0.3,
+              "delivery": 0.9, "storefront": 1.2, "authorised": 1.0, "breadth": 0.6},
+}  # fmt: skip
+COUNTRIES: tuple[tuple[str, str, str, str, float], ...] = (
+    ("US", "California", "Fresno", "USD", 0.26), ("US", "Texas", "Austin", "USD", 0.14), ("DE", "Hessen", "Kassel", "EUR", 0.10),
+    ("FR", "Bretagne", "Rennes", "EUR", 0.06), ("GB", "Yorkshire", "Leeds", "GBP", 0.09), ("CN", "Guangdong", "Shenzhen", "USD", 0.12),
+    ("CN", "Fujian", "Putian", "CNY", 0.08), ("CA", "Ontario", "London", "CAD", 0.06), ("JP", "Kansai", "Osaka", "JPY", 0.05),
+    ("US", "Ohio", "Dayton", "USD", 0.04),
+)  # fmt: skip
+_COUNTERFEIT_COUNTRY_FACTOR = np.array([0.8, 0.9, 0.7, 0.8, 0.8, 1.7, 1.8, 0.9, 0.5, 0.9])
+CURRENCY_CODES = ("USD", *(code for code, _ in CURRENCIES))
+
+
+@dataclass(frozen=True)
+class Merchants:
+    """One chunk's merchants, as arrays of n.
+
+    Attributes:
+        key: Ids.
+        archetype: Index into `ARCHETYPES`.
+        is_counterfeit: Whether it sells counterfeits.
+        is_brushing: Whether it brushes.
+        ring: Number of its ring within the chunk, -1 without.
+        effect: How much of its archetype's shifts it shows (careful ones little).
+        traits: (n, TRAITS) conduct, standard normal for the ordinary honest, the conduct shifts included.
+        listing_count: Number of its listings.
+        registered_day: Days from the start of the history.
+        turned_day: Day on which it turned to counterfeits; far in the past where it always did.
+        brushing_day: Day from which it brushes.
+        place: Index into `COUNTRIES`.
+        brand_slots: (n, BRAND_SLOTS) brands it sells, most sold first.
+        slot_count: How many of the slots it uses.
+        is_slot_fake: (n, BRAND_SLOTS) whether its goods of that brand are counterfeit.
+        is_slot_authorised: (n, BRAND_SLOTS) whether the brand lets it sell.
+    """
+
+    key: Keys
+    archetype: Ints
+    is_counterfeit: Bools
+    is_brushing: Bools
+    ring: Ints
+    effect: Floats
+    traits: Floats
+    listing_count: Ints
+    registered_day: Floats
+    turned_day: Floats
+    brushing_day: Floats
+    place: Ints
+    brand_slots: Ints
+    slot_count: Ints
+    is_slot_fake: Bools
+    is_slot_authorised: Bools
+
+    def trait(self, name: str) -> Floats:
+        """Returns one trait's column."""
+        return np.asarray(self.traits[:, TRAITS.index(name)])
+
+
+def shift_table(hardness: float) -> Floats:
+    """Returns the (ARCHETYPES, TRAITS) shifts; the counterfeiters' are divided by `hardness`."""
+    table = np.zeros((len(ARCHETYPES), len(TRAITS)))
+    for archetype, shifts in SHIFTS.items():
+        for name, shift in shifts.items():
+            table[archetype, TRAITS.index(name)] = shift / (hardness if archetype in COUNTERFEIT_SHARES else 1.0)
+    return table
+
+
+def build_merchants(catalogue: Catalogue, seed: int, chunk: int, first: int, count: int, days: int, hardness: float) -> Merchants:
+    """Makes the merchants number `first` to `first + count` of the marketplace."""
+    rng = generator(seed, "merchants", chunk)
+    archetype, is_counterfeit, ring = _archetypes(rng, count)
+    effect = np.where(rng.random(count) < CAREFUL_SHARE, CAREFUL_EFFECT, rng.uniform(0.85, 1.2, count))
+    effect = np.where(archetype >= TOO_CHEAP, effect, rng.uniform(0.7, 1.3, count))
+    is_turned = is_counterfeit & (archetype != NEW_MERCHANT) & (rng.random(count) < TURNED_SHARE)
+    traits = _traits(rng, archetype, is_counterfeit, is_turned, effect, hardness)
+    registered = days - np.maximum(np.exp(6.6 - 0.9 * traits[:, TRAITS.index("age")]), 12.0 + 20 * rng.random(count))
+    registered = np.where(is_turned, np.minimum(registered, -30.0), registered)
+    slots, slot_count, is_fake, is_authorised = _brands(rng, catalogue, traits, is_counterfeit)
+    return Merchants(
+        key=keys(salt(seed, "merchant"), np.arange(first, first + count)),
+        archetype=archetype,
+        is_counterfeit=is_counterfeit,
+        is_brushing=archetype == BRUSHER,
+        ring=ring,
+        effect=effect,
+        traits=traits,
+        listing_count=_sizes(rng, is_counterfeit, count * LISTINGS_PER_MERCHANT),
+        registered_day=registered,
+        turned_day=np.where(is_turned, rng.uniform(0.1, 0.7, count) * days, -1e6),
+        brushing_day=np.where(rng.random(count) < 0.7, registered, np.maximum(registered, rng.uniform(0, 0.5, count) * days)),
+        place=_places(rng, is_counterfeit),
+        brand_slots=slots,
+        slot_count=slot_count,
+        is_slot_fake=is_fake,
+        is_slot_authorised=is_authorised,
+    )
+
+
+def _rounded(rng: np.random.Generator, expected: float) -> int:
+    """Rounds up or down at random, so that the mean over chunks is right."""
+    return int(expected + rng.random())
+
+
+def _archetypes(rng: np.random.Generator, count: int) -> tuple[Ints, Bools, Ints]:
+    """Deals archetypes to random places; ring members come in rings of three to seven."""
+    labels: list[int] = []
+    rings: list[int] = []
+    fakes: list[bool] = []
+    quota = {kind: _rounded(rng, share * count) for kind, share in {**HONEST_SHARES, **COUNTERFEIT_SHARES}.items()}
+    if not any(quota[kind] for kind in COUNTERFEIT_SHARES):
+        quota[TOO_CHEAP] = 1
+    if 0 < quota[RING] < 3:
+        quota[RING] = 3 if rng.random() < quota[RING] / 3 else 0
+    for kind, number in quota.items():
+        labels += [kind] * number
+        fakes += [kind in COUNTERFEIT_SHARES] * number
+        rings += _ring_numbers(rng, number) if kind == RING else [-1] * number
+    genuine_brushers = _rounded(rng, GENUINE_BRUSHER_SHARE * count)
+    rest = count - len(labels) - genuine_brushers
+    labels += [BRUSHER] * genuine_brushers + [HONEST] * rest
+    fakes += [False] * (genuine_brushers + rest)
+    rings += [-1] * (genuine_brushers + rest)
+    order = rng.permutation(count)
+    return np.array(labels)[order], np.array(fakes)[order], np.array(rings)[order]
+
+
+def _ring_numbers(rng: np.random.Generator, members: int) -> list[int]:
+    numbers: list[int] = []
+    ring = 0
+    while len(numbers) < members:
+        left = members - len(numbers)
+        size = min(int(rng.integers(3, 8)), left)
+        size = left if left - size < 3 else size
+        numbers += [ring] * size
+        ring += 1
+    return numbers
+
+
+def _traits(
+    rng: np.random.Generator, archetype: Ints, is_counterfeit: Bools, is_turned: Bools, effect: Floats, hardness: float
+) -> Floats:
+    """Draws traits; a counterfeiter's goods shifts are left to its counterfeit listings."""
+    shifts = shift_table(hardness)[archetype] * effect[:, None]
+    is_goods = np.array([name in GOODS_TRAITS for name in TRAITS])
+    shifts[is_counterfeit[:, None] & is_goods[None, :]] = 0.0
+    shifts[(archetype == BRUSHER) & ~is_counterfeit] *= 0.4
+    shifts[is_turned] *= 0.5
+    return np.asarray(rng.standard_normal(shifts.shape) + shifts)
+
+
+def _sizes(rng: np.random.Generator, is_counterfeit: Bools, total: int) -> Ints:
+    """Shares `total` listings among merchants by a power law, each at least two, none above a twentieth."""
+    count = len(is_counterfeit)
+    weight = np.minimum((1.0 - rng.random(count)) ** (-1.0 / 1.25), 30.0)
+    weight = np.where(is_counterfeit, np.minimum(weight, 10.0), weight)
+    for group, mean in ((is_counterfeit, 0.95), (~is_counterfeit, 1.0)):
+        weight[group] *= mean * group.sum() / max(weight[group].sum(), 1e-9)
+    exact = np.minimum(2 + weight / weight.sum() * (total - 2 * count), max(total / 20, 4))
+    sizes = np.floor(exact).astype(np.int64)
+    spare = total - int(sizes.sum())
+    sizes += spare // count
+    sizes[np.argsort(-(exact - sizes), kind="stable")[: spare % count]] += 1
+    return sizes
+
+
+def _places(rng: np.random.Generator, is_counterfeit: Bools) -> Ints:
+    shares = np.array([place[4] for place in COUNTRIES])
+    usual = weighted(rng, shares.tolist(), len(is_counterfeit))
+    shifted = weighted(rng, (shares * _COUNTERFEIT_COUNTRY_FACTOR).tolist(), len(is_counterfeit))
+    return np.where(is_counterfeit, shifted, usual)
+
+
+def _brands(
+    rng: np.random.Generator, catalogue: Catalogue, traits: Floats, is_counterfeit: Bools
+) -> tuple[Ints, Ints, Bools, Bools]:
+    """Chooses each merchant's brands (most from its home category), which are fake, and which authorise it."""
+    count = len(is_counterfeit)
+    appeal = np.array([category.appeal for category in CATEGORIES])
+    home = np.where(is_counterfeit, weighted(rng, appeal.tolist(), count), rng.integers(0, len(CATEGORIES), count))
+    other = rng.integers(0, len(CATEGORIES), count)
+    is_home = rng.random((count, BRAND_SLOTS)) < 0.75
+    category = np.where(is_home, home[:, None], other[:, None])
+    brands_per_category = catalogue.brand_popularity.reshape(len(CATEGORIES), -1)
+    cumulative = np.cumsum(brands_per_category[0]) / brands_per_category[0].sum()
+    within = np.searchsorted(cumulative, rng.random((count, BRAND_SLOTS)), side="right")
+    slots = category * brands_per_category.shape[1] + within
+    breadth = traits[:, TRAITS.index("breadth")]
+    slot_count = np.clip(np.rint(2.4 + 1.1 * breadth), 1, BRAND_SLOTS).astype(np.int64)
+    is_fake = is_counterfeit[:, None] & (rng.random((count, BRAND_SLOTS)) < np.array([1.0, 0.85, 0.8, 0.75, 0.7, 0.7]))
+    propensity = traits[:, TRAITS.index("authorised"), None] + 0.5 * rng.standard_normal((count, BRAND_SLOTS)) + 0.3 * is_fake
+    is_authorised = np.asarray(propensity < -0.3, dtype=np.bool_)
+    for slot in range(1, BRAND_SLOTS):
+        for earlier in range(slot):
+            is_same = slots[:, slot] == slots[:, earlier]
+            is_fake[is_same, slot] = is_fake[is_same, earlier]
+            is_authorised[is_same, slot] = is_authorised[is_same, earlier]
+    return slots, slot_count, is_fake, is_authorised
+
+
+def slot_weights() -> npt.NDArray[np.float64]:
+    """Returns how a merchant's listings spread over its brand slots, before slots that it does not use are dropped."""
+    return np.array([1.0, 0.6, 0.45, 0.35, 0.3, 0.25])

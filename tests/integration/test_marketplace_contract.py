@@ -1,0 +1,38 @@
+"""A generated marketplace keeps the source contract and the design's promises about its shape, at tiny and small scales."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestration.marketplace.generate import generate
+from tests.marketplace_fixtures import connect, contract_tables, violations
+
+
+@pytest.fixture(scope="module", params=[(0.0005, 8), (0.004, 7)], ids=["tiny", "small"])
+def marketplace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    scale, seed = request.param
+    directory = tmp_path_factory.mktemp("marketplace") / "demo"
+    generate(directory, scale=scale, seed=seed)
+    return directory
+
+
+def test_every_table_of_the_contract_is_written_and_keeps_it(marketplace: Path) -> None:
+    connection = connect(marketplace)
+    tables = contract_tables()
+    assert sorted(path.stem for path in marketplace.glob("sources/*.parquet")) == sorted(tables)
+    assert [line for name, rules in tables.items() for line in violations(connection, name, rules)] == []
+
+
+def test_sources_file_maps_every_table_to_a_file_that_is_there(marketplace: Path) -> None:
+    mapping = yaml.safe_load((marketplace / "sources.yml").read_text())
+    tables = contract_tables()
+    assert mapping["version"] == 1
+    assert sorted(mapping["tables"]) == sorted(tables)
+    for name, entry in mapping["tables"].items():
+        source = mapping["inputs"][entry["input"]]
+        assert source["connector"] == "parquet"
+        assert (marketplace / source["path"]).is_file()
+        assert entry.get("cursor", "listing_id") in {*tables[name]["columns"], "listing_id"}
