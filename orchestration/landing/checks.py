@@ -1,0 +1,367 @@
+"""What the contract demands of a load, as set-based SQL over the pulled rows, and how a refusal reads.
+
+First each column is brought to the contract's type; what will not convert is kept as text beside it, so that a refusal
+can show it. Then one pass counts what breaks a rule, and only broken rules are asked for sample rows. A value of a
+personal column never reaches a message. Whether rows are plausible as a whole (volume, freshness, distribution) is for
+the suites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+
+from expectations.contract import Column, Contract, Table
+from orchestration.landing.sql import file_list, literal, quoted
+
+FIRST_DAY, LAST_DAY = "1970-01-01", "2100-12-31"
+SAMPLE_ROWS = 3
+SHOWN_CHARACTERS = 60
+UNCONVERTED = "unconverted:"
+"""Prefix of the pulled columns that hold, as text, what a contract column could not take."""
+
+Family = Literal["text", "integer", "floating", "decimal", "boolean", "date", "timestamp", "nested", "nothing", "other"]
+
+_FAMILIES: dict[str, Family] = {
+    **dict.fromkeys(("VARCHAR", "JSON", "UUID", "ENUM"), "text"),
+    **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"), "integer"),
+    **dict.fromkeys(("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"), "integer"),
+    **dict.fromkeys(("FLOAT", "DOUBLE"), "floating"),
+    "DECIMAL": "decimal",
+    "BOOLEAN": "boolean",
+    "DATE": "date",
+    **dict.fromkeys(("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"), "timestamp"),
+    "TIMESTAMP WITH TIME ZONE": "timestamp",
+    **dict.fromkeys(("STRUCT", "MAP", "UNION"), "nested"),
+    '"NULL"': "nothing",
+}
+_TAKES: dict[str, tuple[Family, ...]] = {
+    "string": ("text", "integer", "boolean"),
+    "integer": ("integer", "text", "floating", "decimal"),
+    "decimal": ("decimal", "integer", "floating", "text"),
+    "double": ("floating", "decimal", "integer", "text"),
+    "boolean": ("boolean", "integer", "text"),
+    "date": ("date", "timestamp", "text"),
+    "timestamp": ("timestamp", "date", "text"),
+    "json": ("text", "nested"),
+}
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One rule of the contract that a load breaks.
+
+    Attributes:
+        rule: Short name of the rule.
+        columns: The columns it is about.
+        count: How many rows break it; None where it is not about rows.
+        text: What is wrong, without the table's and the columns' names.
+        samples: Up to three rows that break it, as `key=value` text without personal values.
+    """
+
+    rule: str
+    columns: tuple[str, ...]
+    text: str
+    count: int | None = None
+    samples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Returns the lines of a refusal about this rule."""
+        head = f"{', '.join(self.columns)}: {self.text} [{self.rule}]" if self.columns else f"{self.text} [{self.rule}]"
+        return "\n".join([head, *(f"    e.g. {sample}" for sample in self.samples)])
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """What a check found about one table.
+
+    Attributes:
+        table: The contract's table.
+        row_count: Rows that were pulled.
+        absent_columns: Optional columns that the source does not have; they land empty.
+        violations: What breaks the contract; empty when the load would be accepted.
+        source: What the rows came from.
+        message: The refusal, or a sentence that says what would land.
+    """
+
+    table: str
+    row_count: int
+    absent_columns: tuple[str, ...]
+    violations: tuple[Violation, ...]
+    source: str
+    message: str = field(default="")
+
+    @property
+    def accepted(self) -> bool:
+        """Tells whether the load would land."""
+        return not self.violations
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How one source column becomes a contract column: SQL for the value, and for whether it fails."""
+
+    value: str
+    fails: str | None
+
+
+def family_of(sql_type: str) -> Family:
+    """Returns what kind of type a DuckDB type is."""
+    if sql_type.endswith("]"):
+        return "nested"
+    return _FAMILIES.get(sql_type.partition("(")[0], "other")
+
+
+def conversion(column: Column, source_type: str, value: str) -> Conversion | None:
+    """Returns how `value`, of DuckDB type `source_type`, becomes the contract's type, or None if it never can.
+
+    Nothing is bent in silence: a fraction is no integer, a time is no day, 2 is no boolean. Decimals are rounded to
+    the contract's four places.
+    """
+    family = family_of(source_type)
+    if family == "nothing":
+        return Conversion(f"cast({value} as {column.sql_type})", None)
+    if family not in _TAKES[column.type]:
+        return None
+    if column.type == "string":
+        return Conversion(f"cast({value} as varchar)", None)
+    if column.type == "json":
+        if family == "nested":
+            return Conversion(f"cast(to_json({value}) as varchar)", None)
+        return Conversion(f"cast({value} as varchar)", f"not json_valid(cast({value} as varchar))")
+    cast = f"try_cast({value} as {column.sql_type})"
+    if column.type == "timestamp" and family == "text":
+        cast = f"cast(try_cast({value} as timestamptz) as timestamp)"
+    return Conversion(cast, f"({cast} is null{_lossy(column, family, value, cast)})")
+
+
+def _lossy(column: Column, family: Family, value: str, cast: str) -> str:
+    if column.type == "integer" and family != "integer":
+        return f" or try_cast({value} as double) <> {cast}"
+    if column.type == "date" and family == "timestamp":
+        return f" or cast({cast} as timestamp) <> cast({value} as timestamp)"
+    if column.type == "boolean" and family == "integer":
+        return f" or {value} not in (0, 1)"
+    return ""
+
+
+def check_columns(
+    table: Table, types: dict[str, str], mapped: Iterable[str], *, tolerate_unknown: bool
+) -> list[Violation]:
+    """Checks which columns a source has, before any row is read.
+
+    Args:
+        table: The contract's table.
+        types: DuckDB type by column name, of what the source gives.
+        mapped: The contract columns that the sources file gives an expression for.
+        tolerate_unknown: Whether columns that the contract does not know are left out in silence.
+
+    Returns:
+        What is wrong: needed columns that are missing, columns the contract does not know, types that never convert.
+    """
+    given = {name.lower() for name in types} | set(mapped)
+    found = [
+        Violation("missing column", (name,), "the source has no such column, and every row needs it")
+        for name in table.columns
+        if table.is_needed(name) and name not in given
+    ]
+    unknown = [name for name in types if name.lower() not in table.columns]
+    if unknown and not tolerate_unknown:
+        known = ", ".join(name for name in table.columns if name not in given) or "none"
+        text = f"the contract does not know this; it knows, and the source lacks: {known}"
+        found.append(Violation("unknown column", tuple(unknown), text))
+    return found
+
+
+def unconvertible(name: str, column: Column, source_type: str) -> Violation:
+    """Returns the violation of a column whose type can never become the contract's."""
+    text = f"is {source_type}, must be {column.type}; write an expression that makes it one under `columns`"
+    return Violation("type", (name,), text)
+
+
+class RowChecks:
+    """The contract's rules about rows, run over one table's pulled rows."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, name: str, contract: Contract, pulled: Path) -> None:
+        """Names what is checked.
+
+        Args:
+            connection: May read `pulled`.
+            name: The contract's table.
+            contract: The contract.
+            pulled: Parquet of the pulled rows: the contract's columns, and `unconverted:` ones beside them.
+        """
+        self.connection = connection
+        self.name = name
+        self.contract = contract
+        self.table = contract.tables[name]
+        self.rows = f"read_parquet({file_list([pulled])})"
+
+    def run(
+        self,
+        unconverted: Iterable[str],
+        cursor: str | None,
+        parents: Mapping[str, Sequence[Path]],
+        landed: Sequence[Path],
+    ) -> list[Violation]:
+        """Returns every rule that is broken, in the order of the columns; keys and references last.
+
+        Args:
+            unconverted: Contract columns that have an `unconverted:` one beside them.
+            cursor: The cursor column, which then needs a value in every row.
+            parents: Files of the tables that this one may refer to; a table that is not there is not checked.
+            landed: Files of the rows that an incremental load adds to; their keys may not come again.
+        """
+        rules = list(self._row_rules(set(unconverted), cursor))
+        found = [
+            self._violation(rule, column, text, condition, count)
+            for (rule, column, text, condition), count in zip(rules, self._counts(rules), strict=True)
+            if count
+        ]
+        return [*found, *self._empty(), *self._repeated_keys(), *self._landed_keys(landed), *self._dangling(parents)]
+
+    def _row_rules(self, unconverted: set[str], cursor: str | None) -> Iterable[tuple[str, str, str, str]]:
+        for name, column in self.table.columns.items():
+            value = quoted(name)
+            failed = f"{quoted(UNCONVERTED + name)} is not null" if name in unconverted else "false"
+            if name in unconverted:
+                yield "type", name, f"cannot be read as {column.type}", failed
+            if self.table.is_needed(name) or name == cursor:
+                empty = f" or {value} = ''" if name in self.table.key and column.sql_type == "VARCHAR" else ""
+                yield "required", name, "must have a value and has none", f"({value} is null{empty}) and not ({failed})"
+            for rule, text, condition in _value_rules(column, value):
+                yield rule, name, text, condition
+
+    def _counts(self, rules: list[tuple[str, str, str, str]]) -> list[int]:
+        if not rules:
+            return []
+        counts = ", ".join(f"count(*) filter (where {condition})" for _, _, _, condition in rules)
+        return [int(count) for count in self._one(f"select {counts} from {self.rows}")]
+
+    def _violation(self, rule: str, column: str, text: str, condition: str, count: int) -> Violation:
+        total = self._one(f"select count(*) from {self.rows}")[0]
+        shown = quoted(UNCONVERTED + column) if rule == "type" else ""
+        samples = self._samples(f"select * from {self.rows} where {condition}", column, shown)
+        return Violation(rule, (column,), f"{count:,} of {total:,} rows {text}", count, samples)
+
+    def _empty(self) -> list[Violation]:
+        if not self.table.required or self._one(f"select count(*) from {self.rows}")[0]:
+            return []
+        return [Violation("rows", (), "the source has no row, and the table is required", 0)]
+
+    def _repeated_keys(self) -> list[Violation]:
+        key = ", ".join(map(quoted, self.table.key))
+        some = " and ".join(f"{quoted(column)} is not null" for column in self.table.key)
+        repeated = f"select {key}, count(*) as times from {self.rows} where {some} group by {key} having count(*) > 1"
+        keys, rows = self._one(f"select count(*), coalesce(sum(times), 0) from ({repeated})")
+        if not keys:
+            return []
+        text = f"{keys:,} keys stand in {rows:,} rows; each must stand in one"
+        return [Violation("key", self.table.key, text, int(rows), self._samples(repeated, "times"))]
+
+    def _landed_keys(self, landed: Sequence[Path]) -> list[Violation]:
+        if not landed:
+            return []
+        key = ", ".join(map(quoted, self.table.key))
+        query = f"select new.* from {self.rows} as new semi join read_parquet({file_list(landed)}) as old using ({key})"
+        count = self._one(f"select count(*) from ({query})")[0]
+        if not count:
+            return []
+        text = (
+            f"{count:,} rows past the cursor changed after they had landed, so the table does not only grow; "
+            "remove its `cursor`, and it is pulled whole"
+        )
+        return [Violation("cursor", self.table.key, text, int(count), self._samples(query, self.table.key[0]))]
+
+    def _dangling(self, parents: Mapping[str, Sequence[Path]]) -> Iterable[Violation]:
+        for name, column in self.table.columns.items():
+            if column.reference is None or not parents.get(column.reference[0]):
+                continue
+            parent, referred = column.reference
+            known = f"select {quoted(referred)} from read_parquet({file_list(parents[parent])})"
+            value = quoted(name)
+            query = f"select * from {self.rows} where {value} is not null and {value} not in ({known})"
+            count = self._one(f"select count(*) from ({query})")[0]
+            if count:
+                text = f"{count:,} rows refer to a row that {parent} does not have"
+                yield Violation("reference", (name,), text, int(count), self._samples(query, name))
+
+    def _samples(self, query: str, column: str, shown: str = "") -> tuple[str, ...]:
+        """Returns up to three rows of a query as text, in the key's order; personal values are not even read.
+
+        Args:
+            query: Gives the key's columns and `column`.
+            column: What is shown beside the key.
+            shown: SQL for it, where that is not the column itself.
+        """
+        names = [name for name in self.table.key if name != column]
+        parts = [(name, quoted(name)) for name in names] + [(column, shown or quoted(column))]
+        public = [(name, sql) for name, sql in parts if not self._is_personal(name)]
+        hidden = [f"{name} is personal and not shown" for name, _ in parts if self._is_personal(name)]
+        order = ", ".join(map(quoted, self.table.key))
+        select = ", ".join(f"cast({sql} as varchar)" for _, sql in public) or "null"
+        rows = self.connection.execute(
+            f"select {select} from ({query}) order by {order} limit {SAMPLE_ROWS}"
+        ).fetchall()
+        if not public:
+            return tuple(hidden)
+        return tuple(
+            ", ".join([*(f"{name}={_short(value)}" for (name, _), value in zip(public, row, strict=True)), *hidden])
+            for row in rows
+        )
+
+    def _is_personal(self, column: str) -> bool:
+        return column in self.table.columns and self.table.columns[column].personal is not None
+
+    def _one(self, query: str) -> tuple[Any, ...]:
+        row = self.connection.execute(query).fetchone()
+        if row is None:
+            raise AssertionError("an aggregate without group by always has one row")
+        return row
+
+
+def _value_rules(column: Column, value: str) -> Iterable[tuple[str, str, str]]:
+    unit = f" {column.unit}" if column.unit else ""
+    if column.type == "double":
+        yield "finite", "are infinite or not a number", f"not isfinite({value})"
+    if column.min is not None:
+        yield "range", f"are below {column.min:g}{unit}", f"{value} < {column.min!r}"
+    if column.max is not None:
+        number = f"isfinite({value}) and " if column.type == "double" else ""
+        yield "range", f"are above {column.max:g}{unit}", f"{number}{value} > {column.max!r}"
+    if column.values:
+        known = ", ".join(map(literal, column.values))
+        yield "values", f"are none of {', '.join(column.values)}", f"{value} not in ({known})"
+    if column.type in ("date", "timestamp"):
+        outside = f"{value} < date '{FIRST_DAY}' or {value} >= date '{LAST_DAY}' + 1"
+        yield "date", f"lie outside {FIRST_DAY} to {LAST_DAY}", outside
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "null"
+    cut = value if len(value) <= SHOWN_CHARACTERS else value[:SHOWN_CHARACTERS] + "…"
+    return repr(cut)
+
+
+def refusal(table: str, violations: Sequence[Violation], place: str) -> str:
+    """Returns the message of a refused load, for whoever has to act on it.
+
+    Args:
+        table: The contract's table.
+        violations: What is wrong, at least one.
+        place: Where the table's entry stands: the sources file and the key in it.
+    """
+    lines = [f"  {line}" for violation in violations for line in str(violation).splitlines()]
+    return "\n".join(
+        [
+            f"{table}: this load is refused whole; nothing of it landed.",
+            *lines,
+            f"  Correct it at the source, or map or leave out such rows in {place}. Then run again; "
+            "`touchstone sources check` tries it without landing.",
+        ]
+    )

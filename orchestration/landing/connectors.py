@@ -1,0 +1,150 @@
+"""Where rows come from: one class a kind of source, found by the word after `connector:` in a sources file.
+
+A connector says which local files it reads, judges them before their data is read, and makes one view over them in the
+landing's in-memory DuckDB. Whatever comes next (JSON lines, SQLite, DuckDB, PostgreSQL, S3) is one more class here and
+one more line in `CONNECTORS`; nothing else in landing knows a kind of source. Shaping rows is the sources file's own
+SQL; checking them is `checks`.
+"""
+
+from __future__ import annotations
+
+import glob
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Annotated, Literal
+
+import duckdb
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestration.landing.sql import file_list, literal, quoted, why
+
+MAX_ROWS_PER_BYTE = 10_000
+"""A Parquet footer that claims more is a bomb: a file of 42 KB once claimed trillions of values. Real files that
+compress best (sorted, nearly constant columns) stay under 1,000."""
+
+
+class SourceUnavailableError(Exception):
+    """An input cannot be read now; the message names it and says why."""
+
+
+class Connector(BaseModel, ABC):
+    """What every kind of source can do; its fields are the options that a sources file may set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connector: str
+
+    @abstractmethod
+    def files(self, base: Path) -> list[Path]:
+        """Returns the local files that the source reads, in order; raises `SourceUnavailableError` if there are none."""
+
+    @abstractmethod
+    def attach(self, connection: duckdb.DuckDBPyConnection, view: str, base: Path) -> None:
+        """Judges the source and makes `view` over it; raises `SourceUnavailableError` if it cannot be read."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Returns what the ledger says the rows came from, as the sources file spells it: no secrets."""
+
+
+class FileConnector(Connector):
+    """A source that is one or more files of the same shape."""
+
+    path: Annotated[str, Field(min_length=1)]
+
+    def files(self, base: Path) -> list[Path]:
+        """Returns the files that `path` names: a file, or a pattern with `*`, `?` or `[...]`, relative to `base`."""
+        target = (base / self.path).absolute()
+        found = [target] if target.is_file() else sorted(map(Path, glob.glob(str(target), recursive=True)))
+        found = [path for path in found if path.is_file()]
+        if not found:
+            raise SourceUnavailableError(f"no file is at {target}. Put it there, or correct `path`.")
+        return found
+
+    def describe(self) -> str:
+        """Returns the kind and the path."""
+        return f"{self.connector} {self.path}"
+
+    def attach(self, connection: duckdb.DuckDBPyConnection, view: str, base: Path) -> None:
+        """Judges the files, then makes `view` over them."""
+        paths = self.files(base)
+        try:
+            self.inspect(connection, paths)
+            connection.execute(f"create view {quoted(view)} as select * from {self.reader(paths)}")
+        except duckdb.Error as error:
+            shown = ", ".join(map(str, paths[:3]))
+            raise SourceUnavailableError(f"{shown} cannot be read: {self.explain(error)}") from error
+
+    def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
+        """Judges the files before their data is read; by default, not at all."""
+
+    def explain(self, error: duckdb.Error) -> str:
+        """Returns what an error in opening the files means."""
+        return why(error)
+
+    @abstractmethod
+    def reader(self, paths: list[Path]) -> str:
+        """Returns the DuckDB table function that reads the files."""
+
+
+class ParquetConnector(FileConnector):
+    """Parquet files. With several, columns are matched by name, and one that a file lacks is null in its rows."""
+
+    connector: Literal["parquet"]
+
+    def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
+        """Reads the footers alone, and refuses a file that claims more rows than its size could ever hold."""
+        footers = connection.execute(
+            f"select file_name, num_rows, num_row_groups from parquet_file_metadata({file_list(paths)})"
+        ).fetchall()
+        for name, rows, groups in footers:
+            size = Path(name).stat().st_size
+            if not 0 <= rows <= size * MAX_ROWS_PER_BYTE or not 0 <= groups <= size:
+                raise SourceUnavailableError(
+                    f"{name} claims {rows:,} rows in {groups:,} row groups, but has {size:,} bytes: it is damaged or made "
+                    "to exhaust memory. Its data was not read. Export it again."
+                )
+
+    def explain(self, error: duckdb.Error) -> str:
+        """Returns the reason; a footer holds no values, so it may be told in full."""
+        return str(error).split("\n")[0]
+
+    def reader(self, paths: list[Path]) -> str:
+        """Returns the reader."""
+        return f"read_parquet({file_list(paths)}, union_by_name = true)"
+
+
+class CsvConnector(FileConnector):
+    """CSV files with a header. Every column is read as text, because guessing types by a sample turns `007` into 7.
+
+    Attributes:
+        delimiter: What stands between two fields.
+        quote: What a field with a delimiter in it is wrapped in.
+        encoding: The files' encoding.
+        null: What an unquoted field holds where there is no value.
+    """
+
+    connector: Literal["csv"]
+    delimiter: Annotated[str, Field(min_length=1, max_length=4)] = ","
+    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
+    encoding: Literal["utf-8", "utf-16", "latin-1"] = "utf-8"
+    null: Annotated[list[str], Field(min_length=1)] = [""]
+
+    def reader(self, paths: list[Path]) -> str:
+        """Returns the reader."""
+        options = {
+            "header": "true",
+            "all_varchar": "true",
+            "auto_detect": "true",
+            "sample_size": "1",
+            "union_by_name": "true",
+            "delim": literal(self.delimiter),
+            "quote": literal(self.quote),
+            "escape": literal(self.quote),
+            "encoding": literal(self.encoding),
+            "nullstr": "[" + ", ".join(map(literal, self.null)) + "]",
+        }
+        return f"read_csv({file_list(paths)}, {', '.join(f'{key} = {value}' for key, value in options.items())})"
+
+
+CONNECTORS: dict[str, type[Connector]] = {"parquet": ParquetConnector, "csv": CsvConnector}

@@ -1,0 +1,262 @@
+"""The two things that are done with a sources file: `check` reports on it, `land` brings its tables in.
+
+A table that was pulled and passed every check is written, synced, renamed and entered in the ledger, in this order. A load is one Parquet file, sorted by key, in a folder that is named by its content; the ledger's line
+makes it count. A kill at any moment leaves at most a folder that no line names. Reading the landing zone is `views`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from expectations.contract import Contract
+from groundwork.files import (
+    TEMPORARY_PREFIX,
+    canonical_json,
+    replacing_directory,
+    sha256_bytes,
+    sha256_file,
+    sync_directory,
+)
+from orchestration.landing.checks import TableReport, refusal
+from orchestration.landing.ledger import Ledger, LoadedFile, LoadRecord, PinnedLoads, pinned_loads
+from orchestration.landing.pull import Pulled, Puller, Since, check_mapping, landing_order, open_puller, place_of
+from orchestration.landing.sources import Sources
+from orchestration.landing.sql import Hmac, Limits, file_list, literal, quoted
+
+LOAD_ID_DIGITS = 24
+FILE_NAME = "part-0.parquet"
+PARQUET_OPTIONS = "format parquet, compression zstd, row_group_size 122880"
+"""With a total order, these give the same bytes at any number of threads (DuckDB's version is in them, too)."""
+
+
+def check(sources: Sources, contract: Contract, *, hmac_key: bytes, limits: Limits | None = None) -> list[TableReport]:
+    """Pulls every table and reports what the contract says about it, without landing anything.
+
+    Args:
+        sources: The sources file.
+        contract: The contract.
+        hmac_key: Key under which personal identifiers are hashed.
+        limits: Threads and memory for DuckDB.
+
+    Returns:
+        One report a table, in landing order.
+
+    Raises:
+        BadInputError: The file maps a table or a column that the contract does not have, or lacks a required table.
+    """
+    check_mapping(sources, contract)
+    reports = []
+    with tempfile.TemporaryDirectory(prefix="touchstone-check-") as folder:
+        work = Path(folder).resolve()
+        with open_puller(sources, contract, Hmac(hmac_key), work, work, limits or Limits()) as puller:
+            parents: dict[str, Sequence[Path]] = {}
+            for name in landing_order(sources, contract):
+                pulled = puller.pull(name, None, parents)
+                if pulled.rows and not pulled.violations:
+                    parents[name] = [pulled.rows]
+                reports.append(_report(sources, name, pulled))
+    return reports
+
+
+def _report(sources: Sources, name: str, pulled: Pulled) -> TableReport:
+    message = f"{name}: {pulled.row_count:,} rows would land"
+    if pulled.absent_columns:
+        message += f"; the source does not have {', '.join(pulled.absent_columns)}, which stay empty"
+    if pulled.violations:
+        message = refusal(name, pulled.violations, place_of(sources, name))
+    source = sources.origin_of(name)
+    return TableReport(name, pulled.row_count, pulled.absent_columns, pulled.violations, source, message)
+
+
+def land(
+    sources: Sources,
+    contract: Contract,
+    landing: Path,
+    *,
+    hmac_key: bytes,
+    now: datetime,
+    limits: Limits | None = None,
+) -> list[LoadRecord]:
+    """Pulls every table of a sources file into the landing zone; one writer at a time.
+
+    Args:
+        sources: The sources file.
+        contract: The contract.
+        landing: The landing zone; made if absent.
+        hmac_key: Key under which personal identifiers are hashed.
+        now: The time that the loads bear, with a zone.
+        limits: Threads and memory for DuckDB; the loads do not depend on it.
+
+    Returns:
+        One ledger line a table, in landing order. A refused load is a line too: `loads_in_use` says whether an earlier
+        load can stand in.
+
+    Raises:
+        BadInputError: The file maps a table or a column that the contract does not have, or lacks a required table.
+        VerificationError: The ledger is damaged.
+    """
+    check_mapping(sources, contract)
+    landing.mkdir(parents=True, exist_ok=True)
+    folder = landing.resolve()
+    _sweep(folder)
+    work = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+    work.mkdir()
+    try:
+        with open_puller(sources, contract, Hmac(hmac_key), folder, work, limits or Limits()) as puller:
+            lander = _Lander(puller, folder, now.astimezone(UTC))
+            return [lander.land(name) for name in landing_order(sources, contract)]
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _sweep(landing: Path) -> None:
+    """Removes what landings that were killed left in the middle of their work."""
+    for pattern in (f"{TEMPORARY_PREFIX}*", f"*/{TEMPORARY_PREFIX}*"):
+        for left in landing.glob(pattern):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How a table is pulled this time, given what has landed."""
+
+    recipe: str
+    last: LoadRecord | None
+    since: Since | None
+
+
+class _Lander:
+    """Lands the tables of one sources file, one after the other."""
+
+    def __init__(self, puller: Puller, landing: Path, landed_at: datetime) -> None:
+        self.puller = puller
+        self.landing = landing
+        self.landed_at = landed_at
+        self.ledger = Ledger(landing)
+        self.records = self.ledger.read()
+
+    def land(self, name: str) -> LoadRecord:
+        """Pulls one table, and lands or refuses it; either way the ledger gets a line."""
+        pins = pinned_loads(self.records, self.puller.contract)
+        plan = self._plan(name, pins)
+        parents = {table: self._files(loads) for table, loads in pins.current.items()}
+        pulled = self.puller.pull(name, plan.since, parents)
+        record = self._refused(name, plan, pulled) if pulled.violations else self._landed(name, plan, pulled, pins)
+        self.ledger.append(record)
+        self.records.append(record)
+        return record
+
+    def _files(self, loads: Sequence[LoadRecord]) -> list[Path]:
+        return [path for load in loads for path in load.paths(self.landing)]
+
+    def _plan(self, name: str, pins: PinnedLoads) -> _Plan:
+        """Decides between a whole pull and one from the cursor on.
+
+        A whole one it is the first time, and whenever what shapes the rows has changed: rows that were hashed under
+        another key, or made by another expression, do not belong beside new ones.
+        """
+        source, contract = self.puller.sources.tables[name], self.puller.contract
+        views = canonical_json(self.puller.sources.views)
+        made_by = {
+            "source": source.digest(),
+            "views": sha256_bytes(views),
+            "table": contract.tables[name].digest(),
+            "key": self.puller.hmac.key_id,
+        }
+        recipe = sha256_bytes(canonical_json(made_by))
+        seen = [load for load in self.records if load.table == name and load.status != "refused"]
+        last = seen[-1] if seen else None
+        if not source.cursor or last is None or last.recipe != recipe or last.cursor_value is None:
+            return _Plan(recipe, last, None)
+        return _Plan(recipe, last, Since(last.cursor_value, self._files(pins.current[name])))
+
+    def _record(self, name: str, plan: _Plan, pulled: Pulled, **facts: object) -> LoadRecord:
+        known: dict[str, object] = {
+            "table": name,
+            "mode": "incremental" if plan.since else "full",
+            "row_count": pulled.row_count,
+            "source": self.puller.sources.origin_of(name),
+            "recipe": plan.recipe,
+            "landed_at": self.landed_at,
+        }
+        return LoadRecord.model_validate(known | facts)
+
+    def _refused(self, name: str, plan: _Plan, pulled: Pulled) -> LoadRecord:
+        message = refusal(name, pulled.violations, place_of(self.puller.sources, name))
+        return self._record(name, plan, pulled, load_id=None, status="refused", message=message)
+
+    def _landed(self, name: str, plan: _Plan, pulled: Pulled, pins: PinnedLoads) -> LoadRecord:
+        cursor_value = pulled.cursor_value or (plan.last.cursor_value if plan.last and plan.since else None)
+        if plan.since and plan.last and not pulled.row_count:
+            return self._unchanged(name, plan, pulled, plan.last, cursor_value)
+        written = self._write(name, pulled)
+        digest = sha256_file(written)
+        load_id = sha256_bytes(f"{name}\0{digest}".encode())[:LOAD_ID_DIGITS]
+        current = pins.current.get(name, ())
+        if not plan.since and [load.load_id for load in current] == [load_id]:
+            return self._unchanged(name, plan, pulled, current[0], cursor_value)
+        self._place(written, self.landing / name / load_id, digest)
+        return self._record(
+            name,
+            plan,
+            pulled,
+            load_id=load_id,
+            status="accepted",
+            files=[LoadedFile(name=FILE_NAME, sha256=digest, rows=pulled.row_count)],
+            cursor_value=cursor_value,
+            newest_event_date=self._newest_event_date(name, pulled),
+            message=f"{pulled.row_count:,} rows landed",
+        )
+
+    def _unchanged(
+        self, name: str, plan: _Plan, pulled: Pulled, load: LoadRecord, cursor_value: str | None
+    ) -> LoadRecord:
+        """Returns the line that says a load was seen again; it renews nothing."""
+        return self._record(
+            name,
+            plan,
+            pulled,
+            load_id=load.load_id,
+            status="unchanged",
+            cursor_value=cursor_value,
+            newest_event_date=load.newest_event_date,
+            message="nothing new: the load in use stays",
+        )
+
+    def _write(self, name: str, pulled: Pulled) -> Path:
+        """Writes the load's file in the working folder: the contract's columns, sorted by key."""
+        table = self.puller.contract.tables[name]
+        columns, key = (", ".join(map(quoted, names)) for names in (table.columns, table.key))
+        target = self.puller.work / f"{name}-load.parquet"
+        query = f"select {columns} from {_rows(pulled)} order by {key}"
+        self.puller.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
+        return target
+
+    def _place(self, written: Path, folder: Path, digest: str) -> None:
+        """Moves the file to its final folder, unless the same bytes are there already."""
+        final = folder / FILE_NAME
+        if final.is_file() and sha256_file(final) == digest:
+            return
+        with replacing_directory(folder) as temporary:
+            written.rename(temporary / FILE_NAME)
+        sync_directory(self.landing)
+
+    def _newest_event_date(self, name: str, pulled: Pulled) -> date | None:
+        event_at = self.puller.contract.tables[name].event_at
+        if event_at is None:
+            return None
+        day = f"cast({quoted(event_at)} as date)"
+        row = self.puller.connection.execute(
+            f"select max({day}) filter (where {day} <= $today) from {_rows(pulled)}", {"today": self.landed_at.date()}
+        ).fetchone()
+        return row[0] if row else None
+
+
+def _rows(pulled: Pulled) -> str:
+    return f"read_parquet({file_list([pulled.rows] if pulled.rows else [])})"

@@ -1,0 +1,225 @@
+"""The ledger: what was pulled, when, from where, and what became of it; and which loads count.
+
+It is append-only and hash-chained. Every load has a line, accepted or refused. What counts for a run is read from it
+alone: a folder in the landing zone that no line names was left by a landing that was killed, and nothing reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from expectations.contract import Contract
+from groundwork.chain import PREVIOUS, ChainedLog
+from groundwork.errors import BadInputError, VerificationError
+from groundwork.files import canonical_json, sha256_bytes, sha256_file
+
+
+class LoadedFile(BaseModel):
+    """One Parquet file of a load."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    sha256: str
+    rows: int
+
+
+class LoadRecord(BaseModel):
+    """One line of the ledger.
+
+    Attributes:
+        table: The contract's table.
+        load_id: Digest of the content, 24 hexadecimal digits; of a refused load there is none.
+        status: `unchanged` when the load holds what is in use already.
+        mode: `full`, or `incremental`: only rows that came after those of the load before.
+        row_count: Rows of the load; of a refused one, rows that were pulled.
+        files: The load's files; none when it was refused or unchanged.
+        source: What the rows came from, as the sources file spells it.
+        recipe: Digest of what shaped the rows: the sources file's entry, the contract's table and the HMAC key's name.
+        cursor_value: Up to where an append-only table was read, as text.
+        newest_event_date: Newest event day in the load that is not after the day it landed.
+        landed_at: When it was pulled (UTC).
+        message: Why it was refused; otherwise what happened, in a sentence.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table: str
+    load_id: str | None
+    status: Literal["accepted", "refused", "unchanged"]
+    mode: Literal["full", "incremental"]
+    row_count: int
+    files: tuple[LoadedFile, ...] = ()
+    source: str
+    recipe: str
+    cursor_value: str | None = None
+    newest_event_date: date | None = None
+    landed_at: datetime
+    message: str = ""
+
+    def paths(self, landing: Path) -> list[Path]:
+        """Returns where the load's files are below `landing`."""
+        return [landing / self.table / str(self.load_id) / file.name for file in self.files]
+
+
+class Ledger:
+    """The ledger of one landing zone."""
+
+    def __init__(self, landing: Path) -> None:
+        """Names the ledger below `landing`; the first `append` makes it."""
+        self.log = ChainedLog(landing / "ledger" / "ledger.jsonl")
+
+    def append(self, record: LoadRecord) -> None:
+        """Adds a line, synced to disk."""
+        self.log.append(record.model_dump(mode="json"))
+
+    def read(self) -> list[LoadRecord]:
+        """Returns every line, oldest first; raises `VerificationError` if the chain is broken."""
+        return [
+            LoadRecord.model_validate({key: value for key, value in entry.items() if key != PREVIOUS})
+            for entry in self.log.read()
+        ]
+
+
+@dataclass(frozen=True)
+class PinnedLoads:
+    """The loads that a run stands on, by table in the order in which they landed.
+
+    Attributes:
+        by_table: For a table with history `loads`, all accepted loads; for others, the newest full one and its
+            increments.
+        current: The newest full load and its increments alone: the table as it is now.
+    """
+
+    by_table: dict[str, tuple[LoadRecord, ...]]
+    current: dict[str, tuple[LoadRecord, ...]]
+
+    @property
+    def digest(self) -> str:
+        """Returns the SHA-256 that names the set: over tables and load ids, and the landing time of every later load.
+
+        The first load of a table counts with its content alone, so that two homes that landed the same once agree. A
+        later one also counts with its time, because what it changed is known from then.
+        """
+        named = {
+            table: [[load.load_id, load.landed_at.isoformat() if place else None] for place, load in enumerate(loads)]
+            for table, loads in sorted(self.by_table.items())
+        }
+        return sha256_bytes(canonical_json(named))
+
+    def as_dict(self) -> dict[str, list[str]]:
+        """Returns the load ids by table."""
+        return {table: [str(load.load_id) for load in loads] for table, loads in sorted(self.by_table.items())}
+
+    def newest(self, table: str) -> LoadRecord | None:
+        """Returns the load of a table that landed last, if there is one."""
+        return self.current[table][-1] if table in self.current else None
+
+    def newest_event_date(self, table: str) -> date | None:
+        """Returns the newest event day among a table's current loads; None without events."""
+        days = [load.newest_event_date for load in self.current.get(table, ()) if load.newest_event_date]
+        return max(days, default=None)
+
+
+def pinned_loads(records: Iterable[LoadRecord], contract: Contract) -> PinnedLoads:
+    """Returns the loads that count, given the ledger's lines."""
+    by_table: dict[str, list[LoadRecord]] = {}
+    current: dict[str, list[LoadRecord]] = {}
+    for record in records:
+        if record.status != "accepted" or record.table not in contract.tables:
+            continue
+        if record.mode == "full":
+            current[record.table] = []
+            if not contract.tables[record.table].keeps_loads:
+                by_table[record.table] = []
+        current.setdefault(record.table, []).append(record)
+        by_table.setdefault(record.table, []).append(record)
+    return PinnedLoads(
+        by_table={table: tuple(loads) for table, loads in by_table.items()},
+        current={table: tuple(loads) for table, loads in current.items()},
+    )
+
+
+def verify_loads(landing: Path, pins: PinnedLoads) -> None:
+    """Recomputes the digest of every pinned file.
+
+    Raises:
+        VerificationError: A file is gone or is not what the ledger says; names all of them.
+    """
+    wrong: dict[Path, str] = {}
+    for loads in pins.by_table.values():
+        for load in loads:
+            for path, file in zip(load.paths(landing), load.files, strict=True):
+                if not path.is_file():
+                    wrong[path] = "is gone"
+                elif sha256_file(path) != file.sha256:
+                    wrong[path] = "was changed after it landed"
+    if wrong:
+        lines = [f"  {path} {what}" for path, what in sorted(wrong.items())]
+        raise VerificationError(
+            "\n".join(
+                [
+                    "The landing zone does not match its ledger:",
+                    *lines,
+                    "Restore these files from a backup, or remove their folders and land again from the source.",
+                ]
+            )
+        )
+
+
+@dataclass(frozen=True)
+class InUse:
+    """A table whose new load was refused while an earlier one stays in use.
+
+    Attributes:
+        table: The table.
+        refused: The refused load.
+        load: The load in use.
+        age_days: Its age at as_of: days since its newest event, or without events since the day it landed.
+        is_stale: Whether it is older than may be used; a gate refuses then.
+    """
+
+    table: str
+    refused: LoadRecord
+    load: LoadRecord
+    age_days: int
+    is_stale: bool
+
+    def __str__(self) -> str:
+        """Returns the sentence for the run's summary."""
+        state = "too old to be used" if self.is_stale else "in use"
+        return f"{self.table}: the new load was refused; the one of {self.load.landed_at:%Y-%m-%d} is {state} (its data is {self.age_days} days old)."
+
+
+def loads_in_use(records: Iterable[LoadRecord], pins: PinnedLoads, as_of: date, max_age: timedelta) -> list[InUse]:
+    """Says, of each table that a landing refused, which earlier load stays in use and how old it is.
+
+    Args:
+        records: What `land` returned.
+        pins: The loads that count after it.
+        as_of: The day that is rated.
+        max_age: The oldest that a load in use may be.
+
+    Returns:
+        One entry a refused table that has an earlier load, in the order of `records`.
+
+    Raises:
+        BadInputError: A table was refused that has no earlier load; carries every such message.
+    """
+    refused = [record for record in records if record.status == "refused"]
+    without = [record.message for record in refused if pins.newest(record.table) is None]
+    if without:
+        raise BadInputError("\n\n".join(without) + "\n\nNo earlier load of this can stand in.")
+    found = []
+    for record in refused:
+        load = pins.current[record.table][-1]
+        newest = pins.newest_event_date(record.table) or load.landed_at.astimezone(UTC).date()
+        age = (as_of - newest).days
+        found.append(InUse(record.table, record, load, age, is_stale=age > max_age.days))
+    return found

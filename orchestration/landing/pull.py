@@ -1,0 +1,332 @@
+"""Pulling: brings one table's rows into a working folder, typed by the contract, identifiers hashed, and checks them.
+
+A table is read once, because a source may answer differently the second time. What is on disk afterwards holds nothing
+personal that is not needed. Whether the rows then land is for `land`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import duckdb
+
+from expectations.contract import Contract, Table
+from groundwork.errors import BadInputError
+from orchestration.landing.checks import (
+    UNCONVERTED,
+    Conversion,
+    RowChecks,
+    Violation,
+    check_columns,
+    conversion,
+    unconvertible,
+)
+from orchestration.landing.connectors import SourceUnavailableError
+from orchestration.landing.sources import Sources, TableSource
+from orchestration.landing.sql import Hmac, Limits, file_list, literal, locked_connection, quoted, why
+
+KEPT_CHARACTERS = 100
+"""Characters kept of a value that cannot be converted; a refusal shows fewer."""
+
+
+@dataclass(frozen=True)
+class Since:
+    """From where a table that only grows is read on.
+
+    Attributes:
+        value: The greatest cursor value that has landed, as text.
+        landed: Files of the rows up to it.
+    """
+
+    value: str
+    landed: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """One table in the working folder.
+
+    Attributes:
+        violations: What breaks the contract.
+        row_count: Rows that were read.
+        absent_columns: Optional columns that the source does not have.
+        rows: The rows, unless none could be read.
+        cursor_value: Greatest value of the cursor column, as text.
+    """
+
+    violations: tuple[Violation, ...]
+    row_count: int = 0
+    absent_columns: tuple[str, ...] = ()
+    rows: Path | None = None
+    cursor_value: str | None = None
+
+
+def place_of(sources: Sources, name: str) -> str:
+    """Returns where a table's entry stands, for a message."""
+    return f"{sources.path} under tables.{name}"
+
+
+def landing_order(sources: Sources, contract: Contract) -> list[str]:
+    """Returns the tables that a sources file maps, each after those that it refers to."""
+    return [name for name in contract.in_landing_order() if name in sources.tables]
+
+
+def check_mapping(sources: Sources, contract: Contract) -> None:
+    """Checks that a sources file maps to the contract's tables and columns, and to every required table.
+
+    Raises:
+        BadInputError: It does not; names everything that is wrong.
+    """
+    problems = [
+        f"tables.{name} is required, and the file does not map it. Say where its rows come from."
+        for name, table in contract.tables.items()
+        if table.required and name not in sources.tables
+    ]
+    for name, source in sources.tables.items():
+        if name not in contract.tables:
+            problems.append(f"tables.{name} is no table of the contract{_closest(name, contract.tables)}")
+        else:
+            problems += _mapping_problems(name, source, contract.tables[name])
+    if problems:
+        lines = [f"  {problem}" for problem in problems]
+        raise BadInputError("\n".join([f"{sources.path} does not fit the contract:", *lines]))
+
+
+def _mapping_problems(name: str, source: TableSource, table: Table) -> list[str]:
+    problems = [
+        f"tables.{name}.columns.{column} is no column of the contract{_closest(column, table.columns)}"
+        for column in source.columns
+        if column not in table.columns
+    ]
+    cursor = source.cursor
+    if cursor and cursor not in table.columns:
+        problems.append(f"tables.{name}.cursor: {cursor} is no column of the contract{_closest(cursor, table.columns)}")
+    elif cursor and table.columns[cursor].type not in ("timestamp", "date", "integer"):
+        problems.append(f"tables.{name}.cursor: {cursor} must be a timestamp, a date or an integer, to grow by.")
+    return problems
+
+
+def _closest(word: str, known: Mapping[str, object]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f". It has: {', '.join(known)}."
+
+
+@contextmanager
+def open_puller(
+    sources: Sources, contract: Contract, hmac: Hmac, folder: Path, work: Path, limits: Limits
+) -> Iterator[Puller]:
+    """Opens DuckDB over the inputs; those that cannot be read are remembered with the reason.
+
+    Args:
+        sources: The sources file.
+        contract: The contract.
+        hmac: Hashes personal identifiers.
+        folder: Absolute directory that may be read and written: the landing zone, or `work` itself.
+        work: Directory in it, for the pulled rows.
+        limits: Threads and memory for DuckDB.
+    """
+    base = sources.path.absolute().parent
+    readable: list[Path] = []
+    unavailable: dict[str, str] = {}
+    for name, connector in sources.inputs.items():
+        try:
+            readable += connector.files(base)
+        except SourceUnavailableError as error:
+            unavailable[name] = f"input {name}: {error}"
+    with locked_connection(readable, folder, work, limits) as connection:
+        for name, connector in sources.inputs.items():
+            try:
+                if name not in unavailable:
+                    connector.attach(connection, name, base)
+            except SourceUnavailableError as error:
+                unavailable[name] = f"input {name}: {error}"
+        yield Puller(connection, sources, contract, hmac, work, unavailable)
+
+
+class _RefusedError(Exception):
+    """Something is wrong that was found before rows could be checked."""
+
+    def __init__(self, *violations: Violation) -> None:
+        super().__init__()
+        self.violations = violations
+
+
+class Puller:
+    """Brings tables into the working folder and checks them there."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        sources: Sources,
+        contract: Contract,
+        hmac: Hmac,
+        work: Path,
+        unavailable: dict[str, str],
+    ) -> None:
+        """Makes the file's views; one that cannot be made is as unavailable as an input.
+
+        Args:
+            connection: Has a view for every input that can be read.
+            sources: The sources file.
+            contract: The contract.
+            hmac: Hashes personal identifiers.
+            work: Where rows are written.
+            unavailable: Why an input cannot be read, by its name.
+        """
+        self.connection = connection
+        self.sources = sources
+        self.contract = contract
+        self.hmac = hmac
+        self.work = work
+        self.unavailable = unavailable
+        for name, query in sources.views.items():
+            try:
+                connection.execute(f"create view {quoted(name)} as {query}")
+            except duckdb.Error as error:
+                self.unavailable[name] = f"view {name}: {why(error)}"
+
+    def pull(self, name: str, since: Since | None, parents: Mapping[str, Sequence[Path]]) -> Pulled:
+        """Pulls and checks one table.
+
+        Args:
+            name: The contract's table.
+            since: From where to read on, for a table that is pulled by its cursor.
+            parents: Files of the tables that it may refer to.
+        """
+        try:
+            expressions = self._expressions(name)
+            conversions = self._conversions(name, expressions)
+            rows = self._copy(name, expressions, conversions, since)
+        except _RefusedError as refused:
+            return Pulled(refused.violations)
+        cursor = self.sources.tables[name].cursor
+        unconverted = [column for column, converted in conversions.items() if converted.fails]
+        checks = RowChecks(self.connection, name, self.contract, rows)
+        violations = checks.run(unconverted, cursor, parents, since.landed if since else ())
+        greatest = f"cast(max({quoted(cursor)}) as varchar)" if cursor else "null"
+        facts = f"select count(*), {greatest} from read_parquet({file_list([rows])})"
+        count, cursor_value = self.connection.execute(facts).fetchall()[0]
+        absent = tuple(column for column in self.contract.tables[name].columns if column not in expressions)
+        return Pulled(tuple(violations), count, absent, rows, cursor_value)
+
+    def _expressions(self, name: str) -> dict[str, tuple[str, str]]:
+        """Returns SQL and DuckDB type of each contract column that the source has, in the contract's order."""
+        table, source = self.contract.tables[name], self.sources.tables[name]
+        missing = [self.unavailable[read] for read in self.sources.relations_of(name) if read in self.unavailable]
+        if missing:
+            raise _RefusedError(*(Violation("source", (), text) for text in missing))
+        types = self._types(f"select * from {source.relation}", "query" if source.query else "input")
+        tolerate = bool(source.columns) and source.query is None
+        violations = check_columns(table, types, source.columns, tolerate_unknown=tolerate)
+        if violations:
+            raise _RefusedError(*violations)
+        by_name = {column.lower(): (quoted(column), sql_type) for column, sql_type in types.items()}
+        mapped = {column: self._mapped(source, column) for column in source.columns}
+        return {column: made for column in table.columns if (made := mapped.get(column) or by_name.get(column))}
+
+    def _mapped(self, source: TableSource, column: str) -> tuple[str, str]:
+        sql = f"(\n{source.columns[column]}\n)"
+        types = self._types(f"select {sql} as mapped from {source.relation}{_where(source)}", f"columns.{column}")
+        return sql, types["mapped"]
+
+    def _types(self, query: str, place: str) -> dict[str, str]:
+        try:
+            return {row[0]: row[1] for row in self.connection.execute(f"describe {query}").fetchall()}
+        except duckdb.Error as error:
+            raise _RefusedError(Violation("sql", (place,), why(error))) from error
+
+    def _conversions(self, name: str, expressions: Mapping[str, tuple[str, str]]) -> dict[str, Conversion]:
+        columns = self.contract.tables[name].columns
+        found: dict[str, Conversion] = {}
+        wrong = []
+        for column, (_, source_type) in expressions.items():
+            converted = conversion(columns[column], source_type, quoted(column))
+            if converted is None:
+                wrong.append(unconvertible(column, columns[column], source_type))
+            else:
+                found[column] = converted
+        if wrong:
+            raise _RefusedError(*wrong)
+        return found
+
+    def _copy(
+        self,
+        name: str,
+        expressions: Mapping[str, tuple[str, str]],
+        conversions: Mapping[str, Conversion],
+        since: Since | None,
+    ) -> Path:
+        """Reads the source, once, into a Parquet file, and returns it."""
+        table, source = self.contract.tables[name], self.sources.tables[name]
+        given = ", ".join(f"{sql} as {quoted(column)}" for column, (sql, _) in expressions.items())
+        query = f"select {given} from {source.relation}{_where(source)}"
+        shaped = ", ".join(self._shaped(table, conversions))
+        parameters: dict[str, object] = {}
+        if any(table.columns[column].personal == "hash" for column in conversions):
+            parameters.update(self.hmac.parameters)
+        newer = ""
+        if since and source.cursor:
+            value = conversions[source.cursor].value
+            newer = f" where {value} >= cast($since as {table.columns[source.cursor].sql_type}) or {value} is null"
+            parameters["since"] = since.value
+        rows = self.work / f"{name}.parquet"
+        try:
+            self._write(rows, f"select {shaped} from (\n{query}\n){newer}", parameters)
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            raise _RefusedError(*self._blamed(name, error)) from error
+        return self._without_landed(name, rows, since) if since else rows
+
+    def _shaped(self, table: Table, conversions: Mapping[str, Conversion]) -> Iterator[str]:
+        for name, column in table.columns.items():
+            converted = conversions.get(name)
+            value = converted.value if converted else f"cast(null as {column.sql_type})"
+            if converted and column.personal == "hash":
+                value = self.hmac.sql(value)
+            yield f"{value} as {quoted(name)}"
+            if converted and converted.fails:
+                shown = f"left(cast({quoted(name)} as varchar), {KEPT_CHARACTERS})" if not column.personal else "''"
+                fails = f"{quoted(name)} is not null and {converted.fails}"
+                yield f"case when {fails} then {shown} end as {quoted(UNCONVERTED + name)}"
+
+    def _without_landed(self, name: str, rows: Path, since: Since) -> Path:
+        """Leaves out the rows at the cursor's last value that have landed already, and returns the new file.
+
+        A row at that value that differs from the landed one stays, and the checks refuse its key.
+        """
+        cursor = str(self.sources.tables[name].cursor)
+        columns = self.contract.tables[name].columns
+        at = f"{quoted(cursor)} = cast($since as {columns[cursor].sql_type})"
+        pulled = f"read_parquet({file_list([rows])})"
+        own = ", ".join(map(quoted, columns))
+        landed = f"select {own} from read_parquet({file_list(since.landed)}, union_by_name = true) where {at}"
+        known = f"select row({own}) from ({landed})"
+        kept = f"select * from {pulled} where not coalesce({at}, false) or row({own}) not in ({known})"
+        target = self.work / f"{name}-newer.parquet"
+        self._write(target, kept, {"since": since.value})
+        return target
+
+    def _write(self, target: Path, query: str, parameters: Mapping[str, object]) -> None:
+        self.connection.execute(f"copy ({query}) to {literal(str(target))} (format parquet)", parameters)
+
+    def _blamed(self, name: str, error: duckdb.Error) -> list[Violation]:
+        """Returns what is wrong with a table whose rows could not be read: the expressions that fail, if any do."""
+        source = self.sources.tables[name]
+        blamed = []
+        for column, sql in source.columns.items():
+            try:
+                self.connection.execute(f"select count((\n{sql}\n)) from {source.relation}{_where(source)}")
+            except duckdb.Error as cause:
+                blamed.append(
+                    Violation("sql", (f"columns.{column}",), f"{why(cause)}; use try_cast, or leave such rows out")
+                )
+        return blamed or [Violation("sql", (), f"the rows cannot be read: {why(error)}")]
+
+
+def _where(source: TableSource) -> str:
+    return f" where (\n{source.where}\n)" if source.where else ""

@@ -1,0 +1,171 @@
+"""DuckDB as landing uses it: a locked-down connection, quoting, what a user's SQL may be, and HMAC in SQL.
+
+A user's expressions and queries are SQL by design, but they may only select. So they are parsed before they run, and
+run where nothing but the declared inputs can be read. Values never become SQL text, except the quoted paths of files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+HMAC_DIGITS = 32
+"""Hexadecimal digits kept of an HMAC-SHA256: 128 bits, which no marketplace is large enough to make collide."""
+
+_SAYS_NO_VALUES = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.SyntaxException,
+    duckdb.PermissionException,
+    duckdb.IOException,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What DuckDB may use. Results do not depend on it."""
+
+    threads: int = 2
+    memory: str = "2GB"
+
+
+def quoted(name: str) -> str:
+    """Returns an identifier in quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Returns a string literal, for places where DuckDB takes no bound parameter (views, COPY targets, settings)."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def file_list(paths: Iterable[Path]) -> str:
+    """Returns a list literal of the paths, each read as it is spelled (brackets and stars are no patterns)."""
+    return "[" + ", ".join(literal(str(path)) for path in paths) + "]"
+
+
+@contextmanager
+def locked_connection(
+    readable: Sequence[Path], folder: Path, work: Path, limits: Limits
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens an in-memory DuckDB that reads `readable`, reads and writes below `folder`, and touches nothing else.
+
+    Args:
+        readable: The only files outside `folder` that may be read.
+        folder: An existing directory.
+        work: An existing directory in it, for what does not fit into memory.
+        limits: Threads and memory.
+    """
+    connection = duckdb.connect(":memory:")
+    try:
+        for setting, value in {
+            "TimeZone": "'UTC'",
+            "threads": str(limits.threads),
+            "memory_limit": literal(limits.memory),
+            "temp_directory": literal(str(work)),
+            "preserve_insertion_order": "false",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allowed_paths": file_list(readable),
+            "allowed_directories": file_list([folder]),
+            "enable_external_access": "false",
+            "lock_configuration": "true",
+        }.items():
+            connection.execute(f"set {setting} = {value}")
+        yield connection
+    finally:
+        connection.close()
+
+
+def why(error: duckdb.Error) -> str:
+    """Returns what an error of DuckDB says, without any value of the data (which may be personal)."""
+    if isinstance(error, _SAYS_NO_VALUES):
+        return str(error).split("\n\n")[0].strip()
+    kept = [line for line in str(error).splitlines() if line.startswith(("Expected Number of Columns", "CSV Error"))]
+    kind = type(error).__name__.removesuffix("Exception")
+    return f"{kind} error: a value does not allow it" + (f" ({'; '.join(kept)})" if kept else "")
+
+
+def problem_with_expression(sql: str) -> str | None:
+    """Returns why `sql` is not one expression that can stand in a select list, or None if it is one."""
+    tree, problem = _parsed(f"select (\n{sql}\n)")
+    if problem or tree is None:
+        return problem
+    node = tree["node"]
+    is_plain = (
+        node["type"] == "SELECT_NODE"
+        and len(node["select_list"]) == 1
+        and node["from_table"]["type"] == "EMPTY"
+        and not node["modifiers"]
+        and not any(node[part] for part in ("where_clause", "group_expressions", "having", "sample", "qualify"))
+    )
+    if not is_plain:
+        return "it must be one expression, such as lower(title); a whole query goes under `query`"
+    if '"class": "STAR"' in json.dumps(node["select_list"]):
+        return "it must be one expression, not a star, which stands for many columns"
+    return None
+
+
+def problem_with_query(sql: str) -> str | None:
+    """Returns why `sql` is not one query that only selects, or None if it is one."""
+    return _parsed(sql)[1]
+
+
+def tables_named(sql: str) -> set[str]:
+    """Returns the relations that a query reads, those that it defines itself left out."""
+    with duckdb.connect(":memory:") as connection:
+        return set(connection.get_table_names(sql))
+
+
+def _parsed(sql: str) -> tuple[Any, str | None]:
+    with duckdb.connect(":memory:") as connection:
+        row = connection.execute("select json_serialize_sql(?)", [sql]).fetchone()
+    answer = json.loads(row[0]) if row else {}
+    if answer.get("error"):
+        if answer.get("error_type") == "not implemented":
+            return None, "only a select may stand here, nothing that writes or changes settings"
+        return None, f"it is no valid SQL ({answer.get('error_message')})"
+    if len(answer["statements"]) != 1:
+        return None, f"one statement may stand here, and it holds {len(answer['statements'])}"
+    statement = answer["statements"][0]
+    if statement["named_param_map"]:
+        return None, "it has a placeholder (? or $1), for which there is no value; write the value itself"
+    return statement, None
+
+
+class Hmac:
+    """HMAC-SHA256 under one key, as a DuckDB expression, so that it runs vectorised inside the query.
+
+    DuckDB has SHA-256 but no HMAC, so the two pads of RFC 2104 are bound as parameters: neither they nor the key ever
+    stand in SQL text, where an error message could show them.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        """Prepares the pads.
+
+        Args:
+            key: The secret, any length but empty.
+        """
+        if not key:
+            raise ValueError("the HMAC key is empty")
+        block = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
+        self.parameters = {
+            "inner_pad": bytes(byte ^ 0x36 for byte in block),
+            "outer_pad": bytes(byte ^ 0x5C for byte in block),
+        }
+        self.key_id = hmac.new(key, b"touchstone key id", hashlib.sha256).hexdigest()[:8]
+
+    def sql(self, text: str) -> str:
+        """Returns the expression for the HMAC of a VARCHAR expression; an empty or null one gives null."""
+        inner = f"sha256($inner_pad::blob || encode({text}))"
+        outer = f"sha256($outer_pad::blob || unhex({inner}))"
+        return f"case when trim({text}) <> '' then {outer}[1:{HMAC_DIGITS}] end"
