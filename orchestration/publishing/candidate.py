@@ -1,0 +1,229 @@
+"""A candidate: the list as it would be published, with its manifest, waiting for a verdict.
+
+    candidates/<list>/<sha256>/{<list>.parquet,<list>.csv,manifest.json[,verdict.json]}
+    candidates/<list>/as_of=<date>.json    which candidate was built last for a date
+
+Built from the flagged rows of a mart's Parquet file. The same mart, policy, inputs and previous version give the same
+bytes; `<sha256>` is that of the manifest. What may be published is decided in `verdict` and `publish`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from groundwork.errors import VerificationError
+from groundwork.files import replacing_directory, sha256_bytes, sha256_file, write_json
+from orchestration.publishing.history import Shelf, previous_version
+from orchestration.publishing.manifest import MANIFEST_FILE, Manifest, ManifestInputs
+from orchestration.publishing.policy import ListName, Policy
+
+
+@dataclass(frozen=True)
+class ListShape:
+    """What distinguishes one list from another: the entity's key, the ids it carries, and what it is called by."""
+
+    key: str
+    ids: tuple[str, ...]
+    label: str
+
+
+SHAPES: Mapping[ListName, ListShape] = {
+    "listings": ListShape(key="listing_id", ids=("listing_id", "merchant_id"), label="title"),
+    "merchants": ListShape(key="merchant_id", ids=("merchant_id",), label="name"),
+}
+_MART_COLUMNS = {
+    "url": "VARCHAR",
+    "category": "VARCHAR",
+    "brand": "VARCHAR",
+    "price": "DECIMAL(18,4)",
+    "currency": "VARCHAR",
+    "score": "DOUBLE",
+    "own_conduct_score": "DOUBLE",
+    "band": "VARCHAR",
+    "expected_precision": "DOUBLE",
+    "reasons": "VARCHAR",
+}
+_ROW_GROUP_ROWS = 65_536
+_FORMULA_STARTS = r"^[=+\-@\t\r]"
+
+
+def list_columns(list_name: ListName) -> tuple[str, ...]:
+    """Returns a list's columns in their order."""
+    shape = SHAPES[list_name]
+    tail = ("action", "first_flagged_date", "days_on_list", "is_new")
+    return ("rank", *shape.ids, shape.label, *_MART_COLUMNS, *tail)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate on disk; everything about it is in its files."""
+
+    directory: Path
+    list_name: ListName
+
+    @property
+    def sha256(self) -> str:
+        """The candidate's identity as its folder states it; `publish` computes it anew."""
+        return self.directory.name
+
+    @property
+    def parquet(self) -> Path:
+        """The list itself, for the gate that judges it."""
+        return self.directory / f"{self.list_name}.parquet"
+
+    def manifest(self) -> Manifest:
+        """Returns the candidate's manifest.
+
+        Raises:
+            VerificationError: It is missing, or its SHA-256 is not the candidate's identity.
+        """
+        path = self.directory / MANIFEST_FILE
+        if not path.is_file():
+            raise VerificationError(f"candidate {self.directory} has no {MANIFEST_FILE}. Build the list again.")
+        manifest = Manifest.from_bytes(path.read_bytes(), str(path))
+        if manifest.sha256 != self.sha256:
+            raise VerificationError(f"candidate {self.directory} was changed after it was built. Build the list again.")
+        return manifest
+
+
+def build_candidate(
+    list_name: ListName,
+    mart: Path,
+    *,
+    policy: Policy,
+    inputs: ManifestInputs,
+    published: Path,
+    candidates: Path,
+    as_of: dt.date,
+) -> Candidate:
+    """Makes the candidate of a list out of a mart's flagged rows and writes it, whole or not at all.
+
+    Args:
+        list_name: Which list.
+        mart: Parquet file of `rated_listings` or `rated_merchants` as of `as_of`.
+        policy: Gives each row its action.
+        inputs: What the manifest says of where the rows come from.
+        published: Folder of published lists; the version in force at the greatest earlier as_of is the previous one.
+        candidates: Folder of candidates.
+        as_of: The day that the mart is as of.
+
+    Raises:
+        VerificationError: The previous version does not match its manifest, or history is damaged.
+    """
+    shelf = Shelf(published, list_name)
+    previous = previous_version(shelf.history(), as_of)
+    rows, rated_count = _rows(list_name, mart, policy, _previous_list(shelf, previous), as_of)
+    files = {f"{list_name}.parquet": _parquet_bytes(rows), f"{list_name}.csv": _csv_bytes(rows)}
+    manifest = Manifest(
+        list_name=list_name,
+        as_of=as_of,
+        rated_count=rated_count,
+        row_count=rows.num_rows,
+        inputs=inputs,
+        mart=sha256_file(mart),
+        policy=policy.digest,
+        previous=previous,
+        files={name: sha256_bytes(content) for name, content in files.items()},
+    )
+    candidate = Candidate(candidates / list_name / manifest.sha256, list_name)
+    _write(candidate, {**files, MANIFEST_FILE: manifest.to_bytes()})
+    write_json(_pointer(candidates, list_name, as_of), {"candidate_sha256": manifest.sha256})
+    return candidate
+
+
+def newest_candidate(list_name: ListName, candidates: Path, as_of: dt.date) -> Candidate | None:
+    """Returns the candidate that was built last for a date, or None."""
+    pointer = _pointer(candidates, list_name, as_of)
+    if not pointer.is_file():
+        return None
+    return Candidate(candidates / list_name / json.loads(pointer.read_bytes())["candidate_sha256"], list_name)
+
+
+def _pointer(candidates: Path, list_name: ListName, as_of: dt.date) -> Path:
+    return candidates / list_name / f"as_of={as_of.isoformat()}.json"
+
+
+def _write(candidate: Candidate, contents: Mapping[str, bytes]) -> None:
+    """Writes the candidate's folder unless it is there already; one that was damaged since is replaced, verdict and all."""
+    directory = candidate.directory
+    if all((directory / name).is_file() and (directory / name).read_bytes() == contents[name] for name in contents):
+        return
+    with replacing_directory(directory) as temporary:
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+
+
+def _previous_list(shelf: Shelf, version: str | None) -> Path | None:
+    if version is None:
+        return None
+    path = shelf.version_directory(version) / f"{shelf.list_name}.parquet"
+    if not path.is_file() or sha256_file(path) != shelf.manifest(version).files[path.name]:
+        raise VerificationError(f"{path} does not match its manifest. Run `touchstone verify {shelf.list_name}`.")
+    return path
+
+
+def _rows(
+    list_name: ListName, mart: Path, policy: Policy, previous: Path | None, as_of: dt.date
+) -> tuple[pa.Table, int]:
+    """Returns the list's rows in rank order, and how many entities the mart rates."""
+    shape = SHAPES[list_name]
+    with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
+        connection.execute(f"create table previous ({shape.key} varchar, first_flagged_date date)")
+        if previous is not None:
+            connection.execute(
+                f"insert into previous select {shape.key}, first_flagged_date from read_parquet(?)", [str(previous)]
+            )
+        rows = connection.execute(_query(list_name), [policy.action, as_of, str(mart)]).to_arrow_table()
+        counted = connection.execute("select count(*) from read_parquet(?)", [str(mart)]).fetchone()
+    return rows, int(counted[0]) if counted else 0
+
+
+def _query(list_name: ListName) -> str:
+    shape = SHAPES[list_name]
+    texts = {**dict.fromkeys((*shape.ids, shape.label), "VARCHAR"), **_MART_COLUMNS}
+    columns = ",\n  ".join(f"cast(mart.{name} as {kind}) as {name}" for name, kind in texts.items())
+    key = f"mart.{shape.key}"
+    return f"""
+        select
+          row_number() over (order by mart.score desc, mart.margin desc, {key}) as rank,
+          {columns},
+          cast($1 as varchar) as action,
+          coalesce(previous.first_flagged_date, cast($2 as date)) as first_flagged_date,
+          cast(cast($2 as date) - coalesce(previous.first_flagged_date, cast($2 as date)) as integer) as days_on_list,
+          previous.{shape.key} is null as is_new
+        from read_parquet($3, hive_partitioning = false) as mart
+        left join previous on previous.{shape.key} = {key}
+        where mart.is_flagged and not mart.is_suppressed
+        order by rank
+    """
+
+
+def _parquet_bytes(rows: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pa.parquet.write_table(rows, buffer, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
+    return buffer.getvalue()
+
+
+def _csv_bytes(rows: pa.Table) -> bytes:
+    """Returns the rows as CSV that opens safely in a spreadsheet: text that would run as a formula gets a leading `'`."""
+    buffer = io.BytesIO()
+    inert = [_inert(column) for column in rows.columns]
+    pa.csv.write_csv(pa.table(inert, names=rows.column_names), buffer)
+    return buffer.getvalue()
+
+
+def _inert(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_string(column.type):
+        return column
+    runs = pa.compute.match_substring_regex(column, _FORMULA_STARTS)
+    return pa.compute.if_else(runs, pa.compute.binary_join_element_wise("'", column, ""), column)

@@ -1,0 +1,137 @@
+"""The manifest: everything that a published list depends on, by digest, and nothing that differs between equal runs.
+
+A candidate's identity is the SHA-256 of its manifest, which names the SHA-256 of each of its files; a version's name
+holds the first 12 digits of it. Run ids, times and hosts belong in the receipt.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from groundwork.errors import VerificationError
+from groundwork.files import canonical_json, sha256_bytes
+from orchestration.publishing.policy import ListName
+
+MANIFEST_FILE = "manifest.json"
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+VERSION_PATTERN = r"^\d{4}-\d{2}-\d{2}-[0-9a-f]{12}$"
+Version = Annotated[str, StringConstraints(pattern=VERSION_PATTERN)]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Loads(_Data):
+    """The pinned loads: their digest, and by table the ids of the loads that count."""
+
+    digest: str
+    tables: Mapping[str, tuple[str, ...]]
+
+
+class RatingModel(_Data):
+    """The model that rated: its name, its digest, and the limits that flag (0 to 100)."""
+
+    name: str
+    digest: str
+    threshold: float
+    floor: float
+
+
+class ManifestInputs(_Data):
+    """What the caller knows of where a list comes from.
+
+    Attributes:
+        loads: The pinned loads.
+        dbt_build: Digest of the dbt project that shaped them.
+        features: SHA-256 of the features file that was scored.
+        scores: SHA-256 of the scores file.
+        model: The model that rated.
+        suites: Digest of all suites of expectations.
+        code_revision: The revision of the code.
+        subjects: By gate that ran before the candidate was built, the digest of the files that it must have judged.
+    """
+
+    loads: Loads
+    dbt_build: str
+    features: Sha256
+    scores: Sha256
+    model: RatingModel
+    suites: Sha256
+    code_revision: str
+    subjects: Mapping[str, Sha256]
+
+
+class Manifest(_Data):
+    """A list's manifest: the inputs, what publishing itself knows, and the digests of the list's files.
+
+    Attributes:
+        schema_version: Of this file's shape.
+        list_name: Which list.
+        as_of: The day that everything is rated as of.
+        rated_count: Entities that were rated; the list holds `row_count` of them.
+        row_count: Rows of the list.
+        inputs: See `ManifestInputs`.
+        mart: SHA-256 of the mart's Parquet file that the list was made from.
+        policy: Digest of the policy.
+        previous: The version in force at the greatest earlier as_of, if any.
+        files: SHA-256 of each file of the list by its name.
+    """
+
+    schema_version: int = 1
+    list_name: ListName
+    as_of: dt.date
+    rated_count: int = Field(ge=0)
+    row_count: int = Field(ge=0)
+    inputs: ManifestInputs
+    mart: Sha256
+    policy: Sha256
+    previous: Version | None
+    files: Mapping[str, Sha256]
+
+    def to_bytes(self) -> bytes:
+        """Returns the manifest as the canonical JSON that is hashed and published."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @property
+    def sha256(self) -> str:
+        """The identity of the candidate and of the version."""
+        return sha256_bytes(self.to_bytes())
+
+    @property
+    def version(self) -> str:
+        """Name of the version that this manifest makes: `<as_of>-<12 hex>`."""
+        return version_name(self.as_of, self.sha256)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, where: str) -> Self:
+        """Returns the manifest in `content`.
+
+        Args:
+            content: Canonical JSON.
+            where: What to call it in a message.
+
+        Raises:
+            VerificationError: It is no manifest, or not written as `to_bytes` writes it.
+        """
+        try:
+            manifest = cls.model_validate_json(content)
+        except ValidationError as error:
+            raise VerificationError(f"{where} is not a sound manifest: {error.errors()[0]['msg']}.") from error
+        if manifest.to_bytes() != content:
+            raise VerificationError(f"{where} is not written as manifests are: it was edited.")
+        return manifest
+
+
+def version_name(as_of: dt.date, manifest_sha256: str) -> str:
+    """Returns the name of the version of a date whose manifest has a SHA-256."""
+    return f"{as_of.isoformat()}-{manifest_sha256[:12]}"
+
+
+def version_date(version: str) -> dt.date:
+    """Returns the as_of date in a version's name."""
+    return dt.date.fromisoformat(version[:10])
