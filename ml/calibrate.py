@@ -54,7 +54,7 @@ class Calibration:
         if not self.knots:
             return sigmoid(logit)
         at, value = np.array(self.knots, dtype=np.float64).T
-        return np.interp(logit, at, value)
+        return np.asarray(np.interp(logit, at, value), dtype=np.float64)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the calibration as plain data, for the model's JSON."""
@@ -146,9 +146,7 @@ def logistic(x: Floats, label: Flags, weight: Floats, slope_precision: float = 0
     return (float(beta[0]), float(beta[1])) if np.abs(beta).max() < 1e3 else (float("nan"), float("nan"))
 
 
-def _objective(
-    design: Floats, label: Flags, weight: Floats, beta: Floats, penalty: Floats, target: Floats
-) -> float:
+def _objective(design: Floats, label: Flags, weight: Floats, beta: Floats, penalty: Floats, target: Floats) -> float:
     logit = design @ beta
     loss = np.logaddexp(0.0, logit) - label * logit
     return float(weight @ loss + 0.5 * (beta - target) @ penalty @ (beta - target))

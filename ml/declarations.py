@@ -150,14 +150,18 @@ def _declaration(
     declared = _mapping(body, "features", where, place)
     features = tuple(_feature(column, given, told, place) for column, given in declared.items())
     if not any(feature.controlled_by != "third_party" for feature in features):
-        raise BadInputError(f"{place}: no feature is controlled by the subject or the platform; no one could be flagged.")
+        raise BadInputError(
+            f"{place}: no feature is controlled by the subject or the platform; no one could be flagged."
+        )
     return Declaration(name=name, entity=entity, matter=matter, features=features)  # type: ignore[arg-type]
 
 
 def _feature(column: str, given: Any, told: Mapping[str, Mapping[str, Any]], place: str) -> Feature:
     place = f"{place}, feature {column}"
     if column not in told:
-        raise BadInputError(f"{place}: no column of that name has meta: {{signal, unit}} in the dbt project's features.")
+        raise BadInputError(
+            f"{place}: no column of that name has meta: {{signal, unit}} in the dbt project's features."
+        )
     meaning = told[column]
     monotone = given.get("monotone", 0)
     if monotone not in (-1, 0, 1):

@@ -80,7 +80,11 @@ def report(model: RiskModel, split: Split, forward: Forward, resamples: int, see
     evaluated = _scored(scorer, split.evaluate, split.evaluate.weight)
     verdicts = _scored(scorer, split.calibrate, 1.0 / np.nan_to_num(split.calibrate.inclusion, nan=1.0))
     folds = {cell: _forward(forward.rows, getattr(forward, cell), model.calibration("main")) for cell in CELLS}
-    metrics: dict[str, float] = {"threshold": model.threshold, "floor": model.floor, "prevalence": model.body["prevalence"]}
+    metrics: dict[str, float] = {
+        "threshold": model.threshold,
+        "floor": model.floor,
+        "prevalence": model.body["prevalence"],
+    }
     for source, scored, seen in (
         ("evaluate", evaluated, split.evaluate_seen),
         ("verdict", verdicts, split.calibrate_seen),
@@ -89,7 +93,11 @@ def report(model: RiskModel, split: Split, forward: Forward, resamples: int, see
             metrics |= _named(measure(scored.take(chosen), model.threshold), source, cell)
     for cell, scored in folds.items():
         metrics |= _named(measure_by_merchant(scored, resamples, seed), "forward", cell)
-    sources = {"evaluate": evaluated, "verdict": verdicts, **{f"forward_{cell}": scored for cell, scored in folds.items()}}
+    sources = {
+        "evaluate": evaluated,
+        "verdict": verdicts,
+        **{f"forward_{cell}": scored for cell, scored in folds.items()},
+    }
     return Report(metrics, sources, importances(scorer, split))
 
 

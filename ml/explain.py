@@ -89,10 +89,14 @@ class Explainer:
             flagged: Which of them are flagged; those also get the exact attribution of each signal.
 
         Returns:
-            One JSON text a row: a list, from the strongest, of objects with signal, effect (drop in log-odds), text and, for flagged
-            rows, attribution (sum of the signal's exact TreeSHAP values).
+            One JSON text a row: a list, from the strongest, of objects with signal, effect (drop in log-odds), text and,
+            for flagged rows, attribution (sum of the signal's exact TreeSHAP values).
         """
-        usual = np.stack([self._usual.get(str(name), self._usual[EVERYWHERE]) for name in category]) if len(matrix) else matrix
+        usual = (
+            np.stack([self._usual.get(str(name), self._usual[EVERYWHERE]) for name in category])
+            if len(matrix)
+            else matrix
+        )
         margin = self.scorer.margin(matrix)
         drops = {signal: margin - self._without(matrix, usual, columns) for signal, columns in self.signals.items()}
         single = np.column_stack([margin - self._without(matrix, usual, [at]) for at in range(matrix.shape[1])])
@@ -100,7 +104,13 @@ class Explainer:
         if flagged.any():
             attributions[flagged] = self.scorer.attributions(matrix[flagged])
         return [
-            self._reasons(matrix[row], usual[row], {name: float(drop[row]) for name, drop in drops.items()}, single[row], attributions[row])
+            self._reasons(
+                matrix[row],
+                usual[row],
+                {name: float(drop[row]) for name, drop in drops.items()},
+                single[row],
+                attributions[row],
+            )
             for row in range(len(matrix))
         ]
 

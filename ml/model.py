@@ -84,7 +84,9 @@ class RiskModel:
         return {MODEL_FILE: canonical_json(self.body), MAIN_FILE: self.main, OWN_FILE: self.own}
 
 
-def describe(name: str, entity: str, matter: str, features: tuple[Feature, ...], main: bytes, own: bytes) -> dict[str, Any]:
+def describe(
+    name: str, entity: str, matter: str, features: tuple[Feature, ...], main: bytes, own: bytes
+) -> dict[str, Any]:
     """Returns the part of `model.json` that names the model and its boosters."""
     return {
         "format": FORMAT,
@@ -121,7 +123,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise VerificationError(f"{path}: a file of a registered model cannot be read ({error}). Restore it.") from error
+        raise VerificationError(
+            f"{path}: a file of a registered model cannot be read ({error}). Restore it."
+        ) from error
 
 
 def _check(path: Path, content: bytes, digest: str) -> None:

@@ -78,7 +78,13 @@ def _precision_recall(sources: Mapping[str, Scored]) -> bytes:
     for name, scored in sources.items():
         order = np.argsort(-scored.score, kind="stable")
         found = np.cumsum((scored.weight * scored.label)[order])
-        axes.step(found / found[-1], found / np.cumsum(scored.weight[order]), where="post", linewidth=1.2, label=name.replace("_", " "))
+        axes.step(
+            found / found[-1],
+            found / np.cumsum(scored.weight[order]),
+            where="post",
+            linewidth=1.2,
+            label=name.replace("_", " "),
+        )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.legend(fontsize=8)

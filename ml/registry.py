@@ -172,12 +172,18 @@ class Registry:
         run = client.create_run(self._experiment(name), run_name=f"{name} {card.get('as_of', '')}".strip())
         files = {f"model/{file}": content for file, content in model.files().items()}
         files |= {f"plots/{file}": content for file, content in plots.pictures(report).items()}
-        files["card.json"] = canonical_json({**card, "importances": dict(report.importances), "provenance": dict(provenance)})
+        files["card.json"] = canonical_json(
+            {**card, "importances": dict(report.importances), "provenance": dict(provenance)}
+        )
         self._log_run(run.info.run_id, files, report.metrics, parameters, {**provenance, **card["data"]})
         tags = {"model_digest": model.digest, "training_digest": training_digest}
         self._ensure_model(name)
         made = client.create_model_version(
-            name, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id, tags=tags, description=_described(card, report)
+            name,
+            source=f"{run.info.artifact_uri}/model",
+            run_id=run.info.run_id,
+            tags=tags,
+            description=_described(card, report),
         )
         return self._version(made, {}, dict(report.metrics))
 
@@ -246,7 +252,9 @@ class Registry:
         """
         chosen = self.version(model, version)
         if chosen.status == ALIAS:
-            raise BadInputError(f"{model} version {version} is the champion. Approve another version or roll back first.")
+            raise BadInputError(
+                f"{model} version {version} is the champion. Approve another version or roll back first."
+            )
         decision = self._decide("reject", chosen, read_model(chosen.folder, chosen.model_digest), who, why)
         self._mirror(model)
         return decision
@@ -260,7 +268,9 @@ class Registry:
         """
         history = self._in_force().get(model, [])
         if len(history) < 2:
-            raise BadInputError(f"{model} has no earlier champion to roll back to. `touchstone models log` shows the reviews.")
+            raise BadInputError(
+                f"{model} has no earlier champion to roll back to. `touchstone models log` shows the reviews."
+            )
         earlier = history[-2]
         read_model(self.home / earlier.folder, earlier.model_digest)
         self._append(Decision(**{**earlier.__dict__, "action": "rollback", "who": who, "why": why, "at": self._time()}))
@@ -330,7 +340,9 @@ class Registry:
     def _ensure_model(self, name: str) -> None:
         client = self._client()
         if not client.search_registered_models(f"name = '{name}'"):
-            client.create_registered_model(name, description="Reviewed with `touchstone models`; the log of approvals decides.")
+            client.create_registered_model(
+                name, description="Reviewed with `touchstone models`; the log of approvals decides."
+            )
 
     def _log_run(
         self,
@@ -507,12 +519,20 @@ SHOWN: Final = ("auroc", "average_precision", "precision", "recall", "calibratio
 
 def _described(card: Mapping[str, Any], report: Report) -> str:
     """The version's page in MLflow: what a reviewer wants to see first, as a table."""
-    cells = [("evaluate", "seen"), ("evaluate", "unseen"), ("verdict", "all"), ("forward", "seen"), ("forward", "unseen")]
+    cells = [
+        ("evaluate", "seen"),
+        ("evaluate", "unseen"),
+        ("verdict", "all"),
+        ("forward", "seen"),
+        ("forward", "unseen"),
+    ]
     lines = ["| | " + " | ".join(f"{source} {cell}" for source, cell in cells) + " |", "|---" * (len(cells) + 1) + "|"]
     for metric in SHOWN:
         values = [report.metrics.get(f"{source}_{metric}_{cell}") for source, cell in cells]
         lines.append(f"| {metric} | " + " | ".join("" if value is None else f"{value:.3f}" for value in values) + " |")
     flags, calibration = card["flagging"], card["calibration"]["main"]
-    told = f"Trained as of {card['as_of']}. Calibration: {calibration['method']} on {calibration['positives']} positives. "
+    told = (
+        f"Trained as of {card['as_of']}. Calibration: {calibration['method']} on {calibration['positives']} positives. "
+    )
     told += f"Threshold {flags['threshold']:g} ({flags['basis']}), floor {flags['floor']:g}."
     return told + "\n\n" + "\n".join(lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -93,7 +93,7 @@ def _write_scores(
     """Writes the scores and keeps margin, score and flag of each row: 13 bytes a row."""
     model, written = scorer.model, []
     last = ""
-    with replacing(out) as temporary, _writer(temporary, _score_schema(model.id_column)) as writer:
+    with replacing(out) as temporary, _Writer(temporary, _score_schema(model.id_column)) as writer:
         for batch in _batches(features, [model.id_column, *model.columns]):
             last = _check_order(batch.column(0), last, features)
             values = matrix(batch, model.columns)
@@ -111,7 +111,9 @@ def _check_order(ids: Any, last: str, features: Path) -> str:
     names = ids.to_pylist()
     for before, name in zip([last, *names], names, strict=False):
         if name is None or not (before < name or (before == "" and name == "")):
-            raise BadInputError(f"{features}: ids are not sorted and unique at {name!r}; export features ordered by id.")
+            raise BadInputError(
+                f"{features}: ids are not sorted and unique at {name!r}; export features ordered by id."
+            )
     return str(names[-1]) if names else last
 
 
@@ -153,7 +155,7 @@ class _Writer:
         self._waiting: list[Any] = []
         self._schema = schema
 
-    def __enter__(self) -> _Writer:
+    def __enter__(self) -> Self:
         return self
 
     def write(self, table: Any) -> None:
@@ -175,10 +177,6 @@ class _Writer:
         self._file.close()
 
 
-def _writer(path: Path, schema: Any) -> _Writer:
-    return _Writer(path, schema)
-
-
 def _to_explain(
     scores: npt.NDArray[np.float64], margins: npt.NDArray[np.float32], flags: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
@@ -193,8 +191,10 @@ def _write_reasons(
     import pyarrow as pa
 
     model, explainer, start = scorer.model, Explainer(scorer), 0
-    schema = pa.schema([pa.field(model.id_column, pa.string(), nullable=False), pa.field("reasons", pa.string(), nullable=False)])
-    with replacing(out) as temporary, _writer(temporary, schema) as writer:
+    schema = pa.schema(
+        [pa.field(model.id_column, pa.string(), nullable=False), pa.field("reasons", pa.string(), nullable=False)]
+    )
+    with replacing(out) as temporary, _Writer(temporary, schema) as writer:
         for batch in _batches(features, list(dict.fromkeys((model.id_column, "category", *model.columns)))):
             low, high = np.searchsorted(chosen, [start, start + batch.num_rows])
             inside = batch.take(pa.array(chosen[low:high] - start))

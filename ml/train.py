@@ -65,6 +65,8 @@ class Parameters:
     rounds_without_stopping: int = 80
     stopping_folds: int = 5
     unseen_share: float = 0.2
+    train_unlabelled: int = 60_000
+    forward_unlabelled: int = 12_000
     forward_blocks: int = 4
     forward_groups: int = 4
     resamples: int = 500
@@ -150,14 +152,19 @@ def train(
         BadInputError: The files lack a declared column or do not belong together.
     """
     parameters = parameters or Parameters()
-    data = {"features": sha256_file(features), "spine": sha256_file(spine), "edges": sha256_file(edges) if edges else ""}
+    data = {
+        "features": sha256_file(features),
+        "spine": sha256_file(spine),
+        "edges": sha256_file(edges) if edges else "",
+    }
     digest = training_digest(declaration, data, as_of, parameters)
     known = registry.version_of_training(declaration.name, digest)
     if known is not None:
         progress(f"{declaration.name}: version {known.version} was trained on the same data, code and parameters")
         return TrainingResult(known, reused=True, metrics=known.metrics)
     rows, components = read_rows(declaration, features, spine, edges, as_of)
-    split = split_rows(rows, parameters.unseen_share)
+    most = (parameters.train_unlabelled, parameters.forward_unlabelled)
+    split = split_rows(rows, parameters.unseen_share, most, parameters.seed)
     few = too_few(declaration.name, split)
     if few is not None:
         progress(few.message)
@@ -167,7 +174,12 @@ def train(
     report = evaluate.report(trained.model, split, trained.forward, parameters.resamples, parameters.seed)
     card = _card(trained, split, components, data, as_of, digest)
     version = registry.register(
-        trained.model, card=card, report=report, parameters=asdict(parameters), provenance=provenance, training_digest=digest
+        trained.model,
+        card=card,
+        report=report,
+        parameters=asdict(parameters),
+        provenance=provenance,
+        training_digest=digest,
     )
     progress(f"{declaration.name}: version {version.version} is registered and waits for review")
     return TrainingResult(version, reused=False, metrics=report.metrics)
@@ -242,7 +254,10 @@ def fit_model(declaration: Declaration, split: Split, parameters: Parameters) ->
     }
     forward = forward_margins(split.forward, signs, parameters)
     verdicts = {"main": split.calibrate.features, "own": split.calibrate.features[:, own]}
-    margins = {name: model.margin_of(model.load_booster(fit.ubj), np.ascontiguousarray(verdicts[name])) for name, fit in fitted.items()}
+    margins = {
+        name: model.margin_of(model.load_booster(fit.ubj), np.ascontiguousarray(verdicts[name]))
+        for name, fit in fitted.items()
+    }
     calibrations = {name: _calibration(split.calibrate, margin) for name, margin in margins.items()}
     prevalence = calibrations["main"].prevalence
     if prevalence is None:
@@ -250,7 +265,12 @@ def fit_model(declaration: Declaration, split: Split, parameters: Parameters) ->
     units = flag_units(split.calibrate, margins["main"], forward, calibrations["main"])
     flags = flagging.flagging(units, prevalence, parameters.target_precision)
     body = model.describe(
-        declaration.name, declaration.entity, declaration.matter, declaration.features, fitted["main"].ubj, fitted["own"].ubj
+        declaration.name,
+        declaration.entity,
+        declaration.matter,
+        declaration.features,
+        fitted["main"].ubj,
+        fitted["own"].ubj,
     )
     body |= {
         "calibration": {name: calibration.as_dict() for name, calibration in calibrations.items()},
@@ -300,7 +320,9 @@ def fit_booster(rows: Rows, matrix: Matrix, signs: Integers, parameters: Paramet
 
     stopping = stopping_fold(rows, parameters.stopping_folds)
     settings = _settings(rows.take(~stopping), signs, parameters)
-    learn = xgboost.QuantileDMatrix(matrix[~stopping], rows.label[~stopping], weight=rows.weight[~stopping], max_bin=parameters.max_bin)
+    learn = xgboost.QuantileDMatrix(
+        matrix[~stopping], rows.label[~stopping], weight=rows.weight[~stopping], max_bin=parameters.max_bin
+    )
     if not stopping.any():
         booster = xgboost.train(settings, learn, parameters.rounds_without_stopping)
         return Fitted(bytes(booster.save_raw("ubj")), parameters.rounds_without_stopping)
@@ -370,7 +392,9 @@ def forward_margins(rows: Rows, signs: Integers, parameters: Parameters) -> Forw
     return Forward(rows, unseen, seen)
 
 
-def _fold_margins(rows: Rows, learn: Flags, judged: Flags, signs: Integers, parameters: Parameters) -> npt.NDArray[np.float64]:
+def _fold_margins(
+    rows: Rows, learn: Flags, judged: Flags, signs: Integers, parameters: Parameters
+) -> npt.NDArray[np.float64]:
     if int(rows.label[learn].sum()) < 5 or bool(rows.label[learn].all()) or not judged.any():
         return np.full(int(judged.sum()), np.nan)
     taken = rows.take(learn)

@@ -8,7 +8,7 @@ components never seen. No model is fitted here.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,6 @@ import numpy.typing as npt
 from groundwork.errors import BadInputError
 from ml.declarations import Declaration
 
-MAX_BEARERS: Final = 20
 MAX_MEMBERS: Final = 200
 
 Floats = npt.NDArray[np.float64]
@@ -115,7 +114,7 @@ class Split:
         evaluate_seen: Whether the component of each evaluate row has a train row; shape (len(evaluate),).
         calibrate: Held-out verdicts.
         calibrate_seen: The same for those.
-        forward: Train and evaluate rows together, before components are held out, for forward folds.
+        forward: Train and evaluate rows together, thinned, before components are held out, for forward folds.
         live: Entities that live at the cut (the rows to score), for usual values; may be empty.
     """
 
@@ -128,7 +127,9 @@ class Split:
     live: Rows
 
 
-def read_rows(declaration: Declaration, features: Path, spine: Path, edges: Path | None, cut: date) -> tuple[Rows, Components]:
+def read_rows(
+    declaration: Declaration, features: Path, spine: Path, edges: Path | None, cut: date
+) -> tuple[Rows, Components]:
     """Reads the training rows of a model.
 
     Args:
@@ -213,52 +214,45 @@ def _strings(column: Any) -> Names:
     return np.array(["" if value is None else value for value in column.to_pylist()], dtype=object)
 
 
-def read_components(edges: Path | None, cut: date, max_bearers: int = MAX_BEARERS, max_members: int = MAX_MEMBERS) -> Components:
+def read_components(edges: Path | None, cut: date, max_members: int = MAX_MEMBERS) -> Components:
     """Joins merchants that share an identifier value.
 
     Args:
-        edges: Columns merchant_id_a, merchant_id_b, kind, value_hash, known_from, bearer_count; None for no edges.
-        cut: Edges known after this day do not count.
-        max_bearers: Values that more merchants bear join nobody (an office address, a public address).
-        max_members: No component is larger; a larger one is joined again from its strongest edge to its weakest,
-            leaving out each edge that would make a component too large.
+        edges: Columns merchant_id_a, merchant_id_b, kind, value_hash, known_from, known_until (the day on which a 21st
+            bearer made the value one that joins nobody) and bearer_count; None for no edges.
+        cut: The day at whose end an edge has to be known.
+        max_members: No component is larger; a larger one is joined again from its strongest edge (fewest bearers) to
+            its weakest, leaving out each edge that would make a component too large.
 
     Returns:
         The components.
     """
-    if edges is None:
+    first_names, second_names = _read_edges(edges, cut) if edges else (np.array([]), np.array([]))
+    if not len(first_names):
         return Components({}, 0, 0, 0, 0)
-    pairs = _read_edges(edges, cut, max_bearers)
-    if not len(pairs["a"]):
-        return Components({}, 0, 0, 0, 0)
-    merchants = np.unique(np.concatenate([pairs["a"], pairs["b"]]))
-    first = np.searchsorted(merchants, pairs["a"])
-    second = np.searchsorted(merchants, pairs["b"])
+    merchants, codes = np.unique(np.concatenate([first_names, second_names]), return_inverse=True)
+    first, second = np.split(codes.astype(np.int64), 2)
     labels = _connected(first, second, len(merchants))
-    sizes = np.bincount(labels)
-    too_large = np.flatnonzero(sizes > max_members)
-    dropped = 0
-    if len(too_large):
-        within = np.isin(labels[first], too_large)
-        kept, dropped = _capped(first[within], second[within], len(merchants), max_members)
-        first = np.concatenate([first[~within], first[within][kept]])
-        second = np.concatenate([second[~within], second[within][kept]])
-        labels = _connected(first, second, len(merchants))
-    return _named(merchants, labels, len(too_large), dropped)
+    too_large = np.flatnonzero(np.bincount(labels) > max_members)
+    if not len(too_large):
+        return _named(merchants, labels, 0, 0)
+    within = np.isin(labels[first], too_large)
+    kept = _capped(first[within], second[within], len(merchants), max_members)
+    first = np.concatenate([first[~within], first[within][kept]])
+    second = np.concatenate([second[~within], second[within][kept]])
+    return _named(merchants, _connected(first, second, len(merchants)), len(too_large), len(codes) // 2 - len(first))
 
 
-def _read_edges(path: Path, cut: date, max_bearers: int) -> dict[str, Names]:
-    """Edges that count, from the strongest (fewest bearers) to the weakest, in one order whatever the file's."""
+def _read_edges(path: Path, cut: date) -> tuple[Names, Names]:
+    """Both ends of the edges known at the cut, from the strongest to the weakest, in one order whatever the file's."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
-    counts = pc.and_(
-        pc.less_equal(table["bearer_count"], max_bearers), pc.less_equal(table["known_from"], cut)
-    )
+    known = pc.and_(pc.less_equal(table["known_from"], cut), pc.greater(table["known_until"], cut))
     order = ("bearer_count", "kind", "value_hash", "merchant_id_a", "merchant_id_b")
-    table = table.filter(counts).sort_by([(name, "ascending") for name in order])
-    return {"a": _strings(table["merchant_id_a"]), "b": _strings(table["merchant_id_b"])}
+    table = table.filter(known).sort_by([(name, "ascending") for name in order])
+    return _strings(table["merchant_id_a"]), _strings(table["merchant_id_b"])
 
 
 def _connected(first: Integers, second: Integers, size: int) -> Integers:
@@ -269,7 +263,7 @@ def _connected(first: Integers, second: Integers, size: int) -> Integers:
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def _capped(first: Integers, second: Integers, size: int, max_members: int) -> tuple[Integers, int]:
+def _capped(first: Integers, second: Integers, size: int, max_members: int) -> Integers:
     """Positions of the edges that can be kept, taken in order, without joining more than `max_members`."""
     parent = list(range(size))
     members = [1] * size
@@ -289,7 +283,7 @@ def _capped(first: Integers, second: Integers, size: int, max_members: int) -> t
             parent[right] = left
             members[left] += members[right]
         kept.append(edge)
-    return np.array(kept, dtype=np.int64), len(first) - len(kept)
+    return np.array(kept, dtype=np.int64)
 
 
 def _named(merchants: Names, labels: Integers, split: int, dropped: int) -> Components:
@@ -306,29 +300,32 @@ def _named(merchants: Names, labels: Integers, split: int, dropped: int) -> Comp
     )
 
 
-def split_rows(rows: Rows, unseen_share: float) -> Split:
+def split_rows(rows: Rows, unseen_share: float, most_unlabelled: tuple[int, int], seed: int) -> Split:
     """Says which rows do what.
 
     Args:
         rows: All rows of a training.
         unseen_share: Share of the components, chosen by a hash of their name, that the boosters never see.
+        most_unlabelled: How many unlabelled rows train and forward folds keep.
+        seed: Seed of that draw.
 
     Returns:
         The split. Rows of entities that calibrate are no train rows, on whatever date.
     """
     calibrate = rows.take(rows.purpose == "calibrate")
-    held_out = np.isin(rows.entity, np.unique(calibrate.entity)) if len(calibrate) else np.zeros(len(rows), dtype=bool)
+    held_out = np.isin(rows.entity, np.unique(calibrate.entity))
     trainable = (rows.purpose == "train") & ~held_out
-    train = rows.take(trainable & ~is_unseen(rows.component, unseen_share))
+    learnable = rows.take(trainable & ~is_unseen(rows.component, unseen_share))
     evaluate = rows.take(rows.purpose == "evaluate")
-    seen = np.unique(train.component) if len(train) else np.array([], dtype=object)
+    train = thin(learnable, most_unlabelled[0], seed)
+    seen = np.unique(train.component)
     return Split(
         train=train,
         evaluate=evaluate,
         evaluate_seen=np.isin(evaluate.component, seen),
         calibrate=calibrate,
         calibrate_seen=np.isin(calibrate.component, seen),
-        forward=rows.take(trainable | ((rows.purpose == "evaluate") & ~held_out)),
+        forward=thin(rows.take(trainable | ((rows.purpose == "evaluate") & ~held_out)), most_unlabelled[1], seed),
         live=rows.take(rows.purpose == "score"),
     )
 
@@ -383,6 +380,29 @@ def forward_blocks(rows: Rows, blocks: int) -> Integers:
     block = np.floor(blocks * before / positives.sum()).astype(np.int64)
     _, dense = np.unique(block, return_inverse=True)
     return np.asarray(dense, dtype=np.int64)[inverse]
+
+
+def thin(rows: Rows, most: int, seed: int) -> Rows:
+    """Keeps every verdict, and at most `most` of the rows that nothing labels, which then weigh the more.
+
+    Args:
+        rows: The rows.
+        most: How many unlabelled rows are kept; with a few hundred positives, more of them only cost time.
+        seed: Seed of the draw.
+
+    Returns:
+        The rows that are kept, in their order.
+    """
+    unlabelled = np.flatnonzero(~rows.is_verdict & ~rows.label)
+    if len(unlabelled) <= most:
+        return rows
+    drawn = np.random.default_rng(seed).choice(unlabelled, size=most, replace=False)
+    kept = np.ones(len(rows), dtype=bool)
+    kept[unlabelled] = False
+    kept[drawn] = True
+    scale = np.ones(len(rows))
+    scale[drawn] = len(unlabelled) / most
+    return replace(rows, weight=rows.weight * scale).take(kept)
 
 
 def known_before(rows: Rows, day: int) -> Flags:

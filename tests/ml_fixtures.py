@@ -22,7 +22,15 @@ GRID = tuple(CUT - timedelta(days=14 + 7 * week) for week in range(7))[::-1]
 HORIZON = timedelta(days=14)
 
 FEATURES = (
-    Feature("price_to_msrp_ratio", "price", "ratio", "Price over the recommended price.", "subject", -1, "price is {value} of the recommended price"),
+    Feature(
+        "price_to_msrp_ratio",
+        "price",
+        "ratio",
+        "Price over the recommended price.",
+        "subject",
+        -1,
+        "price is {value} of the recommended price",
+    ),
     Feature("spec_mismatch_count", "spec", "count", "Spec fields that disagree.", "subject", 1, ""),
     Feature("delivery_days", "order", "days", "Mean delivery time.", "subject", 0, ""),
     Feature("refund_share", "order", "share", "Share refunded.", "subject", 0, ""),
@@ -98,15 +106,38 @@ def simulate(
     ids = np.array([f"L{at:06d}" for at in range(listings)])
     sellers = np.array([f"M{at:05d}" for at in range(merchants)])[owner]
     category = np.where(np.arange(listings) % 3 == 0, "bags", "watches/steel")
-    rows = _rows(ids, truth, values, latent, random, notice_share, random_buys, risk_buys, unlabelled_share)
+    rows = _rows(
+        truth,
+        values,
+        latent,
+        random,
+        notice_share=notice_share,
+        random_buys=random_buys,
+        risk_buys=risk_buys,
+        unlabelled_share=unlabelled_share,
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder, rows, ids, sellers, category, values, random)
+    _write(folder, rows, ids, sellers, category, values)
     _write_edges(folder / "edges.parquet", merchants, ring)
     live = pa.table(
-        {"listing_id": ids, "merchant_id": sellers, "category": category, "as_of_date": pa.array([CUT] * listings), "purpose": ["score"] * listings, **_columns(values)}
+        {
+            "listing_id": ids,
+            "merchant_id": sellers,
+            "category": category,
+            "as_of_date": pa.array([CUT] * listings),
+            "purpose": ["score"] * listings,
+            **_columns(values),
+        }
     )
     pq.write_table(live, folder / "scoring.parquet")
-    return Simulation(folder / "features.parquet", folder / "spine.parquet", folder / "edges.parquet", folder / "scoring.parquet", truth, probability)
+    return Simulation(
+        folder / "features.parquet",
+        folder / "spine.parquet",
+        folder / "edges.parquet",
+        folder / "scoring.parquet",
+        truth,
+        probability,
+    )
 
 
 def _with_prevalence(logit: npt.NDArray[np.float64], prevalence: float) -> npt.NDArray[np.float64]:
@@ -151,17 +182,17 @@ class _Drawn:
 
 
 def _rows(
-    ids: npt.NDArray[np.str_],
     truth: npt.NDArray[np.bool_],
     values: npt.NDArray[np.float64],
     latent: npt.NDArray[np.float64],
     random: np.random.Generator,
+    *,
     notice_share: float,
     random_buys: int,
     risk_buys: int,
     unlabelled_share: float,
 ) -> list[_Drawn]:
-    n = len(ids)
+    n = len(truth)
     chance = notice_share * np.where(latent > 0, 1.0, 0.3)
     noticed = truth & (random.random(n) < chance)
     decided = {int(at): GRID[0] + timedelta(days=int(random.integers(1, 56))) for at in np.flatnonzero(noticed)}
@@ -174,14 +205,16 @@ def _rows(
                 drawn.append(_Drawn(at, day, purpose, True, when, None, None, False))
         unlabelled = np.flatnonzero((random.random(n) < unlabelled_share) & ~noticed)
         drawn += [_Drawn(int(at), day, purpose, False, None, unlabelled_share, None, False) for at in unlabelled]
-    drawn += [
-        _Drawn(int(at), CUT, "score", False, None, None, None, False) for at in range(n)
-    ]
+    drawn += [_Drawn(int(at), CUT, "score", False, None, None, None, False) for at in range(n)]
     return drawn + _buys(truth, values, random, random_buys, risk_buys)
 
 
 def _buys(
-    truth: npt.NDArray[np.bool_], values: npt.NDArray[np.float64], random: np.random.Generator, random_buys: int, risk_buys: int
+    truth: npt.NDArray[np.bool_],
+    values: npt.NDArray[np.float64],
+    random: np.random.Generator,
+    random_buys: int,
+    risk_buys: int,
 ) -> list[_Drawn]:
     n = len(truth)
     looks = np.nan_to_num(values[:, 4]) - np.nan_to_num(values[:, 0], nan=0.5)
@@ -199,7 +232,11 @@ def _buys(
 def _columns(values: npt.NDArray[np.float64]) -> dict[str, pa.Array]:
     columns = {feature.name: pa.array(values[:, at], from_pandas=True) for at, feature in enumerate(FEATURES)}
     flags = [None if np.isnan(value) else bool(value) for value in values[:, 7]]
-    return {**columns, "is_authorised": pa.array(flags, pa.bool_()), "spec_mismatch_count": columns["spec_mismatch_count"].cast(pa.int64())}
+    return {
+        **columns,
+        "is_authorised": pa.array(flags, pa.bool_()),
+        "spec_mismatch_count": columns["spec_mismatch_count"].cast(pa.int64()),
+    }
 
 
 def _write(
@@ -209,7 +246,6 @@ def _write(
     sellers: npt.NDArray[np.str_],
     category: npt.NDArray[np.str_],
     values: npt.NDArray[np.float64],
-    random: np.random.Generator,
 ) -> None:
     rows = sorted(rows, key=lambda row: (row.at, row.day, row.purpose))
     at = np.array([row.at for row in rows])
@@ -242,6 +278,7 @@ def _write_edges(path: Path, merchants: int, ring: npt.NDArray[np.int_]) -> None
         "kind": ["device"] * len(edges),
         "value_hash": [f"{a:064x}" for a, _ in edges],
         "known_from": pa.array([date(2026, 3, 1)] * len(edges), pa.date32()),
+        "known_until": pa.array([date(9999, 12, 31)] * len(edges), pa.date32()),
         "bearer_count": pa.array([2] * len(edges), pa.int64()),
     }
     pq.write_table(pa.table(table), path)
