@@ -82,7 +82,9 @@ def _database(spec: Suite, tables: Mapping[str, Sequence[Path]], bound: Mapping[
         owner.exec_driver_sql("set temp_directory = ''")
         for name, paths in tables.items():
             files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-            owner.exec_driver_sql(f"create view {_quoted(name)} as select * from read_parquet([{files}])")
+            owner.exec_driver_sql(
+                f"create view {_quoted(name)} as select * from read_parquet([{files}], hive_partitioning = false)"
+            )
         _create_judged_tables(owner, tables)
         _create_parameters(owner, spec, bound)
         owner.commit()
