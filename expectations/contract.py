@@ -289,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path, content in stale:
         if write:
             write_bytes(path, content)
-        print(f"{'written' if write else 'out of date'}: {path}", file=sys.stderr)
+        sys.stderr.write(f"{'written' if write else 'out of date'}: {path}\n")
     return 1 if stale and not write else 0
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
 
 from expectations.contract import Column, Contract, Table
-from orchestration.landing.sql import file_list, literal, quoted
+from orchestration.landing.sql import literal, quoted
 
 FIRST_DAY, LAST_DAY = "1970-01-01", "2100-12-31"
 SAMPLE_ROWS = 3
@@ -186,35 +185,35 @@ def unconvertible(name: str, column: Column, source_type: str) -> Violation:
 class RowChecks:
     """The contract's rules about rows, run over one table's pulled rows."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, name: str, contract: Contract, pulled: Path) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, name: str, contract: Contract, rows: str) -> None:
         """Names what is checked.
 
         Args:
-            connection: May read `pulled`.
+            connection: Can read `rows`.
             name: The contract's table.
             contract: The contract.
-            pulled: Parquet of the pulled rows: the contract's columns, and `unconverted:` ones beside them.
+            rows: SQL for the pulled rows: the contract's columns, and `unconverted:` ones beside them.
         """
         self.connection = connection
         self.name = name
         self.contract = contract
         self.table = contract.tables[name]
-        self.rows = f"read_parquet({file_list([pulled])})"
+        self.rows = rows
 
     def run(
         self,
         unconverted: Iterable[str],
         cursor: str | None,
-        parents: Mapping[str, Sequence[Path]],
-        landed: Sequence[Path],
+        parents: Mapping[str, str],
+        landed: str | None,
     ) -> list[Violation]:
         """Returns every rule that is broken, in the order of the columns; keys and references last.
 
         Args:
             unconverted: Contract columns that have an `unconverted:` one beside them.
             cursor: The cursor column, which then needs a value in every row.
-            parents: Files of the tables that this one may refer to; a table that is not there is not checked.
-            landed: Files of the rows that an incremental load adds to; their keys may not come again.
+            parents: SQL for the tables that this one may refer to; a table that is not there is not checked.
+            landed: SQL for the rows that an incremental load adds to; their keys may not come again.
         """
         rules = list(self._row_rules(set(unconverted), cursor))
         found = [
@@ -263,11 +262,11 @@ class RowChecks:
         text = f"{keys:,} keys stand in {rows:,} rows; each must stand in one"
         return [Violation("key", self.table.key, text, int(rows), self._samples(repeated, "times"))]
 
-    def _landed_keys(self, landed: Sequence[Path]) -> list[Violation]:
-        if not landed:
+    def _landed_keys(self, landed: str | None) -> list[Violation]:
+        if landed is None:
             return []
         key = ", ".join(map(quoted, self.table.key))
-        query = f"select new.* from {self.rows} as new semi join read_parquet({file_list(landed)}) as old using ({key})"
+        query = f"select new.* from {self.rows} as new semi join {landed} as old using ({key})"
         count = self._one(f"select count(*) from ({query})")[0]
         if not count:
             return []
@@ -277,12 +276,12 @@ class RowChecks:
         )
         return [Violation("cursor", self.table.key, text, int(count), self._samples(query, self.table.key[0]))]
 
-    def _dangling(self, parents: Mapping[str, Sequence[Path]]) -> Iterable[Violation]:
+    def _dangling(self, parents: Mapping[str, str]) -> Iterable[Violation]:
         for name, column in self.table.columns.items():
-            if column.reference is None or not parents.get(column.reference[0]):
+            if column.reference is None or column.reference[0] not in parents:
                 continue
             parent, referred = column.reference
-            known = f"select {quoted(referred)} from read_parquet({file_list(parents[parent])})"
+            known = f"select {quoted(referred)} from {parents[parent]}"
             value = quoted(name)
             query = f"select * from {self.rows} where {value} is not null and {value} not in ({known})"
             count = self._one(f"select count(*) from ({query})")[0]
@@ -357,11 +356,8 @@ def refusal(table: str, violations: Sequence[Violation], place: str) -> str:
         place: Where the table's entry stands: the sources file and the key in it.
     """
     lines = [f"  {line}" for violation in violations for line in str(violation).splitlines()]
-    return "\n".join(
-        [
-            f"{table}: this load is refused whole; nothing of it landed.",
-            *lines,
-            f"  Correct it at the source, or map or leave out such rows in {place}. Then run again; "
-            "`touchstone sources check` tries it without landing.",
-        ]
+    what_to_do = (
+        f"Correct it at the source, or map or leave out such rows in {place}. Then run again; "
+        "`touchstone sources check` tries it without landing."
     )
+    return "\n".join([f"{table}: this load is refused whole; nothing of it landed.", *lines, f"  {what_to_do}"])

@@ -8,7 +8,6 @@ SQL; checking them is `checks`.
 
 from __future__ import annotations
 
-import glob
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,8 +54,9 @@ class FileConnector(Connector):
     def files(self, base: Path) -> list[Path]:
         """Returns the files that `path` names: a file, or a pattern with `*`, `?` or `[...]`, relative to `base`."""
         target = (base / self.path).absolute()
-        found = [target] if target.is_file() else sorted(map(Path, glob.glob(str(target), recursive=True)))
-        found = [path for path in found if path.is_file()]
+        pattern = target.relative_to(target.anchor).as_posix()
+        matches = [target] if target.exists() else sorted(Path(target.anchor).glob(pattern))
+        found = [path for path in matches if path.is_file()]
         if not found:
             raise SourceUnavailableError(f"no file is at {target}. Put it there, or correct `path`.")
         return found

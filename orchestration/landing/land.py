@@ -1,6 +1,7 @@
 """The two things that are done with a sources file: `check` reports on it, `land` brings its tables in.
 
-A table that was pulled and passed every check is written, synced, renamed and entered in the ledger, in this order. A load is one Parquet file, sorted by key, in a folder that is named by its content; the ledger's line
+A table that was pulled and passed every check is written, synced, renamed and entered in the ledger, in this order. A
+load is one Parquet file, sorted by key, in a folder that is named by its content; the ledger's line
 makes it count. A kill at any moment leaves at most a folder that no line names. Reading the landing zone is `views`.
 """
 
@@ -27,11 +28,11 @@ from orchestration.landing.checks import TableReport, refusal
 from orchestration.landing.ledger import Ledger, LoadedFile, LoadRecord, PinnedLoads, pinned_loads
 from orchestration.landing.pull import Pulled, Puller, Since, check_mapping, landing_order, open_puller, place_of
 from orchestration.landing.sources import Sources
-from orchestration.landing.sql import Hmac, Limits, file_list, literal, quoted
+from orchestration.landing.sql import Hmac, Limits, literal, parquet, quoted
 
 LOAD_ID_DIGITS = 24
 FILE_NAME = "part-0.parquet"
-PARQUET_OPTIONS = "format parquet, compression zstd, row_group_size 122880"
+PARQUET_OPTIONS = "format parquet, compression zstd, compression_level 1, row_group_size 122880"
 """With a total order, these give the same bytes at any number of threads (DuckDB's version is in them, too)."""
 
 
@@ -55,11 +56,11 @@ def check(sources: Sources, contract: Contract, *, hmac_key: bytes, limits: Limi
     with tempfile.TemporaryDirectory(prefix="touchstone-check-") as folder:
         work = Path(folder).resolve()
         with open_puller(sources, contract, Hmac(hmac_key), work, work, limits or Limits()) as puller:
-            parents: dict[str, Sequence[Path]] = {}
+            parents: dict[str, str] = {}
             for name in landing_order(sources, contract):
                 pulled = puller.pull(name, None, parents)
                 if pulled.rows and not pulled.violations:
-                    parents[name] = [pulled.rows]
+                    parents[name] = pulled.rows
                 reports.append(_report(sources, name, pulled))
     return reports
 
@@ -109,7 +110,7 @@ def land(
     work.mkdir()
     try:
         with open_puller(sources, contract, Hmac(hmac_key), folder, work, limits or Limits()) as puller:
-            lander = _Lander(puller, folder, now.astimezone(UTC))
+            lander = _Lander(puller, folder, work, now.astimezone(UTC))
             return [lander.land(name) for name in landing_order(sources, contract)]
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -134,9 +135,10 @@ class _Plan:
 class _Lander:
     """Lands the tables of one sources file, one after the other."""
 
-    def __init__(self, puller: Puller, landing: Path, landed_at: datetime) -> None:
+    def __init__(self, puller: Puller, landing: Path, work: Path, landed_at: datetime) -> None:
         self.puller = puller
         self.landing = landing
+        self.work = work
         self.landed_at = landed_at
         self.ledger = Ledger(landing)
         self.records = self.ledger.read()
@@ -145,15 +147,16 @@ class _Lander:
         """Pulls one table, and lands or refuses it; either way the ledger gets a line."""
         pins = pinned_loads(self.records, self.puller.contract)
         plan = self._plan(name, pins)
-        parents = {table: self._files(loads) for table, loads in pins.current.items()}
+        parents = {table: self._rows(loads) for table, loads in pins.current.items()}
         pulled = self.puller.pull(name, plan.since, parents)
         record = self._refused(name, plan, pulled) if pulled.violations else self._landed(name, plan, pulled, pins)
+        self.puller.drop(pulled)
         self.ledger.append(record)
         self.records.append(record)
         return record
 
-    def _files(self, loads: Sequence[LoadRecord]) -> list[Path]:
-        return [path for load in loads for path in load.paths(self.landing)]
+    def _rows(self, loads: Sequence[LoadRecord]) -> str:
+        return parquet(path for load in loads for path in load.paths(self.landing))
 
     def _plan(self, name: str, pins: PinnedLoads) -> _Plan:
         """Decides between a whole pull and one from the cursor on.
@@ -174,7 +177,7 @@ class _Lander:
         last = seen[-1] if seen else None
         if not source.cursor or last is None or last.recipe != recipe or last.cursor_value is None:
             return _Plan(recipe, last, None)
-        return _Plan(recipe, last, Since(last.cursor_value, self._files(pins.current[name])))
+        return _Plan(recipe, last, Since(last.cursor_value, self._rows(pins.current[name])))
 
     def _record(self, name: str, plan: _Plan, pulled: Pulled, **facts: object) -> LoadRecord:
         known: dict[str, object] = {
@@ -233,8 +236,8 @@ class _Lander:
         """Writes the load's file in the working folder: the contract's columns, sorted by key."""
         table = self.puller.contract.tables[name]
         columns, key = (", ".join(map(quoted, names)) for names in (table.columns, table.key))
-        target = self.puller.work / f"{name}-load.parquet"
-        query = f"select {columns} from {_rows(pulled)} order by {key}"
+        target = self.work / f"{name}-load.parquet"
+        query = f"select {columns} from {pulled.rows} order by {key}"
         self.puller.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
         return target
 
@@ -253,10 +256,6 @@ class _Lander:
             return None
         day = f"cast({quoted(event_at)} as date)"
         row = self.puller.connection.execute(
-            f"select max({day}) filter (where {day} <= $today) from {_rows(pulled)}", {"today": self.landed_at.date()}
+            f"select max({day}) filter (where {day} <= $today) from {pulled.rows}", {"today": self.landed_at.date()}
         ).fetchone()
         return row[0] if row else None
-
-
-def _rows(pulled: Pulled) -> str:
-    return f"read_parquet({file_list([pulled.rows] if pulled.rows else [])})"

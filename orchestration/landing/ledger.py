@@ -194,7 +194,9 @@ class InUse:
     def __str__(self) -> str:
         """Returns the sentence for the run's summary."""
         state = "too old to be used" if self.is_stale else "in use"
-        return f"{self.table}: the new load was refused; the one of {self.load.landed_at:%Y-%m-%d} is {state} (its data is {self.age_days} days old)."
+        day = f"{self.load.landed_at:%Y-%m-%d}"
+        age = f"its data is {self.age_days} days old"
+        return f"{self.table}: the new load was refused; the one of {day} is {state} ({age})."
 
 
 def loads_in_use(records: Iterable[LoadRecord], pins: PinnedLoads, as_of: date, max_age: timedelta) -> list[InUse]:

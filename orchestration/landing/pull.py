@@ -1,7 +1,7 @@
-"""Pulling: brings one table's rows into a working folder, typed by the contract, identifiers hashed, and checks them.
+"""Pulling: brings one table's rows into DuckDB, typed by the contract and with identifiers hashed, and checks them.
 
-A table is read once, because a source may answer differently the second time. What is on disk afterwards holds nothing
-personal that is not needed. Whether the rows then land is for `land`.
+A table is read once, because a source may answer differently the second time, into an in-memory table that spills to
+the working folder, encrypted. Identifiers are hashed in the query that reads them. Whether the rows then land is for `land`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from orchestration.landing.checks import (
 )
 from orchestration.landing.connectors import SourceUnavailableError
 from orchestration.landing.sources import Sources, TableSource
-from orchestration.landing.sql import Hmac, Limits, file_list, literal, locked_connection, quoted, why
+from orchestration.landing.sql import Hmac, Limits, locked_connection, quoted, why
+
+PULLED = "pulled:"
+"""Prefix of the tables that hold pulled rows; no input or view can have such a name."""
 
 KEPT_CHARACTERS = 100
 """Characters kept of a value that cannot be converted; a refusal shows fewer."""
@@ -39,29 +42,29 @@ class Since:
 
     Attributes:
         value: The greatest cursor value that has landed, as text.
-        landed: Files of the rows up to it.
+        landed: SQL for the rows up to it.
     """
 
     value: str
-    landed: Sequence[Path]
+    landed: str
 
 
 @dataclass(frozen=True)
 class Pulled:
-    """One table in the working folder.
+    """One table as it was pulled.
 
     Attributes:
         violations: What breaks the contract.
         row_count: Rows that were read.
         absent_columns: Optional columns that the source does not have.
-        rows: The rows, unless none could be read.
+        rows: SQL for the rows; empty where none could be read.
         cursor_value: Greatest value of the cursor column, as text.
     """
 
     violations: tuple[Violation, ...]
     row_count: int = 0
     absent_columns: tuple[str, ...] = ()
-    rows: Path | None = None
+    rows: str = ""
     cursor_value: str | None = None
 
 
@@ -126,7 +129,7 @@ def open_puller(
         contract: The contract.
         hmac: Hashes personal identifiers.
         folder: Absolute directory that may be read and written: the landing zone, or `work` itself.
-        work: Directory in it, for the pulled rows.
+        work: Directory in it, for what does not fit into memory.
         limits: Threads and memory for DuckDB.
     """
     base = sources.path.absolute().parent
@@ -144,7 +147,7 @@ def open_puller(
                     connector.attach(connection, name, base)
             except SourceUnavailableError as error:
                 unavailable[name] = f"input {name}: {error}"
-        yield Puller(connection, sources, contract, hmac, work, unavailable)
+        yield Puller(connection, sources, contract, hmac, unavailable)
 
 
 class _RefusedError(Exception):
@@ -156,7 +159,7 @@ class _RefusedError(Exception):
 
 
 class Puller:
-    """Brings tables into the working folder and checks them there."""
+    """Brings tables into DuckDB and checks them there."""
 
     def __init__(
         self,
@@ -164,7 +167,6 @@ class Puller:
         sources: Sources,
         contract: Contract,
         hmac: Hmac,
-        work: Path,
         unavailable: dict[str, str],
     ) -> None:
         """Makes the file's views; one that cannot be made is as unavailable as an input.
@@ -174,14 +176,12 @@ class Puller:
             sources: The sources file.
             contract: The contract.
             hmac: Hashes personal identifiers.
-            work: Where rows are written.
             unavailable: Why an input cannot be read, by its name.
         """
         self.connection = connection
         self.sources = sources
         self.contract = contract
         self.hmac = hmac
-        self.work = work
         self.unavailable = unavailable
         for name, query in sources.views.items():
             try:
@@ -189,13 +189,13 @@ class Puller:
             except duckdb.Error as error:
                 self.unavailable[name] = f"view {name}: {why(error)}"
 
-    def pull(self, name: str, since: Since | None, parents: Mapping[str, Sequence[Path]]) -> Pulled:
+    def pull(self, name: str, since: Since | None, parents: Mapping[str, str]) -> Pulled:
         """Pulls and checks one table.
 
         Args:
             name: The contract's table.
             since: From where to read on, for a table that is pulled by its cursor.
-            parents: Files of the tables that it may refer to.
+            parents: SQL for the tables that it may refer to.
         """
         try:
             expressions = self._expressions(name)
@@ -206,9 +206,9 @@ class Puller:
         cursor = self.sources.tables[name].cursor
         unconverted = [column for column, converted in conversions.items() if converted.fails]
         checks = RowChecks(self.connection, name, self.contract, rows)
-        violations = checks.run(unconverted, cursor, parents, since.landed if since else ())
+        violations = checks.run(unconverted, cursor, parents, since.landed if since else None)
         greatest = f"cast(max({quoted(cursor)}) as varchar)" if cursor else "null"
-        facts = f"select count(*), {greatest} from read_parquet({file_list([rows])})"
+        facts = f"select count(*), {greatest} from {rows}"
         count, cursor_value = self.connection.execute(facts).fetchall()[0]
         absent = tuple(column for column in self.contract.tables[name].columns if column not in expressions)
         return Pulled(tuple(violations), count, absent, rows, cursor_value)
@@ -259,60 +259,74 @@ class Puller:
         expressions: Mapping[str, tuple[str, str]],
         conversions: Mapping[str, Conversion],
         since: Since | None,
-    ) -> Path:
-        """Reads the source, once, into a Parquet file, and returns it."""
+    ) -> str:
+        """Reads the source, once, into a table of this DuckDB, and returns its name in quotes."""
         table, source = self.contract.tables[name], self.sources.tables[name]
         given = ", ".join(f"{sql} as {quoted(column)}" for column, (sql, _) in expressions.items())
         query = f"select {given} from {source.relation}{_where(source)}"
-        shaped = ", ".join(self._shaped(table, conversions))
+        shaped = ", ".join(_shaped(table, conversions))
+        query = f"select {shaped} from (\n{query}\n)"
         parameters: dict[str, object] = {}
-        if any(table.columns[column].personal == "hash" for column in conversions):
-            parameters.update(self.hmac.parameters)
-        newer = ""
         if since and source.cursor:
             value = conversions[source.cursor].value
-            newer = f" where {value} >= cast($since as {table.columns[source.cursor].sql_type}) or {value} is null"
+            query += f" where {value} >= cast($since as {table.columns[source.cursor].sql_type}) or {value} is null"
             parameters["since"] = since.value
-        rows = self.work / f"{name}.parquet"
+        hashed = [column for column in conversions if table.columns[column].personal == "hash"]
+        if hashed:
+            query = self._hashing(query, hashed)
+            parameters.update(self.hmac.parameters)
+        rows = quoted(f"{PULLED}{name}")
         try:
-            self._write(rows, f"select {shaped} from (\n{query}\n){newer}", parameters)
+            self._write(rows, query, parameters)
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error as error:
             raise _RefusedError(*self._blamed(name, error)) from error
         return self._without_landed(name, rows, since) if since else rows
 
-    def _shaped(self, table: Table, conversions: Mapping[str, Conversion]) -> Iterator[str]:
-        for name, column in table.columns.items():
-            converted = conversions.get(name)
-            value = converted.value if converted else f"cast(null as {column.sql_type})"
-            if converted and column.personal == "hash":
-                value = self.hmac.sql(value)
-            yield f"{value} as {quoted(name)}"
-            if converted and converted.fails:
-                shown = f"left(cast({quoted(name)} as varchar), {KEPT_CHARACTERS})" if not column.personal else "''"
-                fails = f"{quoted(name)} is not null and {converted.fails}"
-                yield f"case when {fails} then {shown} end as {quoted(UNCONVERTED + name)}"
+    def _hashing(self, query: str, columns: Sequence[str]) -> str:
+        """Returns the query with `columns` hashed: each distinct identifier once, all of them in one table.
 
-    def _without_landed(self, name: str, rows: Path, since: Since) -> Path:
-        """Leaves out the rows at the cursor's last value that have landed already, and returns the new file.
+        A hash takes 2.4 µs, and an order's buyer comes back five times: on 400,000 orders this took 0.8 s of processor
+        time, and hashing row by row 2.8 s (November 2026).
+        """
+        rows, digests = quoted(f"{PULLED}rows"), quoted(f"{PULLED}digests")
+        distinct = " union ".join(f"select {quoted(column)} as identifier from {rows}" for column in columns)
+        replaced = ", ".join(f"d{place}.digest as {quoted(column)}" for place, column in enumerate(columns))
+        joins = " ".join(
+            f"left join {digests} as d{place} on d{place}.identifier = r.{quoted(column)}"
+            for place, column in enumerate(columns)
+        )
+        return (
+            f"with {rows} as materialized ({query}), {digests} as materialized "
+            f"(select identifier, {self.hmac.sql('identifier')} as digest from ({distinct})) "
+            f"select r.* replace ({replaced}) from {rows} as r {joins}"
+        )
+
+    def _without_landed(self, name: str, rows: str, since: Since) -> str:
+        """Leaves out the rows at the cursor's last value that have landed already, and returns the new table.
 
         A row at that value that differs from the landed one stays, and the checks refuse its key.
         """
         cursor = str(self.sources.tables[name].cursor)
         columns = self.contract.tables[name].columns
         at = f"{quoted(cursor)} = cast($since as {columns[cursor].sql_type})"
-        pulled = f"read_parquet({file_list([rows])})"
         own = ", ".join(map(quoted, columns))
-        landed = f"select {own} from read_parquet({file_list(since.landed)}, union_by_name = true) where {at}"
+        landed = f"select {own} from {since.landed} where {at}"
         known = f"select row({own}) from ({landed})"
-        kept = f"select * from {pulled} where not coalesce({at}, false) or row({own}) not in ({known})"
-        target = self.work / f"{name}-newer.parquet"
-        self._write(target, kept, {"since": since.value})
-        return target
+        kept = f"select * from {rows} where not coalesce({at}, false) or row({own}) not in ({known})"
+        newer = quoted(f"{PULLED}{name}:newer")
+        self._write(newer, kept, {"since": since.value})
+        self.connection.execute(f"drop table {rows}")
+        return newer
 
-    def _write(self, target: Path, query: str, parameters: Mapping[str, object]) -> None:
-        self.connection.execute(f"copy ({query}) to {literal(str(target))} (format parquet)", parameters)
+    def _write(self, target: str, query: str, parameters: Mapping[str, object]) -> None:
+        self.connection.execute(f"create table {target} as {query}", parameters)
+
+    def drop(self, pulled: Pulled) -> None:
+        """Frees what a pulled table holds."""
+        if pulled.rows:
+            self.connection.execute(f"drop table {pulled.rows}")
 
     def _blamed(self, name: str, error: duckdb.Error) -> list[Violation]:
         """Returns what is wrong with a table whose rows could not be read: the expressions that fail, if any do."""
@@ -330,3 +344,14 @@ class Puller:
 
 def _where(source: TableSource) -> str:
     return f" where (\n{source.where}\n)" if source.where else ""
+
+
+def _shaped(table: Table, conversions: Mapping[str, Conversion]) -> Iterator[str]:
+    """Gives SQL for every column of the contract, and beside it for what cannot be converted, as text."""
+    for name, column in table.columns.items():
+        converted = conversions.get(name)
+        yield f"{converted.value if converted else f'cast(null as {column.sql_type})'} as {quoted(name)}"
+        if converted and converted.fails:
+            shown = "''" if column.personal else f"left(cast({quoted(name)} as varchar), {KEPT_CHARACTERS})"
+            fails = f"{quoted(name)} is not null and {converted.fails}"
+            yield f"case when {fails} then {shown} end as {quoted(UNCONVERTED + name)}"

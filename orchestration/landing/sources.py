@@ -96,12 +96,12 @@ class Sources(BaseModel):
     def relations_of(self, table: str) -> list[str]:
         """Returns the names of the inputs that a table reads, through views too, sorted."""
         source = self.tables[table]
-        pending = {source.input} if source.input else tables_named(str(source.query))
+        pending: set[str] = {source.input} if source.input else tables_named(str(source.query))
         for expression in [*source.columns.values(), *([source.where] if source.where else [])]:
             pending |= tables_named(f"select (\n{expression}\n)")
         inputs: set[str] = set()
         while pending:
-            name = str(pending.pop())
+            name = pending.pop()
             if name in self.views:
                 pending |= tables_named(self.views[name])
             else:
@@ -135,7 +135,7 @@ def read_sources(path: Path, environment: Mapping[str, str]) -> Sources:
 class _Loader(yaml.SafeLoader):
     """YAML that refuses a key given twice, where YAML itself lets the last one win in silence."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  yaml's
         """Builds a mapping whose keys differ."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
@@ -234,8 +234,7 @@ def _check_sql(sources: Sources) -> None:
             _check_names(sources, f"tables.{table}.{place}", f"select (\n{text}\n)", set(sources.views))
         if source.query is not None:
             _refuse(sources, f"tables.{table}.query", source.query, problem_with_query(source.query))
-        named = source.query or f'from "{source.input}"'
-        _check_names(sources, f"tables.{table}", named, set(sources.views))
+        _check_names(sources, f"tables.{table}", source.query or f'from "{source.input}"', set(sources.views))
     earlier: set[str] = set()
     for view, query in sources.views.items():
         if view in sources.inputs:
