@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -67,6 +67,7 @@ class _File(BaseModel):
 
     version: int
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    identifiers: Literal["personal", "public"] = "personal"
     inputs: dict[Annotated[str, Field(pattern=NAME_PATTERN)], dict[str, Any]] = Field(min_length=1)
     views: dict[Annotated[str, Field(pattern=NAME_PATTERN)], str] = {}
     tables: dict[Annotated[str, Field(pattern=NAME_PATTERN)], TableSource] = Field(min_length=1)
@@ -78,6 +79,7 @@ class Sources(BaseModel):
     Attributes:
         path: The file.
         name: The marketplace's name, which the ledger carries.
+        identifiers: Whether its identifiers are those of persons, who need a secret HMAC key, or public and made up.
         inputs: Connector by input name.
         origins: By input name, what the ledger may say of it: its description before variables were expanded.
         views: Query by view name, in the file's order.
@@ -88,6 +90,7 @@ class Sources(BaseModel):
 
     path: Path
     name: str
+    identifiers: Literal["personal", "public"]
     inputs: dict[str, Connector]
     origins: dict[str, str]
     views: dict[str, str]
@@ -127,7 +130,15 @@ def read_sources(path: Path, environment: Mapping[str, str]) -> Sources:
     file = _validated(path, _load_yaml(path))
     inputs = {name: _connector(path, name, options, environment) for name, options in file.inputs.items()}
     origins = {name: _origin(options) for name, options in file.inputs.items()}
-    sources = Sources(path=path, name=file.name, inputs=inputs, origins=origins, views=file.views, tables=file.tables)
+    sources = Sources(
+        path=path,
+        name=file.name,
+        identifiers=file.identifiers,
+        inputs=inputs,
+        origins=origins,
+        views=file.views,
+        tables=file.tables,
+    )
     _check_sql(sources)
     return sources
 
