@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from groundwork.errors import BadInputError
+
+if TYPE_CHECKING:
+    from orchestration.landing.sources import Sources
+    from orchestration.landing.sql import Limits
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = PROJECT_ROOT / "dbt_project"
@@ -30,6 +34,7 @@ class Settings(BaseSettings):
     Attributes:
         home: Folder that holds all state. Deleting it is a clean start.
         sources: The sources file to pull; without it, the demo marketplace, made if absent.
+        policy: The policy file.
         hmac_key: Key under which personal identifiers land. A sources file that holds real persons requires it.
         threads: Threads of DuckDB and XGBoost. Results do not depend on it.
         memory_limit: Memory that DuckDB may use, such as `8GB`.
@@ -43,7 +48,8 @@ class Settings(BaseSettings):
 
     home: Path = Path(".touchstone")
     sources: Path | None = None
-    hmac_key: SecretStr | None = None
+    policy: Path = POLICY_FILE
+    hmac_key: SecretStr | None = Field(default=None, min_length=16)
     threads: int = Field(default=2, ge=1, le=256)
     memory_limit: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(MB|GB)$")] = "8GB"
     lock_wait_seconds: float = Field(default=3600.0, ge=0)
@@ -58,6 +64,29 @@ class Settings(BaseSettings):
     def demo(self) -> Path:
         """Folder of the demo marketplace."""
         return self.home / "marketplace"
+
+    @property
+    def limits(self) -> Limits:
+        """What landing may use of this machine."""
+        from orchestration.landing.sql import Limits
+
+        return Limits(threads=self.threads, memory=self.memory_limit)
+
+    def key_for(self, sources: Sources) -> bytes:
+        """Returns the key under which a sources file's personal identifiers land.
+
+        Raises:
+            BadInputError: The file does not say `identifiers: public`, and no key is set.
+        """
+        if sources.identifiers == "public":
+            return PUBLIC_HMAC_KEY
+        if self.hmac_key is None:
+            raise BadInputError(
+                f"{sources.path}: its tables may hold personal identifiers, which land only as HMAC, and no key is set. "
+                "Set TOUCHSTONE_HMAC_KEY to a secret of at least 16 characters and keep it: with another key, "
+                "the same person becomes another."
+            )
+        return self.hmac_key.get_secret_value().encode()
 
     @property
     def sources_file(self) -> Path:

@@ -1,0 +1,143 @@
+"""Lists as assets: a candidate a day, and what is published of it once its gates have passed.
+
+The gates are in `orchestration/checks.py`; what makes a list whole, and refuses one without a passing verdict, is in
+`orchestration/publishing/`.
+"""
+
+import platform
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from groundwork.errors import GateRefusedError
+from groundwork.files import sha256_file
+from orchestration.assets.warehouse import MODELS
+from orchestration.checks import subject_of
+from orchestration.resources import Run, code_revision, project_digest
+
+if TYPE_CHECKING:
+    from orchestration.publishing.manifest import ManifestInputs
+    from orchestration.publishing.policy import ListName
+
+GROUP = "stage_6_lists"
+OWNERS = ["team:brand-protection"]
+LISTS: "dict[ListName, str]" = {"listings": MODELS["listing"], "merchants": MODELS["merchant"]}
+
+
+def list_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Returns, for each list, the step that makes its candidate and the one that publishes it."""
+    return [asset for name in LISTS for asset in (_candidate_asset(name, daily), _published_asset(name, daily))]
+
+
+def _candidate_asset(name: "ListName", daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    spec = dg.AssetSpec(
+        ["candidates", name],
+        group_name=GROUP,
+        owners=OWNERS,
+        description=f"The list of {name} as it would be published, waiting for its gates. Absent where the model is off.",
+        deps=[["marts", f"rated_{name}"]],
+        kinds={"parquet"},
+        skippable=True,
+    )
+
+    @dg.multi_asset(name=f"candidate_{name}", specs=[spec], partitions_def=daily, required_resource_keys={"run"})
+    def candidate(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        from orchestration.publishing.candidate import build_candidate
+
+        run: Run = context.resources.run
+        if name not in run.policy.lists or not run.scores_file(LISTS[name], run.as_of).exists():
+            context.log.info("No candidate: the model that rates %s is off, or the policy makes no such list.", name)
+            return
+        with run.record.stage(f"candidate {name}") as stage:
+            built = build_candidate(
+                name,
+                run.mart_file(f"rated_{name}", run.as_of),
+                policy=run.policy,
+                inputs=manifest_inputs(run, name),
+                published=run.home / "published",
+                candidates=run.home / "candidates",
+                as_of=run.as_of,
+            )
+            manifest = built.manifest()
+            stage.rows = {"rated": manifest.rated_count, "listed": manifest.row_count}
+        yield dg.MaterializeResult(
+            asset_key=["candidates", name],
+            metadata={"rows": manifest.row_count, "rated": manifest.rated_count, "candidate": built.sha256},
+        )
+
+    return candidate
+
+
+def _published_asset(name: "ListName", daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    spec = dg.AssetSpec(
+        ["published", name],
+        group_name=GROUP,
+        owners=OWNERS,
+        description=f"The list of {name} that readers see. It checks the verdict itself: launched alone it refuses too.",
+        deps=[["candidates", name]],
+        kinds={"parquet"},
+    )
+
+    @dg.multi_asset(name=f"publish_{name}", specs=[spec], partitions_def=daily, required_resource_keys={"run"})
+    def published(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        run: Run = context.resources.run
+        with run.record.stage(f"publish {name}"):
+            metadata = publish_list(run, context.run.run_id, name)
+        yield dg.MaterializeResult(asset_key=["published", name], metadata=metadata)
+
+    return published
+
+
+def manifest_inputs(run: Run, name: "ListName") -> "ManifestInputs":
+    """Returns what a manifest says of where a list comes from, every digest computed from the files themselves."""
+    from expectations.suites import suites_digest
+    from orchestration.publishing.manifest import Loads, ManifestInputs, RatingModel
+    from orchestration.publishing.verdict import GATES_BEFORE
+
+    champion = run.registry.champion(LISTS[name])
+    if champion is None:
+        raise GateRefusedError(f"{LISTS[name]} has no champion any more: nothing that it rated is published.")
+    pinned = run.warehouse.pinned_loads()
+    return ManifestInputs(
+        loads=Loads(digest=pinned["digest"], tables={table: tuple(ids) for table, ids in pinned["loads"].items()}),
+        dbt_build=project_digest(),
+        features=sha256_file(run.features_folder(name, run.as_of) / "features.parquet"),
+        scores=sha256_file(run.scores_file(champion.model, run.as_of)),
+        model=RatingModel(
+            name=champion.model, digest=champion.model_digest, threshold=champion.threshold, floor=champion.floor
+        ),
+        suites=suites_digest(),
+        code_revision=code_revision(),
+        subjects={gate: subject_of(run, gate, name) for gate in GATES_BEFORE},
+    )
+
+
+def publish_list(run: Run, dagster_run_id: str, name: "ListName") -> dict[str, str]:
+    """Publishes the candidate that was built last for the run's date; returns what a person sees.
+
+    Raises:
+        GateRefusedError: There is no candidate, or its verdict does not let it through.
+    """
+    from expectations.suites import suites_digest
+    from orchestration.publishing.candidate import newest_candidate
+    from orchestration.publishing.publish import publish
+
+    candidate = newest_candidate(name, run.home / "candidates", run.as_of)
+    if candidate is None:
+        raise GateRefusedError(f"There is no candidate of the list {name} as of {run.as_of}; nothing was published.")
+    done = publish(
+        candidate,
+        run.home / "published",
+        suites_digest=suites_digest(),
+        policy_digest=run.policy.digest,
+        receipt={
+            "run_id": run.record.run_id,
+            "dagster_run_id": dagster_run_id,
+            "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "host": platform.node(),
+            "approvals_head": run.registry.head(),
+        },
+    )
+    return {"version": done.version, "outcome": done.outcome, "latest": done.latest, "folder": str(done.directory)}

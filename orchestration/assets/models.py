@@ -1,0 +1,180 @@
+"""Models and scores as assets: training (no partitions, its cut is the run's date) and the daily scores.
+
+Belongs here: which files a model reads and writes, and what a person sees of it. What a model is, is in `ml/`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from groundwork.errors import BadInputError
+from orchestration.assets.warehouse import MODELS
+from orchestration.resources import Run, code_revision, logger
+
+if TYPE_CHECKING:
+    from ml.train import TrainingResult
+
+ENTITIES = {model: f"{entity}s" for entity, model in MODELS.items()}
+KEYS = {model: f"{entity}_id" for entity, model in MODELS.items()}
+OWNERS = ["team:model-review"]
+PLOTS = ("reliability.png", "precision_recall.png", "importances.png")
+
+
+class TrainingConfig(dg.Config):
+    """How a training ends.
+
+    Attributes:
+        approve_if_passing: Whether a first model that passes `ml/thresholds.yml` becomes champion without a person.
+    """
+
+    approve_if_passing: bool = False
+
+
+def training_assets() -> dg.AssetsDefinition:
+    """Returns the step that trains, evaluates and registers every declared model."""
+    specs = [
+        dg.AssetSpec(
+            ["models", model],
+            group_name="stage_4_models",
+            owners=OWNERS,
+            description=f"A new version of the model that rates {ENTITIES[model]}, for review. Its cut is the run's date.",
+            deps=[["features", f"{entity}_features"], ["features", f"{entity}_spine"]],
+            kinds={"xgboost", "mlflow"},
+        )
+        for entity, model in MODELS.items()
+    ]
+
+    @dg.multi_asset(name="train", specs=specs, required_resource_keys={"run"})
+    def train(context: dg.AssetExecutionContext, config: TrainingConfig) -> Iterator[dg.MaterializeResult[None]]:
+        run: Run = context.resources.run
+        trained = 0
+        for model in ENTITIES:
+            with run.record.stage(f"train {model}"):
+                result = train_model(run, model, approve_if_passing=config.approve_if_passing)
+            trained += result is not None
+            yield dg.MaterializeResult(asset_key=["models", model], metadata=_card_metadata(result))
+        if not trained:
+            raise BadInputError(
+                "No model could be trained, so nothing can be rated. Labels come from notices, test_buys, "
+                "moderation_decisions and enforcement_actions: map one of these tables in the sources file, or more of its rows."
+            )
+
+    return train
+
+
+def train_model(run: Run, model: str, *, approve_if_passing: bool) -> "TrainingResult | None":
+    """Trains one model on the run's rows; returns None where it has too few labels and is off."""
+    from ml.declarations import load_declarations
+    from ml.train import TooFewLabels, train
+
+    as_of = run.as_of
+    folder = run.training_folder(ENTITIES[model], as_of)
+    result = train(
+        load_declarations()[model],
+        folder / "features.parquet",
+        folder / "spine.parquet",
+        folder / "edges.parquet",
+        as_of=as_of,
+        registry=run.registry,
+        provenance={"loads_digest": run.warehouse.pinned_loads()["digest"], "code_revision": code_revision()},
+        parameters=run.training_parameters(run.policy.target_precision),
+        progress=lambda line: logger.info("%s", line),
+    )
+    if isinstance(result, TooFewLabels):
+        run.note(result.message)
+        return None
+    if approve_if_passing and run.registry.champion(model) is None:
+        verdict = run.registry.approve_if_passing(result.version)
+        outcome = "was approved without a person" if verdict.passed else "was NOT approved"
+        run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.checks)}.")
+    return result
+
+
+def score_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Returns one scoring step a model, partitioned by day."""
+    return [_score_asset(model, daily) for model in ENTITIES]
+
+
+def _score_asset(model: str, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    entity = KEYS[model].removesuffix("_id")
+
+    @dg.multi_asset(
+        name=f"score_{ENTITIES[model]}",
+        specs=[
+            dg.AssetSpec(
+                ["scores", model],
+                group_name="stage_4_scores",
+                owners=OWNERS,
+                description=f"Every live {entity} of a day rated 0 to 100 by the champion, with reasons for the riskiest.",
+                deps=[["features", f"{entity}_features"], ["models", model]],
+                kinds={"xgboost", "parquet"},
+            )
+        ],
+        partitions_def=daily,
+        required_resource_keys={"run"},
+    )
+    def scores(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        run: Run = context.resources.run
+        yield dg.MaterializeResult(asset_key=["scores", model], metadata=score_entities(run, model))
+
+    return scores
+
+
+def score_entities(run: Run, model: str) -> dict[str, Any]:
+    """Rates one day's entities with the champion; returns what a person sees. Without a champion it leaves no scores.
+
+    Raises:
+        BadInputError: No model at all may rate.
+    """
+    from ml.score import score
+
+    as_of = run.as_of
+    champion = run.registry.champion(model)
+    if champion is None:
+        if all(run.registry.champion(other) is None for other in ENTITIES):
+            raise BadInputError(
+                "No model may rate yet: none is approved. See `touchstone models list`, then "
+                "`touchstone models approve MODEL VERSION --why REASON`, or run with --approve-if-passing."
+            )
+        run.note(f"{model} has no champion: no list is made of {ENTITIES[model]}.")
+        for file in (run.scores_file(model, as_of), run.reasons_file(model, as_of)):
+            file.unlink(missing_ok=True)
+        return {"status": "off: no version is approved", "rated": 0}
+    with run.record.stage(f"score {ENTITIES[model]}") as stage:
+        features = run.features_folder(ENTITIES[model], as_of) / "features.parquet"
+        result = score(champion, features, run.scores_file(model, as_of), run.reasons_file(model, as_of))
+        stage.rows = {"rated": result.rows, "flagged": result.flagged, "explained": result.explained}
+    return {
+        "rated": result.rows,
+        "flagged": result.flagged,
+        "model_version": champion.version,
+        "model_digest": champion.model_digest,
+        "threshold": champion.threshold,
+        "floor": champion.floor,
+    }
+
+
+def _card_metadata(result: "TrainingResult | None") -> dict[str, Any]:
+    if result is None:
+        return {"status": "off: too few labels to learn from"}
+    version = result.version
+    shown = {name: round(value, 4) for name, value in sorted(result.metrics.items()) if value == value}  # noqa: PLR0124
+    return {
+        "version": version.version,
+        "model_digest": version.model_digest,
+        "was_known": result.reused,
+        "metrics": dg.MetadataValue.json(shown),
+        "mlflow_run": dg.MetadataValue.text(version.run_id),
+        **{plot.removesuffix(".png"): _picture(version.folder.parent / "plots" / plot) for plot in PLOTS},
+    }
+
+
+def _picture(path: Path) -> dg.MetadataValue[Any]:
+    import base64
+
+    if not path.exists():
+        return dg.MetadataValue.text("no picture was drawn")
+    encoded = base64.b64encode(path.read_bytes()).decode()
+    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")

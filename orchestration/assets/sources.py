@@ -1,0 +1,107 @@
+"""The landing stage as assets: one a contract table, pulled together in one step."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from expectations.contract import Contract
+from orchestration.resources import Run, logger
+from orchestration.settings import MAX_AGE, Settings
+
+if TYPE_CHECKING:
+    from orchestration.landing.ledger import LoadRecord
+
+GROUP = "stage_1_landing"
+OWNERS = ["team:data-engineering"]
+
+
+def landing_assets(contract: Contract) -> dg.AssetsDefinition:
+    """Returns the step that lands every table of the sources file, one asset a contract table."""
+    specs = [
+        dg.AssetSpec(
+            ["landed", name],
+            group_name=GROUP,
+            owners=OWNERS,
+            description=f"{table.description} Pulled from the source, checked against the contract, immutable.",
+            kinds={"parquet"},
+        )
+        for name, table in contract.tables.items()
+    ]
+
+    @dg.multi_asset(name="land", specs=specs, required_resource_keys={"run"})
+    def land(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        run: Run = context.resources.run
+        with run.record.stage("landing") as stage:
+            records = land_sources(run)
+            stage.rows = {record.table: record.row_count for record in records if record.status != "refused"}
+        found = {record.table: record for record in records}
+        for name in contract.tables:
+            yield dg.MaterializeResult(asset_key=["landed", name], metadata=_load_metadata(found.get(name)))
+
+    return land
+
+
+def land_sources(run: Run) -> "list[LoadRecord]":
+    """Pulls every table of the sources file into the landing zone, the demo made first where it is the source.
+
+    Raises:
+        BadInputError: The sources file cannot be used, or a refused table has no earlier load to stand in.
+    """
+    from orchestration.landing.land import land
+    from orchestration.landing.ledger import Ledger, loads_in_use, pinned_loads
+    from orchestration.landing.sources import read_sources
+
+    ensure_demo(run.settings)
+    sources = read_sources(run.settings.sources_file, os.environ)
+    records = land(
+        sources,
+        run.contract,
+        run.landing,
+        hmac_key=run.settings.key_for(sources),
+        now=datetime.now(UTC),
+        limits=run.settings.limits,
+    )
+    pins = pinned_loads(Ledger(run.landing).read(), run.contract)
+    in_use = loads_in_use(records, pins, run.as_of, MAX_AGE)
+    refusals = {record.table: record.message for record in records if record.status == "refused"}
+    run.record.facts["notes"] = [f"{found}\n{refusals[found.table]}" for found in in_use]
+    for note in run.record.facts["notes"]:
+        logger.warning("%s", note)
+    return records
+
+
+def ensure_demo(settings: Settings) -> None:
+    """Makes the demo marketplace where no sources file is set and none was made yet."""
+    if settings.sources is not None or settings.sources_file.exists():
+        return
+    from orchestration.marketplace.generate import generate
+
+    logger.info("Making the demo marketplace (scale %g, seed %d)", settings.demo_scale, settings.demo_seed)
+    generate(
+        settings.demo,
+        scale=settings.demo_scale,
+        days=settings.demo_days,
+        seed=settings.demo_seed,
+        hardness=settings.demo_hardness,
+    )
+
+
+def _load_metadata(record: "LoadRecord | None") -> dict[str, Any]:
+    if record is None:
+        return {"status": "not in the sources file: an empty table of the right shape", "rows": 0}
+    if record.status == "refused":
+        return {
+            "status": "refused: the load before stays in use",
+            "why": dg.MetadataValue.md(f"```\n{record.message}\n```"),
+        }
+    return {
+        "status": record.status,
+        "rows": record.row_count,
+        "load": record.load_id or "",
+        "mode": record.mode,
+        "newest_event_date": str(record.newest_event_date or ""),
+        "source": record.source,
+    }

@@ -1,0 +1,215 @@
+"""The three dbt steps as assets: shape, features (with what they export), marts.
+
+Belongs here: which selection a step builds, with which pinned inputs, and which tables leave the warehouse as Parquet.
+What a model computes is SQL in `dbt_project/`.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
+
+from orchestration.resources import DbtNode, Export, Run
+
+STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
+OWNERS = ["team:data-engineering"]
+ENTITIES = {"listings": "listing", "merchants": "merchant"}
+MODELS = {"listing": "listing_counterfeit", "merchant": "merchant_counterfeit"}
+# What orchestration pins for dbt and no asset makes: it has no place in the lineage.
+PINNED = {dg.AssetKey(["landed", name]) for name in ("run", "loads", "rating", "precision_bands")}
+RATING_COLUMNS = {"model": "varchar", "model_digest": "varchar", "threshold": "double", "floor": "double"}
+SCORE_COLUMNS = {"score": "double", "own_conduct_score": "double", "margin": "double", "model_digest": "varchar"}
+BAND_COLUMNS = {"model": "varchar", "band": "varchar", "expected_precision": "double"}
+
+Events = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
+
+
+class FeaturesConfig(dg.Config):
+    """What the features step builds beside the rows to score.
+
+    Attributes:
+        with_training: Whether also the rows that models are trained, evaluated and calibrated on.
+    """
+
+    with_training: bool = False
+
+
+class Translator(DagsterDbtTranslator):
+    """Gives dbt's nodes their place in the asset graph: key, group, owners, and what they stand on."""
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """Returns the asset of a dbt node: `landed/<table>` for a source, `<step>/<model>` for a model."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = self.get_resource_props(manifest, unique_id)
+        if node["resource_type"] == "source":
+            return spec.replace_attributes(key=_source_key(node["name"]))
+        step = _step(node)
+        return spec.replace_attributes(
+            key=dg.AssetKey([step, node["name"]]),
+            group_name=STAGES[step],
+            owners=OWNERS,
+            tags={},
+            deps=[dep for dep in spec.deps if dep.asset_key not in PINNED],
+        )
+
+
+def _source_key(name: str) -> dg.AssetKey:
+    for entity, model in MODELS.items():
+        if name in {f"{entity}_scores", f"{entity}_reasons"}:
+            return dg.AssetKey(["scores", model])
+    return dg.AssetKey(["landed", name])
+
+
+def _step(node: Mapping[str, Any]) -> str:
+    """Returns the step that builds a node, by its folder; seeds belong to shape."""
+    folder: str = node["fqn"][1]
+    return folder if folder in STAGES else "shape"
+
+
+def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Returns the three dbt steps over a manifest; features and marts have a daily partition, the as-of date."""
+    translator = Translator()
+
+    @dbt_assets(
+        manifest=manifest,
+        select="tag:shape",
+        name="shape",
+        dagster_dbt_translator=translator,
+        required_resource_keys={"run"},
+    )
+    def shape(context: dg.AssetExecutionContext) -> Events:
+        run: Run = context.resources.run
+        with run.record.stage("shape"):
+            run.pin_newest_loads()
+            run.warehouse.set_run(as_of=run.as_of, with_training=False)
+            nodes = run.warehouse.build("tag:shape")
+        yield from _report(context, manifest, translator, nodes, {})
+
+    @dbt_assets(
+        manifest=manifest,
+        select="tag:features",
+        name="features",
+        partitions_def=daily,
+        dagster_dbt_translator=translator,
+        required_resource_keys={"run"},
+    )
+    def features(context: dg.AssetExecutionContext, config: FeaturesConfig) -> Events:
+        run: Run = context.resources.run
+        as_of = run.as_of
+        with run.record.stage("features") as stage:
+            run.warehouse.set_run(as_of=as_of, with_training=config.with_training)
+            nodes = run.warehouse.build("tag:features")
+            stage.rows = export_features(run, as_of, with_training=config.with_training)
+        yield from _report(context, manifest, translator, nodes, stage.rows)
+
+    @dbt_assets(
+        manifest=manifest,
+        select="tag:marts",
+        name="marts",
+        partitions_def=daily,
+        dagster_dbt_translator=translator,
+        required_resource_keys={"run"},
+    )
+    def marts(context: dg.AssetExecutionContext) -> Events:
+        run: Run = context.resources.run
+        as_of = run.as_of
+        with run.record.stage("marts") as stage:
+            pin_scores(run, as_of)
+            nodes = run.warehouse.build("tag:marts")
+            stage.rows = export_marts(run, as_of)
+        yield from _report(context, manifest, translator, nodes, stage.rows)
+
+    return [shape, features, marts]
+
+
+def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, int]:
+    """Writes what the models will see; returns the number of rows by file.
+
+    Args:
+        run: The run.
+        as_of: The date that is rated.
+        with_training: Whether the training rows leave the warehouse too.
+    """
+    rows: dict[str, int] = {}
+    for entities, entity in ENTITIES.items():
+        key = f"{entity}_id"
+        scored = Export(f"select * from {entity}_features where purpose = 'score'", order_by=key)
+        rows |= run.warehouse.export({"features": scored}, run.features_folder(entities, as_of), prefix=entities)
+        if with_training:
+            order = f"{key}, as_of_date, purpose"
+            exports = {
+                "features": Export(f"select * from {entity}_features where purpose <> 'score'", order_by=order),
+                "spine": Export(f"select * from {entity}_spine where purpose <> 'score'", order_by=order),
+                "edges": Export(
+                    "select * from int_merchant_edges", order_by="merchant_id_a, merchant_id_b, kind, value_hash"
+                ),
+            }
+            rows |= run.warehouse.export(exports, run.training_folder(entities, as_of), prefix=f"{entities} training")
+    return rows
+
+
+def pin_scores(run: Run, as_of: date) -> None:
+    """Shows dbt the scores and reasons of one date, and what the models that gave them call risky.
+
+    A model that is off leaves an empty relation, and its entities no rating.
+    """
+    ratings: list[list[object]] = []
+    bands: list[list[object]] = []
+    for entity, model in MODELS.items():
+        key = f"{entity}_id"
+        scores, reasons = run.scores_file(model, as_of), run.reasons_file(model, as_of)
+        run.warehouse.show_parquet(f"{entity}_scores", scores, {key: "varchar", **SCORE_COLUMNS})
+        run.warehouse.show_parquet(f"{entity}_reasons", reasons, {key: "varchar", "reasons": "varchar"})
+        champion = run.registry.champion(model) if scores.exists() else None
+        if champion is not None:
+            ratings.append([model, champion.model_digest, champion.threshold, champion.floor])
+            bands += [[model, band["band"], band["expected_precision"]] for band in champion.bands]
+    run.warehouse.show_rows("rating", RATING_COLUMNS, ratings)
+    run.warehouse.show_rows("precision_bands", BAND_COLUMNS, bands)
+
+
+def export_marts(run: Run, as_of: date) -> dict[str, int]:
+    """Writes the marts of one date for analysts and for publication; returns the number of rows by mart."""
+    rows: dict[str, int] = {}
+    for entities, entity in ENTITIES.items():
+        mart = f"rated_{entities}"
+        export = Export(f"select * from {mart}", order_by=f"{entity}_id")
+        rows |= run.warehouse.export({mart: export}, run.mart_file(mart, as_of).parent)
+    return rows
+
+
+def _report(
+    context: dg.AssetExecutionContext,
+    manifest: Mapping[str, Any],
+    translator: Translator,
+    nodes: list[DbtNode],
+    rows: Mapping[str, int],
+) -> Events:
+    """Tells Dagster how each node ended: a materialisation for a model or seed, a check result for a data test."""
+    checks = {key.name: key for key in context.selected_asset_check_keys}
+    for node in nodes:
+        properties = manifest["nodes"][node.unique_id]
+        if node.is_test:
+            if (check := checks.get(properties["name"])) is not None:
+                yield dg.AssetCheckResult(
+                    asset_key=check.asset_key,
+                    check_name=check.name,
+                    passed=node.status in {"pass", "warn"},
+                    severity=dg.AssetCheckSeverity.ERROR if node.status == "fail" else dg.AssetCheckSeverity.WARN,
+                    description=_test_sentence(properties, node),
+                    metadata={"rows_that_break_it": node.failures or 0, "seconds": node.seconds},
+                )
+        elif node.status == "success":
+            key = translator.get_asset_spec(manifest, node.unique_id, None).key
+            yield dg.MaterializeResult(asset_key=key, metadata={"seconds": round(node.seconds, 3)})
+    context.log.info(
+        "Built %d nodes. %s", len(nodes), ", ".join(f"{name}: {count:,} rows" for name, count in rows.items())
+    )
+
+
+def _test_sentence(properties: Mapping[str, Any], node: DbtNode) -> str:
+    if node.status == "pass":
+        return properties.get("description") or "No row breaks it."
+    return f"{node.message or properties['name']} See {properties['original_file_path']}."

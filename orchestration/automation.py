@@ -1,0 +1,72 @@
+"""Jobs, schedules and partitions: what runs together and when.
+
+The daily job lands, shapes, rates, gates and publishes for the last complete day. The weekly job trains. A person who
+starts a job in the UI picks the date as its partition.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from orchestration.settings import Settings
+
+LANDING, SHAPE, FEATURES = "stage_1_landing", "stage_2_shape", "stage_3_features"
+MODELS, SCORES, MARTS, LISTS = "stage_4_models", "stage_4_scores", "stage_5_marts", "stage_6_lists"
+DAILY_HOUR, WEEKLY_HOUR = 2, 4
+WITH_TRAINING = {"ops": {"features": {"config": {"with_training": True}}}}
+
+
+def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
+    """Returns the as-of dates: every complete day (UTC) since the settings' first."""
+    return dg.DailyPartitionsDefinition(start_date=settings.first_day)
+
+
+def jobs(daily: dg.DailyPartitionsDefinition) -> list[Any]:
+    """Returns the jobs: the whole, its parts, and the weekly training."""
+    rating = (FEATURES, SCORES, MARTS, LISTS)
+    parts: dict[str, tuple[str, tuple[str, ...], bool]] = {
+        "land": ("Pulls the source tables and checks them against the contract.", (LANDING,), False),
+        "land_and_shape": ("Lands, then builds what does not depend on a date.", (LANDING, SHAPE), False),
+        "daily": ("Lands, shapes, rates, gates and publishes one day.", (LANDING, SHAPE, *rating), True),
+        "whole": ("The daily job with a training before the scores.", (LANDING, SHAPE, *rating, MODELS), True),
+        "rate": ("Rates and publishes one day of what has landed.", (SHAPE, *rating), True),
+        "train_and_rate": ("Trains on what has landed, then rates and publishes.", (SHAPE, *rating, MODELS), True),
+        "weekly_training": ("Lands, shapes, trains, evaluates, registers.", (LANDING, SHAPE, FEATURES, MODELS), True),
+        "publish": ("Makes, judges and publishes the lists of a day that is rated.", (LISTS,), True),
+    }
+    return [
+        dg.define_asset_job(
+            name,
+            selection=dg.AssetSelection.groups(*groups),
+            description=description,
+            partitions_def=daily if partitioned else None,
+            config=WITH_TRAINING if MODELS in groups else None,
+        )
+        for name, (description, groups, partitioned) in parts.items()
+    ]
+
+
+def schedules() -> list[dg.ScheduleDefinition]:
+    """Returns the daily and the weekly schedule; each runs the last complete day. Both start switched off."""
+
+    def last_complete_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        day = (context.scheduled_execution_time - timedelta(days=1)).strftime("%Y-%m-%d")
+        return dg.RunRequest(run_key=day, partition_key=day)
+
+    return [
+        dg.ScheduleDefinition(
+            name=f"{job}_schedule",
+            job_name=job,
+            cron_schedule=cron,
+            execution_timezone="UTC",
+            execution_fn=last_complete_day,
+            description=description,
+        )
+        for job, cron, description in (
+            ("daily", f"0 {DAILY_HOUR} * * *", "Every night: the day that has ended."),
+            ("weekly_training", f"0 {WEEKLY_HOUR} * * 1", "Every Monday: a new version of every model, for review."),
+        )
+    ]

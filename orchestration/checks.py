@@ -1,0 +1,256 @@
+"""The gates as blocking asset checks: each suite of expectations beside the asset that it judges.
+
+A gate's result is kept in `gates/<as_of>/`, whole, with the digest of what it judged. The gate on a candidate also gives
+the verdict, for which it takes the results of the gates before it, and judges anew what has none. A blocking check stops
+only its own run, so what keeps an unjudged list from readers is the verdict that publishing reads, not the check.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from expectations.contract import Contract
+from groundwork.files import write_json
+from orchestration.assets.warehouse import MODELS
+from orchestration.resources import Run, connect_memory
+from orchestration.settings import MAX_AGE
+
+if TYPE_CHECKING:
+    from expectations.results import SuiteResult
+    from orchestration.landing.ledger import LoadRecord
+    from orchestration.publishing.policy import ListName
+
+ENTITY_OF = {f"{entity}s": entity for entity in MODELS}
+Files = Mapping[str, list[Path]]
+COMPARED_WITH_BEFORE = ("listings", "reviews", "orders")
+
+
+def gates(contract: Contract, daily: dg.DailyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
+    """Returns the gates: one on what landed; on features, scores and candidates one a list."""
+    found = [_landed_gate(contract)]
+    for name, entity in ENTITY_OF.items():
+        found.append(_gate("features", name, dg.AssetKey(["features", f"{entity}_features"]), daily))
+        found.append(_gate("scores", name, dg.AssetKey(["scores", MODELS[entity]]), daily))
+        found.append(_gate("candidate", name, dg.AssetKey(["candidates", name]), daily))
+    return found
+
+
+def _landed_gate(contract: Contract) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=dg.AssetKey(["landed", "listings"]),
+        name="gate_landed",
+        description="The loads in use are there, whole, young enough, and not unlike those before them.",
+        additional_deps=[["landed", name] for name in contract.tables if name != "listings"],
+        blocking=True,
+        required_resource_keys={"run"},
+    )
+    def gate_landed(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        run: Run = context.resources.run
+        with run.record.stage("gate landed"):
+            return _check_result(judge(run, "landed", "listings"))
+
+    return gate_landed
+
+
+def _gate(
+    suite: str, name: "ListName", asset: dg.AssetKey, daily: dg.DailyPartitionsDefinition
+) -> dg.AssetChecksDefinition:
+    from expectations.suites import load_suite
+
+    @dg.asset_check(
+        asset=asset,
+        name=f"gate_{suite}",
+        description=load_suite(suite).description,
+        blocking=True,
+        partitions_def=daily,
+        required_resource_keys={"run"},
+    )
+    def gate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        run: Run = context.resources.run
+        if not run.scores_file(MODELS[ENTITY_OF[name]], run.as_of).exists() and suite == "scores":
+            return dg.AssetCheckResult(passed=True, description="There is nothing to judge: the model is off.")
+        with run.record.stage(f"gate {suite} {name}"):
+            result = judge(run, suite, name)
+            if suite == "candidate":
+                give_verdict_on(run, name, result)
+        return _check_result(result)
+
+    return gate
+
+
+def judge(run: Run, suite: str, name: "ListName") -> "SuiteResult":
+    """Judges by one suite what the run has of one list, and keeps the result."""
+    from expectations.runner import run_suite
+
+    result = run_suite(suite, files_of(run, suite, name), _parameters(run, suite, name))
+    write_json(run.gate_file(_gate_name(suite, name), run.as_of), result.as_dict())
+    return result
+
+
+def give_verdict_on(run: Run, name: "ListName", candidate_result: "SuiteResult") -> None:
+    """Writes the verdict on the candidate that was just judged, from its own gate's result and those of the gates before."""
+    from expectations.suites import suites_digest
+    from orchestration.publishing.candidate import newest_candidate
+    from orchestration.publishing.verdict import GATES_BEFORE, give_verdict
+
+    candidate = newest_candidate(name, run.home / "candidates", run.as_of)
+    if candidate is None:
+        return
+    before = [_kept_or_judged(run, gate, name) for gate in GATES_BEFORE]
+    give_verdict(
+        candidate, [*before, candidate_result], suites_digest=suites_digest(), policy_digest=run.policy.digest
+    )
+
+
+def subject_of(run: Run, suite: str, name: "ListName") -> str:
+    """Returns the digest of the files that a gate has to judge for a list, computed from the files themselves."""
+    from expectations.results import subject_digest
+
+    return subject_digest(files_of(run, suite, name))
+
+
+def files_of(run: Run, suite: str, name: "ListName") -> Files:
+    """Returns the Parquet files that a suite judges for a list, by the table they are to it."""
+    if suite == "landed":
+        return _landed_files(run)
+    features = run.features_folder(name, run.as_of) / "features.parquet"
+    scores = run.scores_file(MODELS[ENTITY_OF[name]], run.as_of)
+    if suite == "scores":
+        return {"scores": [scores], "features": [features]}
+    if suite == "candidate":
+        return {"candidate": [_candidate_file(run, name)], "rated": [run.mart_file(f"rated_{name}", run.as_of)]}
+    before = _before(run.home / "features" / name, run.as_of, "features.parquet")
+    return {"features": [features], **({"features_before": [before]} if before else {})}
+
+
+def _gate_name(suite: str, name: str) -> str:
+    return suite if suite == "landed" else f"{suite}-{name}"
+
+
+def _kept_or_judged(run: Run, suite: str, name: "ListName") -> "SuiteResult":
+    """Returns a gate's kept result if it is about the very files and suite of now, else judges."""
+    from expectations.results import SuiteResult
+    from expectations.suites import suite_digest
+
+    kept = run.gate_file(_gate_name(suite, name), run.as_of)
+    if kept.exists():
+        result = SuiteResult.model_validate_json(kept.read_bytes())
+        if (result.subject_digest, result.suite_digest) == (subject_of(run, suite, name), suite_digest(suite)):
+            return result
+    return judge(run, suite, name)
+
+
+def _candidate_file(run: Run, name: "ListName") -> Path:
+    from orchestration.publishing.candidate import newest_candidate
+
+    candidate = newest_candidate(name, run.home / "candidates", run.as_of)
+    return candidate.parquet if candidate else run.home / "candidates" / name / "none"
+
+
+def _before(folder: Path, as_of: date, file: str) -> Path | None:
+    """Returns a file of the greatest earlier date, where there is one."""
+    dates = sorted(found for path in folder.glob(f"as_of=*/{file}") if (found := path.parent.name[6:]) < str(as_of))
+    return folder / f"as_of={dates[-1]}" / file if dates else None
+
+
+def _parameters(run: Run, suite: str, name: "ListName") -> dict[str, Any]:
+    if suite == "landed":
+        return {"as_of": run.as_of, "max_age_days": MAX_AGE.days, "loads": _load_rows(run)}
+    key = f"{ENTITY_OF[name]}_id"
+    if suite == "features":
+        return {"key": key, "as_of": run.as_of, "live_count": _live_count(run, ENTITY_OF[name])}
+    model = MODELS[ENTITY_OF[name]]
+    champion = run.registry.champion(model)
+    if champion is None:
+        raise RuntimeError(f"{model} has scores and no champion")
+    rating = {"key": key, "threshold": champion.threshold, "floor": champion.floor}
+    rating["max_flagged_share"] = run.policy.max_flagged_share
+    if suite == "scores":
+        before = _before(run.home / "scores" / model, run.as_of, "scores.parquet")
+        rating |= {"model_digest": champion.model_digest, "prevalence": champion.card["prevalence"]}
+        return {**rating, "previous_mean_score": _mean_score(before, champion.model_digest) if before else None}
+    from orchestration.publishing.candidate import list_columns
+
+    return {
+        **rating,
+        "as_of": run.as_of,
+        "columns": list(list_columns(name)),
+        "least_rows": 0 if run.policy.allow_empty else 1,
+        "action": run.policy.action,
+    }
+
+
+def _live_count(run: Run, entity: str) -> int:
+    with run.warehouse.connect() as connection:
+        counted = connection.execute(f"select count(*) from {entity}_spine where purpose = 'score'").fetchone()
+    return int(counted[0]) if counted else 0
+
+
+def _mean_score(scores: Path, model_digest: str) -> float | None:
+    """Returns the mean score of an earlier date (0 to 100), if the same model gave it."""
+    with connect_memory() as connection:
+        mean = connection.execute(
+            "select avg(cast(score as decimal(9, 4))) from read_parquet(?, hive_partitioning = false) "
+            "where model_digest = ?",
+            [str(scores), model_digest],
+        ).fetchone()
+    return float(mean[0]) if mean and mean[0] is not None else None
+
+
+def _landed_files(run: Run) -> Files:
+    loads = run.pins.current
+    files = {table: [path for load in found for path in load.paths(run.landing)] for table, found in loads.items()}
+    for table in COMPARED_WITH_BEFORE:
+        before = _full_load_before(run, table)
+        if before is not None:
+            files[f"{table}_before"] = before.paths(run.landing)
+    return files
+
+
+def _full_load_before(run: Run, table: str) -> "LoadRecord | None":
+    """Returns the full load before the one in use, if its files are still there."""
+    full = [load for load in run.ledger if load.table == table and load.status == "accepted" and load.mode == "full"]
+    if len(full) < 2 or not all(path.exists() for path in full[-2].paths(run.landing)):
+        return None
+    return full[-2]
+
+
+def _load_rows(run: Run) -> list[dict[str, Any]]:
+    newest = {load.table: load for load in run.ledger}
+    rows = []
+    for table, loads in run.pins.current.items():
+        before = _full_load_before(run, table)
+        rows.append(
+            {
+                "table_name": table,
+                "row_count": sum(load.row_count for load in loads),
+                "previous_row_count": before.row_count if before else None,
+                "newest_event_date": run.pins.newest_event_date(table),
+                "landed_date": loads[-1].landed_at.date(),
+                "is_refused": newest[table].status == "refused",
+            }
+        )
+    return rows
+
+
+def _check_result(result: "SuiteResult") -> dg.AssetCheckResult:
+    """Tells Dagster what a gate found, in words and as a table that its page shows."""
+    lines = ["| severity | what must hold | where | observed | limit |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {failure.severity} | {failure.expectation} | {failure.table} {failure.column or ''} | {failure.observed} "
+        f"| {failure.limit} |"
+        for failure in result.failures
+    ]
+    held = f"{result.expectations_run - len(result.failures)} of {result.expectations_run} expectations hold."
+    metadata: dict[str, Any] = {"expectations": result.expectations_run, "subject_digest": result.subject_digest}
+    if result.failures:
+        metadata["failures"] = dg.MetadataValue.md("\n".join(lines))
+    return dg.AssetCheckResult(
+        passed=result.success,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=result.refusal() or held,
+        metadata=metadata,
+    )

@@ -1,0 +1,295 @@
+"""The `touchstone` command: it parses, calls and prints; nothing else.
+
+Results go to stdout, or one JSON object with `--json`; logs and errors go to stderr. Exit codes: 0 done, 1 a fault of
+ours, 2 bad usage, configuration or source, 3 a gate refused, 4 verification failed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from groundwork.errors import BadInputError, ExitCode, TouchstoneError
+from orchestration import report
+from orchestration.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from ml.registry import Registry
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Rates the goods and merchants of a marketplace for the risk that they are counterfeit, and publishes lists.",
+)
+sources_app = typer.Typer(no_args_is_help=True, help="The source tables of a marketplace.")
+lists_app = typer.Typer(no_args_is_help=True, help="The published lists.")
+models_app = typer.Typer(no_args_is_help=True, help="The review: which model may rate.")
+app.add_typer(sources_app, name="sources")
+app.add_typer(lists_app, name="lists")
+app.add_typer(models_app, name="models")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="The date to rate, such as 2026-06-30.")]
+Sources = Annotated[Path | None, typer.Option("--sources", metavar="FILE", help="Sources file; without it, the demo.")]
+
+
+def main() -> None:
+    """Runs the command line; every expected failure ends as a sentence and an exit code."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    logging.getLogger("touchstone").setLevel(logging.INFO)
+    try:
+        app(standalone_mode=False)
+    except TouchstoneError as error:
+        _fail(str(error), error.exit_code)
+    except typer.Abort:
+        _fail("Stopped.", ExitCode.FAULT)
+    except Exception as error:  # noqa: BLE001  # the last resort: a fault of ours, told as one
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's usage errors
+            error.show()
+            raise SystemExit(int(ExitCode.BAD_INPUT)) from None
+        traceback.print_exc()
+        _fail(f"A fault of ours: {error!r}. Please report it with the lines above.", ExitCode.FAULT)
+
+
+@app.command()
+def demo(
+    scale: Annotated[float, typer.Option(help="1 is 100,000 merchants and 20 million orders.")] = 0.02,
+    days: Annotated[int, typer.Option(help="Days of history, ending on 2026-06-30.")] = 120,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
+    hardness: Annotated[float, typer.Option(help="How much counterfeiters and honest merchants overlap.")] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Writes the demo marketplace, with its truth, into the home.
+
+    Example: touchstone demo --scale 0.02 --days 120 --seed 7
+    """
+    from orchestration.marketplace.generate import generate
+
+    settings = _settings()
+    generate(settings.demo, scale=scale, days=days, seed=seed, hardness=hardness)
+    _print({"written": str(settings.demo)}, as_json, lambda: f"The demo marketplace is in {settings.demo}.")
+
+
+@app.command()
+def run(
+    sources: Sources = None,
+    as_of: AsOf = None,
+    train: Annotated[bool, typer.Option("--train", help="Train although every model has a champion.")] = False,
+    approve_if_passing: Annotated[
+        bool, typer.Option("--approve-if-passing", help="Let a first model that passes ml/thresholds.yml rate.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Runs the whole pipeline: land, shape, train if needed, rate, judge, publish.
+
+    Example: touchstone run --sources my_market.yml --as-of 2026-06-30 --approve-if-passing
+    """
+    from orchestration.pipeline import run_pipeline
+
+    settings = _settings(**({"sources": sources} if sources else {}))
+    result = run_pipeline(settings, as_of=_date(as_of), train=train, approve_if_passing=approve_if_passing)
+    summary = report.summarise(settings, result)
+    _print(summary, as_json, lambda: report.render(summary))
+    for message in result.messages:
+        typer.echo(message, err=True)
+    raise SystemExit(int(result.exit_code))
+
+
+@app.command()
+def verify(
+    list_name: Annotated[str | None, typer.Argument(metavar="[LIST]")] = None,
+    version: Annotated[str | None, typer.Argument(metavar="[VERSION]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Recomputes every digest of what is published; ends with 4 where one does not match.
+
+    Example: touchstone verify listings
+    """
+    from orchestration.publishing.verify import verify as verify_published
+
+    settings = _settings()
+    problems = [str(problem) for problem in verify_published(settings.home / "published", list_name, version)]
+    _print(
+        {"problems": problems},
+        as_json,
+        lambda: "\n".join(problems) or f"Everything published in {settings.home / 'published'} matches its digests.",
+    )
+    raise SystemExit(int(ExitCode.VERIFICATION_FAILED if problems else ExitCode.DONE))
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of Dagster's pages; MLflow's is the next.")] = 3000,
+) -> None:
+    """Serves Dagster's UI and MLflow's on this machine, until interrupted.
+
+    Example: touchstone ui --port 3000
+    """
+    from orchestration.ui import serve
+
+    serve(_settings(), port=port)
+
+
+@sources_app.command("check")
+def check_sources(file: Annotated[Path, typer.Argument(help="The sources file.")], as_json: Json = False) -> None:
+    """Reads every source and reports the contract, table by table, without landing; any refusal ends with 2.
+
+    Example: touchstone sources check my_market.yml
+    """
+    from expectations.contract import load_contract
+    from orchestration.landing.land import check
+    from orchestration.landing.sources import read_sources
+
+    settings = _settings(sources=file)
+    sources = read_sources(settings.sources_file, os.environ)
+    reports = check(sources, load_contract(), hmac_key=settings.key_for(sources), limits=settings.limits)
+    _print(
+        {"tables": [dataclasses.asdict(found) for found in reports]},
+        as_json,
+        lambda: "\n".join(found.message for found in reports),
+    )
+    raise SystemExit(int(ExitCode.DONE if all(found.accepted for found in reports) else ExitCode.BAD_INPUT))
+
+
+@lists_app.command("show")
+def show_list(
+    name: Annotated[str, typer.Argument(metavar="LIST")],
+    version: Annotated[str | None, typer.Option(help="A version; without it, the newest.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many rows.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Prints a published list, the riskiest first.
+
+    Example: touchstone lists show listings --limit 50
+    """
+    from orchestration.publishing.read import read_list
+
+    rows = read_list(_settings().home / "published", name, version).rows.slice(0, limit).to_pylist()
+    _print({"rows": rows}, as_json, lambda: report.render_list(rows))
+
+
+@lists_app.command("diff")
+def diff_lists(
+    name: Annotated[str, typer.Argument(metavar="LIST")],
+    first: Annotated[str, typer.Argument(metavar="A")],
+    second: Annotated[str, typer.Argument(metavar="B")],
+    as_json: Json = False,
+) -> None:
+    """Prints what changed from version A of a list to version B.
+
+    Example: touchstone lists diff listings 2026-06-29-0123456789ab 2026-06-30-ba9876543210
+    """
+    from orchestration.publishing.read import diff
+
+    changes = diff(_settings().home / "published", name, first, second)
+    _print(dataclasses.asdict(changes), as_json, lambda: report.render_diff(dataclasses.asdict(changes)))
+
+
+@models_app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """Prints every version of every model, and which one rates.
+
+    Example: touchstone models list
+    """
+    versions = [report.version_facts(version) for version in _registry().versions()]
+    _print({"versions": versions}, as_json, lambda: report.render_versions(versions))
+
+
+@models_app.command("show")
+def show_model(model: str, version: Annotated[int, typer.Argument()], as_json: Json = False) -> None:
+    """Prints what was measured of a version.
+
+    Example: touchstone models show listing_counterfeit 1
+    """
+    found = _registry().version(model, version)
+    facts = {**report.version_facts(found), "metrics": dict(sorted(found.metrics.items()))}
+    _print(facts, as_json, lambda: report.render_facts(facts))
+
+
+Why = Annotated[str, typer.Option("--why", help="Why, for the log.")]
+Who = Annotated[str, typer.Option("--who", help="Who decides, for the log.", envvar=["TOUCHSTONE_REVIEWER", "USER"])]
+
+
+@models_app.command("approve")
+def approve_model(model: str, version: int, why: Why, who: Who = "unnamed reviewer", as_json: Json = False) -> None:
+    """Makes a version champion: from now on it rates.
+
+    Example: touchstone models approve listing_counterfeit 2 --who "A. Reviewer" --why "better on unseen merchants"
+    """
+    champion = _registry().approve(model, version, who=who, why=why)
+    _decided(dataclasses.asdict(champion.approved), as_json)
+
+
+@models_app.command("reject")
+def reject_model(model: str, version: int, why: Why, who: Who = "unnamed reviewer", as_json: Json = False) -> None:
+    """Notes that a version must not rate.
+
+    Example: touchstone models reject listing_counterfeit 2 --why "leans on one signal"
+    """
+    _decided(dataclasses.asdict(_registry().reject(model, version, who=who, why=why)), as_json)
+
+
+@models_app.command("rollback")
+def rollback_model(model: str, why: Why, who: Who = "unnamed reviewer", as_json: Json = False) -> None:
+    """Puts the champion before the present one in force again.
+
+    Example: touchstone models rollback listing_counterfeit --why "appeals have doubled"
+    """
+    _decided(dataclasses.asdict(_registry().rollback(model, who=who, why=why).approved), as_json)
+
+
+@models_app.command("log")
+def models_log(as_json: Json = False) -> None:
+    """Prints every decision on a model, oldest first, having checked the chain.
+
+    Example: touchstone models log
+    """
+    decisions = [dataclasses.asdict(decision) for decision in _registry().log()]
+    _print(
+        {"decisions": decisions},
+        as_json,
+        lambda: "\n".join(map(report.render_decision, decisions)) or "No decision yet.",
+    )
+
+
+def _registry() -> Registry:
+    from ml.registry import Registry
+
+    return Registry(_settings().home)
+
+
+def _decided(decision: dict[str, Any], as_json: bool) -> None:
+    _print(decision, as_json, lambda: report.render_decision(decision))
+
+
+def _settings(**overrides: object) -> Settings:
+    return read_settings(**overrides)
+
+
+def _date(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise BadInputError(f"--as-of {text}: not a date. Write it as 2026-06-30.") from error
+
+
+def _print(value: Any, as_json: bool, text: Callable[[], str]) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str) if as_json else text())
+
+
+def _fail(message: str, code: ExitCode) -> None:
+    typer.echo(message, err=True)
+    raise SystemExit(int(code))

@@ -1,0 +1,129 @@
+"""Runs dbt inside this process: never a subprocess, which a killed run would leave behind with the warehouse's lock.
+
+Reading the project takes dbt some seconds, so what it read is kept in `dbt_project/target/` with the project's digest:
+`manifest.json`, which Dagster's definitions are made of, and dbt's own form of it, which a run starts from. Both are
+made anew when the project has changed, and are the same for every home.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundwork.errors import TouchstoneError
+from groundwork.files import write_bytes
+from orchestration.resources import DbtNode, project_digest
+from orchestration.settings import DBT_PROJECT, Settings
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
+logger = logging.getLogger("touchstone")
+CACHE = DBT_PROJECT / "target"
+MANIFEST, PARSED, DIGEST = "manifest.json", "partial_parse.msgpack", "project-digest"
+
+
+def prepare_manifest(home: Path) -> dict[str, Any]:
+    """Returns dbt's manifest as data, parsed anew only where the project has changed since it was read.
+
+    Args:
+        home: The home; dbt's profile needs one to be read, nothing is written to it.
+    """
+    if not _is_current():
+        with _environment(home, threads=1, memory_limit="1GB"):
+            _parse()
+    manifest: dict[str, Any] = json.loads((CACHE / MANIFEST).read_bytes())
+    return manifest
+
+
+def run_dbt(settings: Settings, arguments: Sequence[str]) -> list[DbtNode]:
+    """Runs one dbt command over the home's warehouse and returns how each node ended.
+
+    Raises:
+        TouchstoneError: dbt failed otherwise than by a data test.
+    """
+    with _environment(settings.home, threads=settings.threads, memory_limit=settings.memory_limit):
+        results = _invoke(arguments, target=settings.home / "dbt", manifest=_manifest())
+    nodes = [
+        DbtNode(item.node.unique_id, str(item.status), item.execution_time, item.message or "", item.failures)
+        for item in results
+    ]
+    broken = [node for node in nodes if node.status == "error"]
+    if broken:
+        raise TouchstoneError(
+            f"dbt could not build {broken[0].unique_id} ({len(broken)} of {len(nodes)} nodes failed): "
+            f"{broken[0].message.strip()}"
+        )
+    return nodes
+
+
+def _is_current() -> bool:
+    return (CACHE / DIGEST).exists() and (CACHE / DIGEST).read_text() == project_digest()
+
+
+@functools.cache
+def _manifest() -> Manifest:
+    """Returns the project as dbt reads it, once a process."""
+    from dbt.contracts.graph.manifest import Manifest
+
+    if not _is_current():
+        _parse()
+    return Manifest.from_msgpack((CACHE / PARSED).read_bytes())
+
+
+def _parse() -> None:
+    """Reads the project and keeps what was read; the digest comes last, so that a kill leaves nothing that looks current."""
+    with tempfile.TemporaryDirectory() as folder:
+        _invoke(["parse"], target=Path(folder), manifest=None)
+        for name in (MANIFEST, PARSED):
+            write_bytes(CACHE / name, (Path(folder) / name).read_bytes())
+    write_bytes(CACHE / DIGEST, project_digest().encode())
+
+
+def _invoke(arguments: Sequence[str], *, target: Path, manifest: Manifest | None) -> Any:
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    where = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", str(target)]
+    where += ["--log-path", str(target / "logs")]
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output):
+            outcome = dbtRunner(manifest=manifest).invoke([*arguments, *where, "--no-use-colors", "--quiet"])
+    finally:
+        # Without this the warehouse's file stays locked for every later reader in this process.
+        DuckDBConnectionManager.close_all_connections()
+    if output.getvalue().strip():
+        logger.info("dbt: %s", output.getvalue().strip())
+    if outcome.exception is not None:
+        raise TouchstoneError(f"dbt {arguments[0]} failed: {outcome.exception}") from outcome.exception
+    return outcome.result
+
+
+@contextlib.contextmanager
+def _environment(home: Path, *, threads: int, memory_limit: str) -> Iterator[None]:
+    """Hands dbt's profile its values, which it reads from the environment alone."""
+    values = {
+        "TOUCHSTONE_HOME": str(home),
+        "TOUCHSTONE_THREADS": str(threads),
+        "TOUCHSTONE_MEMORY_LIMIT": memory_limit,
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,146 @@
+"""What a person sees at the end of a run: how much was rated and flagged, the worst with their reasons, where it all is."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestration.pipeline import PipelineResult
+from orchestration.resources import connect_memory
+from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from ml.registry import Version
+
+WORST_SHOWN = 10
+LISTS = {"listings": "listing", "merchants": "merchant"}
+
+
+def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
+    """Returns the run as data: counts, the worst, lists, stages; what `--json` prints and `render` words."""
+    stages = {stage.name: stage.seconds for stage in result.record.stages}
+    return {
+        "run_id": result.record.run_id,
+        "as_of": str(result.as_of) if result.as_of else None,
+        "exit_code": int(result.exit_code),
+        "messages": result.messages,
+        "notes": result.record.facts.get("notes", []),
+        "rated": {name: _rated(settings, name, result.as_of) for name in LISTS} if result.as_of else {},
+        "worst": _worst(settings, result.as_of) if result.as_of else [],
+        "lists": {name: _published(settings, name) for name in LISTS},
+        "stage_seconds": stages,
+        "seconds": round(sum(stages.values()), 1),
+        "home": str(settings.home),
+    }
+
+
+def render(summary: dict[str, Any]) -> str:
+    """Returns the summary in words, for a terminal."""
+    lines = [
+        f"Touchstone rated the marketplace as of {summary['as_of']}." if summary["as_of"] else "Nothing was rated."
+    ]
+    for name, counts in summary["rated"].items():
+        if counts["rated"]:
+            lines.append(f"  {counts['rated']:>9,} {name} rated, {counts['flagged']:,} flagged")
+        else:
+            lines.append(f"  no {name} rated: their model is off")
+    lines += [f"  {note}" for note in summary["notes"]]
+    if summary["worst"]:
+        lines += ["", f"The {len(summary['worst'])} worst listings"]
+    for row in summary["worst"]:
+        lines += [f"  {row['score']:5.1f}  {row['title']}", f"         {row['why']}"]
+    lines += ["", "Published lists"]
+    for name, path in summary["lists"].items():
+        lines.append(f"  {name:10} {path or 'none yet'}")
+    lines += ["", "Seconds by stage"]
+    lines += [f"  {name:20} {seconds:6.1f}" for name, seconds in summary["stage_seconds"].items()]
+    lines += ["", "To look around: touchstone ui   (or `make ui`)"]
+    return "\n".join(lines)
+
+
+def _rated(settings: Settings, name: str, as_of: date | None) -> dict[str, int]:
+    path = settings.home / "marts" / f"rated_{name}" / f"as_of={as_of}" / f"rated_{name}.parquet"
+    if not path.exists():
+        return {"rated": 0, "flagged": 0}
+    with connect_memory() as connection:
+        row = connection.execute(
+            "select count(score), count(*) filter (where is_flagged) from read_parquet(?, hive_partitioning = false)",
+            [str(path)],
+        ).fetchone()
+    return {"rated": int(row[0]), "flagged": int(row[1])} if row else {"rated": 0, "flagged": 0}
+
+
+def _worst(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
+    path = settings.home / "marts" / "rated_listings" / f"as_of={as_of}" / "rated_listings.parquet"
+    if not path.exists():
+        return []
+    with connect_memory() as connection:
+        rows = connection.execute(
+            "select listing_id, title, score, reasons from read_parquet(?, hive_partitioning = false) "
+            "where score is not null order by score desc, margin desc, listing_id limit ?",
+            [str(path), WORST_SHOWN],
+        ).fetchall()
+    return [
+        {"listing_id": listing_id, "title": title, "score": score, "why": _why(reasons)}
+        for listing_id, title, score, reasons in rows
+    ]
+
+
+def _why(reasons: str | None) -> str:
+    return "; ".join(reason["text"] for reason in json.loads(reasons)[:3]) if reasons else "no reasons recorded"
+
+
+def _published(settings: Settings, name: str) -> str | None:
+    latest: Path = settings.home / "published" / name / "LATEST"
+    return str(latest.parent / latest.read_text().strip() / f"{name}.csv") if latest.exists() else None
+
+
+def render_list(rows: list[dict[str, Any]]) -> str:
+    """Returns a list's rows in words, one line a row and one for its reasons."""
+    lines = []
+    for row in rows:
+        name = row.get("title") or row.get("name") or ""
+        identity = row.get("listing_id") or row["merchant_id"]
+        lines += [f"{row['rank']:>5}  {row['score']:7.2f}  {identity}  {name}", f"{'':16}{_why(row['reasons'])}"]
+    return "\n".join(lines) or "The list is empty."
+
+
+def version_facts(version: Version) -> dict[str, Any]:
+    """Returns what tells a model's version from another, as plain data."""
+    return {
+        "model": version.model,
+        "version": version.version,
+        "status": version.status,
+        "model_digest": version.model_digest,
+        "mlflow_run": version.run_id,
+    }
+
+
+def render_versions(versions: list[dict[str, Any]]) -> str:
+    """Returns versions as lines."""
+    lines = [f"{v['model']:24} {v['version']:>4}  {v['status']:10} {v['model_digest'][:12]}" for v in versions]
+    return "\n".join(lines) or "No model was trained yet. `touchstone run --train` trains them."
+
+
+def render_facts(facts: dict[str, Any]) -> str:
+    """Returns a version's facts and metrics as lines."""
+    lines = [f"{name:24} {value}" for name, value in facts.items() if name != "metrics"]
+    return "\n".join([*lines, *(f"  {name:44} {value:.4f}" for name, value in facts["metrics"].items())])
+
+
+def render_decision(decision: dict[str, Any]) -> str:
+    """Returns one line of the log of approvals in words."""
+    return (
+        f"{decision['at']}  {decision['action']:8}  {decision['model']} version {decision['version']} "
+        f"({decision['model_digest'][:12]}) by {decision['who']}: {decision['why']}"
+    )
+
+
+def render_diff(changes: dict[str, Any]) -> str:
+    """Returns what changed between two versions in words, a line an entity."""
+    lines = [f"{changes['before']} -> {changes['after']}"]
+    lines += [f"  + {entity}" for entity in changes["added"]] + [f"  - {entity}" for entity in changes["removed"]]
+    lines += [f"  ~ {row['entity_id']}  {row['before']:.2f} -> {row['after']:.2f}" for row in changes["changed"]]
+    return "\n".join(lines if len(lines) > 1 else [*lines, "  nothing changed"])

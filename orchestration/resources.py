@@ -1,0 +1,397 @@
+"""What assets are handed: the run (lock and record), the warehouse, and where everything lies.
+
+Nothing here decides what is rated or published; it opens, runs, exports and closes.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from groundwork.errors import BadInputError, TouchstoneError
+from groundwork.files import canonical_json, replacing, replacing_directory, sha256_bytes, sha256_tree
+from groundwork.lock import writer_lock
+from orchestration.run_record import RunRecord
+from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
+
+if TYPE_CHECKING:
+    import duckdb
+    from ml.registry import Registry
+
+    from expectations.contract import Contract
+    from ml.train import Parameters
+    from orchestration.landing.ledger import LoadRecord, PinnedLoads
+    from orchestration.publishing.policy import Policy
+
+logger = logging.getLogger("touchstone")
+AS_OF_TAG = "touchstone/as_of"
+PIPELINE_RUN_TAG = "touchstone/pipeline_run"
+ROW_GROUP_ROWS = 65_536
+
+
+def sql_text(value: object) -> str:
+    """Returns `value` as a quoted SQL literal, for the paths of our own folders in statements that take no parameter."""
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def code_revision() -> str:
+    """Returns a digest of the code that rates and publishes: the same code gives the same revision in any checkout."""
+    trees = [
+        sha256_tree(PROJECT_ROOT / name, ("**/*.py", "**/*.yml", "**/*.sql", "**/*.csv"))
+        for name in ("groundwork", "orchestration", "ml", "expectations")
+    ]
+    return sha256_bytes("".join([*trees, project_digest()]).encode())
+
+
+@functools.cache
+def project_digest() -> str:
+    """Returns a digest of the dbt project's models, macros, seeds and configuration."""
+    return sha256_tree(
+        DBT_PROJECT,
+        ("*.yml", "models/**/*.sql", "models/**/*.yml", "macros/**/*.sql", "seeds/**/*"),
+    )
+
+
+@dataclass(frozen=True)
+class DbtNode:
+    """How one dbt node ended.
+
+    Attributes:
+        unique_id: dbt's id of the node.
+        status: dbt's status: `success`, `pass`, `warn`, `fail`, `error` or `skipped`.
+        seconds: Wall time.
+        message: What dbt said.
+        failures: Rows that a test found, if the node is one.
+    """
+
+    unique_id: str
+    status: str
+    seconds: float
+    message: str
+    failures: int | None
+
+    @property
+    def is_test(self) -> bool:
+        """Whether the node is a data test."""
+        return self.unique_id.startswith("test.")
+
+
+@dataclass(frozen=True)
+class Export:
+    """A query over the warehouse whose rows leave it as Parquet, and the columns that order them totally."""
+
+    query: str
+    order_by: str
+
+
+class Warehouse:
+    """dbt's DuckDB file: opened late, closed early, rebuildable from the landing zone."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Names the file; nothing is opened."""
+        self.settings = settings
+        self.path = settings.home / "warehouse.duckdb"
+        self.pinned = settings.home / "pinned"
+
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yields a connection that is closed before anybody else may want the file."""
+        import duckdb
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = duckdb.connect(str(self.path))
+        try:
+            connection.execute(f"set threads = {self.settings.threads}")
+            connection.execute(f"set memory_limit = {sql_text(self.settings.memory_limit)}")
+            yield connection
+        finally:
+            connection.close()
+
+    def pin(self, pins: PinnedLoads, contract: Contract, landing: Path) -> None:
+        """Shows dbt the pinned loads as views in the schema `landed`, and records which they are."""
+        from orchestration.landing.views import create_views
+
+        with self.connect() as connection:
+            create_views(connection, landing, pins, contract)
+        with replacing(self.pinned / "loads.json") as temporary:
+            temporary.write_bytes(canonical_json({"digest": pins.digest, "loads": pins.as_dict()}))
+
+    def pinned_loads(self) -> dict[str, Any]:
+        """Returns the digest and the ids of the loads that the warehouse was shaped from.
+
+        Raises:
+            BadInputError: Nothing was shaped yet.
+        """
+        path = self.pinned / "loads.json"
+        if not path.exists():
+            raise BadInputError(
+                f"{self.settings.home} holds no shaped loads yet. Materialise the landing and shape stages first, "
+                "or start with `touchstone run`."
+            )
+        content: dict[str, Any] = json.loads(path.read_text())
+        return content
+
+    def set_run(self, *, as_of: date, with_training: bool) -> None:
+        """Writes the one-row table that tells dbt what the run is about, and shows it as `landed.run`."""
+        columns: dict[str, tuple[str, object]] = {
+            "as_of": ("date", as_of),
+            "with_training": ("boolean", with_training),
+            "label_horizon_days": ("integer", LABEL_HORIZON_DAYS),
+            "base_currency": ("varchar", "USD"),
+            "loads_digest": ("varchar", self.pinned_loads()["digest"]),
+            "project_digest": ("varchar", project_digest()),
+        }
+        self.show_row("run", columns)
+
+    def show_row(self, name: str, columns: Mapping[str, tuple[str, object]]) -> None:
+        """Writes one row as `pinned/<name>.parquet` and shows it as `landed.<name>`."""
+        self.show_rows(
+            name, {column: kind for column, (kind, _) in columns.items()}, [[v for _, v in columns.values()]]
+        )
+
+    def show_rows(self, name: str, columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> None:
+        """Writes rows as `pinned/<name>.parquet`, typed by `columns`, and shows them as `landed.<name>`."""
+        target = self.pinned / f"{name}.parquet"
+        with self.connect() as connection:
+            definition = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+            connection.execute(f"create or replace temporary table pinned_rows ({definition})")
+            if rows:
+                marks = ", ".join("?" for _ in columns)
+                connection.executemany(f"insert into pinned_rows values ({marks})", rows)
+            with replacing(target) as temporary:
+                connection.execute(f"copy pinned_rows to {sql_text(temporary)} (format parquet)")
+            self._show(connection, name, target)
+
+    def show_parquet(self, name: str, path: Path, empty_columns: Mapping[str, str]) -> None:
+        """Shows a Parquet file as `landed.<name>`; where it is absent, an empty relation of the given columns."""
+        with self.connect() as connection:
+            if path.exists():
+                self._show(connection, name, path)
+                return
+            columns = ", ".join(f"cast(null as {kind}) as {column}" for column, kind in empty_columns.items())
+            connection.execute(f"create or replace view landed.{name} as select {columns} where false")
+
+    def build(self, selection: str) -> list[DbtNode]:
+        """Runs one dbt selection in this process and returns how each node ended.
+
+        Raises:
+            TouchstoneError: dbt itself failed: a model does not compile or run. A failed test is no exception.
+        """
+        from orchestration.dbt_runner import run_dbt
+
+        return run_dbt(self.settings, ["build", "--select", selection, "--exclude-resource-type", "unit_test"])
+
+    def export(self, exports: Mapping[str, Export], folder: Path, *, prefix: str = "") -> dict[str, int]:
+        """Writes queries' rows as Parquet files into a folder that is replaced as a whole; same rows, same bytes.
+
+        Args:
+            exports: What to write, by the file's name without `.parquet`.
+            folder: Where; what it held before goes.
+            prefix: Put before the names in what is returned.
+
+        Returns:
+            The number of rows by name.
+        """
+        rows: dict[str, int] = {}
+        with self.connect() as connection, replacing_directory(folder) as temporary:
+            for name, export in exports.items():
+                file = temporary / f"{name}.parquet"
+                connection.execute(
+                    f"copy (select * from ({export.query}) order by {export.order_by}) to {sql_text(file)} "
+                    f"(format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS})"
+                )
+                counted = connection.execute("select count(*) from read_parquet(?)", [str(file)]).fetchone()
+                rows[f"{prefix} {name}".strip()] = int(counted[0]) if counted else 0
+        return rows
+
+    @staticmethod
+    def _show(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+        connection.execute("create schema if not exists landed")
+        connection.execute(
+            f"create or replace view landed.{name} as select * from read_parquet({sql_text(path)}, hive_partitioning = false)"
+        )
+
+
+@dataclass
+class Run:
+    """One run: it holds the home's writer lock from its first step to its last, and keeps the run's record."""
+
+    settings: Settings
+    record: RunRecord
+    warehouse: Warehouse
+    tags: Mapping[str, str]
+
+    @property
+    def as_of_tag(self) -> date | None:
+        """The date that the run was started for: its partition, else its tag; None for the last complete day."""
+        given = self.tags.get("dagster/partition") or self.tags.get(AS_OF_TAG)
+        return date.fromisoformat(given) if given else None
+
+    @property
+    def as_of(self) -> date:
+        """The date that is rated."""
+        return self.as_of_tag or default_as_of(self.settings, self.contract)
+
+    def note(self, text: str) -> None:
+        """Keeps a sentence for the run's summary, and logs it."""
+        logger.info("%s", text)
+        self.record.facts.setdefault("notes", []).append(text)
+        self.record.write()
+
+    @property
+    def home(self) -> Path:
+        """Folder that holds all state."""
+        return self.settings.home
+
+    @functools.cached_property
+    def contract(self) -> Contract:
+        """The source contract."""
+        from expectations.contract import load_contract
+
+        return load_contract()
+
+    @functools.cached_property
+    def policy(self) -> Policy:
+        """What is done at which score."""
+        from orchestration.publishing.policy import load_policy
+
+        return load_policy(self.settings.policy)
+
+    @functools.cached_property
+    def registry(self) -> Registry:
+        """The models, and which of them may rate."""
+        from ml.registry import Registry
+
+        return Registry(self.home)
+
+    @property
+    def landing(self) -> Path:
+        """Folder of the landing zone."""
+        return self.home / "landing"
+
+    @property
+    def ledger(self) -> list[LoadRecord]:
+        """Every load that was tried, oldest first."""
+        from orchestration.landing.ledger import Ledger
+
+        return Ledger(self.landing).read()
+
+    @property
+    def pins(self) -> PinnedLoads:
+        """The loads that count now."""
+        from orchestration.landing.ledger import pinned_loads
+
+        return pinned_loads(self.ledger, self.contract)
+
+    def pin_newest_loads(self) -> None:
+        """Shows dbt the loads that count now, having recomputed their digests."""
+        from orchestration.landing.ledger import verify_loads
+
+        verify_loads(self.landing, self.pins)
+        self.warehouse.pin(self.pins, self.contract, self.landing)
+
+    def training_parameters(self, target_precision: float) -> Parameters:
+        """Returns the choices of a training: the defaults, this machine's threads and the policy's target."""
+        from ml.train import Parameters
+
+        return Parameters(target_precision=target_precision)
+
+    def features_folder(self, entities: str, as_of: date) -> Path:
+        """Where the features of one date are (`features.parquet`)."""
+        return self.home / "features" / entities / f"as_of={as_of}"
+
+    def training_folder(self, entities: str, as_of: date) -> Path:
+        """Where the rows of a training as of a date are (`features`, `spine` and `edges`)."""
+        return self.home / "training" / entities / f"as_of={as_of}"
+
+    def scores_file(self, model: str, as_of: date) -> Path:
+        """Where a model's scores of one date are."""
+        return self.home / "scores" / model / f"as_of={as_of}" / "scores.parquet"
+
+    def reasons_file(self, model: str, as_of: date) -> Path:
+        """Where the reasons behind a model's scores of one date are."""
+        return self.home / "reasons" / model / f"as_of={as_of}" / "reasons.parquet"
+
+    def mart_file(self, mart: str, as_of: date) -> Path:
+        """Where a mart of one date is."""
+        return self.home / "marts" / mart / f"as_of={as_of}" / f"{mart}.parquet"
+
+    def gate_file(self, suite: str, as_of: date) -> Path:
+        """Where the result of a gate at one date is; a gate that judges each list's own files has one a list."""
+        return self.home / "gates" / str(as_of) / f"{suite}.json"
+
+
+def mark_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[str]:
+    """Marks as failed every run that says it is running and whose process is gone; returns their ids.
+
+    Dagster's default launcher never notices that a run's process was killed: its run would stay STARTED for ever.
+    """
+    active = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    dead = []
+    for record in RunRecord.read_dead(runs):
+        record.end("killed", "The process was gone when the next run started.")
+        for dagster_run_id in record.dagster_run_ids:
+            run = instance.get_run_by_id(dagster_run_id)
+            if run is not None and run.status in active:
+                instance.report_run_failed(run, "The run's process was killed; the next run completes its work.")
+        dead.append(record.run_id)
+    return dead
+
+
+def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags: Mapping[str, str]) -> Iterator[Run]:
+    """Yields the run of a Dagster run: lock held, dead runs marked, record begun or gone on with."""
+    runs = settings.home / "runs"
+    record = RunRecord.start(runs, tags.get(PIPELINE_RUN_TAG, run_id), dagster_run_id=run_id)
+    with writer_lock(
+        settings.home / "lock",
+        purpose=f"run {record.run_id}",
+        wait_seconds=settings.lock_wait_seconds,
+        on_wait=lambda message: logger.warning("%s", message),
+    ):
+        for dead in mark_dead_runs(instance, runs):
+            logger.warning("Run %s had died; it is marked as failed, and this run completes its work.", dead)
+        yield Run(settings, record, Warehouse(settings), tags)
+        if PIPELINE_RUN_TAG not in tags:
+            record.end("failed" if record.has_failed else "done")
+
+
+def run_resource(settings: Settings) -> dg.ResourceDefinition:
+    """Returns the resource `run`: a `Run` for as long as the Dagster run lasts."""
+
+    @dg.resource(description="The run: the home's writer lock, its record, and where everything lies.")
+    def run(context: dg.InitResourceContext) -> Iterator[Run]:
+        if context.instance is None or context.run is None:
+            raise TouchstoneError("The resource `run` needs a Dagster run. Start it as a job.")
+        yield from open_run(settings, context.instance, context.run.run_id, context.run.tags)
+
+    return run
+
+
+def default_as_of(settings: Settings, contract: Contract) -> date:
+    """Returns the last complete day of what has landed: the newest event day before the day of the load."""
+    from orchestration.landing.ledger import Ledger, pinned_loads
+    from orchestration.landing.views import default_as_of as newest_event_day
+
+    landing = settings.home / "landing"
+    return newest_event_day(landing, pinned_loads(Ledger(landing).read(), contract))
+
+
+@contextmanager
+def connect_memory() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yields an in-memory DuckDB, for reading Parquet."""
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    try:
+        yield connection
+    finally:
+        connection.close()
