@@ -216,9 +216,10 @@ class Puller:
     def _expressions(self, name: str) -> dict[str, tuple[str, str]]:
         """Returns SQL and DuckDB type of each contract column that the source has, in the contract's order."""
         table, source = self.contract.tables[name], self.sources.tables[name]
-        missing = [self.unavailable[read] for read in self.sources.relations_of(name) if read in self.unavailable]
-        if missing:
-            raise _RefusedError(*(Violation("source", (), text) for text in missing))
+        missing = [read for read in self.sources.relations_of(name) if read in self.unavailable]
+        causes = [read for read in missing if read in self.sources.inputs] or missing
+        if causes:
+            raise _RefusedError(*(Violation("source", (), self.unavailable[read]) for read in causes))
         types = self._types(f"select * from {source.relation}", "query" if source.query else "input")
         tolerate = bool(source.columns) and source.query is None
         violations = check_columns(table, types, source.columns, tolerate_unknown=tolerate)

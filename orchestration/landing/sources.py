@@ -97,23 +97,21 @@ class Sources(BaseModel):
     tables: dict[str, TableSource]
 
     def relations_of(self, table: str) -> list[str]:
-        """Returns the names of the inputs that a table reads, through views too, sorted."""
+        """Returns the names of the inputs and views that a table reads, directly or through views, sorted."""
         source = self.tables[table]
         pending: set[str] = {source.input} if source.input else tables_named(str(source.query))
         for expression in [*source.columns.values(), *([source.where] if source.where else [])]:
             pending |= tables_named(f"select (\n{expression}\n)")
-        inputs: set[str] = set()
+        found: set[str] = set()
         while pending:
             name = pending.pop()
-            if name in self.views:
-                pending |= tables_named(self.views[name])
-            else:
-                inputs.add(name)
-        return sorted(inputs)
+            found.add(name)
+            pending |= tables_named(self.views[name]) if name in self.views else set()
+        return sorted(found)
 
     def origin_of(self, table: str) -> str:
         """Returns, for the ledger, the file's name and what the table's inputs are."""
-        return f"{self.name}: " + "; ".join(self.origins[name] for name in self.relations_of(table))
+        return f"{self.name}: " + "; ".join(self.origins[name] for name in self.relations_of(table) if name in self.origins)
 
 
 def read_sources(path: Path, environment: Mapping[str, str]) -> Sources:
