@@ -42,6 +42,14 @@
 {% macro add_days(date, days) %}{{ return(adapter.dispatch('add_days', 'touchstone')(date, days)) }}{% endmacro %}
 {% macro duckdb__add_days(date, days) %}({{ date }} + cast({{ days }} as integer)){% endmacro %}
 
+{# Whole days from one date to another. #}
+{% macro days_between(from_date, to_date) %}{{ return(adapter.dispatch('days_between', 'touchstone')(from_date, to_date)) }}{% endmacro %}
+{% macro duckdb__days_between(from_date, to_date) %}cast({{ to_date }} - {{ from_date }} as integer){% endmacro %}
+
+{# The middle one of the values in order (the lower of two): never a mean, so it is exact and one of them. #}
+{% macro middle_value(value) %}{{ return(adapter.dispatch('middle_value', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__middle_value(value) %}quantile_disc({{ value }}, 0.5){% endmacro %}
+
 {# One row for each date from the first to the last, both included: an expression for the select list. #}
 {% macro each_date(first_date, last_date) %}{{ return(adapter.dispatch('each_date', 'touchstone')(first_date, last_date)) }}{% endmacro %}
 {% macro duckdb__each_date(first_date, last_date) %}cast(unnest(generate_series({{ first_date }}, {{ last_date }}, interval 1 day)) as date){% endmacro %}
@@ -51,6 +59,26 @@
 {# One row for each member of a list: an expression for the select list. #}
 {% macro each_member(list) %}{{ return(adapter.dispatch('each_member', 'touchstone')(list)) }}{% endmacro %}
 {% macro duckdb__each_member(list) %}unnest({{ list }}){% endmacro %}
+
+{# The last so many members of a list, in order. #}
+{% macro last_members(list, number) %}{{ return(adapter.dispatch('last_members', 'touchstone')(list, number)) }}{% endmacro %}
+{% macro duckdb__last_members(list, number) %}list_slice({{ list }}, -{{ number }}, -1){% endmacro %}
+
+{# All members of a list but the last. #}
+{% macro all_but_last(list) %}{{ return(adapter.dispatch('all_but_last', 'touchstone')(list)) }}{% endmacro %}
+{% macro duckdb__all_but_last(list) %}list_slice({{ list }}, 1, -2){% endmacro %}
+
+{# Whether two lists have a member in common. #}
+{% macro have_common_member(list_a, list_b) %}{{ return(adapter.dispatch('have_common_member', 'touchstone')(list_a, list_b)) }}{% endmacro %}
+{% macro duckdb__have_common_member(list_a, list_b) %}list_has_any({{ list_a }}, {{ list_b }}){% endmacro %}
+
+{# The values of a group as a list, in no order. #}
+{% macro collect(value) %}{{ return(adapter.dispatch('collect', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__collect(value) %}list({{ value }}){% endmacro %}
+
+{# A text's parts between occurrences of a separator. #}
+{% macro parts_of(text, separator) %}{{ return(adapter.dispatch('parts_of', 'touchstone')(text, separator)) }}{% endmacro %}
+{% macro duckdb__parts_of(text, separator) %}string_split({{ text }}, {{ separator }}){% endmacro %}
 
 {% macro list_length(list) %}{{ return(adapter.dispatch('list_length', 'touchstone')(list)) }}{% endmacro %}
 {% macro duckdb__list_length(list) %}len({{ list }}){% endmacro %}
@@ -69,9 +97,6 @@
 {% macro duckdb__json_texts(json) %}cast(try_cast({{ json }} as json) as varchar[]){% endmacro %}
 
 {# Regular expressions (RE2's common ground: no look-around) #}
-
-{% macro matches(text, pattern) %}{{ return(adapter.dispatch('matches', 'touchstone')(text, pattern)) }}{% endmacro %}
-{% macro duckdb__matches(text, pattern) %}regexp_matches({{ text }}, {{ pattern }}){% endmacro %}
 
 {% macro replace_matches(text, pattern, replacement) %}{{ return(adapter.dispatch('replace_matches', 'touchstone')(text, pattern, replacement)) }}{% endmacro %}
 {% macro duckdb__replace_matches(text, pattern, replacement) %}regexp_replace({{ text }}, {{ pattern }}, {{ replacement }}, 'g'){% endmacro %}

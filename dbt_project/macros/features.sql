@@ -19,14 +19,300 @@
     )
 {%- endmacro %}
 
-{# Sums of the columns of a daily table up to as_of (life) and over the last days of each window, as <column>_<window>. #}
-{% macro windowed_sums(columns, windows, day, as_of_date) -%}
-    {%- for column in columns -%}
-        {%- for window in windows %}
-    cast(sum(
-        {%- if window == 'life' %}{{ column }}
-        {%- else %}case when {{ day }} > {{ add_days(as_of_date, '-' ~ window) }} then {{ column }} end
-        {%- endif %}) as bigint) as {{ column | replace('.', '_') }}_{{ window }},
-        {%- endfor -%}
-    {%- endfor -%}
+{#
+    The select list that sums a daily table's columns up to as_of (`<column>_life`) and over the last 90 and 30 days
+    (`<column>_90`, `<column>_30`); nothing in a window is 0.
+#}
+{% macro windowed_sums(daily, as_of_date) -%}
+    {%- for column in summed_columns() %}
+        {%- for window in window_names() %}
+        {%- set summed = daily ~ '.' ~ column if window == 'life' else
+            'case when ' ~ daily ~ '.day > ' ~ add_days(as_of_date, '-' ~ window) ~ ' then ' ~ daily ~ '.' ~ column ~ ' end' %}
+        cast(coalesce(sum({{ summed }}), 0) as bigint) as {{ column }}_{{ window }}{{ ',' if not loop.last }}
+        {%- endfor %}{{ ',' if not loop.last }}
+    {%- endfor %}
 {%- endmacro %}
+
+{#
+    The rows of a spine, one an entity, date and purpose; see listing_spine for what each purpose means.
+
+    Args:
+        entity_kind: 'listing' or 'merchant'.
+        rated: name of a CTE with entity_id, merchant_id, category, as_of_date, is_live: all that can be rated or learned.
+        calibrated_by: the source of labels whose inclusion probabilities count.
+        unlabelled_per_date: about how many of those that nothing labels are drawn at each grid date.
+#}
+{% macro spine_rows(entity_kind, rated, calibrated_by, unlabelled_per_date) %}
+spine_run as (
+
+    select * from {{ source('landed', 'run') }}
+
+),
+
+spine_dates as (
+
+    select * from {{ ref('rating_dates') }}
+
+),
+
+evaluation as (
+
+    select min(as_of_date) as first_date
+    from spine_dates
+    where purpose = 'evaluate'
+
+),
+
+labels as (
+
+    select * from {{ ref('entity_labels') }} where entity_kind = '{{ entity_kind }}'
+
+),
+
+calibration_labels as (
+
+    select
+        labels.*,
+        row_number() over (partition by entity_id order by decided_at desc, case_id) as place
+    from labels
+    where
+        source = '{{ calibrated_by }}'
+        and inclusion_probability is not null
+
+),
+
+scoring_rows as (
+
+    select
+        {{ rated }}.*,
+        'score' as purpose,
+        cast(null as boolean) as label,
+        cast(null as varchar) as label_source,
+        cast(null as date) as label_decided_date,
+        cast(1 as double) as sampling_share,
+        cast(null as double) as inclusion_probability,
+        false as is_random_arm
+    from {{ rated }}
+    inner join spine_dates
+        on
+            spine_dates.as_of_date = {{ rated }}.as_of_date
+            and spine_dates.purpose = 'score'
+    where {{ rated }}.is_live
+
+),
+
+on_grid as (
+
+    select
+        {{ rated }}.*,
+        spine_dates.purpose
+    from {{ rated }}
+    inner join spine_dates
+        on
+            spine_dates.as_of_date = {{ rated }}.as_of_date
+            and spine_dates.purpose in ('train', 'evaluate')
+    where {{ rated }}.is_live
+
+),
+
+labels_ahead as (
+
+    select
+        on_grid.*,
+        labels.is_positive,
+        labels.source,
+        labels.decided_date,
+        row_number() over (
+            partition by on_grid.entity_id, on_grid.as_of_date
+            order by labels.strength desc, labels.decided_at desc, labels.is_positive desc, labels.case_id
+        ) as place
+    from on_grid
+    inner join labels
+        on
+            labels.entity_id = on_grid.entity_id
+            and not labels.is_alone
+            and labels.decided_date > on_grid.as_of_date
+    cross join spine_run
+    cross join evaluation
+    where
+        labels.decided_date <= {{ add_days('on_grid.as_of_date', 'spine_run.label_horizon_days') }}
+        and (on_grid.purpose = 'evaluate' or labels.decided_date < evaluation.first_date)
+
+),
+
+lone_decisions as (
+
+    select
+        {{ rated }}.*,
+        case
+            when labels.decided_date >= evaluation.first_date then 'evaluate'
+            else 'train'
+        end as purpose,
+        labels.is_positive,
+        labels.source,
+        labels.decided_date,
+        row_number() over (
+            partition by {{ rated }}.entity_id, {{ rated }}.as_of_date
+            order by labels.decided_at desc, labels.is_positive desc, labels.case_id
+        ) as place
+    from {{ rated }}
+    inner join labels
+        on
+            labels.entity_id = {{ rated }}.entity_id
+            and labels.decided_date = {{ rated }}.as_of_date
+            and labels.is_alone
+    inner join spine_run
+        on spine_run.with_training
+    cross join evaluation
+
+),
+
+labelled as (
+
+    select * from labels_ahead where place = 1
+    union all
+    select * from lone_decisions where place = 1
+
+),
+
+labelled_rows as (
+
+    select
+        labelled.entity_id,
+        labelled.merchant_id,
+        labelled.category,
+        labelled.as_of_date,
+        labelled.is_live,
+        labelled.purpose,
+        labelled.is_positive as label,
+        labelled.source as label_source,
+        labelled.decided_date as label_decided_date,
+        cast(1 as double) as sampling_share,
+        cast(null as double) as inclusion_probability,
+        false as is_random_arm
+    from labelled
+
+),
+
+labelled_entities as (
+
+    select distinct entity_id from labels
+
+),
+
+unlabelled as (
+
+    select
+        on_grid.*,
+        least(1.0, round({{ unlabelled_per_date }}.0 / count(*) over (partition by on_grid.as_of_date), 6)) as sampling_share
+    from on_grid
+    left join labelled_entities
+        on labelled_entities.entity_id = on_grid.entity_id
+    where labelled_entities.entity_id is null
+
+),
+
+unlabelled_rows as (
+
+    select
+        unlabelled.entity_id,
+        unlabelled.merchant_id,
+        unlabelled.category,
+        unlabelled.as_of_date,
+        unlabelled.is_live,
+        unlabelled.purpose,
+        false as label,
+        cast(null as varchar) as label_source,
+        cast(null as date) as label_decided_date,
+        cast(unlabelled.sampling_share as double) as sampling_share,
+        cast(null as double) as inclusion_probability,
+        false as is_random_arm
+    from unlabelled
+    where {{ key_share("unlabelled.entity_id || '|' || cast(unlabelled.as_of_date as varchar)") }} < unlabelled.sampling_share
+
+),
+
+calibration_places as (
+
+    select
+        {{ rated }}.*,
+        calibration_labels.is_positive,
+        calibration_labels.source,
+        calibration_labels.decided_date,
+        calibration_labels.arm,
+        calibration_labels.inclusion_probability,
+        row_number() over (
+            partition by {{ rated }}.entity_id
+            order by
+                spine_dates.purpose = 'score' desc,
+                {{ rated }}.as_of_date < calibration_labels.decided_date desc,
+                abs({{ days_between(rated ~ '.as_of_date', 'calibration_labels.decided_date') }})
+        ) as place
+    from {{ rated }}
+    inner join spine_dates
+        on spine_dates.as_of_date = {{ rated }}.as_of_date
+    inner join calibration_labels
+        on
+            calibration_labels.entity_id = {{ rated }}.entity_id
+            and calibration_labels.place = 1
+    inner join spine_run
+        on spine_run.with_training
+    where {{ rated }}.is_live
+
+),
+
+calibration_rows as (
+
+    select
+        calibration_places.entity_id,
+        calibration_places.merchant_id,
+        calibration_places.category,
+        calibration_places.as_of_date,
+        calibration_places.is_live,
+        'calibrate' as purpose,
+        calibration_places.is_positive as label,
+        calibration_places.source as label_source,
+        calibration_places.decided_date as label_decided_date,
+        cast(1 as double) as sampling_share,
+        calibration_places.inclusion_probability,
+        coalesce(calibration_places.arm, 'random') = 'random' as is_random_arm
+    from calibration_places
+    where place = 1
+
+),
+
+spine_rows as (
+
+    select * from scoring_rows
+    union all
+    select labelled_rows.*
+    from labelled_rows
+    left join calibration_rows
+        on calibration_rows.entity_id = labelled_rows.entity_id
+    where
+        labelled_rows.purpose <> 'train'
+        or calibration_rows.entity_id is null
+    union all
+    select * from unlabelled_rows
+    union all
+    select * from calibration_rows
+
+)
+{% endmacro %}
+
+{# A ratio that can be summed: DECIMAL(18,6), at most a million. #}
+{% macro decimal_ratio(numerator, denominator) -%}
+    cast(least({{ ratio(numerator, denominator) }}, 1000000) as decimal(18, 6))
+{%- endmacro %}
+
+{# The columns of the daily tables from which features come; counts and whole sums, so that windows add up exactly. #}
+{% macro summed_columns() %}
+    {{ return([
+        'order_count', 'refund_count', 'refund_not_authentic_count', 'refund_not_as_described_count',
+        'delivered_count', 'delivery_hours_sum',
+        'review_count', 'rating_count', 'rating_sum', 'one_star_count',
+        'verified_known_count', 'verified_review_count', 'photo_known_count', 'photo_review_count',
+        'text_review_count', 'authenticity_complaint_count',
+    ]) }}
+{% endmacro %}
+{% macro window_names() %}{{ return(['life', '90', '30']) }}{% endmacro %}

@@ -1,37 +1,52 @@
 {# What several models of the shape step say in the same words; plain SQL, the same on every engine. #}
 
 {#
-    The present rows of a landed table: those of its newest full load, a later increment's row in place of an earlier
-    one with the same key. A table that landed once costs no more than a scan: the second branch is empty then.
+    The present rows of a landed table: those of its newest full load, an increment's row in place of an earlier one with
+    the same key. What that takes depends on how the table landed, which is asked when the view is made (every run makes
+    it anew): joining 20 million rows to increments that are not there cost 20 seconds and a hash table of them all.
 #}
 {% macro current_rows(table, key) %}
-    select landed_rows.*
-    from {{ source('landed', table) }} as landed_rows
-    left join (
+    {%- set landing = how_it_landed(table) -%}
+    {%- if landing.increments == 0 and landing.loads <= 1 %}
+    select * from {{ source('landed', table) }}
+    {%- elif landing.increments == 0 %}
+    select *
+    from {{ source('landed', table) }}
+    where landed_at = (
+        select max(loads.landed_at)
+        from {{ source('landed', 'loads') }} as loads
+        where loads.table_name = '{{ table }}' and loads.is_current
+    )
+    {%- else %}
+    select * exclude (place)
+    from (
         select
-            {% for column in key %}
-            increments.{{ column }},
-            {% endfor %}
-            max(increments.landed_at) as landed_at
-        from {{ source('landed', table) }} as increments
-        inner join {{ source('landed', 'loads') }} as loads
-            on
-                loads.load_id = increments.load_id
-                and loads.table_name = '{{ table }}'
-                and loads.mode = 'incremental'
-        group by {{ key | join(', ') }}
-    ) as newer
-        on
-            {% for column in key %}
-            newer.{{ column }} = landed_rows.{{ column }}{{ ' and' if not loop.last }}
-            {% endfor %}
-    where
-        landed_rows.landed_at >= (
-            select min(loads.landed_at)
+            landed_rows.*,
+            row_number() over (
+                partition by {{ key | join(', ') }}
+                order by landed_rows.landed_at desc, landed_rows.load_id desc
+            ) as place
+        from {{ source('landed', table) }} as landed_rows
+        where landed_rows.load_id in (
+            select loads.load_id
             from {{ source('landed', 'loads') }} as loads
             where loads.table_name = '{{ table }}' and loads.is_current
         )
-        and (newer.landed_at is null or landed_rows.landed_at >= newer.landed_at)
+    ) as placed
+    where place = 1
+    {%- endif %}
+{% endmacro %}
+
+{# How many loads a table has, and how many of them are increments. #}
+{% macro how_it_landed(table) %}
+    {% if execute %}
+        {% set counts = run_query(
+            "select count(*), count(*) filter (where mode = 'incremental') from " ~ source('landed', 'loads')
+            ~ " where table_name = '" ~ table ~ "'"
+        ).rows[0] %}
+        {{ return({'loads': counts[0], 'increments': counts[1]}) }}
+    {% endif %}
+    {{ return({'loads': 0, 'increments': 0}) }}
 {% endmacro %}
 
 {#
@@ -131,6 +146,15 @@
     }) }}
 {% endmacro %}
 
+{# Every column of an event as `relation` has it, save those given otherwise. #}
+{% macro event_from(relation, otherwise) %}
+    {% set given = {} %}
+    {% for column in event_columns() %}
+        {% do given.update({column: otherwise.get(column, relation ~ '.' ~ column)}) %}
+    {% endfor %}
+    {{ return(as_event(given)) }}
+{% endmacro %}
+
 {# The select list of one kind of event: `given` maps columns of event_columns() to expressions. #}
 {% macro as_event(given) -%}
     {%- for column, type in event_columns().items() %}
@@ -140,3 +164,17 @@
 
 {# An identifier that more merchants than this bear links nobody. #}
 {% macro most_bearers() %}20{% endmacro %}
+
+{#
+    A text as words between single spaces, with one before the first and after the last, so that a phrase is found by
+    looking for it between spaces: lower case, apostrophes dropped, every Chinese character a word of its own.
+#}
+{% macro as_words(text) -%}
+    ' ' || trim({{ replace_matches(
+        replace_matches(
+            replace_matches('lower(' ~ text ~ ')', "'[''’]'", "''"),
+            "'(\\p{Han})'", "' \\1 '"
+        ),
+        "'[^\\p{L}\\p{N}]+'", "' '"
+    ) }}) || ' '
+{%- endmacro %}

@@ -1,5 +1,6 @@
 -- One row an event, each on its own day: an order is an event when it is placed and another when its parcel arrives. An
 -- event carries only what is known at its moment. A view: the daily tables read it by day, nothing else needs it whole.
+-- Every import is used once, because an engine that keeps a CTE used twice in memory would keep all the orders.
 {{ config(materialized='view') }}
 
 with
@@ -64,19 +65,21 @@ platform_actions as (
 
 ),
 
-enforcement_actions as (
+merchant_events as (
 
-    select * from {{ ref('stg_enforcement_actions') }}
-
-),
-
-merchant_snapshots as (
-
-    select * from {{ ref('stg_merchant_snapshots') }}
+    select * from {{ ref('int_merchant_events') }}
 
 ),
 
--- The four moments of an order, in one pass over the orders.
+owners as (
+
+    select
+        listing_id,
+        merchant_id
+    from {{ ref('stg_listings') }}
+
+),
+
 order_moments as (
 
     select 'order_placed' as kind
@@ -86,6 +89,22 @@ order_moments as (
     select 'order_delivered' as kind
     union all
     select 'order_refunded' as kind
+
+),
+
+listing_moments as (
+
+    select 'listed' as kind
+    union all
+    select 'delisted' as kind
+
+),
+
+notice_moments as (
+
+    select 'notice' as kind
+    union all
+    select 'notice_decided' as kind
 
 ),
 
@@ -118,29 +137,6 @@ order_events as (
 
 ),
 
-review_events as (
-
-    select
-        {{ as_event({
-            'event_at': 'reviews.created_at',
-            'kind': "'review'",
-            'event_key': 'reviews.review_id',
-            'listing_id': 'reviews.listing_id',
-            'merchant_id': 'listings.merchant_id',
-            'rating': 'reviews.rating',
-            'is_verified': 'reviews.is_verified',
-            'has_photo': 'reviews.has_photo',
-            'is_authenticity_complaint': '
-                case when reviews.text is not null then authenticity_complaints.review_id is not null end',
-        }) }}
-    from reviews
-    left join listings
-        on listings.listing_id = reviews.listing_id
-    left join authenticity_complaints
-        on authenticity_complaints.review_id = reviews.review_id
-
-),
-
 -- A listing was on offer when a price of it was seen, and whenever a load says that it was last seen.
 sightings as (
 
@@ -155,181 +151,90 @@ sightings as (
         landed_listings.last_seen_at as seen_at,
         cast(null as decimal(18, 4)) as price_usd
     from landed_listings
+    where landed_listings.last_seen_at is not null
 
 ),
 
-sighting_events as (
+listing_events as (
 
+    select
+        {{ as_event({
+            'event_at': 'reviews.created_at',
+            'kind': "'review'",
+            'event_key': 'reviews.review_id',
+            'listing_id': 'reviews.listing_id',
+            'rating': 'reviews.rating',
+            'is_verified': 'reviews.is_verified',
+            'has_photo': 'reviews.has_photo',
+            'is_authenticity_complaint': '
+                case when reviews.text is not null then authenticity_complaints.review_id is not null end',
+        }) }}
+    from reviews
+    left join authenticity_complaints
+        on authenticity_complaints.review_id = reviews.review_id
+    union all
     select
         {{ as_event({
             'event_at': 'sightings.seen_at',
             'kind': "'sighting'",
             'event_key': 'sightings.listing_id',
             'listing_id': 'sightings.listing_id',
-            'merchant_id': 'listings.merchant_id',
             'price_usd': 'sightings.price_usd',
         }) }}
     from sightings
-    left join listings
-        on listings.listing_id = sightings.listing_id
-
-),
-
-listed_events as (
-
+    union all
     select
         {{ as_event({
-            'event_at': 'listings.listed_at',
-            'kind': "'listed'",
+            'event_at': "case listing_moments.kind when 'listed' then listings.listed_at else listings.delisted_at end",
+            'kind': 'listing_moments.kind',
             'event_key': 'listings.listing_id',
             'listing_id': 'listings.listing_id',
-            'merchant_id': 'listings.merchant_id',
         }) }}
     from listings
-
-),
-
-delisted_events as (
-
+    cross join listing_moments
+    union all
     select
         {{ as_event({
-            'event_at': 'listings.delisted_at',
-            'kind': "'delisted'",
-            'event_key': 'listings.listing_id',
-            'listing_id': 'listings.listing_id',
-            'merchant_id': 'listings.merchant_id',
-        }) }}
-    from listings
-
-),
-
-notice_events as (
-
-    select
-        {{ as_event({
-            'event_at': 'notices.submitted_at',
-            'kind': "'notice'",
+            'event_at': "case notice_moments.kind when 'notice' then notices.submitted_at else notices.decided_at end",
+            'kind': 'notice_moments.kind',
             'event_key': 'notices.notice_id',
             'listing_id': 'notices.listing_id',
-            'merchant_id': 'listings.merchant_id',
-            'detail': 'notices.kind',
+            'detail': "case notice_moments.kind when 'notice' then notices.kind else notices.outcome end",
         }) }}
     from notices
-    left join listings
-        on listings.listing_id = notices.listing_id
-
-),
-
-notice_decided_events as (
-
-    select
-        {{ as_event({
-            'event_at': 'notices.decided_at',
-            'kind': "'notice_decided'",
-            'event_key': 'notices.notice_id',
-            'listing_id': 'notices.listing_id',
-            'merchant_id': 'listings.merchant_id',
-            'detail': 'notices.outcome',
-        }) }}
-    from notices
-    left join listings
-        on listings.listing_id = notices.listing_id
-
-),
-
-test_buy_decided_events as (
-
+    cross join notice_moments
+    union all
     select
         {{ as_event({
             'event_at': 'test_buys.decided_at',
             'kind': "'test_buy_decided'",
             'event_key': 'test_buys.test_buy_id',
             'listing_id': 'test_buys.listing_id',
-            'merchant_id': 'listings.merchant_id',
             'detail': 'test_buys.verdict',
         }) }}
     from test_buys
-    left join listings
-        on listings.listing_id = test_buys.listing_id
-
-),
-
-moderation_decided_events as (
-
+    union all
     select
         {{ as_event({
             'event_at': 'moderation_decisions.decided_at',
             'kind': "moderation_decisions.matter || '_decided'",
             'event_key': 'moderation_decisions.entity_id',
-            'listing_id': "
-                case when moderation_decisions.entity_kind = 'listing' then moderation_decisions.entity_id end",
-            'merchant_id': "
-                case
-                    when moderation_decisions.entity_kind = 'merchant' then moderation_decisions.entity_id
-                    else listings.merchant_id
-                end",
+            'listing_id': 'moderation_decisions.entity_id',
             'detail': 'moderation_decisions.verdict',
         }) }}
     from moderation_decisions
-    left join listings
-        on
-            moderation_decisions.entity_kind = 'listing'
-            and listings.listing_id = moderation_decisions.entity_id
-    where moderation_decisions.entity_kind in ('listing', 'merchant')
-
-),
-
-platform_events as (
-
+    where moderation_decisions.entity_kind = 'listing'
+    union all
     select
         {{ as_event({
             'event_at': 'platform_actions.occurred_at',
             'kind': 'platform_actions.kind',
             'event_key': 'platform_actions.action_id',
-            'listing_id': "case when platform_actions.entity_kind = 'listing' then platform_actions.entity_id end",
-            'merchant_id': "
-                case
-                    when platform_actions.entity_kind = 'merchant' then platform_actions.entity_id
-                    else listings.merchant_id
-                end",
+            'listing_id': 'platform_actions.entity_id',
             'detail': 'platform_actions.reason',
         }) }}
     from platform_actions
-    left join listings
-        on
-            platform_actions.entity_kind = 'listing'
-            and listings.listing_id = platform_actions.entity_id
-    where platform_actions.entity_kind in ('listing', 'merchant')
-
-),
-
-enforcement_events as (
-
-    select
-        {{ as_event({
-            'event_at': 'enforcement_actions.occurred_at',
-            'kind': "'enforcement'",
-            'event_key': 'enforcement_actions.action_id',
-            'merchant_id': 'enforcement_actions.merchant_id',
-            'detail': 'enforcement_actions.kind',
-            'amount_usd': 'enforcement_actions.seized_value_usd',
-        }) }}
-    from enforcement_actions
-
-),
-
-snapshot_events as (
-
-    select
-        {{ as_event({
-            'event_at': 'merchant_snapshots.observed_at',
-            'kind': "'snapshot'",
-            'event_key': 'merchant_snapshots.merchant_id',
-            'merchant_id': 'merchant_snapshots.merchant_id',
-            'rating': 'merchant_snapshots.rating',
-            'sales_count': 'merchant_snapshots.sales_count',
-        }) }}
-    from merchant_snapshots
+    where platform_actions.entity_kind = 'listing'
 
 ),
 
@@ -337,27 +242,12 @@ all_events as (
 
     select * from order_events
     union all
-    select * from review_events
-    union all
-    select * from sighting_events
-    union all
-    select * from listed_events
-    union all
-    select * from delisted_events
-    union all
-    select * from notice_events
-    union all
-    select * from notice_decided_events
-    union all
-    select * from test_buy_decided_events
-    union all
-    select * from moderation_decided_events
-    union all
-    select * from platform_events
-    union all
-    select * from enforcement_events
-    union all
-    select * from snapshot_events
+    select
+        {{ event_from('listing_events', {'merchant_id': 'owners.merchant_id'}) }}
+    from listing_events
+    left join owners
+        on owners.listing_id = listing_events.listing_id
+    where listing_events.event_at is not null
 
 ),
 
@@ -368,6 +258,8 @@ final as (
         all_events.*
     from all_events
     where all_events.event_at is not null
+    union all
+    select * from merchant_events
 
 )
 

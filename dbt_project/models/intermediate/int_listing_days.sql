@@ -18,27 +18,29 @@ int_events as (
 
 ),
 
+-- The events again under another name: a CTE used twice would be kept in memory, all of it.
+events_to_sum as (
+
+    select * from {{ ref('int_events') }}
+
+),
+
 run as (
 
     select * from {{ source('landed', 'run') }}
 
 ),
 
-listing_events as (
-
-    select * from int_events where listing_id is not null
-
-),
-
 digests as (
 
     select
-        listing_events.event_date as day,
+        int_events.event_date as day,
         {{ day_digest('count(*)', 'sum(' ~ row_hash(event_columns().keys()) ~ ')') }} as day_digest
-    from listing_events
+    from int_events
     cross join run
+    where int_events.listing_id is not null
     group by
-        listing_events.event_date,
+        int_events.event_date,
         run.project_digest
 
 ),
@@ -53,19 +55,20 @@ sums as (
 
     select
         changed_days.day,
-        listing_events.listing_id,
-        listing_events.merchant_id,
+        events_to_sum.listing_id,
+        events_to_sum.merchant_id,
         {{ measures_of_events(listing_measures()) }},
-        {{ value_at_greatest('listing_events.price_usd', 'listing_events.event_at') }} as price_usd_last,
+        {{ value_at_greatest('events_to_sum.price_usd', 'events_to_sum.event_at') }} as price_usd_last,
         changed_days.day_digest
-    from listing_events
+    from events_to_sum
     inner join changed_days
-        on changed_days.day = listing_events.event_date
+        on changed_days.day = events_to_sum.event_date
+    where events_to_sum.listing_id is not null
     group by
         changed_days.day,
         changed_days.day_digest,
-        listing_events.listing_id,
-        listing_events.merchant_id
+        events_to_sum.listing_id,
+        events_to_sum.merchant_id
 
 ),
 

@@ -11,9 +11,9 @@
 
 with
 
-int_events as (
+merchant_events as (
 
-    select * from {{ ref('int_events') }}
+    select * from {{ ref('int_merchant_events') }}
 
 ),
 
@@ -26,12 +26,6 @@ int_listing_days as (
 run as (
 
     select * from {{ source('landed', 'run') }}
-
-),
-
-merchant_events as (
-
-    select * from int_events where listing_id is null and merchant_id is not null
 
 ),
 
