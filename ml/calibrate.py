@@ -127,7 +127,7 @@ def logistic(x: Floats, label: Flags, weight: Floats, slope_precision: float = 0
     Returns:
         Intercept and slope; nan, nan where there is no finite fit (one class only, or both separated).
     """
-    if not label.any() or label.all():
+    if not label.any() or label.all() or (not slope_precision and _separated(x, label)):
         return float("nan"), float("nan")
     design = np.column_stack([np.ones_like(x), x])
     target = np.array([0.0, 1.0])
@@ -143,7 +143,12 @@ def logistic(x: Floats, label: Flags, weight: Floats, slope_precision: float = 0
         beta, objective, moved = _damped(design, label, weight, beta, step, objective, penalty, target)
         if not moved or np.abs(step).max() < 1e-9:
             break
-    return (float(beta[0]), float(beta[1])) if np.abs(beta).max() < 1e3 else (float("nan"), float("nan"))
+    return float(beta[0]), float(beta[1])
+
+
+def _separated(x: Floats, label: Flags) -> bool:
+    """Whether one value of `x` parts the classes, so that the best slope is infinite."""
+    return bool(x[label].min() >= x[~label].max() or x[label].max() <= x[~label].min())
 
 
 def _objective(design: Floats, label: Flags, weight: Floats, beta: Floats, penalty: Floats, target: Floats) -> float:

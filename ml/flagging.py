@@ -126,7 +126,7 @@ def wilson(share: Floats, size: Floats) -> tuple[Floats, Floats]:
     """Returns the ends of the 95 % Wilson interval of shares observed among `size` units."""
     centre = (share + Z95**2 / (2 * size)) / (1 + Z95**2 / size)
     half = Z95 / (1 + Z95**2 / size) * np.sqrt(share * (1 - share) / size + Z95**2 / (4 * size**2))
-    return np.asarray(centre - half), np.asarray(centre + half)
+    return np.clip(centre - half, 0.0, 1.0), np.clip(centre + half, 0.0, 1.0)
 
 
 def _threshold(units: Units, target: float) -> tuple[float, float | None]:

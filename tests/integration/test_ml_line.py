@@ -1,42 +1,53 @@
-"""The models' whole line on simulated files: train, register, approve, score, explain; and what must not work."""
+"""The models' whole line on simulated files: train, register, score, explain; the same bytes again; right on truth."""
 
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.files import sha256_file
+from ml import score as scoring
+from ml.evaluate import Scored, measure
+from ml.model import FILES, Scorer, read_model
 from ml.registry import Champion, Registry
 from ml.score import score
 from ml.train import Parameters, TooFewLabels, TrainingResult, train
-from tests.ml_fixtures import CUT, LISTINGS, Simulation, simulate
+from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate
 
-QUICK = Parameters(max_rounds=120, forward_blocks=2, forward_groups=2, resamples=50)
+QUICK = Parameters(max_rounds=150, forward_blocks=2, forward_groups=2, resamples=50)
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 
 
-def trained(home: Path, simulation: Simulation, parameters: Parameters = QUICK) -> TrainingResult:
-    registry = Registry(home, now=lambda: NOW)
-    result = train(
+def trained(home: Path, simulation: Simulation, parameters: Parameters = QUICK) -> TrainingResult | TooFewLabels:
+    return train(
         LISTINGS,
         simulation.features,
         simulation.spine,
         simulation.edges,
         as_of=CUT,
-        registry=registry,
-        provenance={"loads": "0" * 64},
+        registry=Registry(home, now=lambda: NOW),
+        provenance={"loads_digest": "0" * 64},
         parameters=parameters,
     )
-    assert isinstance(result, TrainingResult)
-    return result
+
+
+def champion_of(home: Path) -> Champion:
+    champion = Registry(home).champion(LISTINGS.name)
+    assert champion is not None
+    return champion
 
 
 @pytest.fixture(scope="module")
@@ -48,33 +59,304 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 def approved(tmp_path_factory: pytest.TempPathFactory, simulation: Simulation) -> Path:
     """A home with one approved version."""
     home = tmp_path_factory.mktemp("home")
-    trained(home, simulation)
+    result = trained(home, simulation)
+    assert isinstance(result, TrainingResult)
     Registry(home, now=lambda: NOW).approve(LISTINGS.name, 1, who="a reviewer", why="reads well")
     return home
 
 
-@pytest.fixture
-def home(tmp_path: Path, approved: Path) -> Path:
-    """A copy of that home, to break. MLflow's own file paths point at the original; ours do not."""
-    return Path(shutil.copytree(approved, tmp_path / "home"))
+@pytest.fixture(scope="module")
+def scored(approved: Path, simulation: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the scores and reasons that its champion gives."""
+    folder = tmp_path_factory.mktemp("scored")
+    score(champion_of(approved), simulation.scoring, folder / "scores.parquet", folder / "reasons.parquet")
+    return folder
 
 
-def champion_of(home: Path) -> Champion:
-    champion = Registry(home).champion(LISTINGS.name)
-    assert champion is not None
-    return champion
-
-
-def test_scores_hold_what_the_design_says(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
-    champion = champion_of(approved)
-    result = score(champion, simulation.scoring, tmp_path / "scores.parquet", tmp_path / "reasons.parquet")
-    table = pq.read_table(tmp_path / "scores.parquet")
+def test_scores_hold_what_the_design_says(approved: Path, simulation: Simulation, scored: Path) -> None:
+    table = pq.read_table(scored / "scores.parquet")
     assert table.column_names == ["listing_id", "score", "own_conduct_score", "margin", "model_digest"]
-    ids = table["listing_id"].to_pylist()
-    assert ids == sorted(ids) == pq.read_table(simulation.scoring)["listing_id"].to_pylist()
-    scores = table["score"].to_numpy()
-    assert scores.min() >= 0
-    assert scores.max() <= 100
-    assert np.array_equal(scores, np.round(scores, 4))
-    assert set(table["model_digest"].to_pylist()) == {champion.model_digest}
-    assert result.rows == len(ids)
+    assert table["listing_id"].to_pylist() == pq.read_table(simulation.scoring)["listing_id"].to_pylist()
+    for name in ("score", "own_conduct_score"):
+        values = table[name].to_numpy()
+        assert 0 <= values.min() < values.max() <= 100
+        assert np.array_equal(values, np.round(values, 4))
+    assert set(table["model_digest"].to_pylist()) == {champion_of(approved).model_digest}
+    order = np.argsort(table["margin"].to_numpy(), kind="stable")
+    assert (np.diff(table["score"].to_numpy()[order]) >= 0).all()
+
+
+def test_scores_are_probabilities_among_all_goods(tmp_path: Path) -> None:
+    """On three markets, against truth: the slope, the prevalence and the high scores are right, and ranking is good."""
+    told = []
+    for seed in (11, 12, 13):
+        simulation = simulate(tmp_path / f"in{seed}", seed=seed)
+        home = tmp_path / f"home{seed}"
+        assert isinstance(trained(home, simulation), TrainingResult)
+        champion = Registry(home, now=lambda: NOW).approve(LISTINGS.name, 1, who="w", why="w")
+        assert champion.card["calibration"]["main"]["method"] == "platt"
+        score(champion, simulation.scoring, home / "scores.parquet", home / "reasons.parquet")
+        told.append(_against_truth(home / "scores.parquet", simulation.truth, champion.threshold))
+    middle = {name: float(np.median([each[name] for each in told])) for name in told[0]}
+    assert 0.8 <= middle["calibration_slope"] <= 1.25
+    assert 0.8 <= middle["mean_to_prevalence"] <= 1.2
+    assert abs(middle["high_error"]) <= 0.1
+    assert middle["brier_skill"] >= 0.3
+    assert middle["average_precision"] >= 0.5
+
+
+def _against_truth(path: Path, truth: npt.NDArray[np.bool_], threshold: float) -> dict[str, float]:
+    values = pq.read_table(path)["score"].to_numpy()
+    nobody = np.array(["M"] * len(values), dtype=object)
+    measured = measure(Scored(values, truth, np.ones(len(values)), nobody), threshold)
+    high = values >= 50
+    return {
+        **measured,
+        "mean_to_prevalence": values.mean() / 100 / truth.mean(),
+        "high_error": values[high].mean() / 100 - truth[high].mean(),
+    }
+
+
+def test_two_homes_give_the_same_bytes(approved: Path, simulation: Simulation, scored: Path, tmp_path: Path) -> None:
+    result = trained(tmp_path / "other" / "home", simulation)
+    assert isinstance(result, TrainingResult)
+    assert not result.reused
+    first, second = champion_of(approved), result.version
+    assert first.model_digest == second.model_digest
+    for name in FILES:
+        assert sha256_file(first.folder / name) == sha256_file(second.folder / name)
+    champion = Registry(tmp_path / "other" / "home").approve(LISTINGS.name, 1, who="w", why="w")
+    score(champion, simulation.scoring, tmp_path / "scores.parquet", tmp_path / "reasons.parquet")
+    for name in ("scores.parquet", "reasons.parquet"):
+        assert sha256_file(tmp_path / name) == sha256_file(scored / name)
+
+
+def test_one_thread_gives_the_same_model(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.integration.test_ml_line import *\n"
+        "names = ('features', 'spine', 'edges', 'scoring')\n"
+        "made = Simulation(*(Path(sys.argv[1]) / f'{name}.parquet' for name in names), None, None)\n"
+        "print(trained(Path(sys.argv[2]), made).version.model_digest)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(simulation.features.parent), str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split()[-1] == champion_of(approved).model_digest
+
+
+def test_the_size_of_batches_does_not_matter(
+    approved: Path, simulation: Simulation, scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "BATCH_ROWS", 777)
+    score(champion_of(approved), simulation.scoring, tmp_path / "scores.parquet", tmp_path / "reasons.parquet")
+    for name in ("scores.parquet", "reasons.parquet"):
+        assert sha256_file(tmp_path / name) == sha256_file(scored / name)
+
+
+def test_row_groups_are_filled_whatever_the_batches(
+    approved: Path, simulation: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "ROW_GROUP_ROWS", 3000)
+    monkeypatch.setattr(scoring, "BATCH_ROWS", 1111)
+    score(champion_of(approved), simulation.scoring, tmp_path / "scores.parquet", tmp_path / "reasons.parquet")
+    groups = pq.ParquetFile(tmp_path / "scores.parquet").metadata
+    assert [groups.row_group(at).num_rows for at in range(groups.num_row_groups)] == [3000, 3000, 3000, 1000]
+    assert pq.read_table(tmp_path / "scores.parquet")["listing_id"].to_pylist() == [
+        f"L{at:06d}" for at in range(10_000)
+    ]
+
+
+def test_a_training_that_was_seen_before_returns_its_version(approved: Path, simulation: Simulation) -> None:
+    again = trained(approved, simulation)
+    assert isinstance(again, TrainingResult)
+    assert again.reused
+    assert again.version.version == 1
+    assert again.version.status == "champion"
+    assert again.metrics["evaluate_auroc_all"] > 0.8
+    assert len(Registry(approved).versions(LISTINGS.name)) == 1
+
+
+def test_other_parameters_are_another_training(approved: Path, simulation: Simulation) -> None:
+    other = trained(approved, simulation, replace(QUICK, seed=8))
+    assert isinstance(other, TrainingResult)
+    assert not other.reused
+    assert other.version.version == 2
+    assert other.version.model_digest != champion_of(approved).model_digest
+
+
+def test_no_third_party_moves_the_own_conduct_score(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
+    table = pq.read_table(simulation.scoring)
+    for name in (feature.name for feature in FEATURES if feature.controlled_by == "third_party"):
+        table = table.set_column(table.column_names.index(name), name, pa.array(np.linspace(0, 1, table.num_rows)))
+    pq.write_table(table, tmp_path / "features.parquet")
+    for name, features in (("before", simulation.scoring), ("after", tmp_path / "features.parquet")):
+        score(champion_of(approved), features, tmp_path / f"{name}.parquet", tmp_path / "reasons.parquet")
+    before, after = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("before", "after"))
+    assert before["own_conduct_score"].equals(after["own_conduct_score"])
+    assert not before["score"].equals(after["score"])
+
+
+def test_monotone_constraints_hold(approved: Path, simulation: Simulation) -> None:
+    champion = champion_of(approved)
+    scorer = Scorer(read_model(champion.folder, champion.model_digest))
+    table = pq.read_table(simulation.scoring).slice(0, 300)
+    base = scoring.matrix(table, LISTINGS.columns)
+    moved = 0.0
+    for at, feature in enumerate(FEATURES):
+        steps = np.nanquantile(base[:, at], np.linspace(0, 1, 25))
+        margins = np.stack([scorer.margin(_with(base, at, value)) for value in np.unique(steps)])
+        if feature.monotone:
+            assert (feature.monotone * np.diff(margins, axis=0) >= -1e-5).all(), feature.name
+            moved += float(np.ptp(margins))
+    assert moved > 1.0
+
+
+def _with(base: npt.NDArray[np.float32], at: int, value: float) -> npt.NDArray[np.float32]:
+    changed = base.copy()
+    changed[:, at] = value
+    return changed
+
+
+def test_reasons_are_given_for_flagged_and_highest(approved: Path, scored: Path) -> None:
+    champion = champion_of(approved)
+    scores = pq.read_table(scored / "scores.parquet")
+    reasons = pq.read_table(scored / "reasons.parquet")
+    assert reasons.column_names == ["listing_id", "reasons"]
+    flagged = scores.filter(
+        pc.and_(
+            pc.greater_equal(scores["score"], champion.threshold),
+            pc.greater_equal(scores["own_conduct_score"], champion.floor),
+        )
+    )
+    highest = scores.sort_by([("score", "descending"), ("margin", "descending"), ("listing_id", "ascending")])
+    ids = set(flagged["listing_id"].to_pylist()) | set(highest["listing_id"].to_pylist()[:1000])
+    assert reasons["listing_id"].to_pylist() == sorted(ids)
+    told = dict(zip(reasons["listing_id"].to_pylist(), map(json.loads, reasons["reasons"].to_pylist()), strict=True))
+    assert all(each for each in told.values())
+    for listing in flagged["listing_id"].to_pylist():
+        assert all({"signal", "effect", "attribution", "text"} == set(reason) for reason in told[listing])
+
+
+def test_an_effect_is_the_drop_when_the_signal_goes_to_its_usual_value(
+    approved: Path, simulation: Simulation, scored: Path
+) -> None:
+    champion = champion_of(approved)
+    model = read_model(champion.folder, champion.model_digest)
+    reasons = pq.read_table(scored / "reasons.parquet").slice(0, 1)
+    name = reasons["listing_id"][0].as_py()
+    row = pq.read_table(simulation.scoring).filter(pc.equal(pc.field("listing_id"), name))
+    base = scoring.matrix(row, LISTINGS.columns)
+    usual = model.body["usual"][row["category"][0].as_py()]
+    scorer = Scorer(model)
+    for reason in json.loads(reasons["reasons"][0].as_py()):
+        changed = base.copy()
+        for at, feature in enumerate(FEATURES):
+            if feature.signal == reason["signal"]:
+                changed[:, at] = usual[at]
+        drop = float((scorer.margin(base) - scorer.margin(changed))[0])
+        assert reason["effect"] == pytest.approx(drop, abs=1e-3)
+
+
+def test_usual_values_are_medians_of_unlabelled_live_entities(approved: Path, simulation: Simulation) -> None:
+    usual = champion_model_body(approved)["usual"]
+    assert set(usual) == {"", "bags", "watches/steel"}
+    spine = pq.read_table(simulation.spine)
+    positive = set(spine.filter(pc.equal(spine["label"], True))["listing_id"].to_pylist())
+    live = pq.read_table(simulation.scoring).to_pylist()
+    prices = [
+        row["price_to_msrp_ratio"] for row in live if row["listing_id"] not in positive and row["category"] == "bags"
+    ]
+    known = [price for price in prices if price is not None]
+    assert usual["bags"][0] == pytest.approx(float(np.median(known)), rel=1e-4)
+
+
+def champion_model_body(home: Path) -> dict[str, dict[str, list[float]]]:
+    champion = champion_of(home)
+    return dict(read_model(champion.folder, champion.model_digest).body)
+
+
+def test_features_out_of_order_are_refused(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
+    table = pq.read_table(simulation.scoring)
+    for name, broken in (("swapped", table.take(pa.array([1, 0, 2]))), ("twice", table.take(pa.array([0, 0, 1])))):
+        pq.write_table(broken, tmp_path / f"{name}.parquet")
+        with pytest.raises(BadInputError, match="sorted and unique"):
+            score(champion_of(approved), tmp_path / f"{name}.parquet", tmp_path / "s.parquet", tmp_path / "r.parquet")
+        assert not (tmp_path / "s.parquet").exists()
+
+
+def test_a_missing_feature_is_named_before_anything_is_written(
+    approved: Path, simulation: Simulation, tmp_path: Path
+) -> None:
+    pq.write_table(pq.read_table(simulation.scoring).drop_columns(["refund_share"]), tmp_path / "features.parquet")
+    with pytest.raises(BadInputError, match="refund_share"):
+        score(champion_of(approved), tmp_path / "features.parquet", tmp_path / "s.parquet", tmp_path / "r.parquet")
+    assert list(tmp_path.iterdir()) == [tmp_path / "features.parquet"]
+
+
+def test_no_row_is_no_error(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
+    pq.write_table(pq.read_table(simulation.scoring).slice(0, 0), tmp_path / "features.parquet")
+    result = score(champion_of(approved), tmp_path / "features.parquet", tmp_path / "s.parquet", tmp_path / "r.parquet")
+    assert (result.rows, result.flagged, result.explained) == (0, 0, 0)
+    assert pq.read_schema(tmp_path / "s.parquet").names == [
+        "listing_id",
+        "score",
+        "own_conduct_score",
+        "margin",
+        "model_digest",
+    ]
+
+
+def test_an_unknown_category_is_compared_with_everyone(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
+    table = pq.read_table(simulation.scoring).slice(0, 50)
+    for value in (None, "never/seen"):
+        odd = table.set_column(2, "category", pa.array([value] * 50, pa.string()))
+        pq.write_table(odd, tmp_path / "features.parquet")
+        result = score(
+            champion_of(approved), tmp_path / "features.parquet", tmp_path / "s.parquet", tmp_path / "r.parquet"
+        )
+        assert result.explained == 50
+
+
+def test_too_few_labels_turn_the_model_off(tmp_path: Path) -> None:
+    simulation = simulate(tmp_path / "in", listings=1000, merchants=100, notice_share=0.2)
+    result = trained(tmp_path / "home", simulation)
+    assert isinstance(result, TooFewLabels)
+    assert result.positives < 20
+    assert "is off" in result.message
+    assert Registry(tmp_path / "home").versions() == []
+
+
+def test_no_verdict_leaves_margins_alone(simulation: Simulation, tmp_path: Path) -> None:
+    for name in ("features", "spine"):
+        table = pq.read_table(getattr(simulation, name))
+        pq.write_table(table.filter(pc.not_equal(table["purpose"], "calibrate")), tmp_path / f"{name}.parquet")
+    without = replace(simulation, features=tmp_path / "features.parquet", spine=tmp_path / "spine.parquet")
+    result = trained(tmp_path / "home", without)
+    assert isinstance(result, TrainingResult)
+    champion = Registry(tmp_path / "home").approve(LISTINGS.name, 1, who="w", why="w")
+    assert champion.card["calibration"]["main"]["method"] == "none"
+    assert champion.card["flagging"]["source"] == "out_of_fold"
+    assert champion.threshold == 50.0
+    score(champion, simulation.scoring, tmp_path / "s.parquet", tmp_path / "r.parquet")
+    table = pq.read_table(tmp_path / "s.parquet")
+    assert table["score"].to_numpy() == pytest.approx(100 / (1 + np.exp(-table["margin"].to_numpy())), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_file_rates_nothing(approved: Path, simulation: Simulation, tmp_path: Path, name: str) -> None:
+    champion = champion_of(approved)
+    path = champion.folder / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
+    try:
+        with pytest.raises(VerificationError, match=name):
+            score(champion, simulation.scoring, tmp_path / "s.parquet", tmp_path / "r.parquet")
+        with pytest.raises(VerificationError, match=name):
+            Registry(approved).champion(LISTINGS.name)
+    finally:
+        path.write_bytes(content)
+    assert not (tmp_path / "s.parquet").exists()

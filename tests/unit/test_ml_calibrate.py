@@ -1,0 +1,141 @@
+"""Calibration: probabilities among all goods from few, oddly picked verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+
+from ml.calibrate import Calibration, calibrate, effective_size, logistic, logit_of, sigmoid
+from ml.evaluate import brier_skill, calibration_slope
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+
+def market(seed: int, size: int = 60_000, prevalence_logit: float = -5.0) -> tuple[Floats, Flags]:
+    """Margins of a booster that learned from one in ten positives, and the truth."""
+    random = np.random.default_rng(seed)
+    logit = prevalence_logit + random.normal(0, 2.0, size)
+    truth = random.random(size) < sigmoid(logit)
+    return logit - 2.3 + random.normal(0, 0.3, size), truth
+
+
+def verdicts(margin: Floats, truth: Flags, seed: int, share: float = 0.03) -> tuple[Floats, Flags, Floats, Flags]:
+    """A random arm, and a second one among the riskiest, with the whole design's probabilities."""
+    random = np.random.default_rng(seed + 1)
+    risky = margin >= np.quantile(margin, 0.95)
+    by_chance, by_risk = random.random(len(margin)) < share, risky & (random.random(len(margin)) < 0.2)
+    inclusion = 1 - (1 - share) * (1 - 0.2 * risky)
+    picked = by_chance | by_risk
+    return margin[picked], truth[picked], inclusion[picked], by_chance[picked]
+
+
+def test_platt_gives_slope_and_prevalence_among_all_goods() -> None:
+    slopes, ratios = [], []
+    for seed in range(8):
+        margin, truth = market(seed)
+        fitted = calibrate(*verdicts(margin, truth, seed))
+        assert fitted.method == "platt"
+        probability = fitted.probability(margin)
+        slopes.append(calibration_slope(probability, truth, np.ones(len(truth))))
+        ratios.append(probability.mean() / truth.mean())
+    assert 0.8 <= np.median(slopes) <= 1.25
+    assert 0.85 <= np.median(ratios) <= 1.15
+
+
+def test_prevalence_is_that_of_all_goods_not_of_what_was_picked() -> None:
+    margin, truth = market(3)
+    picked, label, inclusion, random_arm = verdicts(margin, truth, 3)
+    assert calibrate(picked, label, inclusion, random_arm).prevalence == pytest.approx(truth.mean(), rel=0.2)
+    assert label.mean() > 2 * truth.mean()
+
+
+def test_few_positives_shift_the_intercept_to_the_prevalence() -> None:
+    margin, truth = market(1)
+    picked, label, inclusion, random_arm = verdicts(margin, truth, 1, share=0.003)
+    keep = np.cumsum(label) <= 30
+    fitted = calibrate(picked[keep], label[keep], inclusion[keep], random_arm[keep])
+    assert (fitted.method, fitted.slope) == ("shift", 1.0)
+    weight = 1 / inclusion[keep]
+    estimated = np.average(label[keep], weights=weight)
+    assert np.average(fitted.probability(picked[keep]), weights=weight) == pytest.approx(estimated, abs=1e-9)
+    assert fitted.prevalence == pytest.approx(estimated)
+
+
+def test_few_positives_in_the_random_arm_are_too_few_for_a_slope() -> None:
+    margin, truth = market(2)
+    picked, label, inclusion, random_arm = verdicts(margin, truth, 2)
+    assert label.sum() >= 50
+    few = random_arm & (np.cumsum(label & random_arm) <= 9)
+    assert calibrate(picked, label, inclusion, few).method == "shift"
+
+
+@pytest.mark.parametrize("label", [np.zeros(40, dtype=bool), np.zeros(0, dtype=bool)])
+def test_without_positives_nothing_is_done(label: Flags) -> None:
+    margin = np.linspace(-8, 2, len(label))
+    fitted = calibrate(margin, label, np.ones(len(label)), np.ones(len(label), dtype=bool))
+    assert (fitted.method, fitted.prevalence) == ("none", None)
+    assert np.allclose(fitted.probability(margin), sigmoid(margin))
+
+
+def test_isotonic_is_for_many_positives_that_bend() -> None:
+    random = np.random.default_rng(5)
+    margin = random.normal(0, 2, 40_000)
+    truth = random.random(40_000) < 0.02 + 0.9 * (margin > 1.5)
+    fitted = calibrate(margin, truth, np.ones(40_000), np.ones(40_000, dtype=bool))
+    assert fitted.method == "isotonic"
+    probability = fitted.probability(np.sort(margin))
+    assert (np.diff(probability) >= 0).all()
+    assert probability[margin[np.argsort(margin)] > 2].mean() == pytest.approx(0.92, abs=0.02)
+    straight_line = replace(fitted, knots=())
+    skill = [brier_skill(each.probability(margin), truth, np.ones(40_000)) for each in (fitted, straight_line)]
+    assert skill[0] > skill[1] + 0.02
+    straight = random.random(40_000) < sigmoid(margin - 2)
+    few = np.flatnonzero(straight)[:900]
+    keep = ~straight
+    keep[few] = True
+    assert calibrate(margin[keep], straight[keep], np.ones(keep.sum()), straight[keep]).method == "platt"
+
+
+def test_a_calibration_survives_json() -> None:
+    fitted = Calibration("isotonic", 1.1, 0.4, ((-2.0, 0.1), (1.0, 0.8)), 5, 2, 1, 0.1)
+    assert Calibration.from_dict(fitted.as_dict()) == fitted
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), slope=st.floats(0.2, 3.0), intercept=st.floats(-3, 3))
+def test_logistic_agrees_with_an_independent_one(seed: int, slope: float, intercept: float) -> None:
+    random = np.random.default_rng(seed)
+    x, weight = random.normal(0, 1.5, 800), random.random(800) + 0.1
+    label = random.random(800) < sigmoid(intercept + slope * x)
+    if label.sum() < 20 or (~label).sum() < 20:
+        return
+    reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x[:, None], label, sample_weight=weight)
+    assert logistic(x, label, weight) == pytest.approx(
+        (reference.intercept_[0], reference.coef_[0, 0]), rel=2e-3, abs=2e-3
+    )
+
+
+def test_logistic_says_where_there_is_no_fit() -> None:
+    x = np.linspace(-1, 1, 10)
+    assert np.isnan(logistic(x, x > 5, np.ones(10))[1])
+    assert np.isnan(logistic(x, x > 0, np.ones(10))[1])
+
+
+@given(st.floats(-700, 700))
+def test_sigmoid_and_logit_undo_each_other_within_the_clip(logit: float) -> None:
+    probability = sigmoid(np.array([logit]))
+    assert 0 <= probability[0] <= 1
+    assert logit_of(probability)[0] == pytest.approx(np.clip(logit, -9.2102, 9.2102), abs=1e-3)
+
+
+def test_effective_size_counts_equal_weights() -> None:
+    assert effective_size(np.ones(7)) == pytest.approx(7)
+    assert effective_size(np.array([100.0, 1.0])) < 1.1
+    assert effective_size(np.zeros(0)) == 0.0

@@ -1,0 +1,122 @@
+"""Where a flag begins: precision tables on data whose precision is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml.calibrate import sigmoid
+from ml.flagging import Units, band_of, flagging, precision_from, wilson
+
+
+def units(seed: int, size: int = 30_000, steep: float = 12.0) -> Units:
+    """Verdicts whose chance of being positive depends on the score alone, some picked ten times as often."""
+    random = np.random.default_rng(seed)
+    score = np.round(100 * random.beta(1, 3, size), 4)
+    label = random.random(size) < chance(score, steep)
+    often = score > 40
+    inclusion = np.where(often, 0.5, 0.05)
+    kept = random.random(size) < inclusion
+    return Units("held_out", score[kept], label[kept], 1 / inclusion[kept], np.ones(int(kept.sum()), dtype=bool))
+
+
+def chance(score: np.ndarray, steep: float = 12.0) -> np.ndarray:
+    return sigmoid(steep * (score / 100 - 0.5))
+
+
+def test_the_threshold_is_where_precision_reaches_the_target() -> None:
+    random = np.random.default_rng(0)
+    everything = np.round(100 * random.beta(1, 3, 400_000), 4)
+    for seed in range(5):
+        flags = flagging(units(seed), 0.1, target=0.8)
+        assert flags.basis == "target"
+        above = everything >= flags.threshold
+        assert chance(everything[above]).mean() == pytest.approx(0.8, abs=0.04)
+
+
+def test_bands_hold_the_weighted_share_of_positives() -> None:
+    flags = flagging(units(1), 0.1)
+    for low, band in zip(range(0, 100, 10), flags.bands, strict=True):
+        assert band["band"] == band_of(low) == band_of(low + 9.9999)
+        if band["expected_precision"] is not None:
+            assert band["expected_precision"] == pytest.approx(chance(np.array([low + 5.0]))[0], abs=0.12)
+    assert sum(band["expected_precision"] is not None for band in flags.bands) >= 6
+    assert band_of(100.0) == band_of(90.0) == "[90,100]"
+
+
+def test_a_band_of_few_verdicts_is_not_told() -> None:
+    score = np.concatenate([np.full(19, 5.0), np.full(200, 15.0)])
+    label = np.concatenate([np.ones(19, dtype=bool), np.arange(200) < 20])
+    flags = flagging(Units("held_out", score, label, np.ones(219), np.ones(219, dtype=bool)), 0.1)
+    assert flags.bands[0]["expected_precision"] is None
+    assert flags.bands[1]["expected_precision"] == 0.1
+    assert flags.bands[2] == {"band": "[20,30)", "verdicts": 0, "expected_precision": None}
+
+
+def test_unlabelled_rows_count_as_negatives_but_make_no_band_known() -> None:
+    score, label = np.full(300, 25.0), np.arange(300) < 15
+    flags = flagging(Units("out_of_fold", score, label, np.ones(300), label), 0.1)
+    assert flags.bands[2] == {"band": "[20,30)", "verdicts": 15, "expected_precision": None}
+    flags = flagging(Units("out_of_fold", score, label, np.ones(300), np.arange(300) < 100), 0.1)
+    assert flags.bands[2]["expected_precision"] == 0.05
+
+
+@pytest.mark.parametrize("verdicts", [0, 1, 8])
+def test_few_verdicts_fall_back_to_fifty(verdicts: int) -> None:
+    score = np.linspace(60, 99, verdicts) if verdicts else np.zeros(0)
+    flags = flagging(
+        Units("held_out", score, np.ones(verdicts, dtype=bool), np.ones(verdicts), np.ones(verdicts, dtype=bool)), 0.03
+    )
+    assert (flags.threshold, flags.expected_precision, flags.basis) == (50.0, None, "fallback")
+
+
+def test_a_few_heavy_verdicts_are_as_uncertain_as_few() -> None:
+    size = 60
+    weight = np.where(np.arange(size) < 3, 1000.0, 1.0)
+    flags = flagging(
+        Units("held_out", np.full(size, 80.0), np.arange(size) < 57, weight, np.ones(size, dtype=bool)), 0.03
+    )
+    assert flags.basis == "fallback"
+
+
+def test_a_target_that_no_score_reaches_falls_back() -> None:
+    score, label = np.repeat(np.arange(100.0), 50), np.tile(np.arange(50) % 2 == 0, 100)
+    flags = flagging(Units("held_out", score, label, np.ones(5000), np.ones(5000, dtype=bool)), 0.03)
+    assert (flags.threshold, flags.basis) == (50.0, "fallback")
+
+
+@pytest.mark.parametrize(("prevalence", "floor"), [(0.03, 9.0), (0.0312345, 9.3703), (0.4, 50.0)])
+def test_the_floor_is_three_times_the_prevalence_and_never_above_fifty(prevalence: float, floor: float) -> None:
+    assert flagging(units(0, 500), prevalence).floor == pytest.approx(floor, abs=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 400), target=st.floats(0.3, 0.95))
+def test_every_told_precision_is_what_counting_gives(seed: int, size: int, target: float) -> None:
+    random = np.random.default_rng(seed)
+    made = Units(
+        "held_out",
+        np.round(random.random(size) * 100),
+        random.random(size) < 0.5,
+        random.random(size) + 0.1,
+        np.ones(size, dtype=bool),
+    )
+    score, precision, low, high = precision_from(made)
+    for at, value, least, most in zip(score, precision, low, high, strict=True):
+        above = made.score >= at
+        assert value == pytest.approx(np.average(made.label[above], weights=made.weight[above]))
+        assert 0 <= least <= value + 1e-9
+        assert value - 1e-9 <= most <= 1
+    flags = flagging(made, 0.1, target)
+    if flags.basis == "target":
+        above = made.score >= flags.threshold
+        assert np.average(made.label[above], weights=made.weight[above]) >= target
+        earlier = score < flags.threshold
+        assert (precision[earlier] < target).all()
+
+
+def test_wilson_is_the_textbook_interval() -> None:
+    low, high = wilson(np.array([0.9]), np.array([50.0]))
+    assert (low[0], high[0]) == (pytest.approx(0.7864, abs=1e-3), pytest.approx(0.9565, abs=1e-3))

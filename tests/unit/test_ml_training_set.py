@@ -1,0 +1,238 @@
+"""Components, folds and splits: nothing that a booster learned from may come back in what judges it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from groundwork.errors import BadInputError
+from ml.training_set import (
+    Components,
+    Rows,
+    component_folds,
+    forward_blocks,
+    is_unseen,
+    known_before,
+    read_components,
+    read_rows,
+    split_rows,
+    thin,
+)
+from tests.ml_fixtures import CUT, LISTINGS, Simulation, simulate
+
+ENDLESS = date(9999, 12, 31)
+
+
+def rows(count: int = 60, seed: int = 0, components: int = 12, days: int = 8, **given: Any) -> Rows:
+    random = np.random.default_rng(seed)
+    component = np.array([f"M{at}" for at in random.integers(0, components, count)], dtype=object)
+    label = random.random(count) < 0.3
+    day = random.integers(100, 100 + 7 * days, count) // 7 * 7
+    made = Rows(
+        entity=np.array([f"L{at % (count // 2)}" for at in range(count)], dtype=object),
+        merchant=component,
+        category=np.array(["bags"] * count, dtype=object),
+        component=component,
+        day=day,
+        decided_day=np.where(label, day + random.integers(1, 15, count), -1),
+        purpose=np.array(["train"] * count, dtype=object),
+        label=label,
+        is_verdict=label,
+        weight=np.ones(count),
+        inclusion=np.full(count, np.nan),
+        is_random_arm=np.zeros(count, dtype=bool),
+        features=random.random((count, 2)).astype(np.float32),
+    )
+    return replace(made, **given)
+
+
+def write_edges(path: Path, edges: list[dict[str, Any]]) -> Path:
+    usual = {
+        "kind": "device",
+        "value_hash": "v",
+        "known_from": date(2026, 1, 1),
+        "known_until": ENDLESS,
+        "bearer_count": 2,
+    }
+    pq.write_table(pa.Table.from_pylist([{**usual, **edge} for edge in edges]), path)
+    return path
+
+
+def edge(first: str, second: str, **given: Any) -> dict[str, Any]:
+    return {"merchant_id_a": first, "merchant_id_b": second, **given}
+
+
+def test_merchants_that_share_an_identifier_are_one_component(tmp_path: Path) -> None:
+    path = write_edges(tmp_path / "edges.parquet", [edge("C", "B"), edge("A", "B"), edge("X", "Y")])
+    found = read_components(path, CUT)
+    merchants = np.array(["C", "B", "A", "X", "Y", "Z"], dtype=object)
+    assert found.of(merchants).tolist() == ["A", "A", "A", "X", "X", "Z"]
+    assert (found.joined, found.largest, found.split, found.dropped_edges) == (2, 3, 0, 0)
+
+
+def test_edges_hold_only_while_they_are_known(tmp_path: Path) -> None:
+    path = write_edges(
+        tmp_path / "edges.parquet",
+        [
+            edge("A", "B", known_from=CUT),
+            edge("C", "D", known_from=date(2026, 6, 16)),
+            edge("E", "F", known_until=CUT),
+            edge("G", "H", known_until=date(2026, 6, 16)),
+        ],
+    )
+    assert set(read_components(path, CUT).names) == {"A", "B", "G", "H"}
+
+
+def test_without_edges_everyone_is_alone(tmp_path: Path) -> None:
+    merchants = np.array(["A", "B"], dtype=object)
+    assert read_components(None, CUT).of(merchants).tolist() == ["A", "B"]
+    path = write_edges(tmp_path / "edges.parquet", [edge("A", "B", known_from=date(2027, 1, 1))])
+    assert read_components(path, CUT).of(merchants).tolist() == ["A", "B"]
+
+
+def test_a_component_that_is_too_large_loses_its_weakest_edges(tmp_path: Path) -> None:
+    strong = [edge(f"A{at}", f"A{at + 1}", bearer_count=2) for at in range(3)]
+    strong += [edge(f"B{at}", f"B{at + 1}", bearer_count=2) for at in range(3)]
+    weak = [edge("A0", "B0", bearer_count=15), edge("A1", "B1", bearer_count=15)]
+    path = write_edges(tmp_path / "edges.parquet", [*weak, *strong, edge("X", "Y")])
+    found = read_components(path, CUT, max_members=4)
+    assert (found.split, found.dropped_edges, found.largest) == (1, 2, 4)
+    assert found.names["A3"] == "A0"
+    assert found.names["B3"] == "B0"
+    assert found.names["Y"] == "X"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 25), st.integers(0, 25), st.integers(2, 20)), min_size=1, max_size=60),
+    order=st.randoms(use_true_random=False),
+    most=st.integers(2, 9),
+)
+def test_components_are_capped_and_do_not_depend_on_the_order_of_edges(
+    tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[int, int, int]], order: Any, most: int
+) -> None:
+    folder = tmp_path_factory.mktemp("edges")
+    edges = [
+        edge(f"M{min(a, b):02d}", f"M{max(a, b):02d}", bearer_count=bearers, value_hash=f"{a}-{b}-{bearers}")
+        for a, b, bearers in pairs
+    ]
+    first = read_components(write_edges(folder / "a.parquet", edges), CUT, max_members=most)
+    order.shuffle(edges)
+    second = read_components(write_edges(folder / "b.parquet", edges), CUT, max_members=most)
+    assert first == second
+    sizes = np.unique(list(first.names.values()), return_counts=True)[1]
+    assert sizes.max() <= most
+    assert first.largest == sizes.max()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), folds=st.integers(2, 6), components=st.integers(1, 30))
+def test_folds_keep_components_whole(seed: int, folds: int, components: int) -> None:
+    made = rows(seed=seed, components=components)
+    fold = component_folds(made, folds)
+    assert fold.min() >= 0
+    assert fold.max() < folds
+    for name in np.unique(made.component):
+        assert len(np.unique(fold[made.component == name])) == 1
+
+
+def test_folds_share_the_positives() -> None:
+    made = rows(count=4000, components=400)
+    positives = np.bincount(component_folds(made, 4), weights=made.label)
+    assert positives.min() > 0.9 * positives.max()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), blocks=st.integers(1, 6), days=st.integers(1, 12))
+def test_blocks_go_forward_in_time_and_hold_whole_days(seed: int, blocks: int, days: int) -> None:
+    made = rows(seed=seed, days=days)
+    block = forward_blocks(made, blocks)
+    assert block.max() < blocks
+    assert sorted(np.unique(block)) == list(range(int(block.max()) + 1))
+    order = np.argsort(made.day, kind="stable")
+    assert (np.diff(block[order]) >= 0).all()
+    for day in np.unique(made.day):
+        assert len(np.unique(block[made.day == day])) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), day=st.integers(100, 160))
+def test_nothing_of_a_day_or_later_is_known_before_it(seed: int, day: int) -> None:
+    made = rows(seed=seed)
+    known = made.take(known_before(made, day))
+    assert (known.day < day).all()
+    assert (known.decided_day < day).all()
+
+
+def test_unseen_components_stay_the_same_and_are_about_their_share() -> None:
+    names = np.array([f"M{at:05d}" for at in range(5000)], dtype=object)
+    chosen = is_unseen(names, 0.2)
+    assert 0.17 < chosen.mean() < 0.23
+    assert is_unseen(names[::-1], 0.2).tolist() == chosen[::-1].tolist()
+    assert not is_unseen(names, 0.0).any()
+
+
+def test_thinning_keeps_verdicts_and_the_weight_of_the_rest() -> None:
+    made = rows(count=4000)
+    thinned = thin(made, 300, seed=1)
+    assert thinned.label.sum() == made.label.sum()
+    assert (~thinned.is_verdict).sum() == 300
+    assert thinned.weight.sum() == pytest.approx(made.weight.sum())
+    assert thin(made, 10_000, seed=1) is made
+
+
+@pytest.fixture(scope="module")
+def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    return simulate(tmp_path_factory.mktemp("simulation"), listings=3000, merchants=300)
+
+
+def test_a_split_shares_nothing_that_it_must_not(simulation: Simulation) -> None:
+    made, components = read_rows(LISTINGS, simulation.features, simulation.spine, simulation.edges, CUT)
+    split = split_rows(made, 0.2, (10**6, 10**6), 7)
+    assert components.joined > 10
+    assert not set(split.train.entity) & set(split.calibrate.entity)
+    assert not set(split.forward.entity) & set(split.calibrate.entity)
+    assert not set(split.train.component) & set(split.evaluate.component[~split.evaluate_seen])
+    assert set(split.evaluate.component[split.evaluate_seen]) <= set(split.train.component)
+    assert 0 < split.evaluate_seen.sum() < len(split.evaluate)
+    assert set(split.train.purpose) == {"train"}
+    assert split.train.decided_day.max() < split.evaluate.day.min()
+    assert len(split.live) == 3000
+
+
+def test_a_spine_of_other_rows_is_refused(simulation: Simulation, tmp_path: Path) -> None:
+    table = pq.read_table(simulation.spine)
+    pq.write_table(table.slice(1), tmp_path / "spine.parquet")
+    with pytest.raises(BadInputError, match="same rows"):
+        read_rows(LISTINGS, simulation.features, tmp_path / "spine.parquet", None, CUT)
+
+
+def test_a_missing_feature_column_is_named(simulation: Simulation, tmp_path: Path) -> None:
+    table = pq.read_table(simulation.features).drop_columns(["complaint_share"])
+    pq.write_table(table, tmp_path / "features.parquet")
+    with pytest.raises(BadInputError, match="complaint_share"):
+        read_rows(LISTINGS, tmp_path / "features.parquet", simulation.spine, None, CUT)
+
+
+def test_the_order_of_files_does_not_matter(simulation: Simulation, tmp_path: Path) -> None:
+    for name in ("features", "spine"):
+        table = pq.read_table(getattr(simulation, name))
+        order = np.random.default_rng(len(name)).permutation(table.num_rows)
+        pq.write_table(table.take(pa.array(order)), tmp_path / f"{name}.parquet")
+    first, _ = read_rows(LISTINGS, simulation.features, simulation.spine, None, CUT)
+    second, _ = read_rows(LISTINGS, tmp_path / "features.parquet", tmp_path / "spine.parquet", None, CUT)
+    assert np.array_equal(first.features, second.features, equal_nan=True)
+    assert np.array_equal(first.label, second.label)
+
+
+def test_no_component_names_no_merchant() -> None:
+    assert Components({}, 0, 0, 0, 0).of(np.array(["A"], dtype=object)).tolist() == ["A"]
