@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expectations.results import Failure, SuiteResult, subject_digest
-from expectations.suites import DUCKDB_TYPES, Expectation, ScalarType, Suite, load_suite, suite_digest
+from expectations.suites import DUCKDB_TYPES, Expectation, ScalarType, Suite, load_suite, quoted, suite_digest
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -48,7 +48,8 @@ def run_suite(suite: str, tables: Mapping[str, Sequence[Path]], parameters: Mapp
     spec = load_suite(suite)
     spec.check_tables(tables)
     bound = spec.bind(parameters)
-    runnable = [expectation for expectation in spec.expectations if _has_its_tables(expectation, tables)]
+    runnable = [spec.spelled_out(item, bound) for item in spec.expectations if _has_its_tables(item, tables)]
+    names_run = {expectation.name for expectation in runnable}
     with _database(spec, tables, bound) as url:
         outcomes = _judge(url, runnable, bound)
     failures = tuple(
@@ -61,7 +62,7 @@ def run_suite(suite: str, tables: Mapping[str, Sequence[Path]], parameters: Mapp
         parameters=bound,
         success=all(failure.severity != "critical" for failure in failures),
         expectations_run=len(runnable),
-        skipped=tuple(expectation.name for expectation in spec.expectations if expectation not in runnable),
+        skipped=tuple(expectation.name for expectation in spec.expectations if expectation.name not in names_run),
         failures=failures,
     )
 
@@ -83,7 +84,7 @@ def _database(spec: Suite, tables: Mapping[str, Sequence[Path]], bound: Mapping[
         for name, paths in tables.items():
             files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
             owner.exec_driver_sql(
-                f"create view {_quoted(name)} as select * from read_parquet([{files}], hive_partitioning = false)"
+                f"create view {quoted(name)} as select * from read_parquet([{files}], hive_partitioning = false)"
             )
         _create_judged_tables(owner, tables)
         _create_parameters(owner, spec, bound)
@@ -93,7 +94,7 @@ def _database(spec: Suite, tables: Mapping[str, Sequence[Path]], bound: Mapping[
 
 def _create_judged_tables(owner: sqlalchemy.Connection, tables: Mapping[str, Sequence[Path]]) -> None:
     counts = " union all ".join(
-        f"select '{name}' as table_name, count(*) as row_count from {_quoted(name)}" for name in tables
+        f"select '{name}' as table_name, count(*) as row_count from {quoted(name)}" for name in tables
     )
     owner.exec_driver_sql(f"create table {JUDGED_TABLES} as {counts}")
 
@@ -111,17 +112,11 @@ def _create_parameters(owner: sqlalchemy.Connection, spec: Suite, bound: Mapping
 def _create_relation(
     owner: sqlalchemy.Connection, name: str, columns: Mapping[str, ScalarType], rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    shape = ", ".join(f"{_quoted(column)} {DUCKDB_TYPES[kind]}" for column, kind in columns.items())
-    owner.exec_driver_sql(f"create table {_quoted(name)} ({shape})")
+    shape = ", ".join(f"{quoted(column)} {DUCKDB_TYPES[kind]}" for column, kind in columns.items())
+    owner.exec_driver_sql(f"create table {quoted(name)} ({shape})")
     places = ", ".join("?" for _ in columns)
     for row in rows:
-        owner.exec_driver_sql(
-            f"insert into {_quoted(name)} values ({places})", tuple(row[column] for column in columns)
-        )
-
-
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
+        owner.exec_driver_sql(f"insert into {quoted(name)} values ({places})", tuple(row[column] for column in columns))
 
 
 @cache
@@ -188,7 +183,7 @@ def _gx_expectation(expectation: Expectation, bound: Mapping[str, Any]) -> Any:
     gxe: Any = great_expectations.expectations
     common = {"severity": expectation.severity, "meta": {"name": expectation.name}}
     if expectation.gx is None:
-        return gxe.UnexpectedRowsExpectation(unexpected_rows_query=_query(expectation, bound), **common)
+        return gxe.UnexpectedRowsExpectation(unexpected_rows_query=_query(expectation), **common)
     arguments = _arguments(expectation, bound)
     if expectation.column is not None:
         arguments["column"] = expectation.column
@@ -202,17 +197,13 @@ def _arguments(expectation: Expectation, bound: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _query(expectation: Expectation, bound: Mapping[str, Any]) -> str:
-    """Returns the SQL of an expectation; the only thing put into it are identifiers out of the suite's closed lists."""
-    sql = expectation.query
-    if sql is None:
-        sql = (
-            "select count(*) as observed, 0 as allowed from {batch} as t cross join parameters as p "
-            f"where {expectation.bad_rows} having count(*) > 0"
-        )
-    for name, value in bound.items():
-        sql = sql.replace("{" + name + "}", _quoted(value)) if isinstance(value, str) else sql
-    return sql
+def _query(expectation: Expectation) -> str:
+    if expectation.query is not None:
+        return expectation.query
+    return (
+        "select count(*) as observed, 0 as allowed from {batch} as t cross join parameters as p "
+        f"where {expectation.bad_rows} having count(*) > 0"
+    )
 
 
 def _failures(
@@ -222,31 +213,32 @@ def _failures(
         return []
     error = _error(outcome.exception_info)
     if error is not None:
-        return [_failure(expectation, expectation.column, "could not be evaluated: " + error, "an answer", blocks=True)]
+        unevaluated = expectation.model_copy(update={"severity": "critical"})
+        return [_failure(unevaluated, expectation.column, f"nothing ({error})", "only what can be evaluated")]
+    result: Mapping[str, Any] = outcome.result
     if expectation.gx is not None:
-        return [_failure(expectation, expectation.column, *_native_figures(expectation, outcome.result, bound))]
+        return [_failure(expectation, expectation.column, *_native_figures(expectation, result, bound))]
+    rows: list[Mapping[str, Any]] = result["details"]["unexpected_rows"]
+    if expectation.bad_rows is not None:
+        return [_failure(expectation, expectation.column, _breaking_rows(row["observed"]), "none") for row in rows]
     return [
-        _failure(expectation, row.get("subject", expectation.column), *_row_figures(expectation, row))
-        for row in outcome.result["details"]["unexpected_rows"]
+        _failure(expectation, row.get("subject", expectation.column), _text(row["observed"]), _text(row["allowed"]))
+        for row in rows
     ]
 
 
-def _row_figures(expectation: Expectation, row: Mapping[str, Any]) -> tuple[str, str]:
-    unit = "" if expectation.bad_rows is None else " rows that break it"
-    return _text(row["observed"]) + unit, _text(row["allowed"])
-
-
-def _failure(
-    expectation: Expectation, column: str | None, observed: str, limit: str, *, blocks: bool = False
-) -> Failure:
-    place = expectation.table if column is None else f"{expectation.table}.{column}"
+def _failure(expectation: Expectation, subject: str | None, observed: str, limit: str) -> Failure:
+    """Returns a failure in words; what is wrong with a row of `judged_tables` is wrong with the table that it is about."""
+    is_about_table = expectation.table == JUDGED_TABLES and subject is not None
+    table, column = (str(subject), None) if is_about_table else (expectation.table, subject)
+    place = table if column is None else f"{table}.{column}"
     return Failure(
         expectation=expectation.name,
-        table=expectation.table,
+        table=table,
         column=column,
         observed=observed,
         limit=limit,
-        severity="critical" if blocks else expectation.severity,
+        severity=expectation.severity,
         message=f"{expectation.name} ({place}): expected that {expectation.says}; observed {observed}, allowed {limit}.",
     )
 
@@ -254,10 +246,15 @@ def _failure(
 def _native_figures(expectation: Expectation, result: Mapping[str, Any], bound: Mapping[str, Any]) -> tuple[str, str]:
     """Returns what a native expectation observed and what it allows, in words."""
     if "unexpected_count" in result:
-        return f"{result['unexpected_count']} of {result['element_count']} rows that break it", "0"
+        return _breaking_rows(result["unexpected_count"]), "none"
     arguments = _arguments(expectation, bound)
-    named = ", ".join(f"{name} {_text(value)}" for name, value in arguments.items() if value is not None)
-    return _text(result.get("observed_value")), named
+    words = {"min_value": "at least ", "max_value": "at most "}
+    limits = [words.get(name, "") + _text(value) for name, value in arguments.items() if not isinstance(value, bool)]
+    return _text(result.get("observed_value")), " and ".join(limits)
+
+
+def _breaking_rows(count: int) -> str:
+    return "1 row that breaks it" if count == 1 else f"{count} rows that break it"
 
 
 def _error(info: Mapping[str, Any] | None) -> str | None:
@@ -269,7 +266,7 @@ def _error(info: Mapping[str, Any] | None) -> str | None:
     if not messages:
         return None
     first_line = messages[0].splitlines()[0]
-    says_names_only = "BinderException" in first_line or "CatalogException" in first_line
+    says_names_only = any(kind in first_line for kind in ("BinderException", "CatalogException", "ParserException"))
     return first_line if says_names_only else "an error of the database or of Great Expectations"
 
 

@@ -135,6 +135,22 @@ class Suite(_Data):
             )
         return {name: _checked(self.suite, name, spec, values.get(name)) for name, spec in self.parameters.items()}
 
+    def spelled_out(self, expectation: Expectation, bound: Mapping[str, Any]) -> Expectation:
+        """Returns an expectation with its `{key}`s replaced: the only thing that is ever put into SQL.
+
+        Args:
+            expectation: One of the suite's.
+            bound: What `bind` returned; a `column` parameter can only hold a value of its closed list.
+        """
+        columns = {name: quoted(bound[name]) for name, spec in self.parameters.items() if spec.type == "column"}
+        changes = {}
+        for form in ("bad_rows", "query"):
+            sql = getattr(expectation, form)
+            for name, column in columns.items() if sql is not None else ():
+                sql = sql.replace("{" + name + "}", column)
+            changes[form] = sql
+        return expectation.model_copy(update=changes)
+
     def check_tables(self, tables: Mapping[str, Sequence[Path]]) -> None:
         """Checks that every table that must be there has files, and that no other is handed in.
 
@@ -153,6 +169,11 @@ class Suite(_Data):
                 raise BadInputError(
                     f"suite {self.suite}: {', '.join(names)} {complaint}; it judges {', '.join(self.tables)}."
                 )
+
+
+def quoted(identifier: str) -> str:
+    """Returns an identifier as SQL spells it, whatever it holds."""
+    return '"' + identifier.replace('"', '""') + '"'
 
 
 def suite_names() -> list[str]:

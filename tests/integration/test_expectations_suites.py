@@ -1,0 +1,52 @@
+"""Every suite lets sound data through, and every expectation of every suite is seen to fail on bad data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from expectations_fixtures import BAD, GOOD
+
+from expectations.suites import load_suite, suite_names
+from groundwork.errors import GateRefusedError
+
+SEVERITIES = {(suite, item.name): item.severity for suite in suite_names() for item in load_suite(suite).expectations}
+CASES = [(suite, name) for suite, cases in BAD.items() for name in cases]
+WARNINGS = [case for case, severity in SEVERITIES.items() if severity == "warning"]
+
+
+@pytest.mark.parametrize("suite", suite_names())
+def test_every_expectation_has_a_case_that_breaks_it(suite: str):
+    assert set(BAD[suite]) == {expectation.name for expectation in load_suite(suite).expectations}
+
+
+@pytest.mark.parametrize("suite", suite_names())
+def test_sound_data_passes(suite: str, tmp_path: Path):
+    result = GOOD[suite].judge(tmp_path)
+    assert result.failures == ()
+    assert result.success
+    assert result.skipped == ()
+    assert result.expectations_run == len(load_suite(suite).expectations)
+    result.raise_if_refused()
+
+
+@pytest.mark.parametrize(("suite", "name"), CASES)
+def test_bad_data_is_seen(suite: str, name: str, tmp_path: Path):
+    severity = SEVERITIES[suite, name]
+    result = BAD[suite][name].judge(tmp_path)
+    failure = next(failure for failure in result.failures if failure.expectation == name)
+    assert failure.severity == severity
+    assert "evaluated" not in failure.limit
+    assert failure.observed in failure.message
+    assert failure.limit in failure.message
+    if severity == "critical":
+        with pytest.raises(GateRefusedError, match=name):
+            result.raise_if_refused()
+
+
+@pytest.mark.parametrize(("suite", "name"), WARNINGS)
+def test_a_warning_alone_does_not_block(suite: str, name: str, tmp_path: Path):
+    result = BAD[suite][name].judge(tmp_path)
+    assert [failure.severity for failure in result.failures] == ["warning"]
+    assert result.success
+    assert result.refusal() is None
