@@ -128,10 +128,10 @@ GOOD: dict[str, Case] = {
         {"scores": SCORES, "features": FEATURES},
         {
             "key": "listing_id",
-            "as_of": AS_OF,
             "model_digest": "champion",
             "threshold": 9.0,
             "floor": 3.0,
+            "max_flagged_share": 0.1,
             "previous_mean_score": 5.0,
             "prevalence": 0.05,
         },
@@ -217,7 +217,7 @@ def _bad_scores() -> dict[str, Case]:
         ),
         "scores_are_the_champions": good.broken("update scores set model_digest = null where listing_id = 'l2'"),
         "scores_differ": good.broken("update scores set score = 5"),
-        "few_are_flagged": good.broken(threshold=7.0),
+        "few_are_flagged": good.broken(max_flagged_share=0.09),
         "mean_score_is_as_before": good.broken(previous_mean_score=15.1),
         "mean_score_is_the_prevalence": good.broken(prevalence=0.005),
     }
