@@ -34,7 +34,7 @@ from groundwork.files import (
 )
 from orchestration.publishing.candidate import Candidate
 from orchestration.publishing.history import Shelf, UnderWay, in_force, latest_version, previous_version
-from orchestration.publishing.manifest import MANIFEST_FILE, Manifest, version_date
+from orchestration.publishing.manifest import MANIFEST_FILE, Manifest
 from orchestration.publishing.verdict import (
     CANDIDATE_GATE,
     GATES_BEFORE,

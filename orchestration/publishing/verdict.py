@@ -97,6 +97,6 @@ def read_verdict(candidate: Candidate) -> Verdict:
 
 
 def gate_date(result: SuiteResult) -> dt.date | None:
-    """Returns the as_of date that a gate judged for, if it says so."""
+    """Returns the as_of date that a gate judged for, or None where its suite does not depend on one."""
     value: Any = result.parameters.get("as_of")
     return dt.date.fromisoformat(value) if isinstance(value, str) else value
