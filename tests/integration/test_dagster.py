@@ -1,0 +1,143 @@
+"""What Dagster sees: the code location loads, everything in it can be read, and its own command line runs the daily job."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from conftest import AS_OF, ROOT, touchstone
+from test_gates import dagster_run
+
+from groundwork.files import write_json
+from orchestration.automation import daily_partitions, jobs
+from orchestration.definitions import build_definitions
+from orchestration.run_record import RunRecord, process_started
+from orchestration.settings import Settings, read_settings
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.Definitions]:
+    """The definitions of an empty home."""
+    before = os.environ.copy()
+    yield build_definitions(read_settings(home=tmp_path_factory.mktemp("home")))
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_workspace_validates(tmp_path: Path):
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "dagster"), "definitions", "validate", "-w", "workspace.yaml"],
+        env=os.environ | {"TOUCHSTONE_HOME": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_asset_has_a_stage_an_owner_and_a_description(definitions: dg.Definitions):
+    graph = definitions.resolve_asset_graph()
+    keys = graph.materializable_asset_keys
+    assert len(keys) > 60
+    for key in keys:
+        node = graph.get(key)
+        assert node.group_name.startswith("stage_"), key
+        assert node.owners, key
+        assert node.description, key
+        assert len(key.path) == 2, key
+
+
+def test_nothing_but_landing_stands_on_something_that_no_asset_makes(definitions: dg.Definitions):
+    graph = definitions.resolve_asset_graph()
+    made = graph.materializable_asset_keys
+    strangers = {
+        (key.to_user_string(), parent.to_user_string())
+        for key in made
+        for parent in graph.get(key).parent_keys
+        if parent not in made
+    }
+    assert strangers == set()
+
+
+def test_everything_from_features_on_has_a_daily_partition(definitions: dg.Definitions):
+    graph = definitions.resolve_asset_graph()
+    for key in graph.materializable_asset_keys:
+        is_daily = graph.get(key).partitions_def is not None
+        assert is_daily == (key.path[0] in {"features", "scores", "marts", "candidates", "published"}), key
+
+
+def test_every_gate_blocks_and_knows_its_day(definitions: dg.Definitions):
+    graph = definitions.resolve_asset_graph()
+    gates = {key: graph.get(key) for key in graph.asset_check_keys if key.name.startswith("gate_")}
+    assert {key.name for key in gates} == {"gate_landed", "gate_features", "gate_scores", "gate_candidate"}
+    assert len(gates) == 7
+    for key, node in gates.items():
+        assert node.blocking, key
+        assert (node.partitions_def is not None) == (key.name != "gate_landed"), key
+
+
+def test_jobs_and_schedules_are_there(definitions: dg.Definitions):
+    repository = definitions.get_repository_def()
+    names = {job.name for job in jobs(daily_partitions(Settings()))}
+    assert {"daily", "whole", "weekly_training", "land", "publish"} <= names
+    assert names <= set(repository.job_names)
+    assert {schedule.name for schedule in repository.schedule_defs} == {"daily_schedule", "weekly_training_schedule"}
+
+
+def test_a_schedule_runs_the_last_complete_day(definitions: dg.Definitions):
+    from datetime import UTC, datetime
+
+    schedule = definitions.get_repository_def().get_schedule_def("daily_schedule")
+    context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 7, 1, 2, tzinfo=UTC))
+    (request,) = schedule.evaluate_tick(context).run_requests or []
+    assert request.partition_key == "2026-06-30"
+
+
+def test_the_daily_job_runs_from_dagster_s_own_command_line(home: Path):
+    done = dagster_run(home, "daily", AS_OF)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert touchstone(home, "verify").code == 0
+    records = [json.loads(path.read_text()) for path in (home / "runs").glob("*.json")]
+    assert {record["outcome"] for record in records} == {"done"}
+
+
+def test_a_killed_run_is_marked_at_the_next_start(home: Path):
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "touchstone"), "run", "--as-of", AS_OF],
+        env=os.environ | {"TOUCHSTONE_HOME": str(home)},
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    known = set((home / "runs").glob("*.json"))
+    deadline = time.monotonic() + 120
+    while not (begun := set((home / "runs").glob("*.json")) - known) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    (record,) = begun
+    assert json.loads(record.read_text())["outcome"] == "running"
+    assert touchstone(home, "run", "--as-of", AS_OF).code == 0
+    assert json.loads(record.read_text())["outcome"] == "killed"
+    assert touchstone(home, "verify").code == 0
+
+
+def test_a_record_knows_whether_its_process_lives(tmp_path: Path):
+    record = RunRecord.start(tmp_path, "abc", dagster_run_id="one")
+    assert record.is_alive
+    assert RunRecord.read_dead(tmp_path) == []
+    again = RunRecord.start(tmp_path, "abc", dagster_run_id="two")
+    assert again.dagster_run_ids == ["one", "two"]
+    content = json.loads(record.path.read_text()) | {"process_started": "1"}
+    write_json(record.path, content)
+    assert [dead.run_id for dead in RunRecord.read_dead(tmp_path)] == ["abc"]
+    assert process_started(2**22 + 1) == ""

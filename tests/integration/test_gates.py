@@ -1,0 +1,178 @@
+"""Gates refuse, and what they refused stays unpublished: through the pipeline, and through every way around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+from conftest import AS_OF, ROOT, Outcome, touchstone
+
+DAY_BEFORE = "2026-06-29"
+
+
+def published_files(home: Path) -> dict[Path, bytes]:
+    """Returns every published file with its content."""
+    return {file: file.read_bytes() for file in (home / "published").rglob("*") if file.is_file()}
+
+
+def dagster_run(home: Path, job: str, day: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a job from Dagster's own command line, for one day."""
+    tags = json.dumps({"dagster/partition": day})
+    return subprocess.run(
+        [
+            str(Path(sys.executable).parent / "dagster"),
+            *("job", "execute", "-w", "workspace.yaml", "-j", job, "--tags", tags),
+        ],
+        env=os.environ | {"TOUCHSTONE_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")} | environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def publish_alone(home: Path, day: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Materialises the published lists of a day alone, as somebody might from Dagster's command line."""
+    return subprocess.run(
+        [
+            *(str(Path(sys.executable).parent / "dagster"), "asset", "materialize", "-m", "orchestration.definitions"),
+            *("--select", "key:published/listings or key:published/merchants", "--partition", day),
+        ],
+        env=os.environ | {"TOUCHSTONE_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")} | environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def policy_with(folder: Path, **changes: object) -> str:
+    """Writes the default policy with some values changed, and returns its path."""
+    policy = yaml.safe_load((ROOT / "policies" / "default.yml").read_text())
+    path = folder / "policy.yml"
+    path.write_text(yaml.safe_dump(policy | changes))
+    return str(path)
+
+
+def rewrite(parquet: Path, query: str, parameters: Mapping[str, object] | None = None) -> None:
+    """Replaces a Parquet file by what a query makes of it (`t` is the file)."""
+    connection = duckdb.connect()
+    connection.execute(f"create table t as select * from read_parquet('{parquet}', hive_partitioning = false)")
+    connection.execute(f"copy ({query}) to '{parquet}' (format parquet)", parameters or {})
+    connection.close()
+
+
+def test_landed_gate_refuses_stale_loads(run_touchstone: Callable[..., Outcome], home: Path):
+    before = published_files(home)
+    refused = run_touchstone("run", "--as-of", "2026-07-20")
+    assert refused.code == 3, refused.stderr
+    assert "gate landed refused" in refused.stderr
+    assert "2026-07-20" in refused.stderr or "20" in refused.stderr
+    assert published_files(home) == before
+
+
+@pytest.mark.parametrize(
+    ("suite", "path", "query"),
+    [
+        ("features", f"features/listings/as_of={AS_OF}/features.parquet", "select * from t union all from t limit 5"),
+        (
+            "scores",
+            f"scores/listing_counterfeit/as_of={AS_OF}/scores.parquet",
+            "select * replace (score + 100 as score) from t",
+        ),
+    ],
+)
+def test_gate_sees_files_that_were_changed_after_they_had_passed(home: Path, suite: str, path: str, query: str):
+    before = published_files(home)
+    rewrite(home / path, query)
+    refused = dagster_run(home, "publish", AS_OF)
+    assert refused.returncode != 0
+    verdicts = [json.loads(file.read_text()) for file in (home / "candidates" / "listings").glob("*/verdict.json")]
+    assert any(not verdict["gates"][suite]["success"] for verdict in verdicts)
+    after = published_files(home)
+    assert {file: content for file, content in after.items() if "listings" in file.parts} == {
+        file: content for file, content in before.items() if "listings" in file.parts
+    }
+
+
+def test_candidate_gate_refuses_and_says_which_expectation_observed_value_and_limit(
+    run_touchstone: Callable[..., Outcome], home: Path, tmp_path: Path
+):
+    before = published_files(home)
+    refused = run_touchstone(
+        "run", "--as-of", AS_OF, TOUCHSTONE_POLICY=policy_with(tmp_path, max_flagged_share=0.00001)
+    )
+    assert refused.code == 3, refused.stderr
+    assert "gate candidate refused" in refused.stderr
+    assert "1e-05" in refused.stderr or "0.00001" in refused.stderr
+    assert published_files(home) == before
+
+
+def test_publishing_alone_after_a_failed_gate_publishes_nothing(
+    run_touchstone: Callable[..., Outcome], home: Path, tmp_path: Path
+):
+    before = published_files(home)
+    policy = policy_with(tmp_path, max_flagged_share=0.00001)
+    assert run_touchstone("run", "--as-of", AS_OF, TOUCHSTONE_POLICY=policy).code == 3
+    alone = publish_alone(home, AS_OF, TOUCHSTONE_POLICY=policy)
+    assert alone.returncode != 0
+    assert "GateRefusedError" in alone.stdout + alone.stderr
+    assert published_files(home) == before
+
+
+def test_an_older_day_that_passes_does_not_let_a_refused_day_through(
+    run_touchstone: Callable[..., Outcome], home: Path, tmp_path: Path
+):
+    """A check without partitions of its own forgot which day it was about, and automation published the refused one."""
+    policy = policy_with(tmp_path, max_flagged_share=0.00001)
+    newest = (home / "published" / "listings" / "LATEST").read_text()
+    assert run_touchstone("run", "--as-of", AS_OF, TOUCHSTONE_POLICY=policy).code == 3
+    assert run_touchstone("run", "--as-of", DAY_BEFORE).code == 0
+    for environment in ({"TOUCHSTONE_POLICY": policy}, {}):
+        alone = publish_alone(home, AS_OF, **environment)
+        assert alone.returncode != 0
+        assert "GateRefusedError" in alone.stdout + alone.stderr
+    versions = [json.loads(line)["version"] for line in (home / "published/listings/history.jsonl").open()]
+    assert [version[:10] for version in versions] == ["2026-06-15", AS_OF, DAY_BEFORE]
+    assert (home / "published" / "listings" / "LATEST").read_text() == newest
+    assert touchstone(home, "verify").code == 0
+
+
+def test_publishing_a_day_that_was_never_rated_publishes_nothing(home: Path):
+    before = published_files(home)
+    alone = publish_alone(home, "2026-06-01")
+    assert alone.returncode != 0
+    assert "no candidate" in alone.stdout + alone.stderr
+    assert published_files(home) == before
+
+
+def test_a_refused_load_with_a_younger_one_in_use_lets_the_run_go_on_and_says_so(
+    run_touchstone: Callable[..., Outcome], home: Path
+):
+    rewrite(home / "marketplace/sources/merchants.parquet", "select * from t union all (from t limit 3)")
+    done = run_touchstone("run", "--as-of", AS_OF)
+    assert done.code == 0, done.stderr
+    assert "merchants" in done.stdout
+    assert "refused" in done.stdout
+    assert "days old" in done.stdout
+
+
+def test_a_refused_load_with_none_before_ends_with_two(home: Path, tmp_path: Path):
+    fresh = tmp_path / "fresh"
+    shutil.copytree(home / "marketplace", fresh / "marketplace")
+    rewrite(fresh / "marketplace/sources/merchants.parquet", "select * from t union all (from t limit 3)")
+    refused = touchstone(fresh, "run")
+    assert refused.code == 2, refused.stderr
+    assert "merchants" in refused.stderr
+    assert "merchant_id" in refused.stderr
+    assert not (fresh / "published").exists()
