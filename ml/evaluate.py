@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ml.calibrate import Calibration, logistic, logit_of
 from ml.model import RiskModel, Scorer, points
-from ml.training_set import Flags, Floats, Names, Rows, Split
+from ml.training_set import Flags, Floats, Integers, Rows, Split
 
 if TYPE_CHECKING:
     from ml.train import Forward
@@ -35,13 +35,13 @@ class Scored:
         score: 0 to 100.
         label: Truth, as far as it is known.
         weight: What each row stands for.
-        merchant: Whose it is.
+        merchant: A number for each merchant.
     """
 
     score: Floats
     label: Flags
     weight: Floats
-    merchant: Names
+    merchant: Integers
 
     def take(self, chosen: Flags) -> Scored:
         """Returns the rows that a mask chooses."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ml.declarations import Feature
 from ml.model import RiskModel, Scorer
-from ml.training_set import Matrix, Names, Rows, Split
+from ml.training_set import Matrix, Rows, Split
 
 MIN_IN_CATEGORY: Final = 100
 EVERYWHERE: Final = ""
@@ -37,9 +37,10 @@ def usual_values(split: Split, features: Sequence[Feature]) -> dict[str, list[fl
     """
     rows = _usual_rows(split)
     usual = {EVERYWHERE: _usual(rows.features, features)}
-    names, counts = np.unique(rows.category, return_counts=True)
-    for name in names[(counts >= MIN_IN_CATEGORY) & (names != EVERYWHERE)].tolist():
-        usual[str(name)] = _usual(rows.features[rows.category == name], features)
+    counts = np.bincount(rows.category, minlength=len(rows.categories))
+    for at, name in enumerate(rows.categories):
+        if counts[at] >= MIN_IN_CATEGORY and name != EVERYWHERE:
+            usual[name] = _usual(rows.features[rows.category == at], features)
     return usual
 
 
@@ -80,7 +81,7 @@ class Explainer:
             for name, values in scorer.model.body["usual"].items()
         }
 
-    def reasons(self, matrix: Matrix, category: Names, flagged: npt.NDArray[np.bool_]) -> list[str]:
+    def reasons(self, matrix: Matrix, category: Sequence[str], flagged: npt.NDArray[np.bool_]) -> list[str]:
         """Explains rows.
 
         Args:
@@ -93,9 +94,7 @@ class Explainer:
             for flagged rows, attribution (sum of the signal's exact TreeSHAP values).
         """
         usual = (
-            np.stack([self._usual.get(str(name), self._usual[EVERYWHERE]) for name in category])
-            if len(matrix)
-            else matrix
+            np.stack([self._usual.get(name, self._usual[EVERYWHERE]) for name in category]) if len(matrix) else matrix
         )
         margin = self.scorer.margin(matrix)
         drops = {signal: margin - self._without(matrix, usual, columns) for signal, columns in self.signals.items()}

@@ -87,7 +87,8 @@ def _precision_recall(sources: Mapping[str, Scored]) -> bytes:
         )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.legend(fontsize=8)
+    if sources:
+        axes.legend(fontsize=8)
     return _png(figure)
 
 

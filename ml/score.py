@@ -198,7 +198,7 @@ def _write_reasons(
         for batch in _batches(features, list(dict.fromkeys((model.id_column, "category", *model.columns)))):
             low, high = np.searchsorted(chosen, [start, start + batch.num_rows])
             inside = batch.take(pa.array(chosen[low:high] - start))
-            category = np.array(inside.column("category").fill_null("").to_pylist(), dtype=object)
+            category = inside.column("category").cast(pa.string()).fill_null("").to_pylist()
             told = explainer.reasons(matrix(inside, model.columns), category, flags[chosen[low:high]])
             ids = inside.column(model.id_column).cast(pa.string())
             writer.write(pa.table([ids, pa.array(told, pa.string())], schema=schema))

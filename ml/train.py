@@ -206,7 +206,7 @@ def _xgboost_version() -> str:
 
 def too_few(name: str, split: Split) -> TooFewLabels | None:
     """Returns why the boosters cannot learn from these rows, or None if they can."""
-    positive = split.forward.take(split.forward.label & (split.forward.purpose == "train"))
+    positive = split.forward.take(split.forward.label & split.forward.purposed("train"))
     entities, components = len(np.unique(positive.entity)), len(np.unique(positive.component))
     learnable = bool(split.train.label.any()) and not bool(split.train.label.all())
     if entities < MIN_POSITIVES or components < MIN_COMPONENTS or not learnable:
@@ -320,16 +320,18 @@ def fit_booster(rows: Rows, matrix: Matrix, signs: Integers, parameters: Paramet
 
     stopping = stopping_fold(rows, parameters.stopping_folds)
     settings = _settings(rows.take(~stopping), signs, parameters)
-    learn = xgboost.QuantileDMatrix(
-        matrix[~stopping], rows.label[~stopping], weight=rows.weight[~stopping], max_bin=parameters.max_bin
-    )
+
+    def data(chosen: Flags) -> Any:
+        weight, threads = rows.weight[chosen], settings["nthread"]
+        return xgboost.DMatrix(matrix[chosen], rows.label[chosen], weight=weight, nthread=threads)
+
     if not stopping.any():
-        booster = xgboost.train(settings, learn, parameters.rounds_without_stopping)
+        booster = xgboost.train(settings, data(~stopping), parameters.rounds_without_stopping)
         return Fitted(bytes(booster.save_raw("ubj")), parameters.rounds_without_stopping)
-    judge = xgboost.DMatrix(matrix[stopping], rows.label[stopping], weight=rows.weight[stopping])
     stop = xgboost.callback.EarlyStopping(rounds=parameters.patience, save_best=True)
+    evals = [(data(stopping), "fold")]
     booster = xgboost.train(
-        settings, learn, parameters.max_rounds, evals=[(judge, "fold")], callbacks=[stop], verbose_eval=False
+        settings, data(~stopping), parameters.max_rounds, evals=evals, callbacks=[stop], verbose_eval=False
     )
     booster.set_attr(best_iteration=None, best_score=None)
     return Fitted(bytes(booster.save_raw("ubj")), int(booster.num_boosted_rounds()))
@@ -350,6 +352,7 @@ def _settings(rows: Rows, signs: Integers, parameters: Parameters) -> dict[str, 
         "eval_metric": "logloss",
         "tree_method": "hist",
         "device": "cpu",
+        "nthread": model.threads(len(rows)),
         "seed": parameters.seed,
         "base_score": float(np.clip(share, 1e-6, 1 - 1e-6)),
         "learning_rate": parameters.learning_rate,

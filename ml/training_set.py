@@ -20,12 +20,12 @@ from groundwork.errors import BadInputError
 from ml.declarations import Declaration
 
 MAX_MEMBERS: Final = 200
+PURPOSES: Final = ("score", "train", "evaluate", "calibrate")
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-Names = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Components:
     split: int
     dropped_edges: int
 
-    def of(self, merchants: Names) -> Names:
+    def of(self, merchants: list[str]) -> list[str]:
         """Returns the component of each merchant."""
-        return np.array([self.names.get(merchant, merchant) for merchant in merchants], dtype=object)
+        return [self.names.get(merchant, merchant) for merchant in merchants]
 
     def as_dict(self) -> dict[str, int]:
         """Returns the counts, for the model's card."""
@@ -66,13 +66,15 @@ class Rows:
     """Rows of a training, all arrays of one length n.
 
     Attributes:
-        entity: Ids of the rated entities.
-        merchant: Ids of the merchants they belong to.
-        category: Category path, empty where unknown.
-        component: The component of the merchant.
+        entity: A number for each rated entity.
+        merchant: A number for each merchant that they belong to.
+        component: A number for each component of merchants.
+        chance: The component's hash as a number in [0, 1): draws components the same way in every training.
+        category: Position in `categories`.
+        categories: Category paths; an empty one where it is unknown.
         day: as_of_date, in days since 1970-01-01.
         decided_day: Day on which the label was decided; -1 where nothing labels the row.
-        purpose: `score`, `train`, `evaluate` or `calibrate`.
+        purpose: Position in `PURPOSES`.
         label: Whether the row is a positive; unlabelled counts as negative.
         is_verdict: Whether something labels the row.
         weight: Inverse of the share with which the row was sampled.
@@ -81,13 +83,15 @@ class Rows:
         features: float32, shape (n, number of features); nan where unknown.
     """
 
-    entity: Names
-    merchant: Names
-    category: Names
-    component: Names
+    entity: Integers
+    merchant: Integers
+    component: Integers
+    chance: Floats
+    category: Integers
+    categories: tuple[str, ...]
     day: Integers
     decided_day: Integers
-    purpose: Names
+    purpose: Integers
     label: Flags
     is_verdict: Flags
     weight: Floats
@@ -101,7 +105,12 @@ class Rows:
 
     def take(self, chosen: Flags | Integers) -> Rows:
         """Returns the rows that a mask or positions choose."""
-        return Rows(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
+        arrays = (name for name in self.__dataclass_fields__ if name != "categories")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
+
+    def purposed(self, purpose: str) -> Flags:
+        """Returns which rows have a purpose."""
+        return np.asarray(self.purpose == PURPOSES.index(purpose), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -166,24 +175,39 @@ def _read_sorted(path: Path, keys: list[str], columns: list[str]) -> Any:
 
 
 def _rows(declaration: Declaration, spine: Any, features: Any, components: Components) -> Rows:
-    merchant = _strings(spine["merchant_id"])
-    label = spine["label"].to_numpy(zero_copy_only=False)
+    merchant, merchants = encode(spine["merchant_id"])
+    names = components.of(merchants)
+    numbers = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    category, categories = encode(spine["category"])
+    purpose, purposes = encode(spine["purpose"])
     decided = _days(spine["label_decided_date"])
     return Rows(
-        entity=_strings(spine[declaration.id_column]),
+        entity=encode(spine[declaration.id_column])[0],
         merchant=merchant,
-        category=_strings(spine["category"]),
-        component=components.of(merchant),
+        component=np.array([numbers[name] for name in names], dtype=np.int64)[merchant],
+        chance=np.array([_hash_share(name) for name in names], dtype=np.float64)[merchant],
+        category=category,
+        categories=tuple(categories),
         day=_days(spine["as_of_date"]),
         decided_day=decided,
-        purpose=_strings(spine["purpose"]),
-        label=np.array([value is True or value == 1 for value in label], dtype=bool),
+        purpose=np.array([PURPOSES.index(name) for name in purposes], dtype=np.int64)[purpose],
+        label=np.nan_to_num(_floats(spine["label"])) > 0,
         is_verdict=decided >= 0,
         weight=1.0 / np.nan_to_num(_floats(spine["sampling_share"]), nan=1.0),
         inclusion=_floats(spine["inclusion_probability"]),
         is_random_arm=np.nan_to_num(_floats(spine["is_random_arm"])) > 0,
         features=matrix(features, declaration.columns),
     )
+
+
+def encode(column: Any) -> tuple[Integers, list[str]]:
+    """Returns an Arrow string column as numbers, by first appearance, and the strings; null counts as empty."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    chunk = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    encoded = pc.fill_null(chunk.cast(pa.string()), "").dictionary_encode()
+    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64), encoded.dictionary.to_pylist()
 
 
 def matrix(table: Any, columns: tuple[str, ...]) -> Matrix:
@@ -210,10 +234,6 @@ def _days(column: Any) -> Integers:
     return np.asarray(pc.fill_null(column.cast(pa.date32()).cast(pa.int32()), -1).to_numpy(), dtype=np.int64)
 
 
-def _strings(column: Any) -> Names:
-    return np.array(["" if value is None else value for value in column.to_pylist()], dtype=object)
-
-
 def read_components(edges: Path | None, cut: date, max_members: int = MAX_MEMBERS) -> Components:
     """Joins merchants that share an identifier value.
 
@@ -227,11 +247,10 @@ def read_components(edges: Path | None, cut: date, max_members: int = MAX_MEMBER
     Returns:
         The components.
     """
-    first_names, second_names = _read_edges(edges, cut) if edges else (np.array([]), np.array([]))
-    if not len(first_names):
+    first, second, merchants = _read_edges(edges, cut) if edges else (np.array([]), np.array([]), [])
+    if not merchants:
         return Components({}, 0, 0, 0, 0)
-    merchants, codes = np.unique(np.concatenate([first_names, second_names]), return_inverse=True)
-    first, second = np.split(codes.astype(np.int64), 2)
+    count = len(first)
     labels = _connected(first, second, len(merchants))
     too_large = np.flatnonzero(np.bincount(labels) > max_members)
     if not len(too_large):
@@ -240,11 +259,12 @@ def read_components(edges: Path | None, cut: date, max_members: int = MAX_MEMBER
     kept = _capped(first[within], second[within], len(merchants), max_members)
     first = np.concatenate([first[~within], first[within][kept]])
     second = np.concatenate([second[~within], second[within][kept]])
-    return _named(merchants, _connected(first, second, len(merchants)), len(too_large), len(codes) // 2 - len(first))
+    return _named(merchants, _connected(first, second, len(merchants)), len(too_large), count - len(first))
 
 
-def _read_edges(path: Path, cut: date) -> tuple[Names, Names]:
-    """Both ends of the edges known at the cut, from the strongest to the weakest, in one order whatever the file's."""
+def _read_edges(path: Path, cut: date) -> tuple[Integers, Integers, list[str]]:
+    """Both ends of the edges known at the cut, from the strongest to the weakest, as positions in sorted merchant ids."""
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -252,7 +272,13 @@ def _read_edges(path: Path, cut: date) -> tuple[Names, Names]:
     known = pc.and_(pc.less_equal(table["known_from"], cut), pc.greater(table["known_until"], cut))
     order = ("bearer_count", "kind", "value_hash", "merchant_id_a", "merchant_id_b")
     table = table.filter(known).sort_by([(name, "ascending") for name in order])
-    return _strings(table["merchant_id_a"]), _strings(table["merchant_id_b"])
+    ends = pa.chunked_array([*table["merchant_id_a"].chunks, *table["merchant_id_b"].chunks], pa.string())
+    numbers, merchants = encode(ends)
+    sort = np.array(sorted(range(len(merchants)), key=merchants.__getitem__), dtype=np.int64)
+    place = np.empty_like(sort)
+    place[sort] = np.arange(len(sort))
+    first, second = np.split(place[numbers], 2)
+    return first, second, sorted(merchants)
 
 
 def _connected(first: Integers, second: Integers, size: int) -> Integers:
@@ -286,13 +312,12 @@ def _capped(first: Integers, second: Integers, size: int, max_members: int) -> I
     return np.array(kept, dtype=np.int64)
 
 
-def _named(merchants: Names, labels: Integers, split: int, dropped: int) -> Components:
+def _named(merchants: list[str], labels: Integers, split: int, dropped: int) -> Components:
     """Names each component by its smallest member; `merchants` come sorted, so that is the first one met."""
-    _, firsts = np.unique(labels, return_index=True)
-    names = merchants[firsts[labels]]
+    firsts = np.unique(labels, return_index=True)[1][labels]
     sizes = np.bincount(labels)
     return Components(
-        names=dict(zip(merchants.tolist(), names.tolist(), strict=True)),
+        names={name: merchants[at] for name, at in zip(merchants, firsts.tolist(), strict=True)},
         joined=int((sizes >= 2).sum()),
         largest=int(sizes.max()),
         split=split,
@@ -312,11 +337,11 @@ def split_rows(rows: Rows, unseen_share: float, most_unlabelled: tuple[int, int]
     Returns:
         The split. Rows of entities that calibrate are no train rows, on whatever date.
     """
-    calibrate = rows.take(rows.purpose == "calibrate")
+    calibrate = rows.take(rows.purposed("calibrate"))
     held_out = np.isin(rows.entity, np.unique(calibrate.entity))
-    trainable = (rows.purpose == "train") & ~held_out
-    learnable = rows.take(trainable & ~is_unseen(rows.component, unseen_share))
-    evaluate = rows.take(rows.purpose == "evaluate")
+    trainable = rows.purposed("train") & ~held_out
+    learnable = rows.take(trainable & (rows.chance >= unseen_share))
+    evaluate = rows.take(rows.purposed("evaluate"))
     train = thin(learnable, most_unlabelled[0], seed)
     seen = np.unique(train.component)
     return Split(
@@ -325,16 +350,9 @@ def split_rows(rows: Rows, unseen_share: float, most_unlabelled: tuple[int, int]
         evaluate_seen=np.isin(evaluate.component, seen),
         calibrate=calibrate,
         calibrate_seen=np.isin(calibrate.component, seen),
-        forward=thin(rows.take(trainable | ((rows.purpose == "evaluate") & ~held_out)), most_unlabelled[1], seed),
-        live=rows.take(rows.purpose == "score"),
+        forward=thin(rows.take(trainable | (rows.purposed("evaluate") & ~held_out)), most_unlabelled[1], seed),
+        live=rows.take(rows.purposed("score")),
     )
-
-
-def is_unseen(components: Names, share: float) -> Flags:
-    """Returns which components a hash of their name keeps from the boosters; the same ones in every training."""
-    unique, inverse = np.unique(components, return_inverse=True)
-    chosen = [_hash_share(name) < share for name in unique.tolist()]
-    return np.array(chosen, dtype=bool)[inverse] if len(unique) else np.zeros(0, dtype=bool)
 
 
 def _hash_share(name: str) -> float:
@@ -355,11 +373,9 @@ def component_folds(rows: Rows, folds: int) -> Integers:
     """
     if not len(rows):
         return np.zeros(0, dtype=np.int64)
-    unique, inverse = np.unique(rows.component, return_inverse=True)
+    unique, firsts, inverse = np.unique(rows.component, return_index=True, return_inverse=True)
     positives = np.bincount(inverse, weights=rows.label)
-    sizes = np.bincount(inverse)
-    hashes = np.array([_hash_share(name) for name in unique.tolist()])
-    order = np.lexsort((hashes, -sizes, -positives))
+    order = np.lexsort((rows.chance[firsts], -np.bincount(inverse), -positives))
     turn = np.arange(len(unique)) % (2 * folds)
     fold = np.empty(len(unique), dtype=np.int64)
     fold[order] = np.where(turn < folds, turn, 2 * folds - 1 - turn)

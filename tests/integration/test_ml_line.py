@@ -107,8 +107,7 @@ def test_scores_are_probabilities_among_all_goods(tmp_path: Path) -> None:
 
 def _against_truth(path: Path, truth: npt.NDArray[np.bool_], threshold: float) -> dict[str, float]:
     values = pq.read_table(path)["score"].to_numpy()
-    nobody = np.array(["M"] * len(values), dtype=object)
-    measured = measure(Scored(values, truth, np.ones(len(values)), nobody), threshold)
+    measured = measure(Scored(values, truth, np.ones(len(values)), np.arange(len(values))), threshold)
     high = values >= 50
     return {
         **measured,

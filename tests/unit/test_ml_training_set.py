@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 
 from groundwork.errors import BadInputError
 from ml.training_set import (
-    Components,
+    PURPOSES,
     Rows,
     component_folds,
     forward_blocks,
-    is_unseen,
     known_before,
     read_components,
     read_rows,
@@ -34,17 +33,19 @@ ENDLESS = date(9999, 12, 31)
 
 def rows(count: int = 60, seed: int = 0, components: int = 12, days: int = 8, **given: Any) -> Rows:
     random = np.random.default_rng(seed)
-    component = np.array([f"M{at}" for at in random.integers(0, components, count)], dtype=object)
+    component = random.integers(0, components, count)
     label = random.random(count) < 0.3
     day = random.integers(100, 100 + 7 * days, count) // 7 * 7
     made = Rows(
-        entity=np.array([f"L{at % (count // 2)}" for at in range(count)], dtype=object),
+        entity=np.arange(count) % (count // 2),
         merchant=component,
-        category=np.array(["bags"] * count, dtype=object),
         component=component,
+        chance=random.permutation(components)[component] / components,
+        category=np.zeros(count, dtype=np.int64),
+        categories=("bags",),
         day=day,
         decided_day=np.where(label, day + random.integers(1, 15, count), -1),
-        purpose=np.array(["train"] * count, dtype=object),
+        purpose=np.full(count, PURPOSES.index("train")),
         label=label,
         is_verdict=label,
         weight=np.ones(count),
@@ -74,8 +75,7 @@ def edge(first: str, second: str, **given: Any) -> dict[str, Any]:
 def test_merchants_that_share_an_identifier_are_one_component(tmp_path: Path) -> None:
     path = write_edges(tmp_path / "edges.parquet", [edge("C", "B"), edge("A", "B"), edge("X", "Y")])
     found = read_components(path, CUT)
-    merchants = np.array(["C", "B", "A", "X", "Y", "Z"], dtype=object)
-    assert found.of(merchants).tolist() == ["A", "A", "A", "X", "X", "Z"]
+    assert found.of(["C", "B", "A", "X", "Y", "Z"]) == ["A", "A", "A", "X", "X", "Z"]
     assert (found.joined, found.largest, found.split, found.dropped_edges) == (2, 3, 0, 0)
 
 
@@ -93,10 +93,9 @@ def test_edges_hold_only_while_they_are_known(tmp_path: Path) -> None:
 
 
 def test_without_edges_everyone_is_alone(tmp_path: Path) -> None:
-    merchants = np.array(["A", "B"], dtype=object)
-    assert read_components(None, CUT).of(merchants).tolist() == ["A", "B"]
+    assert read_components(None, CUT).of(["A", "B"]) == ["A", "B"]
     path = write_edges(tmp_path / "edges.parquet", [edge("A", "B", known_from=date(2027, 1, 1))])
-    assert read_components(path, CUT).of(merchants).tolist() == ["A", "B"]
+    assert read_components(path, CUT).of(["A", "B"]) == ["A", "B"]
 
 
 def test_a_component_that_is_too_large_loses_its_weakest_edges(tmp_path: Path) -> None:
@@ -173,14 +172,6 @@ def test_nothing_of_a_day_or_later_is_known_before_it(seed: int, day: int) -> No
     assert (known.decided_day < day).all()
 
 
-def test_unseen_components_stay_the_same_and_are_about_their_share() -> None:
-    names = np.array([f"M{at:05d}" for at in range(5000)], dtype=object)
-    chosen = is_unseen(names, 0.2)
-    assert 0.17 < chosen.mean() < 0.23
-    assert is_unseen(names[::-1], 0.2).tolist() == chosen[::-1].tolist()
-    assert not is_unseen(names, 0.0).any()
-
-
 def test_thinning_keeps_verdicts_and_the_weight_of_the_rest() -> None:
     made = rows(count=4000)
     thinned = thin(made, 300, seed=1)
@@ -204,7 +195,9 @@ def test_a_split_shares_nothing_that_it_must_not(simulation: Simulation) -> None
     assert not set(split.train.component) & set(split.evaluate.component[~split.evaluate_seen])
     assert set(split.evaluate.component[split.evaluate_seen]) <= set(split.train.component)
     assert 0 < split.evaluate_seen.sum() < len(split.evaluate)
-    assert set(split.train.purpose) == {"train"}
+    assert split.train.purposed("train").all()
+    assert 0.1 < (np.unique(split.forward.chance) < 0.2).mean() < 0.3
+    assert split.train.chance.min() >= 0.2
     assert split.train.decided_day.max() < split.evaluate.day.min()
     assert len(split.live) == 3000
 
@@ -232,7 +225,3 @@ def test_the_order_of_files_does_not_matter(simulation: Simulation, tmp_path: Pa
     second, _ = read_rows(LISTINGS, tmp_path / "features.parquet", tmp_path / "spine.parquet", None, CUT)
     assert np.array_equal(first.features, second.features, equal_nan=True)
     assert np.array_equal(first.label, second.label)
-
-
-def test_no_component_names_no_merchant() -> None:
-    assert Components({}, 0, 0, 0, 0).of(np.array(["A"], dtype=object)).tolist() == ["A"]

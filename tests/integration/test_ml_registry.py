@@ -1,0 +1,325 @@
+"""The review: only the log of approvals says what rates, and only with the bytes that were reviewed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from groundwork.chain import GENESIS
+from groundwork.errors import BadInputError, VerificationError
+from ml.calibrate import Calibration
+from ml.evaluate import Report, Scored
+from ml.model import RiskModel, describe
+from ml.registry import Registry, Version
+from tests.ml_fixtures import FEATURES
+
+MODEL = "listing_counterfeit"
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+METRICS = {"forward_auroc_unseen": 0.8, "evaluate_auroc_all": 0.7}
+
+
+def risk_model(number: int) -> RiskModel:
+    """A model whose boosters are no boosters: the registry never loads them."""
+    main, own = f"main {number}".encode(), b"own"
+    fitted = Calibration("none", 1.0, 0.0, (), 0, 0, 0, None).as_dict()
+    body = describe(MODEL, "listing", "counterfeit", FEATURES, main, own) | {
+        "calibration": {"main": fitted, "own": fitted},
+        "flagging": {"threshold": 50.0, "floor": 9.0, "basis": "fallback", "bands": [], "table": []},
+        "prevalence": 0.03,
+        "usual": {"": [0.0] * len(FEATURES)},
+    }
+    return RiskModel(body, main, own)
+
+
+def register(registry: Registry, number: int) -> Version:
+    model = risk_model(number)
+    card = {
+        "as_of": "2026-06-15",
+        "data": {"features": "f" * 64},
+        "flagging": model.body["flagging"],
+        "calibration": model.body["calibration"],
+    }
+    return registry.register(
+        model,
+        card=card,
+        report=Report(METRICS, {}, {"price_to_msrp_ratio": 0.5}),
+        parameters={"seed": 7},
+        provenance={"loads_digest": "1" * 64},
+        training_digest=f"training {number}",
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with three versions; MLflow's store takes seconds to make, so the tests share it and reset the log."""
+    home = tmp_path_factory.mktemp("home")
+    registry = Registry(home, now=lambda: NOW)
+    for number in (1, 2, 3):
+        register(registry, number)
+    return home
+
+
+@pytest.fixture
+def registry(shared: Path) -> Registry:
+    (shared / "models" / "log.jsonl").unlink(missing_ok=True)
+    return Registry(shared, now=lambda: NOW)
+
+
+def test_a_version_waits_for_review(registry: Registry) -> None:
+    versions = registry.versions(MODEL)
+    assert [(version.version, version.status) for version in versions] == [
+        (1, "waiting"),
+        (2, "waiting"),
+        (3, "waiting"),
+    ]
+    assert [version.model_digest for version in versions] == [risk_model(number).digest for number in (1, 2, 3)]
+    assert versions[0].metrics == METRICS
+    assert registry.champion(MODEL) is None
+    assert registry.log() == []
+    assert registry.head() == GENESIS
+
+
+def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> None:
+    version = registry.version(MODEL, 1)
+    run = registry._client().get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"seed": "7"}
+    assert run.data.tags["touchstone.loads_digest"] == "1" * 64
+    assert run.data.tags["touchstone.features"] == "f" * 64
+    files = {
+        path.relative_to(version.folder.parent).as_posix()
+        for path in version.folder.parent.rglob("*")
+        if path.is_file()
+    }
+    assert files == {
+        "card.json",
+        "model/main.ubj",
+        "model/model.json",
+        "model/own_conduct.ubj",
+        "plots/importances.png",
+        "plots/precision_recall.png",
+        "plots/reliability.png",
+    }
+    assert version.folder.is_relative_to(shared)
+    assert "| auroc |" in registry._client().get_model_version(MODEL, "1").description
+
+
+def test_an_approval_makes_the_champion_and_is_logged(registry: Registry) -> None:
+    champion = registry.approve(MODEL, 2, who="Ada", why="reads well")
+    assert (champion.version, champion.model_digest) == (2, risk_model(2).digest)
+    assert (champion.threshold, champion.floor) == (50.0, 9.0)
+    assert registry.champion(MODEL) == champion
+    (line,) = registry.log()
+    assert (line.action, line.who, line.why, line.at) == ("approve", "Ada", "reads well", "2026-07-01T12:00:00+00:00")
+    assert set(line.files) == {"model.json", "main.ubj", "own_conduct.ubj"}
+    assert [version.status for version in registry.versions(MODEL)] == ["waiting", "champion", "waiting"]
+
+
+def test_mlflow_shows_what_the_log_says(registry: Registry) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    registry.approve(MODEL, 3, who="Ada", why="x")
+    client = registry._client()
+    assert int(client.get_model_version_by_alias(MODEL, "champion").version) == 3
+    assert client.get_registered_model(MODEL).tags["approvals_log_head"] == registry.head()
+    assert client.get_model_version(MODEL, "1").tags["review"] == "former"
+
+
+def test_an_alias_moved_in_mlflow_changes_nothing(registry: Registry) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    registry._client().set_registered_model_alias(MODEL, "champion", "2")
+    champion = registry.champion(MODEL)
+    assert champion is not None
+    assert champion.version == 1
+
+
+def test_approving_the_champion_again_logs_nothing(registry: Registry) -> None:
+    first = registry.approve(MODEL, 1, who="Ada", why="x")
+    assert registry.approve(MODEL, 1, who="Bob", why="y") == first
+    assert len(registry.log()) == 1
+
+
+def test_a_rollback_puts_the_one_before_in_force(registry: Registry) -> None:
+    for version in (1, 2, 3):
+        registry.approve(MODEL, version, who="Ada", why="x")
+    assert registry.rollback(MODEL, who="Bob", why="complaints").version == 2
+    assert registry.rollback(MODEL, who="Bob", why="more complaints").version == 1
+    with pytest.raises(BadInputError, match="no earlier champion"):
+        registry.rollback(MODEL, who="Bob", why="x")
+    assert [(line.action, line.version) for line in registry.log()][-2:] == [("rollback", 2), ("rollback", 1)]
+    assert registry.approve(MODEL, 3, who="Ada", why="fixed").version == 3
+    assert registry.rollback(MODEL, who="Bob", why="not fixed").version == 1
+
+
+def test_a_rejected_version_is_marked_and_the_champion_cannot_be_one(registry: Registry) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    registry.reject(MODEL, 2, who="Ada", why="worse")
+    assert [version.status for version in registry.versions(MODEL)] == ["champion", "rejected", "waiting"]
+    with pytest.raises(BadInputError, match="is the champion"):
+        registry.reject(MODEL, 1, who="Ada", why="x")
+    assert registry.approve(MODEL, 2, who="Bob", why="looked again").version == 2
+
+
+@pytest.mark.parametrize(("who", "why"), [("", "x"), ("Ada", "  ")])
+def test_a_review_says_who_and_why(registry: Registry, who: str, why: str) -> None:
+    with pytest.raises(BadInputError, match="who decided and why"):
+        registry.approve(MODEL, 1, who=who, why=why)
+    assert registry.champion(MODEL) is None
+
+
+def test_an_unknown_version_is_named(registry: Registry) -> None:
+    with pytest.raises(BadInputError, match=r"no version 9; it has 1, 2, 3"):
+        registry.approve(MODEL, 9, who="Ada", why="x")
+    with pytest.raises(BadInputError, match="no version 1; it has none"):
+        registry.approve("merchant_counterfeit", 1, who="Ada", why="x")
+
+
+def test_a_version_that_was_changed_cannot_be_approved(registry: Registry) -> None:
+    path = registry.version(MODEL, 2).folder / "main.ubj"
+    content = path.read_bytes()
+    path.write_bytes(content + b"!")
+    try:
+        with pytest.raises(VerificationError, match=r"main\.ubj"):
+            registry.approve(MODEL, 2, who="Ada", why="x")
+        assert registry.version_of_training(MODEL, "training 2") is None
+    finally:
+        path.write_bytes(content)
+    found = registry.version_of_training(MODEL, "training 2")
+    assert found is not None
+    assert found.version == 2
+    assert registry.log() == []
+
+
+def test_a_model_swapped_for_another_whole_one_does_not_rate(registry: Registry) -> None:
+    champion = registry.approve(MODEL, 1, who="Ada", why="x")
+    kept = {path.name: path.read_bytes() for path in champion.folder.iterdir()}
+    for name, content in risk_model(5).files().items():
+        (champion.folder / name).write_bytes(content)
+    try:
+        with pytest.raises(VerificationError, match="what was reviewed"):
+            registry.champion(MODEL)
+    finally:
+        for name, content in kept.items():
+            (champion.folder / name).write_bytes(content)
+
+
+def test_a_log_that_was_edited_rates_nothing(registry: Registry) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    registry.approve(MODEL, 2, who="Ada", why="x")
+    lines = registry.approvals.path.read_text().splitlines()
+    edited = json.loads(lines[0]) | {"why": "y"}
+    registry.approvals.path.write_text("\n".join([json.dumps(edited, sort_keys=True), lines[1]]) + "\n")
+    for call in (
+        lambda: registry.champion(MODEL),
+        registry.log,
+        lambda: registry.approve(MODEL, 3, who="Ada", why="x"),
+    ):
+        with pytest.raises(VerificationError, match="chain is broken"):
+            call()
+
+
+def test_an_approval_that_a_kill_cut_off_did_not_happen(registry: Registry) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    whole = registry.approvals.path.read_bytes()
+    registry.approve(MODEL, 2, who="Ada", why="x")
+    cut = registry.approvals.path.read_bytes()[: len(whole) + 40]
+    registry.approvals.path.write_bytes(cut)
+    champion = registry.champion(MODEL)
+    assert champion is not None
+    assert champion.version == 1
+    assert registry.approve(MODEL, 3, who="Ada", why="x").version == 3
+    assert [line.version for line in registry.log()] == [1, 3]
+
+
+def test_a_home_that_moved_still_rates(registry: Registry, tmp_path: Path) -> None:
+    """Paths in the log are relative to the home."""
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    moved = tmp_path / "moved"
+    for folder in ("models", "mlflow-artifacts"):
+        (moved / folder).parent.mkdir(exist_ok=True)
+        (moved / folder).symlink_to(registry.home / folder)
+    champion = Registry(moved).champion(MODEL)
+    assert champion is not None
+    assert champion.version == 1
+
+
+@pytest.fixture
+def thresholds(tmp_path: Path) -> Path:
+    path = tmp_path / "thresholds.yml"
+    path.write_text(f"version: 1\nminimums:\n  {MODEL}:\n    forward_auroc_unseen: 0.75\n    evaluate_auroc_all: 0.7\n")
+    return path
+
+
+def test_a_first_model_that_passes_is_approved(registry: Registry, thresholds: Path) -> None:
+    verdict = registry.approve_if_passing(registry.version(MODEL, 1), thresholds)
+    assert verdict.passed
+    assert verdict.champion is not None
+    assert verdict.champion.approved.who == "approve-if-passing"
+    assert "forward_auroc_unseen is 0.8000, at least 0.75" in verdict.champion.approved.why
+
+
+def test_a_second_model_waits_for_a_person(registry: Registry, thresholds: Path) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    verdict = registry.approve_if_passing(registry.version(MODEL, 2), thresholds)
+    assert verdict.passed
+    assert verdict.champion is not None
+    assert verdict.champion.version == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"), [("evaluate_auroc_all: 0.71", "is 0.7000"), ("recall: 0.1", "was not measured")]
+)
+def test_a_model_that_misses_a_minimum_is_not_approved(
+    registry: Registry, tmp_path: Path, metric: str, told: str
+) -> None:
+    (tmp_path / "thresholds.yml").write_text(f"minimums:\n  {MODEL}:\n    {metric}\n")
+    verdict = registry.approve_if_passing(registry.version(MODEL, 1), tmp_path / "thresholds.yml")
+    assert not verdict.passed
+    assert verdict.champion is None
+    assert told in verdict.checks[0]
+
+
+def test_a_model_without_minimums_is_for_a_person(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "thresholds.yml").write_text("minimums: {}\n")
+    with pytest.raises(BadInputError, match="no minimums"):
+        registry.approve_if_passing(registry.version(MODEL, 1), tmp_path / "thresholds.yml")
+
+
+def test_every_declared_model_has_minimums() -> None:
+    import yaml
+
+    from ml.declarations import MODELS_FILE
+    from ml.registry import THRESHOLDS_FILE
+
+    declared = yaml.safe_load(MODELS_FILE.read_text())["models"]
+    assert set(yaml.safe_load(THRESHOLDS_FILE.read_text())["minimums"]) == set(declared)
+
+
+def test_a_run_that_fails_half_way_makes_no_version(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry(shared, now=lambda: NOW)
+    before = len(registry.versions(MODEL))
+    client = registry._client()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(client, "log_batch", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        register(registry, 4)
+    assert len(registry.versions(MODEL)) == before
+    assert registry.version_of_training(MODEL, "training 4") is None
+
+
+def test_no_plot_needs_positives() -> None:
+    import numpy as np
+
+    from ml.plots import pictures
+
+    empty = Scored(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0), np.zeros(0, dtype=int))
+    assert set(pictures(Report({}, {"evaluate": empty}, {}))) == {
+        "reliability.png",
+        "precision_recall.png",
+        "importances.png",
+    }
