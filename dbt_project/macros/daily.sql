@@ -5,51 +5,87 @@
     run to run.
 #}
 {% macro listing_measures() %}
+    {% set measures = {} %}
+    {% for part in listing_parts().values() %}
+        {% do measures.update(part.measures) %}
+    {% endfor %}
+    {{ return(measures) }}
+{% endmacro %}
+
+{#
+    The measures by what they are made of. Each part is grouped on its own and gives rows of its own: few events of a
+    listing share a day, so that one grouping by all measures (45 counters for every group, five times the time and
+    memory) would save one row in a hundred.
+#}
+{% macro listing_parts() %}
     {{ return({
-        'order_count': count_where("kind = 'order_placed'"),
-        'unit_count': sum_where('coalesce(quantity, 1)', "kind = 'order_placed'"),
-        'amount_usd': money_where('amount_usd', "kind = 'order_placed'"),
-        'shipped_count': count_where("kind = 'order_shipped'"),
-        'handling_hours_sum': sum_where('waited_hours', "kind = 'order_shipped'"),
-        'delivered_count': count_where("kind = 'order_delivered'"),
-        'delivery_hours_sum': sum_where('waited_hours', "kind = 'order_delivered'"),
-        'refund_count': count_where("kind = 'order_refunded'"),
-        'refund_amount_usd': money_where('amount_usd', "kind = 'order_refunded'"),
-        'refund_reason_count': count_where("kind = 'order_refunded' and detail is not null"),
-        'refund_not_authentic_count': count_where("kind = 'order_refunded' and detail = 'not_authentic'"),
-        'refund_not_as_described_count': count_where("kind = 'order_refunded' and detail = 'not_as_described'"),
-        'refund_defective_count': count_where("kind = 'order_refunded' and detail = 'defective'"),
-        'review_count': count_where("kind = 'review'"),
-        'rating_count': count_where("kind = 'review' and rating is not null"),
-        'rating_sum': sum_where('cast(rating as bigint)', "kind = 'review'"),
-        'rating_square_sum': sum_where('cast(rating * rating as bigint)', "kind = 'review'"),
-        'one_star_count': count_where("kind = 'review' and rating <= 1"),
-        'five_star_count': count_where("kind = 'review' and rating >= 5"),
-        'verified_known_count': count_where("kind = 'review' and is_verified is not null"),
-        'verified_review_count': count_where("kind = 'review' and is_verified"),
-        'photo_known_count': count_where("kind = 'review' and has_photo is not null"),
-        'photo_review_count': count_where("kind = 'review' and has_photo"),
-        'text_review_count': count_where("kind = 'review' and is_authenticity_complaint is not null"),
-        'authenticity_complaint_count': count_where("kind = 'review' and is_authenticity_complaint"),
-        'sighting_count': count_where("kind = 'sighting'"),
-        'price_count': count_where("kind = 'sighting' and price_usd is not null"),
-        'price_usd_sum': money_where('price_usd', "kind = 'sighting'"),
-        'price_usd_min': price_where('min', "kind = 'sighting'"),
-        'price_usd_max': price_where('max', "kind = 'sighting'"),
-        'listed_count': count_where("kind = 'listed'"),
-        'delisted_count': count_where("kind = 'delisted'"),
-        'notice_count': count_where("kind = 'notice'"),
-        'counterfeit_notice_count': count_where("kind = 'notice' and coalesce(detail, 'counterfeit') = 'counterfeit'"),
-        'notice_upheld_count': count_where("kind = 'notice_decided' and detail = 'upheld'"),
-        'notice_rejected_count': count_where("kind = 'notice_decided' and detail = 'rejected'"),
-        'test_buy_counterfeit_count': count_where("kind = 'test_buy_decided' and detail = 'counterfeit'"),
-        'test_buy_genuine_count': count_where("kind = 'test_buy_decided' and detail = 'genuine'"),
-        'counterfeit_decision_count': count_where("kind = 'counterfeit_decided' and detail = 'fake'"),
-        'genuine_decision_count': count_where("kind = 'counterfeit_decided' and detail = 'genuine'"),
-        'brushing_decision_count': count_where("kind = 'brushing_decided' and detail = 'fake'"),
-        'takedown_count': count_where("kind = 'takedown'"),
-        'restriction_count': count_where("kind = 'restriction'"),
-        'reinstatement_count': count_where("kind = 'reinstatement'"),
+        'orders': {
+            'kinds': ['order_placed', 'order_delivered', 'order_refunded'],
+            'measures': {
+                'order_count': count_where("kind = 'order_placed'"),
+                'unit_count': sum_where('coalesce(quantity, 1)', "kind = 'order_placed'"),
+                'amount_usd': money_where('amount_usd', "kind = 'order_placed'"),
+                'delivered_count': count_where("kind = 'order_delivered'"),
+                'delivery_hours_sum': sum_where('waited_hours', "kind = 'order_delivered'"),
+                'refund_count': count_where("kind = 'order_refunded'"),
+                'refund_amount_usd': money_where('amount_usd', "kind = 'order_refunded'"),
+                'refund_reason_count': count_where("kind = 'order_refunded' and detail is not null"),
+                'refund_not_authentic_count': count_where("kind = 'order_refunded' and detail = 'not_authentic'"),
+                'refund_not_as_described_count': count_where(
+                    "kind = 'order_refunded' and detail = 'not_as_described'"
+                ),
+            },
+        },
+        'reviews': {
+            'kinds': ['review'],
+            'measures': {
+                'review_count': count_where("kind = 'review'"),
+                'rating_count': count_where('rating is not null'),
+                'rating_sum': sum_where('cast(rating as bigint)', 'rating is not null'),
+                'rating_square_sum': sum_where('cast(rating * rating as bigint)', 'rating is not null'),
+                'one_star_count': count_where('rating <= 1'),
+                'five_star_count': count_where('rating >= 5'),
+                'verified_known_count': count_where('is_verified is not null'),
+                'verified_review_count': count_where('is_verified'),
+                'photo_known_count': count_where('has_photo is not null'),
+                'photo_review_count': count_where('has_photo'),
+                'text_review_count': count_where('is_authenticity_complaint is not null'),
+                'authenticity_complaint_count': count_where('is_authenticity_complaint'),
+            },
+        },
+        'sightings': {
+            'kinds': ['sighting'],
+            'measures': {
+                'sighting_count': count_where("kind = 'sighting'"),
+                'price_usd_min': price_at('min(price_usd)', 'min'),
+                'price_usd_max': price_at('max(price_usd)', 'max'),
+                'price_usd_last': price_at(value_at_greatest('price_usd', 'event_at'), 'none'),
+            },
+        },
+        'cases': {
+            'kinds': [
+                'listed', 'delisted', 'notice', 'notice_decided', 'test_buy_decided', 'counterfeit_decided',
+                'brushing_decided', 'takedown', 'restriction', 'ban', 'reinstatement',
+            ],
+            'measures': {
+                'listed_count': count_where("kind = 'listed'"),
+                'delisted_count': count_where("kind = 'delisted'"),
+                'notice_count': count_where("kind = 'notice'"),
+                'counterfeit_notice_count': count_where(
+                    "kind = 'notice' and coalesce(detail, 'counterfeit') = 'counterfeit'"
+                ),
+                'notice_upheld_count': count_where("kind = 'notice_decided' and detail = 'upheld'"),
+                'notice_rejected_count': count_where("kind = 'notice_decided' and detail = 'rejected'"),
+                'test_buy_counterfeit_count': count_where("kind = 'test_buy_decided' and detail = 'counterfeit'"),
+                'test_buy_genuine_count': count_where("kind = 'test_buy_decided' and detail = 'genuine'"),
+                'counterfeit_decision_count': count_where("kind = 'counterfeit_decided' and detail = 'fake'"),
+                'genuine_decision_count': count_where("kind = 'counterfeit_decided' and detail = 'genuine'"),
+                'brushing_decision_count': count_where("kind = 'brushing_decided' and detail = 'fake'"),
+                'takedown_count': count_where("kind = 'takedown'"),
+                'restriction_count': count_where("kind = 'restriction'"),
+                'reinstatement_count': count_where("kind = 'reinstatement'"),
+            },
+        },
     }) }}
 {% endmacro %}
 
@@ -70,25 +106,33 @@
 {% endmacro %}
 
 {% macro count_where(condition) %}
-    {{ return({'of_events': 'count(*) filter (where ' ~ condition ~ ')', 'merge': 'sum', 'type': 'integer'}) }}
+    {{ return({'of_events': 'count(case when ' ~ condition ~ ' then 1 end)', 'merge': 'sum', 'type': 'integer'}) }}
 {% endmacro %}
 
 {% macro sum_where(value, condition) %}
-    {{ return({'of_events': 'coalesce(sum(' ~ value ~ ') filter (where ' ~ condition ~ '), 0)', 'merge': 'sum', 'type': 'bigint'}) }}
+    {{ return({'of_events': 'coalesce(sum(case when ' ~ condition ~ ' then ' ~ value ~ ' end), 0)', 'merge': 'sum', 'type': 'bigint'}) }}
 {% endmacro %}
 
 {% macro money_where(value, condition) %}
-    {{ return({'of_events': 'coalesce(sum(' ~ value ~ ') filter (where ' ~ condition ~ '), 0)', 'merge': 'sum', 'type': 'decimal(18, 4)'}) }}
+    {{ return({'of_events': 'coalesce(sum(case when ' ~ condition ~ ' then ' ~ value ~ ' end), 0)', 'merge': 'sum', 'type': 'decimal(18, 4)'}) }}
 {% endmacro %}
 
-{% macro price_where(function, condition) %}
-    {{ return({'of_events': function ~ '(price_usd) filter (where ' ~ condition ~ ')', 'merge': function, 'type': 'decimal(18, 4)'}) }}
+{% macro price_at(of_events, merge) %}
+    {{ return({'of_events': of_events, 'merge': merge, 'type': 'decimal(18, 4)'}) }}
 {% endmacro %}
 
-{# The select list that makes measures out of events. #}
-{% macro measures_of_events(measures) -%}
+{# The select list that makes measures out of events; those of other parts are nothing: zero, or no price. #}
+{% macro measures_of_events(measures, own) -%}
     {%- for name, measure in measures.items() %}
-        cast({{ measure.of_events }} as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
+        {%- set nothing = '0' if measure.merge == 'sum' else 'null' %}
+        cast({{ measure.of_events if name in own else nothing }} as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{# The select list of nothing at all, for markers. #}
+{% macro no_measures(measures) -%}
+    {%- for name, measure in measures.items() %}
+        cast(null as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 

@@ -1,7 +1,8 @@
--- One row a day, listing and merchant with anything that happened. Incremental by day, and only the days whose digest of
--- events is not the one kept in the table: so a kill, a missed day, a late, corrected or deleted row heal by themselves.
--- Each day that is built brings a marker row, by which a day that has lost all its events deletes what the table holds
--- of it; the hook removes the markers before the same commit.
+-- What happened to a listing on a day: up to four rows a day, listing and merchant, one for each part (orders, reviews,
+-- sightings, cases), to be added up. Incremental by day, and only the days whose digest of events is not the one kept in
+-- the table: so a kill, a missed day, a late, corrected or deleted row heal by themselves. Each day that is built brings a
+-- marker row, by which a day that has lost all its events deletes what the table holds of it; the hook removes the markers
+-- before the same commit.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -10,16 +11,11 @@
     post_hook='delete from {{ this }} where is_marker',
 ) }}
 
+{% set measures = listing_measures() %}
+
 with
 
 int_events as (
-
-    select * from {{ ref('int_events') }}
-
-),
-
--- The events again under another name: a CTE used twice would be kept in memory, all of it.
-events_to_sum as (
 
     select * from {{ ref('int_events') }}
 
@@ -38,7 +34,10 @@ digests as (
         {{ day_digest('count(*)', 'sum(' ~ row_hash(event_columns().keys()) ~ ')') }} as day_digest
     from int_events
     cross join run
-    where int_events.listing_id is not null
+    where
+        int_events.listing_id is not null
+        and int_events.merchant_id is not null
+        and int_events.kind <> 'order_shipped'
     group by
         int_events.event_date,
         run.project_digest
@@ -51,37 +50,41 @@ changed_days as (
 
 ),
 
-sums as (
+-- Each part reads the events for itself: a CTE used by all would be kept in memory, every event of it.
+{% for name, part in listing_parts().items() %}
+{{ name }} as (
 
     select
         changed_days.day,
-        events_to_sum.listing_id,
-        events_to_sum.merchant_id,
-        {{ measures_of_events(listing_measures()) }},
-        {{ value_at_greatest('events_to_sum.price_usd', 'events_to_sum.event_at') }} as price_usd_last,
+        events.listing_id,
+        events.merchant_id,
+        '{{ name }}' as part,
+        {{ measures_of_events(measures, part.measures) }},
         changed_days.day_digest
-    from events_to_sum
+    from {{ ref('int_events') }} as events
     inner join changed_days
-        on changed_days.day = events_to_sum.event_date
-    where events_to_sum.listing_id is not null
+        on changed_days.day = events.event_date
+    where
+        events.listing_id is not null
+        and events.merchant_id is not null
+        and events.kind in ('{{ part.kinds | join("', '") }}')
     group by
         changed_days.day,
         changed_days.day_digest,
-        events_to_sum.listing_id,
-        events_to_sum.merchant_id
+        events.listing_id,
+        events.merchant_id
 
 ),
 
+{% endfor %}
 markers as (
 
     select
         changed_days.day,
         cast(null as varchar) as listing_id,
         cast(null as varchar) as merchant_id,
-        {%- for name, measure in listing_measures().items() %}
-        cast(null as {{ measure.type }}) as {{ name }},
-        {%- endfor %}
-        cast(null as decimal(18, 4)) as price_usd_last,
+        cast(null as varchar) as part,
+        {{ no_measures(measures) }},
         changed_days.day_digest
     from changed_days
 
@@ -89,13 +92,15 @@ markers as (
 
 final as (
 
+    {% for name in listing_parts() %}
     select
-        sums.*,
+        *,
         false as is_marker
-    from sums
+    from {{ name }}
     union all
+    {% endfor %}
     select
-        markers.*,
+        *,
         true as is_marker
     from markers
 

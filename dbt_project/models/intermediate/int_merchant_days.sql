@@ -9,6 +9,10 @@
     post_hook='delete from {{ this }} where is_marker',
 ) }}
 
+{% set from_listings = listing_measures() %}
+{% do from_listings.pop('price_usd_last') %}
+{% set of_merchants = merchant_measures() %}
+
 with
 
 merchant_events as (
@@ -76,14 +80,12 @@ listing_sums as (
     select
         int_listing_days.day,
         int_listing_days.merchant_id,
-        {{ merged_measures(listing_measures(), 'int_listing_days') }},
-        cast(count(*) as integer) as active_listing_count,
-        cast(count(*) filter (where int_listing_days.order_count > 0) as integer) as ordered_listing_count,
-        cast(count(*) filter (where int_listing_days.sighting_count > 0) as integer) as sighted_listing_count
+        {{ merged_measures(from_listings, 'int_listing_days') }},
+        cast(count(case when int_listing_days.order_count > 0 then 1 end) as integer) as ordered_listing_count,
+        cast(count(case when int_listing_days.sighting_count > 0 then 1 end) as integer) as sighted_listing_count
     from int_listing_days
     inner join changed_days
         on changed_days.day = int_listing_days.day
-    where int_listing_days.merchant_id is not null
     group by
         int_listing_days.day,
         int_listing_days.merchant_id
@@ -95,7 +97,7 @@ merchant_sums as (
     select
         merchant_events.event_date as day,
         merchant_events.merchant_id,
-        {{ measures_of_events(merchant_measures()) }},
+        {{ measures_of_events(of_merchants, of_merchants) }},
         {{ value_at_greatest('merchant_events.rating', 'merchant_events.event_at') }} as shown_rating_last,
         {{ value_at_greatest('merchant_events.sales_count', 'merchant_events.event_at') }} as shown_sales_count_last
     from merchant_events
@@ -112,17 +114,16 @@ merchant_days as (
     select
         coalesce(listing_sums.day, merchant_sums.day) as day,
         coalesce(listing_sums.merchant_id, merchant_sums.merchant_id) as merchant_id,
-        {%- for name, measure in listing_measures().items() %}
+        {%- for name, measure in from_listings.items() %}
         {% if measure.merge == 'sum' -%}
         coalesce(listing_sums.{{ name }}, 0) as {{ name }},
         {%- else -%}
         listing_sums.{{ name }},
         {%- endif %}
         {%- endfor %}
-        coalesce(listing_sums.active_listing_count, 0) as active_listing_count,
         coalesce(listing_sums.ordered_listing_count, 0) as ordered_listing_count,
         coalesce(listing_sums.sighted_listing_count, 0) as sighted_listing_count,
-        {%- for name in merchant_measures() %}
+        {%- for name in of_merchants %}
         coalesce(merchant_sums.{{ name }}, 0) as {{ name }},
         {%- endfor %}
         merchant_sums.shown_rating_last,
@@ -140,15 +141,10 @@ markers as (
     select
         changed_days.day,
         cast(null as varchar) as merchant_id,
-        {%- for name, measure in listing_measures().items() %}
-        cast(null as {{ measure.type }}) as {{ name }},
-        {%- endfor %}
-        cast(null as integer) as active_listing_count,
+        {{ no_measures(from_listings) }},
         cast(null as integer) as ordered_listing_count,
         cast(null as integer) as sighted_listing_count,
-        {%- for name, measure in merchant_measures().items() %}
-        cast(null as {{ measure.type }}) as {{ name }},
-        {%- endfor %}
+        {{ no_measures(of_merchants) }},
         cast(null as decimal(18, 4)) as shown_rating_last,
         cast(null as bigint) as shown_sales_count_last
     from changed_days

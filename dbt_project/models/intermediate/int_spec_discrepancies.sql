@@ -1,4 +1,7 @@
--- The specification fields in which a listing contradicts the brand's own product, one row a listing, field and span.
+-- The specification fields in which a listing contradicts the brand's own product, one row a listing, field and span. A
+-- view: features need only how many there are (int_spec_comparisons); who asks which ones asks about few listings.
+{{ config(materialized='view') }}
+
 with
 
 int_spec_fields as (
