@@ -14,8 +14,9 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from groundwork.chain import PREVIOUS, ChainedLog
 from groundwork.errors import VerificationError
@@ -25,6 +26,7 @@ from orchestration.publishing.manifest import MANIFEST_FILE, Manifest, Sha256, V
 HISTORY_FILE = "history.jsonl"
 LATEST_FILE = "LATEST"
 UNDER_WAY_FILE = ".publishing"
+Receipt = Annotated[str, StringConstraints(pattern=r"^receipt(-[1-9][0-9]*)?\.json$")]
 
 
 class Publication(BaseModel):
@@ -34,7 +36,7 @@ class Publication(BaseModel):
 
     version: Version
     manifest_sha256: Sha256
-    receipt: str
+    receipt: Receipt
     receipt_sha256: Sha256
 
 
@@ -44,7 +46,7 @@ class UnderWay(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Version
-    receipt: str
+    receipt: Receipt
 
 
 @dataclass(frozen=True)

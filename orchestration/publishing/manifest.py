@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from groundwork.errors import VerificationError
 from groundwork.files import canonical_json, sha256_bytes
@@ -18,8 +18,19 @@ from orchestration.publishing.policy import ListName
 
 MANIFEST_FILE = "manifest.json"
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-VERSION_PATTERN = r"^\d{4}-\d{2}-\d{2}-[0-9a-f]{12}$"
-Version = Annotated[str, StringConstraints(pattern=VERSION_PATTERN)]
+
+
+def version_date(version: str) -> dt.date:
+    """Returns the as_of date in a version's name."""
+    return dt.date.fromisoformat(version[:10])
+
+
+def _is_dated(version: str) -> str:
+    version_date(version)
+    return version
+
+
+Version = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}-[0-9a-f]{12}$"), AfterValidator(_is_dated)]
 
 
 class _Data(BaseModel):
@@ -130,8 +141,3 @@ class Manifest(_Data):
 def version_name(as_of: dt.date, manifest_sha256: str) -> str:
     """Returns the name of the version of a date whose manifest has a SHA-256."""
     return f"{as_of.isoformat()}-{manifest_sha256[:12]}"
-
-
-def version_date(version: str) -> dt.date:
-    """Returns the as_of date in a version's name."""
-    return dt.date.fromisoformat(version[:10])

@@ -1,0 +1,100 @@
+"""The candidate's gate and publishing together: the real suite judges a built list, and only what it passes is published."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from publishing_fixtures import AS_OF, POLICY, SUITES, Home, Rated, passing_gates
+
+from expectations.results import SuiteResult
+from expectations.runner import run_suite
+from groundwork.errors import GateRefusedError
+from orchestration.publishing.candidate import SHAPES, Candidate, list_columns
+from orchestration.publishing.policy import ListName
+from orchestration.publishing.publish import candidate_subject
+from orchestration.publishing.verdict import give_verdict
+
+RATED = (
+    Rated("a", 97.0),
+    Rated("b", 91.0),
+    *(Rated(f"c{number}", number / 10, is_flagged=False) for number in range(28)),
+)
+
+
+def judge(home: Home, candidate: Candidate, **parameters: Any) -> SuiteResult:
+    """Judges a candidate by the suite, beside the mart that it was made from."""
+    mart = home.root / "marts" / f"{AS_OF}.parquet"
+    model = candidate.manifest().inputs.model
+    bound = {
+        "key": SHAPES[candidate.list_name].key,
+        "as_of": AS_OF,
+        "columns": list(list_columns(candidate.list_name)),
+        "least_rows": 0 if POLICY.allow_empty else 1,
+        "max_flagged_share": POLICY.max_flagged_share,
+        "action": POLICY.action,
+        "threshold": model.threshold,
+        "floor": model.floor,
+    }
+    return run_suite("candidate", {"candidate": [candidate.parquet], "rated": [mart]}, {**bound, **parameters})
+
+
+def settle(candidate: Candidate, result: SuiteResult) -> None:
+    """Gives the verdict: the candidate's real gate beside those before it."""
+    gates = [*passing_gates(candidate)[:3], result]
+    give_verdict(candidate, gates, suites_digest=SUITES, policy_digest=POLICY.digest)
+
+
+@pytest.mark.parametrize("list_name", ["listings", "merchants"])
+def test_a_built_list_passes_its_gate_and_is_published(list_name: ListName, tmp_path: Path):
+    home = Home(tmp_path, list_name)
+    candidate = home.build(RATED)
+    result = judge(home, candidate)
+    assert result.failures == ()
+    assert result.subject_digest == candidate_subject(candidate.manifest())
+    settle(candidate, result)
+    assert home.publish(candidate).outcome == "published"
+
+
+Rateds = tuple[Rated, ...]
+BAD: dict[str, tuple[Callable[[Rateds], Rateds], dict[str, Any]]] = {
+    "list_is_not_empty": (lambda rated: tuple(dataclasses.replace(item, is_flagged=False) for item in rated), {}),
+    "scores_reach_the_threshold": (lambda rated: (*rated, Rated("low", 89.9)), {}),
+    "own_conduct_scores_reach_the_floor": (lambda rated: (*rated, Rated("framed", 95.0, own_conduct_score=8.9)), {}),
+    "flagged_share_is_small": (lambda rated: rated, {"max_flagged_share": 0.05}),
+}
+
+
+@pytest.mark.parametrize("expectation", BAD)
+def test_a_list_that_its_gate_refuses_stays_out_and_says_why(expectation: str, tmp_path: Path):
+    home = Home(tmp_path)
+    good = home.build(RATED)
+    settle(good, judge(home, good))
+    in_force = home.publish(good).version
+    spoil, parameters = BAD[expectation]
+    candidate = home.build(spoil((*RATED, Rated("new", 1.5, is_flagged=False))))
+    result = judge(home, candidate, **parameters)
+    failed = next(failure for failure in result.failures if failure.expectation == expectation)
+    settle(candidate, result)
+    with pytest.raises(GateRefusedError) as refused:
+        home.publish(candidate)
+    assert all(text in str(refused.value) for text in (expectation, failed.observed, failed.limit))
+    assert (home.published / "listings" / "LATEST").read_text() == in_force + "\n"
+
+
+def test_a_verdict_does_not_outlive_the_file_that_was_judged(tmp_path: Path):
+    home = Home(tmp_path)
+    candidate = home.build(RATED)
+    settle(candidate, judge(home, candidate))
+    with duckdb.connect(":memory:") as connection:
+        rows = connection.read_parquet(str(candidate.parquet)).filter("rank = 1").to_arrow_table()
+        connection.from_arrow(rows).write_parquet(str(candidate.parquet))
+    with pytest.raises(GateRefusedError, match="not what its manifest names"):
+        home.publish(candidate)
+    settle(candidate, judge(home, candidate))
+    with pytest.raises(GateRefusedError, match="not what its manifest names"):
+        home.publish(candidate)

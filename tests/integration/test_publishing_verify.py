@@ -1,0 +1,195 @@
+"""Verification: one flipped byte in any published file is seen, so is a file too many or too few, and words say which."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from publishing_fixtures import AS_OF, Home, Rated
+
+from groundwork.errors import BadInputError
+from orchestration.publishing.history import Shelf
+from orchestration.publishing.verify import verify
+
+YESTERDAY = AS_OF - dt.timedelta(days=1)
+
+
+def released(root: Path) -> Home:
+    """Returns a home with two lists; one has a day before, a version taken back by a rollback, and a backfill."""
+    home = Home(root)
+    home.release([Rated("e1", 92.0)], as_of=YESTERDAY)
+    home.release(code_revision="r1")
+    home.release(code_revision="r2")
+    home.publish(home.judge(home.build(code_revision="r1")), run_id="run4")
+    home.release([Rated("e2", 93.0)], as_of=YESTERDAY - dt.timedelta(days=1))
+    Home(root, "merchants").release()
+    return home
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A released home that every test leaves as it found it."""
+    return released(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def home(shared: Home, tmp_path: Path) -> Home:
+    """A copy of the released home, to break."""
+    shutil.copytree(shared.root, tmp_path / "home")
+    return Home(tmp_path / "home")
+
+
+def published_files(home: Home) -> list[Path]:
+    return sorted(path for path in home.published.rglob("*") if path.is_file())
+
+
+def test_what_was_published_verifies(shared: Home):
+    assert verify(shared.published) == []
+    assert len(published_files(shared)) == 4 * 4 + 1 + 2 + 4 + 2, "every kind of file is there"
+    shelf = Shelf(shared.published, "listings")
+    assert all(verify(shared.published, "listings", line.version) == [] for line in shelf.history())
+
+
+def flipped_is_seen(home: Home, path: Path, position: int, mask: int) -> None:
+    """Flips bits of one byte, verifies, and puts the byte back."""
+    content = path.read_bytes()
+    flipped = bytearray(content)
+    flipped[position] ^= mask
+    path.write_bytes(flipped)
+    try:
+        problems = verify(home.published)
+        assert problems, f"{path.relative_to(home.published)}, byte {position} xor {mask}: not seen"
+        assert all(
+            str(problem) and problem.list_name == path.relative_to(home.published).parts[0] for problem in problems
+        )
+    finally:
+        path.write_bytes(content)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_one_flipped_byte_in_any_file_is_seen(shared: Home, data: st.DataObject):
+    path = data.draw(st.sampled_from(published_files(shared)))
+    position = data.draw(st.integers(0, path.stat().st_size - 1))
+    flipped_is_seen(shared, path, position, data.draw(st.integers(1, 255)))
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x20, 0x29])
+def test_every_byte_of_latest_and_of_history_s_last_line_counts(shared: Home, mask: int):
+    folder = shared.published / "listings"
+    history = (folder / "history.jsonl").read_bytes()
+    last_line = history.rstrip(b"\n").rfind(b"\n")
+    for name, first in (("LATEST", 0), ("history.jsonl", last_line)):
+        for position in range(first, (folder / name).stat().st_size):
+            flipped_is_seen(shared, folder / name, position, mask)
+
+
+def test_every_file_that_is_missing_is_seen(home: Home):
+    for path in published_files(home):
+        content = path.read_bytes()
+        path.unlink()
+        assert verify(home.published), f"{path} is missing"
+        path.write_bytes(content)
+    assert verify(home.published) == []
+
+
+@pytest.mark.parametrize("where", ["", "listings", "listings/{version}"])
+def test_a_file_too_many_is_seen(home: Home, where: str):
+    version = Shelf(home.published, "listings").latest()
+    extra = home.published / where.format(version=version) / "notes.txt"
+    extra.write_text("hello")
+    (problem,) = verify(home.published)
+    assert problem.path == extra
+
+
+def test_a_version_that_history_does_not_name_is_seen(home: Home):
+    folder = home.published / "listings"
+    version = Shelf(home.published, "listings").latest()
+    shutil.copytree(folder / str(version), folder / "2026-07-01-0123456789ab")
+    assert {"2026-07-01-0123456789ab", "manifest.json"} <= {problem.path.name for problem in verify(home.published)}
+
+
+def test_a_version_that_went_missing_is_seen(home: Home):
+    version = str(Shelf(home.published, "listings").latest())
+    shutil.rmtree(home.published / "listings" / version)
+    assert any(version in str(problem) and "missing" in str(problem) for problem in verify(home.published))
+
+
+def drop_last_line(folder: Path) -> None:
+    lines = (folder / "history.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "history.jsonl").write_bytes(b"".join(lines[:-1]))
+
+
+def drop_middle_line(folder: Path) -> None:
+    lines = (folder / "history.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "history.jsonl").write_bytes(b"".join(lines[:1] + lines[2:]))
+
+
+def cut_last_line(folder: Path) -> None:
+    path = folder / "history.jsonl"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def name_another_version(folder: Path) -> None:
+    shelf = Shelf(folder.parent, folder.name)
+    other = next(line.version for line in shelf.history() if line.version != shelf.latest())
+    shelf.latest_file.write_text(other + "\n")
+
+
+def swap_versions(folder: Path) -> None:
+    shelf = Shelf(folder.parent, folder.name)
+    first, second = sorted({line.version for line in shelf.history()})[:2]
+    (folder / first).rename(folder / "aside")
+    (folder / second).rename(folder / first)
+    (folder / "aside").rename(folder / second)
+
+
+def swap_receipts(folder: Path) -> None:
+    version = folder / str(Shelf(folder.parent, folder.name).latest())
+    first = (version / "receipt.json").read_bytes()
+    (version / "receipt.json").write_bytes((version / "receipt-2.json").read_bytes())
+    (version / "receipt-2.json").write_bytes(first)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [drop_last_line, drop_middle_line, cut_last_line, name_another_version, swap_versions, swap_receipts],
+    ids=lambda damage: damage.__name__,
+)
+def test_damage_beyond_a_byte_is_seen(home: Home, damage: Callable[[Path], None]):
+    damage(home.published / "listings")
+    problems = verify(home.published)
+    assert problems
+    assert {problem.list_name for problem in problems} == {"listings"}
+
+
+def test_one_list_or_version_can_be_verified_alone(home: Home):
+    version = str(Shelf(home.published, "listings").latest())
+    path = home.published / "listings" / version / "listings.csv"
+    path.write_bytes(path.read_bytes() + b"\n")
+    other = next(line.version for line in Shelf(home.published, "listings").history() if line.version != version)
+    (problem,) = verify(home.published, "listings", version)
+    assert problem.path == path
+    assert "was changed" in problem.message
+    assert verify(home.published, "listings") == [problem]
+    assert verify(home.published, "merchants") == []
+    assert verify(home.published, "listings", other) == []
+
+
+def test_what_is_not_there_is_bad_usage_not_damage(home: Home, tmp_path: Path):
+    with pytest.raises(BadInputError, match="reviews"):
+        verify(home.published, "reviews")
+    with pytest.raises(BadInputError, match="2026-01-01-000000000000"):
+        verify(home.published, "listings", "2026-01-01-000000000000")
+    assert verify(tmp_path / "nothing") == []
+
+
+def test_verifying_changes_nothing(home: Home):
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in published_files(home)}
+    verify(home.published)
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in published_files(home)} == before
