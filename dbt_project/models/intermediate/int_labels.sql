@@ -33,9 +33,12 @@ platform_actions as (
 
 ),
 
-listings as (
+owners as (
 
-    select * from {{ ref('stg_listings') }}
+    select
+        listing_id,
+        merchant_id
+    from {{ ref('stg_listings') }}
 
 ),
 
@@ -115,7 +118,7 @@ labels as (
     union all
     select
         'merchant' as entity_kind,
-        listings.merchant_id as entity_id,
+        owners.merchant_id as entity_id,
         own_labels.matter,
         own_labels.is_positive,
         own_labels.decided_at,
@@ -126,8 +129,8 @@ labels as (
         own_labels.reason,
         own_labels.entity_id as via_listing_id
     from own_labels
-    inner join listings
-        on listings.listing_id = own_labels.entity_id
+    inner join owners
+        on owners.listing_id = own_labels.entity_id
     where
         own_labels.entity_kind = 'listing'
         and own_labels.matter = 'counterfeit'
@@ -169,11 +172,11 @@ alerts as (
     union all
     select
         'merchant' as entity_kind,
-        listings.merchant_id as entity_id,
+        owners.merchant_id as entity_id,
         listing_alerts.alerted_at
     from listing_alerts
-    inner join listings
-        on listings.listing_id = listing_alerts.listing_id
+    inner join owners
+        on owners.listing_id = listing_alerts.listing_id
     union all
     select
         platform_actions.entity_kind,

@@ -1,5 +1,8 @@
 -- A day without a rate takes the next day's: each rate also holds for the days between it and the rate before, the first
--- one back to the beginning of 2000 (brands state prices from long ago). After the newest rate there is none.
+-- one back to the beginning of 2000 (brands state prices from long ago). After the newest rate there is none. A table,
+-- because every amount of money looks up its rate here.
+{{ config(materialized='table') }}
+
 with
 
 fx_rates as (

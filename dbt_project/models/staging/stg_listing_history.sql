@@ -9,16 +9,6 @@ listings as (
 
 ),
 
-sightings as (
-
-    select
-        listing_id,
-        landed_at,
-        cast(least(coalesce(last_seen_at, delisted_at, landed_at), landed_at) as date) as seen_date
-    from {{ source('landed', 'listings') }}
-
-),
-
 fx_rates as (
 
     select * from {{ ref('stg_fx_rates') }}
@@ -27,7 +17,7 @@ fx_rates as (
 
 newest_fx_rates as (
 
-    select * from fx_rates where is_newest
+    select * from {{ ref('stg_fx_rates') }} where is_newest
 
 ),
 
@@ -51,16 +41,16 @@ final as (
         listings.specs,
         listings.stock
     from listings
-    inner join sightings
-        on
-            sightings.listing_id = listings.listing_id
-            and sightings.landed_at = listings.landed_at
     left join newest_fx_rates
         on newest_fx_rates.currency = listings.currency
     left join fx_rates
         on
             fx_rates.currency = listings.currency
-            and fx_rates.date = least(sightings.seen_date, newest_fx_rates.date)
+            and fx_rates.date = least(
+                cast(coalesce(listings.last_seen_at, listings.delisted_at, listings.landed_at) as date),
+                cast(listings.landed_at as date),
+                newest_fx_rates.date
+            )
 
 )
 

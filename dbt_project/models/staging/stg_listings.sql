@@ -14,7 +14,7 @@ fx_rates as (
 
 newest_fx_rates as (
 
-    select * from fx_rates where is_newest
+    select * from {{ ref('stg_fx_rates') }} where is_newest
 
 ),
 

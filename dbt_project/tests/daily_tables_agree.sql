@@ -1,0 +1,47 @@
+-- Day by day, the merchants' sums are their listings' sums.
+with
+
+int_listing_days as (
+
+    select
+        day,
+        sum(order_count) as order_count,
+        sum(amount_usd) as amount_usd,
+        sum(refund_count) as refund_count,
+        sum(review_count) as review_count,
+        sum(rating_sum) as rating_sum,
+        sum(sighting_count) as sighting_count
+    from {{ ref('int_listing_days') }}
+    group by day
+
+),
+
+int_merchant_days as (
+
+    select
+        day,
+        sum(order_count) as order_count,
+        sum(amount_usd) as amount_usd,
+        sum(refund_count) as refund_count,
+        sum(review_count) as review_count,
+        sum(rating_sum) as rating_sum,
+        sum(sighting_count) as sighting_count
+    from {{ ref('int_merchant_days') }}
+    group by day
+
+)
+
+select
+    coalesce(int_listing_days.day, int_merchant_days.day) as day,
+    int_listing_days.order_count as listings_order_count,
+    int_merchant_days.order_count as merchants_order_count
+from int_listing_days
+full outer join int_merchant_days
+    on int_merchant_days.day = int_listing_days.day
+where
+    coalesce(int_listing_days.order_count, 0) <> coalesce(int_merchant_days.order_count, 0)
+    or coalesce(int_listing_days.amount_usd, 0) <> coalesce(int_merchant_days.amount_usd, 0)
+    or coalesce(int_listing_days.refund_count, 0) <> coalesce(int_merchant_days.refund_count, 0)
+    or coalesce(int_listing_days.review_count, 0) <> coalesce(int_merchant_days.review_count, 0)
+    or coalesce(int_listing_days.rating_sum, 0) <> coalesce(int_merchant_days.rating_sum, 0)
+    or coalesce(int_listing_days.sighting_count, 0) <> coalesce(int_merchant_days.sighting_count, 0)

@@ -1,0 +1,35 @@
+-- Every order that was placed is in the daily table, on the day on which it was placed, and nothing else is.
+with
+
+orders as (
+
+    select
+        cast(placed_at as date) as day,
+        count(*) as order_count,
+        sum(amount_usd) as amount_usd
+    from {{ ref('stg_orders') }}
+    group by cast(placed_at as date)
+
+),
+
+int_listing_days as (
+
+    select
+        day,
+        sum(order_count) as order_count,
+        sum(amount_usd) as amount_usd
+    from {{ ref('int_listing_days') }}
+    group by day
+
+)
+
+select
+    coalesce(orders.day, int_listing_days.day) as day,
+    orders.order_count as landed_count,
+    int_listing_days.order_count as summed_count
+from orders
+full outer join int_listing_days
+    on int_listing_days.day = orders.day
+where
+    coalesce(orders.order_count, 0) <> coalesce(int_listing_days.order_count, 0)
+    or coalesce(orders.amount_usd, 0) <> coalesce(int_listing_days.amount_usd, 0)
