@@ -20,7 +20,7 @@ from ml.model import RiskModel, Scorer, points
 from ml.training_set import Flags, Floats, Integers, Rows, Split
 
 if TYPE_CHECKING:
-    from ml.train import Forward
+    from ml.boosting import Forward
 
 CELLS: Final = ("seen", "unseen")
 # Bounds the memory of the bootstrap: resamples are drawn in chunks of about this many weights.
@@ -197,9 +197,9 @@ def brier_skill(probability: Floats, label: Flags, weight: Floats) -> float:
 def importances(scorer: Scorer, split: Split, most: int = 2000) -> dict[str, float]:
     """Returns the mean absolute exact TreeSHAP value of each feature over at most `most` rows, largest first.
 
-    The rows are spread evenly over the live entities, or over the train rows where there are none.
+    The rows are spread evenly over the evaluate rows, or over the train rows where there are none.
     """
-    rows = split.live if len(split.live) else split.train
+    rows = split.evaluate if len(split.evaluate) else split.train
     chosen = np.unique(np.linspace(0, len(rows) - 1, num=min(most, len(rows))).astype(np.int64))
     values = np.abs(scorer.attributions(rows.features[chosen])).mean(axis=0)
     order = np.argsort(-values, kind="stable")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ml.declarations import Feature
 from ml.model import RiskModel, Scorer
-from ml.training_set import Matrix, Rows, Split
+from ml.training_set import Live, Matrix
 
 MIN_IN_CATEGORY: Final = 100
 EVERYWHERE: Final = ""
@@ -25,33 +25,22 @@ LEAST_EFFECT: Final = 0.05
 YES_OR_NO: Final = ("boolean", "flag")
 
 
-def usual_values(split: Split, features: Sequence[Feature]) -> dict[str, list[float | None]]:
+def usual_values(live: Live, features: Sequence[Feature]) -> dict[str, list[float | None]]:
     """Computes what is usual, by category.
 
     Args:
-        split: The training's rows. Live entities at the cut where the files hold them, else the newest unlabelled rows.
+        live: Live entities at the cut without a positive label.
         features: The features, in the order of the matrix.
 
     Returns:
         By category, and under the empty name for all of them: a value for each feature, None where unknown is usual.
     """
-    rows = _usual_rows(split)
-    usual = {EVERYWHERE: _usual(rows.features, features)}
-    counts = np.bincount(rows.category, minlength=len(rows.categories))
-    for at, name in enumerate(rows.categories):
+    usual = {EVERYWHERE: _usual(live.features, features)}
+    counts = np.bincount(live.category, minlength=len(live.categories))
+    for at, name in enumerate(live.categories):
         if counts[at] >= MIN_IN_CATEGORY and name != EVERYWHERE:
-            usual[name] = _usual(rows.features[rows.category == at], features)
+            usual[name] = _usual(live.features[live.category == at], features)
     return usual
-
-
-def _usual_rows(split: Split) -> Rows:
-    labelled = [rows.entity[rows.label] for rows in (split.forward, split.evaluate, split.calibrate)]
-    positive = np.unique(np.concatenate(labelled))
-    rows = split.live
-    if not len(rows):
-        known = split.forward
-        rows = known.take(known.day == known.day.max(initial=0)) if len(known) else known
-    return rows.take(~np.isin(rows.entity, positive))
 
 
 def _usual(matrix: Matrix, features: Sequence[Feature]) -> list[float | None]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from groundwork.errors import VerificationError
 from groundwork.files import canonical_json, sha256_bytes
 from ml.calibrate import Calibration
-from ml.declarations import Feature
+from ml.declarations import Declaration, Feature
 
 MODEL_FILE: Final = "model.json"
 MAIN_FILE: Final = "main.ubj"
@@ -84,18 +84,10 @@ class RiskModel:
         return {MODEL_FILE: canonical_json(self.body), MAIN_FILE: self.main, OWN_FILE: self.own}
 
 
-def describe(
-    name: str, entity: str, matter: str, features: tuple[Feature, ...], main: bytes, own: bytes
-) -> dict[str, Any]:
+def describe(declaration: Declaration, main: bytes, own: bytes) -> dict[str, Any]:
     """Returns the part of `model.json` that names the model and its boosters."""
-    return {
-        "format": FORMAT,
-        "name": name,
-        "entity": entity,
-        "matter": matter,
-        "features": [feature.as_dict() for feature in features],
-        "boosters": {"main": sha256_bytes(main), "own": sha256_bytes(own)},
-    }
+    boosters = {"main": sha256_bytes(main), "own": sha256_bytes(own)}
+    return {"format": FORMAT, **declaration.as_dict(), "boosters": boosters}
 
 
 def read_model(folder: Path, digest: str) -> RiskModel:

@@ -124,7 +124,6 @@ class Split:
         calibrate: Held-out verdicts.
         calibrate_seen: The same for those.
         forward: Train and evaluate rows together, thinned, before components are held out, for forward folds.
-        live: Entities that live at the cut (the rows to score), for usual values; may be empty.
     """
 
     train: Rows
@@ -133,12 +132,41 @@ class Split:
     calibrate: Rows
     calibrate_seen: Flags
     forward: Rows
-    live: Rows
 
 
-def read_rows(
-    declaration: Declaration, features: Path, spine: Path, edges: Path | None, cut: date
-) -> tuple[Rows, Components]:
+@dataclass(frozen=True)
+class Live:
+    """Entities that live at the cut and have no positive label, from which usual values come; arrays of one length n.
+
+    Attributes:
+        category: Position in `categories`.
+        categories: Category paths; an empty one where it is unknown.
+        features: float32, shape (n, number of features).
+    """
+
+    category: Integers
+    categories: tuple[str, ...]
+    features: Matrix
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a training reads.
+
+    Attributes:
+        rows: All training rows, ordered by entity, date and purpose.
+        components: The components that their merchants were given.
+        live: What usual values come from.
+    """
+
+    rows: Rows
+    components: Components
+    live: Live
+
+
+def read_training_set(
+    declaration: Declaration, features: Path, spine: Path, edges: Path | None, live: Path | None, cut: date
+) -> TrainingSet:
     """Reads the training rows of a model.
 
     Args:
@@ -146,13 +174,14 @@ def read_rows(
         features: `features.parquet`: keys and feature columns, one row for each row of the spine.
         spine: `spine.parquet`: keys, purpose, label and weights.
         edges: `edges.parquet`, merchants that share identifiers; None where there are none.
+        live: `features.parquet` of the live entities at the cut; None for the newest unlabelled training rows instead.
         cut: The training's as_of; edges known later do not count.
 
     Returns:
-        All rows, ordered by entity, date and purpose, and the components they were given.
+        The training set.
 
     Raises:
-        BadInputError: A declared column is missing, or the two files do not hold the same rows.
+        BadInputError: A declared column is missing, or features and spine do not hold the same rows.
     """
     keys = list(dict.fromkeys((declaration.id_column, "as_of_date", "purpose")))
     spine_table = _read_sorted(spine, keys, [])
@@ -160,7 +189,23 @@ def read_rows(
     if any(not spine_table[key].equals(feature_table[key]) for key in keys):
         raise BadInputError(f"{features} and {spine} do not hold the same rows; build both again in one run.")
     components = read_components(edges, cut)
-    return _rows(declaration, spine_table, feature_table, components), components
+    rows = _rows(declaration, spine_table, feature_table, components)
+    if live is not None:
+        return TrainingSet(rows, components, _read_live(declaration, live, spine_table))
+    positive = np.unique(rows.entity[rows.label])
+    newest = rows.day == rows.day[rows.purposed("evaluate")].max(initial=0)
+    chosen = rows.take(newest & rows.purposed("evaluate") & ~np.isin(rows.entity, positive))
+    return TrainingSet(rows, components, Live(chosen.category, chosen.categories, chosen.features))
+
+
+def _read_live(declaration: Declaration, path: Path, spine: Any) -> Live:
+    import pyarrow.compute as pc
+
+    table = _read_sorted(path, [declaration.id_column, "category"], list(declaration.columns))
+    positive = spine[declaration.id_column].filter(spine["label"])
+    table = table.filter(pc.invert(pc.is_in(table[declaration.id_column], value_set=positive.combine_chunks())))
+    category, categories = encode(table["category"])
+    return Live(category, tuple(categories), matrix(table, declaration.columns))
 
 
 def _read_sorted(path: Path, keys: list[str], columns: list[str]) -> Any:
@@ -351,7 +396,6 @@ def split_rows(rows: Rows, unseen_share: float, most_unlabelled: tuple[int, int]
         calibrate=calibrate,
         calibrate_seen=np.isin(calibrate.component, seen),
         forward=thin(rows.take(trainable | (rows.purposed("evaluate") & ~held_out)), most_unlabelled[1], seed),
-        live=rows.take(rows.purposed("score")),
     )
 
 

@@ -205,7 +205,6 @@ def _rows(
                 drawn.append(_Drawn(at, day, purpose, True, when, None, None, False))
         unlabelled = np.flatnonzero((random.random(n) < unlabelled_share) & ~noticed)
         drawn += [_Drawn(int(at), day, purpose, False, None, unlabelled_share, None, False) for at in unlabelled]
-    drawn += [_Drawn(int(at), CUT, "score", False, None, None, None, False) for at in range(n)]
     return drawn + _buys(truth, values, random, random_buys, risk_buys)
 
 
@@ -259,7 +258,7 @@ def _write(
     pq.write_table(pa.table({**keys, **_columns(values[at])}), folder / "features.parquet")
     spine = {
         **keys,
-        "label": pa.array([None if row.purpose == "score" else row.label for row in rows], pa.bool_()),
+        "label": pa.array([row.label for row in rows], pa.bool_()),
         "label_source": pa.array([None if row.decided is None else "notice" for row in rows], pa.string()),
         "label_decided_date": pa.array([row.decided for row in rows], pa.date32()),
         "sampling_share": pa.array([row.share for row in rows], pa.float64()),

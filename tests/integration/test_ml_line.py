@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +17,13 @@ import pytest
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.files import sha256_file
 from ml import score as scoring
+from ml.boosting import Parameters, fit_booster
 from ml.evaluate import Scored, measure
 from ml.model import FILES, Scorer, read_model
 from ml.registry import Champion, Registry
 from ml.score import score
-from ml.train import Parameters, TooFewLabels, TrainingResult, train
+from ml.train import TooFewLabels, TrainingResult, train
+from ml.training_set import read_training_set, split_rows
 from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate
 
 QUICK = Parameters(max_rounds=150, forward_blocks=2, forward_groups=2, resamples=50)
@@ -40,6 +39,7 @@ def trained(home: Path, simulation: Simulation, parameters: Parameters = QUICK) 
         as_of=CUT,
         registry=Registry(home, now=lambda: NOW),
         provenance={"loads_digest": "0" * 64},
+        live=simulation.scoring,
         parameters=parameters,
     )
 
@@ -130,21 +130,20 @@ def test_two_homes_give_the_same_bytes(approved: Path, simulation: Simulation, s
         assert sha256_file(tmp_path / name) == sha256_file(scored / name)
 
 
-def test_one_thread_gives_the_same_model(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from tests.integration.test_ml_line import *\n"
-        "names = ('features', 'spine', 'edges', 'scoring')\n"
-        "made = Simulation(*(Path(sys.argv[1]) / f'{name}.parquet' for name in names), None, None)\n"
-        "print(trained(Path(sys.argv[2]), made).version.model_digest)"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", code, str(simulation.features.parent), str(tmp_path)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert told.stdout.split()[-1] == champion_of(approved).model_digest
+def test_the_number_of_threads_does_not_matter(
+    approved: Path, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = champion_of(approved)
+    read = read_training_set(LISTINGS, simulation.features, simulation.spine, simulation.edges, None, CUT)
+    rows = split_rows(read.rows, QUICK.unseen_share, (5000, 5000), 7).train
+    signs = np.array([feature.monotone for feature in FEATURES])
+    found = set()
+    for number in (1, 2, 3):
+        monkeypatch.setattr("ml.model.threads", lambda _, number=number: number)
+        fitted = fit_booster(rows, [0, 1, 2, 3], signs, replace(QUICK, max_rounds=15))
+        margin = Scorer(read_model(champion.folder, champion.model_digest)).margin(rows.features)
+        found.add((fitted.ubj, margin.tobytes()))
+    assert len(found) == 1
 
 
 def test_the_size_of_batches_does_not_matter(

@@ -14,7 +14,7 @@ from ml.calibrate import Calibration
 from ml.evaluate import Report, Scored
 from ml.model import RiskModel, describe
 from ml.registry import Registry, Version
-from tests.ml_fixtures import FEATURES
+from tests.ml_fixtures import FEATURES, LISTINGS
 
 MODEL = "listing_counterfeit"
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -25,7 +25,7 @@ def risk_model(number: int) -> RiskModel:
     """A model whose boosters are no boosters: the registry never loads them."""
     main, own = f"main {number}".encode(), b"own"
     fitted = Calibration("none", 1.0, 0.0, (), 0, 0, 0, None).as_dict()
-    body = describe(MODEL, "listing", "counterfeit", FEATURES, main, own) | {
+    body = describe(LISTINGS, main, own) | {
         "calibration": {"main": fitted, "own": fitted},
         "flagging": {"threshold": 50.0, "floor": 9.0, "basis": "fallback", "bands": [], "table": []},
         "prevalence": 0.03,

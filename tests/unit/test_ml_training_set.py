@@ -22,7 +22,7 @@ from ml.training_set import (
     forward_blocks,
     known_before,
     read_components,
-    read_rows,
+    read_training_set,
     split_rows,
     thin,
 )
@@ -187,9 +187,9 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 
 
 def test_a_split_shares_nothing_that_it_must_not(simulation: Simulation) -> None:
-    made, components = read_rows(LISTINGS, simulation.features, simulation.spine, simulation.edges, CUT)
-    split = split_rows(made, 0.2, (10**6, 10**6), 7)
-    assert components.joined > 10
+    read = read_training_set(LISTINGS, simulation.features, simulation.spine, simulation.edges, None, CUT)
+    split = split_rows(read.rows, 0.2, (10**6, 10**6), 7)
+    assert read.components.joined > 10
     assert not set(split.train.entity) & set(split.calibrate.entity)
     assert not set(split.forward.entity) & set(split.calibrate.entity)
     assert not set(split.train.component) & set(split.evaluate.component[~split.evaluate_seen])
@@ -199,21 +199,20 @@ def test_a_split_shares_nothing_that_it_must_not(simulation: Simulation) -> None
     assert 0.1 < (np.unique(split.forward.chance) < 0.2).mean() < 0.3
     assert split.train.chance.min() >= 0.2
     assert split.train.decided_day.max() < split.evaluate.day.min()
-    assert len(split.live) == 3000
 
 
 def test_a_spine_of_other_rows_is_refused(simulation: Simulation, tmp_path: Path) -> None:
     table = pq.read_table(simulation.spine)
     pq.write_table(table.slice(1), tmp_path / "spine.parquet")
     with pytest.raises(BadInputError, match="same rows"):
-        read_rows(LISTINGS, simulation.features, tmp_path / "spine.parquet", None, CUT)
+        read_training_set(LISTINGS, simulation.features, tmp_path / "spine.parquet", None, None, CUT)
 
 
 def test_a_missing_feature_column_is_named(simulation: Simulation, tmp_path: Path) -> None:
     table = pq.read_table(simulation.features).drop_columns(["complaint_share"])
     pq.write_table(table, tmp_path / "features.parquet")
     with pytest.raises(BadInputError, match="complaint_share"):
-        read_rows(LISTINGS, tmp_path / "features.parquet", simulation.spine, None, CUT)
+        read_training_set(LISTINGS, tmp_path / "features.parquet", simulation.spine, None, None, CUT)
 
 
 def test_the_order_of_files_does_not_matter(simulation: Simulation, tmp_path: Path) -> None:
@@ -221,7 +220,9 @@ def test_the_order_of_files_does_not_matter(simulation: Simulation, tmp_path: Pa
         table = pq.read_table(getattr(simulation, name))
         order = np.random.default_rng(len(name)).permutation(table.num_rows)
         pq.write_table(table.take(pa.array(order)), tmp_path / f"{name}.parquet")
-    first, _ = read_rows(LISTINGS, simulation.features, simulation.spine, None, CUT)
-    second, _ = read_rows(LISTINGS, tmp_path / "features.parquet", tmp_path / "spine.parquet", None, CUT)
+    first = read_training_set(LISTINGS, simulation.features, simulation.spine, None, None, CUT).rows
+    second = read_training_set(
+        LISTINGS, tmp_path / "features.parquet", tmp_path / "spine.parquet", None, None, CUT
+    ).rows
     assert np.array_equal(first.features, second.features, equal_nan=True)
     assert np.array_equal(first.label, second.label)
