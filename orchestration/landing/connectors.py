@@ -8,6 +8,8 @@ SQL; checking them is `checks`.
 
 from __future__ import annotations
 
+import csv
+import gzip
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,6 +22,10 @@ from orchestration.landing.sql import file_list, literal, quoted, why
 MAX_ROWS_PER_BYTE = 10_000
 """A Parquet footer that claims more is a bomb: a file of 42 KB once claimed trillions of values. Real files that
 compress best (sorted, nearly constant columns) stay under 1,000."""
+
+
+MAX_HEADER_CHARACTERS = 100_000
+"""Of a CSV's first line no more is read; what has no line breaks is no CSV."""
 
 
 class SourceUnavailableError(Exception):
@@ -115,7 +121,9 @@ class ParquetConnector(FileConnector):
 
 
 class CsvConnector(FileConnector):
-    """CSV files with a header. Every column is read as text, because guessing types by a sample turns `007` into 7.
+    """CSV files, plain or gzipped, whose first line names the columns.
+
+    Every column is read as text: guessing types by a sample turns `007` into 7.
 
     Attributes:
         delimiter: What stands between two fields.
@@ -125,26 +133,45 @@ class CsvConnector(FileConnector):
     """
 
     connector: Literal["csv"]
-    delimiter: Annotated[str, Field(min_length=1, max_length=4)] = ","
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     encoding: Literal["utf-8", "utf-16", "latin-1"] = "utf-8"
     null: Annotated[list[str], Field(min_length=1)] = [""]
 
     def reader(self, paths: list[Path]) -> str:
-        """Returns the reader."""
+        """Returns the readers of the files, each with the columns that its own first line names."""
+        selects = [f"select * from {self._reader(path)}" for path in paths]
+        return f"({' union all by name '.join(selects)})"
+
+    def _reader(self, path: Path) -> str:
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in self._header(path))
         options = {
+            "auto_detect": "false",
             "header": "true",
-            "all_varchar": "true",
-            "auto_detect": "true",
-            "sample_size": "1",
-            "union_by_name": "true",
+            "columns": f"{{{columns}}}",
             "delim": literal(self.delimiter),
             "quote": literal(self.quote),
             "escape": literal(self.quote),
             "encoding": literal(self.encoding),
             "nullstr": "[" + ", ".join(map(literal, self.null)) + "]",
         }
-        return f"read_csv({file_list(paths)}, {', '.join(f'{key} = {value}' for key, value in options.items())})"
+        return f"read_csv({literal(str(path))}, {', '.join(f'{key} = {value}' for key, value in options.items())})"
+
+    def _header(self, path: Path) -> list[str]:
+        """Reads the first line. DuckDB would guess which line that is, and take a row of values where one looks odd."""
+        encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+        opener = gzip.open if path.suffix == ".gz" else open
+        try:
+            with opener(path, "rt", encoding=encoding, newline="") as file:
+                line = file.readline(MAX_HEADER_CHARACTERS)
+        except (OSError, UnicodeError) as error:
+            raise SourceUnavailableError(f"{path} cannot be read as {self.encoding} text. Set `encoding`.") from error
+        names = next(csv.reader([line.rstrip("\r\n")], delimiter=self.delimiter, quotechar=self.quote), [])
+        if not names or not all(name.strip() for name in names) or len({name.lower() for name in names}) < len(names):
+            raise SourceUnavailableError(
+                f"{path}: the first line must name the columns, each once. Add such a line, or set `delimiter`."
+            )
+        return names
 
 
 CONNECTORS: dict[str, type[Connector]] = {"parquet": ParquetConnector, "csv": CsvConnector}

@@ -111,7 +111,9 @@ class Sources(BaseModel):
 
     def origin_of(self, table: str) -> str:
         """Returns, for the ledger, the file's name and what the table's inputs are."""
-        return f"{self.name}: " + "; ".join(self.origins[name] for name in self.relations_of(table) if name in self.origins)
+        return f"{self.name}: " + "; ".join(
+            self.origins[name] for name in self.relations_of(table) if name in self.origins
+        )
 
 
 def read_sources(path: Path, environment: Mapping[str, str]) -> Sources:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import duckdb
 HMAC_DIGITS = 32
 """Hexadecimal digits kept of an HMAC-SHA256: 128 bits, which no marketplace is large enough to make collide."""
 
+_CSV_PLACE = re.compile(r"CSV Error on Line: \d+|Expected Number of Columns: \d+ Found: \d+")
 _SAYS_NO_VALUES = (
     duckdb.ParserException,
     duckdb.BinderException,
@@ -97,9 +99,9 @@ def why(error: duckdb.Error) -> str:
     """Returns what an error of DuckDB says, without any value of the data (which may be personal)."""
     if isinstance(error, _SAYS_NO_VALUES):
         return str(error).split("\n\n")[0].strip()
-    kept = [line for line in str(error).splitlines() if line.startswith(("Expected Number of Columns", "CSV Error"))]
+    places = "; ".join(_CSV_PLACE.findall(str(error)))
     kind = type(error).__name__.removesuffix("Exception")
-    return f"{kind} error: a value does not allow it" + (f" ({'; '.join(kept)})" if kept else "")
+    return f"{kind} error: a value does not allow it" + (f" ({places})" if places else "")
 
 
 def problem_with_expression(sql: str) -> str | None:

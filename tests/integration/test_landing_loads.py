@@ -1,0 +1,479 @@
+"""What lands: the contract's columns, once, whatever the order, the threads or the moment of a kill."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import hmac
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from expectations.contract import Contract
+from groundwork.errors import BadInputError, VerificationError
+from orchestration.landing import ledger as ledger_module
+from orchestration.landing.land import check, land
+from orchestration.landing.ledger import Ledger, LoadRecord, verify_loads
+from orchestration.landing.sources import Sources, read_sources
+from orchestration.landing.views import create_views, default_as_of
+from tests.landing_fixtures import BUYERS, CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, ORDERS, Market
+
+ROOT = Path(__file__).resolve().parents[2]
+LINES = {"merchants": MERCHANTS, "listings": LISTINGS, "orders": ORDERS, "buyers": BUYERS}
+
+
+def digest_of(text: str, key: bytes = KEY) -> str:
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def tree(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_load_has_the_contract_s_columns_types_and_order(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES))
+    record = market.land()["listings"]
+    (path,) = record.paths(market.landing)
+    assert path == market.landing / "listings" / str(record.load_id) / "part-0.parquet"
+    described = duckdb.execute("describe select * from read_parquet($path)", {"path": str(path)}).fetchall()
+    assert [(row[0], row[1]) for row in described] == [
+        (name, column.sql_type) for name, column in CONTRACT.tables["listings"].columns.items()
+    ]
+    first = market.rows("listings")[0]
+    assert first[:3] == ("l1", "m2", "Watch 1")
+    assert Decimal("11.5000") in first
+    assert datetime(2026, 3, 2) in first  # noqa: DTZ001  landed times are UTC without a zone
+    assert [row[0] for row in market.rows("listings")] == [f"l{i}" for i in range(1, 7)]
+
+
+def test_the_ledger_says_what_landed_and_from_where(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES))
+    record = market.land()["orders"]
+    (path,) = record.paths(market.landing)
+    assert (record.status, record.mode, record.row_count) == ("accepted", "full", 10)
+    assert record.source == "tiny: parquet source/orders.parquet"
+    assert record.landed_at == NOW
+    assert record.newest_event_date == date(2026, 6, 6)
+    assert [file.sha256 for file in record.files] == [hashlib.sha256(path.read_bytes()).hexdigest()]
+    assert Ledger(market.landing).read()[-1].table in CONTRACT.tables
+
+
+def test_identifiers_land_as_hmac_and_link_across_tables(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES))
+    market.land()
+    buyers = [row[0] for row in market.rows("buyers")]
+    assert sorted(buyers) == sorted(digest_of(f"b{i}") for i in range(1, 4))
+    assert {row[3] for row in market.rows("orders")} == set(buyers)
+    assert all(b"device " not in path.read_bytes() for path in market.landing.rglob("*.parquet"))
+
+
+def test_an_empty_identifier_links_nobody(tmp_path: Path) -> None:
+    tables = LINES | {"orders": f"select *, if(order_id = 'o1', 'p', ' ') as payer_hash from ({ORDERS})"}
+    market = Market(tmp_path, tables)
+    market.land()
+    place = list(CONTRACT.tables["orders"].columns).index("payer_hash")
+    assert sorted((row[place] for row in market.rows("orders")), key=str) == sorted(
+        [digest_of("p"), *[None] * 9], key=str
+    )
+
+
+def test_nothing_of_the_work_is_left_behind(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES))
+    market.land()
+    assert not [path for path in market.landing.rglob("*") if path.name.startswith(".tmp")]
+    assert {path.name for path in market.landing.iterdir()} == {*LINES, "ledger"}
+
+
+def test_the_same_content_twice_is_one_load(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES))
+    first = market.land()
+    before = tree(market.landing / "orders")
+    pins = market.pins()
+    second = market.land(days=1)
+    assert {record.status for record in second.values()} == {"unchanged"}
+    assert [record.load_id for record in second.values()] == [record.load_id for record in first.values()]
+    assert tree(market.landing / "orders") == before
+    assert market.pins() == pins
+    assert len(Ledger(market.landing).read()) == 2 * len(LINES)
+
+
+def test_content_that_comes_back_counts_again_without_a_second_copy(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES))
+    first = market.land()["listings"]
+    market.tables["listings"] = f"select * replace (title || '!' as title) from ({LISTINGS})"
+    second = market.land(days=1)["listings"]
+    market.tables["listings"] = LISTINGS
+    third = market.land(days=2)["listings"]
+    assert (third.status, third.load_id) == ("accepted", first.load_id)
+    assert market.pins().as_dict()["listings"] == [first.load_id, second.load_id, first.load_id]
+    assert len(list((market.landing / "listings").iterdir())) == 2
+    assert market.rows("listings")[0][2] == "Watch 1"
+
+
+def test_a_refused_load_leaves_the_one_before_in_use(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES))
+    market.land()
+    before, files = market.pins(), tree(market.landing / "orders")
+    market.tables["orders"] = f"select * replace (-1 as quantity) from ({ORDERS})"
+    assert market.land(days=1)["orders"].status == "refused"
+    assert market.pins() == before
+    assert tree(market.landing / "orders") == files
+    market.tables["orders"] = ORDERS
+    assert market.land(days=2)["orders"].status == "unchanged"
+
+
+def test_children_are_checked_against_the_parent_that_stays_in_use(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES))
+    market.land()
+    market.tables["listings"] = (
+        f"select * replace (-1 as price), from ({LISTINGS}) union all select 'l7', 'm1', 'x', 1, 'USD', now()"
+    )
+    market.tables["orders"] = f"select * replace ('l7' as listing_id) from ({ORDERS})"
+    records = market.land(days=1)
+    assert records["listings"].status == "refused"
+    assert "not in listings" in records["orders"].message
+
+
+def test_a_landing_that_dies_before_the_ledger_s_line_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market = Market(tmp_path, dict(LINES))
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(ledger_module.ChainedLog, "append", die)
+        market.land()
+    assert market.pins().as_dict() == {}
+    orphans = list((market.landing / "merchants").iterdir())
+    assert len(orphans) == 1
+    (orphans[0] / "part-0.parquet").write_bytes(b"half of it")
+    record = market.land(days=1)["merchants"]
+    assert record.status == "accepted"
+    verify_loads(market.landing, market.pins())
+    assert len(market.rows("merchants")) == 3
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.landing_fixtures import *
+from tests.integration.test_landing_loads import LINES
+market = Market(Path(sys.argv[1]), dict(LINES))
+print("ready", flush=True)
+for day in range(1000):
+    market.tables["orders"] = f"select * replace ({day} as quantity) from ({ORDERS})"
+    market.land(days=day)
+"""
+
+
+@pytest.mark.parametrize("milliseconds", [30, 170, 410])
+def test_a_landing_that_is_killed_leaves_whole_loads_only(milliseconds: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(milliseconds / 1000)
+        os.kill(process.pid, signal.SIGKILL)
+    market = Market(tmp_path, dict(LINES))
+    verify_loads(market.landing, market.pins())
+    market.land(days=2000)
+    fresh = Market(tmp_path / "fresh", dict(LINES))
+    fresh.land()
+    assert [market.rows(name) for name in LINES] == [fresh.rows(name) for name in LINES]
+    assert not [path for path in market.landing.rglob("*") if path.name.startswith(".tmp")]
+
+
+def test_a_byte_changed_in_the_landing_zone_is_found(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES))
+    (path,) = market.land()["orders"].paths(market.landing)
+    verify_loads(market.landing, market.pins())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(VerificationError, match=r"orders.*was changed after it landed"):
+        verify_loads(market.landing, market.pins())
+    path.unlink()
+    with pytest.raises(VerificationError, match=r"orders.*is gone"):
+        verify_loads(market.landing, market.pins())
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 10_000), st.text(max_size=12), st.one_of(st.none(), st.integers(0, 10**9))),
+    min_size=1,
+    max_size=40,
+    unique_by=lambda row: row[0],
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(rows=ROWS, seed=st.randoms(use_true_random=False))
+def test_the_load_id_depends_on_content_alone(
+    rows: list[tuple[int, str, int | None]], seed: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The same rows in any order, at any number of threads, from any kind of file, are the same load."""
+    shuffled = list(rows)
+    seed.shuffle(shuffled)
+    found = set()
+    for order, threads in ((rows, 1), (shuffled, 2), (shuffled[::-1], 4)):
+        market = Market(tmp_path_factory.mktemp("market"), dict(LINES))
+        market.tables["listings"] = listings_of(order)
+        found.add(market.land(threads=threads)["listings"].load_id)
+    assert len(found) == 1
+    assert None not in found
+
+
+def listings_of(rows: list[tuple[int, str, int | None]]) -> str:
+    values = ", ".join(
+        f"('l{number}', decode(unhex('{title.encode().hex()}')), {'null' if cents is None else cents / 100})"
+        for number, title, cents in rows
+    )
+    return f"""
+        select listing_id, 'm1' as merchant_id, title, price::decimal(18,4) as price, date '2026-03-01' as listed_at
+        from (values {values}) as v(listing_id, title, price)
+    """
+
+
+def test_a_large_load_has_the_same_bytes_at_any_thread_count_and_memory(tmp_path: Path) -> None:
+    """More rows than a row group holds, so that threads and spilling could show."""
+    many = """
+        select 'm' || i as merchant_id, 'name ' || md5(i::varchar) as name, date '2026-01-01' as registered_at
+        from range(300000) as r(i) order by md5(i::varchar)
+    """
+    found = []
+    for threads, place in ((1, "a"), (2, "b"), (4, "c")):
+        market = Market(tmp_path / place, {"merchants": many, "listings": LISTINGS})
+        found.append(market.land(threads=threads)["merchants"])
+    assert len({record.load_id for record in found}) == 1
+    assert pq.ParquetFile(found[0].paths(tmp_path / "a" / "landing")[0]).num_row_groups > 1
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    days=st.lists(st.integers(0, 12), min_size=1, max_size=30).map(sorted),
+    cuts=st.lists(st.integers(0, 30), min_size=1, max_size=3).map(sorted),
+)
+def test_pulling_by_cursor_gives_what_a_whole_pull_gives(
+    days: list[int], cuts: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The table grows; rows share cursor values, also across two pulls."""
+    folder = tmp_path_factory.mktemp("market")
+    step = Market(folder / "step", dict(LINES), {"orders": {"cursor": "placed_at"}})
+    whole = Market(folder / "whole", dict(LINES))
+    for place, count in enumerate([*cuts, len(days)]):
+        step.tables["orders"] = orders_on(days[:count])
+        record = step.land(days=place)["orders"]
+        assert record.status in ("accepted", "unchanged")
+    whole.tables["orders"] = orders_on(days)
+    whole.land()
+    assert step.rows("orders") == whole.rows("orders")
+
+
+def orders_on(days: list[int]) -> str:
+    values = ", ".join(f"('o{place}', {day}, {'null' if place % 3 else place})" for place, day in enumerate(days))
+    return f"""
+        select order_id, 'l1' as listing_id, 'm1' as merchant_id, 'b' || (day % 3) as buyer_id, quantity,
+            timestamp '2026-06-01' + interval (day) day as placed_at
+        from (values {values or "('o', 0, 0)"}) as v(order_id, day, quantity)
+        where {bool(values)}
+    """
+
+
+def test_a_second_pull_reads_on_from_the_cursor(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})
+    market.tables["orders"] = orders_on([1, 2, 2])
+    first = market.land()["orders"]
+    market.tables["orders"] = orders_on([1, 2, 2, 2, 3])
+    second = market.land(days=1)["orders"]
+    third = market.land(days=2)["orders"]
+    assert (first.mode, first.cursor_value) == ("full", "2026-06-03 00:00:00")
+    assert (second.mode, second.status, second.row_count) == ("incremental", "accepted", 2)
+    assert second.cursor_value == "2026-06-04 00:00:00"
+    assert (third.mode, third.status, third.row_count) == ("incremental", "unchanged", 0)
+    assert third.cursor_value == second.cursor_value
+    assert market.pins().as_dict()["orders"] == [first.load_id, second.load_id]
+
+
+def test_a_row_that_changed_at_the_cursor_is_refused_not_lost(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})
+    market.land()
+    market.tables["orders"] = f"select * replace (if(order_id = 'o10', 5, quantity) as quantity) from ({ORDERS})"
+    record = market.land(days=1)["orders"]
+    assert record.status == "refused"
+    assert "order_id='o10'" in record.message
+    assert "remove its `cursor`" in record.message
+
+
+def test_a_row_without_a_cursor_value_is_refused_not_lost(tmp_path: Path) -> None:
+    nothing = (
+        f"select * replace (if(listing_id = 'l2', null, stock) as stock) from (select *, 3 as stock from ({LISTINGS}))"
+    )
+    market = Market(tmp_path, LINES | {"listings": nothing}, {"listings": {"cursor": "stock"}})
+    assert "stock: 1 of 6 rows must have a value" in market.land()["listings"].message
+
+
+@pytest.mark.parametrize("changed", ["key", "where", "columns", "cursor"])
+def test_whatever_shapes_the_rows_has_changed_makes_the_next_pull_whole(changed: str, tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})
+    market.land()
+    entry = {
+        "where": {"where": "quantity > 0"},
+        "columns": {"columns": {"quantity": "2"}},
+        "cursor": {"cursor": "quantity"},
+    }
+    market.entries["orders"] |= entry.get(changed, {})
+    record = market.land(days=1, key=b"another key" if changed == "key" else KEY)["orders"]
+    assert record.mode == "full"
+    assert len(market.rows("orders")) == 10
+
+
+def test_the_contract_has_the_last_word_on_an_older_load(tmp_path: Path) -> None:
+    """A column that the contract gained after a load is null in the load's rows."""
+    market = Market(tmp_path, dict(LINES))
+    market.land()
+    content = CONTRACT.model_dump()
+    content["tables"]["listings"]["columns"]["colour"] = {"type": "string", "description": "Colour."}
+    with duckdb.connect(":memory:") as warehouse:
+        create_views(warehouse, market.landing, market.pins(), Contract.model_validate(content))
+        assert warehouse.execute("select count(*), count(colour) from landed.listings").fetchall() == [(6, 0)]
+
+
+def test_dbt_sees_the_pinned_loads_and_empty_tables(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})
+    first = market.land()
+    market.tables["listings"] = f"select * replace (title || '!' as title) from ({LISTINGS})"
+    market.tables["orders"] = f"{ORDERS} union all select 'o99', 'l1', 'm1', 'b1', 1, 1, 'USD', timestamp '2026-06-20'"
+    second = market.land(days=1)
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+        create_views(warehouse, market.landing, market.pins(), CONTRACT)
+        create_views(warehouse, market.landing, market.pins(), CONTRACT)
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as warehouse:
+        for name, table in CONTRACT.tables.items():
+            described = [row[:2] for row in warehouse.execute(f"describe landed.{name}").fetchall()]
+            expected = [(column, spec.sql_type) for column, spec in table.columns.items()]
+            assert described == [*expected, ("load_id", "VARCHAR"), ("landed_at", "TIMESTAMP")]
+        assert warehouse.execute("select count(*) from landed.reviews").fetchall() == [(0,)]
+        assert warehouse.execute("select count(*) from landed.orders").fetchall() == [(11,)]
+        shown = warehouse.execute(
+            "select load_id, count(*) from landed.listings group by all order by min(landed_at)"
+        ).fetchall()
+        assert shown == [(first["listings"].load_id, 6), (second["listings"].load_id, 6)]
+        loads = warehouse.execute(
+            "select table_name, load_id, mode, is_current from landed.loads order by landed_at, 1"
+        ).fetchall()
+    assert ("listings", first["listings"].load_id, "full", False) in loads
+    assert ("listings", second["listings"].load_id, "full", True) in loads
+    assert ("orders", first["orders"].load_id, "full", True) in loads
+    assert ("orders", second["orders"].load_id, "incremental", True) in loads
+
+
+def test_an_empty_landing_zone_still_has_every_view(tmp_path: Path) -> None:
+    with duckdb.connect(":memory:") as warehouse:
+        create_views(warehouse, tmp_path, Market(tmp_path).pins(), CONTRACT)
+        assert warehouse.execute("select count(*) from landed.loads").fetchall() == [(0,)]
+        assert warehouse.execute("select count(*) from landed.merchants").fetchall() == [(0,)]
+
+
+def as_of_on(landing_day: str, tmp_path: Path) -> date:
+    market = Market(tmp_path, dict(LINES))
+    market.tables["orders"] = f"select * replace (timestamp '2026-06-25 15:00:00' as placed_at) from ({ORDERS})"
+    market.land(days=(datetime.fromisoformat(f"{landing_day}T06:00:00+00:00") - NOW).days)
+    return default_as_of(market.landing, market.pins())
+
+
+@pytest.mark.parametrize(
+    ("landing_day", "as_of"), [("2026-07-09", "2026-06-25"), ("2026-06-26", "2026-06-25"), ("2026-06-25", "2026-03-07")]
+)
+def test_the_day_that_is_rated_is_the_last_complete_one(landing_day: str, as_of: str, tmp_path: Path) -> None:
+    """Events of the day of the load itself, or after it, do not make a day complete."""
+    assert as_of_on(landing_day, tmp_path) == date.fromisoformat(as_of)
+
+
+def test_without_a_complete_day_there_is_nothing_to_rate(tmp_path: Path) -> None:
+    market = Market(
+        tmp_path, {"merchants": MERCHANTS, "listings": f"select * replace (now() as listed_at) from ({LISTINGS})"}
+    )
+    market.land(days=-100)
+    with pytest.raises(BadInputError, match="--as-of"):
+        default_as_of(market.landing, market.pins())
+
+
+def test_an_event_that_is_dated_ahead_does_not_make_a_load_young(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES))
+    market.tables["orders"] = (
+        f"select * replace (if(order_id = 'o1', timestamp '2099-01-01', placed_at) as placed_at) from ({ORDERS})"
+    )
+    record: LoadRecord = market.land()["orders"]
+    assert record.newest_event_date == date(2026, 6, 6)
+
+
+def csv_merchants(market: Market, content: bytes, name: str = "merchants.csv", **options: Any) -> Sources:
+    """Returns the market's sources with merchants as a CSV of these bytes."""
+    market.write()
+    (market.folder / "source" / name).write_bytes(content)
+    path = market.folder / "sources.yml"
+    written = yaml.safe_load(path.read_text())
+    written["inputs"]["merchants"] = {"connector": "csv", "path": f"source/{name}"} | options
+    path.write_text(yaml.safe_dump(written))
+    return read_sources(path, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        (b"merchant_id,name\n007,Ann\n08,NULL\n", {}),
+        (b"merchant_id;name\r\n007;Ann\r\n08;NULL", {"delimiter": ";"}),
+        (b"\xef\xbb\xbfname,merchant_id\nAnn,007\nNULL,08\n", {}),
+        ("merchant_id,name\n007,Ann\n08,NULL\n".encode("utf-16"), {"encoding": "utf-16"}),
+        (b"'merchant_id',name\n'007',Ann\n08,NULL\n", {"quote": "'"}),
+    ],
+)
+def test_csv_keeps_text_as_it_is(content: bytes, options: dict[str, Any], tmp_path: Path) -> None:
+    market = Market(tmp_path, LINES | {"listings": f"select * replace ('007' as merchant_id) from ({LISTINGS})"})
+    sources = csv_merchants(market, content, null=["", "NULL"], **options)
+    records = land(sources, CONTRACT, market.landing, hmac_key=KEY, now=NOW)
+    assert [record.status for record in records if record.table in ("merchants", "listings")] == ["accepted"] * 2
+    assert [row[:2] for row in market.rows("merchants")] == [("007", "Ann"), ("08", None)]
+
+
+def test_several_csv_files_are_one_table_by_column_name(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES))
+    csv_merchants(market, b"merchant_id,name\nm1,Ann\n", "m-1.csv")
+    csv_merchants(market, gzip.compress(b'name,merchant_id\n"Bo, b",m2\n'), "m-2.csv.gz")
+    sources = csv_merchants(market, b"merchant_id\nm3\n", "m-3.csv", path="source/m-*")
+    land(sources, CONTRACT, market.landing, hmac_key=KEY, now=NOW)
+    assert [row[:2] for row in market.rows("merchants")] == [("m1", "Ann"), ("m2", "Bo, b"), ("m3", None)]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"merchant_id,name\nm1,Ann\nm2,Bob,extra Carol\n", "Line: 3"),
+        (b"merchant_id,name\nm1,Ann\nm2,Carol \xff\n", "cannot be read as utf-8"),
+        (b'merchant_id,name\nm1,"Carol\n', "CSV Error"),
+        (b"", "the first line must name the columns"),
+        (b"merchant_id,merchant_id\nm1,Carol\n", "the first line must name the columns, each once"),
+        (b"\xff\xfe\x00", "cannot be read as utf-8"),
+    ],
+)
+def test_a_csv_that_does_not_fit_is_refused_without_its_values(content: bytes, said: str, tmp_path: Path) -> None:
+    sources = csv_merchants(Market(tmp_path, dict(LINES)), content)
+    report = next(report for report in check(sources, CONTRACT, hmac_key=KEY) if report.table == "merchants")
+    assert not report.accepted
+    assert said in report.message
+    assert "Carol" not in report.message

@@ -1,0 +1,105 @@
+"""The source contract: it is sound, it refuses to contradict itself, and what is generated from it is up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from expectations import contract as module
+from expectations.contract import CONTRACT_PATH, load_contract, main, render_dbt_sources, render_docs
+from groundwork.errors import BadInputError
+
+
+def test_the_generated_files_are_up_to_date() -> None:
+    assert main(["--check"]) == 0
+
+
+def test_a_drifted_file_is_found_and_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DOCS_PATH", tmp_path / "source-contract.md")
+    monkeypatch.setattr(module, "DBT_SOURCES_PATH", tmp_path / "sources.yml")
+    (tmp_path / "sources.yml").write_text("version: 2\n")
+    assert main(["--check"]) == 1
+    assert main(["--write"]) == 0
+    assert main(["--check"]) == 0
+    (tmp_path / "source-contract.md").write_text("changed by hand")
+    assert main(["--check"]) == 1
+
+
+def test_only_merchants_and_listings_are_required() -> None:
+    assert [name for name, table in load_contract().tables.items() if table.required] == ["merchants", "listings"]
+
+
+def test_tables_land_after_those_they_refer_to() -> None:
+    contract = load_contract()
+    order = contract.in_landing_order()
+    assert sorted(order) == sorted(contract.tables)
+    for name, table in contract.tables.items():
+        for column in table.columns.values():
+            if column.reference:
+                assert order.index(column.reference[0]) < order.index(name)
+
+
+def test_dbt_sees_every_column_with_its_type_and_where_its_load_stands() -> None:
+    contract = load_contract()
+    source = yaml.safe_load(render_dbt_sources(contract))["sources"][0]
+    tables = {table["name"]: {column["name"]: column for column in table["columns"]} for table in source["tables"]}
+    assert source["schema"] == "landed"
+    assert tables["orders"]["amount"]["data_type"] == "decimal(18,4)"
+    assert tables["orders"]["refund_reason"]["config"]["meta"]["known_at"] == "refunded_at"
+    for name, table in contract.tables.items():
+        assert list(tables[name]) == [*table.columns, "load_id", "landed_at"]
+    assert {"loads", "run", "listing_scores", "merchant_reasons", "rating", "precision_bands"} <= set(tables)
+
+
+def test_the_page_for_people_names_every_table_and_column() -> None:
+    contract = load_contract()
+    page = render_docs(contract)
+    for name, table in contract.tables.items():
+        assert f"## {name}" in page
+        assert all(f"| `{column}` |" in page for column in table.columns)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"key": ["merchant"]}, "merchant"),
+        ({"event_at": "name"}, "no date or timestamp"),
+        ({"columns": {"merchant_id": {"type": "text", "description": "x"}}}, "type"),
+        (
+            {"columns": {"merchant_id": {"type": "string", "description": "x", "references": "brands.name"}}},
+            "brands.name",
+        ),
+        ({"columns": {"merchant_id": {"type": "string", "description": "x", "known_at": "then"}}}, "then"),
+        (
+            {
+                "columns": {
+                    "merchant_id": {"type": "string", "description": "x"},
+                    "load_id": {"type": "string", "description": "x"},
+                }
+            },
+            "load_id",
+        ),
+    ],
+)
+def test_a_contract_that_contradicts_itself_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    content = yaml.safe_load(CONTRACT_PATH.read_text())
+    content["tables"]["merchants"] |= {"event_at": None} | change
+    path = tmp_path / "contract.yml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(BadInputError) as refused:
+        load_contract(path)
+    assert str(path) in str(refused.value)
+    assert said in str(refused.value)
+
+
+def test_a_reference_from_a_hashed_column_to_a_plain_one_is_refused(tmp_path: Path) -> None:
+    content = yaml.safe_load(CONTRACT_PATH.read_text())
+    content["tables"]["orders"]["columns"]["merchant_id"]["personal"] = "hash"
+    path = tmp_path / "contract.yml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(BadInputError, match="personal in the same way"):
+        load_contract(path)

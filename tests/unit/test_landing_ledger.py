@@ -1,0 +1,123 @@
+"""Which loads count, what names a set of them, and what becomes of a run when a load is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expectations.contract import load_contract
+from groundwork.errors import BadInputError, VerificationError
+from orchestration.landing.ledger import Ledger, LoadRecord, loads_in_use, pinned_loads
+
+CONTRACT = load_contract()
+START = datetime(2026, 6, 1, 5, tzinfo=UTC)
+
+
+def record(table: str, load_id: str | None, day: int = 0, **facts: Any) -> LoadRecord:
+    known: dict[str, Any] = {
+        "table": table,
+        "load_id": load_id,
+        "status": "accepted" if load_id else "refused",
+        "mode": "full",
+        "row_count": 1,
+        "source": "tiny: parquet x",
+        "recipe": "r",
+        "newest_event_date": date(2026, 5, 31) + timedelta(days=day),
+        "landed_at": START + timedelta(days=day),
+        "message": f"{table}: refused because" if not load_id else "",
+    }
+    return LoadRecord.model_validate(known | facts)
+
+
+def test_the_ledger_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    lines = [record("orders", "a"), record("orders", None, 1), record("listings", "b", 2, newest_event_date=None)]
+    for line in lines:
+        Ledger(tmp_path).append(line)
+    assert Ledger(tmp_path).read() == lines
+
+
+def test_a_changed_line_breaks_the_ledger(tmp_path: Path) -> None:
+    for line in (record("orders", "a"), record("orders", "b", 1)):
+        Ledger(tmp_path).append(line)
+    file = tmp_path / "ledger" / "ledger.jsonl"
+    file.write_text(file.read_text().replace('"row_count": 1', '"row_count": 2', 1))
+    with pytest.raises(VerificationError):
+        Ledger(tmp_path).read()
+
+
+def test_the_newest_full_load_and_its_increments_count() -> None:
+    lines = [
+        record("orders", "a"),
+        record("orders", "b", 1, mode="incremental"),
+        record("orders", "c", 2),
+        record("orders", "d", 3, mode="incremental"),
+        record("orders", None, 4, mode="incremental"),
+        record("orders", "d", 5, status="unchanged"),
+    ]
+    pins = pinned_loads(lines, CONTRACT)
+    assert pins.as_dict() == {"orders": ["c", "d"]}
+    assert [load.load_id for load in pins.current["orders"]] == ["c", "d"]
+    assert pins.newest_event_date("orders") == date(2026, 6, 3)
+
+
+def test_where_loads_are_history_all_of_them_stay() -> None:
+    lines = [record("listings", "a"), record("listings", "b", 1), record("listings", "a", 2)]
+    pins = pinned_loads(lines, CONTRACT)
+    assert pins.as_dict() == {"listings": ["a", "b", "a"]}
+    assert [load.landed_at for load in pins.current["listings"]] == [START + timedelta(days=2)]
+
+
+def test_a_table_that_left_the_contract_does_not_count() -> None:
+    assert pinned_loads([record("unheard_of", "a")], CONTRACT).as_dict() == {}
+
+
+def test_the_digest_names_content_and_for_later_loads_their_time() -> None:
+    def digest(*lines: LoadRecord) -> str:
+        return pinned_loads(lines, CONTRACT).digest
+
+    assert digest(record("listings", "a")) == digest(record("listings", "a", 9))
+    assert digest(record("listings", "a")) != digest(record("listings", "b"))
+    assert digest(record("listings", "a"), record("brands", "b")) == digest(
+        record("brands", "b"), record("listings", "a")
+    )
+    history = record("listings", "a")
+    assert digest(history, record("listings", "b", 1)) != digest(history, record("listings", "b", 2))
+
+
+def test_a_refused_load_with_a_young_one_before_it_lets_the_run_go_on() -> None:
+    lines = [record("orders", "a"), record("orders", None, 1)]
+    found = loads_in_use(lines[1:], pinned_loads(lines, CONTRACT), date(2026, 6, 7), timedelta(days=7))
+    assert [(entry.table, entry.load.load_id, entry.age_days, entry.is_stale) for entry in found] == [
+        ("orders", "a", 7, False)
+    ]
+    assert "7 days old" in str(found[0])
+
+
+def test_one_day_more_and_it_is_stale() -> None:
+    lines = [record("orders", "a"), record("orders", None, 1)]
+    found = loads_in_use(lines[1:], pinned_loads(lines, CONTRACT), date(2026, 6, 8), timedelta(days=7))
+    assert [entry.is_stale for entry in found] == [True]
+    assert "too old" in str(found[0])
+
+
+def test_without_events_a_load_is_as_old_as_its_landing() -> None:
+    lines = [record("brands", "a", newest_event_date=None), record("brands", None, 1)]
+    found = loads_in_use(lines[1:], pinned_loads(lines, CONTRACT), date(2026, 6, 5), timedelta(days=7))
+    assert found[0].age_days == 4
+
+
+def test_seeing_the_same_content_again_does_not_make_it_younger() -> None:
+    lines = [record("orders", "a"), record("orders", "a", 6, status="unchanged"), record("orders", None, 7)]
+    found = loads_in_use(lines[2:], pinned_loads(lines, CONTRACT), date(2026, 6, 10), timedelta(days=7))
+    assert found[0].is_stale
+
+
+def test_nothing_to_stand_in_is_bad_input_with_every_message() -> None:
+    lines = [record("orders", None), record("reviews", None), record("listings", "a")]
+    with pytest.raises(BadInputError) as refused:
+        loads_in_use(lines, pinned_loads(lines, CONTRACT), date(2026, 6, 5), timedelta(days=7))
+    assert "orders: refused because" in str(refused.value)
+    assert "reviews: refused because" in str(refused.value)

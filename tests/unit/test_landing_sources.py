@@ -1,0 +1,144 @@
+"""The sources file: what is wrong with one is said with the file, the place and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from expectations.contract import load_contract
+from groundwork.errors import BadInputError
+from orchestration.landing.pull import check_mapping
+from orchestration.landing.sources import Sources, read_sources
+
+GOOD = """
+version: 1
+name: shop
+inputs:
+  items: {connector: parquet, path: "${DATA}/items-*.parquet"}
+  sellers: {connector: csv, path: sellers.csv, delimiter: ";", "null": ["", "NULL"]}
+views:
+  cheap: select * from items where price < 10
+  cheapest: select * from cheap order by price limit 5
+tables:
+  merchants: {query: "select id as merchant_id from sellers"}
+  listings:
+    input: cheapest
+    where: price is not null
+    cursor: listed_at
+    columns: {listing_id: "md5(vendor || '|' || title)", merchant_id: "(select min(id) from sellers)"}
+"""
+
+
+def read(tmp_path: Path, text: str, **environment: str) -> Sources:
+    path = tmp_path / "sources.yml"
+    path.write_text(text)
+    return read_sources(path, {"DATA": "/data", **environment})
+
+
+def refused(tmp_path: Path, text: str, **environment: str) -> str:
+    with pytest.raises(BadInputError) as error:
+        check_mapping(read(tmp_path, text, **environment), load_contract())
+    assert str(tmp_path / "sources.yml") in str(error.value)
+    return str(error.value)
+
+
+def test_a_good_file_is_read(tmp_path: Path) -> None:
+    sources = read(tmp_path, GOOD)
+    check_mapping(sources, load_contract())
+    assert sources.name == "shop"
+    assert sources.tables["listings"].cursor == "listed_at"
+    assert sources.relations_of("listings") == ["cheap", "cheapest", "items", "sellers"]
+    assert sources.origin_of("listings") == "shop: parquet ${DATA}/items-*.parquet; csv sellers.csv"
+
+
+def test_variables_are_expanded_in_inputs(tmp_path: Path) -> None:
+    sources = read(tmp_path, GOOD, DATA="/elsewhere")
+    assert sources.inputs["items"].model_dump()["path"] == "/elsewhere/items-*.parquet"
+
+
+def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
+    first, second = read(tmp_path, GOOD), read(tmp_path, GOOD.replace("price is not null", "price > 0"))
+    assert first.tables["listings"].digest() != second.tables["listings"].digest()
+    assert first.tables["merchants"].digest() == second.tables["merchants"].digest()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("version: 1", "version: 2", "version is 2; this program reads version 1"),
+        ("name: shop", "name: shop\ncolour: red", "colour is not a known key; known here: version, name"),
+        ("name: shop", "name: shop\ntabels: {}", "tabels is not a known key; did you mean tables?"),
+        ("name: shop", "name: shop\nname: other", "the key 'name' is given twice"),
+        ("name: shop", "name: [", "no valid YAML"),
+        (
+            "connector: parquet",
+            "connector: parket",
+            "inputs.items.connector is 'parket', which is none of parquet, csv",
+        ),
+        ("delimiter:", "delimeter:", "inputs.sellers.delimeter is not a known key; did you mean delimiter?"),
+        ('path: "${DATA}/items-*.parquet"', "", "inputs.items.path: Field required"),
+        ("${DATA}", "${OTHER}", "needs the environment variable OTHER, which is not set"),
+        (
+            "    cursor: listed_at",
+            "    cursors: listed_at",
+            "tables.listings.cursors is not a known key; did you mean cursor?",
+        ),
+        (
+            "    input: cheapest",
+            "    input: cheapset",
+            "reads 'cheapset', which is no input or earlier view; did you mean cheapest?",
+        ),
+        ("    input: cheapest", "    where2: x", "tables.listings.where2"),
+        ("    input: cheapest", "    input: items\n    query: select 1", "either `input` or `query`"),
+        (
+            "select id as merchant_id from sellers",
+            "select 1; select 2",
+            "tables.merchants.query cannot be used: one statement",
+        ),
+        ("select id as merchant_id from sellers", "delete from sellers", "only a select"),
+        (
+            "select id as merchant_id from sellers",
+            "select * from 'other.parquet'",
+            "Files are read only through `inputs`",
+        ),
+        ("price is not null", "price is not null; select 1", "tables.listings.where cannot be used"),
+        ("md5(vendor || '|' || title)", "md5(vendor", "tables.listings.columns.listing_id cannot be used"),
+        ("md5(vendor || '|' || title)", "(select x from nowhere)", "reads 'nowhere'"),
+        ("select * from cheap order", "select * from cheapest order", "views.cheapest reads 'cheapest'"),
+        ("  cheap: select", "  items: select", "has the name of an input"),
+        (
+            "merchants: {query",
+            "merchant: {query",
+            "tables.merchant is no table of the contract; did you mean merchants?",
+        ),
+        ("merchants: {query", "brands: {query", "tables.merchants is required"),
+        ('listing_id: "md5', 'listing: "md5', "tables.listings.columns.listing is no column of the contract"),
+        ("cursor: listed_at", "cursor: lister", "tables.listings.cursor: lister is no column"),
+        ("cursor: listed_at", "cursor: title", "must be a timestamp, a date or an integer"),
+    ],
+)
+def test_a_bad_file_is_refused_where_it_is_bad(old: str, new: str, said: str, tmp_path: Path) -> None:
+    assert old in GOOD
+    assert said in refused(tmp_path, GOOD.replace(old, new))
+
+
+def test_every_problem_with_the_contract_is_named_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace("merchants: {query", "merchant: {query").replace("cursor: listed_at", "cursor: title")
+    message = refused(tmp_path, text)
+    assert all(said in message for said in ("tables.merchants is required", "tables.merchant is no", "cursor: title"))
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "just text"])
+def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
+    assert "holds no mapping" in refused(tmp_path, text)
+
+
+def test_an_absent_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="Name an existing sources file"):
+        read_sources(tmp_path / "none.yml", {})
+
+
+def test_a_secret_from_the_environment_reaches_no_message(tmp_path: Path) -> None:
+    text = GOOD.replace('delimiter: ";"', 'delimiter: "${HIDDEN}"')
+    assert "hunter2" not in refused(tmp_path, text, HIDDEN="hunter2-is-too-long")

@@ -1,0 +1,163 @@
+"""What a user's SQL may be, what DuckDB may touch, and HMAC in SQL."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestration.landing.sql import (
+    Hmac,
+    Limits,
+    file_list,
+    locked_connection,
+    problem_with_expression,
+    problem_with_query,
+    tables_named,
+    why,
+)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "title",
+        "lower(title) || 'x'",
+        "case when a then 1 end -- why",
+        "max(x) over (partition by y)",
+        "(select count(*) from other)",
+        "a = 1 and b in ('x', ';')",
+    ],
+)
+def test_an_expression_may_be_any_single_one(sql: str) -> None:
+    assert problem_with_expression(sql) is None
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "",
+        "1; drop table listings",
+        "1) from (select 2",
+        "1) where (1 = 1",
+        "1) union (select 2",
+        "*",
+        "columns('x')",
+        "copy x to 'y'",
+        "?",
+        "$since",
+        "title as other",
+        "title order by 1",
+    ],
+)
+def test_anything_else_is_no_expression(sql: str) -> None:
+    assert problem_with_expression(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select 1; select 2",
+        "copy (select 1) to '/tmp/x'",
+        "create table x as select 1",
+        "insert into x values (1)",
+        "delete from x",
+        "set threads = 1",
+        "attach 'x.db'",
+        "pragma database_list",
+        "install httpfs",
+        "select ? from x",
+        "selct 1",
+    ],
+)
+def test_a_query_only_selects(sql: str) -> None:
+    assert problem_with_query(sql)
+
+
+def test_the_relations_of_a_query_leave_out_its_own() -> None:
+    sql = "with a as (select * from b) select * from a join c on true where exists (select 1 from d)"
+    assert problem_with_query(sql) is None
+    assert tables_named(sql) == {"b", "c", "d"}
+
+
+@given(st.binary(min_size=1, max_size=100), st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=80))
+def test_hmac_in_sql_is_the_one_of_the_standard_library(key: bytes, text: str) -> None:
+    made = Hmac(key)
+    with duckdb.connect(":memory:") as connection:
+        found = connection.execute(f"select {made.sql('$text')}", {**made.parameters, "text": text}).fetchall()[0][0]
+    expected = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32] if text.strip(" ") else None
+    assert found == expected
+
+
+def test_hmac_of_nothing_is_nothing_and_needs_a_key() -> None:
+    made = Hmac(b"key")
+    with duckdb.connect(":memory:") as connection:
+        found = connection.execute(f"select {made.sql('null::varchar')}", made.parameters).fetchall()
+    assert found == [(None,)]
+    with pytest.raises(ValueError, match="empty"):
+        Hmac(b"")
+
+
+def test_two_keys_have_two_names_and_neither_shows_the_key() -> None:
+    one, other = Hmac(b"secret one"), Hmac(b"secret two")
+    assert one.key_id != other.key_id
+    assert "secret" not in one.key_id + one.sql("x")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select * from read_text('{outside}/secret.txt')",
+        "select * from read_csv('{outside}/secret.txt')",
+        "select * from '{folder}/../secret.txt'",
+        "copy (select 1) to '{outside}/written.csv'",
+        "attach '{outside}/new.db' as other",
+        "set enable_external_access = true",
+        "set memory_limit = '1TB'",
+        "install httpfs",
+        "load httpfs",
+    ],
+)
+def test_duckdb_touches_nothing_but_the_inputs_and_its_folder(sql: str, tmp_path: Path) -> None:
+    outside, folder = tmp_path, tmp_path / "work"
+    folder.mkdir()
+    (outside / "secret.txt").write_text("secret\n1\n")
+    with locked_connection([], folder, folder, Limits()) as connection, pytest.raises(duckdb.Error):
+        connection.execute(sql.format(outside=outside, folder=folder))
+    assert not (outside / "written.csv").exists()
+
+
+def test_duckdb_reads_an_input_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
+    folder, odd = tmp_path / "work", tmp_path / "it's [1].csv"
+    folder.mkdir()
+    odd.write_text("a\n7\n")
+    with locked_connection([odd], folder, folder, Limits()) as connection:
+        assert connection.execute(f"select * from read_csv({file_list([odd])})").fetchall() == [(7,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select cast('+86 1390' || x as integer)",
+        "select error('+86 1390' || x)",
+        "select strptime('+86 1390' || x, '%Y')",
+        "select json_extract('{1390' || x, '$.a')",
+    ],
+)
+def test_an_error_tells_no_value(sql: str) -> None:
+    with duckdb.connect(":memory:") as connection, pytest.raises(duckdb.Error) as failed:
+        connection.execute(f"{sql} from (select 'abc' || range as x from range(5))").fetchall()
+    assert "1390" in str(failed.value)
+    assert "1390" not in why(failed.value)
+    assert "abc" not in why(failed.value)
+
+
+def test_an_error_in_the_sql_itself_is_told() -> None:
+    with duckdb.connect(":memory:") as connection, pytest.raises(duckdb.Error) as failed:
+        connection.execute("select titel from (select 1 as title)")
+    assert "titel" in why(failed.value)
