@@ -77,7 +77,7 @@ def _database(spec: Suite, tables: Mapping[str, Sequence[Path]], bound: Mapping[
     import sqlalchemy
     from sqlalchemy.dialects import registry
 
-    registry.register(DIALECT, "expectations.duckdb_dialect", "BufferedDuckDBDialect")
+    registry.register(DIALECT, "expectations.gx_in_duckdb", "BufferedDuckDBDialect")
     url = f"{DIALECT}:///:memory:gate_{next(_databases)}"
     with sqlalchemy.create_engine(url).connect() as owner:
         owner.exec_driver_sql("set temp_directory = ''")
@@ -157,19 +157,11 @@ def _judge(
 def _judge_table(
     batch: Batch, expectations: Sequence[Expectation], bound: Mapping[str, Any]
 ) -> dict[str, ExpectationValidationResult]:
-    """Validates native expectations without samples, and queries with their rows, which are aggregates of our own."""
     import great_expectations as gx
 
-    outcomes: dict[str, ExpectationValidationResult] = {}
-    for is_native, result_format in ((True, "BASIC"), (False, "COMPLETE")):
-        wanted = [_gx_expectation(item, bound) for item in expectations if (item.gx is not None) == is_native]
-        if wanted:
-            suite = gx.ExpectationSuite(name="table", expectations=wanted)
-            validated = batch.validate(
-                suite, result_format={"result_format": result_format, "partial_unexpected_count": 0}
-            )
-            outcomes |= {_name_of(result): result for result in validated.results}
-    return outcomes
+    suite = gx.ExpectationSuite(name="table", expectations=[_gx_expectation(item, bound) for item in expectations])
+    without_samples = {"result_format": "BASIC", "partial_unexpected_count": 0}
+    return {_name_of(result): result for result in batch.validate(suite, result_format=without_samples).results}
 
 
 def _name_of(result: ExpectationValidationResult) -> str:
@@ -180,14 +172,15 @@ def _name_of(result: ExpectationValidationResult) -> str:
 def _gx_expectation(expectation: Expectation, bound: Mapping[str, Any]) -> Any:
     import great_expectations
 
-    gxe: Any = great_expectations.expectations
-    common = {"severity": expectation.severity, "meta": {"name": expectation.name}}
+    from expectations.gx_in_duckdb import ExpectNothingWrong
+
+    common: dict[str, Any] = {"severity": expectation.severity, "meta": {"name": expectation.name}}
     if expectation.gx is None:
-        return gxe.UnexpectedRowsExpectation(unexpected_rows_query=_query(expectation), **common)
+        return ExpectNothingWrong(unexpected_rows_query=_query(expectation), **common)
     arguments = _arguments(expectation, bound)
     if expectation.column is not None:
         arguments["column"] = expectation.column
-    return getattr(gxe, expectation.gx)(**arguments, **common)
+    return getattr(great_expectations.expectations, expectation.gx)(**arguments, **common)
 
 
 def _arguments(expectation: Expectation, bound: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +211,7 @@ def _failures(
     result: Mapping[str, Any] = outcome.result
     if expectation.gx is not None:
         return [_failure(expectation, expectation.column, *_native_figures(expectation, result, bound))]
-    rows: list[Mapping[str, Any]] = result["details"]["unexpected_rows"]
+    rows: list[Mapping[str, Any]] = result["details"]["wrong"]
     if expectation.bad_rows is not None:
         return [_failure(expectation, expectation.column, _breaking_rows(row["observed"]), "none") for row in rows]
     return [

@@ -77,7 +77,7 @@ def test_several_files_of_a_table_are_judged_as_one_and_paths_may_hold_anything(
     twice = {**tables, "scores": [*tables["scores"], *tables["scores"]]}
     assert run_suite("scores", tables, case.parameters).success
     failed = {failure.expectation for failure in run_suite("scores", twice, case.parameters).failures}
-    assert failed == {"scores_have_one_row_an_entity"}
+    assert failed == {"scores_have_one_row_an_entity", "scores_are_of_the_entities_with_features"}
 
 
 def test_the_same_table_name_may_hold_other_columns_in_the_next_run(tmp_path: Path):
