@@ -1,0 +1,112 @@
+-- What every rated mart has in common: the rating of an entity beside what its model calls risky.
+
+-- CTE `ratings`: each scored entity with band, expected_precision, reasons, is_flagged and is_suppressed.
+{% macro ratings(entity, model) %}
+run as (
+
+    select * from {{ source('landed', 'run') }}
+
+),
+
+scores as (
+
+    select * from {{ source('landed', entity ~ '_scores') }}
+
+),
+
+explained as (
+
+    select * from {{ source('landed', entity ~ '_reasons') }}
+
+),
+
+rating as (
+
+    select * from {{ source('landed', 'rating') }}
+    where model = '{{ model }}'
+
+),
+
+precision_bands as (
+
+    select * from {{ source('landed', 'precision_bands') }}
+    where model = '{{ model }}'
+
+),
+
+suppressed as (
+
+    select distinct stg_suppressions.entity_id
+    from {{ ref('stg_suppressions') }} as stg_suppressions
+    cross join run
+    where
+        stg_suppressions.entity_kind = '{{ entity }}'
+        and cast(stg_suppressions.created_at as date) <= run.as_of
+        and (stg_suppressions.expires_at is null or cast(stg_suppressions.expires_at as date) > run.as_of)
+
+),
+
+placed as (
+
+    select
+        *,
+        least(cast(floor(score / 10) as integer), 9) * 10 as band_start
+    from scores
+
+),
+
+banded as (
+
+    select
+        *,
+        '[' || band_start || ',' || (band_start + 10) || case when band_start = 90 then ']' else ')' end as band
+    from placed
+
+),
+
+ratings as (
+
+    select
+        run.as_of as as_of_date,
+        banded.{{ entity }}_id,
+        banded.score,
+        banded.own_conduct_score,
+        banded.margin,
+        banded.band,
+        precision_bands.expected_precision,
+        explained.reasons,
+        banded.model_digest,
+        coalesce(banded.score >= rating.threshold and banded.own_conduct_score >= rating.floor, false) as is_flagged,
+        suppressed.entity_id is not null as is_suppressed
+    from banded
+    cross join run
+    left join rating
+        on rating.model_digest = banded.model_digest
+    left join precision_bands
+        on precision_bands.band = banded.band
+    left join explained
+        on explained.{{ entity }}_id = banded.{{ entity }}_id
+    left join suppressed
+        on suppressed.entity_id = banded.{{ entity }}_id
+
+)
+{% endmacro %}
+
+
+-- CTE `brands_of_listings`: the brand of each listing as of the run's date, by the brand's own name where it is known.
+{% macro brands_of_listings() %}
+brands_of_listings as (
+
+    select
+        int_listing_brands.listing_id,
+        coalesce(stg_brands.name, int_listing_brands.brand_claimed) as brand
+    from {{ ref('int_listing_brands') }} as int_listing_brands
+    cross join run
+    left join {{ ref('stg_brands') }} as stg_brands
+        on stg_brands.brand_id = int_listing_brands.brand_id
+    where
+        int_listing_brands.known_from <= run.as_of
+        and int_listing_brands.known_until > run.as_of
+
+)
+{% endmacro %}
