@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from publishing_fixtures import AS_OF, POLICY, SUITES, Home, Rated, failure, gate, passing_gates
 
 from groundwork.errors import GateRefusedError, VerificationError
@@ -108,6 +110,24 @@ def test_lists_are_published_apart(tmp_path: Path):
     listings.release(code_revision="r2")
     assert tree(merchants.published / "merchants") == before
     assert read_list(merchants.published, "merchants").rows["name"].to_pylist() == ["a title"] * 3
+
+
+@settings(max_examples=12, deadline=None)
+@given(releases=st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abc")), min_size=1, max_size=8))
+def test_latest_names_the_greatest_day_and_the_newest_publication_of_it(
+    releases: list[tuple[int, str]], tmp_path_factory: pytest.TempPathFactory
+):
+    home = Home(tmp_path_factory.mktemp("home"))
+    in_force: dict[int, str] = {}
+    lines = 0
+    for day, revision in releases:
+        done = home.release(as_of=AS_OF + dt.timedelta(days=day), code_revision=revision)
+        lines += in_force.get(day) != done.version
+        assert (done.outcome == "unchanged") == (in_force.get(day) == done.version)
+        in_force[day] = done.version
+        assert latest(home) == in_force[max(in_force)] + "\n"
+    assert len(versions(home.published, "listings")) == lines
+    assert verify(home.published) == []
 
 
 # --- What is refused ---------------------------------------------------------------------------------------------------
@@ -438,7 +458,7 @@ def test_readers_that_loop_over_latest_see_whole_lists_only(tmp_path: Path):
 
     reader = threading.Thread(target=read_until_stopped)
     reader.start()
-    made = {home.release(code_revision=f"r{number % 5}").version for number in range(40)}
+    made = {home.release(code_revision=f"r{number % 5}").version for number in range(20)}
     stop.set()
     reader.join()
     assert faults == []
