@@ -7,6 +7,7 @@ answer belongs in the tests. Real runs have views over Parquet in place of these
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -197,10 +198,8 @@ def run_dbt(home: Path, *arguments: str, expect_success: bool = True) -> dict[st
     Raises:
         AssertionError: dbt failed and success was expected; the message names the nodes and what they said.
     """
-    from dbt.cli.main import dbtRunner
-
     with _dbt_environment(home):
-        outcome = dbtRunner(manifest=_manifest()).invoke([*arguments, *_project_arguments(home)])
+        outcome = _runner(_manifest()).invoke([*arguments, *_project_arguments(home)])
         _close_connections()
     if outcome.exception is not None:
         raise outcome.exception
@@ -228,27 +227,27 @@ def _dbt_environment(home: Path) -> Iterator[None]:
 
 
 @cache
-def _parsed_manifest() -> bytes:
-    """The project parsed once a process, as bytes, because a run writes into the manifest that it is given."""
-    import tempfile
-
-    from dbt.cli.main import dbtRunner
-
+def _parsed_manifest() -> Any:
+    """The project, parsed once a process."""
     with tempfile.TemporaryDirectory() as folder, _dbt_environment(Path(folder)):
-        outcome = dbtRunner().invoke(["parse", *_project_arguments(Path(folder))])
+        outcome = _runner(None).invoke(["parse", *_project_arguments(Path(folder))])
         _close_connections()
     if outcome.exception is not None:
         raise outcome.exception
-    content: bytes = outcome.result.to_msgpack()
-    return content
+    return outcome.result
 
 
 def _manifest() -> Any:
-    from dbt.contracts.graph.manifest import Manifest
-
-    manifest = Manifest.from_msgpack(_parsed_manifest())
+    """A copy of the parsed project, because a run writes into the manifest that it is given."""
+    manifest = _parsed_manifest().deepcopy()
     manifest.build_parent_and_child_maps()
     return manifest
+
+
+def _runner(manifest: Any) -> Any:
+    from dbt.cli.main import dbtRunner
+
+    return dbtRunner(manifest=manifest)
 
 
 def _close_connections() -> None:
