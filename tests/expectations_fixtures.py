@@ -32,7 +32,7 @@ ORDERS = """
 FEATURES = """
     select 'l' || i as listing_id, 'm' || i % 20 as merchant_id, 'category' as category, date '2026-06-30' as as_of_date,
         'score' as purpose, i / 100.0::double as refund_share, i * 1.0::double as price_to_msrp_ratio,
-        i as order_count, i % 2 = 0 as has_photo
+        i as order_count, i % 2 = 0 as has_photo, (i - 50) / 100.0::double as rating_change_ratio
     from range(100) as numbers (i)
 """
 SCORES = """
@@ -197,7 +197,7 @@ def _bad_features() -> dict[str, Case]:
         ),
         "numbers_are_finite": good.broken("update features set price_to_msrp_ratio = 'inf' where listing_id = 'l2'"),
         "features_are_not_all_unknown": good.broken(
-            "update features set refund_share = null, price_to_msrp_ratio = null, order_count = null"
+            "update features set refund_share = null, price_to_msrp_ratio = null, order_count = null, rating_change_ratio = null"
         ),
         "features_are_as_complete": good.broken("update features set order_count = null where refund_share > 0.5"),
     }
