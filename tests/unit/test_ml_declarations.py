@@ -74,3 +74,19 @@ def test_a_file_that_is_no_yaml_is_bad_input(tmp_path: Path) -> None:
     models.write_text("models: [")
     with pytest.raises(BadInputError, match="YAML"):
         load_declarations(models, described)
+
+
+def test_every_declared_model_is_sound_and_its_reasons_have_words() -> None:
+    for name, declared in load_declarations().items():
+        assert declared.own_conduct, name
+        assert len(declared.own_conduct) < len(declared.columns), name
+        for feature in declared.features:
+            assert feature.words.count("{value}") == 1, f"{name}: {feature.name}"
+            assert feature.description, f"{name}: {feature.name}"
+
+
+def test_what_buyers_do_is_never_own_conduct() -> None:
+    buyers = ("review", "rating", "complaint", "refund", "order", "sales", "star", "loose_link")
+    for declared in load_declarations().values():
+        for at in declared.own_conduct:
+            assert not any(word in declared.columns[at] for word in buyers), declared.columns[at]
