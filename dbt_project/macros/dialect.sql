@@ -50,6 +50,10 @@
 {% macro middle_value(value) %}{{ return(adapter.dispatch('middle_value', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__middle_value(value) %}quantile_disc({{ value }}, 0.5){% endmacro %}
 
+{# The one a tenth of the way up among the values in order. #}
+{% macro low_value(value) %}{{ return(adapter.dispatch('low_value', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__low_value(value) %}quantile_disc({{ value }}, 0.1){% endmacro %}
+
 {# One row for each date from the first to the last, both included: an expression for the select list. #}
 {% macro each_date(first_date, last_date) %}{{ return(adapter.dispatch('each_date', 'touchstone')(first_date, last_date)) }}{% endmacro %}
 {% macro duckdb__each_date(first_date, last_date) %}cast(unnest(generate_series({{ first_date }}, {{ last_date }}, interval 1 day)) as date){% endmacro %}

@@ -6,17 +6,20 @@
 {%- endmacro %}
 
 {#
-    A share that few cases do not make extreme: `weight` imagined cases at the platform's own share are added. Null where
-    the platform has none of them at all.
+    A share that few cases do not make extreme: some imagined cases at the platform's own share are added. Null where there
+    is no case, or the platform has none at all.
 #}
-{% macro shrunken_share(part, whole, platform_part, platform_whole, weight) -%}
-    round(
-        (
-            cast({{ part }} as double)
-            + {{ weight }} * cast({{ platform_part }} as double) / nullif(cast({{ platform_whole }} as double), 0)
-        ) / (cast({{ whole }} as double) + {{ weight }}),
-        6
-    )
+{% macro shrunken_share(part, whole, platform_part, platform_whole) -%}
+    case
+        when {{ whole }} > 0
+            then round(
+                (
+                    cast({{ part }} as double)
+                    + {{ imagined_cases() }} * cast({{ platform_part }} as double) / nullif(cast({{ platform_whole }} as double), 0)
+                ) / (cast({{ whole }} as double) + {{ imagined_cases() }}),
+                6
+            )
+    end
 {%- endmacro %}
 
 {#
@@ -250,7 +253,9 @@ calibration_places as (
         ) as place
     from {{ rated }}
     inner join spine_dates
-        on spine_dates.as_of_date = {{ rated }}.as_of_date
+        on
+            spine_dates.as_of_date = {{ rated }}.as_of_date
+            and spine_dates.purpose in ('score', 'train', 'evaluate')
     inner join calibration_labels
         on
             calibration_labels.entity_id = {{ rated }}.entity_id
@@ -316,3 +321,40 @@ spine_rows as (
     ]) }}
 {% endmacro %}
 {% macro window_names() %}{{ return(['life', '90', '30']) }}{% endmacro %}
+
+{# The columns that are summed by merchant and brand too. #}
+{% macro brand_columns() %}
+    {{ return([
+        'order_count', 'refund_count', 'refund_not_authentic_count', 'rating_count', 'rating_sum',
+        'text_review_count', 'authenticity_complaint_count',
+    ]) }}
+{% endmacro %}
+
+{# What a merchant has beside one listing of its own: the merchant's sum less the listing's, never below nothing. #}
+{% macro less_own(total, own) -%}
+    greatest({{ total }} - coalesce({{ own }}, 0), 0)
+{%- endmacro %}
+
+{# How many imagined cases draw a share towards the platform's own. #}
+{% macro imagined_cases() %}10{% endmacro %}
+
+{#
+    The features of a merchant's links, for itself and for its goods. Needs `links` (merchant_links, left joined) and
+    `platform` (platform_windows). A platform without identifiers links nobody: that is unknown, not nothing.
+#}
+{% macro link_features() -%}
+        case when platform.has_identifiers then coalesce(links.firm_count, 0) end as link_merchant_count,
+        case when platform.has_identifiers then coalesce(links.loose_count, 0) end as loose_link_merchant_count,
+        {{ ratio('links.firm_confirmed_count', 'links.firm_count') }} as link_confirmed_share,
+        {{ ratio('links.loose_confirmed_count', 'links.loose_count') }} as loose_link_confirmed_share,
+        {{ ratio('links.firm_msrp_ratio_sum', 'links.firm_msrp_ratio_count') }} as link_price_msrp_ratio,
+        {{ ratio('links.firm_discrepant_field_count', 'links.firm_compared_field_count') }} as link_spec_discrepant_share,
+        {{ shrunken_share(
+            'links.firm_authenticity_complaint_count', 'links.firm_text_review_count',
+            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+        ) }} as link_complaint_share,
+        {{ shrunken_share(
+            'links.firm_refund_not_authentic_count', 'links.firm_order_count',
+            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
+        ) }} as link_refund_not_authentic_share
+{%- endmacro %}

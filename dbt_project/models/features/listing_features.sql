@@ -1,0 +1,364 @@
+-- What the models see of a listing: one row for each row of its spine. Point in time: only what had happened and was known
+-- by the end of as_of_date; null is unknown. Other goods of the merchant never include the listing itself, and confirmed
+-- cases never its own, nor any of the same case or the same day as a label of its own.
+with
+
+listing_spine as (
+
+    select * from {{ ref('listing_spine') }}
+
+),
+
+places as (
+
+    select distinct
+        listing_id,
+        merchant_id,
+        category,
+        as_of_date
+    from listing_spine
+
+),
+
+rating_dates as (
+
+    select * from {{ ref('rating_dates') }}
+
+),
+
+states as (
+
+    select * from {{ ref('listing_states') }}
+
+),
+
+peers as (
+
+    select * from {{ ref('listing_peers') }}
+
+),
+
+own as (
+
+    select * from {{ ref('listing_windows') }}
+
+),
+
+merchant_states as (
+
+    select * from {{ ref('merchant_states') }}
+
+),
+
+merchant_brands as (
+
+    select * from {{ ref('merchant_brands') }}
+
+),
+
+all_of_merchant as (
+
+    select * from {{ ref('merchant_windows') }}
+
+),
+
+platform as (
+
+    select * from {{ ref('platform_windows') }}
+
+),
+
+links as (
+
+    select * from {{ ref('merchant_links') }}
+
+),
+
+confirmations as (
+
+    select * from {{ ref('listing_confirmations') }}
+
+),
+
+peer_dates as (
+
+    select
+        dates.as_of_date,
+        max(rating_dates.as_of_date) as peer_date
+    from (select distinct as_of_date from places) as dates
+    inner join rating_dates
+        on rating_dates.as_of_date <= dates.as_of_date
+    group by dates.as_of_date
+
+),
+
+offered as (
+
+    select
+        places.listing_id,
+        places.merchant_id,
+        places.category,
+        places.as_of_date,
+        peer_dates.peer_date,
+        states.is_live,
+        states.listing_age_days,
+        states.condition,
+        states.brand_id,
+        states.model_ref,
+        states.price_usd,
+        states.lowest_price_usd,
+        states.highest_price_usd,
+        states.msrp_usd,
+        states.floor_price_usd,
+        states.msrp_ratio,
+        states.is_model_known,
+        states.missing_field_count,
+        states.compared_field_count,
+        states.discrepant_field_count,
+        states.omitted_field_count,
+        states.is_authorised,
+        case when states.is_live then 1 else 0 end as own_live_count,
+        case when states.is_live and states.msrp_ratio is not null then 1 else 0 end as own_msrp_ratio_count,
+        case when states.is_live then coalesce(states.msrp_ratio, 0) else 0 end as own_msrp_ratio,
+        case when states.is_live then coalesce(states.compared_field_count, 0) else 0 end as own_compared_count,
+        case when states.is_live then coalesce(states.discrepant_field_count, 0) else 0 end as own_discrepant_count,
+        case when states.is_live and states.is_authorised is not null then 1 else 0 end as own_authorisation_count,
+        case when states.is_live and not states.is_authorised then 1 else 0 end as own_unauthorised_count
+    from places
+    inner join peer_dates
+        on peer_dates.as_of_date = places.as_of_date
+    inner join states
+        on
+            states.listing_id = places.listing_id
+            and states.as_of_date = places.as_of_date
+
+),
+
+beside_peers as (
+
+    select
+        offered.listing_id,
+        offered.as_of_date,
+        coalesce(product_peers.median_price_usd, brand_peers.median_price_usd, category_peers.median_price_usd) as peer_price_usd,
+        category_peers.median_price_usd as category_price_usd
+    from offered
+    left join peers as product_peers
+        on
+            product_peers.level = 'product'
+            and product_peers.as_of_date = offered.peer_date
+            and product_peers.brand_id = offered.brand_id
+            and product_peers.model_ref = offered.model_ref
+    left join peers as brand_peers
+        on
+            brand_peers.level = 'brand'
+            and brand_peers.as_of_date = offered.peer_date
+            and brand_peers.brand_id = offered.brand_id
+            and brand_peers.category = offered.category
+    left join peers as category_peers
+        on
+            category_peers.level = 'category'
+            and category_peers.as_of_date = offered.peer_date
+            and category_peers.category = offered.category
+
+),
+
+-- On a platform that shows no orders or reviews by then, their counts are unknown, not nothing.
+features as (
+
+    select
+        offered.listing_id,
+        offered.merchant_id,
+        offered.category,
+        offered.as_of_date,
+
+        cast(offered.price_usd as double) as price_usd,
+        {{ ratio('offered.price_usd', 'offered.msrp_usd') }} as price_msrp_ratio,
+        {{ ratio('offered.price_usd', 'offered.floor_price_usd') }} as price_floor_ratio,
+        {{ ratio('offered.price_usd', 'beside_peers.peer_price_usd') }} as price_peer_ratio,
+        {{ ratio('offered.price_usd', 'beside_peers.category_price_usd') }} as price_category_ratio,
+        {{ ratio('offered.lowest_price_usd', 'offered.msrp_usd') }} as lowest_price_msrp_ratio,
+        1 - {{ ratio('offered.price_usd', 'offered.highest_price_usd') }} as price_drop_share,
+
+        offered.discrepant_field_count as spec_discrepant_count,
+        {{ ratio('offered.discrepant_field_count', 'offered.compared_field_count') }} as spec_discrepant_share,
+        {{ ratio('offered.omitted_field_count', 'offered.omitted_field_count + offered.compared_field_count') }} as spec_omitted_share,
+        offered.missing_field_count as spec_missing_count,
+        offered.brand_id is not null as is_brand_known,
+        offered.is_model_known,
+        offered.condition = 'new' as is_condition_new,
+
+        case when platform.review_count_life > 0 then own.review_count_life end as review_count,
+        case when platform.review_count_life > 0 then own.review_count_90 end as review_90d_count,
+        case when platform.review_count_life > 0 then own.review_count_30 end as review_30d_count,
+        {{ ratio('own.rating_sum_life', '5 * own.rating_count_life') }} as rating_ratio,
+        {{ ratio('own.rating_sum_30', '5 * own.rating_count_30') }} as rating_30d_ratio,
+        round(
+            {{ ratio('own.rating_sum_30', '5 * own.rating_count_30') }}
+            - {{ ratio('own.rating_sum_life - own.rating_sum_30', '5 * (own.rating_count_life - own.rating_count_30)') }},
+            6
+        ) as rating_change_ratio,
+        {{ ratio('own.one_star_count_life', 'own.rating_count_life') }} as one_star_share,
+        case when platform.review_count_life > 0 then own.authenticity_complaint_count_life end as complaint_count,
+        {{ shrunken_share(
+            'own.authenticity_complaint_count_life', 'own.text_review_count_life',
+            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+        ) }} as complaint_share,
+        {{ shrunken_share(
+            'own.authenticity_complaint_count_90', 'own.text_review_count_90',
+            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+        ) }} as complaint_90d_share,
+        {{ ratio('own.verified_review_count_life', 'own.verified_known_count_life') }} as verified_review_share,
+        {{ ratio('own.photo_review_count_life', 'own.photo_known_count_life') }} as photo_review_share,
+        {{ ratio('own.review_count_life', 'own.order_count_life') }} as review_order_ratio,
+
+        case when platform.order_count_life > 0 then own.order_count_life end as order_count,
+        case when platform.order_count_life > 0 then own.order_count_90 end as order_90d_count,
+        case when platform.order_count_life > 0 then own.order_count_30 end as order_30d_count,
+        {{ shrunken_share(
+            'own.refund_count_life', 'own.order_count_life',
+            'platform.refund_count_life', 'platform.order_count_life'
+        ) }} as refund_share,
+        {{ shrunken_share(
+            'own.refund_count_90', 'own.order_count_90',
+            'platform.refund_count_life', 'platform.order_count_life'
+        ) }} as refund_90d_share,
+        {{ shrunken_share(
+            'own.refund_not_authentic_count_life', 'own.order_count_life',
+            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
+        ) }} as refund_not_authentic_share,
+        {{ shrunken_share(
+            'own.refund_not_as_described_count_life', 'own.order_count_life',
+            'platform.refund_not_as_described_count_life', 'platform.order_count_life'
+        ) }} as refund_not_as_described_share,
+        {{ ratio('own.delivery_hours_sum_life', '24 * own.delivered_count_life') }} as delivery_days,
+
+        offered.listing_age_days,
+        merchant_states.merchant_age_days,
+        merchant_states.is_default_storefront as is_merchant_default_storefront,
+        {{ ratio('all_of_merchant.shown_rating', '5') }} as merchant_shown_rating_ratio,
+        all_of_merchant.shown_sales_count as merchant_shown_sales_count,
+        merchant_states.live_listing_count as merchant_live_listing_count,
+        merchant_states.category_count as merchant_category_count,
+        merchant_states.brand_count as merchant_brand_count,
+        offered.is_authorised as is_merchant_authorised,
+        {{ ratio(
+            less_own('merchant_states.unauthorised_count', 'offered.own_unauthorised_count'),
+            less_own('merchant_states.authorisation_count', 'offered.own_authorisation_count')
+        ) }} as merchant_unauthorised_share,
+
+        {{ ratio(
+            less_own('merchant_states.msrp_ratio_sum', 'offered.own_msrp_ratio'),
+            less_own('merchant_states.msrp_ratio_count', 'offered.own_msrp_ratio_count')
+        ) }} as merchant_price_msrp_ratio,
+        {{ ratio(
+            less_own('merchant_brands.msrp_ratio_sum', 'offered.own_msrp_ratio'),
+            less_own('merchant_brands.msrp_ratio_count', 'offered.own_msrp_ratio_count')
+        ) }} as merchant_brand_price_msrp_ratio,
+        {{ ratio(
+            less_own('merchant_states.discrepant_field_count', 'offered.own_discrepant_count'),
+            less_own('merchant_states.compared_field_count', 'offered.own_compared_count')
+        ) }} as merchant_spec_discrepant_share,
+        {{ ratio(
+            less_own('merchant_brands.discrepant_field_count', 'offered.own_discrepant_count'),
+            less_own('merchant_brands.compared_field_count', 'offered.own_compared_count')
+        ) }} as merchant_brand_spec_discrepant_share,
+        {{ shrunken_share(
+            less_own('all_of_merchant.authenticity_complaint_count_life', 'own.authenticity_complaint_count_life'),
+            less_own('all_of_merchant.text_review_count_life', 'own.text_review_count_life'),
+            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+        ) }} as merchant_complaint_share,
+        {{ shrunken_share(
+            less_own('merchant_brands.authenticity_complaint_count_life', 'own.authenticity_complaint_count_life'),
+            less_own('merchant_brands.text_review_count_life', 'own.text_review_count_life'),
+            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+        ) }} as merchant_brand_complaint_share,
+        {{ ratio(
+            less_own('all_of_merchant.rating_sum_life', 'own.rating_sum_life'),
+            '5 * ' ~ less_own('all_of_merchant.rating_count_life', 'own.rating_count_life')
+        ) }} as merchant_rating_ratio,
+        {{ ratio(
+            less_own('merchant_brands.rating_sum_life', 'own.rating_sum_life'),
+            '5 * ' ~ less_own('merchant_brands.rating_count_life', 'own.rating_count_life')
+        ) }} as merchant_brand_rating_ratio,
+        {{ ratio(
+            less_own('all_of_merchant.verified_review_count_life', 'own.verified_review_count_life'),
+            less_own('all_of_merchant.verified_known_count_life', 'own.verified_known_count_life')
+        ) }} as merchant_verified_review_share,
+        {{ ratio(
+            less_own('all_of_merchant.photo_review_count_life', 'own.photo_review_count_life'),
+            less_own('all_of_merchant.photo_known_count_life', 'own.photo_known_count_life')
+        ) }} as merchant_photo_review_share,
+        {{ shrunken_share(
+            less_own('all_of_merchant.refund_not_authentic_count_life', 'own.refund_not_authentic_count_life'),
+            less_own('all_of_merchant.order_count_life', 'own.order_count_life'),
+            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
+        ) }} as merchant_refund_not_authentic_share,
+        {{ shrunken_share(
+            less_own('merchant_brands.refund_not_authentic_count_life', 'own.refund_not_authentic_count_life'),
+            less_own('merchant_brands.order_count_life', 'own.order_count_life'),
+            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
+        ) }} as merchant_brand_refund_not_authentic_share,
+        {{ shrunken_share(
+            less_own('all_of_merchant.refund_count_life', 'own.refund_count_life'),
+            less_own('all_of_merchant.order_count_life', 'own.order_count_life'),
+            'platform.refund_count_life', 'platform.order_count_life'
+        ) }} as merchant_refund_share,
+        {{ ratio(
+            less_own('all_of_merchant.delivery_hours_sum_life', 'own.delivery_hours_sum_life'),
+            '24 * ' ~ less_own('all_of_merchant.delivered_count_life', 'own.delivered_count_life')
+        ) }} as merchant_delivery_days,
+
+        coalesce(confirmations.confirmed_count, 0) as merchant_confirmed_count,
+        coalesce(confirmations.cleared_count, 0) as merchant_cleared_count,
+        coalesce(confirmations.is_merchant_confirmed, false) as is_merchant_confirmed,
+
+        {{ link_features() }}
+    from offered
+    inner join beside_peers
+        on
+            beside_peers.listing_id = offered.listing_id
+            and beside_peers.as_of_date = offered.as_of_date
+    inner join own
+        on
+            own.listing_id = offered.listing_id
+            and own.as_of_date = offered.as_of_date
+    inner join platform
+        on platform.as_of_date = offered.as_of_date
+    left join merchant_states
+        on
+            merchant_states.merchant_id = offered.merchant_id
+            and merchant_states.as_of_date = offered.as_of_date
+    left join merchant_brands
+        on
+            merchant_brands.merchant_id = offered.merchant_id
+            and merchant_brands.brand_id = offered.brand_id
+            and merchant_brands.as_of_date = offered.as_of_date
+    left join all_of_merchant
+        on
+            all_of_merchant.merchant_id = offered.merchant_id
+            and all_of_merchant.as_of_date = offered.as_of_date
+    left join links
+        on
+            links.merchant_id = offered.merchant_id
+            and links.as_of_date = offered.as_of_date
+    left join confirmations
+        on
+            confirmations.listing_id = offered.listing_id
+            and confirmations.as_of_date = offered.as_of_date
+
+),
+
+final as (
+
+    select
+        listing_spine.purpose,
+        features.*
+    from listing_spine
+    inner join features
+        on
+            features.listing_id = listing_spine.listing_id
+            and features.as_of_date = listing_spine.as_of_date
+
+)
+
+select * from final

@@ -1,0 +1,75 @@
+-- What peers ask at a rating date: the median price of the living listings of one product, of one brand in one category
+-- and of one category, where at least 20 bear a price.
+with
+
+listing_states as (
+
+    select *
+    from {{ ref('listing_states') }}
+    where
+        is_live
+        and is_rating_date
+        and price_usd is not null
+
+),
+
+groups as (
+
+    select
+        as_of_date,
+        'product' as level,
+        brand_id,
+        model_ref,
+        cast(null as varchar) as category,
+        price_usd
+    from listing_states
+    where
+        brand_id is not null
+        and model_ref is not null
+    union all
+    select
+        as_of_date,
+        'brand' as level,
+        brand_id,
+        cast(null as varchar) as model_ref,
+        category,
+        price_usd
+    from listing_states
+    where
+        brand_id is not null
+        and category is not null
+    union all
+    select
+        as_of_date,
+        'category' as level,
+        cast(null as varchar) as brand_id,
+        cast(null as varchar) as model_ref,
+        category,
+        price_usd
+    from listing_states
+    where category is not null
+
+),
+
+final as (
+
+    select
+        as_of_date,
+        level,
+        brand_id,
+        model_ref,
+        category,
+        cast(count(*) as integer) as listing_count,
+        {{ middle_value('price_usd') }} as median_price_usd
+    from groups
+    group by
+        as_of_date,
+        level,
+        brand_id,
+        model_ref,
+        category
+    having count(*) >= 20
+
+)
+
+select * from final

@@ -1,0 +1,50 @@
+-- Which listings are rated or learned from, and when: one row a listing, date and purpose.
+--   score      lives at the scoring date
+--   train      lives at a grid date and is labelled within H days after it, or is drawn from those that nothing labels;
+--              or was decided on unasked, at the end of that day. Its label was known before the first evaluation date
+--   evaluate   the same, at the last two grid dates; a decision unasked from the first of them on
+--   calibrate  a test buy of known inclusion probability decided on it, so it is never learned from: at the scoring date
+--              if it lives then, else at the last grid date of its life before the verdict
+-- Where labels within H days disagree, the strongest source counts (test buy, decision, notice), then the latest.
+with
+
+listing_states as (
+
+    select * from {{ ref('listing_states') }}
+
+),
+
+rated as (
+
+    select
+        listing_id as entity_id,
+        merchant_id,
+        category,
+        as_of_date,
+        is_live
+    from listing_states
+
+),
+
+{{ spine_rows('listing', 'rated', 'test_buy', var('unlabelled_per_date', 15000)) }},
+
+final as (
+
+    select
+        entity_id as listing_id,
+        merchant_id,
+        category,
+        as_of_date,
+        purpose,
+        label,
+        label_source,
+        label_decided_date,
+        sampling_share,
+        inclusion_probability,
+        is_random_arm,
+        is_live
+    from spine_rows
+
+)
+
+select * from final

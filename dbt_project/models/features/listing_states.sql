@@ -1,0 +1,295 @@
+-- What each listing offers at a date: at the rating dates every listing that lives, at the date of a decision that stands
+-- alone the living goods of its merchant, and in either case what was decided on (it may have gone the same day).
+with
+
+rating_dates as (
+
+    select * from {{ ref('rating_dates') }}
+
+),
+
+run as (
+
+    select * from {{ source('landed', 'run') }}
+
+),
+
+entity_labels as (
+
+    select * from {{ ref('entity_labels') }}
+
+),
+
+listings as (
+
+    select
+        listing_id,
+        merchant_id,
+        cast(listed_at as date) as listed_date,
+        cast(delisted_at as date) as delisted_date
+    from {{ ref('stg_listings') }}
+
+),
+
+int_listing_days as (
+
+    select * from {{ ref('int_listing_days') }}
+
+),
+
+listing_history as (
+
+    select * from {{ ref('stg_listing_history') }}
+
+),
+
+int_listing_brands as (
+
+    select * from {{ ref('int_listing_brands') }}
+
+),
+
+int_brand_products as (
+
+    select * from {{ ref('int_brand_products') }}
+
+),
+
+int_spec_comparisons as (
+
+    select * from {{ ref('int_spec_comparisons') }}
+
+),
+
+authorised_merchants as (
+
+    select
+        brand_id,
+        merchant_id,
+        cast(valid_from as date) as known_from,
+        coalesce(cast(valid_to as date), {{ end_of_time() }}) as known_until
+    from {{ ref('stg_authorised_merchants') }}
+
+),
+
+-- A decision that calibrates gives no training row, only, from the first evaluation date on, one that evaluates.
+evaluation as (
+
+    select min(as_of_date) as first_date
+    from rating_dates
+    where purpose = 'evaluate'
+
+),
+
+decision_dates as (
+
+    select distinct
+        entity_labels.merchant_id,
+        entity_labels.decided_date as as_of_date
+    from entity_labels
+    inner join run
+        on run.with_training
+    cross join evaluation
+    left join rating_dates
+        on rating_dates.as_of_date = entity_labels.decided_date
+    where
+        entity_labels.is_alone
+        and (
+            entity_labels.entity_kind = 'listing'
+            or entity_labels.inclusion_probability is null
+            or entity_labels.decided_date >= evaluation.first_date
+        )
+        and rating_dates.as_of_date is null
+
+),
+
+decided as (
+
+    select distinct
+        entity_id as listing_id,
+        decided_date as as_of_date
+    from entity_labels
+    where
+        entity_kind = 'listing'
+        and is_alone
+
+),
+
+offered as (
+
+    select
+        rating_dates.as_of_date,
+        true as is_rating_date,
+        listings.*
+    from listings
+    inner join rating_dates
+        on rating_dates.as_of_date >= listings.listed_date
+    union all
+    select
+        decision_dates.as_of_date,
+        false as is_rating_date,
+        listings.*
+    from listings
+    inner join decision_dates
+        on
+            decision_dates.merchant_id = listings.merchant_id
+            and decision_dates.as_of_date >= listings.listed_date
+
+),
+
+-- Each day on which a listing was seen, until the next, with the prices seen by then.
+sightings as (
+
+    select
+        listing_id,
+        day as seen_date,
+        coalesce(lead(day) over (partition by listing_id order by day), {{ end_of_time() }}) as next_seen_date,
+        last_value(price_usd_min ignore nulls) over so_far as price_usd,
+        min(price_usd_min) over so_far as lowest_price_usd,
+        max(price_usd_max) over so_far as highest_price_usd
+    from int_listing_days
+    where sighting_count > 0
+    window so_far as (partition by listing_id order by day rows between unbounded preceding and current row)
+
+),
+
+seen as (
+
+    select
+        offered.as_of_date,
+        offered.is_rating_date,
+        offered.listing_id,
+        offered.merchant_id,
+        offered.listed_date,
+        sightings.price_usd,
+        sightings.lowest_price_usd,
+        sightings.highest_price_usd,
+        (offered.delisted_date is null or offered.delisted_date > offered.as_of_date)
+        and (
+            sightings.seen_date is null
+            or sightings.seen_date >= {{ add_days('offered.as_of_date', -14) }}
+        ) as is_live
+    from offered
+    left join sightings
+        on
+            sightings.listing_id = offered.listing_id
+            and sightings.seen_date <= offered.as_of_date
+            and sightings.next_seen_date > offered.as_of_date
+
+),
+
+kept as (
+
+    select seen.*
+    from seen
+    left join decided
+        on
+            decided.listing_id = seen.listing_id
+            and decided.as_of_date = seen.as_of_date
+    where
+        seen.is_live
+        or decided.listing_id is not null
+
+),
+
+-- A brand that names nobody by then leaves it open who is authorised.
+brand_lists as (
+
+    select
+        brand_id,
+        min(known_from) as known_from
+    from authorised_merchants
+    group by brand_id
+
+),
+
+authorisations as (
+
+    select distinct
+        authorised_merchants.brand_id,
+        authorised_merchants.merchant_id,
+        dates.as_of_date
+    from authorised_merchants
+    inner join (select distinct as_of_date from kept) as dates
+        on
+            dates.as_of_date >= authorised_merchants.known_from
+            and dates.as_of_date < authorised_merchants.known_until
+
+),
+
+described as (
+
+    select
+        kept.as_of_date,
+        kept.is_rating_date,
+        kept.listing_id,
+        kept.merchant_id,
+        kept.is_live,
+        {{ days_between('kept.listed_date', 'kept.as_of_date') }} as listing_age_days,
+        listing_history.category,
+        listing_history.condition,
+        int_listing_brands.brand_id,
+        int_listing_brands.model_ref,
+        coalesce(kept.price_usd, listing_history.price_usd) as price_usd,
+        coalesce(kept.lowest_price_usd, listing_history.price_usd) as lowest_price_usd,
+        coalesce(kept.highest_price_usd, listing_history.price_usd) as highest_price_usd,
+        cast(listing_history.brand_claimed is null as integer)
+        + cast(listing_history.category is null as integer)
+        + cast(listing_history.condition is null as integer)
+        + cast(listing_history.description is null as integer)
+        + cast(listing_history.specs is null as integer)
+        + cast(int_listing_brands.model_ref is null as integer) as missing_field_count,
+        case when brand_lists.brand_id is not null then authorisations.brand_id is not null end as is_authorised
+    from kept
+    left join listing_history
+        on
+            listing_history.listing_id = kept.listing_id
+            and listing_history.known_from <= kept.as_of_date
+            and listing_history.known_until > kept.as_of_date
+    left join int_listing_brands
+        on
+            int_listing_brands.listing_id = kept.listing_id
+            and int_listing_brands.known_from <= kept.as_of_date
+            and int_listing_brands.known_until > kept.as_of_date
+    left join brand_lists
+        on
+            brand_lists.brand_id = int_listing_brands.brand_id
+            and brand_lists.known_from <= kept.as_of_date
+    left join authorisations
+        on
+            authorisations.brand_id = int_listing_brands.brand_id
+            and authorisations.merchant_id = kept.merchant_id
+            and authorisations.as_of_date = kept.as_of_date
+
+),
+
+final as (
+
+    select
+        described.*,
+        int_brand_products.msrp_usd,
+        int_brand_products.floor_price_usd,
+        {{ decimal_ratio('described.price_usd', 'int_brand_products.msrp_usd') }} as msrp_ratio,
+        case
+            when described.brand_id is not null and described.model_ref is not null
+                then int_brand_products.brand_id is not null
+        end as is_model_known,
+        int_spec_comparisons.compared_field_count,
+        int_spec_comparisons.discrepant_field_count,
+        int_spec_comparisons.omitted_field_count
+    from described
+    left join int_brand_products
+        on
+            int_brand_products.brand_id = described.brand_id
+            and int_brand_products.model_ref = described.model_ref
+            and int_brand_products.known_from <= described.as_of_date
+            and int_brand_products.known_until > described.as_of_date
+    left join int_spec_comparisons
+        on
+            int_spec_comparisons.listing_id = described.listing_id
+            and int_spec_comparisons.known_from <= described.as_of_date
+            and int_spec_comparisons.known_until > described.as_of_date
+
+)
+
+select * from final

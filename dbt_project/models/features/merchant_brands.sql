@@ -1,0 +1,100 @@
+-- A merchant's goods of one brand at a date: its living listings of the brand, and what happened to all it ever offered of
+-- it, one row a merchant, brand and date. Fakes come by the brand: a merchant may sell true goods of one beside them.
+with
+
+rating_dates as (
+
+    select * from {{ ref('rating_dates') }}
+
+),
+
+listing_states as (
+
+    select * from {{ ref('listing_states') }} where brand_id is not null
+
+),
+
+int_listing_brands as (
+
+    select * from {{ ref('int_listing_brands') }} where brand_id is not null
+
+),
+
+int_listing_days as (
+
+    select * from {{ ref('int_listing_days') }} where order_count + refund_count + review_count > 0
+
+),
+
+offers as (
+
+    select
+        listing_states.merchant_id,
+        listing_states.brand_id,
+        listing_states.as_of_date,
+        cast(count(*) filter (where listing_states.is_live) as integer) as live_listing_count,
+        cast(count(listing_states.msrp_ratio) filter (where listing_states.is_live) as integer) as msrp_ratio_count,
+        coalesce(sum(listing_states.msrp_ratio) filter (where listing_states.is_live), 0) as msrp_ratio_sum,
+        cast(coalesce(sum(listing_states.compared_field_count) filter (where listing_states.is_live), 0) as bigint) as compared_field_count,
+        cast(coalesce(sum(listing_states.discrepant_field_count) filter (where listing_states.is_live), 0) as bigint) as discrepant_field_count
+    from listing_states
+    left join rating_dates
+        on rating_dates.as_of_date = listing_states.as_of_date
+    where coalesce(rating_dates.purpose, 'decision') <> 'peers'
+    group by
+        listing_states.merchant_id,
+        listing_states.brand_id,
+        listing_states.as_of_date
+
+),
+
+brand_days as (
+
+    select
+        int_listing_days.merchant_id,
+        int_listing_brands.brand_id,
+        int_listing_days.day,
+        {%- for column in brand_columns() %}
+        sum(int_listing_days.{{ column }}) as {{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from int_listing_days
+    inner join int_listing_brands
+        on
+            int_listing_brands.listing_id = int_listing_days.listing_id
+            and int_listing_brands.known_from <= int_listing_days.day
+            and int_listing_brands.known_until > int_listing_days.day
+    group by
+        int_listing_days.merchant_id,
+        int_listing_brands.brand_id,
+        int_listing_days.day
+
+),
+
+final as (
+
+    select
+        offers.merchant_id,
+        offers.brand_id,
+        offers.as_of_date,
+        max(offers.live_listing_count) as live_listing_count,
+        max(offers.msrp_ratio_count) as msrp_ratio_count,
+        max(offers.msrp_ratio_sum) as msrp_ratio_sum,
+        max(offers.compared_field_count) as compared_field_count,
+        max(offers.discrepant_field_count) as discrepant_field_count,
+        {%- for column in brand_columns() %}
+        cast(coalesce(sum(brand_days.{{ column }}), 0) as bigint) as {{ column }}_life{{ ',' if not loop.last }}
+        {%- endfor %}
+    from offers
+    left join brand_days
+        on
+            brand_days.merchant_id = offers.merchant_id
+            and brand_days.brand_id = offers.brand_id
+            and brand_days.day <= offers.as_of_date
+    group by
+        offers.merchant_id,
+        offers.brand_id,
+        offers.as_of_date
+
+)
+
+select * from final

@@ -1,0 +1,239 @@
+-- What the models see of a merchant: one row for each row of its spine. Point in time: only what had happened and was
+-- known by the end of as_of_date; null is unknown. Nothing that was found out about the merchant or its goods is here: a
+-- confirmed listing is a label of its merchant.
+with
+
+merchant_spine as (
+
+    select * from {{ ref('merchant_spine') }}
+
+),
+
+places as (
+
+    select distinct
+        merchant_id,
+        category,
+        as_of_date
+    from merchant_spine
+
+),
+
+listing_states as (
+
+    select * from {{ ref('listing_states') }} where is_live
+
+),
+
+states as (
+
+    select * from {{ ref('merchant_states') }}
+
+),
+
+windows as (
+
+    select * from {{ ref('merchant_windows') }}
+
+),
+
+brands as (
+
+    select * from {{ ref('merchant_brands') }}
+
+),
+
+platform as (
+
+    select * from {{ ref('platform_windows') }}
+
+),
+
+links as (
+
+    select * from {{ ref('merchant_links') }}
+
+),
+
+offers as (
+
+    select
+        listing_states.merchant_id,
+        listing_states.as_of_date,
+        {{ low_value('listing_states.msrp_ratio') }} as low_msrp_ratio,
+        {{ middle_value('listing_states.msrp_ratio') }} as middle_msrp_ratio,
+        {{ middle_value('listing_states.price_usd') }} as middle_price_usd,
+        cast(count(*) filter (where listing_states.price_usd < listing_states.floor_price_usd) as integer) as below_floor_count,
+        cast(count(*) filter (where listing_states.price_usd is not null and listing_states.floor_price_usd is not null) as integer)
+            as floor_known_count,
+        cast(count(*) filter (where listing_states.discrepant_field_count > 0) as integer) as discrepant_listing_count,
+        cast(count(*) filter (where listing_states.compared_field_count > 0) as integer) as compared_listing_count,
+        cast(coalesce(sum(listing_states.omitted_field_count), 0) as bigint) as omitted_field_count,
+        cast(sum(listing_states.missing_field_count) as bigint) as missing_field_count,
+        cast(count(*) filter (where not listing_states.is_model_known) as integer) as unknown_model_count,
+        cast(count(listing_states.is_model_known) as integer) as model_count,
+        cast(count(*) filter (where listing_states.brand_id is null) as integer) as unknown_brand_count,
+        cast(count(*) filter (where listing_states.listing_age_days < 30) as integer) as new_listing_count,
+        cast(count(listing_states.condition) as integer) as condition_count,
+        cast(count(*) filter (where listing_states.condition = 'new') as integer) as condition_new_count
+    from listing_states
+    inner join places
+        on
+            places.merchant_id = listing_states.merchant_id
+            and places.as_of_date = listing_states.as_of_date
+    group by
+        listing_states.merchant_id,
+        listing_states.as_of_date
+
+),
+
+-- The brand by which a merchant looks worst: fakes come by the brand, and a mean over all goods hides them.
+worst_brands as (
+
+    select
+        brands.merchant_id,
+        brands.as_of_date,
+        min({{ ratio('brands.msrp_ratio_sum', 'brands.msrp_ratio_count') }}) as price_msrp_ratio,
+        max({{ ratio('brands.discrepant_field_count', 'brands.compared_field_count') }}) as spec_discrepant_share,
+        max({{ shrunken_share(
+            'brands.authenticity_complaint_count_life', 'brands.text_review_count_life',
+            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+        ) }}) as complaint_share,
+        max({{ shrunken_share(
+            'brands.refund_not_authentic_count_life', 'brands.order_count_life',
+            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
+        ) }}) as refund_not_authentic_share,
+        min({{ ratio('brands.rating_sum_life', '5 * brands.rating_count_life') }}) as rating_ratio
+    from brands
+    inner join platform
+        on platform.as_of_date = brands.as_of_date
+    where brands.live_listing_count > 0
+    group by
+        brands.merchant_id,
+        brands.as_of_date
+
+),
+
+features as (
+
+    select
+        places.merchant_id,
+        places.category,
+        places.as_of_date,
+
+        states.merchant_age_days,
+        states.is_default_storefront,
+        {{ ratio('windows.shown_rating', '5') }} as shown_rating_ratio,
+        windows.shown_sales_count,
+        states.live_listing_count,
+        states.category_count,
+        states.brand_count,
+        {{ ratio('states.listing_age_days_sum', 'states.live_listing_count') }} as listing_age_days,
+        {{ ratio('offers.new_listing_count', 'states.live_listing_count') }} as new_listing_share,
+        {{ ratio('states.unauthorised_count', 'states.authorisation_count') }} as unauthorised_share,
+
+        cast(offers.middle_price_usd as double) as price_usd,
+        {{ ratio('states.msrp_ratio_sum', 'states.msrp_ratio_count') }} as price_msrp_ratio,
+        cast(offers.low_msrp_ratio as double) as low_price_msrp_ratio,
+        cast(offers.middle_msrp_ratio as double) as middle_price_msrp_ratio,
+        worst_brands.price_msrp_ratio as worst_brand_price_msrp_ratio,
+        {{ ratio('offers.below_floor_count', 'offers.floor_known_count') }} as below_floor_share,
+
+        {{ ratio('states.discrepant_field_count', 'states.compared_field_count') }} as spec_discrepant_share,
+        {{ ratio('offers.discrepant_listing_count', 'offers.compared_listing_count') }} as spec_discrepant_listing_share,
+        worst_brands.spec_discrepant_share as worst_brand_spec_discrepant_share,
+        {{ ratio('offers.omitted_field_count', 'offers.omitted_field_count + states.compared_field_count') }} as spec_omitted_share,
+        {{ ratio('offers.missing_field_count', 'states.live_listing_count') }} as spec_missing_count,
+        {{ ratio('offers.unknown_model_count', 'offers.model_count') }} as unknown_model_share,
+        {{ ratio('offers.unknown_brand_count', 'states.live_listing_count') }} as unknown_brand_share,
+        {{ ratio('offers.condition_new_count', 'offers.condition_count') }} as condition_new_share,
+
+        case when platform.review_count_life > 0 then windows.review_count_life end as review_count,
+        case when platform.review_count_life > 0 then windows.review_count_30 end as review_30d_count,
+        {{ ratio('windows.rating_sum_life', '5 * windows.rating_count_life') }} as rating_ratio,
+        {{ ratio('windows.rating_sum_30', '5 * windows.rating_count_30') }} as rating_30d_ratio,
+        round(
+            {{ ratio('windows.rating_sum_30', '5 * windows.rating_count_30') }}
+            - {{ ratio(
+                'windows.rating_sum_life - windows.rating_sum_30', '5 * (windows.rating_count_life - windows.rating_count_30)'
+            ) }},
+            6
+        ) as rating_change_ratio,
+        worst_brands.rating_ratio as worst_brand_rating_ratio,
+        {{ ratio('windows.one_star_count_life', 'windows.rating_count_life') }} as one_star_share,
+        case when platform.review_count_life > 0 then windows.authenticity_complaint_count_life end as complaint_count,
+        {{ shrunken_share(
+            'windows.authenticity_complaint_count_life', 'windows.text_review_count_life',
+            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+        ) }} as complaint_share,
+        {{ shrunken_share(
+            'windows.authenticity_complaint_count_90', 'windows.text_review_count_90',
+            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+        ) }} as complaint_90d_share,
+        worst_brands.complaint_share as worst_brand_complaint_share,
+        {{ ratio('windows.verified_review_count_life', 'windows.verified_known_count_life') }} as verified_review_share,
+        {{ ratio('windows.photo_review_count_life', 'windows.photo_known_count_life') }} as photo_review_share,
+        {{ ratio('windows.review_count_life', 'windows.order_count_life') }} as review_order_ratio,
+
+        case when platform.order_count_life > 0 then windows.order_count_life end as order_count,
+        case when platform.order_count_life > 0 then windows.order_count_30 end as order_30d_count,
+        {{ shrunken_share(
+            'windows.refund_count_life', 'windows.order_count_life',
+            'platform.refund_count_life', 'platform.order_count_life'
+        ) }} as refund_share,
+        {{ shrunken_share(
+            'windows.refund_count_90', 'windows.order_count_90',
+            'platform.refund_count_life', 'platform.order_count_life'
+        ) }} as refund_90d_share,
+        {{ shrunken_share(
+            'windows.refund_not_authentic_count_life', 'windows.order_count_life',
+            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
+        ) }} as refund_not_authentic_share,
+        worst_brands.refund_not_authentic_share as worst_brand_refund_not_authentic_share,
+        {{ shrunken_share(
+            'windows.refund_not_as_described_count_life', 'windows.order_count_life',
+            'platform.refund_not_as_described_count_life', 'platform.order_count_life'
+        ) }} as refund_not_as_described_share,
+        {{ ratio('windows.delivery_hours_sum_life', '24 * windows.delivered_count_life') }} as delivery_days,
+
+        {{ link_features() }}
+    from places
+    inner join states
+        on
+            states.merchant_id = places.merchant_id
+            and states.as_of_date = places.as_of_date
+    inner join windows
+        on
+            windows.merchant_id = places.merchant_id
+            and windows.as_of_date = places.as_of_date
+    inner join offers
+        on
+            offers.merchant_id = places.merchant_id
+            and offers.as_of_date = places.as_of_date
+    inner join platform
+        on platform.as_of_date = places.as_of_date
+    left join worst_brands
+        on
+            worst_brands.merchant_id = places.merchant_id
+            and worst_brands.as_of_date = places.as_of_date
+    left join links
+        on
+            links.merchant_id = places.merchant_id
+            and links.as_of_date = places.as_of_date
+
+),
+
+final as (
+
+    select
+        merchant_spine.purpose,
+        features.*
+    from merchant_spine
+    inner join features
+        on
+            features.merchant_id = merchant_spine.merchant_id
+            and features.as_of_date = merchant_spine.as_of_date
+
+)
+
+select * from final

@@ -1,0 +1,44 @@
+-- Which merchants are rated or learned from, and when: one row a merchant, date and purpose, as in listing_spine. A
+-- merchant's labels are its confirmed counterfeit listings, what authorities did, and decisions on itself; it is
+-- calibrated on audited decisions. A merchant none of whose goods was confirmed counts as unlabelled.
+with
+
+merchant_states as (
+
+    select * from {{ ref('merchant_states') }}
+
+),
+
+rated as (
+
+    select
+        merchant_id as entity_id,
+        merchant_id,
+        category,
+        as_of_date,
+        is_live
+    from merchant_states
+
+),
+
+{{ spine_rows('merchant', 'rated', 'moderation_decision', var('unlabelled_per_date', 15000)) }},
+
+final as (
+
+    select
+        entity_id as merchant_id,
+        category,
+        as_of_date,
+        purpose,
+        label,
+        label_source,
+        label_decided_date,
+        sampling_share,
+        inclusion_probability,
+        is_random_arm,
+        is_live
+    from spine_rows
+
+)
+
+select * from final

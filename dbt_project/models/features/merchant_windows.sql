@@ -1,0 +1,69 @@
+-- What happened to a merchant by a date, all its listings together: orders, refunds and reviews summed over its life and
+-- the last 90 and 30 days, and what the platform last showed of it. One row a merchant and date, where it is rated,
+-- learned from, or may be a neighbour of one that is.
+with
+
+rating_dates as (
+
+    select * from {{ ref('rating_dates') }}
+
+),
+
+merchant_states as (
+
+    select * from {{ ref('merchant_states') }}
+
+),
+
+int_merchant_days as (
+
+    select *
+    from {{ ref('int_merchant_days') }}
+    where order_count + delivered_count + refund_count + review_count + snapshot_count > 0
+
+),
+
+linked as (
+
+    select merchant_id_a as merchant_id from {{ ref('int_merchant_edges') }}
+    union
+    select merchant_id_b as merchant_id from {{ ref('int_merchant_edges') }}
+
+),
+
+places as (
+
+    select
+        merchant_states.merchant_id,
+        merchant_states.as_of_date
+    from merchant_states
+    left join rating_dates
+        on rating_dates.as_of_date = merchant_states.as_of_date
+    left join linked
+        on linked.merchant_id = merchant_states.merchant_id
+    where
+        coalesce(rating_dates.purpose, 'decision') <> 'peers'
+        or linked.merchant_id is not null
+
+),
+
+final as (
+
+    select
+        places.merchant_id,
+        places.as_of_date,
+        {{ windowed_sums('int_merchant_days', 'places.as_of_date') }},
+        {{ value_at_greatest('int_merchant_days.shown_rating_last', 'int_merchant_days.day') }} as shown_rating,
+        {{ value_at_greatest('int_merchant_days.shown_sales_count_last', 'int_merchant_days.day') }} as shown_sales_count
+    from places
+    left join int_merchant_days
+        on
+            int_merchant_days.merchant_id = places.merchant_id
+            and int_merchant_days.day <= places.as_of_date
+    group by
+        places.merchant_id,
+        places.as_of_date
+
+)
+
+select * from final

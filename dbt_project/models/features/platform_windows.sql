@@ -1,0 +1,58 @@
+-- What happened on the whole platform by a date: the same sums as of a listing, one row a date. What is usual, beside
+-- which few cases say little.
+with
+
+listing_spine as (
+
+    select distinct as_of_date from {{ ref('listing_spine') }}
+
+),
+
+merchant_spine as (
+
+    select distinct as_of_date from {{ ref('merchant_spine') }}
+
+),
+
+int_merchant_days as (
+
+    select
+        day,
+        {%- for column in summed_columns() %}
+        sum({{ column }}) as {{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ref('int_merchant_days') }}
+    group by day
+
+),
+
+identifiers as (
+
+    select min(cast(first_seen_at as date)) as first_date
+    from {{ ref('stg_merchant_identifiers') }}
+
+),
+
+dates as (
+
+    select as_of_date from listing_spine
+    union
+    select as_of_date from merchant_spine
+
+),
+
+final as (
+
+    select
+        dates.as_of_date,
+        {{ windowed_sums('int_merchant_days', 'dates.as_of_date') }},
+        coalesce(bool_or(identifiers.first_date <= dates.as_of_date), false) as has_identifiers
+    from dates
+    cross join identifiers
+    left join int_merchant_days
+        on int_merchant_days.day <= dates.as_of_date
+    group by dates.as_of_date
+
+)
+
+select * from final

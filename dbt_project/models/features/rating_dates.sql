@@ -1,0 +1,88 @@
+-- The dates at which all that lives is looked at, one row each, with what each is for: the scoring date, the weekly grid
+-- of a training (from day 28 of the history to cut - H, the last two evaluate), and the other weeks of the history, from
+-- which only peers are taken.
+with
+
+run as (
+
+    select * from {{ source('landed', 'run') }}
+
+),
+
+-- The history begins with what was observed: a listing may have been offered for years before.
+observed_days as (
+
+    select distinct day
+    from {{ ref('int_listing_days') }}
+    where order_count + review_count + sighting_count > 0
+
+),
+
+-- Two years at most: an order that bears a date of long ago must not make a grid of thousands of dates.
+history as (
+
+    select
+        run.as_of as cut_date,
+        run.label_horizon_days,
+        run.with_training,
+        greatest(
+            coalesce(min(observed_days.day), run.as_of),
+            {{ add_days('run.as_of', -728) }}
+        ) as first_date
+    from run
+    left join observed_days
+        on run.as_of >= observed_days.day
+    group by
+        run.as_of,
+        run.label_horizon_days,
+        run.with_training
+
+),
+
+days as (
+
+    select
+        history.*,
+        {{ each_date('history.first_date', 'history.cut_date') }} as as_of_date
+    from history
+
+),
+
+aged as (
+
+    select
+        *,
+        {{ days_between('as_of_date', 'cut_date') }} - label_horizon_days as days_before_last,
+        {{ days_between('first_date', 'as_of_date') }} + 1 as day_number
+    from days
+
+),
+
+placed as (
+
+    select
+        *,
+        mod(days_before_last, 7) = 0 as is_weekly,
+        mod(days_before_last, 7) = 0 and days_before_last >= 0 and day_number >= 28 as is_on_grid
+    from aged
+
+),
+
+final as (
+
+    select
+        as_of_date,
+        case
+            when as_of_date = cut_date then 'score'
+            when is_on_grid and days_before_last < 14 then 'evaluate'
+            when is_on_grid then 'train'
+            else 'peers'
+        end as purpose
+    from placed
+    where
+        as_of_date = cut_date
+        or (with_training and (is_weekly or day_number = 1))
+
+)
+
+select * from final
