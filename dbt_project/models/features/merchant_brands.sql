@@ -2,9 +2,12 @@
 -- it, one row a merchant, brand and date. Fakes come by the brand: a merchant may sell true goods of one beside them.
 with
 
-rating_dates as (
+merchant_windows as (
 
-    select * from {{ ref('rating_dates') }}
+    select
+        merchant_id,
+        as_of_date
+    from {{ ref('merchant_windows') }}
 
 ),
 
@@ -38,9 +41,10 @@ offers as (
         cast(coalesce(sum(listing_states.compared_field_count) filter (where listing_states.is_live), 0) as bigint) as compared_field_count,
         cast(coalesce(sum(listing_states.discrepant_field_count) filter (where listing_states.is_live), 0) as bigint) as discrepant_field_count
     from listing_states
-    left join rating_dates
-        on rating_dates.as_of_date = listing_states.as_of_date
-    where coalesce(rating_dates.purpose, 'decision') <> 'peers'
+    inner join merchant_windows
+        on
+            merchant_windows.merchant_id = listing_states.merchant_id
+            and merchant_windows.as_of_date = listing_states.as_of_date
     group by
         listing_states.merchant_id,
         listing_states.brand_id,

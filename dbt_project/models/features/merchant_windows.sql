@@ -3,15 +3,27 @@
 -- learned from, or may be a neighbour of one that is.
 with
 
-rating_dates as (
+listing_spine as (
 
-    select * from {{ ref('rating_dates') }}
+    select * from {{ ref('listing_spine') }}
+
+),
+
+merchant_spine as (
+
+    select * from {{ ref('merchant_spine') }}
 
 ),
 
 merchant_states as (
 
     select * from {{ ref('merchant_states') }}
+
+),
+
+int_merchant_edges as (
+
+    select * from {{ ref('int_merchant_edges') }}
 
 ),
 
@@ -25,25 +37,30 @@ int_merchant_days as (
 
 linked as (
 
-    select merchant_id_a as merchant_id from {{ ref('int_merchant_edges') }}
+    select merchant_id_a as merchant_id from int_merchant_edges
     union
-    select merchant_id_b as merchant_id from {{ ref('int_merchant_edges') }}
+    select merchant_id_b as merchant_id from int_merchant_edges
 
 ),
 
 places as (
 
     select
+        merchant_id,
+        as_of_date
+    from listing_spine
+    union
+    select
+        merchant_id,
+        as_of_date
+    from merchant_spine
+    union
+    select
         merchant_states.merchant_id,
         merchant_states.as_of_date
     from merchant_states
-    left join rating_dates
-        on rating_dates.as_of_date = merchant_states.as_of_date
-    left join linked
+    inner join linked
         on linked.merchant_id = merchant_states.merchant_id
-    where
-        coalesce(rating_dates.purpose, 'decision') <> 'peers'
-        or linked.merchant_id is not null
 
 ),
 
