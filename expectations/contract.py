@@ -228,6 +228,29 @@ What a marketplace's tables must look like to be rated. Only `merchants` and `li
 that you do not have is left out: it counts as empty, and the signals that need it are off. Map your own tables to these in
 one sources file, with SQL expressions where names or units differ; `touchstone sources check FILE` says what does not fit.
 
+```yaml
+version: 1
+name: shop
+identifiers: personal            # those of persons land under your own secret, TOUCHSTONE_HMAC_KEY; `public` ones do not
+inputs:                          # named relations; paths are relative to this file, ${{NAME}} comes from the environment
+  items: {{connector: parquet, path: "${{SHOP_DIR}}/items-*.parquet"}}
+  sellers: {{connector: csv, path: sellers.csv, delimiter: ";"}}
+  prices: {{connector: parquet, path: prices.parquet}}
+views:                           # optional queries over inputs and earlier views, for what several tables need
+  live_items: select * from items where state <> 'draft'
+tables:                          # contract table: an input (or view), or a query
+  merchants: {{query: "select id as merchant_id, shop_name as name, joined as registered_at from sellers"}}
+  listings:
+    input: live_items
+    columns:                     # contract column: SQL over the input's columns; others are taken by name
+      listing_id: cast(item_no as varchar)
+      merchant_id: seller
+    where: price is not null
+  listing_prices:
+    input: prices
+    cursor: observed_at          # only for a table that grows and never changes: next time, only what is newer is pulled
+```
+
 - Times are UTC. A timestamp without a zone is taken as UTC. Nothing may lie before 1970 or after 2100.
 - Amounts are `decimal` with four places; more places are rounded. Their currency stands beside them, and `fx_rates`
   says what one unit is worth in {currency}.

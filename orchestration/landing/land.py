@@ -107,7 +107,7 @@ def land(
     folder = landing.resolve()
     _sweep(folder)
     work = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
-    work.mkdir()
+    work.mkdir(mode=0o700)
     try:
         with open_puller(sources, contract, Hmac(hmac_key), folder, work, limits or Limits()) as puller:
             lander = _Lander(puller, folder, work, now.astimezone(UTC))

@@ -1,7 +1,8 @@
 """Pulling: brings one table's rows into DuckDB, typed by the contract and with identifiers hashed, and checks them.
 
-A table is read once, because a source may answer differently the second time, into an in-memory table that spills to
-the working folder, encrypted. Identifiers are hashed in the query that reads them. Whether the rows then land is for `land`.
+All that is checked and landed of a table comes from one reading of it, because a source may answer differently the second
+time, into an in-memory table that spills to the working folder. Identifiers are hashed in the query that reads them, so
+none is on disk before that. Whether the rows then land is for `land`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from orchestration.landing.sql import Hmac, Limits, locked_connection, quoted, w
 
 PULLED = "pulled:"
 """Prefix of the tables that hold pulled rows; no input or view can have such a name."""
+
+CACHED_ROWS = 1_000_000
+"""Rows whose identifiers are hashed in advance: at most some 200 MB of them."""
 
 KEPT_CHARACTERS = 100
 """Characters kept of a value that cannot be converted; a refusal shows fewer."""
@@ -131,6 +135,9 @@ def open_puller(
         folder: Absolute directory that may be read and written: the landing zone, or `work` itself.
         work: Directory in it, for what does not fit into memory.
         limits: Threads and memory for DuckDB.
+
+    Raises:
+        BadInputError: The memory does not suffice, on opening or while the puller is used.
     """
     base = sources.path.absolute().parent
     readable: list[Path] = []
@@ -140,7 +147,7 @@ def open_puller(
             readable += connector.files(base)
         except SourceUnavailableError as error:
             unavailable[name] = f"input {name}: {error}"
-    with locked_connection(readable, folder, work, limits) as connection:
+    with _enough_memory(limits), locked_connection(readable, folder, work, limits) as connection:
         for name, connector in sources.inputs.items():
             try:
                 if name not in unavailable:
@@ -148,6 +155,17 @@ def open_puller(
             except SourceUnavailableError as error:
                 unavailable[name] = f"input {name}: {error}"
         yield Puller(connection, sources, contract, hmac, unavailable)
+
+
+@contextmanager
+def _enough_memory(limits: Limits) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise BadInputError(
+            f"Landing needs more than the {limits.memory} of memory that it may use, although it spills to disk. "
+            "Raise TOUCHSTONE_MEMORY_LIMIT, or lower TOUCHSTONE_THREADS."
+        ) from error
 
 
 class _RefusedError(Exception):
@@ -273,36 +291,40 @@ class Puller:
             query += f" where {value} >= cast($since as {table.columns[source.cursor].sql_type}) or {value} is null"
             parameters["since"] = since.value
         hashed = [column for column in conversions if table.columns[column].personal == "hash"]
-        if hashed:
-            query = self._hashing(query, hashed)
-            parameters.update(self.hmac.parameters)
         rows = quoted(f"{PULLED}{name}")
         try:
-            self._write(rows, query, parameters)
+            if hashed:
+                query = self._hashing(query, hashed, parameters)
+                parameters |= self.hmac.parameters
+            self._create(rows, query, parameters)
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error as error:
             raise _RefusedError(*self._blamed(name, error)) from error
         return self._without_landed(name, rows, since) if since else rows
 
-    def _hashing(self, query: str, columns: Sequence[str]) -> str:
-        """Returns the query with `columns` hashed: each distinct identifier once, all of them in one table.
+    def _hashing(self, query: str, columns: Sequence[str], parameters: Mapping[str, object]) -> str:
+        """Returns the query with `columns` hashed, after hashing in advance the identifiers of some of its rows.
 
-        A hash takes 2.4 µs, and an order's buyer comes back five times: on 400,000 orders this took 0.8 s of processor
-        time, and hashing row by row 2.8 s (November 2026).
+        A hash takes 2.4 µs, and an order's buyer comes back five times: on 400,000 orders, hashing each identifier once
+        took 0.8 s of processor time and hashing row by row 2.8 s (November 2026). What was hashed in advance is a cache
+        and nothing else: an identifier that it lacks is hashed where it comes. It is bounded, so that identifiers that
+        are not hashed yet do not spill to disk.
         """
-        rows, digests = quoted(f"{PULLED}rows"), quoted(f"{PULLED}digests")
-        every = " union all ".join(f"select {quoted(column)} as identifier from {rows}" for column in columns)
-        hashed = f"select identifier, {self.hmac.sql('identifier')} as digest from (select distinct * from ({every}))"
-        replaced = ", ".join(f"d{place}.digest as {quoted(column)}" for place, column in enumerate(columns))
+        digests = quoted(f"{PULLED}digests")
+        some = f"select {', '.join(map(quoted, columns))} from ({query}) limit {CACHED_ROWS}"
+        each = f"select distinct unnest([{', '.join(map(quoted, columns))}]) as identifier from ({some})"
+        cache = f"select identifier, {self.hmac.sql('identifier')} as digest from ({each})"
+        self._create(digests, cache, {**parameters, **self.hmac.parameters})
+        digested = ", ".join(
+            f"coalesce(d{place}.digest, {self.hmac.sql(f'r.{quoted(column)}')}) as {quoted(column)}"
+            for place, column in enumerate(columns)
+        )
         joins = " ".join(
             f"left join {digests} as d{place} on d{place}.identifier = r.{quoted(column)}"
             for place, column in enumerate(columns)
         )
-        return (
-            f"with {rows} as materialized ({query}), {digests} as materialized ({hashed}) "
-            f"select r.* replace ({replaced}) from {rows} as r {joins}"
-        )
+        return f"select r.* replace ({digested}) from ({query}) as r {joins}"
 
     def _without_landed(self, name: str, rows: str, since: Since) -> str:
         """Leaves out the rows at the cursor's last value that have landed already, and returns the new table.
@@ -317,12 +339,12 @@ class Puller:
         known = f"select row({own}) from ({landed})"
         kept = f"select * from {rows} where not coalesce({at}, false) or row({own}) not in ({known})"
         newer = quoted(f"{PULLED}{name}:newer")
-        self._write(newer, kept, {"since": since.value})
+        self._create(newer, kept, {"since": since.value})
         self.connection.execute(f"drop table {rows}")
         return newer
 
-    def _write(self, target: str, query: str, parameters: Mapping[str, object]) -> None:
-        self.connection.execute(f"create table {target} as {query}", parameters)
+    def _create(self, table: str, query: str, parameters: Mapping[str, object]) -> None:
+        self.connection.execute(f"create or replace table {table} as {query}", parameters)
 
     def drop(self, pulled: Pulled) -> None:
         """Frees what a pulled table holds."""

@@ -80,7 +80,6 @@ def locked_connection(
             "threads": str(limits.threads),
             "memory_limit": literal(limits.memory),
             "temp_directory": literal(str(work)),
-            "temp_file_encryption": "true",
             "preserve_insertion_order": "false",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",

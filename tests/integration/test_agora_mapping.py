@@ -145,9 +145,8 @@ def test_decisions_are_the_category_first_seen(landed: tuple[Path, dict[str, Loa
     assert (decisions["verdict"] == "fake").to_dict() == decided.to_dict()
     assert len(kinds) - len(decided) == 7
     assert (len(decisions), int((decisions["verdict"] == "fake").sum())) == (2149, 1249)
-    assert decisions["decided_at"].to_dict() == {
-        key: seen.groupby("listing_id")["day"].min()[key] for key in decisions.index
-    }
+    first_days = seen.groupby("listing_id")["day"].min()
+    assert decisions["decided_at"].to_dict() == first_days[decisions.index].to_dict()
     assert set(decisions["entity_kind"]) == {"listing"}
     assert set(decisions["matter"]) == {"counterfeit"}
 

@@ -28,6 +28,7 @@ from orchestration.landing import ledger as ledger_module
 from orchestration.landing.land import check, land
 from orchestration.landing.ledger import Ledger, LoadRecord, verify_loads
 from orchestration.landing.sources import Sources, read_sources
+from orchestration.landing.sql import Limits
 from orchestration.landing.views import create_views, default_as_of
 from tests.landing_fixtures import BUYERS, CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, ORDERS, Market
 
@@ -221,7 +222,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rows=ROWS, seed=st.randoms(use_true_random=False))
 def test_the_load_id_depends_on_content_alone(
     rows: list[tuple[int, str, int | None]], seed: Any, tmp_path_factory: pytest.TempPathFactory
@@ -263,7 +264,7 @@ def test_a_large_load_has_the_same_bytes_at_any_thread_count_and_memory(tmp_path
     assert pq.ParquetFile(found[0].paths(tmp_path / "a" / "landing")[0]).num_row_groups > 1
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     days=st.lists(st.integers(0, 12), min_size=1, max_size=30).map(sorted),
     cuts=st.lists(st.integers(0, 30), min_size=1, max_size=3).map(sorted),
@@ -477,3 +478,12 @@ def test_a_csv_that_does_not_fit_is_refused_without_its_values(content: bytes, s
     assert not report.accepted
     assert said in report.message
     assert "Carol" not in report.message
+
+
+def test_too_little_memory_is_said_and_lands_nothing(tmp_path: Path) -> None:
+    many = "select 'm' || i as merchant_id, md5(i::varchar) as name from range(400000) as r(i)"
+    market = Market(tmp_path, {"merchants": many, "listings": LISTINGS})
+    with pytest.raises(BadInputError, match="TOUCHSTONE_MEMORY_LIMIT"):
+        land(market.write(), CONTRACT, market.landing, hmac_key=KEY, now=NOW, limits=Limits(threads=2, memory="5MB"))
+    assert market.pins().as_dict() == {}
+    assert not list(market.landing.glob(".tmp-*"))

@@ -260,7 +260,7 @@ EXPRESSIONS = [
 ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     table=st.sampled_from(sorted(PERSONAL)),
     place=st.integers(0, 2),

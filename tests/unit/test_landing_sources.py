@@ -142,3 +142,11 @@ def test_an_absent_file_is_refused(tmp_path: Path) -> None:
 def test_a_secret_from_the_environment_reaches_no_message(tmp_path: Path) -> None:
     text = GOOD.replace('delimiter: ";"', 'delimiter: "${HIDDEN}"')
     assert "hunter2" not in refused(tmp_path, text, HIDDEN="hunter2-is-too-long")
+
+
+def test_the_example_on_the_contract_s_page_is_a_good_file(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "source-contract.md").read_text()
+    example = page.split("```yaml\n")[1].split("```")[0]
+    sources = read(tmp_path, example, SHOP_DIR="/shop")
+    check_mapping(sources, load_contract())
+    assert sources.identifiers == "personal"

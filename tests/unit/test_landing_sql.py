@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration.landing.sql import (
@@ -85,6 +85,7 @@ def test_the_relations_of_a_query_leave_out_its_own() -> None:
     assert tables_named(sql) == {"b", "c", "d"}
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.binary(min_size=1, max_size=100), st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=80))
 def test_hmac_in_sql_is_the_one_of_the_standard_library(key: bytes, text: str) -> None:
     made = Hmac(key)
