@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orchestration.landing.ledger import LoadRecord
     from orchestration.publishing.policy import ListName
 
-ENTITY_OF = {f"{entity}s": entity for entity in MODELS}
+ENTITY_OF: "dict[ListName, str]" = {"listings": "listing", "merchants": "merchant"}
 Files = Mapping[str, list[Path]]
 COMPARED_WITH_BEFORE = ("listings", "reviews", "orders")
 
@@ -100,9 +100,7 @@ def give_verdict_on(run: Run, name: "ListName", candidate_result: "SuiteResult")
     if candidate is None:
         return
     before = [_kept_or_judged(run, gate, name) for gate in GATES_BEFORE]
-    give_verdict(
-        candidate, [*before, candidate_result], suites_digest=suites_digest(), policy_digest=run.policy.digest
-    )
+    give_verdict(candidate, [*before, candidate_result], suites_digest=suites_digest(), policy_digest=run.policy.digest)
 
 
 def subject_of(run: Run, suite: str, name: "ListName") -> str:
@@ -131,14 +129,18 @@ def _gate_name(suite: str, name: str) -> str:
 
 
 def _kept_or_judged(run: Run, suite: str, name: "ListName") -> "SuiteResult":
-    """Returns a gate's kept result if it is about the very files and suite of now, else judges."""
+    """Returns a gate's kept result if it is about the very files, suite and parameters of now, else judges."""
+    from pydantic import TypeAdapter
+
     from expectations.results import SuiteResult
-    from expectations.suites import suite_digest
+    from expectations.suites import load_suite, suite_digest
 
     kept = run.gate_file(_gate_name(suite, name), run.as_of)
     if kept.exists():
         result = SuiteResult.model_validate_json(kept.read_bytes())
-        if (result.subject_digest, result.suite_digest) == (subject_of(run, suite, name), suite_digest(suite)):
+        bound = TypeAdapter(Any).dump_python(load_suite(suite).bind(_parameters(run, suite, name)), mode="json")
+        now = (subject_of(run, suite, name), suite_digest(suite), bound)
+        if (result.subject_digest, result.suite_digest, result.parameters) == now:
             return result
     return judge(run, suite, name)
 

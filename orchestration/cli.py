@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from groundwork.errors import BadInputError, ExitCode, TouchstoneError
 from orchestration import report
@@ -46,18 +47,16 @@ Sources = Annotated[Path | None, typer.Option("--sources", metavar="FILE", help=
 
 def main() -> None:
     """Runs the command line; every expected failure ends as a sentence and an exit code."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
-    logging.getLogger("touchstone").setLevel(logging.INFO)
+    _log_to_stderr()
     try:
         app(standalone_mode=False)
     except TouchstoneError as error:
         _fail(str(error), error.exit_code)
     except typer.Abort:
         _fail("Stopped.", ExitCode.FAULT)
+    except TyperException as error:
+        _fail(f"{error.format_message()} `touchstone --help` shows what there is.", ExitCode.BAD_INPUT)
     except Exception as error:  # noqa: BLE001  # the last resort: a fault of ours, told as one
-        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's usage errors
-            error.show()
-            raise SystemExit(int(ExitCode.BAD_INPUT)) from None
         traceback.print_exc()
         _fail(f"A fault of ours: {error!r}. Please report it with the lines above.", ExitCode.FAULT)
 
@@ -271,6 +270,15 @@ def _registry() -> Registry:
 
 def _decided(decision: dict[str, Any], as_json: bool) -> None:
     _print(decision, as_json, lambda: report.render_decision(decision))
+
+
+def _log_to_stderr() -> None:
+    """Our own lines as they are; of the libraries only warnings. Dagster rewrites lines that reach the root logger."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    ours = logging.getLogger("touchstone")
+    ours.addHandler(logging.StreamHandler(sys.stderr))
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
 
 
 def _settings(**overrides: object) -> Settings:

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 
 from orchestration.resources import DbtNode, Export, Run
 
@@ -70,7 +70,8 @@ def _step(node: Mapping[str, Any]) -> str:
 
 def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Returns the three dbt steps over a manifest; features and marts have a daily partition, the as-of date."""
-    translator = Translator()
+    # A model's scores and its reasons come from one asset.
+    translator = Translator(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
 
     @dbt_assets(
         manifest=manifest,
