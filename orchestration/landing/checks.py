@@ -324,14 +324,13 @@ class RowChecks:
 
 
 def _value_rules(column: Column, value: str) -> Iterable[tuple[str, str, str]]:
-    unit = f" {column.unit}" if column.unit else ""
     if column.type == "double":
         yield "finite", "are infinite or not a number", f"not isfinite({value})"
     if column.min is not None:
-        yield "range", f"are below {column.min:g}{unit}", f"{value} < {column.min!r}"
+        yield "range", f"are below {column.min:g}", f"{value} < {column.min!r}"
     if column.max is not None:
         number = f"isfinite({value}) and " if column.type == "double" else ""
-        yield "range", f"are above {column.max:g}{unit}", f"{number}{value} > {column.max!r}"
+        yield "range", f"are above {column.max:g}", f"{number}{value} > {column.max!r}"
     if column.values:
         known = ", ".join(map(literal, column.values))
         yield "values", f"are none of {', '.join(column.values)}", f"{value} not in ({known})"

@@ -28,7 +28,7 @@ from orchestration.landing.checks import (
 )
 from orchestration.landing.connectors import SourceUnavailableError
 from orchestration.landing.sources import Sources, TableSource
-from orchestration.landing.sql import Hmac, Limits, locked_connection, quoted, why
+from orchestration.landing.sql import Hmac, Limits, connection_with, lock, quoted, why
 
 PULLED = "pulled:"
 """Prefix of the tables that hold pulled rows; no input or view can have such a name."""
@@ -142,18 +142,14 @@ def open_puller(
     base = sources.path.absolute().parent
     readable: list[Path] = []
     unavailable: dict[str, str] = {}
-    for name, connector in sources.inputs.items():
-        try:
-            readable += connector.files(base)
-        except SourceUnavailableError as error:
-            unavailable[name] = f"input {name}: {error}"
-    with _enough_memory(limits), locked_connection(readable, folder, work, limits) as connection:
+    with _enough_memory(limits), connection_with(limits, work) as connection:
         for name, connector in sources.inputs.items():
             try:
-                if name not in unavailable:
-                    connector.attach(connection, name, base)
+                connector.attach(connection, name, base)
+                readable += connector.files(base)
             except SourceUnavailableError as error:
                 unavailable[name] = f"input {name}: {error}"
+        lock(connection, readable, folder)
         yield Puller(connection, sources, contract, hmac, unavailable)
 
 

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -62,36 +62,51 @@ def parquet(paths: Iterable[Path]) -> str:
 
 
 @contextmanager
-def locked_connection(
-    readable: Sequence[Path], folder: Path, work: Path, limits: Limits
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Opens an in-memory DuckDB that reads `readable`, reads and writes below `folder`, and touches nothing else.
+def connection_with(limits: Limits, work: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Opens an in-memory DuckDB in which days are UTC.
 
     Args:
-        readable: The only files outside `folder` that may be read.
-        folder: An existing directory.
-        work: An existing directory in it, for what does not fit into memory.
         limits: Threads and memory.
+        work: An existing directory, for what does not fit into memory.
     """
     connection = duckdb.connect(":memory:")
     try:
-        for setting, value in {
-            "TimeZone": "'UTC'",
-            "threads": str(limits.threads),
-            "memory_limit": literal(limits.memory),
-            "temp_directory": literal(str(work)),
-            "preserve_insertion_order": "false",
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
+        _set(
+            connection,
+            {
+                "TimeZone": "'UTC'",
+                "threads": str(limits.threads),
+                "memory_limit": literal(limits.memory),
+                "temp_directory": literal(str(work)),
+                "preserve_insertion_order": "false",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+            },
+        )
+        yield connection
+    finally:
+        connection.close()
+
+
+def lock(connection: duckdb.DuckDBPyConnection, readable: Sequence[Path], folder: Path) -> None:
+    """From here on DuckDB reads `readable`, reads and writes below `folder`, touches nothing else, and stays so.
+
+    What was attached before stays attached, so a connector for a database attaches it before the lock.
+    """
+    _set(
+        connection,
+        {
             "allowed_paths": file_list(readable),
             "allowed_directories": file_list([folder]),
             "enable_external_access": "false",
             "lock_configuration": "true",
-        }.items():
-            connection.execute(f"set {setting} = {value}")
-        yield connection
-    finally:
-        connection.close()
+        },
+    )
+
+
+def _set(connection: duckdb.DuckDBPyConnection, settings: Mapping[str, str]) -> None:
+    for setting, value in settings.items():
+        connection.execute(f"set {setting} = {value}")
 
 
 def why(error: duckdb.Error) -> str:

@@ -62,7 +62,7 @@ TABLE_CASES = [
         "1 key in 2 rows",
         "listing_id='l1', times='2'",
     ),
-    ("listings", "price", "-price", "price: 6 of 6 rows are below 0 currency", "listing_id='l1', price='-11.5000'"),
+    ("listings", "price", "-price", "price: 6 of 6 rows are below 0 [range]", "listing_id='l1', price='-11.5000'"),
     (
         "listings",
         "condition",
@@ -97,7 +97,7 @@ TABLE_CASES = [
     ),
     ("orders", "refund_reason", "'because'", "refund_reason: 10 of 10 rows are none of", "refund_reason='because'"),
     ("orders", "amount", "'1,50'", "amount: 10 of 10 rows cannot be read as decimal", "amount='1,50'"),
-    ("reviews", "rating", "6", "rating: 4 of 4 rows are above 5 stars", "rating='6'"),
+    ("reviews", "rating", "6", "rating: 4 of 4 rows are above 5 [range]", "rating='6'"),
     ("reviews", "has_photo", "'maybe'", "has_photo: 4 of 4 rows cannot be read as boolean", "has_photo='maybe'"),
     ("fx_rates", "rate", "'nan'::double", "rate: 3 of 3 rows are infinite or not a number", "rate='nan'"),
     ("fx_rates", "rate", "'infinity'::double", "infinite or not a number", "rate='inf'"),

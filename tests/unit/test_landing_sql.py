@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from orchestration.landing.sql import (
     Hmac,
     Limits,
+    connection_with,
     file_list,
-    locked_connection,
+    lock,
     problem_with_expression,
     problem_with_query,
     tables_named,
@@ -128,7 +129,8 @@ def test_duckdb_touches_nothing_but_the_inputs_and_its_folder(sql: str, tmp_path
     outside, folder = tmp_path, tmp_path / "work"
     folder.mkdir()
     (outside / "secret.txt").write_text("secret\n1\n")
-    with locked_connection([], folder, folder, Limits()) as connection, pytest.raises(duckdb.Error):
+    with connection_with(Limits(), folder) as connection, pytest.raises(duckdb.Error):
+        lock(connection, [], folder)
         connection.execute(sql.format(outside=outside, folder=folder))
     assert not (outside / "written.csv").exists()
 
@@ -137,7 +139,8 @@ def test_duckdb_reads_an_input_whose_name_looks_like_a_pattern(tmp_path: Path) -
     folder, odd = tmp_path / "work", tmp_path / "it's [1].csv"
     folder.mkdir()
     odd.write_text("a\n7\n")
-    with locked_connection([odd], folder, folder, Limits()) as connection:
+    with connection_with(Limits(), folder) as connection:
+        lock(connection, [odd], folder)
         assert connection.execute(f"select * from read_csv({file_list([odd])})").fetchall() == [(7,)]
 
 
@@ -162,3 +165,14 @@ def test_an_error_in_the_sql_itself_is_told() -> None:
     with duckdb.connect(":memory:") as connection, pytest.raises(duckdb.Error) as failed:
         connection.execute("select titel from (select 1 as title)")
     assert "titel" in why(failed.value)
+
+
+def test_a_database_that_was_attached_before_the_lock_stays_readable(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as shop:
+        shop.execute("create table items as select 7 as item")
+    with connection_with(Limits(), work) as connection:
+        connection.execute(f"attach '{tmp_path}/shop.duckdb' as shop (read_only)")
+        lock(connection, [], work)
+        assert connection.execute("select item from shop.items").fetchall() == [(7,)]
