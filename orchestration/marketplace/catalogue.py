@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import yaml
 
-from orchestration.marketplace.arrays import Floats, Ints, generator
+from orchestration.marketplace.arrays import Floats, Ints, generator, picked
 
 BRANDS_PER_CATEGORY = 9
 FIELD_SLOTS = 5
@@ -36,6 +39,7 @@ class Category:
         weight_g: Median parcel weight.
         appeal: How much counterfeiters like it, 1 being usual.
         nouns: What a title calls the goods.
+        things: What a review calls them, in the singular, by language.
         fields: Specification fields, `FIELD_SLOTS` of them.
     """
 
@@ -44,70 +48,32 @@ class Category:
     price_usd: float
     weight_g: float
     appeal: float
-    nouns: tuple[str, ...]
+    nouns: list[str]
+    things: dict[str, list[str]]
     fields: tuple[Field, ...]
 
 
-CATEGORIES: tuple[Category, ...] = (
-    Category("electronics/chargers", 4, 34, 210, 1.3, ("Charger", "Wall Charger", "Power Adapter", "Fast Charger"), (
-        Field("power_w", (20, 30, 45, 65, 100, 140)), Field("port_count", (1, 2, 3, 4)),
-        Field("plug", ("US", "EU", "UK", "AU")), Field("weight_g", (58, 74, 96, 121, 160, 214)),
-        Field("cable_length_cm", (0, 100, 120, 150, 200)))),
-    Category("electronics/headphones", 2, 120, 380, 1.3, ("Headphones", "Earbuds", "Wireless Headset", "Earphones"), (
-        Field("driver_mm", (6, 9, 11, 30, 40, 50)), Field("battery_h", (5, 8, 20, 30, 40, 60)),
-        Field("bluetooth", ("5.0", "5.2", "5.3", "5.4")), Field("weight_g", (48, 62, 190, 225, 254, 290)),
-        Field("noise_cancelling", ("yes", "no", "adaptive")))),
-    Category("electronics/batteries", 5, 42, 330, 1.1, ("Battery", "Replacement Battery", "Battery Pack", "Cell Pack"), (
-        Field("capacity_mah", (2000, 2600, 3000, 4000, 5000, 6000)), Field("voltage_v", ("3.7", "10.8", "14.4", "18")),
-        Field("cell_count", (1, 3, 5, 10)), Field("chemistry", ("Li-ion", "Li-polymer", "LiFePO4")),
-        Field("weight_g", (140, 210, 280, 360, 640)))),
-    Category("watches/wrist", 2, 260, 420, 1.4, ("Watch", "Wristwatch", "Automatic Watch", "Chronograph"), (
-        Field("case_mm", (32, 36, 38, 40, 42, 44)), Field("movement", ("automatic", "quartz", "hand-wound", "solar")),
-        Field("water_resistance_m", (30, 50, 100, 200, 300)), Field("crystal", ("sapphire", "mineral", "acrylic")),
-        Field("strap", ("leather", "steel", "rubber", "nylon")))),
-    Category("beauty/perfume", 3, 88, 460, 1.3, ("Eau de Parfum", "Perfume", "Fragrance", "Eau de Toilette"), (
-        Field("volume_ml", (15, 30, 50, 75, 100, 125)), Field("concentration", ("EDP", "EDT", "EDC", "parfum")),
-        Field("batch_digits", (4, 6, 8)), Field("bottle_weight_g", (92, 140, 210, 280, 345)),
-        Field("origin", ("FR", "IT", "ES", "US")))),
-    Category("beauty/skincare", 4, 46, 240, 1.1, ("Face Cream", "Serum", "Moisturiser", "Night Cream"), (
-        Field("volume_ml", (15, 30, 50, 75, 100)), Field("spf", (0, 15, 30, 50)),
-        Field("shelf_life_months", (12, 18, 24, 36)), Field("skin_type", ("all", "dry", "oily", "sensitive")),
-        Field("origin", ("FR", "KR", "JP", "US")))),
-    Category("fashion/handbags", 1, 310, 980, 1.5, ("Handbag", "Tote Bag", "Shoulder Bag", "Crossbody Bag"), (
-        Field("width_cm", (18, 22, 26, 30, 34, 40)), Field("material", ("calfskin", "canvas", "lambskin", "nylon")),
-        Field("hardware", ("brass", "palladium", "gold-tone", "silver-tone")), Field("pocket_count", (1, 2, 3, 5)),
-        Field("origin", ("IT", "FR", "ES", "PT")))),
-    Category("fashion/sneakers", 1, 130, 1150, 1.5, ("Sneakers", "Running Shoes", "Trainers", "Low-Top Sneakers"), (
-        Field("upper", ("mesh", "leather", "knit", "suede")), Field("sole", ("rubber", "EVA", "TPU", "foam")),
-        Field("weight_g", (210, 245, 280, 320, 390)), Field("drop_mm", (0, 4, 6, 8, 10)),
-        Field("closure", ("laces", "velcro", "slip-on")))),
-    Category("toys/construction", 4, 58, 900, 0.9, ("Building Set", "Brick Set", "Construction Kit", "Model Kit"), (
-        Field("piece_count", (120, 260, 480, 750, 1200, 2100)), Field("age_from", (3, 5, 7, 9, 12, 16)),
-        Field("material", ("ABS", "wood", "PP")), Field("figure_count", (0, 2, 4, 6)),
-        Field("box_cm", (20, 28, 38, 48, 58)))),
-    Category("auto/brake_pads", 5, 64, 1650, 0.8, ("Brake Pads", "Brake Pad Set", "Front Brake Pads", "Disc Pads"), (
-        Field("friction", ("ceramic", "semi-metallic", "organic")), Field("thickness_mm", (12, 14, 16, 17, 19)),
-        Field("width_mm", (99, 116, 131, 147, 155)), Field("axle", ("front", "rear")),
-        Field("wear_sensor", ("yes", "no", "prepared")))),
-    Category("health/supplements", 5, 36, 310, 0.9, ("Supplement", "Capsules", "Vitamin Complex", "Softgels"), (
-        Field("unit_count", (30, 60, 90, 120, 180, 240)), Field("dose_mg", (50, 100, 250, 500, 1000)),
-        Field("form", ("capsule", "tablet", "softgel", "powder")), Field("vegan", ("yes", "no")),
-        Field("origin", ("US", "DE", "CH", "NZ")))),
-    Category("sports/jerseys", 1, 95, 280, 1.2, ("Jersey", "Match Shirt", "Home Jersey", "Team Shirt"), (
-        Field("fabric", ("polyester", "recycled polyester", "cotton")), Field("fit", ("regular", "slim", "athlete")),
-        Field("season", ("2023", "2024", "2025", "2026")), Field("weight_g", (130, 150, 180, 220)),
-        Field("badge", ("embroidered", "heat-pressed", "woven")))),
-)
+def _goods() -> dict[str, Any]:
+    goods: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("goods.yml").read_text(encoding="utf-8"))
+    return goods
 
-_ONSETS = ("b", "br", "c", "d", "dr", "f", "g", "h", "k", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "tr", "v", "z")
-_VOWELS = ("a", "e", "i", "o", "u", "ae", "ia", "eo")
-_CODAS = ("l", "n", "r", "x", "s", "th", "nd", "m", "", "", "lle", "ra", "no", "vi")
-_SERIES = (
-    "Aster", "Boreal", "Cirrus", "Delta", "Echo", "Fjord", "Garnet", "Halo", "Indigo", "Juno", "Kestrel", "Lumen",
-    "Meridian", "Nova", "Onyx", "Pulse", "Quartz", "Rapid", "Solstice", "Tempo", "Umbra", "Vertex", "Willow", "Zenith",
-    "Arc", "Bold", "Core", "Drift", "Edge", "Flux", "Glide", "Haven", "Iris", "Jade", "Kin", "Loft",
-)  # fmt: skip
-CURRENCIES: tuple[tuple[str, float], ...] = (("EUR", 1.09), ("GBP", 1.27), ("CNY", 0.139), ("CAD", 0.73), ("JPY", 0.0067))
+
+@cache
+def categories() -> tuple[Category, ...]:
+    """Returns the categories of `goods.yml`."""
+    return tuple(
+        Category(**{**item, "fields": tuple(Field(name, tuple(values)) for name, values in item["fields"].items())})
+        for item in _goods()["categories"]
+    )
+
+
+CURRENCIES: tuple[tuple[str, float], ...] = (
+    ("EUR", 1.09),
+    ("GBP", 1.27),
+    ("CNY", 0.139),
+    ("CAD", 0.73),
+    ("JPY", 0.0067),
+)
 
 
 @dataclass(frozen=True)
@@ -146,11 +112,10 @@ class Catalogue:
 
 
 def _brand_names(rng: np.random.Generator, count: int) -> list[str]:
+    parts = _goods()["names"]
     names: dict[str, None] = {}
     while len(names) < count:
-        syllables = [
-            str(rng.choice(_ONSETS)) + str(rng.choice(_VOWELS)) + str(rng.choice(_CODAS)) for _ in range(2)
-        ]
+        syllables = [str(rng.choice(parts[part])) for part in ("onsets", "vowels", "codas") * 2]
         name = "".join(syllables).capitalize()
         if 5 <= len(name) <= 10:
             names[name] = None
@@ -160,35 +125,40 @@ def _brand_names(rng: np.random.Generator, count: int) -> list[str]:
 def build_catalogue(seed: int) -> Catalogue:
     """Makes brands and products from the seed: about 1,200 products of 108 brands."""
     rng = generator(seed, "catalogue")
-    brand_count = len(CATEGORIES) * BRANDS_PER_CATEGORY
+    goods = categories()
+    brand_count = len(goods) * BRANDS_PER_CATEGORY
     names = _brand_names(rng, brand_count)
-    brand_categories = np.repeat(np.arange(len(CATEGORIES)), BRANDS_PER_CATEGORY)
-    popularity = np.tile(1.0 / np.arange(1, BRANDS_PER_CATEGORY + 1) ** 0.6, len(CATEGORIES))
     product_count = rng.integers(8, 15, brand_count)
     brand = np.repeat(np.arange(brand_count), product_count)
-    category = brand_categories[brand]
-    count = len(brand)
+    brand_categories = np.repeat(np.arange(len(goods)), BRANDS_PER_CATEGORY)
+    category, count = brand_categories[brand], len(brand)
     prestige = np.exp(rng.normal(0, 0.45, brand_count))
-    medians = np.array([item.price_usd for item in CATEGORIES])
-    weights = np.array([item.weight_g for item in CATEGORIES])
-    field_sizes = np.array([[len(field.values) for field in item.fields] for item in CATEGORIES])
+    field_sizes = np.array([[len(field.values) for field in item.fields] for item in goods])
     numbers = rng.permutation(90_000)[:count] + 10_000
+    series, tier = picked(rng, _goods()["names"]["series"], count), rng.integers(1, 10, count)
     return Catalogue(
         brand_names=names,
         brand_categories=brand_categories,
-        brand_popularity=popularity,
+        brand_popularity=np.tile(1.0 / np.arange(1, BRANDS_PER_CATEGORY + 1) ** 0.6, len(goods)),
         first_product=np.cumsum(product_count) - product_count,
         product_count=product_count,
         brand=brand,
         category=category,
-        refs=[f"{names[owner][:2].upper()}-{number}" for owner, number in zip(brand.tolist(), numbers.tolist(), strict=True)],
-        series=[f"{_SERIES[pick]} {tier}" for pick, tier in zip(
-            rng.integers(0, len(_SERIES), count).tolist(), rng.integers(1, 10, count).tolist(), strict=True)],
-        msrp_usd=np.round(medians[category] * prestige[brand] * np.exp(rng.normal(0, 0.35, count))) + 0.99,
+        refs=[
+            f"{names[owner][:2].upper()}-{number}"
+            for owner, number in zip(brand.tolist(), numbers.tolist(), strict=True)
+        ],
+        series=[f"{name} {number}" for name, number in zip(series.to_pylist(), tier.tolist(), strict=True)],
+        msrp_usd=_prices(rng, np.array([item.price_usd for item in goods])[category] * prestige[brand]),
         floor_share=rng.uniform(0.55, 0.75, count),
-        weight_g=np.round(weights[category] * np.exp(rng.normal(0, 0.25, count))) + 20,
+        weight_g=np.round(np.array([item.weight_g for item in goods])[category] * np.exp(rng.normal(0, 0.25, count)))
+        + 20,
         truth=(rng.random((count, FIELD_SLOTS)) * field_sizes[category]).astype(np.int64),
     )
+
+
+def _prices(rng: np.random.Generator, median: Floats) -> Floats:
+    return np.asarray(np.round(median * np.exp(rng.normal(0, 0.35, len(median)))) + 0.99)
 
 
 @dataclass(frozen=True)
@@ -209,8 +179,9 @@ class Fragments:
 def build_fragments() -> Fragments:
     """Lays all specification values out as JSON fragments."""
     texts: list[str] = []
-    first, size = [], []
-    for category in CATEGORIES:
+    first: list[list[int]] = []
+    size: list[list[int]] = []
+    for category in categories():
         first.append([])
         size.append([])
         for field in category.fields:

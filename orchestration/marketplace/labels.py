@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestration.marketplace.arrays import Bools, Floats, Ints, generator, weighted
+from orchestration.marketplace.arrays import Bools, Floats, Ints, weighted
 from orchestration.marketplace.listings import Listings
-from orchestration.marketplace.merchants import DISCOUNTER, LISTINGS_PER_MERCHANT, REFURBISHER, Merchants
+from orchestration.marketplace.merchants import DISCOUNTER, REFURBISHER, Merchants
+from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, USUAL_DAYS, Span
 
 RANDOM_BUY_SHARE = 0.01
 RISK_BUY_SHARE = 0.005
@@ -22,7 +23,11 @@ RISKIEST_SHARE = 0.05
 MERCHANT_AUDIT_SHARE = 0.15
 UPHELD, REJECTED, PENDING, COUNTERED = range(4)
 OUTCOMES = ("upheld", "rejected", "pending", "countered")
-REASONS = ("infringement_confirmed", "genuine", "authorised_seller", "proof_of_purchase", "insufficient_evidence", "duplicate", "seller_objected")
+REASONS = (
+    "infringement_confirmed", "seller_objected",
+    "genuine", "authorised_seller", "proof_of_purchase", "insufficient_evidence", "duplicate",
+)  # fmt: skip
+CONFIRMED, OBJECTED, FIRST_REJECTION = range(3)
 NOTICE_KINDS = ("counterfeit", "trademark", "copyright", "design", "parallel_import", "other")
 VERDICTS = ("genuine", "counterfeit", "inconclusive")
 
@@ -95,20 +100,20 @@ class Labels:
 
 def quota(first: int, count: int, share: float) -> int:
     """Returns how many of the things number `first` to `first + count` fall to a sample of `share` of all."""
-    return int(round((first + count) * share)) - int(round(first * share))
+    return round((first + count) * share) - round(first * share)
 
 
-def build_labels(merchants: Merchants, listings: Listings, seed: int, chunk: int, first: int, days: int) -> Labels:
-    """Finds out what the platform finds out about one chunk's merchants and listings."""
-    rng = generator(seed, "labels", chunk)
+def build_labels(span: Span, merchants: Merchants, listings: Listings) -> Labels:
+    """Finds out what the platform finds out about one span's merchants and listings."""
+    rng, days = span.rng("labels"), span.world.days
     notices = _notices(rng, merchants, listings, days)
     taken_down, is_reinstated = _takedowns(rng, listings, notices)
     end = np.fmin(listings.natural_end_day, np.where(is_reinstated, np.nan, taken_down))
-    audits = _audits(rng, merchants, listings, end, quota(first, len(merchants.key), MERCHANT_AUDIT_SHARE), days)
+    audits = _audits(rng, merchants, listings, end, quota(span.first, span.count, MERCHANT_AUDIT_SHARE), days)
     banned, restricted = _sanctions(rng, merchants, audits, days)
     end = np.fmin(end, banned[listings.merchant])
     end = np.maximum(end, np.maximum(listings.listed_day, 0.0) + 0.3)
-    buys = _test_buys(rng, listings, end, first * LISTINGS_PER_MERCHANT, days)
+    buys = _test_buys(rng, listings, end, span.first * LISTINGS_PER_MERCHANT, days)
     after_buy = _after_test_buys(rng, buys, len(end))
     is_ended_by_buy = after_buy < np.minimum(end, days)
     end = np.fmin(end, after_buy)
@@ -131,7 +136,7 @@ def _notices(rng: np.random.Generator, merchants: Merchants, listings: Listings,
     seen = np.minimum(listings.popularity, 4.0) ** 0.4
     start = np.where(is_fake, np.maximum(listings.since_day, 0.0), np.maximum(listings.listed_day, 0.0))
     exposure = np.clip((np.minimum(listings.natural_end_day, days) - start) / days, 0.0, 1.0)
-    rate = np.where(is_fake, 0.52 * seen, 0.014 * looks * seen) * exposure
+    rate = np.where(is_fake, 0.52 * seen, 0.014 * looks * seen) * exposure * days / USUAL_DAYS
     listing = np.repeat(np.arange(len(rate)), rng.poisson(rate))
     count = len(listing)
     submitted = start[listing] + rng.random(count) * exposure[listing] * days
@@ -140,10 +145,12 @@ def _notices(rng: np.random.Generator, merchants: Merchants, listings: Listings,
     honest_outcome = weighted(rng, (0.06, 0.80, 0.07, 0.07), count)
     outcome = np.where(is_fake[listing], fake_outcome, honest_outcome)
     outcome = np.where(decided < days, outcome, PENDING)
-    fake_reason = 1 + weighted(rng, (0.05, 0.02, 0.08, 0.60, 0.25), count)
-    honest_reason = 1 + weighted(rng, (0.42, 0.16, 0.16, 0.19, 0.07), count)
+    fake_reason = FIRST_REJECTION + weighted(rng, (0.05, 0.02, 0.08, 0.60, 0.25), count)
+    honest_reason = FIRST_REJECTION + weighted(rng, (0.42, 0.16, 0.16, 0.19, 0.07), count)
     rejected = np.where(is_fake[listing], fake_reason, honest_reason)
-    reason = np.select([outcome == UPHELD, outcome == REJECTED, outcome == COUNTERED], [0, rejected, 6], -1)
+    reason = np.select(
+        [outcome == UPHELD, outcome == REJECTED, outcome == COUNTERED], [CONFIRMED, rejected, OBJECTED], -1
+    )
     kind = weighted(rng, (0.72, 0.14, 0.05, 0.03, 0.04, 0.02), count)
     return Notices(listing, submitted, np.where(outcome == PENDING, np.nan, decided), outcome, reason, kind)
 
@@ -166,7 +173,9 @@ def live_counterfeit(merchants: Merchants, listings: Listings, end: Floats, mome
     return np.asarray(np.bincount(listings.merchant, is_live, len(merchants.key)) > 0)
 
 
-def _audits(rng: np.random.Generator, merchants: Merchants, listings: Listings, end: Floats, number: int, days: int) -> Audits:
+def _audits(
+    rng: np.random.Generator, merchants: Merchants, listings: Listings, end: Floats, number: int, days: int
+) -> Audits:
     count = len(merchants.key)
     chosen = np.sort(rng.permutation(count)[:number])
     start = np.maximum(merchants.registered_day, 0.0)
@@ -174,7 +183,9 @@ def _audits(rng: np.random.Generator, merchants: Merchants, listings: Listings, 
     is_fake = live_counterfeit(merchants, listings, end, moment)
     is_brushing = merchants.is_brushing & (merchants.brushing_day <= moment)
     wrong = rng.random((2, count)) < np.where([is_fake, is_brushing], 0.04, 0.003)
-    return Audits(chosen, number / count, moment[chosen], (is_fake ^ wrong[0])[chosen], (is_brushing ^ wrong[1])[chosen])
+    return Audits(
+        chosen, number / count, moment[chosen], (is_fake ^ wrong[0])[chosen], (is_brushing ^ wrong[1])[chosen]
+    )
 
 
 def _sanctions(rng: np.random.Generator, merchants: Merchants, audits: Audits, days: int) -> tuple[Floats, Floats]:
@@ -199,8 +210,8 @@ def _test_buys(rng: np.random.Generator, listings: Listings, end: Floats, first:
     count = len(listings.key)
     random_count = quota(first, count, RANDOM_BUY_SHARE)
     risk_count = quota(first, count, RISK_BUY_SHARE)
-    risk = 1.9 * listings.is_counterfeit + 0.35 * _suspicion(listings) + rng.standard_normal(count)
-    riskiest = np.argsort(-risk, kind="stable")[: max(int(round(count * RISKIEST_SHARE)), risk_count + random_count)]
+    risk = 2.4 * listings.is_counterfeit + 0.35 * _suspicion(listings) + rng.standard_normal(count)
+    riskiest = np.argsort(-risk, kind="stable")[: max(round(count * RISKIEST_SHARE), risk_count + random_count)]
     at_random = rng.permutation(count)[:random_count]
     rest = rng.permutation(np.setdiff1d(riskiest, at_random))[:risk_count]
     inclusion = np.full(count, random_count / count)
@@ -230,7 +241,9 @@ def _suspicion(listings: Listings) -> Floats:
 def _after_test_buys(rng: np.random.Generator, buys: TestBuys, count: int) -> Floats:
     is_acted = (buys.verdict == 1) & (rng.random(len(buys.listing)) < 0.65)
     after = np.full(count, np.inf)
-    np.minimum.at(after, buys.listing[is_acted], (buys.decided + 0.1 + rng.exponential(4.0, len(buys.listing)))[is_acted])
+    np.minimum.at(
+        after, buys.listing[is_acted], (buys.decided + 0.1 + rng.exponential(4.0, len(buys.listing)))[is_acted]
+    )
     return after
 
 

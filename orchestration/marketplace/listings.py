@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, generator, joined, keys, nullable, phrases, salt, sigmoid
-from orchestration.marketplace.catalogue import CATEGORIES, FIELD_SLOTS, Catalogue, Fragments
+from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, joined, keys, nullable, phrases, salt, sigmoid
+from orchestration.marketplace.catalogue import CURRENCIES, FIELD_SLOTS, Catalogue
 from orchestration.marketplace.merchants import (
-    BRUSHER, CURRENCY_CODES, COUNTRIES, LISTINGS_PER_MERCHANT, REFURBISHER, TRAITS, Merchants, shift_table, slot_weights,
-)  # fmt: skip
-from orchestration.marketplace.catalogue import CURRENCIES
+    BRUSHER,
+    CURRENCY_CODES,
+    PLACES,
+    REFURBISHER,
+    SLOT_WEIGHTS,
+    TRAITS,
+    Merchants,
+    shift_table,
+)
+from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, Span
 
 CONDITIONS = ("new", "refurbished", "used")
 SIGHTING_DAYS = 12.5
@@ -21,11 +29,11 @@ PRICE_CHANGES = 2
 
 @dataclass(frozen=True)
 class Listings:
-    """One chunk's listings, as arrays of n; days count from the start of the history.
+    """One span's listings, as arrays of n; days count from the start of the history.
 
     Attributes:
         key: Ids.
-        merchant: Index of the merchant within the chunk.
+        merchant: Index of the merchant within the span.
         slot: The merchant's brand slot.
         product: Index of the product.
         is_counterfeit: Whether it is counterfeit (from `since_day` on).
@@ -68,17 +76,15 @@ class Listings:
         return np.maximum(np.floor(price), 0.0) + np.where(price < 40, np.round(price % 1.0, 2), 0.99)
 
 
-def build_listings(
-    catalogue: Catalogue, fragments: Fragments, merchants: Merchants, seed: int, chunk: int, first: int, days: int, hardness: float
-) -> Listings:
-    """Makes the listings of one chunk's merchants; `first` is the chunk's first merchant."""
-    rng = generator(seed, "listings", chunk)
+def build_listings(span: Span, merchants: Merchants) -> Listings:
+    """Makes the listings of a span's merchants."""
+    rng, world = span.rng("listings"), span.world
     merchant = np.repeat(np.arange(len(merchants.key)), merchants.listing_count)
     count = len(merchant)
-    slot, product = _products(rng, catalogue, merchants, merchant)
-    listed, end = _lives(rng, merchants, merchant, days)
+    slot, product = _products(rng, world.catalogue, merchants, merchant)
+    listed, end = _lives(rng, merchants, merchant, world.days)
     is_fake, since = _counterfeit(rng, merchants, merchant, slot, listed)
-    goods = _goods(rng, merchants, merchant, is_fake, hardness)
+    goods = _goods(rng, merchants, merchant, is_fake, world.hardness)
     condition = _conditions(rng, merchants, merchant)
     ratio = -0.07 - 0.15 * goods["price"] - np.array([0.0, 0.12, 0.25])[condition]
     rate = np.array([1.0, *(rate for _, rate in CURRENCIES)])
@@ -86,7 +92,7 @@ def build_listings(
     is_late = is_fake & (since > listed)
     fake_part = np.where(is_late, -0.15 * goods["price_shift"], 0.0)
     return Listings(
-        key=keys(salt(seed, "listing"), first * LISTINGS_PER_MERCHANT + np.arange(count)),
+        key=keys(salt(world.seed, "listing"), span.first * LISTINGS_PER_MERCHANT + np.arange(count)),
         merchant=merchant,
         slot=slot,
         product=product,
@@ -96,9 +102,9 @@ def build_listings(
         natural_end_day=end,
         latents=_latents(merchants, merchant, slot, goods, ratio),
         condition=condition,
-        price=catalogue.msrp_usd[product] / rate[currency] * np.exp(ratio - fake_part),
+        price=world.catalogue.msrp_usd[product] / rate[currency] * np.exp(ratio - fake_part),
         fake_price_factor=np.exp(fake_part),
-        change_day=rng.uniform(-60, days, (count, PRICE_CHANGES)),
+        change_day=rng.uniform(-60, world.days, (count, PRICE_CHANGES)),
         change_factor=np.exp(rng.normal(-0.01, 0.05, (count, PRICE_CHANGES))),
         field_state=_field_states(rng, goods["spec"]),
         popularity=_popularity(rng, merchants, merchant),
@@ -106,12 +112,14 @@ def build_listings(
 
 
 def _currency_index() -> Ints:
-    return np.array([CURRENCY_CODES.index(place[3]) for place in COUNTRIES])
+    return np.array([CURRENCY_CODES.index(place.currency) for place in PLACES])
 
 
-def _products(rng: np.random.Generator, catalogue: Catalogue, merchants: Merchants, merchant: Ints) -> tuple[Ints, Ints]:
+def _products(
+    rng: np.random.Generator, catalogue: Catalogue, merchants: Merchants, merchant: Ints
+) -> tuple[Ints, Ints]:
     is_used = np.arange(merchants.brand_slots.shape[1]) < merchants.slot_count[:, None]
-    weights = slot_weights() * is_used
+    weights = np.array(SLOT_WEIGHTS) * is_used
     cumulative = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)[merchant]
     slot = (rng.random(len(merchant))[:, None] >= cumulative[:, :-1]).sum(axis=1)
     brand = merchants.brand_slots[merchant, slot]
@@ -137,7 +145,7 @@ def _counterfeit(
 ) -> tuple[Bools, Floats]:
     """Decides which listings are counterfeit, nearly all of a fake brand slot, and from when."""
     is_fake_slot = merchants.is_slot_fake[merchant, slot]
-    is_fake = merchants.is_counterfeit[merchant] & (rng.random(len(merchant)) < np.where(is_fake_slot, 0.95, 0.04))
+    is_fake = merchants.is_counterfeit[merchant] & (rng.random(len(merchant)) < np.where(is_fake_slot, 0.97, 0.03))
     turned = merchants.turned_day[merchant]
     is_before = listed < turned
     is_fake &= ~is_before | (rng.random(len(merchant)) < 0.6)
@@ -150,7 +158,14 @@ def _goods(
     """Draws the goods traits of each listing: the merchant's own, a listing's part, and the shift of counterfeits."""
     shifts = shift_table(hardness)[merchants.archetype[merchant]] * merchants.effect[merchant, None]
     goods: dict[str, Floats] = {}
-    for name, own in (("price", 0.55), ("doubt", 0.5), ("refund", 0.4), ("rating", 0.4), ("spec", 0.6)):
+    for name, own in (
+        ("price", 0.55),
+        ("doubt", 0.5),
+        ("refund", 0.4),
+        ("dispute", 0.4),
+        ("rating", 0.4),
+        ("spec", 0.45),
+    ):
         shift = np.where(is_fake, shifts[:, TRAITS.index(name)], 0.0) * rng.uniform(0.8, 1.2, len(merchant))
         noise = own * rng.standard_normal(len(merchant))
         goods[name] = np.sqrt(1 - own**2) * merchants.trait(name)[merchant] + noise + shift
@@ -177,16 +192,22 @@ def _popularity(rng: np.random.Generator, merchants: Merchants, merchant: Ints) 
     return np.asarray(np.minimum(by_merchant[merchant] * np.exp(rng.normal(0, 1.0, len(merchant))), 25.0))
 
 
-def _latents(merchants: Merchants, merchant: Ints, slot: Ints, goods: dict[str, Floats], ratio: Floats) -> dict[str, Floats]:
+def _latents(
+    merchants: Merchants, merchant: Ints, slot: Ints, goods: dict[str, Floats], ratio: Floats
+) -> dict[str, Floats]:
     """Names the parameters that everything seen of a listing is drawn from."""
-    conduct = {name: merchants.trait(name)[merchant] for name in ("photo", "verified", "delivery", "storefront", "breadth")}
+    conduct = {
+        name: merchants.trait(name)[merchant]
+        for name in ("photo", "verified", "delivery", "storefront", "breadth", "coyness")
+    }
     return {
         "price_ratio_log": ratio,
         "complaint_share": np.minimum(0.008 * np.exp(0.85 * goods["doubt"]), 0.45),
         "refund_share": np.minimum(0.045 * np.exp(0.40 * goods["refund"]), 0.6),
-        "not_authentic_share": np.minimum(0.05 * np.exp(0.6 * goods["refund"] + 0.35 * goods["doubt"]), 0.7),
+        "not_authentic_share": np.minimum(0.05 * np.exp(0.7 * goods["dispute"]), 0.7),
         "rating_mean": 4.45 - 0.28 * goods["rating"],
         "spec_wrong_share": sigmoid(-3.6 + 1.0 * goods["spec"]),
+        "no_reference_share": sigmoid(-2.7 + 0.8 * conduct["coyness"]),
         "photo_share": sigmoid(-1.3 - 0.5 * conduct["photo"]),
         "verified_share": sigmoid(2.0 - 0.6 * conduct["verified"]),
         "delivery_hours": np.exp(4.4 + 0.30 * conduct["delivery"]),
@@ -199,13 +220,16 @@ def _latents(merchants: Merchants, merchant: Ints, slot: Ints, goods: dict[str, 
     }
 
 
-def specifications(rng: np.random.Generator, catalogue: Catalogue, fragments: Fragments, listings: Listings) -> pa.Array:
+def specifications(span: Span, listings: Listings) -> pa.Array:
     """Returns the specs JSON: the model reference and each field that is not left out."""
+    rng, catalogue, fragments = span.rng("specifications"), span.world.catalogue, span.world.fragments
     product = listings.product
     category = catalogue.category[product]
     count = len(product)
-    has_ref = rng.random(count) < np.where(listings.is_counterfeit, 0.86, 0.93)
-    reference = joined([pa.repeat('"model_ref": "', count), phrases(catalogue.refs, product), pa.repeat('"', count)], "")
+    has_ref = rng.random(count) > listings.latents["no_reference_share"]
+    reference = joined(
+        [pa.repeat('"model_ref": "', count), phrases(catalogue.refs, product), pa.repeat('"', count)], ""
+    )
     parts = [nullable(reference, has_ref)]
     for field in range(FIELD_SLOTS):
         size = fragments.size[category, field]
@@ -217,10 +241,9 @@ def specifications(rng: np.random.Generator, catalogue: Catalogue, fragments: Fr
     return joined([pa.repeat("{", count), joined(parts, ", "), pa.repeat("}", count)], "")
 
 
-def nouns(rng: np.random.Generator, catalogue: Catalogue, product: Ints) -> pa.Array:
-    """Returns a noun of the category for each product."""
-    flat = [noun for category in CATEGORIES for noun in category.nouns]
-    sizes = np.array([len(category.nouns) for category in CATEGORIES])
+def called(rng: np.random.Generator, catalogue: Catalogue, product: Ints, pools: Sequence[Sequence[str]]) -> pa.Array:
+    """Returns for each product one of the words that its category's pool holds."""
+    sizes = np.array([len(pool) for pool in pools])
     category = catalogue.category[product]
     pick = (rng.random(len(product)) * sizes[category]).astype(np.int64)
-    return phrases(flat, (np.cumsum(sizes) - sizes)[category] + pick)
+    return phrases([word for pool in pools for word in pool], (np.cumsum(sizes) - sizes)[category] + pick)

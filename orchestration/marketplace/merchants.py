@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, generator, keys, salt, weighted
-from orchestration.marketplace.catalogue import CATEGORIES, CURRENCIES, Catalogue
+from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, weighted
+from orchestration.marketplace.catalogue import CURRENCIES, Catalogue, categories
+from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, Span
 
 ARCHETYPES = (
     "honest", "discounter", "refurbisher", "new_merchant", "too_cheap", "complaint_drawing", "spec_liar", "ring", "brusher",
@@ -21,49 +21,121 @@ HONEST, DISCOUNTER, REFURBISHER, NEW_MERCHANT, TOO_CHEAP, COMPLAINT_DRAWING, SPE
 HONEST_SHARES = {DISCOUNTER: 0.10, REFURBISHER: 0.06, NEW_MERCHANT: 0.10}
 COUNTERFEIT_SHARES = {TOO_CHEAP: 0.0125, COMPLAINT_DRAWING: 0.0125, SPEC_LIAR: 0.0115, RING: 0.0115, BRUSHER: 0.006}
 GENUINE_BRUSHER_SHARE = 0.006
-CAREFUL_SHARE = 0.16
-CAREFUL_EFFECT = 0.30
-TURNED_SHARE = 0.12
+CAREFUL_SHARE = 0.12
+CAREFUL_EFFECT = 0.35
+TURNED_SHARE = 0.10
 BRAND_SLOTS = 6
-LISTINGS_PER_MERCHANT = 20
-GOODS_TRAITS = ("price", "doubt", "refund", "rating", "spec")
-CONDUCT_TRAITS = ("age", "photo", "verified", "delivery", "storefront", "authorised", "breadth")
+SLOT_WEIGHTS = (1.0, 0.6, 0.45, 0.35, 0.3, 0.25)
+"""How a merchant's listings spread over its brand slots, before slots that it does not use are dropped."""
+SLOT_FAKE_SHARES = (1.0, 0.92, 0.9, 0.88, 0.85, 0.85)
+"""How often a counterfeiter's goods of the brand in each slot are counterfeit."""
+GOODS_TRAITS = ("price", "doubt", "refund", "dispute", "rating", "spec")
+CONDUCT_TRAITS = ("age", "photo", "verified", "delivery", "storefront", "authorised", "breadth", "coyness")
 TRAITS = GOODS_TRAITS + CONDUCT_TRAITS
+_USUAL_SHIFTS: dict[str, float] = {
+    "price": 1.3, "doubt": 1.3, "refund": 1.2, "dispute": 1.3, "rating": 1.1, "spec": 1.1, "age": 1.4, "photo": 1.35,
+    "verified": 1.2, "delivery": 1.35, "storefront": 1.3, "authorised": 1.3, "breadth": 0.9, "coyness": 0.9,
+}  # fmt: skip
+_OWN_SHIFTS: dict[int, dict[str, float]] = {
+    TOO_CHEAP: {"price": 1.75},
+    COMPLAINT_DRAWING: {"doubt": 1.55, "refund": 1.4, "dispute": 1.5, "rating": 1.05},
+    SPEC_LIAR: {"spec": 1.5},
+    RING: {},
+    BRUSHER: {"rating": 0.8, "verified": 0.5, "delivery": 1.1},
+}
 SHIFTS: dict[int, dict[str, float]] = {
     DISCOUNTER: {"price": 1.5, "refund": 0.2, "authorised": 0.3},
-    REFURBISHER: {"price": 1.3, "spec": 1.2, "refund": 0.6, "rating": 0.4, "doubt": 0.3},
+    REFURBISHER: {"price": 1.3, "spec": 1.2, "refund": 0.6, "rating": 0.4, "doubt": 0.3, "coyness": 0.4},
     NEW_MERCHANT: {"age": 2.0, "storefront": 0.8, "photo": 0.3, "delivery": 0.4, "authorised": 0.4, "doubt": 0.2},
-    TOO_CHEAP: {"price": 1.75, "doubt": 1.2, "refund": 1.1, "rating": 0.9, "spec": 0.6, "age": 1.1, "photo": 1.0, "verified": 0.8,
-                "delivery": 0.9, "storefront": 1.1, "authorised": 1.0, "breadth": 0.5},
-    COMPLAINT_DRAWING: {"price": 0.9, "doubt": 1.7, "refund": 1.6, "rating": 1.4, "spec": 0.6, "age": 1.2, "photo": 1.2, "verified": 0.7,
-                        "delivery": 1.2, "storefront": 1.0, "authorised": 1.0, "breadth": 0.5},
-    SPEC_LIAR: {"price": 1.0, "doubt": 1.3, "refund": 1.2, "rating": 0.9, "spec": 1.8, "age": 1.0, "photo": 1.0, "verified": 0.8,
-                "delivery": 0.9, "storefront": 1.0, "authorised": 1.0, "breadth": 0.5},
-    RING: {"price": 1.2, "doubt": 1.3, "refund": 1.2, "rating": 0.9, "spec": 0.9, "age": 1.3, "photo": 1.1, "verified": 0.9,
-           "delivery": 1.1, "storefront": 1.2, "authorised": 1.0, "breadth": 0.6},
-    BRUSHER: {"price": 1.1, "doubt": 1.4, "refund": 1.3, "rating": 0.6, "spec": 1.0, "age": 1.3, "photo": 0.9, "verified": 0.3,
-              "delivery": 0.9, "storefront": 1.2, "authorised": 1.0, "breadth": 0.6},
-}  # fmt: skip
-COUNTRIES: tuple[tuple[str, str, str, str, float], ...] = (
-    ("US", "California", "Fresno", "USD", 0.26), ("US", "Texas", "Austin", "USD", 0.14), ("DE", "Hessen", "Kassel", "EUR", 0.10),
-    ("FR", "Bretagne", "Rennes", "EUR", 0.06), ("GB", "Yorkshire", "Leeds", "GBP", 0.09), ("CN", "Guangdong", "Shenzhen", "USD", 0.12),
-    ("CN", "Fujian", "Putian", "CNY", 0.08), ("CA", "Ontario", "London", "CAD", 0.06), ("JP", "Kansai", "Osaka", "JPY", 0.05),
-    ("US", "Ohio", "Dayton", "USD", 0.04),
+    **{kind: {**_USUAL_SHIFTS, **own} for kind, own in _OWN_SHIFTS.items()},
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where merchants are established.
+
+    Attributes:
+        country: ISO 3166 alpha-2.
+        region: Province or state.
+        city: City.
+        currency: The currency in which its merchants ask prices.
+        share: Share of the honest merchants.
+        counterfeit_factor: How much more often counterfeiters are there.
+    """
+
+    country: str
+    region: str
+    city: str
+    currency: str
+    share: float
+    counterfeit_factor: float
+
+
+PLACES: tuple[Place, ...] = (
+    Place("US", "California", "Fresno", "USD", 0.26, 0.8), Place("US", "Texas", "Austin", "USD", 0.14, 0.9),
+    Place("DE", "Hessen", "Kassel", "EUR", 0.10, 0.7), Place("FR", "Bretagne", "Rennes", "EUR", 0.06, 0.8),
+    Place("GB", "Yorkshire", "Leeds", "GBP", 0.09, 0.8), Place("CN", "Guangdong", "Shenzhen", "USD", 0.12, 1.7),
+    Place("CN", "Fujian", "Putian", "CNY", 0.08, 1.8), Place("CA", "Ontario", "London", "CAD", 0.06, 0.9),
+    Place("JP", "Kansai", "Osaka", "JPY", 0.05, 0.5), Place("US", "Ohio", "Dayton", "USD", 0.04, 0.9),
 )  # fmt: skip
-_COUNTERFEIT_COUNTRY_FACTOR = np.array([0.8, 0.9, 0.7, 0.8, 0.8, 1.7, 1.8, 0.9, 0.5, 0.9])
 CURRENCY_CODES = ("USD", *(code for code, _ in CURRENCIES))
 
 
 @dataclass(frozen=True)
+class IdentifierKind:
+    """A kind of identifier.
+
+    Attributes:
+        kind: The contract's name of it.
+        borne_share: How many merchants bear one.
+        ring_share: How many of a ring's members bear the ring's.
+        honest_share: How many others bear another merchant's.
+        verified_share: How many are verified.
+    """
+
+    kind: str
+    borne_share: float
+    ring_share: float
+    honest_share: float
+    verified_share: float
+
+
+IDENTIFIERS: tuple[IdentifierKind, ...] = (
+    IdentifierKind("phone", 0.95, 0.25, 0.05, 0.6), IdentifierKind("email", 0.98, 0.10, 0.02, 0.7),
+    IdentifierKind("bank_account", 0.95, 0.35, 0.04, 0.9), IdentifierKind("device", 0.90, 0.40, 0.05, 0.5),
+    IdentifierKind("address", 0.90, 0.25, 0.07, 0.4), IdentifierKind("tax_id", 0.60, 0.03, 0.01, 0.9),
+    IdentifierKind("ip", 0.90, 0.40, 0.08, 0.3), IdentifierKind("key", 0.25, 0.30, 0.02, 0.5),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Identifiers:
+    """Who bears which identifier, as arrays of n rows.
+
+    Attributes:
+        merchant: Index of the merchant.
+        kind: Index into `IDENTIFIERS`.
+        value: The identifier.
+        bearers: How many merchants bear it.
+    """
+
+    merchant: Ints
+    kind: Ints
+    value: Keys
+    bearers: Ints
+
+
+@dataclass(frozen=True)
 class Merchants:
-    """One chunk's merchants, as arrays of n.
+    """One span's merchants, as arrays of n.
 
     Attributes:
         key: Ids.
         archetype: Index into `ARCHETYPES`.
         is_counterfeit: Whether it sells counterfeits.
         is_brushing: Whether it brushes.
-        ring: Number of its ring within the chunk, -1 without.
+        ring: Number of its ring within the span, -1 without.
         effect: How much of its archetype's shifts it shows (careful ones little).
         traits: (n, TRAITS) conduct, standard normal for the ordinary honest, the conduct shifts included.
         listing_count: Number of its listings.
@@ -108,19 +180,19 @@ def shift_table(hardness: float) -> Floats:
     return table
 
 
-def build_merchants(catalogue: Catalogue, seed: int, chunk: int, first: int, count: int, days: int, hardness: float) -> Merchants:
-    """Makes the merchants number `first` to `first + count` of the marketplace."""
-    rng = generator(seed, "merchants", chunk)
+def build_merchants(span: Span) -> Merchants:
+    """Makes the merchants of a span."""
+    rng, days, count = span.rng("merchants"), span.world.days, span.count
     archetype, is_counterfeit, ring = _archetypes(rng, count)
     effect = np.where(rng.random(count) < CAREFUL_SHARE, CAREFUL_EFFECT, rng.uniform(0.85, 1.2, count))
     effect = np.where(archetype >= TOO_CHEAP, effect, rng.uniform(0.7, 1.3, count))
     is_turned = is_counterfeit & (archetype != NEW_MERCHANT) & (rng.random(count) < TURNED_SHARE)
-    traits = _traits(rng, archetype, is_counterfeit, is_turned, effect, hardness)
+    traits = _traits(rng, archetype, is_counterfeit, is_turned, effect, span.world.hardness)
     registered = days - np.maximum(np.exp(6.6 - 0.9 * traits[:, TRAITS.index("age")]), 12.0 + 20 * rng.random(count))
     registered = np.where(is_turned, np.minimum(registered, -30.0), registered)
-    slots, slot_count, is_fake, is_authorised = _brands(rng, catalogue, traits, is_counterfeit)
+    slots, slot_count, is_fake, is_authorised = _brands(rng, span.world.catalogue, traits, is_counterfeit)
     return Merchants(
-        key=keys(salt(seed, "merchant"), np.arange(first, first + count)),
+        key=keys(salt(span.world.seed, "merchant"), span.first + np.arange(count)),
         archetype=archetype,
         is_counterfeit=is_counterfeit,
         is_brushing=archetype == BRUSHER,
@@ -130,7 +202,9 @@ def build_merchants(catalogue: Catalogue, seed: int, chunk: int, first: int, cou
         listing_count=_sizes(rng, is_counterfeit, count * LISTINGS_PER_MERCHANT),
         registered_day=registered,
         turned_day=np.where(is_turned, rng.uniform(0.1, 0.7, count) * days, -1e6),
-        brushing_day=np.where(rng.random(count) < 0.7, registered, np.maximum(registered, rng.uniform(0, 0.5, count) * days)),
+        brushing_day=np.where(
+            rng.random(count) < 0.7, registered, np.maximum(registered, rng.uniform(0, 0.5, count) * days)
+        ),
         place=_places(rng, is_counterfeit),
         brand_slots=slots,
         slot_count=slot_count,
@@ -140,7 +214,7 @@ def build_merchants(catalogue: Catalogue, seed: int, chunk: int, first: int, cou
 
 
 def _rounded(rng: np.random.Generator, expected: float) -> int:
-    """Rounds up or down at random, so that the mean over chunks is right."""
+    """Rounds up or down at random, so that the mean over spans is right."""
     return int(expected + rng.random())
 
 
@@ -194,12 +268,12 @@ def _traits(
 def _sizes(rng: np.random.Generator, is_counterfeit: Bools, total: int) -> Ints:
     """Shares `total` listings among merchants by a power law, each at least two, none above a twentieth."""
     count = len(is_counterfeit)
-    weight = np.minimum((1.0 - rng.random(count)) ** (-1.0 / 1.25), 30.0)
+    weight: Floats = np.minimum((1.0 - rng.random(count)) ** (-1.0 / 1.25), 30.0)
     weight = np.where(is_counterfeit, np.minimum(weight, 10.0), weight)
-    for group, mean in ((is_counterfeit, 0.95), (~is_counterfeit, 1.0)):
+    for group, mean in ((is_counterfeit, 0.70), (~is_counterfeit, 1.0)):
         weight[group] *= mean * group.sum() / max(weight[group].sum(), 1e-9)
     exact = np.minimum(2 + weight / weight.sum() * (total - 2 * count), max(total / 20, 4))
-    sizes = np.floor(exact).astype(np.int64)
+    sizes: Ints = np.floor(exact).astype(np.int64)
     spare = total - int(sizes.sum())
     sizes += spare // count
     sizes[np.argsort(-(exact - sizes), kind="stable")[: spare % count]] += 1
@@ -207,9 +281,8 @@ def _sizes(rng: np.random.Generator, is_counterfeit: Bools, total: int) -> Ints:
 
 
 def _places(rng: np.random.Generator, is_counterfeit: Bools) -> Ints:
-    shares = np.array([place[4] for place in COUNTRIES])
-    usual = weighted(rng, shares.tolist(), len(is_counterfeit))
-    shifted = weighted(rng, (shares * _COUNTERFEIT_COUNTRY_FACTOR).tolist(), len(is_counterfeit))
+    usual = weighted(rng, [place.share for place in PLACES], len(is_counterfeit))
+    shifted = weighted(rng, [place.share * place.counterfeit_factor for place in PLACES], len(is_counterfeit))
     return np.where(is_counterfeit, shifted, usual)
 
 
@@ -218,19 +291,21 @@ def _brands(
 ) -> tuple[Ints, Ints, Bools, Bools]:
     """Chooses each merchant's brands (most from its home category), which are fake, and which authorise it."""
     count = len(is_counterfeit)
-    appeal = np.array([category.appeal for category in CATEGORIES])
-    home = np.where(is_counterfeit, weighted(rng, appeal.tolist(), count), rng.integers(0, len(CATEGORIES), count))
-    other = rng.integers(0, len(CATEGORIES), count)
+    appeal = np.array([category.appeal for category in categories()])
+    home = np.where(is_counterfeit, weighted(rng, appeal.tolist(), count), rng.integers(0, len(categories()), count))
+    other = rng.integers(0, len(categories()), count)
     is_home = rng.random((count, BRAND_SLOTS)) < 0.75
     category = np.where(is_home, home[:, None], other[:, None])
-    brands_per_category = catalogue.brand_popularity.reshape(len(CATEGORIES), -1)
+    brands_per_category = catalogue.brand_popularity.reshape(len(categories()), -1)
     cumulative = np.cumsum(brands_per_category[0]) / brands_per_category[0].sum()
     within = np.searchsorted(cumulative, rng.random((count, BRAND_SLOTS)), side="right")
     slots = category * brands_per_category.shape[1] + within
     breadth = traits[:, TRAITS.index("breadth")]
     slot_count = np.clip(np.rint(2.4 + 1.1 * breadth), 1, BRAND_SLOTS).astype(np.int64)
-    is_fake = is_counterfeit[:, None] & (rng.random((count, BRAND_SLOTS)) < np.array([1.0, 0.85, 0.8, 0.75, 0.7, 0.7]))
-    propensity = traits[:, TRAITS.index("authorised"), None] + 0.5 * rng.standard_normal((count, BRAND_SLOTS)) + 0.3 * is_fake
+    is_fake = is_counterfeit[:, None] & (rng.random((count, BRAND_SLOTS)) < np.array(SLOT_FAKE_SHARES))
+    propensity = (
+        traits[:, TRAITS.index("authorised"), None] + 0.5 * rng.standard_normal((count, BRAND_SLOTS)) + 0.3 * is_fake
+    )
     is_authorised = np.asarray(propensity < -0.3, dtype=np.bool_)
     for slot in range(1, BRAND_SLOTS):
         for earlier in range(slot):
@@ -240,6 +315,28 @@ def _brands(
     return slots, slot_count, is_fake, is_authorised
 
 
-def slot_weights() -> npt.NDArray[np.float64]:
-    """Returns how a merchant's listings spread over its brand slots, before slots that it does not use are dropped."""
-    return np.array([1.0, 0.6, 0.45, 0.35, 0.3, 0.25])
+def build_identifiers(span: Span, merchants: Merchants) -> Identifiers:
+    """Gives each merchant its identifiers; rings share most of theirs, some honest merchants share one too."""
+    rng, count, first = span.rng("identifiers"), span.count, span.first
+    partner = _partners(rng, count)
+    parts: list[tuple[Ints, Ints, Keys]] = []
+    for number, item in enumerate(IDENTIFIERS):
+        salted = salt(span.world.seed, "identifier", item.kind)
+        value = keys(salted, (first + np.arange(count)) * 4)
+        shares = (merchants.ring < 0) & (rng.random(count) < item.honest_share)
+        value = np.where(shares, keys(salted, (first + partner) * 4), value)
+        rings = (merchants.ring >= 0) & (rng.random(count) < item.ring_share * (0.4 + 0.6 * merchants.effect))
+        value = np.where(rings, keys(salted, (first + np.maximum(merchants.ring, 0)) * 4 + 1), value)
+        bearer = np.flatnonzero(rng.random(count) < item.borne_share)
+        parts.append((bearer, np.full(len(bearer), number), value[bearer]))
+    merchant, kinds, value = (np.concatenate(part) for part in zip(*parts, strict=True))
+    _, group, sizes = np.unique(value, return_inverse=True, return_counts=True)
+    return Identifiers(merchant, kinds, value, sizes[group])
+
+
+def _partners(rng: np.random.Generator, count: int) -> Ints:
+    """Gives each merchant another one to share with: the first of its four in a random order."""
+    order = rng.permutation(count)
+    partner = np.empty(count, dtype=np.int64)
+    partner[order] = order[(np.arange(count) // 4) * 4]
+    return partner

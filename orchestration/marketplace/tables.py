@@ -5,86 +5,76 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestration.marketplace import labels as found
 from orchestration.marketplace import text
 from orchestration.marketplace.arrays import (
-    MICROSECONDS_PER_DAY, TIMESTAMP, Bools, Floats, Ints, Keys, decimals, fixed_text, generator, hex_digits, id_text, joined, keys, mix,
-    nullable, phrases, picked, salt, sha256_text, unit, weighted,
+    Bools,
+    Floats,
+    Ints,
+    Keys,
+    decimals,
+    generator,
+    id_text,
+    joined,
+    keys,
+    nullable,
+    phrases,
+    picked,
+    salt,
+    sha256_text,
+    unit,
+    weighted,
 )  # fmt: skip
-from orchestration.marketplace.catalogue import CATEGORIES, CURRENCIES, Catalogue, Fragments
+from orchestration.marketplace.catalogue import CURRENCIES, Catalogue, categories
 from orchestration.marketplace.labels import Labels
-from orchestration.marketplace.listings import CONDITIONS, SIGHTING_DAYS, Listings, nouns, specifications
-from orchestration.marketplace.merchants import ARCHETYPES, COUNTRIES, RING, Merchants
-from orchestration.marketplace.trade import FAKE_BUYERS, REFUND_REASONS, Brushing, Orders, Reviews, buyer_day
+from orchestration.marketplace.listings import CONDITIONS, SIGHTING_DAYS, Listings, called, specifications
+from orchestration.marketplace.merchants import ARCHETYPES, IDENTIFIERS, PLACES, Identifiers, Merchants
+from orchestration.marketplace.trade import (
+    ACCOUNTS_PER_MERCHANT,
+    CIRCLE_BUYERS,
+    REFUND_REASONS,
+    Circles,
+    Orders,
+    Reviews,
+    buyer_day,
+)
+from orchestration.marketplace.world import BUYERS_PER_MERCHANT, Span, World
 
-END = datetime(2026, 7, 1, tzinfo=UTC)
-DOUBT_PRODUCT_IMAGES = 6
-
-
-@dataclass(frozen=True)
-class Calendar:
-    """The history's days: `days` of them, the last one 2026-06-30."""
-
-    days: int
-
-    @property
-    def start(self) -> datetime:
-        """The first moment of the history."""
-        return END - timedelta(days=self.days)
-
-    def moments(self, day: Floats) -> pa.Array:
-        """Returns timestamps to the second for days from the start; not-a-number becomes null."""
-        is_known = np.isfinite(day)
-        origin = int(self.start.timestamp()) * 1_000_000
-        seconds = np.floor(np.where(is_known, day, 0.0) * 86_400.0).astype(np.int64)
-        column = pa.array(origin + seconds * 1_000_000).cast(TIMESTAMP)
-        return column if bool(is_known.all()) else nullable(column, is_known)
-
-    def dates(self, day: Floats) -> pa.Array:
-        """Returns the dates of days from the start; not-a-number becomes null."""
-        is_known = np.isfinite(day)
-        origin = (self.start.date() - date(1970, 1, 1)).days
-        column = pa.array((origin + np.floor(np.where(is_known, day, 0.0))).astype(np.int32)).cast(pa.date32())
-        return nullable(column, is_known)
+PICTURES_PER_PRODUCT = 6
+EVENT_AUDIT_SHARES = {"order": 0.0015, "review": 0.003}
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Everything drawn for one chunk of merchants, before it becomes tables.
+    """Everything drawn for one span of merchants, before it becomes tables."""
 
-    Attributes:
-        number: The chunk's number.
-        first: Number of its first merchant.
-        seed: The marketplace's seed.
-        population: Number of buyers of the common population.
-        buyer_slice: First and last (exclusive) of them that this chunk writes.
-    """
-
-    number: int
-    first: int
-    seed: int
-    population: int
-    buyer_slice: tuple[int, int]
-    calendar: Calendar
-    catalogue: Catalogue
-    fragments: Fragments
+    span: Span
     merchants: Merchants
+    identifiers: Identifiers
     listings: Listings
     labels: Labels
-    brushing: Brushing
+    circles: Circles
     orders: Orders
     reviews: Reviews
 
+    @property
+    def seed(self) -> int:
+        """The marketplace's seed."""
+        return self.span.world.seed
+
+    @property
+    def world(self) -> World:
+        """The marketplace."""
+        return self.span.world
+
     def rng(self, stream: str) -> np.random.Generator:
-        """Returns the generator of one of this chunk's streams."""
-        return generator(self.seed, stream, self.number)
+        """Returns the generator of one of the span's streams."""
+        return self.span.rng(stream)
 
     def listing_ids(self, index: Ints) -> pa.Array:
         """Returns the ids of listings."""
@@ -93,10 +83,6 @@ class Chunk:
     def merchant_ids(self, index: Ints) -> pa.Array:
         """Returns the ids of merchants."""
         return id_text(self.merchants.key[index], "m")
-
-    def counters(self, count: int) -> Ints:
-        """Returns counters that no other chunk uses, for tables of less than 2^24 rows a chunk."""
-        return self.number * (1 << 24) + np.arange(count)
 
 
 def chunk_tables(chunk: Chunk) -> dict[str, pa.Table]:
@@ -127,6 +113,11 @@ def _by(order: Keys | Ints, columns: Mapping[str, pa.Array]) -> pa.Table:
     return pa.table(dict(columns)).take(pa.array(np.argsort(order, kind="stable")))
 
 
+def _currencies(place: Ints) -> pa.Array:
+    """Returns the currencies in which merchants at the places ask prices."""
+    return phrases([item.currency for item in PLACES], place)
+
+
 def brand_ids(seed: int, brand: Ints) -> pa.Array:
     """Returns the ids of brands."""
     return id_text(keys(salt(seed, "brand"), brand), "b")
@@ -138,22 +129,24 @@ def _merchants(chunk: Chunk) -> pa.Table:
     return _by(merchants.key, {
         "merchant_id": id_text(merchants.key, "m"),
         "name": text.merchant_names(rng, len(place)),
-        "registered_at": chunk.calendar.moments(merchants.registered_day),
-        "country": phrases([item[0] for item in COUNTRIES], place),
-        "region": phrases([item[1] for item in COUNTRIES], place),
-        "city": phrases([item[2] for item in COUNTRIES], place),
+        "registered_at": chunk.world.moments(merchants.registered_day),
+        "country": phrases([item.country for item in PLACES], place),
+        "region": phrases([item.region for item in PLACES], place),
+        "city": phrases([item.city for item in PLACES], place),
         "is_default_storefront": pa.array(merchants.trait("storefront") > 1.0),
     })  # fmt: skip
 
 
 def _snapshots(chunk: Chunk) -> pa.Table:
     """A weekly look at each merchant: running mean of its ratings, running count of its sales."""
-    days, merchants, rng = chunk.calendar.days, chunk.merchants, chunk.rng("snapshots")
+    days, merchants, rng = chunk.world.days, chunk.merchants, chunk.rng("snapshots")
     weeks = np.arange(6.4, days, 7.0)
     count = len(merchants.key)
     sold = _running(chunk.listings.merchant[chunk.orders.listing], chunk.orders.placed, None, weeks, count)
     rated = _running(chunk.listings.merchant[chunk.reviews.listing], chunk.reviews.created, None, weeks, count)
-    stars = _running(chunk.listings.merchant[chunk.reviews.listing], chunk.reviews.created, chunk.reviews.rating, weeks, count)
+    stars = _running(
+        chunk.listings.merchant[chunk.reviews.listing], chunk.reviews.created, chunk.reviews.rating, weeks, count
+    )
     history = np.maximum(-merchants.registered_day, 0.0) * sold[:, -1:].ravel() / days * rng.uniform(0.3, 0.8, count)
     usual = 4.3 - 0.2 * rng.standard_normal(count) ** 2
     rating = np.clip((stars + 10 * usual[:, None]) / (rated + 10), 0, 5)
@@ -162,7 +155,7 @@ def _snapshots(chunk: Chunk) -> pa.Table:
     merchant, week = merchant[order], week[order]
     return pa.table({
         "merchant_id": chunk.merchant_ids(merchant),
-        "observed_at": chunk.calendar.moments(weeks[week]),
+        "observed_at": chunk.world.moments(weeks[week]),
         "rating": decimals(rating[merchant, week]),
         "sales_count": pa.array((sold[merchant, week] + np.floor(history)[merchant]).astype(np.int64)),
     })  # fmt: skip
@@ -178,57 +171,30 @@ def _running(group: Ints, moment: Floats, amount: Ints | None, edges: Floats, co
 
 
 def _identifiers(chunk: Chunk) -> pa.Table:
-    """Each merchant's identifiers; rings share most of theirs, some honest merchants share one too."""
-    rng, merchants = chunk.rng("identifiers"), chunk.merchants
-    count = len(merchants.key)
-    names = ("phone", "email", "bank_account", "device", "address", "tax_id", "ip", "key")
-    borne = np.array([0.95, 0.98, 0.95, 0.9, 0.9, 0.6, 0.9, 0.25])
-    ring_share = np.array([0.25, 0.1, 0.35, 0.4, 0.25, 0.03, 0.4, 0.3])
-    honest_share = np.array([0.05, 0.02, 0.04, 0.05, 0.07, 0.01, 0.08, 0.02])
-    partner = _partners(rng, count)
-    group = np.where(merchants.archetype == RING, merchants.ring, -1)
-    parts: list[tuple[Ints, Ints, Keys]] = []
-    for kind in range(len(names)):
-        salted = salt(chunk.seed, "identifier", names[kind])
-        own = keys(salted, (chunk.first + np.arange(count)) * 4)
-        in_ring = (group >= 0) & (rng.random(count) < ring_share[kind] * (0.4 + 0.6 * merchants.effect))
-        value = np.where(in_ring, keys(salted, (chunk.first + np.maximum(group, 0)) * 4 + 1), own)
-        shares = (group < 0) & (rng.random(count) < honest_share[kind])
-        value = np.where(shares, keys(salted, (chunk.first + partner) * 4), value)
-        bearer = np.flatnonzero(rng.random(count) < borne[kind])
-        parts.append((bearer, np.full(len(bearer), kind), value[bearer]))
-    merchant, kind_index, value = (np.concatenate(part) for part in zip(*parts, strict=True))
-    start = merchants.registered_day[merchant]
-    is_changed = rng.random(len(merchant)) < 0.1
-    seen = np.where(is_changed, start + rng.random(len(merchant)) * (chunk.calendar.days - 1 - start), start + 0.01)
-    verified = rng.random(len(merchant)) < np.array([0.6, 0.7, 0.9, 0.5, 0.4, 0.9, 0.3, 0.5])[kind_index]
-    order = np.lexsort((value, kind_index, merchants.key[merchant]))
+    rng, borne = chunk.rng("identifier table"), chunk.identifiers
+    count = len(borne.merchant)
+    start = chunk.merchants.registered_day[borne.merchant]
+    is_changed = rng.random(count) < 0.1
+    seen = np.where(is_changed, start + rng.random(count) * (chunk.world.days - 1 - start), start + 0.01)
+    is_verified = rng.random(count) < np.array([item.verified_share for item in IDENTIFIERS])[borne.kind]
     table = pa.table({
-        "merchant_id": chunk.merchant_ids(merchant),
-        "kind": phrases(names, kind_index),
-        "value_hash": id_text(value),
-        "first_seen_at": chunk.calendar.moments(seen),
-        "is_verified": pa.array(verified),
+        "merchant_id": chunk.merchant_ids(borne.merchant),
+        "kind": phrases([item.kind for item in IDENTIFIERS], borne.kind),
+        "value_hash": id_text(borne.value),
+        "first_seen_at": chunk.world.moments(seen),
+        "is_verified": pa.array(is_verified),
     })  # fmt: skip
-    return table.take(pa.array(order))
-
-
-def _partners(rng: np.random.Generator, count: int) -> Ints:
-    """Gives each merchant another one to share with: its neighbour in a random order, in fours."""
-    order = rng.permutation(count)
-    partner = np.empty(count, dtype=np.int64)
-    partner[order] = order[(np.arange(count) // 4) * 4]
-    return partner
+    return table.take(pa.array(np.lexsort((borne.value, borne.kind, chunk.merchants.key[borne.merchant]))))
 
 
 def _listings(chunk: Chunk) -> pa.Table:
-    rng, listings, catalogue = chunk.rng("listing table"), chunk.listings, chunk.catalogue
+    rng, listings, catalogue = chunk.rng("listing table"), chunk.listings, chunk.world.catalogue
     product, count = listings.product, len(listings.product)
     brand = catalogue.brand[product]
     place = chunk.merchants.place[listings.merchant]
-    noun = nouns(rng, catalogue, product)
+    noun = called(rng, catalogue, product, [item.nouns for item in categories()])
     written = _brand_as_written(rng, catalogue, brand)
-    end, days = chunk.labels.end_day, chunk.calendar.days
+    end, days = chunk.labels.end_day, chunk.world.days
     now = np.minimum(end, days - 0.001)
     seen = np.where(end < days, end - 0.02 - 0.2 * rng.random(count), days - 0.001 - 1.5 * rng.random(count))
     abroad = rng.random(count) < 0.15
@@ -238,18 +204,18 @@ def _listings(chunk: Chunk) -> pa.Table:
         "title": text.titles(rng, written, phrases(catalogue.series, product), noun, phrases(catalogue.refs, product)),
         "description": text.descriptions(rng, noun),
         "brand_claimed": written,
-        "category": phrases([item.path for item in CATEGORIES], catalogue.category[product]),
+        "category": phrases([item.path for item in categories()], catalogue.category[product]),
         "condition": phrases(CONDITIONS, listings.condition),
         "price": decimals(listings.price_at(np.arange(count), now)),
-        "currency": phrases([item[3] for item in COUNTRIES], place),
-        "ships_from": phrases([item[0] for item in COUNTRIES], np.where(abroad, rng.integers(0, len(COUNTRIES), count), place)),
+        "currency": _currencies(place),
+        "ships_from": phrases([item.country for item in PLACES], np.where(abroad, rng.integers(0, len(PLACES), count), place)),
         "ships_to": picked(rng, ("US", "US,CA", "EU", "EU,GB", "worldwide", "worldwide", "US,EU,GB,CA"), count),
-        "specs": specifications(rng, catalogue, chunk.fragments, listings),
+        "specs": specifications(chunk.span, listings),
         "stock": pa.array(np.floor(np.exp(rng.normal(2.6, 1.1, count))).astype(np.int64)),
         "url": joined([pa.repeat("https://market.example/item/", count), id_text(listings.key, "l")], ""),
-        "listed_at": chunk.calendar.moments(listings.listed_day),
-        "delisted_at": chunk.calendar.moments(np.where(end < days, end, np.nan)),
-        "last_seen_at": chunk.calendar.moments(np.maximum(seen, np.maximum(listings.listed_day, 0.0) + 0.01)),
+        "listed_at": chunk.world.moments(listings.listed_day),
+        "delisted_at": chunk.world.moments(np.where(end < days, end, np.nan)),
+        "last_seen_at": chunk.world.moments(np.maximum(seen, np.maximum(listings.listed_day, 0.0) + 0.01)),
     })  # fmt: skip
 
 
@@ -265,11 +231,13 @@ def _brand_as_written(rng: np.random.Generator, catalogue: Catalogue, brand: Int
 
 def _prices(chunk: Chunk) -> pa.Table:
     """A sighting of each listing about every twelve days while it is on offer, with the price of that moment."""
-    listings, days = chunk.listings, chunk.calendar.days
+    listings, days = chunk.listings, chunk.world.days
     rng = chunk.rng("sightings")
     begin = np.maximum(listings.listed_day, 0.0)
     stop = np.minimum(chunk.labels.end_day, days - 0.01)
-    lead = np.minimum(rng.random(len(begin)) * np.where(listings.listed_day > 0, 0.25, SIGHTING_DAYS), (stop - begin) * 0.9)
+    lead = np.minimum(
+        rng.random(len(begin)) * np.where(listings.listed_day > 0, 0.25, SIGHTING_DAYS), (stop - begin) * 0.9
+    )
     number = 1 + np.floor(np.maximum(stop - begin - lead, 0.0) / SIGHTING_DAYS).astype(np.int64)
     by_key = np.argsort(listings.key, kind="stable")
     listing = np.repeat(by_key, number[by_key])
@@ -277,9 +245,9 @@ def _prices(chunk: Chunk) -> pa.Table:
     day = (begin + lead)[listing] + step * SIGHTING_DAYS
     return pa.table({
         "listing_id": chunk.listing_ids(listing),
-        "observed_at": chunk.calendar.moments(day),
+        "observed_at": chunk.world.moments(day),
         "price": decimals(listings.price_at(listing, day)),
-        "currency": phrases([item[3] for item in COUNTRIES], chunk.merchants.place[listings.merchant[listing]]),
+        "currency": _currencies(chunk.merchants.place[listings.merchant[listing]]),
     })  # fmt: skip
 
 
@@ -290,10 +258,10 @@ def _images(chunk: Chunk) -> pa.Table:
     listing = np.repeat(np.arange(len(number)), number)
     role = np.arange(len(listing)) - np.repeat(np.cumsum(number) - number, number)
     count = len(listing)
-    stock = listings.product[listing] * DOUBT_PRODUCT_IMAGES + rng.integers(0, DOUBT_PRODUCT_IMAGES, count)
-    own = (1 << 40) + chunk.counters(count)
+    stock = listings.product[listing] * PICTURES_PER_PRODUCT + rng.integers(0, PICTURES_PER_PRODUCT, count)
+    own = (1 << 40) + chunk.span.counters(count)
     picture = keys(salt(chunk.seed, "picture"), np.where(rng.random(count) < 0.55, stock, own))
-    key = keys(salt(chunk.seed, "image"), chunk.counters(count))
+    key = keys(salt(chunk.seed, "image"), chunk.span.counters(count))
     digest = sha256_text(picture)
     return _by(key, {
         "image_id": id_text(key, "i"),
@@ -306,7 +274,7 @@ def _images(chunk: Chunk) -> pa.Table:
 
 def _ranks(chunk: Chunk) -> pa.Table:
     """Where a fifth of the listings stood in their category, every four weeks: by sales, brushed ones included."""
-    listings, days = chunk.listings, chunk.calendar.days
+    listings, days = chunk.listings, chunk.world.days
     rng = chunk.rng("ranks")
     looks = np.arange(min(13.9, days - 0.5), days, 28.0)
     count = len(listings.key)
@@ -315,14 +283,18 @@ def _ranks(chunk: Chunk) -> pa.Table:
     rank = np.empty(score.shape, dtype=np.int64)
     rows = np.argsort(-score, axis=0, kind="stable")
     np.put_along_axis(rank, rows, np.arange(count)[:, None] + 1, axis=0)
-    is_on = (listings.listed_day[:, None] <= looks) & (chunk.labels.end_day[:, None] > looks) & (rng.random(count) < 0.2)[:, None]
+    is_on = (
+        (listings.listed_day[:, None] <= looks)
+        & (chunk.labels.end_day[:, None] > looks)
+        & (rng.random(count) < 0.2)[:, None]
+    )
     by_key = np.argsort(listings.key, kind="stable")
     place, look = np.nonzero(is_on[by_key])
     listing = by_key[place]
     return pa.table({
         "listing_id": chunk.listing_ids(listing),
-        "observed_at": chunk.calendar.moments(looks[look]),
-        "query": phrases([item.path for item in CATEGORIES], chunk.catalogue.category[listings.product[listing]]),
+        "observed_at": chunk.world.moments(looks[look]),
+        "query": phrases([item.path for item in categories()], chunk.world.catalogue.category[listings.product[listing]]),
         "rank": pa.array(rank[listing, look]),
     })  # fmt: skip
 
@@ -330,7 +302,7 @@ def _ranks(chunk: Chunk) -> pa.Table:
 def _orders(chunk: Chunk) -> pa.Table:
     orders, listings = chunk.orders, chunk.listings
     merchant = listings.merchant[orders.listing]
-    day = chunk.calendar.moments
+    day = chunk.world.moments
     weight = np.where(np.isfinite(orders.shipped), orders.weight_g, 0.0)
     return _by(orders.key, {
         "order_id": id_text(orders.key, "o"),
@@ -339,7 +311,7 @@ def _orders(chunk: Chunk) -> pa.Table:
         "buyer_id": buyer_ids(chunk.seed, orders.buyer),
         "quantity": pa.array(orders.quantity),
         "amount": decimals(orders.amount),
-        "currency": phrases([item[3] for item in COUNTRIES], chunk.merchants.place[merchant]),
+        "currency": _currencies(chunk.merchants.place[merchant]),
         "placed_at": day(orders.placed),
         "shipped_at": day(orders.shipped),
         "delivered_at": day(orders.delivered),
@@ -356,21 +328,25 @@ def buyer_ids(seed: int, buyer: Ints) -> pa.Array:
 
 
 def _buyers(chunk: Chunk) -> pa.Table:
-    """This chunk's slice of the common population, and the accounts that brush for its merchants."""
-    rng, days = chunk.rng("buyers"), chunk.calendar.days
-    common = np.arange(*chunk.buyer_slice)
-    accounts = np.unique(chunk.orders.buyer[chunk.orders.buyer >= FAKE_BUYERS])
-    merchant = (accounts - FAKE_BUYERS) // (1 << 12) - chunk.first
-    begin = np.maximum(chunk.merchants.brushing_day[merchant], 0.0)
-    made = np.concatenate([buyer_day(common, chunk.population, days), begin - 0.5 - rng.gamma(2.0, 90.0, len(accounts))])
+    """This chunk's slice of the common population, and the circles around its merchants."""
+    rng, circles = chunk.rng("buyers"), chunk.circles
+    common = BUYERS_PER_MERCHANT * chunk.span.first + np.arange(BUYERS_PER_MERCHANT * chunk.span.count)
+    accounts = np.unique(chunk.orders.buyer[chunk.orders.buyer >= CIRCLE_BUYERS])
+    merchant = (accounts - CIRCLE_BUYERS) // ACCOUNTS_PER_MERCHANT - chunk.span.first
+    member = accounts % ACCOUNTS_PER_MERCHANT
+    begin = np.maximum(chunk.merchants.registered_day, 0.0)[merchant]
+    age = rng.gamma(2.0, circles.age_days[merchant] / 2.0)
+    made = np.concatenate([buyer_day(common, chunk.world), begin - 0.2 - age])
     device = np.where(unit(salt(chunk.seed, "household"), common // 2) < 0.1, common // 2 * 2, common)
-    shared = (chunk.first + merchant) * (1 << 12) + accounts % np.maximum(chunk.brushing.devices[merchant], 1)
-    devices = np.concatenate([keys(salt(chunk.seed, "device"), device), keys(salt(chunk.seed, "fake device"), shared)])
+    shared = (chunk.span.first + merchant) * ACCOUNTS_PER_MERCHANT + member % circles.devices[merchant]
+    devices = np.concatenate(
+        [keys(salt(chunk.seed, "device"), device), keys(salt(chunk.seed, "circle device"), shared)]
+    )
     buyer = np.concatenate([common, accounts])
     return _by(keys(salt(chunk.seed, "buyer"), buyer), {
         "buyer_id": buyer_ids(chunk.seed, buyer),
-        "registered_at": chunk.calendar.moments(made),
-        "country": phrases([item[0] for item in COUNTRIES], weighted(rng, [item[4] for item in COUNTRIES], len(buyer))),
+        "registered_at": chunk.world.moments(made),
+        "country": phrases([item.country for item in PLACES], weighted(rng, [item.share for item in PLACES], len(buyer))),
         "device_hash": id_text(devices),
     })  # fmt: skip
 
@@ -379,24 +355,26 @@ def _reviews(chunk: Chunk) -> pa.Table:
     rng, reviews, orders = chunk.rng("review table"), chunk.reviews, chunk.orders
     count = len(reviews.key)
     is_tied = reviews.order >= 0
-    noun = nouns(rng, chunk.catalogue, chunk.listings.product[reviews.listing])
-    is_chinese = pa.array(rng.random(count) < 0.08)
+    product = chunk.listings.product[reviews.listing]
+    words = [[item.things[name] for item in categories()] for name in text.LANGUAGES]
+    things = [called(rng, chunk.world.catalogue, product, pools) for pools in words]
+    language = (rng.random(count) < 0.08).astype(np.int64)
     return _by(reviews.key, {
         "review_id": id_text(reviews.key, "r"),
         "listing_id": chunk.listing_ids(reviews.listing),
         "buyer_id": buyer_ids(chunk.seed, reviews.buyer),
         "order_id": nullable(id_text(orders.key[np.maximum(reviews.order, 0)], "o"), is_tied),
         "rating": pa.array(reviews.rating),
-        "text": text.reviews(rng, reviews.mood, noun, is_chinese),
-        "language": pc.if_else(is_chinese, "zh", "en"),
-        "created_at": chunk.calendar.moments(reviews.created),
+        "text": text.reviews(rng, reviews.mood, things, language),
+        "language": phrases(text.LANGUAGES, language),
+        "created_at": chunk.world.moments(reviews.created),
         "has_photo": pa.array(reviews.has_photo),
         "is_verified": pa.array(is_tied),
     })  # fmt: skip
 
 
 def _authorised(chunk: Chunk) -> pa.Table:
-    merchants, days, rng = chunk.merchants, chunk.calendar.days, chunk.rng("authorised")
+    merchants, days, rng = chunk.merchants, chunk.world.days, chunk.rng("authorised")
     is_used = np.arange(merchants.brand_slots.shape[1]) < merchants.slot_count[:, None]
     merchant, slot = np.nonzero(merchants.is_slot_authorised & is_used)
     brand = merchants.brand_slots[merchant, slot]
@@ -408,16 +386,16 @@ def _authorised(chunk: Chunk) -> pa.Table:
     return _by(keys(salt(chunk.seed, "authorisation"), merchant * 1_000 + brand), {
         "brand_id": brand_ids(chunk.seed, brand),
         "merchant_id": chunk.merchant_ids(merchant),
-        "valid_from": chunk.calendar.moments(since),
-        "valid_to": chunk.calendar.moments(np.where(until < days, until, np.nan)),
+        "valid_from": chunk.world.moments(since),
+        "valid_to": chunk.world.moments(np.where(until < days, until, np.nan)),
     })  # fmt: skip
 
 
 def _notices(chunk: Chunk) -> pa.Table:
     rng, notices = chunk.rng("notice table"), chunk.labels.notices
     count = len(notices.listing)
-    key = keys(salt(chunk.seed, "notice"), chunk.counters(count))
-    brand = chunk.catalogue.brand[chunk.listings.product[notices.listing]]
+    key = keys(salt(chunk.seed, "notice"), chunk.span.counters(count))
+    brand = chunk.world.catalogue.brand[chunk.listings.product[notices.listing]]
     reporter = np.where(rng.random(count) < 0.6, brand, 1_000 + rng.integers(0, 5_000, count))
     return _by(key, {
         "notice_id": id_text(key, "n"),
@@ -425,17 +403,17 @@ def _notices(chunk: Chunk) -> pa.Table:
         "reporter_id": id_text(keys(salt(chunk.seed, "reporter"), reporter)),
         "brand_id": brand_ids(chunk.seed, brand),
         "kind": phrases(found.NOTICE_KINDS, notices.kind),
-        "submitted_at": chunk.calendar.moments(notices.submitted),
+        "submitted_at": chunk.world.moments(notices.submitted),
         "outcome": phrases(found.OUTCOMES, notices.outcome),
         "reason": phrases(found.REASONS, notices.reason),
-        "decided_at": chunk.calendar.moments(notices.decided),
+        "decided_at": chunk.world.moments(notices.decided),
     })  # fmt: skip
 
 
 def _test_buys(chunk: Chunk) -> pa.Table:
     buys, listings = chunk.labels.test_buys, chunk.listings
     count = len(buys.listing)
-    key = keys(salt(chunk.seed, "test buy"), chunk.counters(count))
+    key = keys(salt(chunk.seed, "test buy"), chunk.span.counters(count))
     plan = np.floor(buys.ordered / 30).astype(np.int64)
     ids = id_text(key, "t")
     return _by(key, {
@@ -444,17 +422,24 @@ def _test_buys(chunk: Chunk) -> pa.Table:
         "plan_id": joined([pa.repeat("plan-", count), pa.array(plan + 1).cast(pa.string())], ""),
         "arm": pc.if_else(pa.array(buys.is_random_arm), "random", "risk"),
         "inclusion_probability": pa.array(np.round(buys.inclusion, 9)),
-        "ordered_at": chunk.calendar.moments(buys.ordered),
+        "ordered_at": chunk.world.moments(buys.ordered),
         "verdict": phrases(found.VERDICTS, buys.verdict),
-        "decided_at": chunk.calendar.moments(buys.decided),
+        "decided_at": chunk.world.moments(buys.decided),
         "cost": decimals(listings.price_at(buys.listing, buys.ordered) + 6.0),
-        "currency": phrases([item[3] for item in COUNTRIES], chunk.merchants.place[listings.merchant[buys.listing]]),
+        "currency": _currencies(chunk.merchants.place[listings.merchant[buys.listing]]),
         "evidence_uri": joined([pa.repeat("evidence/", count), ids, pa.repeat(".pdf", count)], ""),
     })  # fmt: skip
 
 
 def _decision_rows(
-    chunk: Chunk, kind: str, ids: pa.Array, matter: str, decided: Floats, is_fake: Bools, reason: str, inclusion: float | None
+    chunk: Chunk,
+    kind: str,
+    ids: pa.Array,
+    matter: str,
+    decided: Floats,
+    is_fake: Bools,
+    reason: str,
+    inclusion: float | None,
 ) -> pa.Table:
     """Rows of `moderation_decisions` about one kind of entity in one matter."""
     count = len(ids)
@@ -463,7 +448,7 @@ def _decision_rows(
         "entity_kind": pa.repeat(kind, count),
         "entity_id": ids,
         "matter": pa.repeat(matter, count),
-        "decided_at": chunk.calendar.moments(decided),
+        "decided_at": chunk.world.moments(decided),
         "verdict": pc.if_else(pa.array(is_fake), "fake", "genuine"),
         "decided_by": id_text(keys(salt(chunk.seed, "moderator"), rng.integers(0, 40, count))),
         "reason": pa.repeat(reason, count),
@@ -490,59 +475,76 @@ def _decisions(chunk: Chunk) -> pa.Table:
     ])  # fmt: skip
 
 
-EVENT_AUDIT_SHARES = {"order": 0.0015, "review": 0.003}
-
-
 def _event_audit(chunk: Chunk, kind: str, key: Keys, prefix: str, began: Floats, is_fake: Bools) -> pa.Table:
     """Audits a random sample of orders or reviews, each at a random moment after it came about."""
-    rng, days = chunk.rng(f"audit {kind}"), chunk.calendar.days
+    rng, days = chunk.rng(f"audit {kind}"), chunk.world.days
     count = len(key)
     per_merchant = count // len(chunk.merchants.key)
-    number = found.quota(chunk.first * per_merchant, count, EVENT_AUDIT_SHARES[kind])
+    number = found.quota(chunk.span.first * per_merchant, count, EVENT_AUDIT_SHARES[kind])
     chosen = np.sort(rng.permutation(count)[:number])
     decided = began[chosen] + rng.random(number) * (days - began[chosen])
     wrong = rng.random(number) < np.where(is_fake[chosen], 0.06, 0.003)
     return _decision_rows(
-        chunk, kind, id_text(key[chosen], prefix), "brushing", decided, is_fake[chosen] ^ wrong, "random_audit", number / count
+        chunk,
+        kind,
+        id_text(key[chosen], prefix),
+        "brushing",
+        decided,
+        is_fake[chosen] ^ wrong,
+        "random_audit",
+        number / count,
     )
 
 
 def _actions(chunk: Chunk) -> pa.Table:
-    labels, rng, days = chunk.labels, chunk.rng("actions"), chunk.calendar.days
+    labels, rng, days = chunk.labels, chunk.rng("actions"), chunk.world.days
     down = np.flatnonzero(np.isfinite(labels.taken_down_day))
     back = down[labels.is_reinstated[down]]
     back_day = labels.taken_down_day[back] + 0.2 + rng.exponential(2.0, len(back))
     is_timely = back_day < days
-    banned, restricted = np.flatnonzero(np.isfinite(labels.banned_day)), np.flatnonzero(np.isfinite(labels.restricted_day))
-    ids = [chunk.listing_ids(down), chunk.listing_ids(back[is_timely]), chunk.merchant_ids(banned), chunk.merchant_ids(restricted)]
+    banned, restricted = (
+        np.flatnonzero(np.isfinite(labels.banned_day)),
+        np.flatnonzero(np.isfinite(labels.restricted_day)),
+    )
+    ids = [
+        chunk.listing_ids(down),
+        chunk.listing_ids(back[is_timely]),
+        chunk.merchant_ids(banned),
+        chunk.merchant_ids(restricted),
+    ]
     sizes = [len(part) for part in ids]
-    moments = [labels.taken_down_day[down], back_day[is_timely], labels.banned_day[banned], labels.restricted_day[restricted]]
+    moments = [
+        labels.taken_down_day[down],
+        back_day[is_timely],
+        labels.banned_day[banned],
+        labels.restricted_day[restricted],
+    ]
     which = np.repeat(np.arange(4), sizes)
-    key = keys(salt(chunk.seed, "action"), chunk.counters(sum(sizes)))
+    key = keys(salt(chunk.seed, "action"), chunk.span.counters(sum(sizes)))
     return _by(key, {
         "action_id": id_text(key, "a"),
         "entity_kind": phrases(("listing", "listing", "merchant", "merchant"), which),
         "entity_id": pa.concat_arrays(ids),
         "kind": phrases(("takedown", "reinstatement", "ban", "restriction"), which),
-        "occurred_at": chunk.calendar.moments(np.concatenate(moments)),
+        "occurred_at": chunk.world.moments(np.concatenate(moments)),
         "reason": phrases(("policy_violation", "appeal_upheld", "repeat_infringement", "under_review"), which),
     })  # fmt: skip
 
 
 def _enforcement(chunk: Chunk) -> pa.Table:
     """Raids and what followed, against a few of the counterfeiters."""
-    rng, merchants, days = chunk.rng("enforcement"), chunk.merchants, chunk.calendar.days
+    rng, merchants, days = chunk.rng("enforcement"), chunk.merchants, chunk.world.days
     merchant = np.flatnonzero(merchants.is_counterfeit & (rng.random(len(merchants.key)) < 0.04))
     count = len(merchant)
     start = np.maximum(np.maximum(merchants.registered_day, merchants.turned_day), 0.0)[merchant]
-    key = keys(salt(chunk.seed, "enforcement"), chunk.counters(count))
+    key = keys(salt(chunk.seed, "enforcement"), chunk.span.counters(count))
     return _by(key, {
         "action_id": id_text(key, "e"),
         "merchant_id": chunk.merchant_ids(merchant),
         "lead_id": pa.nulls(count, pa.string()),
         "authority": picked(rng, ("city police", "customs", "market supervision", "public prosecutor"), count),
         "kind": picked(rng, ("raid", "raid", "seizure", "arrest", "charge", "closure"), count),
-        "occurred_at": chunk.calendar.moments(start + rng.random(count) * (days - 0.01 - start)),
+        "occurred_at": chunk.world.moments(start + rng.random(count) * (days - 0.01 - start)),
         "seized_value": decimals(np.exp(rng.normal(9.5, 1.0, count))),
         "seized_items": pa.array(np.floor(np.exp(rng.normal(5.0, 1.0, count))).astype(np.int64)),
         "currency": pa.repeat("USD", count),
@@ -552,7 +554,7 @@ def _enforcement(chunk: Chunk) -> pa.Table:
 
 def _suppressions(chunk: Chunk) -> pa.Table:
     """A few honest listings that an analyst has kept off the lists, some for a while, some for good."""
-    rng, listings, days = chunk.rng("suppressions"), chunk.listings, chunk.calendar.days
+    rng, listings, days = chunk.rng("suppressions"), chunk.listings, chunk.world.days
     is_chosen = ~listings.is_counterfeit & (rng.random(len(listings.key)) < 0.0005)
     listing = np.flatnonzero(is_chosen)
     count = len(listing)
@@ -562,15 +564,16 @@ def _suppressions(chunk: Chunk) -> pa.Table:
     return _by(listings.key[listing], {
         "entity_kind": pa.repeat("listing", count),
         "entity_id": chunk.listing_ids(listing),
-        "created_at": chunk.calendar.moments(created),
+        "created_at": chunk.world.moments(created),
         "reason": picked(rng, ("invoice checked", "known reseller", "brand confirmed"), count),
         "author": id_text(keys(salt(chunk.seed, "moderator"), rng.integers(0, 40, count))),
-        "expires_at": chunk.calendar.moments(expires),
+        "expires_at": chunk.world.moments(expires),
     })  # fmt: skip
 
 
-def fixed_tables(catalogue: Catalogue, calendar: Calendar, seed: int) -> dict[str, pa.Table]:
+def fixed_tables(world: World) -> dict[str, pa.Table]:
     """Returns the tables that do not grow: brands, their products and logos, exchange rates."""
+    catalogue, seed = world.catalogue, world.seed
     brand = np.arange(len(catalogue.brand_names))
     key = keys(salt(seed, "brand"), brand)
     logo = keys(salt(seed, "logo"), np.arange(2 * len(brand)))
@@ -581,58 +584,61 @@ def fixed_tables(catalogue: Catalogue, calendar: Calendar, seed: int) -> dict[st
             "name": pa.array(catalogue.brand_names),
             "aliases": pa.array([json.dumps(brand_aliases(name)) for name in catalogue.brand_names]),
             "rights_holder": pa.array([f"{name} Holdings" for name in catalogue.brand_names]),
-            "categories": pa.array([json.dumps([CATEGORIES[pick].path]) for pick in catalogue.brand_categories.tolist()]),
+            "categories": pa.array([json.dumps([categories()[pick].path]) for pick in catalogue.brand_categories.tolist()]),
         }),
-        "brand_products": _brand_products(catalogue, calendar, seed),
+        "brand_products": _brand_products(world),
         "brand_logos": _by(np.repeat(key, 2), {
             "brand_id": brand_ids(seed, np.repeat(brand, 2)),
             "sha256": digest,
             "uri": joined([pa.repeat("pictures/", len(digest)), digest, pa.repeat(".png", len(digest))], ""),
         }),
-        "fx_rates": _fx_rates(calendar, seed),
+        "fx_rates": _fx_rates(world),
     }  # fmt: skip
 
 
-def _brand_products(catalogue: Catalogue, calendar: Calendar, seed: int) -> pa.Table:
+def _brand_products(world: World) -> pa.Table:
     """Every product, some with an older row before a change of price."""
+    catalogue, seed = world.catalogue, world.seed
     rng = generator(seed, "brand products")
     count = len(catalogue.brand)
     specs = [
-        json.dumps({field.name: field.values[pick] for field, pick in zip(CATEGORIES[category].fields, picks, strict=True)})
+        json.dumps(
+            {field.name: field.values[pick] for field, pick in zip(categories()[category].fields, picks, strict=True)}
+        )
         for category, picks in zip(catalogue.category.tolist(), catalogue.truth.tolist(), strict=True)
     ]
     is_revised = rng.random(count) < 0.12
     product = np.concatenate([np.arange(count), np.flatnonzero(is_revised)])
     is_old = np.arange(len(product)) >= count
-    changed = rng.uniform(-200, calendar.days * 0.6, count)
+    changed = rng.uniform(-200, world.days * 0.6, count)
     made = -rng.uniform(500, 1500, count)
     price = catalogue.msrp_usd[product] * np.where(is_old, np.exp(rng.normal(-0.04, 0.03, len(product))), 1.0)
     order = np.lexsort((~is_old, product))
     table = pa.table({
         "brand_id": brand_ids(seed, catalogue.brand[product]),
         "model_ref": phrases(catalogue.refs, product),
-        "category": phrases([item.path for item in CATEGORIES], catalogue.category[product]),
+        "category": phrases([item.path for item in categories()], catalogue.category[product]),
         "msrp": decimals(price),
         "floor_price": decimals(price * catalogue.floor_share[product]),
         "currency": pa.repeat("USD", len(product)),
         "specs": phrases(specs, product),
-        "valid_from": calendar.moments(np.where(is_revised[product] & ~is_old, changed[product], made[product])),
-        "valid_to": calendar.moments(np.where(is_old, changed[product], np.nan)),
+        "valid_from": world.moments(np.where(is_revised[product] & ~is_old, changed[product], made[product])),
+        "valid_to": world.moments(np.where(is_old, changed[product], np.nan)),
     })  # fmt: skip
     return table.take(pa.array(order))
 
 
-def _fx_rates(calendar: Calendar, seed: int) -> pa.Table:
+def _fx_rates(world: World) -> pa.Table:
     """Daily rates on weekdays; on the others none is published."""
-    rng = generator(seed, "fx")
-    day = np.arange(-10, calendar.days)
-    weekday = (calendar.start.weekday() + day) % 7
+    rng = generator(world.seed, "fx")
+    day = np.arange(-10, world.days)
+    weekday = (world.start.weekday() + day) % 7
     parts = []
     for code, level in CURRENCIES:
         rate = level * np.exp(np.cumsum(rng.normal(0, 0.003, len(day))))
         table = pa.table({
             "currency": pa.repeat(code, len(day)),
-            "date": calendar.dates(day.astype(np.float64)),
+            "date": world.dates(day.astype(np.float64)),
             "rate": pa.array(np.round(rate, 6)),
         })  # fmt: skip
         parts.append(table.filter(pa.array(weekday < 5)))
@@ -643,7 +649,7 @@ def truth_tables(chunk: Chunk) -> dict[str, pa.Table]:
     """Returns what each listing, merchant, order and review of the chunk really is."""
     merchants, listings, orders, reviews = chunk.merchants, chunk.listings, chunk.orders, chunk.reviews
     seller = listings.merchant
-    last = np.full(len(merchants.key), chunk.calendar.days - 0.001)
+    last = np.full(len(merchants.key), chunk.world.days - 0.001)
     is_fake_merchant = found.live_counterfeit(merchants, listings, chunk.labels.end_day, last)
     begun = np.full(len(merchants.key), np.inf)
     np.minimum.at(begun, seller[listings.is_counterfeit], listings.since_day[listings.is_counterfeit])
@@ -653,10 +659,14 @@ def truth_tables(chunk: Chunk) -> dict[str, pa.Table]:
     since = np.where(listings.is_counterfeit, listings.since_day, np.where(is_brushed, brushed_since, np.nan))
     everyone = np.arange(len(merchants.key))
     return {
-        "merchants": _truth(chunk, "merchant", merchants.key, "m", everyone, is_fake_merchant, merchants.is_brushing, merchant_since),
+        "merchants": _truth(
+            chunk, "merchant", merchants.key, "m", everyone, is_fake_merchant, merchants.is_brushing, merchant_since
+        ),
         "listings": _truth(chunk, "listing", listings.key, "l", seller, listings.is_counterfeit, is_brushed, since),
         "orders": _event_truth(chunk, "order", orders.key, "o", orders.listing, orders.placed, orders.is_brushed),
-        "reviews": _event_truth(chunk, "review", reviews.key, "r", reviews.listing, reviews.created, reviews.is_brushed),
+        "reviews": _event_truth(
+            chunk, "review", reviews.key, "r", reviews.listing, reviews.created, reviews.is_brushed
+        ),
     }
 
 
@@ -672,12 +682,12 @@ def _truth(
     chunk: Chunk, entity: str, key: Keys, prefix: str, merchant: Ints, is_fake: Bools, is_brushing: Bools, since: Floats
 ) -> pa.Table:
     ring = chunk.merchants.ring[merchant]
-    ring_id = id_text(keys(salt(chunk.seed, "ring"), chunk.first + np.maximum(ring, 0)), "g")
+    ring_id = id_text(keys(salt(chunk.seed, "ring"), chunk.span.first + np.maximum(ring, 0)), "g")
     return _by(key, {
         f"{entity}_id": id_text(key, prefix),
         "is_counterfeit": pa.array(is_fake),
         "is_brushing": pa.array(is_brushing),
         "archetype": phrases(ARCHETYPES, chunk.merchants.archetype[merchant]),
-        "since": chunk.calendar.dates(since),
+        "since": chunk.world.dates(since),
         "ring_id": nullable(ring_id, ring >= 0),
     })  # fmt: skip

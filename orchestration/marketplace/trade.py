@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, generator, keys, salt, unit, weighted
-from orchestration.marketplace.catalogue import Catalogue
+from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, weighted
 from orchestration.marketplace.listings import Listings
-from orchestration.marketplace.merchants import BRUSHER, LISTINGS_PER_MERCHANT, Merchants
+from orchestration.marketplace.merchants import Merchants
 from orchestration.marketplace.text import DOUBTFUL, FAIR, HAPPY, REASSURED, UNHAPPY
+from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, USUAL_DAYS, Span, World
 
 ORDERS_PER_LISTING = 10
+"""Over `USUAL_DAYS`; a longer history has as many more."""
 REVIEWS_PER_LISTING = 5
-BUYERS_PER_MERCHANT = 40
 EARLY_BUYERS_SHARE = 0.85
-FAKE_BUYERS = 1 << 44
+CIRCLE_BUYERS = 1 << 44
+CIRCLE_SHARE_OF_BRUSHED = 0.65
 ACCOUNTS_PER_MERCHANT = 1 << 12
 REFUND_REASONS = ("not_authentic", "not_as_described", "defective", "late", "changed_mind", "other")
 _WEEK = np.array([1.02, 0.98, 0.95, 0.96, 1.02, 1.14, 1.18])
@@ -40,19 +41,50 @@ class Season:
 
 
 @dataclass(frozen=True)
-class Brushing:
-    """How each merchant brushes: share of its orders that are fake, number of accounts, devices and payers."""
+class Circles:
+    """The buyers around each merchant that buy from it again and again: its regulars, or the accounts that brush for it.
 
-    share: Floats
+    Attributes:
+        brushed_share: Share of the merchant's orders that are brushed.
+        regular_share: Share of its other orders that its regulars place.
+        accounts: Number of accounts in the circle.
+        devices: Number of devices that they use.
+        payers: Number of payers behind them.
+        age_days: Mean age of the accounts when the merchant or the history began.
+        light_share: Share of its brushed parcels that are light.
+        careless_share: Share of its other parcels that are light.
+        rush_share: Share of its brushed orders that arrive in half the time.
+        express_share: Share of its other orders that do.
+    """
+
+    brushed_share: Floats
+    regular_share: Floats
     accounts: Ints
     devices: Ints
     payers: Ints
+    age_days: Floats
     light_share: Floats
+    careless_share: Floats
+    rush_share: Floats
+    express_share: Floats
+
+    def latents(self) -> dict[str, Floats]:
+        """Returns what an order's circle, parcel and speed are drawn from, brushed or not, by name."""
+        brushed = self.brushed_share
+        return {
+            "circle_share": CIRCLE_SHARE_OF_BRUSHED * brushed + (1 - brushed) * self.regular_share,
+            "circle_accounts": self.accounts.astype(np.float64),
+            "circle_device_share": self.devices / self.accounts,
+            "circle_payer_share": self.payers / self.accounts,
+            "circle_age_days": self.age_days,
+            "light_share": brushed * self.light_share + (1 - brushed) * self.careless_share,
+            "express_share": brushed * self.rush_share + (1 - brushed) * self.express_share,
+        }
 
 
 @dataclass(frozen=True)
 class Orders:
-    """One chunk's orders as arrays of n; days count from the start of the history, not-a-number where it never came."""
+    """One span's orders as arrays of n; days count from the start of the history, not-a-number where it never came."""
 
     key: Keys
     listing: Ints
@@ -71,7 +103,7 @@ class Orders:
 
 @dataclass(frozen=True)
 class Reviews:
-    """One chunk's reviews as arrays of n; `order` is -1 without one."""
+    """One span's reviews as arrays of n; `order` is -1 without one."""
 
     key: Keys
     listing: Ints
@@ -84,64 +116,85 @@ class Reviews:
     has_photo: Bools
 
 
-def build_season(days: int, weekday: int) -> Season:
-    """Lays out a weekly and daily rhythm over a rising trend with two sale days.
-
-    Args:
-        days: Length of the history.
-        weekday: Weekday of its first day, Monday 0.
-    """
+def build_season(world: World) -> Season:
+    """Lays out a weekly and daily rhythm over a rising trend with two sale days."""
+    days = world.days
     day = np.arange(days)
-    weight = _WEEK[(day + weekday) % 7] * (1.0 + 0.2 * day / days)
+    weight = _WEEK[(day + world.start.weekday()) % 7] * (1.0 + 0.2 * day / days)
     for sale in (0.35, 0.8):
         weight = weight * (1.0 + 0.9 * np.exp(-(((day - sale * days) / 1.2) ** 2)))
     hourly = (weight[:, None] * _HOURS[None, :] / _HOURS.sum()).ravel()
     return Season(np.arange(days * 24 + 1, dtype=np.float64), np.concatenate([[0.0], np.cumsum(hourly)]))
 
 
-def build_brushing(merchants: Merchants, seed: int, chunk: int) -> Brushing:
-    """Decides how hard each brusher brushes."""
-    rng = generator(seed, "brushing", chunk)
-    count = len(merchants.key)
-    is_brusher = merchants.archetype == BRUSHER
-    share = np.where(is_brusher, np.clip(0.34 * merchants.effect + rng.normal(0, 0.08, count), 0.05, 0.6), 0.0)
-    accounts = np.where(is_brusher, rng.integers(8, 40, count), 0)
-    light = np.where(is_brusher, rng.uniform(0.3, 0.8, count), 0.0)
-    return Brushing(share, accounts, np.maximum(accounts // 4, 1), np.maximum(accounts // 6, 1), light)
+def build_circles(span: Span, merchants: Merchants) -> Circles:
+    """Decides how hard each brusher brushes, and who the regulars of the others are."""
+    rng, count = span.rng("circles"), span.count
+    is_brusher = merchants.is_brushing
+    effect = np.minimum(merchants.effect, 1.1)
+    has_many = rng.random(count) < 0.25
+    regular = np.where(has_many, rng.uniform(0.05, 0.5, count), rng.uniform(0, 0.06, count))
+    accounts = rng.integers(6, 40, count)
+    linked = np.where(is_brusher, rng.uniform(0.25, 0.9, count), rng.uniform(0.35, 1.0, count))
+    paying = np.where(is_brusher, rng.uniform(0.25, 0.9, count), rng.uniform(0.35, 1.0, count))
+    return Circles(
+        brushed_share=np.where(is_brusher, np.clip(0.28 * effect + rng.normal(0, 0.08, count), 0.04, 0.6), 0.0),
+        regular_share=regular,
+        accounts=accounts,
+        devices=np.maximum((accounts * linked).astype(np.int64), 1),
+        payers=np.maximum((accounts * paying).astype(np.int64), 1),
+        age_days=np.exp(rng.normal(np.where(is_brusher, 5.1, 5.8), 0.7, count)),
+        light_share=np.where(is_brusher, rng.uniform(0.15, 0.6, count), 0.0),
+        careless_share=np.minimum(rng.exponential(0.08, count), 0.4),
+        rush_share=np.where(is_brusher, rng.uniform(0.2, 0.7, count), 0.0),
+        express_share=np.minimum(rng.exponential(0.08, count), 0.5),
+    )
 
 
-def buyer_day(buyer: Ints, population: int, days: int) -> Floats:
+def buyer_day(buyer: Ints, world: World) -> Floats:
     """Returns when buyers of the common population registered: most before the history, by their number."""
-    share = buyer / population
+    share = buyer / world.buyer_count
     before = -1500.0 * np.maximum(1.0 - share / EARLY_BUYERS_SHARE, 0.0) ** 1.5
-    return np.where(share < EARLY_BUYERS_SHARE, before, (share - EARLY_BUYERS_SHARE) / (1 - EARLY_BUYERS_SHARE) * days)
+    return np.where(
+        share < EARLY_BUYERS_SHARE, before, (share - EARLY_BUYERS_SHARE) / (1 - EARLY_BUYERS_SHARE) * world.days
+    )
 
 
 def build_orders(
-    catalogue: Catalogue, merchants: Merchants, listings: Listings, end: Floats, brushing: Brushing, season: Season,
-    seed: int, chunk: int, first: int, population: int, days: int,
-) -> Orders:  # fmt: skip
-    """Places ten orders a listing, shared by popularity, and lets them take their course."""
-    rng = generator(seed, "orders", chunk)
+    span: Span, merchants: Merchants, listings: Listings, end: Floats, circles: Circles, season: Season
+) -> Orders:
+    """Places ten orders a listing, shared by popularity, and lets them take their course.
+
+    Args:
+        span: The span.
+        merchants: Its merchants.
+        listings: Their listings.
+        end: When each listing was withdrawn or taken down.
+        circles: The buyers around each merchant.
+        season: How busy the marketplace is.
+    """
+    rng, days, seed = span.rng("orders"), span.world.days, span.world.seed
     start, stop = season.amount(np.maximum(listings.listed_day, 0.0)), season.amount(np.minimum(end, days - 0.01))
-    share = brushing.share[listings.merchant]
+    share = circles.brushed_share[listings.merchant]
     weight = listings.popularity * np.maximum(stop - start, 1e-9) / (1.0 - share)
-    total = len(weight) * ORDERS_PER_LISTING
+    total = len(weight) * ORDERS_PER_LISTING * days // USUAL_DAYS
     listing = np.repeat(np.arange(len(weight)), rng.multinomial(total, weight / weight.sum()))
     placed = season.day(start[listing] + rng.random(total) * (stop - start)[listing])
     merchant = listings.merchant[listing]
     is_brushed = (rng.random(total) < share[listing]) & (placed >= merchants.brushing_day[merchant])
-    shipped, delivered = _deliveries(rng, listings, listing, placed, is_brushed)
+    shipped, delivered = _deliveries(rng, circles, listings, listing, placed, is_brushed)
     refunded, reason = _refunds(rng, listings, listing, placed, delivered, is_brushed)
     quantity = 1 + (rng.random(total) < 0.12) + (rng.random(total) < 0.03)
     coupon = np.where(rng.random(total) < 0.12, rng.uniform(0.85, 0.97, total), 1.0)
-    buyer = _buyers(rng, merchants, brushing, merchant, placed, is_brushed, seed, first, population, days)
+    buyer = _buyers(rng, span, circles, merchant, placed, is_brushed)
     return Orders(
-        key=keys(salt(seed, "order"), first * LISTINGS_PER_MERCHANT * ORDERS_PER_LISTING + np.arange(total)),
+        key=keys(
+            salt(seed, "order"), span.first * LISTINGS_PER_MERCHANT * ORDERS_PER_LISTING * days + np.arange(total)
+        ),
         listing=listing,
         is_brushed=is_brushed,
         buyer=buyer,
-        payer=_payers(rng, brushing, merchant, buyer, seed, first),
+        payer=_payers(rng, span, circles, merchant, buyer),
         quantity=quantity.astype(np.int64),
         amount=np.maximum(listings.price_at(listing, placed) * quantity * coupon, 0.01),
         placed=placed,
@@ -149,7 +202,7 @@ def build_orders(
         delivered=np.where(delivered < days, delivered, np.nan),
         refunded=np.where(refunded < days, refunded, np.nan),
         refund_reason=np.where(refunded < days, reason, -1),
-        weight_g=_weights(rng, catalogue, merchants, brushing, listings, listing, quantity, is_brushed),
+        weight_g=_weights(rng, span.world, circles, listings, listing, quantity, is_brushed),
     )
 
 
@@ -159,10 +212,13 @@ def _is_bad(listings: Listings, listing: Ints, moment: Floats) -> Bools:
 
 
 def _deliveries(
-    rng: np.random.Generator, listings: Listings, listing: Ints, placed: Floats, is_brushed: Bools
+    rng: np.random.Generator, circles: Circles, listings: Listings, listing: Ints, placed: Floats, is_brushed: Bools
 ) -> tuple[Floats, Floats]:
     count = len(listing)
-    hours = listings.latents["delivery_hours"][listing] * np.where(is_brushed & (rng.random(count) < 0.6), 0.5, 1.0)
+    merchant = listings.merchant[listing]
+    share = np.where(is_brushed, circles.rush_share[merchant], circles.express_share[merchant])
+    is_rushed = rng.random(count) < share
+    hours = listings.latents["delivery_hours"][listing] * np.where(is_rushed, 0.5, 1.0)
     shipped = placed + hours / 24 * 0.3 * np.exp(rng.normal(0, 0.5, count))
     delivered = shipped + hours / 24 * 0.7 * np.exp(rng.normal(0, 0.35, count))
     is_lost = rng.random(count) < 0.012
@@ -186,68 +242,64 @@ def _refunds(
 
 
 def _weights(
-    rng: np.random.Generator, catalogue: Catalogue, merchants: Merchants, brushing: Brushing, listings: Listings, listing: Ints,
+    rng: np.random.Generator, world: World, circles: Circles, listings: Listings, listing: Ints,
     quantity: Ints, is_brushed: Bools,
 ) -> Floats:  # fmt: skip
     """Weighs parcels: the goods, the merchant's packing, and some that are light (empty, for a part of the brushed)."""
     count = len(listing)
     merchant = listings.merchant[listing]
-    packing = np.exp(rng.normal(0, 0.15, len(merchants.key)))
-    careless = np.minimum(rng.exponential(0.05, len(merchants.key)), 0.4)
-    light = np.where(is_brushed, brushing.light_share[merchant], careless[merchant])
+    packing = np.exp(rng.normal(0, 0.15, len(circles.accounts)))
+    light = np.where(is_brushed, circles.light_share[merchant], circles.careless_share[merchant])
     factor = np.where(rng.random(count) < light, rng.uniform(0.08, 0.6, count), np.exp(rng.normal(0, 0.15, count)))
-    return np.asarray(catalogue.weight_g[listings.product[listing]] * quantity * packing[merchant] * factor + 8.0)
+    return np.asarray(world.catalogue.weight_g[listings.product[listing]] * quantity * packing[merchant] * factor + 8.0)
 
 
 def _buyers(
-    rng: np.random.Generator, merchants: Merchants, brushing: Brushing, merchant: Ints, placed: Floats, is_brushed: Bools,
-    seed: int, first: int, population: int, days: int,
-) -> Ints:  # fmt: skip
-    """Finds a buyer for each order: anyone, one of the merchant's regulars, or an account that brushes for it."""
+    rng: np.random.Generator, span: Span, circles: Circles, merchant: Ints, placed: Floats, is_brushed: Bools
+) -> Ints:
+    """Finds a buyer for each order: anyone, or an account of the circle around the merchant."""
     count = len(merchant)
-    known = EARLY_BUYERS_SHARE + (1 - EARLY_BUYERS_SHARE) * np.clip(placed / days, 0, 1)
-    anyone = (rng.random(count) ** 1.3 * population * known * 0.999).astype(np.int64)
-    many = rng.random(len(merchants.key)) < 0.2
-    loyalty = np.where(many, rng.uniform(0.05, 0.4, len(many)), rng.uniform(0, 0.04, len(many)))
-    circle = (first + merchant) * ACCOUNTS_PER_MERCHANT + (rng.random(count) * 15).astype(np.int64)
-    regular = (unit(salt(seed, "regular"), circle) * population * EARLY_BUYERS_SHARE).astype(np.int64)
-    account = FAKE_BUYERS + (first + merchant) * ACCOUNTS_PER_MERCHANT
-    account += (rng.random(count) * brushing.accounts[merchant]).astype(np.int64)
-    honest = np.where(rng.random(count) < loyalty[merchant], regular, anyone)
-    return np.where(is_brushed & (rng.random(count) < 0.65), account, honest)
+    known = EARLY_BUYERS_SHARE + (1 - EARLY_BUYERS_SHARE) * np.clip(placed / span.world.days, 0, 1)
+    anyone = (rng.random(count) ** 1.3 * span.world.buyer_count * known * 0.999).astype(np.int64)
+    account = CIRCLE_BUYERS + (span.first + merchant) * ACCOUNTS_PER_MERCHANT
+    account += (rng.random(count) * circles.accounts[merchant]).astype(np.int64)
+    share = np.where(is_brushed, CIRCLE_SHARE_OF_BRUSHED, circles.regular_share[merchant])
+    return np.where(rng.random(count) < share, account, anyone)
 
 
-def _payers(rng: np.random.Generator, brushing: Brushing, merchant: Ints, buyer: Ints, seed: int, first: int) -> Keys:
-    """Says who pays: the buyer, now and then someone else; accounts that brush share a few payers."""
-    is_fake = buyer >= FAKE_BUYERS
-    shared = (first + merchant) * ACCOUNTS_PER_MERCHANT + buyer % np.maximum(brushing.payers[merchant], 1)
-    other = rng.random(len(buyer)) < 0.05
-    own = np.where(other, buyer ^ 3, buyer)
-    return np.where(is_fake, keys(salt(seed, "fake payer"), shared), keys(salt(seed, "payer"), own))
+def _payers(rng: np.random.Generator, span: Span, circles: Circles, merchant: Ints, buyer: Ints) -> Keys:
+    """Says who pays: the buyer, now and then someone else; a circle shares its payers."""
+    seed = span.world.seed
+    shared = (span.first + merchant) * ACCOUNTS_PER_MERCHANT + (buyer % ACCOUNTS_PER_MERCHANT) % circles.payers[
+        merchant
+    ]
+    own = np.where(rng.random(len(buyer)) < 0.05, buyer ^ 3, buyer)
+    return np.where(buyer >= CIRCLE_BUYERS, keys(salt(seed, "circle payer"), shared), keys(salt(seed, "payer"), own))
 
 
-def build_reviews(
-    merchants: Merchants, listings: Listings, end: Floats, orders: Orders, seed: int, chunk: int, first: int, population: int, days: int
-) -> Reviews:
+def build_reviews(span: Span, listings: Listings, end: Floats, orders: Orders) -> Reviews:
     """Writes five reviews a listing: after delivered orders, a part of them without an order."""
-    rng = generator(seed, "reviews", chunk)
+    rng, days = span.rng("reviews"), span.world.days
     lag = np.exp(rng.normal(1.3, 0.8, len(orders.key)))
     lag = np.where(orders.is_brushed & (rng.random(len(lag)) < 0.6), 0.1 + rng.random(len(lag)) * 1.5, lag)
     created = orders.delivered + lag
     priority = np.where(created < days, rng.random(len(lag)) * np.where(orders.is_brushed, 0.55, 1.0), np.inf)
-    number = min(len(listings.key) * REVIEWS_PER_LISTING, int(np.isfinite(priority).sum()))
+    number = min(len(listings.key) * REVIEWS_PER_LISTING * days // USUAL_DAYS, int(np.isfinite(priority).sum()))
     order = np.sort(np.argsort(priority, kind="stable")[:number])
     listing = orders.listing[order]
     is_brushed = orders.is_brushed[order]
     is_tied = is_brushed | (rng.random(number) < listings.latents["verified_share"][listing])
     start = np.maximum(listings.listed_day, 0.0)[listing]
     loose = start + rng.random(number) * (np.minimum(end[listing], days) - start)
-    stranger = (rng.random(number) * population * EARLY_BUYERS_SHARE).astype(np.int64)
+    stranger = (rng.random(number) * span.world.buyer_count * EARLY_BUYERS_SHARE).astype(np.int64)
     created = np.where(is_tied, created[order], loose)
     mood, rating = _opinions(rng, listings, listing, created, is_brushed)
     photo = np.where(is_brushed, 0.25, listings.latents["photo_share"][listing])
     return Reviews(
-        key=keys(salt(seed, "review"), first * LISTINGS_PER_MERCHANT * REVIEWS_PER_LISTING + np.arange(number)),
+        key=keys(
+            salt(span.world.seed, "review"),
+            span.first * LISTINGS_PER_MERCHANT * REVIEWS_PER_LISTING * days + np.arange(number),
+        ),
         listing=listing,
         order=np.where(is_tied, order, -1),
         buyer=np.where(is_tied, orders.buyer[order], stranger),
