@@ -16,6 +16,7 @@ from orchestration.settings import Settings
 LANDING, SHAPE, FEATURES = "stage_1_landing", "stage_2_shape", "stage_3_features"
 MODELS, SCORES, MARTS, LISTS = "stage_4_models", "stage_4_scores", "stage_5_marts", "stage_6_lists"
 DAILY_HOUR, WEEKLY_HOUR = 2, 4
+ONE_DAY_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 WITH_TRAINING = {"ops": {"features": {"config": {"with_training": True}}}}
 
 

@@ -5,6 +5,7 @@ the verdict, for which it takes the results of the gates before it, and judges a
 only its own run, so what keeps an unjudged list from readers is the verdict that publishing reads, not the check.
 """
 
+import warnings
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -30,6 +31,8 @@ COMPARED_WITH_BEFORE = ("listings", "reviews", "orders")
 
 def gates(contract: Contract, daily: dg.DailyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
     """Returns the gates: one on what landed; on features, scores and candidates one a list."""
+    # A check without partitions forgets which day it was about, so this is worth being early.
+    warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec")
     found = [_landed_gate(contract)]
     for name, entity in ENTITY_OF.items():
         found.append(_gate("features", name, dg.AssetKey(["features", f"{entity}_features"]), daily))

@@ -14,6 +14,7 @@ import dagster as dg
 from groundwork.errors import GateRefusedError
 from groundwork.files import sha256_file
 from orchestration.assets.warehouse import MODELS
+from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.checks import subject_of
 from orchestration.resources import Run, code_revision, project_digest
 
@@ -42,7 +43,13 @@ def _candidate_asset(name: "ListName", daily: dg.DailyPartitionsDefinition) -> d
         skippable=True,
     )
 
-    @dg.multi_asset(name=f"candidate_{name}", specs=[spec], partitions_def=daily, required_resource_keys={"run"})
+    @dg.multi_asset(
+        name=f"candidate_{name}",
+        specs=[spec],
+        partitions_def=daily,
+        backfill_policy=ONE_DAY_A_RUN,
+        required_resource_keys={"run"},
+    )
     def candidate(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         from orchestration.publishing.candidate import build_candidate
 
@@ -80,7 +87,13 @@ def _published_asset(name: "ListName", daily: dg.DailyPartitionsDefinition) -> d
         kinds={"parquet"},
     )
 
-    @dg.multi_asset(name=f"publish_{name}", specs=[spec], partitions_def=daily, required_resource_keys={"run"})
+    @dg.multi_asset(
+        name=f"publish_{name}",
+        specs=[spec],
+        partitions_def=daily,
+        backfill_policy=ONE_DAY_A_RUN,
+        required_resource_keys={"run"},
+    )
     def published(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
         with run.record.stage(f"publish {name}"):

@@ -11,6 +11,7 @@ import dagster as dg
 
 from groundwork.errors import BadInputError
 from orchestration.assets.warehouse import MODELS
+from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.resources import Run, code_revision, logger
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def _score_asset(model: str, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDe
             )
         ],
         partitions_def=daily,
+        backfill_policy=ONE_DAY_A_RUN,
         required_resource_keys={"run"},
     )
     def scores(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:

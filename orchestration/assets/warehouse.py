@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 
+from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.resources import DbtNode, Export, Run
 
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
@@ -93,6 +94,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         select="tag:features",
         name="features",
         partitions_def=daily,
+        backfill_policy=ONE_DAY_A_RUN,
         dagster_dbt_translator=translator,
         required_resource_keys={"run"},
     )
@@ -110,6 +112,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         select="tag:marts",
         name="marts",
         partitions_def=daily,
+        backfill_policy=ONE_DAY_A_RUN,
         dagster_dbt_translator=translator,
         required_resource_keys={"run"},
     )
