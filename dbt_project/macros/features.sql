@@ -23,12 +23,12 @@
 {%- endmacro %}
 
 {#
-    The select list that sums a daily table's columns up to as_of (`<column>_life`) and over the last 90 and 30 days
-    (`<column>_90`, `<column>_30`); nothing in a window is 0.
+    The select list that sums a daily table's columns up to as_of (`<column>_life`) and, where a feature asks for it, over
+    the last 90 and 30 days (`<column>_90`, `<column>_30`); nothing in a window is 0.
 #}
 {% macro windowed_sums(daily, as_of_date) -%}
-    {%- for column in summed_columns() %}
-        {%- for window in window_names() %}
+    {%- for column, windows in summed_columns().items() %}
+        {%- for window in windows %}
         {%- set summed = daily ~ '.' ~ column if window == 'life' else
             'case when ' ~ daily ~ '.day > ' ~ add_days(as_of_date, '-' ~ window) ~ ' then ' ~ daily ~ '.' ~ column ~ ' end' %}
         cast(coalesce(sum({{ summed }}), 0) as bigint) as {{ column }}_{{ window }}{{ ',' if not loop.last }}
@@ -305,22 +305,37 @@ spine_rows as (
 )
 {% endmacro %}
 
-{# A ratio that can be summed: DECIMAL(18,6), at most a million. #}
+{# A ratio that can be summed: DECIMAL(18,6), at most a million. (`least` would make a million of an unknown one.) #}
 {% macro decimal_ratio(numerator, denominator) -%}
-    cast(least({{ ratio(numerator, denominator) }}, 1000000) as decimal(18, 6))
+    cast(
+        case
+            when {{ ratio(numerator, denominator) }} > 1000000 then 1000000
+            else {{ ratio(numerator, denominator) }}
+        end as decimal(18, 6)
+    )
 {%- endmacro %}
 
-{# The columns of the daily tables from which features come; counts and whole sums, so that windows add up exactly. #}
+{# The columns of the daily tables from which features come, and their windows: counts and whole sums, so they add up. #}
 {% macro summed_columns() %}
-    {{ return([
-        'order_count', 'refund_count', 'refund_not_authentic_count', 'refund_not_as_described_count',
-        'delivered_count', 'delivery_hours_sum',
-        'review_count', 'rating_count', 'rating_sum', 'one_star_count',
-        'verified_known_count', 'verified_review_count', 'photo_known_count', 'photo_review_count',
-        'text_review_count', 'authenticity_complaint_count',
-    ]) }}
+    {{ return({
+        'order_count': ['life', '90', '30'],
+        'refund_count': ['life', '90'],
+        'refund_not_authentic_count': ['life'],
+        'refund_not_as_described_count': ['life'],
+        'delivered_count': ['life'],
+        'delivery_hours_sum': ['life'],
+        'review_count': ['life', '90', '30'],
+        'rating_count': ['life', '30'],
+        'rating_sum': ['life', '30'],
+        'one_star_count': ['life'],
+        'verified_known_count': ['life'],
+        'verified_review_count': ['life'],
+        'photo_known_count': ['life'],
+        'photo_review_count': ['life'],
+        'text_review_count': ['life', '90'],
+        'authenticity_complaint_count': ['life', '90'],
+    }) }}
 {% endmacro %}
-{% macro window_names() %}{{ return(['life', '90', '30']) }}{% endmacro %}
 
 {# The columns that are summed by merchant and brand too. #}
 {% macro brand_columns() %}

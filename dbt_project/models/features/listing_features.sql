@@ -9,17 +9,6 @@ listing_spine as (
 
 ),
 
-places as (
-
-    select distinct
-        listing_id,
-        merchant_id,
-        category,
-        as_of_date
-    from listing_spine
-
-),
-
 rating_dates as (
 
     select * from {{ ref('rating_dates') }}
@@ -85,87 +74,41 @@ peer_dates as (
     select
         dates.as_of_date,
         max(rating_dates.as_of_date) as peer_date
-    from (select distinct as_of_date from places) as dates
+    from (select distinct as_of_date from listing_spine) as dates
     inner join rating_dates
         on rating_dates.as_of_date <= dates.as_of_date
     group by dates.as_of_date
 
 ),
 
+-- A listing that is not live is not among its merchant's living ones, so there is nothing of it to take out of them.
 offered as (
 
     select
-        places.listing_id,
-        places.merchant_id,
-        places.category,
-        places.as_of_date,
+        listing_spine.purpose,
         peer_dates.peer_date,
-        states.is_live,
-        states.listing_age_days,
-        states.condition,
-        states.brand_id,
-        states.model_ref,
-        states.price_usd,
-        states.lowest_price_usd,
-        states.highest_price_usd,
-        states.msrp_usd,
-        states.floor_price_usd,
-        states.msrp_ratio,
-        states.is_model_known,
-        states.missing_field_count,
-        states.compared_field_count,
-        states.discrepant_field_count,
-        states.omitted_field_count,
-        states.is_authorised,
-        case when states.is_live then 1 else 0 end as own_live_count,
+        states.*,
         case when states.is_live and states.msrp_ratio is not null then 1 else 0 end as own_msrp_ratio_count,
-        case when states.is_live then coalesce(states.msrp_ratio, 0) else 0 end as own_msrp_ratio,
-        case when states.is_live then coalesce(states.compared_field_count, 0) else 0 end as own_compared_count,
-        case when states.is_live then coalesce(states.discrepant_field_count, 0) else 0 end as own_discrepant_count,
+        case when states.is_live then states.msrp_ratio end as own_msrp_ratio,
+        case when states.is_live then states.compared_field_count end as own_compared_count,
+        case when states.is_live then states.discrepant_field_count end as own_discrepant_count,
         case when states.is_live and states.is_authorised is not null then 1 else 0 end as own_authorisation_count,
         case when states.is_live and not states.is_authorised then 1 else 0 end as own_unauthorised_count
-    from places
+    from listing_spine
     inner join peer_dates
-        on peer_dates.as_of_date = places.as_of_date
+        on peer_dates.as_of_date = listing_spine.as_of_date
     inner join states
         on
-            states.listing_id = places.listing_id
-            and states.as_of_date = places.as_of_date
-
-),
-
-beside_peers as (
-
-    select
-        offered.listing_id,
-        offered.as_of_date,
-        coalesce(product_peers.median_price_usd, brand_peers.median_price_usd, category_peers.median_price_usd) as peer_price_usd,
-        category_peers.median_price_usd as category_price_usd
-    from offered
-    left join peers as product_peers
-        on
-            product_peers.level = 'product'
-            and product_peers.as_of_date = offered.peer_date
-            and product_peers.brand_id = offered.brand_id
-            and product_peers.model_ref = offered.model_ref
-    left join peers as brand_peers
-        on
-            brand_peers.level = 'brand'
-            and brand_peers.as_of_date = offered.peer_date
-            and brand_peers.brand_id = offered.brand_id
-            and brand_peers.category = offered.category
-    left join peers as category_peers
-        on
-            category_peers.level = 'category'
-            and category_peers.as_of_date = offered.peer_date
-            and category_peers.category = offered.category
+            states.listing_id = listing_spine.listing_id
+            and states.as_of_date = listing_spine.as_of_date
 
 ),
 
 -- On a platform that shows no orders or reviews by then, their counts are unknown, not nothing.
-features as (
+final as (
 
     select
+        offered.purpose,
         offered.listing_id,
         offered.merchant_id,
         offered.category,
@@ -174,8 +117,8 @@ features as (
         cast(offered.price_usd as double) as price_usd,
         {{ ratio('offered.price_usd', 'offered.msrp_usd') }} as price_msrp_ratio,
         {{ ratio('offered.price_usd', 'offered.floor_price_usd') }} as price_floor_ratio,
-        {{ ratio('offered.price_usd', 'beside_peers.peer_price_usd') }} as price_peer_ratio,
-        {{ ratio('offered.price_usd', 'beside_peers.category_price_usd') }} as price_category_ratio,
+        {{ ratio('offered.price_usd', 'coalesce(product_peers.median_price_usd, brand_peers.median_price_usd, category_peers.median_price_usd)') }} as price_peer_ratio,
+        {{ ratio('offered.price_usd', 'category_peers.median_price_usd') }} as price_category_ratio,
         {{ ratio('offered.lowest_price_usd', 'offered.msrp_usd') }} as lowest_price_msrp_ratio,
         1 - {{ ratio('offered.price_usd', 'offered.highest_price_usd') }} as price_drop_share,
 
@@ -314,16 +257,29 @@ features as (
 
         {{ link_features() }}
     from offered
-    inner join beside_peers
-        on
-            beside_peers.listing_id = offered.listing_id
-            and beside_peers.as_of_date = offered.as_of_date
     inner join own
         on
             own.listing_id = offered.listing_id
             and own.as_of_date = offered.as_of_date
     inner join platform
         on platform.as_of_date = offered.as_of_date
+    left join peers as product_peers
+        on
+            product_peers.level = 'product'
+            and product_peers.as_of_date = offered.peer_date
+            and product_peers.brand_id = offered.brand_id
+            and product_peers.model_ref = offered.model_ref
+    left join peers as brand_peers
+        on
+            brand_peers.level = 'brand'
+            and brand_peers.as_of_date = offered.peer_date
+            and brand_peers.brand_id = offered.brand_id
+            and brand_peers.category = offered.category
+    left join peers as category_peers
+        on
+            category_peers.level = 'category'
+            and category_peers.as_of_date = offered.peer_date
+            and category_peers.category = offered.category
     left join merchant_states
         on
             merchant_states.merchant_id = offered.merchant_id
@@ -345,19 +301,6 @@ features as (
         on
             confirmations.listing_id = offered.listing_id
             and confirmations.as_of_date = offered.as_of_date
-
-),
-
-final as (
-
-    select
-        listing_spine.purpose,
-        features.*
-    from listing_spine
-    inner join features
-        on
-            features.listing_id = listing_spine.listing_id
-            and features.as_of_date = listing_spine.as_of_date
 
 )
 
