@@ -69,7 +69,9 @@ def _conditions(name: str, column: dict[str, Any], *, is_key: bool) -> dict[str,
         conditions["is a known value"] = f'"{name}" not in ({known})'
     if "references" in column:
         table, target = column["references"].split(".")
-        conditions[f"references {table}"] = f'"{name}" is not null and "{name}" not in (select "{target}" from "{table}")'
+        conditions[f"references {table}"] = (
+            f'"{name}" is not null and "{name}" not in (select "{target}" from "{table}")'
+        )
     if column["type"] == "json":
         conditions["is JSON"] = f'"{name}" is not null and not json_valid("{name}")'
     if column["type"] == "timestamp" and name != "expires_at":

@@ -18,14 +18,16 @@ import yaml
 
 from groundwork.errors import BadInputError
 from groundwork.files import replacing_directory
-from orchestration.marketplace.arrays import id_text
+from orchestration.marketplace.arrays import id_text, phrases
+from orchestration.marketplace.catalogue import categories
 from orchestration.marketplace.labels import build_labels
 from orchestration.marketplace.listings import build_listings
-from orchestration.marketplace.merchants import build_identifiers, build_merchants
+from orchestration.marketplace.merchants import ARCHETYPES, build_identifiers, build_merchants
 from orchestration.marketplace.tables import Chunk, chunk_tables, fixed_tables, truth_tables
 from orchestration.marketplace.trade import build_circles, build_orders, build_reviews, build_season
 from orchestration.marketplace.world import Span, World, build_world
 
+IDENTITY = ("listing_id", "merchant_id", "category", "archetype", "is_counterfeit", "sells_counterfeits")
 LEAST_SCALE = 0.0005
 LEAST_DAYS = 60
 CURSORS = {
@@ -116,7 +118,7 @@ def latents(*, scale: float, days: int = 120, seed: int = 7, hardness: float = 1
     of the demo's difficulty; nothing in the pipeline calls this.
 
     Returns:
-        `listing_id`, `merchant_id` and one column a latent variable.
+        The columns of `IDENTITY`, which say what the listing is, and one column a latent variable.
     """
     _check(scale, days, seed, hardness)
     return pa.concat_tables([_latents(span) for span in build_world(scale, days, seed, hardness).spans()])
@@ -131,6 +133,10 @@ def _latents(span: Span) -> pa.Table:
     return pa.table({
         "listing_id": id_text(listings.key, "l"),
         "merchant_id": id_text(merchants.key[listings.merchant], "m"),
+        "category": phrases([item.path for item in categories()], span.world.catalogue.category[listings.product]),
+        "archetype": phrases(ARCHETYPES, merchants.archetype[listings.merchant]),
+        "is_counterfeit": pa.array(listings.is_counterfeit),
+        "sells_counterfeits": pa.array(merchants.is_counterfeit[listings.merchant]),
         **listings.latents,
         **{name: values[listings.merchant] for name, values in of_merchants.items()},
     })  # fmt: skip

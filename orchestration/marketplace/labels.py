@@ -45,7 +45,7 @@ class Notices:
 
 
 @dataclass(frozen=True)
-class TestBuys:
+class Buys:
     """Test buys as arrays; `decided` is not-a-number and `verdict` -1 while none is known."""
 
     listing: Ints
@@ -86,7 +86,7 @@ class Labels:
     """
 
     notices: Notices
-    test_buys: TestBuys
+    test_buys: Buys
     audits: Audits
     end_day: Floats
     taken_down_day: Floats
@@ -201,7 +201,7 @@ def _sanctions(rng: np.random.Generator, merchants: Merchants, audits: Audits, d
     return banned, restricted
 
 
-def _test_buys(rng: np.random.Generator, listings: Listings, end: Floats, first: int, days: int) -> TestBuys:
+def _test_buys(rng: np.random.Generator, listings: Listings, end: Floats, first: int, days: int) -> Buys:
     """Draws both arms; a listing of the riskiest is picked with the sum of the two arms' shares.
 
     The risk arm draws among the riskiest that the random arm left over, so no listing is bought twice and the number
@@ -225,7 +225,7 @@ def _test_buys(rng: np.random.Generator, listings: Listings, end: Floats, first:
     found = np.where(is_fake, draw < 0.98, draw < 0.003)
     verdict = np.where(rng.random(len(listing)) < 0.04, 2, found.astype(np.int64))
     is_known = decided < days
-    return TestBuys(
+    return Buys(
         listing, np.arange(len(listing)) < random_count, inclusion[listing], ordered,
         np.where(is_known, decided, np.nan), np.where(is_known, verdict, -1),
     )  # fmt: skip
@@ -238,7 +238,7 @@ def _suspicion(listings: Listings) -> Floats:
     return np.asarray(sum(part - part.mean() for part in parts), dtype=np.float64)
 
 
-def _after_test_buys(rng: np.random.Generator, buys: TestBuys, count: int) -> Floats:
+def _after_test_buys(rng: np.random.Generator, buys: Buys, count: int) -> Floats:
     is_acted = (buys.verdict == 1) & (rng.random(len(buys.listing)) < 0.65)
     after = np.full(count, np.inf)
     np.minimum.at(

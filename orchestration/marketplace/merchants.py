@@ -21,7 +21,7 @@ HONEST, DISCOUNTER, REFURBISHER, NEW_MERCHANT, TOO_CHEAP, COMPLAINT_DRAWING, SPE
 HONEST_SHARES = {DISCOUNTER: 0.10, REFURBISHER: 0.06, NEW_MERCHANT: 0.10}
 COUNTERFEIT_SHARES = {TOO_CHEAP: 0.0125, COMPLAINT_DRAWING: 0.0125, SPEC_LIAR: 0.0115, RING: 0.0115, BRUSHER: 0.006}
 GENUINE_BRUSHER_SHARE = 0.006
-CAREFUL_SHARE = 0.12
+CAREFUL_SHARE = 0.09
 CAREFUL_EFFECT = 0.35
 TURNED_SHARE = 0.10
 BRAND_SLOTS = 6
@@ -38,8 +38,8 @@ _USUAL_SHIFTS: dict[str, float] = {
 }  # fmt: skip
 _OWN_SHIFTS: dict[int, dict[str, float]] = {
     TOO_CHEAP: {"price": 1.75},
-    COMPLAINT_DRAWING: {"doubt": 1.55, "refund": 1.4, "dispute": 1.5, "rating": 1.05},
-    SPEC_LIAR: {"spec": 1.5},
+    COMPLAINT_DRAWING: {"doubt": 1.5, "refund": 1.35, "dispute": 1.4, "rating": 1.0},
+    SPEC_LIAR: {"spec": 1.45},
     RING: {},
     BRUSHER: {"rating": 0.8, "verified": 0.5, "delivery": 1.1},
 }
@@ -184,7 +184,7 @@ def build_merchants(span: Span) -> Merchants:
     """Makes the merchants of a span."""
     rng, days, count = span.rng("merchants"), span.world.days, span.count
     archetype, is_counterfeit, ring = _archetypes(rng, count)
-    effect = np.where(rng.random(count) < CAREFUL_SHARE, CAREFUL_EFFECT, rng.uniform(0.85, 1.2, count))
+    effect = np.where(rng.random(count) < CAREFUL_SHARE, CAREFUL_EFFECT, rng.uniform(0.9, 1.2, count))
     effect = np.where(archetype >= TOO_CHEAP, effect, rng.uniform(0.7, 1.3, count))
     is_turned = is_counterfeit & (archetype != NEW_MERCHANT) & (rng.random(count) < TURNED_SHARE)
     traits = _traits(rng, archetype, is_counterfeit, is_turned, effect, span.world.hardness)

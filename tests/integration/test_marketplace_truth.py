@@ -1,0 +1,262 @@
+"""What is true of a generated marketplace, and what its platform found out: prevalence, labels, designs, lives, signals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from orchestration.marketplace.generate import generate
+from tests.marketplace_fixtures import connect
+
+SCALE = 0.03
+LISTINGS, ORDERS, REVIEWS, MERCHANTS = 60_000, 600_000, 300_000, 3_000
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
+    directory: Path = tmp_path_factory.mktemp("truth") / "demo"
+    generate(directory, scale=SCALE, seed=502)
+    return connect(directory)
+
+
+def one(market: duckdb.DuckDBPyConnection, query: str) -> Any:
+    row = market.execute(query).fetchone()
+    assert row is not None
+    return row[0] if len(row) == 1 else row
+
+
+def test_sizes_follow_scale(market: duckdb.DuckDBPyConnection) -> None:
+    for table, count in {"merchants": MERCHANTS, "listings": LISTINGS, "orders": ORDERS, "reviews": REVIEWS}.items():
+        assert one(market, f"select count(*) from {table}") == count
+        assert one(market, f"select count(*) from truth_{table}") == count
+
+
+def test_about_three_listings_and_five_merchants_in_a_hundred_are_counterfeit(
+    market: duckdb.DuckDBPyConnection,
+) -> None:
+    live = (
+        "select avg(is_counterfeit::int) from truth_listings join listings using (listing_id) where delisted_at is null"
+    )
+    assert 0.024 < one(market, live) < 0.037
+    assert 0.024 < one(market, "select avg(is_counterfeit::int) from truth_listings") < 0.042
+    assert 0.042 < one(market, "select avg(is_counterfeit::int) from truth_merchants") < 0.060
+
+
+def test_a_merchant_is_counterfeit_if_it_has_a_live_counterfeit_listing(market: duckdb.DuckDBPyConnection) -> None:
+    different = """
+      with live as (
+        select merchant_id, bool_or(t.is_counterfeit) as is_counterfeit, min(since) filter (t.is_counterfeit) as since
+        from listings join truth_listings t using (listing_id) where delisted_at is null group by 1)
+      select count(*) from truth_merchants t left join live using (merchant_id)
+      where t.is_counterfeit <> coalesce(live.is_counterfeit, false) or (t.is_counterfeit and t.since > live.since)
+    """
+    assert one(market, different) == 0
+
+
+def test_every_archetype_is_there_and_half_of_the_brushers_sell_genuine_goods(
+    market: duckdb.DuckDBPyConnection,
+) -> None:
+    found = {row[0] for row in market.execute("select distinct archetype from truth_merchants").fetchall()}
+    honest = {"honest", "discounter", "refurbisher", "new_merchant"}
+    assert found == {*honest, "too_cheap", "complaint_drawing", "spec_liar", "ring", "brusher"}
+    names = ", ".join(f"'{name}'" for name in honest)
+    assert one(market, f"select count(*) from truth_listings where is_counterfeit and archetype in ({names})") == 0
+    brushers, genuine = one(
+        market,
+        """select count(*), count(*) filter (not sells) from (
+             select merchant_id, bool_or(t.is_counterfeit) as sells from listings join truth_listings t using (listing_id)
+             where archetype = 'brusher' group by 1)""",
+    )
+    assert 0.35 < genuine / brushers < 0.65
+
+
+def test_rings_share_identifiers_and_have_several_members(market: duckdb.DuckDBPyConnection) -> None:
+    assert (
+        one(
+            market,
+            "select min(n) from (select count(*) as n from truth_merchants where ring_id is not null group by ring_id)",
+        )
+        >= 3
+    )
+    linked = """
+      with pair as (
+        select distinct a.merchant_id, x.ring_id from merchant_identifiers a
+        join merchant_identifiers b on a.kind = b.kind and a.value_hash = b.value_hash and a.merchant_id <> b.merchant_id
+        join truth_merchants x on x.merchant_id = a.merchant_id
+        join truth_merchants y on y.merchant_id = b.merchant_id and y.ring_id = x.ring_id)
+      select (select count(*) from pair) / count(*) from truth_merchants where ring_id is not null
+    """
+    assert one(market, linked) > 0.7
+
+
+def test_counterfeits_are_counterfeit_from_when_they_are_listed_or_the_merchant_turned(
+    market: duckdb.DuckDBPyConnection,
+) -> None:
+    fakes = "from truth_listings join listings using (listing_id) where is_counterfeit"
+    early, late, equal = one(
+        market,
+        f"""select count(*) filter (since < listed_at::date), count(*) filter (since > listed_at::date),
+                   count(*) filter (since = listed_at::date) {fakes}""",
+    )
+    assert early == 0
+    assert 0 < late < 0.15 * equal
+    mute = "select count(*) from truth_listings where (since is null) = (is_counterfeit or is_brushing)"
+    assert one(market, mute) == 0
+
+
+def test_most_counterfeits_stay_unlabelled_and_some_notices_are_wrong_or_late(
+    market: duckdb.DuckDBPyConnection,
+) -> None:
+    labelled = """
+      with fake as (
+        select listing_id from notices where outcome = 'upheld'
+        union select listing_id from test_buys where verdict = 'counterfeit'
+        union select entity_id from moderation_decisions where entity_kind = 'listing' and verdict = 'fake')
+      select avg((fake.listing_id is not null)::int) from truth_listings left join fake using (listing_id) where is_counterfeit
+    """
+    assert 0.15 < one(market, labelled) < 0.40
+    wrong, late = one(
+        market,
+        """select avg((not is_counterfeit)::int) filter (outcome = 'upheld'),
+                  avg((decided_at > submitted_at + interval 20 day)::int) filter (decided_at is not null)
+           from notices join truth_listings using (listing_id)""",
+    )
+    assert 0.02 < wrong < 0.20
+    assert 0.005 < late < 0.20
+    reasons = {
+        row[0] for row in market.execute("select distinct reason from notices where outcome = 'rejected'").fetchall()
+    }
+    assert reasons == {"genuine", "authorised_seller", "proof_of_purchase", "insufficient_evidence", "duplicate"}
+    assert one(market, "select count(*) from notices where (outcome = 'pending') <> (decided_at is null)") == 0
+
+
+def test_test_buys_follow_the_design(market: duckdb.DuckDBPyConnection) -> None:
+    arms = dict(market.execute("select arm, count(*) from test_buys group by 1").fetchall())
+    assert arms == {"random": 600, "risk": 300}
+    assert one(market, "select count(distinct listing_id) from test_buys") == 900
+    shares = market.execute("select distinct inclusion_probability from test_buys order by 1").fetchall()
+    assert shares == [(pytest.approx(0.01),), (pytest.approx(0.11),)]
+    sizes = one(market, "select sum(1 / inclusion_probability) from test_buys")
+    assert sizes == pytest.approx(LISTINGS, rel=0.10)
+    outside = """select count(*) from test_buys join listings using (listing_id)
+                 where ordered_at < listed_at or ordered_at > coalesce(delisted_at, timestamptz '2026-07-01')"""
+    assert one(market, outside) == 0
+
+
+def test_audits_are_random_shares_of_merchants_orders_and_reviews(market: duckdb.DuckDBPyConnection) -> None:
+    audited = dict(
+        market.execute(
+            """select entity_kind || ' ' || matter, count(distinct entity_id) from moderation_decisions
+               where inclusion_probability is not null group by 1"""
+        ).fetchall()
+    )
+    assert audited == {
+        "merchant counterfeit": 450,
+        "merchant brushing": 450,
+        "order brushing": 900,
+        "review brushing": 900,
+    }
+    shares = market.execute(
+        "select distinct entity_kind, inclusion_probability from moderation_decisions where inclusion_probability is not null"
+    ).fetchall()
+    assert dict(shares) == pytest.approx({"merchant": 0.15, "order": 0.0015, "review": 0.003})
+    assert one(market, "select count(*) from moderation_decisions where inclusion_probability is null") > 0
+    before = """select count(*) from moderation_decisions d join orders on entity_kind = 'order' and entity_id = order_id
+                where decided_at < placed_at"""
+    assert one(market, before) == 0
+
+
+def test_verdicts_are_nearly_always_right(market: duckdb.DuckDBPyConnection) -> None:
+    right = """select avg(((verdict = 'counterfeit') = (is_counterfeit and since <= ordered_at::date))::int)
+               from test_buys join truth_listings using (listing_id) where verdict in ('genuine', 'counterfeit')"""
+    assert one(market, right) > 0.98
+    orders = """select avg(((verdict = 'fake') = is_brushing)::int) from moderation_decisions
+                join truth_orders on entity_kind = 'order' and entity_id = order_id"""
+    assert one(market, orders) > 0.98
+
+
+def test_takedowns_are_partial_and_come_later(market: duckdb.DuckDBPyConnection) -> None:
+    share, hours = one(
+        market,
+        """with found as (select listing_id, min(decided_at) as found_at from (
+             select listing_id, decided_at from notices where outcome = 'upheld' union all
+             select listing_id, decided_at from test_buys where verdict = 'counterfeit') group by 1),
+           down as (select entity_id, min(occurred_at) as down_at from platform_actions where kind = 'takedown' group by 1)
+           select avg((down_at is not null)::int), min(date_diff('hour', found_at, down_at))
+           from found left join down on entity_id = listing_id""",
+    )
+    assert 0.4 < share < 0.8
+    assert hours > 0
+    gone = """select count(*) from platform_actions a join listings on listing_id = entity_id where kind = 'takedown'
+              and not exists (select 1 from platform_actions b where b.entity_id = a.entity_id and b.kind = 'reinstatement')
+              and (delisted_at is null or abs(date_diff('minute', delisted_at, occurred_at)) > 1)"""
+    assert one(market, gone) <= 2  # a reinstatement may lie beyond the end of the history
+
+
+def test_a_listing_on_offer_was_seen_within_fourteen_days_at_every_past_day(market: duckdb.DuckDBPyConnection) -> None:
+    unseen = """
+      with day as (select unnest(generate_series(timestamptz '2026-03-31', timestamptz '2026-06-30', interval 7 day)) as day),
+      live as (select day, listing_id from listings, day where listed_at < day and (delisted_at is null or delisted_at > day))
+      select count(*) from live where not exists (
+        select 1 from listing_prices p
+        where p.listing_id = live.listing_id and observed_at <= day + interval 12 hour and observed_at > day - interval 14 day)
+    """
+    assert one(market, unseen) == 0
+    assert (
+        one(
+            market,
+            "select count(*) from listings where delisted_at is null and last_seen_at < timestamptz '2026-06-29'",
+        )
+        == 0
+    )
+    assert (
+        one(
+            market,
+            "select count(*) from listing_prices join listings using (listing_id) where observed_at >= delisted_at",
+        )
+        == 0
+    )
+    assert one(market, "select count(*) / (select count(*) from listings) from listing_prices") < 7.5
+
+
+def test_orders_take_their_course_in_time(market: duckdb.DuckDBPyConnection) -> None:
+    wrong = """select count(*) from orders join listings using (listing_id) join merchants m on m.merchant_id = orders.merchant_id
+               where orders.merchant_id <> listings.merchant_id or placed_at < listed_at or placed_at > delisted_at
+                  or shipped_at < placed_at or delivered_at < shipped_at or (refunded_at is null) <> (refund_reason is null)
+                  or refunded_at < placed_at or listed_at < registered_at"""
+    assert one(market, wrong) == 0
+    assert one(market, "select count(*) from orders join buyers using (buyer_id) where registered_at > placed_at") == 0
+    assert one(market, "select count(*) from orders where buyer_id not in (select buyer_id from buyers)") == 0
+    early = "select count(*) from reviews join orders using (order_id) where created_at < delivered_at"
+    assert one(market, early) == 0
+
+
+def test_trade_has_a_weekly_rhythm_and_sale_days(market: duckdb.DuckDBPyConnection) -> None:
+    weekend, week = one(
+        market,
+        "select avg(n) filter (isodow(day) >= 6), avg(n) filter (isodow(day) < 6) from "
+        "(select placed_at::date as day, count(*) as n from orders group by 1)",
+    )
+    assert weekend > 1.08 * week
+    assert (
+        one(market, "select max(n) / median(n) from (select count(*) as n from orders group by placed_at::date)") > 1.4
+    )
+
+
+def test_brushed_orders_come_from_circles_in_light_parcels_with_praise(market: duckdb.DuckDBPyConnection) -> None:
+    query = """select avg(parcel_weight_g), count(distinct payer_hash) / count(*) from orders o
+               join truth_orders t using (order_id) join truth_listings l using (listing_id)
+               where l.is_brushing and t.is_brushing = {}"""
+    fake_weight, fake_payers = one(market, query.format("true"))
+    weight, payers = one(market, query.format("false"))
+    assert fake_weight < 0.9 * weight
+    assert fake_payers < 0.8 * payers
+    assert one(market, "select avg(rating) from reviews join truth_reviews using (review_id) where is_brushing") > 4.8
+
+
+def test_texts_seldom_repeat_by_accident(market: duckdb.DuckDBPyConnection) -> None:
+    for table, column in {"listings": "title", "reviews": "text"}.items():
+        assert one(market, f"select count(distinct {column}) / count(*) from {table}") > 0.96

@@ -1,0 +1,119 @@
+"""The demo's difficulty, judged on the generator's own latent variables: no archetype is given away, on seeds kept for checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import pytest
+
+from orchestration.marketplace.generate import IDENTITY, generate, latents
+from tests.marketplace_judges import COUNTERFEITERS, Bools, Floats, auroc, boosted, logistic, part, recall_at
+
+KEPT = 4  # one honest merchant in so many is looked at, and counts as so many
+
+
+@dataclass(frozen=True)
+class Case:
+    """Counterfeit listings of one archetype among those of honest merchants in the same categories."""
+
+    columns: list[str]
+    values: Floats
+    truth: Bools
+    weights: Floats
+    is_training: Bools
+
+
+def _log(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Puts shares and counts on the scale on which the generator draws them."""
+    return np.log(values + 1e-3) if values.min() >= 0 else values
+
+
+def _with_merchant_means(values: Floats, merchants: npt.NDArray[np.generic]) -> Floats:
+    """Adds each column's mean over the merchant's listings: what a merchant's goods have in common shows better so."""
+    _, group = np.unique(merchants.astype(str), return_inverse=True)
+    sizes = np.bincount(group)
+    means = [np.bincount(group, column)[group] / sizes[group] for column in values.T]
+    return np.column_stack([values, *means])
+
+
+def _cases(seed: int, scale: float) -> dict[str, Case]:
+    table = latents(scale=scale, seed=seed)
+    columns = [name for name in table.column_names if name not in IDENTITY]
+    merchants = table["merchant_id"].to_numpy()
+    category, archetype = table["category"].to_numpy(), table["archetype"].to_numpy()
+    raw = np.column_stack([_log(table[name].to_numpy().astype(np.float64)) for name in columns])
+    values = _with_merchant_means(raw, merchants)
+    is_fake = table["is_counterfeit"].to_numpy(zero_copy_only=False)
+    is_honest = ~table["sells_counterfeits"].to_numpy(zero_copy_only=False) & (archetype != "brusher")
+    is_kept = part(merchants, KEPT, place=5) == 0
+    is_training = part(merchants, 2) == 0
+    cases = {}
+    for name in COUNTERFEITERS:
+        positives = is_fake & (archetype == name)
+        chosen = positives | (is_honest & is_kept & np.isin(category, np.unique(category[positives])))
+        weights = np.where(positives, 1.0, KEPT)[chosen]
+        both = [*columns, *(f"merchant's mean {name}" for name in columns)]
+        cases[name] = Case(both, values[chosen], positives[chosen], weights, is_training[chosen])
+    return cases
+
+
+def _best_single(case: Case) -> tuple[float, str]:
+    return max((auroc(case.values[:, place], case.truth), name) for place, name in enumerate(case.columns))
+
+
+def _oracle_recalls(case: Case) -> list[float]:
+    train, test = case.is_training, ~case.is_training
+    arguments = (case.values[train], case.truth[train], case.weights[train], case.values[test])
+    return [
+        recall_at(0.9, margins, case.truth[test], case.weights[test])
+        for margins in (boosted(*arguments), logistic(*arguments))
+    ]
+
+
+def _judge(seed: int, scale: float) -> None:
+    for name, case in _cases(seed, scale).items():
+        area, column = _best_single(case)
+        assert area <= 0.90, f"seed {seed}: {column} alone gives {name} away (AUROC {area:.3f})"
+        assert max(_oracle_recalls(case)) <= 0.95, f"seed {seed}: the latent variables give {name} away"
+
+
+def test_neither_one_latent_variable_nor_all_of_them_give_an_archetype_away() -> None:
+    _judge(seed=1001, scale=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1002, 1003, 1004, 1005])
+def test_the_same_on_other_check_seeds(seed: int) -> None:
+    _judge(seed=seed, scale=0.2)
+
+
+def test_hardness_moves_the_overlap() -> None:
+    def median_area(hardness: float) -> float:
+        table = latents(scale=0.03, seed=501, hardness=hardness)
+        truth = table["is_counterfeit"].to_numpy(zero_copy_only=False)
+        names = (
+            "price_ratio_log",
+            "complaint_share",
+            "rating_mean",
+            "photo_share",
+            "delivery_hours",
+            "spec_wrong_share",
+        )
+        return float(np.median([auroc(table[name].to_numpy(), truth) for name in names]))
+
+    easy, usual, hard = (median_area(hardness) for hardness in (0.6, 1.0, 2.0))
+    assert easy > usual + 0.05
+    assert usual > hard + 0.05
+
+
+def test_latents_are_those_of_the_listings_that_are_generated(tmp_path: Path) -> None:
+    generate(tmp_path / "demo", scale=0.001, seed=501)
+    truth = pq.read_table(tmp_path / "demo/truth/listings.parquet").select(
+        ["listing_id", "is_counterfeit", "archetype"]
+    )
+    table = latents(scale=0.001, seed=501).select(truth.column_names).sort_by("listing_id")
+    assert table.equals(truth.sort_by("listing_id"))
