@@ -116,7 +116,7 @@ def train(
         progress(f"{declaration.name}: version {known.version} was trained on the same data, code and parameters")
         return TrainingResult(known, reused=True, metrics=known.metrics)
     training_set = read_training_set(declaration, features, spine, edges, live, as_of)
-    most = (parameters.train_unlabelled, parameters.forward_unlabelled)
+    most = (parameters.least_unlabelled, parameters.unlabelled_per_positive, parameters.forward_unlabelled)
     split = split_rows(training_set.rows, parameters.unseen_share, most, parameters.seed)
     few = too_few(declaration.name, split)
     if few is not None:

@@ -370,13 +370,13 @@ def _named(merchants: list[str], labels: Integers, split: int, dropped: int) -> 
     )
 
 
-def split_rows(rows: Rows, unseen_share: float, most_unlabelled: tuple[int, int], seed: int) -> Split:
+def split_rows(rows: Rows, unseen_share: float, most_unlabelled: tuple[int, int, int], seed: int) -> Split:
     """Says which rows do what.
 
     Args:
         rows: All rows of a training.
         unseen_share: Share of the components, chosen by a hash of their name, that the boosters never see.
-        most_unlabelled: How many unlabelled rows train and forward folds keep.
+        most_unlabelled: How many unlabelled rows train keeps at least and for each positive, and how many the forward folds.
         seed: Seed of that draw.
 
     Returns:
@@ -387,7 +387,7 @@ def split_rows(rows: Rows, unseen_share: float, most_unlabelled: tuple[int, int]
     trainable = rows.purposed("train") & ~held_out
     learnable = rows.take(trainable & (rows.chance >= unseen_share))
     evaluate = rows.take(rows.purposed("evaluate"))
-    train = thin(learnable, most_unlabelled[0], seed)
+    train = thin(learnable, max(most_unlabelled[0], most_unlabelled[1] * int(learnable.label.sum())), seed)
     seen = np.unique(train.component)
     return Split(
         train=train,
@@ -395,7 +395,7 @@ def split_rows(rows: Rows, unseen_share: float, most_unlabelled: tuple[int, int]
         evaluate_seen=np.isin(evaluate.component, seen),
         calibrate=calibrate,
         calibrate_seen=np.isin(calibrate.component, seen),
-        forward=thin(rows.take(trainable | (rows.purposed("evaluate") & ~held_out)), most_unlabelled[1], seed),
+        forward=thin(rows.take(trainable | (rows.purposed("evaluate") & ~held_out)), most_unlabelled[2], seed),
     )
 
 

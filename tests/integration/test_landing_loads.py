@@ -328,6 +328,17 @@ def test_a_row_without_a_cursor_value_is_refused_not_lost(tmp_path: Path) -> Non
     assert "stock: 1 of 6 rows must have a value" in market.land()["listings"].message
 
 
+def test_a_new_row_without_a_cursor_value_is_refused_not_lost_either(tmp_path: Path) -> None:
+    """On the second pull, the condition on the cursor would leave such a row out in silence."""
+    market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})
+    assert market.land()["orders"].status == "accepted"
+    market.tables["orders"] = f"{ORDERS} union all select 'o99', 'l1', 'm1', 'b1', 1, 1, 'USD', null"
+    record = market.land(days=1)["orders"]
+    assert (record.mode, record.status) == ("incremental", "refused")
+    assert "placed_at: 1 of 1 rows must have a value" in record.message
+    assert "order_id='o99'" in record.message
+
+
 @pytest.mark.parametrize("changed", ["key", "where", "columns", "cursor"])
 def test_whatever_shapes_the_rows_has_changed_makes_the_next_pull_whole(changed: str, tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})

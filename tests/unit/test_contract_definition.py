@@ -74,6 +74,7 @@ def test_the_page_for_people_names_every_table_and_column() -> None:
             "brands.name",
         ),
         ({"columns": {"merchant_id": {"type": "string", "description": "x", "known_at": "then"}}}, "then"),
+        ({"columns": {"merchant_id": {"type": "integer", "description": "x", "personal": "hash"}}}, "must be strings"),
         (
             {
                 "columns": {

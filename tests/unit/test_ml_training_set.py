@@ -188,7 +188,7 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 
 def test_a_split_shares_nothing_that_it_must_not(simulation: Simulation) -> None:
     read = read_training_set(LISTINGS, simulation.features, simulation.spine, simulation.edges, None, CUT)
-    split = split_rows(read.rows, 0.2, (10**6, 10**6), 7)
+    split = split_rows(read.rows, 0.2, (10**6, 1, 10**6), 7)
     assert read.components.joined > 10
     assert not set(split.train.entity) & set(split.calibrate.entity)
     assert not set(split.forward.entity) & set(split.calibrate.entity)
