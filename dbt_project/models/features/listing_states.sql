@@ -43,6 +43,12 @@ listing_history as (
 
 ),
 
+fx_rates as (
+
+    select * from {{ ref('stg_fx_rates') }}
+
+),
+
 int_listing_brands as (
 
     select * from {{ ref('int_listing_brands') }}
@@ -230,9 +236,10 @@ described as (
         listing_history.condition,
         int_listing_brands.brand_id,
         int_listing_brands.model_ref,
-        coalesce(kept.price_usd, listing_history.price_usd) as price_usd,
-        coalesce(kept.lowest_price_usd, listing_history.price_usd) as lowest_price_usd,
-        coalesce(kept.highest_price_usd, listing_history.price_usd) as highest_price_usd,
+        kept.price_usd as seen_price_usd,
+        kept.lowest_price_usd as lowest_seen_price_usd,
+        kept.highest_price_usd as highest_seen_price_usd,
+        {{ in_base_currency('listing_history.price', 'listing_history.currency', 'fx_rates.rate') }} as stated_price_usd,
         cast(listing_history.brand_claimed is null as integer)
         + cast(listing_history.category is null as integer)
         + cast(listing_history.condition is null as integer)
@@ -251,6 +258,10 @@ described as (
             int_listing_brands.listing_id = kept.listing_id
             and int_listing_brands.known_from <= kept.as_of_date
             and int_listing_brands.known_until > kept.as_of_date
+    left join fx_rates
+        on
+            fx_rates.currency = listing_history.currency
+            and fx_rates.date = kept.as_of_date
     left join brand_lists
         on
             brand_lists.brand_id = int_listing_brands.brand_id
@@ -263,32 +274,58 @@ described as (
 
 ),
 
-final as (
+-- Where no price was seen by then, the one stated in the listing itself counts, at the day's rate.
+priced as (
 
     select
         described.*,
+        coalesce(seen_price_usd, stated_price_usd) as price_usd,
+        coalesce(lowest_seen_price_usd, stated_price_usd) as lowest_price_usd,
+        coalesce(highest_seen_price_usd, stated_price_usd) as highest_price_usd
+    from described
+
+),
+
+final as (
+
+    select
+        priced.as_of_date,
+        priced.is_rating_date,
+        priced.listing_id,
+        priced.merchant_id,
+        priced.is_live,
+        priced.listing_age_days,
+        priced.category,
+        priced.condition,
+        priced.brand_id,
+        priced.model_ref,
+        priced.price_usd,
+        priced.lowest_price_usd,
+        priced.highest_price_usd,
+        priced.missing_field_count,
+        priced.is_authorised,
         int_brand_products.msrp_usd,
         int_brand_products.floor_price_usd,
-        {{ decimal_ratio('described.price_usd', 'int_brand_products.msrp_usd') }} as msrp_ratio,
+        {{ decimal_ratio('priced.price_usd', 'int_brand_products.msrp_usd') }} as msrp_ratio,
         case
-            when described.brand_id is not null and described.model_ref is not null
+            when priced.brand_id is not null and priced.model_ref is not null
                 then int_brand_products.brand_id is not null
         end as is_model_known,
         int_spec_comparisons.compared_field_count,
         int_spec_comparisons.discrepant_field_count,
         int_spec_comparisons.omitted_field_count
-    from described
+    from priced
     left join int_brand_products
         on
-            int_brand_products.brand_id = described.brand_id
-            and int_brand_products.model_ref = described.model_ref
-            and int_brand_products.known_from <= described.as_of_date
-            and int_brand_products.known_until > described.as_of_date
+            int_brand_products.brand_id = priced.brand_id
+            and int_brand_products.model_ref = priced.model_ref
+            and int_brand_products.known_from <= priced.as_of_date
+            and int_brand_products.known_until > priced.as_of_date
     left join int_spec_comparisons
         on
-            int_spec_comparisons.listing_id = described.listing_id
-            and int_spec_comparisons.known_from <= described.as_of_date
-            and int_spec_comparisons.known_until > described.as_of_date
+            int_spec_comparisons.listing_id = priced.listing_id
+            and int_spec_comparisons.known_from <= priced.as_of_date
+            and int_spec_comparisons.known_until > priced.as_of_date
 
 )
 
