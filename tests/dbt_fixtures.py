@@ -137,8 +137,8 @@ def _fill(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Row]
     connection.execute(f'create or replace table landed."{table}" ({typed})')
     if rows:
         values = ", ".join(f"cast(? as {sql_type})" for sql_type in columns.values())
-        parameters = [[row.get(name) for name in columns] for row in rows]
-        connection.executemany(f'insert into landed."{table}" values ({values})', parameters)
+        parameters = [row.get(name) for row in rows for name in columns]
+        connection.execute(f'insert into landed."{table}" values {", ".join([f"({values})"] * len(rows))}', parameters)
 
 
 def _complete_loads(connection: duckdb.DuckDBPyConnection) -> None:
@@ -148,12 +148,18 @@ def _complete_loads(connection: duckdb.DuckDBPyConnection) -> None:
         from (select table_name, max(landed_at) as landed_at from landed.loads where mode = 'full' group by table_name)
         as newest where loads.table_name = newest.table_name"""
     )
-    for table, declared in contract_tables().items():
-        event_at = declared.get("event_at")
+    events = {
+        table: contract_tables()[table].get("event_at")
+        for (table,) in connection.execute("select distinct table_name from landed.loads order by all").fetchall()
+    }
+    for table, event_at in events.items():
         if event_at:
             connection.execute(
                 f"""update landed.loads set newest_event_date = newest.event_date
-                from (select load_id, max("{event_at}")::date as event_date from landed."{table}" group by load_id) newest
+                from (
+                    select load_id, max("{event_at}"::date) as event_date from landed."{table}"
+                    where "{event_at}"::date <= landed_at::date group by load_id
+                ) as newest
                 where loads.load_id = newest.load_id and loads.table_name = ?""",
                 [table],
             )
@@ -199,7 +205,7 @@ def run_dbt(home: Path, *arguments: str, expect_success: bool = True) -> dict[st
         AssertionError: dbt failed and success was expected; the message names the nodes and what they said.
     """
     with _dbt_environment(home):
-        outcome = _runner(_manifest()).invoke([*arguments, *_project_arguments(home)])
+        outcome = _runner(_manifest()).invoke([*arguments, *project_arguments(home)])
         _close_connections()
     if outcome.exception is not None:
         raise outcome.exception
@@ -210,9 +216,10 @@ def run_dbt(home: Path, *arguments: str, expect_success: bool = True) -> dict[st
     return {result.node.name: str(result.status) for result in results}
 
 
-def _project_arguments(home: Path) -> list[str]:
+def project_arguments(home: Path) -> list[str]:
+    """Returns what every call of dbt says about where the project is and where it may write: below `home` only."""
     target = ["--target-path", str(home / "target"), "--log-path", str(home / "logs")]
-    return ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--quiet", *target]
+    return ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--quiet", "--no-write-json", *target]
 
 
 @contextmanager
@@ -227,10 +234,10 @@ def _dbt_environment(home: Path) -> Iterator[None]:
 
 
 @cache
-def _parsed_manifest() -> Any:
-    """The project, parsed once a process."""
+def parsed_manifest() -> Any:
+    """Returns the parsed project: read once a process, not to be changed."""
     with tempfile.TemporaryDirectory() as folder, _dbt_environment(Path(folder)):
-        outcome = _runner(None).invoke(["parse", *_project_arguments(Path(folder))])
+        outcome = _runner(None).invoke(["parse", *project_arguments(Path(folder))])
         _close_connections()
     if outcome.exception is not None:
         raise outcome.exception
@@ -239,7 +246,7 @@ def _parsed_manifest() -> Any:
 
 def _manifest() -> Any:
     """A copy of the parsed project, because a run writes into the manifest that it is given."""
-    manifest = _parsed_manifest().deepcopy()
+    manifest = parsed_manifest().deepcopy()
     manifest.build_parent_and_child_maps()
     return manifest
 
@@ -254,3 +261,10 @@ def _close_connections() -> None:
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
     DuckDBConnectionManager.close_all_connections()
+
+
+def list_nodes(resource_type: str) -> list[Any]:
+    """Returns the nodes of the parsed project of one type ('model', 'test', 'seed', 'unit_test'), by unique id."""
+    manifest = parsed_manifest()
+    nodes = manifest.unit_tests if resource_type == "unit_test" else manifest.nodes
+    return [node for _, node in sorted(nodes.items()) if node.resource_type == resource_type]

@@ -1,0 +1,382 @@
+"""The daily tables heal: whatever happened before, the next run's tables are those of a full build on the same loads.
+
+Killed in the middle, a missed day, late, corrected and deleted rows, a day that loses its last event, other code: each
+is done to a warehouse that was built, and what the next run leaves is compared, row by row, with a build from nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dbt_fixtures import REPOSITORY, make_warehouse, open_warehouse, read_rows, run_dbt, table_content
+
+AS_OF = date(2026, 1, 31)
+FIRST_DAY = datetime(2026, 1, 1, 9)
+DAILY_TABLES = ("int_listing_days", "int_merchant_days")
+Shop = dict[str, list[dict[str, Any]]]
+
+
+def build(home: Path) -> None:
+    """Builds the daily tables and everything they rest on."""
+    run_dbt(home, "build", "--select", "+int_merchant_days", "--exclude-resource-type", "test", "unit_test")
+
+
+def run_again(home: Path) -> None:
+    """Builds what is a table, over views that an earlier build made (which are as good as new)."""
+    run_dbt(home, "run", "--select", "stg_fx_rates", "int_authenticity_complaints", *DAILY_TABLES)
+
+
+def shop(seed: int = 1, days: int = 20) -> Shop:
+    """A small shop: listings of two merchants with orders, prices, reviews, a notice and snapshots over some days."""
+    draw = random.Random(seed)
+    listings = [
+        {"listing_id": f"l{i}", "merchant_id": f"m{i % 2}", "listed_at": FIRST_DAY, "price": 10, "currency": "USD"}
+        for i in range(6)
+    ]
+    orders, reviews, prices = [], [], []
+    for number in range(60):
+        placed_at = FIRST_DAY + timedelta(days=draw.randrange(days), hours=draw.randrange(14))
+        listing = draw.choice(listings)
+        orders.append(
+            {
+                "order_id": f"o{number}",
+                "listing_id": listing["listing_id"],
+                "merchant_id": listing["merchant_id"],
+                "quantity": draw.randrange(1, 4),
+                "amount": f"{draw.randrange(500, 9000) / 100:.2f}",
+                "currency": draw.choice(["USD", "EUR"]),
+                "placed_at": placed_at,
+                "delivered_at": placed_at + timedelta(days=3),
+                "refunded_at": placed_at + timedelta(days=5) if number % 9 == 0 else None,
+                "refund_reason": "not_authentic" if number % 9 == 0 else None,
+            }
+        )
+    for number in range(20):
+        reviews.append(
+            {
+                "review_id": f"r{number}",
+                "listing_id": draw.choice(listings)["listing_id"],
+                "rating": draw.randrange(1, 6),
+                "text": draw.choice(["fine", "this is a fake", "not a fake"]),
+                "language": "en",
+                "created_at": FIRST_DAY + timedelta(days=draw.randrange(days)),
+            }
+        )
+    for day in range(0, days, 4):
+        seen_at = FIRST_DAY + timedelta(days=day)
+        prices += [
+            {"listing_id": listing["listing_id"], "observed_at": seen_at, "price": 10 + day, "currency": "EUR"}
+            for listing in listings
+        ]
+    return {
+        "merchants": [{"merchant_id": f"m{i}", "registered_at": FIRST_DAY} for i in range(2)],
+        "listings": listings,
+        "orders": orders,
+        "reviews": reviews,
+        "listing_prices": prices,
+        "notices": [
+            {
+                "notice_id": "n1",
+                "listing_id": "l1",
+                "kind": "counterfeit",
+                "submitted_at": FIRST_DAY + timedelta(days=2),
+                "outcome": "upheld",
+                "decided_at": FIRST_DAY + timedelta(days=9),
+            }
+        ],
+        "merchant_snapshots": [
+            {"merchant_id": "m0", "observed_at": FIRST_DAY + timedelta(days=day), "rating": 4.5, "sales_count": day}
+            for day in range(0, days, 5)
+        ],
+        "fx_rates": [{"currency": "EUR", "date": date(2026, 1, 1) + timedelta(days=day), "rate": 1.1} for day in range(31)],
+    }
+
+
+def assert_healed(home: Path, rows: Shop, fresh: Path) -> None:
+    """The home's daily tables are those of a full build from the same rows; `fresh` is a copy that never had any."""
+    with open_warehouse(fresh, read_only=False) as connection:
+        for table in DAILY_TABLES:
+            connection.execute(f"drop table {table}")
+    make_warehouse(fresh, rows, AS_OF)
+    run_again(fresh)
+    for table in DAILY_TABLES:
+        assert table_content(home, table) == table_content(fresh, table), table
+        assert not read_rows(home, f"select 1 from {table} where is_marker"), "a marker was left behind"
+
+
+def late(rows: Shop) -> None:
+    rows["orders"].append(rows["orders"][0] | {"order_id": "late", "placed_at": FIRST_DAY + timedelta(days=1)})
+
+
+def corrected(rows: Shop) -> None:
+    rows["orders"][3]["amount"] = "123.45"
+
+
+def corrected_day(rows: Shop) -> None:
+    rows["orders"][4]["placed_at"] += timedelta(days=1)
+
+
+def deleted(rows: Shop) -> None:
+    del rows["orders"][5]
+
+
+def told_later(rows: Shop) -> None:
+    rows["orders"][6] |= {"refunded_at": FIRST_DAY + timedelta(days=25), "refund_reason": "not_as_described"}
+
+
+def of_another_merchant(rows: Shop) -> None:
+    rows["listings"][0]["merchant_id"] = "m1"
+
+
+def at_another_rate(rows: Shop) -> None:
+    rows["fx_rates"][7]["rate"] = 1.2
+
+
+def emptied_day(rows: Shop) -> None:
+    last = max(order["delivered_at"] for order in rows["orders"]).date()
+    for order in rows["orders"]:
+        for moment in ("placed_at", "delivered_at", "refunded_at"):
+            if order[moment] and order[moment].date() >= last:
+                order[moment] = None if moment != "placed_at" else FIRST_DAY
+    assert not any(str(moment)[:10] == str(last) for order in rows["orders"] for moment in order.values())
+
+
+def without_events(rows: Shop) -> None:
+    for table in ("orders", "reviews", "listing_prices", "notices", "merchant_snapshots"):
+        rows[table].clear()
+
+
+ROW_CHANGES = (late, corrected, corrected_day, deleted, told_later, of_another_merchant, at_another_rate, emptied_day)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with the shop as it was yesterday; not to be changed."""
+    home = tmp_path_factory.mktemp("built")
+    make_warehouse(home, shop(), AS_OF)
+    build(home)
+    return home
+
+
+@pytest.fixture
+def copy_built(built: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a copy of that warehouse under a name."""
+
+    def copy(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        shutil.copy(built / "warehouse.duckdb", tmp_path / name)
+        return tmp_path / name
+
+    return copy
+
+
+@pytest.fixture
+def home(copy_built: Callable[[str], Path]) -> Path:
+    """A copy of that warehouse, to change."""
+    return copy_built("home")
+
+
+@pytest.mark.parametrize("change", [*ROW_CHANGES, without_events], ids=lambda change: change.__name__)
+def test_rows_that_change_heal(
+    change: Callable[[Shop], None], built: Path, home: Path, copy_built: Callable[[str], Path]
+) -> None:
+    rows = shop()
+    change(rows)
+    make_warehouse(home, rows, AS_OF)
+    run_again(home)
+    assert table_content(home, DAILY_TABLES[0]) != table_content(built, DAILY_TABLES[0]), "the change changed nothing"
+    assert_healed(home, rows, copy_built("fresh"))
+
+
+@pytest.mark.parametrize("seed", [21, 22])
+def test_any_sequence_of_changes_heals(seed: int, home: Path, copy_built: Callable[[str], Path]) -> None:
+    """Days of random changes on top of each other, a run after each."""
+    draw, rows = random.Random(seed), shop(seed)
+    for _ in range(3):
+        for change in draw.sample(ROW_CHANGES, 3):
+            change(rows)
+        make_warehouse(home, rows, AS_OF)
+        run_again(home)
+    assert_healed(home, rows, copy_built("fresh"))
+
+
+def test_a_missed_day_is_caught_up(home: Path, copy_built: Callable[[str], Path]) -> None:
+    """One run lands what there was on day 9, none runs on day 10, the next lands day 11: all days are there."""
+    whole = shop()
+    for last_day in (9, 11):
+        until = FIRST_DAY + timedelta(days=last_day)
+        rows = whole | {"orders": [order for order in whole["orders"] if order["placed_at"] < until]}
+        make_warehouse(home, rows, AS_OF)
+        run_again(home)
+    assert_healed(home, rows, copy_built("fresh"))
+
+
+def test_an_unchanged_day_is_left_alone(home: Path) -> None:
+    """The digest decides: a day whose digest is the kept one is not built again, the others are."""
+    rows = shop()
+    corrected(rows)
+    with open_warehouse(home, read_only=False) as connection:
+        connection.execute("update int_listing_days set listed_count = 77")
+    make_warehouse(home, rows, AS_OF)
+    run_again(home)
+    rebuilt = read_rows(home, "select distinct day from int_listing_days where listed_count <> 77")
+    assert [row["day"] for row in rebuilt] == [rows["orders"][3]["placed_at"].date()]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "delete from int_listing_days where day = '2026-01-05'",
+        "drop table int_listing_days",
+        "drop table int_merchant_days",
+    ],
+)
+def test_what_a_table_lost_comes_back(loss: str, built: Path, home: Path) -> None:
+    with open_warehouse(home, read_only=False) as connection:
+        connection.execute(loss)
+    run_again(home)
+    for table in DAILY_TABLES:
+        assert table_content(home, table) == table_content(built, table), table
+
+
+def test_other_code_builds_every_day_again(built: Path, home: Path) -> None:
+    """Also into a table that an older version of the code made, with columns missing."""
+    with open_warehouse(home, read_only=False) as connection:
+        connection.execute("alter table int_listing_days drop column takedown_count")
+        connection.execute("alter table int_merchant_days drop column enforcement_count")
+    make_warehouse(home, shop(), AS_OF, project_digest="other code")
+    run_again(home)
+    for table in DAILY_TABLES:
+        digests = f"select distinct day_digest from {table}"
+        assert not {row["day_digest"] for row in read_rows(home, digests)} & {
+            row["day_digest"] for row in read_rows(built, digests)
+        }
+        columns = ", ".join(sorted(set(read_rows(built, f"from {table}")[0]) - {"day_digest"}))
+        content = f"select {columns} from {table} order by all"
+        assert read_rows(home, content) == read_rows(built, content)
+
+
+def make_large_warehouse(home: Path, amount: int) -> None:
+    """Makes a warehouse with so many orders that there is time to kill a build."""
+    make_warehouse(home, shop(), AS_OF)
+    with open_warehouse(home, read_only=False) as connection:
+        connection.execute(
+            """insert into landed.orders by name
+            select 'b' || i as order_id, 'l' || (i % 5000) as listing_id, 'm' || (i % 97) as merchant_id,
+                1 as quantity, ? as amount, 'USD' as currency, 'load-1' as load_id,
+                timestamp '2026-01-31' as landed_at,
+                timestamp '2026-01-01' + to_minutes(cast(i % 86400 as integer)) as placed_at,
+                timestamp '2026-01-03' + to_minutes(cast(i % 86400 as integer)) as delivered_at
+            from range(100000) as numbers(i)""",
+            [amount],
+        )
+
+
+BUILDER = """
+import os, sys
+from pathlib import Path
+from tests import dbt_fixtures
+from tests.integration.test_dbt_shape_healing import build
+
+dbt_fixtures.parsed_manifest()
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        build(Path(line.strip()))
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Builder:
+    """A process that builds in children of its own, to be killed; it reads the project once for all of them."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", BUILDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+        )
+
+    def kill_build(self, home: Path, model: str, wait_seconds: float) -> None:
+        """Starts a build and kills it, so long after it has begun with `model`."""
+        log = home / "logs" / "dbt.log"
+        log.unlink(missing_ok=True)
+        assert self.process.stdin
+        assert self.process.stdout
+        print(home, file=self.process.stdin, flush=True)
+        child = int(self.process.stdout.readline())
+        try:
+            deadline = time.monotonic() + 300
+            while not (log.exists() and f"START sql incremental model main.{model}" in log.read_text()):
+                assert time.monotonic() < deadline, f"the build did not come to {model}"
+                time.sleep(0.002)
+            time.sleep(wait_seconds)
+        finally:
+            os.kill(child, signal.SIGKILL)
+        assert int(self.process.stdout.readline()) == -signal.SIGKILL, "the build ended before it could be killed"
+
+
+@pytest.fixture
+def builder() -> Iterator[Builder]:
+    """The process that builds, ended with the test."""
+    builder = Builder()
+    with builder.process:
+        yield builder
+
+
+def table_names(home: Path) -> set[str]:
+    return {row["table_name"] for row in read_rows(home, "select table_name from duckdb_tables()")}
+
+
+def assert_same_tables(home: Path, other: Path) -> None:
+    with open_warehouse(home) as connection:
+        connection.execute(f"attach '{other / 'warehouse.duckdb'}' as other (read_only)")
+        for table in DAILY_TABLES:
+            difference = connection.execute(
+                f"""select count(*) from (
+                    (from main.{table} except all from other.main.{table})
+                    union all (from other.main.{table} except all from main.{table})
+                )"""
+            ).fetchone()
+            assert difference == (0,), table
+
+
+def build_from_nothing(home: Path, fresh: Path) -> None:
+    """Builds the daily tables of a copy of `home` that has none."""
+    shutil.copy(home / "warehouse.duckdb", fresh)
+    with open_warehouse(fresh, read_only=False) as connection:
+        for table in DAILY_TABLES:
+            connection.execute(f"drop table {table}")
+    run_again(fresh)
+
+
+def test_a_build_that_is_killed_heals(builder: Builder, tmp_path: Path) -> None:
+    """Killed at three moments of the first build and at one of a rebuild; what was whole before a kill still is."""
+    home, fresh = tmp_path / "home", tmp_path / "fresh"
+    fresh.mkdir()
+    make_large_warehouse(home, amount=5)
+    for model, wait_seconds in (("int_listing_days", 0.0), ("int_listing_days", 0.2), ("int_merchant_days", 0.0)):
+        builder.kill_build(home, model, wait_seconds)
+        assert (DAILY_TABLES[0] in table_names(home)) == (model == "int_merchant_days")
+    build(home)
+    build_from_nothing(home, fresh)
+    assert_same_tables(home, fresh)
+
+    make_large_warehouse(home, amount=6)
+    builder.kill_build(home, "int_listing_days", 0.2)
+    assert_same_tables(home, fresh)
+    build(home)
+    build_from_nothing(home, fresh)
+    assert_same_tables(home, fresh)
