@@ -100,6 +100,11 @@ class Table(_Strict):
             raise ValueError(f"key, event_at or known_at names columns that the table does not have: {unknown}")
         if self.event_at and self.columns[self.event_at].type not in ("date", "timestamp"):
             raise ValueError(f"event_at names {self.event_at}, which is no date or timestamp")
+        hashed = [
+            name for name, column in self.columns.items() if column.personal == "hash" and column.type != "string"
+        ]
+        if hashed:
+            raise ValueError(f"{hashed} are personal: hash, so they must be strings, as a hash is one")
         if set(self.columns) & set(LANDED_COLUMNS):
             raise ValueError(f"{sorted(LANDED_COLUMNS)} are added by landing and cannot be columns of a table")
         return self

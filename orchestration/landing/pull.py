@@ -371,6 +371,6 @@ def _shaped(table: Table, conversions: Mapping[str, Conversion]) -> Iterator[str
         converted = conversions.get(name)
         yield f"{converted.value if converted else f'cast(null as {column.sql_type})'} as {quoted(name)}"
         if converted and converted.fails:
-            shown = "''" if column.personal else f"left(cast({quoted(name)} as varchar), {KEPT_CHARACTERS})"
+            kept = f"left(cast({quoted(name)} as varchar), {KEPT_CHARACTERS})"
             fails = f"{quoted(name)} is not null and {converted.fails}"
-            yield f"case when {fails} then {shown} end as {quoted(UNCONVERTED + name)}"
+            yield f"case when {fails} then {kept} end as {quoted(UNCONVERTED + name)}"

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from expectations.contract import Contract
@@ -266,10 +266,11 @@ EXPRESSIONS = [
 @given(
     table=st.sampled_from(sorted(PERSONAL)),
     place=st.integers(0, 2),
-    damage=st.sampled_from(["*", *DAMAGES]),
-    expression=st.sampled_from(EXPRESSIONS),
+    damage=st.just("*") | st.sampled_from(DAMAGES),
+    expression=st.just("{column}") | st.sampled_from(EXPRESSIONS),
     broken=st.sampled_from(["", "country = 5", "rating = 9", "quantity = -1", "registered_at = 'x'", "duplicate"]),
 )
+@example(table="buyers", place=0, damage="*", expression="{column}", broken="duplicate")
 def test_no_personal_value_is_ever_in_a_message(
     table: str, place: int, damage: str, expression: str, broken: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -313,7 +314,6 @@ MASKED_RULES = [
     ({"type": "date"}, "name: 3 of 3 rows cannot be read as date"),
     ({"type": "integer"}, "name: 3 of 3 rows cannot be read as integer"),
     ({"type": "string", "values": ["x"]}, "name: 3 of 3 rows are none of x"),
-    ({"type": "string", "references": "brands.brand_id"}, "name: not in brands, in 3 rows"),
 ]
 
 
@@ -324,9 +324,7 @@ def test_a_masked_column_that_breaks_a_rule_is_told_without_its_value(
     """Today's contract gives masked columns no such rule; one that did must not show what they hold."""
     content = CONTRACT.model_dump()
     content["tables"]["merchants"]["columns"]["name"] |= rule | {"personal": "masked"}
-    if "references" in rule:
-        content["tables"]["brands"]["columns"]["brand_id"]["personal"] = "masked"
-    market = Market(tmp_path, LINES | {"brands": "select 'b1' as brand_id, 'Brand' as name"})
+    market = Market(tmp_path, dict(LINES))
     reports = {report.table: report for report in check(market.write(), Contract.model_validate(content), hmac_key=KEY)}
     message = reports["merchants"].message
     assert said in message
