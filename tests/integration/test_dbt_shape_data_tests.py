@@ -1,0 +1,145 @@
+"""Every data test of the shape step is shown to fail on a bad row, and to pass without one.
+
+The list below is complete: a data test that nothing here makes fail is itself a failure.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.dbt_fixtures import list_nodes, make_warehouse, open_warehouse, run_dbt
+
+AS_OF = "2026-01-09"
+ROWS = {
+    "merchants": [{"merchant_id": f"m{i}", "registered_at": "2026-01-01"} for i in range(3)],
+    "merchant_identifiers": [
+        {"merchant_id": f"m{i}", "kind": "phone", "value_hash": "x", "first_seen_at": "2026-01-01"} for i in range(3)
+    ],
+    "brands": [{"brand_id": "b1", "name": "Acme", "aliases": '["acme inc"]'}],
+    "brand_products": [
+        {"brand_id": "b1", "model_ref": "r1", "specs": '{"watts": 65}', "valid_from": "2025-01-01", "currency": "USD"}
+    ],
+    "listings": [
+        {
+            "listing_id": "l1",
+            "merchant_id": "m1",
+            "brand_claimed": "ACME",
+            "specs": '{"model_ref": "r1", "watts": 30}',
+            "price": 10,
+            "currency": "USD",
+            "listed_at": "2026-01-02",
+            "last_seen_at": "2026-01-08",
+        }
+    ],
+    "listing_prices": [{"listing_id": "l1", "observed_at": "2026-01-03", "price": 10, "currency": "EUR"}],
+    "orders": [
+        {
+            "order_id": "o1",
+            "listing_id": "l1",
+            "merchant_id": "m1",
+            "amount": 10,
+            "currency": "USD",
+            "placed_at": "2026-01-04",
+            "refunded_at": "2026-01-06",
+            "refund_reason": "other",
+        }
+    ],
+    "reviews": [
+        {
+            "review_id": "r1",
+            "listing_id": "l1",
+            "rating": 1,
+            "text": "fake",
+            "language": "en",
+            "created_at": "2026-01-05",
+            "has_photo": True,
+            "is_verified": True,
+        }
+    ],
+    "notices": [
+        {
+            "notice_id": "n1",
+            "listing_id": "l1",
+            "submitted_at": "2026-01-05",
+            "outcome": "upheld",
+            "decided_at": "2026-01-08",
+        }
+    ],
+    "merchant_snapshots": [{"merchant_id": "m1", "observed_at": "2026-01-07", "rating": 4.5}],
+    "fx_rates": [{"currency": "EUR", "date": "2026-01-03", "rate": 1.1}],
+}
+
+# What is done to a warehouse in which everything is well, by the data test that has to see it.
+BAD_ROWS = {
+    "accepted_values_authenticity_words_meaning__fake__genuine": "update authenticity_words set meaning = 'odd'",
+    "daily_tables_agree": "update int_merchant_days set amount_usd = amount_usd + 0.0001",
+    "holds_int_authenticity_complaints": "update int_authenticity_complaints set mention_count = 0",
+    "holds_int_listing_days": "update int_listing_days set merchant_id = null where day = '2026-01-04'",
+    "holds_int_merchant_edges": "update int_merchant_edges set merchant_id_a = 'z'",
+    "holds_int_spec_comparisons": "update int_spec_comparisons set discrepant_field_count = 9",
+    "holds_stg_fx_rates": "update stg_fx_rates set rate = 0 where is_newest",
+    "int_labels_complete": "update int_labels set decided_at = null",
+    "int_labels_known_values": "update int_labels set source = 'hearsay'",
+    "int_labels_probabilities": "update int_labels set inclusion_probability = 1.5",
+    "int_listing_days_parts_within_wholes": "update int_listing_days set rating_count = 5 where part = 'reviews'",
+    "listing_days_hold_every_order": "delete from int_listing_days where part = 'orders' and day = '2026-01-04'",
+    "loads_are_fresh": "update landed.loads set newest_event_date = date '2026-01-01'",
+    "not_null_stg_listings_listing_id": "update landed.listings set listing_id = null",
+    "not_null_stg_merchants_merchant_id": "update landed.merchants set merchant_id = null",
+    "one_digest_a_day_int_listing_days": """
+        insert into int_listing_days by name select * replace ('another' as day_digest) from int_listing_days""",
+    "one_digest_a_day_int_merchant_days": "update int_merchant_days set is_marker = true where day = '2026-01-04'",
+    "spans_apart_int_brand_products": """
+        insert into int_brand_products by name select * replace (date '2025-02-01' as known_from) from int_brand_products""",
+    "spans_apart_int_listing_brands": "update int_listing_brands set known_until = known_from",
+    "spans_apart_int_spec_comparisons": "insert into int_spec_comparisons from int_spec_comparisons",
+    "spans_apart_stg_listing_history": "insert into landed.listings from landed.listings",
+    "spans_apart_stg_merchant_history": "insert into landed.merchants from landed.merchants",
+    "unique_combination_int_merchant_days": "insert into int_merchant_days from int_merchant_days",
+    "unique_combination_int_merchant_edges": "insert into int_merchant_edges from int_merchant_edges",
+    "unique_combination_stg_fx_rates": "insert into stg_fx_rates from stg_fx_rates",
+    "unique_int_brand_names_name_key": "insert into int_brand_names from int_brand_names",
+    "unique_stg_listings_listing_id": "insert into landed.listings from landed.listings",
+    "unique_stg_merchants_merchant_id": "insert into landed.merchants from landed.merchants",
+}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse in which everything is well: each table of the shape step has a row, and every data test passes."""
+    home = tmp_path_factory.mktemp("sound")
+    make_warehouse(home, ROWS, AS_OF)
+    run_dbt(home, "build", "--select", "tag:shape", "loads_are_fresh", "--exclude-resource-type", "unit_test")
+    return home
+
+
+def shape_tests() -> dict[str, str]:
+    """The data tests that judge staging, intermediate models, seeds and loads: full name by the name used above."""
+    names = {}
+    for node in list_nodes("test"):
+        judged = {parent.split(".")[-1] for parent in node.depends_on.nodes}
+        if all(name.startswith(("stg_", "int_", "loads", "run", "authenticity_", "negation_")) for name in judged):
+            names[short_name(node.name)] = node.name
+    return names
+
+
+def short_name(name: str) -> str:
+    """Generic tests are named by model, without the arguments that dbt appends."""
+    starts = [known for known in BAD_ROWS if name == known or name.startswith((f"{known}_", f"{known}__"))]
+    return max(starts, key=len, default=name)
+
+
+def test_every_data_test_is_shown_to_fail() -> None:
+    assert sorted(shape_tests()) == sorted(BAD_ROWS)
+
+
+@pytest.mark.parametrize("test", sorted(BAD_ROWS))
+def test_it_fails_on_a_bad_row(test: str, sound: Path, tmp_path: Path) -> None:
+    shutil.copy(sound / "warehouse.duckdb", tmp_path)
+    with open_warehouse(tmp_path, read_only=False) as connection:
+        connection.execute(BAD_ROWS[test])
+    name = shape_tests()[test]
+    assert run_dbt(tmp_path, "test", "--select", name, expect_success=False) == {name: "fail"}
