@@ -6,7 +6,11 @@ Calibration, thresholds and registration live elsewhere.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +20,6 @@ from ml import flagging, model
 from ml.training_set import Flags, Integers, Rows, component_folds, forward_blocks, known_before
 
 MIN_POSITIVES_IN_FOLD: Final = 3
-FORWARD_FOLDS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Parameters:
     colsample_bytree: float = 0.3
     max_bin: int = 128
     max_rounds: int = 400
-    patience: int = 25
-    rounds_without_stopping: int = 60
+    patience: int = 15
+    fixed_rounds: int = 80
     stopping_folds: int = 4
     unseen_share: float = 0.1
     least_unlabelled: int = 30_000
@@ -85,14 +88,15 @@ def fit_booster(rows: Rows, columns: list[int], signs: Integers, parameters: Par
 
     Returns:
         The booster on all of the rows, with as many rounds as explain held-out folds best on average: with few positives
-        every label counts, so none is spent on stopping alone. Where folds hold too few positives, a fixed number.
+        every label counts, so none is spent on stopping alone. A fixed number where no folds are asked for, or where
+        they hold too few positives.
     """
     import xgboost
 
     settings = _settings(rows, signs[columns], parameters)
     data = xgboost.DMatrix(rows.features[:, columns], rows.label, weight=rows.weight, nthread=settings["nthread"])
     folds = stopping_folds(rows, parameters.stopping_folds)
-    rounds = parameters.rounds_without_stopping
+    rounds = parameters.fixed_rounds
     if folds:
         told: Any = xgboost.cv(
             settings,
@@ -110,8 +114,8 @@ def fit_booster(rows: Rows, columns: list[int], signs: Integers, parameters: Par
 
 def stopping_folds(rows: Rows, folds: int) -> list[tuple[Integers, Integers]]:
     """Returns learned and held-out positions of each fold of components, or none where one has under 3 positives."""
-    fold = component_folds(rows, folds)
-    if np.bincount(fold, weights=rows.label, minlength=folds).min() < MIN_POSITIVES_IN_FOLD:
+    fold = component_folds(rows, folds) if folds else np.zeros(0, dtype=np.int64)
+    if not folds or np.bincount(fold, weights=rows.label, minlength=folds).min() < MIN_POSITIVES_IN_FOLD:
         return []
     return [(np.flatnonzero(fold != at), np.flatnonzero(fold == at)) for at in range(folds)]
 
@@ -148,23 +152,33 @@ def forward_margins(rows: Rows, signs: Integers, parameters: Parameters) -> Forw
     Args:
         rows: Rows to learn from and to score, shape (n,).
         signs: Monotone constraint of each feature.
-        parameters: The training's choices.
+        parameters: The training's choices; the boosters have its fixed number of rounds.
 
     Returns:
         Margins of shape (n,), nan where the known rows held too few positives to fit anything.
     """
     block, group = forward_blocks(rows, parameters.forward_blocks), component_folds(rows, parameters.forward_groups)
-    unseen, seen = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    margins = {"unseen": np.full(len(rows), np.nan), "seen": np.full(len(rows), np.nan)}
+    folds: list[tuple[str, Flags, Flags]] = []
     for at in range(int(block.max(initial=-1)) + 1):
         inside = block == at
         known = known_before(rows, int(rows.day[inside].min())) if at else inside
-        for fold in range(parameters.forward_groups):
-            judged = inside & (group == fold)
-            unseen[judged] = _fold_margins(rows, known & (group != fold), judged, signs, parameters)
+        folds += [
+            ("unseen", known & (group != fold), inside & (group == fold)) for fold in range(parameters.forward_groups)
+        ]
         if at:
-            judged = inside & np.isin(rows.component, np.unique(rows.component[known]))
-            seen[judged] = _fold_margins(rows, known, judged, signs, parameters)
-    return Forward(rows, unseen, seen)
+            folds.append(("seen", known, inside & np.isin(rows.component, np.unique(rows.component[known]))))
+    fixed = replace(parameters, stopping_folds=0)
+    told = in_parallel([partial(_fold_margins, rows, known, judged, signs, fixed) for _, known, judged in folds])
+    for (way, _, judged), margin in zip(folds, told, strict=True):
+        margins[way][judged] = margin
+    return Forward(rows, margins["unseen"], margins["seen"])
+
+
+def in_parallel[Result](tasks: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Runs independent fits, as many at a time as there are cores; XGBoost lets go of Python's lock while it works."""
+    with ThreadPoolExecutor(max_workers=min(len(tasks), os.cpu_count() or 1)) as pool:
+        return list(pool.map(lambda task: task(), tasks))
 
 
 def _fold_margins(
@@ -172,6 +186,5 @@ def _fold_margins(
 ) -> npt.NDArray[np.float64]:
     if int(rows.label[learn].sum()) < 5 or bool(rows.label[learn].all()) or not judged.any():
         return np.full(int(judged.sum()), np.nan)
-    columns = list(range(rows.features.shape[1]))
-    fitted = fit_booster(rows.take(learn), columns, signs, replace(parameters, stopping_folds=FORWARD_FOLDS))
+    fitted = fit_booster(rows.take(learn), list(range(rows.features.shape[1])), signs, parameters)
     return model.margin_of(model.load_booster(fitted.ubj), rows.features[judged]).astype(np.float64)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.declarations import Feature
-from ml.model import RiskModel, Scorer
+from ml.model import Scorer
 from ml.training_set import Live, Matrix
 
 MIN_IN_CATEGORY: Final = 100
@@ -121,7 +121,8 @@ class Explainer:
             if drops[signal] < LEAST_EFFECT:
                 continue
             columns = self.signals[signal]
-            at = max(columns, key=lambda column: (round(float(single[column]), 4), -column))
+            known = [column for column in columns if not np.isnan(values[column])] or columns
+            at = max(known, key=lambda column: (round(float(single[column]), 4), -column))
             reason: dict[str, Any] = {"signal": signal, "effect": round(drops[signal], 4)}
             if not np.isnan(attributions[columns]).any():
                 reason["attribution"] = round(float(attributions[columns].sum()), 4)
@@ -135,21 +136,22 @@ def in_words(feature: Feature, value: float, usual: float) -> str:
     Args:
         feature: The feature; its `words` are used where it has any, with `{value}` in them.
         value: Its value; nan if unknown.
-        usual: What is usual for peers; nan if unknown is usual.
+        usual: What is usual for peers; nan if unknown is usual, and then nothing is said of it.
     """
     said, peers = _said(feature, value), _said(feature, usual)
-    sentence = feature.words.format(value=said) if "{value}" in feature.words else f"{_name(feature)} is {said}"
-    return sentence if said == peers else f"{sentence}; usual is {peers}"
-
-
-def _name(feature: Feature) -> str:
-    return feature.words or feature.name.replace("_", " ")
+    if not said:
+        sentence = f"not known: {feature.description[:1].lower()}{feature.description[1:].rstrip('.')}"
+    elif feature.words:
+        sentence = feature.words.format(value=said)
+    else:
+        sentence = f"{feature.name.replace('_', ' ')} is {said}"
+    return sentence if not peers or said == peers else f"{sentence}; usual is {peers}"
 
 
 def _said(feature: Feature, value: float) -> str:
-    """A value in its unit."""
+    """A value in its unit; empty if it is unknown."""
     if np.isnan(value):
-        return "unknown"
+        return ""
     unit = feature.unit
     if unit in YES_OR_NO:
         return "yes" if value >= 0.5 else "no"
@@ -159,8 +161,3 @@ def _said(feature: Feature, value: float) -> str:
         return f"{value:,.2f} USD"
     number = f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.3g}"
     return f"{number} {unit}" if unit in ("days", "hours", "stars", "grams") else number
-
-
-def model_words(model: RiskModel) -> dict[str, str]:
-    """Returns each feature's name as reasons speak of it, for plots and cards."""
-    return {feature.name: _name(feature).replace("{value}", "…") for feature in model.features}

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from groundwork.files import sha256_bytes, sha256_file, sha256_tree
 from ml import evaluate, explain, flagging, model
-from ml.boosting import Fitted, Forward, Parameters, fit_booster, forward_margins
+from ml.boosting import Fitted, Forward, Parameters, fit_booster, forward_margins, in_parallel
 from ml.calibrate import Calibration, calibrate
 from ml.declarations import Declaration
 from ml.training_set import Rows, Split, TrainingSet, read_training_set, split_rows
@@ -185,7 +186,8 @@ def fit_model(declaration: Declaration, training_set: TrainingSet, split: Split,
     """Fits both boosters, both calibrations, threshold, floor and usual values."""
     columns = {"main": list(range(len(declaration.features))), "own": list(declaration.own_conduct)}
     signs = np.array([feature.monotone for feature in declaration.features])
-    fitted = {name: fit_booster(split.train, chosen, signs, parameters) for name, chosen in columns.items()}
+    fits = [partial(fit_booster, split.train, chosen, signs, parameters) for chosen in columns.values()]
+    fitted = dict(zip(columns, in_parallel(fits), strict=True))
     forward = forward_margins(split.forward, signs, parameters)
     margins = {name: _margins(fitted[name], split.calibrate, chosen) for name, chosen in columns.items()}
     calibrations = {name: _calibration(split.calibrate, margin) for name, margin in margins.items()}
