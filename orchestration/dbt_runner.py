@@ -100,7 +100,7 @@ def _invoke(arguments: Sequence[str], *, target: Path, manifest: Manifest | None
             outcome = dbtRunner(manifest=manifest).invoke([*arguments, *where, "--no-use-colors", "--quiet"])
     finally:
         # Without this the warehouse's file stays locked for every later reader in this process.
-        DuckDBConnectionManager.close_all_connections()
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
     if output.getvalue().strip():
         logger.info("dbt: %s", output.getvalue().strip())
     if outcome.exception is not None:

@@ -25,9 +25,9 @@ from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT
 
 if TYPE_CHECKING:
     import duckdb
-    from ml.registry import Registry
 
     from expectations.contract import Contract
+    from ml.registry import Registry
     from ml.train import Parameters
     from orchestration.landing.ledger import LoadRecord, PinnedLoads
     from orchestration.publishing.policy import Policy
