@@ -16,6 +16,7 @@ from ml.calibrate import effective_size
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
 
 DEFAULT_TARGET: Final = 0.90
 WIDEST_INTERVAL: Final = 0.30
@@ -37,6 +38,8 @@ class Units:
         weight: How many goods each stands for.
         is_verdict: Whether something labelled it; unlabelled out-of-fold rows count as negatives, so that precision is
             rather under- than overestimated, but make no band well known.
+        merchant: A number for each merchant. Intervals count merchants: what one merchant sells tends to be of one
+            kind, and one can hold most of a band.
     """
 
     source: str
@@ -44,6 +47,12 @@ class Units:
     label: Flags
     weight: Floats
     is_verdict: Flags
+    merchant: Integers
+
+    def take(self, chosen: Flags) -> Units:
+        """Returns the units that a mask chooses."""
+        arrays = (getattr(self, name)[chosen] for name in ("score", "label", "weight", "is_verdict", "merchant"))
+        return Units(self.source, *arrays)
 
 
 @dataclass(frozen=True)
@@ -110,16 +119,27 @@ def precision_from(units: Units) -> tuple[Floats, Floats, Floats, Floats]:
 
     Returns:
         Distinct scores, falling; precision among units at or above each; the two ends of its 95 % Wilson interval at
-        the effective number of units.
+        the effective number of merchants.
     """
     order = np.argsort(-units.score, kind="stable")
     score, weight = units.score[order], units.weight[order]
     last = np.flatnonzero(np.append(np.diff(score) != 0, True)) if len(score) else np.array([], dtype=np.int64)
     total = np.cumsum(weight)[last]
     precision = np.cumsum(weight * units.label[order])[last] / total
-    effective = total**2 / np.cumsum(weight**2)[last]
+    earlier = _earlier_of_merchant(weight, units.merchant[order])
+    effective = total**2 / np.cumsum(weight**2 + 2 * weight * earlier)[last]
     low, high = wilson(precision, effective)
     return score[last], precision, low, high
+
+
+def _earlier_of_merchant(weight: Floats, merchant: Integers) -> Floats:
+    """The weight that each unit's merchant has in the units before it."""
+    order = np.argsort(merchant, kind="stable")
+    running = np.cumsum(weight[order]) - weight[order]
+    firsts = np.flatnonzero(np.append(True, np.diff(merchant[order]) != 0)) if len(order) else order
+    earlier = np.empty_like(weight)
+    earlier[order] = running - np.repeat(running[firsts], np.diff(np.append(firsts, len(order))))
+    return earlier
 
 
 def wilson(share: Floats, size: Floats) -> tuple[Floats, Floats]:
@@ -141,32 +161,29 @@ def _threshold(units: Units, target: float) -> tuple[float, float | None]:
 
 
 def _band(units: Units, low: int) -> dict[str, Any]:
-    inside = (units.score >= low) & ((units.score < low + 10) | (low == 90))
-    verdicts = int((inside & units.is_verdict).sum())
-    return {
-        "band": BANDS[low // 10],
-        "verdicts": verdicts,
-        "expected_precision": _share(units, inside) if verdicts >= ENOUGH_VERDICTS else None,
-    }
+    inside = units.take((units.score >= low) & ((units.score < low + 10) | (low == 90)))
+    verdicts = int(inside.is_verdict.sum())
+    known = _share(inside) if verdicts >= ENOUGH_VERDICTS else None
+    told = round(known[0], 4) if known and known[2] - known[1] <= WIDEST_INTERVAL else None
+    return {"band": BANDS[low // 10], "verdicts": verdicts, "expected_precision": told}
 
 
-def _share(units: Units, inside: Flags) -> float | None:
-    """The weighted share of positives, None where its interval is too wide to be told."""
-    weight = units.weight[inside]
-    share = float(np.average(units.label[inside], weights=weight))
-    low, high = wilson(np.array([share]), np.array([effective_size(weight)]))
-    return round(share, 4) if float(high[0] - low[0]) <= WIDEST_INTERVAL else None
+def _share(units: Units) -> tuple[float, float, float]:
+    """The weighted share of positives, and the two ends of its interval."""
+    share = float(np.average(units.label, weights=units.weight))
+    merchants = effective_size(np.bincount(np.unique(units.merchant, return_inverse=True)[1], weights=units.weight))
+    low, high = wilson(np.array([share]), np.array([merchants]))
+    return share, float(low[0]), float(high[0])
 
 
 def _table_row(units: Units, at: float) -> dict[str, Any]:
-    above = units.score >= at
-    weight = units.weight[above]
-    positives = float((units.weight * units.label).sum())
-    found = float(weight @ units.label[above])
-    row: dict[str, Any] = {"score": at, "verdicts": int((above & units.is_verdict).sum())}
-    if not len(weight) or not positives:
+    above = units.take(units.score >= at)
+    positives = float(units.weight @ units.label)
+    row: dict[str, Any] = {"score": at, "verdicts": int(above.is_verdict.sum())}
+    if not len(above.score) or not positives:
         return {**row, "precision": None, "low": None, "high": None, "recall": None}
-    share = found / float(weight.sum())
-    low, high = wilson(np.array([share]), np.array([effective_size(weight)]))
-    told = {"precision": share, "low": float(low[0]), "high": float(high[0]), "recall": found / positives}
-    return {**row, **{name: round(value, 4) for name, value in told.items()}}
+    told = (*_share(above), float(above.weight @ above.label) / positives)
+    return {
+        **row,
+        **{name: round(value, 4) for name, value in zip(("precision", "low", "high", "recall"), told, strict=True)},
+    }

@@ -224,12 +224,12 @@ def flag_units(
     if int(verdicts.label.sum()) >= flagging.ENOUGH_VERDICTS:
         score = model.points(calibration.probability(margin))
         weight = 1.0 / np.nan_to_num(verdicts.inclusion, nan=1.0)
-        return flagging.Units("held_out", score, verdicts.label, weight, np.ones(len(verdicts), dtype=bool))
+        return flagging.Units("held_out", score, verdicts.label, weight, verdicts.is_verdict, verdicts.merchant)
     margins = np.where(np.isnan(forward.seen), forward.unseen, forward.seen)
     known = ~np.isnan(margins)
     rows = forward.rows.take(known)
     score = model.points(calibration.probability(margins[known]))
-    return flagging.Units("out_of_fold", score, rows.label, rows.weight, rows.is_verdict)
+    return flagging.Units("out_of_fold", score, rows.label, rows.weight, rows.is_verdict, rows.merchant)
 
 
 def _card(trained: Trained, training_set: TrainingSet, split: Split, origin: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.calibrate import sigmoid
+from ml.calibrate import effective_size, sigmoid
 from ml.flagging import Units, band_of, flagging, precision_from, wilson
 
 
@@ -19,7 +19,14 @@ def units(seed: int, size: int = 30_000, steep: float = 12.0) -> Units:
     often = score > 40
     inclusion = np.where(often, 0.5, 0.05)
     kept = random.random(size) < inclusion
-    return Units("held_out", score[kept], label[kept], 1 / inclusion[kept], np.ones(int(kept.sum()), dtype=bool))
+    return held_out(score[kept], label[kept], 1 / inclusion[kept])
+
+
+def held_out(score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None, **given: np.ndarray) -> Units:
+    """Verdicts that weigh the same and are of as many merchants, unless told otherwise."""
+    size = len(score)
+    usual = {"is_verdict": np.ones(size, dtype=bool), "merchant": np.arange(size)}
+    return Units("held_out", score, label, np.ones(size) if weight is None else weight, **(usual | given))
 
 
 def chance(score: np.ndarray, steep: float = 12.0) -> np.ndarray:
@@ -49,7 +56,7 @@ def test_bands_hold_the_weighted_share_of_positives() -> None:
 def test_a_band_of_few_verdicts_is_not_told() -> None:
     score = np.concatenate([np.full(19, 5.0), np.full(200, 15.0)])
     label = np.concatenate([np.ones(19, dtype=bool), np.arange(200) < 20])
-    flags = flagging(Units("held_out", score, label, np.ones(219), np.ones(219, dtype=bool)), 0.1)
+    flags = flagging(held_out(score, label), 0.1)
     assert flags.bands[0]["expected_precision"] is None
     assert flags.bands[1]["expected_precision"] == 0.1
     assert flags.bands[2] == {"band": "[20,30)", "verdicts": 0, "expected_precision": None}
@@ -57,33 +64,35 @@ def test_a_band_of_few_verdicts_is_not_told() -> None:
 
 def test_unlabelled_rows_count_as_negatives_but_make_no_band_known() -> None:
     score, label = np.full(300, 25.0), np.arange(300) < 15
-    flags = flagging(Units("out_of_fold", score, label, np.ones(300), label), 0.1)
+    flags = flagging(held_out(score, label, is_verdict=label), 0.1)
     assert flags.bands[2] == {"band": "[20,30)", "verdicts": 15, "expected_precision": None}
-    flags = flagging(Units("out_of_fold", score, label, np.ones(300), np.arange(300) < 100), 0.1)
+    flags = flagging(held_out(score, label, is_verdict=np.arange(300) < 100), 0.1)
     assert flags.bands[2]["expected_precision"] == 0.05
 
 
 @pytest.mark.parametrize("verdicts", [0, 1, 8])
 def test_few_verdicts_fall_back_to_fifty(verdicts: int) -> None:
     score = np.linspace(60, 99, verdicts) if verdicts else np.zeros(0)
-    flags = flagging(
-        Units("held_out", score, np.ones(verdicts, dtype=bool), np.ones(verdicts), np.ones(verdicts, dtype=bool)), 0.03
-    )
+    flags = flagging(held_out(score, np.ones(verdicts, dtype=bool)), 0.03)
     assert (flags.threshold, flags.expected_precision, flags.basis) == (50.0, None, "fallback")
 
 
 def test_a_few_heavy_verdicts_are_as_uncertain_as_few() -> None:
     size = 60
     weight = np.where(np.arange(size) < 3, 1000.0, 1.0)
-    flags = flagging(
-        Units("held_out", np.full(size, 80.0), np.arange(size) < 57, weight, np.ones(size, dtype=bool)), 0.03
-    )
+    flags = flagging(held_out(np.full(size, 80.0), np.arange(size) < 57, weight), 0.03)
     assert flags.basis == "fallback"
+
+
+def test_many_verdicts_of_few_merchants_are_as_uncertain_as_few() -> None:
+    score, label = np.full(400, 80.0), np.arange(400) % 20 > 0
+    assert flagging(held_out(score, label), 0.03).basis == "target"
+    assert flagging(held_out(score, label, merchant=np.arange(400) // 100), 0.03).basis == "fallback"
 
 
 def test_a_target_that_no_score_reaches_falls_back() -> None:
     score, label = np.repeat(np.arange(100.0), 50), np.tile(np.arange(50) % 2 == 0, 100)
-    flags = flagging(Units("held_out", score, label, np.ones(5000), np.ones(5000, dtype=bool)), 0.03)
+    flags = flagging(held_out(score, label), 0.03)
     assert (flags.threshold, flags.basis) == (50.0, "fallback")
 
 
@@ -96,17 +105,19 @@ def test_the_floor_is_three_times_the_prevalence_and_never_above_fifty(prevalenc
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 400), target=st.floats(0.3, 0.95))
 def test_every_told_precision_is_what_counting_gives(seed: int, size: int, target: float) -> None:
     random = np.random.default_rng(seed)
-    made = Units(
-        "held_out",
+    made = held_out(
         np.round(random.random(size) * 100),
         random.random(size) < 0.5,
         random.random(size) + 0.1,
-        np.ones(size, dtype=bool),
+        merchant=random.integers(0, 1 + size // 3, size),
     )
     score, precision, low, high = precision_from(made)
     for at, value, least, most in zip(score, precision, low, high, strict=True):
         above = made.score >= at
         assert value == pytest.approx(np.average(made.label[above], weights=made.weight[above]))
+        by_merchant = np.bincount(made.merchant[above], weights=made.weight[above])
+        ends = wilson(np.array([value]), np.array([effective_size(by_merchant)]))
+        assert (least, most) == (pytest.approx(ends[0][0]), pytest.approx(ends[1][0]))
         assert 0 <= least <= value + 1e-9
         assert value - 1e-9 <= most <= 1
     flags = flagging(made, 0.1, target)
