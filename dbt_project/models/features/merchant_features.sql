@@ -73,7 +73,6 @@ offers as (
         cast(count(*) filter (where not listing_states.is_model_known) as integer) as unknown_model_count,
         cast(count(listing_states.is_model_known) as integer) as model_count,
         cast(count(*) filter (where listing_states.brand_id is null) as integer) as unknown_brand_count,
-        cast(count(*) filter (where listing_states.listing_age_days < 30) as integer) as new_listing_count,
         cast(count(listing_states.condition) as integer) as condition_count,
         cast(count(*) filter (where listing_states.condition = 'new') as integer) as condition_new_count
     from listing_states
@@ -129,7 +128,7 @@ features as (
         states.category_count,
         states.brand_count,
         {{ ratio('states.listing_age_days_sum', 'states.live_listing_count') }} as listing_age_days,
-        {{ ratio('offers.new_listing_count', 'states.live_listing_count') }} as new_listing_share,
+        {{ ratio('states.new_listing_count', 'states.live_listing_count') }} as new_listing_share,
         {{ ratio('states.unauthorised_count', 'states.authorisation_count') }} as unauthorised_share,
 
         cast(offers.middle_price_usd as double) as price_usd,

@@ -47,6 +47,7 @@ sums as (
         cast(count(distinct category) as integer) as category_count,
         cast(count(distinct brand_id) as integer) as brand_count,
         cast(sum(listing_age_days) as bigint) as listing_age_days_sum,
+        cast(count(*) filter (where listing_age_days < 30) as integer) as new_listing_count,
         cast(count(msrp_ratio) as integer) as msrp_ratio_count,
         sum(msrp_ratio) as msrp_ratio_sum,
         cast(sum(compared_field_count) as bigint) as compared_field_count,

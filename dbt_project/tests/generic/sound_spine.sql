@@ -1,0 +1,60 @@
+{#
+    Every row of a spine keeps to what its purpose means; whatever breaks a rule is named with the rule. An entity that
+    calibrates is never learned from, and nothing that was decided from the first evaluation date on is.
+#}
+{% test sound_spine(model, entity) %}
+
+with
+
+spine as (
+
+    select * from {{ model }}
+
+),
+
+evaluation as (
+
+    select coalesce(min(as_of_date), {{ end_of_time() }}) as first_date
+    from {{ ref('rating_dates') }}
+    where purpose = 'evaluate'
+
+),
+
+calibrating as (
+
+    select distinct {{ entity }}_id from spine where purpose = 'calibrate'
+
+),
+
+judged as (
+
+    select
+        spine.*,
+        case
+            when spine.purpose not in ('score', 'train', 'evaluate', 'calibrate') then 'unknown purpose'
+            when (spine.purpose = 'score') <> (spine.label is null) then 'a label has no place where there is scoring, and only there'
+            when (spine.label_source is null) <> (spine.label_decided_date is null) then 'a label has a source and a day'
+            when spine.label_source is null and spine.label then 'what nothing labels is negative'
+            when spine.purpose in ('score', 'calibrate') and not spine.is_live then 'only what lives is scored'
+            when (spine.purpose = 'calibrate') <> (spine.inclusion_probability is not null) then 'what calibrates was drawn'
+            when not (spine.sampling_share > 0 and spine.sampling_share <= 1) then 'a share lies between 0 and 1'
+            when spine.label_source is not null and spine.sampling_share < 1 then 'only what nothing labels is sampled'
+            when spine.purpose in ('train', 'evaluate') and spine.label_decided_date < spine.as_of_date
+                then 'a label lies ahead'
+            when spine.purpose = 'train' and spine.label_decided_date >= evaluation.first_date
+                then 'what is learned was decided before the evaluation'
+            when spine.purpose = 'train' and spine.as_of_date >= evaluation.first_date then 'training comes before the evaluation'
+            when spine.purpose = 'train' and calibrating.{{ entity }}_id is not null then 'what calibrates is not learned from'
+        end as broken_rule
+    from spine
+    cross join evaluation
+    left join calibrating
+        on calibrating.{{ entity }}_id = spine.{{ entity }}_id
+
+)
+
+select *
+from judged
+where broken_rule is not null
+
+{% endtest %}
