@@ -211,7 +211,9 @@ def run_dbt(home: Path, *arguments: str, expect_success: bool = True) -> dict[st
         raise outcome.exception
     results = list(getattr(outcome.result, "results", []))
     if expect_success and not outcome.success:
-        failures = [f"{result.node.name}: {result.message}" for result in results if result.status not in ("success", "pass")]
+        failures = [
+            f"{result.node.name}: {result.message}" for result in results if result.status not in ("success", "pass")
+        ]
         raise AssertionError("dbt failed:\n" + "\n".join(failures))
     return {result.node.name: str(result.status) for result in results}
 

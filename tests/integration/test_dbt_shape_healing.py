@@ -23,7 +23,7 @@ import pytest
 from tests.dbt_fixtures import REPOSITORY, make_warehouse, open_warehouse, read_rows, run_dbt, table_content
 
 AS_OF = date(2026, 1, 31)
-FIRST_DAY = datetime(2026, 1, 1, 9)
+FIRST_DAY = datetime.fromisoformat("2026-01-01 09:00")  # without a zone: what has landed is UTC
 DAILY_TABLES = ("int_listing_days", "int_merchant_days")
 Shop = dict[str, list[dict[str, Any]]]
 
@@ -45,7 +45,7 @@ def shop(seed: int = 1, days: int = 20) -> Shop:
         {"listing_id": f"l{i}", "merchant_id": f"m{i % 2}", "listed_at": FIRST_DAY, "price": 10, "currency": "USD"}
         for i in range(6)
     ]
-    orders, reviews, prices = [], [], []
+    orders, prices = [], []
     for number in range(60):
         placed_at = FIRST_DAY + timedelta(days=draw.randrange(days), hours=draw.randrange(14))
         listing = draw.choice(listings)
@@ -63,17 +63,17 @@ def shop(seed: int = 1, days: int = 20) -> Shop:
                 "refund_reason": "not_authentic" if number % 9 == 0 else None,
             }
         )
-    for number in range(20):
-        reviews.append(
-            {
-                "review_id": f"r{number}",
-                "listing_id": draw.choice(listings)["listing_id"],
-                "rating": draw.randrange(1, 6),
-                "text": draw.choice(["fine", "this is a fake", "not a fake"]),
-                "language": "en",
-                "created_at": FIRST_DAY + timedelta(days=draw.randrange(days)),
-            }
-        )
+    reviews = [
+        {
+            "review_id": f"r{number}",
+            "listing_id": draw.choice(listings)["listing_id"],
+            "rating": draw.randrange(1, 6),
+            "text": draw.choice(["fine", "this is a fake", "not a fake"]),
+            "language": "en",
+            "created_at": FIRST_DAY + timedelta(days=draw.randrange(days)),
+        }
+        for number in range(20)
+    ]
     for day in range(0, days, 4):
         seen_at = FIRST_DAY + timedelta(days=day)
         prices += [
@@ -100,7 +100,9 @@ def shop(seed: int = 1, days: int = 20) -> Shop:
             {"merchant_id": "m0", "observed_at": FIRST_DAY + timedelta(days=day), "rating": 4.5, "sales_count": day}
             for day in range(0, days, 5)
         ],
-        "fx_rates": [{"currency": "EUR", "date": date(2026, 1, 1) + timedelta(days=day), "rate": 1.1} for day in range(31)],
+        "fx_rates": [
+            {"currency": "EUR", "date": date(2026, 1, 1) + timedelta(days=day), "rate": 1.1} for day in range(31)
+        ],
     }
 
 

@@ -112,7 +112,8 @@ def test_an_increments_row_takes_the_place_of_an_earlier_one(home: Path) -> None
 def test_a_later_loads_change_counts_from_the_day_it_landed(home: Path) -> None:
     """The first value counts from the beginning; of two loads on one day the later; what does not change begins nothing."""
     history = read_rows(
-        home, "select listing_id, title, known_from, known_until from stg_listing_history order by listing_id, known_from"
+        home,
+        "select listing_id, title, known_from, known_until from stg_listing_history order by listing_id, known_from",
     )
     assert [tuple(row.values()) for row in history] == [
         ("gone", "Hat", BEGINNING, END),
@@ -124,7 +125,8 @@ def test_a_later_loads_change_counts_from_the_day_it_landed(home: Path) -> None:
 
 def test_a_value_that_goes_away_is_a_change(home: Path) -> None:
     history = read_rows(
-        home, "select merchant_id, country, known_from, known_until from stg_merchant_history order by merchant_id, known_from"
+        home,
+        "select merchant_id, country, known_from, known_until from stg_merchant_history order by merchant_id, known_from",
     )
     assert [tuple(row.values()) for row in history] == [
         ("m1", "US", BEGINNING, date(2026, 2, 9)),
@@ -134,7 +136,9 @@ def test_a_value_that_goes_away_is_a_change(home: Path) -> None:
 
 
 def test_every_time_a_load_saw_a_listing_is_a_sighting(home: Path) -> None:
-    seen = read_rows(home, "select event_date from int_events where kind = 'sighting' and listing_id = 'l1' order by all")
+    seen = read_rows(
+        home, "select event_date from int_events where kind = 'sighting' and listing_id = 'l1' order by all"
+    )
     assert [row["event_date"] for row in seen] == [date(2026, 1, 31), date(2026, 2, 1), date(2026, 2, 2)]
 
 

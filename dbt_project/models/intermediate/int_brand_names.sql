@@ -42,7 +42,7 @@ ranked as (
         *,
         row_number() over (
             partition by name_key
-            order by known_from, matched_by desc, brand_id
+            order by known_from asc, matched_by desc, brand_id asc
         ) as place
     from spellings
     where name_key <> ''

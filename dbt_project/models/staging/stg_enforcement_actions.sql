@@ -22,7 +22,9 @@ final as (
         enforcement_actions.kind,
         enforcement_actions.occurred_at,
         enforcement_actions.seized_value,
-        {{ in_base_currency('enforcement_actions.seized_value', 'enforcement_actions.currency', 'fx_rates.rate') }} as seized_value_usd,
+        {{ in_base_currency(
+            'enforcement_actions.seized_value', 'enforcement_actions.currency', 'fx_rates.rate'
+        ) }} as seized_value_usd,
         enforcement_actions.seized_items,
         enforcement_actions.currency,
         enforcement_actions.suspects
