@@ -33,12 +33,12 @@ GOODS_TRAITS = ("price", "doubt", "refund", "dispute", "rating", "spec")
 CONDUCT_TRAITS = ("age", "photo", "verified", "delivery", "storefront", "authorised", "breadth", "coyness")
 TRAITS = GOODS_TRAITS + CONDUCT_TRAITS
 _USUAL_SHIFTS: dict[str, float] = {
-    "price": 1.3, "doubt": 1.3, "refund": 1.2, "dispute": 1.3, "rating": 1.1, "spec": 1.1, "age": 1.4, "photo": 1.35,
-    "verified": 1.2, "delivery": 1.35, "storefront": 1.3, "authorised": 1.3, "breadth": 0.9, "coyness": 0.9,
+    "price": 1.3, "doubt": 1.2, "refund": 1.25, "dispute": 1.3, "rating": 1.1, "spec": 1.1, "age": 1.45, "photo": 1.35,
+    "verified": 1.2, "delivery": 1.35, "storefront": 1.3, "authorised": 1.3, "breadth": 1.0, "coyness": 1.0,
 }  # fmt: skip
 _OWN_SHIFTS: dict[int, dict[str, float]] = {
-    TOO_CHEAP: {"price": 1.75},
-    COMPLAINT_DRAWING: {"doubt": 1.5, "refund": 1.35, "dispute": 1.4, "rating": 1.0},
+    TOO_CHEAP: {"price": 1.65},
+    COMPLAINT_DRAWING: {"doubt": 1.4, "refund": 1.35, "dispute": 1.4, "rating": 1.0},
     SPEC_LIAR: {"spec": 1.45},
     RING: {},
     BRUSHER: {"rating": 0.8, "verified": 0.5, "delivery": 1.1},

@@ -132,13 +132,13 @@ def build_circles(span: Span, merchants: Merchants) -> Circles:
     rng, count = span.rng("circles"), span.count
     is_brusher = merchants.is_brushing
     effect = np.minimum(merchants.effect, 1.1)
-    has_many = rng.random(count) < 0.25
+    has_many = rng.random(count) < 0.35
     regular = np.where(has_many, rng.uniform(0.05, 0.5, count), rng.uniform(0, 0.06, count))
     accounts = rng.integers(6, 40, count)
     linked = np.where(is_brusher, rng.uniform(0.25, 0.9, count), rng.uniform(0.35, 1.0, count))
     paying = np.where(is_brusher, rng.uniform(0.25, 0.9, count), rng.uniform(0.35, 1.0, count))
     return Circles(
-        brushed_share=np.where(is_brusher, np.clip(0.28 * effect + rng.normal(0, 0.08, count), 0.04, 0.6), 0.0),
+        brushed_share=np.where(is_brusher, np.clip(0.26 * effect + rng.normal(0, 0.08, count), 0.04, 0.6), 0.0),
         regular_share=regular,
         accounts=accounts,
         devices=np.maximum((accounts * linked).astype(np.int64), 1),
