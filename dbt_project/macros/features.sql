@@ -337,6 +337,13 @@ spine_rows as (
     }) }}
 {% endmacro %}
 
+{# The sums of a daily table's columns under their own names. #}
+{% macro sums(columns, relation, suffix='') -%}
+    {%- for column in columns %}
+        cast(coalesce(sum({{ relation }}.{{ column }}), 0) as bigint) as {{ column }}{{ suffix }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
 {# The columns that are summed by merchant and brand too. #}
 {% macro brand_columns() %}
     {{ return([
@@ -362,14 +369,14 @@ spine_rows as (
         case when platform.has_identifiers then coalesce(links.loose_count, 0) end as loose_link_merchant_count,
         {{ ratio('links.firm_confirmed_count', 'links.firm_count') }} as link_confirmed_share,
         {{ ratio('links.loose_confirmed_count', 'links.loose_count') }} as loose_link_confirmed_share,
-        {{ ratio('links.firm_msrp_ratio_sum', 'links.firm_msrp_ratio_count') }} as link_price_msrp_ratio,
-        {{ ratio('links.firm_discrepant_field_count', 'links.firm_compared_field_count') }} as link_spec_discrepant_share,
+        {{ ratio('links.msrp_ratio_sum', 'links.msrp_ratio_count') }} as link_price_msrp_ratio,
+        {{ ratio('links.discrepant_field_count', 'links.compared_field_count') }} as link_spec_discrepant_share,
         {{ shrunken_share(
-            'links.firm_authenticity_complaint_count', 'links.firm_text_review_count',
+            'links.authenticity_complaint_count', 'links.text_review_count',
             'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
         ) }} as link_complaint_share,
         {{ shrunken_share(
-            'links.firm_refund_not_authentic_count', 'links.firm_order_count',
+            'links.refund_not_authentic_count', 'links.order_count',
             'platform.refund_not_authentic_count_life', 'platform.order_count_life'
         ) }} as link_refund_not_authentic_share
 {%- endmacro %}

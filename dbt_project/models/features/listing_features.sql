@@ -120,14 +120,18 @@ final as (
         cast(offered.price_usd as double) as price_usd,
         {{ ratio('offered.price_usd', 'offered.msrp_usd') }} as price_msrp_ratio,
         {{ ratio('offered.price_usd', 'offered.floor_price_usd') }} as price_floor_ratio,
-        {{ ratio('offered.price_usd', 'coalesce(product_peers.median_price_usd, brand_peers.median_price_usd, category_peers.median_price_usd)') }} as price_peer_ratio,
+        {{ ratio('offered.price_usd', 'coalesce(
+            product_peers.median_price_usd, brand_peers.median_price_usd, category_peers.median_price_usd
+        )') }} as price_peer_ratio,
         {{ ratio('offered.price_usd', 'category_peers.median_price_usd') }} as price_category_ratio,
         {{ ratio('offered.lowest_price_usd', 'offered.msrp_usd') }} as lowest_price_msrp_ratio,
         1 - {{ ratio('offered.price_usd', 'offered.highest_price_usd') }} as price_drop_share,
 
         offered.discrepant_field_count as spec_discrepant_count,
         {{ ratio('offered.discrepant_field_count', 'offered.compared_field_count') }} as spec_discrepant_share,
-        {{ ratio('offered.omitted_field_count', 'offered.omitted_field_count + offered.compared_field_count') }} as spec_omitted_share,
+        {{ ratio(
+            'offered.omitted_field_count', 'offered.omitted_field_count + offered.compared_field_count'
+        ) }} as spec_omitted_share,
         offered.missing_field_count as spec_missing_count,
         offered.brand_id is not null as is_brand_known,
         offered.is_model_known,

@@ -209,6 +209,12 @@ brand_lists as (
 
 ),
 
+dates as (
+
+    select distinct as_of_date from kept
+
+),
+
 authorisations as (
 
     select distinct
@@ -216,7 +222,7 @@ authorisations as (
         authorised_merchants.merchant_id,
         dates.as_of_date
     from authorised_merchants
-    inner join (select distinct as_of_date from kept) as dates
+    inner join dates
         on
             dates.as_of_date >= authorised_merchants.known_from
             and dates.as_of_date < authorised_merchants.known_until

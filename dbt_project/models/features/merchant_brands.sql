@@ -13,7 +13,16 @@ merchant_windows as (
 
 listing_states as (
 
-    select * from {{ ref('listing_states') }} where brand_id is not null
+    select
+        merchant_id,
+        brand_id,
+        as_of_date,
+        case when is_live then listing_id end as live_listing_id,
+        case when is_live then msrp_ratio end as msrp_ratio,
+        case when is_live then compared_field_count end as compared_field_count,
+        case when is_live then discrepant_field_count end as discrepant_field_count
+    from {{ ref('listing_states') }}
+    where brand_id is not null
 
 ),
 
@@ -35,11 +44,11 @@ offers as (
         listing_states.merchant_id,
         listing_states.brand_id,
         listing_states.as_of_date,
-        cast(count(*) filter (where listing_states.is_live) as integer) as live_listing_count,
-        cast(count(listing_states.msrp_ratio) filter (where listing_states.is_live) as integer) as msrp_ratio_count,
-        coalesce(sum(listing_states.msrp_ratio) filter (where listing_states.is_live), 0) as msrp_ratio_sum,
-        cast(coalesce(sum(listing_states.compared_field_count) filter (where listing_states.is_live), 0) as bigint) as compared_field_count,
-        cast(coalesce(sum(listing_states.discrepant_field_count) filter (where listing_states.is_live), 0) as bigint) as discrepant_field_count
+        cast(count(listing_states.live_listing_id) as integer) as live_listing_count,
+        cast(count(listing_states.msrp_ratio) as integer) as msrp_ratio_count,
+        sum(listing_states.msrp_ratio) as msrp_ratio_sum,
+        cast(sum(listing_states.compared_field_count) as bigint) as compared_field_count,
+        cast(sum(listing_states.discrepant_field_count) as bigint) as discrepant_field_count
     from listing_states
     inner join merchant_windows
         on
@@ -58,9 +67,7 @@ brand_days as (
         int_listing_days.merchant_id,
         int_listing_brands.brand_id,
         int_listing_days.day,
-        {%- for column in brand_columns() %}
-        sum(int_listing_days.{{ column }}) as {{ column }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        {{ sums(brand_columns(), 'int_listing_days') }}
     from int_listing_days
     inner join int_listing_brands
         on
@@ -85,9 +92,7 @@ final as (
         max(offers.msrp_ratio_sum) as msrp_ratio_sum,
         max(offers.compared_field_count) as compared_field_count,
         max(offers.discrepant_field_count) as discrepant_field_count,
-        {%- for column in brand_columns() %}
-        cast(coalesce(sum(brand_days.{{ column }}), 0) as bigint) as {{ column }}_life{{ ',' if not loop.last }}
-        {%- endfor %}
+        {{ sums(brand_columns(), 'brand_days', suffix='_life') }}
     from offers
     left join brand_days
         on

@@ -64,8 +64,7 @@ offers as (
         {{ middle_value('listing_states.msrp_ratio') }} as middle_msrp_ratio,
         {{ middle_value('listing_states.price_usd') }} as middle_price_usd,
         cast(count(*) filter (where listing_states.price_usd < listing_states.floor_price_usd) as integer) as below_floor_count,
-        cast(count(*) filter (where listing_states.price_usd is not null and listing_states.floor_price_usd is not null) as integer)
-            as floor_known_count,
+        cast(count(listing_states.price_usd - listing_states.floor_price_usd) as integer) as floor_known_count,
         cast(count(*) filter (where listing_states.discrepant_field_count > 0) as integer) as discrepant_listing_count,
         cast(count(*) filter (where listing_states.compared_field_count > 0) as integer) as compared_listing_count,
         cast(coalesce(sum(listing_states.omitted_field_count), 0) as bigint) as omitted_field_count,
@@ -141,7 +140,9 @@ features as (
         {{ ratio('states.discrepant_field_count', 'states.compared_field_count') }} as spec_discrepant_share,
         {{ ratio('offers.discrepant_listing_count', 'offers.compared_listing_count') }} as spec_discrepant_listing_share,
         worst_brands.spec_discrepant_share as worst_brand_spec_discrepant_share,
-        {{ ratio('offers.omitted_field_count', 'offers.omitted_field_count + states.compared_field_count') }} as spec_omitted_share,
+        {{ ratio(
+            'offers.omitted_field_count', 'offers.omitted_field_count + states.compared_field_count'
+        ) }} as spec_omitted_share,
         {{ ratio('offers.missing_field_count', 'states.live_listing_count') }} as spec_missing_count,
         {{ ratio('offers.unknown_model_count', 'offers.model_count') }} as unknown_model_share,
         {{ ratio('offers.unknown_brand_count', 'states.live_listing_count') }} as unknown_brand_share,
@@ -154,7 +155,8 @@ features as (
         round(
             {{ ratio('windows.rating_sum_30', '5 * windows.rating_count_30') }}
             - {{ ratio(
-                'windows.rating_sum_life - windows.rating_sum_30', '5 * (windows.rating_count_life - windows.rating_count_30)'
+                'windows.rating_sum_life - windows.rating_sum_30',
+                '5 * (windows.rating_count_life - windows.rating_count_30)'
             ) }},
             6
         ) as rating_change_ratio,

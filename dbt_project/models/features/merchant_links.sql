@@ -1,6 +1,7 @@
 -- What a merchant's neighbours are like at a date, the merchant itself left out: how many, how many of them were found to
--- sell counterfeits by then, and sums of what they offer and what happened to them. One row a merchant with a neighbour,
--- and date. A label of the same case or day as one of the merchant or its goods does not count.
+-- sell counterfeits by then, and, of those that nobody could have planted, sums of what they offer and what happened to
+-- them. One row a merchant with a neighbour, and date. A label of the same case or day as one of the merchant or its goods
+-- does not count.
 with
 
 rating_dates as (
@@ -96,18 +97,18 @@ final as (
     select
         neighbours.merchant_id,
         neighbours.as_of_date,
-        {%- for prefix, condition in {'firm': 'not neighbours.is_loose', 'loose': 'neighbours.is_loose'}.items() %}
-        cast(count(*) filter (where {{ condition }}) as integer) as {{ prefix }}_count,
-        cast(count(confirmed.neighbour_id) filter (where {{ condition }}) as integer) as {{ prefix }}_confirmed_count,
-        {%- for sum in ['msrp_ratio_sum', 'msrp_ratio_count', 'compared_field_count', 'discrepant_field_count'] %}
-        coalesce(sum(merchant_states.{{ sum }}) filter (where {{ condition }}), 0) as {{ prefix }}_{{ sum }},
-        {%- endfor %}
-        {%- for sum in ['order_count', 'refund_not_authentic_count', 'text_review_count', 'authenticity_complaint_count'] %}
-        cast(coalesce(sum(merchant_windows.{{ sum }}_life) filter (where {{ condition }}), 0) as bigint) as {{ prefix }}_{{ sum }}
-        {{- ',' if not loop.last }}
-        {%- endfor %}
-        {{- ',' if not loop.last }}
-        {%- endfor %}
+        cast(count(*) filter (where not neighbours.is_loose) as integer) as firm_count,
+        cast(count(*) filter (where neighbours.is_loose) as integer) as loose_count,
+        cast(count(confirmed.neighbour_id) filter (where not neighbours.is_loose) as integer) as firm_confirmed_count,
+        cast(count(confirmed.neighbour_id) filter (where neighbours.is_loose) as integer) as loose_confirmed_count,
+        cast(sum(firm_states.msrp_ratio_count) as bigint) as msrp_ratio_count,
+        sum(firm_states.msrp_ratio_sum) as msrp_ratio_sum,
+        cast(sum(firm_states.compared_field_count) as bigint) as compared_field_count,
+        cast(sum(firm_states.discrepant_field_count) as bigint) as discrepant_field_count,
+        cast(sum(firm_windows.order_count_life) as bigint) as order_count,
+        cast(sum(firm_windows.refund_not_authentic_count_life) as bigint) as refund_not_authentic_count,
+        cast(sum(firm_windows.text_review_count_life) as bigint) as text_review_count,
+        cast(sum(firm_windows.authenticity_complaint_count_life) as bigint) as authenticity_complaint_count
     from neighbours
     inner join dates
         on dates.as_of_date = neighbours.as_of_date
@@ -116,14 +117,16 @@ final as (
             confirmed.merchant_id = neighbours.merchant_id
             and confirmed.as_of_date = neighbours.as_of_date
             and confirmed.neighbour_id = neighbours.neighbour_id
-    left join merchant_states
+    left join merchant_states as firm_states
         on
-            merchant_states.merchant_id = neighbours.neighbour_id
-            and merchant_states.as_of_date = dates.rating_date
-    left join merchant_windows
+            firm_states.merchant_id = neighbours.neighbour_id
+            and firm_states.as_of_date = dates.rating_date
+            and not neighbours.is_loose
+    left join merchant_windows as firm_windows
         on
-            merchant_windows.merchant_id = neighbours.neighbour_id
-            and merchant_windows.as_of_date = dates.rating_date
+            firm_windows.merchant_id = neighbours.neighbour_id
+            and firm_windows.as_of_date = dates.rating_date
+            and not neighbours.is_loose
     group by
         neighbours.merchant_id,
         neighbours.as_of_date

@@ -18,10 +18,8 @@ int_merchant_days as (
 
     select
         day,
-        {%- for column in summed_columns() %}
-        sum({{ column }}) as {{ column }}{{ ',' if not loop.last }}
-        {%- endfor %}
-    from {{ ref('int_merchant_days') }}
+        {{ sums(summed_columns(), 'merchant_days') }}
+    from {{ ref('int_merchant_days') }} as merchant_days
     group by day
 
 ),

@@ -31,7 +31,7 @@ history as (
         ) as first_date
     from run
     left join observed_days
-        on run.as_of >= observed_days.day
+        on observed_days.day <= run.as_of
     group by
         run.as_of,
         run.label_horizon_days,
