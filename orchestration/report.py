@@ -27,7 +27,7 @@ def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
         "exit_code": int(result.exit_code),
         "messages": result.messages,
         "notes": result.record.facts.get("notes", []),
-        "rated": {name: _rated(settings, name, result.as_of) for name in LISTS} if result.as_of else {},
+        "rated": {name: _rated(result, name) for name in LISTS} if result.as_of else {},
         "worst": _worst(settings, result.as_of) if result.as_of else [],
         "lists": {name: _published(settings, name) for name in LISTS},
         "stage_seconds": stages,
@@ -44,7 +44,7 @@ def render(summary: dict[str, Any]) -> str:
     for name, counts in summary["rated"].items():
         if counts["rated"]:
             lines.append(f"  {counts['rated']:>9,} {name} rated, {counts['flagged']:,} flagged")
-        else:
+        elif was_rated:
             lines.append(f"  no {name} rated: their model is off")
     lines += [f"  {note}" for note in summary["notes"]]
     if summary["worst"]:
@@ -60,16 +60,9 @@ def render(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _rated(settings: Settings, name: str, as_of: date | None) -> dict[str, int]:
-    path = settings.home / "marts" / f"rated_{name}" / f"as_of={as_of}" / f"rated_{name}.parquet"
-    if not path.exists():
-        return {"rated": 0, "flagged": 0}
-    with connect_memory() as connection:
-        row = connection.execute(
-            "select count(score), count(*) filter (where is_flagged) from read_parquet(?, hive_partitioning = false)",
-            [str(path)],
-        ).fetchone()
-    return {"rated": int(row[0]), "flagged": int(row[1])} if row else {"rated": 0, "flagged": 0}
+def _rated(result: PipelineResult, name: str) -> dict[str, int]:
+    rows = next((stage.rows for stage in result.record.stages if stage.name == f"score {name}"), {})
+    return {"rated": rows.get("rated", 0), "flagged": rows.get("flagged", 0)}
 
 
 def _worst(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
