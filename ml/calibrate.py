@@ -83,8 +83,8 @@ def calibrate(margin: npt.NDArray[Any], label: Flags, inclusion: Floats, is_rand
 
     Returns:
         Platt with a weak ridge towards slope 1, allowing for a few wrong verdicts; isotonic above 1,000 positives where
-        it explains held-out verdicts better; under 50 positives, or under 10 of the random arm, a shift of the intercept to the estimated
-        prevalence; without positives, nothing.
+        it explains held-out verdicts better; under 50 positives, or under 10 of the random arm, a shift of the
+        intercept to the estimated prevalence; without positives, nothing.
     """
     weight = 1.0 / np.nan_to_num(inclusion, nan=1.0)
     margin = margin.astype(np.float64)
