@@ -38,9 +38,8 @@ def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
 
 def render(summary: dict[str, Any]) -> str:
     """Returns the summary in words, for a terminal."""
-    lines = [
-        f"Touchstone rated the marketplace as of {summary['as_of']}." if summary["as_of"] else "Nothing was rated."
-    ]
+    was_rated = any(counts["rated"] for counts in summary["rated"].values())
+    lines = [f"Touchstone rated the marketplace as of {summary['as_of']}." if was_rated else "Nothing was rated."]
     for name, counts in summary["rated"].items():
         if counts["rated"]:
             lines.append(f"  {counts['rated']:>9,} {name} rated, {counts['flagged']:,} flagged")

@@ -170,11 +170,22 @@ lone_decisions as (
 
 ),
 
+-- A decision unasked that fell on a grid date of its own entity is told by the label ahead, where there is one.
 labelled as (
 
     select * from labels_ahead where place = 1
     union all
-    select * from lone_decisions where place = 1
+    select lone_decisions.*
+    from lone_decisions
+    left join labels_ahead
+        on
+            labels_ahead.entity_id = lone_decisions.entity_id
+            and labels_ahead.as_of_date = lone_decisions.as_of_date
+            and labels_ahead.purpose = lone_decisions.purpose
+            and labels_ahead.place = 1
+    where
+        lone_decisions.place = 1
+        and labels_ahead.entity_id is null
 
 ),
 
@@ -244,6 +255,7 @@ calibration_places as (
         calibration_labels.decided_date,
         calibration_labels.arm,
         calibration_labels.inclusion_probability,
+        spine_dates.purpose = 'score' as is_at_cut,
         row_number() over (
             partition by {{ rated }}.entity_id
             order by
@@ -266,6 +278,31 @@ calibration_places as (
 
 ),
 
+-- What is gone by the cut is no part of the goods that are rated then, unless it is gone because of this very verdict:
+-- without those, calibration would never see what test buys and audits catch.
+removed_for_it as (
+
+    select distinct calibration_labels.entity_id
+    from calibration_labels
+    inner join {{ ref('stg_platform_actions') }} as actions
+        on
+            actions.entity_kind = '{{ entity_kind }}'
+            and actions.entity_id = calibration_labels.entity_id
+            and actions.kind in ('takedown', 'ban')
+            and actions.occurred_at >= calibration_labels.decided_at
+    left join labels as others
+        on
+            others.entity_id = calibration_labels.entity_id
+            and others.is_positive
+            and others.source <> calibration_labels.source
+            and actions.occurred_at > others.decided_at
+    where
+        calibration_labels.place = 1
+        and calibration_labels.is_positive
+        and others.entity_id is null
+
+),
+
 calibration_rows as (
 
     select
@@ -282,7 +319,11 @@ calibration_rows as (
         calibration_places.inclusion_probability,
         coalesce(calibration_places.arm, 'random') = 'random' as is_random_arm
     from calibration_places
-    where place = 1
+    left join removed_for_it
+        on removed_for_it.entity_id = calibration_places.entity_id
+    where
+        calibration_places.place = 1
+        and (calibration_places.is_at_cut or removed_for_it.entity_id is not null)
 
 ),
 
