@@ -177,7 +177,7 @@ def forward_margins(rows: Rows, signs: Integers, parameters: Parameters) -> Forw
 
 def in_parallel[Result](tasks: Sequence[Callable[[], Result]]) -> list[Result]:
     """Runs independent fits, as many at a time as there are cores; XGBoost lets go of Python's lock while it works."""
-    with ThreadPoolExecutor(max_workers=min(len(tasks), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, min(len(tasks), os.cpu_count() or 1))) as pool:
         return list(pool.map(lambda task: task(), tasks))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -358,3 +360,19 @@ def test_a_changed_file_rates_nothing(approved: Path, simulation: Simulation, tm
     finally:
         path.write_bytes(content)
     assert not (tmp_path / "s.parquet").exists()
+
+
+def test_scoring_loads_nothing_of_the_registry_server(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from ml.registry import Registry
+from ml.score import score
+home, features, out = map(Path, sys.argv[1:])
+score(Registry(home).champion("listing_counterfeit"), features, out / "scores.parquet", out / "reasons.parquet")
+print([name for name in ("mlflow", "matplotlib", "sqlalchemy") if name in sys.modules])
+"""
+    arguments = [str(approved), str(simulation.scoring), str(tmp_path)]
+    told = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+    assert (tmp_path / "scores.parquet").exists()

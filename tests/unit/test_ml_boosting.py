@@ -1,0 +1,161 @@
+"""Boosters and forward folds: nothing that is judged was learned from, and nothing of the future was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ml import boosting
+from ml.boosting import Parameters, fit_booster, forward_margins, in_parallel, stopping_folds
+from ml.model import load_booster, margin_of
+from ml.training_set import PURPOSES, Rows
+
+QUICK = Parameters(max_rounds=60, fixed_rounds=20, forward_blocks=3, forward_groups=3)
+
+
+def rows(seed: int = 0, count: int = 600, components: int = 80, share: float = 0.2) -> Rows:
+    random = np.random.default_rng(seed)
+    component = random.integers(0, components, count)
+    features = random.normal(size=(count, 3)).astype(np.float32)
+    label = features[:, 0] + random.normal(0, 1, count) > np.quantile(features[:, 0], 1 - share) + 0.5
+    day = random.integers(10, 22, count) * 7
+    return Rows(
+        entity=np.arange(count),
+        merchant=component,
+        component=component,
+        chance=(np.arange(components) / components)[component],
+        category=np.zeros(count, dtype=np.int64),
+        categories=("",),
+        day=day,
+        decided_day=np.where(label, day + random.integers(1, 15, count), -1),
+        purpose=np.full(count, PURPOSES.index("train")),
+        label=label,
+        is_verdict=label,
+        weight=np.ones(count),
+        inclusion=np.full(count, np.nan),
+        is_random_arm=np.zeros(count, dtype=bool),
+        features=features,
+    )
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10_000), components=st.integers(3, 80), blocks=st.integers(1, 5))
+def test_forward_folds_know_neither_future_nor_component(
+    monkeypatch: pytest.MonkeyPatch, seed: int, components: int, blocks: int
+) -> None:
+    made = rows(seed, components=components)
+    folds: list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]] = []
+
+    def record(_: Rows, learn: Any, judged: Any, *__: object) -> Any:
+        folds.append((learn, judged))
+        return np.zeros(int(judged.sum()))
+
+    monkeypatch.setattr(boosting, "_fold_margins", record)
+    told = forward_margins(made, np.zeros(3, dtype=np.int64), replace(QUICK, forward_blocks=blocks))
+    first = made.day[~np.isnan(told.unseen) & np.isnan(told.seen)].min(initial=10**6)
+    for learn, judged in folds:
+        if not judged.any():
+            continue
+        start = made.day[judged].min()
+        shares_component = bool(np.isin(made.component[judged], made.component[learn]).any())
+        is_first_block = bool((made.day[learn] >= start).any())
+        if is_first_block:
+            assert not shares_component
+            assert made.day[judged].min() <= first
+        else:
+            assert (made.day[learn] < start).all()
+            assert (made.decided_day[learn] < start).all()
+            assert (
+                shares_component == bool(np.isin(made.component[judged], made.component[learn]).all())
+                or not learn.any()
+            )
+    assert not np.isnan(told.unseen).any()
+    assert (np.sum([judged for _, judged in folds], axis=0) <= 2).all()
+
+
+def test_forward_margins_rank_what_they_never_saw() -> None:
+    made = rows(1, count=2000)
+    told = forward_margins(made, np.zeros(3, dtype=np.int64), QUICK)
+    for margin in (told.unseen, told.seen):
+        known = ~np.isnan(margin)
+        assert known.sum() > 800
+        label = made.label[known]
+        assert margin[known][label].mean() > margin[known][~label].mean() + 0.3
+
+
+def test_a_fold_with_too_few_positives_scores_nothing() -> None:
+    made = rows(2)
+    few = replace(made, label=np.arange(len(made)) < 4)
+    told = forward_margins(few, np.zeros(3, dtype=np.int64), QUICK)
+    assert np.isnan(told.unseen).all()
+    assert np.isnan(told.seen).all()
+
+
+def test_a_booster_stops_early_and_says_so() -> None:
+    made = rows(3, count=1500)
+    fitted = fit_booster(made, [0, 1, 2], np.zeros(3, dtype=np.int64), replace(QUICK, max_rounds=400))
+    assert 5 < fitted.rounds < 350
+    assert load_booster(fitted.ubj).num_boosted_rounds() == fitted.rounds
+    nothing = replace(made, label=np.random.default_rng(4).random(len(made)) < 0.2)
+    assert (
+        fit_booster(nothing, [0, 1, 2], np.zeros(3, dtype=np.int64), replace(QUICK, max_rounds=400)).rounds
+        < fitted.rounds
+    )
+
+
+def test_a_booster_takes_only_its_columns() -> None:
+    made = rows(5)
+    fitted = fit_booster(made, [1, 2], np.zeros(3, dtype=np.int64), QUICK)
+    changed = replace(made, features=made.features * np.array([7, 1, 1], dtype=np.float32))
+    assert fit_booster(changed, [1, 2], np.zeros(3, dtype=np.int64), QUICK).ubj == fitted.ubj
+    assert load_booster(fitted.ubj).num_features() == 2
+
+
+def test_signs_belong_to_the_columns_that_are_taken() -> None:
+    made = rows(6, count=1500)
+    against = fit_booster(made, [2, 0], np.array([-1, 0, 0]), QUICK)
+    matrix = np.zeros((50, 2), dtype=np.float32)
+    matrix[:, 1] = np.linspace(-3, 3, 50)
+    assert (np.diff(margin_of(load_booster(against.ubj), matrix)) <= 1e-6).all()
+
+
+def test_the_best_start_is_the_weighted_share() -> None:
+    made = rows(7)
+    weight = np.where(made.label, 1.0, 30.0)
+    fitted = fit_booster(
+        replace(made, weight=weight), [0], np.zeros(3, dtype=np.int64), replace(QUICK, stopping_folds=0)
+    )
+    mean = 1 / (1 + np.exp(-margin_of(load_booster(fitted.ubj), made.features[:, :1])))
+    assert np.average(mean, weights=weight) == pytest.approx(np.average(made.label, weights=weight), rel=0.25)
+
+
+def test_without_enough_positives_there_are_no_folds_to_stop_on() -> None:
+    made = rows(8)
+    few = replace(made, label=np.arange(len(made)) < 7)
+    assert stopping_folds(few, 4) == []
+    assert fit_booster(few, [0], np.zeros(3, dtype=np.int64), QUICK).rounds == QUICK.fixed_rounds
+
+
+def test_folds_to_stop_on_share_no_component() -> None:
+    made = rows(9)
+    folds = stopping_folds(made, 4)
+    assert len(folds) == 4
+    for learned, held_out in folds:
+        assert not set(made.component[learned]) & set(made.component[held_out])
+        assert len(learned) + len(held_out) == len(made)
+
+
+def test_side_by_side_keeps_the_order_and_the_errors() -> None:
+    assert in_parallel([lambda at=at: at * at for at in range(20)]) == [at * at for at in range(20)]
+
+    def fail() -> int:
+        raise ValueError("a fit failed")
+
+    with pytest.raises(ValueError, match="a fit failed"):
+        in_parallel([fail, lambda: 1])
