@@ -290,6 +290,8 @@ removed_for_it as (
             and actions.entity_id = calibration_labels.entity_id
             and actions.kind in ('takedown', 'ban')
             and actions.occurred_at >= calibration_labels.decided_at
+    inner join spine_run
+        on spine_run.as_of >= cast(actions.occurred_at as date)
     left join labels as others
         on
             others.entity_id = calibration_labels.entity_id

@@ -4,7 +4,7 @@
 --              or was decided on unasked, at the end of that day. Its label was known before the first evaluation date
 --   evaluate   the same, at the last two grid dates; a decision unasked from the first of them on
 --   calibrate  a test buy of known inclusion probability decided on it, so it is never learned from: at the scoring date
---              if it lives then, else at the last grid date of its life before the verdict
+--              if it lives then; if it was removed for this very verdict, at the last grid date of its life before it
 -- Where labels within H days disagree, the strongest source counts (test buy, decision, notice), then the latest.
 with
 
