@@ -26,6 +26,8 @@ MAIN_FILE: Final = "main.ubj"
 OWN_FILE: Final = "own_conduct.ubj"
 FILES: Final = (MODEL_FILE, MAIN_FILE, OWN_FILE)
 FORMAT: Final = 1
+# Below so many rows exact TreeSHAP gets one thread; it costs a thousand times a prediction.
+SHAP_ALONE: Final = 500
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -154,7 +156,9 @@ class Scorer:
 
         if not len(matrix):
             return np.zeros(matrix.shape, dtype=np.float64)
-        told = self._boosters["main"].predict(xgboost.DMatrix(matrix, nthread=1), pred_contribs=True)
+        booster = self._boosters["main"]
+        booster.set_param({"nthread": 0 if len(matrix) >= SHAP_ALONE else 1})
+        told = booster.predict(xgboost.DMatrix(matrix, nthread=1), pred_contribs=True)
         return np.asarray(told[:, :-1], dtype=np.float64)
 
 

@@ -201,7 +201,7 @@ def read_training_set(
 def _read_live(declaration: Declaration, path: Path, spine: Any) -> Live:
     import pyarrow.compute as pc
 
-    table = _read_sorted(path, [declaration.id_column, "category"], list(declaration.columns))
+    table = _read(path, [declaration.id_column, "category", *declaration.columns])
     positive = spine[declaration.id_column].filter(spine["label"])
     table = table.filter(pc.invert(pc.is_in(table[declaration.id_column], value_set=positive.combine_chunks())))
     category, categories = encode(table["category"])
@@ -209,14 +209,18 @@ def _read_live(declaration: Declaration, path: Path, spine: Any) -> Live:
 
 
 def _read_sorted(path: Path, keys: list[str], columns: list[str]) -> Any:
+    table = _read(path, [*keys, *columns], only_these=bool(columns))
+    return table.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+
+
+def _read(path: Path, columns: list[str], *, only_these: bool = True) -> Any:
     import pyarrow.parquet as pq
 
     names = pq.read_schema(path).names
-    missing = [name for name in [*keys, *columns] if name not in names]
+    missing = [name for name in columns if name not in names]
     if missing:
         raise BadInputError(f"{path}: no column {', '.join(missing)}, which the model's declaration asks for.")
-    table = pq.read_table(path, columns=[*keys, *columns] if columns else None)
-    return table.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+    return pq.read_table(path, columns=columns if only_these else None, partitioning=None)
 
 
 def _rows(declaration: Declaration, spine: Any, features: Any, components: Components) -> Rows:
@@ -313,7 +317,7 @@ def _read_edges(path: Path, cut: date) -> tuple[Integers, Integers, list[str]]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    table = pq.read_table(path, partitioning=None)
     known = pc.and_(pc.less_equal(table["known_from"], cut), pc.greater(table["known_until"], cut))
     order = ("bearer_count", "kind", "value_hash", "merchant_id_a", "merchant_id_b")
     table = table.filter(known).sort_by([(name, "ascending") for name in order])
