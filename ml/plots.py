@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from ml.evaluate import Report, Scored
 
-BINS = 10
+BINS: Final = 10
+NAMES: Final = {
+    "verdict": "held-out verdicts, weighted to all goods",
+    "evaluate": "last dates (unlabelled counts as genuine)",
+    "forward_seen": "forward folds, merchants seen",
+    "forward_unseen": "forward folds, merchants never seen",
+}
 
 
 def pictures(report: Report) -> dict[str, bytes]:
@@ -20,11 +26,13 @@ def pictures(report: Report) -> dict[str, bytes]:
         report: What was measured.
 
     Returns:
-        PNG bytes by file name.
+        PNG bytes by file name. Reliability is drawn from held-out verdicts where there are any: elsewhere unlabelled counts
+        as genuine, and no score could look right.
     """
     sources = {name: scored for name, scored in report.sources.items() if scored.label.any() and not scored.label.all()}
+    calibrated = {name: scored for name, scored in sources.items() if name == "verdict"}
     return {
-        "reliability.png": _reliability(sources),
+        "reliability.png": _reliability(calibrated or sources),
         "precision_recall.png": _precision_recall(sources),
         "importances.png": _importances(report.importances),
     }
@@ -55,7 +63,7 @@ def _reliability(sources: Mapping[str, Scored]) -> bytes:
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--", label="perfect")
     for name, scored in sources.items():
         said, true = _bins(scored)
-        axes.plot(said, true, marker="o", markersize=4, linewidth=1.2, label=name.replace("_", " "))
+        axes.plot(said, true, marker="o", markersize=4, linewidth=1.2, label=NAMES[name])
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.legend(fontsize=8)
@@ -83,7 +91,7 @@ def _precision_recall(sources: Mapping[str, Scored]) -> bytes:
             found / np.cumsum(scored.weight[order]),
             where="post",
             linewidth=1.2,
-            label=name.replace("_", " "),
+            label=NAMES[name],
         )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
