@@ -79,6 +79,7 @@ def train_model(run: Run, model: str, *, approve_if_passing: bool) -> "TrainingR
         folder / "edges.parquet",
         as_of=as_of,
         registry=run.registry,
+        live=run.features_folder(ENTITIES[model], as_of) / "features.parquet",
         provenance={"loads_digest": run.warehouse.pinned_loads()["digest"], "code_revision": code_revision()},
         parameters=run.training_parameters(run.policy.target_precision),
         progress=lambda line: logger.info("%s", line),
