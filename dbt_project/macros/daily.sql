@@ -1,8 +1,7 @@
 {#
-    What the daily tables hold, said once: the name of each measure, how it comes out of one day's events, how two of
-    them merge, and its type. Everything here can be merged over days and listings: counts, sums, least, greatest.
-    Means and shares are for later, over a window. Sums are of integers and decimals only: a sum of doubles differs from
-    run to run.
+    What the daily tables hold, said once: the name of each measure, how it comes out of one day's events, its type, and
+    whether it adds up over days and listings (counts and sums do, prices do not). Means and shares are for later, over a
+    window. Sums are of integers and decimals only: a sum of doubles differs from run to run.
 #}
 {% macro listing_measures() %}
     {% set measures = {} %}
@@ -57,9 +56,9 @@
             'kinds': ['sighting'],
             'measures': {
                 'sighting_count': count_where("kind = 'sighting'"),
-                'price_usd_min': price_at('min(price_usd)', 'min'),
-                'price_usd_max': price_at('max(price_usd)', 'max'),
-                'price_usd_last': price_at(value_at_greatest('price_usd', 'event_at'), 'none'),
+                'price_usd_min': price_at('min(price_usd)'),
+                'price_usd_max': price_at('max(price_usd)'),
+                'price_usd_last': price_at(value_at_greatest('price_usd', 'event_at')),
             },
         },
         'cases': {
@@ -106,25 +105,34 @@
 {% endmacro %}
 
 {% macro count_where(condition) %}
-    {{ return({'of_events': 'count(case when ' ~ condition ~ ' then 1 end)', 'merge': 'sum', 'type': 'integer'}) }}
+    {{ return({'of_events': 'count(case when ' ~ condition ~ ' then 1 end)', 'adds_up': true, 'type': 'integer'}) }}
 {% endmacro %}
 
 {% macro sum_where(value, condition) %}
-    {{ return({'of_events': 'coalesce(sum(case when ' ~ condition ~ ' then ' ~ value ~ ' end), 0)', 'merge': 'sum', 'type': 'bigint'}) }}
+    {{ return({'of_events': 'coalesce(sum(case when ' ~ condition ~ ' then ' ~ value ~ ' end), 0)', 'adds_up': true, 'type': 'bigint'}) }}
 {% endmacro %}
 
 {% macro money_where(value, condition) %}
-    {{ return({'of_events': 'coalesce(sum(case when ' ~ condition ~ ' then ' ~ value ~ ' end), 0)', 'merge': 'sum', 'type': 'decimal(18, 4)'}) }}
+    {{ return({'of_events': 'coalesce(sum(case when ' ~ condition ~ ' then ' ~ value ~ ' end), 0)', 'adds_up': true, 'type': 'decimal(18, 4)'}) }}
 {% endmacro %}
 
-{% macro price_at(of_events, merge) %}
-    {{ return({'of_events': of_events, 'merge': merge, 'type': 'decimal(18, 4)'}) }}
+{% macro price_at(of_events) %}
+    {{ return({'of_events': of_events, 'adds_up': false, 'type': 'decimal(18, 4)'}) }}
+{% endmacro %}
+
+{# The measures that can be added up over listings: not the prices, which of different goods say nothing together. #}
+{% macro adding_up(measures) %}
+    {% set kept = {} %}
+    {% for name, measure in measures.items() if measure.adds_up %}
+        {% do kept.update({name: measure}) %}
+    {% endfor %}
+    {{ return(kept) }}
 {% endmacro %}
 
 {# The select list that makes measures out of events; those of other parts are nothing: zero, or no price. #}
 {% macro measures_of_events(measures, own) -%}
     {%- for name, measure in measures.items() %}
-        {%- set nothing = '0' if measure.merge == 'sum' else 'null' %}
+        {%- set nothing = '0' if measure.adds_up else 'null' %}
         cast({{ measure.of_events if name in own else nothing }} as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
@@ -136,10 +144,17 @@
     {%- endfor %}
 {%- endmacro %}
 
-{# The select list that merges measures already made, over whatever the query groups by. #}
-{% macro merged_measures(measures, relation) -%}
+{# The select list that adds up measures already made, over whatever the query groups by. #}
+{% macro added_up(measures, relation) -%}
     {%- for name, measure in measures.items() %}
-        cast({{ measure.merge }}({{ relation }}.{{ name }}) as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
+        cast(sum({{ relation }}.{{ name }}) as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{# The select list of measures from a side of an outer join that may have no row. #}
+{% macro or_zero(measures, relation) -%}
+    {%- for name in measures %}
+        coalesce({{ relation }}.{{ name }}, 0) as {{ name }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 

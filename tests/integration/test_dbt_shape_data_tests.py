@@ -87,8 +87,6 @@ BAD_ROWS = {
     "int_listing_days_parts_within_wholes": "update int_listing_days set rating_count = 5 where part = 'reviews'",
     "listing_days_hold_every_order": "delete from int_listing_days where part = 'orders' and day = '2026-01-04'",
     "loads_are_fresh": "update landed.loads set newest_event_date = date '2026-01-01'",
-    "not_null_stg_listings_listing_id": "update landed.listings set listing_id = null",
-    "not_null_stg_merchants_merchant_id": "update landed.merchants set merchant_id = null",
     "one_digest_a_day_int_listing_days": """
         insert into int_listing_days by name select * replace ('another' as day_digest) from int_listing_days""",
     "one_digest_a_day_int_merchant_days": "update int_merchant_days set is_marker = true where day = '2026-01-04'",

@@ -55,12 +55,11 @@ changed_days as (
 {{ name }} as (
 
     select
-        changed_days.day,
+        events.event_date as day,
         events.listing_id,
         events.merchant_id,
         '{{ name }}' as part,
-        {{ measures_of_events(measures, part.measures) }},
-        changed_days.day_digest
+        {{ measures_of_events(measures, part.measures) }}
     from {{ ref('int_events') }} as events
     inner join changed_days
         on changed_days.day = events.event_date
@@ -69,8 +68,7 @@ changed_days as (
         and events.merchant_id is not null
         and events.kind in ('{{ part.kinds | join("', '") }}')
     group by
-        changed_days.day,
-        changed_days.day_digest,
+        events.event_date,
         events.listing_id,
         events.merchant_id
 
@@ -84,13 +82,12 @@ markers as (
         cast(null as varchar) as listing_id,
         cast(null as varchar) as merchant_id,
         cast(null as varchar) as part,
-        {{ no_measures(measures) }},
-        changed_days.day_digest
+        {{ no_measures(measures) }}
     from changed_days
 
 ),
 
-final as (
+days as (
 
     {% for name in listing_parts() %}
     select
@@ -103,6 +100,17 @@ final as (
         *,
         true as is_marker
     from markers
+
+),
+
+final as (
+
+    select
+        days.*,
+        changed_days.day_digest
+    from days
+    inner join changed_days
+        on changed_days.day = days.day
 
 )
 

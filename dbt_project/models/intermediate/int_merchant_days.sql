@@ -1,6 +1,6 @@
--- One row a day and merchant with anything that happened to it or to its listings: int_listing_days summed, and the
--- events of the merchant itself. Incremental in the same way; a day's digest is that of its listings' rows and of the
--- merchants' own events.
+-- What happened to a merchant on a day, itself and through its listings: int_listing_days summed and the events of the
+-- merchant as such, one row a day and merchant. Incremental in the same way; a day's digest is that of its listings' rows
+-- and of the merchants' own events.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -9,21 +9,19 @@
     post_hook='delete from {{ this }} where is_marker',
 ) }}
 
-{% set from_listings = listing_measures() %}
-{% do from_listings.pop('price_usd_last') %}
-{% set of_merchants = merchant_measures() %}
+{% set measures = merchant_measures() %}
 
 with
-
-merchant_events as (
-
-    select * from {{ ref('int_merchant_events') }}
-
-),
 
 int_listing_days as (
 
     select * from {{ ref('int_listing_days') }}
+
+),
+
+merchant_events as (
+
+    select * from {{ ref('int_merchant_events') }}
 
 ),
 
@@ -75,64 +73,61 @@ changed_days as (
 
 ),
 
-listing_sums as (
+-- Grouped by part, as int_listing_days is, and for the same reason.
+{% for name, part in listing_parts().items() %}
+{{ name }} as (
 
     select
-        int_listing_days.day,
-        int_listing_days.merchant_id,
-        {{ merged_measures(from_listings, 'int_listing_days') }},
-        cast(count(case when int_listing_days.order_count > 0 then 1 end) as integer) as ordered_listing_count,
-        cast(count(case when int_listing_days.sighting_count > 0 then 1 end) as integer) as sighted_listing_count
-    from int_listing_days
+        listing_days.day,
+        listing_days.merchant_id,
+        {{ added_up(adding_up(part.measures), 'listing_days') }},
+        cast(count(*) as integer) as listing_count
+    from {{ ref('int_listing_days') }} as listing_days
     inner join changed_days
-        on changed_days.day = int_listing_days.day
+        on changed_days.day = listing_days.day
+    where listing_days.part = '{{ name }}'
     group by
-        int_listing_days.day,
-        int_listing_days.merchant_id
+        listing_days.day,
+        listing_days.merchant_id
 
 ),
 
-merchant_sums as (
+{% endfor %}
+merchants as (
 
     select
-        merchant_events.event_date as day,
-        merchant_events.merchant_id,
-        {{ measures_of_events(of_merchants, of_merchants) }},
-        {{ value_at_greatest('merchant_events.rating', 'merchant_events.event_at') }} as shown_rating_last,
-        {{ value_at_greatest('merchant_events.sales_count', 'merchant_events.event_at') }} as shown_sales_count_last
-    from merchant_events
+        events.event_date as day,
+        events.merchant_id,
+        {{ measures_of_events(measures, measures) }},
+        {{ value_at_greatest('events.rating', 'events.event_at') }} as shown_rating_last,
+        {{ value_at_greatest('events.sales_count', 'events.event_at') }} as shown_sales_count_last
+    from {{ ref('int_merchant_events') }} as events
     inner join changed_days
-        on changed_days.day = merchant_events.event_date
+        on changed_days.day = events.event_date
     group by
-        merchant_events.event_date,
-        merchant_events.merchant_id
+        events.event_date,
+        events.merchant_id
 
 ),
 
-merchant_days as (
+sums as (
 
     select
-        coalesce(listing_sums.day, merchant_sums.day) as day,
-        coalesce(listing_sums.merchant_id, merchant_sums.merchant_id) as merchant_id,
-        {%- for name, measure in from_listings.items() %}
-        {% if measure.merge == 'sum' -%}
-        coalesce(listing_sums.{{ name }}, 0) as {{ name }},
-        {%- else -%}
-        listing_sums.{{ name }},
-        {%- endif %}
-        {%- endfor %}
-        coalesce(listing_sums.ordered_listing_count, 0) as ordered_listing_count,
-        coalesce(listing_sums.sighted_listing_count, 0) as sighted_listing_count,
-        {%- for name in of_merchants %}
-        coalesce(merchant_sums.{{ name }}, 0) as {{ name }},
-        {%- endfor %}
-        merchant_sums.shown_rating_last,
-        merchant_sums.shown_sales_count_last
-    from listing_sums
-    full outer join merchant_sums
-        on
-            merchant_sums.day = listing_sums.day
-            and merchant_sums.merchant_id = listing_sums.merchant_id
+        day,
+        merchant_id,
+        coalesce(orders.listing_count, 0) as ordered_listing_count,
+        coalesce(sightings.listing_count, 0) as sighted_listing_count,
+        merchants.shown_rating_last,
+        merchants.shown_sales_count_last,
+        {% for part, declared in listing_parts().items() %}
+        {{ or_zero(adding_up(declared.measures), part) }},
+        {% endfor %}
+        {{ or_zero(measures, 'merchants') }}
+    from merchants
+    full outer join orders using (day, merchant_id)
+    full outer join reviews using (day, merchant_id)
+    full outer join sightings using (day, merchant_id)
+    full outer join cases using (day, merchant_id)
 
 ),
 
@@ -141,33 +136,38 @@ markers as (
     select
         changed_days.day,
         cast(null as varchar) as merchant_id,
-        {{ no_measures(from_listings) }},
         cast(null as integer) as ordered_listing_count,
         cast(null as integer) as sighted_listing_count,
-        {{ no_measures(of_merchants) }},
         cast(null as decimal(18, 4)) as shown_rating_last,
-        cast(null as bigint) as shown_sales_count_last
+        cast(null as bigint) as shown_sales_count_last,
+        {{ no_measures(adding_up(listing_measures())) }},
+        {{ no_measures(measures) }}
     from changed_days
+
+),
+
+days as (
+
+    select
+        *,
+        false as is_marker
+    from sums
+    union all
+    select
+        *,
+        true as is_marker
+    from markers
 
 ),
 
 final as (
 
     select
-        merchant_days.*,
-        changed_days.day_digest,
-        false as is_marker
-    from merchant_days
+        days.*,
+        changed_days.day_digest
+    from days
     inner join changed_days
-        on changed_days.day = merchant_days.day
-    union all
-    select
-        markers.*,
-        changed_days.day_digest,
-        true as is_marker
-    from markers
-    inner join changed_days
-        on changed_days.day = markers.day
+        on changed_days.day = days.day
 
 )
 
