@@ -84,7 +84,8 @@ def calibrate(margin: npt.NDArray[Any], label: Flags, inclusion: Floats, is_rand
     Returns:
         Platt with a weak ridge towards slope 1, allowing for a few wrong verdicts; isotonic above 1,000 positives where
         it explains held-out verdicts better; under 50 positives, or under 10 of the random arm, a shift of the
-        intercept to the estimated prevalence; without positives, nothing.
+        intercept to the estimated prevalence, and so where the slope would turn the order round; without positives,
+        nothing.
     """
     weight = 1.0 / np.nan_to_num(inclusion, nan=1.0)
     margin = margin.astype(np.float64)
@@ -100,6 +101,8 @@ def calibrate(margin: npt.NDArray[Any], label: Flags, inclusion: Floats, is_rand
         return Calibration("shift", 1.0, _shift(margin, weight, counts["prevalence"]), (), **counts)
     wrong = min(WRONG_VERDICTS, WRONG_SHARE_OF_POSITIVES * counts["prevalence"])
     intercept, slope = _platt(margin, label, weight, wrong)
+    if not slope > 0:
+        return Calibration("shift", 1.0, _shift(margin, weight, counts["prevalence"]), (), **counts)
     if counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(margin, label, weight, wrong):
         knots = _isotonic(intercept + slope * margin, label, weight, wrong)
         return Calibration("isotonic", slope, intercept, knots, **counts)

@@ -95,6 +95,13 @@ def test_without_positives_nothing_is_done(label: Flags) -> None:
     assert np.allclose(fitted.probability(margin), sigmoid(margin))
 
 
+def test_the_order_of_margins_is_never_turned_round() -> None:
+    margin, truth = market(4)
+    picked, label, inclusion, random_arm = verdicts(margin, truth, 4)
+    fitted = calibrate(-picked, label, inclusion, random_arm)
+    assert (fitted.method, fitted.slope) == ("shift", 1.0)
+
+
 def test_isotonic_is_for_many_positives_that_bend() -> None:
     random = np.random.default_rng(5)
     margin = random.normal(0, 2, 40_000)
