@@ -1,0 +1,218 @@
+"""The features and marts steps keep their own rules, and each of their data tests is shown to fail on a bad row."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml.declarations import SIGNALS
+from tests.dbt_fixtures import list_nodes, make_warehouse, open_warehouse, read_rows, run_dbt
+
+LAYERS = ("features", "marts")
+FEATURE_TABLES = {"listing_features": "listing_id", "merchant_features": "merchant_id"}
+UNITS = {"count": "_count", "share": "_share", "ratio": "_ratio", "days": "_days", "usd": "_usd"}
+
+LISTING = {"listing_id": "l1", "merchant_id": "m1", "as_of_date": "2026-01-31", "is_live": True, "sampling_share": 1}
+SCORED = LISTING | {"purpose": "score"}
+RATED = {
+    "listing_id": "l1",
+    "as_of_date": "2026-01-31",
+    "score": 95,
+    "own_conduct_score": 80,
+    "margin": 3,
+    "model_digest": "d",
+    "band": "[90,100]",
+    "is_flagged": True,
+    "reasons": "[]",
+}
+BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    "unique_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": "2026-01-31", "purpose": "score"}] * 2),
+    "not_null_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": None, "purpose": "score"}]),
+    "holds_rating_dates": ("rating_dates", [{"as_of_date": "2026-01-31", "purpose": "other"}]),
+    "unique_combination_listing_spine": ("listing_spine", [SCORED] * 2),
+    "unique_combination_merchant_spine": (
+        "merchant_spine",
+        [{k: v for k, v in SCORED.items() if k != "listing_id"}] * 2,
+    ),
+    "sound_spine_listing_spine": ("listing_spine", [SCORED | {"is_live": False}]),
+    "sound_spine_merchant_spine": (
+        "merchant_spine",
+        [{"merchant_id": "m1", "as_of_date": "2026-01-31", "purpose": "guess"}],
+    ),
+    "unique_combination_listing_features": (
+        "listing_features",
+        [{"listing_id": "l1", "merchant_id": "m1", "as_of_date": "2026-01-31", "purpose": "score"}] * 2,
+    ),
+    "unique_combination_merchant_features": (
+        "merchant_features",
+        [{"merchant_id": "m1", "as_of_date": "2026-01-31", "purpose": "score"}] * 2,
+    ),
+    "as_many_rows_listing_features": ("listing_spine", [SCORED]),
+    "as_many_rows_merchant_features": (
+        "merchant_spine",
+        [{"merchant_id": "m1", "as_of_date": "2026-01-31", "purpose": "score"}],
+    ),
+    "unique_combination_rated_listings": ("rated_listings", [RATED] * 2),
+    "unique_combination_rated_merchants": (
+        "rated_merchants",
+        [{"merchant_id": "m1", "as_of_date": "2026-01-31"}] * 2,
+    ),
+    "sound_rating_rated_listings": ("rated_listings", [RATED | {"reasons": None}]),
+    "sound_rating_rated_merchants": ("rated_merchants", [{"merchant_id": "m1", "score": 101}]),
+}
+TRAINED = LISTING | {"purpose": "train", "label": True, "label_source": "notice", "label_decided_date": "2026-02-03"}
+CALIBRATING = LISTING | {
+    "purpose": "calibrate",
+    "label": False,
+    "label_source": "test_buy",
+    "label_decided_date": "2026-01-02",
+    "inclusion_probability": 0.1,
+}
+BROKEN_RULES = {
+    "no purpose": SCORED | {"purpose": "other"},
+    "a scored label": SCORED | {"label": True, "label_source": "notice", "label_decided_date": "2026-02-03"},
+    "a trained row without a label": TRAINED | {"label": None, "label_source": None, "label_decided_date": None},
+    "a source without a day": TRAINED | {"label_decided_date": None},
+    "a positive that nothing labels": TRAINED | {"label_source": None, "label_decided_date": None},
+    "a calibrating one that is gone": CALIBRATING | {"is_live": False},
+    "a calibrating one that nobody drew": CALIBRATING | {"inclusion_probability": None},
+    "no share": TRAINED | {"sampling_share": 0},
+    "a share above one": TRAINED | {"sampling_share": 1.1},
+    "a labelled row that was sampled": TRAINED | {"sampling_share": 0.5},
+    "a label of the past": TRAINED | {"label_decided_date": "2026-01-30"},
+    "learned from the evaluation's time": TRAINED | {"label_decided_date": "2026-02-10"},
+    "learned in the evaluation's time": TRAINED | {"as_of_date": "2026-02-10", "label_decided_date": "2026-02-10"},
+}
+
+
+@pytest.fixture(scope="module")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse without a row, built: unit tests need the relations to be there."""
+    home = tmp_path_factory.mktemp("empty")
+    make_warehouse(home, {}, "2026-01-31")
+    run_dbt(home, "build", "--select", "+tag:features", "+tag:marts", "--exclude-resource-type", "unit_test", "test")
+    return home
+
+
+@pytest.fixture
+def home(empty_home: Path, tmp_path: Path) -> Path:
+    """A copy of the empty warehouse, to fill with bad rows."""
+    shutil.copytree(empty_home, tmp_path / "home")
+    return tmp_path / "home"
+
+
+def layer_of(node: Any) -> str:
+    return str(Path(node.original_file_path).parts[1])
+
+
+def models() -> list[Any]:
+    return [node for node in list_nodes("model") if layer_of(node) in LAYERS]
+
+
+def data_tests() -> dict[str, str]:
+    """The data tests that stand in these layers: their whole names by the names used above."""
+    names = [node.name for node in list_nodes("test") if layer_of(node) in LAYERS]
+    return {short_name(name): name for name in names}
+
+
+def short_name(name: str) -> str:
+    """Generic tests are named by model, without the arguments that dbt appends."""
+    starts = [known for known in BAD_ROWS if name == known or name.startswith(f"{known}_")]
+    return max(starts, key=len, default=name)
+
+
+def insert(home: Path, table: str, rows: list[dict[str, Any]]) -> None:
+    """Puts rows into a table as it was built, without the promises that its contract makes of nulls."""
+    with open_warehouse(home, read_only=False) as connection:
+        connection.execute(f"create or replace table main.{table} as from main.{table}")
+        for row in rows:
+            columns, marks = ", ".join(row), ", ".join("?" for _ in row)
+            connection.execute(f"insert into main.{table} ({columns}) values ({marks})", list(row.values()))
+
+
+def test_an_empty_marketplace_has_no_features(empty_home: Path) -> None:
+    """No table landed a row; every table is there, and only the scoring date is not empty."""
+    counts = {
+        model.name: read_rows(empty_home, f"select count(*) as n from {model.name}")[0]["n"] for model in models()
+    }
+    assert {name: count for name, count in counts.items() if count} == {"rating_dates": 1}
+
+
+def test_unit_tests_pass(empty_home: Path) -> None:
+    selected = [f"path:models/{layer}" for layer in LAYERS]
+    results = run_dbt(empty_home, "test", "--select", *selected, "--resource-type", "unit_test")
+    assert set(results.values()) == {"pass"}
+    assert len(results) == len([node for node in list_nodes("unit_test") if layer_of(node) in LAYERS])
+
+
+def test_every_model_has_a_unit_test() -> None:
+    assert {model.name for model in models()} <= {node.model for node in list_nodes("unit_test")}
+
+
+def test_every_data_test_is_shown_to_fail() -> None:
+    assert sorted(data_tests()) == sorted(BAD_ROWS)
+
+
+@pytest.mark.parametrize("name", sorted(BAD_ROWS))
+def test_a_data_test_fails_on_a_bad_row_and_only_then(home: Path, name: str) -> None:
+    table, rows = BAD_ROWS[name]
+    selected = ["--select", data_tests()[name]]
+    assert list(run_dbt(home, "test", *selected).values()) == ["pass"]
+    insert(home, table, rows)
+    assert list(run_dbt(home, "test", *selected, expect_success=False).values()) == ["fail"]
+
+
+def test_a_spine_is_judged_by_every_rule(home: Path) -> None:
+    insert(home, "rating_dates", [{"as_of_date": "2026-02-10", "purpose": "evaluate"}])
+    sound = [SCORED, TRAINED | {"listing_id": "l2"}, CALIBRATING]
+    insert(home, "listing_spine", sound)
+    selected = ["--select", data_tests()["sound_spine_listing_spine"]]
+    assert list(run_dbt(home, "test", *selected).values()) == ["pass"]
+    broken = [row | {"listing_id": f"b{number}"} for number, row in enumerate(BROKEN_RULES.values())]
+    insert(home, "listing_spine", [*broken, TRAINED | {"listing_id": "l1"}])
+    assert list(run_dbt(home, "test", *selected, "--store-failures", expect_success=False).values()) == ["fail"]
+    failures = "main_dbt_test__audit." + data_tests()["sound_spine_listing_spine"]
+    found = {row["listing_id"] for row in read_rows(home, f"select listing_id from {failures}")}
+    rules = dict(zip((row["listing_id"] for row in broken), BROKEN_RULES, strict=True)) | {"l1": "it calibrates too"}
+    assert {rules[listing_id] for listing_id in found} == set(rules.values())
+
+
+@pytest.mark.parametrize(("table", "key"), FEATURE_TABLES.items())
+def test_every_feature_says_its_signal_and_its_unit(table: str, key: str) -> None:
+    model = next(model for model in models() if model.name == table)
+    assert model.config.contract.enforced
+    told = {"purpose", key, "merchant_id", "category", "as_of_date"}
+    for name, column in model.columns.items():
+        assert column.description, name
+        assert (name in told) is not (column.config.meta.get("signal") in SIGNALS), name
+        if name not in told:
+            unit = column.config.meta["unit"]
+            assert name.endswith(UNITS[unit]) if unit in UNITS else name.startswith(("is_", "has_")), name
+
+
+def test_every_column_of_marts_and_spines_is_described(empty_home: Path) -> None:
+    for model in models():
+        described = {name for name, column in model.columns.items() if column.description}
+        if model.config.contract.enforced:
+            assert {row["column_name"] for row in read_rows(empty_home, f"describe {model.name}")} == described
+        assert model.description, model.name
+
+
+def test_no_sum_is_of_floats(empty_home: Path) -> None:
+    """Sums of DOUBLE differ from run to run: the only doubles are shares, which are not summed, and what ends a line."""
+    ends = {*FEATURE_TABLES, *(model.name for model in models() if layer_of(model) == "marts")}
+    doubles = {
+        row["column_name"]
+        for model in models()
+        if model.name not in ends
+        for row in read_rows(empty_home, f"describe {model.name}")
+        if row["column_type"] in ("DOUBLE", "FLOAT")
+    }
+    assert doubles == {"sampling_share", "inclusion_probability"}
+    for model in models():
+        assert not re.search(rf"\b(?:sum|avg)\(\s*(?:\w+\.)?(?:{'|'.join(doubles)})\b", model.raw_code), model.name
+        assert not {parent.split(".")[-1] for parent in model.depends_on.nodes} & ends, model.name
