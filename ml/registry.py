@@ -183,7 +183,7 @@ class Registry:
             source=f"{run.info.artifact_uri}/model",
             run_id=run.info.run_id,
             tags=tags,
-            description=_described(card, report),
+            description=_described(run.info.run_id, card, report),
         )
         return self._version(made, {}, dict(report.metrics))
 
@@ -514,25 +514,31 @@ def _checks(version: Version, minimums: Mapping[str, float]) -> list[tuple[bool,
     return checks
 
 
-SHOWN: Final = ("auroc", "average_precision", "precision", "recall", "calibration_slope", "brier_skill")
+SHOWN: Final = {
+    "auroc": ("evaluate", "verdict", "forward"),
+    "average_precision": ("evaluate", "verdict", "forward"),
+    "precision": ("evaluate", "verdict"),
+    "recall": ("evaluate", "verdict"),
+    "calibration_slope": ("verdict",),
+    "brier_skill": ("verdict",),
+}
 
 
-def _described(card: Mapping[str, Any], report: Report) -> str:
-    """The version's page in MLflow: what a reviewer wants to see first, as a table."""
-    cells = [
-        ("evaluate", "seen"),
-        ("evaluate", "unseen"),
-        ("verdict", "all"),
-        ("forward", "seen"),
-        ("forward", "unseen"),
-    ]
+def _described(run_id: str, card: Mapping[str, Any], report: Report) -> str:
+    """The version's page in MLflow: what a reviewer wants to see first; each figure where its source can tell it."""
+    cells = [(source, cell) for source in ("evaluate", "verdict", "forward") for cell in ("seen", "unseen")]
     lines = ["| | " + " | ".join(f"{source} {cell}" for source, cell in cells) + " |", "|---" * (len(cells) + 1) + "|"]
-    for metric in SHOWN:
-        values = [report.metrics.get(f"{source}_{metric}_{cell}") for source, cell in cells]
-        lines.append(f"| {metric} | " + " | ".join("" if value is None else f"{value:.3f}" for value in values) + " |")
+    for metric, sources in SHOWN.items():
+        known = [
+            report.metrics.get(f"{source}_{metric}_{cell}") if source in sources else None for source, cell in cells
+        ]
+        lines.append(f"| {metric} | " + " | ".join("" if value is None else f"{value:.3f}" for value in known) + " |")
     flags, calibration = card["flagging"], card["calibration"]["main"]
     told = (
         f"Trained as of {card['as_of']}. Calibration: {calibration['method']} on {calibration['positives']} positives. "
     )
     told += f"Threshold {flags['threshold']:g} ({flags['basis']}), floor {flags['floor']:g}."
-    return told + "\n\n" + "\n".join(lines)
+    pictures = [
+        f"![{name}](/get-artifact?path=plots/{name}.png&run_uuid={run_id})" for name in ("reliability", "importances")
+    ]
+    return "\n\n".join([told, "\n".join(lines), *pictures])
