@@ -25,6 +25,7 @@ CAREFUL_SHARE = 0.09
 CAREFUL_EFFECT = 0.35
 TURNED_SHARE = 0.10
 BRAND_SLOTS = 6
+OLDEST_DAYS = 20 * 365.0  # no platform is older, however long the tail of a log-normal age
 SLOT_WEIGHTS = (1.0, 0.6, 0.45, 0.35, 0.3, 0.25)
 """How a merchant's listings spread over its brand slots, before slots that it does not use are dropped."""
 SLOT_FAKE_SHARES = (1.0, 0.92, 0.9, 0.88, 0.85, 0.85)
@@ -188,7 +189,8 @@ def build_merchants(span: Span) -> Merchants:
     effect = np.where(archetype >= TOO_CHEAP, effect, rng.uniform(0.7, 1.3, count))
     is_turned = is_counterfeit & (archetype != NEW_MERCHANT) & (rng.random(count) < TURNED_SHARE)
     traits = _traits(rng, archetype, is_counterfeit, is_turned, effect, span.world.hardness)
-    registered = days - np.maximum(np.exp(6.6 - 0.9 * traits[:, TRAITS.index("age")]), 12.0 + 20 * rng.random(count))
+    age = np.minimum(np.exp(6.6 - 0.9 * traits[:, TRAITS.index("age")]), OLDEST_DAYS)
+    registered = days - np.maximum(age, 12.0 + 20 * rng.random(count))
     registered = np.where(is_turned, np.minimum(registered, -30.0), registered)
     slots, slot_count, is_fake, is_authorised = _brands(rng, span.world.catalogue, traits, is_counterfeit)
     return Merchants(
