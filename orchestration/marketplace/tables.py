@@ -29,7 +29,7 @@ from orchestration.marketplace.arrays import (
     sha256_text,
     unit,
     weighted,
-)  # fmt: skip
+)
 from orchestration.marketplace.catalogue import CURRENCIES, Catalogue, categories
 from orchestration.marketplace.labels import Labels
 from orchestration.marketplace.listings import CONDITIONS, SIGHTING_DAYS, Listings, called, specifications
@@ -472,7 +472,7 @@ def _decisions(chunk: Chunk) -> pa.Table:
             chunk, "listing", chunk.listing_ids(labels.spotted), "counterfeit", labels.spotted_day, labels.is_spotted_fake,
             "moderator_review", None,
         ),
-    ])  # fmt: skip
+    ]).sort_by([("entity_kind", "ascending"), ("entity_id", "ascending"), ("matter", "ascending")])  # fmt: skip
 
 
 def _event_audit(chunk: Chunk, kind: str, key: Keys, prefix: str, began: Floats, is_fake: Bools) -> pa.Table:
