@@ -147,7 +147,6 @@ def grid_differences(knowing: Path, earlier: Path, entity: str) -> list[tuple[An
     [
         ("listing_windows", "int_listing_days.day <= listing_spine.as_of_date"),
         ("merchant_windows", "int_merchant_days.day <= places.as_of_date"),
-        ("listing_confirmations", "labels.decided_date <= listing_spine.as_of_date"),
     ],
 )
 def test_a_leak_is_seen(homes: Homes, tmp_path: Path, model: str, guard: str) -> None:

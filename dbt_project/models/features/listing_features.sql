@@ -1,6 +1,5 @@
 -- What the models see of a listing: one row for each row of its spine. Point in time: only what had happened and was known
--- by the end of as_of_date; null is unknown. Other goods of the merchant never include the listing itself, and confirmed
--- cases never its own, nor any of the same case or the same day as a label of its own.
+-- by the end of as_of_date; null is unknown. Other goods of the merchant never include the listing itself.
 with
 
 listing_spine as (
@@ -60,12 +59,6 @@ platform as (
 links as (
 
     select * from {{ ref('merchant_links') }}
-
-),
-
-confirmations as (
-
-    select * from {{ ref('listing_confirmations') }}
 
 ),
 
@@ -266,10 +259,6 @@ final as (
             '24 * ' ~ less_own('all_of_merchant.delivered_count_life', 'own.delivered_count_life')
         ) }} as merchant_delivery_days,
 
-        coalesce(confirmations.confirmed_count, 0) as merchant_confirmed_count,
-        coalesce(confirmations.cleared_count, 0) as merchant_cleared_count,
-        coalesce(confirmations.is_merchant_confirmed, false) as is_merchant_confirmed,
-
         {{ link_features() }}
     from offered
     inner join own
@@ -312,10 +301,6 @@ final as (
         on
             links.merchant_id = offered.merchant_id
             and links.as_of_date = offered.as_of_date
-    left join confirmations
-        on
-            confirmations.listing_id = offered.listing_id
-            and confirmations.as_of_date = offered.as_of_date
 
 )
 
