@@ -33,7 +33,7 @@ from orchestration.marketplace.arrays import (
 from orchestration.marketplace.catalogue import CURRENCIES, Catalogue, categories
 from orchestration.marketplace.labels import Labels
 from orchestration.marketplace.listings import CONDITIONS, SIGHTING_DAYS, Listings, called, specifications
-from orchestration.marketplace.merchants import ARCHETYPES, IDENTIFIERS, PLACES, Identifiers, Merchants
+from orchestration.marketplace.merchants import ARCHETYPES, IDENTIFIERS, OLDEST_DAYS, PLACES, Identifiers, Merchants
 from orchestration.marketplace.trade import (
     ACCOUNTS_PER_MERCHANT,
     CIRCLE_BUYERS,
@@ -335,7 +335,7 @@ def _buyers(chunk: Chunk) -> pa.Table:
     merchant = (accounts - CIRCLE_BUYERS) // ACCOUNTS_PER_MERCHANT - chunk.span.first
     member = accounts % ACCOUNTS_PER_MERCHANT
     begin = np.maximum(chunk.merchants.registered_day, 0.0)[merchant]
-    age = rng.gamma(2.0, circles.age_days[merchant] / 2.0)
+    age = np.minimum(rng.gamma(2.0, circles.age_days[merchant] / 2.0), OLDEST_DAYS)
     made = np.concatenate([buyer_day(common, chunk.world), begin - 0.2 - age])
     device = np.where(unit(salt(chunk.seed, "household"), common // 2) < 0.1, common // 2 * 2, common)
     shared = (chunk.span.first + merchant) * ACCOUNTS_PER_MERCHANT + member % circles.devices[merchant]

@@ -234,6 +234,11 @@ def test_orders_take_their_course_in_time(market: duckdb.DuckDBPyConnection) -> 
     assert one(market, early) == 0
 
 
+def test_nobody_is_older_than_a_platform_can_be(market: duckdb.DuckDBPyConnection) -> None:
+    for table in ("merchants", "buyers"):
+        assert one(market, f"select min(registered_at) >= timestamptz '2005-01-01' from {table}")
+
+
 def test_trade_has_a_weekly_rhythm_and_sale_days(market: duckdb.DuckDBPyConnection) -> None:
     weekend, week = one(
         market,
