@@ -27,7 +27,6 @@
                 'delivered_count': count_where("kind = 'order_delivered'"),
                 'delivery_hours_sum': sum_where('waited_hours', "kind = 'order_delivered'"),
                 'refund_count': count_where("kind = 'order_refunded'"),
-                'refund_amount_usd': money_where('amount_usd', "kind = 'order_refunded'"),
                 'refund_reason_count': count_where("kind = 'order_refunded' and detail is not null"),
                 'refund_not_authentic_count': count_where("kind = 'order_refunded' and detail = 'not_authentic'"),
                 'refund_not_as_described_count': count_where(

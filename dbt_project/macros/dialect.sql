@@ -3,7 +3,7 @@
     more `<engine>__` line a function; one that is missing is a compilation error, not another engine's answer.
 
     Hashes: `row_hash` is quick and may change with the engine's version (so the version is part of a day's digest);
-    `key_hash` is md5 and never changes, so samples are drawn from it.
+    `key_share` is md5 and never changes, so samples are drawn from it.
 #}
 
 {# A non-negative integer over the columns' values; nulls count. Compare within one engine version only. #}
@@ -21,10 +21,6 @@
 {# A share in [0, 1) drawn from a text, uniform over keys: 13 hexadecimal digits of its md5. #}
 {% macro key_share(text) %}{{ return(adapter.dispatch('key_share', 'touchstone')(text)) }}{% endmacro %}
 {% macro duckdb__key_share(text) %}(cast('0x' || left(md5({{ text }}), 13) as bigint) / 4503599627370496.0){% endmacro %}
-
-{# About how many different values; good to two per cent. #}
-{% macro approximate_count_distinct(value) %}{{ return(adapter.dispatch('approximate_count_distinct', 'touchstone')(value)) }}{% endmacro %}
-{% macro duckdb__approximate_count_distinct(value) %}approx_count_distinct({{ value }}){% endmacro %}
 
 {# The value in the row with the greatest `order_by`, null where no row has both. #}
 {% macro value_at_greatest(value, order_by) %}{{ return(adapter.dispatch('value_at_greatest', 'touchstone')(value, order_by)) }}{% endmacro %}
@@ -84,21 +80,20 @@
 {% macro parts_of(text, separator) %}{{ return(adapter.dispatch('parts_of', 'touchstone')(text, separator)) }}{% endmacro %}
 {% macro duckdb__parts_of(text, separator) %}string_split({{ text }}, {{ separator }}){% endmacro %}
 
-{% macro list_length(list) %}{{ return(adapter.dispatch('list_length', 'touchstone')(list)) }}{% endmacro %}
-{% macro duckdb__list_length(list) %}len({{ list }}){% endmacro %}
-
 {# JSON, held as text; null where the text is not JSON or the member is not there. #}
 
 {% macro json_member_names(json) %}{{ return(adapter.dispatch('json_member_names', 'touchstone')(json)) }}{% endmacro %}
 {% macro duckdb__json_member_names(json) %}json_keys(try_cast({{ json }} as json)){% endmacro %}
 
-{# The member's value as text; `name` is an expression. #}
+{# The member's value as text; `name` is an expression, any text (a JSON pointer, with its two signs escaped). #}
 {% macro json_text(json, name) %}{{ return(adapter.dispatch('json_text', 'touchstone')(json, name)) }}{% endmacro %}
-{% macro duckdb__json_text(json, name) %}json_extract_string(try_cast({{ json }} as json), '$."' || {{ name }} || '"'){% endmacro %}
+{% macro duckdb__json_text(json, name) %}json_extract_string(
+        try_cast({{ json }} as json), '/' || replace(replace({{ name }}, '~', '~0'), '/', '~1')
+    ){% endmacro %}
 
 {# The members of a JSON array of texts, as a list. #}
 {% macro json_texts(json) %}{{ return(adapter.dispatch('json_texts', 'touchstone')(json)) }}{% endmacro %}
-{% macro duckdb__json_texts(json) %}cast(try_cast({{ json }} as json) as varchar[]){% endmacro %}
+{% macro duckdb__json_texts(json) %}try_cast(try_cast({{ json }} as json) as varchar[]){% endmacro %}
 
 {# Regular expressions (RE2's common ground: no look-around) #}
 
@@ -107,7 +102,3 @@
 
 {% macro has_text(text, part) %}{{ return(adapter.dispatch('has_text', 'touchstone')(text, part)) }}{% endmacro %}
 {% macro duckdb__has_text(text, part) %}contains({{ text }}, {{ part }}){% endmacro %}
-
-{# Least number of insertions, deletions, substitutions and swaps of neighbours that turn one text into the other. #}
-{% macro edit_distance(text_a, text_b) %}{{ return(adapter.dispatch('edit_distance', 'touchstone')(text_a, text_b)) }}{% endmacro %}
-{% macro duckdb__edit_distance(text_a, text_b) %}damerau_levenshtein({{ text_a }}, {{ text_b }}){% endmacro %}

@@ -111,13 +111,15 @@
 {% macro end_of_time() %}cast('9999-12-31' as date){% endmacro %}
 
 {#
-    An amount in the base currency: DECIMAL(18,4), null where the rate is missing or the amount is out of all bounds.
-    One row's product of doubles is the same on every run; what must not be done in doubles is a sum.
+    An amount in the base currency, DECIMAL(18,4); null where the rate is missing, and from a thousand million on, which is
+    a slip or a prank and would run over in a sum. One row's product of doubles is the same on every run; what must not be
+    done in doubles is a sum.
 #}
 {% macro in_base_currency(amount, currency, rate) -%}
     case
-        when {{ currency }} = 'USD' then {{ amount }}
-        else {{ safe_cast_to('round(cast(' ~ amount ~ ' as double) * ' ~ rate ~ ', 4)', 'decimal(18, 4)') }}
+        when {{ currency }} = 'USD' then case when {{ amount }} < 1000000000 then {{ amount }} end
+        when cast({{ amount }} as double) * {{ rate }} < 1000000000
+            then cast(round(cast({{ amount }} as double) * {{ rate }}, 4) as decimal(18, 4))
     end
 {%- endmacro %}
 

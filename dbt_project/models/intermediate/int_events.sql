@@ -128,8 +128,8 @@ order_events as (
             'amount_usd': "case when order_moments.kind in ('order_placed', 'order_refunded') then orders.amount_usd end",
             'waited_hours': "
                 case order_moments.kind
-                    when 'order_shipped' then " ~ hours_between('orders.placed_at', 'orders.shipped_at') ~ "
-                    when 'order_delivered' then " ~ hours_between('orders.placed_at', 'orders.delivered_at') ~ "
+                    when 'order_shipped' then greatest(" ~ hours_between('orders.placed_at', 'orders.shipped_at') ~ ", 0)
+                    when 'order_delivered' then greatest(" ~ hours_between('orders.placed_at', 'orders.delivered_at') ~ ", 0)
                 end",
         }) }}
     from orders

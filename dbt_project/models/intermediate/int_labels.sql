@@ -213,7 +213,7 @@ final as (
         labels.source,
         labels.case_id,
         labels.arm,
-        labels.inclusion_probability,
+        nullif(labels.inclusion_probability, 0) as inclusion_probability,
         labels.reason,
         labels.via_listing_id,
         coalesce(first_alerts.alerted_at < labels.decided_at, false) as preceded

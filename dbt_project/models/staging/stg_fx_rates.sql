@@ -23,6 +23,7 @@ spans as (
         ) as first_date,
         fx_rates.date = max(fx_rates.date) over (partition by fx_rates.currency) as is_newest
     from fx_rates
+    where fx_rates.rate > 0
 
 ),
 
