@@ -12,7 +12,13 @@ rating_dates as (
 
 neighbours as (
 
-    select * from {{ ref('merchant_neighbours') }}
+    select
+        merchant_id,
+        as_of_date,
+        neighbour_id,
+        is_loose,
+        case when not is_loose then neighbour_id end as firm_neighbour_id
+    from {{ ref('merchant_neighbours') }}
 
 ),
 
@@ -119,14 +125,12 @@ final as (
             and confirmed.neighbour_id = neighbours.neighbour_id
     left join merchant_states as firm_states
         on
-            firm_states.merchant_id = neighbours.neighbour_id
+            firm_states.merchant_id = neighbours.firm_neighbour_id
             and firm_states.as_of_date = dates.rating_date
-            and not neighbours.is_loose
     left join merchant_windows as firm_windows
         on
-            firm_windows.merchant_id = neighbours.neighbour_id
+            firm_windows.merchant_id = neighbours.firm_neighbour_id
             and firm_windows.as_of_date = dates.rating_date
-            and not neighbours.is_loose
     group by
         neighbours.merchant_id,
         neighbours.as_of_date
