@@ -31,7 +31,7 @@ def landing_assets(contract: Contract) -> dg.AssetsDefinition:
         for name, table in contract.tables.items()
     ]
 
-    @dg.multi_asset(name="land", specs=specs, required_resource_keys={"run"})
+    @dg.multi_asset(name="land_tables", specs=specs, required_resource_keys={"run"})
     def land(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
         with run.record.stage("landing") as stage:
