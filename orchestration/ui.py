@@ -45,6 +45,8 @@ def serve(settings: Settings, *, port: int) -> None:
     """
     import dagster as dg
 
+    # A scheduler stops us with SIGTERM; the servers have to end with us then, as on Ctrl+C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     prepare_home(settings)
     instance = dg.DagsterInstance.get()
     instance.get_runs(limit=1)
