@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from groundwork.errors import BadInputError
-from ml.declarations import load_declarations
+from ml.declarations import FEATURES_FOLDER, load_declarations, read_meanings
 
 
 def column(name: str, signal: str = "price", unit: str = "ratio") -> dict[str, Any]:
@@ -90,3 +90,12 @@ def test_what_buyers_do_is_never_own_conduct() -> None:
     for declared in load_declarations().values():
         for at in declared.own_conduct:
             assert not any(word in declared.columns[at] for word in buyers), declared.columns[at]
+
+
+def test_no_feature_is_computed_for_nothing() -> None:
+    meanings = read_meanings(FEATURES_FOLDER)
+    used: dict[str, set[str]] = {}
+    for declared in load_declarations().values():
+        used.setdefault(f"{declared.entity}_features", set()).update(declared.columns)
+    for model, columns in used.items():
+        assert set(meanings[model]) == columns
