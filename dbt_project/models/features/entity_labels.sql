@@ -54,9 +54,7 @@ final as (
     inner join run
         on run.as_of >= cast(int_labels.decided_at as date)
     left join listings
-        on
-            int_labels.entity_kind = 'listing'
-            and listings.listing_id = int_labels.entity_id
+        on listings.listing_id = case when int_labels.entity_kind = 'listing' then int_labels.entity_id end
     where
         int_labels.matter = 'counterfeit'
         and int_labels.entity_kind in ('listing', 'merchant')

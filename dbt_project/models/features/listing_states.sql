@@ -209,23 +209,45 @@ brand_lists as (
 
 ),
 
-dates as (
+-- Authorisations that overlap or meet are one, so that a day is in one of them at most.
+ordered_authorisations as (
 
-    select distinct as_of_date from kept
+    select
+        *,
+        max(known_until) over (
+            partition by brand_id, merchant_id
+            order by known_from, known_until
+            rows between unbounded preceding and 1 preceding
+        ) as known_until_before
+    from authorised_merchants
+
+),
+
+numbered_authorisations as (
+
+    select
+        *,
+        sum(case when known_until_before >= known_from then 0 else 1 end) over (
+            partition by brand_id, merchant_id
+            order by known_from, known_until
+            rows between unbounded preceding and current row
+        ) as authorisation_number
+    from ordered_authorisations
 
 ),
 
 authorisations as (
 
-    select distinct
-        authorised_merchants.brand_id,
-        authorised_merchants.merchant_id,
-        dates.as_of_date
-    from authorised_merchants
-    inner join dates
-        on
-            dates.as_of_date >= authorised_merchants.known_from
-            and dates.as_of_date < authorised_merchants.known_until
+    select
+        brand_id,
+        merchant_id,
+        min(known_from) as known_from,
+        max(known_until) as known_until
+    from numbered_authorisations
+    group by
+        brand_id,
+        merchant_id,
+        authorisation_number
 
 ),
 
@@ -276,7 +298,8 @@ described as (
         on
             authorisations.brand_id = int_listing_brands.brand_id
             and authorisations.merchant_id = kept.merchant_id
-            and authorisations.as_of_date = kept.as_of_date
+            and authorisations.known_from <= kept.as_of_date
+            and authorisations.known_until > kept.as_of_date
 
 ),
 
