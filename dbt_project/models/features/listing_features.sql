@@ -81,6 +81,9 @@ offered as (
         listing_spine.purpose,
         peer_dates.peer_date,
         states.*,
+        case when states.is_live then 1 else 0 end as own_live_count,
+        case when states.is_live then states.listing_age_days end as own_age_days,
+        case when states.is_live and states.listing_age_days < 30 then 1 else 0 end as own_new_count,
         case when states.is_live and states.msrp_ratio is not null then 1 else 0 end as own_msrp_ratio_count,
         case when states.is_live then states.msrp_ratio end as own_msrp_ratio,
         case when states.is_live then states.compared_field_count end as own_compared_count,
@@ -180,6 +183,14 @@ final as (
         merchant_states.live_listing_count as merchant_live_listing_count,
         merchant_states.category_count as merchant_category_count,
         merchant_states.brand_count as merchant_brand_count,
+        {{ ratio(
+            less_own('merchant_states.listing_age_days_sum', 'offered.own_age_days'),
+            less_own('merchant_states.live_listing_count', 'offered.own_live_count')
+        ) }} as merchant_listing_age_days,
+        {{ ratio(
+            less_own('merchant_states.new_listing_count', 'offered.own_new_count'),
+            less_own('merchant_states.live_listing_count', 'offered.own_live_count')
+        ) }} as merchant_new_listing_share,
         offered.is_authorised as is_merchant_authorised,
         {{ ratio(
             less_own('merchant_states.unauthorised_count', 'offered.own_unauthorised_count'),
