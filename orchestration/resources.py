@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from groundwork.errors import BadInputError, TouchstoneError
-from groundwork.files import canonical_json, replacing, replacing_directory, sha256_bytes, sha256_tree
+from groundwork.files import canonical_json, replacing, replacing_directory, sha256_bytes, sha256_tree, write_bytes
 from groundwork.lock import writer_lock
 from orchestration.run_record import RunRecord
 from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
@@ -189,6 +189,17 @@ class Warehouse:
         from orchestration.dbt_runner import run_dbt
 
         return run_dbt(self.settings, ["build", "--select", selection, "--exclude-resource-type", "unit_test"])
+
+    def build_shape(self) -> list[DbtNode]:
+        """Builds the shape step; the daily tables anew where other code built them, for their columns may differ."""
+        from orchestration.dbt_runner import run_dbt
+
+        built_by = self.pinned / "shaped-by"
+        is_known = built_by.exists() and built_by.read_text() == project_digest()
+        arguments = ["build", "--select", "tag:shape", "--exclude-resource-type", "unit_test"]
+        nodes = run_dbt(self.settings, arguments if is_known else [*arguments, "--full-refresh"])
+        write_bytes(built_by, project_digest().encode())
+        return nodes
 
     def export(self, exports: Mapping[str, Export], folder: Path, *, prefix: str = "") -> dict[str, int]:
         """Writes queries' rows as Parquet files into a folder that is replaced as a whole; same rows, same bytes.

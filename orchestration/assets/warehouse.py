@@ -86,7 +86,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         with run.record.stage("shape"):
             run.pin_newest_loads()
             run.warehouse.set_run(as_of=run.as_of, with_training=False)
-            nodes = run.warehouse.build("tag:shape")
+            nodes = run.warehouse.build_shape()
         yield from _report(context, manifest, translator, nodes, {})
 
     @dbt_assets(
