@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -42,6 +42,7 @@ class Settings(BaseSettings):
         demo_scale: Scale of a demo marketplace that has to be made.
         demo_seed: Its seed.
         first_day: First day of the daily partitions.
+        mlflow_address: Where MLflow's pages are, for links; `touchstone ui` serves them there.
     """
 
     model_config = SettingsConfigDict(env_prefix="TOUCHSTONE_", extra="ignore", frozen=True)
@@ -58,7 +59,7 @@ class Settings(BaseSettings):
     demo_seed: int = Field(default=7, ge=0)
     demo_hardness: float = Field(default=1.0, gt=0)
     first_day: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] = "2014-01-01"
-    log_level: Literal["INFO", "DEBUG"] = "INFO"
+    mlflow_address: Annotated[str, StringConstraints(pattern=r"^https?://[^/]+$")] = "http://127.0.0.1:3001"
 
     @property
     def demo(self) -> Path:

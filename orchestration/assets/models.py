@@ -55,7 +55,9 @@ def training_assets() -> dg.AssetsDefinition:
             with run.record.stage(f"train {model}"):
                 result = train_model(run, model, approve_if_passing=config.approve_if_passing)
             trained += result is not None
-            yield dg.MaterializeResult(asset_key=["models", model], metadata=_card_metadata(result))
+            yield dg.MaterializeResult(
+                asset_key=["models", model], metadata=_card_metadata(result, run.settings.mlflow_address)
+            )
         if not trained:
             raise BadInputError(
                 "No model could be trained, so nothing can be rated. Labels come from notices, test_buys, "
@@ -159,7 +161,7 @@ def score_entities(run: Run, model: str) -> dict[str, Any]:
     }
 
 
-def _card_metadata(result: "TrainingResult | None") -> dict[str, Any]:
+def _card_metadata(result: "TrainingResult | None", mlflow_address: str) -> dict[str, Any]:
     if result is None:
         return {"status": "off: too few labels to learn from"}
     version = result.version
@@ -169,7 +171,7 @@ def _card_metadata(result: "TrainingResult | None") -> dict[str, Any]:
         "model_digest": version.model_digest,
         "was_known": result.reused,
         "metrics": dg.MetadataValue.json(shown),
-        "mlflow_run": dg.MetadataValue.text(version.run_id),
+        "mlflow_run": dg.MetadataValue.url(f"{mlflow_address}/#/runs/{version.run_id}?workflowType=machine_learning"),
         **{plot.removesuffix(".png"): _picture(version.folder.parent / "plots" / plot) for plot in PLOTS},
     }
 
