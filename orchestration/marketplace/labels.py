@@ -21,6 +21,8 @@ RANDOM_BUY_SHARE = 0.01
 RISK_BUY_SHARE = 0.005
 RISKIEST_SHARE = 0.05
 MERCHANT_AUDIT_SHARE = 0.15
+FALSE_ALARM_SHARE = 0.0003
+"""Share of the genuine that an examination takes for fake: small beside any prevalence, else it would drown the rare."""
 UPHELD, REJECTED, PENDING, COUNTERED = range(4)
 OUTCOMES = ("upheld", "rejected", "pending", "countered")
 REASONS = (
@@ -182,7 +184,7 @@ def _audits(
     moment = start + rng.random(count) * (days - start)
     is_fake = live_counterfeit(merchants, listings, end, moment)
     is_brushing = merchants.is_brushing & (merchants.brushing_day <= moment)
-    wrong = rng.random((2, count)) < np.where([is_fake, is_brushing], 0.04, 0.003)
+    wrong = rng.random((2, count)) < np.where([is_fake, is_brushing], 0.04, FALSE_ALARM_SHARE)
     return Audits(
         chosen, number / count, moment[chosen], (is_fake ^ wrong[0])[chosen], (is_brushing ^ wrong[1])[chosen]
     )
@@ -222,7 +224,7 @@ def _test_buys(rng: np.random.Generator, listings: Listings, end: Floats, first:
     decided = ordered + 2.0 + np.minimum(np.exp(rng.normal(1.8, 0.5, len(listing))), 40.0)
     is_fake = listings.is_counterfeit[listing] & (listings.since_day[listing] <= ordered)
     draw = rng.random(len(listing))
-    found = np.where(is_fake, draw < 0.98, draw < 0.003)
+    found = np.where(is_fake, draw < 0.98, draw < FALSE_ALARM_SHARE)
     verdict = np.where(rng.random(len(listing)) < 0.04, 2, found.astype(np.int64))
     is_known = decided < days
     return Buys(

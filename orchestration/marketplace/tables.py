@@ -483,7 +483,7 @@ def _event_audit(chunk: Chunk, kind: str, key: Keys, prefix: str, began: Floats,
     number = found.quota(chunk.span.first * per_merchant, count, EVENT_AUDIT_SHARES[kind])
     chosen = np.sort(rng.permutation(count)[:number])
     decided = began[chosen] + rng.random(number) * (days - began[chosen])
-    wrong = rng.random(number) < np.where(is_fake[chosen], 0.06, 0.003)
+    wrong = rng.random(number) < np.where(is_fake[chosen], 0.06, found.FALSE_ALARM_SHARE)
     return _decision_rows(
         chunk,
         kind,
