@@ -21,7 +21,7 @@ import pytest
 from groundwork.lock import writer_lock
 
 ROOT = Path(__file__).resolve().parents[1]
-SCALE, SEED = 0.005, 11
+SCALE, SEED = 0.02, 11
 TRAINED_AS_OF, AS_OF = "2026-06-15", "2026-06-30"
 
 

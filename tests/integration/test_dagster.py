@@ -34,7 +34,7 @@ def definitions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.Definit
 def test_workspace_validates(tmp_path: Path):
     done = subprocess.run(
         [str(Path(sys.executable).parent / "dagster"), "definitions", "validate", "-w", "workspace.yaml"],
-        env=os.environ | {"TOUCHSTONE_HOME": str(tmp_path)},
+        env=os.environ | {"TOUCHSTONE_HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path)},
         cwd=ROOT,
         capture_output=True,
         text=True,
