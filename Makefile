@@ -42,6 +42,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	&& $(BIN)/pip install --quiet --no-deps --require-hashes -r requirements.lock \
 	&& $(BIN)/pip install --quiet --no-deps --no-build-isolation --editable . \
 	&& $(BIN)/python -m compileall -q orchestration ml expectations groundwork \
+	&& $(BIN)/python -m orchestration.dbt_runner \
 	&& touch $(INSTALLED)
 
 run: $(INSTALLED)

@@ -127,3 +127,9 @@ def _environment(home: Path, *, threads: int, memory_limit: str) -> Iterator[Non
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+if __name__ == "__main__":
+    # `make install` calls this, so that the code location loads at once the first time too.
+    with tempfile.TemporaryDirectory() as nothing:
+        prepare_manifest(Path(nothing))
