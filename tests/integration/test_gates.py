@@ -29,7 +29,7 @@ def dagster_run(home: Path, job: str, day: str, **environment: str) -> subproces
     return subprocess.run(
         [
             str(Path(sys.executable).parent / "dagster"),
-            *("job", "execute", "-w", "workspace.yaml", "-j", job, "--tags", tags),
+            *("job", "execute", "-m", "orchestration.definitions", "-j", job, "--tags", tags),
         ],
         env=os.environ | {"TOUCHSTONE_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")} | environment,
         cwd=ROOT,
@@ -84,7 +84,7 @@ def test_landed_gate_refuses_stale_loads(run_touchstone: Callable[..., Outcome],
 @pytest.mark.parametrize(
     ("suite", "path", "query"),
     [
-        ("features", f"features/listings/as_of={AS_OF}/features.parquet", "select * from t union all from t limit 5"),
+        ("features", f"features/listings/as_of={AS_OF}/features.parquet", "select * from t union all (from t limit 5)"),
         (
             "scores",
             f"scores/listing_counterfeit/as_of={AS_OF}/scores.parquet",
