@@ -15,7 +15,7 @@ import pytest
 import yaml
 from conftest import AS_OF, ROOT, Outcome, touchstone
 
-DAY_BEFORE = "2026-06-29"
+REFUSED_DAY, OLDER_DAY = "2026-06-29", "2026-06-28"
 
 
 def published_files(home: Path) -> dict[Path, bytes]:
@@ -105,7 +105,7 @@ def test_gate_sees_files_that_were_changed_after_they_had_passed(home: Path, sui
     }
 
 
-def test_candidate_gate_refuses_and_says_which_expectation_observed_value_and_limit(
+def test_scores_gate_refuses_and_says_which_expectation_observed_value_and_limit(
     run_touchstone: Callable[..., Outcome], home: Path, tmp_path: Path
 ):
     before = published_files(home)
@@ -113,18 +113,21 @@ def test_candidate_gate_refuses_and_says_which_expectation_observed_value_and_li
         "run", "--as-of", AS_OF, TOUCHSTONE_POLICY=policy_with(tmp_path, max_flagged_share=0.00001)
     )
     assert refused.code == 3, refused.stderr
-    assert "gate candidate refused" in refused.stderr
-    assert "1e-05" in refused.stderr or "0.00001" in refused.stderr
+    assert "gate scores refused" in refused.stderr
+    assert "few_are_flagged" in refused.stderr
+    assert "allowed 1e-05" in refused.stderr
     assert published_files(home) == before
 
 
-def test_publishing_alone_after_a_failed_gate_publishes_nothing(
-    run_touchstone: Callable[..., Outcome], home: Path, tmp_path: Path
-):
+def test_publishing_alone_after_the_candidate_gate_refused_publishes_nothing(home: Path):
     before = published_files(home)
-    policy = policy_with(tmp_path, max_flagged_share=0.00001)
-    assert run_touchstone("run", "--as-of", AS_OF, TOUCHSTONE_POLICY=policy).code == 3
-    alone = publish_alone(home, AS_OF, TOUCHSTONE_POLICY=policy)
+    mart = home / "marts" / "rated_listings" / f"as_of={AS_OF}" / "rated_listings.parquet"
+    rewrite(mart, "select * replace (cast(null as varchar) as reasons) from t")
+    refused = dagster_run(home, "publish", AS_OF)
+    assert refused.returncode != 0
+    verdicts = [json.loads(file.read_text()) for file in (home / "candidates" / "listings").glob("*/verdict.json")]
+    assert any(not verdict["gates"]["candidate"]["success"] for verdict in verdicts)
+    alone = publish_alone(home, AS_OF)
     assert alone.returncode != 0
     assert "GateRefusedError" in alone.stdout + alone.stderr
     assert published_files(home) == before
@@ -136,14 +139,13 @@ def test_an_older_day_that_passes_does_not_let_a_refused_day_through(
     """A check without partitions of its own forgot which day it was about, and automation published the refused one."""
     policy = policy_with(tmp_path, max_flagged_share=0.00001)
     newest = (home / "published" / "listings" / "LATEST").read_text()
-    assert run_touchstone("run", "--as-of", AS_OF, TOUCHSTONE_POLICY=policy).code == 3
-    assert run_touchstone("run", "--as-of", DAY_BEFORE).code == 0
-    for environment in ({"TOUCHSTONE_POLICY": policy}, {}):
-        alone = publish_alone(home, AS_OF, **environment)
-        assert alone.returncode != 0
-        assert "GateRefusedError" in alone.stdout + alone.stderr
+    assert run_touchstone("run", "--as-of", REFUSED_DAY, TOUCHSTONE_POLICY=policy).code == 3
+    assert run_touchstone("run", "--as-of", OLDER_DAY).code == 0
+    alone = publish_alone(home, REFUSED_DAY)
+    assert alone.returncode != 0
+    assert "GateRefusedError" in alone.stdout + alone.stderr
     versions = [json.loads(line)["version"] for line in (home / "published/listings/history.jsonl").open()]
-    assert [version[:10] for version in versions] == ["2026-06-15", AS_OF, DAY_BEFORE]
+    assert [version[:10] for version in versions] == ["2026-06-15", AS_OF, OLDER_DAY]
     assert (home / "published" / "listings" / "LATEST").read_text() == newest
     assert touchstone(home, "verify").code == 0
 
