@@ -25,28 +25,27 @@ def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
     return dg.DailyPartitionsDefinition(start_date=settings.first_day)
 
 
-def jobs(daily: dg.DailyPartitionsDefinition) -> list[Any]:
+def jobs() -> list[Any]:
     """Returns the jobs: the whole, its parts, and the weekly training."""
     rating = (FEATURES, SCORES, MARTS, LISTS)
-    parts: dict[str, tuple[str, tuple[str, ...], bool]] = {
-        "land": ("Pulls the source tables and checks them against the contract.", (LANDING,), False),
-        "land_and_shape": ("Lands, then builds what does not depend on a date.", (LANDING, SHAPE), False),
-        "daily": ("Lands, shapes, rates, gates and publishes one day.", (LANDING, SHAPE, *rating), True),
-        "whole": ("The daily job with a training before the scores.", (LANDING, SHAPE, *rating, MODELS), True),
-        "rate": ("Rates and publishes one day of what has landed.", (SHAPE, *rating), True),
-        "train_and_rate": ("Trains on what has landed, then rates and publishes.", (SHAPE, *rating, MODELS), True),
-        "weekly_training": ("Lands, shapes, trains, evaluates, registers.", (LANDING, SHAPE, FEATURES, MODELS), True),
-        "publish": ("Makes, judges and publishes the lists of a day that is rated.", (LISTS,), True),
+    parts: dict[str, tuple[str, tuple[str, ...]]] = {
+        "land": ("Pulls the source tables and checks them against the contract.", (LANDING,)),
+        "land_and_shape": ("Lands, then builds what does not depend on a date.", (LANDING, SHAPE)),
+        "daily": ("Lands, shapes, rates, gates and publishes one day.", (LANDING, SHAPE, *rating)),
+        "whole": ("The daily job with a training before the scores.", (LANDING, SHAPE, *rating, MODELS)),
+        "rate": ("Rates and publishes one day of what has landed.", (SHAPE, *rating)),
+        "train_and_rate": ("Trains on what has landed, then rates and publishes.", (SHAPE, *rating, MODELS)),
+        "weekly_training": ("Lands, shapes, trains, evaluates, registers.", (LANDING, SHAPE, FEATURES, MODELS)),
+        "publish": ("Makes, judges and publishes the lists of a day that is rated.", (LISTS,)),
     }
     return [
         dg.define_asset_job(
             name,
             selection=dg.AssetSelection.groups(*groups),
             description=description,
-            partitions_def=daily if partitioned else None,
             config=WITH_TRAINING if MODELS in groups else None,
         )
-        for name, (description, groups, partitioned) in parts.items()
+        for name, (description, groups) in parts.items()
     ]
 
 

@@ -40,7 +40,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             *list_assets(daily),
         ],
         "asset_checks": checks.gates(contract, daily),
-        "jobs": automation.jobs(daily),
+        "jobs": automation.jobs(),
         "schedules": automation.schedules(),
         "resources": {"run": run_resource(settings)},
         "executor": dg.in_process_executor,

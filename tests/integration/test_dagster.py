@@ -16,10 +16,10 @@ from conftest import AS_OF, ROOT, touchstone
 from test_gates import dagster_run
 
 from groundwork.files import write_json
-from orchestration.automation import daily_partitions, jobs
+from orchestration.automation import jobs
 from orchestration.definitions import build_definitions
 from orchestration.run_record import RunRecord, process_started
-from orchestration.settings import Settings, read_settings
+from orchestration.settings import read_settings
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_every_gate_blocks_and_knows_its_day(definitions: dg.Definitions):
 
 def test_jobs_and_schedules_are_there(definitions: dg.Definitions):
     repository = definitions.get_repository_def()
-    names = {job.name for job in jobs(daily_partitions(Settings()))}
+    names = {job.name for job in jobs()}
     assert {"daily", "whole", "weekly_training", "land", "publish"} <= names
     assert names <= set(repository.job_names)
     assert {schedule.name for schedule in repository.schedule_defs} == {"daily_schedule", "weekly_training_schedule"}
@@ -96,8 +96,10 @@ def test_jobs_and_schedules_are_there(definitions: dg.Definitions):
 def test_a_schedule_runs_the_last_complete_day(definitions: dg.Definitions):
     from datetime import UTC, datetime
 
-    schedule = definitions.get_repository_def().get_schedule_def("daily_schedule")
-    context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 7, 1, 2, tzinfo=UTC))
+    repository = definitions.get_repository_def()
+    schedule = repository.get_schedule_def("daily_schedule")
+    at = datetime(2026, 7, 1, 2, tzinfo=UTC)
+    context = dg.build_schedule_context(scheduled_execution_time=at, repository_def=repository)
     (request,) = schedule.evaluate_tick(context).run_requests or []
     assert request.partition_key == "2026-06-30"
 
