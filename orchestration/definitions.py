@@ -27,7 +27,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         settings: The home's settings.
         **overrides: Arguments of `dagster.Definitions` that replace ours, such as `resources`.
     """
-    quiet_libraries(settings.home)
+    quiet_libraries()
     contract = load_contract()
     manifest = prepare_manifest(settings.home)
     daily = automation.daily_partitions(settings)

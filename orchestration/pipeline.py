@@ -7,6 +7,7 @@ to whoever started it: its outcome, its exit code and the sentences to print. Wh
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from dataclasses import dataclass, field
 from datetime import date
@@ -77,7 +78,9 @@ def prepare_home(settings: Settings) -> None:
             f"The home {settings.home} bears schema version {found}; this version of Touchstone reads {SCHEMA_VERSION}. "
             "Use the version that made it, or name a new home with TOUCHSTONE_HOME."
         )
-    quiet_libraries(settings.home)
+    quiet_libraries()
+    # A home has a Dagster of its own, whatever the shell that starts us points at.
+    os.environ["DAGSTER_HOME"] = str(settings.home / "dagster")
 
 
 def run_pipeline(

@@ -118,13 +118,12 @@ def read_settings(**overrides: object) -> Settings:
     return settings.model_copy(update=absolute)
 
 
-def quiet_libraries(home: Path) -> None:
-    """Turns off every library's telemetry and update check, and points Dagster and dbt at the home.
+def quiet_libraries() -> None:
+    """Turns off every library's telemetry and update check.
 
     The variables are set for this process and those that it starts; what a person set already stays.
     """
     for name, value in {
-        "DAGSTER_HOME": str(home / "dagster"),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "GX_ANALYTICS_ENABLED": "false",
