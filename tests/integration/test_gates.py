@@ -158,15 +158,17 @@ def test_publishing_a_day_that_was_never_rated_publishes_nothing(home: Path):
     assert published_files(home) == before
 
 
-def test_a_refused_load_with_a_younger_one_in_use_lets_the_run_go_on_and_says_so(
+def test_a_refused_load_whose_stand_in_is_too_old_is_refused_by_a_gate(
     run_touchstone: Callable[..., Outcome], home: Path
 ):
+    before = published_files(home)
     rewrite(home / "marketplace/sources/merchants.parquet", "select * from t union all (from t limit 3)")
-    done = run_touchstone("run", "--as-of", AS_OF)
-    assert done.code == 0, done.stderr
-    assert "merchants" in done.stdout
-    assert "refused" in done.stdout
-    assert "days old" in done.stdout
+    refused = run_touchstone("run", "--as-of", AS_OF)
+    assert refused.code == 3, refused.stderr
+    assert "the new load was refused" in refused.stdout
+    assert "days old" in refused.stdout
+    assert "stand_ins_for_refused_loads_are_fresh" in refused.stderr
+    assert published_files(home) == before
 
 
 def test_a_refused_load_with_none_before_ends_with_two(home: Path, tmp_path: Path):
