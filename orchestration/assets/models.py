@@ -3,6 +3,7 @@
 Belongs here: which files a model reads and writes, and what a person sees of it. What a model is, is in `ml/`.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,7 +166,7 @@ def _card_metadata(result: "TrainingResult | None", mlflow_address: str) -> dict
     if result is None:
         return {"status": "off: too few labels to learn from"}
     version = result.version
-    shown = {name: round(value, 4) for name, value in sorted(result.metrics.items()) if value == value}  # noqa: PLR0124
+    shown = {name: round(value, 4) for name, value in sorted(result.metrics.items()) if math.isfinite(value)}
     return {
         "version": version.version,
         "model_digest": version.model_digest,
