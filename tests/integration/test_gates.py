@@ -158,6 +158,18 @@ def test_publishing_a_day_that_was_never_rated_publishes_nothing(home: Path):
     assert published_files(home) == before
 
 
+def test_a_refused_load_with_a_fresh_one_in_use_lets_the_run_go_on(run_touchstone: Callable[..., Outcome], home: Path):
+    before = published_files(home)
+    rewrite(home / "marketplace/sources/orders.parquet", "select * from t union all (from t limit 3)")
+    run = run_touchstone("run", "--as-of", AS_OF)
+    assert run.code == 0, run.stderr
+    assert "orders" in run.stdout
+    assert "the new load was refused" in run.stdout
+    assert "days old" in run.stdout
+    assert published_files(home) == before, "the load in use is the one from before, so the lists are too"
+    assert touchstone(home, "verify").code == 0
+
+
 def test_a_refused_load_whose_stand_in_is_too_old_is_refused_by_a_gate(
     run_touchstone: Callable[..., Outcome], home: Path
 ):
