@@ -1,8 +1,9 @@
 """From a booster's margin to a probability among all goods.
 
 The verdicts that calibrate are held out of the boosters' training and weighted by the inverse of their inclusion
-probability, so that they stand for all goods, not for those somebody complained about. How much is fitted depends on
-how many positives there are: with few of them a slope would be noise.
+probability, so that they stand for all goods, not for those somebody complained about. A few of them weigh ten times
+what the others do and would decide alone, so weights are smoothed first. How much is fitted depends on how many
+positives there are: with few of them a slope would be noise.
 """
 
 from __future__ import annotations
@@ -23,11 +24,39 @@ MIN_POSITIVES_FOR_ISOTONIC: Final = 1000
 # The ridge is a normal prior on the slope, centred on 1 with this standard deviation. At 0.5 it held back the slope of 2
 # that boosters trained on few labels need (measured 2026-11-25: truth's slope 1.21 with 0.5, 1.15 with 1, 1.13 with 2).
 SLOPE_PRIOR_SD: Final = 1.0
-# Verdicts are sometimes wrong, and one wrong verdict on goods that look harmless, weighted a hundredfold, flattens a plain
-# fit: with 3 wrong in 1,000, truth's slope was 1.46 without this allowance and 1.15 with it; with none wrong, 1.15 and 1.07.
-WRONG_VERDICTS: Final = 0.005
-WRONG_SHARE_OF_POSITIVES: Final = 0.15
+# Verdicts are sometimes wrong. A false alarm on goods that look harmless flattens a plain fit, and so does a genuine
+# verdict on goods that look fake: one good unit was sent, or the merchant turned to fakes after the purchase.
+FALSE_ALARMS: Final = 0.001
+FALSE_SHARE_OF_POSITIVES: Final = 0.15
+MISSED: Final = 0.03
+# Nearly no shrinkage: enough to keep coefficients finite where a class has weights of one kind only.
+SMOOTHING_C: Final = 100.0
 CLIP: Final = 1e-4
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """How often verdicts are taken to be wrong.
+
+    Attributes:
+        false_alarms: Share of the genuine that a verdict calls counterfeit.
+        missed: Share of the counterfeits that a verdict calls genuine.
+    """
+
+    false_alarms: float = 0.0
+    missed: float = 0.0
+
+    @property
+    def contrast(self) -> float:
+        """By how much a counterfeit is more likely to be called one than the genuine are."""
+        return 1.0 - self.false_alarms - self.missed
+
+    def told(self, logit: Floats) -> Floats:
+        """The probability that a verdict says counterfeit; kept off 0 and 1 for the logarithm."""
+        return np.clip(self.false_alarms + self.contrast * sigmoid(logit), 1e-300, 1 - 1e-16)
+
+
+NEVER_WRONG: Final = Wrong()
 
 
 @dataclass(frozen=True)
@@ -82,13 +111,13 @@ def calibrate(margin: npt.NDArray[Any], label: Flags, inclusion: Floats, is_rand
         is_random_arm: Whether each is of the random arm.
 
     Returns:
-        Platt with a weak ridge towards slope 1, allowing for a few wrong verdicts; isotonic above 1,000 positives where
-        it explains held-out verdicts better; under 50 positives, or under 10 of the random arm, a shift of the
-        intercept to the estimated prevalence, and so where the slope would turn the order round; without positives,
-        nothing.
+        Platt with smoothed weights and a weak ridge towards slope 1, allowing for a few wrong verdicts; isotonic above
+        1,000 positives where it explains held-out verdicts better; under 50 positives, or under 10 of the random arm,
+        a shift of the intercept to the estimated prevalence, and so where the slope would turn the order round;
+        without positives, nothing.
     """
-    weight = 1.0 / np.nan_to_num(inclusion, nan=1.0)
     margin = margin.astype(np.float64)
+    weight = 1.0 / np.nan_to_num(inclusion, nan=1.0)
     counts: dict[str, Any] = {
         "verdicts": len(label),
         "positives": int(label.sum()),
@@ -99,12 +128,13 @@ def calibrate(margin: npt.NDArray[Any], label: Flags, inclusion: Floats, is_rand
         return Calibration("none", 1.0, 0.0, (), **counts)
     if counts["positives"] < MIN_POSITIVES_FOR_SLOPE or counts["random_positives"] < MIN_RANDOM_POSITIVES_FOR_SLOPE:
         return Calibration("shift", 1.0, _shift(margin, weight, counts["prevalence"]), (), **counts)
-    wrong = min(WRONG_VERDICTS, WRONG_SHARE_OF_POSITIVES * counts["prevalence"])
-    intercept, slope = _platt(margin, label, weight, wrong)
+    wrong = Wrong(min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * counts["prevalence"]), MISSED)
+    smooth = smoothed(weight, margin, label)
+    intercept, slope = _platt(margin, label, smooth, wrong)
     if not slope > 0:
         return Calibration("shift", 1.0, _shift(margin, weight, counts["prevalence"]), (), **counts)
-    if counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(margin, label, weight, wrong):
-        knots = _isotonic(intercept + slope * margin, label, weight, wrong)
+    if counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(margin, label, smooth, wrong):
+        knots = _isotonic(intercept + slope * margin, label, smooth, wrong)
         return Calibration("isotonic", slope, intercept, knots, **counts)
     return Calibration("platt", slope, intercept, (), **counts)
 
@@ -125,8 +155,37 @@ def effective_size(weight: Floats) -> float:
     return float(weight.sum() ** 2 / (weight**2).sum()) if len(weight) and weight.any() else 0.0
 
 
+def smoothed(weight: Floats, margin: Floats, label: Flags) -> Floats:
+    """Replaces weights by what they are on average for such a margin and such a label.
+
+    One verdict of weight 100 among a handful of honest goods with a high margin moves a plain weighted fit by more than
+    hundreds of others. Given margin and label, which of them it was is chance, and averaging it out leaves the fit
+    unbiased (Beaumont, "A new approach to weighting and inference in sample surveys", Biometrika 2008).
+
+    Args:
+        weight: Inverse inclusion probabilities, shape (n,).
+        margin: Margins, shape (n,).
+        label: Whether each is a positive.
+
+    Returns:
+        Weights between the least and the greatest given, by a logistic curve in margin and label. Their sum, and their
+        sum over the positives, stay as they were.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    least, most = float(weight.min()), float(weight.max())
+    if most - least < CLIP * most:
+        return weight
+    share = (weight - least) / (most - least)
+    x = np.column_stack([(margin - margin.mean()) / max(float(margin.std()), CLIP), label])
+    above = np.arange(2 * len(x)) < len(x)  # a share is learned as so much of a one and the rest of a nought
+    curve = LogisticRegression(C=SMOOTHING_C, tol=1e-10, max_iter=1000)
+    curve.fit(np.vstack([x, x]), above, sample_weight=np.concatenate([share, 1 - share]))
+    return np.asarray(least + (most - least) * curve.predict_proba(x)[:, 1], dtype=np.float64)
+
+
 def logistic(
-    x: Floats, label: Flags, weight: Floats, *, slope_precision: float = 0.0, wrong: float = 0.0
+    x: Floats, label: Flags, weight: Floats, *, slope_precision: float = 0.0, wrong: Wrong = NEVER_WRONG
 ) -> tuple[float, float]:
     """Fits a logistic regression of `label` on one variable by Fisher scoring with damped steps.
 
@@ -135,7 +194,7 @@ def logistic(
         label: Truth, shape (n,).
         weight: Weights, shape (n,).
         slope_precision: Precision of a normal prior on the slope around 1; 0 for an unpenalised fit.
-        wrong: Share of labels, of either kind, that are taken to be wrong.
+        wrong: How often labels are taken to be wrong.
 
     Returns:
         Intercept and slope; nan, nan where there is no finite fit (one class only, or both separated).
@@ -148,13 +207,13 @@ def logistic(
     beta = np.array([np.log(prior / (1 - prior)) - float(np.average(x, weights=weight)), 1.0])
 
     def objective(tried: Floats) -> float:
-        told = _told(design @ tried, wrong)
+        told = wrong.told(design @ tried)
         loss = -np.log(np.where(label, told, 1 - told))
         return float(weight @ loss + 0.5 * (tried - [0.0, 1.0]) @ penalty @ (tried - [0.0, 1.0]))
 
     for _ in range(200):
-        probability, told = sigmoid(design @ beta), _told(design @ beta, wrong)
-        steep = (1 - 2 * wrong) * probability * (1 - probability)
+        probability, told = sigmoid(design @ beta), wrong.told(design @ beta)
+        steep = wrong.contrast * probability * (1 - probability)
         spread = told * (1 - told)
         gradient = design.T @ (weight * steep * (label - told) / spread) - penalty @ (beta - [0.0, 1.0])
         curvature = (design.T * (weight * steep**2 / spread)) @ design + penalty
@@ -164,11 +223,6 @@ def logistic(
             break
         beta = better
     return float(beta[0]), float(beta[1])
-
-
-def _told(logit: Floats, wrong: float) -> Floats:
-    """The probability that a verdict says positive, where some are wrong; kept off 0 and 1 for the logarithm."""
-    return np.clip(wrong + (1 - 2 * wrong) * sigmoid(logit), 1e-300, 1 - 1e-16)
 
 
 def _damped(objective: Callable[[Floats], float], beta: Floats, step: Floats) -> Floats | None:
@@ -186,7 +240,7 @@ def _separated(x: Floats, label: Flags) -> bool:
     return bool(x[label].min() >= x[~label].max() or x[label].max() <= x[~label].min())
 
 
-def _platt(margin: Floats, label: Flags, weight: Floats, wrong: float) -> tuple[float, float]:
+def _platt(margin: Floats, label: Flags, weight: Floats, wrong: Wrong) -> tuple[float, float]:
     """Intercept and slope; weights sum to the effective size, so that the ridge weighs against real information."""
     scaled = weight * (effective_size(weight) / weight.sum())
     return logistic(margin, label, scaled, slope_precision=1.0 / SLOPE_PRIOR_SD**2, wrong=wrong)
@@ -204,7 +258,7 @@ def _shift(margin: Floats, weight: Floats, prevalence: float) -> float:
     return 0.5 * (low + high)
 
 
-def _isotonic(logit: Floats, label: Flags, weight: Floats, wrong: float) -> tuple[tuple[float, float], ...]:
+def _isotonic(logit: Floats, label: Flags, weight: Floats, wrong: Wrong) -> tuple[tuple[float, float], ...]:
     """Knots at the centres of the blocks of an isotonic fit, so that scores inside a block still differ."""
     from scipy.optimize import isotonic_regression
 
@@ -212,12 +266,12 @@ def _isotonic(logit: Floats, label: Flags, weight: Floats, wrong: float) -> tupl
     fit = isotonic_regression(label[order].astype(np.float64), weights=weight[order])
     edges = fit.blocks[:-1]
     centre = np.add.reduceat((weight * logit)[order], edges) / np.add.reduceat(weight[order], edges)
-    value = np.clip((fit.x[edges] - wrong) / (1 - 2 * wrong), CLIP, 1 - CLIP)
+    value = np.clip((fit.x[edges] - wrong.false_alarms) / wrong.contrast, CLIP, 1 - CLIP)
     rising = np.concatenate([[True], (np.diff(centre) > 0) & (np.diff(value) > 0)])
     return tuple(zip(centre[rising].tolist(), value[rising].tolist(), strict=True))
 
 
-def _isotonic_is_better(margin: Floats, label: Flags, weight: Floats, wrong: float) -> bool:
+def _isotonic_is_better(margin: Floats, label: Flags, weight: Floats, wrong: Wrong) -> bool:
     """Compares both fits by weighted log loss on every second verdict, fitted on the others, both ways round."""
     order = np.argsort(margin, kind="stable")
     odd = np.zeros(len(label), dtype=bool)
@@ -233,6 +287,6 @@ def _isotonic_is_better(margin: Floats, label: Flags, weight: Floats, wrong: flo
     return gain > 0.0
 
 
-def _log_loss(logit: Floats, label: Flags, wrong: float) -> Floats:
-    told = _told(logit, wrong)
+def _log_loss(logit: Floats, label: Flags, wrong: Wrong) -> Floats:
+    told = wrong.told(logit)
     return np.asarray(-np.log(np.where(label, told, 1 - told)), dtype=np.float64)

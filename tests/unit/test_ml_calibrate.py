@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from ml.calibrate import Calibration, calibrate, effective_size, logistic, logit_of, sigmoid
+from ml.calibrate import MISSED, Calibration, calibrate, effective_size, logistic, logit_of, sigmoid, smoothed
 from ml.evaluate import brier_skill, calibration_slope
 
 Floats = npt.NDArray[np.float64]
@@ -58,6 +58,47 @@ def test_a_few_wrong_verdicts_do_not_flatten_the_slope() -> None:
         probability = calibrate(picked, label ^ wrong, inclusion, random_arm).probability(margin)
         slopes.append(calibration_slope(probability, truth, np.ones(len(truth))))
     assert 0.85 <= np.median(slopes) <= 1.2
+
+
+def test_one_heavy_verdict_decides_less_than_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second arm picks by something else than the margin, so honest goods with a high margin are rare and heavy."""
+
+    def slopes() -> list[float]:
+        found = []
+        for seed in range(12):
+            margin, truth = market(seed)
+            random = np.random.default_rng(seed + 3)
+            of_concern = 3.0 * truth + random.normal(0, 1, len(truth)) > 1.9
+            by_chance, by_risk = random.random((2, len(truth))) < np.array([[0.01], [0.11]])
+            picked = by_chance | (by_risk & of_concern)
+            inclusion = np.where(of_concern, 1 - 0.99 * 0.89, 0.01)[picked]
+            fitted = calibrate(margin[picked], truth[picked], inclusion, by_chance[picked])
+            found.append(calibration_slope(fitted.probability(margin), truth, np.ones(len(truth))))
+        return found
+
+    smooth = slopes()
+    monkeypatch.setattr("ml.calibrate.smoothed", lambda weight, *_: weight)
+    rough = slopes()
+    assert np.std(smooth) < 0.8 * np.std(rough)
+    assert abs(np.mean(smooth) - 1.0) < 0.15
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), ratio=st.floats(1.0, 200.0))
+def test_smoothed_weights_keep_their_sum_and_that_of_the_positives(seed: int, ratio: float) -> None:
+    random = np.random.default_rng(seed)
+    margin, label = random.normal(0, 2, 600), random.random(600) < 0.3
+    weight = np.where(random.random(600) < sigmoid(margin + label), 1.0, ratio)
+    smooth = smoothed(weight, margin, label)
+    assert smooth.min() >= weight.min() - 1e-9
+    assert smooth.max() <= weight.max() + 1e-9
+    assert smooth.sum() == pytest.approx(weight.sum(), rel=2e-3)
+    assert smooth[label].sum() == pytest.approx(weight[label].sum(), rel=2e-2)
+
+
+def test_equal_weights_stay_as_they_are() -> None:
+    weight, label = np.full(50, 6.7), np.arange(50) % 3 == 0
+    assert (smoothed(weight, np.linspace(-3, 3, 50), label) == weight).all()
 
 
 def test_prevalence_is_that_of_all_goods_not_of_what_was_picked() -> None:
@@ -110,7 +151,7 @@ def test_isotonic_is_for_many_positives_that_bend() -> None:
     assert fitted.method == "isotonic"
     probability = fitted.probability(np.sort(margin))
     assert (np.diff(probability) >= 0).all()
-    assert probability[np.sort(margin) > 4].mean() == pytest.approx(0.95, abs=0.02)
+    assert probability[np.sort(margin) > 4].mean() == pytest.approx(0.95 / (1 - MISSED), abs=0.02)
     straight_line = replace(fitted, knots=())
     skill = [brier_skill(each.probability(margin), truth, np.ones(40_000)) for each in (fitted, straight_line)]
     assert skill[0] > skill[1] + 0.01
