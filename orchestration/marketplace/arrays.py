@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -121,8 +122,15 @@ def weighted(rng: np.random.Generator, weights: Sequence[float], count: int) -> 
 
 
 def joined(parts: Sequence[pa.Array | str], separator: str = " ") -> pa.Array:
-    """Joins texts row by row; null parts are left out."""
-    return pc.binary_join_element_wise(*parts, separator, null_handling="skip")
+    """Joins texts row by row; null parts are left out, and a row of nothing but nulls becomes an empty text.
+
+    Arrow alone would leave such a row out, and every later one would move up.
+    """
+    first, *others = parts
+    if all(part.null_count for part in parts if isinstance(part, pa.Array)):
+        is_empty = reduce(pc.and_, [pc.is_null(part) for part in parts])
+        first = pc.if_else(is_empty, pa.scalar(""), first)
+    return pc.binary_join_element_wise(first, *others, separator, null_handling="skip")
 
 
 def sigmoid(values: Floats) -> Floats:
