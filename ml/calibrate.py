@@ -21,9 +21,8 @@ Flags = npt.NDArray[np.bool_]
 MIN_POSITIVES_FOR_SLOPE: Final = 50
 MIN_RANDOM_POSITIVES_FOR_SLOPE: Final = 10
 MIN_POSITIVES_FOR_ISOTONIC: Final = 1000
-# The ridge is a normal prior on the slope, centred on 1 with this standard deviation. At 0.5 it held back the slope of 2
-# that boosters trained on few labels need (measured 2026-11-25: truth's slope 1.21 with 0.5, 1.15 with 1, 1.13 with 2).
-SLOPE_PRIOR_SD: Final = 1.0
+# The ridge is a normal prior on the slope, centred on 1 with this standard deviation; see docs/decisions/0006.
+SLOPE_PRIOR_SD: Final = 0.7
 # Verdicts are sometimes wrong. A false alarm on goods that look harmless flattens a plain fit, and so does a genuine
 # verdict on goods that look fake: one good unit was sent, or the merchant turned to fakes after the purchase.
 FALSE_ALARMS: Final = 0.001
