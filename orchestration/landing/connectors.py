@@ -1,21 +1,24 @@
 """Where rows come from: one class a kind of source, found by the word after `connector:` in a sources file.
 
-A connector says which local files it reads, judges them before their data is read, and makes one view over them in the
-landing's in-memory DuckDB. Whatever comes next (JSON lines, SQLite, DuckDB, PostgreSQL, S3) is one more class here and
-one more line in `CONNECTORS`; nothing else in landing knows a kind of source. Shaping rows is the sources file's own
-SQL; checking them is `checks`.
+A connector judges its source before data is read and makes one view over it in the landing's in-memory DuckDB. Files
+are here: Parquet, CSV and JSON lines, on this machine or in S3-compatible storage, from where they are fetched first.
+Databases are in `databases`. Nothing else in landing knows a kind of source. Shaping rows is the sources file's own SQL;
+checking them is `checks`.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import re
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import duckdb
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestration.landing.sql import file_list, literal, quoted, why
 
@@ -27,9 +30,32 @@ compress best (sorted, nearly constant columns) stay under 1,000."""
 MAX_HEADER_CHARACTERS = 100_000
 """Of a CSV's first line no more is read; what has no line breaks is no CSV."""
 
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""A line of JSON may not be longer."""
+
+SECRET_OPTIONS = ("password", "access_key", "secret_key", "session_token")
+"""Options that a sources file may give only as `${NAME}`, a variable of the environment."""
+
+S3 = "s3://"
+ATTEMPTS = 4
+"""Tries in all, with growing pauses, before a source that does not answer is given up."""
+
 
 class SourceUnavailableError(Exception):
     """An input cannot be read now; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a source's files are looked for, and where fetched ones go.
+
+    Attributes:
+        base: The sources file's folder, to which paths are relative.
+        work: A folder for what is fetched; it goes when the landing ends.
+    """
+
+    base: Path
+    work: Path
 
 
 class Connector(BaseModel, ABC):
@@ -40,26 +66,143 @@ class Connector(BaseModel, ABC):
     connector: str
 
     @abstractmethod
-    def files(self, base: Path) -> list[Path]:
-        """Returns the local files that the source reads, in order; raises `SourceUnavailableError` if there are none."""
+    def attach(self, connection: duckdb.DuckDBPyConnection, view: str, place: Place) -> list[Path]:
+        """Judges the source and makes a view over it.
 
-    @abstractmethod
-    def attach(self, connection: duckdb.DuckDBPyConnection, view: str, base: Path) -> None:
-        """Judges the source and makes `view` over it; raises `SourceUnavailableError` if it cannot be read."""
+        Args:
+            connection: The landing's DuckDB, not locked yet.
+            view: The view's name.
+            place: Where paths start and fetched files go.
 
-    @abstractmethod
-    def describe(self) -> str:
-        """Returns what the ledger says the rows came from, as the sources file spells it: no secrets."""
+        Returns:
+            The files that have to stay readable.
+
+        Raises:
+            SourceUnavailableError: It cannot be read.
+        """
+
+
+class S3Storage(BaseModel):
+    """How S3-compatible storage is reached.
+
+    Attributes:
+        endpoint: `host:port` or URL of storage other than Amazon's.
+        region: The bucket's region.
+        access_key: As `${NAME}`. Without keys, requests are not signed.
+        secret_key: As `${NAME}`.
+        session_token: As `${NAME}`, for keys that last a while.
+        connect_seconds: How long to wait for a connection.
+        read_seconds: How long to wait for the next bytes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    access_key: str | None = None
+    secret_key: str | None = None
+    session_token: str | None = None
+    connect_seconds: Annotated[float, Field(gt=0)] = 10
+    read_seconds: Annotated[float, Field(gt=0)] = 60
+
+    def fetch(self, address: str, folder: Path) -> list[Path]:
+        """Copies the objects that an address names, and returns the copies in the order of their keys.
+
+        Args:
+            address: `s3://bucket/key`; the key may be a pattern with `*`, `?` or `[...]`.
+            folder: Where the copies go.
+
+        Raises:
+            SourceUnavailableError: No object is there, or the storage refuses, or does not answer when tried again.
+        """
+        from boto3.exceptions import Boto3Error
+        from boto3.s3.transfer import TransferConfig
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, _, pattern = address.removeprefix(S3).partition("/")
+        where = f"{address} at {self.endpoint or 'Amazon S3'}"
+        # One request an object: parts that are fetched apart could be of two versions.
+        whole = TransferConfig(multipart_threshold=1 << 50, use_threads=False, num_download_attempts=ATTEMPTS)
+        try:
+            client = self._client()
+            copies = []
+            for number, key in enumerate(_matching(client, bucket, pattern)):
+                copy = folder / f"{number:05d}-{key.rpartition('/')[2]}"
+                client.download_file(bucket, key, str(copy), Config=whole)
+                copies.append(copy)
+        except ClientError as error:
+            told = error.response.get("Error", {})
+            raise SourceUnavailableError(
+                f"{where} cannot be read: {told.get('Code')} ({told.get('Message')}). {_S3_REMEDY}"
+            ) from error
+        except (BotoCoreError, Boto3Error) as error:
+            raise SourceUnavailableError(
+                f"{where} cannot be read: {error}. Is `endpoint` right, and does it let this machine in?"
+            ) from error
+        if not copies:
+            raise SourceUnavailableError(f"no object is at {where}. Put it there, or correct `path`.")
+        return copies
+
+    def _client(self) -> Any:
+        import boto3
+        from botocore import UNSIGNED
+        from botocore.config import Config
+
+        signing = {} if self.access_key else {"signature_version": UNSIGNED}
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=self.region,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            aws_session_token=self.session_token,
+            config=Config(
+                connect_timeout=self.connect_seconds,
+                read_timeout=self.read_seconds,
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                **signing,
+            ),
+        )
+
+
+def _matching(client: Any, bucket: str, pattern: str) -> list[str]:
+    """Returns the keys that a pattern names, sorted; a key without wildcards is asked for as it is."""
+    prefix = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    if prefix == pattern:
+        return [pattern]
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    depth = pattern.count("/")
+    return sorted(key for key in keys if fnmatchcase(key, pattern) and key.count("/") == depth)
+
+
+_S3_REMEDY = "Correct `path`, or the keys and what they may read."
 
 
 class FileConnector(Connector):
-    """A source that is one or more files of the same shape."""
+    """A source that is one or more files of the same shape.
+
+    Attributes:
+        path: A file, or a pattern with `*`, `?` or `[...]`, relative to the sources file; or `s3://bucket/key`.
+        s3: How the storage is reached, for an `s3://` path.
+    """
 
     path: Annotated[str, Field(min_length=1)]
+    s3: S3Storage | None = None
 
-    def files(self, base: Path) -> list[Path]:
-        """Returns the files that `path` names: a file, or a pattern with `*`, `?` or `[...]`, relative to `base`."""
-        target = (base / self.path).absolute()
+    @model_validator(mode="after")
+    def _storage_where_needed(self) -> Self:
+        if self.path.startswith(S3) != (self.s3 is not None):
+            raise ValueError("`s3` says how storage is reached, and belongs with a `path` that starts with s3://")
+        return self
+
+    def files(self, view: str, place: Place) -> list[Path]:
+        """Returns the files that `path` names, fetched where they are not on this machine."""
+        if self.s3:
+            folder = place.work / f"fetched-{view}"
+            folder.mkdir()
+            return self.s3.fetch(self.path, folder)
+        target = (place.base / self.path).absolute()
         pattern = target.relative_to(target.anchor).as_posix()
         matches = [target] if target.exists() else sorted(Path(target.anchor).glob(pattern))
         found = [path for path in matches if path.is_file()]
@@ -67,19 +210,16 @@ class FileConnector(Connector):
             raise SourceUnavailableError(f"no file is at {target}. Put it there, or correct `path`.")
         return found
 
-    def describe(self) -> str:
-        """Returns the kind and the path."""
-        return f"{self.connector} {self.path}"
-
-    def attach(self, connection: duckdb.DuckDBPyConnection, view: str, base: Path) -> None:
-        """Judges the files, then makes `view` over them."""
-        paths = self.files(base)
+    def attach(self, connection: duckdb.DuckDBPyConnection, view: str, place: Place) -> list[Path]:
+        """Judges the files, then makes a view over them; see `Connector`."""
+        paths = self.files(view, place)
         try:
             self.inspect(connection, paths)
-            connection.execute(f"create view {quoted(view)} as select * from {self.reader(paths)}")
+            connection.execute(f"create view {quoted(view)} as select * from {self.reader(connection, paths)}")
         except duckdb.Error as error:
             shown = ", ".join(map(str, paths[:3]))
             raise SourceUnavailableError(f"{shown} cannot be read: {self.explain(error)}") from error
+        return paths
 
     def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
         """Judges the files before their data is read; by default, not at all."""
@@ -89,8 +229,8 @@ class FileConnector(Connector):
         return why(error)
 
     @abstractmethod
-    def reader(self, paths: list[Path]) -> str:
-        """Returns the DuckDB table function that reads the files."""
+    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:
+        """Returns SQL for the files' rows."""
 
 
 class ParquetConnector(FileConnector):
@@ -115,7 +255,7 @@ class ParquetConnector(FileConnector):
         """Returns the reason; a footer holds no values, so it may be told in full."""
         return str(error).split("\n")[0]
 
-    def reader(self, paths: list[Path]) -> str:
+    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002
         """Returns the reader."""
         return f"read_parquet({file_list(paths)}, union_by_name = true)"
 
@@ -138,7 +278,7 @@ class CsvConnector(FileConnector):
     encoding: Literal["utf-8", "utf-16", "latin-1"] = "utf-8"
     null: Annotated[list[str], Field(min_length=1)] = [""]
 
-    def reader(self, paths: list[Path]) -> str:
+    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002
         """Returns the readers of the files, each with the columns that its own first line names."""
         selects = [f"select * from {self._reader(path)}" for path in paths]
         return f"({' union all by name '.join(selects)})"
@@ -174,4 +314,31 @@ class CsvConnector(FileConnector):
         return names
 
 
-CONNECTORS: dict[str, type[Connector]] = {"parquet": ParquetConnector, "csv": CsvConnector}
+class JsonLinesConnector(FileConnector):
+    """JSON lines, plain or gzipped: an object a line. A key that a line lacks is null in its row.
+
+    Every value is read as the text that the file holds, nested ones as JSON: guessing types by a sample bends numbers.
+
+    Attributes:
+        columns: Keys that are there although it may be that no line has them, as in a file without lines.
+    """
+
+    connector: Literal["jsonl"]
+    columns: list[Annotated[str, Field(min_length=1)]] = []
+
+    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:
+        """Returns the reader, with the keys that any line has."""
+        whole = f"format = 'newline_delimited', maximum_object_size = {MAX_LINE_BYTES}"
+        keys = connection.execute(
+            f"select distinct unnest(json_keys(json)) as key from read_json_objects({file_list(paths)}, {whole}) order by key"
+        ).fetchall()
+        names = sorted({*self.columns, *(str(key) for (key,) in keys)})
+        shown = ", ".join(map(str, paths[:3]))
+        if not names:
+            raise SourceUnavailableError(
+                f"{shown}: no line holds an object. If there may be none, name the keys under `columns`."
+            )
+        if len({name.lower() for name in names}) < len(names):
+            raise SourceUnavailableError(f"{shown}: some keys differ by case alone. Write each in one way.")
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+        return f"read_json({file_list(paths)}, {whole}, records = true, columns = {{{columns}}})"

@@ -26,7 +26,8 @@ from orchestration.landing.checks import (
     conversion,
     unconvertible,
 )
-from orchestration.landing.connectors import SourceUnavailableError
+from orchestration.landing.connectors import Place, SourceUnavailableError
+from orchestration.landing.databases import persevering
 from orchestration.landing.sources import Sources, TableSource
 from orchestration.landing.sql import Hmac, Limits, connection_with, lock, quoted, why
 
@@ -139,14 +140,13 @@ def open_puller(
     Raises:
         BadInputError: The memory does not suffice, on opening or while the puller is used.
     """
-    base = sources.path.absolute().parent
+    place = Place(sources.path.absolute().parent, work)
     readable: list[Path] = []
     unavailable: dict[str, str] = {}
     with _enough_memory(limits), connection_with(limits, work) as connection:
         for name, connector in sources.inputs.items():
             try:
-                connector.attach(connection, name, base)
-                readable += connector.files(base)
+                readable += connector.attach(connection, name, place)
             except SourceUnavailableError as error:
                 unavailable[name] = f"input {name}: {error}"
         lock(connection, readable, folder)
@@ -340,7 +340,8 @@ class Puller:
         return newer
 
     def _create(self, table: str, query: str, parameters: Mapping[str, object]) -> None:
-        self.connection.execute(f"create or replace table {table} as {query}", parameters)
+        """Makes a table of a query's rows; when a source's connection breaks meanwhile, once more from the start."""
+        persevering(lambda: self.connection.execute(f"create or replace table {table} as {query}", parameters))
 
     def drop(self, pulled: Pulled) -> None:
         """Frees what a pulled table holds."""

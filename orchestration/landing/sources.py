@@ -18,8 +18,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from groundwork.errors import BadInputError
 from groundwork.files import canonical_json, sha256_bytes
-from orchestration.landing.connectors import CONNECTORS, Connector
+from orchestration.landing.connectors import (
+    SECRET_OPTIONS,
+    Connector,
+    CsvConnector,
+    JsonLinesConnector,
+    ParquetConnector,
+)
+from orchestration.landing.databases import DuckDBConnector, PostgresConnector, SqliteConnector
 from orchestration.landing.sql import problem_with_expression, problem_with_query, tables_named
+
+CONNECTORS: dict[str, type[Connector]] = {
+    "parquet": ParquetConnector,
+    "csv": CsvConnector,
+    "jsonl": JsonLinesConnector,
+    "postgres": PostgresConnector,
+    "sqlite": SqliteConnector,
+    "duckdb": DuckDBConnector,
+}
+"""Every kind of source, by the word after `connector:`."""
 
 VERSION = 1
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
@@ -188,17 +205,34 @@ def _connector(path: Path, name: str, options: dict[str, Any], environment: Mapp
             f"{path}: inputs.{name}.connector is {kind!r}, which is none of {', '.join(CONNECTORS)}. Use one of these."
         )
     connector = CONNECTORS[str(kind)]
+    _check_secrets(path, f"inputs.{name}", options)
     expanded = _expanded(path, f"inputs.{name}", options, environment)
     try:
         return connector.model_validate(expanded)
     except ValidationError as error:
         raise BadInputError(
-            _explained(path, ("inputs", name), error, lambda _: list(connector.model_fields), show_values=False)
+            _explained(path, ("inputs", name), error, lambda _: _option_names(connector), show_values=False)
         ) from error
 
 
+def _option_names(connector: type[Connector]) -> list[str]:
+    return [field.alias or name for name, field in connector.model_fields.items()]
+
+
+def _check_secrets(path: Path, place: str, options: dict[str, Any]) -> None:
+    for key, value in options.items():
+        if isinstance(value, dict):
+            _check_secrets(path, f"{place}.{key}", value)
+        elif key in SECRET_OPTIONS and not (isinstance(value, str) and _VARIABLE.fullmatch(value)):
+            raise BadInputError(
+                f"{path}: {place}.{key} is written out. Put it into a variable of the environment, and write its name "
+                f"here: {key}: ${{NAME}}"
+            )
+
+
 def _origin(options: dict[str, Any]) -> str:
-    return f"{options.get('connector')} {options.get('path', '')}".strip()
+    told = [str(options[key]) for key in ("host", "database", "path", "schema", "table") if key in options]
+    return f"{options.get('connector')} {' '.join(told)}".strip()
 
 
 def _expanded(path: Path, place: str, value: Any, environment: Mapping[str, str]) -> Any:

