@@ -80,18 +80,15 @@ class DatabaseConnector(Connector):
         """Attaches the database, once for all its tables, and makes a view over one; see `Connector`."""
         options = self.model_dump_json(exclude={"table", "schema_"})
         alias = f"database:{sha256(options.encode()).hexdigest()[:12]}"
+        relation = ".".join(map(quoted, (alias, self.schema_name, self.table)))
         readable: list[Path] = []
         try:
             if (alias,) not in connection.execute("select database_name from duckdb_databases()").fetchall():
                 readable = persevering(lambda: self.open(connection, alias, place))
-        except duckdb.Error as error:
-            raise SourceUnavailableError(f"{self.where} cannot be read: {self.explain(error)}") from error
-        self._check_table(connection, alias)
-        relation = ".".join(map(quoted, (alias, self.schema_name, self.table)))
-        try:
+            self._check_table(connection, alias)
             connection.execute(f"create view {quoted(view)} as select * from {relation}")
         except duckdb.Error as error:
-            raise SourceUnavailableError(f"{self.where}, table {self.table}: {self.explain(error)}") from error
+            raise SourceUnavailableError(f"{self.where} cannot be read: {self.explain(error)}") from error
         return readable
 
     def _check_table(self, connection: duckdb.DuckDBPyConnection, alias: str) -> None:

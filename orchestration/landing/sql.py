@@ -22,7 +22,12 @@ import duckdb
 HMAC_DIGITS = 32
 """Hexadecimal digits kept of an HMAC-SHA256: 128 bits, which no marketplace is large enough to make collide."""
 
-_CSV_PLACE = re.compile(r"CSV Error on Line: \d+|Expected Number of Columns: \d+ Found: \d+")
+_PLACE = re.compile(
+    r"CSV Error on Line: \d+|Expected Number of Columns: \d+ Found: \d+"
+    r"|at byte \d+ in line \d+: [\w ,-]+|in line \d+: Expected [A-Z]+, but got [A-Z]+"
+)
+"""What DuckDB says of where and why a file is broken; none of it holds a value."""
+
 _SAYS_NO_VALUES = (
     duckdb.ParserException,
     duckdb.BinderException,
@@ -113,7 +118,7 @@ def why(error: duckdb.Error) -> str:
     """Returns what an error of DuckDB says, without any value of the data (which may be personal)."""
     if isinstance(error, _SAYS_NO_VALUES):
         return str(error).split("\n\n")[0].strip()
-    places = "; ".join(_CSV_PLACE.findall(str(error)))
+    places = "; ".join(_PLACE.findall(str(error)))
     kind = type(error).__name__.removesuffix("Exception")
     return f"{kind} error: a value does not allow it" + (f" ({places})" if places else "")
 

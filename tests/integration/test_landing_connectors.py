@@ -21,7 +21,7 @@ from moto.server import ThreadedMotoServer
 from groundwork.errors import BadInputError
 from orchestration.landing.connectors import Place
 from orchestration.landing.databases import load_extension
-from orchestration.landing.land import check, land
+from orchestration.landing.land import land
 from orchestration.landing.ledger import LoadRecord
 from orchestration.landing.sources import Sources, read_sources
 from orchestration.landing.sql import Limits
@@ -47,15 +47,16 @@ class Postgres:
         self.run("select pg_reload_conf()")
 
     def run(self, sql: str, database: str = "postgres") -> str:
+        """Runs one statement and returns what psql prints."""
         return str(self.server.psql(f"\\c {database}\n{sql};"))
 
     def options(self, table: str, **changes: Any) -> Options:
-        return {
-            **{"connector": "postgres", "host": self.host, "database": "shop", "user": "shop"},
-            **{"password": "${SHOP_PASSWORD}", "table": table},
-        } | changes
+        """Returns a sources file's options for a table."""
+        where = {"connector": "postgres", "host": self.host, "database": "shop", "user": "shop"}
+        return {**where, "password": "${SHOP_PASSWORD}", "table": table} | changes
 
     def fill(self, sources: Path) -> None:
+        """Copies Parquet files into tables of the same names."""
         with duckdb.connect() as connection:
             load_extension(connection, "postgres_scanner")
             connection.execute(f"attach 'host={self.host} user=postgres dbname=shop' as pg (type postgres)")
@@ -215,9 +216,12 @@ def test_postgres_is_read_in_a_session_that_cannot_write(postgres: Postgres, tmp
         for writing in (sneaky.format(alias=alias), f'delete from "{alias}".public.listings'):
             with pytest.raises(duckdb.Error):
                 connection.execute(writing).fetchall()
-        assert "on" in connection.execute(
-            f"select * from postgres_query('{alias}', 'select current_setting(''default_transaction_read_only'')')"
-        ).fetchall()[0]
+        assert (
+            "on"
+            in connection.execute(
+                f"select * from postgres_query('{alias}', 'select current_setting(''default_transaction_read_only'')')"
+            ).fetchall()[0]
+        )
     assert "mine" not in postgres.run("select count(*), max(title) from listings where title = 'mine'", "shop")
 
 
@@ -298,3 +302,105 @@ def test_a_connection_that_breaks_once_is_made_again(postgres: Postgres, tmp_pat
     expected = landed(sources_file(tmp_path / "whole", whole), tmp_path / "whole" / "landing")["listings"]
     assert ended
     assert (record.status, record.load_id) == ("accepted", expected.load_id), record.message
+
+
+def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str, market: Path, tmp_path: Path) -> None:
+    bucket(storage).upload_file(str(market / "listings.parquet"), "market", "listings.parquet")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    cases = [
+        (
+            in_storage(storage, "s3://nowhere/listings.parquet"),
+            "s3://nowhere/listings.parquet at http",
+            "Correct `path`",
+        ),
+        (in_storage(storage, "s3://market/nothing.parquet"), "s3://market/nothing.parquet", "Correct `path`"),
+        (
+            in_storage(storage, "s3://market/nothing-*.parquet"),
+            "no object is at s3://market/nothing-*",
+            "correct `path`",
+        ),
+        (
+            in_storage(nobody, "s3://market/listings.parquet"),
+            "Could not connect to the endpoint",
+            "Is `endpoint` right",
+        ),
+        (in_storage(storage, "/listings.parquet"), "`s3` says how storage is reached", "starts with s3://"),
+        (in_storage(storage, "s3://market/x", secret_key="written"), "s3.secret_key is written out", "${NAME}"),
+    ]
+    for number, (options, said, remedy) in enumerate(cases):
+        inputs = {"merchants": {"connector": "parquet", "path": str(market / "merchants.parquet")}, "listings": options}
+        try:
+            folder = tmp_path / str(number)
+            message = landed(sources_file(folder, inputs), folder / "landing")["listings"].message
+        except BadInputError as error:
+            message = str(error)
+        assert said in message
+        assert remedy in message
+        assert ENVIRONMENT["STORE_SECRET"] not in message
+
+
+def test_storage_that_never_answers_is_given_up_in_time(market: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        inputs = {
+            "merchants": {"connector": "parquet", "path": str(market / "merchants.parquet")},
+            "listings": in_storage(endpoint, "s3://market/listings.parquet", read_seconds=0.3),
+        }
+        began = time.monotonic()
+        message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
+    assert "Read timeout" in message
+    assert time.monotonic() - began < 30
+
+
+FILES: list[tuple[str, bytes | None, Options, str]] = [
+    ("shop.sqlite", None, {"connector": "sqlite", "table": "listings"}, "no file is at"),
+    ("shop.sqlite", b"no database at all", {"connector": "sqlite", "table": "listings"}, "file is not a database"),
+    ("shop.sqlite", b"", {"connector": "sqlite", "table": "listings"}, "has no table listings that may be read. It has: none"),
+    ("shop.duckdb", b"no database at all", {"connector": "duckdb", "table": "listings"}, "not a valid DuckDB database"),
+    ("items.jsonl", b"", {"connector": "jsonl"}, "no line holds an object. If there may be none, name the keys under `columns`"),
+    ("items.jsonl", b"[1, 2]\n", {"connector": "jsonl"}, "no line holds an object"),
+    ("items.jsonl", b'{"listing_id": "l1"\n', {"connector": "jsonl"}, "at byte 20 in line 2: unexpected end of data"),
+    ("items.jsonl", b'{"listing_id": "l1", "LISTING_ID": "l2"}\n', {"connector": "jsonl"}, "differ by case alone"),
+    ("items.jsonl", b'{"listing_id": "\xff\xfe"}\n', {"connector": "jsonl"}, "in line 2: invalid UTF-8 encoding in string"),
+    ("items.jsonl", b'{"a":' * 10_000 + b"1" + b"}" * 10_000, {"connector": "jsonl"}, "missing column"),
+    ("items.jsonl", b"\0" * 100_000, {"connector": "jsonl"}, "at byte 1 in line 2: unexpected character"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "options", "said"), FILES)
+def test_a_file_that_cannot_be_read_says_so(
+    name: str, content: bytes | None, options: Options, said: str, market: Path, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    inputs = {
+        "merchants": {"connector": "parquet", "path": str(market / "merchants.parquet")},
+        "listings": options | {"path": name},
+    }
+    message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
+    assert message.startswith("listings: this load is refused whole; nothing of it landed.")
+    assert said in message
+    assert not (tmp_path / "landing" / "listings").exists()
+
+
+def test_sqlite_values_of_any_kind_are_read_as_they_stand(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "shop.sqlite") as shop:
+        shop.execute("create table sellers (merchant_id, name, registered_at)")
+        shop.executemany(
+            "insert into sellers values (?, ?, ?)",
+            [("007", "Ann", "2026-01-01 10:00:00"), (8, b"Bo", "2026-01-01T10:00:00Z"), (2.5, None, "2026-01-02")],
+        )
+    sources = sources_file(
+        tmp_path,
+        {"sellers": {"connector": "sqlite", "path": "shop.sqlite", "table": "sellers"}},
+    )
+    with duckdb.connect() as connection:
+        sources.inputs["sellers"].attach(connection, "sellers", Place(tmp_path, tmp_path))
+        rows = connection.execute("from sellers order by merchant_id").fetchall()
+    assert rows == [
+        ("007", "Ann", "2026-01-01 10:00:00"),
+        ("2.5", None, "2026-01-02"),
+        ("8", "Bo", "2026-01-01T10:00:00Z"),
+    ]
