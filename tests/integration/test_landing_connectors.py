@@ -22,9 +22,10 @@ from groundwork.errors import BadInputError
 from orchestration.landing.connectors import Place
 from orchestration.landing.databases import load_extension
 from orchestration.landing.land import land
-from orchestration.landing.ledger import LoadRecord
+from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
+from orchestration.landing.pull import Puller
 from orchestration.landing.sources import Sources, read_sources
-from orchestration.landing.sql import Limits
+from orchestration.landing.sql import Hmac, Limits
 from orchestration.marketplace.generate import generate
 from tests.landing_fixtures import CONTRACT, KEY
 
@@ -404,3 +405,66 @@ def test_sqlite_values_of_any_kind_are_read_as_they_stand(tmp_path: Path) -> Non
         ("2.5", None, "2026-01-02"),
         ("8", "Bo", "2026-01-01T10:00:00Z"),
     ]
+
+
+def orders_of(landing: Path) -> list[tuple[Any, ...]]:
+    pins = pinned_loads(Ledger(landing).read(), CONTRACT)
+    files = [str(path) for load in pins.current["orders"] for path in load.paths(landing)]
+    return duckdb.execute("select * from read_parquet($files) order by order_id", {"files": files}).fetchall()
+
+
+def test_a_postgres_table_that_grows_is_read_on_from_its_cursor(postgres: Postgres, tmp_path: Path) -> None:
+    def grown(until: str) -> None:
+        query = f"create or replace view grown as select * from orders where placed_at < '{until}'"
+        postgres.run(f"{query}; grant select on grown to shop", "shop")
+
+    inputs = {name: postgres.options(name) for name in ("merchants", "listings", "buyers")}
+    inputs["orders"] = postgres.options("grown")
+    sources = sources_file(tmp_path, inputs, {"orders": {"cursor": "placed_at"}})
+    grown("2026-06-01")
+    first = landed(sources, tmp_path / "landing")["orders"]
+    grown("2027-01-01")
+    second = landed(sources, tmp_path / "landing")["orders"]
+    third = landed(sources, tmp_path / "landing")["orders"]
+    whole = landed(sources, tmp_path / "whole")["orders"]
+    assert [record.mode for record in (first, second, third, whole)] == ["full", "incremental", "incremental", "full"]
+    assert third.status == "unchanged"
+    assert 0 < second.row_count < whole.row_count
+    assert first.row_count + second.row_count == whole.row_count
+    assert orders_of(tmp_path / "landing") == orders_of(tmp_path / "whole")
+
+
+def test_the_database_itself_leaves_out_what_has_landed(postgres: Postgres, tmp_path: Path) -> None:
+    sources = sources_file(tmp_path, {name: postgres.options(name) for name in ("merchants", "listings", "orders")})
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        sources.inputs["orders"].attach(connection, "orders", Place(tmp_path, tmp_path))
+        puller = Puller(connection, sources, CONTRACT, Hmac(KEY), {})
+        query = puller.pushed("select placed_at, order_id from orders", "placed_at", "TIMESTAMP WITH TIME ZONE")
+        plan = str(connection.execute(f"explain {query}", {"since": "2026-06-01"}).fetchall())
+    assert plan.count("POSTGRES_SCAN") == 1
+    assert "placed_at>=" in plan
+    assert "FILTER" not in plan
+
+
+def test_what_was_corrected_or_deleted_is_seen_where_a_table_is_pulled_whole(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    query = "create or replace view moving as select * from listings where true"
+    postgres.run(f"{query}; grant select on moving to shop", "shop")
+    inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("moving")}
+    sources = sources_file(tmp_path, inputs)
+    before = landed(sources, tmp_path / "landing")["listings"]
+    columns = "listing_id, merchant_id, 'Corrected' as title"
+    kept = "listing_id <> (select min(listing_id) from listings)"
+    postgres.run(
+        f"drop view moving; create view moving as select {columns}, listed_at from listings where {kept}", "shop"
+    )
+    postgres.run("grant select on moving to shop", "shop")
+    after = landed(sources, tmp_path / "landing")["listings"]
+    assert (after.status, after.row_count) == ("accepted", before.row_count - 1)
+    titles = duckdb.execute(
+        "select distinct title from read_parquet($files)",
+        {"files": [str(path) for path in after.paths(tmp_path / "landing")]},
+    ).fetchall()
+    assert titles == [("Corrected",)]
