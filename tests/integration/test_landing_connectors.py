@@ -328,7 +328,11 @@ def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str,
             "Is `endpoint` right",
         ),
         (in_storage(storage, "/listings.parquet"), "`s3` says how storage is reached", "starts with s3://"),
-        (in_storage(storage, "s3://market/x", secret_key="written"), "s3.secret_key is written out", "${NAME}"),
+        (
+            in_storage(storage, "s3://market/x") | {"s3": {"secret_key": "mine"}},
+            "s3.secret_key is written out",
+            "${NAME}",
+        ),
     ]
     for number, (options, said, remedy) in enumerate(cases):
         inputs = {"merchants": {"connector": "parquet", "path": str(market / "merchants.parquet")}, "listings": options}
