@@ -161,12 +161,14 @@ def read_sources(path: Path, environment: Mapping[str, str]) -> Sources:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, where YAML itself lets the last one win in silence."""
+    """YAML that refuses a key given twice, where YAML itself lets the last one win in silence; `<<` merges as ever."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  yaml's
         """Builds a mapping whose keys differ."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)

@@ -29,6 +29,8 @@ from orchestration.landing.sql import Hmac, Limits
 from orchestration.marketplace.generate import generate
 from tests.landing_fixtures import CONTRACT, KEY
 
+ROOT = Path(__file__).resolve().parents[2]
+
 NOW = datetime(2026, 7, 1, 6, 0, tzinfo=UTC)
 PASSWORD = "kept:out\\of 'sight'"  # noqa: S105  every character that some layer might take for its own
 ENVIRONMENT = {"SHOP_PASSWORD": PASSWORD, "STORE_KEY": "AKIAEXAMPLE", "STORE_SECRET": "a secret of the store"}
@@ -472,3 +474,21 @@ def test_what_was_corrected_or_deleted_is_seen_where_a_table_is_pulled_whole(
         {"files": [str(path) for path in after.paths(tmp_path / "landing")]},
     ).fetchall()
     assert titles == [("Corrected",)]
+
+
+def test_the_postgres_example_lands(postgres: Postgres, tmp_path: Path) -> None:
+    example = ROOT / "examples" / "postgres"
+    postgres.run("create database example")
+    postgres.run((example / "shop.sql").read_text(), "example")
+    postgres.run("create role touchstone_reader login password 'secret'")
+    postgres.run("grant select on all tables in schema public to touchstone_reader", "example")
+    content = (example / "sources.yml").read_text().replace("database: shop", "database: example")
+    (tmp_path / "sources.yml").write_text(content)
+    sources = read_sources(tmp_path / "sources.yml", {"SHOP_HOST": postgres.host, "SHOP_PASSWORD": "secret"})
+    records = landed(sources, tmp_path / "landing")
+    assert {name: record.message for name, record in records.items() if record.status != "accepted"} == {}
+    assert records["listings"].row_count == 380
+    assert sorted(records) == sorted(sources.tables)
+    again = landed(sources, tmp_path / "landing")
+    assert {record.status for record in again.values()} == {"unchanged"}
+    assert again["listing_prices"].mode == "incremental"
