@@ -27,7 +27,7 @@ from orchestration.landing.pull import Puller
 from orchestration.landing.sources import Sources, read_sources
 from orchestration.landing.sql import Hmac, Limits
 from orchestration.marketplace.generate import generate
-from tests.landing_fixtures import CONTRACT, KEY
+from tests.landing_fixtures import CONTRACT, KEY, LISTINGS, MERCHANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,14 +58,17 @@ class Postgres:
         where = {"connector": "postgres", "host": self.host, "database": "shop", "user": "shop"}
         return {**where, "password": "${SHOP_PASSWORD}", "table": table} | changes
 
-    def fill(self, sources: Path) -> None:
-        """Copies Parquet files into tables of the same names."""
+    def fill(self, sources: Path, schema: str = "public") -> None:
+        """Copies Parquet files into tables of the same names, in place of those that a schema has."""
         with duckdb.connect() as connection:
             load_extension(connection, "postgres_scanner")
             connection.execute(f"attach 'host={self.host} user=postgres dbname=shop' as pg (type postgres)")
+            connection.execute(f"create schema if not exists pg.{schema}")
             for file in sources.glob("*.parquet"):
-                connection.execute(f"create or replace table pg.public.{file.stem} as from read_parquet('{file}')")
-        self.run("grant select on all tables in schema public to shop", "shop")
+                connection.execute(f"create or replace table pg.{schema}.{file.stem} as from read_parquet('{file}')")
+        self.run(
+            f"grant usage on schema {schema} to shop; grant select on all tables in schema {schema} to shop", "shop"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -492,3 +495,135 @@ def test_the_postgres_example_lands(postgres: Postgres, tmp_path: Path) -> None:
     again = landed(sources, tmp_path / "landing")
     assert {record.status for record in again.values()} == {"unchanged"}
     assert again["listing_prices"].mode == "incremental"
+
+
+def as_broken_postgres(market: Path, _: Path, request: pytest.FixtureRequest) -> dict[str, Options]:
+    postgres: Postgres = request.getfixturevalue("postgres")
+    postgres.run("drop schema if exists broken cascade", "shop")
+    postgres.fill(market, "broken")
+    return {name: postgres.options(name, schema="broken") for name in names_in(market)}
+
+
+def as_parquet(market: Path, _: Path, __: pytest.FixtureRequest) -> dict[str, Options]:
+    return {name: {"connector": "parquet", "path": str(market / f"{name}.parquet")} for name in names_in(market)}
+
+
+CONNECTORS = {
+    "parquet": as_parquet,
+    "csv": as_csv,
+    "jsonl": as_jsonl,
+    "sqlite": as_sqlite,
+    "duckdb": as_duckdb,
+    "postgres": as_broken_postgres,
+    "s3": as_storage,
+}
+TYPED = {"parquet", "duckdb", "postgres", "s3"}
+"""Connectors whose sources have types; of the others every value is read as text."""
+
+BROKEN = [
+    ("a column missing", "listings", "select * exclude (listed_at) from t", "listed_at: the source has no such column"),
+    (
+        "a column renamed",
+        "listings",
+        "select * exclude (price), price as cost from t",
+        "cost: the contract does not know this",
+    ),
+    (
+        "a column retyped",
+        "listings",
+        "select * replace ('soon' as listed_at) from t",
+        "listed_at: 6 of 6 rows cannot be read as timestamp",
+    ),
+    (
+        "a null key",
+        "listings",
+        "select * replace (nullif(listing_id, 'l2') as listing_id) from t",
+        "listing_id: 1 of 6 rows must have a value",
+    ),
+    ("a key twice", "listings", "from t union all (from t order by listing_id limit 1)", "listing_id: 1 key in 2 rows"),
+    (
+        "an orphan",
+        "listings",
+        "select * replace ('m9' as merchant_id) from t",
+        "merchant_id: not in merchants, in 6 rows",
+    ),
+    ("a value out of range", "listings", "select * replace (-price as price) from t", "price: 6 of 6 rows are below 0"),
+    (
+        "an unknown value",
+        "listings",
+        "select *, 'stolen' as condition from t",
+        "condition: 6 of 6 rows are none of new, refurbished, used",
+    ),
+    (
+        "a date in the future",
+        "listings",
+        "select * replace (timestamptz '2101-01-01 00:00:00+00' as listed_at) from t",
+        "listed_at: 6 of 6 rows lie outside 1970-01-01 to 2100-12-31",
+    ),
+    (
+        "the year 1",
+        "listings",
+        "select * replace (timestamptz '0001-01-01 00:00:00+00' as listed_at) from t",
+        "listed_at: 6 of 6 rows lie outside 1970-01-01 to 2100-12-31",
+    ),
+    (
+        "not a number",
+        "fx_rates",
+        "select * replace ('nan'::double as rate) from t",
+        "rate: 3 of 3 rows are infinite or not a number",
+    ),
+    (
+        "infinity",
+        "fx_rates",
+        "select * replace ('infinity'::double as rate) from t",
+        "rate: 3 of 3 rows are infinite or not a number",
+    ),
+    (
+        "a number of 40 digits",
+        "listings",
+        "select *, repeat('9', 40) as stock from t",
+        "stock: 6 of 6 rows cannot be read as integer",
+    ),
+    (
+        "a price of 40 digits",
+        "listings",
+        "select * replace (repeat('9', 40) as price) from t",
+        "price: 6 of 6 rows cannot be read as decimal",
+    ),
+    (
+        "JSON that is none",
+        "listings",
+        "select *, '{\"a\": ' as specs from t",
+        "specs: 6 of 6 rows cannot be read as json",
+    ),
+    ("no row", "listings", "from t where false", "the source has no row, and the table is required"),
+]
+RATES = "select 'EUR' as currency, date '2026-06-01' + i::integer as date, 1.1::double as rate from range(3) as r(i)"
+OTHERWISE = {
+    # The sources file says that each line of JSON has all columns, so one that is missing is null in every row.
+    ("a column missing", "jsonl"): "listed_at: 6 of 6 rows must have a value and has none",
+    # A file of JSON lines without lines names no columns, unless the sources file does.
+    ("no row", "jsonl"): "the source has no row, and the table is required",
+    # SQLite keeps no infinite number and makes null of one that is none.
+    ("not a number", "sqlite"): "rate: 3 of 3 rows must have a value",
+}
+
+
+@pytest.mark.parametrize("connector", CONNECTORS)
+@pytest.mark.parametrize(("case", "table", "query", "said"), BROKEN, ids=[case for case, *_ in BROKEN])
+def test_broken_input_is_refused_alike_from_every_source(
+    case: str, table: str, query: str, said: str, connector: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    good = tmp_path / "good"
+    good.mkdir()
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        for name, sql in {"merchants": MERCHANTS, "listings": LISTINGS, "fx_rates": RATES}.items():
+            connection.execute(f"create or replace table t as {sql}")
+            written = query if name == table else "from t"
+            connection.execute(f"copy ({written}) to '{good}/{name}.parquet' (format parquet)")
+    record = landed(sources_file(tmp_path, CONNECTORS[connector](good, tmp_path, request)), tmp_path / "landing")[table]
+    assert record.status == "refused"
+    assert record.message.startswith(f"{table}: this load is refused whole; nothing of it landed.")
+    assert OTHERWISE.get((case, connector), said) in record.message
+    assert not (tmp_path / "landing" / table).exists()
