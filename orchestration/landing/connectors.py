@@ -307,11 +307,15 @@ class CsvConnector(FileConnector):
         except (OSError, UnicodeError) as error:
             raise SourceUnavailableError(f"{path} cannot be read as {self.encoding} text. Set `encoding`.") from error
         names = next(csv.reader([line.rstrip("\r\n")], delimiter=self.delimiter, quotechar=self.quote), [])
-        if not names or not all(name.strip() for name in names) or len({name.lower() for name in names}) < len(names):
+        if not names or not all(map(_is_name, names)) or len({name.lower() for name in names}) < len(names):
             raise SourceUnavailableError(
                 f"{path}: the first line must name the columns, each once. Add such a line, or set `delimiter`."
             )
         return names
+
+
+def _is_name(text: str) -> bool:
+    return bool(text.strip()) and text.isprintable()
 
 
 class JsonLinesConnector(FileConnector):

@@ -379,7 +379,25 @@ FILES: list[tuple[str, bytes | None, Options, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "content", "options", "said"), FILES)
+HEAD = b"listing_id,merchant_id,title,listed_at\n"
+ROW = b",m1,Watch,2026-03-01\n"
+CSV: Options = {"connector": "csv"}
+FILES += [
+    ("items.csv", b"", CSV, "the first line must name the columns"),
+    ("items.csv", b"\0" * 100_000, CSV, "the first line must name the columns"),
+    ("items.csv", HEAD.replace(b",", b"|"), CSV, "unknown column"),
+    ("items.csv", HEAD + b"l1,m1,\xff\xfe,2026-03-01\n", CSV, "cannot be read as utf-8 text. Set `encoding`"),
+    ("items.csv", HEAD + b"l1,m1,Watch,2026-03-01,more\n", CSV, "Expected Number of Columns: 4 Found: 5"),
+    ("items.csv", HEAD + b"l1,m1\n", CSV, "Expected Number of Columns: 4 Found: 2"),
+    ("items.csv", HEAD + b'l1,m1,"Watch,2026-03-01\n' + b"l2" + ROW * 200_000, CSV, "the rows cannot be read"),
+    ("items.csv", HEAD + b"l1,m1," + b"long" * 2_500_000 + b",2026-03-01\n", CSV, "the rows cannot be read"),
+    ("items.csv", HEAD.replace(b"title", b"specs") + b'l1,m1,"' + b"[" * 10_000 + b'",2026-03-01\n', CSV, "read as json"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "said"), FILES, ids=[f"{name}-{said[:40]}" for name, _, _, said in FILES]
+)
 def test_a_file_that_cannot_be_read_says_so(
     name: str, content: bytes | None, options: Options, said: str, market: Path, tmp_path: Path
 ) -> None:
@@ -389,10 +407,47 @@ def test_a_file_that_cannot_be_read_says_so(
         "merchants": {"connector": "parquet", "path": str(market / "merchants.parquet")},
         "listings": options | {"path": name},
     }
+    began = time.monotonic()
     message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
     assert message.startswith("listings: this load is refused whole; nothing of it landed.")
     assert said in message
     assert not (tmp_path / "landing" / "listings").exists()
+    assert time.monotonic() - began < 60
+
+
+def test_parquet_with_encrypted_columns_is_refused(market: Path, tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("set force_mbedtls_unsafe = 'true'")
+        connection.execute("pragma add_parquet_key('key', '0123456789112345')")
+        footer = "encryption_config {footer_key: 'key'}"
+        connection.execute(
+            f"copy (from read_parquet('{market}/listings.parquet')) to '{tmp_path}/items.parquet' ({footer})"
+        )
+    inputs = {name: {"connector": "parquet", "path": str(market / f"{name}.parquet")} for name in ("merchants",)}
+    inputs["listings"] = {"connector": "parquet", "path": "items.parquet"}
+    message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
+    assert "items.parquet cannot be read" in message
+    assert "encrypted" in message
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_csv_lands_alike_with_any_line_end_and_byte_order_mark(
+    ending: bytes, mark: bytes, market: Path, tmp_path: Path
+) -> None:
+    with duckdb.connect() as connection:
+        merchant = connection.execute(f"select min(merchant_id) from '{market}/merchants.parquet'").fetchall()[0][0]
+    rows = [b"listing_id,merchant_id,title,listed_at", f'l1,{merchant},"Watch, gold",2026-03-01'.encode()]
+    (tmp_path / "items.csv").write_bytes(mark + ending.join(rows) + ending)
+    inputs = {
+        "merchants": {"connector": "parquet", "path": str(market / "merchants.parquet")},
+        "listings": CSV | {"path": "items.csv"},
+    }
+    record = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"]
+    titles = duckdb.execute(
+        "select title from read_parquet($files)", {"files": [str(path) for path in record.paths(tmp_path / "landing")]}
+    )
+    assert titles.fetchall() == [("Watch, gold",)]
 
 
 def test_sqlite_values_of_any_kind_are_read_as_they_stand(tmp_path: Path) -> None:
