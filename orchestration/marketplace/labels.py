@@ -20,6 +20,9 @@ from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, USUAL_DAYS, S
 RANDOM_BUY_SHARE = 0.01
 RISK_BUY_SHARE = 0.005
 RISKIEST_SHARE = 0.05
+TEST_BUY_DAYS = 75.0
+"""Within so many days of its listing, or of the history's start, what was picked is ordered: a programme that lagged
+further behind would know little of what is new."""
 MERCHANT_AUDIT_SHARE = 0.15
 FALSE_ALARM_SHARE = 0.0003
 """Share of the genuine that an examination takes for fake: small beside any prevalence, else it would drown the rare."""
@@ -220,7 +223,8 @@ def _test_buys(rng: np.random.Generator, listings: Listings, end: Floats, first:
     inclusion[riskiest] += risk_count / len(riskiest)
     listing = np.concatenate([at_random, rest])
     start = np.maximum(listings.listed_day, 0.0)[listing]
-    ordered = start + rng.random(len(listing)) * (np.minimum(end[listing], days) - start)
+    latest = np.minimum(np.minimum(end[listing], days), start + TEST_BUY_DAYS)
+    ordered = start + rng.random(len(listing)) * (latest - start)
     decided = ordered + 2.0 + np.minimum(np.exp(rng.normal(1.8, 0.5, len(listing))), 40.0)
     is_fake = listings.is_counterfeit[listing] & (listings.since_day[listing] <= ordered)
     draw = rng.random(len(listing))
