@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from groundwork.errors import VerificationError
-from groundwork.files import sha256_bytes, sync_directory
+from groundwork.files import naming, sha256_bytes, sync_directory
 
 GENESIS = "0" * 64
 PREVIOUS = "previous_line_sha256"
@@ -60,7 +60,7 @@ class ChainedLog:
         """
         line = self.next_line(entry)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
+        with naming(self.path), self.path.open("ab") as file:
             os.truncate(file.fileno(), sum(len(kept) + 1 for kept in self._lines()))
             file.write(line + b"\n")
             file.flush()

@@ -8,6 +8,16 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+# What the system, SQLite and DuckDB say of a disk that refuses, and what it means to whoever runs this.
+_REFUSALS = {
+    "No space left on device": ("The disk is full", "Free some space there"),
+    "database or disk is full": ("The disk is full", "Free some space there"),
+    "Disk quota exceeded": ("The disk quota is used up", "Free some space there, or have the quota raised"),
+    "Permission denied": ("A permission is missing", "Let the user that runs this read and write there"),
+    "readonly database": ("A permission is missing", "Let the user that runs this read and write there"),
+    "Read-only file system": ("The disk is mounted read-only", "Mount it so that it can be written"),
+}
+
 
 class ExitCode(IntEnum):
     """How a command ended; the same for a person, a scheduler and a test."""
@@ -41,3 +51,19 @@ class VerificationError(TouchstoneError):
     """Something published does not match its recorded digests."""
 
     exit_code = ExitCode.VERIFICATION_FAILED
+
+
+def disk_refusal(said: str) -> str | None:
+    """Returns what to tell a person of an error by which the disk refused, or None where it is another error.
+
+    Args:
+        said: The error's own text, which names the file. It is told by its text alone because it comes from Python,
+            SQLite and DuckDB in exceptions of many kinds.
+    """
+    for phrase, (what, remedy) in _REFUSALS.items():
+        if phrase in said:
+            return (
+                f"{what}: {said.strip()}. No list is half published: readers have the one before or the new one, whole. "
+                f"{remedy}, then give the same command again: it completes the work."
+            )
+    return None

@@ -66,6 +66,17 @@ def sync_file(path: Path) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Gives an error that names no file, as that of a full disk, the name of the one that is written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on a clean exit it is synced and renamed to `path`, else removed.
 
@@ -74,10 +85,11 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-{path.name}")
     try:
-        yield temporary
-        sync_file(temporary)
-        temporary.replace(path)
-        sync_directory(path.parent)
+        with naming(path):
+            yield temporary
+            sync_file(temporary)
+            temporary.replace(path)
+            sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -93,17 +105,18 @@ def replacing_directory(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-{path.name}")
     temporary.mkdir()
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                sync_file(file)
-        sync_directory(temporary)
-        aside = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-old-{path.name}")
-        if path.exists():
-            path.rename(aside)
-        temporary.rename(path)
-        sync_directory(path.parent)
-        shutil.rmtree(aside, ignore_errors=True)
+        with naming(path):
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    sync_file(file)
+            sync_directory(temporary)
+            aside = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-old-{path.name}")
+            if path.exists():
+                path.rename(aside)
+            temporary.rename(path)
+            sync_directory(path.parent)
+            shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -19,6 +19,7 @@ import yaml
 
 from groundwork.chain import ChainedLog
 from groundwork.errors import BadInputError, VerificationError
+from groundwork.faults import boundary
 from groundwork.files import canonical_json, sha256_bytes, sync_directory, sync_file
 from ml.model import RiskModel, read_model
 
@@ -436,7 +437,8 @@ class Registry:
         for file in decision.files:
             sync_file(folder / file)
         sync_directory(folder)
-        self.approvals.append({**decision.__dict__, "files": dict(decision.files)})
+        with boundary("approval.append", self.approvals.path):
+            self.approvals.append({**decision.__dict__, "files": dict(decision.files)})
 
     def _time(self) -> str:
         return self._now().astimezone(UTC).isoformat(timespec="seconds")

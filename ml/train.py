@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from groundwork.faults import boundary
 from groundwork.files import sha256_bytes, sha256_file, sha256_tree
 from ml import evaluate, explain, flagging, model
 from ml.boosting import Fitted, Forward, Parameters, fit_booster, forward_margins, in_parallel
@@ -126,14 +127,17 @@ def train(
     progress(f"{declaration.name}: {len(split.train)} rows to learn from, {int(split.train.label.sum())} positive")
     trained = fit_model(declaration, training_set, split, parameters)
     report = evaluate.report(trained.model, split, trained.forward, parameters.resamples, parameters.seed)
-    version = registry.register(
-        trained.model,
-        card=_card(trained, training_set, split, {"as_of": as_of.isoformat(), "training_digest": digest, "data": data}),
-        report=report,
-        parameters=asdict(parameters),
-        provenance=provenance,
-        training_digest=digest,
-    )
+    with boundary("training.register", registry.home / "mlflow.db"):
+        version = registry.register(
+            trained.model,
+            card=_card(
+                trained, training_set, split, {"as_of": as_of.isoformat(), "training_digest": digest, "data": data}
+            ),
+            report=report,
+            parameters=asdict(parameters),
+            provenance=provenance,
+            training_digest=digest,
+        )
     progress(f"{declaration.name}: version {version.version} is registered and waits for review")
     return TrainingResult(version, reused=False, metrics=report.metrics)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from groundwork.errors import BadInputError, ExitCode, TouchstoneError
+from groundwork.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
 from orchestration import report
 from orchestration.settings import Settings, read_settings
 
@@ -56,7 +56,9 @@ def main() -> None:
         _fail("Stopped.", ExitCode.FAULT)
     except TyperException as error:
         _fail(f"{error.format_message()} `touchstone --help` shows what there is.", ExitCode.BAD_INPUT)
-    except Exception as error:  # noqa: BLE001  # the last resort: a fault of ours, told as one
+    except Exception as error:  # noqa: BLE001  # the last resort: a disk that refuses, or a fault of ours, told as one
+        if (refusal := disk_refusal(str(error))) is not None:
+            _fail(refusal, ExitCode.BAD_INPUT)
         traceback.print_exc()
         _fail(f"A fault of ours: {error!r}. Please report it with the lines above.", ExitCode.FAULT)
 

@@ -14,7 +14,14 @@ from datetime import date
 from typing import Any
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError, ExitCode, GateRefusedError, TouchstoneError, VerificationError
+from groundwork.errors import (
+    BadInputError,
+    ExitCode,
+    GateRefusedError,
+    TouchstoneError,
+    VerificationError,
+    disk_refusal,
+)
 from groundwork.files import write_bytes
 from groundwork.lock import writer_lock
 from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG, default_as_of
@@ -166,10 +173,12 @@ def _judge(result: PipelineResult, executed: Any) -> None:
 
 def _explain(result: PipelineResult, error: Any) -> None:
     while error is not None:
-        kind = ERRORS.get(error.cls_name)
+        kind, said = ERRORS.get(error.cls_name), error.message.partition(": ")[2].strip()
+        if kind in {None, TouchstoneError} and (refusal := disk_refusal(said)) is not None:
+            kind, said = BadInputError, refusal
         if kind is not None:
             result.exit_code = kind.exit_code
-            result.messages.append(error.message.partition(": ")[2].strip())
+            result.messages.append(said)
             return
         last, error = error, error.cause
     result.exit_code = ExitCode.FAULT

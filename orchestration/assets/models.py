@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from groundwork.errors import BadInputError
+from groundwork.faults import boundary
 from orchestration.assets.warehouse import MODELS
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.resources import Run, code_revision, logger
@@ -150,7 +151,9 @@ def score_entities(run: Run, model: str) -> dict[str, Any]:
         return {"status": "off: no version is approved", "rated": 0}
     with run.record.stage(f"score {ENTITIES[model]}") as stage:
         features = run.features_folder(ENTITIES[model], as_of) / "features.parquet"
-        result = score(champion, features, run.scores_file(model, as_of), run.reasons_file(model, as_of))
+        scores = run.scores_file(model, as_of)
+        with boundary("scores.write", scores):
+            result = score(champion, features, scores, run.reasons_file(model, as_of))
         stage.rows = {"rated": result.rows, "flagged": result.flagged, "explained": result.explained}
     return {
         "rated": result.rows,

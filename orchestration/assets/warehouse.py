@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 
+from groundwork.faults import boundary
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.resources import DbtNode, Export, Run
 
@@ -86,7 +87,8 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         with run.record.stage("shape"):
             run.pin_newest_loads()
             run.warehouse.set_run(as_of=run.as_of, with_training=False)
-            nodes = run.warehouse.build_shape()
+            with boundary("shape.build", run.warehouse.path):
+                nodes = run.warehouse.build_shape()
         yield from _report(context, manifest, translator, nodes, {})
 
     @dbt_assets(
@@ -103,8 +105,10 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         as_of = run.as_of
         with run.record.stage("features") as stage:
             run.warehouse.set_run(as_of=as_of, with_training=config.with_training)
-            nodes = run.warehouse.build("tag:features")
-            stage.rows = export_features(run, as_of, with_training=config.with_training)
+            with boundary("features.build", run.warehouse.path):
+                nodes = run.warehouse.build("tag:features")
+            with boundary("features.export", run.home / "features"):
+                stage.rows = export_features(run, as_of, with_training=config.with_training)
         yield from _report(context, manifest, translator, nodes, stage.rows)
 
     @dbt_assets(
@@ -121,8 +125,10 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         as_of = run.as_of
         with run.record.stage("marts") as stage:
             pin_scores(run, as_of)
-            nodes = run.warehouse.build("tag:marts")
-            stage.rows = export_marts(run, as_of)
+            with boundary("marts.build", run.warehouse.path):
+                nodes = run.warehouse.build("tag:marts")
+            with boundary("marts.export", run.home / "marts"):
+                stage.rows = export_marts(run, as_of)
         yield from _report(context, manifest, translator, nodes, stage.rows)
 
     return [shape, features, marts]

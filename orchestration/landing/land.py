@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from expectations.contract import Contract
+from groundwork.faults import boundary
 from groundwork.files import (
     TEMPORARY_PREFIX,
     canonical_json,
@@ -151,7 +152,8 @@ class _Lander:
         pulled = self.puller.pull(name, plan.since, parents)
         record = self._refused(name, plan, pulled) if pulled.violations else self._landed(name, plan, pulled, pins)
         self.puller.drop(pulled)
-        self.ledger.append(record)
+        with boundary("landing.ledger", self.ledger.log.path):
+            self.ledger.append(record)
         self.records.append(record)
         return record
 
@@ -238,7 +240,8 @@ class _Lander:
         columns, key = (", ".join(map(quoted, names)) for names in (table.columns, table.key))
         target = self.work / f"{name}-load.parquet"
         query = f"select {columns} from {pulled.rows} order by {key}"
-        self.puller.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
+        with boundary("landing.write", target):
+            self.puller.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
         return target
 
     def _place(self, written: Path, folder: Path, digest: str) -> None:
@@ -246,7 +249,7 @@ class _Lander:
         final = folder / FILE_NAME
         if final.is_file() and sha256_file(final) == digest:
             return
-        with replacing_directory(folder) as temporary:
+        with boundary("landing.place", folder), replacing_directory(folder) as temporary:
             written.rename(temporary / FILE_NAME)
         sync_directory(self.landing)
 

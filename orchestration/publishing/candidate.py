@@ -22,6 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from groundwork.errors import VerificationError
+from groundwork.faults import boundary
 from groundwork.files import replacing_directory, sha256_bytes, sha256_file, write_json
 from orchestration.publishing.history import Shelf, previous_version
 from orchestration.publishing.manifest import MANIFEST_FILE, Manifest, ManifestInputs
@@ -137,7 +138,9 @@ def build_candidate(
     )
     candidate = Candidate(candidates / list_name / manifest.sha256, list_name)
     _write(candidate, {**files, MANIFEST_FILE: manifest.to_bytes()})
-    write_json(_pointer(candidates, list_name, as_of), {"candidate_sha256": manifest.sha256})
+    pointer = _pointer(candidates, list_name, as_of)
+    with boundary("candidate.point", pointer):
+        write_json(pointer, {"candidate_sha256": manifest.sha256})
     return candidate
 
 
@@ -158,7 +161,7 @@ def _write(candidate: Candidate, contents: Mapping[str, bytes]) -> None:
     directory = candidate.directory
     if all((directory / name).is_file() and (directory / name).read_bytes() == contents[name] for name in contents):
         return
-    with replacing_directory(directory) as temporary:
+    with boundary("candidate.write", directory), replacing_directory(directory) as temporary:
         for name, content in contents.items():
             (temporary / name).write_bytes(content)
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from expectations.results import SuiteResult
 from groundwork.errors import GateRefusedError
+from groundwork.faults import boundary
 from groundwork.files import write_bytes
 from orchestration.publishing.candidate import Candidate
 from orchestration.publishing.manifest import Sha256
@@ -74,7 +75,8 @@ def give_verdict(
         policy=policy_digest,
         gates={result.suite: result for result in gates},
     )
-    write_bytes(candidate.directory / VERDICT_FILE, verdict.to_bytes())
+    with boundary("verdict.write", candidate.directory / VERDICT_FILE):
+        write_bytes(candidate.directory / VERDICT_FILE, verdict.to_bytes())
     return verdict
 
 
