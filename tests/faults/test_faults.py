@@ -1,0 +1,380 @@
+"""Whatever dies, wherever: nothing half published, nothing lost, and the next run completes the work.
+
+Two kinds of runs are broken. The real command over a small home, at every boundary of `groundwork/faults.py`; one such
+case costs a minute, so all but one are slow. And a run in small (`small_run.py`: landing, candidate, verdict, publication,
+in the pipeline's own code) two hundred times, at a boundary or at any moment. A reader reads all the while.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+import yaml
+from conftest import ROOT, Outcome, touchstone
+
+from groundwork.errors import BadInputError
+from groundwork.faults import BOUNDARIES, FAULTS, MOMENTS, VARIABLE, boundary
+from groundwork.lock import writer_lock
+from orchestration.publishing.read import read_list
+from orchestration.publishing.verify import verify
+
+SCALE, SEED = 0.002, 3
+FIRST_DAY, NEXT_DAY = "2026-06-15", "2026-06-30"
+LISTS = ("listings", "merchants")
+ONLY_IN_A_FIRST_RUN = tuple(name for name in BOUNDARIES if name.startswith(("landing.place", "training", "approval")))
+SMALL = tuple(name for name in BOUNDARIES if name.startswith(("landing", "candidate", "verdict", "publish")))
+TRIALS = 200
+QUICK_TRIALS = 8
+
+
+# What is broken, and what it is held to -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Homes:
+    """The homes that every case starts from, and what they publish when nothing disturbs them.
+
+    Attributes:
+        made: A marketplace, and nothing done yet.
+        rated: The same after a run as of `FIRST_DAY`, which trained.
+        policy: The policy file.
+        lists: By the day, what is published after an undisturbed run.
+    """
+
+    made: Path
+    rated: Path
+    policy: Path
+    lists: dict[str, dict[str, bytes]]
+
+
+def published(home: Path) -> dict[str, bytes]:
+    """Returns the published files that depend on nothing but loads, code and models, by name."""
+    names = ("manifest.json", "LATEST", *(f"{name}.{kind}" for name in LISTS for kind in ("parquet", "csv")))
+    files = (file for file in (home / "published").rglob("*") if file.name in names)
+    return {str(file.relative_to(home)): file.read_bytes() for file in files}
+
+
+def latest(home: Path) -> dict[str, str | None]:
+    """Returns what `LATEST` of each list holds."""
+    files = {name: home / "published" / name / "LATEST" for name in LISTS}
+    return {name: file.read_text() if file.exists() else None for name, file in files.items()}
+
+
+def call_the_newest_counterfeit(sources: Path) -> None:
+    """Adds moderation decisions to a marketplace that is too small for models: those who joined last are counterfeit.
+
+    At this scale it has ten counterfeiters, and a model takes twenty. What is learned is nonsense, but it is learned.
+    """
+    target = sources / "moderation_decisions.parquet"
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(
+            f"""
+            copy (
+                with ranked as (
+                    select merchant_id, row_number() over (order by registered_at desc, merchant_id) as place
+                    from '{sources}/merchants.parquet'
+                ),
+                goods as (
+                    select listing_id, place, row_number() over (partition by merchant_id order by listing_id) as number
+                    from '{sources}/listings.parquet' inner join ranked using (merchant_id)
+                ),
+                called as (
+                    select 'merchant' as entity_kind, merchant_id as entity_id, place, place as day from ranked
+                    union all
+                    select 'listing', listing_id, place, place + number from goods where number <= 3
+                )
+                from '{target}'
+                union all by name
+                select
+                    entity_kind, entity_id, 'counterfeit' as matter,
+                    timestamptz '2026-04-20 12:00:00+00' + to_days(cast(day % 60 as integer)) as decided_at,
+                    case when place <= 60 then 'fake' else 'genuine' end as verdict, 'a test' as decided_by
+                from called
+            ) to '{sources}/decisions.parquet' (format parquet)
+            """
+        )
+    (sources / "decisions.parquet").rename(target)
+
+
+@pytest.fixture(scope="session")
+def homes(shared_folder: Path) -> Homes:
+    """The homes, made once a session."""
+    folder = shared_folder / "fault-homes"
+    made, rated, undisturbed, policy = (folder / name for name in ("made", "rated", "undisturbed", "policy.yml"))
+    with writer_lock(shared_folder / "fault-homes.lock", purpose="making homes for tests", wait_seconds=900):
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            # So few rows that a tenth of them is soon flagged, or none: neither is what these tests are about.
+            default = yaml.safe_load((ROOT / "policies" / "default.yml").read_text())
+            changes = {"target_precision": 0.5, "allow_empty": True, "max_flagged_share": 1.0}
+            policy.write_text(yaml.safe_dump(default | changes))
+            assert touchstone(made, "demo", "--scale", str(SCALE), "--seed", str(SEED)).code == 0
+            call_the_newest_counterfeit(made / "marketplace" / "sources")
+            for source, target, day in ((made, rated, FIRST_DAY), (rated, undisturbed, NEXT_DAY)):
+                shutil.copytree(source, target)
+                done = run(target, policy, day)
+                assert done.code == 0, done.stdout + done.stderr
+            (folder / "complete").touch()
+    found = Homes(made, rated, policy, {FIRST_DAY: published(rated), NEXT_DAY: published(undisturbed)})
+    assert [len(lists) for lists in found.lists.values()] == [2 * 4, 2 * 7]
+    return found
+
+
+def run(home: Path, policy: Path, day: str, **environment: str) -> Outcome:
+    """Runs the real command."""
+    arguments = ("run", "--as-of", day, "--approve-if-passing")
+    return touchstone(home, *arguments, TOUCHSTONE_POLICY=str(policy), **environment)
+
+
+@contextmanager
+def reader(published: Path) -> Iterator[None]:
+    """Reads both lists again and again through `LATEST`, and fails if one was ever not whole or once gone again."""
+    stop, faults, seen = threading.Event(), [], set()
+
+    def read_until_stopped() -> None:
+        while not stop.wait(0.02):
+            for name in LISTS:
+                if name not in seen and not (published / name / "LATEST").exists():
+                    continue
+                seen.add(name)
+                try:
+                    found = read_list(published, name)
+                    assert found.rows.num_rows == found.manifest.row_count
+                except Exception as error:  # noqa: BLE001  # whatever a reader meets is a fault
+                    faults.append(error)
+
+    thread = threading.Thread(target=read_until_stopped)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    assert faults == []
+
+
+def records(home: Path) -> list[dict[str, str]]:
+    """Returns the records of the home's runs, oldest first."""
+    found = [json.loads(path.read_text()) for path in (home / "runs").glob("*.json")]
+    return sorted(found, key=lambda record: record["started_at"])
+
+
+def unfinished_dagster_runs(home: Path) -> list[str]:
+    """Returns the Dagster runs that still count as running."""
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        return [run.run_id for run in instance.get_runs() if not run.is_finished]
+
+
+# The real command, at every boundary --------------------------------------------------------------------------------
+
+
+def break_the_run(homes: Homes, home: Path, armed: str) -> None:
+    """Runs the command with a fault armed, and again without; holds both to what is promised."""
+    name, fault = armed.split(":", maxsplit=1)[0], armed.split(":")[2]
+    is_first = name in ONLY_IN_A_FIRST_RUN
+    day = FIRST_DAY if is_first else NEXT_DAY
+    shutil.copytree(homes.made if is_first else homes.rated, home)
+    before, known = latest(home), len(records(home)) if (home / "runs").exists() else 0
+    with reader(home / "published"):
+        broken = run(home, homes.policy, day, **{VARIABLE: armed})
+        if fault == "kill":
+            assert broken.code == -signal.SIGKILL, broken.stderr
+        else:
+            assert broken.code == 2, broken.stderr
+            assert {"enospc": "The disk is full", "permission": "A permission is missing"}[fault] in broken.stderr
+            assert str(home) in broken.stderr
+            assert "the same command again" in broken.stderr
+            assert "Traceback" not in broken.stderr
+            assert "fault of ours" not in broken.stderr
+        checked = touchstone(home, "verify")
+        assert checked.code == 0, checked.stdout
+        after = {list_name: homes.lists[day][f"published/{list_name}/LATEST"].decode() for list_name in LISTS}
+        between = latest(home)
+        assert all(between[list_name] in {before[list_name], after[list_name]} for list_name in LISTS)
+        again = run(home, homes.policy, day)
+    assert again.code == 0, again.stdout + again.stderr
+    assert published(home) == homes.lists[day]
+    assert verify(home / "published") == []
+    dead, last = records(home)[known:]
+    assert dead["outcome"] == ("killed" if fault == "kill" else "refused")
+    assert last["outcome"] == "done"
+    assert unfinished_dagster_runs(home) == []
+    assert not list((home / "published").glob("*/.*"))
+
+
+def test_a_killed_publication_is_completed_by_the_next_run(homes: Homes, tmp_path: Path):
+    break_the_run(homes, tmp_path / "home", "publish.history:after:kill:2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", BOUNDARIES)
+def test_every_fault_at_every_boundary(homes: Homes, tmp_path: Path, name: str, moment: str, fault: str):
+    break_the_run(homes, tmp_path / "home", f"{name}:{moment}:{fault}")
+    shutil.rmtree(tmp_path / "home")
+
+
+@pytest.mark.slow
+def test_of_two_runs_at_once_one_waits_and_says_for_whom(homes: Homes, tmp_path: Path):
+    """One from the command line, one from Dagster's own; both complete, one after the other."""
+    home = tmp_path / "home"
+    shutil.copytree(homes.rated, home)
+    programs = Path(sys.executable).parent
+    tags = json.dumps({"dagster/partition": NEXT_DAY})
+    commands = [
+        [str(programs / "touchstone"), "run", "--as-of", NEXT_DAY],
+        [
+            str(programs / "dagster"),
+            *("job", "execute", "-m", "orchestration.definitions", "-j", "daily", "--tags", tags),
+        ],
+    ]
+    environment = os.environ | {
+        "TOUCHSTONE_HOME": str(home),
+        "TOUCHSTONE_POLICY": str(homes.policy),
+        "DAGSTER_HOME": str(home / "dagster"),
+    }
+    with reader(home / "published"):
+        started = [
+            subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            for command in commands
+        ]
+        said = [process.communicate(timeout=600)[0].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    waited = [text for text in said if "Waiting for process" in text]
+    assert len(waited) == 1, said
+    holder = started[1 - said.index(waited[0])]
+    assert f"Waiting for process {holder.pid} (" in waited[0]
+    assert published(home) == homes.lists[NEXT_DAY]
+    assert {record["outcome"] for record in records(home)} == {"done"}
+
+
+# The run in small, two hundred times --------------------------------------------------------------------------------
+
+
+def start_small(folder: Path, line: str, **environment: str) -> subprocess.Popen[str]:
+    """Starts a run in small and returns when it has begun its work."""
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("small_run.py")), str(folder), line],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@dataclass(frozen=True)
+class Small:
+    """A small home before and after an undisturbed run, and how long that took."""
+
+    before: Path
+    after: Path
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """What every trial starts from."""
+    before, after = (tmp_path_factory.mktemp("small") / name for name in ("before", "after"))
+    before.mkdir()
+    assert start_small(before, "first").wait(60) == 0
+    shutil.copytree(before, after)
+    began = time.monotonic()
+    assert start_small(after, "next").wait(60) == 0
+    return Small(before, after, time.monotonic() - began)
+
+
+def trial(number: int) -> tuple[str | None, float]:
+    """Returns what a trial arms, or None and the part of the run after which it is killed; a seed, so the same each time."""
+    dice = random.Random(number)
+    if number % 2:
+        return None, dice.random()
+    name, moment, fault = dice.choice(SMALL), dice.choice(MOMENTS), dice.choice(FAULTS)
+    return f"{name}:{moment}:{fault}:{dice.choice([1, 2])}", 0.0
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(number, marks=[pytest.mark.slow] * (number >= QUICK_TRIALS)) for number in range(TRIALS)]
+)
+def test_a_small_run_that_is_broken_anywhere_is_completed(small: Small, tmp_path: Path, number: int):
+    home = tmp_path / "home"
+    shutil.copytree(small.before, home)
+    armed, share = trial(number)
+    with reader(home / "published"):
+        process = start_small(home, "next", **({VARIABLE: armed} if armed else {}))
+        if armed is None:
+            time.sleep(share * small.seconds)
+            process.kill()
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode in ({-signal.SIGKILL} if armed and "kill" in armed else {-signal.SIGKILL, 0, 2}), said
+        if armed and "kill" not in armed:
+            assert process.returncode == 2, said
+            assert "then give the same command again" in said
+        assert verify(home / "published") == []
+        between, either = latest(home), (latest(small.before), latest(small.after))
+        assert all(between[name] in {state[name] for state in either} for name in LISTS)
+        again = start_small(home, "next")
+        said = again.communicate(timeout=60)[1]
+    assert again.returncode == 0, said
+    assert published(home) == published(small.after)
+    assert verify(home / "published") == []
+    assert not [path for folder in ("published", "landing") for path in (home / folder).rglob(".*")]
+    shutil.rmtree(home)
+
+
+# The hook itself ----------------------------------------------------------------------------------------------------
+
+
+def test_a_boundary_does_nothing_unless_armed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with boundary("publish.latest", tmp_path):
+        pass
+    monkeypatch.setenv(VARIABLE, "publish.latest:after:enospc:2")
+    with boundary("publish.history", tmp_path), boundary("publish.latest", tmp_path):
+        pass
+    done = []
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"), boundary("publish.latest", tmp_path):
+        done.append("the step")
+    assert done == ["the step"]
+
+
+@pytest.mark.parametrize(
+    "armed",
+    [
+        "",
+        "publish",
+        "publish.latest:before",
+        "publish.latest:during:kill",
+        "nothing:before:kill",
+        "publish.latest:before:kill:0",
+    ],
+)
+def test_an_unknown_fault_is_an_error_that_names_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, armed: str
+):
+    monkeypatch.setenv(VARIABLE, armed)
+    with (
+        pytest.raises(BadInputError, match=r"no such fault.*publish\.latest.*Unset it"),
+        boundary("shape.build", tmp_path),
+    ):
+        raise AssertionError
