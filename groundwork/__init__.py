@@ -1,5 +1,5 @@
-"""What every stage stands on: errors with exit codes, durable files, hash-chained logs and the writer's lock.
+"""What every stage stands on: errors with exit codes, durable files, hash-chained logs, the writer's lock, faults for tests.
 
-Nothing here knows a marketplace, a model or a list. A thing belongs here only when two stages that may not import
+Nothing here knows a marketplace, a model or a list (`faults` only their names). A thing belongs here only when two stages that may not import
 each other need it.
 """

@@ -57,13 +57,14 @@ def disk_refusal(said: str) -> str | None:
     """Returns what to tell a person of an error by which the disk refused, or None where it is another error.
 
     Args:
-        said: The error's own text, which names the file. It is told by its text alone because it comes from Python,
-            SQLite and DuckDB in exceptions of many kinds.
+        said: The error's own text. It is told by its text alone because it comes from Python, SQLite and DuckDB in
+            exceptions of many kinds; SQLite's carry a whole statement behind, which is left out.
     """
     for phrase, (what, remedy) in _REFUSALS.items():
-        if phrase in said:
+        line = next((line.strip() for line in said.splitlines() if phrase in line), None)
+        if line is not None:
             return (
-                f"{what}: {said.strip()}. No list is half published: readers have the one before or the new one, whole. "
+                f"{what}: {line}. No list is half published: readers have the one before or the new one, whole. "
                 f"{remedy}, then give the same command again: it completes the work."
             )
     return None

@@ -1,7 +1,7 @@
 """The `touchstone` command: it parses, calls and prints; nothing else.
 
 Results go to stdout, or one JSON object with `--json`; logs and errors go to stderr. Exit codes: 0 done, 1 a fault of
-ours, 2 bad usage, configuration or source, 3 a gate refused, 4 verification failed.
+ours, 2 bad usage, configuration or source, or a disk that refuses, 3 a gate refused, 4 verification failed.
 """
 
 from __future__ import annotations

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groundwork.chain import GENESIS, ChainedLog
-from groundwork.errors import BadInputError, ExitCode, GateRefusedError, TouchstoneError, VerificationError
+from groundwork.errors import (
+    BadInputError,
+    ExitCode,
+    GateRefusedError,
+    TouchstoneError,
+    VerificationError,
+    disk_refusal,
+)
 from groundwork.files import (
     canonical_json,
     replacing,
@@ -64,6 +75,60 @@ def test_replacing_directory_keeps_the_old_folder_when_the_writer_fails(tmp_path
         raise RuntimeError
     assert (target / "a.parquet").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize("writer", [replacing, replacing_directory])
+def test_a_full_disk_s_error_names_the_file_that_was_written(
+    tmp_path: Path, writer: Callable[[Path], AbstractContextManager[Path]]
+):
+    """`/dev/full` answers as a full disk does: with an error that does not say what was written."""
+    target = tmp_path / "target"
+    with pytest.raises(OSError, match="No space") as caught, writer(target), Path("/dev/full").open("wb", 0) as full:
+        full.write(b"x")
+    assert str(caught.value) == f"[Errno 28] No space left on device: '{target}'"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_s_error_names_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    log = ChainedLog(tmp_path / "log.jsonl")
+    log.append({"a": 1})
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match=f"No space left on device: '{log.path}'"):
+        log.append({"a": 2})
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "[Errno 28] No space left on device: '/h/LATEST'",
+            "The disk is full: [Errno 28] No space left on device: '/h/LATEST'.",
+        ),
+        (
+            "[Errno 13] Permission denied: '/h/LATEST'",
+            "A permission is missing: [Errno 13] Permission denied: '/h/LATEST'.",
+        ),
+        (
+            "IO Error: Cannot open file /h/w: Permission denied",
+            "A permission is missing: IO Error: Cannot open file /h/w:",
+        ),
+        (
+            "(OperationalError) database or disk is full\n[SQL: insert x]",
+            "The disk is full: (OperationalError) database or disk is full.",
+        ),
+    ],
+)
+def test_a_disk_that_refuses_is_told_with_what_to_do(said: str, told: str):
+    message = disk_refusal(said)
+    assert message is not None
+    assert message.startswith(told)
+    assert "[SQL" not in message
+    assert message.endswith("then give the same command again: it completes the work.")
+    assert disk_refusal("list index out of range") is None
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.none() | st.booleans()))
