@@ -12,7 +12,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ import typer
 from typer.exceptions import TyperException
 
 from groundwork.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
+from groundwork.lock import writer_lock
 from orchestration import report
 from orchestration.settings import Settings, read_settings
 
@@ -78,7 +80,8 @@ def demo(
     from orchestration.marketplace.generate import generate
 
     settings = _settings()
-    generate(settings.demo, scale=scale, days=days, seed=seed, hardness=hardness)
+    with _writing("touchstone demo"):
+        generate(settings.demo, scale=scale, days=days, seed=seed, hardness=hardness)
     _print({"written": str(settings.demo)}, as_json, lambda: f"The demo marketplace is in {settings.demo}.")
 
 
@@ -228,7 +231,8 @@ def approve_model(model: str, version: int, why: Why, who: Who = "unnamed review
 
     Example: touchstone models approve listing_counterfeit 2 --who "A. Reviewer" --why "better on unseen merchants"
     """
-    champion = _registry().approve(model, version, who=who, why=why)
+    with _writing("touchstone models approve") as registry:
+        champion = registry.approve(model, version, who=who, why=why)
     _decided(dataclasses.asdict(champion.approved), as_json)
 
 
@@ -238,7 +242,9 @@ def reject_model(model: str, version: int, why: Why, who: Who = "unnamed reviewe
 
     Example: touchstone models reject listing_counterfeit 2 --why "leans on one signal"
     """
-    _decided(dataclasses.asdict(_registry().reject(model, version, who=who, why=why)), as_json)
+    with _writing("touchstone models reject") as registry:
+        decision = registry.reject(model, version, who=who, why=why)
+    _decided(dataclasses.asdict(decision), as_json)
 
 
 @models_app.command("rollback")
@@ -247,7 +253,9 @@ def rollback_model(model: str, why: Why, who: Who = "unnamed reviewer", as_json:
 
     Example: touchstone models rollback listing_counterfeit --why "appeals have doubled"
     """
-    _decided(dataclasses.asdict(_registry().rollback(model, who=who, why=why).approved), as_json)
+    with _writing("touchstone models rollback") as registry:
+        champion = registry.rollback(model, who=who, why=why)
+    _decided(dataclasses.asdict(champion.approved), as_json)
 
 
 @models_app.command("log")
@@ -268,6 +276,19 @@ def _registry() -> Registry:
     from ml.registry import Registry
 
     return Registry(_settings().home)
+
+
+@contextmanager
+def _writing(purpose: str) -> Iterator[Registry]:
+    """Holds the home's lock, having waited for whoever holds it; without it, two decisions at once would lose one."""
+    settings = _settings()
+    with writer_lock(
+        settings.home / "lock",
+        purpose=purpose,
+        wait_seconds=settings.lock_wait_seconds,
+        on_wait=lambda message: typer.echo(message, err=True),
+    ):
+        yield _registry()
 
 
 def _decided(decision: dict[str, Any], as_json: bool) -> None:

@@ -265,6 +265,25 @@ def test_of_two_runs_at_once_one_waits_and_says_for_whom(homes: Homes, tmp_path:
     assert {record["outcome"] for record in records(home)} == {"done"}
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("models", "approve", "listing_counterfeit", "1", "--why", "a test"),
+        ("models", "reject", "listing_counterfeit", "1", "--why", "a test"),
+        ("models", "rollback", "listing_counterfeit", "--why", "a test"),
+        ("demo", "--scale", "0.0001"),
+        ("run",),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_whatever_writes_waits_for_the_home_s_writer(tmp_path: Path, command: tuple[str, ...]):
+    with writer_lock(tmp_path / "lock", purpose="a test", wait_seconds=0):
+        refused = touchstone(tmp_path, *command, TOUCHSTONE_LOCK_WAIT_SECONDS="0.1")
+    assert refused.code == 2, refused.stderr
+    assert f"Waiting for process {os.getpid()} (a test, since" in refused.stderr
+    assert "0.1 s of waiting were not enough" in refused.stderr
+
+
 # The run in small, two hundred times --------------------------------------------------------------------------------
 
 
