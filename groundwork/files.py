@@ -121,6 +121,15 @@ def replacing_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Removes what writers that were killed left anywhere below a folder; nobody may be writing there."""
+    for left in [*folder.rglob(f"{TEMPORARY_PREFIX}*")]:
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a whole file or nothing."""
     with replacing(path) as temporary:

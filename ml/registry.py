@@ -20,7 +20,7 @@ import yaml
 from groundwork.chain import ChainedLog
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.faults import boundary
-from groundwork.files import canonical_json, sha256_bytes, sync_directory, sync_file
+from groundwork.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sync_directory, sync_file
 from ml.model import RiskModel, read_model
 
 if TYPE_CHECKING:
@@ -359,7 +359,8 @@ class Registry:
         client = self._client()
         at = int(self._now().timestamp() * 1000)
         try:
-            with tempfile.TemporaryDirectory(dir=self.home) as folder:
+            self.approvals.path.parent.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.approvals.path.parent, prefix=TEMPORARY_PREFIX) as folder:
                 for name, content in files.items():
                     (Path(folder) / name).parent.mkdir(exist_ok=True)
                     (Path(folder) / name).write_bytes(content)

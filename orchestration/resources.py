@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from groundwork.errors import BadInputError, TouchstoneError
-from groundwork.files import canonical_json, replacing, replacing_directory, sha256_bytes, sha256_tree, write_bytes
+from groundwork.files import (
+    canonical_json,
+    remove_temporaries,
+    replacing,
+    replacing_directory,
+    sha256_bytes,
+    sha256_tree,
+    write_bytes,
+)
 from groundwork.lock import writer_lock
 from orchestration.run_record import RunRecord
 from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
@@ -36,6 +44,8 @@ logger = logging.getLogger("touchstone")
 AS_OF_TAG = "touchstone/as_of"
 PIPELINE_RUN_TAG = "touchstone/pipeline_run"
 ROW_GROUP_ROWS = 65_536
+# Written by runs alone, under the lock. Landing and publishing see themselves to what a kill left there.
+REBUILT = ("features", "training", "scores", "reasons", "marts", "gates", "candidates", "pinned", "models")
 
 
 def sql_text(value: object) -> str:
@@ -370,6 +380,8 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
     ):
         for dead in mark_dead_runs(instance, runs):
             logger.warning("Run %s had died; it is marked as failed, and this run completes its work.", dead)
+            for folder in REBUILT:
+                remove_temporaries(settings.home / folder)
         yield Run(settings, record, Warehouse(settings), tags)
         if PIPELINE_RUN_TAG not in tags:
             record.end("failed" if record.has_failed else "done")

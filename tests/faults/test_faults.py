@@ -184,6 +184,14 @@ def unfinished_dagster_runs(home: Path) -> list[str]:
 # The real command, at every boundary --------------------------------------------------------------------------------
 
 
+def leave_half_written(home: Path) -> None:
+    """Leaves what a kill in the middle of a write does, wherever runs write whole files and folders."""
+    for folder in ("features/listings", "scores/listing_counterfeit", "candidates/listings", "models", "pinned"):
+        (home / folder / ".tmp-1-half").mkdir(parents=True)
+        (home / folder / ".tmp-1-half" / "x.parquet").write_bytes(b"PAR1")
+        (home / folder / ".tmp-1-y.json").write_bytes(b"{")
+
+
 def break_the_run(homes: Homes, home: Path, armed: str) -> None:
     """Runs the command with a fault armed, and again without; holds both to what is promised."""
     name, fault = armed.split(":", maxsplit=1)[0], armed.split(":")[2]
@@ -195,6 +203,7 @@ def break_the_run(homes: Homes, home: Path, armed: str) -> None:
         broken = run(home, homes.policy, day, **{VARIABLE: armed})
         if fault == "kill":
             assert broken.code == -signal.SIGKILL, broken.stderr
+            leave_half_written(home)
         else:
             assert broken.code == 2, broken.stderr
             assert {"enospc": "The disk is full", "permission": "A permission is missing"}[fault] in broken.stderr
@@ -216,6 +225,7 @@ def break_the_run(homes: Homes, home: Path, armed: str) -> None:
     assert last["outcome"] == "done"
     assert unfinished_dagster_runs(home) == []
     assert not list((home / "published").glob("*/.*"))
+    assert not list(home.rglob(".tmp-*"))
 
 
 def test_a_killed_publication_is_completed_by_the_next_run(homes: Homes, tmp_path: Path):
