@@ -12,6 +12,11 @@ from enum import IntEnum
 _REFUSALS = {
     "No space left on device": ("The disk is full", "Free some space there"),
     "database or disk is full": ("The disk is full", "Free some space there"),
+    "disk I/O error": (
+        "The disk is full or broken",
+        "Free some space there, or mend it",
+    ),  # SQLite's word for a full one too
+    "Input/output error": ("The disk is full or broken", "Free some space there, or mend it"),
     "Disk quota exceeded": ("The disk quota is used up", "Free some space there, or have the quota raised"),
     "Permission denied": ("A permission is missing", "Let the user that runs this read and write there"),
     "readonly database": ("A permission is missing", "Let the user that runs this read and write there"),

@@ -60,7 +60,7 @@ def main() -> None:
         _fail(f"{error.format_message()} `touchstone --help` shows what there is.", ExitCode.BAD_INPUT)
     except Exception as error:  # noqa: BLE001  # the last resort: a disk that refuses, or a fault of ours, told as one
         if (refusal := disk_refusal(str(error))) is not None:
-            _fail(refusal, ExitCode.BAD_INPUT)
+            _fail(f"{refusal} The home is {_settings().home}.", ExitCode.BAD_INPUT)
         traceback.print_exc()
         _fail(f"A fault of ours: {error!r}. Please report it with the lines above.", ExitCode.FAULT)
 

@@ -120,6 +120,10 @@ def test_a_full_disk_s_error_names_the_log(tmp_path: Path, monkeypatch: pytest.M
             "(OperationalError) database or disk is full\n[SQL: insert x]",
             "The disk is full: (OperationalError) database or disk is full.",
         ),
+        (
+            "(OperationalError) disk I/O error\n[SQL: pragma x]",
+            "The disk is full or broken: (OperationalError) disk I/O error.",
+        ),
     ],
 )
 def test_a_disk_that_refuses_is_told_with_what_to_do(said: str, told: str):
