@@ -39,7 +39,7 @@ LISTS = ("listings", "merchants")
 ONLY_IN_A_FIRST_RUN = tuple(name for name in BOUNDARIES if name.startswith(("landing.place", "training", "approval")))
 SMALL = tuple(name for name in BOUNDARIES if name.startswith(("landing", "candidate", "verdict", "publish")))
 TRIALS = 200
-QUICK_TRIALS = 8
+QUICK_TRIALS = 4
 
 
 # What is broken, and what it is held to -----------------------------------------------------------------------------
@@ -279,9 +279,9 @@ def test_of_two_runs_at_once_one_waits_and_says_for_whom(homes: Homes, tmp_path:
     "command",
     [
         ("models", "approve", "listing_counterfeit", "1", "--why", "a test"),
-        ("models", "reject", "listing_counterfeit", "1", "--why", "a test"),
-        ("models", "rollback", "listing_counterfeit", "--why", "a test"),
-        ("demo", "--scale", "0.0001"),
+        pytest.param(("models", "reject", "listing_counterfeit", "1", "--why", "a test"), marks=pytest.mark.slow),
+        pytest.param(("models", "rollback", "listing_counterfeit", "--why", "a test"), marks=pytest.mark.slow),
+        pytest.param(("demo", "--scale", "0.0001"), marks=pytest.mark.slow),
         ("run",),
     ],
     ids=lambda command: " ".join(command[:2]),
