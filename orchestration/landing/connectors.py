@@ -86,7 +86,7 @@ class S3Storage(BaseModel):
     """How S3-compatible storage is reached.
 
     Attributes:
-        endpoint: `host:port` or URL of storage other than Amazon's.
+        endpoint: URL of storage other than Amazon's, with http:// or https://.
         region: The bucket's region.
         access_key: As `${NAME}`. Without keys, requests are not signed.
         secret_key: As `${NAME}`.
@@ -97,7 +97,7 @@ class S3Storage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    endpoint: str | None = None
+    endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
     region: str = "us-east-1"
     access_key: str | None = None
     secret_key: str | None = None
@@ -255,7 +255,7 @@ class ParquetConnector(FileConnector):
         """Returns the reason; a footer holds no values, so it may be told in full."""
         return str(error).split("\n")[0]
 
-    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002
+    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002  JSON lines asks it
         """Returns the reader."""
         return f"read_parquet({file_list(paths)}, union_by_name = true)"
 
@@ -278,7 +278,7 @@ class CsvConnector(FileConnector):
     encoding: Literal["utf-8", "utf-16", "latin-1"] = "utf-8"
     null: Annotated[list[str], Field(min_length=1)] = [""]
 
-    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002
+    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002  JSON lines asks it
         """Returns the readers of the files, each with the columns that its own first line names."""
         selects = [f"select * from {self._reader(path)}" for path in paths]
         return f"({' union all by name '.join(selects)})"

@@ -37,15 +37,15 @@ def is_transient(message: str) -> bool:
     return bool(_TRANSIENT.search(message))
 
 
-def persevering[T](work: Callable[[], T], *, attempts: int = ATTEMPTS, pause: float = FIRST_PAUSE_SECONDS) -> T:
+def persevering[T](work: Callable[[], T]) -> T:
     """Does something, and does it again after a pause that doubles while what fails is transient."""
-    for attempt in range(1, attempts):
+    for attempt in range(1, ATTEMPTS):
         try:
             return work()
         except duckdb.Error as error:
             if not is_transient(str(error)):
                 raise
-            time.sleep(pause * 2 ** (attempt - 1))
+            time.sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
     return work()
 
 

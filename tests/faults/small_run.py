@@ -12,10 +12,11 @@ from pathlib import Path
 
 from groundwork.errors import TouchstoneError, disk_refusal
 from groundwork.lock import writer_lock
+from orchestration.publishing.policy import ListName
 from tests.landing_fixtures import BUYERS, LISTINGS, MERCHANTS, ORDERS, Market
 from tests.publishing_fixtures import AS_OF, Home, Rated
 
-LISTS = ("listings", "merchants")
+LISTS: tuple[ListName, ...] = ("listings", "merchants")
 DAYS = {"first": AS_OF - dt.timedelta(days=1), "next": AS_OF}
 TABLES = {
     "first": {"merchants": MERCHANTS, "listings": LISTINGS},
@@ -31,7 +32,7 @@ def run(folder: Path, line: str) -> None:
         for name in LISTS:
             ids = [row[0] for row in market.rows(name)]
             rated = [Rated(entity, 90 + number / 10) for number, entity in enumerate(ids)]
-            Home(folder, list_name=name).release(rated, as_of=DAYS[line])  # type: ignore[arg-type]
+            Home(folder, list_name=name).release(rated, as_of=DAYS[line])
 
 
 if __name__ == "__main__":

@@ -332,6 +332,7 @@ def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str,
             "Could not connect to the endpoint",
             "Is `endpoint` right",
         ),
+        (in_storage("127.0.0.1:9000", "s3://market/x"), "inputs.listings.s3.endpoint", "^https?://"),
         (in_storage(storage, "/listings.parquet"), "`s3` says how storage is reached", "starts with s3://"),
         (
             in_storage(storage, "s3://market/x") | {"s3": {"secret_key": "mine"}},
