@@ -16,13 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
+import yaml
 
 from groundwork.lock import writer_lock
+from tests.source_fixtures import postgres, storage  # noqa: F401  fixtures for every test
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALE, SEED = 0.02, 11
 TRAINED_AS_OF, AS_OF = "2026-06-15", "2026-06-30"
+SMALL_SCALE, SMALL_SEED = 0.002, 3
+FIRST_DAY, NEXT_DAY = "2026-06-15", "2026-06-30"
+LISTS = ("listings", "merchants")
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,97 @@ def home(rated_home: Path, tmp_path: Path) -> Iterator[Path]:
 def run_touchstone(home: Path) -> Callable[..., Outcome]:
     """The command over the test's own home."""
     return lambda *arguments, **environment: touchstone(home, *arguments, **environment)
+
+
+@dataclass(frozen=True)
+class Homes:
+    """The homes that every case starts from, and what they publish when nothing disturbs them.
+
+    Attributes:
+        made: A marketplace, and nothing done yet.
+        rated: The same after a run as of `FIRST_DAY`, which trained.
+        policy: The policy file.
+        lists: By the day, what is published after an undisturbed run.
+    """
+
+    made: Path
+    rated: Path
+    policy: Path
+    lists: dict[str, dict[str, bytes]]
+
+
+def published(home: Path) -> dict[str, bytes]:
+    """Returns the published files that depend on nothing but loads, code and models, by name."""
+    names = ("manifest.json", "LATEST", *(f"{name}.{kind}" for name in LISTS for kind in ("parquet", "csv")))
+    files = (file for file in (home / "published").rglob("*") if file.name in names)
+    return {str(file.relative_to(home)): file.read_bytes() for file in files}
+
+
+def call_the_newest_counterfeit(sources: Path) -> None:
+    """Adds moderation decisions to a marketplace that is too small for models: those who joined last are counterfeit.
+
+    At this scale it has ten counterfeiters, and a model takes twenty. What is learned is nonsense, but it is learned.
+    """
+    target = sources / "moderation_decisions.parquet"
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(
+            f"""
+            copy (
+                with ranked as (
+                    select merchant_id, row_number() over (order by registered_at desc, merchant_id) as place
+                    from '{sources}/merchants.parquet'
+                ),
+                goods as (
+                    select listing_id, place, row_number() over (partition by merchant_id order by listing_id) as number
+                    from '{sources}/listings.parquet' inner join ranked using (merchant_id)
+                ),
+                called as (
+                    select 'merchant' as entity_kind, merchant_id as entity_id, place, place as day from ranked
+                    union all
+                    select 'listing', listing_id, place, place + number from goods where number <= 3
+                )
+                from '{target}'
+                union all by name
+                select
+                    entity_kind, entity_id, 'counterfeit' as matter,
+                    timestamptz '2026-04-20 12:00:00+00' + to_days(cast(day % 60 as integer)) as decided_at,
+                    case when place <= 60 then 'fake' else 'genuine' end as verdict, 'a test' as decided_by
+                from called
+            ) to '{sources}/decisions.parquet' (format parquet)
+            """
+        )
+    (sources / "decisions.parquet").rename(target)
+
+
+@pytest.fixture(scope="session")
+def homes(shared_folder: Path) -> Homes:
+    """The homes, made once a session."""
+    folder = shared_folder / "fault-homes"
+    made, rated, undisturbed, policy = (folder / name for name in ("made", "rated", "undisturbed", "policy.yml"))
+    with writer_lock(shared_folder / "fault-homes.lock", purpose="making homes for tests", wait_seconds=900):
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            # So few rows that a tenth of them is soon flagged, or none: neither is what these tests are about.
+            default = yaml.safe_load((ROOT / "policies" / "default.yml").read_text())
+            changes = {"target_precision": 0.5, "allow_empty": True, "max_flagged_share": 1.0}
+            policy.write_text(yaml.safe_dump(default | changes))
+            assert touchstone(made, "demo", "--scale", str(SMALL_SCALE), "--seed", str(SMALL_SEED)).code == 0
+            call_the_newest_counterfeit(made / "marketplace" / "sources")
+            for source, target, day in ((made, rated, FIRST_DAY), (rated, undisturbed, NEXT_DAY)):
+                shutil.copytree(source, target)
+                done = run(target, policy, day)
+                assert done.code == 0, done.stdout + done.stderr
+            (folder / "complete").touch()
+    found = Homes(made, rated, policy, {FIRST_DAY: published(rated), NEXT_DAY: published(undisturbed)})
+    assert [len(lists) for lists in found.lists.values()] == [2 * 4, 2 * 7]
+    return found
+
+
+def run(home: Path, policy: Path, day: str, **environment: str) -> Outcome:
+    """Runs the real command."""
+    arguments = ("run", "--as-of", day, "--approve-if-passing")
+    return touchstone(home, *arguments, TOUCHSTONE_POLICY=str(policy), **environment)
 
 
 def shared_data(name: str) -> Path:
