@@ -141,8 +141,8 @@ def conversion(column: Column, source_type: str, value: str) -> Conversion | Non
 def _lossy(column: Column, family: Family, value: str, cast: str) -> str:
     if column.type == "integer" and family != "integer":
         return f" or try_cast({value} as double) <> {cast}"
-    if column.type == "date" and family == "timestamp":
-        return f" or cast({cast} as timestamp) <> cast({value} as timestamp)"
+    if column.type == "date" and family in ("timestamp", "text"):
+        return f" or cast({cast} as timestamp) <> try_cast({value} as timestamp)"
     if column.type == "boolean" and family == "integer":
         return f" or {value} not in (0, 1)"
     return ""
@@ -172,6 +172,10 @@ def check_columns(
     if unknown and not tolerate_unknown:
         known = ", ".join(name for name in table.columns if name not in given) or "none"
         text = f"the contract does not know this; it knows, and the source lacks: {known}"
+        if len(unknown) == len(types):
+            # The first line of a file without a header is a row, and what it holds may be personal.
+            unknown = []
+            text = f"the contract knows none of the {len(types)} columns (is there a header?); it knows: {known}"
         found.append(Violation("unknown column", tuple(unknown), text))
     return found
 

@@ -105,8 +105,8 @@ class S3Storage(BaseModel):
     connect_seconds: Annotated[float, Field(gt=0)] = 10
     read_seconds: Annotated[float, Field(gt=0)] = 60
 
-    def fetch(self, address: str, folder: Path) -> list[Path]:
-        """Copies the objects that an address names, and returns the copies in the order of their keys.
+    def fetch(self, address: str, folder: Path) -> dict[Path, str]:
+        """Copies the objects that an address names, and returns the copies, each with its address, in the keys' order.
 
         Args:
             address: `s3://bucket/key`; the key may be a pattern with `*`, `?` or `[...]`.
@@ -125,11 +125,11 @@ class S3Storage(BaseModel):
         whole = TransferConfig(multipart_threshold=1 << 50, use_threads=False, num_download_attempts=ATTEMPTS)
         try:
             client = self._client()
-            copies = []
+            copies = {}
             for number, key in enumerate(_matching(client, bucket, pattern)):
                 copy = folder / f"{number:05d}-{key.rpartition('/')[2]}"
                 client.download_file(bucket, key, str(copy), Config=whole)
-                copies.append(copy)
+                copies[copy] = f"{S3}{bucket}/{key}"
         except ClientError as error:
             told = error.response.get("Error", {})
             raise SourceUnavailableError(
@@ -196,8 +196,8 @@ class FileConnector(Connector):
             raise ValueError("`s3` says how storage is reached, and belongs with a `path` that starts with s3://")
         return self
 
-    def files(self, view: str, place: Place) -> list[Path]:
-        """Returns the files that `path` names, fetched where they are not on this machine."""
+    def files(self, view: str, place: Place) -> dict[Path, str]:
+        """Returns the files that `path` names, fetched where they are not on this machine, and what a person calls each."""
         if self.s3:
             folder = place.work / f"fetched-{view}"
             folder.mkdir()
@@ -208,17 +208,20 @@ class FileConnector(Connector):
         found = [path for path in matches if path.is_file()]
         if not found:
             raise SourceUnavailableError(f"no file is at {target}. Put it there, or correct `path`.")
-        return found
+        return {path: str(path) for path in found}
 
     def attach(self, connection: duckdb.DuckDBPyConnection, view: str, place: Place) -> list[Path]:
         """Judges the files, then makes a view over them; see `Connector`."""
-        paths = self.files(view, place)
+        files = self.files(view, place)
+        paths = list(files)
         try:
             self.inspect(connection, paths)
             connection.execute(f"create view {quoted(view)} as select * from {self.reader(connection, paths)}")
         except duckdb.Error as error:
-            shown = ", ".join(map(str, paths[:3]))
-            raise SourceUnavailableError(f"{shown} cannot be read: {self.explain(error)}") from error
+            told = f"{', '.join(map(str, paths[:3]))} cannot be read: {self.explain(error)}"
+            raise SourceUnavailableError(_called(told, files)) from error
+        except SourceUnavailableError as error:
+            raise SourceUnavailableError(_called(str(error), files)) from error
         return paths
 
     def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
@@ -231,6 +234,13 @@ class FileConnector(Connector):
     @abstractmethod
     def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:
         """Returns SQL for the files' rows."""
+
+
+def _called(told: str, files: dict[Path, str]) -> str:
+    """Returns a message with each file called what a person calls it, not the copy that goes when the landing ends."""
+    for path, name in files.items():
+        told = told.replace(str(path), name)
+    return told
 
 
 class ParquetConnector(FileConnector):

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,15 @@ _PLACE = re.compile(
     r"|at byte \d+ in line \d+: [\w ,-]+|in line \d+: Expected [A-Z]+, but got [A-Z]+"
 )
 """What DuckDB says of where and why a file is broken; none of it holds a value."""
+
+_SERVER_SAYS = re.compile(
+    r"ERROR:\s+(canceling statement due to [\w ]+|terminating connection due to [\w ]+|permission denied for [\w ]+"
+    r"|invalid input syntax for type [\w ]+|invalid byte sequence for encoding|division by zero|numeric field overflow"
+    r"|relation \"[^\"]*\" does not exist|column \"[^\"]*\" does not exist|date/time field value out of range|out of memory)"
+)
+"""What PostgreSQL says that holds no value; the rest of its messages may, or of functions that a view calls."""
+
+_NO_COLUMN = re.compile(r'Referenced column "([^"]*)" not found')
 
 _SAYS_NO_VALUES = (
     duckdb.ParserException,
@@ -116,8 +126,17 @@ def _set(connection: duckdb.DuckDBPyConnection, settings: Mapping[str, str]) -> 
 
 def why(error: duckdb.Error) -> str:
     """Returns what an error of DuckDB says, without any value of the data (which may be personal)."""
+    told = str(error)
+    if "ERROR: " in told:
+        safe = _SERVER_SAYS.search(told)
+        return f"the server says: {safe.group(1)}" if safe else "the server refuses; its log says why, with the values"
     if isinstance(error, _SAYS_NO_VALUES):
-        return str(error).split("\n\n")[0].strip()
+        told = told.split("\n\n")[0].strip()
+        head, _, candidates = told.partition("\nCandidate bindings: ")
+        missing = _NO_COLUMN.search(head)
+        # What a file without a header has for names are values, which are not like the name that was looked for.
+        close = get_close_matches(missing.group(1), re.findall(r'"([^"]*)"', candidates)) if missing else []
+        return f"{head} Did you mean {close[0]}?" if close else head
     places = "; ".join(_PLACE.findall(str(error)))
     kind = type(error).__name__.removesuffix("Exception")
     return f"{kind} error: a value does not allow it" + (f" ({places})" if places else "")

@@ -145,6 +145,71 @@ def test_a_wrong_password_is_said_without_it(postgres: Postgres, tmp_path: Path)
     assert "not this one" not in message
 
 
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("name::int", "the server says: invalid input syntax for type integer [sql]"),
+        ("('{' || name)::json::text", "the server says: invalid input syntax for type json [sql]"),
+        ("tell(name)", "the server refuses; its log says why, with the values [sql]"),
+    ],
+)
+def test_what_postgres_says_of_a_value_is_told_without_it(
+    expression: str, said: str, postgres: Postgres, tmp_path: Path
+) -> None:
+    body = "begin raise exception 'no good: %', $1; end"
+    postgres.run(
+        f"create or replace function tell(text) returns text language plpgsql as '{body.replace("'", "''")}'", "shop"
+    )
+    postgres.run(
+        "drop view if exists telling; create table if not exists told as select 'm1' as merchant_id, 'Ann Secret' as name",
+        "shop",
+    )
+    postgres.run(f"create view telling as select merchant_id, {expression} as country from told", "shop")
+    postgres.run("grant select on telling, told to shop", "shop")
+    inputs = {"merchants": postgres.options("telling"), "listings": postgres.options("listings")}
+    message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["merchants"].message
+    assert said in message
+    assert "Ann" not in message
+
+
+@pytest.mark.parametrize("columns", [{}, {"buyer_id": "id"}])
+@pytest.mark.parametrize(
+    ("name", "content"), [("b.csv", "b1,Ann Secret\nb2,Bob Secret\n"), ("b.jsonl", '{"b1": 1, "Ann Secret": 2}\n')]
+)
+def test_names_that_may_be_values_are_not_told(
+    name: str, content: str, columns: Options, market: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """What a file without a header has for names is its first row."""
+    (tmp_path / name).write_text(content)
+    inputs = {table: as_parquet(market, tmp_path, request)[table] for table in ("merchants", "listings")}
+    inputs["buyers"] = {"connector": name.partition(".")[2], "path": name}
+    sources = sources_file(tmp_path, inputs, {"buyers": {"columns": columns}})
+    message = landed(sources, tmp_path / "landing")["buyers"].message
+    assert "is there a header?" in message or 'Referenced column "id" not found' in message
+    assert "Secret" not in message
+
+
+def test_a_time_is_no_day_in_text_either(market: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    (tmp_path / "rates.csv").write_text(
+        "currency,date,rate\nEUR,2026-06-01 00:00:00,1.1\nEUR,2026-06-02 12:00:00,1.1\n"
+    )
+    inputs = {table: as_parquet(market, tmp_path, request)[table] for table in ("merchants", "listings")}
+    inputs["fx_rates"] = {"connector": "csv", "path": "rates.csv"}
+    message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["fx_rates"].message
+    assert "date: 1 of 2 rows cannot be read as date" in message
+
+
+def test_a_damaged_object_is_called_by_its_address(
+    storage: str, market: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    bucket(storage).put_object(Bucket="market", Key="torn/part-0.parquet", Body=b"PAR1 and no more")
+    inputs = as_parquet(market, tmp_path, request) | {"orders": in_storage(storage, "s3://market/torn/*.parquet")}
+    inputs = {name: inputs[name] for name in ("merchants", "listings", "orders")}
+    message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["orders"].message
+    assert "s3://market/torn/part-0.parquet cannot be read" in message
+    assert "fetched" not in message
+
+
 def test_a_slow_statement_is_given_up_in_time(postgres: Postgres, tmp_path: Path) -> None:
     postgres.run("create or replace view slow as select * from listings where pg_sleep(1)::text = ''", "shop")
     postgres.run("grant select on slow to shop", "shop")
