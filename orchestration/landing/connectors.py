@@ -11,11 +11,13 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, BinaryIO, Literal, Self, TextIO, cast
 
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -30,8 +32,15 @@ compress best (sorted, nearly constant columns) stay under 1,000."""
 MAX_HEADER_CHARACTERS = 100_000
 """Of a CSV's first line no more is read; what has no line breaks is no CSV."""
 
-MAX_LINE_BYTES = 64 * 1024 * 1024
-"""A line of JSON may not be longer."""
+MAX_CSV_LINE, MAX_JSON_LINE = 2_000_000, 16_000_000
+"""Bytes that a line may have. DuckDB refuses longer ones, except that it drops in silence what follows the last line end
+where that is longer than its buffer of 32 MB (seen in 1.5.5)."""
+
+MAX_COLUMNS = 10_000
+"""A table has no more columns; what has more is no table, and each costs memory."""
+
+MAX_INFLATION, FREE_INFLATION = 100, 64 * 1024 * 1024
+"""What a gzipped file may grow to, for each byte of it that was read, after these first bytes. Rows compress to a tenth."""
 
 SECRET_OPTIONS = ("password", "access_key", "secret_key", "session_token")
 """Options that a sources file may give only as `${NAME}`, a variable of the environment."""
@@ -243,6 +252,44 @@ def _called(told: str, files: dict[Path, str]) -> str:
     return told
 
 
+def check_lines(path: Path, longest: int, encoding: str = "latin-1") -> None:
+    """Reads a text file once, and refuses it where a line is too long or it unpacks to far too much.
+
+    Args:
+        path: The file, plain or gzipped.
+        longest: Characters that a line may have.
+        encoding: One in which line ends are found; those of UTF-8 are where they are in Latin 1.
+
+    Raises:
+        SourceUnavailableError: It is refused, or cannot be unpacked.
+    """
+    size = length = ends = 0
+    try:
+        with path.open("rb") as raw, _unpacked(path, raw, encoding) as file:
+            while block := file.read(1 << 20):
+                first = block.find("\n")
+                if length + (len(block) if first < 0 else first) > longest:
+                    raise SourceUnavailableError(
+                        f"{path}: line {ends + 1:,} has more than {longest:,} characters. Is a quote or a line end missing?"
+                    )
+                length = length + len(block) if first < 0 else len(block) - 1 - block.rfind("\n")
+                ends += block.count("\n")
+                size += len(block)
+                if size > FREE_INFLATION + MAX_INFLATION * raw.tell():
+                    raise SourceUnavailableError(
+                        f"{path} unpacks to more than {MAX_INFLATION} times its size: it is damaged or made to exhaust this "
+                        "machine. Export it again, or unpack it yourself."
+                    )
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
+        raise SourceUnavailableError(
+            f"{path} cannot be read: {error}. Is it whole, and is its `encoding` right?"
+        ) from error
+
+
+def _unpacked(path: Path, raw: BinaryIO, encoding: str) -> TextIO:
+    return TextIOWrapper(cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw, encoding)
+
+
 class ParquetConnector(FileConnector):
     """Parquet files. With several, columns are matched by name, and one that a file lacks is null in its rows."""
 
@@ -288,6 +335,11 @@ class CsvConnector(FileConnector):
     encoding: Literal["utf-8", "utf-16", "latin-1"] = "utf-8"
     null: Annotated[list[str], Field(min_length=1)] = [""]
 
+    def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:  # noqa: ARG002  Parquet asks it
+        """Refuses what DuckDB would read in part."""
+        for path in paths:
+            check_lines(path, MAX_CSV_LINE, "utf-16" if self.encoding == "utf-16" else "latin-1")
+
     def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002  JSON lines asks it
         """Returns the readers of the files, each with the columns that its own first line names."""
         selects = [f"select * from {self._reader(path)}" for path in paths]
@@ -321,7 +373,15 @@ class CsvConnector(FileConnector):
             raise SourceUnavailableError(
                 f"{path}: the first line must name the columns, each once. Add such a line, or set `delimiter`."
             )
+        if len(line) == MAX_HEADER_CHARACTERS or len(names) > MAX_COLUMNS:
+            raise SourceUnavailableError(f"{path}: {_TOO_MANY_COLUMNS}")
         return names
+
+
+_TOO_MANY_COLUMNS = (
+    f"the file has more than {MAX_COLUMNS:,} columns, or their names more than {MAX_HEADER_CHARACTERS:,} characters. "
+    "Leave out those that are not needed."
+)
 
 
 def _is_name(text: str) -> bool:
@@ -340,14 +400,22 @@ class JsonLinesConnector(FileConnector):
     connector: Literal["jsonl"]
     columns: list[Annotated[str, Field(min_length=1)]] = []
 
+    def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:  # noqa: ARG002  Parquet asks it
+        """Refuses what takes too much memory."""
+        for path in paths:
+            check_lines(path, MAX_JSON_LINE)
+
     def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:
         """Returns the reader, with the keys that any line has."""
-        whole = f"format = 'newline_delimited', maximum_object_size = {MAX_LINE_BYTES}"
+        whole = f"format = 'newline_delimited', maximum_object_size = {MAX_JSON_LINE}"
         keys = connection.execute(
-            f"select distinct unnest(json_keys(json)) as key from read_json_objects({file_list(paths)}, {whole}) order by key"
+            f"select distinct unnest(json_keys(json)) as key from read_json_objects({file_list(paths)}, {whole}) "
+            f"order by key limit {MAX_COLUMNS + 1}"
         ).fetchall()
         names = sorted({*self.columns, *(str(key) for (key,) in keys)})
         shown = ", ".join(map(str, paths[:3]))
+        if len(names) > MAX_COLUMNS:
+            raise SourceUnavailableError(f"{shown}: {_TOO_MANY_COLUMNS}")
         if not names:
             raise SourceUnavailableError(
                 f"{shown}: no line holds an object. If there may be none, name the keys under `columns`."

@@ -7,6 +7,7 @@ Files are in `connectors`.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from abc import abstractmethod
@@ -23,6 +24,7 @@ from pydantic import Field
 from orchestration.landing.connectors import ATTEMPTS, Connector, Place, SourceUnavailableError
 from orchestration.landing.sql import literal, quoted
 
+logger = logging.getLogger("touchstone")
 FIRST_PAUSE_SECONDS: Final = 0.5
 _TRANSIENT: Final = re.compile(
     r"connection refused|could not connect|connection reset|connection timed out|timeout expired|no route to host"
@@ -32,20 +34,25 @@ _TRANSIENT: Final = re.compile(
 )
 
 
-def is_transient(message: str) -> bool:
-    """Tells whether an error is one that may be gone in a moment."""
-    return bool(_TRANSIENT.search(message))
+def persevering[T](what: str, work: Callable[[], T]) -> T:
+    """Does something, and does it again after a pause that doubles while what fails is transient.
 
-
-def persevering[T](work: Callable[[], T]) -> T:
-    """Does something, and does it again after a pause that doubles while what fails is transient."""
+    Args:
+        what: What is done, for the line that says that it is tried again; no password.
+        work: Does it.
+    """
     for attempt in range(1, ATTEMPTS):
         try:
             return work()
         except duckdb.Error as error:
-            if not is_transient(str(error)):
+            transient = _TRANSIENT.search(str(error))
+            if not transient:
                 raise
-            time.sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+            pause = FIRST_PAUSE_SECONDS * 2 ** (attempt - 1)
+            logger.warning(
+                "%s: try %d of %d failed (%s); the next in %g s.", what, attempt, ATTEMPTS, transient.group(0), pause
+            )
+            time.sleep(pause)
     return work()
 
 
@@ -84,7 +91,8 @@ class DatabaseConnector(Connector):
         readable: list[Path] = []
         try:
             if (alias,) not in connection.execute("select database_name from duckdb_databases()").fetchall():
-                readable = persevering(lambda: self.open(connection, alias, place))
+                opening = f"opening {self.where}, for table {self.table}"
+                readable = persevering(opening, lambda: self.open(connection, alias, place))
             self._check_table(connection, alias)
             connection.execute(f"create view {quoted(view)} as select * from {relation}")
         except duckdb.Error as error:
@@ -238,6 +246,15 @@ class DuckDBConnector(_FileDatabaseConnector):
         path = self.file(place)
         connection.execute(f"attach {literal(str(path))} as {quoted(alias)} (read_only)")
         return [path]
+
+    def explain(self, error: duckdb.Error) -> str:
+        """Returns the reason; of a file that somebody writes, who and what to do."""
+        told = super().explain(error)
+        if "lock" not in told.lower():
+            return told
+        holder = re.search(r"PID (\d+)", told)
+        who = f"process {holder.group(1)}" if holder else "another process"
+        return f"{who} has it open for writing, and DuckDB then lets nobody read it. Wait until it is closed, or name a copy."
 
 
 def _libpq(value: str) -> str:

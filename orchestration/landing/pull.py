@@ -7,6 +7,7 @@ none is on disk before that. Whether the rows then land is for `land`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from orchestration.landing.checks import (
 from orchestration.landing.connectors import Place, SourceUnavailableError
 from orchestration.landing.databases import persevering
 from orchestration.landing.sources import Sources, TableSource
-from orchestration.landing.sql import Hmac, Limits, connection_with, lock, quoted, why
+from orchestration.landing.sql import Hmac, Limits, connection_with, literal, lock, quoted, why
 
 PULLED = "pulled:"
 """Prefix of the tables that hold pulled rows; no input or view can have such a name."""
@@ -40,6 +41,12 @@ CACHED_ROWS = 1_000_000
 
 KEPT_CHARACTERS = 100
 """Characters kept of a value that cannot be converted; a refusal shows fewer."""
+
+
+MAX_VALUE_BYTES = 1_000_000
+"""A text may not be longer: nothing that a marketplace shows is, and every reader after this one has to hold it."""
+
+_TOO_LONG = re.compile(r"too long: (\w+)")
 
 
 @dataclass(frozen=True)
@@ -284,7 +291,7 @@ class Puller:
         newer = ""
         if since and source.cursor:
             try:
-                query = self.pushed(query, source.cursor, expressions[source.cursor][1])
+                query = self.pushed(name, query, source.cursor, expressions[source.cursor][1])
             except duckdb.Error as error:
                 raise _RefusedError(*self._blamed(name, error)) from error
             value = conversions[source.cursor].value
@@ -295,16 +302,16 @@ class Puller:
         rows = quoted(f"{PULLED}{name}")
         try:
             if hashed:
-                query = self._hashing(query, hashed, parameters)
+                query = self._hashing(name, query, hashed, parameters)
                 parameters |= self.hmac.parameters
-            self._create(rows, query, parameters)
+            self._create(name, rows, query, parameters)
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error as error:
             raise _RefusedError(*self._blamed(name, error)) from error
         return self._without_landed(name, rows, since) if since else rows
 
-    def pushed(self, query: str, cursor: str, source_type: str) -> str:
+    def pushed(self, name: str, query: str, cursor: str, source_type: str) -> str:
         """Asks a source for the newer rows alone, in a comparison that it can do itself, where its type allows that.
 
         Rows without a value, which the checks refuse, are asked for too where there are any. A database sends every
@@ -314,11 +321,11 @@ class Puller:
             return query
         column = quoted(cursor)
         nulls = f"select count(*) from (select {column} from (\n{query}\n)) where {column} is null"
-        row = persevering(lambda: self.connection.execute(nulls).fetchone())
+        row = persevering(self._reading(name), lambda: self.connection.execute(nulls).fetchone())
         newer = f"select * from (\n{query}\n) where {column} >= cast($since as {source_type})"
         return f"{newer} union all select * from (\n{query}\n) where {column} is null" if row and row[0] else newer
 
-    def _hashing(self, query: str, columns: Sequence[str], parameters: Mapping[str, object]) -> str:
+    def _hashing(self, name: str, query: str, columns: Sequence[str], parameters: Mapping[str, object]) -> str:
         """Returns the query with `columns` hashed, after hashing in advance the identifiers of some of its rows.
 
         A hash takes 2.4 µs, and an order's buyer comes back five times: on 400,000 orders, hashing each identifier once
@@ -330,7 +337,7 @@ class Puller:
         some = f"select {', '.join(map(quoted, columns))} from ({query}) limit {CACHED_ROWS}"
         each = f"select distinct unnest([{', '.join(map(quoted, columns))}]) as identifier from ({some})"
         cache = f"select identifier, {self.hmac.sql('identifier')} as digest from ({each})"
-        self._create(digests, cache, {**parameters, **self.hmac.parameters})
+        self._create(name, digests, cache, {**parameters, **self.hmac.parameters})
         digested = ", ".join(
             f"coalesce(d{place}.digest, {self.hmac.sql(f'r.{quoted(column)}')}) as {quoted(column)}"
             for place, column in enumerate(columns)
@@ -354,13 +361,17 @@ class Puller:
         known = f"select row({own}) from ({landed})"
         kept = f"select * from {rows} where not coalesce({at}, false) or row({own}) not in ({known})"
         newer = quoted(f"{PULLED}{name}:newer")
-        self._create(newer, kept, {"since": since.value})
+        self._create(name, newer, kept, {"since": since.value})
         self.connection.execute(f"drop table {rows}")
         return newer
 
-    def _create(self, table: str, query: str, parameters: Mapping[str, object]) -> None:
+    def _create(self, name: str, table: str, query: str, parameters: Mapping[str, object]) -> None:
         """Makes a table of a query's rows; when a source's connection breaks meanwhile, once more from the start."""
-        persevering(lambda: self.connection.execute(f"create or replace table {table} as {query}", parameters))
+        create = f"create or replace table {table} as {query}"
+        persevering(self._reading(name), lambda: self.connection.execute(create, parameters))
+
+    def _reading(self, name: str) -> str:
+        return f"reading {self.sources.origin_of(name)}, for table {name}"
 
     def drop(self, pulled: Pulled) -> None:
         """Frees what a pulled table holds."""
@@ -370,6 +381,9 @@ class Puller:
     def _blamed(self, name: str, error: duckdb.Error) -> list[Violation]:
         """Returns what is wrong with a table whose rows could not be read: the expressions that fail, if any do."""
         source = self.sources.tables[name]
+        if isinstance(error, duckdb.InvalidInputException) and (long := _TOO_LONG.search(str(error))):
+            text = f"a value has more than {MAX_VALUE_BYTES:,} bytes; cut such values, or leave such rows out"
+            return [Violation("length", (long.group(1),), text)]
         blamed = []
         for column, sql in source.columns.items():
             try:
@@ -389,7 +403,11 @@ def _shaped(table: Table, conversions: Mapping[str, Conversion]) -> Iterator[str
     """Gives SQL for every column of the contract, and beside it for what cannot be converted, as text."""
     for name, column in table.columns.items():
         converted = conversions.get(name)
-        yield f"{converted.value if converted else f'cast(null as {column.sql_type})'} as {quoted(name)}"
+        value = converted.value if converted else f"cast(null as {column.sql_type})"
+        if converted and column.sql_type == "VARCHAR":
+            refused = f"error({literal(f'too long: {name}')})"
+            value = f"case when strlen({value}) > {MAX_VALUE_BYTES} then {refused} else {value} end"
+        yield f"{value} as {quoted(name)}"
         if converted and converted.fails:
             kept = f"left(cast({quoted(name)} as varchar), {KEPT_CHARACTERS})"
             fails = f"{quoted(name)} is not null and {converted.fails}"

@@ -131,7 +131,7 @@ def why(error: duckdb.Error) -> str:
         safe = _SERVER_SAYS.search(told)
         return f"the server says: {safe.group(1)}" if safe else "the server refuses; its log says why, with the values"
     if isinstance(error, _SAYS_NO_VALUES):
-        told = told.split("\n\n")[0].strip()
+        told = told.split("\n\n", maxsplit=1)[0].strip()
         head, _, candidates = told.partition("\nCandidate bindings: ")
         missing = _NO_COLUMN.search(head)
         # What a file without a header has for names are values, which are not like the name that was looked for.

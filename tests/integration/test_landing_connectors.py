@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Thread
@@ -220,7 +222,9 @@ def test_a_slow_statement_is_given_up_in_time(postgres: Postgres, tmp_path: Path
     assert time.monotonic() - began < 20
 
 
-def test_a_connection_that_breaks_once_is_made_again(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_connection_that_breaks_once_is_made_again(
+    postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The server ends the session in the middle of the read; the read starts over and is whole."""
     postgres.run("create or replace view long as select * from listings where pg_sleep(0.002)::text = ''", "shop")
     postgres.run("grant select on long to shop", "shop")
@@ -244,6 +248,8 @@ def test_a_connection_that_breaks_once_is_made_again(postgres: Postgres, tmp_pat
     expected = landed(sources_file(tmp_path / "whole", whole), tmp_path / "whole" / "landing")["listings"]
     assert ended
     assert (record.status, record.load_id) == ("accepted", expected.load_id), record.message
+    assert f"reading shop: postgres {postgres.host} shop long, for table listings: try 1 of 4 failed (" in caplog.text
+    assert "; the next in 0.5 s." in caplog.text
 
 
 def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str, market: Path, tmp_path: Path) -> None:
@@ -327,7 +333,7 @@ FILES += [
     ("items.csv", HEAD + b"l1,m1,Watch,2026-03-01,more\n", CSV, "Expected Number of Columns: 4 Found: 5"),
     ("items.csv", HEAD + b"l1,m1\n", CSV, "Expected Number of Columns: 4 Found: 2"),
     ("items.csv", HEAD + b'l1,m1,"Watch,2026-03-01\n' + b"l2" + ROW * 200_000, CSV, "the rows cannot be read"),
-    ("items.csv", HEAD + b"l1,m1," + b"long" * 2_500_000 + b",2026-03-01\n", CSV, "the rows cannot be read"),
+    ("items.csv", HEAD + b"l1,m1," + b"long" * 2_500_000 + b",2026-03-01\n", CSV, "line 2 has more than 2,000,000"),
     ("items.csv", HEAD.replace(b"title", b"specs") + b'l1,m1,"' + b"[" * 10_000 + b'",2026-03-01\n', CSV, "read as json"),
 ]  # fmt: skip
 
@@ -350,6 +356,37 @@ def test_a_file_that_cannot_be_read_says_so(
     assert said in message
     assert not (tmp_path / "landing" / "listings").exists()
     assert time.monotonic() - began < 60
+
+
+def test_a_duckdb_file_that_is_being_written_says_by_whom(
+    market: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    code = f"import duckdb; c = duckdb.connect('{tmp_path}/shop.duckdb'); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        inputs = as_parquet(market, tmp_path, request)
+        inputs = {
+            "merchants": inputs["merchants"],
+            "listings": {"connector": "duckdb", "path": "shop.duckdb", "table": "items"},
+        }
+        message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
+        writer.communicate(b"\n")
+    assert f"shop.duckdb cannot be read: process {writer.pid} has it open for writing" in message
+    assert "Wait until it is closed, or name a copy" in message
+
+
+def test_rows_before_a_line_that_is_too_long_do_not_land_alone(
+    market: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """DuckDB's reader drops in silence a last line that is longer than its buffer."""
+    with duckdb.connect() as connection:
+        merchant = connection.execute(f"select min(merchant_id) from '{market}/merchants.parquet'").fetchall()[0][0]
+    row = f"l1,{merchant},Watch,2026-03-01\n".encode()
+    (tmp_path / "items.csv").write_bytes(HEAD + row + b"l2,m1," + b"x" * 40_000_000 + b",2026-03-01\n")
+    inputs = {"merchants": as_parquet(market, tmp_path, request)["merchants"], "listings": CSV | {"path": "items.csv"}}
+    message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
+    assert "items.csv: line 3 has more than 2,000,000 characters" in message
 
 
 def test_parquet_with_encrypted_columns_is_refused(market: Path, tmp_path: Path) -> None:
@@ -441,7 +478,9 @@ def test_the_database_itself_leaves_out_what_has_landed(postgres: Postgres, tmp_
         connection.execute("set TimeZone = 'UTC'")
         sources.inputs["orders"].attach(connection, "orders", Place(tmp_path, tmp_path))
         puller = Puller(connection, sources, CONTRACT, Hmac(KEY), {})
-        query = puller.pushed("select placed_at, order_id from orders", "placed_at", "TIMESTAMP WITH TIME ZONE")
+        query = puller.pushed(
+            "orders", "select placed_at, order_id from orders", "placed_at", "TIMESTAMP WITH TIME ZONE"
+        )
         plan = str(connection.execute(f"explain {query}", {"since": "2026-06-01"}).fetchall())
     assert plan.count("POSTGRES_SCAN") == 1
     assert "placed_at>=" in plan
