@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,11 +64,16 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """PostgreSQL with an empty database `shop`."""
-    postgres = Postgres(tmp_path_factory.mktemp("pg"))
-    yield postgres
-    postgres.server.cleanup()
+def postgres() -> Iterator[Postgres]:
+    """PostgreSQL with an empty database `shop`.
+
+    Not below pytest's own folder: as root, the server runs as another user, and each pytest that starts closes that folder
+    to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="touchstone-pg-", ignore_cleanup_errors=True) as folder:
+        postgres = Postgres(Path(folder))
+        yield postgres
+        postgres.server.cleanup()
 
 
 @pytest.fixture(scope="session")
