@@ -307,6 +307,9 @@ class ParquetConnector(FileConnector):
                     f"{name} claims {rows:,} rows in {groups:,} row groups, but has {size:,} bytes: it is damaged or made "
                     "to exhaust memory. Its data was not read. Export it again."
                 )
+        names = f"select file_name from parquet_schema({file_list(paths)}) group by file_name having count(*) > {MAX_COLUMNS + 1}"
+        for (name,) in connection.execute(names).fetchall():
+            raise SourceUnavailableError(f"{name}: {_TOO_MANY_COLUMNS}")
 
     def explain(self, error: duckdb.Error) -> str:
         """Returns the reason; a footer holds no values, so it may be told in full."""
