@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import duckdb
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -26,7 +27,7 @@ from orchestration.landing.connectors import (
     ParquetConnector,
 )
 from orchestration.landing.databases import DuckDBConnector, PostgresConnector, SqliteConnector
-from orchestration.landing.sql import problem_with_expression, problem_with_query, tables_named
+from orchestration.landing.sql import problem_with_expression, problem_with_query, tables_named, why
 
 CONNECTORS: dict[str, type[Connector]] = {
     "parquet": ParquetConnector,
@@ -298,7 +299,11 @@ def _refuse(sources: Sources, place: str, sql: str, problem: str | None) -> None
 
 def _check_names(sources: Sources, place: str, query: str, views: set[str]) -> None:
     known = {*sources.inputs, *views}
-    for name in sorted(tables_named(query) - known):
+    try:
+        named = tables_named(query)
+    except duckdb.Error as error:  # a function that is not there, or one that reads a file
+        raise BadInputError(f"{sources.path}: {place} cannot be used: {why(error)}") from error
+    for name in sorted(named - known):
         raise BadInputError(
             f"{sources.path}: {place} reads {name!r}, which is no input or earlier view{_suggestion(name, sorted(known))}"
             " Files are read only through `inputs`."

@@ -334,7 +334,6 @@ EXPRESSIONS = [
     "getenv('SHOP_PASSWORD')",
     "read_text('/etc/passwd')",
     "(select content from read_text('sources.yml'))",
-    "current_setting('temp_directory')",
     "no_such_function({0})",
     "{0}::no_such_type",
     "cast(cast({0} as varchar) as enum('a'))",

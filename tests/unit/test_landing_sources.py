@@ -89,6 +89,12 @@ def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
             "    input: cheapset",
             "reads 'cheapset', which is no input or earlier view; did you mean cheapest?",
         ),
+        ("md5(vendor", "no_such_function(vendor", "tables.listings.columns.listing_id cannot be used: Catalog Error"),
+        (
+            "md5(vendor",
+            "(select content from read_text('x')) || (vendor",
+            "tables.listings.columns.listing_id cannot be used",
+        ),
         ("    input: cheapest", "    where2: x", "tables.listings.where2"),
         ("    input: cheapest", "    input: items\n    query: select 1", "either `input` or `query`"),
         (
