@@ -40,6 +40,10 @@ Boundary = Literal[
     "publish.version",  # the version's folder gets its name
     "publish.history",  # its line is appended: it is published
     "publish.latest",  # readers are told
+    "prune.ledger",  # a line says that a load is pruned
+    "prune.remove",  # a file or folder that is too old goes
+    "erase.ledger",  # a line says that a load without the person's rows stands in for one with them
+    "erase.remove",  # the one with them goes
 ]
 Moment = Literal["before", "after"]
 Fault = Literal["kill", "enospc", "permission"]

@@ -6,10 +6,12 @@ reads without an error. So every file that another stage reads goes through here
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,6 +130,30 @@ def remove_temporaries(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+def discard(path: Path) -> None:
+    """Removes a file or a folder so that it is whole or absent, also to whoever looks after a kill; absent is fine."""
+    aside = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-gone-{path.name}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    sync_directory(path.parent)
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    else:
+        aside.unlink()
+
+
+def size_of(path: Path) -> int:
+    """Returns the bytes that a file, or all files below a folder, take; what vanishes meanwhile counts nothing."""
+    total = 0
+    for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        with contextlib.suppress(FileNotFoundError):
+            status = file.lstat()
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total
 
 
 def write_bytes(path: Path, content: bytes) -> None:

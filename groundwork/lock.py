@@ -56,6 +56,30 @@ def writer_lock(
             fcntl.flock(file.fileno(), fcntl.LOCK_UN)
 
 
+def is_held(path: Path) -> bool:
+    """Tells whether a process holds the lock, without waiting for it.
+
+    It asks the kernel for a shared hold and gives it back at once; the file is not written.
+    """
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+    return False
+
+
+def holder_pid(path: Path) -> int | None:
+    """Returns the process that the lock's file names, which holds it or was the last to; None where it names none."""
+    try:
+        return int(json.loads(path.read_text())["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def describe_holder(path: Path) -> str:
     """Returns who holds the lock, in words, as its file tells it."""
     try:

@@ -22,8 +22,8 @@ import typer
 from typer.exceptions import TyperException
 
 from groundwork.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
-from groundwork.lock import writer_lock
 from orchestration import report
+from orchestration.home import ensure_schema, home_lock
 from orchestration.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ app.add_typer(models_app, name="models")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="The date to rate, such as 2026-06-30.")]
+Why = Annotated[str, typer.Option("--why", help="Why, for the log.")]
+Who = Annotated[
+    str, typer.Option("--who", help="Who gives the command, for the log.", envvar=["TOUCHSTONE_REVIEWER", "USER"])
+]
 Sources = Annotated[Path | None, typer.Option("--sources", metavar="FILE", help="Sources file; without it, the demo.")]
 
 
@@ -120,16 +124,67 @@ def verify(
 
     Example: touchstone verify listings
     """
-    from orchestration.publishing.verify import verify as verify_published
+    from orchestration.upkeep.standing import verify_home
 
     settings = _settings()
-    problems = [str(problem) for problem in verify_published(settings.home / "published", list_name, version)]
+    found = verify_home(settings.home, list_name, version)
+    _print(dataclasses.asdict(found), as_json, lambda: report.render_verification(settings.home, found))
+    raise SystemExit(int(ExitCode.VERIFICATION_FAILED if found.problems else ExitCode.DONE))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Looks the home over and says what to do: 4 where a digest does not match, 2 where somebody has to act, else 0.
+
+    Example: touchstone doctor
+    """
+    from orchestration.upkeep.doctor import as_data, examine, exit_code
+
+    settings = _settings()
+    findings = examine(settings)
+    code = exit_code(findings)
     _print(
-        {"problems": problems},
+        {"home": str(settings.home), "exit_code": int(code), "findings": as_data(findings)},
         as_json,
-        lambda: "\n".join(problems) or f"Everything published in {settings.home / 'published'} matches its digests.",
+        lambda: report.render_findings(settings.home, findings),
     )
-    raise SystemExit(int(ExitCode.VERIFICATION_FAILED if problems else ExitCode.DONE))
+    raise SystemExit(int(code))
+
+
+@app.command()
+def prune(
+    keep_days: Annotated[int, typer.Option("--keep-days", metavar="N", help="The newest as_of is the last of them.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Removes what is older than N days, but nothing that the manifest of a kept version names.
+
+    Example: touchstone prune --keep-days 90 --dry-run
+    """
+    from orchestration.upkeep.retention import prune as prune_home
+
+    pruned = prune_home(_settings(), keep_days, dry_run=dry_run)
+    _print(
+        report.pruning_facts(pruned, dry_run=dry_run), as_json, lambda: report.render_pruning(pruned, dry_run=dry_run)
+    )
+
+
+@app.command()
+def erase(
+    kind: Annotated[str, typer.Argument(help="What the hash is of: buyer, payer, phone, email, and others.")],
+    value_hash: Annotated[str, typer.Argument(metavar="HASH", help="The identifier's HMAC, as it landed.")],
+    who: Who = "unnamed",
+    why: Why = "the person's erasure was asked for",
+    as_json: Json = False,
+) -> None:
+    """Removes a person's rows from all loads, for good; the ledger keeps the old and the new digests.
+
+    Example: touchstone erase buyer 1f0c6a2b8d9e4f7a1f0c6a2b8d9e4f7a --who "A. Officer" --why "request 17"
+    """
+    from orchestration.upkeep.retention import erase as erase_person
+
+    removals = [line.model_dump(mode="json") for line in erase_person(_settings(), kind, value_hash, who=who, why=why)]
+    _print({"removals": removals}, as_json, lambda: report.render_erasure(removals))
 
 
 @app.command()
@@ -221,10 +276,6 @@ def show_model(model: str, version: Annotated[int, typer.Argument()], as_json: J
     _print(facts, as_json, lambda: report.render_facts(facts))
 
 
-Why = Annotated[str, typer.Option("--why", help="Why, for the log.")]
-Who = Annotated[str, typer.Option("--who", help="Who decides, for the log.", envvar=["TOUCHSTONE_REVIEWER", "USER"])]
-
-
 @models_app.command("approve")
 def approve_model(model: str, version: int, why: Why, who: Who = "unnamed reviewer", as_json: Json = False) -> None:
     """Makes a version champion: from now on it rates.
@@ -282,12 +333,8 @@ def _registry() -> Registry:
 def _writing(purpose: str) -> Iterator[Registry]:
     """Holds the home's lock, having waited for whoever holds it; without it, two decisions at once would lose one."""
     settings = _settings()
-    with writer_lock(
-        settings.home / "lock",
-        purpose=purpose,
-        wait_seconds=settings.lock_wait_seconds,
-        on_wait=lambda message: typer.echo(message, err=True),
-    ):
+    ensure_schema(settings)
+    with home_lock(settings, purpose):
         yield _registry()
 
 

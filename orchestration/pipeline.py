@@ -7,7 +7,6 @@ to whoever started it: its outcome, its exit code and the sentences to print. Wh
 from __future__ import annotations
 
 import logging
-import os
 import uuid
 from dataclasses import dataclass, field
 from datetime import date
@@ -22,11 +21,10 @@ from groundwork.errors import (
     VerificationError,
     disk_refusal,
 )
-from groundwork.files import write_bytes
-from groundwork.lock import writer_lock
+from orchestration.home import home_lock, prepare_home
 from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG, default_as_of
 from orchestration.run_record import Outcome, RunRecord
-from orchestration.settings import SCHEMA_VERSION, Settings, quiet_libraries
+from orchestration.settings import Settings
 
 logger = logging.getLogger("touchstone")
 ERRORS = {kind.__name__: kind for kind in (BadInputError, GateRefusedError, VerificationError, TouchstoneError)}
@@ -37,11 +35,6 @@ OUTCOMES: dict[ExitCode, Outcome] = {
     ExitCode.GATE_REFUSED: "refused",
     ExitCode.VERIFICATION_FAILED: "failed",
 }
-DAGSTER_YAML = b"""# Written by Touchstone: nothing leaves this machine, and our log lines show in the UI.
-telemetry: {enabled: false}
-nux: {enabled: false}
-python_logs: {managed_python_loggers: [touchstone], python_log_level: INFO}
-"""
 
 
 @dataclass
@@ -61,35 +54,6 @@ class PipelineResult:
     messages: list[str] = field(default_factory=list)
 
 
-def prepare_home(settings: Settings) -> None:
-    """Makes the home, or checks that it is one this version can read.
-
-    Raises:
-        BadInputError: The home bears another schema version, or cannot be written.
-    """
-    marker = settings.home / "schema_version"
-    try:
-        settings.home.mkdir(parents=True, exist_ok=True)
-        found = marker.read_text().strip() if marker.exists() else None
-        if found is None:
-            write_bytes(marker, f"{SCHEMA_VERSION}\n".encode())
-        (settings.home / "dagster").mkdir(exist_ok=True)
-        if not (settings.home / "dagster" / "dagster.yaml").exists():
-            write_bytes(settings.home / "dagster" / "dagster.yaml", DAGSTER_YAML)
-    except OSError as error:
-        raise BadInputError(
-            f"The home {settings.home} cannot be used: {error}. Name another with TOUCHSTONE_HOME, or mend its permissions."
-        ) from error
-    if found not in {None, str(SCHEMA_VERSION)}:
-        raise BadInputError(
-            f"The home {settings.home} bears schema version {found}; this version of Touchstone reads {SCHEMA_VERSION}. "
-            "Use the version that made it, or name a new home with TOUCHSTONE_HOME."
-        )
-    quiet_libraries()
-    # A home has a Dagster of its own, whatever the shell that starts us points at.
-    os.environ["DAGSTER_HOME"] = str(settings.home / "dagster")
-
-
 def run_pipeline(
     settings: Settings, *, as_of: date | None = None, train: bool = False, approve_if_passing: bool = False
 ) -> PipelineResult:
@@ -102,12 +66,7 @@ def run_pipeline(
         approve_if_passing: Whether a first model that passes `ml/thresholds.yml` becomes champion without a person.
     """
     prepare_home(settings)
-    with writer_lock(
-        settings.home / "lock",
-        purpose="touchstone run",
-        wait_seconds=settings.lock_wait_seconds,
-        on_wait=lambda message: logger.warning("%s", message),
-    ):
+    with home_lock(settings, "touchstone run"):
         return _run_locked(settings, as_of=as_of, train=train, approve_if_passing=approve_if_passing)
 
 

@@ -13,6 +13,9 @@ from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from ml.registry import Version
+    from orchestration.upkeep.doctor import Finding
+    from orchestration.upkeep.retention import Pruning
+    from orchestration.upkeep.standing import Verification
 
 WORST_SHOWN = 10
 LISTS = {"listings": "listing", "merchants": "merchant"}
@@ -136,3 +139,54 @@ def render_diff(changes: dict[str, Any]) -> str:
     lines += [f"  + {entity}" for entity in changes["added"]] + [f"  - {entity}" for entity in changes["removed"]]
     lines += [f"  ~ {row['entity_id']}  {row['before']:.2f} -> {row['after']:.2f}" for row in changes["changed"]]
     return "\n".join(lines if len(lines) > 1 else [*lines, "  nothing changed"])
+
+
+def render_verification(home: Path, found: Verification) -> str:
+    """Returns what verification found, a line each."""
+    sound = f"Everything published in {home / 'published'} matches its digests."
+    return "\n".join([*(found.problems or [sound]), *found.notes])
+
+
+def render_findings(home: Path, findings: list[Finding]) -> str:
+    """Returns the doctor's findings, a line each, and a verdict."""
+    to_do = sum(finding.level != "note" for finding in findings)
+    verdict = f"{to_do} of these need somebody." if to_do else f"{home} is sound."
+    return "\n".join([*map(str, findings), verdict])
+
+
+def pruning_facts(pruned: Pruning, *, dry_run: bool) -> dict[str, Any]:
+    """Returns what was pruned as plain data."""
+    items = [{"kind": item.kind, "path": str(item.path), "bytes": item.size} for item in pruned.doomed]
+    return {
+        "dry_run": dry_run,
+        "bytes": sum(item.size for item in pruned.doomed),
+        "items": items,
+        "kept_as_history": {"tables": pruned.history_tables, "bytes": pruned.history_bytes},
+    }
+
+
+def render_pruning(pruned: Pruning, *, dry_run: bool) -> str:
+    """Returns what was pruned in words, a line a kind."""
+    lines = [f"  {count:>6} {kind}, {_size(size)}" for kind, (count, size) in pruned.totals().items()]
+    head = ("Would go" if dry_run else "Gone") if lines else "Nothing is older and unneeded."
+    if pruned.history_tables:
+        tables = ", ".join(pruned.history_tables)
+        lines.append(
+            f"  Kept: {_size(pruned.history_bytes)} of earlier loads, the history that features of {tables} read"
+        )
+    return "\n".join([head, *lines])
+
+
+def _size(size: int) -> str:
+    return f"{size / 1024 / 1024:,.1f} MiB"
+
+
+def render_erasure(removals: list[dict[str, Any]]) -> str:
+    """Returns what an erasure did in words, a line a load."""
+    lines = [
+        f"{line['table']}/{line['load_id']} -> {line['replacement']['load_id']}: {line['removed_rows']:,} rows removed, "
+        f"{line['cleared_rows']:,} cleared"
+        for line in removals
+    ]
+    head = f"Erased from {len(removals)} loads; such rows do not land again. The next run makes the warehouse anew."
+    return "\n".join([head, *lines])

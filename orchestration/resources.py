@@ -27,7 +27,7 @@ from groundwork.files import (
     sha256_tree,
     write_bytes,
 )
-from groundwork.lock import writer_lock
+from orchestration.home import REBUILT, ensure_schema, home_lock
 from orchestration.run_record import RunRecord
 from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
 
@@ -44,8 +44,6 @@ logger = logging.getLogger("touchstone")
 AS_OF_TAG = "touchstone/as_of"
 PIPELINE_RUN_TAG = "touchstone/pipeline_run"
 ROW_GROUP_ROWS = 65_536
-# Written by runs alone, under the lock. Landing and publishing see themselves to what a kill left there.
-REBUILT = ("features", "training", "scores", "reasons", "marts", "gates", "candidates", "pinned", "models")
 
 
 def sql_text(value: object) -> str:
@@ -370,14 +368,10 @@ def mark_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[str]:
 
 def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags: Mapping[str, str]) -> Iterator[Run]:
     """Yields the run of a Dagster run: lock held, dead runs marked, record begun or gone on with."""
+    ensure_schema(settings)
     runs = settings.home / "runs"
     record = RunRecord.start(runs, tags.get(PIPELINE_RUN_TAG, run_id), dagster_run_id=run_id)
-    with writer_lock(
-        settings.home / "lock",
-        purpose=f"run {record.run_id}",
-        wait_seconds=settings.lock_wait_seconds,
-        on_wait=lambda message: logger.warning("%s", message),
-    ):
+    with home_lock(settings, f"run {record.run_id}"):
         for dead in mark_dead_runs(instance, runs):
             logger.warning("Run %s had died; it is marked as failed, and this run completes its work.", dead)
             for folder in REBUILT:

@@ -25,7 +25,6 @@ POLICY_FILE = PROJECT_ROOT / "policies" / "default.yml"
 PUBLIC_HMAC_KEY = b"touchstone demo and examples: not a secret"
 MAX_AGE = timedelta(days=7)
 LABEL_HORIZON_DAYS = 14
-SCHEMA_VERSION = 1
 
 
 class Settings(BaseSettings):

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from groundwork.errors import TouchstoneError
-from orchestration.pipeline import prepare_home
+from orchestration.home import prepare_home
 from orchestration.settings import PROJECT_ROOT, Settings
 
 POLL_SECONDS = 0.5

@@ -83,10 +83,13 @@ def write_mart(
     return path
 
 
-def manifest_inputs(code_revision: str = "r1") -> ManifestInputs:
+LOADS = Loads(digest="a" * 64, tables={"listings": ("load1",), "merchants": ("load2",)})
+
+
+def manifest_inputs(code_revision: str = "r1", loads: Loads = LOADS) -> ManifestInputs:
     """Returns inputs for a manifest; another code revision makes another candidate out of the same mart."""
     return ManifestInputs(
-        loads=Loads(digest="a" * 64, tables={"listings": ("load1",), "merchants": ("load2",)}),
+        loads=loads,
         dbt_build="b" * 64,
         features="c" * 64,
         scores="d" * 64,
@@ -139,6 +142,7 @@ class Home:
 
     root: Path
     list_name: ListName = "listings"
+    loads: Loads = LOADS
 
     @property
     def published(self) -> Path:
@@ -152,7 +156,7 @@ class Home:
             self.list_name,
             mart,
             policy=POLICY,
-            inputs=manifest_inputs(code_revision),
+            inputs=manifest_inputs(code_revision, self.loads),
             published=self.published,
             candidates=self.root / "candidates",
             as_of=as_of,

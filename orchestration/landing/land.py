@@ -20,13 +20,15 @@ from groundwork.faults import boundary
 from groundwork.files import (
     TEMPORARY_PREFIX,
     canonical_json,
+    discard,
     replacing_directory,
     sha256_bytes,
     sha256_file,
     sync_directory,
 )
 from orchestration.landing.checks import TableReport, refusal
-from orchestration.landing.ledger import Ledger, LoadedFile, LoadRecord, PinnedLoads, pinned_loads
+from orchestration.landing.ledger import Ledger, LoadedFile, LoadRecord, PinnedLoads, pinned_loads, removed_folders
+from orchestration.landing.persons import erased_persons
 from orchestration.landing.pull import Pulled, Puller, Since, check_mapping, landing_order, open_puller, place_of
 from orchestration.landing.sources import Sources
 from orchestration.landing.sql import Hmac, Limits, literal, parquet, quoted
@@ -110,18 +112,37 @@ def land(
     work = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     work.mkdir(mode=0o700)
     try:
-        with open_puller(sources, contract, Hmac(hmac_key), folder, work, limits or Limits()) as puller:
+        erased = erased_persons(Ledger(folder).removals())
+        hmac = Hmac(hmac_key)
+        with open_puller(sources, contract, hmac, folder, work, limits or Limits(), erased=erased) as puller:
             lander = _Lander(puller, folder, work, now.astimezone(UTC))
             return [lander.land(name) for name in landing_order(sources, contract)]
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
+def load_id_of(table: str, sha256: str) -> str:
+    """Returns the id of a load: what its file holds, and of which table."""
+    return sha256_bytes(f"{table}\0{sha256}".encode())[:LOAD_ID_DIGITS]
+
+
+def place(written: Path, folder: Path, digest: str) -> None:
+    """Moves a load's file to the load's folder, unless the same bytes are there already."""
+    final = folder / FILE_NAME
+    if final.is_file() and sha256_file(final) == digest:
+        return
+    with boundary("landing.place", folder), replacing_directory(folder) as temporary:
+        written.rename(temporary / FILE_NAME)
+    sync_directory(folder.parent.parent)
+
+
 def _sweep(landing: Path) -> None:
-    """Removes what landings that were killed left in the middle of their work."""
+    """Removes what was left in the middle of their work by landings, prunings and erasures that were killed."""
     for pattern in (f"{TEMPORARY_PREFIX}*", f"*/{TEMPORARY_PREFIX}*"):
         for left in landing.glob(pattern):
             shutil.rmtree(left, ignore_errors=True)
+    for folder in removed_folders(landing, Ledger(landing).lines()):
+        discard(folder)
 
 
 @dataclass(frozen=True)
@@ -202,11 +223,11 @@ class _Lander:
             return self._unchanged(name, plan, pulled, plan.last, cursor_value)
         written = self._write(name, pulled)
         digest = sha256_file(written)
-        load_id = sha256_bytes(f"{name}\0{digest}".encode())[:LOAD_ID_DIGITS]
+        load_id = load_id_of(name, digest)
         current = pins.current.get(name, ())
         if not plan.since and [load.load_id for load in current] == [load_id]:
             return self._unchanged(name, plan, pulled, current[0], cursor_value)
-        self._place(written, self.landing / name / load_id, digest)
+        place(written, self.landing / name / load_id, digest)
         return self._record(
             name,
             plan,
@@ -243,15 +264,6 @@ class _Lander:
         with boundary("landing.write", target):
             self.puller.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
         return target
-
-    def _place(self, written: Path, folder: Path, digest: str) -> None:
-        """Moves the file to its final folder, unless the same bytes are there already."""
-        final = folder / FILE_NAME
-        if final.is_file() and sha256_file(final) == digest:
-            return
-        with boundary("landing.place", folder), replacing_directory(folder) as temporary:
-            written.rename(temporary / FILE_NAME)
-        sync_directory(self.landing)
 
     def _newest_event_date(self, name: str, pulled: Pulled) -> date | None:
         event_at = self.puller.contract.tables[name].event_at

@@ -1,23 +1,24 @@
 """The ledger: what was pulled, when, from where, and what became of it; and which loads count.
 
-It is append-only and hash-chained. Every load has a line, accepted or refused. What counts for a run is read from it
-alone: a folder in the landing zone that no line names was left by a landing that was killed, and nothing reads it.
+It is append-only and hash-chained. Every load has a line, accepted or refused; a load that was pruned, or that another
+stands in for since a person's rows were erased, has one more that says so, with the digests before and after. What counts
+for a run is read from it alone: a folder in the landing zone that it does not name any more, or never did, is read by nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from expectations.contract import Contract
 from groundwork.chain import PREVIOUS, ChainedLog
 from groundwork.errors import BadInputError, VerificationError
-from groundwork.files import canonical_json, sha256_bytes, sha256_file
+from groundwork.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sha256_file
 
 
 class LoadedFile(BaseModel):
@@ -68,6 +69,66 @@ class LoadRecord(BaseModel):
         return [landing / self.table / str(self.load_id) / file.name for file in self.files]
 
 
+class Person(BaseModel):
+    """Whose rows were erased: what kind of identifier, and its hash as it landed. `persons` says what rows those are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    value_hash: str
+
+
+class Replacement(BaseModel):
+    """The load that stands in for one from which a person's rows were erased."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    load_id: str
+    files: tuple[LoadedFile, ...]
+
+
+class Removal(BaseModel):
+    """A line of the ledger by which a load's files go.
+
+    Attributes:
+        status: `pruned`: they are too old to be kept. `erased`: they hold a person's rows, and `replacement` stands in.
+        table: The contract's table.
+        load_id: The load that goes.
+        files: Its files as they were.
+        replacement: The load that stands in for an erased one.
+        person: Whose rows were erased; from then on they do not land again.
+        removed_rows: Rows that were left out of the replacement.
+        cleared_rows: Rows that stay without the value that named the person.
+        who: Who gave the command.
+        why: Why.
+        at: When (UTC).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: Literal["pruned", "erased"]
+    table: str
+    load_id: str
+    files: tuple[LoadedFile, ...]
+    replacement: Replacement | None = None
+    person: Person | None = None
+    removed_rows: int = 0
+    cleared_rows: int = 0
+    who: str
+    why: str
+    at: datetime
+
+    def __str__(self) -> str:
+        """Returns what became of the load, in words."""
+        day = f"{self.at:%Y-%m-%d}"
+        if self.replacement is None:
+            return f"{self.table}/{self.load_id} was pruned on {day}"
+        return (
+            f"{self.table}/{self.load_id} was erased on {day}: without the rows of a {self.person and self.person.kind} "
+            f"it is {self.replacement.load_id}"
+        )
+
+
 class Ledger:
     """The ledger of one landing zone."""
 
@@ -75,16 +136,70 @@ class Ledger:
         """Names the ledger below `landing`; the first `append` makes it."""
         self.log = ChainedLog(landing / "ledger" / "ledger.jsonl")
 
-    def append(self, record: LoadRecord) -> None:
+    def append(self, record: LoadRecord | Removal) -> None:
         """Adds a line, synced to disk."""
         self.log.append(record.model_dump(mode="json"))
 
+    def lines(self) -> list[LoadRecord | Removal]:
+        """Returns every line as it was written, oldest first; raises `VerificationError` if the chain is broken."""
+        return [_line({key: value for key, value in line.items() if key != PREVIOUS}) for line in self.log.read()]
+
     def read(self) -> list[LoadRecord]:
-        """Returns every line, oldest first; raises `VerificationError` if the chain is broken."""
-        return [
-            LoadRecord.model_validate({key: value for key, value in entry.items() if key != PREVIOUS})
-            for entry in self.log.read()
-        ]
+        """Returns every load that was tried, oldest first, as it stands: without pruned ones, erased ones as replaced.
+
+        Raises:
+            VerificationError: The chain is broken.
+        """
+        return standing(self.lines())
+
+    def removals(self) -> list[Removal]:
+        """Returns the lines by which loads went, oldest first; raises `VerificationError` if the chain is broken."""
+        return [line for line in self.lines() if isinstance(line, Removal)]
+
+
+def _line(entry: dict[str, Any]) -> LoadRecord | Removal:
+    kind = Removal if entry["status"] in {"pruned", "erased"} else LoadRecord
+    return kind.model_validate(entry)
+
+
+def standing(lines: Iterable[LoadRecord | Removal]) -> list[LoadRecord]:
+    """Returns the loads as they stand after every line; what lands after a removal is not touched by it."""
+    records: list[LoadRecord] = []
+    for line in lines:
+        if isinstance(line, LoadRecord):
+            records.append(line)
+        else:
+            records = [left for record in records if (left := _after(line, record)) is not None]
+    return records
+
+
+def _after(removal: Removal, record: LoadRecord) -> LoadRecord | None:
+    if (record.table, record.load_id) != (removal.table, removal.load_id):
+        return record
+    if removal.replacement is None:
+        return None
+    replaced: dict[str, object] = {"load_id": removal.replacement.load_id}
+    if record.files:
+        rows = sum(file.rows for file in removal.replacement.files)
+        replaced |= {"files": removal.replacement.files, "row_count": rows}
+    return record.model_copy(update=replaced)
+
+
+def unread_folders(landing: Path, lines: Sequence[LoadRecord | Removal]) -> list[Path]:
+    """Returns the folders of loads that the ledger does not name, or not any more: nothing reads them."""
+    named = {(record.table, record.load_id) for record in standing(lines)}
+    folders = (folder for folder in landing.glob("*/*") if folder.is_dir() and folder.parent.name != "ledger")
+    return sorted(
+        folder
+        for folder in folders
+        if (folder.parent.name, folder.name) not in named and not folder.name.startswith(TEMPORARY_PREFIX)
+    )
+
+
+def removed_folders(landing: Path, lines: Sequence[LoadRecord | Removal]) -> list[Path]:
+    """Returns those of the unread folders whose loads were pruned or erased: a kill kept them from going."""
+    removed = {(line.table, line.load_id) for line in lines if isinstance(line, Removal)}
+    return [folder for folder in unread_folders(landing, lines) if (folder.parent.name, folder.name) in removed]
 
 
 @dataclass(frozen=True)
@@ -146,20 +261,32 @@ def pinned_loads(records: Iterable[LoadRecord], contract: Contract) -> PinnedLoa
     )
 
 
+def damage(landing: Path, loads: Iterable[LoadRecord]) -> Iterator[tuple[Path, str]]:
+    """Recomputes the digest of every file of some loads; yields each that does not hold, and what is wrong with it."""
+    for load in loads:
+        for path, file in zip(load.paths(landing), load.files, strict=True):
+            if not path.is_file():
+                yield path, "is gone"
+            elif sha256_file(path) != file.sha256:
+                yield path, "was changed after it landed"
+
+
 def verify_loads(landing: Path, pins: PinnedLoads) -> None:
     """Recomputes the digest of every pinned file.
 
     Raises:
         VerificationError: A file is gone or is not what the ledger says; names all of them.
     """
-    wrong: dict[Path, str] = {}
-    for loads in pins.by_table.values():
-        for load in loads:
-            for path, file in zip(load.paths(landing), load.files, strict=True):
-                if not path.is_file():
-                    wrong[path] = "is gone"
-                elif sha256_file(path) != file.sha256:
-                    wrong[path] = "was changed after it landed"
+    verify_files(landing, (load for loads in pins.by_table.values() for load in loads))
+
+
+def verify_files(landing: Path, loads: Iterable[LoadRecord]) -> None:
+    """Recomputes the digest of every file of some loads.
+
+    Raises:
+        VerificationError: A file is gone or is not what the ledger says; names all of them.
+    """
+    wrong = dict(damage(landing, loads))
     if wrong:
         lines = [f"  {path} {what}" for path, what in sorted(wrong.items())]
         raise VerificationError(

@@ -30,6 +30,8 @@ from orchestration.landing.checks import (
 )
 from orchestration.landing.connectors import Place, SourceUnavailableError
 from orchestration.landing.databases import persevering
+from orchestration.landing.ledger import Person
+from orchestration.landing.persons import Erasure
 from orchestration.landing.sources import Sources, TableSource
 from orchestration.landing.sql import Hmac, Limits, connection_with, literal, lock, quoted, why
 
@@ -133,7 +135,14 @@ def _closest(word: str, known: Mapping[str, object]) -> str:
 
 @contextmanager
 def open_puller(
-    sources: Sources, contract: Contract, hmac: Hmac, folder: Path, work: Path, limits: Limits
+    sources: Sources,
+    contract: Contract,
+    hmac: Hmac,
+    folder: Path,
+    work: Path,
+    limits: Limits,
+    *,
+    erased: Sequence[Person] = (),
 ) -> Iterator[Puller]:
     """Opens DuckDB over the inputs; those that cannot be read are remembered with the reason.
 
@@ -144,6 +153,7 @@ def open_puller(
         folder: Absolute directory that may be read and written: the landing zone, or `work` itself.
         work: Directory in it, for what does not fit into memory.
         limits: Threads and memory for DuckDB.
+        erased: Persons whose rows do not land any more.
 
     Raises:
         BadInputError: The memory does not suffice, on opening or while the puller is used.
@@ -158,7 +168,7 @@ def open_puller(
             except SourceUnavailableError as error:
                 unavailable[name] = f"input {name}: {error}"
         lock(connection, readable, folder)
-        yield Puller(connection, sources, contract, hmac, unavailable)
+        yield Puller(connection, sources, contract, hmac, unavailable, erased)
 
 
 @contextmanager
@@ -190,6 +200,7 @@ class Puller:
         contract: Contract,
         hmac: Hmac,
         unavailable: dict[str, str],
+        erased: Sequence[Person] = (),
     ) -> None:
         """Makes the file's views; one that cannot be made is as unavailable as an input.
 
@@ -199,12 +210,14 @@ class Puller:
             contract: The contract.
             hmac: Hashes personal identifiers.
             unavailable: Why an input cannot be read, by its name.
+            erased: Persons whose rows are left out.
         """
         self.connection = connection
         self.sources = sources
         self.contract = contract
         self.hmac = hmac
         self.unavailable = unavailable
+        self.erasure = Erasure(connection, contract, erased) if erased else None
         for name, query in sources.views.items():
             try:
                 connection.execute(f"create view {quoted(name)} as {query}")
@@ -225,6 +238,8 @@ class Puller:
             rows = self._copy(name, expressions, conversions, since)
         except _RefusedError as refused:
             return Pulled(refused.violations)
+        if self.erasure is not None:
+            self.erasure.apply(name, rows)
         cursor = self.sources.tables[name].cursor
         unconverted = [column for column, converted in conversions.items() if converted.fails]
         checks = RowChecks(self.connection, name, self.contract, rows)

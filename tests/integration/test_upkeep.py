@@ -1,0 +1,333 @@
+"""Looking a home over, pruning it, erasing from it, migrating it: on small homes that landing and publishing made."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from datetime import date
+from pathlib import Path
+
+import pytest
+from conftest import touchstone
+
+from groundwork.errors import BadInputError, ExitCode
+from groundwork.faults import VARIABLE
+from groundwork.files import write_json
+from groundwork.lock import writer_lock
+from orchestration.home import _DAGSTER_YAML_1, DAGSTER_YAML, SCHEMA_VERSION, ensure_schema
+from orchestration.landing.ledger import Ledger
+from orchestration.publishing.manifest import Loads
+from orchestration.run_record import RunRecord
+from orchestration.settings import Settings, read_settings
+from orchestration.upkeep.doctor import Finding, disk, examine, exit_code
+from orchestration.upkeep.retention import erase, prune
+from orchestration.upkeep.standing import verify_home
+from tests.integration.test_landing_erase import BUYER
+from tests.landing_fixtures import BUYERS, LISTINGS, MERCHANTS, ORDERS, Market
+from tests.publishing_fixtures import RATED, Home
+
+OLD, NEW = date(2026, 6, 1), date(2026, 6, 30)
+BY_DATE = (
+    "features/listings/as_of={}/features.parquet", "scores/listing_counterfeit/as_of={}/scores.parquet",
+    "marts/rated_listings/as_of={}/rated_listings.parquet", "gates/{}/landed.json", "training/listings/as_of={}/edges.parquet",
+)  # fmt: skip
+
+
+def publish(market: Market, as_of: date) -> str:
+    """Publishes a list that stands on the market's present loads, with the files that a run leaves for its date."""
+    pins = market.pins()
+    loads = Loads(digest=pins.digest, tables={name: tuple(ids) for name, ids in pins.as_dict().items()})
+    for pattern in BY_DATE:
+        path = market.folder / pattern.format(as_of)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+    return Home(market.folder, loads=loads).release(RATED, as_of=as_of).version
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Market:
+    """A home of four landings ten days apart: a version stands on the first, a newer one on the second."""
+    folder = tmp_path_factory.mktemp("upkeep")
+    market = Market(folder, {"merchants": MERCHANTS, "listings": LISTINGS, "buyers": BUYERS, "orders": ORDERS})
+    ensure_schema(read_settings(home=folder))
+    for number, as_of in enumerate((OLD, NEW, None, None)):
+        market.tables["orders"] = f"{ORDERS} where i > {number}"
+        market.tables["listings"] = f"select * replace (title || {number} as title) from ({LISTINGS})"
+        market.land(days=10 * number)
+        if as_of is not None:
+            publish(market, as_of)
+    return market
+
+
+@pytest.fixture
+def market(made: Market, tmp_path: Path) -> Market:
+    """A copy of it."""
+    shutil.copytree(made.folder, tmp_path / "home")
+    return Market(tmp_path / "home", dict(made.tables))
+
+
+@pytest.fixture
+def settings(market: Market) -> Settings:
+    """The settings of that copy."""
+    return read_settings(home=market.folder, lock_wait_seconds=0)
+
+
+def found(settings: Settings, level: str) -> list[Finding]:
+    return [finding for finding in examine(settings) if finding.level == level]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# The doctor ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sound_home_is_said_to_be_sound_and_is_not_touched(settings: Settings) -> None:
+    before = content(settings.home)
+    said = touchstone(settings.home, "doctor")
+    assert said.code == 0, said.stdout
+    assert "is sound" in said.stdout
+    assert "MiB free" in said.stdout
+    assert content(settings.home) == before
+
+
+def change_byte(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "says"),
+    [
+        ("published/listings/*/listings.csv", 4, "was changed"),
+        ("published/listings/history.jsonl", 4, "history.jsonl"),
+        ("landing/orders/*/part-0.parquet", 4, "was changed after it landed"),
+        ("landing/ledger/ledger.jsonl", 4, "ledger.jsonl"),
+    ],
+)
+def test_what_no_digest_vouches_for_is_broken(settings: Settings, file: str, code: int, says: str) -> None:
+    change_byte(min(settings.home.glob(file)))
+    findings = examine(settings)
+    assert exit_code(findings) == code
+    assert findings[0].level == "broken"
+    assert says in str(findings[0])
+
+
+def test_a_model_that_was_changed_after_its_approval_is_broken(settings: Settings) -> None:
+    log = settings.home / "models" / "log.jsonl"
+    log.parent.mkdir()
+    log.write_text("{}\n")
+    assert exit_code(examine(settings)) == ExitCode.VERIFICATION_FAILED
+    assert str(log) in found(settings, "broken")[0].where
+
+
+def test_a_dead_run_and_what_it_left_are_told_with_what_to_do(settings: Settings) -> None:
+    record = RunRecord.start(settings.home / "runs", "abc")
+    write_json(record.path, json.loads(record.path.read_text()) | {"process_started": "1"})
+    (settings.home / "features" / ".tmp-1-half").mkdir()
+    (settings.home / "landing" / "orders" / "unentered").mkdir()
+    assert exit_code(examine(settings)) == ExitCode.BAD_INPUT
+    (dead,) = found(settings, "act")
+    assert "run abc" in dead.what
+    assert "touchstone run" in dead.remedy
+    notes = "\n".join(map(str, found(settings, "note")))
+    assert "1 half-written" in notes
+    assert "no line of the ledger names" in notes
+    assert "touchstone prune" in notes
+
+
+def test_who_holds_the_lock_is_named_and_nobody_is_waited_for(settings: Settings) -> None:
+    with writer_lock(settings.home / "lock", purpose="a test", wait_seconds=0):
+        said = touchstone(settings.home, "doctor")
+    assert said.code == 0, said.stdout
+    assert f"process {os.getpid()} (a test" in said.stdout
+    assert "it lives" in said.stdout
+    assert "a test" not in "".join(map(str, examine(settings))), "a name in the file of a free lock says nothing"
+
+
+def test_no_home_and_an_unknown_schema_need_somebody(settings: Settings, tmp_path: Path) -> None:
+    assert exit_code(examine(read_settings(home=tmp_path / "nowhere"))) == ExitCode.BAD_INPUT
+    (settings.home / "schema_version").write_text("99\n")
+    (only,) = examine(settings)
+    assert only.level == "act"
+    assert "TOUCHSTONE_HOME" in only.remedy
+
+
+def test_a_disk_without_room_for_the_next_run_needs_somebody(settings: Settings) -> None:
+    assert disk(settings.home, 2**40)[0].level == "note"
+    assert disk(settings.home, 10_000)[0].level == "act"
+
+
+# Pruning -------------------------------------------------------------------------------------------------------------
+
+
+def orders(market: Market) -> list[str]:
+    return [str(load.load_id) for load in Ledger(market.landing).read() if load.table == "orders"]
+
+
+def test_pruning_never_removes_what_a_kept_version_names(settings: Settings, market: Market) -> None:
+    first, second, third, fourth = orders(market)
+    pins, listings = market.pins(), content(market.landing / "listings")
+    pruned = prune(settings, 15)
+    assert {item.kind for item in pruned.doomed} == {
+        "loads", "features", "scores", "marts", "gates", "training", "candidates"
+    }  # fmt: skip
+    assert [str(item.load.load_id) for item in pruned.doomed if item.load] == [first], (
+        "the second is named, by the newest"
+    )
+    assert orders(market) == [second, third, fourth]
+    assert {path.name for path in (market.landing / "orders").iterdir()} == {second, third, fourth}
+    assert market.pins() == pins
+    assert content(market.landing / "listings") == listings, "all its loads are history"
+    assert pruned.history_tables == ["listings"]
+    for pattern in BY_DATE:
+        assert not (settings.home / pattern.format(OLD)).exists()
+        assert (settings.home / pattern.format(NEW)).exists()
+    assert not list((settings.home / "candidates" / "listings").glob(f"as_of={OLD}*"))
+    assert len(list((settings.home / "published" / "listings").glob("20*"))) == 2, "versions stay"
+    assert prune(settings, 15).doomed == []
+
+
+def test_verify_says_pruned_where_a_version_stood_on_what_is_gone(settings: Settings) -> None:
+    prune(settings, 15)
+    verified = verify_home(settings.home)
+    assert verified.problems == []
+    (note,) = verified.notes
+    assert "was pruned on" in note
+    assert str(OLD) in note
+    assert exit_code(examine(settings)) == ExitCode.DONE
+
+
+def test_a_load_that_is_gone_without_a_line_is_broken(settings: Settings, market: Market) -> None:
+    shutil.rmtree(market.landing / "orders" / orders(market)[0])
+    (problem,) = verify_home(settings.home).problems
+    assert "is gone" in problem
+
+
+def test_a_dry_run_says_what_would_go_and_leaves_it(settings: Settings) -> None:
+    before = content(settings.home)
+    dry = prune(settings, 15, dry_run=True)
+    assert content(settings.home) == before
+    assert sum(size for _, size in dry.totals().values()) > 0
+    done = touchstone(settings.home, "prune", "--keep-days", "15", "--json").json
+    assert {Path(item["path"]) for item in done["items"]} == {item.path for item in dry.doomed}
+    assert not any(item.path.exists() for item in dry.doomed)
+
+
+def test_content_that_was_pruned_may_land_again(settings: Settings, market: Market) -> None:
+    first = orders(market)[0]
+    prune(settings, 15)
+    market.tables["orders"] = f"{ORDERS} where i > 0"
+    assert market.land(days=40)["orders"].load_id == first
+    assert verify_home(settings.home).problems == []
+
+
+def test_without_a_ledger_nothing_of_the_landing_zone_goes(settings: Settings, market: Market) -> None:
+    (market.landing / "ledger" / "ledger.jsonl").unlink()
+    before = content(market.landing)
+    prune(settings, 1)
+    assert content(market.landing) == before
+
+
+def test_fewer_days_than_one_and_no_home_are_bad_input(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="at least the newest day"):
+        prune(settings, 0)
+    with pytest.raises(BadInputError, match="no home"):
+        prune(read_settings(home=tmp_path / "nowhere"), 1)
+
+
+@pytest.mark.parametrize(
+    "armed",
+    [
+        pytest.param("prune.ledger:before:kill", marks=pytest.mark.slow),
+        "prune.ledger:after:kill",
+        pytest.param("prune.remove:before:kill:3", marks=pytest.mark.slow),
+        pytest.param("prune.remove:after:kill:2", marks=pytest.mark.slow),
+    ],
+)
+def test_a_pruning_that_is_killed_is_completed_by_the_next(settings: Settings, market: Market, armed: str) -> None:
+    first = orders(market)[0]
+    assert touchstone(settings.home, "prune", "--keep-days", "15", **{VARIABLE: armed}).code == -signal.SIGKILL
+    assert verify_home(settings.home).problems == []
+    prune(settings, 15)
+    assert first not in orders(market)
+    assert not (market.landing / "orders" / first).exists()
+    assert not list(settings.home.glob("features/*/as_of=2026-06-01"))
+    assert not list(settings.home.rglob(".tmp-*"))
+    assert exit_code(examine(settings)) == ExitCode.DONE
+
+
+# Erasing -------------------------------------------------------------------------------------------------------------
+
+
+def test_after_an_erasure_verify_says_erased_and_not_broken(settings: Settings) -> None:
+    for name in ("warehouse.duckdb", "pinned/loads.json", "training/listings/as_of=2026-06-30/edges.parquet"):
+        (settings.home / name).parent.mkdir(parents=True, exist_ok=True)
+        (settings.home / name).write_bytes(b"might hold the person")
+    published = content(settings.home / "published")
+    done = touchstone(settings.home, "erase", BUYER.kind, BUYER.value_hash, "--who", "an officer", "--json")
+    assert done.code == 0, done.stderr
+    assert {line["who"] for line in done.json["removals"]} == {"an officer"}
+    assert content(settings.home / "published") == published
+    for name in ("warehouse.duckdb", "pinned", "training"):
+        assert not (settings.home / name).exists()
+    verified = touchstone(settings.home, "verify")
+    assert verified.code == 0, verified.stdout
+    assert "was erased on" in verified.stdout
+    assert exit_code(examine(settings)) == ExitCode.DONE
+
+
+@pytest.mark.slow
+def test_an_erasure_that_was_cut_short_is_found_by_the_doctor(settings: Settings) -> None:
+    arguments = ("erase", BUYER.kind, BUYER.value_hash)
+    assert touchstone(settings.home, *arguments, **{VARIABLE: "erase.ledger:after:kill"}).code == -signal.SIGKILL
+    said = "\n".join(map(str, found(settings, "act")))
+    assert "still holds rows of a person who was erased" in said
+    assert touchstone(settings.home, *arguments).code == 0
+    assert found(settings, "act") == []
+
+
+def test_a_wrong_kind_ends_with_two_and_names_those_there_are(settings: Settings) -> None:
+    refused = touchstone(settings.home, "erase", "cousin", "0" * 32)
+    assert refused.code == 2
+    assert "buyer" in refused.stderr
+    with pytest.raises(BadInputError, match="who"):
+        erase(settings, BUYER.kind, BUYER.value_hash, who=" ", why="x")
+
+
+# The schema ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_home_of_version_1_is_migrated(settings: Settings) -> None:
+    marker, dagster = settings.home / "schema_version", settings.home / "dagster" / "dagster.yaml"
+    marker.write_text("1\n")
+    dagster.parent.mkdir()
+    dagster.write_bytes(_DAGSTER_YAML_1)
+    before = content(settings.home / "landing") | content(settings.home / "published")
+    assert exit_code(examine(settings)) == ExitCode.DONE
+    prune(settings, 1000)
+    assert marker.read_text() == f"{SCHEMA_VERSION}\n"
+    assert dagster.read_bytes() == DAGSTER_YAML
+    assert content(settings.home / "landing") | content(settings.home / "published") == before
+
+
+def test_a_dagster_file_that_a_person_changed_is_left(settings: Settings) -> None:
+    (settings.home / "schema_version").write_text("1\n")
+    dagster = settings.home / "dagster" / "dagster.yaml"
+    dagster.parent.mkdir()
+    dagster.write_text("telemetry: {enabled: false}\n")
+    ensure_schema(settings)
+    assert dagster.read_text() == "telemetry: {enabled: false}\n"
+
+
+@pytest.mark.parametrize("version", ["99", "0", "", "two"])
+def test_any_other_version_is_refused_with_the_way_out(settings: Settings, version: str) -> None:
+    (settings.home / "schema_version").write_text(version)
+    before = content(settings.home)
+    with pytest.raises(BadInputError, match="TOUCHSTONE_HOME"):
+        ensure_schema(settings)
+    assert {name: held for name, held in content(settings.home).items() if name != "lock"} == before
