@@ -106,12 +106,40 @@ def run(
     from orchestration.pipeline import run_pipeline
 
     settings = _settings(**({"sources": sources} if sources else {}))
-    result = run_pipeline(settings, as_of=_date(as_of), train=train, approve_if_passing=approve_if_passing)
+    day = None if as_of is None else _date(as_of, "--as-of")
+    result = run_pipeline(settings, as_of=day, train=train, approve_if_passing=approve_if_passing)
     summary = report.summarise(settings, result)
     _print(summary, as_json, lambda: report.render(summary))
     for message in result.messages:
         typer.echo(message, err=True)
     raise SystemExit(int(result.exit_code))
+
+
+@app.command()
+def backfill(
+    first: Annotated[str, typer.Option("--from", metavar="DATE", help="The first day to rate.")],
+    last: Annotated[str, typer.Option("--to", metavar="DATE", help="The last day to rate.")],
+    again: Annotated[bool, typer.Option("--again", help="Also days whose lists stand on the same inputs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Rates each day of a range over what has landed, oldest first; given again, it goes on where it stopped.
+
+    Example: touchstone backfill --from 2026-06-01 --to 2026-06-30
+    """
+    from orchestration.pipeline import backfill as backfill_days
+    from orchestration.pipeline import backfill_exit_code
+
+    days = backfill_days(
+        _settings(),
+        _date(first, "--from"),
+        _date(last, "--to"),
+        again=again,
+        tell=lambda day: typer.echo(report.render_day(day), err=True),
+    )
+    code = backfill_exit_code(days)
+    facts = [{**dataclasses.asdict(day), "as_of": str(day.as_of), "exit_code": int(day.exit_code)} for day in days]
+    _print({"days": facts, "exit_code": int(code)}, as_json, lambda: report.render_backfill(days))
+    raise SystemExit(int(code))
 
 
 @app.command()
@@ -355,13 +383,11 @@ def _settings(**overrides: object) -> Settings:
     return read_settings(**overrides)
 
 
-def _date(text: str | None) -> date | None:
-    if text is None:
-        return None
+def _date(text: str, option: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise BadInputError(f"--as-of {text}: not a date. Write it as 2026-06-30.") from error
+        raise BadInputError(f"{option} {text}: not a date. Write it as 2026-06-30.") from error
 
 
 def _print(value: Any, as_json: bool, text: Callable[[], str]) -> None:

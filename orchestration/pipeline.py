@@ -1,16 +1,18 @@
-"""The whole pipeline from the command line: two Dagster jobs in this process, and how they ended.
+"""The whole pipeline from the command line: two Dagster jobs in this process, and how they ended; and backfills.
 
-Landing comes first, since the default as-of date is the last complete day of what has landed. Here is what a run means
-to whoever started it: its outcome, its exit code and the sentences to print. What the stages do is in the assets.
+Landing comes first, since the default as-of date is the last complete day of what has landed. A backfill rates days of
+what has landed already. Here is what a run means to whoever started it: its outcome, its exit code and the sentences to
+print. What the stages do is in the assets.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, Literal
 
 from expectations.contract import load_contract
 from groundwork.errors import (
@@ -22,12 +24,20 @@ from groundwork.errors import (
     disk_refusal,
 )
 from orchestration.home import home_lock, prepare_home
-from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG, default_as_of
+from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG, code_revision, default_as_of, project_digest
 from orchestration.run_record import Outcome, RunRecord
 from orchestration.settings import Settings
 
 logger = logging.getLogger("touchstone")
+Standing = Literal["rated", "stands", "refused", "failed"]
 ERRORS = {kind.__name__: kind for kind in (BadInputError, GateRefusedError, VerificationError, TouchstoneError)}
+_DAY_OUTCOMES: dict[ExitCode, Standing] = {
+    ExitCode.DONE: "rated",
+    ExitCode.FAULT: "failed",
+    ExitCode.BAD_INPUT: "failed",
+    ExitCode.GATE_REFUSED: "refused",
+    ExitCode.VERIFICATION_FAILED: "failed",
+}
 OUTCOMES: dict[ExitCode, Outcome] = {
     ExitCode.DONE: "done",
     ExitCode.FAULT: "failed",
@@ -70,6 +80,122 @@ def run_pipeline(
         return _run_locked(settings, as_of=as_of, train=train, approve_if_passing=approve_if_passing)
 
 
+@dataclass(frozen=True)
+class Day:
+    """How one day of a backfill ended.
+
+    Attributes:
+        as_of: The day.
+        outcome: `stands` where its lists are published from what a run would stand on now, so that nothing was done.
+        exit_code: What the day alone would end with.
+        messages: What stopped it, a sentence each.
+    """
+
+    as_of: date
+    outcome: Standing
+    exit_code: ExitCode = ExitCode.DONE
+    messages: tuple[str, ...] = ()
+
+
+def backfill(
+    settings: Settings, first: date, last: date, *, again: bool = False, tell: Callable[[Day], None] = lambda _: None
+) -> list[Day]:
+    """Rates every day of a range over what has landed, oldest first, as a list stands on the one before it.
+
+    The home's lock is held for one day at a time, so that a daily run need not wait for all. A day whose lists stand is
+    passed over, so a backfill that was cut short goes on where it stopped. A day that a gate refuses does not keep the next
+    ones from being rated; any other failure does, for they would meet it too.
+
+    Args:
+        settings: The settings.
+        first: The first day.
+        last: The last day.
+        again: Whether also days whose lists stand are rated.
+        tell: Called after each day.
+
+    Raises:
+        BadInputError: The range is none, nothing has landed for its last day yet, or no model may rate.
+    """
+    import dagster as dg
+
+    from orchestration.definitions import build_definitions
+
+    prepare_home(settings)
+    _check_range(settings, first, last)
+    instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
+    days: list[Day] = []
+    while (as_of := first + timedelta(days=len(days))) <= last:
+        with home_lock(settings, f"touchstone backfill, {as_of}"):
+            if not again and _stands(settings, as_of):
+                days.append(Day(as_of, "stands"))
+            else:
+                result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]), as_of)
+                tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
+                _judge(result, _execute(definitions, instance, "rate", tags, {}))
+                _end(result)
+                days.append(Day(as_of, _DAY_OUTCOMES[result.exit_code], result.exit_code, tuple(result.messages)))
+        tell(days[-1])
+        if days[-1].outcome == "failed":
+            break
+    return days
+
+
+def backfill_exit_code(days: Sequence[Day]) -> ExitCode:
+    """Returns what a backfill ends with: the code of the day that stopped it, else 3 where a gate refused one, else 0."""
+    if days and days[-1].outcome == "failed":
+        return days[-1].exit_code
+    return ExitCode.GATE_REFUSED if any(day.outcome == "refused" for day in days) else ExitCode.DONE
+
+
+def _check_range(settings: Settings, first: date, last: date) -> None:
+    from ml.registry import Registry
+    from orchestration.assets.warehouse import MODELS
+
+    if first > last:
+        raise BadInputError(f"--from {first} lies after --to {last}. Give the older day first.")
+    if str(first) < settings.first_day:
+        raise BadInputError(
+            f"--from {first} lies before {settings.first_day}, the first day there is (TOUCHSTONE_FIRST_DAY)."
+        )
+    newest = default_as_of(settings, load_contract())
+    if last > newest:
+        raise BadInputError(
+            f"--to {last} lies after {newest}, the last complete day of what has landed. `touchstone run` lands."
+        )
+    registry = Registry(settings.home)
+    if all(registry.champion(model) is None for model in MODELS.values()):
+        raise BadInputError("No model may rate yet. `touchstone run --approve-if-passing` trains; a backfill does not.")
+
+
+def _stands(settings: Settings, as_of: date) -> bool:
+    """Tells whether every list of a day is published from what a run would stand on now."""
+    from expectations.suites import suites_digest
+    from ml.registry import Registry
+    from orchestration.assets.lists import LISTS
+    from orchestration.landing.ledger import Ledger, pinned_loads
+    from orchestration.publishing.history import Shelf, in_force, previous_version
+    from orchestration.publishing.policy import load_policy
+
+    policy, registry = load_policy(settings.policy), Registry(settings.home)
+    loads = pinned_loads(Ledger(settings.home / "landing").read(), load_contract()).digest
+    for name, model in LISTS.items():
+        champion = registry.champion(model)
+        if name not in policy.lists or champion is None:
+            continue
+        shelf = Shelf(settings.home / "published", name)
+        history = shelf.history()
+        version = in_force(history, as_of)
+        if version is None:
+            return False
+        manifest = shelf.manifest(version)
+        inputs = manifest.inputs
+        stood = (inputs.loads.digest, inputs.dbt_build, inputs.model.digest, inputs.suites, inputs.code_revision)
+        now = (loads, project_digest(), champion.model_digest, suites_digest(), code_revision())
+        if (stood, manifest.policy, manifest.previous) != (now, policy.digest, previous_version(history, as_of)):
+            return False
+    return True
+
+
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
     import dagster as dg
 
@@ -90,9 +216,13 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
             ops["features"] = {"config": {"with_training": True}}
         tags |= {"dagster/partition": str(result.as_of)}
         _judge(result, _execute(definitions, instance, job, tags, ops))
+    _end(result)
+    return result
+
+
+def _end(result: PipelineResult) -> None:
     result.record = RunRecord.read(result.record.path)
     result.record.end(OUTCOMES[result.exit_code], " ".join(result.messages))
-    return result
 
 
 def _has_every_champion(settings: Settings) -> bool:

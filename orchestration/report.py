@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.pipeline import PipelineResult
+from orchestration.pipeline import Day, PipelineResult
 from orchestration.resources import connect_memory
 from orchestration.settings import Settings
 
@@ -139,6 +140,24 @@ def render_diff(changes: dict[str, Any]) -> str:
     lines += [f"  + {entity}" for entity in changes["added"]] + [f"  - {entity}" for entity in changes["removed"]]
     lines += [f"  ~ {row['entity_id']}  {row['before']:.2f} -> {row['after']:.2f}" for row in changes["changed"]]
     return "\n".join(lines if len(lines) > 1 else [*lines, "  nothing changed"])
+
+
+def render_day(day: Day) -> str:
+    """Returns how a day of a backfill ended, a line and one for each message."""
+    words = {
+        "rated": "rated and published",
+        "stands": "stands: published from the same inputs already",
+        "refused": "refused by a gate: nothing was published for it",
+        "failed": "failed: the days after it were not tried",
+    }
+    return "\n".join([f"{day.as_of}  {words[day.outcome]}", *(f"            {said}" for said in day.messages)])
+
+
+def render_backfill(days: list[Day]) -> str:
+    """Returns how many days of a backfill ended in which way."""
+    counts = Counter(day.outcome for day in days)
+    said = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+    return f"{len(days)} days: {said}. The same command goes on with those that are not published."
 
 
 def render_verification(home: Path, found: Verification) -> str:
