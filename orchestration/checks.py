@@ -53,7 +53,7 @@ def _landed_gate(contract: Contract) -> dg.AssetChecksDefinition:
     def gate_landed(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         run: Run = context.resources.run
         with run.record.stage("gate landed"):
-            return _check_result(judge(run, "landed", "listings"))
+            return _check_result(run, judge(run, "landed", "listings"))
 
     return gate_landed
 
@@ -79,7 +79,7 @@ def _gate(
             result = judge(run, suite, name)
             if suite == "candidate":
                 give_verdict_on(run, name, result)
-        return _check_result(result)
+        return _check_result(run, result, name)
 
     return gate
 
@@ -241,8 +241,15 @@ def _load_rows(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _check_result(result: "SuiteResult") -> dg.AssetCheckResult:
-    """Tells Dagster what a gate found, in words and as a table that its page shows."""
+def _check_result(run: Run, result: "SuiteResult", name: str = "") -> dg.AssetCheckResult:
+    """Tells Dagster what a gate found, in words and as a table that its page shows; the run's record keeps a refusal."""
+    if not result.success:
+        refusals = run.record.facts.setdefault("refused_gates", {})
+        refusals[f"{result.suite} {name}".strip()] = [
+            f"{failure.expectation}: observed {failure.observed}, allowed {failure.limit}"
+            for failure in result.of_severity("critical")
+        ]
+        run.record.write()
     lines = ["| severity | what must hold | where | observed | limit |", "|---|---|---|---|---|"]
     lines += [
         f"| {failure.severity} | {failure.expectation} | {failure.table} {failure.column or ''} | {failure.observed} "

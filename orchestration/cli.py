@@ -38,9 +38,11 @@ app = typer.Typer(
 sources_app = typer.Typer(no_args_is_help=True, help="The source tables of a marketplace.")
 lists_app = typer.Typer(no_args_is_help=True, help="The published lists.")
 models_app = typer.Typer(no_args_is_help=True, help="The review: which model may rate.")
+alerts_app = typer.Typer(no_args_is_help=True, help="Who is told of failures, by webhook and by mail.")
 app.add_typer(sources_app, name="sources")
 app.add_typer(lists_app, name="lists")
 app.add_typer(models_app, name="models")
+app.add_typer(alerts_app, name="alerts")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="The date to rate, such as 2026-06-30.")]
@@ -134,7 +136,7 @@ def backfill(
         _date(first, "--from"),
         _date(last, "--to"),
         again=again,
-        tell=lambda day: typer.echo(report.render_day(day), err=True),
+        on_day=lambda day: typer.echo(report.render_day(day), err=True),
     )
     code = backfill_exit_code(days)
     facts = [{**dataclasses.asdict(day), "as_of": str(day.as_of), "exit_code": int(day.exit_code)} for day in days]
@@ -349,6 +351,23 @@ def models_log(as_json: Json = False) -> None:
         as_json,
         lambda: "\n".join(map(report.render_decision, decisions)) or "No decision yet.",
     )
+
+
+@alerts_app.command("test")
+def try_alerts(as_json: Json = False) -> None:
+    """Sends a test by every channel that is set, and says what came of it; ends with 2 where one does not work.
+
+    Example: touchstone alerts test
+    """
+    from orchestration.upkeep.alerts import send_test
+
+    results = send_test(_settings())
+    if not results:
+        raise BadInputError(
+            "No channel is set. Set TOUCHSTONE_ALERT_WEBHOOK, or TOUCHSTONE_ALERT_SMTP with _FROM and _TO."
+        )
+    _print({"channels": results}, as_json, lambda: "\n".join(f"{name}: {said}" for name, said in results.items()))
+    raise SystemExit(int(ExitCode.DONE if set(results.values()) == {"sent"} else ExitCode.BAD_INPUT))
 
 
 def _registry() -> Registry:

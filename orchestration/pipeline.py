@@ -27,6 +27,7 @@ from orchestration.home import home_lock, prepare_home
 from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG, code_revision, default_as_of, project_digest
 from orchestration.run_record import Outcome, RunRecord
 from orchestration.settings import Settings
+from orchestration.upkeep.alerts import Alert, alerts_of, could_not_run, tell
 
 logger = logging.getLogger("touchstone")
 Standing = Literal["rated", "stands", "refused", "failed"]
@@ -76,8 +77,14 @@ def run_pipeline(
         approve_if_passing: Whether a first model that passes `ml/thresholds.yml` becomes champion without a person.
     """
     prepare_home(settings)
-    with home_lock(settings, "touchstone run"):
-        return _run_locked(settings, as_of=as_of, train=train, approve_if_passing=approve_if_passing)
+    try:
+        with home_lock(settings, "touchstone run"):
+            result = _run_locked(settings, as_of=as_of, train=train, approve_if_passing=approve_if_passing)
+    except Exception:
+        tell(settings, [could_not_run("`touchstone run`")])
+        raise
+    tell(settings, alerts_of(result.record))
+    return result
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ class Day:
 
 
 def backfill(
-    settings: Settings, first: date, last: date, *, again: bool = False, tell: Callable[[Day], None] = lambda _: None
+    settings: Settings, first: date, last: date, *, again: bool = False, on_day: Callable[[Day], None] = lambda _: None
 ) -> list[Day]:
     """Rates every day of a range over what has landed, oldest first, as a list stands on the one before it.
 
@@ -111,7 +118,7 @@ def backfill(
         first: The first day.
         last: The last day.
         again: Whether also days whose lists stand are rated.
-        tell: Called after each day.
+        on_day: Called after each day.
 
     Raises:
         BadInputError: The range is none, nothing has landed for its last day yet, or no model may rate.
@@ -125,6 +132,7 @@ def backfill(
     instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
     days: list[Day] = []
     while (as_of := first + timedelta(days=len(days))) <= last:
+        told: list[Alert] = []
         with home_lock(settings, f"touchstone backfill, {as_of}"):
             if not again and _stands(settings, as_of):
                 days.append(Day(as_of, "stands"))
@@ -133,8 +141,10 @@ def backfill(
                 tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
                 _judge(result, _execute(definitions, instance, "rate", tags, {}))
                 _end(result)
+                told = alerts_of(result.record)
                 days.append(Day(as_of, _DAY_OUTCOMES[result.exit_code], result.exit_code, tuple(result.messages)))
-        tell(days[-1])
+        tell(settings, told)
+        on_day(days[-1])
         if days[-1].outcome == "failed":
             break
     return days

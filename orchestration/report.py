@@ -157,7 +157,8 @@ def render_backfill(days: list[Day]) -> str:
     """Returns how many days of a backfill ended in which way."""
     counts = Counter(day.outcome for day in days)
     said = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
-    return f"{len(days)} days: {said}. The same command goes on with those that are not published."
+    rest = " The same command tries those again that are not published." if counts["refused"] + counts["failed"] else ""
+    return f"{len(days)} days: {said}.{rest}"
 
 
 def render_verification(home: Path, found: Verification) -> str:

@@ -30,6 +30,7 @@ from groundwork.files import (
 from orchestration.home import REBUILT, ensure_schema, home_lock
 from orchestration.run_record import RunRecord
 from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
+from orchestration.upkeep.alerts import alerts_of, tell
 
 if TYPE_CHECKING:
     import duckdb
@@ -349,8 +350,8 @@ class Run:
         return self.home / "gates" / str(as_of) / f"{suite}.json"
 
 
-def mark_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[str]:
-    """Marks as failed every run that says it is running and whose process is gone; returns their ids.
+def mark_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[RunRecord]:
+    """Marks as failed every run that says it is running and whose process is gone; returns their records.
 
     Dagster's default launcher never notices that a run's process was killed: its run would stay STARTED for ever.
     """
@@ -362,23 +363,42 @@ def mark_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[str]:
             run = instance.get_run_by_id(dagster_run_id)
             if run is not None and run.status in active:
                 instance.report_run_failed(run, "The run's process was killed; the next run completes its work.")
-        dead.append(record.run_id)
+        dead.append(record)
     return dead
 
 
 def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags: Mapping[str, str]) -> Iterator[Run]:
-    """Yields the run of a Dagster run: lock held, dead runs marked, record begun or gone on with."""
+    """Yields the run of a Dagster run: lock held, dead runs marked, record begun or gone on with.
+
+    Whoever started several Dagster runs as one pipeline run ends its record and sends its alerts; of any other run that
+    is done here, for no sensor sees what a job of `dagster job execute` did.
+    """
+    is_whole = PIPELINE_RUN_TAG not in tags
     ensure_schema(settings)
     runs = settings.home / "runs"
     record = RunRecord.start(runs, tags.get(PIPELINE_RUN_TAG, run_id), dagster_run_id=run_id)
-    with home_lock(settings, f"run {record.run_id}"):
-        for dead in mark_dead_runs(instance, runs):
-            logger.warning("Run %s had died; it is marked as failed, and this run completes its work.", dead)
-            for folder in REBUILT:
-                remove_temporaries(settings.home / folder)
-        yield Run(settings, record, Warehouse(settings), tags)
-        if PIPELINE_RUN_TAG not in tags:
-            record.end("failed" if record.has_failed else "done")
+    told = []
+    try:
+        with home_lock(settings, f"run {record.run_id}"):
+            for dead in mark_dead_runs(instance, runs):
+                logger.warning("Run %s had died; it is marked as failed, and this run completes its work.", dead.run_id)
+                told += alerts_of(dead)
+                for folder in REBUILT:
+                    remove_temporaries(settings.home / folder)
+            run = Run(settings, record, Warehouse(settings), tags)
+            if run.as_of_tag is not None:
+                record.facts["as_of"] = str(run.as_of_tag)
+            yield run
+            if is_whole:
+                record.end("failed" if record.has_failed else "refused" if "refused_gates" in record.facts else "done")
+                told += alerts_of(record)
+    except TouchstoneError as error:
+        if is_whole:
+            record.end("failed", str(error))
+            told += alerts_of(record)
+        raise
+    finally:
+        tell(settings, told)
 
 
 def run_resource(settings: Settings) -> dg.ResourceDefinition:

@@ -6,11 +6,13 @@ Each setting is an environment variable `TOUCHSTONE_<NAME>`. A wrong value is a 
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from groundwork.errors import BadInputError
@@ -41,6 +43,12 @@ class Settings(BaseSettings):
         demo_scale: Scale of a demo marketplace that has to be made.
         demo_seed: Its seed.
         first_day: First day of the daily partitions.
+        alert_webhook: Address that alerts are posted to.
+        alert_smtp: Mail server for alerts, `smtp://[user@]host[:port]` or `smtps://…`.
+        alert_smtp_password: Its user's password.
+        alert_from: Sender of alerts by mail.
+        alert_to: Who gets them, separated by commas.
+        alert_every_seconds: An alert of the same subject is not sent again sooner.
         mlflow_address: Where MLflow's pages are, for links; `touchstone ui` serves them there.
     """
 
@@ -58,7 +66,29 @@ class Settings(BaseSettings):
     demo_seed: int = Field(default=7, ge=0)
     demo_hardness: float = Field(default=1.0, gt=0)
     first_day: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] = "2014-01-01"
+    alert_webhook: SecretStr | None = None
+    alert_smtp: Annotated[str, StringConstraints(pattern=r"^smtps?://([^:@/]+@)?[^:@/]+(:[0-9]{1,5})?/?$")] | None = (
+        None
+    )
+    alert_smtp_password: SecretStr | None = None
+    alert_from: str | None = None
+    alert_to: str | None = Field(default=None, validate_default=True)
+    alert_every_seconds: float = Field(default=3600.0, ge=0)
     mlflow_address: Annotated[str, StringConstraints(pattern=r"^https?://[^/]+$")] = "http://127.0.0.1:3001"
+
+    @field_validator("alert_webhook")
+    @classmethod
+    def _is_web_address(cls, webhook: SecretStr | None) -> SecretStr | None:
+        if webhook is not None and not re.match(r"https?://[^/]", webhook.get_secret_value()):
+            raise ValueError("an address that starts with http:// or https:// is needed")
+        return webhook
+
+    @field_validator("alert_to")
+    @classmethod
+    def _has_sender(cls, to: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("alert_smtp") and not (to and info.data.get("alert_from")):
+            raise ValueError("mail needs TOUCHSTONE_ALERT_FROM and TOUCHSTONE_ALERT_TO")
+        return to
 
     @property
     def demo(self) -> Path:
@@ -107,7 +137,7 @@ def read_settings(**overrides: object) -> Settings:
         settings = Settings(**overrides)  # type: ignore[arg-type]  # pydantic validates what mypy cannot see
     except ValidationError as error:
         lines = "; ".join(
-            f"TOUCHSTONE_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']} (got {item['input']!r})"
+            f"TOUCHSTONE_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}{_given(item)}"
             for item in error.errors()
         )
         raise BadInputError(f"A setting cannot be used. {lines}. Correct or unset it.") from error
@@ -115,6 +145,13 @@ def read_settings(**overrides: object) -> Settings:
     if settings.sources is not None:
         absolute["sources"] = settings.sources.expanduser().resolve()
     return settings.model_copy(update=absolute)
+
+
+def _given(item: ErrorDetails) -> str:
+    """Returns what a wrong setting holds, for its message; nothing where it is a secret, or may be part of one."""
+    name = str(item["loc"][0]) if item["loc"] else ""
+    is_secret = name in {"hmac_key", "alert_webhook", "alert_smtp", "alert_smtp_password"}
+    return "" if is_secret else f" (got {item['input']!r})"
 
 
 def quiet_libraries() -> None:

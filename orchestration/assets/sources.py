@@ -64,8 +64,12 @@ def land_sources(run: Run) -> "list[LoadRecord]":
         now=datetime.now(UTC),
         limits=run.settings.limits,
     )
+    run.record.facts["refused_loads"] = {
+        record.table: "the new load was refused." for record in records if record.status == "refused"
+    }
     pins = pinned_loads(Ledger(run.landing).read(), run.contract)
     in_use = loads_in_use(records, pins, run.as_of, MAX_AGE)
+    run.record.facts["refused_loads"] |= {found.table: str(found) for found in in_use}
     refusals = {record.table: record.message for record in records if record.status == "refused"}
     run.record.facts["notes"] = [f"{found}\n{refusals[found.table]}" for found in in_use]
     for note in run.record.facts["notes"]:

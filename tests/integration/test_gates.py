@@ -15,6 +15,8 @@ import pytest
 import yaml
 from conftest import AS_OF, ROOT, Outcome, touchstone
 
+from tests.alert_fixtures import web_server
+
 REFUSED_DAY, OLDER_DAY = "2026-06-29", "2026-06-28"
 
 
@@ -123,8 +125,10 @@ def test_publishing_alone_after_the_candidate_gate_refused_publishes_nothing(hom
     before = published_files(home)
     mart = home / "marts" / "rated_listings" / f"as_of={AS_OF}" / "rated_listings.parquet"
     rewrite(mart, "select * replace (cast(null as varchar) as reasons) from t")
-    refused = dagster_run(home, "publish", AS_OF)
+    with web_server() as web:
+        refused = dagster_run(home, "publish", AS_OF, TOUCHSTONE_ALERT_WEBHOOK=f"http://{web.address}/hook")
     assert refused.returncode != 0
+    assert [post["headline"].rpartition(": ")[2] for post in web.posts] == ["gate candidate listings refused"]
     verdicts = [json.loads(file.read_text()) for file in (home / "candidates" / "listings").glob("*/verdict.json")]
     assert any(not verdict["gates"]["candidate"]["success"] for verdict in verdicts)
     alone = publish_alone(home, AS_OF)

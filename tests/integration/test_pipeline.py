@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import AS_OF, TRAINED_AS_OF, Outcome, make_demo_home, touchstone
 
+from tests.alert_fixtures import web_server
+
 LISTS = ("listings", "merchants")
 
 
@@ -119,8 +121,11 @@ def test_the_run_s_record_tells_stages_rows_and_memory(rated_home: Path):
 def test_a_broken_sources_file_ends_with_two_and_changes_nothing(tmp_path: Path):
     sources = tmp_path / "sources.yml"
     sources.write_text("version: 1\nname: x\ninputs: {}\ntables: {}\n")
-    refused = touchstone(tmp_path / "home", "run", "--sources", str(sources))
+    with web_server() as web:
+        webhook = f"http://{web.address}/hook"
+        refused = touchstone(tmp_path / "home", "run", "--sources", str(sources), TOUCHSTONE_ALERT_WEBHOOK=webhook)
     assert refused.code == 2
+    assert ["run failed" in post["headline"] for post in web.posts] == [True]
     assert "sources.yml" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (tmp_path / "home" / "published").exists()

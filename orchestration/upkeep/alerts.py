@@ -1,0 +1,191 @@
+"""Tells somebody who is not looking: of runs that failed, gates that refused and loads that were refused.
+
+An alert goes to a webhook, by mail, or both, as the settings say, at the end of the run. It is made of the run's record:
+names of tables, gates, expectations and stages with their figures, never rows or the text of an error, which could hold
+values of the data. The same subject goes out once an hour at most; the next one says how many were held back. An alert that
+cannot be sent is logged and changes nothing about the run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import smtplib
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from groundwork.files import write_json
+from groundwork.lock import writer_lock
+from orchestration.run_record import RunRecord
+from orchestration.settings import Settings
+
+logger = logging.getLogger("touchstone")
+TIMEOUT_SECONDS = 10
+LOCK_WAIT_SECONDS = 60
+SMTP_PORTS = {"smtp": 587, "smtps": 465}
+LOCAL = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One thing to tell.
+
+    Attributes:
+        subject: What it is about, the same each time that it happens: by it the rate is limited.
+        text: What happened this time, and what to do.
+    """
+
+    subject: str
+    text: str
+
+
+def alerts_of(record: RunRecord) -> list[Alert]:
+    """Returns what there is to tell of a run that ended."""
+    day = f" as of {record.facts['as_of']}" if "as_of" in record.facts else ""
+    run = f"Run {record.run_id}{day}"
+    loads: Mapping[str, str] = record.facts.get("refused_loads", {})
+    gates: Mapping[str, Sequence[str]] = record.facts.get("refused_gates", {})
+    alerts = [
+        Alert(f"load of {table} refused", f"{run}: {said} The run's summary and the ledger name the rule it breaks.")
+        for table, said in sorted(loads.items())
+    ]
+    alerts += [
+        Alert(
+            f"gate {gate} refused",
+            f"{run}: nothing was published for it; the last good list stays.\n"
+            + "\n".join(f"- {one}" for one in reasons),
+        )
+        for gate, reasons in sorted(gates.items())
+    ]
+    is_told = record.outcome == "refused" and bool(gates)
+    if record.outcome in {"failed", "killed", "refused"} and not is_told:
+        broken = ", ".join(stage.name for stage in record.stages if stage.has_failed) or "outside any stage"
+        said = "was killed" if record.outcome == "killed" else f"ended as {record.outcome}, in: {broken}"
+        alerts.append(
+            Alert("run failed", f"{run} {said}. `touchstone doctor` says what to do; {record.path} says why.")
+        )
+    return alerts
+
+
+def could_not_run(what: str) -> Alert:
+    """Returns what there is to tell of a run that did not come to have an end, such as one that waited in vain."""
+    return Alert("run failed", f"{what} could not run. `touchstone doctor` says what to do; its own log says why.")
+
+
+def tell(settings: Settings, alerts: Sequence[Alert]) -> None:
+    """Sends what the rate allows by every channel; never raises, since a run must not fail for its alert."""
+    channels = _channels(settings)
+    if not alerts or not channels:
+        return
+    try:
+        folder = settings.home / "alerts"
+        with writer_lock(folder / "lock", purpose="sending alerts", wait_seconds=LOCK_WAIT_SECONDS):
+            for alert in alerts:
+                _tell(settings, folder / "sent.json", alert, channels)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the run has ended as it has
+        logger.error("ALERTS COULD NOT BE SENT (%s): %s", _said(error), "; ".join(alert.subject for alert in alerts))
+
+
+def send_test(settings: Settings) -> dict[str, str]:
+    """Sends a test by every channel, whatever the rate; returns what came of it by channel, `sent` or why not."""
+    alert = Alert("test", "This is a test of Touchstone's alerts. Nothing has happened.")
+    results = {}
+    for name, send in _channels(settings).items():
+        try:
+            send(_headline(settings, alert), alert.text)
+            results[name] = "sent"
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            results[name] = _said(error)
+    return results
+
+
+Send = Callable[[str, str], None]
+
+
+def _tell(settings: Settings, file: Path, alert: Alert, channels: Mapping[str, Send]) -> None:
+    """Sends one alert, or counts it as held back; what no channel took counts as not sent."""
+    sent: dict[str, dict[str, object]] = json.loads(file.read_text()) if file.exists() else {}
+    last = sent.get(alert.subject, {})
+    held_back = int(str(last.get("held_back", 0)))
+    now = datetime.now(UTC)
+    if "sent_at" in last:
+        waited = (now - datetime.fromisoformat(str(last["sent_at"]))).total_seconds()
+        if waited < settings.alert_every_seconds:
+            write_json(file, {**sent, alert.subject: {**last, "held_back": held_back + 1}})
+            return
+    text = alert.text + (f"\n\n{held_back} more of this were held back since {last['sent_at']}." if held_back else "")
+    taken = 0
+    for name, send in channels.items():
+        try:
+            send(_headline(settings, alert), text)
+            taken += 1
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            logger.error("THE ALERT '%s' COULD NOT BE SENT by %s: %s", alert.subject, name, _said(error))
+    if taken:
+        write_json(file, {**sent, alert.subject: {"sent_at": now.isoformat(timespec="seconds"), "held_back": 0}})
+
+
+def _headline(settings: Settings, alert: Alert) -> str:
+    return f"Touchstone on {platform.node()} ({settings.home.name}): {alert.subject}"
+
+
+def _said(error: Exception) -> str:
+    """Returns what an error says. The libraries put neither a webhook's address nor a password into it."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _channels(settings: Settings) -> dict[str, Send]:
+    channels: dict[str, Send] = {}
+    if settings.alert_webhook is not None:
+        channels["webhook"] = lambda headline, text: _post(settings, headline, text)
+    if settings.alert_smtp is not None:
+        channels["mail"] = lambda headline, text: _mail(settings, headline, text)
+    return channels
+
+
+def _post(settings: Settings, headline: str, text: str) -> None:
+    """Posts JSON with the key `text`, which chat servers show, and the headline by itself."""
+    if settings.alert_webhook is None:
+        raise ValueError("no webhook is set")
+    request = urllib.request.Request(  # noqa: S310  # the setting allows http and https alone
+        settings.alert_webhook.get_secret_value(),
+        data=json.dumps({"text": f"{headline}\n{text}", "headline": headline}).encode(),
+        headers={"Content-Type": "application/json", "User-Agent": "touchstone"},
+    )
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310  # as above
+        answer.read(1)
+
+
+def _mail(settings: Settings, headline: str, text: str) -> None:
+    """Sends a mail, encrypted wherever the server can; a password goes only over an encrypted connection, or to this machine."""
+    url = urlsplit(settings.alert_smtp or "")
+    host, port = url.hostname or "", url.port or SMTP_PORTS[url.scheme]
+    message = EmailMessage()
+    message["Subject"], message["From"], message["To"] = headline, settings.alert_from, settings.alert_to
+    message.set_content(text)
+    context = ssl.create_default_context()
+    opened = (
+        smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_SECONDS, context=context)
+        if url.scheme == "smtps"
+        else smtplib.SMTP(host, port, timeout=TIMEOUT_SECONDS)
+    )
+    with opened as server:
+        server.ehlo()
+        is_private = url.scheme == "smtps" or host in LOCAL
+        if url.scheme == "smtp" and server.has_extn("starttls"):
+            server.starttls(context=context)
+            is_private = True
+        if url.username:
+            if not is_private:
+                raise ValueError(f"{host} offers no encryption, so no password was sent. Use smtps://, or no user.")
+            password = settings.alert_smtp_password
+            server.login(unquote(url.username), password.get_secret_value() if password else "")
+        server.send_message(message)

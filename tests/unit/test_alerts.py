@@ -1,0 +1,162 @@
+"""What is told of a run, how often, by which channel, and that a run never fails for it. Over real sockets."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from groundwork.errors import BadInputError
+from orchestration.run_record import RunRecord, Stage
+from orchestration.settings import Settings, read_settings
+from orchestration.upkeep.alerts import Alert, alerts_of, send_test, tell
+from tests.alert_fixtures import Received, mail_server, web_server
+
+ALERT = Alert("run failed", "Run abc failed.")
+
+
+@pytest.fixture
+def web() -> Iterator[Received]:
+    with web_server() as received:
+        yield received
+
+
+@pytest.fixture
+def heard(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """The log, which our logger keeps from pytest where the command line has set it up."""
+    logger = logging.getLogger("touchstone")
+    before, logger.propagate = logger.propagate, True
+    yield caplog
+    logger.propagate = before
+
+
+def settings_with(home: Path, **values: object) -> Settings:
+    return read_settings(home=home, **{f"alert_{name}": value for name, value in values.items()})
+
+
+def record(folder: Path, outcome: str, **facts: object) -> RunRecord:
+    found = RunRecord.start(folder, "abc")
+    found.facts |= facts
+    found.end(outcome)  # type: ignore[arg-type]  # the test names outcomes
+    return found
+
+
+def test_a_run_that_ended_well_tells_nothing(tmp_path: Path) -> None:
+    assert alerts_of(record(tmp_path, "done", as_of="2026-06-30")) == []
+
+
+def test_a_failed_run_names_its_stage_and_not_what_an_error_said(tmp_path: Path) -> None:
+    failed = record(tmp_path, "failed")
+    failed.stages.append(Stage("shape", has_failed=True))
+    failed.message = "could not convert 'ann@example.com'"
+    (alert,) = alerts_of(failed)
+    assert alert.subject == "run failed"
+    assert "shape" in alert.text
+    assert "touchstone doctor" in alert.text
+    assert "ann@example.com" not in alert.text
+
+
+def test_refused_gates_and_loads_are_told_each_by_itself(tmp_path: Path) -> None:
+    loads = {"orders": "orders: the new load was refused; the one of 2026-06-30 is in use."}
+    gates = {"scores listings": ["few_are_flagged: observed 0.4, allowed 0.1"]}
+    found = alerts_of(record(tmp_path, "refused", refused_loads=loads, refused_gates=gates))
+    assert [alert.subject for alert in found] == ["load of orders refused", "gate scores listings refused"]
+    assert "observed 0.4, allowed 0.1" in found[1].text
+    assert [alert.subject for alert in alerts_of(record(tmp_path / "2", "done", refused_loads=loads))] == [
+        "load of orders refused"
+    ]
+    assert [alert.subject for alert in alerts_of(record(tmp_path / "3", "killed"))] == ["run failed"]
+
+
+def test_the_same_subject_goes_out_once_an_hour_and_says_how_many_were_held_back(tmp_path: Path, web: Received) -> None:
+    hourly = settings_with(tmp_path, webhook=f"http://{web.address}/hook")
+    for _ in range(3):
+        tell(hourly, [ALERT])
+    tell(hourly, [Alert("gate scores refused", "another matter")])
+    assert [post["headline"].rpartition(": ")[2] for post in web.posts] == ["run failed", "gate scores refused"]
+    tell(settings_with(tmp_path, webhook=f"http://{web.address}/hook", every_seconds=0), [ALERT])
+    assert "2 more of this were held back" in web.posts[-1]["text"]
+
+
+def test_a_channel_that_does_not_work_is_logged_loudly_without_its_address(
+    tmp_path: Path, web: Received, heard: pytest.LogCaptureFixture
+) -> None:
+    web.status = 500
+    secret = settings_with(tmp_path, webhook=f"http://{web.address}/secret-token")
+    tell(secret, [ALERT])
+    assert "COULD NOT BE SENT" in heard.text
+    assert "500" in heard.text
+    assert "secret-token" not in heard.text
+    web.status = 200
+    tell(secret, [ALERT])
+    assert len(web.posts) == 2, "what nobody took is not held back"
+
+
+def test_a_home_that_cannot_be_written_does_not_make_alerts_raise(
+    tmp_path: Path, web: Received, heard: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "alerts").write_text("a file in the way")
+    tell(settings_with(tmp_path, webhook=f"http://{web.address}/"), [ALERT])
+    assert "ALERTS COULD NOT BE SENT" in heard.text
+
+
+def test_a_mail_comes_with_sender_recipients_and_text(tmp_path: Path) -> None:
+    with mail_server() as mail:
+        tell(
+            settings_with(
+                tmp_path, smtp=f"smtp://{mail.address}", **{"from": "t@a.example", "to": "x@b.example, y@c.example"}
+            ),
+            [ALERT],
+        )
+    (text,) = mail.mails
+    assert "From: t@a.example" in text
+    assert "To: x@b.example, y@c.example" in text
+    assert "run failed" in text
+    assert "Run abc failed." in text
+
+
+def test_a_user_logs_in_with_the_password_of_the_environment(tmp_path: Path) -> None:
+    with mail_server("AUTH PLAIN") as mail:
+        result = send_test(
+            settings_with(
+                tmp_path,
+                smtp=f"smtp://ann@{mail.address}",
+                smtp_password="pass",  # noqa: S106  # a test's
+                **{"from": "t@a.example", "to": "x@b.example"},
+            )
+        )
+    assert result == {"mail": "sent"}
+    assert base64.b64decode(mail.mails[0].split()[-1]).split(b"\0")[1:] == [b"ann", b"pass"]
+
+
+def test_nothing_is_sent_where_no_channel_is_set(tmp_path: Path) -> None:
+    tell(settings_with(tmp_path), [ALERT])
+    assert send_test(settings_with(tmp_path)) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"webhook": "ftp://secret/"}, "ALERT_WEBHOOK"),
+        ({"smtp": "smtp://ann:secret@host"}, "ALERT_SMTP"),
+        ({"smtp": "smtp://host", "to": "x@b.example"}, "ALERT_FROM"),
+        ({"smtp": "smtp://host"}, "ALERT_TO"),
+        ({"every_seconds": -1}, "ALERT_EVERY_SECONDS"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_a_secret_in_it_is_not_shown(
+    tmp_path: Path, values: dict[str, object], names: str
+) -> None:
+    with pytest.raises(BadInputError, match=names) as refused:
+        settings_with(tmp_path, **values)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_key_that_is_too_short_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="HMAC_KEY") as refused:
+        read_settings(home=tmp_path, hmac_key="hush-hush")
+    assert "hush" not in str(refused.value)
