@@ -124,8 +124,8 @@ class Removal(BaseModel):
         if self.replacement is None:
             return f"{self.table}/{self.load_id} was pruned on {day}"
         return (
-            f"{self.table}/{self.load_id} was erased on {day}: without the rows of a {self.person and self.person.kind} "
-            f"it is {self.replacement.load_id}"
+            f"{self.table}/{self.load_id} was erased on {day}: a {self.person and self.person.kind} was taken out of it, and "
+            f"{self.replacement.load_id} stands in"
         )
 
 

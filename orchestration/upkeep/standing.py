@@ -59,7 +59,7 @@ def verify_home(home: Path, list_name: str | None = None, version: str | None = 
     for manifest in manifests(published, list_name, version):
         for table, load_ids in manifest.inputs.loads.tables.items():
             for load_id in dict.fromkeys(load_ids):
-                users.setdefault((table, load_id), []).append(f"{manifest.list_name} {manifest.version}")
+                users.setdefault((table, load_id), []).append(str(manifest.as_of))
     ledger = Ledger(landing)
     if not users or not ledger.log.path.is_file():
         return Verification(problems, ["There is no landing zone here: loads were not verified."] if users else [])
@@ -72,7 +72,7 @@ def verify_home(home: Path, list_name: str | None = None, version: str | None = 
     notes = []
     for key, named_by in sorted(users.items()):
         problem, note = _state(landing, key, loads.get(key), removals.get(key))
-        stands = f"; {len(named_by)} published versions stand on it, the newest {max(named_by)}."
+        stands = f"; {len(named_by)} published versions stand on it, the newest of {max(named_by)}."
         problems += [f"{problem}{stands}"] if problem else []
         notes += [f"{note}{stands}"] if note else []
     return Verification(problems, notes)

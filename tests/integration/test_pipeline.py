@@ -92,6 +92,33 @@ def test_deleting_the_warehouse_loses_nothing(run_touchstone: Callable[..., Outc
     assert {file: file.read_bytes() for file in (home / "published").rglob("*") if file.is_file()} == before
 
 
+@pytest.mark.slow
+def test_after_an_erasure_the_next_run_stands_on_loads_without_the_person(
+    run_touchstone: Callable[..., Outcome], home: Path
+):
+    orders = str(home / "landing" / "orders" / "*" / "*.parquet")
+    most = "select buyer_id from read_parquet(?) group by all order by count(*) desc, buyer_id limit 1"
+    (buyer,) = duckdb.execute(most, [orders]).fetchone() or ("",)
+    before = {manifest: manifest.read_bytes() for manifest in home.glob("published/*/*/manifest.json")}
+    assert run_touchstone("erase", "buyer", buyer).code == 0
+    again = run_touchstone("run", "--as-of", AS_OF)
+    assert again.code == 0, again.stderr
+    holding = [path for path in home.rglob("*") if path.is_file() and buyer.encode() in path.read_bytes()]
+    assert holding == [home / "landing" / "ledger" / "ledger.jsonl"], "only the ledger, which keeps it from landing"
+    for table in ("orders", "buyers", "reviews"):
+        files = str(home / "landing" / table / "*" / "*.parquet")
+        query = "select count(*) from read_parquet(?) where buyer_id = ?"
+        assert duckdb.execute(query, [files, buyer]).fetchone() == (0,)
+    assert {manifest: manifest.read_bytes() for manifest in before} == before
+    verified = run_touchstone("verify")
+    assert verified.code == 0, verified.stdout
+    assert "was erased on" in verified.stdout
+    rebuilt = {file: file.read_bytes() for file in home.glob("features/*/*/*.parquet")}
+    (home / "warehouse.duckdb").unlink()
+    assert run_touchstone("run", "--as-of", AS_OF).code == 0
+    assert {file: file.read_bytes() for file in rebuilt} == rebuilt, "as a full rebuild"
+
+
 def test_verify_accepts_what_was_published_and_sees_any_changed_file(
     run_touchstone: Callable[..., Outcome], home: Path
 ):
