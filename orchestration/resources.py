@@ -373,10 +373,11 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
     Whoever started several Dagster runs as one pipeline run ends its record and sends its alerts; of any other run that
     is done here, for no sensor sees what a job of `dagster job execute` did.
     """
-    is_whole = PIPELINE_RUN_TAG not in tags
     ensure_schema(settings)
     runs = settings.home / "runs"
     record = RunRecord.start(runs, tags.get(PIPELINE_RUN_TAG, run_id), dagster_run_id=run_id)
+    # `dagster job execute` opens the resources once more when the run has ended, to hand out its result.
+    is_whole = PIPELINE_RUN_TAG not in tags and record.outcome == "running"
     told = []
     try:
         with home_lock(settings, f"run {record.run_id}"):

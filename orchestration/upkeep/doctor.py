@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import duckdb
 from pydantic import ValidationError
 
 from expectations.contract import load_contract
@@ -184,8 +185,8 @@ def _landing(home: Path) -> Iterator[Finding]:
     try:
         lines = Ledger(landing).lines()
         held = unfinished(landing, load_contract())
-    except (VerificationError, ValidationError):
-        return  # said by `_digests`
+    except (VerificationError, ValidationError, duckdb.Error):
+        return  # a damaged ledger or load; said by `_digests`
     removed = removed_folders(landing, lines)
     left = [folder for folder in unread_folders(landing, lines) if folder not in removed]
     for load in held:

@@ -30,14 +30,16 @@ from groundwork.errors import (
 )
 from groundwork.files import (
     canonical_json,
+    discard,
     replacing,
     replacing_directory,
     sha256_bytes,
     sha256_file,
     sha256_tree,
+    size_of,
     write_json,
 )
-from groundwork.lock import describe_holder, writer_lock
+from groundwork.lock import describe_holder, holder_pid, is_held, writer_lock
 
 
 def test_every_error_has_the_exit_code_of_the_design():
@@ -64,6 +66,16 @@ def test_replacing_directory_swaps_whole_folders(tmp_path: Path):
             (folder / "a.parquet").write_text(content)
     assert (target / "a.parquet").read_text() == "second"
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_discarding_takes_a_file_or_a_folder_whole_and_leaves_nothing(tmp_path: Path):
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    (tmp_path / "folder" / "inner" / "file").write_bytes(b"12345")
+    (tmp_path / "file").write_bytes(b"123")
+    assert [size_of(tmp_path / name) for name in ("folder", "file", "absent")] == [5, 3, 0]
+    for name in ("folder", "file", "absent"):
+        discard(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_replacing_directory_keeps_the_old_folder_when_the_writer_fails(tmp_path: Path):
@@ -270,6 +282,17 @@ def test_lock_names_its_holder_and_is_free_when_the_holder_is_killed(tmp_path: P
         holder.wait()
     with writer_lock(path, purpose="another", wait_seconds=1):
         assert "another" in describe_holder(path)
+
+
+def test_whether_a_lock_is_held_is_told_without_taking_it(tmp_path: Path):
+    lock = tmp_path / "lock"
+    assert not is_held(lock)
+    with writer_lock(lock, purpose="a test", wait_seconds=0):
+        assert is_held(lock)
+        assert holder_pid(lock) == os.getpid()
+    assert not is_held(lock)
+    lock.write_text("not JSON")
+    assert holder_pid(lock) is None
 
 
 def test_lock_may_be_taken_again_within_its_process(tmp_path: Path):
