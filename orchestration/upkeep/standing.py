@@ -72,7 +72,7 @@ def verify_home(home: Path, list_name: str | None = None, version: str | None = 
     notes = []
     for key, named_by in sorted(users.items()):
         problem, note = _state(landing, key, loads.get(key), removals.get(key))
-        stands = f"; {len(named_by)} published versions stand on it, the newest of {max(named_by)}."
+        stands = f"; published versions that stood on it: {len(named_by)}, the newest of {max(named_by)}."
         problems += [f"{problem}{stands}"] if problem else []
         notes += [f"{note}{stands}"] if note else []
     return Verification(problems, notes)

@@ -276,7 +276,7 @@ def test_after_an_erasure_verify_says_erased_and_not_broken(settings: Settings) 
     verified = verify_home(settings.home)
     assert verified.problems == []
     assert all("was erased on" in note for note in verified.notes)
-    assert len(verified.notes) == 2, "orders of both versions; the buyers' one load"
+    assert len(verified.notes) == 3, "the orders of both versions, and the one load of buyers"
     assert exit_code(examine(settings)) == ExitCode.DONE
 
 
