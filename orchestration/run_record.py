@@ -11,7 +11,7 @@ import os
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +24,21 @@ Outcome = Literal["running", "done", "refused", "failed", "killed"]
 
 @dataclass
 class Stage:
-    """One stage of a run: seconds of wall time, the rows it wrote by name, and whether it raised."""
+    """One stage of a run.
+
+    Attributes:
+        name: Its name.
+        seconds: Wall time.
+        peak_memory_mib: The most memory that the process held during it; what earlier stages left is counted.
+        written_mib: What the process wrote to disk, spilled data included; None where the system does not tell.
+        rows: The rows it wrote, by name.
+        has_failed: Whether it raised.
+    """
 
     name: str
     seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+    written_mib: float | None = None
     rows: dict[str, int] = field(default_factory=dict)
     has_failed: bool = False
 
@@ -87,14 +98,18 @@ class RunRecord:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        """Times one stage; the record is written when it ends, well or not."""
+        """Measures one stage; the record is written when it ends, well or not."""
         stage = Stage(name, has_failed=True)
-        began = time.monotonic()
+        _forget_peak_memory()
+        began, written = time.monotonic(), _written_bytes()
         try:
             yield stage
             stage.has_failed = False
         finally:
             stage.seconds = round(time.monotonic() - began, 3)
+            stage.peak_memory_mib = _peak_memory_mib()
+            if written is not None and (now := _written_bytes()) is not None:
+                stage.written_mib = round((now - written) / 2**20, 1)
             self.stages.append(stage)
             self.write()
 
@@ -106,8 +121,32 @@ class RunRecord:
     def write(self) -> None:
         """Writes the record as it stands, whole or not at all."""
         content = {key: value for key, value in asdict(self).items() if key != "path"}
-        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        write_json(self.path, {**content, "peak_memory_mib": round(peak_kib / 1024, 1)})
+        peak = max([_peak_memory_mib(), *(stage.peak_memory_mib for stage in self.stages)])
+        write_json(self.path, {**content, "peak_memory_mib": peak})
+
+
+def _peak_memory_mib() -> float:
+    """Returns the most memory that this process has held since `_forget_peak_memory`, or ever where that has no effect."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return round(int(peak.split()[1]) / 1024, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def _forget_peak_memory() -> None:
+    # Linux alone can, and not in every container: a stage's peak is then that of all before it, too.
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _written_bytes() -> int | None:
+    """Returns the bytes that this process has sent to disk, or None where the system does not tell."""
+    try:
+        counters = Path("/proc/self/io").read_text()
+    except OSError:
+        return None
+    return int(next(line for line in counters.splitlines() if line.startswith("write_bytes:")).split()[1])
 
 
 def process_started(pid: int) -> str:

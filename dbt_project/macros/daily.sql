@@ -12,13 +12,18 @@
 {% endmacro %}
 
 {#
-    The measures by what they are made of. Each part is grouped on its own and gives rows of its own: few events of a
+    The measures by what they are made of: each part is a table of its own (int_order_days and so on). Few events of a
     listing share a day, so that one grouping by all measures (45 counters for every group, five times the time and
-    memory) would save one row in a hundred.
+    memory) would save few rows. `has_rates`: amounts are turned into the base currency at the day's rate. `has_owner`: the
+    merchant is the listing's present one, which may change; an order bears its own.
 #}
 {% macro listing_parts() %}
     {{ return({
         'orders': {
+            'model': 'int_order_days',
+            'moments': {'orders': ['placed_at', 'delivered_at', 'refunded_at']},
+            'has_rates': true,
+            'has_owner': false,
             'kinds': ['order_placed', 'order_delivered', 'order_refunded'],
             'measures': {
                 'order_count': count_where("kind = 'order_placed'"),
@@ -35,6 +40,10 @@
             },
         },
         'reviews': {
+            'model': 'int_review_days',
+            'moments': {'reviews': ['created_at']},
+            'has_rates': false,
+            'has_owner': true,
             'kinds': ['review'],
             'measures': {
                 'review_count': count_where("kind = 'review'"),
@@ -52,6 +61,10 @@
             },
         },
         'sightings': {
+            'model': 'int_sighting_days',
+            'moments': {'listing_prices': ['observed_at'], 'listings': ['last_seen_at']},
+            'has_rates': true,
+            'has_owner': true,
             'kinds': ['sighting'],
             'measures': {
                 'sighting_count': count_where("kind = 'sighting'"),
@@ -61,6 +74,16 @@
             },
         },
         'cases': {
+            'model': 'int_case_days',
+            'moments': {
+                'listings': ['listed_at', 'delisted_at'],
+                'notices': ['submitted_at', 'decided_at'],
+                'test_buys': ['decided_at'],
+                'moderation_decisions': ['decided_at'],
+                'platform_actions': ['occurred_at'],
+            },
+            'has_rates': false,
+            'has_owner': true,
             'kinds': [
                 'listed', 'delisted', 'notice', 'notice_decided', 'test_buy_decided', 'counterfeit_decided',
                 'brushing_decided', 'takedown', 'restriction', 'ban', 'reinstatement',
@@ -85,6 +108,20 @@
             },
         },
     }) }}
+{% endmacro %}
+
+{# The parts of a listing's days that are summed by merchant too; what else is asked of a merchant is asked at a date. #}
+{% macro merchant_parts() %}
+    {{ return({'orders': listing_parts().orders, 'reviews': listing_parts().reviews}) }}
+{% endmacro %}
+
+{# All their measures. #}
+{% macro merchant_part_measures() %}
+    {% set measures = {} %}
+    {% for part in merchant_parts().values() %}
+        {% do measures.update(part.measures) %}
+    {% endfor %}
+    {{ return(measures) }}
 {% endmacro %}
 
 {# What happens to a merchant itself, beside what happens to its listings. #}
@@ -119,20 +156,18 @@
     {{ return({'of_events': of_events, 'adds_up': false, 'type': 'decimal(18, 4)'}) }}
 {% endmacro %}
 
-{# The measures that can be added up over listings: not the prices, which of different goods say nothing together. #}
-{% macro adding_up(measures) %}
-    {% set kept = {} %}
-    {% for name, measure in measures.items() if measure.adds_up %}
-        {% do kept.update({name: measure}) %}
-    {% endfor %}
-    {{ return(kept) }}
-{% endmacro %}
-
-{# The select list that makes measures out of events; those of other parts are nothing: zero, or no price. #}
-{% macro measures_of_events(measures, own) -%}
+{# The select list that makes measures out of events. #}
+{% macro measures_of_events(measures) -%}
     {%- for name, measure in measures.items() %}
-        {%- set nothing = '0' if measure.adds_up else 'null' %}
-        cast({{ measure.of_events if name in own else nothing }} as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
+        cast({{ measure.of_events }} as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{# The select list of measures of which a part has its `own`; those of other parts are nothing: zero, or no price. #}
+{% macro measures_of_part(measures, own) -%}
+    {%- for name, measure in measures.items() %}
+        {%- set nothing = 'cast(' ~ ('0' if measure.adds_up else 'null') ~ ' as ' ~ measure.type ~ ') as ' ~ name %}
+        {{ name if name in own else nothing }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 
@@ -143,50 +178,376 @@
     {%- endfor %}
 {%- endmacro %}
 
-{# The select list that adds up measures already made, over whatever the query groups by. #}
-{% macro added_up(measures, relation) -%}
+{# The select list that adds up measures already made, over whatever the query groups by; those that are not `own` are zero. #}
+{% macro added_up(measures, relation, own) -%}
     {%- for name, measure in measures.items() %}
-        cast(sum({{ relation }}.{{ name }}) as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
+        cast({{ 'sum(' ~ relation ~ '.' ~ name ~ ')' if name in own else '0' }} as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
     {%- endfor %}
-{%- endmacro %}
-
-{# The select list of measures from a side of an outer join that may have no row. #}
-{% macro or_zero(measures, relation) -%}
-    {%- for name in measures %}
-        coalesce({{ relation }}.{{ name }}, 0) as {{ name }}{{ ',' if not loop.last }}
-    {%- endfor %}
-{%- endmacro %}
-
-{# The digest of one day: how many rows it has and what is in them, under this code and this engine. #}
-{% macro day_digest(row_count, hash_sum) -%}
-    {{ text_digest(
-        "concat_ws(':', " ~ row_count ~ ", " ~ hash_sum ~ ", run.project_digest, " ~ engine_version() ~ ")"
-    ) }}
 {%- endmacro %}
 
 {#
-    The days to build: all of them the first time, afterwards those whose digest is not the one kept in the table. A day
-    that has lost its last event is among them, with a null digest.
+    From which columns of a landed table events come, by the moment on whose day they fall. What is not named here does not
+    count as a change of that day: an order that is delivered today leaves the day on which it was placed alone.
 #}
-{% macro changed_days(digests) -%}
-    {% if is_incremental() %}
-    select
-        coalesce({{ digests }}.day, kept.day) as day,
-        {{ digests }}.day_digest
-    from {{ digests }}
-    full outer join (
+{% macro event_moments() %}
+    {{ return({
+        'orders': {
+            'key': ['order_id'],
+            'moments': {
+                'placed_at': ['listing_id', 'merchant_id', 'quantity', 'amount', 'currency'],
+                'delivered_at': ['listing_id', 'merchant_id', 'placed_at'],
+                'refunded_at': ['listing_id', 'merchant_id', 'refund_reason'],
+            },
+        },
+        'reviews': {
+            'key': ['review_id'],
+            'moments': {'created_at': ['listing_id', 'rating', 'text', 'language', 'has_photo', 'is_verified']},
+        },
+        'listing_prices': {
+            'key': ['listing_id', 'observed_at'],
+            'moments': {'observed_at': ['price', 'currency']},
+        },
+        'listings': {
+            'key': ['listing_id'],
+            'moments': {'listed_at': [], 'delisted_at': [], 'last_seen_at': []},
+        },
+        'notices': {
+            'key': ['notice_id'],
+            'moments': {'submitted_at': ['listing_id', 'kind'], 'decided_at': ['listing_id', 'outcome']},
+        },
+        'test_buys': {
+            'key': ['test_buy_id'],
+            'moments': {'decided_at': ['listing_id', 'verdict']},
+        },
+        'moderation_decisions': {
+            'key': ['entity_kind', 'entity_id', 'matter', 'decided_at'],
+            'moments': {'decided_at': ['verdict']},
+        },
+        'platform_actions': {
+            'key': ['action_id'],
+            'moments': {'occurred_at': ['entity_kind', 'entity_id', 'kind']},
+        },
+    }) }}
+{% endmacro %}
+
+{#
+    Of a listing, each load tells when it was last seen, and all of them count (of other tables, and of what else a listing
+    tells, only the present rows): so a load's sums of it do not take off what other loads told.
+#}
+{% macro is_of_all_loads(table, moment) %}{{ return(table == 'listings' and moment == 'last_seen_at') }}{% endmacro %}
+
+{#
+    The loads whose days are not added up yet, as rows of landed.loads. Of loads that are not present any more only those of
+    listings count (see is_of_all_loads).
+#}
+{% macro loads_to_add_up() %}
+    {% if not execute %}
+        {{ return([]) }}
+    {% endif %}
+    {% set query %}
         select
-            day,
-            min(day_digest) as day_digest
-        from {{ this }}
-        group by day
-    ) as kept
-        on kept.day = {{ digests }}.day
-    where {{ digests }}.day_digest is distinct from kept.day_digest
+            loads.table_name,
+            loads.load_id,
+            loads.content_digest,
+            cast(loads.landed_at as varchar) as landed_at,
+            loads.mode,
+            loads.is_current
+        from landed.loads as loads
+        {% if is_incremental() %}
+        cross join landed.run as run
+        left join {{ this }} as added
+            on
+                added.table_name = loads.table_name
+                and added.content_digest = loads.content_digest
+                and added.landed_at = loads.landed_at
+                and added.recipe = {{ digest_recipe() }}
+        {% endif %}
+        where
+            loads.table_name in ('{{ event_moments().keys() | join("', '") }}')
+            and (loads.is_current or loads.table_name = 'listings')
+            {{ 'and added.table_name is null' if is_incremental() }}
+        order by
+            loads.table_name,
+            loads.landed_at
+    {% endset %}
+    {{ return(run_query(query).rows) }}
+{% endmacro %}
+
+{# The ids of the loads that lay before an increment in its table's present state. #}
+{% macro earlier_loads(load) %}
+    {% set query %}
+        select load_id
+        from landed.loads
+        where
+            table_name = '{{ load.table_name }}'
+            and is_current
+            and landed_at < timestamp '{{ load.landed_at }}'
+        order by landed_at
+    {% endset %}
+    {{ return(run_query(query).columns[0].values()) }}
+{% endmacro %}
+
+{# The rows of int_load_days of one load and moment. #}
+{% macro load_days(load, moment, columns) -%}
+    {%- set key = event_moments()[load.table_name].key %}
+    {%- set hashed = (key + columns + [moment]) | unique | list %}
+    {%- set source_table = source('landed', load.table_name) %}
+    {%- set of_load = "landed_rows.load_id = '" ~ load.load_id ~ "' and landed_rows.landed_at = timestamp '" ~ load.landed_at ~ "'" %}
+    select
+        '{{ load.table_name }}' as table_name,
+        '{{ load.content_digest }}' as content_digest,
+        timestamp '{{ load.landed_at }}' as landed_at,
+        '{{ moment }}' as moment,
+        cast(landed_rows.{{ moment }} as date) as day,
+        count(*) as row_count,
+        sum({{ row_hash(hashed) }}) as hash_sum
+    from {{ source_table }} as landed_rows
+    where
+        {{ of_load }}
+        and landed_rows.{{ moment }} is not null
+    group by cast(landed_rows.{{ moment }} as date)
+    {%- if load.mode == 'incremental' and load.is_current and not is_of_all_loads(load.table_name, moment) %}
+    union all
+    select
+        '{{ load.table_name }}' as table_name,
+        '{{ load.content_digest }}' as content_digest,
+        timestamp '{{ load.landed_at }}' as landed_at,
+        '{{ moment }}' as moment,
+        cast(replaced.{{ moment }} as date) as day,
+        -count(*) as row_count,
+        -sum({{ row_hash(hashed) }}) as hash_sum
+    from (
+        select
+            landed_rows.*,
+            row_number() over (
+                partition by {{ key | join(', ') }}
+                order by landed_rows.landed_at desc, landed_rows.load_id desc
+            ) as place
+        from {{ source_table }} as landed_rows
+        inner join (select {{ key | join(', ') }} from {{ source_table }} as landed_rows where {{ of_load }}) as given
+            using ({{ key | join(', ') }})
+        where
+            landed_rows.load_id in ('{{ earlier_loads(load) | join("', '") }}')
+            and landed_rows.landed_at < timestamp '{{ load.landed_at }}'
+    ) as replaced
+    where
+        replaced.place = 1
+        and replaced.{{ moment }} is not null
+    group by cast(replaced.{{ moment }} as date)
+    {%- endif %}
+{%- endmacro %}
+
+{# Deletes what was added up of loads that are pinned no more, and what other code or another engine added up. #}
+{% macro forget_other_loads() %}
+    {% if is_incremental() %}
+    delete from {{ this }} as added
+    where not exists (
+        select 1
+        from landed.loads as loads
+        cross join landed.run as run
+        where
+            loads.table_name = added.table_name
+            and loads.content_digest = added.content_digest
+            and loads.landed_at = added.landed_at
+            and added.recipe = {{ digest_recipe() }}
+    )
+    {% endif %}
+{% endmacro %}
+
+{# What digests of rows rest on beside the rows: this code and this engine. `run` is landed.run. #}
+{% macro digest_recipe() -%}
+    run.project_digest || ':' || {{ engine_version() }}
+{%- endmacro %}
+
+{#
+    The days to build of a part: all of them the first time, afterwards those whose digest of events is not the one kept in
+    the table, and those with an event of a listing that another merchant offers now. A day that has lost its last event is
+    among them, with a null digest.
+
+    The digest is made of the sums that int_load_days keeps of each load, so that no event is read for it.
+#}
+{% macro changed_days(part) -%}
+    {%- set declared = listing_parts()[part] %}
+sums as (
+
+    {% for table, moments in declared.moments.items() %}
+    {% for moment in moments %}
+    select
+        load_days.day,
+        {% if is_of_all_loads(table, moment) -%}
+        sum(distinct load_days.hash_sum) as hash_sum,
+        count(distinct load_days.hash_sum) as row_count
+        {%- else -%}
+        sum(load_days.hash_sum) as hash_sum,
+        sum(load_days.row_count) as row_count
+        {%- endif %}
+    from {{ ref('int_load_days') }} as load_days
+    inner join {{ source('landed', 'loads') }} as loads
+        on
+            loads.table_name = load_days.table_name
+            and loads.content_digest = load_days.content_digest
+            and loads.landed_at = load_days.landed_at
+            {{- '' if is_of_all_loads(table, moment) else ' and loads.is_current' }}
+    where
+        load_days.table_name = '{{ table }}'
+        and load_days.moment = '{{ moment }}'
+    group by load_days.day
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+
+),
+
+{% if declared.has_rates %}
+rates as (
+
+    select
+        fx_rates.date as day,
+        sum({{ row_hash(['fx_rates.currency', 'fx_rates.rate']) }}) as hash_sum
+    from {{ ref('stg_fx_rates') }} as fx_rates
+    group by fx_rates.date
+
+),
+
+{% endif %}
+digests as (
+
+    select
+        sums.day,
+        {{ text_digest(
+            "concat_ws(':', sum(sums.row_count), sum(sums.hash_sum), "
+            ~ ("coalesce(min(rates.hash_sum), 0), " if declared.has_rates else '') ~ "min(" ~ digest_recipe() ~ '))'
+        ) }} as events_digest
+    from sums
+    cross join {{ source('landed', 'run') }} as run
+    {% if declared.has_rates %}
+    left join rates
+        on rates.day = sums.day
+    {% endif %}
+    group by sums.day
+    having sum(sums.row_count) <> 0
+
+),
+
+owners as (
+
+    {% if declared.has_owner %}
+    select {{ text_digest('cast(coalesce(sum(' ~ row_hash(['listing_id', 'merchant_id']) ~ '), 0) as varchar)') }} as digest
+    from {{ ref('stg_listings') }}
     {% else %}
+    select cast('own' as varchar) as digest
+    {% endif %}
+
+),
+
+{% if is_incremental() %}
+kept as (
+
     select
         day,
-        day_digest
-    from {{ digests }}
+        events_digest
+    from {{ this }}
+    where is_marker
+
+),
+
+{% if declared.has_owner %}
+moved as (
+
+    select distinct built.day
+    from {{ this }} as built
+    left join {{ ref('stg_listings') }} as listings
+        on listings.listing_id = built.listing_id
+    where
+        not built.is_marker
+        and listings.merchant_id is distinct from built.merchant_id
+
+),
+
+{% endif %}
+to_build as (
+
+    select
+        coalesce(digests.day, kept.day) as day,
+        digests.events_digest
+    from digests
+    full outer join kept
+        on kept.day = digests.day
+    {% if declared.has_owner %}
+    left join moved
+        on moved.day = kept.day
     {% endif %}
+    where
+        digests.events_digest is distinct from kept.events_digest
+        {{- ' or moved.day is not null' if declared.has_owner }}
+
+),
+
+{% else %}
+to_build as (
+
+    select * from digests
+
+),
+
+{% endif %}
+changed_days as (
+
+    select
+        to_build.day,
+        to_build.events_digest,
+        {{ text_digest("to_build.events_digest || ':' || owners.digest") }} as day_digest
+    from to_build
+    cross join owners
+
+),
+{%- endmacro %}
+
+{#
+    A part of a listing's days, as the CTEs of its model: its events summed by day, listing and merchant, over the days
+    that have changed. Each day that is built brings a marker row with its digests, in the same commit; by it a day that has
+    lost all its events deletes what the table holds of it, and the hook then deletes such a marker.
+#}
+{% macro daily_part(part) -%}
+    {%- set declared = listing_parts()[part] %}
+{{ changed_days(part) }}
+
+final as (
+
+    select
+        events.event_date as day,
+        events.listing_id,
+        events.merchant_id,
+        {{ measures_of_events(declared.measures) }},
+        false as is_marker,
+        cast(null as varchar) as events_digest,
+        cast(null as varchar) as day_digest
+    from {{ ref('int_events') }} as events
+    inner join changed_days
+        on changed_days.day = events.event_date
+    where
+        events.listing_id is not null
+        and events.kind in ('{{ declared.kinds | join("', '") }}')
+    group by
+        events.event_date,
+        events.listing_id,
+        events.merchant_id
+    union all
+    select
+        changed_days.day,
+        cast(null as varchar) as listing_id,
+        cast(null as varchar) as merchant_id,
+        {{ no_measures(declared.measures) }},
+        true as is_marker,
+        changed_days.events_digest,
+        changed_days.day_digest
+    from changed_days
+
+)
+{%- endmacro %}
+
+{# A day that has nothing left leaves no trace: its marker goes in the commit that deleted its rows. #}
+{% macro drop_markers_of_nothing() -%}
+    delete from {{ this }} where is_marker and day_digest is null
 {%- endmacro %}

@@ -24,10 +24,10 @@
 
 {#
     The select list that sums a daily table's columns up to as_of (`<column>_life`) and, where a feature asks for it, over
-    the last 90 and 30 days (`<column>_90`, `<column>_30`); nothing in a window is 0.
+    the last 90 and 30 days (`<column>_90`, `<column>_30`); nothing in a window is 0. `columns` as in summed_columns.
 #}
-{% macro windowed_sums(daily, as_of_date) -%}
-    {%- for column, windows in summed_columns().items() %}
+{% macro windowed_sums(columns, daily, as_of_date) -%}
+    {%- for column, windows in columns.items() %}
         {%- for window in windows %}
         {%- set summed = daily ~ '.' ~ column if window == 'life' else
             'case when ' ~ daily ~ '.day > ' ~ add_days(as_of_date, '-' ~ window) ~ ' then ' ~ daily ~ '.' ~ column ~ ' end' %}
@@ -214,35 +214,53 @@ labelled_entities as (
 
 ),
 
-unlabelled as (
+-- Counted by date first: a count over a window would hold all that lives at all dates, to keep a hundredth of it.
+live_counts as (
 
     select
-        on_grid.*,
-        least(1.0, round({{ unlabelled_per_date }}.0 / count(*) over (partition by on_grid.as_of_date), 6)) as sampling_share
+        on_grid.as_of_date,
+        count(*) as live_count
     from on_grid
     left join labelled_entities
         on labelled_entities.entity_id = on_grid.entity_id
     where labelled_entities.entity_id is null
+    group by on_grid.as_of_date
+
+),
+
+drawn as (
+
+    select
+        on_grid.*,
+        least(1.0, round({{ unlabelled_per_date }}.0 / live_counts.live_count, 6)) as sampling_share
+    from on_grid
+    inner join live_counts
+        on live_counts.as_of_date = on_grid.as_of_date
+    where
+        {{ key_share("on_grid.entity_id || '|' || cast(on_grid.as_of_date as varchar)") }}
+        < least(1.0, round({{ unlabelled_per_date }}.0 / live_counts.live_count, 6))
 
 ),
 
 unlabelled_rows as (
 
     select
-        unlabelled.entity_id,
-        unlabelled.merchant_id,
-        unlabelled.category,
-        unlabelled.as_of_date,
-        unlabelled.is_live,
-        unlabelled.purpose,
+        drawn.entity_id,
+        drawn.merchant_id,
+        drawn.category,
+        drawn.as_of_date,
+        drawn.is_live,
+        drawn.purpose,
         false as label,
         cast(null as varchar) as label_source,
         cast(null as date) as label_decided_date,
-        cast(unlabelled.sampling_share as double) as sampling_share,
+        cast(drawn.sampling_share as double) as sampling_share,
         cast(null as double) as inclusion_probability,
         false as is_random_arm
-    from unlabelled
-    where {{ key_share("unlabelled.entity_id || '|' || cast(unlabelled.as_of_date as varchar)") }} < unlabelled.sampling_share
+    from drawn
+    left join labelled_entities
+        on labelled_entities.entity_id = drawn.entity_id
+    where labelled_entities.entity_id is null
 
 ),
 
@@ -348,6 +366,15 @@ spine_rows as (
 )
 {% endmacro %}
 
+{# The select list of windowed sums made before, from a side of a left join that may have no row. #}
+{% macro windowed_sums_of(columns, relation) -%}
+    {%- for column, windows in columns.items() %}
+        {%- for window in windows %}
+        coalesce({{ relation }}.{{ column }}_{{ window }}, 0) as {{ column }}_{{ window }}{{ ',' if not loop.last }}
+        {%- endfor %}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
 {# A ratio that can be summed: DECIMAL(18,6), at most a million. (`least` would make a million of an unknown one.) #}
 {% macro decimal_ratio(numerator, denominator) -%}
     cast(
@@ -358,41 +385,57 @@ spine_rows as (
     )
 {%- endmacro %}
 
-{# The columns of the daily tables from which features come, and their windows: counts and whole sums, so they add up. #}
-{% macro summed_columns() %}
+{#
+    The columns of the daily tables from which features come, by part, and their windows: counts and whole sums, so they
+    add up.
+#}
+{% macro summed_columns_by_part() %}
     {{ return({
-        'order_count': ['life', '90', '30'],
-        'refund_count': ['life', '90'],
-        'refund_not_authentic_count': ['life'],
-        'refund_not_as_described_count': ['life'],
-        'delivered_count': ['life'],
-        'delivery_hours_sum': ['life'],
-        'review_count': ['life', '90', '30'],
-        'rating_count': ['life', '30'],
-        'rating_sum': ['life', '30'],
-        'one_star_count': ['life'],
-        'verified_known_count': ['life'],
-        'verified_review_count': ['life'],
-        'photo_known_count': ['life'],
-        'photo_review_count': ['life'],
-        'text_review_count': ['life', '90'],
-        'authenticity_complaint_count': ['life', '90'],
+        'orders': {
+            'order_count': ['life', '90', '30'],
+            'refund_count': ['life', '90'],
+            'refund_not_authentic_count': ['life'],
+            'refund_not_as_described_count': ['life'],
+            'delivered_count': ['life'],
+            'delivery_hours_sum': ['life'],
+        },
+        'reviews': {
+            'review_count': ['life', '90', '30'],
+            'rating_count': ['life', '30'],
+            'rating_sum': ['life', '30'],
+            'one_star_count': ['life'],
+            'verified_known_count': ['life'],
+            'verified_review_count': ['life'],
+            'photo_known_count': ['life'],
+            'photo_review_count': ['life'],
+            'text_review_count': ['life', '90'],
+            'authenticity_complaint_count': ['life', '90'],
+        },
     }) }}
 {% endmacro %}
 
+{# The same columns of all parts together. #}
+{% macro summed_columns() %}
+    {% set columns = {} %}
+    {% for part in summed_columns_by_part().values() %}
+        {% do columns.update(part) %}
+    {% endfor %}
+    {{ return(columns) }}
+{% endmacro %}
+
 {# The sums of a daily table's columns under their own names. #}
-{% macro sums(columns, relation, suffix='') -%}
+{% macro sums(columns, relation) -%}
     {%- for column in columns %}
-        cast(coalesce(sum({{ relation }}.{{ column }}), 0) as bigint) as {{ column }}{{ suffix }}{{ ',' if not loop.last }}
+        cast(coalesce(sum({{ relation }}.{{ column }}), 0) as bigint) as {{ column }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 
-{# The columns that are summed by merchant and brand too. #}
+{# The columns that are summed by merchant and brand too, by part. #}
 {% macro brand_columns() %}
-    {{ return([
-        'order_count', 'refund_count', 'refund_not_authentic_count', 'rating_count', 'rating_sum',
-        'text_review_count', 'authenticity_complaint_count',
-    ]) }}
+    {{ return({
+        'orders': ['order_count', 'refund_count', 'refund_not_authentic_count'],
+        'reviews': ['rating_count', 'rating_sum', 'text_review_count', 'authenticity_complaint_count'],
+    }) }}
 {% endmacro %}
 
 {# What a merchant has beside one listing of its own: the merchant's sum less the listing's, never below nothing. #}

@@ -9,8 +9,7 @@ int_listing_days as (
         sum(amount_usd) as amount_usd,
         sum(refund_count) as refund_count,
         sum(review_count) as review_count,
-        sum(rating_sum) as rating_sum,
-        sum(sighting_count) as sighting_count
+        sum(rating_sum) as rating_sum
     from {{ ref('int_listing_days') }}
     group by day
 
@@ -24,8 +23,7 @@ int_merchant_days as (
         sum(amount_usd) as amount_usd,
         sum(refund_count) as refund_count,
         sum(review_count) as review_count,
-        sum(rating_sum) as rating_sum,
-        sum(sighting_count) as sighting_count
+        sum(rating_sum) as rating_sum
     from {{ ref('int_merchant_days') }}
     group by day
 
@@ -44,4 +42,3 @@ where
     or coalesce(int_listing_days.refund_count, 0) <> coalesce(int_merchant_days.refund_count, 0)
     or coalesce(int_listing_days.review_count, 0) <> coalesce(int_merchant_days.review_count, 0)
     or coalesce(int_listing_days.rating_sum, 0) <> coalesce(int_merchant_days.rating_sum, 0)
-    or coalesce(int_listing_days.sighting_count, 0) <> coalesce(int_merchant_days.sighting_count, 0)

@@ -64,6 +64,11 @@ class LoadRecord(BaseModel):
     landed_at: datetime
     message: str = ""
 
+    @property
+    def content_digest(self) -> str:
+        """Returns the SHA-256 over the digests of the load's files."""
+        return sha256_bytes("".join(file.sha256 for file in self.files).encode())
+
     def paths(self, landing: Path) -> list[Path]:
         """Returns where the load's files are below `landing`."""
         return [landing / self.table / str(self.load_id) / file.name for file in self.files]

@@ -58,11 +58,11 @@ def _empty_select(table: Table) -> str:
 
 
 def _loads_select(pins: PinnedLoads) -> str:
-    head = "select * from (values {}) as l(table_name, load_id, landed_at, mode, newest_event_date, is_current)"
+    head = "select * from (values {}) as l(table_name, load_id, content_digest, landed_at, mode, newest_event_date, is_current)"
     rows = list(_loads_rows(pins))
     if rows:
         return head.format(", ".join(rows))
-    empty = "(null::varchar, null::varchar, null::timestamp, null::varchar, null::date, null::boolean)"
+    empty = "(null::varchar, null::varchar, null::varchar, null::timestamp, null::varchar, null::date, null::boolean)"
     return head.format(empty) + " where false"
 
 
@@ -70,7 +70,7 @@ def _loads_rows(pins: PinnedLoads) -> Iterator[str]:
     for table, loads in sorted(pins.by_table.items()):
         for load in loads:
             day = f"date {literal(load.newest_event_date.isoformat())}" if load.newest_event_date else "null::date"
-            names = ", ".join(map(literal, (table, str(load.load_id))))
+            names = ", ".join(map(literal, (table, str(load.load_id), load.content_digest)))
             is_current = str(load in pins.current[table]).lower()
             yield f"({names}, {_timestamp(load.landed_at)}, {literal(load.mode)}, {day}, {is_current})"
 

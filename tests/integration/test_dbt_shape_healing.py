@@ -24,18 +24,28 @@ from tests.dbt_fixtures import REPOSITORY, make_warehouse, open_warehouse, read_
 
 AS_OF = date(2026, 1, 31)
 FIRST_DAY = datetime.fromisoformat("2026-01-01 09:00")  # without a zone: what has landed is UTC
-DAILY_TABLES = ("int_listing_days", "int_merchant_days")
+PARTS = ("int_order_days", "int_review_days", "int_sighting_days", "int_case_days")
+DAILY_TABLES = (*PARTS, "int_merchant_days")
 Shop = dict[str, list[dict[str, Any]]]
 
 
 def build(home: Path) -> None:
     """Builds the daily tables and everything they rest on."""
-    run_dbt(home, "build", "--select", "+int_merchant_days", "--exclude-resource-type", "test", "unit_test")
+    run_dbt(
+        home,
+        "build",
+        "--select",
+        "+int_merchant_days",
+        "+int_listing_days",
+        "--exclude-resource-type",
+        "test",
+        "unit_test",
+    )
 
 
 def run_again(home: Path) -> None:
     """Builds what is a table, over views that an earlier build made (which are as good as new)."""
-    run_dbt(home, "run", "--select", "stg_fx_rates", "int_authenticity_complaints", *DAILY_TABLES)
+    run_dbt(home, "run", "--select", "stg_fx_rates", "int_authenticity_complaints", "int_load_days", *DAILY_TABLES)
 
 
 def shop(seed: int = 1, days: int = 20) -> Shop:
@@ -109,13 +119,18 @@ def shop(seed: int = 1, days: int = 20) -> Shop:
 def assert_healed(home: Path, rows: Shop, fresh: Path) -> None:
     """The home's daily tables are those of a full build from the same rows; `fresh` is a copy that never had any."""
     with open_warehouse(fresh, read_only=False) as connection:
-        for table in DAILY_TABLES:
+        for table in ("int_load_days", *DAILY_TABLES):
             connection.execute(f"drop table {table}")
     make_warehouse(fresh, rows, AS_OF)
     run_again(fresh)
     for table in DAILY_TABLES:
         assert table_content(home, table) == table_content(fresh, table), table
-        assert not read_rows(home, f"select 1 from {table} where is_marker"), "a marker was left behind"
+        days = f"select day from {table} group by day having count(*) filter (where is_marker) <> 1"
+        assert not read_rows(home, days), "a day has no marker or two"
+
+
+def contents(home: Path) -> list[list[tuple[Any, ...]]]:
+    return [table_content(home, table) for table in DAILY_TABLES]
 
 
 def late(rows: Shop) -> None:
@@ -198,7 +213,7 @@ def test_rows_that_change_heal(
     change(rows)
     make_warehouse(home, rows, AS_OF)
     run_again(home)
-    assert table_content(home, DAILY_TABLES[0]) != table_content(built, DAILY_TABLES[0]), "the change changed nothing"
+    assert contents(home) != contents(built), "the change changed nothing"
     assert_healed(home, rows, copy_built("fresh"))
 
 
@@ -212,6 +227,47 @@ def test_any_sequence_of_changes_heals(seed: int, home: Path, copy_built: Callab
         make_warehouse(home, rows, AS_OF)
         run_again(home)
     assert_healed(home, rows, copy_built("fresh"))
+
+
+def in_loads(rows: Shop, changed: Shop, number: int, *, mode: str) -> Shop:
+    """Returns what has landed once `changed` came after `rows`: whole, or the rows that are new or other as an increment."""
+    load = {"load_id": f"load-{number}", "landed_at": f"2026-01-31 0{number}:00:00", "mode": mode}
+    landed: Shop = {}
+    for table in changed:
+        before = rows.get(table, [])
+        bare = [{k: v for k, v in row.items() if k not in load} for row in before]
+        given = [row for row in changed[table] if mode == "full" or row not in bare]
+        landed[table] = ([] if mode == "full" and table != "listings" else before) + [row | load for row in given]
+    return landed
+
+
+@pytest.mark.parametrize("modes", [("incremental", "incremental"), ("incremental", "full", "incremental")])
+def test_corrections_that_come_as_increments_heal(
+    modes: tuple[str, ...], tmp_path: Path, copy_built: Callable[[str], Path]
+) -> None:
+    """An increment's row takes the place of an earlier one, on whatever day that was, and may be taken back again."""
+    home = copy_built("home")
+    rows = shop()
+    landed = in_loads({}, rows, 0, mode="full")
+    make_warehouse(home, landed, AS_OF)
+    build(home)
+    original = rows["orders"][4]["placed_at"]
+    for number, mode in enumerate(modes, start=1):
+        change = (late, corrected, told_later)[number % 3]
+        change(rows)
+        rows["orders"][4]["placed_at"] = original + timedelta(days=number % 2)
+        rows["reviews"][number]["rating"] = 1 + rows["reviews"][number]["rating"] % 5
+        rows["listings"][number]["last_seen_at"] = FIRST_DAY + timedelta(days=12 + number)
+        if mode == "full":
+            deleted(rows)
+        landed = in_loads(landed, rows, number, mode=mode)
+        make_warehouse(home, landed, AS_OF)
+        build(home)
+    fresh = tmp_path / "from-nothing"
+    make_warehouse(fresh, landed, AS_OF)
+    build(fresh)
+    for table in DAILY_TABLES:
+        assert table_content(home, table) == table_content(fresh, table), table
 
 
 def test_a_missed_day_is_caught_up(home: Path, copy_built: Callable[[str], Path]) -> None:
@@ -230,18 +286,19 @@ def test_an_unchanged_day_is_left_alone(home: Path) -> None:
     rows = shop()
     corrected(rows)
     with open_warehouse(home, read_only=False) as connection:
-        connection.execute("update int_listing_days set listed_count = 77")
+        connection.execute("update int_order_days set unit_count = 77")
     make_warehouse(home, rows, AS_OF)
     run_again(home)
-    rebuilt = read_rows(home, "select distinct day from int_listing_days where listed_count <> 77")
+    rebuilt = read_rows(home, "select distinct day from int_order_days where unit_count <> 77")
     assert [row["day"] for row in rebuilt] == [rows["orders"][3]["placed_at"].date()]
 
 
 @pytest.mark.parametrize(
     "loss",
     [
-        "delete from int_listing_days where day = '2026-01-05'",
-        "drop table int_listing_days",
+        "delete from int_order_days where day = '2026-01-05'",
+        "drop table int_order_days",
+        "drop table int_load_days",
         "drop table int_merchant_days",
     ],
 )
@@ -256,16 +313,16 @@ def test_what_a_table_lost_comes_back(loss: str, built: Path, home: Path) -> Non
 def test_other_code_builds_every_day_again(built: Path, home: Path) -> None:
     """Also into a table that an older version of the code made, with columns missing."""
     with open_warehouse(home, read_only=False) as connection:
-        connection.execute("alter table int_listing_days drop column takedown_count")
+        connection.execute("alter table int_case_days drop column takedown_count")
         connection.execute("alter table int_merchant_days drop column enforcement_count")
     make_warehouse(home, shop(), AS_OF, project_digest="other code")
     run_again(home)
     for table in DAILY_TABLES:
-        digests = f"select distinct day_digest from {table}"
+        digests = f"select day_digest from {table} where is_marker"
         assert not {row["day_digest"] for row in read_rows(home, digests)} & {
             row["day_digest"] for row in read_rows(built, digests)
         }
-        columns = ", ".join(sorted(set(read_rows(built, f"from {table}")[0]) - {"day_digest"}))
+        columns = ", ".join(sorted(set(read_rows(built, f"from {table}")[0]) - {"day_digest", "events_digest"}))
         content = f"select {columns} from {table} order by all"
         assert read_rows(home, content) == read_rows(built, content)
 
@@ -278,11 +335,14 @@ def make_large_warehouse(home: Path, amount: int) -> None:
             """insert into landed.orders by name
             select 'b' || i as order_id, 'l' || (i % 5000) as listing_id, 'm' || (i % 97) as merchant_id,
                 1 as quantity, ? as amount, 'USD' as currency, 'load-1' as load_id,
-                timestamp '2026-01-31' as landed_at,
+                timestamp '2026-01-31 23:59:59' as landed_at,
                 timestamp '2026-01-01' + to_minutes(cast(i % 86400 as integer)) as placed_at,
                 timestamp '2026-01-03' + to_minutes(cast(i % 86400 as integer)) as delivered_at
             from range(100000) as numbers(i)""",
             [amount],
+        )
+        connection.execute(
+            "update landed.loads set content_digest = 'large, ' || ? where table_name = 'orders'", [amount]
         )
 
 
@@ -346,11 +406,10 @@ def assert_same_tables(home: Path, other: Path) -> None:
     with open_warehouse(home) as connection:
         connection.execute(f"attach '{other / 'warehouse.duckdb'}' as other (read_only)")
         for table in DAILY_TABLES:
+            columns = "columns(name -> name <> 'day_digest')"
+            ours, theirs = (f"select {columns} from {database}main.{table}" for database in ("", "other."))
             difference = connection.execute(
-                f"""select count(*) from (
-                    (from main.{table} except all from other.main.{table})
-                    union all (from other.main.{table} except all from main.{table})
-                )"""
+                f"select count(*) from ((({ours}) except all ({theirs})) union all (({theirs}) except all ({ours})))"
             ).fetchone()
             assert difference == (0,), table
 
@@ -359,7 +418,7 @@ def build_from_nothing(home: Path, fresh: Path) -> None:
     """Builds the daily tables of a copy of `home` that has none."""
     shutil.copy(home / "warehouse.duckdb", fresh)
     with open_warehouse(fresh, read_only=False) as connection:
-        for table in DAILY_TABLES:
+        for table in ("int_load_days", *DAILY_TABLES):
             connection.execute(f"drop table {table}")
     run_again(fresh)
 
@@ -369,7 +428,7 @@ def test_a_build_that_is_killed_heals(builder: Builder, tmp_path: Path) -> None:
     home, fresh = tmp_path / "home", tmp_path / "fresh"
     fresh.mkdir()
     make_large_warehouse(home, amount=5)
-    for model, wait_seconds in (("int_listing_days", 0.0), ("int_listing_days", 0.2), ("int_merchant_days", 0.0)):
+    for model, wait_seconds in (("int_order_days", 0.0), ("int_order_days", 0.1), ("int_merchant_days", 0.0)):
         builder.kill_build(home, model, wait_seconds)
         assert (DAILY_TABLES[0] in table_names(home)) == (model == "int_merchant_days")
     build(home)
@@ -377,7 +436,7 @@ def test_a_build_that_is_killed_heals(builder: Builder, tmp_path: Path) -> None:
     assert_same_tables(home, fresh)
 
     make_large_warehouse(home, amount=6)
-    builder.kill_build(home, "int_listing_days", 0.2)
+    builder.kill_build(home, "int_order_days", 0.1)
     assert_same_tables(home, fresh)
     build(home)
     build_from_nothing(home, fresh)

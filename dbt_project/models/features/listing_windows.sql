@@ -1,8 +1,8 @@
 -- What happened to a listing by a date: orders, refunds and reviews summed over its life and the last 90 and 30 days, one
--- row for each listing and date of the spine.
+-- row for each listing and date of the spine. Each part is summed on its own: few columns are carried at a time.
 with
 
-listing_spine as (
+places as (
 
     select distinct
         listing_id,
@@ -11,26 +11,40 @@ listing_spine as (
 
 ),
 
-int_listing_days as (
+{% for part, columns in summed_columns_by_part().items() %}
+{{ part }} as (
 
-    select * from {{ ref('int_listing_days') }} where order_count + delivered_count + refund_count + review_count > 0
+    select
+        places.listing_id,
+        places.as_of_date,
+        {{ windowed_sums(columns, 'listing_days', 'places.as_of_date') }}
+    from places
+    inner join {{ ref(listing_parts()[part].model) }} as listing_days
+        on
+            listing_days.listing_id = places.listing_id
+            and listing_days.day <= places.as_of_date
+    group by
+        places.listing_id,
+        places.as_of_date
 
 ),
 
+{% endfor %}
 final as (
 
     select
-        listing_spine.listing_id,
-        listing_spine.as_of_date,
-        {{ windowed_sums('int_listing_days', 'listing_spine.as_of_date') }}
-    from listing_spine
-    left join int_listing_days
+        places.listing_id,
+        {% for part, columns in summed_columns_by_part().items() %}
+        {{ windowed_sums_of(columns, part) }},
+        {% endfor %}
+        places.as_of_date
+    from places
+    {% for part in summed_columns_by_part() %}
+    left join {{ part }}
         on
-            int_listing_days.listing_id = listing_spine.listing_id
-            and int_listing_days.day <= listing_spine.as_of_date
-    group by
-        listing_spine.listing_id,
-        listing_spine.as_of_date
+            {{ part }}.listing_id = places.listing_id
+            and {{ part }}.as_of_date = places.as_of_date
+    {% endfor %}
 
 )
 

@@ -32,12 +32,6 @@ int_listing_brands as (
 
 ),
 
-int_listing_days as (
-
-    select * from {{ ref('int_listing_days') }} where order_count + refund_count + review_count > 0
-
-),
-
 offers as (
 
     select
@@ -61,48 +55,58 @@ offers as (
 
 ),
 
-brand_days as (
+{% for part in summed_columns_by_part() %}
+{% set columns = brand_columns()[part] %}
+{{ part }} as (
 
     select
-        int_listing_days.merchant_id,
-        int_listing_brands.brand_id,
-        int_listing_days.day,
-        {{ sums(brand_columns(), 'int_listing_days') }}
-    from int_listing_days
+        offers.merchant_id,
+        offers.brand_id,
+        offers.as_of_date,
+        {{ sums(columns, 'listing_days') }}
+    from {{ ref(listing_parts()[part].model) }} as listing_days
     inner join int_listing_brands
         on
-            int_listing_brands.listing_id = int_listing_days.listing_id
-            and int_listing_brands.known_from <= int_listing_days.day
-            and int_listing_brands.known_until > int_listing_days.day
+            int_listing_brands.listing_id = listing_days.listing_id
+            and int_listing_brands.known_from <= listing_days.day
+            and int_listing_brands.known_until > listing_days.day
+    inner join offers
+        on
+            offers.merchant_id = listing_days.merchant_id
+            and offers.brand_id = int_listing_brands.brand_id
+            and offers.as_of_date >= listing_days.day
     group by
-        int_listing_days.merchant_id,
-        int_listing_brands.brand_id,
-        int_listing_days.day
+        offers.merchant_id,
+        offers.brand_id,
+        offers.as_of_date
 
 ),
 
+{% endfor %}
 final as (
 
     select
         offers.merchant_id,
         offers.brand_id,
         offers.as_of_date,
-        max(offers.live_listing_count) as live_listing_count,
-        max(offers.msrp_ratio_count) as msrp_ratio_count,
-        max(offers.msrp_ratio_sum) as msrp_ratio_sum,
-        max(offers.compared_field_count) as compared_field_count,
-        max(offers.discrepant_field_count) as discrepant_field_count,
-        {{ sums(brand_columns(), 'brand_days', suffix='_life') }}
+        offers.live_listing_count,
+        offers.msrp_ratio_count,
+        offers.msrp_ratio_sum,
+        offers.compared_field_count,
+        {% for part in summed_columns_by_part() %}
+        {% for column in brand_columns()[part] %}
+        coalesce({{ part }}.{{ column }}, 0) as {{ column }}_life,
+        {% endfor %}
+        {% endfor %}
+        offers.discrepant_field_count
     from offers
-    left join brand_days
+    {% for part in summed_columns_by_part() %}
+    left join {{ part }}
         on
-            brand_days.merchant_id = offers.merchant_id
-            and brand_days.brand_id = offers.brand_id
-            and brand_days.day <= offers.as_of_date
-    group by
-        offers.merchant_id,
-        offers.brand_id,
-        offers.as_of_date
+            {{ part }}.merchant_id = offers.merchant_id
+            and {{ part }}.brand_id = offers.brand_id
+            and {{ part }}.as_of_date = offers.as_of_date
+    {% endfor %}
 
 )
 

@@ -20,21 +20,51 @@ merchant_history as (
 
 ),
 
+-- Counted by category and by brand first: to count distinct ones among all goods at all dates takes three times as long.
 category_counts as (
 
     select
         as_of_date,
         merchant_id,
         category,
-        row_number() over (
-            partition by as_of_date, merchant_id
-            order by count(*) desc, category
-        ) as place
+        count(*) as listing_count
     from listing_states
     group by
         as_of_date,
         merchant_id,
         category
+
+),
+
+categories as (
+
+    select
+        *,
+        row_number() over (
+            partition by as_of_date, merchant_id
+            order by listing_count desc, category asc
+        ) as place,
+        count(category) over (partition by as_of_date, merchant_id) as category_count
+    from category_counts
+
+),
+
+brand_counts as (
+
+    select
+        as_of_date,
+        merchant_id,
+        count(brand_id) as brand_count
+    from (
+        select distinct
+            as_of_date,
+            merchant_id,
+            brand_id
+        from listing_states
+    ) as offered_brands
+    group by
+        as_of_date,
+        merchant_id
 
 ),
 
@@ -44,8 +74,6 @@ sums as (
         as_of_date,
         merchant_id,
         cast(count(*) as integer) as live_listing_count,
-        cast(count(distinct category) as integer) as category_count,
-        cast(count(distinct brand_id) as integer) as brand_count,
         cast(sum(listing_age_days) as bigint) as listing_age_days_sum,
         cast(count(*) filter (where listing_age_days < 30) as integer) as new_listing_count,
         cast(count(msrp_ratio) as integer) as msrp_ratio_count,
@@ -65,7 +93,9 @@ final as (
 
     select
         sums.*,
-        category_counts.category,
+        cast(categories.category_count as integer) as category_count,
+        cast(brand_counts.brand_count as integer) as brand_count,
+        categories.category,
         case
             when cast(merchants.registered_at as date) <= sums.as_of_date
                 then {{ days_between('cast(merchants.registered_at as date)', 'sums.as_of_date') }}
@@ -73,11 +103,15 @@ final as (
         merchant_history.is_default_storefront,
         true as is_live
     from sums
-    inner join category_counts
+    inner join categories
         on
-            category_counts.as_of_date = sums.as_of_date
-            and category_counts.merchant_id = sums.merchant_id
-            and category_counts.place = 1
+            categories.as_of_date = sums.as_of_date
+            and categories.merchant_id = sums.merchant_id
+            and categories.place = 1
+    inner join brand_counts
+        on
+            brand_counts.as_of_date = sums.as_of_date
+            and brand_counts.merchant_id = sums.merchant_id
     left join merchants
         on merchants.merchant_id = sums.merchant_id
     left join merchant_history

@@ -27,14 +27,6 @@ int_merchant_edges as (
 
 ),
 
-int_merchant_days as (
-
-    select *
-    from {{ ref('int_merchant_days') }}
-    where order_count + delivered_count + refund_count + review_count + snapshot_count > 0
-
-),
-
 linked as (
 
     select merchant_id_a as merchant_id from int_merchant_edges
@@ -64,22 +56,66 @@ places as (
 
 ),
 
+{% for part, columns in summed_columns_by_part().items() %}
+{{ part }} as (
+
+    select
+        places.merchant_id,
+        places.as_of_date,
+        {{ windowed_sums(columns, 'merchant_days', 'places.as_of_date') }}
+    from places
+    inner join {{ ref('int_merchant_days') }} as merchant_days
+        on
+            merchant_days.merchant_id = places.merchant_id
+            and merchant_days.day <= places.as_of_date
+            and merchant_days.part = '{{ part }}'
+    group by
+        places.merchant_id,
+        places.as_of_date
+
+),
+
+{% endfor %}
+shown as (
+
+    select
+        places.merchant_id,
+        places.as_of_date,
+        {{ value_at_greatest('merchant_days.shown_rating_last', 'merchant_days.day') }} as shown_rating,
+        {{ value_at_greatest('merchant_days.shown_sales_count_last', 'merchant_days.day') }} as shown_sales_count
+    from places
+    inner join {{ ref('int_merchant_days') }} as merchant_days
+        on
+            merchant_days.merchant_id = places.merchant_id
+            and merchant_days.day <= places.as_of_date
+            and merchant_days.part = 'merchant'
+    group by
+        places.merchant_id,
+        places.as_of_date
+
+),
+
 final as (
 
     select
         places.merchant_id,
         places.as_of_date,
-        {{ windowed_sums('int_merchant_days', 'places.as_of_date') }},
-        {{ value_at_greatest('int_merchant_days.shown_rating_last', 'int_merchant_days.day') }} as shown_rating,
-        {{ value_at_greatest('int_merchant_days.shown_sales_count_last', 'int_merchant_days.day') }} as shown_sales_count
+        {% for part, columns in summed_columns_by_part().items() %}
+        {{ windowed_sums_of(columns, part) }},
+        {% endfor %}
+        shown.shown_rating,
+        shown.shown_sales_count
     from places
-    left join int_merchant_days
+    {% for part in summed_columns_by_part() %}
+    left join {{ part }}
         on
-            int_merchant_days.merchant_id = places.merchant_id
-            and int_merchant_days.day <= places.as_of_date
-    group by
-        places.merchant_id,
-        places.as_of_date
+            {{ part }}.merchant_id = places.merchant_id
+            and {{ part }}.as_of_date = places.as_of_date
+    {% endfor %}
+    left join shown
+        on
+            shown.merchant_id = places.merchant_id
+            and shown.as_of_date = places.as_of_date
 
 )
 

@@ -43,7 +43,7 @@ final as (
 
     select
         dates.as_of_date,
-        {{ windowed_sums('int_merchant_days', 'dates.as_of_date') }},
+        {{ windowed_sums(summed_columns(), 'int_merchant_days', 'dates.as_of_date') }},
         coalesce(bool_or(identifiers.first_date <= dates.as_of_date), false) as has_identifiers
     from dates
     cross join identifiers

@@ -1,23 +1,19 @@
--- What happened to a merchant on a day, itself and through its listings: int_listing_days summed and the events of the
--- merchant as such, one row a day and merchant. Incremental in the same way; a day's digest is that of its listings' rows
--- and of the merchants' own events.
+-- What happened to a merchant on a day, itself and through its listings: their orders and reviews summed and the events of
+-- the merchant as such, up to three rows a day and merchant, to be added up. Incremental in the same way; a day's digest is
+-- made of those of the listings' parts and of the merchants' own events.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
     unique_key='day',
     on_schema_change='append_new_columns',
-    post_hook='delete from {{ this }} where is_marker',
+    post_hook="{{ drop_markers_of_nothing() }}",
 ) }}
 
 {% set measures = merchant_measures() %}
+{% set parts = merchant_parts() %}
+{% set part_measures = merchant_part_measures() %}
 
 with
-
-int_listing_days as (
-
-    select * from {{ ref('int_listing_days') }}
-
-),
 
 merchant_events as (
 
@@ -31,19 +27,23 @@ run as (
 
 ),
 
-day_parts as (
+parts as (
 
+    {% for name, part in parts.items() %}
     select
-        int_listing_days.day,
-        min(int_listing_days.day_digest) as listings_digest,
+        day,
+        '{{ name }}' as part,
+        day_digest as part_digest,
         cast(0 as bigint) as event_count,
         cast(0 as hugeint) as hash_sum
-    from int_listing_days
-    group by int_listing_days.day
+    from {{ ref(part.model) }}
+    where is_marker
     union all
+    {% endfor %}
     select
         merchant_events.event_date as day,
-        cast(null as varchar) as listings_digest,
+        'merchant' as part,
+        cast(null as varchar) as part_digest,
         count(*) as event_count,
         sum({{ row_hash(event_columns().keys()) }}) as hash_sum
     from merchant_events
@@ -54,120 +54,101 @@ day_parts as (
 digests as (
 
     select
-        day_parts.day,
-        {{ day_digest(
-            "coalesce(min(day_parts.listings_digest), 'none') || ':' || sum(day_parts.event_count)",
-            'sum(day_parts.hash_sum)'
+        parts.day,
+        {{ text_digest(
+            "concat_ws(':', "
+            ~ "coalesce(min(case when parts.part = 'orders' then parts.part_digest end), 'none'), "
+            ~ "coalesce(min(case when parts.part = 'reviews' then parts.part_digest end), 'none'), "
+            ~ "sum(parts.event_count), sum(parts.hash_sum), min(" ~ digest_recipe() ~ "))"
         ) }} as day_digest
-    from day_parts
+    from parts
     cross join run
-    group by
-        day_parts.day,
-        run.project_digest
+    group by parts.day
 
 ),
 
+{% if is_incremental() %}
+kept as (
+
+    select
+        day,
+        day_digest
+    from {{ this }}
+    where is_marker
+
+),
+
+{% endif %}
 changed_days as (
 
-    {{ changed_days('digests') }}
+    {% if is_incremental() %}
+    select
+        coalesce(digests.day, kept.day) as day,
+        digests.day_digest
+    from digests
+    full outer join kept
+        on kept.day = digests.day
+    where digests.day_digest is distinct from kept.day_digest
+    {% else %}
+    select
+        day,
+        day_digest
+    from digests
+    {% endif %}
 
 ),
 
--- Grouped by part, as int_listing_days is, and for the same reason.
-{% for name, part in listing_parts().items() %}
-{{ name }} as (
+-- Each part is grouped on its own and gives rows of its own, as the listings' days do, and for the same reason.
+final as (
 
+    {% for name, part in parts.items() %}
     select
         listing_days.day,
         listing_days.merchant_id,
-        {{ added_up(adding_up(part.measures), 'listing_days') }},
-        cast(count(*) as integer) as listing_count
-    from {{ ref('int_listing_days') }} as listing_days
+        '{{ name }}' as part,
+        cast(null as decimal(18, 4)) as shown_rating_last,
+        cast(null as bigint) as shown_sales_count_last,
+        {{ added_up(part_measures, 'listing_days', part.measures) }},
+        {{ added_up(measures, 'listing_days', {}) }},
+        false as is_marker,
+        cast(null as varchar) as day_digest
+    from {{ ref(part.model) }} as listing_days
     inner join changed_days
         on changed_days.day = listing_days.day
-    where listing_days.part = '{{ name }}'
+    where listing_days.merchant_id is not null
     group by
         listing_days.day,
         listing_days.merchant_id
-
-),
-
-{% endfor %}
-merchants as (
-
+    union all
+    {% endfor %}
     select
         events.event_date as day,
         events.merchant_id,
-        {{ measures_of_events(measures, measures) }},
+        'merchant' as part,
         {{ value_at_greatest('events.rating', 'events.event_at') }} as shown_rating_last,
-        {{ value_at_greatest('events.sales_count', 'events.event_at') }} as shown_sales_count_last
+        {{ value_at_greatest('events.sales_count', 'events.event_at') }} as shown_sales_count_last,
+        {{ added_up(part_measures, 'events', {}) }},
+        {{ measures_of_events(measures) }},
+        false as is_marker,
+        cast(null as varchar) as day_digest
     from {{ ref('int_merchant_events') }} as events
     inner join changed_days
         on changed_days.day = events.event_date
     group by
         events.event_date,
         events.merchant_id
-
-),
-
-sums as (
-
-    select
-        day,
-        merchant_id,
-        coalesce(orders.listing_count, 0) as ordered_listing_count,
-        coalesce(sightings.listing_count, 0) as sighted_listing_count,
-        merchants.shown_rating_last,
-        merchants.shown_sales_count_last,
-        {% for part, declared in listing_parts().items() %}
-        {{ or_zero(adding_up(declared.measures), part) }},
-        {% endfor %}
-        {{ or_zero(measures, 'merchants') }}
-    from merchants
-    full outer join orders using (day, merchant_id)
-    full outer join reviews using (day, merchant_id)
-    full outer join sightings using (day, merchant_id)
-    full outer join cases using (day, merchant_id)
-
-),
-
-markers as (
-
+    union all
     select
         changed_days.day,
         cast(null as varchar) as merchant_id,
-        cast(null as integer) as ordered_listing_count,
-        cast(null as integer) as sighted_listing_count,
+        cast(null as varchar) as part,
         cast(null as decimal(18, 4)) as shown_rating_last,
         cast(null as bigint) as shown_sales_count_last,
-        {{ no_measures(adding_up(listing_measures())) }},
-        {{ no_measures(measures) }}
-    from changed_days
-
-),
-
-days as (
-
-    select
-        *,
-        false as is_marker
-    from sums
-    union all
-    select
-        *,
-        true as is_marker
-    from markers
-
-),
-
-final as (
-
-    select
-        days.*,
+        {{ no_measures(part_measures) }},
+        {{ no_measures(measures) }},
+        true as is_marker,
         changed_days.day_digest
-    from days
-    inner join changed_days
-        on changed_days.day = days.day
+    from changed_days
 
 )
 

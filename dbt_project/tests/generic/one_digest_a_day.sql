@@ -1,18 +1,16 @@
 {#
-    A daily table holds each day once: whole, and of one digest. Days built twice, or half, show in two digests; a marker
-    that was left behind shows as a row that is one.
+    A daily table holds each day once: whole, with one marker that bears its digest. A day built twice has two markers, and
+    rows without one were never finished.
 #}
 {% test one_digest_a_day(model) %}
 
 select
     day,
-    min(day_digest) as least_digest,
-    max(day_digest) as greatest_digest
+    count(*) filter (where is_marker) as marker_count
 from {{ model }}
 group by day
 having
-    min(day_digest) is distinct from max(day_digest)
-    or count(day_digest) < count(*)
-    or bool_or(is_marker)
+    count(*) filter (where is_marker) <> 1
+    or count(day_digest) <> 1
 
 {% endtest %}
