@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 SCALE ?= 0.1
+MEMORY ?= 8GB
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
@@ -19,7 +20,7 @@ help:
 	@echo "make test      the tests (under 15 minutes); make test-all also runs the slow suites"
 	@echo "make ui        Dagster's and MLflow's pages on this machine"
 	@echo "make lint      formatting, types, who may import whom, SQL style"
-	@echo "make bench SCALE=0.1   seconds, rows and memory by stage"
+	@echo "make bench SCALE=0.1   seconds, rows, memory and bytes by stage, as JSON and a plot"
 	@echo "make lock      requirements.lock anew from pyproject.toml"
 
 install: $(INSTALLED)
@@ -70,4 +71,4 @@ lock: $(INSTALLED)
 	  --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
 
 bench: $(INSTALLED)
-	@$(BIN)/python benchmarks/pipeline.py --scale $(SCALE)
+	@$(BIN)/python benchmarks/pipeline.py --scale $(SCALE) --memory-limit $(MEMORY)

@@ -32,6 +32,7 @@ class Stage:
         peak_memory_mib: The most memory that the process held during it; what earlier stages left is counted.
         written_mib: What the process wrote to disk, spilled data included; None where the system does not tell.
         rows: The rows it wrote, by name.
+        steps: Seconds of its longest steps, by name.
         has_failed: Whether it raised.
     """
 
@@ -40,6 +41,7 @@ class Stage:
     peak_memory_mib: float = 0.0
     written_mib: float | None = None
     rows: dict[str, int] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
     has_failed: bool = False
 
 

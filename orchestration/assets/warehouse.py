@@ -84,11 +84,12 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
     )
     def shape(context: dg.AssetExecutionContext) -> Events:
         run: Run = context.resources.run
-        with run.record.stage("shape"):
+        with run.record.stage("shape") as stage:
             run.pin_newest_loads()
             run.warehouse.set_run(as_of=run.as_of, with_training=False)
             with boundary("shape.build", run.warehouse.path):
                 nodes = run.warehouse.build_shape()
+            stage.steps = longest(nodes)
         yield from _report(context, manifest, translator, nodes, {})
 
     @dbt_assets(
@@ -107,6 +108,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             run.warehouse.set_run(as_of=as_of, with_training=config.with_training)
             with boundary("features.build", run.warehouse.path):
                 nodes = run.warehouse.build("tag:features")
+            stage.steps = longest(nodes)
             with boundary("features.export", run.home / "features"):
                 stage.rows = export_features(run, as_of, with_training=config.with_training)
         yield from _report(context, manifest, translator, nodes, stage.rows)
@@ -127,6 +129,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             pin_scores(run, as_of)
             with boundary("marts.build", run.warehouse.path):
                 nodes = run.warehouse.build("tag:marts")
+            stage.steps = longest(nodes)
             with boundary("marts.export", run.home / "marts"):
                 stage.rows = export_marts(run, as_of)
         yield from _report(context, manifest, translator, nodes, stage.rows)
@@ -188,6 +191,12 @@ def export_marts(run: Run, as_of: date) -> dict[str, int]:
         export = Export(f"select * from {mart}", order_by=f"{entity}_id")
         rows |= run.warehouse.export({mart: export}, run.mart_file(mart, as_of).parent)
     return rows
+
+
+def longest(nodes: list[DbtNode]) -> dict[str, float]:
+    """Returns the seconds of the nodes that took 50 ms and more, by name, the longest first."""
+    long = sorted((node for node in nodes if node.seconds >= 0.05), key=lambda node: -node.seconds)
+    return {node.unique_id.split(".")[2]: round(node.seconds, 2) for node in long}
 
 
 def _report(
