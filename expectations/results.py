@@ -56,10 +56,10 @@ class SuiteResult(BaseModel):
         return tuple(failure for failure in self.failures if failure.severity == severity)
 
     def refusal(self) -> str | None:
-        """Returns in words why this gate refuses, or None when it lets through."""
+        """Returns in words why this gate refuses, a Markdown list, or None when it lets through."""
         if self.success:
             return None
-        reasons = "\n".join(f"  {failure.message}" for failure in self.of_severity("critical"))
+        reasons = "\n".join(f"- {failure.message}" for failure in self.of_severity("critical"))
         return f"gate {self.suite} refused:\n{reasons}"
 
     def raise_if_refused(self) -> None:

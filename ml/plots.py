@@ -38,28 +38,30 @@ def pictures(report: Report) -> dict[str, bytes]:
     }
 
 
-def _axes(title: str, x: str, y: str, height: float = 4.5) -> tuple[Any, Any]:
+def new_axes(title: str, x: str, y: str, width: float = 6.5, height: float = 4.5) -> tuple[Any, Any]:
+    """Returns a new figure and its axes, in the one style that all our pictures have."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.5, height), dpi=90, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=90, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_title(title, fontsize=11)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set_title(title, fontsize=11 if height > 3 else 9)
+    axes.set_xlabel(x, fontsize=None if height > 3 else 8)
+    axes.set_ylabel(y, fontsize=None if height > 3 else 8)
     axes.grid(alpha=0.25)
     return figure, axes
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Any) -> bytes:
+    """Returns a figure as PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def _reliability(sources: Mapping[str, Scored]) -> bytes:
-    figure, axes = _axes("Score against the share that is positive", "mean score / 100", "share of positives")
+    figure, axes = new_axes("Score against the share that is positive", "mean score / 100", "share of positives")
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--", label="perfect")
     for name, scored in sources.items():
         said, true = _bins(scored)
@@ -67,7 +69,7 @@ def _reliability(sources: Mapping[str, Scored]) -> bytes:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.legend(fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def _bins(scored: Scored) -> tuple[list[float], list[float]]:
@@ -82,7 +84,7 @@ def _bins(scored: Scored) -> tuple[list[float], list[float]]:
 
 
 def _precision_recall(sources: Mapping[str, Scored]) -> bytes:
-    figure, axes = _axes("Precision against recall", "recall", "precision")
+    figure, axes = new_axes("Precision against recall", "recall", "precision")
     for name, scored in sources.items():
         order = np.argsort(-scored.score, kind="stable")
         found = np.cumsum((scored.weight * scored.label)[order])
@@ -97,12 +99,12 @@ def _precision_recall(sources: Mapping[str, Scored]) -> bytes:
     axes.set_ylim(0, 1)
     if sources:
         axes.legend(fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def _importances(importances: Mapping[str, float]) -> bytes:
     names = list(importances)[:20][::-1]
-    figure, axes = _axes("What moves the score", "mean |TreeSHAP|, log-odds", "", height=1.5 + 0.24 * len(names))
+    figure, axes = new_axes("What moves the score", "mean |TreeSHAP|, log-odds", "", height=1.5 + 0.24 * len(names))
     axes.barh(names, [importances[name] for name in names], color="#33658a")
     axes.tick_params(axis="y", labelsize=8)
-    return _png(figure)
+    return png(figure)

@@ -7,6 +7,7 @@ only its own run, so what keeps an unjudged list from readers is the verdict tha
 
 import warnings
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import dagster as dg
 
 from expectations.contract import Contract
 from groundwork.files import write_json
+from orchestration import pictures
 from orchestration.assets.warehouse import MODELS
 from orchestration.resources import Run, connect_memory
 from orchestration.settings import MAX_AGE
@@ -53,7 +55,9 @@ def _landed_gate(contract: Contract) -> dg.AssetChecksDefinition:
     def gate_landed(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         run: Run = context.resources.run
         with run.record.stage("gate landed"):
-            return _check_result(run, judge(run, "landed", "listings"))
+            result = judge(run, "landed", "listings")
+            failed = {failure.table for failure in result.failures}
+            return _check_result(run, result, picture_of(run, "landed", "listings", failed=failed))
 
     return gate_landed
 
@@ -79,7 +83,7 @@ def _gate(
             result = judge(run, suite, name)
             if suite == "candidate":
                 give_verdict_on(run, name, result)
-        return _check_result(run, result, name)
+            return _check_result(run, result, picture_of(run, suite, name), name)
 
     return gate
 
@@ -241,8 +245,32 @@ def _load_rows(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _check_result(run: Run, result: "SuiteResult", name: str = "") -> dg.AssetCheckResult:
-    """Tells Dagster what a gate found, in words and as a table that its page shows; the run's record keeps a refusal."""
+def picture_of(run: Run, suite: str, name: "ListName", *, failed: AbstractSet[str] = frozenset()) -> bytes | None:
+    """Draws what a gate judges for a list, or None where its files lack what would be drawn.
+
+    Args:
+        run: The run.
+        suite: The gate's suite.
+        name: The list.
+        failed: The landed tables of which an expectation did not hold.
+    """
+    if suite == "landed":
+        rows = _load_rows(run)
+        newest = {row["table_name"]: row["newest_event_date"] for row in rows if row["newest_event_date"]}
+        ages = {table: (run.as_of - day).days for table, day in newest.items()}
+        return pictures.loads(rows, ages, failed=failed, max_age_days=MAX_AGE.days)
+    files = {table: paths[0] for table, paths in files_of(run, suite, name).items()}
+    if suite == "features":
+        return pictures.known_shares(files["features"], files.get("features_before"))
+    threshold = _parameters(run, suite, name)["threshold"]
+    if suite == "scores":
+        before = _before(run.home / "scores" / MODELS[ENTITY_OF[name]], run.as_of, "scores.parquet")
+        return pictures.scores(files["scores"], before, threshold=threshold, entities=name)
+    return pictures.listed(files["candidate"], files["rated"], threshold=threshold, entities=name)
+
+
+def _check_result(run: Run, result: "SuiteResult", picture: bytes | None, name: str = "") -> dg.AssetCheckResult:
+    """Tells Dagster what a gate found, in words, as a picture and as a table; the run's record keeps a refusal."""
     if not result.success:
         refusals = run.record.facts.setdefault("refused_gates", {})
         refusals[f"{result.suite} {name}".strip()] = [
@@ -263,6 +291,6 @@ def _check_result(run: Run, result: "SuiteResult", name: str = "") -> dg.AssetCh
     return dg.AssetCheckResult(
         passed=result.success,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=result.refusal() or held,
+        description=pictures.words_with(result.refusal() or held, picture, f"what the gate {result.suite} judged"),
         metadata=metadata,
     )

@@ -24,6 +24,7 @@ from groundwork.errors import (
     disk_refusal,
 )
 from orchestration.home import home_lock, prepare_home
+from orchestration.pictures import words_of
 from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG, code_revision, default_as_of, project_digest
 from orchestration.run_record import Outcome, RunRecord
 from orchestration.settings import Settings
@@ -259,7 +260,8 @@ def _judge(result: PipelineResult, executed: Any) -> None:
     for evaluation in executed.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.blocking:
             result.exit_code = ExitCode.GATE_REFUSED
-            result.messages.append(evaluation.description or f"The check {evaluation.check_name} failed.")
+            words = words_of(evaluation.description or f"The check {evaluation.check_name} failed.")
+            result.messages.append(words)
     if executed.success or result.messages:
         return
     for event in executed.all_events:

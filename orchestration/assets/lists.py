@@ -7,7 +7,7 @@ The gates are in `orchestration/checks.py`; what makes a list whole, and refuses
 import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -15,13 +15,15 @@ from groundwork.errors import GateRefusedError
 from groundwork.files import sha256_file
 from orchestration.assets.warehouse import MODELS
 from orchestration.automation import ONE_DAY_A_RUN
-from orchestration.checks import subject_of
+from orchestration.checks import picture_of, subject_of
+from orchestration.pictures import shown, versions
 from orchestration.resources import Run, code_revision, project_digest
 
 if TYPE_CHECKING:
     from orchestration.publishing.manifest import ManifestInputs
     from orchestration.publishing.policy import ListName
 
+VERSIONS_DRAWN = 30
 GROUP = "stage_6_lists"
 OWNERS = ["team:brand-protection"]
 LISTS: "dict[ListName, str]" = {"listings": MODELS["listing"], "merchants": MODELS["merchant"]}
@@ -71,7 +73,12 @@ def _candidate_asset(name: "ListName", daily: dg.DailyPartitionsDefinition) -> d
             stage.rows = {"rated": manifest.rated_count, "listed": manifest.row_count}
         yield dg.MaterializeResult(
             asset_key=["candidates", name],
-            metadata={"rows": manifest.row_count, "rated": manifest.rated_count, "candidate": built.sha256},
+            metadata={
+                "rows": manifest.row_count,
+                "rated": manifest.rated_count,
+                "candidate": built.sha256,
+                "plot": shown(picture_of(run, "candidate", name), "the list, by score"),
+            },
         )
 
     return candidate
@@ -127,7 +134,7 @@ def manifest_inputs(run: Run, name: "ListName") -> "ManifestInputs":
     )
 
 
-def publish_list(run: Run, dagster_run_id: str, name: "ListName") -> dict[str, str]:
+def publish_list(run: Run, dagster_run_id: str, name: "ListName") -> dict[str, Any]:
     """Publishes the candidate that was built last for the run's date; returns what a person sees.
 
     Raises:
@@ -135,6 +142,7 @@ def publish_list(run: Run, dagster_run_id: str, name: "ListName") -> dict[str, s
     """
     from expectations.suites import suites_digest
     from orchestration.publishing.candidate import newest_candidate
+    from orchestration.publishing.history import Shelf
     from orchestration.publishing.publish import publish
 
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
@@ -153,4 +161,13 @@ def publish_list(run: Run, dagster_run_id: str, name: "ListName") -> dict[str, s
             "approvals_head": run.registry.head(),
         },
     )
-    return {"version": done.version, "outcome": done.outcome, "latest": done.latest, "folder": str(done.directory)}
+    shelf = Shelf(run.home / "published", name)
+    rows = {line.version[:10]: shelf.manifest(line.version).row_count for line in shelf.history()[-VERSIONS_DRAWN:]}
+    return {
+        "version": done.version,
+        "outcome": done.outcome,
+        "latest": done.latest,
+        "rows": candidate.manifest().row_count,
+        "folder": dg.MetadataValue.path(str(done.directory)),
+        "plot": shown(versions(rows, name), "rows by version"),
+    }

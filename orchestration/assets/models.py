@@ -5,7 +5,6 @@ Belongs here: which files a model reads and writes, and what a person sees of it
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -14,12 +13,14 @@ from groundwork.errors import BadInputError
 from groundwork.faults import boundary
 from orchestration.assets.warehouse import MODELS
 from orchestration.automation import ONE_DAY_A_RUN
+from orchestration.checks import ENTITY_OF, picture_of
+from orchestration.pictures import shown
 from orchestration.resources import Run, code_revision, logger
 
 if TYPE_CHECKING:
     from ml.train import TrainingResult
 
-ENTITIES = {model: f"{entity}s" for entity, model in MODELS.items()}
+ENTITIES = {MODELS[entity]: name for name, entity in ENTITY_OF.items()}
 KEYS = {model: f"{entity}_id" for entity, model in MODELS.items()}
 OWNERS = ["team:model-review"]
 PLOTS = ("reliability.png", "precision_recall.png", "importances.png")
@@ -162,6 +163,7 @@ def score_entities(run: Run, model: str) -> dict[str, Any]:
         "model_digest": champion.model_digest,
         "threshold": champion.threshold,
         "floor": champion.floor,
+        "plot": shown(picture_of(run, "scores", ENTITIES[model]), "scores"),
     }
 
 
@@ -169,21 +171,13 @@ def _card_metadata(result: "TrainingResult | None", mlflow_address: str) -> dict
     if result is None:
         return {"status": "off: too few labels to learn from"}
     version = result.version
-    shown = {name: round(value, 4) for name, value in sorted(result.metrics.items()) if math.isfinite(value)}
+    plots = [version.folder.parent / "plots" / plot for plot in PLOTS]
+    metrics = {name: round(value, 4) for name, value in sorted(result.metrics.items()) if math.isfinite(value)}
     return {
         "version": version.version,
         "model_digest": version.model_digest,
         "was_known": result.reused,
-        "metrics": dg.MetadataValue.json(shown),
+        "metrics": dg.MetadataValue.json(metrics),
         "mlflow_run": dg.MetadataValue.url(f"{mlflow_address}/#/runs/{version.run_id}?workflowType=machine_learning"),
-        **{plot.removesuffix(".png"): _picture(version.folder.parent / "plots" / plot) for plot in PLOTS},
+        **{f"plot_{path.stem}": shown(path.read_bytes(), path.stem) for path in plots},
     }
-
-
-def _picture(path: Path) -> dg.MetadataValue[Any]:
-    import base64
-
-    if not path.exists():
-        return dg.MetadataValue.text("no picture was drawn")
-    encoded = base64.b64encode(path.read_bytes()).decode()
-    return dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{encoded})")
