@@ -15,7 +15,6 @@ from orchestration.settings import Settings
 
 LANDING, SHAPE, FEATURES = "stage_1_landing", "stage_2_shape", "stage_3_features"
 MODELS, SCORES, MARTS, LISTS = "stage_4_models", "stage_4_scores", "stage_5_marts", "stage_6_lists"
-DAILY_HOUR, WEEKLY_HOUR = 2, 4
 ONE_DAY_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 WITH_TRAINING = {"ops": {"features": {"config": {"with_training": True}}}}
 
@@ -49,7 +48,7 @@ def jobs() -> list[Any]:
     ]
 
 
-def schedules() -> list[dg.ScheduleDefinition]:
+def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     """Returns the daily and the weekly schedule; each runs the last complete day. Both start switched off."""
 
     def last_complete_day(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -66,7 +65,7 @@ def schedules() -> list[dg.ScheduleDefinition]:
             description=description,
         )
         for job, cron, description in (
-            ("daily", f"0 {DAILY_HOUR} * * *", "Every night: the day that has ended."),
-            ("weekly_training", f"0 {WEEKLY_HOUR} * * 1", "Every Monday: a new version of every model, for review."),
+            ("daily", settings.daily_cron, "Every night: rates and publishes the day that has ended."),
+            ("weekly_training", settings.weekly_cron, "Every week: trains a new version of every model, for review."),
         )
     ]

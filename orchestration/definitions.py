@@ -41,7 +41,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         ],
         "asset_checks": checks.gates(contract, daily),
         "jobs": automation.jobs(),
-        "schedules": automation.schedules(),
+        "schedules": automation.schedules(settings),
         "resources": {"run": run_resource(settings)},
         "executor": dg.in_process_executor,
     }

@@ -27,6 +27,7 @@ POLICY_FILE = PROJECT_ROOT / "policies" / "default.yml"
 PUBLIC_HMAC_KEY = b"touchstone demo and examples: not a secret"
 MAX_AGE = timedelta(days=7)
 LABEL_HORIZON_DAYS = 14
+Cron = Annotated[str, StringConstraints(pattern=r"^[0-9*/,-]+( [0-9A-Za-z*/,-]+){4}$")]
 
 
 class Settings(BaseSettings):
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
         demo_scale: Scale of a demo marketplace that has to be made.
         demo_seed: Its seed.
         first_day: First day of the daily partitions.
+        daily_cron: When the daily schedule runs, in cron's five fields, UTC.
+        weekly_cron: The same of the weekly training.
         alert_webhook: Address that alerts are posted to.
         alert_smtp: Mail server for alerts, `smtp://[user@]host[:port]` or `smtps://…`.
         alert_smtp_password: Its user's password.
@@ -66,6 +69,8 @@ class Settings(BaseSettings):
     demo_seed: int = Field(default=7, ge=0)
     demo_hardness: float = Field(default=1.0, gt=0)
     first_day: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] = "2014-01-01"
+    daily_cron: Cron = "0 2 * * *"
+    weekly_cron: Cron = "0 4 * * 1"
     alert_webhook: SecretStr | None = None
     alert_smtp: Annotated[str, StringConstraints(pattern=r"^smtps?://([^:@/]+@)?[^:@/]+(:[0-9]{1,5})?/?$")] | None = (
         None

@@ -15,8 +15,9 @@ import pytest
 from conftest import AS_OF, ROOT, touchstone
 from test_gates import dagster_run
 
+from groundwork.errors import BadInputError
 from groundwork.files import write_json
-from orchestration.automation import jobs
+from orchestration.automation import jobs, schedules
 from orchestration.definitions import build_definitions
 from orchestration.run_record import RunRecord, process_started
 from orchestration.settings import read_settings
@@ -91,6 +92,13 @@ def test_jobs_and_schedules_are_there(definitions: dg.Definitions):
     assert {"daily", "whole", "weekly_training", "land", "publish"} <= names
     assert names <= set(repository.job_names)
     assert {schedule.name for schedule in repository.schedule_defs} == {"daily_schedule", "weekly_training_schedule"}
+
+
+def test_schedules_run_when_the_settings_say(tmp_path: Path):
+    daily, weekly = schedules(read_settings(home=tmp_path, daily_cron="30 1 * * *", weekly_cron="0 5 * * SUN"))
+    assert (daily.cron_schedule, weekly.cron_schedule) == ("30 1 * * *", "0 5 * * SUN")
+    with pytest.raises(BadInputError, match="TOUCHSTONE_DAILY_CRON"):
+        read_settings(home=tmp_path, daily_cron="at night")
 
 
 def test_a_schedule_runs_the_last_complete_day(definitions: dg.Definitions):
