@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from groundwork.errors import TouchstoneError
 from orchestration.home import prepare_home
+from orchestration.resources import logger, mark_dead_runs
 from orchestration.settings import PROJECT_ROOT, Settings
 
 POLL_SECONDS = 0.5
@@ -45,20 +46,23 @@ def serve(settings: Settings, *, port: int) -> None:
     """
     import dagster as dg
 
-    # A scheduler stops us with SIGTERM; the servers have to end with us then, as on Ctrl+C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A scheduler stops us with SIGTERM; the servers have to end with us then, as on Ctrl+C. And whoever starts us in the
+    # background may have had SIGINT ignored, which the servers would inherit.
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, signal.default_int_handler)
     prepare_home(settings)
     instance = dg.DagsterInstance.get()
     instance.get_runs(limit=1)
     instance.all_instigator_state()
+    # A run that died with the machine would else count as running, and hold its place among a backfill's, for ever.
+    for dead in mark_dead_runs(instance, settings.home / "runs"):
+        logger.warning("Run %s had died; it is marked as failed, and the next run completes its work.", dead)
     environment = os.environ | {"TOUCHSTONE_HOME": str(settings.home)}
+    if "mlflow_address" not in settings.model_fields_set:
+        environment["TOUCHSTONE_MLFLOW_ADDRESS"] = f"http://127.0.0.1:{port + 1}"
     if settings.sources is not None:
         environment["TOUCHSTONE_SOURCES"] = str(settings.sources)
-    with ExitStack() as stack:
-        running = {
-            name: stack.enter_context(_started(command, environment))
-            for name, command in commands(settings, port).items()
-        }
+    with _started(commands(settings, port), environment) as running:
         print(  # noqa: T201  # the addresses are this command's result
             f"Dagster: http://127.0.0.1:{port}\n"
             f"MLflow:  http://127.0.0.1:{port + 1}/#/experiments?workflowType=machine_learning\n"
@@ -69,17 +73,24 @@ def serve(settings: Settings, *, port: int) -> None:
 
 
 @contextmanager
-def _started(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Yields a server process that is asked to stop, then made to, when the block ends."""
-    process = subprocess.Popen(command, env=environment, cwd=PROJECT_ROOT)  # noqa: S603  # our own commands
+def _started(
+    commands: dict[str, list[str]], environment: dict[str, str]
+) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Yields the server processes; when the block ends all are asked to stop, and those that do not in time are made to."""
+    running: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        yield process
+        for name, command in commands.items():
+            running[name] = subprocess.Popen(command, env=environment, cwd=PROJECT_ROOT)  # noqa: S603  # our own commands
+        yield running
     finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        for process in running.values():
+            process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in running.values():
+            try:
+                process.wait(timeout=max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _wait(running: dict[str, subprocess.Popen[bytes]]) -> None:
