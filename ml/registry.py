@@ -530,12 +530,16 @@ SHOWN: Final = {
 def _described(run_id: str, card: Mapping[str, Any], report: Report) -> str:
     """The version's page in MLflow: what a reviewer wants to see first; each figure where its source can tell it."""
     cells = [(source, cell) for source in ("evaluate", "verdict", "forward") for cell in ("seen", "unseen")]
-    lines = ["| | " + " | ".join(f"{source} {cell}" for source, cell in cells) + " |", "|---" * (len(cells) + 1) + "|"]
+    gap = "\u00a0" * 3  # MLflow's page puts the columns of a table next to each other
+    heads = " | ".join(f"{source} {cell}{gap}" for source, cell in cells)
+    lines = [f"| | {heads} |", "|---" * (len(cells) + 1) + "|"]
     for metric, sources in SHOWN.items():
         known = [
             report.metrics.get(f"{source}_{metric}_{cell}") if source in sources else None for source, cell in cells
         ]
-        lines.append(f"| {metric} | " + " | ".join("" if value is None else f"{value:.3f}" for value in known) + " |")
+        lines.append(
+            f"| {metric}{gap} | " + " | ".join("" if value is None else f"{value:.3f}" for value in known) + " |"
+        )
     flags, calibration = card["flagging"], card["calibration"]["main"]
     told = (
         f"Trained as of {card['as_of']}. Calibration: {calibration['method']} on {calibration['positives']} positives. "

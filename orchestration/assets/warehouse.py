@@ -218,13 +218,13 @@ def _report(
                     passed=node.status in {"pass", "warn"},
                     severity=dg.AssetCheckSeverity.ERROR if node.status == "fail" else dg.AssetCheckSeverity.WARN,
                     description=_test_sentence(properties, node),
-                    metadata={"rows_that_break_it": node.failures or 0, "seconds": node.seconds},
+                    metadata={"rows_that_break_it": node.failures or 0, "seconds": round(node.seconds, 3)},
                 )
         elif node.status == "success":
             key = translator.get_asset_spec(manifest, node.unique_id, None).key
             yield dg.MaterializeResult(asset_key=key, metadata={"seconds": round(node.seconds, 3)})
     context.log.info(
-        "Built %d nodes. %s", len(nodes), ", ".join(f"{name}: {count:,} rows" for name, count in rows.items())
+        "Built %s.", ", ".join([f"{len(nodes)} nodes", *(f"{rows[name]:,} rows of {name}" for name in rows)])
     )
 
 
