@@ -5,6 +5,8 @@ SCALE ?= 0.1
 MEMORY ?= 8GB
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# What docs/ shows of what the browser tests see.
+PICTURES := graph-open launch-a-day backfill gate_landed plot-candidates-listings plot-models-listing_counterfeit mlflow-version
 
 # Nothing phones home, and floats do not depend on how many cores a machine has.
 export DAGSTER_DISABLE_TELEMETRY := 1
@@ -13,11 +15,12 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-all lint lock bench ui install
+.PHONY: help run test test-all browser screenshots lint lock bench ui install
 
 help:
 	@echo "make run       the demo marketplace through the whole pipeline, from nothing to published lists"
 	@echo "make test      the tests (under 15 minutes); make test-all also runs the slow suites"
+	@echo "make screenshots   the pictures in docs/images, from the browser tests"
 	@echo "make ui        Dagster's and MLflow's pages on this machine"
 	@echo "make lint      formatting, types, who may import whom, SQL style"
 	@echo "make bench SCALE=0.1   seconds, rows, memory and bytes by stage, as JSON and a plot"
@@ -52,11 +55,23 @@ run: $(INSTALLED)
 ui: $(INSTALLED)
 	@$(BIN)/touchstone ui
 
-test: $(INSTALLED)
+test: $(INSTALLED) browser
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
-test-all: $(INSTALLED)
+test-all: $(INSTALLED) browser
 	@$(BIN)/pytest -n 2 --dist loadfile
+
+# A Chromium for the browser tests: one that is there, else Playwright's own, else Debian's. Without any, the tests fail and
+# say what to do; the others run.
+browser: $(INSTALLED)
+	@chromium="$(BIN)/python tests/browser/chromium.py"; \
+	$$chromium 2>/dev/null || { $(BIN)/playwright install chromium-headless-shell && $$chromium; } \
+	|| { [ "$$(id -u)" = 0 ] && apt-get install --yes --quiet chromium && $$chromium; } || true
+
+screenshots: $(INSTALLED) browser
+	@folder=$$(mktemp -d); \
+	TOUCHSTONE_SCREENSHOTS=$$folder $(BIN)/pytest -q -m "not slow" tests/browser \
+	&& for name in $(PICTURES); do cp $$folder/$$name.png docs/images/; done; rm -r $$folder
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff format --check .

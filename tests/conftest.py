@@ -104,19 +104,24 @@ def run_touchstone(home: Path) -> Callable[..., Outcome]:
 
 
 @dataclass(frozen=True)
-class Homes:
-    """The homes that every case starts from, and what they publish when nothing disturbs them.
+class SmallHomes:
+    """Homes so small that a run of the pipeline takes half a minute; not to be changed.
 
     Attributes:
         made: A marketplace, and nothing done yet.
         rated: The same after a run as of `FIRST_DAY`, which trained.
         policy: The policy file.
-        lists: By the day, what is published after an undisturbed run.
     """
 
     made: Path
     rated: Path
     policy: Path
+
+
+@dataclass(frozen=True)
+class Homes(SmallHomes):
+    """The small homes, and by the day what they publish when nothing disturbs them."""
+
     lists: dict[str, dict[str, bytes]]
 
 
@@ -164,25 +169,39 @@ def call_the_newest_counterfeit(sources: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def homes(shared_folder: Path) -> Homes:
-    """The homes, made once a session."""
-    folder = shared_folder / "fault-homes"
-    made, rated, undisturbed, policy = (folder / name for name in ("made", "rated", "undisturbed", "policy.yml"))
-    with writer_lock(shared_folder / "fault-homes.lock", purpose="making homes for tests", wait_seconds=900):
+def small_homes(shared_folder: Path) -> SmallHomes:
+    """The small homes, made once a session."""
+    folder = shared_folder / "small-homes"
+    found = SmallHomes(folder / "made", folder / "rated", folder / "policy.yml")
+    with writer_lock(shared_folder / "small-homes.lock", purpose="making homes for tests", wait_seconds=900):
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             # So few rows that a tenth of them is soon flagged, or none: neither is what these tests are about.
             default = yaml.safe_load((ROOT / "policies" / "default.yml").read_text())
             changes = {"target_precision": 0.5, "allow_empty": True, "max_flagged_share": 1.0}
-            policy.write_text(yaml.safe_dump(default | changes))
-            assert touchstone(made, "demo", "--scale", str(SMALL_SCALE), "--seed", str(SMALL_SEED)).code == 0
-            call_the_newest_counterfeit(made / "marketplace" / "sources")
-            for source, target, day in ((made, rated, FIRST_DAY), (rated, undisturbed, NEXT_DAY)):
-                shutil.copytree(source, target)
-                done = run(target, policy, day)
-                assert done.code == 0, done.stdout + done.stderr
+            found.policy.write_text(yaml.safe_dump(default | changes))
+            assert touchstone(found.made, "demo", "--scale", str(SMALL_SCALE), "--seed", str(SMALL_SEED)).code == 0
+            call_the_newest_counterfeit(found.made / "marketplace" / "sources")
+            shutil.copytree(found.made, found.rated)
+            done = run(found.rated, found.policy, FIRST_DAY)
+            assert done.code == 0, done.stdout + done.stderr
             (folder / "complete").touch()
+    return found
+
+
+@pytest.fixture(scope="session")
+def homes(shared_folder: Path, small_homes: SmallHomes) -> Homes:
+    """The small homes, and what an undisturbed run as of each day publishes."""
+    made, rated, policy = small_homes.made, small_homes.rated, small_homes.policy
+    undisturbed = shared_folder / "undisturbed-home"
+    with writer_lock(shared_folder / "undisturbed-home.lock", purpose="making a home for tests", wait_seconds=900):
+        if not (undisturbed / "complete").exists():
+            shutil.rmtree(undisturbed, ignore_errors=True)
+            shutil.copytree(rated, undisturbed)
+            done = run(undisturbed, policy, NEXT_DAY)
+            assert done.code == 0, done.stdout + done.stderr
+            (undisturbed / "complete").touch()
     found = Homes(made, rated, policy, {FIRST_DAY: published(rated), NEXT_DAY: published(undisturbed)})
     assert [len(lists) for lists in found.lists.values()] == [2 * 4, 2 * 7]
     return found

@@ -1,0 +1,313 @@
+"""What a person does in Dagster's and MLflow's pages: by clicks, in a real Chromium, on the real servers, over a real home.
+
+A test clicks, asks GraphQL until what it started has ended, and then looks at the page. Runs of one home take turns, so
+the long ones are started first and looked at last. Each page is kept as a picture; `make screenshots` puts those of the
+documentation in their place.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from chromium import launch
+from conftest import FIRST_DAY, SmallHomes
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from serving import Served, serving, until
+
+SCREENSHOTS = "TOUCHSTONE_SCREENSHOTS"
+PAGE_SECONDS = 120
+JOBS = "/locations/orchestration.definitions/jobs"
+SCHEDULE = "/locations/orchestration.definitions/schedules/daily_schedule"
+GROUPS = (
+    *("stage_1_landing", "stage_2_shape", "stage_3_features", "stage_4_models", "stage_4_scores"),
+    *("stage_5_marts", "stage_6_lists"),
+)
+DAY, THREE_DAYS = "2026-06-16", "[2026-06-17...2026-06-19]"
+# MLflow opens in another mode, with a panel and a promotion; a test's browser is always a new one.
+MLFLOW_SETTINGS = {
+    "mlflow.workflowType_v1": '"machine_learning"',
+    "mlflow.assistant.panelOpen_v1": "false",
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+    "_mlflow_model_registry_promo_modal_dismissed_v1": "true",
+}
+BACKFILLS = "{ partitionBackfillsOrError(limit: 5) { ... on PartitionBackfills { results { id status } } } }"
+TICKS = """{
+  scheduleOrError(scheduleSelector: {
+    repositoryLocationName: "orchestration.definitions", repositoryName: "__repository__", scheduleName: "daily_schedule"
+  }) { ... on Schedule { scheduleState { status ticks(limit: 5) { status runIds } } } }
+}"""
+
+Keep = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def served(small_homes: SmallHomes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Both UIs over a home that was rated as of one day."""
+    with serving(small_homes, tmp_path_factory.mktemp("ui")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium without a window."""
+    expect.set_options(timeout=PAGE_SECONDS * 1000)
+    with sync_playwright() as playwright:
+        started = launch(playwright)
+        yield started
+        started.close()
+
+
+def open_page(browser: Browser) -> Iterator[Page]:
+    """Yields a page of a new browser session, and fails if it asked anything but this machine's own address."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="UTC", locale="en-GB")
+    context.set_default_timeout(PAGE_SECONDS * 1000)
+    context.add_init_script(
+        f"for (const [key, value] of Object.entries({json.dumps(MLFLOW_SETTINGS)})) localStorage.setItem(key, value)"
+    )
+    asked: set[str] = set()
+    context.on("request", lambda request: asked.add(request.url))
+    page = context.new_page()
+    page.on("websocket", lambda opened: asked.add(opened.url))
+    yield page
+    context.close()
+    assert asked
+    assert [
+        url for url in asked if urlsplit(url).scheme not in {"data", "blob"} and urlsplit(url).hostname != "127.0.0.1"
+    ] == []
+
+
+page = pytest.fixture(open_page)
+
+
+@pytest.fixture
+def keep(page: Page, tmp_path: Path) -> Keep:
+    """Keeps a picture of the page under a name, in the folder that `TOUCHSTONE_SCREENSHOTS` names, else in the test's own."""
+    folder = Path(os.environ.get(SCREENSHOTS, tmp_path))
+
+    def keep_picture(name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.wait_for_timeout(700)  # what moves comes to rest
+        with Image.open(io.BytesIO(page.screenshot())) as picture:
+            picture.convert("RGB").quantize(128).save(folder / f"{name}.png", optimize=True)
+
+    return keep_picture
+
+
+@pytest.fixture(scope="module")
+def backfill(served: Served, browser: Browser) -> str:
+    """The id of a backfill of three days that was launched by clicks."""
+    for page in open_page(browser):
+        launched = launch_backfill(served, page, THREE_DAYS, "3 partitions")
+    return launched
+
+
+def launch_backfill(served: Served, page: Page, days: str, said: str, *, only_missing: bool = False) -> str:
+    """Launches a backfill by clicks and returns its id."""
+    known = backfills(served)
+    page.goto(f"{served.dagster}{JOBS}/rate")
+    choose_days(page, days, said)
+    if only_missing:
+        page.get_by_text("Backfill only failed and missing partitions within selection").click()
+    page.get_by_role("button", name="Launch").last.click()
+    (launched,) = until(lambda: backfills(served).keys() - known.keys(), "the backfill is there")
+    return launched
+
+
+def backfills(served: Served) -> dict[str, str]:
+    """Returns the status of every backfill by its id."""
+    found = served.ask(BACKFILLS)["partitionBackfillsOrError"]["results"]
+    return {backfill["id"]: backfill["status"] for backfill in found}
+
+
+def ended_backfill(served: Served, backfill: str) -> str:
+    """Waits until a backfill has ended, and returns its status."""
+
+    def ended() -> str | None:
+        status = backfills(served)[backfill]
+        return status if status.startswith(("COMPLETED", "FAILED", "CANCELED")) else None
+
+    return until(ended, "the backfill ends")
+
+
+def published_days(served: Served) -> set[str]:
+    """Returns the days of which a list of listings was published."""
+    history = (served.home / "published" / "listings" / "history.jsonl").read_text()
+    return {json.loads(line)["version"][:10] for line in history.splitlines()}
+
+
+def choose_days(page: Page, days: str, said: str) -> None:
+    """Opens a job's dialog and chooses the days to materialise."""
+    page.get_by_role("button", name="Materialize all").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Show all partitions").click()
+    field = dialog.locator("input[type=text], input:not([type])").first
+    field.fill(days)
+    field.press("Enter")
+    expect(dialog.get_by_text(said, exact=True)).to_be_visible()
+
+
+def schedule_state(served: Served) -> Any:
+    """Returns the status and the ticks of the daily schedule, newest first."""
+    return served.ask(TICKS)["scheduleOrError"]["scheduleState"]
+
+
+def see_gate(page: Page, served: Served, asset: str, gate: str) -> None:
+    """Opens a gate's page and sees a picture of what it judged."""
+    page.goto(f"{served.dagster}/assets/{asset}?view=checks&checkDetail={gate}")
+    picture = page.get_by_alt_text(f"what the gate {gate.removeprefix('gate_')} judged")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.complete && image.naturalWidth") > 300
+
+
+def see_plot(page: Page, key: str) -> None:
+    """Opens the plot in an asset's metadata by one click."""
+    page.get_by_role("row").filter(has_text=key).get_by_text("[Show Markdown]").click()
+    picture = page.get_by_role("dialog").get_by_role("img").filter(visible=True).last
+    expect(picture).to_be_visible()
+
+
+def test_a_job_over_all_unpartitioned_assets_ends_in_success(served: Served, page: Page, backfill: str, keep: Keep):
+    assert backfill
+    page.goto(f"{served.dagster}{JOBS}/land_and_shape")
+    page.get_by_role("button", name="Materialize all").click()
+    page.get_by_text("View").last.wait_for()
+    run, status = served.ended(pipelineName="land_and_shape")
+    page.goto(f"{served.dagster}/runs/{run}")
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+    keep("run")
+    assert status == "SUCCESS"
+
+
+def test_the_daily_job_is_launched_for_a_date_and_its_gates_show_what_they_judged(
+    served: Served, page: Page, keep: Keep
+):
+    page.goto(f"{served.dagster}{JOBS}/daily")
+    choose_days(page, DAY, "1 partition")
+    keep("launch-a-day")
+    page.get_by_role("button", name="Launch 1 run").click()
+    _, status = served.ended(pipelineName="daily", tags=[{"key": "dagster/partition", "value": DAY}])
+    assert status == "SUCCESS"
+    assert DAY in published_days(served)
+    for asset, gate in (
+        ("candidates/listings", "gate_candidate"),
+        ("features/listing_features", "gate_features"),
+        ("scores/listing_counterfeit", "gate_scores"),
+    ):
+        see_gate(page, served, asset, gate)
+        keep(gate)
+
+
+def test_the_graph_opens_its_groups(served: Served, page: Page, keep: Keep):
+    page.set_viewport_size({"width": 1600, "height": 900})  # on a smaller one Dagster leaves the assets' names out
+    page.goto(f"{served.dagster}/asset-groups")
+    for group in GROUPS:
+        expect(page.get_by_text(group, exact=True).first).to_be_visible()
+    page.get_by_role("button", name="Hide navigation").click()
+    keep("graph")
+    page.keyboard.press("Alt+KeyE")
+    page.wait_for_url(lambda url: all(group in url for group in GROUPS))
+    opened = ",".join(f"global@global:{group}" for group in GROUPS[2:])
+    page.goto(f"{served.dagster}/asset-groups?expanded={opened}")
+    for asset in ("listing_features", "merchant_spine", "rated_merchants"):
+        expect(page.get_by_text(asset, exact=True)).to_be_visible()
+    page.wait_for_timeout(3000)  # the graph moves to where it fits
+    keep("graph-open")
+
+
+@pytest.mark.parametrize(
+    ("asset", "owner", "described", "plot"),
+    [
+        ("landed/listings", "data-engineering", "Pulled from the source", None),
+        ("models/listing_counterfeit", "model-review", "A new version of the model", "plot_importances"),
+        ("scores/listing_counterfeit", "model-review", "Every live listing of a day rated 0 to 100", "plot"),
+        ("candidates/listings", "brand-protection", "waiting for its gates", "plot"),
+        ("published/listings", "brand-protection", "The list of listings that readers see", "plot"),
+    ],
+    ids=lambda value: value if value and "/" in value else "",
+)
+def test_an_asset_says_whose_it_is_what_it_is_and_shows_a_plot(
+    served: Served, page: Page, keep: Keep, asset: str, owner: str, described: str, plot: str | None
+):
+    page.goto(f"{served.dagster}/assets/{asset}")
+    expect(page.get_by_text(owner, exact=True)).to_be_visible()
+    expect(page.get_by_text(described).first).to_be_visible()
+    keep(f"asset-{asset.replace('/', '-')}")
+    if plot:
+        see_plot(page, plot)
+        keep(f"plot-{asset.replace('/', '-')}")
+
+
+def test_mlflow_shows_the_registry_and_the_run_of_a_version(served: Served, page: Page, keep: Keep):
+    page.goto(f"{served.mlflow}/#/models/listing_counterfeit")
+    expect(page.get_by_text("champion").first).to_be_visible()
+    keep("mlflow-registry")
+    page.get_by_role("link", name="Version 1").click()
+    expect(page.get_by_text(f"Trained as of {FIRST_DAY}").first).to_be_visible()
+    keep("mlflow-version")
+    page.locator("a[href*='/runs/']").first.click()
+    page.get_by_text("Overview", exact=True).click()
+    expect(page.get_by_text("forward_auroc_unseen").first).to_be_visible()
+    keep("mlflow-run")
+
+
+def test_the_schedule_ticks_and_its_run_is_refused_by_a_gate_that_says_why(served: Served, page: Page, keep: Keep):
+    """The demo ends in June 2026: its loads are too old for yesterday, which is what a schedule rates."""
+    page.goto(f"{served.dagster}{SCHEDULE}")
+    switch = page.locator("label:has(input[type=checkbox])")
+    switch.click()
+    ids = until(lambda: [run for tick in schedule_state(served)["ticks"] for run in tick["runIds"]], "it has ticked")
+    expect(page.get_by_text("1 run requested").first).to_be_visible()
+    keep("schedule")
+    switch.click()
+    until(lambda: schedule_state(served)["status"] == "STOPPED", "the schedule is off again")
+    _, status = served.ended(runIds=ids)
+    assert status == "FAILURE"
+    see_gate(page, served, "landed/listings", "gate_landed")
+    expect(page.get_by_text("gate landed refused").first).to_be_visible()
+    expect(page.get_by_text("tables_that_date_a_run_are_fresh (listings)").first).to_be_visible()
+    expect(page.get_by_text("allowed 7 days").first).to_be_visible()
+    page.get_by_role("button", name="Show more").click()
+    keep("gate_landed")
+
+
+def test_a_backfill_of_three_days_publishes_them(served: Served, page: Page, backfill: str, keep: Keep):
+    assert ended_backfill(served, backfill) == "COMPLETED_SUCCESS"
+    page.goto(f"{served.dagster}/runs/b/{backfill}")
+    expect(page.get_by_text("100% completed")).to_be_visible()
+    keep("backfill")
+    assert {f"2026-06-{day}" for day in (17, 18, 19)} <= published_days(served)
+
+
+@pytest.mark.slow
+def test_a_backfill_of_which_a_run_was_killed_goes_on_with_what_is_missing(served: Served, page: Page, keep: Keep):
+    """Whatever starts next marks the killed run as failed; until then the backfill waits for it."""
+    days = "[2026-06-22...2026-06-23]"
+    first = launch_backfill(served, page, days, "2 partitions")
+    tag = [{"key": "dagster/backfill", "value": first}]
+
+    def worker() -> int | None:
+        holder = json.loads((served.home / "lock").read_text() or "{}")
+        run_id = holder.get("purpose", "").removeprefix("run ")
+        return holder["pid"] if run_id in served.runs(tags=tag, statuses=["STARTED"]) else None
+
+    os.kill(until(worker, "a run of the backfill holds the lock"), signal.SIGKILL)
+    page.goto(f"{served.dagster}{JOBS}/land")
+    page.get_by_role("button", name="Materialize all").click()
+    assert ended_backfill(served, first) == "COMPLETED_FAILED"
+    assert len({"2026-06-22", "2026-06-23"} & published_days(served)) == 1
+    second = launch_backfill(served, page, days, "2 partitions", only_missing=True)
+    assert ended_backfill(served, second) == "COMPLETED_SUCCESS"
+    assert len(served.runs(tags=[{"key": "dagster/backfill", "value": second}])) == 1
+    assert {"2026-06-22", "2026-06-23"} <= published_days(served)
+    page.goto(f"{served.dagster}/runs/b/{second}")
+    expect(page.get_by_text("100% completed")).to_be_visible()
+    keep("backfill-resumed")
