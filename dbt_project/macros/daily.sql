@@ -505,12 +505,37 @@ changed_days as (
 {%- endmacro %}
 
 {#
+    From which moment to which the changed days of a part lie, as two literals; none where there are no such days. Asked
+    before the events are read, because a bound that is known then keeps the engine from reading what lies outside: a day on
+    top of 120 reads a hundredth of the rows.
+#}
+{% macro changed_span(part) %}
+    {% if execute and is_incremental() %}
+        {% set query %}
+            with
+            {{ changed_days(part) }}
+            span as (
+                select
+                    cast(min(day) as varchar) as first_day,
+                    cast({{ add_days('max(day)', 1) }} as varchar) as end_day
+                from changed_days
+            )
+            select * from span
+        {% endset %}
+        {% set row = run_query(query).rows[0] %}
+        {{ return(["timestamp '" ~ (row[0] or '1900-01-01') ~ "'", "timestamp '" ~ (row[1] or '1900-01-01') ~ "'"]) }}
+    {% endif %}
+    {{ return(none) }}
+{% endmacro %}
+
+{#
     A part of a listing's days, as the CTEs of its model: its events summed by day, listing and merchant, over the days
     that have changed. Each day that is built brings a marker row with its digests, in the same commit; by it a day that has
     lost all its events deletes what the table holds of it, and the hook then deletes such a marker.
 #}
 {% macro daily_part(part) -%}
     {%- set declared = listing_parts()[part] %}
+    {%- set span = changed_span(part) %}
 {{ changed_days(part) }}
 
 final as (
@@ -529,6 +554,10 @@ final as (
     where
         events.listing_id is not null
         and events.kind in ('{{ declared.kinds | join("', '") }}')
+        {%- if span %}
+        and events.event_at >= {{ span[0] }}
+        and events.event_at < {{ span[1] }}
+        {%- endif %}
     group by
         events.event_date,
         events.listing_id,

@@ -149,6 +149,19 @@
     }) }}
 {% endmacro %}
 
+{# What is given of one of an order's moments: that of all of them, and of its own. #}
+{% macro order_event(kind, moment, own) %}
+    {% set given = {
+        'event_at': 'orders.' ~ moment,
+        'kind': "'" ~ kind ~ "'",
+        'event_key': 'orders.order_id',
+        'listing_id': 'orders.listing_id',
+        'merchant_id': 'orders.merchant_id',
+    } %}
+    {% do given.update(own) %}
+    {{ return(given) }}
+{% endmacro %}
+
 {# Every column of an event as `relation` has it, save those given otherwise. #}
 {% macro event_from(relation, otherwise) %}
     {% set given = {} %}

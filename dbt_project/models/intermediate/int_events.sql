@@ -1,15 +1,9 @@
 -- One row an event, each on its own day: an order is an event when it is placed and another when its parcel arrives. An
 -- event carries only what is known at its moment. A view: the daily tables read it by day, nothing else needs it whole.
--- Every import is used once, because an engine that keeps a CTE used twice in memory would keep all the orders.
+-- Orders are no import, and every import is used once: an engine that keeps a CTE used twice would keep all its rows.
 {{ config(materialized='view') }}
 
 with
-
-orders as (
-
-    select * from {{ ref('stg_orders') }}
-
-),
 
 reviews as (
 
@@ -80,18 +74,6 @@ owners as (
 
 ),
 
-order_moments as (
-
-    select 'order_placed' as kind
-    union all
-    select 'order_shipped' as kind
-    union all
-    select 'order_delivered' as kind
-    union all
-    select 'order_refunded' as kind
-
-),
-
 listing_moments as (
 
     select 'listed' as kind
@@ -108,32 +90,34 @@ notice_moments as (
 
 ),
 
+-- Each moment reads the orders for itself: a bound on event_at then reaches the column, and what lies outside is not read.
 order_events as (
 
     select
-        {{ as_event({
-            'event_at': "
-                case order_moments.kind
-                    when 'order_placed' then orders.placed_at
-                    when 'order_shipped' then orders.shipped_at
-                    when 'order_delivered' then orders.delivered_at
-                    else orders.refunded_at
-                end",
-            'kind': 'order_moments.kind',
-            'event_key': 'orders.order_id',
-            'listing_id': 'orders.listing_id',
-            'merchant_id': 'orders.merchant_id',
-            'detail': "case when order_moments.kind = 'order_refunded' then orders.refund_reason end",
-            'quantity': "case when order_moments.kind = 'order_placed' then orders.quantity end",
-            'amount_usd': "case when order_moments.kind in ('order_placed', 'order_refunded') then orders.amount_usd end",
-            'waited_hours': "
-                case order_moments.kind
-                    when 'order_shipped' then greatest(" ~ hours_between('orders.placed_at', 'orders.shipped_at') ~ ", 0)
-                    when 'order_delivered' then greatest(" ~ hours_between('orders.placed_at', 'orders.delivered_at') ~ ", 0)
-                end",
-        }) }}
-    from orders
-    cross join order_moments
+        {{ as_event(order_event('order_placed', 'placed_at', {
+            'quantity': 'orders.quantity',
+            'amount_usd': 'orders.amount_usd',
+        })) }}
+    from {{ ref('stg_orders') }} as orders
+    union all
+    select
+        {{ as_event(order_event('order_shipped', 'shipped_at', {
+            'waited_hours': 'greatest(' ~ hours_between('orders.placed_at', 'orders.shipped_at') ~ ', 0)',
+        })) }}
+    from {{ ref('stg_orders') }} as orders
+    union all
+    select
+        {{ as_event(order_event('order_delivered', 'delivered_at', {
+            'waited_hours': 'greatest(' ~ hours_between('orders.placed_at', 'orders.delivered_at') ~ ', 0)',
+        })) }}
+    from {{ ref('stg_orders') }} as orders
+    union all
+    select
+        {{ as_event(order_event('order_refunded', 'refunded_at', {
+            'detail': 'orders.refund_reason',
+            'amount_usd': 'orders.amount_usd',
+        })) }}
+    from {{ ref('stg_orders') }} as orders
 
 ),
 
