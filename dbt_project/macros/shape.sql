@@ -3,21 +3,30 @@
 {#
     The present rows of a landed table: those of its newest full load, an increment's row in place of an earlier one with
     the same key. What that takes depends on how the table landed, which is asked when the view is made (every run makes
-    it anew): joining 20 million rows to increments that are not there cost 20 seconds and a hash table of them all.
+    it anew): the engine then reads the loads that count and no others, and keeps the increments' keys in memory, not all.
 #}
 {% macro current_rows(table, key) %}
     {%- set landing = how_it_landed(table) -%}
-    {%- if landing.increments == 0 and landing.loads <= 1 %}
+    {%- if landing.loads <= 1 %}
     select * from {{ source('landed', table) }}
     {%- elif landing.increments == 0 %}
-    select *
-    from {{ source('landed', table) }}
-    where landed_at = (
-        select max(loads.landed_at)
-        from {{ source('landed', 'loads') }} as loads
-        where loads.table_name = '{{ table }}' and loads.is_current
-    )
+    select * from {{ source('landed', table) }} where landed_at = timestamp '{{ landing.full_at }}'
     {%- else %}
+    select landed_rows.*
+    from {{ source('landed', table) }} as landed_rows
+    left join (
+        select distinct {{ key | join(', ') }}
+        from {{ source('landed', table) }}
+        where landed_at > timestamp '{{ landing.full_at }}'
+    ) as replaced
+        on
+            {% for column in key %}
+            replaced.{{ column }} = landed_rows.{{ column }}{{ ' and' if not loop.last }}
+            {% endfor %}
+    where
+        landed_rows.landed_at = timestamp '{{ landing.full_at }}'
+        and replaced.{{ key[0] }} is null
+    union all
     select * exclude (place)
     from (
         select
@@ -27,26 +36,26 @@
                 order by landed_rows.landed_at desc, landed_rows.load_id desc
             ) as place
         from {{ source('landed', table) }} as landed_rows
-        where landed_rows.load_id in (
-            select loads.load_id
-            from {{ source('landed', 'loads') }} as loads
-            where loads.table_name = '{{ table }}' and loads.is_current
-        )
+        where landed_rows.landed_at > timestamp '{{ landing.full_at }}'
     ) as placed
     where place = 1
     {%- endif %}
 {% endmacro %}
 
-{# How many loads a table has, and how many of them are increments. By its bare name: unit tests bring no loads. #}
+{#
+    How many loads a table has, how many of them are increments, and when the full one landed that counts. By its bare name:
+    unit tests bring no loads.
+#}
 {% macro how_it_landed(table) %}
     {% if execute %}
-        {% set counts = run_query(
-            "select count(*), count(*) filter (where mode = 'incremental') from landed.loads where table_name = '"
-            ~ table ~ "'"
+        {% set row = run_query(
+            "select count(*), count(*) filter (where mode = 'incremental' and is_current), "
+            ~ "cast(max(landed_at) filter (where mode = 'full' and is_current) as varchar) "
+            ~ "from landed.loads where table_name = '" ~ table ~ "'"
         ).rows[0] %}
-        {{ return({'loads': counts[0], 'increments': counts[1]}) }}
+        {{ return({'loads': row[0], 'increments': row[1], 'full_at': row[2]}) }}
     {% endif %}
-    {{ return({'loads': 0, 'increments': 0}) }}
+    {{ return({'loads': 0, 'increments': 0, 'full_at': none}) }}
 {% endmacro %}
 
 {#
