@@ -56,10 +56,10 @@ ui: $(INSTALLED)
 	@$(BIN)/touchstone ui
 
 test: $(INSTALLED) browser
-	@$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: $(INSTALLED) browser
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # A Chromium for the browser tests: one that is there, else Playwright's own, else Debian's. Without any, the tests fail and
 # say what to do; the others run.
