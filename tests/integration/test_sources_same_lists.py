@@ -31,6 +31,7 @@ def same_lists(homes: Homes, folder: Path, inputs: dict[str, Options]) -> None:
     assert [name for name in ("SHOP_PASSWORD", "STORE_SECRET") if ENVIRONMENT[name].encode() in written + said] == []
 
 
+@pytest.mark.slow  # the loads of each kind are compared in make test (test_landing_connectors.py); lists in make test-all
 def test_tables_that_each_come_by_another_kind_give_the_lists_that_parquet_gives(
     homes: Homes, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
