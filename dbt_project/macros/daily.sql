@@ -576,6 +576,17 @@ final as (
 )
 {%- endmacro %}
 
+{# The configuration of every daily table: a day that is built takes the place of what the table holds of it, in one commit. #}
+{% macro daily_table() -%}
+    {{ config(
+        materialized='incremental',
+        incremental_strategy='delete+insert',
+        unique_key='day',
+        on_schema_change='append_new_columns',
+        post_hook="{{ drop_markers_of_nothing() }}",
+    ) }}
+{%- endmacro %}
+
 {# A day that has nothing left leaves no trace: its marker goes in the commit that deleted its rows. #}
 {% macro drop_markers_of_nothing() -%}
     delete from {{ this }} where is_marker and day_digest is null

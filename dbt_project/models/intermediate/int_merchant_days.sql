@@ -1,13 +1,7 @@
 -- What happened to a merchant on a day, itself and through its listings: their orders and reviews summed and the events of
 -- the merchant as such, up to three rows a day and merchant, to be added up. Incremental in the same way; a day's digest is
 -- made of those of the listings' parts and of the merchants' own events.
-{{ config(
-    materialized='incremental',
-    incremental_strategy='delete+insert',
-    unique_key='day',
-    on_schema_change='append_new_columns',
-    post_hook="{{ drop_markers_of_nothing() }}",
-) }}
+{{ daily_table() }}
 
 {% set measures = merchant_measures() %}
 {% set parts = merchant_parts() %}

@@ -1,13 +1,7 @@
 -- What was ordered, delivered and refunded of a listing on a day, one row a day, listing and merchant. Incremental by day, and
 -- only the days whose digest of events is not the one kept in the table: so a kill, a missed day, a late, corrected or
 -- deleted row heal by themselves. How is in the macro, which the four parts of a listing's days share.
-{{ config(
-    materialized='incremental',
-    incremental_strategy='delete+insert',
-    unique_key='day',
-    on_schema_change='append_new_columns',
-    post_hook="{{ drop_markers_of_nothing() }}",
-) }}
+{{ daily_table() }}
 
 with
 

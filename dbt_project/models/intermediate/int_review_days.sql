@@ -1,11 +1,5 @@
 -- What was said of a listing on a day, one row a day and listing. Incremental as int_order_days is.
-{{ config(
-    materialized='incremental',
-    incremental_strategy='delete+insert',
-    unique_key='day',
-    on_schema_change='append_new_columns',
-    post_hook="{{ drop_markers_of_nothing() }}",
-) }}
+{{ daily_table() }}
 
 with
 
