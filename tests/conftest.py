@@ -1,7 +1,8 @@
 """What every test may use: homes that the whole pipeline ran in, made once a session and copied for each test.
 
-A run of the whole pipeline costs about half a minute, so tests that need one share it. They get a copy, to break as
-they like. With several workers the first to ask makes it and the others wait.
+A run of the whole pipeline costs about half a minute at any scale, so tests that need one share it. They get a copy, to
+break as they like. With several workers the first to ask makes it and the others wait. The homes are small, and their
+policy is their own: so few rows that a tenth of them is soon flagged, or none.
 """
 
 from __future__ import annotations
@@ -24,9 +25,7 @@ from groundwork.lock import writer_lock
 from tests.source_fixtures import postgres, storage  # noqa: F401  fixtures for every test
 
 ROOT = Path(__file__).resolve().parents[1]
-SCALE, SEED = 0.02, 11
-TRAINED_AS_OF, AS_OF = "2026-06-15", "2026-06-30"
-SMALL_SCALE, SMALL_SEED = 0.002, 3
+SCALE, SEED = 0.002, 3
 FIRST_DAY, NEXT_DAY = "2026-06-15", "2026-06-30"
 LISTS = ("listings", "merchants")
 
@@ -59,48 +58,11 @@ def touchstone(home: Path, *arguments: str, **environment: str) -> Outcome:
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-def make_demo_home(home: Path) -> None:
-    """Makes a demo marketplace and runs the pipeline over it: trained and rated as of one date, rated as of a later one."""
-    made = touchstone(home, "demo", "--scale", str(SCALE), "--seed", str(SEED))
-    assert made.code == 0, made.stderr
-    first = touchstone(home, "run", "--as-of", TRAINED_AS_OF, "--train", "--approve-if-passing", "--json")
-    assert first.code == 0, first.stdout + first.stderr
-    second = touchstone(home, "run", "--as-of", AS_OF, "--json")
-    assert second.code == 0, second.stdout + second.stderr
-
-
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A folder that all workers of this session share."""
     base = tmp_path_factory.getbasetemp()
     return base if worker_id == "master" else base.parent
-
-
-@pytest.fixture(scope="session")
-def rated_home(shared_folder: Path) -> Path:
-    """A home that the pipeline ran in twice; not to be changed. See `home` for a copy."""
-    home = shared_folder / "rated-home"
-    with writer_lock(shared_folder / "rated-home.lock", purpose="making a home for tests", wait_seconds=900):
-        if not (home / "complete").exists():
-            shutil.rmtree(home, ignore_errors=True)
-            make_demo_home(home)
-            (home / "complete").touch()
-    return home
-
-
-@pytest.fixture
-def home(rated_home: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of the rated home, to break."""
-    copy = tmp_path / "home"
-    shutil.copytree(rated_home, copy)
-    yield copy
-    shutil.rmtree(copy, ignore_errors=True)
-
-
-@pytest.fixture
-def run_touchstone(home: Path) -> Callable[..., Outcome]:
-    """The command over the test's own home."""
-    return lambda *arguments, **environment: touchstone(home, *arguments, **environment)
 
 
 @dataclass(frozen=True)
@@ -120,8 +82,14 @@ class SmallHomes:
 
 @dataclass(frozen=True)
 class Homes(SmallHomes):
-    """The small homes, and by the day what they publish when nothing disturbs them."""
+    """The small homes, and what became of them when nothing disturbed the runs.
 
+    Attributes:
+        undisturbed: The rated one after a run as of `NEXT_DAY` too.
+        lists: What is published after the run as of each day, by the day.
+    """
+
+    undisturbed: Path
     lists: dict[str, dict[str, bytes]]
 
 
@@ -162,10 +130,18 @@ def call_the_newest_counterfeit(sources: Path) -> None:
                     timestamptz '2026-04-20 12:00:00+00' + to_days(cast(day % 60 as integer)) as decided_at,
                     case when place <= 60 then 'fake' else 'genuine' end as verdict, 'a test' as decided_by
                 from called
+                order by all
             ) to '{sources}/decisions.parquet' (format parquet)
             """
         )
     (sources / "decisions.parquet").rename(target)
+
+
+def make_market(home: Path) -> None:
+    """Makes a demo marketplace, with labels enough for models."""
+    made = touchstone(home, "demo", "--scale", str(SCALE), "--seed", str(SEED))
+    assert made.code == 0, made.stderr
+    call_the_newest_counterfeit(home / "marketplace" / "sources")
 
 
 @pytest.fixture(scope="session")
@@ -177,12 +153,10 @@ def small_homes(shared_folder: Path) -> SmallHomes:
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            # So few rows that a tenth of them is soon flagged, or none: neither is what these tests are about.
             default = yaml.safe_load((ROOT / "policies" / "default.yml").read_text())
             changes = {"target_precision": 0.5, "allow_empty": True, "max_flagged_share": 1.0}
             found.policy.write_text(yaml.safe_dump(default | changes))
-            assert touchstone(found.made, "demo", "--scale", str(SMALL_SCALE), "--seed", str(SMALL_SEED)).code == 0
-            call_the_newest_counterfeit(found.made / "marketplace" / "sources")
+            make_market(found.made)
             shutil.copytree(found.made, found.rated)
             done = run(found.rated, found.policy, FIRST_DAY)
             assert done.code == 0, done.stdout + done.stderr
@@ -202,9 +176,37 @@ def homes(shared_folder: Path, small_homes: SmallHomes) -> Homes:
             done = run(undisturbed, policy, NEXT_DAY)
             assert done.code == 0, done.stdout + done.stderr
             (undisturbed / "complete").touch()
-    found = Homes(made, rated, policy, {FIRST_DAY: published(rated), NEXT_DAY: published(undisturbed)})
+    found = Homes(made, rated, policy, undisturbed, {FIRST_DAY: published(rated), NEXT_DAY: published(undisturbed)})
     assert [len(lists) for lists in found.lists.values()] == [2 * 4, 2 * 7]
     return found
+
+
+@pytest.fixture(scope="session")
+def rated_home(homes: Homes) -> Path:
+    """A home that was rated as of both days; not to be changed. See `home` for a copy."""
+    return homes.undisturbed
+
+
+@pytest.fixture
+def home(homes: Homes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the rated home, to break; unless told otherwise, whatever the test starts goes by the homes' policy."""
+    monkeypatch.setenv("TOUCHSTONE_POLICY", str(homes.policy))
+    copy = tmp_path / "home"
+    shutil.copytree(homes.undisturbed, copy)
+    yield copy
+    shutil.rmtree(copy, ignore_errors=True)
+
+
+@pytest.fixture
+def run_touchstone(home: Path) -> Callable[..., Outcome]:
+    """The command over the test's own home."""
+    return lambda *arguments, **environment: touchstone(home, *arguments, **environment)
+
+
+def published_files(home: Path) -> dict[str, bytes]:
+    """Returns every published file with its content, also receipts and histories, which tell the time."""
+    files = (file for file in (home / "published").rglob("*") if file.is_file())
+    return {str(file.relative_to(home)): file.read_bytes() for file in files}
 
 
 def run(home: Path, policy: Path, day: str, **environment: str) -> Outcome:

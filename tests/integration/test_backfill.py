@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from conftest import AS_OF, ROOT, TRAINED_AS_OF, Outcome
+from conftest import FIRST_DAY, NEXT_DAY, ROOT, Homes, Outcome
 from test_gates import policy_with
 
 from groundwork.errors import BadInputError, ExitCode
@@ -31,7 +31,7 @@ def publications(home: Path, name: str = "listings") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "says"), [(SECOND, FIRST, "older day first"), (FIRST, "2026-07-31", f"lies after {AS_OF}")]
+    ("first", "last", "says"), [(SECOND, FIRST, "older day first"), (FIRST, "2026-07-31", f"lies after {NEXT_DAY}")]
 )
 def test_a_range_that_cannot_be_rated_is_bad_input(
     rated_home: Path, monkeypatch: pytest.MonkeyPatch, first: str, last: str, says: str
@@ -66,7 +66,7 @@ def test_a_backfill_that_is_killed_goes_on_where_it_stopped(run_touchstone: Call
     assert again.code == 0, again.stderr
     assert [day["outcome"] for day in again.json["days"]] == ["stands", "rated"]
     for name in ("listings", "merchants"):
-        assert publications(home, name) == [TRAINED_AS_OF, AS_OF, FIRST, SECOND]
+        assert publications(home, name) == [FIRST_DAY, NEXT_DAY, FIRST, SECOND]
     assert (home / "published" / "listings" / "LATEST").read_text() == latest
     assert [day["outcome"] for day in run_touchstone(*command).json["days"]] == ["stands", "stands"]
     assert run_touchstone("doctor").code == 0
@@ -74,14 +74,14 @@ def test_a_backfill_that_is_killed_goes_on_where_it_stopped(run_touchstone: Call
 
 @pytest.mark.slow
 def test_a_refused_day_is_reported_and_the_next_is_tried(
-    run_touchstone: Callable[..., Outcome], home: Path, tmp_path: Path
+    run_touchstone: Callable[..., Outcome], homes: Homes, home: Path, tmp_path: Path
 ):
-    policy = policy_with(tmp_path, max_flagged_share=0.00001)
+    policy = policy_with(homes.policy, tmp_path, max_flagged_share=0.00001)
     refused = run_touchstone("backfill", "--from", FIRST, "--to", SECOND, "--again", "--json", TOUCHSTONE_POLICY=policy)
     assert refused.code == 3, refused.stderr
     assert [day["outcome"] for day in refused.json["days"]] == ["refused", "refused"]
     assert f"{FIRST}  refused by a gate" in refused.stderr
-    assert publications(home) == [TRAINED_AS_OF, AS_OF]
+    assert publications(home) == [FIRST_DAY, NEXT_DAY]
 
 
 def dagster(home: Path, program: str, *arguments: str) -> subprocess.Popen[str]:
@@ -123,6 +123,6 @@ def test_dagster_s_own_backfill_rates_one_day_at_a_time_oldest_first(home: Path)
     finally:
         daemon.terminate()
         daemon.wait(timeout=60)
-    assert publications(home) == [TRAINED_AS_OF, AS_OF, FIRST, SECOND]
+    assert publications(home) == [FIRST_DAY, NEXT_DAY, FIRST, SECOND]
     second = next((home / "published" / "listings").glob(f"{SECOND}-*")) / "manifest.json"
     assert json.loads(second.read_text())["previous"].startswith(FIRST)

@@ -13,16 +13,11 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
-from conftest import AS_OF, ROOT, Outcome, touchstone
+from conftest import FIRST_DAY, NEXT_DAY, ROOT, Homes, Outcome, published_files, touchstone
 
 from tests.alert_fixtures import web_server
 
 REFUSED_DAY, OLDER_DAY = "2026-06-29", "2026-06-28"
-
-
-def published_files(home: Path) -> dict[Path, bytes]:
-    """Returns every published file with its content."""
-    return {file: file.read_bytes() for file in (home / "published").rglob("*") if file.is_file()}
 
 
 def dagster_run(home: Path, job: str, day: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -58,11 +53,10 @@ def publish_alone(home: Path, day: str, **environment: str) -> subprocess.Comple
     )
 
 
-def policy_with(folder: Path, **changes: object) -> str:
-    """Writes the default policy with some values changed, and returns its path."""
-    policy = yaml.safe_load((ROOT / "policies" / "default.yml").read_text())
+def policy_with(policy: Path, folder: Path, **changes: object) -> str:
+    """Writes a policy with some values changed, and returns its path."""
     path = folder / "policy.yml"
-    path.write_text(yaml.safe_dump(policy | changes))
+    path.write_text(yaml.safe_dump(yaml.safe_load(policy.read_text()) | changes))
     return str(path)
 
 
@@ -83,73 +77,74 @@ def test_landed_gate_refuses_stale_loads(run_touchstone: Callable[..., Outcome],
     assert published_files(home) == before
 
 
-@pytest.mark.parametrize(
-    ("suite", "path", "query"),
-    [
-        ("features", f"features/listings/as_of={AS_OF}/features.parquet", "select * from t union all (from t limit 5)"),
-        (
-            "scores",
-            f"scores/listing_counterfeit/as_of={AS_OF}/scores.parquet",
-            "select * replace (score + 100 as score) from t",
-        ),
-    ],
-)
-def test_gate_sees_files_that_were_changed_after_they_had_passed(home: Path, suite: str, path: str, query: str):
+def test_gates_see_files_that_were_changed_after_they_had_passed(home: Path):
+    """Both at once: each gate judges its own file, and that one of them refuses is enough (test_publishing_publish.py)."""
+
+    def listings_of(files: dict[str, bytes]) -> dict[str, bytes]:
+        return {file: content for file, content in files.items() if file.startswith("published/listings/")}
+
     before = published_files(home)
-    rewrite(home / path, query)
-    refused = dagster_run(home, "publish", AS_OF)
+    features = home / f"features/listings/as_of={NEXT_DAY}/features.parquet"
+    scores = home / f"scores/listing_counterfeit/as_of={NEXT_DAY}/scores.parquet"
+    rewrite(features, "select * from t union all (from t limit 5)")
+    rewrite(scores, "select * replace (score + 100 as score) from t")
+    refused = dagster_run(home, "publish", NEXT_DAY)
     assert refused.returncode != 0
     verdicts = [json.loads(file.read_text()) for file in (home / "candidates" / "listings").glob("*/verdict.json")]
-    assert any(not verdict["gates"][suite]["success"] for verdict in verdicts)
-    after = published_files(home)
-    assert {file: content for file, content in after.items() if "listings" in file.parts} == {
-        file: content for file, content in before.items() if "listings" in file.parts
-    }
+    for suite in ("features", "scores"):
+        assert any(not verdict["gates"][suite]["success"] for verdict in verdicts), suite
+    assert listings_of(published_files(home)) == listings_of(before)
+
+
+@pytest.fixture(scope="module")
+def refused_day(homes: Homes, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """A home in which the gate of scores refused a day, and how that run ended."""
+    folder = tmp_path_factory.mktemp("refused")
+    shutil.copytree(homes.undisturbed, folder / "home")
+    policy = policy_with(homes.policy, folder, max_flagged_share=0.00001)
+    return folder / "home", touchstone(folder / "home", "run", "--as-of", REFUSED_DAY, TOUCHSTONE_POLICY=policy)
 
 
 def test_scores_gate_refuses_and_says_which_expectation_observed_value_and_limit(
-    run_touchstone: Callable[..., Outcome], home: Path, tmp_path: Path
+    refused_day: tuple[Path, Outcome], rated_home: Path
 ):
-    before = published_files(home)
-    refused = run_touchstone(
-        "run", "--as-of", AS_OF, TOUCHSTONE_POLICY=policy_with(tmp_path, max_flagged_share=0.00001)
-    )
+    home, refused = refused_day
     assert refused.code == 3, refused.stderr
     assert "gate scores refused" in refused.stderr
     assert "few_are_flagged" in refused.stderr
     assert "allowed 1e-05" in refused.stderr
-    assert published_files(home) == before
+    assert published_files(home) == published_files(rated_home)
 
 
 def test_publishing_alone_after_the_candidate_gate_refused_publishes_nothing(home: Path):
     before = published_files(home)
-    mart = home / "marts" / "rated_listings" / f"as_of={AS_OF}" / "rated_listings.parquet"
+    mart = home / "marts" / "rated_listings" / f"as_of={NEXT_DAY}" / "rated_listings.parquet"
     rewrite(mart, "select * replace (cast(null as varchar) as reasons) from t")
     with web_server() as web:
-        refused = dagster_run(home, "publish", AS_OF, TOUCHSTONE_ALERT_WEBHOOK=f"http://{web.address}/hook")
+        refused = dagster_run(home, "publish", NEXT_DAY, TOUCHSTONE_ALERT_WEBHOOK=f"http://{web.address}/hook")
     assert refused.returncode != 0
     assert [post["headline"].rpartition(": ")[2] for post in web.posts] == ["gate candidate listings refused"]
     verdicts = [json.loads(file.read_text()) for file in (home / "candidates" / "listings").glob("*/verdict.json")]
     assert any(not verdict["gates"]["candidate"]["success"] for verdict in verdicts)
-    alone = publish_alone(home, AS_OF)
+    alone = publish_alone(home, NEXT_DAY)
     assert alone.returncode != 0
     assert "GateRefusedError" in alone.stdout + alone.stderr
     assert published_files(home) == before
 
 
 def test_an_older_day_that_passes_does_not_let_a_refused_day_through(
-    run_touchstone: Callable[..., Outcome], home: Path, tmp_path: Path
+    refused_day: tuple[Path, Outcome], homes: Homes, tmp_path: Path
 ):
     """A check without partitions of its own forgot which day it was about, and automation published the refused one."""
-    policy = policy_with(tmp_path, max_flagged_share=0.00001)
+    home, policy = tmp_path / "home", str(homes.policy)
+    shutil.copytree(refused_day[0], home)
     newest = (home / "published" / "listings" / "LATEST").read_text()
-    assert run_touchstone("run", "--as-of", REFUSED_DAY, TOUCHSTONE_POLICY=policy).code == 3
-    assert run_touchstone("run", "--as-of", OLDER_DAY).code == 0
-    alone = publish_alone(home, REFUSED_DAY)
+    assert touchstone(home, "run", "--as-of", OLDER_DAY, TOUCHSTONE_POLICY=policy).code == 0
+    alone = publish_alone(home, REFUSED_DAY, TOUCHSTONE_POLICY=policy)
     assert alone.returncode != 0
     assert "GateRefusedError" in alone.stdout + alone.stderr
     versions = [json.loads(line)["version"] for line in (home / "published/listings/history.jsonl").open()]
-    assert [version[:10] for version in versions] == ["2026-06-15", AS_OF, OLDER_DAY]
+    assert [version[:10] for version in versions] == [FIRST_DAY, NEXT_DAY, OLDER_DAY]
     assert (home / "published" / "listings" / "LATEST").read_text() == newest
     assert touchstone(home, "verify").code == 0
 
@@ -165,7 +160,7 @@ def test_publishing_a_day_that_was_never_rated_publishes_nothing(home: Path):
 def test_a_refused_load_with_a_fresh_one_in_use_lets_the_run_go_on(run_touchstone: Callable[..., Outcome], home: Path):
     before = published_files(home)
     rewrite(home / "marketplace/sources/orders.parquet", "select * from t union all (from t limit 3)")
-    run = run_touchstone("run", "--as-of", AS_OF)
+    run = run_touchstone("run", "--as-of", NEXT_DAY)
     assert run.code == 0, run.stderr
     assert "orders" in run.stdout
     assert "the new load was refused" in run.stdout
@@ -179,7 +174,7 @@ def test_a_refused_load_whose_stand_in_is_too_old_is_refused_by_a_gate(
 ):
     before = published_files(home)
     rewrite(home / "marketplace/sources/merchants.parquet", "select * from t union all (from t limit 3)")
-    refused = run_touchstone("run", "--as-of", AS_OF)
+    refused = run_touchstone("run", "--as-of", NEXT_DAY)
     assert refused.code == 3, refused.stderr
     assert "the new load was refused" in refused.stdout
     assert "days old" in refused.stdout
