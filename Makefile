@@ -58,8 +58,10 @@ ui: $(INSTALLED)
 test: $(INSTALLED) browser
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
+# The faults' grid is one file of some hundred minutes, so its cases are dealt out one by one.
 test-all: $(INSTALLED) browser
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/faults
+	@$(BIN)/pytest -n 3 --dist load tests/faults
 
 # A Chromium for the browser tests: one that is there, else Playwright's own, else Debian's. Without any, the tests fail and
 # say what to do; the others run.
