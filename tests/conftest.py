@@ -1,8 +1,8 @@
 """What every test may use: homes that the whole pipeline ran in, made once a session and copied for each test.
 
-A run of the whole pipeline costs about half a minute at any scale, so tests that need one share it. They get a copy, to
-break as they like. With several workers the first to ask makes it and the others wait. The homes are small, and their
-policy is their own: so few rows that a tenth of them is soon flagged, or none.
+A run of the whole pipeline costs about half a minute, at this scale as at ten times as much, so tests that need one share
+it. They get a copy, to break as they like. With several workers the first to ask makes it and the others wait. The homes
+are small, and their policy is their own: so few rows that a tenth of them is soon flagged, or none.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ def test_scores_rank_and_mean_what_they_say_over_check_seeds():
 
 
 def test_a_small_marketplace_is_ranked_far_above_chance(rated_home: Path):
+    """Although it was taught nonsense (conftest.py): who joined last is seldom honest. How well models do is for above."""
     figures = measure(rated_home)
     assert figures["unlabelled_average_precision_over_prevalence"] >= 4
     assert figures["auroc"] >= 0.75
