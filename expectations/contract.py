@@ -118,6 +118,11 @@ class Table(_Strict):
         """Tells whether earlier loads are the history of some column, so that all full loads stay in view."""
         return any(column.history == "loads" for column in self.columns.values())
 
+    @property
+    def sorting(self) -> tuple[str, ...]:
+        """The columns by which a load's rows are sorted: a day is what is read most, so its rows lie together; then by key."""
+        return tuple(dict.fromkeys([*([self.event_at] if self.event_at else []), *self.key]))
+
     def digest(self) -> str:
         """Returns the SHA-256 of what the table declares."""
         return sha256_bytes(canonical_json(self.model_dump(mode="json")))

@@ -287,54 +287,98 @@
     {{ return(run_query(query).columns[0].values()) }}
 {% endmacro %}
 
-{# The rows of int_load_days of one load and moment. #}
-{% macro load_days(load, moment, columns) -%}
-    {%- set key = event_moments()[load.table_name].key %}
-    {%- set hashed = (key + columns + [moment]) | unique | list %}
+{# The columns whose values are hashed for a moment. #}
+{% macro hashed_columns(table, moment) %}
+    {%- set declared = event_moments()[table] %}
+    {{ return((declared.key + declared.moments[moment] + [moment]) | unique | list) }}
+{% endmacro %}
+
+{# The day and the hash of every moment of a row. #}
+{% macro days_and_hashes(table, moments) -%}
+    {%- for moment in moments %}
+        cast({{ moment }} as date) as {{ moment }}_day,
+        {{ row_hash(hashed_columns(table, moment)) }} as {{ moment }}_hash{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{# The moments of a table of which a load tells: one that is not present any more, only those of which all loads tell. #}
+{% macro moments_of_load(load) %}
+    {% set moments = [] %}
+    {% for moment in event_moments()[load.table_name].moments if load.is_current or is_of_all_loads(load.table_name, moment) %}
+        {% do moments.append(moment) %}
+    {% endfor %}
+    {{ return(moments) }}
+{% endmacro %}
+
+{# The CTEs that read one load, the `number`th: its rows, and those that it replaces if it is an increment. #}
+{% macro load_rows(load, number) -%}
+    {%- set key = event_moments()[load.table_name].key | join(', ') %}
+    {%- set moments = moments_of_load(load) %}
     {%- set source_table = source('landed', load.table_name) %}
-    {%- set of_load = "landed_rows.load_id = '" ~ load.load_id ~ "' and landed_rows.landed_at = timestamp '" ~ load.landed_at ~ "'" %}
+load_{{ number }}_rows as (
+
     select
-        '{{ load.table_name }}' as table_name,
-        '{{ load.content_digest }}' as content_digest,
-        timestamp '{{ load.landed_at }}' as landed_at,
-        '{{ moment }}' as moment,
-        cast(landed_rows.{{ moment }} as date) as day,
-        count(*) as row_count,
-        sum({{ row_hash(hashed) }}) as hash_sum
+        {{ days_and_hashes(load.table_name, moments) }}
     from {{ source_table }} as landed_rows
     where
-        {{ of_load }}
-        and landed_rows.{{ moment }} is not null
-    group by cast(landed_rows.{{ moment }} as date)
-    {%- if load.mode == 'incremental' and load.is_current and not is_of_all_loads(load.table_name, moment) %}
-    union all
+        landed_rows.load_id = '{{ load.load_id }}'
+        and landed_rows.landed_at = timestamp '{{ load.landed_at }}'
+
+),
+
+{% if load.mode == 'incremental' and load.is_current %}
+load_{{ number }}_replaced as (
+
     select
-        '{{ load.table_name }}' as table_name,
-        '{{ load.content_digest }}' as content_digest,
-        timestamp '{{ load.landed_at }}' as landed_at,
-        '{{ moment }}' as moment,
-        cast(replaced.{{ moment }} as date) as day,
-        -count(*) as row_count,
-        -sum({{ row_hash(hashed) }}) as hash_sum
+        {{ days_and_hashes(load.table_name, moments) }}
     from (
         select
             landed_rows.*,
             row_number() over (
-                partition by {{ key | join(', ') }}
+                partition by {{ key }}
                 order by landed_rows.landed_at desc, landed_rows.load_id desc
             ) as place
         from {{ source_table }} as landed_rows
-        inner join (select {{ key | join(', ') }} from {{ source_table }} as landed_rows where {{ of_load }}) as given
-            using ({{ key | join(', ') }})
+        inner join (
+            select {{ key }}
+            from {{ source_table }} as landed_rows
+            where
+                landed_rows.load_id = '{{ load.load_id }}'
+                and landed_rows.landed_at = timestamp '{{ load.landed_at }}'
+        ) as given
+            using ({{ key }})
         where
             landed_rows.load_id in ('{{ earlier_loads(load) | join("', '") }}')
             and landed_rows.landed_at < timestamp '{{ load.landed_at }}'
     ) as replaced
-    where
-        replaced.place = 1
-        and replaced.{{ moment }} is not null
-    group by cast(replaced.{{ moment }} as date)
-    {%- endif %}
+    where replaced.place = 1
+
+),
+
+{% endif %}
+{%- endmacro %}
+
+{# The rows of int_load_days of that load, one select a moment, each with `union all` behind it. #}
+{% macro load_days(load, number) -%}
+    {%- for moment in moments_of_load(load) %}
+    {%- for relation, sign in [('rows', ''), ('replaced', '-')]
+        if not sign or (
+            load.mode == 'incremental' and load.is_current and not is_of_all_loads(load.table_name, moment)
+        ) %}
+    select
+        '{{ load.table_name }}' as table_name,
+        '{{ load.content_digest }}' as content_digest,
+        timestamp '{{ load.landed_at }}' as landed_at,
+        '{{ moment }}' as moment,
+        {{ moment }}_day as day,
+        {{ sign }}count(*) as row_count,
+        {{ sign }}sum({{ moment }}_hash) as hash_sum
+    from load_{{ number }}_{{ relation }}
+    where {{ moment }}_day is not null
+    group by {{ moment }}_day
+    union all
+    {%- endfor %}
+    {%- endfor %}
 {%- endmacro %}
 
 {# Deletes what was added up of loads that are pinned no more, and what other code or another engine added up. #}
@@ -360,9 +404,9 @@
 {%- endmacro %}
 
 {#
-    The days to build of a part: all of them the first time, afterwards those whose digest of events is not the one kept in
-    the table, and those with an event of a listing that another merchant offers now. A day that has lost its last event is
-    among them, with a null digest.
+    The CTEs that end in `changed_days`, the days to build of a part: all of them the first time, afterwards those whose
+    digest of events is not the one kept in the table, and those with an event of a listing that another merchant offers
+    now. A day that has lost its last event is among them, with a null digest.
 
     The digest is made of the sums that int_load_days keeps of each load, so that no event is read for it.
 #}
@@ -434,7 +478,7 @@ owners as (
 
     {% if declared.has_owner %}
     select {{ text_digest('cast(coalesce(sum(' ~ row_hash(['listing_id', 'merchant_id']) ~ '), 0) as varchar)') }} as digest
-    from {{ ref('stg_listings') }}
+    from {{ ref('int_listing_owners') }}
     {% else %}
     select cast('own' as varchar) as digest
     {% endif %}
@@ -457,11 +501,11 @@ moved as (
 
     select distinct built.day
     from {{ this }} as built
-    left join {{ ref('stg_listings') }} as listings
-        on listings.listing_id = built.listing_id
+    left join {{ ref('int_listing_owners') }} as owners_now
+        on owners_now.listing_id = built.listing_id
     where
         not built.is_marker
-        and listings.merchant_id is distinct from built.merchant_id
+        and owners_now.merchant_id is distinct from built.merchant_id
 
 ),
 
@@ -505,28 +549,73 @@ changed_days as (
 {%- endmacro %}
 
 {#
-    From which moment to which the changed days of a part lie, as two literals; none where there are no such days. Asked
-    before the events are read, because a bound that is known then keeps the engine from reading what lies outside: a day on
-    top of 120 reads a hundredth of the rows.
+    The changed days as they are now, oldest first, asked of the warehouse before their events are read: a bound that is
+    known then keeps the engine from reading what lies outside, so that a day on top of 120 reads a hundredth of the rows.
+    Each is a day and a row of literals: the day, then `digests`, the names of what else the days bear. None where the
+    table is built as a whole.
 #}
-{% macro changed_span(part) %}
-    {% if execute and is_incremental() %}
-        {% set query %}
-            with
-            {{ changed_days(part) }}
-            span as (
-                select
-                    cast(min(day) as varchar) as first_day,
-                    cast({{ add_days('max(day)', 1) }} as varchar) as end_day
-                from changed_days
-            )
-            select * from span
-        {% endset %}
-        {% set row = run_query(query).rows[0] %}
-        {{ return(["timestamp '" ~ (row[0] or '1900-01-01') ~ "'", "timestamp '" ~ (row[1] or '1900-01-01') ~ "'"]) }}
+{% macro ask_changed_days(ctes, digests) %}
+    {% if not (execute and is_incremental()) %}
+        {{ return(none) }}
     {% endif %}
-    {{ return(none) }}
+    {% set query %}
+        with
+        {{ ctes }}
+        literals as (
+            select
+                day,
+                concat(
+                    '(date ''', day, ''''
+                    {%- for digest in digests %}, ', ', coalesce('''' || {{ digest }} || '''', 'null'){% endfor -%}
+                    , ')'
+                ) as literal
+            from changed_days
+        )
+        select
+            cast(day as varchar) as day,
+            literal
+        from literals
+        order by day
+    {% endset %}
+    {{ return(run_query(query).rows) }}
 {% endmacro %}
+
+{# The CTE changed_days out of what was asked, or the CTEs that find them where nothing was. #}
+{% macro days_to_build(ctes, days, digests) -%}
+{% if days is none %}
+{{ ctes }}
+{% else %}
+changed_days as (
+
+    select
+        cast(days.day as date) as day
+        {%- for digest in digests %},
+        cast(days.{{ digest }} as varchar) as {{ digest }}
+        {%- endfor %}
+    from (
+        values
+        {%- for day in days %}
+        {{ day[1] }},
+        {%- endfor %}
+        (null{{ ', null' * (digests | length) }})
+    ) as days (day, {{ digests | join(', ') }})
+    where days.day is not null
+
+),
+{% endif %}
+{%- endmacro %}
+
+{# The condition that a moment lies between the first of the days and the last; true where nothing was asked. #}
+{% macro lies_within(moment, days) -%}
+    {%- if days is none -%}
+        true
+    {%- elif days -%}
+        {{ moment }} >= date '{{ days[0][0] }}'
+        and {{ moment }} < {{ add_days("date '" ~ days[-1][0] ~ "'", 1) }}
+    {%- else -%}
+        false
+    {%- endif -%}
+{%- endmacro %}
 
 {#
     A part of a listing's days, as the CTEs of its model: its events summed by day, listing and merchant, over the days
@@ -535,8 +624,10 @@ changed_days as (
 #}
 {% macro daily_part(part) -%}
     {%- set declared = listing_parts()[part] %}
-    {%- set span = changed_span(part) %}
-{{ changed_days(part) }}
+    {%- set digests = ['events_digest', 'day_digest'] %}
+    {%- set ctes = changed_days(part) %}
+    {%- set days = ask_changed_days(ctes, digests) %}
+{{ days_to_build(ctes, days, digests) }}
 
 final as (
 
@@ -554,10 +645,7 @@ final as (
     where
         events.listing_id is not null
         and events.kind in ('{{ declared.kinds | join("', '") }}')
-        {%- if span %}
-        and events.event_at >= {{ span[0] }}
-        and events.event_at < {{ span[1] }}
-        {%- endif %}
+        and {{ lies_within('events.event_at', days) }}
     group by
         events.event_date,
         events.listing_id,

@@ -8,7 +8,7 @@
 
 {# A non-negative integer over the columns' values; nulls count. Compare within one engine version only. #}
 {% macro row_hash(columns) %}{{ return(adapter.dispatch('row_hash', 'touchstone')(columns)) }}{% endmacro %}
-{% macro duckdb__row_hash(columns) %}cast(hash({{ columns | join(', ') }}) as hugeint){% endmacro %}
+{% macro duckdb__row_hash(columns) %}hash({{ columns | join(', ') }}){% endmacro %}
 
 {# The engine's name and version, part of every digest that rests on row_hash. #}
 {% macro engine_version() %}{{ return(adapter.dispatch('engine_version', 'touchstone')()) }}{% endmacro %}

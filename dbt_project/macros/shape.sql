@@ -62,8 +62,9 @@
     The versions of a landed table's rows over all its loads: one row a key and change of any of `columns`, with
     known_from and known_until (exclusive). The first known version counts from the beginning, a later one from the day
     on which its load landed; of several on one day the last counts. With one load, every row is its only version.
+    Where several models read them, `spans` is a table of the same version_spans, so that they are found once.
 #}
-{% macro row_versions(table, key, columns) %}
+{% macro row_versions(table, key, columns, spans=none) %}
     {%- if how_it_landed(table).loads <= 1 %}
     select
         *,
@@ -73,46 +74,83 @@
     {%- else %}
     select
         landed_rows.*,
-        changes.known_from,
-        changes.known_until
+        spans.known_from,
+        spans.known_until
     from {{ source('landed', table) }} as landed_rows
-    inner join (
-        select
-            *,
-            case
-                when row_number() over (partition by {{ key | join(', ') }} order by landed_at) = 1
-                    then {{ beginning() }}
-                else cast(landed_at as date)
-            end as known_from,
-            coalesce(
-                cast(lead(landed_at) over (partition by {{ key | join(', ') }} order by landed_at) as date),
-                {{ end_of_time() }}
-            ) as known_until
-        from (
-            select
-                *,
-                lag(version_hash) over (partition by {{ key | join(', ') }} order by landed_at) as version_hash_before
-            from (
-                select
-                    {{ key | join(', ') }},
-                    landed_at,
-                    {{ row_hash(columns) }} as version_hash,
-                    row_number() over (
-                        partition by {{ key | join(', ') }}, cast(landed_at as date)
-                        order by landed_at desc
-                    ) as place_in_day
-                from {{ source('landed', table) }}
-            ) as placed
-            where place_in_day = 1
-        ) as compared
-        where version_hash is distinct from version_hash_before
-    ) as changes
+    inner join {{ spans or '(' ~ version_spans(table, key, columns) ~ ')' }} as spans
         on
             {% for column in key %}
-            changes.{{ column }} = landed_rows.{{ column }} and
+            spans.{{ column }} = landed_rows.{{ column }} and
             {% endfor %}
-            changes.landed_at = landed_rows.landed_at
+            spans.landed_at = landed_rows.landed_at
     {%- endif %}
+{% endmacro %}
+
+{# Which load brought which version of a row, and from when to when it was known: the key, landed_at and the span. #}
+{% macro version_spans(table, key, columns) %}
+    {%- set keys = key | join(', ') %}
+    {%- if how_it_landed(table).loads <= 1 %}
+    select
+        {{ keys }},
+        landed_at,
+        {{ beginning() }} as known_from,
+        {{ end_of_time() }} as known_until
+    from {{ source('landed', table) }}
+    {%- else %}
+    select
+        {{ keys }},
+        landed_at,
+        case
+            when row_number() over (partition by {{ keys }} order by landed_at) = 1
+                then {{ beginning() }}
+            else cast(landed_at as date)
+        end as known_from,
+        coalesce(
+            cast(lead(landed_at) over (partition by {{ keys }} order by landed_at) as date),
+            {{ end_of_time() }}
+        ) as known_until
+    from (
+        select
+            *,
+            lag(version_hash) over (partition by {{ keys }} order by landed_at) as version_hash_before
+        from (
+            select
+                {{ keys }},
+                landed_at,
+                {{ row_hash(columns) }} as version_hash,
+                row_number() over (
+                    partition by {{ keys }}, cast(landed_at as date)
+                    order by landed_at desc
+                ) as place_in_day
+            from {{ source('landed', table) }}
+        ) as placed
+        where place_in_day = 1
+    ) as compared
+    where version_hash is distinct from version_hash_before
+    {%- endif %}
+{% endmacro %}
+
+{# The loads whose reviews were looked through for complaints; one in which there was none is looked through again. #}
+{% macro loads_looked_through() %}
+    {% if not execute %}
+        {{ return([]) }}
+    {% endif %}
+    {{ return(run_query('select distinct load_id from ' ~ this ~ ' order by load_id').columns[0].values()) }}
+{% endmacro %}
+
+{# Deletes the complaints of loads that count no more. #}
+{% macro forget_reviews_of_other_loads() %}
+    {% if is_incremental() %}
+    delete from {{ this }} as looked_through
+    where not exists (
+        select 1
+        from landed.loads as loads
+        where
+            loads.table_name = 'reviews'
+            and loads.load_id = looked_through.load_id
+            and loads.is_current
+    )
+    {% endif %}
 {% endmacro %}
 
 {# Validity from the beginning, and without an end (exclusive). #}

@@ -127,8 +127,8 @@ class _Eraser:
         if not removed and not cleared:
             return None
         target = self.work / f"{load.table}-{load.load_id}.parquet"
-        key = ", ".join(map(quoted, self.contract.tables[load.table].key))
-        query = f"{erasure.select(load.table, columns, rows)} order by {key}"
+        sorting = ", ".join(quoted(name) for name in self.contract.tables[load.table].sorting if name in columns)
+        query = f"{erasure.select(load.table, columns, rows)} order by {sorting}"
         self.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
         digest = sha256_file(target)
         load_id = load_id_of(load.table, digest)

@@ -1,7 +1,7 @@
 """The two things that are done with a sources file: `check` reports on it, `land` brings its tables in.
 
 A table that was pulled and passed every check is written, synced, renamed and entered in the ledger, in this order. A
-load is one Parquet file, sorted by key, in a folder that is named by its content; the ledger's line
+load is one Parquet file, sorted by time and key, in a folder that is named by its content; the ledger's line
 makes it count. A kill at any moment leaves at most a folder that no line names. Reading the landing zone is `views`.
 """
 
@@ -256,11 +256,11 @@ class _Lander:
         )
 
     def _write(self, name: str, pulled: Pulled) -> Path:
-        """Writes the load's file in the working folder: the contract's columns, sorted by key."""
+        """Writes the load's file in the working folder: the contract's columns, sorted."""
         table = self.puller.contract.tables[name]
-        columns, key = (", ".join(map(quoted, names)) for names in (table.columns, table.key))
+        columns, sorting = (", ".join(map(quoted, names)) for names in (table.columns, table.sorting))
         target = self.work / f"{name}-load.parquet"
-        query = f"select {columns} from {pulled.rows} order by {key}"
+        query = f"select {columns} from {pulled.rows} order by {sorting}"
         with boundary("landing.write", target):
             self.puller.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
         return target

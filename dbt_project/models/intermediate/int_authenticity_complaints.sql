@@ -2,6 +2,15 @@
 -- taken back ("not a fake"), or a word for genuine that is ("not the original") up to three words before.
 -- The quick search for one word of a phrase comes before anything that costs: of 10 million reviews few are left. A
 -- regular expression out of a column would be compiled anew for every pair of review and word (185 s for 400,000).
+-- A load never changes, so its reviews are looked through once: a run adds those of new loads, and the hook takes out those
+-- of loads that count no more.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    on_schema_change='append_new_columns',
+    pre_hook="{{ forget_reviews_of_other_loads() }}",
+) }}
+
 with
 
 reviews as (
@@ -97,17 +106,23 @@ negations as (
 texts as (
 
     select
+        reviews.load_id,
         reviews.review_id,
         lower(reviews.text) as text,
         coalesce(lower(left(reviews.language, 2)), '') as language
     from reviews
-    where reviews.text is not null
+    where
+        reviews.text is not null
+        {% if is_incremental() %}
+        and reviews.load_id not in ('{{ loads_looked_through() | join("', '") }}')
+        {% endif %}
 
 ),
 
 candidates as (
 
     select distinct
+        texts.load_id,
         texts.review_id,
         texts.language,
         texts.text
@@ -122,6 +137,7 @@ candidates as (
 words as (
 
     select
+        candidates.load_id,
         candidates.review_id,
         candidates.language,
         {{ as_words('candidates.text') }} as text
@@ -142,6 +158,7 @@ spaced_phrases as (
 mentions as (
 
     select
+        words.load_id,
         words.review_id,
         words.language,
         spaced_phrases.meaning,
@@ -157,6 +174,7 @@ mentions as (
 judged as (
 
     select
+        mentions.load_id,
         mentions.review_id,
         mentions.meaning,
         coalesce(
@@ -174,11 +192,14 @@ judged as (
 final as (
 
     select
+        judged.load_id,
         judged.review_id,
         cast(count(*) as integer) as mention_count
     from judged
     where (judged.meaning = 'genuine') = judged.is_negated
-    group by judged.review_id
+    group by
+        judged.load_id,
+        judged.review_id
 
 )
 

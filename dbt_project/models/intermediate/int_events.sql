@@ -67,10 +67,7 @@ merchant_events as (
 
 owners as (
 
-    select
-        listing_id,
-        merchant_id
-    from {{ ref('stg_listings') }}
+    select * from {{ ref('int_listing_owners') }}
 
 ),
 
@@ -155,7 +152,9 @@ listing_events as (
         }) }}
     from reviews
     left join authenticity_complaints
-        on authenticity_complaints.review_id = reviews.review_id
+        on
+            authenticity_complaints.review_id = reviews.review_id
+            and authenticity_complaints.load_id = reviews.load_id
     union all
     select
         {{ as_event({

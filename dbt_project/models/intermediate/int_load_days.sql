@@ -9,22 +9,18 @@
     pre_hook="{{ forget_other_loads() }}",
 ) }}
 
-{% set selects = [] %}
-{% for load in loads_to_add_up() %}
-    {% for moment, columns in event_moments()[load.table_name].moments.items()
-        if load.is_current or is_of_all_loads(load.table_name, moment) %}
-        {% do selects.append(load_days(load, moment, columns)) %}
-    {% endfor %}
-{% endfor %}
+{% set loads = loads_to_add_up() %}
 
 with
 
+{% for load in loads %}
+{{ load_rows(load, loop.index) }}
+{%- endfor %}
 added as (
 
-    {% for select in selects %}
-    {{ select }}
-    union all
-    {% endfor %}
+    {% for load in loads %}
+    {{ load_days(load, loop.index) }}
+    {%- endfor %}
     select
         cast(null as varchar) as table_name,
         cast(null as varchar) as content_digest,

@@ -7,20 +7,7 @@
 {% set parts = merchant_parts() %}
 {% set part_measures = merchant_part_measures() %}
 
-with
-
-merchant_events as (
-
-    select * from {{ ref('int_merchant_events') }}
-
-),
-
-run as (
-
-    select * from {{ source('landed', 'run') }}
-
-),
-
+{% set ctes %}
 parts as (
 
     {% for name, part in parts.items() %}
@@ -40,7 +27,7 @@ parts as (
         cast(null as varchar) as part_digest,
         count(*) as event_count,
         sum({{ row_hash(event_columns().keys()) }}) as hash_sum
-    from merchant_events
+    from {{ ref('int_merchant_events') }} as merchant_events
     group by merchant_events.event_date
 
 ),
@@ -56,7 +43,7 @@ digests as (
             ~ "sum(parts.event_count), sum(parts.hash_sum), min(" ~ digest_recipe() ~ "))"
         ) }} as day_digest
     from parts
-    cross join run
+    cross join {{ source('landed', 'run') }} as run
     group by parts.day
 
 ),
@@ -91,6 +78,12 @@ changed_days as (
     {% endif %}
 
 ),
+{% endset %}
+{% set days = ask_changed_days(ctes, ['day_digest']) %}
+
+with
+
+{{ days_to_build(ctes, days, ['day_digest']) }}
 
 -- Each part is grouped on its own and gives rows of its own, as the listings' days do, and for the same reason.
 final as (
@@ -109,7 +102,9 @@ final as (
     from {{ ref(part.model) }} as listing_days
     inner join changed_days
         on changed_days.day = listing_days.day
-    where listing_days.merchant_id is not null
+    where
+        listing_days.merchant_id is not null
+        and {{ lies_within('listing_days.day', days) }}
     group by
         listing_days.day,
         listing_days.merchant_id
@@ -128,6 +123,7 @@ final as (
     from {{ ref('int_merchant_events') }} as events
     inner join changed_days
         on changed_days.day = events.event_date
+    where {{ lies_within('events.event_at', days) }}
     group by
         events.event_date,
         events.merchant_id

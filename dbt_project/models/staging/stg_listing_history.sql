@@ -2,10 +2,7 @@ with
 
 listings as (
 
-    {{ row_versions('listings', ['listing_id'], [
-        'merchant_id', 'title', 'description', 'brand_claimed', 'category', 'condition', 'price', 'currency',
-        'ships_from', 'ships_to', 'specs', 'stock',
-    ]) }}
+    {{ row_versions('listings', ['listing_id'], none, ref('stg_listing_versions')) }}
 
 ),
 

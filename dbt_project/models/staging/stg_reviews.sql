@@ -18,7 +18,8 @@ final as (
         reviews.language,
         reviews.created_at,
         reviews.has_photo,
-        reviews.is_verified
+        reviews.is_verified,
+        reviews.load_id
     from reviews
 
 )

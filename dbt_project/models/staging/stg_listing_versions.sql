@@ -1,0 +1,16 @@
+-- Which load brought which version of a listing. A table, because four models read stg_listing_history, and to find the
+-- versions takes the columns of all loads.
+{{ config(materialized='table') }}
+
+with
+
+final as (
+
+    {{ version_spans('listings', ['listing_id'], [
+        'merchant_id', 'title', 'description', 'brand_claimed', 'category', 'condition', 'price', 'currency',
+        'ships_from', 'ships_to', 'specs', 'stock',
+    ]) }}
+
+)
+
+select * from final
