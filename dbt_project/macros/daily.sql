@@ -327,31 +327,36 @@ load_{{ number }}_rows as (
 ),
 
 {% if load.mode == 'incremental' and load.is_current %}
+load_{{ number }}_replaced_keys as (
+
+    select
+        {{ key }},
+        max(landed_rows.landed_at) as landed_at
+    from {{ source_table }} as landed_rows
+    inner join (
+        select {{ key }}
+        from {{ source_table }} as landed_rows
+        where
+            landed_rows.load_id = '{{ load.load_id }}'
+            and landed_rows.landed_at = timestamp '{{ load.landed_at }}'
+    ) as given
+        using ({{ key }})
+    where
+        landed_rows.load_id in ('{{ earlier_loads(load) | join("', '") }}')
+        and landed_rows.landed_at < timestamp '{{ load.landed_at }}'
+    group by {{ key }}
+
+),
+
+-- Found by their keys first: of what only grows, nothing is replaced, and then no other column is read.
 load_{{ number }}_replaced as (
 
     select
         {{ days_and_hashes(load.table_name, moments) }}
-    from (
-        select
-            landed_rows.*,
-            row_number() over (
-                partition by {{ key }}
-                order by landed_rows.landed_at desc, landed_rows.load_id desc
-            ) as place
-        from {{ source_table }} as landed_rows
-        inner join (
-            select {{ key }}
-            from {{ source_table }} as landed_rows
-            where
-                landed_rows.load_id = '{{ load.load_id }}'
-                and landed_rows.landed_at = timestamp '{{ load.landed_at }}'
-        ) as given
-            using ({{ key }})
-        where
-            landed_rows.load_id in ('{{ earlier_loads(load) | join("', '") }}')
-            and landed_rows.landed_at < timestamp '{{ load.landed_at }}'
-    ) as replaced
-    where replaced.place = 1
+    from {{ source_table }} as landed_rows
+    inner join load_{{ number }}_replaced_keys as replaced_keys
+        using ({{ key }}, landed_at)
+    where landed_rows.load_id in ('{{ earlier_loads(load) | join("', '") }}')
 
 ),
 

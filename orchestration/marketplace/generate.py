@@ -32,7 +32,7 @@ LEAST_SCALE = 0.0005
 LEAST_DAYS = 60
 CURSORS = {
     "merchant_snapshots": "observed_at", "listing_prices": "observed_at", "listing_ranks": "observed_at", "reviews": "created_at",
-    "platform_actions": "occurred_at", "enforcement_actions": "occurred_at", "fx_rates": "date",
+    "buyers": "registered_at", "platform_actions": "occurred_at", "enforcement_actions": "occurred_at", "fx_rates": "date",
 }  # fmt: skip
 
 
