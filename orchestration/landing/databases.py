@@ -45,15 +45,19 @@ def persevering[T](what: str, work: Callable[[], T]) -> T:
         try:
             return work()
         except duckdb.Error as error:
-            transient = _TRANSIENT.search(str(error))
-            if not transient:
+            transient = lost_connection(error)
+            if transient is None:
                 raise
             pause = FIRST_PAUSE_SECONDS * 2 ** (attempt - 1)
-            logger.warning(
-                "%s: try %d of %d failed (%s); the next in %g s.", what, attempt, ATTEMPTS, transient.group(0), pause
-            )
+            logger.warning("%s: try %d of %d failed (%s); the next in %g s.", what, attempt, ATTEMPTS, transient, pause)
             time.sleep(pause)
     return work()
+
+
+def lost_connection(error: duckdb.Error) -> str | None:
+    """Returns what an error says of a connection that was lost or not had, which may be had later; None of any other."""
+    transient = _TRANSIENT.search(str(error))
+    return transient.group(0) if transient else None
 
 
 class DatabaseConnector(Connector):

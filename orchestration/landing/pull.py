@@ -28,8 +28,8 @@ from orchestration.landing.checks import (
     family_of,
     unconvertible,
 )
-from orchestration.landing.connectors import Place, SourceUnavailableError
-from orchestration.landing.databases import persevering
+from orchestration.landing.connectors import ATTEMPTS, Place, SourceUnavailableError
+from orchestration.landing.databases import lost_connection, persevering
 from orchestration.landing.ledger import Person
 from orchestration.landing.persons import Erasure
 from orchestration.landing.sources import Sources, TableSource
@@ -396,6 +396,9 @@ class Puller:
     def _blamed(self, name: str, error: duckdb.Error) -> list[Violation]:
         """Returns what is wrong with a table whose rows could not be read: the expressions that fail, if any do."""
         source = self.sources.tables[name]
+        if lost := lost_connection(error):
+            text = f"{self._reading(name)}: {ATTEMPTS} tries failed ({lost}). Is the server up, and does it let a read finish?"
+            return [Violation("source", (), text)]
         if isinstance(error, duckdb.InvalidInputException) and (long := _TOO_LONG.search(str(error))):
             text = f"a value has more than {MAX_VALUE_BYTES:,} bytes; cut such values, or leave such rows out"
             return [Violation("length", (long.group(1),), text)]

@@ -47,14 +47,18 @@ class Served:
         found = self.ask(RUNS, filter=filters)["runsOrError"]["results"]
         return {run["runId"]: run["status"] for run in found}
 
-    def ended(self, **filters: Any) -> tuple[str, str]:
-        """Waits until the newest run that a filter lets through has ended, and returns its id and status."""
+    def launched(self, **filters: Any) -> str:
+        """Waits until there is a run that a filter lets through, and returns the newest one's id."""
+        return until(lambda: next(iter(self.runs(**filters)), None), f"a run of {filters} is launched")
 
-        def found() -> tuple[str, str] | None:
-            run = next(iter(self.runs(**filters).items()), None)
-            return run if run and run[1] in {"SUCCESS", "FAILURE", "CANCELED"} else None
+    def ended(self, run: str) -> str:
+        """Waits until a run has ended, and returns its status."""
 
-        return until(found, f"a run of {filters} ends")
+        def status() -> str | None:
+            (found,) = self.runs(runIds=[run]).values()
+            return found if found in {"SUCCESS", "FAILURE", "CANCELED"} else None
+
+        return until(status, f"run {run} ends")
 
 
 def until[T](found: Callable[[], T | None], what: str, seconds: float = RUN_SECONDS) -> T:

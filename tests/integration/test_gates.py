@@ -182,6 +182,22 @@ def test_a_refused_load_whose_stand_in_is_too_old_is_refused_by_a_gate(
     assert published_files(home) == before
 
 
+def test_a_table_that_shrank_by_half_is_refused_by_a_gate_that_names_it(
+    run_touchstone: Callable[..., Outcome], home: Path
+):
+    before = published_files(home)
+    rewrite(
+        home / "marketplace/sources/orders.parquet",
+        "select * from t order by order_id limit (select count(*) // 3 from t)",
+    )
+    refused = run_touchstone("run", "--as-of", NEXT_DAY)
+    assert refused.code == 3, refused.stderr
+    assert "gate landed refused" in refused.stderr
+    assert "no table has shrunk to less than half" in refused.stderr
+    assert "orders" in refused.stderr
+    assert published_files(home) == before
+
+
 def test_a_refused_load_with_none_before_ends_with_two(home: Path, tmp_path: Path):
     fresh = tmp_path / "fresh"
     shutil.copytree(home / "marketplace", fresh / "marketplace")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import duckdb
@@ -250,6 +250,67 @@ def test_a_connection_that_breaks_once_is_made_again(
     assert (record.status, record.load_id) == ("accepted", expected.load_id), record.message
     assert f"reading shop: postgres {postgres.host} shop long, for table listings: try 1 of 4 failed (" in caplog.text
     assert "; the next in 0.5 s." in caplog.text
+
+
+def test_a_connection_that_breaks_every_time_is_given_up_and_nothing_lands(
+    postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    postgres.run("create or replace view torn as select * from listings where pg_sleep(0.002)::text = ''", "shop")
+    postgres.run("grant select on torn to shop", "shop")
+    given_up = Event()
+
+    def end_every_session() -> None:
+        query = """
+            select count(pg_terminate_backend(pid)) as ended from pg_stat_activity
+            where application_name = 'touchstone' and state = 'active' and query like '%torn%'
+        """
+        while not given_up.is_set():
+            postgres.run(query)
+
+    killer = Thread(target=end_every_session)
+    killer.start()
+    inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("torn")}
+    record = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"]
+    given_up.set()
+    killer.join()
+    assert record.status == "refused"
+    assert f"reading shop: postgres {postgres.host} shop torn, for table listings: 4 tries failed (" in record.message
+    assert "Is the server up" in record.message
+    assert PASSWORD not in record.message
+    tried = [line for line in caplog.messages if "for table listings: try" in line]
+    assert [line.partition("for table listings: ")[2][:12] for line in tried] == [f"try {n} of 4 f" for n in (1, 2, 3)]
+    assert not (tmp_path / "landing" / "listings").exists()
+
+
+def test_a_database_that_changes_under_the_read_is_seen_as_it_was(postgres: Postgres, tmp_path: Path) -> None:
+    """Rows that come, go and change while a slow read is under way: what lands is the table as the read began."""
+    postgres.run("create table moving as select * from listings", "shop")
+    postgres.run("create view moving_slowly as select * from moving where pg_sleep(0.002)::text = ''", "shop")
+    postgres.run("grant select on moving, moving_slowly to shop", "shop")
+    merchants = {"merchants": postgres.options("merchants")}
+    before = landed(
+        sources_file(tmp_path / "before", merchants | {"listings": postgres.options("moving")}),
+        tmp_path / "before" / "landing",
+    )["listings"]
+    changed: list[str] = []
+
+    def change() -> None:
+        reading = "select 1 as reading from pg_stat_activity where state = 'active' and query like '%moving_slowly%'"
+        while "     1" not in postgres.run(f"{reading} and application_name = 'touchstone'"):
+            pass
+        changed.append(postgres.run("update moving set title = 'changed'", "shop"))
+        changed.append(
+            postgres.run("delete from moving where listing_id > (select min(listing_id) from moving)", "shop")
+        )
+
+    changer = Thread(target=change)
+    changer.start()
+    slow = sources_file(tmp_path / "slow", merchants | {"listings": postgres.options("moving_slowly")})
+    during = landed(slow, tmp_path / "slow" / "landing")["listings"]
+    changer.join()
+    assert "UPDATE" in changed[0]
+    assert "DELETE" in changed[1]
+    assert (during.status, during.load_id) == ("accepted", before.load_id), during.message
 
 
 def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str, market: Path, tmp_path: Path) -> None:
