@@ -53,7 +53,7 @@ def reader(published: Path) -> Iterator[None]:
     stop, faults, seen = threading.Event(), [], set()
 
     def read_until_stopped() -> None:
-        while not stop.wait(0.02):
+        while not stop.wait(0.1):
             for name in LISTS:
                 if name not in seen and not (published / name / "LATEST").exists():
                     continue
