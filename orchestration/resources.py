@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ from groundwork.files import (
     replacing_directory,
     sha256_bytes,
     sha256_tree,
-    write_bytes,
 )
 from orchestration.home import REBUILT, ensure_schema, home_lock
 from orchestration.run_record import RunRecord
@@ -68,6 +67,12 @@ def project_digest() -> str:
         DBT_PROJECT,
         ("*.yml", "models/**/*.sql", "models/**/*.yml", "macros/**/*.sql", "seeds/**/*"),
     )
+
+
+def _engine() -> str:
+    import duckdb
+
+    return f"duckdb {duckdb.__version__}"
 
 
 @dataclass(frozen=True)
@@ -200,15 +205,46 @@ class Warehouse:
         return run_dbt(self.settings, ["build", "--select", selection, "--exclude-resource-type", "unit_test"])
 
     def build_shape(self) -> list[DbtNode]:
-        """Builds the shape step; the daily tables anew where other code built them, for their columns may differ."""
+        """Builds the shape step; what the same code made of the same loads stands, and is told as it was then.
+
+        The daily tables are built anew where another project built them, for their columns may differ.
+        """
         from orchestration.dbt_runner import run_dbt
 
-        built_by = self.pinned / "shaped-by"
-        is_known = built_by.exists() and built_by.read_text() == project_digest()
+        recipe = f"{self.pinned_loads()['digest']} {code_revision()} {_engine()}"
+        project, built, nodes = self._shaped()
+        if built == recipe:
+            logger.info("The shape of these loads stands.")
+            return nodes
+        # Until it is whole again, it stands for nothing.
+        self._mark_shaped(project, None, [])
         arguments = ["build", "--select", "tag:shape", "--exclude-resource-type", "unit_test"]
+        is_known = project == f"{project_digest()} {_engine()}"
         nodes = run_dbt(self.settings, arguments if is_known else [*arguments, "--full-refresh"])
-        write_bytes(built_by, project_digest().encode())
+        self._mark_shaped(f"{project_digest()} {_engine()}", recipe, nodes)
         return nodes
+
+    def _shaped(self) -> tuple[str | None, str | None, list[DbtNode]]:
+        """Returns which project shaped the warehouse, from what, and how its nodes ended; the warehouse itself says it."""
+        import duckdb
+
+        with self.connect() as connection:
+            try:
+                row = connection.execute("select project, recipe, nodes from landed.shaped").fetchone()
+            except duckdb.CatalogException:
+                row = None
+        project, recipe, nodes = row or (None, None, "[]")
+        return project, recipe, [DbtNode(**node | {"seconds": 0.0}) for node in json.loads(nodes)]
+
+    def _mark_shaped(self, project: str | None, recipe: str | None, nodes: list[DbtNode]) -> None:
+        kept = json.dumps([asdict(node) for node in nodes])
+        with self.connect() as connection:
+            connection.execute("create schema if not exists landed")
+            connection.execute(
+                "create or replace table landed.shaped as "
+                "select $project::varchar as project, $recipe::varchar as recipe, $nodes::varchar as nodes",
+                {"project": project, "recipe": recipe, "nodes": kept},
+            )
 
     def export(self, exports: Mapping[str, Export], folder: Path, *, prefix: str = "") -> dict[str, int]:
         """Writes queries' rows as Parquet files into a folder that is replaced as a whole; same rows, same bytes.

@@ -133,6 +133,23 @@ def launched(served: Served, browser: Browser) -> Launched:
     return Launched(backfill, land_and_shape, daily)
 
 
+@pytest.fixture(scope="module")
+def scheduled(served: Served, browser: Browser, launched: Launched) -> str:
+    """The id of the run that the schedule asks for as soon as it is on: of the gates on what landed, its is the last."""
+    for run in (launched.land_and_shape, launched.daily):
+        served.ended(run)
+    for page in open_page(browser):
+        page.goto(f"{served.dagster}{SCHEDULE}")
+        switch = page.locator("label:has(input[type=checkbox])")
+        switch.click()
+        runs = until(
+            lambda: [run for tick in schedule_state(served)["ticks"] for run in tick["runIds"]], "it has ticked"
+        )
+        switch.click()
+        until(lambda: schedule_state(served)["status"] == "STOPPED", "the schedule is off again")
+    return str(runs[0])
+
+
 def launch_backfill(served: Served, page: Page, days: str, said: str, *, only_missing: bool = False) -> str:
     """Launches a backfill by clicks and returns its id."""
     known = backfills(served)
@@ -198,6 +215,20 @@ def see_plot(page: Page, key: str) -> None:
     expect(picture).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("asset", "gate"),
+    [
+        ("candidates/listings", "gate_candidate"),
+        ("features/listing_features", "gate_features"),
+        ("scores/listing_counterfeit", "gate_scores"),
+    ],
+)
+def test_a_gate_shows_what_it_judged(served: Served, page: Page, keep: Keep, asset: str, gate: str):
+    """Before anything is launched: a page shows the newest run that has the gate before it, even while that has no result."""
+    see_gate(page, served, asset, gate)
+    keep(gate)
+
+
 @pytest.mark.usefixtures("launched")
 def test_the_graph_opens_its_groups(served: Served, page: Page, keep: Keep):
     page.set_viewport_size({"width": 1600, "height": 900})  # on a smaller one Dagster leaves the assets' names out
@@ -261,38 +292,22 @@ def test_a_job_over_all_unpartitioned_assets_ends_in_success(
     keep("run")
 
 
-def test_the_daily_job_of_a_date_publishes_it_and_its_gates_show_what_they_judged(
-    served: Served, page: Page, launched: Launched, keep: Keep
-):
+def test_the_daily_job_of_a_date_publishes_it(served: Served, page: Page, launched: Launched, keep: Keep):
     page.goto(f"{served.dagster}{JOBS}/daily")
     choose_days(page, DAY, "1 partition")
     keep("launch-a-day")
     assert served.ended(launched.daily) == "SUCCESS"
     assert DAY in published_days(served)
-    for asset, gate in (
-        ("candidates/listings", "gate_candidate"),
-        ("features/listing_features", "gate_features"),
-        ("scores/listing_counterfeit", "gate_scores"),
-    ):
-        see_gate(page, served, asset, gate)
-        keep(gate)
 
 
 def test_the_schedule_ticks_and_its_run_is_refused_by_a_gate_that_says_why(
-    served: Served, page: Page, launched: Launched, keep: Keep
+    served: Served, page: Page, scheduled: str, keep: Keep
 ):
     """The demo ends in June 2026: its loads are too old for yesterday, which is what a schedule rates."""
-    for run in (launched.land_and_shape, launched.daily):
-        served.ended(run)  # of their gates on what landed, this one's has to be the last
+    assert served.ended(scheduled) == "FAILURE"
     page.goto(f"{served.dagster}{SCHEDULE}")
-    switch = page.locator("label:has(input[type=checkbox])")
-    switch.click()
-    runs = until(lambda: [run for tick in schedule_state(served)["ticks"] for run in tick["runIds"]], "it has ticked")
     expect(page.get_by_text("1 run requested").first).to_be_visible()
     keep("schedule")
-    switch.click()
-    until(lambda: schedule_state(served)["status"] == "STOPPED", "the schedule is off again")
-    assert served.ended(runs[0]) == "FAILURE"
     see_gate(page, served, "landed/listings", "gate_landed")
     expect(page.get_by_text("gate landed refused").first).to_be_visible()
     expect(page.get_by_text("tables_that_date_a_run_are_fresh (listings)").first).to_be_visible()

@@ -31,7 +31,9 @@ from groundwork.lock import writer_lock
 from orchestration.publishing.read import read_list
 from orchestration.publishing.verify import verify
 
-ONLY_IN_A_FIRST_RUN = tuple(name for name in BOUNDARIES if name.startswith(("landing.place", "training", "approval")))
+ONLY_IN_A_FIRST_RUN = tuple(
+    name for name in BOUNDARIES if name.startswith(("landing.place", "shape", "training", "approval"))
+)
 OF_A_RUN = tuple(name for name in BOUNDARIES if not name.startswith(("prune", "erase")))
 SMALL = tuple(name for name in BOUNDARIES if name.startswith(("landing", "candidate", "verdict", "publish")))
 TRIALS = 200
