@@ -284,28 +284,28 @@ def test_a_connection_that_breaks_every_time_is_given_up_and_nothing_lands(
 
 def test_a_database_that_changes_under_the_read_is_seen_as_it_was(postgres: Postgres, tmp_path: Path) -> None:
     """Rows that come, go and change while a slow read is under way: what lands is the table as the read began."""
-    postgres.run("create table moving as select * from listings", "shop")
-    postgres.run("create view moving_slowly as select * from moving where pg_sleep(0.002)::text = ''", "shop")
-    postgres.run("grant select on moving, moving_slowly to shop", "shop")
+    postgres.run("create table shifting as select * from listings", "shop")
+    postgres.run("create view shifting_slowly as select * from shifting where pg_sleep(0.002)::text = ''", "shop")
+    postgres.run("grant select on shifting, shifting_slowly to shop", "shop")
     merchants = {"merchants": postgres.options("merchants")}
     before = landed(
-        sources_file(tmp_path / "before", merchants | {"listings": postgres.options("moving")}),
+        sources_file(tmp_path / "before", merchants | {"listings": postgres.options("shifting")}),
         tmp_path / "before" / "landing",
     )["listings"]
     changed: list[str] = []
 
     def change() -> None:
-        reading = "select 1 as reading from pg_stat_activity where state = 'active' and query like '%moving_slowly%'"
+        reading = "select 1 as reading from pg_stat_activity where state = 'active' and query like '%shifting_slowly%'"
         while "     1" not in postgres.run(f"{reading} and application_name = 'touchstone'"):
             pass
-        changed.append(postgres.run("update moving set title = 'changed'", "shop"))
+        changed.append(postgres.run("update shifting set title = 'changed'", "shop"))
         changed.append(
-            postgres.run("delete from moving where listing_id > (select min(listing_id) from moving)", "shop")
+            postgres.run("delete from shifting where listing_id > (select min(listing_id) from shifting)", "shop")
         )
 
     changer = Thread(target=change)
     changer.start()
-    slow = sources_file(tmp_path / "slow", merchants | {"listings": postgres.options("moving_slowly")})
+    slow = sources_file(tmp_path / "slow", merchants | {"listings": postgres.options("shifting_slowly")})
     during = landed(slow, tmp_path / "slow" / "landing")["listings"]
     changer.join()
     assert "UPDATE" in changed[0]
