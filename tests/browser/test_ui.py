@@ -41,6 +41,9 @@ MLFLOW_SETTINGS = {
     "_mlflow_model_registry_promo_modal_dismissed_v1": "true",
 }
 BACKFILLS = "{ partitionBackfillsOrError(limit: 5) { ... on PartitionBackfills { results { id status } } } }"
+LANDED_GATE = """{
+  assetCheckExecutions(assetKey: {path: ["landed", "listings"]}, checkName: "gate_landed", limit: 10) { runId status }
+}"""
 TICKS = """{
   scheduleOrError(scheduleSelector: {
     repositoryLocationName: "orchestration.definitions", repositoryName: "__repository__", scheduleName: "daily_schedule"
@@ -96,7 +99,7 @@ def keep(page: Page, tmp_path: Path) -> Keep:
 
     def keep_picture(name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        page.wait_for_timeout(700)  # what moves comes to rest
+        page.wait_for_timeout(400)  # what moves comes to rest
         with Image.open(io.BytesIO(page.screenshot())) as picture:
             picture.convert("RGB").quantize(128).save(folder / f"{name}.png", optimize=True)
 
@@ -136,8 +139,8 @@ def launched(served: Served, browser: Browser) -> Launched:
 @pytest.fixture(scope="module")
 def scheduled(served: Served, browser: Browser, launched: Launched) -> str:
     """The id of the run that the schedule asks for as soon as it is on: of the gates on what landed, its is the last."""
-    for run in (launched.land_and_shape, launched.daily):
-        served.ended(run)
+    earlier = {launched.land_and_shape, launched.daily}
+    until(lambda: earlier <= judged_landed(served), "the gate on what landed has judged the runs before")
     for page in open_page(browser):
         page.goto(f"{served.dagster}{SCHEDULE}")
         switch = page.locator("label:has(input[type=checkbox])")
@@ -148,6 +151,12 @@ def scheduled(served: Served, browser: Browser, launched: Launched) -> str:
         switch.click()
         until(lambda: schedule_state(served)["status"] == "STOPPED", "the schedule is off again")
     return str(runs[0])
+
+
+def judged_landed(served: Served) -> set[str]:
+    """Returns the runs of which the gate on what landed has judged the loads."""
+    executions = served.ask(LANDED_GATE)["assetCheckExecutions"]
+    return {execution["runId"] for execution in executions if execution["status"] != "IN_PROGRESS"}
 
 
 def launch_backfill(served: Served, page: Page, days: str, said: str, *, only_missing: bool = False) -> str:
