@@ -194,23 +194,28 @@ class Warehouse:
             columns = ", ".join(f"cast(null as {kind}) as {column}" for column, kind in empty_columns.items())
             connection.execute(f"create or replace view landed.{name} as select {columns} where false")
 
-    def build(self, selection: str) -> list[DbtNode]:
+    def build(self, selection: str, *options: str) -> list[DbtNode]:
         """Runs one dbt selection in this process and returns how each node ended.
+
+        Args:
+            selection: What dbt selects.
+            *options: Further options of `dbt build`.
 
         Raises:
             TouchstoneError: dbt itself failed: a model does not compile or run. A failed test is no exception.
         """
         from orchestration.dbt_runner import run_dbt
 
-        return run_dbt(self.settings, ["build", "--select", selection, "--exclude-resource-type", "unit_test"])
+        return run_dbt(
+            self.settings, ["build", "--select", selection, "--exclude-resource-type", "unit_test", *options]
+        )
 
     def build_shape(self) -> list[DbtNode]:
         """Builds the shape step; what the same code made of the same loads stands, and is told as it was then.
 
         The daily tables are built anew where another project built them, for their columns may differ.
         """
-        from orchestration.dbt_runner import run_dbt
-
+        project_now = f"{project_digest()} {_engine()}"
         recipe = f"{self.pinned_loads()['digest']} {code_revision()} {_engine()}"
         project, built, nodes = self._shaped()
         if built == recipe:
@@ -218,10 +223,8 @@ class Warehouse:
             return nodes
         # Until it is whole again, it stands for nothing.
         self._mark_shaped(project, None, [])
-        arguments = ["build", "--select", "tag:shape", "--exclude-resource-type", "unit_test"]
-        is_known = project == f"{project_digest()} {_engine()}"
-        nodes = run_dbt(self.settings, arguments if is_known else [*arguments, "--full-refresh"])
-        self._mark_shaped(f"{project_digest()} {_engine()}", recipe, nodes)
+        nodes = self.build("tag:shape", *([] if project == project_now else ["--full-refresh"]))
+        self._mark_shaped(project_now, recipe, nodes)
         return nodes
 
     def _shaped(self) -> tuple[str | None, str | None, list[DbtNode]]:

@@ -387,21 +387,12 @@ load_{{ number }}_replaced as (
 {%- endmacro %}
 
 {# Deletes what was added up of loads that are pinned no more, and what other code or another engine added up. #}
-{% macro forget_other_loads() %}
-    {% if is_incremental() %}
-    delete from {{ this }} as added
-    where not exists (
-        select 1
-        from landed.loads as loads
-        cross join landed.run as run
-        where
-            loads.table_name = added.table_name
-            and loads.content_digest = added.content_digest
-            and loads.landed_at = added.landed_at
-            and added.recipe = {{ digest_recipe() }}
-    )
-    {% endif %}
-{% endmacro %}
+{% macro forget_other_loads() -%}
+    {{ forget_loads_unless(
+        'loads.table_name = kept.table_name and loads.content_digest = kept.content_digest '
+        ~ 'and loads.landed_at = kept.landed_at and kept.recipe = ' ~ digest_recipe()
+    ) }}
+{%- endmacro %}
 
 {# What digests of rows rest on beside the rows: this code and this engine. `run` is landed.run. #}
 {% macro digest_recipe() -%}

@@ -139,16 +139,19 @@
 {% endmacro %}
 
 {# Deletes the complaints of loads that count no more. #}
-{% macro forget_reviews_of_other_loads() %}
+{% macro forget_reviews_of_other_loads() -%}
+    {{ forget_loads_unless("loads.table_name = 'reviews' and loads.load_id = kept.load_id and loads.is_current") }}
+{%- endmacro %}
+
+{# Deletes from an incremental table the rows of loads that count no more: those (`kept`) for which no load (`loads`) fits. #}
+{% macro forget_loads_unless(fits) %}
     {% if is_incremental() %}
-    delete from {{ this }} as looked_through
+    delete from {{ this }} as kept
     where not exists (
         select 1
         from landed.loads as loads
-        where
-            loads.table_name = 'reviews'
-            and loads.load_id = looked_through.load_id
-            and loads.is_current
+        cross join landed.run as run
+        where {{ fits }}
     )
     {% endif %}
 {% endmacro %}

@@ -121,7 +121,7 @@ def test_a_run_after_a_killed_one_marks_it_and_publishes_nothing_new(
     )
     deadline = time.monotonic() + 120
     while not (begun := set((home / "runs").glob("*.json")) - known) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.05)  # the record's file is the only sign of a run from outside
     process.kill()
     process.wait()
     (record,) = begun
