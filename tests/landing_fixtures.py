@@ -45,7 +45,7 @@ class Market:
     Attributes:
         folder: Where all of it is.
         tables: SQL by contract table; written as Parquet by `write`.
-        entries: What the sources file says of a table beside its input: columns, where, cursor.
+        entries: What the sources file says of a table beside its input: columns, where, cursor, changed_at.
     """
 
     folder: Path
@@ -101,6 +101,20 @@ class Market:
         columns = ", ".join(CONTRACT.tables[name].columns)
         query = f"select {columns} from read_parquet($files) order by all"
         return duckdb.connect(":memory:").execute(query, {"files": files}).fetchall() if files else []
+
+    def present_rows(self, name: str) -> list[tuple[Any, ...]]:
+        """Returns the newest row of every key of a table, sorted, in the contract's columns."""
+        key = ", ".join(CONTRACT.tables[name].key)
+        loads = self.pins().current.get(name, ())
+        numbered = [
+            f"select *, {place} as place from read_parquet('{path}')"
+            for place, load in enumerate(loads)
+            for path in load.paths(self.landing)
+        ]
+        newest = f"qualify row_number() over (partition by {key} order by place desc) = 1"
+        columns = ", ".join(CONTRACT.tables[name].columns)
+        query = f"select {columns} from (select * from ({' union all '.join(numbered)}) {newest}) order by all"
+        return duckdb.connect(":memory:").execute(query).fetchall() if numbered else []
 
 
 def refusal_of(market: Market, name: str) -> str:

@@ -20,6 +20,9 @@ from orchestration.landing.sql import literal, quoted
 FIRST_DAY, LAST_DAY = "1970-01-01", "2100-12-31"
 SAMPLE_ROWS = 3
 SHOWN_CHARACTERS = 60
+CHANGED_AT = "changed_at"
+"""The pulled column that says when a row last changed; it does not land, and no column of the contract has its name."""
+
 UNCONVERTED = "unconverted:"
 """Prefix of the pulled columns that hold, as text, what a contract column could not take."""
 
@@ -207,7 +210,7 @@ class RowChecks:
     def run(
         self,
         unconverted: Iterable[str],
-        cursor: str | None,
+        rises: str | None,
         parents: Mapping[str, str],
         landed: str | None,
     ) -> list[Violation]:
@@ -215,11 +218,11 @@ class RowChecks:
 
         Args:
             unconverted: Contract columns that have an `unconverted:` one beside them.
-            cursor: The cursor column, which then needs a value in every row.
+            rises: The column by which the table is read on, which then needs a value in every row.
             parents: SQL for the tables that this one may refer to; a table that is not there is not checked.
-            landed: SQL for the rows that an incremental load adds to; their keys may not come again.
+            landed: SQL for the rows that an incremental load adds to, if their keys may not come again.
         """
-        rules = list(self._row_rules(set(unconverted), cursor))
+        rules = list(self._row_rules(set(unconverted), rises))
         found = [
             self._violation(rule, column, text, condition, count)
             for (rule, column, text, condition), count in zip(rules, self._counts(rules), strict=True)
@@ -227,17 +230,19 @@ class RowChecks:
         ]
         return [*found, *self._empty(), *self._repeated_keys(), *self._landed_keys(landed), *self._dangling(parents)]
 
-    def _row_rules(self, unconverted: set[str], cursor: str | None) -> Iterable[tuple[str, str, str, str]]:
+    def _row_rules(self, unconverted: set[str], rises: str | None) -> Iterable[tuple[str, str, str, str]]:
         for name, column in self.table.columns.items():
             value = quoted(name)
             failed = f"{quoted(UNCONVERTED + name)} is not null" if name in unconverted else "false"
             if name in unconverted:
                 yield "type", name, f"cannot be read as {column.type}", failed
-            if self.table.is_needed(name) or name == cursor:
+            if self.table.is_needed(name) or name == rises:
                 empty = f" or {value} = ''" if name in self.table.key and column.sql_type == "VARCHAR" else ""
                 yield "required", name, "must have a value and has none", f"({value} is null{empty}) and not ({failed})"
             for rule, text, condition in _value_rules(column, value):
                 yield rule, name, text, condition
+        if rises == CHANGED_AT:
+            yield "required", rises, "must have a value and has none", f"{quoted(rises)} is null"
 
     def _counts(self, rules: list[tuple[str, str, str, str]]) -> list[int]:
         if not rules:
@@ -276,7 +281,7 @@ class RowChecks:
             return []
         text = (
             f"changed after it had landed, in {_counted(int(count), 'row')}, so the table does not only grow; "
-            "remove its `cursor`, and it is pulled whole"
+            "remove its `cursor`, and it is pulled whole, or say by `changed_at` when its rows change"
         )
         return [Violation("cursor", self.table.key, text, int(count), self._samples(query, self.table.key[0]))]
 

@@ -182,7 +182,7 @@ class _Lander:
         return parquet(path for load in loads for path in load.paths(self.landing))
 
     def _plan(self, name: str, pins: PinnedLoads) -> _Plan:
-        """Decides between a whole pull and one from the cursor on.
+        """Decides between a whole pull and one of what is new since the last.
 
         A whole one it is the first time, and whenever what shapes the rows has changed: rows that were hashed under
         another key, or made by another expression, do not belong beside new ones.
@@ -198,9 +198,11 @@ class _Lander:
         recipe = sha256_bytes(canonical_json(made_by))
         seen = [load for load in self.records if load.table == name and load.status != "refused"]
         last = seen[-1] if seen else None
-        if not source.cursor or last is None or last.recipe != recipe or last.cursor_value is None:
+        reads_on = source.cursor or source.changed_at
+        if not reads_on or last is None or last.recipe != recipe or last.cursor_value is None:
             return _Plan(recipe, last, None)
-        return _Plan(recipe, last, Since(last.cursor_value, self._rows(pins.current[name])))
+        loads = tuple(self._rows([load]) for load in pins.current[name])
+        return _Plan(recipe, last, Since(last.cursor_value, loads))
 
     def _record(self, name: str, plan: _Plan, pulled: Pulled, **facts: object) -> LoadRecord:
         known: dict[str, object] = {

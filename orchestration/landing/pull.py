@@ -19,6 +19,7 @@ import duckdb
 from expectations.contract import Contract, Table
 from groundwork.errors import BadInputError
 from orchestration.landing.checks import (
+    CHANGED_AT,
     UNCONVERTED,
     Conversion,
     RowChecks,
@@ -51,17 +52,51 @@ MAX_VALUE_BYTES = 1_000_000
 _TOO_LONG = re.compile(r"too long: (\w+)")
 
 
+RISING_FAMILIES = ("timestamp", "date", "integer")
+
+
 @dataclass(frozen=True)
 class Since:
-    """From where a table that only grows is read on.
+    """From where a table is read on.
 
     Attributes:
-        value: The greatest cursor value that has landed, as text.
-        landed: SQL for the rows up to it.
+        value: The greatest value that has landed of what it is read on by, as text.
+        loads: SQL for the rows of each load up to it, oldest first.
     """
 
     value: str
-    landed: str
+    loads: tuple[str, ...]
+
+    @property
+    def landed(self) -> str:
+        """Returns SQL for the rows of all loads, also those that others have taken the place of."""
+        return "(" + " union all by name ".join(f"select * from {load}" for load in self.loads) + ")"
+
+    def present(self, key: str, wanted: str) -> str:
+        """Returns SQL for the newest row of each `key` among those that `wanted` gives."""
+        numbered = (f"select *, {place} as load_place from {load}" for place, load in enumerate(self.loads))
+        return (
+            f"(select * exclude (load_place) from ({' union all by name '.join(numbered)}) "
+            f"semi join ({wanted}) as wanted using ({key}) "
+            f"qualify row_number() over (partition by {key} order by load_place desc) = 1)"
+        )
+
+
+@dataclass(frozen=True)
+class Rising:
+    """What a table is read on by: its cursor, or when its rows changed.
+
+    Attributes:
+        column: Its column among the rows that are read and the pulled ones.
+        source_type: Its DuckDB type at the source.
+        sql_type: Its DuckDB type among the pulled rows.
+        value: SQL for it over the rows that are read.
+    """
+
+    column: str
+    source_type: str
+    sql_type: str
+    value: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +108,7 @@ class Pulled:
         row_count: Rows that were read.
         absent_columns: Optional columns that the source does not have.
         rows: SQL for the rows; empty where none could be read.
-        cursor_value: Greatest value of the cursor column, as text.
+        cursor_value: Greatest value of what the table is read on by, as text.
     """
 
     violations: tuple[Violation, ...]
@@ -123,7 +158,7 @@ def _mapping_problems(name: str, source: TableSource, table: Table) -> list[str]
     cursor = source.cursor
     if cursor and cursor not in table.columns:
         problems.append(f"tables.{name}.cursor: {cursor} is no column of the contract{_closest(cursor, table.columns)}")
-    elif cursor and table.columns[cursor].type not in ("timestamp", "date", "integer"):
+    elif cursor and table.columns[cursor].type not in RISING_FAMILIES:
         problems.append(f"tables.{name}.cursor: {cursor} must be a timestamp, a date or an integer, to grow by.")
     return problems
 
@@ -229,22 +264,24 @@ class Puller:
 
         Args:
             name: The contract's table.
-            since: From where to read on, for a table that is pulled by its cursor.
+            since: From where to read on, for a table that is not pulled whole.
             parents: SQL for the tables that it may refer to.
         """
+        source = self.sources.tables[name]
         try:
             expressions = self._expressions(name)
             conversions = self._conversions(name, expressions)
-            rows = self._copy(name, expressions, conversions, since)
+            rising = self._rising(name, expressions, conversions)
+            rows = self._copy(name, expressions, conversions, rising, since)
         except _RefusedError as refused:
             return Pulled(refused.violations)
         if self.erasure is not None:
             self.erasure.apply(name, rows)
-        cursor = self.sources.tables[name].cursor
         unconverted = [column for column, converted in conversions.items() if converted.fails]
         checks = RowChecks(self.connection, name, self.contract, rows)
-        violations = checks.run(unconverted, cursor, parents, since.landed if since else None)
-        greatest = f"cast(max({quoted(cursor)}) as varchar)" if cursor else "null"
+        may_not_come_again = since.landed if since and source.cursor else None
+        violations = checks.run(unconverted, rising.column if rising else None, parents, may_not_come_again)
+        greatest = f"cast(max({quoted(rising.column)}) as varchar)" if rising else "null"
         facts = f"select count(*), {greatest} from {rows}"
         count, cursor_value = self.connection.execute(facts).fetchall()[0]
         absent = tuple(column for column in self.contract.tables[name].columns if column not in expressions)
@@ -258,17 +295,19 @@ class Puller:
         if causes:
             raise _RefusedError(*(Violation("source", (), self.unavailable[read]) for read in causes))
         types = self._types(f"select * from {source.relation}", "query" if source.query else "input")
+        if source.changed_at and (own := source.changed_at.strip().strip('"').lower()) not in table.columns:
+            types = {column: sql_type for column, sql_type in types.items() if column.lower() != own}
         tolerate = bool(source.columns) and source.query is None
         violations = check_columns(table, types, source.columns, tolerate_unknown=tolerate)
         if violations:
             raise _RefusedError(*violations)
         by_name = {column.lower(): (quoted(column), sql_type) for column, sql_type in types.items()}
-        mapped = {column: self._mapped(source, column) for column in source.columns}
+        mapped = {column: self._mapped(source, f"columns.{column}") for column in source.columns}
         return {column: made for column in table.columns if (made := mapped.get(column) or by_name.get(column))}
 
-    def _mapped(self, source: TableSource, column: str) -> tuple[str, str]:
-        sql = f"(\n{source.columns[column]}\n)"
-        types = self._types(f"select {sql} as mapped from {source.relation}{_where(source)}", f"columns.{column}")
+    def _mapped(self, source: TableSource, place: str) -> tuple[str, str]:
+        sql = f"(\n{source.expressions[place]}\n)"
+        types = self._types(f"select {sql} as mapped from {source.relation}{_where(source)}", place)
         return sql, types["mapped"]
 
     def _types(self, query: str, place: str) -> dict[str, str]:
@@ -291,28 +330,51 @@ class Puller:
             raise _RefusedError(*wrong)
         return found
 
+    def _rising(
+        self, name: str, expressions: Mapping[str, tuple[str, str]], conversions: Mapping[str, Conversion]
+    ) -> Rising | None:
+        """Returns what a table is read on by, if it is not pulled whole every time."""
+        table, source = self.contract.tables[name], self.sources.tables[name]
+        if source.cursor and source.cursor in expressions:
+            sql_type = table.columns[source.cursor].sql_type
+            return Rising(source.cursor, expressions[source.cursor][1], sql_type, conversions[source.cursor].value)
+        if source.changed_at:
+            _, sql_type = self._mapped(source, CHANGED_AT)
+            if family_of(sql_type) not in RISING_FAMILIES:
+                text = (
+                    f"is {sql_type}, must be a timestamp, a date or an integer; write an expression that makes it one"
+                )
+                raise _RefusedError(Violation("type", (CHANGED_AT,), text))
+            return Rising(CHANGED_AT, sql_type, sql_type, quoted(CHANGED_AT))
+        return None
+
     def _copy(
         self,
         name: str,
         expressions: Mapping[str, tuple[str, str]],
         conversions: Mapping[str, Conversion],
+        rising: Rising | None,
         since: Since | None,
     ) -> str:
         """Reads the source, once, into a table of this DuckDB, and returns its name in quotes."""
         table, source = self.contract.tables[name], self.sources.tables[name]
-        given = ", ".join(f"{sql} as {quoted(column)}" for column, (sql, _) in expressions.items())
+        read = {column: sql for column, (sql, _) in expressions.items()}
+        shaped = [*_shaped(table, conversions)]
+        if source.changed_at:
+            read[CHANGED_AT] = f"(\n{source.changed_at}\n)"
+            shaped.append(quoted(CHANGED_AT))
+        given = ", ".join(f"{sql} as {quoted(column)}" for column, sql in read.items())
         query = f"select {given} from {source.relation}{_where(source)}"
         parameters: dict[str, object] = {}
         newer = ""
-        if since and source.cursor:
+        if since and rising:
             try:
-                query = self.pushed(name, query, source.cursor, expressions[source.cursor][1])
+                query = self.pushed(name, query, rising.column, rising.source_type)
             except duckdb.Error as error:
                 raise _RefusedError(*self._blamed(name, error)) from error
-            value = conversions[source.cursor].value
-            newer = f" where {value} >= cast($since as {table.columns[source.cursor].sql_type}) or {value} is null"
+            newer = f" where {rising.value} >= cast($since as {rising.sql_type}) or {rising.value} is null"
             parameters["since"] = since.value
-        query = f"select {', '.join(_shaped(table, conversions))} from (\n{query}\n){newer}"
+        query = f"select {', '.join(shaped)} from (\n{query}\n){newer}"
         hashed = [column for column in conversions if table.columns[column].personal == "hash"]
         rows = quoted(f"{PULLED}{name}")
         try:
@@ -324,7 +386,7 @@ class Puller:
             raise
         except duckdb.Error as error:
             raise _RefusedError(*self._blamed(name, error)) from error
-        return self._without_landed(name, rows, since) if since else rows
+        return self._without_landed(name, rows, rising, since) if since and rising else rows
 
     def pushed(self, name: str, query: str, cursor: str, source_type: str) -> str:
         """Asks a source for the newer rows alone, in a comparison that it can do itself, where its type allows that.
@@ -332,7 +394,7 @@ class Puller:
         Rows without a value, which the checks refuse, are asked for too where there are any. A database sends every
         row for that question, so it is asked first of the one column.
         """
-        if family_of(source_type) not in ("timestamp", "date", "integer"):
+        if family_of(source_type) not in RISING_FAMILIES:
             return query
         column = quoted(cursor)
         nulls = f"select count(*) from (select {column} from (\n{query}\n)) where {column} is null"
@@ -363,16 +425,19 @@ class Puller:
         )
         return f"select r.* replace ({digested}) from ({query}) as r {joins}"
 
-    def _without_landed(self, name: str, rows: str, since: Since) -> str:
-        """Leaves out the rows at the cursor's last value that have landed already, and returns the new table.
+    def _without_landed(self, name: str, rows: str, rising: Rising, since: Since) -> str:
+        """Leaves out the rows at the last value that landed which are as they landed, and returns the new table.
 
-        A row at that value that differs from the landed one stays, and the checks refuse its key.
+        Under a cursor, a row at that value that differs from the landed one stays, and the checks refuse its key.
         """
-        cursor = str(self.sources.tables[name].cursor)
-        columns = self.contract.tables[name].columns
-        at = f"{quoted(cursor)} = cast($since as {columns[cursor].sql_type})"
-        own = ", ".join(map(quoted, columns))
-        landed = f"select {own} from {since.landed} where {at}"
+        table, source = self.contract.tables[name], self.sources.tables[name]
+        at = f"{quoted(rising.column)} = cast($since as {rising.sql_type})"
+        own = ", ".join(map(quoted, table.columns))
+        if source.changed_at:
+            key = ", ".join(map(quoted, table.key))
+            landed = f"select {own} from {since.present(key, f'select {key} from {rows} where {at}')}"
+        else:
+            landed = f"select {own} from {since.landed} where {at}"
         known = f"select row({own}) from ({landed})"
         kept = f"select * from {rows} where not coalesce({at}, false) or row({own}) not in ({known})"
         newer = quoted(f"{PULLED}{name}:newer")
@@ -403,13 +468,11 @@ class Puller:
             text = f"a value has more than {MAX_VALUE_BYTES:,} bytes; cut such values, or leave such rows out"
             return [Violation("length", (long.group(1),), text)]
         blamed = []
-        for column, sql in source.columns.items():
+        for place, sql in source.expressions.items():
             try:
                 self.connection.execute(f"select count((\n{sql}\n)) from {source.relation}{_where(source)}")
             except duckdb.Error as cause:
-                blamed.append(
-                    Violation("sql", (f"columns.{column}",), f"{why(cause)}; use try_cast, or leave such rows out")
-                )
+                blamed.append(Violation("sql", (place,), f"{why(cause)}; use try_cast, or leave such rows out"))
         return blamed or [Violation("sql", (), f"the rows cannot be read: {why(error)}")]
 
 

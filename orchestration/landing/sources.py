@@ -54,6 +54,8 @@ class TableSource(BaseModel):
             take the input's column of the same name, where it has one.
         where: SQL condition over the input's columns; rows that do not meet it are left out.
         cursor: Contract column by which only newer rows are pulled next time, for tables that only ever grow.
+        changed_at: SQL expression over the input's columns that says when a row last changed, by which only new and
+            changed rows are pulled next time.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,17 +65,28 @@ class TableSource(BaseModel):
     columns: dict[str, str] = {}
     where: str | None = None
     cursor: str | None = None
+    changed_at: str | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> TableSource:
         if (self.input is None) == (self.query is None):
             raise ValueError("give either `input` or `query`, not both and not neither")
+        if self.cursor and self.changed_at:
+            raise ValueError("give either `cursor`, for rows that never change, or `changed_at`, for rows that do")
         return self
 
     @property
     def relation(self) -> str:
         """Returns what stands after `from` for the rows before `columns` and `where`, quoted."""
         return f"(\n{self.query}\n)" if self.query else f'"{self.input}"'
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """Returns the SQL expressions over the input's columns, by where they stand."""
+        others = {"where": self.where, "changed_at": self.changed_at}
+        return {f"columns.{column}": text for column, text in self.columns.items()} | {
+            place: text for place, text in others.items() if text is not None
+        }
 
     def digest(self) -> str:
         """Returns the SHA-256 of what the file says about the table."""
@@ -118,7 +131,7 @@ class Sources(BaseModel):
         """Returns the names of the inputs and views that a table reads, directly or through views, sorted."""
         source = self.tables[table]
         pending: set[str] = {source.input} if source.input else tables_named(str(source.query))
-        for expression in [*source.columns.values(), *([source.where] if source.where else [])]:
+        for expression in source.expressions.values():
             pending |= tables_named(f"select (\n{expression}\n)")
         found: set[str] = set()
         while pending:
@@ -274,10 +287,7 @@ def _suggestion(word: str, known: list[str]) -> str:
 
 def _check_sql(sources: Sources) -> None:
     for table, source in sources.tables.items():
-        expressions = {f"columns.{column}": text for column, text in source.columns.items()}
-        if source.where is not None:
-            expressions["where"] = source.where
-        for place, text in expressions.items():
+        for place, text in source.expressions.items():
             _refuse(sources, f"tables.{table}.{place}", text, problem_with_expression(text))
             _check_names(sources, f"tables.{table}.{place}", f"select (\n{text}\n)", set(sources.views))
         if source.query is not None:

@@ -34,6 +34,8 @@ CURSORS = {
     "merchant_snapshots": "observed_at", "listing_prices": "observed_at", "listing_ranks": "observed_at", "reviews": "created_at",
     "buyers": "registered_at", "platform_actions": "occurred_at", "enforcement_actions": "occurred_at", "fx_rates": "date",
 }  # fmt: skip
+CHANGED_AT = {"orders": "greatest(placed_at, shipped_at, delivered_at, refunded_at)"}
+"""When rows of the tables that change last did."""
 
 
 @dataclass(frozen=True)
@@ -170,11 +172,13 @@ def _chunks(world: World) -> Iterator[Chunk]:
 
 def _sources_file(tables: list[str]) -> str:
     """Maps each table to its file; the names are the contract's own."""
+    read_on = {table: {"cursor": column} for table, column in CURSORS.items()}
+    read_on |= {table: {"changed_at": moment} for table, moment in CHANGED_AT.items()}
     mapping = {
         "version": 1,
         "identifiers": "public",
         "name": "demo",
         "inputs": {name: {"connector": "parquet", "path": f"sources/{name}.parquet"} for name in tables},
-        "tables": {name: {"input": name, **({"cursor": CURSORS[name]} if name in CURSORS else {})} for name in tables},
+        "tables": {name: {"input": name} | read_on.get(name, {}) for name in tables},
     }
     return yaml.safe_dump(mapping, sort_keys=False)

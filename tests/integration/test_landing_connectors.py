@@ -512,14 +512,15 @@ def orders_of(landing: Path) -> list[tuple[Any, ...]]:
     return duckdb.execute("select * from read_parquet($files) order by order_id", {"files": files}).fetchall()
 
 
-def test_a_postgres_table_that_grows_is_read_on_from_its_cursor(postgres: Postgres, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reads_on", ["cursor", "changed_at"])
+def test_a_postgres_table_that_grows_is_read_on(reads_on: str, postgres: Postgres, tmp_path: Path) -> None:
     def grown(until: str) -> None:
         query = f"create or replace view grown as select * from orders where placed_at < '{until}'"
         postgres.run(f"{query}; grant select on grown to shop", "shop")
 
     inputs = {name: postgres.options(name) for name in ("merchants", "listings", "buyers")}
     inputs["orders"] = postgres.options("grown")
-    sources = sources_file(tmp_path, inputs, {"orders": {"cursor": "placed_at"}})
+    sources = sources_file(tmp_path, inputs, {"orders": {reads_on: "placed_at"}})
     grown("2026-06-01")
     first = landed(sources, tmp_path / "landing")["orders"]
     grown("2027-01-01")
@@ -533,15 +534,15 @@ def test_a_postgres_table_that_grows_is_read_on_from_its_cursor(postgres: Postgr
     assert orders_of(tmp_path / "landing") == orders_of(tmp_path / "whole")
 
 
-def test_the_database_itself_leaves_out_what_has_landed(postgres: Postgres, tmp_path: Path) -> None:
+@pytest.mark.parametrize("column", ["placed_at", "placed_at as changed_at"])
+def test_the_database_itself_leaves_out_what_has_landed(column: str, postgres: Postgres, tmp_path: Path) -> None:
     sources = sources_file(tmp_path, {name: postgres.options(name) for name in ("merchants", "listings", "orders")})
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         sources.inputs["orders"].attach(connection, "orders", Place(tmp_path, tmp_path))
         puller = Puller(connection, sources, CONTRACT, Hmac(KEY), {})
-        query = puller.pushed(
-            "orders", "select placed_at, order_id from orders", "placed_at", "TIMESTAMP WITH TIME ZONE"
-        )
+        name = column.split()[-1]
+        query = puller.pushed("orders", f"select {column}, order_id from orders", name, "TIMESTAMP WITH TIME ZONE")
         plan = str(connection.execute(f"explain {query}", {"since": "2026-06-01"}).fetchall())
     assert plan.count("POSTGRES_SCAN") == 1
     assert "placed_at>=" in plan

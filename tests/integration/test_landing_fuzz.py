@@ -396,7 +396,8 @@ def map_otherwise(draw: st.DrawFn, case: Case, change: str, name: str) -> None: 
         case.entry["query"] = draw(st.sampled_from(QUERIES)).format(column)
         case.unsure |= case.entry["query"] != QUERIES[0]
     elif change == "cursor":
-        case.entry["cursor"] = draw(st.sampled_from([name, "no_such_column"]))
+        key = draw(st.sampled_from(["cursor", "changed_at"]))
+        case.entry[key] = draw(st.sampled_from([name, "no_such_column"]))
         case.unsure = True
     elif change == "damage" and case.kind in (*FILES, "sqlite", "duckdb", "s3"):
         kind, at = draw(st.sampled_from([*DAMAGES, "no header", "delimiter"])), draw(st.integers(0, 99))

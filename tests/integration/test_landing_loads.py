@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from expectations.contract import Contract
 from groundwork.errors import BadInputError, VerificationError
 from orchestration.landing import ledger as ledger_module
+from orchestration.landing.checks import CHANGED_AT
 from orchestration.landing.land import check, land
 from orchestration.landing.ledger import Ledger, LoadRecord, verify_loads
 from orchestration.landing.sources import Sources, read_sources
@@ -339,7 +340,109 @@ def test_a_new_row_without_a_cursor_value_is_refused_not_lost_either(tmp_path: P
     assert "order_id='o99'" in record.message
 
 
-@pytest.mark.parametrize("changed", ["key", "where", "columns", "cursor"])
+def orders_with(rows: dict[int, tuple[int | None, int]]) -> str:
+    """Returns SQL for orders by number: when each last changed, in minutes, and its quantity."""
+    values = ", ".join(
+        f"({number}, {'null' if tick is None else tick}, {quantity})" for number, (tick, quantity) in rows.items()
+    )
+    return f"""
+        select 'o' || number as order_id, 'l1' as listing_id, 'm1' as merchant_id, 'b1' as buyer_id, quantity,
+            timestamp '2026-06-01' as placed_at, timestamp '2026-06-01' + interval (tick) minute as updated_at
+        from (values {values}) as v(number, tick, quantity)
+    """
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    ticks=st.lists(
+        st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3), st.booleans()), max_size=5), min_size=2, max_size=5
+    )
+)
+def test_pulling_what_changed_gives_what_a_whole_pull_gives(
+    ticks: list[list[tuple[int, int, bool]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Orders come and change; several changes share a moment, also across two pulls, and may be taken back."""
+    folder = tmp_path_factory.mktemp("market")
+    entry = {"orders": {"changed_at": "updated_at"}}
+    step, whole = Market(folder / "step", dict(LINES), dict(entry)), Market(folder / "whole", dict(LINES), dict(entry))
+    rows: dict[int, tuple[int | None, int]] = {0: (0, 1)}
+    day = 0
+    for tick, changes in enumerate(ticks):
+        for number, quantity, is_pulled in changes:
+            rows[number] = (tick, quantity)
+            if is_pulled:
+                step.tables["orders"] = orders_with(rows)
+                day += 1
+                assert step.land(days=day)["orders"].status in ("accepted", "unchanged")
+    step.tables["orders"] = whole.tables["orders"] = orders_with(rows)
+    last = step.land(days=day + 1)["orders"]
+    assert last.mode == ("incremental" if day else "full")
+    whole.land()
+    assert step.present_rows("orders") == whole.rows("orders")
+    assert step.land(days=day + 2)["orders"].status == "unchanged"
+
+
+def test_only_what_changed_is_pulled(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "updated_at"}})
+    market.tables["orders"] = orders_with({1: (1, 1), 2: (2, 1), 3: (3, 1)})
+    first = market.land()["orders"]
+    market.tables["orders"] = orders_with({1: (4, 2), 2: (2, 1), 3: (3, 1), 4: (4, 1)})
+    second = market.land(days=1)["orders"]
+    assert (first.mode, first.row_count, first.cursor_value) == ("full", 3, "2026-06-01 00:03:00")
+    assert (second.mode, second.row_count, second.cursor_value) == ("incremental", 2, "2026-06-01 00:04:00")
+    (path,) = second.paths(market.landing)
+    assert pq.read_schema(path).names == list(CONTRACT.tables["orders"].columns), "when a row changed does not land"
+
+
+def test_a_moment_made_of_several_columns_says_when_a_row_changed(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "greatest(placed_at, refunded_at)"}})
+    market.tables["orders"] = f"select *, null::timestamp as refunded_at from ({ORDERS})"
+    market.land()
+    refunded = "if(order_id = 'o2', timestamp '2026-06-30', null) as refunded_at"
+    market.tables["orders"] = f"select *, {refunded} from ({ORDERS})"
+    record = market.land(days=1)["orders"]
+    assert (record.mode, record.status, record.row_count) == ("incremental", "accepted", 1)
+
+
+def test_a_row_that_does_not_say_when_it_changed_is_refused_not_lost(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "updated_at"}})
+    market.tables["orders"] = orders_with({1: (1, 1)})
+    assert market.land()["orders"].status == "accepted"
+    market.tables["orders"] = orders_with({1: (1, 1), 2: (None, 1)})
+    record = market.land(days=1)["orders"]
+    assert (record.mode, record.status) == ("incremental", "refused")
+    assert "changed_at: 1 of 1 rows must have a value" in record.message
+    assert "order_id='o2'" in record.message
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("buyer_id", "changed_at: is VARCHAR, must be a timestamp, a date or an integer; write an expression"),
+        ("no_such_column", "changed_at: "),
+        ("buyer_id::timestamp", "changed_at: Conversion error"),
+    ],
+)
+def test_what_cannot_say_when_a_row_changed_is_refused(expression: str, said: str, tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": expression}})
+    message = market.land()["orders"].message
+    assert said in message
+    assert "under tables.orders" in message
+
+
+def test_a_column_beside_the_one_that_says_when_rows_change_is_still_unknown(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "updated_at"}})
+    market.tables["orders"] = f"select *, 1 as colour from ({orders_with({1: (1, 1)})})"
+    message = market.land()["orders"].message
+    assert "colour: the contract does not know this" in message
+    assert "updated_at" not in message
+
+
+def test_no_column_of_the_contract_has_the_name_of_the_moment_of_change() -> None:
+    assert not [name for name, table in CONTRACT.tables.items() if CHANGED_AT in table.columns]
+
+
+@pytest.mark.parametrize("changed", ["key", "where", "columns", "cursor", "changed_at"])
 def test_whatever_shapes_the_rows_has_changed_makes_the_next_pull_whole(changed: str, tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})
     market.land()
@@ -347,6 +450,7 @@ def test_whatever_shapes_the_rows_has_changed_makes_the_next_pull_whole(changed:
         "where": {"where": "quantity > 0"},
         "columns": {"columns": {"quantity": "2"}},
         "cursor": {"cursor": "quantity"},
+        "changed_at": {"cursor": None, "changed_at": "placed_at"},
     }
     market.entries["orders"] |= entry.get(changed, {})
     record = market.land(days=1, key=b"another key" if changed == "key" else KEY)["orders"]

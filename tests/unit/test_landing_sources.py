@@ -85,6 +85,17 @@ def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
             "tables.listings.cursors is not a known key; did you mean cursor?",
         ),
         (
+            "    cursor: listed_at",
+            "    cursor: listed_at\n    changed_at: listed_at",
+            "give either `cursor`, for rows that never change, or `changed_at`, for rows that do",
+        ),
+        ("    cursor: listed_at", "    changed_at: a; b", "tables.listings.changed_at cannot be used"),
+        (
+            "    cursor: listed_at",
+            "    changed_at: (select max(id) from seller)",
+            "tables.listings.changed_at reads 'seller', which is no input or earlier view; did you mean sellers?",
+        ),
+        (
             "    input: cheapest",
             "    input: cheapset",
             "reads 'cheapset', which is no input or earlier view; did you mean cheapest?",
