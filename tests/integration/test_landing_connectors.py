@@ -541,7 +541,7 @@ def test_the_database_itself_leaves_out_what_has_landed(column: str, postgres: P
         connection.execute("set TimeZone = 'UTC'")
         sources.inputs["orders"].attach(connection, "orders", Place(tmp_path, tmp_path))
         puller = Puller(connection, sources, CONTRACT, Hmac(KEY), {})
-        name = column.split()[-1]
+        name = column.rsplit(maxsplit=1)[-1]
         query = puller.pushed("orders", f"select {column}, order_id from orders", name, "TIMESTAMP WITH TIME ZONE")
         plan = str(connection.execute(f"explain {query}", {"since": "2026-06-01"}).fetchall())
     assert plan.count("POSTGRES_SCAN") == 1
