@@ -192,11 +192,11 @@ def read_rows(home: Path, query: str, parameters: Sequence[object] = ()) -> list
 def table_content(home: Path, table: str) -> list[tuple[Any, ...]]:
     """Returns all rows of a table in a total order, to compare two warehouses.
 
-    Without a day's digest, which also says in which state of the listings' owners a day was built.
+    Without what a marker says of the state of the listings' owners in which a day was built.
     """
     with open_warehouse(home) as connection:
         return connection.execute(
-            f"select columns(name -> name <> 'day_digest') from \"{table}\" order by all"
+            f"select columns(name -> name not in ('day_digest', 'owner_change')) from \"{table}\" order by all"
         ).fetchall()
 
 

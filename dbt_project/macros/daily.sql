@@ -24,7 +24,6 @@
             'moments': {'orders': ['placed_at', 'delivered_at', 'refunded_at']},
             'has_rates': true,
             'has_owner': false,
-            'kinds': ['order_placed', 'order_delivered', 'order_refunded'],
             'measures': {
                 'order_count': count_where("kind = 'order_placed'"),
                 'unit_count': sum_where('coalesce(quantity, 1)', "kind = 'order_placed'"),
@@ -44,7 +43,6 @@
             'moments': {'reviews': ['created_at']},
             'has_rates': false,
             'has_owner': true,
-            'kinds': ['review'],
             'measures': {
                 'review_count': count_where("kind = 'review'"),
                 'rating_count': count_where('rating is not null'),
@@ -65,7 +63,6 @@
             'moments': {'listing_prices': ['observed_at'], 'listings': ['last_seen_at']},
             'has_rates': true,
             'has_owner': true,
-            'kinds': ['sighting'],
             'measures': {
                 'sighting_count': count_where("kind = 'sighting'"),
                 'price_usd_min': price_at('min(price_usd)'),
@@ -84,10 +81,6 @@
             },
             'has_rates': false,
             'has_owner': true,
-            'kinds': [
-                'listed', 'delisted', 'notice', 'notice_decided', 'test_buy_decided', 'counterfeit_decided',
-                'brushing_decided', 'takedown', 'restriction', 'ban', 'reinstatement',
-            ],
             'measures': {
                 'listed_count': count_where("kind = 'listed'"),
                 'delisted_count': count_where("kind = 'delisted'"),
@@ -402,7 +395,8 @@ load_{{ number }}_replaced as (
 {#
     The CTEs that end in `changed_days`, the days to build of a part: all of them the first time, afterwards those whose
     digest of events is not the one kept in the table, and those with an event of a listing that another merchant offers
-    now. A day that has lost its last event is among them, with a null digest.
+    now. A day that has lost its last event is among them, with a null digest. Every day is built with the owners of its
+    time or looked at when they change, so the newest change that any marker names is one up to which all days hold.
 
     The digest is made of the sums that int_load_days keeps of each load, so that no event is read for it.
 #}
@@ -470,13 +464,13 @@ digests as (
 
 ),
 
-owners as (
+newest as (
 
     {% if declared.has_owner %}
-    select {{ text_digest('cast(coalesce(sum(' ~ row_hash(['listing_id', 'merchant_id']) ~ '), 0) as varchar)') }} as digest
+    select coalesce(max(owner_change), 0) as owner_change
     from {{ ref('int_listing_owners') }}
     {% else %}
-    select cast('own' as varchar) as digest
+    select cast(0 as bigint) as owner_change
     {% endif %}
 
 ),
@@ -493,14 +487,25 @@ kept as (
 ),
 
 {% if declared.has_owner %}
+seen as (
+
+    select coalesce(max(owner_change), 0) as owner_change
+    from {{ this }}
+    where is_marker
+
+),
+
 moved as (
 
     select distinct built.day
     from {{ this }} as built
-    left join {{ ref('int_listing_owners') }} as owners_now
+    inner join {{ ref('int_listing_owners') }} as owners_now
         on owners_now.listing_id = built.listing_id
+    cross join seen
+    cross join newest
     where
         not built.is_marker
+        and (owners_now.owner_change > seen.owner_change or newest.owner_change < seen.owner_change)
         and owners_now.merchant_id is distinct from built.merchant_id
 
 ),
@@ -537,20 +542,30 @@ changed_days as (
     select
         to_build.day,
         to_build.events_digest,
-        {{ text_digest("to_build.events_digest || ':' || owners.digest") }} as day_digest
+        {{ text_digest("to_build.events_digest || ':' || newest.owner_change") }} as day_digest,
+        newest.owner_change
     from to_build
-    cross join owners
+    cross join newest
 
 ),
 {%- endmacro %}
 
+{# What a marker of a part bears beside its day, by name, with its type. #}
+{% macro marker_columns() %}
+    {{ return({'events_digest': 'varchar', 'day_digest': 'varchar', 'owner_change': 'bigint'}) }}
+{% endmacro %}
+
 {#
     The changed days as they are now, oldest first, asked of the warehouse before their events are read: a bound that is
     known then keeps the engine from reading what lies outside, so that a day on top of 120 reads a hundredth of the rows.
-    Each is a day and a row of literals: the day, then `digests`, the names of what else the days bear. None where the
-    table is built as a whole.
+    Each is a day and a row of literals: the day, then what else its marker bears. None where the table is built as a whole.
 #}
-{% macro ask_changed_days(ctes, digests) %}
+{% macro ask_changed_days(part) %}
+    {{ return(ask_days(changed_days(part), marker_columns().keys())) }}
+{% endmacro %}
+
+{# The same of any CTEs that end in `changed_days`, with the names of what else the days bear. #}
+{% macro ask_days(ctes, names) %}
     {% if not (execute and is_incremental()) %}
         {{ return(none) }}
     {% endif %}
@@ -562,7 +577,7 @@ changed_days as (
                 day,
                 concat(
                     '(date ''', day, ''''
-                    {%- for digest in digests %}, ', ', coalesce('''' || {{ digest }} || '''', 'null'){% endfor -%}
+                    {%- for name in names %}, ', ', coalesce('''' || {{ name }} || '''', 'null'){% endfor -%}
                     , ')'
                 ) as literal
             from changed_days
@@ -576,8 +591,13 @@ changed_days as (
     {{ return(run_query(query).rows) }}
 {% endmacro %}
 
-{# The CTE changed_days out of what was asked, or the CTEs that find them where nothing was. #}
-{% macro days_to_build(ctes, days, digests) -%}
+{# The CTE changed_days of a part out of what was asked, or the CTEs that find them where nothing was. #}
+{% macro days_to_build(part, days) -%}
+    {{ days_given(changed_days(part), days, marker_columns()) }}
+{%- endmacro %}
+
+{# The same of any CTEs that end in `changed_days`; `columns` are the names and types of what else the days bear. #}
+{% macro days_given(ctes, days, columns) -%}
 {% if days is none %}
 {{ ctes }}
 {% else %}
@@ -585,16 +605,16 @@ changed_days as (
 
     select
         cast(days.day as date) as day
-        {%- for digest in digests %},
-        cast(days.{{ digest }} as varchar) as {{ digest }}
+        {%- for name, type in columns.items() %},
+        cast(days.{{ name }} as {{ type }}) as {{ name }}
         {%- endfor %}
     from (
         values
         {%- for day in days %}
         {{ day[1] }},
         {%- endfor %}
-        (null{{ ', null' * (digests | length) }})
-    ) as days (day, {{ digests | join(', ') }})
+        (null{{ ', null' * (columns | length) }})
+    ) as days (day, {{ columns.keys() | join(', ') }})
     where days.day is not null
 
 ),
@@ -614,36 +634,30 @@ changed_days as (
 {%- endmacro %}
 
 {#
-    A part of a listing's days, as the CTEs of its model: its events summed by day, listing and merchant, over the days
-    that have changed. Each day that is built brings a marker row with its digests, in the same commit; by it a day that has
-    lost all its events deletes what the table holds of it, and the hook then deletes such a marker.
+    The last CTE of a part's model, over `events` (event_at, listing_id, merchant_id and what the measures are made of): the
+    events of the days that have changed, summed by day, listing and merchant. Each day that is built brings a marker row
+    with its digests, in the same commit; by it a day that has lost all its events deletes what the table holds of it, and
+    the hook then deletes such a marker.
 #}
-{% macro daily_part(part) -%}
-    {%- set declared = listing_parts()[part] %}
-    {%- set digests = ['events_digest', 'day_digest'] %}
-    {%- set ctes = changed_days(part) %}
-    {%- set days = ask_changed_days(ctes, digests) %}
-{{ days_to_build(ctes, days, digests) }}
-
+{% macro days_of_events(part) -%}
+    {%- set declared = listing_parts()[part] -%}
 final as (
 
     select
-        events.event_date as day,
+        changed_days.day,
         events.listing_id,
         events.merchant_id,
         {{ measures_of_events(declared.measures) }},
-        false as is_marker,
-        cast(null as varchar) as events_digest,
-        cast(null as varchar) as day_digest
-    from {{ ref('int_events') }} as events
+        false as is_marker
+        {%- for name, type in marker_columns().items() %},
+        cast(null as {{ type }}) as {{ name }}
+        {%- endfor %}
+    from events
     inner join changed_days
-        on changed_days.day = events.event_date
-    where
-        events.listing_id is not null
-        and events.kind in ('{{ declared.kinds | join("', '") }}')
-        and {{ lies_within('events.event_at', days) }}
+        on changed_days.day = cast(events.event_at as date)
+    where events.listing_id is not null
     group by
-        events.event_date,
+        changed_days.day,
         events.listing_id,
         events.merchant_id
     union all
@@ -652,9 +666,10 @@ final as (
         cast(null as varchar) as listing_id,
         cast(null as varchar) as merchant_id,
         {{ no_measures(declared.measures) }},
-        true as is_marker,
-        changed_days.events_digest,
-        changed_days.day_digest
+        true as is_marker
+        {%- for name in marker_columns() %},
+        changed_days.{{ name }}
+        {%- endfor %}
     from changed_days
 
 )

@@ -38,6 +38,10 @@
 {% macro add_days(date, days) %}{{ return(adapter.dispatch('add_days', 'touchstone')(date, days)) }}{% endmacro %}
 {% macro duckdb__add_days(date, days) %}({{ date }} + cast({{ days }} as integer)){% endmacro %}
 
+{# Milliseconds from 1970 until a time. #}
+{% macro milliseconds_until(time) %}{{ return(adapter.dispatch('milliseconds_until', 'touchstone')(time)) }}{% endmacro %}
+{% macro duckdb__milliseconds_until(time) %}epoch_ms({{ time }}){% endmacro %}
+
 {# Whole days from one date to another. #}
 {% macro days_between(from_date, to_date) %}{{ return(adapter.dispatch('days_between', 'touchstone')(from_date, to_date)) }}{% endmacro %}
 {% macro duckdb__days_between(from_date, to_date) %}cast({{ to_date }} - {{ from_date }} as integer){% endmacro %}

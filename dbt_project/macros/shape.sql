@@ -199,28 +199,6 @@
     }) }}
 {% endmacro %}
 
-{# What is given of one of an order's moments: that of all of them, and of its own. #}
-{% macro order_event(kind, moment, own) %}
-    {% set given = {
-        'event_at': 'orders.' ~ moment,
-        'kind': "'" ~ kind ~ "'",
-        'event_key': 'orders.order_id',
-        'listing_id': 'orders.listing_id',
-        'merchant_id': 'orders.merchant_id',
-    } %}
-    {% do given.update(own) %}
-    {{ return(given) }}
-{% endmacro %}
-
-{# Every column of an event as `relation` has it, save those given otherwise. #}
-{% macro event_from(relation, otherwise) %}
-    {% set given = {} %}
-    {% for column in event_columns() %}
-        {% do given.update({column: otherwise.get(column, relation ~ '.' ~ column)}) %}
-    {% endfor %}
-    {{ return(as_event(given)) }}
-{% endmacro %}
-
 {# The select list of one kind of event: `given` maps columns of event_columns() to expressions. #}
 {% macro as_event(given) -%}
     {%- for column, type in event_columns().items() %}

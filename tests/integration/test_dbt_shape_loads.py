@@ -136,10 +136,8 @@ def test_a_value_that_goes_away_is_a_change(home: Path) -> None:
 
 
 def test_every_time_a_load_saw_a_listing_is_a_sighting(home: Path) -> None:
-    seen = read_rows(
-        home, "select event_date from int_events where kind = 'sighting' and listing_id = 'l1' order by all"
-    )
-    assert [row["event_date"] for row in seen] == [date(2026, 1, 31), date(2026, 2, 1), date(2026, 2, 2)]
+    seen = read_rows(home, "select day from int_sighting_days where listing_id = 'l1' order by all")
+    assert [row["day"] for row in seen] == [date(2026, 1, 31), date(2026, 2, 1), date(2026, 2, 2)]
 
 
 def test_a_spelling_names_a_brand_from_the_day_it_was_known(home: Path) -> None:

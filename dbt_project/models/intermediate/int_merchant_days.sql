@@ -79,11 +79,11 @@ changed_days as (
 
 ),
 {% endset %}
-{% set days = ask_changed_days(ctes, ['day_digest']) %}
+{% set days = ask_days(ctes, ['day_digest']) %}
 
 with
 
-{{ days_to_build(ctes, days, ['day_digest']) }}
+{{ days_given(ctes, days, {'day_digest': 'varchar'}) }}
 
 -- Each part is grouped on its own and gives rows of its own, as the listings' days do, and for the same reason.
 final as (
