@@ -487,25 +487,15 @@ kept as (
 ),
 
 {% if declared.has_owner %}
-seen as (
-
-    select coalesce(max(owner_change), 0) as owner_change
-    from {{ this }}
-    where is_marker
-
-),
-
 moved as (
 
     select distinct built.day
     from {{ this }} as built
     inner join {{ ref('int_listing_owners') }} as owners_now
         on owners_now.listing_id = built.listing_id
-    cross join seen
-    cross join newest
     where
         not built.is_marker
-        and (owners_now.owner_change > seen.owner_change or newest.owner_change < seen.owner_change)
+        and owners_now.owner_change > {{ seen_owner_change() }}
         and owners_now.merchant_id is distinct from built.merchant_id
 
 ),
@@ -549,6 +539,22 @@ changed_days as (
 
 ),
 {%- endmacro %}
+
+{#
+    Up to which change of owners all days of a table hold; -1 where the owners' table was made anew since and its numbers
+    began again below that. Asked before, because a bound that is a literal keeps the engine from joining every row.
+#}
+{% macro seen_owner_change() %}
+    {% if not execute %}
+        {{ return(-1) }}
+    {% endif %}
+    {% set query %}
+        select case when seen.owner_change <= newest.owner_change then seen.owner_change else -1 end
+        from (select coalesce(max(owner_change), -1) as owner_change from {{ this }} where is_marker) as seen
+        cross join (select max(owner_change) as owner_change from {{ ref('int_listing_owners') }}) as newest
+    {% endset %}
+    {{ return(run_query(query).columns[0].values()[0]) }}
+{% endmacro %}
 
 {# What a marker of a part bears beside its day, by name, with its type. #}
 {% macro marker_columns() %}
