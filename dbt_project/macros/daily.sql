@@ -230,8 +230,8 @@
 {% macro is_of_all_loads(table, moment) %}{{ return(table == 'listings' and moment == 'last_seen_at') }}{% endmacro %}
 
 {#
-    The loads whose days are not added up yet, as rows of landed.loads. Of loads that are not present any more only those of
-    listings count (see is_of_all_loads).
+    The loads whose days are not added up yet, as rows of landed.loads, with the ids of the loads that lay before an increment
+    in its table's present state. Of loads that are not present any more only those of listings count (see is_of_all_loads).
 #}
 {% macro loads_to_add_up() %}
     {% if not execute %}
@@ -244,8 +244,29 @@
             loads.content_digest,
             cast(loads.landed_at as varchar) as landed_at,
             loads.mode,
-            loads.is_current
+            loads.is_current,
+            earlier.load_ids as earlier_load_ids
         from landed.loads as loads
+        left join (
+            select
+                increments.table_name,
+                increments.landed_at,
+                string_agg(before.load_id, ''', ''' order by before.landed_at) as load_ids
+            from landed.loads as increments
+            inner join landed.loads as before
+                on
+                    before.table_name = increments.table_name
+                    and before.landed_at < increments.landed_at
+            where
+                increments.mode = 'incremental'
+                and before.is_current
+            group by
+                increments.table_name,
+                increments.landed_at
+        ) as earlier
+            on
+                earlier.table_name = loads.table_name
+                and earlier.landed_at = loads.landed_at
         {% if is_incremental() %}
         cross join landed.run as run
         left join {{ this }} as added
@@ -264,20 +285,6 @@
             loads.landed_at
     {% endset %}
     {{ return(run_query(query).rows) }}
-{% endmacro %}
-
-{# The ids of the loads that lay before an increment in its table's present state. #}
-{% macro earlier_loads(load) %}
-    {% set query %}
-        select load_id
-        from landed.loads
-        where
-            table_name = '{{ load.table_name }}'
-            and is_current
-            and landed_at < timestamp '{{ load.landed_at }}'
-        order by landed_at
-    {% endset %}
-    {{ return(run_query(query).columns[0].values()) }}
 {% endmacro %}
 
 {# The columns whose values are hashed for a moment. #}
@@ -335,7 +342,7 @@ load_{{ number }}_replaced_keys as (
     ) as given
         using ({{ key }})
     where
-        landed_rows.load_id in ('{{ earlier_loads(load) | join("', '") }}')
+        landed_rows.load_id in ('{{ load.earlier_load_ids }}')
         and landed_rows.landed_at < timestamp '{{ load.landed_at }}'
     group by {{ key }}
 
@@ -349,7 +356,7 @@ load_{{ number }}_replaced as (
     from {{ source_table }} as landed_rows
     inner join load_{{ number }}_replaced_keys as replaced_keys
         using ({{ key }}, landed_at)
-    where landed_rows.load_id in ('{{ earlier_loads(load) | join("', '") }}')
+    where landed_rows.load_id in ('{{ load.earlier_load_ids }}')
 
 ),
 
@@ -599,14 +606,11 @@ changed_days as (
 
 {# The CTE changed_days of a part out of what was asked, or the CTEs that find them where nothing was. #}
 {% macro days_to_build(part, days) -%}
-    {{ days_given(changed_days(part), days, marker_columns()) }}
+    {{ changed_days(part) if days is none else days_given(days, marker_columns()) }}
 {%- endmacro %}
 
-{# The same of any CTEs that end in `changed_days`; `columns` are the names and types of what else the days bear. #}
-{% macro days_given(ctes, days, columns) -%}
-{% if days is none %}
-{{ ctes }}
-{% else %}
+{# The CTE changed_days out of what was asked; `columns` are the names and types of what else the days bear. #}
+{% macro days_given(days, columns) -%}
 changed_days as (
 
     select
@@ -624,7 +628,6 @@ changed_days as (
     where days.day is not null
 
 ),
-{% endif %}
 {%- endmacro %}
 
 {# The condition that a moment lies between the first of the days and the last; true where nothing was asked. #}

@@ -15,30 +15,20 @@
     select landed_rows.*
     from {{ source('landed', table) }} as landed_rows
     left join (
-        select distinct {{ key | join(', ') }}
+        select
+            {{ key | join(', ') }},
+            max(landed_at) as landed_at
         from {{ source('landed', table) }}
         where landed_at > timestamp '{{ landing.full_at }}'
-    ) as replaced
+        group by {{ key | join(', ') }}
+    ) as newest
         on
             {% for column in key %}
-            replaced.{{ column }} = landed_rows.{{ column }}{{ ' and' if not loop.last }}
+            newest.{{ column }} = landed_rows.{{ column }}{{ ' and' if not loop.last }}
             {% endfor %}
     where
-        landed_rows.landed_at = timestamp '{{ landing.full_at }}'
-        and replaced.{{ key[0] }} is null
-    union all
-    select * exclude (place)
-    from (
-        select
-            landed_rows.*,
-            row_number() over (
-                partition by {{ key | join(', ') }}
-                order by landed_rows.landed_at desc, landed_rows.load_id desc
-            ) as place
-        from {{ source('landed', table) }} as landed_rows
-        where landed_rows.landed_at > timestamp '{{ landing.full_at }}'
-    ) as placed
-    where place = 1
+        landed_rows.landed_at >= timestamp '{{ landing.full_at }}'
+        and coalesce(newest.landed_at, landed_rows.landed_at) = landed_rows.landed_at
     {%- endif %}
 {% endmacro %}
 

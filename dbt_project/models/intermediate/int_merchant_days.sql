@@ -83,7 +83,7 @@ changed_days as (
 
 with
 
-{{ days_given(ctes, days, {'day_digest': 'varchar'}) }}
+{{ ctes if days is none else days_given(days, {'day_digest': 'varchar'}) }}
 
 -- Each part is grouped on its own and gives rows of its own, as the listings' days do, and for the same reason.
 final as (
