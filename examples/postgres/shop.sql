@@ -30,12 +30,14 @@ from offers, generate_series(0, 3) as n where kind = 'physical';
 create table purchases (
     purchase_no bigint primary key, offer_no bigint not null references offers, seller_no text not null references sellers,
     customer_no text not null, quantity integer not null, paid_cents bigint not null, bought_at timestamptz not null,
-    shipped_at timestamptz, delivered_at timestamptz, paid_back_at timestamptz, paid_back_because text
+    shipped_at timestamptz, delivered_at timestamptz, paid_back_at timestamptz, paid_back_because text,
+    touched_at timestamptz not null
 );
 insert into purchases
 select i, offer_no, seller_no, 'C' || i % 300, 1, price_cents, at, at + interval '1 day', at + interval '4 days',
     case when i % 25 = 0 then at + interval '12 days' end,
-    case when i % 25 = 0 then (array['fake', 'wrong item', 'broken', 'mind'])[1 + (i / 25) % 4] end
+    case when i % 25 = 0 then (array['fake', 'wrong item', 'broken', 'mind'])[1 + (i / 25) % 4] end,
+    at + case when i % 25 = 0 then interval '12 days' else interval '4 days' end
 from (
     select i, o.*, o.created_at + (i % 17) * interval '1 day' as at
     from generate_series(1, 2000) as i join offers as o on o.offer_no = 1 + i % 399 where o.kind = 'physical'

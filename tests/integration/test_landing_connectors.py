@@ -588,6 +588,10 @@ def test_the_postgres_example_lands(postgres: Postgres, tmp_path: Path) -> None:
     again = landed(sources, tmp_path / "landing")
     assert {record.status for record in again.values()} == {"unchanged"}
     assert again["listing_prices"].mode == "incremental"
+    paid_back = "paid_back_at = timestamptz '2026-07-20', paid_back_because = 'fake', touched_at = timestamptz '2026-07-20'"
+    postgres.run(f"update purchases set {paid_back} where purchase_no = 7", "example")
+    changed = landed(sources, tmp_path / "landing")["orders"]
+    assert (changed.mode, changed.status, changed.row_count) == ("incremental", "accepted", 1)
 
 
 BROKEN = [
