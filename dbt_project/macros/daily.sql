@@ -230,8 +230,9 @@
 {% macro is_of_all_loads(table, moment) %}{{ return(table == 'listings' and moment == 'last_seen_at') }}{% endmacro %}
 
 {#
-    The loads whose days are not added up yet, as rows of landed.loads, with the ids of the loads that lay before an increment
-    in its table's present state. Of loads that are not present any more only those of listings count (see is_of_all_loads).
+    The loads whose days are not added up yet: what landed.loads says of each, the ids of the loads that lay before an
+    increment in its table's present state, and its moments, with what is hashed of each and whether the rows that an increment
+    replaces are taken off. Of loads that are not present any more only those of listings count (see is_of_all_loads).
 #}
 {% macro loads_to_add_up() %}
     {% if not execute %}
@@ -284,41 +285,42 @@
             loads.table_name,
             loads.landed_at
     {% endset %}
-    {{ return(run_query(query).rows) }}
-{% endmacro %}
-
-{# The columns whose values are hashed for a moment. #}
-{% macro hashed_columns(table, moment) %}
-    {%- set declared = event_moments()[table] %}
-    {{ return((declared.key + declared.moments[moment] + [moment]) | unique | list) }}
+    {% set declared = event_moments() %}
+    {% set loads = [] %}
+    {% for row in run_query(query).rows %}
+        {% set table = declared[row.table_name] %}
+        {% set load = {'number': loop.index, 'key': table.key | join(', '), 'moments': []} %}
+        {% do load.update(row.dict()) %}
+        {% for name, columns in table.moments.items() %}
+            {% set is_of_all = is_of_all_loads(row.table_name, name) %}
+            {% if row.is_current or is_of_all %}
+                {% do load.moments.append({
+                    'name': name,
+                    'hash': row_hash((table.key + columns + [name]) | unique | list),
+                    'takes_off': row.mode == 'incremental' and row.is_current and not is_of_all,
+                }) %}
+            {% endif %}
+        {% endfor %}
+        {% do loads.append(load) %}
+    {% endfor %}
+    {{ return(loads) }}
 {% endmacro %}
 
 {# The day and the hash of every moment of a row. #}
-{% macro days_and_hashes(table, moments) -%}
+{% macro days_and_hashes(moments) -%}
     {%- for moment in moments %}
-        cast({{ moment }} as date) as {{ moment }}_day,
-        {{ row_hash(hashed_columns(table, moment)) }} as {{ moment }}_hash{{ ',' if not loop.last }}
+        cast({{ moment.name }} as date) as {{ moment.name }}_day,
+        {{ moment.hash }} as {{ moment.name }}_hash{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 
-{# The moments of a table of which a load tells: one that is not present any more, only those of which all loads tell. #}
-{% macro moments_of_load(load) %}
-    {% set moments = [] %}
-    {% for moment in event_moments()[load.table_name].moments if load.is_current or is_of_all_loads(load.table_name, moment) %}
-        {% do moments.append(moment) %}
-    {% endfor %}
-    {{ return(moments) }}
-{% endmacro %}
-
-{# The CTEs that read one load, the `number`th: its rows, and those that it replaces if it is an increment. #}
-{% macro load_rows(load, number) -%}
-    {%- set key = event_moments()[load.table_name].key | join(', ') %}
-    {%- set moments = moments_of_load(load) %}
+{# The CTEs that read one load: its rows, and those that it replaces if it is an increment. #}
+{% macro load_rows(load) -%}
     {%- set source_table = source('landed', load.table_name) %}
-load_{{ number }}_rows as (
+load_{{ load.number }}_rows as (
 
     select
-        {{ days_and_hashes(load.table_name, moments) }}
+        {{ days_and_hashes(load.moments) }}
     from {{ source_table }} as landed_rows
     where
         landed_rows.load_id = '{{ load.load_id }}'
@@ -327,35 +329,35 @@ load_{{ number }}_rows as (
 ),
 
 {% if load.mode == 'incremental' and load.is_current %}
-load_{{ number }}_replaced_keys as (
+load_{{ load.number }}_replaced_keys as (
 
     select
-        {{ key }},
+        {{ load.key }},
         max(landed_rows.landed_at) as landed_at
     from {{ source_table }} as landed_rows
     inner join (
-        select {{ key }}
+        select {{ load.key }}
         from {{ source_table }} as landed_rows
         where
             landed_rows.load_id = '{{ load.load_id }}'
             and landed_rows.landed_at = timestamp '{{ load.landed_at }}'
     ) as given
-        using ({{ key }})
+        using ({{ load.key }})
     where
         landed_rows.load_id in ('{{ load.earlier_load_ids }}')
         and landed_rows.landed_at < timestamp '{{ load.landed_at }}'
-    group by {{ key }}
+    group by {{ load.key }}
 
 ),
 
 -- Found by their keys first: of what only grows, nothing is replaced, and then no other column is read.
-load_{{ number }}_replaced as (
+load_{{ load.number }}_replaced as (
 
     select
-        {{ days_and_hashes(load.table_name, moments) }}
+        {{ days_and_hashes(load.moments) }}
     from {{ source_table }} as landed_rows
-    inner join load_{{ number }}_replaced_keys as replaced_keys
-        using ({{ key }}, landed_at)
+    inner join load_{{ load.number }}_replaced_keys as replaced_keys
+        using ({{ load.key }}, landed_at)
     where landed_rows.load_id in ('{{ load.earlier_load_ids }}')
 
 ),
@@ -364,23 +366,20 @@ load_{{ number }}_replaced as (
 {%- endmacro %}
 
 {# The rows of int_load_days of that load, one select a moment, each with `union all` behind it. #}
-{% macro load_days(load, number) -%}
-    {%- for moment in moments_of_load(load) %}
-    {%- for relation, sign in [('rows', ''), ('replaced', '-')]
-        if not sign or (
-            load.mode == 'incremental' and load.is_current and not is_of_all_loads(load.table_name, moment)
-        ) %}
+{% macro load_days(load) -%}
+    {%- for moment in load.moments %}
+    {%- for relation, sign in [('rows', ''), ('replaced', '-')] if not sign or moment.takes_off %}
     select
         '{{ load.table_name }}' as table_name,
         '{{ load.content_digest }}' as content_digest,
         timestamp '{{ load.landed_at }}' as landed_at,
-        '{{ moment }}' as moment,
-        {{ moment }}_day as day,
+        '{{ moment.name }}' as moment,
+        {{ moment.name }}_day as day,
         {{ sign }}count(*) as row_count,
-        {{ sign }}sum({{ moment }}_hash) as hash_sum
-    from load_{{ number }}_{{ relation }}
-    where {{ moment }}_day is not null
-    group by {{ moment }}_day
+        {{ sign }}sum({{ moment.name }}_hash) as hash_sum
+    from load_{{ load.number }}_{{ relation }}
+    where {{ moment.name }}_day is not null
+    group by {{ moment.name }}_day
     union all
     {%- endfor %}
     {%- endfor %}

@@ -14,12 +14,12 @@
 with
 
 {% for load in loads %}
-{{ load_rows(load, loop.index) }}
+{{ load_rows(load) }}
 {%- endfor %}
 added as (
 
     {% for load in loads %}
-    {{ load_days(load, loop.index) }}
+    {{ load_days(load) }}
     {%- endfor %}
     select
         cast(null as varchar) as table_name,
