@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import logging
 import re
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, Self, TextIO, cast
@@ -45,6 +47,7 @@ MAX_INFLATION, FREE_INFLATION = 100, 64 * 1024 * 1024
 SECRET_OPTIONS = ("password", "access_key", "secret_key", "session_token")
 """Options that a sources file may give only as `${NAME}`, a variable of the environment."""
 
+logger = logging.getLogger("touchstone")
 S3 = "s3://"
 ATTEMPTS = 4
 """Tries in all, with growing pauses, before a source that does not answer is given up."""
@@ -134,6 +137,7 @@ class S3Storage(BaseModel):
         whole = TransferConfig(multipart_threshold=1 << 50, use_threads=False, num_download_attempts=ATTEMPTS)
         try:
             client = self._client()
+            client.meta.events.register_first("needs-retry.s3", partial(_say_that_it_is_tried_again, where))
             copies = {}
             for number, key in enumerate(_matching(client, bucket, pattern)):
                 copy = folder / f"{number:05d}-{key.rpartition('/')[2]}"
@@ -174,6 +178,16 @@ class S3Storage(BaseModel):
         )
 
 
+def _say_that_it_is_tried_again(
+    where: str, *, attempts: int, response: Any = None, caught_exception: Exception | None = None, **_: object
+) -> None:
+    """Logs what failed of a request that botocore, whose event this hears, then sends again by itself."""
+    status = response[0].status_code if response else 0
+    if attempts < ATTEMPTS and (caught_exception or status in _TRANSIENT_STATUSES):
+        failed = caught_exception or f"HTTP {status}"
+        logger.warning("reading %s: try %d of %d failed (%s); the next follows.", where, attempts, ATTEMPTS, failed)
+
+
 def _matching(client: Any, bucket: str, pattern: str) -> list[str]:
     """Returns the keys that a pattern names, sorted; a key without wildcards is asked for as it is."""
     prefix = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
@@ -185,6 +199,7 @@ def _matching(client: Any, bucket: str, pattern: str) -> list[str]:
     return sorted(key for key in keys if fnmatchcase(key, pattern) and key.count("/") == depth)
 
 
+_TRANSIENT_STATUSES = (429, 500, 502, 503, 504)
 _S3_REMEDY = "Correct `path`, or the keys and what they may read."
 
 

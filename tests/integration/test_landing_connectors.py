@@ -355,7 +355,9 @@ def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str,
         assert ENVIRONMENT["STORE_SECRET"] not in message
 
 
-def test_storage_that_never_answers_is_given_up_in_time(market: Path, tmp_path: Path) -> None:
+def test_storage_that_never_answers_is_given_up_in_time(
+    market: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         inputs = {
@@ -366,6 +368,10 @@ def test_storage_that_never_answers_is_given_up_in_time(market: Path, tmp_path: 
         message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
     assert "Read timeout" in message
     assert time.monotonic() - began < 30
+    tried = [
+        line for line in caplog.messages if line.startswith(f"reading s3://market/listings.parquet at {endpoint}: try")
+    ]
+    assert [line.partition(" failed (Read timeout")[0][-6:] for line in tried] == ["1 of 4", "2 of 4", "3 of 4"]
 
 
 FILES: list[tuple[str, bytes | None, Options, str]] = [
@@ -588,7 +594,9 @@ def test_the_postgres_example_lands(postgres: Postgres, tmp_path: Path) -> None:
     again = landed(sources, tmp_path / "landing")
     assert {record.status for record in again.values()} == {"unchanged"}
     assert again["listing_prices"].mode == "incremental"
-    paid_back = "paid_back_at = timestamptz '2026-07-20', paid_back_because = 'fake', touched_at = timestamptz '2026-07-20'"
+    paid_back = (
+        "paid_back_at = timestamptz '2026-07-20', paid_back_because = 'fake', touched_at = timestamptz '2026-07-20'"
+    )
     postgres.run(f"update purchases set {paid_back} where purchase_no = 7", "example")
     changed = landed(sources, tmp_path / "landing")["orders"]
     assert (changed.mode, changed.status, changed.row_count) == ("incremental", "accepted", 1)
