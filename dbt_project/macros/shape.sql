@@ -168,34 +168,6 @@
     {{ replace_matches('lower(' ~ name ~ ')', "'[^\\p{L}\\p{N}]+'", "''") }}
 {%- endmacro %}
 
-{# An event's columns with their types, in order; what a kind of event does not have is null. #}
-{% macro event_columns() %}
-    {{ return({
-        'event_at': 'timestamp',
-        'kind': 'varchar',
-        'event_key': 'varchar',
-        'listing_id': 'varchar',
-        'merchant_id': 'varchar',
-        'detail': 'varchar',
-        'quantity': 'bigint',
-        'amount_usd': 'decimal(18, 4)',
-        'price_usd': 'decimal(18, 4)',
-        'waited_hours': 'bigint',
-        'rating': 'decimal(18, 4)',
-        'sales_count': 'bigint',
-        'is_verified': 'boolean',
-        'has_photo': 'boolean',
-        'is_authenticity_complaint': 'boolean',
-    }) }}
-{% endmacro %}
-
-{# The select list of one kind of event: `given` maps columns of event_columns() to expressions. #}
-{% macro as_event(given) -%}
-    {%- for column, type in event_columns().items() %}
-        cast({{ given.get(column, 'null') }} as {{ type }}) as {{ column }}{{ ',' if not loop.last }}
-    {%- endfor %}
-{%- endmacro %}
-
 {# An identifier that more merchants than this bear links nobody. #}
 {% macro most_bearers() %}20{% endmacro %}
 

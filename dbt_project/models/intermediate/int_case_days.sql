@@ -1,12 +1,13 @@
 -- What platform, brands and testers did about a listing on a day, one row a day and listing. Incremental as int_order_days
 -- is.
-{{ daily_table() }}
+{{ config(materialized='daily') }}
 
-{% set days = ask_changed_days('cases') %}
+{% set ctes = changed_days('cases') %}
+{% set days = ask_days(ctes) %}
 
 with
 
-{{ days_to_build('cases', days) }}
+{{ days_to_build(ctes, days) }}
 
 -- Every import is used once: an engine that keeps a CTE used twice would keep all its rows.
 cases as (

@@ -1,7 +1,7 @@
 -- What happened to a merchant on a day, itself and through its listings: their orders and reviews summed and the events of
 -- the merchant as such, up to three rows a day and merchant, to be added up. Incremental in the same way; a day's digest is
 -- made of those of the listings' parts and of the merchants' own events.
-{{ daily_table() }}
+{{ config(materialized='daily') }}
 
 {% set measures = merchant_measures() %}
 {% set parts = merchant_parts() %}
@@ -26,7 +26,10 @@ parts as (
         'merchant' as part,
         cast(null as varchar) as part_digest,
         count(*) as event_count,
-        sum({{ row_hash(event_columns().keys()) }}) as hash_sum
+        sum({{ row_hash([
+            'merchant_events.event_at', 'merchant_events.kind', 'merchant_events.merchant_id', 'merchant_events.detail',
+            'merchant_events.amount_usd', 'merchant_events.rating', 'merchant_events.sales_count',
+        ]) }}) as hash_sum
     from {{ ref('int_merchant_events') }} as merchant_events
     group by merchant_events.event_date
 
@@ -48,7 +51,7 @@ digests as (
 
 ),
 
-{% if is_incremental() %}
+{% if goes_on() %}
 kept as (
 
     select
@@ -62,7 +65,7 @@ kept as (
 {% endif %}
 changed_days as (
 
-    {% if is_incremental() %}
+    {% if goes_on() %}
     select
         coalesce(digests.day, kept.day) as day,
         digests.day_digest
@@ -79,11 +82,11 @@ changed_days as (
 
 ),
 {% endset %}
-{% set days = ask_days(ctes, ['day_digest']) %}
+{% set days = ask_days(ctes) %}
 
 with
 
-{{ ctes if days is none else days_given(days, {'day_digest': 'varchar'}) }}
+{{ days_to_build(ctes, days) }}
 
 -- Each part is grouped on its own and gives rows of its own, as the listings' days do, and for the same reason.
 final as (
@@ -139,6 +142,7 @@ final as (
         true as is_marker,
         changed_days.day_digest
     from changed_days
+    where changed_days.day_digest is not null
 
 )
 

@@ -1,4 +1,4 @@
--- One row an event that concerns a merchant itself rather than one of its listings; the columns of int_events.
+-- One row an event that concerns a merchant itself rather than one of its listings, on its day.
 {{ config(materialized='view') }}
 
 with
@@ -30,46 +30,44 @@ platform_actions as (
 all_events as (
 
     select
-        {{ as_event({
-            'event_at': 'enforcement_actions.occurred_at',
-            'kind': "'enforcement'",
-            'event_key': 'enforcement_actions.action_id',
-            'merchant_id': 'enforcement_actions.merchant_id',
-            'detail': 'enforcement_actions.kind',
-            'amount_usd': 'enforcement_actions.seized_value_usd',
-        }) }}
+        enforcement_actions.occurred_at as event_at,
+        'enforcement' as kind,
+        enforcement_actions.merchant_id,
+        enforcement_actions.kind as detail,
+        enforcement_actions.seized_value_usd as amount_usd,
+        cast(null as decimal(18, 4)) as rating,
+        cast(null as bigint) as sales_count
     from enforcement_actions
     union all
     select
-        {{ as_event({
-            'event_at': 'merchant_snapshots.observed_at',
-            'kind': "'snapshot'",
-            'event_key': 'merchant_snapshots.merchant_id',
-            'merchant_id': 'merchant_snapshots.merchant_id',
-            'rating': 'merchant_snapshots.rating',
-            'sales_count': 'merchant_snapshots.sales_count',
-        }) }}
+        merchant_snapshots.observed_at as event_at,
+        'snapshot' as kind,
+        merchant_snapshots.merchant_id,
+        cast(null as varchar) as detail,
+        cast(null as decimal(18, 4)) as amount_usd,
+        merchant_snapshots.rating,
+        merchant_snapshots.sales_count
     from merchant_snapshots
     union all
     select
-        {{ as_event({
-            'event_at': 'moderation_decisions.decided_at',
-            'kind': "moderation_decisions.matter || '_decided'",
-            'event_key': 'moderation_decisions.entity_id',
-            'merchant_id': 'moderation_decisions.entity_id',
-            'detail': 'moderation_decisions.verdict',
-        }) }}
+        moderation_decisions.decided_at as event_at,
+        moderation_decisions.matter || '_decided' as kind,
+        moderation_decisions.entity_id as merchant_id,
+        moderation_decisions.verdict as detail,
+        cast(null as decimal(18, 4)) as amount_usd,
+        cast(null as decimal(18, 4)) as rating,
+        cast(null as bigint) as sales_count
     from moderation_decisions
     where moderation_decisions.entity_kind = 'merchant'
     union all
     select
-        {{ as_event({
-            'event_at': 'platform_actions.occurred_at',
-            'kind': 'platform_actions.kind',
-            'event_key': 'platform_actions.action_id',
-            'merchant_id': 'platform_actions.entity_id',
-            'detail': 'platform_actions.reason',
-        }) }}
+        platform_actions.occurred_at as event_at,
+        platform_actions.kind,
+        platform_actions.entity_id as merchant_id,
+        platform_actions.reason as detail,
+        cast(null as decimal(18, 4)) as amount_usd,
+        cast(null as decimal(18, 4)) as rating,
+        cast(null as bigint) as sales_count
     from platform_actions
     where platform_actions.entity_kind = 'merchant'
 
@@ -79,7 +77,13 @@ final as (
 
     select
         cast(all_events.event_at as date) as event_date,
-        all_events.*
+        all_events.event_at,
+        all_events.kind,
+        all_events.merchant_id,
+        all_events.detail,
+        all_events.amount_usd,
+        all_events.rating,
+        all_events.sales_count
     from all_events
 
 )

@@ -1,13 +1,14 @@
 -- What was ordered, delivered and refunded of a listing on a day, one row a day, listing and merchant. Incremental by day, and
 -- only the days whose digest of events is not the one kept in the table: so a kill, a missed day, a late, corrected or
 -- deleted row heal by themselves. How is in the macros, which the four parts of a listing's days share.
-{{ daily_table() }}
+{{ config(materialized='daily') }}
 
-{% set days = ask_changed_days('orders') %}
+{% set ctes = changed_days('orders') %}
+{% set days = ask_days(ctes) %}
 
 with
 
-{{ days_to_build('orders', days) }}
+{{ days_to_build(ctes, days) }}
 
 -- An order is an event when it is placed and others when its parcel arrives or its money goes back; each carries only what is
 -- known at its moment. Each reads the orders for itself: a bound on the moment then reaches the column, and what lies

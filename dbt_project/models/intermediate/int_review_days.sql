@@ -1,11 +1,12 @@
 -- What was said of a listing on a day, one row a day and listing. Incremental as int_order_days is.
-{{ daily_table() }}
+{{ config(materialized='daily') }}
 
-{% set days = ask_changed_days('reviews') %}
+{% set ctes = changed_days('reviews') %}
+{% set days = ask_days(ctes) %}
 
 with
 
-{{ days_to_build('reviews', days) }}
+{{ days_to_build(ctes, days) }}
 
 events as (
 

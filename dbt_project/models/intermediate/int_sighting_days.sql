@@ -1,11 +1,12 @@
 -- When a listing was seen on offer, and at what price, one row a day and listing. Incremental as int_order_days is.
-{{ daily_table() }}
+{{ config(materialized='daily') }}
 
-{% set days = ask_changed_days('sightings') %}
+{% set ctes = changed_days('sightings') %}
+{% set days = ask_days(ctes) %}
 
 with
 
-{{ days_to_build('sightings', days) }}
+{{ days_to_build(ctes, days) }}
 
 -- A listing was on offer when a price of it was seen, and whenever a load says that it was last seen.
 sightings as (
