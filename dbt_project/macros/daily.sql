@@ -4,15 +4,11 @@
     window. Sums are of integers and decimals only: a sum of doubles differs from run to run.
 #}
 {% macro listing_measures() %}
-    {% set measures = {} %}
-    {% for part in listing_parts().values() %}
-        {% do measures.update(part.measures) %}
-    {% endfor %}
-    {{ return(measures) }}
+    {{ return(measures_of_parts(listing_parts().keys())) }}
 {% endmacro %}
 
 {#
-    The measures by what they are made of: each part is a table of its own (int_order_days and so on). Few events of a
+    What a listing's days are made of: each part is a table of its own (int_order_days and so on). Few events of a
     listing share a day, so that one grouping by all measures (45 counters for every group, five times the time and
     memory) would save few rows. `has_rates`: amounts are turned into the base currency at the day's rate. `has_owner`: the
     merchant is the listing's present one, which may change; an order bears its own.
@@ -24,51 +20,18 @@
             'moments': {'orders': ['placed_at', 'delivered_at', 'refunded_at']},
             'has_rates': true,
             'has_owner': false,
-            'measures': {
-                'order_count': count_where("kind = 'order_placed'"),
-                'unit_count': sum_where('coalesce(quantity, 1)', "kind = 'order_placed'"),
-                'amount_usd': money_where('amount_usd', "kind = 'order_placed'"),
-                'delivered_count': count_where("kind = 'order_delivered'"),
-                'delivery_hours_sum': sum_where('waited_hours', "kind = 'order_delivered'"),
-                'refund_count': count_where("kind = 'order_refunded'"),
-                'refund_reason_count': count_where("kind = 'order_refunded' and detail is not null"),
-                'refund_not_authentic_count': count_where("kind = 'order_refunded' and detail = 'not_authentic'"),
-                'refund_not_as_described_count': count_where(
-                    "kind = 'order_refunded' and detail = 'not_as_described'"
-                ),
-            },
         },
         'reviews': {
             'model': 'int_review_days',
             'moments': {'reviews': ['created_at']},
             'has_rates': false,
             'has_owner': true,
-            'measures': {
-                'review_count': count_where("kind = 'review'"),
-                'rating_count': count_where('rating is not null'),
-                'rating_sum': sum_where('cast(rating as bigint)', 'rating is not null'),
-                'rating_square_sum': sum_where('cast(rating * rating as bigint)', 'rating is not null'),
-                'one_star_count': count_where('rating <= 1'),
-                'five_star_count': count_where('rating >= 5'),
-                'verified_known_count': count_where('is_verified is not null'),
-                'verified_review_count': count_where('is_verified'),
-                'photo_known_count': count_where('has_photo is not null'),
-                'photo_review_count': count_where('has_photo'),
-                'text_review_count': count_where('is_authenticity_complaint is not null'),
-                'authenticity_complaint_count': count_where('is_authenticity_complaint'),
-            },
         },
         'sightings': {
             'model': 'int_sighting_days',
             'moments': {'listing_prices': ['observed_at'], 'listings': ['last_seen_at']},
             'has_rates': true,
             'has_owner': true,
-            'measures': {
-                'sighting_count': count_where("kind = 'sighting'"),
-                'price_usd_min': price_at('min(price_usd)'),
-                'price_usd_max': price_at('max(price_usd)'),
-                'price_usd_last': price_at(value_at_greatest('price_usd', 'event_at')),
-            },
         },
         'cases': {
             'model': 'int_case_days',
@@ -81,41 +44,81 @@
             },
             'has_rates': false,
             'has_owner': true,
-            'measures': {
-                'listed_count': count_where("kind = 'listed'"),
-                'delisted_count': count_where("kind = 'delisted'"),
-                'notice_count': count_where("kind = 'notice'"),
-                'counterfeit_notice_count': count_where(
-                    "kind = 'notice' and coalesce(detail, 'counterfeit') = 'counterfeit'"
-                ),
-                'notice_upheld_count': count_where("kind = 'notice_decided' and detail = 'upheld'"),
-                'notice_rejected_count': count_where("kind = 'notice_decided' and detail = 'rejected'"),
-                'test_buy_counterfeit_count': count_where("kind = 'test_buy_decided' and detail = 'counterfeit'"),
-                'test_buy_genuine_count': count_where("kind = 'test_buy_decided' and detail = 'genuine'"),
-                'counterfeit_decision_count': count_where("kind = 'counterfeit_decided' and detail = 'fake'"),
-                'genuine_decision_count': count_where("kind = 'counterfeit_decided' and detail = 'genuine'"),
-                'brushing_decision_count': count_where("kind = 'brushing_decided' and detail = 'fake'"),
-                'takedown_count': count_where("kind = 'takedown'"),
-                'restriction_count': count_where("kind = 'restriction'"),
-                'reinstatement_count': count_where("kind = 'reinstatement'"),
-            },
         },
     }) }}
 {% endmacro %}
 
-{# The parts of a listing's days that are summed by merchant too; what else is asked of a merchant is asked at a date. #}
-{% macro merchant_parts() %}
-    {{ return({'orders': listing_parts().orders, 'reviews': listing_parts().reviews}) }}
+{# The measures of one part. (Each is made only when it is asked for: dbt takes its time over a macro.) #}
+{% macro measures_of_part(part) %}
+    {% if part == 'orders' %}
+        {{ return({
+            'order_count': count_where("kind = 'order_placed'"),
+            'unit_count': sum_where('coalesce(quantity, 1)', "kind = 'order_placed'"),
+            'amount_usd': money_where('amount_usd', "kind = 'order_placed'"),
+            'delivered_count': count_where("kind = 'order_delivered'"),
+            'delivery_hours_sum': sum_where('waited_hours', "kind = 'order_delivered'"),
+            'refund_count': count_where("kind = 'order_refunded'"),
+            'refund_reason_count': count_where("kind = 'order_refunded' and detail is not null"),
+            'refund_not_authentic_count': count_where("kind = 'order_refunded' and detail = 'not_authentic'"),
+            'refund_not_as_described_count': count_where(
+                "kind = 'order_refunded' and detail = 'not_as_described'"
+            ),
+        }) }}
+    {% elif part == 'reviews' %}
+        {{ return({
+            'review_count': count_where("kind = 'review'"),
+            'rating_count': count_where('rating is not null'),
+            'rating_sum': sum_where('cast(rating as bigint)', 'rating is not null'),
+            'rating_square_sum': sum_where('cast(rating * rating as bigint)', 'rating is not null'),
+            'one_star_count': count_where('rating <= 1'),
+            'five_star_count': count_where('rating >= 5'),
+            'verified_known_count': count_where('is_verified is not null'),
+            'verified_review_count': count_where('is_verified'),
+            'photo_known_count': count_where('has_photo is not null'),
+            'photo_review_count': count_where('has_photo'),
+            'text_review_count': count_where('is_authenticity_complaint is not null'),
+            'authenticity_complaint_count': count_where('is_authenticity_complaint'),
+        }) }}
+    {% elif part == 'sightings' %}
+        {{ return({
+            'sighting_count': count_where("kind = 'sighting'"),
+            'price_usd_min': price_at('min(price_usd)'),
+            'price_usd_max': price_at('max(price_usd)'),
+            'price_usd_last': price_at(value_at_greatest('price_usd', 'event_at')),
+        }) }}
+    {% elif part == 'cases' %}
+        {{ return({
+            'listed_count': count_where("kind = 'listed'"),
+            'delisted_count': count_where("kind = 'delisted'"),
+            'notice_count': count_where("kind = 'notice'"),
+            'counterfeit_notice_count': count_where(
+                "kind = 'notice' and coalesce(detail, 'counterfeit') = 'counterfeit'"
+            ),
+            'notice_upheld_count': count_where("kind = 'notice_decided' and detail = 'upheld'"),
+            'notice_rejected_count': count_where("kind = 'notice_decided' and detail = 'rejected'"),
+            'test_buy_counterfeit_count': count_where("kind = 'test_buy_decided' and detail = 'counterfeit'"),
+            'test_buy_genuine_count': count_where("kind = 'test_buy_decided' and detail = 'genuine'"),
+            'counterfeit_decision_count': count_where("kind = 'counterfeit_decided' and detail = 'fake'"),
+            'genuine_decision_count': count_where("kind = 'counterfeit_decided' and detail = 'genuine'"),
+            'brushing_decision_count': count_where("kind = 'brushing_decided' and detail = 'fake'"),
+            'takedown_count': count_where("kind = 'takedown'"),
+            'restriction_count': count_where("kind = 'restriction'"),
+            'reinstatement_count': count_where("kind = 'reinstatement'"),
+        }) }}
+    {% endif %}
 {% endmacro %}
 
-{# All their measures. #}
-{% macro merchant_part_measures() %}
+{# The measures of several parts. #}
+{% macro measures_of_parts(parts) %}
     {% set measures = {} %}
-    {% for part in merchant_parts().values() %}
-        {% do measures.update(part.measures) %}
+    {% for part in parts %}
+        {% do measures.update(measures_of_part(part)) %}
     {% endfor %}
     {{ return(measures) }}
 {% endmacro %}
+
+{# The parts of a listing's days that are summed by merchant too; what else is asked of a merchant is asked at a date. #}
+{% macro merchant_parts() %}{{ return(['orders', 'reviews']) }}{% endmacro %}
 
 {# What happens to a merchant itself, beside what happens to its listings. #}
 {% macro merchant_measures() %}
@@ -157,7 +160,7 @@
 {%- endmacro %}
 
 {# The select list of measures of which a part has its `own`; those of other parts are nothing: zero, or no price. #}
-{% macro measures_of_part(measures, own) -%}
+{% macro measures_beside(measures, own) -%}
     {%- for name, measure in measures.items() %}
         {%- set nothing = 'cast(' ~ ('0' if measure.adds_up else 'null') ~ ' as ' ~ measure.type ~ ') as ' ~ name %}
         {{ name if name in own else nothing }}{{ ',' if not loop.last }}
@@ -630,14 +633,14 @@ changed_days as (
     with its digests, in the same commit; one that has lost all its events brings nothing.
 #}
 {% macro days_of_events(part) -%}
-    {%- set declared = listing_parts()[part] -%}
+    {%- set measures = measures_of_part(part) -%}
 final as (
 
     select
         changed_days.day,
         events.listing_id,
         events.merchant_id,
-        {{ measures_of_events(declared.measures) }},
+        {{ measures_of_events(measures) }},
         false as is_marker
         {%- for name, type in marker_columns().items() %},
         cast(null as {{ type }}) as {{ name }}
@@ -655,7 +658,7 @@ final as (
         changed_days.day,
         cast(null as varchar) as listing_id,
         cast(null as varchar) as merchant_id,
-        {{ no_measures(declared.measures) }},
+        {{ no_measures(measures) }},
         true as is_marker
         {%- for name in marker_columns() %},
         changed_days.{{ name }}

@@ -14,7 +14,7 @@ final as (
         listing_id,
         merchant_id,
         '{{ name }}' as part,
-        {{ measures_of_part(measures, part.measures) }}
+        {{ measures_beside(measures, measures_of_part(name)) }}
     from {{ ref(part.model) }}
     where merchant_id is not null
     {{ 'union all' if not loop.last }}

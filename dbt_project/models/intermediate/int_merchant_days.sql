@@ -5,19 +5,19 @@
 
 {% set measures = merchant_measures() %}
 {% set parts = merchant_parts() %}
-{% set part_measures = merchant_part_measures() %}
+{% set part_measures = measures_of_parts(parts) %}
 
 {% set ctes %}
 parts as (
 
-    {% for name, part in parts.items() %}
+    {% for name in parts %}
     select
         day,
         '{{ name }}' as part,
         day_digest as part_digest,
         cast(0 as bigint) as event_count,
         cast(0 as hugeint) as hash_sum
-    from {{ ref(part.model) }}
+    from {{ ref(listing_parts()[name].model) }}
     where is_marker
     union all
     {% endfor %}
@@ -91,18 +91,18 @@ with
 -- Each part is grouped on its own and gives rows of its own, as the listings' days do, and for the same reason.
 final as (
 
-    {% for name, part in parts.items() %}
+    {% for name in parts %}
     select
         listing_days.day,
         listing_days.merchant_id,
         '{{ name }}' as part,
         cast(null as decimal(18, 4)) as shown_rating_last,
         cast(null as bigint) as shown_sales_count_last,
-        {{ added_up(part_measures, 'listing_days', part.measures) }},
+        {{ added_up(part_measures, 'listing_days', measures_of_part(name)) }},
         {{ added_up(measures, 'listing_days', {}) }},
         false as is_marker,
         cast(null as varchar) as day_digest
-    from {{ ref(part.model) }} as listing_days
+    from {{ ref(listing_parts()[name].model) }} as listing_days
     inner join changed_days
         on changed_days.day = listing_days.day
     where
