@@ -259,6 +259,7 @@ tables:                          # contract table: an input (or view), or a quer
   listing_prices:
     input: prices
     cursor: observed_at          # only for a table that grows and never changes: next time, only what is newer is pulled
+    # changed_at: updated_at     # for one that changes: when a row last did; next time, only what is new or changed is pulled
 ```
 
 - Times are UTC. A timestamp without a zone is taken as UTC. Nothing may lie before 1970 or after 2100.
