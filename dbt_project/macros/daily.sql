@@ -402,14 +402,14 @@ load_{{ load.number }}_replaced as (
 {%- endmacro %}
 
 {#
-    The CTEs that end in `changed_days`, the days to build of a part: all of them the first time, afterwards those whose
+    The CTEs that end in `changed_days`, the days to build of a part: all of them where no table is there, else those whose
     digest of events is not the one kept in the table, and those with an event of a listing that another merchant offers
     now. A day that has lost its last event is among them, with a null digest. Every day is built with the owners of its
     time or looked at when they change, so the newest change that any marker names is one up to which all days hold.
 
     The digest is made of the sums that int_load_days keeps of each load, so that no event is read for it.
 #}
-{% macro changed_days(part) -%}
+{% macro changed_days(part, is_there) -%}
     {%- set declared = listing_parts()[part] %}
 sums as (
 
@@ -484,7 +484,7 @@ newest as (
 
 ),
 
-{% if goes_on() %}
+{% if is_there %}
 kept as (
 
     select
@@ -589,13 +589,9 @@ changed_days as (
 {#
     Finds the days that have changed, by CTEs that end in `changed_days`, before their events are read, and returns the first
     and the last: a bound that is known then keeps the engine from reading what lies outside, so that a day on top of 120
-    reads a hundredth of the rows. Both are none where nothing has changed; where the table is built as a whole, none is
-    returned.
+    reads a hundredth of the rows. Both are none where nothing has changed. Only for a table that is there.
 #}
 {% macro ask_days(ctes) %}
-    {% if not goes_on() %}
-        {{ return(none) }}
-    {% endif %}
     {% set found = changed_days_table() %}
     {% do run_query('create or replace temporary table ' ~ found ~ ' as with ' ~ ctes.strip().rstrip(',') ~ ' select * from changed_days') %}
     {% set bounds = run_query('select cast(min(day) as varchar), cast(max(day) as varchar) from ' ~ found).rows[0] %}

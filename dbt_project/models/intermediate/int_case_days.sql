@@ -2,8 +2,9 @@
 -- is.
 {{ config(materialized='daily') }}
 
-{% set ctes = changed_days('cases') %}
-{% set days = ask_days(ctes) %}
+{% set is_there = goes_on() %}
+{% set ctes = changed_days('cases', is_there) %}
+{% set days = ask_days(ctes) if is_there else none %}
 
 with
 

@@ -3,6 +3,7 @@
 -- made of those of the listings' parts and of the merchants' own events.
 {{ config(materialized='daily') }}
 
+{% set is_there = goes_on() %}
 {% set measures = merchant_measures() %}
 {% set parts = merchant_parts() %}
 {% set part_measures = measures_of_parts(parts) %}
@@ -51,7 +52,7 @@ digests as (
 
 ),
 
-{% if goes_on() %}
+{% if is_there %}
 kept as (
 
     select
@@ -65,7 +66,7 @@ kept as (
 {% endif %}
 changed_days as (
 
-    {% if goes_on() %}
+    {% if is_there %}
     select
         coalesce(digests.day, kept.day) as day,
         digests.day_digest
@@ -82,7 +83,7 @@ changed_days as (
 
 ),
 {% endset %}
-{% set days = ask_days(ctes) %}
+{% set days = ask_days(ctes) if is_there else none %}
 
 with
 

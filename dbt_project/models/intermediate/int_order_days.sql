@@ -3,8 +3,9 @@
 -- deleted row heal by themselves. How is in the macros, which the four parts of a listing's days share.
 {{ config(materialized='daily') }}
 
-{% set ctes = changed_days('orders') %}
-{% set days = ask_days(ctes) %}
+{% set is_there = goes_on() %}
+{% set ctes = changed_days('orders', is_there) %}
+{% set days = ask_days(ctes) if is_there else none %}
 
 with
 

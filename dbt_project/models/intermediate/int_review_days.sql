@@ -1,8 +1,9 @@
 -- What was said of a listing on a day, one row a day and listing. Incremental as int_order_days is.
 {{ config(materialized='daily') }}
 
-{% set ctes = changed_days('reviews') %}
-{% set days = ask_days(ctes) %}
+{% set is_there = goes_on() %}
+{% set ctes = changed_days('reviews', is_there) %}
+{% set days = ask_days(ctes) if is_there else none %}
 
 with
 

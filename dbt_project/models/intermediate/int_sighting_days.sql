@@ -1,8 +1,9 @@
 -- When a listing was seen on offer, and at what price, one row a day and listing. Incremental as int_order_days is.
 {{ config(materialized='daily') }}
 
-{% set ctes = changed_days('sightings') %}
-{% set days = ask_days(ctes) %}
+{% set is_there = goes_on() %}
+{% set ctes = changed_days('sightings', is_there) %}
+{% set days = ask_days(ctes) if is_there else none %}
 
 with
 
