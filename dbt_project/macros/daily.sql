@@ -496,16 +496,27 @@ kept as (
 ),
 
 {% if declared.has_owner %}
+{%- set seen = seen_owner_change() %}
 moved as (
 
-    select distinct built.day
+    select built.day
     from {{ this }} as built
     inner join {{ ref('int_listing_owners') }} as owners_now
         on owners_now.listing_id = built.listing_id
     where
         not built.is_marker
-        and owners_now.owner_change > {{ seen_owner_change() }}
+        and not owners_now.is_new
+        and owners_now.owner_change > {{ seen }}
         and owners_now.merchant_id is distinct from built.merchant_id
+    union
+    select waiting.day
+    from {{ this }} as waiting
+    inner join {{ ref('int_listing_owners') }} as owners_now
+        on owners_now.listing_id = waiting.listing_id
+    where
+        waiting.merchant_id is null
+        and owners_now.is_new
+        and owners_now.owner_change > {{ seen }}
 
 ),
 

@@ -77,7 +77,7 @@ def shop(seed: int = 1, days: int = 20) -> Shop:
     reviews = [
         {
             "review_id": f"r{number}",
-            "listing_id": draw.choice(listings)["listing_id"],
+            "listing_id": draw.choice(listings)["listing_id"] if number % 5 else "waited",
             "rating": draw.randrange(1, 6),
             "text": draw.choice(["fine", "this is a fake", "not a fake"]),
             "language": "en",
@@ -158,12 +158,21 @@ def of_another_merchant(rows: Shop) -> None:
     rows["listings"][0]["merchant_id"] = "m1"
 
 
+def without_a_listing(rows: Shop) -> None:
+    rows["listings"].pop()
+
+
+def with_a_listing_that_was_waited_for(rows: Shop) -> None:
+    if all(listing["listing_id"] != "waited" for listing in rows["listings"]):
+        rows["listings"].append(rows["listings"][0] | {"listing_id": "waited", "merchant_id": "m1"})
+
+
 def at_another_rate(rows: Shop) -> None:
     rows["fx_rates"][7]["rate"] = 1.2
 
 
 def emptied_day(rows: Shop) -> None:
-    last = max(order["delivered_at"] for order in rows["orders"]).date()
+    last = max(order["delivered_at"] for order in rows["orders"] if order["delivered_at"]).date()
     for order in rows["orders"]:
         for moment in ("placed_at", "delivered_at", "refunded_at"):
             if order[moment] and order[moment].date() >= last:
@@ -176,7 +185,10 @@ def without_events(rows: Shop) -> None:
         rows[table].clear()
 
 
-ROW_CHANGES = (late, corrected, corrected_day, deleted, told_later, of_another_merchant, at_another_rate, emptied_day)
+ROW_CHANGES = (
+    *(late, corrected, corrected_day, deleted, told_later, at_another_rate, emptied_day),
+    *(of_another_merchant, without_a_listing, with_a_listing_that_was_waited_for),
+)
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +230,20 @@ def test_rows_that_change_heal(
     assert_healed(home, rows, copy_built("fresh"))
 
 
+def test_a_listing_that_comes_goes_and_comes_back_is_seen_each_time(
+    home: Path, copy_built: Callable[[str], Path]
+) -> None:
+    rows = shop()
+    for change in (with_a_listing_that_was_waited_for, without_a_listing, with_a_listing_that_was_waited_for):
+        change(rows)
+        make_warehouse(home, rows, AS_OF)
+        run_again(home)
+        waited = read_rows(home, "select distinct merchant_id from int_review_days where listing_id = 'waited'")
+        offered = any(listing["listing_id"] == "waited" for listing in rows["listings"])
+        assert waited == [{"merchant_id": "m1" if offered else None}]
+    assert_healed(home, rows, copy_built("fresh"))
+
+
 def test_a_change_of_owners_is_seen_once_their_table_was_lost(home: Path, copy_built: Callable[[str], Path]) -> None:
     """Its numbers begin again, at or below those that the daily tables have seen."""
     rows = shop()
@@ -231,7 +257,7 @@ def test_a_change_of_owners_is_seen_once_their_table_was_lost(home: Path, copy_b
     assert_healed(home, rows, copy_built("fresh"))
 
 
-@pytest.mark.parametrize("seed", [21, 22])
+@pytest.mark.parametrize("seed", [21, 22, 23, 24])
 def test_any_sequence_of_changes_heals(seed: int, home: Path, copy_built: Callable[[str], Path]) -> None:
     """Days of random changes on top of each other, a run after each."""
     draw, rows = random.Random(seed), shop(seed)

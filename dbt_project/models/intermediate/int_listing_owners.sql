@@ -1,6 +1,7 @@
 -- Which merchant offers a listing now, and since which change. A table because every event of a listing asks it, and
 -- incremental because what changed hands since a daily table was built is found by the number of its change: a run that
 -- finds listings that are new, gone or another's gives them the next number. A listing that is gone stays, without a merchant.
+-- What no run had seen before is marked as new: of its events only those can have been summed that waited for a merchant.
 -- Numbers are the time of the newest load in milliseconds, or one more than the last, so that they rise even where the table
 -- is made anew.
 {{ config(
@@ -40,7 +41,8 @@ final as (
     select
         coalesce(listings.listing_id, known.listing_id) as listing_id,
         listings.merchant_id,
-        greatest(newest.owner_change, known_until.owner_change + 1) as owner_change
+        greatest(newest.owner_change, known_until.owner_change + 1) as owner_change,
+        known.listing_id is null as is_new
     from listings
     full outer join {{ this }} as known
         on known.listing_id = listings.listing_id
@@ -51,7 +53,8 @@ final as (
     select
         listings.listing_id,
         listings.merchant_id,
-        newest.owner_change
+        newest.owner_change,
+        false as is_new
     from listings
     cross join newest
     {% endif %}
