@@ -497,6 +497,18 @@ kept as (
 
 {% if declared.has_owner %}
 {%- set seen = seen_owner_change() %}
+waiting as (
+
+    select distinct
+        day,
+        listing_id
+    from {{ this }}
+    where
+        merchant_id is null
+        and not is_marker
+
+),
+
 moved as (
 
     select built.day
@@ -510,12 +522,11 @@ moved as (
         and owners_now.merchant_id is distinct from built.merchant_id
     union
     select waiting.day
-    from {{ this }} as waiting
+    from waiting
     inner join {{ ref('int_listing_owners') }} as owners_now
         on owners_now.listing_id = waiting.listing_id
     where
-        waiting.merchant_id is null
-        and owners_now.is_new
+        owners_now.is_new
         and owners_now.owner_change > {{ seen }}
 
 ),
