@@ -34,7 +34,7 @@ from orchestration.landing.databases import lost_connection, persevering
 from orchestration.landing.ledger import Person
 from orchestration.landing.persons import Erasure
 from orchestration.landing.sources import Sources, TableSource
-from orchestration.landing.sql import Hmac, Limits, connection_with, literal, lock, quoted, why
+from orchestration.landing.sql import Hmac, Limits, columns_named, connection_with, literal, lock, quoted, why
 
 PULLED = "pulled:"
 """Prefix of the tables that hold pulled rows; no input or view can have such a name."""
@@ -295,8 +295,9 @@ class Puller:
         if causes:
             raise _RefusedError(*(Violation("source", (), self.unavailable[read]) for read in causes))
         types = self._types(f"select * from {source.relation}", "query" if source.query else "input")
-        if source.changed_at and (own := source.changed_at.strip().strip('"').lower()) not in table.columns:
-            types = {column: sql_type for column, sql_type in types.items() if column.lower() != own}
+        if source.changed_at:
+            besides = columns_named(source.changed_at) - set(table.columns)
+            types = {column: sql_type for column, sql_type in types.items() if column.lower() not in besides}
         tolerate = bool(source.columns) and source.query is None
         violations = check_columns(table, types, source.columns, tolerate_unknown=tolerate)
         if violations:

@@ -172,6 +172,21 @@ def tables_named(sql: str) -> set[str]:
     return set(_parser().get_table_names(sql))
 
 
+def columns_named(expression: str) -> set[str]:
+    """Returns the columns that an expression names, in lower case."""
+    pending: list[Any] = [_parsed(f"select (\n{expression}\n)")[0]]
+    found: set[str] = set()
+    while pending:
+        part = pending.pop()
+        if isinstance(part, dict):
+            if part.get("class") == "COLUMN_REF":
+                found.add(part["column_names"][-1].lower())
+            pending += part.values()
+        elif isinstance(part, list):
+            pending += part
+    return found
+
+
 @cache
 def _parser() -> duckdb.DuckDBPyConnection:
     """Returns a DuckDB that only parses; opening one takes 15 ms, and a sources file has some thirty expressions."""

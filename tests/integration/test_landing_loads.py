@@ -404,6 +404,15 @@ def test_a_moment_made_of_several_columns_says_when_a_row_changed(tmp_path: Path
     assert (record.mode, record.status, record.row_count) == ("incremental", "accepted", 1)
 
 
+def test_the_moment_may_be_a_text_that_the_contract_does_not_know(tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "updated_at::timestamp"}})
+    for day, ticks in enumerate(((1, 1), (1, 2))):
+        orders = orders_with({number: (tick, 1) for number, tick in enumerate(ticks)})
+        market.tables["orders"] = f"select * replace (updated_at::varchar as updated_at) from ({orders})"
+        record = market.land(days=day)["orders"]
+        assert (record.mode, record.row_count) == (("full", 2), ("incremental", 1))[day], record.message
+
+
 def test_a_row_that_does_not_say_when_it_changed_is_refused_not_lost(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "updated_at"}})
     market.tables["orders"] = orders_with({1: (1, 1)})

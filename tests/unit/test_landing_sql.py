@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from orchestration.landing.sql import (
     Hmac,
     Limits,
+    columns_named,
     connection_with,
     file_list,
     lock,
@@ -181,3 +182,16 @@ def test_a_database_that_was_attached_before_the_lock_stays_readable(tmp_path: P
         connection.execute(f"attach '{tmp_path}/shop.duckdb' as shop (read_only)")
         lock(connection, [], work)
         assert connection.execute("select item from shop.items").fetchall() == [(7,)]
+
+
+@pytest.mark.parametrize(
+    ("expression", "columns"),
+    [
+        ("updated_at", {"updated_at"}),
+        ('"Updated At"', {"updated at"}),
+        ("greatest(a, B::timestamp, try_cast(t.c as date))", {"a", "b", "c"}),
+        ("timestamp '2026-01-01'", set()),
+    ],
+)
+def test_the_columns_that_an_expression_names(expression: str, columns: set[str]) -> None:
+    assert columns_named(expression) == columns
