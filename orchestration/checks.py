@@ -232,11 +232,19 @@ def _load_rows(run: Run) -> list[dict[str, Any]]:
     rows = []
     for table, loads in run.pins.current.items():
         before = _full_load_before(run, table)
+        at_source = [
+            load.source_rows if load.source_rows is not None else load.row_count
+            for load in run.ledger
+            if load.table == table and load.status != "refused"
+        ]
+        reads_on = loads[-1].mode == "incremental" or newest[table].mode == "incremental"
         rows.append(
             {
                 "table_name": table,
                 "row_count": sum(load.row_count for load in loads),
                 "previous_row_count": before.row_count if before else None,
+                "source_row_count": at_source[-1] if reads_on else None,
+                "previous_source_row_count": at_source[-2] if reads_on and len(at_source) > 1 else None,
                 "newest_event_date": run.pins.newest_event_date(table),
                 "landed_date": loads[-1].landed_at.date(),
                 "is_refused": newest[table].status == "refused",

@@ -63,6 +63,8 @@ def load(table: str, rows: int, **changes: Any) -> dict[str, Any]:
         "table_name": table,
         "row_count": rows,
         "previous_row_count": rows,
+        "source_row_count": None,
+        "previous_source_row_count": None,
         "newest_event_date": AS_OF,
         "landed_date": AS_OF,
         "is_refused": False,

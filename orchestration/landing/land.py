@@ -209,6 +209,7 @@ class _Lander:
             "table": name,
             "mode": "incremental" if plan.since else "full",
             "row_count": pulled.row_count,
+            "source_rows": pulled.source_rows,
             "source": self.puller.sources.origin_of(name),
             "recipe": plan.recipe,
             "landed_at": self.landed_at,

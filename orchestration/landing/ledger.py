@@ -40,6 +40,7 @@ class LoadRecord(BaseModel):
         status: `unchanged` when the load holds what is in use already.
         mode: `full`, or `incremental`: only rows that came after those of the load before.
         row_count: Rows of the load; of a refused one, rows that were pulled.
+        source_rows: How many rows the source had, where only those that are new were pulled.
         files: The load's files; none when it was refused or unchanged.
         source: What the rows came from, as the sources file spells it.
         recipe: Digest of what shaped the rows: the sources file's entry, the contract's table and the HMAC key's name.
@@ -56,6 +57,7 @@ class LoadRecord(BaseModel):
     status: Literal["accepted", "refused", "unchanged"]
     mode: Literal["full", "incremental"]
     row_count: int
+    source_rows: int | None = None
     files: tuple[LoadedFile, ...] = ()
     source: str
     recipe: str

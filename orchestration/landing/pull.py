@@ -109,6 +109,7 @@ class Pulled:
         absent_columns: Optional columns that the source does not have.
         rows: SQL for the rows; empty where none could be read.
         cursor_value: Greatest value of what the table is read on by, as text.
+        source_rows: How many rows the source had, of a table that is read on; None where it was pulled whole.
     """
 
     violations: tuple[Violation, ...]
@@ -116,6 +117,7 @@ class Pulled:
     absent_columns: tuple[str, ...] = ()
     rows: str = ""
     cursor_value: str | None = None
+    source_rows: int | None = None
 
 
 def place_of(sources: Sources, name: str) -> str:
@@ -272,7 +274,7 @@ class Puller:
             expressions = self._expressions(name)
             conversions = self._conversions(name, expressions)
             rising = self._rising(name, expressions, conversions)
-            rows = self._copy(name, expressions, conversions, rising, since)
+            rows, source_rows = self._copy(name, expressions, conversions, rising, since)
         except _RefusedError as refused:
             return Pulled(refused.violations)
         if self.erasure is not None:
@@ -285,7 +287,7 @@ class Puller:
         facts = f"select count(*), {greatest} from {rows}"
         count, cursor_value = self.connection.execute(facts).fetchall()[0]
         absent = tuple(column for column in self.contract.tables[name].columns if column not in expressions)
-        return Pulled(tuple(violations), count, absent, rows, cursor_value)
+        return Pulled(tuple(violations), count, absent, rows, cursor_value, source_rows)
 
     def _expressions(self, name: str) -> dict[str, tuple[str, str]]:
         """Returns SQL and DuckDB type of each contract column that the source has, in the contract's order."""
@@ -356,8 +358,12 @@ class Puller:
         conversions: Mapping[str, Conversion],
         rising: Rising | None,
         since: Since | None,
-    ) -> str:
-        """Reads the source, once, into a table of this DuckDB, and returns its name in quotes."""
+    ) -> tuple[str, int | None]:
+        """Reads the source, once, into a table of this DuckDB.
+
+        Returns:
+            The table's name in quotes, and how many rows the source has where only the newer ones were read.
+        """
         table, source = self.contract.tables[name], self.sources.tables[name]
         read = {column: sql for column, (sql, _) in expressions.items()}
         shaped = [*_shaped(table, conversions)]
@@ -367,10 +373,11 @@ class Puller:
         given = ", ".join(f"{sql} as {quoted(column)}" for column, sql in read.items())
         query = f"select {given} from {source.relation}{_where(source)}"
         parameters: dict[str, object] = {}
-        newer = ""
+        newer, source_rows = "", None
         if since and rising:
             try:
-                query = self.pushed(name, query, rising.column, rising.source_type)
+                source_rows, without = self._counted(name, query, rising.column)
+                query = self.pushed(query, rising.column, rising.source_type, has_nulls=without > 0)
             except duckdb.Error as error:
                 raise _RefusedError(*self._blamed(name, error)) from error
             newer = f" where {rising.value} >= cast($since as {rising.sql_type}) or {rising.value} is null"
@@ -387,21 +394,27 @@ class Puller:
             raise
         except duckdb.Error as error:
             raise _RefusedError(*self._blamed(name, error)) from error
-        return self._without_landed(name, rows, rising, since) if since and rising else rows
+        if since and rising:
+            rows = self._without_landed(name, rows, rising, since)
+        return rows, source_rows
 
-    def pushed(self, name: str, query: str, cursor: str, source_type: str) -> str:
+    def _counted(self, name: str, query: str, column: str) -> tuple[int, int]:
+        """Returns how many rows a source has, and how many of them have no value in a column, which alone is read."""
+        counts = f"select count(*), count(*) - count({quoted(column)}) from (\n{query}\n)"
+        row = persevering(self._reading(name), lambda: self.connection.execute(counts).fetchone())
+        return row or (0, 0)
+
+    @staticmethod
+    def pushed(query: str, column: str, source_type: str, *, has_nulls: bool) -> str:
         """Asks a source for the newer rows alone, in a comparison that it can do itself, where its type allows that.
 
-        Rows without a value, which the checks refuse, are asked for too where there are any. A database sends every
-        row for that question, so it is asked first of the one column.
+        Rows without a value, which the checks refuse, are asked for too where there are any: a database sends every row
+        for that question.
         """
         if family_of(source_type) not in RISING_FAMILIES:
             return query
-        column = quoted(cursor)
-        nulls = f"select count(*) from (select {column} from (\n{query}\n)) where {column} is null"
-        row = persevering(self._reading(name), lambda: self.connection.execute(nulls).fetchone())
-        newer = f"select * from (\n{query}\n) where {column} >= cast($since as {source_type})"
-        return f"{newer} union all select * from (\n{query}\n) where {column} is null" if row and row[0] else newer
+        newer = f"select * from (\n{query}\n) where {quoted(column)} >= cast($since as {source_type})"
+        return f"{newer} union all select * from (\n{query}\n) where {quoted(column)} is null" if has_nulls else newer
 
     def _hashing(self, name: str, query: str, columns: Sequence[str], parameters: Mapping[str, object]) -> str:
         """Returns the query with `columns` hashed, after hashing in advance the identifiers of some of its rows.

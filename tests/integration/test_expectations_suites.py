@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from expectations_fixtures import BAD, GOOD
+from expectations_fixtures import BAD, GOOD, landed_with
 
 from expectations.suites import load_suite, suite_names
 from groundwork.errors import GateRefusedError
@@ -42,6 +42,14 @@ def test_bad_data_is_seen(suite: str, name: str, tmp_path: Path):
     if severity == "critical":
         with pytest.raises(GateRefusedError, match=name):
             result.raise_if_refused()
+
+
+@pytest.mark.parametrize(("rows", "refusals"), [(99, 1), (100, 0)])
+def test_a_table_of_which_only_the_new_is_pulled_is_seen_to_shrink_at_its_source(
+    rows: int, refusals: int, tmp_path: Path
+):
+    result = landed_with("reviews", source_row_count=rows, previous_source_row_count=200).judge(tmp_path)
+    assert [failure.observed for failure in result.failures] == [f"{rows} rows at the source"] * refusals
 
 
 @pytest.mark.parametrize(("suite", "name"), WARNINGS)

@@ -159,7 +159,9 @@ def test_publishing_a_day_that_was_never_rated_publishes_nothing(home: Path):
 
 def test_a_refused_load_with_a_fresh_one_in_use_lets_the_run_go_on(run_touchstone: Callable[..., Outcome], home: Path):
     before = published_files(home)
-    rewrite(home / "marketplace/sources/orders.parquet", "select * from t union all (from t limit 3)")
+    newest = "select order_id from t order by greatest(placed_at, shipped_at, delivered_at, refunded_at) desc limit 1"
+    broken = f"select * replace (if(order_id in ({newest}), -1, quantity) as quantity) from t"
+    rewrite(home / "marketplace/sources/orders.parquet", broken)
     run = run_touchstone("run", "--as-of", NEXT_DAY)
     assert run.code == 0, run.stderr
     assert "orders" in run.stdout

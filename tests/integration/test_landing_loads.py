@@ -390,6 +390,7 @@ def test_only_what_changed_is_pulled(tmp_path: Path) -> None:
     second = market.land(days=1)["orders"]
     assert (first.mode, first.row_count, first.cursor_value) == ("full", 3, "2026-06-01 00:03:00")
     assert (second.mode, second.row_count, second.cursor_value) == ("incremental", 2, "2026-06-01 00:04:00")
+    assert (first.source_rows, second.source_rows) == (None, 4)
     (path,) = second.paths(market.landing)
     assert pq.read_schema(path).names == list(CONTRACT.tables["orders"].columns), "when a row changed does not land"
 
