@@ -228,13 +228,14 @@ def _full_load_before(run: Run, table: str) -> "LoadRecord | None":
 
 
 def _load_rows(run: Run) -> list[dict[str, Any]]:
-    newest = {load.table: load for load in run.ledger}
+    ledger = run.ledger
+    newest = {load.table: load for load in ledger}
     rows = []
     for table, loads in run.pins.current.items():
         before = _full_load_before(run, table)
         at_source = [
             load.source_rows if load.source_rows is not None else load.row_count
-            for load in run.ledger
+            for load in ledger
             if load.table == table and load.status != "refused"
         ]
         reads_on = loads[-1].mode == "incremental" or newest[table].mode == "incremental"

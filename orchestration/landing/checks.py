@@ -213,6 +213,7 @@ class RowChecks:
         rises: str | None,
         parents: Mapping[str, str],
         landed: str | None,
+        source_rows: int | None,
     ) -> list[Violation]:
         """Returns every rule that is broken, in the order of the columns; keys and references last.
 
@@ -221,6 +222,7 @@ class RowChecks:
             rises: The column by which the table is read on, which then needs a value in every row.
             parents: SQL for the tables that this one may refer to; a table that is not there is not checked.
             landed: SQL for the rows that an incremental load adds to, if their keys may not come again.
+            source_rows: How many rows the source has, where only the new ones were pulled: those may be none.
         """
         rules = list(self._row_rules(set(unconverted), rises))
         found = [
@@ -228,7 +230,8 @@ class RowChecks:
             for (rule, column, text, condition), count in zip(rules, self._counts(rules), strict=True)
             if count
         ]
-        return [*found, *self._empty(), *self._repeated_keys(), *self._landed_keys(landed), *self._dangling(parents)]
+        found += self._empty(source_rows)
+        return [*found, *self._repeated_keys(), *self._landed_keys(landed), *self._dangling(parents)]
 
     def _row_rules(self, unconverted: set[str], rises: str | None) -> Iterable[tuple[str, str, str, str]]:
         for name, column in self.table.columns.items():
@@ -256,8 +259,8 @@ class RowChecks:
         samples = self._samples(f"select * from {self.rows} where {condition}", column, shown)
         return Violation(rule, (column,), f"{count:,} of {total:,} rows {text}", count, samples)
 
-    def _empty(self) -> list[Violation]:
-        if not self.table.required or self._one(f"select count(*) from {self.rows}")[0]:
+    def _empty(self, source_rows: int | None) -> list[Violation]:
+        if not self.table.required or source_rows or self._one(f"select count(*) from {self.rows}")[0]:
             return []
         return [Violation("rows", (), "the source has no row, and the table is required", 0)]
 

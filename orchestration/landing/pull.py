@@ -282,7 +282,9 @@ class Puller:
         unconverted = [column for column, converted in conversions.items() if converted.fails]
         checks = RowChecks(self.connection, name, self.contract, rows)
         may_not_come_again = since.landed if since and source.cursor else None
-        violations = checks.run(unconverted, rising.column if rising else None, parents, may_not_come_again)
+        violations = checks.run(
+            unconverted, rising.column if rising else None, parents, may_not_come_again, source_rows
+        )
         greatest = f"cast(max({quoted(rising.column)}) as varchar)" if rising else "null"
         facts = f"select count(*), {greatest} from {rows}"
         count, cursor_value = self.connection.execute(facts).fetchall()[0]

@@ -395,6 +395,18 @@ def test_only_what_changed_is_pulled(tmp_path: Path) -> None:
     assert pq.read_schema(path).names == list(CONTRACT.tables["orders"].columns), "when a row changed does not land"
 
 
+@pytest.mark.parametrize("entry", [{"cursor": "listed_at"}, {"changed_at": "listed_at"}])
+def test_a_required_table_of_which_nothing_is_new_stays(entry: dict[str, str], tmp_path: Path) -> None:
+    market = Market(tmp_path, dict(LINES), {"listings": entry})
+    market.land()
+    record = market.land(days=1)["listings"]
+    assert (record.mode, record.status, record.message) == (
+        *("incremental", "unchanged", "nothing new: the load in use stays"),
+    )
+    market.tables["listings"] = f"select * from ({LISTINGS}) where false"
+    assert "the source has no row" in market.land(days=2)["listings"].message
+
+
 def test_a_moment_made_of_several_columns_says_when_a_row_changed(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "greatest(placed_at, refunded_at)"}})
     market.tables["orders"] = f"select *, null::timestamp as refunded_at from ({ORDERS})"
