@@ -271,7 +271,7 @@
             on
                 earlier.table_name = loads.table_name
                 and earlier.landed_at = loads.landed_at
-        {% if is_incremental() %}
+        {% if goes_on() %}
         cross join landed.run as run
         left join {{ this }} as added
             on
@@ -283,7 +283,7 @@
         where
             loads.table_name in ('{{ event_moments().keys() | join("', '") }}')
             and (loads.is_current or loads.table_name = 'listings')
-            {{ 'and added.table_name is null' if is_incremental() }}
+            {{ 'and added.table_name is null' if goes_on() }}
         order by
             loads.table_name,
             loads.landed_at
@@ -592,18 +592,10 @@ changed_days as (
     {{ return({'events_digest': 'varchar', 'day_digest': 'varchar', 'owner_change': 'bigint'}) }}
 {% endmacro %}
 
-{# Whether a daily table is there, with the columns that it should have, and only what has changed is built. #}
-{% macro goes_on() %}
-    {% if not execute %}
-        {{ return(false) }}
-    {% endif %}
-    {% set table = load_cached_relation(this) %}
-    {% if table is none or table.type != 'table' or should_full_refresh() %}
-        {{ return(false) }}
-    {% endif %}
-    {% set columns = adapter.get_columns_in_relation(table) | map(attribute='name') | sort %}
-    {{ return(columns == model.columns.keys() | sort) }}
-{% endmacro %}
+{# Deletes what a daily table holds of the days that it builds. #}
+{% macro forget_changed_days() -%}
+    {% if goes_on() %}delete from {{ this }} where day in (select day from {{ changed_days_table() }}){% endif %}
+{%- endmacro %}
 
 {# Where the days that a daily table builds are kept while it does: a table of the connection's own. #}
 {% macro changed_days_table() %}{{ return(this.identifier ~ '__changed_days') }}{% endmacro %}
@@ -686,21 +678,3 @@ final as (
 
 )
 {%- endmacro %}
-
-{#
-    How every daily table is built: where it is there, what it holds of the changed days goes and what they hold now comes, in
-    one commit, so that a kill leaves the days as they were. Else it is built as a whole, as any table is. (dbt's incremental
-    with delete+insert does the same by way of a copy of the rows and four questions about columns, which took a third of a
-    new day's time.)
-#}
-{% materialization daily, adapter='duckdb' %}
-    {% if not goes_on() %}
-        {{ return(materialization_table_duckdb()) }}
-    {% endif %}
-    {% call statement('main') %}
-        delete from {{ this }} where day in (select day from {{ changed_days_table() }});
-        insert into {{ this }} by name ({{ sql }})
-    {% endcall %}
-    {% do adapter.commit() %}
-    {{ return({'relations': [this]}) }}
-{% endmaterialization %}

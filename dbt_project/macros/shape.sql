@@ -120,31 +120,20 @@
     {%- endif %}
 {% endmacro %}
 
-{# The loads whose reviews were looked through for complaints; one in which there was none is looked through again. #}
-{% macro loads_looked_through() %}
-    {% if not execute %}
-        {{ return([]) }}
-    {% endif %}
-    {{ return(run_query('select distinct load_id from ' ~ this ~ ' order by load_id').columns[0].values()) }}
-{% endmacro %}
+{# Whether reviews of a load are yet to be looked through for complaints; those of one in which there was none always are. #}
+{% macro is_not_looked_through(load_id) -%}
+    {%- if goes_on() -%}
+        {%- set query = 'select distinct load_id from ' ~ this ~ ' order by load_id' -%}
+        {{ load_id }} not in ('{{ run_query(query).columns[0].values() | join("', '") }}')
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
 
 {# Deletes the complaints of loads that count no more. #}
 {% macro forget_reviews_of_other_loads() -%}
     {{ forget_loads_unless("loads.table_name = 'reviews' and loads.load_id = kept.load_id and loads.is_current") }}
 {%- endmacro %}
-
-{# Deletes from an incremental table the rows of loads that count no more: those (`kept`) for which no load (`loads`) fits. #}
-{% macro forget_loads_unless(fits) %}
-    {% if is_incremental() %}
-    delete from {{ this }} as kept
-    where not exists (
-        select 1
-        from landed.loads as loads
-        cross join landed.run as run
-        where {{ fits }}
-    )
-    {% endif %}
-{% endmacro %}
 
 {# Validity from the beginning, and without an end (exclusive). #}
 {% macro beginning() %}cast('1900-01-01' as date){% endmacro %}

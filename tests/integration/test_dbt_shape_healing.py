@@ -424,7 +424,7 @@ class Builder:
         child = int(self.process.stdout.readline())
         try:
             deadline = time.monotonic() + 300
-            while not (log.exists() and f"START sql daily model main.{model}" in log.read_text()):
+            while not (log.exists() and f"START sql goes_on model main.{model}" in log.read_text()):
                 assert time.monotonic() < deadline, f"the build did not come to {model}"
                 time.sleep(0.002)
             time.sleep(wait_seconds)

@@ -4,12 +4,7 @@
 -- regular expression out of a column would be compiled anew for every pair of review and word (185 s for 400,000).
 -- A load never changes, so its reviews are looked through once: a run adds those of new loads, and the hook takes out those
 -- of loads that count no more.
-{{ config(
-    materialized='incremental',
-    incremental_strategy='append',
-    on_schema_change='append_new_columns',
-    pre_hook="{{ forget_reviews_of_other_loads() }}",
-) }}
+{{ config(materialized='goes_on', pre_hook="{{ forget_reviews_of_other_loads() }}") }}
 
 with
 
@@ -113,9 +108,7 @@ texts as (
     from reviews
     where
         reviews.text is not null
-        {% if is_incremental() %}
-        and reviews.load_id not in ('{{ loads_looked_through() | join("', '") }}')
-        {% endif %}
+        and {{ is_not_looked_through('reviews.load_id') }}
 
 ),
 
