@@ -1,15 +1,23 @@
-"""Servers on this machine that take alerts: HTTP for a webhook, and as much SMTP as a mail needs."""
+"""Servers on this machine that take alerts: HTTP for a webhook, and as much SMTP as a mail needs, encrypted or not."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import socketserver
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 
 @dataclass
@@ -20,12 +28,14 @@ class Received:
         address: Where it listens, `host:port`.
         posts: Bodies of the posts, read as JSON.
         mails: Mails as they came, headers and all.
+        encrypted: Of each mail and each login, whether it came over an encrypted connection.
         status: What the web server answers with.
     """
 
     address: str = ""
     posts: list[dict[str, Any]] = field(default_factory=list)
     mails: list[str] = field(default_factory=list)
+    encrypted: list[bool] = field(default_factory=list)
     status: int = 200
 
 
@@ -62,39 +72,91 @@ def web_server() -> Iterator[Received]:
         yield running
 
 
+def own_certificate(folder: Path) -> Path:
+    """Writes a certificate for 127.0.0.1, signed by itself, and its key into one file; returns the file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "certificate.pem"
+    file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    return file
+
+
+class _MailServer(socketserver.TCPServer):
+    """What its handlers share: what it offers, its certificate, and what came."""
+
+    def __init__(self, extensions: Sequence[str], certificate: Path | None, *, is_encrypted: bool) -> None:
+        super().__init__(("127.0.0.1", 0), _MailHandler)
+        self.extensions, self.is_encrypted, self.received = extensions, is_encrypted, Received()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if certificate is not None:
+            self.context.load_cert_chain(certificate)
+
+
+class _MailHandler(socketserver.StreamRequestHandler):
+    """The commands of RFC 5321 that sending a mail needs; any user may log in by AUTH PLAIN."""
+
+    server: _MailServer
+
+    def setup(self) -> None:
+        super().setup()
+        if self.server.is_encrypted:
+            self.encrypt()
+
+    def handle(self) -> None:
+        self.say("220 here")
+        while line := self.rfile.readline().decode().strip():
+            command = line.split()[0].lower()
+            getattr(self, f"on_{command}", self.on_any)(line)
+
+    def on_ehlo(self, _: str) -> None:
+        self.say("250-here", *(f"250-{extension}" for extension in self.server.extensions), "250 HELP")
+
+    def on_starttls(self, _: str) -> None:
+        self.say("220 go on")
+        self.encrypt()
+
+    def on_auth(self, line: str) -> None:
+        self.take(line)
+        self.say("235 welcome")
+
+    def on_data(self, _: str) -> None:
+        self.say("354 go on")
+        self.take("\n".join(iter(lambda: self.rfile.readline().decode().rstrip("\r\n"), ".")))
+        self.say("250 taken")
+
+    def on_quit(self, _: str) -> None:
+        self.say("221 bye")
+
+    def on_any(self, _: str) -> None:
+        self.say("250 fine")
+
+    def say(self, *lines: str) -> None:
+        self.wfile.write("".join(f"{line}\r\n" for line in lines).encode())
+
+    def take(self, text: str) -> None:
+        self.server.received.mails.append(text)
+        self.server.received.encrypted.append(isinstance(self.request, ssl.SSLSocket))
+
+    def encrypt(self) -> None:
+        self.request = self.server.context.wrap_socket(self.request, server_side=True)
+        super().setup()
+
+
 @contextmanager
-def mail_server(*extensions: str) -> Iterator[Received]:
-    """Takes mails, in the commands of RFC 5321 that sending one needs; any user may log in by AUTH PLAIN."""
-    received = Received()
-
-    class Handler(socketserver.StreamRequestHandler):
-        def say(self, line: str) -> None:
-            self.wfile.write(f"{line}\r\n".encode())
-
-        def handle(self) -> None:
-            self.say("220 here")
-            while line := self.rfile.readline().decode().strip():
-                command = line.split()[0].upper()
-                if command == "EHLO":
-                    self.say("250-here")
-                    for extension in extensions:
-                        self.say(f"250-{extension}")
-                    self.say("250 HELP")
-                elif command == "AUTH":
-                    received.mails.append(line)
-                    self.say("235 welcome")
-                elif command == "DATA":
-                    self.say("354 go on")
-                    lines = []
-                    while (part := self.rfile.readline().decode().rstrip("\r\n")) != ".":
-                        lines.append(part)
-                    received.mails.append("\n".join(lines))
-                    self.say("250 taken")
-                elif command == "QUIT":
-                    self.say("221 bye")
-                    return
-                else:
-                    self.say("250 fine")
-
-    with serving(socketserver.TCPServer(("127.0.0.1", 0), Handler), received) as running:
+def mail_server(*extensions: str, certificate: Path | None = None, is_encrypted: bool = False) -> Iterator[Received]:
+    """Takes mails: over an encrypted connection from the start, or from STARTTLS on where that is among the extensions."""
+    server = _MailServer(extensions, certificate, is_encrypted=is_encrypted)
+    with serving(server, server.received) as running:
         yield running

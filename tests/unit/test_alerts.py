@@ -13,7 +13,7 @@ from groundwork.errors import BadInputError
 from orchestration.run_record import RunRecord, Stage
 from orchestration.settings import Settings, read_settings
 from orchestration.upkeep.alerts import Alert, alerts_of, send_test, tell
-from tests.alert_fixtures import Received, mail_server, web_server
+from tests.alert_fixtures import Received, mail_server, own_certificate, web_server
 
 ALERT = Alert("run failed", "Run abc failed.")
 
@@ -130,6 +130,29 @@ def test_a_user_logs_in_with_the_password_of_the_environment(tmp_path: Path) -> 
         )
     assert result == {"mail": "sent"}
     assert base64.b64decode(mail.mails[0].split()[-1]).split(b"\0")[1:] == [b"ann", b"pass"]
+
+
+@pytest.mark.parametrize(("scheme", "extensions"), [("smtp", ["STARTTLS", "AUTH PLAIN"]), ("smtps", ["AUTH PLAIN"])])
+def test_a_mail_and_its_password_are_encrypted_wherever_the_server_can(
+    scheme: str,
+    extensions: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    certificate = own_certificate(tmp_path)
+    with mail_server(*extensions, certificate=certificate, is_encrypted=scheme == "smtps") as mail:
+        settings = settings_with(
+            tmp_path,
+            smtp=f"{scheme}://ann@{mail.address}",
+            smtp_password="pass",  # noqa: S106  # a test's
+            **{"from": "t@a.example", "to": "x@b.example"},
+        )
+        assert "certificate" in send_test(settings)["mail"].lower(), "nobody vouches for this server yet"
+        assert mail.mails == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert send_test(settings) == {"mail": "sent"}
+    assert "This is a test" in mail.mails[-1]
+    assert mail.encrypted == [True, True]
 
 
 def test_nothing_is_sent_where_no_channel_is_set(tmp_path: Path) -> None:
