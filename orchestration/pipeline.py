@@ -11,7 +11,7 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 from expectations.contract import load_contract
@@ -76,7 +76,14 @@ def run_pipeline(
         as_of: The date to rate; by default the last complete day of what has landed.
         train: Whether to train although every model has a champion.
         approve_if_passing: Whether a first model that passes `ml/thresholds.yml` becomes champion without a person.
+
+    Raises:
+        BadInputError: The date is no day that can be rated, or the home cannot be used.
     """
+    if as_of is not None:
+        _check_first(settings, "--as-of", as_of)
+        if as_of >= (today := datetime.now(UTC).date()):
+            raise BadInputError(f"--as-of {as_of} is not over: today is {today} (UTC). Give a day before it.")
     prepare_home(settings)
     try:
         with home_lock(settings, "touchstone run"):
@@ -164,10 +171,7 @@ def _check_range(settings: Settings, first: date, last: date) -> None:
 
     if first > last:
         raise BadInputError(f"--from {first} lies after --to {last}. Give the older day first.")
-    if str(first) < settings.first_day:
-        raise BadInputError(
-            f"--from {first} lies before {settings.first_day}, the first day there is (TOUCHSTONE_FIRST_DAY)."
-        )
+    _check_first(settings, "--from", first)
     newest = default_as_of(settings, load_contract())
     if last > newest:
         raise BadInputError(
@@ -176,6 +180,13 @@ def _check_range(settings: Settings, first: date, last: date) -> None:
     registry = Registry(settings.home)
     if all(registry.champion(model) is None for model in MODELS.values()):
         raise BadInputError("No model may rate yet. `touchstone run --approve-if-passing` trains; a backfill does not.")
+
+
+def _check_first(settings: Settings, option: str, day: date) -> None:
+    if str(day) < settings.first_day:
+        raise BadInputError(
+            f"{option} {day} lies before {settings.first_day}, the first day there is (TOUCHSTONE_FIRST_DAY)."
+        )
 
 
 def _stands(settings: Settings, as_of: date) -> bool:

@@ -8,8 +8,10 @@ the suites.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import duckdb
@@ -20,6 +22,8 @@ from orchestration.landing.sql import literal, quoted
 FIRST_DAY, LAST_DAY = "1970-01-01", "2100-12-31"
 SAMPLE_ROWS = 3
 SHOWN_CHARACTERS = 60
+LONGEST_AHEAD = timedelta(days=1)
+"""How far a clock elsewhere may be ahead."""
 CHANGED_AT = "changed_at"
 """The pulled column that says when a row last changed; it does not land, and no column of the contract has its name."""
 
@@ -141,9 +145,26 @@ def conversion(column: Column, source_type: str, value: str) -> Conversion | Non
     return Conversion(cast, f"({cast} is null{_lossy(column, family, value, cast)})")
 
 
+def _has_odd_zone(text: str) -> str:
+    """Returns SQL for whether a time as text bears a zone other than UTC, an offset or a place: EST and BST mean several."""
+    ends = r"^\s*\d.*[A-Za-z]\s*$"
+    known = r"(\d\s*Z|\b(UTC|GMT)|[A-Za-z_]+(/[A-Za-z_+-]+)+)\s*$"
+    far = r":\d\d(\.\d+)?\s*[+-](1[6-9]|[2-9]\d)(:?\d\d)*\s*$"
+    return (
+        f"(regexp_matches({text}, '{ends}') and not regexp_matches({text}, '{known}', 'i') "
+        f"or regexp_matches({text}, '{far}'))"
+    )
+
+
 def _lossy(column: Column, family: Family, value: str, cast: str) -> str:
+    if column.type in ("integer", "decimal", "double") and family == "text":
+        # DuckDB also reads 0x10 and 1_000, as a program would write them.
+        odd = f" or regexp_matches({value}, '[xXbB_]')"
+        return f" or try_cast({value} as double) <> {cast}{odd}" if column.type == "integer" else odd
     if column.type == "integer" and family != "integer":
         return f" or try_cast({value} as double) <> {cast}"
+    if column.type == "timestamp" and family == "text":
+        return f" or {_has_odd_zone(value)}"
     if column.type == "date" and family in ("timestamp", "text"):
         return f" or cast({cast} as timestamp) <> try_cast({value} as timestamp)"
     if column.type == "boolean" and family == "integer":
@@ -185,8 +206,13 @@ def check_columns(
 
 def unconvertible(name: str, column: Column, source_type: str) -> Violation:
     """Returns the violation of a column whose type can never become the contract's."""
-    text = f"is {source_type}, must be {column.type}; write an expression that makes it one under `columns`"
+    text = f"is {type_name(source_type)}, must be {column.type}; write an expression that makes it one under `columns`"
     return Violation("type", (name,), text)
+
+
+def type_name(sql_type: str) -> str:
+    """Returns a DuckDB type for a message: without the members of an ENUM or STRUCT, which may be values."""
+    return sql_type if re.fullmatch(r"[A-Z_ ]+(\(\d+(,\d+)?\))?(\[\d*\])*", sql_type) else sql_type.partition("(")[0]
 
 
 class RowChecks:
@@ -210,7 +236,8 @@ class RowChecks:
     def run(
         self,
         unconverted: Iterable[str],
-        rises: str | None,
+        rises: tuple[str, str] | None,
+        now: datetime,
         parents: Mapping[str, str],
         landed: str | None,
         source_rows: int | None,
@@ -219,12 +246,16 @@ class RowChecks:
 
         Args:
             unconverted: Contract columns that have an `unconverted:` one beside them.
-            rises: The column by which the table is read on, which then needs a value in every row.
+            rises: The column by which the table is read on, and its DuckDB type; it then needs a value in every row, and
+                none that lies ahead, since what comes meanwhile would never be pulled.
+            now: The time of the landing.
             parents: SQL for the tables that this one may refer to; a table that is not there is not checked.
             landed: SQL for the rows that an incremental load adds to, if their keys may not come again.
             source_rows: How many rows the source has, where only the new ones were pulled: those may be none.
         """
-        rules = list(self._row_rules(set(unconverted), rises))
+        rules = list(self._row_rules(set(unconverted), rises[0] if rises else None))
+        if rises and family_of(rises[1]) in ("timestamp", "date"):
+            rules += _rising_rules(rises[0], now)
         found = [
             self._violation(rule, column, text, condition, count)
             for (rule, column, text, condition), count in zip(rules, self._counts(rules), strict=True)
@@ -333,6 +364,14 @@ class RowChecks:
         if row is None:
             raise AssertionError("an aggregate without group by always has one row")
         return row
+
+
+def _rising_rules(name: str, now: datetime) -> Iterable[tuple[str, str, str, str]]:
+    value, latest = quoted(name), literal((now.astimezone(UTC) + LONGEST_AHEAD).replace(tzinfo=None).isoformat(" "))
+    if name == CHANGED_AT:
+        yield "date", name, f"lie before {FIRST_DAY}", f"{value} < date '{FIRST_DAY}'"
+    text = "lie more than a day ahead; until then, nothing that changes would be pulled"
+    yield "date", name, text, f"{value} > timestamp {latest}"
 
 
 def _value_rules(column: Column, value: str) -> Iterable[tuple[str, str, str]]:

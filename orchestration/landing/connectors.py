@@ -8,9 +8,11 @@ checking them is `checks`.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import logging
+import os
 import re
 import zlib
 from abc import ABC, abstractmethod
@@ -24,7 +26,7 @@ from typing import Annotated, Any, BinaryIO, Literal, Self, TextIO, cast
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from orchestration.landing.sql import file_list, literal, quoted, why
+from orchestration.landing.sql import file_list, literal, parquet, quoted, why
 
 MAX_ROWS_PER_BYTE = 10_000
 """A Parquet footer that claims more is a bomb: a file of 42 KB once claimed trillions of values. Real files that
@@ -227,12 +229,14 @@ class FileConnector(Connector):
             folder.mkdir()
             return self.s3.fetch(self.path, folder)
         target = (place.base / self.path).absolute()
-        pattern = target.relative_to(target.anchor).as_posix()
-        matches = [target] if target.exists() else sorted(Path(target.anchor).glob(pattern))
-        found = [path for path in matches if path.is_file()]
+        path = Path(self.path)
+        # Only what the file says is a pattern, not the folder that it stands in.
+        base, pattern = (path.anchor, path.relative_to(path.anchor)) if path.is_absolute() else (place.base, path)
+        matches = [target] if is_file(target) else sorted(one.absolute() for one in Path(base).glob(str(pattern)))
+        found = [path for path in matches if is_file(path)]
         if not found:
             raise SourceUnavailableError(f"no file is at {target}. Put it there, or correct `path`.")
-        return {path: str(path) for path in found}
+        return {_plain(path, number, view, place): _told(path) for number, path in enumerate(found)}
 
     def attach(self, connection: duckdb.DuckDBPyConnection, view: str, place: Place) -> list[Path]:
         """Judges the files, then makes a view over them; see `Connector`."""
@@ -258,6 +262,29 @@ class FileConnector(Connector):
     @abstractmethod
     def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:
         """Returns SQL for the files' rows."""
+
+
+def is_file(path: Path) -> bool:
+    """Tells whether a file is there; a name that is too long for one is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _plain(path: Path, number: int, view: str, place: Place) -> Path:
+    """Returns a path that DuckDB reads as it is spelled: the file's own, or a link to it where that holds a pattern's signs."""
+    if _told(path) == str(path) and not re.search(r"[*?\[\]{}]", str(path)):
+        return path
+    link = place.work / f"linked-{view}" / f"{number:05d}{'.gz' if path.suffix == '.gz' else ''}"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(path)
+    return link
+
+
+def _told(path: Path) -> str:
+    """Returns a path as it can be written; bytes that are no UTF-8 become signs."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _called(told: str, files: dict[Path, str]) -> str:
@@ -305,6 +332,40 @@ def _unpacked(path: Path, raw: BinaryIO, encoding: str) -> TextIO:
     return TextIOWrapper(cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw, encoding)
 
 
+def check_start(path: Path, marks: tuple[bytes, ...]) -> None:
+    """Refuses a text file that begins with a byte-order mark which its reader does not know, or is not packed by gzip.
+
+    Args:
+        path: The file, plain or gzipped.
+        marks: The byte-order marks that are refused.
+
+    Raises:
+        SourceUnavailableError: It is refused, or cannot be unpacked.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            start = file.read(4)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceUnavailableError(f"{path} cannot be read: {error}. Is it whole?") from error
+    if start.startswith(marks):
+        raise SourceUnavailableError(
+            f"{path} begins with a byte-order mark behind which no row would be read. Save it as UTF-8 without one."
+        )
+    if start.startswith(_PACKED):
+        raise SourceUnavailableError(
+            f"{path} is packed in a way that is not read here. Unpack it, or gzip it and let its name end in .gz."
+        )
+
+
+_PACKED = (b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zX", b"PK\x03\x04", b"\x1f\x8b")
+"""How files of zstd, bzip2, xz, zip and gzip begin."""
+
+
+def _compression(path: Path) -> str:
+    """Returns SQL for how a text file is packed, which DuckDB would else tell by more names than are judged here."""
+    return "compression = 'gzip'" if path.suffix == ".gz" else "compression = 'uncompressed'"
+
+
 class ParquetConnector(FileConnector):
     """Parquet files. With several, columns are matched by name, and one that a file lacks is null in its rows."""
 
@@ -322,6 +383,12 @@ class ParquetConnector(FileConnector):
                     f"{name} claims {rows:,} rows in {groups:,} row groups, but has {size:,} bytes: it is damaged or made "
                     "to exhaust memory. Its data was not read. Export it again."
                 )
+        wide = f"select file_name, name, precision from parquet_schema({file_list(paths)}) where precision > 38"
+        for name, column, precision in connection.execute(wide).fetchall():
+            raise SourceUnavailableError(
+                f"{name}: column {column} is a decimal of {precision} digits, of which more than 38 cannot be read without "
+                "bending them. Export it with fewer."
+            )
         names = f"select file_name from parquet_schema({file_list(paths)}) group by file_name having count(*) > {MAX_COLUMNS + 1}"
         for (name,) in connection.execute(names).fetchall():
             raise SourceUnavailableError(f"{name}: {_TOO_MANY_COLUMNS}")
@@ -332,7 +399,7 @@ class ParquetConnector(FileConnector):
 
     def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002  JSON lines asks it
         """Returns the reader."""
-        return f"read_parquet({file_list(paths)}, union_by_name = true)"
+        return parquet(paths)
 
 
 class CsvConnector(FileConnector):
@@ -344,7 +411,7 @@ class CsvConnector(FileConnector):
         delimiter: What stands between two fields.
         quote: What a field with a delimiter in it is wrapped in.
         encoding: The files' encoding.
-        null: What an unquoted field holds where there is no value.
+        null: What a field holds where there is no value, in quotes or not (many programs write every field in quotes).
     """
 
     connector: Literal["csv"]
@@ -353,18 +420,28 @@ class CsvConnector(FileConnector):
     encoding: Literal["utf-8", "utf-16", "latin-1"] = "utf-8"
     null: Annotated[list[str], Field(min_length=1)] = [""]
 
+    @model_validator(mode="after")
+    def _signs_that_differ(self) -> Self:
+        if self.delimiter == self.quote or {self.delimiter, self.quote} & {"\n", "\r", "\0"}:
+            raise ValueError("`delimiter` and `quote` must differ, and neither may be a line end")
+        return self
+
     def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:  # noqa: ARG002  Parquet asks it
         """Refuses what DuckDB would read in part."""
         for path in paths:
+            check_start(path, (codecs.BOM_UTF16_BE,))
             check_lines(path, MAX_CSV_LINE, "utf-16" if self.encoding == "utf-16" else "latin-1")
 
     def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002  JSON lines asks it
-        """Returns the readers of the files, each with the columns that its own first line names."""
-        selects = [f"select * from {self._reader(path)}" for path in paths]
+        """Returns the readers of the files, those whose first lines name the same columns together: each takes memory."""
+        alike: dict[tuple[str, ...], list[Path]] = {}
+        for path in paths:
+            alike.setdefault((_compression(path), *self._header(path)), []).append(path)
+        selects = [f"select * from {self._reader(*header, paths=some)}" for header, some in alike.items()]
         return f"({' union all by name '.join(selects)})"
 
-    def _reader(self, path: Path) -> str:
-        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in self._header(path))
+    def _reader(self, compression: str, *names: str, paths: list[Path]) -> str:
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
         options = {
             "auto_detect": "false",
             "header": "true",
@@ -374,8 +451,10 @@ class CsvConnector(FileConnector):
             "escape": literal(self.quote),
             "encoding": literal(self.encoding),
             "nullstr": "[" + ", ".join(map(literal, self.null)) + "]",
+            "hive_partitioning": "false",
         }
-        return f"read_csv({literal(str(path))}, {', '.join(f'{key} = {value}' for key, value in options.items())})"
+        told = ", ".join(f"{key} = {value}" for key, value in options.items())
+        return f"read_csv({file_list(paths)}, {told}, {compression})"
 
     def _header(self, path: Path) -> list[str]:
         """Reads the first line. DuckDB would guess which line that is, and take a row of values where one looks odd."""
@@ -409,7 +488,8 @@ def _is_name(text: str) -> bool:
 class JsonLinesConnector(FileConnector):
     """JSON lines, plain or gzipped: an object a line. A key that a line lacks is null in its row.
 
-    Every value is read as the text that the file holds, nested ones as JSON: guessing types by a sample bends numbers.
+    Every value is read as text, nested ones as JSON: guessing types by a sample bends numbers. A number that JSON does not
+    write in quotes has passed through a double before: `1.10` is read as `1.1`, and of 17 digits the last may differ.
 
     Attributes:
         columns: Keys that are there although it may be that no line has them, as in a file without lines.
@@ -419,16 +499,22 @@ class JsonLinesConnector(FileConnector):
     columns: list[Annotated[str, Field(min_length=1)]] = []
 
     def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:  # noqa: ARG002  Parquet asks it
-        """Refuses what takes too much memory."""
+        """Refuses what takes too much memory, and what no reader takes."""
         for path in paths:
+            check_start(path, (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             check_lines(path, MAX_JSON_LINE)
 
     def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:
         """Returns the reader, with the keys that any line has."""
-        whole = f"format = 'newline_delimited', maximum_object_size = {MAX_JSON_LINE}"
+        whole = f"format = 'newline_delimited', maximum_object_size = {MAX_JSON_LINE}, hive_partitioning = false"
+        packed = {
+            how: [path for path in paths if _compression(path) == how] for how in sorted(set(map(_compression, paths)))
+        }
+        objects = " union all ".join(
+            f"select json from read_json_objects({file_list(some)}, {whole}, {how})" for how, some in packed.items()
+        )
         keys = connection.execute(
-            f"select distinct unnest(json_keys(json)) as key from read_json_objects({file_list(paths)}, {whole}) "
-            f"order by key limit {MAX_COLUMNS + 1}"
+            f"select distinct unnest(json_keys(json)) as key from ({objects}) order by key limit {MAX_COLUMNS + 1}"
         ).fetchall()
         names = sorted({*self.columns, *(str(key) for (key,) in keys)})
         shown = ", ".join(map(str, paths[:3]))
@@ -438,7 +524,13 @@ class JsonLinesConnector(FileConnector):
             raise SourceUnavailableError(
                 f"{shown}: no line holds an object. If there may be none, name the keys under `columns`."
             )
-        if len({name.lower() for name in names}) < len(names):
-            raise SourceUnavailableError(f"{shown}: some keys differ by case alone. Write each in one way.")
+        if len({name.lower() for name in names}) < len(names) or "" in names:
+            raise SourceUnavailableError(
+                f"{shown}: some keys are empty, or differ by case alone. Write each in one way."
+            )
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
-        return f"read_json({file_list(paths)}, {whole}, records = true, columns = {{{columns}}})"
+        readers = [
+            f"select * from read_json({file_list(some)}, {whole}, {how}, records = true, columns = {{{columns}}})"
+            for how, some in packed.items()
+        ]
+        return f"({' union all by name '.join(readers)})"

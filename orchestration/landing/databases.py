@@ -21,8 +21,8 @@ from typing import Annotated, Final, Literal
 import duckdb
 from pydantic import Field
 
-from orchestration.landing.connectors import ATTEMPTS, Connector, Place, SourceUnavailableError
-from orchestration.landing.sql import literal, quoted
+from orchestration.landing.connectors import ATTEMPTS, Connector, Place, SourceUnavailableError, is_file
+from orchestration.landing.sql import literal, quoted, said_by_server
 
 logger = logging.getLogger("touchstone")
 FIRST_PAUSE_SECONDS: Final = 0.5
@@ -56,7 +56,7 @@ def persevering[T](what: str, work: Callable[[], T]) -> T:
 
 def lost_connection(error: duckdb.Error) -> str | None:
     """Returns what an error says of a connection that was lost or not had, which may be had later; None of any other."""
-    transient = _TRANSIENT.search(str(error))
+    transient = _TRANSIENT.search(re.sub(r'"[^"]*"', '""', said_by_server(error) or ""))
     return transient.group(0) if transient else None
 
 
@@ -156,6 +156,8 @@ class PostgresConnector(DatabaseConnector):
     def open(self, connection: duckdb.DuckDBPyConnection, alias: str, place: Place) -> list[Path]:
         """Attaches through libpq; the password stands in a file of the working folder, never in SQL."""
         load_extension(connection, "postgres_scanner")
+        # In the binary protocol a numeric that is no number or infinite comes as zero.
+        connection.execute("set pg_use_text_protocol = true")
         patience = f"-c statement_timeout={self.statement_seconds * 1000}"
         settings: dict[str, object] = {
             "host": self.host,
@@ -174,6 +176,20 @@ class PostgresConnector(DatabaseConnector):
         told = " ".join(f"{key}={_libpq(str(value))}" for key, value in settings.items())
         connection.execute(f"attach {literal(told)} as {quoted(alias)} (type postgres, read_only)")
         return []
+
+    def _check_table(self, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
+        super()._check_table(connection, alias)
+        # Reading a numeric(5, -2) ends this whole process with a division by zero (postgres_scanner 1.5.5).
+        asked = f"""
+            select attname from pg_attribute
+            where attrelid = to_regclass(format('%I.%I', {literal(self.schema_)}, {literal(self.table)}))
+            and atttypid = 'numeric'::regtype and atttypmod >= 4 and ((((atttypmod - 4) & 2047) # 1024) - 1024) < 0
+        """
+        for (column,) in connection.execute(f"from postgres_query({literal(alias)}, {literal(asked)})").fetchall():
+            raise SourceUnavailableError(
+                f"{self.where}, table {self.table}: column {column} has a negative scale, which cannot be read. "
+                "Cast it to numeric(18, 4) in a view, and name the view."
+            )
 
     def _pass_file(self, path: Path) -> Path:
         path.touch(mode=0o600)
@@ -211,7 +227,7 @@ class _FileDatabaseConnector(DatabaseConnector):
     def file(self, place: Place) -> Path:
         """Returns the database's file, relative to the sources file."""
         path = (place.base / self.path).absolute()
-        if not path.is_file():
+        if not is_file(path):
             raise SourceUnavailableError(f"no file is at {path}. Put it there, or correct `path`.")
         return path
 

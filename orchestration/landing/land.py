@@ -58,7 +58,9 @@ def check(sources: Sources, contract: Contract, *, hmac_key: bytes, limits: Limi
     reports = []
     with tempfile.TemporaryDirectory(prefix="touchstone-check-") as folder:
         work = Path(folder).resolve()
-        with open_puller(sources, contract, Hmac(hmac_key), work, work, limits or Limits()) as puller:
+        with open_puller(
+            sources, contract, Hmac(hmac_key), work, work, limits or Limits(), now=datetime.now(UTC)
+        ) as puller:
             parents: dict[str, str] = {}
             for name in landing_order(sources, contract):
                 pulled = puller.pull(name, None, parents)
@@ -114,7 +116,7 @@ def land(
     try:
         erased = erased_persons(Ledger(folder).removals())
         hmac = Hmac(hmac_key)
-        with open_puller(sources, contract, hmac, folder, work, limits or Limits(), erased=erased) as puller:
+        with open_puller(sources, contract, hmac, folder, work, limits or Limits(), now=now, erased=erased) as puller:
             lander = _Lander(puller, folder, work, now.astimezone(UTC))
             return [lander.land(name) for name in landing_order(sources, contract)]
     finally:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from orchestration.landing.checks import (
     check_columns,
     conversion,
     family_of,
+    type_name,
     unconvertible,
 )
 from orchestration.landing.connectors import ATTEMPTS, Place, SourceUnavailableError
@@ -49,7 +51,7 @@ KEPT_CHARACTERS = 100
 MAX_VALUE_BYTES = 1_000_000
 """A text may not be longer: nothing that a marketplace shows is, and every reader after this one has to hold it."""
 
-_TOO_LONG = re.compile(r"too long: (\w+)")
+_TOO_LONG = re.compile(r"Invalid Input Error: too long: (\w+)")
 
 
 RISING_FAMILIES = ("timestamp", "date", "integer")
@@ -157,6 +159,14 @@ def _mapping_problems(name: str, source: TableSource, table: Table) -> list[str]
         for column in source.columns
         if column not in table.columns
     ]
+    if source.changed_at:
+        hidden = {column for column in table.columns if table.columns[column].personal == "hash"}
+        hidden |= {read for column in hidden & set(source.columns) for read in columns_named(source.columns[column])}
+        if read := sorted(hidden & columns_named(source.changed_at)):
+            problems.append(
+                f"tables.{name}.changed_at reads {', '.join(read)}, which is personal, and what it gives stands in the ledger. "
+                "Give the time of a row's last change."
+            )
     cursor = source.cursor
     if cursor and cursor not in table.columns:
         problems.append(f"tables.{name}.cursor: {cursor} is no column of the contract{_closest(cursor, table.columns)}")
@@ -179,6 +189,7 @@ def open_puller(
     work: Path,
     limits: Limits,
     *,
+    now: datetime,
     erased: Sequence[Person] = (),
 ) -> Iterator[Puller]:
     """Opens DuckDB over the inputs; those that cannot be read are remembered with the reason.
@@ -190,6 +201,7 @@ def open_puller(
         folder: Absolute directory that may be read and written: the landing zone, or `work` itself.
         work: Directory in it, for what does not fit into memory.
         limits: Threads and memory for DuckDB.
+        now: The time of the landing.
         erased: Persons whose rows do not land any more.
 
     Raises:
@@ -205,7 +217,7 @@ def open_puller(
             except SourceUnavailableError as error:
                 unavailable[name] = f"input {name}: {error}"
         lock(connection, readable, folder)
-        yield Puller(connection, sources, contract, hmac, unavailable, erased)
+        yield Puller(connection, sources, contract, hmac, unavailable, now, erased)
 
 
 @contextmanager
@@ -237,6 +249,7 @@ class Puller:
         contract: Contract,
         hmac: Hmac,
         unavailable: dict[str, str],
+        now: datetime,
         erased: Sequence[Person] = (),
     ) -> None:
         """Makes the file's views; one that cannot be made is as unavailable as an input.
@@ -247,6 +260,7 @@ class Puller:
             contract: The contract.
             hmac: Hashes personal identifiers.
             unavailable: Why an input cannot be read, by its name.
+            now: The time of the landing.
             erased: Persons whose rows are left out.
         """
         self.connection = connection
@@ -254,6 +268,7 @@ class Puller:
         self.contract = contract
         self.hmac = hmac
         self.unavailable = unavailable
+        self.now = now
         self.erasure = Erasure(connection, contract, erased) if erased else None
         for name, query in sources.views.items():
             try:
@@ -282,9 +297,8 @@ class Puller:
         unconverted = [column for column, converted in conversions.items() if converted.fails]
         checks = RowChecks(self.connection, name, self.contract, rows)
         may_not_come_again = since.landed if since and source.cursor else None
-        violations = checks.run(
-            unconverted, rising.column if rising else None, parents, may_not_come_again, source_rows
-        )
+        rises = (rising.column, rising.sql_type) if rising else None
+        violations = checks.run(unconverted, rises, self.now, parents, may_not_come_again, source_rows)
         greatest = f"cast(max({quoted(rising.column)}) as varchar)" if rising else "null"
         facts = f"select count(*), {greatest} from {rows}"
         count, cursor_value = self.connection.execute(facts).fetchall()[0]
@@ -346,9 +360,8 @@ class Puller:
         if source.changed_at:
             _, sql_type = self._mapped(source, CHANGED_AT)
             if family_of(sql_type) not in RISING_FAMILIES:
-                text = (
-                    f"is {sql_type}, must be a timestamp, a date or an integer; write an expression that makes it one"
-                )
+                given = type_name(sql_type)
+                text = f"is {given}, must be a timestamp, a date or an integer; write an expression that makes it one"
                 raise _RefusedError(Violation("type", (CHANGED_AT,), text))
             return Rising(CHANGED_AT, sql_type, sql_type, quoted(CHANGED_AT))
         return None
@@ -480,13 +493,14 @@ class Puller:
         if lost := lost_connection(error):
             text = f"{self._reading(name)}: {ATTEMPTS} tries failed ({lost}). Is the server up, and does it let a read finish?"
             return [Violation("source", (), text)]
-        if isinstance(error, duckdb.InvalidInputException) and (long := _TOO_LONG.search(str(error))):
+        if isinstance(error, duckdb.InvalidInputException) and (long := _TOO_LONG.fullmatch(str(error).strip())):
             text = f"a value has more than {MAX_VALUE_BYTES:,} bytes; cut such values, or leave such rows out"
             return [Violation("length", (long.group(1),), text)]
         blamed = []
         for place, sql in source.expressions.items():
             try:
-                self.connection.execute(f"select count((\n{sql}\n)) from {source.relation}{_where(source)}")
+                given = f"select (\n{sql}\n) as given from {source.relation}{_where(source)}"
+                self.connection.execute(f"select count(given) from ({given})")
             except duckdb.Error as cause:
                 blamed.append(Violation("sql", (place,), f"{why(cause)}; use try_cast, or leave such rows out"))
         return blamed or [Violation("sql", (), f"the rows cannot be read: {why(error)}")]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import duckdb
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from groundwork.errors import BadInputError
 from groundwork.files import canonical_json, sha256_bytes
@@ -41,7 +41,16 @@ CONNECTORS: dict[str, type[Connector]] = {
 
 VERSION = 1
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+MAX_NODES = 100_000
+"""Keys and values that a file may have with its aliases written out. Real ones have hundreds; 500 bytes can say billions."""
+MAX_DIGITS = 40
+"""Of a number no more are read: Python itself refuses to read or print one of 5,000."""
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")
+"""What no path, database or ledger takes: null characters, and the surrogates that stand for bytes that are no UTF-8."""
+_USER_IN_ADDRESS = re.compile(r"://[^/]*@")
+_TOLD = ("host", "database", "path", "schema", "table")
+"""Options that the ledger and messages tell as the file writes them."""
 
 
 class TableSource(BaseModel):
@@ -66,6 +75,17 @@ class TableSource(BaseModel):
     where: str | None = None
     cursor: str | None = None
     changed_at: str | None = None
+
+    @field_validator("query")
+    @classmethod
+    def _without_end(cls, query: str | None) -> str | None:
+        """Drops the semicolons that end a query, with which it could not stand in parentheses; comments stay."""
+        encoded = (query or "").encode()
+        for start, _ in reversed(duckdb.tokenize(query or "")):
+            if encoded[start : start + 1] != b";":
+                break
+            encoded = encoded[:start] + encoded[start + 1 :]
+        return None if query is None else encoded.decode()
 
     @model_validator(mode="after")
     def _one_origin(self) -> TableSource:
@@ -175,19 +195,81 @@ def read_sources(path: Path, environment: Mapping[str, str]) -> Sources:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, where YAML itself lets the last one win in silence; `<<` merges as ever."""
+    """YAML as a sources file needs it; `<<` merges as ever.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  yaml's
-        """Builds a mapping whose keys differ."""
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
+    Keys are the words that are written (`null` and `on` too), and a key given twice is refused, where YAML itself lets the
+    last one win in silence. There are neither dates nor tags, and aliases make nothing huge or endless.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  yaml's
+        first: [
+            (tag, pattern)
+            for tag, pattern in kinds
+            if tag.rpartition(":")[2] in {"null", "bool", "int", "float", "merge"}
+        ]
+        for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Reads a node, which has no tag: they make objects of other kinds, or fail on what they are given."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:
+            raise _no_yaml(
+                "what starts with ! is a tag, and has no place here; if it is text, put it into quotes", event
+            )
+        return super().compose_node(parent, index)
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        """Reads a value that is no map or list."""
+        node = super().compose_scalar_node(anchor)
+        if _NO_TEXT.search(node.value):
+            raise _no_yaml("a null character or half a character (a surrogate) has no place here", node)
+        if node.tag.endswith((":int", ":float")) and len(node.value) > MAX_DIGITS:
+            raise _no_yaml(f"a number has more than {MAX_DIGITS} digits; if it is text, put it into quotes", node)
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Reads a map whose keys are words and differ."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for place, (key, value) in enumerate(node.value):
+            if not isinstance(key, yaml.ScalarNode):
+                raise _no_yaml("a key is a map or a list, and must be a word", key)
+            if key.tag == "tag:yaml.org,2002:merge":
                 continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+            if key.value in seen:
+                raise _no_yaml(f"the key {key.value!r} is given twice", key)
+            seen.add(key.value)
+            word = yaml.ScalarNode(self.DEFAULT_SCALAR_TAG, key.value, key.start_mark, key.end_mark)
+            node.value[place] = (word, value)
+        return node
+
+    def construct_document(self, node: Any) -> Any:
+        """Makes of the nodes what they stand for, where that is not too much."""
+        _count(node, {})
+        return super().construct_document(node)
+
+
+def _count(node: yaml.Node, counts: dict[int, int]) -> int:
+    """Returns how many nodes a node is with its aliases written out, each counted once; refuses too many, and a circle."""
+    if counts.get(id(node)) == 0:
+        raise _no_yaml("a map or list holds itself", node)
+    if id(node) not in counts:
+        counts[id(node)] = 0
+        children = node.value if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.MappingNode):
+            children = [part for pair in node.value for part in pair]
+        count = 1
+        for child in children:
+            count += _count(child, counts)
+            if count > MAX_NODES:
+                raise _no_yaml(f"with its aliases written out it has more than {MAX_NODES:,} keys and values", node)
+        counts[id(node)] = count
+    return counts[id(node)]
+
+
+def _no_yaml(problem: str, at: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
 
 
 def _load_yaml(path: Path) -> Any:
@@ -195,8 +277,24 @@ def _load_yaml(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
     except OSError as error:
         raise BadInputError(f"{path} cannot be read ({error.strerror}). Name an existing sources file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path} is no valid YAML: {error}. Correct it there.") from error
+    except RecursionError:
+        raise BadInputError(f"{path} is no valid YAML: it is nested too deep. Correct it there.") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise BadInputError(f"{path} is no valid YAML: {_yaml_problem(error)}. Correct it there.") from None
+
+
+def _yaml_problem(error: Exception) -> str:
+    """Returns what is wrong and where, but nothing of the file's text, which may hold a password.
+
+    For the same reason the errors raised here have no cause: Dagster keeps causes, with the text that they quote.
+    """
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        # What these two name may be a password that starts with * or !.
+        problem = re.sub(r"^(found undefined (alias|tag handle)) .*", r"\1", error.problem, flags=re.DOTALL)
+        return f"{problem}, in line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+    if isinstance(error, yaml.reader.ReaderError | UnicodeDecodeError):
+        return str(error)  # it shows one character or byte
+    return "a number or an escaped character in it cannot be read"
 
 
 def _validated(path: Path, content: Any) -> _File:
@@ -207,7 +305,7 @@ def _validated(path: Path, content: Any) -> _File:
     try:
         return _File.model_validate(content)
     except ValidationError as error:
-        raise BadInputError(_explained(path, (), error, _known_keys)) from error
+        raise BadInputError(_explained(path, (), error, _known_keys)) from None
 
 
 def _known_keys(place: tuple[str, ...]) -> list[str]:
@@ -216,19 +314,20 @@ def _known_keys(place: tuple[str, ...]) -> list[str]:
 
 def _connector(path: Path, name: str, options: dict[str, Any], environment: Mapping[str, str]) -> Connector:
     kind = options.get("connector")
-    if kind not in CONNECTORS:
+    if not isinstance(kind, str) or kind not in CONNECTORS:
+        shown = f"{kind!r}, which is " if isinstance(kind, str) and _word(kind) == kind else ""
         raise BadInputError(
-            f"{path}: inputs.{name}.connector is {kind!r}, which is none of {', '.join(CONNECTORS)}. Use one of these."
+            f"{path}: inputs.{name}.connector is {shown}none of {', '.join(CONNECTORS)}. Use one of these."
         )
-    connector = CONNECTORS[str(kind)]
+    connector = CONNECTORS[kind]
     _check_secrets(path, f"inputs.{name}", options)
     expanded = _expanded(path, f"inputs.{name}", options, environment)
+    for told in (options, expanded):
+        _check_addresses(path, f"inputs.{name}", told)
     try:
         return connector.model_validate(expanded)
     except ValidationError as error:
-        raise BadInputError(
-            _explained(path, ("inputs", name), error, lambda _: _option_names(connector), show_values=False)
-        ) from error
+        raise BadInputError(_explained(path, ("inputs", name), error, lambda _: _option_names(connector))) from None
 
 
 def _option_names(connector: type[Connector]) -> list[str]:
@@ -238,7 +337,7 @@ def _option_names(connector: type[Connector]) -> list[str]:
 def _check_secrets(path: Path, place: str, options: dict[str, Any]) -> None:
     for key, value in options.items():
         if isinstance(value, dict):
-            _check_secrets(path, f"{place}.{key}", value)
+            _check_secrets(path, f"{place}.{_word(key)}", value)
         elif key in SECRET_OPTIONS and not (isinstance(value, str) and _VARIABLE.fullmatch(value)):
             raise BadInputError(
                 f"{path}: {place}.{key} is written out. Put it into a variable of the environment, and write its name "
@@ -246,36 +345,69 @@ def _check_secrets(path: Path, place: str, options: dict[str, Any]) -> None:
             )
 
 
+def _check_addresses(path: Path, place: str, options: dict[str, Any]) -> None:
+    """Refuses a user or password in what the ledger and messages tell."""
+    for key, value in options.items():
+        if isinstance(value, dict):
+            _check_addresses(path, f"{place}.{_word(key)}", value)
+        elif not isinstance(value, str):
+            continue
+        elif key == "host" and ("@" in value or "://" in value):
+            raise BadInputError(
+                f"{path}: {place}.host is an address with more than a host in it. Write the host alone, and the rest as "
+                "`port`, `database`, `user` and `password`."
+            )
+        elif (key == "endpoint" and "@" in value) or (key in _TOLD and _USER_IN_ADDRESS.search(value)):
+            raise BadInputError(
+                f"{path}: {place}.{key} has a user or password before an @. Leave that out; credentials are options of "
+                "their own, such as `password` or, in `s3`, `access_key` and `secret_key`."
+            )
+
+
 def _origin(options: dict[str, Any]) -> str:
-    told = [str(options[key]) for key in ("host", "database", "path", "schema", "table") if key in options]
+    told = [str(options[key]) for key in _TOLD if key in options]
     return f"{options.get('connector')} {' '.join(told)}".strip()
 
 
 def _expanded(path: Path, place: str, value: Any, environment: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {key: _expanded(path, f"{place}.{key}", item, environment) for key, item in value.items()}
+        return {key: _expanded(path, f"{place}.{_word(key)}", item, environment) for key, item in value.items()}
     if isinstance(value, list):
         return [_expanded(path, place, item, environment) for item in value]
     if not isinstance(value, str):
         return value
-    missing = [name for name in _VARIABLE.findall(value) if not environment.get(name)]
-    if missing:
-        raise BadInputError(
-            f"{path}: {place} needs the environment variable {missing[0]}, which is not set. Set it and run again."
-        )
+    for name in _VARIABLE.findall(value):
+        if not environment.get(name):
+            raise BadInputError(
+                f"{path}: {place} needs the environment variable {name}, which is not set. Set it and run again."
+            )
+        if _NO_TEXT.search(environment[name]):
+            raise BadInputError(
+                f"{path}: {place} needs the environment variable {name}, which holds bytes that are no UTF-8 text. Set it "
+                "anew and run again."
+            )
     return _VARIABLE.sub(lambda match: environment[match.group(1)], value)
 
 
-def _explained(
-    path: Path, prefix: tuple[str, ...], error: ValidationError, known_keys: Any, *, show_values: bool = True
-) -> str:
+def _word(key: str) -> str:
+    """Returns a key below `inputs` up to where it is no word: after `password:` without a blank, a password follows."""
+    word = re.match(r"[\w-]*", key)
+    return key if word is None or word.group() == key else f"{word.group()}…"
+
+
+def _explained(path: Path, prefix: tuple[str, ...], error: ValidationError, known_keys: Any) -> str:
+    """Returns what a file or an input has that it must not; of what stands below `inputs` no value, for it may be secret."""
     lines = []
     for item in error.errors():
         place = (*prefix, *(str(part) for part in item["loc"] if part != "[key]"))
+        is_input = place[:1] == ("inputs",)
+        if is_input:
+            place = tuple(map(_word, place))
         if item["type"] == "extra_forbidden":
             lines.append(f"{'.'.join(place)} is not a known key{_suggestion(place[-1], known_keys(place))}")
         else:
-            got = f" (it is {str(item['input'])[:80]!r})" if show_values and item["type"] != "missing" else ""
+            hidden = is_input or item["type"] == "missing" or isinstance(item["input"], dict | list)
+            got = "" if hidden else f" (it is {str(item['input'])[:80]!r})"
             lines.append(f"{'.'.join(place)}: {item['msg'].removeprefix('Value error, ')}{got}")
     return "\n".join([f"{path} is no valid sources file. Correct:", *(f"  {line}" for line in lines)])
 

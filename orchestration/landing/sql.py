@@ -24,10 +24,13 @@ HMAC_DIGITS = 32
 """Hexadecimal digits kept of an HMAC-SHA256: 128 bits, which no marketplace is large enough to make collide."""
 
 _PLACE = re.compile(
-    r"CSV Error on Line: \d+|Expected Number of Columns: \d+ Found: \d+"
-    r"|at byte \d+ in line \d+: [\w ,-]+|in line \d+: Expected [A-Z]+, but got [A-Z]+"
+    r"\AInvalid Input Error: (CSV Error on Line: \d+)\n"
+    r"|^(Expected Number of Columns: \d+ Found: \d+)$"
+    r"|\AInvalid Input Error: Malformed JSON in file \"[^\"]*\", (at byte \d+ in line \d+: [\w ,-]+)"
+    r"|\AInvalid Input Error: JSON transform error in file \"[^\"]*\", (in line \d+: Expected [A-Z]+, but got [A-Z]+)",
+    re.MULTILINE,
 )
-"""What DuckDB says of where and why a file is broken; none of it holds a value."""
+"""What DuckDB says of where and why a file is broken, where it stands: further on it quotes the file's rows."""
 
 _SERVER_SAYS = re.compile(
     r"ERROR:\s+(canceling statement due to [\w ]+|terminating connection due to [\w ]+|permission denied for [\w ]+"
@@ -35,6 +38,8 @@ _SERVER_SAYS = re.compile(
     r"|relation \"[^\"]*\" does not exist|column \"[^\"]*\" does not exist|date/time field value out of range|out of memory)"
 )
 """What PostgreSQL says that holds no value; the rest of its messages may, or of functions that a view calls."""
+
+_NO_NUMBER = re.compile(r'Conversion Error: Could not convert string "(NaN|-?Infinity)" to DECIMAL')
 
 _NO_COLUMN = re.compile(r'Referenced column "([^"]*)" not found')
 
@@ -67,13 +72,13 @@ def literal(text: str) -> str:
 
 
 def file_list(paths: Iterable[Path]) -> str:
-    """Returns a list literal of the paths, each read as it is spelled (brackets and stars are no patterns)."""
+    """Returns a list literal of the paths; a reader takes brackets and stars in one for a pattern that may fit others."""
     return "[" + ", ".join(literal(str(path)) for path in paths) + "]"
 
 
 def parquet(paths: Iterable[Path]) -> str:
-    """Returns SQL for the rows of Parquet files, columns matched by name."""
-    return f"read_parquet({file_list(paths)}, union_by_name = true)"
+    """Returns SQL for the rows of Parquet files, columns matched by name; a folder called `a=b` is no column."""
+    return f"read_parquet({file_list(paths)}, union_by_name = true, hive_partitioning = false)"
 
 
 @contextmanager
@@ -124,10 +129,15 @@ def _set(connection: duckdb.DuckDBPyConnection, settings: Mapping[str, str]) -> 
         connection.execute(f"set {setting} = {value}")
 
 
+def said_by_server(error: duckdb.Error) -> str | None:
+    """Returns what PostgreSQL or libpq says in an error; None of one that is DuckDB's own and may quote rows."""
+    return str(error) if type(error) in (duckdb.IOException, duckdb.Error) else None
+
+
 def why(error: duckdb.Error) -> str:
     """Returns what an error of DuckDB says, without any value of the data (which may be personal)."""
     told = str(error)
-    if "ERROR: " in told:
+    if "ERROR: " in (said_by_server(error) or ""):
         safe = _SERVER_SAYS.search(told)
         return f"the server says: {safe.group(1)}" if safe else "the server refuses; its log says why, with the values"
     if isinstance(error, _SAYS_NO_VALUES):
@@ -137,9 +147,17 @@ def why(error: duckdb.Error) -> str:
         # What a file without a header has for names are values, which are not like the name that was looked for.
         close = get_close_matches(missing.group(1), re.findall(r'"([^"]*)"', candidates)) if missing else []
         return f"{head} Did you mean {close[0]}?" if close else head
-    places = "; ".join(_PLACE.findall(str(error)))
+    if _NO_NUMBER.match(told):
+        return "a numeric is NaN or infinite"
+    places = "; ".join(map(_place, _PLACE.finditer(told)))
     kind = type(error).__name__.removesuffix("Exception")
     return f"{kind} error: a value does not allow it" + (f" ({places})" if places else "")
+
+
+def _place(found: re.Match[str]) -> str:
+    """Returns one place as it is told; DuckDB (1.5.5) counts the line of malformed JSON from two."""
+    place = next(group for group in found.groups() if group)
+    return re.sub(r"(?<=^at byte )(\d+) in line (\d+)", lambda at: f"{at[1]} in line {int(at[2]) - 1}", place)
 
 
 def problem_with_expression(sql: str) -> str | None:
@@ -169,7 +187,29 @@ def problem_with_query(sql: str) -> str | None:
 
 def tables_named(sql: str) -> set[str]:
     """Returns the relations that a query reads, those that it defines itself left out."""
-    return set(_parser().get_table_names(sql))
+    try:
+        return set(_parser().get_table_names(sql))
+    except duckdb.BinderException:
+        # It also binds, without any table: `join … using (id)` then lacks its columns.
+        return _relations(_parsed(sql)[0], frozenset())
+
+
+def _relations(part: Any, own: frozenset[str]) -> set[str]:
+    """Returns the names after `from` in a parsed query that are not among those of its own `with`."""
+    if isinstance(part, list):
+        return set().union(*(_relations(one, own) for one in part))
+    if not isinstance(part, dict):
+        return set()
+    found: set[str] = set()
+    if part.get("type") == "BASE_TABLE" and part["table_name"].lower() not in own:
+        found.add(part["table_name"])
+    defined = part.get("cte_map", {}).get("map", [])
+    for entry in defined:
+        name = entry["key"].lower()
+        is_recursive = "RECURSIVE_CTE_NODE" in json.dumps(entry["value"])
+        found |= _relations(entry["value"], own | {name} if is_recursive else own)
+        own |= {name}
+    return found | _relations([value for key, value in part.items() if key != "cte_map"], own)
 
 
 def columns_named(expression: str) -> set[str]:

@@ -7,11 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from groundwork.errors import BadInputError
@@ -380,11 +383,15 @@ FILES: list[tuple[str, bytes | None, Options, str]] = [
     ("shop.duckdb", b"no database at all", {"connector": "duckdb", "table": "listings"}, "not a valid DuckDB database"),
     ("items.jsonl", b"", {"connector": "jsonl"}, "no line holds an object. If there may be none, name the keys under `columns`"),
     ("items.jsonl", b"[1, 2]\n", {"connector": "jsonl"}, "no line holds an object"),
-    ("items.jsonl", b'{"listing_id": "l1"\n', {"connector": "jsonl"}, "at byte 20 in line 2: unexpected end of data"),
+    ("items.jsonl", b'{"listing_id": "l1"\n', {"connector": "jsonl"}, "at byte 20 in line 1: unexpected end of data"),
     ("items.jsonl", b'{"listing_id": "l1", "LISTING_ID": "l2"}\n', {"connector": "jsonl"}, "differ by case alone"),
-    ("items.jsonl", b'{"listing_id": "\xff\xfe"}\n', {"connector": "jsonl"}, "in line 2: invalid UTF-8 encoding in string"),
+    ("items.jsonl", b'{"listing_id": "\xff\xfe"}\n', {"connector": "jsonl"}, "in line 1: invalid UTF-8 encoding in string"),
     ("items.jsonl", b'{"a":' * 10_000 + b"1" + b"}" * 10_000, {"connector": "jsonl"}, "missing column"),
-    ("items.jsonl", b"\0" * 100_000, {"connector": "jsonl"}, "at byte 1 in line 2: unexpected character"),
+    ("items.jsonl", b"\0" * 100_000, {"connector": "jsonl"}, "at byte 1 in line 1: unexpected character"),
+    ("items.jsonl", b'{"listing_id": "l1"}\n{"listing_id": "l2" oops}\n', {"connector": "jsonl"}, "in line 2: unexpected"),
+    ("items.jsonl", b'\xef\xbb\xbf{"listing_id": "l1"}\n', {"connector": "jsonl"}, "begins with a byte-order mark"),
+    ("items.jsonl", b'{"listing_id": "l1", "": 1}\n', {"connector": "jsonl"}, "some keys are empty"),
+    ("items.jsonl.zst", b"\x28\xb5\x2f\xfd\x04", {"connector": "jsonl"}, "packed in a way that is not read here"),
 ]  # fmt: skip
 
 
@@ -400,6 +407,13 @@ FILES += [
     ("items.csv", HEAD + b"l1,m1\n", CSV, "Expected Number of Columns: 4 Found: 2"),
     ("items.csv", HEAD + b'l1,m1,"Watch,2026-03-01\n' + b"l2" + ROW * 200_000, CSV, "the rows cannot be read"),
     ("items.csv", HEAD + b"l1,m1," + b"long" * 2_500_000 + b",2026-03-01\n", CSV, "line 2 has more than 2,000,000"),
+    ("items.csv", (HEAD + b"l1" + ROW).decode().encode("utf-16"), CSV | {"encoding": "latin-1"}, "must name the columns"),
+    ("items.csv", "\ufefflisting_id\nl1\n".encode("utf-16-be"), CSV | {"encoding": "utf-16"}, "begins with a byte-order mark"),
+    ("items.csv.bz2", b"BZh91AY&SY", CSV, "packed in a way that is not read here"),
+    ("long" * 100 + ".csv", None, CSV, "no file is at"),
+    ("items.csv", HEAD + b"l1,m1,too long: Ann,2026-03-01,more\n", CSV, "CSV Error on Line: 2; Expected Number of Columns: 4"),
+    ("items.csv", HEAD + b"l1,m1,ERROR:  permission denied for Ann,2026-03-01,more\n", CSV, "CSV Error on Line: 2; Expected"),
+    ("items.csv", HEAD + b"l1,m1,connection refused by Ann,2026-03-01,more\n", CSV, "CSV Error on Line: 2; Expected"),
     ("items.csv", HEAD.replace(b"title", b"specs") + b'l1,m1,"' + b"[" * 10_000 + b'",2026-03-01\n', CSV, "read as json"),
 ]  # fmt: skip
 
@@ -420,8 +434,84 @@ def test_a_file_that_cannot_be_read_says_so(
     message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
     assert message.startswith("listings: this load is refused whole; nothing of it landed.")
     assert said in message
+    assert "Ann" not in message, "a row is not quoted"
     assert not (tmp_path / "landing" / "listings").exists()
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    ("connector", "names", "path"),
+    [
+        (connector, *case)
+        for connector in ("csv", "jsonl", "parquet")
+        for case in [
+            (["l[1]", "l1"], "l[1].{}"),
+            (["l*", "l1"], "l[*].{}"),
+            (["title=Bag/merchant_id=m2/l1"], "title=Bag/merchant_id=m2/*.{}"),
+            (["[shop]/l1"], "[[]shop]/l?.{}"),
+        ]
+    ],
+)
+def test_no_sign_in_a_name_changes_what_is_read(
+    connector: str, names: list[str], path: str, market: Path, tmp_path: Path
+) -> None:
+    with duckdb.connect() as connection:
+        merchant = connection.execute(f"select min(merchant_id) from '{market}/merchants.parquet'").fetchall()[0][0]
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            form = {"csv": "format csv, header", "jsonl": "format json", "parquet": "format parquet"}[connector]
+            row = f"select '{name}' as listing_id, '{merchant}' as merchant_id, 'Watch' as title, '2026-03-01' as listed_at"
+            connection.execute(f"copy ({row}) to '{tmp_path}/plain' ({form})")
+            (tmp_path / "plain").rename(tmp_path / f"{name}.{connector}")
+    inputs = {
+        "merchants": {"connector": "parquet", "path": str(market / "merchants.parquet")},
+        "listings": {"connector": connector, "path": path.format(connector)},
+    }
+    record = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"]
+    assert record.status == "accepted", record.message
+    (file,) = record.paths(tmp_path / "landing")
+    read = "select listing_id, merchant_id, title from read_parquet(?, hive_partitioning = false)"
+    assert duckdb.execute(read, [str(file)]).fetchall() == [(names[0], merchant, "Watch")]
+
+
+@pytest.mark.parametrize(("precision", "scale"), [(45, 4), (50, 18)])
+def test_a_decimal_of_more_digits_than_can_be_read_is_refused(
+    precision: int, scale: int, market: Path, tmp_path: Path
+) -> None:
+    rows = pq.read_table(market / "listings.parquet").slice(0, 1)
+    price = pa.array([Decimal("19.99")], pa.decimal256(precision, scale))
+    pq.write_table(rows.set_column(rows.schema.get_field_index("price"), "price", price), tmp_path / "items.parquet")
+    inputs = {
+        "merchants": {"connector": "parquet", "path": str(market / "merchants.parquet")},
+        "listings": {"connector": "parquet", "path": "items.parquet"},
+    }
+    message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
+    assert f"column price is a decimal of {precision} digits" in message
+
+
+@pytest.mark.parametrize(
+    ("sql_type", "value", "said"),
+    [
+        ("numeric(18,4)", "'NaN'", "a numeric is NaN or infinite [sql]"),
+        ("numeric", "'NaN'", "price: 1 of 1 rows cannot be read as decimal [type]"),
+        ("numeric", "'-Infinity'", "price: 1 of 1 rows cannot be read as decimal [type]"),
+        ("numeric(5,-2)", "1200", "column price has a negative scale"),
+    ],
+)
+def test_what_is_no_number_of_postgres_does_not_land_as_zero(
+    sql_type: str, value: str, said: str, postgres: Postgres, market: Path, tmp_path: Path
+) -> None:
+    with duckdb.connect() as connection:
+        merchant = connection.execute(f"select min(merchant_id) from '{market}/merchants.parquet'").fetchall()[0][0]
+    priced = f"select 'l1' as listing_id, '{merchant}' as merchant_id, {value}::{sql_type} as price, now() as listed_at"
+    postgres.run(f"drop table if exists priced; create table priced as {priced}", "shop")
+    postgres.run("grant select on priced to shop", "shop")
+    inputs = {
+        "merchants": {"connector": "parquet", "path": str(market / "merchants.parquet")},
+        "listings": postgres.options("priced"),
+    }
+    message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
+    assert said in message
 
 
 def test_a_duckdb_file_that_is_being_written_says_by_whom(
@@ -594,7 +684,7 @@ def test_the_postgres_example_lands(postgres: Postgres, tmp_path: Path) -> None:
     assert {record.status for record in again.values()} == {"unchanged"}
     assert again["listing_prices"].mode == "incremental"
     paid_back = (
-        "paid_back_at = timestamptz '2026-07-20', paid_back_because = 'fake', touched_at = timestamptz '2026-07-20'"
+        "paid_back_at = timestamptz '2026-07-01', paid_back_because = 'fake', touched_at = timestamptz '2026-07-01'"
     )
     postgres.run(f"update purchases set {paid_back} where purchase_no = 7", "example")
     changed = landed(sources, tmp_path / "landing")["orders"]

@@ -440,9 +440,9 @@ def test_a_row_that_does_not_say_when_it_changed_is_refused_not_lost(tmp_path: P
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("buyer_id", "changed_at: is VARCHAR, must be a timestamp, a date or an integer; write an expression"),
+        ("listing_id", "changed_at: is VARCHAR, must be a timestamp, a date or an integer; write an expression"),
         ("no_such_column", "changed_at: "),
-        ("buyer_id::timestamp", "changed_at: Conversion error"),
+        ("listing_id::timestamp", "changed_at: Conversion error"),
     ],
 )
 def test_what_cannot_say_when_a_row_changed_is_refused(expression: str, said: str, tmp_path: Path) -> None:
@@ -450,6 +450,26 @@ def test_what_cannot_say_when_a_row_changed_is_refused(expression: str, said: st
     message = market.land()["orders"].message
     assert said in message
     assert "under tables.orders" in message
+
+
+@pytest.mark.parametrize("columns", [{}, {"buyer_id": "quantity"}])
+def test_what_is_personal_does_not_say_when_a_row_changed(columns: dict[str, str], tmp_path: Path) -> None:
+    entry = {"changed_at": "buyer_id::bigint + quantity", "columns": columns}
+    with pytest.raises(BadInputError, match=r"tables\.orders\.changed_at reads .*, which is personal"):
+        Market(tmp_path, dict(LINES), {"orders": entry}).land()
+
+
+@pytest.mark.parametrize("when", ["timestamp 'infinity'", "timestamp '9999-12-31'", "timestamp '2026-07-03'"])
+@pytest.mark.parametrize("how", ["cursor", "changed_at"])
+def test_a_row_from_the_future_does_not_keep_what_comes_meanwhile_from_being_pulled(
+    how: str, when: str, tmp_path: Path
+) -> None:
+    rows = f"select * replace (if(order_id = 'o3', {when}, placed_at) as placed_at) from ({LINES['orders']})"
+    market = Market(tmp_path, LINES | {"orders": rows}, {"orders": {how: "placed_at"}})
+    record = market.land()["orders"]
+    assert record.status == "refused"
+    assert "1 of 10 rows lie more than a day ahead" in record.message
+    assert "order_id='o3'" in record.message
 
 
 def test_a_column_beside_the_one_that_says_when_rows_change_is_still_unknown(tmp_path: Path) -> None:

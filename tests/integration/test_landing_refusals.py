@@ -74,6 +74,13 @@ TABLE_CASES = [
     ),
     ("listings", "specs", "'{'", "specs: 6 of 6 rows cannot be read as json", "specs='{'"),
     ("listings", "stock", "2.5", "stock: 6 of 6 rows cannot be read as integer", "stock='2.5'"),
+    ("listings", "stock", "'0x10'", "stock: 6 of 6 rows cannot be read as integer", "stock='0x10'"),
+    ("listings", "price", "'1_000'", "price: 6 of 6 rows cannot be read as decimal", "price='1_000'"),
+    *(
+        ("listings", "listed_at", f"'2026-06-30 10:00:00{zone}'", "6 of 6 rows cannot be read as timestamp", zone)
+        for zone in (" BST", " CST", "+99", " -16:00")
+    ),
+    ("listings", "price", "{'a': 'Ann'}", "price: is STRUCT, must be decimal", "price: is STRUCT,"),
     (
         "listings",
         "merchant_id",
@@ -121,6 +128,15 @@ def test_a_rule_refuses(table: str, column: str, value: str, said: str, shown: s
     assert said in message
     assert shown in message
     assert f"{tmp_path}/sources.yml under tables.{table}" in message
+
+
+@pytest.mark.parametrize(
+    "zone", ["", "Z", " UTC", " utc", "+02", "+05:30", "-03:00", " Europe/Berlin", " America/New_York"]
+)
+def test_a_time_may_bear_a_zone_that_means_one_thing(zone: str, tmp_path: Path) -> None:
+    listed = f"'2026-03-01 10:00:00{zone}'"
+    market = Market(tmp_path, LINES | {"listings": with_column(LINES["listings"], "listed_at", listed)})
+    assert market.land()["listings"].status == "accepted"
 
 
 def with_column(sql: str, column: str, value: str) -> str:

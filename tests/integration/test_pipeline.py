@@ -201,10 +201,20 @@ def test_a_broken_sources_file_ends_with_two_and_changes_nothing(tmp_path: Path)
     assert not (tmp_path / "home" / "published").exists()
 
 
-def test_an_as_of_that_is_no_date_ends_with_two(tmp_path: Path):
-    refused = touchstone(tmp_path / "home", "run", "--as-of", "yesterday")
+@pytest.mark.parametrize(
+    ("as_of", "said"),
+    [
+        ("yesterday", "yesterday"),
+        ("2013-12-31", "--as-of 2013-12-31 lies before 2014-01-01, the first day there is"),
+        ("0001-01-01", "--as-of 0001-01-01 lies before 2014-01-01, the first day there is"),
+        ("9999-12-31", "--as-of 9999-12-31 is not over"),
+    ],
+)
+def test_an_as_of_that_is_no_day_to_rate_ends_with_two_before_anything_starts(as_of: str, said: str, tmp_path: Path):
+    refused = touchstone(tmp_path / "home", "run", "--as-of", as_of)
     assert refused.code == 2
-    assert "yesterday" in refused.stderr
+    assert said in refused.stderr
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.parametrize("command", [["nonsense"], ["run", "--nonsense"], ["models", "show", "listing_counterfeit"]])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from expectations.contract import load_contract
 from groundwork.errors import BadInputError
 from orchestration.landing.pull import check_mapping
-from orchestration.landing.sources import Sources, read_sources
+from orchestration.landing.sources import Sources, TableSource, read_sources
 
 GOOD = """
 version: 1
@@ -40,6 +42,9 @@ def refused(tmp_path: Path, text: str, **environment: str) -> str:
     with pytest.raises(BadInputError) as error:
         check_mapping(read(tmp_path, text, **environment), load_contract())
     assert str(tmp_path / "sources.yml") in str(error.value)
+    assert "hunter2" not in "".join(traceback.format_exception(error.value)), (
+        "neither said nor in a cause, which is kept"
+    )
     return str(error.value)
 
 
@@ -76,6 +81,21 @@ def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
             "connector: parket",
             "inputs.items.connector is 'parket', which is none of parquet, csv",
         ),
+        ("connector: parquet", "connector: [parquet]", "inputs.items.connector is none of parquet, csv"),
+        (
+            "name: shop",
+            "name: shop\n? [a, b]\n: 1",
+            "a key is a map or a list, and must be a word, in line 4, column 3",
+        ),
+        ("name: shop", "name: !!timestamp x", "is a tag, and has no place here; if it is text, put it into quotes"),
+        ('delimiter: ";"', "delimiter: " + "9" * 5000, "a number has more than 40 digits"),
+        ('delimiter: ";"', "delimiter: 0x_", "a number or an escaped character in it cannot be read"),
+        ('delimiter: ";"', 'delimiter: "\\UFFFFFFFF"', "a number or an escaped character in it cannot be read"),
+        ("{connector: parquet", "&all {s3: *all, connector: parquet", "a map or list holds itself, in line 5"),
+        ("name: shop", "name: " + "[" * 3000, "it is nested too deep"),
+        ("sellers.csv", r'"sell\0ers.csv"', "a null character or half a character (a surrogate) has no place here"),
+        ("sellers.csv", r'"\ud800.csv"', "a null character or half a character (a surrogate) has no place here"),
+        ('"null": ["", "NULL"]', 'null: [""], "null": [NULL]', "the key 'null' is given twice"),
         ("delimiter:", "delimeter:", "inputs.sellers.delimeter is not a known key; did you mean delimiter?"),
         ('path: "${DATA}/items-*.parquet"', "", "inputs.items.path: Field required"),
         ("${DATA}", "${OTHER}", "needs the environment variable OTHER, which is not set"),
@@ -159,6 +179,92 @@ def test_an_absent_file_is_refused(tmp_path: Path) -> None:
 def test_a_secret_from_the_environment_reaches_no_message(tmp_path: Path) -> None:
     text = GOOD.replace('delimiter: ";"', 'delimiter: "${HIDDEN}"')
     assert "hunter2" not in refused(tmp_path, text, HIDDEN="hunter2-is-too-long")
+
+
+LAUGHS = "\n".join(f"x{level}: &x{level} [{', '.join([f'*x{level - 1}'] * 9)}]" for level in range(1, 10))
+
+
+@pytest.mark.parametrize("last", ["inputs: *x9", "inputs: {<<: *x9}", "name: *x9"])
+def test_aliases_that_stand_for_billions_are_refused_at_once(last: str, tmp_path: Path) -> None:
+    text = f"version: 1\nx0: &x0 {{a: lol}}\n{LAUGHS}\n{last}\ntables: {{}}\n"
+    assert "with its aliases written out it has more than 100,000 keys and values" in refused(tmp_path, text)
+
+
+SELLERS = '{connector: csv, path: sellers.csv, delimiter: ";", "null": ["", "NULL"]}'
+POSTGRES = "connector: postgres, host: h, user: u, database: d, table: t"
+
+
+def test_a_map_is_merged_into_another_that_says_more(tmp_path: Path) -> None:
+    text = GOOD.replace("items: {connector: parquet", "items: &file {connector: csv, null: [NA]")
+    sellers = read(tmp_path, text.replace(SELLERS, "{<<: *file, path: sellers.csv}")).inputs["sellers"].model_dump()
+    assert (sellers["path"], sellers["null"]) == ("sellers.csv", ["NA"])
+
+
+@pytest.mark.parametrize(
+    ("sellers", "said"),
+    [
+        ("postgres://reader:hunter2@db.internal/shop", "inputs.sellers: Input should be a valid dictionary"),
+        (f"[{{{POSTGRES}, password: hunter2}}]", "inputs.sellers: Input should be a valid dictionary"),
+        (f"{{{POSTGRES}, password: hunter2}}", "inputs.sellers.password is written out"),
+        (f"{{{POSTGRES}, password: hunter2: x}}", "expected ',' or '}', but got ':', in line 6, column "),
+        (
+            f"{{{POSTGRES}, password: hunter2, password: hunter23}}",
+            "the key 'password' is given twice, in line 6, column ",
+        ),
+        (f"{{{POSTGRES}, password: *hunter2}}", "found undefined alias, in line 6, column "),
+        (f"{{{POSTGRES}, password: !hunter2 }}", "is a tag, and has no place here"),
+        (f"{{{POSTGRES}, password: !hunter2!x y}}", "found undefined tag handle, in line 6, column "),
+        (f'{{{POSTGRES}, password: "hunter2" oops}}', "in line 6, column "),
+        (f"{{{POSTGRES}, password:hunter2}}", "inputs.sellers.password… is not a known key; did you mean password?"),
+        ("{connector: postgres, host: h, password: '${SECRET}'}", "inputs.sellers.user: Field required"),
+        ("{connector: 'postgres://u:hunter2@h'}", "inputs.sellers.connector is none of parquet, csv"),
+        (f"{{{POSTGRES}, host: 'reader:hunter2@db'}}".replace("host: h, ", ""), "inputs.sellers.host is an address"),
+        (f"{{{POSTGRES}, host: 'postgres://db'}}".replace("host: h, ", ""), "inputs.sellers.host is an address"),
+        (f"{{{POSTGRES}, host: '${{ADDRESS}}'}}".replace("host: h, ", ""), "inputs.sellers.host is an address"),
+        ("{connector: csv, path: 's3://key:hunter2@bucket/x', s3: {}}", "inputs.sellers.path has a user or password"),
+        (
+            "{connector: csv, path: 's3://bucket/x@y', s3: {endpoint: 'http://key:hunter2@store'}}",
+            "inputs.sellers.s3.endpoint has a user or password before an @",
+        ),
+        (
+            "{connector: csv, path: 's3://bucket/x@y', s3: {endpoint: 'http://${LOGIN}store'}}",
+            "inputs.sellers.s3.endpoint has a user or password before an @",
+        ),
+    ],
+)
+def test_what_may_be_a_secret_reaches_no_message(sellers: str, said: str, tmp_path: Path) -> None:
+    assert SELLERS in GOOD
+    variables = {"SECRET": "hunter2", "ADDRESS": "postgres://u:hunter2@db/d", "LOGIN": "key:hunter2@"}
+    assert said in refused(tmp_path, GOOD.replace(SELLERS, sellers), **variables)
+
+
+@pytest.mark.parametrize("value", ["no\udcffutf-8", "nu\0ll"])
+def test_a_variable_that_holds_no_text_is_refused_by_name(value: str, tmp_path: Path) -> None:
+    said = "inputs.items.path needs the environment variable DATA, which holds bytes that are no UTF-8 text"
+    assert said in refused(tmp_path, GOOD, DATA=value)
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"), [("[NA, 2026-02-30]", ["NA", "2026-02-30"]), ('["", "NULL"]', ["", "NULL"])]
+)
+def test_the_option_null_needs_no_quotes_and_a_date_is_text(written: str, read_as: list[str], tmp_path: Path) -> None:
+    sources = read(tmp_path, GOOD.replace('"null": ["", "NULL"]', f"null: {written}"))
+    assert sources.inputs["sellers"].model_dump()["null"] == read_as
+
+
+@pytest.mark.parametrize(
+    ("query", "relation"),
+    [
+        ("select ';' from sellers;", "select ';' from sellers"),
+        ("select 'é' from sellers ; ;\n", "select 'é' from sellers  \n"),
+        ("select 1 -- x;", "select 1 -- x;"),
+        ("select 1; -- x;", "select 1 -- x;"),
+        ("select 1 /* a; */;/* b; */", "select 1 /* a; *//* b; */"),
+    ],
+)
+def test_a_query_may_end_in_semicolons(query: str, relation: str) -> None:
+    assert TableSource(query=query).relation == f"(\n{relation}\n)"
+    assert duckdb.sql("select 1 as sellers").query("sellers", f"from {TableSource(query=query).relation}").fetchone()
 
 
 def test_the_example_on_the_contract_s_page_is_a_good_file(tmp_path: Path) -> None:

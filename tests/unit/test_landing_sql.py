@@ -88,6 +88,20 @@ def test_the_relations_of_a_query_leave_out_its_own() -> None:
     assert tables_named(sql) == {"b", "c", "d"}
 
 
+@pytest.mark.parametrize(
+    ("sql", "read"),
+    [
+        ("select * from a join b using (id)", {"a", "b"}),
+        ("select * from a natural join b", {"a", "b"}),
+        ("with a as (select * from a join b using (id)) select * from a semi join c using (id)", {"a", "b", "c"}),
+        ("with recursive r as (select 1 as n union all select n + 1 from r join s using (n)) from r", {"s"}),
+        ("select * from a where x in (with b as (select 1 as x) select x from b join c using (x))", {"a", "c"}),
+    ],
+)
+def test_a_join_by_name_is_told_as_any_other(sql: str, read: set[str]) -> None:
+    assert tables_named(sql) == read
+
+
 @settings(max_examples=25, deadline=None)
 @example(key=b"k", text="\u00a0 \u3000")
 @given(
