@@ -594,7 +594,7 @@ changed_days as (
 
 {# Deletes what a daily table holds of the days that it builds. #}
 {% macro forget_changed_days() -%}
-    {% if goes_on() %}delete from {{ this }} where day in (select day from {{ changed_days_table() }}){% endif %}
+    delete from {{ this }} where day in (select day from {{ changed_days_table() }})
 {%- endmacro %}
 
 {# Where the days that a daily table builds are kept while it does: a table of the connection's own. #}

@@ -1,6 +1,7 @@
 {#
-    Tables that go on from what they hold: where such a table is there, its pre-hook takes out what counts no more, and what its
-    query gives comes, in one commit, so that a kill leaves the table as it was. Else it is built as a whole, as any table is.
+    Tables that go on from what they hold: where such a table is there, the macro that its config `forget` names deletes what
+    counts no more, and what its query gives comes, in one commit, so that a kill leaves the table as it was. Else it is built as
+    a whole, as any table is.
     (dbt's own incremental does the same by way of a copy of the rows and four questions about columns, which took a third of a
     new day's time.)
 #}
@@ -8,8 +9,8 @@
     {% if not goes_on() %}
         {{ return(materialization_table_duckdb()) }}
     {% endif %}
-    {% do run_hooks(pre_hooks) %}
     {% call statement('main') %}
+        {{ context[config.require('forget')]() }};
         insert into {{ this }} by name ({{ sql }})
     {% endcall %}
     {% do adapter.commit() %}
@@ -31,7 +32,6 @@
 
 {# Deletes from a table that goes on the rows of loads that count no more: those (`kept`) for which no load (`loads`) fits. #}
 {% macro forget_loads_unless(fits) %}
-    {% if goes_on() %}
     delete from {{ this }} as kept
     where not exists (
         select 1
@@ -39,5 +39,4 @@
         cross join landed.run as run
         where {{ fits }}
     )
-    {% endif %}
 {% endmacro %}

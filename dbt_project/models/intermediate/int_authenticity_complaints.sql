@@ -4,7 +4,7 @@
 -- regular expression out of a column would be compiled anew for every pair of review and word (185 s for 400,000).
 -- A load never changes, so its reviews are looked through once: a run adds those of new loads, and the hook takes out those
 -- of loads that count no more.
-{{ config(materialized='goes_on', pre_hook="{{ forget_reviews_of_other_loads() }}") }}
+{{ config(materialized='goes_on', forget='forget_reviews_of_other_loads') }}
 
 with
 

@@ -1,6 +1,6 @@
 -- What platform, brands and testers did about a listing on a day, one row a day and listing. Incremental as int_order_days
 -- is.
-{{ config(materialized='goes_on', pre_hook="{{ forget_changed_days() }}") }}
+{{ config(materialized='goes_on', forget='forget_changed_days') }}
 
 {% set is_there = goes_on() %}
 {% set ctes = changed_days('cases', is_there) %}

@@ -2,7 +2,7 @@
 -- column whose day it is) and day. An increment's rows take the place of earlier ones with the same key, so those come off
 -- again: what the loads of a table add together is what its present rows have. A load never changes, so this is computed once
 -- a load; it is known by its content's digest, because erasing a person's rows changes that, and by its time.
-{{ config(materialized='goes_on', pre_hook="{{ forget_other_loads() }}") }}
+{{ config(materialized='goes_on', forget='forget_other_loads') }}
 
 {% set loads = loads_to_add_up() %}
 

@@ -1,7 +1,7 @@
 -- What happened to a merchant on a day, itself and through its listings: their orders and reviews summed and the events of
 -- the merchant as such, up to three rows a day and merchant, to be added up. Incremental in the same way; a day's digest is
 -- made of those of the listings' parts and of the merchants' own events.
-{{ config(materialized='goes_on', pre_hook="{{ forget_changed_days() }}") }}
+{{ config(materialized='goes_on', forget='forget_changed_days') }}
 
 {% set is_there = goes_on() %}
 {% set measures = merchant_measures() %}

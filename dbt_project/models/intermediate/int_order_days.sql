@@ -1,7 +1,7 @@
 -- What was ordered, delivered and refunded of a listing on a day, one row a day, listing and merchant. Incremental by day, and
 -- only the days whose digest of events is not the one kept in the table: so a kill, a missed day, a late, corrected or
 -- deleted row heal by themselves. How is in the macros, which the four parts of a listing's days share.
-{{ config(materialized='goes_on', pre_hook="{{ forget_changed_days() }}") }}
+{{ config(materialized='goes_on', forget='forget_changed_days') }}
 
 {% set is_there = goes_on() %}
 {% set ctes = changed_days('orders', is_there) %}

@@ -1,5 +1,5 @@
 -- What was said of a listing on a day, one row a day and listing. Incremental as int_order_days is.
-{{ config(materialized='goes_on', pre_hook="{{ forget_changed_days() }}") }}
+{{ config(materialized='goes_on', forget='forget_changed_days') }}
 
 {% set is_there = goes_on() %}
 {% set ctes = changed_days('reviews', is_there) %}
