@@ -434,13 +434,13 @@ class CsvConnector(FileConnector):
 
     def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002  JSON lines asks it
         """Returns the readers of the files, those whose first lines name the same columns together: each takes memory."""
-        alike: dict[tuple[str, ...], list[Path]] = {}
+        alike: dict[tuple[str, tuple[str, ...]], list[Path]] = {}
         for path in paths:
-            alike.setdefault((_compression(path), *self._header(path)), []).append(path)
-        selects = [f"select * from {self._reader(*header, paths=some)}" for header, some in alike.items()]
+            alike.setdefault((_compression(path), tuple(self._header(path))), []).append(path)
+        selects = [f"select * from {self._reader(some, names, how)}" for (how, names), some in alike.items()]
         return f"({' union all by name '.join(selects)})"
 
-    def _reader(self, compression: str, *names: str, paths: list[Path]) -> str:
+    def _reader(self, paths: list[Path], names: tuple[str, ...], compression: str) -> str:
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
         options = {
             "auto_detect": "false",

@@ -201,7 +201,7 @@ class _Loader(yaml.SafeLoader):
     last one win in silence. There are neither dates nor tags, and aliases make nothing huge or endless.
     """
 
-    yaml_implicit_resolvers = {  # noqa: RUF012  yaml's
+    yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML keeps it as a plain attribute of the class
         first: [
             (tag, pattern)
             for tag, pattern in kinds
@@ -212,7 +212,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Reads a node, which has no tag: they make objects of other kinds, or fail on what they are given."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # types-pyyaml gives it no types
         if getattr(event, "tag", None) is not None:
             raise _no_yaml(
                 "what starts with ! is a tag, and has no place here; if it is text, put it into quotes", event
