@@ -51,7 +51,8 @@ def run_dbt(settings: Settings, arguments: Sequence[str]) -> list[DbtNode]:
         TouchstoneError: dbt failed otherwise than by a data test.
     """
     with _environment(settings.home, threads=settings.threads, memory_limit=settings.memory_limit):
-        results = _invoke(arguments, target=settings.home / "dbt", manifest=_manifest())
+        # What dbt writes beside the tables (a manifest, results) is the project again, and nobody reads it.
+        results = _invoke([*arguments, "--no-write-json"], target=settings.home / "dbt", manifest=_manifest())
     nodes = [
         DbtNode(item.node.unique_id, str(item.status), item.execution_time, item.message or "", item.failures)
         for item in results
