@@ -32,7 +32,21 @@ RESULTS = Path(__file__).with_name("results")
 LAST_DAY = date(2026, 6, 30)
 DAILY_TABLES = ("int_order_days", "int_review_days", "int_sighting_days", "int_case_days", "int_merchant_days")
 SUMS_OF_LOADS = "int_load_days"
-MADE_BY_RUNS = ("landing", "pinned", "features", "training", "scores", "reasons", "marts", "gates", "candidates", "dbt")
+MADE_BY_RUNS = (
+    *(
+        "landing",
+        "pinned",
+        "signals",
+        "features",
+        "training",
+        "scores",
+        "reasons",
+        "marts",
+        "gates",
+        "candidates",
+        "dbt",
+    ),
+)
 
 
 def touchstone(home: Path, *arguments: str, **environment: str) -> tuple[float, str]:
@@ -107,6 +121,7 @@ def known_the_day_before(home: Path, target: Path) -> Path:
     sources = home / "marketplace" / "sources"
     (target / "sources").mkdir(parents=True)
     shutil.copy(home / "marketplace" / "sources.yml", target)
+    shutil.copytree(home / "marketplace" / "pictures", target / "pictures", copy_function=os.link)
     contract = load_contract()
     with duckdb.connect(":memory:") as connection:
         for name in contract.in_landing_order():

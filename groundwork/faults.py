@@ -26,6 +26,7 @@ Boundary = Literal[
     "landing.place",  # its folder gets its name
     "landing.ledger",  # its line is appended: it counts
     "shape.build",
+    "pictures.write",  # the hashes of pictures that are new, and whom they resemble
     "features.build",
     "features.export",
     "training.register",

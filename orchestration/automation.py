@@ -13,7 +13,7 @@ import dagster as dg
 
 from orchestration.settings import Settings
 
-LANDING, SHAPE, FEATURES = "stage_1_landing", "stage_2_shape", "stage_3_features"
+LANDING, SHAPE, SIGNALS, FEATURES = "stage_1_landing", "stage_2_shape", "stage_2_signals", "stage_3_features"
 MODELS, SCORES, MARTS, LISTS = "stage_4_models", "stage_4_scores", "stage_5_marts", "stage_6_lists"
 ONE_DAY_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 WITH_TRAINING = {"ops": {"features": {"config": {"with_training": True}}}}
@@ -26,15 +26,16 @@ def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
 
 def jobs() -> list[Any]:
     """Returns the jobs: the whole, its parts, and the weekly training."""
+    shaping = (SHAPE, SIGNALS)
     rating = (FEATURES, SCORES, MARTS, LISTS)
     parts: dict[str, tuple[str, tuple[str, ...]]] = {
         "land": ("Pulls the source tables and checks them against the contract.", (LANDING,)),
-        "land_and_shape": ("Lands, then builds what does not depend on a date.", (LANDING, SHAPE)),
-        "daily": ("Lands, shapes, rates, gates and publishes one day.", (LANDING, SHAPE, *rating)),
-        "whole": ("The daily job with a training before the scores.", (LANDING, SHAPE, *rating, MODELS)),
-        "rate": ("Rates and publishes one day of what has landed.", (SHAPE, *rating)),
-        "train_and_rate": ("Trains on what has landed, then rates and publishes.", (SHAPE, *rating, MODELS)),
-        "weekly_training": ("Lands, shapes, trains, evaluates, registers.", (LANDING, SHAPE, FEATURES, MODELS)),
+        "land_and_shape": ("Lands, then builds what does not depend on a date.", (LANDING, *shaping)),
+        "daily": ("Lands, shapes, rates, gates and publishes one day.", (LANDING, *shaping, *rating)),
+        "whole": ("The daily job with a training before the scores.", (LANDING, *shaping, *rating, MODELS)),
+        "rate": ("Rates and publishes one day of what has landed.", (*shaping, *rating)),
+        "train_and_rate": ("Trains on what has landed, then rates and publishes.", (*shaping, *rating, MODELS)),
+        "weekly_training": ("Lands, shapes, trains, evaluates, registers.", (LANDING, *shaping, FEATURES, MODELS)),
         "publish": ("Makes, judges and publishes the lists of a day that is rated.", (LISTS,)),
     }
     return [

@@ -13,6 +13,7 @@ from expectations.contract import load_contract
 from orchestration import automation, checks
 from orchestration.assets.lists import list_assets
 from orchestration.assets.models import score_assets, training_assets
+from orchestration.assets.signals import signal_assets
 from orchestration.assets.sources import landing_assets
 from orchestration.assets.warehouse import dbt_steps
 from orchestration.dbt_runner import prepare_manifest
@@ -35,6 +36,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "assets": [
             landing_assets(contract),
             *dbt_steps(manifest, daily),
+            *signal_assets(),
             training_assets(),
             *score_assets(daily),
             *list_assets(daily),

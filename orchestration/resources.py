@@ -33,6 +33,7 @@ from orchestration.upkeep.alerts import alerts_of, tell
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
     from expectations.contract import Contract
     from ml.registry import Registry
@@ -193,6 +194,16 @@ class Warehouse:
                 return
             columns = ", ".join(f"cast(null as {kind}) as {column}" for column, kind in empty_columns.items())
             connection.execute(f"create or replace view landed.{name} as select {columns} where false")
+
+    def show_table(self, name: str, table: pa.Table) -> None:
+        """Writes a table as `pinned/<name>.parquet` and shows it as `landed.<name>`."""
+        import pyarrow.parquet as pq
+
+        target = self.pinned / f"{name}.parquet"
+        with replacing(target) as temporary:
+            pq.write_table(table, temporary)
+        with self.connect() as connection:
+            self._show(connection, name, target)
 
     def build(self, selection: str, *options: str) -> list[DbtNode]:
         """Runs one dbt selection in this process and returns how each node ended.

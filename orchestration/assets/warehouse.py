@@ -58,6 +58,8 @@ class Translator(DagsterDbtTranslator):
 
 
 def _source_key(name: str) -> dg.AssetKey:
+    if name in {"pictures", "picture_matches"}:
+        return dg.AssetKey(["signals", "pictures"])
     for entity, model in MODELS.items():
         if name in {f"{entity}_scores", f"{entity}_reasons"}:
             return dg.AssetKey(["scores", model])

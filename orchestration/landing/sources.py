@@ -122,6 +122,7 @@ class _File(BaseModel):
     inputs: dict[Annotated[str, Field(pattern=NAME_PATTERN)], dict[str, Any]] = Field(min_length=1)
     views: dict[Annotated[str, Field(pattern=NAME_PATTERN)], str] = {}
     tables: dict[Annotated[str, Field(pattern=NAME_PATTERN)], TableSource] = Field(min_length=1)
+    pictures: str | None = None
 
 
 class Sources(BaseModel):
@@ -135,6 +136,7 @@ class Sources(BaseModel):
         origins: By input name, what the ledger may say of it: its description before variables were expanded.
         views: Query by view name, in the file's order.
         tables: Where each contract table's rows come from.
+        pictures: The folder to which the addresses of pictures are relative; without one, no picture is read.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -146,6 +148,7 @@ class Sources(BaseModel):
     origins: dict[str, str]
     views: dict[str, str]
     tables: dict[str, TableSource]
+    pictures: Path | None
 
     def relations_of(self, table: str) -> list[str]:
         """Returns the names of the inputs and views that a table reads, directly or through views, sorted."""
@@ -189,9 +192,30 @@ def read_sources(path: Path, environment: Mapping[str, str]) -> Sources:
         origins=origins,
         views=file.views,
         tables=file.tables,
+        pictures=_picture_folder(path, file),
     )
     _check_sql(sources)
     return sources
+
+
+def picture_folder(path: Path) -> Path | None:
+    """Returns the folder of pictures that a sources file names, without asking for its variables; None where it names none.
+
+    Raises:
+        BadInputError: The file is no sources file, or there is no such folder.
+    """
+    return _picture_folder(path, _validated(path, _load_yaml(path))) if path.exists() else None
+
+
+def _picture_folder(path: Path, file: _File) -> Path | None:
+    if file.pictures is None:
+        return None
+    folder = path.parent / file.pictures
+    if not folder.is_dir():
+        raise BadInputError(
+            f"{path}: pictures is {file.pictures!r}, and there is no such folder beside the file. Correct it there."
+        )
+    return folder
 
 
 class _Loader(yaml.SafeLoader):

@@ -82,12 +82,6 @@ def id_text(values: Keys, prefix: str = "") -> pa.Array:
     return fixed_text(characters)
 
 
-def sha256_text(values: Keys) -> pa.Array:
-    """Writes keys as 64 hexadecimal digits, the look of a SHA-256."""
-    parts = [hex_digits(mix(values ^ np.uint64(part))) for part in (1, 2, 3, 4)]
-    return fixed_text(np.concatenate(parts, axis=1))
-
-
 def nullable(column: pa.Array, is_known: Bools) -> pa.Array:
     """Returns the column with null where `is_known` is false."""
     return pc.if_else(pa.array(is_known), column, pa.scalar(None, column.type))

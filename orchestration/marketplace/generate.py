@@ -23,6 +23,7 @@ from orchestration.marketplace.catalogue import categories
 from orchestration.marketplace.labels import build_labels
 from orchestration.marketplace.listings import build_listings
 from orchestration.marketplace.merchants import ARCHETYPES, build_identifiers, build_merchants
+from orchestration.marketplace.pictures import draw
 from orchestration.marketplace.tables import Chunk, chunk_tables, fixed_tables, truth_tables
 from orchestration.marketplace.trade import build_circles, build_orders, build_reviews, build_season
 from orchestration.marketplace.world import Span, World, build_world
@@ -87,8 +88,8 @@ def generate(
     """Writes a marketplace with known truth below `directory`, whole or not at all.
 
     Args:
-        directory: Receives `sources/<table>.parquet`, `truth/<entity>.parquet` and `sources.yml`; what it held before is
-            replaced.
+        directory: Receives `sources/<table>.parquet`, `pictures/<sha256>.jpg`, `truth/<entity>.parquet` and `sources.yml`;
+            what it held before is replaced.
         scale: 1 is 100,000 merchants, 2 million listings, 20 million orders; from 0.0005.
         days: Length of the history, which ends on 2026-06-30; at least 60.
         seed: Everything random follows from it.
@@ -105,9 +106,10 @@ def generate(
     with replacing_directory(directory) as folder:
         with ExitStack() as files:
             sources, truth = _Writer(folder / "sources", files), _Writer(folder / "truth", files)
-            sources.add(fixed_tables(world))
+            pictures = draw(world, folder / "pictures")
+            sources.add(fixed_tables(world, pictures))
             for chunk in _chunks(world):
-                sources.add(chunk_tables(chunk))
+                sources.add(chunk_tables(chunk, pictures))
                 truth.add(truth_tables(chunk))
         (folder / "sources.yml").write_text(_sources_file(sorted(sources.rows)), encoding="utf-8")
     return GenerationReport(directory, dict(sorted(sources.rows.items())))
@@ -171,13 +173,14 @@ def _chunks(world: World) -> Iterator[Chunk]:
 
 
 def _sources_file(tables: list[str]) -> str:
-    """Maps each table to its file; the names are the contract's own."""
+    """Maps each table to its file, whose names are the contract's own, and says that pictures lie beside it."""
     read_on = {table: {"cursor": column} for table, column in CURSORS.items()}
     read_on |= {table: {"changed_at": moment} for table, moment in CHANGED_AT.items()}
     mapping = {
         "version": 1,
         "identifiers": "public",
         "name": "demo",
+        "pictures": ".",
         "inputs": {name: {"connector": "parquet", "path": f"sources/{name}.parquet"} for name in tables},
         "tables": {name: {"input": name} | read_on.get(name, {}) for name in tables},
     }

@@ -25,6 +25,8 @@ from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, Span
 CONDITIONS = ("new", "refurbished", "used")
 SIGHTING_DAYS = 12.5
 PRICE_CHANGES = 2
+COPYING_SHIFT = 1.2
+"""How much readier to alter other people's pictures a counterfeiter is for its counterfeits."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def build_listings(span: Span, merchants: Merchants) -> Listings:
         since_day=since,
         listed_day=listed,
         natural_end_day=end,
-        latents=_latents(merchants, merchant, slot, goods, ratio),
+        latents=_latents(merchants, merchant, slot, goods, ratio, _copying(span, merchants, merchant, is_fake)),
         condition=condition,
         price=world.catalogue.msrp_usd[product] / rate[currency] * np.exp(ratio - fake_part),
         fake_price_factor=np.exp(fake_part),
@@ -173,6 +175,14 @@ def _goods(
     return goods
 
 
+def _copying(span: Span, merchants: Merchants, merchant: Ints, is_fake: Bools) -> Floats:
+    """Draws how ready a merchant is to alter other people's pictures for each listing."""
+    rng = span.rng("copying")
+    of_merchant, of_listing = rng.standard_normal(len(merchants.key)), rng.standard_normal(len(merchant))
+    shift = np.where(is_fake, COPYING_SHIFT / span.world.hardness * merchants.effect[merchant], 0.0)
+    return np.asarray(0.8 * of_merchant[merchant] + 0.6 * of_listing + shift)
+
+
 def _conditions(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Ints:
     is_refurbisher = (merchants.archetype == REFURBISHER)[merchant]
     draw = rng.random(len(merchant))
@@ -193,7 +203,7 @@ def _popularity(rng: np.random.Generator, merchants: Merchants, merchant: Ints) 
 
 
 def _latents(
-    merchants: Merchants, merchant: Ints, slot: Ints, goods: dict[str, Floats], ratio: Floats
+    merchants: Merchants, merchant: Ints, slot: Ints, goods: dict[str, Floats], ratio: Floats, copying: Floats
 ) -> dict[str, Floats]:
     """Names the parameters that everything seen of a listing is drawn from."""
     conduct = {
@@ -208,6 +218,7 @@ def _latents(
         "rating_mean": 4.45 - 0.28 * goods["rating"],
         "spec_wrong_share": sigmoid(-3.6 + 1.0 * goods["spec"]),
         "no_reference_share": sigmoid(-2.7 + 0.8 * conduct["coyness"]),
+        "altered_picture_share": sigmoid(-2.9 + 0.9 * copying),
         "photo_share": sigmoid(-1.3 - 0.5 * conduct["photo"]),
         "verified_share": sigmoid(2.0 - 0.6 * conduct["verified"]),
         "delivery_hours": np.exp(4.4 + 0.30 * conduct["delivery"]),

@@ -26,7 +26,6 @@ from orchestration.marketplace.arrays import (
     phrases,
     picked,
     salt,
-    sha256_text,
     unit,
     weighted,
 )
@@ -34,6 +33,7 @@ from orchestration.marketplace.catalogue import CURRENCIES, Catalogue, categorie
 from orchestration.marketplace.labels import Labels
 from orchestration.marketplace.listings import CONDITIONS, SIGHTING_DAYS, Listings, called, specifications
 from orchestration.marketplace.merchants import ARCHETYPES, IDENTIFIERS, OLDEST_DAYS, PLACES, Identifiers, Merchants
+from orchestration.marketplace.pictures import Pictures
 from orchestration.marketplace.trade import (
     ACCOUNTS_PER_MERCHANT,
     CIRCLE_BUYERS,
@@ -46,6 +46,8 @@ from orchestration.marketplace.trade import (
 from orchestration.marketplace.world import BUYERS_PER_MERCHANT, Span, World
 
 PICTURES_PER_PRODUCT = 6
+OWN_PICTURE_SHARE = 0.6
+COPIES_PER_MERCHANT = 3
 EVENT_AUDIT_SHARES = {"order": 0.0015, "review": 0.003}
 
 
@@ -85,7 +87,7 @@ class Chunk:
         return id_text(self.merchants.key[index], "m")
 
 
-def chunk_tables(chunk: Chunk) -> dict[str, pa.Table]:
+def chunk_tables(chunk: Chunk, pictures: Pictures) -> dict[str, pa.Table]:
     """Returns the chunk's rows of every table that grows with the number of merchants."""
     return {
         "merchants": _merchants(chunk),
@@ -93,7 +95,7 @@ def chunk_tables(chunk: Chunk) -> dict[str, pa.Table]:
         "merchant_identifiers": _identifiers(chunk),
         "listings": _listings(chunk),
         "listing_prices": _prices(chunk),
-        "listing_images": _images(chunk),
+        "listing_images": _images(chunk, pictures),
         "listing_ranks": _ranks(chunk),
         "orders": _orders(chunk),
         "buyers": _buyers(chunk),
@@ -251,25 +253,39 @@ def _prices(chunk: Chunk) -> pa.Table:
     })  # fmt: skip
 
 
-def _images(chunk: Chunk) -> pa.Table:
-    """One to three pictures a listing: the brand's own of the product, another merchant's, or the merchant's own."""
+def _images(chunk: Chunk, pictures: Pictures) -> pa.Table:
+    """One to three pictures a listing: the brand's of the product, the merchant's own, or a copy that somebody altered."""
     rng, listings = chunk.rng("images"), chunk.listings
     number = 1 + weighted(rng, (0.55, 0.3, 0.15), len(listings.key))
     listing = np.repeat(np.arange(len(number)), number)
     role = np.arange(len(listing)) - np.repeat(np.cumsum(number) - number, number)
     count = len(listing)
-    stock = listings.product[listing] * PICTURES_PER_PRODUCT + rng.integers(0, PICTURES_PER_PRODUCT, count)
-    own = (1 << 40) + chunk.span.counters(count)
-    picture = keys(salt(chunk.seed, "picture"), np.where(rng.random(count) < 0.55, stock, own))
+    merchant = chunk.span.first + listings.merchant[listing]
+    press = listings.product[listing] * PICTURES_PER_PRODUCT + rng.integers(0, PICTURES_PER_PRODUCT, count)
+    # Not every merchant takes pictures: there are fewer of them than merchants.
+    every = -(-chunk.world.merchant_count // len(pictures.own))
+    is_own = (merchant % every == 0) & (rng.random(count) < OWN_PICTURE_SHARE)
+    is_altered = rng.random(count) < listings.latents["altered_picture_share"][listing]
+    copied = merchant * COPIES_PER_MERCHANT + rng.integers(0, COPIES_PER_MERCHANT, count)
+    digest = pc.choose(
+        pa.array(np.where(is_altered, 2, np.where(is_own, 1, 0))),
+        pictures.press.take(pa.array(press % len(pictures.press))),
+        pictures.own.take(pa.array(merchant // every % len(pictures.own))),
+        pictures.altered.take(pa.array(copied % len(pictures.altered))),
+    )
     key = keys(salt(chunk.seed, "image"), chunk.span.counters(count))
-    digest = sha256_text(picture)
     return _by(key, {
         "image_id": id_text(key, "i"),
         "listing_id": chunk.listing_ids(listing),
         "role": phrases(("main", "gallery", "detail"), role),
-        "uri": joined([pa.repeat("pictures/", count), digest, pa.repeat(".png", count)], ""),
+        "uri": _addresses(digest),
         "sha256": digest,
     })  # fmt: skip
+
+
+def _addresses(digest: pa.Array) -> pa.Array:
+    """Returns where the pictures of the digests are, seen from the sources file."""
+    return joined([pa.repeat("pictures/", len(digest)), digest, pa.repeat(".jpg", len(digest))], "")
 
 
 def _ranks(chunk: Chunk) -> pa.Table:
@@ -571,13 +587,11 @@ def _suppressions(chunk: Chunk) -> pa.Table:
     })  # fmt: skip
 
 
-def fixed_tables(world: World) -> dict[str, pa.Table]:
+def fixed_tables(world: World, pictures: Pictures) -> dict[str, pa.Table]:
     """Returns the tables that do not grow: brands, their products and logos, exchange rates."""
     catalogue, seed = world.catalogue, world.seed
     brand = np.arange(len(catalogue.brand_names))
     key = keys(salt(seed, "brand"), brand)
-    logo = keys(salt(seed, "logo"), np.arange(2 * len(brand)))
-    digest = sha256_text(logo)
     return {
         "brands": _by(key, {
             "brand_id": brand_ids(seed, brand),
@@ -587,10 +601,10 @@ def fixed_tables(world: World) -> dict[str, pa.Table]:
             "categories": pa.array([json.dumps([categories()[pick].path]) for pick in catalogue.brand_categories.tolist()]),
         }),
         "brand_products": _brand_products(world),
-        "brand_logos": _by(np.repeat(key, 2), {
-            "brand_id": brand_ids(seed, np.repeat(brand, 2)),
-            "sha256": digest,
-            "uri": joined([pa.repeat("pictures/", len(digest)), digest, pa.repeat(".png", len(digest))], ""),
+        "brand_logos": _by(key, {
+            "brand_id": brand_ids(seed, brand),
+            "sha256": pictures.logos,
+            "uri": _addresses(pictures.logos),
         }),
         "fx_rates": _fx_rates(world),
     }  # fmt: skip

@@ -29,7 +29,7 @@ PAGE_SECONDS = 120
 JOBS = "/locations/orchestration.definitions/jobs"
 SCHEDULE = "/locations/orchestration.definitions/schedules/daily_schedule"
 GROUPS = (
-    *("stage_1_landing", "stage_2_shape", "stage_3_features", "stage_4_models", "stage_4_scores"),
+    *("stage_1_landing", "stage_2_shape", "stage_2_signals", "stage_3_features", "stage_4_models", "stage_4_scores"),
     *("stage_5_marts", "stage_6_lists"),
 )
 DAY, THREE_DAYS = "2026-06-16", "[2026-06-17...2026-06-19]"
@@ -248,7 +248,7 @@ def test_the_graph_opens_its_groups(served: Served, page: Page, keep: Keep):
     keep("graph")
     page.keyboard.press("Alt+KeyE")
     page.wait_for_url(lambda url: all(group in url for group in GROUPS))
-    opened = ",".join(f"global@global:{group}" for group in GROUPS[2:])
+    opened = ",".join(f"global@global:{group}" for group in GROUPS[3:])
     page.goto(f"{served.dagster}/asset-groups?expanded={opened}")
     for asset in ("listing_features", "merchant_spine", "rated_merchants"):
         expect(page.get_by_text(asset, exact=True)).to_be_visible()

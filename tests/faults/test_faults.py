@@ -32,7 +32,7 @@ from orchestration.publishing.read import read_list
 from orchestration.publishing.verify import verify
 
 ONLY_IN_A_FIRST_RUN = tuple(
-    name for name in BOUNDARIES if name.startswith(("landing.place", "shape", "training", "approval"))
+    name for name in BOUNDARIES if name.startswith(("landing.place", "shape", "pictures", "training", "approval"))
 )
 OF_A_RUN = tuple(name for name in BOUNDARIES if not name.startswith(("prune", "erase")))
 SMALL = tuple(name for name in BOUNDARIES if name.startswith(("landing", "candidate", "verdict", "publish")))
@@ -93,7 +93,14 @@ def unfinished_dagster_runs(home: Path) -> list[str]:
 
 def leave_half_written(home: Path) -> None:
     """Leaves what a kill in the middle of a write does, wherever runs write whole files and folders."""
-    for folder in ("features/listings", "scores/listing_counterfeit", "candidates/listings", "models", "pinned"):
+    for folder in (
+        "signals/pictures",
+        "features/listings",
+        "scores/listing_counterfeit",
+        "candidates/listings",
+        "models",
+        "pinned",
+    ):
         (home / folder / ".tmp-1-half").mkdir(parents=True)
         (home / folder / ".tmp-1-half" / "x.parquet").write_bytes(b"PAR1")
         (home / folder / ".tmp-1-y.json").write_bytes(b"{")

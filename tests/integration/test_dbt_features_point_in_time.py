@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.landing.pictures import PictureStore
 from orchestration.marketplace.generate import generate
 from tests.dbt_fixtures import contract_tables, landed_columns, make_warehouse, open_warehouse, run_dbt
 
@@ -25,6 +26,17 @@ GRID_DATE = date(2026, 5, 11)
 GRID_ROWS = f"purpose = 'train' and as_of_date = '{GRID_DATE}' and label_source is null"
 """Those that nothing labels: what is found out in the case of a label, or on its day, is not in its features."""
 LANDED_AT = "2026-06-30 23:59:59"
+PICTURES_SHOWN = """
+select sha256, min(uri) as uri
+from (
+    select sha256, uri from landed.listing_images semi join landed.listings using (listing_id)
+    union all
+    select sha256, uri from landed.brand_logos
+)
+group by sha256
+order by sha256
+"""
+"""Of listings that are known: what nobody shows yet is not known either."""
 COMPARED = ("listing_spine", "merchant_spine", "listing_features", "merchant_features")
 
 
@@ -57,6 +69,13 @@ def fill(home: Path, sources: Path, as_of: date, cut: date | None, *, with_train
                 " values (?, 'load-1', ?, ?, 'full', ?, true)",
                 [table, f"{table} known by {cut}", LANDED_AT, as_of],
             )
+        store = PictureStore(home / "signals" / "pictures", threads=2)
+        store.add(connection.sql(PICTURES_SHOWN).to_arrow_table(), sources.parent)
+        known, matches = store.known(), store.matches()
+        assert known.num_rows
+        assert matches.num_rows
+        connection.execute("insert into landed.pictures by name from known")
+        connection.execute("insert into landed.picture_matches by name from matches")
 
 
 def build(home: Path) -> None:
@@ -148,6 +167,7 @@ def grid_differences(knowing: Path, earlier: Path, entity: str) -> list[tuple[An
     [
         ("listing_windows", "listing_days.day <= places.as_of_date"),
         ("merchant_windows", "merchant_days.day <= places.as_of_date"),
+        ("listing_pictures", "merchant_counts.counted_from <= shown.as_of_date"),
     ],
 )
 def test_a_leak_is_seen(homes: Homes, tmp_path: Path, model: str, guard: str) -> None:

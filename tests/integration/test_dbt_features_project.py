@@ -33,6 +33,10 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "unique_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": "2026-01-31", "purpose": "score"}] * 2),
     "not_null_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": None, "purpose": "score"}]),
     "holds_rating_dates": ("rating_dates", [{"as_of_date": "2026-01-31", "purpose": "other"}]),
+    "unique_combination_listing_pictures_listing_id__as_of_date": (
+        "listing_pictures",
+        [{"listing_id": "l1", "as_of_date": "2026-01-31"}] * 2,
+    ),
     "unique_combination_listing_spine": ("listing_spine", [SCORED] * 2),
     "unique_combination_merchant_spine": (
         "merchant_spine",

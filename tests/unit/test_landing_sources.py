@@ -11,7 +11,7 @@ import pytest
 from expectations.contract import load_contract
 from groundwork.errors import BadInputError
 from orchestration.landing.pull import check_mapping
-from orchestration.landing.sources import Sources, TableSource, read_sources
+from orchestration.landing.sources import Sources, TableSource, picture_folder, read_sources
 
 GOOD = """
 version: 1
@@ -55,6 +55,22 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
     assert sources.tables["listings"].cursor == "listed_at"
     assert sources.relations_of("listings") == ["cheap", "cheapest", "items", "sellers"]
     assert sources.origin_of("listings") == "shop: parquet ${DATA}/items-*.parquet; csv sellers.csv"
+
+
+def test_pictures_lie_beside_the_file(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD).pictures is None
+    assert picture_folder(tmp_path / "sources.yml") is None
+    (tmp_path / "shots").mkdir()
+    assert read(tmp_path, f"{GOOD}pictures: shots\n").pictures == tmp_path / "shots"
+    assert picture_folder(tmp_path / "sources.yml") == tmp_path / "shots"
+    assert picture_folder(tmp_path / "absent.yml") is None
+
+
+def test_a_folder_of_pictures_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    message = refused(tmp_path, f"{GOOD}pictures: shots\n")
+    assert "pictures is 'shots', and there is no such folder beside the file" in message
+    with pytest.raises(BadInputError, match="no such folder"):
+        picture_folder(tmp_path / "sources.yml")
 
 
 def test_variables_are_expanded_in_inputs(tmp_path: Path) -> None:

@@ -62,6 +62,18 @@ links as (
 
 ),
 
+pictures as (
+
+    select * from {{ ref('listing_pictures') }}
+
+),
+
+merchant_pictures as (
+
+    select * from {{ ref('merchant_pictures') }}
+
+),
+
 peer_dates as (
 
     select
@@ -174,6 +186,15 @@ final as (
             'platform.refund_not_as_described_count_life', 'platform.order_count_life'
         ) }} as refund_not_as_described_share,
         {{ ratio('own.delivery_hours_sum_life', '24 * own.delivered_count_life') }} as delivery_days,
+
+        {{ ratio('pictures.altered_picture_count', 'pictures.picture_count') }} as altered_picture_share,
+        pictures.picture_merchant_count,
+        pictures.unnamed_logo_count,
+        cast(pictures.confirmed_merchant_share as double) as picture_confirmed_share,
+        {{ ratio(
+            less_own('merchant_pictures.altered_picture_count', 'case when pictures.is_live then pictures.altered_picture_count end'),
+            less_own('merchant_pictures.picture_count', 'case when pictures.is_live then pictures.picture_count end')
+        ) }} as merchant_altered_picture_share,
 
         offered.listing_age_days,
         merchant_states.merchant_age_days,
@@ -301,6 +322,14 @@ final as (
         on
             links.merchant_id = offered.merchant_id
             and links.as_of_date = offered.as_of_date
+    left join pictures
+        on
+            pictures.listing_id = offered.listing_id
+            and pictures.as_of_date = offered.as_of_date
+    left join merchant_pictures
+        on
+            merchant_pictures.merchant_id = offered.merchant_id
+            and merchant_pictures.as_of_date = offered.as_of_date
 
 )
 

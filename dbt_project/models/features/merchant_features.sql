@@ -55,6 +55,12 @@ links as (
 
 ),
 
+pictures as (
+
+    select * from {{ ref('merchant_pictures') }}
+
+),
+
 offers as (
 
     select
@@ -197,6 +203,8 @@ features as (
         ) }} as refund_not_as_described_share,
         {{ ratio('windows.delivery_hours_sum_life', '24 * windows.delivered_count_life') }} as delivery_days,
 
+        {{ ratio('pictures.altered_picture_count', 'pictures.picture_count') }} as altered_picture_share,
+
         {{ link_features() }}
     from places
     inner join states
@@ -221,6 +229,10 @@ features as (
         on
             links.merchant_id = places.merchant_id
             and links.as_of_date = places.as_of_date
+    left join pictures
+        on
+            pictures.merchant_id = places.merchant_id
+            and pictures.as_of_date = places.as_of_date
 
 ),
 

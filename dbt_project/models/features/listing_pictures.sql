@@ -1,0 +1,366 @@
+-- What a listing of the spine shows at a date, one row a listing that shows a picture which was read, and date: how much of
+-- it is altered, how many other merchants show the same and how many of these were found to sell counterfeits with it, and
+-- whose logos it shows without naming the brand.
+-- A label of the same case or day as one of the merchant or its goods does not count.
+with
+
+places as (
+
+    select distinct
+        listing_id,
+        merchant_id,
+        as_of_date,
+        is_live
+    from {{ ref('listing_spine') }}
+
+),
+
+picture_showings as (
+
+    select * from {{ ref('picture_showings') }}
+
+),
+
+picture_matches as (
+
+    select * from {{ source('landed', 'picture_matches') }}
+
+),
+
+listing_history as (
+
+    select * from {{ ref('stg_listing_history') }}
+
+),
+
+brand_logos as (
+
+    select * from {{ ref('stg_brand_logos') }}
+
+),
+
+int_brand_names as (
+
+    select * from {{ ref('int_brand_names') }}
+
+),
+
+labels as (
+
+    select * from {{ ref('entity_labels') }}
+
+),
+
+own_cases as (
+
+    select distinct
+        merchant_id,
+        case_id
+    from labels
+
+),
+
+own_days as (
+
+    select distinct
+        merchant_id,
+        decided_date
+    from labels
+
+),
+
+labelled as (
+
+    select distinct merchant_id from labels
+
+),
+
+dates as (
+
+    select distinct as_of_date from places
+
+),
+
+likes as (
+
+    select
+        sha256,
+        like_sha256
+    from picture_matches
+    union all
+    select
+        like_sha256 as sha256,
+        sha256 as like_sha256
+    from picture_matches
+    union all
+    select distinct
+        sha256,
+        sha256 as like_sha256
+    from picture_showings
+
+),
+
+first_shown as (
+
+    select
+        sha256,
+        merchant_id,
+        min(shown_from) as shown_from
+    from picture_showings
+    group by
+        sha256,
+        merchant_id
+
+),
+
+shown_by as (
+
+    select
+        likes.sha256,
+        first_shown.merchant_id,
+        min(first_shown.shown_from) as shown_from
+    from likes
+    inner join first_shown
+        on first_shown.sha256 = likes.like_sha256
+    group by
+        likes.sha256,
+        first_shown.merchant_id
+
+),
+
+arrivals as (
+
+    select
+        sha256,
+        shown_from,
+        count(*) as merchant_count
+    from shown_by
+    group by
+        sha256,
+        shown_from
+
+),
+
+merchant_counts as (
+
+    select
+        sha256,
+        shown_from as counted_from,
+        coalesce(lead(shown_from) over (partition by sha256 order by shown_from), {{ end_of_time() }}) as counted_until,
+        sum(merchant_count) over (
+            partition by sha256
+            order by shown_from
+            rows between unbounded preceding and current row
+        ) as merchant_count
+    from arrivals
+
+),
+
+confirmed_with as (
+
+    select distinct
+        likes.sha256,
+        picture_showings.merchant_id,
+        labels.decided_date,
+        labels.case_id
+    from labels
+    inner join picture_showings
+        on
+            picture_showings.listing_id = labels.listing_id
+            and picture_showings.shown_from <= labels.decided_date
+            and picture_showings.shown_until > labels.decided_date
+    inner join likes
+        on likes.like_sha256 = picture_showings.sha256
+    where
+        labels.entity_kind = 'listing'
+        and labels.is_positive
+
+),
+
+confirmed_counts as (
+
+    select
+        confirmed_with.sha256,
+        dates.as_of_date,
+        count(distinct confirmed_with.merchant_id) as confirmed_count
+    from dates
+    inner join confirmed_with
+        on confirmed_with.decided_date <= dates.as_of_date
+    group by
+        confirmed_with.sha256,
+        dates.as_of_date
+
+),
+
+shown as (
+
+    select
+        places.*,
+        picture_showings.sha256,
+        picture_showings.is_altered
+    from places
+    inner join picture_showings
+        on
+            picture_showings.listing_id = places.listing_id
+            and picture_showings.shown_from <= places.as_of_date
+            and picture_showings.shown_until > places.as_of_date
+
+),
+
+-- Only to a merchant that is labelled itself some of these do not count: its own, and those of its cases and days.
+shown_by_labelled as (
+
+    select distinct
+        shown.sha256,
+        shown.merchant_id,
+        shown.as_of_date
+    from shown
+    inner join labelled
+        on labelled.merchant_id = shown.merchant_id
+
+),
+
+confirmed_counts_of_labelled as (
+
+    select
+        shown_by_labelled.sha256,
+        shown_by_labelled.merchant_id,
+        shown_by_labelled.as_of_date,
+        count(distinct confirmed_with.merchant_id) as confirmed_count
+    from shown_by_labelled
+    inner join confirmed_with
+        on
+            confirmed_with.sha256 = shown_by_labelled.sha256
+            and confirmed_with.merchant_id <> shown_by_labelled.merchant_id
+            and confirmed_with.decided_date <= shown_by_labelled.as_of_date
+    left join own_cases
+        on
+            own_cases.merchant_id = shown_by_labelled.merchant_id
+            and own_cases.case_id = confirmed_with.case_id
+    left join own_days
+        on
+            own_days.merchant_id = shown_by_labelled.merchant_id
+            and own_days.decided_date = confirmed_with.decided_date
+    where
+        own_cases.case_id is null
+        and own_days.decided_date is null
+    group by
+        shown_by_labelled.sha256,
+        shown_by_labelled.merchant_id,
+        shown_by_labelled.as_of_date
+
+),
+
+logos_shown as (
+
+    select distinct
+        shown.listing_id,
+        shown.as_of_date,
+        brand_logos.brand_id
+    from brand_logos
+    inner join likes
+        on likes.like_sha256 = brand_logos.sha256
+    inner join shown
+        on shown.sha256 = likes.sha256
+
+),
+
+-- A brand is named by any spelling of it that was known by then.
+logos_named as (
+
+    select distinct
+        logos_shown.listing_id,
+        logos_shown.as_of_date,
+        logos_shown.brand_id
+    from logos_shown
+    inner join listing_history
+        on
+            listing_history.listing_id = logos_shown.listing_id
+            and listing_history.known_from <= logos_shown.as_of_date
+            and listing_history.known_until > logos_shown.as_of_date
+    inner join int_brand_names
+        on
+            int_brand_names.brand_id = logos_shown.brand_id
+            and int_brand_names.known_from <= logos_shown.as_of_date
+    where position(int_brand_names.name_key in {{ name_key('listing_history.title') }}) > 0
+
+),
+
+unnamed_logos as (
+
+    select
+        logos_shown.listing_id,
+        logos_shown.as_of_date,
+        cast(count(*) as integer) as unnamed_logo_count
+    from logos_shown
+    left join logos_named
+        on
+            logos_named.listing_id = logos_shown.listing_id
+            and logos_named.as_of_date = logos_shown.as_of_date
+            and logos_named.brand_id = logos_shown.brand_id
+    where logos_named.brand_id is null
+    group by
+        logos_shown.listing_id,
+        logos_shown.as_of_date
+
+),
+
+counted as (
+
+    select
+        shown.*,
+        coalesce(unnamed_logos.unnamed_logo_count, 0) as unnamed_logo_count,
+        merchant_counts.merchant_count - 1 as merchant_count,
+        coalesce(
+            case
+                when labelled.merchant_id is null then confirmed_counts.confirmed_count
+                else confirmed_counts_of_labelled.confirmed_count
+            end,
+            0
+        ) as confirmed_count
+    from shown
+    inner join merchant_counts
+        on
+            merchant_counts.sha256 = shown.sha256
+            and merchant_counts.counted_from <= shown.as_of_date
+            and merchant_counts.counted_until > shown.as_of_date
+    left join labelled
+        on labelled.merchant_id = shown.merchant_id
+    left join confirmed_counts
+        on
+            confirmed_counts.sha256 = shown.sha256
+            and confirmed_counts.as_of_date = shown.as_of_date
+    left join confirmed_counts_of_labelled
+        on
+            confirmed_counts_of_labelled.sha256 = shown.sha256
+            and confirmed_counts_of_labelled.merchant_id = shown.merchant_id
+            and confirmed_counts_of_labelled.as_of_date = shown.as_of_date
+    left join unnamed_logos
+        on
+            unnamed_logos.listing_id = shown.listing_id
+            and unnamed_logos.as_of_date = shown.as_of_date
+
+),
+
+final as (
+
+    select
+        listing_id,
+        merchant_id,
+        as_of_date,
+        is_live,
+        cast(count(*) as integer) as picture_count,
+        cast(count(*) filter (where is_altered) as integer) as altered_picture_count,
+        cast(max(merchant_count) as integer) as picture_merchant_count,
+        max(unnamed_logo_count) as unnamed_logo_count,
+        max({{ decimal_ratio('confirmed_count', 'merchant_count') }}) as confirmed_merchant_share
+    from counted
+    group by
+        listing_id,
+        merchant_id,
+        as_of_date,
+        is_live
+
+)
+
+select * from final

@@ -1,0 +1,197 @@
+"""Pictures: perceptual hashes of what bytes show, and which pictures show the same in spite of a turn, a crop or new colours.
+
+A picture is hashed as it is and as others would have altered it (`VIEWS`: turned, cropped). Two show the same where one as it
+is comes near to any view of the other. A hash has 256 bits, lowest frequencies first: the first 64 find candidates by bands
+of 16, of which one may differ in one bit, all 256 then judge. So no pictures are compared that have no band in common.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
+MOST_PIXELS: Final = 50_000_000
+SIDE: Final = 128  # pixels to which a picture is brought before it is turned and cropped
+TURNS: Final = (0.0, -2.0, 2.0, -4.0, 4.0)  # degrees
+KEPT: Final = 0.95  # share of a side that a crop keeps
+WINDOWS: Final = ((0.0, 0.0, 1.0), *((x, y, KEPT) for x, y in product((0.0, 1.0 - KEPT), repeat=2)))
+VIEWS: Final = tuple(product(TURNS, WINDOWS))
+"""Turn and window (left, top and side as shares) of each view; the first is the picture as it is."""
+PLAIN: Final = 2.0  # a standard deviation of grey values below which a picture shows nothing
+BITS: Final = 256
+WORDS: Final = BITS // 64
+NEAR: Final = 64
+"""Most bits by which two views of the same differ."""
+_BAND_BITS: Final = 16
+_BANDS: Final = 4
+_BAND: Final = np.uint64(0xFFFF)
+_FLIPS: Final = np.array([0, *(1 << bit for bit in range(_BAND_BITS))], dtype=np.uint64)
+_PAIRS_AT_ONCE: Final = 2_000_000
+
+HASHES: Final = pa.schema(
+    [
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("view", pa.int8(), nullable=False),
+        *(pa.field(f"bits_{word}", pa.uint64(), nullable=False) for word in range(WORDS)),
+    ]
+)
+"""One row a picture and view."""
+UNREAD: Final = pa.schema(
+    [pa.field("sha256", pa.string(), nullable=False), pa.field("reason", pa.string(), nullable=False)]
+)
+"""One row a picture that has no hash, with why."""
+MATCHES: Final = pa.schema(
+    [
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("like_sha256", pa.string(), nullable=False),
+        pa.field("distance", pa.int16(), nullable=False),
+    ]
+)
+"""One row a picture and another one that shows the same, with the bits by which they differ."""
+
+Words = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
+
+
+def hash_pictures(pictures: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Hashes pictures under every view.
+
+    Args:
+        pictures: `sha256` and `content`, the file's bytes.
+
+    Returns:
+        A table as `HASHES` says, in the order given, and one as `UNREAD` says: those with too many pixels, of a format that is
+        not read, that are broken or that show nothing.
+    """
+    hashed: list[str] = []
+    words: list[Words] = []
+    unread: list[tuple[str, str]] = []
+    for sha256, content in zip(pictures["sha256"].to_pylist(), pictures["content"], strict=True):
+        grey = _grey(content.as_py())
+        if isinstance(grey, str):
+            unread.append((sha256, grey))
+        else:
+            hashed.append(sha256)
+            words.append(_hashes(grey))
+    bits = np.concatenate(words) if words else np.empty((0, WORDS), dtype=np.uint64)
+    columns = [
+        pa.array(np.repeat(np.array(hashed, dtype=object), len(VIEWS)), pa.string()),
+        pa.array(np.tile(np.arange(len(VIEWS), dtype=np.int8), len(hashed))),
+        *(pa.array(bits[:, word]) for word in range(WORDS)),
+    ]
+    reasons = [pa.array([row[place] for row in unread], pa.string()) for place in range(2)]
+    return pa.Table.from_arrays(columns, schema=HASHES), pa.Table.from_arrays(reasons, schema=UNREAD)
+
+
+def _grey(content: bytes) -> Image.Image | str:
+    """Opens a picture as a small grey one; or says why not."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+                if picture.width * picture.height > MOST_PIXELS:
+                    return "too many pixels"
+                picture.draft("L", (2 * SIDE, 2 * SIDE))
+                small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    except Image.DecompressionBombError:
+        return "too many pixels"
+    except UnidentifiedImageError:
+        return "not a picture of a known format"
+    # What a decoder makes of broken bytes is not documented: these are what Pillow's have been seen to raise.
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, struct.error, zlib.error):
+        return "broken"
+    return "plain" if float(np.asarray(small, dtype=np.float32).std()) < PLAIN else small
+
+
+def _hashes(grey: Image.Image) -> Words:
+    """Returns the hash of each view, one row a view."""
+    from PIL import Image
+
+    rows = np.empty((len(VIEWS), BITS), dtype=np.uint8)
+    for place, (turn, (left, top, side)) in enumerate(VIEWS):
+        turned = grey.rotate(turn, Image.Resampling.BILINEAR) if turn else grey
+        box = (left * SIDE, top * SIDE, (left + side) * SIDE, (top + side) * SIDE)
+        rows[place] = _bits(turned.resize((64, 64), Image.Resampling.BILINEAR, box=box))
+    return np.packbits(rows, axis=1).view(">u8").astype(np.uint64)
+
+
+def _bits(picture: Image.Image) -> npt.NDArray[np.uint8]:
+    """Returns the bits of a picture's hash, those of the lowest frequencies first."""
+    import imagehash
+
+    found: npt.NDArray[Any] = imagehash.phash(picture, hash_size=16).hash
+    return found[_BY_FREQUENCY].astype(np.uint8)
+
+
+_ROWS, _COLUMNS = np.divmod(np.arange(BITS), 16)
+_ORDER = np.lexsort((_ROWS, _ROWS + _COLUMNS))
+_BY_FREQUENCY = (_ROWS[_ORDER], _COLUMNS[_ORDER])
+
+
+def match(pictures: pa.Table, views: pa.Table) -> pa.Table:
+    """Finds which pictures show what others show.
+
+    Args:
+        pictures: Hashes, of which the first view counts.
+        views: Hashes, all views of which count. Their number decides how much memory this takes.
+
+    Returns:
+        A table as `MATCHES` says, sorted by both digests: `sha256` of `pictures`, `like_sha256` of `views`. No picture is like
+        itself.
+    """
+    as_is = pictures.filter(pc.equal(pictures["view"], 0))
+    asked, known = _words(as_is), _words(views)
+    like = views["sha256"].combine_chunks().dictionary_encode()
+    number_of = like.indices.to_numpy()
+    same = pc.index_in(as_is["sha256"], like.dictionary).fill_null(-1).to_numpy()
+    found = [np.empty((0, 3), dtype=np.int64)]
+    for at, view in _candidates(asked[:, 0], known[:, 0]):
+        distance = np.bitwise_count(asked[at] ^ known[view]).sum(axis=1, dtype=np.int64)
+        kept = (distance <= NEAR) & (number_of[view] != same[at])
+        found.append(np.stack([at[kept], number_of[view[kept]], distance[kept]], axis=1))
+    rows = np.concatenate(found)
+    matches = pa.Table.from_arrays(
+        [as_is["sha256"].take(rows[:, 0]), like.dictionary.take(rows[:, 1]), pa.array(rows[:, 2], pa.int16())],
+        schema=MATCHES,
+    )
+    nearest = matches.group_by(["sha256", "like_sha256"]).aggregate([("distance", "min")])
+    ordered = nearest.rename_columns({"distance_min": "distance"}).select(MATCHES.names)
+    return ordered.sort_by([("sha256", "ascending"), ("like_sha256", "ascending")]).cast(MATCHES)
+
+
+def _words(hashes: pa.Table) -> Words:
+    """Returns the bits of hashes as an (n, WORDS) array."""
+    return np.stack([hashes[f"bits_{word}"].to_numpy() for word in range(WORDS)], axis=1)
+
+
+def _candidates(asked: Words, known: Words) -> Iterator[tuple[Places, Places]]:
+    """Yields places in `asked` and in `known` whose first 64 bits have a band in common but for one bit, a share at a time."""
+    for band in range(_BANDS):
+        shift = np.uint64(band * _BAND_BITS)
+        values = (known >> shift) & _BAND
+        order = np.argsort(values, kind="stable")
+        begins = np.searchsorted(values[order], np.arange(int(_BAND) + 2, dtype=np.uint64))
+        wanted = (((asked >> shift) & _BAND)[:, None] ^ _FLIPS).astype(np.int64).ravel()
+        first, count = begins[wanted], begins[wanted + 1] - begins[wanted]
+        ends = np.cumsum(count)
+        cuts = np.searchsorted(ends, np.arange(_PAIRS_AT_ONCE, ends[-1] if len(ends) else 0, _PAIRS_AT_ONCE))
+        for part in np.split(np.arange(len(wanted)), np.unique(cuts)):
+            sizes = count[part]
+            within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            yield np.repeat(part // len(_FLIPS), sizes), order[np.repeat(first[part], sizes) + within]

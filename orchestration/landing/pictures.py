@@ -1,0 +1,156 @@
+"""Pictures of what landed: read from where their rows say, hashed once for all, kept as hashes; their bytes are not kept.
+
+Addresses come from listings, and so from anybody: one counts only if it lies in the folder that the sources file names, and
+the bytes only if they have the digest that the row says. What a hash is, and which pictures show the same, is in
+`ml/signals/pictures.py`. Hashes are kept in parts, each with its matches among all parts before it, so that a day costs what
+is new in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from groundwork.faults import boundary
+from groundwork.files import discard, replacing_directory, sha256_bytes, sha256_file
+from ml.signals import pictures as signal
+
+MOST_BYTES = 20_000_000
+"""A picture file that is larger is not read."""
+PART_PICTURES, BATCH_PICTURES = 5_000, 50
+NO_FOLDER = "the sources file names no folder of pictures"
+NOT_A_FILE, NOT_THERE, OUTSIDE = "not the address of a file", "no file there", "outside the folder of pictures"
+OTHER_BYTES, TOO_LARGE = "other bytes than its row says", "too large"
+
+
+@dataclass
+class Added:
+    """What a run did about pictures.
+
+    Attributes:
+        hashed: Pictures that were hashed.
+        unread: How many were not, by reason; those whose file may still come are tried again by the next run.
+    """
+
+    hashed: int = 0
+    unread: Counter[str] = field(default_factory=Counter)
+
+
+class PictureStore:
+    """The hashes of a home's pictures, below one folder."""
+
+    def __init__(self, folder: Path, *, threads: int) -> None:
+        """Names the folder; nothing is read."""
+        self._all = folder
+        self._threads = threads
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Where the hashes lie that this code and these libraries make; those of others are not comparable."""
+        made_by = [sha256_file(Path(signal.__file__)), version("pillow"), version("imagehash"), version("scipy")]
+        return self._all / sha256_bytes(" ".join(made_by).encode())[:12]
+
+    def _parts(self) -> list[Path]:
+        return sorted(path for path in self._folder.glob("[0-9]*") if path.is_dir())
+
+    def _read(self, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
+        yield schema.empty_table()
+        for part in self._parts():
+            yield pq.read_table(part / f"{name}.parquet", schema=schema)
+
+    def add(self, wanted: pa.Table, root: Path | None) -> Added:
+        """Hashes the pictures that are not hashed yet, and finds which show the same.
+
+        Args:
+            wanted: `sha256` and `uri` of pictures, one row each, sorted by `sha256`.
+            root: The folder that addresses start from and may not leave; without one, no picture is read.
+        """
+        for other in self._all.glob("*"):
+            if other != self._folder:
+                discard(other)
+        new = wanted.filter(pc.invert(pc.is_in(wanted["sha256"], self.known()["sha256"])))
+        added = Added()
+        if root is None:
+            added.unread.update({NO_FOLDER: new.num_rows})
+            return added
+        for at in range(0, new.num_rows, PART_PICTURES):
+            self._add_part(new.slice(at, PART_PICTURES), root.resolve(), added)
+        return added
+
+    def _add_part(self, new: pa.Table, root: Path, added: Added) -> None:
+        batches = [new.slice(at, BATCH_PICTURES) for at in range(0, new.num_rows, BATCH_PICTURES)]
+        with ThreadPoolExecutor(self._threads) as pool:
+            done = list(pool.map(partial(_hashed, root), batches))
+        hashes, unread = (pa.concat_tables([tables[place] for tables, _ in done]) for place in range(2))
+        for _, absent in done:
+            added.unread += absent
+        added.unread += Counter(unread["reason"].to_pylist())
+        added.hashed += hashes.num_rows // len(signal.VIEWS)
+        if not hashes.num_rows and not unread.num_rows:
+            return
+        matches = [signal.match(hashes, hashes)]
+        for before in self._read("hashes", signal.HASHES):
+            matches += [signal.match(hashes, before), signal.match(before, hashes)]
+        part = self._folder / f"{len(self._parts()):06d}"
+        with boundary("pictures.write", part), replacing_directory(part) as temporary:
+            pq.write_table(hashes, temporary / "hashes.parquet")
+            pq.write_table(unread, temporary / "unread.parquet")
+            pq.write_table(pa.concat_tables(matches), temporary / "matches.parquet")
+
+    def known(self) -> pa.Table:
+        """Returns `sha256` and `reason` of every picture that was read, sorted; the reason is null where it has a hash."""
+        hashed = [
+            table.filter(pc.equal(table["view"], 0)).select(["sha256"]) for table in self._read("hashes", signal.HASHES)
+        ]
+        rows = [table.append_column("reason", pa.nulls(table.num_rows, pa.string())) for table in hashed]
+        return pa.concat_tables([*rows, *self._read("unread", signal.UNREAD)], promote_options="permissive").sort_by(
+            "sha256"
+        )
+
+    def matches(self) -> pa.Table:
+        """Returns which pictures show the same, one row a pair, `sha256` the lesser, with the least distance; sorted."""
+        found = pa.concat_tables(self._read("matches", signal.MATCHES))
+        both = [found["sha256"], found["like_sha256"]]
+        lesser, greater = pc.min_element_wise(*both), pc.max_element_wise(*both)
+        pairs = pa.table({"sha256": lesser, "like_sha256": greater, "distance": found["distance"]})
+        nearest = pairs.group_by(["sha256", "like_sha256"]).aggregate([("distance", "min")])
+        renamed = nearest.rename_columns({"distance_min": "distance"}).select(signal.MATCHES.names)
+        return renamed.sort_by([("sha256", "ascending"), ("like_sha256", "ascending")])
+
+
+def _hashed(root: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table], Counter[str]]:
+    """Reads and hashes a batch; also returns how many files may still come, by reason."""
+    read: dict[str, bytes] = {}
+    absent: Counter[str] = Counter()
+    for sha256, uri in zip(wanted["sha256"].to_pylist(), wanted["uri"].to_pylist(), strict=True):
+        content = _content(root, uri)
+        if isinstance(content, str):
+            absent[content] += 1
+        elif sha256_bytes(content) != sha256:
+            absent[OTHER_BYTES] += 1
+        else:
+            read[sha256] = content
+    contents = pa.array(read.values(), pa.large_binary())
+    return signal.hash_pictures(pa.table({"sha256": pa.array(read, pa.string()), "content": contents})), absent
+
+
+def _content(root: Path, uri: str | None) -> bytes | str:
+    """Returns the bytes that an address leads to; or why it leads to none."""
+    if uri is None or "://" in uri or "\0" in uri:
+        return NOT_A_FILE
+    file = (root / uri).resolve()
+    if not file.is_relative_to(root):
+        return OUTSIDE
+    try:
+        return TOO_LARGE if file.stat().st_size > MOST_BYTES else file.read_bytes()
+    except OSError:
+        return NOT_THERE
