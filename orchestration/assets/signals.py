@@ -41,12 +41,14 @@ def signal_assets() -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(name="pictures", specs=[spec], required_resource_keys={"run"})
     def pictures(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        from orchestration.landing.pictures import NO_FOLDER
+
         run: Run = context.resources.run
         with run.record.stage("pictures") as stage:
             added, known = add_pictures(run)
             stage.rows = {"pictures hashed": added.hashed}
         unread = dict(sorted(added.unread.items()))
-        if unread:
+        if set(unread) - {NO_FOLDER}:
             told = ", ".join(f"{count:,} {reason}" for reason, count in unread.items())
             run.note(f"Pictures of which nothing can be told: {told}. They count as unknown.")
         yield dg.MaterializeResult(

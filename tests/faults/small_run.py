@@ -1,4 +1,4 @@
-"""A run in small, as a program: it lands tables, makes both lists out of them, judges and publishes them.
+"""A run in small, as a program: it lands tables, hashes pictures, makes both lists out of the tables, judges and publishes them.
 
 What it calls is what the whole pipeline calls, without Dagster, dbt and models; so it takes a second and can be killed
 hundreds of times. `python small_run.py FOLDER LINE`, where LINE (`first` or `next`) says what the sources hold.
@@ -10,8 +10,14 @@ import datetime as dt
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from groundwork.errors import TouchstoneError, disk_refusal
+from groundwork.files import sha256_bytes
 from groundwork.lock import writer_lock
+from orchestration.landing.pictures import PictureStore
+from orchestration.marketplace.pictures import goods, jpeg
 from orchestration.publishing.policy import ListName
 from tests.landing_fixtures import BUYERS, LISTINGS, MERCHANTS, ORDERS, Market
 from tests.publishing_fixtures import AS_OF, Home, Rated
@@ -22,13 +28,34 @@ TABLES = {
     "first": {"merchants": MERCHANTS, "listings": LISTINGS},
     "next": {"merchants": MERCHANTS, "listings": f"{LISTINGS} where i > 1", "orders": ORDERS, "buyers": BUYERS},
 }
+PICTURES = {"first": (1,), "next": (2, 3)}
+"""How many pictures there are, each time that they are looked through."""
+
+
+def add_pictures(folder: Path, count: int) -> None:
+    """Hashes the first pictures of the market that are not hashed yet."""
+    root = folder / "pictures"
+    root.mkdir(exist_ok=True)
+    contents = [jpeg(goods(np.random.default_rng(number), str(number))) for number in range(count)]
+    rows = {sha256_bytes(content): f"{number}.jpg" for number, content in enumerate(contents)}
+    for address, content in zip(rows.values(), contents, strict=True):
+        (root / address).write_bytes(content)
+    wanted = pa.table({"sha256": sorted(rows), "uri": [rows[digest] for digest in sorted(rows)]})
+    store(folder).add(wanted, root)
+
+
+def store(folder: Path) -> PictureStore:
+    """Returns the store of a small home."""
+    return PictureStore(folder / "signals" / "pictures", threads=1)
 
 
 def run(folder: Path, line: str) -> None:
-    """Lands, makes, judges and publishes, under the home's lock."""
+    """Lands, hashes, makes, judges and publishes, under the home's lock."""
     market = Market(folder, tables=TABLES[line])
     with writer_lock(folder / "lock", purpose="a small run", wait_seconds=60):
         market.land(days=list(DAYS).index(line))
+        for count in PICTURES[line]:
+            add_pictures(folder, count)
         for name in LISTS:
             ids = [row[0] for row in market.rows(name)]
             rated = [Rated(entity, 90 + number / 10) for number, entity in enumerate(ids)]
