@@ -466,3 +466,37 @@ spine_rows as (
             'platform.refund_not_authentic_count_life', 'platform.order_count_life'
         ) }} as link_refund_not_authentic_share
 {%- endmacro %}
+
+{# CTEs over `labels` (entity_labels): a merchant's cases and the days of its decisions, of which no label counts for it. #}
+{% macro own_cases_and_days() -%}
+own_cases as (
+
+    select distinct
+        merchant_id,
+        case_id
+    from labels
+
+),
+
+own_days as (
+
+    select distinct
+        merchant_id,
+        decided_date
+    from labels
+
+),
+{%- endmacro %}
+
+{# Which picture resembles which, a row each way, out of a CTE of landed.picture_matches. #}
+{% macro both_ways(picture_matches) -%}
+    select
+        sha256,
+        like_sha256
+    from {{ picture_matches }}
+    union all
+    select
+        like_sha256 as sha256,
+        sha256 as like_sha256
+    from {{ picture_matches }}
+{%- endmacro %}

@@ -101,14 +101,14 @@ def _grey(content: bytes) -> Image.Image | str:
     """Opens a picture as a small grey one; or says why not."""
     from PIL import Image, UnidentifiedImageError
 
+    # For good: what restores filters is not safe where pictures are hashed in threads.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    return "too many pixels"
-                picture.draft("L", (2 * SIDE, 2 * SIDE))
-                small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                return "too many pixels"
+            picture.draft("L", (2 * SIDE, 2 * SIDE))
+            small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     except Image.DecompressionBombError:
         return "too many pixels"
     except UnidentifiedImageError:
@@ -170,8 +170,13 @@ def match(pictures: pa.Table, views: pa.Table) -> pa.Table:
         [as_is["sha256"].take(rows[:, 0]), like.dictionary.take(rows[:, 1]), pa.array(rows[:, 2], pa.int16())],
         schema=MATCHES,
     )
-    nearest = matches.group_by(["sha256", "like_sha256"]).aggregate([("distance", "min")])
-    ordered = nearest.rename_columns({"distance_min": "distance"}).select(MATCHES.names)
+    return nearest(matches)
+
+
+def nearest(matches: pa.Table) -> pa.Table:
+    """Returns one row a pair, with its least distance, sorted by both digests; a table as `MATCHES` says."""
+    found = matches.group_by(["sha256", "like_sha256"]).aggregate([("distance", "min")])
+    ordered = found.rename_columns({"distance_min": "distance"}).select(MATCHES.names)
     return ordered.sort_by([("sha256", "ascending"), ("like_sha256", "ascending")]).cast(MATCHES)
 
 

@@ -121,10 +121,7 @@ class PictureStore:
         found = pa.concat_tables(self._read("matches", signal.MATCHES))
         both = [found["sha256"], found["like_sha256"]]
         lesser, greater = pc.min_element_wise(*both), pc.max_element_wise(*both)
-        pairs = pa.table({"sha256": lesser, "like_sha256": greater, "distance": found["distance"]})
-        nearest = pairs.group_by(["sha256", "like_sha256"]).aggregate([("distance", "min")])
-        renamed = nearest.rename_columns({"distance_min": "distance"}).select(signal.MATCHES.names)
-        return renamed.sort_by([("sha256", "ascending"), ("like_sha256", "ascending")])
+        return signal.nearest(pa.table({"sha256": lesser, "like_sha256": greater, "distance": found["distance"]}))
 
 
 def _hashed(root: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table], Counter[str]]:

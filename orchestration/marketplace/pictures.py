@@ -5,7 +5,6 @@ Belongs here: which pictures there are, how one is drawn and stored. Who shows w
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
+from groundwork.files import sha256_bytes
 from orchestration.marketplace.arrays import generator
 from orchestration.marketplace.world import World
 
@@ -105,7 +105,7 @@ def _logo_of(world: World, brand: int) -> Image.Image:
 
 def _stored(folder: Path, make: Callable[[int], bytes], number: int) -> str:
     content = make(number)
-    digest = hashlib.sha256(content).hexdigest()
+    digest = sha256_bytes(content)
     (folder / f"{digest}.jpg").write_bytes(content)
     return digest
 

@@ -51,23 +51,7 @@ labels as (
 
 ),
 
-own_cases as (
-
-    select distinct
-        merchant_id,
-        case_id
-    from labels
-
-),
-
-own_days as (
-
-    select distinct
-        merchant_id,
-        decided_date
-    from labels
-
-),
+{{ own_cases_and_days() }}
 
 labelled as (
 
@@ -83,15 +67,7 @@ dates as (
 
 likes as (
 
-    select
-        sha256,
-        like_sha256
-    from picture_matches
-    union all
-    select
-        like_sha256 as sha256,
-        sha256 as like_sha256
-    from picture_matches
+    {{ both_ways('picture_matches') }}
     union all
     select distinct
         sha256,

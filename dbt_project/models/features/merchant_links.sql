@@ -40,23 +40,7 @@ labels as (
 
 ),
 
-own_cases as (
-
-    select distinct
-        merchant_id,
-        case_id
-    from labels
-
-),
-
-own_days as (
-
-    select distinct
-        merchant_id,
-        decided_date
-    from labels
-
-),
+{{ own_cases_and_days() }}
 
 confirmed as (
 

@@ -80,15 +80,7 @@ beginnings as (
 
 likes as (
 
-    select
-        sha256,
-        like_sha256
-    from picture_matches
-    union all
-    select
-        like_sha256 as sha256,
-        sha256 as like_sha256
-    from picture_matches
+    {{ both_ways('picture_matches') }}
 
 ),
 
