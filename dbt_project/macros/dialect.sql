@@ -80,6 +80,17 @@
 {% macro collect(value) %}{{ return(adapter.dispatch('collect', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__collect(value) %}list({{ value }}){% endmacro %}
 
+{# Each `size` consecutive members of a list of texts, as one text with spaces between them: a list, shorter by size - 1. #}
+{% macro runs_of(list, size) %}{{ return(adapter.dispatch('runs_of', 'touchstone')(list, size)) }}{% endmacro %}
+{% macro duckdb__runs_of(list, size) %}list_transform(
+        generate_series(1, len({{ list }}) - {{ size - 1 }}),
+        lambda place: array_to_string(list_slice({{ list }}, place, place + {{ size - 1 }}), ' ')
+    ){% endmacro %}
+
+{# The least hash of a list's members under the hash function of a number; null of an empty list. See row_hash. #}
+{% macro least_hash(list, number) %}{{ return(adapter.dispatch('least_hash', 'touchstone')(list, number)) }}{% endmacro %}
+{% macro duckdb__least_hash(list, number) %}list_min(list_transform({{ list }}, lambda member: hash(member, {{ number }}))){% endmacro %}
+
 {# A text's parts between occurrences of a separator. #}
 {% macro parts_of(text, separator) %}{{ return(adapter.dispatch('parts_of', 'touchstone')(text, separator)) }}{% endmacro %}
 {% macro duckdb__parts_of(text, separator) %}string_split({{ text }}, {{ separator }}){% endmacro %}
@@ -99,10 +110,23 @@
 {% macro json_texts(json) %}{{ return(adapter.dispatch('json_texts', 'touchstone')(json)) }}{% endmacro %}
 {% macro duckdb__json_texts(json) %}try_cast(try_cast({{ json }} as json) as varchar[]){% endmacro %}
 
+{# Texts #}
+
+{# Latin letters without their accents. #}
+{% macro without_accents(text) %}{{ return(adapter.dispatch('without_accents', 'touchstone')(text)) }}{% endmacro %}
+{% macro duckdb__without_accents(text) %}strip_accents({{ text }}){% endmacro %}
+
+{# Each of the characters of a text replaced by the one at its place in another text; all three are expressions. #}
+{% macro translated(text, characters, others) %}{{ return(adapter.dispatch('translated', 'touchstone')(text, characters, others)) }}{% endmacro %}
+{% macro duckdb__translated(text, characters, others) %}translate({{ text }}, {{ characters }}, {{ others }}){% endmacro %}
+
 {# Regular expressions (RE2's common ground: no look-around) #}
 
 {% macro replace_matches(text, pattern, replacement) %}{{ return(adapter.dispatch('replace_matches', 'touchstone')(text, pattern, replacement)) }}{% endmacro %}
 {% macro duckdb__replace_matches(text, pattern, replacement) %}regexp_replace({{ text }}, {{ pattern }}, {{ replacement }}, 'g'){% endmacro %}
+
+{% macro count_matches(text, pattern) %}{{ return(adapter.dispatch('count_matches', 'touchstone')(text, pattern)) }}{% endmacro %}
+{% macro duckdb__count_matches(text, pattern) %}len(regexp_extract_all({{ text }}, {{ pattern }})){% endmacro %}
 
 {% macro has_text(text, part) %}{{ return(adapter.dispatch('has_text', 'touchstone')(text, part)) }}{% endmacro %}
 {% macro duckdb__has_text(text, part) %}contains({{ text }}, {{ part }}){% endmacro %}

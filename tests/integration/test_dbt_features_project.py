@@ -37,6 +37,10 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "listing_pictures",
         [{"listing_id": "l1", "as_of_date": "2026-01-31"}] * 2,
     ),
+    "unique_combination_listing_titles_listing_id__as_of_date": (
+        "listing_titles",
+        [{"listing_id": "l1", "as_of_date": "2026-01-31"}] * 2,
+    ),
     "unique_combination_listing_spine": ("listing_spine", [SCORED] * 2),
     "unique_combination_merchant_spine": (
         "merchant_spine",

@@ -78,6 +78,7 @@ BAD_ROWS = {
     "daily_tables_agree": "update int_merchant_days set amount_usd = amount_usd + 0.0001",
     "holds_int_authenticity_complaints": "update int_authenticity_complaints set mention_count = 0",
     "holds_int_merchant_edges": "update int_merchant_edges set merchant_id_a = 'z'",
+    "holds_int_text_findings": "update int_text_findings set reason = 'too long'",
     "holds_int_spec_comparisons": "update int_spec_comparisons set discrepant_field_count = 9",
     "holds_stg_fx_rates": "update stg_fx_rates set rate = 0 where is_newest",
     "int_labels_complete": "update int_labels set decided_at = null",
@@ -97,6 +98,7 @@ BAD_ROWS = {
     "spans_apart_int_brand_products": """
         insert into int_brand_products by name select * replace (date '2025-02-01' as known_from) from int_brand_products""",
     "spans_apart_int_listing_brands": "update int_listing_brands set known_until = known_from",
+    "spans_apart_int_listing_texts": "insert into int_listing_texts from int_listing_texts",
     "spans_apart_int_spec_comparisons": "insert into int_spec_comparisons from int_spec_comparisons",
     "spans_apart_stg_listing_history": "insert into landed.listings from landed.listings",
     "spans_apart_stg_merchant_history": "insert into landed.merchants from landed.merchants",
@@ -105,6 +107,7 @@ BAD_ROWS = {
     "unique_combination_int_merchant_edges": "insert into int_merchant_edges from int_merchant_edges",
     "unique_combination_stg_fx_rates": "insert into stg_fx_rates from stg_fx_rates",
     "unique_int_brand_names_name_key": "insert into int_brand_names from int_brand_names",
+    "unique_int_text_findings_text_digest": "insert into int_text_findings from int_text_findings",
     "unique_stg_listings_listing_id": "insert into landed.listings from landed.listings",
     "unique_stg_merchants_merchant_id": "insert into landed.merchants from landed.merchants",
 }

@@ -74,6 +74,12 @@ merchant_pictures as (
 
 ),
 
+titles as (
+
+    select * from {{ ref('listing_titles') }}
+
+),
+
 peer_dates as (
 
     select
@@ -101,7 +107,11 @@ offered as (
         case when states.is_live then states.compared_field_count end as own_compared_count,
         case when states.is_live then states.discrepant_field_count end as own_discrepant_count,
         case when states.is_live and states.is_authorised is not null then 1 else 0 end as own_authorisation_count,
-        case when states.is_live and not states.is_authorised then 1 else 0 end as own_unauthorised_count
+        case when states.is_live and not states.is_authorised then 1 else 0 end as own_unauthorised_count,
+        case when states.is_live and states.evasive_word_count is not null then 1 else 0 end as own_text_count,
+        case when states.is_live and states.evasive_word_count > 0 then 1 else 0 end as own_evasive_count,
+        case when states.is_live and states.odd_word_count > 0 then 1 else 0 end as own_odd_count,
+        case when states.is_live and states.is_brand_hidden then 1 else 0 end as own_brand_hidden_count
     from listing_spine
     inner join peer_dates
         on peer_dates.as_of_date = listing_spine.as_of_date
@@ -195,6 +205,24 @@ final as (
             less_own('merchant_pictures.altered_picture_count', 'case when pictures.is_live then pictures.altered_picture_count end'),
             less_own('merchant_pictures.picture_count', 'case when pictures.is_live then pictures.picture_count end')
         ) }} as merchant_altered_picture_share,
+
+        offered.is_brand_hidden,
+        offered.evasive_word_count,
+        offered.odd_word_count,
+        titles.is_title_copied,
+        titles.title_merchant_count,
+        {{ ratio(
+            less_own('merchant_states.brand_hidden_count', 'offered.own_brand_hidden_count'),
+            less_own('merchant_states.text_count', 'offered.own_text_count')
+        ) }} as merchant_brand_hidden_share,
+        {{ ratio(
+            less_own('merchant_states.evasive_count', 'offered.own_evasive_count'),
+            less_own('merchant_states.text_count', 'offered.own_text_count')
+        ) }} as merchant_evasive_share,
+        {{ ratio(
+            less_own('merchant_states.odd_count', 'offered.own_odd_count'),
+            less_own('merchant_states.text_count', 'offered.own_text_count')
+        ) }} as merchant_odd_share,
 
         offered.listing_age_days,
         merchant_states.merchant_age_days,
@@ -326,6 +354,10 @@ final as (
         on
             pictures.listing_id = offered.listing_id
             and pictures.as_of_date = offered.as_of_date
+    left join titles
+        on
+            titles.listing_id = offered.listing_id
+            and titles.as_of_date = offered.as_of_date
     left join merchant_pictures
         on
             merchant_pictures.merchant_id = offered.merchant_id

@@ -67,6 +67,12 @@ int_spec_comparisons as (
 
 ),
 
+int_listing_texts as (
+
+    select * from {{ ref('int_listing_texts') }}
+
+),
+
 authorised_merchants as (
 
     select
@@ -342,7 +348,13 @@ final as (
         end as is_model_known,
         int_spec_comparisons.compared_field_count,
         int_spec_comparisons.discrepant_field_count,
-        int_spec_comparisons.omitted_field_count
+        int_spec_comparisons.omitted_field_count,
+        int_listing_texts.evasive_word_count,
+        int_listing_texts.odd_word_count,
+        case
+            when int_listing_texts.evasive_word_count is not null
+                then coalesce(int_listing_texts.brand_hidden_from <= priced.as_of_date, false)
+        end as is_brand_hidden
     from priced
     left join int_brand_products
         on
@@ -355,6 +367,11 @@ final as (
             int_spec_comparisons.listing_id = priced.listing_id
             and int_spec_comparisons.known_from <= priced.as_of_date
             and int_spec_comparisons.known_until > priced.as_of_date
+    left join int_listing_texts
+        on
+            int_listing_texts.listing_id = priced.listing_id
+            and int_listing_texts.known_from <= priced.as_of_date
+            and int_listing_texts.known_until > priced.as_of_date
 
 )
 

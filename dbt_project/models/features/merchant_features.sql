@@ -205,6 +205,10 @@ features as (
 
         {{ ratio('pictures.altered_picture_count', 'pictures.picture_count') }} as altered_picture_share,
 
+        {{ ratio('states.brand_hidden_count', 'states.text_count') }} as brand_hidden_share,
+        {{ ratio('states.evasive_count', 'states.text_count') }} as evasive_share,
+        {{ ratio('states.odd_count', 'states.text_count') }} as odd_share,
+
         {{ link_features() }}
     from places
     inner join states

@@ -81,7 +81,11 @@ sums as (
         cast(sum(compared_field_count) as bigint) as compared_field_count,
         cast(sum(discrepant_field_count) as bigint) as discrepant_field_count,
         cast(count(is_authorised) as integer) as authorisation_count,
-        cast(count(*) filter (where not is_authorised) as integer) as unauthorised_count
+        cast(count(*) filter (where not is_authorised) as integer) as unauthorised_count,
+        cast(count(evasive_word_count) as integer) as text_count,
+        cast(count(*) filter (where evasive_word_count > 0) as integer) as evasive_count,
+        cast(count(*) filter (where odd_word_count > 0) as integer) as odd_count,
+        cast(count(*) filter (where is_brand_hidden) as integer) as brand_hidden_count
     from listing_states
     group by
         as_of_date,

@@ -24,6 +24,7 @@ spellings as (
         brands.brand_id,
         brands.known_from,
         {{ name_key('brands.name') }} as name_key,
+        {{ words_in('brands.name') }} as word_count,
         'name' as matched_by
     from brands
     union all
@@ -31,6 +32,7 @@ spellings as (
         aliases.brand_id,
         aliases.known_from,
         {{ name_key('aliases.alias') }} as name_key,
+        {{ words_in('aliases.alias') }} as word_count,
         'alias' as matched_by
     from aliases
 
@@ -40,6 +42,7 @@ ranked as (
 
     select
         *,
+        max(word_count) over (partition by name_key, known_from) as most_words,
         row_number() over (
             partition by name_key
             order by known_from asc, matched_by desc, brand_id asc
@@ -55,6 +58,7 @@ final as (
         name_key,
         brand_id,
         matched_by,
+        most_words as word_count,
         known_from
     from ranked
     where place = 1

@@ -1,0 +1,85 @@
+{#
+    What is looked for in titles and descriptions: how a brand's name is hidden, what makes a word odd, when titles are alike.
+#}
+
+{# A text longer than this is not looked through; titles and descriptions are shorter by far. #}
+{% macro most_characters() %}20000{% endmacro %}
+
+{# How many words a text has, as as_words tells them. #}
+{% macro words_in(text) -%}
+    len({{ parts_of('trim(' ~ as_words(text) ~ ')', "' '") }})
+{%- endmacro %}
+
+{#
+    The key under which a name and what looks like it are the same: accents dropped, letters of other scripts, digits and
+    signs replaced by the Latin letter that they pass for, then letters alone. What passes for one another has one letter: i, l
+    and 1 are l; rn is m and vv is w.
+#}
+{% macro look_alike_key(text) -%}
+    {%- set others = "'аеорсухкмтнвіѕԁјӏгьԛԝһ" ~ "αορνετκιυχ" ~ "01345678i|!$@€£'" -%}
+    {%- set latin = "'aeopcyxkmthblsdjlrbqwh" ~ "aopvetklux" ~ "oleasbtblllsael'" -%}
+    replace(replace({{ replace_matches(
+        translated(without_accents('lower(' ~ text ~ ')'), others, latin), "'[^\\p{L}]+'", "''"
+    ) }}, 'rn', 'm'), 'vv', 'w')
+{%- endmacro %}
+
+{# Words in which letters of two scripts stand side by side: nobody's keyboard writes them. #}
+{% macro mixed_words(text) -%}
+    {{ count_matches(text, "'[\\p{Latin}][\\p{Cyrillic}\\p{Greek}]|[\\p{Cyrillic}\\p{Greek}][\\p{Latin}]'") }}
+{%- endmacro %}
+
+{#
+    Titles are compared by bands of MinHash: two of which a share j of the words are common agree in a band with
+    probability j^5, in one of the four with 1 - (1 - j^5)^4: 0.87 where one word of eleven was changed, 0.04 where two of five
+    are common. Each band is a number.
+#}
+{% macro title_bands() %}{{ return([0, 1, 2, 3]) }}{% endmacro %}
+{% macro hashes_per_band() %}{{ return(5) }}{% endmacro %}
+
+{# The columns of a relation that hold them. #}
+{% macro title_band_columns(relation) -%}
+    {%- for band in title_bands() -%}
+        {{ relation }}.title_band_{{ band }}{{ ', ' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{% macro title_band(words, band) -%}
+    {%- set hashes = [] -%}
+    {%- for number in range(band * hashes_per_band(), (band + 1) * hashes_per_band()) -%}
+        {%- do hashes.append(least_hash(words, number)) -%}
+    {%- endfor -%}
+    {{ row_hash(hashes) }}
+{%- endmacro %}
+
+{# What is known by a text: its title and description together. #}
+{% macro written_digest(relation) -%}
+    {{ text_digest("coalesce(" ~ relation ~ ".title, '') || chr(10) || coalesce(" ~ relation ~ ".description, '')") }}
+{%- endmacro %}
+
+{# What findings rest on beside the text: this code, this engine, and the brands' names. One row. #}
+{% macro text_recipes() -%}
+    select {{ digest_recipe() }} || ':' || coalesce(sum({{ row_hash([
+        'names.name_key', 'names.word_count', 'names.known_from'
+    ]) }}), 0) as recipe
+    from {{ source('landed', 'run') }} as run
+    left join {{ ref('int_brand_names') }} as names
+        on true
+    group by {{ digest_recipe() }}
+{%- endmacro %}
+
+{# Deletes what was found by other code, another engine or other brands, and in texts that no listing has any more. #}
+{% macro forget_other_texts() -%}
+    delete from {{ this }} as kept
+    where
+        kept.recipe not in ({{ text_recipes() }})
+        or kept.text_digest not in (select {{ written_digest('history') }} from {{ ref('stg_listing_history') }} as history)
+{%- endmacro %}
+
+{# Whether a text is yet to be looked through. #}
+{% macro is_not_found_out(text_digest) -%}
+    {%- if goes_on() -%}
+        {{ text_digest }} not in (select kept.text_digest from {{ this }} as kept)
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,133 @@
+"""What is found in titles and descriptions: looked through once, found anew where brands or code change, bounded in length."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dbt_fixtures import make_warehouse, open_warehouse, read_rows, run_dbt, table_content
+
+AS_OF = "2026-03-31"
+MODELS = ("stg_listing_versions", "int_brand_names", "int_text_findings", "int_listing_texts")
+WORDS = [
+    f"{head}{tail}" for head in ("ba", "ce", "do", "fi", "gu", "ka", "le", "mo") for tail in ("nt", "rel", "sk", "pper")
+]
+
+
+def listing(listing_id: str, title: str, **columns: Any) -> dict[str, Any]:
+    return {"listing_id": listing_id, "merchant_id": "m1", "listed_at": "2026-01-01", "title": title} | columns
+
+
+def brand(name: str) -> dict[str, Any]:
+    return {"brand_id": name, "name": name}
+
+
+def build(home: Path) -> None:
+    """Builds what texts rest on, and what is found in them."""
+    run_dbt(home, "build", "--select", "+int_listing_texts", "--exclude-resource-type", "test", "unit_test")
+
+
+def run_again(home: Path) -> None:
+    run_dbt(home, "run", "--select", *MODELS)
+
+
+def findings(home: Path) -> dict[str, int]:
+    """How many evasive words each listing's present text is found to have."""
+    rows = read_rows(
+        home, "select listing_id, evasive_word_count from int_listing_texts where known_until = '9999-12-31'"
+    )
+    return {row["listing_id"]: row["evasive_word_count"] for row in rows}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    rows = {"listings": [listing("l1", "AAA bag"), listing("l2", "R0lex bag")], "brands": [brand("Rolex")]}
+    make_warehouse(tmp_path / "home", rows, AS_OF)
+    build(tmp_path / "home")
+    return tmp_path / "home"
+
+
+def meddle(home: Path) -> None:
+    """Makes findings wrong, so that a text which is looked through again shows."""
+    with open_warehouse(home, read_only=False) as connection:
+        connection.execute("update int_text_findings set evasive_word_count = 99")
+
+
+def test_a_text_is_looked_through_once(home: Path) -> None:
+    assert findings(home) == {"l1": 1, "l2": 0}
+    meddle(home)
+    make_warehouse(home, {
+        "listings": [listing("l1", "AAA bag"), listing("l3", "Replica"), listing("l4", "Replica")],
+        "brands": [brand("Rolex")],
+    }, AS_OF)  # fmt: skip
+    run_again(home)
+    assert findings(home) == {"l1": 99, "l3": 1, "l4": 1}
+    assert len(table_content(home, "int_text_findings")) == 2
+
+
+@pytest.mark.parametrize("change", ["a brand", "the code"])
+def test_all_are_where_what_finds_them_has_changed(home: Path, change: str) -> None:
+    meddle(home)
+    brands = [brand("Rolex"), brand("Replica")] if change == "a brand" else [brand("Rolex")]
+    digest = "other" if change == "the code" else "project"
+    listings = [listing("l1", "AAA bag"), listing("l2", "Rep1ica bag")]
+    make_warehouse(home, {"listings": listings, "brands": brands}, AS_OF, project_digest=digest)
+    run_again(home)
+    assert findings(home) == {"l1": 1, "l2": 0}
+    hidden = read_rows(home, "select listing_id from int_listing_texts where brand_hidden_from is not null")
+    assert [row["listing_id"] for row in hidden] == (["l2"] if change == "a brand" else [])
+
+
+@pytest.mark.parametrize("title", ["x" * 1_000_000, "R0lex " * 200_000])
+def test_a_text_of_a_million_characters_is_told_not_read(tmp_path: Path, title: str) -> None:
+    make_warehouse(
+        tmp_path, {"listings": [listing("l1", title), listing("l2", "R0lex")], "brands": [brand("Rolex")]}, AS_OF
+    )
+    build(tmp_path)
+    query = """
+        select reason, evasive_word_count, brand_hidden_from is not null as is_hidden
+        from int_listing_texts order by listing_id"""
+    assert read_rows(tmp_path, query) == [
+        {"reason": "too long", "evasive_word_count": None, "is_hidden": False},
+        {"reason": None, "evasive_word_count": 0, "is_hidden": True},
+    ]
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "\u202eelfeR\u200b \u200dR\u05d0\u05d1",
+        "\u0645\u0631\u062d\u0628\u0627 \u200f\u200fabc",
+        "'; drop table x; --",
+        "%_\\",
+        "\U0001f600" * 50,
+        " ",
+    ],
+)
+def test_no_text_stops_a_run(tmp_path: Path, title: str) -> None:
+    make_warehouse(tmp_path, {"listings": [listing("l1", title, description=title)], "brands": [brand("Rolex")]}, AS_OF)
+    build(tmp_path)
+    assert findings(tmp_path) == {"l1": 0}
+
+
+def test_titles_agree_in_a_band_as_often_as_is_said(tmp_path: Path) -> None:
+    """One word of eleven changed: 0.87 of the pairs; a quarter of the words common: below 0.01."""
+    draw = random.Random(5)
+    titles = {}
+    for pair in range(300):
+        words = draw.sample(WORDS, 19)
+        titles[f"near{pair}a"], titles[f"near{pair}b"] = words[:11], [*words[:10], words[11]]
+        titles[f"far{pair}a"], titles[f"far{pair}b"] = words[:11], words[7:18]
+    make_warehouse(tmp_path, {"listings": [listing(name, " ".join(words)) for name, words in titles.items()]}, AS_OF)
+    build(tmp_path)
+    bands = {row[0]: row[-4:] for row in table_content(tmp_path, "int_listing_texts")}
+
+    def agreeing(kind: str) -> int:
+        pairs = [(bands[f"{kind}{pair}a"], bands[f"{kind}{pair}b"]) for pair in range(300)]
+        return sum(any(one == two for one, two in zip(*pair, strict=True)) for pair in pairs)
+
+    assert 0.78 * 300 <= agreeing("near") <= 0.94 * 300
+    assert agreeing("far") <= 6
