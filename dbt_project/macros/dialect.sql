@@ -87,6 +87,10 @@
         lambda place: array_to_string(list_slice({{ list }}, place, place + {{ size - 1 }}), ' ')
     ){% endmacro %}
 
+{# The members of one list, then those of another. #}
+{% macro both_lists(list_a, list_b) %}{{ return(adapter.dispatch('both_lists', 'touchstone')(list_a, list_b)) }}{% endmacro %}
+{% macro duckdb__both_lists(list_a, list_b) %}list_concat({{ list_a }}, {{ list_b }}){% endmacro %}
+
 {# The least hash of a list's members under the hash function of a number; null of an empty list. See row_hash. #}
 {% macro least_hash(list, number) %}{{ return(adapter.dispatch('least_hash', 'touchstone')(list, number)) }}{% endmacro %}
 {% macro duckdb__least_hash(list, number) %}list_min(list_transform({{ list }}, lambda member: hash(member, {{ number }}))){% endmacro %}

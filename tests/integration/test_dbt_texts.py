@@ -114,7 +114,7 @@ def test_no_text_stops_a_run(tmp_path: Path, title: str) -> None:
 
 
 def test_titles_agree_in_a_band_as_often_as_is_said(tmp_path: Path) -> None:
-    """One word of eleven changed: 0.87 of the pairs; a quarter of the words common: below 0.01."""
+    """The last word of eleven changed: 0.79 of the pairs; four of eleven words common: hardly ever."""
     draw = random.Random(5)
     titles = {}
     for pair in range(300):
@@ -129,5 +129,5 @@ def test_titles_agree_in_a_band_as_often_as_is_said(tmp_path: Path) -> None:
         pairs = [(bands[f"{kind}{pair}a"], bands[f"{kind}{pair}b"]) for pair in range(300)]
         return sum(any(one == two for one, two in zip(*pair, strict=True)) for pair in pairs)
 
-    assert 0.78 * 300 <= agreeing("near") <= 0.94 * 300
-    assert agreeing("far") <= 6
+    assert 0.70 * 300 <= agreeing("near") <= 0.87 * 300
+    assert agreeing("far") <= 2

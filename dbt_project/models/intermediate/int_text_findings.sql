@@ -55,10 +55,10 @@ readable as (
 
     select
         text_digest,
-        text,
         {{ as_words('title') }} as title_words,
         {{ as_words('text') }} as words,
-        {{ parts_of('trim(' ~ replace_matches('text', "'\\s+'", "' '") ~ ')', "' '") }} as written_words
+        trim({{ replace_matches('title', "'\\s+'", "' '") }}) as title,
+        trim({{ replace_matches('text', "'\\s+'", "' '") }}) as text
     from texts
     where length(text) <= {{ most_characters() }}
 
@@ -83,27 +83,38 @@ evasions as (
 
 ),
 
--- Up to three words in a row, as they are written: a name may be hidden by signs for letters, or by taking it apart.
-runs as (
+-- A name may be hidden by signs for letters, in any word, or by taking it apart, in a title.
+split_texts as (
 
-    {% for size in [1, 2, 3] -%}
     select
         text_digest,
-        {{ each_member(runs_of('written_words', size)) }} as run
+        {{ parts_of('text', "' '") }} as written,
+        {{ parts_of(look_alike_key('text'), "' '") }} as keys,
+        {{ parts_of('title', "' '") }} as title_written,
+        {{ parts_of(look_alike_key('title'), "' '") }} as title_keys
     from readable
-    {{ 'union all' if not loop.last }}
-    {% endfor -%}
 
 ),
 
-keyed as (
+runs as (
 
     select
         text_digest,
-        run,
-        {{ look_alike_key('run') }} as look_alike_key
-    from runs
-    where length(run) <= 24
+        {{ each_member('written') }} as run,
+        {{ each_member('keys') }} as look_alike_key
+    from split_texts
+    union all
+    select
+        text_digest,
+        {{ each_member(runs_of('title_written', 2)) }} as run,
+        {{ each_member(runs_of('title_keys', 2)) }} as look_alike_key
+    from split_texts
+    union all
+    select
+        text_digest,
+        {{ each_member(runs_of('title_written', 3)) }} as run,
+        {{ each_member(runs_of('title_keys', 3)) }} as look_alike_key
+    from split_texts
 
 ),
 
@@ -124,19 +135,19 @@ hideable as (
 hidden as (
 
     select
-        keyed.text_digest,
+        runs.text_digest,
         min(hideable.known_from) as brand_hidden_from
-    from keyed
+    from runs
     inner join hideable
-        on hideable.look_alike_key = keyed.look_alike_key
+        on hideable.look_alike_key = replace(runs.look_alike_key, ' ', '')
     where
-        {{ without_accents(name_key('keyed.run')) }} <> hideable.plain_key
-        or {{ words_in('keyed.run') }} > hideable.word_count
-    group by keyed.text_digest
+        {{ without_accents(name_key('runs.run')) }} <> hideable.plain_key
+        or {{ words_in('runs.run') }} > hideable.word_count
+    group by runs.text_digest
 
 ),
 
-split_titles as (
+title_words as (
 
     select
         text_digest,
@@ -146,15 +157,24 @@ split_titles as (
 
 ),
 
+shingles as (
+
+    select
+        text_digest,
+        {{ both_lists('title_words', runs_of('title_words', 2)) }} as title_shingles
+    from title_words
+
+),
+
 title_bands as (
 
     select
         text_digest,
-        {{ title_band('title_words', 0) }} as title_band_0,
-        {{ title_band('title_words', 1) }} as title_band_1,
-        {{ title_band('title_words', 2) }} as title_band_2,
-        {{ title_band('title_words', 3) }} as title_band_3
-    from split_titles
+        {{ title_band('title_shingles', 0) }} as title_band_0,
+        {{ title_band('title_shingles', 1) }} as title_band_1,
+        {{ title_band('title_shingles', 2) }} as title_band_2,
+        {{ title_band('title_shingles', 3) }} as title_band_3
+    from shingles
 
 ),
 
