@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from groundwork.faults import boundary
-from groundwork.files import discard, replacing_directory, sha256_bytes, sha256_file
+from groundwork.files import discard, remove_temporaries, replacing_directory, sha256_bytes, sha256_file
 from ml.signals import pictures as signal
 
 MOST_BYTES = 20_000_000
@@ -74,6 +74,7 @@ class PictureStore:
             wanted: `sha256` and `uri` of pictures, one row each, sorted by `sha256`.
             root: The folder that addresses start from and may not leave; without one, no picture is read.
         """
+        remove_temporaries(self._all)
         for other in self._all.glob("*"):
             if other != self._folder:
                 discard(other)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from groundwork.files import sha256_bytes
+from groundwork.files import TEMPORARY_PREFIX, sha256_bytes
 from orchestration.landing import pictures as landing
 from orchestration.landing.pictures import MOST_BYTES, PictureStore
 from orchestration.marketplace.pictures import POOR, altered, goods, jpeg
@@ -109,6 +109,18 @@ def test_an_address_leads_nowhere_else(store: PictureStore, root: Path):
         added = store.add(wanted({digest: address}), root)
         assert (added.hashed, added.unread) == (0, Counter({reason: 1})), address
     assert store.add(wanted({digest: None}), root).unread == Counter({landing.NOT_A_FILE: 1})
+
+
+def test_what_a_killed_writer_left_goes(store: PictureStore, root: Path):
+    rows = draw(root, 1)
+    store.add(wanted(rows), root)
+    [part] = store._parts()  # noqa: SLF001  # where a writer that is killed leaves its work
+    left = part.with_name(f"{TEMPORARY_PREFIX}left-000001")
+    left.mkdir()
+    (left / "hashes.parquet").write_bytes(b"half")
+    store.add(wanted(rows), root)
+    assert not left.exists()
+    assert store.known().num_rows == 1
 
 
 def test_without_a_folder_no_picture_is_read(store: PictureStore, root: Path):
