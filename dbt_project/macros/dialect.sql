@@ -91,9 +91,17 @@
 {% macro both_lists(list_a, list_b) %}{{ return(adapter.dispatch('both_lists', 'touchstone')(list_a, list_b)) }}{% endmacro %}
 {% macro duckdb__both_lists(list_a, list_b) %}list_concat({{ list_a }}, {{ list_b }}){% endmacro %}
 
-{# The least hash of a list's members under the hash function of a number; null of an empty list. See row_hash. #}
+{# The hash of each member of a list. See row_hash. #}
+{% macro hashes_of(list) %}{{ return(adapter.dispatch('hashes_of', 'touchstone')(list)) }}{% endmacro %}
+{% macro duckdb__hashes_of(list) %}list_transform({{ list }}, lambda member: hash(member)){% endmacro %}
+
+{# The least of a list's members under the hash function of a number; null of an empty list. See row_hash. #}
 {% macro least_hash(list, number) %}{{ return(adapter.dispatch('least_hash', 'touchstone')(list, number)) }}{% endmacro %}
 {% macro duckdb__least_hash(list, number) %}list_min(list_transform({{ list }}, lambda member: hash(member, {{ number }}))){% endmacro %}
+
+{# The members of a list from one place to another, both included. #}
+{% macro members_from(list, first, last) %}{{ return(adapter.dispatch('members_from', 'touchstone')(list, first, last)) }}{% endmacro %}
+{% macro duckdb__members_from(list, first, last) %}list_slice({{ list }}, {{ first }}, {{ last }}){% endmacro %}
 
 {# A text's parts between occurrences of a separator. #}
 {% macro parts_of(text, separator) %}{{ return(adapter.dispatch('parts_of', 'touchstone')(text, separator)) }}{% endmacro %}

@@ -5,6 +5,11 @@
 {# A text longer than this is not looked through; titles and descriptions are shorter by far. #}
 {% macro most_characters() %}20000{% endmacro %}
 
+{# A text with a space wherever a line or a column ends. #}
+{% macro on_one_line(text) -%}
+    {{ translated(text, 'chr(9) || chr(10) || chr(13)', "'   '") }}
+{%- endmacro %}
+
 {# How many words a text has, as as_words tells them. #}
 {% macro words_in(text) -%}
     len({{ parts_of('trim(' ~ as_words(text) ~ ')', "' '") }})

@@ -57,8 +57,8 @@ readable as (
         text_digest,
         {{ as_words('title') }} as title_words,
         {{ as_words('text') }} as words,
-        trim({{ replace_matches('title', "'\\s+'", "' '") }}) as title,
-        trim({{ replace_matches('text', "'\\s+'", "' '") }}) as text
+        {{ parts_of(on_one_line('title'), "' '") }} as title,
+        {{ on_one_line('text') }} as text
     from texts
     where length(text) <= {{ most_characters() }}
 
@@ -88,11 +88,21 @@ split_texts as (
 
     select
         text_digest,
+        title,
         {{ parts_of('text', "' '") }} as written,
-        {{ parts_of(look_alike_key('text'), "' '") }} as keys,
-        {{ parts_of('title', "' '") }} as title_written,
-        {{ parts_of(look_alike_key('title'), "' '") }} as title_keys
+        {{ parts_of(look_alike_key('text'), "' '") }} as keys
     from readable
+
+),
+
+-- A text begins with its title.
+title_keys as (
+
+    select
+        text_digest,
+        title as title_written,
+        {{ members_from('keys', 1, 'len(title)') }} as title_keys
+    from split_texts
 
 ),
 
@@ -108,13 +118,13 @@ runs as (
         text_digest,
         {{ each_member(runs_of('title_written', 2)) }} as run,
         {{ each_member(runs_of('title_keys', 2)) }} as look_alike_key
-    from split_texts
+    from title_keys
     union all
     select
         text_digest,
         {{ each_member(runs_of('title_written', 3)) }} as run,
         {{ each_member(runs_of('title_keys', 3)) }} as look_alike_key
-    from split_texts
+    from title_keys
 
 ),
 
@@ -161,7 +171,7 @@ shingles as (
 
     select
         text_digest,
-        {{ both_lists('title_words', runs_of('title_words', 2)) }} as title_shingles
+        {{ hashes_of(both_lists('title_words', runs_of('title_words', 2))) }} as title_shingles
     from title_words
 
 ),
