@@ -114,7 +114,7 @@ def test_an_address_leads_nowhere_else(store: PictureStore, root: Path):
 def test_what_a_killed_writer_left_goes(store: PictureStore, root: Path):
     rows = draw(root, 1)
     store.add(wanted(rows), root)
-    [part] = store._parts()  # noqa: SLF001  # where a writer that is killed leaves its work
+    [part] = store._parts()  # where a writer that is killed leaves its work
     left = part.with_name(f"{TEMPORARY_PREFIX}left-000001")
     left.mkdir()
     (left / "hashes.parquet").write_bytes(b"half")
