@@ -2,7 +2,7 @@
 
 A marketplace is trained on as of 2026-06-15 and rated as of 2026-06-30, as benchmarks/quality.py does. Then each model is
 trained again on the same rows without one signal's features at a time. Counts are pooled over seeds until every rate of
-interest rests on `--cases` entities; docs/detection.md is what this prints.
+interest rests on `--cases` entities; it prints them as Markdown.
 
     make bench-detection
     python benchmarks/detection.py --scale 0.02 --seeds 101 --cases 1
@@ -51,7 +51,6 @@ TRUTH = {
           labelled.listing_id is not null as is_labelled
         from read_parquet('{features}', hive_partitioning = false) as rated
         inner join read_parquet('{truth}/listings.parquet') as truth using (listing_id)
-        inner join read_parquet('{sources}/listings.parquet') as listings using (listing_id)
         inner join ({sellers}) as sellers using (merchant_id)
         left join ({labelled}) as labelled using (listing_id)
         order by id
@@ -77,11 +76,10 @@ inner join read_parquet('{truth}/listings.parquet') as truth using (listing_id)
 group by merchant_id
 """
 SELLING = """
-select merchant_id, bool_or(truth.is_counterfeit and truth.since <= date '{as_of}') as is_counterfeit
-from read_parquet('{live}', hive_partitioning = false)
-inner join read_parquet('{sources}/listings.parquet') as listings using (listing_id)
+select rated.merchant_id, bool_or(truth.is_counterfeit and truth.since <= date '{as_of}') as is_counterfeit
+from read_parquet('{live}', hive_partitioning = false) as rated
 inner join read_parquet('{truth}/listings.parquet') as truth using (listing_id)
-group by merchant_id
+group by rated.merchant_id
 """
 
 
