@@ -184,7 +184,7 @@ def flags(home: Path, declaration: Declaration) -> Bools:
     champion = Registry(home).champion(declaration.name)
     if champion is None:
         raise SystemExit(f"{declaration.name} has no champion in {home}")
-    scores = home / "scores" / f"{declaration.entity}_counterfeit" / f"as_of={AS_OF}" / "scores.parquet"
+    scores = home / "scores" / declaration.name / f"as_of={AS_OF}" / "scores.parquet"
     table = pq.read_table(scores, partitioning=None).sort_by(declaration.id_column)
     own = table["own_conduct_score"].to_numpy()
     return np.asarray((table["score"].to_numpy() >= champion.threshold) & (own >= champion.floor), dtype=np.bool_)
