@@ -30,6 +30,7 @@ from ml.declarations import SIGNALS, Declaration, load_declarations
 from ml.model import load_booster, margin_of
 from ml.registry import Registry
 from ml.training_set import matrix, read_training_set, split_rows
+from orchestration.marketplace.merchants import COUNTERFEITERS
 
 Bools = npt.NDArray[np.bool_]
 TARGET = 0.90
@@ -38,7 +39,6 @@ EVERYTHING = "everything"
 AT_FLAG = "at the flag threshold"
 ANY = "all of them"
 INNOCENT = {"brusher": "brusher of genuine goods", "honest": "any other honest merchant"}
-COUNTERFEITERS = ("too_cheap", "complaint_drawing", "spec_liar", "ring", "brusher")
 
 # What each rated entity is. A merchant is counterfeit if one of its live listings is.
 TRUTH = {

@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
-COUNTERFEITERS = ("too_cheap", "complaint_drawing", "spec_liar", "ring", "brusher")
 
 
 def auroc(values: Floats, truth: Bools) -> float:

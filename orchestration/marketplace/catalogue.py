@@ -18,6 +18,8 @@ from orchestration.marketplace.arrays import Floats, Ints, generator, picked
 
 BRANDS_PER_CATEGORY = 9
 FIELD_SLOTS = 5
+ABSURD = 12
+"""By how much a value that cannot be exceeds the greatest that is."""
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,14 @@ class Fragments:
         texts: JSON fragments.
         first: (categories, FIELD_SLOTS) index of the field's first value.
         size: (categories, FIELD_SLOTS) number of the field's values.
+        absurd: (categories, FIELD_SLOTS) index of a value that no such goods have: many times the greatest; where values are
+            no numbers, a true one.
     """
 
     texts: list[str]
     first: Ints
     size: Ints
+    absurd: Ints
 
 
 def build_fragments() -> Fragments:
@@ -181,11 +186,16 @@ def build_fragments() -> Fragments:
     texts: list[str] = []
     first: list[list[int]] = []
     size: list[list[int]] = []
+    absurd: list[list[int]] = []
     for category in categories():
         first.append([])
         size.append([])
+        absurd.append([])
         for field in category.fields:
             first[-1].append(len(texts))
             size[-1].append(len(field.values))
-            texts.extend(f"{json.dumps(field.name)}: {json.dumps(value)}" for value in field.values)
-    return Fragments(texts, np.array(first), np.array(size))
+            numbers = [value for value in field.values if isinstance(value, int)]
+            absurd[-1].append(len(texts) + (len(field.values) if numbers else 0))
+            values = (*field.values, *([max(numbers) * ABSURD] if numbers else []))
+            texts.extend(f"{json.dumps(field.name)}: {json.dumps(value)}" for value in values)
+    return Fragments(texts, np.array(first), np.array(size), np.array(absurd))

@@ -173,17 +173,14 @@ def _chunks(world: World) -> Iterator[Chunk]:
 
 
 def _sources_file(tables: list[str]) -> str:
-    """Maps each table to its file; the names are the contract's own.
-
-    The pictures that lie beside it are not named yet (`pictures: .`): no archetype is given away by them, and no model was
-    reviewed with them.
-    """
+    """Maps each table to its file; the names are the contract's own."""
     read_on = {table: {"cursor": column} for table, column in CURSORS.items()}
     read_on |= {table: {"changed_at": moment} for table, moment in CHANGED_AT.items()}
     mapping = {
         "version": 1,
         "identifiers": "public",
         "name": "demo",
+        "pictures": ".",
         "inputs": {name: {"connector": "parquet", "path": f"sources/{name}.parquet"} for name in tables},
         "tables": {name: {"input": name} | read_on.get(name, {}) for name in tables},
     }

@@ -14,7 +14,7 @@ import numpy as np
 
 from orchestration.marketplace.arrays import Bools, Floats, Ints, weighted
 from orchestration.marketplace.listings import Listings
-from orchestration.marketplace.merchants import DISCOUNTER, REFURBISHER, Merchants
+from orchestration.marketplace.merchants import DISCOUNTER, FRAMED, PARALLEL_IMPORTER, REFURBISHER, Merchants
 from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, USUAL_DAYS, Span
 
 RANDOM_BUY_SHARE = 0.01
@@ -26,6 +26,8 @@ further behind would know little of what is new."""
 MERCHANT_AUDIT_SHARE = 0.15
 FALSE_ALARM_SHARE = 0.0003
 """Share of the genuine that an examination takes for fake: small beside any prevalence, else it would drown the rare."""
+REPORTED = {DISCOUNTER: 2.5, REFURBISHER: 2.0, PARALLEL_IMPORTER: 2.5, FRAMED: 6.0}
+"""How many times as often as other honest merchants these are reported."""
 UPHELD, REJECTED, PENDING, COUNTERED = range(4)
 OUTCOMES = ("upheld", "rejected", "pending", "countered")
 REASONS = (
@@ -137,7 +139,7 @@ def build_labels(span: Span, merchants: Merchants, listings: Listings) -> Labels
 def _notices(rng: np.random.Generator, merchants: Merchants, listings: Listings, days: int) -> Notices:
     archetype = merchants.archetype[listings.merchant]
     is_fake = listings.is_counterfeit
-    looks = 1.0 + 1.5 * (archetype == DISCOUNTER) + 1.0 * (archetype == REFURBISHER)
+    looks = np.select([archetype == kind for kind in REPORTED], list(REPORTED.values()), 1.0)
     seen = np.minimum(listings.popularity, 4.0) ** 0.4
     start = np.where(is_fake, np.maximum(listings.since_day, 0.0), np.maximum(listings.listed_day, 0.0))
     exposure = np.clip((np.minimum(listings.natural_end_day, days) - start) / days, 0.0, 1.0)

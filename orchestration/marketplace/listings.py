@@ -7,26 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, joined, keys, nullable, phrases, salt, sigmoid
 from orchestration.marketplace.catalogue import CURRENCIES, FIELD_SLOTS, Catalogue
 from orchestration.marketplace.merchants import (
     BRUSHER,
     CURRENCY_CODES,
+    GOODS_TRAITS,
     PLACES,
     REFURBISHER,
     SLOT_WEIGHTS,
     TRAITS,
     Merchants,
-    shift_table,
+    changes_of_identity,
 )
 from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, Span
 
 CONDITIONS = ("new", "refurbished", "used")
 SIGHTING_DAYS = 12.5
-PRICE_CHANGES = 2
-COPYING_SHIFT = 1.2
-"""How much readier to alter other people's pictures a counterfeiter is for its counterfeits."""
+PRICE_CHANGES = 5
+"""How often a price changes at most; how many of the changes are made differs."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class Listings:
         fake_price_factor: Factor on the price from `since_day` on.
         change_day: (n, PRICE_CHANGES) days on which the price changes.
         change_factor: (n, PRICE_CHANGES) by how much.
-        field_state: (n, FIELD_SLOTS) 0 true, 1 wrong, 2 left out.
+        field_state: (n, FIELD_SLOTS) 0 true, 1 wrong, 2 left out, 3 beyond what such goods can be.
         popularity: Weight in orders.
+        is_bare: Whether its title avoids the brand that its first picture shows.
     """
 
     key: Keys
@@ -68,6 +70,7 @@ class Listings:
     change_factor: Floats
     field_state: Ints
     popularity: Floats
+    is_bare: Bools
 
     def price_at(self, index: Ints, day: Floats) -> Floats:
         """Returns the price of the listings at `index` on each day, in cents precision."""
@@ -86,13 +89,14 @@ def build_listings(span: Span, merchants: Merchants) -> Listings:
     slot, product = _products(rng, world.catalogue, merchants, merchant)
     listed, end = _lives(rng, merchants, merchant, world.days)
     is_fake, since = _counterfeit(rng, merchants, merchant, slot, listed)
-    goods = _goods(rng, merchants, merchant, is_fake, world.hardness)
+    goods = _goods(rng, merchants, merchant, is_fake)
     condition = _conditions(rng, merchants, merchant)
     ratio = -0.07 - 0.15 * goods["price"] - np.array([0.0, 0.12, 0.25])[condition]
     rate = np.array([1.0, *(rate for _, rate in CURRENCIES)])
     currency = _currency_index()[merchants.place[merchant]]
     is_late = is_fake & (since > listed)
     fake_part = np.where(is_late, -0.15 * goods["price_shift"], 0.0)
+    latents = _latents(merchants, merchant, slot, goods, ratio)
     return Listings(
         key=keys(salt(world.seed, "listing"), span.first * LISTINGS_PER_MERCHANT + np.arange(count)),
         merchant=merchant,
@@ -102,14 +106,15 @@ def build_listings(span: Span, merchants: Merchants) -> Listings:
         since_day=since,
         listed_day=listed,
         natural_end_day=end,
-        latents=_latents(merchants, merchant, slot, goods, ratio, _copying(span, merchants, merchant, is_fake)),
+        latents=latents,
         condition=condition,
         price=world.catalogue.msrp_usd[product] / rate[currency] * np.exp(ratio - fake_part),
         fake_price_factor=np.exp(fake_part),
         change_day=rng.uniform(-60, world.days, (count, PRICE_CHANGES)),
-        change_factor=np.exp(rng.normal(-0.01, 0.05, (count, PRICE_CHANGES))),
-        field_state=_field_states(rng, goods["spec"]),
+        change_factor=_changes(rng, goods),
+        field_state=_field_states(rng, goods),
         popularity=_popularity(rng, merchants, merchant),
+        is_bare=rng.random(count) < latents["bare_logo_share"],
     )
 
 
@@ -131,7 +136,7 @@ def _products(
 
 def _lives(rng: np.random.Generator, merchants: Merchants, merchant: Ints, days: int) -> tuple[Floats, Floats]:
     count = len(merchant)
-    registered = merchants.registered_day[merchant]
+    registered = merchants.opened_day(days)[merchant]
     churn = 0.36 + 0.10 * merchants.is_counterfeit[merchant]
     is_new = rng.random(count) < churn
     listed = np.where(is_new, rng.uniform(0, days - 0.5, count), -rng.exponential(160, count))
@@ -154,33 +159,25 @@ def _counterfeit(
     return is_fake, np.where(is_before, turned, listed)
 
 
-def _goods(
-    rng: np.random.Generator, merchants: Merchants, merchant: Ints, is_fake: Bools, hardness: float
-) -> dict[str, Floats]:
+def _goods(rng: np.random.Generator, merchants: Merchants, merchant: Ints, is_fake: Bools) -> dict[str, Floats]:
     """Draws the goods traits of each listing: the merchant's own, a listing's part, and the shift of counterfeits."""
-    shifts = shift_table(hardness)[merchants.archetype[merchant]] * merchants.effect[merchant, None]
     goods: dict[str, Floats] = {}
-    for name, own in (
-        ("price", 0.55),
-        ("doubt", 0.5),
-        ("refund", 0.4),
-        ("dispute", 0.4),
-        ("rating", 0.4),
-        ("spec", 0.45),
-    ):
-        shift = np.where(is_fake, shifts[:, TRAITS.index(name)], 0.0) * rng.uniform(0.8, 1.2, len(merchant))
+    for name, own in GOODS_TRAITS.items():
+        shift = np.where(is_fake, merchants.shifts[merchant, TRAITS.index(name)], 0.0) * rng.uniform(
+            0.8, 1.2, len(merchant)
+        )
         noise = own * rng.standard_normal(len(merchant))
         goods[name] = np.sqrt(1 - own**2) * merchants.trait(name)[merchant] + noise + shift
         goods[f"{name}_shift"] = shift
     return goods
 
 
-def _copying(span: Span, merchants: Merchants, merchant: Ints, is_fake: Bools) -> Floats:
-    """Draws how ready a merchant is to alter other people's pictures for each listing."""
-    rng = span.rng("copying")
-    of_merchant, of_listing = rng.standard_normal(len(merchants.key)), rng.standard_normal(len(merchant))
-    shift = np.where(is_fake, COPYING_SHIFT / span.world.hardness * merchants.effect[merchant], 0.0)
-    return np.asarray(0.8 * of_merchant[merchant] + 0.6 * of_listing + shift)
+def _changes(rng: np.random.Generator, goods: dict[str, Floats]) -> Floats:
+    """Draws by which factors a price changes: how many times, how far and which way differs; 1 where it does not."""
+    shape = (len(goods["drop"]), PRICE_CHANGES)
+    is_made = rng.random(shape) < sigmoid(-0.6 + 0.9 * goods["unrest"])[:, None]
+    size = 0.035 * np.exp(0.5 * goods["swing"])[:, None] * rng.standard_normal(shape)
+    return np.where(is_made, np.exp(size - 0.01 - 0.025 * goods["drop"][:, None]), 1.0)
 
 
 def _conditions(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Ints:
@@ -190,10 +187,25 @@ def _conditions(rng: np.random.Generator, merchants: Merchants, merchant: Ints) 
     return np.where(is_refurbisher, np.where(draw < 0.65, 1, np.where(draw < 0.8, 2, 0)), usual)
 
 
-def _field_states(rng: np.random.Generator, spec: Floats) -> Ints:
-    wrong = sigmoid(-3.6 + 1.0 * spec)[:, None]
-    draw = rng.random((len(spec), FIELD_SLOTS))
-    return np.where(draw < wrong, 1, np.where(draw > 0.93, 2, 0))
+def _field_states(rng: np.random.Generator, goods: dict[str, Floats]) -> Ints:
+    shares = {state: rate(goods)[:, None] for state, rate in ((1, _wrong_share), (2, _omitted_share))}
+    draw = rng.random((len(goods["spec"]), FIELD_SLOTS))
+    states = np.where(draw < shares[1], 1, np.where(draw > 1 - shares[2], 2, 0))
+    is_absurd = rng.random(len(states)) < _absurd_share(goods)
+    states[is_absurd, rng.integers(0, FIELD_SLOTS, len(states))[is_absurd]] = 3
+    return states
+
+
+def _wrong_share(goods: dict[str, Floats]) -> Floats:
+    return sigmoid(-3.6 + 1.0 * goods["spec"])
+
+
+def _omitted_share(goods: dict[str, Floats]) -> Floats:
+    return sigmoid(-2.8 + 0.9 * goods["omission"])
+
+
+def _absurd_share(goods: dict[str, Floats]) -> Floats:
+    return sigmoid(-3.2 + 1.2 * goods["absurdity"])
 
 
 def _popularity(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Floats:
@@ -203,7 +215,7 @@ def _popularity(rng: np.random.Generator, merchants: Merchants, merchant: Ints) 
 
 
 def _latents(
-    merchants: Merchants, merchant: Ints, slot: Ints, goods: dict[str, Floats], ratio: Floats, copying: Floats
+    merchants: Merchants, merchant: Ints, slot: Ints, goods: dict[str, Floats], ratio: Floats
 ) -> dict[str, Floats]:
     """Names the parameters that everything seen of a listing is drawn from."""
     conduct = {
@@ -212,19 +224,40 @@ def _latents(
     }
     return {
         "price_ratio_log": ratio,
+        "price_drop": goods["drop"],
+        "price_swing": goods["swing"],
+        "price_unrest": goods["unrest"],
         "complaint_share": np.minimum(0.008 * np.exp(0.85 * goods["doubt"]), 0.45),
         "refund_share": np.minimum(0.045 * np.exp(0.40 * goods["refund"]), 0.6),
         "not_authentic_share": np.minimum(0.05 * np.exp(0.7 * goods["dispute"]), 0.7),
         "rating_mean": 4.45 - 0.28 * goods["rating"],
-        "spec_wrong_share": sigmoid(-3.6 + 1.0 * goods["spec"]),
-        "no_reference_share": sigmoid(-2.7 + 0.8 * conduct["coyness"]),
-        "altered_picture_share": sigmoid(-2.9 + 0.9 * copying),
+        "polar_share": sigmoid(-2.0 + 0.9 * goods["polarity"]),
+        "repeated_share": sigmoid(-2.8 + 1.0 * goods["repetition"]),
+        "early_share": sigmoid(-3.0 + 1.0 * goods["haste"]),
+        "spec_wrong_share": _wrong_share(goods),
+        "omitted_share": _omitted_share(goods),
+        "absurd_share": _absurd_share(goods),
+        "invented_reference_share": sigmoid(-3.2 + 1.2 * goods["invention"]),
+        "no_reference_share": sigmoid(-2.7 + 0.9 * conduct["coyness"]),
+        "altered_picture_share": sigmoid(-2.6 + 1.3 * goods["copying"]),
+        "bare_logo_share": sigmoid(-2.8 + 1.3 * goods["baring"]),
+        "own_picture_share": sigmoid(0.4 - 1.1 * goods["borrowing"]),
+        "picture_count": 1.0 + np.exp(-0.4 - 0.45 * goods["sparing"]),
+        "pooled_picture_share": sigmoid(-2.8 + 1.3 * goods["pooling"]),
+        "hidden_brand_share": sigmoid(-2.8 + 1.4 * goods["hiding"]),
+        "evasive_share": sigmoid(-2.8 + 1.4 * goods["evasion"]),
+        "mixed_script_share": sigmoid(-3.0 + 1.4 * goods["mixing"]),
+        "stuffed_share": sigmoid(-2.4 + 1.2 * goods["stuffing"]),
+        "terse_share": sigmoid(-2.0 + 1.2 * goods["terseness"]),
+        "copied_title_share": sigmoid(-2.6 + 1.3 * goods["retitling"]),
         "photo_share": sigmoid(-1.3 - 0.5 * conduct["photo"]),
         "verified_share": sigmoid(2.0 - 0.6 * conduct["verified"]),
         "delivery_hours": np.exp(4.4 + 0.30 * conduct["delivery"]),
         "merchant_age_days": merchants.registered_day[merchant],
         "is_default_storefront": (conduct["storefront"] > 1.0).astype(np.float64),
         "storefront": conduct["storefront"],
+        "identity_changes": changes_of_identity(merchants)[merchant],
+        "silent_share": merchants.silent_share[merchant],
         "is_authorised": merchants.is_slot_authorised[merchant, slot].astype(np.float64),
         "brand_count": merchants.slot_count[merchant].astype(np.float64),
         "listing_count": merchants.listing_count[merchant].astype(np.float64),
@@ -238,9 +271,11 @@ def specifications(span: Span, listings: Listings) -> pa.Array:
     category = catalogue.category[product]
     count = len(product)
     has_ref = rng.random(count) > listings.latents["no_reference_share"]
-    reference = joined(
-        [pa.repeat('"model_ref": "', count), phrases(catalogue.refs, product), pa.repeat('"', count)], ""
-    )
+    is_invented = rng.random(count) < listings.latents["invented_reference_share"]
+    tail = phrases(("-II", "X", "-S", " Pro", "B"), np.where(is_invented, rng.integers(0, 5, count), -1))
+    known = phrases(catalogue.refs, product)
+    called = joined([known, pc.fill_null(tail, "")], "")
+    reference = joined([pa.repeat('"model_ref": "', count), called, pa.repeat('"', count)], "")
     parts = [nullable(reference, has_ref)]
     for field in range(FIELD_SLOTS):
         size = fragments.size[category, field]
@@ -248,7 +283,8 @@ def specifications(span: Span, listings: Listings) -> pa.Array:
         step = 1 + (rng.random(count) * (size - 1)).astype(np.int64)
         state = listings.field_state[:, field]
         value = np.where(state == 1, (true + step) % size, true)
-        parts.append(phrases(fragments.texts, np.where(state == 2, -1, fragments.first[category, field] + value)))
+        text = np.where(state == 3, fragments.absurd[category, field], fragments.first[category, field] + value)
+        parts.append(phrases(fragments.texts, np.where(state == 2, -1, text)))
     return joined([pa.repeat("{", count), joined(parts, ", "), pa.repeat("}", count)], "")
 
 

@@ -10,17 +10,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, weighted
+from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, sigmoid, weighted
 from orchestration.marketplace.catalogue import CURRENCIES, Catalogue, categories
 from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, Span
 
 ARCHETYPES = (
-    "honest", "discounter", "refurbisher", "new_merchant", "too_cheap", "complaint_drawing", "spec_liar", "ring", "brusher",
+    "honest", "discounter", "refurbisher", "new_merchant", "parallel_importer", "agency_client", "framed",
+    "too_cheap", "complaint_drawing", "spec_liar", "picture_copier", "word_evader", "fly_by_night", "ring", "brusher",
 )  # fmt: skip
-HONEST, DISCOUNTER, REFURBISHER, NEW_MERCHANT, TOO_CHEAP, COMPLAINT_DRAWING, SPEC_LIAR, RING, BRUSHER = range(9)
-HONEST_SHARES = {DISCOUNTER: 0.10, REFURBISHER: 0.06, NEW_MERCHANT: 0.10}
-COUNTERFEIT_SHARES = {TOO_CHEAP: 0.0125, COMPLAINT_DRAWING: 0.0125, SPEC_LIAR: 0.0115, RING: 0.0115, BRUSHER: 0.006}
-GENUINE_BRUSHER_SHARE = 0.006
+(
+    HONEST, DISCOUNTER, REFURBISHER, NEW_MERCHANT, PARALLEL_IMPORTER, AGENCY_CLIENT, FRAMED,
+    TOO_CHEAP, COMPLAINT_DRAWING, SPEC_LIAR, PICTURE_COPIER, WORD_EVADER, FLY_BY_NIGHT, RING, BRUSHER,
+) = range(len(ARCHETYPES))  # fmt: skip
+HONEST_SHARES = {
+    DISCOUNTER: 0.08, REFURBISHER: 0.06, NEW_MERCHANT: 0.08, PARALLEL_IMPORTER: 0.02, AGENCY_CLIENT: 0.02, FRAMED: 0.015,
+}  # fmt: skip
+COUNTERFEIT_SHARES = {
+    TOO_CHEAP: 0.007, COMPLAINT_DRAWING: 0.007, SPEC_LIAR: 0.007, PICTURE_COPIER: 0.007, WORD_EVADER: 0.007,
+    FLY_BY_NIGHT: 0.0065, RING: 0.007, BRUSHER: 0.0055,
+}  # fmt: skip
+COUNTERFEITERS = tuple(ARCHETYPES[kind] for kind in COUNTERFEIT_SHARES)
+GENUINE_BRUSHER_SHARE = 0.0055
 CAREFUL_SHARE = 0.09
 CAREFUL_EFFECT = 0.35
 TURNED_SHARE = 0.10
@@ -30,25 +40,50 @@ SLOT_WEIGHTS = (1.0, 0.6, 0.45, 0.35, 0.3, 0.25)
 """How a merchant's listings spread over its brand slots, before slots that it does not use are dropped."""
 SLOT_FAKE_SHARES = (1.0, 0.92, 0.9, 0.88, 0.85, 0.85)
 """How often a counterfeiter's goods of the brand in each slot are counterfeit."""
-GOODS_TRAITS = ("price", "doubt", "refund", "dispute", "rating", "spec")
-CONDUCT_TRAITS = ("age", "photo", "verified", "delivery", "storefront", "authorised", "breadth", "coyness")
-TRAITS = GOODS_TRAITS + CONDUCT_TRAITS
-_USUAL_SHIFTS: dict[str, float] = {
-    "price": 1.3, "doubt": 1.2, "refund": 1.25, "dispute": 1.3, "rating": 1.1, "spec": 1.1, "age": 1.45, "photo": 1.35,
-    "verified": 1.2, "delivery": 1.35, "storefront": 1.3, "authorised": 1.3, "breadth": 1.0, "coyness": 1.0,
+GOODS_TRAITS = {
+    "price": 0.55, "drop": 0.5, "swing": 0.5, "unrest": 0.5,
+    "doubt": 0.5, "rating": 0.4, "polarity": 0.4, "repetition": 0.4, "haste": 0.4, "refund": 0.4, "dispute": 0.4,
+    "spec": 0.45, "omission": 0.45, "invention": 0.5, "absurdity": 0.5,
+    "copying": 0.6, "baring": 0.5, "borrowing": 0.5, "pooling": 0.5, "sparing": 0.4,
+    "hiding": 0.5, "evasion": 0.5, "mixing": 0.5, "retitling": 0.5, "stuffing": 0.5, "terseness": 0.4,
 }  # fmt: skip
-_OWN_SHIFTS: dict[int, dict[str, float]] = {
-    TOO_CHEAP: {"price": 1.65},
-    COMPLAINT_DRAWING: {"doubt": 1.4, "refund": 1.35, "dispute": 1.4, "rating": 1.0},
-    SPEC_LIAR: {"spec": 1.45},
+"""What differs from one of a merchant's goods to the next, and the part of it (a standard deviation) that does."""
+CONDUCT_TRAITS = (
+    "age", "photo", "verified", "delivery", "storefront", "authorised", "breadth", "coyness", "churn", "dormancy",
+)  # fmt: skip
+TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
+USUAL_SHIFT = 0.75
+"""How far a counterfeiter is shifted in what is not its own archetype's: little, so that each archetype needs its signal."""
+_TRICKS: dict[int, dict[str, float]] = {
+    TOO_CHEAP: {"price": 1.7, "drop": 1.7, "swing": 1.65, "unrest": 1.65},
+    COMPLAINT_DRAWING: {"doubt": 1.7, "rating": 1.55, "polarity": 1.65, "repetition": 1.65, "haste": 1.65},
+    SPEC_LIAR: {"spec": 1.7, "omission": 1.7, "coyness": 1.75, "invention": 1.65, "absurdity": 1.65},
+    PICTURE_COPIER: {"copying": 1.6, "baring": 1.6, "borrowing": 1.65, "pooling": 1.65, "sparing": 1.65},
+    WORD_EVADER: {"hiding": 1.55, "evasion": 1.6, "mixing": 1.6, "retitling": 1.65, "stuffing": 1.65, "terseness": 1.65},
+    FLY_BY_NIGHT: {
+        "age": 1.6, "storefront": 1.6, "authorised": 1.3, "breadth": 1.3, "churn": 1.6, "dormancy": 1.7, "refund": 1.5,
+        "dispute": 1.5,
+    },
     RING: {},
-    BRUSHER: {"rating": 0.8, "verified": 0.5, "delivery": 1.1},
-}
+    BRUSHER: {"rating": 1.1, "price": 1.3, "age": 1.3, "delivery": 1.5, "authorised": 1.2, "photo": 1.5, "verified": 1.4},
+}  # fmt: skip
+"""What each archetype does more than any counterfeiter: the tricks that its signal is there to find."""
 SHIFTS: dict[int, dict[str, float]] = {
-    DISCOUNTER: {"price": 1.5, "refund": 0.2, "authorised": 0.3},
-    REFURBISHER: {"price": 1.3, "spec": 1.2, "refund": 0.6, "rating": 0.4, "doubt": 0.3, "coyness": 0.4},
+    DISCOUNTER: {"price": 1.5, "drop": 0.8, "unrest": 0.5, "refund": 0.2, "authorised": 0.3},
+    REFURBISHER: {
+        "price": 1.3,
+        "spec": 1.0,
+        "refund": 0.6,
+        "rating": 0.4,
+        "doubt": 0.3,
+        "coyness": 0.4,
+        "omission": 0.4,
+    },
     NEW_MERCHANT: {"age": 2.0, "storefront": 0.8, "photo": 0.3, "delivery": 0.4, "authorised": 0.4, "doubt": 0.2},
-    **{kind: {**_USUAL_SHIFTS, **own} for kind, own in _OWN_SHIFTS.items()},
+    PARALLEL_IMPORTER: {"price": 1.2, "authorised": 1.2, "spec": 0.7, "delivery": 0.8, "doubt": 0.3, "omission": 0.3},
+    AGENCY_CLIENT: {"retitling": 0.6, "borrowing": -0.3},
+    FRAMED: {"doubt": 1.8, "rating": 1.6, "polarity": 1.5, "haste": 0.8, "repetition": 1.0, "dispute": 1.0},
+    **{kind: dict.fromkeys(TRAITS, USUAL_SHIFT) | own for kind, own in _TRICKS.items()},
 }
 
 
@@ -103,11 +138,17 @@ class IdentifierKind:
 
 
 IDENTIFIERS: tuple[IdentifierKind, ...] = (
-    IdentifierKind("phone", 0.95, 0.25, 0.05, 0.6), IdentifierKind("email", 0.98, 0.10, 0.02, 0.7),
-    IdentifierKind("bank_account", 0.95, 0.35, 0.04, 0.9), IdentifierKind("device", 0.90, 0.40, 0.05, 0.5),
-    IdentifierKind("address", 0.90, 0.25, 0.07, 0.4), IdentifierKind("tax_id", 0.60, 0.03, 0.01, 0.9),
-    IdentifierKind("ip", 0.90, 0.40, 0.08, 0.3), IdentifierKind("key", 0.25, 0.30, 0.02, 0.5),
+    IdentifierKind("phone", 0.95, 0.30, 0.10, 0.6), IdentifierKind("email", 0.98, 0.15, 0.004, 0.7),
+    IdentifierKind("bank_account", 0.95, 0.60, 0.002, 0.9), IdentifierKind("device", 0.90, 0.65, 0.006, 0.5),
+    IdentifierKind("address", 0.90, 0.30, 0.22, 0.4), IdentifierKind("tax_id", 0.60, 0.05, 0.001, 0.9),
+    IdentifierKind("ip", 0.90, 0.45, 0.30, 0.3), IdentifierKind("key", 0.25, 0.40, 0.001, 0.5),
 )  # fmt: skip
+LOOSE_KINDS = frozenset({"phone", "address", "ip"})
+"""What neighbours share: a building, a line, a connection. The other kinds are shared within a family or a firm."""
+NEIGHBOURS, FAMILY = 6, 2
+"""How many at most share the loose kinds, and the others."""
+AGENCY_SHARE = 0.8
+"""How many of an agency's clients give its phone and address for their own."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +160,14 @@ class Identifiers:
         kind: Index into `IDENTIFIERS`.
         value: The identifier.
         bearers: How many merchants bear it.
+        is_taken_later: Whether it came beside the one with which the merchant had registered.
     """
 
     merchant: Ints
     kind: Ints
     value: Keys
     bearers: Ints
+    is_taken_later: Bools
 
 
 @dataclass(frozen=True)
@@ -138,9 +181,11 @@ class Merchants:
         is_brushing: Whether it brushes.
         ring: Number of its ring within the span, -1 without.
         effect: How much of its archetype's shifts it shows (careful ones little).
-        traits: (n, TRAITS) conduct, standard normal for the ordinary honest, the conduct shifts included.
+        traits: (n, TRAITS) standard normal for the ordinary honest; a counterfeiter's include the shifts of its conduct.
+        shifts: (n, TRAITS) what its archetype adds; of the goods' traits to its counterfeits alone.
         listing_count: Number of its listings.
         registered_day: Days from the start of the history.
+        silent_share: Share of its time until the end of the history that passed before it offered anything.
         turned_day: Day on which it turned to counterfeits; far in the past where it always did.
         brushing_day: Day from which it brushes.
         place: Index into `COUNTRIES`.
@@ -157,8 +202,10 @@ class Merchants:
     ring: Ints
     effect: Floats
     traits: Floats
+    shifts: Floats
     listing_count: Ints
     registered_day: Floats
+    silent_share: Floats
     turned_day: Floats
     brushing_day: Floats
     place: Ints
@@ -170,6 +217,10 @@ class Merchants:
     def trait(self, name: str) -> Floats:
         """Returns one trait's column."""
         return np.asarray(self.traits[:, TRAITS.index(name)])
+
+    def opened_day(self, days: int) -> Floats:
+        """Returns the day from which each has something on offer."""
+        return np.asarray(self.registered_day + self.silent_share * 0.9 * (days - 1.0 - self.registered_day))
 
 
 def shift_table(hardness: float) -> Floats:
@@ -188,7 +239,8 @@ def build_merchants(span: Span) -> Merchants:
     effect = np.where(rng.random(count) < CAREFUL_SHARE, CAREFUL_EFFECT, rng.uniform(0.9, 1.2, count))
     effect = np.where(archetype >= TOO_CHEAP, effect, rng.uniform(0.7, 1.3, count))
     is_turned = is_counterfeit & (archetype != NEW_MERCHANT) & (rng.random(count) < TURNED_SHARE)
-    traits = _traits(rng, archetype, is_counterfeit, is_turned, effect, span.world.hardness)
+    shifts = shift_table(span.world.hardness)[archetype] * effect[:, None]
+    traits = _traits(rng, shifts, archetype, is_counterfeit, is_turned)
     age = np.minimum(np.exp(6.6 - 0.9 * traits[:, TRAITS.index("age")]), OLDEST_DAYS)
     registered = days - np.maximum(age, 12.0 + 20 * rng.random(count))
     registered = np.where(is_turned, np.minimum(registered, -30.0), registered)
@@ -201,8 +253,10 @@ def build_merchants(span: Span) -> Merchants:
         ring=ring,
         effect=effect,
         traits=traits,
+        shifts=shifts,
         listing_count=_sizes(rng, is_counterfeit, count * LISTINGS_PER_MERCHANT),
         registered_day=registered,
+        silent_share=sigmoid(-2.2 + 1.0 * traits[:, TRAITS.index("dormancy")]),
         turned_day=np.where(is_turned, rng.uniform(0.1, 0.7, count) * days, -1e6),
         brushing_day=np.where(
             rng.random(count) < 0.7, registered, np.maximum(registered, rng.uniform(0, 0.5, count) * days)
@@ -256,10 +310,10 @@ def _ring_numbers(rng: np.random.Generator, members: int) -> list[int]:
 
 
 def _traits(
-    rng: np.random.Generator, archetype: Ints, is_counterfeit: Bools, is_turned: Bools, effect: Floats, hardness: float
+    rng: np.random.Generator, shifts: Floats, archetype: Ints, is_counterfeit: Bools, is_turned: Bools
 ) -> Floats:
     """Draws traits; a counterfeiter's goods shifts are left to its counterfeit listings."""
-    shifts = shift_table(hardness)[archetype] * effect[:, None]
+    shifts = shifts.copy()
     is_goods = np.array([name in GOODS_TRAITS for name in TRAITS])
     shifts[is_counterfeit[:, None] & is_goods[None, :]] = 0.0
     shifts[(archetype == BRUSHER) & ~is_counterfeit] *= 0.4
@@ -318,27 +372,40 @@ def _brands(
 
 
 def build_identifiers(span: Span, merchants: Merchants) -> Identifiers:
-    """Gives each merchant its identifiers; rings share most of theirs, some honest merchants share one too."""
+    """Gives each merchant its identifiers: own ones, its ring's, its neighbours' or its family's, and new ones later on."""
     rng, count, first = span.rng("identifiers"), span.count, span.first
-    partner = _partners(rng, count)
+    neighbour, relative = _partners(rng, count, NEIGHBOURS), _partners(rng, count, FAMILY)
+    is_client = merchants.archetype == AGENCY_CLIENT
     parts: list[tuple[Ints, Ints, Keys]] = []
     for number, item in enumerate(IDENTIFIERS):
         salted = salt(span.world.seed, "identifier", item.kind)
         value = keys(salted, (first + np.arange(count)) * 4)
+        partner = neighbour if item.kind in LOOSE_KINDS else relative
         shares = (merchants.ring < 0) & (rng.random(count) < item.honest_share)
         value = np.where(shares, keys(salted, (first + partner) * 4), value)
+        gives = is_client & (item.kind in LOOSE_KINDS) & (rng.random(count) < AGENCY_SHARE)
+        value = np.where(gives, keys(salted, np.full(count, first) * 4 + 2), value)
         rings = (merchants.ring >= 0) & (rng.random(count) < item.ring_share * (0.4 + 0.6 * merchants.effect))
         value = np.where(rings, keys(salted, (first + np.maximum(merchants.ring, 0)) * 4 + 1), value)
         bearer = np.flatnonzero(rng.random(count) < item.borne_share)
         parts.append((bearer, np.full(len(bearer), number), value[bearer]))
+    before = sum(len(part[0]) for part in parts)
+    changed = np.repeat(np.arange(count), rng.poisson(changes_of_identity(merchants)))
+    new = keys(salt(span.world.seed, "identifier", "taken later"), span.counters(len(changed)))
+    parts.append((changed, rng.integers(0, len(IDENTIFIERS), len(changed)), new))
     merchant, kinds, value = (np.concatenate(part) for part in zip(*parts, strict=True))
     _, group, sizes = np.unique(value, return_inverse=True, return_counts=True)
-    return Identifiers(merchant, kinds, value, sizes[group])
+    return Identifiers(merchant, kinds, value, sizes[group], np.arange(len(merchant)) >= before)
 
 
-def _partners(rng: np.random.Generator, count: int) -> Ints:
-    """Gives each merchant another one to share with: the first of its four in a random order."""
+def changes_of_identity(merchants: Merchants) -> Floats:
+    """Returns how many identifiers each merchant takes later, on average."""
+    return np.asarray(np.exp(-1.0 + 0.8 * merchants.trait("churn")))
+
+
+def _partners(rng: np.random.Generator, count: int, most: int) -> Ints:
+    """Gives each merchant another one to share with: the first of its `most` in a random order."""
     order = rng.permutation(count)
     partner = np.empty(count, dtype=np.int64)
-    partner[order] = order[(np.arange(count) // 4) * 4]
+    partner[order] = order[(np.arange(count) // most) * most]
     return partner

@@ -23,8 +23,8 @@ from orchestration.marketplace.world import World
 
 LEAST, MOST = 200, 20_000
 MERCHANTS_PER_PICTURE = 2
-PRESS_SHARE, OWN_SHARE = 0.4, 0.35
-"""How many pictures are the brands' own and how many a merchant's own; the rest are altered copies of the brands'."""
+PRESS_SHARE, OWN_SHARE, FACTORY_SHARE = 0.2, 0.53, 0.02
+"""How many pictures are the brands' own, a merchant's own and a factory's; the rest are altered copies of the brands'."""
 LOGO_SHARE = 0.15
 """How many altered copies are of a logo instead."""
 THREADS = 2
@@ -41,12 +41,14 @@ class Pictures:
     Attributes:
         press: What brands hand out of their goods.
         own: What merchants took themselves.
+        factory: What factories hand to whoever sells their goods.
         altered: Copies of the brands' pictures and logos, turned, cropped and recoloured by somebody.
         logos: The logo of each brand.
     """
 
     press: pa.Array
     own: pa.Array
+    factory: pa.Array
     altered: pa.Array
     logos: pa.Array
 
@@ -60,11 +62,12 @@ def draw(world: World, folder: Path) -> Pictures:
     """
     folder.mkdir(parents=True)
     count = min(max(world.merchant_count // MERCHANTS_PER_PICTURE, LEAST), MOST)
-    press, own = round(PRESS_SHARE * count), round(OWN_SHARE * count)
+    press, own, factory = (round(share * count) for share in (PRESS_SHARE, OWN_SHARE, FACTORY_SHARE))
     kinds = (
         (_press, press),
-        (_own, own),
-        (partial(_altered, press), count - press - own),
+        (partial(_unmarked, "own"), own),
+        (partial(_unmarked, "factory"), factory),
+        (partial(_altered, press), count - press - own - factory),
         (_logo, len(world.catalogue.brand_names)),
     )
     with ThreadPoolExecutor(THREADS) as pool:
@@ -83,8 +86,8 @@ def _goods_of(world: World, number: int) -> Image.Image:
     return goods(generator(world.seed, "press picture", number), refs[number % len(refs)])
 
 
-def _own(world: World, number: int) -> bytes:
-    return jpeg(goods(generator(world.seed, "own picture", number), ""), quality=75)
+def _unmarked(whose: str, world: World, number: int) -> bytes:
+    return jpeg(goods(generator(world.seed, f"{whose} picture", number), ""), quality=75)
 
 
 def _altered(press: int, world: World, number: int) -> bytes:

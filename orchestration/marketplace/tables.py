@@ -46,7 +46,10 @@ from orchestration.marketplace.trade import (
 from orchestration.marketplace.world import BUYERS_PER_MERCHANT, Span, World
 
 PICTURES_PER_PRODUCT = 6
-OWN_PICTURE_SHARE = 0.6
+MOST_PICTURES = 6
+TITLE_TRICKS = ("hidden_brand", "evasive", "mixed_script", "stuffed", "copied_title")
+REPEATED_TEXTS = 6
+"""How many different texts the repeated reviews of one mood, language and category have."""
 COPIES_PER_MERCHANT = 3
 EVENT_AUDIT_SHARES = {"order": 0.0015, "review": 0.003}
 
@@ -176,8 +179,7 @@ def _identifiers(chunk: Chunk) -> pa.Table:
     rng, borne = chunk.rng("identifier table"), chunk.identifiers
     count = len(borne.merchant)
     start = chunk.merchants.registered_day[borne.merchant]
-    is_changed = rng.random(count) < 0.1
-    seen = np.where(is_changed, start + rng.random(count) * (chunk.world.days - 1 - start), start + 0.01)
+    seen = np.where(borne.is_taken_later, start + rng.random(count) * (chunk.world.days - 1 - start), start + 0.01)
     is_verified = rng.random(count) < np.array([item.verified_share for item in IDENTIFIERS])[borne.kind]
     table = pa.table({
         "merchant_id": chunk.merchant_ids(borne.merchant),
@@ -194,8 +196,8 @@ def _listings(chunk: Chunk) -> pa.Table:
     product, count = listings.product, len(listings.product)
     brand = catalogue.brand[product]
     place = chunk.merchants.place[listings.merchant]
-    noun = called(rng, catalogue, product, [item.nouns for item in categories()])
     written = _brand_as_written(rng, catalogue, brand)
+    noun = called(rng, catalogue, product, [item.nouns for item in categories()])
     end, days = chunk.labels.end_day, chunk.world.days
     now = np.minimum(end, days - 0.001)
     seen = np.where(end < days, end - 0.02 - 0.2 * rng.random(count), days - 0.001 - 1.5 * rng.random(count))
@@ -203,8 +205,8 @@ def _listings(chunk: Chunk) -> pa.Table:
     return _by(listings.key, {
         "listing_id": id_text(listings.key, "l"),
         "merchant_id": chunk.merchant_ids(listings.merchant),
-        "title": text.titles(rng, written, phrases(catalogue.series, product), noun, phrases(catalogue.refs, product)),
-        "description": text.descriptions(rng, noun),
+        "title": _titles(chunk, written),
+        "description": text.descriptions(rng, noun, rng.random(count) < listings.latents["terse_share"]),
         "brand_claimed": written,
         "category": phrases([item.path for item in categories()], catalogue.category[product]),
         "condition": phrases(CONDITIONS, listings.condition),
@@ -231,6 +233,33 @@ def _brand_as_written(rng: np.random.Generator, catalogue: Catalogue, brand: Int
     return phrases(spellings, brand * 4 + weighted(rng, (0.82, 0.09, 0.05, 0.04), len(brand)))
 
 
+def _titles(chunk: Chunk, written: pa.Array) -> pa.Array:
+    """Writes titles; some hide or avoid the brand's name, some are another merchant's, word for word."""
+    rng, listings, catalogue = chunk.rng("titles"), chunk.listings, chunk.world.catalogue
+    product, count, latents = listings.product, len(listings.product), listings.latents
+    does = {name: rng.random(count) < latents[f"{name}_share"] for name in TITLE_TRICKS}
+    spellings = [text.hidden(name) for name in catalogue.brand_names]
+    spelling = catalogue.brand[product] * len(spellings[0]) + rng.integers(0, len(spellings[0]), count)
+    brand = pc.if_else(
+        pa.array(does["hidden_brand"]), phrases([one for each in spellings for one in each], spelling), written
+    )
+    nouns = [item.nouns for item in categories()]
+    plain, mixed = (
+        called(rng, catalogue, product, nouns),
+        called(rng, catalogue, product, [[*map(text.mixed, pool)] for pool in nouns]),
+    )
+    own = text.titles(
+        rng, nullable(brand, ~listings.is_bare), phrases(catalogue.series, product),
+        pc.if_else(pa.array(does["mixed_script"]), mixed, plain), phrases(catalogue.refs, product),
+        does["stuffed"], does["evasive"],
+    )  # fmt: skip
+    by_product = np.lexsort((listings.listed_day, product))
+    earlier = np.arange(count)
+    earlier[by_product[1:]] = np.where(np.diff(product[by_product]) == 0, by_product[:-1], by_product[1:])
+    is_copied = does["copied_title"] & (listings.merchant[earlier] != listings.merchant) & ~listings.is_bare
+    return own.take(pa.array(np.where(is_copied, earlier, np.arange(count))))
+
+
 def _prices(chunk: Chunk) -> pa.Table:
     """A sighting of each listing about every twelve days while it is on offer, with the price of that moment."""
     listings, days = chunk.listings, chunk.world.days
@@ -254,30 +283,37 @@ def _prices(chunk: Chunk) -> pa.Table:
 
 
 def _images(chunk: Chunk, pictures: Pictures) -> pa.Table:
-    """One to three pictures a listing: the brand's of the product, the merchant's own, or a copy that somebody altered."""
+    """Pictures of each listing: the brand's of the product, the merchant's own, a factory's, an altered copy, a bare logo."""
     rng, listings = chunk.rng("images"), chunk.listings
-    number = 1 + weighted(rng, (0.55, 0.3, 0.15), len(listings.key))
+    latents, seller = listings.latents, chunk.span.first + listings.merchant
+    number = 1 + np.minimum(rng.poisson(latents["picture_count"] - 1.0), MOST_PICTURES - 1)
     listing = np.repeat(np.arange(len(number)), number)
-    role = np.arange(len(listing)) - np.repeat(np.cumsum(number) - number, number)
-    count = len(listing)
-    merchant = chunk.span.first + listings.merchant[listing]
-    press = listings.product[listing] * PICTURES_PER_PRODUCT + rng.integers(0, PICTURES_PER_PRODUCT, count)
-    # Not every merchant takes pictures: there are fewer of them than merchants.
-    every = -(-chunk.world.merchant_count // len(pictures.own))
-    is_own = (merchant % every == 0) & (rng.random(count) < OWN_PICTURE_SHARE)
-    is_altered = rng.random(count) < listings.latents["altered_picture_share"][listing]
-    copied = merchant * COPIES_PER_MERCHANT + rng.integers(0, COPIES_PER_MERCHANT, count)
+    place = np.arange(len(listing)) - np.repeat(np.cumsum(number) - number, number)
+    count, merchant = len(listing), seller[listing]
+    is_own, is_altered, is_pooled = (
+        rng.random(count) < latents[f"{what}_picture_share"][listing] for what in ("own", "altered", "pooled")
+    )
+    is_logo = listings.is_bare[listing] & (place == 0)
+    kinds = (
+        (
+            pictures.press,
+            listings.product[listing] * PICTURES_PER_PRODUCT + rng.integers(0, PICTURES_PER_PRODUCT, count),
+        ),
+        # There are fewer pictures than merchants, so a few merchants have one in common.
+        (pictures.own, merchant // -(-chunk.world.merchant_count // len(pictures.own))),
+        (pictures.altered, merchant * COPIES_PER_MERCHANT + rng.integers(0, COPIES_PER_MERCHANT, count)),
+        (pictures.factory, rng.integers(0, len(pictures.factory), count)),
+        (pictures.logos, chunk.world.catalogue.brand[listings.product[listing]]),
+    )
     digest = pc.choose(
-        pa.array(np.where(is_altered, 2, np.where(is_own, 1, 0))),
-        pictures.press.take(pa.array(press % len(pictures.press))),
-        pictures.own.take(pa.array(merchant // every % len(pictures.own))),
-        pictures.altered.take(pa.array(copied % len(pictures.altered))),
+        pa.array(np.select([is_logo, is_pooled, is_altered, is_own], [4, 3, 2, 1], 0)),
+        *(pool.take(pa.array(index % len(pool))) for pool, index in kinds),
     )
     key = keys(salt(chunk.seed, "image"), chunk.span.counters(count))
     return _by(key, {
         "image_id": id_text(key, "i"),
         "listing_id": chunk.listing_ids(listing),
-        "role": phrases(("main", "gallery", "detail"), role),
+        "role": phrases(("main", "gallery", "detail"), np.minimum(place, 2)),
         "uri": _addresses(digest),
         "sha256": digest,
     })  # fmt: skip
@@ -375,18 +411,32 @@ def _reviews(chunk: Chunk) -> pa.Table:
     words = [[item.things[name] for item in categories()] for name in text.LANGUAGES]
     things = [called(rng, chunk.world.catalogue, product, pools) for pools in words]
     language = (rng.random(count) < 0.08).astype(np.int64)
+    category = chunk.world.catalogue.category[product]
+    alike = (category * len(text.MOODS) + reviews.mood) * len(text.LANGUAGES) + language
+    source = np.where(reviews.is_repeated, _one_of_the_first(rng, alike, REPEATED_TEXTS), np.arange(count))
+    texts = text.reviews(rng, reviews.mood, things, language).take(pa.array(source))
     return _by(reviews.key, {
         "review_id": id_text(reviews.key, "r"),
         "listing_id": chunk.listing_ids(reviews.listing),
         "buyer_id": buyer_ids(chunk.seed, reviews.buyer),
         "order_id": nullable(id_text(orders.key[np.maximum(reviews.order, 0)], "o"), is_tied),
         "rating": pa.array(reviews.rating),
-        "text": text.reviews(rng, reviews.mood, things, language),
+        "text": texts,
         "language": phrases(text.LANGUAGES, language),
         "created_at": chunk.world.moments(reviews.created),
         "has_photo": pa.array(reviews.has_photo),
         "is_verified": pa.array(is_tied),
     })  # fmt: skip
+
+
+def _one_of_the_first(rng: np.random.Generator, group: Ints, most: int) -> Ints:
+    """Returns for each row one of the first `most` rows of its group."""
+    order = np.argsort(group, kind="stable")
+    _, begin, number, size = np.unique(group[order], return_index=True, return_inverse=True, return_counts=True)
+    pick = (rng.random(len(group)) * np.minimum(size, most)[number]).astype(np.int64)
+    chosen = np.empty(len(group), dtype=np.int64)
+    chosen[order] = order[begin[number] + pick]
+    return chosen
 
 
 def _authorised(chunk: Chunk) -> pa.Table:

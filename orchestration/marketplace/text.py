@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from orchestration.marketplace.arrays import Ints, joined, nullable, phrases, picked
+from orchestration.marketplace.arrays import Bools, Ints, joined, nullable, phrases, picked
 
 MOODS = ("happy", "fair", "unhappy", "doubtful", "reassured")
 HAPPY, FAIR, UNHAPPY, DOUBTFUL, REASSURED = range(5)
 LANGUAGES = ("en", "zh")
+LOOK_ALIKES = str.maketrans("aeopcyxk", "аеорсухк")
+STUFFED_WITH = 3
 RETURN_DAYS = (7, 14, 15, 21, 28, 30, 45, 60, 90)
 
 
@@ -33,15 +35,20 @@ def merchant_names(rng: np.random.Generator, count: int) -> pa.Array:
     return joined([*(picked(rng, pools[part], count) for part in ("first", "second", "third")), number])
 
 
-def titles(rng: np.random.Generator, brand: pa.Array, series: pa.Array, noun: pa.Array, ref: pa.Array) -> pa.Array:
+def titles(
+    rng: np.random.Generator, brand: pa.Array, series: pa.Array, noun: pa.Array, ref: pa.Array,
+    is_stuffed: Bools, is_evasive: Bools,
+) -> pa.Array:  # fmt: skip
     """Returns titles that name brand, series, noun and (most) model reference, in one of two orders.
 
     Args:
         rng: The stream.
-        brand: Brand as the merchant writes it.
+        brand: Brand as the merchant writes it, null where it avoids the name.
         series: The product's series.
         noun: What the goods are called.
         ref: The brand's reference of the product.
+        is_stuffed: Which are stuffed with whatever might be searched for.
+        is_evasive: Which say in other words that the goods are copies.
     """
     count, pools = len(brand), _grammar()["titles"]
     head = nullable(picked(rng, pools["heads"], count), rng.random(count) < 0.75)
@@ -49,19 +56,38 @@ def titles(rng: np.random.Generator, brand: pa.Array, series: pa.Array, noun: pa
     colour = picked(rng, pools["colours"], count)
     tail = picked(rng, pools["tails"], count)
     model = nullable(ref, rng.random(count) < 0.7)
-    plain = joined([head, brand, series, noun, model, colour, variant, tail])
-    turned = joined([brand, noun, series, colour, tail, variant, model])
+    evasion = nullable(picked(rng, pools["evasions"], count), is_evasive)
+    more = [nullable(picked(rng, pools["tails"], count), is_stuffed) for _ in range(STUFFED_WITH)]
+    plain = joined([head, brand, series, noun, model, colour, variant, tail, evasion, *more])
+    turned = joined([brand, evasion, noun, series, colour, tail, variant, model, *more])
     return pc.if_else(pa.array(rng.random(count) < 0.6), plain, turned)
 
 
-def descriptions(rng: np.random.Generator, noun: pa.Array) -> pa.Array:
-    """Returns descriptions of three or four sentences."""
+def hidden(name: str) -> list[str]:
+    """Returns ways to write a brand so that a search for its name does not find it: as digits, apart, in another script."""
+    first, rest = name[:1], name[1:]
+    digits = rest.translate(str.maketrans("oeiasl", "031451"))
+    return [
+        first + digits if digits != rest else f"{first}.{rest}",
+        " ".join(name),
+        first + rest.translate(LOOK_ALIKES) if rest.translate(LOOK_ALIKES) != rest else f"{first}-{rest}",
+    ]
+
+
+def mixed(words: str) -> str:
+    """Returns words with every second vowel, as far as there is one that looks alike, in another script."""
+    return "".join(letter.translate(LOOK_ALIKES) if place % 2 else letter for place, letter in enumerate(words))
+
+
+def descriptions(rng: np.random.Generator, noun: pa.Array, is_terse: Bools) -> pa.Array:
+    """Returns descriptions of three or four sentences; of one where the merchant is terse."""
     count, pools = len(noun), _grammar()["descriptions"]
     offer = _filled(rng, pools["offers"], pc.utf8_lower(noun))
     days = phrases([str(days) for days in RETURN_DAYS], rng.integers(0, len(RETURN_DAYS), count))
     number = joined([picked(rng, _grammar()["titles"]["letters"], count), _numbers(rng, 100, 10_000, count)], "")
-    shelf = nullable(_filled(rng, pools["numbers"], number), rng.random(count) < 0.8)
-    return joined([offer, picked(rng, pools["services"], count), _filled(rng, pools["returns"], days), shelf])
+    shelf = nullable(_filled(rng, pools["numbers"], number), (rng.random(count) < 0.8) & ~is_terse)
+    more = [picked(rng, pools["services"], count), _filled(rng, pools["returns"], days)]
+    return joined([offer, *(nullable(sentence, ~is_terse) for sentence in more), shelf])
 
 
 def reviews(rng: np.random.Generator, mood: Ints, things: Sequence[pa.Array], language: Ints) -> pa.Array:

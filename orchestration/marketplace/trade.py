@@ -20,6 +20,7 @@ CIRCLE_BUYERS = 1 << 44
 CIRCLE_SHARE_OF_BRUSHED = 0.65
 ACCOUNTS_PER_MERCHANT = 1 << 12
 REFUND_REASONS = ("not_authentic", "not_as_described", "defective", "late", "changed_mind", "other")
+USUAL_EARLY_SHARE, USUAL_REPEATED_SHARE, USUAL_POLAR_SHARE = 0.05, 0.05, 0.12
 _WEEK = np.array([1.02, 0.98, 0.95, 0.96, 1.02, 1.14, 1.18])
 _HOURS = np.array([3, 2, 1, 1, 1, 2, 3, 4, 5, 6, 6, 6, 7, 6, 6, 6, 6, 7, 8, 9, 10, 9, 7, 5], dtype=np.float64)
 
@@ -113,6 +114,7 @@ class Reviews:
     rating: Ints
     mood: Ints
     created: Floats
+    is_repeated: Bools
     has_photo: Bools
 
 
@@ -211,6 +213,11 @@ def _is_bad(listings: Listings, listing: Ints, moment: Floats) -> Bools:
     return np.asarray(~listings.is_counterfeit[listing] | (moment >= listings.since_day[listing]))
 
 
+def _latent(listings: Listings, name: str, listing: Ints, moment: Floats, usual: float) -> Floats:
+    """Returns a latent variable for each event, the usual one where the goods had not turned yet."""
+    return np.where(_is_bad(listings, listing, moment), listings.latents[name][listing], usual)
+
+
 def _deliveries(
     rng: np.random.Generator, circles: Circles, listings: Listings, listing: Ints, placed: Floats, is_brushed: Bools
 ) -> tuple[Floats, Floats]:
@@ -229,9 +236,8 @@ def _refunds(
     rng: np.random.Generator, listings: Listings, listing: Ints, placed: Floats, delivered: Floats, is_brushed: Bools
 ) -> tuple[Floats, Ints]:
     count = len(listing)
-    is_bad = _is_bad(listings, listing, placed)
-    share = np.where(is_bad, listings.latents["refund_share"][listing], 0.045) * np.where(is_brushed, 0.1, 1.0)
-    doubt = np.where(is_bad, listings.latents["not_authentic_share"][listing], 0.05)
+    share = _latent(listings, "refund_share", listing, placed, 0.045) * np.where(is_brushed, 0.1, 1.0)
+    doubt = _latent(listings, "not_authentic_share", listing, placed, 0.05)
     other = 1 + weighted(rng, (0.30, 0.24, 0.14, 0.24, 0.08), count)
     reason = np.where(rng.random(count) < doubt, 0, other)
     moment = delivered + 0.3 + np.exp(rng.normal(1.2, 0.7, count))
@@ -282,7 +288,10 @@ def build_reviews(span: Span, listings: Listings, end: Floats, orders: Orders) -
     rng, days = span.rng("reviews"), span.world.days
     lag = np.exp(rng.normal(1.3, 0.8, len(orders.key)))
     lag = np.where(orders.is_brushed & (rng.random(len(lag)) < 0.6), 0.1 + rng.random(len(lag)) * 1.5, lag)
-    created = orders.delivered + lag
+    early = _latent(listings, "early_share", orders.listing, orders.placed, USUAL_EARLY_SHARE)
+    is_early = ~orders.is_brushed & (rng.random(len(lag)) < early)
+    waited = rng.random(len(lag)) * (orders.delivered - orders.placed)
+    created = np.where(is_early, orders.placed + waited, orders.delivered + lag)
     priority = np.where(created < days, rng.random(len(lag)) * np.where(orders.is_brushed, 0.55, 1.0), np.inf)
     number = min(len(listings.key) * REVIEWS_PER_LISTING * days // USUAL_DAYS, int(np.isfinite(priority).sum()))
     order = np.sort(np.argsort(priority, kind="stable")[:number])
@@ -295,6 +304,7 @@ def build_reviews(span: Span, listings: Listings, end: Floats, orders: Orders) -
     created = np.where(is_tied, created[order], loose)
     mood, rating = _opinions(rng, listings, listing, created, is_brushed)
     photo = np.where(is_brushed, 0.25, listings.latents["photo_share"][listing])
+    repeated = _latent(listings, "repeated_share", listing, created, USUAL_REPEATED_SHARE)
     return Reviews(
         key=keys(
             salt(span.world.seed, "review"),
@@ -307,6 +317,7 @@ def build_reviews(span: Span, listings: Listings, end: Floats, orders: Orders) -
         rating=rating,
         mood=mood,
         created=created,
+        is_repeated=rng.random(number) < repeated,
         has_photo=rng.random(number) < photo,
     )
 
@@ -315,12 +326,12 @@ def _opinions(
     rng: np.random.Generator, listings: Listings, listing: Ints, created: Floats, is_brushed: Bools
 ) -> tuple[Ints, Ints]:
     count = len(listing)
-    is_bad = _is_bad(listings, listing, created)
-    doubt = np.where(is_bad, listings.latents["complaint_share"][listing], 0.008)
-    level = np.where(is_bad, listings.latents["rating_mean"][listing], 4.45)
+    doubt = _latent(listings, "complaint_share", listing, created, 0.008)
+    level = _latent(listings, "rating_mean", listing, created, 4.45)
     is_doubtful = ~is_brushed & (rng.random(count) < doubt)
-    spread = np.where(rng.random(count) < 0.12, 1.9, 0.65)
-    stars = np.clip(np.rint(level + spread * rng.standard_normal(count) + 0.1), 1, 5).astype(np.int64)
+    stars = np.clip(np.rint(level + 0.8 * rng.standard_normal(count) + 0.1), 1, 5).astype(np.int64)
+    is_polar = rng.random(count) < _latent(listings, "polar_share", listing, created, USUAL_POLAR_SHARE)
+    stars = np.where(is_polar, np.where(rng.random(count) < 0.7, 5, 1), stars)
     stars = np.where(is_doubtful, 1 + weighted(rng, (0.7, 0.22, 0.08), count), stars)
     stars = np.where(is_brushed, np.where(rng.random(count) < 0.93, 5, 4), stars)
     mood = np.select([is_doubtful, stars <= 2, stars == 3], [DOUBTFUL, UNHAPPY, FAIR], HAPPY)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from orchestration.marketplace.generate import generate
+from orchestration.marketplace.merchants import COUNTERFEITERS
 from tests.marketplace_features import Columns, listing_features, matrix, names
-from tests.marketplace_judges import COUNTERFEITERS, Bools, Floats, auroc, boosted, part
+from tests.marketplace_judges import Bools, Floats, auroc, boosted, part
 
 FOLDS = 3
 

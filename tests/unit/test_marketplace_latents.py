@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration.marketplace.generate import IDENTITY, generate, latents
-from tests.marketplace_judges import COUNTERFEITERS, Bools, Floats, auroc, boosted, logistic, part, recall_at
+from orchestration.marketplace.merchants import COUNTERFEITERS
+from tests.marketplace_judges import Bools, Floats, auroc, boosted, logistic, part, recall_at
 
 KEPT = 4  # one honest merchant in so many is looked at, and counts as so many
 
