@@ -69,7 +69,7 @@ def hidden(name: str) -> list[str]:
     digits = rest.translate(str.maketrans("oeiasl", "031451"))
     return [
         first + digits if digits != rest else f"{first}.{rest}",
-        " ".join(name),
+        f"{name[:2]} {name[2:]}",
         first + rest.translate(LOOK_ALIKES) if rest.translate(LOOK_ALIKES) != rest else f"{first}-{rest}",
     ]
 

@@ -168,6 +168,7 @@ def grid_differences(knowing: Path, earlier: Path, entity: str) -> list[tuple[An
         ("listing_windows", "listing_days.day <= places.as_of_date"),
         ("merchant_windows", "merchant_days.day <= places.as_of_date"),
         ("listing_pictures", "merchant_counts.counted_from <= shown.as_of_date"),
+        ("listing_states", "copied_titles.copied_from <= priced.as_of_date"),
         ("listing_titles", "shared.shown_from <= places.as_of_date"),
     ],
 )

@@ -41,6 +41,18 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "listing_titles",
         [{"listing_id": "l1", "as_of_date": "2026-01-31"}] * 2,
     ),
+    "unique_combination_picture_merchants_sha256__merchant_id": (
+        "picture_merchants",
+        [{"sha256": "p1", "merchant_id": "m1"}] * 2,
+    ),
+    "unique_combination_title_merchants_band__title_band__merchant_id": (
+        "title_merchants",
+        [{"band": 0, "title_band": 7, "merchant_id": "m1"}] * 2,
+    ),
+    "unique_combination_copied_titles_listing_id__copied_from": (
+        "copied_titles",
+        [{"listing_id": "l1", "copied_from": "2026-01-31"}] * 2,
+    ),
     "unique_combination_listing_spine": ("listing_spine", [SCORED] * 2),
     "unique_combination_merchant_spine": (
         "merchant_spine",

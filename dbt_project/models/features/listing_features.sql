@@ -111,7 +111,10 @@ offered as (
         case when states.is_live and states.evasive_word_count is not null then 1 else 0 end as own_text_count,
         case when states.is_live and states.evasive_word_count > 0 then 1 else 0 end as own_evasive_count,
         case when states.is_live and states.odd_word_count > 0 then 1 else 0 end as own_odd_count,
-        case when states.is_live and states.is_brand_hidden then 1 else 0 end as own_brand_hidden_count
+        case when states.is_live and states.is_brand_hidden then 1 else 0 end as own_brand_hidden_count,
+        case when states.is_live and states.is_title_copied then 1 else 0 end as own_title_copied_count,
+        case when states.is_live then states.title_word_count end as own_title_word_count,
+        case when states.is_live then states.description_word_count end as own_description_word_count
     from listing_spine
     inner join peer_dates
         on peer_dates.as_of_date = listing_spine.as_of_date
@@ -201,16 +204,35 @@ final as (
         pictures.picture_merchant_count,
         pictures.unnamed_logo_count,
         cast(pictures.confirmed_merchant_share as double) as picture_confirmed_share,
+        pictures.picture_count,
+        {{ ratio('pictures.common_picture_count', 'pictures.picture_count') }} as common_picture_share,
         {{ ratio(
             less_own('merchant_pictures.altered_picture_count', 'case when pictures.is_live then pictures.altered_picture_count end'),
             less_own('merchant_pictures.picture_count', 'case when pictures.is_live then pictures.picture_count end')
         ) }} as merchant_altered_picture_share,
+        {{ ratio(
+            less_own('merchant_pictures.common_picture_count', 'case when pictures.is_live then pictures.common_picture_count end'),
+            less_own('merchant_pictures.picture_count', 'case when pictures.is_live then pictures.picture_count end')
+        ) }} as merchant_common_picture_share,
+        {{ ratio(
+            less_own(
+                'merchant_pictures.unnamed_logo_listing_count',
+                'case when pictures.is_live then least(pictures.unnamed_logo_count, 1) end'
+            ),
+            less_own('merchant_pictures.picture_listing_count', 'case when pictures.is_live then 1 end')
+        ) }} as merchant_unnamed_logo_share,
+        {{ ratio(
+            less_own('merchant_pictures.picture_count', 'case when pictures.is_live then pictures.picture_count end'),
+            less_own('merchant_pictures.picture_listing_count', 'case when pictures.is_live then 1 end')
+        ) }} as merchant_picture_count,
 
         offered.is_brand_hidden,
         offered.evasive_word_count,
         offered.odd_word_count,
-        titles.is_title_copied,
+        offered.is_title_copied,
         titles.title_merchant_count,
+        offered.title_word_count,
+        offered.description_word_count,
         {{ ratio(
             less_own('merchant_states.brand_hidden_count', 'offered.own_brand_hidden_count'),
             less_own('merchant_states.text_count', 'offered.own_text_count')
@@ -223,6 +245,18 @@ final as (
             less_own('merchant_states.odd_count', 'offered.own_odd_count'),
             less_own('merchant_states.text_count', 'offered.own_text_count')
         ) }} as merchant_odd_share,
+        {{ ratio(
+            less_own('merchant_states.title_copied_count', 'offered.own_title_copied_count'),
+            less_own('merchant_states.text_count', 'offered.own_text_count')
+        ) }} as merchant_title_copied_share,
+        {{ ratio(
+            less_own('merchant_states.title_word_count', 'offered.own_title_word_count'),
+            less_own('merchant_states.text_count', 'offered.own_text_count')
+        ) }} as merchant_title_word_count,
+        {{ ratio(
+            less_own('merchant_states.description_word_count', 'offered.own_description_word_count'),
+            less_own('merchant_states.text_count', 'offered.own_text_count')
+        ) }} as merchant_description_word_count,
 
         offered.listing_age_days,
         merchant_states.merchant_age_days,

@@ -27,21 +27,15 @@ picture_matches as (
 
 ),
 
-listing_history as (
+picture_merchants as (
 
-    select * from {{ ref('stg_listing_history') }}
-
-),
-
-brand_logos as (
-
-    select * from {{ ref('stg_brand_logos') }}
+    select * from {{ ref('picture_merchants') }}
 
 ),
 
-int_brand_names as (
+unnamed_logos as (
 
-    select * from {{ ref('int_brand_names') }}
+    select * from {{ ref('unnamed_logos') }}
 
 ),
 
@@ -76,41 +70,13 @@ likes as (
 
 ),
 
-first_shown as (
-
-    select
-        sha256,
-        merchant_id,
-        min(shown_from) as shown_from
-    from picture_showings
-    group by
-        sha256,
-        merchant_id
-
-),
-
-shown_by as (
-
-    select
-        likes.sha256,
-        first_shown.merchant_id,
-        min(first_shown.shown_from) as shown_from
-    from likes
-    inner join first_shown
-        on first_shown.sha256 = likes.like_sha256
-    group by
-        likes.sha256,
-        first_shown.merchant_id
-
-),
-
 arrivals as (
 
     select
         sha256,
         shown_from,
         count(*) as merchant_count
-    from shown_by
+    from picture_merchants
     group by
         sha256,
         shown_from
@@ -227,57 +193,21 @@ confirmed_counts_of_labelled as (
 
 ),
 
-logos_shown as (
-
-    select distinct
-        shown.listing_id,
-        shown.as_of_date,
-        brand_logos.brand_id
-    from brand_logos
-    inner join likes
-        on likes.like_sha256 = brand_logos.sha256
-    inner join shown
-        on shown.sha256 = likes.sha256
-
-),
-
--- A brand is named by any spelling of it that was known by then.
-logos_named as (
-
-    select distinct
-        logos_shown.listing_id,
-        logos_shown.as_of_date,
-        logos_shown.brand_id
-    from logos_shown
-    inner join listing_history
-        on
-            listing_history.listing_id = logos_shown.listing_id
-            and listing_history.known_from <= logos_shown.as_of_date
-            and listing_history.known_until > logos_shown.as_of_date
-    inner join int_brand_names
-        on
-            int_brand_names.brand_id = logos_shown.brand_id
-            and int_brand_names.known_from <= logos_shown.as_of_date
-    where position(int_brand_names.name_key in {{ name_key('listing_history.title') }}) > 0
-
-),
-
-unnamed_logos as (
+unnamed_counts as (
 
     select
-        logos_shown.listing_id,
-        logos_shown.as_of_date,
-        cast(count(*) as integer) as unnamed_logo_count
-    from logos_shown
-    left join logos_named
+        places.listing_id,
+        places.as_of_date,
+        cast(count(distinct unnamed_logos.brand_id) as integer) as unnamed_logo_count
+    from places
+    inner join unnamed_logos
         on
-            logos_named.listing_id = logos_shown.listing_id
-            and logos_named.as_of_date = logos_shown.as_of_date
-            and logos_named.brand_id = logos_shown.brand_id
-    where logos_named.brand_id is null
+            unnamed_logos.listing_id = places.listing_id
+            and unnamed_logos.unnamed_from <= places.as_of_date
+            and unnamed_logos.unnamed_until > places.as_of_date
     group by
-        logos_shown.listing_id,
-        logos_shown.as_of_date
+        places.listing_id,
+        places.as_of_date
 
 ),
 
@@ -285,7 +215,7 @@ counted as (
 
     select
         shown.*,
-        coalesce(unnamed_logos.unnamed_logo_count, 0) as unnamed_logo_count,
+        coalesce(unnamed_counts.unnamed_logo_count, 0) as unnamed_logo_count,
         merchant_counts.merchant_count - 1 as merchant_count,
         coalesce(
             case
@@ -311,10 +241,10 @@ counted as (
             confirmed_counts_of_labelled.sha256 = shown.sha256
             and confirmed_counts_of_labelled.merchant_id = shown.merchant_id
             and confirmed_counts_of_labelled.as_of_date = shown.as_of_date
-    left join unnamed_logos
+    left join unnamed_counts
         on
-            unnamed_logos.listing_id = shown.listing_id
-            and unnamed_logos.as_of_date = shown.as_of_date
+            unnamed_counts.listing_id = shown.listing_id
+            and unnamed_counts.as_of_date = shown.as_of_date
 
 ),
 
@@ -327,6 +257,7 @@ final as (
         is_live,
         cast(count(*) as integer) as picture_count,
         cast(count(*) filter (where is_altered) as integer) as altered_picture_count,
+        cast(count(*) filter (where merchant_count >= {{ most_bearers() }}) as integer) as common_picture_count,
         cast(max(merchant_count) as integer) as picture_merchant_count,
         max(unnamed_logo_count) as unnamed_logo_count,
         max({{ decimal_ratio('confirmed_count', 'merchant_count') }}) as confirmed_merchant_share

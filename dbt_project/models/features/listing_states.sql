@@ -73,6 +73,12 @@ int_listing_texts as (
 
 ),
 
+copied_titles as (
+
+    select * from {{ ref('copied_titles') }}
+
+),
+
 authorised_merchants as (
 
     select
@@ -354,7 +360,12 @@ final as (
         case
             when int_listing_texts.evasive_word_count is not null
                 then coalesce(int_listing_texts.brand_hidden_from <= priced.as_of_date, false)
-        end as is_brand_hidden
+        end as is_brand_hidden,
+        int_listing_texts.title_word_count,
+        int_listing_texts.description_word_count,
+        case
+            when int_listing_texts.evasive_word_count is not null then copied_titles.listing_id is not null
+        end as is_title_copied
     from priced
     left join int_brand_products
         on
@@ -372,6 +383,11 @@ final as (
             int_listing_texts.listing_id = priced.listing_id
             and int_listing_texts.known_from <= priced.as_of_date
             and int_listing_texts.known_until > priced.as_of_date
+    left join copied_titles
+        on
+            copied_titles.listing_id = priced.listing_id
+            and copied_titles.copied_from <= priced.as_of_date
+            and copied_titles.copied_until > priced.as_of_date
 
 )
 

@@ -204,10 +204,16 @@ features as (
         {{ ratio('windows.delivery_hours_sum_life', '24 * windows.delivered_count_life') }} as delivery_days,
 
         {{ ratio('pictures.altered_picture_count', 'pictures.picture_count') }} as altered_picture_share,
+        {{ ratio('pictures.common_picture_count', 'pictures.picture_count') }} as common_picture_share,
+        {{ ratio('pictures.unnamed_logo_listing_count', 'pictures.picture_listing_count') }} as unnamed_logo_share,
+        {{ ratio('pictures.picture_count', 'pictures.picture_listing_count') }} as picture_count,
 
         {{ ratio('states.brand_hidden_count', 'states.text_count') }} as brand_hidden_share,
         {{ ratio('states.evasive_count', 'states.text_count') }} as evasive_share,
         {{ ratio('states.odd_count', 'states.text_count') }} as odd_share,
+        {{ ratio('states.title_copied_count', 'states.text_count') }} as title_copied_share,
+        {{ ratio('states.title_word_count', 'states.text_count') }} as title_word_count,
+        {{ ratio('states.description_word_count', 'states.text_count') }} as description_word_count,
 
         {{ link_features() }}
     from places

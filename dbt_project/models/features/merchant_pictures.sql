@@ -21,30 +21,67 @@ merchant_windows as (
 
 ),
 
--- Most listings show all their pictures over the same days: one row each.
-listing_showings as (
+-- A picture that more merchants show than share an identifier is everybody's.
+common as (
 
     select
-        listing_id,
-        shown_from,
-        shown_until,
-        count(*) as picture_count,
-        count(*) filter (where is_altered) as altered_picture_count
-    from {{ ref('picture_showings') }}
-    group by
-        listing_id,
-        shown_from,
-        shown_until
+        sha256,
+        shown_from as common_from
+    from {{ ref('picture_merchants') }}
+    where place = {{ most_bearers() }} + 1
 
 ),
 
-final as (
+-- Most listings show all their pictures over the same days: a row for all that become common on one.
+listing_showings as (
+
+    select
+        showings.listing_id,
+        showings.shown_from,
+        showings.shown_until,
+        coalesce(common.common_from, {{ end_of_time() }}) as common_from,
+        count(*) as picture_count,
+        count(*) filter (where showings.is_altered) as altered_picture_count
+    from {{ ref('picture_showings') }} as showings
+    left join common
+        on common.sha256 = showings.sha256
+    group by
+        showings.listing_id,
+        showings.shown_from,
+        showings.shown_until,
+        coalesce(common.common_from, {{ end_of_time() }})
+
+),
+
+unnamed as (
 
     select
         listing_states.merchant_id,
         listing_states.as_of_date,
+        count(distinct listing_states.listing_id) as unnamed_logo_listing_count
+    from listing_states
+    inner join {{ ref('unnamed_logos') }} as unnamed_logos
+        on
+            unnamed_logos.listing_id = listing_states.listing_id
+            and unnamed_logos.unnamed_from <= listing_states.as_of_date
+            and unnamed_logos.unnamed_until > listing_states.as_of_date
+    group by
+        listing_states.merchant_id,
+        listing_states.as_of_date
+
+),
+
+shown as (
+
+    select
+        listing_states.merchant_id,
+        listing_states.as_of_date,
+        cast(count(distinct listing_states.listing_id) as integer) as picture_listing_count,
         cast(sum(listing_showings.picture_count) as bigint) as picture_count,
-        cast(sum(listing_showings.altered_picture_count) as bigint) as altered_picture_count
+        cast(sum(listing_showings.altered_picture_count) as bigint) as altered_picture_count,
+        cast(coalesce(sum(listing_showings.picture_count) filter (
+            where listing_showings.common_from <= listing_states.as_of_date
+        ), 0) as bigint) as common_picture_count
     from listing_states
     inner join merchant_windows
         on
@@ -58,6 +95,19 @@ final as (
     group by
         listing_states.merchant_id,
         listing_states.as_of_date
+
+),
+
+final as (
+
+    select
+        shown.*,
+        cast(coalesce(unnamed.unnamed_logo_listing_count, 0) as integer) as unnamed_logo_listing_count
+    from shown
+    left join unnamed
+        on
+            unnamed.merchant_id = shown.merchant_id
+            and unnamed.as_of_date = shown.as_of_date
 
 )
 

@@ -57,6 +57,8 @@ readable as (
         text_digest,
         {{ as_words('title') }} as title_words,
         {{ as_words('text') }} as words,
+        {{ words_in('title') }} as title_word_count,
+        {{ words_in('text') }} as word_count,
         {{ parts_of(on_one_line('title'), "' '") }} as title,
         {{ on_one_line('text') }} as text
     from texts
@@ -196,6 +198,8 @@ final as (
         case when readable.text_digest is not null then coalesce(evasions.evasive_word_count, 0) end as evasive_word_count,
         case when readable.text_digest is not null then {{ mixed_words('texts.text') }} end as odd_word_count,
         hidden.brand_hidden_from,
+        cast(readable.title_word_count as integer) as title_word_count,
+        cast(readable.word_count - readable.title_word_count as integer) as description_word_count,
         {{ title_band_columns('title_bands') }},
         recipes.recipe
     from texts

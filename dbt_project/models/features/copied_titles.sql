@@ -1,0 +1,47 @@
+-- From when until when a listing's title is nearly one that another merchant had written before, one row a listing and span
+-- of days. A title that more merchants share than share an identifier is the goods' usual name, and copied by nobody.
+with
+
+title_showings as (
+
+    select * from {{ ref('title_showings') }}
+
+),
+
+title_merchants as (
+
+    select * from {{ ref('title_merchants') }}
+
+),
+
+final as (
+
+    select
+        title_showings.listing_id,
+        title_showings.shown_from as copied_from,
+        max(least(title_showings.shown_until, coalesce(common.shown_from, {{ end_of_time() }}))) as copied_until
+    from title_showings
+    inner join title_merchants as own
+        on
+            own.band = title_showings.band
+            and own.title_band = title_showings.title_band
+            and own.merchant_id = title_showings.merchant_id
+    inner join title_merchants as earliest
+        on
+            earliest.band = own.band
+            and earliest.title_band = own.title_band
+            and earliest.place = 1
+            and earliest.shown_from < own.shown_from
+    left join title_merchants as common
+        on
+            common.band = own.band
+            and common.title_band = own.title_band
+            and common.place = {{ most_bearers() }} + 1
+    where title_showings.shown_from < coalesce(common.shown_from, {{ end_of_time() }})
+    group by
+        title_showings.listing_id,
+        title_showings.shown_from
+
+)
+
+select * from final

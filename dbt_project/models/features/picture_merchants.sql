@@ -1,0 +1,66 @@
+-- Which merchants have shown a picture, or one that resembles it, and in what order they came: one row a picture and merchant.
+with
+
+picture_showings as (
+
+    select * from {{ ref('picture_showings') }}
+
+),
+
+picture_matches as (
+
+    select * from {{ source('landed', 'picture_matches') }}
+
+),
+
+likes as (
+
+    {{ both_ways('picture_matches') }}
+    union all
+    select distinct
+        sha256,
+        sha256 as like_sha256
+    from picture_showings
+
+),
+
+first_shown as (
+
+    select
+        sha256,
+        merchant_id,
+        min(shown_from) as shown_from
+    from picture_showings
+    group by
+        sha256,
+        merchant_id
+
+),
+
+shown_by as (
+
+    select
+        likes.sha256,
+        first_shown.merchant_id,
+        min(first_shown.shown_from) as shown_from
+    from likes
+    inner join first_shown
+        on first_shown.sha256 = likes.like_sha256
+    group by
+        likes.sha256,
+        first_shown.merchant_id
+
+),
+
+final as (
+
+    select
+        sha256,
+        merchant_id,
+        shown_from,
+        row_number() over (partition by sha256 order by shown_from, merchant_id) as place
+    from shown_by
+
+)
+
+select * from final
