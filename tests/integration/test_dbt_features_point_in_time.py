@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.assets.signals import merchant_rings
 from orchestration.landing.pictures import PictureStore
 from orchestration.marketplace.generate import generate
 from tests.dbt_fixtures import contract_tables, landed_columns, make_warehouse, open_warehouse, run_dbt
@@ -80,7 +81,12 @@ def fill(home: Path, sources: Path, as_of: date, cut: date | None, *, with_train
 
 def build(home: Path) -> None:
     """Builds everything up to the features; the tests of the project have their own turn."""
-    run_dbt(home, "build", "--select", "tag:shape", "tag:features", "--exclude-resource-type", "test", "unit_test")
+    run_dbt(home, "build", "--select", "tag:shape", "--exclude-resource-type", "test", "unit_test")
+    with open_warehouse(home, read_only=False) as connection:
+        as_of, with_training = connection.execute("select as_of, with_training from landed.run").fetchall()[0]
+        found = merchant_rings(connection, as_of, with_training=with_training)
+        connection.execute("insert into landed.merchant_rings by name from found")
+    run_dbt(home, "build", "--select", "tag:features", "--exclude-resource-type", "test", "unit_test")
 
 
 @dataclass(frozen=True)

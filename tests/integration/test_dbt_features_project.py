@@ -64,6 +64,22 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "merchant_spine",
         [{"merchant_id": "m1", "as_of_date": "2026-01-31", "purpose": "score"}],
     ),
+    "unique_combination_merchant_neighbours": (
+        "merchant_neighbours",
+        [{"merchant_id": "m1", "neighbour_id": "m2", "as_of_date": "2026-01-31", "hop_count": 1, "is_loose": False}] * 2,
+    ),
+    "holds_merchant_neighbours": (
+        "merchant_neighbours",
+        [{"merchant_id": "m1", "neighbour_id": "m1", "as_of_date": "2026-01-31", "hop_count": 2, "is_loose": False}],
+    ),
+    "unique_combination_merchant_rings": (
+        "merchant_rings",
+        [{"merchant_id": "m1", "as_of_date": "2026-01-31", "firm_count": 1, "loose_count": 1}] * 2,
+    ),
+    "holds_merchant_rings": (
+        "merchant_rings",
+        [{"merchant_id": "m1", "as_of_date": "2026-01-31", "firm_count": 0, "loose_count": 200}],
+    ),
     "unique_combination_rated_listings": ("rated_listings", [RATED] * 2),
     "unique_combination_rated_merchants": (
         "rated_merchants",
