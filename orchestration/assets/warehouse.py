@@ -192,10 +192,11 @@ def pin_scores(run: Run, as_of: date) -> None:
 
 def export_marts(run: Run, as_of: date) -> dict[str, int]:
     """Writes the marts of one date for analysts and for publication; returns the number of rows by mart."""
+    order = {f"rated_{entities}": f"{entity}_id" for entities, entity in ENTITIES.items()}
+    order |= {"rings": "ring_id, merchant_id", "ring_edges": "ring_id, merchant_id_a, merchant_id_b, kind"}
     rows: dict[str, int] = {}
-    for entities, entity in ENTITIES.items():
-        mart = f"rated_{entities}"
-        export = Export(f"select * from {mart}", order_by=f"{entity}_id")
+    for mart, order_by in order.items():
+        export = Export(f"select * from {mart}", order_by=order_by)
         rows |= run.warehouse.export({mart: export}, run.mart_file(mart, as_of).parent)
     return rows
 
