@@ -60,7 +60,9 @@ def rings(edges: pa.Table) -> pa.Table:
         undecided &= is_large[merchant]
     member = np.flatnonzero(ring >= 0)
     ids = np.array(merchants, dtype=object)
-    return pa.Table.from_arrays([pa.array(ids[member], pa.string()), pa.array(ids[ring[member]], pa.string())], schema=RINGS)
+    return pa.Table.from_arrays(
+        [pa.array(ids[member], pa.string()), pa.array(ids[ring[member]], pa.string())], schema=RINGS
+    )
 
 
 def _bearers(edges: pa.Table) -> tuple[list[str], Integers, Integers, Integers]:

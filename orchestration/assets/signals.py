@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.resources import LABEL_HORIZON_DAYS, Run
+from orchestration.resources import Run
+from orchestration.settings import LABEL_HORIZON_DAYS
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,8 +41,13 @@ EDGES = """
 select merchant_id_a, merchant_id_b, kind, value_hash
 from int_merchant_edges
 where case when $is_firm then firm_from else known_from end <= $day and known_until > $day
+union all
+select merchant_id_a, merchant_id_b, kind, merchant_id_a || ' ' || merchant_id_b as value_hash
+from int_likeness_edges
+where not $is_firm and known_from <= $day and known_until > $day
 order by all
 """
+"""What is alike ties two merchants as one identifier would that nobody else bears."""
 
 
 def signal_assets() -> list[dg.AssetsDefinition]:
@@ -102,7 +108,11 @@ def add_rings(run: Run, as_of: date, *, with_training: bool) -> dict[str, int]:
     run.warehouse.show_table("merchant_rings", found)
     newest = found.filter(pc.and_(pc.equal(found["as_of_date"], as_of), pc.invert(found["is_firm"])))
     sizes = newest.group_by("ring_id").aggregate([("merchant_id", "count")])["merchant_id_count"]
-    return {"rings": len(sizes), "merchants in rings": newest.num_rows, "in the largest ring": pc.max(sizes).as_py() or 0}
+    return {
+        "rings": len(sizes),
+        "merchants in rings": newest.num_rows,
+        "in the largest ring": pc.max(sizes).as_py() or 0,
+    }
 
 
 def merchant_rings(connection: "duckdb.DuckDBPyConnection", as_of: date, *, with_training: bool) -> "pa.Table":
@@ -111,18 +121,19 @@ def merchant_rings(connection: "duckdb.DuckDBPyConnection", as_of: date, *, with
 
     from ml.signals.links import RINGS, rings
 
-    days = {as_of}
-    first = connection.execute(FIRST_OBSERVED).fetchall()[0][0]
-    if with_training and first is not None:
-        weeks = (as_of - timedelta(days) for days in range(LABEL_HORIZON_DAYS % 7, MOST_DAYS + 1, 7))
-        days |= {first, *(day for day in weeks if day >= first)}
+    days = [as_of]
+    if with_training:
+        first = connection.execute(FIRST_OBSERVED).fetchall()[0][0] or as_of
+        weeks = [as_of - timedelta(days) for days in range(LABEL_HORIZON_DAYS % 7, MOST_DAYS + 1, 7)]
+        days = sorted({as_of, *(day for day in (first, *weeks) if first <= day <= as_of)})
     parts = []
-    for day in sorted(days):
+    for day in days:
         for is_firm in (True, False):
             edges = connection.execute(EDGES, {"day": day, "is_firm": is_firm}).to_arrow_table()
             found = rings(edges)
             parts.append(
-                found.append_column("as_of_date", pa.repeat(pa.scalar(day, pa.date32()), found.num_rows))
-                .append_column("is_firm", pa.repeat(pa.scalar(is_firm), found.num_rows))
+                found.append_column("as_of_date", pa.repeat(pa.scalar(day, pa.date32()), found.num_rows)).append_column(
+                    "is_firm", pa.repeat(pa.scalar(is_firm), found.num_rows)
+                )
             )
     return pa.concat_tables(parts).select(["as_of_date", *RINGS.names, "is_firm"])

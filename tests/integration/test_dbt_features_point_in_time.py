@@ -85,7 +85,7 @@ def build(home: Path) -> None:
     run_dbt(home, "build", "--select", "tag:shape", "--exclude-resource-type", "test", "unit_test")
     with open_warehouse(home, read_only=False) as connection:
         as_of, with_training = connection.execute("select as_of, with_training from landed.run").fetchall()[0]
-        found = merchant_rings(connection, as_of, with_training=with_training)
+        connection.register("found", merchant_rings(connection, as_of, with_training=with_training))
         connection.execute("insert into landed.merchant_rings by name from found")
     run_dbt(home, "build", "--select", "tag:features", "--exclude-resource-type", "test", "unit_test")
 

@@ -82,7 +82,8 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     ),
     "unique_combination_merchant_neighbours": (
         "merchant_neighbours",
-        [{"merchant_id": "m1", "neighbour_id": "m2", "as_of_date": "2026-01-31", "hop_count": 1, "is_loose": False}] * 2,
+        [{"merchant_id": "m1", "neighbour_id": "m2", "as_of_date": "2026-01-31", "hop_count": 1, "is_loose": False}]
+        * 2,
     ),
     "holds_merchant_neighbours": (
         "merchant_neighbours",

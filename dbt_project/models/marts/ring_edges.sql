@@ -1,5 +1,5 @@
--- What two members of a ring share at as_of, for analysts, one row a pair and kind of identifier. The identifiers themselves
--- are not here.
+-- What two members of a ring share at as_of, for analysts, one row a pair and kind: identifiers, which are not here
+-- themselves, and titles and pictures that are alike.
 with
 
 run as (
@@ -20,16 +20,52 @@ members as (
 
 ),
 
+int_merchant_edges as (
+
+    select * from {{ ref('int_merchant_edges') }}
+
+),
+
+int_likeness_edges as (
+
+    select * from {{ ref('int_likeness_edges') }}
+
+),
+
 edges as (
 
     select
-        int_merchant_edges.*,
+        merchant_id_a,
+        merchant_id_b,
+        kind,
+        value_hash,
+        known_from,
+        known_until,
+        firm_from
+    from int_merchant_edges
+    union all
+    select
+        merchant_id_a,
+        merchant_id_b,
+        kind,
+        merchant_id_a || ' ' || merchant_id_b as value_hash,
+        known_from,
+        known_until,
+        {{ end_of_time() }} as firm_from
+    from int_likeness_edges
+
+),
+
+known_edges as (
+
+    select
+        edges.*,
         run.as_of
-    from {{ ref('int_merchant_edges') }} as int_merchant_edges
+    from edges
     inner join run
         on
-            run.as_of >= int_merchant_edges.known_from
-            and run.as_of < int_merchant_edges.known_until
+            run.as_of >= edges.known_from
+            and run.as_of < edges.known_until
 
 ),
 
@@ -39,13 +75,13 @@ bearers as (
         kind,
         value_hash,
         merchant_id_a as merchant_id
-    from edges
+    from known_edges
     union
     select
         kind,
         value_hash,
         merchant_id_b as merchant_id
-    from edges
+    from known_edges
 
 ),
 
@@ -65,32 +101,32 @@ bearer_counts as (
 final as (
 
     select
-        edges.as_of as as_of_date,
+        known_edges.as_of as as_of_date,
         members.ring_id,
-        edges.merchant_id_a,
-        edges.merchant_id_b,
-        edges.kind,
+        known_edges.merchant_id_a,
+        known_edges.merchant_id_b,
+        known_edges.kind,
         cast(count(*) as integer) as value_count,
         cast(min(bearer_counts.bearer_count) as integer) as bearer_count,
-        min(edges.known_from) as since_date,
-        bool_or(edges.firm_from <= edges.as_of) as is_firm
-    from edges
+        min(known_edges.known_from) as since_date,
+        bool_or(known_edges.firm_from <= known_edges.as_of) as is_firm
+    from known_edges
     inner join members
-        on members.merchant_id = edges.merchant_id_a
+        on members.merchant_id = known_edges.merchant_id_a
     inner join members as others
         on
-            others.merchant_id = edges.merchant_id_b
+            others.merchant_id = known_edges.merchant_id_b
             and others.ring_id = members.ring_id
     inner join bearer_counts
         on
-            bearer_counts.kind = edges.kind
-            and bearer_counts.value_hash = edges.value_hash
+            bearer_counts.kind = known_edges.kind
+            and bearer_counts.value_hash = known_edges.value_hash
     group by
-        edges.as_of,
+        known_edges.as_of,
         members.ring_id,
-        edges.merchant_id_a,
-        edges.merchant_id_b,
-        edges.kind
+        known_edges.merchant_id_a,
+        known_edges.merchant_id_b,
+        known_edges.kind
 
 )
 
