@@ -65,6 +65,26 @@ def rings(edges: pa.Table) -> pa.Table:
     )
 
 
+def alike(pairs: pa.Table) -> pa.Table:
+    """Makes edges of pairs that show much the same: all who hang together by one kind share one value of it.
+
+    Else a dozen merchants with the same three pictures would have a tie for each two of them, and be a ring by that alone.
+
+    Args:
+        pairs: merchant_id_a, merchant_id_b and kind.
+
+    Returns:
+        A table as `rings` takes it.
+    """
+    import pyarrow.compute as pc
+
+    ends = [pc.binary_join_element_wise(pairs["kind"], pairs[name], " ").combine_chunks() for name in EDGES[:2]]
+    nodes = pa.concat_arrays(ends).dictionary_encode()
+    first, second = np.split(nodes.indices.to_numpy().astype(np.int64), 2)
+    group, _ = _groups(first, second, len(nodes.dictionary))
+    return pairs.select(EDGES[:3]).append_column(EDGES[3], pa.array(group[first]).cast(pa.string()))
+
+
 def _bearers(edges: pa.Table) -> tuple[list[str], Integers, Integers, Integers]:
     """Returns the merchants by id, and one row a merchant and value that it shares: both as numbers, and how many bear it."""
     kinds, values = (edges[name].combine_chunks().dictionary_encode() for name in ("kind", "value_hash"))
@@ -130,10 +150,17 @@ def _sums(group: Integers, weight: Integers, size: int) -> Integers:
 
 def _connected(merchant: Integers, value: Integers, size: int) -> tuple[Integers, int]:
     """Returns the connected group of each merchant, and how many groups there are."""
+    group, count = _groups(merchant, size + value, size + int(value.max(initial=-1)) + 1)
+    return group[:size], count
+
+
+def _groups(first: Integers, second: Integers, nodes: int) -> tuple[Integers, int]:
+    """Returns the connected group of each node, and how many groups there are."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    nodes = size + int(value.max(initial=-1)) + 1
-    graph: Any = coo_matrix((np.ones(len(merchant), dtype=np.int8), (merchant, size + value)), shape=(nodes, nodes))
+    if not nodes:
+        return np.empty(0, dtype=np.int64), 0
+    graph: Any = coo_matrix((np.ones(len(first), dtype=np.int8), (first, second)), shape=(nodes, nodes))
     count, group = connected_components(graph, directed=False)
-    return np.asarray(group[:size], dtype=np.int64), int(count)
+    return np.asarray(group, dtype=np.int64), int(count)

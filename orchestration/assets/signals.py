@@ -41,13 +41,14 @@ EDGES = """
 select merchant_id_a, merchant_id_b, kind, value_hash
 from int_merchant_edges
 where case when $is_firm then firm_from else known_from end <= $day and known_until > $day
-union all
-select merchant_id_a, merchant_id_b, kind, merchant_id_a || ' ' || merchant_id_b as value_hash
-from int_likeness_edges
-where not $is_firm and known_from <= $day and known_until > $day
 order by all
 """
-"""What is alike ties two merchants as one identifier would that nobody else bears."""
+ALIKE = """
+select merchant_id_a, merchant_id_b, kind
+from int_likeness_edges
+where known_from <= $day and known_until > $day
+order by all
+"""
 
 
 def signal_assets() -> list[dg.AssetsDefinition]:
@@ -119,7 +120,7 @@ def merchant_rings(connection: "duckdb.DuckDBPyConnection", as_of: date, *, with
     """Returns the rows of `landed.merchant_rings`: at each date the rings of what was known by its end, by date and merchant."""
     import pyarrow as pa
 
-    from ml.signals.links import RINGS, rings
+    from ml.signals.links import RINGS, alike, rings
 
     days = [as_of]
     if with_training:
@@ -130,6 +131,9 @@ def merchant_rings(connection: "duckdb.DuckDBPyConnection", as_of: date, *, with
     for day in days:
         for is_firm in (True, False):
             edges = connection.execute(EDGES, {"day": day, "is_firm": is_firm}).to_arrow_table()
+            if not is_firm:
+                pairs = connection.execute(ALIKE, {"day": day}).to_arrow_table()
+                edges = pa.concat_tables([edges, alike(pairs)])
             found = rings(edges)
             parts.append(
                 found.append_column("as_of_date", pa.repeat(pa.scalar(day, pa.date32()), found.num_rows)).append_column(

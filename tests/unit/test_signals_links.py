@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml.signals.links import EDGES, MOST_MEMBERS, RINGS, rings
+from ml.signals.links import EDGES, MOST_MEMBERS, RINGS, alike, rings
 
 
 def edges(*values: list[str]) -> pa.Table:
@@ -99,3 +99,27 @@ def test_the_order_of_edges_changes_nothing() -> None:
     table = edges(*values)
     assert rings(table).num_rows > 0
     assert rings(table.take(pa.array(rng.permutation(table.num_rows)))).equals(rings(table))
+
+
+def pairs_alike(members: list[str]) -> pa.Table:
+    """Each two of the members, by titles and by pictures."""
+    rows = [(*pair, kind) for kind in ("picture", "title") for pair in combinations(members, 2)]
+    return pa.table([pa.array(column, pa.string()) for column in zip(*rows, strict=True)], names=list(EDGES[:3]))
+
+
+def test_what_is_alike_makes_no_ring_alone() -> None:
+    members = list("abcdef")
+    likeness = alike(pairs_alike(members))
+    assert rings(likeness).num_rows == 0
+    assert rings(pa.concat_tables([likeness, edges(members)]))["merchant_id"].to_pylist() == members
+
+
+def test_groups_alike_share_no_value() -> None:
+    likeness = alike(pa.concat_tables([pairs_alike(list("abc")), pairs_alike(list("xyz"))]))
+    values = {(row["merchant_id_a"] > "m", row["kind"], row["value_hash"]) for row in likeness.to_pylist()}
+    assert len(values) == 4
+    assert len({value for _, _, value in values}) == 4
+
+
+def test_nothing_alike_is_no_edge() -> None:
+    assert alike(pairs_alike(list("ab")).slice(0, 0)).num_rows == 0
