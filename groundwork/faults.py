@@ -27,6 +27,7 @@ Boundary = Literal[
     "landing.ledger",  # its line is appended: it counts
     "shape.build",
     "pictures.write",  # the hashes of pictures that are new, and whom they resemble
+    "features.rings",  # which merchants form a ring at the dates that are asked for
     "features.build",
     "features.export",
     "training.register",

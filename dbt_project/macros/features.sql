@@ -447,24 +447,34 @@ spine_rows as (
 {% macro imagined_cases() %}10{% endmacro %}
 
 {#
-    The features of a merchant's links, for itself and for its goods. Needs `links` (merchant_links, left joined) and
-    `platform` (platform_windows). A platform without identifiers links nobody: that is unknown, not nothing.
+    The features of a merchant's links, for itself and for its goods. Needs `links` (merchant_links) and `rings`
+    (merchant_rings), both left joined, and `platform` (platform_windows). A platform without identifiers links nobody: that
+    is unknown, not nothing.
 #}
 {% macro link_features() -%}
         case when platform.has_identifiers then coalesce(links.firm_count, 0) end as link_merchant_count,
         case when platform.has_identifiers then coalesce(links.loose_count, 0) end as loose_link_merchant_count,
         {{ ratio('links.firm_confirmed_count', 'links.firm_count') }} as link_confirmed_share,
         {{ ratio('links.loose_confirmed_count', 'links.loose_count') }} as loose_link_confirmed_share,
-        {{ ratio('links.msrp_ratio_sum', 'links.msrp_ratio_count') }} as link_price_msrp_ratio,
-        {{ ratio('links.discrepant_field_count', 'links.compared_field_count') }} as link_spec_discrepant_share,
+        {%- for hop in ('', 'second_') %}
+        {{ ratio('links.' ~ hop ~ 'msrp_ratio_sum', 'links.' ~ hop ~ 'msrp_ratio_count') }} as {{ hop }}link_price_msrp_ratio,
+        {{ ratio(
+            'links.' ~ hop ~ 'discrepant_field_count', 'links.' ~ hop ~ 'compared_field_count'
+        ) }} as {{ hop }}link_spec_discrepant_share,
         {{ shrunken_share(
-            'links.authenticity_complaint_count', 'links.text_review_count',
+            'links.' ~ hop ~ 'authenticity_complaint_count', 'links.' ~ hop ~ 'text_review_count',
             'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
-        ) }} as link_complaint_share,
+        ) }} as {{ hop }}link_complaint_share,
         {{ shrunken_share(
-            'links.refund_not_authentic_count', 'links.order_count',
+            'links.' ~ hop ~ 'refund_not_authentic_count', 'links.' ~ hop ~ 'order_count',
             'platform.refund_not_authentic_count_life', 'platform.order_count_life'
-        ) }} as link_refund_not_authentic_share
+        ) }} as {{ hop }}link_refund_not_authentic_share,
+        {%- endfor %}
+        case when platform.has_identifiers then coalesce(rings.firm_count, 0) end as ring_merchant_count,
+        case when platform.has_identifiers then coalesce(rings.loose_count, 0) end as loose_ring_merchant_count,
+        {{ ratio('rings.firm_confirmed_count', 'rings.firm_count') }} as ring_confirmed_share,
+        {{ ratio('rings.loose_confirmed_count', 'rings.loose_count') }} as loose_ring_confirmed_share,
+        {{ days_between('rings.since_date', 'rings.as_of_date') }} as ring_age_days
 {%- endmacro %}
 
 {# CTEs over `labels` (entity_labels): a merchant's cases and the days of its decisions, of which no label counts for it. #}
@@ -486,6 +496,50 @@ own_days as (
     from labels
 
 ),
+{%- endmacro %}
+
+{#
+    CTE `confirmed`: of a relation's pairs (merchant_id, as_of_date, neighbour_id), once each, those whose neighbour was found
+    to sell counterfeits by then, in no case and on no day of the merchant's own. Needs `labels` and own_cases_and_days.
+#}
+{% macro confirmed_among(pairs) -%}
+confirmed as (
+
+    select distinct
+        {{ pairs }}.merchant_id,
+        {{ pairs }}.as_of_date,
+        {{ pairs }}.neighbour_id
+    from {{ pairs }}
+    inner join labels
+        on
+            labels.entity_kind = 'merchant'
+            and labels.is_positive
+            and labels.entity_id = {{ pairs }}.neighbour_id
+            and labels.decided_date <= {{ pairs }}.as_of_date
+    left join own_cases
+        on
+            own_cases.merchant_id = {{ pairs }}.merchant_id
+            and own_cases.case_id = labels.case_id
+    left join own_days
+        on
+            own_days.merchant_id = {{ pairs }}.merchant_id
+            and own_days.decided_date = labels.decided_date
+    where
+        own_cases.case_id is null
+        and own_days.decided_date is null
+
+),
+{%- endmacro %}
+
+{# The last rating date by each date of a relation that has one; needs the CTE `rating_dates`. #}
+{% macro last_rating_dates(relation) -%}
+    select
+        asked.as_of_date,
+        max(rating_dates.as_of_date) as rating_date
+    from (select distinct as_of_date from {{ relation }}) as asked
+    inner join rating_dates
+        on rating_dates.as_of_date <= asked.as_of_date
+    group by asked.as_of_date
 {%- endmacro %}
 
 {# Which picture resembles which, a row each way, out of a CTE of landed.picture_matches. #}

@@ -1,17 +1,22 @@
-"""What SQL cannot tell, between shape and features: for now what pictures show.
+"""What SQL cannot tell, between shape and features: what pictures show, and which merchants form a ring.
 
 Belongs here: which rows a signal is computed of and where dbt finds what came out. What a signal is, is in `ml/signals/`; how
 pictures are read and their hashes kept, in `orchestration/landing/pictures.py`.
 """
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from orchestration.resources import Run
+from orchestration.settings import LABEL_HORIZON_DAYS
 
 if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
     from orchestration.landing.pictures import Added
 
 OWNERS = ["team:data-engineering"]
@@ -25,6 +30,24 @@ from (
 where sha256 is not null
 group by sha256
 order by sha256
+"""
+MOST_DAYS = 728
+"""How long before as_of the dates of a training begin at the earliest, as rating_dates has it."""
+FIRST_OBSERVED = """
+select min(day) from int_load_days where moment in ('placed_at', 'created_at', 'observed_at', 'last_seen_at')
+"""
+"""Not after the first day of the history, before which there are no dates; a small table, where rating_dates reads all days."""
+EDGES = """
+select merchant_id_a, merchant_id_b, kind, value_hash
+from int_merchant_edges
+where case when $is_firm then firm_from else known_from end <= $day and known_until > $day
+order by all
+"""
+ALIKE = """
+select merchant_id_a, merchant_id_b, kind
+from int_likeness_edges
+where known_from <= $day and known_until > $day
+order by all
 """
 
 
@@ -72,3 +95,49 @@ def add_pictures(run: Run) -> "tuple[Added, int]":
     run.warehouse.show_table("pictures", known)
     run.warehouse.show_table("picture_matches", store.matches())
     return added, known.num_rows
+
+
+def add_rings(run: Run, as_of: date, *, with_training: bool) -> dict[str, int]:
+    """Finds the rings at as_of and, for a training, at its dates, and shows dbt all; returns counts of those at as_of.
+
+    Unlike pictures, rings depend on the date: so this belongs to the features step, before its models.
+    """
+    import pyarrow.compute as pc
+
+    with run.warehouse.connect() as connection:
+        found = merchant_rings(connection, as_of, with_training=with_training)
+    run.warehouse.show_table("merchant_rings", found)
+    newest = found.filter(pc.and_(pc.equal(found["as_of_date"], as_of), pc.invert(found["is_firm"])))
+    sizes = newest.group_by("ring_id").aggregate([("merchant_id", "count")])["merchant_id_count"]
+    return {
+        "rings": len(sizes),
+        "merchants in rings": newest.num_rows,
+        "in the largest ring": pc.max(sizes).as_py() or 0,
+    }
+
+
+def merchant_rings(connection: "duckdb.DuckDBPyConnection", as_of: date, *, with_training: bool) -> "pa.Table":
+    """Returns the rows of `landed.merchant_rings`: at each date the rings of what was known by its end, by date and merchant."""
+    import pyarrow as pa
+
+    from ml.signals.links import RINGS, alike, rings
+
+    days = [as_of]
+    if with_training:
+        first = connection.execute(FIRST_OBSERVED).fetchall()[0][0] or as_of
+        weeks = [as_of - timedelta(days) for days in range(LABEL_HORIZON_DAYS % 7, MOST_DAYS + 1, 7)]
+        days = sorted({as_of, *(day for day in (first, *weeks) if first <= day <= as_of)})
+    parts = []
+    for day in days:
+        for is_firm in (True, False):
+            edges = connection.execute(EDGES, {"day": day, "is_firm": is_firm}).to_arrow_table()
+            if not is_firm:
+                pairs = connection.execute(ALIKE, {"day": day}).to_arrow_table()
+                edges = pa.concat_tables([edges, alike(pairs)])
+            found = rings(edges)
+            parts.append(
+                found.append_column("as_of_date", pa.repeat(pa.scalar(day, pa.date32()), found.num_rows)).append_column(
+                    "is_firm", pa.repeat(pa.scalar(is_firm), found.num_rows)
+                )
+            )
+    return pa.concat_tables(parts).select(["as_of_date", *RINGS.names, "is_firm"])

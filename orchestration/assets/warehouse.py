@@ -12,6 +12,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 
 from groundwork.faults import boundary
+from orchestration.assets.signals import add_rings
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.resources import DbtNode, Export, Run
 
@@ -19,8 +20,8 @@ STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "st
 OWNERS = ["team:data-engineering"]
 ENTITIES = {"listings": "listing", "merchants": "merchant"}
 MODELS = {"listing": "listing_counterfeit", "merchant": "merchant_counterfeit"}
-# What orchestration pins for dbt and no asset makes: it has no place in the lineage.
-PINNED = {dg.AssetKey(["landed", name]) for name in ("run", "loads", "rating", "precision_bands")}
+# What the steps themselves pin for dbt, and no asset makes: it has no place in the lineage.
+PINNED = {dg.AssetKey(["landed", name]) for name in ("run", "loads", "merchant_rings", "rating", "precision_bands")}
 RATING_COLUMNS = {"model": "varchar", "model_digest": "varchar", "threshold": "double", "floor": "double"}
 SCORE_COLUMNS = {"score": "double", "own_conduct_score": "double", "margin": "double", "model_digest": "varchar"}
 BAND_COLUMNS = {"model": "varchar", "band": "varchar", "expected_precision": "double"}
@@ -108,12 +109,16 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         as_of = run.as_of
         with run.record.stage("features") as stage:
             run.warehouse.set_run(as_of=as_of, with_training=config.with_training)
+            with boundary("features.rings", run.warehouse.pinned):
+                rings = add_rings(run, as_of, with_training=config.with_training)
             with boundary("features.build", run.warehouse.path):
                 nodes = run.warehouse.build("tag:features")
             stage.steps = longest(nodes)
             with boundary("features.export", run.home / "features"):
-                stage.rows = export_features(run, as_of, with_training=config.with_training)
-        yield from _report(context, manifest, translator, nodes, stage.rows)
+                exported = export_features(run, as_of, with_training=config.with_training)
+            stage.rows = rings | exported
+        context.log.info("%s.", ", ".join(f"{name}: {count:,}" for name, count in rings.items()))
+        yield from _report(context, manifest, translator, nodes, exported)
 
     @dbt_assets(
         manifest=manifest,
@@ -187,10 +192,11 @@ def pin_scores(run: Run, as_of: date) -> None:
 
 def export_marts(run: Run, as_of: date) -> dict[str, int]:
     """Writes the marts of one date for analysts and for publication; returns the number of rows by mart."""
+    order = {f"rated_{entities}": f"{entity}_id" for entities, entity in ENTITIES.items()}
+    order |= {"rings": "ring_id, merchant_id", "ring_edges": "ring_id, merchant_id_a, merchant_id_b, kind"}
     rows: dict[str, int] = {}
-    for entities, entity in ENTITIES.items():
-        mart = f"rated_{entities}"
-        export = Export(f"select * from {mart}", order_by=f"{entity}_id")
+    for mart, order_by in order.items():
+        export = Export(f"select * from {mart}", order_by=order_by)
         rows |= run.warehouse.export({mart: export}, run.mart_file(mart, as_of).parent)
     return rows
 

@@ -15,8 +15,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
+from orchestration.assets.signals import merchant_rings
 from orchestration.landing.pictures import PictureStore
 from orchestration.marketplace.generate import generate
 from tests.dbt_fixtures import contract_tables, landed_columns, make_warehouse, open_warehouse, run_dbt
@@ -80,7 +82,31 @@ def fill(home: Path, sources: Path, as_of: date, cut: date | None, *, with_train
 
 def build(home: Path) -> None:
     """Builds everything up to the features; the tests of the project have their own turn."""
-    run_dbt(home, "build", "--select", "tag:shape", "tag:features", "--exclude-resource-type", "test", "unit_test")
+    run_dbt(home, "build", "--select", "tag:shape", "--exclude-resource-type", "test", "unit_test")
+    with open_warehouse(home, read_only=False) as connection:
+        as_of, with_training = connection.execute("select as_of, with_training from landed.run").fetchall()[0]
+        connection.register("found", merchant_rings(connection, as_of, with_training=with_training))
+        connection.execute("insert into landed.merchant_rings by name from found")
+    run_dbt(home, "build", "--select", "tag:features", "--exclude-resource-type", "test", "unit_test")
+
+
+def add_ring(sources: Path) -> None:
+    """Lets five merchants share four identifiers: three before the grid date, one more before as_of, one after it."""
+    path = sources / "merchant_identifiers.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(
+            """create table borne as
+            with members as (
+              select merchant_id, row_number() over (order by count(*) desc, merchant_id) as place
+              from read_parquet($listings) group by merchant_id order by place limit 5)
+            select merchant_id, kind, 'shared ' || kind as value_hash, seen_at::timestamp as first_seen_at, true as is_verified
+            from members, (values ('device'), ('key'), ('ip'), ('phone')) as kinds (kind),
+              (values (3, '2026-04-01'), (4, '2026-05-20'), (5, '2026-06-20')) as days (last_place, seen_at)
+            where last_place = greatest(place, 3)
+            union all by name from read_parquet($identifiers)""",
+            {"listings": str(sources / "listings.parquet"), "identifiers": str(path)},
+        )
+        connection.execute(f"copy (from borne order by all) to '{path}' (format parquet)")
 
 
 @dataclass(frozen=True)
@@ -99,6 +125,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Homes:
     generate(folder / "market", scale=0.001, seed=5)
     made = Homes(folder / "knowing", folder / "unknowing", folder / "earlier")
     sources = folder / "market" / "sources"
+    add_ring(sources)
     fill(made.knowing, sources, AS_OF, None, with_training=True)
     fill(made.unknowing, sources, AS_OF, AS_OF, with_training=True)
     fill(made.earlier, sources, GRID_DATE, GRID_DATE, with_training=False)
@@ -162,6 +189,22 @@ def grid_differences(knowing: Path, earlier: Path, entity: str) -> list[tuple[An
         return connection.execute(difference).fetchall()
 
 
+def test_a_ring_grows_with_what_becomes_known(homes: Homes) -> None:
+    with open_warehouse(homes.knowing) as connection:
+        ring = connection.execute(
+            """select min(merchant_id) from landed.merchant_identifiers
+            where value_hash = 'shared key' and first_seen_at < timestamp '2026-05-01'"""
+        ).fetchall()[0][0]
+        found = connection.execute(
+            """select as_of_date, count(*) from landed.merchant_rings
+            where is_firm and as_of_date in ($grid, $as_of)
+              and ring_id in (select ring_id from landed.merchant_rings where is_firm and merchant_id = $ring)
+            group by as_of_date order by as_of_date""",
+            {"grid": GRID_DATE, "as_of": AS_OF, "ring": ring},
+        ).fetchall()
+    assert found == [(GRID_DATE, 3), (AS_OF, 4)]
+
+
 @pytest.mark.parametrize(
     ("model", "guard"),
     [
@@ -170,6 +213,8 @@ def grid_differences(knowing: Path, earlier: Path, entity: str) -> list[tuple[An
         ("listing_pictures", "merchant_counts.counted_from <= shown.as_of_date"),
         ("listing_states", "copied_titles.copied_from <= priced.as_of_date"),
         ("listing_titles", "shared.shown_from <= places.as_of_date"),
+        ("merchant_neighbours", "directed.firm_from <= firm.as_of_date"),
+        ("merchant_rings", "members.as_of_date = dates.rating_date"),
     ],
 )
 def test_a_leak_is_seen(homes: Homes, tmp_path: Path, model: str, guard: str) -> None:
@@ -180,8 +225,8 @@ def test_a_leak_is_seen(homes: Homes, tmp_path: Path, model: str, guard: str) ->
 
 
 def leak(home: Path, model: str, guard: str) -> None:
-    """Rebuilds one model of a warehouse with a guard that is three weeks late, and the listings' features on it."""
-    compiled = {name: compiled_sql(home, name) for name in (model, "listing_features")}
+    """Rebuilds one model of a warehouse with a guard that is three weeks late, and what stands on it."""
+    compiled = {name: compiled_sql(home, name) for name in (model, "merchant_links", "listing_features")}
     assert guard in compiled[model]
     compiled[model] = compiled[model].replace(guard, f"{guard} + 21")
     with open_warehouse(home, read_only=False) as connection:

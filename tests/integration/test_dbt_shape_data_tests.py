@@ -72,11 +72,13 @@ ROWS = {
     "fx_rates": [{"currency": "EUR", "date": "2026-01-03", "rate": 1.1}],
 }
 
+ALIKE = "'title', date '2026-01-01', date '9999-12-31'"
 # What is done to a warehouse in which everything is well, by the data test that has to see it.
 BAD_ROWS = {
     "accepted_values_authenticity_words_meaning__fake__genuine": "update authenticity_words set meaning = 'odd'",
     "daily_tables_agree": "update int_merchant_days set amount_usd = amount_usd + 0.0001",
     "holds_int_authenticity_complaints": "update int_authenticity_complaints set mention_count = 0",
+    "holds_int_likeness_edges": f"insert into int_likeness_edges values ('b', 'a', {ALIKE})",
     "holds_int_merchant_edges": "update int_merchant_edges set merchant_id_a = 'z'",
     "holds_int_text_findings": "update int_text_findings set reason = 'too long'",
     "holds_int_spec_comparisons": "update int_spec_comparisons set discrepant_field_count = 9",
@@ -102,6 +104,7 @@ BAD_ROWS = {
     "spans_apart_int_spec_comparisons": "insert into int_spec_comparisons from int_spec_comparisons",
     "spans_apart_stg_listing_history": "insert into landed.listings from landed.listings",
     "spans_apart_stg_merchant_history": "insert into landed.merchants from landed.merchants",
+    "unique_combination_int_likeness_edges": f"insert into int_likeness_edges values ('a', 'b', {ALIKE}), ('a', 'b', {ALIKE})",
     "unique_combination_int_load_days": "insert into int_load_days from int_load_days",
     "unique_combination_int_merchant_days": "insert into int_merchant_days from int_merchant_days",
     "unique_combination_int_merchant_edges": "insert into int_merchant_edges from int_merchant_edges",

@@ -153,6 +153,6 @@ def test_a_spelling_names_a_brand_from_the_day_it_was_known(home: Path) -> None:
     ]
 
 
-def test_a_link_is_verified_from_the_day_both_ends_were(home: Path) -> None:
-    edges = read_rows(home, "select merchant_id_a, merchant_id_b, known_from, verified_from from int_merchant_edges")
+def test_a_link_is_firm_from_the_day_both_ends_were_verified(home: Path) -> None:
+    edges = read_rows(home, "select merchant_id_a, merchant_id_b, known_from, firm_from from int_merchant_edges")
     assert [tuple(row.values()) for row in edges] == [("m1", "m2", date(2026, 1, 1), date(2026, 2, 9))]

@@ -62,6 +62,12 @@ links as (
 
 ),
 
+rings as (
+
+    select * from {{ ref('merchant_rings') }}
+
+),
+
 pictures as (
 
     select * from {{ ref('listing_pictures') }}
@@ -384,6 +390,10 @@ final as (
         on
             links.merchant_id = offered.merchant_id
             and links.as_of_date = offered.as_of_date
+    left join rings
+        on
+            rings.merchant_id = offered.merchant_id
+            and rings.as_of_date = offered.as_of_date
     left join pictures
         on
             pictures.listing_id = offered.listing_id

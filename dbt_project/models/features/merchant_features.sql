@@ -55,6 +55,12 @@ links as (
 
 ),
 
+rings as (
+
+    select * from {{ ref('merchant_rings') }}
+
+),
+
 pictures as (
 
     select * from {{ ref('merchant_pictures') }}
@@ -239,6 +245,10 @@ features as (
         on
             links.merchant_id = places.merchant_id
             and links.as_of_date = places.as_of_date
+    left join rings
+        on
+            rings.merchant_id = places.merchant_id
+            and rings.as_of_date = places.as_of_date
     left join pictures
         on
             pictures.merchant_id = places.merchant_id

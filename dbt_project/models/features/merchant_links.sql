@@ -1,7 +1,7 @@
 -- What a merchant's neighbours are like at a date, the merchant itself left out: how many, how many of them were found to
 -- sell counterfeits by then, and, of those that nobody could have planted, sums of what they offer and what happened to
--- them. One row a merchant with a neighbour, and date. A label of the same case or day as one of the merchant or its goods
--- does not count.
+-- them; the same sums of their own neighbours (`second_`). One row a merchant with a neighbour, and date. A label of the same
+-- case or day as one of the merchant or its goods does not count.
 with
 
 rating_dates as (
@@ -16,9 +16,16 @@ neighbours as (
         merchant_id,
         as_of_date,
         neighbour_id,
+        hop_count,
         is_loose,
         case when not is_loose then neighbour_id end as firm_neighbour_id
     from {{ ref('merchant_neighbours') }}
+
+),
+
+near_neighbours as (
+
+    select * from neighbours where hop_count = 1
 
 ),
 
@@ -42,43 +49,12 @@ labels as (
 
 {{ own_cases_and_days() }}
 
-confirmed as (
-
-    select distinct
-        neighbours.merchant_id,
-        neighbours.as_of_date,
-        neighbours.neighbour_id
-    from neighbours
-    inner join labels
-        on
-            labels.entity_kind = 'merchant'
-            and labels.is_positive
-            and labels.entity_id = neighbours.neighbour_id
-            and labels.decided_date <= neighbours.as_of_date
-    left join own_cases
-        on
-            own_cases.merchant_id = neighbours.merchant_id
-            and own_cases.case_id = labels.case_id
-    left join own_days
-        on
-            own_days.merchant_id = neighbours.merchant_id
-            and own_days.decided_date = labels.decided_date
-    where
-        own_cases.case_id is null
-        and own_days.decided_date is null
-
-),
+{{ confirmed_among('near_neighbours') }}
 
 -- Between two rating dates a neighbour is taken as it was at the earlier one.
 dates as (
 
-    select
-        neighbour_dates.as_of_date,
-        max(rating_dates.as_of_date) as rating_date
-    from (select distinct as_of_date from neighbours) as neighbour_dates
-    inner join rating_dates
-        on rating_dates.as_of_date <= neighbour_dates.as_of_date
-    group by neighbour_dates.as_of_date
+    {{ last_rating_dates('neighbours') }}
 
 ),
 
@@ -87,18 +63,22 @@ final as (
     select
         neighbours.merchant_id,
         neighbours.as_of_date,
-        cast(count(*) filter (where not neighbours.is_loose) as integer) as firm_count,
+        {%- for hop, hop_count in {'': 1, 'second_': 2}.items() %}
+        {%- set of_hop = 'filter (where neighbours.hop_count = ' ~ hop_count ~ ')' %}
+        cast(sum(firm_states.msrp_ratio_count) {{ of_hop }} as bigint) as {{ hop }}msrp_ratio_count,
+        sum(firm_states.msrp_ratio_sum) {{ of_hop }} as {{ hop }}msrp_ratio_sum,
+        cast(sum(firm_states.compared_field_count) {{ of_hop }} as bigint) as {{ hop }}compared_field_count,
+        cast(sum(firm_states.discrepant_field_count) {{ of_hop }} as bigint) as {{ hop }}discrepant_field_count,
+        {%- for column in (
+            'order_count', 'refund_not_authentic_count', 'text_review_count', 'authenticity_complaint_count'
+        ) %}
+        cast(sum(firm_windows.{{ column }}_life) {{ of_hop }} as bigint) as {{ hop }}{{ column }},
+        {%- endfor %}
+        {%- endfor %}
+        cast(count(*) filter (where neighbours.hop_count = 1 and not neighbours.is_loose) as integer) as firm_count,
         cast(count(*) filter (where neighbours.is_loose) as integer) as loose_count,
         cast(count(confirmed.neighbour_id) filter (where not neighbours.is_loose) as integer) as firm_confirmed_count,
-        cast(count(confirmed.neighbour_id) filter (where neighbours.is_loose) as integer) as loose_confirmed_count,
-        cast(sum(firm_states.msrp_ratio_count) as bigint) as msrp_ratio_count,
-        sum(firm_states.msrp_ratio_sum) as msrp_ratio_sum,
-        cast(sum(firm_states.compared_field_count) as bigint) as compared_field_count,
-        cast(sum(firm_states.discrepant_field_count) as bigint) as discrepant_field_count,
-        cast(sum(firm_windows.order_count_life) as bigint) as order_count,
-        cast(sum(firm_windows.refund_not_authentic_count_life) as bigint) as refund_not_authentic_count,
-        cast(sum(firm_windows.text_review_count_life) as bigint) as text_review_count,
-        cast(sum(firm_windows.authenticity_complaint_count_life) as bigint) as authenticity_complaint_count
+        cast(count(confirmed.neighbour_id) filter (where neighbours.is_loose) as integer) as loose_confirmed_count
     from neighbours
     inner join dates
         on dates.as_of_date = neighbours.as_of_date
@@ -107,6 +87,7 @@ final as (
             confirmed.merchant_id = neighbours.merchant_id
             and confirmed.as_of_date = neighbours.as_of_date
             and confirmed.neighbour_id = neighbours.neighbour_id
+            and neighbours.hop_count = 1
     left join merchant_states as firm_states
         on
             firm_states.merchant_id = neighbours.firm_neighbour_id

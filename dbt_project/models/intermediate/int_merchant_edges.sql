@@ -1,6 +1,7 @@
 -- Pairs of merchants that bear the same identifier. A value that more than 20 merchants bear links nobody (a shop's
 -- address, a shared proxy): its edges hold only until the day on which the 21st is seen with it. So a value has at most
--- 190 edges, however many bear it.
+-- 190 edges, however many bear it. An edge is firm, no more to be planted, from the day on which both ends bear the value;
+-- a phone, an address or an email anybody can give as his own, so those are firm only once the platform has verified both.
 with
 
 merchant_identifiers as (
@@ -72,9 +73,16 @@ pairs as (
         later.kind,
         later.value_hash,
         later.known_from,
-        greatest(earlier.verified_from, later.verified_from) as verified_from,
         later.bearer_count,
-        earlier.verified_from is not null and later.verified_from is not null as is_verified
+        case
+            when later.kind in ('phone', 'address', 'email')
+                then greatest(
+                    later.known_from,
+                    coalesce(earlier.verified_from, {{ end_of_time() }}),
+                    coalesce(later.verified_from, {{ end_of_time() }})
+                )
+            else later.known_from
+        end as firm_from
     from bearers as later
     inner join bearers as earlier
         on
@@ -97,7 +105,7 @@ final as (
         pairs.value_hash,
         pairs.known_from,
         coalesce(crowded.crowded_from, {{ end_of_time() }}) as known_until,
-        case when pairs.is_verified then pairs.verified_from end as verified_from,
+        pairs.firm_from,
         cast(pairs.bearer_count as integer) as bearer_count
     from pairs
     left join crowded

@@ -1,0 +1,67 @@
+"""From identifiers to rings: what very many bear joins nobody, and what third parties can plant makes no firm ring."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from orchestration.assets.signals import merchant_rings
+from tests.dbt_fixtures import make_warehouse, open_warehouse, run_dbt
+
+AS_OF = date(2026, 6, 30)
+# Everybody gives the phone of a public office. Of four, each bears three identifiers that all four bear and one that two do;
+# another four share as much, but nothing that the platform has verified.
+IDENTIFIERS = """
+insert into landed.merchant_identifiers
+with borne as (
+  select number, 'phone' as kind, 'public office' as value, true as is_verified from range(5000) as everybody (number)
+  union all
+  select number, kind, 'of the ring', false
+  from range(10, 14) as ring (number), (values ('device'), ('ip'), ('key')) as kinds (kind)
+  union all
+  select number, 'bank_account', 'of ' || number // 2, true from range(10, 14) as ring (number)
+  union all
+  select number, kind, 'planted', false
+  from range(20, 24) as framed (number), (values ('phone'), ('email'), ('address')) as kinds (kind))
+select
+  'm' || lpad(number::varchar, 4, '0'), kind, value, timestamp '2026-01-01 12:00:00', is_verified,
+  'load-1', timestamp '2026-06-30 23:59:59'
+from borne
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("rings")
+    make_warehouse(made, {}, AS_OF)
+    with open_warehouse(made, read_only=False) as connection:
+        connection.execute(IDENTIFIERS)
+    selected = ["+int_merchant_edges", "+int_likeness_edges", "int_load_days"]
+    run_dbt(made, "build", "--select", *selected, "--exclude-resource-type", "test", "unit_test")
+    return made
+
+
+def test_a_public_phone_makes_no_ring(home: Path) -> None:
+    with open_warehouse(home) as connection:
+        bearers = connection.execute(
+            "select count(*) from landed.merchant_identifiers where value_hash = 'public office'"
+        ).fetchall()
+        edges = connection.execute(
+            "select count(*) from int_merchant_edges where value_hash = 'public office' and known_until > $day",
+            {"day": AS_OF},
+        ).fetchall()
+        found = merchant_rings(connection, AS_OF, with_training=True)
+    assert (bearers, edges) == ([(5000,)], [(0,)])
+    rings: dict[tuple[bool, str], list[str]] = {}
+    for row in found.to_pylist():
+        assert row["as_of_date"] == AS_OF
+        rings.setdefault((row["is_firm"], row["ring_id"]), []).append(row["merchant_id"])
+    ring, framed = [f"m{number:04}" for number in range(10, 14)], [f"m{number:04}" for number in range(20, 24)]
+    assert rings == {(True, "m0010"): ring, (False, "m0010"): ring, (False, "m0020"): framed}
+
+
+def test_before_anybody_bore_them_there_is_none(home: Path) -> None:
+    with open_warehouse(home) as connection:
+        assert merchant_rings(connection, date(2025, 12, 31), with_training=False).num_rows == 0
