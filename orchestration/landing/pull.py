@@ -49,6 +49,8 @@ KEPT_CHARACTERS = 100
 
 
 MAX_VALUE_BYTES = 1_000_000
+CUT_CHARACTERS, MAX_CUT_BYTES = 100_000, 4_000_000
+"""What anybody may have written is cut to so many characters, up to so many bytes: no lister can stop a load by one text."""
 """A text may not be longer: nothing that a marketplace shows is, and every reader after this one has to hold it."""
 
 _TOO_LONG = re.compile(r"Invalid Input Error: too long: (\w+)")
@@ -517,6 +519,8 @@ def _shaped(table: Table, conversions: Mapping[str, Conversion]) -> Iterator[str
         value = converted.value if converted else f"cast(null as {column.sql_type})"
         if converted and column.sql_type == "VARCHAR":
             refused = f"error({literal(f'too long: {name}')})"
+            if column.by_anybody:
+                refused = f"case when strlen({value}) > {MAX_CUT_BYTES} then {refused} else left({value}, {CUT_CHARACTERS}) end"
             value = f"case when strlen({value}) > {MAX_VALUE_BYTES} then {refused} else {value} end"
         yield f"{value} as {quoted(name)}"
         if converted and converted.fails:

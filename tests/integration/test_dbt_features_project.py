@@ -29,6 +29,7 @@ RATED = {
     "is_flagged": True,
     "reasons": "[]",
 }
+CONTRADICTED = {"listing_id": "l1", "as_of_date": "2026-01-31", "whence": "brand", "field": "f", "words": "f is odd"}
 BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "unique_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": "2026-01-31", "purpose": "score"}] * 2),
     "not_null_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": None, "purpose": "score"}]),
@@ -36,6 +37,10 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "unique_combination_listing_pictures_listing_id__as_of_date": (
         "listing_pictures",
         [{"listing_id": "l1", "as_of_date": "2026-01-31"}] * 2,
+    ),
+    "unique_combination_listing_spec_peers_listing_id__as_of_date__field": (
+        "listing_spec_peers",
+        [{"listing_id": "l1", "as_of_date": "2026-01-31", "field": "f"}] * 2,
     ),
     "unique_combination_listing_titles_listing_id__as_of_date": (
         "listing_titles",
@@ -64,6 +69,8 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "merchant_spine",
         [{"merchant_id": "m1", "as_of_date": "2026-01-31", "purpose": "score"}],
     ),
+    "unique_combination_discrepancies": ("discrepancies", [CONTRADICTED] * 2),
+    "holds_discrepancies": ("discrepancies", [CONTRADICTED | {"whence": "hearsay"}]),
     "unique_combination_rated_listings": ("rated_listings", [RATED] * 2),
     "unique_combination_rated_merchants": (
         "rated_merchants",

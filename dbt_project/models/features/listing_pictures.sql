@@ -267,7 +267,8 @@ unnamed_logos as (
     select
         logos_shown.listing_id,
         logos_shown.as_of_date,
-        cast(count(*) as integer) as unnamed_logo_count
+        cast(count(*) as integer) as unnamed_logo_count,
+        min(logos_shown.brand_id) as unnamed_brand_id
     from logos_shown
     left join logos_named
         on
@@ -286,6 +287,7 @@ counted as (
     select
         shown.*,
         coalesce(unnamed_logos.unnamed_logo_count, 0) as unnamed_logo_count,
+        unnamed_logos.unnamed_brand_id,
         merchant_counts.merchant_count - 1 as merchant_count,
         coalesce(
             case
@@ -329,6 +331,7 @@ final as (
         cast(count(*) filter (where is_altered) as integer) as altered_picture_count,
         cast(max(merchant_count) as integer) as picture_merchant_count,
         max(unnamed_logo_count) as unnamed_logo_count,
+        min(unnamed_brand_id) as unnamed_brand_id,
         max({{ decimal_ratio('confirmed_count', 'merchant_count') }}) as confirmed_merchant_share
     from counted
     group by
