@@ -39,7 +39,7 @@ def listing(listing_id: str, specs: str) -> dict[str, str]:
     return {
         "listing_id": listing_id,
         "merchant_id": "m1",
-        "listed_at": "2026-01-01",
+        "listed_at": "2026-03-30",
         "brand_claimed": "Acme",
         "category": "chargers",
         "specs": specs,
@@ -58,10 +58,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model_ref": "r1",
         "category": "chargers",
         "specs": json.dumps(PRODUCT),
-        "valid_from": "2025-01-01",
+        "valid_from": "2026-03-30",
     }
     rows = {
-        "merchants": [{"merchant_id": "m1", "registered_at": "2026-01-01"}],
+        "merchants": [{"merchant_id": "m1", "registered_at": "2026-03-30"}],
         "listings": [*broken, *(listing(name, specs) for name, specs in READ.items())],
         "brands": [{"brand_id": "b1", "name": "Acme"}],
         "brand_products": [product],
