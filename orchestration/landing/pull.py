@@ -496,8 +496,10 @@ class Puller:
             text = f"{self._reading(name)}: {ATTEMPTS} tries failed ({lost}). Is the server up, and does it let a read finish?"
             return [Violation("source", (), text)]
         if isinstance(error, duckdb.InvalidInputException) and (long := _TOO_LONG.fullmatch(str(error).strip())):
-            text = f"a value has more than {MAX_VALUE_BYTES:,} bytes; cut such values, or leave such rows out"
-            return [Violation("length", (long.group(1),), text)]
+            column = long.group(1)
+            most = MAX_CUT_BYTES if self.contract.tables[name].columns[column].by_anybody else MAX_VALUE_BYTES
+            text = f"a value has more than {most:,} bytes; cut such values, or leave such rows out"
+            return [Violation("length", (column,), text)]
         blamed = []
         for place, sql in source.expressions.items():
             try:
