@@ -14,7 +14,14 @@ from tests.dbt_fixtures import list_nodes, make_warehouse, open_warehouse, read_
 
 LAYERS = ("features", "marts")
 FEATURE_TABLES = {"listing_features": "listing_id", "merchant_features": "merchant_id"}
-UNITS = {"count": "_count", "share": "_share", "ratio": "_ratio", "days": "_days", "usd": "_usd"}
+UNITS = {
+    "count": "_count",
+    "share": "_share",
+    "ratio": "_ratio",
+    "days": "_days",
+    "usd": "_usd",
+    "deviations": "_deviation",
+}
 
 LISTING = {"listing_id": "l1", "merchant_id": "m1", "as_of_date": "2026-01-31", "is_live": True, "sampling_share": 1}
 SCORED = LISTING | {"purpose": "score"}

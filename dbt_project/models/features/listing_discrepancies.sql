@@ -263,8 +263,10 @@ final as (
         numbered.whence,
         numbered.millionths_apart,
         case
-            when numbered.whence = 'picture' then 'its picture shows the logo of ' || numbered.expected || ', which its title does not name'
-            when numbered.whence = 'text' then 'title or description hides a brand''s name: "' || numbered.claimed || '"'
+            when numbered.whence = 'picture'
+                then 'its picture shows the logo of ' || numbered.expected || ', which its title does not name'
+            when numbered.whence = 'text'
+                then 'title or description hides a brand''s name: "' || numbered.claimed || '"'
             else
                 numbered.field || ' is "' || numbered.claimed || '" where '
                 || case
