@@ -54,7 +54,10 @@ class _Strict(BaseModel):
 
 
 class Column(_Strict):
-    """One column of the contract; times are UTC, and `unit` names what a number counts."""
+    """One column of the contract; times are UTC, and `unit` names what a number counts.
+
+    A column that is `by_anybody` is written by whoever lists goods: what cannot be read of it spoils its own row alone.
+    """
 
     type: ColumnType
     description: str
@@ -67,6 +70,7 @@ class Column(_Strict):
     personal: Literal["hash", "masked"] | None = None
     history: Literal["event", "loads", "none"] | None = None
     known_at: Identifier | None = None
+    by_anybody: bool = False
 
     @property
     def sql_type(self) -> str:
@@ -268,6 +272,9 @@ tables:                          # contract table: an input (or view), or a quer
 - **Key** columns together identify a row: never null, never twice. **Required** columns are never null.
 - *Personal: hash* lands only as an HMAC under your key; an empty value lands as null. *Personal: masked* lands as it is
   and is never shown in a message.
+- *By anybody*: whoever lists goods writes it. Values that cannot be read spoil their own rows alone: they land as they came, a
+  text of up to 4,000,000 bytes cut to its first 100,000 characters, nothing is told by them, and the run says how many there
+  are. Where more than half cannot be read, the load is refused.
 - *Known* says from when a value may be used: `event` from the time in the row (the column named, else the table's event
   column), `loads` as the loads up to then showed it, `none` only now, so it is never a feature.
 """
@@ -295,6 +302,8 @@ def _docs_column(name: str, column: Column, table: Table) -> str:
         rules.append(f"refers to `{column.references}`")
     if column.personal:
         rules.append(f"personal: {column.personal}")
+    if column.by_anybody:
+        rules.append("by anybody")
     unit = f" ({column.unit})" if column.unit else ""
     known = (column.history or "") + (f", `{column.known_at}`" if column.known_at else "")
     return f"| `{name}` | {column.type}{unit} | {known} | {'; '.join(rules)} | {column.description} |"

@@ -85,7 +85,13 @@ def _worst(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
 
 
 def _why(reasons: str | None) -> str:
-    return "; ".join(reason["text"] for reason in json.loads(reasons)[:3]) if reasons else "no reasons recorded"
+    if not reasons:
+        return "no reasons recorded"
+    return "; ".join(reason["text"] + _quote(reason) for reason in json.loads(reasons)[:3])
+
+
+def _quote(reason: dict[str, Any]) -> str:
+    return f" ({reason['quote']})" if "quote" in reason else ""
 
 
 def _published(settings: Settings, name: str) -> str | None:

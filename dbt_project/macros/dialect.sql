@@ -50,6 +50,10 @@
 {% macro middle_value(value) %}{{ return(adapter.dispatch('middle_value', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__middle_value(value) %}quantile_disc({{ value }}, 0.5){% endmacro %}
 
+{# How far the values are from their median, in the middle: of an even number of DECIMALs an exact mean of two. #}
+{% macro middle_distance(value) %}{{ return(adapter.dispatch('middle_distance', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__middle_distance(value) %}mad({{ value }}){% endmacro %}
+
 {# The one a tenth of the way up among the values in order. #}
 {% macro low_value(value) %}{{ return(adapter.dispatch('low_value', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__low_value(value) %}quantile_disc({{ value }}, 0.1){% endmacro %}
@@ -112,11 +116,19 @@
 {% macro json_member_names(json) %}{{ return(adapter.dispatch('json_member_names', 'touchstone')(json)) }}{% endmacro %}
 {% macro duckdb__json_member_names(json) %}json_keys(try_cast({{ json }} as json)){% endmacro %}
 
+{# What a JSON text is (OBJECT, ARRAY and so on); null where it is none. #}
+{% macro json_kind(json) %}{{ return(adapter.dispatch('json_kind', 'touchstone')(json)) }}{% endmacro %}
+{% macro duckdb__json_kind(json) %}json_type(try_cast({{ json }} as json)){% endmacro %}
+
 {# The member's value as text; `name` is an expression, any text (a JSON pointer, with its two signs escaped). #}
 {% macro json_text(json, name) %}{{ return(adapter.dispatch('json_text', 'touchstone')(json, name)) }}{% endmacro %}
 {% macro duckdb__json_text(json, name) %}json_extract_string(
         try_cast({{ json }} as json), '/' || replace(replace({{ name }}, '~', '~0'), '/', '~1')
     ){% endmacro %}
+
+{# A text as JSON writes it, in quotes. #}
+{% macro json_quoted(text) %}{{ return(adapter.dispatch('json_quoted', 'touchstone')(text)) }}{% endmacro %}
+{% macro duckdb__json_quoted(text) %}cast(to_json({{ text }}) as varchar){% endmacro %}
 
 {# The members of a JSON array of texts, as a list. #}
 {% macro json_texts(json) %}{{ return(adapter.dispatch('json_texts', 'touchstone')(json)) }}{% endmacro %}

@@ -385,6 +385,37 @@ spine_rows as (
     )
 {%- endmacro %}
 
+{# The natural logarithm of a price, DECIMAL: a middle of them is exact. Null where nothing is asked. #}
+{% macro log_price(price) -%}
+    case when {{ price }} > 0 then cast(ln(cast({{ price }} as double)) as decimal(9, 6)) end
+{%- endmacro %}
+
+{#
+    How many usual distances a price is from the median of the first peers that there are. What is usual among few is drawn
+    towards what is among the next wider ones, by as many imagined cases as peers must be, and is never under a twentieth.
+#}
+{% macro peer_deviation(price, peers) -%}
+    {%- set distances = [] -%}
+    {%- for peer in peers | reverse -%}
+        {%- if not distances -%}
+            {%- do distances.append(peer ~ '.log_price_distance') -%}
+        {%- else -%}
+            {%- do distances.append(
+                'coalesce((' ~ peer ~ '.listing_count * ' ~ peer ~ '.log_price_distance + 20 * ' ~ distances[-1]
+                ~ ') / (' ~ peer ~ '.listing_count + 20), ' ~ peer ~ '.log_price_distance, ' ~ distances[-1] ~ ')'
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set medians = [] -%}
+    {%- for peer in peers -%}
+        {%- do medians.append(peer ~ '.median_price_usd') -%}
+    {%- endfor -%}
+    {{ ratio(
+        log_price(price) ~ ' - ' ~ log_price('coalesce(' ~ medians | join(', ') ~ ')'),
+        'greatest(1.4826 * ' ~ distances[-1] ~ ', 0.05)'
+    ) }}
+{%- endmacro %}
+
 {#
     The columns of the daily tables from which features come, by part, and their windows: counts and whole sums, so they
     add up.

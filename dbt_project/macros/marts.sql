@@ -110,3 +110,15 @@ brands_of_listings as (
 
 )
 {% endmacro %}
+
+{# Reasons with a `quote` in that of one signal; as they are where there is nothing to quote. #}
+{% macro quoting(reasons, signal, words) -%}
+    case
+        when {{ words }} is null then {{ reasons }}
+        else replace(
+            {{ reasons }},
+            '"signal": "{{ signal }}", ',
+            '"signal": "{{ signal }}", "quote": ' || {{ json_quoted(words) }} || ', '
+        )
+    end
+{%- endmacro %}

@@ -93,6 +93,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             with boundary("shape.build", run.warehouse.path):
                 nodes = run.warehouse.build_shape()
             stage.steps = longest(nodes)
+        tell_unread(run)
         yield from _report(context, manifest, translator, nodes, {})
 
     @dbt_assets(
@@ -142,6 +143,15 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         yield from _report(context, manifest, translator, nodes, stage.rows)
 
     return [shape, features, marts]
+
+
+def tell_unread(run: Run) -> None:
+    """Notes of how many listings a text cannot be read, and why; what it would have told is unknown."""
+    with run.warehouse.connect() as connection:
+        found = connection.sql("select * from int_unread_texts order by all").fetchall()
+    if found:
+        told = ", ".join(f"{count:,} {part} {reason}" for part, reason, count in found)
+        run.note(f"Texts of listings of which nothing can be told: {told}. They count as unknown.")
 
 
 def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, int]:
@@ -198,7 +208,8 @@ def export_marts(run: Run, as_of: date) -> dict[str, int]:
     for mart, order_by in order.items():
         export = Export(f"select * from {mart}", order_by=order_by)
         rows |= run.warehouse.export({mart: export}, run.mart_file(mart, as_of).parent)
-    return rows
+    found = Export("select * from discrepancies", order_by="listing_id, whence, field")
+    return rows | run.warehouse.export({"discrepancies": found}, run.mart_file("discrepancies", as_of).parent)
 
 
 def longest(nodes: list[DbtNode]) -> dict[str, float]:

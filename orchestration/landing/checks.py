@@ -259,7 +259,7 @@ class RowChecks:
         found = [
             self._violation(rule, column, text, condition, count)
             for (rule, column, text, condition), count in zip(rules, self._counts(rules), strict=True)
-            if count
+            if count and not self._is_stray(rule, column, count)
         ]
         found += self._empty(source_rows)
         return [*found, *self._repeated_keys(), *self._landed_keys(landed), *self._dangling(parents)]
@@ -283,6 +283,12 @@ class RowChecks:
             return []
         counts = ", ".join(f"count(*) filter (where {condition})" for _, _, _, condition in rules)
         return [int(count) for count in self._one(f"select {counts} from {self.rows}")]
+
+    def _is_stray(self, rule: str, column: str, count: int) -> bool:
+        """Tells whether unreadable values are some listers' doing: in at most half of the rows that have a value."""
+        if rule != "type" or not self.table.columns[column].by_anybody:
+            return False
+        return 2 * count <= int(self._one(f"select count({quoted(column)}) from {self.rows}")[0])
 
     def _violation(self, rule: str, column: str, text: str, condition: str, count: int) -> Violation:
         total = self._one(f"select count(*) from {self.rows}")[0]

@@ -49,6 +49,8 @@ KEPT_CHARACTERS = 100
 
 
 MAX_VALUE_BYTES = 1_000_000
+CUT_CHARACTERS, MAX_CUT_BYTES = 100_000, 4_000_000
+"""What anybody may have written is cut to so many characters, up to so many bytes: no lister can stop a load by one text."""
 """A text may not be longer: nothing that a marketplace shows is, and every reader after this one has to hold it."""
 
 _TOO_LONG = re.compile(r"Invalid Input Error: too long: (\w+)")
@@ -494,8 +496,10 @@ class Puller:
             text = f"{self._reading(name)}: {ATTEMPTS} tries failed ({lost}). Is the server up, and does it let a read finish?"
             return [Violation("source", (), text)]
         if isinstance(error, duckdb.InvalidInputException) and (long := _TOO_LONG.fullmatch(str(error).strip())):
-            text = f"a value has more than {MAX_VALUE_BYTES:,} bytes; cut such values, or leave such rows out"
-            return [Violation("length", (long.group(1),), text)]
+            column = long.group(1)
+            most = MAX_CUT_BYTES if self.contract.tables[name].columns[column].by_anybody else MAX_VALUE_BYTES
+            text = f"a value has more than {most:,} bytes; cut such values, or leave such rows out"
+            return [Violation("length", (column,), text)]
         blamed = []
         for place, sql in source.expressions.items():
             try:
@@ -517,6 +521,8 @@ def _shaped(table: Table, conversions: Mapping[str, Conversion]) -> Iterator[str
         value = converted.value if converted else f"cast(null as {column.sql_type})"
         if converted and column.sql_type == "VARCHAR":
             refused = f"error({literal(f'too long: {name}')})"
+            if column.by_anybody:
+                refused = f"case when strlen({value}) > {MAX_CUT_BYTES} then {refused} else left({value}, {CUT_CHARACTERS}) end"
             value = f"case when strlen({value}) > {MAX_VALUE_BYTES} then {refused} else {value} end"
         yield f"{value} as {quoted(name)}"
         if converted and converted.fails:

@@ -23,8 +23,9 @@ from orchestration.landing.pictures import PictureStore
 from orchestration.marketplace.generate import generate
 from tests.dbt_fixtures import contract_tables, landed_columns, make_warehouse, open_warehouse, run_dbt
 
-AS_OF = date(2026, 6, 8)
-GRID_DATE = date(2026, 5, 11)
+AS_OF = date(2026, 6, 7)
+GRID_DATE = date(2026, 5, 10)
+"""Both are Sundays: on those no rate is published, and the next day's is not known."""
 GRID_ROWS = f"purpose = 'train' and as_of_date = '{GRID_DATE}' and label_source is null"
 """Those that nothing labels: what is found out in the case of a label, or on its day, is not in its features."""
 LANDED_AT = "2026-06-30 23:59:59"

@@ -14,7 +14,14 @@ from tests.dbt_fixtures import list_nodes, make_warehouse, open_warehouse, read_
 
 LAYERS = ("features", "marts")
 FEATURE_TABLES = {"listing_features": "listing_id", "merchant_features": "merchant_id"}
-UNITS = {"count": "_count", "share": "_share", "ratio": "_ratio", "days": "_days", "usd": "_usd"}
+UNITS = {
+    "count": "_count",
+    "share": "_share",
+    "ratio": "_ratio",
+    "days": "_days",
+    "usd": "_usd",
+    "deviations": "_deviation",
+}
 
 LISTING = {"listing_id": "l1", "merchant_id": "m1", "as_of_date": "2026-01-31", "is_live": True, "sampling_share": 1}
 SCORED = LISTING | {"purpose": "score"}
@@ -45,6 +52,7 @@ RING_EDGE = {
     "bearer_count": 2,
     "since_date": "2026-01-01",
 }
+CONTRADICTED = {"listing_id": "l1", "as_of_date": "2026-01-31", "whence": "brand", "field": "f", "words": "f is odd"}
 BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "unique_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": "2026-01-31", "purpose": "score"}] * 2),
     "not_null_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": None, "purpose": "score"}]),
@@ -52,6 +60,10 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "unique_combination_listing_pictures_listing_id__as_of_date": (
         "listing_pictures",
         [{"listing_id": "l1", "as_of_date": "2026-01-31"}] * 2,
+    ),
+    "unique_combination_listing_spec_peers_listing_id__as_of_date__field": (
+        "listing_spec_peers",
+        [{"listing_id": "l1", "as_of_date": "2026-01-31", "field": "f"}] * 2,
     ),
     "unique_combination_listing_titles_listing_id__as_of_date": (
         "listing_titles",
@@ -109,6 +121,8 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "merchant_rings",
         [{"merchant_id": "m1", "as_of_date": "2026-01-31", "firm_count": 0, "loose_count": 200}],
     ),
+    "unique_combination_discrepancies": ("discrepancies", [CONTRADICTED] * 2),
+    "holds_discrepancies": ("discrepancies", [CONTRADICTED | {"whence": "hearsay"}]),
     "unique_combination_rated_listings": ("rated_listings", [RATED] * 2),
     "unique_combination_rated_merchants": (
         "rated_merchants",

@@ -20,13 +20,21 @@ ROWS = {
     ],
     "brands": [{"brand_id": "b1", "name": "Acme", "aliases": '["acme inc"]'}],
     "brand_products": [
-        {"brand_id": "b1", "model_ref": "r1", "specs": '{"watts": 65}', "valid_from": "2025-01-01", "currency": "USD"}
+        {
+            "brand_id": "b1",
+            "model_ref": "r1",
+            "category": "chargers",
+            "specs": '{"watts": 65}',
+            "valid_from": "2025-01-01",
+            "currency": "USD",
+        }
     ],
     "listings": [
         {
             "listing_id": "l1",
             "merchant_id": "m1",
             "brand_claimed": "ACME",
+            "category": "chargers",
             "specs": '{"model_ref": "r1", "watts": 30}',
             "price": 10,
             "currency": "USD",
@@ -81,7 +89,9 @@ BAD_ROWS = {
     "holds_int_likeness_edges": f"insert into int_likeness_edges values ('b', 'a', {ALIKE})",
     "holds_int_merchant_edges": "update int_merchant_edges set merchant_id_a = 'z'",
     "holds_int_text_findings": "update int_text_findings set reason = 'too long'",
+    "holds_int_impossible_specs": "update int_impossible_specs set known_until = known_from",
     "holds_int_spec_comparisons": "update int_spec_comparisons set discrepant_field_count = 9",
+    "holds_int_spec_statements": "update int_spec_statements set unit = null",
     "holds_stg_fx_rates": "update stg_fx_rates set rate = 0 where is_newest",
     "int_labels_complete": "update int_labels set decided_at = null",
     "int_labels_known_values": "update int_labels set source = 'hearsay'",
@@ -105,12 +115,15 @@ BAD_ROWS = {
     "spans_apart_stg_listing_history": "insert into landed.listings from landed.listings",
     "spans_apart_stg_merchant_history": "insert into landed.merchants from landed.merchants",
     "unique_combination_int_likeness_edges": f"insert into int_likeness_edges values ('a', 'b', {ALIKE}), ('a', 'b', {ALIKE})",
+    "unique_combination_int_impossible_specs": "insert into int_impossible_specs from int_impossible_specs",
     "unique_combination_int_load_days": "insert into int_load_days from int_load_days",
     "unique_combination_int_merchant_days": "insert into int_merchant_days from int_merchant_days",
     "unique_combination_int_merchant_edges": "insert into int_merchant_edges from int_merchant_edges",
+    "unique_combination_int_spec_statements": "insert into int_spec_statements from int_spec_statements",
     "unique_combination_stg_fx_rates": "insert into stg_fx_rates from stg_fx_rates",
     "unique_int_brand_names_name_key": "insert into int_brand_names from int_brand_names",
     "unique_int_text_findings_text_digest": "insert into int_text_findings from int_text_findings",
+    "unique_spec_units_unit": "insert into spec_units from spec_units",
     "unique_stg_listings_listing_id": "insert into landed.listings from landed.listings",
     "unique_stg_merchants_merchant_id": "insert into landed.merchants from landed.merchants",
 }
@@ -130,7 +143,9 @@ def shape_tests() -> dict[str, str]:
     names = {}
     for node in list_nodes("test"):
         judged = {parent.split(".")[-1] for parent in node.depends_on.nodes}
-        if all(name.startswith(("stg_", "int_", "loads", "run", "authenticity_", "negation_")) for name in judged):
+        if all(
+            name.startswith(("stg_", "int_", "loads", "run", "authenticity_", "negation_", "spec_")) for name in judged
+        ):
             names[short_name(node.name)] = node.name
     return names
 

@@ -109,10 +109,12 @@ def in_text(way: Way, *unfit: str) -> Way:
 def ways(column: Column) -> list[Way]:  # noqa: PLR0911  one a type
     """Returns the ways in which a source may hold a column of the contract."""
     if column.type == "string":
-        return [Way(pa.string(), strings(column), none_of(*["no such value"] * bool(column.values), "x" * 1_000_001))]
+        unfit = none_of(*["no such value"] * bool(column.values), "x" * 1_000_001)
+        return [Way(pa.string(), strings(column), st.nothing() if column.by_anybody else unfit)]
     if column.type == "json":
         fit = DOCUMENTS.map(json.dumps).map(lambda text: (text, text))
-        return [Way(pa.string(), fit, none_of("{", "", "nan nan", "[" * 10_000))]
+        unfit = none_of("{", "", "nan nan", "[" * 10_000)
+        return [Way(pa.string(), fit, st.nothing() if column.by_anybody else unfit)]
     if column.type == "integer":
         greatest = int(column.max or 2**63 - 1)
         whole = Way(pa.int64(), same(st.integers(0, greatest)), none_of(-1, -(2**63)))

@@ -346,3 +346,32 @@ def test_a_masked_column_that_breaks_a_rule_is_told_without_its_value(
     assert said in message
     assert "e.g. merchant_id='m1', name is personal and not shown" in message
     assert "Ann" not in message
+
+
+def test_what_one_lister_writes_stops_no_load(tmp_path: Path) -> None:
+    """Half of the specifications cannot be read and one title has more than a megabyte: they land for what they are."""
+    spoiled = f"""
+        select * replace (if(listing_id = 'l1', repeat('é', 600_000), title) as title),
+            if(listing_id < 'l4', '{{"case_mm": ', '{{"case_mm": 38}}') as specs
+        from ({LISTINGS})
+    """
+    market = Market(tmp_path, {"merchants": MERCHANTS, "listings": spoiled})
+    assert market.check()["listings"].accepted
+    assert market.land()["listings"].status == "accepted"
+    columns = list(CONTRACT.tables["listings"].columns)
+    landed = {row[0]: dict(zip(columns, row, strict=True)) for row in market.rows("listings")}
+    assert landed["l1"]["title"] == "é" * 100_000
+    assert landed["l2"]["title"] == "Watch 2"
+    assert [row["specs"] for row in landed.values()] == ['{"case_mm": '] * 3 + ['{"case_mm": 38}'] * 3
+
+
+def test_a_column_that_is_mostly_unreadable_is_mapped_wrongly(tmp_path: Path) -> None:
+    spoiled = f"select *, if(listing_id < 'l5', 'steel, 38 mm', '{{}}') as specs from ({LISTINGS})"
+    message = refusal_of(Market(tmp_path, {"merchants": MERCHANTS, "listings": spoiled}), "listings")
+    assert "specs: 4 of 6 rows cannot be read as json" in message
+
+
+def test_a_text_of_many_megabytes_is_refused_whoever_wrote_it(tmp_path: Path) -> None:
+    spoiled = f"select * replace (repeat('x', 4_000_001) as title) from ({LISTINGS})"
+    message = refusal_of(Market(tmp_path, {"merchants": MERCHANTS, "listings": spoiled}), "listings")
+    assert "title: a value has more than 4,000,000 bytes" in message

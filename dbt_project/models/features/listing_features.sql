@@ -86,6 +86,20 @@ titles as (
 
 ),
 
+spec_peers as (
+
+    select
+        listing_id,
+        as_of_date,
+        cast(count(*) as integer) as compared_field_count,
+        cast(count(*) filter (where is_discrepant) as integer) as discrepant_field_count
+    from {{ ref('listing_spec_peers') }}
+    group by
+        listing_id,
+        as_of_date
+
+),
+
 peer_dates as (
 
     select
@@ -148,16 +162,29 @@ final as (
             product_peers.median_price_usd, brand_peers.median_price_usd, category_peers.median_price_usd
         )') }} as price_peer_ratio,
         {{ ratio('offered.price_usd', 'category_peers.median_price_usd') }} as price_category_ratio,
+        {{ peer_deviation('offered.price_usd', ['product_peers', 'brand_peers', 'category_peers']) }} as price_peer_deviation,
         {{ ratio('offered.lowest_price_usd', 'offered.msrp_usd') }} as lowest_price_msrp_ratio,
         1 - {{ ratio('offered.price_usd', 'offered.highest_price_usd') }} as price_drop_share,
+        cast(offered.largest_price_drop as double) as largest_price_drop_share,
+        offered.price_change_count,
+        {{ ratio('offered.lowest_price_usd', 'offered.highest_price_usd') }} as price_range_ratio,
+        {{ ratio('offered.msrp_ratio', ratio(
+            less_own('merchant_states.msrp_ratio_sum', 'offered.own_msrp_ratio'),
+            less_own('merchant_states.msrp_ratio_count', 'offered.own_msrp_ratio_count')
+        )) }} as price_own_goods_ratio,
 
         offered.discrepant_field_count as spec_discrepant_count,
         {{ ratio('offered.discrepant_field_count', 'offered.compared_field_count') }} as spec_discrepant_share,
         {{ ratio(
             'offered.omitted_field_count', 'offered.omitted_field_count + offered.compared_field_count'
         ) }} as spec_omitted_share,
+        {{ ratio('offered.most_millionths_apart', '1000000') }} as spec_difference_ratio,
+        offered.impossible_field_count as spec_impossible_count,
+        spec_peers.discrepant_field_count as spec_peer_discrepant_count,
+        {{ ratio('spec_peers.discrepant_field_count', 'spec_peers.compared_field_count') }} as spec_peer_discrepant_share,
         offered.missing_field_count as spec_missing_count,
         offered.brand_id is not null as is_brand_known,
+        offered.has_model_ref,
         offered.is_model_known,
         offered.condition = 'new' as is_condition_new,
 
@@ -359,18 +386,21 @@ final as (
     left join peers as product_peers
         on
             product_peers.level = 'product'
+            and product_peers.condition_key = coalesce(offered.condition, '')
             and product_peers.as_of_date = offered.peer_date
             and product_peers.brand_id = offered.brand_id
             and product_peers.model_ref = offered.model_ref
     left join peers as brand_peers
         on
             brand_peers.level = 'brand'
+            and brand_peers.condition_key = coalesce(offered.condition, '')
             and brand_peers.as_of_date = offered.peer_date
             and brand_peers.brand_id = offered.brand_id
             and brand_peers.category = offered.category
     left join peers as category_peers
         on
             category_peers.level = 'category'
+            and category_peers.condition_key = coalesce(offered.condition, '')
             and category_peers.as_of_date = offered.peer_date
             and category_peers.category = offered.category
     left join merchant_states
@@ -402,6 +432,10 @@ final as (
         on
             titles.listing_id = offered.listing_id
             and titles.as_of_date = offered.as_of_date
+    left join spec_peers
+        on
+            spec_peers.listing_id = offered.listing_id
+            and spec_peers.as_of_date = offered.as_of_date
     left join merchant_pictures
         on
             merchant_pictures.merchant_id = offered.merchant_id

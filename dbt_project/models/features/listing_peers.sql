@@ -1,10 +1,13 @@
 -- What peers ask at a rating date: the median price of the living listings of one product, of one brand in one category
--- and of one category, where at least 20 bear a price.
+-- and of one category, each in one condition, and how far from it prices are in the middle, where at least 20 bear a price.
 with
 
 listing_states as (
 
-    select *
+    select
+        *,
+        coalesce(condition, '') as condition_key,
+        {{ log_price('price_usd') }} as log_price
     from {{ ref('listing_states') }}
     where
         is_live
@@ -21,7 +24,9 @@ groups as (
         brand_id,
         model_ref,
         cast(null as varchar) as category,
-        price_usd
+        condition_key,
+        price_usd,
+        log_price
     from listing_states
     where
         brand_id is not null
@@ -33,7 +38,9 @@ groups as (
         brand_id,
         cast(null as varchar) as model_ref,
         category,
-        price_usd
+        condition_key,
+        price_usd,
+        log_price
     from listing_states
     where
         brand_id is not null
@@ -45,7 +52,9 @@ groups as (
         cast(null as varchar) as brand_id,
         cast(null as varchar) as model_ref,
         category,
-        price_usd
+        condition_key,
+        price_usd,
+        log_price
     from listing_states
     where category is not null
 
@@ -59,15 +68,18 @@ final as (
         brand_id,
         model_ref,
         category,
+        condition_key,
         cast(count(*) as integer) as listing_count,
-        {{ middle_value('price_usd') }} as median_price_usd
+        {{ middle_value('price_usd') }} as median_price_usd,
+        {{ middle_distance('log_price') }} as log_price_distance
     from groups
     group by
         as_of_date,
         level,
         brand_id,
         model_ref,
-        category
+        category,
+        condition_key
     having count(*) >= 20
 
 )

@@ -198,7 +198,8 @@ unnamed_counts as (
     select
         places.listing_id,
         places.as_of_date,
-        cast(count(distinct unnamed_logos.brand_id) as integer) as unnamed_logo_count
+        cast(count(distinct unnamed_logos.brand_id) as integer) as unnamed_logo_count,
+        min(unnamed_logos.brand_id) as unnamed_brand_id
     from places
     inner join unnamed_logos
         on
@@ -216,6 +217,7 @@ counted as (
     select
         shown.*,
         coalesce(unnamed_counts.unnamed_logo_count, 0) as unnamed_logo_count,
+        unnamed_counts.unnamed_brand_id,
         merchant_counts.merchant_count - 1 as merchant_count,
         coalesce(
             case
@@ -260,6 +262,7 @@ final as (
         cast(count(*) filter (where merchant_count >= {{ most_bearers() }}) as integer) as common_picture_count,
         cast(max(merchant_count) as integer) as picture_merchant_count,
         max(unnamed_logo_count) as unnamed_logo_count,
+        min(unnamed_brand_id) as unnamed_brand_id,
         max({{ decimal_ratio('confirmed_count', 'merchant_count') }}) as confirmed_merchant_share
     from counted
     group by

@@ -67,6 +67,12 @@ int_spec_comparisons as (
 
 ),
 
+int_impossible_specs as (
+
+    select * from {{ ref('int_impossible_specs') }}
+
+),
+
 int_listing_texts as (
 
     select * from {{ ref('int_listing_texts') }}
@@ -163,11 +169,45 @@ sightings as (
         day as seen_date,
         coalesce(lead(day) over (partition by listing_id order by day), {{ end_of_time() }}) as next_seen_date,
         last_value(price_usd_min ignore nulls) over so_far as price_usd,
+        last_value(price_usd_min ignore nulls) over before_it as price_usd_before,
         min(price_usd_min) over so_far as lowest_price_usd,
         max(price_usd_max) over so_far as highest_price_usd
     from int_listing_days
     where sighting_count > 0
-    window so_far as (partition by listing_id order by day rows between unbounded preceding and current row)
+    window
+        so_far as (partition by listing_id order by day rows between unbounded preceding and current row),
+        before_it as (partition by listing_id order by day rows between unbounded preceding and 1 preceding)
+
+),
+
+-- What moves a price by a fiftieth or less may be the rate of its currency.
+price_changes as (
+
+    select
+        listing_id,
+        seen_date,
+        price_usd,
+        price_usd_before
+    from sightings
+    where abs(price_usd - price_usd_before) * 50 > price_usd_before
+
+),
+
+changes_so_far as (
+
+    select
+        listing_id,
+        seen_date as change_date,
+        coalesce(lead(seen_date) over (partition by listing_id order by seen_date), {{ end_of_time() }}) as next_change_date,
+        cast(row_number() over (partition by listing_id order by seen_date) as integer) as price_change_count,
+        max(
+            case
+                when price_usd < price_usd_before
+                    then cast((price_usd_before - price_usd) / price_usd_before as decimal(18, 6))
+                else 0
+            end
+        ) over (partition by listing_id order by seen_date rows between unbounded preceding and current row) as largest_price_drop
+    from price_changes
 
 ),
 
@@ -182,6 +222,8 @@ seen as (
         sightings.price_usd,
         sightings.lowest_price_usd,
         sightings.highest_price_usd,
+        case when sightings.price_usd is not null then coalesce(changes_so_far.price_change_count, 0) end as price_change_count,
+        case when sightings.price_usd is not null then coalesce(changes_so_far.largest_price_drop, 0) end as largest_price_drop,
         (offered.delisted_date is null or offered.delisted_date > offered.as_of_date)
         and (
             sightings.seen_date is null
@@ -193,6 +235,11 @@ seen as (
             sightings.listing_id = offered.listing_id
             and sightings.seen_date <= offered.as_of_date
             and sightings.next_seen_date > offered.as_of_date
+    left join changes_so_far
+        on
+            changes_so_far.listing_id = offered.listing_id
+            and changes_so_far.change_date <= offered.as_of_date
+            and changes_so_far.next_change_date > offered.as_of_date
 
 ),
 
@@ -207,6 +254,47 @@ kept as (
     where
         seen.is_live
         or decided.listing_id is not null
+
+),
+
+-- Of a brand without a catalogue nobody knows which models it has, nor in such a category which numbers are possible.
+catalogues as (
+
+    select
+        brand_id,
+        min(known_from) as known_from
+    from int_brand_products
+    group by brand_id
+
+),
+
+category_catalogues as (
+
+    select
+        category,
+        min(known_from) as known_from
+    from int_brand_products
+    where specs is not null
+    group by category
+
+),
+
+-- Few listings have any, and those one or two.
+impossible_fields as (
+
+    select
+        kept.listing_id,
+        kept.as_of_date,
+        cast(count(*) as integer) as impossible_field_count
+    from kept
+    inner join int_impossible_specs
+        on
+            int_impossible_specs.listing_id = kept.listing_id
+            and int_impossible_specs.known_from <= kept.as_of_date
+            and int_impossible_specs.known_until > kept.as_of_date
+    group by
+        kept.listing_id,
+        kept.as_of_date
 
 ),
 
@@ -276,9 +364,12 @@ described as (
         listing_history.condition,
         int_listing_brands.brand_id,
         int_listing_brands.model_ref,
+        int_listing_brands.specs_hash,
         kept.price_usd as seen_price_usd,
         kept.lowest_price_usd as lowest_seen_price_usd,
         kept.highest_price_usd as highest_seen_price_usd,
+        kept.price_change_count,
+        kept.largest_price_drop,
         {{ in_base_currency('listing_history.price', 'listing_history.currency', 'fx_rates.rate') }} as stated_price_usd,
         cast(listing_history.brand_claimed is null as integer)
         + cast(listing_history.category is null as integer)
@@ -340,21 +431,30 @@ final as (
         priced.condition,
         priced.brand_id,
         priced.model_ref,
+        priced.specs_hash,
         priced.price_usd,
         priced.lowest_price_usd,
         priced.highest_price_usd,
+        priced.price_change_count,
+        priced.largest_price_drop,
         priced.missing_field_count,
         priced.is_authorised,
         int_brand_products.msrp_usd,
         int_brand_products.floor_price_usd,
         {{ decimal_ratio('priced.price_usd', 'int_brand_products.msrp_usd') }} as msrp_ratio,
+        priced.model_ref is not null as has_model_ref,
         case
-            when priced.brand_id is not null and priced.model_ref is not null
+            when catalogues.brand_id is not null and priced.model_ref is not null
                 then int_brand_products.brand_id is not null
         end as is_model_known,
         int_spec_comparisons.compared_field_count,
         int_spec_comparisons.discrepant_field_count,
         int_spec_comparisons.omitted_field_count,
+        int_spec_comparisons.most_millionths_apart,
+        case
+            when category_catalogues.category is not null and priced.specs_hash is not null
+                then coalesce(impossible_fields.impossible_field_count, 0)
+        end as impossible_field_count,
         int_listing_texts.evasive_word_count,
         int_listing_texts.odd_word_count,
         case
@@ -373,6 +473,18 @@ final as (
             and int_brand_products.model_ref = priced.model_ref
             and int_brand_products.known_from <= priced.as_of_date
             and int_brand_products.known_until > priced.as_of_date
+    left join catalogues
+        on
+            catalogues.brand_id = priced.brand_id
+            and catalogues.known_from <= priced.as_of_date
+    left join category_catalogues
+        on
+            category_catalogues.category = priced.category
+            and category_catalogues.known_from <= priced.as_of_date
+    left join impossible_fields
+        on
+            impossible_fields.listing_id = priced.listing_id
+            and impossible_fields.as_of_date = priced.as_of_date
     left join int_spec_comparisons
         on
             int_spec_comparisons.listing_id = priced.listing_id

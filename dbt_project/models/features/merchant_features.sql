@@ -79,6 +79,8 @@ offers as (
         cast(count(listing_states.price_usd - listing_states.floor_price_usd) as integer) as floor_known_count,
         cast(count(*) filter (where listing_states.discrepant_field_count > 0) as integer) as discrepant_listing_count,
         cast(count(*) filter (where listing_states.compared_field_count > 0) as integer) as compared_listing_count,
+        cast(count(*) filter (where listing_states.impossible_field_count > 0) as integer) as impossible_listing_count,
+        cast(count(listing_states.impossible_field_count) as integer) as possible_known_count,
         cast(coalesce(sum(listing_states.omitted_field_count), 0) as bigint) as omitted_field_count,
         cast(sum(listing_states.missing_field_count) as bigint) as missing_field_count,
         cast(count(*) filter (where not listing_states.is_model_known) as integer) as unknown_model_count,
@@ -146,12 +148,14 @@ features as (
         {{ ratio('states.msrp_ratio_sum', 'states.msrp_ratio_count') }} as price_msrp_ratio,
         cast(offers.low_msrp_ratio as double) as low_price_msrp_ratio,
         cast(offers.middle_msrp_ratio as double) as middle_price_msrp_ratio,
+        {{ ratio('offers.low_msrp_ratio', 'offers.middle_msrp_ratio') }} as price_spread_ratio,
         worst_brands.price_msrp_ratio as worst_brand_price_msrp_ratio,
         {{ ratio('offers.below_floor_count', 'offers.floor_known_count') }} as below_floor_share,
 
         {{ ratio('states.discrepant_field_count', 'states.compared_field_count') }} as spec_discrepant_share,
         {{ ratio('offers.discrepant_listing_count', 'offers.compared_listing_count') }} as spec_discrepant_listing_share,
         worst_brands.spec_discrepant_share as worst_brand_spec_discrepant_share,
+        {{ ratio('offers.impossible_listing_count', 'offers.possible_known_count') }} as spec_impossible_share,
         {{ ratio(
             'offers.omitted_field_count', 'offers.omitted_field_count + states.compared_field_count'
         ) }} as spec_omitted_share,

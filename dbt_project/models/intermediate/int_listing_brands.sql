@@ -39,7 +39,8 @@ claims as (
         listing_history.known_until,
         listing_history.brand_claimed,
         {{ name_key('listing_history.brand_claimed') }} as name_key,
-        {{ json_text('listing_history.specs', "'model_ref'") }} as model_ref
+        {{ json_text('listing_history.specs', "'model_ref'") }} as model_ref,
+        {{ specs_hash('listing_history.specs') }} as specs_hash
     from listing_history
 
 ),
@@ -66,6 +67,7 @@ spans as (
         known_until,
         brand_claimed,
         model_ref,
+        specs_hash,
         named_brand_id,
         named_by
     from named
@@ -76,6 +78,7 @@ spans as (
         least(name_known_from, known_until) as known_until,
         brand_claimed,
         model_ref,
+        specs_hash,
         cast(null as varchar) as named_brand_id,
         cast(null as varchar) as named_by
     from named
@@ -92,7 +95,8 @@ final as (
         spans.brand_claimed,
         coalesce(spans.named_brand_id, model_refs.brand_id) as brand_id,
         coalesce(spans.named_by, case when model_refs.brand_id is not null then 'model_ref' end) as matched_by,
-        spans.model_ref
+        spans.model_ref,
+        spans.specs_hash
     from spans
     left join model_refs
         on model_refs.model_ref = spans.model_ref

@@ -1,6 +1,12 @@
 -- A listing's specification beside the brand's own, one row a listing and span of days in which both hold, with how many
--- fields both state and how many of those disagree.
+-- fields both state, how many of those disagree, and by how much numbers do.
 with
+
+int_listing_brands as (
+
+    select * from {{ ref('int_listing_brands') }}
+
+),
 
 int_spec_fields as (
 
@@ -8,24 +14,48 @@ int_spec_fields as (
 
 ),
 
+compared as (
+
+    select
+        brand_id,
+        model_ref,
+        specs_hash,
+        known_from,
+        known_until,
+        cast(count(*) filter (where claimed is not null) as integer) as compared_field_count,
+        cast(count(*) filter (where is_discrepant) as integer) as discrepant_field_count,
+        cast(count(*) filter (where claimed is null) as integer) as omitted_field_count,
+        max(case when is_discrepant then millionths_apart when millionths_apart is not null then 0 end) as most_millionths_apart
+    from int_spec_fields
+    group by
+        brand_id,
+        model_ref,
+        specs_hash,
+        known_from,
+        known_until
+
+),
+
 final as (
 
     select
-        listing_id,
-        known_from,
-        known_until,
-        brand_id,
-        model_ref,
-        cast(count(*) filter (where claimed is not null) as integer) as compared_field_count,
-        cast(count(*) filter (where is_discrepant) as integer) as discrepant_field_count,
-        cast(count(*) filter (where claimed is null) as integer) as omitted_field_count
-    from int_spec_fields
-    group by
-        listing_id,
-        known_from,
-        known_until,
-        brand_id,
-        model_ref
+        int_listing_brands.listing_id,
+        greatest(int_listing_brands.known_from, compared.known_from) as known_from,
+        least(int_listing_brands.known_until, compared.known_until) as known_until,
+        compared.brand_id,
+        compared.model_ref,
+        compared.compared_field_count,
+        compared.discrepant_field_count,
+        compared.omitted_field_count,
+        compared.most_millionths_apart
+    from int_listing_brands
+    inner join compared
+        on
+            compared.specs_hash = int_listing_brands.specs_hash
+            and compared.brand_id = int_listing_brands.brand_id
+            and compared.model_ref = int_listing_brands.model_ref
+            and compared.known_from < int_listing_brands.known_until
+            and compared.known_until > int_listing_brands.known_from
 
 )
 

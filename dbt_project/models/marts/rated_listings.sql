@@ -11,6 +11,31 @@ stg_listings as (
 
 ),
 
+listing_discrepancies as (
+
+    select
+        *,
+        row_number() over (
+            partition by listing_id, signal
+            order by millionths_apart desc nulls last, whence asc, field asc
+        ) as place
+    from {{ ref('listing_discrepancies') }}
+
+),
+
+-- The worst of each kind, which the reason of its signal quotes.
+quotes as (
+
+    select
+        listing_id,
+        max(words) filter (where signal = 'spec') as spec_words,
+        max(words) filter (where signal = 'price') as price_words
+    from listing_discrepancies
+    where place = 1
+    group by listing_id
+
+),
+
 final as (
 
     select
@@ -28,7 +53,7 @@ final as (
         ratings.margin,
         ratings.band,
         ratings.expected_precision,
-        ratings.reasons,
+        {{ quoting(quoting('ratings.reasons', 'spec', 'quotes.spec_words'), 'price', 'quotes.price_words') }} as reasons,
         ratings.model_digest,
         ratings.is_flagged,
         ratings.is_suppressed
@@ -37,6 +62,8 @@ final as (
         on stg_listings.listing_id = ratings.listing_id
     left join brands_of_listings
         on brands_of_listings.listing_id = ratings.listing_id
+    left join quotes
+        on quotes.listing_id = ratings.listing_id
 
 )
 

@@ -1,6 +1,6 @@
--- A day without a rate takes the next day's: each rate also holds for the days between it and the rate before, the first
--- one back to the beginning of 2000 (brands state prices from long ago). After the newest rate there is none. A table,
--- because every amount of money looks up its rate here.
+-- A day without a rate takes that of the last day before it which has one: what is known later changes nothing. The newest
+-- holds for a week, the first one back to the beginning of 2000 (brands state prices from long ago). A table, because every
+-- amount of money looks up its rate here.
 {{ config(materialized='table') }}
 
 with
@@ -17,10 +17,15 @@ spans as (
         fx_rates.currency,
         fx_rates.date as rate_date,
         fx_rates.rate,
+        case
+            when lag(fx_rates.date) over (partition by fx_rates.currency order by fx_rates.date) is null
+                then least(cast('2000-01-01' as date), fx_rates.date)
+            else fx_rates.date
+        end as first_date,
         coalesce(
-            {{ add_days('lag(fx_rates.date) over (partition by fx_rates.currency order by fx_rates.date)', 1) }},
-            least(cast('2000-01-01' as date), fx_rates.date)
-        ) as first_date,
+            {{ add_days('lead(fx_rates.date) over (partition by fx_rates.currency order by fx_rates.date)', -1) }},
+            {{ add_days('fx_rates.date', 7) }}
+        ) as last_date,
         fx_rates.date = max(fx_rates.date) over (partition by fx_rates.currency) as is_newest
     from fx_rates
     where fx_rates.rate > 0
@@ -31,7 +36,7 @@ days as (
 
     select
         spans.*,
-        {{ each_date('spans.first_date', 'spans.rate_date') }} as date
+        {{ each_date('spans.first_date', 'spans.last_date') }} as date
     from spans
 
 ),

@@ -1,0 +1,287 @@
+-- What each listing that is rated claims, beside what others say of the same product, where the two disagree: one row a
+-- listing, field and whence the other is. It is what analysts read first and what reasons quote; no model reads it.
+with
+
+run as (
+
+    select * from {{ source('landed', 'run') }}
+
+),
+
+listing_spine as (
+
+    select * from {{ ref('listing_spine') }} where purpose = 'score'
+
+),
+
+listing_history as (
+
+    select * from {{ ref('stg_listing_history') }}
+
+),
+
+brands as (
+
+    select * from {{ ref('stg_brands') }}
+
+),
+
+pictures as (
+
+    select * from {{ ref('listing_pictures') }}
+
+),
+
+peers as (
+
+    select * from {{ ref('listing_peers') }}
+
+),
+
+int_spec_fields as (
+
+    select * from {{ ref('int_spec_fields') }}
+
+),
+
+int_impossible_specs as (
+
+    select * from {{ ref('int_impossible_specs') }}
+
+),
+
+listing_spec_peers as (
+
+    select * from {{ ref('listing_spec_peers') }}
+
+),
+
+states as (
+
+    select listing_states.*
+    from {{ ref('listing_states') }} as listing_states
+    inner join listing_spine
+        on
+            listing_spine.listing_id = listing_states.listing_id
+            and listing_spine.as_of_date = listing_states.as_of_date
+
+),
+
+beside_brand as (
+
+    select
+        states.listing_id,
+        'spec' as signal,
+        int_spec_fields.field,
+        int_spec_fields.claimed,
+        int_spec_fields.expected,
+        'brand' as whence,
+        int_spec_fields.millionths_apart
+    from states
+    inner join int_spec_fields
+        on
+            int_spec_fields.brand_id = states.brand_id
+            and int_spec_fields.model_ref = states.model_ref
+            and int_spec_fields.specs_hash = states.specs_hash
+            and int_spec_fields.known_from <= states.as_of_date
+            and int_spec_fields.known_until > states.as_of_date
+    where int_spec_fields.is_discrepant
+
+),
+
+beside_category as (
+
+    select
+        states.listing_id,
+        'spec' as signal,
+        int_impossible_specs.field,
+        int_impossible_specs.claimed,
+        trim(
+            {{ as_number('int_impossible_specs.least_amount') }} || ' to '
+            || {{ as_number('int_impossible_specs.greatest_amount') }} || ' ' || int_impossible_specs.base_unit
+        ) as expected,
+        'category' as whence,
+        cast(null as integer) as millionths_apart
+    from states
+    inner join int_impossible_specs
+        on
+            int_impossible_specs.listing_id = states.listing_id
+            and int_impossible_specs.known_from <= states.as_of_date
+            and int_impossible_specs.known_until > states.as_of_date
+
+),
+
+beside_peers as (
+
+    select
+        listing_spec_peers.listing_id,
+        'spec' as signal,
+        listing_spec_peers.field,
+        listing_spec_peers.claimed,
+        listing_spec_peers.expected,
+        'peers' as whence,
+        listing_spec_peers.millionths_apart
+    from listing_spec_peers
+    inner join run
+        on run.as_of = listing_spec_peers.as_of_date
+    inner join listing_spine
+        on listing_spine.listing_id = listing_spec_peers.listing_id
+    where listing_spec_peers.is_discrepant
+
+),
+
+-- A discount is no contradiction: a price is one below what the brand ever asks, and below half of what peers do.
+below_floor as (
+
+    select
+        listing_id,
+        'price' as signal,
+        'price' as field,
+        cast(cast(price_usd as decimal(18, 2)) as varchar) || ' USD' as claimed,
+        cast(cast(floor_price_usd as decimal(18, 2)) as varchar) || ' USD' as expected,
+        'brand' as whence,
+        cast(round(1000000 * (1 - {{ ratio('price_usd', 'floor_price_usd') }})) as integer) as millionths_apart
+    from states
+    where price_usd < floor_price_usd
+
+),
+
+below_peers as (
+
+    select
+        states.listing_id,
+        'price' as signal,
+        'price' as field,
+        cast(cast(states.price_usd as decimal(18, 2)) as varchar) || ' USD' as claimed,
+        cast(cast(peers.median_price_usd as decimal(18, 2)) as varchar) || ' USD' as expected,
+        'peers' as whence,
+        cast(round(1000000 * (1 - {{ ratio('states.price_usd', 'peers.median_price_usd') }})) as integer) as millionths_apart
+    from states
+    inner join peers
+        on
+            peers.level = 'product'
+            and peers.as_of_date = states.as_of_date
+            and peers.brand_id = states.brand_id
+            and peers.model_ref = states.model_ref
+            and peers.condition_key = coalesce(states.condition, '')
+    where 2 * states.price_usd < peers.median_price_usd
+
+),
+
+unnamed_logos as (
+
+    select
+        states.listing_id,
+        'logo' as signal,
+        'title' as field,
+        listing_history.title as claimed,
+        coalesce(brands.name, pictures.unnamed_brand_id) as expected,
+        'picture' as whence,
+        cast(null as integer) as millionths_apart
+    from states
+    inner join pictures
+        on
+            pictures.listing_id = states.listing_id
+            and pictures.as_of_date = states.as_of_date
+    inner join listing_history
+        on
+            listing_history.listing_id = states.listing_id
+            and listing_history.known_from <= states.as_of_date
+            and listing_history.known_until > states.as_of_date
+    left join brands
+        on brands.brand_id = pictures.unnamed_brand_id
+    where pictures.unnamed_brand_id is not null
+
+),
+
+hidden_names as (
+
+    select
+        states.listing_id,
+        'text' as signal,
+        'title' as field,
+        listing_history.title as claimed,
+        'a brand''s name as it is written' as expected,
+        'text' as whence,
+        cast(null as integer) as millionths_apart
+    from states
+    inner join listing_history
+        on
+            listing_history.listing_id = states.listing_id
+            and listing_history.known_from <= states.as_of_date
+            and listing_history.known_until > states.as_of_date
+    where states.is_brand_hidden
+
+),
+
+found as (
+
+    select * from beside_brand
+    union all
+    select * from beside_category
+    union all
+    select * from beside_peers
+    union all
+    select * from below_floor
+    union all
+    select * from below_peers
+    union all
+    select * from unnamed_logos
+    union all
+    select * from hidden_names
+
+),
+
+-- What a listing states twice of one field counts once, by what is farthest off; texts are cut to what a line holds.
+numbered as (
+
+    select
+        listing_id,
+        signal,
+        field,
+        whence,
+        millionths_apart,
+        left({{ on_one_line('claimed') }}, 200) as claimed,
+        left({{ on_one_line('expected') }}, 200) as expected,
+        row_number() over (
+            partition by listing_id, whence, field
+            order by millionths_apart desc nulls last, claimed asc
+        ) as place
+    from found
+
+),
+
+final as (
+
+    select
+        run.as_of as as_of_date,
+        numbered.listing_id,
+        numbered.signal,
+        numbered.field,
+        numbered.claimed,
+        numbered.expected,
+        numbered.whence,
+        numbered.millionths_apart,
+        case
+            when numbered.whence = 'picture'
+                then 'its picture shows the logo of ' || numbered.expected || ', which its title does not name'
+            when numbered.whence = 'text'
+                then 'title or description hides a brand''s name: "' || numbered.claimed || '"'
+            else
+                numbered.field || ' is "' || numbered.claimed || '" where '
+                || case
+                    when numbered.whence = 'brand' and numbered.signal = 'price' then 'the brand never asks less than "'
+                    when numbered.whence = 'brand' then 'the brand''s product has "'
+                    when numbered.whence = 'category' then 'brands'' products of the category have "'
+                    when numbered.signal = 'price' then 'half of its peers ask at least "'
+                    else 'most other merchants state "'
+                end
+                || numbered.expected || '"'
+        end as words
+    from numbered
+    cross join run
+    where numbered.place = 1
+
+)
+
+select * from final

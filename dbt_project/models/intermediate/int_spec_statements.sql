@@ -1,0 +1,140 @@
+-- What specifications state, one row a specification and field: a listing's and a brand's alike, and each text once, whoever
+-- wrote it. Values are brought to one form once for all that state them. What cannot be read states nothing; why is in
+-- int_unread_texts.
+with
+
+listing_history as (
+
+    select * from {{ ref('stg_listing_history') }}
+
+),
+
+int_brand_products as (
+
+    select * from {{ ref('int_brand_products') }}
+
+),
+
+spec_units as (
+
+    select * from {{ ref('spec_units') }}
+
+),
+
+texts as (
+
+    select specs from listing_history
+    union
+    select specs from int_brand_products
+
+),
+
+readable as (
+
+    select
+        specs,
+        {{ json_member_names('specs') }} as fields
+    from texts
+    where length(specs) <= {{ most_characters() }}
+
+),
+
+named as (
+
+    select
+        specs,
+        {{ each_member('fields') }} as field
+    from readable
+    where len(fields) <= {{ most_fields() }}
+
+),
+
+stated as (
+
+    select distinct
+        {{ specs_hash('specs') }} as specs_hash,
+        field,
+        {{ json_text('specs', 'field') }} as stated
+    from named
+    where field <> 'model_ref'
+
+),
+
+distinct_values as (
+
+    select distinct
+        field,
+        stated,
+        trim({{ translated(plain_text('field'), "'()[]'", "'    '") }}) as plain_field,
+        {{ plain_text('stated') }} as plain
+    from stated
+    where length(stated) <= {{ most_value_characters() }}
+
+),
+
+measured as (
+
+    select
+        distinct_values.field,
+        distinct_values.stated,
+        {{ text_key('distinct_values.plain') }} as text_key,
+        {{ name_key(
+            "case when field_units.unit is null then distinct_values.plain_field else " ~ field_without_unit('distinct_values.plain_field') ~ " end"
+        ) }} as field_key,
+        case when {{ is_quantity('distinct_values.plain') }} then {{ leading_number('distinct_values.plain') }} end as number,
+        case
+            when {{ unit_behind('distinct_values.plain') }} = '' then coalesce(field_units.unit, '')
+            else {{ unit_behind('distinct_values.plain') }}
+        end as unit
+    from distinct_values
+    left join spec_units as field_units
+        on
+            field_units.unit = {{ unit_of_field('distinct_values.plain_field') }}
+            and field_units.unit <> distinct_values.plain_field
+
+),
+
+-- A unit that the seed does not have is its own base.
+converted as (
+
+    select
+        measured.field,
+        measured.stated,
+        measured.field_key,
+        measured.text_key,
+        measured.number,
+        case when measured.number is not null then measured.unit end as unit,
+        case when measured.number is not null then coalesce(spec_units.base_unit, measured.unit) end as base_unit,
+        {{ safe_cast_to(
+            'round(cast(measured.number as double) * cast(coalesce(spec_units.factor, 1) as double), 6)', 'decimal(30, 6)'
+        ) }} as amount
+    from measured
+    left join spec_units
+        on spec_units.unit = measured.unit
+    where
+        measured.field_key <> ''
+        and measured.text_key <> ''
+
+),
+
+final as (
+
+    select
+        stated.specs_hash,
+        stated.field,
+        stated.stated,
+        converted.field_key,
+        converted.text_key,
+        converted.number,
+        converted.unit,
+        converted.base_unit,
+        converted.amount
+    from stated
+    inner join converted
+        on
+            converted.field = stated.field
+            and converted.stated = stated.stated
+
+)
+
+select * from final

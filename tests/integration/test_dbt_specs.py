@@ -1,0 +1,107 @@
+"""Specifications as anybody may write them: whatever stands there, a run goes on, states what it can and tells the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.dbt_fixtures import make_warehouse, read_rows, run_dbt
+
+AS_OF = "2026-03-31"
+MEGABYTE = 1_048_576
+UNREAD = {
+    "no JSON": ["", "{oops", '{"case_mm": 38', "\ufeff{}", "case_mm: 38", '{"a": "\\ud800"}'],
+    "no object": ["[1, 2]", '"case_mm"', "38", "null", "[" * 9_000 + "]" * 9_000],
+    "too long": [
+        '{"a":' * 10_000 + "1" + "}" * 10_000,
+        '{"case_mm": 38, "a": ' + "[" * 10_000 + "]" * 10_000 + "}",
+        json.dumps({"case_mm": "x" * MEGABYTE}),
+    ],
+    "too many fields": [json.dumps({f"{number}": number for number in range(201)})],
+}
+READ = {
+    "huge numbers": json.dumps({"case_mm": "9" * 199, "weight_g": 1e300, "power_w": -1e-300}),
+    "not finite": '{"case_mm": NaN, "weight_g": 1e999, "power_w": -Infinity}',
+    "odd keys": json.dumps({"case_mm'; --": 1, 'a"b.c[0]': 2, "$.x": 3, "/~1": 4, "": 5, "\0": 6, "_mm": 7, "mm": 8}),
+    "odd values": json.dumps(
+        {"case_mm": "\0", "weight_g": {"g": 9}, "power_w": [], "plug": "\u202e\u200bUK", "x": None}
+    ),
+    "twice": '{"case_mm": 38, "case_mm": 42, "Case (mm)": "4.2 cm"}',
+    "only signs": json.dumps({"case_mm": "1.2.3,4", "weight_g": "-", "power_w": "+", "plug": "1,,2 mm"}),
+    "fine": json.dumps({"model_ref": "r1", "case_mm": "3,8 cm", "weight_g": "0.09 kg", "power_w": 900, "plug": "uk"}),
+}
+PRODUCT = {"case_mm": 38, "weight_g": 90, "power_w": 65, "plug": "UK"}
+
+
+def listing(listing_id: str, specs: str) -> dict[str, str]:
+    return {
+        "listing_id": listing_id,
+        "merchant_id": "m1",
+        "listed_at": "2026-03-30",
+        "brand_claimed": "Acme",
+        "category": "chargers",
+        "specs": specs,
+        "title": "x" * MEGABYTE if listing_id == "fine" else "Charger",
+    }
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("specs")
+    broken = [
+        listing(f"{reason} {at}", specs) for reason, all_specs in UNREAD.items() for at, specs in enumerate(all_specs)
+    ]
+    product = {
+        "brand_id": "b1",
+        "model_ref": "r1",
+        "category": "chargers",
+        "specs": json.dumps(PRODUCT),
+        "valid_from": "2026-03-30",
+    }
+    rows = {
+        "merchants": [{"merchant_id": "m1", "registered_at": "2026-03-30"}],
+        "listings": [*broken, *(listing(name, specs) for name, specs in READ.items())],
+        "brands": [{"brand_id": "b1", "name": "Acme"}],
+        "brand_products": [product],
+    }
+    make_warehouse(home, rows, AS_OF)
+    run_dbt(home, "build", "--select", "tag:shape", "tag:features", "--exclude-resource-type", "unit_test")
+    return home
+
+
+def test_what_cannot_be_read_is_counted_by_reason(home: Path) -> None:
+    found = read_rows(home, "select part, reason, listing_count from int_unread_texts")
+    expected = {("specification", reason): len(all_specs) for reason, all_specs in UNREAD.items()}
+    assert {(row["part"], row["reason"]): row["listing_count"] for row in found} == {
+        **expected,
+        ("title or description", "too long"): 1,
+    }
+
+
+def test_and_is_unknown_to_the_models(home: Path) -> None:
+    rows = read_rows(home, "select listing_id, spec_discrepant_count, spec_difference_ratio from listing_features")
+    told = {row["listing_id"] for row in rows if row["spec_discrepant_count"] is not None}
+    assert len(rows) == len(READ) + sum(map(len, UNREAD.values()))
+    assert told == {"fine"}
+
+
+def test_what_can_be_read_is_compared(home: Path) -> None:
+    rows = read_rows(home, "select field, claimed, expected from int_spec_fields where is_discrepant")
+    assert rows == [{"field": "power_w", "claimed": "900", "expected": "65"}]
+    impossible = read_rows(home, "select listing_id, field from int_impossible_specs where listing_id = 'fine'")
+    assert impossible == [{"listing_id": "fine", "field": "power_w"}]
+    assert read_rows(
+        home, "select listing_id, words from listing_discrepancies where listing_id = 'fine' order by whence"
+    ) == [
+        {"listing_id": "fine", "words": 'power_w is "900" where the brand\'s product has "65"'},
+        {"listing_id": "fine", "words": 'power_w is "900" where brands\' products of the category have "65 to 65 w"'},
+    ]
+
+
+def test_a_number_of_any_size_states_its_spelling_or_an_amount(home: Path) -> None:
+    rows = read_rows(
+        home, "select stated, amount from int_spec_statements where stated like '999%' or stated like '1,,2%'"
+    )
+    assert {row["amount"] for row in rows} == {None}
