@@ -75,7 +75,8 @@ TAIL = """## What this cannot say
 - **texts of the merchant** is no feature of the pipeline: it shows what there is to gain by reading a merchant's goods together.
 - The market has no reviews, orders, specifications, brands or pictures, from which most features come; what they are worth
   is for other data to show.
-- These ways of ranking were chosen on 2014. A later year is the test of them: `make bench-agora YEAR=...`.
+- These ways of ranking were chosen among ten or so that were tried on 2014, and the intervals do not allow for that. A later
+  year is the test of them: `make bench-agora YEAR=...`.
 - The label is what the market and the vendor said of the goods, not what an expert found."""
 METRICS = ("AUROC", "average precision")
 
