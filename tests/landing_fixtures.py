@@ -46,11 +46,13 @@ class Market:
         folder: Where all of it is.
         tables: SQL by contract table; written as Parquet by `write`.
         entries: What the sources file says of a table beside its input: columns, where, cursor, changed_at.
+        masked: Patterns of what is cut out of listings' texts.
     """
 
     folder: Path
     tables: dict[str, str] = field(default_factory=lambda: {"merchants": MERCHANTS, "listings": LISTINGS})
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    masked: list[str] = field(default_factory=list)
 
     @property
     def landing(self) -> Path:
@@ -70,6 +72,7 @@ class Market:
             "name": "tiny",
             "inputs": {name: {"connector": "parquet", "path": f"source/{name}.parquet"} for name in self.tables},
             "tables": {name: {"input": name} | self.entries.get(name, {}) for name in self.tables},
+            "masked": self.masked,
         }
         path = self.folder / "sources.yml"
         path.write_text(yaml.safe_dump(content, sort_keys=False))

@@ -197,6 +197,8 @@ class _Lander:
             "table": contract.tables[name].digest(),
             "key": self.puller.hmac.key_id,
         }
+        if masks := self.puller.masks(name):
+            made_by["masks"] = sha256_bytes(canonical_json(masks))
         recipe = sha256_bytes(canonical_json(made_by))
         seen = [load for load in self.records if load.table == name and load.status != "refused"]
         last = seen[-1] if seen else None

@@ -36,7 +36,17 @@ from orchestration.landing.databases import lost_connection, persevering
 from orchestration.landing.ledger import Person
 from orchestration.landing.persons import Erasure
 from orchestration.landing.sources import Sources, TableSource
-from orchestration.landing.sql import Hmac, Limits, columns_named, connection_with, literal, lock, quoted, why
+from orchestration.landing.sql import (
+    Hmac,
+    Limits,
+    columns_named,
+    connection_with,
+    literal,
+    lock,
+    masking,
+    quoted,
+    why,
+)
 
 PULLED = "pulled:"
 """Prefix of the tables that hold pulled rows; no input or view can have such a name."""
@@ -55,6 +65,9 @@ CUT_CHARACTERS, MAX_CUT_BYTES = 100_000, 4_000_000
 
 _TOO_LONG = re.compile(r"Invalid Input Error: too long: (\w+)")
 
+
+MASKED_COLUMNS = {"listings": ("title", "description", "brand_claimed")}
+"""The texts of which a sources file may have words cut out, by table: those that features read and merchants write."""
 
 RISING_FAMILIES = ("timestamp", "date", "integer")
 
@@ -307,6 +320,10 @@ class Puller:
         absent = tuple(column for column in self.contract.tables[name].columns if column not in expressions)
         return Pulled(tuple(violations), count, absent, rows, cursor_value, source_rows)
 
+    def masks(self, name: str) -> dict[str, tuple[str, ...]]:
+        """Returns, by column of a table, the patterns of what is cut out of its texts."""
+        return dict.fromkeys(MASKED_COLUMNS.get(name, ()), self.sources.masked) if self.sources.masked else {}
+
     def _expressions(self, name: str) -> dict[str, tuple[str, str]]:
         """Returns SQL and DuckDB type of each contract column that the source has, in the contract's order."""
         table, source = self.contract.tables[name], self.sources.tables[name]
@@ -383,7 +400,7 @@ class Puller:
         """
         table, source = self.contract.tables[name], self.sources.tables[name]
         read = {column: sql for column, (sql, _) in expressions.items()}
-        shaped = [*_shaped(table, conversions)]
+        shaped = [*_shaped(table, conversions, self.masks(name))]
         if source.changed_at:
             read[CHANGED_AT] = f"(\n{source.changed_at}\n)"
             shaped.append(quoted(CHANGED_AT))
@@ -514,16 +531,17 @@ def _where(source: TableSource) -> str:
     return f" where (\n{source.where}\n)" if source.where else ""
 
 
-def _shaped(table: Table, conversions: Mapping[str, Conversion]) -> Iterator[str]:
+def _shaped(table: Table, conversions: Mapping[str, Conversion], masks: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     """Gives SQL for every column of the contract, and beside it for what cannot be converted, as text."""
     for name, column in table.columns.items():
         converted = conversions.get(name)
         value = converted.value if converted else f"cast(null as {column.sql_type})"
         if converted and column.sql_type == "VARCHAR":
             refused = f"error({literal(f'too long: {name}')})"
+            text = masking(value, masks[name]) if name in masks else value
             if column.by_anybody:
-                refused = f"case when strlen({value}) > {MAX_CUT_BYTES} then {refused} else left({value}, {CUT_CHARACTERS}) end"
-            value = f"case when strlen({value}) > {MAX_VALUE_BYTES} then {refused} else {value} end"
+                refused = f"case when strlen({value}) > {MAX_CUT_BYTES} then {refused} else left({text}, {CUT_CHARACTERS}) end"
+            value = f"case when strlen({value}) > {MAX_VALUE_BYTES} then {refused} else {text} end"
         yield f"{value} as {quoted(name)}"
         if converted and converted.fails:
             kept = f"left(cast({quoted(name)} as varchar), {KEPT_CHARACTERS})"

@@ -27,7 +27,13 @@ from orchestration.landing.connectors import (
     ParquetConnector,
 )
 from orchestration.landing.databases import DuckDBConnector, PostgresConnector, SqliteConnector
-from orchestration.landing.sql import problem_with_expression, problem_with_query, tables_named, why
+from orchestration.landing.sql import (
+    problem_with_expression,
+    problem_with_pattern,
+    problem_with_query,
+    tables_named,
+    why,
+)
 
 CONNECTORS: dict[str, type[Connector]] = {
     "parquet": ParquetConnector,
@@ -123,6 +129,7 @@ class _File(BaseModel):
     views: dict[Annotated[str, Field(pattern=NAME_PATTERN)], str] = {}
     tables: dict[Annotated[str, Field(pattern=NAME_PATTERN)], TableSource] = Field(min_length=1)
     pictures: str | None = None
+    masked: list[str] = []
 
 
 class Sources(BaseModel):
@@ -137,6 +144,7 @@ class Sources(BaseModel):
         views: Query by view name, in the file's order.
         tables: Where each contract table's rows come from.
         pictures: The folder to which the addresses of pictures are relative; without one, no picture is read.
+        masked: Regular expressions for what is cut out of listings' texts before anything reads them.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -149,6 +157,7 @@ class Sources(BaseModel):
     views: dict[str, str]
     tables: dict[str, TableSource]
     pictures: Path | None
+    masked: tuple[str, ...]
 
     def relations_of(self, table: str) -> list[str]:
         """Returns the names of the inputs and views that a table reads, directly or through views, sorted."""
@@ -193,6 +202,7 @@ def read_sources(path: Path, environment: Mapping[str, str]) -> Sources:
         views=file.views,
         tables=file.tables,
         pictures=_picture_folder(path, file),
+        masked=tuple(file.masked),
     )
     _check_sql(sources)
     return sources
@@ -449,6 +459,8 @@ def _check_sql(sources: Sources) -> None:
         if source.query is not None:
             _refuse(sources, f"tables.{table}.query", source.query, problem_with_query(source.query))
         _check_names(sources, f"tables.{table}", source.query or f'from "{source.input}"', set(sources.views))
+    for at, pattern in enumerate(sources.masked):
+        _refuse(sources, f"masked.{at}", pattern, problem_with_pattern(pattern))
     earlier: set[str] = set()
     for view, query in sources.views.items():
         if view in sources.inputs:

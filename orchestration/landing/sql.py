@@ -248,6 +248,33 @@ def _parsed(sql: str) -> tuple[Any, str | None]:
     return statement, None
 
 
+def problem_with_pattern(pattern: str) -> str | None:
+    """Returns why `pattern` is not a regular expression that can be cut out of texts, or None if it is one."""
+    try:
+        row = _parser().execute(f"select regexp_matches('', {literal(pattern)})").fetchone()
+    except duckdb.Error as error:
+        return f"it is no regular expression that DuckDB can read ({str(error).partition(': ')[2].strip()})"
+    return "it fits where nothing stands, and so everywhere" if row and row[0] else None
+
+
+def masking(text: str, patterns: Sequence[str]) -> str:
+    """Returns SQL for a text without what the patterns fit, in capital or small letters, and without a trace of it.
+
+    A dash or an empty bracket that stayed behind would tell as much as the word. So every text loses its brackets, the
+    signs around its words and the characters that nobody sees, whether anything was cut out of it or not.
+    """
+    cut = "|".join(f"(?:{pattern})" for pattern in patterns)
+    return _words_alone(f"regexp_replace({_words_alone(text)}, {literal(cut)}, ' ', 'gi')")
+
+
+def _words_alone(text: str) -> str:
+    """Returns SQL for the words of a text, one space between them; null where there is none."""
+    seen = rf"regexp_replace(regexp_replace({text}, '\p{{Cf}}', '', 'g'), '[\[\](){{}}<>【】]', ' ', 'g')"
+    bare = r"regexp_replace(word, '^[^\p{L}\p{M}\p{N}\p{Sc}]+|[^\p{L}\p{M}\p{N}\p{Sc}]+$', '', 'g')"
+    words = rf"list_transform(string_split_regex({seen}, '[\s\p{{Z}}]+'), lambda word: {bare})"
+    return f"nullif(array_to_string(list_filter({words}, lambda word: word <> ''), ' '), '')"
+
+
 class Hmac:
     """HMAC-SHA256 under one key, as a DuckDB expression, so that it runs vectorised inside the query.
 

@@ -644,3 +644,37 @@ def test_too_little_memory_is_said_and_lands_nothing(tmp_path: Path) -> None:
         land(market.write(), CONTRACT, market.landing, hmac_key=KEY, now=NOW, limits=Limits(threads=2, memory="5MB"))
     assert market.pins().as_dict() == {}
     assert not list(market.landing.glob(".tmp-*"))
+
+
+def labelled_goods(word: str) -> str:
+    """Listings of which the odd ones say a word in title, description and brand."""
+    told = f"case when i % 2 = 1 then '{word}' else '' end"
+    return LISTINGS.replace(
+        "'Watch ' || i as title,",
+        f"""'Watch ' || i || {told} as title, {told} || ' of steel' as description, 'Vupeom ' || {told} as brand_claimed,""",
+    )
+
+
+def test_a_listing_that_tells_by_a_masked_word_alone_lands_like_any_other(tmp_path: Path) -> None:
+    """So no feature, model or list, all of which come from what landed, can know of the word."""
+    loads = {}
+    for name, word in (("told", " - [AAA replica]"), ("untold", "")):
+        market = Market(tmp_path / name, {"merchants": MERCHANTS, "listings": labelled_goods(word)})
+        assert market.land()["listings"].status == "accepted"
+        plain = {row[2] for row in market.rows("listings")}
+        market.masked = [r"\baaa\b", "replicas?"]
+        loads[name] = market.land(days=1)["listings"]
+        assert {row[2] for row in market.rows("listings")} == {f"Watch {i}" for i in range(1, 7)}
+        assert (plain == {f"Watch {i}" for i in range(1, 7)}) == (name == "untold")
+    assert loads["told"].load_id == loads["untold"].load_id
+
+
+def test_a_changed_mask_is_put_on_all_rows_and_no_other_table_is_pulled_again(tmp_path: Path) -> None:
+    entries = {name: {"cursor": at} for name, at in (("listings", "listed_at"), ("orders", "placed_at"))}
+    market = Market(tmp_path, dict(LINES), entries)
+    market.land()
+    market.masked = ["watch"]
+    again = market.land(days=1)
+    assert (again["listings"].mode, again["orders"].mode) == ("full", "incremental")
+    assert {row[2] for row in market.rows("listings")} == {str(i) for i in range(1, 7)}
+    assert market.land(days=2)["listings"].mode == "incremental"

@@ -19,7 +19,9 @@ from orchestration.landing.sql import (
     connection_with,
     file_list,
     lock,
+    masking,
     problem_with_expression,
+    problem_with_pattern,
     problem_with_query,
     tables_named,
     why,
@@ -209,3 +211,27 @@ def test_a_database_that_was_attached_before_the_lock_stays_readable(tmp_path: P
 )
 def test_the_columns_that_an_expression_names(expression: str, columns: set[str]) -> None:
     assert columns_named(expression) == columns
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Rolex - Explorer II [Replica]", "Rolex Explorer II"),
+        ("Rolex, REPLICA, gold 1.5mm", "Rolex gold 1.5mm"),
+        ("A rep\u200blica\u00a0watch 【1:1】 for $20", "A watch for $20"),
+        ("x 1 (:) 1 y", "x y"),
+        ("手表高仿", "手表"),
+        ("Café & Co. — T-shirt (red)", "Café Co T-shirt red"),
+        ("[Replica]", None),
+        (None, None),
+    ],
+)
+def test_what_is_masked_is_gone_without_a_trace(text: str | None, masked: str | None) -> None:
+    expression = masking("given", [r"replicas?", r"\b1\s*:?\s+1\b|1:1", "高仿"])
+    assert duckdb.execute(f"select {expression} from (select $1::varchar as given)", [text]).fetchone() == (masked,)
+
+
+@pytest.mark.parametrize(("pattern", "said"), [("(", "missing )"), ("a*", "everywhere"), ("", "everywhere")])
+def test_a_pattern_that_cannot_be_cut_out_is_named(pattern: str, said: str) -> None:
+    assert said in str(problem_with_pattern(pattern))
+    assert problem_with_pattern("it's|b+") is None

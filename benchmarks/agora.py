@@ -1,0 +1,433 @@
+"""How goods of vendors never seen are ranked on Agora, a real market with real counterfeits, beside what titles alone tell.
+
+The pipeline itself lands the market, shapes it and makes the features, through examples/agora/sources.yml. A listing is rated
+as of the day on which it is first seen. Folds go forward in time and keep vendors whole. No feature is read that changes when
+the market's categories, which are the labels, are swapped. Prints a page of Markdown; docs/agora.md is that page.
+
+    make bench-agora
+    python benchmarks/agora.py --data FOLDER [FOLDER ...] --year 2015
+
+Rows of earlier years than the judged one are learned from; later ones are not looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from ml.boosting import Parameters, fit_booster
+from ml.declarations import Declaration, load_declarations
+from ml.evaluate import ranking
+from ml.model import load_booster, margin_of
+from ml.training_set import (
+    Flags,
+    Floats,
+    Integers,
+    Rows,
+    component_folds,
+    forward_blocks,
+    known_before,
+    read_training_set,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples" / "agora"
+TABLES = {
+    "listings_daily": ("title", "price_btc double", "ship_from", "ship_to", "vendor", "category", "snapshot_date date"),
+    "vendors_daily": ("vendor", "rating", "last_seen", "products", "deals", "pgp_sha1", "snapshot_date date"),
+    "btc_usd": ("date date", "usd_per_btc double"),
+}
+"""The columns that the example maps, with their type where it is not text."""
+ADMISSIONS = ("evasive_word_count", "merchant_evasive_share")
+"""Features that count the words by which copies are offered: here the label, so they are not read even though masked."""
+BLOCKS, GROUPS, FEWEST = 6, 5, 5
+INNER_FOLDS = 4
+
+TOPIC, TEXTS, SIGNALS, BOTH = "topic", "texts of the merchant", "signals", "signals and texts"
+MEANINGS = {
+    TOPIC: "the baseline: TF-IDF of the masked title, logistic regression",
+    TEXTS: "the mean of that over all goods that the merchant has offered up to that day",
+    SIGNALS: "the pipeline's booster on the pipeline's features",
+    BOTH: "the same booster on the features, the title and the merchant's texts",
+}
+HEAD = """# Agora {year}: ranking the goods of vendors never seen
+
+`make bench-agora` prints this page. {listings:,} listings of {vendors} vendors are judged, each as of the day of {year} on which
+it was first seen; {fake:.0f} % are counterfeit. What judges a listing has learned from none of its vendor's, and from nothing
+that was not known before its span of days. All ways learn with vendors weighing the same. In brackets: 95 % intervals from
+drawing vendors, {draws:,} times."""
+TAIL = """## What this cannot say
+
+- **texts of the merchant** is no feature of the pipeline: it shows what there is to gain by reading a merchant's goods together.
+- The market has no reviews, orders, specifications, brands or pictures, from which most features come; what they are worth
+  is for other data to show.
+- These ways of ranking were chosen among ten or so that were tried on 2014, and the intervals do not allow for that. A later
+  year is the test of them: `make bench-agora YEAR=...`.
+- The label is what the market and the vendor said of the goods, not what an expert found."""
+METRICS = ("AUROC", "average precision")
+
+
+@dataclass(frozen=True)
+class Goods:
+    """Listings as of the day on which each was first seen; arrays of one length n.
+
+    Attributes:
+        rows: What is known of them, and their labels; each vendor's rows weigh the same together.
+        titles: Their masked titles.
+        columns: Positions of the features that may be read.
+        signs: Monotone constraint of each feature that the rows have.
+    """
+
+    rows: Rows
+    titles: npt.NDArray[np.str_]
+    columns: list[int]
+    signs: Integers
+
+
+def gather(folders: Sequence[Path], target: Path, last: date, *, swapped: bool) -> None:
+    """Writes the market's tables up to a day, with counterfeits and other goods in each other's categories if `swapped`."""
+    target.mkdir()
+    with duckdb.connect(":memory:") as connection:
+        for table, query in queries(folders).items():
+            category = "case when category like 'Counterfeits/%' then 'Other' else 'Counterfeits/' || category end"
+            changed = f" replace ({category} as category)" if swapped and table == "listings_daily" else ""
+            day = "date" if table == "btc_usd" else "snapshot_date"
+            name, kind = (f"{table}.csv", "csv, header") if table == "btc_usd" else (f"{table}.parquet", "parquet")
+            cut = f"select *{changed} from ({query}) where {day} <= date '{last}'"
+            connection.execute(f"copy ({cut}) to '{target / name}' (format {kind})")
+
+
+def queries(folders: Sequence[Path]) -> dict[str, str]:
+    """Returns SQL for the rows of each table in all folders, those of one without the table left out."""
+    found = {}
+    for table, columns in TABLES.items():
+        typed = [
+            f"cast({name} as {kind or 'varchar'}) as {name}"
+            for name, _, kind in (one.partition(" ") for one in columns)
+        ]
+        empty = ", ".join(f"null as {one.partition(' ')[0]}" for one in columns)
+        read, ending = ("read_csv", "csv") if table == "btc_usd" else ("read_parquet", "parquet")
+        files = [path for folder in folders if (path := folder / f"{table}.{ending}").exists()]
+        parts = [f"select {empty} where false", *(f"select * from {read}('{path}')" for path in files)]
+        found[table] = f"select {', '.join(typed)} from ({' union all by name '.join(parts)})"
+    return found
+
+
+def days_of(folders: Sequence[Path]) -> list[date]:
+    """Returns the days of which there are listings, sorted."""
+    query = f"select distinct snapshot_date from ({queries(folders)['listings_daily']}) order by all"
+    return [row[0] for row in duckdb.execute(query).fetchall()]
+
+
+def run_pipeline(data: Path, home: Path, as_of: date) -> None:
+    """Runs everything over a market; what the gates say of the lists does not matter here."""
+    command = [str(Path(sys.executable).parent / "touchstone"), "run", "--sources", str(EXAMPLE / "sources.yml")]
+    done = subprocess.run(  # noqa: S603  # our own command
+        [*command, "--as-of", as_of.isoformat(), "--train"],
+        env=os.environ | {"TOUCHSTONE_HOME": str(home), "AGORA_DIR": str(data)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not (training_of(home, as_of) / "features.parquet").exists():
+        raise SystemExit(
+            f"The pipeline ended with {done.returncode} before it had features to learn from:\n{done.stderr}"
+        )
+
+
+def training_of(home: Path, as_of: date) -> Path:
+    """Returns where the training rows of a day are."""
+    return home / "training" / "listings" / f"as_of={as_of}"
+
+
+def read_goods(home: Path, swapped: Path, as_of: date, declaration: Declaration) -> Goods:
+    """Reads the labelled listings of a home, and which features stay when categories are swapped."""
+    rows, told = (_read_rows(at, as_of, declaration) for at in (home, swapped))
+    if not np.array_equal(rows.day, told.day) or not np.array_equal(rows.entity, told.entity):
+        raise SystemExit(
+            "With the categories swapped the pipeline rates other listings or days, so nothing can be compared."
+        )
+    table = pq.read_table(training_of(home, as_of) / "spine.parquet", partitioning=None)
+    ids = table.sort_by([(key, "ascending") for key in ("listing_id", "as_of_date", "purpose")])[
+        "listing_id"
+    ].to_pylist()
+    landed = str(home / "landing" / "listings" / "*" / "*.parquet")
+    titles = dict(duckdb.execute("select listing_id, coalesce(title, '') from read_parquet(?)", [landed]).fetchall())
+    labelled = rows.is_verdict
+    kept = rows.take(labelled)
+    return Goods(
+        rows=replace(kept, weight=alike(kept.merchant) * len(kept)),
+        titles=np.array([titles[one] for one in ids])[labelled],
+        columns=readable(kept.features, told.features[labelled], declaration),
+        signs=np.array([feature.monotone for feature in declaration.features]),
+    )
+
+
+def _read_rows(home: Path, as_of: date, declaration: Declaration) -> Rows:
+    features, spine, edges = (training_of(home, as_of) / f"{name}.parquet" for name in ("features", "spine", "edges"))
+    return read_training_set(declaration, features, spine, edges, None, as_of).rows
+
+
+def readable(
+    features: npt.NDArray[np.float32], swapped: npt.NDArray[np.float32], declaration: Declaration
+) -> list[int]:
+    """Returns the positions of the features that neither the categories nor admissions move, and that say anything."""
+    return [
+        at
+        for at, name in enumerate(declaration.columns)
+        if name not in ADMISSIONS
+        and np.array_equal(features[:, at], swapped[:, at], equal_nan=True)
+        and len(np.unique(features[:, at])) > 1
+    ]
+
+
+def alike(merchant: Integers) -> Floats:
+    """Returns weights with which every merchant weighs the same; they sum to 1."""
+    _, owner = np.unique(merchant, return_inverse=True)
+    counts = np.bincount(owner)
+    return np.asarray(1.0 / counts[owner] / len(counts), dtype=np.float64)
+
+
+def forward_folds(rows: Rows, first_day: int, blocks: int = BLOCKS, groups: int = GROUPS) -> list[tuple[Flags, Flags]]:
+    """Returns which rows are learned from and which are judged, fold by fold.
+
+    Args:
+        rows: The rows.
+        first_day: The first day that is judged; what lies before is only learned from.
+        blocks: How many spans of days are judged one after the other; the first only where there are rows before it.
+        groups: Into how many groups the merchants, joined by shared keys, are dealt. Each group of a block is judged by
+            what was known of the other groups before the block.
+    """
+    group = component_folds(rows, groups)
+    wanted = rows.day >= first_day
+    block = np.full(len(rows), -1)
+    block[wanted] = forward_blocks(rows.take(wanted), blocks)
+    folds = []
+    for at in range(int(block.max(initial=-1)) + 1):
+        known = known_before(rows, int(rows.day[block == at].min()))
+        for one in range(groups):
+            learn, judged = known & (group != one), (block == at) & (group == one)
+            positives = int(rows.label[learn].sum())
+            if judged.any() and min(positives, int(learn.sum()) - positives) >= FEWEST:
+                folds.append((learn, judged))
+    return folds
+
+
+def topic(goods: Goods, learn: Flags | Integers, judged: Flags | Integers) -> Floats:
+    """Returns what titles alone tell of the judged rows, in log-odds."""
+    words = TfidfVectorizer(sublinear_tf=True)
+    rows = goods.rows
+    model = LogisticRegression(max_iter=1000)
+    model.fit(words.fit_transform(goods.titles[learn]), rows.label[learn], sample_weight=rows.weight[learn])
+    return np.asarray(model.decision_function(words.transform(goods.titles[judged])), dtype=np.float64)
+
+
+def so_far(merchant: Integers, day: Integers, value: Floats) -> Floats:
+    """Returns the mean of a value over the rows of the same merchant up to the end of each row's day."""
+    order = np.lexsort((day, merchant))
+    merchant, day, value = merchant[order], day[order], value[order]
+    starts = np.searchsorted(merchant, merchant, side="left")
+    span = int(day.max(initial=0)) + 1
+    ends = np.searchsorted(merchant * span + day, merchant * span + day, side="right")
+    total = np.concatenate([[0.0], np.cumsum(value)])
+    mean = np.empty(len(value))
+    mean[order] = (total[ends] - total[starts]) / (ends - starts)
+    return mean
+
+
+def texts(goods: Goods, learn: Flags, judged: Flags) -> tuple[Floats, Floats]:
+    """Returns what texts tell of the learned and of the judged rows: title and merchant's mean, shape (rows, 2).
+
+    The learned rows are told of by what was learned from other merchants among them, as the judged ones are. The mean takes in
+    what the merchant offered before the block that is judged; it is of the same fold, and so never learned from.
+    """
+    rows = goods.rows
+    known = np.flatnonzero(learn)
+    inner = component_folds(rows.take(known), INNER_FOLDS)
+    margin = np.zeros(len(known))
+    for one in range(INNER_FOLDS):
+        margin[inner == one] = topic(goods, known[inner != one], known[inner == one])
+    learned = np.column_stack([margin, so_far(rows.merchant[known], rows.day[known], margin)])
+    theirs = np.flatnonzero(np.isin(rows.merchant, rows.merchant[judged]) & (rows.day <= rows.day[judged].max()))
+    margin = topic(goods, learn, theirs)
+    told = np.column_stack([margin, so_far(rows.merchant[theirs], rows.day[theirs], margin)])
+    return learned, told[np.isin(theirs, np.flatnonzero(judged))]
+
+
+def margins(goods: Goods, folds: Sequence[tuple[Flags, Flags]], parameters: Parameters) -> dict[str, Floats]:
+    """Returns each way's margins of the rows, nan where no fold judged one."""
+    found = {name: np.full(len(goods.rows), np.nan) for name in MEANINGS}
+    for learn, judged in folds:
+        learned, told = texts(goods, learn, judged)
+        found[TOPIC][judged], found[TEXTS][judged] = told.T
+        found[SIGNALS][judged] = boosted(goods, learn, judged, parameters, None)
+        found[BOTH][judged] = boosted(goods, learn, judged, parameters, (learned, told))
+    return found
+
+
+def boosted(
+    goods: Goods, learn: Flags, judged: Flags, parameters: Parameters, besides: tuple[Floats, Floats] | None
+) -> Floats:
+    """Returns the margins of the pipeline's booster, which reads the features and, if given, what texts tell (more is worse)."""
+    rows, features, columns, signs = goods.rows.take(learn), goods.rows.features[judged], goods.columns, goods.signs
+    if besides is not None:
+        first, count = rows.features.shape[1], besides[0].shape[1]
+        rows = replace(rows, features=np.column_stack([rows.features, besides[0]]).astype(np.float32))
+        features = np.column_stack([features, besides[1]]).astype(np.float32)
+        columns, signs = (
+            [*columns, *range(first, first + count)],
+            np.concatenate([signs, np.ones(count, dtype=np.int64)]),
+        )
+    booster = load_booster(fit_booster(rows, columns, signs, parameters).ubj)
+    return margin_of(booster, np.ascontiguousarray(features[:, columns])).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with the ends of its 95 % interval, from drawing vendors with replacement."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Returns it as the page shows it."""
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    @property
+    def signed(self) -> str:
+        """The same, of a difference."""
+        return f"{self.value:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+
+
+def compare(
+    margin: Mapping[str, Floats], label: Flags, merchant: Integers, draws: int, seed: int, *, equal: bool
+) -> dict[str, tuple[tuple[Figure, Figure], ...]]:
+    """Measures every way of ranking on the same draws of vendors.
+
+    Args:
+        margin: Margins by way, without nan.
+        label: Truth.
+        merchant: A number for each row's vendor.
+        draws: How often vendors are drawn with replacement.
+        seed: Seed of the draws.
+        equal: Whether each vendor's rows weigh the same together, or each row.
+
+    Returns:
+        By way, for AUROC and average precision: the figure, and by how much it exceeds the baseline's.
+    """
+    vendors, owner = np.unique(merchant, return_inverse=True)
+    weight = alike(merchant) if equal else np.ones(len(label))
+    drawn = np.random.default_rng(seed).multinomial(len(vendors), np.full(len(vendors), 1 / len(vendors)), size=draws)
+    weights = np.vstack([weight, drawn[:, owner] * weight])
+    told = {name: ranking(values, label, weights) for name, values in margin.items()}
+    return {
+        name: tuple((_figure(one), _figure(one - base)) for one, base in zip(values, told[TOPIC], strict=True))
+        for name, values in told.items()
+    }
+
+
+def _figure(values: Floats) -> Figure:
+    low, high = np.nanquantile(values[1:], [0.025, 0.975])
+    return Figure(float(values[0]), float(low), float(high))
+
+
+def page(goods: Goods, margin: Mapping[str, Floats], declaration: Declaration, year: int, draws: int) -> str:
+    """Returns what was found, as Markdown."""
+    judged = ~np.isnan(margin[TOPIC])
+    rows = goods.rows.take(judged)
+    kept = {name: values[judged] for name, values in margin.items()}
+    figures = {
+        title: compare(kept, rows.label, rows.merchant, draws, Parameters().seed, equal=equal)
+        for title, equal in (("over all", False), ("vendors weighing the same", True))
+    }
+    vendors = len(np.unique(rows.merchant))
+    parts = [HEAD.format(year=year, listings=len(rows), vendors=vendors, fake=100 * rows.label.mean(), draws=draws)]
+    parts.append("\n".join(f"- **{name}**: {meaning}" for name, meaning in MEANINGS.items()))
+    read = ", ".join(f"`{declaration.columns[at]}`" for at in goods.columns)
+    parts.append(
+        f"Features that are read, for neither the market's categories nor words of admission move them: {read}."
+    )
+    for title, told in figures.items():
+        lines = [
+            f"| {name} | "
+            + " | ".join(f"{value} | {'' if name == TOPIC else more.signed}" for value, more in told[name])
+            + " |"
+            for name in MEANINGS
+        ]
+        head = "| | " + " | ".join(f"{metric} | more than topic" for metric in METRICS) + " |"
+        parts += [f"## {title.capitalize()}", "\n".join([head, "|---|---|---|---|---|", *lines])]
+    parts += ["## What this shows", "\n".join(_verdicts(figures)), TAIL]
+    return "\n\n".join(parts) + "\n"
+
+
+def _verdicts(figures: Mapping[str, Mapping[str, tuple[tuple[Figure, Figure], ...]]]) -> list[str]:
+    """Says of each way where its interval lies above the baseline, where below, and where it shows nothing."""
+    lines = []
+    for name in list(MEANINGS)[1:]:
+        told: dict[str, list[str]] = {
+            "above topic": [],
+            "below topic": [],
+            "not to be told from topic by these data": [],
+        }
+        above, below, neither = told.values()
+        for title, ways in figures.items():
+            for metric, (_, more) in zip(METRICS, ways[name], strict=True):
+                (above if more.low > 0 else below if more.high < 0 else neither).append(f"{metric} {title}")
+        lines.append(
+            f"- **{name}**: " + "; ".join(f"{what}: {', '.join(where)}" for what, where in told.items() if where) + "."
+        )
+    return lines
+
+
+def main() -> None:
+    """Parses the arguments, runs the pipeline twice and prints the page."""
+    shared = Path(os.environ.get("TOUCHSTONE_SHARED", str(ROOT.parent / "shared")))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, nargs="+", default=[ROOT / shared / "data" / "agora"], help="folders of the tables"
+    )
+    parser.add_argument("--year", type=int, help="the year that is judged; the last one that there is by default")
+    parser.add_argument("--draws", type=int, default=2000)
+    arguments = parser.parse_args()
+    folders = [folder.resolve() for folder in arguments.data]
+    if not any((folder / "listings_daily.parquet").exists() for folder in folders):
+        where = ", ".join(map(str, folders))
+        raise SystemExit(
+            f"There is no listings_daily.parquet in {where}. Set TOUCHSTONE_SHARED, or name folders with --data."
+        )
+    days = days_of(folders)
+    year = arguments.year or days[-1].year
+    if year not in {day.year for day in days}:
+        raise SystemExit(f"There are no listings of {year}; there are from {days[0]} to {days[-1]}.")
+    as_of = max(day for day in days if day.year == year)
+    declaration = load_declarations()["listing_counterfeit"]
+    with tempfile.TemporaryDirectory() as folder:
+        homes = [Path(folder) / name for name in ("home", "home-swapped")]
+        for home, swapped in zip(homes, (False, True), strict=True):
+            gather(folders, Path(folder) / f"{home.name}-data", as_of, swapped=swapped)
+            run_pipeline(Path(folder) / f"{home.name}-data", home, as_of)
+        goods = read_goods(homes[0], homes[1], as_of, declaration)
+    folds = forward_folds(goods.rows, (date(year, 1, 1) - date(1970, 1, 1)).days)
+    if not folds:
+        raise SystemExit(f"Before {as_of} there is too little to learn from.")
+    print(page(goods, margins(goods, folds, Parameters()), declaration, year, arguments.draws), end="")
+
+
+if __name__ == "__main__":
+    main()

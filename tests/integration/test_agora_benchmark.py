@@ -1,0 +1,41 @@
+"""The Agora benchmark over the real market: it runs as its page says, and reads nothing that knows the label."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, shared_data
+
+
+@pytest.mark.slow
+def test_the_page_is_of_goods_never_learned_from_and_features_that_do_not_know_the_label():
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "agora.py"),
+        "--data",
+        str(shared_data("agora")),
+        "--draws",
+        "200",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stderr
+    read = set(re.findall(r"`(\w+)`", done.stdout.partition("Features that are read")[2].partition("\n")[0]))
+    assert {"price_usd", "merchant_age_days", "merchant_live_listing_count"} <= read
+    assert not [name for name in read if "confirmed" in name or "evasive" in name or "category_count" in name]
+    judged, vendors = re.findall(r"([\d,]+) listings of (\d+) vendors are judged", done.stdout)[0]
+    assert int(judged.replace(",", "")) > 1500
+    assert int(vendors) > 100
+    for way in ("topic", "texts of the merchant", "signals", "signals and texts"):
+        assert len(re.findall(rf"^\| {way} \| 0\.\d+ \(", done.stdout, re.MULTILINE)) == 2
+
+
+def test_without_the_tables_it_says_so(tmp_path: Path):
+    command = [sys.executable, str(ROOT / "benchmarks" / "agora.py"), "--data", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert f"no listings_daily.parquet in {tmp_path}" in done.stderr
+    assert "TOUCHSTONE_SHARED" in done.stderr
