@@ -169,6 +169,7 @@ def grid_differences(knowing: Path, earlier: Path, entity: str) -> list[tuple[An
         ("merchant_windows", "merchant_days.day <= places.as_of_date"),
         ("listing_pictures", "merchant_counts.counted_from <= shown.as_of_date"),
         ("listing_titles", "shared.shown_from <= places.as_of_date"),
+        ("merchant_conduct", "pauses.day <= places.as_of_date"),
     ],
 )
 def test_a_leak_is_seen(homes: Homes, tmp_path: Path, model: str, guard: str) -> None:
