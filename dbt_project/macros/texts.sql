@@ -90,8 +90,13 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# By what a review's text is known again: lower case, without spaces and common signs (a regular expression takes twice the time). #}
+{% macro review_key(text) -%}
+    {{ translated('lower(' ~ text ~ ')', "' .,;:!?-()''。，！？、；：' || chr(9) || chr(10) || chr(13)", "''") }}
+{%- endmacro %}
+
 {#
-    A review's text of fewer bytes than this, of letters and digits alone, is what many write by chance ("great, thanks"): six
+    A review's text of fewer bytes than this, without spaces and signs, is what many write by chance ("great, thanks"): six
     English words have about as many, or ten Chinese characters.
 #}
 {% macro least_bytes() %}30{% endmacro %}

@@ -1,5 +1,5 @@
--- By what a review's text is known again: a hash of its letters and digits, one row a review whose text is long enough. Whose
--- it is, and what came before, is for the days (int_review_days).
+-- By what a review's text is known again: a hash of it without case, spaces and signs, one row a review whose text is long
+-- enough. Whose it is, and what came before, is for the days (int_review_days).
 -- A load never changes, so its texts are hashed once, as complaints are looked for (int_authenticity_complaints). A review is
 -- known by a hash too: a load's id in every row of a join of all reviews would be ten times as long.
 {{ config(materialized='goes_on', forget='forget_reviews_of_other_loads') }}
@@ -18,7 +18,7 @@ keys as (
         reviews.load_id,
         {{ row_hash(['reviews.load_id', 'reviews.review_id']) }} as review_hash,
         reviews.created_at,
-        {{ name_key('reviews.text') }} as text_key
+        {{ review_key('reviews.text') }} as text_key
     from reviews
     where
         {{ bytes_in('reviews.text') }} >= {{ least_bytes() }}
