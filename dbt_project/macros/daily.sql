@@ -11,7 +11,8 @@
     What a listing's days are made of: each part is a table of its own (int_order_days and so on). Few events of a
     listing share a day, so that one grouping by all measures (45 counters for every group, five times the time and
     memory) would save few rows. `has_rates`: amounts are turned into the base currency at the day's rate. `has_owner`: the
-    merchant is the listing's present one, which may change; an order bears its own.
+    merchant is the listing's present one, which may change; an order bears its own. `rests_on`: moments of which a day of the
+    part also rests on those of the days before (see days_rested_on), so that it is built again where one of these changes.
 #}
 {% macro listing_parts() %}
     {{ return({
@@ -24,6 +25,7 @@
         'reviews': {
             'model': 'int_review_days',
             'moments': {'reviews': ['created_at']},
+            'rests_on': {'reviews': ['created_at'], 'orders': ['placed_at', 'delivered_at']},
             'has_rates': false,
             'has_owner': true,
         },
@@ -47,6 +49,12 @@
         },
     }) }}
 {% endmacro %}
+
+{#
+    How many days before its own a review looks back: to its order, and to a review with the same text. A bound keeps what
+    is told of a day comparable, however long the history, and a correction from reaching further.
+#}
+{% macro days_rested_on() %}30{% endmacro %}
 
 {# The measures of one part. (Each is made only when it is asked for: dbt takes its time over a macro.) #}
 {% macro measures_of_part(part) %}
@@ -78,6 +86,10 @@
             'photo_review_count': count_where('has_photo'),
             'text_review_count': count_where('is_authenticity_complaint is not null'),
             'authenticity_complaint_count': count_where('is_authenticity_complaint'),
+            'order_review_count': count_where("kind = 'review_of_order'"),
+            'early_review_count': count_where("kind = 'review_of_order' and is_early"),
+            'long_text_review_count': count_where("kind = 'long_text'"),
+            'repeated_review_count': count_where("kind = 'long_text' and is_repeated"),
         }) }}
     {% elif part == 'sightings' %}
         {{ return({
@@ -197,7 +209,9 @@
         },
         'reviews': {
             'key': ['review_id'],
-            'moments': {'created_at': ['listing_id', 'rating', 'text', 'language', 'has_photo', 'is_verified']},
+            'moments': {
+                'created_at': ['listing_id', 'order_id', 'rating', 'text', 'language', 'has_photo', 'is_verified'],
+            },
         },
         'listing_prices': {
             'key': ['listing_id', 'observed_at'],
@@ -454,19 +468,51 @@ rates as (
 ),
 
 {% endif %}
+{% if declared.rests_on %}
+rested_on as (
+
+    select
+        days.day,
+        sum(load_days.hash_sum) as hash_sum
+    from (select distinct day from sums) as days
+    inner join {{ ref('int_load_days') }} as load_days
+        on
+            load_days.day >= {{ add_days('days.day', '-' ~ days_rested_on()) }}
+            and load_days.day <= days.day
+    inner join {{ source('landed', 'loads') }} as loads
+        on
+            loads.table_name = load_days.table_name
+            and loads.content_digest = load_days.content_digest
+            and loads.landed_at = load_days.landed_at
+            and loads.is_current
+    where
+        {% for table, moments in declared.rests_on.items() %}
+        (load_days.table_name = '{{ table }}' and load_days.moment in ('{{ moments | join("', '") }}'))
+        {{- ' or' if not loop.last }}
+        {% endfor %}
+    group by days.day
+
+),
+
+{% endif %}
 digests as (
 
     select
         sums.day,
         {{ text_digest(
             "concat_ws(':', sum(sums.row_count), sum(sums.hash_sum), "
-            ~ ("coalesce(min(rates.hash_sum), 0), " if declared.has_rates else '') ~ "min(" ~ digest_recipe() ~ '))'
+            ~ ("coalesce(min(rates.hash_sum), 0), " if declared.has_rates else '')
+            ~ ("coalesce(min(rested_on.hash_sum), 0), " if declared.rests_on else '') ~ "min(" ~ digest_recipe() ~ '))'
         ) }} as events_digest
     from sums
     cross join {{ source('landed', 'run') }} as run
     {% if declared.has_rates %}
     left join rates
         on rates.day = sums.day
+    {% endif %}
+    {% if declared.rests_on %}
+    left join rested_on
+        on rested_on.day = sums.day
     {% endif %}
     group by sums.day
     having sum(sums.row_count) <> 0
@@ -625,12 +671,15 @@ changed_days as (
 {% endif %}
 {%- endmacro %}
 
-{# The condition that a moment lies between the first of the days and the last; true where nothing was asked. #}
-{% macro lies_within(moment, days) -%}
+{#
+    The condition that a moment lies between the first of the days (or so many days before it) and the last; true where nothing
+    was asked.
+#}
+{% macro lies_within(moment, days, days_before=0) -%}
     {%- if days is none -%}
         true
     {%- elif days.first -%}
-        {{ moment }} >= date '{{ days.first }}'
+        {{ moment }} >= {{ add_days("date '" ~ days.first ~ "'", '-' ~ days_before) if days_before else "date '" ~ days.first ~ "'" }}
         and {{ moment }} < {{ add_days("date '" ~ days.last ~ "'", 1) }}
     {%- else -%}
         false

@@ -136,6 +136,10 @@
 
 {# Texts #}
 
+{# How many bytes a text has in UTF-8. #}
+{% macro bytes_in(text) %}{{ return(adapter.dispatch('bytes_in', 'touchstone')(text)) }}{% endmacro %}
+{% macro duckdb__bytes_in(text) %}strlen({{ text }}){% endmacro %}
+
 {# Latin letters without their accents. #}
 {% macro without_accents(text) %}{{ return(adapter.dispatch('without_accents', 'touchstone')(text)) }}{% endmacro %}
 {% macro duckdb__without_accents(text) %}strip_accents({{ text }}){% endmacro %}

@@ -435,12 +435,17 @@ spine_rows as (
             'rating_count': ['life', '30'],
             'rating_sum': ['life', '30'],
             'one_star_count': ['life'],
+            'five_star_count': ['life'],
             'verified_known_count': ['life'],
             'verified_review_count': ['life'],
             'photo_known_count': ['life'],
             'photo_review_count': ['life'],
             'text_review_count': ['life', '90'],
             'authenticity_complaint_count': ['life', '90'],
+            'order_review_count': ['life'],
+            'early_review_count': ['life'],
+            'long_text_review_count': ['life'],
+            'repeated_review_count': ['life'],
         },
     }) }}
 {% endmacro %}
@@ -459,6 +464,17 @@ spine_rows as (
     {%- for column in columns %}
         cast(coalesce(sum({{ relation }}.{{ column }}), 0) as bigint) as {{ column }}{{ ',' if not loop.last }}
     {%- endfor %}
+{%- endmacro %}
+
+{#
+    How divided ratings are, for an entity's windowed sums `own`: the share that stands against one at the other end, five stars
+    against one, each in a pair. (Five stars and one together are many where all are glad, and where all are cross.)
+#}
+{% macro polarised_share(own) -%}
+    {{ shrunken_share(
+        'least(2 * ' ~ own ~ '.one_star_count_life, 2 * ' ~ own ~ '.five_star_count_life)', own ~ '.rating_count_life',
+        'least(2 * platform.one_star_count_life, 2 * platform.five_star_count_life)', 'platform.rating_count_life'
+    ) }}
 {%- endmacro %}
 
 {# The columns that are summed by merchant and brand too, by part. #}
@@ -584,4 +600,13 @@ confirmed as (
         like_sha256 as sha256,
         sha256 as like_sha256
     from {{ picture_matches }}
+{%- endmacro %}
+
+{# Brands for each month since a merchant joined, the first whole; `states` is merchant_states. #}
+{% macro brand_age_ratio(states) -%}
+    {{ ratio(
+        '30 * ' ~ states ~ '.brand_count',
+        'case when ' ~ states ~ '.merchant_age_days > 30 then ' ~ states ~ '.merchant_age_days '
+        ~ 'when ' ~ states ~ '.merchant_age_days is not null then 30 end'
+    ) }}
 {%- endmacro %}

@@ -120,7 +120,7 @@
     {%- endif %}
 {% endmacro %}
 
-{# Whether reviews of a load are yet to be looked through for complaints; those of one in which there was none always are. #}
+{# Whether reviews of a load are yet to be looked through; those of one in which nothing was found always are. #}
 {% macro is_not_looked_through(load_id) -%}
     {%- if goes_on() -%}
         {%- set query = 'select distinct load_id from ' ~ this ~ ' order by load_id' -%}
@@ -130,7 +130,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Deletes the complaints of loads that count no more. #}
+{# Deletes what was found in the reviews of loads that count no more. #}
 {% macro forget_reviews_of_other_loads() -%}
     {{ forget_loads_unless("loads.table_name = 'reviews' and loads.load_id = kept.load_id and loads.is_current") }}
 {%- endmacro %}

@@ -216,6 +216,7 @@ def test_a_ring_grows_with_what_becomes_known(homes: Homes) -> None:
         ("listing_titles", "shared.shown_from <= places.as_of_date"),
         ("merchant_neighbours", "directed.firm_from <= firm.as_of_date"),
         ("merchant_rings", "members.as_of_date = dates.rating_date"),
+        ("merchant_conduct", "pauses.day <= places.as_of_date"),
     ],
 )
 def test_a_leak_is_seen(homes: Homes, tmp_path: Path, model: str, guard: str) -> None:

@@ -81,6 +81,14 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "copied_titles",
         [{"listing_id": "l1", "copied_from": "2026-01-31"}] * 2,
     ),
+    "holds_relistings": (
+        "relistings",
+        [{"listing_id": "l1", "removed_listing_id": "l1", "known_from": "2026-01-01", "known_until": "2026-01-02"}],
+    ),
+    "unique_combination_merchant_conduct_merchant_id__as_of_date": (
+        "merchant_conduct",
+        [{"merchant_id": "m1", "as_of_date": "2026-01-31"}] * 2,
+    ),
     "unique_combination_listing_spine": ("listing_spine", [SCORED] * 2),
     "unique_combination_merchant_spine": (
         "merchant_spine",

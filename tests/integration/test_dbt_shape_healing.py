@@ -26,6 +26,7 @@ AS_OF = date(2026, 1, 31)
 FIRST_DAY = datetime.fromisoformat("2026-01-01 09:00")  # without a zone: what has landed is UTC
 PARTS = ("int_order_days", "int_review_days", "int_sighting_days", "int_case_days")
 DAILY_TABLES = (*PARTS, "int_merchant_days")
+LONG_TEXTS = ("I could not be happier with what came.", "Comes in a box that has seen better days.")
 Shop = dict[str, list[dict[str, Any]]]
 
 
@@ -45,7 +46,8 @@ def build(home: Path) -> None:
 
 def run_again(home: Path) -> None:
     """Builds what is a table, over views that an earlier build made (which are as good as new)."""
-    rest_on = ("stg_fx_rates", "int_listing_owners", "int_authenticity_complaints", "int_load_days")
+    of_reviews = ("int_authenticity_complaints", "int_review_texts")
+    rest_on = ("stg_fx_rates", "int_listing_owners", *of_reviews, "int_load_days")
     run_dbt(home, "run", "--select", *rest_on, *DAILY_TABLES)
 
 
@@ -76,10 +78,12 @@ def shop(seed: int = 1, days: int = 20) -> Shop:
         )
     reviews = [
         {
+            "load_id": f"reviews-{seed}",  # by which their texts are known, once for all
             "review_id": f"r{number}",
             "listing_id": draw.choice(listings)["listing_id"] if number % 5 else "waited",
+            "order_id": f"o{draw.randrange(60)}",
             "rating": draw.randrange(1, 6),
-            "text": draw.choice(["fine", "this is a fake", "not a fake"]),
+            "text": draw.choice(["fine", "this is a fake", "not a fake", *LONG_TEXTS]),
             "language": "en",
             "created_at": FIRST_DAY + timedelta(days=draw.randrange(days)),
         }
@@ -171,6 +175,26 @@ def at_another_rate(rows: Shop) -> None:
     rows["fx_rates"][7]["rate"] = 1.2
 
 
+def delivered_otherwise(rows: Shop) -> None:
+    """Of an order that a review follows, on days whose reviews stay what they are."""
+    of_reviews = {review["order_id"]: review["created_at"] for review in rows["reviews"]}
+    for order in rows["orders"]:
+        reviewed_at = of_reviews.get(order["order_id"])
+        if reviewed_at and order["placed_at"] <= reviewed_at:
+            is_early = not order["delivered_at"] or order["delivered_at"] > reviewed_at
+            order["delivered_at"] = order["placed_at"] if is_early else None
+
+
+def written_before(rows: Shop) -> None:
+    """Late reviews, a load of their own, that make later ones repeat their texts."""
+    load = {"load_id": "late", "landed_at": "2026-02-01 01:00:00", "mode": "incremental"}
+    if not any(review["load_id"] == "late" for review in rows["reviews"]):
+        rows["reviews"] += [
+            rows["reviews"][1] | load | {"review_id": f"before-{number}", "text": text, "created_at": FIRST_DAY}
+            for number, text in enumerate(LONG_TEXTS)
+        ]
+
+
 def emptied_day(rows: Shop) -> None:
     last = max(order["delivered_at"] for order in rows["orders"] if order["delivered_at"]).date()
     for order in rows["orders"]:
@@ -188,6 +212,7 @@ def without_events(rows: Shop) -> None:
 ROW_CHANGES = (
     *(late, corrected, corrected_day, deleted, told_later, at_another_rate, emptied_day),
     *(of_another_merchant, without_a_listing, with_a_listing_that_was_waited_for),
+    *(delivered_otherwise, written_before),
 )
 
 
@@ -228,6 +253,21 @@ def test_rows_that_change_heal(
     run_again(home)
     assert contents(home) != contents(built), "the change changed nothing"
     assert_healed(home, rows, copy_built("fresh"))
+
+
+@pytest.mark.parametrize(
+    ("change", "measure"), [(delivered_otherwise, "early_review_count"), (written_before, "repeated_review_count")]
+)
+def test_reviews_are_told_anew_where_what_they_rest_on_changes(
+    change: Callable[[Shop], None], measure: str, built: Path, home: Path
+) -> None:
+    """On days whose own reviews are as they were."""
+    rows = shop()
+    change(rows)
+    make_warehouse(home, rows, AS_OF)
+    run_again(home)
+    counted = f"select day, sum({measure}) as n from int_review_days where day > '{FIRST_DAY.date()}' group by day"
+    assert sorted(map(str, read_rows(home, counted))) != sorted(map(str, read_rows(built, counted)))
 
 
 def test_a_listing_that_comes_goes_and_comes_back_is_seen_each_time(
@@ -297,6 +337,7 @@ def test_corrections_that_come_as_increments_heal(
         change(rows)
         rows["orders"][4]["placed_at"] = original + timedelta(days=number % 2)
         rows["reviews"][number]["rating"] = 1 + rows["reviews"][number]["rating"] % 5
+        rows["reviews"][number + 3]["text"] = LONG_TEXTS[number % 2]
         rows["listings"][number]["last_seen_at"] = FIRST_DAY + timedelta(days=12 + number)
         if mode == "full":
             deleted(rows)
@@ -331,6 +372,23 @@ def test_an_unchanged_day_is_left_alone(home: Path) -> None:
     run_again(home)
     rebuilt = read_rows(home, "select distinct day from int_order_days where unit_count <> 77")
     assert [row["day"] for row in rebuilt] == [rows["orders"][3]["placed_at"].date()]
+
+
+def test_what_a_day_of_reviews_rests_on_reaches_a_month_on(home: Path) -> None:
+    """A day is built again where an order of the month before it has changed, and no day before that order is."""
+    rows = shop()
+    late(rows)
+    placed_on = rows["orders"][-1]["placed_at"].date()
+    with open_warehouse(home, read_only=False) as connection:
+        connection.execute("update int_review_days set text_review_count = 77")
+    make_warehouse(home, rows, AS_OF)
+    run_again(home)
+    days = (
+        "select day, bool_or(text_review_count <> 77) as rebuilt from int_review_days where not is_marker group by day"
+    )
+    found = {row["day"]: row["rebuilt"] for row in read_rows(home, days)}
+    assert {True, False} == set(found.values())
+    assert found == {day: day >= placed_on for day in found}
 
 
 @pytest.mark.parametrize(

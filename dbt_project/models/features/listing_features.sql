@@ -100,6 +100,18 @@ spec_peers as (
 
 ),
 
+conduct as (
+
+    select * from {{ ref('merchant_conduct') }}
+
+),
+
+relistings as (
+
+    select * from {{ ref('relistings') }} where not is_own_case
+
+),
+
 peer_dates as (
 
     select
@@ -142,6 +154,20 @@ offered as (
         on
             states.listing_id = listing_spine.listing_id
             and states.as_of_date = listing_spine.as_of_date
+
+),
+
+relisted as (
+
+    select distinct
+        listing_spine.listing_id,
+        listing_spine.as_of_date
+    from listing_spine
+    inner join relistings
+        on
+            relistings.listing_id = listing_spine.listing_id
+            and relistings.known_from <= listing_spine.as_of_date
+            and relistings.known_until > listing_spine.as_of_date
 
 ),
 
@@ -199,6 +225,7 @@ final as (
             6
         ) as rating_change_ratio,
         {{ ratio('own.one_star_count_life', 'own.rating_count_life') }} as one_star_share,
+        {{ polarised_share('own') }} as polarised_rating_share,
         case when platform.review_count_life > 0 then own.authenticity_complaint_count_life end as complaint_count,
         {{ shrunken_share(
             'own.authenticity_complaint_count_life', 'own.text_review_count_life',
@@ -211,6 +238,17 @@ final as (
         {{ ratio('own.verified_review_count_life', 'own.verified_known_count_life') }} as verified_review_share,
         {{ ratio('own.photo_review_count_life', 'own.photo_known_count_life') }} as photo_review_share,
         {{ ratio('own.review_count_life', 'own.order_count_life') }} as review_order_ratio,
+        case
+            when platform.delivered_count_life > 0
+                then {{ shrunken_share(
+                    'own.early_review_count_life', 'own.order_review_count_life',
+                    'platform.early_review_count_life', 'platform.order_review_count_life'
+                ) }}
+        end as early_review_share,
+        {{ shrunken_share(
+            'own.repeated_review_count_life', 'own.long_text_review_count_life',
+            'platform.repeated_review_count_life', 'platform.long_text_review_count_life'
+        ) }} as repeated_review_share,
 
         case when platform.order_count_life > 0 then own.order_count_life end as order_count,
         case when platform.order_count_life > 0 then own.order_count_90 end as order_90d_count,
@@ -299,6 +337,11 @@ final as (
         merchant_states.live_listing_count as merchant_live_listing_count,
         merchant_states.category_count as merchant_category_count,
         merchant_states.brand_count as merchant_brand_count,
+        {{ brand_age_ratio('merchant_states') }} as merchant_brand_age_ratio,
+        conduct.longest_pause_days as merchant_longest_pause_days,
+        conduct.first_listing_days as merchant_first_listing_days,
+        case when platform.has_identifiers then conduct.identity_change_count end as merchant_identity_change_count,
+        case when platform.has_takedowns then relisted.listing_id is not null end as is_relisted,
         {{ ratio(
             less_own('merchant_states.listing_age_days_sum', 'offered.own_age_days'),
             less_own('merchant_states.live_listing_count', 'offered.own_live_count')
@@ -355,6 +398,19 @@ final as (
             less_own('all_of_merchant.photo_review_count_life', 'own.photo_review_count_life'),
             less_own('all_of_merchant.photo_known_count_life', 'own.photo_known_count_life')
         ) }} as merchant_photo_review_share,
+        case
+            when platform.delivered_count_life > 0
+                then {{ shrunken_share(
+                    less_own('all_of_merchant.early_review_count_life', 'own.early_review_count_life'),
+                    less_own('all_of_merchant.order_review_count_life', 'own.order_review_count_life'),
+                    'platform.early_review_count_life', 'platform.order_review_count_life'
+                ) }}
+        end as merchant_early_review_share,
+        {{ shrunken_share(
+            less_own('all_of_merchant.repeated_review_count_life', 'own.repeated_review_count_life'),
+            less_own('all_of_merchant.long_text_review_count_life', 'own.long_text_review_count_life'),
+            'platform.repeated_review_count_life', 'platform.long_text_review_count_life'
+        ) }} as merchant_repeated_review_share,
         {{ shrunken_share(
             less_own('all_of_merchant.refund_not_authentic_count_life', 'own.refund_not_authentic_count_life'),
             less_own('all_of_merchant.order_count_life', 'own.order_count_life'),
@@ -383,6 +439,14 @@ final as (
             and own.as_of_date = offered.as_of_date
     inner join platform
         on platform.as_of_date = offered.as_of_date
+    left join conduct
+        on
+            conduct.merchant_id = offered.merchant_id
+            and conduct.as_of_date = offered.as_of_date
+    left join relisted
+        on
+            relisted.listing_id = offered.listing_id
+            and relisted.as_of_date = offered.as_of_date
     left join peers as product_peers
         on
             product_peers.level = 'product'

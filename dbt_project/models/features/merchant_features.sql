@@ -1,6 +1,6 @@
 -- What the models see of a merchant: one row for each row of its spine. Point in time: only what had happened and was
--- known by the end of as_of_date; null is unknown. Nothing that was found out about the merchant or its goods is here: a
--- confirmed listing is a label of its merchant.
+-- known by the end of as_of_date; null is unknown. Nothing that was found out about the merchant or its goods is here, nor what
+-- hangs on it (a takedown, a notice of which a label was made): a confirmed listing is a label of its merchant.
 with
 
 merchant_spine as (
@@ -64,6 +64,12 @@ rings as (
 pictures as (
 
     select * from {{ ref('merchant_pictures') }}
+
+),
+
+conduct as (
+
+    select * from {{ ref('merchant_conduct') }}
 
 ),
 
@@ -140,6 +146,15 @@ features as (
         states.live_listing_count,
         states.category_count,
         states.brand_count,
+        {{ brand_age_ratio('states') }} as brand_age_ratio,
+        conduct.longest_pause_days,
+        conduct.first_listing_days,
+        case when platform.has_identifiers then conduct.identity_change_count end as identity_change_count,
+        case when platform.has_takedowns then conduct.relisted_count end as relisted_count,
+        case
+            when platform.has_notices
+                then {{ ratio('conduct.disputed_notice_count', 'states.live_listing_count') }}
+        end as disputed_notice_ratio,
         {{ ratio('states.listing_age_days_sum', 'states.live_listing_count') }} as listing_age_days,
         {{ ratio('states.new_listing_count', 'states.live_listing_count') }} as new_listing_share,
         {{ ratio('states.unauthorised_count', 'states.authorisation_count') }} as unauthorised_share,
@@ -178,6 +193,7 @@ features as (
         ) as rating_change_ratio,
         worst_brands.rating_ratio as worst_brand_rating_ratio,
         {{ ratio('windows.one_star_count_life', 'windows.rating_count_life') }} as one_star_share,
+        {{ polarised_share('windows') }} as polarised_rating_share,
         case when platform.review_count_life > 0 then windows.authenticity_complaint_count_life end as complaint_count,
         {{ shrunken_share(
             'windows.authenticity_complaint_count_life', 'windows.text_review_count_life',
@@ -191,6 +207,17 @@ features as (
         {{ ratio('windows.verified_review_count_life', 'windows.verified_known_count_life') }} as verified_review_share,
         {{ ratio('windows.photo_review_count_life', 'windows.photo_known_count_life') }} as photo_review_share,
         {{ ratio('windows.review_count_life', 'windows.order_count_life') }} as review_order_ratio,
+        case
+            when platform.delivered_count_life > 0
+                then {{ shrunken_share(
+                    'windows.early_review_count_life', 'windows.order_review_count_life',
+                    'platform.early_review_count_life', 'platform.order_review_count_life'
+                ) }}
+        end as early_review_share,
+        {{ shrunken_share(
+            'windows.repeated_review_count_life', 'windows.long_text_review_count_life',
+            'platform.repeated_review_count_life', 'platform.long_text_review_count_life'
+        ) }} as repeated_review_share,
 
         case when platform.order_count_life > 0 then windows.order_count_life end as order_count,
         case when platform.order_count_life > 0 then windows.order_count_30 end as order_30d_count,
@@ -241,6 +268,10 @@ features as (
             and offers.as_of_date = places.as_of_date
     inner join platform
         on platform.as_of_date = places.as_of_date
+    inner join conduct
+        on
+            conduct.merchant_id = places.merchant_id
+            and conduct.as_of_date = places.as_of_date
     left join worst_brands
         on
             worst_brands.merchant_id = places.merchant_id

@@ -31,6 +31,21 @@ identifiers as (
 
 ),
 
+notices as (
+
+    select min(cast(submitted_at as date)) as first_date
+    from {{ ref('stg_notices') }}
+
+),
+
+takedowns as (
+
+    select min(cast(occurred_at as date)) as first_date
+    from {{ ref('stg_platform_actions') }}
+    where kind = 'takedown'
+
+),
+
 dates as (
 
     select as_of_date from listing_spine
@@ -44,9 +59,13 @@ final as (
     select
         dates.as_of_date,
         {{ windowed_sums(summed_columns(), 'int_merchant_days', 'dates.as_of_date') }},
-        coalesce(bool_or(identifiers.first_date <= dates.as_of_date), false) as has_identifiers
+        coalesce(bool_or(identifiers.first_date <= dates.as_of_date), false) as has_identifiers,
+        coalesce(bool_or(notices.first_date <= dates.as_of_date), false) as has_notices,
+        coalesce(bool_or(takedowns.first_date <= dates.as_of_date), false) as has_takedowns
     from dates
     cross join identifiers
+    cross join notices
+    cross join takedowns
     left join int_merchant_days
         on int_merchant_days.day <= dates.as_of_date
     group by dates.as_of_date
