@@ -55,13 +55,13 @@ TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
 USUAL_SHIFT = 0.75
 """How far a counterfeiter is shifted in what is not its own archetype's: little, so that each archetype needs its signal."""
 _TRICKS: dict[int, dict[str, float]] = {
-    TOO_CHEAP: {"price": 1.7, "drop": 1.7, "swing": 1.65, "unrest": 1.65},
-    COMPLAINT_DRAWING: {"doubt": 1.7, "rating": 1.55, "polarity": 1.65, "repetition": 1.65, "haste": 1.65},
-    SPEC_LIAR: {"spec": 1.7, "omission": 1.7, "coyness": 1.75, "invention": 1.65, "absurdity": 1.65},
-    PICTURE_COPIER: {"copying": 1.6, "baring": 1.6, "borrowing": 1.65, "pooling": 1.65, "sparing": 1.65},
-    WORD_EVADER: {"hiding": 1.55, "evasion": 1.6, "mixing": 1.6, "retitling": 1.65, "stuffing": 1.65, "terseness": 1.65},
+    TOO_CHEAP: {"price": 1.7, "drop": 1.6, "swing": 1.55, "unrest": 1.5},
+    COMPLAINT_DRAWING: {"doubt": 1.7, "rating": 1.55, "polarity": 1.6, "repetition": 1.5, "haste": 1.5},
+    SPEC_LIAR: {"spec": 1.7, "omission": 1.6, "coyness": 1.6, "invention": 1.55, "absurdity": 1.5},
+    PICTURE_COPIER: {"copying": 1.55, "baring": 1.5, "borrowing": 1.4, "pooling": 1.45, "sparing": 1.55},
+    WORD_EVADER: {"hiding": 1.55, "evasion": 1.55, "mixing": 1.5, "retitling": 1.55, "stuffing": 1.6, "terseness": 1.5},
     FLY_BY_NIGHT: {
-        "age": 1.6, "storefront": 1.6, "authorised": 1.3, "breadth": 1.3, "churn": 1.6, "dormancy": 1.7, "refund": 1.5,
+        "age": 1.6, "storefront": 1.6, "authorised": 1.3, "breadth": 1.3, "churn": 1.5, "dormancy": 1.6, "refund": 1.5,
         "dispute": 1.5,
     },
     RING: {},
@@ -125,30 +125,36 @@ class IdentifierKind:
     Attributes:
         kind: The contract's name of it.
         borne_share: How many merchants bear one.
-        ring_share: How many of a ring's members bear the ring's.
-        honest_share: How many others bear another merchant's.
+        shared_share: How many outside of rings bear another merchant's.
         verified_share: How many are verified.
     """
 
     kind: str
     borne_share: float
-    ring_share: float
-    honest_share: float
+    shared_share: float
     verified_share: float
 
 
 IDENTIFIERS: tuple[IdentifierKind, ...] = (
-    IdentifierKind("phone", 0.95, 0.30, 0.10, 0.6), IdentifierKind("email", 0.98, 0.15, 0.004, 0.7),
-    IdentifierKind("bank_account", 0.95, 0.60, 0.002, 0.9), IdentifierKind("device", 0.90, 0.65, 0.006, 0.5),
-    IdentifierKind("address", 0.90, 0.30, 0.22, 0.4), IdentifierKind("tax_id", 0.60, 0.05, 0.001, 0.9),
-    IdentifierKind("ip", 0.90, 0.45, 0.30, 0.3), IdentifierKind("key", 0.25, 0.40, 0.001, 0.5),
+    IdentifierKind("phone", 0.95, 0.05, 0.6), IdentifierKind("email", 0.98, 0.01, 0.7),
+    IdentifierKind("bank_account", 0.95, 0.02, 0.9), IdentifierKind("device", 0.90, 0.03, 0.5),
+    IdentifierKind("address", 0.90, 0.07, 0.4), IdentifierKind("tax_id", 0.60, 0.01, 0.9),
+    IdentifierKind("ip", 0.90, 0.08, 0.3), IdentifierKind("key", 0.25, 0.01, 0.5),
 )  # fmt: skip
-LOOSE_KINDS = frozenset({"phone", "address", "ip"})
-"""What neighbours share: a building, a line, a connection. The other kinds are shared within a family or a firm."""
+LOOSE_KINDS = ("phone", "address", "ip")
+"""What neighbours share: a building, a line, a connection. The other kinds are shared within a family."""
 NEIGHBOURS, FAMILY = 6, 2
 """How many at most share the loose kinds, and the others."""
-AGENCY_SHARE = 0.8
-"""How many of an agency's clients give its phone and address for their own."""
+AGENCY_SHARE = 0.9
+"""How many of a marketing agency's clients give its address for their own."""
+RING_KINDS = ("phone", "email", "bank_account", "device", "address", "ip")
+KINDS_PER_RING, MEMBER_SHARE = 4, 0.87
+"""How many kinds a ring has in common, and how many of its members bear the ring's value of each."""
+HOUSE_SHARE, HOUSE_SIZES = 0.22, (2, 5)
+"""How many honest merchants are one of several shops of one owner, and how many shops such owners have: rings, too."""
+RING_SIZES = (3, 7)
+TAKEN_LATER = ("phone", "email", "bank_account")
+"""Of which kinds merchants take new ones, verified."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +185,7 @@ class Merchants:
         archetype: Index into `ARCHETYPES`.
         is_counterfeit: Whether it sells counterfeits.
         is_brushing: Whether it brushes.
-        ring: Number of its ring within the span, -1 without.
+        ring: Number of its ring within the span, -1 without: of counterfeiters, or of one owner's honest shops.
         effect: How much of its archetype's shifts it shows (careful ones little).
         traits: (n, TRAITS) standard normal for the ordinary honest; a counterfeiter's include the shifts of its conduct.
         shifts: (n, TRAITS) what its archetype adds; of the goods' traits to its counterfeits alone.
@@ -287,23 +293,27 @@ def _archetypes(rng: np.random.Generator, count: int) -> tuple[Ints, Bools, Ints
     for kind, number in quota.items():
         labels += [kind] * number
         fakes += [kind in COUNTERFEIT_SHARES] * number
-        rings += _ring_numbers(rng, number) if kind == RING else [-1] * number
+        rings += _ring_numbers(rng, number, *RING_SIZES) if kind == RING else [-1] * number
     genuine_brushers = _rounded(rng, GENUINE_BRUSHER_SHARE * count)
     rest = count - len(labels) - genuine_brushers
     labels += [BRUSHER] * genuine_brushers + [HONEST] * rest
     fakes += [False] * (genuine_brushers + rest)
-    rings += [-1] * (genuine_brushers + rest)
+    houses = min(_rounded(rng, HOUSE_SHARE * count), rest)
+    first = max(rings, default=-1) + 1
+    rings += [-1] * (genuine_brushers + rest - houses)
+    rings += [first + number for number in _ring_numbers(rng, houses, *HOUSE_SIZES)]
     order = rng.permutation(count)
     return np.array(labels)[order], np.array(fakes)[order], np.array(rings)[order]
 
 
-def _ring_numbers(rng: np.random.Generator, members: int) -> list[int]:
+def _ring_numbers(rng: np.random.Generator, members: int, least: int, most: int) -> list[int]:
+    """Deals members into rings of `least` to `most`."""
     numbers: list[int] = []
     ring = 0
     while len(numbers) < members:
         left = members - len(numbers)
-        size = min(int(rng.integers(3, 8)), left)
-        size = left if left - size < 3 else size
+        size = min(int(rng.integers(least, most + 1)), left)
+        size = left if left - size < least else size
         numbers += [ring] * size
         ring += 1
     return numbers
@@ -376,26 +386,33 @@ def build_identifiers(span: Span, merchants: Merchants) -> Identifiers:
     rng, count, first = span.rng("identifiers"), span.count, span.first
     neighbour, relative = _partners(rng, count, NEIGHBOURS), _partners(rng, count, FAMILY)
     is_client = merchants.archetype == AGENCY_CLIENT
+    ring = np.maximum(merchants.ring, 0)
+    rank = rng.random((int(ring.max()) + 1, len(RING_KINDS))).argsort(axis=1).argsort(axis=1)
     parts: list[tuple[Ints, Ints, Keys]] = []
-    for number, item in enumerate(IDENTIFIERS):
+    for place, item in enumerate(IDENTIFIERS):
         salted = salt(span.world.seed, "identifier", item.kind)
         value = keys(salted, (first + np.arange(count)) * 4)
         partner = neighbour if item.kind in LOOSE_KINDS else relative
-        shares = (merchants.ring < 0) & (rng.random(count) < item.honest_share)
+        shares = (merchants.ring < 0) & (rng.random(count) < item.shared_share)
         value = np.where(shares, keys(salted, (first + partner) * 4), value)
-        gives = is_client & (item.kind in LOOSE_KINDS) & (rng.random(count) < AGENCY_SHARE)
+        gives = is_client & (item.kind == "address") & (rng.random(count) < AGENCY_SHARE)
         value = np.where(gives, keys(salted, np.full(count, first) * 4 + 2), value)
-        rings = (merchants.ring >= 0) & (rng.random(count) < item.ring_share * (0.4 + 0.6 * merchants.effect))
-        value = np.where(rings, keys(salted, (first + np.maximum(merchants.ring, 0)) * 4 + 1), value)
+        if item.kind in RING_KINDS:
+            is_common = rank[ring, RING_KINDS.index(item.kind)] < KINDS_PER_RING
+            bears = (merchants.ring >= 0) & is_common & (rng.random(count) < MEMBER_SHARE)
+            value = np.where(bears, keys(salted, (first + ring) * 4 + 1), value)
         bearer = np.flatnonzero(rng.random(count) < item.borne_share)
-        parts.append((bearer, np.full(len(bearer), number), value[bearer]))
+        parts.append((bearer, np.full(len(bearer), place), value[bearer]))
     before = sum(len(part[0]) for part in parts)
     changed = np.repeat(np.arange(count), rng.poisson(changes_of_identity(merchants)))
-    new = keys(salt(span.world.seed, "identifier", "taken later"), span.counters(len(changed)))
-    parts.append((changed, rng.integers(0, len(IDENTIFIERS), len(changed)), new))
-    merchant, kinds, value = (np.concatenate(part) for part in zip(*parts, strict=True))
+    kinds = [item.kind for item in IDENTIFIERS]
+    taken = np.array([kinds.index(name) for name in TAKEN_LATER])[rng.integers(0, len(TAKEN_LATER), len(changed))]
+    parts.append(
+        (changed, taken, keys(salt(span.world.seed, "identifier", "taken later"), span.counters(len(changed))))
+    )
+    merchant, kind, value = (np.concatenate(part) for part in zip(*parts, strict=True))
     _, group, sizes = np.unique(value, return_inverse=True, return_counts=True)
-    return Identifiers(merchant, kinds, value, sizes[group], np.arange(len(merchant)) >= before)
+    return Identifiers(merchant, kind, value, sizes[group], np.arange(len(merchant)) >= before)
 
 
 def changes_of_identity(merchants: Merchants) -> Floats:

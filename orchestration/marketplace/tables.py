@@ -180,7 +180,9 @@ def _identifiers(chunk: Chunk) -> pa.Table:
     count = len(borne.merchant)
     start = chunk.merchants.registered_day[borne.merchant]
     seen = np.where(borne.is_taken_later, start + rng.random(count) * (chunk.world.days - 1 - start), start + 0.01)
-    is_verified = rng.random(count) < np.array([item.verified_share for item in IDENTIFIERS])[borne.kind]
+    is_verified = borne.is_taken_later | (
+        rng.random(count) < np.array([item.verified_share for item in IDENTIFIERS])[borne.kind]
+    )
     table = pa.table({
         "merchant_id": chunk.merchant_ids(borne.merchant),
         "kind": phrases([item.kind for item in IDENTIFIERS], borne.kind),
@@ -301,7 +303,10 @@ def _images(chunk: Chunk, pictures: Pictures) -> pa.Table:
         ),
         # There are fewer pictures than merchants, so a few merchants have one in common.
         (pictures.own, merchant // -(-chunk.world.merchant_count // len(pictures.own))),
-        (pictures.altered, merchant * COPIES_PER_MERCHANT + rng.integers(0, COPIES_PER_MERCHANT, count)),
+        (
+            pictures.altered,
+            _copies(chunk, merchant * COPIES_PER_MERCHANT + rng.integers(0, COPIES_PER_MERCHANT, count)),
+        ),
         (pictures.factory, rng.integers(0, len(pictures.factory), count)),
         (pictures.logos, chunk.world.catalogue.brand[listings.product[listing]]),
     )
@@ -317,6 +322,11 @@ def _images(chunk: Chunk, pictures: Pictures) -> pa.Table:
         "uri": _addresses(digest),
         "sha256": digest,
     })  # fmt: skip
+
+
+def _copies(chunk: Chunk, number: Ints) -> Ints:
+    """Spreads numbers, so that merchants who have one copy in common have no others."""
+    return (keys(salt(chunk.seed, "copy"), number) >> np.uint64(1)).astype(np.int64)
 
 
 def _addresses(digest: pa.Array) -> pa.Array:
