@@ -80,6 +80,8 @@ class Forward:
 def fit_booster(rows: Rows, columns: list[int], signs: Integers, parameters: Parameters) -> Fitted:
     """Fits a booster that stops early, where folds of whole components say that more rounds would not help.
 
+    What nothing labels counts as negative, but not of a merchant that these rows find guilty (docs/decisions/0014).
+
     Args:
         rows: The rows to learn from.
         columns: Positions of the features that the booster takes.
@@ -93,6 +95,7 @@ def fit_booster(rows: Rows, columns: list[int], signs: Integers, parameters: Par
     """
     import xgboost
 
+    rows = rows.take(teaches(rows))
     settings = _settings(rows, signs[columns], parameters)
     data = xgboost.DMatrix(rows.features[:, columns], rows.label, weight=rows.weight, nthread=settings["nthread"])
     folds = stopping_folds(rows, parameters.stopping_folds)
@@ -110,6 +113,16 @@ def fit_booster(rows: Rows, columns: list[int], signs: Integers, parameters: Par
         rounds = len(told["test-logloss-mean"])
     booster = xgboost.train(settings, data, rounds)
     return Fitted(bytes(booster.save_raw("ubj")), rounds)
+
+
+def teaches(rows: Rows) -> Flags:
+    """Says which rows teach something: all but the unlabelled ones of merchants of which one of the rows is a positive.
+
+    Most of the other goods of whoever sold one counterfeit are counterfeit too, though nobody looked: as negatives they would
+    teach the opposite of what their neighbours do.
+    """
+    guilty = np.unique(rows.merchant[rows.label])
+    return np.asarray(rows.is_verdict | ~np.isin(rows.merchant, guilty))
 
 
 def stopping_folds(rows: Rows, folds: int) -> list[tuple[Integers, Integers]]:

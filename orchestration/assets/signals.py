@@ -45,10 +45,22 @@ order by all
 """
 ALIKE = """
 select merchant_id_a, merchant_id_b, kind
-from int_likeness_edges
-where known_from <= $day and known_until > $day
+from int_likeness_edges as likeness
+where
+    known_from <= $day
+    and known_until > $day
+    and exists (
+        select 1
+        from int_merchant_edges as edges
+        where
+            edges.merchant_id_a = likeness.merchant_id_a
+            and edges.merchant_id_b = likeness.merchant_id_b
+            and edges.known_from <= $day
+            and edges.known_until > $day
+    )
 order by all
 """
+"""What is alike counts only beside a shared identifier: whoever is copied has no part in it, nor have those of its ring."""
 
 
 def signal_assets() -> list[dg.AssetsDefinition]:

@@ -52,7 +52,7 @@ CONDUCT_TRAITS = (
     "age", "photo", "verified", "delivery", "storefront", "authorised", "breadth", "coyness", "churn", "dormancy",
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
-USUAL_SHIFT = 0.75
+USUAL_SHIFT = 0.85
 """How far a counterfeiter is shifted in what is not its own archetype's: little, so that each archetype needs its signal."""
 _TRICKS: dict[int, dict[str, float]] = {
     TOO_CHEAP: {"price": 1.7, "drop": 1.6, "swing": 1.55, "unrest": 1.5},
@@ -150,7 +150,7 @@ AGENCY_SHARE = 0.9
 RING_KINDS = ("phone", "email", "bank_account", "device", "address", "ip")
 KINDS_PER_RING, MEMBER_SHARE = 4, 0.87
 """How many kinds a ring has in common, and how many of its members bear the ring's value of each."""
-HOUSE_SHARE, HOUSE_SIZES = 0.22, (2, 5)
+HOUSE_SHARE, HOUSE_SIZES = 0.22, (3, 6)
 """How many honest merchants are one of several shops of one owner, and how many shops such owners have: rings, too."""
 RING_SIZES = (3, 7)
 TAKEN_LATER = ("phone", "email", "bank_account")
@@ -326,7 +326,7 @@ def _traits(
     shifts = shifts.copy()
     is_goods = np.array([name in GOODS_TRAITS for name in TRAITS])
     shifts[is_counterfeit[:, None] & is_goods[None, :]] = 0.0
-    shifts[(archetype == BRUSHER) & ~is_counterfeit] *= 0.4
+    shifts[(archetype == BRUSHER) & ~is_counterfeit] *= 0.25
     shifts[is_turned] *= 0.5
     return np.asarray(rng.standard_normal(shifts.shape) + shifts)
 

@@ -138,6 +138,21 @@ offered as (
         case when states.is_live then states.msrp_ratio end as own_msrp_ratio,
         case when states.is_live then states.compared_field_count end as own_compared_count,
         case when states.is_live then states.discrepant_field_count end as own_discrepant_count,
+        case when states.is_live then states.omitted_field_count end as own_omitted_count,
+        case when states.is_live and states.impossible_field_count > 0 then 1 else 0 end as own_impossible_count,
+        case when states.is_live and states.impossible_field_count is not null then 1 else 0 end as own_possible_known_count,
+        case when states.is_live and not states.is_model_known then 1 else 0 end as own_unknown_model_count,
+        case when states.is_live and states.is_model_known is not null then 1 else 0 end as own_model_count,
+        case when states.is_live and states.has_model_ref then 1 else 0 end as own_model_ref_count,
+        case when states.is_live and states.price_change_count is not null then 1 else 0 end as own_sighted_count,
+        case when states.is_live then states.price_change_count end as own_price_change_count,
+        case
+            when states.is_live and {{ decimal_ratio('states.price_usd', 'states.highest_price_usd') }} is not null then 1 else 0
+        end as own_price_ratio_count,
+        case when states.is_live then {{ decimal_ratio('states.price_usd', 'states.highest_price_usd') }} end as own_highest_price_ratio,
+        case
+            when states.is_live then {{ decimal_ratio('states.lowest_price_usd', 'states.highest_price_usd') }}
+        end as own_price_range_ratio,
         case when states.is_live and states.is_authorised is not null then 1 else 0 end as own_authorisation_count,
         case when states.is_live and not states.is_authorised then 1 else 0 end as own_unauthorised_count,
         case when states.is_live and states.evasive_word_count is not null then 1 else 0 end as own_text_count,
@@ -372,6 +387,35 @@ final as (
             less_own('merchant_brands.discrepant_field_count', 'offered.own_discrepant_count'),
             less_own('merchant_brands.compared_field_count', 'offered.own_compared_count')
         ) }} as merchant_brand_spec_discrepant_share,
+        1 - {{ ratio(
+            less_own('merchant_states.highest_price_ratio_sum', 'offered.own_highest_price_ratio'),
+            less_own('merchant_states.price_ratio_count', 'offered.own_price_ratio_count')
+        ) }} as merchant_price_drop_share,
+        {{ ratio(
+            less_own('merchant_states.price_range_ratio_sum', 'offered.own_price_range_ratio'),
+            less_own('merchant_states.price_ratio_count', 'offered.own_price_ratio_count')
+        ) }} as merchant_price_range_ratio,
+        {{ ratio(
+            less_own('merchant_states.price_change_count', 'offered.own_price_change_count'),
+            less_own('merchant_states.sighted_count', 'offered.own_sighted_count')
+        ) }} as merchant_price_change_count,
+        {{ ratio(
+            less_own('merchant_states.omitted_field_count', 'offered.own_omitted_count'),
+            less_own('merchant_states.omitted_field_count', 'offered.own_omitted_count') ~ ' + '
+            ~ less_own('merchant_states.compared_field_count', 'offered.own_compared_count')
+        ) }} as merchant_spec_omitted_share,
+        {{ ratio(
+            less_own('merchant_states.impossible_listing_count', 'offered.own_impossible_count'),
+            less_own('merchant_states.possible_known_count', 'offered.own_possible_known_count')
+        ) }} as merchant_spec_impossible_share,
+        {{ ratio(
+            less_own('merchant_states.unknown_model_count', 'offered.own_unknown_model_count'),
+            less_own('merchant_states.model_count', 'offered.own_model_count')
+        ) }} as merchant_unknown_model_share,
+        {{ ratio(
+            less_own('merchant_states.model_ref_count', 'offered.own_model_ref_count'),
+            less_own('merchant_states.live_listing_count', 'offered.own_live_count')
+        ) }} as merchant_model_ref_share,
         {{ shrunken_share(
             less_own('all_of_merchant.authenticity_complaint_count_life', 'own.authenticity_complaint_count_life'),
             less_own('all_of_merchant.text_review_count_life', 'own.text_review_count_life'),
@@ -406,6 +450,12 @@ final as (
                     'platform.early_review_count_life', 'platform.order_review_count_life'
                 ) }}
         end as merchant_early_review_share,
+        {{ shrunken_share(
+            'least(2 * ' ~ less_own('all_of_merchant.one_star_count_life', 'own.one_star_count_life')
+            ~ ', 2 * ' ~ less_own('all_of_merchant.five_star_count_life', 'own.five_star_count_life') ~ ')',
+            less_own('all_of_merchant.rating_count_life', 'own.rating_count_life'),
+            'least(2 * platform.one_star_count_life, 2 * platform.five_star_count_life)', 'platform.rating_count_life'
+        ) }} as merchant_polarised_rating_share,
         {{ shrunken_share(
             less_own('all_of_merchant.repeated_review_count_life', 'own.repeated_review_count_life'),
             less_own('all_of_merchant.long_text_review_count_life', 'own.long_text_review_count_life'),

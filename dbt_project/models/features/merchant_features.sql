@@ -85,12 +85,7 @@ offers as (
         cast(count(listing_states.price_usd - listing_states.floor_price_usd) as integer) as floor_known_count,
         cast(count(*) filter (where listing_states.discrepant_field_count > 0) as integer) as discrepant_listing_count,
         cast(count(*) filter (where listing_states.compared_field_count > 0) as integer) as compared_listing_count,
-        cast(count(*) filter (where listing_states.impossible_field_count > 0) as integer) as impossible_listing_count,
-        cast(count(listing_states.impossible_field_count) as integer) as possible_known_count,
-        cast(coalesce(sum(listing_states.omitted_field_count), 0) as bigint) as omitted_field_count,
         cast(sum(listing_states.missing_field_count) as bigint) as missing_field_count,
-        cast(count(*) filter (where not listing_states.is_model_known) as integer) as unknown_model_count,
-        cast(count(listing_states.is_model_known) as integer) as model_count,
         cast(count(*) filter (where listing_states.brand_id is null) as integer) as unknown_brand_count,
         cast(count(listing_states.condition) as integer) as condition_count,
         cast(count(*) filter (where listing_states.condition = 'new') as integer) as condition_new_count
@@ -164,18 +159,22 @@ features as (
         cast(offers.low_msrp_ratio as double) as low_price_msrp_ratio,
         cast(offers.middle_msrp_ratio as double) as middle_price_msrp_ratio,
         {{ ratio('offers.low_msrp_ratio', 'offers.middle_msrp_ratio') }} as price_spread_ratio,
+        1 - {{ ratio('states.highest_price_ratio_sum', 'states.price_ratio_count') }} as price_drop_share,
+        {{ ratio('states.price_range_ratio_sum', 'states.price_ratio_count') }} as price_range_ratio,
+        {{ ratio('states.price_change_count', 'states.sighted_count') }} as price_change_count,
         worst_brands.price_msrp_ratio as worst_brand_price_msrp_ratio,
         {{ ratio('offers.below_floor_count', 'offers.floor_known_count') }} as below_floor_share,
 
         {{ ratio('states.discrepant_field_count', 'states.compared_field_count') }} as spec_discrepant_share,
         {{ ratio('offers.discrepant_listing_count', 'offers.compared_listing_count') }} as spec_discrepant_listing_share,
         worst_brands.spec_discrepant_share as worst_brand_spec_discrepant_share,
-        {{ ratio('offers.impossible_listing_count', 'offers.possible_known_count') }} as spec_impossible_share,
+        {{ ratio('states.impossible_listing_count', 'states.possible_known_count') }} as spec_impossible_share,
+        {{ ratio('states.model_ref_count', 'states.live_listing_count') }} as model_ref_share,
         {{ ratio(
-            'offers.omitted_field_count', 'offers.omitted_field_count + states.compared_field_count'
+            'states.omitted_field_count', 'states.omitted_field_count + states.compared_field_count'
         ) }} as spec_omitted_share,
         {{ ratio('offers.missing_field_count', 'states.live_listing_count') }} as spec_missing_count,
-        {{ ratio('offers.unknown_model_count', 'offers.model_count') }} as unknown_model_share,
+        {{ ratio('states.unknown_model_count', 'states.model_count') }} as unknown_model_share,
         {{ ratio('offers.unknown_brand_count', 'states.live_listing_count') }} as unknown_brand_share,
         {{ ratio('offers.condition_new_count', 'offers.condition_count') }} as condition_new_share,
 
