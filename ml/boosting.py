@@ -119,10 +119,11 @@ def teaches(rows: Rows) -> Flags:
     """Says which rows teach something: all but the unlabelled ones of merchants of which one of the rows is a positive.
 
     Most of the other goods of whoever sold one counterfeit are counterfeit too, though nobody looked: as negatives they would
-    teach the opposite of what their neighbours do.
+    teach the opposite of what their neighbours do. Where nothing negative would be left, all rows do.
     """
     guilty = np.unique(rows.merchant[rows.label])
-    return np.asarray(rows.is_verdict | ~np.isin(rows.merchant, guilty))
+    told: Flags = rows.is_verdict | ~np.isin(rows.merchant, guilty)
+    return told if (told & ~rows.label).any() else np.ones(len(rows), dtype=np.bool_)
 
 
 def stopping_folds(rows: Rows, folds: int) -> list[tuple[Integers, Integers]]:

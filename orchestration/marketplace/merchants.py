@@ -55,7 +55,7 @@ TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
 USUAL_SHIFT = 0.85
 """How far a counterfeiter is shifted in what is not its own archetype's: little, so that each archetype needs its signal."""
 _TRICKS: dict[int, dict[str, float]] = {
-    TOO_CHEAP: {"price": 1.7, "drop": 1.6, "swing": 1.55, "unrest": 1.5},
+    TOO_CHEAP: {"price": 1.7, "drop": 1.6, "swing": 1.45, "unrest": 1.5},
     COMPLAINT_DRAWING: {"doubt": 1.7, "rating": 1.55, "polarity": 1.6, "repetition": 1.5, "haste": 1.5},
     SPEC_LIAR: {"spec": 1.7, "omission": 1.6, "coyness": 1.6, "invention": 1.55, "absurdity": 1.5},
     PICTURE_COPIER: {"copying": 1.55, "baring": 1.5, "borrowing": 1.4, "pooling": 1.45, "sparing": 1.55},
@@ -65,7 +65,7 @@ _TRICKS: dict[int, dict[str, float]] = {
         "dispute": 1.5,
     },
     RING: {},
-    BRUSHER: {"rating": 1.1, "price": 1.3, "age": 1.3, "delivery": 1.5, "authorised": 1.2, "photo": 1.5, "verified": 1.4},
+    BRUSHER: {"rating": 1.1, "price": 1.3, "age": 1.3, "delivery": 1.5, "authorised": 1.2, "photo": 1.3, "verified": 1.3},
 }  # fmt: skip
 """What each archetype does more than any counterfeiter: the tricks that its signal is there to find."""
 SHIFTS: dict[int, dict[str, float]] = {

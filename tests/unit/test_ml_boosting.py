@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml import boosting
-from ml.boosting import Parameters, fit_booster, forward_margins, in_parallel, stopping_folds
+from ml.boosting import Parameters, fit_booster, forward_margins, in_parallel, stopping_folds, teaches
 from ml.model import load_booster, margin_of
 from ml.training_set import PURPOSES, Rows
 
@@ -27,7 +27,7 @@ def rows(seed: int = 0, count: int = 600, components: int = 80, share: float = 0
     day = random.integers(10, 22, count) * 7
     return Rows(
         entity=np.arange(count),
-        merchant=component,
+        merchant=np.arange(count),
         component=component,
         chance=(np.arange(components) / components)[component],
         category=np.zeros(count, dtype=np.int64),
@@ -123,6 +123,37 @@ def test_signs_belong_to_the_columns_that_are_taken() -> None:
     matrix = np.zeros((50, 2), dtype=np.float32)
     matrix[:, 1] = np.linspace(-3, 3, 50)
     assert (np.diff(margin_of(load_booster(against.ubj), matrix)) <= 1e-6).all()
+
+
+def test_unlabelled_rows_of_who_was_caught_teach_nothing() -> None:
+    made = replace(
+        rows(count=6),
+        merchant=np.array([1, 1, 1, 2, 2, 3]),
+        label=np.array([True, False, False, False, False, False]),
+        is_verdict=np.array([True, False, True, False, True, False]),
+    )
+    assert teaches(made).tolist() == [True, False, True, True, True, True]
+
+
+def test_where_everybody_was_caught_the_unlabelled_are_all_there_is_to_learn_from() -> None:
+    made = replace(rows(count=3), merchant=np.zeros(3), label=np.array([True, False, False]))
+    made = replace(made, is_verdict=made.label)
+    assert teaches(made).all()
+
+
+def test_goods_beside_a_confirmed_counterfeit_do_not_teach_that_its_like_are_genuine() -> None:
+    """Half of the merchants sell counterfeits and were caught with one good in ten: were the nine negatives, none of them
+    could come above one in ten."""
+    count = 4000
+    made = rows(11, count=count)
+    merchant = np.arange(count) // 10
+    is_fake = merchant % 2 == 0
+    features = np.random.default_rng(1).normal(size=(count, 3)).astype(np.float32) + np.float32(1.5) * is_fake[:, None]
+    label = is_fake & (np.arange(count) % 10 == 0)
+    made = replace(made, merchant=merchant, component=merchant, features=features, label=label, is_verdict=label)
+    fitted = fit_booster(made, [0, 1, 2], np.zeros(3, dtype=np.int64), replace(QUICK, stopping_folds=0))
+    margin = margin_of(load_booster(fitted.ubj), features)
+    assert np.median(1 / (1 + np.exp(-margin[is_fake]))) > 0.15
 
 
 def test_the_best_start_is_the_weighted_share() -> None:

@@ -149,7 +149,9 @@ offered as (
         case
             when states.is_live and {{ decimal_ratio('states.price_usd', 'states.highest_price_usd') }} is not null then 1 else 0
         end as own_price_ratio_count,
-        case when states.is_live then {{ decimal_ratio('states.price_usd', 'states.highest_price_usd') }} end as own_highest_price_ratio,
+        case
+            when states.is_live then {{ decimal_ratio('states.price_usd', 'states.highest_price_usd') }}
+        end as own_highest_price_ratio,
         case
             when states.is_live then {{ decimal_ratio('states.lowest_price_usd', 'states.highest_price_usd') }}
         end as own_price_range_ratio,
