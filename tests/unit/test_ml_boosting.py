@@ -142,8 +142,7 @@ def test_where_everybody_was_caught_the_unlabelled_are_all_there_is_to_learn_fro
 
 
 def test_goods_beside_a_confirmed_counterfeit_do_not_teach_that_its_like_are_genuine() -> None:
-    """Half of the merchants sell counterfeits and were caught with one good in ten: were the nine negatives, none of them
-    could come above one in ten."""
+    """Half of the merchants were caught with one good in ten: were the other nine negatives, none could come above 0.1."""
     count = 4000
     made = rows(11, count=count)
     merchant = np.arange(count) // 10
