@@ -178,6 +178,7 @@ class Registry:
         )
         self._log_run(run.info.run_id, files, report.metrics, parameters, {**provenance, **card["data"]})
         tags = {"model_digest": model.digest, "training_digest": training_digest}
+        tags |= {name: str(count) for name, count in card["standing"].items()}
         self._ensure_model(name)
         made = client.create_model_version(
             name,
@@ -545,7 +546,12 @@ def _described(run_id: str, card: Mapping[str, Any], report: Report) -> str:
         f"Trained as of {card['as_of']}. Calibration: {calibration['method']} on {calibration['positives']} positives. "
     )
     told += f"Threshold {flags['threshold']:g} ({flags['basis']}), floor {flags['floor']:g}."
+    standing = (
+        "Of {live_count:,} that live and have no positive label, {flagged_count:,} would be flagged, "
+        "{between_floor_and_threshold_count:,} lie between floor and threshold (third parties could push these onto a list, "
+        "and no others), and {held_by_floor_count:,} are above the threshold but held off by the floor."
+    ).format(**card["standing"])
     pictures = [
         f"![{name}](/get-artifact?path=plots/{name}.png&run_uuid={run_id})" for name in ("reliability", "importances")
     ]
-    return "\n\n".join([told, "\n".join(lines), *pictures])
+    return "\n\n".join([told, standing, "\n".join(lines), *pictures])

@@ -237,7 +237,7 @@ def flag_units(
 
 
 def _card(trained: Trained, training_set: TrainingSet, split: Split, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """What a reviewer reads beside the metrics: rows, labels, components, calibration and where numbers come from."""
+    """What a reviewer reads beside the metrics: rows, labels, calibration, who stands where, where numbers come from."""
     body = trained.model.body
     parts = {"train": split.train, "evaluate": split.evaluate, "calibrate": split.calibrate}
     return {
@@ -251,4 +251,5 @@ def _card(trained: Trained, training_set: TrainingSet, split: Split, origin: Map
         "calibration": body["calibration"],
         "flagging": body["flagging"],
         "prevalence": body["prevalence"],
+        "standing": evaluate.standing(trained.model, training_set.live.features),
     }

@@ -524,14 +524,28 @@ spine_rows as (
         {{ days_between('rings.since_date', 'rings.as_of_date') }} as ring_age_days
 {%- endmacro %}
 
-{# CTEs over `labels` (entity_labels): a merchant's cases and the days of its decisions, of which no label counts for it. #}
-{% macro own_cases_and_days() -%}
+{#
+    CTEs over `labels` (entity_labels): a merchant's cases and the days of its decisions, of which no label counts for it. A
+    rejected notice makes neither, unless asked for: anybody can send one, and would choose what counts.
+#}
+{% macro own_cases_and_days(with_rejected_notices=false) -%}
+own_labels as (
+
+    select
+        merchant_id,
+        case_id,
+        decided_date
+    from labels
+    {{ "where is_positive or source <> 'notice'" if not with_rejected_notices }}
+
+),
+
 own_cases as (
 
     select distinct
         merchant_id,
         case_id
-    from labels
+    from own_labels
 
 ),
 
@@ -540,7 +554,7 @@ own_days as (
     select distinct
         merchant_id,
         decided_date
-    from labels
+    from own_labels
 
 ),
 {%- endmacro %}

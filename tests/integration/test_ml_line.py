@@ -274,6 +274,25 @@ def test_usual_values_are_medians_of_unlabelled_live_entities(approved: Path, si
     assert usual["bags"][0] == pytest.approx(float(np.median(known)), rel=1e-4)
 
 
+def test_the_card_says_who_stands_between_floor_and_threshold(
+    approved: Path, simulation: Simulation, scored: Path
+) -> None:
+    champion = champion_of(approved)
+    spine = pq.read_table(simulation.spine)
+    positive = set(spine.filter(pc.equal(spine["label"], True))["listing_id"].to_pylist())
+    rated = [row for row in pq.read_table(scored / "scores.parquet").to_pylist() if row["listing_id"] not in positive]
+    high = [row["score"] >= champion.threshold for row in rated]
+    own_high = [row["own_conduct_score"] >= champion.floor for row in rated]
+    told = json.loads((champion.folder.parent / "card.json").read_text())["standing"]
+    assert told == {
+        "live_count": len(rated),
+        "flagged_count": sum(a and b for a, b in zip(high, own_high, strict=True)),
+        "between_floor_and_threshold_count": sum(b and not a for a, b in zip(high, own_high, strict=True)),
+        "held_by_floor_count": sum(a and not b for a, b in zip(high, own_high, strict=True)),
+    }
+    assert told["between_floor_and_threshold_count"] > 0
+
+
 def champion_model_body(home: Path) -> dict[str, dict[str, list[float]]]:
     champion = champion_of(home)
     return dict(read_model(champion.folder, champion.model_digest).body)

@@ -18,6 +18,12 @@ from tests.ml_fixtures import FEATURES, LISTINGS
 
 MODEL = "listing_counterfeit"
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+STANDING = {
+    "live_count": 12_000,
+    "flagged_count": 300,
+    "between_floor_and_threshold_count": 1_400,
+    "held_by_floor_count": 7,
+}
 METRICS = {"forward_auroc_unseen": 0.8, "evaluate_auroc_all": 0.7}
 
 
@@ -41,6 +47,7 @@ def register(registry: Registry, number: int) -> Version:
         "data": {"features": "f" * 64},
         "flagging": model.body["flagging"],
         "calibration": model.body["calibration"],
+        "standing": STANDING,
     }
     return registry.register(
         model,
@@ -104,7 +111,11 @@ def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> 
         "plots/reliability.png",
     }
     assert version.folder.is_relative_to(shared)
-    rows = registry._client().get_model_version(MODEL, "1").description.splitlines()
+    page = registry._client().get_model_version(MODEL, "1")
+    assert {name: page.tags[name] for name in STANDING} == {name: str(count) for name, count in STANDING.items()}
+    assert "1,400 lie between floor and threshold" in page.description
+    assert "7 are above the threshold but held off by the floor" in page.description
+    rows = page.description.splitlines()
     assert [row for row in rows if row.startswith("|") and row.split("|")[1].strip() == "auroc"]
 
 

@@ -275,7 +275,7 @@ final as (
             'platform.refund_count_life', 'platform.order_count_life'
         ) }} as refund_share,
         {{ shrunken_share(
-            'own.refund_count_90', 'own.order_count_90',
+            'least(own.refund_count_90, own.order_count_90)', 'own.order_count_90',
             'platform.refund_count_life', 'platform.order_count_life'
         ) }} as refund_90d_share,
         {{ shrunken_share(

@@ -53,7 +53,7 @@ labels as (
 
 ),
 
-{{ own_cases_and_days() }}
+{{ own_cases_and_days(with_rejected_notices=true) }}
 
 listing_days as (
 

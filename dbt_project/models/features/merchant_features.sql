@@ -225,7 +225,7 @@ features as (
             'platform.refund_count_life', 'platform.order_count_life'
         ) }} as refund_share,
         {{ shrunken_share(
-            'windows.refund_count_90', 'windows.order_count_90',
+            'least(windows.refund_count_90, windows.order_count_90)', 'windows.order_count_90',
             'platform.refund_count_life', 'platform.order_count_life'
         ) }} as refund_90d_share,
         {{ shrunken_share(

@@ -37,7 +37,10 @@ int_listing_brands as (
 
 labels as (
 
-    select * from {{ ref('entity_labels') }} where listing_id is not null
+    select * from {{ ref('entity_labels') }}
+    where
+        listing_id is not null
+        and (is_positive or source <> 'notice')
 
 ),
 
@@ -134,7 +137,8 @@ relisted as (
 
 ),
 
--- Of what was found out in the case of its own label, or on its day, a listing tells nothing.
+-- Of what was found out in the case of its own label, or on its day, a listing tells nothing. A rejected notice is no such
+-- label: anybody can send one, and would choose what counts.
 own_cases as (
 
     select distinct

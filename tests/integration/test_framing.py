@@ -1,0 +1,132 @@
+"""A rival cannot frame an honest merchant: what buyers and reporters do moves nobody's own_conduct_score.
+
+A marketplace is rated twice by one champion, as it is and with hundreds of honest merchants under attack (tests/framing.py).
+Nobody below the floor gets on a list by it. Those between floor and threshold can.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ml.registry import Registry
+from tests.conftest import NEXT_DAY, Homes, run, touchstone
+from tests.framing import LISTS, drawn_attacks, frame, honest_merchants, listed, moved_features, scores
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from quality import AS_OF, TRAINED_AS_OF
+
+VICTIMS = 500
+MOST_ONLY_BY_THE_ATTACK = 0.02
+CHECK_SEED = 1001
+MOVED_BY_BUYERS = {"delivery_days", "one_star_share", "complaint_share", "refund_not_authentic_share"}
+FELT_BY = 20
+
+
+@dataclass(frozen=True)
+class Framed:
+    """Two homes with the same champions, one of them under attack, and whom the attack is meant for."""
+
+    peaceful: Path
+    attacked: Path
+    victims: list[str]
+
+
+def attacked_home(trained: Path, peaceful: Path, home: Path, as_of: str, count: int) -> list[str]:
+    """Makes a home with the champions of another, and its marketplace under attack; returns the victims.
+
+    Nothing has landed there yet: the gate of landed tables compares with the load before, and refuses so many bad reviews at
+    once. An attack that grows slowly would pass it.
+    """
+    victims = honest_merchants(peaceful, as_of, count)
+    assert len(victims) == count
+    for name in ("marketplace", "models", "mlflow-artifacts", "signals"):
+        shutil.copytree(trained / name, home / name)
+    shutil.copy(trained / "mlflow.db", home)
+    frame(home, as_of, dict(zip(victims, drawn_attacks(count), strict=True)))
+    return victims
+
+
+def assert_that_own_conduct_stands(peaceful: Path, attacked: Path, as_of: str) -> None:
+    """What a third party does moves no feature of the subject or the platform, and no own_conduct_score, of anybody."""
+    for model in LISTS:
+        moved = moved_features(peaceful, attacked, model, as_of)
+        assert not moved["subject"], f"{model}: a third party moves what ml/models.yml says the subject controls"
+        assert not moved["platform"], f"{model}: a third party moves what ml/models.yml says the platform controls"
+        assert set(moved["third_party"]) >= MOVED_BY_BUYERS
+        before, after = scores(peaceful, model, as_of), scores(attacked, model, as_of)
+        assert not [entity for entity, (_, own) in before.items() if after[entity][1] != own], (
+            f"{model}: own conduct moved"
+        )
+        risen = sum(after[entity][0] > score for entity, (score, _) in before.items())
+        assert risen >= FELT_BY, f"{model}: the attack was hardly felt"
+
+
+def only_by_the_attack(peaceful: Path, attacked: Path, as_of: str, victims: list[str]) -> set[str]:
+    """Returns the victims that are on a list, or one of whose goods is, only because of the attack.
+
+    What is new on a list has to lie at or above the floor.
+    """
+    framed: set[str] = set()
+    for model, name in LISTS.items():
+        champion, same = Registry(attacked).champion(model), Registry(peaceful).champion(model)
+        assert champion is not None
+        assert same is not None
+        assert champion.model_digest == same.model_digest
+        before, after = listed(peaceful, name, as_of), listed(attacked, name, as_of)
+        own = {entity: own for entity, (_, own) in scores(attacked, model, as_of).items()}
+        assert not [entity for entity in after if own[entity] < champion.floor], f"{name}: listed below the floor"
+        framed |= {merchant for entity, merchant in after.items() if entity not in before}
+    return framed & set(victims)
+
+
+def test_in_a_small_marketplace_only_what_buyers_control_moves(homes: Homes, tmp_path: Path):
+    """Although the model was taught nonsense (conftest.py)."""
+    attacked = tmp_path / "attacked"
+    victims = attacked_home(homes.rated, homes.undisturbed, attacked, NEXT_DAY, 60)
+    done = run(attacked, homes.policy, NEXT_DAY)
+    assert done.code == 0, done.stdout + done.stderr
+    assert_that_own_conduct_stands(homes.undisturbed, attacked, NEXT_DAY)
+    only_by_the_attack(homes.undisturbed, attacked, NEXT_DAY, victims)
+
+
+@pytest.fixture(scope="module")
+def framed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Framed]:
+    """A marketplace of 5,000 merchants, calm and with 500 of them under attack: some fifteen minutes."""
+    folder = tmp_path_factory.mktemp("framing")
+    trained, peaceful, attacked = folder / "trained", folder / "peaceful", folder / "attacked"
+    done = touchstone(trained, "demo", "--scale", "0.05", "--seed", str(CHECK_SEED))
+    assert done.code == 0, done.stderr
+    done = touchstone(trained, "run", "--as-of", TRAINED_AS_OF, "--train", "--approve-if-passing")
+    assert done.code == 0, done.stdout + done.stderr
+    shutil.copytree(trained, peaceful)
+    done = touchstone(peaceful, "run", "--as-of", AS_OF)
+    assert done.code == 0, done.stdout + done.stderr
+    victims = attacked_home(trained, peaceful, attacked, AS_OF, VICTIMS)
+    done = touchstone(attacked, "run", "--as-of", AS_OF)
+    assert done.code == 0, done.stdout + done.stderr
+    yield Framed(peaceful, attacked, victims)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_of_500_framed_merchants_none_below_the_floor_is_listed(framed: Framed):
+    assert_that_own_conduct_stands(framed.peaceful, framed.attacked, AS_OF)
+    only_by_the_attack(framed.peaceful, framed.attacked, AS_OF, framed.victims)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(
+    strict=True,
+    reason="6 % with scale 0.05: half of the platform's reviews are then the attackers', and few reviews of anybody else count as"
+    " usual, that is, as the platform's own share. With the share of before it would be 4 %.",
+)
+def test_of_500_framed_merchants_few_get_on_a_list(framed: Framed):
+    by_attack = only_by_the_attack(framed.peaceful, framed.attacked, AS_OF, framed.victims)
+    assert len(by_attack) <= MOST_ONLY_BY_THE_ATTACK * VICTIMS, sorted(by_attack)
