@@ -101,11 +101,12 @@ def published(home: Path) -> dict[str, bytes]:
 
 
 def call_the_newest_counterfeit(sources: Path) -> None:
-    """Adds moderation decisions to a marketplace that is too small for models: those who joined last are counterfeit.
+    """Says in a marketplace that is too small for models that all who joined last are counterfeit, by decisions and test buys.
 
-    At this scale it has ten counterfeiters, and a model takes twenty. What is learned is nonsense, but it is learned.
+    At this scale it has ten counterfeiters, and a model takes twenty. What is learned is nonsense, but it is learned; and the
+    test buys, by which scores are calibrated, say the same, so that some scores are high.
     """
-    target = sources / "moderation_decisions.parquet"
+    target, bought = sources / "moderation_decisions.parquet", sources / "test_buys.parquet"
     with duckdb.connect(":memory:") as connection:
         connection.execute(
             f"""
@@ -121,7 +122,7 @@ def call_the_newest_counterfeit(sources: Path) -> None:
                 called as (
                     select 'merchant' as entity_kind, merchant_id as entity_id, place, place as day from ranked
                     union all
-                    select 'listing', listing_id, place, place + number from goods where number <= 3
+                    select 'listing', listing_id, place, place + number from goods where number <= 8
                 )
                 from '{target}'
                 union all by name
@@ -134,7 +135,24 @@ def call_the_newest_counterfeit(sources: Path) -> None:
             ) to '{sources}/decisions.parquet' (format parquet)
             """
         )
+        connection.execute(
+            f"""
+            copy (
+                with last as (from '{sources}/merchants.parquet' order by registered_at desc, merchant_id limit 60),
+                fake as (from '{sources}/listings.parquet' where merchant_id in (select merchant_id from last))
+                select * replace (
+                    case
+                        when verdict is null or verdict = 'inconclusive' then verdict
+                        when listing_id in (select listing_id from fake) then 'counterfeit'
+                        else 'genuine'
+                    end as verdict
+                )
+                from '{bought}'
+            ) to '{sources}/bought.parquet' (format parquet)
+            """
+        )
     (sources / "decisions.parquet").rename(target)
+    (sources / "bought.parquet").rename(bought)
 
 
 def make_market(home: Path) -> None:

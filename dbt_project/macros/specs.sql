@@ -9,6 +9,14 @@
     case when {{ specs }} is not null then {{ row_hash([specs]) }} end
 {%- endmacro %}
 
+{# Whether a specification states anything that can be read. #}
+{% macro can_be_read(specs) -%}
+    case
+        when length({{ specs }}) <= {{ most_characters() }}
+            then len({{ json_member_names(specs) }}) between 1 and {{ most_fields() }}
+    end
+{%- endmacro %}
+
 {# A text in which nothing is told by case, accents or the spaces around it. #}
 {% macro plain_text(text) -%}
     trim({{ on_one_line(without_accents('lower(' ~ text ~ ')')) }})

@@ -146,12 +146,12 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
 
 
 def tell_unread(run: Run) -> None:
-    """Notes of how many listings a text cannot be read, and why; what it would have told is unknown."""
+    """Notes how many specifications, titles and reviews cannot be read, and why; what they would have told is unknown."""
     with run.warehouse.connect() as connection:
         found = connection.sql("select * from int_unread_texts order by all").fetchall()
     if found:
-        told = ", ".join(f"{count:,} {part} {reason}" for part, reason, count in found)
-        run.note(f"Texts of listings of which nothing can be told: {told}. They count as unknown.")
+        told = ", ".join(f"{part}: {count:,} {reason}" for part, reason, count in found)
+        run.note(f"Texts of which nothing can be told: {told}. They count as unknown.")
 
 
 def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, int]:

@@ -33,10 +33,9 @@ from orchestration.publishing.read import read_list
 from orchestration.publishing.verify import verify
 
 ONLY_IN_A_FIRST_RUN = tuple(
-    name for name in BOUNDARIES if name.startswith(("landing.place", "shape", "training", "approval"))
+    name for name in BOUNDARIES if name.startswith(("landing.place", "shape", "pictures", "training", "approval"))
 )
-# The demo names no pictures, so that the real command reads none; the run in small does.
-OF_A_RUN = tuple(name for name in BOUNDARIES if not name.startswith(("pictures", "prune", "erase")))
+OF_A_RUN = tuple(name for name in BOUNDARIES if not name.startswith(("prune", "erase")))
 SMALL = tuple(
     name for name in BOUNDARIES if name.startswith(("landing", "pictures", "candidate", "verdict", "publish"))
 )

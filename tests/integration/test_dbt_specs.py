@@ -72,19 +72,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_cannot_be_read_is_counted_by_reason(home: Path) -> None:
-    found = read_rows(home, "select part, reason, listing_count from int_unread_texts")
+    found = read_rows(home, "select part, reason, text_count from int_unread_texts")
     expected = {("specification", reason): len(all_specs) for reason, all_specs in UNREAD.items()}
-    assert {(row["part"], row["reason"]): row["listing_count"] for row in found} == {
+    assert {(row["part"], row["reason"]): row["text_count"] for row in found} == {
         **expected,
         ("title or description", "too long"): 1,
     }
 
 
 def test_and_is_unknown_to_the_models(home: Path) -> None:
-    rows = read_rows(home, "select listing_id, spec_discrepant_count, spec_difference_ratio from listing_features")
+    rows = read_rows(home, "select listing_id, spec_discrepant_count, spec_impossible_count from listing_features")
     told = {row["listing_id"] for row in rows if row["spec_discrepant_count"] is not None}
     assert len(rows) == len(READ) + sum(map(len, UNREAD.values()))
     assert told == {"fine"}
+    assert {row["listing_id"] for row in rows if row["spec_impossible_count"] is not None} == READ.keys()
 
 
 def test_what_can_be_read_is_compared(home: Path) -> None:

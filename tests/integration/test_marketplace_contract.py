@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from groundwork.files import sha256_file
+from orchestration.landing.sources import picture_folder
 from orchestration.marketplace.generate import generate
 from tests.marketplace_fixtures import connect, contract_tables, violations
 
@@ -36,3 +38,12 @@ def test_sources_file_maps_every_table_to_a_file_that_is_there(marketplace: Path
         assert source["connector"] == "parquet"
         assert (marketplace / source["path"]).is_file()
         assert entry.get("cursor", "listing_id") in {*tables[name]["columns"], "listing_id"}
+
+
+def test_every_picture_is_where_its_row_says(marketplace: Path) -> None:
+    folder = picture_folder(marketplace / "sources.yml")
+    assert folder is not None
+    named = "select sha256, uri from listing_images union select sha256, uri from brand_logos"
+    rows = connect(marketplace).execute(named).fetchall()
+    assert rows
+    assert [uri for sha256, uri in rows if sha256_file(folder / uri) != sha256] == []

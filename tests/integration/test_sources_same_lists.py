@@ -18,7 +18,7 @@ OTHERS = tuple(name for name in CONNECTORS if name != "parquet")
 def same_lists(homes: Homes, folder: Path, inputs: dict[str, Options]) -> None:
     """Runs over tables that come from elsewhere, in a home that has nothing else, and compares what is published."""
     home = folder / "home"
-    sources = sources_file(folder, inputs, identifiers="public")
+    sources = sources_file(folder, inputs, identifiers="public", pictures=str(homes.made / "marketplace"))
     done = run(home, homes.policy, FIRST_DAY, TOUCHSTONE_SOURCES=str(sources.path), **ENVIRONMENT)
     assert done.code == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in (home / "landing" / "ledger" / "ledger.jsonl").read_text().splitlines()]

@@ -243,7 +243,7 @@ final as (
         ) as rating_change_ratio,
         {{ ratio('own.one_star_count_life', 'own.rating_count_life') }} as one_star_share,
         {{ polarised_share('own') }} as polarised_rating_share,
-        case when platform.review_count_life > 0 then own.authenticity_complaint_count_life end as complaint_count,
+        case when platform.text_review_count_life > 0 then own.authenticity_complaint_count_life end as complaint_count,
         {{ shrunken_share(
             'own.authenticity_complaint_count_life', 'own.text_review_count_life',
             'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'

@@ -268,6 +268,13 @@ catalogues as (
 
 ),
 
+-- Before any brand has a name, none can be hidden.
+first_brand as (
+
+    select min(known_from) as known_from from {{ ref('int_brand_names') }}
+
+),
+
 category_catalogues as (
 
     select
@@ -458,7 +465,7 @@ final as (
         int_listing_texts.evasive_word_count,
         int_listing_texts.odd_word_count,
         case
-            when int_listing_texts.evasive_word_count is not null
+            when int_listing_texts.evasive_word_count is not null and first_brand.known_from <= priced.as_of_date
                 then coalesce(int_listing_texts.brand_hidden_from <= priced.as_of_date, false)
         end as is_brand_hidden,
         int_listing_texts.title_word_count,
@@ -467,6 +474,7 @@ final as (
             when int_listing_texts.evasive_word_count is not null then copied_titles.listing_id is not null
         end as is_title_copied
     from priced
+    cross join first_brand
     left join int_brand_products
         on
             int_brand_products.brand_id = priced.brand_id

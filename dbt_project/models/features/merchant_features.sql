@@ -193,7 +193,7 @@ features as (
         worst_brands.rating_ratio as worst_brand_rating_ratio,
         {{ ratio('windows.one_star_count_life', 'windows.rating_count_life') }} as one_star_share,
         {{ polarised_share('windows') }} as polarised_rating_share,
-        case when platform.review_count_life > 0 then windows.authenticity_complaint_count_life end as complaint_count,
+        case when platform.text_review_count_life > 0 then windows.authenticity_complaint_count_life end as complaint_count,
         {{ shrunken_share(
             'windows.authenticity_complaint_count_life', 'windows.text_review_count_life',
             'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'

@@ -96,7 +96,7 @@ sums as (
         cast(count(evasive_word_count) as integer) as text_count,
         cast(count(*) filter (where evasive_word_count > 0) as integer) as evasive_count,
         cast(count(*) filter (where odd_word_count > 0) as integer) as odd_count,
-        cast(count(*) filter (where is_brand_hidden) as integer) as brand_hidden_count,
+        cast(sum(cast(is_brand_hidden as integer)) as integer) as brand_hidden_count,
         cast(count(*) filter (where is_title_copied) as integer) as title_copied_count,
         cast(sum(title_word_count) as bigint) as title_word_count,
         cast(sum(description_word_count) as bigint) as description_word_count

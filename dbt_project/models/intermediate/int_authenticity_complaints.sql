@@ -2,6 +2,7 @@
 -- taken back ("not a fake"), or a word for genuine that is ("not the original") up to three words before.
 -- The quick search for one word of a phrase comes before anything that costs: of 10 million reviews few are left. A
 -- regular expression out of a column would be compiled anew for every pair of review and word (185 s for 400,000).
+-- A review in a language of which the seed has no words says nothing either way (int_review_days, int_unread_texts).
 -- A load never changes, so its reviews are looked through once: a run adds those of new loads, and the hook takes out those
 -- of loads that count no more.
 {{ config(materialized='goes_on', forget='forget_reviews_of_other_loads') }}
@@ -103,8 +104,8 @@ texts as (
     select
         reviews.load_id,
         reviews.review_id,
-        lower(reviews.text) as text,
-        coalesce(lower(left(reviews.language, 2)), '') as language
+        lower({{ without_invisible('reviews.text') }}) as text,
+        {{ review_language('reviews') }} as language
     from reviews
     where
         reviews.text is not null

@@ -40,7 +40,9 @@ claims as (
         listing_history.brand_claimed,
         {{ name_key('listing_history.brand_claimed') }} as name_key,
         {{ json_text('listing_history.specs', "'model_ref'") }} as model_ref,
-        {{ specs_hash('listing_history.specs') }} as specs_hash
+        case
+            when {{ can_be_read('listing_history.specs') }} then {{ specs_hash('listing_history.specs') }}
+        end as specs_hash
     from listing_history
 
 ),

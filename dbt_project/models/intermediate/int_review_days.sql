@@ -28,6 +28,15 @@ long_texts as (
 
 ),
 
+-- In which a review can be understood; in all of them, where it does not state its own.
+languages as (
+
+    select language from {{ ref('authenticity_words') }}
+    union
+    select '' as language
+
+),
+
 -- A review is early where its order had not arrived when it was written: that is known at once, whatever arrives later. Of an
 -- order of long ago that never arrived nobody knows whether its arrival was only not noted. Each kind reads the reviews for
 -- itself, so that none carries what another needs.
@@ -40,7 +49,9 @@ said as (
         reviews.rating,
         reviews.is_verified,
         reviews.has_photo,
-        case when reviews.text is not null then complaints.review_id is not null end as is_authenticity_complaint,
+        case
+            when reviews.text is not null and languages.language is not null then complaints.review_id is not null
+        end as is_authenticity_complaint,
         cast(null as boolean) as is_early,
         cast(null as boolean) as is_repeated
     from {{ ref('stg_reviews') }} as reviews
@@ -48,6 +59,8 @@ said as (
         on
             complaints.review_id = reviews.review_id
             and complaints.load_id = reviews.load_id
+    left join languages
+        on languages.language = {{ review_language('reviews') }}
     where {{ lies_within('reviews.created_at', days) }}
     union all
     select

@@ -55,8 +55,8 @@ readable as (
 
     select
         text_digest,
-        {{ as_words('title') }} as title_words,
-        {{ as_words('text') }} as words,
+        {{ as_words(without_invisible('title')) }} as title_words,
+        {{ as_words(without_invisible('text')) }} as words,
         {{ words_in('title') }} as title_word_count,
         {{ words_in('text') }} as word_count,
         {{ parts_of(on_one_line('title'), "' '") }} as title,

@@ -1,4 +1,5 @@
--- How many listings have a specification, or a title and description, of which nothing can be told, one row a part and reason.
+-- How many specifications, titles with descriptions, and reviews there are of which nothing can be told, one row a part and
+-- reason.
 -- A view: a run asks it once.
 {{ config(materialized='view') }}
 
@@ -8,10 +9,20 @@ specifications as (
 
     select
         specs,
-        count(*) as listing_count
+        count(*) as text_count
     from {{ ref('stg_listings') }}
     where specs is not null
     group by specs
+
+),
+
+reviews as (
+
+    select
+        {{ review_language('reviews') }} as language,
+        count(reviews.text) as text_count
+    from {{ ref('stg_reviews') }} as reviews
+    group by {{ review_language('reviews') }}
 
 ),
 
@@ -31,15 +42,25 @@ judged as (
             when {{ json_kind('specs') }} <> 'OBJECT' then 'no object'
             when len({{ json_member_names('specs') }}) > {{ most_fields() }} then 'too many fields'
         end as reason,
-        listing_count
+        text_count
     from specifications
     union all
     select
         'title or description' as part,
         reason,
-        1 as listing_count
+        1 as text_count
     from int_listing_texts
     where known_until = {{ end_of_time() }}
+    union all
+    select
+        'review' as part,
+        'in a language without words for complaints' as reason,
+        text_count
+    from reviews
+    where
+        language <> ''
+        and text_count > 0
+        and language not in (select words.language from {{ ref('authenticity_words') }} as words)
 
 ),
 
@@ -48,7 +69,7 @@ final as (
     select
         part,
         reason,
-        cast(sum(listing_count) as bigint) as listing_count
+        cast(sum(text_count) as bigint) as text_count
     from judged
     where reason is not null
     group by
