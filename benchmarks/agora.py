@@ -293,7 +293,7 @@ def boosted(
             [*columns, *range(first, first + count)],
             np.concatenate([signs, np.ones(count, dtype=np.int64)]),
         )
-    booster = load_booster(fit_booster(rows, columns, signs, parameters).ubj)
+    booster = load_booster(fit_booster(rows, columns, signs, parameters))
     return margin_of(booster, np.ascontiguousarray(features[:, columns])).astype(np.float64)
 
 

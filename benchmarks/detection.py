@@ -160,7 +160,7 @@ def margins(
     rated = matrix(table.sort_by(declaration.id_column), declaration.columns)
     for left_out in (EVERYTHING, *signals_of(declaration)):
         kept = [at for at, feature in enumerate(declaration.features) if feature.signal != left_out]
-        booster = load_booster(fit_booster(learnt, kept, signs, parameters).ubj)
+        booster = load_booster(fit_booster(learnt, kept, signs, parameters))
         yield left_out, margin_of(booster, np.ascontiguousarray(rated[:, kept]))
 
 

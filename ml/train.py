@@ -20,7 +20,7 @@ import numpy.typing as npt
 from groundwork.faults import boundary
 from groundwork.files import sha256_bytes, sha256_file, sha256_tree
 from ml import evaluate, explain, flagging, model
-from ml.boosting import Fitted, Forward, Parameters, fit_booster, forward_margins, in_parallel
+from ml.boosting import Forward, Parameters, fit_booster, forward_margins, in_parallel
 from ml.calibrate import Calibration, calibrate
 from ml.declarations import Declaration
 from ml.training_set import Rows, Split, TrainingSet, read_training_set, split_rows
@@ -178,12 +178,10 @@ class Trained:
     Attributes:
         model: The model.
         forward: Out-of-fold scores of forward folds.
-        rounds: Rounds of each booster.
     """
 
     model: model.RiskModel
     forward: Forward
-    rounds: Mapping[str, int]
 
 
 def fit_model(declaration: Declaration, training_set: TrainingSet, split: Split, parameters: Parameters) -> Trained:
@@ -199,19 +197,18 @@ def fit_model(declaration: Declaration, training_set: TrainingSet, split: Split,
     if prevalence is None:
         prevalence = float(np.average(split.forward.label, weights=split.forward.weight))
     units = flag_units(split.calibrate, margins["main"], forward, calibrations["main"])
-    main, own = fitted["main"].ubj, fitted["own"].ubj
+    main, own = fitted["main"], fitted["own"]
     body = model.describe(declaration, main, own) | {
         "calibration": {name: calibration.as_dict() for name, calibration in calibrations.items()},
         "flagging": flagging.flagging(units, prevalence, parameters.target_precision).as_dict(),
         "prevalence": prevalence,
         "usual": explain.usual_values(training_set.live, declaration.features),
     }
-    rounds = {name: fit.rounds for name, fit in fitted.items()}
-    return Trained(model.RiskModel(body, main, own), forward, rounds)
+    return Trained(model.RiskModel(body, main, own), forward)
 
 
-def _margins(fitted: Fitted, rows: Rows, columns: list[int]) -> npt.NDArray[np.float32]:
-    return model.margin_of(model.load_booster(fitted.ubj), np.ascontiguousarray(rows.features[:, columns]))
+def _margins(fitted: bytes, rows: Rows, columns: list[int]) -> npt.NDArray[np.float32]:
+    return model.margin_of(model.load_booster(fitted), np.ascontiguousarray(rows.features[:, columns]))
 
 
 def _calibration(verdicts: Rows, margin: npt.NDArray[np.float32]) -> Calibration:
@@ -244,7 +241,6 @@ def _card(trained: Trained, training_set: TrainingSet, split: Split, origin: Map
         **origin,
         "model": body["name"],
         "model_digest": trained.model.digest,
-        "rounds": dict(trained.rounds),
         "rows": {name: len(rows) for name, rows in parts.items()},
         "positives": {name: int(rows.label.sum()) for name, rows in parts.items()},
         "components": training_set.components.as_dict(),

@@ -28,7 +28,7 @@ from ml.train import TooFewLabels, TrainingResult, train
 from ml.training_set import read_training_set, split_rows
 from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate
 
-QUICK = Parameters(max_rounds=150, forward_blocks=2, forward_groups=2, resamples=50)
+QUICK = Parameters(rounds=80, forward_blocks=2, forward_groups=2, resamples=50)
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 
 
@@ -142,9 +142,9 @@ def test_the_number_of_threads_does_not_matter(
     found = set()
     for number in (1, 2, 3):
         monkeypatch.setattr("ml.model.threads", lambda _, number=number: number)
-        fitted = fit_booster(rows, [0, 1, 2, 3], signs, replace(QUICK, max_rounds=15))
+        fitted = fit_booster(rows, [0, 1, 2, 3], signs, replace(QUICK, rounds=15))
         margin = Scorer(read_model(champion.folder, champion.model_digest)).margin(rows.features)
-        found.add((fitted.ubj, margin.tobytes()))
+        found.add((fitted, margin.tobytes()))
     assert len(found) == 1
 
 

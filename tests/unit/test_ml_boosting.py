@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml import boosting
-from ml.boosting import Parameters, fit_booster, forward_margins, in_parallel, stopping_folds, teaches
+from ml.boosting import Parameters, fit_booster, forward_margins, in_parallel, teaches
 from ml.model import load_booster, margin_of
 from ml.training_set import PURPOSES, Rows
 
-QUICK = Parameters(max_rounds=60, fixed_rounds=20, forward_blocks=3, forward_groups=3)
+QUICK = Parameters(rounds=20, forward_blocks=3, forward_groups=3)
 
 
 def rows(seed: int = 0, count: int = 600, components: int = 80, share: float = 0.2) -> Rows:
@@ -97,24 +97,17 @@ def test_a_fold_with_too_few_positives_scores_nothing() -> None:
     assert np.isnan(told.seen).all()
 
 
-def test_a_booster_stops_early_and_says_so() -> None:
-    made = rows(3, count=1500)
-    fitted = fit_booster(made, [0, 1, 2], np.zeros(3, dtype=np.int64), replace(QUICK, max_rounds=400))
-    assert 5 < fitted.rounds < 350
-    assert load_booster(fitted.ubj).num_boosted_rounds() == fitted.rounds
-    nothing = replace(made, label=np.random.default_rng(4).random(len(made)) < 0.2)
-    assert (
-        fit_booster(nothing, [0, 1, 2], np.zeros(3, dtype=np.int64), replace(QUICK, max_rounds=400)).rounds
-        < fitted.rounds
-    )
+def test_a_booster_has_as_many_rounds_as_were_chosen() -> None:
+    fitted = fit_booster(rows(3), [0, 1, 2], np.zeros(3, dtype=np.int64), replace(QUICK, rounds=7))
+    assert load_booster(fitted).num_boosted_rounds() == 7
 
 
 def test_a_booster_takes_only_its_columns() -> None:
     made = rows(5)
     fitted = fit_booster(made, [1, 2], np.zeros(3, dtype=np.int64), QUICK)
     changed = replace(made, features=made.features * np.array([7, 1, 1], dtype=np.float32))
-    assert fit_booster(changed, [1, 2], np.zeros(3, dtype=np.int64), QUICK).ubj == fitted.ubj
-    assert load_booster(fitted.ubj).num_features() == 2
+    assert fit_booster(changed, [1, 2], np.zeros(3, dtype=np.int64), QUICK) == fitted
+    assert load_booster(fitted).num_features() == 2
 
 
 def test_signs_belong_to_the_columns_that_are_taken() -> None:
@@ -122,7 +115,7 @@ def test_signs_belong_to_the_columns_that_are_taken() -> None:
     against = fit_booster(made, [2, 0], np.array([-1, 0, 0]), QUICK)
     matrix = np.zeros((50, 2), dtype=np.float32)
     matrix[:, 1] = np.linspace(-3, 3, 50)
-    assert (np.diff(margin_of(load_booster(against.ubj), matrix)) <= 1e-6).all()
+    assert (np.diff(margin_of(load_booster(against), matrix)) <= 1e-6).all()
 
 
 def test_unlabelled_rows_of_who_was_caught_teach_nothing() -> None:
@@ -150,35 +143,17 @@ def test_goods_beside_a_confirmed_counterfeit_do_not_teach_that_its_like_are_gen
     features = np.random.default_rng(1).normal(size=(count, 3)).astype(np.float32) + np.float32(1.5) * is_fake[:, None]
     label = is_fake & (np.arange(count) % 10 == 0)
     made = replace(made, merchant=merchant, component=merchant, features=features, label=label, is_verdict=label)
-    fitted = fit_booster(made, [0, 1, 2], np.zeros(3, dtype=np.int64), replace(QUICK, stopping_folds=0))
-    margin = margin_of(load_booster(fitted.ubj), features)
+    fitted = fit_booster(made, [0, 1, 2], np.zeros(3, dtype=np.int64), QUICK)
+    margin = margin_of(load_booster(fitted), features)
     assert np.median(1 / (1 + np.exp(-margin[is_fake]))) > 0.15
 
 
 def test_the_best_start_is_the_weighted_share() -> None:
     made = rows(7)
     weight = np.where(made.label, 1.0, 30.0)
-    fitted = fit_booster(
-        replace(made, weight=weight), [0], np.zeros(3, dtype=np.int64), replace(QUICK, stopping_folds=0)
-    )
-    mean = 1 / (1 + np.exp(-margin_of(load_booster(fitted.ubj), made.features[:, :1])))
+    fitted = fit_booster(replace(made, weight=weight), [0], np.zeros(3, dtype=np.int64), QUICK)
+    mean = 1 / (1 + np.exp(-margin_of(load_booster(fitted), made.features[:, :1])))
     assert np.average(mean, weights=weight) == pytest.approx(np.average(made.label, weights=weight), rel=0.25)
-
-
-def test_without_enough_positives_there_are_no_folds_to_stop_on() -> None:
-    made = rows(8)
-    few = replace(made, label=np.arange(len(made)) < 7)
-    assert stopping_folds(few, 4) == []
-    assert fit_booster(few, [0], np.zeros(3, dtype=np.int64), QUICK).rounds == QUICK.fixed_rounds
-
-
-def test_folds_to_stop_on_share_no_component() -> None:
-    made = rows(9)
-    folds = stopping_folds(made, 4)
-    assert len(folds) == 4
-    for learned, held_out in folds:
-        assert not set(made.component[learned]) & set(made.component[held_out])
-        assert len(learned) + len(held_out) == len(made)
 
 
 def test_side_by_side_keeps_the_order_and_the_errors() -> None:
