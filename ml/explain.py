@@ -117,8 +117,10 @@ class Explainer:
     ) -> str:
         strongest = sorted(drops, key=lambda signal: (-round(drops[signal], 4), signal))[:MOST_REASONS]
         told: list[dict[str, Any]] = []
+        is_flagged = not np.isnan(attributions).all()
         for signal in strongest:
-            if drops[signal] < LEAST_EFFECT:
+            # Whoever is flagged is told the strongest, even where no signal alone does much.
+            if drops[signal] < LEAST_EFFECT and (told or not is_flagged):
                 continue
             columns = self.signals[signal]
             known = [column for column in columns if not np.isnan(values[column])] or columns

@@ -55,13 +55,13 @@ TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
 USUAL_SHIFT = 0.85
 """How far a counterfeiter is shifted in what is not its own archetype's: little, so that each archetype needs its signal."""
 _TRICKS: dict[int, dict[str, float]] = {
-    TOO_CHEAP: {"price": 1.7, "drop": 1.6, "swing": 1.45, "unrest": 1.5},
-    COMPLAINT_DRAWING: {"doubt": 1.7, "rating": 1.55, "polarity": 1.6, "repetition": 1.5, "haste": 1.5},
-    SPEC_LIAR: {"spec": 1.7, "omission": 1.6, "coyness": 1.6, "invention": 1.55, "absurdity": 1.5},
-    PICTURE_COPIER: {"copying": 1.55, "baring": 1.5, "borrowing": 1.4, "pooling": 1.45, "sparing": 1.55},
-    WORD_EVADER: {"hiding": 1.55, "evasion": 1.55, "mixing": 1.5, "retitling": 1.55, "stuffing": 1.6, "terseness": 1.5},
+    TOO_CHEAP: {"price": 1.6, "drop": 1.6, "swing": 1.45, "unrest": 1.5},
+    COMPLAINT_DRAWING: {"doubt": 1.5, "rating": 1.5, "polarity": 1.6, "repetition": 1.5, "haste": 1.5},
+    SPEC_LIAR: {"spec": 1.55, "omission": 1.5, "coyness": 1.5, "invention": 1.55, "absurdity": 1.5},
+    PICTURE_COPIER: {"copying": 1.5, "baring": 1.5, "borrowing": 1.4, "pooling": 1.4, "sparing": 1.5},
+    WORD_EVADER: {"hiding": 1.5, "evasion": 1.5, "mixing": 1.5, "retitling": 1.5, "stuffing": 1.5, "terseness": 1.5},
     FLY_BY_NIGHT: {
-        "age": 1.6, "storefront": 1.6, "authorised": 1.3, "breadth": 1.3, "churn": 1.5, "dormancy": 1.6, "refund": 1.5,
+        "age": 1.5, "storefront": 1.5, "authorised": 1.3, "breadth": 1.3, "churn": 1.5, "dormancy": 1.5, "refund": 1.5,
         "dispute": 1.5,
     },
     RING: {},

@@ -250,7 +250,7 @@ def test_the_graph_opens_its_groups(served: Served, page: Page, keep: Keep):
     page.wait_for_url(lambda url: all(group in url for group in GROUPS))
     opened = ",".join(f"global@global:{group}" for group in GROUPS[3:])
     page.goto(f"{served.dagster}/asset-groups?expanded={opened}")
-    for asset in ("listing_features", "merchant_spine", "rated_merchants"):
+    for asset in ("listing_features", "merchant_states", "rated_merchants"):
         expect(page.get_by_text(asset, exact=True)).to_be_visible()
     page.wait_for_timeout(3000)  # the graph moves to where it fits
     keep("graph-open")

@@ -14,7 +14,7 @@ from orchestration.marketplace.generate import IDENTITY, generate, latents
 from orchestration.marketplace.merchants import COUNTERFEITERS
 from tests.marketplace_judges import Bools, Floats, auroc, boosted, logistic, part, recall_at
 
-KEPT = 4  # one honest merchant in so many is looked at, and counts as so many
+KEPT = 12  # one honest merchant in so many is looked at, and counts as so many
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ def _judge(seed: int, scale: float) -> None:
 
 
 def test_neither_one_latent_variable_nor_all_of_them_give_an_archetype_away() -> None:
-    _judge(seed=1001, scale=0.1)
+    _judge(seed=1007, scale=0.3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1002, 1003, 1004, 1005])
 def test_the_same_on_other_check_seeds(seed: int) -> None:
-    _judge(seed=seed, scale=0.2)
+    _judge(seed=seed, scale=0.3)
 
 
 def test_hardness_moves_the_overlap() -> None:
