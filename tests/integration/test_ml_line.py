@@ -21,6 +21,7 @@ from groundwork.files import sha256_file
 from ml import score as scoring
 from ml.boosting import Parameters, fit_booster
 from ml.evaluate import Scored, measure
+from ml.explain import EVERYWHERE, Explainer
 from ml.model import FILES, Scorer, read_model
 from ml.registry import Champion, Registry
 from ml.score import score
@@ -146,6 +147,15 @@ def test_the_number_of_threads_does_not_matter(
         margin = Scorer(read_model(champion.folder, champion.model_digest)).margin(rows.features)
         found.add((fitted, margin.tobytes()))
     assert len(found) == 1
+
+
+def test_whoever_is_flagged_is_told_at_least_one_reason(approved: Path) -> None:
+    """Even where all is as usual, so that no signal does anything; who is not flagged is told nothing then."""
+    champion = champion_of(approved)
+    explainer = Explainer(Scorer(read_model(champion.folder, champion.model_digest)))
+    usual = np.array(explainer.scorer.model.body["usual"][EVERYWHERE], dtype=np.float32)
+    told = explainer.reasons(np.stack([usual, usual]), [EVERYWHERE] * 2, np.array([True, False]))
+    assert [len(json.loads(reasons)) for reasons in told] == [1, 0]
 
 
 def test_the_size_of_batches_does_not_matter(
