@@ -616,6 +616,16 @@ confirmed as (
     from {{ picture_matches }}
 {%- endmacro %}
 
+{# The same, and each picture of a relation with itself: what counts as one picture. `of` is a relation with a sha256. #}
+{% macro like_pictures(of) -%}
+    {{ both_ways('picture_matches') }}
+    union all
+    select distinct
+        sha256,
+        sha256 as like_sha256
+    from {{ of }}
+{%- endmacro %}
+
 {# Brands for each month since a merchant joined, the first whole; `states` is merchant_states. #}
 {% macro brand_age_ratio(states) -%}
     {{ ratio(

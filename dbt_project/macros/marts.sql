@@ -122,3 +122,15 @@ brands_of_listings as (
         )
     end
 {%- endmacro %}
+
+{# Who is in which ring at as_of, planted ties or not. #}
+{% macro ring_members() -%}
+    select
+        merchant_rings.as_of_date,
+        merchant_rings.ring_id,
+        merchant_rings.merchant_id
+    from {{ source('landed', 'merchant_rings') }} as merchant_rings
+    inner join run
+        on run.as_of = merchant_rings.as_of_date
+    where not merchant_rings.is_firm
+{%- endmacro %}

@@ -61,12 +61,7 @@ dates as (
 
 likes as (
 
-    {{ both_ways('picture_matches') }}
-    union all
-    select distinct
-        sha256,
-        sha256 as like_sha256
-    from picture_showings
+    {{ like_pictures('picture_showings') }}
 
 ),
 

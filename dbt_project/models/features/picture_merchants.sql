@@ -15,12 +15,7 @@ picture_matches as (
 
 likes as (
 
-    {{ both_ways('picture_matches') }}
-    union all
-    select distinct
-        sha256,
-        sha256 as like_sha256
-    from picture_showings
+    {{ like_pictures('picture_showings') }}
 
 ),
 

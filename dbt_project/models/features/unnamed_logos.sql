@@ -34,12 +34,7 @@ int_brand_names as (
 
 likes as (
 
-    {{ both_ways('picture_matches') }}
-    union all
-    select distinct
-        sha256,
-        sha256 as like_sha256
-    from brand_logos
+    {{ like_pictures('brand_logos') }}
 
 ),
 

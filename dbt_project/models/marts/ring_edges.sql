@@ -10,13 +10,7 @@ run as (
 
 members as (
 
-    select
-        merchant_rings.ring_id,
-        merchant_rings.merchant_id
-    from {{ source('landed', 'merchant_rings') }} as merchant_rings
-    inner join run
-        on run.as_of = merchant_rings.as_of_date
-    where not merchant_rings.is_firm
+    {{ ring_members() }}
 
 ),
 
