@@ -30,6 +30,27 @@ READ = {
     ),
     "twice": '{"case_mm": 38, "case_mm": 42, "Case (mm)": "4.2 cm"}',
     "only signs": json.dumps({"case_mm": "1.2.3,4", "weight_g": "-", "power_w": "+", "plug": "1,,2 mm"}),
+    # The engine's quick hash gives these two one number.
+    "six": json.dumps(
+        {
+            "model_ref": "GE-73870",
+            "driver_mm": 6,
+            "battery_h": 30,
+            "bluetooth": "5.0",
+            "weight_g": 48,
+            "noise_cancelling": "no",
+        }
+    ),
+    "nine": json.dumps(
+        {
+            "model_ref": "GE-73870",
+            "driver_mm": 9,
+            "battery_h": 60,
+            "bluetooth": "5.0",
+            "weight_g": 48,
+            "noise_cancelling": "no",
+        }
+    ),
     "fine": json.dumps({"model_ref": "r1", "case_mm": "3,8 cm", "weight_g": "0.09 kg", "power_w": 900, "plug": "uk"}),
 }
 PRODUCT = {"case_mm": 38, "weight_g": 90, "power_w": 65, "plug": "UK"}
@@ -106,3 +127,12 @@ def test_a_number_of_any_size_states_its_spelling_or_an_amount(home: Path) -> No
         home, "select stated, amount from int_spec_statements where stated like '999%' or stated like '1,,2%'"
     )
     assert {row["amount"] for row in rows} == {None}
+
+
+def test_specifications_much_alike_are_told_apart(home: Path) -> None:
+    alike = f"select distinct hash(x) as number from (values ('{READ['six']}'), ('{READ['nine']}')) as t (x)"
+    assert len(read_rows(home, alike)) == 1, "the two have become a bad example"
+    stated = read_rows(
+        home, "select specs_hash from int_spec_statements where field = 'driver_mm' and stated in ('6', '9')"
+    )
+    assert len({row["specs_hash"] for row in stated}) == 2
