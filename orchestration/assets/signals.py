@@ -38,9 +38,9 @@ select min(day) from int_load_days where moment in ('placed_at', 'created_at', '
 """
 """Not after the first day of the history, before which there are no dates; a small table, where rating_dates reads all days."""
 EDGES = """
-select merchant_id_a, merchant_id_b, kind, value_hash
+select distinct merchant_id_a, merchant_id_b, kind, value_hash
 from int_merchant_edges
-where case when $is_firm then firm_from else known_from end <= $day and known_until > $day
+where known_from <= $day and known_until > $day and (not $is_firm or (firm_from <= $day and firm_until > $day))
 order by all
 """
 ALIKE = """

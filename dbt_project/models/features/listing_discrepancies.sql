@@ -22,7 +22,7 @@ listing_history as (
 
 brands as (
 
-    select * from {{ ref('stg_brands') }}
+    {{ row_versions('brands', ['brand_id'], ['name']) }}
 
 ),
 
@@ -189,7 +189,10 @@ unnamed_logos as (
             and listing_history.known_from <= states.as_of_date
             and listing_history.known_until > states.as_of_date
     left join brands
-        on brands.brand_id = pictures.unnamed_brand_id
+        on
+            brands.brand_id = pictures.unnamed_brand_id
+            and brands.known_from <= states.as_of_date
+            and brands.known_until > states.as_of_date
     where pictures.unnamed_brand_id is not null
 
 ),

@@ -25,7 +25,8 @@ directed as (
         merchant_id_b as neighbour_id,
         known_from,
         known_until,
-        firm_from
+        firm_from,
+        firm_until
     from int_merchant_edges
     union all
     select
@@ -33,7 +34,8 @@ directed as (
         merchant_id_a as neighbour_id,
         known_from,
         known_until,
-        firm_from
+        firm_from,
+        firm_until
     from int_merchant_edges
 
 ),
@@ -44,7 +46,10 @@ near as (
         merchant_windows.merchant_id,
         merchant_windows.as_of_date,
         directed.neighbour_id,
-        not bool_or(directed.firm_from <= merchant_windows.as_of_date) as is_loose
+        not bool_or(
+            directed.firm_from <= merchant_windows.as_of_date
+            and directed.firm_until > merchant_windows.as_of_date
+        ) as is_loose
     from merchant_windows
     inner join directed
         on
@@ -81,6 +86,7 @@ far as (
             directed.merchant_id = firm.neighbour_id
             and directed.neighbour_id <> firm.merchant_id
             and directed.firm_from <= firm.as_of_date
+            and directed.firm_until > firm.as_of_date
             and directed.known_until > firm.as_of_date
     left join firm as nearer
         on

@@ -84,6 +84,7 @@ ages as (
         on
             int_merchant_edges.merchant_id_a = members.merchant_id
             and int_merchant_edges.firm_from <= members.as_of_date
+            and int_merchant_edges.firm_until > members.as_of_date
             and int_merchant_edges.known_until > members.as_of_date
     inner join members as others
         on

@@ -118,7 +118,10 @@ final as (
             when cast(merchants.registered_at as date) <= sums.as_of_date
                 then {{ days_between('cast(merchants.registered_at as date)', 'sums.as_of_date') }}
         end as merchant_age_days,
-        merchant_history.is_default_storefront,
+        case
+            when coalesce(cast(merchants.registered_at as date) <= sums.as_of_date, true)
+                then merchant_history.is_default_storefront
+        end as is_default_storefront,
         true as is_live
     from sums
     inner join categories

@@ -27,8 +27,9 @@ catalogue as (
         int_brand_products.category,
         statements.field_key,
         statements.base_unit,
-        statements.amount,
-        min(int_brand_products.known_from) as known_from
+        int_brand_products.known_from,
+        min(statements.amount) as least_amount,
+        max(statements.amount) as greatest_amount
     from int_brand_products
     inner join statements
         on statements.specs_hash = {{ specs_hash('int_brand_products.specs') }}
@@ -37,34 +38,55 @@ catalogue as (
         int_brand_products.category,
         statements.field_key,
         statements.base_unit,
-        statements.amount
+        int_brand_products.known_from
 
 ),
 
 ranged as (
 
     select
-        *,
-        min(known_from) over (partition by category, field_key, base_unit) as field_known_from,
-        max(amount) over before_it as greatest_before,
-        min(amount) over before_it as least_before
+        category,
+        field_key,
+        base_unit,
+        known_from,
+        min(least_amount) over so_far as least_amount,
+        max(greatest_amount) over so_far as greatest_amount,
+        min(least_amount) over before_it as least_before,
+        max(greatest_amount) over before_it as greatest_before
     from catalogue
-    window before_it as (
-        partition by category, field_key, base_unit
-        order by known_from, amount
-        rows between unbounded preceding and 1 preceding
-    )
+    window
+        so_far as (
+            partition by category, field_key, base_unit
+            order by known_from
+            rows between unbounded preceding and current row
+        ),
+        before_it as (
+            partition by category, field_key, base_unit
+            order by known_from
+            rows between unbounded preceding and 1 preceding
+        )
 
 ),
 
--- Each time that the range grew: few, however many products there are.
-records as (
+-- The range, and until when it stayed that: few spans, however many products there are.
+ranges as (
 
-    select * from ranged
+    select
+        category,
+        field_key,
+        base_unit,
+        known_from,
+        coalesce(
+            lead(known_from) over (partition by category, field_key, base_unit order by known_from),
+            {{ end_of_time() }}
+        ) as known_until,
+        least_amount,
+        greatest_amount
+    from ranged
     where
         greatest_before is null
-        or amount > greatest_before
-        or amount < least_before
+        or greatest_amount > greatest_before
+        or least_amount < least_before
 
 ),
 
@@ -98,45 +120,20 @@ claims as (
 
 ),
 
--- Until when a claim is impossible: the day by which both ends of the range reach it.
-judged as (
-
-    select
-        claims.category,
-        claims.field_key,
-        claims.base_unit,
-        claims.amount,
-        min(records.field_known_from) as impossible_from,
-        greatest(
-            coalesce(
-                min(records.known_from) filter (where claims.amount <= greatest(records.amount, 2 * records.amount)),
-                {{ end_of_time() }}
-            ),
-            coalesce(
-                min(records.known_from) filter (where claims.amount >= least(records.amount, records.amount / 2)),
-                {{ end_of_time() }}
-            )
-        ) as impossible_until,
-        min(records.amount) as least_amount,
-        max(records.amount) as greatest_amount
-    from claims
-    inner join records
-        on
-            records.category = claims.category
-            and records.field_key = claims.field_key
-            and records.base_unit = claims.base_unit
-    group by
-        claims.category,
-        claims.field_key,
-        claims.base_unit,
-        claims.amount
-
-),
-
 impossible as (
 
-    select * from judged
-    where impossible_from < impossible_until
+    select
+        ranges.*,
+        claims.amount
+    from claims
+    inner join ranges
+        on
+            ranges.category = claims.category
+            and ranges.field_key = claims.field_key
+            and ranges.base_unit = claims.base_unit
+    where
+        claims.amount > greatest(ranges.greatest_amount, 2 * ranges.greatest_amount)
+        or claims.amount < least(ranges.least_amount, ranges.least_amount / 2)
 
 ),
 
@@ -147,8 +144,8 @@ written_so as (
         written.specs_hash,
         statements.field,
         statements.stated as claimed,
-        impossible.impossible_from,
-        impossible.impossible_until,
+        impossible.known_from as impossible_from,
+        impossible.known_until as impossible_until,
         impossible.least_amount,
         impossible.greatest_amount,
         impossible.base_unit

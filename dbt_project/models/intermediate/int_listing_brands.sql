@@ -1,5 +1,5 @@
 -- Which brand and product a listing claims to be, one row a listing and span of days: by the brand's name or an alias of
--- it, else by a model_ref that only one brand has. Until a spelling was known, it named no brand.
+-- it, else by a model_ref that only one brand has by then. Until a spelling was known, it named no brand.
 with
 
 listing_history as (
@@ -20,14 +20,64 @@ int_brand_products as (
 
 ),
 
+first_products as (
+
+    select
+        brand_id,
+        model_ref,
+        min(known_from) as known_from
+    from int_brand_products
+    group by
+        brand_id,
+        model_ref
+
+),
+
+ranked_products as (
+
+    select
+        *,
+        row_number() over (partition by model_ref order by known_from, brand_id) as place,
+        coalesce(
+            lead(known_from) over (partition by model_ref order by known_from, brand_id),
+            {{ end_of_time() }}
+        ) as known_until
+    from first_products
+
+),
+
+-- A model_ref tells a brand from the day on which the first has it until that on which a second one has it too.
 model_refs as (
+
+    select * from ranked_products
+    where
+        place = 1
+        and known_from < known_until
+
+),
+
+model_ref_spans as (
 
     select
         model_ref,
-        min(brand_id) as brand_id
-    from int_brand_products
-    group by model_ref
-    having min(brand_id) = max(brand_id)
+        brand_id,
+        known_from,
+        known_until
+    from model_refs
+    union all
+    select
+        model_ref,
+        cast(null as varchar) as brand_id,
+        {{ beginning() }} as known_from,
+        known_from as known_until
+    from model_refs
+    union all
+    select
+        model_ref,
+        cast(null as varchar) as brand_id,
+        known_until as known_from,
+        {{ end_of_time() }} as known_until
+    from model_refs
 
 ),
 
@@ -92,16 +142,20 @@ final as (
 
     select
         spans.listing_id,
-        spans.known_from,
-        spans.known_until,
+        greatest(spans.known_from, coalesce(model_ref_spans.known_from, spans.known_from)) as known_from,
+        least(spans.known_until, coalesce(model_ref_spans.known_until, spans.known_until)) as known_until,
         spans.brand_claimed,
-        coalesce(spans.named_brand_id, model_refs.brand_id) as brand_id,
-        coalesce(spans.named_by, case when model_refs.brand_id is not null then 'model_ref' end) as matched_by,
+        coalesce(spans.named_brand_id, model_ref_spans.brand_id) as brand_id,
+        coalesce(spans.named_by, case when model_ref_spans.brand_id is not null then 'model_ref' end) as matched_by,
         spans.model_ref,
         spans.specs_hash
     from spans
-    left join model_refs
-        on model_refs.model_ref = spans.model_ref
+    left join model_ref_spans
+        on
+            spans.named_brand_id is null
+            and model_ref_spans.model_ref = spans.model_ref
+            and model_ref_spans.known_from < spans.known_until
+            and model_ref_spans.known_until > spans.known_from
     where spans.known_from < spans.known_until
 
 )

@@ -1,7 +1,8 @@
 -- Pairs of merchants that bear the same identifier. A value that more than 20 merchants bear links nobody (a shop's
 -- address, a shared proxy): its edges hold only until the day on which the 21st is seen with it. So a value has at most
 -- 190 edges, however many bear it. An edge is firm, no more to be planted, from the day on which both ends bear the value;
--- a phone, an address or an email anybody can give as his own, so those are firm only once the platform has verified both.
+-- a phone, an address or an email anybody can give as his own, so those are firm only while the platform has verified both:
+-- one row for each span of that.
 with
 
 merchant_identifiers as (
@@ -22,11 +23,10 @@ verified as (
         merchant_id,
         kind,
         value_hash,
-        known_from as verified_from
+        known_from as verified_from,
+        known_until as verified_until
     from verifications
-    where
-        is_verified
-        and known_until = {{ end_of_time() }}
+    where is_verified
 
 ),
 
@@ -37,7 +37,6 @@ bearers as (
         merchant_identifiers.kind,
         merchant_identifiers.value_hash,
         cast(merchant_identifiers.first_seen_at as date) as known_from,
-        verified.verified_from,
         row_number() over (
             partition by merchant_identifiers.kind, merchant_identifiers.value_hash
             order by merchant_identifiers.first_seen_at, merchant_identifiers.merchant_id
@@ -46,11 +45,6 @@ bearers as (
             partition by merchant_identifiers.kind, merchant_identifiers.value_hash
         ) as bearer_count
     from merchant_identifiers
-    left join verified
-        on
-            verified.merchant_id = merchant_identifiers.merchant_id
-            and verified.kind = merchant_identifiers.kind
-            and verified.value_hash = merchant_identifiers.value_hash
 
 ),
 
@@ -73,16 +67,7 @@ pairs as (
         later.kind,
         later.value_hash,
         later.known_from,
-        later.bearer_count,
-        case
-            when later.kind in ('phone', 'address', 'email')
-                then greatest(
-                    later.known_from,
-                    coalesce(earlier.verified_from, {{ end_of_time() }}),
-                    coalesce(later.verified_from, {{ end_of_time() }})
-                )
-            else later.known_from
-        end as firm_from
+        later.bearer_count
     from bearers as later
     inner join bearers as earlier
         on
@@ -96,6 +81,35 @@ pairs as (
 
 ),
 
+-- While both ends are verified.
+both_verified as (
+
+    select
+        pairs.merchant_id_a,
+        pairs.merchant_id_b,
+        pairs.kind,
+        pairs.value_hash,
+        greatest(one.verified_from, other.verified_from) as verified_from,
+        least(one.verified_until, other.verified_until) as verified_until
+    from pairs
+    inner join verified as one
+        on
+            one.merchant_id = pairs.merchant_id_a
+            and one.kind = pairs.kind
+            and one.value_hash = pairs.value_hash
+    inner join verified as other
+        on
+            other.merchant_id = pairs.merchant_id_b
+            and other.kind = pairs.kind
+            and other.value_hash = pairs.value_hash
+            and other.verified_from < one.verified_until
+            and other.verified_until > one.verified_from
+    where
+        pairs.kind in ('phone', 'address', 'email')
+        and least(one.verified_until, other.verified_until) > pairs.known_from
+
+),
+
 final as (
 
     select
@@ -105,13 +119,24 @@ final as (
         pairs.value_hash,
         pairs.known_from,
         coalesce(crowded.crowded_from, {{ end_of_time() }}) as known_until,
-        pairs.firm_from,
+        case
+            when pairs.kind in ('phone', 'address', 'email')
+                then greatest(pairs.known_from, coalesce(both_verified.verified_from, {{ end_of_time() }}))
+            else pairs.known_from
+        end as firm_from,
+        coalesce(both_verified.verified_until, {{ end_of_time() }}) as firm_until,
         cast(pairs.bearer_count as integer) as bearer_count
     from pairs
     left join crowded
         on
             crowded.kind = pairs.kind
             and crowded.value_hash = pairs.value_hash
+    left join both_verified
+        on
+            both_verified.merchant_id_a = pairs.merchant_id_a
+            and both_verified.merchant_id_b = pairs.merchant_id_b
+            and both_verified.kind = pairs.kind
+            and both_verified.value_hash = pairs.value_hash
     where pairs.known_from < coalesce(crowded.crowded_from, {{ end_of_time() }})
 
 )

@@ -35,7 +35,8 @@ edges as (
         value_hash,
         known_from,
         known_until,
-        firm_from
+        firm_from,
+        firm_until
     from int_merchant_edges
     union all
     select
@@ -45,7 +46,8 @@ edges as (
         merchant_id_a || ' ' || merchant_id_b as value_hash,
         known_from,
         known_until,
-        {{ end_of_time() }} as firm_from
+        {{ end_of_time() }} as firm_from,
+        {{ end_of_time() }} as firm_until
     from int_likeness_edges
 
 ),
@@ -100,10 +102,13 @@ final as (
         known_edges.merchant_id_a,
         known_edges.merchant_id_b,
         known_edges.kind,
-        cast(count(*) as integer) as value_count,
+        cast(count(distinct known_edges.value_hash) as integer) as value_count,
         cast(min(bearer_counts.bearer_count) as integer) as bearer_count,
         min(known_edges.known_from) as since_date,
-        bool_or(known_edges.firm_from <= known_edges.as_of) as is_firm
+        bool_or(
+            known_edges.firm_from <= known_edges.as_of
+            and known_edges.firm_until > known_edges.as_of
+        ) as is_firm
     from known_edges
     inner join members
         on members.merchant_id = known_edges.merchant_id_a

@@ -1,6 +1,6 @@
--- A day without a rate takes that of the last day before it which has one: what is known later changes nothing. The newest
--- holds for a week, the first one back to the beginning of 2000 (brands state prices from long ago). A table, because every
--- amount of money looks up its rate here.
+-- A day without a rate takes that of the last day of the week before it which has one. No rate holds for longer, whether or
+-- not another comes after it: what is known later changes nothing. The first one holds back to the beginning of 2000 (brands
+-- state prices from long ago). A table, because every amount of money looks up its rate here.
 {{ config(materialized='table') }}
 
 with
@@ -22,7 +22,7 @@ spans as (
                 then least(cast('2000-01-01' as date), fx_rates.date)
             else fx_rates.date
         end as first_date,
-        coalesce(
+        least(
             {{ add_days('lead(fx_rates.date) over (partition by fx_rates.currency order by fx_rates.date)', -1) }},
             {{ add_days('fx_rates.date', 7) }}
         ) as last_date,
