@@ -416,7 +416,7 @@ def test_a_ring_grows_with_what_becomes_known(homes: Homes) -> None:
         ("listing_pictures", "merchant_counts.counted_from <= shown.as_of_date"),
         ("listing_states", "copied_titles.copied_from <= priced.as_of_date"),
         ("listing_titles", "shared.shown_from <= places.as_of_date"),
-        ("merchant_neighbours", "directed.firm_from <= firm.as_of_date"),
+        ("merchant_neighbours", "firm_edges.known_from <= first_hop.as_of_date"),
         ("merchant_rings", "members.as_of_date = dates.rating_date"),
         ("merchant_conduct", "pauses.day <= places.as_of_date"),
     ],

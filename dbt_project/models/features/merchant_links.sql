@@ -2,6 +2,14 @@
 -- sell counterfeits by then, and, of those that nobody could have planted, sums of what they offer and what happened to
 -- them; the same sums of their own neighbours (`second_`). One row a merchant with a neighbour, and date. A label of the same
 -- case or day as one of the merchant or its goods does not count.
+{% set state_columns = {
+    'msrp_ratio_count': 'bigint', 'msrp_ratio_sum': 'decimal(38, 6)',
+    'compared_field_count': 'bigint', 'discrepant_field_count': 'bigint',
+} %}
+{% set windowed_columns = {
+    'order_count': 'bigint', 'refund_not_authentic_count': 'bigint',
+    'text_review_count': 'bigint', 'authenticity_complaint_count': 'bigint',
+} %}
 with
 
 rating_dates as (
@@ -17,8 +25,7 @@ neighbours as (
         as_of_date,
         neighbour_id,
         hop_count,
-        is_loose,
-        case when not is_loose then neighbour_id end as firm_neighbour_id
+        is_loose
     from {{ ref('merchant_neighbours') }}
 
 ),
@@ -37,7 +44,14 @@ merchant_states as (
 
 merchant_windows as (
 
-    select * from {{ ref('merchant_windows') }}
+    select
+        merchant_id,
+        as_of_date,
+        order_count_life as order_count,
+        refund_not_authentic_count_life as refund_not_authentic_count,
+        text_review_count_life as text_review_count,
+        authenticity_complaint_count_life as authenticity_complaint_count
+    from {{ ref('merchant_windows') }}
 
 ),
 
@@ -58,47 +72,64 @@ dates as (
 
 ),
 
-final as (
+firm as (
 
     select
         neighbours.merchant_id,
         neighbours.as_of_date,
-        {%- for hop, hop_count in {'': 1, 'second_': 2}.items() %}
-        {%- set of_hop = 'filter (where neighbours.hop_count = ' ~ hop_count ~ ')' %}
-        cast(sum(firm_states.msrp_ratio_count) {{ of_hop }} as bigint) as {{ hop }}msrp_ratio_count,
-        sum(firm_states.msrp_ratio_sum) {{ of_hop }} as {{ hop }}msrp_ratio_sum,
-        cast(sum(firm_states.compared_field_count) {{ of_hop }} as bigint) as {{ hop }}compared_field_count,
-        cast(sum(firm_states.discrepant_field_count) {{ of_hop }} as bigint) as {{ hop }}discrepant_field_count,
-        {%- for column in (
-            'order_count', 'refund_not_authentic_count', 'text_review_count', 'authenticity_complaint_count'
-        ) %}
-        cast(sum(firm_windows.{{ column }}_life) {{ of_hop }} as bigint) as {{ hop }}{{ column }},
-        {%- endfor %}
-        {%- endfor %}
-        cast(count(*) filter (where neighbours.hop_count = 1 and not neighbours.is_loose) as integer) as firm_count,
-        cast(count(*) filter (where neighbours.is_loose) as integer) as loose_count,
-        cast(count(confirmed.neighbour_id) filter (where not neighbours.is_loose) as integer) as firm_confirmed_count,
-        cast(count(confirmed.neighbour_id) filter (where neighbours.is_loose) as integer) as loose_confirmed_count
+        neighbours.neighbour_id,
+        neighbours.hop_count,
+        dates.rating_date as state_date
     from neighbours
     inner join dates
         on dates.as_of_date = neighbours.as_of_date
+    where not neighbours.is_loose
+
+),
+
+sums as (
+
+    {{ neighbour_sums('firm', {'merchant_states': state_columns, 'merchant_windows': windowed_columns}, 'merchant_id') }}
+
+),
+
+counts as (
+
+    select
+        near_neighbours.merchant_id,
+        near_neighbours.as_of_date,
+        cast(count(*) filter (where not near_neighbours.is_loose) as integer) as firm_count,
+        cast(count(*) filter (where near_neighbours.is_loose) as integer) as loose_count,
+        cast(count(confirmed.neighbour_id) filter (where not near_neighbours.is_loose) as integer) as firm_confirmed_count,
+        cast(count(confirmed.neighbour_id) filter (where near_neighbours.is_loose) as integer) as loose_confirmed_count
+    from near_neighbours
+    inner join dates
+        on dates.as_of_date = near_neighbours.as_of_date
     left join confirmed
         on
-            confirmed.merchant_id = neighbours.merchant_id
-            and confirmed.as_of_date = neighbours.as_of_date
-            and confirmed.neighbour_id = neighbours.neighbour_id
-            and neighbours.hop_count = 1
-    left join merchant_states as firm_states
-        on
-            firm_states.merchant_id = neighbours.firm_neighbour_id
-            and firm_states.as_of_date = dates.rating_date
-    left join merchant_windows as firm_windows
-        on
-            firm_windows.merchant_id = neighbours.firm_neighbour_id
-            and firm_windows.as_of_date = dates.rating_date
+            confirmed.merchant_id = near_neighbours.merchant_id
+            and confirmed.as_of_date = near_neighbours.as_of_date
+            and confirmed.neighbour_id = near_neighbours.neighbour_id
     group by
-        neighbours.merchant_id,
-        neighbours.as_of_date
+        near_neighbours.merchant_id,
+        near_neighbours.as_of_date
+
+),
+
+final as (
+
+    select
+        counts.*
+        {%- for hop in ('', 'second_') %}
+        {%- for column in (state_columns | list) + (windowed_columns | list) %},
+        sums.{{ hop }}{{ column }}
+        {%- endfor %}
+        {%- endfor %}
+    from counts
+    left join sums
+        on
+            sums.merchant_id = counts.merchant_id
+            and sums.as_of_date = counts.as_of_date
 
 )
 

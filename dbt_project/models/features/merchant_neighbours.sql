@@ -18,7 +18,7 @@ int_merchant_edges as (
 
 ),
 
-directed as (
+edges as (
 
     select
         merchant_id_a as merchant_id,
@@ -40,60 +40,37 @@ directed as (
 
 ),
 
-near as (
-
-    select
-        merchant_windows.merchant_id,
-        merchant_windows.as_of_date,
-        directed.neighbour_id,
-        not bool_or(
-            directed.firm_from <= merchant_windows.as_of_date
-            and directed.firm_until > merchant_windows.as_of_date
-        ) as is_loose
-    from merchant_windows
-    inner join directed
-        on
-            directed.merchant_id = merchant_windows.merchant_id
-            and directed.known_from <= merchant_windows.as_of_date
-            and directed.known_until > merchant_windows.as_of_date
-    group by
-        merchant_windows.merchant_id,
-        merchant_windows.as_of_date,
-        directed.neighbour_id
-
-),
-
-firm as (
+firm_edges as (
 
     select
         merchant_id,
-        as_of_date,
-        neighbour_id
-    from near
-    where not is_loose
+        neighbour_id,
+        firm_from as known_from,
+        least(known_until, firm_until) as known_until
+    from edges
 
 ),
 
-far as (
+{{ hops('merchant_windows', 'firm_edges', 'merchant_id') }}
+
+loose as (
 
     select distinct
-        firm.merchant_id,
-        firm.as_of_date,
-        directed.neighbour_id
-    from firm
-    inner join directed
+        merchant_windows.merchant_id,
+        merchant_windows.as_of_date,
+        edges.neighbour_id
+    from merchant_windows
+    inner join edges
         on
-            directed.merchant_id = firm.neighbour_id
-            and directed.neighbour_id <> firm.merchant_id
-            and directed.firm_from <= firm.as_of_date
-            and directed.firm_until > firm.as_of_date
-            and directed.known_until > firm.as_of_date
-    left join firm as nearer
+            edges.merchant_id = merchant_windows.merchant_id
+            and edges.known_from <= merchant_windows.as_of_date
+            and edges.known_until > merchant_windows.as_of_date
+    left join first_hop
         on
-            nearer.merchant_id = firm.merchant_id
-            and nearer.as_of_date = firm.as_of_date
-            and nearer.neighbour_id = directed.neighbour_id
-    where nearer.neighbour_id is null
+            first_hop.merchant_id = merchant_windows.merchant_id
+            and first_hop.as_of_date = merchant_windows.as_of_date
+            and first_hop.neighbour_id = edges.neighbour_id
+    where first_hop.neighbour_id is null
 
 ),
 
@@ -103,17 +80,17 @@ final as (
         merchant_id,
         as_of_date,
         neighbour_id,
-        1 as hop_count,
-        is_loose
-    from near
+        hop_count,
+        false as is_loose
+    from hops
     union all
     select
         merchant_id,
         as_of_date,
         neighbour_id,
-        2 as hop_count,
-        false as is_loose
-    from far
+        1 as hop_count,
+        true as is_loose
+    from loose
 
 )
 
