@@ -501,7 +501,7 @@ def test_late_corrected_and_deleted_rows_heal(homes: Homes, tmp_path: Path) -> N
         for table in contract_tables():
             land_again(connection, table)
         show_something_new(connection, sources)
-        connection.execute(f"update landed.run set as_of = date '{TODAY}'")
+        connection.execute(f"update landed.run set as_of = date '{TODAY}', with_training = false")
         connection.execute(f"attach '{fresh}/warehouse.duckdb' as fresh")
         connection.execute("create schema fresh.landed")
         landed = "select table_name from duckdb_tables() where schema_name = 'landed'"
