@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 CELLS: Final = ("seen", "unseen")
 # Bounds the memory of the bootstrap: resamples are drawn in chunks of about this many weights.
 CHUNK: Final = 2_000_000
-STANDING_ROWS: Final = 65_536
 
 
 @dataclass(frozen=True)
@@ -100,33 +99,6 @@ def report(model: RiskModel, split: Split, forward: Forward, resamples: int, see
         **{f"forward_{cell}": scored for cell, scored in folds.items()},
     }
     return Report(metrics, sources, importances(scorer, split))
-
-
-def standing(model: RiskModel, features: npt.NDArray[np.float32]) -> dict[str, int]:
-    """Counts where entities stand: to the threshold, and to the floor, which no third party can move them across.
-
-    Args:
-        model: The model.
-        features: One row an entity, shape (n, number of features).
-
-    Returns:
-        live_count, all of them; flagged_count, at or above both; between_floor_and_threshold_count, at or above the floor
-        with a score below the threshold: bought reviews and false reports could put these on a list, and no others;
-        held_by_floor_count, at or above the threshold with an own_conduct_score below the floor: only the floor keeps
-        these off.
-    """
-    scorer = Scorer(model)
-    above, own_above = np.zeros(len(features), dtype=bool), np.zeros(len(features), dtype=bool)
-    for start in range(0, len(features), STANDING_ROWS):
-        part = slice(start, start + STANDING_ROWS)
-        above[part] = scorer.score(scorer.margin(features[part])) >= model.threshold
-        own_above[part] = scorer.score(scorer.margin(features[part], "own"), "own") >= model.floor
-    return {
-        "live_count": len(features),
-        "flagged_count": int((above & own_above).sum()),
-        "between_floor_and_threshold_count": int((~above & own_above).sum()),
-        "held_by_floor_count": int((above & ~own_above).sum()),
-    }
 
 
 def measure(scored: Scored, threshold: float) -> dict[str, float]:

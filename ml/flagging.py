@@ -1,7 +1,7 @@
 """From a score to a flag: the precision table, the bands, the flag threshold and the floor.
 
-All of it is estimated on verdicts that the boosters did not learn from, weighted so that they stand for all goods.
-What a marketplace then does with a flag is its policy's business, not ours.
+Precision is estimated on verdicts that the boosters did not learn from, weighted so that they stand for all goods; the floor
+from where all stand who are rated. What a marketplace then does with a flag is its policy's business, not ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ DEFAULT_TARGET: Final = 0.90
 WIDEST_INTERVAL: Final = 0.30
 FALLBACK_THRESHOLD: Final = 50.0
 ENOUGH_VERDICTS: Final = 20
+# The floor: see docs/decisions/0016.
 FLOOR_TIMES_PREVALENCE: Final = 3.0
+MOST_EXPOSED: Final = 0.01
+HIGHEST_FLOOR: Final = 50.0
 Z95: Final = 1.959963984540054
 BANDS: Final = tuple(f"[{low},{low + 10})" if low < 90 else "[90,100]" for low in range(0, 100, 10))
 
@@ -56,12 +59,66 @@ class Units:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where those stand who live at the cut and have no positive label; arrays of shape (n,).
+
+    Attributes:
+        score: Scores, 0 to 100.
+        own_conduct_score: The same, of what no third party can move.
+        merchant: A number for each merchant.
+    """
+
+    score: Floats
+    own_conduct_score: Floats
+    merchant: Integers
+
+    def counts(self, threshold: float, floor: float) -> dict[str, int]:
+        """Counts them.
+
+        Returns:
+            live_count, all of them; flagged_count, at or above both; between_floor_and_threshold_count, at or above the
+            floor with a score below the threshold: bought reviews and false reports could put these on a list, and no
+            others; held_by_floor_count, at or above the threshold with an own_conduct_score below the floor: only the floor
+            keeps these off.
+        """
+        above, own_above = self.score >= threshold, self.own_conduct_score >= floor
+        return {
+            "live_count": len(above),
+            "flagged_count": int((above & own_above).sum()),
+            "between_floor_and_threshold_count": int((~above & own_above).sum()),
+            "held_by_floor_count": int((above & ~own_above).sum()),
+        }
+
+    def exposed_share(self, floor: float) -> float:
+        """Estimates the share of honest merchants who reach the floor, themselves or with one of their goods."""
+        honesty, highest = self._merchants()
+        return float(honesty[highest >= floor].sum() / honesty.sum()) if honesty.any() else 0.0
+
+    def least_floor(self, most_exposed: float) -> float:
+        """Returns the least floor, to 4 decimals, that no more than such a share of the honest merchants reach."""
+        honesty, highest = self._merchants()
+        order = np.argsort(-highest, kind="stable")
+        too_many = np.flatnonzero(np.cumsum(honesty[order]) > most_exposed * honesty.sum())
+        return round(float(highest[order][too_many[0]]) + 1e-4, 4) if len(too_many) else 0.0
+
+    def _merchants(self) -> tuple[Floats, Floats]:
+        """How likely each merchant is honest, by its worst score, and its highest own_conduct_score."""
+        merchants, owner = np.unique(self.merchant, return_inverse=True)
+        worst, highest = np.zeros(len(merchants)), np.zeros(len(merchants))
+        np.maximum.at(worst, owner, self.score)
+        np.maximum.at(highest, owner, self.own_conduct_score)
+        return 1.0 - worst / 100.0, highest
+
+
+@dataclass(frozen=True)
 class Flagging:
     """Where a flag begins, and what share of flags is expected to be right.
 
     Attributes:
         threshold: The least score to flag.
         floor: The least own_conduct_score to flag.
+        exposed_share: The estimated share of honest merchants who reach the floor: others can put these on a list, and nobody
+            else.
         target: The precision that the policy asks for.
         basis: `target` if the table names a score that reaches it, else `fallback`: the threshold is 50.
         expected_precision: At the threshold; None on the fallback.
@@ -72,6 +129,7 @@ class Flagging:
 
     threshold: float
     floor: float
+    exposed_share: float
     target: float
     basis: str
     expected_precision: float | None
@@ -89,22 +147,27 @@ def band_of(score: float) -> str:
     return BANDS[min(9, int(score // 10))]
 
 
-def flagging(units: Units, prevalence: float, target: float = DEFAULT_TARGET) -> Flagging:
+def flagging(units: Units, standing: Standing, prevalence: float, target: float = DEFAULT_TARGET) -> Flagging:
     """Estimates the table, picks the threshold by the target, and sets the floor.
 
     Args:
         units: Scored verdicts.
+        standing: Where those stand who are rated.
         prevalence: Estimated share of positives among all goods, 0 to 1.
         target: Precision that the policy asks for, 0 to 1.
 
     Returns:
         The threshold is the least score at which precision reaches the target; where its 95 % interval is wider than
-        0.30, or no score reaches it, 50. The floor is 3 times the prevalence, at most 50.
+        0.30, or no score reaches it, 50. The floor is the least that at most 1 % of the honest merchants reach, but 3 times the
+        prevalence at least, and 50 at most.
     """
     threshold, expected = _threshold(units, target)
+    least = max(100.0 * FLOOR_TIMES_PREVALENCE * prevalence, standing.least_floor(MOST_EXPOSED))
+    floor = round(min(least, HIGHEST_FLOOR), 4)
     return Flagging(
         threshold=threshold,
-        floor=round(100.0 * min(FLOOR_TIMES_PREVALENCE * prevalence, 0.5), 4),
+        floor=floor,
+        exposed_share=round(standing.exposed_share(floor), 4),
         target=target,
         basis="fallback" if expected is None else "target",
         expected_precision=expected,

@@ -549,8 +549,9 @@ def _described(run_id: str, card: Mapping[str, Any], report: Report) -> str:
     standing = (
         "Of {live_count:,} that live and have no positive label, {flagged_count:,} would be flagged, "
         "{between_floor_and_threshold_count:,} lie between floor and threshold (third parties could push these onto a list, "
-        "and no others), and {held_by_floor_count:,} are above the threshold but held off by the floor."
-    ).format(**card["standing"])
+        "and no others), and {held_by_floor_count:,} are above the threshold but held off by the floor. "
+        "An estimated {exposed:.1%} of the honest merchants reach the floor, themselves or with some of their goods."
+    ).format(**card["standing"], exposed=flags["exposed_share"])
     pictures = [
         f"![{name}](/get-artifact?path=plots/{name}.png&run_uuid={run_id})" for name in ("reliability", "importances")
     ]

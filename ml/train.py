@@ -32,6 +32,7 @@ __all__ = ["Parameters", "TooFewLabels", "Trained", "TrainingResult", "fit_model
 
 MIN_POSITIVES: Final = 20
 MIN_COMPONENTS: Final = 5
+PART_ROWS: Final = 65_536
 HERE: Final = Path(__file__).resolve().parent
 
 Progress = Callable[[str], None]
@@ -178,10 +179,12 @@ class Trained:
     Attributes:
         model: The model.
         forward: Out-of-fold scores of forward folds.
+        standing: Where those stand who live at the cut and have no positive label.
     """
 
     model: model.RiskModel
     forward: Forward
+    standing: flagging.Standing
 
 
 def fit_model(declaration: Declaration, training_set: TrainingSet, split: Split, parameters: Parameters) -> Trained:
@@ -191,24 +194,33 @@ def fit_model(declaration: Declaration, training_set: TrainingSet, split: Split,
     fits = [partial(fit_booster, split.train, chosen, signs, parameters) for chosen in columns.values()]
     fitted = dict(zip(columns, in_parallel(fits), strict=True))
     forward = forward_margins(split.forward, signs, parameters)
-    margins = {name: _margins(fitted[name], split.calibrate, chosen) for name, chosen in columns.items()}
+    margins = {name: _margins(fitted[name], split.calibrate.features, chosen) for name, chosen in columns.items()}
     calibrations = {name: _calibration(split.calibrate, margin) for name, margin in margins.items()}
     prevalence = calibrations["main"].prevalence
     if prevalence is None:
         prevalence = float(np.average(split.forward.label, weights=split.forward.weight))
     units = flag_units(split.calibrate, margins["main"], forward, calibrations["main"])
+    scores = {
+        name: model.points(calibrations[name].probability(_margins(fitted[name], training_set.live.features, chosen)))
+        for name, chosen in columns.items()
+    }
+    standing = flagging.Standing(scores["main"], scores["own"], training_set.live.merchant)
     main, own = fitted["main"], fitted["own"]
     body = model.describe(declaration, main, own) | {
         "calibration": {name: calibration.as_dict() for name, calibration in calibrations.items()},
-        "flagging": flagging.flagging(units, prevalence, parameters.target_precision).as_dict(),
+        "flagging": flagging.flagging(units, standing, prevalence, parameters.target_precision).as_dict(),
         "prevalence": prevalence,
         "usual": explain.usual_values(training_set.live, declaration.features),
     }
-    return Trained(model.RiskModel(body, main, own), forward)
+    return Trained(model.RiskModel(body, main, own), forward, standing)
 
 
-def _margins(fitted: bytes, rows: Rows, columns: list[int]) -> npt.NDArray[np.float32]:
-    return model.margin_of(model.load_booster(fitted), np.ascontiguousarray(rows.features[:, columns]))
+def _margins(fitted: bytes, features: npt.NDArray[np.float32], columns: list[int]) -> npt.NDArray[np.float32]:
+    """Margins of a booster that takes some of the columns, a part of the rows at a time: they may be all that live."""
+    booster = model.load_booster(fitted)
+    starts = range(0, max(len(features), 1), PART_ROWS)
+    parts = (np.ascontiguousarray(features[start : start + PART_ROWS, columns]) for start in starts)
+    return np.concatenate([model.margin_of(booster, part) for part in parts])
 
 
 def _calibration(verdicts: Rows, margin: npt.NDArray[np.float32]) -> Calibration:
@@ -247,5 +259,5 @@ def _card(trained: Trained, training_set: TrainingSet, split: Split, origin: Map
         "calibration": body["calibration"],
         "flagging": body["flagging"],
         "prevalence": body["prevalence"],
-        "standing": evaluate.standing(trained.model, training_set.live.features),
+        "standing": trained.standing.counts(trained.model.threshold, trained.model.floor),
     }

@@ -136,14 +136,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Live:
-    """Entities that live at the cut and have no positive label, from which usual values come; arrays of one length n.
+    """Entities that live at the cut and have no positive label, all arrays of one length n.
 
     Attributes:
+        merchant: A number for each merchant that they belong to.
         category: Position in `categories`.
         categories: Category paths; an empty one where it is unknown.
         features: float32, shape (n, number of features).
     """
 
+    merchant: Integers
     category: Integers
     categories: tuple[str, ...]
     features: Matrix
@@ -156,7 +158,7 @@ class TrainingSet:
     Attributes:
         rows: All training rows, ordered by entity, date and purpose.
         components: The components that their merchants were given.
-        live: What usual values come from.
+        live: What usual values and the floor come from.
     """
 
     rows: Rows
@@ -195,17 +197,17 @@ def read_training_set(
     positive = np.unique(rows.entity[rows.label])
     newest = rows.day == rows.day[rows.purposed("evaluate")].max(initial=0)
     chosen = rows.take(newest & rows.purposed("evaluate") & ~np.isin(rows.entity, positive))
-    return TrainingSet(rows, components, Live(chosen.category, chosen.categories, chosen.features))
+    return TrainingSet(rows, components, Live(chosen.merchant, chosen.category, chosen.categories, chosen.features))
 
 
 def _read_live(declaration: Declaration, path: Path, spine: Any) -> Live:
     import pyarrow.compute as pc
 
-    table = _read(path, [declaration.id_column, "category", *declaration.columns])
+    table = _read(path, list(dict.fromkeys((declaration.id_column, "merchant_id", "category", *declaration.columns))))
     positive = spine[declaration.id_column].filter(spine["label"])
     table = table.filter(pc.invert(pc.is_in(table[declaration.id_column], value_set=positive.combine_chunks())))
     category, categories = encode(table["category"])
-    return Live(category, tuple(categories), matrix(table, declaration.columns))
+    return Live(encode(table["merchant_id"])[0], category, tuple(categories), matrix(table, declaration.columns))
 
 
 def _read_sorted(path: Path, keys: list[str], columns: list[str]) -> Any:

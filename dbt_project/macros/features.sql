@@ -6,19 +6,14 @@
 {%- endmacro %}
 
 {#
-    A share that few cases do not make extreme: some imagined cases at the platform's own share are added. Null where there
-    is no case, or the platform has none at all.
+    A share that few cases do not make extreme: some imagined cases are added in which nothing was amiss. Null where there is no
+    case. (Not cases at the platform's own share: whoever buys many reviews for some would move it, and with it everybody who
+    has few.)
 #}
-{% macro shrunken_share(part, whole, platform_part, platform_whole) -%}
+{% macro shrunken_share(part, whole) -%}
     case
         when {{ whole }} > 0
-            then round(
-                (
-                    cast({{ part }} as double)
-                    + {{ imagined_cases() }} * cast({{ platform_part }} as double) / nullif(cast({{ platform_whole }} as double), 0)
-                ) / (cast({{ whole }} as double) + {{ imagined_cases() }}),
-                6
-            )
+            then round(cast({{ part }} as double) / (cast({{ whole }} as double) + {{ imagined_cases() }}), 6)
     end
 {%- endmacro %}
 
@@ -472,8 +467,7 @@ spine_rows as (
 #}
 {% macro polarised_share(own) -%}
     {{ shrunken_share(
-        'least(2 * ' ~ own ~ '.one_star_count_life, 2 * ' ~ own ~ '.five_star_count_life)', own ~ '.rating_count_life',
-        'least(2 * platform.one_star_count_life, 2 * platform.five_star_count_life)', 'platform.rating_count_life'
+        'least(2 * ' ~ own ~ '.one_star_count_life, 2 * ' ~ own ~ '.five_star_count_life)', own ~ '.rating_count_life'
     ) }}
 {%- endmacro %}
 
@@ -490,12 +484,12 @@ spine_rows as (
     greatest({{ total }} - coalesce({{ own }}, 0), 0)
 {%- endmacro %}
 
-{# How many imagined cases draw a share towards the platform's own. #}
+{# How many imagined cases draw a share towards nothing. #}
 {% macro imagined_cases() %}10{% endmacro %}
 
 {#
     The features of a merchant's links, for itself and for its goods. Needs `links` (merchant_links) and `rings`
-    (merchant_rings), both left joined, and `platform` (platform_windows). A platform without identifiers links nobody: that
+    (merchant_rings), both left joined, and `platform` (platform_states). A platform without identifiers links nobody: that
     is unknown, not nothing.
 #}
 {% macro link_features() -%}
@@ -509,12 +503,10 @@ spine_rows as (
             'links.' ~ hop ~ 'discrepant_field_count', 'links.' ~ hop ~ 'compared_field_count'
         ) }} as {{ hop }}link_spec_discrepant_share,
         {{ shrunken_share(
-            'links.' ~ hop ~ 'authenticity_complaint_count', 'links.' ~ hop ~ 'text_review_count',
-            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+            'links.' ~ hop ~ 'authenticity_complaint_count', 'links.' ~ hop ~ 'text_review_count'
         ) }} as {{ hop }}link_complaint_share,
         {{ shrunken_share(
-            'links.' ~ hop ~ 'refund_not_authentic_count', 'links.' ~ hop ~ 'order_count',
-            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
+            'links.' ~ hop ~ 'refund_not_authentic_count', 'links.' ~ hop ~ 'order_count'
         ) }} as {{ hop }}link_refund_not_authentic_share,
         {%- endfor %}
         case when platform.has_identifiers then coalesce(rings.firm_count, 0) end as ring_merchant_count,

@@ -1,7 +1,7 @@
 """A rival cannot frame an honest merchant: what buyers and reporters do moves nobody's own_conduct_score.
 
 A marketplace is rated twice by one champion, as it is and with hundreds of honest merchants under attack (tests/framing.py).
-Nobody below the floor gets on a list by it. Those between floor and threshold can.
+Nobody below the floor gets on a list by it. Those between floor and threshold can, and the floor sees to it that they are few.
 """
 
 from __future__ import annotations
@@ -122,11 +122,6 @@ def test_of_500_framed_merchants_none_below_the_floor_is_listed(framed: Framed):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="6 % with scale 0.05: half of the platform's reviews are then the attackers', and few reviews of anybody else count as"
-    " usual, that is, as the platform's own share. With the share of before it would be 4 %.",
-)
 def test_of_500_framed_merchants_few_get_on_a_list(framed: Framed):
     by_attack = only_by_the_attack(framed.peaceful, framed.attacked, AS_OF, framed.victims)
     assert len(by_attack) <= MOST_ONLY_BY_THE_ATTACK * VICTIMS, sorted(by_attack)

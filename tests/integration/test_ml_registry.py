@@ -33,7 +33,14 @@ def risk_model(number: int) -> RiskModel:
     fitted = Calibration("none", 1.0, 0.0, (), 0, 0, 0, None).as_dict()
     body = describe(LISTINGS, main, own) | {
         "calibration": {"main": fitted, "own": fitted},
-        "flagging": {"threshold": 50.0, "floor": 9.0, "basis": "fallback", "bands": [], "table": []},
+        "flagging": {
+            "threshold": 50.0,
+            "floor": 9.0,
+            "exposed_share": 0.0175,
+            "basis": "fallback",
+            "bands": [],
+            "table": [],
+        },
         "prevalence": 0.03,
         "usual": {"": [0.0] * len(FEATURES)},
     }
@@ -115,6 +122,7 @@ def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> 
     assert {name: page.tags[name] for name in STANDING} == {name: str(count) for name, count in STANDING.items()}
     assert "1,400 lie between floor and threshold" in page.description
     assert "7 are above the threshold but held off by the floor" in page.description
+    assert "An estimated 1.8% of the honest merchants reach the floor" in page.description
     rows = page.description.splitlines()
     assert [row for row in rows if row.startswith("|") and row.split("|")[1].strip() == "auroc"]
 

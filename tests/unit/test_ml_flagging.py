@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.calibrate import effective_size, sigmoid
-from ml.flagging import Units, band_of, flagging, precision_from, wilson
+from ml.flagging import MOST_EXPOSED, Standing, Units, band_of, flagging, precision_from, wilson
 
 
 def units(seed: int, size: int = 30_000, steep: float = 12.0) -> Units:
@@ -29,6 +29,9 @@ def held_out(score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = N
     return Units("held_out", score, label, np.ones(size) if weight is None else weight, **(usual | given))
 
 
+NOBODY = Standing(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
+
+
 def chance(score: np.ndarray, steep: float = 12.0) -> np.ndarray:
     return sigmoid(steep * (score / 100 - 0.5))
 
@@ -37,14 +40,14 @@ def test_the_threshold_is_where_precision_reaches_the_target() -> None:
     random = np.random.default_rng(0)
     everything = np.round(100 * random.beta(1, 3, 400_000), 4)
     for seed in range(5):
-        flags = flagging(units(seed), 0.1, target=0.8)
+        flags = flagging(units(seed), NOBODY, 0.1, target=0.8)
         assert flags.basis == "target"
         above = everything >= flags.threshold
         assert chance(everything[above]).mean() == pytest.approx(0.8, abs=0.04)
 
 
 def test_bands_hold_the_weighted_share_of_positives() -> None:
-    flags = flagging(units(1), 0.1)
+    flags = flagging(units(1), NOBODY, 0.1)
     for low, band in zip(range(0, 100, 10), flags.bands, strict=True):
         assert band["band"] == band_of(low) == band_of(low + 9.9999)
         if band["expected_precision"] is not None:
@@ -56,7 +59,7 @@ def test_bands_hold_the_weighted_share_of_positives() -> None:
 def test_a_band_of_few_verdicts_is_not_told() -> None:
     score = np.concatenate([np.full(19, 5.0), np.full(200, 15.0)])
     label = np.concatenate([np.ones(19, dtype=bool), np.arange(200) < 20])
-    flags = flagging(held_out(score, label), 0.1)
+    flags = flagging(held_out(score, label), NOBODY, 0.1)
     assert flags.bands[0]["expected_precision"] is None
     assert flags.bands[1]["expected_precision"] == 0.1
     assert flags.bands[2] == {"band": "[20,30)", "verdicts": 0, "expected_precision": None}
@@ -64,41 +67,81 @@ def test_a_band_of_few_verdicts_is_not_told() -> None:
 
 def test_unlabelled_rows_count_as_negatives_but_make_no_band_known() -> None:
     score, label = np.full(300, 25.0), np.arange(300) < 15
-    flags = flagging(held_out(score, label, is_verdict=label), 0.1)
+    flags = flagging(held_out(score, label, is_verdict=label), NOBODY, 0.1)
     assert flags.bands[2] == {"band": "[20,30)", "verdicts": 15, "expected_precision": None}
-    flags = flagging(held_out(score, label, is_verdict=np.arange(300) < 100), 0.1)
+    flags = flagging(held_out(score, label, is_verdict=np.arange(300) < 100), NOBODY, 0.1)
     assert flags.bands[2]["expected_precision"] == 0.05
 
 
 @pytest.mark.parametrize("verdicts", [0, 1, 8])
 def test_few_verdicts_fall_back_to_fifty(verdicts: int) -> None:
     score = np.linspace(60, 99, verdicts) if verdicts else np.zeros(0)
-    flags = flagging(held_out(score, np.ones(verdicts, dtype=bool)), 0.03)
+    flags = flagging(held_out(score, np.ones(verdicts, dtype=bool)), NOBODY, 0.03)
     assert (flags.threshold, flags.expected_precision, flags.basis) == (50.0, None, "fallback")
 
 
 def test_a_few_heavy_verdicts_are_as_uncertain_as_few() -> None:
     size = 60
     weight = np.where(np.arange(size) < 3, 1000.0, 1.0)
-    flags = flagging(held_out(np.full(size, 80.0), np.arange(size) < 57, weight), 0.03)
+    flags = flagging(held_out(np.full(size, 80.0), np.arange(size) < 57, weight), NOBODY, 0.03)
     assert flags.basis == "fallback"
 
 
 def test_many_verdicts_of_few_merchants_are_as_uncertain_as_few() -> None:
     score, label = np.full(400, 80.0), np.arange(400) % 20 > 0
-    assert flagging(held_out(score, label), 0.03).basis == "target"
-    assert flagging(held_out(score, label, merchant=np.arange(400) // 100), 0.03).basis == "fallback"
+    assert flagging(held_out(score, label), NOBODY, 0.03).basis == "target"
+    assert flagging(held_out(score, label, merchant=np.arange(400) // 100), NOBODY, 0.03).basis == "fallback"
 
 
 def test_a_target_that_no_score_reaches_falls_back() -> None:
     score, label = np.repeat(np.arange(100.0), 50), np.tile(np.arange(50) % 2 == 0, 100)
-    flags = flagging(held_out(score, label), 0.03)
+    flags = flagging(held_out(score, label), NOBODY, 0.03)
     assert (flags.threshold, flags.basis) == (50.0, "fallback")
 
 
 @pytest.mark.parametrize(("prevalence", "floor"), [(0.03, 9.0), (0.0312345, 9.3703), (0.4, 50.0)])
-def test_the_floor_is_three_times_the_prevalence_and_never_above_fifty(prevalence: float, floor: float) -> None:
-    assert flagging(units(0, 500), prevalence).floor == pytest.approx(floor, abs=1e-4)
+def test_the_floor_is_three_times_the_prevalence_where_nobody_is_exposed(prevalence: float, floor: float) -> None:
+    assert flagging(units(0, 500), NOBODY, prevalence).floor == pytest.approx(floor, abs=1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 400), goods=st.integers(1, 5), steep=st.floats(0.5, 8))
+def test_the_floor_is_the_least_that_few_honest_merchants_reach(seed: int, size: int, goods: int, steep: float) -> None:
+    random = np.random.default_rng(seed)
+    own = np.round(100 * random.beta(0.5, steep, size), random.integers(0, 5))
+    standing = Standing(np.round(own * random.random(size), 4), own, np.arange(size) // goods)
+    flags = flagging(units(0, 500), standing, 0.01)
+    exposed = exposed_share(standing, flags.floor)
+    assert flags.exposed_share == pytest.approx(exposed, abs=1e-4)
+    assert exposed <= MOST_EXPOSED or flags.floor == 50.0
+    lower = np.round(flags.floor - 1e-4, 4)
+    assert lower < 3.0 or exposed_share(standing, lower) > MOST_EXPOSED
+
+
+def exposed_share(standing: Standing, floor: float) -> float:
+    """The same as a definition has it, merchant by merchant."""
+    honesty = exposed = 0.0
+    for merchant in np.unique(standing.merchant):
+        own = standing.merchant == merchant
+        honest = 1 - standing.score[own].max() / 100
+        honesty += honest
+        if standing.own_conduct_score[own].max() >= floor:
+            exposed += honest
+    return exposed / honesty
+
+
+def test_whoever_is_probably_counterfeit_hardly_raises_the_floor_and_many_goods_of_one_no_more_than_one() -> None:
+    own, nothing, sellers = np.repeat([20.0, 0.0], [2, 148]), np.zeros(150), np.arange(150)
+    floors = {
+        "two of 150": Standing(nothing, own, sellers),
+        "two that are half counterfeit": Standing(np.where(own > 0, 49.0, 0.0), own, sellers),
+        "two goods of one": Standing(nothing, own, np.where(own > 0, 0, sellers)),
+    }
+    assert {name: flagging(units(0, 500), standing, 0.01).floor for name, standing in floors.items()} == {
+        "two of 150": pytest.approx(20.0001),
+        "two that are half counterfeit": 3.0,
+        "two goods of one": 3.0,
+    }
 
 
 @settings(max_examples=60, deadline=None)
@@ -120,7 +163,7 @@ def test_every_told_precision_is_what_counting_gives(seed: int, size: int, targe
         assert (least, most) == (pytest.approx(ends[0][0]), pytest.approx(ends[1][0]))
         assert 0 <= least <= value + 1e-9
         assert value - 1e-9 <= most <= 1
-    flags = flagging(made, 0.1, target)
+    flags = flagging(made, NOBODY, 0.1, target)
     if flags.basis == "target":
         above = made.score >= flags.threshold
         assert np.average(made.label[above], weights=made.weight[above]) >= target

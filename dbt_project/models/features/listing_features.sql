@@ -52,7 +52,7 @@ all_of_merchant as (
 
 platform as (
 
-    select * from {{ ref('platform_windows') }}
+    select * from {{ ref('platform_states') }}
 
 ),
 
@@ -231,9 +231,9 @@ final as (
         offered.is_model_known,
         offered.condition = 'new' as is_condition_new,
 
-        case when platform.review_count_life > 0 then own.review_count_life end as review_count,
-        case when platform.review_count_life > 0 then own.review_count_90 end as review_90d_count,
-        case when platform.review_count_life > 0 then own.review_count_30 end as review_30d_count,
+        case when platform.has_reviews then own.review_count_life end as review_count,
+        case when platform.has_reviews then own.review_count_90 end as review_90d_count,
+        case when platform.has_reviews then own.review_count_30 end as review_30d_count,
         {{ ratio('own.rating_sum_life', '5 * own.rating_count_life') }} as rating_ratio,
         {{ ratio('own.rating_sum_30', '5 * own.rating_count_30') }} as rating_30d_ratio,
         round(
@@ -243,48 +243,26 @@ final as (
         ) as rating_change_ratio,
         {{ ratio('own.one_star_count_life', 'own.rating_count_life') }} as one_star_share,
         {{ polarised_share('own') }} as polarised_rating_share,
-        case when platform.text_review_count_life > 0 then own.authenticity_complaint_count_life end as complaint_count,
-        {{ shrunken_share(
-            'own.authenticity_complaint_count_life', 'own.text_review_count_life',
-            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
-        ) }} as complaint_share,
-        {{ shrunken_share(
-            'own.authenticity_complaint_count_90', 'own.text_review_count_90',
-            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
-        ) }} as complaint_90d_share,
+        case when platform.has_review_texts then own.authenticity_complaint_count_life end as complaint_count,
+        {{ shrunken_share('own.authenticity_complaint_count_life', 'own.text_review_count_life') }} as complaint_share,
+        {{ shrunken_share('own.authenticity_complaint_count_90', 'own.text_review_count_90') }} as complaint_90d_share,
         {{ ratio('own.verified_review_count_life', 'own.verified_known_count_life') }} as verified_review_share,
         {{ ratio('own.photo_review_count_life', 'own.photo_known_count_life') }} as photo_review_share,
         {{ ratio('own.review_count_life', 'own.order_count_life') }} as review_order_ratio,
         case
-            when platform.delivered_count_life > 0
-                then {{ shrunken_share(
-                    'own.early_review_count_life', 'own.order_review_count_life',
-                    'platform.early_review_count_life', 'platform.order_review_count_life'
-                ) }}
+            when platform.has_deliveries
+                then {{ shrunken_share('own.early_review_count_life', 'own.order_review_count_life') }}
         end as early_review_share,
-        {{ shrunken_share(
-            'own.repeated_review_count_life', 'own.long_text_review_count_life',
-            'platform.repeated_review_count_life', 'platform.long_text_review_count_life'
-        ) }} as repeated_review_share,
+        {{ shrunken_share('own.repeated_review_count_life', 'own.long_text_review_count_life') }} as repeated_review_share,
 
-        case when platform.order_count_life > 0 then own.order_count_life end as order_count,
-        case when platform.order_count_life > 0 then own.order_count_90 end as order_90d_count,
-        case when platform.order_count_life > 0 then own.order_count_30 end as order_30d_count,
+        case when platform.has_orders then own.order_count_life end as order_count,
+        case when platform.has_orders then own.order_count_90 end as order_90d_count,
+        case when platform.has_orders then own.order_count_30 end as order_30d_count,
+        {{ shrunken_share('own.refund_count_life', 'own.order_count_life') }} as refund_share,
+        {{ shrunken_share('least(own.refund_count_90, own.order_count_90)', 'own.order_count_90') }} as refund_90d_share,
+        {{ shrunken_share('own.refund_not_authentic_count_life', 'own.order_count_life') }} as refund_not_authentic_share,
         {{ shrunken_share(
-            'own.refund_count_life', 'own.order_count_life',
-            'platform.refund_count_life', 'platform.order_count_life'
-        ) }} as refund_share,
-        {{ shrunken_share(
-            'least(own.refund_count_90, own.order_count_90)', 'own.order_count_90',
-            'platform.refund_count_life', 'platform.order_count_life'
-        ) }} as refund_90d_share,
-        {{ shrunken_share(
-            'own.refund_not_authentic_count_life', 'own.order_count_life',
-            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
-        ) }} as refund_not_authentic_share,
-        {{ shrunken_share(
-            'own.refund_not_as_described_count_life', 'own.order_count_life',
-            'platform.refund_not_as_described_count_life', 'platform.order_count_life'
+            'own.refund_not_as_described_count_life', 'own.order_count_life'
         ) }} as refund_not_as_described_share,
         {{ ratio('own.delivery_hours_sum_life', '24 * own.delivered_count_life') }} as delivery_days,
 
@@ -420,13 +398,11 @@ final as (
         ) }} as merchant_model_ref_share,
         {{ shrunken_share(
             less_own('all_of_merchant.authenticity_complaint_count_life', 'own.authenticity_complaint_count_life'),
-            less_own('all_of_merchant.text_review_count_life', 'own.text_review_count_life'),
-            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+            less_own('all_of_merchant.text_review_count_life', 'own.text_review_count_life')
         ) }} as merchant_complaint_share,
         {{ shrunken_share(
             less_own('merchant_brands.authenticity_complaint_count_life', 'own.authenticity_complaint_count_life'),
-            less_own('merchant_brands.text_review_count_life', 'own.text_review_count_life'),
-            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+            less_own('merchant_brands.text_review_count_life', 'own.text_review_count_life')
         ) }} as merchant_brand_complaint_share,
         {{ ratio(
             less_own('all_of_merchant.rating_sum_life', 'own.rating_sum_life'),
@@ -445,38 +421,32 @@ final as (
             less_own('all_of_merchant.photo_known_count_life', 'own.photo_known_count_life')
         ) }} as merchant_photo_review_share,
         case
-            when platform.delivered_count_life > 0
+            when platform.has_deliveries
                 then {{ shrunken_share(
                     less_own('all_of_merchant.early_review_count_life', 'own.early_review_count_life'),
-                    less_own('all_of_merchant.order_review_count_life', 'own.order_review_count_life'),
-                    'platform.early_review_count_life', 'platform.order_review_count_life'
+                    less_own('all_of_merchant.order_review_count_life', 'own.order_review_count_life')
                 ) }}
         end as merchant_early_review_share,
         {{ shrunken_share(
             'least(2 * ' ~ less_own('all_of_merchant.one_star_count_life', 'own.one_star_count_life')
             ~ ', 2 * ' ~ less_own('all_of_merchant.five_star_count_life', 'own.five_star_count_life') ~ ')',
-            less_own('all_of_merchant.rating_count_life', 'own.rating_count_life'),
-            'least(2 * platform.one_star_count_life, 2 * platform.five_star_count_life)', 'platform.rating_count_life'
+            less_own('all_of_merchant.rating_count_life', 'own.rating_count_life')
         ) }} as merchant_polarised_rating_share,
         {{ shrunken_share(
             less_own('all_of_merchant.repeated_review_count_life', 'own.repeated_review_count_life'),
-            less_own('all_of_merchant.long_text_review_count_life', 'own.long_text_review_count_life'),
-            'platform.repeated_review_count_life', 'platform.long_text_review_count_life'
+            less_own('all_of_merchant.long_text_review_count_life', 'own.long_text_review_count_life')
         ) }} as merchant_repeated_review_share,
         {{ shrunken_share(
             less_own('all_of_merchant.refund_not_authentic_count_life', 'own.refund_not_authentic_count_life'),
-            less_own('all_of_merchant.order_count_life', 'own.order_count_life'),
-            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
+            less_own('all_of_merchant.order_count_life', 'own.order_count_life')
         ) }} as merchant_refund_not_authentic_share,
         {{ shrunken_share(
             less_own('merchant_brands.refund_not_authentic_count_life', 'own.refund_not_authentic_count_life'),
-            less_own('merchant_brands.order_count_life', 'own.order_count_life'),
-            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
+            less_own('merchant_brands.order_count_life', 'own.order_count_life')
         ) }} as merchant_brand_refund_not_authentic_share,
         {{ shrunken_share(
             less_own('all_of_merchant.refund_count_life', 'own.refund_count_life'),
-            less_own('all_of_merchant.order_count_life', 'own.order_count_life'),
-            'platform.refund_count_life', 'platform.order_count_life'
+            less_own('all_of_merchant.order_count_life', 'own.order_count_life')
         ) }} as merchant_refund_share,
         {{ ratio(
             less_own('all_of_merchant.delivery_hours_sum_life', 'own.delivery_hours_sum_life'),

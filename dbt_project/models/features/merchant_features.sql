@@ -45,7 +45,7 @@ brands as (
 
 platform as (
 
-    select * from {{ ref('platform_windows') }}
+    select * from {{ ref('platform_states') }}
 
 ),
 
@@ -108,18 +108,12 @@ worst_brands as (
         brands.as_of_date,
         min({{ ratio('brands.msrp_ratio_sum', 'brands.msrp_ratio_count') }}) as price_msrp_ratio,
         max({{ ratio('brands.discrepant_field_count', 'brands.compared_field_count') }}) as spec_discrepant_share,
+        max({{ shrunken_share('brands.authenticity_complaint_count_life', 'brands.text_review_count_life') }}) as complaint_share,
         max({{ shrunken_share(
-            'brands.authenticity_complaint_count_life', 'brands.text_review_count_life',
-            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
-        ) }}) as complaint_share,
-        max({{ shrunken_share(
-            'brands.refund_not_authentic_count_life', 'brands.order_count_life',
-            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
+            'brands.refund_not_authentic_count_life', 'brands.order_count_life'
         ) }}) as refund_not_authentic_share,
         min({{ ratio('brands.rating_sum_life', '5 * brands.rating_count_life') }}) as rating_ratio
     from brands
-    inner join platform
-        on platform.as_of_date = brands.as_of_date
     where brands.live_listing_count > 0
     group by
         brands.merchant_id,
@@ -178,8 +172,8 @@ features as (
         {{ ratio('offers.unknown_brand_count', 'states.live_listing_count') }} as unknown_brand_share,
         {{ ratio('offers.condition_new_count', 'offers.condition_count') }} as condition_new_share,
 
-        case when platform.review_count_life > 0 then windows.review_count_life end as review_count,
-        case when platform.review_count_life > 0 then windows.review_count_30 end as review_30d_count,
+        case when platform.has_reviews then windows.review_count_life end as review_count,
+        case when platform.has_reviews then windows.review_count_30 end as review_30d_count,
         {{ ratio('windows.rating_sum_life', '5 * windows.rating_count_life') }} as rating_ratio,
         {{ ratio('windows.rating_sum_30', '5 * windows.rating_count_30') }} as rating_30d_ratio,
         round(
@@ -193,49 +187,37 @@ features as (
         worst_brands.rating_ratio as worst_brand_rating_ratio,
         {{ ratio('windows.one_star_count_life', 'windows.rating_count_life') }} as one_star_share,
         {{ polarised_share('windows') }} as polarised_rating_share,
-        case when platform.text_review_count_life > 0 then windows.authenticity_complaint_count_life end as complaint_count,
+        case when platform.has_review_texts then windows.authenticity_complaint_count_life end as complaint_count,
         {{ shrunken_share(
-            'windows.authenticity_complaint_count_life', 'windows.text_review_count_life',
-            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+            'windows.authenticity_complaint_count_life', 'windows.text_review_count_life'
         ) }} as complaint_share,
         {{ shrunken_share(
-            'windows.authenticity_complaint_count_90', 'windows.text_review_count_90',
-            'platform.authenticity_complaint_count_life', 'platform.text_review_count_life'
+            'windows.authenticity_complaint_count_90', 'windows.text_review_count_90'
         ) }} as complaint_90d_share,
         worst_brands.complaint_share as worst_brand_complaint_share,
         {{ ratio('windows.verified_review_count_life', 'windows.verified_known_count_life') }} as verified_review_share,
         {{ ratio('windows.photo_review_count_life', 'windows.photo_known_count_life') }} as photo_review_share,
         {{ ratio('windows.review_count_life', 'windows.order_count_life') }} as review_order_ratio,
         case
-            when platform.delivered_count_life > 0
-                then {{ shrunken_share(
-                    'windows.early_review_count_life', 'windows.order_review_count_life',
-                    'platform.early_review_count_life', 'platform.order_review_count_life'
-                ) }}
+            when platform.has_deliveries
+                then {{ shrunken_share('windows.early_review_count_life', 'windows.order_review_count_life') }}
         end as early_review_share,
         {{ shrunken_share(
-            'windows.repeated_review_count_life', 'windows.long_text_review_count_life',
-            'platform.repeated_review_count_life', 'platform.long_text_review_count_life'
+            'windows.repeated_review_count_life', 'windows.long_text_review_count_life'
         ) }} as repeated_review_share,
 
-        case when platform.order_count_life > 0 then windows.order_count_life end as order_count,
-        case when platform.order_count_life > 0 then windows.order_count_30 end as order_30d_count,
+        case when platform.has_orders then windows.order_count_life end as order_count,
+        case when platform.has_orders then windows.order_count_30 end as order_30d_count,
+        {{ shrunken_share('windows.refund_count_life', 'windows.order_count_life') }} as refund_share,
         {{ shrunken_share(
-            'windows.refund_count_life', 'windows.order_count_life',
-            'platform.refund_count_life', 'platform.order_count_life'
-        ) }} as refund_share,
-        {{ shrunken_share(
-            'least(windows.refund_count_90, windows.order_count_90)', 'windows.order_count_90',
-            'platform.refund_count_life', 'platform.order_count_life'
+            'least(windows.refund_count_90, windows.order_count_90)', 'windows.order_count_90'
         ) }} as refund_90d_share,
         {{ shrunken_share(
-            'windows.refund_not_authentic_count_life', 'windows.order_count_life',
-            'platform.refund_not_authentic_count_life', 'platform.order_count_life'
+            'windows.refund_not_authentic_count_life', 'windows.order_count_life'
         ) }} as refund_not_authentic_share,
         worst_brands.refund_not_authentic_share as worst_brand_refund_not_authentic_share,
         {{ shrunken_share(
-            'windows.refund_not_as_described_count_life', 'windows.order_count_life',
-            'platform.refund_not_as_described_count_life', 'platform.order_count_life'
+            'windows.refund_not_as_described_count_life', 'windows.order_count_life'
         ) }} as refund_not_as_described_share,
         {{ ratio('windows.delivery_hours_sum_life', '24 * windows.delivered_count_life') }} as delivery_days,
 
