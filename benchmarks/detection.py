@@ -2,7 +2,8 @@
 
 A marketplace is trained on as of 2026-06-15 and rated as of 2026-06-30, as benchmarks/quality.py does. Then each model is
 trained again on the same rows without one signal's features at a time. Counts are pooled over seeds until every rate of
-interest rests on `--cases` entities; it prints them as Markdown.
+interest rests on `--cases` entities; it prints them as Markdown. With `--counts` a seed's counts are kept in a file there, and
+not made again: a run that was stopped goes on where it was, and several may share the seeds.
 
     make bench-detection
     python benchmarks/detection.py --scale 0.02 --seeds 101 --cases 1
@@ -11,6 +12,7 @@ interest rests on `--cases` entities; it prints them as Markdown.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections import defaultdict
@@ -18,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -33,6 +36,7 @@ from ml.training_set import matrix, read_training_set, split_rows
 from orchestration.marketplace.merchants import COUNTERFEITERS
 
 Bools = npt.NDArray[np.bool_]
+Counts = dict[str, list[Any]]
 TARGET = 0.90
 EVERYTHING = "everything"
 """Stands where a signal's name does: nothing was left out."""
@@ -118,6 +122,25 @@ class Findings:
         """The least number of cases that a rate rests on."""
         return min(rate.cases for rate in (*self.recall.values(), *self.flagged.values()))
 
+    def pool(self, counts: Counts) -> None:
+        """Adds the counts of one marketplace."""
+        for archetype, what, found, cases in counts["recall"]:
+            self._count(self.recall[archetype, what], found, cases)
+        for kind, found, cases in counts["flagged"]:
+            self._count(self.flagged[kind], found, cases)
+
+    def counts(self) -> Counts:
+        """Returns everything counted, for a file."""
+        return {
+            "recall": [[*key, rate.found, rate.cases] for key, rate in self.recall.items()],
+            "flagged": [[kind, rate.found, rate.cases] for kind, rate in self.flagged.items()],
+        }
+
+    @staticmethod
+    def _count(rate: Rate, found: int, cases: int) -> None:
+        rate.found += found
+        rate.cases += cases
+
     def add(self, archetype: npt.NDArray[np.str_], wanted: Bools, what: str, found: Bools) -> None:
         """Counts what was found of the wanted entities, by archetype."""
         self.recall[ANY, what].add(found, wanted)
@@ -190,8 +213,9 @@ def flags(home: Path, declaration: Declaration) -> Bools:
     return np.asarray((table["score"].to_numpy() >= champion.threshold) & (own >= champion.floor), dtype=np.bool_)
 
 
-def measure(home: Path, declaration: Declaration, findings: Findings, parameters: Parameters) -> None:
-    """Adds what was found in one home to a model's findings."""
+def measure(home: Path, declaration: Declaration, parameters: Parameters) -> Findings:
+    """Counts what one model finds in one home."""
+    findings = Findings()
     truth = truth_of(home, declaration.entity)
     archetype = truth["archetype"].astype(str)
     is_fake, of_fake = truth["is_counterfeit"].astype(bool), truth["of_counterfeiter"].astype(bool)
@@ -204,6 +228,14 @@ def measure(home: Path, declaration: Declaration, findings: Findings, parameters
             findings.flagged[INNOCENT.get(kind, kind)].add(flagged, innocent)
     for left_out, margin in margins(home, declaration, parameters):
         findings.add(archetype, judged & is_fake, left_out, above(margin, is_fake, judged))
+    return findings
+
+
+def counts_of(seed: int, scale: float, hardness: float, declarations: dict[str, Declaration]) -> dict[str, Counts]:
+    """Makes and rates a marketplace and returns each model's counts."""
+    with tempfile.TemporaryDirectory() as folder:
+        rate(Path(folder), scale, seed, hardness)
+        return {name: measure(Path(folder), one, Parameters()).counts() for name, one in declarations.items()}
 
 
 def page(models: dict[str, Findings], declarations: dict[str, Declaration]) -> str:
@@ -237,14 +269,23 @@ def main() -> None:
     parser.add_argument("--hardness", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(1001, 1021)))
     parser.add_argument("--cases", type=int, default=500)
+    parser.add_argument(
+        "--counts", type=Path, help="folder that keeps each seed's counts; of one scale and one code only"
+    )
     arguments = parser.parse_args()
     declarations = load_declarations()
     models = {name: Findings() for name in declarations}
     for seed in arguments.seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            rate(Path(folder), arguments.scale, seed, arguments.hardness)
-            for name, declaration in declarations.items():
-                measure(Path(folder), declaration, models[name], Parameters())
+        kept = arguments.counts / f"seed={seed}.json" if arguments.counts else None
+        if kept and kept.exists():
+            counts = json.loads(kept.read_text(encoding="utf-8"))
+        else:
+            counts = counts_of(seed, arguments.scale, arguments.hardness, declarations)
+        if kept:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(counts), encoding="utf-8")
+        for name, findings in models.items():
+            findings.pool(counts[name])
         print(f"After seed {seed}:\n\n{page(models, declarations)}", file=sys.stderr, flush=True)
         if min(findings.fewest for findings in models.values()) >= arguments.cases:
             break

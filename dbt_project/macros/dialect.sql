@@ -71,6 +71,10 @@
 {% macro low_value(value) %}{{ return(adapter.dispatch('low_value', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__low_value(value) %}quantile_disc({{ value }}, 0.1){% endmacro %}
 
+{# A value that nine of ten lie at or below. #}
+{% macro high_value(value) %}{{ return(adapter.dispatch('high_value', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__high_value(value) %}quantile_disc({{ value }}, 0.9){% endmacro %}
+
 {# One row for each date from the first to the last, both included: an expression for the select list. #}
 {% macro each_date(first_date, last_date) %}{{ return(adapter.dispatch('each_date', 'touchstone')(first_date, last_date)) }}{% endmacro %}
 {% macro duckdb__each_date(first_date, last_date) %}cast(unnest(generate_series({{ first_date }}, {{ last_date }}, interval 1 day)) as date){% endmacro %}

@@ -618,6 +618,14 @@ confirmed as (
     from {{ of }}
 {%- endmacro %}
 
+{#
+    How much cheaper a merchant's cheapest goods are than its dearest, each against its recommended price; unknown of a single
+    one. `states` is merchant_states.
+#}
+{% macro price_spread(states) -%}
+    {{ ratio(states ~ '.low_msrp_ratio', 'case when ' ~ states ~ '.msrp_ratio_count > 1 then ' ~ states ~ '.high_msrp_ratio end') }}
+{%- endmacro %}
+
 {# Brands for each month since a merchant joined, the first whole; `states` is merchant_states. #}
 {% macro brand_age_ratio(states) -%}
     {{ ratio(

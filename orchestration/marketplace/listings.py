@@ -26,7 +26,7 @@ from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, Span
 
 CONDITIONS = ("new", "refurbished", "used")
 SIGHTING_DAYS = 12.5
-PRICE_CHANGES = 5
+PRICE_CHANGES = 8
 """How often a price changes at most; how many of the changes are made differs."""
 
 
@@ -91,7 +91,8 @@ def build_listings(span: Span, merchants: Merchants) -> Listings:
     is_fake, since = _counterfeit(rng, merchants, merchant, slot, listed)
     goods = _goods(rng, merchants, merchant, is_fake)
     condition = _conditions(rng, merchants, merchant)
-    ratio = -0.07 - 0.15 * goods["price"] - np.array([0.0, 0.12, 0.25])[condition]
+    unlike = 0.09 * np.exp(0.9 * goods["spread"]) * rng.standard_normal(count)
+    ratio = -0.07 - 0.15 * goods["price"] - np.array([0.0, 0.12, 0.25])[condition] + unlike
     rate = np.array([1.0, *(rate for _, rate in CURRENCIES)])
     currency = _currency_index()[merchants.place[merchant]]
     is_late = is_fake & (since > listed)
@@ -152,7 +153,7 @@ def _counterfeit(
 ) -> tuple[Bools, Floats]:
     """Decides which listings are counterfeit, nearly all of a fake brand slot, and from when."""
     is_fake_slot = merchants.is_slot_fake[merchant, slot]
-    is_fake = merchants.is_counterfeit[merchant] & (rng.random(len(merchant)) < np.where(is_fake_slot, 0.97, 0.03))
+    is_fake = merchants.is_counterfeit[merchant] & (rng.random(len(merchant)) < np.where(is_fake_slot, 0.98, 0.02))
     turned = merchants.turned_day[merchant]
     is_before = listed < turned
     is_fake &= ~is_before | (rng.random(len(merchant)) < 0.6)
@@ -175,9 +176,9 @@ def _goods(rng: np.random.Generator, merchants: Merchants, merchant: Ints, is_fa
 def _changes(rng: np.random.Generator, goods: dict[str, Floats]) -> Floats:
     """Draws by which factors a price changes: how many times, how far and which way differs; 1 where it does not."""
     shape = (len(goods["drop"]), PRICE_CHANGES)
-    is_made = rng.random(shape) < sigmoid(-0.6 + 0.9 * goods["unrest"])[:, None]
-    size = 0.035 * np.exp(0.5 * goods["swing"])[:, None] * rng.standard_normal(shape)
-    return np.where(is_made, np.exp(size - 0.01 - 0.025 * goods["drop"][:, None]), 1.0)
+    is_made = rng.random(shape) < sigmoid(-0.8 + 2.2 * goods["unrest"])[:, None]
+    size = 0.045 * np.exp(0.6 * goods["swing"])[:, None] * rng.standard_normal(shape)
+    return np.where(is_made, np.exp(size - 0.01 - 0.03 * goods["drop"][:, None]), 1.0)
 
 
 def _conditions(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Ints:
@@ -197,15 +198,15 @@ def _field_states(rng: np.random.Generator, goods: dict[str, Floats]) -> Ints:
 
 
 def _wrong_share(goods: dict[str, Floats]) -> Floats:
-    return sigmoid(-3.6 + 1.0 * goods["spec"])
+    return sigmoid(-3.6 + 1.7 * goods["spec"])
 
 
 def _omitted_share(goods: dict[str, Floats]) -> Floats:
-    return sigmoid(-2.8 + 0.9 * goods["omission"])
+    return sigmoid(-3.0 + 1.8 * goods["omission"])
 
 
 def _absurd_share(goods: dict[str, Floats]) -> Floats:
-    return sigmoid(-3.2 + 1.2 * goods["absurdity"])
+    return sigmoid(-3.2 + 2.3 * goods["absurdity"])
 
 
 def _popularity(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Floats:
@@ -227,31 +228,32 @@ def _latents(
         "price_drop": goods["drop"],
         "price_swing": goods["swing"],
         "price_unrest": goods["unrest"],
-        "complaint_share": np.minimum(0.008 * np.exp(0.85 * goods["doubt"]), 0.45),
-        "refund_share": np.minimum(0.045 * np.exp(0.40 * goods["refund"]), 0.6),
-        "not_authentic_share": np.minimum(0.05 * np.exp(0.7 * goods["dispute"]), 0.7),
-        "rating_mean": 4.45 - 0.28 * goods["rating"],
-        "polar_share": sigmoid(-2.0 + 0.9 * goods["polarity"]),
-        "repeated_share": sigmoid(-2.8 + 1.0 * goods["repetition"]),
-        "early_share": sigmoid(-3.0 + 1.0 * goods["haste"]),
+        "price_spread": goods["spread"],
+        "complaint_share": np.minimum(0.014 * np.exp(1.15 * goods["doubt"]), 0.45),
+        "refund_share": np.minimum(0.045 * np.exp(0.65 * goods["refund"]), 0.6),
+        "not_authentic_share": np.minimum(0.06 * np.exp(1.0 * goods["dispute"]), 0.7),
+        "rating_mean": 4.45 - 0.32 * goods["rating"],
+        "polar_share": sigmoid(-2.1 + 1.5 * goods["polarity"]),
+        "repeated_share": sigmoid(-3.0 + 1.9 * goods["repetition"]),
+        "early_share": sigmoid(-3.2 + 1.9 * goods["haste"]),
         "spec_wrong_share": _wrong_share(goods),
         "omitted_share": _omitted_share(goods),
         "absurd_share": _absurd_share(goods),
-        "invented_reference_share": sigmoid(-3.2 + 1.2 * goods["invention"]),
-        "no_reference_share": sigmoid(-2.7 + 0.9 * conduct["coyness"]),
-        "altered_picture_share": sigmoid(-2.6 + 1.3 * goods["copying"]),
-        "bare_logo_share": sigmoid(-2.8 + 1.3 * goods["baring"]),
+        "invented_reference_share": sigmoid(-3.3 + 2.1 * goods["invention"]),
+        "no_reference_share": sigmoid(-3.0 + 1.7 * conduct["coyness"]),
+        "altered_picture_share": sigmoid(-3.0 + 2.2 * goods["copying"]),
+        "bare_logo_share": sigmoid(-3.1 + 2.1 * goods["baring"]),
         "own_picture_share": sigmoid(0.4 - 1.1 * goods["borrowing"]),
-        "picture_count": 1.0 + np.exp(-0.4 - 0.45 * goods["sparing"]),
-        "pooled_picture_share": sigmoid(-2.8 + 1.3 * goods["pooling"]),
-        "hidden_brand_share": sigmoid(-2.8 + 1.4 * goods["hiding"]),
-        "evasive_share": sigmoid(-2.8 + 1.4 * goods["evasion"]),
-        "mixed_script_share": sigmoid(-3.0 + 1.4 * goods["mixing"]),
-        "stuffed_share": sigmoid(-2.4 + 1.2 * goods["stuffing"]),
-        "terse_share": sigmoid(-2.0 + 1.2 * goods["terseness"]),
-        "copied_title_share": sigmoid(-2.6 + 1.3 * goods["retitling"]),
-        "photo_share": sigmoid(-1.3 - 0.5 * conduct["photo"]),
-        "verified_share": sigmoid(2.0 - 0.6 * conduct["verified"]),
+        "picture_count": 1.0 + np.exp(-0.1 - 1.0 * goods["sparing"]),
+        "pooled_picture_share": sigmoid(-3.1 + 2.1 * goods["pooling"]),
+        "hidden_brand_share": sigmoid(-3.2 + 2.5 * goods["hiding"]),
+        "evasive_share": sigmoid(-3.2 + 2.4 * goods["evasion"]),
+        "mixed_script_share": sigmoid(-3.2 + 2.2 * goods["mixing"]),
+        "stuffed_share": sigmoid(-2.6 + 2.1 * goods["stuffing"]),
+        "terse_share": sigmoid(-2.0 + 2.1 * goods["terseness"]),
+        "copied_title_share": sigmoid(-3.8 + 2.2 * goods["retitling"]),
+        "photo_share": sigmoid(-1.2 - 0.9 * conduct["photo"]),
+        "verified_share": sigmoid(2.0 - 1.0 * conduct["verified"]),
         "delivery_hours": np.exp(4.4 + 0.30 * conduct["delivery"]),
         "merchant_age_days": merchants.registered_day[merchant],
         "is_default_storefront": (conduct["storefront"] > 1.0).astype(np.float64),

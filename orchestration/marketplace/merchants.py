@@ -23,7 +23,7 @@ ARCHETYPES = (
     TOO_CHEAP, COMPLAINT_DRAWING, SPEC_LIAR, PICTURE_COPIER, WORD_EVADER, FLY_BY_NIGHT, RING, BRUSHER,
 ) = range(len(ARCHETYPES))  # fmt: skip
 HONEST_SHARES = {
-    DISCOUNTER: 0.08, REFURBISHER: 0.06, NEW_MERCHANT: 0.08, PARALLEL_IMPORTER: 0.02, AGENCY_CLIENT: 0.02, FRAMED: 0.015,
+    DISCOUNTER: 0.08, REFURBISHER: 0.06, NEW_MERCHANT: 0.08, PARALLEL_IMPORTER: 0.02, AGENCY_CLIENT: 0.02, FRAMED: 0.008,
 }  # fmt: skip
 COUNTERFEIT_SHARES = {
     TOO_CHEAP: 0.007, COMPLAINT_DRAWING: 0.007, SPEC_LIAR: 0.007, PICTURE_COPIER: 0.007, WORD_EVADER: 0.007,
@@ -31,17 +31,17 @@ COUNTERFEIT_SHARES = {
 }  # fmt: skip
 COUNTERFEITERS = tuple(ARCHETYPES[kind] for kind in COUNTERFEIT_SHARES)
 GENUINE_BRUSHER_SHARE = 0.0055
-CAREFUL_SHARE = 0.09
+CAREFUL_SHARE = 0.05
 CAREFUL_EFFECT = 0.35
-TURNED_SHARE = 0.10
+TURNED_SHARE = 0.07
 BRAND_SLOTS = 6
 OLDEST_DAYS = 20 * 365.0  # no platform is older, however long the tail of a log-normal age
 SLOT_WEIGHTS = (1.0, 0.6, 0.45, 0.35, 0.3, 0.25)
 """How a merchant's listings spread over its brand slots, before slots that it does not use are dropped."""
-SLOT_FAKE_SHARES = (1.0, 0.92, 0.9, 0.88, 0.85, 0.85)
+SLOT_FAKE_SHARES = (1.0, 0.98, 0.97, 0.97, 0.96, 0.96)
 """How often a counterfeiter's goods of the brand in each slot are counterfeit."""
 GOODS_TRAITS = {
-    "price": 0.55, "drop": 0.5, "swing": 0.5, "unrest": 0.5,
+    "price": 0.55, "drop": 0.5, "swing": 0.5, "unrest": 0.5, "spread": 0.4,
     "doubt": 0.5, "rating": 0.4, "polarity": 0.4, "repetition": 0.4, "haste": 0.4, "refund": 0.4, "dispute": 0.4,
     "spec": 0.45, "omission": 0.45, "invention": 0.5, "absurdity": 0.5,
     "copying": 0.6, "baring": 0.5, "borrowing": 0.5, "pooling": 0.5, "sparing": 0.4,
@@ -52,24 +52,28 @@ CONDUCT_TRAITS = (
     "age", "photo", "verified", "delivery", "storefront", "authorised", "breadth", "coyness", "churn", "dormancy",
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
-USUAL_SHIFT = 0.85
+USUAL_SHIFT = 0.62
 """How far a counterfeiter is shifted in what is not its own archetype's: little, so that each archetype needs its signal."""
 _TRICKS: dict[int, dict[str, float]] = {
-    TOO_CHEAP: {"price": 1.6, "drop": 1.6, "swing": 1.45, "unrest": 1.5},
-    COMPLAINT_DRAWING: {"doubt": 1.5, "rating": 1.5, "polarity": 1.6, "repetition": 1.5, "haste": 1.5},
-    SPEC_LIAR: {"spec": 1.55, "omission": 1.5, "coyness": 1.5, "invention": 1.55, "absurdity": 1.5},
-    PICTURE_COPIER: {"copying": 1.5, "baring": 1.5, "borrowing": 1.4, "pooling": 1.4, "sparing": 1.5},
-    WORD_EVADER: {"hiding": 1.5, "evasion": 1.5, "mixing": 1.5, "retitling": 1.5, "stuffing": 1.5, "terseness": 1.5},
+    TOO_CHEAP: {"price": 1.3, "drop": 1.45, "swing": 1.45, "unrest": 1.5, "spread": 1.5},
+    COMPLAINT_DRAWING: {
+        "doubt": 1.4, "rating": 1.4, "polarity": 1.5, "repetition": 1.45, "haste": 1.45, "verified": 1.5, "photo": 1.5,
+    },
+    SPEC_LIAR: {"spec": 1.45, "omission": 1.45, "coyness": 1.3, "invention": 1.45, "absurdity": 1.45},
+    PICTURE_COPIER: {"copying": 1.4, "baring": 1.4, "borrowing": 0.8, "pooling": 1.45, "sparing": 1.45},
+    WORD_EVADER: {"hiding": 1.45, "evasion": 1.45, "mixing": 1.45, "retitling": 1.4, "stuffing": 1.45, "terseness": 1.45},
     FLY_BY_NIGHT: {
-        "age": 1.5, "storefront": 1.5, "authorised": 1.3, "breadth": 1.3, "churn": 1.5, "dormancy": 1.5, "refund": 1.5,
+        "age": 1.45, "storefront": 1.55, "authorised": 1.55, "breadth": 1.5, "churn": 1.45, "dormancy": 1.55, "refund": 1.45,
         "dispute": 1.5,
     },
     RING: {},
-    BRUSHER: {"rating": 1.1, "price": 1.3, "age": 1.3, "delivery": 1.5, "authorised": 1.2, "photo": 1.3, "verified": 1.3},
+    BRUSHER: dict.fromkeys(TRAITS, 0.85) | {
+        "rating": 1.1, "price": 1.3, "age": 1.3, "delivery": 1.5, "authorised": 1.3, "photo": 1.4, "verified": 1.4,
+    },
 }  # fmt: skip
 """What each archetype does more than any counterfeiter: the tricks that its signal is there to find."""
 SHIFTS: dict[int, dict[str, float]] = {
-    DISCOUNTER: {"price": 1.5, "drop": 0.8, "unrest": 0.5, "refund": 0.2, "authorised": 0.3},
+    DISCOUNTER: {"price": 1.5, "drop": 0.4, "unrest": 0.2, "refund": 0.2, "authorised": 0.3},
     REFURBISHER: {
         "price": 1.3,
         "spec": 1.0,
@@ -262,7 +266,7 @@ def build_merchants(span: Span) -> Merchants:
         shifts=shifts,
         listing_count=_sizes(rng, is_counterfeit, count * LISTINGS_PER_MERCHANT),
         registered_day=registered,
-        silent_share=sigmoid(-2.2 + 1.0 * traits[:, TRAITS.index("dormancy")]),
+        silent_share=sigmoid(-2.2 + 1.6 * traits[:, TRAITS.index("dormancy")]),
         turned_day=np.where(is_turned, rng.uniform(0.1, 0.7, count) * days, -1e6),
         brushing_day=np.where(
             rng.random(count) < 0.7, registered, np.maximum(registered, rng.uniform(0, 0.5, count) * days)
@@ -332,10 +336,13 @@ def _traits(
 
 
 def _sizes(rng: np.random.Generator, is_counterfeit: Bools, total: int) -> Ints:
-    """Shares `total` listings among merchants by a power law, each at least two, none above a twentieth."""
+    """Shares `total` listings among merchants by a power law, each at least two, none above a twentieth.
+
+    Counterfeiters differ less: who has hardly any goods sells few counterfeits, and who has many is looked at.
+    """
     count = len(is_counterfeit)
     weight: Floats = np.minimum((1.0 - rng.random(count)) ** (-1.0 / 1.25), 30.0)
-    weight = np.where(is_counterfeit, np.minimum(weight, 10.0), weight)
+    weight = np.where(is_counterfeit, np.sqrt(np.minimum(weight, 10.0)), weight)
     for group, mean in ((is_counterfeit, 0.70), (~is_counterfeit, 1.0)):
         weight[group] *= mean * group.sum() / max(weight[group].sum(), 1e-9)
     exact = np.minimum(2 + weight / weight.sum() * (total - 2 * count), max(total / 20, 4))
@@ -417,7 +424,7 @@ def build_identifiers(span: Span, merchants: Merchants) -> Identifiers:
 
 def changes_of_identity(merchants: Merchants) -> Floats:
     """Returns how many identifiers each merchant takes later, on average."""
-    return np.asarray(np.exp(-1.0 + 0.8 * merchants.trait("churn")))
+    return np.asarray(np.exp(-1.0 + 1.1 * merchants.trait("churn")))
 
 
 def _partners(rng: np.random.Generator, count: int, most: int) -> Ints:

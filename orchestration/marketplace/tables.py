@@ -47,6 +47,8 @@ from orchestration.marketplace.world import BUYERS_PER_MERCHANT, Span, World
 
 PICTURES_PER_PRODUCT = 6
 MOST_PICTURES = 6
+COPYING_SINCE = -120.0
+"""From which day on pictures are copied: by then nearly every one of the brands' is shown by somebody, who was first."""
 TITLE_TRICKS = ("hidden_brand", "evasive", "mixed_script", "stuffed", "copied_title")
 REPEATED_TEXTS = 6
 """How many different texts the repeated reviews of one mood, language and category have."""
@@ -258,7 +260,8 @@ def _titles(chunk: Chunk, written: pa.Array) -> pa.Array:
     by_product = np.lexsort((listings.listed_day, product))
     earlier = np.arange(count)
     earlier[by_product[1:]] = np.where(np.diff(product[by_product]) == 0, by_product[:-1], by_product[1:])
-    is_copied = does["copied_title"] & (listings.merchant[earlier] != listings.merchant) & ~listings.is_bare
+    is_own = listings.is_bare | does["hidden_brand"] | does["evasive"] | does["mixed_script"]
+    is_copied = does["copied_title"] & (listings.merchant[earlier] != listings.merchant) & ~is_own
     return own.take(pa.array(np.where(is_copied, earlier, np.arange(count))))
 
 
@@ -295,6 +298,7 @@ def _images(chunk: Chunk, pictures: Pictures) -> pa.Table:
     is_own, is_altered, is_pooled = (
         rng.random(count) < latents[f"{what}_picture_share"][listing] for what in ("own", "altered", "pooled")
     )
+    is_altered &= listings.listed_day[listing] > COPYING_SINCE
     is_logo = listings.is_bare[listing] & (place == 0)
     kinds = (
         (
@@ -311,7 +315,7 @@ def _images(chunk: Chunk, pictures: Pictures) -> pa.Table:
         (pictures.logos, chunk.world.catalogue.brand[listings.product[listing]]),
     )
     digest = pc.choose(
-        pa.array(np.select([is_logo, is_pooled, is_altered, is_own], [4, 3, 2, 1], 0)),
+        pa.array(np.select([is_logo, is_altered, is_pooled, is_own], [4, 2, 3, 1], 0)),
         *(pool.take(pa.array(index % len(pool))) for pool, index in kinds),
     )
     key = keys(salt(chunk.seed, "image"), chunk.span.counters(count))

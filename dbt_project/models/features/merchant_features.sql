@@ -78,8 +78,6 @@ offers as (
     select
         listing_states.merchant_id,
         listing_states.as_of_date,
-        {{ low_value('listing_states.msrp_ratio') }} as low_msrp_ratio,
-        {{ middle_value('listing_states.msrp_ratio') }} as middle_msrp_ratio,
         {{ middle_value('listing_states.price_usd') }} as middle_price_usd,
         cast(count(*) filter (where listing_states.price_usd < listing_states.floor_price_usd) as integer) as below_floor_count,
         cast(count(listing_states.price_usd - listing_states.floor_price_usd) as integer) as floor_known_count,
@@ -150,9 +148,9 @@ features as (
 
         cast(offers.middle_price_usd as double) as price_usd,
         {{ ratio('states.msrp_ratio_sum', 'states.msrp_ratio_count') }} as price_msrp_ratio,
-        cast(offers.low_msrp_ratio as double) as low_price_msrp_ratio,
-        cast(offers.middle_msrp_ratio as double) as middle_price_msrp_ratio,
-        {{ ratio('offers.low_msrp_ratio', 'offers.middle_msrp_ratio') }} as price_spread_ratio,
+        cast(states.low_msrp_ratio as double) as low_price_msrp_ratio,
+        cast(states.middle_msrp_ratio as double) as middle_price_msrp_ratio,
+        {{ price_spread('states') }} as price_spread_ratio,
         1 - {{ ratio('states.highest_price_ratio_sum', 'states.price_ratio_count') }} as price_drop_share,
         {{ ratio('states.price_range_ratio_sum', 'states.price_ratio_count') }} as price_range_ratio,
         {{ ratio('states.price_change_count', 'states.sighted_count') }} as price_change_count,
