@@ -153,7 +153,7 @@ def _counterfeit(
 ) -> tuple[Bools, Floats]:
     """Decides which listings are counterfeit, nearly all of a fake brand slot, and from when."""
     is_fake_slot = merchants.is_slot_fake[merchant, slot]
-    is_fake = merchants.is_counterfeit[merchant] & (rng.random(len(merchant)) < np.where(is_fake_slot, 0.98, 0.02))
+    is_fake = merchants.is_counterfeit[merchant] & (rng.random(len(merchant)) < np.where(is_fake_slot, 0.99, 0.01))
     turned = merchants.turned_day[merchant]
     is_before = listed < turned
     is_fake &= ~is_before | (rng.random(len(merchant)) < 0.6)
@@ -234,7 +234,7 @@ def _latents(
         "not_authentic_share": np.minimum(0.06 * np.exp(1.0 * goods["dispute"]), 0.7),
         "rating_mean": 4.45 - 0.32 * goods["rating"],
         "polar_share": sigmoid(-2.1 + 1.5 * goods["polarity"]),
-        "repeated_share": sigmoid(-3.0 + 1.9 * goods["repetition"]),
+        "repeated_share": sigmoid(-3.5 + 1.9 * goods["repetition"]),
         "early_share": sigmoid(-3.2 + 1.9 * goods["haste"]),
         "spec_wrong_share": _wrong_share(goods),
         "omitted_share": _omitted_share(goods),

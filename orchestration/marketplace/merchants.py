@@ -33,12 +33,12 @@ COUNTERFEITERS = tuple(ARCHETYPES[kind] for kind in COUNTERFEIT_SHARES)
 GENUINE_BRUSHER_SHARE = 0.0055
 CAREFUL_SHARE = 0.05
 CAREFUL_EFFECT = 0.35
-TURNED_SHARE = 0.07
+TURNED_SHARE = 0.05
 BRAND_SLOTS = 6
 OLDEST_DAYS = 20 * 365.0  # no platform is older, however long the tail of a log-normal age
 SLOT_WEIGHTS = (1.0, 0.6, 0.45, 0.35, 0.3, 0.25)
 """How a merchant's listings spread over its brand slots, before slots that it does not use are dropped."""
-SLOT_FAKE_SHARES = (1.0, 0.98, 0.97, 0.97, 0.96, 0.96)
+SLOT_FAKE_SHARES = (1.0, 0.99, 0.99, 0.98, 0.98, 0.98)
 """How often a counterfeiter's goods of the brand in each slot are counterfeit."""
 GOODS_TRAITS = {
     "price": 0.55, "drop": 0.5, "swing": 0.5, "unrest": 0.5, "spread": 0.4,
@@ -52,15 +52,15 @@ CONDUCT_TRAITS = (
     "age", "photo", "verified", "delivery", "storefront", "authorised", "breadth", "coyness", "churn", "dormancy",
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
-USUAL_SHIFT = 0.62
+USUAL_SHIFT = 0.58
 """How far a counterfeiter is shifted in what is not its own archetype's: little, so that each archetype needs its signal."""
 _TRICKS: dict[int, dict[str, float]] = {
-    TOO_CHEAP: {"price": 1.3, "drop": 1.45, "swing": 1.45, "unrest": 1.5, "spread": 1.5},
+    TOO_CHEAP: {"price": 1.35, "drop": 1.5, "swing": 1.5, "unrest": 1.55, "spread": 1.5},
     COMPLAINT_DRAWING: {
-        "doubt": 1.4, "rating": 1.4, "polarity": 1.5, "repetition": 1.45, "haste": 1.45, "verified": 1.5, "photo": 1.5,
+        "doubt": 1.45, "rating": 1.45, "polarity": 1.5, "repetition": 1.5, "haste": 1.5, "verified": 1.55, "photo": 1.55,
     },
-    SPEC_LIAR: {"spec": 1.45, "omission": 1.45, "coyness": 1.3, "invention": 1.45, "absurdity": 1.45},
-    PICTURE_COPIER: {"copying": 1.4, "baring": 1.4, "borrowing": 0.8, "pooling": 1.45, "sparing": 1.45},
+    SPEC_LIAR: {"spec": 1.5, "omission": 1.45, "coyness": 1.4, "invention": 1.45, "absurdity": 1.5},
+    PICTURE_COPIER: {"copying": 1.45, "baring": 1.45, "borrowing": 1.0, "pooling": 1.5, "sparing": 1.5},
     WORD_EVADER: {"hiding": 1.45, "evasion": 1.45, "mixing": 1.45, "retitling": 1.4, "stuffing": 1.45, "terseness": 1.45},
     FLY_BY_NIGHT: {
         "age": 1.45, "storefront": 1.55, "authorised": 1.55, "breadth": 1.5, "churn": 1.45, "dormancy": 1.55, "refund": 1.45,
