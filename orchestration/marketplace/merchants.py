@@ -52,23 +52,23 @@ CONDUCT_TRAITS = (
     "age", "photo", "verified", "delivery", "storefront", "authorised", "breadth", "coyness", "churn", "dormancy",
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
-USUAL_SHIFT = 0.58
+USUAL_SHIFT = 0.55
 """How far a counterfeiter is shifted in what is not its own archetype's: little, so that each archetype needs its signal."""
 _TRICKS: dict[int, dict[str, float]] = {
-    TOO_CHEAP: {"price": 1.35, "drop": 1.5, "swing": 1.5, "unrest": 1.55, "spread": 1.5},
+    TOO_CHEAP: {"price": 1.35, "drop": 1.4, "swing": 1.4, "unrest": 1.5, "spread": 1.5},
     COMPLAINT_DRAWING: {
         "doubt": 1.45, "rating": 1.45, "polarity": 1.5, "repetition": 1.5, "haste": 1.5, "verified": 1.55, "photo": 1.55,
     },
-    SPEC_LIAR: {"spec": 1.5, "omission": 1.45, "coyness": 1.4, "invention": 1.45, "absurdity": 1.5},
-    PICTURE_COPIER: {"copying": 1.45, "baring": 1.45, "borrowing": 1.0, "pooling": 1.5, "sparing": 1.5},
+    SPEC_LIAR: {"spec": 1.5, "omission": 1.38, "coyness": 1.4, "invention": 1.4, "absurdity": 1.43},
+    PICTURE_COPIER: {"copying": 1.35, "baring": 1.4, "borrowing": 1.0, "pooling": 1.5, "sparing": 1.5},
     WORD_EVADER: {"hiding": 1.45, "evasion": 1.45, "mixing": 1.45, "retitling": 1.4, "stuffing": 1.45, "terseness": 1.45},
     FLY_BY_NIGHT: {
         "age": 1.45, "storefront": 1.55, "authorised": 1.55, "breadth": 1.5, "churn": 1.45, "dormancy": 1.55, "refund": 1.45,
         "dispute": 1.5,
     },
     RING: {},
-    BRUSHER: dict.fromkeys(TRAITS, 0.85) | {
-        "rating": 1.1, "price": 1.3, "age": 1.3, "delivery": 1.5, "authorised": 1.3, "photo": 1.4, "verified": 1.4,
+    BRUSHER: dict.fromkeys(TRAITS, 0.7) | {
+        "rating": 1.1, "price": 1.3, "age": 1.3, "delivery": 1.4, "authorised": 1.3, "photo": 1.3, "verified": 1.3,
     },
 }  # fmt: skip
 """What each archetype does more than any counterfeiter: the tricks that its signal is there to find."""
