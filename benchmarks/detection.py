@@ -99,10 +99,14 @@ class Rate:
         """The share, nan of none."""
         return self.found / self.cases if self.cases else float("nan")
 
-    def add(self, found: Bools, cases: Bools) -> None:
+    def add(self, found: int, cases: int) -> None:
         """Counts more of them."""
-        self.found += int((found & cases).sum())
-        self.cases += int(cases.sum())
+        self.found += found
+        self.cases += cases
+
+    def look(self, found: Bools, cases: Bools) -> None:
+        """Counts those of the cases that were found."""
+        self.add(int((found & cases).sum()), int(cases.sum()))
 
 
 @dataclass
@@ -125,9 +129,9 @@ class Findings:
     def pool(self, counts: Counts) -> None:
         """Adds the counts of one marketplace."""
         for archetype, what, found, cases in counts["recall"]:
-            self._count(self.recall[archetype, what], found, cases)
+            self.recall[archetype, what].add(found, cases)
         for kind, found, cases in counts["flagged"]:
-            self._count(self.flagged[kind], found, cases)
+            self.flagged[kind].add(found, cases)
 
     def counts(self) -> Counts:
         """Returns everything counted, for a file."""
@@ -136,16 +140,11 @@ class Findings:
             "flagged": [[kind, rate.found, rate.cases] for kind, rate in self.flagged.items()],
         }
 
-    @staticmethod
-    def _count(rate: Rate, found: int, cases: int) -> None:
-        rate.found += found
-        rate.cases += cases
-
     def add(self, archetype: npt.NDArray[np.str_], wanted: Bools, what: str, found: Bools) -> None:
         """Counts what was found of the wanted entities, by archetype."""
-        self.recall[ANY, what].add(found, wanted)
+        self.recall[ANY, what].look(found, wanted)
         for name in COUNTERFEITERS:
-            self.recall[name, what].add(found, wanted & (archetype == name))
+            self.recall[name, what].look(found, wanted & (archetype == name))
 
 
 def features_of(home: Path, entity: str, as_of: str) -> Path:
@@ -225,7 +224,7 @@ def measure(home: Path, declaration: Declaration, parameters: Parameters) -> Fin
     for kind in sorted(set(archetype)):
         innocent = (archetype == kind) & ~is_fake & ~of_fake
         if innocent.any():
-            findings.flagged[INNOCENT.get(kind, kind)].add(flagged, innocent)
+            findings.flagged[INNOCENT.get(kind, kind)].look(flagged, innocent)
     for left_out, margin in margins(home, declaration, parameters):
         findings.add(archetype, judged & is_fake, left_out, above(margin, is_fake, judged))
     return findings
@@ -281,9 +280,9 @@ def main() -> None:
             counts = json.loads(kept.read_text(encoding="utf-8"))
         else:
             counts = counts_of(seed, arguments.scale, arguments.hardness, declarations)
-        if kept:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(counts), encoding="utf-8")
+            if kept:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_text(json.dumps(counts), encoding="utf-8")
         for name, findings in models.items():
             findings.pool(counts[name])
         print(f"After seed {seed}:\n\n{page(models, declarations)}", file=sys.stderr, flush=True)

@@ -626,6 +626,14 @@ confirmed as (
     {{ ratio(states ~ '.low_msrp_ratio', 'case when ' ~ states ~ '.msrp_ratio_count > 1 then ' ~ states ~ '.high_msrp_ratio end') }}
 {%- endmacro %}
 
+{#
+    Notices against a merchant that were rejected or countered, for each living listing. `states` is merchant_states; needs
+    `conduct` (merchant_conduct) and `platform` (platform_states).
+#}
+{% macro disputed_notice_ratio(states) -%}
+    case when platform.has_notices then {{ ratio('conduct.disputed_notice_count', states ~ '.live_listing_count') }} end
+{%- endmacro %}
+
 {# Brands for each month since a merchant joined, the first whole; `states` is merchant_states. #}
 {% macro brand_age_ratio(states) -%}
     {{ ratio(

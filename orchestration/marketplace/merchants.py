@@ -67,6 +67,7 @@ _TRICKS: dict[int, dict[str, float]] = {
         "dispute": 1.5,
     },
     RING: {},
+    # A brusher has no signal of its own here: what gives it away is in its orders.
     BRUSHER: dict.fromkeys(TRAITS, 0.7) | {
         "rating": 1.1, "price": 1.3, "age": 1.3, "delivery": 1.4, "authorised": 1.3, "photo": 1.3, "verified": 1.3,
     },

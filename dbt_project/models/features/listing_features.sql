@@ -337,10 +337,7 @@ final as (
         conduct.first_listing_days as merchant_first_listing_days,
         case when platform.has_identifiers then conduct.identity_change_count end as merchant_identity_change_count,
         case when platform.has_takedowns then relisted.listing_id is not null end as is_relisted,
-        case
-            when platform.has_notices
-                then {{ ratio('conduct.disputed_notice_count', 'merchant_states.live_listing_count') }}
-        end as merchant_disputed_notice_ratio,
+        {{ disputed_notice_ratio('merchant_states') }} as merchant_disputed_notice_ratio,
         {{ ratio(
             less_own('merchant_states.listing_age_days_sum', 'offered.own_age_days'),
             less_own('merchant_states.live_listing_count', 'offered.own_live_count')

@@ -138,10 +138,7 @@ features as (
         conduct.first_listing_days,
         case when platform.has_identifiers then conduct.identity_change_count end as identity_change_count,
         case when platform.has_takedowns then conduct.relisted_count end as relisted_count,
-        case
-            when platform.has_notices
-                then {{ ratio('conduct.disputed_notice_count', 'states.live_listing_count') }}
-        end as disputed_notice_ratio,
+        {{ disputed_notice_ratio('states') }} as disputed_notice_ratio,
         {{ ratio('states.listing_age_days_sum', 'states.live_listing_count') }} as listing_age_days,
         {{ ratio('states.new_listing_count', 'states.live_listing_count') }} as new_listing_share,
         {{ ratio('states.unauthorised_count', 'states.authorisation_count') }} as unauthorised_share,
