@@ -9,7 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, joined, keys, nullable, phrases, salt, sigmoid
+from orchestration.marketplace.arrays import (
+    Bools,
+    Floats,
+    Ints,
+    Keys,
+    joined,
+    keys,
+    nullable,
+    phrases,
+    picked,
+    salt,
+    sigmoid,
+)  # fmt: skip
 from orchestration.marketplace.catalogue import CURRENCIES, FIELD_SLOTS, Catalogue
 from orchestration.marketplace.merchants import (
     BRUSHER,
@@ -28,6 +40,11 @@ CONDITIONS = ("new", "refurbished", "used")
 SIGHTING_DAYS = 12.5
 PRICE_CHANGES = 8
 """How often a price changes at most; how many of the changes are made differs."""
+PADDING = (
+    '"certificate": "CE 2041"', '"quality": "premium"', '"grade": "first"', '"gift box": "yes"', '"market": "export"',
+    '"batch": "2026-02"', '"inspection": "passed"', '"customs code": "8504"',
+)  # fmt: skip
+"""What is stated in a specification though no product of any category has it."""
 
 
 @dataclass(frozen=True)
@@ -229,16 +246,19 @@ def _latents(
         "price_swing": goods["swing"],
         "price_unrest": goods["unrest"],
         "price_spread": goods["spread"],
+        "coupon_share": sigmoid(-2.0 + 1.6 * goods["discount"]),
         "complaint_share": np.minimum(0.014 * np.exp(1.15 * goods["doubt"]), 0.45),
         "refund_share": np.minimum(0.045 * np.exp(0.65 * goods["refund"]), 0.6),
         "not_authentic_share": np.minimum(0.06 * np.exp(1.0 * goods["dispute"]), 0.7),
         "rating_mean": 4.45 - 0.32 * goods["rating"],
         "polar_share": sigmoid(-2.1 + 1.5 * goods["polarity"]),
         "repeated_share": sigmoid(-3.5 + 1.9 * goods["repetition"]),
+        "brief_share": sigmoid(-2.6 + 1.7 * goods["brevity"]),
         "early_share": sigmoid(-3.2 + 1.9 * goods["haste"]),
         "spec_wrong_share": _wrong_share(goods),
         "omitted_share": _omitted_share(goods),
         "absurd_share": _absurd_share(goods),
+        "padded_share": sigmoid(-2.8 + 2.1 * goods["padding"]),
         "invented_reference_share": sigmoid(-3.3 + 2.1 * goods["invention"]),
         "no_reference_share": sigmoid(-3.0 + 1.7 * conduct["coyness"]),
         "altered_picture_share": sigmoid(-3.0 + 2.2 * goods["copying"]),
@@ -287,6 +307,7 @@ def specifications(span: Span, listings: Listings) -> pa.Array:
         value = np.where(state == 1, (true + step) % size, true)
         text = np.where(state == 3, fragments.absurd[category, field], fragments.first[category, field] + value)
         parts.append(phrases(fragments.texts, np.where(state == 2, -1, text)))
+    parts.append(nullable(picked(rng, PADDING, count), rng.random(count) < listings.latents["padded_share"]))
     return joined([pa.repeat("{", count), joined(parts, ", "), pa.repeat("}", count)], "")
 
 

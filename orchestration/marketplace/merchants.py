@@ -31,9 +31,9 @@ COUNTERFEIT_SHARES = {
 }  # fmt: skip
 COUNTERFEITERS = tuple(ARCHETYPES[kind] for kind in COUNTERFEIT_SHARES)
 GENUINE_BRUSHER_SHARE = 0.0055
-CAREFUL_SHARE = 0.05
+CAREFUL_SHARE = 0.03
 CAREFUL_EFFECT = 0.35
-TURNED_SHARE = 0.05
+TURNED_SHARE = 0.03
 BRAND_SLOTS = 6
 OLDEST_DAYS = 20 * 365.0  # no platform is older, however long the tail of a log-normal age
 SLOT_WEIGHTS = (1.0, 0.6, 0.45, 0.35, 0.3, 0.25)
@@ -41,9 +41,9 @@ SLOT_WEIGHTS = (1.0, 0.6, 0.45, 0.35, 0.3, 0.25)
 SLOT_FAKE_SHARES = (1.0, 0.99, 0.99, 0.98, 0.98, 0.98)
 """How often a counterfeiter's goods of the brand in each slot are counterfeit."""
 GOODS_TRAITS = {
-    "price": 0.55, "drop": 0.5, "swing": 0.5, "unrest": 0.5, "spread": 0.4,
-    "doubt": 0.5, "rating": 0.4, "polarity": 0.4, "repetition": 0.4, "haste": 0.4, "refund": 0.4, "dispute": 0.4,
-    "spec": 0.45, "omission": 0.45, "invention": 0.5, "absurdity": 0.5,
+    "price": 0.55, "drop": 0.5, "swing": 0.5, "unrest": 0.5, "spread": 0.4, "discount": 0.4,
+    "doubt": 0.5, "rating": 0.4, "polarity": 0.4, "repetition": 0.4, "brevity": 0.4, "haste": 0.4, "refund": 0.4, "dispute": 0.4,
+    "spec": 0.45, "omission": 0.45, "invention": 0.5, "absurdity": 0.5, "padding": 0.4,
     "copying": 0.6, "baring": 0.5, "borrowing": 0.5, "pooling": 0.5, "sparing": 0.4,
     "hiding": 0.5, "evasion": 0.5, "mixing": 0.5, "retitling": 0.5, "stuffing": 0.5, "terseness": 0.4,
 }  # fmt: skip
@@ -52,32 +52,35 @@ CONDUCT_TRAITS = (
     "age", "photo", "verified", "delivery", "storefront", "authorised", "breadth", "coyness", "churn", "dormancy",
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
-USUAL_SHIFT = 0.55
+USUAL_SHIFT = 0.48
 """How far a counterfeiter is shifted in what is not its own archetype's: little, so that each archetype needs its signal."""
 _TRICKS: dict[int, dict[str, float]] = {
-    TOO_CHEAP: {"price": 1.35, "drop": 1.4, "swing": 1.4, "unrest": 1.5, "spread": 1.5},
-    COMPLAINT_DRAWING: {
-        "doubt": 1.45, "rating": 1.45, "polarity": 1.5, "repetition": 1.5, "haste": 1.5, "verified": 1.55, "photo": 1.55,
+    TOO_CHEAP: {"price": 1.35, "drop": 1.4, "swing": 1.4, "unrest": 1.35, "spread": 1.42, "discount": 1.45},
+    # Many sides of its reviews tell of it, so what it shares with the others may be less.
+    COMPLAINT_DRAWING: dict.fromkeys(TRAITS, 0.4) | {
+        "doubt": 1.45, "rating": 0.8, "polarity": 1.5, "repetition": 1.5, "brevity": 1.5, "haste": 1.5, "verified": 1.55,
+        "photo": 1.55,
     },
-    SPEC_LIAR: {"spec": 1.5, "omission": 1.38, "coyness": 1.4, "invention": 1.4, "absurdity": 1.43},
-    PICTURE_COPIER: {"copying": 1.35, "baring": 1.4, "borrowing": 1.0, "pooling": 1.5, "sparing": 1.5},
-    WORD_EVADER: {"hiding": 1.45, "evasion": 1.45, "mixing": 1.45, "retitling": 1.4, "stuffing": 1.45, "terseness": 1.45},
+    SPEC_LIAR: {"spec": 1.5, "omission": 1.38, "coyness": 1.4, "invention": 1.4, "absurdity": 1.43, "padding": 1.38},
+    PICTURE_COPIER: {"copying": 1.28, "baring": 1.4, "borrowing": 1.0, "pooling": 1.5, "sparing": 1.5},
+    WORD_EVADER: {"hiding": 1.45, "evasion": 1.42, "mixing": 1.45, "retitling": 1.4, "stuffing": 1.4, "terseness": 1.45},
     FLY_BY_NIGHT: {
         "age": 1.45, "storefront": 1.55, "authorised": 1.55, "breadth": 1.5, "churn": 1.45, "dormancy": 1.55, "refund": 1.45,
         "dispute": 1.5,
     },
     RING: {},
     # A brusher has no signal of its own here: what gives it away is in its orders.
-    BRUSHER: dict.fromkeys(TRAITS, 0.7) | {
+    BRUSHER: dict.fromkeys(TRAITS, 0.62) | {
         "rating": 1.1, "price": 1.3, "age": 1.3, "delivery": 1.4, "authorised": 1.3, "photo": 1.3, "verified": 1.3,
     },
 }  # fmt: skip
 """What each archetype does more than any counterfeiter: the tricks that its signal is there to find."""
 SHIFTS: dict[int, dict[str, float]] = {
-    DISCOUNTER: {"price": 1.5, "drop": 0.4, "unrest": 0.2, "refund": 0.2, "authorised": 0.3},
+    DISCOUNTER: {"price": 1.5, "drop": 0.4, "unrest": 0.2, "discount": 0.5, "refund": 0.2, "authorised": 0.3},
     REFURBISHER: {
         "price": 1.3,
         "spec": 1.0,
+        "padding": 0.4,
         "refund": 0.6,
         "rating": 0.4,
         "doubt": 0.3,
@@ -87,7 +90,15 @@ SHIFTS: dict[int, dict[str, float]] = {
     NEW_MERCHANT: {"age": 2.0, "storefront": 0.8, "photo": 0.3, "delivery": 0.4, "authorised": 0.4, "doubt": 0.2},
     PARALLEL_IMPORTER: {"price": 1.2, "authorised": 1.2, "spec": 0.7, "delivery": 0.8, "doubt": 0.3, "omission": 0.3},
     AGENCY_CLIENT: {"retitling": 0.6, "borrowing": -0.3},
-    FRAMED: {"doubt": 1.8, "rating": 1.6, "polarity": 1.5, "haste": 0.8, "repetition": 1.0, "dispute": 1.0},
+    FRAMED: {
+        "doubt": 1.8,
+        "rating": 1.6,
+        "polarity": 1.5,
+        "haste": 0.8,
+        "repetition": 1.0,
+        "brevity": 0.8,
+        "dispute": 1.0,
+    },
     **{kind: dict.fromkeys(TRAITS, USUAL_SHIFT) | own for kind, own in _TRICKS.items()},
 }
 

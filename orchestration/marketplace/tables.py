@@ -426,9 +426,11 @@ def _reviews(chunk: Chunk) -> pa.Table:
     things = [called(rng, chunk.world.catalogue, product, pools) for pools in words]
     language = (rng.random(count) < 0.08).astype(np.int64)
     category = chunk.world.catalogue.category[product]
-    alike = (category * len(text.MOODS) + reviews.mood) * len(text.LANGUAGES) + language
-    source = np.where(reviews.is_repeated, _one_of_the_first(rng, alike, REPEATED_TEXTS), np.arange(count))
-    texts = text.reviews(rng, reviews.mood, things, language).take(pa.array(source))
+    alike = ((category * len(text.MOODS) + reviews.mood) * len(text.LANGUAGES) + language) * 2 + reviews.is_brief
+    source = np.where(
+        reviews.is_repeated & ~reviews.is_brief, _one_of_the_first(rng, alike, REPEATED_TEXTS), np.arange(count)
+    )
+    texts = text.reviews(rng, reviews.mood, things, language, reviews.is_brief).take(pa.array(source))
     return _by(reviews.key, {
         "review_id": id_text(reviews.key, "r"),
         "listing_id": chunk.listing_ids(reviews.listing),

@@ -90,7 +90,9 @@ def descriptions(rng: np.random.Generator, noun: pa.Array, is_terse: Bools) -> p
     return joined([offer, *(nullable(sentence, ~is_terse) for sentence in more), shelf])
 
 
-def reviews(rng: np.random.Generator, mood: Ints, things: Sequence[pa.Array], language: Ints) -> pa.Array:
+def reviews(
+    rng: np.random.Generator, mood: Ints, things: Sequence[pa.Array], language: Ints, is_brief: Bools
+) -> pa.Array:
     """Returns one review a row, in its mood and language.
 
     Args:
@@ -98,10 +100,12 @@ def reviews(rng: np.random.Generator, mood: Ints, things: Sequence[pa.Array], la
         mood: Index into `MOODS`.
         things: What the goods are called, a column a language.
         language: Index into `LANGUAGES`.
+        is_brief: Which say a word or two.
     """
     grammars = [_grammar()["reviews"][name] for name in LANGUAGES]
     texts = [_review(rng, grammar, mood, thing) for grammar, thing in zip(grammars, things, strict=True)]
-    return pc.choose(pa.array(language), *texts)
+    brief = [_by_mood(rng, mood, grammar["brief"]) for grammar in grammars]
+    return pc.choose(pa.array(language + len(LANGUAGES) * is_brief), *texts, *brief)
 
 
 def _review(rng: np.random.Generator, grammar: dict[str, Any], mood: Ints, thing: pa.Array) -> pa.Array:

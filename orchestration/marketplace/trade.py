@@ -21,6 +21,7 @@ CIRCLE_SHARE_OF_BRUSHED = 0.65
 ACCOUNTS_PER_MERCHANT = 1 << 12
 REFUND_REASONS = ("not_authentic", "not_as_described", "defective", "late", "changed_mind", "other")
 USUAL_EARLY_SHARE, USUAL_REPEATED_SHARE, USUAL_POLAR_SHARE = 0.05, 0.05, 0.12
+USUAL_COUPON_SHARE, USUAL_BRIEF_SHARE = 0.12, 0.07
 _WEEK = np.array([1.02, 0.98, 0.95, 0.96, 1.02, 1.14, 1.18])
 _HOURS = np.array([3, 2, 1, 1, 1, 2, 3, 4, 5, 6, 6, 6, 7, 6, 6, 6, 6, 7, 8, 9, 10, 9, 7, 5], dtype=np.float64)
 
@@ -115,6 +116,7 @@ class Reviews:
     mood: Ints
     created: Floats
     is_repeated: Bools
+    is_brief: Bools
     has_photo: Bools
 
 
@@ -187,7 +189,8 @@ def build_orders(
     shipped, delivered = _deliveries(rng, circles, listings, listing, placed, is_brushed)
     refunded, reason = _refunds(rng, listings, listing, placed, delivered, is_brushed)
     quantity = 1 + (rng.random(total) < 0.12) + (rng.random(total) < 0.03)
-    coupon = np.where(rng.random(total) < 0.12, rng.uniform(0.85, 0.97, total), 1.0)
+    couponed = rng.random(total) < _latent(listings, "coupon_share", listing, placed, USUAL_COUPON_SHARE)
+    coupon = np.where(couponed, rng.uniform(0.8, 0.97, total), 1.0)
     buyer = _buyers(rng, span, circles, merchant, placed, is_brushed)
     return Orders(
         key=keys(
@@ -305,6 +308,7 @@ def build_reviews(span: Span, listings: Listings, end: Floats, orders: Orders) -
     mood, rating = _opinions(rng, listings, listing, created, is_brushed)
     photo = np.where(is_brushed, 0.25, listings.latents["photo_share"][listing])
     repeated = _latent(listings, "repeated_share", listing, created, USUAL_REPEATED_SHARE)
+    brief = _latent(listings, "brief_share", listing, created, USUAL_BRIEF_SHARE)
     return Reviews(
         key=keys(
             salt(span.world.seed, "review"),
@@ -318,6 +322,7 @@ def build_reviews(span: Span, listings: Listings, end: Floats, orders: Orders) -
         mood=mood,
         created=created,
         is_repeated=rng.random(number) < repeated,
+        is_brief=rng.random(number) < brief,
         has_photo=rng.random(number) < photo,
     )
 

@@ -298,7 +298,9 @@ def test_a_database_that_changes_under_the_read_is_seen_as_it_was(postgres: Post
 
     def change() -> None:
         # The read quotes the view's name; what asks for its columns beforehand has the name as a value.
-        reading = """select 1 as reading from pg_stat_activity where state = 'active' and query like '%"shifting_slowly"%'"""
+        reading = (
+            """select 1 as reading from pg_stat_activity where state = 'active' and query like '%"shifting_slowly"%'"""
+        )
         while "     1" not in postgres.run(f"{reading} and application_name = 'touchstone'"):
             pass
         changed.append(postgres.run("update shifting set title = 'changed'", "shop"))

@@ -62,4 +62,5 @@ def test_no_feature_gives_an_archetype_away_and_the_labels_are_enough_to_learn_f
     margins = _margins_from_labels(columns)
     unlabelled = is_live & ~is_known
     assert _average_precision(margins[unlabelled], truth[unlabelled]) >= 10 * truth[unlabelled].mean()
-    assert _brier_skill(margins[is_live], truth[is_live]) >= 0.3
+    # Less than the models have to reach (0.3, test_quality.py): these features see no pictures and no texts of listings.
+    assert _brier_skill(margins[is_live], truth[is_live]) >= 0.25

@@ -134,12 +134,13 @@ offered as (
         case when states.is_live then 1 else 0 end as own_live_count,
         case when states.is_live then states.listing_age_days end as own_age_days,
         case when states.is_live and states.listing_age_days < 30 then 1 else 0 end as own_new_count,
-        case when states.is_live and states.msrp_ratio is not null then 1 else 0 end as own_msrp_ratio_count,
-        case when states.is_live then states.msrp_ratio end as own_msrp_ratio,
+        case when states.is_live and states.log_msrp_ratio is not null then 1 else 0 end as own_msrp_ratio_count,
+        case when states.is_live then states.log_msrp_ratio end as own_log_msrp_ratio,
         case when states.is_live then states.compared_field_count end as own_compared_count,
         case when states.is_live then states.discrepant_field_count end as own_discrepant_count,
         case when states.is_live then states.omitted_field_count end as own_omitted_count,
         case when states.is_live and states.impossible_field_count > 0 then 1 else 0 end as own_impossible_count,
+        case when states.is_live and states.unusual_field_count > 0 then 1 else 0 end as own_unusual_count,
         case when states.is_live and states.impossible_field_count is not null then 1 else 0 end as own_possible_known_count,
         case when states.is_live and not states.is_model_known then 1 else 0 end as own_unknown_model_count,
         case when states.is_live and states.is_model_known is not null then 1 else 0 end as own_model_count,
@@ -211,8 +212,9 @@ final as (
         cast(offered.largest_price_drop as double) as largest_price_drop_share,
         offered.price_change_count,
         {{ ratio('offered.lowest_price_usd', 'offered.highest_price_usd') }} as price_range_ratio,
-        {{ ratio('offered.msrp_ratio', ratio(
-            less_own('merchant_states.msrp_ratio_sum', 'offered.own_msrp_ratio'),
+        {{ ratio('offered.paid_usd', 'offered.asked_usd') }} as paid_price_ratio,
+        {{ ratio('offered.msrp_ratio', mean_ratio(
+            'merchant_states.log_msrp_ratio_sum - coalesce(offered.own_log_msrp_ratio, 0)',
             less_own('merchant_states.msrp_ratio_count', 'offered.own_msrp_ratio_count')
         )) }} as price_own_goods_ratio,
 
@@ -223,6 +225,7 @@ final as (
         ) }} as spec_omitted_share,
         {{ ratio('offered.most_millionths_apart', '1000000') }} as spec_difference_ratio,
         offered.impossible_field_count as spec_impossible_count,
+        offered.unusual_field_count as spec_unusual_count,
         spec_peers.discrepant_field_count as spec_peer_discrepant_count,
         {{ ratio('spec_peers.discrepant_field_count', 'spec_peers.compared_field_count') }} as spec_peer_discrepant_share,
         offered.missing_field_count as spec_missing_count,
@@ -254,6 +257,7 @@ final as (
                 then {{ shrunken_share('own.early_review_count_life', 'own.order_review_count_life') }}
         end as early_review_share,
         {{ shrunken_share('own.repeated_review_count_life', 'own.long_text_review_count_life') }} as repeated_review_share,
+        {{ ratio('own.long_text_review_count_life', 'own.review_count_life') }} as long_review_share,
 
         case when platform.has_orders then own.order_count_life end as order_count,
         case when platform.has_orders then own.order_count_90 end as order_90d_count,
@@ -352,12 +356,12 @@ final as (
             less_own('merchant_states.authorisation_count', 'offered.own_authorisation_count')
         ) }} as merchant_unauthorised_share,
 
-        {{ ratio(
-            less_own('merchant_states.msrp_ratio_sum', 'offered.own_msrp_ratio'),
+        {{ mean_ratio(
+            'merchant_states.log_msrp_ratio_sum - coalesce(offered.own_log_msrp_ratio, 0)',
             less_own('merchant_states.msrp_ratio_count', 'offered.own_msrp_ratio_count')
         ) }} as merchant_price_msrp_ratio,
-        {{ ratio(
-            less_own('merchant_brands.msrp_ratio_sum', 'offered.own_msrp_ratio'),
+        {{ mean_ratio(
+            'merchant_brands.log_msrp_ratio_sum - coalesce(offered.own_log_msrp_ratio, 0)',
             less_own('merchant_brands.msrp_ratio_count', 'offered.own_msrp_ratio_count')
         ) }} as merchant_brand_price_msrp_ratio,
         {{ ratio(
@@ -382,6 +386,10 @@ final as (
         ) }} as merchant_price_change_count,
         {{ price_spread('merchant_states') }} as merchant_price_spread_ratio,
         {{ ratio(
+            less_own('merchant_states.paid_usd', 'case when offered.is_live then offered.paid_usd end'),
+            less_own('merchant_states.asked_usd', 'case when offered.is_live then offered.asked_usd end')
+        ) }} as merchant_paid_price_ratio,
+        {{ ratio(
             less_own('merchant_states.omitted_field_count', 'offered.own_omitted_count'),
             less_own('merchant_states.omitted_field_count', 'offered.own_omitted_count') ~ ' + '
             ~ less_own('merchant_states.compared_field_count', 'offered.own_compared_count')
@@ -390,6 +398,10 @@ final as (
             less_own('merchant_states.impossible_listing_count', 'offered.own_impossible_count'),
             less_own('merchant_states.possible_known_count', 'offered.own_possible_known_count')
         ) }} as merchant_spec_impossible_share,
+        {{ ratio(
+            less_own('merchant_states.unusual_listing_count', 'offered.own_unusual_count'),
+            less_own('merchant_states.possible_known_count', 'offered.own_possible_known_count')
+        ) }} as merchant_spec_unusual_share,
         {{ ratio(
             less_own('merchant_states.unknown_model_count', 'offered.own_unknown_model_count'),
             less_own('merchant_states.model_count', 'offered.own_model_count')
@@ -438,6 +450,10 @@ final as (
             less_own('all_of_merchant.repeated_review_count_life', 'own.repeated_review_count_life'),
             less_own('all_of_merchant.long_text_review_count_life', 'own.long_text_review_count_life')
         ) }} as merchant_repeated_review_share,
+        {{ ratio(
+            less_own('all_of_merchant.long_text_review_count_life', 'own.long_text_review_count_life'),
+            less_own('all_of_merchant.review_count_life', 'own.review_count_life')
+        ) }} as merchant_long_review_share,
         {{ shrunken_share(
             less_own('all_of_merchant.refund_not_authentic_count_life', 'own.refund_not_authentic_count_life'),
             less_own('all_of_merchant.order_count_life', 'own.order_count_life')

@@ -73,6 +73,12 @@ int_impossible_specs as (
 
 ),
 
+int_unusual_fields as (
+
+    select * from {{ ref('int_unusual_fields') }}
+
+),
+
 int_listing_texts as (
 
     select * from {{ ref('int_listing_texts') }}
@@ -180,6 +186,45 @@ sightings as (
 
 ),
 
+-- What was paid for what was ordered between one sighting and the next, and what the earlier one asked for it.
+payments as (
+
+    select
+        sightings.listing_id,
+        sightings.seen_date,
+        sightings.next_seen_date,
+        cast(sum(int_order_days.amount_usd) as decimal(18, 4)) as paid_usd,
+        cast(sum(int_order_days.unit_count * sightings.price_usd) as decimal(18, 4)) as asked_usd
+    from {{ ref('int_order_days') }} as int_order_days
+    inner join sightings
+        on
+            sightings.listing_id = int_order_days.listing_id
+            and sightings.seen_date <= int_order_days.day
+            and sightings.next_seen_date > int_order_days.day
+    where
+        int_order_days.amount_usd > 0
+        and sightings.price_usd > 0
+    group by
+        sightings.listing_id,
+        sightings.seen_date,
+        sightings.next_seen_date
+
+),
+
+-- Known only when the time between two sightings is over: until then more may be ordered.
+payments_so_far as (
+
+    select
+        listing_id,
+        next_seen_date as known_from,
+        coalesce(lead(next_seen_date) over so_far, {{ end_of_time() }}) as known_until,
+        cast(sum(paid_usd) over so_far as decimal(18, 4)) as paid_usd,
+        cast(sum(asked_usd) over so_far as decimal(18, 4)) as asked_usd
+    from payments
+    window so_far as (partition by listing_id order by seen_date)
+
+),
+
 -- What moves a price by a fiftieth or less may be the rate of its currency.
 price_changes as (
 
@@ -224,6 +269,8 @@ seen as (
         sightings.highest_price_usd,
         case when sightings.price_usd is not null then coalesce(changes_so_far.price_change_count, 0) end as price_change_count,
         case when sightings.price_usd is not null then coalesce(changes_so_far.largest_price_drop, 0) end as largest_price_drop,
+        payments_so_far.paid_usd,
+        payments_so_far.asked_usd,
         (offered.delisted_date is null or offered.delisted_date > offered.as_of_date)
         and (
             sightings.seen_date is null
@@ -240,6 +287,11 @@ seen as (
             changes_so_far.listing_id = offered.listing_id
             and changes_so_far.change_date <= offered.as_of_date
             and changes_so_far.next_change_date > offered.as_of_date
+    left join payments_so_far
+        on
+            payments_so_far.listing_id = offered.listing_id
+            and payments_so_far.known_from <= offered.as_of_date
+            and payments_so_far.known_until > offered.as_of_date
 
 ),
 
@@ -299,6 +351,24 @@ impossible_fields as (
             int_impossible_specs.listing_id = kept.listing_id
             and int_impossible_specs.known_from <= kept.as_of_date
             and int_impossible_specs.known_until > kept.as_of_date
+    group by
+        kept.listing_id,
+        kept.as_of_date
+
+),
+
+unusual_fields as (
+
+    select
+        kept.listing_id,
+        kept.as_of_date,
+        cast(count(*) as integer) as unusual_field_count
+    from kept
+    inner join int_unusual_fields
+        on
+            int_unusual_fields.listing_id = kept.listing_id
+            and int_unusual_fields.known_from <= kept.as_of_date
+            and int_unusual_fields.known_until > kept.as_of_date
     group by
         kept.listing_id,
         kept.as_of_date
@@ -377,6 +447,8 @@ described as (
         kept.highest_price_usd as highest_seen_price_usd,
         kept.price_change_count,
         kept.largest_price_drop,
+        kept.paid_usd,
+        kept.asked_usd,
         {{ in_base_currency('listing_history.price', 'listing_history.currency', 'fx_rates.rate') }} as stated_price_usd,
         cast(listing_history.brand_claimed is null as integer)
         + cast(listing_history.category is null as integer)
@@ -444,11 +516,14 @@ final as (
         priced.highest_price_usd,
         priced.price_change_count,
         priced.largest_price_drop,
+        priced.paid_usd,
+        priced.asked_usd,
         priced.missing_field_count,
         priced.is_authorised,
         int_brand_products.msrp_usd,
         int_brand_products.floor_price_usd,
         {{ decimal_ratio('priced.price_usd', 'int_brand_products.msrp_usd') }} as msrp_ratio,
+        {{ log_price(decimal_ratio('priced.price_usd', 'int_brand_products.msrp_usd')) }} as log_msrp_ratio,
         priced.model_ref is not null as has_model_ref,
         case
             when catalogues.brand_id is not null and priced.model_ref is not null
@@ -462,6 +537,10 @@ final as (
             when category_catalogues.category is not null and priced.specs_hash is not null
                 then coalesce(impossible_fields.impossible_field_count, 0)
         end as impossible_field_count,
+        case
+            when category_catalogues.category is not null and priced.specs_hash is not null
+                then coalesce(unusual_fields.unusual_field_count, 0)
+        end as unusual_field_count,
         int_listing_texts.evasive_word_count,
         int_listing_texts.odd_word_count,
         case
@@ -493,6 +572,10 @@ final as (
         on
             impossible_fields.listing_id = priced.listing_id
             and impossible_fields.as_of_date = priced.as_of_date
+    left join unusual_fields
+        on
+            unusual_fields.listing_id = priced.listing_id
+            and unusual_fields.as_of_date = priced.as_of_date
     left join int_spec_comparisons
         on
             int_spec_comparisons.listing_id = priced.listing_id

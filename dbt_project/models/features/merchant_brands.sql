@@ -18,7 +18,7 @@ listing_states as (
         brand_id,
         as_of_date,
         case when is_live then listing_id end as live_listing_id,
-        case when is_live then msrp_ratio end as msrp_ratio,
+        case when is_live then log_msrp_ratio end as log_msrp_ratio,
         case when is_live then compared_field_count end as compared_field_count,
         case when is_live then discrepant_field_count end as discrepant_field_count
     from {{ ref('listing_states') }}
@@ -39,8 +39,8 @@ offers as (
         listing_states.brand_id,
         listing_states.as_of_date,
         cast(count(listing_states.live_listing_id) as integer) as live_listing_count,
-        cast(count(listing_states.msrp_ratio) as integer) as msrp_ratio_count,
-        sum(listing_states.msrp_ratio) as msrp_ratio_sum,
+        cast(count(listing_states.log_msrp_ratio) as integer) as msrp_ratio_count,
+        sum(listing_states.log_msrp_ratio) as log_msrp_ratio_sum,
         cast(sum(listing_states.compared_field_count) as bigint) as compared_field_count,
         cast(sum(listing_states.discrepant_field_count) as bigint) as discrepant_field_count
     from listing_states
@@ -91,7 +91,7 @@ final as (
         offers.as_of_date,
         offers.live_listing_count,
         offers.msrp_ratio_count,
-        offers.msrp_ratio_sum,
+        offers.log_msrp_ratio_sum,
         offers.compared_field_count,
         {% for part in summed_columns_by_part() %}
         {% for column in brand_columns()[part] %}

@@ -104,7 +104,7 @@ worst_brands as (
     select
         brands.merchant_id,
         brands.as_of_date,
-        min({{ ratio('brands.msrp_ratio_sum', 'brands.msrp_ratio_count') }}) as price_msrp_ratio,
+        min({{ mean_ratio('brands.log_msrp_ratio_sum', 'brands.msrp_ratio_count') }}) as price_msrp_ratio,
         max({{ ratio('brands.discrepant_field_count', 'brands.compared_field_count') }}) as spec_discrepant_share,
         max({{ shrunken_share('brands.authenticity_complaint_count_life', 'brands.text_review_count_life') }}) as complaint_share,
         max({{ shrunken_share(
@@ -144,12 +144,13 @@ features as (
         {{ ratio('states.unauthorised_count', 'states.authorisation_count') }} as unauthorised_share,
 
         cast(offers.middle_price_usd as double) as price_usd,
-        {{ ratio('states.msrp_ratio_sum', 'states.msrp_ratio_count') }} as price_msrp_ratio,
+        {{ mean_ratio('states.log_msrp_ratio_sum', 'states.msrp_ratio_count') }} as price_msrp_ratio,
         cast(states.low_msrp_ratio as double) as low_price_msrp_ratio,
         cast(states.middle_msrp_ratio as double) as middle_price_msrp_ratio,
         {{ price_spread('states') }} as price_spread_ratio,
         1 - {{ ratio('states.highest_price_ratio_sum', 'states.price_ratio_count') }} as price_drop_share,
         {{ ratio('states.price_range_ratio_sum', 'states.price_ratio_count') }} as price_range_ratio,
+        {{ ratio('states.paid_usd', 'states.asked_usd') }} as paid_price_ratio,
         {{ ratio('states.price_change_count', 'states.sighted_count') }} as price_change_count,
         worst_brands.price_msrp_ratio as worst_brand_price_msrp_ratio,
         {{ ratio('offers.below_floor_count', 'offers.floor_known_count') }} as below_floor_share,
@@ -158,6 +159,7 @@ features as (
         {{ ratio('offers.discrepant_listing_count', 'offers.compared_listing_count') }} as spec_discrepant_listing_share,
         worst_brands.spec_discrepant_share as worst_brand_spec_discrepant_share,
         {{ ratio('states.impossible_listing_count', 'states.possible_known_count') }} as spec_impossible_share,
+        {{ ratio('states.unusual_listing_count', 'states.possible_known_count') }} as spec_unusual_share,
         {{ ratio('states.model_ref_count', 'states.live_listing_count') }} as model_ref_share,
         {{ ratio(
             'states.omitted_field_count', 'states.omitted_field_count + states.compared_field_count'
@@ -200,6 +202,7 @@ features as (
         {{ shrunken_share(
             'windows.repeated_review_count_life', 'windows.long_text_review_count_life'
         ) }} as repeated_review_share,
+        {{ ratio('windows.long_text_review_count_life', 'windows.review_count_life') }} as long_review_share,
 
         case when platform.has_orders then windows.order_count_life end as order_count,
         case when platform.has_orders then windows.order_count_30 end as order_30d_count,

@@ -3,7 +3,7 @@
 -- them; the same sums of their own neighbours (`second_`). One row a merchant with a neighbour, and date. A label of the same
 -- case or day as one of the merchant or its goods does not count.
 {% set state_columns = {
-    'msrp_ratio_count': 'bigint', 'msrp_ratio_sum': 'decimal(38, 6)',
+    'msrp_ratio_count': 'bigint', 'log_msrp_ratio_sum': 'decimal(38, 6)',
     'compared_field_count': 'bigint', 'discrepant_field_count': 'bigint',
 } %}
 {% set windowed_columns = {
