@@ -2,8 +2,8 @@
 
 A marketplace is trained on as of 2026-06-15 and rated as of 2026-06-30, as benchmarks/quality.py does. Then each model is
 trained again on the same rows without one signal's features at a time. Counts are pooled over seeds until every rate of
-interest rests on `--cases` entities; it prints them as Markdown. With `--counts` a seed's counts are kept in a file there, and
-not made again: a run that was stopped goes on where it was, and several may share the seeds.
+interest rests on `--cases` entities; it prints them as Markdown, which is docs/detection.md. With `--counts` a seed's counts
+are kept in a file there, and not made again: a run that was stopped goes on where it was, and several may share the seeds.
 
     make bench-detection
     python benchmarks/detection.py --scale 0.02 --seeds 101 --cases 1
@@ -42,6 +42,20 @@ EVERYTHING = "everything"
 """Stands where a signal's name does: nothing was left out."""
 AT_FLAG = "at the flag threshold"
 ANY = "all of them"
+OWN_SIGNAL = {
+    "too_cheap": "price", "complaint_drawing": "review", "spec_liar": "spec", "picture_copier": "logo", "word_evader": "text",
+    "fly_by_night": "merchant", "ring": "link",
+}  # fmt: skip
+"""The signal that is there to find an archetype. What gives a brusher away is in its orders."""
+HEAD = """# What each signal finds
+
+Printed by `make bench-detection`: demo marketplaces at scale {scale}, seeds {seeds}, trained on as of {trained} and
+rated as of {rated}, counts pooled, against their truth. Cases are counterfeits without a label (listings), and live merchants
+that sell one. Beside each archetype: the share of them that the model flags, and the share of them above the score at which
+{target:.0%} of all above are counterfeit, as truth says; then how that changes where the model is trained without one signal's
+features. The archetype's own signal is in bold. Innocents are flagged as the model flags: by its threshold and the floor on their
+own conduct.
+"""
 INNOCENT = {"brusher": "brusher of genuine goods", "honest": "any other honest merchant"}
 
 # What each rated entity is. A merchant is counterfeit if one of its live listings is.
@@ -246,14 +260,24 @@ def page(models: dict[str, Findings], declarations: dict[str, Declaration]) -> s
         rows = []
         for archetype in (ANY, *COUNTERFEITERS):
             whole = findings.recall[archetype, EVERYTHING]
-            lost = [findings.recall[archetype, signal].share - whole.share for signal in signals]
+            lost = [(signal, findings.recall[archetype, signal].share - whole.share) for signal in signals]
             at_flag = findings.recall[archetype, AT_FLAG].share
             rows.append(
-                [archetype, str(whole.cases), f"{at_flag:.2f}", f"{whole.share:.2f}", *(f"{one:+.2f}" for one in lost)]
+                [
+                    archetype,
+                    str(whole.cases),
+                    f"{at_flag:.2f}",
+                    f"{whole.share:.2f}",
+                    *(_change(archetype, *one) for one in lost),
+                ]
             )
         innocents = [[kind, str(rate.cases), f"{100 * rate.share:.2f} %"] for kind, rate in findings.flagged.items()]
         parts += [f"## `{name}`", _table(head, rows), _table(["innocent", "cases", "flagged"], innocents)]
     return "\n\n".join(parts) + "\n"
+
+
+def _change(archetype: str, signal: str, change: float) -> str:
+    return f"**{change:+.2f}**" if OWN_SIGNAL.get(archetype) == signal else f"{change:+.2f}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -274,6 +298,7 @@ def main() -> None:
     arguments = parser.parse_args()
     declarations = load_declarations()
     models = {name: Findings() for name in declarations}
+    pooled: list[str] = []
     for seed in arguments.seeds:
         kept = arguments.counts / f"seed={seed}.json" if arguments.counts else None
         if kept and kept.exists():
@@ -285,10 +310,14 @@ def main() -> None:
                 kept.write_text(json.dumps(counts), encoding="utf-8")
         for name, findings in models.items():
             findings.pool(counts[name])
+        pooled.append(str(seed))
         print(f"After seed {seed}:\n\n{page(models, declarations)}", file=sys.stderr, flush=True)
         if min(findings.fewest for findings in models.values()) >= arguments.cases:
             break
-    print(page(models, declarations))
+    head = HEAD.format(
+        scale=arguments.scale, seeds=", ".join(pooled), trained=TRAINED_AS_OF, rated=AS_OF, target=TARGET
+    )
+    print(head, page(models, declarations), sep="\n", end="")
 
 
 if __name__ == "__main__":
