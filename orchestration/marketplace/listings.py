@@ -195,7 +195,7 @@ def _changes(rng: np.random.Generator, goods: dict[str, Floats]) -> Floats:
     shape = (len(goods["drop"]), PRICE_CHANGES)
     is_made = rng.random(shape) < sigmoid(-0.8 + 2.2 * goods["unrest"])[:, None]
     size = 0.045 * np.exp(0.6 * goods["swing"])[:, None] * rng.standard_normal(shape)
-    return np.where(is_made, np.exp(size - 0.01 - 0.03 * goods["drop"][:, None]), 1.0)
+    return np.where(is_made, np.exp(size - 0.01 - 0.04 * goods["drop"][:, None]), 1.0)
 
 
 def _conditions(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Ints:
@@ -219,7 +219,7 @@ def _wrong_share(goods: dict[str, Floats]) -> Floats:
 
 
 def _omitted_share(goods: dict[str, Floats]) -> Floats:
-    return sigmoid(-3.0 + 1.8 * goods["omission"])
+    return sigmoid(-3.0 + 2.1 * goods["omission"])
 
 
 def _absurd_share(goods: dict[str, Floats]) -> Floats:
@@ -247,9 +247,9 @@ def _latents(
         "price_unrest": goods["unrest"],
         "price_spread": goods["spread"],
         "coupon_share": sigmoid(-2.0 + 1.6 * goods["discount"]),
-        "complaint_share": np.minimum(0.014 * np.exp(1.15 * goods["doubt"]), 0.45),
-        "refund_share": np.minimum(0.045 * np.exp(0.65 * goods["refund"]), 0.6),
-        "not_authentic_share": np.minimum(0.06 * np.exp(1.0 * goods["dispute"]), 0.7),
+        "complaint_share": np.minimum(0.014 * np.exp(1.25 * goods["doubt"]), 0.45),
+        "refund_share": np.minimum(0.045 * np.exp(0.85 * goods["refund"]), 0.6),
+        "not_authentic_share": np.minimum(0.06 * np.exp(1.3 * goods["dispute"]), 0.7),
         "rating_mean": 4.45 - 0.32 * goods["rating"],
         "polar_share": sigmoid(-2.1 + 1.5 * goods["polarity"]),
         "repeated_share": sigmoid(-3.5 + 1.9 * goods["repetition"]),
@@ -260,7 +260,7 @@ def _latents(
         "absurd_share": _absurd_share(goods),
         "padded_share": sigmoid(-2.8 + 2.1 * goods["padding"]),
         "invented_reference_share": sigmoid(-3.3 + 2.1 * goods["invention"]),
-        "no_reference_share": sigmoid(-3.0 + 1.7 * conduct["coyness"]),
+        "no_reference_share": sigmoid(-3.0 + 2.0 * conduct["coyness"]),
         "altered_picture_share": sigmoid(-3.0 + 2.2 * goods["copying"]),
         "bare_logo_share": sigmoid(-3.1 + 2.1 * goods["baring"]),
         "own_picture_share": sigmoid(0.4 - 1.1 * goods["borrowing"]),
@@ -272,8 +272,8 @@ def _latents(
         "stuffed_share": sigmoid(-2.6 + 2.1 * goods["stuffing"]),
         "terse_share": sigmoid(-2.0 + 2.1 * goods["terseness"]),
         "copied_title_share": sigmoid(-3.8 + 2.2 * goods["retitling"]),
-        "photo_share": sigmoid(-1.2 - 0.9 * conduct["photo"]),
-        "verified_share": sigmoid(2.0 - 1.0 * conduct["verified"]),
+        "photo_share": sigmoid(-1.2 - 1.2 * conduct["photo"]),
+        "verified_share": sigmoid(2.0 - 1.3 * conduct["verified"]),
         "delivery_hours": np.exp(4.4 + 0.30 * conduct["delivery"]),
         "merchant_age_days": merchants.registered_day[merchant],
         "is_default_storefront": (conduct["storefront"] > 1.0).astype(np.float64),

@@ -58,7 +58,7 @@ _TRICKS: dict[int, dict[str, float]] = {
     TOO_CHEAP: {"price": 1.35, "drop": 1.4, "swing": 1.4, "unrest": 1.35, "spread": 1.42, "discount": 1.45},
     # Many sides of its reviews tell of it, so what it shares with the others may be less.
     COMPLAINT_DRAWING: dict.fromkeys(TRAITS, 0.4) | {
-        "doubt": 1.45, "rating": 0.8, "polarity": 1.5, "repetition": 1.5, "brevity": 1.5, "haste": 1.5, "verified": 1.55,
+        "doubt": 1.45, "rating": 0.8, "polarity": 1.42, "repetition": 1.5, "brevity": 1.5, "haste": 1.5, "verified": 1.55,
         "photo": 1.55,
     },
     SPEC_LIAR: {"spec": 1.5, "omission": 1.38, "coyness": 1.4, "invention": 1.4, "absurdity": 1.43, "padding": 1.38},
@@ -278,7 +278,7 @@ def build_merchants(span: Span) -> Merchants:
         shifts=shifts,
         listing_count=_sizes(rng, is_counterfeit, count * LISTINGS_PER_MERCHANT),
         registered_day=registered,
-        silent_share=sigmoid(-2.2 + 1.6 * traits[:, TRAITS.index("dormancy")]),
+        silent_share=sigmoid(-2.2 + 2.0 * traits[:, TRAITS.index("dormancy")]),
         turned_day=np.where(is_turned, rng.uniform(0.1, 0.7, count) * days, -1e6),
         brushing_day=np.where(
             rng.random(count) < 0.7, registered, np.maximum(registered, rng.uniform(0, 0.5, count) * days)
@@ -436,7 +436,7 @@ def build_identifiers(span: Span, merchants: Merchants) -> Identifiers:
 
 def changes_of_identity(merchants: Merchants) -> Floats:
     """Returns how many identifiers each merchant takes later, on average."""
-    return np.asarray(np.exp(-1.0 + 1.1 * merchants.trait("churn")))
+    return np.asarray(np.exp(-1.0 + 1.4 * merchants.trait("churn")))
 
 
 def _partners(rng: np.random.Generator, count: int, most: int) -> Ints:
