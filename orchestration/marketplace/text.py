@@ -104,7 +104,7 @@ def reviews(
     """
     grammars = [_grammar()["reviews"][name] for name in LANGUAGES]
     texts = [_review(rng, grammar, mood, thing) for grammar, thing in zip(grammars, things, strict=True)]
-    brief = [_by_mood(rng, mood, grammar["brief"]) for grammar in grammars]
+    brief = [_brief(rng, grammar, mood) for grammar in grammars]
     return pc.choose(pa.array(language + len(LANGUAGES) * is_brief), *texts, *brief)
 
 
@@ -117,6 +117,14 @@ def _review(rng: np.random.Generator, grammar: dict[str, Any], mood: Ints, thing
     aside = nullable(picked(rng, grammar["asides"], count), rng.random(count) < 0.7)
     last = nullable(_by_mood(rng, mood, grammar["last_words"]), rng.random(count) < 0.9)
     return joined([joined([first, pa.repeat(grammar["stop"], count)], ""), aside, last], grammar["space"])
+
+
+def _brief(rng: np.random.Generator, grammar: dict[str, Any], mood: Ints) -> pa.Array:
+    """A word or two, and who says so: less than counts as a text that could be known again."""
+    count = len(mood)
+    initial = picked(rng, grammar["initials"], count)
+    name = joined([picked(rng, grammar["names"], count), initial], grammar["space"])
+    return joined([_by_mood(rng, mood, grammar["brief"]), joined([name, _numbers(rng, 18, 80, count)], ", ")], " ")
 
 
 def _by_mood(rng: np.random.Generator, mood: Ints, pools: dict[str, list[str]]) -> pa.Array:
