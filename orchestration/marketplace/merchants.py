@@ -52,12 +52,15 @@ CONDUCT_TRAITS = (
     "age", "photo", "verified", "delivery", "storefront", "authorised", "breadth", "coyness", "churn", "dormancy",
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
-USUAL_SHIFT = 0.48
-"""How far a counterfeiter is shifted in what is not its own archetype's: little, so that each archetype needs its signal."""
+SHARED_SHIFTS = {
+    TOO_CHEAP: 0.44, COMPLAINT_DRAWING: 0.50, SPEC_LIAR: 0.48, PICTURE_COPIER: 0.48, WORD_EVADER: 0.53, FLY_BY_NIGHT: 0.50,
+    RING: 0.53, BRUSHER: 0.62,
+}  # fmt: skip
+"""How far each is shifted in what is not its own archetype's: little, so that it takes its signal to find it, and less where
+that signal is the weaker one."""
 _TRICKS: dict[int, dict[str, float]] = {
     TOO_CHEAP: {"price": 1.35, "drop": 1.4, "swing": 1.4, "unrest": 1.35, "spread": 1.42, "discount": 1.45},
-    # Many sides of its reviews tell of it, so what it shares with the others may be less.
-    COMPLAINT_DRAWING: dict.fromkeys(TRAITS, 0.4) | {
+    COMPLAINT_DRAWING: {
         "doubt": 1.45, "rating": 0.8, "polarity": 1.42, "repetition": 1.5, "brevity": 1.5, "haste": 1.5, "verified": 1.55,
         "photo": 1.55,
     },
@@ -70,7 +73,7 @@ _TRICKS: dict[int, dict[str, float]] = {
     },
     RING: {},
     # A brusher has no signal of its own here: what gives it away is in its orders.
-    BRUSHER: dict.fromkeys(TRAITS, 0.62) | {
+    BRUSHER: {
         "rating": 1.1, "price": 1.3, "age": 1.3, "delivery": 1.4, "authorised": 1.3, "photo": 1.3, "verified": 1.3,
     },
 }  # fmt: skip
@@ -99,7 +102,7 @@ SHIFTS: dict[int, dict[str, float]] = {
         "brevity": 0.8,
         "dispute": 1.0,
     },
-    **{kind: dict.fromkeys(TRAITS, USUAL_SHIFT) | own for kind, own in _TRICKS.items()},
+    **{kind: dict.fromkeys(TRAITS, SHARED_SHIFTS[kind]) | own for kind, own in _TRICKS.items()},
 }
 
 
