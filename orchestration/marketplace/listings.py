@@ -40,6 +40,8 @@ CONDITIONS = ("new", "refurbished", "used")
 SIGHTING_DAYS = 12.5
 PRICE_CHANGES = 8
 """How often a price changes at most; how many of the changes are made differs."""
+MOST_UNLIKE, LARGEST_SWING = 1.0, 0.35
+"""How far, in logarithms, a price lies from the merchant's level at most, and how far one change moves it at most."""
 PADDING = (
     '"certificate": "CE 2041"', '"quality": "premium"', '"grade": "first"', '"gift box": "yes"', '"market": "export"',
     '"batch": "2026-02"', '"inspection": "passed"', '"customs code": "8504"',
@@ -108,7 +110,7 @@ def build_listings(span: Span, merchants: Merchants) -> Listings:
     is_fake, since = _counterfeit(rng, merchants, merchant, slot, listed)
     goods = _goods(rng, merchants, merchant, is_fake)
     condition = _conditions(rng, merchants, merchant)
-    unlike = 0.09 * np.exp(0.9 * goods["spread"]) * rng.standard_normal(count)
+    unlike = np.clip(0.09 * np.exp(0.9 * goods["spread"]) * rng.standard_normal(count), -MOST_UNLIKE, MOST_UNLIKE)
     ratio = -0.07 - 0.15 * goods["price"] - np.array([0.0, 0.12, 0.25])[condition] + unlike
     rate = np.array([1.0, *(rate for _, rate in CURRENCIES)])
     currency = _currency_index()[merchants.place[merchant]]
@@ -194,7 +196,9 @@ def _changes(rng: np.random.Generator, goods: dict[str, Floats]) -> Floats:
     """Draws by which factors a price changes: how many times, how far and which way differs; 1 where it does not."""
     shape = (len(goods["drop"]), PRICE_CHANGES)
     is_made = rng.random(shape) < sigmoid(-0.8 + 2.2 * goods["unrest"])[:, None]
-    size = 0.045 * np.exp(0.6 * goods["swing"])[:, None] * rng.standard_normal(shape)
+    size = np.clip(
+        0.045 * np.exp(0.6 * goods["swing"])[:, None] * rng.standard_normal(shape), -LARGEST_SWING, LARGEST_SWING
+    )
     return np.where(is_made, np.exp(size - 0.01 - 0.04 * goods["drop"][:, None]), 1.0)
 
 

@@ -92,6 +92,11 @@ def test_the_same_on_other_check_seeds(seed: int) -> None:
     _judge(seed=seed, scale=0.3)
 
 
+def test_no_price_is_absurd() -> None:
+    ratio = latents(scale=0.1, seed=1001)["price_ratio_log"].to_numpy()
+    assert np.abs(ratio).max() < 2  # the recommended price over or times seven
+
+
 def test_hardness_moves_the_overlap() -> None:
     def median_area(hardness: float) -> float:
         table = latents(scale=0.03, seed=501, hardness=hardness)
