@@ -199,7 +199,7 @@ def _changes(rng: np.random.Generator, goods: dict[str, Floats]) -> Floats:
     size = np.clip(
         0.045 * np.exp(0.6 * goods["swing"])[:, None] * rng.standard_normal(shape), -LARGEST_SWING, LARGEST_SWING
     )
-    return np.where(is_made, np.exp(size - 0.01 - 0.04 * goods["drop"][:, None]), 1.0)
+    return np.where(is_made, np.exp(size - 0.01 - 0.03 * goods["drop"][:, None]), 1.0)
 
 
 def _conditions(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Ints:

@@ -59,7 +59,7 @@ SHARED_SHIFTS = {
 """How far each is shifted in what is not its own archetype's: little, so that it takes its signal to find it, and less where
 that signal is the weaker one."""
 _TRICKS: dict[int, dict[str, float]] = {
-    TOO_CHEAP: {"price": 1.35, "drop": 1.4, "swing": 1.4, "unrest": 1.35, "spread": 1.42, "discount": 1.45},
+    TOO_CHEAP: {"price": 1.12, "drop": 1.4, "swing": 1.4, "unrest": 1.35, "spread": 1.42, "discount": 1.45},
     COMPLAINT_DRAWING: {
         "doubt": 1.45, "rating": 0.8, "polarity": 1.42, "repetition": 1.5, "brevity": 1.5, "haste": 1.5, "verified": 1.55,
         "photo": 1.55,
