@@ -385,6 +385,14 @@ spine_rows as (
     round(exp({{ ratio(log_sum, count) }}), 6)
 {%- endmacro %}
 
+{# The price level of a merchant's goods beside one listing; `goods` is merchant_states or merchant_brands, the listing `offered`. #}
+{% macro others_msrp_ratio(goods) -%}
+    {{ mean_ratio(
+        goods ~ '.log_msrp_ratio_sum - coalesce(offered.own_log_msrp_ratio, 0)',
+        less_own(goods ~ '.msrp_ratio_count', 'offered.own_msrp_ratio_count')
+    ) }}
+{%- endmacro %}
+
 {# The natural logarithm of a price, DECIMAL: a middle of them is exact. Null where nothing is asked. #}
 {% macro log_price(price) -%}
     case when {{ price }} > 0 then cast(ln(cast({{ price }} as double)) as decimal(9, 6)) end

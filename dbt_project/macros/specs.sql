@@ -9,6 +9,26 @@
     case when {{ specs }} is not null then {{ row_hash([specs]) }} end
 {%- endmacro %}
 
+{# CTE `written`: each specification that listings of a category write, once. Needs `listing_history` (stg_listing_history). #}
+{% macro written_specs() -%}
+written as (
+
+    select distinct
+        category,
+        specs_hash
+    from (
+        select
+            category,
+            {{ specs_hash('specs') }} as specs_hash
+        from listing_history
+        where
+            category is not null
+            and specs is not null
+    ) as versions
+
+),
+{%- endmacro %}
+
 {# Whether a specification states anything that can be read. #}
 {% macro can_be_read(specs) -%}
     case

@@ -21,7 +21,7 @@ from orchestration.marketplace.arrays import (
     picked,
     salt,
     sigmoid,
-)  # fmt: skip
+)
 from orchestration.marketplace.catalogue import CURRENCIES, FIELD_SLOTS, Catalogue
 from orchestration.marketplace.merchants import (
     BRUSHER,

@@ -213,10 +213,7 @@ final as (
         offered.price_change_count,
         {{ ratio('offered.lowest_price_usd', 'offered.highest_price_usd') }} as price_range_ratio,
         {{ ratio('offered.paid_usd', 'offered.asked_usd') }} as paid_price_ratio,
-        {{ ratio('offered.msrp_ratio', mean_ratio(
-            'merchant_states.log_msrp_ratio_sum - coalesce(offered.own_log_msrp_ratio, 0)',
-            less_own('merchant_states.msrp_ratio_count', 'offered.own_msrp_ratio_count')
-        )) }} as price_own_goods_ratio,
+        {{ ratio('offered.msrp_ratio', others_msrp_ratio('merchant_states')) }} as price_own_goods_ratio,
 
         offered.discrepant_field_count as spec_discrepant_count,
         {{ ratio('offered.discrepant_field_count', 'offered.compared_field_count') }} as spec_discrepant_share,
@@ -356,14 +353,8 @@ final as (
             less_own('merchant_states.authorisation_count', 'offered.own_authorisation_count')
         ) }} as merchant_unauthorised_share,
 
-        {{ mean_ratio(
-            'merchant_states.log_msrp_ratio_sum - coalesce(offered.own_log_msrp_ratio, 0)',
-            less_own('merchant_states.msrp_ratio_count', 'offered.own_msrp_ratio_count')
-        ) }} as merchant_price_msrp_ratio,
-        {{ mean_ratio(
-            'merchant_brands.log_msrp_ratio_sum - coalesce(offered.own_log_msrp_ratio, 0)',
-            less_own('merchant_brands.msrp_ratio_count', 'offered.own_msrp_ratio_count')
-        ) }} as merchant_brand_price_msrp_ratio,
+        {{ others_msrp_ratio('merchant_states') }} as merchant_price_msrp_ratio,
+        {{ others_msrp_ratio('merchant_brands') }} as merchant_brand_price_msrp_ratio,
         {{ ratio(
             less_own('merchant_states.discrepant_field_count', 'offered.own_discrepant_count'),
             less_own('merchant_states.compared_field_count', 'offered.own_compared_count')

@@ -339,42 +339,26 @@ category_catalogues as (
 ),
 
 -- Few listings have any, and those one or two.
-impossible_fields as (
+{% for name, fields in {'impossible': 'int_impossible_specs', 'unusual': 'int_unusual_fields'}.items() %}
+{{ name }}_fields as (
 
     select
         kept.listing_id,
         kept.as_of_date,
-        cast(count(*) as integer) as impossible_field_count
+        cast(count(*) as integer) as {{ name }}_field_count
     from kept
-    inner join int_impossible_specs
+    inner join {{ fields }}
         on
-            int_impossible_specs.listing_id = kept.listing_id
-            and int_impossible_specs.known_from <= kept.as_of_date
-            and int_impossible_specs.known_until > kept.as_of_date
+            {{ fields }}.listing_id = kept.listing_id
+            and {{ fields }}.known_from <= kept.as_of_date
+            and {{ fields }}.known_until > kept.as_of_date
     group by
         kept.listing_id,
         kept.as_of_date
 
 ),
 
-unusual_fields as (
-
-    select
-        kept.listing_id,
-        kept.as_of_date,
-        cast(count(*) as integer) as unusual_field_count
-    from kept
-    inner join int_unusual_fields
-        on
-            int_unusual_fields.listing_id = kept.listing_id
-            and int_unusual_fields.known_from <= kept.as_of_date
-            and int_unusual_fields.known_until > kept.as_of_date
-    group by
-        kept.listing_id,
-        kept.as_of_date
-
-),
-
+{% endfor %}
 -- A brand that names nobody by then leaves it open who is authorised.
 brand_lists as (
 

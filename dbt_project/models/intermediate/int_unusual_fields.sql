@@ -46,22 +46,7 @@ categories as (
 
 ),
 
-written as (
-
-    select distinct
-        category,
-        specs_hash
-    from (
-        select
-            category,
-            {{ specs_hash('specs') }} as specs_hash
-        from listing_history
-        where
-            category is not null
-            and specs is not null
-    ) as versions
-
-),
+{{ written_specs() }}
 
 unusual as (
 
