@@ -20,9 +20,14 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
+from hypothesis import settings
 
 from groundwork.lock import writer_lock
 from tests.source_fixtures import postgres, storage  # noqa: F401  fixtures for every test
+
+# An example that meets a busy machine is no failure: how long things take is for benchmarks.
+settings.register_profile("touchstone", deadline=None)
+settings.load_profile("touchstone")
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALE, SEED = 0.002, 3

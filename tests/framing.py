@@ -100,7 +100,6 @@ def drawn_attacks(count: int) -> list[Attack]:
         max_examples=count,
         derandomize=True,
         database=None,
-        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -53,19 +53,19 @@ CONDUCT_TRAITS = (
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
 SHARED_SHIFTS = {
-    TOO_CHEAP: 0.44, COMPLAINT_DRAWING: 0.50, SPEC_LIAR: 0.48, PICTURE_COPIER: 0.48, WORD_EVADER: 0.53, FLY_BY_NIGHT: 0.50,
-    RING: 0.53, BRUSHER: 0.62,
+    TOO_CHEAP: 0.48, COMPLAINT_DRAWING: 0.51, SPEC_LIAR: 0.50, PICTURE_COPIER: 0.50, WORD_EVADER: 0.55, FLY_BY_NIGHT: 0.54,
+    RING: 0.51, BRUSHER: 0.62,
 }  # fmt: skip
 """How far each is shifted in what is not its own archetype's: little, so that it takes its signal to find it, and less where
 that signal is the weaker one."""
 _TRICKS: dict[int, dict[str, float]] = {
     TOO_CHEAP: {"price": 1.12, "drop": 1.4, "swing": 1.4, "unrest": 1.35, "spread": 1.42, "discount": 1.45},
     COMPLAINT_DRAWING: {
-        "doubt": 1.45, "rating": 0.8, "polarity": 1.42, "repetition": 1.5, "brevity": 1.5, "haste": 1.5, "verified": 1.55,
+        "doubt": 1.45, "rating": 0.8, "polarity": 1.45, "repetition": 1.55, "brevity": 1.55, "haste": 1.55, "verified": 1.55,
         "photo": 1.55,
     },
-    SPEC_LIAR: {"spec": 1.5, "omission": 1.38, "coyness": 1.4, "invention": 1.4, "absurdity": 1.43, "padding": 1.38},
-    PICTURE_COPIER: {"copying": 1.28, "baring": 1.4, "borrowing": 1.0, "pooling": 1.5, "sparing": 1.5},
+    SPEC_LIAR: {"spec": 1.5, "omission": 1.38, "coyness": 1.5, "invention": 1.4, "absurdity": 1.43, "padding": 1.38},
+    PICTURE_COPIER: {"copying": 1.28, "baring": 1.4, "borrowing": 1.15, "pooling": 1.5, "sparing": 1.5},
     WORD_EVADER: {"hiding": 1.45, "evasion": 1.42, "mixing": 1.45, "retitling": 1.4, "stuffing": 1.4, "terseness": 1.45},
     FLY_BY_NIGHT: {
         "age": 1.45, "storefront": 1.55, "authorised": 1.55, "breadth": 1.5, "churn": 1.45, "dormancy": 1.55, "refund": 1.45,

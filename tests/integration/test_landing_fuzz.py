@@ -660,7 +660,6 @@ def fuzzed(examples: int) -> Callable[[Any], Any]:
     """Returns the settings under which a number of examples is tried, the same ones each time."""
     return settings(
         max_examples=examples,
-        deadline=None,
         database=None,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),

@@ -223,7 +223,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(rows=ROWS, seed=st.randoms(use_true_random=False))
 def test_the_load_id_depends_on_content_alone(
     rows: list[tuple[int, str, int | None]], seed: Any, tmp_path_factory: pytest.TempPathFactory
@@ -265,7 +265,7 @@ def test_a_large_load_has_the_same_bytes_at_any_thread_count_and_memory(tmp_path
     assert pq.ParquetFile(found[0].paths(tmp_path / "a" / "landing")[0]).num_row_groups > 1
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     days=st.lists(st.integers(0, 12), min_size=1, max_size=30).map(sorted),
     cuts=st.lists(st.integers(0, 30), min_size=1, max_size=3).map(sorted),
@@ -352,7 +352,7 @@ def orders_with(rows: dict[int, tuple[int | None, int]]) -> str:
     """
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     ticks=st.lists(
         st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3), st.booleans()), max_size=5), min_size=2, max_size=5

@@ -278,7 +278,7 @@ EXPRESSIONS = [
 ]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     table=st.sampled_from(sorted(PERSONAL)),
     place=st.integers(0, 2),

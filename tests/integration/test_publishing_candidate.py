@@ -185,7 +185,7 @@ rated_entities = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rated=st.lists(rated_entities, max_size=12, unique_by=lambda item: item.entity_id))
 def test_whatever_is_rated_ranks_are_one_to_n_and_csv_equals_parquet(
     rated: list[Rated], tmp_path_factory: pytest.TempPathFactory

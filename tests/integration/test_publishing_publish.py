@@ -112,7 +112,7 @@ def test_lists_are_published_apart(tmp_path: Path):
     assert read_list(merchants.published, "merchants").rows["name"].to_pylist() == ["a title"] * 3
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(releases=st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abc")), min_size=1, max_size=8))
 def test_latest_names_the_greatest_day_and_the_newest_publication_of_it(
     releases: list[tuple[int, str]], tmp_path_factory: pytest.TempPathFactory

@@ -71,7 +71,7 @@ def flipped_is_seen(home: Home, path: Path, position: int, mask: int) -> None:
         path.write_bytes(content)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_one_flipped_byte_in_any_file_is_seen(shared: Home, data: st.DataObject):
     path = data.draw(st.sampled_from(published_files(shared)))

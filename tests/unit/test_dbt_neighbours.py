@@ -22,7 +22,7 @@ shops, days = st.sampled_from(SHOPS), st.sampled_from(DAYS)
 values = st.dictionaries(st.tuples(shops, days), st.none() | st.integers(0, 9))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     pairs=st.lists(st.tuples(shops, shops, days, days), max_size=12),
     places=st.sets(st.tuples(shops, days), min_size=1),

@@ -104,7 +104,7 @@ def test_a_join_by_name_is_told_as_any_other(sql: str, read: set[str]) -> None:
     assert tables_named(sql) == read
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @example(key=b"k", text="\u00a0 \u3000")
 @given(
     key=st.binary(min_size=1, max_size=100),

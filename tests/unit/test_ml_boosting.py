@@ -44,7 +44,7 @@ def rows(seed: int = 0, count: int = 600, components: int = 80, share: float = 0
     )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10_000), components=st.integers(3, 80), blocks=st.integers(1, 5))
 def test_forward_folds_know_neither_future_nor_component(
     monkeypatch: pytest.MonkeyPatch, seed: int, components: int, blocks: int

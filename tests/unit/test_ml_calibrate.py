@@ -83,7 +83,7 @@ def test_one_heavy_verdict_decides_less_than_its_weight(monkeypatch: pytest.Monk
     assert abs(np.mean(smooth) - 1.0) < 0.15
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), ratio=st.floats(1.0, 200.0))
 def test_smoothed_weights_keep_their_sum_and_that_of_the_positives(seed: int, ratio: float) -> None:
     random = np.random.default_rng(seed)
@@ -167,7 +167,7 @@ def test_a_calibration_survives_json() -> None:
     assert Calibration.from_dict(fitted.as_dict()) == fitted
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), slope=st.floats(0.2, 3.0), intercept=st.floats(-3, 3))
 def test_logistic_agrees_with_an_independent_one(seed: int, slope: float, intercept: float) -> None:
     random = np.random.default_rng(seed)

@@ -19,7 +19,7 @@ def scored(seed: int, size: int = 400, merchants: int = 40, signal: float = 1.0)
     return Scored(score, label, random.random(size) + 0.5, random.integers(0, merchants, size))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(seed=st.integers(0, 10_000), size=st.integers(3, 200), levels=st.integers(1, 50))
 def test_ranking_agrees_with_an_independent_one(seed: int, size: int, levels: int) -> None:
     random = np.random.default_rng(seed)

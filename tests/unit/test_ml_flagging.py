@@ -104,7 +104,7 @@ def test_the_floor_is_three_times_the_prevalence_where_nobody_is_exposed(prevale
     assert flagging(units(0, 500), NOBODY, prevalence).floor == pytest.approx(floor, abs=1e-4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 400), goods=st.integers(1, 5), steep=st.floats(0.5, 8))
 def test_the_floor_is_the_least_that_few_honest_merchants_reach(seed: int, size: int, goods: int, steep: float) -> None:
     random = np.random.default_rng(seed)
@@ -144,7 +144,7 @@ def test_whoever_is_probably_counterfeit_hardly_raises_the_floor_and_many_goods_
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 400), target=st.floats(0.3, 0.95))
 def test_every_told_precision_is_what_counting_gives(seed: int, size: int, target: float) -> None:
     random = np.random.default_rng(seed)

@@ -110,7 +110,7 @@ def test_a_component_that_is_too_large_loses_its_weakest_edges(tmp_path: Path) -
     assert found.names["Y"] == "X"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 25), st.integers(0, 25), st.integers(2, 20)), min_size=1, max_size=60),
     order=st.randoms(use_true_random=False),
@@ -133,7 +133,7 @@ def test_components_are_capped_and_do_not_depend_on_the_order_of_edges(
     assert first.largest == sizes.max()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), folds=st.integers(2, 6), components=st.integers(1, 30))
 def test_folds_keep_components_whole(seed: int, folds: int, components: int) -> None:
     made = rows(seed=seed, components=components)
@@ -150,7 +150,7 @@ def test_folds_share_the_positives() -> None:
     assert positives.min() > 0.9 * positives.max()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), blocks=st.integers(1, 6), days=st.integers(1, 12))
 def test_blocks_go_forward_in_time_and_hold_whole_days(seed: int, blocks: int, days: int) -> None:
     made = rows(seed=seed, days=days)
@@ -163,7 +163,7 @@ def test_blocks_go_forward_in_time_and_hold_whole_days(seed: int, blocks: int, d
         assert len(np.unique(block[made.day == day])) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), day=st.integers(100, 160))
 def test_nothing_of_a_day_or_later_is_known_before_it(seed: int, day: int) -> None:
     made = rows(seed=seed)
