@@ -53,7 +53,7 @@ CONDUCT_TRAITS = (
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
 SHARED_SHIFTS = {
-    TOO_CHEAP: 0.48, COMPLAINT_DRAWING: 0.51, SPEC_LIAR: 0.50, PICTURE_COPIER: 0.50, WORD_EVADER: 0.55, FLY_BY_NIGHT: 0.54,
+    TOO_CHEAP: 0.47, COMPLAINT_DRAWING: 0.50, SPEC_LIAR: 0.47, PICTURE_COPIER: 0.50, WORD_EVADER: 0.52, FLY_BY_NIGHT: 0.54,
     RING: 0.51, BRUSHER: 0.62,
 }  # fmt: skip
 """How far each is shifted in what is not its own archetype's: little, so that it takes its signal to find it, and less where
