@@ -124,7 +124,7 @@ def goods(rng: np.random.Generator, mark: str) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     for _ in range(int(rng.integers(3, 7))):
         middle, reach = rng.uniform(0.25, 0.75, 2) * SIDE, rng.uniform(0.08, 0.34, 2) * SIDE
-        box = tuple(float(edge) for edge in (*(middle - reach), *(middle + reach)))
+        box = tuple(int(edge) for edge in (*(middle - reach), *(middle + reach)))
         _shape(rng, draw, box)
     left, top = rng.uniform(0.1, 0.6, 2) * SIDE
     draw.text((left, top), mark, fill=_colour(rng, 0, 90), font=ImageFont.load_default(float(rng.integers(16, 34))))
@@ -183,7 +183,7 @@ def _faded(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.clip(first + share[:, :, None] * (second - first), 0, 255).astype(np.uint8), "RGB")
 
 
-def _shape(rng: np.random.Generator, draw: Any, box: tuple[float, ...]) -> None:
+def _shape(rng: np.random.Generator, draw: Any, box: tuple[int, ...]) -> None:
     colour, outline = _colour(rng, 0, 256), _colour(rng, 0, 120)
     kind = int(rng.integers(0, 4))
     if kind == 0:
