@@ -24,8 +24,8 @@ FALLBACK_THRESHOLD: Final = 50.0
 ENOUGH_VERDICTS: Final = 20
 # The floor: see docs/decisions/0016.
 FLOOR_TIMES_PREVALENCE: Final = 3.0
-MOST_EXPOSED: Final = 0.01
-HIGHEST_FLOOR: Final = 50.0
+HIGHEST_BY_PREVALENCE: Final = 50.0
+MOST_EXPOSED: Final = 0.005
 Z95: Final = 1.959963984540054
 BANDS: Final = tuple(f"[{low},{low + 10})" if low < 90 else "[90,100]" for low in range(0, 100, 10))
 
@@ -158,12 +158,12 @@ def flagging(units: Units, standing: Standing, prevalence: float, target: float 
 
     Returns:
         The threshold is the least score at which precision reaches the target; where its 95 % interval is wider than
-        0.30, or no score reaches it, 50. The floor is the least that at most 1 % of the honest merchants reach, but 3 times the
-        prevalence at least, and 50 at most.
+        0.30, or no score reaches it, 50. The floor is the least that at most 0.5 % of the honest merchants reach, and at least 3
+        times the prevalence, or 50 where that is more.
     """
     threshold, expected = _threshold(units, target)
-    least = max(100.0 * FLOOR_TIMES_PREVALENCE * prevalence, standing.least_floor(MOST_EXPOSED))
-    floor = round(min(least, HIGHEST_FLOOR), 4)
+    by_prevalence = min(100.0 * FLOOR_TIMES_PREVALENCE * prevalence, HIGHEST_BY_PREVALENCE)
+    floor = round(max(by_prevalence, standing.least_floor(MOST_EXPOSED)), 4)
     return Flagging(
         threshold=threshold,
         floor=floor,

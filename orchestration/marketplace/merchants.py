@@ -53,8 +53,8 @@ CONDUCT_TRAITS = (
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
 SHARED_SHIFTS = {
-    TOO_CHEAP: 0.47, COMPLAINT_DRAWING: 0.50, SPEC_LIAR: 0.47, PICTURE_COPIER: 0.50, WORD_EVADER: 0.52, FLY_BY_NIGHT: 0.54,
-    RING: 0.51, BRUSHER: 0.62,
+    TOO_CHEAP: 0.45, COMPLAINT_DRAWING: 0.51, SPEC_LIAR: 0.48, PICTURE_COPIER: 0.49, WORD_EVADER: 0.52, FLY_BY_NIGHT: 0.54,
+    RING: 0.52, BRUSHER: 0.62,
 }  # fmt: skip
 """How far each is shifted in what is not its own archetype's: little, so that it takes its signal to find it, and less where
 that signal is the weaker one."""
@@ -65,7 +65,7 @@ _TRICKS: dict[int, dict[str, float]] = {
         "photo": 1.55,
     },
     SPEC_LIAR: {"spec": 1.5, "omission": 1.38, "coyness": 1.5, "invention": 1.4, "absurdity": 1.43, "padding": 1.38},
-    PICTURE_COPIER: {"copying": 1.28, "baring": 1.4, "borrowing": 1.15, "pooling": 1.5, "sparing": 1.5},
+    PICTURE_COPIER: {"copying": 1.28, "baring": 1.4, "borrowing": 1.25, "pooling": 1.5, "sparing": 1.5},
     WORD_EVADER: {"hiding": 1.45, "evasion": 1.42, "mixing": 1.45, "retitling": 1.4, "stuffing": 1.4, "terseness": 1.45},
     FLY_BY_NIGHT: {
         "age": 1.45, "storefront": 1.55, "authorised": 1.55, "breadth": 1.5, "churn": 1.45, "dormancy": 1.55, "refund": 1.45,

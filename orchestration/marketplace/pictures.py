@@ -144,7 +144,7 @@ def logo(rng: np.random.Generator, name: str) -> Image.Image:
         inset = (0.12 + 0.14 * part) * SIDE
         width, height = rng.uniform(0.4, 1.0, 2) * (SIDE - 2 * inset)
         left, top = inset + rng.uniform(0, 1, 2) * (SIDE - 2 * inset - np.array([width, height]))
-        _shape(rng, draw, (float(left), float(top), float(left + width), float(top + height)))
+        _shape(rng, draw, (int(left), int(top), int(left + width), int(top + height)))
     size = float(rng.integers(26, 40))
     draw.text(
         (SIDE * 0.08, SIDE * float(rng.uniform(0.5, 0.8))),

@@ -124,4 +124,5 @@ def test_of_500_framed_merchants_none_below_the_floor_is_listed(framed: Framed):
 @pytest.mark.slow
 def test_of_500_framed_merchants_few_get_on_a_list(framed: Framed):
     by_attack = only_by_the_attack(framed.peaceful, framed.attacked, AS_OF, framed.victims)
+    print(f"{len(by_attack)} of {VICTIMS} victims are listed only because of the attack")  # noqa: T201  # shown by -s
     assert len(by_attack) <= MOST_ONLY_BY_THE_ATTACK * VICTIMS, sorted(by_attack)
