@@ -124,7 +124,7 @@ def goods(rng: np.random.Generator, mark: str) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     for _ in range(int(rng.integers(3, 7))):
         middle, reach = rng.uniform(0.25, 0.75, 2) * SIDE, rng.uniform(0.08, 0.34, 2) * SIDE
-        box = tuple(int(edge) for edge in (*(middle - reach), *(middle + reach)))
+        box = (*(middle - reach), *(middle + reach))
         _shape(rng, draw, box)
     left, top = rng.uniform(0.1, 0.6, 2) * SIDE
     draw.text((left, top), mark, fill=_colour(rng, 0, 90), font=ImageFont.load_default(float(rng.integers(16, 34))))
@@ -144,7 +144,7 @@ def logo(rng: np.random.Generator, name: str) -> Image.Image:
         inset = (0.12 + 0.14 * part) * SIDE
         width, height = rng.uniform(0.4, 1.0, 2) * (SIDE - 2 * inset)
         left, top = inset + rng.uniform(0, 1, 2) * (SIDE - 2 * inset - np.array([width, height]))
-        _shape(rng, draw, (int(left), int(top), int(left + width), int(top + height)))
+        _shape(rng, draw, (left, top, left + width, top + height))
     size = float(rng.integers(26, 40))
     draw.text(
         (SIDE * 0.08, SIDE * float(rng.uniform(0.5, 0.8))),
@@ -183,7 +183,9 @@ def _faded(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.clip(first + share[:, :, None] * (second - first), 0, 255).astype(np.uint8), "RGB")
 
 
-def _shape(rng: np.random.Generator, draw: Any, box: tuple[int, ...]) -> None:
+def _shape(rng: np.random.Generator, draw: Any, edges: tuple[float, ...]) -> None:
+    # In whole pixels: Pillow fails at a rounded box that is wider than its corners by a part of one.
+    box = tuple(int(edge) for edge in edges)
     colour, outline = _colour(rng, 0, 256), _colour(rng, 0, 120)
     kind = int(rng.integers(0, 4))
     if kind == 0:
