@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -85,6 +86,39 @@ def pairs(truth: Path, found: pa.Table) -> tuple[float, float, int]:
     return both / told if told else float("nan"), both / true if true else float("nan"), largest or 0
 
 
+@dataclass(frozen=True)
+class Measured:
+    """How well the rings of one marketplace are told.
+
+    Attributes:
+        precision: Share of the pairs told that are of one ring.
+        recall: Share of the true pairs that are told.
+        most_recall: Share of the true pairs that joining whoever shares anything finds.
+        largest_ring: Members of the largest ring told.
+        largest_component: Merchants of the largest component of whoever shares anything.
+    """
+
+    precision: float
+    recall: float
+    most_recall: float
+    largest_ring: int
+    largest_component: int
+
+
+def measure(scale: float, seed: int) -> Measured:
+    """Makes a marketplace and tells its rings."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        warehouse = build(home, scale, seed)
+        with warehouse.connect() as connection:
+            found = merchant_rings(connection, AS_OF, with_training=False)
+            joined = connection.execute(COMPONENTS, {"as_of": AS_OF}).to_arrow_table()
+        truth = home / "marketplace" / "truth" / "merchants.parquet"
+        precision, recall, largest_ring = pairs(truth, found.filter(pc.invert(found["is_firm"])))
+        _, most_recall, largest_component = pairs(truth, joined)
+    return Measured(precision, recall, most_recall, largest_ring, largest_component)
+
+
 def main() -> None:
     """Measures the seeds and prints a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,18 +126,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
     arguments = parser.parse_args()
     for seed in arguments.seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            home = Path(folder)
-            warehouse = build(home, arguments.scale, seed)
-            with warehouse.connect() as connection:
-                found = merchant_rings(connection, AS_OF, with_training=False)
-                joined = connection.execute(COMPONENTS, {"as_of": AS_OF}).to_arrow_table()
-            truth = home / "marketplace" / "truth" / "merchants.parquet"
-            precision, recall, largest = pairs(truth, found.filter(pc.invert(found["is_firm"])))
-            at_most, largest_component = pairs(truth, joined)[1:]
+        told = measure(arguments.scale, seed)
         print(
-            f"seed {seed}: precision {precision:.3f}, recall {recall:.3f} (at most {at_most:.3f}), "
-            f"largest ring {largest}, largest component {largest_component}",
+            f"seed {seed}: precision {told.precision:.3f}, recall {told.recall:.3f} (at most {told.most_recall:.3f}), "
+            f"largest ring {told.largest_ring}, largest component {told.largest_component}",
             flush=True,
         )
 

@@ -97,9 +97,17 @@
 {% macro have_common_member(list_a, list_b) %}{{ return(adapter.dispatch('have_common_member', 'touchstone')(list_a, list_b)) }}{% endmacro %}
 {% macro duckdb__have_common_member(list_a, list_b) %}list_has_any({{ list_a }}, {{ list_b }}){% endmacro %}
 
+{# A text with a space in place of each member of a list, one after the other. #}
+{% macro without_members(text, list) %}{{ return(adapter.dispatch('without_members', 'touchstone')(text, list)) }}{% endmacro %}
+{% macro duckdb__without_members(text, list) %}list_reduce({{ list }}, lambda kept, member: replace(kept, member, ' '), {{ text }}){% endmacro %}
+
 {# The values of a group as a list, in no order. #}
 {% macro collect(value) %}{{ return(adapter.dispatch('collect', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__collect(value) %}list({{ value }}){% endmacro %}
+
+{# The values of a group as a list, in their order. #}
+{% macro collect_in_order(value) %}{{ return(adapter.dispatch('collect_in_order', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__collect_in_order(value) %}list({{ value }} order by {{ value }}){% endmacro %}
 
 {# Each `size` consecutive members of a list of texts, as one text with spaces between them: a list, shorter by size - 1. #}
 {% macro runs_of(list, size) %}{{ return(adapter.dispatch('runs_of', 'touchstone')(list, size)) }}{% endmacro %}

@@ -152,9 +152,20 @@
     end
 {%- endmacro %}
 
-{# The spelling under which a name is looked up: lower case, letters and digits only. #}
+{# The spelling under which a name is looked up: lower case, letters and digits only, of plain width. #}
 {% macro name_key(name) -%}
-    {{ replace_matches('lower(' ~ name ~ ')', "'[^\\p{L}\\p{N}]+'", "''") }}
+    case
+        when {{ bytes_in(name) }} <> length({{ name }})
+            then {{ replace_matches('lower(' ~ in_plain_width(name) ~ ')', "'[^\\p{L}\\p{N}]+'", "''") }}
+        else {{ replace_matches('lower(' ~ name ~ ')', "'[^\\p{L}\\p{N}]+'", "''") }}
+    end
+{%- endmacro %}
+
+{# A text with plain letters and digits in place of wide ones, as East Asian keyboards write them. #}
+{% macro in_plain_width(text) -%}
+    {%- set wide = "'ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ０１２３４５６７８９'" -%}
+    {%- set plain = "'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'" -%}
+    {{ translated(text, wide, plain) }}
 {%- endmacro %}
 
 {# An identifier that more merchants than this bear links nobody. #}
@@ -171,5 +182,19 @@
             "'(\\p{Han})'", "' \\1 '"
         ),
         "'[^\\p{L}\\p{N}]+'", "' '"
+    ) }}) || ' '
+{%- endmacro %}
+
+{# The same, with a full stop as a word of its own wherever a clause ends. #}
+{% macro as_clauses(text) -%}
+    ' ' || trim({{ replace_matches(
+        replace_matches(
+            replace_matches(
+                replace_matches('lower(' ~ text ~ ')', "'[''’]'", "''"),
+                "'(\\p{Han})'", "' \\1 '"
+            ),
+            "'[.,;:!?…。，；：！？、\\n]+'", "' . '"
+        ),
+        "'[^\\p{L}\\p{N}.]+'", "' '"
     ) }}) || ' '
 {%- endmacro %}

@@ -6,10 +6,13 @@
 {# A text longer than this is not looked through; titles and descriptions are shorter by far. #}
 {% macro most_characters() %}20000{% endmacro %}
 
-{# A text without what nobody sees (characters of no width, marks of direction), by which words are hidden from a search. #}
-{% macro without_invisible(text) -%}
+{#
+    A text as it is read: without what nobody sees (characters of no width, marks of direction), by which words are hidden from a
+    search, and in letters of plain width.
+#}
+{% macro as_read(text) -%}
     case
-        when {{ bytes_in(text) }} <> length({{ text }}) then {{ replace_matches(text, "'\\p{Cf}+'", "''") }}
+        when {{ bytes_in(text) }} <> length({{ text }}) then {{ replace_matches(in_plain_width(text), "'\\p{Cf}+'", "''") }}
         else {{ text }}
     end
 {%- endmacro %}
@@ -25,16 +28,38 @@
 {%- endmacro %}
 
 {#
-    The key under which a name and what looks like it are the same: accents dropped, letters of other scripts, digits and
-    signs replaced by the Latin letter that they pass for, then letters and spaces alone. What passes for one another has one
-    letter: i, l and 1 are l; rn is m and vv is w.
+    The key under which a name and what looks like it are the same: accents dropped, letters of other scripts and forms, digits and signs replaced by the Latin letter that they pass for, then letters and spaces alone. What passes for
+    one another has one letter: i, l and 1 are l; rn is m and vv is w.
 #}
 {% macro look_alike_key(text) -%}
-    {%- set others = "'аеорсухкмтнвіѕԁјӏгьԛԝһ" ~ "αορνετκιυχ" ~ "01345678i|!$@€£'" -%}
-    {%- set latin = "'aeopcyxkmthblsdjlrbqwh" ~ "aopvetklux" ~ "oleasbtblllsael'" -%}
+    {%- set others = "'аеорсухкмтнвіѕԁјӏгьԛԝһ" ~ "αορνετκιυχ" ~ "013456789i|!$@€£'" -%}
+    {%- set latin = "'aeopcyxkmthblsdjlrbqwh" ~ "aopvetklux" ~ "oleasbtbglllsael'" -%}
     replace(replace({{ replace_matches(
-        translated(without_accents('lower(' ~ text ~ ')'), others, latin), "'[^\\p{L} ]+'", "''"
+        translated(without_accents('lower(' ~ in_plain_letters(text) ~ ')'), others, latin), "'[^\\p{L} ]+'", "''"
     ) }}, 'rn', 'm'), 'vv', 'w')
+{%- endmacro %}
+
+{# A text with plain letters in place of circled ones and of Latin ones that few keyboards have. #}
+{% macro in_plain_letters(text) -%}
+    {%- set others = "'ⓐⓑⓒⓓⓔⓕⓖⓗⓘⓙⓚⓛⓜⓝⓞⓟⓠⓡⓢⓣⓤⓥⓦⓧⓨⓩⒶⒷⒸⒹⒺⒻⒼⒽⒾⒿⓀⓁⓂⓃⓄⓅⓆⓇⓈⓉⓊⓋⓌⓍⓎⓏ" ~ "ıøØđĐłŁŧŦħĦ¢'" -%}
+    {%- set latin = "'abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz" ~ "iooddlltthhc'" -%}
+    case
+        when {{ bytes_in(text) }} <> length({{ text }}) then {{ translated(in_plain_width(text), others, latin) }}
+        else {{ text }}
+    end
+{%- endmacro %}
+
+{#
+    A text as words (as_words) in which the ratio 1:1 is a word of its own, 1to1: without its sign it would be in every
+    "1 1/2 inch" and "USB 1.1".
+#}
+{% macro as_words_and_ratios(text) -%}
+    {%- set has_ratio -%}
+        {{ has_text(text, "'1:1'") }} or {{ has_text(text, "'1：1'") }} or {{ has_text(text, "'1 : 1'") }}
+    {%- endset -%}
+    {{ as_words('case when ' ~ has_ratio ~ ' then ' ~ replace_matches(
+        text, "'(^|[^\\p{N}:.,])1 ?[:：] ?1($|[^\\p{N}:])'", "'\\1 1to1 \\2'"
+    ) ~ ' else ' ~ text ~ ' end') }}
 {%- endmacro %}
 
 {# Words in which letters of two scripts stand side by side: nobody's keyboard writes them. #}
@@ -108,7 +133,7 @@
     expression takes twice the time).
 #}
 {% macro review_key(text) -%}
-    {{ translated('lower(' ~ without_invisible(text) ~ ')', "' .,;:!?-()''。，！？、；：' || chr(9) || chr(10) || chr(13)", "''") }}
+    {{ translated('lower(' ~ as_read(text) ~ ')', "' .,;:!?-()''。，！？、；：' || chr(9) || chr(10) || chr(13)", "''") }}
 {%- endmacro %}
 
 {#

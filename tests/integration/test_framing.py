@@ -24,7 +24,7 @@ from quality import AS_OF, TRAINED_AS_OF
 
 VICTIMS = 500
 MOST_ONLY_BY_THE_ATTACK = 0.02
-CHECK_SEED = 1001
+CHECK_SEED = 1029
 MOVED_BY_BUYERS = {"delivery_days", "one_star_share", "complaint_share", "refund_not_authentic_share"}
 FELT_BY = 20
 

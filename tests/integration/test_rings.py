@@ -1,14 +1,20 @@
-"""From identifiers to rings: what very many bear joins nobody, and what third parties can plant makes no firm ring."""
+"""What very many bear makes no ring, what third parties can plant no firm one, and the demo's rings are told as they are."""
 
 from __future__ import annotations
 
+import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from ml.training_set import MAX_MEMBERS
 from orchestration.assets.signals import merchant_rings
 from tests.dbt_fixtures import make_warehouse, open_warehouse, run_dbt
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from rings import measure
 
 AS_OF = date(2026, 6, 30)
 # Everybody gives the phone of a public office. Of four, each bears three identifiers that all four bear and one that two do;
@@ -65,3 +71,14 @@ def test_a_public_phone_makes_no_ring(home: Path) -> None:
 def test_before_anybody_bore_them_there_is_none(home: Path) -> None:
     with open_warehouse(home) as connection:
         assert merchant_rings(connection, date(2025, 12, 31), with_training=False).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("scale", "seed"), [(0.02, 1028), pytest.param(0.1, 1027, marks=pytest.mark.slow)], ids=["small", "large"]
+)
+def test_the_demos_rings_are_told(scale: float, seed: int) -> None:
+    told = measure(scale, seed)
+    assert told.precision >= 0.95
+    assert told.recall >= 0.85
+    assert told.largest_ring <= MAX_MEMBERS
+    assert told.largest_component <= MAX_MEMBERS

@@ -1,5 +1,7 @@
 -- Where a listing shows a brand's logo, or a picture that resembles it, while its title does not name the brand: one row a
--- listing, brand and span of days. A brand is named by any spelling of it that was known by then.
+-- listing, brand and span of days. A brand is named by any spelling of it that was known by then,
+-- anywhere in the title; one of three letters or fewer has to be a word, or its letters words ("H&M"), or a third of all titles
+-- would name it.
 with
 
 picture_showings as (
@@ -32,6 +34,18 @@ int_brand_names as (
 
 ),
 
+spellings as (
+
+    select
+        brand_id,
+        name_key,
+        known_from,
+        ' ' || name_key || ' ' as as_word,
+        ' ' || {{ replace_matches('name_key', "'(.)'", "'\\1 '") }} as as_letters
+    from int_brand_names
+
+),
+
 likes as (
 
     {{ like_pictures('brand_logos') }}
@@ -45,7 +59,8 @@ logos_shown as (
         brand_logos.brand_id,
         greatest(picture_showings.shown_from, listing_history.known_from) as shown_from,
         least(picture_showings.shown_until, listing_history.known_until) as shown_until,
-        {{ name_key('listing_history.title') }} as title_key
+        {{ name_key('listing_history.title') }} as title_key,
+        {{ as_words(as_read('listing_history.title')) }} as title_words
     from brand_logos
     inner join likes
         on likes.like_sha256 = brand_logos.sha256
@@ -65,19 +80,25 @@ final as (
         logos_shown.listing_id,
         logos_shown.brand_id,
         logos_shown.shown_from as unnamed_from,
-        least(logos_shown.shown_until, coalesce(min(int_brand_names.known_from), {{ end_of_time() }})) as unnamed_until
+        least(logos_shown.shown_until, coalesce(min(spellings.known_from), {{ end_of_time() }})) as unnamed_until
     from logos_shown
-    left join int_brand_names
+    left join spellings
         on
-            int_brand_names.brand_id = logos_shown.brand_id
-            and position(int_brand_names.name_key in logos_shown.title_key) > 0
+            spellings.brand_id = logos_shown.brand_id
+            and {{ has_text('logos_shown.title_key', 'spellings.name_key') }}
+            and (
+                length(spellings.name_key) > 3
+                or {{ has_text('logos_shown.title_words', 'spellings.as_word') }}
+                or {{ has_text('logos_shown.title_words', 'spellings.as_letters') }}
+            )
     group by
         logos_shown.listing_id,
         logos_shown.brand_id,
         logos_shown.shown_from,
         logos_shown.shown_until,
-        logos_shown.title_key
-    having logos_shown.shown_from < least(logos_shown.shown_until, coalesce(min(int_brand_names.known_from), {{ end_of_time() }}))
+        logos_shown.title_key,
+        logos_shown.title_words
+    having logos_shown.shown_from < least(logos_shown.shown_until, coalesce(min(spellings.known_from), {{ end_of_time() }}))
 
 )
 

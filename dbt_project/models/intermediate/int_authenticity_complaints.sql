@@ -1,5 +1,6 @@
 -- Reviews that say the goods are not authentic, by a lexicon of words in several languages: a word for fake that is not
--- taken back ("not a fake"), or a word for genuine that is ("not the original") up to three words before.
+-- taken back ("not a fake"), or a word for genuine that is ("not the original") up to three words before in the same clause.
+-- What only looks like taking back does not count ("no doubt an original").
 -- The quick search for one word of a phrase comes before anything that costs: of 10 million reviews few are left. A
 -- regular expression out of a column would be compiled anew for every pair of review and word (185 s for 400,000).
 -- A review in a language of which the seed has no words says nothing either way (int_review_days, int_unread_texts).
@@ -24,6 +25,12 @@ authenticity_words as (
 negation_words as (
 
     select * from {{ ref('negation_words') }}
+
+),
+
+idle_negations as (
+
+    select * from {{ ref('idle_negations') }}
 
 ),
 
@@ -99,12 +106,27 @@ negations as (
 
 ),
 
+idle as (
+
+    select
+        idle_negations.language,
+        {{ collect_in_order(as_words('idle_negations.phrase')) }} as phrases
+    from idle_negations
+    group by idle_negations.language
+    union all
+    select
+        '' as language,
+        {{ collect_in_order(as_words('idle_negations.phrase')) }} as phrases
+    from idle_negations
+
+),
+
 texts as (
 
     select
         reviews.load_id,
         reviews.review_id,
-        lower({{ without_invisible('reviews.text') }}) as text,
+        lower({{ as_read('reviews.text') }}) as text,
         {{ review_language('reviews') }} as language
     from reviews
     where
@@ -134,7 +156,7 @@ words as (
         candidates.load_id,
         candidates.review_id,
         candidates.language,
-        {{ as_words('candidates.text') }} as text
+        {{ as_clauses('candidates.text') }} as text
     from candidates
 
 ),
@@ -165,21 +187,50 @@ mentions as (
 
 ),
 
-judged as (
+clauses as (
 
     select
         mentions.load_id,
         mentions.review_id,
+        mentions.language,
         mentions.meaning,
+        {{ replace_matches("' ' || mentions.text_before || ' '", "'^.* [.] '", "' '") }} as text_before
+    from mentions
+
+),
+
+meant as (
+
+    select
+        clauses.load_id,
+        clauses.review_id,
+        clauses.language,
+        clauses.meaning,
+        case
+            when idle.language is null then clauses.text_before
+            else {{ without_members('clauses.text_before', 'idle.phrases') }}
+        end as text_before
+    from clauses
+    left join idle
+        on idle.language = clauses.language
+
+),
+
+judged as (
+
+    select
+        meant.load_id,
+        meant.review_id,
+        meant.meaning,
         coalesce(
             {{ have_common_member(
-                last_members(parts_of('trim(mentions.text_before)', "' '"), 3), 'negations.words'
+                last_members(parts_of('trim(meant.text_before)', "' '"), 3), 'negations.words'
             ) }},
             false
         ) as is_negated
-    from mentions
+    from meant
     left join negations
-        on negations.language = mentions.language
+        on negations.language = meant.language
 
 ),
 

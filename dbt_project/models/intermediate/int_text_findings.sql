@@ -51,24 +51,36 @@ texts as (
 
 ),
 
-readable as (
+written_plainly as (
 
     select
         text_digest,
-        {{ as_words(without_invisible('title')) }} as title_words,
-        {{ as_words(without_invisible('text')) }} as words,
-        {{ words_in('title') }} as title_word_count,
-        {{ words_in('text') }} as word_count,
-        {{ parts_of(on_one_line('title'), "' '") }} as title,
-        {{ on_one_line('text') }} as text
+        title,
+        text,
+        {{ as_read('title') }} as title_read,
+        {{ as_read('text') }} as text_read
     from texts
     where length(text) <= {{ most_characters() }}
 
 ),
 
+readable as (
+
+    select
+        text_digest,
+        {{ as_words('title_read') }} as title_words,
+        {{ as_words_and_ratios('text_read') }} as words,
+        {{ words_in('title') }} as title_word_count,
+        {{ words_in('text') }} as word_count,
+        {{ parts_of(on_one_line('title'), "' '") }} as title,
+        {{ on_one_line('text') }} as text
+    from written_plainly
+
+),
+
 phrases as (
 
-    select distinct {{ as_words('phrase') }} as phrase
+    select distinct {{ as_words_and_ratios('phrase') }} as phrase
     from evasive_words
 
 ),
@@ -130,12 +142,14 @@ runs as (
 
 ),
 
--- What has three letters or fewer is found by chance.
+-- What has three letters or fewer is found by chance, and so is a name in a number without letters, or one of four in a number
+-- with one.
 hideable as (
 
     select
         {{ look_alike_key('name_key') }} as look_alike_key,
         {{ without_accents('name_key') }} as plain_key,
+        case when length({{ look_alike_key('name_key') }}) > 4 then 1 else 2 end as least_letters,
         max(word_count) as word_count,
         min(known_from) as known_from
     from brand_names
@@ -153,8 +167,13 @@ hidden as (
     inner join hideable
         on hideable.look_alike_key = replace(runs.look_alike_key, ' ', '')
     where
-        {{ without_accents(name_key('runs.run')) }} <> hideable.plain_key
-        or {{ words_in('runs.run') }} > hideable.word_count
+        -- As a case it is asked of what matches; a comparison would be made for every run before the join.
+        case
+            when
+                {{ without_accents(name_key('runs.run')) }} <> hideable.plain_key
+                or {{ words_in('runs.run') }} > hideable.word_count
+                then {{ count_matches('runs.run', "'\\p{L}'") }} >= hideable.least_letters
+        end
     group by runs.text_digest
 
 ),
