@@ -81,7 +81,7 @@ beside_brand as (
     inner join int_spec_fields
         on
             int_spec_fields.brand_id = states.brand_id
-            and int_spec_fields.model_ref = states.model_ref
+            and int_spec_fields.model_key = states.model_key
             and int_spec_fields.specs_hash = states.specs_hash
             and int_spec_fields.known_from <= states.as_of_date
             and int_spec_fields.known_until > states.as_of_date
@@ -162,7 +162,7 @@ below_peers as (
             peers.level = 'product'
             and peers.as_of_date = states.as_of_date
             and peers.brand_id = states.brand_id
-            and peers.model_ref = states.model_ref
+            and peers.model_key = states.model_key
             and peers.condition_key = coalesce(states.condition, '')
     where 2 * states.price_usd < peers.median_price_usd
 

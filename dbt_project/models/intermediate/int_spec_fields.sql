@@ -24,7 +24,7 @@ claims as (
 
     select distinct
         brand_id,
-        model_ref,
+        model_key,
         specs_hash
     from int_listing_brands
     where specs_hash is not null
@@ -35,7 +35,7 @@ expectations as (
 
     select
         int_brand_products.brand_id,
-        int_brand_products.model_ref,
+        int_brand_products.model_key,
         int_brand_products.known_from,
         int_brand_products.known_until,
         statements.*
@@ -49,7 +49,7 @@ final as (
 
     select
         claims.brand_id,
-        claims.model_ref,
+        claims.model_key,
         claims.specs_hash,
         expectations.known_from,
         expectations.known_until,
@@ -63,7 +63,7 @@ final as (
     inner join expectations
         on
             expectations.brand_id = claims.brand_id
-            and expectations.model_ref = claims.model_ref
+            and expectations.model_key = claims.model_key
     left join statements as claimed
         on
             claimed.specs_hash = claims.specs_hash
