@@ -77,7 +77,8 @@ written as (
 
 ),
 
--- What a specification states and the catalogue has never stated by then. Numbers of one kind are one value in whatever unit.
+-- What a specification states and the catalogue has never stated by then. Numbers of one kind are one value in whatever unit,
+-- and numbers of two kinds are of two fields.
 unstated as (
 
     select
@@ -85,6 +86,7 @@ unstated as (
         written.brand_id,
         written.model_key,
         statements.*,
+        statements.field_key || ' ' || statements.dimension as peer_field,
         coalesce(statements.base_unit || ' ' || cast(statements.amount as varchar), statements.text_key) as value_key
     from written
     inner join statements
@@ -105,7 +107,7 @@ voices as (
         unstated.as_of_date,
         unstated.brand_id,
         unstated.model_key,
-        unstated.field_key,
+        unstated.peer_field,
         unstated.value_key,
         listing_states.merchant_id
     from listing_states
@@ -127,7 +129,7 @@ field_voices as (
         as_of_date,
         brand_id,
         model_key,
-        field_key,
+        peer_field,
         merchant_id
     from voices
 
@@ -139,14 +141,14 @@ field_counts as (
         as_of_date,
         brand_id,
         model_key,
-        field_key,
+        peer_field,
         count(*) as merchant_count
     from field_voices
     group by
         as_of_date,
         brand_id,
         model_key,
-        field_key
+        peer_field
 
 ),
 
@@ -156,7 +158,7 @@ value_counts as (
         as_of_date,
         brand_id,
         model_key,
-        field_key,
+        peer_field,
         value_key,
         count(*) as merchant_count
     from voices
@@ -164,7 +166,7 @@ value_counts as (
         as_of_date,
         brand_id,
         model_key,
-        field_key,
+        peer_field,
         value_key
     having count(*) >= 3
 
@@ -175,7 +177,7 @@ leading_values as (
     select
         *,
         row_number() over (
-            partition by as_of_date, brand_id, model_key, field_key
+            partition by as_of_date, brand_id, model_key, peer_field
             order by merchant_count desc, value_key asc
         ) as place
     from value_counts
@@ -188,7 +190,7 @@ spellings as (
         as_of_date,
         brand_id,
         model_key,
-        field_key,
+        peer_field,
         value_key,
         min(stated) as stated,
         min(text_key) as text_key,
@@ -201,7 +203,7 @@ spellings as (
         as_of_date,
         brand_id,
         model_key,
-        field_key,
+        peer_field,
         value_key
 
 ),
@@ -242,20 +244,20 @@ beside_others as (
             leading_values.as_of_date = claims.peer_date
             and leading_values.brand_id = claims.brand_id
             and leading_values.model_key = claims.model_key
-            and leading_values.field_key = claims.field_key
+            and leading_values.peer_field = claims.peer_field
             and leading_values.place = 1
     inner join field_counts
         on
             field_counts.as_of_date = claims.peer_date
             and field_counts.brand_id = claims.brand_id
             and field_counts.model_key = claims.model_key
-            and field_counts.field_key = claims.field_key
+            and field_counts.peer_field = claims.peer_field
     left join voices as own_value
         on
             own_value.as_of_date = claims.peer_date
             and own_value.brand_id = claims.brand_id
             and own_value.model_key = claims.model_key
-            and own_value.field_key = claims.field_key
+            and own_value.peer_field = claims.peer_field
             and own_value.value_key = leading_values.value_key
             and own_value.merchant_id = claims.merchant_id
     left join field_voices as own_field
@@ -263,7 +265,7 @@ beside_others as (
             own_field.as_of_date = claims.peer_date
             and own_field.brand_id = claims.brand_id
             and own_field.model_key = claims.model_key
-            and own_field.field_key = claims.field_key
+            and own_field.peer_field = claims.peer_field
             and own_field.merchant_id = claims.merchant_id
 
 ),
@@ -285,7 +287,7 @@ final as (
             spellings.as_of_date = beside_others.peer_date
             and spellings.brand_id = beside_others.brand_id
             and spellings.model_key = beside_others.model_key
-            and spellings.field_key = beside_others.field_key
+            and spellings.peer_field = beside_others.peer_field
             and spellings.value_key = beside_others.leading_value_key
     where
         beside_others.agreeing_count >= 3
