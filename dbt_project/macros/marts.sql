@@ -111,16 +111,24 @@ brands_of_listings as (
 )
 {% endmacro %}
 
-{# Reasons with a `quote` in that of one signal; as they are where there is nothing to quote. #}
-{% macro quoting(reasons, signal, words) -%}
-    case
-        when {{ words }} is null then {{ reasons }}
-        else replace(
-            {{ reasons }},
-            '"signal": "{{ signal }}", ',
-            '"signal": "{{ signal }}", "quote": ' || {{ json_quoted(words) }} || ', '
-        )
-    end
+{# The signals that discrepancies belong to. #}
+{% macro quoted_signals() %}{{ return(['spec', 'price', 'logo', 'text']) }}{% endmacro %}
+
+{# Reasons with a `quote` in that of each of these signals; `quotes` has <signal>_words, null where there is nothing to quote. #}
+{% macro quoting(reasons, quotes) -%}
+    {%- set quoted = namespace(reasons=reasons) -%}
+    {%- for signal in quoted_signals() -%}
+        {%- set words = quotes ~ '.' ~ signal ~ '_words' -%}
+        {%- set quoted.reasons -%}
+    replace(
+        {{ quoted.reasons }},
+        '"signal": "{{ signal }}", ',
+        '"signal": "{{ signal }}", '
+        || case when {{ words }} is null then '' else '"quote": ' || {{ json_quoted(words) }} || ', ' end
+    )
+        {%- endset -%}
+    {%- endfor -%}
+    {{ quoted.reasons }}
 {%- endmacro %}
 
 {# Who is in which ring at as_of, planted ties or not. #}

@@ -168,6 +168,19 @@
     {{ translated(text, wide, plain) }}
 {%- endmacro %}
 
+{# The spelling under which a brand's models are compared: "116610 LN" is "116610ln". What has no letter or digit stays as it is. #}
+{% macro model_key(model_ref) -%}
+    coalesce(nullif({{ name_key(model_ref) }}, ''), {{ model_ref }})
+{%- endmacro %}
+
+{#
+    The key of a model whose reference differs from an earlier one of the brand in signs alone, as AX-1.5 from AX-15: it is found
+    only as it is written.
+#}
+{% macro own_model_key(model_ref) -%}
+    '=' || {{ model_ref }}
+{%- endmacro %}
+
 {# An identifier that more merchants than this bear links nobody. #}
 {% macro most_bearers() %}20{% endmacro %}
 

@@ -1,6 +1,6 @@
 {# How a specification's fields and values are brought to one form, and when two of them are the same. #}
 
-{# A specification of more fields is not read, and a value of more characters is no value. #}
+{# A specification of more fields is not read, and a value of more characters, white space aside, is no value. #}
 {% macro most_fields() %}200{% endmacro %}
 {% macro most_value_characters() %}200{% endmacro %}
 
@@ -37,9 +37,9 @@ written as (
     end
 {%- endmacro %}
 
-{# A text in which nothing is told by case, accents or the spaces around it. #}
+{# A text in which nothing is told by case, accents or white space. #}
 {% macro plain_text(text) -%}
-    trim({{ on_one_line(without_accents('lower(' ~ text ~ ')')) }})
+    {{ single_spaced(without_accents(as_read('lower(' ~ text ~ ')'))) }}
 {%- endmacro %}
 
 {#

@@ -22,6 +22,20 @@
     {{ translated(text, 'chr(9) || chr(10) || chr(13)', "'   '") }}
 {%- endmacro %}
 
+{# A text without white space around it, and with a single space wherever there is any within. #}
+{% macro single_spaced(text) -%}
+    trim({{ replace_matches(text, "'[\\p{Z}\\p{Cc}]+'", "' '") }})
+{%- endmacro %}
+
+{# Of a long text what stands around a part of it: one line that holds it. #}
+{% macro around(text, part) -%}
+    case
+        when length({{ text }}) <= {{ most_quoted_characters() }} then {{ text }}
+        else substr({{ text }}, greatest(1, position({{ part }} in {{ text }}) - {{ most_quoted_characters() // 2 }}), {{ most_quoted_characters() }})
+    end
+{%- endmacro %}
+{% macro most_quoted_characters() %}{{ return(200) }}{% endmacro %}
+
 {# How many words a text has, as as_words tells them. #}
 {% macro words_in(text) -%}
     len({{ parts_of('trim(' ~ as_words(text) ~ ')', "' '") }})

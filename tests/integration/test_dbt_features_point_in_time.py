@@ -218,6 +218,17 @@ select brand_products.* replace (
     timestamp '2026-06-15 12:00:00' as valid_from, cast(null as timestamp) as valid_to)
 from brand_products inner join chosen using (model_ref) where place = 2 order by valid_from limit 1;
 
+-- A model found by its letters and digits, until the brand has one that is written as the listing writes it; prices of
+-- another in a currency of which the rate changes every day.
+update listings set specs = json_object('model_ref', chosen.model_ref || '.')
+from chosen where chosen.listing_id = listings.listing_id and place = 21;
+insert into brand_products by name
+select brand_products.* replace (
+    chosen.model_ref || '.' as model_ref, timestamp '2026-06-15 12:00:00' as valid_from, cast(null as timestamp) as valid_to)
+from brand_products inner join chosen using (model_ref) where place = 21 order by valid_from limit 1;
+update brand_products set currency = 'EUR'
+from chosen where chosen.model_ref = brand_products.model_ref and place between 22 and 30;
+
 -- Catalogues and authorisations that end; a merchant that joined when it had goods already.
 update brand_products set valid_to = timestamp '2026-06-20 12:00:00' where valid_to is null;
 update authorised_merchants set valid_to = timestamp '2026-06-20 12:00:00' where valid_to is null;

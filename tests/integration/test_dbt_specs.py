@@ -53,6 +53,14 @@ READ = {
     ),
     "fine": json.dumps({"model_ref": "r1", "case_mm": "3,8 cm", "weight_g": "0.09 kg", "power_w": 900, "plug": "uk"}),
 }
+PADDING = " \u00a0\u3000\u200b\t\n" * 50
+SEVERAL = {"input_v": 230, "input_w": 65, "chest_s": "90-95", "chest_m": "96-99", "run_h": 5, "run_min": 30}
+# By the brand's name and a model, whatever signs stand in it.
+CLAIMS = {
+    "as the brand": {"model_ref": "116610LN", **SEVERAL},
+    "padded": {"model_ref": f"116610{PADDING}ln", "input_w": f"{PADDING}900{PADDING}"},
+    "endless": {"model_ref": "116610-LN", "input_w": "9" * 201},
+}
 PRODUCT = {"case_mm": 38, "weight_g": 90, "power_w": 65, "plug": "UK"}
 
 
@@ -81,11 +89,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "specs": json.dumps(PRODUCT),
         "valid_from": "2026-03-30",
     }
+    watch = {**product, "brand_id": "b2", "model_ref": "116610 LN", "category": "watches", "specs": json.dumps(SEVERAL)}
+    claims = [
+        {**listing(name, json.dumps(specs)), "brand_claimed": "Bolt", "category": "watches"}
+        for name, specs in CLAIMS.items()
+    ]
     rows = {
         "merchants": [{"merchant_id": "m1", "registered_at": "2026-03-30"}],
-        "listings": [*broken, *(listing(name, specs) for name, specs in READ.items())],
-        "brands": [{"brand_id": "b1", "name": "Acme"}],
-        "brand_products": [product],
+        "listings": [*broken, *(listing(name, specs) for name, specs in READ.items()), *claims],
+        "brands": [{"brand_id": "b1", "name": "Acme"}, {"brand_id": "b2", "name": "Bolt"}],
+        "brand_products": [product, watch],
     }
     make_warehouse(home, rows, AS_OF)
     run_dbt(home, "build", "--select", "tag:shape", "tag:features", "--exclude-resource-type", "unit_test")
@@ -98,19 +111,22 @@ def test_what_cannot_be_read_is_counted_by_reason(home: Path) -> None:
     assert {(row["part"], row["reason"]): row["text_count"] for row in found} == {
         **expected,
         ("title or description", "too long"): 1,
+        ("value in a specification", "too long"): 1,
     }
 
 
 def test_and_is_unknown_to_the_models(home: Path) -> None:
     rows = read_rows(home, "select listing_id, spec_discrepant_count, spec_impossible_count from listing_features")
     told = {row["listing_id"] for row in rows if row["spec_discrepant_count"] is not None}
-    assert len(rows) == len(READ) + sum(map(len, UNREAD.values()))
-    assert told == {"fine"}
-    assert {row["listing_id"] for row in rows if row["spec_impossible_count"] is not None} == READ.keys()
+    assert len(rows) == len(READ) + len(CLAIMS) + sum(map(len, UNREAD.values()))
+    assert told == {"fine", *CLAIMS}
+    assert {row["listing_id"] for row in rows if row["spec_impossible_count"] is not None} == {*READ, *CLAIMS}
 
 
 def test_what_can_be_read_is_compared(home: Path) -> None:
-    rows = read_rows(home, "select field, claimed, expected from int_spec_fields where is_discrepant")
+    rows = read_rows(
+        home, "select field, claimed, expected from int_spec_fields where is_discrepant and brand_id = 'b1'"
+    )
     assert rows == [{"field": "power_w", "claimed": "900", "expected": "65"}]
     impossible = read_rows(home, "select listing_id, field from int_impossible_specs where listing_id = 'fine'")
     assert impossible == [{"listing_id": "fine", "field": "power_w"}]
@@ -136,3 +152,23 @@ def test_specifications_much_alike_are_told_apart(home: Path) -> None:
         home, "select specs_hash from int_spec_statements where field = 'driver_mm' and stated in ('6', '9')"
     )
     assert len({row["specs_hash"] for row in stated}) == 2
+
+
+def test_a_specification_like_the_brands_own_contradicts_it_in_nothing(home: Path) -> None:
+    counts = read_rows(
+        home,
+        """
+        select compared_field_count, discrepant_field_count, omitted_field_count
+        from int_spec_comparisons where listing_id = 'as the brand'
+        """,
+    )
+    assert counts == [{"compared_field_count": 6, "discrepant_field_count": 0, "omitted_field_count": 0}]
+    assert read_rows(home, "select * from listing_discrepancies where listing_id = 'as the brand'") == []
+
+
+def test_neither_a_space_in_the_model_nor_padding_evades_the_comparison(home: Path) -> None:
+    assert read_rows(
+        home, "select words from listing_discrepancies where listing_id = 'padded' and whence = 'brand'"
+    ) == [{"words": 'input_w is "900" where the brand\'s product has "65"'}]
+    known = read_rows(home, "select listing_id, is_model_known from listing_features where is_model_known")
+    assert {row["listing_id"] for row in known} >= CLAIMS.keys()

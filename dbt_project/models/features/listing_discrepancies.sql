@@ -26,6 +26,12 @@ brands as (
 
 ),
 
+int_listing_texts as (
+
+    select * from {{ ref('int_listing_texts') }} where hidden_as is not null
+
+),
+
 pictures as (
 
     select * from {{ ref('listing_pictures') }}
@@ -81,7 +87,7 @@ beside_brand as (
     inner join int_spec_fields
         on
             int_spec_fields.brand_id = states.brand_id
-            and int_spec_fields.model_ref = states.model_ref
+            and int_spec_fields.model_key = states.model_key
             and int_spec_fields.specs_hash = states.specs_hash
             and int_spec_fields.known_from <= states.as_of_date
             and int_spec_fields.known_until > states.as_of_date
@@ -130,6 +136,31 @@ beside_peers as (
 
 ),
 
+unknown_models as (
+
+    select
+        states.listing_id,
+        'spec' as signal,
+        'model_ref' as field,
+        {{ json_text('listing_history.specs', "'model_ref'") }} as claimed,
+        'a model of ' || coalesce(brands.name, states.brand_id) as expected,
+        'brand' as whence,
+        cast(null as integer) as millionths_apart
+    from states
+    inner join listing_history
+        on
+            listing_history.listing_id = states.listing_id
+            and listing_history.known_from <= states.as_of_date
+            and listing_history.known_until > states.as_of_date
+    left join brands
+        on
+            brands.brand_id = states.brand_id
+            and brands.known_from <= states.as_of_date
+            and brands.known_until > states.as_of_date
+    where not states.is_model_known
+
+),
+
 -- A discount is no contradiction: a price is one below what the brand ever asks, and below half of what peers do.
 below_floor as (
 
@@ -162,7 +193,7 @@ below_peers as (
             peers.level = 'product'
             and peers.as_of_date = states.as_of_date
             and peers.brand_id = states.brand_id
-            and peers.model_ref = states.model_ref
+            and peers.model_key = states.model_key
             and peers.condition_key = coalesce(states.condition, '')
     where 2 * states.price_usd < peers.median_price_usd
 
@@ -202,9 +233,16 @@ hidden_names as (
     select
         states.listing_id,
         'text' as signal,
-        'title' as field,
-        listing_history.title as claimed,
-        'a brand''s name as it is written' as expected,
+        case
+            when {{ has_text(on_one_line('listing_history.title'), 'texts.hidden_as') }} then 'title'
+            else 'description'
+        end as field,
+        case
+            when {{ has_text(on_one_line('listing_history.title'), 'texts.hidden_as') }}
+                then {{ around(on_one_line('listing_history.title'), 'texts.hidden_as') }}
+            else {{ around(on_one_line('listing_history.description'), 'texts.hidden_as') }}
+        end as claimed,
+        coalesce(brands.name, texts.hidden_brand_id) as expected,
         'text' as whence,
         cast(null as integer) as millionths_apart
     from states
@@ -213,6 +251,16 @@ hidden_names as (
             listing_history.listing_id = states.listing_id
             and listing_history.known_from <= states.as_of_date
             and listing_history.known_until > states.as_of_date
+    inner join int_listing_texts as texts
+        on
+            texts.listing_id = states.listing_id
+            and texts.known_from <= states.as_of_date
+            and texts.known_until > states.as_of_date
+    left join brands
+        on
+            brands.brand_id = texts.hidden_brand_id
+            and brands.known_from <= states.as_of_date
+            and brands.known_until > states.as_of_date
     where states.is_brand_hidden
 
 ),
@@ -224,6 +272,8 @@ found as (
     select * from beside_category
     union all
     select * from beside_peers
+    union all
+    select * from unknown_models
     union all
     select * from below_floor
     union all
@@ -244,8 +294,11 @@ numbered as (
         field,
         whence,
         millionths_apart,
-        left({{ on_one_line('claimed') }}, 200) as claimed,
-        left({{ on_one_line('expected') }}, 200) as expected,
+        left(
+            {{ single_spaced("case when signal = 'text' then claimed else " ~ as_read('claimed') ~ " end") }},
+            {{ most_quoted_characters() }}
+        ) as claimed,
+        left({{ single_spaced('expected') }}, {{ most_quoted_characters() }}) as expected,
         row_number() over (
             partition by listing_id, whence, field
             order by millionths_apart desc nulls last, claimed asc
@@ -269,7 +322,9 @@ final as (
             when numbered.whence = 'picture'
                 then 'its picture shows the logo of ' || numbered.expected || ', which its title does not name'
             when numbered.whence = 'text'
-                then 'title or description hides a brand''s name: "' || numbered.claimed || '"'
+                then numbered.field || ' hides the name of ' || numbered.expected || ': "' || numbered.claimed || '"'
+            when numbered.field = 'model_ref'
+                then '"' || numbered.claimed || '" is not ' || numbered.expected
             else
                 numbered.field || ' is "' || numbered.claimed || '" where '
                 || case

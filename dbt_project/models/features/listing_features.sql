@@ -207,7 +207,7 @@ final as (
         )') }} as price_peer_ratio,
         {{ ratio('offered.price_usd', 'category_peers.median_price_usd') }} as price_category_ratio,
         {{ peer_deviation('offered.price_usd', ['product_peers', 'brand_peers', 'category_peers']) }} as price_peer_deviation,
-        {{ ratio('offered.lowest_price_usd', 'offered.msrp_usd') }} as lowest_price_msrp_ratio,
+        {{ ratio('offered.lowest_price_usd', 'offered.lowest_price_msrp_usd') }} as lowest_price_msrp_ratio,
         1 - {{ ratio('offered.price_usd', 'offered.highest_price_usd') }} as price_drop_share,
         cast(offered.largest_price_drop as double) as largest_price_drop_share,
         offered.price_change_count,
@@ -484,7 +484,7 @@ final as (
             and product_peers.condition_key = coalesce(offered.condition, '')
             and product_peers.as_of_date = offered.peer_date
             and product_peers.brand_id = offered.brand_id
-            and product_peers.model_ref = offered.model_ref
+            and product_peers.model_key = offered.model_key
     left join peers as brand_peers
         on
             brand_peers.level = 'brand'

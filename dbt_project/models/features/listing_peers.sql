@@ -22,7 +22,7 @@ groups as (
         as_of_date,
         'product' as level,
         brand_id,
-        model_ref,
+        model_key,
         cast(null as varchar) as category,
         condition_key,
         price_usd,
@@ -30,13 +30,13 @@ groups as (
     from listing_states
     where
         brand_id is not null
-        and model_ref is not null
+        and model_key is not null
     union all
     select
         as_of_date,
         'brand' as level,
         brand_id,
-        cast(null as varchar) as model_ref,
+        cast(null as varchar) as model_key,
         category,
         condition_key,
         price_usd,
@@ -50,7 +50,7 @@ groups as (
         as_of_date,
         'category' as level,
         cast(null as varchar) as brand_id,
-        cast(null as varchar) as model_ref,
+        cast(null as varchar) as model_key,
         category,
         condition_key,
         price_usd,
@@ -66,7 +66,7 @@ final as (
         as_of_date,
         level,
         brand_id,
-        model_ref,
+        model_key,
         category,
         condition_key,
         cast(count(*) as integer) as listing_count,
@@ -77,7 +77,7 @@ final as (
         as_of_date,
         level,
         brand_id,
-        model_ref,
+        model_key,
         category,
         condition_key
     having count(*) >= 20

@@ -24,7 +24,7 @@ listing_states as (
     select * from {{ ref('listing_states') }}
     where
         brand_id is not null
-        and model_ref is not null
+        and model_key is not null
         and specs_hash is not null
 
 ),
@@ -57,7 +57,7 @@ catalogue as (
 
     select distinct
         int_brand_products.brand_id,
-        int_brand_products.model_ref,
+        int_brand_products.model_key,
         int_brand_products.known_from,
         statements.field_key
     from int_brand_products
@@ -71,20 +71,22 @@ written as (
     select distinct
         as_of_date,
         brand_id,
-        model_ref,
+        model_key,
         specs_hash
     from listing_states
 
 ),
 
--- What a specification states and the catalogue has never stated by then. Numbers of one kind are one value in whatever unit.
+-- What a specification states and the catalogue has never stated by then. Numbers of one kind are one value in whatever unit,
+-- and numbers of two kinds are of two fields.
 unstated as (
 
     select
         written.as_of_date,
         written.brand_id,
-        written.model_ref,
+        written.model_key,
         statements.*,
+        statements.field_key || ' ' || statements.dimension as peer_field,
         coalesce(statements.base_unit || ' ' || cast(statements.amount as varchar), statements.text_key) as value_key
     from written
     inner join statements
@@ -92,7 +94,7 @@ unstated as (
     left join catalogue
         on
             catalogue.brand_id = written.brand_id
-            and catalogue.model_ref = written.model_ref
+            and catalogue.model_key = written.model_key
             and catalogue.field_key = statements.field_key
             and catalogue.known_from <= written.as_of_date
     where catalogue.brand_id is null
@@ -104,8 +106,8 @@ voices as (
     select distinct
         unstated.as_of_date,
         unstated.brand_id,
-        unstated.model_ref,
-        unstated.field_key,
+        unstated.model_key,
+        unstated.peer_field,
         unstated.value_key,
         listing_states.merchant_id
     from listing_states
@@ -113,7 +115,7 @@ voices as (
         on
             unstated.as_of_date = listing_states.as_of_date
             and unstated.brand_id = listing_states.brand_id
-            and unstated.model_ref = listing_states.model_ref
+            and unstated.model_key = listing_states.model_key
             and unstated.specs_hash = listing_states.specs_hash
     where
         listing_states.is_live
@@ -126,8 +128,8 @@ field_voices as (
     select distinct
         as_of_date,
         brand_id,
-        model_ref,
-        field_key,
+        model_key,
+        peer_field,
         merchant_id
     from voices
 
@@ -138,15 +140,15 @@ field_counts as (
     select
         as_of_date,
         brand_id,
-        model_ref,
-        field_key,
+        model_key,
+        peer_field,
         count(*) as merchant_count
     from field_voices
     group by
         as_of_date,
         brand_id,
-        model_ref,
-        field_key
+        model_key,
+        peer_field
 
 ),
 
@@ -155,16 +157,16 @@ value_counts as (
     select
         as_of_date,
         brand_id,
-        model_ref,
-        field_key,
+        model_key,
+        peer_field,
         value_key,
         count(*) as merchant_count
     from voices
     group by
         as_of_date,
         brand_id,
-        model_ref,
-        field_key,
+        model_key,
+        peer_field,
         value_key
     having count(*) >= 3
 
@@ -175,7 +177,7 @@ leading_values as (
     select
         *,
         row_number() over (
-            partition by as_of_date, brand_id, model_ref, field_key
+            partition by as_of_date, brand_id, model_key, peer_field
             order by merchant_count desc, value_key asc
         ) as place
     from value_counts
@@ -187,8 +189,8 @@ spellings as (
     select
         as_of_date,
         brand_id,
-        model_ref,
-        field_key,
+        model_key,
+        peer_field,
         value_key,
         min(stated) as stated,
         min(text_key) as text_key,
@@ -200,8 +202,8 @@ spellings as (
     group by
         as_of_date,
         brand_id,
-        model_ref,
-        field_key,
+        model_key,
+        peer_field,
         value_key
 
 ),
@@ -224,7 +226,7 @@ claims as (
         on
             unstated.as_of_date = listing_states.as_of_date
             and unstated.brand_id = listing_states.brand_id
-            and unstated.model_ref = listing_states.model_ref
+            and unstated.model_key = listing_states.model_key
             and unstated.specs_hash = listing_states.specs_hash
 
 ),
@@ -241,29 +243,29 @@ beside_others as (
         on
             leading_values.as_of_date = claims.peer_date
             and leading_values.brand_id = claims.brand_id
-            and leading_values.model_ref = claims.model_ref
-            and leading_values.field_key = claims.field_key
+            and leading_values.model_key = claims.model_key
+            and leading_values.peer_field = claims.peer_field
             and leading_values.place = 1
     inner join field_counts
         on
             field_counts.as_of_date = claims.peer_date
             and field_counts.brand_id = claims.brand_id
-            and field_counts.model_ref = claims.model_ref
-            and field_counts.field_key = claims.field_key
+            and field_counts.model_key = claims.model_key
+            and field_counts.peer_field = claims.peer_field
     left join voices as own_value
         on
             own_value.as_of_date = claims.peer_date
             and own_value.brand_id = claims.brand_id
-            and own_value.model_ref = claims.model_ref
-            and own_value.field_key = claims.field_key
+            and own_value.model_key = claims.model_key
+            and own_value.peer_field = claims.peer_field
             and own_value.value_key = leading_values.value_key
             and own_value.merchant_id = claims.merchant_id
     left join field_voices as own_field
         on
             own_field.as_of_date = claims.peer_date
             and own_field.brand_id = claims.brand_id
-            and own_field.model_ref = claims.model_ref
-            and own_field.field_key = claims.field_key
+            and own_field.model_key = claims.model_key
+            and own_field.peer_field = claims.peer_field
             and own_field.merchant_id = claims.merchant_id
 
 ),
@@ -284,8 +286,8 @@ final as (
         on
             spellings.as_of_date = beside_others.peer_date
             and spellings.brand_id = beside_others.brand_id
-            and spellings.model_ref = beside_others.model_ref
-            and spellings.field_key = beside_others.field_key
+            and spellings.model_key = beside_others.model_key
+            and spellings.peer_field = beside_others.peer_field
             and spellings.value_key = beside_others.leading_value_key
     where
         beside_others.agreeing_count >= 3

@@ -167,7 +167,8 @@ offered as (
 
 ),
 
--- Each day on which a listing was seen, until the next, with the prices seen by then.
+-- Each day on which a listing was seen, until the next, with the prices seen by then. The lowest one's day comes with it as
+-- the last digits of one number, so that it takes no second pass.
 sightings as (
 
     select
@@ -176,7 +177,11 @@ sightings as (
         coalesce(lead(day) over (partition by listing_id order by day), {{ end_of_time() }}) as next_seen_date,
         last_value(price_usd_min ignore nulls) over so_far as price_usd,
         last_value(price_usd_min ignore nulls) over before_it as price_usd_before,
+        last_value(case when price_usd_min is not null then day end ignore nulls) over so_far as price_date,
         min(price_usd_min) over so_far as lowest_price_usd,
+        min(
+            cast(10000 * price_usd_min as bigint) * 100000 + {{ days_between(beginning(), 'day') }}
+        ) over so_far % 100000 as lowest_price_day,
         max(price_usd_max) over so_far as highest_price_usd
     from int_listing_days
     where sighting_count > 0
@@ -265,7 +270,9 @@ seen as (
         offered.merchant_id,
         offered.listed_date,
         sightings.price_usd,
+        sightings.price_date,
         sightings.lowest_price_usd,
+        {{ add_days(beginning(), 'sightings.lowest_price_day') }} as lowest_price_date,
         sightings.highest_price_usd,
         case when sightings.price_usd is not null then coalesce(changes_so_far.price_change_count, 0) end as price_change_count,
         case when sightings.price_usd is not null then coalesce(changes_so_far.largest_price_drop, 0) end as largest_price_drop,
@@ -317,6 +324,20 @@ catalogues as (
         min(known_from) as known_from
     from int_brand_products
     group by brand_id
+
+),
+
+-- A model that the brand no longer sells is one that it had.
+models as (
+
+    select
+        brand_id,
+        model_key,
+        min(known_from) as known_from
+    from int_brand_products
+    group by
+        brand_id,
+        model_key
 
 ),
 
@@ -424,8 +445,10 @@ described as (
         listing_history.category,
         listing_history.condition,
         int_listing_brands.brand_id,
-        int_listing_brands.model_ref,
+        int_listing_brands.model_key,
         int_listing_brands.specs_hash,
+        coalesce(kept.price_date, kept.as_of_date) as price_date,
+        coalesce(kept.lowest_price_date, kept.as_of_date) as lowest_price_date,
         kept.price_usd as seen_price_usd,
         kept.lowest_price_usd as lowest_seen_price_usd,
         kept.highest_price_usd as highest_seen_price_usd,
@@ -439,7 +462,7 @@ described as (
         + cast(listing_history.condition is null as integer)
         + cast(listing_history.description is null as integer)
         + cast(listing_history.specs is null as integer)
-        + cast(int_listing_brands.model_ref is null as integer) as missing_field_count,
+        + cast(int_listing_brands.model_key is null as integer) as missing_field_count,
         case when brand_lists.brand_id is not null then authorisations.brand_id is not null end as is_authorised
     from kept
     left join listing_history
@@ -469,15 +492,33 @@ described as (
 
 ),
 
--- Where no price was seen by then, the one stated in the listing itself counts, at the day's rate.
+-- Where no price was seen by then, the one stated in the listing itself counts, at the day's rate. The brand's prices are those
+-- in force, at the rate of the day of the price that is beside them.
 priced as (
 
     select
         described.*,
-        coalesce(seen_price_usd, stated_price_usd) as price_usd,
-        coalesce(lowest_seen_price_usd, stated_price_usd) as lowest_price_usd,
-        coalesce(highest_seen_price_usd, stated_price_usd) as highest_price_usd
+        coalesce(described.seen_price_usd, described.stated_price_usd) as price_usd,
+        coalesce(described.lowest_seen_price_usd, described.stated_price_usd) as lowest_price_usd,
+        coalesce(described.highest_seen_price_usd, described.stated_price_usd) as highest_price_usd,
+        {{ in_base_currency('products.msrp', 'products.currency', 'price_rates.rate') }} as msrp_usd,
+        {{ in_base_currency('products.floor_price', 'products.currency', 'price_rates.rate') }} as floor_price_usd,
+        {{ in_base_currency('products.msrp', 'products.currency', 'lowest_rates.rate') }} as lowest_price_msrp_usd
     from described
+    left join int_brand_products as products
+        on
+            products.brand_id = described.brand_id
+            and products.model_key = described.model_key
+            and products.known_from <= described.as_of_date
+            and products.known_until > described.as_of_date
+    left join fx_rates as price_rates
+        on
+            price_rates.currency = products.currency
+            and price_rates.date = described.price_date
+    left join fx_rates as lowest_rates
+        on
+            lowest_rates.currency = products.currency
+            and lowest_rates.date = described.lowest_price_date
 
 ),
 
@@ -493,7 +534,7 @@ final as (
         priced.category,
         priced.condition,
         priced.brand_id,
-        priced.model_ref,
+        priced.model_key,
         priced.specs_hash,
         priced.price_usd,
         priced.lowest_price_usd,
@@ -504,14 +545,15 @@ final as (
         priced.asked_usd,
         priced.missing_field_count,
         priced.is_authorised,
-        int_brand_products.msrp_usd,
-        int_brand_products.floor_price_usd,
-        {{ decimal_ratio('priced.price_usd', 'int_brand_products.msrp_usd') }} as msrp_ratio,
-        {{ log_price(decimal_ratio('priced.price_usd', 'int_brand_products.msrp_usd')) }} as log_msrp_ratio,
-        priced.model_ref is not null as has_model_ref,
+        priced.msrp_usd,
+        priced.floor_price_usd,
+        priced.lowest_price_msrp_usd,
+        {{ decimal_ratio('priced.price_usd', 'priced.msrp_usd') }} as msrp_ratio,
+        {{ log_price(decimal_ratio('priced.price_usd', 'priced.msrp_usd')) }} as log_msrp_ratio,
+        priced.model_key is not null as has_model_ref,
         case
-            when catalogues.brand_id is not null and priced.model_ref is not null
-                then int_brand_products.brand_id is not null
+            when catalogues.brand_id is not null and priced.model_key is not null
+                then models.brand_id is not null
         end as is_model_known,
         int_spec_comparisons.compared_field_count,
         int_spec_comparisons.discrepant_field_count,
@@ -538,12 +580,11 @@ final as (
         end as is_title_copied
     from priced
     cross join first_brand
-    left join int_brand_products
+    left join models
         on
-            int_brand_products.brand_id = priced.brand_id
-            and int_brand_products.model_ref = priced.model_ref
-            and int_brand_products.known_from <= priced.as_of_date
-            and int_brand_products.known_until > priced.as_of_date
+            models.brand_id = priced.brand_id
+            and models.model_key = priced.model_key
+            and models.known_from <= priced.as_of_date
     left join catalogues
         on
             catalogues.brand_id = priced.brand_id

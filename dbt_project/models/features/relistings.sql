@@ -105,7 +105,7 @@ goods as (
         int_listing_brands.known_from,
         int_listing_brands.known_until,
         'product' as kind,
-        int_listing_brands.brand_id || chr(10) || int_listing_brands.model_ref as mark
+        int_listing_brands.brand_id || chr(10) || int_listing_brands.model_key as mark
     from candidates
     inner join int_listing_brands
         on int_listing_brands.listing_id = candidates.listing_id

@@ -8,35 +8,65 @@ brand_products as (
 
 ),
 
-numbered as (
+models as (
+
+    select
+        brand_id,
+        model_ref,
+        row_number() over (
+            partition by brand_id, {{ model_key('model_ref') }}
+            order by min(valid_from), model_ref
+        ) as place
+    from brand_products
+    group by
+        brand_id,
+        model_ref
+
+),
+
+-- Two references that differ in signs alone are two products: the first has the key that they share.
+keyed as (
 
     select
         brand_products.*,
         cast(brand_products.valid_from as date) as known_from,
-        row_number() over (
-            partition by brand_products.brand_id, brand_products.model_ref, cast(brand_products.valid_from as date)
-            order by brand_products.valid_from desc
-        ) as place_in_day
+        case
+            when models.place = 1 then {{ model_key('brand_products.model_ref') }}
+            else {{ own_model_key('brand_products.model_ref') }}
+        end as model_key
     from brand_products
+    inner join models
+        on
+            models.brand_id = brand_products.brand_id
+            and models.model_ref = brand_products.model_ref
+
+),
+
+numbered as (
+
+    select
+        *,
+        row_number() over (
+            partition by brand_id, model_key, known_from
+            order by valid_from desc
+        ) as place_in_day
+    from keyed
 
 ),
 
 spans as (
 
     select
-        numbered.*,
+        *,
         least(
-            coalesce(cast(numbered.valid_to as date), {{ end_of_time() }}),
+            coalesce(cast(valid_to as date), {{ end_of_time() }}),
             coalesce(
-                lead(numbered.known_from) over (
-                    partition by numbered.brand_id, numbered.model_ref
-                    order by numbered.known_from
-                ),
+                lead(known_from) over (partition by brand_id, model_key order by known_from),
                 {{ end_of_time() }}
             )
         ) as known_until
     from numbered
-    where numbered.place_in_day = 1
+    where place_in_day = 1
 
 ),
 
@@ -45,11 +75,13 @@ final as (
     select
         brand_id,
         model_ref,
+        model_key,
         known_from,
         known_until,
         category,
-        msrp_usd,
-        floor_price_usd,
+        msrp,
+        floor_price,
+        currency,
         specs
     from spans
     where known_from < known_until

@@ -1,5 +1,5 @@
 -- Which brand and product a listing claims to be, one row a listing and span of days: by the brand's name or an alias of
--- it, else by a model_ref that only one brand has by then. Until a spelling was known, it named no brand.
+-- it, else by a model that only one brand has by then. Until a spelling was known, it named no brand.
 with
 
 listing_history as (
@@ -24,12 +24,26 @@ first_products as (
 
     select
         brand_id,
-        model_ref,
+        {{ model_key('model_ref') }} as model_key,
         min(known_from) as known_from
     from int_brand_products
+    group by all
+
+),
+
+own_models as (
+
+    select
+        brand_id,
+        model_ref,
+        model_key,
+        min(known_from) as known_from
+    from int_brand_products
+    where model_key = {{ own_model_key('model_ref') }}
     group by
         brand_id,
-        model_ref
+        model_ref,
+        model_key
 
 ),
 
@@ -37,17 +51,17 @@ ranked_products as (
 
     select
         *,
-        row_number() over (partition by model_ref order by known_from, brand_id) as place,
+        row_number() over (partition by model_key order by known_from, brand_id) as place,
         coalesce(
-            lead(known_from) over (partition by model_ref order by known_from, brand_id),
+            lead(known_from) over (partition by model_key order by known_from, brand_id),
             {{ end_of_time() }}
         ) as known_until
     from first_products
 
 ),
 
--- A model_ref tells a brand from the day on which the first has it until that on which a second one has it too.
-model_refs as (
+-- A model tells a brand from the day on which the first has it until that on which a second one has it too.
+known_models as (
 
     select * from ranked_products
     where
@@ -56,44 +70,52 @@ model_refs as (
 
 ),
 
-model_ref_spans as (
+model_spans as (
 
     select
-        model_ref,
+        model_key,
         brand_id,
         known_from,
         known_until
-    from model_refs
+    from known_models
     union all
     select
-        model_ref,
+        model_key,
         cast(null as varchar) as brand_id,
         {{ beginning() }} as known_from,
         known_from as known_until
-    from model_refs
+    from known_models
     union all
     select
-        model_ref,
+        model_key,
         cast(null as varchar) as brand_id,
         known_until as known_from,
         {{ end_of_time() }} as known_until
-    from model_refs
+    from known_models
+
+),
+
+written as (
+
+    select
+        *,
+        {{ json_text('specs', "'model_ref'") }} as model_ref
+    from listing_history
 
 ),
 
 claims as (
 
     select
-        listing_history.listing_id,
-        listing_history.known_from,
-        listing_history.known_until,
-        listing_history.brand_claimed,
-        {{ name_key('listing_history.brand_claimed') }} as name_key,
-        {{ json_text('listing_history.specs', "'model_ref'") }} as model_ref,
-        case
-            when {{ can_be_read('listing_history.specs') }} then {{ specs_hash('listing_history.specs') }}
-        end as specs_hash
-    from listing_history
+        listing_id,
+        known_from,
+        known_until,
+        brand_claimed,
+        {{ name_key('brand_claimed') }} as name_key,
+        model_ref,
+        {{ model_key('model_ref') }} as model_key,
+        case when {{ can_be_read('specs') }} then {{ specs_hash('specs') }} end as specs_hash
+    from written
 
 ),
 
@@ -119,6 +141,7 @@ spans as (
         known_until,
         brand_claimed,
         model_ref,
+        model_key,
         specs_hash,
         named_brand_id,
         named_by
@@ -130,6 +153,7 @@ spans as (
         least(name_known_from, known_until) as known_until,
         brand_claimed,
         model_ref,
+        model_key,
         specs_hash,
         cast(null as varchar) as named_brand_id,
         cast(null as varchar) as named_by
@@ -138,25 +162,64 @@ spans as (
 
 ),
 
-final as (
+claimed as (
 
     select
         spans.listing_id,
-        greatest(spans.known_from, coalesce(model_ref_spans.known_from, spans.known_from)) as known_from,
-        least(spans.known_until, coalesce(model_ref_spans.known_until, spans.known_until)) as known_until,
+        greatest(spans.known_from, coalesce(model_spans.known_from, spans.known_from)) as known_from,
+        least(spans.known_until, coalesce(model_spans.known_until, spans.known_until)) as known_until,
         spans.brand_claimed,
-        coalesce(spans.named_brand_id, model_ref_spans.brand_id) as brand_id,
-        coalesce(spans.named_by, case when model_ref_spans.brand_id is not null then 'model_ref' end) as matched_by,
+        coalesce(spans.named_brand_id, model_spans.brand_id) as brand_id,
+        coalesce(spans.named_by, case when model_spans.brand_id is not null then 'model_ref' end) as matched_by,
         spans.model_ref,
+        spans.model_key,
         spans.specs_hash
     from spans
-    left join model_ref_spans
+    left join model_spans
         on
             spans.named_brand_id is null
-            and model_ref_spans.model_ref = spans.model_ref
-            and model_ref_spans.known_from < spans.known_until
-            and model_ref_spans.known_until > spans.known_from
+            and model_spans.model_key = spans.model_key
+            and model_spans.known_from < spans.known_until
+            and model_spans.known_until > spans.known_from
     where spans.known_from < spans.known_until
+
+),
+
+-- What is written as a model that is found only so means it from the day on which the brand has it.
+final as (
+
+    select
+        claimed.listing_id,
+        case when own_models.known_from > claimed.known_from then own_models.known_from else claimed.known_from end as known_from,
+        claimed.known_until,
+        claimed.brand_claimed,
+        claimed.brand_id,
+        claimed.matched_by,
+        coalesce(own_models.model_key, claimed.model_key) as model_key,
+        claimed.specs_hash
+    from claimed
+    left join own_models
+        on
+            own_models.brand_id = claimed.brand_id
+            and own_models.model_ref = claimed.model_ref
+            and own_models.known_from < claimed.known_until
+    union all
+    select
+        claimed.listing_id,
+        claimed.known_from,
+        own_models.known_from as known_until,
+        claimed.brand_claimed,
+        claimed.brand_id,
+        claimed.matched_by,
+        claimed.model_key,
+        claimed.specs_hash
+    from claimed
+    inner join own_models
+        on
+            own_models.brand_id = claimed.brand_id
+            and own_models.model_ref = claimed.model_ref
+            and own_models.known_from > claimed.known_from
+            and own_models.known_from < claimed.known_until
 
 )
 

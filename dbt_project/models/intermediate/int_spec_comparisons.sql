@@ -18,7 +18,7 @@ compared as (
 
     select
         brand_id,
-        model_ref,
+        model_key,
         specs_hash,
         known_from,
         known_until,
@@ -29,7 +29,7 @@ compared as (
     from int_spec_fields
     group by
         brand_id,
-        model_ref,
+        model_key,
         specs_hash,
         known_from,
         known_until
@@ -43,7 +43,7 @@ final as (
         greatest(int_listing_brands.known_from, compared.known_from) as known_from,
         least(int_listing_brands.known_until, compared.known_until) as known_until,
         compared.brand_id,
-        compared.model_ref,
+        compared.model_key,
         compared.compared_field_count,
         compared.discrepant_field_count,
         compared.omitted_field_count,
@@ -53,7 +53,7 @@ final as (
         on
             compared.specs_hash = int_listing_brands.specs_hash
             and compared.brand_id = int_listing_brands.brand_id
-            and compared.model_ref = int_listing_brands.model_ref
+            and compared.model_key = int_listing_brands.model_key
             and compared.known_from < int_listing_brands.known_until
             and compared.known_until > int_listing_brands.known_from
 

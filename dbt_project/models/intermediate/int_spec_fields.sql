@@ -1,5 +1,8 @@
 -- Every field of a brand product's specification beside what listings of that product state, one row a specification as
 -- listings write it, product and field: many listings write the same, and it is compared once for all.
+-- Names that are alike but for a unit may be one field (case, case_mm) or several (input_v, input_w). So what a listing states
+-- is held against the field of the same whole name alone, else against what is of one dimension, and where it agrees with one
+-- field it contradicts no other. Of another dimension it is a contradiction where neither side has anything nearer.
 with
 
 int_listing_brands as (
@@ -24,7 +27,7 @@ claims as (
 
     select distinct
         brand_id,
-        model_ref,
+        model_key,
         specs_hash
     from int_listing_brands
     where specs_hash is not null
@@ -35,7 +38,7 @@ expectations as (
 
     select
         int_brand_products.brand_id,
-        int_brand_products.model_ref,
+        int_brand_products.model_key,
         int_brand_products.known_from,
         int_brand_products.known_until,
         statements.*
@@ -45,29 +48,103 @@ expectations as (
 
 ),
 
-final as (
+beside as (
 
     select
         claims.brand_id,
-        claims.model_ref,
+        claims.model_key,
         claims.specs_hash,
         expectations.known_from,
         expectations.known_until,
         expectations.field,
         expectations.field_key,
+        claimed.field as claimed_field,
         claimed.stated as claimed,
         expectations.stated as expected,
         coalesce(not {{ says_the_same('claimed', 'expectations') }}, false) as is_discrepant,
-        {{ millionths_apart('claimed', 'expectations') }} as millionths_apart
+        {{ millionths_apart('claimed', 'expectations') }} as millionths_apart,
+        case
+            when claimed.whole_field_key = expectations.whole_field_key then 0
+            when claimed.dimension <> '' and expectations.dimension <> '' and claimed.dimension <> expectations.dimension then 3
+            when {{ says_the_same('claimed', 'expectations') }} then 1
+            else 2
+        end as distance
     from claims
     inner join expectations
         on
             expectations.brand_id = claims.brand_id
-            and expectations.model_ref = claims.model_ref
+            and expectations.model_key = claims.model_key
     left join statements as claimed
         on
             claimed.specs_hash = claims.specs_hash
             and claimed.field_key = expectations.field_key
+
+),
+
+measured as (
+
+    select
+        *,
+        min(distance) over (partition by brand_id, model_key, specs_hash, known_from, claimed_field) as least_from_claim,
+        min(distance) over (partition by brand_id, model_key, specs_hash, known_from, field) as least_from_field
+    from beside
+
+),
+
+judged as (
+
+    select
+        *,
+        distance = least_from_claim and (distance < 3 or least_from_field = 3) as is_compared
+    from measured
+
+),
+
+compared as (
+
+    select
+        brand_id,
+        model_key,
+        specs_hash,
+        known_from,
+        known_until,
+        field,
+        field_key,
+        claimed,
+        expected,
+        is_discrepant,
+        millionths_apart
+    from judged
+    where is_compared
+
+),
+
+-- Beside a field there may be statements that all belong to others.
+left_out as (
+
+    select
+        brand_id,
+        model_key,
+        specs_hash,
+        known_from,
+        known_until,
+        field,
+        field_key,
+        cast(null as varchar) as claimed,
+        expected,
+        false as is_discrepant,
+        cast(null as integer) as millionths_apart
+    from judged
+    group by all
+    having not bool_or(is_compared)
+
+),
+
+final as (
+
+    select * from compared
+    union all
+    select * from left_out
 
 )
 

@@ -68,7 +68,6 @@ distinct_values as (
         trim({{ translated(plain_text('field'), "'()[]'", "'    '") }}) as plain_field,
         {{ plain_text('stated') }} as plain
     from stated
-    where length(stated) <= {{ most_value_characters() }}
 
 ),
 
@@ -78,6 +77,7 @@ measured as (
         distinct_values.field,
         distinct_values.stated,
         {{ text_key('distinct_values.plain') }} as text_key,
+        {{ name_key('distinct_values.plain_field') }} as whole_field_key,
         {{ name_key(
             "case when field_units.unit is null then distinct_values.plain_field else " ~ field_without_unit('distinct_values.plain_field') ~ " end"
         ) }} as field_key,
@@ -85,12 +85,14 @@ measured as (
         case
             when {{ unit_behind('distinct_values.plain') }} = '' then coalesce(field_units.unit, '')
             else {{ unit_behind('distinct_values.plain') }}
-        end as unit
+        end as unit,
+        coalesce(field_units.base_unit, '') as field_base_unit
     from distinct_values
     left join spec_units as field_units
         on
             field_units.unit = {{ unit_of_field('distinct_values.plain_field') }}
             and field_units.unit <> distinct_values.plain_field
+    where length(distinct_values.plain) <= {{ most_value_characters() }}
 
 ),
 
@@ -100,7 +102,12 @@ converted as (
     select
         measured.field,
         measured.stated,
+        measured.whole_field_key,
         measured.field_key,
+        case
+            when measured.number is null then measured.field_base_unit
+            else coalesce(spec_units.base_unit, measured.unit)
+        end as dimension,
         measured.text_key,
         measured.number,
         case when measured.number is not null then measured.unit end as unit,
@@ -123,7 +130,9 @@ final as (
         stated.specs_hash,
         stated.field,
         stated.stated,
+        converted.whole_field_key,
         converted.field_key,
+        converted.dimension,
         converted.text_key,
         converted.number,
         converted.unit,

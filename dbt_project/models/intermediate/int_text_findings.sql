@@ -151,18 +151,25 @@ hideable as (
         {{ without_accents('name_key') }} as plain_key,
         case when length({{ look_alike_key('name_key') }}) > 4 then 1 else 2 end as least_letters,
         max(word_count) as word_count,
-        min(known_from) as known_from
+        min(known_from) as known_from,
+        substr(min(cast(known_from as varchar) || brand_id), 11) as brand_id
     from brand_names
     where length({{ look_alike_key('name_key') }}) >= 4
     group by all
 
 ),
 
-hidden as (
+hidden_runs as (
 
     select
         runs.text_digest,
-        min(hideable.known_from) as brand_hidden_from
+        runs.run,
+        hideable.brand_id,
+        hideable.known_from,
+        row_number() over (
+            partition by runs.text_digest
+            order by hideable.known_from, hideable.brand_id, runs.run
+        ) as place
     from runs
     inner join hideable
         on hideable.look_alike_key = replace(runs.look_alike_key, ' ', '')
@@ -174,7 +181,19 @@ hidden as (
                 or {{ words_in('runs.run') }} > hideable.word_count
                 then {{ count_matches('runs.run', "'\\p{L}'") }} >= hideable.least_letters
         end
-    group by runs.text_digest
+
+),
+
+-- The name known first: which it is does not change when others become known.
+hidden as (
+
+    select
+        text_digest,
+        known_from as brand_hidden_from,
+        brand_id as hidden_brand_id,
+        run as hidden_as
+    from hidden_runs
+    where place = 1
 
 ),
 
@@ -217,6 +236,8 @@ final as (
         case when readable.text_digest is not null then coalesce(evasions.evasive_word_count, 0) end as evasive_word_count,
         case when readable.text_digest is not null then {{ mixed_words('texts.text') }} end as odd_word_count,
         hidden.brand_hidden_from,
+        hidden.hidden_brand_id,
+        hidden.hidden_as,
         cast(readable.title_word_count as integer) as title_word_count,
         cast(readable.word_count - readable.title_word_count as integer) as description_word_count,
         {{ title_band_columns('title_bands') }},

@@ -1,5 +1,5 @@
--- How many specifications, titles with descriptions, and reviews there are of which nothing can be told, one row a part and
--- reason.
+-- How many specifications, values in them, titles with descriptions, and reviews there are of which nothing can be told, one
+-- row a part and reason.
 -- A view: a run asks it once.
 {{ config(materialized='view') }}
 
@@ -13,6 +13,19 @@ specifications as (
     from {{ ref('stg_listings') }}
     where specs is not null
     group by specs
+
+),
+
+specification_fields as (
+
+    select
+        specs,
+        text_count,
+        {{ each_member(json_member_names('specs')) }} as field
+    from specifications
+    where
+        length(specs) between {{ most_value_characters() }} and {{ most_characters() }}
+        and len({{ json_member_names('specs') }}) <= {{ most_fields() }}
 
 ),
 
@@ -44,6 +57,13 @@ judged as (
         end as reason,
         text_count
     from specifications
+    union all
+    select
+        'value in a specification' as part,
+        'too long' as reason,
+        text_count
+    from specification_fields
+    where length({{ plain_text(json_text('specs', 'field')) }}) > {{ most_value_characters() }}
     union all
     select
         'title or description' as part,

@@ -27,9 +27,10 @@ listing_discrepancies as (
 quotes as (
 
     select
-        listing_id,
-        max(words) filter (where signal = 'spec') as spec_words,
-        max(words) filter (where signal = 'price') as price_words
+        {% for signal in quoted_signals() %}
+        max(words) filter (where signal = '{{ signal }}') as {{ signal }}_words,
+        {% endfor %}
+        listing_id
     from listing_discrepancies
     where place = 1
     group by listing_id
@@ -53,7 +54,7 @@ final as (
         ratings.margin,
         ratings.band,
         ratings.expected_precision,
-        {{ quoting(quoting('ratings.reasons', 'spec', 'quotes.spec_words'), 'price', 'quotes.price_words') }} as reasons,
+        {{ quoting('ratings.reasons', 'quotes') }} as reasons,
         ratings.model_digest,
         ratings.is_flagged,
         ratings.is_suppressed
