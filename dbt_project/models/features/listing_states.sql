@@ -327,20 +327,6 @@ catalogues as (
 
 ),
 
--- A model that the brand no longer sells is one that it had.
-models as (
-
-    select
-        brand_id,
-        model_key,
-        min(known_from) as known_from
-    from int_brand_products
-    group by
-        brand_id,
-        model_key
-
-),
-
 -- Before any brand has a name, none can be hidden.
 first_brand as (
 
@@ -492,6 +478,44 @@ described as (
 
 ),
 
+products_in_order as (
+
+    select
+        *,
+        coalesce(
+            lead(known_from) over (partition by brand_id, model_key order by known_from),
+            {{ end_of_time() }}
+        ) as next_known_from
+    from int_brand_products
+
+),
+
+-- A model that the brand no longer sells is one that it had, without a price.
+products as (
+
+    select
+        brand_id,
+        model_key,
+        known_from,
+        known_until,
+        msrp,
+        floor_price,
+        currency
+    from products_in_order
+    union all
+    select
+        brand_id,
+        model_key,
+        known_until as known_from,
+        next_known_from as known_until,
+        cast(null as decimal(18, 4)) as msrp,
+        cast(null as decimal(18, 4)) as floor_price,
+        cast(null as varchar) as currency
+    from products_in_order
+    where known_until < next_known_from
+
+),
+
 -- Where no price was seen by then, the one stated in the listing itself counts, at the day's rate. The brand's prices are those
 -- in force, at the rate of the day of the price that is beside them.
 priced as (
@@ -501,11 +525,12 @@ priced as (
         coalesce(described.seen_price_usd, described.stated_price_usd) as price_usd,
         coalesce(described.lowest_seen_price_usd, described.stated_price_usd) as lowest_price_usd,
         coalesce(described.highest_seen_price_usd, described.stated_price_usd) as highest_price_usd,
+        products.brand_id is not null as is_model_known,
         {{ in_base_currency('products.msrp', 'products.currency', 'price_rates.rate') }} as msrp_usd,
         {{ in_base_currency('products.floor_price', 'products.currency', 'price_rates.rate') }} as floor_price_usd,
         {{ in_base_currency('products.msrp', 'products.currency', 'lowest_rates.rate') }} as lowest_price_msrp_usd
     from described
-    left join int_brand_products as products
+    left join products
         on
             products.brand_id = described.brand_id
             and products.model_key = described.model_key
@@ -553,7 +578,7 @@ final as (
         priced.model_key is not null as has_model_ref,
         case
             when catalogues.brand_id is not null and priced.model_key is not null
-                then models.brand_id is not null
+                then priced.is_model_known
         end as is_model_known,
         int_spec_comparisons.compared_field_count,
         int_spec_comparisons.discrepant_field_count,
@@ -580,11 +605,6 @@ final as (
         end as is_title_copied
     from priced
     cross join first_brand
-    left join models
-        on
-            models.brand_id = priced.brand_id
-            and models.model_key = priced.model_key
-            and models.known_from <= priced.as_of_date
     left join catalogues
         on
             catalogues.brand_id = priced.brand_id

@@ -48,6 +48,20 @@ expectations as (
 
 ),
 
+-- Fields that share a name but for a unit with another of their specification. All others are beside one at most.
+crowded as (
+
+    select
+        specs_hash,
+        field_key
+    from statements
+    group by
+        specs_hash,
+        field_key
+    having count(*) > 1
+
+),
+
 beside as (
 
     select
@@ -68,7 +82,8 @@ beside as (
             when claimed.dimension <> '' and expectations.dimension <> '' and claimed.dimension <> expectations.dimension then 3
             when {{ says_the_same('claimed', 'expectations') }} then 1
             else 2
-        end as distance
+        end as distance,
+        crowded_claims.specs_hash is not null or crowded_expectations.specs_hash is not null as is_crowded
     from claims
     inner join expectations
         on
@@ -78,6 +93,14 @@ beside as (
         on
             claimed.specs_hash = claims.specs_hash
             and claimed.field_key = expectations.field_key
+    left join crowded as crowded_claims
+        on
+            crowded_claims.specs_hash = claims.specs_hash
+            and crowded_claims.field_key = expectations.field_key
+    left join crowded as crowded_expectations
+        on
+            crowded_expectations.specs_hash = expectations.specs_hash
+            and crowded_expectations.field_key = expectations.field_key
 
 ),
 
@@ -88,6 +111,7 @@ measured as (
         min(distance) over (partition by brand_id, model_key, specs_hash, known_from, claimed_field) as least_from_claim,
         min(distance) over (partition by brand_id, model_key, specs_hash, known_from, field) as least_from_field
     from beside
+    where is_crowded
 
 ),
 
@@ -102,6 +126,21 @@ judged as (
 
 compared as (
 
+    select
+        brand_id,
+        model_key,
+        specs_hash,
+        known_from,
+        known_until,
+        field,
+        field_key,
+        claimed,
+        expected,
+        is_discrepant,
+        millionths_apart
+    from beside
+    where not is_crowded
+    union all
     select
         brand_id,
         model_key,
