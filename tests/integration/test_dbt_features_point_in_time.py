@@ -87,7 +87,7 @@ BOOKKEEPING = ("int_load_days", "int_listing_owners")
 SIGNALS = ("pictures", "picture_matches", "merchant_rings")
 WRITTEN = {
     "listings": ["title", "description", "brand_claimed", "category", "condition", "specs"],
-    "listing_images": ["sha256", "uri"],
+    "listing_images": ["uri"],
 }
 """What is known with its row, but counts from its load where a later one changes it."""
 

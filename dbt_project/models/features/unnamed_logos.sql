@@ -1,5 +1,5 @@
 -- Where a listing shows a brand's logo, or a picture that resembles it, while its title does not name the brand: one row a
--- listing, brand and span of days. A brand is named by any spelling of it that was known by then.
+-- listing, brand and span of days. A brand is named by any spelling of it that was known by then, a logo is one while it is known.
 with
 
 picture_showings as (
@@ -16,7 +16,7 @@ picture_matches as (
 
 brand_logos as (
 
-    select * from {{ ref('stg_brand_logos') }}
+    select * from {{ ref('stg_brand_logo_history') }}
 
 ),
 
@@ -43,8 +43,8 @@ logos_shown as (
     select distinct
         picture_showings.listing_id,
         brand_logos.brand_id,
-        greatest(picture_showings.shown_from, listing_history.known_from) as shown_from,
-        least(picture_showings.shown_until, listing_history.known_until) as shown_until,
+        greatest(picture_showings.shown_from, listing_history.known_from, brand_logos.known_from) as shown_from,
+        least(picture_showings.shown_until, listing_history.known_until, brand_logos.known_until) as shown_until,
         {{ name_key('listing_history.title') }} as title_key
     from brand_logos
     inner join likes
