@@ -162,8 +162,8 @@ def test_a_link_is_firm_from_the_day_both_ends_were_verified(home: Path) -> None
 def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three loads of listings, pictures and logos.
 
-    The second brings to an old listing of m2 an altered copy of what l1 shows, to l3 what it is listed with, and a logo that resembles
-    what l1 shows; it lacks a logo, and a picture each of l1 and of l4, of which the third brings back one.
+    The second brings to an old listing of m2 an altered copy of what l1 shows, to l3 what it is listed with, and a logo
+    that resembles what l1 shows; it lacks a logo, and a picture each of l1 and of l4, of which the third brings back one.
     """
     home = tmp_path_factory.mktemp("pictured")
     listings = [
@@ -209,12 +209,14 @@ def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     make_warehouse(home, rows, AS_OF)
     selected = ["+picture_showings", "+unnamed_logos", "+int_likeness_edges"]
-    run_dbt(home, "build", "--select", *selected, "--exclude", "loads_are_fresh", "--exclude-resource-type", "unit_test")
+    run_dbt(
+        home, "build", "--select", *selected, "--exclude", "loads_are_fresh", "--exclude-resource-type", "unit_test"
+    )
     return home
 
 
 def test_a_picture_that_comes_later_counts_from_its_load(pictured: Path) -> None:
-    """So nobody has shown it before, whenever the listing was listed; the pictures that a new listing is listed with count from then."""
+    """So nobody has shown it before, whenever the listing was listed; what a new listing is listed with counts from then."""
     showings = read_rows(
         pictured,
         """select image_id, shown_from, shown_until, is_altered from picture_showings
