@@ -74,8 +74,8 @@ class PictureStore:
         """Hashes the pictures that are not hashed yet, and finds which show the same.
 
         Args:
-            wanted: `sha256` of pictures, one row each, sorted by it; `uris`, any of which may lead to it; `in_use`, whether it may
-                count among the unread.
+            wanted: `sha256` of pictures, one row each, sorted by it; `uris`, any of which may lead to it; `in_use`, whether it
+                may count among the unread.
             root: The folder that addresses start from and may not leave; without one, no picture is read.
         """
         remove_temporaries(self._all)

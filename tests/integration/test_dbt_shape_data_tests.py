@@ -128,7 +128,7 @@ BAD_ROWS = {
     "unique_combination_int_merchant_edges": "insert into int_merchant_edges from int_merchant_edges",
     "unique_combination_int_spec_statements": "insert into int_spec_statements from int_spec_statements",
     "unique_combination_stg_fx_rates": "insert into stg_fx_rates from stg_fx_rates",
-    "unique_int_brand_names_name_key": "insert into int_brand_names from int_brand_names",
+    "spans_apart_int_brand_names": "insert into int_brand_names from int_brand_names",
     "unique_int_text_findings_text_digest": "insert into int_text_findings from int_text_findings",
     "unique_spec_units_unit": "insert into spec_units from spec_units",
     "unique_stg_listings_listing_id": "insert into landed.listings from landed.listings",

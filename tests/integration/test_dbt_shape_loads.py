@@ -35,6 +35,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("loads")
     order = {"listing_id": "l1", "merchant_id": "m1", "amount": 5, "currency": "USD", "placed_at": "2026-01-05"}
     identifier = {"kind": "phone", "value_hash": "x", "first_seen_at": "2026-01-01"}
+    acme, bolt = {"brand_id": "b1", "name": "Acme"}, {"brand_id": "b2", "name": "Bolt"}
+    newco = {"aliases": '["Newco"]'}
     rows = {
         "listings": [
             *load(
@@ -76,8 +78,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ),
         ],
         "brands": [
-            *load(1, "2026-02-01", {"brand_id": "b1", "name": "Acme"}),
-            *load(2, "2026-02-04", {"brand_id": "b1", "name": "Acme", "aliases": '["Newco"]'}),
+            *load(1, "2026-02-01", acme, bolt, {"brand_id": "b3", "name": "Gone"}),
+            *load(2, "2026-02-04", acme | newco, bolt),
+            *load(3, "2026-02-06", acme | newco, bolt | newco),
+            *load(4, "2026-02-08", acme, bolt | newco),
         ],
         "orders": [
             *load(1, "2026-02-01", order | {"order_id": "kept"}, order | {"order_id": "corrected"}),
@@ -149,7 +153,21 @@ def test_a_spelling_names_a_brand_from_the_day_it_was_known(home: Path) -> None:
     assert [tuple(row.values()) for row in brands] == [
         (BEGINNING, date(2026, 2, 2), None, None),
         (date(2026, 2, 2), date(2026, 2, 4), None, None),
-        (date(2026, 2, 4), END, "b1", "alias"),
+        (date(2026, 2, 4), date(2026, 2, 8), "b1", "alias"),
+        (date(2026, 2, 8), END, "b2", "alias"),
+    ]
+
+
+def test_a_spelling_that_a_brand_has_no_more_is_another_s_or_nobody_s(home: Path) -> None:
+    names = read_rows(
+        home, "select name_key, brand_id, known_from, known_until from int_brand_names order by name_key, known_from"
+    )
+    assert [tuple(row.values()) for row in names] == [
+        ("acme", "b1", BEGINNING, END),
+        ("bolt", "b2", BEGINNING, END),
+        ("gone", "b3", BEGINNING, date(2026, 2, 4)),
+        ("newco", "b1", date(2026, 2, 4), date(2026, 2, 8)),
+        ("newco", "b2", date(2026, 2, 8), END),
     ]
 
 

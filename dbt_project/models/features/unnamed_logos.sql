@@ -1,5 +1,5 @@
 -- Where a listing shows a brand's logo, or a picture that resembles it, while its title does not name the brand: one row a
--- listing, brand and span of days. A brand is named by any spelling of it that was known by then, a logo is one while it is known.
+-- listing, brand and span of days. A brand is named by any spelling of it that is known then, a logo is one while it is known.
 with
 
 picture_showings as (
@@ -78,6 +78,24 @@ final as (
         logos_shown.shown_until,
         logos_shown.title_key
     having logos_shown.shown_from < least(logos_shown.shown_until, coalesce(min(int_brand_names.known_from), {{ end_of_time() }}))
+    union all
+    select
+        logos_shown.listing_id,
+        logos_shown.brand_id,
+        greatest(logos_shown.shown_from, max(int_brand_names.known_until)) as unnamed_from,
+        logos_shown.shown_until as unnamed_until
+    from logos_shown
+    inner join int_brand_names
+        on
+            int_brand_names.brand_id = logos_shown.brand_id
+            and position(int_brand_names.name_key in logos_shown.title_key) > 0
+    group by
+        logos_shown.listing_id,
+        logos_shown.brand_id,
+        logos_shown.shown_from,
+        logos_shown.shown_until,
+        logos_shown.title_key
+    having max(int_brand_names.known_until) < logos_shown.shown_until
 
 )
 

@@ -137,7 +137,8 @@ hideable as (
         {{ look_alike_key('name_key') }} as look_alike_key,
         {{ without_accents('name_key') }} as plain_key,
         max(word_count) as word_count,
-        min(known_from) as known_from
+        min(known_from) as known_from,
+        max(known_until) as known_until
     from brand_names
     where length({{ look_alike_key('name_key') }}) >= 4
     group by all
@@ -148,7 +149,8 @@ hidden as (
 
     select
         runs.text_digest,
-        min(hideable.known_from) as brand_hidden_from
+        min(hideable.known_from) as brand_hidden_from,
+        max(hideable.known_until) as brand_hidden_until
     from runs
     inner join hideable
         on hideable.look_alike_key = replace(runs.look_alike_key, ' ', '')
@@ -198,6 +200,7 @@ final as (
         case when readable.text_digest is not null then coalesce(evasions.evasive_word_count, 0) end as evasive_word_count,
         case when readable.text_digest is not null then {{ mixed_words('texts.text') }} end as odd_word_count,
         hidden.brand_hidden_from,
+        hidden.brand_hidden_until,
         cast(readable.title_word_count as integer) as title_word_count,
         cast(readable.word_count - readable.title_word_count as integer) as description_word_count,
         {{ title_band_columns('title_bands') }},
