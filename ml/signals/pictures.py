@@ -42,7 +42,7 @@ _BAND_BITS: Final = 16
 _BANDS: Final = 4
 _BAND: Final = np.uint64(0xFFFF)
 _FLIPS: Final = np.array([0, *(1 << bit for bit in range(_BAND_BITS))], dtype=np.uint64)
-_PAIRS_AT_ONCE: Final = 2_000_000
+_PAIRS_AT_ONCE: Final = 500_000
 
 HASHES: Final = pa.schema(
     [
