@@ -52,9 +52,10 @@
     The versions of a landed table's rows over all its loads: one row a key and change of any of `columns`, with
     known_from and known_until (exclusive). The first known version counts from the beginning, a later one from the day
     on which its load landed; of several on one day the last counts. With one load, every row is its only version.
-    Where several models read them, `spans` is a table of the same version_spans, so that they are found once.
+    Where several models read them, `spans` is a table of the same version_spans, so that they are found once. With `ends`,
+    the last version of a key that a full load no longer has is known until the day on which that one landed.
 #}
-{% macro row_versions(table, key, columns, spans=none) %}
+{% macro row_versions(table, key, columns, spans=none, ends=false) %}
     {%- if how_it_landed(table).loads <= 1 %}
     select
         *,
@@ -67,7 +68,7 @@
         spans.known_from,
         spans.known_until
     from {{ source('landed', table) }} as landed_rows
-    inner join {{ spans or '(' ~ version_spans(table, key, columns) ~ ')' }} as spans
+    inner join {{ spans or '(' ~ version_spans(table, key, columns, ends) ~ ')' }} as spans
         on
             {% for column in key %}
             spans.{{ column }} = landed_rows.{{ column }} and
@@ -77,7 +78,7 @@
 {% endmacro %}
 
 {# Which load brought which version of a row, and from when to when it was known: the key, landed_at and the span. #}
-{% macro version_spans(table, key, columns) %}
+{% macro version_spans(table, key, columns, ends=false) %}
     {%- set keys = key | join(', ') %}
     {%- if how_it_landed(table).loads <= 1 %}
     select
@@ -90,35 +91,95 @@
     select
         {{ keys }},
         landed_at,
-        case
-            when row_number() over (partition by {{ keys }} order by landed_at) = 1
-                then {{ beginning() }}
-            else cast(landed_at as date)
-        end as known_from,
-        coalesce(
-            cast(lead(landed_at) over (partition by {{ keys }} order by landed_at) as date),
-            {{ end_of_time() }}
-        ) as known_until
+        known_from,
+        known_until
     from (
         select
-            *,
-            lag(version_hash) over (partition by {{ keys }} order by landed_at) as version_hash_before
+            {{ keys }},
+            landed_at,
+            version_hash,
+            case
+                when row_number() over (partition by {{ keys }} order by landed_at) = 1
+                    then {{ beginning() }}
+                else cast(landed_at as date)
+            end as known_from,
+            coalesce(
+                cast(lead(landed_at) over (partition by {{ keys }} order by landed_at) as date),
+                {{ end_of_time() }}
+            ) as known_until
         from (
             select
-                {{ keys }},
-                landed_at,
-                {{ row_hash(columns) }} as version_hash,
-                row_number() over (
-                    partition by {{ keys }}, cast(landed_at as date)
-                    order by landed_at desc
-                ) as place_in_day
-            from {{ source('landed', table) }}
-        ) as placed
-        where place_in_day = 1
-    ) as compared
-    where version_hash is distinct from version_hash_before
+                *,
+                lag(version_hash) over (partition by {{ keys }} order by landed_at) as version_hash_before
+            from (
+                select
+                    *,
+                    row_number() over (
+                        partition by {{ keys }}, cast(landed_at as date)
+                        order by landed_at desc
+                    ) as place_in_day
+                from (
+                    select
+                        {{ keys }},
+                        landed_at,
+                        {{ row_hash(columns) }} as version_hash
+                    from {{ source('landed', table) }}
+                    {%- if ends %}
+                    union all
+                    {{ goings(table, keys) }}
+                    {%- endif %}
+                ) as versions
+            ) as placed
+            where place_in_day = 1
+        ) as compared
+        where version_hash is distinct from version_hash_before
+    ) as changes
+    where version_hash is not null
     {%- endif %}
 {% endmacro %}
+
+{# Which keys the first full load after one that had them has no more, as versions without a hash. #}
+{% macro goings(table, keys) %}
+    select
+        {{ keys }},
+        next_full_loads.landed_at,
+        null as version_hash
+    from (
+        select
+            {{ keys }},
+            landed_at,
+            lead(landed_at) over (partition by {{ keys }} order by landed_at) as next_landed_at
+        from {{ source('landed', table) }}
+    ) as landings
+    inner join (
+        select
+            loads.landed_at as after,
+            min(full_loads.landed_at) as landed_at
+        from landed.loads as loads
+        inner join landed.loads as full_loads
+            on
+                full_loads.table_name = loads.table_name
+                and full_loads.landed_at > loads.landed_at
+        where
+            loads.table_name = '{{ table }}'
+            and full_loads.mode = 'full'
+        group by loads.landed_at
+    ) as next_full_loads
+        on next_full_loads.after = landings.landed_at
+    where landings.next_landed_at is null or landings.next_landed_at > next_full_loads.landed_at
+{% endmacro %}
+
+{#
+    From when a row of row_versions counts where a first version that landed after a day was not there before: from the day
+    of its load.
+#}
+{% macro known_from_unless_after(versions, day) -%}
+    case
+        when {{ versions }}.known_from = {{ beginning() }} and cast({{ versions }}.landed_at as date) > {{ day }}
+            then cast({{ versions }}.landed_at as date)
+        else {{ versions }}.known_from
+    end
+{%- endmacro %}
 
 {# Whether reviews of a load are yet to be looked through; those of one in which nothing was found always are. #}
 {% macro is_not_looked_through(load_id) -%}

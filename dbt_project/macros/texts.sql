@@ -112,7 +112,7 @@
 {# What findings rest on beside the text: this code, this engine, and the brands' names. One row. #}
 {% macro text_recipes() -%}
     select {{ digest_recipe() }} || ':' || coalesce(sum({{ row_hash([
-        'names.name_key', 'names.word_count', 'names.known_from'
+        'names.name_key', 'names.word_count', 'names.known_from', 'names.known_until'
     ]) }}), 0) as recipe
     from {{ source('landed', 'run') }} as run
     left join {{ ref('int_brand_names') }} as names

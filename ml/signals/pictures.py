@@ -32,6 +32,8 @@ WINDOWS: Final = ((0.0, 0.0, 1.0), *((x, y, KEPT) for x, y in product((0.0, 1.0 
 VIEWS: Final = tuple(product(TURNS, WINDOWS))
 """Turn and window (left, top and side as shares) of each view; the first is the picture as it is."""
 PLAIN: Final = 2.0  # a standard deviation of grey values below which a picture shows nothing
+GROUNDS: Final = (255, 0)
+"""What is behind a picture with transparent parts: white, as pages mostly are; black where it shows nothing on white."""
 BITS: Final = 256
 WORDS: Final = BITS // 64
 NEAR: Final = 64
@@ -40,7 +42,7 @@ _BAND_BITS: Final = 16
 _BANDS: Final = 4
 _BAND: Final = np.uint64(0xFFFF)
 _FLIPS: Final = np.array([0, *(1 << bit for bit in range(_BAND_BITS))], dtype=np.uint64)
-_PAIRS_AT_ONCE: Final = 2_000_000
+_PAIRS_AT_ONCE: Final = 500_000
 
 HASHES: Final = pa.schema(
     [
@@ -108,7 +110,8 @@ def _grey(content: bytes) -> Image.Image | str:
             if picture.width * picture.height > MOST_PIXELS:
                 return "too many pixels"
             picture.draft("L", (2 * SIDE, 2 * SIDE))
-            small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+            grey = picture.convert("LA" if picture.has_transparency_data else "L")
+            small = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
     except Image.DecompressionBombError:
         return "too many pixels"
     except UnidentifiedImageError:
@@ -116,7 +119,17 @@ def _grey(content: bytes) -> Image.Image | str:
     # What a decoder makes of broken bytes is not documented: these are what Pillow's have been seen to raise.
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, struct.error, zlib.error):
         return "broken"
-    return "plain" if float(np.asarray(small, dtype=np.float32).std()) < PLAIN else small
+    seen = (_on(ground, small) for ground in GROUNDS) if small.mode == "LA" else (small,)
+    return next((shown for shown in seen if float(np.asarray(shown, dtype=np.float32).std()) >= PLAIN), "plain")
+
+
+def _on(ground: int, small: Image.Image) -> Image.Image:
+    """Returns what a grey picture with transparent parts shows on a ground of one grey value."""
+    from PIL import Image
+
+    shown = Image.new("L", small.size, ground)
+    shown.paste(small.getchannel("L"), mask=small.getchannel("A"))
+    return shown
 
 
 def _hashes(grey: Image.Image) -> Words:

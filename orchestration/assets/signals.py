@@ -20,17 +20,44 @@ if TYPE_CHECKING:
     from orchestration.landing.pictures import Added
 
 OWNERS = ["team:data-engineering"]
-PICTURES = """
-select sha256, min(uri) as uri
-from (
-    select sha256, uri from landed.listing_images
+MOST_ADDRESSES = 8
+PICTURES = f"""
+with shown as (
+    select sha256, uri, landed_at, false as is_logo, listing_id as shown_by from landed.listing_images where sha256 is not null
     union all
-    select sha256, uri from landed.brand_logos
+    select sha256, uri, landed_at, true as is_logo, brand_id as shown_by from landed.brand_logos
+),
+addresses as (
+    select sha256, uri, min(landed_at) as landed_at, bool_or(is_logo) as is_logo, min(shown_by) as shown_by
+    from shown
+    where uri is not null
+    group by sha256, uri
+),
+in_turn as (
+    select *, row_number() over (partition by sha256, shown_by order by landed_at, uri) as turn from addresses
+),
+placed as (
+    select *, row_number() over (partition by sha256 order by turn, is_logo desc, landed_at, md5(shown_by), uri) as place
+    from in_turn
+),
+in_use as (
+    select sha256 from stg_listing_images
+    union
+    select sha256 from stg_brand_logos
 )
-where sha256 is not null
-group by sha256
-order by sha256
+select
+    digests.sha256,
+    coalesce(list(placed.uri order by placed.place) filter (where placed.uri is not null), []) as uris,
+    bool_or(in_use.sha256 is not null) as in_use
+from (select distinct sha256 from shown) as digests
+left join placed on placed.sha256 = digests.sha256 and placed.place <= {MOST_ADDRESSES}
+left join in_use on in_use.sha256 = digests.sha256
+group by digests.sha256
+order by digests.sha256
 """
+"""Each picture that any load in view has, with its first addresses: one of each listing or brand in turn, logos first, then what
+came first. So whoever states another's digest with addresses of its own is one among others."""
+WITHOUT_DIGEST = "select count(*) from stg_listing_images where sha256 is null"
 MOST_DAYS = 728
 """How long before as_of the dates of a training begin at the earliest, as rating_dates has it."""
 FIRST_OBSERVED = """
@@ -96,13 +123,17 @@ def signal_assets() -> list[dg.AssetsDefinition]:
 
 def add_pictures(run: Run) -> "tuple[Added, int]":
     """Hashes what is new among the pictures that landed and shows dbt all; returns what was done and how many are known."""
-    from orchestration.landing.pictures import PictureStore
+    from orchestration.landing.pictures import NO_DIGEST, PictureStore
     from orchestration.landing.sources import picture_folder
 
     store = PictureStore(run.home / "signals" / "pictures", threads=run.settings.threads)
     with run.warehouse.connect() as connection:
         wanted = connection.sql(PICTURES).to_arrow_table()
-    added = store.add(wanted, picture_folder(run.settings.sources_file))
+        ((without_digest,),) = connection.execute(WITHOUT_DIGEST).fetchall()
+    folder = picture_folder(run.settings.sources_file)
+    added = store.add(wanted, folder)
+    if folder and without_digest:
+        added.unread[NO_DIGEST] = without_digest
     known = store.known()
     run.warehouse.show_table("pictures", known)
     run.warehouse.show_table("picture_matches", store.matches())

@@ -9,7 +9,7 @@ is new in it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -30,6 +30,7 @@ PART_PICTURES, BATCH_PICTURES = 5_000, 50
 NO_FOLDER = "the sources file names no folder of pictures"
 NOT_A_FILE, NOT_THERE, OUTSIDE = "not the address of a file", "no file there", "outside the folder of pictures"
 OTHER_BYTES, TOO_LARGE = "other bytes than its row says", "too large"
+NO_DIGEST = "no digest in its row"
 
 
 @dataclass
@@ -38,7 +39,8 @@ class Added:
 
     Attributes:
         hashed: Pictures that were hashed.
-        unread: How many were not, by reason; those whose file may still come are tried again by the next run.
+        unread: How many pictures in use have no hash, by reason, whichever run found that out; those whose file may still come
+            are tried again by the next run.
     """
 
     hashed: int = 0
@@ -62,16 +64,18 @@ class PictureStore:
     def _parts(self) -> list[Path]:
         return sorted(path for path in self._folder.glob("[0-9]*") if path.is_dir())
 
-    def _read(self, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
-        yield schema.empty_table()
+    def _read(self, name: str, schema: pa.Schema, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        columns = columns or schema.names
+        yield schema.empty_table().select(columns)
         for part in self._parts():
-            yield pq.read_table(part / f"{name}.parquet", schema=schema)
+            yield pq.read_table(part / f"{name}.parquet", schema=schema, columns=columns)
 
     def add(self, wanted: pa.Table, root: Path | None) -> Added:
         """Hashes the pictures that are not hashed yet, and finds which show the same.
 
         Args:
-            wanted: `sha256` and `uri` of pictures, one row each, sorted by `sha256`.
+            wanted: `sha256` of pictures, one row each, sorted by it; `uris`, any of which may lead to it; `in_use`, whether it
+                may count among the unread.
             root: The folder that addresses start from and may not leave; without one, no picture is read.
         """
         remove_temporaries(self._all)
@@ -81,10 +85,13 @@ class PictureStore:
         new = wanted.filter(pc.invert(pc.is_in(wanted["sha256"], self.known()["sha256"])))
         added = Added()
         if root is None:
-            added.unread.update({NO_FOLDER: new.num_rows})
-            return added
-        for at in range(0, new.num_rows, PART_PICTURES):
-            self._add_part(new.slice(at, PART_PICTURES), root.resolve(), added)
+            added.unread[NO_FOLDER] = new.filter(new["in_use"]).num_rows
+        else:
+            for at in range(0, new.num_rows, PART_PICTURES):
+                self._add_part(new.slice(at, PART_PICTURES), root.resolve(), added)
+        in_use = wanted.filter(wanted["in_use"])["sha256"]
+        for unread in self._read("unread", signal.UNREAD):
+            added.unread += Counter(unread.filter(pc.is_in(unread["sha256"], in_use))["reason"].to_pylist())
         return added
 
     def _add_part(self, new: pa.Table, root: Path, added: Added) -> None:
@@ -94,7 +101,6 @@ class PictureStore:
         hashes, unread = (pa.concat_tables([tables[place] for tables, _ in done]) for place in range(2))
         for _, absent in done:
             added.unread += absent
-        added.unread += Counter(unread["reason"].to_pylist())
         added.hashed += hashes.num_rows // len(signal.VIEWS)
         if not hashes.num_rows and not unread.num_rows:
             return
@@ -109,9 +115,8 @@ class PictureStore:
 
     def known(self) -> pa.Table:
         """Returns `sha256` and `reason` of every picture that was read, sorted; the reason is null where it has a hash."""
-        hashed = [
-            table.filter(pc.equal(table["view"], 0)).select(["sha256"]) for table in self._read("hashes", signal.HASHES)
-        ]
+        views = self._read("hashes", signal.HASHES, ["sha256", "view"])
+        hashed = [table.filter(pc.equal(table["view"], 0)).select(["sha256"]) for table in views]
         rows = [table.append_column("reason", pa.nulls(table.num_rows, pa.string())) for table in hashed]
         return pa.concat_tables([*rows, *self._read("unread", signal.UNREAD)], promote_options="permissive").sort_by(
             "sha256"
@@ -129,21 +134,32 @@ def _hashed(root: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table], Co
     """Reads and hashes a batch; also returns how many files may still come, by reason."""
     read: dict[str, bytes] = {}
     absent: Counter[str] = Counter()
-    for sha256, uri in zip(wanted["sha256"].to_pylist(), wanted["uri"].to_pylist(), strict=True):
-        content = _content(root, uri)
-        if isinstance(content, str):
+    for row in wanted.to_pylist():
+        content = _content(root, row["sha256"], row["uris"])
+        if isinstance(content, bytes):
+            read[row["sha256"]] = content
+        elif row["in_use"]:
             absent[content] += 1
-        elif sha256_bytes(content) != sha256:
-            absent[OTHER_BYTES] += 1
-        else:
-            read[sha256] = content
     contents = pa.array(read.values(), pa.large_binary())
     return signal.hash_pictures(pa.table({"sha256": pa.array(read, pa.string()), "content": contents})), absent
 
 
-def _content(root: Path, uri: str | None) -> bytes | str:
+def _content(root: Path, sha256: str, uris: list[str]) -> bytes | str:
+    """Returns the bytes that have a digest, from the first address that leads to them; or why the first does not."""
+    reasons: list[str] = []
+    for uri in uris:
+        content = _bytes_at(root, uri)
+        if isinstance(content, bytes):
+            if sha256_bytes(content) == sha256:
+                return content
+            content = OTHER_BYTES
+        reasons.append(content)
+    return reasons[0] if reasons else NOT_A_FILE
+
+
+def _bytes_at(root: Path, uri: str) -> bytes | str:
     """Returns the bytes that an address leads to; or why it leads to none."""
-    if uri is None or "://" in uri or "\0" in uri:
+    if "://" in uri or "\0" in uri:
         return NOT_A_FILE
     file = (root / uri).resolve()
     if not file.is_relative_to(root):

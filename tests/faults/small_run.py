@@ -40,7 +40,8 @@ def add_pictures(folder: Path, count: int) -> None:
     rows = {sha256_bytes(content): f"{number}.jpg" for number, content in enumerate(contents)}
     for address, content in zip(rows.values(), contents, strict=True):
         (root / address).write_bytes(content)
-    wanted = pa.table({"sha256": sorted(rows), "uri": [rows[digest] for digest in sorted(rows)]})
+    uris = [[rows[digest]] for digest in sorted(rows)]
+    wanted = pa.table({"sha256": sorted(rows), "uris": uris, "in_use": [True] * len(rows)})
     store(folder).add(wanted, root)
 
 

@@ -36,7 +36,7 @@ GRID_ROWS = f"purpose = 'train' and as_of_date = '{GRID_DATE}' and label_source 
 FIRST_LANDED_AT = "2026-05-01 23:59:59"
 LANDED_AT = "2026-06-30 23:59:59"
 PICTURES_SHOWN = """
-select sha256, min(uri) as uri
+select sha256, case when min(uri) is null then [] else [min(uri)] end as uris, true as in_use
 from (
     select sha256, uri from landed.listing_images semi join landed.listings using (listing_id)
     union all
@@ -87,7 +87,7 @@ BOOKKEEPING = ("int_load_days", "int_listing_owners")
 SIGNALS = ("pictures", "picture_matches", "merchant_rings")
 WRITTEN = {
     "listings": ["title", "description", "brand_claimed", "category", "condition", "specs"],
-    "listing_images": ["sha256", "uri"],
+    "listing_images": ["uri"],
 }
 """What is known with its row, but counts from its load where a later one changes it."""
 

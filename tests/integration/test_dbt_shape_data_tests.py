@@ -42,6 +42,8 @@ ROWS = {
             "last_seen_at": "2026-01-08",
         }
     ],
+    "listing_images": [{"image_id": "i1", "listing_id": "l1", "sha256": "p1"}],
+    "brand_logos": [{"brand_id": "b1", "sha256": "p2"}],
     "listing_prices": [{"listing_id": "l1", "observed_at": "2026-01-03", "price": 10, "currency": "EUR"}],
     "orders": [
         {
@@ -114,7 +116,9 @@ BAD_ROWS = {
     "spans_apart_int_listing_brands": "update int_listing_brands set known_until = known_from",
     "spans_apart_int_listing_texts": "insert into int_listing_texts from int_listing_texts",
     "spans_apart_int_spec_comparisons": "insert into int_spec_comparisons from int_spec_comparisons",
+    "spans_apart_stg_brand_logo_history": "insert into landed.brand_logos from landed.brand_logos",
     "spans_apart_stg_listing_history": "insert into landed.listings from landed.listings",
+    "spans_apart_stg_listing_image_history": "insert into landed.listing_images from landed.listing_images",
     "spans_apart_stg_merchant_history": "insert into landed.merchants from landed.merchants",
     "unique_combination_int_likeness_edges": f"insert into int_likeness_edges values ('a', 'b', {ALIKE}), ('a', 'b', {ALIKE})",
     "unique_combination_int_impossible_specs": "insert into int_impossible_specs from int_impossible_specs",
@@ -124,7 +128,7 @@ BAD_ROWS = {
     "unique_combination_int_merchant_edges": "insert into int_merchant_edges from int_merchant_edges",
     "unique_combination_int_spec_statements": "insert into int_spec_statements from int_spec_statements",
     "unique_combination_stg_fx_rates": "insert into stg_fx_rates from stg_fx_rates",
-    "unique_int_brand_names_name_key": "insert into int_brand_names from int_brand_names",
+    "spans_apart_int_brand_names": "insert into int_brand_names from int_brand_names",
     "unique_int_text_findings_text_digest": "insert into int_text_findings from int_text_findings",
     "unique_spec_units_unit": "insert into spec_units from spec_units",
     "unique_stg_listings_listing_id": "insert into landed.listings from landed.listings",

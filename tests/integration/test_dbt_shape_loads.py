@@ -35,6 +35,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("loads")
     order = {"listing_id": "l1", "merchant_id": "m1", "amount": 5, "currency": "USD", "placed_at": "2026-01-05"}
     identifier = {"kind": "phone", "value_hash": "x", "first_seen_at": "2026-01-01"}
+    acme, bolt = {"brand_id": "b1", "name": "Acme"}, {"brand_id": "b2", "name": "Bolt"}
+    newco = {"aliases": '["Newco"]'}
     rows = {
         "listings": [
             *load(
@@ -76,8 +78,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ),
         ],
         "brands": [
-            *load(1, "2026-02-01", {"brand_id": "b1", "name": "Acme"}),
-            *load(2, "2026-02-04", {"brand_id": "b1", "name": "Acme", "aliases": '["Newco"]'}),
+            *load(1, "2026-02-01", acme, bolt, {"brand_id": "b3", "name": "Gone"}),
+            *load(2, "2026-02-04", acme | newco, bolt),
+            *load(3, "2026-02-06", acme | newco, bolt | newco),
+            *load(4, "2026-02-08", acme, bolt | newco),
         ],
         "orders": [
             *load(1, "2026-02-01", order | {"order_id": "kept"}, order | {"order_id": "corrected"}),
@@ -149,10 +153,122 @@ def test_a_spelling_names_a_brand_from_the_day_it_was_known(home: Path) -> None:
     assert [tuple(row.values()) for row in brands] == [
         (BEGINNING, date(2026, 2, 2), None, None),
         (date(2026, 2, 2), date(2026, 2, 4), None, None),
-        (date(2026, 2, 4), END, "b1", "alias"),
+        (date(2026, 2, 4), date(2026, 2, 8), "b1", "alias"),
+        (date(2026, 2, 8), END, "b2", "alias"),
+    ]
+
+
+def test_a_spelling_that_a_brand_has_no_more_is_another_s_or_nobody_s(home: Path) -> None:
+    names = read_rows(
+        home, "select name_key, brand_id, known_from, known_until from int_brand_names order by name_key, known_from"
+    )
+    assert [tuple(row.values()) for row in names] == [
+        ("acme", "b1", BEGINNING, END),
+        ("bolt", "b2", BEGINNING, END),
+        ("gone", "b3", BEGINNING, date(2026, 2, 4)),
+        ("newco", "b1", date(2026, 2, 4), date(2026, 2, 8)),
+        ("newco", "b2", date(2026, 2, 8), END),
     ]
 
 
 def test_a_link_is_firm_from_the_day_both_ends_were_verified(home: Path) -> None:
     edges = read_rows(home, "select merchant_id_a, merchant_id_b, known_from, firm_from from int_merchant_edges")
     assert [tuple(row.values()) for row in edges] == [("m1", "m2", date(2026, 1, 1), date(2026, 2, 9))]
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three loads of listings, pictures and logos.
+
+    The second brings to an old listing of m2 an altered copy of what l1 shows, to l3 what it is listed with, and a logo
+    that resembles what l1 shows; it lacks a logo, and a picture each of l1 and of l4, of which the third brings back one.
+    """
+    home = tmp_path_factory.mktemp("pictured")
+    listings = [
+        listing("l1", listed_at="2026-01-10", title="Shoe"),
+        listing("l2", merchant_id="m2", listed_at="2026-01-01", title="Shoe"),
+        listing("l4", merchant_id="m4", listed_at="2026-01-12", title="Acme shoe"),
+    ]
+    later = listing("l3", merchant_id="m3", listed_at="2026-02-03", title="Shoe")
+    shown = {"v": ("l1", "p1"), "s": ("l1", "p8"), "t": ("l1", "p9"), "own": ("l2", "p0")}
+    shown |= {"w": ("l4", "p1"), "s4": ("l4", "p8")}
+    gone = {"x": ("l1", "p7"), "t4": ("l4", "p9")}
+    new = {"copy": ("l2", "p2"), "with": ("l3", "p3")}
+
+    def images(pictures: dict[str, tuple[str, str]]) -> list[dict[str, Any]]:
+        return [{"image_id": i, "listing_id": of, "sha256": sha256} for i, (of, sha256) in pictures.items()]
+
+    def logos(*digests: str) -> list[dict[str, Any]]:
+        return [{"brand_id": "b1", "sha256": digest} for digest in digests]
+
+    rows = {
+        "listings": [
+            *load(1, "2026-02-01 06:00:00", *listings),
+            *load(2, "2026-02-05 06:00:01", *listings, later),
+            *load(3, "2026-02-09 06:00:00", *listings, later),
+        ],
+        "listing_images": [
+            *load(1, "2026-02-01 06:00:01", *images(shown | gone)),
+            *load(2, "2026-02-05 06:00:00", *images(shown | new)),
+            *load(3, "2026-02-09 06:00:01", *images(shown | new | {"x": gone["x"]})),
+            *load(4, "2026-02-11 06:00:01", *images({"later": ("l3", "p5")}), mode="incremental"),
+        ],
+        "brand_logos": [
+            *load(1, "2026-02-01", *logos("logo", "p0")),
+            *load(2, "2026-02-05", *logos("logo", "logo2")),
+        ],
+        "brands": load(1, "2026-02-01", {"brand_id": "b1", "name": "Acme"}),
+        "pictures": [{"sha256": digest} for digest in ("p0", "p1", "p2", "p3", "p5", "p7", "logo", "logo2")],
+        "picture_matches": [
+            {"sha256": "p1", "like_sha256": "p2"},
+            {"sha256": "logo2", "like_sha256": "p1"},
+            {"sha256": "p0", "like_sha256": "p3"},
+        ],
+    }
+    make_warehouse(home, rows, AS_OF)
+    selected = ["+picture_showings", "+unnamed_logos", "+int_likeness_edges"]
+    run_dbt(
+        home, "build", "--select", *selected, "--exclude", "loads_are_fresh", "--exclude-resource-type", "unit_test"
+    )
+    return home
+
+
+def test_a_picture_that_comes_later_counts_from_its_load(pictured: Path) -> None:
+    """So nobody has shown it before, whenever the listing was listed; what a new listing is listed with counts from then."""
+    showings = read_rows(
+        pictured,
+        """select image_id, shown_from, shown_until, is_altered from picture_showings
+        where image_id in ('v', 'own', 'copy', 'with', 'later') order by all""",
+    )
+    assert [tuple(row.values()) for row in showings] == [
+        ("copy", date(2026, 2, 5), END, True),
+        ("later", date(2026, 2, 11), END, False),
+        ("own", date(2026, 1, 1), END, False),
+        ("v", date(2026, 1, 10), END, False),
+        ("with", date(2026, 2, 3), END, True),
+    ]
+
+
+def test_a_picture_that_a_full_load_lacks_is_shown_until_then(pictured: Path) -> None:
+    """Also where it comes back, and where merchants were alike by it."""
+    showings = read_rows(
+        pictured, "select shown_from, shown_until from picture_showings where image_id = 'x' order by shown_from"
+    )
+    assert [tuple(row.values()) for row in showings] == [
+        (date(2026, 1, 10), date(2026, 2, 5)),
+        (date(2026, 2, 9), END),
+    ]
+    alike = read_rows(pictured, "select * from int_likeness_edges where kind = 'picture'")
+    assert [tuple(row.values()) for row in alike] == [("m1", "m4", "picture", date(2026, 1, 12), date(2026, 2, 5))]
+
+
+def test_a_logo_counts_from_its_load_until_one_lacks_it(pictured: Path) -> None:
+    """What was shown before it came is no altered copy of it, and its listing said nothing of it until then."""
+    unnamed = read_rows(
+        pictured, "select listing_id, unnamed_from, unnamed_until from unnamed_logos order by listing_id, unnamed_from"
+    )
+    assert [tuple(row.values()) for row in unnamed] == [
+        ("l1", date(2026, 2, 5), END),
+        ("l2", date(2026, 1, 1), date(2026, 2, 5)),
+        ("l3", date(2026, 2, 3), date(2026, 2, 5)),
+    ]

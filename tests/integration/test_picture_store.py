@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +14,13 @@ import pyarrow as pa
 import pytest
 
 from groundwork.files import TEMPORARY_PREFIX, sha256_bytes
+from ml.signals.pictures import HASHES, UNREAD, VIEWS
+from orchestration.assets.signals import MOST_ADDRESSES, PICTURES
 from orchestration.landing import pictures as landing
 from orchestration.landing.pictures import MOST_BYTES, PictureStore
 from orchestration.marketplace.pictures import POOR, altered, goods, jpeg
+from orchestration.run_record import _peak_memory_mib
+from tests.dbt_fixtures import REPOSITORY, make_warehouse, open_warehouse
 
 
 def draw(folder: Path, *numbers: int, copy: bool = False) -> dict[str, str]:
@@ -28,9 +35,16 @@ def draw(folder: Path, *numbers: int, copy: bool = False) -> dict[str, str]:
     return rows
 
 
-def wanted(rows: dict[str, str | None]) -> pa.Table:
+def wanted(rows: Mapping[str, str | list[str]], *, in_use: bool = True) -> pa.Table:
     ordered = dict(sorted(rows.items()))
-    return pa.table({"sha256": pa.array(ordered, pa.string()), "uri": pa.array(ordered.values(), pa.string())})
+    uris = [uris if isinstance(uris, list) else [uris] for uris in ordered.values()]
+    return pa.table(
+        {
+            "sha256": pa.array(ordered, pa.string()),
+            "uris": pa.array(uris, pa.list_(pa.string())),
+            "in_use": pa.array([in_use] * len(ordered), pa.bool_()),
+        }
+    )
 
 
 @pytest.fixture
@@ -78,10 +92,15 @@ def test_a_picture_that_comes_later_is_hashed_then(store: PictureStore, root: Pa
 
 
 def test_bytes_that_are_no_picture_are_read_once_and_say_why(store: PictureStore, root: Path):
+    """In every run, while a row shows them: also in one that finds the file gone, or no folder."""
     (root / "x").write_bytes(b"no picture")
     rows = {sha256_bytes(b"no picture"): "x"}
     assert store.add(wanted(rows), root).unread == Counter({"not a picture of a known format": 1})
-    assert store.add(wanted(rows), root).unread == Counter()
+    (root / "x").unlink()
+    for folder in (root, None):
+        assert store.add(wanted(rows), folder).unread == Counter({"not a picture of a known format": 1})
+    assert store.add(wanted(rows, in_use=False), root).unread == Counter()
+    assert store.add(wanted({}), root).unread == Counter()
     assert store.known().to_pylist() == [{"sha256": next(iter(rows)), "reason": "not a picture of a known format"}]
 
 
@@ -108,7 +127,44 @@ def test_an_address_leads_nowhere_else(store: PictureStore, root: Path):
     }.items():
         added = store.add(wanted({digest: address}), root)
         assert (added.hashed, added.unread) == (0, Counter({reason: 1})), address
-    assert store.add(wanted({digest: None}), root).unread == Counter({landing.NOT_A_FILE: 1})
+    assert store.add(wanted({digest: []}), root).unread == Counter({landing.NOT_A_FILE: 1})
+    assert store.add(wanted({digest: "other.jpg"}, in_use=False), root).unread == Counter()
+
+
+def test_any_address_may_lead_to_a_picture(store: PictureStore, root: Path):
+    """Where none does, why the first does not is told."""
+    (digest, address), *_ = draw(root, 1).items()
+    (root / "other.jpg").write_bytes(b"other")
+    planted = ["missing.jpg", "http://127.0.0.1:9/x.jpg", "other.jpg"]
+    assert store.add(wanted({digest: planted}), root).unread == Counter({landing.NOT_THERE: 1})
+    added = store.add(wanted({digest: [*planted, address]}), root)
+    assert (added.hashed, added.unread) == (1, Counter())
+
+
+def test_addresses_are_tried_by_turns_of_those_who_show_a_picture(tmp_path: Path):
+    """So one listing with many addresses leaves the others theirs; a brand's own comes first, then what landed first."""
+    first, later = {"landed_at": "2026-02-01"}, {"load_id": "load-2", "landed_at": "2026-02-02"}
+    crowd = [{"image_id": f"c{i}", "listing_id": "crowd", "sha256": "p", "uri": f"0{i}"} | first for i in range(30)]
+    many = [{"image_id": f"m{i}", "listing_id": f"m{i}", "sha256": "p", "uri": f"1{i}"} | later for i in range(30)]
+    honest = [
+        {"image_id": "h", "listing_id": "honest", "sha256": "p", "uri": "z"} | first,
+        {"image_id": "i", "listing_id": "honest", "sha256": "q", "uri": None} | first,
+        {"image_id": "j", "listing_id": "honest", "uri": "y"} | first,
+    ]
+    rows = {
+        "listing_images": [*crowd, *honest, *many],
+        "brand_logos": [{"brand_id": "b", "sha256": "p", "uri": "logo"} | later],
+    }
+    make_warehouse(tmp_path, rows, "2026-03-01")
+    with open_warehouse(tmp_path, read_only=False) as connection:
+        for table in rows:
+            connection.execute(f"create view stg_{table} as from landed.{table} where load_id = 'load-2'")
+        found = connection.sql(PICTURES).fetchall()
+    ((digest, uris, in_use), without) = found
+    assert (digest, in_use, len(uris)) == ("p", True, MOST_ADDRESSES)
+    assert uris[0] == "logo"
+    assert set(uris[1:3]) == {"00", "z"}
+    assert without == ("q", [], False)
 
 
 def test_what_a_killed_writer_left_goes(store: PictureStore, root: Path):
@@ -144,3 +200,46 @@ def test_many_pictures_take_several_parts(store: PictureStore, root: Path, monke
     assert store.add(wanted(originals | copies), root).hashed == 8
     pairs = {frozenset((row["sha256"], row["like_sha256"])) for row in store.matches().to_pylist()}
     assert pairs == {frozenset(pair) for pair in zip(originals, copies, strict=True)}
+
+
+def hashed_by_name(_: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table], Counter[str]]:
+    """Stands for reading pictures: four whose digests end alike show the same, each of its views in 32 bits another."""
+    digests = wanted["sha256"].to_pylist()
+    shown = [np.random.default_rng(int(digest[1:], 16)).integers(0, 2**64, (1, 4), np.uint64) for digest in digests]
+    noise = np.random.default_rng(int(digests[0], 16)).integers(0, 2**64, (3, len(digests), len(VIEWS), 4), np.uint64)
+    bits = (np.stack(shown) ^ np.bitwise_and.reduce(noise)).reshape(-1, 4)
+    columns = [
+        pa.array(np.repeat(np.array(digests, dtype=object), len(VIEWS)), pa.string()),
+        pa.array(np.tile(np.arange(len(VIEWS), dtype=np.int8), len(digests))),
+        *(pa.array(bits[:, word]) for word in range(4)),
+    ]
+    return (pa.Table.from_arrays(columns, schema=HASHES), UNREAD.empty_table()), Counter()
+
+
+def match_many(folder: Path, count: int) -> None:
+    """Writes how much memory it took to keep and match so many pictures, beside what this process had, MiB; and the matches."""
+    landing._hashed = hashed_by_name
+    rows = wanted({f"{number % 4}{number // 4:063x}": "x" for number in range(count)})
+    before = _peak_memory_mib()
+    store = PictureStore(folder / str(count), threads=2)
+    store.add(rows, folder)
+    assert store.known().num_rows == count
+    sys.stdout.write(f"{_peak_memory_mib() - before:.1f} {store.matches().num_rows}")
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_pictures(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+):
+    """But for the names of what is kept and found."""
+    taken: dict[int, float] = {}
+    for count in (20_000, 100_000):
+        script = f"from {__name__} import Path, match_many; match_many(Path({str(tmp_path)!r}), {count})"
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=REPOSITORY, check=True, capture_output=True, text=True
+        )
+        mebibytes, matches = done.stdout.split()
+        record_property(f"mebibytes_{count}", mebibytes)
+        assert int(matches) >= 0.9 * count / 4 * 6
+        taken[count] = float(mebibytes)
+    assert taken[100_000] - taken[20_000] < 64

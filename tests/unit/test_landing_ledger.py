@@ -63,11 +63,12 @@ def test_the_newest_full_load_and_its_increments_count() -> None:
     assert pins.newest_event_date("orders") == date(2026, 6, 3)
 
 
-def test_where_loads_are_history_all_of_them_stay() -> None:
-    lines = [record("listings", "a"), record("listings", "b", 1), record("listings", "a", 2)]
+@pytest.mark.parametrize("table", ["listings", "listing_images", "brand_logos"])
+def test_where_loads_are_history_all_of_them_stay(table: str) -> None:
+    lines = [record(table, "a"), record(table, "b", 1), record(table, "a", 2)]
     pins = pinned_loads(lines, CONTRACT)
-    assert pins.as_dict() == {"listings": ["a", "b", "a"]}
-    assert [load.landed_at for load in pins.current["listings"]] == [START + timedelta(days=2)]
+    assert pins.as_dict() == {table: ["a", "b", "a"]}
+    assert [load.landed_at for load in pins.current[table]] == [START + timedelta(days=2)]
 
 
 def test_a_table_that_left_the_contract_does_not_count() -> None:

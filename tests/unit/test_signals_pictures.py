@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ml.signals.pictures import HASHES, MATCHES, NEAR, VIEWS, hash_pictures, match
 from orchestration.marketplace.arrays import generator
@@ -103,6 +103,24 @@ def test_every_format_shows_the_same(kind: str):
     distances = match(known, known)["distance"].to_pylist()
     assert len(distances) == 2
     assert max(distances) <= 20
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF"])
+def test_what_is_transparent_shows_what_is_behind_it(kind: str):
+    """White; black to a picture that shows nothing on white. What colour is said to be where nothing is seen does not matter."""
+    drawing = drawn(4).convert("L")
+    seen = drawing.point(lambda grey: 255 if grey < 128 else 0)
+    transparent = {
+        name: saved(Image.merge("LA", (Image.new("L", drawing.size, grey), seen)).convert("RGBA"), kind)
+        for name, grey in (("black", 0), ("white", 255))
+    }
+    found = hashes(transparent)
+    behind = hashes({"on white": saved(ImageOps.invert(seen), "PNG"), "on black": saved(seen, "PNG")})
+    pairs = match(found, behind).to_pylist()
+    assert {(row["sha256"], row["like_sha256"]) for row in pairs} == {("black", "on white"), ("white", "on black")}
+    assert max(row["distance"] for row in pairs) <= 20
+    clear = saved(Image.new("LA", (300, 300), (7, 0)).convert("RGBA"), kind)
+    assert hash_pictures(files({"clear": clear}))[1]["reason"].to_pylist() == ["plain"]
 
 
 def test_no_pictures_have_no_hashes_and_no_matches():

@@ -596,7 +596,11 @@ final as (
         int_listing_texts.odd_word_count,
         case
             when int_listing_texts.evasive_word_count is not null and first_brand.known_from <= priced.as_of_date
-                then coalesce(int_listing_texts.brand_hidden_from <= priced.as_of_date, false)
+                then coalesce(
+                    int_listing_texts.brand_hidden_from <= priced.as_of_date
+                    and int_listing_texts.brand_hidden_until > priced.as_of_date,
+                    false
+                )
         end as is_brand_hidden,
         int_listing_texts.title_word_count,
         int_listing_texts.description_word_count,

@@ -4,7 +4,7 @@ with
 
 images as (
 
-    {{ row_versions('listing_images', ['image_id'], ['listing_id', 'sha256']) }}
+    select * from {{ ref('stg_listing_image_history') }}
 
 ),
 
@@ -16,7 +16,7 @@ listings as (
 
 brand_logos as (
 
-    select * from {{ ref('stg_brand_logos') }}
+    select * from {{ ref('stg_brand_logo_history') }}
 
 ),
 
@@ -46,15 +46,18 @@ shown as (
         on listings.listing_id = images.listing_id
     inner join pictures
         on pictures.sha256 = images.sha256
+    where greatest(images.known_from, cast(listings.listed_at as date)) < images.known_until
 
 ),
 
+-- Who takes a picture down has shown it all the same; a logo that a brand takes back is its own no more.
 first_shown as (
 
     select
         sha256,
         merchant_id as shown_by,
-        min(shown_from) as shown_from
+        min(shown_from) as shown_from,
+        {{ end_of_time() }} as shown_until
     from shown
     group by
         sha256,
@@ -63,7 +66,8 @@ first_shown as (
     select
         sha256,
         brand_id as shown_by,
-        {{ beginning() }} as shown_from
+        known_from as shown_from,
+        known_until as shown_until
     from brand_logos
 
 ),
@@ -88,24 +92,17 @@ like_shown as (
 
     select
         likes.sha256,
-        first_shown.shown_by,
-        min(first_shown.shown_from) as shown_from
+        min(first_shown.shown_by) as least_shown_by,
+        max(first_shown.shown_by) as greatest_shown_by
     from likes
     inner join first_shown
         on first_shown.sha256 = likes.like_sha256
-    group by
-        likes.sha256,
-        first_shown.shown_by
-
-),
-
--- The first is the merchant's own, or it is not; the second then is not.
-ranked as (
-
-    select
-        *,
-        row_number() over (partition by sha256 order by shown_from, shown_by) as place
-    from like_shown
+    inner join beginnings
+        on
+            beginnings.sha256 = likes.sha256
+            and beginnings.shown_from > first_shown.shown_from
+            and beginnings.shown_from < first_shown.shown_until
+    group by likes.sha256
 
 ),
 
@@ -119,22 +116,12 @@ final as (
         shown.shown_from,
         shown.shown_until,
         coalesce(
-            case when first_like.shown_by = shown.merchant_id then second_like.shown_from else first_like.shown_from end
-            < beginnings.shown_from,
+            like_shown.least_shown_by <> shown.merchant_id or like_shown.greatest_shown_by <> shown.merchant_id,
             false
         ) as is_altered
     from shown
-    inner join beginnings
-        on beginnings.sha256 = shown.sha256
-    left join ranked as first_like
-        on
-            first_like.sha256 = shown.sha256
-            and first_like.place = 1
-    left join ranked as second_like
-        on
-            second_like.sha256 = shown.sha256
-            and second_like.place = 2
-    where shown.shown_from < shown.shown_until
+    left join like_shown
+        on like_shown.sha256 = shown.sha256
 
 )
 

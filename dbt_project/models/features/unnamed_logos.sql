@@ -1,7 +1,7 @@
 -- Where a listing shows a brand's logo, or a picture that resembles it, while its title does not name the brand: one row a
--- listing, brand and span of days. A brand is named by any spelling of it that was known by then,
--- anywhere in the title; one of three letters or fewer has to be a word, or its letters words ("H&M"), or a third of all titles
--- would name it.
+-- listing, brand and span of days. A brand is named by any spelling of it that is known then, anywhere in the title; one of
+-- three letters or fewer has to be a word, or its letters words ("H&M"), or a third of all titles would name it. A logo is one
+-- while it is known.
 with
 
 picture_showings as (
@@ -18,7 +18,7 @@ picture_matches as (
 
 brand_logos as (
 
-    select * from {{ ref('stg_brand_logos') }}
+    select * from {{ ref('stg_brand_logo_history') }}
 
 ),
 
@@ -40,6 +40,7 @@ spellings as (
         brand_id,
         name_key,
         known_from,
+        known_until,
         ' ' || name_key || ' ' as as_word,
         ' ' || {{ replace_matches('name_key', "'(.)'", "'\\1 '") }} as as_letters
     from int_brand_names
@@ -57,8 +58,8 @@ logos_shown as (
     select distinct
         picture_showings.listing_id,
         brand_logos.brand_id,
-        greatest(picture_showings.shown_from, listing_history.known_from) as shown_from,
-        least(picture_showings.shown_until, listing_history.known_until) as shown_until,
+        greatest(picture_showings.shown_from, listing_history.known_from, brand_logos.known_from) as shown_from,
+        least(picture_showings.shown_until, listing_history.known_until, brand_logos.known_until) as shown_until,
         {{ name_key('listing_history.title') }} as title_key,
         {{ as_words(as_read('listing_history.title')) }} as title_words
     from brand_logos
@@ -74,13 +75,15 @@ logos_shown as (
 
 ),
 
-final as (
+named as (
 
     select
         logos_shown.listing_id,
         logos_shown.brand_id,
-        logos_shown.shown_from as unnamed_from,
-        least(logos_shown.shown_until, coalesce(min(spellings.known_from), {{ end_of_time() }})) as unnamed_until
+        logos_shown.shown_from,
+        logos_shown.shown_until,
+        min(spellings.known_from) as named_from,
+        max(spellings.known_until) as named_until
     from logos_shown
     left join spellings
         on
@@ -98,7 +101,26 @@ final as (
         logos_shown.shown_until,
         logos_shown.title_key,
         logos_shown.title_words
-    having logos_shown.shown_from < least(logos_shown.shown_until, coalesce(min(spellings.known_from), {{ end_of_time() }}))
+
+),
+
+final as (
+
+    select
+        listing_id,
+        brand_id,
+        shown_from as unnamed_from,
+        least(shown_until, coalesce(named_from, shown_until)) as unnamed_until
+    from named
+    where shown_from < least(shown_until, coalesce(named_from, shown_until))
+    union all
+    select
+        listing_id,
+        brand_id,
+        greatest(shown_from, named_until) as unnamed_from,
+        shown_until as unnamed_until
+    from named
+    where named_until < shown_until
 
 )
 

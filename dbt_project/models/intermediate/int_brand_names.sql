@@ -1,10 +1,11 @@
--- Which brand a name means: one row a spelling, from the brands' names and aliases over all loads. Where two brands claim
--- one spelling, the one that had it first, then the one whose name it is, then the lesser id.
+-- Which brand a name means: one row a spelling and span of days, from the brands' names and aliases over all loads. Where
+-- two brands claim one spelling, the one that had it first, until it has it no more; then the one whose name it is, then the
+-- lesser id.
 with
 
 brands as (
 
-    {{ row_versions('brands', ['brand_id'], ['name', 'aliases']) }}
+    {{ row_versions('brands', ['brand_id'], ['name', 'aliases'], ends=true) }}
 
 ),
 
@@ -13,6 +14,7 @@ aliases as (
     select
         brands.brand_id,
         brands.known_from,
+        brands.known_until,
         {{ each_member(json_texts('brands.aliases')) }} as alias
     from brands
 
@@ -23,6 +25,7 @@ spellings as (
     select
         brands.brand_id,
         brands.known_from,
+        brands.known_until,
         {{ name_key('brands.name') }} as name_key,
         {{ words_in('brands.name') }} as word_count,
         'name' as matched_by
@@ -31,6 +34,7 @@ spellings as (
     select
         aliases.brand_id,
         aliases.known_from,
+        aliases.known_until,
         {{ name_key('aliases.alias') }} as name_key,
         {{ words_in('aliases.alias') }} as word_count,
         'alias' as matched_by
@@ -43,12 +47,28 @@ ranked as (
     select
         *,
         max(word_count) over (partition by name_key, known_from) as most_words,
+        max(known_until) over (partition by name_key, brand_id) as claimed_until,
         row_number() over (
-            partition by name_key
-            order by known_from asc, matched_by desc, brand_id asc
+            partition by name_key, brand_id
+            order by known_from asc, matched_by desc
         ) as place
     from spellings
     where name_key <> ''
+
+),
+
+-- Until when those had it that come before.
+claims as (
+
+    select
+        *,
+        max(claimed_until) over (
+            partition by name_key
+            order by known_from asc, matched_by desc, brand_id asc
+            rows between unbounded preceding and 1 preceding
+        ) as others_until
+    from ranked
+    where place = 1
 
 ),
 
@@ -59,9 +79,10 @@ final as (
         brand_id,
         matched_by,
         most_words as word_count,
-        known_from
-    from ranked
-    where place = 1
+        greatest(known_from, coalesce(others_until, known_from)) as known_from,
+        claimed_until as known_until
+    from claims
+    where greatest(known_from, coalesce(others_until, known_from)) < claimed_until
 
 )
 

@@ -1,6 +1,7 @@
 -- Pairs of merchants that show much the same, and from when until when: at least three nearly identical titles, or three
 -- pictures of the same bytes, that few show. One title or picture in common says nothing: goods have their usual names, and
--- pictures are passed on. Such an edge is never firm: whoever is copied has no part in it.
+-- pictures are passed on. A picture that either takes down is shown until then. Such an edge is never firm: whoever is copied
+-- has no part in it.
 {% set least_pictures = 3 %}
 {# Two titles of one have at most all bands in common, each. #}
 {% set least_bands = 2 * (title_bands() | length) + 2 %}
@@ -21,7 +22,7 @@ int_listing_texts as (
 
 images as (
 
-    {{ row_versions('listing_images', ['image_id'], ['listing_id', 'sha256']) }}
+    select * from {{ ref('stg_listing_image_history') }}
 
 ),
 
@@ -32,7 +33,8 @@ shown as (
         'title' as kind,
         '{{ band }} ' || cast(title_band_{{ band }} as varchar) as value,
         listing_id,
-        known_from
+        known_from,
+        {{ end_of_time() }} as known_until
     from int_listing_texts
     where title_band_{{ band }} is not null
     union all
@@ -41,7 +43,8 @@ shown as (
         'picture' as kind,
         sha256 as value,
         listing_id,
-        known_from
+        known_from,
+        known_until
     from images
     where sha256 is not null
 
@@ -53,10 +56,12 @@ first_shown as (
         shown.kind,
         shown.value,
         listings.merchant_id,
-        min(greatest(shown.known_from, cast(listings.listed_at as date))) as shown_from
+        min(greatest(shown.known_from, cast(listings.listed_at as date))) as shown_from,
+        max(shown.known_until) as shown_until
     from shown
     inner join listings
         on listings.listing_id = shown.listing_id
+    where greatest(shown.known_from, cast(listings.listed_at as date)) < shown.known_until
     group by
         shown.kind,
         shown.value,
@@ -92,6 +97,7 @@ few as (
         ranked.value,
         ranked.merchant_id,
         ranked.shown_from,
+        ranked.shown_until,
         coalesce(common.common_from, {{ end_of_time() }}) as common_from,
         ranked.place
     from ranked
@@ -112,14 +118,14 @@ pairs as (
         greatest(earlier.merchant_id, later.merchant_id) as merchant_id_b,
         later.kind,
         later.shown_from as shared_from,
-        later.common_from as shared_until
+        least(earlier.shown_until, later.shown_until, later.common_from) as shared_until
     from few as later
     inner join few as earlier
         on
             earlier.kind = later.kind
             and earlier.value = later.value
             and earlier.place < later.place
-    where later.shown_from < later.common_from
+    where later.shown_from < least(earlier.shown_until, later.shown_until, later.common_from)
 
 ),
 

@@ -1,5 +1,5 @@
 -- Which brand and product a listing claims to be, one row a listing and span of days: by the brand's name or an alias of
--- it, else by a model that only one brand has by then. Until a spelling was known, it named no brand.
+-- it, else by a model that only one brand has by then. While a spelling was not known, it named no brand.
 with
 
 listing_history as (
@@ -119,46 +119,55 @@ claims as (
 
 ),
 
-named as (
+-- Every day of a spelling that is ever known, with the brand that it names or without one.
+name_spans as (
 
     select
-        claims.*,
-        int_brand_names.brand_id as named_brand_id,
-        int_brand_names.matched_by as named_by,
-        int_brand_names.known_from as name_known_from
-    from claims
-    left join int_brand_names
-        on int_brand_names.name_key = claims.name_key
+        name_key,
+        brand_id,
+        matched_by,
+        known_from,
+        known_until
+    from int_brand_names
+    union all
+    select
+        name_key,
+        cast(null as varchar) as brand_id,
+        cast(null as varchar) as matched_by,
+        coalesce(lag(known_until) over (partition by name_key order by known_from), {{ beginning() }}) as known_from,
+        known_from as known_until
+    from int_brand_names
+    union all
+    select
+        name_key,
+        cast(null as varchar) as brand_id,
+        cast(null as varchar) as matched_by,
+        max(known_until) as known_from,
+        {{ end_of_time() }} as known_until
+    from int_brand_names
+    group by name_key
 
 ),
 
--- A span that begins before the spelling was known is two: without the brand, then with it.
 spans as (
 
     select
-        listing_id,
-        case when name_known_from > known_from then name_known_from else known_from end as known_from,
-        known_until,
-        brand_claimed,
-        model_ref,
-        model_key,
-        specs_hash,
-        named_brand_id,
-        named_by
-    from named
-    union all
-    select
-        listing_id,
-        known_from,
-        least(name_known_from, known_until) as known_until,
-        brand_claimed,
-        model_ref,
-        model_key,
-        specs_hash,
-        cast(null as varchar) as named_brand_id,
-        cast(null as varchar) as named_by
-    from named
-    where name_known_from > known_from
+        claims.listing_id,
+        greatest(claims.known_from, coalesce(name_spans.known_from, claims.known_from)) as known_from,
+        least(claims.known_until, coalesce(name_spans.known_until, claims.known_until)) as known_until,
+        claims.brand_claimed,
+        claims.model_ref,
+        claims.model_key,
+        claims.specs_hash,
+        name_spans.brand_id as named_brand_id,
+        name_spans.matched_by as named_by
+    from claims
+    left join name_spans
+        on
+            name_spans.name_key = claims.name_key
+            and name_spans.known_from < name_spans.known_until
+            and name_spans.known_from < claims.known_until
+            and name_spans.known_until > claims.known_from
 
 ),
 

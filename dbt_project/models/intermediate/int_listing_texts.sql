@@ -23,6 +23,7 @@ final as (
         int_text_findings.evasive_word_count,
         int_text_findings.odd_word_count,
         int_text_findings.brand_hidden_from,
+        int_text_findings.brand_hidden_until,
         int_text_findings.hidden_brand_id,
         int_text_findings.hidden_as,
         int_text_findings.title_word_count,

@@ -152,6 +152,7 @@ hideable as (
         case when length({{ look_alike_key('name_key') }}) > 4 then 1 else 2 end as least_letters,
         max(word_count) as word_count,
         min(known_from) as known_from,
+        max(known_until) as known_until,
         substr(min(cast(known_from as varchar) || brand_id), 11) as brand_id
     from brand_names
     where length({{ look_alike_key('name_key') }}) >= 4
@@ -166,6 +167,7 @@ hidden_runs as (
         runs.run,
         hideable.brand_id,
         hideable.known_from,
+        max(hideable.known_until) over (partition by runs.text_digest) as known_until,
         row_number() over (
             partition by runs.text_digest
             order by hideable.known_from, hideable.brand_id, runs.run
@@ -190,6 +192,7 @@ hidden as (
     select
         text_digest,
         known_from as brand_hidden_from,
+        known_until as brand_hidden_until,
         brand_id as hidden_brand_id,
         run as hidden_as
     from hidden_runs
@@ -236,6 +239,7 @@ final as (
         case when readable.text_digest is not null then coalesce(evasions.evasive_word_count, 0) end as evasive_word_count,
         case when readable.text_digest is not null then {{ mixed_words('texts.text') }} end as odd_word_count,
         hidden.brand_hidden_from,
+        hidden.brand_hidden_until,
         hidden.hidden_brand_id,
         hidden.hidden_as,
         cast(readable.title_word_count as integer) as title_word_count,
