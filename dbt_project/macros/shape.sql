@@ -249,26 +249,17 @@
     A text as words between single spaces, with one before the first and after the last, so that a phrase is found by
     looking for it between spaces: lower case, apostrophes dropped, every Chinese character a word of its own.
 #}
-{% macro as_words(text) -%}
+{% macro as_words(text, signs='') -%}
     ' ' || trim({{ replace_matches(
         replace_matches(
             replace_matches('lower(' ~ text ~ ')', "'[''’]'", "''"),
             "'(\\p{Han})'", "' \\1 '"
         ),
-        "'[^\\p{L}\\p{N}]+'", "' '"
+        "'[^\\p{L}\\p{N}" ~ signs ~ "]+'", "' '"
     ) }}) || ' '
 {%- endmacro %}
 
 {# The same, with a full stop as a word of its own wherever a clause ends. #}
 {% macro as_clauses(text) -%}
-    ' ' || trim({{ replace_matches(
-        replace_matches(
-            replace_matches(
-                replace_matches('lower(' ~ text ~ ')', "'[''’]'", "''"),
-                "'(\\p{Han})'", "' \\1 '"
-            ),
-            "'[.,;:!?…。，；：！？、\\n]+'", "' . '"
-        ),
-        "'[^\\p{L}\\p{N}.]+'", "' '"
-    ) }}) || ' '
+    {{ as_words(replace_matches(text, "'[.,;:!?…。，；：！？、\\n]+'", "' . '"), '.') }}
 {%- endmacro %}

@@ -42,8 +42,9 @@
 {%- endmacro %}
 
 {#
-    The key under which a name and what looks like it are the same: accents dropped, letters of other scripts and forms, digits and signs replaced by the Latin letter that they pass for, then letters and spaces alone. What passes for
-    one another has one letter: i, l and 1 are l; rn is m and vv is w.
+    The key under which a name and what looks like it are the same: accents dropped, letters of other scripts and forms,
+    digits and signs replaced by the Latin letter that they pass for, then letters and spaces alone. What passes for one
+    another has one letter: i, l and 1 are l; rn is m and vv is w.
 #}
 {% macro look_alike_key(text) -%}
     {%- set others = "'аеорсухкмтнвіѕԁјӏгьԛԝһ" ~ "αορνετκιυχ" ~ "013456789i|!$@€£'" -%}
