@@ -19,13 +19,14 @@ import yaml
 from groundwork.errors import BadInputError
 from groundwork.files import replacing_directory
 from orchestration.marketplace.arrays import id_text, phrases
+from orchestration.marketplace.brushing import build_circles
 from orchestration.marketplace.catalogue import categories
 from orchestration.marketplace.labels import build_labels
 from orchestration.marketplace.listings import build_listings
 from orchestration.marketplace.merchants import ARCHETYPES, build_identifiers, build_merchants
 from orchestration.marketplace.pictures import draw
 from orchestration.marketplace.tables import Chunk, chunk_tables, fixed_tables, truth_tables
-from orchestration.marketplace.trade import build_circles, build_orders, build_reviews, build_season
+from orchestration.marketplace.trade import build_orders, build_reviews, build_season
 from orchestration.marketplace.world import Span, World, build_world
 
 IDENTITY = ("listing_id", "merchant_id", "category", "archetype", "is_counterfeit", "sells_counterfeits")
@@ -133,7 +134,7 @@ def _latents(span: Span) -> pa.Table:
     listings = build_listings(span, merchants)
     shared = build_identifiers(span, merchants)
     links = np.bincount(shared.merchant, shared.bearers > 1, span.count)
-    of_merchants = {**build_circles(span, merchants).latents(), "shared_identifier_count": links}
+    of_merchants = {**build_circles(span, merchants, shared).latents(), "shared_identifier_count": links}
     return pa.table({
         "listing_id": id_text(listings.key, "l"),
         "merchant_id": id_text(merchants.key[listings.merchant], "m"),
@@ -166,10 +167,11 @@ def _chunks(world: World) -> Iterator[Chunk]:
         merchants = build_merchants(span)
         listings = build_listings(span, merchants)
         labels = build_labels(span, merchants, listings)
-        circles = build_circles(span, merchants)
+        identifiers = build_identifiers(span, merchants)
+        circles = build_circles(span, merchants, identifiers)
         orders = build_orders(span, merchants, listings, labels.end_day, circles, season)
-        reviews = build_reviews(span, listings, labels.end_day, orders)
-        yield Chunk(span, merchants, build_identifiers(span, merchants), listings, labels, circles, orders, reviews)
+        reviews = build_reviews(span, merchants, listings, labels.end_day, circles, orders)
+        yield Chunk(span, merchants, identifiers, listings, labels, circles, orders, reviews)
 
 
 def _sources_file(tables: list[str]) -> str:

@@ -17,11 +17,21 @@ from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, Span
 ARCHETYPES = (
     "honest", "discounter", "refurbisher", "new_merchant", "parallel_importer", "agency_client", "framed",
     "too_cheap", "complaint_drawing", "spec_liar", "picture_copier", "word_evader", "fly_by_night", "ring", "brusher",
+    "self_brusher", "careful_brusher", "service_client", "review_buyer",
+    "viral_product", "sale_day", "dormitory", "company", "brushed_by_rival",
 )  # fmt: skip
 (
     HONEST, DISCOUNTER, REFURBISHER, NEW_MERCHANT, PARALLEL_IMPORTER, AGENCY_CLIENT, FRAMED,
     TOO_CHEAP, COMPLAINT_DRAWING, SPEC_LIAR, PICTURE_COPIER, WORD_EVADER, FLY_BY_NIGHT, RING, BRUSHER,
+    SELF_BRUSHER, CAREFUL_BRUSHER, SERVICE_CLIENT, REVIEW_BUYER,
+    VIRAL_PRODUCT, SALE_DAY, DORMITORY, COMPANY, BRUSHED_BY_RIVAL,
 ) = range(len(ARCHETYPES))  # fmt: skip
+BRUSHER_SHARES = {SELF_BRUSHER: 0.28, CAREFUL_BRUSHER: 0.22, SERVICE_CLIENT: 0.40, REVIEW_BUYER: 0.10}
+"""What the brushers are, each by its share: none is left a mere `BRUSHER`."""
+BRUSHERS = tuple(ARCHETYPES[kind] for kind in BRUSHER_SHARES)
+LOOK_ALIKE_SHARES = {VIRAL_PRODUCT: 0.012, SALE_DAY: 0.014, DORMITORY: 0.012, COMPANY: 0.012, BRUSHED_BY_RIVAL: 0.008}
+"""How many of the ordinary honest ones look like brushers, each for a reason of its own."""
+BRUSHING_LOOK_ALIKES = tuple(ARCHETYPES[kind] for kind in LOOK_ALIKE_SHARES)
 HONEST_SHARES = {
     DISCOUNTER: 0.08, REFURBISHER: 0.06, NEW_MERCHANT: 0.08, PARALLEL_IMPORTER: 0.02, AGENCY_CLIENT: 0.02, FRAMED: 0.008,
 }  # fmt: skip
@@ -272,7 +282,7 @@ def build_merchants(span: Span) -> Merchants:
     slots, slot_count, is_fake, is_authorised = _brands(rng, span.world.catalogue, traits, is_counterfeit)
     return Merchants(
         key=keys(salt(span.world.seed, "merchant"), span.first + np.arange(count)),
-        archetype=archetype,
+        archetype=_told_apart(span.rng("brushing"), archetype, ring),
         is_counterfeit=is_counterfeit,
         is_brushing=archetype == BRUSHER,
         ring=ring,
@@ -323,6 +333,20 @@ def _archetypes(rng: np.random.Generator, count: int) -> tuple[Ints, Bools, Ints
     rings += [first + number for number in _ring_numbers(rng, houses, *HOUSE_SIZES)]
     order = rng.permutation(count)
     return np.array(labels)[order], np.array(fakes)[order], np.array(rings)[order]
+
+
+def _told_apart(rng: np.random.Generator, archetype: Ints, ring: Ints) -> Ints:
+    """Says how each brusher goes about it, and which of the ordinary honest ones look like it."""
+    told = archetype.copy()
+    kinds = list(BRUSHER_SHARES)
+    is_brusher = archetype == BRUSHER
+    told[is_brusher] = np.array(kinds)[weighted(rng, list(BRUSHER_SHARES.values()), int(is_brusher.sum()))]
+    ordinary = rng.permutation(np.flatnonzero((archetype == HONEST) & (ring < 0)))
+    for kind, share in LOOK_ALIKE_SHARES.items():
+        number = _rounded(rng, share * len(ordinary))
+        told[ordinary[:number]] = kind
+        ordinary = ordinary[number:]
+    return told
 
 
 def _ring_numbers(rng: np.random.Generator, members: int, least: int, most: int) -> list[int]:

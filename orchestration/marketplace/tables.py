@@ -29,16 +29,24 @@ from orchestration.marketplace.arrays import (
     unit,
     weighted,
 )
+from orchestration.marketplace.brushing import (
+    CIRCLE_BUYERS,
+    FIRST_LOOK,
+    HIRED_BUYERS,
+    LOOKS_APART,
+    STOCK_TEXTS,
+    Circles,
+    circle_accounts,
+    hired_accounts,
+    service_keys,
+)
 from orchestration.marketplace.catalogue import CURRENCIES, Catalogue, categories
 from orchestration.marketplace.labels import Labels
 from orchestration.marketplace.listings import CONDITIONS, SIGHTING_DAYS, Listings, called, specifications
-from orchestration.marketplace.merchants import ARCHETYPES, IDENTIFIERS, OLDEST_DAYS, PLACES, Identifiers, Merchants
+from orchestration.marketplace.merchants import ARCHETYPES, IDENTIFIERS, PLACES, Identifiers, Merchants
 from orchestration.marketplace.pictures import Pictures
 from orchestration.marketplace.trade import (
-    ACCOUNTS_PER_MERCHANT,
-    CIRCLE_BUYERS,
     REFUND_REASONS,
-    Circles,
     Orders,
     Reviews,
     buyer_day,
@@ -54,6 +62,12 @@ REPEATED_TEXTS = 6
 """How many different texts the repeated reviews of one mood, language and category have."""
 COPIES_PER_MERCHANT = 3
 EVENT_AUDIT_SHARES = {"order": 0.0015, "review": 0.003}
+SPOTTED_SHARE, SUSPECTED_SHARE = 0.04, 0.0004
+"""How many of the brushed orders and reviews moderators come upon by themselves, and how many of the others they suspect."""
+INVOLVED_SHARE = 0.5
+"""How often they find that the merchant itself had a hand in what they came upon, where it had."""
+INVESTIGATED_ORDERS = 25
+"""How many of its orders are looked at where the audit of a merchant finds that it brushes."""
 
 
 @dataclass(frozen=True)
@@ -342,7 +356,7 @@ def _ranks(chunk: Chunk) -> pa.Table:
     """Where a fifth of the listings stood in their category, every four weeks: by sales, brushed ones included."""
     listings, days = chunk.listings, chunk.world.days
     rng = chunk.rng("ranks")
-    looks = np.arange(min(13.9, days - 0.5), days, 28.0)
+    looks = np.arange(FIRST_LOOK, days, LOOKS_APART)
     count = len(listings.key)
     sold = _running(chunk.orders.listing, chunk.orders.placed, None, looks, count)
     score = sold * np.exp(rng.normal(0, 0.3, sold.shape))
@@ -394,21 +408,16 @@ def buyer_ids(seed: int, buyer: Ints) -> pa.Array:
 
 
 def _buyers(chunk: Chunk) -> pa.Table:
-    """This chunk's slice of the common population, and the circles around its merchants."""
-    rng, circles = chunk.rng("buyers"), chunk.circles
+    """This chunk's slice of the common population, the circles around its merchants, and the services that begin here."""
+    rng = chunk.rng("buyers")
     common = BUYERS_PER_MERCHANT * chunk.span.first + np.arange(BUYERS_PER_MERCHANT * chunk.span.count)
-    accounts = np.unique(chunk.orders.buyer[chunk.orders.buyer >= CIRCLE_BUYERS])
-    merchant = (accounts - CIRCLE_BUYERS) // ACCOUNTS_PER_MERCHANT - chunk.span.first
-    member = accounts % ACCOUNTS_PER_MERCHANT
-    begin = np.maximum(chunk.merchants.registered_day, 0.0)[merchant]
-    age = np.minimum(rng.gamma(2.0, circles.age_days[merchant] / 2.0), OLDEST_DAYS)
-    made = np.concatenate([buyer_day(common, chunk.world), begin - 0.2 - age])
+    buyers = np.concatenate([chunk.orders.buyer, chunk.reviews.buyer])
+    accounts = np.unique(buyers[(buyers >= CIRCLE_BUYERS) & (buyers < HIRED_BUYERS)])
+    around = [circle_accounts(chunk.span, chunk.merchants, chunk.circles, accounts), hired_accounts(chunk.span)]
+    made = np.concatenate([buyer_day(common, chunk.world), *(each.registered for each in around)])
     device = np.where(unit(salt(chunk.seed, "household"), common // 2) < 0.1, common // 2 * 2, common)
-    shared = (chunk.span.first + merchant) * ACCOUNTS_PER_MERCHANT + member % circles.devices[merchant]
-    devices = np.concatenate(
-        [keys(salt(chunk.seed, "device"), device), keys(salt(chunk.seed, "circle device"), shared)]
-    )
-    buyer = np.concatenate([common, accounts])
+    devices = np.concatenate([keys(salt(chunk.seed, "device"), device), *(each.device for each in around)])
+    buyer = np.concatenate([common, *(each.buyer for each in around)])
     return _by(keys(salt(chunk.seed, "buyer"), buyer), {
         "buyer_id": buyer_ids(chunk.seed, buyer),
         "registered_at": chunk.world.moments(made),
@@ -431,6 +440,10 @@ def _reviews(chunk: Chunk) -> pa.Table:
         reviews.is_repeated & ~reviews.is_brief, _one_of_the_first(rng, alike, REPEATED_TEXTS), np.arange(count)
     )
     texts = text.reviews(rng, reviews.mood, things, language, reviews.is_brief).take(pa.array(source))
+    stock = (category * len(text.LANGUAGES) + language) * STOCK_TEXTS + chunk.rng("stock").integers(
+        0, STOCK_TEXTS, count
+    )
+    texts = pc.if_else(pa.array(reviews.is_from_stock), _stock(chunk.world).take(pa.array(stock)), texts)
     return _by(reviews.key, {
         "review_id": id_text(reviews.key, "r"),
         "listing_id": chunk.listing_ids(reviews.listing),
@@ -443,6 +456,17 @@ def _reviews(chunk: Chunk) -> pa.Table:
         "has_photo": pa.array(reviews.has_photo),
         "is_verified": pa.array(is_tied),
     })  # fmt: skip
+
+
+def _stock(world: World) -> pa.Array:
+    """Writes the praise that is sold to brushers: the same few texts for a category and language, whoever buys them."""
+    rng = generator(world.seed, "stock")
+    count = len(categories()) * len(text.LANGUAGES) * STOCK_TEXTS
+    category = np.arange(count) // (len(text.LANGUAGES) * STOCK_TEXTS)
+    language = np.arange(count) // STOCK_TEXTS % len(text.LANGUAGES)
+    pools = [[item.things[name] for item in categories()] for name in text.LANGUAGES]
+    things = [phrases([pool[0] for pool in each], category) for each in pools]
+    return text.reviews(rng, np.full(count, text.HAPPY), things, language, np.zeros(count, dtype=np.bool_))
 
 
 def _one_of_the_first(rng: np.random.Generator, group: Ints, most: int) -> Ints:
@@ -550,11 +574,17 @@ def _decisions(chunk: Chunk) -> pa.Table:
         _decision_rows(chunk, "merchant", ids, "brushing", audits.decided, audits.is_brushing, audit, audits.inclusion),
         _event_audit(chunk, "order", orders.key, "o", orders.placed, orders.is_brushed),
         _event_audit(chunk, "review", reviews.key, "r", reviews.created, reviews.is_brushed),
+        *_spotted(chunk, "order", orders.key, "o", orders.listing, orders.placed, orders.is_brushed),
+        *_spotted(chunk, "review", reviews.key, "r", reviews.listing, reviews.created, reviews.is_brushed),
+        _investigated(chunk),
         _decision_rows(
             chunk, "listing", chunk.listing_ids(labels.spotted), "counterfeit", labels.spotted_day, labels.is_spotted_fake,
             "moderator_review", None,
         ),
-    ]).sort_by([("entity_kind", "ascending"), ("entity_id", "ascending"), ("matter", "ascending")])  # fmt: skip
+    ]).sort_by([
+        ("entity_kind", "ascending"), ("entity_id", "ascending"), ("matter", "ascending"), ("decided_at", "ascending"),
+        ("reason", "ascending"),
+    ])  # fmt: skip
 
 
 def _event_audit(chunk: Chunk, kind: str, key: Keys, prefix: str, began: Floats, is_fake: Bools) -> pa.Table:
@@ -576,6 +606,47 @@ def _event_audit(chunk: Chunk, kind: str, key: Keys, prefix: str, began: Floats,
         "random_audit",
         number / count,
     )
+
+
+def _spotted(
+    chunk: Chunk, kind: str, key: Keys, prefix: str, listing: Ints, began: Floats, is_fake: Bools
+) -> list[pa.Table]:
+    """Decides on orders or reviews that moderators came upon within the month after; some point to the merchant itself."""
+    rng, days = chunk.rng(f"spotted {kind}"), chunk.world.days
+    count = len(key)
+    is_chosen = rng.random(count) < np.where(is_fake, SPOTTED_SHARE, SUSPECTED_SHARE)
+    decided = began + 1.0 + rng.random(count) * 29.0
+    chosen = np.flatnonzero(is_chosen & (decided < days))
+    is_found = is_fake[chosen] ^ (rng.random(len(chosen)) < np.where(is_fake[chosen], 0.06, found.FALSE_ALARM_SHARE))
+    brushes = chunk.merchants.is_brushing[chunk.listings.merchant[listing[chosen]]]
+    is_involved = is_found & brushes & (rng.random(len(chosen)) < INVOLVED_SHARE)
+    return [
+        _decision_rows(
+            chunk, kind, id_text(key[chosen[rows]], prefix), "brushing", decided[chosen[rows]], is_found[rows], reason, None
+        )
+        for rows, reason in ((~is_involved, "moderator_review"), (is_involved, "merchant_involved"))
+    ]  # fmt: skip
+
+
+def _investigated(chunk: Chunk) -> pa.Table:
+    """Decides on some earlier orders of each merchant whose audit found that it brushes, within the week after."""
+    rng, orders, days = chunk.rng("investigations"), chunk.orders, chunk.world.days
+    audited = np.full(len(chunk.merchants.key), np.nan)
+    audits = chunk.labels.audits
+    audited[audits.merchant[audits.is_brushing]] = audits.decided[audits.is_brushing]
+    moment = audited[chunk.listings.merchant[orders.listing]]
+    at = rng.permutation(np.flatnonzero(orders.placed < moment))
+    merchant = chunk.listings.merchant[orders.listing[at]]
+    at, merchant = at[np.argsort(merchant, kind="stable")], np.sort(merchant, kind="stable")
+    begin = np.searchsorted(merchant, merchant)
+    chosen = np.sort(at[np.arange(len(at)) - begin < INVESTIGATED_ORDERS])
+    decided = moment[chosen] + 0.1 + rng.random(len(chosen)) * 7.0
+    chosen, decided = chosen[decided < days], decided[decided < days]
+    wrong = rng.random(len(chosen)) < np.where(orders.is_brushed[chosen], 0.06, found.FALSE_ALARM_SHARE)
+    return _decision_rows(
+        chunk, "order", id_text(orders.key[chosen], "o"), "brushing", decided, orders.is_brushed[chosen] ^ wrong,
+        "investigation", None,
+    )  # fmt: skip
 
 
 def _actions(chunk: Chunk) -> pa.Table:
@@ -738,36 +809,71 @@ def truth_tables(chunk: Chunk) -> dict[str, pa.Table]:
     is_brushed = merchants.is_brushing[seller]
     since = np.where(listings.is_counterfeit, listings.since_day, np.where(is_brushed, brushed_since, np.nan))
     everyone = np.arange(len(merchants.key))
+    is_hired = orders.is_brushed & (orders.buyer >= HIRED_BUYERS)
+    served = np.where(is_hired, chunk.circles.service[seller[orders.listing]], -1)
     return {
+        "services": _service_truth(chunk, np.flatnonzero(is_hired)),
         "merchants": _truth(
-            chunk, "merchant", merchants.key, "m", everyone, is_fake_merchant, merchants.is_brushing, merchant_since
+            chunk,
+            "merchant",
+            merchants.key,
+            everyone,
+            is_fake_merchant,
+            merchants.is_brushing,
+            merchant_since,
+            chunk.circles.service,
         ),
-        "listings": _truth(chunk, "listing", listings.key, "l", seller, listings.is_counterfeit, is_brushed, since),
-        "orders": _event_truth(chunk, "order", orders.key, "o", orders.listing, orders.placed, orders.is_brushed),
+        "listings": _truth(chunk, "listing", listings.key, seller, listings.is_counterfeit, is_brushed, since),
+        "orders": _event_truth(chunk, "order", orders.key, orders.listing, orders.placed, orders.is_brushed, served),
         "reviews": _event_truth(
-            chunk, "review", reviews.key, "r", reviews.listing, reviews.created, reviews.is_brushed
+            chunk,
+            "review",
+            reviews.key,
+            reviews.listing,
+            reviews.created,
+            reviews.is_brushed,
+            np.where(reviews.order >= 0, served[reviews.order], -1),
         ),
     }
 
 
 def _event_truth(
-    chunk: Chunk, entity: str, key: Keys, prefix: str, listing: Ints, moment: Floats, is_brushed: Bools
-) -> pa.Table:
+    chunk: Chunk, entity: str, key: Keys, listing: Ints, moment: Floats, is_brushed: Bools,
+    service: Ints,
+) -> pa.Table:  # fmt: skip
     is_fake = chunk.listings.is_counterfeit[listing] & (moment >= chunk.listings.since_day[listing])
     since = np.where(is_fake | is_brushed, moment, np.nan)
-    return _truth(chunk, entity, key, prefix, chunk.listings.merchant[listing], is_fake, is_brushed, since)
+    return _truth(chunk, entity, key, chunk.listings.merchant[listing], is_fake, is_brushed, since, service)
+
+
+def _service_truth(chunk: Chunk, order: Ints) -> pa.Table:
+    """Returns which hired buyer placed how many orders with which merchant, by service."""
+    merchant = chunk.listings.merchant[chunk.orders.listing[order]]
+    pair = np.stack([merchant, chunk.orders.buyer[order]])
+    (merchant, buyer), number = np.unique(pair, axis=1, return_counts=True)
+    service = service_keys(chunk.world, chunk.circles.service[merchant])
+    return _by(np.arange(len(merchant)), {
+        "service_id": id_text(service, "s"),
+        "buyer_id": buyer_ids(chunk.seed, buyer),
+        "merchant_id": chunk.merchant_ids(merchant),
+        "order_count": pa.array(number),
+    })  # fmt: skip
 
 
 def _truth(
-    chunk: Chunk, entity: str, key: Keys, prefix: str, merchant: Ints, is_fake: Bools, is_brushing: Bools, since: Floats
-) -> pa.Table:
+    chunk: Chunk, entity: str, key: Keys, merchant: Ints, is_fake: Bools, is_brushing: Bools, since: Floats,
+    service: Ints | None = None,
+) -> pa.Table:  # fmt: skip
+    """Says of each what it is; `service` is the brushing service behind it, -1 without."""
     ring = chunk.merchants.ring[merchant]
     ring_id = id_text(keys(salt(chunk.seed, "ring"), chunk.span.first + np.maximum(ring, 0)), "g")
+    service = np.full(len(key), -1) if service is None else service
     return _by(key, {
-        f"{entity}_id": id_text(key, prefix),
+        f"{entity}_id": id_text(key, entity[0]),
         "is_counterfeit": pa.array(is_fake),
         "is_brushing": pa.array(is_brushing),
         "archetype": phrases(ARCHETYPES, chunk.merchants.archetype[merchant]),
         "since": chunk.world.dates(since),
         "ring_id": nullable(ring_id, ring >= 0),
+        "service_id": nullable(id_text(service_keys(chunk.world, np.maximum(service, 0)), "s"), service >= 0),
     })  # fmt: skip

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, weighted
+from orchestration.marketplace.brushing import Circles, account_of, campaign_moments, payers_of
 from orchestration.marketplace.listings import Listings
-from orchestration.marketplace.merchants import Merchants
+from orchestration.marketplace.merchants import VIRAL_PRODUCT, Merchants
 from orchestration.marketplace.text import DOUBTFUL, FAIR, HAPPY, REASSURED, UNHAPPY
 from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, USUAL_DAYS, Span, World
 
@@ -16,11 +17,9 @@ ORDERS_PER_LISTING = 10
 """Over `USUAL_DAYS`; a longer history has as many more."""
 REVIEWS_PER_LISTING = 5
 EARLY_BUYERS_SHARE = 0.85
-CIRCLE_BUYERS = 1 << 44
-CIRCLE_SHARE_OF_BRUSHED = 0.65
-ACCOUNTS_PER_MERCHANT = 1 << 12
 REFUND_REASONS = ("not_authentic", "not_as_described", "defective", "late", "changed_mind", "other")
 USUAL_EARLY_SHARE, USUAL_REPEATED_SHARE, USUAL_POLAR_SHARE = 0.05, 0.05, 0.12
+HASTY_SHARE_OF_BRUSHED = 0.6
 USUAL_COUPON_SHARE, USUAL_BRIEF_SHARE = 0.12, 0.07
 _WEEK = np.array([1.02, 0.98, 0.95, 0.96, 1.02, 1.14, 1.18])
 _HOURS = np.array([3, 2, 1, 1, 1, 2, 3, 4, 5, 6, 6, 6, 7, 6, 6, 6, 6, 7, 8, 9, 10, 9, 7, 5], dtype=np.float64)
@@ -40,48 +39,6 @@ class Season:
     def day(self, amount: Floats) -> Floats:
         """Returns the day at which the cumulative weight reaches each amount."""
         return np.interp(amount, self.cumulative, self.hours) / 24.0
-
-
-@dataclass(frozen=True)
-class Circles:
-    """The buyers around each merchant that buy from it again and again: its regulars, or the accounts that brush for it.
-
-    Attributes:
-        brushed_share: Share of the merchant's orders that are brushed.
-        regular_share: Share of its other orders that its regulars place.
-        accounts: Number of accounts in the circle.
-        devices: Number of devices that they use.
-        payers: Number of payers behind them.
-        age_days: Mean age of the accounts when the merchant or the history began.
-        light_share: Share of its brushed parcels that are light.
-        careless_share: Share of its other parcels that are light.
-        rush_share: Share of its brushed orders that arrive in half the time.
-        express_share: Share of its other orders that do.
-    """
-
-    brushed_share: Floats
-    regular_share: Floats
-    accounts: Ints
-    devices: Ints
-    payers: Ints
-    age_days: Floats
-    light_share: Floats
-    careless_share: Floats
-    rush_share: Floats
-    express_share: Floats
-
-    def latents(self) -> dict[str, Floats]:
-        """Returns what an order's circle, parcel and speed are drawn from, brushed or not, by name."""
-        brushed = self.brushed_share
-        return {
-            "circle_share": CIRCLE_SHARE_OF_BRUSHED * brushed + (1 - brushed) * self.regular_share,
-            "circle_accounts": self.accounts.astype(np.float64),
-            "circle_device_share": self.devices / self.accounts,
-            "circle_payer_share": self.payers / self.accounts,
-            "circle_age_days": self.age_days,
-            "light_share": brushed * self.light_share + (1 - brushed) * self.careless_share,
-            "express_share": brushed * self.rush_share + (1 - brushed) * self.express_share,
-        }
 
 
 @dataclass(frozen=True)
@@ -105,7 +62,7 @@ class Orders:
 
 @dataclass(frozen=True)
 class Reviews:
-    """One span's reviews as arrays of n; `order` is -1 without one."""
+    """One span's reviews as arrays of n; `order` is -1 without one, and the text may come from the stock."""
 
     key: Keys
     listing: Ints
@@ -116,6 +73,7 @@ class Reviews:
     mood: Ints
     created: Floats
     is_repeated: Bools
+    is_from_stock: Bools
     is_brief: Bools
     has_photo: Bools
 
@@ -129,30 +87,6 @@ def build_season(world: World) -> Season:
         weight = weight * (1.0 + 0.9 * np.exp(-(((day - sale * days) / 1.2) ** 2)))
     hourly = (weight[:, None] * _HOURS[None, :] / _HOURS.sum()).ravel()
     return Season(np.arange(days * 24 + 1, dtype=np.float64), np.concatenate([[0.0], np.cumsum(hourly)]))
-
-
-def build_circles(span: Span, merchants: Merchants) -> Circles:
-    """Decides how hard each brusher brushes, and who the regulars of the others are."""
-    rng, count = span.rng("circles"), span.count
-    is_brusher = merchants.is_brushing
-    effect = np.minimum(merchants.effect, 1.1)
-    has_many = rng.random(count) < 0.35
-    regular = np.where(has_many, rng.uniform(0.05, 0.5, count), rng.uniform(0, 0.06, count))
-    accounts = rng.integers(6, 40, count)
-    linked = np.where(is_brusher, rng.uniform(0.25, 0.9, count), rng.uniform(0.35, 1.0, count))
-    paying = np.where(is_brusher, rng.uniform(0.25, 0.9, count), rng.uniform(0.35, 1.0, count))
-    return Circles(
-        brushed_share=np.where(is_brusher, np.clip(0.26 * effect + rng.normal(0, 0.08, count), 0.04, 0.6), 0.0),
-        regular_share=regular,
-        accounts=accounts,
-        devices=np.maximum((accounts * linked).astype(np.int64), 1),
-        payers=np.maximum((accounts * paying).astype(np.int64), 1),
-        age_days=np.exp(rng.normal(np.where(is_brusher, 5.1, 5.8), 0.7, count)),
-        light_share=np.where(is_brusher, rng.uniform(0.15, 0.6, count), 0.0),
-        careless_share=np.minimum(rng.exponential(0.08, count), 0.4),
-        rush_share=np.where(is_brusher, rng.uniform(0.2, 0.7, count), 0.0),
-        express_share=np.minimum(rng.exponential(0.08, count), 0.5),
-    )
 
 
 def buyer_day(buyer: Ints, world: World) -> Floats:
@@ -186,6 +120,11 @@ def build_orders(
     placed = season.day(start[listing] + rng.random(total) * (stop - start)[listing])
     merchant = listings.merchant[listing]
     is_brushed = (rng.random(total) < share[listing]) & (placed >= merchants.brushing_day[merchant])
+    first = np.where(is_brushed, np.maximum(merchants.brushing_day[merchant], 0.0), 0.0)
+    placed = campaign_moments(
+        span.rng("campaigns"), circles, merchant, placed, is_brushed, _is_ordinary(merchants, listings)[listing],
+        np.maximum(listings.listed_day[listing], first), np.minimum(end, days - 0.01)[listing],
+    )  # fmt: skip
     shipped, delivered = _deliveries(rng, circles, listings, listing, placed, is_brushed)
     refunded, reason = _refunds(rng, listings, listing, placed, delivered, is_brushed)
     quantity = 1 + (rng.random(total) < 0.12) + (rng.random(total) < 0.03)
@@ -199,7 +138,7 @@ def build_orders(
         listing=listing,
         is_brushed=is_brushed,
         buyer=buyer,
-        payer=_payers(rng, span, circles, merchant, buyer),
+        payer=payers_of(span, circles, merchant, buyer, _payers(rng, span, buyer)),
         quantity=quantity.astype(np.int64),
         amount=np.maximum(listings.price_at(listing, placed) * quantity * coupon, 0.01),
         placed=placed,
@@ -209,6 +148,14 @@ def build_orders(
         refund_reason=np.where(refunded < days, reason, -1),
         weight_g=_weights(rng, span.world, circles, listings, listing, quantity, is_brushed),
     )
+
+
+def _is_ordinary(merchants: Merchants, listings: Listings) -> Bools:
+    """Says of each listing whether it is none that went viral: of a merchant's goods only the most popular did."""
+    best = np.zeros(len(merchants.key))
+    np.maximum.at(best, listings.merchant, listings.popularity)
+    is_viral = merchants.archetype[listings.merchant] == VIRAL_PRODUCT
+    return np.asarray(is_viral & (listings.popularity < best[listings.merchant]))
 
 
 def _is_bad(listings: Listings, listing: Ints, moment: Floats) -> Bools:
@@ -270,27 +217,35 @@ def _buyers(
     count = len(merchant)
     known = EARLY_BUYERS_SHARE + (1 - EARLY_BUYERS_SHARE) * np.clip(placed / span.world.days, 0, 1)
     anyone = (rng.random(count) ** 1.3 * span.world.buyer_count * known * 0.999).astype(np.int64)
-    account = CIRCLE_BUYERS + (span.first + merchant) * ACCOUNTS_PER_MERCHANT
-    account += (rng.random(count) * circles.accounts[merchant]).astype(np.int64)
-    share = np.where(is_brushed, CIRCLE_SHARE_OF_BRUSHED, circles.regular_share[merchant])
+    account = account_of(rng, span, circles, merchant, is_brushed)
+    share = np.where(is_brushed, circles.circle_share[merchant], circles.regular_share[merchant])
     return np.where(rng.random(count) < share, account, anyone)
 
 
-def _payers(rng: np.random.Generator, span: Span, circles: Circles, merchant: Ints, buyer: Ints) -> Keys:
-    """Says who pays: the buyer, now and then someone else; a circle shares its payers."""
-    seed = span.world.seed
-    shared = (span.first + merchant) * ACCOUNTS_PER_MERCHANT + (buyer % ACCOUNTS_PER_MERCHANT) % circles.payers[
-        merchant
-    ]
-    own = np.where(rng.random(len(buyer)) < 0.05, buyer ^ 3, buyer)
-    return np.where(buyer >= CIRCLE_BUYERS, keys(salt(seed, "circle payer"), shared), keys(salt(seed, "payer"), own))
+def _payers(rng: np.random.Generator, span: Span, buyer: Ints) -> Keys:
+    """Says who pays for common buyers: the buyer, now and then someone else."""
+    return keys(salt(span.world.seed, "payer"), np.where(rng.random(len(buyer)) < 0.05, buyer ^ 3, buyer))
 
 
-def build_reviews(span: Span, listings: Listings, end: Floats, orders: Orders) -> Reviews:
-    """Writes five reviews a listing: after delivered orders, a part of them without an order."""
+def build_reviews(
+    span: Span, merchants: Merchants, listings: Listings, end: Floats, circles: Circles, orders: Orders
+) -> Reviews:
+    """Writes five reviews a listing: after delivered orders, a part of them without an order, some of those bought.
+
+    Args:
+        span: The span.
+        merchants: Its merchants.
+        listings: Their listings.
+        end: When each listing was withdrawn or taken down.
+        circles: The buyers around each merchant.
+        orders: The orders of the listings.
+    """
     rng, days = span.rng("reviews"), span.world.days
     lag = np.exp(rng.normal(1.3, 0.8, len(orders.key)))
-    lag = np.where(orders.is_brushed & (rng.random(len(lag)) < 0.6), 0.1 + rng.random(len(lag)) * 1.5, lag)
+    is_hasty = rng.random(len(lag)) < np.where(
+        orders.is_brushed, HASTY_SHARE_OF_BRUSHED, circles.hasty_share[listings.merchant[orders.listing]]
+    )
+    lag = np.where(is_hasty, 0.1 + rng.random(len(lag)) * 1.5, lag)
     early = _latent(listings, "early_share", orders.listing, orders.placed, USUAL_EARLY_SHARE)
     is_early = ~orders.is_brushed & (rng.random(len(lag)) < early)
     waited = rng.random(len(lag)) * (orders.delivered - orders.placed)
@@ -299,12 +254,23 @@ def build_reviews(span: Span, listings: Listings, end: Floats, orders: Orders) -
     number = min(len(listings.key) * REVIEWS_PER_LISTING * days // USUAL_DAYS, int(np.isfinite(priority).sum()))
     order = np.sort(np.argsort(priority, kind="stable")[:number])
     listing = orders.listing[order]
-    is_brushed = orders.is_brushed[order]
-    is_tied = is_brushed | (rng.random(number) < listings.latents["verified_share"][listing])
+    merchant = listings.merchant[listing]
+    hired = span.rng("bought reviews")
+    is_bought = ~orders.is_brushed[order] & (hired.random(number) < circles.bought_share[merchant])
+    is_tied = ~is_bought & (
+        orders.is_brushed[order] | (rng.random(number) < listings.latents["verified_share"][listing])
+    )
     start = np.maximum(listings.listed_day, 0.0)[listing]
     loose = start + rng.random(number) * (np.minimum(end[listing], days) - start)
     stranger = (rng.random(number) * span.world.buyer_count * EARLY_BUYERS_SHARE).astype(np.int64)
     created = np.where(is_tied, created[order], loose)
+    is_bought &= created >= merchants.brushing_day[merchant]
+    is_brushed = orders.is_brushed[order] | is_bought
+    created = campaign_moments(
+        hired, circles, merchant, created, is_bought, np.ones(number, dtype=np.bool_),
+        np.maximum(start, merchants.brushing_day[merchant]), np.minimum(end[listing], days - 0.01),
+    )  # fmt: skip
+    writer = np.where(is_bought, account_of(hired, span, circles, merchant, is_bought), stranger)
     mood, rating = _opinions(rng, listings, listing, created, is_brushed)
     photo = np.where(is_brushed, 0.25, listings.latents["photo_share"][listing])
     repeated = _latent(listings, "repeated_share", listing, created, USUAL_REPEATED_SHARE)
@@ -316,12 +282,13 @@ def build_reviews(span: Span, listings: Listings, end: Floats, orders: Orders) -
         ),
         listing=listing,
         order=np.where(is_tied, order, -1),
-        buyer=np.where(is_tied, orders.buyer[order], stranger),
+        buyer=np.where(is_tied, orders.buyer[order], writer),
         is_brushed=is_brushed,
         rating=rating,
         mood=mood,
         created=created,
         is_repeated=rng.random(number) < repeated,
+        is_from_stock=is_brushed & (hired.random(number) < circles.stock_share[merchant]),
         is_brief=rng.random(number) < brief,
         has_photo=rng.random(number) < photo,
     )

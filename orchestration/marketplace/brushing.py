@@ -1,0 +1,360 @@
+"""Who brushes and how, and who only looks like it: circles of buyers, hired accounts, campaigns, texts from a stock.
+
+A brusher's orders are its customers' and, for a part, its own: placed by accounts that it made or hired, in campaigns
+that come before the platform looks at ranks, with parcels that are light and fast because nothing is in them, and
+followed by praise. Every one of these is a habit that honest merchants have too, more or less; only together do they
+tell. What a merchant does is drawn once, from the ranges in `MANNERS`; `trade` lets it happen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, unit
+from orchestration.marketplace.merchants import (
+    ARCHETYPES,
+    BRUSHED_BY_RIVAL,
+    CAREFUL_BRUSHER,
+    COMPANY,
+    DORMITORY,
+    IDENTIFIERS,
+    OLDEST_DAYS,
+    REVIEW_BUYER,
+    SALE_DAY,
+    SELF_BRUSHER,
+    SERVICE_CLIENT,
+    VIRAL_PRODUCT,
+    Identifiers,
+    Merchants,
+)
+from orchestration.marketplace.world import Span, World
+
+CIRCLE_BUYERS = 1 << 44
+"""Numbers of buyers from here on belong to the circle of one merchant."""
+HIRED_BUYERS = 1 << 48
+"""Numbers of buyers from here on are the accounts of brushing services."""
+ACCOUNTS_PER_MERCHANT = 1 << 12
+MERCHANTS_PER_SERVICE = 6_800
+"""So many merchants, of whom some thirty are clients, lie in the reach of one service."""
+ACCOUNTS_PER_SERVICE, ACCOUNTS_PER_CLIENT = 300, 60
+DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 90, 70
+HIRED_AGE_DAYS = 200.0
+CAMPAIGNS = 4
+"""How many campaigns a merchant has, or bursts of honest demand."""
+FIRST_LOOK, LOOKS_APART = 13.9, 28.0
+"""When the platform first looks at ranks, and how many days lie between its looks."""
+STOCK_TEXTS = 12
+"""How many texts for each category and language are sold to whoever wants praise."""
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How merchants of one archetype, and those around them, go about it: the range that each draws its own share from.
+
+    Attributes:
+        brushed: Share of the orders that are brushed.
+        circle: Share of the brushed orders that its own circle, or its service, places; anybody's name stands on the rest.
+        regular: Share of the other orders that the circle places.
+        accounts: Number of accounts in the circle.
+        device: Devices an account.
+        payer: Payers an account.
+        own: Share of the circle's accounts that use the merchant's own device or bank account.
+        age_days: Mean age of the accounts when the merchant or the history began.
+        light: Share of its brushed parcels that are light.
+        rush: Share of its brushed orders that arrive in half the time.
+        campaign: Share of the brushed orders (of the honest ones, where none is brushed) that come in campaigns.
+        before_look: Share of the campaigns that come just before the platform looks at ranks.
+        campaign_days: How long a campaign lasts.
+        stock: Share of the brushed reviews whose text comes from the stock.
+        bought: Share of the reviews that are bought without an order.
+    """
+
+    brushed: Range = (0.0, 0.0)
+    circle: Range = (0.0, 0.0)
+    regular: Range | None = None
+    accounts: Range = (6, 40)
+    device: Range = (0.35, 1.0)
+    payer: Range = (0.35, 1.0)
+    own: Range | None = None
+    age_days: float = 330.0
+    light: Range = (0.0, 0.0)
+    rush: Range = (0.0, 0.0)
+    campaign: Range = (0.0, 0.0)
+    before_look: float = 0.15
+    campaign_days: Range = (1.0, 4.0)
+    stock: Range = (0.0, 0.0)
+    bought: Range = (0.0, 0.0)
+
+
+USUAL = Manner()
+MANNERS: dict[int, Manner] = {
+    SELF_BRUSHER: Manner(
+        brushed=(0.18, 0.45), circle=(0.80, 1.0), accounts=(10, 40), device=(0.10, 0.45), payer=(0.10, 0.45), own=(0.05, 0.6),
+        age_days=130, light=(0.35, 0.9), rush=(0.35, 0.85), campaign=(0.5, 0.9), before_look=0.7, campaign_days=(0.4, 2.5),
+        stock=(0.2, 0.7),
+    ),
+    CAREFUL_BRUSHER: Manner(
+        brushed=(0.18, 0.42), circle=(0.75, 1.0), accounts=(25, 80), device=(0.5, 0.9), payer=(0.5, 0.9), own=(0.0, 0.15),
+        age_days=450, light=(0.1, 0.35), rush=(0.2, 0.6), campaign=(0.4, 0.8), before_look=0.7, campaign_days=(0.7, 3.0),
+        stock=(0.1, 0.5),
+    ),
+    SERVICE_CLIENT: Manner(
+        brushed=(0.18, 0.45), circle=(0.85, 1.0), light=(0.3, 0.85), rush=(0.3, 0.8), campaign=(0.5, 0.9), before_look=0.7,
+        campaign_days=(0.4, 2.5), stock=(0.3, 0.8),
+    ),
+    REVIEW_BUYER: Manner(campaign=(0.5, 0.9), before_look=0.7, stock=(0.3, 0.8), bought=(0.2, 0.5)),
+    VIRAL_PRODUCT: Manner(campaign=(0.6, 0.9), campaign_days=(2.0, 6.0)),
+    SALE_DAY: Manner(campaign=(0.2, 0.5), campaign_days=(0.5, 1.5)),
+    DORMITORY: Manner(regular=(0.15, 0.45), accounts=(20, 80), device=(0.02, 0.2), age_days=150),
+    COMPANY: Manner(
+        regular=(0.15, 0.45), accounts=(10, 40), device=(0.1, 0.5), payer=(0.02, 0.1), campaign=(0.2, 0.4),
+        campaign_days=(0.05, 0.5),
+    ),
+    BRUSHED_BY_RIVAL: Manner(
+        brushed=(0.15, 0.4), circle=(0.80, 1.0), accounts=(15, 60), device=(0.10, 0.5), payer=(0.10, 0.5), age_days=130,
+        campaign=(0.5, 0.9), before_look=0.5, campaign_days=(0.4, 2.5), stock=(0.2, 0.7),
+    ),
+}  # fmt: skip
+"""What departs from `USUAL`; a dormitory's students and a company's staff are circles of regulars, and nothing worse."""
+LOOK_ALIKES = (VIRAL_PRODUCT, SALE_DAY, DORMITORY, COMPANY, BRUSHED_BY_RIVAL)
+
+
+@dataclass(frozen=True)
+class Circles:
+    """What each merchant and the buyers around it do, one value a merchant; shares are of 1.
+
+    `brushed_share` to `bought_share` are drawn from its `Manner`, where they are explained.
+
+    Attributes:
+        careless_share: Share of its honest parcels that are light.
+        express_share: Share of its honest orders that arrive in half the time.
+        hasty_share: Share of its honest orders' reviews that are written within two days.
+        service: Number of the service that it is a client of, -1 without.
+        own_device: Its own device.
+        own_payer: Its own bank account.
+        campaign_day: (n, CAMPAIGNS) when each of its campaigns begins.
+        campaign_length: Days that one lasts.
+    """
+
+    brushed_share: Floats
+    circle_share: Floats
+    regular_share: Floats
+    accounts: Ints
+    devices: Ints
+    payers: Ints
+    own_share: Floats
+    age_days: Floats
+    light_share: Floats
+    rush_share: Floats
+    campaign_share: Floats
+    stock_share: Floats
+    bought_share: Floats
+    careless_share: Floats
+    express_share: Floats
+    hasty_share: Floats
+    service: Ints
+    own_device: Keys
+    own_payer: Keys
+    campaign_day: Floats
+    campaign_length: Floats
+
+    def latents(self) -> dict[str, Floats]:
+        """Returns what an order's circle, parcel and speed are drawn from, brushed or not, by name."""
+        brushed = self.brushed_share
+        return {
+            "circle_share": self.circle_share * brushed + (1 - brushed) * self.regular_share,
+            "circle_accounts": self.accounts.astype(np.float64),
+            "circle_device_share": self.devices / self.accounts,
+            "circle_payer_share": self.payers / self.accounts,
+            "circle_age_days": self.age_days,
+            "light_share": brushed * self.light_share + (1 - brushed) * self.careless_share,
+            "express_share": brushed * self.rush_share + (1 - brushed) * self.express_share,
+        }
+
+
+def build_circles(span: Span, merchants: Merchants, identifiers: Identifiers) -> Circles:
+    """Decides who brushes how hard, who the regulars of the others are, and when each has its campaigns or its rush."""
+    rng, count, days = span.rng("circles"), span.count, span.world.days
+    drawn = _drawn(rng, merchants.archetype)
+    accounts = drawn["accounts"].astype(np.int64)
+    is_served = merchants.archetype == SERVICE_CLIENT
+    before_look = np.array([MANNERS.get(kind, USUAL).before_look for kind in range(len(ARCHETYPES))])
+    length = drawn["campaign_days"]
+    return Circles(
+        brushed_share=drawn["brushed"] * np.minimum(merchants.effect, 1.1),
+        circle_share=drawn["circle"],
+        regular_share=drawn["regular"],
+        accounts=accounts,
+        devices=np.maximum((accounts * drawn["device"]).astype(np.int64), 1),
+        payers=np.maximum((accounts * drawn["payer"]).astype(np.int64), 1),
+        own_share=drawn["own"],
+        age_days=drawn["age_days"],
+        light_share=drawn["light"],
+        rush_share=drawn["rush"],
+        campaign_share=drawn["campaign"],
+        stock_share=drawn["stock"],
+        bought_share=drawn["bought"],
+        careless_share=_now_and_then(rng, count, 0.04, 0.3, (0.05, 0.35)),
+        express_share=_now_and_then(rng, count, 0.05, 0.3, (0.05, 0.4)),
+        hasty_share=_now_and_then(rng, count, 0.05, 0.25, (0.1, 0.5)),
+        service=np.where(is_served, (span.first + np.arange(count)) // MERCHANTS_PER_SERVICE, -1),
+        own_device=_own(span, identifiers, "device"),
+        own_payer=_own(span, identifiers, "bank_account"),
+        campaign_day=_campaign_days(rng, before_look[merchants.archetype], length, days),
+        campaign_length=length,
+    )
+
+
+def _drawn(rng: np.random.Generator, archetype: Ints) -> dict[str, Floats]:
+    """Draws each merchant's own value of everything in its manner."""
+    count = len(archetype)
+    has_regulars, has_staff = rng.random(count) < 0.35, rng.random(count) < 0.25
+    drawn = {
+        "regular": np.where(has_regulars, rng.uniform(0.05, 0.5, count), rng.uniform(0, 0.06, count)),
+        "own": np.where(has_staff, rng.uniform(0.02, 0.35, count), 0.0),
+        "age_days": np.exp(rng.normal(0.0, 0.7, count)),
+    }
+    for name in ("brushed", "circle", "regular", "accounts", "device", "payer", "own", "light", "rush", "campaign",
+                 "campaign_days", "stock", "bought"):  # fmt: skip
+        place = rng.random(count)
+        ranges = [getattr(MANNERS.get(kind, USUAL), name) for kind in range(len(ARCHETYPES))]
+        low, high = np.array([(np.nan, np.nan) if span is None else span for span in ranges])[archetype].T
+        value = low + place * (high - low)
+        drawn[name] = np.where(np.isnan(value), drawn[name], value) if name in drawn else value
+    means = np.array([MANNERS.get(kind, USUAL).age_days for kind in range(len(ARCHETYPES))])
+    drawn["age_days"] = drawn["age_days"] * means[archetype]
+    return drawn
+
+
+def _now_and_then(rng: np.random.Generator, count: int, mean: float, share: float, more: Range) -> Floats:
+    """Draws a habit that most have a little of and some, a `share` of them, have more of."""
+    little = np.minimum(rng.exponential(mean, count), 0.5)
+    return np.where(rng.random(count) < share, rng.uniform(*more, count), little)
+
+
+def _own(span: Span, identifiers: Identifiers, kind: str) -> Keys:
+    """Returns the merchant's identifier of a kind, or one that nobody knows of where none is on record."""
+    own = keys(salt(span.world.seed, "unknown", kind), span.first + np.arange(span.count))
+    rows = np.flatnonzero(identifiers.kind == [item.kind for item in IDENTIFIERS].index(kind))[::-1]
+    own[identifiers.merchant[rows]] = identifiers.value[rows]
+    return own
+
+
+def _campaign_days(rng: np.random.Generator, before_look: Floats, length: Floats, days: int) -> Floats:
+    """Places campaigns: some so that they end within a day of a look at ranks, the others anywhere."""
+    shape = (len(length), CAMPAIGNS)
+    looks = max(int((days - FIRST_LOOK) // LOOKS_APART) + 1, 1)
+    look = FIRST_LOOK + LOOKS_APART * rng.integers(0, looks, shape)
+    ends = look - rng.random(shape)
+    anywhere = rng.random(shape) * days
+    ends = np.where(rng.random(shape) < before_look[:, None], ends, anywhere)
+    return np.maximum(ends - length[:, None], 0.0)
+
+
+def campaign_moments(
+    rng: np.random.Generator, circles: Circles, merchant: Ints, placed: Floats, is_brushed: Bools, is_ordinary: Bools,
+    start: Floats, stop: Floats,
+) -> Floats:  # fmt: skip
+    """Moves what belongs to a campaign into one, where the listing was on offer then.
+
+    Args:
+        rng: The stream.
+        circles: What each merchant does.
+        merchant: The merchant of each order or review.
+        placed: When it would have come about.
+        is_brushed: Whether it is brushed.
+        is_ordinary: Whether nothing draws a crowd to it: it is no campaign's business unless it is brushed.
+        start: From when on it could.
+        stop: Until when it could.
+
+    Returns:
+        When each comes about.
+    """
+    count = len(merchant)
+    brushes = (circles.brushed_share > 0) | (circles.bought_share > 0)
+    takes_part = (rng.random(count) < circles.campaign_share[merchant]) & (
+        is_brushed | ~(brushes[merchant] | is_ordinary)
+    )
+    chosen = rng.integers(0, CAMPAIGNS, count)
+    # A viral product and a sale have one great rush, not four.
+    chosen = np.where(brushes[merchant], chosen, 0)
+    moment = circles.campaign_day[merchant, chosen] + rng.random(count) * circles.campaign_length[merchant]
+    return np.where(takes_part & (moment >= start) & (moment < stop), moment, placed)
+
+
+def account_of(rng: np.random.Generator, span: Span, circles: Circles, merchant: Ints, is_brushed: Bools) -> Ints:
+    """Returns for each order the number of an account around the merchant: of its circle, or of its service's."""
+    count = len(merchant)
+    account = (rng.random(count) * circles.accounts[merchant]).astype(np.int64)
+    own = CIRCLE_BUYERS + (span.first + merchant) * ACCOUNTS_PER_MERCHANT + account
+    service = circles.service[merchant]
+    # A service sends a team of its accounts to each client: consecutive ones, from a place that the client decides.
+    place = unit(salt(span.world.seed, "team"), span.first + merchant) * ACCOUNTS_PER_SERVICE
+    member = place.astype(np.int64) + (rng.random(count) * ACCOUNTS_PER_CLIENT).astype(np.int64)
+    member %= ACCOUNTS_PER_SERVICE
+    hired = HIRED_BUYERS + np.maximum(service, 0) * ACCOUNTS_PER_SERVICE + member
+    return np.where(is_brushed & (service >= 0), hired, own)
+
+
+def payers_of(span: Span, circles: Circles, merchant: Ints, buyer: Ints, usual: Keys) -> Keys:
+    """Says who pays for the orders of circles and services; `usual` pays for everybody else's."""
+    seed = span.world.seed
+    member = buyer % ACCOUNTS_PER_MERCHANT
+    shared = (span.first + merchant) * ACCOUNTS_PER_MERCHANT + member % circles.payers[merchant]
+    is_own = unit(salt(seed, "own payer"), buyer) < circles.own_share[merchant]
+    circle = np.where(is_own, circles.own_payer[merchant], keys(salt(seed, "circle payer"), shared))
+    hired = keys(salt(seed, "hired payer"), _pooled(buyer, PAYERS_PER_SERVICE))
+    return np.select([buyer >= HIRED_BUYERS, buyer >= CIRCLE_BUYERS], [hired, circle], usual)
+
+
+def _pooled(buyer: Ints, pool: int) -> Ints:
+    """Gives accounts of a service one of its `pool` devices or payers."""
+    service, member = np.divmod(buyer - HIRED_BUYERS, ACCOUNTS_PER_SERVICE)
+    return np.asarray(service * ACCOUNTS_PER_SERVICE + member % pool)
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Accounts as arrays of n: their number, when they registered and which device they use."""
+
+    buyer: Ints
+    registered: Floats
+    device: Keys
+
+
+def circle_accounts(span: Span, merchants: Merchants, circles: Circles, accounts: Ints) -> Accounts:
+    """Makes the accounts of circles, by number."""
+    seed = span.world.seed
+    merchant = (accounts - CIRCLE_BUYERS) // ACCOUNTS_PER_MERCHANT - span.first
+    member = accounts % ACCOUNTS_PER_MERCHANT
+    begin = np.maximum(merchants.registered_day, 0.0)[merchant]
+    age = np.minimum(span.rng("circle accounts").gamma(2.0, circles.age_days[merchant] / 2.0), OLDEST_DAYS)
+    shared = (span.first + merchant) * ACCOUNTS_PER_MERCHANT + member % circles.devices[merchant]
+    is_own = unit(salt(seed, "own device"), accounts) < circles.own_share[merchant]
+    device = np.where(is_own, circles.own_device[merchant], keys(salt(seed, "circle device"), shared))
+    return Accounts(accounts, begin - 0.2 - age, device)
+
+
+def hired_accounts(span: Span) -> Accounts:
+    """Makes the accounts of the services whose reach begins within the span, whoever hires them."""
+    seed = span.world.seed
+    services = np.arange(
+        -(-span.first // MERCHANTS_PER_SERVICE), -(-(span.first + span.count) // MERCHANTS_PER_SERVICE)
+    )
+    number = (services[:, None] * ACCOUNTS_PER_SERVICE + np.arange(ACCOUNTS_PER_SERVICE)).ravel()
+    age = -HIRED_AGE_DAYS * np.log1p(-unit(salt(seed, "hired account"), number))
+    buyer = HIRED_BUYERS + number
+    return Accounts(
+        buyer,
+        -0.2 - np.minimum(age, OLDEST_DAYS),
+        keys(salt(seed, "hired device"), _pooled(buyer, DEVICES_PER_SERVICE)),
+    )
+
+
+def service_keys(world: World, service: Ints) -> Keys:
+    """Returns the ids of services."""
+    return keys(salt(world.seed, "service"), service)
