@@ -66,11 +66,14 @@ class Manner:
         age_days: Mean age of the accounts when the merchant or the history began.
         light: Share of its brushed parcels that are light.
         rush: Share of its brushed orders that arrive in half the time.
+        hasty: Share of its brushed orders' reviews that are written within two days.
         campaign: Share of the brushed orders (of the honest ones, where none is brushed) that come in campaigns.
-        before_look: Share of the campaigns that come just before the platform looks at ranks.
         campaign_days: How long a campaign lasts.
+        before_look: Share of the campaigns that come just before the platform looks at ranks.
         stock: Share of the brushed reviews whose text comes from the stock.
         bought: Share of the reviews that are bought without an order.
+        habit: How many have each of the `HABITS`: a brusher uses some of the tricks, seldom all, and an honest merchant has
+            staff who buy, or a campaign, now and then.
     """
 
     brushed: Range = (0.0, 0.0)
@@ -79,47 +82,53 @@ class Manner:
     accounts: Range = (6, 40)
     device: Range = (0.35, 1.0)
     payer: Range = (0.35, 1.0)
-    own: Range | None = None
+    own: Range = (0.02, 0.3)
     age_days: float = 330.0
     light: Range = (0.0, 0.0)
     rush: Range = (0.0, 0.0)
-    campaign: Range = (0.0, 0.0)
-    before_look: float = 0.15
-    campaign_days: Range = (1.0, 4.0)
+    hasty: Range = (0.0, 0.0)
+    campaign: Range = (0.1, 0.35)
+    campaign_days: Range = (0.4, 2.5)
+    before_look: float = 0.8
     stock: Range = (0.0, 0.0)
     bought: Range = (0.0, 0.0)
+    habit: float = 0.72
 
 
-USUAL = Manner()
+USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15)
 MANNERS: dict[int, Manner] = {
     SELF_BRUSHER: Manner(
-        brushed=(0.18, 0.45), circle=(0.80, 1.0), accounts=(10, 40), device=(0.10, 0.45), payer=(0.10, 0.45), own=(0.05, 0.6),
-        age_days=130, light=(0.35, 0.9), rush=(0.35, 0.85), campaign=(0.5, 0.9), before_look=0.7, campaign_days=(0.4, 2.5),
-        stock=(0.2, 0.7),
+        brushed=(0.18, 0.45), circle=(0.75, 0.95), accounts=(10, 40), device=(0.10, 0.45), payer=(0.10, 0.45), own=(0.2, 0.8),
+        age_days=130, light=(0.5, 0.95), rush=(0.5, 0.95), hasty=(0.5, 0.95), campaign=(0.5, 0.95), stock=(0.3, 0.9),
     ),
     CAREFUL_BRUSHER: Manner(
-        brushed=(0.18, 0.42), circle=(0.75, 1.0), accounts=(25, 80), device=(0.5, 0.9), payer=(0.5, 0.9), own=(0.0, 0.15),
-        age_days=450, light=(0.1, 0.35), rush=(0.2, 0.6), campaign=(0.4, 0.8), before_look=0.7, campaign_days=(0.7, 3.0),
-        stock=(0.1, 0.5),
+        brushed=(0.18, 0.42), circle=(0.75, 0.95), accounts=(25, 80), device=(0.3, 0.7), payer=(0.3, 0.7), own=(0.05, 0.3),
+        age_days=450, light=(0.2, 0.5), rush=(0.4, 0.9), hasty=(0.5, 0.95), campaign=(0.5, 0.95), stock=(0.3, 0.8),
     ),
     SERVICE_CLIENT: Manner(
-        brushed=(0.18, 0.45), circle=(0.85, 1.0), light=(0.3, 0.85), rush=(0.3, 0.8), campaign=(0.5, 0.9), before_look=0.7,
-        campaign_days=(0.4, 2.5), stock=(0.3, 0.8),
+        brushed=(0.18, 0.45), circle=(0.8, 0.95), light=(0.5, 0.95), rush=(0.5, 0.95), hasty=(0.5, 0.95),
+        campaign=(0.5, 0.95), stock=(0.3, 0.9),
     ),
-    REVIEW_BUYER: Manner(campaign=(0.5, 0.9), before_look=0.7, stock=(0.3, 0.8), bought=(0.2, 0.5)),
-    VIRAL_PRODUCT: Manner(campaign=(0.6, 0.9), campaign_days=(2.0, 6.0)),
-    SALE_DAY: Manner(campaign=(0.2, 0.5), campaign_days=(0.5, 1.5)),
-    DORMITORY: Manner(regular=(0.15, 0.45), accounts=(20, 80), device=(0.02, 0.2), age_days=150),
+    REVIEW_BUYER: Manner(
+        age_days=150, own=(0.05, 0.4), hasty=(0.2, 0.5), campaign=(0.5, 0.95), stock=(0.3, 0.9), bought=(0.25, 0.5),
+    ),
+    VIRAL_PRODUCT: Manner(campaign=(0.6, 0.9), campaign_days=(2.0, 6.0), before_look=0.3, habit=1.0),
+    SALE_DAY: Manner(campaign=(0.2, 0.5), campaign_days=(0.5, 1.5), before_look=0.3, habit=1.0),
+    DORMITORY: Manner(regular=(0.15, 0.45), accounts=(20, 80), device=(0.02, 0.2), own=(0, 0), age_days=150, habit=1.0),
     COMPANY: Manner(
-        regular=(0.15, 0.45), accounts=(10, 40), device=(0.1, 0.5), payer=(0.02, 0.1), campaign=(0.2, 0.4),
-        campaign_days=(0.05, 0.5),
+        regular=(0.15, 0.45), accounts=(10, 40), device=(0.1, 0.5), payer=(0.02, 0.1), own=(0, 0), campaign=(0.2, 0.4),
+        campaign_days=(0.05, 0.5), before_look=0.3, habit=1.0,
     ),
     BRUSHED_BY_RIVAL: Manner(
-        brushed=(0.15, 0.4), circle=(0.80, 1.0), accounts=(15, 60), device=(0.10, 0.5), payer=(0.10, 0.5), age_days=130,
-        campaign=(0.5, 0.9), before_look=0.5, campaign_days=(0.4, 2.5), stock=(0.2, 0.7),
+        brushed=(0.15, 0.4), circle=(0.75, 0.95), accounts=(15, 60), device=(0.10, 0.5), payer=(0.10, 0.5), own=(0, 0),
+        age_days=130, hasty=(0.5, 0.95), campaign=(0.5, 0.95), stock=(0.3, 0.9),
     ),
 }  # fmt: skip
 """What departs from `USUAL`; a dormitory's students and a company's staff are circles of regulars, and nothing worse."""
+HABITS = ("own", "light", "rush", "hasty", "campaign", "stock")
+"""What only the `habit` share of the merchants of an archetype do at all, each by a lot of its own."""
+SHARED_HABIT = 0.4
+"""How many of the other circles have devices or payers in common."""
 LOOK_ALIKES = (VIRAL_PRODUCT, SALE_DAY, DORMITORY, COMPANY, BRUSHED_BY_RIVAL)
 
 
@@ -150,6 +159,7 @@ class Circles:
     age_days: Floats
     light_share: Floats
     rush_share: Floats
+    rave_share: Floats
     campaign_share: Floats
     stock_share: Floats
     bought_share: Floats
@@ -182,7 +192,6 @@ def build_circles(span: Span, merchants: Merchants, identifiers: Identifiers) ->
     drawn = _drawn(rng, merchants.archetype)
     accounts = drawn["accounts"].astype(np.int64)
     is_served = merchants.archetype == SERVICE_CLIENT
-    before_look = np.array([MANNERS.get(kind, USUAL).before_look for kind in range(len(ARCHETYPES))])
     length = drawn["campaign_days"]
     return Circles(
         brushed_share=drawn["brushed"] * np.minimum(merchants.effect, 1.1),
@@ -195,16 +204,17 @@ def build_circles(span: Span, merchants: Merchants, identifiers: Identifiers) ->
         age_days=drawn["age_days"],
         light_share=drawn["light"],
         rush_share=drawn["rush"],
+        rave_share=drawn["hasty"],
         campaign_share=drawn["campaign"],
         stock_share=drawn["stock"],
         bought_share=drawn["bought"],
-        careless_share=_now_and_then(rng, count, 0.04, 0.3, (0.05, 0.35)),
-        express_share=_now_and_then(rng, count, 0.05, 0.3, (0.05, 0.4)),
-        hasty_share=_now_and_then(rng, count, 0.05, 0.25, (0.1, 0.5)),
+        careless_share=_now_and_then(rng, count, 0.02, 0.12, (0.05, 0.3)),
+        express_share=_now_and_then(rng, count, 0.02, 0.12, (0.05, 0.3)),
+        hasty_share=_now_and_then(rng, count, 0.03, 0.15, (0.1, 0.4)),
         service=np.where(is_served, (span.first + np.arange(count)) // MERCHANTS_PER_SERVICE, -1),
         own_device=_own(span, identifiers, "device"),
         own_payer=_own(span, identifiers, "bank_account"),
-        campaign_day=_campaign_days(rng, before_look[merchants.archetype], length, days),
+        campaign_day=_campaign_days(rng, _of_manners(merchants.archetype, "before_look"), length, days),
         campaign_length=length,
     )
 
@@ -212,22 +222,29 @@ def build_circles(span: Span, merchants: Merchants, identifiers: Identifiers) ->
 def _drawn(rng: np.random.Generator, archetype: Ints) -> dict[str, Floats]:
     """Draws each merchant's own value of everything in its manner."""
     count = len(archetype)
-    has_regulars, has_staff = rng.random(count) < 0.35, rng.random(count) < 0.25
-    drawn = {
-        "regular": np.where(has_regulars, rng.uniform(0.05, 0.5, count), rng.uniform(0, 0.06, count)),
-        "own": np.where(has_staff, rng.uniform(0.02, 0.35, count), 0.0),
-        "age_days": np.exp(rng.normal(0.0, 0.7, count)),
-    }
-    for name in ("brushed", "circle", "regular", "accounts", "device", "payer", "own", "light", "rush", "campaign",
+    habit, age_days = (_of_manners(archetype, name) for name in ("habit", "age_days"))
+    drawn = {}
+    for name in ("brushed", "circle", "regular", "accounts", "device", "payer", "own", "light", "rush", "hasty", "campaign",
                  "campaign_days", "stock", "bought"):  # fmt: skip
-        place = rng.random(count)
-        ranges = [getattr(MANNERS.get(kind, USUAL), name) for kind in range(len(ARCHETYPES))]
-        low, high = np.array([(np.nan, np.nan) if span is None else span for span in ranges])[archetype].T
-        value = low + place * (high - low)
-        drawn[name] = np.where(np.isnan(value), drawn[name], value) if name in drawn else value
-    means = np.array([MANNERS.get(kind, USUAL).age_days for kind in range(len(ARCHETYPES))])
-    drawn["age_days"] = drawn["age_days"] * means[archetype]
+        low, high = _of_manners(archetype, name).T
+        drawn[name] = low + rng.random(count) * (high - low)
+    for name in HABITS:
+        drawn[name] = np.where(rng.random(count) < habit, drawn[name], 0.0)
+    for name in ("device", "payer"):
+        drawn[name] = np.where(
+            rng.random(count) < np.maximum(habit, SHARED_HABIT), drawn[name], rng.uniform(0.7, 1.0, count)
+        )
+    has_regulars = rng.random(count) < 0.35
+    usual = np.where(has_regulars, rng.uniform(0.05, 0.5, count), rng.uniform(0, 0.06, count))
+    drawn["regular"] = np.where(np.isnan(drawn["regular"]), usual, drawn["regular"])
+    drawn["age_days"] = age_days * np.exp(rng.normal(0.0, 0.7, count))
     return drawn
+
+
+def _of_manners(archetype: Ints, name: str) -> Floats:
+    """Looks up what the manner of each archetype says."""
+    values = [getattr(MANNERS.get(kind, USUAL), name) for kind in range(len(ARCHETYPES))]
+    return np.array([(np.nan, np.nan) if value is None else value for value in values])[archetype]
 
 
 def _now_and_then(rng: np.random.Generator, count: int, mean: float, share: float, more: Range) -> Floats:

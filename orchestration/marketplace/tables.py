@@ -62,12 +62,12 @@ REPEATED_TEXTS = 6
 """How many different texts the repeated reviews of one mood, language and category have."""
 COPIES_PER_MERCHANT = 3
 EVENT_AUDIT_SHARES = {"order": 0.0015, "review": 0.003}
-SPOTTED_SHARE, SUSPECTED_SHARE = 0.04, 0.0004
+SPOTTED_SHARE, SUSPECTED_SHARE = 0.08, 0.0006
 """How many of the brushed orders and reviews moderators come upon by themselves, and how many of the others they suspect."""
 INVOLVED_SHARE = 0.5
 """How often they find that the merchant itself had a hand in what they came upon, where it had."""
 INVESTIGATED_ORDERS = 25
-"""How many of its orders are looked at where the audit of a merchant finds that it brushes."""
+"""How many of a merchant's orders are looked at once it is known that it brushes."""
 
 
 @dataclass(frozen=True)
@@ -574,9 +574,7 @@ def _decisions(chunk: Chunk) -> pa.Table:
         _decision_rows(chunk, "merchant", ids, "brushing", audits.decided, audits.is_brushing, audit, audits.inclusion),
         _event_audit(chunk, "order", orders.key, "o", orders.placed, orders.is_brushed),
         _event_audit(chunk, "review", reviews.key, "r", reviews.created, reviews.is_brushed),
-        *_spotted(chunk, "order", orders.key, "o", orders.listing, orders.placed, orders.is_brushed),
-        *_spotted(chunk, "review", reviews.key, "r", reviews.listing, reviews.created, reviews.is_brushed),
-        _investigated(chunk),
+        *_spotted(chunk),
         _decision_rows(
             chunk, "listing", chunk.listing_ids(labels.spotted), "counterfeit", labels.spotted_day, labels.is_spotted_fake,
             "moderator_review", None,
@@ -595,58 +593,64 @@ def _event_audit(chunk: Chunk, kind: str, key: Keys, prefix: str, began: Floats,
     number = found.quota(chunk.span.first * per_merchant, count, EVENT_AUDIT_SHARES[kind])
     chosen = np.sort(rng.permutation(count)[:number])
     decided = began[chosen] + rng.random(number) * (days - began[chosen])
-    wrong = rng.random(number) < np.where(is_fake[chosen], 0.06, found.FALSE_ALARM_SHARE)
+    is_found = _found(rng, is_fake[chosen])
     return _decision_rows(
         chunk,
         kind,
         id_text(key[chosen], prefix),
         "brushing",
         decided,
-        is_fake[chosen] ^ wrong,
+        is_found,
         "random_audit",
         number / count,
     )
 
 
-def _spotted(
-    chunk: Chunk, kind: str, key: Keys, prefix: str, listing: Ints, began: Floats, is_fake: Bools
-) -> list[pa.Table]:
-    """Decides on orders or reviews that moderators came upon within the month after; some point to the merchant itself."""
-    rng, days = chunk.rng(f"spotted {kind}"), chunk.world.days
-    count = len(key)
-    is_chosen = rng.random(count) < np.where(is_fake, SPOTTED_SHARE, SUSPECTED_SHARE)
-    decided = began + 1.0 + rng.random(count) * 29.0
-    chosen = np.flatnonzero(is_chosen & (decided < days))
-    is_found = is_fake[chosen] ^ (rng.random(len(chosen)) < np.where(is_fake[chosen], 0.06, found.FALSE_ALARM_SHARE))
-    brushes = chunk.merchants.is_brushing[chunk.listings.merchant[listing[chosen]]]
-    is_involved = is_found & brushes & (rng.random(len(chosen)) < INVOLVED_SHARE)
-    return [
-        _decision_rows(
-            chunk, kind, id_text(key[chosen[rows]], prefix), "brushing", decided[chosen[rows]], is_found[rows], reason, None
+def _spotted(chunk: Chunk) -> list[pa.Table]:
+    """Decides on orders and reviews that moderators came upon, and on more of the merchants' that had a hand in them."""
+    orders, reviews, audits = chunk.orders, chunk.reviews, chunk.labels.audits
+    known = np.full(len(chunk.merchants.key), np.inf)
+    known[audits.merchant[audits.is_brushing]] = audits.decided[audits.is_brushing]
+    tables = []
+    for kind, key, listing, began, is_fake in (
+        ("order", orders.key, orders.listing, orders.placed, orders.is_brushed),
+        ("review", reviews.key, reviews.listing, reviews.created, reviews.is_brushed),
+    ):
+        rng, merchant = chunk.rng(f"spotted {kind}"), chunk.listings.merchant[listing]
+        count = len(key)
+        is_chosen = rng.random(count) < np.where(is_fake, SPOTTED_SHARE, SUSPECTED_SHARE)
+        decided = began + 1.0 + rng.random(count) * 29.0
+        chosen = np.flatnonzero(is_chosen & (decided < chunk.world.days))
+        is_found = _found(rng, is_fake[chosen])
+        is_involved = (
+            is_found & chunk.merchants.is_brushing[merchant[chosen]] & (rng.random(len(chosen)) < INVOLVED_SHARE)
         )
-        for rows, reason in ((~is_involved, "moderator_review"), (is_involved, "merchant_involved"))
-    ]  # fmt: skip
+        np.minimum.at(known, merchant[chosen[is_involved]], decided[chosen[is_involved]])
+        for rows, reason in ((~is_involved, "moderator_review"), (is_involved, "merchant_involved")):
+            ids, when = id_text(key[chosen[rows]], kind[0]), decided[chosen[rows]]
+            tables.append(_decision_rows(chunk, kind, ids, "brushing", when, is_found[rows], reason, None))
+    return [*tables, _investigated(chunk, known)]
 
 
-def _investigated(chunk: Chunk) -> pa.Table:
-    """Decides on some earlier orders of each merchant whose audit found that it brushes, within the week after."""
-    rng, orders, days = chunk.rng("investigations"), chunk.orders, chunk.world.days
-    audited = np.full(len(chunk.merchants.key), np.nan)
-    audits = chunk.labels.audits
-    audited[audits.merchant[audits.is_brushing]] = audits.decided[audits.is_brushing]
-    moment = audited[chunk.listings.merchant[orders.listing]]
-    at = rng.permutation(np.flatnonzero(orders.placed < moment))
-    merchant = chunk.listings.merchant[orders.listing[at]]
-    at, merchant = at[np.argsort(merchant, kind="stable")], np.sort(merchant, kind="stable")
-    begin = np.searchsorted(merchant, merchant)
+def _found(rng: np.random.Generator, is_fake: Bools) -> Bools:
+    """Returns what an examination makes of orders or reviews."""
+    return np.asarray(is_fake ^ (rng.random(len(is_fake)) < np.where(is_fake, 0.06, found.FALSE_ALARM_SHARE)))
+
+
+def _investigated(chunk: Chunk, known: Floats) -> pa.Table:
+    """Decides on earlier orders of each merchant that is known to brush, within two weeks after that is known."""
+    rng, orders = chunk.rng("investigations"), chunk.orders
+    seller = chunk.listings.merchant[orders.listing]
+    at = rng.permutation(np.flatnonzero(orders.placed < np.where(np.isfinite(known), known, -np.inf)[seller]))
+    at = at[np.argsort(seller[at], kind="stable")]
+    begin = np.searchsorted(seller[at], seller[at])
     chosen = np.sort(at[np.arange(len(at)) - begin < INVESTIGATED_ORDERS])
-    decided = moment[chosen] + 0.1 + rng.random(len(chosen)) * 7.0
-    chosen, decided = chosen[decided < days], decided[decided < days]
-    wrong = rng.random(len(chosen)) < np.where(orders.is_brushed[chosen], 0.06, found.FALSE_ALARM_SHARE)
+    decided = known[seller[chosen]] + 0.1 + rng.random(len(chosen)) * 13.0
+    chosen, decided = chosen[decided < chunk.world.days], decided[decided < chunk.world.days]
+    is_found = _found(rng, orders.is_brushed[chosen])
     return _decision_rows(
-        chunk, "order", id_text(orders.key[chosen], "o"), "brushing", decided, orders.is_brushed[chosen] ^ wrong,
-        "investigation", None,
-    )  # fmt: skip
+        chunk, "order", id_text(orders.key[chosen], "o"), "brushing", decided, is_found, "investigation", None
+    )
 
 
 def _actions(chunk: Chunk) -> pa.Table:

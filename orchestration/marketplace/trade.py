@@ -19,7 +19,6 @@ REVIEWS_PER_LISTING = 5
 EARLY_BUYERS_SHARE = 0.85
 REFUND_REASONS = ("not_authentic", "not_as_described", "defective", "late", "changed_mind", "other")
 USUAL_EARLY_SHARE, USUAL_REPEATED_SHARE, USUAL_POLAR_SHARE = 0.05, 0.05, 0.12
-HASTY_SHARE_OF_BRUSHED = 0.6
 USUAL_COUPON_SHARE, USUAL_BRIEF_SHARE = 0.12, 0.07
 _WEEK = np.array([1.02, 0.98, 0.95, 0.96, 1.02, 1.14, 1.18])
 _HOURS = np.array([3, 2, 1, 1, 1, 2, 3, 4, 5, 6, 6, 6, 7, 6, 6, 6, 6, 7, 8, 9, 10, 9, 7, 5], dtype=np.float64)
@@ -243,7 +242,9 @@ def build_reviews(
     rng, days = span.rng("reviews"), span.world.days
     lag = np.exp(rng.normal(1.3, 0.8, len(orders.key)))
     is_hasty = rng.random(len(lag)) < np.where(
-        orders.is_brushed, HASTY_SHARE_OF_BRUSHED, circles.hasty_share[listings.merchant[orders.listing]]
+        orders.is_brushed,
+        circles.rave_share[listings.merchant[orders.listing]],
+        circles.hasty_share[listings.merchant[orders.listing]],
     )
     lag = np.where(is_hasty, 0.1 + rng.random(len(lag)) * 1.5, lag)
     early = _latent(listings, "early_share", orders.listing, orders.placed, USUAL_EARLY_SHARE)
