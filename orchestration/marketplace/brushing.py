@@ -39,10 +39,10 @@ ACCOUNTS_PER_MERCHANT = 1 << 12
 MERCHANTS_PER_SERVICE = 6_800
 """So many merchants, of whom some thirty are clients, lie in the reach of one service."""
 ACCOUNTS_PER_SERVICE, ACCOUNTS_PER_CLIENT = 300, 60
-DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 90, 70
+DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 190, 150
 HIRED_AGE_DAYS = 200.0
-CAMPAIGNS = 4
-"""How many campaigns a merchant has, or bursts of honest demand."""
+CAMPAIGNS, SESSIONS, SESSION_DAYS = 4, 3, 0.05
+"""How many campaigns a merchant has, or bursts of honest demand; how many sittings one may have, and how long they are."""
 FIRST_LOOK, LOOKS_APART = 13.9, 28.0
 """When the platform first looks at ranks, and how many days lie between its looks."""
 STOCK_TEXTS = 12
@@ -69,6 +69,7 @@ class Manner:
         hasty: Share of its brushed orders' reviews that are written within two days.
         campaign: Share of the brushed orders (of the honest ones, where none is brushed) that come in campaigns.
         campaign_days: How long a campaign lasts.
+        session: Share of its orders in campaigns that are placed in a few sittings of an hour.
         before_look: Share of the campaigns that come just before the platform looks at ranks.
         stock: Share of the brushed reviews whose text comes from the stock.
         bought: Share of the reviews that are bought without an order.
@@ -89,6 +90,7 @@ class Manner:
     hasty: Range = (0.0, 0.0)
     campaign: Range = (0.1, 0.35)
     campaign_days: Range = (0.4, 2.5)
+    session: Range = (0.0, 0.0)
     before_look: float = 0.8
     stock: Range = (0.0, 0.0)
     bought: Range = (0.0, 0.0)
@@ -98,16 +100,16 @@ class Manner:
 USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15)
 MANNERS: dict[int, Manner] = {
     SELF_BRUSHER: Manner(
-        brushed=(0.18, 0.45), circle=(0.75, 0.95), accounts=(10, 40), device=(0.10, 0.45), payer=(0.10, 0.45), own=(0.2, 0.8),
-        age_days=130, light=(0.5, 0.95), rush=(0.5, 0.95), hasty=(0.5, 0.95), campaign=(0.5, 0.95), stock=(0.3, 0.9),
+        brushed=(0.18, 0.45), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.10, 0.45), payer=(0.10, 0.45), own=(0.15, 0.7),
+        age_days=130, light=(0.4, 0.9), rush=(0.5, 0.95), hasty=(0.4, 0.9), campaign=(0.5, 0.95), session=(0.5, 1.0), stock=(0.2, 0.8),
     ),
     CAREFUL_BRUSHER: Manner(
-        brushed=(0.18, 0.42), circle=(0.75, 0.95), accounts=(25, 80), device=(0.3, 0.7), payer=(0.3, 0.7), own=(0.05, 0.3),
-        age_days=450, light=(0.2, 0.5), rush=(0.4, 0.9), hasty=(0.5, 0.95), campaign=(0.5, 0.95), stock=(0.3, 0.8),
+        brushed=(0.18, 0.42), circle=(0.75, 0.95), regular=(0, 0), accounts=(25, 80), device=(0.3, 0.7), payer=(0.3, 0.7), own=(0.05, 0.3),
+        age_days=450, light=(0.2, 0.5), rush=(0.4, 0.9), hasty=(0.5, 0.95), campaign=(0.5, 0.95), session=(0.5, 1.0), stock=(0.3, 0.9),
     ),
     SERVICE_CLIENT: Manner(
         brushed=(0.18, 0.45), circle=(0.8, 0.95), light=(0.5, 0.95), rush=(0.5, 0.95), hasty=(0.5, 0.95),
-        campaign=(0.5, 0.95), stock=(0.3, 0.9),
+        campaign=(0.5, 0.95), session=(0.5, 1.0), stock=(0.3, 0.9),
     ),
     REVIEW_BUYER: Manner(
         age_days=150, own=(0.05, 0.4), hasty=(0.2, 0.5), campaign=(0.5, 0.95), stock=(0.3, 0.9), bought=(0.25, 0.5),
@@ -117,15 +119,15 @@ MANNERS: dict[int, Manner] = {
     DORMITORY: Manner(regular=(0.15, 0.45), accounts=(20, 80), device=(0.02, 0.2), own=(0, 0), age_days=150, habit=1.0),
     COMPANY: Manner(
         regular=(0.15, 0.45), accounts=(10, 40), device=(0.1, 0.5), payer=(0.02, 0.1), own=(0, 0), campaign=(0.2, 0.4),
-        campaign_days=(0.05, 0.5), before_look=0.3, habit=1.0,
+        campaign_days=(1.0, 4.0), session=(0.5, 1.0), before_look=0.3, habit=1.0,
     ),
     BRUSHED_BY_RIVAL: Manner(
-        brushed=(0.15, 0.4), circle=(0.75, 0.95), accounts=(15, 60), device=(0.10, 0.5), payer=(0.10, 0.5), own=(0, 0),
-        age_days=130, hasty=(0.5, 0.95), campaign=(0.5, 0.95), stock=(0.3, 0.9),
+        brushed=(0.15, 0.4), circle=(0.75, 0.95), regular=(0, 0), accounts=(15, 60), device=(0.10, 0.5), payer=(0.10, 0.5), own=(0, 0),
+        age_days=130, hasty=(0.5, 0.95), campaign=(0.5, 0.95), session=(0.5, 1.0), stock=(0.3, 0.9),
     ),
 }  # fmt: skip
 """What departs from `USUAL`; a dormitory's students and a company's staff are circles of regulars, and nothing worse."""
-HABITS = ("own", "light", "rush", "hasty", "campaign", "stock")
+HABITS = ("own", "light", "rush", "hasty", "campaign", "session", "stock")
 """What only the `habit` share of the merchants of an archetype do at all, each by a lot of its own."""
 SHARED_HABIT = 0.4
 """How many of the other circles have devices or payers in common."""
@@ -161,6 +163,7 @@ class Circles:
     rush_share: Floats
     rave_share: Floats
     campaign_share: Floats
+    session_share: Floats
     stock_share: Floats
     bought_share: Floats
     careless_share: Floats
@@ -206,6 +209,7 @@ def build_circles(span: Span, merchants: Merchants, identifiers: Identifiers) ->
         rush_share=drawn["rush"],
         rave_share=drawn["hasty"],
         campaign_share=drawn["campaign"],
+        session_share=drawn["session"],
         stock_share=drawn["stock"],
         bought_share=drawn["bought"],
         careless_share=_now_and_then(rng, count, 0.02, 0.12, (0.05, 0.3)),
@@ -225,7 +229,7 @@ def _drawn(rng: np.random.Generator, archetype: Ints) -> dict[str, Floats]:
     habit, age_days = (_of_manners(archetype, name) for name in ("habit", "age_days"))
     drawn = {}
     for name in ("brushed", "circle", "regular", "accounts", "device", "payer", "own", "light", "rush", "hasty", "campaign",
-                 "campaign_days", "stock", "bought"):  # fmt: skip
+                 "campaign_days", "session", "stock", "bought"):  # fmt: skip
         low, high = _of_manners(archetype, name).T
         drawn[name] = low + rng.random(count) * (high - low)
     for name in HABITS:
@@ -299,7 +303,11 @@ def campaign_moments(
     chosen = rng.integers(0, CAMPAIGNS, count)
     # A viral product and a sale have one great rush, not four.
     chosen = np.where(brushes[merchant], chosen, 0)
-    moment = circles.campaign_day[merchant, chosen] + rng.random(count) * circles.campaign_length[merchant]
+    part = rng.random(count)
+    sits = rng.random(count) < circles.session_share[merchant]
+    part = np.where(sits, (np.floor(part * SESSIONS) + 0.5) / SESSIONS, part)
+    moment = circles.campaign_day[merchant, chosen] + part * circles.campaign_length[merchant]
+    moment += np.where(sits, rng.random(count) * SESSION_DAYS, 0.0)
     return np.where(takes_part & (moment >= start) & (moment < stop), moment, placed)
 
 
