@@ -39,8 +39,9 @@
         rated: name of a CTE with entity_id, merchant_id, category, as_of_date, is_live: all that can be rated or learned.
         calibrated_by: the source of labels whose inclusion probabilities count.
         unlabelled_per_date: about how many of those that nothing labels are drawn at each grid date.
+        labels: the model that has the labels.
 #}
-{% macro spine_rows(entity_kind, rated, calibrated_by, unlabelled_per_date) %}
+{% macro spine_rows(entity_kind, rated, calibrated_by, unlabelled_per_date, labels='entity_labels') %}
 spine_run as (
 
     select * from {{ source('landed', 'run') }}
@@ -63,7 +64,7 @@ evaluation as (
 
 labels as (
 
-    select * from {{ ref('entity_labels') }} where entity_kind = '{{ entity_kind }}'
+    select * from {{ ref(labels) }} where entity_kind = '{{ entity_kind }}'
 
 ),
 

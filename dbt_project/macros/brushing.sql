@@ -1,0 +1,59 @@
+{# What the models of brushing say in the same words: keys, limits, and what counts as a sign. #}
+
+{# The key of what can be brushed: an order, or a review without one; their ids may be the same. #}
+{% macro trade_key(kind, id) %}'{{ kind }}:' || {{ id }}{% endmacro %}
+
+{# How long a trade is rated: what is older moves no rank any more. #}
+{% macro trade_days() %}365{% endmacro %}
+
+{# A parcel is light under so many hundredths of what the listing's usually weigh, a delivery fast under so many of the usual hours. #}
+{% macro light_hundredths() %}65{% endmacro %}
+{% macro fast_hundredths() %}60{% endmacro %}
+
+{# A review is hasty within so many hours after the delivery, a buyer new for so many days, an order just before a look for as many. #}
+{% macro hasty_hours() %}48{% endmacro %}
+{% macro new_buyer_days() %}60{% endmacro %}
+{% macro before_look_days() %}3{% endmacro %}
+
+{# So many buyers, and so many times as many as chance would have, make two merchants tied; who buys everywhere ties nobody. #}
+{% macro least_common_buyers() %}4{% endmacro %}
+{% macro least_chance_ratio() %}15{% endmacro %}
+{% macro most_merchants_of_a_tie() %}30{% endmacro %}
+
+{# About how many merchants, and how many of their trades, are drawn at each grid date of those that nothing labels. #}
+{% macro merchants_per_date() %}{{ return(var('brushing_merchants_per_date', 300)) }}{% endmacro %}
+{% macro trades_per_date() %}{{ return(var('brushing_trades_per_date', 4000)) }}{% endmacro %}
+
+{#
+    What is counted of a merchant's trades, and of a buyer's with the merchant: by name, whether a trade shows it (a boolean of
+    trade_signs, null where that is unknown).
+#}
+{% macro trade_counts() %}
+    {{ return({
+        'light': 'is_light',
+        'fast': 'is_fast',
+        'hasty': 'is_hasty',
+        'repeated': 'is_repeated',
+        'praise': 'is_praise',
+        'before_look': 'is_before_look',
+        'own': 'is_own',
+        'shared_device': 'is_device_shared',
+        'shared_payer': 'is_payer_shared',
+        'devoted': 'is_devoted',
+        'new_buyer': 'is_buyer_new',
+        'crowded': 'is_crowded',
+        'tied': 'is_tied',
+        'lone_review': 'is_lone_review',
+    }) }}
+{% endmacro %}
+{# Those of them that a buyer's other trades with the merchant are asked for. #}
+{% macro pair_counts() %}{{ return(['light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded']) }}{% endmacro %}
+
+{# The share of a relation's trades that show a sign, the trade of `own` left out; drawn towards none where they are few. #}
+{% macro other_share(relation, name, own) -%}
+    {%- set sign = own ~ '.' ~ trade_counts()[name] -%}
+    {{ shrunken_share(
+        '(' ~ relation ~ '.' ~ name ~ '_count - cast(coalesce(' ~ sign ~ ', false) as integer))',
+        '(' ~ relation ~ '.' ~ name ~ '_known_count - cast(' ~ sign ~ ' is not null as integer))'
+    ) }}
+{%- endmacro %}

@@ -1,0 +1,31 @@
+-- How many of a merchant's trades show each sign, and of how many it is known, one row a merchant and date of trade_signs.
+with
+
+trade_signs as (
+
+    select * from {{ ref('trade_signs') }}
+
+),
+
+final as (
+
+    select
+        as_of_date,
+        merchant_id,
+        count(*) as trade_count,
+        cast(sum(cast(is_order as integer)) as bigint) as order_count,
+        count(distinct buyer_id) as buyer_count,
+        max(tied_merchant_count) as most_tied_count,
+        max(hour_order_buyer_ratio) as hour_order_buyer_ratio,
+        {% for name, sign in trade_counts().items() %}
+        cast(coalesce(sum(cast({{ sign }} as integer)), 0) as bigint) as {{ name }}_count,
+        cast(count({{ sign }}) as bigint) as {{ name }}_known_count{{ ',' if not loop.last }}
+        {% endfor %}
+    from trade_signs
+    group by
+        as_of_date,
+        merchant_id
+
+)
+
+select * from final
