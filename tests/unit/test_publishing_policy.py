@@ -34,7 +34,7 @@ def test_default_policy_is_what_the_design_says():
         ("action: review", "action: burn", "action"),
         ("allow_empty: false", "allow_empty: perhaps", "allow_empty"),
         ("max_flagged_share: 0.10", "max_flagged_share: 0", "max_flagged_share"),
-        ("lists: [listings, merchants]", "lists: [reviews]", "lists"),
+        ("lists: [listings, merchants]", "lists: [ships]", "lists"),
         ("lists: [listings, merchants]", "lists: []", "lists"),
         ("action: review", "action: review\nthreshold: 80", "threshold"),
         ("action: review", "action: [", "not YAML"),
