@@ -22,7 +22,8 @@ from orchestration.rated import RATED, ListName
 
 MOST_TIMES = 50
 """How many times as many reviews, reports and orders as a listing usually has."""
-LISTS: dict[str, ListName] = {rated.model: name for name, rated in RATED.items()}
+LISTS: dict[str, ListName] = {rated.model: name for name, rated in RATED.items() if rated.entity != "review"}
+"""Whom others can frame. A review's subject is its author, and an attack by reviews and orders adds to those that are rated."""
 
 
 @dataclass(frozen=True)

@@ -87,9 +87,10 @@ def test_every_declared_model_is_sound_and_its_reasons_have_words() -> None:
 
 
 def test_what_buyers_do_is_never_own_conduct() -> None:
+    """Unless it is what is rated: the subject of an order or a review is its author."""
     buyers = ("review", "rating", "complaint", "refund", "order", "sales", "star", "loose_")
     for declared in load_declarations().values():
-        for at in declared.own_conduct:
+        for at in declared.own_conduct if declared.entity != "review" else ():
             assert not any(word in declared.columns[at] for word in buyers), declared.columns[at]
 
 
