@@ -58,9 +58,9 @@ own conduct.
 """
 INNOCENT = {"brusher": "brusher of genuine goods", "honest": "any other honest merchant"}
 
-# What each rated entity is. A merchant is counterfeit if one of its live listings is.
+# What each row of a list is, for the lists of counterfeits. A merchant is counterfeit if one of its live listings is.
 TRUTH = {
-    "listing": """
+    "listings": """
         select
           rated.listing_id as id,
           truth.archetype,
@@ -73,7 +73,7 @@ TRUTH = {
         left join ({labelled}) as labelled using (listing_id)
         order by id
     """,
-    "merchant": """
+    "merchants": """
         select
           rated.merchant_id as id,
           truth.archetype,
@@ -161,23 +161,23 @@ class Findings:
             self.recall[name, what].look(found, wanted & (archetype == name))
 
 
-def features_of(home: Path, entity: str, as_of: str) -> Path:
+def features_of(home: Path, rates: str, as_of: str) -> Path:
     """Returns where the features of the live entities of a day are."""
-    return home / "features" / f"{entity}s" / f"as_of={as_of}" / "features.parquet"
+    return home / "features" / rates / f"as_of={as_of}" / "features.parquet"
 
 
-def truth_of(home: Path, entity: str) -> dict[str, npt.NDArray[np.generic]]:
+def truth_of(home: Path, rates: str) -> dict[str, npt.NDArray[np.generic]]:
     """Returns what each rated entity is, as columns sorted by id."""
     places = {
         "sources": home / "marketplace" / "sources",
         "truth": home / "marketplace" / "truth",
         "as_of": AS_OF,
-        "features": features_of(home, entity, AS_OF),
-        "live": features_of(home, "listing", AS_OF),
+        "features": features_of(home, rates, AS_OF),
+        "live": features_of(home, "listings", AS_OF),
     }
     parts = {"labelled": LABELLED, "sellers": SELLERS, "selling": SELLING}
     parts = {name: sql.format(**places) for name, sql in parts.items()}
-    columns = duckdb.execute(TRUTH[entity].format(**places, **parts)).fetchnumpy()
+    columns = duckdb.execute(TRUTH[rates].format(**places, **parts)).fetchnumpy()
     return {name: np.asarray(values) for name, values in columns.items()}
 
 
@@ -185,14 +185,14 @@ def margins(
     home: Path, declaration: Declaration, parameters: Parameters
 ) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Yields what was left out, and the margins that a booster trained without it gives the rated entities."""
-    training = home / "training" / f"{declaration.entity}s" / f"as_of={TRAINED_AS_OF}"
+    training = home / "training" / declaration.rates / f"as_of={TRAINED_AS_OF}"
     files = [training / f"{name}.parquet" for name in ("features", "spine", "edges")]
-    live = features_of(home, declaration.entity, TRAINED_AS_OF)
+    live = features_of(home, declaration.rates, TRAINED_AS_OF)
     rows = read_training_set(declaration, *files, live, date.fromisoformat(TRAINED_AS_OF)).rows
     most = (parameters.least_unlabelled, parameters.unlabelled_per_positive, parameters.forward_unlabelled)
     learnt = split_rows(rows, parameters.unseen_share, most, parameters.seed).train
     signs = np.array([feature.monotone for feature in declaration.features])
-    table = pq.read_table(features_of(home, declaration.entity, AS_OF), partitioning=None)
+    table = pq.read_table(features_of(home, declaration.rates, AS_OF), partitioning=None)
     rated = matrix(table.sort_by(declaration.id_column), declaration.columns)
     for left_out in (EVERYTHING, *signals_of(declaration)):
         kept = [at for at, feature in enumerate(declaration.features) if feature.signal != left_out]
@@ -229,7 +229,7 @@ def flags(home: Path, declaration: Declaration) -> Bools:
 def measure(home: Path, declaration: Declaration, parameters: Parameters) -> Findings:
     """Counts what one model finds in one home."""
     findings = Findings()
-    truth = truth_of(home, declaration.entity)
+    truth = truth_of(home, declaration.rates)
     archetype = truth["archetype"].astype(str)
     is_fake, of_fake = truth["is_counterfeit"].astype(bool), truth["of_counterfeiter"].astype(bool)
     judged = ~truth["is_labelled"].astype(bool)
@@ -297,7 +297,7 @@ def main() -> None:
         "--counts", type=Path, help="folder that keeps each seed's counts; of one scale and one code only"
     )
     arguments = parser.parse_args()
-    declarations = load_declarations()
+    declarations = {name: one for name, one in load_declarations().items() if one.rates in TRUTH}
     models = {name: Findings() for name in declarations}
     pooled: list[str] = []
     for seed in arguments.seeds:

@@ -1,4 +1,4 @@
-"""What a risk model is declared to be: its entity, its matter, its features and who controls each of them.
+"""What a risk model is declared to be: what it rates, for which matter, by which features, and who controls each of them.
 
 `ml/models.yml` is authoritative for what a model uses. What a feature means (its signal, its unit, its description)
 stands with the feature itself, in the dbt project's YAML, which is read here as data. Nothing here looks at rows.
@@ -17,14 +17,19 @@ from groundwork.errors import BadInputError
 
 SIGNALS: Final = ("spec", "price", "review", "logo", "text", "merchant", "link", "order")
 CONTROLLERS: Final = ("subject", "third_party", "platform")
-ENTITIES: Final = ("listing", "merchant")
+ENTITIES: Final = ("listing", "merchant", "review")
 MATTERS: Final = ("counterfeit", "brushing")
 ROOT: Final = Path(__file__).resolve().parent.parent
 MODELS_FILE: Final = ROOT / "ml" / "models.yml"
 FEATURES_FOLDER: Final = ROOT / "dbt_project" / "models" / "features"
 
-Entity = Literal["listing", "merchant"]
+Entity = Literal["listing", "merchant", "review"]
 Controller = Literal["subject", "third_party", "platform"]
+# The column that names a rated entity. Orders are rated with their reviews, and reviews without an order alone, so that
+# neither id names them all.
+ID_COLUMNS: Final[Mapping[Entity, str]] = {"listing": "listing_id", "merchant": "merchant_id", "review": "review_key"}
+# Further ids that an entity has, any of which may be null.
+CARRIED: Final[Mapping[Entity, tuple[str, ...]]] = {"review": ("order_id", "review_id")}
 
 
 @dataclass(frozen=True)
@@ -64,17 +69,26 @@ class Feature:
 
 @dataclass(frozen=True)
 class Declaration:
-    """One risk model: what it rates, for which matter, by which features."""
+    """One risk model.
+
+    Attributes:
+        name: Its name.
+        rates: The list that it rates, as it is published; what it reads is called by it too (see `relation_of`).
+        entity: What a row of that list is.
+        matter: What it is rated for.
+        features: What it reads.
+    """
 
     name: str
+    rates: str
     entity: Entity
     matter: str
     features: tuple[Feature, ...]
 
     @property
     def id_column(self) -> str:
-        """The column that names a rated entity (`listing_id` or `merchant_id`)."""
-        return f"{self.entity}_id"
+        """The column that names a rated entity."""
+        return ID_COLUMNS[self.entity]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -87,13 +101,18 @@ class Declaration:
         return tuple(at for at, feature in enumerate(self.features) if feature.controlled_by != "third_party")
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the declaration as plain data, for digests."""
+        """Returns the declaration as plain data, for digests: all that a score depends on, so not what a list is called."""
         return {
             "name": self.name,
             "entity": self.entity,
             "matter": self.matter,
             "features": [feature.as_dict() for feature in self.features],
         }
+
+
+def relation_of(rates: str) -> str:
+    """Returns what the dbt relations of a list are called by: `listing` for `listings`."""
+    return rates.removesuffix("s")
 
 
 def load_declarations(
@@ -103,7 +122,7 @@ def load_declarations(
 
     Args:
         models_file: The declarations (`ml/models.yml`).
-        features_folder: The folder whose `*.yml` describe `listing_features` and `merchant_features`.
+        features_folder: The folder whose `*.yml` describe `listing_features` and the like.
 
     Returns:
         The declarations by model name, in the file's order.
@@ -146,14 +165,18 @@ def _declaration(
     place = f"{where.name}, model {name}"
     entity = _one_of(body, "entity", ENTITIES, place)
     matter = _one_of(body, "matter", MATTERS, place)
-    told = meanings.get(f"{entity}_features", {})
+    rates = str(body.get("rates"))
+    relation = f"{relation_of(rates)}_features"
+    if relation not in meanings:
+        raise BadInputError(f"{place}: rates is {rates!r}, and the dbt project describes no {relation}.")
+    told = meanings[relation]
     declared = _mapping(body, "features", where, place)
     features = tuple(_feature(column, given, told, place) for column, given in declared.items())
     if not any(feature.controlled_by != "third_party" for feature in features):
         raise BadInputError(
             f"{place}: no feature is controlled by the subject or the platform; no one could be flagged."
         )
-    return Declaration(name=name, entity=entity, matter=matter, features=features)  # type: ignore[arg-type]
+    return Declaration(name=name, rates=rates, entity=entity, matter=matter, features=features)  # type: ignore[arg-type]
 
 
 def _feature(column: str, given: Any, told: Mapping[str, Mapping[str, Any]], place: str) -> Feature:

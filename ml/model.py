@@ -19,7 +19,7 @@ import numpy.typing as npt
 from groundwork.errors import VerificationError
 from groundwork.files import canonical_json, sha256_bytes
 from ml.calibrate import Calibration
-from ml.declarations import Declaration, Feature
+from ml.declarations import CARRIED, ID_COLUMNS, Declaration, Feature
 
 MODEL_FILE: Final = "model.json"
 MAIN_FILE: Final = "main.ubj"
@@ -65,7 +65,12 @@ class RiskModel:
     @property
     def id_column(self) -> str:
         """The column that names a rated entity."""
-        return f"{self.body['entity']}_id"
+        return ID_COLUMNS[self.body["entity"]]
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """Further ids of a rated entity, any of which may be null."""
+        return CARRIED.get(self.body["entity"], ())
 
     @property
     def threshold(self) -> float:

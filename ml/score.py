@@ -48,9 +48,9 @@ def score(champion: Champion, features: Path, out_scores: Path, out_reasons: Pat
 
     Args:
         champion: The champion, from the registry's log.
-        features: `features/<entities>/as_of=<date>/features.parquet`, one row an entity, sorted by id.
-        out_scores: Gets `<entity>_id`, score, own_conduct_score, margin and model_digest, sorted by id.
-        out_reasons: Gets `<entity>_id` and reasons (JSON) for the flagged rows and the 1,000 highest.
+        features: `features/<list>/as_of=<date>/features.parquet`, one row an entity, sorted by id.
+        out_scores: Gets the entity's ids, score, own_conduct_score, margin and model_digest, sorted by id.
+        out_reasons: Gets the entity's id and reasons (JSON) for the flagged rows and the 1,000 highest.
 
     Returns:
         Counts.
@@ -72,7 +72,7 @@ def _check_columns(features: Path, model: RiskModel) -> None:
     import pyarrow.parquet as pq
 
     names = pq.read_schema(features).names
-    missing = [name for name in (model.id_column, "category", *model.columns) if name not in names]
+    missing = [name for name in (model.id_column, *model.carried, "category", *model.columns) if name not in names]
     if missing:
         raise BadInputError(
             f"{features}: no column {', '.join(missing)}, which {model.body['name']} reads. Build features with the code "
@@ -93,14 +93,14 @@ def _write_scores(
     """Writes the scores and keeps margin, score and flag of each row: 13 bytes a row."""
     model, written = scorer.model, []
     last = ""
-    with replacing(out) as temporary, _Writer(temporary, _score_schema(model.id_column)) as writer:
-        for batch in _batches(features, [model.id_column, *model.columns]):
-            last = _check_order(batch.column(0), last, features)
+    with replacing(out) as temporary, _Writer(temporary, _score_schema(model)) as writer:
+        for batch in _batches(features, [model.id_column, *model.carried, *model.columns]):
+            last = _check_order(batch.column(model.id_column), last, features)
             values = matrix(batch, model.columns)
             margin, own_margin = scorer.margin(values), scorer.margin(values, "own")
             score, own_score = scorer.score(margin), scorer.score(own_margin, "own")
             written.append((margin, score, (score >= model.threshold) & (own_score >= model.floor)))
-            writer.write(_score_table(model, batch.column(0), score, own_score, margin))
+            writer.write(_score_table(model, batch, score, own_score, margin))
     if not written:
         return np.zeros(0, dtype=np.float32), np.zeros(0), np.zeros(0, dtype=bool)
     margins, scores, flags = zip(*written, strict=True)
@@ -117,12 +117,13 @@ def _check_order(ids: Any, last: str, features: Path) -> str:
     return str(names[-1]) if names else last
 
 
-def _score_schema(id_column: str) -> Any:
+def _score_schema(model: RiskModel) -> Any:
     import pyarrow as pa
 
     return pa.schema(
         [
-            pa.field(id_column, pa.string(), nullable=False),
+            pa.field(model.id_column, pa.string(), nullable=False),
+            *(pa.field(name, pa.string()) for name in model.carried),
             pa.field("score", pa.float64(), nullable=False),
             pa.field("own_conduct_score", pa.float64(), nullable=False),
             pa.field("margin", pa.float64(), nullable=False),
@@ -133,16 +134,17 @@ def _score_schema(id_column: str) -> Any:
 
 def _score_table(
     model: RiskModel,
-    ids: Any,
+    batch: Any,
     score: npt.NDArray[np.float64],
     own_score: npt.NDArray[np.float64],
     margin: npt.NDArray[np.float32],
 ) -> Any:
     import pyarrow as pa
 
-    digest = pa.repeat(pa.scalar(model.digest, pa.string()), len(ids))
-    columns = [ids.cast(pa.string()), pa.array(score), pa.array(own_score), pa.array(margin.astype(np.float64)), digest]
-    return pa.table(columns, schema=_score_schema(model.id_column))
+    ids = [batch.column(name).cast(pa.string()) for name in (model.id_column, *model.carried)]
+    digest = pa.repeat(pa.scalar(model.digest, pa.string()), batch.num_rows)
+    columns = [*ids, pa.array(score), pa.array(own_score), pa.array(margin.astype(np.float64)), digest]
+    return pa.table(columns, schema=_score_schema(model))
 
 
 class _Writer:

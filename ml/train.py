@@ -94,13 +94,13 @@ def train(
 
     Args:
         declaration: The model.
-        features: `training/<entities>/as_of=<date>/features.parquet`.
+        features: `training/<list>/as_of=<date>/features.parquet`.
         spine: `spine.parquet` beside it.
         edges: `edges.parquet` beside it, or None.
         as_of: The training's cut, a day.
         registry: Where the version goes.
         provenance: Digests of loads, code revision and the like; noted with the run, no part of any digest here.
-        live: `features/<entities>/as_of=<date>/features.parquet` of the same day, from which usual values come.
+        live: `features/<list>/as_of=<date>/features.parquet` of the same day, from which usual values come.
         parameters: Choices of the training; the defaults if None.
         progress: Called with a line a step.
 

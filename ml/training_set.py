@@ -173,7 +173,7 @@ def read_training_set(
 
     Args:
         declaration: The model.
-        features: `features.parquet`: keys and feature columns, one row for each row of the spine.
+        features: `features.parquet`: keys, merchant_id, category and feature columns, one row for each row of the spine.
         spine: `spine.parquet`: keys, purpose, label and weights.
         edges: `edges.parquet`, merchants that share identifiers; None where there are none.
         live: `features.parquet` of the live entities at the cut; None for the newest unlabelled training rows instead.
@@ -187,7 +187,7 @@ def read_training_set(
     """
     keys = list(dict.fromkeys((declaration.id_column, "as_of_date", "purpose")))
     spine_table = _read_sorted(spine, keys, [])
-    feature_table = _read_sorted(features, keys, list(declaration.columns))
+    feature_table = _read_sorted(features, keys, [*_grouping(declaration), *declaration.columns])
     if any(not spine_table[key].equals(feature_table[key]) for key in keys):
         raise BadInputError(f"{features} and {spine} do not hold the same rows; build both again in one run.")
     components = read_components(edges, cut)
@@ -200,10 +200,15 @@ def read_training_set(
     return TrainingSet(rows, components, Live(chosen.merchant, chosen.category, chosen.categories, chosen.features))
 
 
+def _grouping(declaration: Declaration) -> list[str]:
+    """The columns beside the key that say whose a row is, and what of; the key of a merchant is its merchant."""
+    return [name for name in ("merchant_id", "category") if name != declaration.id_column]
+
+
 def _read_live(declaration: Declaration, path: Path, spine: Any) -> Live:
     import pyarrow.compute as pc
 
-    table = _read(path, list(dict.fromkeys((declaration.id_column, "merchant_id", "category", *declaration.columns))))
+    table = _read(path, [declaration.id_column, *_grouping(declaration), *declaration.columns])
     positive = spine[declaration.id_column].filter(spine["label"])
     table = table.filter(pc.invert(pc.is_in(table[declaration.id_column], value_set=positive.combine_chunks())))
     category, categories = encode(table["category"])
@@ -226,10 +231,10 @@ def _read(path: Path, columns: list[str], *, only_these: bool = True) -> Any:
 
 
 def _rows(declaration: Declaration, spine: Any, features: Any, components: Components) -> Rows:
-    merchant, merchants = encode(spine["merchant_id"])
+    merchant, merchants = encode(features["merchant_id"])
     names = components.of(merchants)
     numbers = {name: at for at, name in enumerate(dict.fromkeys(names))}
-    category, categories = encode(spine["category"])
+    category, categories = encode(features["category"])
     purpose, purposes = encode(spine["purpose"])
     decided = _days(spine["label_decided_date"])
     return Rows(

@@ -17,16 +17,14 @@ import dagster as dg
 from expectations.contract import Contract
 from groundwork.files import write_json
 from orchestration import pictures
-from orchestration.assets.warehouse import MODELS
+from orchestration.rated import RATED, ListName, Rated
 from orchestration.resources import Run, connect_memory
 from orchestration.settings import MAX_AGE
 
 if TYPE_CHECKING:
     from expectations.results import SuiteResult
     from orchestration.landing.ledger import LoadRecord
-    from orchestration.publishing.policy import ListName
 
-ENTITY_OF: "dict[ListName, str]" = {"listings": "listing", "merchants": "merchant"}
 Files = Mapping[str, list[Path]]
 COMPARED_WITH_BEFORE = ("listings", "reviews", "orders")
 
@@ -36,9 +34,9 @@ def gates(contract: Contract, daily: dg.DailyPartitionsDefinition) -> list[dg.As
     # A check without partitions forgets which day it was about, so this is worth being early.
     warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec")
     found = [_landed_gate(contract)]
-    for name, entity in ENTITY_OF.items():
-        found.append(_gate("features", name, dg.AssetKey(["features", f"{entity}_features"]), daily))
-        found.append(_gate("scores", name, dg.AssetKey(["scores", MODELS[entity]]), daily))
+    for name, rated in RATED.items():
+        found.append(_gate("features", name, dg.AssetKey(["features", f"{rated.relation}_features"]), daily))
+        found.append(_gate("scores", name, dg.AssetKey(["scores", rated.model]), daily))
         found.append(_gate("candidate", name, dg.AssetKey(["candidates", name]), daily))
     return found
 
@@ -63,7 +61,7 @@ def _landed_gate(contract: Contract) -> dg.AssetChecksDefinition:
 
 
 def _gate(
-    suite: str, name: "ListName", asset: dg.AssetKey, daily: dg.DailyPartitionsDefinition
+    suite: str, name: ListName, asset: dg.AssetKey, daily: dg.DailyPartitionsDefinition
 ) -> dg.AssetChecksDefinition:
     from expectations.suites import load_suite
 
@@ -77,7 +75,7 @@ def _gate(
     )
     def gate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         run: Run = context.resources.run
-        if not run.scores_file(MODELS[ENTITY_OF[name]], run.as_of).exists() and suite == "scores":
+        if _is_off(run, suite, RATED[name]):
             return dg.AssetCheckResult(passed=True, description="There is nothing to judge: the model is off.")
         with run.record.stage(f"gate {suite} {name}"):
             result = judge(run, suite, name)
@@ -88,7 +86,17 @@ def _gate(
     return gate
 
 
-def judge(run: Run, suite: str, name: "ListName") -> "SuiteResult":
+def _is_off(run: Run, suite: str, rated: Rated) -> bool:
+    """Tells whether a list has nothing to judge: no scores, or nobody to rate and no model that would.
+
+    A table that only one list stands on may be missing; that is no reason to keep the other lists from readers.
+    """
+    if suite == "features":
+        return run.registry.champion(rated.model) is None and _live_count(run, rated) == 0
+    return suite == "scores" and not run.scores_file(rated.model, run.as_of).exists()
+
+
+def judge(run: Run, suite: str, name: ListName) -> "SuiteResult":
     """Judges by one suite what the run has of one list, and keeps the result."""
     from expectations.runner import run_suite
 
@@ -97,7 +105,7 @@ def judge(run: Run, suite: str, name: "ListName") -> "SuiteResult":
     return result
 
 
-def give_verdict_on(run: Run, name: "ListName", candidate_result: "SuiteResult") -> None:
+def give_verdict_on(run: Run, name: ListName, candidate_result: "SuiteResult") -> None:
     """Writes the verdict on the candidate that was just judged, from its own gate's result and those of the gates before."""
     from expectations.suites import suites_digest
     from orchestration.publishing.candidate import newest_candidate
@@ -110,23 +118,23 @@ def give_verdict_on(run: Run, name: "ListName", candidate_result: "SuiteResult")
     give_verdict(candidate, [*before, candidate_result], suites_digest=suites_digest(), policy_digest=run.policy.digest)
 
 
-def subject_of(run: Run, suite: str, name: "ListName") -> str:
+def subject_of(run: Run, suite: str, name: ListName) -> str:
     """Returns the digest of the files that a gate has to judge for a list, computed from the files themselves."""
     from expectations.results import subject_digest
 
     return subject_digest(files_of(run, suite, name))
 
 
-def files_of(run: Run, suite: str, name: "ListName") -> Files:
+def files_of(run: Run, suite: str, name: ListName) -> Files:
     """Returns the Parquet files that a suite judges for a list, by the table they are to it."""
     if suite == "landed":
         return _landed_files(run)
     features = run.features_folder(name, run.as_of) / "features.parquet"
-    scores = run.scores_file(MODELS[ENTITY_OF[name]], run.as_of)
+    scores = run.scores_file(RATED[name].model, run.as_of)
     if suite == "scores":
         return {"scores": [scores], "features": [features]}
     if suite == "candidate":
-        return {"candidate": [_candidate_file(run, name)], "rated": [run.mart_file(f"rated_{name}", run.as_of)]}
+        return {"candidate": [_candidate_file(run, name)], "rated": [run.mart_file(RATED[name].mart, run.as_of)]}
     before = _before(run.home / "features" / name, run.as_of, "features.parquet")
     return {"features": [features], **({"features_before": [before]} if before else {})}
 
@@ -135,7 +143,7 @@ def _gate_name(suite: str, name: str) -> str:
     return suite if suite == "landed" else f"{suite}-{name}"
 
 
-def _kept_or_judged(run: Run, suite: str, name: "ListName") -> "SuiteResult":
+def _kept_or_judged(run: Run, suite: str, name: ListName) -> "SuiteResult":
     """Returns a gate's kept result if it is about the very files, suite and parameters of now, else judges."""
     from pydantic import TypeAdapter
 
@@ -152,7 +160,7 @@ def _kept_or_judged(run: Run, suite: str, name: "ListName") -> "SuiteResult":
     return judge(run, suite, name)
 
 
-def _candidate_file(run: Run, name: "ListName") -> Path:
+def _candidate_file(run: Run, name: ListName) -> Path:
     from orchestration.publishing.candidate import newest_candidate
 
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
@@ -165,13 +173,12 @@ def _before(folder: Path, as_of: date, file: str) -> Path | None:
     return folder / f"as_of={dates[-1]}" / file if dates else None
 
 
-def _parameters(run: Run, suite: str, name: "ListName") -> dict[str, Any]:
+def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
     if suite == "landed":
         return {"as_of": run.as_of, "max_age_days": MAX_AGE.days, "loads": _load_rows(run)}
-    key = f"{ENTITY_OF[name]}_id"
+    key, model = RATED[name].key, RATED[name].model
     if suite == "features":
-        return {"key": key, "as_of": run.as_of, "live_count": _live_count(run, ENTITY_OF[name])}
-    model = MODELS[ENTITY_OF[name]]
+        return {"key": key, "as_of": run.as_of, "live_count": _live_count(run, RATED[name])}
     champion = run.registry.champion(model)
     if champion is None:
         raise RuntimeError(f"{model} has scores and no champion")
@@ -192,9 +199,9 @@ def _parameters(run: Run, suite: str, name: "ListName") -> dict[str, Any]:
     }
 
 
-def _live_count(run: Run, entity: str) -> int:
+def _live_count(run: Run, rated: Rated) -> int:
     with run.warehouse.connect() as connection:
-        counted = connection.execute(f"select count(*) from {entity}_spine where purpose = 'score'").fetchone()
+        counted = connection.execute(f"select count(*) from {rated.relation}_spine where purpose = 'score'").fetchone()
     return int(counted[0]) if counted else 0
 
 
@@ -254,7 +261,7 @@ def _load_rows(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def picture_of(run: Run, suite: str, name: "ListName", *, failed: AbstractSet[str] = frozenset()) -> bytes | None:
+def picture_of(run: Run, suite: str, name: ListName, *, failed: AbstractSet[str] = frozenset()) -> bytes | None:
     """Draws what a gate judges for a list, or None where its files lack what would be drawn.
 
     Args:
@@ -273,7 +280,7 @@ def picture_of(run: Run, suite: str, name: "ListName", *, failed: AbstractSet[st
         return pictures.known_shares(files["features"], files.get("features_before"))
     threshold = _parameters(run, suite, name)["threshold"]
     if suite == "scores":
-        before = _before(run.home / "scores" / MODELS[ENTITY_OF[name]], run.as_of, "scores.parquet")
+        before = _before(run.home / "scores" / RATED[name].model, run.as_of, "scores.parquet")
         return pictures.scores(files["scores"], before, threshold=threshold, entities=name)
     return pictures.listed(files["candidate"], files["rated"], threshold=threshold, entities=name)
 

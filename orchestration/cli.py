@@ -95,7 +95,7 @@ def demo(
 def run(
     sources: Sources = None,
     as_of: AsOf = None,
-    train: Annotated[bool, typer.Option("--train", help="Train although every model has a champion.")] = False,
+    train: Annotated[bool, typer.Option("--train", help="Train every model although one may rate.")] = False,
     approve_if_passing: Annotated[
         bool, typer.Option("--approve-if-passing", help="Let a first model that passes ml/thresholds.yml rate.")
     ] = False,
@@ -264,8 +264,9 @@ def show_list(
     """
     from orchestration.publishing.read import read_list
 
-    rows = read_list(_settings().home / "published", name, version).rows.slice(0, limit).to_pylist()
-    _print({"rows": rows}, as_json, lambda: report.render_list(rows))
+    found = read_list(_settings().home / "published", name, version)
+    rows = found.rows.slice(0, limit).to_pylist()
+    _print({"rows": rows}, as_json, lambda: report.render_list(found.key, rows))
 
 
 @lists_app.command("diff")

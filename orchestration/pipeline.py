@@ -25,6 +25,7 @@ from groundwork.errors import (
 )
 from orchestration.home import home_lock, prepare_home
 from orchestration.pictures import words_of
+from orchestration.rated import RATED, has_champion
 from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG, code_revision, default_as_of, project_digest
 from orchestration.run_record import Outcome, RunRecord
 from orchestration.settings import Settings
@@ -74,7 +75,7 @@ def run_pipeline(
     Args:
         settings: The settings; with `sources` unset, the demo marketplace is made if absent.
         as_of: The date to rate; by default the last complete day of what has landed.
-        train: Whether to train although every model has a champion.
+        train: Whether to train although there is a champion.
         approve_if_passing: Whether a first model that passes `ml/thresholds.yml` becomes champion without a person.
 
     Raises:
@@ -167,7 +168,6 @@ def backfill_exit_code(days: Sequence[Day]) -> ExitCode:
 
 def _check_range(settings: Settings, first: date, last: date) -> None:
     from ml.registry import Registry
-    from orchestration.assets.warehouse import MODELS
 
     if first > last:
         raise BadInputError(f"--from {first} lies after --to {last}. Give the older day first.")
@@ -177,8 +177,7 @@ def _check_range(settings: Settings, first: date, last: date) -> None:
         raise BadInputError(
             f"--to {last} lies after {newest}, the last complete day of what has landed. `touchstone run` lands."
         )
-    registry = Registry(settings.home)
-    if all(registry.champion(model) is None for model in MODELS.values()):
+    if not has_champion(Registry(settings.home)):
         raise BadInputError("No model may rate yet. `touchstone run --approve-if-passing` trains; a backfill does not.")
 
 
@@ -193,15 +192,14 @@ def _stands(settings: Settings, as_of: date) -> bool:
     """Tells whether every list of a day is published from what a run would stand on now."""
     from expectations.suites import suites_digest
     from ml.registry import Registry
-    from orchestration.assets.lists import LISTS
     from orchestration.landing.ledger import Ledger, pinned_loads
     from orchestration.publishing.history import Shelf, in_force, previous_version
     from orchestration.publishing.policy import load_policy
 
     policy, registry = load_policy(settings.policy), Registry(settings.home)
     loads = pinned_loads(Ledger(settings.home / "landing").read(), load_contract()).digest
-    for name, model in LISTS.items():
-        champion = registry.champion(model)
+    for name, rated in RATED.items():
+        champion = registry.champion(rated.model)
         if name not in policy.lists or champion is None:
             continue
         shelf = Shelf(settings.home / "published", name)
@@ -221,6 +219,7 @@ def _stands(settings: Settings, as_of: date) -> bool:
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
     import dagster as dg
 
+    from ml.registry import Registry
     from orchestration.definitions import build_definitions
 
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]))
@@ -231,7 +230,7 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
     _judge(result, landed)
     if result.exit_code == ExitCode.DONE:
         result.as_of = as_of or default_as_of(settings, load_contract())
-        with_training = train or not _has_every_champion(settings)
+        with_training = train or not has_champion(Registry(settings.home))
         job = "train_and_rate" if with_training else "rate"
         ops = {"train": {"config": {"approve_if_passing": approve_if_passing}}} if with_training else {}
         if with_training:
@@ -245,14 +244,6 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
 def _end(result: PipelineResult) -> None:
     result.record = RunRecord.read(result.record.path)
     result.record.end(OUTCOMES[result.exit_code], " ".join(result.messages))
-
-
-def _has_every_champion(settings: Settings) -> bool:
-    from ml.declarations import load_declarations
-    from ml.registry import Registry
-
-    registry = Registry(settings.home)
-    return all(registry.champion(name) is not None for name in load_declarations())
 
 
 def _execute(definitions: Any, instance: Any, job: str, tags: dict[str, str], ops: dict[str, Any]) -> Any:

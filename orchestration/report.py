@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.pipeline import Day, PipelineResult
+from orchestration.rated import RATED
 from orchestration.resources import connect_memory
 from orchestration.settings import Settings
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from orchestration.upkeep.standing import Verification
 
 WORST_SHOWN = 10
-LISTS = {"listings": "listing", "merchants": "merchant"}
 
 
 def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
@@ -31,9 +31,9 @@ def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
         "exit_code": int(result.exit_code),
         "messages": result.messages,
         "notes": result.record.facts.get("notes", []),
-        "rated": {name: _rated(result, name) for name in LISTS} if result.as_of else {},
+        "rated": {name: _rated(result, name) for name in RATED} if result.as_of else {},
         "worst": _worst(settings, result.as_of) if result.as_of else [],
-        "lists": {name: _published(settings, name) for name in LISTS},
+        "lists": {name: _published(settings, name) for name in RATED},
         "stage_seconds": stages,
         "seconds": round(sum(stages.values()), 1),
         "home": str(settings.home),
@@ -99,13 +99,12 @@ def _published(settings: Settings, name: str) -> str | None:
     return str(latest.parent / latest.read_text().strip() / f"{name}.csv") if latest.exists() else None
 
 
-def render_list(rows: list[dict[str, Any]]) -> str:
-    """Returns a list's rows in words, one line a row and one for its reasons."""
+def render_list(key: str, rows: list[dict[str, Any]]) -> str:
+    """Returns a list's rows in words, one line a row and one for its reasons; `key` is the column that names a row."""
     lines = []
     for row in rows:
         name = row.get("title") or row.get("name") or ""
-        identity = row.get("listing_id") or row["merchant_id"]
-        lines += [f"{row['rank']:>5}  {row['score']:7.2f}  {identity}  {name}", f"{'':16}{_why(row['reasons'])}"]
+        lines += [f"{row['rank']:>5}  {row['score']:7.2f}  {row[key]}  {name}", f"{'':16}{_why(row['reasons'])}"]
     return "\n".join(lines) or "The list is empty."
 
 

@@ -375,13 +375,13 @@ class Run:
 
         return Parameters(target_precision=target_precision)
 
-    def features_folder(self, entities: str, as_of: date) -> Path:
+    def features_folder(self, list_name: str, as_of: date) -> Path:
         """Where the features of one date are (`features.parquet`)."""
-        return self.home / "features" / entities / f"as_of={as_of}"
+        return self.home / "features" / list_name / f"as_of={as_of}"
 
-    def training_folder(self, entities: str, as_of: date) -> Path:
+    def training_folder(self, list_name: str, as_of: date) -> Path:
         """Where the rows of a training as of a date are (`features`, `spine` and `edges`)."""
-        return self.home / "training" / entities / f"as_of={as_of}"
+        return self.home / "training" / list_name / f"as_of={as_of}"
 
     def scores_file(self, model: str, as_of: date) -> Path:
         """Where a model's scores of one date are."""

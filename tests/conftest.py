@@ -23,6 +23,7 @@ import yaml
 from hypothesis import settings
 
 from groundwork.lock import writer_lock
+from orchestration.rated import RATED
 from tests.source_fixtures import postgres, storage  # noqa: F401  fixtures for every test
 
 # An example that meets a busy machine is no failure: how long things take is for benchmarks.
@@ -32,7 +33,7 @@ settings.load_profile("touchstone")
 ROOT = Path(__file__).resolve().parents[1]
 SCALE, SEED = 0.002, 3
 FIRST_DAY, NEXT_DAY = "2026-06-15", "2026-06-30"
-LISTS = ("listings", "merchants")
+LISTS = tuple(RATED)
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ def homes(shared_folder: Path, small_homes: SmallHomes) -> Homes:
             assert done.code == 0, done.stdout + done.stderr
             (undisturbed / "complete").touch()
     found = Homes(made, rated, policy, undisturbed, {FIRST_DAY: published(rated), NEXT_DAY: published(undisturbed)})
-    assert [len(lists) for lists in found.lists.values()] == [2 * 4, 2 * 7]
+    assert [len(lists) for lists in found.lists.values()] == [len(LISTS) * 4, len(LISTS) * 7]
     return found
 
 

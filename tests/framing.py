@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 
 from ml.declarations import load_declarations
 from orchestration.publishing.candidate import newest_candidate
-from orchestration.publishing.policy import ListName
+from orchestration.rated import RATED, ListName
 
 MOST_TIMES = 50
 """How many times as many reviews, reports and orders as a listing usually has."""
-LISTS: dict[str, ListName] = {"listing_counterfeit": "listings", "merchant_counterfeit": "merchants"}
+LISTS: dict[str, ListName] = {rated.model: name for name, rated in RATED.items() if rated.entity != "review"}
+"""Whom others can frame. A review's subject is its author, and an attack by reviews and orders adds to those that are rated."""
 
 
 @dataclass(frozen=True)
@@ -297,5 +298,7 @@ def listed(home: Path, name: ListName, as_of: str) -> dict[str, str]:
     """Returns who is on the list that was built of a day, published or not: the merchant of each entity."""
     candidate = newest_candidate(name, home / "candidates", date.fromisoformat(as_of))
     assert candidate is not None, f"no list of {name} was built"
-    rows = duckdb.execute(f"select {name[:-1]}_id, merchant_id from '{candidate.directory / name}.parquet'").fetchall()
+    rows = duckdb.execute(
+        f"select {RATED[name].key}, merchant_id from '{candidate.directory / name}.parquet'"
+    ).fetchall()
     return dict(rows)

@@ -40,8 +40,8 @@ FEATURES = (
     Feature("is_authorised", "merchant", "boolean", "Whether the brand authorised it.", "platform", -1, ""),
     Feature("noise_ratio", "text", "ratio", "Nothing at all.", "subject", 0, ""),
 )
-LISTINGS = Declaration("listing_counterfeit", "listing", "counterfeit", FEATURES)
-MERCHANTS = Declaration("merchant_counterfeit", "merchant", "counterfeit", FEATURES)
+LISTINGS = Declaration("listing_counterfeit", "listings", "listing", "counterfeit", FEATURES)
+MERCHANTS = Declaration("merchant_counterfeit", "merchants", "merchant", "counterfeit", FEATURES)
 
 
 @dataclass(frozen=True)

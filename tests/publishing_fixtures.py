@@ -17,15 +17,15 @@ from expectations.results import Failure, SuiteResult, digest_of_files
 from groundwork.files import sha256_bytes
 from orchestration.publishing.candidate import SHAPES, Candidate, build_candidate
 from orchestration.publishing.manifest import Loads, ManifestInputs, RatingModel
-from orchestration.publishing.policy import ListName, Policy
+from orchestration.publishing.policy import Policy
 from orchestration.publishing.publish import Published, candidate_subject, publish
 from orchestration.publishing.verdict import GATES, give_verdict
+from orchestration.rated import RATED as LISTS
+from orchestration.rated import ListName
 
 AS_OF = dt.date(2026, 6, 30)
 SUITES = sha256_bytes(b"suites")
-POLICY = Policy(
-    target_precision=0.9, action="review", allow_empty=False, max_flagged_share=0.5, lists=("listings", "merchants")
-)
+POLICY = Policy(target_precision=0.9, action="review", allow_empty=False, max_flagged_share=0.5, lists=tuple(LISTS))
 REASONS = json.dumps([{"signal": "price", "effect": 1.25, "text": "price 71 % below the brand's floor"}])
 
 
@@ -58,11 +58,12 @@ def write_mart(
     """Writes rated entities as the mart's Parquet file."""
     shape = SHAPES[list_name]
     path.parent.mkdir(parents=True, exist_ok=True)
-    ids = {key: [item.entity_id if key == shape.key else "m1" for item in rated] for key in shape.ids}
+    key = LISTS[list_name].key
+    ids = {name: [item.entity_id if name == key else "m1" for item in rated] for name in shape.ids}
     is_listings = list_name == "listings"
     columns: dict[str, Any] = {
         "as_of_date": pa.array([as_of] * len(rated), pa.date32()),
-        **{key: pa.array(values, pa.string()) for key, values in ids.items()},
+        **{name: pa.array(values, pa.string()) for name, values in ids.items()},
         shape.label: pa.array([item.label for item in rated], pa.string()),
         "url": pa.array([f"https://shop.example/{item.entity_id}" for item in rated], pa.string()),
         "category": pa.array(["electronics/chargers"] * len(rated), pa.string()),

@@ -1,7 +1,11 @@
 -- What every rated mart has in common: the rating of an entity beside what its model calls risky.
 
--- CTE `ratings`: each scored entity with band, expected_precision, reasons, is_flagged and is_suppressed.
-{% macro ratings(entity, model) %}
+{#
+    CTE `ratings`: each scored row with its ids, band, expected_precision, reasons, is_flagged and is_suppressed. The relation is
+    what the scores are called by, the key names a row, and entity_kinds says which column holds the id of each kind of entity
+    that a row is about: whoever keeps one of these off the lists keeps the row off.
+#}
+{% macro ratings(relation, model, key, entity_kinds) %}
 run as (
 
     select * from {{ source('landed', 'run') }}
@@ -10,13 +14,13 @@ run as (
 
 scores as (
 
-    select * from {{ source('landed', entity ~ '_scores') }}
+    select * from {{ source('landed', relation ~ '_scores') }}
 
 ),
 
 explained as (
 
-    select * from {{ source('landed', entity ~ '_reasons') }}
+    select * from {{ source('landed', relation ~ '_reasons') }}
 
 ),
 
@@ -36,12 +40,13 @@ precision_bands as (
 
 suppressed as (
 
-    select distinct stg_suppressions.entity_id
+    select distinct
+        stg_suppressions.entity_kind,
+        stg_suppressions.entity_id
     from {{ ref('stg_suppressions') }} as stg_suppressions
     cross join run
     where
-        stg_suppressions.entity_kind = '{{ entity }}'
-        and cast(stg_suppressions.created_at as date) <= run.as_of
+        cast(stg_suppressions.created_at as date) <= run.as_of
         and (stg_suppressions.expires_at is null or cast(stg_suppressions.expires_at as date) > run.as_of)
 
 ),
@@ -68,7 +73,9 @@ ratings as (
 
     select
         run.as_of as as_of_date,
-        banded.{{ entity }}_id,
+        {% for column in ([key] + (entity_kinds.values() | list)) | unique %}
+        banded.{{ column }},
+        {% endfor %}
         banded.score,
         banded.own_conduct_score,
         banded.margin,
@@ -77,7 +84,9 @@ ratings as (
         explained.reasons,
         banded.model_digest,
         coalesce(banded.score >= rating.threshold and banded.own_conduct_score >= rating.floor, false) as is_flagged,
-        suppressed.entity_id is not null as is_suppressed
+        {% for kind in entity_kinds %}
+        suppressed_{{ kind }}.entity_id is not null{{ ' or' if not loop.last else ' as is_suppressed' }}
+        {% endfor %}
     from banded
     cross join run
     left join rating
@@ -85,9 +94,13 @@ ratings as (
     left join precision_bands
         on precision_bands.band = banded.band
     left join explained
-        on explained.{{ entity }}_id = banded.{{ entity }}_id
-    left join suppressed
-        on suppressed.entity_id = banded.{{ entity }}_id
+        on explained.{{ key }} = banded.{{ key }}
+    {% for kind, column in entity_kinds.items() %}
+    left join suppressed as suppressed_{{ kind }}
+        on
+            suppressed_{{ kind }}.entity_kind = '{{ kind }}'
+            and suppressed_{{ kind }}.entity_id = banded.{{ column }}
+    {% endfor %}
 
 )
 {% endmacro %}

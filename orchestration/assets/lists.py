@@ -13,34 +13,32 @@ import dagster as dg
 
 from groundwork.errors import GateRefusedError
 from groundwork.files import sha256_file
-from orchestration.assets.warehouse import MODELS
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.checks import picture_of, subject_of
 from orchestration.pictures import shown, versions
+from orchestration.rated import RATED, ListName
 from orchestration.resources import Run, code_revision, project_digest
 
 if TYPE_CHECKING:
     from orchestration.publishing.manifest import ManifestInputs
-    from orchestration.publishing.policy import ListName
 
 VERSIONS_DRAWN = 30
 GROUP = "stage_6_lists"
 OWNERS = ["team:brand-protection"]
-LISTS: "dict[ListName, str]" = {"listings": MODELS["listing"], "merchants": MODELS["merchant"]}
 
 
 def list_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Returns, for each list, the step that makes its candidate and the one that publishes it."""
-    return [asset for name in LISTS for asset in (_candidate_asset(name, daily), _published_asset(name, daily))]
+    return [asset for name in RATED for asset in (_candidate_asset(name, daily), _published_asset(name, daily))]
 
 
-def _candidate_asset(name: "ListName", daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     spec = dg.AssetSpec(
         ["candidates", name],
         group_name=GROUP,
         owners=OWNERS,
         description=f"The list of {name} as it would be published, waiting for its gates. Absent where the model is off.",
-        deps=[["marts", f"rated_{name}"]],
+        deps=[["marts", RATED[name].mart]],
         kinds={"parquet"},
         skippable=True,
     )
@@ -56,13 +54,13 @@ def _candidate_asset(name: "ListName", daily: dg.DailyPartitionsDefinition) -> d
         from orchestration.publishing.candidate import build_candidate
 
         run: Run = context.resources.run
-        if name not in run.policy.lists or not run.scores_file(LISTS[name], run.as_of).exists():
+        if name not in run.policy.lists or not run.scores_file(RATED[name].model, run.as_of).exists():
             context.log.info("No candidate: the model that rates %s is off, or the policy makes no such list.", name)
             return
         with run.record.stage(f"candidate {name}") as stage:
             built = build_candidate(
                 name,
-                run.mart_file(f"rated_{name}", run.as_of),
+                run.mart_file(RATED[name].mart, run.as_of),
                 policy=run.policy,
                 inputs=manifest_inputs(run, name),
                 published=run.home / "published",
@@ -84,7 +82,7 @@ def _candidate_asset(name: "ListName", daily: dg.DailyPartitionsDefinition) -> d
     return candidate
 
 
-def _published_asset(name: "ListName", daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _published_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     spec = dg.AssetSpec(
         ["published", name],
         group_name=GROUP,
@@ -110,15 +108,15 @@ def _published_asset(name: "ListName", daily: dg.DailyPartitionsDefinition) -> d
     return published
 
 
-def manifest_inputs(run: Run, name: "ListName") -> "ManifestInputs":
+def manifest_inputs(run: Run, name: ListName) -> "ManifestInputs":
     """Returns what a manifest says of where a list comes from, every digest computed from the files themselves."""
     from expectations.suites import suites_digest
     from orchestration.publishing.manifest import Loads, ManifestInputs, RatingModel
     from orchestration.publishing.verdict import GATES_BEFORE
 
-    champion = run.registry.champion(LISTS[name])
+    champion = run.registry.champion(RATED[name].model)
     if champion is None:
-        raise GateRefusedError(f"{LISTS[name]} has no champion any more: nothing that it rated is published.")
+        raise GateRefusedError(f"{RATED[name].model} has no champion any more: nothing that it rated is published.")
     pinned = run.warehouse.pinned_loads()
     return ManifestInputs(
         loads=Loads(digest=pinned["digest"], tables={table: tuple(ids) for table, ids in pinned["loads"].items()}),
@@ -134,7 +132,7 @@ def manifest_inputs(run: Run, name: "ListName") -> "ManifestInputs":
     )
 
 
-def publish_list(run: Run, dagster_run_id: str, name: "ListName") -> dict[str, Any]:
+def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any]:
     """Publishes the candidate that was built last for the run's date; returns what a person sees.
 
     Raises:

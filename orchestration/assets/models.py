@@ -11,17 +11,15 @@ import dagster as dg
 
 from groundwork.errors import BadInputError
 from groundwork.faults import boundary
-from orchestration.assets.warehouse import MODELS
 from orchestration.automation import ONE_DAY_A_RUN
-from orchestration.checks import ENTITY_OF, picture_of
+from orchestration.checks import picture_of
 from orchestration.pictures import shown
+from orchestration.rated import RATED, Rated, has_champion
 from orchestration.resources import Run, code_revision, logger
 
 if TYPE_CHECKING:
     from ml.train import TrainingResult
 
-ENTITIES = {MODELS[entity]: name for name, entity in ENTITY_OF.items()}
-KEYS = {model: f"{entity}_id" for entity, model in MODELS.items()}
 OWNERS = ["team:model-review"]
 PLOTS = ("reliability.png", "precision_recall.png", "importances.png")
 
@@ -40,26 +38,26 @@ def training_assets() -> dg.AssetsDefinition:
     """Returns the step that trains, evaluates and registers every declared model."""
     specs = [
         dg.AssetSpec(
-            ["models", model],
+            ["models", rated.model],
             group_name="stage_4_models",
             owners=OWNERS,
-            description=f"A new version of the model that rates {ENTITIES[model]}, for review. Its cut is the run's date.",
-            deps=[["features", f"{entity}_features"], ["features", f"{entity}_spine"]],
+            description=f"A new version of the model that rates {name}, for review. Its cut is the run's date.",
+            deps=[["features", f"{rated.relation}_features"], ["features", f"{rated.relation}_spine"]],
             kinds={"xgboost", "mlflow"},
         )
-        for entity, model in MODELS.items()
+        for name, rated in RATED.items()
     ]
 
     @dg.multi_asset(name="train", specs=specs, required_resource_keys={"run"})
     def train(context: dg.AssetExecutionContext, config: TrainingConfig) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
         trained = 0
-        for model in ENTITIES:
-            with run.record.stage(f"train {model}"):
-                result = train_model(run, model, approve_if_passing=config.approve_if_passing)
+        for rated in RATED.values():
+            with run.record.stage(f"train {rated.model}"):
+                result = train_model(run, rated, approve_if_passing=config.approve_if_passing)
             trained += result is not None
             yield dg.MaterializeResult(
-                asset_key=["models", model], metadata=_card_metadata(result, run.settings.mlflow_address)
+                asset_key=["models", rated.model], metadata=_card_metadata(result, run.settings.mlflow_address)
             )
         if not trained:
             raise BadInputError(
@@ -70,13 +68,13 @@ def training_assets() -> dg.AssetsDefinition:
     return train
 
 
-def train_model(run: Run, model: str, *, approve_if_passing: bool) -> "TrainingResult | None":
-    """Trains one model on the run's rows; returns None where it has too few labels and is off."""
+def train_model(run: Run, rated: Rated, *, approve_if_passing: bool) -> "TrainingResult | None":
+    """Trains the model of one list on the run's rows; returns None where it has too few labels and is off."""
     from ml.declarations import load_declarations
     from ml.train import TooFewLabels, train
 
-    as_of = run.as_of
-    folder = run.training_folder(ENTITIES[model], as_of)
+    as_of, model = run.as_of, rated.model
+    folder = run.training_folder(rated.list_name, as_of)
     result = train(
         load_declarations()[model],
         folder / "features.parquet",
@@ -84,7 +82,7 @@ def train_model(run: Run, model: str, *, approve_if_passing: bool) -> "TrainingR
         folder / "edges.parquet",
         as_of=as_of,
         registry=run.registry,
-        live=run.features_folder(ENTITIES[model], as_of) / "features.parquet",
+        live=run.features_folder(rated.list_name, as_of) / "features.parquet",
         provenance={"loads_digest": run.warehouse.pinned_loads()["digest"], "code_revision": code_revision()},
         parameters=run.training_parameters(run.policy.target_precision),
         progress=lambda line: logger.info("%s", line),
@@ -101,21 +99,19 @@ def train_model(run: Run, model: str, *, approve_if_passing: bool) -> "TrainingR
 
 def score_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Returns one scoring step a model, partitioned by day."""
-    return [_score_asset(model, daily) for model in ENTITIES]
+    return [_score_asset(rated, daily) for rated in RATED.values()]
 
 
-def _score_asset(model: str, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
-    entity = KEYS[model].removesuffix("_id")
-
+def _score_asset(rated: Rated, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.multi_asset(
-        name=f"score_{ENTITIES[model]}",
+        name=f"score_{rated.list_name}",
         specs=[
             dg.AssetSpec(
-                ["scores", model],
+                ["scores", rated.model],
                 group_name="stage_4_scores",
                 owners=OWNERS,
-                description=f"Every live {entity} of a day rated 0 to 100 by the champion, with reasons for the riskiest.",
-                deps=[["features", f"{entity}_features"], ["models", model]],
+                description=f"Every live {rated.entity} of a day rated 0 to 100 by the champion, with reasons for the riskiest.",
+                deps=[["features", f"{rated.relation}_features"], ["models", rated.model]],
                 kinds={"xgboost", "parquet"},
             )
         ],
@@ -125,12 +121,12 @@ def _score_asset(model: str, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDe
     )
     def scores(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
-        yield dg.MaterializeResult(asset_key=["scores", model], metadata=score_entities(run, model))
+        yield dg.MaterializeResult(asset_key=["scores", rated.model], metadata=score_entities(run, rated))
 
     return scores
 
 
-def score_entities(run: Run, model: str) -> dict[str, Any]:
+def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
     """Rates one day's entities with the champion; returns what a person sees. Without a champion it leaves no scores.
 
     Raises:
@@ -138,20 +134,20 @@ def score_entities(run: Run, model: str) -> dict[str, Any]:
     """
     from ml.score import score
 
-    as_of = run.as_of
+    as_of, model, name = run.as_of, rated.model, rated.list_name
     champion = run.registry.champion(model)
     if champion is None:
-        if all(run.registry.champion(other) is None for other in ENTITIES):
+        if not has_champion(run.registry):
             raise BadInputError(
                 "No model may rate yet: none is approved. See `touchstone models list`, then "
                 "`touchstone models approve MODEL VERSION --why REASON`, or run with --approve-if-passing."
             )
-        run.note(f"{model} has no champion: no list is made of {ENTITIES[model]}.")
+        run.note(f"{model} has no champion: no list is made of {name}. Approve a version of it, or train with --train.")
         for file in (run.scores_file(model, as_of), run.reasons_file(model, as_of)):
             file.unlink(missing_ok=True)
         return {"status": "off: no version is approved", "rated": 0}
-    with run.record.stage(f"score {ENTITIES[model]}") as stage:
-        features = run.features_folder(ENTITIES[model], as_of) / "features.parquet"
+    with run.record.stage(f"score {name}") as stage:
+        features = run.features_folder(name, as_of) / "features.parquet"
         scores = run.scores_file(model, as_of)
         with boundary("scores.write", scores):
             result = score(champion, features, scores, run.reasons_file(model, as_of))
@@ -163,7 +159,7 @@ def score_entities(run: Run, model: str) -> dict[str, Any]:
         "model_digest": champion.model_digest,
         "threshold": champion.threshold,
         "floor": champion.floor,
-        "plot": shown(picture_of(run, "scores", ENTITIES[model]), "scores"),
+        "plot": shown(picture_of(run, "scores", name), "scores"),
     }
 
 

@@ -14,12 +14,11 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtP
 from groundwork.faults import boundary
 from orchestration.assets.signals import add_rings
 from orchestration.automation import ONE_DAY_A_RUN
+from orchestration.rated import RATED
 from orchestration.resources import DbtNode, Export, Run
 
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
 OWNERS = ["team:data-engineering"]
-ENTITIES = {"listings": "listing", "merchants": "merchant"}
-MODELS = {"listing": "listing_counterfeit", "merchant": "merchant_counterfeit"}
 # What the steps themselves pin for dbt, and no asset makes: it has no place in the lineage.
 PINNED = {dg.AssetKey(["landed", name]) for name in ("run", "loads", "merchant_rings", "rating", "precision_bands")}
 RATING_COLUMNS = {"model": "varchar", "model_digest": "varchar", "threshold": "double", "floor": "double"}
@@ -61,9 +60,9 @@ class Translator(DagsterDbtTranslator):
 def _source_key(name: str) -> dg.AssetKey:
     if name in {"pictures", "picture_matches"}:
         return dg.AssetKey(["signals", "pictures"])
-    for entity, model in MODELS.items():
-        if name in {f"{entity}_scores", f"{entity}_reasons"}:
-            return dg.AssetKey(["scores", model])
+    for rated in RATED.values():
+        if name in {f"{rated.relation}_scores", f"{rated.relation}_reasons"}:
+            return dg.AssetKey(["scores", rated.model])
     return dg.AssetKey(["landed", name])
 
 
@@ -163,20 +162,19 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
         with_training: Whether the training rows leave the warehouse too.
     """
     rows: dict[str, int] = {}
-    for entities, entity in ENTITIES.items():
-        key = f"{entity}_id"
-        scored = Export(f"select * from {entity}_features where purpose = 'score'", order_by=key)
-        rows |= run.warehouse.export({"features": scored}, run.features_folder(entities, as_of), prefix=entities)
+    for name, rated in RATED.items():
+        scored = Export(f"select * from {rated.relation}_features where purpose = 'score'", order_by=rated.key)
+        rows |= run.warehouse.export({"features": scored}, run.features_folder(name, as_of), prefix=name)
         if with_training:
-            order = f"{key}, as_of_date, purpose"
+            order = f"{rated.key}, as_of_date, purpose"
             exports = {
-                "features": Export(f"select * from {entity}_features where purpose <> 'score'", order_by=order),
-                "spine": Export(f"select * from {entity}_spine where purpose <> 'score'", order_by=order),
+                "features": Export(f"select * from {rated.relation}_features where purpose <> 'score'", order_by=order),
+                "spine": Export(f"select * from {rated.relation}_spine where purpose <> 'score'", order_by=order),
                 "edges": Export(
                     "select * from int_merchant_edges", order_by="merchant_id_a, merchant_id_b, kind, value_hash"
                 ),
             }
-            rows |= run.warehouse.export(exports, run.training_folder(entities, as_of), prefix=f"{entities} training")
+            rows |= run.warehouse.export(exports, run.training_folder(name, as_of), prefix=f"{name} training")
     return rows
 
 
@@ -187,22 +185,22 @@ def pin_scores(run: Run, as_of: date) -> None:
     """
     ratings: list[list[object]] = []
     bands: list[list[object]] = []
-    for entity, model in MODELS.items():
-        key = f"{entity}_id"
-        scores, reasons = run.scores_file(model, as_of), run.reasons_file(model, as_of)
-        run.warehouse.show_parquet(f"{entity}_scores", scores, {key: "varchar", **SCORE_COLUMNS})
-        run.warehouse.show_parquet(f"{entity}_reasons", reasons, {key: "varchar", "reasons": "varchar"})
-        champion = run.registry.champion(model) if scores.exists() else None
+    for rated in RATED.values():
+        scores, reasons = run.scores_file(rated.model, as_of), run.reasons_file(rated.model, as_of)
+        ids = dict.fromkeys((rated.key, *rated.carried), "varchar")
+        run.warehouse.show_parquet(f"{rated.relation}_scores", scores, {**ids, **SCORE_COLUMNS})
+        run.warehouse.show_parquet(f"{rated.relation}_reasons", reasons, {rated.key: "varchar", "reasons": "varchar"})
+        champion = run.registry.champion(rated.model) if scores.exists() else None
         if champion is not None:
-            ratings.append([model, champion.model_digest, champion.threshold, champion.floor])
-            bands += [[model, band["band"], band["expected_precision"]] for band in champion.bands]
+            ratings.append([rated.model, champion.model_digest, champion.threshold, champion.floor])
+            bands += [[rated.model, band["band"], band["expected_precision"]] for band in champion.bands]
     run.warehouse.show_rows("rating", RATING_COLUMNS, ratings)
     run.warehouse.show_rows("precision_bands", BAND_COLUMNS, bands)
 
 
 def export_marts(run: Run, as_of: date) -> dict[str, int]:
     """Writes the marts of one date for analysts and for publication; returns the number of rows by mart."""
-    order = {f"rated_{entities}": f"{entity}_id" for entities, entity in ENTITIES.items()}
+    order = {rated.mart: rated.key for rated in RATED.values()}
     order |= {"rings": "ring_id, merchant_id", "ring_edges": "ring_id, merchant_id_a, merchant_id_b, kind"}
     rows: dict[str, int] = {}
     for mart, order_by in order.items():

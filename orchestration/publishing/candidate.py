@@ -26,21 +26,21 @@ from groundwork.faults import boundary
 from groundwork.files import replacing_directory, sha256_bytes, sha256_file, write_json
 from orchestration.publishing.history import Shelf, previous_version
 from orchestration.publishing.manifest import MANIFEST_FILE, Manifest, ManifestInputs
-from orchestration.publishing.policy import ListName, Policy
+from orchestration.publishing.policy import Policy
+from orchestration.rated import RATED, ListName
 
 
 @dataclass(frozen=True)
 class ListShape:
-    """What distinguishes one list from another: the entity's key, the ids it carries, and what it is called by."""
+    """How a row of a list says what it is about: its ids, the key first, and the name that people know it by."""
 
-    key: str
     ids: tuple[str, ...]
     label: str
 
 
 SHAPES: Mapping[ListName, ListShape] = {
-    "listings": ListShape(key="listing_id", ids=("listing_id", "merchant_id"), label="title"),
-    "merchants": ListShape(key="merchant_id", ids=("merchant_id",), label="name"),
+    "listings": ListShape(ids=("listing_id", "merchant_id"), label="title"),
+    "merchants": ListShape(ids=("merchant_id",), label="name"),
 }
 _MART_COLUMNS = {
     "url": "VARCHAR",
@@ -111,7 +111,7 @@ def build_candidate(
 
     Args:
         list_name: Which list.
-        mart: Parquet file of `rated_listings` or `rated_merchants` as of `as_of`.
+        mart: Parquet file of the list's mart, such as `rated_listings`, as of `as_of`.
         policy: Gives each row its action.
         inputs: What the manifest says of where the rows come from.
         published: Folder of published lists; the version in force at the greatest earlier as_of is the previous one.
@@ -179,12 +179,12 @@ def _rows(
     list_name: ListName, mart: Path, policy: Policy, previous: Path | None, as_of: dt.date
 ) -> tuple[pa.Table, int]:
     """Returns the list's rows in rank order, and how many entities the mart rates."""
-    shape = SHAPES[list_name]
+    key = RATED[list_name].key
     with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
-        connection.execute(f"create table previous ({shape.key} varchar, first_flagged_date date)")
+        connection.execute(f"create table previous ({key} varchar, first_flagged_date date)")
         if previous is not None:
             connection.execute(
-                f"insert into previous select {shape.key}, first_flagged_date from read_parquet(?)", [str(previous)]
+                f"insert into previous select {key}, first_flagged_date from read_parquet(?)", [str(previous)]
             )
         rows = connection.execute(_query(list_name), [policy.action, as_of, str(mart)]).to_arrow_table()
         counted = connection.execute("select count(*) from read_parquet(?)", [str(mart)]).fetchone()
@@ -192,20 +192,19 @@ def _rows(
 
 
 def _query(list_name: ListName) -> str:
-    shape = SHAPES[list_name]
+    shape, key = SHAPES[list_name], RATED[list_name].key
     texts = {**dict.fromkeys((*shape.ids, shape.label), "VARCHAR"), **_MART_COLUMNS}
     columns = ",\n  ".join(f"cast(mart.{name} as {kind}) as {name}" for name, kind in texts.items())
-    key = f"mart.{shape.key}"
     return f"""
         select
-          row_number() over (order by mart.score desc, mart.margin desc, {key}) as rank,
+          row_number() over (order by mart.score desc, mart.margin desc, mart.{key}) as rank,
           {columns},
           cast($1 as varchar) as action,
           coalesce(previous.first_flagged_date, cast($2 as date)) as first_flagged_date,
           cast(cast($2 as date) - coalesce(previous.first_flagged_date, cast($2 as date)) as integer) as days_on_list,
-          previous.{shape.key} is null as is_new
+          previous.{key} is null as is_new
         from read_parquet($3, hive_partitioning = false) as mart
-        left join previous on previous.{shape.key} = {key}
+        left join previous on previous.{key} = mart.{key}
         where mart.is_flagged and not mart.is_suppressed
         order by rank
     """

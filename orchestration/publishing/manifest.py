@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from groundwork.errors import VerificationError
 from groundwork.files import canonical_json, sha256_bytes
-from orchestration.publishing.policy import ListName
+from orchestration.rated import ListName
 
 MANIFEST_FILE = "manifest.json"
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

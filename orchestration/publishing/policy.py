@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from groundwork.errors import BadInputError
 from groundwork.files import canonical_json, sha256_bytes
+from orchestration.rated import ListName
 
 Action = Literal["watch", "review", "test_buy", "restrict", "remove"]
-ListName = Literal["listings", "merchants"]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 

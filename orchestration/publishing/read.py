@@ -16,9 +16,9 @@ import pyarrow.parquet
 
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.files import sha256_bytes
-from orchestration.publishing.candidate import SHAPES
 from orchestration.publishing.history import Publication, Shelf
 from orchestration.publishing.manifest import Manifest
+from orchestration.rated import RATED
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class PublishedList:
     version: str
     manifest: Manifest
     rows: pa.Table
+
+    @property
+    def key(self) -> str:
+        """The column that names a row."""
+        return RATED[self.manifest.list_name].key
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,8 @@ def read_list(published: Path, list_name: str, version: str | None = None) -> Pu
         BadInputError: No such list or version is published.
         VerificationError: What is published does not match its digests.
     """
-    if list_name not in SHAPES:
-        raise BadInputError(f"there is no list {list_name!r}; there are {', '.join(SHAPES)}.")
+    if list_name not in RATED:
+        raise BadInputError(f"there is no list {list_name!r}; there are {', '.join(RATED)}.")
     shelf = Shelf(published, list_name)
     name = version or shelf.latest()
     if name is None:
@@ -89,7 +94,7 @@ def diff(published: Path, list_name: str, before: str, after: str) -> ListDiff:
         BadInputError: No such list or version is published.
         VerificationError: What is published does not match its digests.
     """
-    old, new = (_scores(read_list(published, list_name, version), list_name) for version in (before, after))
+    old, new = (_scores(read_list(published, list_name, version)) for version in (before, after))
     return ListDiff(
         before=before,
         after=after,
@@ -103,6 +108,5 @@ def diff(published: Path, list_name: str, before: str, after: str) -> ListDiff:
     )
 
 
-def _scores(published: PublishedList, list_name: str) -> Mapping[str, float]:
-    key = next(shape.key for name, shape in SHAPES.items() if name == list_name)
-    return dict(zip(published.rows[key].to_pylist(), published.rows["score"].to_pylist(), strict=True))
+def _scores(published: PublishedList) -> Mapping[str, float]:
+    return dict(zip(published.rows[published.key].to_pylist(), published.rows["score"].to_pylist(), strict=True))

@@ -1,4 +1,4 @@
-"""A run in small, as a program: it lands tables, hashes pictures, makes both lists out of the tables, judges and publishes them.
+"""A run in small, as a program: it lands tables, hashes pictures, makes every list out of a table, judges and publishes them.
 
 What it calls is what the whole pipeline calls, without Dagster, dbt and models; so it takes a second and can be killed
 hundreds of times. `python small_run.py FOLDER LINE`, where LINE (`first` or `next`) says what the sources hold.
@@ -18,11 +18,10 @@ from groundwork.files import sha256_bytes
 from groundwork.lock import writer_lock
 from orchestration.landing.pictures import PictureStore
 from orchestration.marketplace.pictures import goods, jpeg
-from orchestration.publishing.policy import ListName
+from orchestration.rated import RATED
 from tests.landing_fixtures import BUYERS, LISTINGS, MERCHANTS, ORDERS, Market
 from tests.publishing_fixtures import AS_OF, Home, Rated
 
-LISTS: tuple[ListName, ...] = ("listings", "merchants")
 DAYS = {"first": AS_OF - dt.timedelta(days=1), "next": AS_OF}
 TABLES = {
     "first": {"merchants": MERCHANTS, "listings": LISTINGS},
@@ -57,8 +56,8 @@ def run(folder: Path, line: str) -> None:
         market.land(days=list(DAYS).index(line))
         for count in PICTURES[line]:
             add_pictures(folder, count)
-        for name in LISTS:
-            ids = [row[0] for row in market.rows(name)]
+        for name in RATED:
+            ids = [row[0] for row in market.rows("listings")]
             rated = [Rated(entity, 90 + number / 10) for number, entity in enumerate(ids)]
             Home(folder, list_name=name).release(rated, as_of=DAYS[line])
 

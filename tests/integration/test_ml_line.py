@@ -20,6 +20,7 @@ from groundwork.errors import BadInputError, VerificationError
 from groundwork.files import sha256_file
 from ml import score as scoring
 from ml.boosting import Parameters, fit_booster
+from ml.declarations import Declaration
 from ml.evaluate import Scored, measure
 from ml.explain import EVERYWHERE, Explainer
 from ml.model import FILES, Scorer, read_model
@@ -33,9 +34,11 @@ QUICK = Parameters(rounds=80, forward_blocks=2, forward_groups=2, resamples=50)
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 
 
-def trained(home: Path, simulation: Simulation, parameters: Parameters = QUICK) -> TrainingResult | TooFewLabels:
+def trained(
+    home: Path, simulation: Simulation, parameters: Parameters = QUICK, declaration: Declaration = LISTINGS
+) -> TrainingResult | TooFewLabels:
     return train(
-        LISTINGS,
+        declaration,
         simulation.features,
         simulation.spine,
         simulation.edges,
@@ -87,6 +90,36 @@ def test_scores_hold_what_the_design_says(approved: Path, simulation: Simulation
     assert set(table["model_digest"].to_pylist()) == {champion_of(approved).model_digest}
     order = np.argsort(table["margin"].to_numpy(), kind="stable")
     assert (np.diff(table["score"].to_numpy()[order]) >= 0).all()
+
+
+def test_an_entity_of_two_ids_is_learned_and_rated_as_one_of_one_id_is(
+    simulation: Simulation, scored: Path, tmp_path: Path
+) -> None:
+    """Orders and reviews go by one key, and either id may be null; their merchant is known from the features."""
+    reviews = Declaration("review_brushing", "reviews", "review", "brushing", FEATURES)
+    renamed = {"listing_id": "review_key"}
+    for name in ("features", "scoring", "spine"):
+        table = pq.read_table(getattr(simulation, name)).rename_columns(renamed)
+        if name == "spine":
+            table = table.drop_columns(["merchant_id", "category"])
+        else:
+            is_order = pc.ends_with(table["review_key"], "0")
+            for column, known in (("order_id", is_order), ("review_id", pc.invert(is_order))):
+                table = table.append_column(column, pc.if_else(known, table["review_key"], None))
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    files = {name: tmp_path / f"{name}.parquet" for name in ("features", "spine", "scoring")}
+    result = trained(tmp_path / "home", replace(simulation, **files), declaration=reviews)
+    assert isinstance(result, TrainingResult)
+    champion = Registry(tmp_path / "home").approve(reviews.name, 1, who="a reviewer", why="reads well")
+    score(champion, files["scoring"], tmp_path / "scores.parquet", tmp_path / "reasons.parquet")
+    found, expected = pq.read_table(tmp_path / "scores.parquet"), pq.read_table(scored / "scores.parquet")
+    assert found.column_names == ["review_key", "order_id", "review_id", *expected.column_names[1:]]
+    ids = ["review_key", "order_id", "review_id"]
+    assert found.select(ids).to_pylist() == pq.read_table(files["scoring"], columns=ids).to_pylist()
+    same = ["score", "own_conduct_score", "margin"]
+    assert found.select(same).equals(expected.select(same))
+    reasons = pq.read_table(scored / "reasons.parquet").rename_columns(renamed)
+    assert pq.read_table(tmp_path / "reasons.parquet").equals(reasons)
 
 
 def test_scores_are_probabilities_among_all_goods(tmp_path: Path) -> None:
@@ -357,6 +390,14 @@ def test_too_few_labels_turn_the_model_off(tmp_path: Path) -> None:
     assert result.positives < 20
     assert "is off" in result.message
     assert Registry(tmp_path / "home").versions() == []
+
+
+def test_no_row_to_learn_from_turns_the_model_off(simulation: Simulation, tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.parquet" for name in ("features", "spine", "scoring")}
+    for name, path in files.items():
+        pq.write_table(pq.read_table(getattr(simulation, name)).slice(0, 0), path)
+    result = trained(tmp_path / "home", replace(simulation, **files))
+    assert result == TooFewLabels(LISTINGS.name, positives=0, components=0)
 
 
 def test_no_verdict_leaves_margins_alone(simulation: Simulation, tmp_path: Path) -> None:

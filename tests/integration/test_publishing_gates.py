@@ -14,10 +14,11 @@ from publishing_fixtures import AS_OF, POLICY, SUITES, Home, Rated, passing_gate
 from expectations.results import SuiteResult
 from expectations.runner import run_suite
 from groundwork.errors import GateRefusedError
-from orchestration.publishing.candidate import SHAPES, Candidate, list_columns
-from orchestration.publishing.policy import ListName
+from orchestration.publishing.candidate import Candidate, list_columns
 from orchestration.publishing.publish import candidate_subject
 from orchestration.publishing.verdict import give_verdict
+from orchestration.rated import RATED as LISTS
+from orchestration.rated import ListName
 
 RATED = (
     Rated("a", 97.0),
@@ -31,7 +32,7 @@ def judge(home: Home, candidate: Candidate, **parameters: Any) -> SuiteResult:
     mart = home.root / "marts" / f"{AS_OF}.parquet"
     model = candidate.manifest().inputs.model
     bound = {
-        "key": SHAPES[candidate.list_name].key,
+        "key": LISTS[candidate.list_name].key,
         "as_of": AS_OF,
         "columns": list(list_columns(candidate.list_name)),
         "least_rows": 0 if POLICY.allow_empty else 1,
@@ -49,7 +50,7 @@ def settle(candidate: Candidate, result: SuiteResult) -> None:
     give_verdict(candidate, gates, suites_digest=SUITES, policy_digest=POLICY.digest)
 
 
-@pytest.mark.parametrize("list_name", ["listings", "merchants"])
+@pytest.mark.parametrize("list_name", LISTS)
 def test_a_built_list_passes_its_gate_and_is_published(list_name: ListName, tmp_path: Path):
     home = Home(tmp_path, list_name)
     candidate = home.build(RATED)

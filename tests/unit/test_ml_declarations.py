@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from groundwork.errors import BadInputError
-from ml.declarations import FEATURES_FOLDER, load_declarations, read_meanings
+from ml.declarations import FEATURES_FOLDER, load_declarations, read_meanings, relation_of
 
 
 def column(name: str, signal: str = "price", unit: str = "ratio") -> dict[str, Any]:
@@ -17,7 +17,7 @@ def column(name: str, signal: str = "price", unit: str = "ratio") -> dict[str, A
 
 
 def write(folder: Path, features: dict[str, Any], columns: list[dict[str, Any]], **body: Any) -> tuple[Path, Path]:
-    model = {"entity": "listing", "matter": "counterfeit", "features": features, **body}
+    model = {"rates": "listings", "entity": "listing", "matter": "counterfeit", "features": features, **body}
     models = folder / "models.yml"
     models.write_text(yaml.safe_dump({"version": 1, "models": {"listing_counterfeit": model}}, sort_keys=False))
     described = folder / "features"
@@ -59,6 +59,7 @@ def test_meta_may_stand_in_a_columns_config(tmp_path: Path) -> None:
         ({"a_ratio": {"controlled_by": "third_party"}}, [column("a_ratio")], {}, "flagged"),
         ({"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")], {"entity": "ship"}, "ship"),
         ({"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")], {"matter": "taste"}, "taste"),
+        ({"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")], {"rates": "ships"}, "no ship_features"),
         ({}, [column("a_ratio")], {}, "features"),
     ],
 )
@@ -86,9 +87,10 @@ def test_every_declared_model_is_sound_and_its_reasons_have_words() -> None:
 
 
 def test_what_buyers_do_is_never_own_conduct() -> None:
+    """Unless it is what is rated: the subject of an order or a review is its author."""
     buyers = ("review", "rating", "complaint", "refund", "order", "sales", "star", "loose_")
     for declared in load_declarations().values():
-        for at in declared.own_conduct:
+        for at in declared.own_conduct if declared.entity != "review" else ():
             assert not any(word in declared.columns[at] for word in buyers), declared.columns[at]
 
 
@@ -96,6 +98,6 @@ def test_no_feature_is_computed_for_nothing() -> None:
     meanings = read_meanings(FEATURES_FOLDER)
     used: dict[str, set[str]] = {}
     for declared in load_declarations().values():
-        used.setdefault(f"{declared.entity}_features", set()).update(declared.columns)
+        used.setdefault(f"{relation_of(declared.rates)}_features", set()).update(declared.columns)
     for model, columns in used.items():
         assert set(meanings[model]) == columns

@@ -8,8 +8,10 @@ import pytest
 
 from groundwork.errors import BadInputError
 from orchestration.publishing.policy import load_policy
+from orchestration.rated import RATED
 
 DEFAULT = Path(__file__).resolve().parents[2] / "policies" / "default.yml"
+LISTS = f"lists: [{', '.join(RATED)}]"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -21,7 +23,7 @@ def write(folder: Path, text: str) -> Path:
 def test_default_policy_is_what_the_design_says():
     policy = load_policy(DEFAULT)
     assert (policy.target_precision, policy.action, policy.allow_empty) == (0.9, "review", False)
-    assert policy.lists == ("listings", "merchants")
+    assert policy.lists == tuple(RATED)
     assert 0 < policy.max_flagged_share < 0.5
 
 
@@ -34,8 +36,8 @@ def test_default_policy_is_what_the_design_says():
         ("action: review", "action: burn", "action"),
         ("allow_empty: false", "allow_empty: perhaps", "allow_empty"),
         ("max_flagged_share: 0.10", "max_flagged_share: 0", "max_flagged_share"),
-        ("lists: [listings, merchants]", "lists: [reviews]", "lists"),
-        ("lists: [listings, merchants]", "lists: []", "lists"),
+        (LISTS, "lists: [ships]", "lists"),
+        (LISTS, "lists: []", "lists"),
         ("action: review", "action: review\nthreshold: 80", "threshold"),
         ("action: review", "action: [", "not YAML"),
     ],

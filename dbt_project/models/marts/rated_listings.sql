@@ -1,7 +1,7 @@
 -- Every listing that was rated, for analysts: what it is, its score and why. Lists are made of the flagged ones.
 with
 
-{{ ratings('listing', 'listing_counterfeit') }},
+{{ ratings('listing', 'listing_counterfeit', 'listing_id', {'listing': 'listing_id'}) }},
 
 {{ brands_of_listings() }},
 

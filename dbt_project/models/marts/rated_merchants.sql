@@ -1,7 +1,7 @@
 -- Every merchant that was rated, for analysts: who it is, what it mostly sells, its score and why.
 with
 
-{{ ratings('merchant', 'merchant_counterfeit') }},
+{{ ratings('merchant', 'merchant_counterfeit', 'merchant_id', {'merchant': 'merchant_id'}) }},
 
 {{ brands_of_listings() }},
 

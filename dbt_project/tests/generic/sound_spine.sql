@@ -2,7 +2,7 @@
     Every row of a spine keeps to what its purpose means; whatever breaks a rule is named with the rule. An entity that
     calibrates is never learned from, and nothing that was decided from the first evaluation date on is.
 #}
-{% test sound_spine(model, entity) %}
+{% test sound_spine(model, key) %}
 
 with
 
@@ -22,7 +22,7 @@ evaluation as (
 
 calibrating as (
 
-    select distinct {{ entity }}_id from spine where purpose = 'calibrate'
+    select distinct {{ key }} from spine where purpose = 'calibrate'
 
 ),
 
@@ -44,12 +44,12 @@ judged as (
             when spine.purpose = 'train' and spine.label_decided_date >= evaluation.first_date
                 then 'what is learned was decided before the evaluation'
             when spine.purpose = 'train' and spine.as_of_date >= evaluation.first_date then 'training comes before the evaluation'
-            when spine.purpose = 'train' and calibrating.{{ entity }}_id is not null then 'what calibrates is not learned from'
+            when spine.purpose = 'train' and calibrating.{{ key }} is not null then 'what calibrates is not learned from'
         end as broken_rule
     from spine
     cross join evaluation
     left join calibrating
-        on calibrating.{{ entity }}_id = spine.{{ entity }}_id
+        on calibrating.{{ key }} = spine.{{ key }}
 
 )
 

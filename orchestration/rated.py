@@ -1,0 +1,64 @@
+"""What is rated: each list with the model that rates it and what its rows are. Every stage takes these names from here.
+
+`ml/models.yml` declares what a model reads; a test holds both, and whatever else names a list, to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from ml.declarations import CARRIED, ID_COLUMNS, Entity, relation_of
+
+if TYPE_CHECKING:
+    from ml.registry import Registry
+
+ListName = Literal["listings", "merchants"]
+
+
+@dataclass(frozen=True)
+class Rated:
+    """One list, and what rates it.
+
+    Attributes:
+        list_name: The list, and the folder of its features and training rows.
+        model: The model that rates it.
+        entity: What a row of it is.
+    """
+
+    list_name: ListName
+    model: str
+    entity: Entity
+
+    @property
+    def relation(self) -> str:
+        """What its dbt relations are called by: `<relation>_spine`, `_features`, `_scores` and `_reasons`."""
+        return relation_of(self.list_name)
+
+    @property
+    def mart(self) -> str:
+        """The mart that the list is made of."""
+        return f"rated_{self.list_name}"
+
+    @property
+    def key(self) -> str:
+        """The column that names a row."""
+        return ID_COLUMNS[self.entity]
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """Further ids that a row has; any may be null."""
+        return CARRIED.get(self.entity, ())
+
+
+_ALL = (
+    Rated("listings", "listing_counterfeit", "listing"),
+    Rated("merchants", "merchant_counterfeit", "merchant"),
+)
+RATED: Final[Mapping[ListName, Rated]] = {rated.list_name: rated for rated in _ALL}
+
+
+def has_champion(registry: Registry) -> bool:
+    """Tells whether any model may rate."""
+    return any(registry.champion(rated.model) is not None for rated in RATED.values())

@@ -1,0 +1,37 @@
+"""When a gate has nothing to judge, so that one list's missing table keeps no other list from its readers."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import pytest
+
+from orchestration.checks import _is_off
+from orchestration.rated import RATED
+
+
+@pytest.mark.parametrize("live", [0, 1])
+@pytest.mark.parametrize("has_champion", [False, True])
+@pytest.mark.parametrize("has_scores", [False, True])
+def test_a_gate_has_nothing_to_judge_only_where_nothing_rates(
+    tmp_path: Path, live: int, *, has_champion: bool, has_scores: bool
+):
+    warehouse = tmp_path / "warehouse.duckdb"
+    with duckdb.connect(warehouse) as connection:
+        connection.execute(f"create table listing_spine as select 'score' as purpose from range({live})")
+        connection.execute("insert into listing_spine values ('train')")
+    scores = tmp_path / "scores.parquet"
+    if has_scores:
+        scores.touch()
+    run: Any = SimpleNamespace(
+        as_of=date(2026, 6, 30),
+        registry=SimpleNamespace(champion=lambda _: "a champion" if has_champion else None),
+        warehouse=SimpleNamespace(connect=lambda: duckdb.connect(warehouse, read_only=True)),
+        scores_file=lambda *_: scores,
+    )
+    off = {suite: _is_off(run, suite, RATED["listings"]) for suite in ("features", "scores", "candidate")}
+    assert off == {"features": not live and not has_champion, "scores": not has_scores, "candidate": False}

@@ -1,0 +1,55 @@
+"""The ratings that marts are made of, where a row has ids of two kinds of entity: the query that the macro makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+from jinja2 import Environment
+
+from tests.dbt_fixtures import PROJECT
+
+TABLES = """
+create table run as select date '2026-03-31' as as_of;
+create table review_scores as select * from (values
+    ('o1', 'o1', 'r1', 95.0, 50.0, 3.0, 'd'),
+    ('o2', 'o2', 'r2', 95.0, 50.0, 3.0, 'd'),
+    ('o3', 'o3', 'r3', 95.0, 50.0, 3.0, 'd'),
+    ('o4', 'o4', null, 49.0, 50.0, 0.0, 'd'),
+    ('r5', null, 'r5', 95.0, 8.0, 3.0, 'd'),
+    ('r6', null, 'r6', 95.0, 50.0, 3.0, 'other')
+) as rows (review_key, order_id, review_id, score, own_conduct_score, margin, model_digest);
+create table review_reasons as select 'o1' as review_key, '[]' as reasons;
+create table rating as select 'review_brushing' as model, 'd' as model_digest, 50.0 as threshold, 9.0 as floor;
+create table precision_bands as select 'review_brushing' as model, '[90,100]' as band, 0.9 as expected_precision;
+create table stg_suppressions as select *, timestamp '2026-03-01' as created_at, cast(null as timestamp) as expires_at
+from (values
+    ('order', 'o1'), ('review', 'r1'), ('review', 'r2'),
+    ('review', 'o3'), ('order', 'r3'), ('merchant', 'o3'), ('review', 'r5')
+) as rows (entity_kind, entity_id);
+"""
+
+
+def test_a_row_is_suppressed_under_either_of_its_ids_and_stays_one_row() -> None:
+    environment = Environment(autoescape=False)  # noqa: S701  # SQL, not HTML
+    environment.globals |= {"source": lambda _, table: table, "ref": lambda table: table}
+    macros: Any = environment.from_string((PROJECT / "macros" / "marts.sql").read_text()).module
+    kinds = {"order": "order_id", "review": "review_id"}
+    with duckdb.connect() as connection:
+        connection.execute(TABLES)
+        query = f"with {macros.ratings('review', 'review_brushing', 'review_key', kinds)} select * from ratings order by all"
+        found = connection.execute(query).to_arrow_table()
+    assert found.column_names[:5] == ["as_of_date", "review_key", "order_id", "review_id", "score"]
+    told = {
+        row["review_key"]: (row["order_id"], row["review_id"], row["is_flagged"], row["is_suppressed"])
+        for row in found.to_pylist()
+    }
+    assert found.num_rows == len(told)
+    assert told == {
+        "o1": ("o1", "r1", True, True),
+        "o2": ("o2", "r2", True, True),
+        "o3": ("o3", "r3", True, False),
+        "o4": ("o4", None, False, False),
+        "r5": (None, "r5", False, True),
+        "r6": (None, "r6", False, False),
+    }

@@ -1,0 +1,91 @@
+"""What names a list agrees: the table of what is rated, the declared models, policies, lists' shapes, suites and dbt."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from expectations.contract import WAREHOUSE_SOURCES_PATH
+from ml.declarations import load_declarations, relation_of
+from orchestration.assets.warehouse import SCORE_COLUMNS
+from orchestration.publishing.candidate import SHAPES
+from orchestration.publishing.policy import load_policy
+from orchestration.rated import RATED, Rated
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / "dbt_project" / "models"
+EVERY = pytest.mark.parametrize("rated", RATED.values(), ids=RATED)
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def described(folder: str) -> set[str]:
+    """The dbt models of a step that its YAML describes and SQL builds."""
+    told = {model["name"] for path in (MODELS / folder).glob("*.yml") for model in read(path).get("models", ())}
+    return told & {path.stem for path in (MODELS / folder).glob("*.sql")}
+
+
+def sources() -> dict[str, dict[str, str]]:
+    """The columns of each relation beside the contract's, with their types."""
+    tables = read(WAREHOUSE_SOURCES_PATH)["tables"]
+    return {table["name"]: {column["name"]: column["data_type"] for column in table["columns"]} for table in tables}
+
+
+def test_every_declared_model_rates_one_list() -> None:
+    declared = {(one.rates, one.name, one.entity, one.id_column) for one in load_declarations().values()}
+    assert declared == {(name, rated.model, rated.entity, rated.key) for name, rated in RATED.items()}
+    assert len(load_declarations()) == len(RATED)
+    assert set(read(ROOT / "ml" / "thresholds.yml")["minimums"]) == {rated.model for rated in RATED.values()}
+
+
+def test_every_list_has_a_shape_and_policies_make_no_other() -> None:
+    assert list(SHAPES) == list(RATED)
+    for name, rated in RATED.items():
+        ids = (rated.key, *rated.carried)
+        assert SHAPES[name].ids[: len(ids)] == ids
+        assert "merchant_id" in SHAPES[name].ids
+    policies = {path.name: load_policy(path).lists for path in (ROOT / "policies").glob("*.yml")}
+    assert policies["default.yml"] == tuple(RATED)
+    assert set().union(*policies.values()) == set(RATED)
+
+
+def test_no_two_lists_share_a_relation() -> None:
+    assert len({rated.relation for rated in RATED.values()}) == len(RATED)
+    names = ("listings", "merchants", "reviews", "brushing_merchants")
+    assert [relation_of(name) for name in names] == ["listing", "merchant", "review", "brushing_merchant"]
+
+
+def test_suites_allow_every_key() -> None:
+    for suite in ("features", "scores", "candidate"):
+        allowed = read(ROOT / "expectations" / "suites" / f"{suite}.yml")["parameters"]["key"]["values"]
+        assert {rated.key for rated in RATED.values()} <= set(allowed), suite
+
+
+def test_scores_and_reasons_are_sources_of_the_warehouse() -> None:
+    told = {name: columns for name, columns in sources().items() if name.endswith(("_scores", "_reasons"))}
+    expected = {}
+    for rated in RATED.values():
+        ids = dict.fromkeys((rated.key, *rated.carried), "varchar")
+        expected[f"{rated.relation}_scores"] = {**ids, **SCORE_COLUMNS}
+        expected[f"{rated.relation}_reasons"] = {rated.key: "varchar", "reasons": "varchar"}
+    assert told == expected
+
+
+@EVERY
+def test_dbt_builds_its_spine_features_and_mart(rated: Rated) -> None:
+    assert {f"{rated.relation}_spine", f"{rated.relation}_features"} <= described("features")
+    assert rated.mart in described("marts")
+    mart = (MODELS / "marts" / f"{rated.mart}.sql").read_text(encoding="utf-8")
+    (call,) = re.findall(r"\{\{ ratings\(([^}]*\}?)\) \}\}", mart)
+    assert call.startswith(f"'{rated.relation}', '{rated.model}', '{rated.key}', {{"), call
+    assert set(re.findall(r"': '(\w+)'", call)) == set(rated.carried or (rated.key,)), "whom a suppression names"
+
+
+def test_dbt_builds_no_other_mart_of_ratings() -> None:
+    assert {name for name in described("marts") if name.startswith("rated_")} == {r.mart for r in RATED.values()}
