@@ -14,7 +14,7 @@ from ml.declarations import CARRIED, ID_COLUMNS, Entity, relation_of
 if TYPE_CHECKING:
     from ml.registry import Registry
 
-ListName = Literal["listings", "merchants"]
+ListName = Literal["listings", "merchants", "reviews", "brushing_merchants"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Rated:
 _ALL = (
     Rated("listings", "listing_counterfeit", "listing"),
     Rated("merchants", "merchant_counterfeit", "merchant"),
+    Rated("reviews", "review_brushing", "review"),
+    Rated("brushing_merchants", "merchant_brushing", "merchant"),
 )
 RATED: Final[Mapping[ListName, Rated]] = {rated.list_name: rated for rated in _ALL}
 

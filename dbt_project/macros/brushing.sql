@@ -46,6 +46,11 @@
         'lone_review': 'is_lone_review',
     }) }}
 {% endmacro %}
+{# Those of them that a merchant's other trades are asked for. #}
+{% macro context_counts() %}
+    {{ return(['light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded', 'own', 'shared_device', 'shared_payer', 'devoted', 'new_buyer']) }}
+{% endmacro %}
+
 {# Those of them that a buyer's other trades with the merchant are asked for. #}
 {% macro pair_counts() %}{{ return(['light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded']) }}{% endmacro %}
 

@@ -41,6 +41,8 @@ class ListShape:
 SHAPES: Mapping[ListName, ListShape] = {
     "listings": ListShape(ids=("listing_id", "merchant_id"), label="title"),
     "merchants": ListShape(ids=("merchant_id",), label="name"),
+    "reviews": ListShape(ids=("review_key", "order_id", "review_id", "listing_id", "merchant_id"), label="title"),
+    "brushing_merchants": ListShape(ids=("merchant_id",), label="name"),
 }
 _MART_COLUMNS = {
     "url": "VARCHAR",

@@ -57,11 +57,11 @@ final as (
         {{ ratio('signs.buyer_here_count', 'signs.buyer_trade_count') }} as buyer_here_share,
         signs.weight_ratio,
         signs.delivery_ratio,
+        signs.delivery_route_ratio,
         signs.day_burst_ratio,
         signs.hour_order_count,
         signs.hour_order_buyer_ratio,
         signs.days_to_look,
-        signs.is_order,
 
         signs.device_buyer_count,
         signs.payer_buyer_count,
@@ -76,7 +76,7 @@ final as (
         {% for name in pair_counts() %}
         {{ other_share('pairs', name, 'signs') }} as buyer_{{ name }}_share,
         {% endfor %}
-        {% for name in trade_counts() %}
+        {% for name in context_counts() %}
         {{ other_share('merchant_trades', name, 'signs') }} as merchant_{{ name }}_share{{ ',' if not loop.last }}
         {% endfor %}
     from review_spine

@@ -114,6 +114,7 @@ accounts as (
         buyers.as_of_date,
         buyers.buyer_id,
         history.registered_at,
+        history.country,
         history.device_hash
     from buyers
     inner join {{ ref('stg_buyer_history') }} as history
@@ -177,6 +178,35 @@ payer_totals as (
     group by
         payers.as_of_date,
         payers.payer_hash
+
+),
+
+-- How long a route takes: from where the goods are sent to the buyer's country. At the dates of a training by the trades of the
+-- merchants that were drawn, who are a sample of all.
+routes as (
+
+    select
+        trades.as_of_date,
+        listings.ships_from,
+        accounts.country,
+        {{ low_value('trades.delivery_hours') }} as delivery_hours
+    from trades
+    inner join {{ ref('stg_listing_history') }} as listings
+        on
+            listings.listing_id = trades.listing_id
+            and listings.known_from <= trades.as_of_date
+            and listings.known_until > trades.as_of_date
+    inner join accounts
+        on
+            accounts.as_of_date = trades.as_of_date
+            and accounts.buyer_id = trades.buyer_id
+    where
+        trades.delivery_hours is not null
+        and (trades.is_scored or trades.is_drawn)
+    group by
+        trades.as_of_date,
+        listings.ships_from,
+        accounts.country
 
 ),
 
@@ -338,6 +368,7 @@ beside as (
         accounts.device_hash is not null or trades.payer_hash is not null as is_own_known,
         {{ ratio('trades.unit_weight_g', 'listing_usuals.unit_weight_g') }} as weight_ratio,
         {{ ratio('trades.delivery_hours', 'merchant_usuals.delivery_hours') }} as delivery_ratio,
+        {{ ratio('trades.delivery_hours', 'routes.delivery_hours') }} as delivery_route_ratio,
         {{ ratio(
             'merchant_days.order_count * (' ~ days_between('merchant_usuals.first_date', 'trades.as_of_date') ~ ' + 1)',
             'merchant_usuals.order_count'
@@ -376,6 +407,16 @@ beside as (
             buyer_trades.as_of_date = trades.as_of_date
             and buyer_trades.merchant_id = trades.merchant_id
             and buyer_trades.buyer_id = trades.buyer_id
+    left join {{ ref('stg_listing_history') }} as listings
+        on
+            listings.listing_id = trades.listing_id
+            and listings.known_from <= trades.as_of_date
+            and listings.known_until > trades.as_of_date
+    left join routes
+        on
+            routes.as_of_date = trades.as_of_date
+            and routes.ships_from = listings.ships_from
+            and routes.country = accounts.country
     left join device_totals
         on
             device_totals.as_of_date = trades.as_of_date
@@ -441,6 +482,7 @@ final as (
         case when is_own_known then is_device_own or is_payer_own end as is_own,
         weight_ratio,
         delivery_ratio,
+        delivery_route_ratio,
         case when is_order then day_burst_ratio end as day_burst_ratio,
         hour_order_count,
         hour_order_buyer_ratio,

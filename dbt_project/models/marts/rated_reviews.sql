@@ -1,0 +1,54 @@
+-- Every order and review that was rated for brushing, for analysts: whose it is, of what, its score and why.
+with
+
+{{ ratings('review', 'review_brushing', 'review_key', {'order': 'order_id', 'review': 'review_id'}) }},
+
+{{ brands_of_listings() }},
+
+trades as (
+
+    select * from {{ ref('int_trades') }}
+
+),
+
+stg_listings as (
+
+    select * from {{ ref('stg_listings') }}
+
+),
+
+final as (
+
+    select
+        ratings.as_of_date,
+        ratings.review_key,
+        ratings.order_id,
+        ratings.review_id,
+        trades.listing_id,
+        trades.merchant_id,
+        stg_listings.title,
+        stg_listings.url,
+        stg_listings.category,
+        brands_of_listings.brand,
+        stg_listings.price,
+        stg_listings.currency,
+        ratings.score,
+        ratings.own_conduct_score,
+        ratings.margin,
+        ratings.band,
+        ratings.expected_precision,
+        ratings.reasons,
+        ratings.model_digest,
+        ratings.is_flagged,
+        ratings.is_suppressed
+    from ratings
+    inner join trades
+        on trades.review_key = ratings.review_key
+    left join stg_listings
+        on stg_listings.listing_id = trades.listing_id
+    left join brands_of_listings
+        on brands_of_listings.listing_id = trades.listing_id
+
+)
+
+select * from final
