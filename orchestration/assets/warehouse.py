@@ -23,6 +23,15 @@ OWNERS = ["team:data-engineering"]
 PINNED = {dg.AssetKey(["landed", name]) for name in ("run", "loads", "merchant_rings", "rating", "precision_bands")}
 RATING_COLUMNS = {"model": "varchar", "model_digest": "varchar", "threshold": "double", "floor": "double"}
 SCORE_COLUMNS = {"score": "double", "own_conduct_score": "double", "margin": "double", "model_digest": "varchar"}
+# The marts that show why, beside the rated ones, and by what their rows are in order.
+EVIDENCE = {
+    "rings": "ring_id, merchant_id",
+    "ring_edges": "ring_id, merchant_id_a, merchant_id_b, kind",
+    "discrepancies": "listing_id, whence, field",
+    "brushed_orders": "review_key",
+    "adjusted_rank": "listing_id",
+    "brushing_services": "service_id, buyer_id, merchant_id",
+}
 BAND_COLUMNS = {"model": "varchar", "band": "varchar", "expected_precision": "double"}
 
 Events = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
@@ -200,14 +209,12 @@ def pin_scores(run: Run, as_of: date) -> None:
 
 def export_marts(run: Run, as_of: date) -> dict[str, int]:
     """Writes the marts of one date for analysts and for publication; returns the number of rows by mart."""
-    order = {rated.mart: rated.key for rated in RATED.values()}
-    order |= {"rings": "ring_id, merchant_id", "ring_edges": "ring_id, merchant_id_a, merchant_id_b, kind"}
+    order = {rated.mart: rated.key for rated in RATED.values()} | EVIDENCE
     rows: dict[str, int] = {}
     for mart, order_by in order.items():
         export = Export(f"select * from {mart}", order_by=order_by)
         rows |= run.warehouse.export({mart: export}, run.mart_file(mart, as_of).parent)
-    found = Export("select * from discrepancies", order_by="listing_id, whence, field")
-    return rows | run.warehouse.export({"discrepancies": found}, run.mart_file("discrepancies", as_of).parent)
+    return rows
 
 
 def longest(nodes: list[DbtNode]) -> dict[str, float]:

@@ -1,0 +1,135 @@
+-- What the ranking would be without the suspected trades: sales, rating and rank of each living listing within its category, with
+-- and without them. A listing's adjusted rank is the place that its adjusted sales would have among what the others sell as they
+-- stand: nobody moves for what another did. Places are shared by those who sell as many. One row a listing.
+with
+
+living as (
+
+    select
+        listing_spine.listing_id,
+        listing_spine.merchant_id,
+        listing_spine.category,
+        listing_spine.as_of_date
+    from {{ ref('listing_spine') }} as listing_spine
+    where listing_spine.purpose = 'score'
+
+),
+
+trades as (
+
+    select
+        trade_signs.listing_id,
+        trade_signs.is_order,
+        trade_signs.rating,
+        suspected.review_key is not null as is_suspected
+    from {{ ref('trade_signs') }} as trade_signs
+    left join {{ ref('brushed_orders') }} as suspected
+        on suspected.review_key = trade_signs.review_key
+    where trade_signs.is_scored
+
+),
+
+sums as (
+
+    select
+        listing_id,
+        sum(cast(is_order as integer)) as raw_sales_count,
+        sum(cast(is_order and not is_suspected as integer)) as adjusted_sales_count,
+        sum(cast(is_suspected as integer)) as suspected_count,
+        sum(rating) as raw_rating_sum,
+        count(rating) as raw_rating_count,
+        sum(case when not is_suspected then rating end) as adjusted_rating_sum,
+        count(case when not is_suspected then rating end) as adjusted_rating_count
+    from trades
+    group by listing_id
+
+),
+
+listings as (
+
+    select
+        living.*,
+        cast(coalesce(sums.raw_sales_count, 0) as bigint) as raw_sales_count,
+        cast(coalesce(sums.adjusted_sales_count, 0) as bigint) as adjusted_sales_count,
+        cast(coalesce(sums.suspected_count, 0) as bigint) as suspected_count,
+        {{ ratio('sums.raw_rating_sum', 'sums.raw_rating_count') }} as raw_rating,
+        {{ ratio('sums.adjusted_rating_sum', 'sums.adjusted_rating_count') }} as adjusted_rating
+    from living
+    left join sums
+        on sums.listing_id = living.listing_id
+
+),
+
+-- How many listings of a category sell more than so many.
+levels as (
+
+    select
+        category,
+        raw_sales_count,
+        count(*) as listing_count
+    from listings
+    group by
+        category,
+        raw_sales_count
+
+),
+
+adjusted_levels as (
+
+    select distinct
+        category,
+        adjusted_sales_count as sales_count
+    from listings
+    union
+    select distinct
+        category,
+        raw_sales_count as sales_count
+    from listings
+
+),
+
+places as (
+
+    select
+        adjusted_levels.category,
+        adjusted_levels.sales_count,
+        cast(1 + coalesce(sum(levels.listing_count), 0) as bigint) as place
+    from adjusted_levels
+    left join levels
+        on
+            levels.category is not distinct from adjusted_levels.category
+            and levels.raw_sales_count > adjusted_levels.sales_count
+    group by
+        adjusted_levels.category,
+        adjusted_levels.sales_count
+
+),
+
+final as (
+
+    select
+        listings.as_of_date,
+        listings.listing_id,
+        listings.merchant_id,
+        listings.category,
+        listings.raw_sales_count,
+        listings.adjusted_sales_count,
+        listings.suspected_count,
+        listings.raw_rating,
+        listings.adjusted_rating,
+        raw_places.place as raw_rank,
+        adjusted_places.place as adjusted_rank,
+        adjusted_places.place - raw_places.place as places_lost
+    from listings
+    inner join places as raw_places
+        on
+            raw_places.category is not distinct from listings.category
+            and raw_places.sales_count = listings.raw_sales_count
+    inner join places as adjusted_places
+        on
+            adjusted_places.category is not distinct from listings.category
+            and adjusted_places.sales_count = listings.adjusted_sales_count
+
+)
+
+select * from final

@@ -1,0 +1,244 @@
+-- Groups of buyers that serve many merchants, one row a service, buyer and merchant served. Merchants that are tied by their buyers far beyond
+-- chance (co_purchases) form a component; its accounts are the buyers most of whose trades are with the component's merchants, and
+-- who buy with several of them or share device or payer with another such account. What holds it together stands beside it.
+{% set rounds = 8 %}
+with
+
+run as (
+
+    select * from {{ source('landed', 'run') }}
+
+),
+
+ties as (
+
+    select
+        co_purchases.merchant_id,
+        co_purchases.other_id
+    from {{ ref('co_purchases') }} as co_purchases
+    inner join run
+        on run.as_of = co_purchases.as_of_date
+
+),
+
+signs as (
+
+    select trade_signs.*
+    from {{ ref('trade_signs') }} as trade_signs
+    where
+        trade_signs.is_scored
+        and trade_signs.buyer_id is not null
+
+),
+
+-- The least id that is reached in so many steps names the component: who goes round reaches each in a few.
+labels_0 as (
+
+    select
+        merchant_id,
+        least(merchant_id, min(other_id)) as label
+    from ties
+    group by merchant_id
+
+),
+
+{% for round in range(1, rounds) %}
+labels_{{ round }} as (
+
+    select
+        ties.merchant_id,
+        min(least(own.label, others.label)) as label
+    from ties
+    inner join labels_{{ round - 1 }} as own
+        on own.merchant_id = ties.merchant_id
+    inner join labels_{{ round - 1 }} as others
+        on others.merchant_id = ties.other_id
+    group by ties.merchant_id
+
+),
+
+{% endfor %}
+clients as (
+
+    select
+        merchant_id,
+        label as service_id
+    from labels_{{ rounds - 1 }}
+
+),
+
+purchases as (
+
+    select
+        clients.service_id,
+        signs.buyer_id,
+        signs.merchant_id,
+        count(*) as trade_count,
+        max(signs.buyer_trade_count) as all_trade_count,
+        min(signs.began_date) as since_date,
+        sum(cast(signs.is_repeated as integer)) as repeated_text_count
+    from signs
+    inner join clients
+        on clients.merchant_id = signs.merchant_id
+    group by
+        clients.service_id,
+        signs.buyer_id,
+        signs.merchant_id
+
+),
+
+served as (
+
+    select
+        service_id,
+        buyer_id,
+        count(*) as merchant_count,
+        sum(trade_count) as trade_count,
+        max(all_trade_count) as all_trade_count
+    from purchases
+    group by
+        service_id,
+        buyer_id
+
+),
+
+devoted as (
+
+    select * from served
+    where 2 * trade_count > all_trade_count
+
+),
+
+-- What an account uses: its device, and who pays for it.
+means as (
+
+    select
+        devoted.service_id,
+        devoted.buyer_id,
+        'device' as kind,
+        history.device_hash as value_hash
+    from devoted
+    cross join run
+    inner join {{ ref('stg_buyer_history') }} as history
+        on
+            history.buyer_id = devoted.buyer_id
+            and history.known_from <= run.as_of
+            and history.known_until > run.as_of
+    where history.device_hash is not null
+    union
+    select
+        devoted.service_id,
+        devoted.buyer_id,
+        'payer' as kind,
+        trades.payer_hash as value_hash
+    from devoted
+    inner join {{ ref('int_trades') }} as trades
+        on trades.buyer_id = devoted.buyer_id
+    inner join clients
+        on
+            clients.merchant_id = trades.merchant_id
+            and clients.service_id = devoted.service_id
+    cross join run
+    where
+        trades.payer_hash is not null
+        and cast(trades.began_at as date) <= run.as_of
+
+),
+
+shared_means as (
+
+    select
+        service_id,
+        kind,
+        value_hash
+    from means
+    group by
+        service_id,
+        kind,
+        value_hash
+    having count(distinct buyer_id) > 1
+
+),
+
+sharing as (
+
+    select
+        means.service_id,
+        means.buyer_id,
+        max(cast(means.kind = 'device' as integer)) as shares_device,
+        max(cast(means.kind = 'payer' as integer)) as shares_payer
+    from means
+    inner join shared_means
+        on
+            shared_means.service_id = means.service_id
+            and shared_means.kind = means.kind
+            and shared_means.value_hash = means.value_hash
+    group by
+        means.service_id,
+        means.buyer_id
+
+),
+
+accounts as (
+
+    select
+        devoted.*,
+        coalesce(sharing.shares_device, 0) = 1 as shares_device,
+        coalesce(sharing.shares_payer, 0) = 1 as shares_payer
+    from devoted
+    left join sharing
+        on
+            sharing.service_id = devoted.service_id
+            and sharing.buyer_id = devoted.buyer_id
+    where
+        devoted.merchant_count > 1
+        or sharing.buyer_id is not null
+
+),
+
+service_counts as (
+
+    select
+        accounts.service_id,
+        count(distinct accounts.buyer_id) as buyer_count,
+        count(distinct purchases.merchant_id) as merchant_count,
+        cast(sum(purchases.trade_count) as bigint) as trade_count,
+        min(purchases.since_date) as since_date
+    from accounts
+    inner join purchases
+        on
+            purchases.service_id = accounts.service_id
+            and purchases.buyer_id = accounts.buyer_id
+    group by accounts.service_id
+
+),
+
+final as (
+
+    select
+        run.as_of as as_of_date,
+        accounts.service_id,
+        accounts.buyer_id,
+        purchases.merchant_id,
+        purchases.trade_count,
+        purchases.since_date,
+        cast(coalesce(purchases.repeated_text_count, 0) as bigint) as repeated_text_count,
+        accounts.merchant_count as buyer_merchant_count,
+        accounts.shares_device,
+        accounts.shares_payer,
+        service_counts.buyer_count as service_buyer_count,
+        service_counts.merchant_count as service_merchant_count,
+        service_counts.trade_count as service_trade_count,
+        service_counts.since_date as service_since_date
+    from accounts
+    inner join purchases
+        on
+            purchases.service_id = accounts.service_id
+            and purchases.buyer_id = accounts.buyer_id
+    inner join service_counts
+        on service_counts.service_id = accounts.service_id
+    cross join run
+
+)
+
+select * from final
