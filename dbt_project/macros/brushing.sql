@@ -62,3 +62,12 @@
         '(' ~ relation ~ '.' ~ name ~ '_known_count - cast(' ~ sign ~ ' is not null as integer))'
     ) }}
 {%- endmacro %}
+
+{# The signs of a trade that a rule of the policy may look at (orchestration/publishing/policy.py has the same). #}
+{% macro rule_columns() %}
+    {{ return([
+        'buyer_age_days', 'buyer_trade_count', 'buyer_merchant_count', 'buyer_here_count', 'device_buyer_count',
+        'payer_buyer_count', 'tied_merchant_count', 'weight_ratio', 'delivery_ratio', 'delivery_route_ratio', 'day_burst_ratio',
+        'hour_order_count', 'hour_order_buyer_ratio', 'days_to_look', 'review_lag_hours', 'text_writing_count',
+    ]) }}
+{% endmacro %}
