@@ -50,6 +50,11 @@
         'crowded': 'is_crowded',
         'tied': 'is_tied',
         'lone_review': 'is_lone_review',
+        'empty': 'is_empty',
+        'own_haste': 'is_own_haste',
+        'raved': 'is_raved',
+        'pushed': 'is_pushed',
+        'circled': 'is_circled',
     }) }}
 {% endmacro %}
 {# Those of them that count as signs: what half of all trades do, as praise, tells nothing by itself. #}
@@ -61,7 +66,10 @@
 {% endmacro %}
 {# Those of them that a merchant's other trades are asked for. #}
 {% macro context_counts() %}
-    {{ return(['light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded', 'own', 'shared_device', 'shared_payer', 'devoted', 'new_buyer']) }}
+    {{ return([
+        'light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded', 'own', 'shared_device', 'shared_payer', 'devoted',
+        'new_buyer', 'empty', 'own_haste', 'raved', 'pushed', 'circled',
+    ]) }}
 {% endmacro %}
 
 {# Those of them that a buyer's other trades with the merchant are asked for. #}
