@@ -161,8 +161,8 @@ def flagging(
 
     Returns:
         The threshold is the least score at which precision reaches the target; where its 95 % interval is wider than
-        0.30, or no score reaches it, 50. The floor is the least that at most `most_exposed` of the honest merchants reach, but no less
-        than 3 times the prevalence or 50, whichever is lower.
+        0.30, or no score reaches it, 50. The floor is the least that at most `most_exposed` of the honest merchants reach,
+        but no less than 3 times the prevalence or 50, whichever is lower.
     """
     threshold, expected = _threshold(units, target)
     by_prevalence = min(100.0 * FLOOR_TIMES_PREVALENCE * prevalence, HIGHEST_BY_PREVALENCE)

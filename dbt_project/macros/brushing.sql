@@ -18,12 +18,15 @@
 {% macro new_buyer_days() %}60{% endmacro %}
 {% macro before_look_days() %}3{% endmacro %}
 
+{# Who serves fewer merchants is no service. #}
+{% macro least_clients() %}3{% endmacro %}
+
 {# A trade that shows fewer signs is not rated: nobody would flag it, and they are four of five. #}
 {% macro least_signs() %}2{% endmacro %}
 
 {# So many buyers, and so many times as many as chance would have, make two merchants tied; who buys everywhere ties nobody. #}
 {% macro least_common_buyers() %}4{% endmacro %}
-{% macro least_chance_ratio() %}15{% endmacro %}
+{% macro least_chance_ratio() %}40{% endmacro %}
 {% macro most_merchants_of_a_tie() %}30{% endmacro %}
 
 {# About how many merchants, and how many of their trades, are drawn at each grid date of those that nothing labels. #}
