@@ -19,12 +19,14 @@ brushing_labels as (
 
 ),
 
-categories as (
+listings as (
 
     select
         listing_id,
-        category
-    from {{ ref('stg_listings') }}
+        category,
+        known_from,
+        known_until
+    from {{ ref('stg_listing_history') }}
 
 ),
 
@@ -51,14 +53,17 @@ rated as (
     select
         brushing_trades.review_key as entity_id,
         brushing_trades.merchant_id,
-        categories.category,
+        listings.category,
         brushing_trades.as_of_date,
         true as is_live
     from brushing_trades
     left join drawn_shares
         on drawn_shares.as_of_date = brushing_trades.as_of_date
-    left join categories
-        on categories.listing_id = brushing_trades.listing_id
+    left join listings
+        on
+            listings.listing_id = brushing_trades.listing_id
+            and listings.known_from <= brushing_trades.as_of_date
+            and listings.known_until > brushing_trades.as_of_date
     left join brushing_labels
         on brushing_labels.entity_id = brushing_trades.review_key
     where

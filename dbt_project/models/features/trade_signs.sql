@@ -122,6 +122,9 @@ accounts as (
             history.buyer_id = buyers.buyer_id
             and history.known_from <= buyers.as_of_date
             and history.known_until > buyers.as_of_date
+    where
+        history.registered_at is null
+        or cast(history.registered_at as date) <= buyers.as_of_date
 
 ),
 
