@@ -56,9 +56,9 @@ def render(summary: dict[str, Any]) -> str:
         lines += [f"  {row['score']:5.1f}  {row['title']}", f"         {row['why']}"]
     lines += ["", "Published lists"]
     for name, path in summary["lists"].items():
-        lines.append(f"  {name:10} {path or 'none yet'}")
+        lines.append(f"  {name:18} {path or 'none yet'}")
     lines += ["", "Seconds by stage"]
-    lines += [f"  {name:20} {seconds:6.1f}" for name, seconds in summary["stage_seconds"].items()]
+    lines += [f"  {name:32} {seconds:6.1f}" for name, seconds in summary["stage_seconds"].items()]
     lines += ["", "To look around: touchstone ui   (or `make ui`)"]
     return "\n".join(lines)
 

@@ -3,6 +3,9 @@
 {# The key of what can be brushed: an order, or a review without one; their ids may be the same. #}
 {% macro trade_key(kind, id) %}'{{ kind }}:' || {{ id }}{% endmacro %}
 
+{# A number that stands for an id where millions of rows are joined by it; null for none. #}
+{% macro number_of(id) %}case when {{ id }} is not null then {{ row_hash([id]) }} end{% endmacro %}
+
 {# How long a trade is rated: what is older moves no rank any more. #}
 {% macro trade_days() %}365{% endmacro %}
 
@@ -15,13 +18,16 @@
 {% macro new_buyer_days() %}60{% endmacro %}
 {% macro before_look_days() %}3{% endmacro %}
 
+{# A trade that shows fewer signs is not rated: nobody would flag it, and they are four of five. #}
+{% macro least_signs() %}2{% endmacro %}
+
 {# So many buyers, and so many times as many as chance would have, make two merchants tied; who buys everywhere ties nobody. #}
 {% macro least_common_buyers() %}4{% endmacro %}
 {% macro least_chance_ratio() %}15{% endmacro %}
 {% macro most_merchants_of_a_tie() %}30{% endmacro %}
 
 {# About how many merchants, and how many of their trades, are drawn at each grid date of those that nothing labels. #}
-{% macro merchants_per_date() %}{{ return(var('brushing_merchants_per_date', 300)) }}{% endmacro %}
+{% macro merchants_per_date() %}{{ return(var('brushing_merchants_per_date', 200)) }}{% endmacro %}
 {% macro trades_per_date() %}{{ return(var('brushing_trades_per_date', 4000)) }}{% endmacro %}
 
 {#
@@ -46,6 +52,13 @@
         'lone_review': 'is_lone_review',
     }) }}
 {% endmacro %}
+{# Those of them that count as signs: what half of all trades do, as praise, tells nothing by itself. #}
+{% macro telling_signs() %}
+    {{ return([
+        'is_light', 'is_fast', 'is_hasty', 'is_repeated', 'is_own', 'is_device_shared', 'is_payer_shared', 'is_devoted',
+        'is_crowded', 'is_tied',
+    ]) }}
+{% endmacro %}
 {# Those of them that a merchant's other trades are asked for. #}
 {% macro context_counts() %}
     {{ return(['light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded', 'own', 'shared_device', 'shared_payer', 'devoted', 'new_buyer']) }}
@@ -62,3 +75,12 @@
         '(' ~ relation ~ '.' ~ name ~ '_known_count - cast(' ~ sign ~ ' is not null as integer))'
     ) }}
 {%- endmacro %}
+
+{# The signs of a trade that a rule of the policy may look at (orchestration/publishing/policy.py has the same). #}
+{% macro rule_columns() %}
+    {{ return([
+        'buyer_age_days', 'buyer_trade_count', 'buyer_merchant_count', 'buyer_here_count', 'device_buyer_count',
+        'payer_buyer_count', 'tied_merchant_count', 'weight_ratio', 'delivery_ratio', 'delivery_route_ratio', 'day_burst_ratio',
+        'hour_order_count', 'hour_order_buyer_ratio', 'days_to_look', 'review_lag_hours', 'text_writing_count',
+    ]) }}
+{% endmacro %}

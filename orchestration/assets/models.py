@@ -59,7 +59,7 @@ def training_assets() -> dg.AssetsDefinition:
             yield dg.MaterializeResult(
                 asset_key=["models", rated.model], metadata=_card_metadata(result, run.settings.mlflow_address)
             )
-        if not trained:
+        if not trained and not run.policy.rules:
             raise BadInputError(
                 "No model could be trained, so nothing can be rated. Labels come from notices, test_buys, "
                 "moderation_decisions and enforcement_actions: map one of these tables in the sources file, or more of its rows."
@@ -137,7 +137,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
     as_of, model, name = run.as_of, rated.model, rated.list_name
     champion = run.registry.champion(model)
     if champion is None:
-        if not has_champion(run.registry):
+        if not has_champion(run.registry) and not run.policy.rules:
             raise BadInputError(
                 "No model may rate yet: none is approved. See `touchstone models list`, then "
                 "`touchstone models approve MODEL VERSION --why REASON`, or run with --approve-if-passing."

@@ -20,7 +20,7 @@ from orchestration.resources import DbtNode, Export, Run
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
 OWNERS = ["team:data-engineering"]
 # What the steps themselves pin for dbt, and no asset makes: it has no place in the lineage.
-PINNED = {dg.AssetKey(["landed", name]) for name in ("run", "loads", "merchant_rings", "rating", "precision_bands")}
+PINNED = {dg.AssetKey(["landed", name]) for name in ("run", "loads", "merchant_rings", "rating", "precision_bands", "rules")}
 RATING_COLUMNS = {"model": "varchar", "model_digest": "varchar", "threshold": "double", "floor": "double"}
 SCORE_COLUMNS = {"score": "double", "own_conduct_score": "double", "margin": "double", "model_digest": "varchar"}
 # The marts that show why, beside the rated ones, and by what their rows are in order.
@@ -31,7 +31,9 @@ EVIDENCE = {
     "brushed_orders": "review_key",
     "adjusted_rank": "listing_id",
     "brushing_services": "service_id, buyer_id, merchant_id",
+    "rule_findings": "rule, review_key",
 }
+RULE_COLUMNS = {"rule": "varchar", "sign": "varchar", "at_least": "double", "at_most": "double", "action": "varchar"}
 BAND_COLUMNS = {"model": "varchar", "band": "varchar", "expected_precision": "double"}
 
 Events = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
@@ -188,7 +190,7 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
 
 
 def pin_scores(run: Run, as_of: date) -> None:
-    """Shows dbt the scores and reasons of one date, and what the models that gave them call risky.
+    """Shows dbt the scores and reasons of one date, what the models that gave them call risky, and the policy's rules.
 
     A model that is off leaves an empty relation, and its entities no rating.
     """
@@ -203,6 +205,10 @@ def pin_scores(run: Run, as_of: date) -> None:
         if champion is not None:
             ratings.append([rated.model, champion.model_digest, champion.threshold, champion.floor])
             bands += [[rated.model, band["band"], band["expected_precision"]] for band in champion.bands]
+    rules: list[list[object]] = [
+        [rule.name, rule.column, rule.at_least, rule.at_most, rule.action] for rule in run.policy.rules
+    ]
+    run.warehouse.show_rows("rules", RULE_COLUMNS, rules)
     run.warehouse.show_rows("rating", RATING_COLUMNS, ratings)
     run.warehouse.show_rows("precision_bands", BAND_COLUMNS, bands)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from groundwork.errors import BadInputError
 from groundwork.files import canonical_json, sha256_bytes
@@ -14,6 +14,39 @@ from orchestration.rated import ListName
 
 Action = Literal["watch", "review", "test_buy", "restrict", "remove"]
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+RuleColumn = Literal[
+    "buyer_age_days", "buyer_trade_count", "buyer_merchant_count", "buyer_here_count", "device_buyer_count",
+    "payer_buyer_count", "tied_merchant_count", "weight_ratio", "delivery_ratio", "delivery_route_ratio", "day_burst_ratio",
+    "hour_order_count", "hour_order_buyer_ratio", "days_to_look", "review_lag_hours", "text_writing_count",
+]  # fmt: skip
+
+
+class Rule(BaseModel):
+    """A rule of the marketplace's own on orders and reviews: what meets it is found, whatever a model says.
+
+    Attributes:
+        name: What its findings are called by.
+        column: The sign of a trade that it looks at (see `trade_signs`).
+        at_least: The least value that meets it; None if there is no least.
+        at_most: The greatest value that meets it; None if there is no greatest.
+        action: What is to be done with what it finds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    column: RuleColumn
+    at_least: float | None = None
+    at_most: float | None = None
+    action: Action
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("a rule has a limit: give at_least or at_most")
+        return self
 
 
 class Policy(BaseModel):
@@ -25,6 +58,7 @@ class Policy(BaseModel):
         allow_empty: Whether a list without a row may be published.
         max_flagged_share: Greatest share of all rated entities (0 to 1) that a list may hold.
         lists: The lists that are made.
+        rules: Rules of the marketplace's own, beside the models.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,6 +68,7 @@ class Policy(BaseModel):
     allow_empty: bool
     max_flagged_share: Share
     lists: tuple[ListName, ...] = Field(min_length=1)
+    rules: tuple[Rule, ...] = ()
 
     @property
     def digest(self) -> str:

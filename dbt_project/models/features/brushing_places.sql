@@ -1,5 +1,5 @@
 -- Whose trades are looked at, and when: one row a merchant and date. At the scoring date everybody's; at the dates of a training
--- those of the merchants that a decision concerns within H days (audits aside: they calibrate), and of a hash sample of all (is_drawn, with the share that
+-- those of the merchants of which something is found fake within H days (audits aside: they calibrate), and of a hash sample of all (is_drawn, with the share that
 -- was drawn), so that what a training costs does not grow with the platform. The dates are as far apart as the horizon, or nearly:
 -- every decision then lies ahead of one of them.
 with
@@ -62,6 +62,7 @@ labelled as (
             and labels.decided_date <= {{ add_days('spine_dates.as_of_date', 'spine_dates.label_horizon_days') }}
     where
         spine_dates.purpose <> 'score'
+        and labels.is_positive
         and labels.inclusion_probability is null
 
 ),

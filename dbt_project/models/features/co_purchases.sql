@@ -7,7 +7,8 @@ places as (
 
     select
         as_of_date,
-        merchant_id
+        merchant_id,
+        {{ number_of('merchant_id') }} as merchant_number
     from {{ ref('brushing_places') }}
 
 ),
@@ -21,14 +22,14 @@ dates as (
 first_trades as (
 
     select
-        buyer_id,
-        merchant_id,
+        buyer_number,
+        merchant_number,
         cast(min(began_at) as date) as first_date
     from {{ ref('int_trades') }}
-    where buyer_id is not null
+    where buyer_number is not null
     group by
-        buyer_id,
-        merchant_id
+        buyer_number,
+        merchant_number
 
 ),
 
@@ -36,8 +37,8 @@ known as (
 
     select
         dates.as_of_date,
-        first_trades.buyer_id,
-        first_trades.merchant_id
+        first_trades.buyer_number,
+        first_trades.merchant_number
     from dates
     inner join first_trades
         on first_trades.first_date <= dates.as_of_date
@@ -48,11 +49,11 @@ ranging as (
 
     select
         as_of_date,
-        buyer_id
+        buyer_number
     from known
     group by
         as_of_date,
-        buyer_id
+        buyer_number
     having count(*) between 2 and {{ most_merchants_of_a_tie() }}
 
 ),
@@ -64,7 +65,7 @@ purchases as (
     inner join ranging
         on
             ranging.as_of_date = known.as_of_date
-            and ranging.buyer_id = known.buyer_id
+            and ranging.buyer_number = known.buyer_number
 
 ),
 
@@ -72,12 +73,12 @@ buyer_counts as (
 
     select
         as_of_date,
-        merchant_id,
+        merchant_number,
         count(*) as buyer_count
     from purchases
     group by
         as_of_date,
-        merchant_id
+        merchant_number
 
 ),
 
@@ -98,7 +99,7 @@ own_purchases as (
     inner join places
         on
             places.as_of_date = purchases.as_of_date
-            and places.merchant_id = purchases.merchant_id
+            and places.merchant_number = purchases.merchant_number
 
 ),
 
@@ -106,29 +107,29 @@ pairs as (
 
     select
         own_purchases.as_of_date,
-        own_purchases.merchant_id,
-        others.merchant_id as other_id,
+        own_purchases.merchant_number,
+        others.merchant_number as other_number,
         count(*) as common_buyer_count
     from own_purchases
     inner join purchases as others
         on
             others.as_of_date = own_purchases.as_of_date
-            and others.buyer_id = own_purchases.buyer_id
-            and others.merchant_id <> own_purchases.merchant_id
+            and others.buyer_number = own_purchases.buyer_number
+            and others.merchant_number <> own_purchases.merchant_number
     group by
         own_purchases.as_of_date,
-        own_purchases.merchant_id,
-        others.merchant_id
+        own_purchases.merchant_number,
+        others.merchant_number
     having count(*) >= {{ least_common_buyers() }}
 
 ),
 
-final as (
+tied as (
 
     select
         pairs.as_of_date,
-        pairs.merchant_id,
-        pairs.other_id,
+        pairs.merchant_number,
+        pairs.other_number,
         pairs.common_buyer_count,
         {{ ratio(
             'pairs.common_buyer_count * totals.buyer_count', 'own_counts.buyer_count * other_counts.buyer_count'
@@ -137,16 +138,43 @@ final as (
     inner join buyer_counts as own_counts
         on
             own_counts.as_of_date = pairs.as_of_date
-            and own_counts.merchant_id = pairs.merchant_id
+            and own_counts.merchant_number = pairs.merchant_number
     inner join buyer_counts as other_counts
         on
             other_counts.as_of_date = pairs.as_of_date
-            and other_counts.merchant_id = pairs.other_id
+            and other_counts.merchant_number = pairs.other_number
     inner join totals
         on totals.as_of_date = pairs.as_of_date
     where
         pairs.common_buyer_count * totals.buyer_count
         >= {{ least_chance_ratio() }} * own_counts.buyer_count * other_counts.buyer_count
+
+),
+
+names as (
+
+    select
+        merchant_id,
+        {{ number_of('merchant_id') }} as merchant_number
+    from {{ ref('stg_merchants') }}
+
+),
+
+final as (
+
+    select
+        tied.as_of_date,
+        own_names.merchant_id,
+        other_names.merchant_id as other_id,
+        tied.merchant_number,
+        tied.other_number,
+        tied.common_buyer_count,
+        tied.chance_ratio
+    from tied
+    inner join names as own_names
+        on own_names.merchant_number = tied.merchant_number
+    inner join names as other_names
+        on other_names.merchant_number = tied.other_number
 
 )
 

@@ -11,10 +11,11 @@ final as (
 
     select
         as_of_date,
-        merchant_id,
+        merchant_number,
+        min(merchant_id) as merchant_id,
         count(*) as trade_count,
         cast(sum(cast(is_order as integer)) as bigint) as order_count,
-        count(distinct buyer_id) as buyer_count,
+        count(distinct buyer_number) as buyer_count,
         max(tied_merchant_count) as most_tied_count,
         max(hour_order_buyer_ratio) as hour_order_buyer_ratio,
         {% for name, sign in trade_counts().items() %}
@@ -24,7 +25,7 @@ final as (
     from trade_signs
     group by
         as_of_date,
-        merchant_id
+        merchant_number
 
 )
 

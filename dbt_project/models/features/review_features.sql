@@ -24,8 +24,8 @@ pairs as (
 
     select
         as_of_date,
-        merchant_id,
-        buyer_id,
+        merchant_number,
+        buyer_number,
         {% for name in pair_counts() %}
         coalesce(sum(cast({{ trade_counts()[name] }} as integer)), 0) as {{ name }}_count,
         count({{ trade_counts()[name] }}) as {{ name }}_known_count{{ ',' if not loop.last }}
@@ -34,8 +34,8 @@ pairs as (
     where buyer_here_count > 1
     group by
         as_of_date,
-        merchant_id,
-        buyer_id
+        merchant_number,
+        buyer_number
 
 ),
 
@@ -86,13 +86,13 @@ final as (
             and signs.as_of_date = review_spine.as_of_date
     inner join merchant_trades
         on
-            merchant_trades.merchant_id = signs.merchant_id
+            merchant_trades.merchant_number = signs.merchant_number
             and merchant_trades.as_of_date = signs.as_of_date
     left join pairs
         on
-            pairs.merchant_id = signs.merchant_id
+            pairs.merchant_number = signs.merchant_number
             and pairs.as_of_date = signs.as_of_date
-            and pairs.buyer_id = signs.buyer_id
+            and pairs.buyer_number = signs.buyer_number
 
 )
 

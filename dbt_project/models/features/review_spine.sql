@@ -1,11 +1,11 @@
 -- Which trades are rated or learned from, and when: one row a trade, date and purpose, as in listing_spine. At the scoring date
--- every trade of the year; at the dates of a training those that are decided on within H days, and a hash sample of those that
+-- every trade of the year that shows two signs; at the dates of a training those that are decided on within H days, and a hash sample of those that
 -- nothing labels: of the merchants that are drawn, about so many trades a date. Calibrated on audited trades.
 with
 
-brushing_trades as (
+trades as (
 
-    select * from {{ ref('brushing_trades') }}
+    select * from {{ ref('trade_signs') }} where sign_count >= {{ least_signs() }}
 
 ),
 
@@ -33,45 +33,45 @@ listings as (
 drawn_shares as (
 
     select
-        brushing_trades.as_of_date,
+        trades.as_of_date,
         least(1.0, round({{ trades_per_date() }}.0 / count(*), 6)) as trade_share,
         max(places.drawn_share) as merchant_share
-    from brushing_trades
+    from trades
     inner join {{ ref('brushing_places') }} as places
         on
-            places.as_of_date = brushing_trades.as_of_date
-            and places.merchant_id = brushing_trades.merchant_id
+            places.as_of_date = trades.as_of_date
+            and places.merchant_id = trades.merchant_id
     where
-        brushing_trades.is_drawn
-        and not brushing_trades.is_scored
-    group by brushing_trades.as_of_date
+        trades.is_drawn
+        and not trades.is_scored
+    group by trades.as_of_date
 
 ),
 
 rated as (
 
     select
-        brushing_trades.review_key as entity_id,
-        brushing_trades.merchant_id,
+        trades.review_key as entity_id,
+        trades.merchant_id,
         listings.category,
-        brushing_trades.as_of_date,
+        trades.as_of_date,
         true as is_live
-    from brushing_trades
+    from trades
     left join drawn_shares
-        on drawn_shares.as_of_date = brushing_trades.as_of_date
+        on drawn_shares.as_of_date = trades.as_of_date
     left join listings
         on
-            listings.listing_id = brushing_trades.listing_id
-            and listings.known_from <= brushing_trades.as_of_date
-            and listings.known_until > brushing_trades.as_of_date
+            listings.listing_id = trades.listing_id
+            and listings.known_from <= trades.as_of_date
+            and listings.known_until > trades.as_of_date
     left join brushing_labels
-        on brushing_labels.entity_id = brushing_trades.review_key
+        on brushing_labels.entity_id = trades.review_key
     where
-        brushing_trades.is_scored
+        trades.is_scored
         or brushing_labels.entity_id is not null
         or (
-            brushing_trades.is_drawn
-            and {{ key_share("brushing_trades.review_key || '|' || cast(brushing_trades.as_of_date as varchar)") }}
+            trades.is_drawn
+            and {{ key_share("trades.review_key || '|' || cast(trades.as_of_date as varchar)") }}
             < drawn_shares.trade_share
         )
 

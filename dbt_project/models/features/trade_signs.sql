@@ -21,13 +21,13 @@ listing_usuals as (
 
     select
         as_of_date,
-        listing_id,
+        listing_number,
         {{ middle_value('unit_weight_g') }} as unit_weight_g
     from trades
     where unit_weight_g is not null
     group by
         as_of_date,
-        listing_id
+        listing_number
 
 ),
 
@@ -35,14 +35,14 @@ merchant_usuals as (
 
     select
         as_of_date,
-        merchant_id,
+        merchant_number,
         {{ middle_value('delivery_hours') }} as delivery_hours,
         sum(cast(is_order as integer)) as order_count,
         min(began_date) as first_date
     from trades
     group by
         as_of_date,
-        merchant_id
+        merchant_number
 
 ),
 
@@ -50,14 +50,14 @@ merchant_days as (
 
     select
         as_of_date,
-        merchant_id,
+        merchant_number,
         began_date,
         count(*) as order_count
     from trades
     where is_order
     group by
         as_of_date,
-        merchant_id,
+        merchant_number,
         began_date
 
 ),
@@ -68,9 +68,9 @@ buyers as (
 
     select distinct
         as_of_date,
-        buyer_id
+        buyer_number
     from trades
-    where buyer_id is not null
+    where buyer_number is not null
 
 ),
 
@@ -78,17 +78,17 @@ buyer_totals as (
 
     select
         buyers.as_of_date,
-        buyers.buyer_id,
+        buyers.buyer_number,
         count(*) as trade_count,
-        count(distinct all_trades.merchant_id) as merchant_count
+        count(distinct all_trades.merchant_number) as merchant_count
     from buyers
     inner join all_trades
         on
-            all_trades.buyer_id = buyers.buyer_id
+            all_trades.buyer_number = buyers.buyer_number
             and cast(all_trades.began_at as date) <= buyers.as_of_date
     group by
         buyers.as_of_date,
-        buyers.buyer_id
+        buyers.buyer_number
 
 ),
 
@@ -96,15 +96,15 @@ buyer_trades as (
 
     select
         as_of_date,
-        merchant_id,
-        buyer_id,
+        merchant_number,
+        buyer_number,
         count(*) as trade_count
     from trades
-    where buyer_id is not null
+    where buyer_number is not null
     group by
         as_of_date,
-        merchant_id,
-        buyer_id
+        merchant_number,
+        buyer_number
 
 ),
 
@@ -112,14 +112,14 @@ accounts as (
 
     select
         buyers.as_of_date,
-        buyers.buyer_id,
+        buyers.buyer_number,
         history.registered_at,
         history.country,
-        history.device_hash
+        {{ number_of('history.device_hash') }} as device_number
     from buyers
     inner join {{ ref('stg_buyer_history') }} as history
         on
-            history.buyer_id = buyers.buyer_id
+            {{ number_of('history.buyer_id') }} = buyers.buyer_number
             and history.known_from <= buyers.as_of_date
             and history.known_until > buyers.as_of_date
     where
@@ -132,9 +132,9 @@ devices as (
 
     select distinct
         as_of_date,
-        device_hash
+        device_number
     from accounts
-    where device_hash is not null
+    where device_number is not null
 
 ),
 
@@ -142,18 +142,18 @@ device_totals as (
 
     select
         devices.as_of_date,
-        devices.device_hash,
+        devices.device_number,
         count(*) as buyer_count
     from devices
     inner join {{ ref('stg_buyer_history') }} as history
         on
-            history.device_hash = devices.device_hash
+            {{ number_of('history.device_hash') }} = devices.device_number
             and history.known_from <= devices.as_of_date
             and history.known_until > devices.as_of_date
             and cast(history.registered_at as date) <= devices.as_of_date
     group by
         devices.as_of_date,
-        devices.device_hash
+        devices.device_number
 
 ),
 
@@ -161,9 +161,9 @@ payers as (
 
     select distinct
         as_of_date,
-        payer_hash
+        payer_number
     from trades
-    where payer_hash is not null
+    where payer_number is not null
 
 ),
 
@@ -171,16 +171,16 @@ payer_totals as (
 
     select
         payers.as_of_date,
-        payers.payer_hash,
-        count(distinct all_trades.buyer_id) as buyer_count
+        payers.payer_number,
+        count(distinct all_trades.buyer_number) as buyer_count
     from payers
     inner join all_trades
         on
-            all_trades.payer_hash = payers.payer_hash
+            all_trades.payer_number = payers.payer_number
             and cast(all_trades.began_at as date) <= payers.as_of_date
     group by
         payers.as_of_date,
-        payers.payer_hash
+        payers.payer_number
 
 ),
 
@@ -196,13 +196,13 @@ routes as (
     from trades
     inner join {{ ref('stg_listing_history') }} as listings
         on
-            listings.listing_id = trades.listing_id
+            {{ number_of('listings.listing_id') }} = trades.listing_number
             and listings.known_from <= trades.as_of_date
             and listings.known_until > trades.as_of_date
     inner join accounts
         on
             accounts.as_of_date = trades.as_of_date
-            and accounts.buyer_id = trades.buyer_id
+            and accounts.buyer_number = trades.buyer_number
     where
         trades.delivery_hours is not null
         and (trades.is_scored or trades.is_drawn)
@@ -216,8 +216,8 @@ routes as (
 own_identifiers as (
 
     select distinct
-        merchant_id,
-        value_hash,
+        {{ number_of('merchant_id') }} as merchant_number,
+        {{ number_of('value_hash') }} as value_number,
         kind,
         cast(first_seen_at as date) as first_seen_date
     from {{ ref('stg_merchant_identifiers') }}
@@ -232,17 +232,17 @@ hours as (
 
     select
         as_of_date,
-        review_key,
-        merchant_id,
+        trade_number,
+        merchant_number,
         began_at,
         count(*) over from_it as order_count,
-        count(distinct buyer_id) over from_it as buyer_count
+        count(distinct buyer_number) over from_it as buyer_count
     from trades
     where
         is_order
-        and buyer_id is not null
+        and buyer_number is not null
     window from_it as (
-        partition by as_of_date, merchant_id
+        partition by as_of_date, merchant_number
         order by began_at
         range between current row and {{ hour }} following
     )
@@ -253,12 +253,12 @@ busiest_hours as (
 
     select
         as_of_date,
-        review_key,
+        trade_number,
         max(order_count) over up_to_it as hour_order_count,
         max({{ ratio('order_count', 'buyer_count') }}) over up_to_it as hour_order_buyer_ratio
     from hours
     window up_to_it as (
-        partition by as_of_date, merchant_id
+        partition by as_of_date, merchant_number
         order by began_at
         range between {{ hour }} preceding and current row
     )
@@ -327,32 +327,32 @@ ties as (
 
     select
         buyer_trades.as_of_date,
-        buyer_trades.merchant_id,
-        buyer_trades.buyer_id,
+        buyer_trades.merchant_number,
+        buyer_trades.buyer_number,
         count(*) as tied_merchant_count
     from buyer_trades
     inner join {{ ref('co_purchases') }} as co_purchases
         on
             co_purchases.as_of_date = buyer_trades.as_of_date
-            and co_purchases.merchant_id = buyer_trades.merchant_id
+            and co_purchases.merchant_number = buyer_trades.merchant_number
     inner join (
         select
-            buyer_id,
-            merchant_id,
+            buyer_number,
+            merchant_number,
             cast(min(began_at) as date) as first_date
         from all_trades
         group by
-            buyer_id,
-            merchant_id
+            buyer_number,
+            merchant_number
     ) as purchases
         on
-            purchases.merchant_id = co_purchases.other_id
-            and purchases.buyer_id = buyer_trades.buyer_id
+            purchases.merchant_number = co_purchases.other_number
+            and purchases.buyer_number = buyer_trades.buyer_number
             and purchases.first_date <= buyer_trades.as_of_date
     group by
         buyer_trades.as_of_date,
-        buyer_trades.merchant_id,
-        buyer_trades.buyer_id
+        buyer_trades.merchant_number,
+        buyer_trades.buyer_number
 
 ),
 
@@ -366,9 +366,9 @@ beside as (
         buyer_trades.trade_count as buyer_here_count,
         device_totals.buyer_count as device_buyer_count,
         payer_totals.buyer_count as payer_buyer_count,
-        own_devices.value_hash is not null as is_device_own,
-        own_payers.value_hash is not null as is_payer_own,
-        accounts.device_hash is not null or trades.payer_hash is not null as is_own_known,
+        own_devices.value_number is not null as is_device_own,
+        own_payers.value_number is not null as is_payer_own,
+        accounts.device_number is not null or trades.payer_number is not null as is_own_known,
         {{ ratio('trades.unit_weight_g', 'listing_usuals.unit_weight_g') }} as weight_ratio,
         {{ ratio('trades.delivery_hours', 'merchant_usuals.delivery_hours') }} as delivery_ratio,
         {{ ratio('trades.delivery_hours', 'routes.delivery_hours') }} as delivery_route_ratio,
@@ -382,37 +382,37 @@ beside as (
         case
             when trades.text_hash is not null then coalesce(repeated_texts.writing_count, 1)
         end as text_writing_count,
-        case when trades.buyer_id is not null then coalesce(ties.tied_merchant_count, 0) end as tied_merchant_count
+        case when trades.buyer_number is not null then coalesce(ties.tied_merchant_count, 0) end as tied_merchant_count
     from trades
     inner join merchant_usuals
         on
             merchant_usuals.as_of_date = trades.as_of_date
-            and merchant_usuals.merchant_id = trades.merchant_id
+            and merchant_usuals.merchant_number = trades.merchant_number
     left join listing_usuals
         on
             listing_usuals.as_of_date = trades.as_of_date
-            and listing_usuals.listing_id = trades.listing_id
+            and listing_usuals.listing_number = trades.listing_number
     left join merchant_days
         on
             merchant_days.as_of_date = trades.as_of_date
-            and merchant_days.merchant_id = trades.merchant_id
+            and merchant_days.merchant_number = trades.merchant_number
             and merchant_days.began_date = trades.began_date
     left join accounts
         on
             accounts.as_of_date = trades.as_of_date
-            and accounts.buyer_id = trades.buyer_id
+            and accounts.buyer_number = trades.buyer_number
     left join buyer_totals
         on
             buyer_totals.as_of_date = trades.as_of_date
-            and buyer_totals.buyer_id = trades.buyer_id
+            and buyer_totals.buyer_number = trades.buyer_number
     left join buyer_trades
         on
             buyer_trades.as_of_date = trades.as_of_date
-            and buyer_trades.merchant_id = trades.merchant_id
-            and buyer_trades.buyer_id = trades.buyer_id
+            and buyer_trades.merchant_number = trades.merchant_number
+            and buyer_trades.buyer_number = trades.buyer_number
     left join {{ ref('stg_listing_history') }} as listings
         on
-            listings.listing_id = trades.listing_id
+            {{ number_of('listings.listing_id') }} = trades.listing_number
             and listings.known_from <= trades.as_of_date
             and listings.known_until > trades.as_of_date
     left join routes
@@ -423,27 +423,27 @@ beside as (
     left join device_totals
         on
             device_totals.as_of_date = trades.as_of_date
-            and device_totals.device_hash = accounts.device_hash
+            and device_totals.device_number = accounts.device_number
     left join payer_totals
         on
             payer_totals.as_of_date = trades.as_of_date
-            and payer_totals.payer_hash = trades.payer_hash
+            and payer_totals.payer_number = trades.payer_number
     left join own_identifiers as own_devices
         on
             own_devices.kind = 'device'
-            and own_devices.merchant_id = trades.merchant_id
-            and own_devices.value_hash = accounts.device_hash
+            and own_devices.merchant_number = trades.merchant_number
+            and own_devices.value_number = accounts.device_number
             and own_devices.first_seen_date <= trades.as_of_date
     left join own_identifiers as own_payers
         on
             own_payers.kind = 'bank_account'
-            and own_payers.merchant_id = trades.merchant_id
-            and own_payers.value_hash = trades.payer_hash
+            and own_payers.merchant_number = trades.merchant_number
+            and own_payers.value_number = trades.payer_number
             and own_payers.first_seen_date <= trades.as_of_date
     left join busiest_hours
         on
             busiest_hours.as_of_date = trades.as_of_date
-            and busiest_hours.review_key = trades.review_key
+            and busiest_hours.trade_number = trades.trade_number
     left join days_to_looks
         on
             days_to_looks.as_of_date = trades.as_of_date
@@ -455,17 +455,20 @@ beside as (
     left join ties
         on
             ties.as_of_date = trades.as_of_date
-            and ties.merchant_id = trades.merchant_id
-            and ties.buyer_id = trades.buyer_id
+            and ties.merchant_number = trades.merchant_number
+            and ties.buyer_number = trades.buyer_number
 
 ),
 
-final as (
+signs as (
 
     select
         as_of_date,
         is_scored,
         is_drawn,
+        trade_number,
+        merchant_number,
+        buyer_number,
         review_key,
         order_id,
         review_id,
@@ -507,6 +510,17 @@ final as (
         tied_merchant_count > 0 as is_tied,
         not is_order as is_lone_review
     from beside
+
+),
+
+final as (
+
+    select
+        *,
+        {% for sign in telling_signs() %}
+        cast(coalesce({{ sign }}, false) as integer){{ ' +' if not loop.last }}
+        {% endfor %} as sign_count
+    from signs
 
 )
 

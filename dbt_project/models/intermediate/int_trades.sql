@@ -120,11 +120,24 @@ lone_reviews as (
 
 ),
 
-final as (
+trades as (
 
     select * from reviewed_orders
     union all
     select * from lone_reviews
+
+),
+
+final as (
+
+    select
+        trades.*,
+        {{ number_of('trades.review_key') }} as trade_number,
+        {{ number_of('trades.merchant_id') }} as merchant_number,
+        {{ number_of('trades.listing_id') }} as listing_number,
+        {{ number_of('trades.buyer_id') }} as buyer_number,
+        {{ number_of('trades.payer_hash') }} as payer_number
+    from trades
 
 )
 
