@@ -267,6 +267,38 @@ select
 from chosen, (values ('takedown', timestamp '2026-04-15 12:00:00'), ('reinstatement', timestamp '2026-06-15 12:00:00'))
     as actions (kind, occurred_at)
 where place between 18 and 20;
+
+-- Merchants whose buyers go round, all from one device: five with the first two and the fourth, and with the third only later,
+-- whom another had gone to before; one goes to the second only later. The fourth joins later, as does one of the buyers, and
+-- another on the device; the device is seen to be the first's own, and an order placed that had been reviewed.
+insert into merchants by name
+select
+    'tied ' || place as merchant_id, 'Tied ' || place as name,
+    case when place = 4 then timestamp '2026-06-15 12:00:00' else timestamp '2026-01-05' end as registered_at
+from generate_series(1, 4) as places (place);
+insert into listings by name
+select listings.* replace ('tied ' || places.place as listing_id, 'tied ' || places.place as merchant_id)
+from listings inner join chosen using (listing_id), generate_series(1, 4) as places (place) where chosen.place = 40;
+insert into buyers by name
+select
+    'round ' || buyer as buyer_id, 'US' as country, 'round device' as device_hash,
+    case when buyer < 8 then timestamp '2026-01-05' else timestamp '2026-06-15 12:00:00' end as registered_at
+from generate_series(1, 9) as buyers (buyer);
+insert into orders by name
+select
+    concat_ws(' ', 'round', buyer, place) as order_id, 'tied ' || place as listing_id, 'tied ' || place as merchant_id,
+    'round ' || buyer as buyer_id, 1 as quantity, 10 as amount, 'USD' as currency,
+    cast(day as timestamp) + to_minutes(buyer) as placed_at
+from (values
+    (1, 8, 1, '2026-04-15'), (1, 5, 2, '2026-04-15'), (1, 5, 4, '2026-04-15'), (6, 6, 3, '2026-04-15'),
+    (1, 5, 3, '2026-06-15'), (7, 7, 2, '2026-06-15')
+) as rounds (first, last, place, day), unnest(generate_series(first, last)) as buyers (buyer);
+insert into merchant_identifiers by name
+select 'tied 1' as merchant_id, 'device' as kind, 'round device' as value_hash, timestamp '2026-06-15 12:00:00' as first_seen_at;
+insert into reviews by name
+select
+    'before its order' as review_id, 'tied 2' as listing_id, 'round 7' as buyer_id, 'round 7 2' as order_id, 5 as rating,
+    timestamp '2026-05-20 12:00:00' as created_at;
 """
 """What the demo lacks: moments of every kind that come after as_of."""
 
@@ -442,6 +474,9 @@ def test_a_ring_grows_with_what_becomes_known(homes: Homes) -> None:
         ("trade_signs", "looks.look_date <= days.as_of_date"),
         ("trade_signs", "cast(all_trades.reviewed_at as date) <= texts.as_of_date"),
         ("trade_signs", "purchases.first_date <= buyer_trades.as_of_date"),
+        ("trade_signs", "cast(history.registered_at as date) <= buyers.as_of_date"),
+        ("co_purchases", "cast(other_names.registered_at as date) <= tied.as_of_date"),
+        ("int_trades", "cast(orders.placed_at as date) <= cast(reviews.created_at as date)"),
     ],
 )
 def test_a_leak_through_late_rows_is_seen(homes: Homes, model: str, guard: str) -> None:
