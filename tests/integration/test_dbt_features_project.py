@@ -31,7 +31,15 @@ UNITS = {
     "deviations": "_deviation",
 }
 
-DOUBLES = {"sampling_share", "inclusion_probability", "drawn_share", "chance_ratio", "score", "own_conduct_score", "value"}
+DOUBLES = {
+    "sampling_share",
+    "inclusion_probability",
+    "drawn_share",
+    "chance_ratio",
+    "score",
+    "own_conduct_score",
+    "value",
+}
 DOUBLES |= {"weight_ratio", "delivery_ratio", "delivery_route_ratio", "day_burst_ratio", "hour_order_buyer_ratio"}
 DOUBLES |= {"raw_rating", "adjusted_rating"}
 """The columns of doubles that a table has which others read: shares, and what is only compared."""
