@@ -33,7 +33,7 @@ from ml.declarations import SIGNALS, Declaration, load_declarations
 from ml.model import load_booster, margin_of
 from ml.registry import Registry
 from ml.training_set import matrix, read_training_set, split_rows
-from orchestration.marketplace.merchants import COUNTERFEITERS
+from orchestration.marketplace.merchants import BRUSHERS, BRUSHING_LOOK_ALIKES, COUNTERFEITERS
 
 Bools = npt.NDArray[np.bool_]
 Counts = dict[str, list[Any]]
@@ -56,6 +56,8 @@ that sell one. Beside each archetype: the share of them that the model flags, an
 features. The archetype's own signal is in bold. Innocents are flagged as the model flags: by its threshold and the floor on their
 own conduct.
 """
+POOLED = dict.fromkeys(BRUSHERS, "brusher") | dict.fromkeys(BRUSHING_LOOK_ALIKES, "honest")
+"""How they brush, or seem to, is no matter of counterfeits, and each kind has few merchants: they count as one."""
 INNOCENT = {"brusher": "brusher of genuine goods", "honest": "any other honest merchant"}
 
 # What each row of a list is, for the lists of counterfeits. A merchant is counterfeit if one of its live listings is.
@@ -230,7 +232,7 @@ def measure(home: Path, declaration: Declaration, parameters: Parameters) -> Fin
     """Counts what one model finds in one home."""
     findings = Findings()
     truth = truth_of(home, declaration.rates)
-    archetype = truth["archetype"].astype(str)
+    archetype = np.array([POOLED.get(kind, kind) for kind in truth["archetype"].astype(str)])
     is_fake, of_fake = truth["is_counterfeit"].astype(bool), truth["of_counterfeiter"].astype(bool)
     judged = ~truth["is_labelled"].astype(bool)
     flagged = flags(home, declaration)

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import yaml
 
 from groundwork.errors import BadInputError
+from ml.flagging import MOST_EXPOSED
 
 SIGNALS: Final = ("spec", "price", "review", "logo", "text", "merchant", "link", "order")
 CONTROLLERS: Final = ("subject", "third_party", "platform")
@@ -77,6 +78,7 @@ class Declaration:
         entity: What a row of that list is.
         matter: What it is rated for.
         features: What it reads.
+        most_exposed: Share of the honest merchants, 0 to 1, that may reach the floor, where others could put them on a list.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Declaration:
     entity: Entity
     matter: str
     features: tuple[Feature, ...]
+    most_exposed: float = MOST_EXPOSED
 
     @property
     def id_column(self) -> str:
@@ -176,7 +179,10 @@ def _declaration(
         raise BadInputError(
             f"{place}: no feature is controlled by the subject or the platform; no one could be flagged."
         )
-    return Declaration(name=name, rates=rates, entity=entity, matter=matter, features=features)  # type: ignore[arg-type]
+    most_exposed = body.get("most_exposed", MOST_EXPOSED)
+    if not isinstance(most_exposed, int | float) or not 0 <= most_exposed <= 1:
+        raise BadInputError(f"{place}: most_exposed is {most_exposed!r}; it is a share, 0 to 1.")
+    return Declaration(name, rates, entity, matter, features, float(most_exposed))  # type: ignore[arg-type]
 
 
 def _feature(column: str, given: Any, told: Mapping[str, Mapping[str, Any]], place: str) -> Feature:

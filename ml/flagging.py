@@ -147,7 +147,9 @@ def band_of(score: float) -> str:
     return BANDS[min(9, int(score // 10))]
 
 
-def flagging(units: Units, standing: Standing, prevalence: float, target: float = DEFAULT_TARGET) -> Flagging:
+def flagging(
+    units: Units, standing: Standing, prevalence: float, target: float = DEFAULT_TARGET, most_exposed: float = MOST_EXPOSED
+) -> Flagging:
     """Estimates the table, picks the threshold by the target, and sets the floor.
 
     Args:
@@ -155,15 +157,16 @@ def flagging(units: Units, standing: Standing, prevalence: float, target: float 
         standing: Where those stand who are rated.
         prevalence: Estimated share of positives among all goods, 0 to 1.
         target: Precision that the policy asks for, 0 to 1.
+        most_exposed: Share of the honest merchants, 0 to 1, that may reach the floor.
 
     Returns:
         The threshold is the least score at which precision reaches the target; where its 95 % interval is wider than
-        0.30, or no score reaches it, 50. The floor is the least that at most 0.5 % of the honest merchants reach, but no less
-        than 3 times the prevalence or 50, whichever is lower.
+        0.30, or no score reaches it, 50. The floor is the least that at most `most_exposed` of the honest merchants reach,
+        but no less than 3 times the prevalence or 50, whichever is lower.
     """
     threshold, expected = _threshold(units, target)
     by_prevalence = min(100.0 * FLOOR_TIMES_PREVALENCE * prevalence, HIGHEST_BY_PREVALENCE)
-    floor = round(max(by_prevalence, standing.least_floor(MOST_EXPOSED)), 4)
+    floor = round(max(by_prevalence, standing.least_floor(most_exposed)), 4)
     return Flagging(
         threshold=threshold,
         floor=floor,

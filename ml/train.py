@@ -208,7 +208,9 @@ def fit_model(declaration: Declaration, training_set: TrainingSet, split: Split,
     main, own = fitted["main"], fitted["own"]
     body = model.describe(declaration, main, own) | {
         "calibration": {name: calibration.as_dict() for name, calibration in calibrations.items()},
-        "flagging": flagging.flagging(units, standing, prevalence, parameters.target_precision).as_dict(),
+        "flagging": flagging.flagging(
+            units, standing, prevalence, parameters.target_precision, declaration.most_exposed
+        ).as_dict(),
         "prevalence": prevalence,
         "usual": explain.usual_values(training_set.live, declaration.features),
     }

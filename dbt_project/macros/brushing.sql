@@ -18,12 +18,15 @@
 {% macro new_buyer_days() %}60{% endmacro %}
 {% macro before_look_days() %}3{% endmacro %}
 
+{# Who serves fewer merchants is no service. #}
+{% macro least_clients() %}3{% endmacro %}
+
 {# A trade that shows fewer signs is not rated: nobody would flag it, and they are four of five. #}
 {% macro least_signs() %}2{% endmacro %}
 
 {# So many buyers, and so many times as many as chance would have, make two merchants tied; who buys everywhere ties nobody. #}
 {% macro least_common_buyers() %}4{% endmacro %}
-{% macro least_chance_ratio() %}15{% endmacro %}
+{% macro least_chance_ratio() %}40{% endmacro %}
 {% macro most_merchants_of_a_tie() %}30{% endmacro %}
 
 {# About how many merchants, and how many of their trades, are drawn at each grid date of those that nothing labels. #}
@@ -50,6 +53,11 @@
         'crowded': 'is_crowded',
         'tied': 'is_tied',
         'lone_review': 'is_lone_review',
+        'empty': 'is_empty',
+        'own_haste': 'is_own_haste',
+        'raved': 'is_raved',
+        'pushed': 'is_pushed',
+        'circled': 'is_circled',
     }) }}
 {% endmacro %}
 {# Those of them that count as signs: what half of all trades do, as praise, tells nothing by itself. #}
@@ -61,7 +69,10 @@
 {% endmacro %}
 {# Those of them that a merchant's other trades are asked for. #}
 {% macro context_counts() %}
-    {{ return(['light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded', 'own', 'shared_device', 'shared_payer', 'devoted', 'new_buyer']) }}
+    {{ return([
+        'light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded', 'own', 'shared_device', 'shared_payer', 'devoted',
+        'new_buyer', 'empty', 'own_haste', 'raved', 'pushed', 'circled',
+    ]) }}
 {% endmacro %}
 
 {# Those of them that a buyer's other trades with the merchant are asked for. #}

@@ -39,7 +39,7 @@ ACCOUNTS_PER_MERCHANT = 1 << 12
 MERCHANTS_PER_SERVICE = 6_800
 """So many merchants, of whom some thirty are clients, lie in the reach of one service."""
 ACCOUNTS_PER_SERVICE, ACCOUNTS_PER_CLIENT = 300, 60
-DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 165, 150
+DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 210, 190
 HIRED_AGE_DAYS = 200.0
 CAMPAIGNS, SESSIONS, SESSION_DAYS = 4, 3, 0.05
 """How many campaigns a merchant has, or bursts of honest demand; how many sittings one may have, and how long they are."""
@@ -100,24 +100,24 @@ class Manner:
 USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15)
 MANNERS: dict[int, Manner] = {
     SELF_BRUSHER: Manner(
-        brushed=(0.18, 0.45), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.1, 0.45), payer=(0.1, 0.45),
-        own=(0.1, 0.6), age_days=130, light=(0.4, 0.9), rush=(0.4, 0.9), hasty=(0.4, 0.9), campaign=(0.5, 0.95),
+        brushed=(0.18, 0.45), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.15, 0.6), payer=(0.15, 0.6),
+        own=(0.1, 0.6), age_days=130, light=(0.35, 0.85), rush=(0.4, 0.9), hasty=(0.4, 0.9), campaign=(0.5, 0.95),
         session=(0.5, 1.0), stock=(0.2, 0.8),
     ),
     CAREFUL_BRUSHER: Manner(
-        brushed=(0.18, 0.42), circle=(0.75, 0.95), regular=(0, 0), accounts=(25, 80), device=(0.3, 0.7), payer=(0.3, 0.7),
-        own=(0.05, 0.3), age_days=450, light=(0.2, 0.5), rush=(0.4, 0.9), hasty=(0.5, 0.95), campaign=(0.5, 0.95),
-        session=(0.5, 1.0), stock=(0.3, 0.9),
+        brushed=(0.18, 0.42), circle=(0.75, 0.95), regular=(0, 0), accounts=(25, 80), device=(0.4, 0.8), payer=(0.4, 0.8),
+        own=(0.05, 0.3), age_days=450, light=(0.2, 0.5), rush=(0.4, 0.9), hasty=(0.3, 0.8), campaign=(0.5, 0.95),
+        session=(0.5, 1.0), stock=(0.2, 0.7),
     ),
     SERVICE_CLIENT: Manner(
-        brushed=(0.18, 0.45), circle=(0.8, 0.95), light=(0.5, 0.95), rush=(0.4, 0.9), hasty=(0.5, 0.95),
+        brushed=(0.18, 0.45), circle=(0.8, 0.95), light=(0.4, 0.85), rush=(0.4, 0.9), hasty=(0.4, 0.9),
         campaign=(0.5, 0.95), session=(0.5, 1.0), stock=(0.3, 0.9),
     ),
     REVIEW_BUYER: Manner(
         age_days=150, own=(0.05, 0.4), hasty=(0.2, 0.5), campaign=(0.5, 0.95), stock=(0.3, 0.9), bought=(0.25, 0.5),
     ),
-    VIRAL_PRODUCT: Manner(campaign=(0.6, 0.9), campaign_days=(2.0, 6.0), before_look=0.3, habit=1.0),
-    SALE_DAY: Manner(campaign=(0.2, 0.5), campaign_days=(0.5, 1.5), before_look=0.3, habit=1.0),
+    VIRAL_PRODUCT: Manner(own=(0, 0), campaign=(0.6, 0.9), campaign_days=(2.0, 6.0), before_look=0.3, habit=1.0),
+    SALE_DAY: Manner(own=(0, 0), campaign=(0.2, 0.5), campaign_days=(0.5, 1.5), before_look=0.3, habit=1.0),
     DORMITORY: Manner(regular=(0.15, 0.45), accounts=(20, 80), device=(0.02, 0.2), own=(0, 0), age_days=150, habit=1.0),
     COMPANY: Manner(
         regular=(0.15, 0.45), accounts=(10, 40), device=(0.1, 0.5), payer=(0.02, 0.1), own=(0, 0), campaign=(0.2, 0.4),

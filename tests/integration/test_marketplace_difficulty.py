@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from orchestration.marketplace.generate import generate
-from orchestration.marketplace.merchants import COUNTERFEITERS
+from orchestration.marketplace.merchants import BRUSHERS, COUNTERFEITERS
 from tests.marketplace_features import Columns, listing_features, matrix, names
 from tests.marketplace_judges import Bools, Floats, auroc, boosted, part
 
@@ -18,9 +18,11 @@ FOLDS = 3
 def _best_single(columns: Columns, archetype: str) -> tuple[float, str]:
     """Returns the feature that tells an archetype's counterfeits best from honest merchants' listings of their categories."""
     is_fake = columns["is_counterfeit"].astype(bool)
-    positives = is_fake & (columns["archetype"] == archetype)
+    brushes = np.isin(columns["archetype"], BRUSHERS)
+    # The kinds of brusher differ in how they brush, not in their goods, and each is few: they are judged as one.
+    positives = is_fake & (brushes if archetype == "brusher" else columns["archetype"] == archetype)
     merchants = columns["merchant_id"]
-    honest = ~np.isin(merchants, np.unique(merchants[is_fake].astype(str))) & (columns["archetype"] != "brusher")
+    honest = ~np.isin(merchants, np.unique(merchants[is_fake].astype(str))) & ~brushes
     chosen = positives | (honest & np.isin(columns["category"], np.unique(columns["category"][positives].astype(str))))
     return max((auroc(columns[name][chosen].astype(np.float64), positives[chosen]), name) for name in names(columns))
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration.marketplace.generate import IDENTITY, generate, latents
-from orchestration.marketplace.merchants import COUNTERFEITERS
+from orchestration.marketplace.merchants import BRUSHERS, COUNTERFEITERS
 from tests.marketplace_judges import Bools, Floats, auroc, boosted, logistic, part, recall_at
 
 KEPT = 12  # one honest merchant in so many is looked at, and counts as so many
@@ -46,15 +46,17 @@ def _cases(seed: int, scale: float) -> dict[str, Case]:
     columns = [name for name in table.column_names if name not in IDENTITY]
     merchants = table["merchant_id"].to_numpy()
     category, archetype = table["category"].to_numpy(), table["archetype"].to_numpy()
+    brushes = np.isin(archetype, BRUSHERS)
     raw = np.column_stack([_log(table[name].to_numpy().astype(np.float64)) for name in columns])
     values = _with_merchant_means(raw, merchants)
     is_fake = table["is_counterfeit"].to_numpy(zero_copy_only=False)
-    is_honest = ~table["sells_counterfeits"].to_numpy(zero_copy_only=False) & (archetype != "brusher")
+    is_honest = ~table["sells_counterfeits"].to_numpy(zero_copy_only=False) & ~brushes
     is_kept = part(merchants, KEPT, place=5) == 0
     is_training = part(merchants, 2) == 0
     cases = {}
     for name in COUNTERFEITERS:
-        positives = is_fake & (archetype == name)
+        # The kinds of brusher differ in how they brush, not in their goods, and each is few: they are judged as one.
+        positives = is_fake & (brushes if name == "brusher" else archetype == name)
         chosen = positives | (is_honest & is_kept & np.isin(category, np.unique(category[positives])))
         weights = np.where(positives, 1.0, KEPT)[chosen]
         both = [*columns, *(f"merchant's mean {name}" for name in columns)]

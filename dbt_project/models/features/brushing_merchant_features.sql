@@ -33,9 +33,8 @@ final as (
         merchant_trades.order_count,
         {{ ratio('merchant_trades.order_count', 'merchant_trades.buyer_count') }} as order_buyer_ratio,
         merchant_trades.hour_order_buyer_ratio,
-        merchant_trades.most_tied_count,
 
-        {% for name in trade_counts() %}
+        {% for name in trade_counts() if name != 'tied' %}
         {{ shrunken_share(
             'merchant_trades.' ~ name ~ '_count', 'merchant_trades.' ~ name ~ '_known_count'
         ) }} as {{ name }}_share{{ ',' if not loop.last }}

@@ -1,6 +1,6 @@
 -- Groups of buyers that serve many merchants, one row a service, buyer and merchant served. Merchants that are tied by their buyers far beyond
 -- chance (co_purchases) form a component; its accounts are the buyers most of whose trades are with the component's merchants, and
--- who buy with several of them or share device or payer with another such account. What holds it together stands beside it.
+-- who buy with several of them or share device or payer with an account that does. What holds it together stands beside it.
 {% set rounds = 8 %}
 with
 
@@ -145,18 +145,25 @@ means as (
 
 ),
 
+-- What an account uses that goes round itself. (A shop's regulars share devices, too, but none of them goes round.)
 shared_means as (
 
     select
-        service_id,
-        kind,
-        value_hash
+        means.service_id,
+        means.kind,
+        means.value_hash
     from means
+    inner join devoted
+        on
+            devoted.service_id = means.service_id
+            and devoted.buyer_id = means.buyer_id
     group by
-        service_id,
-        kind,
-        value_hash
-    having count(distinct buyer_id) > 1
+        means.service_id,
+        means.kind,
+        means.value_hash
+    having
+        count(distinct means.buyer_id) > 1
+        and max(devoted.merchant_count) > 1
 
 ),
 
@@ -236,7 +243,9 @@ final as (
             purchases.service_id = accounts.service_id
             and purchases.buyer_id = accounts.buyer_id
     inner join service_counts
-        on service_counts.service_id = accounts.service_id
+        on
+            service_counts.service_id = accounts.service_id
+            and service_counts.merchant_count >= {{ least_clients() }}
     cross join run
 
 )
