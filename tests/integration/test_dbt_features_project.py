@@ -24,7 +24,7 @@ UNITS = {
     "count": "_count",
     "share": "_share",
     "ratio": "_ratio",
-    "days": "_days",
+    "days": ("_days", "days_to_look"),
     "hours": "_hours",
     "stars": "rating",
     "usd": "_usd",
