@@ -20,7 +20,9 @@ from orchestration.resources import DbtNode, Export, Run
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
 OWNERS = ["team:data-engineering"]
 # What the steps themselves pin for dbt, and no asset makes: it has no place in the lineage.
-PINNED = {dg.AssetKey(["landed", name]) for name in ("run", "loads", "merchant_rings", "rating", "precision_bands", "rules")}
+PINNED = {
+    dg.AssetKey(["landed", name]) for name in ("run", "loads", "merchant_rings", "rating", "precision_bands", "rules")
+}
 RATING_COLUMNS = {"model": "varchar", "model_digest": "varchar", "threshold": "double", "floor": "double"}
 SCORE_COLUMNS = {"score": "double", "own_conduct_score": "double", "margin": "double", "model_digest": "varchar"}
 # The marts that show why, beside the rated ones, and by what their rows are in order.

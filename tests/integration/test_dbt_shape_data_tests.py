@@ -15,6 +15,7 @@ from tests.dbt_fixtures import list_nodes, make_warehouse, open_warehouse, run_d
 AS_OF = "2026-01-09"
 ROWS = {
     "merchants": [{"merchant_id": f"m{i}", "registered_at": "2026-01-01"} for i in range(3)],
+    "buyers": [{"buyer_id": "u1", "registered_at": "2026-01-01"}],
     "merchant_identifiers": [
         {"merchant_id": f"m{i}", "kind": "phone", "value_hash": "x", "first_seen_at": "2026-01-01"} for i in range(3)
     ],
@@ -93,6 +94,7 @@ BAD_ROWS = {
     "holds_int_review_texts": "update int_review_texts set text_hash = null",
     "holds_int_text_findings": "update int_text_findings set reason = 'too long'",
     "holds_int_impossible_specs": "update int_impossible_specs set known_until = known_from",
+    "holds_int_trades": "update int_trades set began_at = null",
     "holds_int_unusual_fields": "update int_unusual_fields set known_until = known_from",
     "holds_int_spec_comparisons": "update int_spec_comparisons set discrepant_field_count = 9",
     "holds_int_spec_statements": "update int_spec_statements set unit = null",
@@ -117,6 +119,7 @@ BAD_ROWS = {
     "spans_apart_int_listing_texts": "insert into int_listing_texts from int_listing_texts",
     "spans_apart_int_spec_comparisons": "insert into int_spec_comparisons from int_spec_comparisons",
     "spans_apart_stg_brand_logo_history": "insert into landed.brand_logos from landed.brand_logos",
+    "spans_apart_stg_buyer_history": "insert into landed.buyers from landed.buyers",
     "spans_apart_stg_listing_history": "insert into landed.listings from landed.listings",
     "spans_apart_stg_listing_image_history": "insert into landed.listing_images from landed.listing_images",
     "spans_apart_stg_merchant_history": "insert into landed.merchants from landed.merchants",
@@ -127,6 +130,7 @@ BAD_ROWS = {
     "unique_combination_int_merchant_days": "insert into int_merchant_days from int_merchant_days",
     "unique_combination_int_merchant_edges": "insert into int_merchant_edges from int_merchant_edges",
     "unique_combination_int_spec_statements": "insert into int_spec_statements from int_spec_statements",
+    "unique_combination_int_trades": "insert into int_trades from int_trades",
     "unique_combination_stg_fx_rates": "insert into stg_fx_rates from stg_fx_rates",
     "spans_apart_int_brand_names": "insert into int_brand_names from int_brand_names",
     "unique_int_text_findings_text_digest": "insert into int_text_findings from int_text_findings",

@@ -31,7 +31,7 @@ def listing(listing_id: str, **columns: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three full loads of listings, merchants, brands and identifiers, and a full load of orders with two increments."""
+    """Three full loads of listings, merchants, buyers, brands and identifiers, and a full load of orders with two increments."""
     home = tmp_path_factory.mktemp("loads")
     order = {"listing_id": "l1", "merchant_id": "m1", "amount": 5, "currency": "USD", "placed_at": "2026-01-05"}
     identifier = {"kind": "phone", "value_hash": "x", "first_seen_at": "2026-01-01"}
@@ -62,6 +62,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "merchants": [
             *load(1, "2026-02-01", {"merchant_id": "m1", "country": "US"}, {"merchant_id": "m2", "country": "FR"}),
             *load(2, "2026-02-09", {"merchant_id": "m1", "country": None}, {"merchant_id": "m2", "country": "FR"}),
+        ],
+        "buyers": [
+            *load(1, "2026-02-01", {"buyer_id": "u1", "device_hash": "d1"}, {"buyer_id": "u2", "device_hash": "d2"}),
+            *load(2, "2026-02-09", {"buyer_id": "u1", "device_hash": "d2"}, {"buyer_id": "u2", "device_hash": "d2"}),
         ],
         "merchant_identifiers": [
             *load(
@@ -136,6 +140,18 @@ def test_a_value_that_goes_away_is_a_change(home: Path) -> None:
         ("m1", "US", BEGINNING, date(2026, 2, 9)),
         ("m1", None, date(2026, 2, 9), END),
         ("m2", "FR", BEGINNING, END),
+    ]
+
+
+def test_a_buyer_changes_its_device(home: Path) -> None:
+    history = read_rows(
+        home,
+        "select buyer_id, device_hash, known_from, known_until from stg_buyer_history order by buyer_id, known_from",
+    )
+    assert [tuple(row.values()) for row in history] == [
+        ("u1", "d1", BEGINNING, date(2026, 2, 9)),
+        ("u1", "d2", date(2026, 2, 9), END),
+        ("u2", "d2", BEGINNING, END),
     ]
 
 

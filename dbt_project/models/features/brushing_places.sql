@@ -12,7 +12,10 @@ run as (
 
 merchants as (
 
-    select merchant_id from {{ ref('stg_merchants') }}
+    select
+        merchant_id,
+        registered_at
+    from {{ ref('stg_merchants') }}
 
 ),
 
@@ -20,6 +23,10 @@ merchant_counts as (
 
     select least(1.0, round({{ merchants_per_date() }}.0 / count(*), 6)) as drawn_share
     from merchants
+    cross join run
+    where
+        merchants.registered_at is null
+        or cast(merchants.registered_at as date) <= run.as_of
 
 ),
 
@@ -77,10 +84,16 @@ final as (
             labelled.merchant_id = merchants.merchant_id
             and labelled.as_of_date = spine_dates.as_of_date
     where
-        spine_dates.purpose = 'score'
-        or labelled.merchant_id is not null
-        or {{ key_share("merchants.merchant_id || '|' || cast(spine_dates.as_of_date as varchar)") }}
-        < merchant_counts.drawn_share
+        (
+            merchants.registered_at is null
+            or cast(merchants.registered_at as date) <= spine_dates.as_of_date
+        )
+        and (
+            spine_dates.purpose = 'score'
+            or labelled.merchant_id is not null
+            or {{ key_share("merchants.merchant_id || '|' || cast(spine_dates.as_of_date as varchar)") }}
+            < merchant_counts.drawn_share
+        )
 
 )
 

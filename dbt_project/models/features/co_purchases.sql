@@ -155,7 +155,8 @@ names as (
 
     select
         merchant_id,
-        {{ number_of('merchant_id') }} as merchant_number
+        {{ number_of('merchant_id') }} as merchant_number,
+        registered_at
     from {{ ref('stg_merchants') }}
 
 ),
@@ -174,7 +175,12 @@ final as (
     inner join names as own_names
         on own_names.merchant_number = tied.merchant_number
     inner join names as other_names
-        on other_names.merchant_number = tied.other_number
+        on
+            other_names.merchant_number = tied.other_number
+            and (
+                other_names.registered_at is null
+                or cast(other_names.registered_at as date) <= tied.as_of_date
+            )
 
 )
 

@@ -19,12 +19,14 @@ brushing_labels as (
 
 ),
 
-categories as (
+listings as (
 
     select
         listing_id,
-        category
-    from {{ ref('stg_listings') }}
+        category,
+        known_from,
+        known_until
+    from {{ ref('stg_listing_history') }}
 
 ),
 
@@ -51,14 +53,17 @@ rated as (
     select
         trades.review_key as entity_id,
         trades.merchant_id,
-        categories.category,
+        listings.category,
         trades.as_of_date,
         true as is_live
     from trades
     left join drawn_shares
         on drawn_shares.as_of_date = trades.as_of_date
-    left join categories
-        on categories.listing_id = trades.listing_id
+    left join listings
+        on
+            listings.listing_id = trades.listing_id
+            and listings.known_from <= trades.as_of_date
+            and listings.known_until > trades.as_of_date
     left join brushing_labels
         on brushing_labels.entity_id = trades.review_key
     where

@@ -122,6 +122,9 @@ accounts as (
             {{ number_of('history.buyer_id') }} = buyers.buyer_number
             and history.known_from <= buyers.as_of_date
             and history.known_until > buyers.as_of_date
+    where
+        history.registered_at is null
+        or cast(history.registered_at as date) <= buyers.as_of_date
 
 ),
 
@@ -223,42 +226,114 @@ own_identifiers as (
 ),
 
 -- Hours: from each order on, how many orders the merchant had within the hour, and of how many buyers; an order's is the
--- greatest of the hours that it lies in.
+-- greatest of the hours that it lies in. Most have no other within an hour: pairs are made of those that have, by the hour of
+-- the clock, in which an order is looked for from its own and from the one before.
 
-hours as (
+bought as (
 
     select
         as_of_date,
         trade_number,
         merchant_number,
+        buyer_number,
         began_at,
-        count(*) over from_it as order_count,
-        count(distinct buyer_number) over from_it as buyer_count
+        lag(began_at) over (partition by as_of_date, merchant_number order by began_at, trade_number) as before_at,
+        lead(began_at) over (partition by as_of_date, merchant_number order by began_at, trade_number) as next_at
     from trades
     where
         is_order
         and buyer_number is not null
-    window from_it as (
-        partition by as_of_date, merchant_number
-        order by began_at
-        range between current row and {{ hour }} following
-    )
+
+),
+
+crowding as (
+
+    select
+        *,
+        cast(floor({{ milliseconds_until('began_at') }} / 3600000) as bigint) as clock_hour
+    from bought
+    where
+        before_at >= began_at - {{ hour }}
+        or next_at <= began_at + {{ hour }}
+
+),
+
+reached as (
+
+    select
+        *,
+        clock_hour as from_hour
+    from crowding
+    union all
+    select
+        *,
+        clock_hour - 1 as from_hour
+    from crowding
+
+),
+
+within_hours as (
+
+    select
+        crowding.as_of_date,
+        crowding.trade_number as first_number,
+        reached.trade_number,
+        reached.buyer_number
+    from crowding
+    inner join reached
+        on
+            reached.as_of_date = crowding.as_of_date
+            and reached.merchant_number = crowding.merchant_number
+            and reached.from_hour = crowding.clock_hour
+            and reached.began_at >= crowding.began_at
+            and reached.began_at <= crowding.began_at + {{ hour }}
+
+),
+
+hours as (
+
+    select
+        as_of_date,
+        first_number,
+        count(*) as order_count,
+        count(distinct buyer_number) as buyer_count
+    from within_hours
+    group by
+        as_of_date,
+        first_number
+
+),
+
+crowded_hours as (
+
+    select
+        within_hours.as_of_date,
+        within_hours.trade_number,
+        max(hours.order_count) as hour_order_count,
+        max({{ ratio('hours.order_count', 'hours.buyer_count') }}) as hour_order_buyer_ratio
+    from within_hours
+    inner join hours
+        on
+            hours.as_of_date = within_hours.as_of_date
+            and hours.first_number = within_hours.first_number
+    group by
+        within_hours.as_of_date,
+        within_hours.trade_number
 
 ),
 
 busiest_hours as (
 
     select
-        as_of_date,
-        trade_number,
-        max(order_count) over up_to_it as hour_order_count,
-        max({{ ratio('order_count', 'buyer_count') }}) over up_to_it as hour_order_buyer_ratio
-    from hours
-    window up_to_it as (
-        partition by as_of_date, merchant_number
-        order by began_at
-        range between {{ hour }} preceding and current row
-    )
+        bought.as_of_date,
+        bought.trade_number,
+        coalesce(crowded_hours.hour_order_count, 1) as hour_order_count,
+        coalesce(crowded_hours.hour_order_buyer_ratio, 1) as hour_order_buyer_ratio
+    from bought
+    left join crowded_hours
+        on
+            crowded_hours.as_of_date = bought.as_of_date
+            and crowded_hours.trade_number = bought.trade_number
 
 ),
 

@@ -1,6 +1,7 @@
 -- What can be brushed, one row each: an order with its first review, if any, or a review without an order. Whose it is, when
 -- it began (placed, or written), and what became of it; what was known by a date is for the features. An order that bears no
--- buyer is nobody's: it is there, and tells of no buyer.
+-- buyer is nobody's: it is there, and tells of no buyer. A review that was written on a day before its order is one without:
+-- on that day nobody knew of the order.
 with
 
 orders as (
@@ -26,7 +27,7 @@ reviews as (
 
     select
         reviews.review_id,
-        reviews.order_id,
+        orders.order_id,
         reviews.listing_id,
         reviews.buyer_id,
         reviews.rating,
@@ -34,6 +35,10 @@ reviews as (
         reviews.has_photo,
         texts.text_hash
     from {{ ref('stg_reviews') }} as reviews
+    left join orders
+        on
+            orders.order_id = reviews.order_id
+            and cast(orders.placed_at as date) <= cast(reviews.created_at as date)
     left join texts
         on texts.review_hash = {{ row_hash(['reviews.load_id', 'reviews.review_id']) }}
     where reviews.created_at is not null
@@ -109,9 +114,9 @@ lone_reviews as (
     from reviews
     inner join owners
         on owners.listing_id = reviews.listing_id
-    left join orders
-        on orders.order_id = reviews.order_id
-    where orders.order_id is null
+    where
+        reviews.order_id is null
+        and owners.merchant_id is not null
 
 ),
 

@@ -52,6 +52,8 @@ listings as (
         cast(coalesce(sums.raw_sales_count, 0) as bigint) as raw_sales_count,
         cast(coalesce(sums.adjusted_sales_count, 0) as bigint) as adjusted_sales_count,
         cast(coalesce(sums.suspected_count, 0) as bigint) as suspected_count,
+        -- Among those who sell more than its adjusted sales it would find itself.
+        cast(coalesce(sums.raw_sales_count > sums.adjusted_sales_count, false) as integer) as is_counted_itself,
         {{ ratio('sums.raw_rating_sum', 'sums.raw_rating_count') }} as raw_rating,
         {{ ratio('sums.adjusted_rating_sum', 'sums.adjusted_rating_count') }} as adjusted_rating
     from living
@@ -118,8 +120,8 @@ final as (
         listings.raw_rating,
         listings.adjusted_rating,
         raw_places.place as raw_rank,
-        adjusted_places.place as adjusted_rank,
-        adjusted_places.place - raw_places.place as places_lost
+        adjusted_places.place - listings.is_counted_itself as adjusted_rank,
+        adjusted_places.place - listings.is_counted_itself - raw_places.place as places_lost
     from listings
     inner join places as raw_places
         on
