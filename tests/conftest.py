@@ -107,7 +107,10 @@ def published(home: Path) -> dict[str, bytes]:
 
 
 def call_the_newest_counterfeit(sources: Path) -> None:
-    """Says in a marketplace that is too small for models that all who joined last are counterfeit, by decisions and test buys.
+    """Says in a marketplace that is too small for models that all who joined last are counterfeit.
+
+    And that all who joined first brush, and orders that arrived soon are brushed. By decisions on merchants, listings and orders,
+    and by test buys.
 
     At this scale it has ten counterfeiters, and a model takes twenty. What is learned is nonsense, but it is learned; and the
     test buys, by which scores are calibrated, say the same, so that some scores are high.
@@ -117,7 +120,8 @@ def call_the_newest_counterfeit(sources: Path) -> None:
         connection.execute(
             f"""
             copy (
-                with ranked as (
+                with days as (select timestamptz '2026-04-20 12:00:00+00' as first),
+                ranked as (
                     select merchant_id, row_number() over (order by registered_at desc, merchant_id) as place
                     from '{sources}/merchants.parquet'
                 ),
@@ -125,18 +129,32 @@ def call_the_newest_counterfeit(sources: Path) -> None:
                     select listing_id, place, row_number() over (partition by merchant_id order by listing_id) as number
                     from '{sources}/listings.parquet' inner join ranked using (merchant_id)
                 ),
+                trades as (
+                    select
+                        order_id, place, delivered_at < placed_at + interval 60 hours as is_soon,
+                        row_number() over (partition by merchant_id order by order_id) as number
+                    from '{sources}/orders.parquet' cross join days inner join ranked using (merchant_id)
+                    where placed_at < first
+                ),
                 called as (
-                    select 'merchant' as entity_kind, merchant_id as entity_id, place, place as day from ranked
+                    select
+                        'merchant' as entity_kind, merchant_id as entity_id, 'counterfeit' as matter, place as day,
+                        place <= 60 as is_fake
+                    from ranked
                     union all
-                    select 'listing', listing_id, place, place + number from goods where number <= 8
+                    select 'merchant', merchant_id, 'brushing', place, place > 120 from ranked
+                    union all
+                    select 'listing', listing_id, 'counterfeit', place + number, place <= 60 from goods where number <= 8
+                    union all
+                    select 'order', order_id, 'brushing', place + number, is_soon from trades where number <= 60
                 )
                 from '{target}'
                 union all by name
                 select
-                    entity_kind, entity_id, 'counterfeit' as matter,
-                    timestamptz '2026-04-20 12:00:00+00' + to_days(cast(day % 60 as integer)) as decided_at,
-                    case when place <= 60 then 'fake' else 'genuine' end as verdict, 'a test' as decided_by
-                from called
+                    entity_kind, entity_id, matter,
+                    first + to_days(cast(day % 60 as integer)) as decided_at,
+                    case when is_fake then 'fake' else 'genuine' end as verdict, 'a test' as decided_by
+                from called cross join days
                 order by all
             ) to '{sources}/decisions.parquet' (format parquet)
             """
