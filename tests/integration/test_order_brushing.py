@@ -45,7 +45,7 @@ def random_orders(seed: int) -> Iterator[list[str]]:
         buyers = rng.randint(1, 6)
         for _ in range(rng.randint(1, 40)):
             number += 1
-            moment = datetime(2024, 3, 1) + timedelta(minutes=10 * rng.randint(0, 6 * 24 * 2))
+            moment = datetime.fromisoformat("2024-03-01") + timedelta(minutes=10 * rng.randint(0, 6 * 24 * 2))
             yield [f"{number}", f"{shop}", f"{shop * 10 + rng.randint(1, buyers)}", moment.isoformat(" ")]
 
 
