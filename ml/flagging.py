@@ -148,7 +148,11 @@ def band_of(score: float) -> str:
 
 
 def flagging(
-    units: Units, standing: Standing, prevalence: float, target: float = DEFAULT_TARGET, most_exposed: float = MOST_EXPOSED
+    units: Units,
+    standing: Standing,
+    prevalence: float,
+    target: float = DEFAULT_TARGET,
+    most_exposed: float = MOST_EXPOSED,
 ) -> Flagging:
     """Estimates the table, picks the threshold by the target, and sets the floor.
 

@@ -32,13 +32,12 @@ final as (
         merchant_states.live_listing_count,
         merchant_trades.order_count,
         {{ ratio('merchant_trades.order_count', 'merchant_trades.buyer_count') }} as order_buyer_ratio,
-        merchant_trades.hour_order_buyer_ratio,
-
         {% for name in trade_counts() if name != 'tied' %}
         {{ shrunken_share(
             'merchant_trades.' ~ name ~ '_count', 'merchant_trades.' ~ name ~ '_known_count'
-        ) }} as {{ name }}_share{{ ',' if not loop.last }}
+        ) }} as {{ name }}_share,
         {% endfor %}
+        merchant_trades.hour_order_buyer_ratio
     from brushing_merchant_spine as spine
     inner join merchant_states
         on

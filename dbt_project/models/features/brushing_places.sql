@@ -1,7 +1,7 @@
 -- Whose trades are looked at, and when: one row a merchant and date. At the scoring date everybody's; at the dates of a training
--- those of the merchants of which something is found fake within H days (audits aside: they calibrate), and of a hash sample of all (is_drawn, with the share that
--- was drawn), so that what a training costs does not grow with the platform. The dates are as far apart as the horizon, or nearly:
--- every decision then lies ahead of one of them.
+-- those of the merchants of which something is found fake within H days (audits aside: they calibrate), and of a hash sample of
+-- all (is_drawn, with the share that was drawn), so that what a training costs does not grow with the platform. The dates are as
+-- far apart as the horizon, or nearly: every decision then lies ahead of one of them. Who registers later is not there yet.
 with
 
 run as (
@@ -21,7 +21,7 @@ merchants as (
 
 merchant_counts as (
 
-    select least(1.0, round({{ merchants_per_date() }}.0 / count(*), 6)) as drawn_share
+    select least(1.0, round(cast({{ merchants_per_date() }} as double) / count(*), 6)) as drawn_share
     from merchants
     cross join run
     where
@@ -58,7 +58,7 @@ labelled as (
     from {{ ref('brushing_labels') }} as labels
     inner join spine_dates
         on
-            labels.decided_date > spine_dates.as_of_date
+            spine_dates.as_of_date < labels.decided_date
             and labels.decided_date <= {{ add_days('spine_dates.as_of_date', 'spine_dates.label_horizon_days') }}
     where
         spine_dates.purpose <> 'score'

@@ -17,11 +17,11 @@ final as (
         cast(sum(cast(is_order as integer)) as bigint) as order_count,
         count(distinct buyer_number) as buyer_count,
         max(tied_merchant_count) as most_tied_count,
-        max(hour_order_buyer_ratio) as hour_order_buyer_ratio,
         {% for name, sign in trade_counts().items() %}
         cast(coalesce(sum(cast({{ sign }} as integer)), 0) as bigint) as {{ name }}_count,
-        cast(count({{ sign }}) as bigint) as {{ name }}_known_count{{ ',' if not loop.last }}
+        cast(count({{ sign }}) as bigint) as {{ name }}_known_count,
         {% endfor %}
+        max(hour_order_buyer_ratio) as hour_order_buyer_ratio
     from trade_signs
     group by
         as_of_date,

@@ -25,11 +25,11 @@ pairs as (
     select
         as_of_date,
         merchant_number,
-        buyer_number,
         {% for name in pair_counts() %}
         coalesce(sum(cast({{ trade_counts()[name] }} as integer)), 0) as {{ name }}_count,
-        count({{ trade_counts()[name] }}) as {{ name }}_known_count{{ ',' if not loop.last }}
+        count({{ trade_counts()[name] }}) as {{ name }}_known_count,
         {% endfor %}
+        buyer_number
     from trade_signs
     where buyer_here_count > 1
     group by
@@ -71,14 +71,13 @@ final as (
         signs.rating,
         signs.review_lag_hours,
         signs.text_writing_count,
-        signs.has_photo,
-
         {% for name in pair_counts() %}
         {{ other_share('pairs', name, 'signs') }} as buyer_{{ name }}_share,
         {% endfor %}
         {% for name in context_counts() %}
-        {{ other_share('merchant_trades', name, 'signs') }} as merchant_{{ name }}_share{{ ',' if not loop.last }}
+        {{ other_share('merchant_trades', name, 'signs') }} as merchant_{{ name }}_share,
         {% endfor %}
+        signs.has_photo
     from review_spine
     inner join trade_signs as signs
         on

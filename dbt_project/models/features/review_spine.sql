@@ -1,6 +1,7 @@
 -- Which trades are rated or learned from, and when: one row a trade, date and purpose, as in listing_spine. At the scoring date
--- every trade of the year that shows two signs; at the dates of a training those that are decided on within H days, and a hash sample of those that
--- nothing labels: of the merchants that are drawn, about so many trades a date. Calibrated on audited trades.
+-- every trade of the year that shows two signs; at the dates of a training those that are decided on within H days, and a hash
+-- sample of those that nothing labels: of the merchants that are drawn, about so many trades a date. Calibrated on audited
+-- trades.
 with
 
 trades as (
@@ -34,7 +35,7 @@ drawn_shares as (
 
     select
         trades.as_of_date,
-        least(1.0, round({{ trades_per_date() }}.0 / count(*), 6)) as trade_share,
+        least(1.0, round(cast({{ trades_per_date() }} as double) / count(*), 6)) as trade_share,
         max(places.drawn_share) as merchant_share
     from trades
     inner join {{ ref('brushing_places') }} as places

@@ -346,13 +346,22 @@ looks as (
 
 ),
 
+days as (
+
+    select distinct
+        as_of_date,
+        began_date
+    from trades
+
+),
+
 days_to_looks as (
 
     select
         days.as_of_date,
         days.began_date,
         {{ days_between('days.began_date', 'min(looks.look_date)') }} as days_to_look
-    from (select distinct as_of_date, began_date from trades) as days
+    from days
     inner join looks
         on
             looks.look_date >= days.began_date
@@ -395,6 +404,19 @@ repeated_texts as (
 
 -- Round robins: at how many of the merchants that the merchant is tied to the buyer buys, too.
 
+purchases as (
+
+    select
+        buyer_number,
+        merchant_number,
+        cast(min(began_at) as date) as first_date
+    from all_trades
+    group by
+        buyer_number,
+        merchant_number
+
+),
+
 ties as (
 
     select
@@ -407,16 +429,7 @@ ties as (
         on
             co_purchases.as_of_date = buyer_trades.as_of_date
             and co_purchases.merchant_number = buyer_trades.merchant_number
-    inner join (
-        select
-            buyer_number,
-            merchant_number,
-            cast(min(began_at) as date) as first_date
-        from all_trades
-        group by
-            buyer_number,
-            merchant_number
-    ) as purchases
+    inner join purchases
         on
             purchases.merchant_number = co_purchases.other_number
             and purchases.buyer_number = buyer_trades.buyer_number

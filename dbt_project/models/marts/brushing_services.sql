@@ -1,6 +1,7 @@
--- Groups of buyers that serve many merchants, one row a service, buyer and merchant served. Merchants that are tied by their buyers far beyond
--- chance (co_purchases) form a component; its accounts are the buyers most of whose trades are with the component's merchants, and
--- who buy with several of them or share device or payer with an account that does. What holds it together stands beside it.
+-- Groups of buyers that serve many merchants, one row a service, buyer and merchant served. Merchants that are tied by their
+-- buyers far beyond chance (co_purchases) form a component; its accounts are the buyers most of whose trades are with the
+-- component's merchants, and who buy with several of them or share device or payer with an account that does. What holds it
+-- together stands beside it.
 {% set rounds = 8 %}
 with
 
