@@ -39,7 +39,7 @@ ACCOUNTS_PER_MERCHANT = 1 << 12
 MERCHANTS_PER_SERVICE = 6_800
 """So many merchants, of whom some thirty are clients, lie in the reach of one service."""
 ACCOUNTS_PER_SERVICE, ACCOUNTS_PER_CLIENT = 300, 60
-DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 210, 190
+DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 180, 165
 HIRED_AGE_DAYS = 200.0
 CAMPAIGNS, SESSIONS, SESSION_DAYS = 4, 3, 0.05
 """How many campaigns a merchant has, or bursts of honest demand; how many sittings one may have, and how long they are."""
@@ -94,27 +94,27 @@ class Manner:
     before_look: float = 0.8
     stock: Range = (0.0, 0.0)
     bought: Range = (0.0, 0.0)
-    habit: float = 0.77
+    habit: float = 0.7
 
 
 USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15)
 MANNERS: dict[int, Manner] = {
     SELF_BRUSHER: Manner(
-        brushed=(0.18, 0.45), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.15, 0.6), payer=(0.15, 0.6),
-        own=(0.1, 0.6), age_days=130, light=(0.35, 0.85), rush=(0.4, 0.9), hasty=(0.4, 0.9), campaign=(0.5, 0.95),
-        session=(0.5, 1.0), stock=(0.2, 0.8),
+        brushed=(0.22, 0.5), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.1, 0.45), payer=(0.1, 0.45),
+        own=(0.25, 0.8), age_days=130, light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0), campaign=(0.6, 1.0),
+        session=(0.5, 1.0), stock=(0.5, 0.95),
     ),
     CAREFUL_BRUSHER: Manner(
-        brushed=(0.18, 0.42), circle=(0.75, 0.95), regular=(0, 0), accounts=(25, 80), device=(0.4, 0.8), payer=(0.4, 0.8),
-        own=(0.05, 0.3), age_days=450, light=(0.2, 0.5), rush=(0.4, 0.9), hasty=(0.3, 0.8), campaign=(0.5, 0.95),
-        session=(0.5, 1.0), stock=(0.2, 0.7),
+        brushed=(0.22, 0.45), circle=(0.75, 0.95), regular=(0, 0), accounts=(25, 80), device=(0.3, 0.7), payer=(0.3, 0.7),
+        own=(0.1, 0.4), age_days=450, light=(0.3, 0.6), rush=(0.5, 0.9), hasty=(0.5, 0.9), campaign=(0.6, 1.0),
+        session=(0.5, 1.0), stock=(0.4, 0.9),
     ),
     SERVICE_CLIENT: Manner(
-        brushed=(0.18, 0.45), circle=(0.8, 0.95), light=(0.4, 0.85), rush=(0.4, 0.9), hasty=(0.4, 0.9),
-        campaign=(0.5, 0.95), session=(0.5, 1.0), stock=(0.3, 0.9),
+        brushed=(0.22, 0.5), circle=(0.8, 0.95), light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0),
+        campaign=(0.6, 1.0), session=(0.5, 1.0), stock=(0.5, 0.95),
     ),
     REVIEW_BUYER: Manner(
-        age_days=150, own=(0.05, 0.4), hasty=(0.2, 0.5), campaign=(0.5, 0.95), stock=(0.3, 0.9), bought=(0.25, 0.5),
+        age_days=150, own=(0.05, 0.4), hasty=(0.2, 0.5), campaign=(0.5, 0.95), stock=(0.5, 0.95), bought=(0.3, 0.6),
     ),
     VIRAL_PRODUCT: Manner(own=(0, 0), campaign=(0.6, 0.9), campaign_days=(2.0, 6.0), before_look=0.3, habit=1.0),
     SALE_DAY: Manner(own=(0, 0), campaign=(0.2, 0.5), campaign_days=(0.5, 1.5), before_look=0.3, habit=1.0),
