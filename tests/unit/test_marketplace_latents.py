@@ -14,6 +14,10 @@ from orchestration.marketplace.generate import IDENTITY, generate, latents
 from orchestration.marketplace.merchants import BRUSHERS, COUNTERFEITERS
 from tests.marketplace_judges import Bools, Floats, auroc, boosted, logistic, part, recall_at
 
+OF_BRUSHING = (
+    "circle_share", "circle_accounts", "circle_device_share", "circle_payer_share", "circle_age_days", "light_share",
+    "express_share",
+)  # fmt: skip
 KEPT = 12  # one honest merchant in so many is looked at, and counts as so many
 
 
@@ -69,8 +73,10 @@ def _best_single(case: Case) -> tuple[float, str]:
 
 
 def _oracle_recalls(case: Case) -> list[float]:
+    """How many all latents together find; those of brushing left out, for what those tell is for the models of brushing."""
     train, test = case.is_training, ~case.is_training
-    arguments = (case.values[train], case.truth[train], case.weights[train], case.values[test])
+    values = case.values[:, [not name.endswith(OF_BRUSHING) for name in case.columns]]
+    arguments = (values[train], case.truth[train], case.weights[train], values[test])
     return [
         recall_at(0.9, margins, case.truth[test], case.weights[test])
         for margins in (boosted(*arguments), logistic(*arguments))
