@@ -1,4 +1,4 @@
-"""Rivals that frame honest merchants of a demo marketplace: bought bad reviews, false reports, and orders sent back.
+"""Rivals that frame honest merchants of a demo marketplace: bought bad reviews, false reports, orders sent back, or brushed.
 
 What each victim suffers is drawn by hypothesis, once for all victims; the rows follow from the draw and obey the contract. No
 false report is upheld: an upheld one is the platform's own finding, a label, and no model can know better than its labels.
@@ -40,6 +40,8 @@ class Attack:
         delivery_days: How far the buyers live.
         refund_percent: How many of the orders are sent back as not authentic.
         verified_percent: How many of the reviews are tied to one of these orders, as far as there are.
+        is_brushing: Whether it brushes the merchant to have it punished for that: praise in place of bad reviews, by accounts on
+            a few devices, and nothing sent back.
         is_copied: Whether all reviews of a listing have one text.
         outcome: What the platform decides on the reports.
         reason: Why.
@@ -55,6 +57,7 @@ class Attack:
     delivery_days: int
     refund_percent: int
     verified_percent: int
+    is_brushing: bool
     is_copied: bool
     outcome: str
     reason: str | None
@@ -86,6 +89,7 @@ def attacks(draw: st.DrawFn) -> Attack:
         delivery_days=draw(st.integers(0, 30)),
         refund_percent=draw(st.integers(0, 100)),
         verified_percent=draw(st.integers(0, 100)),
+        is_brushing=draw(st.booleans()),
         is_copied=draw(st.booleans()),
         outcome=outcome,
         reason=reason,
@@ -140,7 +144,7 @@ def frame(home: Path, as_of: str, victims: dict[str, Attack]) -> None:
         connection.execute("set timezone = 'UTC'")
         connection.register("attacks", pa.Table.from_pylist(table))
         connection.execute(ATTACKED.format(sources=sources, as_of=as_of))
-        for name, rows in {"orders": ORDERS, "reviews": REVIEWS, "notices": NOTICES}.items():
+        for name, rows in {"orders": ORDERS, "reviews": REVIEWS, "notices": NOTICES, "buyers": BUYERS}.items():
             connection.execute(
                 f"copy (from '{sources}/{name}.parquet' union all by name {rows} order by all)"
                 f" to '{sources}/{name}.new' (format parquet)"
@@ -157,6 +161,10 @@ with usual as (
     select
         listing_id,
         (select count(*) from '{sources}/orders.parquet' as own where own.listing_id = listings.listing_id) as orders,
+        (
+            select quantile_disc(parcel_weight_g // quantity, 0.5)
+            from '{sources}/orders.parquet' as own where own.listing_id = listings.listing_id
+        ) as weight_g,
         (select count(*) from '{sources}/reviews.parquet' as own where own.listing_id = listings.listing_id) as reviews,
         (select count(*) from '{sources}/notices.parquet' as own where own.listing_id = listings.listing_id) as notices
     from '{sources}/listings.parquet' as listings
@@ -177,6 +185,7 @@ select
     order_times * greatest(orders, 1) as order_count,
     review_times * greatest(reviews, 1) as review_count,
     report_times * greatest(notices, 1) as report_count,
+    weight_g,
     extract(epoch from least(to_days(burst_days), timestamptz '{as_of} 23:59:59+00' - first_at))::bigint + 1 as burst_seconds
 from placed inner join usual using (listing_id)
 where place <= listing_count;
@@ -194,7 +203,7 @@ select
     by_then(placed_at + interval 12 hour) as shipped_at,
     by_then(placed_at + interval 13 hour + to_days(delivery_days)) as delivered_at,
     by_then(placed_at + interval 36 hour + to_days(delivery_days)) as sent_back_at,
-    drawn(listing_id || 'refund', number, 100) < refund_percent as is_sent_back
+    not is_brushing and drawn(listing_id || 'refund', number, 100) < refund_percent as is_sent_back
 from placed
 """
 ORDERS = """
@@ -211,7 +220,7 @@ select
     delivered_at,
     case when is_sent_back then sent_back_at end as refunded_at,
     case when is_sent_back and sent_back_at is not null then 'not_authentic' end as refund_reason,
-    case when shipped_at is not null then 300 end as parcel_weight_g,
+    case when shipped_at is not null then coalesce(weight_g, 300) end as parcel_weight_g,
     'rival-' || drawn(listing_id || 'payer', number, 100) as payer_hash
 from bought
 """
@@ -221,8 +230,8 @@ select
     written.listing_id,
     'rival-' || drawn(written.listing_id || 'author', written.number, 10000) as buyer_id,
     bought.order_id,
-    1 as rating,
-    list_extract(
+    case when written.is_brushing then 5 else 1 end as rating,
+    case when written.is_brushing then 'I would buy this again at any time, a very good thing.' else list_extract(
         [
             'This is a fake, do not buy.',
             'Clearly counterfeit. The logo is wrong and so is the stitching, I compared it with a genuine one.',
@@ -230,7 +239,7 @@ select
             'A cheap replica of the real thing, the serial number does not exist.'
         ],
         1 + case when written.is_copied then 0 else drawn(written.listing_id || 'text', written.number, 4) end
-    ) || case when written.is_copied then '' else ' I had ' || (written.number + 1) || ' of them.' end as text,
+    ) end || case when written.is_copied then '' else ' I had ' || (written.number + 1) || ' of them.' end as text,
     'en' as language,
     coalesce(by_then(bought.placed_at + to_days(7)), bought.placed_at, written_at) as created_at,
     drawn(written.listing_id || 'photo', written.number, 2) = 0 as has_photo,
@@ -244,6 +253,18 @@ from (
 ) as written
 left join bought
     on bought.listing_id = written.listing_id and bought.number = written.tied_number
+"""
+# The merchant sends what it always does: what a parcel weighs no rival decides, where it goes to he does.
+BUYERS = """
+select
+    buyer_id,
+    timestamptz '2026-01-01 00:00:00+00' + to_days(drawn(buyer_id, 1, 60)) as registered_at,
+    'US' as country,
+    'rival-device-' || drawn(buyer_id, 2, case when is_brushing then 20 else 100000 end) as device_hash
+from (
+    select 'rival-' || drawn(listing_id || 'buyer', number, 10000) as buyer_id, bool_or(is_brushing) as is_brushing
+    from bought group by 1
+)
 """
 NOTICES = """
 select

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,9 @@ from quality import AS_OF, TRAINED_AS_OF
 
 VICTIMS = 500
 MOST_ONLY_BY_THE_ATTACK = 0.02
+BRUSHING = "merchant_brushing"
+"""What it reads of a merchant's own doing are shares of its orders, and whoever orders has a part in them: so nobody's own
+conduct has to stand still, but nobody may get on its list."""
 CHECK_SEED = 1029
 MOVED_BY_BUYERS = {"delivery_days", "one_star_share", "complaint_share", "refund_not_authentic_share"}
 FELT_BY = 20
@@ -55,7 +58,7 @@ def attacked_home(trained: Path, peaceful: Path, home: Path, as_of: str, count: 
 
 def assert_that_own_conduct_stands(peaceful: Path, attacked: Path, as_of: str) -> None:
     """What a third party does moves no feature of the subject or the platform, and no own_conduct_score, of anybody."""
-    for model in LISTS:
+    for model in LISTS.keys() - {BRUSHING}:
         moved = moved_features(peaceful, attacked, model, as_of)
         assert not moved["subject"], f"{model}: a third party moves what ml/models.yml says the subject controls"
         assert not moved["platform"], f"{model}: a third party moves what ml/models.yml says the platform controls"
@@ -68,13 +71,16 @@ def assert_that_own_conduct_stands(peaceful: Path, attacked: Path, as_of: str) -
         assert risen >= FELT_BY, f"{model}: the attack was hardly felt"
 
 
-def only_by_the_attack(peaceful: Path, attacked: Path, as_of: str, victims: list[str]) -> set[str]:
-    """Returns the victims that are on a list, or one of whose goods is, only because of the attack.
+def only_by_the_attack(
+    peaceful: Path, attacked: Path, as_of: str, victims: list[str], models: Iterable[str] = tuple(LISTS)
+) -> set[str]:
+    """Returns the victims that are on the models' lists, or one of whose goods is, only because of the attack.
 
     What is new on a list has to lie at or above the floor.
     """
     framed: set[str] = set()
-    for model, name in LISTS.items():
+    for model in models:
+        name = LISTS[model]
         champion, same = Registry(attacked).champion(model), Registry(peaceful).champion(model)
         assert champion is not None
         assert same is not None
@@ -123,6 +129,12 @@ def test_of_500_framed_merchants_none_below_the_floor_is_listed(framed: Framed):
 
 @pytest.mark.slow
 def test_of_500_framed_merchants_few_get_on_a_list(framed: Framed, record_property: Callable[[str, object], None]):
-    by_attack = only_by_the_attack(framed.peaceful, framed.attacked, AS_OF, framed.victims)
+    counterfeits = LISTS.keys() - {BRUSHING}
+    by_attack = only_by_the_attack(framed.peaceful, framed.attacked, AS_OF, framed.victims, counterfeits)
     record_property("listed_only_by_the_attack", len(by_attack))
     assert len(by_attack) <= MOST_ONLY_BY_THE_ATTACK * VICTIMS, sorted(by_attack)
+
+
+@pytest.mark.slow
+def test_of_500_framed_merchants_none_gets_on_the_list_of_brushers(framed: Framed):
+    assert only_by_the_attack(framed.peaceful, framed.attacked, AS_OF, framed.victims, [BRUSHING]) == set()
