@@ -41,6 +41,9 @@ MERCHANTS_PER_SERVICE = 6_800
 ACCOUNTS_PER_SERVICE, ACCOUNTS_PER_CLIENT = 300, 60
 DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 180, 165
 HIRED_AGE_DAYS = 200.0
+LEAST_BRUSHED = 20
+ORDERS_PER_LISTING = 10
+"""Over `USUAL_DAYS`; a longer history has as many more."""
 CAMPAIGNS, SESSIONS, SESSION_DAYS = 4, 3, 0.05
 """How many campaigns a merchant has, or bursts of honest demand; how many sittings one may have, and how long they are."""
 FIRST_LOOK, LOOKS_APART = 13.9, 28.0
@@ -199,7 +202,7 @@ def build_circles(span: Span, merchants: Merchants, identifiers: Identifiers) ->
     is_served = merchants.archetype == SERVICE_CLIENT
     length = drawn["campaign_days"]
     return Circles(
-        brushed_share=drawn["brushed"] * np.minimum(merchants.effect, 1.1),
+        brushed_share=_worth_it(drawn["brushed"] * np.minimum(merchants.effect, 1.1), merchants.listing_count),
         circle_share=drawn["circle"],
         regular_share=drawn["regular"],
         accounts=accounts,
@@ -251,6 +254,12 @@ def _of_manners(archetype: Ints, name: str) -> Floats:
     """Looks up what the manner of each archetype says."""
     values = [getattr(MANNERS.get(kind, USUAL), name) for kind in range(len(ARCHETYPES))]
     return np.array([(np.nan, np.nan) if value is None else value for value in values])[archetype]
+
+
+def _worth_it(share: Floats, listing_count: Ints) -> Floats:
+    """Raises the share of those who brush to what some `LEAST_BRUSHED` orders are: fewer would not lift a shop."""
+    least = LEAST_BRUSHED / (LEAST_BRUSHED + ORDERS_PER_LISTING * listing_count)
+    return np.where(share > 0, np.maximum(share, least), 0.0)
 
 
 def _now_and_then(rng: np.random.Generator, count: int, mean: float, share: float, more: Range) -> Floats:

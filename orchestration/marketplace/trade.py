@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, weighted
-from orchestration.marketplace.brushing import Circles, account_of, campaign_moments, payers_of
+from orchestration.marketplace.brushing import ORDERS_PER_LISTING, Circles, account_of, campaign_moments, payers_of
 from orchestration.marketplace.listings import Listings
 from orchestration.marketplace.merchants import VIRAL_PRODUCT, Merchants
 from orchestration.marketplace.text import DOUBTFUL, FAIR, HAPPY, REASSURED, UNHAPPY
 from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, USUAL_DAYS, Span, World
 
-ORDERS_PER_LISTING = 10
-"""Over `USUAL_DAYS`; a longer history has as many more."""
 REVIEWS_PER_LISTING = 5
 EARLY_BUYERS_SHARE = 0.85
 REFUND_REASONS = ("not_authentic", "not_as_described", "defective", "late", "changed_mind", "other")
