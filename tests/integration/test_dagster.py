@@ -18,6 +18,7 @@ from groundwork.errors import BadInputError
 from groundwork.files import write_json
 from orchestration.automation import jobs, schedules
 from orchestration.definitions import build_definitions
+from orchestration.rated import RATED
 from orchestration.run_record import RunRecord, process_started
 from orchestration.settings import read_settings
 
@@ -79,7 +80,7 @@ def test_every_gate_blocks_and_knows_its_day(definitions: dg.Definitions):
     graph = definitions.resolve_asset_graph()
     gates = {key: graph.get(key) for key in graph.asset_check_keys if key.name.startswith("gate_")}
     assert {key.name for key in gates} == {"gate_landed", "gate_features", "gate_scores", "gate_candidate"}
-    assert len(gates) == 7
+    assert len(gates) == 1 + 3 * len(RATED)
     for key, node in gates.items():
         assert node.blocking, key
         assert (node.partitions_def is not None) == (key.name != "gate_landed"), key

@@ -46,7 +46,7 @@ def test_the_diff_of_two_versions_says_what_came_went_and_changed(home: Home):
 @pytest.mark.parametrize(
     ("list_name", "version", "complaint"),
     [
-        ("reviews", None, "there is no list 'reviews'"),
+        ("orders", None, "there is no list 'orders'"),
         ("merchants", None, "not published yet"),
         ("listings", "2026-01-01-000000000000", "has no version"),
         ("listings", "../../candidates", "has no version"),
