@@ -26,7 +26,7 @@
 
 {# So many buyers, and so many times as many as chance would have, make two merchants tied; who buys everywhere ties nobody. #}
 {% macro least_common_buyers() %}4{% endmacro %}
-{% macro least_chance_ratio() %}20{% endmacro %}
+{% macro least_chance_ratio() %}15{% endmacro %}
 {% macro most_merchants_of_a_tie() %}30{% endmacro %}
 
 {# About how many merchants, and how many of their trades, are drawn at each grid date of those that nothing labels. #}

@@ -124,7 +124,7 @@ MANNERS: dict[int, Manner] = {
     DORMITORY: Manner(regular=(0.15, 0.45), accounts=(20, 80), device=(0.02, 0.2), own=(0, 0), age_days=150, habit=1.0),
     COMPANY: Manner(
         regular=(0.15, 0.45), accounts=(10, 40), device=(0.1, 0.5), payer=(0.02, 0.1), own=(0, 0), campaign=(0.2, 0.4),
-        campaign_days=(1.0, 4.0), session=(0.5, 1.0), before_look=0.3, habit=1.0,
+        campaign_days=(1.0, 4.0), session=(0.2, 0.6), before_look=0.3, habit=1.0,
     ),
     BRUSHED_BY_RIVAL: Manner(
         brushed=(0.15, 0.4), circle=(0.75, 0.95), regular=(0, 0), accounts=(15, 60), device=(0.1, 0.5), payer=(0.1, 0.5),
