@@ -36,8 +36,8 @@ CIRCLE_BUYERS = 1 << 44
 HIRED_BUYERS = 1 << 48
 """Numbers of buyers from here on are the accounts of brushing services."""
 ACCOUNTS_PER_MERCHANT = 1 << 12
-MERCHANTS_PER_SERVICE = 6_800
-"""So many merchants, of whom some thirty are clients, lie in the reach of one service."""
+MERCHANTS_PER_SERVICE = 6_200
+"""About so many merchants, of whom some thirty are clients, lie in the reach of one service."""
 ACCOUNTS_PER_SERVICE, ACCOUNTS_PER_CLIENT = 300, 60
 DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 180, 165
 HIRED_AGE_DAYS = 200.0
@@ -220,12 +220,18 @@ def build_circles(span: Span, merchants: Merchants, identifiers: Identifiers) ->
         careless_share=_now_and_then(rng, count, 0.02, 0.12, (0.05, 0.3)),
         express_share=_now_and_then(rng, count, 0.02, 0.12, (0.05, 0.3)),
         hasty_share=_now_and_then(rng, count, 0.03, 0.15, (0.1, 0.4)),
-        service=np.where(is_served, (span.first + np.arange(count)) // MERCHANTS_PER_SERVICE, -1),
+        service=np.where(is_served, (span.first + np.arange(count)) // _reach(span.world), -1),
         own_device=_own(span, identifiers, "device"),
         own_payer=_own(span, identifiers, "bank_account"),
         campaign_day=_campaign_days(rng, _of_manners(merchants.archetype, "before_look"), length, days),
         campaign_length=length,
     )
+
+
+def _reach(world: World) -> int:
+    """Returns how many merchants lie in the reach of one service: all services reach as many."""
+    services = max(round(world.merchant_count / MERCHANTS_PER_SERVICE), 1)
+    return -(-world.merchant_count // services)
 
 
 def _drawn(rng: np.random.Generator, archetype: Ints) -> dict[str, Floats]:
@@ -378,9 +384,8 @@ def circle_accounts(span: Span, merchants: Merchants, circles: Circles, accounts
 def hired_accounts(span: Span) -> Accounts:
     """Makes the accounts of the services whose reach begins within the span, whoever hires them."""
     seed = span.world.seed
-    services = np.arange(
-        -(-span.first // MERCHANTS_PER_SERVICE), -(-(span.first + span.count) // MERCHANTS_PER_SERVICE)
-    )
+    reach = _reach(span.world)
+    services = np.arange(-(-span.first // reach), -(-(span.first + span.count) // reach))
     number = (services[:, None] * ACCOUNTS_PER_SERVICE + np.arange(ACCOUNTS_PER_SERVICE)).ravel()
     age = -HIRED_AGE_DAYS * np.log1p(-unit(salt(seed, "hired account"), number))
     buyer = HIRED_BUYERS + number
