@@ -52,6 +52,7 @@ STOCK_TEXTS = 12
 """How many texts for each category and language are sold to whoever wants praise."""
 
 Range = tuple[float, float]
+NONE: Range = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ class Manner:
         before_look: Share of the campaigns that come just before the platform looks at ranks.
         stock: Share of the brushed reviews whose text comes from the stock.
         bought: Share of the reviews that are bought without an order.
-        habit: How many have each of the `HABITS`: a brusher uses some of the tricks, seldom all, and an honest merchant has
-            staff who buy, or a campaign, now and then.
+        habit: How many have each of the `HABITS`, where `tricks` does not say: an honest merchant has staff who buy, or a
+            campaign, now and then.
+        tricks: How many of the `HABITS` each has: a brusher uses several, seldom all.
     """
 
     brushed: Range = (0.0, 0.0)
@@ -97,10 +99,11 @@ class Manner:
     before_look: float = 0.8
     stock: Range = (0.0, 0.0)
     bought: Range = (0.0, 0.0)
-    habit: float = 0.7
+    habit: float = 0.0
+    tricks: Range = (4, 6)
 
 
-USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15)
+USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15, tricks=NONE)
 MANNERS: dict[int, Manner] = {
     SELF_BRUSHER: Manner(
         brushed=(0.22, 0.5), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.1, 0.45), payer=(0.1, 0.45),
@@ -119,12 +122,14 @@ MANNERS: dict[int, Manner] = {
     REVIEW_BUYER: Manner(
         age_days=150, own=(0.05, 0.4), hasty=(0.2, 0.5), campaign=(0.5, 0.95), stock=(0.5, 0.95), bought=(0.3, 0.6),
     ),
-    VIRAL_PRODUCT: Manner(own=(0, 0), campaign=(0.6, 0.9), campaign_days=(2.0, 6.0), before_look=0.3, habit=1.0),
-    SALE_DAY: Manner(own=(0, 0), campaign=(0.2, 0.5), campaign_days=(0.5, 1.5), before_look=0.3, habit=1.0),
-    DORMITORY: Manner(regular=(0.15, 0.45), accounts=(20, 80), device=(0.02, 0.2), own=(0, 0), age_days=150, habit=1.0),
+    VIRAL_PRODUCT: Manner(own=(0, 0), campaign=(0.6, 0.9), campaign_days=(2.0, 6.0), before_look=0.3, habit=1.0, tricks=NONE),
+    SALE_DAY: Manner(own=(0, 0), campaign=(0.2, 0.5), campaign_days=(0.5, 1.5), before_look=0.3, habit=1.0, tricks=NONE),
+    DORMITORY: Manner(
+        regular=(0.15, 0.45), accounts=(20, 80), device=(0.02, 0.2), own=(0, 0), age_days=150, habit=1.0, tricks=NONE
+    ),
     COMPANY: Manner(
         regular=(0.15, 0.45), accounts=(10, 40), device=(0.1, 0.5), payer=(0.02, 0.1), own=(0, 0), campaign=(0.2, 0.4),
-        campaign_days=(1.0, 4.0), session=(0.2, 0.6), before_look=0.3, habit=1.0,
+        campaign_days=(1.0, 4.0), session=(0.2, 0.6), before_look=0.3, habit=1.0, tricks=NONE,
     ),
     BRUSHED_BY_RIVAL: Manner(
         brushed=(0.15, 0.4), circle=(0.75, 0.95), regular=(0, 0), accounts=(15, 60), device=(0.1, 0.5), payer=(0.1, 0.5),
@@ -133,9 +138,10 @@ MANNERS: dict[int, Manner] = {
 }  # fmt: skip
 """What departs from `USUAL`; a dormitory's students and a company's staff are circles of regulars, and nothing worse."""
 HABITS = ("own", "light", "rush", "hasty", "campaign", "session", "stock")
-"""What only the `habit` share of the merchants of an archetype do at all, each by a lot of its own."""
+"""What not every merchant of an archetype does at all: which, the lot says."""
 SHARED_HABIT = 0.4
 """How many of the other circles have devices or payers in common."""
+SHARED_BY_BRUSHERS = 0.7
 LOOK_ALIKES = (VIRAL_PRODUCT, SALE_DAY, DORMITORY, COMPANY, BRUSHED_BY_RIVAL)
 
 
@@ -243,11 +249,17 @@ def _drawn(rng: np.random.Generator, archetype: Ints) -> dict[str, Floats]:
                  "campaign_days", "session", "stock", "bought"):  # fmt: skip
         low, high = _of_manners(archetype, name).T
         drawn[name] = low + rng.random(count) * (high - low)
-    for name in HABITS:
-        drawn[name] = np.where(rng.random(count) < habit, drawn[name], 0.0)
+    least, most = _of_manners(archetype, "tricks").T
+    number = np.floor(least + rng.random(count) * (most - least + 1))
+    lot = rng.random((count, len(HABITS))).argsort(axis=1).argsort(axis=1)
+    for place, name in enumerate(HABITS):
+        has_it = (lot[:, place] < number) | ((most == 0) & (rng.random(count) < habit))
+        drawn[name] = np.where(has_it, drawn[name], 0.0)
     for name in ("device", "payer"):
         drawn[name] = np.where(
-            rng.random(count) < np.maximum(habit, SHARED_HABIT), drawn[name], rng.uniform(0.7, 1.0, count)
+            rng.random(count) < np.where(most > 0, SHARED_BY_BRUSHERS, np.maximum(habit, SHARED_HABIT)),
+            drawn[name],
+            rng.uniform(0.7, 1.0, count),
         )
     has_regulars = rng.random(count) < 0.35
     usual = np.where(has_regulars, rng.uniform(0.05, 0.5, count), rng.uniform(0, 0.06, count))
