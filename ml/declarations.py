@@ -16,16 +16,16 @@ import yaml
 from groundwork.errors import BadInputError
 from ml.flagging import MOST_EXPOSED
 
+Entity = Literal["listing", "merchant", "review"]
+Controller = Literal["subject", "third_party", "platform"]
 SIGNALS: Final = ("spec", "price", "review", "logo", "text", "merchant", "link", "order")
-CONTROLLERS: Final = ("subject", "third_party", "platform")
-ENTITIES: Final = ("listing", "merchant", "review")
+CONTROLLERS: Final[tuple[Controller, ...]] = ("subject", "third_party", "platform")
+ENTITIES: Final[tuple[Entity, ...]] = ("listing", "merchant", "review")
 MATTERS: Final = ("counterfeit", "brushing")
 ROOT: Final = Path(__file__).resolve().parent.parent
 MODELS_FILE: Final = ROOT / "ml" / "models.yml"
 FEATURES_FOLDER: Final = ROOT / "dbt_project" / "models" / "features"
 
-Entity = Literal["listing", "merchant", "review"]
-Controller = Literal["subject", "third_party", "platform"]
 # The column that names a rated entity. Orders are rated with their reviews, and reviews without an order alone, so that
 # neither id names them all.
 ID_COLUMNS: Final[Mapping[Entity, str]] = {"listing": "listing_id", "merchant": "merchant_id", "review": "review_key"}
@@ -182,7 +182,7 @@ def _declaration(
     most_exposed = body.get("most_exposed", MOST_EXPOSED)
     if not isinstance(most_exposed, int | float) or not 0 <= most_exposed <= 1:
         raise BadInputError(f"{place}: most_exposed is {most_exposed!r}; it is a share, 0 to 1.")
-    return Declaration(name, rates, entity, matter, features, float(most_exposed))  # type: ignore[arg-type]
+    return Declaration(name, rates, entity, matter, features, float(most_exposed))
 
 
 def _feature(column: str, given: Any, told: Mapping[str, Mapping[str, Any]], place: str) -> Feature:
@@ -202,17 +202,17 @@ def _feature(column: str, given: Any, told: Mapping[str, Mapping[str, Any]], pla
         signal=_one_of(meaning, "signal", SIGNALS, place),
         unit=str(meaning["unit"]),
         description=str(meaning["description"]),
-        controlled_by=_one_of(given, "controlled_by", CONTROLLERS, place),  # type: ignore[arg-type]
+        controlled_by=_one_of(given, "controlled_by", CONTROLLERS, place),
         monotone=int(monotone),
         words=str(given.get("words", "")),
     )
 
 
-def _one_of(body: Any, key: str, allowed: tuple[str, ...], place: str) -> str:
+def _one_of[Allowed: str](body: Any, key: str, allowed: tuple[Allowed, ...], place: str) -> Allowed:
     value = body.get(key) if isinstance(body, Mapping) else None
     if value not in allowed:
         raise BadInputError(f"{place}: {key} is {value!r}; it is one of {', '.join(allowed)}.")
-    return str(value)
+    return allowed[allowed.index(value)]
 
 
 def _mapping(body: Any, key: str, where: Path, place: str = "") -> dict[str, Any]:

@@ -38,10 +38,11 @@
         entity_kind: 'listing' or 'merchant'.
         rated: name of a CTE with entity_id, merchant_id, category, as_of_date, is_live: all that can be rated or learned.
         calibrated_by: the source of labels whose inclusion probabilities count.
-        unlabelled_per_date: about how many of those that nothing labels are drawn at each grid date.
+        unlabelled_per_date: about how many of those that nothing labels are drawn at each grid date; all, if it is none.
         labels: the model that has the labels.
 #}
-{% macro spine_rows(entity_kind, rated, calibrated_by, unlabelled_per_date, labels='entity_labels') %}
+{% macro spine_rows(entity_kind, rated, calibrated_by, unlabelled_per_date=none, labels='entity_labels') %}
+{%- set share = 'least(1.0, round(' ~ unlabelled_per_date ~ '.0 / live_counts.live_count, 6))' if unlabelled_per_date else '1.0' %}
 spine_run as (
 
     select * from {{ source('landed', 'run') }}
@@ -228,13 +229,13 @@ drawn as (
 
     select
         on_grid.*,
-        least(1.0, round({{ unlabelled_per_date }}.0 / live_counts.live_count, 6)) as sampling_share
+        {{ share }} as sampling_share
     from on_grid
     inner join live_counts
         on live_counts.as_of_date = on_grid.as_of_date
     where
         {{ key_share("on_grid.entity_id || '|' || cast(on_grid.as_of_date as varchar)") }}
-        < least(1.0, round({{ unlabelled_per_date }}.0 / live_counts.live_count, 6))
+        < {{ share }}
 
 ),
 

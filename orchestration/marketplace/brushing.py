@@ -142,7 +142,6 @@ HABITS = ("own", "light", "rush", "hasty", "campaign", "session", "stock")
 SHARED_HABIT = 0.4
 """How many of the other circles have devices or payers in common."""
 SHARED_BY_BRUSHERS = 0.7
-LOOK_ALIKES = (VIRAL_PRODUCT, SALE_DAY, DORMITORY, COMPANY, BRUSHED_BY_RIVAL)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ Order = tuple[str, str, str, datetime]
 
 def orders_of(table: Path) -> list[Order]:
     with table.open(newline="", encoding="utf-8") as file:
-        return [(*row[:3], datetime.fromisoformat(row[3])) for row in list(csv.reader(file))[1:]]  # type: ignore[misc]
+        rows = list(csv.reader(file))[1:]
+    return [(order, shop, buyer, datetime.fromisoformat(moment)) for order, shop, buyer, moment in rows]
 
 
 def named_by_the_rule(orders: list[Order], at_least: int) -> set[tuple[str, str]]:

@@ -1,5 +1,6 @@
 -- What the model of brushing merchants sees, one row for each row of brushing_merchant_spine: how many of the merchant's trades
--- show each sign. A merchant without trades is unknown in all of them.
+-- show each sign, but for ties: in the demo these by themselves would give the clients of a service away. A merchant without
+-- trades is unknown in all of them.
 with
 
 brushing_merchant_spine as (

@@ -24,7 +24,7 @@ rated as (
 
 ),
 
-{{ spine_rows('merchant', 'rated', 'moderation_decision', 1000000000, labels='brushing_labels') }},
+{{ spine_rows('merchant', 'rated', 'moderation_decision', labels='brushing_labels') }},
 
 drawn_share as (
 

@@ -16,7 +16,6 @@ final as (
         count(*) as trade_count,
         cast(sum(cast(is_order as integer)) as bigint) as order_count,
         count(distinct buyer_number) as buyer_count,
-        max(tied_merchant_count) as most_tied_count,
         {% for name, sign in trade_counts().items() %}
         cast(coalesce(sum(cast({{ sign }} as integer)), 0) as bigint) as {{ name }}_count,
         cast(count({{ sign }}) as bigint) as {{ name }}_known_count,

@@ -78,7 +78,7 @@ rated as (
 
 ),
 
-{{ spine_rows('review', 'rated', 'moderation_decision', 1000000000, labels='brushing_labels') }},
+{{ spine_rows('review', 'rated', 'moderation_decision', labels='brushing_labels') }},
 
 final as (
 
