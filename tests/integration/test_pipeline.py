@@ -165,24 +165,28 @@ def test_after_an_erasure_the_next_run_stands_on_loads_without_the_person(
 
 FEW_LABELS = {
     "listing_counterfeit": {
-        "moderation_decisions": "entity_kind = 'merchant'",
+        "moderation_decisions": "matter = 'brushing' or entity_kind = 'merchant'",
         "notices": "false",
         "test_buys": "false",
     },
     "merchant_counterfeit": {
-        "moderation_decisions": "entity_kind = 'listing' and (verdict = 'genuine' or entity_id in (from fakes))",
+        "moderation_decisions": """
+            matter = 'brushing' or (entity_kind = 'listing' and (verdict = 'genuine' or entity_id in (from fakes)))
+        """,
         "notices": "outcome <> 'upheld' or listing_id in (from fakes)",
         "test_buys": "verdict = 'genuine' or listing_id in (from fakes)",
         "enforcement_actions": "false",
     },
+    "review_brushing": {"moderation_decisions": "matter = 'counterfeit' or entity_kind = 'merchant'"},
+    "merchant_brushing": {"moderation_decisions": "matter = 'counterfeit' or entity_kind <> 'merchant'"},
 }
-"""Which rows stay where a model is to have too few labels to learn from, and the other one enough."""
+"""Which rows stay where a model is to have too few labels to learn from, and the others enough."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("off", FEW_LABELS)
 def test_a_model_that_is_off_keeps_no_other_list_from_readers(homes: Homes, off: str, tmp_path: Path):
-    """Nor does it have the other one trained again on the next day."""
+    """Nor does it have the others trained again on the next day."""
     home = tmp_path / "home"
     shutil.copytree(homes.made, home)
     sources = home / "marketplace" / "sources"
