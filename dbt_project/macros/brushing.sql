@@ -55,9 +55,6 @@
         'lone_review': 'is_lone_review',
         'empty': 'is_empty',
         'own_haste': 'is_own_haste',
-        'raved': 'is_raved',
-        'pushed': 'is_pushed',
-        'circled': 'is_circled',
     }) }}
 {% endmacro %}
 {# Those of them that count as signs: what half of all trades do, as praise, tells nothing by itself. #}
@@ -71,7 +68,7 @@
 {% macro context_counts() %}
     {{ return([
         'light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded', 'own', 'shared_device', 'shared_payer', 'devoted',
-        'new_buyer', 'empty', 'own_haste', 'raved', 'pushed', 'circled',
+        'new_buyer',
     ]) }}
 {% endmacro %}
 

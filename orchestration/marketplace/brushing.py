@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, unit
+from orchestration.marketplace.listings import Listings
 from orchestration.marketplace.merchants import (
     ARCHETYPES,
     BRUSHED_BY_RIVAL,
@@ -29,21 +30,22 @@ from orchestration.marketplace.merchants import (
     Identifiers,
     Merchants,
 )
-from orchestration.marketplace.world import Span, World
+from orchestration.marketplace.world import USUAL_DAYS, Span, World
 
 CIRCLE_BUYERS = 1 << 44
 """Numbers of buyers from here on belong to the circle of one merchant."""
 HIRED_BUYERS = 1 << 48
 """Numbers of buyers from here on are the accounts of brushing services."""
 ACCOUNTS_PER_MERCHANT = 1 << 12
-MERCHANTS_PER_SERVICE = 6_200
+MERCHANTS_PER_SERVICE = 3_900
 """About so many merchants, of whom some thirty are clients, lie in the reach of one service."""
-ACCOUNTS_PER_SERVICE, ACCOUNTS_PER_CLIENT = 300, 60
-DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 180, 165
+ACCOUNTS_PER_SERVICE, ACCOUNTS_PER_CLIENT = 240, 50
+DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 184, 176
 HIRED_AGE_DAYS = 200.0
-LEAST_BRUSHED = 20
 ORDERS_PER_LISTING = 10
 """Over `USUAL_DAYS`; a longer history has as many more."""
+LEAST_BRUSHED, MOST_BRUSHED_SHARE = 30, 0.6
+"""About how many orders whoever brushes places at least, and to how many of all its orders this may come."""
 CAMPAIGNS, SESSIONS, SESSION_DAYS = 4, 3, 0.05
 """How many campaigns a merchant has, or bursts of honest demand; how many sittings one may have, and how long they are."""
 FIRST_LOOK, LOOKS_APART = 13.9, 28.0
@@ -96,7 +98,7 @@ class Manner:
     campaign: Range = (0.1, 0.35)
     campaign_days: Range = (0.4, 2.5)
     session: Range = (0.0, 0.0)
-    before_look: float = 0.8
+    before_look: float = 0.7
     stock: Range = (0.0, 0.0)
     bought: Range = (0.0, 0.0)
     habit: float = 0.0
@@ -106,21 +108,21 @@ class Manner:
 USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15, tricks=NONE)
 MANNERS: dict[int, Manner] = {
     SELF_BRUSHER: Manner(
-        brushed=(0.22, 0.5), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.1, 0.45), payer=(0.1, 0.45),
+        brushed=(0.22, 0.5), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.15, 0.55), payer=(0.15, 0.55),
         own=(0.25, 0.8), age_days=130, light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0), campaign=(0.6, 1.0),
         session=(0.5, 1.0), stock=(0.5, 0.95),
     ),
     CAREFUL_BRUSHER: Manner(
         brushed=(0.22, 0.45), circle=(0.75, 0.95), regular=(0, 0), accounts=(25, 80), device=(0.3, 0.7), payer=(0.3, 0.7),
-        own=(0.1, 0.4), age_days=450, light=(0.3, 0.6), rush=(0.5, 0.9), hasty=(0.5, 0.9), campaign=(0.6, 1.0),
+        own=(0.1, 0.4), age_days=450, light=(0.3, 0.6), rush=(0.5, 0.9), hasty=(0.4, 0.75), campaign=(0.6, 1.0),
         session=(0.5, 1.0), stock=(0.4, 0.9),
     ),
     SERVICE_CLIENT: Manner(
-        brushed=(0.22, 0.5), circle=(0.8, 0.95), light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0),
+        brushed=(0.22, 0.5), circle=(0.7, 0.9), light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0),
         campaign=(0.6, 1.0), session=(0.5, 1.0), stock=(0.5, 0.95),
     ),
     REVIEW_BUYER: Manner(
-        age_days=150, own=(0.05, 0.4), hasty=(0.2, 0.5), campaign=(0.5, 0.95), stock=(0.5, 0.95), bought=(0.3, 0.6),
+        age_days=150, own=(0.05, 0.4), hasty=(0.2, 0.5), campaign=(0.5, 0.95), stock=(0.5, 0.95), bought=(0.25, 0.5),
     ),
     VIRAL_PRODUCT: Manner(own=(0, 0), campaign=(0.6, 0.9), campaign_days=(2.0, 6.0), before_look=0.3, habit=1.0, tricks=NONE),
     SALE_DAY: Manner(own=(0, 0), campaign=(0.2, 0.5), campaign_days=(0.5, 1.5), before_look=0.3, habit=1.0, tricks=NONE),
@@ -141,7 +143,7 @@ HABITS = ("own", "light", "rush", "hasty", "campaign", "session", "stock")
 """What not every merchant of an archetype does at all: which, the lot says."""
 SHARED_HABIT = 0.4
 """How many of the other circles have devices or payers in common."""
-SHARED_BY_BRUSHERS = 0.7
+SHARED_BY_BRUSHERS = 0.55
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ class Circles:
         }
 
 
-def build_circles(span: Span, merchants: Merchants, identifiers: Identifiers) -> Circles:
+def build_circles(span: Span, merchants: Merchants, listings: Listings, identifiers: Identifiers) -> Circles:
     """Decides who brushes how hard, who the regulars of the others are, and when each has its campaigns or its rush."""
     rng, count, days = span.rng("circles"), span.count, span.world.days
     drawn = _drawn(rng, merchants.archetype)
@@ -207,7 +209,7 @@ def build_circles(span: Span, merchants: Merchants, identifiers: Identifiers) ->
     is_served = merchants.archetype == SERVICE_CLIENT
     length = drawn["campaign_days"]
     return Circles(
-        brushed_share=_worth_it(drawn["brushed"] * np.minimum(merchants.effect, 1.1), merchants.listing_count),
+        brushed_share=_worth_it(span, merchants, listings, drawn["brushed"] * np.minimum(merchants.effect, 1.1)),
         circle_share=drawn["circle"],
         regular_share=drawn["regular"],
         accounts=accounts,
@@ -273,9 +275,19 @@ def _of_manners(archetype: Ints, name: str) -> Floats:
     return np.array([(np.nan, np.nan) if value is None else value for value in values])[archetype]
 
 
-def _worth_it(share: Floats, listing_count: Ints) -> Floats:
+def orders_placed(listing_count: int, days: int) -> int:
+    """Returns how many orders a span of so many listings has in all."""
+    return listing_count * ORDERS_PER_LISTING * days // USUAL_DAYS
+
+
+def _worth_it(span: Span, merchants: Merchants, listings: Listings, share: Floats) -> Floats:
     """Raises the share of those who brush to what some `LEAST_BRUSHED` orders are: fewer would not lift a shop."""
-    least = LEAST_BRUSHED / (LEAST_BRUSHED + ORDERS_PER_LISTING * listing_count)
+    days, merchant = span.world.days, listings.merchant
+    on_offer = days - np.maximum(listings.listed_day, 0.0)
+    while_brushing = np.minimum(on_offer, np.maximum(days - merchants.brushing_day[merchant], 0.0))
+    sold = np.bincount(merchant, listings.popularity * while_brushing, span.count)
+    sold *= orders_placed(len(merchant), days) / (listings.popularity * on_offer).sum()
+    least = np.minimum(LEAST_BRUSHED / (LEAST_BRUSHED + sold), MOST_BRUSHED_SHARE)
     return np.where(share > 0, np.maximum(share, least), 0.0)
 
 

@@ -134,7 +134,7 @@ def _latents(span: Span) -> pa.Table:
     listings = build_listings(span, merchants)
     shared = build_identifiers(span, merchants)
     links = np.bincount(shared.merchant, shared.bearers > 1, span.count)
-    of_merchants = {**build_circles(span, merchants, shared).latents(), "shared_identifier_count": links}
+    of_merchants = {**build_circles(span, merchants, listings, shared).latents(), "shared_identifier_count": links}
     return pa.table({
         "listing_id": id_text(listings.key, "l"),
         "merchant_id": id_text(merchants.key[listings.merchant], "m"),
@@ -168,7 +168,7 @@ def _chunks(world: World) -> Iterator[Chunk]:
         listings = build_listings(span, merchants)
         labels = build_labels(span, merchants, listings)
         identifiers = build_identifiers(span, merchants)
-        circles = build_circles(span, merchants, identifiers)
+        circles = build_circles(span, merchants, listings, identifiers)
         orders = build_orders(span, merchants, listings, labels.end_day, circles, season)
         reviews = build_reviews(span, merchants, listings, labels.end_day, circles, orders)
         yield Chunk(span, merchants, identifiers, listings, labels, circles, orders, reviews)

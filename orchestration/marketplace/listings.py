@@ -24,7 +24,6 @@ from orchestration.marketplace.arrays import (
 )
 from orchestration.marketplace.catalogue import CURRENCIES, FIELD_SLOTS, Catalogue
 from orchestration.marketplace.merchants import (
-    BRUSHER,
     CURRENCY_CODES,
     GOODS_TRAITS,
     PLACES,
@@ -232,7 +231,6 @@ def _absurd_share(goods: dict[str, Floats]) -> Floats:
 
 def _popularity(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Floats:
     by_merchant = np.exp(rng.normal(0, 0.5, len(merchants.key)))
-    by_merchant *= np.where(merchants.archetype == BRUSHER, 1.3, 1.0)
     return np.asarray(np.minimum(by_merchant[merchant] * np.exp(rng.normal(0, 1.0, len(merchant))), 25.0))
 
 

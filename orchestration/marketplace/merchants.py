@@ -26,7 +26,7 @@ ARCHETYPES = (
     SELF_BRUSHER, CAREFUL_BRUSHER, SERVICE_CLIENT, REVIEW_BUYER,
     VIRAL_PRODUCT, SALE_DAY, DORMITORY, COMPANY, BRUSHED_BY_RIVAL,
 ) = range(len(ARCHETYPES))  # fmt: skip
-BRUSHER_SHARES = {SELF_BRUSHER: 0.30, CAREFUL_BRUSHER: 0.20, SERVICE_CLIENT: 0.44, REVIEW_BUYER: 0.06}
+BRUSHER_SHARES = {SELF_BRUSHER: 0.30, CAREFUL_BRUSHER: 0.20, SERVICE_CLIENT: 0.46, REVIEW_BUYER: 0.04}
 """What the brushers are, each by its share: none is left a mere `BRUSHER`."""
 BRUSHERS = tuple(ARCHETYPES[kind] for kind in BRUSHER_SHARES)
 LOOK_ALIKE_SHARES = {VIRAL_PRODUCT: 0.012, SALE_DAY: 0.014, DORMITORY: 0.012, COMPANY: 0.012, BRUSHED_BY_RIVAL: 0.008}
@@ -37,10 +37,10 @@ HONEST_SHARES = {
 }  # fmt: skip
 COUNTERFEIT_SHARES = {
     TOO_CHEAP: 0.007, COMPLAINT_DRAWING: 0.007, SPEC_LIAR: 0.007, PICTURE_COPIER: 0.007, WORD_EVADER: 0.007,
-    FLY_BY_NIGHT: 0.0065, RING: 0.007, BRUSHER: 0.0055,
+    FLY_BY_NIGHT: 0.0065, RING: 0.007, BRUSHER: 0.0085,
 }  # fmt: skip
 COUNTERFEITERS = tuple(ARCHETYPES[kind] for kind in COUNTERFEIT_SHARES)
-GENUINE_BRUSHER_SHARE = 0.0055
+GENUINE_BRUSHER_SHARE = 0.0085
 CAREFUL_SHARE = 0.03
 CAREFUL_EFFECT = 0.35
 TURNED_SHARE = 0.03
@@ -78,7 +78,7 @@ _TRICKS: dict[int, dict[str, float]] = {
     PICTURE_COPIER: {"copying": 1.28, "baring": 1.4, "borrowing": 1.25, "pooling": 1.5, "sparing": 1.5},
     WORD_EVADER: {"hiding": 1.45, "evasion": 1.42, "mixing": 1.45, "retitling": 1.4, "stuffing": 1.4, "terseness": 1.45},
     FLY_BY_NIGHT: {
-        "age": 1.45, "storefront": 1.55, "authorised": 1.55, "breadth": 1.5, "churn": 1.45, "dormancy": 1.55, "refund": 1.45,
+        "age": 1.45, "storefront": 1.5, "authorised": 1.5, "breadth": 1.5, "churn": 1.45, "dormancy": 1.55, "refund": 1.45,
         "dispute": 1.5,
     },
     RING: {},

@@ -66,8 +66,8 @@ SPOTTED_SHARE, SUSPECTED_SHARE = 0.10, 0.0006
 """How many of the brushed orders and reviews moderators come upon by themselves, and how many of the others they suspect."""
 INVOLVED_SHARE = 0.7
 """How often they find that the merchant itself had a hand in what they came upon, where it had."""
-INVESTIGATED_ORDERS = 40
-"""How many of a merchant's orders are looked at once it is known that it brushes."""
+WATCHED_SHARE = 0.25
+"""How many of a merchant's orders, earlier and later ones, are looked at once it is known that it brushes."""
 
 
 @dataclass(frozen=True)
@@ -638,18 +638,15 @@ def _found(rng: np.random.Generator, is_fake: Bools) -> Bools:
 
 
 def _investigated(chunk: Chunk, known: Floats) -> pa.Table:
-    """Decides on earlier orders of each merchant that is known to brush, within two weeks after that is known."""
+    """Decides on a share of the orders of each merchant that is known to brush, within two weeks after both are there."""
     rng, orders = chunk.rng("investigations"), chunk.orders
-    seller = chunk.listings.merchant[orders.listing]
-    at = rng.permutation(np.flatnonzero(orders.placed < np.where(np.isfinite(known), known, -np.inf)[seller]))
-    at = at[np.argsort(seller[at], kind="stable")]
-    begin = np.searchsorted(seller[at], seller[at])
-    chosen = np.sort(at[np.arange(len(at)) - begin < INVESTIGATED_ORDERS])
-    decided = known[seller[chosen]] + 0.1 + rng.random(len(chosen)) * 13.0
-    chosen, decided = chosen[decided < chunk.world.days], decided[decided < chunk.world.days]
+    at_issue = known[chunk.listings.merchant[orders.listing]]
+    is_looked_at = np.isfinite(at_issue) & (rng.random(len(at_issue)) < WATCHED_SHARE)
+    decided = np.maximum(at_issue, orders.placed) + 0.1 + rng.random(len(at_issue)) * 13.0
+    chosen = np.flatnonzero(is_looked_at & (decided < chunk.world.days))
     is_found = _found(rng, orders.is_brushed[chosen])
     return _decision_rows(
-        chunk, "order", id_text(orders.key[chosen], "o"), "brushing", decided, is_found, "investigation", None
+        chunk, "order", id_text(orders.key[chosen], "o"), "brushing", decided[chosen], is_found, "investigation", None
     )
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, weighted
-from orchestration.marketplace.brushing import ORDERS_PER_LISTING, Circles, account_of, campaign_moments, payers_of
+from orchestration.marketplace.brushing import (
+    ORDERS_PER_LISTING,
+    Circles,
+    account_of,
+    campaign_moments,
+    orders_placed,
+    payers_of,
+)
 from orchestration.marketplace.listings import Listings
 from orchestration.marketplace.merchants import VIRAL_PRODUCT, Merchants
 from orchestration.marketplace.text import DOUBTFUL, FAIR, HAPPY, REASSURED, UNHAPPY
@@ -112,7 +119,7 @@ def build_orders(
     start, stop = season.amount(np.maximum(listings.listed_day, 0.0)), season.amount(np.minimum(end, days - 0.01))
     share = circles.brushed_share[listings.merchant]
     weight = listings.popularity * np.maximum(stop - start, 1e-9) / (1.0 - share)
-    total = len(weight) * ORDERS_PER_LISTING * days // USUAL_DAYS
+    total = orders_placed(len(weight), days)
     listing = np.repeat(np.arange(len(weight)), rng.multinomial(total, weight / weight.sum()))
     placed = season.day(start[listing] + rng.random(total) * (stop - start)[listing])
     merchant = listings.merchant[listing]

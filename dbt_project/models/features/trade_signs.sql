@@ -604,9 +604,6 @@ final as (
         *,
         is_light and is_fast as is_empty,
         is_own and (is_light or is_fast) as is_own_haste,
-        is_hasty and is_repeated as is_raved,
-        is_crowded and is_before_look as is_pushed,
-        is_devoted and (is_device_shared or is_payer_shared) as is_circled,
         {% for sign in telling_signs() %}
         cast(coalesce({{ sign }}, false) as integer){{ ' +' if not loop.last }}
         {% endfor %} as sign_count
