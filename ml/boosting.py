@@ -6,9 +6,6 @@ Calibration, thresholds and registration live elsewhere.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -148,16 +145,12 @@ def forward_margins(rows: Rows, signs: Integers, parameters: Parameters) -> Forw
         ]
         if at:
             folds.append(("seen", known, inside & np.isin(rows.component, np.unique(rows.component[known]))))
-    told = in_parallel([partial(_fold_margins, rows, known, judged, signs, parameters) for _, known, judged in folds])
+    told = model.in_parallel(
+        [partial(_fold_margins, rows, known, judged, signs, parameters) for _, known, judged in folds]
+    )
     for (way, _, judged), margin in zip(folds, told, strict=True):
         margins[way][judged] = margin
     return Forward(rows, margins["unseen"], margins["seen"])
-
-
-def in_parallel[Result](tasks: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Runs independent fits, as many at a time as there are cores; XGBoost lets go of Python's lock while it works."""
-    with ThreadPoolExecutor(max_workers=max(1, min(len(tasks), os.cpu_count() or 1))) as pool:
-        return list(pool.map(lambda task: task(), tasks))
 
 
 def _fold_margins(

@@ -224,7 +224,8 @@ def _mapping(body: Any, key: str, where: Path, place: str = "") -> dict[str, Any
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # libyaml's, for the dbt project's descriptions are long: a tenth of the time.
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except (OSError, yaml.YAMLError) as error:
         raise BadInputError(f"{path}: cannot be read as YAML: {error}.") from error
     return content if isinstance(content, dict) else {}

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ml.declarations import Feature
-from ml.model import Scorer
+from ml.model import Scorer, in_parallel
 from ml.training_set import Live, Matrix
 
 MIN_IN_CATEGORY: Final = 100
@@ -86,8 +87,10 @@ class Explainer:
             np.stack([self._usual.get(name, self._usual[EVERYWHERE]) for name in category]) if len(matrix) else matrix
         )
         margin = self.scorer.margin(matrix)
-        drops = {signal: margin - self._without(matrix, usual, columns) for signal, columns in self.signals.items()}
-        single = np.column_stack([margin - self._without(matrix, usual, [at]) for at in range(matrix.shape[1])])
+        left_out = [*self.signals.values(), *([at] for at in range(matrix.shape[1]))]
+        fallen = [margin - low for low in in_parallel([partial(self._without, matrix, usual, at) for at in left_out])]
+        drops = dict(zip(self.signals, fallen, strict=False))
+        single = np.column_stack(fallen[len(drops) :])
         attributions = np.full(matrix.shape, np.nan)
         if flagged.any():
             attributions[flagged] = self.scorer.attributions(matrix[flagged])

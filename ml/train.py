@@ -20,7 +20,7 @@ import numpy.typing as npt
 from groundwork.faults import boundary
 from groundwork.files import sha256_bytes, sha256_file, sha256_tree
 from ml import evaluate, explain, flagging, model
-from ml.boosting import Forward, Parameters, fit_booster, forward_margins, in_parallel
+from ml.boosting import Forward, Parameters, fit_booster, forward_margins
 from ml.calibrate import Calibration, calibrate
 from ml.declarations import Declaration
 from ml.training_set import Rows, Split, TrainingSet, read_training_set, split_rows
@@ -192,7 +192,7 @@ def fit_model(declaration: Declaration, training_set: TrainingSet, split: Split,
     columns = {"main": list(range(len(declaration.features))), "own": list(declaration.own_conduct)}
     signs = np.array([feature.monotone for feature in declaration.features])
     fits = [partial(fit_booster, split.train, chosen, signs, parameters) for chosen in columns.values()]
-    fitted = dict(zip(columns, in_parallel(fits), strict=True))
+    fitted = dict(zip(columns, model.in_parallel(fits), strict=True))
     forward = forward_margins(split.forward, signs, parameters)
     margins = {name: _margins(fitted[name], split.calibrate.features, chosen) for name, chosen in columns.items()}
     calibrations = {name: _calibration(split.calibrate, margin) for name, margin in margins.items()}

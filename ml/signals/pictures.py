@@ -13,7 +13,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,9 @@ VIEWS: Final = tuple(product(TURNS, WINDOWS))
 PLAIN: Final = 2.0  # a standard deviation of grey values below which a picture shows nothing
 GROUNDS: Final = (255, 0)
 """What is behind a picture with transparent parts: white, as pages mostly are; black where it shows nothing on white."""
-BITS: Final = 256
+SEEN: Final = (64, 64)  # pixels of a view
+LOW: Final = 16  # of its frequencies, so many each way
+BITS: Final = LOW * LOW
 WORDS: Final = BITS // 64
 NEAR: Final = 64
 """Most bits by which two views of the same differ."""
@@ -133,26 +135,22 @@ def _on(ground: int, small: Image.Image) -> Image.Image:
 
 
 def _hashes(grey: Image.Image) -> Words:
-    """Returns the hash of each view, one row a view."""
+    """Returns the hash of each view, one row a view: which of its lowest frequencies are above their median."""
     from PIL import Image
+    from scipy.fft import dct
 
-    rows = np.empty((len(VIEWS), BITS), dtype=np.uint8)
+    turned = {turn: grey.rotate(turn, Image.Resampling.BILINEAR) if turn else grey for turn in TURNS}
+    seen = np.empty((len(VIEWS), *SEEN))
     for place, (turn, (left, top, side)) in enumerate(VIEWS):
-        turned = grey.rotate(turn, Image.Resampling.BILINEAR) if turn else grey
         box = (left * SIDE, top * SIDE, (left + side) * SIDE, (top + side) * SIDE)
-        rows[place] = _bits(turned.resize((64, 64), Image.Resampling.BILINEAR, box=box))
-    return np.packbits(rows, axis=1).view(">u8").astype(np.uint64)
+        seen[place] = np.asarray(turned[turn].resize(SEEN, Image.Resampling.BILINEAR, box=box))
+    low = dct(dct(seen, axis=1)[:, :LOW], axis=2)[:, :, :LOW]
+    bits = (low > np.median(low, axis=(1, 2), keepdims=True))[:, *_BY_FREQUENCY]
+    packed = np.ascontiguousarray(np.packbits(bits, axis=1))
+    return packed.view(">u8").astype(np.uint64)
 
 
-def _bits(picture: Image.Image) -> npt.NDArray[np.uint8]:
-    """Returns the bits of a picture's hash, those of the lowest frequencies first."""
-    import imagehash
-
-    found: npt.NDArray[Any] = imagehash.phash(picture, hash_size=16).hash
-    return found[_BY_FREQUENCY].astype(np.uint8)
-
-
-_ROWS, _COLUMNS = np.divmod(np.arange(BITS), 16)
+_ROWS, _COLUMNS = np.divmod(np.arange(BITS), LOW)
 _ORDER = np.lexsort((_ROWS, _ROWS + _COLUMNS))
 _BY_FREQUENCY = (_ROWS[_ORDER], _COLUMNS[_ORDER])
 

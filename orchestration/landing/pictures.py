@@ -58,7 +58,7 @@ class PictureStore:
     @cached_property
     def _folder(self) -> Path:
         """Where the hashes lie that this code and these libraries make; those of others are not comparable."""
-        made_by = [sha256_file(Path(signal.__file__)), version("pillow"), version("imagehash"), version("scipy")]
+        made_by = [sha256_file(Path(signal.__file__)), version("pillow"), version("scipy")]
         return self._all / sha256_bytes(" ".join(made_by).encode())[:12]
 
     def _parts(self) -> list[Path]:

@@ -44,7 +44,7 @@ DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 184, 176
 HIRED_AGE_DAYS = 200.0
 ORDERS_PER_LISTING = 10
 """Over `USUAL_DAYS`; a longer history has as many more."""
-LEAST_BRUSHED, MOST_BRUSHED_SHARE = 30, 0.6
+LEAST_BRUSHED, MOST_BRUSHED_SHARE = 45, 0.6
 """About how many orders whoever brushes places at least, and to how many of all its orders this may come."""
 CAMPAIGNS, SESSIONS, SESSION_DAYS = 4, 3, 0.05
 """How many campaigns a merchant has, or bursts of honest demand; how many sittings one may have, and how long they are."""
@@ -54,7 +54,6 @@ STOCK_TEXTS = 12
 """How many texts for each category and language are sold to whoever wants praise."""
 
 Range = tuple[float, float]
-NONE: Range = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Manner:
         bought: Share of the reviews that are bought without an order.
         habit: How many have each of the `HABITS`, where `tricks` does not say: an honest merchant has staff who buy, or a
             campaign, now and then.
-        tricks: How many of the `HABITS` each has: a brusher uses several, seldom all.
+        tricks: How many of the `HABITS` each has: a brusher uses several, not all.
     """
 
     brushed: Range = (0.0, 0.0)
@@ -102,36 +101,36 @@ class Manner:
     stock: Range = (0.0, 0.0)
     bought: Range = (0.0, 0.0)
     habit: float = 0.0
-    tricks: Range = (4, 6)
+    tricks: int = 5
 
 
-USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15, tricks=NONE)
+USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15, tricks=0)
 MANNERS: dict[int, Manner] = {
     SELF_BRUSHER: Manner(
-        brushed=(0.22, 0.5), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.15, 0.55), payer=(0.15, 0.55),
+        brushed=(0.22, 0.5), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.25, 0.65), payer=(0.2, 0.6),
         own=(0.25, 0.8), age_days=130, light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0), campaign=(0.6, 1.0),
-        session=(0.5, 1.0), stock=(0.5, 0.95),
+        session=(0.5, 1.0), stock=(0.45, 0.85),
     ),
     CAREFUL_BRUSHER: Manner(
         brushed=(0.22, 0.45), circle=(0.75, 0.95), regular=(0, 0), accounts=(25, 80), device=(0.3, 0.7), payer=(0.3, 0.7),
         own=(0.1, 0.4), age_days=450, light=(0.3, 0.6), rush=(0.5, 0.9), hasty=(0.4, 0.75), campaign=(0.6, 1.0),
-        session=(0.5, 1.0), stock=(0.4, 0.9),
+        session=(0.5, 1.0), stock=(0.25, 0.65),
     ),
     SERVICE_CLIENT: Manner(
-        brushed=(0.22, 0.5), circle=(0.7, 0.9), light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0),
-        campaign=(0.6, 1.0), session=(0.5, 1.0), stock=(0.5, 0.95),
+        brushed=(0.22, 0.5), circle=(0.65, 0.85), light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0),
+        campaign=(0.6, 1.0), session=(0.5, 1.0), stock=(0.45, 0.85),
     ),
     REVIEW_BUYER: Manner(
-        age_days=150, own=(0.05, 0.4), hasty=(0.2, 0.5), campaign=(0.5, 0.95), stock=(0.5, 0.95), bought=(0.25, 0.5),
+        age_days=150, own=(0.05, 0.4), hasty=(0.2, 0.5), campaign=(0.5, 0.95), stock=(0.5, 0.95), bought=(0.15, 0.3),
     ),
-    VIRAL_PRODUCT: Manner(own=(0, 0), campaign=(0.6, 0.9), campaign_days=(2.0, 6.0), before_look=0.3, habit=1.0, tricks=NONE),
-    SALE_DAY: Manner(own=(0, 0), campaign=(0.2, 0.5), campaign_days=(0.5, 1.5), before_look=0.3, habit=1.0, tricks=NONE),
+    VIRAL_PRODUCT: Manner(own=(0, 0), campaign=(0.6, 0.9), campaign_days=(2.0, 6.0), before_look=0.3, habit=1.0, tricks=0),
+    SALE_DAY: Manner(own=(0, 0), campaign=(0.2, 0.5), campaign_days=(0.5, 1.5), before_look=0.3, habit=1.0, tricks=0),
     DORMITORY: Manner(
-        regular=(0.15, 0.45), accounts=(20, 80), device=(0.02, 0.2), own=(0, 0), age_days=150, habit=1.0, tricks=NONE
+        regular=(0.15, 0.45), accounts=(20, 80), device=(0.02, 0.2), own=(0, 0), age_days=150, habit=1.0, tricks=0
     ),
     COMPANY: Manner(
         regular=(0.15, 0.45), accounts=(10, 40), device=(0.1, 0.5), payer=(0.02, 0.1), own=(0, 0), campaign=(0.2, 0.4),
-        campaign_days=(1.0, 4.0), session=(0.2, 0.6), before_look=0.3, habit=1.0, tricks=NONE,
+        campaign_days=(1.0, 4.0), session=(0.2, 0.6), before_look=0.3, habit=1.0, tricks=0,
     ),
     BRUSHED_BY_RIVAL: Manner(
         brushed=(0.15, 0.4), circle=(0.75, 0.95), regular=(0, 0), accounts=(15, 60), device=(0.1, 0.5), payer=(0.1, 0.5),
@@ -142,8 +141,7 @@ MANNERS: dict[int, Manner] = {
 HABITS = ("own", "light", "rush", "hasty", "campaign", "session", "stock")
 """What not every merchant of an archetype does at all: which, the lot says."""
 SHARED_HABIT = 0.4
-"""How many of the other circles have devices or payers in common."""
-SHARED_BY_BRUSHERS = 0.55
+"""How many circles have devices, and how many have payers, in common; a brusher's own has the one or the other."""
 
 
 @dataclass(frozen=True)
@@ -250,18 +248,15 @@ def _drawn(rng: np.random.Generator, archetype: Ints) -> dict[str, Floats]:
                  "campaign_days", "session", "stock", "bought"):  # fmt: skip
         low, high = _of_manners(archetype, name).T
         drawn[name] = low + rng.random(count) * (high - low)
-    least, most = _of_manners(archetype, "tricks").T
-    number = np.floor(least + rng.random(count) * (most - least + 1))
+    tricks = _of_manners(archetype, "tricks")
     lot = rng.random((count, len(HABITS))).argsort(axis=1).argsort(axis=1)
     for place, name in enumerate(HABITS):
-        has_it = (lot[:, place] < number) | ((most == 0) & (rng.random(count) < habit))
+        has_it = (lot[:, place] < tricks) | ((tricks == 0) & (rng.random(count) < habit))
         drawn[name] = np.where(has_it, drawn[name], 0.0)
-    for name in ("device", "payer"):
-        drawn[name] = np.where(
-            rng.random(count) < np.where(most > 0, SHARED_BY_BRUSHERS, np.maximum(habit, SHARED_HABIT)),
-            drawn[name],
-            rng.uniform(0.7, 1.0, count),
-        )
+    means = rng.integers(0, 2, count)
+    for place, name in enumerate(("device", "payer")):
+        is_shared = np.where(tricks > 0, means == place, rng.random(count) < np.maximum(habit, SHARED_HABIT))
+        drawn[name] = np.where(is_shared, drawn[name], rng.uniform(0.7, 1.0, count))
     has_regulars = rng.random(count) < 0.35
     usual = np.where(has_regulars, rng.uniform(0.05, 0.5, count), rng.uniform(0, 0.06, count))
     drawn["regular"] = np.where(np.isnan(drawn["regular"]), usual, drawn["regular"])

@@ -62,11 +62,11 @@ REPEATED_TEXTS = 6
 """How many different texts the repeated reviews of one mood, language and category have."""
 COPIES_PER_MERCHANT = 3
 EVENT_AUDIT_SHARES = {"order": 0.0015, "review": 0.003}
-SPOTTED_SHARE, SUSPECTED_SHARE = 0.10, 0.0006
+SPOTTED_SHARE, SUSPECTED_SHARE = 0.15, 0.0006
 """How many of the brushed orders and reviews moderators come upon by themselves, and how many of the others they suspect."""
 INVOLVED_SHARE = 0.7
 """How often they find that the merchant itself had a hand in what they came upon, where it had."""
-WATCHED_SHARE = 0.25
+WATCHED_SHARE = 0.5
 """How many of a merchant's orders, earlier and later ones, are looked at once it is known that it brushes."""
 
 

@@ -311,7 +311,7 @@ def _opinions(
     is_polar = rng.random(count) < _latent(listings, "polar_share", listing, created, USUAL_POLAR_SHARE)
     stars = np.where(is_polar, np.where(rng.random(count) < 0.85, 5, 1), stars)
     stars = np.where(is_doubtful, 1 + weighted(rng, (0.45, 0.33, 0.22), count), stars)
-    stars = np.where(is_brushed, np.where(rng.random(count) < 0.93, 5, 4), stars)
+    stars = np.where(is_brushed, np.where(rng.random(count) < 0.85, 5, 4), stars)
     mood = np.select([is_doubtful, stars <= 2, stars == 3], [DOUBTFUL, UNHAPPY, FAIR], HAPPY)
     is_reassured = (mood == HAPPY) & (rng.random(count) < np.where(is_brushed, 0.03, 0.012))
     return np.where(is_reassured, REASSURED, mood), stars

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml import boosting
-from ml.boosting import Parameters, fit_booster, forward_margins, in_parallel, teaches
-from ml.model import load_booster, margin_of
+from ml.boosting import Parameters, fit_booster, forward_margins, teaches
+from ml.model import in_parallel, load_booster, margin_of
 from ml.training_set import PURPOSES, Rows
 
 QUICK = Parameters(rounds=20, forward_blocks=3, forward_groups=3)

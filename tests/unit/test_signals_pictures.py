@@ -97,6 +97,19 @@ def test_the_same_bytes_give_the_same_hashes_in_any_batch():
     assert whole == pa.concat_tables(parts)
 
 
+def test_the_bits_are_the_lowest_frequencies_above_their_median():
+    """By cosines written out: what a hash is may not move with how it is computed."""
+    grey = drawn(3).convert("L").resize((128, 128), Image.Resampling.BOX)
+    seen = np.asarray(grey.resize((64, 64), Image.Resampling.BILINEAR), dtype=np.float64)
+    waves = np.cos(np.pi * np.outer(np.arange(16), 2 * np.arange(64) + 1) / 128)
+    low = waves @ seen @ waves.T
+    rows, columns = np.divmod(np.arange(256), 16)
+    lowest_first = sorted(zip(rows + columns, rows, columns, strict=True))
+    expected = "".join(str(int(low[row, column] > np.median(low))) for _, row, column in lowest_first)
+    first = hashes({"one": saved(grey, "PNG")}).slice(0, 1)
+    assert "".join(f"{first[f'bits_{word}'][0].as_py():064b}" for word in range(4)) == expected
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "JPEG"])
 def test_every_format_shows_the_same(kind: str):
     known = hashes({"a": jpeg(drawn(3)), "b": saved(drawn(3), kind)})
