@@ -89,7 +89,7 @@ class Manner:
     accounts: Range = (6, 40)
     device: Range = (0.35, 1.0)
     payer: Range = (0.35, 1.0)
-    own: Range = (0.02, 0.3)
+    own: Range = (0.02, 0.15)
     age_days: float = 330.0
     light: Range = (0.0, 0.0)
     rush: Range = (0.0, 0.0)
@@ -113,11 +113,11 @@ MANNERS: dict[int, Manner] = {
     ),
     CAREFUL_BRUSHER: Manner(
         brushed=(0.22, 0.45), circle=(0.75, 0.95), regular=(0, 0), accounts=(25, 80), device=(0.3, 0.7), payer=(0.3, 0.7),
-        own=(0.1, 0.4), age_days=450, light=(0.3, 0.6), rush=(0.5, 0.9), hasty=(0.4, 0.75), campaign=(0.6, 1.0),
-        session=(0.5, 1.0), stock=(0.25, 0.65),
+        own=(0.1, 0.3), age_days=450, light=(0.3, 0.6), rush=(0.5, 0.9), hasty=(0.4, 0.75), campaign=(0.6, 1.0),
+        session=(0.5, 1.0), stock=(0.3, 0.7),
     ),
     SERVICE_CLIENT: Manner(
-        brushed=(0.22, 0.5), circle=(0.65, 0.85), light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0),
+        brushed=(0.22, 0.5), circle=(0.7, 0.9), light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0),
         campaign=(0.6, 1.0), session=(0.5, 1.0), stock=(0.45, 0.85),
     ),
     REVIEW_BUYER: Manner(
@@ -224,7 +224,7 @@ def build_circles(span: Span, merchants: Merchants, listings: Listings, identifi
         bought_share=drawn["bought"],
         careless_share=_now_and_then(rng, count, 0.02, 0.12, (0.05, 0.3)),
         express_share=_now_and_then(rng, count, 0.02, 0.12, (0.05, 0.3)),
-        hasty_share=_now_and_then(rng, count, 0.03, 0.15, (0.1, 0.4)),
+        hasty_share=_now_and_then(rng, count, 0.03, 0.15, (0.1, 0.3)),
         service=np.where(is_served, (span.first + np.arange(count)) // _reach(span.world), -1),
         own_device=_own(span, identifiers, "device"),
         own_payer=_own(span, identifiers, "bank_account"),
