@@ -108,16 +108,16 @@ USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15, tricks=0)
 MANNERS: dict[int, Manner] = {
     SELF_BRUSHER: Manner(
         brushed=(0.22, 0.5), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.25, 0.65), payer=(0.2, 0.6),
-        own=(0.25, 0.8), age_days=130, light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0), campaign=(0.6, 1.0),
+        own=(0.25, 0.8), age_days=130, light=(0.5, 0.9), rush=(0.55, 0.95), hasty=(0.45, 0.85), campaign=(0.6, 1.0),
         session=(0.5, 1.0), stock=(0.45, 0.85),
     ),
     CAREFUL_BRUSHER: Manner(
         brushed=(0.22, 0.45), circle=(0.75, 0.95), regular=(0, 0), accounts=(25, 80), device=(0.3, 0.7), payer=(0.3, 0.7),
-        own=(0.1, 0.3), age_days=450, light=(0.3, 0.6), rush=(0.5, 0.9), hasty=(0.4, 0.75), campaign=(0.6, 1.0),
+        own=(0.1, 0.3), age_days=450, light=(0.3, 0.6), rush=(0.4, 0.8), hasty=(0.4, 0.75), campaign=(0.6, 1.0),
         session=(0.5, 1.0), stock=(0.3, 0.7),
     ),
     SERVICE_CLIENT: Manner(
-        brushed=(0.22, 0.5), circle=(0.7, 0.9), light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.6, 1.0),
+        brushed=(0.22, 0.5), circle=(0.7, 0.9), light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.45, 0.85),
         campaign=(0.6, 1.0), session=(0.5, 1.0), stock=(0.45, 0.85),
     ),
     REVIEW_BUYER: Manner(
@@ -224,7 +224,7 @@ def build_circles(span: Span, merchants: Merchants, listings: Listings, identifi
         bought_share=drawn["bought"],
         careless_share=_now_and_then(rng, count, 0.02, 0.12, (0.05, 0.3)),
         express_share=_now_and_then(rng, count, 0.02, 0.12, (0.05, 0.3)),
-        hasty_share=_now_and_then(rng, count, 0.03, 0.15, (0.1, 0.3)),
+        hasty_share=_now_and_then(rng, count, 0.03, 0.15, (0.1, 0.35)),
         service=np.where(is_served, (span.first + np.arange(count)) // _reach(span.world), -1),
         own_device=_own(span, identifiers, "device"),
         own_payer=_own(span, identifiers, "bank_account"),
