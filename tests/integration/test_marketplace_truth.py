@@ -204,7 +204,7 @@ def test_moderators_come_upon_a_part_of_what_is_brushed_and_suspect_others(marke
                        avg((entity_id is not null)::int) filter (not is_brushing)
                 from truth_{kind}s left join spotted on entity_id = {kind}_id""",
         )
-        assert 0.04 < found < 0.12
+        assert 0.06 < found < 0.18
         assert 0 < suspected < 0.002
 
 
@@ -220,7 +220,7 @@ known as (
 """
 
 
-def test_a_merchant_is_found_involved_only_where_it_brushes_and_then_its_earlier_orders_are_looked_at(
+def test_a_merchant_is_found_involved_only_where_it_brushes_and_then_half_its_orders_are_looked_at(
     market: duckdb.DuckDBPyConnection,
 ) -> None:
     innocent = """select count(*), count(*) filter (not is_brushing or verdict = 'genuine')
@@ -231,13 +231,14 @@ def test_a_merchant_is_found_involved_only_where_it_brushes_and_then_its_earlier
     rivals = """select count(*) from decision join truth_merchants using (merchant_id)
                 where archetype = 'brushed_by_rival' and entity_kind = 'order' and verdict = 'fake'"""
     assert one(market, FINDINGS + rivals) > 0
-    investigated = """select count(*), count(*) filter (began < known_at and decided_at > known_at
-                             and decided_at < known_at + interval 14 day)
+    investigated = """select count(*), count(*) filter (decided_at > greatest(began, known_at)
+                             and decided_at < greatest(began, known_at) + interval 14 day), count(*) filter (began > known_at)
                       from decision left join known using (merchant_id) where reason = 'investigation'"""
-    orders, timely = one(market, FINDINGS + investigated)
+    orders, timely, later = one(market, FINDINGS + investigated)
     assert orders == timely > 100
-    most = "select max(n) from (select count(*) as n from decision where reason = 'investigation' group by merchant_id)"
-    assert one(market, FINDINGS + most) == 40
+    assert 0 < later < orders
+    theirs = "select count(*) from orders join listings using (listing_id) join known on known.merchant_id = listings.merchant_id"
+    assert 0.4 < orders / one(market, FINDINGS + theirs) < 0.6
 
 
 def test_takedowns_are_partial_and_come_later(market: duckdb.DuckDBPyConnection) -> None:
@@ -393,7 +394,7 @@ def test_brushed_orders_come_in_sittings_before_the_platform_looks_at_ranks(mark
       from placed where has_brushed and is_brushing = {}"""
     in_sitting, before_look = one(market, of_them.format("true"))
     by_chance, at_any_time = one(market, of_them.format("false"))
-    assert in_sitting > 7 * by_chance  # a campaign without sittings has four times as many
+    assert in_sitting > 5 * by_chance  # a campaign without sittings has four times as many
     assert before_look > 2 * at_any_time
 
 
