@@ -105,7 +105,7 @@ def _settings(rows: Rows, signs: Integers, parameters: Parameters) -> dict[str, 
         "objective": "binary:logistic",
         "tree_method": "hist",
         "device": "cpu",
-        "nthread": model.threads(len(rows)),
+        "nthread": threads(len(rows)),
         "seed": parameters.seed,
         "base_score": float(np.clip(share, 1e-6, 1 - 1e-6)),
         "learning_rate": parameters.learning_rate,
@@ -117,6 +117,15 @@ def _settings(rows: Rows, signs: Integers, parameters: Parameters) -> dict[str, 
         "max_bin": parameters.max_bin,
         "monotone_constraints": tuple(int(sign) for sign in signs),
     }
+
+
+def threads(rows: int) -> int:
+    """Returns how many threads a fit on so many rows gets; 0 means all. No result depends on it.
+
+    Threads that wait for each other at every node of a tree cost more than they give below some 100,000 rows, and six
+    times as much where other processes want the same cores (measured: 8,000 rows, two cores, both busy: 0.8 s against 4.7 s).
+    """
+    return 1 if rows < 100_000 else 0
 
 
 def forward_margins(rows: Rows, signs: Integers, parameters: Parameters) -> Forward:

@@ -87,10 +87,11 @@ class Explainer:
             np.stack([self._usual.get(name, self._usual[EVERYWHERE]) for name in category]) if len(matrix) else matrix
         )
         margin = self.scorer.margin(matrix)
-        left_out = [*self.signals.values(), *([at] for at in range(matrix.shape[1]))]
-        fallen = [margin - low for low in in_parallel([partial(self._without, matrix, usual, at) for at in left_out])]
-        drops = dict(zip(self.signals, fallen, strict=False))
-        single = np.column_stack(fallen[len(drops) :])
+        without = partial(self._without, matrix, usual)
+        of_signals = in_parallel([partial(without, columns) for columns in self.signals.values()])
+        of_columns = in_parallel([partial(without, [at]) for at in range(matrix.shape[1])])
+        drops = {signal: margin - low for signal, low in zip(self.signals, of_signals, strict=True)}
+        single = margin[:, None] - np.column_stack(of_columns)
         attributions = np.full(matrix.shape, np.nan)
         if flagged.any():
             attributions[flagged] = self.scorer.attributions(matrix[flagged])

@@ -32,7 +32,7 @@ FORMAT: Final = 1
 # Below so many rows exact TreeSHAP gets one thread; it costs a thousand times a prediction.
 SHAP_ALONE: Final = 500
 # So many rows are predicted at a time: enough to be worth a thread, and few enough that a batch keeps several busy.
-PART_ROWS: Final = 16_384
+ROWS_A_THREAD: Final = 16_384
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -183,15 +183,6 @@ def points(probability: Floats) -> Floats:
     return np.round(100.0 * probability, 4)
 
 
-def threads(rows: int) -> int:
-    """Returns how many threads XGBoost gets for so many rows; 0 means all. No result depends on it.
-
-    Threads that wait for each other at every node of a tree cost more than they give below some 100,000 rows, and six
-    times as much where other processes want the same cores (measured: 8,000 rows, two cores, both busy: 0.8 s against 4.7 s).
-    """
-    return 1 if rows < 100_000 else 0
-
-
 def load_booster(content: bytes) -> Any:
     """Returns the booster that UBJ bytes hold; each of its predictions takes one thread."""
     import xgboost
@@ -209,7 +200,7 @@ def margin_of(booster: Any, matrix: Matrix) -> npt.NDArray[np.float32]:
     if not len(matrix):
         return np.zeros(0, dtype=np.float32)
     predict = partial(booster.inplace_predict, predict_type="margin")
-    parts = [partial(predict, matrix[start : start + PART_ROWS]) for start in range(0, len(matrix), PART_ROWS)]
+    parts = [partial(predict, matrix[start : start + ROWS_A_THREAD]) for start in range(0, len(matrix), ROWS_A_THREAD)]
     return np.concatenate(in_parallel(parts)).astype(np.float32).reshape(-1)
 
 

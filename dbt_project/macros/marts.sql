@@ -124,6 +124,19 @@ brands_of_listings as (
 )
 {% endmacro %}
 
+{# What the CTE `ratings` says of an entity, in the order in which all lists say it; reasons may be said with a quote. #}
+{% macro rating_columns(reasons='ratings.reasons') -%}
+    ratings.score,
+        ratings.own_conduct_score,
+        ratings.margin,
+        ratings.band,
+        ratings.expected_precision,
+        {{ reasons }} as reasons,
+        ratings.model_digest,
+        ratings.is_flagged,
+        ratings.is_suppressed
+{%- endmacro %}
+
 {#
     CTE `final`: every merchant of the CTE `ratings`, with who it is and what it mostly sells. A merchant has no address and no
     price: they are there so that all lists have the same columns.
@@ -200,15 +213,7 @@ final as (
         cast(null as decimal(18, 4)) as price,
         cast(null as varchar) as currency,
         coalesce(sizes.live_listing_count, 0) as live_listing_count,
-        ratings.score,
-        ratings.own_conduct_score,
-        ratings.margin,
-        ratings.band,
-        ratings.expected_precision,
-        ratings.reasons,
-        ratings.model_digest,
-        ratings.is_flagged,
-        ratings.is_suppressed
+        {{ rating_columns() }}
     from ratings
     inner join stg_merchants
         on stg_merchants.merchant_id = ratings.merchant_id

@@ -30,7 +30,7 @@ from orchestration.marketplace.merchants import (
     Identifiers,
     Merchants,
 )
-from orchestration.marketplace.world import USUAL_DAYS, Span, World
+from orchestration.marketplace.world import Span, World, orders_placed
 
 CIRCLE_BUYERS = 1 << 44
 """Numbers of buyers from here on belong to the circle of one merchant."""
@@ -42,8 +42,6 @@ MERCHANTS_PER_SERVICE = 3_900
 ACCOUNTS_PER_SERVICE, ACCOUNTS_PER_CLIENT = 240, 50
 DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 184, 176
 HIRED_AGE_DAYS = 200.0
-ORDERS_PER_LISTING = 10
-"""Over `USUAL_DAYS`; a longer history has as many more."""
 LEAST_BRUSHED, MOST_BRUSHED_SHARE = 45, 0.6
 """About how many orders whoever brushes places at least, and to how many of all its orders this may come."""
 CAMPAIGNS, SESSIONS, SESSION_DAYS = 4, 3, 0.05
@@ -268,11 +266,6 @@ def _of_manners(archetype: Ints, name: str) -> Floats:
     """Looks up what the manner of each archetype says."""
     values = [getattr(MANNERS.get(kind, USUAL), name) for kind in range(len(ARCHETYPES))]
     return np.array([(np.nan, np.nan) if value is None else value for value in values])[archetype]
-
-
-def orders_placed(listing_count: int, days: int) -> int:
-    """Returns how many orders a span of so many listings has in all."""
-    return listing_count * ORDERS_PER_LISTING * days // USUAL_DAYS
 
 
 def _worth_it(span: Span, merchants: Merchants, listings: Listings, share: Floats) -> Floats:

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, weighted
-from orchestration.marketplace.brushing import (
-    ORDERS_PER_LISTING,
-    Circles,
-    account_of,
-    campaign_moments,
-    orders_placed,
-    payers_of,
-)
+from orchestration.marketplace.brushing import Circles, account_of, campaign_moments, payers_of
 from orchestration.marketplace.listings import Listings
 from orchestration.marketplace.merchants import VIRAL_PRODUCT, Merchants
 from orchestration.marketplace.text import DOUBTFUL, FAIR, HAPPY, REASSURED, UNHAPPY
-from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, USUAL_DAYS, Span, World
+from orchestration.marketplace.world import (
+    LISTINGS_PER_MERCHANT,
+    ORDERS_PER_LISTING,
+    USUAL_DAYS,
+    Span,
+    World,
+    orders_placed,
+)
 
 REVIEWS_PER_LISTING = 5
 EARLY_BUYERS_SHARE = 0.85

@@ -17,8 +17,9 @@ MERCHANTS_AT_SCALE_1 = 100_000
 MERCHANTS_PER_SPAN = 500
 LISTINGS_PER_MERCHANT = 20
 BUYERS_PER_MERCHANT = 40
+ORDERS_PER_LISTING = 10
 USUAL_DAYS = 120
-"""The length of history for which rates of orders, reviews and notices are given."""
+"""The length of history for which rates of orders, reviews and notices are given; a longer one has as many more."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +104,8 @@ def build_world(scale: float, days: int, seed: int, hardness: float) -> World:
     """Lays out a marketplace."""
     merchant_count = round(MERCHANTS_AT_SCALE_1 * scale)
     return World(seed, days, hardness, merchant_count, build_catalogue(seed), build_fragments())
+
+
+def orders_placed(listing_count: int, days: int) -> int:
+    """Returns how many orders a span of so many listings has in all."""
+    return listing_count * ORDERS_PER_LISTING * days // USUAL_DAYS

@@ -175,7 +175,8 @@ def test_the_number_of_threads_does_not_matter(
     signs = np.array([feature.monotone for feature in FEATURES])
     found = set()
     for number in (1, 2, 3):
-        monkeypatch.setattr("ml.model.threads", lambda _, number=number: number)
+        monkeypatch.setattr("ml.boosting.threads", lambda _, number=number: number)
+        monkeypatch.setattr("ml.model.ROWS_A_THREAD", len(rows) // number + 1)
         fitted = fit_booster(rows, [0, 1, 2, 3], signs, replace(QUICK, rounds=15))
         margin = Scorer(read_model(champion.folder, champion.model_digest)).margin(rows.features)
         found.add((fitted, margin.tobytes()))

@@ -49,15 +49,7 @@ final as (
         brands_of_listings.brand,
         stg_listings.price,
         stg_listings.currency,
-        ratings.score,
-        ratings.own_conduct_score,
-        ratings.margin,
-        ratings.band,
-        ratings.expected_precision,
-        {{ quoting('ratings.reasons', 'quotes') }} as reasons,
-        ratings.model_digest,
-        ratings.is_flagged,
-        ratings.is_suppressed
+        {{ rating_columns(quoting('ratings.reasons', 'quotes')) }}
     from ratings
     inner join stg_listings
         on stg_listings.listing_id = ratings.listing_id

@@ -32,15 +32,7 @@ final as (
         brands_of_listings.brand,
         stg_listings.price,
         stg_listings.currency,
-        ratings.score,
-        ratings.own_conduct_score,
-        ratings.margin,
-        ratings.band,
-        ratings.expected_precision,
-        ratings.reasons,
-        ratings.model_digest,
-        ratings.is_flagged,
-        ratings.is_suppressed
+        {{ rating_columns() }}
     from ratings
     inner join trades
         on trades.review_key = ratings.review_key
