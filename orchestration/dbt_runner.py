@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("touchstone")
 CACHE = DBT_PROJECT / "target"
+SMALL_LANDING_BYTES = 500_000_000
 MANIFEST, PARSED, DIGEST = "manifest.json", "partial_parse.msgpack", "project-digest"
 
 
@@ -50,7 +51,12 @@ def run_dbt(settings: Settings, arguments: Sequence[str]) -> list[DbtNode]:
     Raises:
         TouchstoneError: dbt failed otherwise than by a data test.
     """
-    with _environment(settings.home, threads=settings.threads, memory_limit=settings.memory_limit):
+    with _environment(
+        settings.home,
+        threads=settings.threads,
+        memory_limit=settings.memory_limit,
+        models_at_once=_models_at_once(settings),
+    ):
         # What dbt writes beside the tables (a manifest, results) is the project again, and nobody reads it.
         results = _invoke([*arguments, "--no-write-json"], target=settings.home / "dbt", manifest=_manifest())
     nodes = [
@@ -64,6 +70,15 @@ def run_dbt(settings: Settings, arguments: Sequence[str]) -> list[DbtNode]:
             f"{broken[0].message.strip()}"
         )
     return nodes
+
+
+def _models_at_once(settings: Settings) -> int:
+    """Returns how many models dbt builds at once: two while tables are small, for which one query uses one core.
+
+    Two at once of large tables would share the memory and spill (docs/performance.md).
+    """
+    landed = sum(path.stat().st_size for path in (settings.home / "landing").rglob("*.parquet"))
+    return 2 if landed < SMALL_LANDING_BYTES and settings.threads > 1 else 1
 
 
 def _is_current() -> bool:
@@ -110,12 +125,13 @@ def _invoke(arguments: Sequence[str], *, target: Path, manifest: Manifest | None
 
 
 @contextlib.contextmanager
-def _environment(home: Path, *, threads: int, memory_limit: str) -> Iterator[None]:
+def _environment(home: Path, *, threads: int, memory_limit: str, models_at_once: int = 1) -> Iterator[None]:
     """Hands dbt's profile its values, which it reads from the environment alone."""
     values = {
         "TOUCHSTONE_HOME": str(home),
         "TOUCHSTONE_THREADS": str(threads),
         "TOUCHSTONE_MEMORY_LIMIT": memory_limit,
+        "TOUCHSTONE_MODELS_AT_ONCE": str(models_at_once),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     }
     before = {name: os.environ.get(name) for name in values}

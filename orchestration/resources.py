@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from expectations.contract import Contract
+    from ml.declarations import Declaration
     from ml.registry import Registry
     from ml.train import Parameters
     from orchestration.landing.ledger import LoadRecord, PinnedLoads
@@ -335,6 +336,13 @@ class Run:
         from orchestration.publishing.policy import load_policy
 
         return load_policy(self.settings.policy)
+
+    @functools.cached_property
+    def declarations(self) -> dict[str, Declaration]:
+        """What each model is and which features it takes."""
+        from ml.declarations import load_declarations
+
+        return load_declarations()
 
     @functools.cached_property
     def registry(self) -> Registry:

@@ -38,11 +38,12 @@
         entity_kind: 'listing' or 'merchant'.
         rated: name of a CTE with entity_id, merchant_id, category, as_of_date, is_live: all that can be rated or learned.
         calibrated_by: the source of labels whose inclusion probabilities count.
-        unlabelled_per_date: about how many of those that nothing labels are drawn at each grid date; all, if it is none.
+        unlabelled_per_date: about how many of those that nothing labels are drawn at each grid date; all, if it is none. A date
+            that is learned from has no use for more than a quarter of it, or 80 for each positive if these are more.
         labels: the model that has the labels.
 #}
 {% macro spine_rows(entity_kind, rated, calibrated_by, unlabelled_per_date=none, labels='entity_labels') %}
-{%- set share = 'least(1.0, round(' ~ unlabelled_per_date ~ '.0 / live_counts.live_count, 6))' if unlabelled_per_date else '1.0' %}
+{%- set share = 'least(1.0, round(live_counts.wanted_count / live_counts.live_count, 6))' %}
 spine_run as (
 
     select * from {{ source('landed', 'run') }}
@@ -211,17 +212,44 @@ labelled_entities as (
 
 ),
 
+positive_counts as (
+
+    select
+        as_of_date,
+        count(*) as positive_count
+    from labelled
+    where is_positive
+    group by as_of_date
+
+),
+
 -- Counted by date first: a count over a window would hold all that lives at all dates, to keep a hundredth of it.
 live_counts as (
 
     select
         on_grid.as_of_date,
-        count(*) as live_count
+        count(*) as live_count,
+        {%- if unlabelled_per_date %}
+        least(
+            {{ unlabelled_per_date }},
+            case
+                when on_grid.purpose = 'train'
+                    then greatest({{ unlabelled_per_date }} / 4, 80 * coalesce(max(positive_counts.positive_count), 0))
+                else {{ unlabelled_per_date }}
+            end
+        ) as wanted_count
+        {%- else %}
+        count(*) as wanted_count
+        {%- endif %}
     from on_grid
+    left join positive_counts
+        on positive_counts.as_of_date = on_grid.as_of_date
     left join labelled_entities
         on labelled_entities.entity_id = on_grid.entity_id
     where labelled_entities.entity_id is null
-    group by on_grid.as_of_date
+    group by
+        on_grid.as_of_date,
+        on_grid.purpose
 
 ),
 

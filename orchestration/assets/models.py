@@ -70,13 +70,12 @@ def training_assets() -> dg.AssetsDefinition:
 
 def train_model(run: Run, rated: Rated, *, approve_if_passing: bool) -> "TrainingResult | None":
     """Trains the model of one list on the run's rows; returns None where it has too few labels and is off."""
-    from ml.declarations import load_declarations
     from ml.train import TooFewLabels, train
 
     as_of, model = run.as_of, rated.model
     folder = run.training_folder(rated.list_name, as_of)
     result = train(
-        load_declarations()[model],
+        run.declarations[model],
         folder / "features.parquet",
         folder / "spine.parquet",
         folder / "edges.parquet",

@@ -176,11 +176,12 @@ def jpeg(picture: Image.Image, quality: int = GOOD) -> bytes:
 
 def _faded(rng: np.random.Generator) -> Image.Image:
     """Returns a background that goes from one light colour to another, in some direction."""
-    across, down = np.meshgrid(np.linspace(0, 1, SIDE), np.linspace(0, 1, SIDE))
+    from_middle = np.linspace(0, 1, SIDE) - 0.5
     turn = rng.uniform(0, 2 * np.pi)
-    share = (across - 0.5) * np.cos(turn) + (down - 0.5) * np.sin(turn) + 0.5
-    first, second = rng.uniform(120, 255, (2, 3))
-    return Image.fromarray(np.clip(first + share[:, :, None] * (second - first), 0, 255).astype(np.uint8), "RGB")
+    share = from_middle[None, :] * np.cos(turn) + from_middle[:, None] * np.sin(turn) + 0.5
+    colours = rng.uniform(120, 255, (2, 3)).T
+    bands = [np.clip(first + share * (second - first), 0, 255).astype(np.uint8) for first, second in colours]
+    return Image.merge("RGB", [Image.fromarray(band) for band in bands])
 
 
 def _shape(rng: np.random.Generator, draw: Any, edges: tuple[float, ...]) -> None:
