@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from expectations.contract import load_contract
 from groundwork.errors import (
@@ -30,6 +31,9 @@ from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG, code_revision, 
 from orchestration.run_record import Outcome, RunRecord
 from orchestration.settings import Settings
 from orchestration.upkeep.alerts import Alert, alerts_of, could_not_run, tell
+
+if TYPE_CHECKING:
+    from ml.registry import Registry
 
 logger = logging.getLogger("touchstone")
 Standing = Literal["rated", "stands", "refused", "failed"]
@@ -230,7 +234,7 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
     _judge(result, landed)
     if result.exit_code == ExitCode.DONE:
         result.as_of = as_of or default_as_of(settings, load_contract())
-        with_training = train or not has_champion(Registry(settings.home))
+        with_training = train or _has_to_train(settings.home / "runs", Registry(settings.home))
         job = "train_and_rate" if with_training else "rate"
         ops = {"train": {"config": {"approve_if_passing": approve_if_passing}}} if with_training else {}
         if with_training:
@@ -239,6 +243,21 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
         _judge(result, _execute(definitions, instance, job, tags, ops))
     _end(result)
     return result
+
+
+def _has_to_train(runs: Path, registry: Registry) -> bool:
+    """Tells whether a first training is due: no model may rate yet, or the last training broke off before all were trained.
+
+    A model that was trained and may not rate, for want of labels or of a reviewer, is no reason to train again.
+    """
+    waiting = {f"train {rated.model}" for rated in RATED.values() if registry.champion(rated.model) is None}
+    if len(waiting) == len(RATED):
+        return True
+    trainings = [record for record in RunRecord.read_all(runs) if record.facts.get("with_training")]
+    missed = waiting - {stage.name for stage in trainings[-1].stages if not stage.has_failed} if trainings else set()
+    if missed:
+        logger.info("The last training broke off before all models were trained; it is done again.")
+    return bool(missed)
 
 
 def _end(result: PipelineResult) -> None:

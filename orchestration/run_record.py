@@ -82,11 +82,14 @@ class RunRecord:
         return cls(path=path, **content)
 
     @classmethod
+    def read_all(cls, runs: Path) -> list[RunRecord]:
+        """Returns the records of all runs, oldest first."""
+        return sorted(map(cls.read, runs.glob("*.json")), key=lambda record: (record.started_at, record.run_id))
+
+    @classmethod
     def read_dead(cls, runs: Path) -> list[RunRecord]:
         """Returns the records of runs that say they are running and whose process is gone, oldest first."""
-        records = [cls.read(path) for path in sorted(runs.glob("*.json"))]
-        dead = [record for record in records if record.outcome == "running" and not record.is_alive]
-        return sorted(dead, key=lambda record: record.started_at)
+        return [record for record in cls.read_all(runs) if record.outcome == "running" and not record.is_alive]
 
     @property
     def is_alive(self) -> bool:

@@ -120,6 +120,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
     def features(context: dg.AssetExecutionContext, config: FeaturesConfig) -> Events:
         run: Run = context.resources.run
         as_of = run.as_of
+        run.record.facts["with_training"] = config.with_training
         with run.record.stage("features") as stage:
             run.warehouse.set_run(as_of=as_of, with_training=config.with_training)
             with boundary("features.rings", run.warehouse.pinned):
@@ -127,7 +128,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             with boundary("features.build", run.warehouse.path):
                 nodes = run.warehouse.build("tag:features")
             stage.steps = longest(nodes)
-            with boundary("features.export", run.home / "features"):
+            with boundary("features.export", run.home / "features"), run.warehouse.connect():
                 exported = export_features(run, as_of, with_training=config.with_training)
             stage.rows = rings | exported
         context.log.info("%s.", ", ".join(f"{name}: {count:,}" for name, count in rings.items()))
@@ -146,11 +147,12 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         run: Run = context.resources.run
         as_of = run.as_of
         with run.record.stage("marts") as stage:
-            pin_scores(run, as_of)
+            with run.warehouse.connect():
+                pin_scores(run, as_of)
             with boundary("marts.build", run.warehouse.path):
                 nodes = run.warehouse.build("tag:marts")
             stage.steps = longest(nodes)
-            with boundary("marts.export", run.home / "marts"):
+            with boundary("marts.export", run.home / "marts"), run.warehouse.connect():
                 stage.rows = export_marts(run, as_of)
         yield from _report(context, manifest, translator, nodes, stage.rows)
 
