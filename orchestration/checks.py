@@ -278,11 +278,11 @@ def picture_of(run: Run, suite: str, name: ListName, *, failed: AbstractSet[str]
     files = {table: paths[0] for table, paths in files_of(run, suite, name).items()}
     if suite == "features":
         return pictures.known_shares(files["features"], files.get("features_before"))
-    threshold = _parameters(run, suite, name)["threshold"]
+    threshold, entities = _parameters(run, suite, name)["threshold"], name.replace("_", " ")
     if suite == "scores":
         before = _before(run.home / "scores" / RATED[name].model, run.as_of, "scores.parquet")
-        return pictures.scores(files["scores"], before, threshold=threshold, entities=name)
-    return pictures.listed(files["candidate"], files["rated"], threshold=threshold, entities=name)
+        return pictures.scores(files["scores"], before, threshold=threshold, entities=entities)
+    return pictures.listed(files["candidate"], files["rated"], threshold=threshold, entities=entities)
 
 
 def _check_result(run: Run, result: "SuiteResult", picture: bytes | None, name: str = "") -> dg.AssetCheckResult:

@@ -46,9 +46,9 @@ def render(summary: dict[str, Any]) -> str:
     lines = [f"Touchstone rated the marketplace as of {summary['as_of']}." if was_rated else "Nothing was rated."]
     for name, counts in summary["rated"].items():
         if counts["rated"]:
-            lines.append(f"  {counts['rated']:>9,} {name} rated, {counts['flagged']:,} flagged")
+            lines.append(f"  {name:<18} {counts['rated']:>9,} rated, {counts['flagged']:>6,} flagged")
         elif was_rated:
-            lines.append(f"  no {name} rated: their model is off")
+            lines.append(f"  {name:<18} none rated: the model is off")
     lines += [f"  {note}" for note in summary["notes"]]
     if summary["worst"]:
         lines += ["", f"The {len(summary['worst'])} worst listings"]
