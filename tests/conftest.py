@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from hypothesis import settings
 
 from groundwork.lock import writer_lock
 from orchestration.rated import RATED
+from tests import warm
 from tests.source_fixtures import postgres, storage  # noqa: F401  fixtures for every test
 
 # An example that meets a busy machine is no failure: how long things take is for benchmarks.
@@ -52,16 +52,10 @@ class Outcome:
 
 def touchstone(home: Path, *arguments: str, **environment: str) -> Outcome:
     """Runs the real command in a process of its own, over `home`."""
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "touchstone"), *arguments],
-        env=os.environ | {"TOUCHSTONE_HOME": str(home)} | environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        return Outcome(
+            *warm.run(arguments, os.environ | {"TOUCHSTONE_HOME": str(home)} | environment, Path(folder), 900)
+        )
 
 
 @pytest.fixture(scope="session")
