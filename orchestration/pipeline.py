@@ -250,7 +250,7 @@ def _has_to_train(runs: Path, registry: Registry) -> bool:
 
     A model that was trained and may not rate, for want of labels or of a reviewer, is no reason to train again.
     """
-    waiting = {f"train {rated.model}" for rated in RATED.values() if registry.champion(rated.model) is None}
+    waiting = {rated.training_stage for rated in RATED.values() if registry.champion(rated.model) is None}
     if len(waiting) == len(RATED):
         return True
     trainings = [record for record in RunRecord.read_all(runs) if record.facts.get("with_training")]

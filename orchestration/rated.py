@@ -47,6 +47,11 @@ class Rated:
         return ID_COLUMNS[self.entity]
 
     @property
+    def training_stage(self) -> str:
+        """What a run's record calls the training of its model."""
+        return f"train {self.model}"
+
+    @property
     def carried(self) -> tuple[str, ...]:
         """Further ids that a row has; any may be null."""
         return CARRIED.get(self.entity, ())

@@ -39,7 +39,8 @@
         rated: name of a CTE with entity_id, merchant_id, category, as_of_date, is_live: all that can be rated or learned.
         calibrated_by: the source of labels whose inclusion probabilities count.
         unlabelled_per_date: about how many of those that nothing labels are drawn at each grid date; all, if it is none. A date
-            that is learned from has no use for more than a quarter of it, or 80 for each positive if these are more.
+            that is learned from has no use for more than a quarter of it, or 80 for each positive if these are more: a training
+            keeps 30,000 in all, or 50 for each positive, of those whose components it may see (ml/boosting.py).
         labels: the model that has the labels.
 #}
 {% macro spine_rows(entity_kind, rated, calibrated_by, unlabelled_per_date=none, labels='entity_labels') %}
@@ -230,14 +231,14 @@ live_counts as (
         on_grid.as_of_date,
         count(*) as live_count,
         {%- if unlabelled_per_date %}
-        least(
-            {{ unlabelled_per_date }},
-            case
-                when on_grid.purpose = 'train'
-                    then greatest({{ unlabelled_per_date }} / 4, 80 * coalesce(max(positive_counts.positive_count), 0))
-                else {{ unlabelled_per_date }}
-            end
-        ) as wanted_count
+        case
+            when on_grid.purpose = 'train'
+                then least(
+                    {{ unlabelled_per_date }},
+                    greatest({{ unlabelled_per_date }} / 4, 80 * coalesce(max(positive_counts.positive_count), 0))
+                )
+            else {{ unlabelled_per_date }}
+        end as wanted_count
         {%- else %}
         count(*) as wanted_count
         {%- endif %}

@@ -53,7 +53,7 @@ def training_assets() -> dg.AssetsDefinition:
         run: Run = context.resources.run
         trained = 0
         for rated in RATED.values():
-            with run.record.stage(f"train {rated.model}"):
+            with run.record.stage(rated.training_stage):
                 result = train_model(run, rated, approve_if_passing=config.approve_if_passing)
             trained += result is not None
             yield dg.MaterializeResult(

@@ -280,10 +280,10 @@ def _old_candidates(candidates: Path, kept: Kept) -> Iterator[Doomed]:
 
 def _old_records(runs: Path, kept: Kept, keep_days: int) -> Iterator[Doomed]:
     """Yields records of runs that ended more than some days before the newest run began."""
-    records = [RunRecord.read(path) for path in sorted(runs.glob("*.json"))]
+    records = RunRecord.read_all(runs)
     if not records:
         return
-    young = max(datetime.fromisoformat(record.started_at) for record in records) - timedelta(days=keep_days)
+    young = datetime.fromisoformat(records[-1].started_at) - timedelta(days=keep_days)
     for record in records:
         is_old = datetime.fromisoformat(record.started_at) < young and record.outcome != "running"
         if is_old and record.run_id not in kept.run_ids:
