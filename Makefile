@@ -25,7 +25,7 @@ help:
 	@echo "make lint      formatting, types, who may import whom, SQL style"
 	@echo "make bench SCALE=0.1   seconds, rows, memory and bytes by stage, as JSON and a plot"
 	@echo "make bench-detection   what each signal finds on the demo's truth, and what is lost without it (an hour and more)"
-	@echo "make bench-brushing   how much of the brushing is found, against the demo's truth (half an hour)"
+	@echo "make bench-brushing   how much of the brushing is found, against the demo's truth (an hour and more)"
 	@echo "make bench-rings   how well rings are told, against the demo's truth"
 	@echo "make bench-agora [YEAR=2014]   how a real market's goods are ranked (needs its tables, see TOUCHSTONE_SHARED; 3 minutes)"
 	@echo "make lock      requirements.lock anew from pyproject.toml"

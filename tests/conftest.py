@@ -58,6 +58,18 @@ def touchstone(home: Path, *arguments: str, **environment: str) -> Outcome:
         )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lets one file make the small homes while other workers run what does without them; the unit tests fill what is left."""
+    needing = [item.path for item in items if "small_homes" in getattr(item, "fixturenames", ())]
+
+    def place(item: pytest.Item) -> int:
+        if item.path in needing:
+            return 0 if item.path == needing[0] else 2
+        return 3 if item.path.parent.name == "unit" else 1
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A folder that all workers of this session share."""
