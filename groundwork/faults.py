@@ -31,6 +31,7 @@ Boundary = Literal[
     "features.build",
     "features.export",
     "training.register",
+    "training.log",
     "approval.append",
     "scores.write",
     "marts.build",

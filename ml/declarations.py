@@ -6,6 +6,7 @@ stands with the feature itself, in the dbt project's YAML, which is read here as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,11 @@ FEATURES_FOLDER: Final = ROOT / "dbt_project" / "models" / "features"
 # The column that names a rated entity. Orders are rated with their reviews, and reviews without an order alone, so that
 # neither id names them all.
 ID_COLUMNS: Final[Mapping[Entity, str]] = {"listing": "listing_id", "merchant": "merchant_id", "review": "review_key"}
+# What a unit itself excludes. Lags in hours may be negative (a review before its delivery), and so may deviations.
+UNIT_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "share": (0.0, 1.0), "boolean": (0.0, 1.0), "stars": (0.0, 5.0), "count": (0.0, math.inf), "days": (0.0, math.inf),
+    "usd": (0.0, math.inf), "ratio": (0.0, math.inf),
+}  # fmt: skip
 # Further ids that an entity has, any of which may be null.
 CARRIED: Final[Mapping[Entity, tuple[str, ...]]] = {"review": ("order_id", "review_id")}
 
@@ -45,6 +51,7 @@ class Feature:
         controlled_by: Who can move it: the subject that is rated, a third party, or the platform.
         monotone: 1 if the risk may only rise with it, -1 if it may only fall, 0 if the data decide.
         words: How a reason speaks of it, with `{value}` and, if it is compared, `{usual}`; empty for the unit's wording.
+        between: Least and greatest value it can have, where they are not its unit's; empty where they are.
     """
 
     name: str
@@ -54,6 +61,13 @@ class Feature:
     controlled_by: Controller
     monotone: int
     words: str
+    between: tuple[float, ...] = ()
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest value that it can have."""
+        least, most = self.between or UNIT_BOUNDS.get(self.unit, (-math.inf, math.inf))
+        return least, most
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the feature as plain data, for the model's JSON and its digests."""
@@ -65,7 +79,13 @@ class Feature:
             "controlled_by": self.controlled_by,
             "monotone": self.monotone,
             "words": self.words,
+            "between": list(self.between),
         }
+
+    @staticmethod
+    def from_dict(body: Mapping[str, Any]) -> Feature:
+        """Reads what `as_dict` wrote."""
+        return Feature(**{**body, "between": tuple(body.get("between", ()))})
 
 
 @dataclass(frozen=True)
@@ -197,6 +217,9 @@ def _feature(column: str, given: Any, told: Mapping[str, Mapping[str, Any]], pla
         raise BadInputError(f"{place}: monotone is {monotone!r}; it is -1, 0 or 1.")
     if not meaning.get("unit"):
         raise BadInputError(f"{place}: its meta in the dbt project has no unit.")
+    between = tuple(meaning.get("between", ()))
+    if between and not (len(between) == 2 and between[0] < between[1]):
+        raise BadInputError(f"{place}: between is {list(between)} in its meta; it is the least and the greatest value.")
     return Feature(
         name=column,
         signal=_one_of(meaning, "signal", SIGNALS, place),
@@ -205,6 +228,7 @@ def _feature(column: str, given: Any, told: Mapping[str, Mapping[str, Any]], pla
         controlled_by=_one_of(given, "controlled_by", CONTROLLERS, place),
         monotone=int(monotone),
         words=str(given.get("words", "")),
+        between=tuple(float(end) for end in between),
     )
 
 

@@ -8,12 +8,11 @@ resampling merchants. Metrics are named `<source>_<metric>_<cell>`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from ml.calibrate import Calibration, logistic, logit_of
 from ml.model import RiskModel, Scorer, points
@@ -23,6 +22,15 @@ if TYPE_CHECKING:
     from ml.boosting import Forward
 
 CELLS: Final = ("seen", "unseen")
+# Which sources can tell a metric: where unlabelled counts as negative, no calibration looks right.
+TOLD_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "auroc": ("evaluate", "verdict", "forward"),
+    "average_precision": ("evaluate", "verdict", "forward"),
+    "precision": ("evaluate", "verdict"),
+    "recall": ("evaluate", "verdict"),
+    "calibration_slope": ("verdict",),
+    "brier_skill": ("verdict",),
+}
 # Bounds the memory of the bootstrap: resamples are drawn in chunks of about this many weights.
 CHUNK: Final = 2_000_000
 
@@ -56,11 +64,13 @@ class Report:
         metrics: By name; what cannot be measured (one class only) is left out.
         sources: The scored rows behind each source, for plots.
         importances: Mean absolute exact TreeSHAP value by feature, largest first.
+        directions: How each feature's value and attribution go together, -1 to 1; 0 where it has one value.
     """
 
     metrics: Mapping[str, float]
     sources: Mapping[str, Scored]
     importances: Mapping[str, float]
+    directions: Mapping[str, float]
 
 
 def report(model: RiskModel, split: Split, forward: Forward, resamples: int, seed: int) -> Report:
@@ -98,7 +108,7 @@ def report(model: RiskModel, split: Split, forward: Forward, resamples: int, see
         "verdict": verdicts,
         **{f"forward_{cell}": scored for cell, scored in folds.items()},
     }
-    return Report(metrics, sources, importances(scorer, split))
+    return Report(metrics, sources, *attributed(scorer, split.evaluate if len(split.evaluate) else split.train))
 
 
 def measure(scored: Scored, threshold: float) -> dict[str, float]:
@@ -148,8 +158,8 @@ def measure_by_merchant(scored: Scored, resamples: int, seed: int) -> dict[str, 
         return counts
     weight = scored.weight / np.bincount(owner, weights=scored.weight)[owner]
     values = {"auroc": [], "average_precision": []}  # type: dict[str, list[Floats]]
-    for drawn in _draws(len(merchants), len(owner), resamples, seed):
-        resampled = ranking(scored.score, scored.label, drawn[:, owner] * weight)
+    for drawn in drawn_weights(owner, weight, resamples, seed):
+        resampled = ranking(scored.score, scored.label, drawn)
         for name, value in zip(values, resampled, strict=True):
             values[name].append(value)
     for name, point in zip(values, ranking(scored.score, scored.label, weight[None, :]), strict=True):
@@ -194,16 +204,35 @@ def brier_skill(probability: Floats, label: Flags, weight: Floats) -> float:
     return 1.0 - float(np.average((probability - label) ** 2, weights=weight)) / (prevalence * (1.0 - prevalence))
 
 
-def importances(scorer: Scorer, split: Split, most: int = 2000) -> dict[str, float]:
-    """Returns the mean absolute exact TreeSHAP value of each feature over at most `most` rows, largest first.
+def attributed(scorer: Scorer, rows: Rows, most: int = 2000) -> tuple[dict[str, float], dict[str, float]]:
+    """Attributes the scores of at most `most` rows, spread evenly, to the features.
 
-    The rows are spread evenly over the evaluate rows, or over the train rows where there are none.
+    Returns:
+        The mean absolute exact TreeSHAP value of each feature, largest first; and how its value and its attribution go together
+        (correlation, -1 to 1; 0 where either has one value).
     """
-    rows = split.evaluate if len(split.evaluate) else split.train
     chosen = np.unique(np.linspace(0, len(rows) - 1, num=min(most, len(rows))).astype(np.int64))
-    values = np.abs(scorer.attributions(rows.features[chosen])).mean(axis=0)
-    order = np.argsort(-values, kind="stable")
-    return {scorer.model.columns[at]: float(values[at]) for at in order}
+    features = rows.features[chosen].astype(np.float64)
+    values = scorer.attributions(rows.features[chosen])
+    means = np.abs(values).mean(axis=0)
+    order = np.argsort(-means, kind="stable").tolist()
+    names = scorer.model.columns
+    return {names[at]: float(means[at]) for at in order}, {
+        names[at]: _together(features[:, at], values[:, at]) for at in order
+    }
+
+
+def _together(value: Floats, attribution: Floats) -> float:
+    known = ~np.isnan(value)
+    if known.sum() < 2 or np.ptp(value[known]) == 0 or np.ptp(attribution[known]) == 0:
+        return 0.0
+    return round(float(np.corrcoef(value[known], attribution[known])[0, 1]), 4)
+
+
+def shares(importances: Mapping[str, float]) -> dict[str, float]:
+    """Returns each feature's share of the mean absolute attributions, 4 decimals."""
+    total = sum(importances.values()) or 1.0
+    return {name: round(value / total, 4) for name, value in importances.items()}
 
 
 def _scored(scorer: Scorer, rows: Rows, weight: Floats) -> Scored:
@@ -216,14 +245,27 @@ def _forward(rows: Rows, margin: Floats, calibration: Calibration) -> Scored:
     return Scored(score, rows.label[known], rows.weight[known], rows.merchant[known])
 
 
-def _draws(merchants: int, rows: int, resamples: int, seed: int) -> list[npt.NDArray[np.float64]] | Any:
-    """Yields how often each merchant is drawn, shape (chunk, merchants), until `resamples` were drawn."""
+def drawn_weights(owner: Integers, weight: Floats, resamples: int, seed: int) -> Iterator[Floats]:
+    """Draws owners with replacement, as many as there are, again and again.
+
+    Args:
+        owner: A number for each row's owner (its merchant or component), shape (n,).
+        weight: The rows' weights, shape (n,).
+        resamples: How often owners are drawn.
+        seed: Seed of the draws.
+
+    Yields:
+        The weights that the rows then have, shape (so many draws at a time, n).
+    """
+    number = np.unique(owner, return_inverse=True)[1]
+    owners, rows = int(number.max(initial=-1)) + 1, len(number)
     random = np.random.default_rng(seed)
-    chunk = max(1, CHUNK // max(rows, merchants))
+    chunk = max(1, CHUNK // max(rows, owners))
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        drawn = random.integers(0, merchants, size=(size, merchants)) + np.arange(size)[:, None] * merchants
-        yield np.bincount(drawn.ravel(), minlength=size * merchants).reshape(size, merchants).astype(np.float64)
+        drawn = random.integers(0, owners, size=(size, owners)) + np.arange(size)[:, None] * owners
+        counts = np.bincount(drawn.ravel(), minlength=size * owners).reshape(size, owners).astype(np.float64)
+        yield counts[:, number] * weight
 
 
 def _named(measured: Mapping[str, float], source: str, cell: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ml.declarations import Feature
 from ml.model import Scorer, in_parallel
-from ml.training_set import Live, Matrix
+from ml.training_set import Integers, Live, Matrix
 
 MIN_IN_CATEGORY: Final = 100
 EVERYWHERE: Final = ""
@@ -30,25 +30,28 @@ def usual_values(live: Live, features: Sequence[Feature]) -> dict[str, list[floa
     """Computes what is usual, by category.
 
     Args:
-        live: Live entities at the cut without a positive label.
+        live: Live entities at the cut; those with a positive label do not count.
         features: The features, in the order of the matrix.
 
     Returns:
         By category, and under the empty name for all of them: a value for each feature, None where unknown is usual.
     """
-    usual = {EVERYWHERE: _usual(live.features, features)}
-    counts = np.bincount(live.category, minlength=len(live.categories))
+    unlabelled = np.flatnonzero(~live.is_labelled)
+    usual = {EVERYWHERE: _usual(live.features, unlabelled, features)}
+    category = live.category[unlabelled]
+    counts = np.bincount(category, minlength=len(live.categories))
     for at, name in enumerate(live.categories):
         if counts[at] >= MIN_IN_CATEGORY and name != EVERYWHERE:
-            usual[name] = _usual(live.features[live.category == at], features)
+            usual[name] = _usual(live.features, unlabelled[category == at], features)
     return usual
 
 
-def _usual(matrix: Matrix, features: Sequence[Feature]) -> list[float | None]:
+def _usual(matrix: Matrix, rows: Integers, features: Sequence[Feature]) -> list[float | None]:
     values: list[float | None] = []
     for at, feature in enumerate(features):
-        known = matrix[:, at][~np.isnan(matrix[:, at])]
-        if 2 * len(known) < len(matrix) or not len(known):
+        column = matrix[rows, at]
+        known = column[~np.isnan(column)]
+        if 2 * len(known) < len(rows) or not len(known):
             values.append(None)
         else:
             middle = float(np.median(known.astype(np.float64)))

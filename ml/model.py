@@ -28,7 +28,7 @@ MODEL_FILE: Final = "model.json"
 MAIN_FILE: Final = "main.ubj"
 OWN_FILE: Final = "own_conduct.ubj"
 FILES: Final = (MODEL_FILE, MAIN_FILE, OWN_FILE)
-FORMAT: Final = 1
+FORMAT: Final = 2
 # Below so many rows exact TreeSHAP gets one thread; it costs a thousand times a prediction.
 SHAP_ALONE: Final = 500
 # So many rows are predicted at a time: enough to be worth a thread, and few enough that a batch keeps several busy.
@@ -60,7 +60,7 @@ class RiskModel:
     @property
     def features(self) -> tuple[Feature, ...]:
         """The features, in the order in which the main booster takes them."""
-        return tuple(Feature(**feature) for feature in self.body["features"])
+        return tuple(Feature.from_dict(feature) for feature in self.body["features"])
 
     @property
     def columns(self) -> tuple[str, ...]:

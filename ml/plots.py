@@ -19,11 +19,12 @@ NAMES: Final = {
 }
 
 
-def pictures(report: Report) -> dict[str, bytes]:
+def pictures(report: Report, threshold: float) -> dict[str, bytes]:
     """Draws everything that a reviewer looks at.
 
     Args:
         report: What was measured.
+        threshold: The least score to flag; marked where precision is drawn against recall.
 
     Returns:
         PNG bytes by file name. Reliability is drawn from held-out verdicts where there are any: elsewhere unlabelled counts
@@ -33,7 +34,7 @@ def pictures(report: Report) -> dict[str, bytes]:
     calibrated = {name: scored for name, scored in sources.items() if name == "verdict"}
     return {
         "reliability.png": _reliability(calibrated or sources),
-        "precision_recall.png": _precision_recall(sources),
+        "precision_recall.png": _precision_recall(sources, threshold),
         "importances.png": _importances(report.importances),
     }
 
@@ -83,18 +84,16 @@ def _bins(scored: Scored) -> tuple[list[float], list[float]]:
     return said, true
 
 
-def _precision_recall(sources: Mapping[str, Scored]) -> bytes:
-    figure, axes = new_axes("Precision against recall", "recall", "precision")
+def _precision_recall(sources: Mapping[str, Scored], threshold: float) -> bytes:
+    figure, axes = new_axes(f"Precision against recall; dots: threshold {threshold:g}", "recall", "precision")
     for name, scored in sources.items():
         order = np.argsort(-scored.score, kind="stable")
         found = np.cumsum((scored.weight * scored.label)[order])
-        axes.step(
-            found / found[-1],
-            found / np.cumsum(scored.weight[order]),
-            where="post",
-            linewidth=1.2,
-            label=NAMES[name],
-        )
+        recall, precision = found / found[-1], found / np.cumsum(scored.weight[order])
+        (line,) = axes.step(recall, precision, where="post", linewidth=1.2, label=NAMES[name])
+        flagged = int((scored.score >= threshold).sum())
+        if flagged:
+            axes.plot(recall[flagged - 1], precision[flagged - 1], marker="o", markersize=6, color=line.get_color())
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     if sources:

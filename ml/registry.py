@@ -10,25 +10,27 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
-
 from groundwork.chain import ChainedLog
-from groundwork.errors import BadInputError, VerificationError
-from groundwork.faults import boundary
+from groundwork.errors import BadInputError, GateRefusedError, VerificationError
+from groundwork.faults import Boundary, boundary
 from groundwork.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sync_directory, sync_file
 from ml.model import RiskModel, read_model
 
 if TYPE_CHECKING:
-    from ml.evaluate import Report
+    from ml.compare import Comparison, Figure
+    from ml.review import Evaluation
 
-ALIAS: Final = "champion"
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
 HEAD_TAG: Final = "approvals_log_head"
-THRESHOLDS_FILE: Final = Path(__file__).resolve().parent / "thresholds.yml"
+WAITING: Final = "waiting"
+UNFINISHED: Final = "unfinished"
+EVALUATION_FILE: Final = "evaluation.json"
 AUTOMATIC: Final = "approve-if-passing"
 
 
@@ -42,9 +44,11 @@ class Version:
         model_digest: What identifies it anywhere.
         training_digest: Digest over the data, code and parameters it came from.
         run_id: MLflow's run.
-        status: `champion`, `rejected`, `former` (a champion once) or `waiting` (for review).
+        status: `champion`, `challenger` (the newest that waits for review), `waiting` (an older one that does), `rejected`,
+            `former` (a champion once), or `unfinished` (its training broke off before the log had it).
         folder: Folder of the model's files.
         metrics: What was measured, by name.
+        failures: What the gate of the review found that does not hold, a sentence each.
     """
 
     model: str
@@ -55,6 +59,7 @@ class Version:
     status: str
     folder: Path
     metrics: Mapping[str, float]
+    failures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -62,15 +67,20 @@ class Decision:
     """A line of the log of approvals.
 
     Attributes:
-        action: `approve`, `reject` or `rollback`; the version is the one that it puts in force or refuses.
+        action: `train`, `approve`, `reject` or `rollback`; the version is the one that was registered, that it puts in force,
+            or that it refuses.
         model: The model's name.
         version: The version.
         model_digest: What was reviewed.
         folder: Folder of its files, relative to the home.
         files: SHA-256 of each file.
-        who: Who decided.
+        who: Who decided, or trained.
         why: Why.
         at: When, ISO 8601 in UTC.
+        evaluation: SHA-256 of the version's `evaluation.json`: the comparison and what the gate found.
+        failures: What the gate found that does not hold, a sentence each.
+        is_override: Whether it was approved although something does not hold.
+        replaces: The version that rated before; None if none did.
     """
 
     action: str
@@ -82,6 +92,10 @@ class Decision:
     who: str
     why: str
     at: str
+    evaluation: str = ""
+    failures: tuple[str, ...] = ()
+    is_override: bool = False
+    replaces: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,13 +130,13 @@ class Verdict:
     """What `approve_if_passing` found.
 
     Attributes:
-        passed: Whether every minimum is reached.
-        checks: One sentence a minimum, with the measured value and the limit.
+        passed: Whether everything holds that `ml/thresholds.yml` asks for.
+        says: Sentences: what does not hold, or that all does.
         champion: The champion afterwards; None if there is none.
     """
 
     passed: bool
-    checks: tuple[str, ...]
+    says: tuple[str, ...]
     champion: Champion | None
 
 
@@ -147,52 +161,56 @@ class Registry:
         self,
         model: RiskModel,
         *,
-        card: Mapping[str, Any],
-        report: Report,
+        facts: Mapping[str, Any],
+        evaluation: Evaluation,
+        files: Mapping[str, bytes],
         parameters: Mapping[str, Any],
-        provenance: Mapping[str, str],
-        training_digest: str,
+        trained_by: str,
     ) -> Version:
         """Logs a run with everything that a reviewer needs and makes a version of it.
 
         Args:
             model: The model.
-            card: Plain data for the reviewer.
-            report: What was measured.
+            facts: `card.json`: plain data for the reviewer, with as_of, data, provenance and training_digest.
+            evaluation: What was found out about it.
+            files: Further artifacts: the card and its plots.
             parameters: The training's choices.
-            provenance: Digests of what the data came from.
-            training_digest: Digest over data, code and parameters.
+            trained_by: Who trained.
 
         Returns:
-            The version, which waits for review.
+            The version, which waits for review: the challenger.
         """
-        from ml import plots
-
         name = str(model.body["name"])
         client = self._client()
-        run = client.create_run(self._experiment(name), run_name=f"{name} {card.get('as_of', '')}".strip())
-        files = {f"model/{file}": content for file, content in model.files().items()}
-        files |= {f"plots/{file}": content for file, content in plots.pictures(report).items()}
-        files["card.json"] = canonical_json(
-            {**card, "importances": dict(report.importances), "provenance": dict(provenance)}
-        )
-        self._log_run(run.info.run_id, files, report.metrics, parameters, {**provenance, **card["data"]})
+        run = client.create_run(self._experiment(name), run_name=f"{name} {facts['as_of']}")
+        training_digest = str(facts["training_digest"])
+        failures, metrics = evaluation.judgement.failures, evaluation.report.metrics
+        evaluated = canonical_json(_as_data(model, training_digest, evaluation))
+        artifacts = {f"model/{file}": content for file, content in model.files().items()}
+        artifacts |= {**files, "card.json": canonical_json(facts), EVALUATION_FILE: evaluated}
+        self._log_run(run.info.run_id, artifacts, metrics, parameters, {**facts["provenance"], **facts["data"]})
         tags = {"model_digest": model.digest, "training_digest": training_digest}
-        tags |= {name: str(count) for name, count in card["standing"].items()}
+        tags |= {"gate": "failed" if failures else "passed", "gate_failures": "; ".join(failures)[:5000]}
+        tags |= {name: str(count) for name, count in facts["standing"].items()}
         self._ensure_model(name)
         made = client.create_model_version(
             name,
             source=f"{run.info.artifact_uri}/model",
             run_id=run.info.run_id,
             tags=tags,
-            description=_described(run.info.run_id, card, report),
+            description=_described(run.info.run_id, facts, evaluation),
         )
-        return self._version(made, {}, dict(report.metrics))
+        version = self._version(made, {}, metrics)
+        why = "fails the gate: " + "; ".join(failures) if failures else "passes the gate"
+        line = self._line("train", version, model, trained_by, why)
+        self._append(replace(line, evaluation=sha256_bytes(evaluated), failures=failures), "training.log")
+        self._mirror(name)
+        return self.version(name, version.version)
 
     def version_of_training(self, model: str, training_digest: str) -> Version | None:
         """Returns the newest intact version that a training of this digest gave, or None."""
         for version in reversed(self.versions(model)):
-            if version.training_digest == training_digest and self._is_intact(version):
+            if version.training_digest == training_digest and version.status != UNFINISHED and self._is_intact(version):
                 return version
         return None
 
@@ -203,8 +221,8 @@ class Registry:
         client = self._client()
         query = f"name = '{model}'" if model else ""
         found = _all_pages(lambda token: client.search_model_versions(query, max_results=1000, page_token=token))
-        statuses = self._statuses()
-        listed = [self._version(made, statuses, client.get_run(made.run_id).data.metrics) for made in found]
+        reviews = self._reviews()
+        listed = [self._version(made, reviews, client.get_run(made.run_id).data.metrics) for made in found]
         return sorted(listed, key=lambda version: (version.model, version.version))
 
     def version(self, model: str, version: int) -> Version:
@@ -222,7 +240,9 @@ class Registry:
 
     # Review -------------------------------------------------------------------------------------------------------
 
-    def approve(self, model: str, version: int, *, who: str, why: str) -> Champion:
+    def approve(
+        self, model: str, version: int, *, who: str, why: str, override: bool = False, by_trainer: bool = True
+    ) -> Champion:
         """Makes a version the champion. What is champion already stays so, and nothing is logged twice.
 
         Args:
@@ -230,21 +250,64 @@ class Registry:
             version: The version that was reviewed.
             who: Who reviewed it.
             why: Why it may rate.
+            override: Whether it may although it does not hold what the gate of the review asks for.
+            by_trainer: Whether whoever trained it may also approve it.
 
         Returns:
             The champion.
 
         Raises:
-            BadInputError: There is no such version, or who or why is empty.
+            BadInputError: There is no such version, who or why is empty, or who trained it is not to approve it.
+            GateRefusedError: It does not hold what the gate asks for, and there is no override.
             VerificationError: A file of the version is not what its training wrote, or the log is damaged.
         """
         chosen = self.version(model, version)
-        reviewed = read_model(chosen.folder, chosen.model_digest)
+        reviewed, trained = self._as_trained(chosen)
         present = self._in_force().get(model, [])
         if not present or present[-1].version != version or present[-1].model_digest != reviewed.digest:
-            self._decide("approve", chosen, reviewed, who, why)
+            if who == trained.who and not by_trainer:
+                raise BadInputError(
+                    f"{who} trained {model} version {version}, and whoever trains may not approve. Let somebody else review it "
+                    "(--who), or set TOUCHSTONE_TRAINER_MAY_APPROVE=true."
+                )
+            if trained.failures and not override:
+                raise GateRefusedError(
+                    f"{model} version {version} does not hold what ml/thresholds.yml asks for: {'; '.join(trained.failures)}. "
+                    "Train a better one; or approve it all the same with --override and the reason in --why, which goes on "
+                    "every receipt made with it."
+                )
+            line = self._line("approve", chosen, reviewed, who, why)
+            self._append(
+                replace(
+                    line,
+                    evaluation=trained.evaluation,
+                    failures=trained.failures,
+                    is_override=bool(trained.failures),
+                    replaces=present[-1].version if present else None,
+                )
+            )
         self._mirror(model)
         return self._champion_of(self._in_force()[model][-1])
+
+    def _as_trained(self, version: Version) -> tuple[RiskModel, Decision]:
+        """Reads a version's model and its training's line in the log, having checked that files and line belong together."""
+        reviewed = read_model(version.folder, version.model_digest)
+        lines = [line for line in self.log() if line.action == "train" and line.model == version.model]
+        trained = next((line for line in reversed(lines) if line.version == version.version), None)
+        if trained is None:
+            raise VerificationError(
+                f"{version.model} version {version.version} is in MLflow, but the log of approvals has no training that gave "
+                "it: it was not made by `touchstone`, or its training broke off. Train again."
+            )
+        file = version.folder.parent / EVALUATION_FILE
+        evaluated = sha256_bytes(file.read_bytes()) if file.is_file() else "missing"
+        if (reviewed.digest, evaluated) != (trained.model_digest, trained.evaluation):
+            what = "the model" if reviewed.digest != trained.model_digest else file.name
+            raise VerificationError(
+                f"{version.model} version {version.version}: {what} is not what its training of {trained.at} wrote and "
+                f"judged. It cannot be approved: restore {version.folder.parent}, or train again."
+            )
+        return reviewed, trained
 
     def reject(self, model: str, version: int, *, who: str, why: str) -> Decision:
         """Notes that a version must not rate.
@@ -253,11 +316,12 @@ class Registry:
             BadInputError: There is no such version, it is the champion (roll back first), or who or why is empty.
         """
         chosen = self.version(model, version)
-        if chosen.status == ALIAS:
+        if chosen.status == CHAMPION:
             raise BadInputError(
                 f"{model} version {version} is the champion. Approve another version or roll back first."
             )
-        decision = self._decide("reject", chosen, read_model(chosen.folder, chosen.model_digest), who, why)
+        decision = self._line("reject", chosen, read_model(chosen.folder, chosen.model_digest), who, why)
+        self._append(decision)
         self._mirror(model)
         return decision
 
@@ -275,33 +339,27 @@ class Registry:
             )
         earlier = history[-2]
         read_model(self.home / earlier.folder, earlier.model_digest)
-        self._append(Decision(**{**earlier.__dict__, "action": "rollback", "who": who, "why": why, "at": self._time()}))
+        back = {"action": "rollback", "who": who, "why": why, "at": self._time(), "replaces": history[-1].version}
+        self._append(Decision(**{**earlier.__dict__, **back}))
         self._mirror(model)
         return self._champion_of(self._in_force()[model][-1])
 
-    def approve_if_passing(self, version: Version, thresholds: Path = THRESHOLDS_FILE) -> Verdict:
-        """Approves a model's first version if it reaches every minimum of `ml/thresholds.yml`.
+    def approve_if_passing(self, version: Version) -> Verdict:
+        """Approves a model's first version if it holds all that `ml/thresholds.yml` asks for.
 
         A model that has a champion keeps it: the next one is for a person to approve.
 
         Args:
             version: The version to judge.
-            thresholds: YAML with `minimums: {model: {metric: value}}`.
 
         Returns:
-            What was checked, and the champion afterwards.
-
-        Raises:
-            BadInputError: The file declares no minimums for the model.
+            What was found, and the champion afterwards.
         """
         present = self.champion(version.model)
-        checks = _checks(version, _minimums(thresholds, version.model))
-        passed = all(passing for passing, _ in checks)
-        said = tuple(sentence for _, sentence in checks)
-        if present is None and passed:
-            why = f"passes {thresholds.name}: {'; '.join(said)}"
-            present = self.approve(version.model, version.version, who=AUTOMATIC, why=why)
-        return Verdict(passed, said, present)
+        said = version.failures or ("it holds all that ml/thresholds.yml asks for",)
+        if present is None and not version.failures:
+            present = self.approve(version.model, version.version, who=AUTOMATIC, why=said[0])
+        return Verdict(not version.failures, said, present)
 
     def champion(self, model: str) -> Champion | None:
         """Returns the version that rates, from the log alone; None before the first approval.
@@ -315,6 +373,11 @@ class Registry:
     def log(self) -> list[Decision]:
         """Returns every decision, oldest first, having checked the chain."""
         return [_decision(line) for line in self.approvals.read()]
+
+    def approval_of(self, model: str, model_digest: str) -> Decision | None:
+        """Returns the newest decision that put a model of such a digest in force; None if none ever did."""
+        found = (line for line in reversed(self.log()) if (line.model, line.model_digest) == (model, model_digest))
+        return next((line for line in found if line.action in ("approve", "rollback")), None)
 
     def head(self) -> str:
         """Returns the hash of the newest line of the log; receipts hold it."""
@@ -377,17 +440,24 @@ class Registry:
             raise
         client.set_terminated(run_id, status="FINISHED")
 
-    def _version(self, made: Any, statuses: Mapping[tuple[str, int], str], metrics: Mapping[str, float]) -> Version:
+    def _version(
+        self,
+        made: Any,
+        reviews: Mapping[tuple[str, int], tuple[str, tuple[str, ...]]],
+        metrics: Mapping[str, float],
+    ) -> Version:
         tags = dict(made.tags or {})
+        status, failures = reviews.get((made.name, int(made.version)), (UNFINISHED, ()))
         return Version(
             model=made.name,
             version=int(made.version),
             model_digest=tags.get("model_digest", ""),
             training_digest=tags.get("training_digest", ""),
             run_id=made.run_id,
-            status=statuses.get((made.name, int(made.version)), "waiting"),
+            status=status,
             folder=self.home / "mlflow-artifacts" / made.name / made.run_id / "artifacts" / "model",
             metrics=dict(metrics),
+            failures=failures,
         )
 
     def _is_intact(self, version: Version) -> bool:
@@ -408,39 +478,41 @@ class Registry:
                 stack[-2:] = [decision]
         return stacks
 
-    def _statuses(self) -> dict[tuple[str, int], str]:
-        statuses: dict[tuple[str, int], str] = {}
-        for decision in self.log():
-            statuses[decision.model, decision.version] = "rejected" if decision.action == "reject" else "former"
-        for model, stack in self._in_force().items():
-            if stack:
-                statuses[model, stack[-1].version] = ALIAS
-        return statuses
+    def _reviews(self) -> dict[tuple[str, int], tuple[str, tuple[str, ...]]]:
+        """By model and version: its status, and what the gate found that does not hold."""
+        after = {"train": WAITING, "reject": "rejected", "approve": "former", "rollback": "former"}
+        log = self.log()
+        statuses = {(line.model, line.version): after[line.action] for line in log}
+        waiting = {model: version for (model, version), status in sorted(statuses.items()) if status == WAITING}
+        statuses |= dict.fromkeys(waiting.items(), CHALLENGER)
+        statuses |= {(model, stack[-1].version): CHAMPION for model, stack in self._in_force().items() if stack}
+        failures = {(line.model, line.version): line.failures for line in log if line.action == "train"}
+        return {version: (status, failures.get(version, ())) for version, status in statuses.items()}
 
-    def _decide(self, action: str, version: Version, reviewed: RiskModel, who: str, why: str) -> Decision:
-        decision = Decision(
+    def _line(self, action: str, version: Version, model: RiskModel, who: str, why: str) -> Decision:
+        return Decision(
             action=action,
             model=version.model,
             version=version.version,
-            model_digest=reviewed.digest,
+            model_digest=model.digest,
             folder=version.folder.relative_to(self.home).as_posix(),
-            files=_digests(reviewed),
+            files=_digests(model),
             who=who,
             why=why,
             at=self._time(),
         )
-        self._append(decision)
-        return decision
 
-    def _append(self, decision: Decision) -> None:
+    def _append(self, decision: Decision, step: Boundary = "approval.append") -> None:
         if not decision.who.strip() or not decision.why.strip():
             raise BadInputError("A review needs to say who decided and why; one of the two is empty.")
         folder = self.home / decision.folder
         for file in decision.files:
             sync_file(folder / file)
         sync_directory(folder)
-        with boundary("approval.append", self.approvals.path):
-            self.approvals.append({**decision.__dict__, "files": dict(decision.files)})
+        with boundary(step, self.approvals.path):
+            self.approvals.append(
+                {**decision.__dict__, "files": dict(decision.files), "failures": list(decision.failures)}
+            )
 
     def _time(self) -> str:
         return self._now().astimezone(UTC).isoformat(timespec="seconds")
@@ -448,13 +520,17 @@ class Registry:
     def _mirror(self, model: str) -> None:
         """Shows the log's state in MLflow, for its UI; nothing here ever reads it back."""
         client = self._client()
-        for (name, version), status in self._statuses().items():
+        self._ensure_model(model)
+        aliases = {}
+        for (name, version), (status, _) in self._reviews().items():
             if name == model:
                 client.set_model_version_tag(name, str(version), "review", status)
-        stack = self._in_force().get(model, [])
-        if stack:
-            client.set_registered_model_alias(model, ALIAS, str(stack[-1].version))
-        self._ensure_model(model)
+                aliases[status] = str(version)
+        for alias in (CHAMPION, CHALLENGER):
+            if alias in aliases:
+                client.set_registered_model_alias(model, alias, aliases[alias])
+            else:
+                client.delete_registered_model_alias(model, alias)
         client.set_registered_model_tag(model, HEAD_TAG, self.head())
 
     def _champion_of(self, decision: Decision) -> Champion:
@@ -499,60 +575,102 @@ def _digests(model: RiskModel) -> dict[str, str]:
 
 
 def _decision(line: Mapping[str, Any]) -> Decision:
-    return Decision(**{name: line[name] for name in Decision.__dataclass_fields__})
+    told = {name: line[name] for name in Decision.__dataclass_fields__ if name in line}
+    return Decision(**{**told, "failures": tuple(line.get("failures", ()))})
 
 
-def _minimums(path: Path, model: str) -> dict[str, float]:
-    declared = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("minimums", {}).get(model)
-    if not declared:
-        raise BadInputError(f"{path}: no minimums for {model}; nothing can be approved without a person.")
-    return {str(metric): float(value) for metric, value in declared.items()}
+def _as_data(model: RiskModel, training_digest: str, evaluation: Evaluation) -> dict[str, Any]:
+    """What `evaluation.json` says."""
+    comparison = evaluation.comparison
+    return {
+        "model": model.body["name"],
+        "model_digest": model.digest,
+        "training_digest": training_digest,
+        "judgement": evaluation.judgement.as_dict(),
+        "comparison": comparison if comparison is None or isinstance(comparison, str) else comparison.as_dict(),
+    }
 
 
-def _checks(version: Version, minimums: Mapping[str, float]) -> list[tuple[bool, str]]:
-    checks = []
-    for metric, least in sorted(minimums.items()):
-        value = version.metrics.get(metric)
-        said = "was not measured" if value is None else f"is {value:.4f}"
-        checks.append((value is not None and value >= least, f"{metric} {said}, at least {least:g}"))
-    return checks
-
-
-SHOWN: Final = {
-    "auroc": ("evaluate", "verdict", "forward"),
-    "average_precision": ("evaluate", "verdict", "forward"),
-    "precision": ("evaluate", "verdict"),
-    "recall": ("evaluate", "verdict"),
-    "calibration_slope": ("verdict",),
-    "brier_skill": ("verdict",),
-}
-
-
-def _described(run_id: str, card: Mapping[str, Any], report: Report) -> str:
-    """The version's page in MLflow: what a reviewer wants to see first; each figure where its source can tell it."""
-    cells = [(source, cell) for source in ("evaluate", "verdict", "forward") for cell in ("seen", "unseen")]
-    gap = "\u00a0" * 3  # MLflow's page puts the columns of a table next to each other
-    heads = " | ".join(f"{source} {cell}{gap}" for source, cell in cells)
-    lines = [f"| | {heads} |", "|---" * (len(cells) + 1) + "|"]
-    for metric, sources in SHOWN.items():
-        known = [
-            report.metrics.get(f"{source}_{metric}_{cell}") if source in sources else None for source, cell in cells
-        ]
-        lines.append(
-            f"| {metric}{gap} | " + " | ".join("" if value is None else f"{value:.3f}" for value in known) + " |"
-        )
-    flags, calibration = card["flagging"], card["calibration"]["main"]
+def _described(run_id: str, facts: Mapping[str, Any], evaluation: Evaluation) -> str:
+    """The version's page in MLflow: one plain sentence, what stands beside the champion, and what a reviewer sees first."""
+    judgement = evaluation.judgement
+    failed = len(judgement.failures)
+    gate = f"fails {failed} of what the gate asks for" if failed else "holds all that the gate asks for"
+    flags, calibration = facts["flagging"], facts["calibration"]["main"]
     told = (
-        f"Trained as of {card['as_of']}. Calibration: {calibration['method']} on {calibration['positives']} positives. "
+        f"Trained as of {facts['as_of']}, {gate}, and waits for a reviewer: "
+        f"[the model card]({_artifact(run_id, 'card.html')})."
     )
-    told += f"Threshold {flags['threshold']:g} ({flags['basis']}), floor {flags['floor']:g}."
+    rests = (
+        f"Calibration: {calibration['method']} on {calibration['positives']} positives. "
+        f"Threshold {flags['threshold']:g} ({flags['basis']}), floor {flags['floor']:g}."
+    )
     standing = (
         "Of {live_count:,} that live and have no positive label, {flagged_count:,} would be flagged, "
         "{between_floor_and_threshold_count:,} lie between floor and threshold (third parties could push these onto a list, "
         "and no others), and {held_by_floor_count:,} are above the threshold but held off by the floor. "
         "An estimated {exposed:.1%} of the honest merchants reach the floor, themselves or with some of their goods."
-    ).format(**card["standing"], exposed=flags["exposed_share"])
-    pictures = [
-        f"![{name}](/get-artifact?path=plots/{name}.png&run_uuid={run_id})" for name in ("reliability", "importances")
+    ).format(**facts["standing"], exposed=flags["exposed_share"])
+    failures = [f"- {sentence}" for sentence in judgement.failures]
+    pictures = [f"![{name}]({_artifact(run_id, f'plots/{name}.png')})" for name in ("reliability", "importances")]
+    return "\n\n".join(
+        [
+            told,
+            *failures,
+            _beside(evaluation.comparison),
+            rests,
+            standing,
+            _measured(evaluation.report.metrics),
+            *pictures,
+        ]
+    )
+
+
+def _artifact(run_id: str, path: str) -> str:
+    return f"/get-artifact?path={path}&run_uuid={run_id}"
+
+
+GAP: Final = "\u00a0" * 3  # MLflow's page puts the columns of a table next to each other
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(
+        "| " + " | ".join(f"{cell}{GAP}" if cell != "---" else cell for cell in line) + " |" for line in lines
+    )
+
+
+def _beside(comparison: Comparison | str | None) -> str:
+    """What stands beside the champion, as a table."""
+    if comparison is None or isinstance(comparison, str):
+        return f"Not compared: {comparison or 'there is no champion yet'}."
+    rows = [
+        [metric, cell, _said(pair.champion), _said(pair.challenger), _said(pair.difference, "+")]
+        for cell, pairs in comparison.ranking.items()
+        for metric, pair in pairs.items()
     ]
-    return "\n\n".join([told, standing, "\n".join(lines), *pictures])
+    moved = comparison.moves
+    told = (
+        f"Beside the champion ({comparison.champion_digest[:12]}, {comparison.basis}), on {comparison.rows:,} rows of later "
+        f"dates that neither learned from: {moved.added:,} would come onto the list and {moved.dropped:,} leave it. "
+        "In brackets: 95 %."
+    )
+    return "\n\n".join([told, _table(["metric", "rows", "champion", "this one", "difference"], rows)])
+
+
+def _said(figure: Figure, sign: str = "") -> str:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return ""
+    return f"{figure.value:{sign}.3f} ({figure.low:{sign}.3f} to {figure.high:{sign}.3f})"
+
+
+def _measured(metrics: Mapping[str, float]) -> str:
+    """Each figure where its source can tell it, as a table."""
+    from ml.evaluate import TOLD_BY
+
+    cells = [(source, cell) for source in ("evaluate", "verdict", "forward") for cell in ("seen", "unseen")]
+    rows = []
+    for metric, sources in TOLD_BY.items():
+        known = [metrics.get(f"{source}_{metric}_{cell}") if source in sources else None for source, cell in cells]
+        rows.append([metric, *("" if value is None else f"{value:.3f}" for value in known)])
+    return _table(["", *(f"{source} {cell}" for source, cell in cells)], rows)

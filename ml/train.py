@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import asdict, dataclass, replace
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,21 +19,35 @@ import numpy.typing as npt
 
 from groundwork.faults import boundary
 from groundwork.files import sha256_bytes, sha256_file, sha256_tree
-from ml import evaluate, explain, flagging, model
+from ml import card, drift, evaluate, explain, flagging, model, plots, review
 from ml.boosting import Forward, Parameters, fit_booster, forward_margins
 from ml.calibrate import Calibration, calibrate
+from ml.compare import Comparison, Contender, compare, figures
 from ml.declarations import Declaration
-from ml.training_set import Rows, Split, TrainingSet, read_training_set, split_rows
+from ml.training_set import Rows, Split, TrainingSet, missing_columns, read_training_set, split_rows
 
 if TYPE_CHECKING:
     from ml.registry import Registry, Version
 
-__all__ = ["Parameters", "TooFewLabels", "Trained", "TrainingResult", "fit_model", "train", "training_digest"]
+__all__ = [
+    "Files",
+    "Parameters",
+    "TooFewLabels",
+    "Trained",
+    "TrainingResult",
+    "beside_champion",
+    "fit_model",
+    "train",
+    "training_digest",
+]
 
 MIN_POSITIVES: Final = 20
 MIN_COMPONENTS: Final = 5
 PART_ROWS: Final = 65_536
+COMPARED_WITH: Final = 200
+"""How often components are drawn for the intervals of a comparison."""
 HERE: Final = Path(__file__).resolve().parent
+EPOCH: Final = date(1970, 1, 1)
 
 Progress = Callable[[str], None]
 
@@ -63,6 +77,34 @@ class TooFewLabels:
 
 
 @dataclass(frozen=True)
+class Files:
+    """What a training reads.
+
+    Attributes:
+        features: `training/<list>/as_of=<date>/features.parquet`.
+        spine: `spine.parquet` beside it.
+        edges: `edges.parquet` beside it, or None.
+        live: `features/<list>/as_of=<date>/features.parquet` of the same day, from which usual values come; None for the
+            newest rows instead.
+        slices: `slices.parquet` beside the spine, by which a comparison is cut; None for category alone.
+    """
+
+    features: Path
+    spine: Path
+    edges: Path | None = None
+    live: Path | None = None
+    slices: Path | None = None
+
+    def read(self, declaration: Declaration, cut: date) -> TrainingSet:
+        """Reads a model's training set, with components as they were known at a cut."""
+        return read_training_set(declaration, self.features, self.spine, self.edges, self.live, cut, self.slices)
+
+    def digests(self) -> dict[str, str]:
+        """Returns the SHA-256 of each file that is there."""
+        return {name: sha256_file(path) for name, path in self.__dict__.items() if path is not None}
+
+
+@dataclass(frozen=True)
 class TrainingResult:
     """A registered version, new or known already.
 
@@ -79,68 +121,151 @@ class TrainingResult:
 
 def train(
     declaration: Declaration,
-    features: Path,
-    spine: Path,
-    edges: Path | None,
+    files: Files,
     *,
     as_of: date,
     registry: Registry,
     provenance: Mapping[str, str],
-    live: Path | None = None,
     parameters: Parameters | None = None,
+    trained_by: str = "unnamed",
+    thresholds: Path = review.THRESHOLDS_FILE,
     progress: Progress = lambda _: None,
 ) -> TrainingResult | TooFewLabels:
-    """Trains, calibrates, evaluates and registers a model.
+    """Trains, calibrates, evaluates, sets beside the champion, judges and registers a model.
 
     Args:
         declaration: The model.
-        features: `training/<list>/as_of=<date>/features.parquet`.
-        spine: `spine.parquet` beside it.
-        edges: `edges.parquet` beside it, or None.
+        files: What it learns from.
         as_of: The training's cut, a day.
-        registry: Where the version goes.
+        registry: Where the version goes, and where the champion is.
         provenance: Digests of loads, code revision and the like; noted with the run, no part of any digest here.
-        live: `features/<list>/as_of=<date>/features.parquet` of the same day, from which usual values come.
         parameters: Choices of the training; the defaults if None.
+        trained_by: Who trains; whoever that is may not approve, unless a setting allows it.
+        thresholds: What a version must hold.
         progress: Called with a line a step.
 
     Returns:
         The version, or why there is none.
 
     Raises:
-        BadInputError: The files lack a declared column or do not belong together.
+        BadInputError: The files lack a declared column or do not belong together, or the thresholds cannot be read.
     """
-    parameters = parameters or Parameters()
-    files = {"features": features, "spine": spine, "edges": edges, "live": live}
-    data = {name: sha256_file(path) for name, path in files.items() if path is not None}
+    parameters, limits = parameters or Parameters(), review.read_limits(declaration.name, thresholds)
+    data = files.digests()
     digest = training_digest(declaration, data, as_of, parameters)
     known = registry.version_of_training(declaration.name, digest)
     if known is not None:
         progress(f"{declaration.name}: version {known.version} was trained on the same data, code and parameters")
         return TrainingResult(known, reused=True, metrics=known.metrics)
-    training_set = read_training_set(declaration, features, spine, edges, live, as_of)
-    most = (parameters.least_unlabelled, parameters.unlabelled_per_positive, parameters.forward_unlabelled)
-    split = split_rows(training_set.rows, parameters.unseen_share, most, parameters.seed)
+    training_set = files.read(declaration, as_of)
+    split = _split(training_set, parameters)
     few = too_few(declaration.name, split)
     if few is not None:
         progress(few.message)
         return few
     progress(f"{declaration.name}: {len(split.train)} rows to learn from, {int(split.train.label.sum())} positive")
-    trained = fit_model(declaration, training_set, split, parameters)
+    trained = fit_model(declaration, training_set, split, parameters, as_of)
     report = evaluate.report(trained.model, split, trained.forward, parameters.resamples, parameters.seed)
+    comparison = beside_champion(declaration, trained, training_set, split, files, parameters, as_of, registry)
+    calibration = figures(trained.model, split.calibrate, (parameters.resamples, parameters.seed))
+    judgement = review.judge(
+        review.Measured(
+            metrics=report.metrics,
+            calibration=calibration,
+            importances=evaluate.shares(report.importances),
+            out_of_bounds=review.out_of_bounds(
+                declaration.features,
+                {
+                    "training": split.train.features,
+                    "later": split.evaluate.features,
+                    "live": training_set.live.features,
+                },
+            ),
+            digests={**data, **provenance},
+            comparison=comparison,
+        ),
+        limits,
+    )
+    evaluation = review.Evaluation(report, calibration, comparison, judgement)
+    origin = {"as_of": as_of.isoformat(), "training_digest": digest, "data": data, "provenance": dict(provenance)}
+    facts = _facts(trained, training_set, split, origin) | {"importances": dict(report.importances)}
+    pictures = plots.pictures(report, trained.model.threshold)
+    page = card.render(declaration, trained.model, training_set, split, evaluation, facts, pictures)
     with boundary("training.register", registry.home / "mlflow.db"):
         version = registry.register(
             trained.model,
-            card=_card(
-                trained, training_set, split, {"as_of": as_of.isoformat(), "training_digest": digest, "data": data}
-            ),
-            report=report,
+            facts=facts,
+            evaluation=evaluation,
+            files={"card.html": page, **{f"plots/{name}": content for name, content in pictures.items()}},
             parameters=asdict(parameters),
-            provenance=provenance,
-            training_digest=digest,
+            trained_by=trained_by,
         )
     progress(f"{declaration.name}: version {version.version} is registered and waits for review")
     return TrainingResult(version, reused=False, metrics=report.metrics)
+
+
+def beside_champion(
+    declaration: Declaration,
+    trained: Trained,
+    training_set: TrainingSet,
+    split: Split,
+    files: Files,
+    parameters: Parameters,
+    as_of: date,
+    registry: Registry,
+) -> Comparison | str | None:
+    """Sets a challenger beside the champion on rows that neither learned from.
+
+    Where the champion's own training reached into these rows, its declaration is trained again on the challenger's.
+
+    Returns:
+        The comparison; why there is none; or None without a champion.
+    """
+    champion = registry.champion(declaration.name)
+    if champion is None:
+        return None
+    present = model.read_model(champion.folder, champion.model_digest)
+    if present.digest == trained.model.digest:
+        return "it is the champion itself, trained again"
+    if present.body["format"] != model.FORMAT:
+        return "the champion was trained by an earlier release, which did not keep what a comparison takes"
+    declared = replace(declaration, features=present.features)
+    missing = missing_columns(declared, files.features, files.live)
+    if missing:
+        return f"the champion reads columns that there are no longer: {', '.join(missing)}"
+    if not len(split.evaluate):
+        return "no row is late enough to compare on"
+    first = EPOCH + timedelta(days=int(split.evaluate.day.min()))
+    training = present.body["training"]
+    basis, unseen = "as it rates", ~split.evaluate_seen
+    if date.fromisoformat(training["learned_before"]) > first:
+        theirs = files.read(declared, as_of)
+        present = fit_model(declared, theirs, _split(theirs, parameters), parameters, as_of).model
+        basis = (
+            f"trained again on the challenger's rows, for it learned from rows before {training['learned_before']}, "
+            f"and these begin on {first}"
+        )
+    else:
+        theirs = files.read(declared, date.fromisoformat(training["as_of"]))
+        chance = theirs.rows.chance[theirs.rows.purposed("evaluate")]
+        unseen = unseen & (chance < training["unseen_share"])
+    of = {purpose: theirs.rows.features[theirs.rows.purposed(purpose)] for purpose in ("evaluate", "calibrate")}
+    return compare(
+        Contender(present, of["evaluate"], of["calibrate"], theirs.live.features),
+        Contender(trained.model, split.evaluate.features, split.calibrate.features, training_set.live.features),
+        split.evaluate,
+        split.calibrate,
+        unseen,
+        training_set.labels,
+        basis=basis,
+        resamples=COMPARED_WITH,
+        seed=parameters.seed,
+    )
+
+
+def _split(training_set: TrainingSet, parameters: Parameters) -> Split:
+    most = (parameters.least_unlabelled, parameters.unlabelled_per_positive, parameters.forward_unlabelled)
+    return split_rows(training_set.rows, parameters.unseen_share, most, parameters.seed)
 
 
 def training_digest(declaration: Declaration, data: Mapping[str, str], as_of: date, parameters: Parameters) -> str:
@@ -187,8 +312,10 @@ class Trained:
     standing: flagging.Standing
 
 
-def fit_model(declaration: Declaration, training_set: TrainingSet, split: Split, parameters: Parameters) -> Trained:
-    """Fits both boosters, both calibrations, threshold, floor and usual values."""
+def fit_model(
+    declaration: Declaration, training_set: TrainingSet, split: Split, parameters: Parameters, as_of: date
+) -> Trained:
+    """Fits both boosters, both calibrations, threshold, floor, usual values and the reference of drift."""
     columns = {"main": list(range(len(declaration.features))), "own": list(declaration.own_conduct)}
     signs = np.array([feature.monotone for feature in declaration.features])
     fits = [partial(fit_booster, split.train, chosen, signs, parameters) for chosen in columns.values()]
@@ -200,19 +327,29 @@ def fit_model(declaration: Declaration, training_set: TrainingSet, split: Split,
     if prevalence is None:
         prevalence = float(np.average(split.forward.label, weights=split.forward.weight))
     units = flag_units(split.calibrate, margins["main"], forward, calibrations["main"])
+    live = training_set.live
     scores = {
-        name: model.points(calibrations[name].probability(_margins(fitted[name], training_set.live.features, chosen)))
+        name: model.points(calibrations[name].probability(_margins(fitted[name], live.features, chosen)))
         for name, chosen in columns.items()
     }
-    standing = flagging.Standing(scores["main"], scores["own"], training_set.live.merchant)
+    unlabelled = ~live.is_labelled
+    standing = flagging.Standing(scores["main"][unlabelled], scores["own"][unlabelled], live.merchant[unlabelled])
     main, own = fitted["main"], fitted["own"]
+    first = int(split.evaluate.day.min()) if len(split.evaluate) else (as_of - EPOCH).days
     body = model.describe(declaration, main, own) | {
+        "training": {
+            "as_of": as_of.isoformat(),
+            "learned_before": (EPOCH + timedelta(days=first)).isoformat(),
+            "unseen_share": parameters.unseen_share,
+        },
         "calibration": {name: calibration.as_dict() for name, calibration in calibrations.items()},
         "flagging": flagging.flagging(
             units, standing, prevalence, parameters.target_precision, declaration.most_exposed
         ).as_dict(),
         "prevalence": prevalence,
-        "usual": explain.usual_values(training_set.live, declaration.features),
+        "usual": explain.usual_values(live, declaration.features),
+        "reference": drift.reference(live.features, declaration.columns)
+        | drift.reference(scores["main"][:, None].astype(np.float32), ["score"]),
     }
     return Trained(model.RiskModel(body, main, own), forward, standing)
 
@@ -247,8 +384,8 @@ def flag_units(
     return flagging.Units("out_of_fold", score, rows.label, rows.weight, rows.is_verdict, rows.merchant)
 
 
-def _card(trained: Trained, training_set: TrainingSet, split: Split, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """What a reviewer reads beside the metrics: rows, labels, calibration, who stands where, where numbers come from."""
+def _facts(trained: Trained, training_set: TrainingSet, split: Split, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """What `card.json` says: rows, labels, calibration, who stands where, where numbers come from."""
     body = trained.model.body
     parts = {"train": split.train, "evaluate": split.evaluate, "calibrate": split.calibrate}
     return {

@@ -8,6 +8,7 @@ components never seen. No model is fitted here.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -20,12 +21,15 @@ from groundwork.errors import BadInputError
 from ml.declarations import Declaration
 
 MAX_MEMBERS: Final = 200
+AGES: Final = (("under 30 days", 0, 30), ("30 to 90 days", 30, 90), ("over 90 days", 90, 1_000_000))
 PURPOSES: Final = ("score", "train", "evaluate", "calibrate")
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Labels = tuple[Integers, tuple[str, ...]]
+"""A label of each row, as a position in names; an empty name where it is unknown."""
 
 
 @dataclass(frozen=True)
@@ -136,18 +140,20 @@ class Split:
 
 @dataclass(frozen=True)
 class Live:
-    """Entities that live at the cut and have no positive label, all arrays of one length n.
+    """Entities that live at the cut, all arrays of one length n.
 
     Attributes:
         merchant: A number for each merchant that they belong to.
         category: Position in `categories`.
         categories: Category paths; an empty one where it is unknown.
+        is_labelled: Whether each has a positive label.
         features: float32, shape (n, number of features).
     """
 
     merchant: Integers
     category: Integers
     categories: tuple[str, ...]
+    is_labelled: Flags
     features: Matrix
 
 
@@ -158,16 +164,28 @@ class TrainingSet:
     Attributes:
         rows: All training rows, ordered by entity, date and purpose.
         components: The components that their merchants were given.
-        live: What usual values and the floor come from.
+        live: What usual values, the floor and the reference of drift come from.
+        labels: What the evaluate rows are cut into slices by, each of the shape of those.
+        entities: The ids of the rated entities, by their number.
+        label_counts: By source and age at the cut: `source`, `age`, `positives` and `genuine` among labelled rows.
     """
 
     rows: Rows
     components: Components
     live: Live
+    labels: Mapping[str, Labels]
+    entities: Sequence[str]
+    label_counts: Sequence[Mapping[str, Any]]
 
 
 def read_training_set(
-    declaration: Declaration, features: Path, spine: Path, edges: Path | None, live: Path | None, cut: date
+    declaration: Declaration,
+    features: Path,
+    spine: Path,
+    edges: Path | None,
+    live: Path | None,
+    cut: date,
+    slices: Path | None = None,
 ) -> TrainingSet:
     """Reads the training rows of a model.
 
@@ -178,12 +196,13 @@ def read_training_set(
         edges: `edges.parquet`, merchants that share identifiers; None where there are none.
         live: `features.parquet` of the live entities at the cut; None for the newest unlabelled training rows instead.
         cut: The training's as_of; edges known later do not count.
+        slices: `slices.parquet`: keys, and a text a slice, of the evaluate rows; None for no slices but category.
 
     Returns:
         The training set.
 
     Raises:
-        BadInputError: A declared column is missing, or features and spine do not hold the same rows.
+        BadInputError: A declared column is missing, or the files do not hold the same rows.
     """
     keys = list(dict.fromkeys((declaration.id_column, "as_of_date", "purpose")))
     spine_table = _read_sorted(spine, keys, [])
@@ -192,12 +211,62 @@ def read_training_set(
         raise BadInputError(f"{features} and {spine} do not hold the same rows; build both again in one run.")
     components = read_components(edges, cut)
     rows = _rows(declaration, spine_table, feature_table, components)
+    labels = _labels(rows.take(rows.purposed("evaluate")), slices, spine_table, keys)
+    told = (labels, encode(spine_table[declaration.id_column])[1], _label_counts(spine_table, rows, cut))
     if live is not None:
-        return TrainingSet(rows, components, _read_live(declaration, live, spine_table))
-    positive = np.unique(rows.entity[rows.label])
+        return TrainingSet(rows, components, _read_live(declaration, live, spine_table), *told)
     newest = rows.day == rows.day[rows.purposed("evaluate")].max(initial=0)
-    chosen = rows.take(newest & rows.purposed("evaluate") & ~np.isin(rows.entity, positive))
-    return TrainingSet(rows, components, Live(chosen.merchant, chosen.category, chosen.categories, chosen.features))
+    chosen = rows.take(newest & rows.purposed("evaluate"))
+    is_labelled = np.isin(chosen.entity, np.unique(rows.entity[rows.label]))
+    stand_in = Live(chosen.merchant, chosen.category, chosen.categories, is_labelled, chosen.features)
+    return TrainingSet(rows, components, stand_in, *told)
+
+
+def _label_counts(spine: Any, rows: Rows, cut: date) -> list[dict[str, Any]]:
+    """Counts the labelled rows by source and by how old their label is at the cut."""
+    source, sources = encode(spine["label_source"])
+    age = (cut - date(1970, 1, 1)).days - rows.decided_day
+    counts = []
+    for at, name in sorted(enumerate(sources), key=lambda item: item[1]):
+        for words, least, most in AGES:
+            chosen = rows.is_verdict & (source == at) & (age >= least) & (age < most)
+            if chosen.any():
+                positives = int(rows.label[chosen].sum())
+                counts.append(
+                    {
+                        "source": name or "not said",
+                        "age": words,
+                        "positives": positives,
+                        "genuine": int(chosen.sum()) - positives,
+                    }
+                )
+    return counts
+
+
+def _labels(evaluate: Rows, slices: Path | None, spine: Any, keys: list[str]) -> dict[str, Labels]:
+    """The slices of the evaluate rows; rows and file are in the same order."""
+    import pyarrow.compute as pc
+
+    labels: dict[str, Labels] = {"category": (evaluate.category, evaluate.categories)}
+    if slices is None:
+        return labels
+    told = _read_sorted(slices, keys, [])
+    wanted = spine.filter(pc.equal(spine["purpose"], "evaluate"))
+    if any(told[key].to_pylist() != wanted[key].to_pylist() for key in keys):
+        raise BadInputError(f"{slices} does not hold the rows of the spine that evaluate; build both again in one run.")
+    for name in told.column_names:
+        if name not in keys:
+            number, names = encode(told[name])
+            labels[name] = (number, tuple(names))
+    return labels
+
+
+def missing_columns(declaration: Declaration, *files: Path | None) -> list[str]:
+    """Returns the declared columns that one of the files does not have."""
+    import pyarrow.parquet as pq
+
+    there = [set(pq.read_schema(path).names) for path in files if path is not None]
+    return [name for name in declaration.columns if not all(name in names for names in there)]
 
 
 def _grouping(declaration: Declaration) -> list[str]:
@@ -210,9 +279,15 @@ def _read_live(declaration: Declaration, path: Path, spine: Any) -> Live:
 
     table = _read(path, [declaration.id_column, *_grouping(declaration), *declaration.columns])
     positive = spine[declaration.id_column].filter(spine["label"])
-    table = table.filter(pc.invert(pc.is_in(table[declaration.id_column], value_set=positive.combine_chunks())))
+    is_labelled = pc.is_in(table[declaration.id_column], value_set=positive.combine_chunks())
     category, categories = encode(table["category"])
-    return Live(encode(table["merchant_id"])[0], category, tuple(categories), matrix(table, declaration.columns))
+    return Live(
+        merchant=encode(table["merchant_id"])[0],
+        category=category,
+        categories=tuple(categories),
+        is_labelled=np.asarray(is_labelled.to_numpy(zero_copy_only=False), dtype=bool),
+        features=matrix(table, declaration.columns),
+    )
 
 
 def _read_sorted(path: Path, keys: list[str], columns: list[str]) -> Any:

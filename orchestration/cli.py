@@ -308,13 +308,24 @@ def show_model(model: str, version: Annotated[int, typer.Argument()], as_json: J
 
 
 @models_app.command("approve")
-def approve_model(model: str, version: int, why: Why, who: Who = "unnamed reviewer", as_json: Json = False) -> None:
+def approve_model(
+    model: str,
+    version: int,
+    why: Why,
+    who: Who = "unnamed reviewer",
+    override: Annotated[
+        bool, typer.Option("--override", help="Although it fails the gate of the review; --why goes on every receipt.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Makes a version champion: from now on it rates.
 
     Example: touchstone models approve listing_counterfeit 2 --who "A. Reviewer" --why "better on unseen merchants"
     """
     with _writing("touchstone models approve") as registry:
-        champion = registry.approve(model, version, who=who, why=why)
+        champion = registry.approve(
+            model, version, who=who, why=why, override=override, by_trainer=_settings().is_trainer_trusted
+        )
     _decided(dataclasses.asdict(champion.approved), as_json)
 
 

@@ -114,6 +114,8 @@ def version_facts(version: Version) -> dict[str, Any]:
         "model": version.model,
         "version": version.version,
         "status": version.status,
+        "gate": "failed" if version.failures else "passed",
+        "failures": list(version.failures),
         "model_digest": version.model_digest,
         "mlflow_run": version.run_id,
     }
@@ -121,13 +123,17 @@ def version_facts(version: Version) -> dict[str, Any]:
 
 def render_versions(versions: list[dict[str, Any]]) -> str:
     """Returns versions as lines."""
-    lines = [f"{v['model']:24} {v['version']:>4}  {v['status']:10} {v['model_digest'][:12]}" for v in versions]
+    lines = [
+        f"{v['model']:24} {v['version']:>4}  {v['status']:10}  gate {v['gate']:6}  {v['model_digest'][:12]}"
+        for v in versions
+    ]
     return "\n".join(lines) or "No model was trained yet. `touchstone run --train` trains them."
 
 
 def render_facts(facts: dict[str, Any]) -> str:
     """Returns a version's facts and metrics as lines."""
-    lines = [f"{name:24} {value}" for name, value in facts.items() if name != "metrics"]
+    lines = [f"{name:24} {value}" for name, value in facts.items() if name not in ("metrics", "failures")]
+    lines += [f"  fails: {sentence}" for sentence in facts["failures"]]
     return "\n".join([*lines, *(f"  {name:44} {value:.4f}" for name, value in facts["metrics"].items())])
 
 
@@ -135,7 +141,8 @@ def render_decision(decision: dict[str, Any]) -> str:
     """Returns one line of the log of approvals in words."""
     return (
         f"{decision['at']}  {decision['action']:8}  {decision['model']} version {decision['version']} "
-        f"({decision['model_digest'][:12]}) by {decision['who']}: {decision['why']}"
+        f"({decision['model_digest'][:12]}) by {decision['who']}{' by override' if decision['is_override'] else ''}: "
+        f"{decision['why']}"
     )
 
 

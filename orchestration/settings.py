@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = PROJECT_ROOT / "dbt_project"
 POLICY_FILE = PROJECT_ROOT / "policies" / "default.yml"
+THRESHOLDS_FILE = PROJECT_ROOT / "ml" / "thresholds.yml"
 PUBLIC_HMAC_KEY = b"touchstone demo and examples: not a secret"
 MAX_AGE = timedelta(days=7)
 LABEL_HORIZON_DAYS = 14
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
         home: Folder that holds all state. Deleting it is a clean start.
         sources: The sources file to pull; without it, the demo marketplace, made if absent.
         policy: The policy file.
+        thresholds: What a model's version must hold to be approved without an override.
         hmac_key: Key under which personal identifiers land. A sources file that holds real persons requires it.
         threads: Threads of DuckDB and XGBoost. Results do not depend on it.
         memory_limit: Memory that DuckDB may use, such as `8GB`.
@@ -52,6 +54,8 @@ class Settings(BaseSettings):
         alert_from: Sender of alerts by mail.
         alert_to: Who gets them, separated by commas.
         alert_every_seconds: An alert of the same subject is not sent again sooner.
+        reviewer: Who trains, for the log of approvals; by default the account's name.
+        trainer_may_approve: Whether whoever trained a version may also approve it; unset, in a demo only.
         mlflow_address: Where MLflow's pages are, for links; `touchstone ui` serves them there.
     """
 
@@ -60,6 +64,7 @@ class Settings(BaseSettings):
     home: Path = Path(".touchstone")
     sources: Path | None = None
     policy: Path = POLICY_FILE
+    thresholds: Path = THRESHOLDS_FILE
     hmac_key: SecretStr | None = Field(default=None, min_length=16)
     threads: int = Field(default=2, ge=1, le=256)
     memory_limit: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(MB|GB)$")] = "8GB"
@@ -79,6 +84,8 @@ class Settings(BaseSettings):
     alert_from: str | None = None
     alert_to: str | None = Field(default=None, validate_default=True)
     alert_every_seconds: float = Field(default=3600.0, ge=0)
+    reviewer: str = Field(default_factory=lambda: os.environ.get("USER") or "unnamed", min_length=1)
+    trainer_may_approve: bool | None = None
     mlflow_address: Annotated[str, StringConstraints(pattern=r"^https?://[^/]+$")] = "http://127.0.0.1:3001"
 
     @field_validator("alert_webhook")
@@ -94,6 +101,11 @@ class Settings(BaseSettings):
         if info.data.get("alert_smtp") and not (to and info.data.get("alert_from")):
             raise ValueError("mail needs TOUCHSTONE_ALERT_FROM and TOUCHSTONE_ALERT_TO")
         return to
+
+    @property
+    def is_trainer_trusted(self) -> bool:
+        """Whether whoever trained a version may also approve it."""
+        return self.sources is None if self.trainer_may_approve is None else self.trainer_may_approve
 
     @property
     def demo(self) -> Path:

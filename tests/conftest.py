@@ -204,6 +204,11 @@ def small_homes(shared_folder: Path) -> SmallHomes:
             default = yaml.safe_load((ROOT / "policies" / "default.yml").read_text())
             changes = {"target_precision": 0.5, "allow_empty": True, "max_flagged_share": 1.0}
             found.policy.write_text(yaml.safe_dump(default | changes))
+            # What is learned of labels that go by when a merchant joined is when it joined.
+            limits = yaml.safe_load((ROOT / "ml" / "thresholds.yml").read_text())
+            for model in limits["models"].values():
+                model["most_importance"] = 1.0
+            _thresholds(found.policy).write_text(yaml.safe_dump(limits))
             make_market(found.made)
             shutil.copytree(found.made, found.rated)
             done = run(found.rated, found.policy, FIRST_DAY)
@@ -260,7 +265,12 @@ def published_files(home: Path) -> dict[str, bytes]:
 def run(home: Path, policy: Path, day: str, **environment: str) -> Outcome:
     """Runs the real command."""
     arguments = ("run", "--as-of", day, "--approve-if-passing")
-    return touchstone(home, *arguments, TOUCHSTONE_POLICY=str(policy), **environment)
+    limits = {"TOUCHSTONE_POLICY": str(policy), "TOUCHSTONE_THRESHOLDS": str(_thresholds(policy))}
+    return touchstone(home, *arguments, **limits, **environment)
+
+
+def _thresholds(policy: Path) -> Path:
+    return policy.parent / "thresholds.yml"
 
 
 def shared_data(name: str) -> Path:

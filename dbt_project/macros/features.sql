@@ -686,3 +686,19 @@ confirmed as (
         ~ 'when ' ~ states ~ '.merchant_age_days is not null then 30 end'
     ) }}
 {%- endmacro %}
+
+{#
+  The band of a number, in words: under the first edge, between two, from the last on. Null where it is unknown.
+
+  edges  numbers, rising
+  unit   what it counts
+#}
+{% macro banded(number, edges, unit) -%}
+    case
+        when {{ number }} < {{ edges[0] }} then 'under {{ edges[0] }} {{ unit }}'
+        {%- for edge in edges[1:] %}
+        when {{ number }} < {{ edge }} then '{{ edges[loop.index0] }} to {{ edge }} {{ unit }}'
+        {%- endfor %}
+        when {{ number }} >= {{ edges[-1] }} then '{{ edges[-1] }} {{ unit }} and more'
+    end
+{%- endmacro %}

@@ -20,6 +20,7 @@ from orchestration.rated import RATED, ListName
 from orchestration.resources import Run, code_revision, project_digest
 
 if TYPE_CHECKING:
+    from orchestration.publishing.candidate import Candidate
     from orchestration.publishing.manifest import ManifestInputs
 
 VERSIONS_DRAWN = 30
@@ -132,6 +133,16 @@ def manifest_inputs(run: Run, name: ListName) -> "ManifestInputs":
     )
 
 
+def _approval(run: Run, candidate: "Candidate") -> dict[str, Any] | None:
+    """Who let the model rate that the list comes from, and why; above all where that was an override."""
+    model = candidate.manifest().inputs.model
+    approval = run.registry.approval_of(model.name, model.digest)
+    if approval is None:
+        return None
+    told = {name: getattr(approval, name) for name in ("action", "version", "who", "why", "at", "is_override")}
+    return {**told, "failures": list(approval.failures)}
+
+
 def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any]:
     """Publishes the candidate that was built last for the run's date; returns what a person sees.
 
@@ -157,6 +168,7 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
             "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": platform.node(),
             "approvals_head": run.registry.head(),
+            "approval": _approval(run, candidate),
         },
     )
     shelf = Shelf(run.home / "published", name)

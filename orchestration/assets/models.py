@@ -70,18 +70,23 @@ def training_assets() -> dg.AssetsDefinition:
 
 def train_model(run: Run, rated: Rated, *, approve_if_passing: bool) -> "TrainingResult | None":
     """Trains the model of one list on the run's rows; returns None where it has too few labels and is off."""
-    from ml.train import TooFewLabels, train
+    from ml.train import Files, TooFewLabels, train
 
     as_of, model = run.as_of, rated.model
     folder = run.training_folder(rated.list_name, as_of)
     result = train(
         run.declarations[model],
-        folder / "features.parquet",
-        folder / "spine.parquet",
-        folder / "edges.parquet",
+        Files(
+            features=folder / "features.parquet",
+            spine=folder / "spine.parquet",
+            edges=folder / "edges.parquet",
+            live=run.features_folder(rated.list_name, as_of) / "features.parquet",
+            slices=folder / "slices.parquet",
+        ),
         as_of=as_of,
         registry=run.registry,
-        live=run.features_folder(rated.list_name, as_of) / "features.parquet",
+        trained_by=run.settings.reviewer,
+        thresholds=run.settings.thresholds,
         provenance={"loads_digest": run.warehouse.pinned_loads()["digest"], "code_revision": code_revision()},
         parameters=run.training_parameters(run.policy.target_precision),
         progress=lambda line: logger.info("%s", line),
@@ -92,7 +97,7 @@ def train_model(run: Run, rated: Rated, *, approve_if_passing: bool) -> "Trainin
     if approve_if_passing and run.registry.champion(model) is None:
         verdict = run.registry.approve_if_passing(result.version)
         outcome = "was approved without a person" if verdict.passed else "was NOT approved"
-        run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.checks)}.")
+        run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.says)}.")
     return result
 
 

@@ -35,6 +35,7 @@ EVIDENCE = {
     "brushing_services": "service_id, buyer_id, merchant_id",
     "rule_findings": "rule, review_key",
 }
+SLICES = ("brand", "country", "price_band", "merchant_age_band", "language")
 RULE_COLUMNS = {"rule": "varchar", "sign": "varchar", "at_least": "double", "at_most": "double", "action": "varchar"}
 BAND_COLUMNS = {"model": "varchar", "band": "varchar", "expected_precision": "double"}
 
@@ -185,6 +186,11 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
             exports = {
                 "features": Export(f"select * from {rated.relation}_features where purpose <> 'score'", order_by=order),
                 "spine": Export(f"select * from {rated.relation}_spine where purpose <> 'score'", order_by=order),
+                "slices": Export(
+                    f"select entity_id as {rated.key}, as_of_date, purpose, {', '.join(SLICES)} from slices "
+                    f"where relation = '{rated.relation}'",
+                    order_by=order,
+                ),
                 "edges": Export(
                     "select * from int_merchant_edges", order_by="merchant_id_a, merchant_id_b, kind, value_hash"
                 ),

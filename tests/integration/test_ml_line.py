@@ -26,7 +26,7 @@ from ml.explain import EVERYWHERE, Explainer
 from ml.model import FILES, Scorer, read_model
 from ml.registry import Champion, Registry
 from ml.score import score
-from ml.train import TooFewLabels, TrainingResult, train
+from ml.train import Files, TooFewLabels, TrainingResult, train
 from ml.training_set import read_training_set, split_rows
 from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate
 
@@ -39,13 +39,10 @@ def trained(
 ) -> TrainingResult | TooFewLabels:
     return train(
         declaration,
-        simulation.features,
-        simulation.spine,
-        simulation.edges,
+        Files(simulation.features, simulation.spine, simulation.edges, simulation.scoring),
         as_of=CUT,
         registry=Registry(home, now=lambda: NOW),
         provenance={"loads_digest": "0" * 64},
-        live=simulation.scoring,
         parameters=parameters,
     )
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from groundwork.chain import GENESIS
-from groundwork.errors import BadInputError, VerificationError
+from groundwork.errors import BadInputError, GateRefusedError, VerificationError
 from ml.calibrate import Calibration
 from ml.evaluate import Report, Scored
 from ml.model import RiskModel, describe
-from ml.registry import Registry, Version
+from ml.registry import Decision, Registry, Version
+from ml.review import Check, Evaluation, Judgement
 from tests.ml_fixtures import FEATURES, LISTINGS
 
 MODEL = "listing_counterfeit"
@@ -47,22 +48,29 @@ def risk_model(number: int) -> RiskModel:
     return RiskModel(body, main, own)
 
 
-def register(registry: Registry, number: int) -> Version:
+PASSES = Judgement((Check("digests", passed=True, says="the digests of the data are there"),))
+FAILS = Judgement((*PASSES.checks, Check("bounds", passed=False, says="refund_share is 2 in 3 of 10 rows")))
+
+
+def register(registry: Registry, number: int, judgement: Judgement = PASSES, trained_by: str = "Tim") -> Version:
     model = risk_model(number)
-    card = {
+    facts = {
         "as_of": "2026-06-15",
+        "training_digest": f"training {number}",
         "data": {"features": "f" * 64},
+        "provenance": {"loads_digest": "1" * 64},
         "flagging": model.body["flagging"],
         "calibration": model.body["calibration"],
         "standing": STANDING,
     }
+    report = Report(METRICS, {}, {"price_to_msrp_ratio": 0.5}, {"price_to_msrp_ratio": -0.4})
     return registry.register(
         model,
-        card=card,
-        report=Report(METRICS, {}, {"price_to_msrp_ratio": 0.5}),
+        facts=facts,
+        evaluation=Evaluation(report, {}, None, judgement),
+        files={"card.html": b"<p>A card", "plots/reliability.png": b"PNG"},
         parameters={"seed": 7},
-        provenance={"loads_digest": "1" * 64},
-        training_digest=f"training {number}",
+        trained_by=trained_by,
     )
 
 
@@ -73,27 +81,36 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry = Registry(home, now=lambda: NOW)
     for number in (1, 2, 3):
         register(registry, number)
+    (home / "models" / "log.jsonl").rename(home / "trained.jsonl")
     return home
 
 
 @pytest.fixture
 def registry(shared: Path) -> Registry:
-    (shared / "models" / "log.jsonl").unlink(missing_ok=True)
+    """The home as it was after the trainings."""
+    shutil.copy(shared / "trained.jsonl", shared / "models" / "log.jsonl")
     return Registry(shared, now=lambda: NOW)
 
 
-def test_a_version_waits_for_review(registry: Registry) -> None:
+def decisions(registry: Registry) -> list[Decision]:
+    return [line for line in registry.log() if line.action != "train"]
+
+
+def test_a_version_waits_for_review_and_the_newest_is_the_challenger(registry: Registry) -> None:
     versions = registry.versions(MODEL)
     assert [(version.version, version.status) for version in versions] == [
         (1, "waiting"),
         (2, "waiting"),
-        (3, "waiting"),
+        (3, "challenger"),
     ]
     assert [version.model_digest for version in versions] == [risk_model(number).digest for number in (1, 2, 3)]
     assert versions[0].metrics == METRICS
     assert registry.champion(MODEL) is None
-    assert registry.log() == []
-    assert registry.head() == GENESIS
+    assert [(line.action, line.version, line.who, line.why) for line in registry.log()] == [
+        ("train", number, "Tim", "passes the gate") for number in (1, 2, 3)
+    ]
+    client = registry._client()
+    assert int(client.get_model_version_by_alias(MODEL, "challenger").version) == 3
 
 
 def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> None:
@@ -109,12 +126,12 @@ def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> 
         if path.is_file()
     }
     assert files == {
+        "card.html",
         "card.json",
+        "evaluation.json",
         "model/main.ubj",
         "model/model.json",
         "model/own_conduct.ubj",
-        "plots/importances.png",
-        "plots/precision_recall.png",
         "plots/reliability.png",
     }
     assert version.folder.is_relative_to(shared)
@@ -132,10 +149,10 @@ def test_an_approval_makes_the_champion_and_is_logged(registry: Registry) -> Non
     assert (champion.version, champion.model_digest) == (2, risk_model(2).digest)
     assert (champion.threshold, champion.floor) == (50.0, 9.0)
     assert registry.champion(MODEL) == champion
-    (line,) = registry.log()
+    (line,) = decisions(registry)
     assert (line.action, line.who, line.why, line.at) == ("approve", "Ada", "reads well", "2026-07-01T12:00:00+00:00")
     assert set(line.files) == {"model.json", "main.ubj", "own_conduct.ubj"}
-    assert [version.status for version in registry.versions(MODEL)] == ["waiting", "champion", "waiting"]
+    assert [version.status for version in registry.versions(MODEL)] == ["waiting", "champion", "challenger"]
 
 
 def test_mlflow_shows_what_the_log_says(registry: Registry) -> None:
@@ -158,7 +175,7 @@ def test_an_alias_moved_in_mlflow_changes_nothing(registry: Registry) -> None:
 def test_approving_the_champion_again_logs_nothing(registry: Registry) -> None:
     first = registry.approve(MODEL, 1, who="Ada", why="x")
     assert registry.approve(MODEL, 1, who="Bob", why="y") == first
-    assert len(registry.log()) == 1
+    assert len(decisions(registry)) == 1
 
 
 def test_a_rollback_puts_the_one_before_in_force(registry: Registry) -> None:
@@ -176,7 +193,7 @@ def test_a_rollback_puts_the_one_before_in_force(registry: Registry) -> None:
 def test_a_rejected_version_is_marked_and_the_champion_cannot_be_one(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     registry.reject(MODEL, 2, who="Ada", why="worse")
-    assert [version.status for version in registry.versions(MODEL)] == ["champion", "rejected", "waiting"]
+    assert [version.status for version in registry.versions(MODEL)] == ["champion", "rejected", "challenger"]
     with pytest.raises(BadInputError, match="is the champion"):
         registry.reject(MODEL, 1, who="Ada", why="x")
     assert registry.approve(MODEL, 2, who="Bob", why="looked again").version == 2
@@ -209,7 +226,7 @@ def test_a_version_that_was_changed_cannot_be_approved(registry: Registry) -> No
     found = registry.version_of_training(MODEL, "training 2")
     assert found is not None
     assert found.version == 2
-    assert registry.log() == []
+    assert decisions(registry) == []
 
 
 def test_a_model_swapped_for_another_whole_one_does_not_rate(registry: Registry) -> None:
@@ -230,7 +247,7 @@ def test_a_log_that_was_edited_rates_nothing(registry: Registry) -> None:
     registry.approve(MODEL, 2, who="Ada", why="x")
     lines = registry.approvals.path.read_text().splitlines()
     edited = json.loads(lines[0]) | {"why": "y"}
-    registry.approvals.path.write_text("\n".join([json.dumps(edited, sort_keys=True), lines[1]]) + "\n")
+    registry.approvals.path.write_text("\n".join([json.dumps(edited, sort_keys=True), *lines[1:]]) + "\n")
     for call in (
         lambda: registry.champion(MODEL),
         registry.log,
@@ -250,7 +267,7 @@ def test_an_approval_that_a_kill_cut_off_did_not_happen(registry: Registry) -> N
     assert champion is not None
     assert champion.version == 1
     assert registry.approve(MODEL, 3, who="Ada", why="x").version == 3
-    assert [line.version for line in registry.log()] == [1, 3]
+    assert [line.version for line in decisions(registry)] == [1, 3]
 
 
 def test_a_home_that_moved_still_rates(registry: Registry, tmp_path: Path) -> None:
@@ -265,56 +282,73 @@ def test_a_home_that_moved_still_rates(registry: Registry, tmp_path: Path) -> No
     assert champion.version == 1
 
 
-@pytest.fixture
-def thresholds(tmp_path: Path) -> Path:
-    path = tmp_path / "thresholds.yml"
-    path.write_text(f"version: 1\nminimums:\n  {MODEL}:\n    forward_auroc_unseen: 0.75\n    evaluate_auroc_all: 0.7\n")
-    return path
-
-
-def test_a_first_model_that_passes_is_approved(registry: Registry, thresholds: Path) -> None:
-    verdict = registry.approve_if_passing(registry.version(MODEL, 1), thresholds)
+def test_a_first_model_that_passes_is_approved(registry: Registry) -> None:
+    verdict = registry.approve_if_passing(registry.version(MODEL, 1))
     assert verdict.passed
     assert verdict.champion is not None
     assert verdict.champion.approved.who == "approve-if-passing"
-    assert "forward_auroc_unseen is 0.8000, at least 0.75" in verdict.champion.approved.why
+    assert verdict.champion.approved.why == "it holds all that ml/thresholds.yml asks for"
 
 
-def test_a_second_model_waits_for_a_person(registry: Registry, thresholds: Path) -> None:
+def test_a_second_model_waits_for_a_person(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
-    verdict = registry.approve_if_passing(registry.version(MODEL, 2), thresholds)
+    verdict = registry.approve_if_passing(registry.version(MODEL, 2))
     assert verdict.passed
     assert verdict.champion is not None
     assert verdict.champion.version == 1
 
 
-@pytest.mark.parametrize(
-    ("metric", "told"), [("evaluate_auroc_all: 0.71", "is 0.7000"), ("recall: 0.1", "was not measured")]
-)
-def test_a_model_that_misses_a_minimum_is_not_approved(
-    registry: Registry, tmp_path: Path, metric: str, told: str
-) -> None:
-    (tmp_path / "thresholds.yml").write_text(f"minimums:\n  {MODEL}:\n    {metric}\n")
-    verdict = registry.approve_if_passing(registry.version(MODEL, 1), tmp_path / "thresholds.yml")
-    assert not verdict.passed
-    assert verdict.champion is None
-    assert told in verdict.checks[0]
+@pytest.fixture
+def failed(tmp_path: Path) -> Registry:
+    """A home with one version, which does not hold what it must."""
+    registry = Registry(tmp_path / "home", now=lambda: NOW)
+    version = register(registry, 1, FAILS)
+    assert version.failures == ("refund_share is 2 in 3 of 10 rows",)
+    return registry
 
 
-def test_a_model_without_minimums_is_for_a_person(registry: Registry, tmp_path: Path) -> None:
-    (tmp_path / "thresholds.yml").write_text("minimums: {}\n")
-    with pytest.raises(BadInputError, match="no minimums"):
-        registry.approve_if_passing(registry.version(MODEL, 1), tmp_path / "thresholds.yml")
+def test_a_version_that_fails_the_gate_is_approved_by_override_alone(failed: Registry) -> None:
+    tags = failed._client().get_model_version(MODEL, "1").tags
+    assert (tags["gate"], tags["gate_failures"]) == ("failed", "refund_share is 2 in 3 of 10 rows")
+    verdict = failed.approve_if_passing(failed.version(MODEL, 1))
+    assert (verdict.passed, verdict.champion) == (False, None)
+    with pytest.raises(GateRefusedError, match=r"refund_share is 2 in 3 of 10 rows.*--override"):
+        failed.approve(MODEL, 1, who="Ada", why="x")
+    assert failed.champion(MODEL) is None
+    champion = failed.approve(MODEL, 1, who="Ada", why="the three are typing errors", override=True)
+    assert champion.approved.is_override
+    assert champion.approved.failures == ("refund_share is 2 in 3 of 10 rows",)
 
 
-def test_every_declared_model_has_minimums() -> None:
-    import yaml
+def test_an_override_of_what_passes_is_none(registry: Registry) -> None:
+    assert not registry.approve(MODEL, 1, who="Ada", why="x", override=True).approved.is_override
 
-    from ml.declarations import MODELS_FILE
-    from ml.registry import THRESHOLDS_FILE
 
-    declared = yaml.safe_load(MODELS_FILE.read_text())["models"]
-    assert set(yaml.safe_load(THRESHOLDS_FILE.read_text())["minimums"]) == set(declared)
+def test_what_the_gate_found_cannot_be_edited(failed: Registry) -> None:
+    file = failed.version(MODEL, 1).folder.parent / "evaluation.json"
+    file.write_text(file.read_text().replace("false", "true"))
+    with pytest.raises(VerificationError, match=r"evaluation\.json is not what its training"):
+        failed.approve(MODEL, 1, who="Ada", why="x", override=True)
+    file.unlink()
+    with pytest.raises(VerificationError, match=r"evaluation\.json is not what its training"):
+        failed.approve(MODEL, 1, who="Ada", why="x", override=True)
+
+
+def test_a_version_that_the_log_does_not_know_is_not_approved(registry: Registry) -> None:
+    """As one that somebody registered in MLflow, or whose training was killed just before the log had it."""
+    lines = registry.approvals.path.read_text().splitlines(keepends=True)
+    registry.approvals.path.write_text("".join(lines[:2]))
+    assert [version.status for version in registry.versions(MODEL)] == ["waiting", "challenger", "unfinished"]
+    assert registry.version_of_training(MODEL, "training 3") is None
+    with pytest.raises(VerificationError, match="the log of approvals has no training"):
+        registry.approve(MODEL, 3, who="Ada", why="x")
+
+
+def test_who_trained_may_not_approve_unless_told_so(registry: Registry) -> None:
+    with pytest.raises(BadInputError, match=r"Tim trained .* and whoever trains may not approve"):
+        registry.approve(MODEL, 1, who="Tim", why="x", by_trainer=False)
+    assert registry.approve(MODEL, 1, who="Ada", why="x", by_trainer=False).version == 1
+    assert registry.approve(MODEL, 2, who="Tim", why="x").approved.replaces == 1
 
 
 def test_a_run_that_fails_half_way_makes_no_version(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +372,7 @@ def test_no_plot_needs_positives() -> None:
     from ml.plots import pictures
 
     empty = Scored(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0), np.zeros(0, dtype=int))
-    assert set(pictures(Report({}, {"evaluate": empty}, {}))) == {
+    assert set(pictures(Report({}, {"evaluate": empty}, {}, {}), 50.0)) == {
         "reliability.png",
         "precision_recall.png",
         "importances.png",

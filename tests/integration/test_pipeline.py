@@ -95,7 +95,7 @@ def test_two_homes_have_the_same_demo(rated_home: Path, twin: Path, source: str)
 
 def test_two_homes_agree_to_the_byte(rated_home: Path, twin: Path):
     expected = reproduced(rated_home, first_day=True)
-    assert len(expected) == len(LISTS) * 9
+    assert len(expected) == len(LISTS) * 10
     assert differing(reproduced(twin, first_day=True), expected) == set()
 
 

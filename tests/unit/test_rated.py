@@ -41,7 +41,7 @@ def test_every_declared_model_rates_one_list() -> None:
     declared = {(one.rates, one.name, one.entity, one.id_column) for one in load_declarations().values()}
     assert declared == {(name, rated.model, rated.entity, rated.key) for name, rated in RATED.items()}
     assert len(load_declarations()) == len(RATED)
-    assert set(read(ROOT / "ml" / "thresholds.yml")["minimums"]) == {rated.model for rated in RATED.values()}
+    assert set(read(ROOT / "ml" / "thresholds.yml")["models"]) == {rated.model for rated in RATED.values()}
 
 
 def test_every_list_has_a_shape_and_policies_make_no_other() -> None:

@@ -1,0 +1,244 @@
+"""A challenger is trained, set beside the champion and judged: what a reviewer would refuse is refused, with the reason."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from groundwork.errors import GateRefusedError
+from ml import train as training
+from ml.boosting import Parameters
+from ml.calibrate import Calibration
+from ml.declarations import Declaration, Feature
+from ml.registry import Registry, Version
+from ml.train import Files, TrainingResult, train
+from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate
+
+QUICK = Parameters(rounds=80, forward_blocks=2, forward_groups=2, resamples=100)
+NOW = datetime(2026, 7, 1, tzinfo=UTC)
+HINT = Feature("hint_ratio", "text", "ratio", "Something that tells much.", "subject", 0, "")
+WITH_HINT = replace(LISTINGS, features=(*FEATURES, HINT))
+Random = np.random.Generator
+
+
+def files_of(folder: Path) -> Files:
+    return Files(*(folder / f"{name}.parquet" for name in ("features", "spine", "edges", "scoring", "slices")))
+
+
+def country_of(table: pa.Table) -> np.ndarray:
+    number = np.array([int(name[1:]) for name in table["merchant_id"].to_pylist()])
+    return np.where(number % 10 == 0, "FR", "DE")
+
+
+@pytest.fixture(scope="module")
+def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    """A market with a country for each row that evaluates."""
+    made = simulate(tmp_path_factory.mktemp("simulation"), notice_share=0.8)
+    rows = pq.read_table(made.features)
+    rows = rows.append_column("country", pa.array(country_of(rows)))
+    rows = rows.filter(pc.equal(rows["purpose"], "evaluate"))
+    pq.write_table(
+        rows.select(["listing_id", "as_of_date", "purpose", "country"]), made.features.parent / "slices.parquet"
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, simulation: Simulation) -> Path:
+    """A home with a champion, that the tests' challengers are set beside."""
+    home = tmp_path_factory.mktemp("home")
+    first = trained(home, files_of(simulation.features.parent))
+    assert first.failures == ()
+    Registry(home).approve(LISTINGS.name, 1, who="Ada", why="reads well")
+    return home
+
+
+@pytest.fixture
+def files(simulation: Simulation, tmp_path: Path) -> Files:
+    """The market's files, to be changed."""
+    return files_of(Path(shutil.copytree(simulation.features.parent, tmp_path / "files")))
+
+
+def trained(home: Path, files: Files, declaration: Declaration = LISTINGS, parameters: Parameters = QUICK) -> Version:
+    result = train(
+        declaration,
+        files,
+        as_of=CUT,
+        registry=Registry(home, now=lambda: NOW),
+        provenance={"loads_digest": "0" * 64},
+        parameters=parameters,
+        trained_by="Tim",
+    )
+    assert isinstance(result, TrainingResult)
+    return result.version
+
+
+def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+def invert_some_labels(spine: pa.Table) -> pa.Table:
+    label = np.array(spine["label"].to_pylist())
+    chosen = np.array(pc.equal(spine["purpose"], "train")) & (np.random.default_rng(5).random(len(label)) < 0.2)
+    return spine.set_column(spine.column_names.index("label"), "label", pa.array(np.where(chosen, ~label, label)))
+
+
+def add_hint(files: Files, simulation: Simulation, hint: Callable[[np.ndarray, pa.Table, Random], np.ndarray]) -> None:
+    """Adds a feature that is made of truth, as given, to what is learned from and what is rated."""
+    truth = dict(
+        zip(pq.read_table(simulation.scoring)["listing_id"].to_pylist(), simulation.truth.tolist(), strict=True)
+    )
+    for path in (files.features, files.live):
+        table = pq.read_table(path)
+        is_fake = np.array([truth[name] for name in table["listing_id"].to_pylist()])
+        values = hint(is_fake, table, np.random.default_rng(6))
+        pq.write_table(table.append_column("hint_ratio", pa.array(values.astype(np.float64))), path)
+
+
+def good_hint(is_fake: np.ndarray, _: pa.Table, random: Random) -> np.ndarray:
+    return np.round(np.exp(2.5 * is_fake + random.normal(0, 1, len(is_fake))), 3)
+
+
+def evaluation(version: Version) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((version.folder.parent / "evaluation.json").read_text())
+    return told
+
+
+def test_a_challenger_stands_beside_the_champion(home: Path, files: Files, simulation: Simulation) -> None:
+    add_hint(files, simulation, good_hint)
+    version = trained(home, files, WITH_HINT)
+    assert version.failures == ()
+    told = evaluation(version)["comparison"]
+    assert told["basis"] == "as it rates"
+    gap = told["ranking"]["all"]["average_precision"]["difference"]
+    assert gap["low"] > 0
+    assert {part["value"] for part in told["slices"] if part["by"] == "country"} == {"DE", "FR"}
+    assert {part["by"] for part in told["slices"]} == {"category", "country", "seen"}
+    moves = told["moves"]
+    assert moves["live"] == len(simulation.truth)
+    assert moves["challenger_flagged"] - moves["champion_flagged"] == moves["added"] - moves["dropped"]
+    assert told["importances"]["hint_ratio"]["champion"] == 0
+    assert told["importances"]["hint_ratio"]["challenger"] > 0.1
+    assert max(told["stability"].values()) < 0.01  # the same goods live
+    assert version.status == "challenger"
+
+
+def test_one_that_learned_from_wrong_labels_is_refused(home: Path, files: Files) -> None:
+    rewrite(files.spine, invert_some_labels)
+    version = trained(home, files)
+    assert any(told.startswith("recall of all rows is") for told in version.failures), version.failures
+    with pytest.raises(GateRefusedError, match="against the champion's"):
+        Registry(home).approve(LISTINGS.name, version.version, who="Ada", why="hurry")
+
+
+def test_one_that_leaks_is_refused(home: Path, files: Files) -> None:
+    """A feature that copies the label is known where something labels, and nothing else is needed then."""
+    spine = pq.read_table(files.spine)
+    rewrite(files.features, lambda table: table.append_column("hint_ratio", spine["label"].cast(pa.float64())))
+    rewrite(files.live, lambda table: table.append_column("hint_ratio", pa.array(np.zeros(table.num_rows))))
+    version = trained(home, files, WITH_HINT)
+    assert any(told.startswith("hint_ratio has") for told in version.failures), version.failures
+
+
+def test_one_that_is_badly_calibrated_is_refused(home: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    calibrated = training._calibration
+
+    def overconfident(*arguments: Any) -> Calibration:
+        found = calibrated(*arguments)
+        return replace(found, slope=3 * found.slope, intercept=3 * found.intercept)
+
+    monkeypatch.setattr(training, "_calibration", overconfident)
+    version = trained(home, files, parameters=replace(QUICK, seed=8))
+    assert any(told.startswith("calibration_slope is 0.4") for told in version.failures), version.failures
+
+
+def test_one_that_is_better_but_much_worse_for_a_country_is_refused(
+    home: Path, files: Files, simulation: Simulation
+) -> None:
+    def but_for_france(is_fake: np.ndarray, table: pa.Table, random: Random) -> np.ndarray:
+        return good_hint(np.where(country_of(table) == "FR", ~is_fake, is_fake), table, random)
+
+    add_hint(files, simulation, but_for_france)
+    version = trained(home, files, WITH_HINT)
+    assert all(told.startswith("average precision where country is FR") for told in version.failures), version.failures
+    assert version.failures
+
+
+def test_a_champion_that_learned_from_these_rows_is_trained_again(tmp_path: Path, files: Files) -> None:
+    known = files_of(Path(shutil.copytree(files.features.parent, tmp_path / "known")))
+    for path in (known.spine, known.features):
+        rewrite(
+            path,
+            lambda table: table.set_column(
+                table.column_names.index("purpose"),
+                "purpose",
+                pc.replace_substring(table["purpose"], "evaluate", "train"),
+            ),
+        )
+    trained(tmp_path / "home", replace(known, slices=None))
+    Registry(tmp_path / "home").approve(LISTINGS.name, 1, who="Ada", why="x")
+    told = evaluation(trained(tmp_path / "home", files))["comparison"]
+    assert told["basis"].startswith(
+        "trained again on the challenger's rows, for it learned from rows before 2026-06-15"
+    )
+    gap = told["ranking"]["all"]["average_precision"]
+    assert gap["champion"] == gap["challenger"]  # the same declaration and the same rows
+
+
+def test_why_there_is_no_comparison_is_said(home: Path, files: Files, simulation: Simulation, tmp_path: Path) -> None:
+    plain = files_of(Path(shutil.copytree(files.features.parent, tmp_path / "plain")))
+    add_hint(files, simulation, good_hint)
+    better = trained(home, files, WITH_HINT)
+    Registry(home).approve(LISTINGS.name, better.version, who="Ada", why="better")
+    without = replace(LISTINGS, features=FEATURES[:-1])
+    told = evaluation(trained(home, plain, without))["comparison"]
+    Registry(home).rollback(LISTINGS.name, who="Ada", why="the others compare with the first")
+    assert told == "the champion reads columns that there are no longer: hint_ratio"
+
+
+def test_the_card_says_it_all_in_one_file(home: Path, files: Files, simulation: Simulation) -> None:
+    add_hint(files, simulation, good_hint)
+    version = trained(home, files, WITH_HINT)
+    page = (version.folder.parent / "card.html").read_text()
+    assert re.findall(r"""(?:src|href)=["'](?!data:)""", page) == []
+    assert "http" not in page
+    assert "It holds all that ml/thresholds.yml asks for" in page
+    for head in ("Beside the champion", "What it learned from", "What it looks at", "Examples among held-out verdicts"):
+        assert f">{head}<" in page
+    told = evaluation(version)["comparison"]
+    gap = told["ranking"]["all"]["average_precision"]
+    for figure in (gap["champion"], gap["challenger"], gap["difference"]):
+        assert f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})" in page
+    assert f"{told['moves']['added']:,} would be added" in page
+    truth = dict(
+        zip(pq.read_table(simulation.scoring)["listing_id"].to_pylist(), simulation.truth.tolist(), strict=True)
+    )
+    for kind, is_fake in (
+        ("True positives", True),
+        ("False positives", False),
+        ("False negatives", True),
+        ("True negatives", False),
+    ):
+        part = page.partition(f"<h3>{kind}</h3>")[2].partition("<h3>")[0]
+        found = re.findall(r"<code>(L\d+)</code>", part)
+        assert len(found) == 10, kind
+        assert {truth[name] for name in found} == {is_fake}
+
+
+def test_a_card_is_the_same_bytes_again(home: Path, files: Files, tmp_path: Path) -> None:
+    first, again = Registry(home).version(LISTINGS.name, 1), trained(tmp_path / "again", files)
+    assert again.model_digest == first.model_digest
+    for name in ("card.html", "card.json", "evaluation.json"):
+        assert (again.folder.parent / name).read_bytes() == (first.folder.parent / name).read_bytes()

@@ -1,0 +1,159 @@
+"""The gate of the review: each limit is seen to refuse, with the reason that a reviewer would give, and to let pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from groundwork.errors import BadInputError
+from ml.compare import Comparison, Figure, Moves, Pair, Slice
+from ml.declarations import Feature, load_declarations
+from ml.review import Measured, judge, out_of_bounds, read_limits
+
+LIMITS = {
+    "minimums": {"forward_auroc_unseen": 0.55},
+    "calibration": {"calibration_slope": [0.7, 1.4]},
+    "against_champion": {"average_precision": 0.02},
+    "slices": {"rows": 200, "worse": 0.1},
+    "most_importance": 0.5,
+}
+NOTHING = Figure(None, None, None)
+
+
+def pair(champion: float, challenger: float, half: float = 0.01) -> Pair:
+    gap = challenger - champion
+    return Pair(
+        Figure(champion, champion, champion),
+        Figure(challenger, challenger, challenger),
+        Figure(gap, gap - half, gap + half),
+    )
+
+
+def comparison(gap: Pair, *slices: Slice) -> Comparison:
+    moves = Moves(
+        live=9,
+        champion_flagged=1,
+        challenger_flagged=1,
+        added=0,
+        dropped=0,
+        added_precision=None,
+        top_overlap=1,
+        rank_correlation=1,
+    )
+    ranking = {cell: {"average_precision": gap} for cell in ("all", "seen", "unseen")}
+    return Comparison("c" * 64, "as it rates", 900, 90, ranking, {}, (), slices, moves, {}, {})
+
+
+GOOD = Measured(
+    metrics={"forward_auroc_unseen": 0.8},
+    calibration={"calibration_slope": Figure(1.1, 0.9, 1.3)},
+    importances={"price": 0.3, "complaints": 0.2},
+    out_of_bounds=(),
+    digests=dict.fromkeys(("features", "spine", "live", "loads_digest"), "a" * 64),
+    comparison=comparison(pair(0.5, 0.52), Slice("country", "DE", 300, 30, pair(0.5, 0.45))),
+)
+
+
+def failures(**changes: object) -> tuple[str, ...]:
+    return judge(replace(GOOD, **changes), LIMITS).failures
+
+
+def test_a_good_one_passes() -> None:
+    assert judge(GOOD, LIMITS).failures == ()
+    assert {check.name for check in judge(GOOD, LIMITS).checks} == {*LIMITS, "bounds", "digests"}
+    assert failures(comparison=None) == ()
+    assert failures(comparison="it is the champion itself, trained again") == ()
+
+
+def test_what_is_below_a_floor_or_was_not_measured_fails() -> None:
+    assert failures(metrics={"forward_auroc_unseen": 0.5}) == ("forward_auroc_unseen is 0.5000, at least 0.55",)
+    assert failures(metrics={}) == ("forward_auroc_unseen was not measured, at least 0.55",)
+
+
+@pytest.mark.parametrize(
+    ("figure", "fails"),
+    [
+        (Figure(0.5, 0.4, 0.65), True),
+        (Figure(0.5, 0.3, 0.75), False),  # may be 0.75: nothing is known against it
+        (Figure(2.0, 1.5, 2.5), True),
+        (Figure(2.0, 1.3, 2.7), False),
+        (NOTHING, False),
+    ],
+)
+def test_a_calibration_that_is_surely_off_fails(figure: Figure, *, fails: bool) -> None:
+    told = failures(calibration={"calibration_slope": figure})
+    assert bool(told) is fails
+    if fails:
+        assert f"calibration_slope is {figure.value:.2f} on the held-out verdicts" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("gap", "fails"),
+    [
+        (pair(0.5, 0.4), True),
+        (pair(0.5, 0.49), False),  # surely worse, but by little
+        (pair(0.5, 0.4, half=0.2), False),  # much worse, but perhaps by chance
+        (pair(0.5, 0.6), False),
+        (Pair(NOTHING, NOTHING, NOTHING), False),
+    ],
+)
+def test_what_is_surely_and_much_worse_than_the_champion_fails(gap: Pair, *, fails: bool) -> None:
+    told = failures(comparison=comparison(gap))
+    assert len(told) == (3 if fails else 0)
+    if fails:
+        assert told[0].startswith(
+            "average_precision of all rows is 0.400 against the champion's 0.500 (difference -0.100"
+        )
+
+
+def test_a_large_slice_that_is_much_worse_fails_and_names_it() -> None:
+    bad = Slice("country", "FR", 500, 50, pair(0.6, 0.3))
+    (told,) = failures(comparison=comparison(pair(0.5, 0.55), bad, Slice("country", "DE", 500, 50, pair(0.5, 0.6))))
+    assert told.startswith("average precision where country is FR (500 rows) is 0.300 against the champion's 0.600")
+    assert failures(comparison=comparison(pair(0.5, 0.55), replace(bad, rows=200))) == ()
+
+
+def test_a_feature_that_says_it_all_fails() -> None:
+    assert failures(importances={"copied_label": 0.7, "price": 0.3}) == (
+        "copied_label has 70% of the importance, at most 50%",
+    )
+
+
+def test_missing_digests_fail() -> None:
+    assert failures(digests={**GOOD.digests, "spine": "", "live": "somewhere"}) == ("digests are missing: spine, live",)
+
+
+def test_values_that_a_declaration_excludes_are_told() -> None:
+    share = Feature("refund_share", "order", "share", "", "third_party", 0, "")
+    change = Feature("change_ratio", "review", "ratio", "", "third_party", 0, "", between=(-1.0, 1.0))
+    fine = np.array([[0.0, -1.0], [np.nan, 1.0], [1.0, np.nan]], dtype=np.float32)
+    assert out_of_bounds((share, change), {"live": fine}) == ()
+    wrong = np.array([[1.5, 0.0], [0.5, -3.0], [-0.1, 0.0]], dtype=np.float32)
+    told = out_of_bounds((share, change), {"live": fine, "training": wrong})
+    assert told == (
+        "refund_share is 1.5 in 2 of 3 training rows; it lies between 0 and 1",
+        "change_ratio is -3 in 1 of 3 training rows; it lies between -1 and 1",
+    )
+    assert failures(out_of_bounds=told) == told
+
+
+def test_every_declared_model_has_limits() -> None:
+    for name in load_declarations():
+        assert set(read_limits(name)) == set(LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("models: {}", "nothing for m"),
+        ("models: {m: {minimum: {a: 1}}}", "minimum is not known; it is one of minimums"),
+        ("models: {m: [", "cannot be read as YAML"),
+    ],
+)
+def test_limits_that_cannot_be_read_are_bad_input(tmp_path: Path, content: str, told: str) -> None:
+    (tmp_path / "thresholds.yml").write_text(content)
+    with pytest.raises(BadInputError, match=told):
+        read_limits("m", tmp_path / "thresholds.yml")
