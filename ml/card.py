@@ -1,6 +1,6 @@
-"""The model card: one HTML file, readable offline, with what a reviewer needs who was not there when the model was trained.
+"""What a reviewer reads who was not there when the model was trained: the card, and the version's page in MLflow.
 
-What it says was measured elsewhere; here it is put into words, tables and pictures. The page itself is `ml/card.html`.
+The card is one HTML file, readable offline (`ml/card.html`); the page is Markdown. What both say was measured elsewhere.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ml.training_set import Rows, Split, TrainingSet
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "card.html"
 EXAMPLES: Final = 10
+GAP: Final = "\u00a0" * 3  # MLflow's page puts the columns of a table next to each other
 MOST_FEATURES: Final = 20
 PICTURES: Final = {
     "reliability.png": "Does 80 mean 80 %? On the dashed line it does.",
@@ -118,9 +119,7 @@ def examples(model: RiskModel, verdicts: Rows, entities: Sequence[str]) -> dict[
     ones that it came nearest to finding, from the highest.
     """
     scorer = Scorer(model)
-    score = scorer.score(scorer.margin(verdicts.features))
-    own = scorer.score(scorer.margin(verdicts.features, "own"), "own")
-    flagged = (score >= model.threshold) & (own >= model.floor)
+    score, own, flagged = scorer.rate(verdicts.features)
     falling = np.argsort(-score, kind="stable")
     kinds = {
         "true positives": (falling, flagged & verdicts.label),
@@ -209,3 +208,89 @@ def _day(day: int) -> str:
 
 def _embedded(content: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def described(run_id: str, facts: Mapping[str, Any], evaluation: Evaluation) -> str:
+    """Returns the version's page in MLflow, as Markdown: a plain sentence, what stands beside the champion, what was measured.
+
+    Args:
+        run_id: MLflow's run, whose artifacts it shows and links to.
+        facts: `card.json`.
+        evaluation: What was found out about the version.
+    """
+    judgement = evaluation.judgement
+    failed = len(judgement.failures)
+    gate = f"fails {failed} of what the gate asks for" if failed else "holds all that the gate asks for"
+    flags, calibration = facts["flagging"], facts["calibration"]["main"]
+    told = (
+        f"Trained as of {facts['as_of']}, {gate}, and waits for a reviewer: "
+        f"[the model card]({_artifact(run_id, 'card.html')})."
+    )
+    rests = (
+        f"Calibration: {calibration['method']} on {calibration['positives']} positives. "
+        f"Threshold {flags['threshold']:g} ({flags['basis']}), floor {flags['floor']:g}."
+    )
+    standing = (
+        "Of {live_count:,} that live and have no positive label, {flagged_count:,} would be flagged, "
+        "{between_floor_and_threshold_count:,} lie between floor and threshold (third parties could push these onto a list, "
+        "and no others), and {held_by_floor_count:,} are above the threshold but held off by the floor. "
+        "An estimated {exposed:.1%} of the honest merchants reach the floor, themselves or with some of their goods."
+    ).format(**facts["standing"], exposed=flags["exposed_share"])
+    failures = [f"- {sentence}" for sentence in judgement.failures]
+    pictures = [f"![{name}]({_artifact(run_id, f'plots/{name}.png')})" for name in ("reliability", "importances")]
+    return "\n\n".join(
+        [
+            told,
+            *failures,
+            _beside(evaluation.comparison),
+            rests,
+            standing,
+            _measured_table(evaluation.report.metrics),
+            *pictures,
+        ]
+    )
+
+
+def _artifact(run_id: str, path: str) -> str:
+    return f"/get-artifact?path={path}&run_uuid={run_id}"
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(
+        "| " + " | ".join(f"{cell}{GAP}" if cell != "---" else cell for cell in line) + " |" for line in lines
+    )
+
+
+def _beside(comparison: Comparison | str | None) -> str:
+    """What stands beside the champion, as a table."""
+    if comparison is None or isinstance(comparison, str):
+        return f"Not compared: {comparison or 'there is no champion yet'}."
+    rows = [
+        [metric, cell, _said(pair.champion), _said(pair.challenger), _said(pair.difference, "+")]
+        for cell, pairs in comparison.ranking.items()
+        for metric, pair in pairs.items()
+    ]
+    moved = comparison.moves
+    told = (
+        f"Beside the champion ({comparison.champion_digest[:12]}, {comparison.basis}), on {comparison.rows:,} rows of later "
+        f"dates that neither learned from: {moved.added:,} would come onto the list and {moved.dropped:,} leave it. "
+        "In brackets: 95 %."
+    )
+    return "\n\n".join([told, _table(["metric", "rows", "champion", "this one", "difference"], rows)])
+
+
+def _said(figure: Figure, sign: str = "") -> str:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return ""
+    return f"{figure.value:{sign}.3f} ({figure.low:{sign}.3f} to {figure.high:{sign}.3f})"
+
+
+def _measured_table(metrics: Mapping[str, float]) -> str:
+    """Each figure where its source can tell it, as a table."""
+    cells = [(source, cell) for source in ("evaluate", "verdict", "forward") for cell in ("seen", "unseen")]
+    rows = []
+    for metric, sources in TOLD_BY.items():
+        known = [metrics.get(f"{source}_{metric}_{cell}") if source in sources else None for source, cell in cells]
+        rows.append([metric, *("" if value is None else f"{value:.3f}" for value in known)])
+    return _table(["", *(f"{source} {cell}" for source, cell in cells)], rows)

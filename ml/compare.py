@@ -167,6 +167,7 @@ def compare(
     verdicts: Rows,
     unseen: Flags,
     labels: Mapping[str, Labels],
+    importances: Mapping[str, float],
     *,
     basis: str,
     resamples: int,
@@ -181,6 +182,7 @@ def compare(
         verdicts: Held-out verdicts.
         unseen: Whether neither saw the component of each row of `evaluate`, shape (n,).
         labels: What the rows of `evaluate` are cut into slices by, each of shape (n,).
+        importances: Share of each of the challenger's features in its attributions of these rows.
         basis: How the champion comes to these rows, in words.
         resamples: How often components are drawn.
         seed: Seed of the draws.
@@ -195,7 +197,7 @@ def compare(
     live = [_side(scorer, each.live) for scorer, each in contenders]
     draws = (resamples, seed)
     cells = {"all": unseen | ~unseen, "seen": ~unseen, "unseen": unseen}
-    weight = 1.0 / np.nan_to_num(verdicts.inclusion, nan=1.0)
+    weight = verdicts.design_weight
     return Comparison(
         champion_digest=champion.model.digest,
         basis=basis,
@@ -212,7 +214,7 @@ def compare(
         slices=tuple(_slices(later, evaluate, {**labels, "seen": _seen(unseen)}, draws)),
         moves=moves(*live),
         stability=drift.psi_by_feature(champion.model.body["reference"], champion.live, champion.model.columns),
-        importances=_importances(contenders, evaluate),
+        importances=_importances(scorers[0], replace(evaluate, features=champion.evaluate), importances),
     )
 
 
@@ -243,7 +245,7 @@ def pairs(
 
 def figures(model: RiskModel, verdicts: Rows, draws: tuple[int, int]) -> dict[str, Figure]:
     """Measures the calibration of one model on held-out verdicts, weighted to all goods."""
-    weight = 1.0 / np.nan_to_num(verdicts.inclusion, nan=1.0)
+    weight = verdicts.design_weight
     side = _side(Scorer(model), verdicts.features)
     drawn = _drawn(side, verdicts, weight, CALIBRATION, draws, ENOUGH_VERDICTS)
     return {name: _figure(values) for name, values in drawn.items()}
@@ -285,10 +287,8 @@ def moves(champion: Side, challenger: Side) -> Moves:
 
 
 def _side(scorer: Scorer, features: Matrix) -> Side:
-    model: RiskModel = scorer.model
-    score = scorer.score(scorer.margin(features))
-    own = scorer.score(scorer.margin(features, "own"), "own")
-    return Side(score, (score >= model.threshold) & (own >= model.floor))
+    score, _, is_flagged = scorer.rate(features)
+    return Side(score, is_flagged)
 
 
 def _seen(unseen: Flags) -> Labels:
@@ -320,13 +320,13 @@ def _slices(sides: Sequence[Side], rows: Rows, labels: Mapping[str, Labels], dra
             yield Slice(by, names[at] or "not known", len(part), int(positives[at]), measured["average_precision"])
 
 
-def _importances(contenders: Sequence[tuple[Scorer, Contender]], rows: Rows) -> dict[str, dict[str, float]]:
-    """Shares of the mean absolute attribution, over rows spread evenly over those of later dates."""
-    told: dict[str, dict[str, float]] = {}
-    for name, (scorer, each) in zip(("champion", "challenger"), contenders, strict=True):
-        for feature, share in shares(attributed(scorer, replace(rows, features=each.evaluate))[0]).items():
-            told.setdefault(feature, {"champion": 0.0, "challenger": 0.0})[name] = share
-    return told
+def _importances(champion: Scorer, rows: Rows, challenger: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Shares in the mean absolute attribution of both, by feature; 0 where one does not have it."""
+    before = shares(attributed(champion, rows)[0])
+    return {
+        feature: {"champion": before.get(feature, 0.0), "challenger": challenger.get(feature, 0.0)}
+        for feature in [*before, *(name for name in challenger if name not in before)]
+    }
 
 
 def _figure(drawn: Floats) -> Figure:

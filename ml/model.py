@@ -160,6 +160,11 @@ class Scorer:
         """Returns scores, 0 to 100 with 4 decimals, for margins of a booster."""
         return points(self._calibrations[booster].probability(margin))
 
+    def rate(self, matrix: Matrix) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+        """Returns score, own_conduct_score and whether each row is flagged, for features of shape (n, number of features)."""
+        score, own = self.score(self.margin(matrix)), self.score(self.margin(matrix, "own"), "own")
+        return score, own, (score >= self.model.threshold) & (own >= self.model.floor)
+
     def attributions(self, matrix: Matrix) -> Floats:
         """Returns exact TreeSHAP values of the main booster in log-odds, shape (n, number of features)."""
         import xgboost

@@ -22,7 +22,6 @@ from groundwork.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, syn
 from ml.model import RiskModel, read_model
 
 if TYPE_CHECKING:
-    from ml.compare import Comparison, Figure
     from ml.review import Evaluation
 
 CHAMPION: Final = "champion"
@@ -180,6 +179,8 @@ class Registry:
         Returns:
             The version, which waits for review: the challenger.
         """
+        from ml import card
+
         name = str(model.body["name"])
         client = self._client()
         run = client.create_run(self._experiment(name), run_name=f"{name} {facts['as_of']}")
@@ -198,7 +199,7 @@ class Registry:
             source=f"{run.info.artifact_uri}/model",
             run_id=run.info.run_id,
             tags=tags,
-            description=_described(run.info.run_id, facts, evaluation),
+            description=card.described(run.info.run_id, facts, evaluation),
         )
         version = self._version(made, {}, metrics)
         why = "fails the gate: " + "; ".join(failures) if failures else "passes the gate"
@@ -546,7 +547,7 @@ class Registry:
             floor=model.floor,
             bands=tuple(model.body["flagging"]["bands"]),
             folder=folder,
-            card={name: value for name, value in model.body.items() if name != "usual"},
+            card={name: value for name, value in model.body.items() if name not in ("usual", "reference")},
             approved=decision,
         )
 
@@ -589,88 +590,3 @@ def _as_data(model: RiskModel, training_digest: str, evaluation: Evaluation) -> 
         "judgement": evaluation.judgement.as_dict(),
         "comparison": comparison if comparison is None or isinstance(comparison, str) else comparison.as_dict(),
     }
-
-
-def _described(run_id: str, facts: Mapping[str, Any], evaluation: Evaluation) -> str:
-    """The version's page in MLflow: one plain sentence, what stands beside the champion, and what a reviewer sees first."""
-    judgement = evaluation.judgement
-    failed = len(judgement.failures)
-    gate = f"fails {failed} of what the gate asks for" if failed else "holds all that the gate asks for"
-    flags, calibration = facts["flagging"], facts["calibration"]["main"]
-    told = (
-        f"Trained as of {facts['as_of']}, {gate}, and waits for a reviewer: "
-        f"[the model card]({_artifact(run_id, 'card.html')})."
-    )
-    rests = (
-        f"Calibration: {calibration['method']} on {calibration['positives']} positives. "
-        f"Threshold {flags['threshold']:g} ({flags['basis']}), floor {flags['floor']:g}."
-    )
-    standing = (
-        "Of {live_count:,} that live and have no positive label, {flagged_count:,} would be flagged, "
-        "{between_floor_and_threshold_count:,} lie between floor and threshold (third parties could push these onto a list, "
-        "and no others), and {held_by_floor_count:,} are above the threshold but held off by the floor. "
-        "An estimated {exposed:.1%} of the honest merchants reach the floor, themselves or with some of their goods."
-    ).format(**facts["standing"], exposed=flags["exposed_share"])
-    failures = [f"- {sentence}" for sentence in judgement.failures]
-    pictures = [f"![{name}]({_artifact(run_id, f'plots/{name}.png')})" for name in ("reliability", "importances")]
-    return "\n\n".join(
-        [
-            told,
-            *failures,
-            _beside(evaluation.comparison),
-            rests,
-            standing,
-            _measured(evaluation.report.metrics),
-            *pictures,
-        ]
-    )
-
-
-def _artifact(run_id: str, path: str) -> str:
-    return f"/get-artifact?path={path}&run_uuid={run_id}"
-
-
-GAP: Final = "\u00a0" * 3  # MLflow's page puts the columns of a table next to each other
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(
-        "| " + " | ".join(f"{cell}{GAP}" if cell != "---" else cell for cell in line) + " |" for line in lines
-    )
-
-
-def _beside(comparison: Comparison | str | None) -> str:
-    """What stands beside the champion, as a table."""
-    if comparison is None or isinstance(comparison, str):
-        return f"Not compared: {comparison or 'there is no champion yet'}."
-    rows = [
-        [metric, cell, _said(pair.champion), _said(pair.challenger), _said(pair.difference, "+")]
-        for cell, pairs in comparison.ranking.items()
-        for metric, pair in pairs.items()
-    ]
-    moved = comparison.moves
-    told = (
-        f"Beside the champion ({comparison.champion_digest[:12]}, {comparison.basis}), on {comparison.rows:,} rows of later "
-        f"dates that neither learned from: {moved.added:,} would come onto the list and {moved.dropped:,} leave it. "
-        "In brackets: 95 %."
-    )
-    return "\n\n".join([told, _table(["metric", "rows", "champion", "this one", "difference"], rows)])
-
-
-def _said(figure: Figure, sign: str = "") -> str:
-    if figure.value is None or figure.low is None or figure.high is None:
-        return ""
-    return f"{figure.value:{sign}.3f} ({figure.low:{sign}.3f} to {figure.high:{sign}.3f})"
-
-
-def _measured(metrics: Mapping[str, float]) -> str:
-    """Each figure where its source can tell it, as a table."""
-    from ml.evaluate import TOLD_BY
-
-    cells = [(source, cell) for source in ("evaluate", "verdict", "forward") for cell in ("seen", "unseen")]
-    rows = []
-    for metric, sources in TOLD_BY.items():
-        known = [metrics.get(f"{source}_{metric}_{cell}") if source in sources else None for source, cell in cells]
-        rows.append([metric, *("" if value is None else f"{value:.3f}" for value in known)])
-    return _table(["", *(f"{source} {cell}" for source, cell in cells)], rows)

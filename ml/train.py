@@ -24,7 +24,7 @@ from ml.boosting import Forward, Parameters, fit_booster, forward_margins
 from ml.calibrate import Calibration, calibrate
 from ml.compare import Comparison, Contender, compare, figures
 from ml.declarations import Declaration
-from ml.training_set import Rows, Split, TrainingSet, missing_columns, read_training_set, split_rows
+from ml.training_set import EPOCH, Rows, Split, TrainingSet, missing_columns, read_training_set, split_rows
 
 if TYPE_CHECKING:
     from ml.registry import Registry, Version
@@ -35,7 +35,6 @@ __all__ = [
     "TooFewLabels",
     "Trained",
     "TrainingResult",
-    "beside_champion",
     "fit_model",
     "train",
     "training_digest",
@@ -47,7 +46,6 @@ PART_ROWS: Final = 65_536
 COMPARED_WITH: Final = 200
 """How often components are drawn for the intervals of a comparison."""
 HERE: Final = Path(__file__).resolve().parent
-EPOCH: Final = date(1970, 1, 1)
 
 Progress = Callable[[str], None]
 
@@ -166,13 +164,14 @@ def train(
     progress(f"{declaration.name}: {len(split.train)} rows to learn from, {int(split.train.label.sum())} positive")
     trained = fit_model(declaration, training_set, split, parameters, as_of)
     report = evaluate.report(trained.model, split, trained.forward, parameters.resamples, parameters.seed)
-    comparison = beside_champion(declaration, trained, training_set, split, files, parameters, as_of, registry)
+    importances = evaluate.shares(report.importances)
+    comparison = _beside_champion(declaration, trained, training_set, split, importances, files, parameters, registry)
     calibration = figures(trained.model, split.calibrate, (parameters.resamples, parameters.seed))
     judgement = review.judge(
         review.Measured(
             metrics=report.metrics,
             calibration=calibration,
-            importances=evaluate.shares(report.importances),
+            importances=importances,
             out_of_bounds=review.out_of_bounds(
                 declaration.features,
                 {
@@ -204,14 +203,14 @@ def train(
     return TrainingResult(version, reused=False, metrics=report.metrics)
 
 
-def beside_champion(
+def _beside_champion(
     declaration: Declaration,
     trained: Trained,
     training_set: TrainingSet,
     split: Split,
+    importances: Mapping[str, float],
     files: Files,
     parameters: Parameters,
-    as_of: date,
     registry: Registry,
 ) -> Comparison | str | None:
     """Sets a challenger beside the champion on rows that neither learned from.
@@ -235,6 +234,7 @@ def beside_champion(
         return f"the champion reads columns that there are no longer: {', '.join(missing)}"
     if not len(split.evaluate):
         return "no row is late enough to compare on"
+    as_of = date.fromisoformat(trained.model.body["training"]["as_of"])
     first = EPOCH + timedelta(days=int(split.evaluate.day.min()))
     training = present.body["training"]
     basis, unseen = "as it rates", ~split.evaluate_seen
@@ -257,6 +257,7 @@ def beside_champion(
         split.calibrate,
         unseen,
         training_set.labels,
+        importances,
         basis=basis,
         resamples=COMPARED_WITH,
         seed=parameters.seed,
@@ -375,8 +376,9 @@ def flag_units(
     """
     if int(verdicts.label.sum()) >= flagging.ENOUGH_VERDICTS:
         score = model.points(calibration.probability(margin))
-        weight = 1.0 / np.nan_to_num(verdicts.inclusion, nan=1.0)
-        return flagging.Units("held_out", score, verdicts.label, weight, verdicts.is_verdict, verdicts.merchant)
+        return flagging.Units(
+            "held_out", score, verdicts.label, verdicts.design_weight, verdicts.is_verdict, verdicts.merchant
+        )
     margins = np.where(np.isnan(forward.seen), forward.unseen, forward.seen)
     known = ~np.isnan(margins)
     rows = forward.rows.take(known)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from groundwork.errors import BadInputError
 from ml.declarations import Declaration
 
+EPOCH: Final = date(1970, 1, 1)
 MAX_MEMBERS: Final = 200
 AGES: Final = (("under 30 days", 0, 30), ("30 to 90 days", 30, 90), ("over 90 days", 90, 1_000_000))
 PURPOSES: Final = ("score", "train", "evaluate", "calibrate")
@@ -111,6 +112,11 @@ class Rows:
         """Returns the rows that a mask or positions choose."""
         arrays = (name for name in self.__dataclass_fields__ if name != "categories")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
+
+    @property
+    def design_weight(self) -> Floats:
+        """How many goods each calibration row stands for: the inverse of its inclusion probability, 1 without any."""
+        return 1.0 / np.nan_to_num(self.inclusion, nan=1.0)
 
     def purposed(self, purpose: str) -> Flags:
         """Returns which rows have a purpose."""
@@ -225,7 +231,7 @@ def read_training_set(
 def _label_counts(spine: Any, rows: Rows, cut: date) -> list[dict[str, Any]]:
     """Counts the labelled rows by source and by how old their label is at the cut."""
     source, sources = encode(spine["label_source"])
-    age = (cut - date(1970, 1, 1)).days - rows.decided_day
+    age = (cut - EPOCH).days - rows.decided_day
     counts = []
     for at, name in sorted(enumerate(sources), key=lambda item: item[1]):
         for words, least, most in AGES:

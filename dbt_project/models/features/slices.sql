@@ -2,6 +2,14 @@
 -- where such rows have none. No model reads it, so it is a view, looked at by a training alone.
 {{ config(materialized='view') }}
 
+-- What the features of each spine tell of it; what is left out they do not tell, but for the merchant's age.
+{% set spines = [
+    {'relation': 'listing', 'key': 'listing_id', 'brand': 'brands.name', 'price': 'features.price_usd'},
+    {'relation': 'merchant', 'key': 'merchant_id', 'price': 'features.price_usd'},
+    {'relation': 'review', 'key': 'review_key', 'age': 'cast(null as integer)', 'language': 'reviews.language'},
+    {'relation': 'brushing_merchant', 'key': 'merchant_id'},
+] %}
+
 with
 
 merchants as (
@@ -15,24 +23,26 @@ merchants as (
 
 ),
 
-listings as (
+{% for spine in spines %}
+{{ spine.relation }}_rows as (
 
     select
-        'listing' as relation,
-        spine.listing_id as entity_id,
+        '{{ spine.relation }}' as relation,
+        spine.{{ spine.key }} as entity_id,
         spine.merchant_id,
         spine.as_of_date,
         spine.purpose,
-        brands.name as brand,
-        features.price_usd,
-        features.merchant_age_days,
-        cast(null as varchar) as language
-    from {{ ref('listing_spine') }} as spine
-    inner join {{ ref('listing_features') }} as features
+        {{ spine.brand | default('cast(null as varchar)') }} as brand,
+        {{ spine.price | default('cast(null as decimal(18, 4))') }} as price_usd,
+        {{ spine.age | default('features.merchant_age_days') }} as merchant_age_days,
+        {{ spine.language | default('cast(null as varchar)') }} as language
+    from {{ ref(spine.relation ~ '_spine') }} as spine
+    inner join {{ ref(spine.relation ~ '_features') }} as features
         on
-            features.listing_id = spine.listing_id
+            features.{{ spine.key }} = spine.{{ spine.key }}
             and features.as_of_date = spine.as_of_date
             and features.purpose = spine.purpose
+    {% if spine.relation == 'listing' %}
     left join {{ ref('int_listing_brands') }} as listing_brands
         on
             listing_brands.listing_id = spine.listing_id
@@ -40,87 +50,21 @@ listings as (
             and listing_brands.known_until > spine.as_of_date
     left join {{ ref('stg_brands') }} as brands
         on brands.brand_id = listing_brands.brand_id
-    where spine.purpose = 'evaluate'
-
-),
-
-merchant_rows as (
-
-    select
-        'merchant' as relation,
-        spine.merchant_id as entity_id,
-        spine.merchant_id,
-        spine.as_of_date,
-        spine.purpose,
-        cast(null as varchar) as brand,
-        features.price_usd,
-        features.merchant_age_days,
-        cast(null as varchar) as language
-    from {{ ref('merchant_spine') }} as spine
-    inner join {{ ref('merchant_features') }} as features
-        on
-            features.merchant_id = spine.merchant_id
-            and features.as_of_date = spine.as_of_date
-            and features.purpose = spine.purpose
-    where spine.purpose = 'evaluate'
-
-),
-
-review_rows as (
-
-    select
-        'review' as relation,
-        spine.review_key as entity_id,
-        spine.merchant_id,
-        spine.as_of_date,
-        spine.purpose,
-        cast(null as varchar) as brand,
-        cast(null as decimal(18, 4)) as price_usd,
-        cast(null as integer) as merchant_age_days,
-        reviews.language
-    from {{ ref('review_spine') }} as spine
-    inner join {{ ref('review_features') }} as features
-        on
-            features.review_key = spine.review_key
-            and features.as_of_date = spine.as_of_date
-            and features.purpose = spine.purpose
+    {% elif spine.relation == 'review' %}
     left join {{ ref('stg_reviews') }} as reviews
         on reviews.review_id = features.review_id
+    {% endif %}
     where spine.purpose = 'evaluate'
 
 ),
 
-brushing_merchant_rows as (
-
-    select
-        'brushing_merchant' as relation,
-        spine.merchant_id as entity_id,
-        spine.merchant_id,
-        spine.as_of_date,
-        spine.purpose,
-        cast(null as varchar) as brand,
-        cast(null as decimal(18, 4)) as price_usd,
-        features.merchant_age_days,
-        cast(null as varchar) as language
-    from {{ ref('brushing_merchant_spine') }} as spine
-    inner join {{ ref('brushing_merchant_features') }} as features
-        on
-            features.merchant_id = spine.merchant_id
-            and features.as_of_date = spine.as_of_date
-            and features.purpose = spine.purpose
-    where spine.purpose = 'evaluate'
-
-),
-
+{% endfor %}
 unioned as (
 
-    select * from listings
-    union all
-    select * from merchant_rows
-    union all
-    select * from review_rows
-    union all
-    select * from brushing_merchant_rows
+    {% for spine in spines %}
+    select * from {{ spine.relation }}_rows
+    {% if not loop.last %}union all{% endif %}
+    {% endfor %}
 
 ),
 
