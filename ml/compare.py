@@ -161,6 +161,7 @@ class Comparison:
 
 
 def compare(
+    rates: RiskModel,
     champion: Contender,
     challenger: Contender,
     evaluate: Rows,
@@ -176,7 +177,8 @@ def compare(
     """Sets both side by side.
 
     Args:
-        champion: The champion.
+        rates: The champion as it rates.
+        champion: The champion, or its stand-in that was trained again on the challenger's rows.
         challenger: The challenger.
         evaluate: Rows of later dates, which neither learned from, shape (n,).
         verdicts: Held-out verdicts.
@@ -199,7 +201,7 @@ def compare(
     cells = {"all": unseen | ~unseen, "seen": ~unseen, "unseen": unseen}
     weight = verdicts.design_weight
     return Comparison(
-        champion_digest=champion.model.digest,
+        champion_digest=rates.digest,
         basis=basis,
         rows=len(evaluate),
         positives=int(evaluate.label.sum()),
@@ -213,7 +215,7 @@ def compare(
         bands=tuple(_bands(judged, verdicts.label, weight)),
         slices=tuple(_slices(later, evaluate, {**labels, "seen": _seen(unseen)}, draws)),
         moves=moves(*live),
-        stability=drift.psi_by_feature(champion.model.body["reference"], champion.live, champion.model.columns),
+        stability=drift.psi_by_feature(rates.body["reference"], champion.live, champion.model.columns),
         importances=_importances(scorers[0], replace(evaluate, features=champion.evaluate), importances),
     )
 

@@ -223,12 +223,12 @@ def _beside_champion(
     champion = registry.champion(declaration.name)
     if champion is None:
         return None
-    present = model.read_model(champion.folder, champion.model_digest)
-    if present.digest == trained.model.digest:
+    rates = model.read_model(champion.folder, champion.model_digest)
+    if rates.digest == trained.model.digest:
         return "it is the champion itself, trained again"
-    if present.body["format"] != model.FORMAT:
+    if rates.body["format"] != model.FORMAT:
         return "the champion was trained by an earlier release, which did not keep what a comparison takes"
-    declared = replace(declaration, features=present.features)
+    declared = replace(declaration, features=rates.features)
     missing = missing_columns(declared, files.features, files.live)
     if missing:
         return f"the champion reads columns that there are no longer: {', '.join(missing)}"
@@ -236,11 +236,11 @@ def _beside_champion(
         return "no row is late enough to compare on"
     as_of = date.fromisoformat(trained.model.body["training"]["as_of"])
     first = EPOCH + timedelta(days=int(split.evaluate.day.min()))
-    training = present.body["training"]
-    basis, unseen = "as it rates", ~split.evaluate_seen
+    training = rates.body["training"]
+    stands_in, basis, unseen = rates, "as it rates", ~split.evaluate_seen
     if date.fromisoformat(training["learned_before"]) > first:
         theirs = files.read(declared, as_of)
-        present = fit_model(declared, theirs, _split(theirs, parameters), parameters, as_of).model
+        stands_in = fit_model(declared, theirs, _split(theirs, parameters), parameters, as_of).model
         basis = (
             f"trained again on the challenger's rows, for it learned from rows before {training['learned_before']}, "
             f"and these begin on {first}"
@@ -251,7 +251,8 @@ def _beside_champion(
         unseen = unseen & (chance < training["unseen_share"])
     of = {purpose: theirs.rows.features[theirs.rows.purposed(purpose)] for purpose in ("evaluate", "calibrate")}
     return compare(
-        Contender(present, of["evaluate"], of["calibrate"], theirs.live.features),
+        rates,
+        Contender(stands_in, of["evaluate"], of["calibrate"], theirs.live.features),
         Contender(trained.model, split.evaluate.features, split.calibrate.features, training_set.live.features),
         split.evaluate,
         split.calibrate,

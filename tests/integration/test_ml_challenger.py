@@ -188,11 +188,12 @@ def test_a_champion_that_learned_from_these_rows_is_trained_again(tmp_path: Path
             ),
         )
     trained(tmp_path / "home", replace(known, slices=None))
-    Registry(tmp_path / "home").approve(LISTINGS.name, 1, who="Ada", why="x")
+    champion = Registry(tmp_path / "home").approve(LISTINGS.name, 1, who="Ada", why="x")
     told = evaluation(trained(tmp_path / "home", files))["comparison"]
     assert told["basis"].startswith(
         "trained again on the challenger's rows, for it learned from rows before 2026-06-15"
     )
+    assert told["champion_digest"] == champion.model_digest  # and not that of the stand-in
     gap = told["ranking"]["all"]["average_precision"]
     assert gap["champion"] == gap["challenger"]  # the same declaration and the same rows
 
