@@ -30,7 +30,7 @@
 {% macro most_merchants_of_a_tie() %}30{% endmacro %}
 
 {# About how many merchants, and how many of their trades, are drawn at each grid date of those that nothing labels. #}
-{% macro merchants_per_date() %}{{ return(var('brushing_merchants_per_date', 200)) }}{% endmacro %}
+{% macro merchants_per_date() %}{{ return(var('brushing_merchants_per_date', 400)) }}{% endmacro %}
 {% macro trades_per_date() %}{{ return(var('brushing_trades_per_date', 4000)) }}{% endmacro %}
 
 {#

@@ -61,6 +61,7 @@ class Manner:
     Attributes:
         brushed: Share of the orders that are brushed.
         circle: Share of the brushed orders that its own circle, or its service, places; anybody's name stands on the rest.
+        alone: Share of what a client's service would place that its own circle places: who hires a service also helps itself.
         regular: Share of the other orders that the circle places.
         accounts: Number of accounts in the circle.
         device: Devices an account.
@@ -83,6 +84,7 @@ class Manner:
 
     brushed: Range = (0.0, 0.0)
     circle: Range = (0.0, 0.0)
+    alone: Range = (0.0, 0.0)
     regular: Range | None = None
     accounts: Range = (6, 40)
     device: Range = (0.35, 1.0)
@@ -105,18 +107,18 @@ class Manner:
 USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15, tricks=0)
 MANNERS: dict[int, Manner] = {
     SELF_BRUSHER: Manner(
-        brushed=(0.22, 0.5), circle=(0.75, 0.95), regular=(0, 0), accounts=(10, 40), device=(0.25, 0.65), payer=(0.2, 0.6),
-        own=(0.25, 0.8), age_days=130, light=(0.5, 0.9), rush=(0.55, 0.95), hasty=(0.45, 0.85), campaign=(0.6, 1.0),
-        session=(0.5, 1.0), stock=(0.45, 0.85),
+        brushed=(0.2, 0.5), circle=(0.7, 0.92), regular=(0, 0), accounts=(15, 55), device=(0.35, 0.8), payer=(0.25, 0.65),
+        own=(0.15, 0.55), age_days=130, light=(0.5, 0.9), rush=(0.55, 0.95), hasty=(0.4, 0.8), campaign=(0.6, 1.0),
+        session=(0.5, 1.0), stock=(0.35, 0.75),
     ),
     CAREFUL_BRUSHER: Manner(
-        brushed=(0.22, 0.45), circle=(0.75, 0.95), regular=(0, 0), accounts=(25, 80), device=(0.3, 0.7), payer=(0.3, 0.7),
-        own=(0.1, 0.3), age_days=450, light=(0.3, 0.6), rush=(0.4, 0.8), hasty=(0.4, 0.75), campaign=(0.6, 1.0),
-        session=(0.5, 1.0), stock=(0.3, 0.7),
+        brushed=(0.2, 0.45), circle=(0.7, 0.92), regular=(0, 0), accounts=(25, 80), device=(0.3, 0.7), payer=(0.3, 0.7),
+        own=(0.05, 0.25), age_days=450, light=(0.3, 0.6), rush=(0.4, 0.8), hasty=(0.35, 0.7), campaign=(0.5, 0.9),
+        before_look=0.6, session=(0.5, 1.0), stock=(0.3, 0.6),
     ),
     SERVICE_CLIENT: Manner(
-        brushed=(0.22, 0.5), circle=(0.7, 0.9), light=(0.55, 0.95), rush=(0.6, 1.0), hasty=(0.45, 0.85),
-        campaign=(0.6, 1.0), session=(0.5, 1.0), stock=(0.45, 0.85),
+        brushed=(0.2, 0.5), circle=(0.7, 0.9), alone=(0.0, 0.25), accounts=(5, 15), own=(0.05, 0.4), light=(0.55, 0.95),
+        rush=(0.6, 1.0), hasty=(0.4, 0.8), campaign=(0.6, 1.0), session=(0.5, 1.0), stock=(0.4, 0.8),
     ),
     REVIEW_BUYER: Manner(
         age_days=150, own=(0.05, 0.4), hasty=(0.2, 0.5), campaign=(0.5, 0.95), stock=(0.5, 0.95), bought=(0.15, 0.3),
@@ -161,6 +163,7 @@ class Circles:
 
     brushed_share: Floats
     circle_share: Floats
+    alone_share: Floats
     regular_share: Floats
     accounts: Ints
     devices: Ints
@@ -207,6 +210,7 @@ def build_circles(span: Span, merchants: Merchants, listings: Listings, identifi
     return Circles(
         brushed_share=_worth_it(span, merchants, listings, drawn["brushed"] * np.minimum(merchants.effect, 1.1)),
         circle_share=drawn["circle"],
+        alone_share=drawn["alone"],
         regular_share=drawn["regular"],
         accounts=accounts,
         devices=np.maximum((accounts * drawn["device"]).astype(np.int64), 1),
@@ -242,8 +246,8 @@ def _drawn(rng: np.random.Generator, archetype: Ints) -> dict[str, Floats]:
     count = len(archetype)
     habit, age_days = (_of_manners(archetype, name) for name in ("habit", "age_days"))
     drawn = {}
-    for name in ("brushed", "circle", "regular", "accounts", "device", "payer", "own", "light", "rush", "hasty", "campaign",
-                 "campaign_days", "session", "stock", "bought"):  # fmt: skip
+    for name in ("brushed", "circle", "alone", "regular", "accounts", "device", "payer", "own", "light", "rush", "hasty",
+                 "campaign", "campaign_days", "session", "stock", "bought"):  # fmt: skip
         low, high = _of_manners(archetype, name).T
         drawn[name] = low + rng.random(count) * (high - low)
     tricks = _of_manners(archetype, "tricks")
@@ -350,7 +354,8 @@ def account_of(rng: np.random.Generator, span: Span, circles: Circles, merchant:
     member = place.astype(np.int64) + (rng.random(count) * ACCOUNTS_PER_CLIENT).astype(np.int64)
     member %= ACCOUNTS_PER_SERVICE
     hired = HIRED_BUYERS + np.maximum(service, 0) * ACCOUNTS_PER_SERVICE + member
-    return np.where(is_brushed & (service >= 0), hired, own)
+    is_hired = is_brushed & (service >= 0) & (rng.random(count) >= circles.alone_share[merchant])
+    return np.where(is_hired, hired, own)
 
 
 def payers_of(span: Span, circles: Circles, merchant: Ints, buyer: Ints, usual: Keys) -> Keys:

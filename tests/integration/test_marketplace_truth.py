@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from orchestration.marketplace.brushing import MOST_BRUSHED_SHARE
 from orchestration.marketplace.generate import generate
 from orchestration.marketplace.merchants import (
     ARCHETYPES,
@@ -413,7 +414,7 @@ def test_self_brushers_lend_their_own_device_and_account_and_few_honest_merchant
     honest_merchants, honest_share, _ = one(market, own.format("honest"))
     assert merchants > 3 * honest_merchants > 0  # honest merchants have staff who buy
     assert share > 5 * honest_share
-    assert most < 0.5
+    assert most < MOST_BRUSHED_SHARE
     assert one(market, own.format("brushed_by_rival")) == (0, 0, 0)
 
 
