@@ -48,9 +48,11 @@ class ChainedLog:
 
     def head(self) -> str:
         """Returns the hash of the newest line (64 zeros for an empty log), having checked the chain."""
-        self.read()
-        lines = self._lines()
-        return sha256_bytes(lines[-1]) if lines else GENESIS
+        return self.heads()[-1]
+
+    def heads(self) -> list[str]:
+        """Returns what was the head at first (64 zeros) and after each line, oldest first, having checked the chain."""
+        return [GENESIS, *(str(entry[PREVIOUS]) for entry in self.read()[1:]), *map(sha256_bytes, self._lines()[-1:])]
 
     def append(self, entry: dict[str, Any]) -> str:
         """Adds `entry`, synced to disk, and returns the new head.

@@ -1,24 +1,27 @@
 """The registry of model versions, and the review that decides which of them may rate.
 
 MLflow holds runs, artifacts and versions for people to look at. What may rate is decided by an append-only,
-hash-chained log of approvals beside it, which records the digest of what was reviewed: an alias that somebody moves in
-MLflow's UI is a request, and changes nothing here. Training and scoring live elsewhere.
+hash-chained log of approvals beside it, which records the digest of what was reviewed. MLflow mirrors it, and its tag
+with the log's head tells where the log was cut or MLflow's database restored: then nothing rates. An alias that somebody
+moves in MLflow's UI is a request, which `settle_moves` grants or puts back. Training and scoring live elsewhere.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from groundwork.chain import ChainedLog
+from groundwork.chain import GENESIS, ChainedLog
 from groundwork.errors import BadInputError, GateRefusedError, VerificationError
 from groundwork.faults import Boundary, boundary
-from groundwork.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sync_directory, sync_file
+from groundwork.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sync_directory, sync_file, write_bytes
 from ml.model import RiskModel, read_model
 
 if TYPE_CHECKING:
@@ -28,9 +31,12 @@ CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 HEAD_TAG: Final = "approvals_log_head"
 WAITING: Final = "waiting"
+REJECTED: Final = "rejected"
 UNFINISHED: Final = "unfinished"
 EVALUATION_FILE: Final = "evaluation.json"
 AUTOMATIC: Final = "approve-if-passing"
+IN_MLFLOW: Final = "mlflow-ui, unauthenticated"
+"""Who moved an alias there: MLflow keeps no name of it."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Decision:
 
     Attributes:
         action: `train`, `approve`, `reject` or `rollback`; the version is the one that was registered, that it puts in force,
-            or that it refuses.
+            or that it refuses. `request`: somebody set the alias `champion` on the version in MLflow, and it was put back.
         model: The model's name.
         version: The version.
         model_digest: What was reviewed.
@@ -95,6 +101,23 @@ class Decision:
     failures: tuple[str, ...] = ()
     is_override: bool = False
     replaces: int | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """What became of an alias `champion` that somebody moved in MLflow.
+
+    Attributes:
+        model: The model's name.
+        version: Where the alias was put; None where it was taken away.
+        outcome: `approved`, `waits` (for a person to confirm it by `touchstone models approve`) or `undone`.
+        says: Why, a sentence or more.
+    """
+
+    model: str
+    version: int | None
+    outcome: Literal["approved", "waits", "undone"]
+    says: str
 
 
 @dataclass(frozen=True)
@@ -151,6 +174,7 @@ class Registry:
         """Names the home; nothing is opened or made before it is needed."""
         self.home = home.resolve()
         self.approvals = ChainedLog(self.home / "models" / "log.jsonl")
+        self._unmirrored = self.home / "models" / "unmirrored"
         self._now = now
         self._connected: Any = None
 
@@ -371,9 +395,71 @@ class Registry:
         history = self._in_force().get(model, [])
         return self._champion_of(history[-1]) if history else None
 
+    def champion_to_rate(self, model: str) -> Champion | None:
+        """Returns the same, having seen that MLflow knows of every line of the log, and the log of what MLflow was told.
+
+        Raises:
+            VerificationError: As `champion`; or the log was cut short, or MLflow's database was restored from before.
+        """
+        self._check_mirror(model)
+        return self.champion(model)
+
+    def settle_moves(self, *, may_approve: bool) -> list[Move]:
+        """Grants or puts back each alias `champion` that somebody moved in MLflow, and logs it as a request.
+
+        What fails the gate, was rejected, or is not what its training wrote, is put back.
+
+        Args:
+            may_approve: Whether a move that may be granted is; otherwise it waits for a person to confirm it.
+
+        Returns:
+            What became of each, by model.
+
+        Raises:
+            VerificationError: The log is damaged or was cut short, or MLflow's database was restored from before.
+        """
+        known = {line.model for line in self.log()}
+        moves = []
+        for model in sorted(known):
+            self._check_mirror(model)
+            aliases = self._registered(model).aliases
+            moved = int(aliases[CHAMPION]) if CHAMPION in aliases else None
+            stack = self._in_force().get(model, [])
+            if moved != (stack[-1].version if stack else None):
+                moves.append(self._settle(model, moved, stack[-1] if stack else None, may_approve=may_approve))
+        return moves
+
     def log(self) -> list[Decision]:
         """Returns every decision, oldest first, having checked the chain."""
         return [_decision(line) for line in self.approvals.read()]
+
+    def problems(self, heads_elsewhere: Mapping[str, str]) -> list[str]:
+        """Returns what does not hold of the log and of what it names, a sentence each.
+
+        Args:
+            heads_elsewhere: Heads of the log that were written down elsewhere, as in receipts, by where.
+        """
+        try:
+            heads, lines = self.approvals.heads(), self.log()
+        except VerificationError as error:
+            return [str(error)]
+        found = [
+            f"{self.approvals.path}: no line of it gave the head {head[:12]}…, which {where} names: its end was cut off, or "
+            "lines were put in its place. Restore it from a backup."
+            for where, head in heads_elsewhere.items()
+            if head not in heads
+        ]
+        told = {model.name for model in self._all_registered() if HEAD_TAG in model.tags}
+        checks: list[Callable[[], object]] = [
+            partial(self._check_mirror, model) for model in sorted(told | {line.model for line in lines})
+        ]
+        checks += [partial(self._champion_of, stack[-1]) for stack in self._in_force().values() if stack]
+        for check in checks:
+            try:
+                check()
+            except VerificationError as error:
+                found.append(str(error))
+        return found
 
     def approval_of(self, model: str, model_digest: str) -> Decision | None:
         """Returns the newest decision that put a model of such a digest in force; None if none ever did."""
@@ -386,6 +472,99 @@ class Registry:
 
     # Inside -------------------------------------------------------------------------------------------------------
 
+    def _all_registered(self) -> list[Any]:
+        """Returns MLflow's registered models, whoever registered them, with their aliases and tags."""
+        if not (self.home / "mlflow.db").exists():
+            return []
+        client = self._client()
+        return _all_pages(lambda token: client.search_registered_models(page_token=token))
+
+    def _registered(self, model: str) -> Any:
+        """Returns what MLflow holds of a model; no alias and no tag where it does not know it."""
+        found = [registered for registered in self._all_registered() if registered.name == model]
+        return found[0] if found else SimpleNamespace(aliases={}, tags={})
+
+    def _check_mirror(self, model: str) -> None:
+        """Holds the head that MLflow was told last against the log; mends what a kill between the two left.
+
+        Raises:
+            VerificationError: The log was cut short, or MLflow's database was restored from before.
+        """
+        heads, lines = self.approvals.heads(), self.log()
+        told = self._registered(model).tags.get(HEAD_TAG, GENESIS)
+        self._check_whole(model, told, heads)
+        newest = max((number for number, line in enumerate(lines, start=1) if line.model == model), default=0)
+        if heads.index(told) >= newest:
+            return
+        if self._unmirrored.is_file() and self._unmirrored.read_text() == heads[newest - 1]:
+            self._mirror(model)
+            return
+        line = lines[newest - 1]
+        raise VerificationError(
+            f"MLflow's database does not know the newest line of the log of approvals on {model} ({line.action} of version "
+            f"{line.version} by {line.who}, {line.at}): it was restored from before. Restore {self.home / 'mlflow.db'} as of "
+            "then or later; or decide again what rates, by `touchstone models approve`, of the versions that it still has."
+        )
+
+    def _check_whole(self, model: str, told: str, heads: Sequence[str]) -> None:
+        if told not in heads:
+            raise VerificationError(
+                f"{self.approvals.path}: no line of it gave the head {told[:12]}…, which MLflow was told of {model}: its end "
+                "was cut off, or lines were put in its place. Restore it from a backup; do not edit it."
+            )
+
+    def _settle(self, model: str, version: int | None, present: Decision | None, *, may_approve: bool) -> Move:
+        """Grants one move of the alias, or logs it as a request and puts the alias back."""
+        rates = f"version {present.version} goes on to rate" if present else "no version rates"
+        named = version if version is not None or present is None else present.version
+        failures: tuple[str, ...] = ()
+        if version is None:
+            outcome: Literal["waits", "undone"] = "undone"
+            says = (
+                f"the alias was taken away; {rates}. To put an earlier version to work: `touchstone models rollback`."
+            )
+        else:
+            outcome, says, failures = self._request(model, version)
+            if outcome == "waits" and may_approve:
+                self.approve(model, version, who=IN_MLFLOW, why="the alias champion was set on it in MLflow")
+                return Move(model, version, "approved", "it passed the gate, and is what its training wrote and judged")
+            says = f"{says}; {rates}"
+        self._append(
+            Decision(
+                action="request",
+                model=model,
+                version=named or 0,
+                model_digest=self.version(model, named).model_digest if named else "",
+                folder="",
+                files={},
+                who=IN_MLFLOW,
+                why=f"the alias champion was {'taken away' if version is None else 'set on it'}: {outcome}, {says}",
+                at=self._time(),
+                failures=failures,
+            )
+        )
+        self._mirror(model)
+        return Move(model, version, outcome, says)
+
+    def _request(self, model: str, version: int) -> tuple[Literal["waits", "undone"], str, tuple[str, ...]]:
+        """Says whether a version may be approved by moving an alias, why, and what it fails."""
+        chosen = self.version(model, version)
+        try:
+            _, trained = self._as_trained(chosen)
+        except VerificationError as error:
+            return "undone", str(error), ()
+        if chosen.status == REJECTED:
+            by = next(line for line in reversed(self.log()) if (line.model, line.version) == (model, version))
+            return "undone", f"it was rejected by {by.who} on {by.at} ({by.why})", ()
+        if trained.failures:
+            return (
+                "undone",
+                f"it does not hold what ml/thresholds.yml asks for: {'; '.join(trained.failures)}",
+                trained.failures,
+            )
+        says = f"it waits for a person to confirm it by `touchstone models approve {model} {version} --why REASON`"
+        return "waits", says, ()
+
     def _client(self) -> Any:
         if self._connected is None:
             self.home.mkdir(parents=True, exist_ok=True)
@@ -397,11 +576,14 @@ class Registry:
         return self._connected
 
     def _experiment(self, name: str) -> str:
+        """Returns the experiment of a model, whose artifacts lie in this home; one of before the home was moved is put aside."""
         found = self._client().get_experiment_by_name(name)
-        if found is not None:
+        place = (self.home / "mlflow-artifacts" / name).as_uri()
+        if found is not None and found.artifact_location == place:
             return str(found.experiment_id)
-        folder = self.home / "mlflow-artifacts" / name
-        return str(self._client().create_experiment(name, artifact_location=folder.as_uri()))
+        if found is not None:
+            self._client().rename_experiment(found.experiment_id, f"{name}, until {found.experiment_id} moved")
+        return str(self._client().create_experiment(name, artifact_location=place))
 
     def _ensure_model(self, name: str) -> None:
         client = self._client()
@@ -481,8 +663,8 @@ class Registry:
 
     def _reviews(self) -> dict[tuple[str, int], tuple[str, tuple[str, ...]]]:
         """By model and version: its status, and what the gate found that does not hold."""
-        after = {"train": WAITING, "reject": "rejected", "approve": "former", "rollback": "former"}
-        log = self.log()
+        after = {"train": WAITING, "reject": REJECTED, "approve": "former", "rollback": "former"}
+        log = [line for line in self.log() if line.action in after]
         statuses = {(line.model, line.version): after[line.action] for line in log}
         waiting = {model: version for (model, version), status in sorted(statuses.items()) if status == WAITING}
         statuses |= dict.fromkeys(waiting.items(), CHALLENGER)
@@ -506,10 +688,14 @@ class Registry:
     def _append(self, decision: Decision, step: Boundary = "approval.append") -> None:
         if not decision.who.strip() or not decision.why.strip():
             raise BadInputError("A review needs to say who decided and why; one of the two is empty.")
+        heads = self.approvals.heads()
+        self._check_whole(decision.model, self._registered(decision.model).tags.get(HEAD_TAG, GENESIS), heads)
         folder = self.home / decision.folder
         for file in decision.files:
             sync_file(folder / file)
         sync_directory(folder)
+        # Should a kill come between the line and its mirror in MLflow, this tells it from a database restored from before.
+        write_bytes(self._unmirrored, heads[-1].encode())
         with boundary(step, self.approvals.path):
             self.approvals.append(
                 {**decision.__dict__, "files": dict(decision.files), "failures": list(decision.failures)}
@@ -519,12 +705,13 @@ class Registry:
         return self._now().astimezone(UTC).isoformat(timespec="seconds")
 
     def _mirror(self, model: str) -> None:
-        """Shows the log's state in MLflow, for its UI; nothing here ever reads it back."""
+        """Shows the log's state in MLflow, for its UI, and tells it the log's head; of all that only the head is believed."""
         client = self._client()
         self._ensure_model(model)
+        there = {version.version for version in self.versions(model)}
         aliases = {}
         for (name, version), (status, _) in self._reviews().items():
-            if name == model:
+            if name == model and version in there:
                 client.set_model_version_tag(name, str(version), "review", status)
                 aliases[status] = str(version)
         for alias in (CHAMPION, CHALLENGER):
@@ -533,6 +720,7 @@ class Registry:
             else:
                 client.delete_registered_model_alias(model, alias)
         client.set_registered_model_tag(model, HEAD_TAG, self.head())
+        self._unmirrored.unlink(missing_ok=True)
 
     def _champion_of(self, decision: Decision) -> Champion:
         folder = self.home / decision.folder

@@ -1,7 +1,7 @@
-"""Jobs, schedules and partitions: what runs together and when.
+"""Jobs, schedules, the sensor and partitions: what runs together and when.
 
 The daily job lands, shapes, rates, gates and publishes for the last complete day. The weekly job trains. A person who
-starts a job in the UI picks the date as its partition.
+starts a job in the UI picks the date as its partition. The sensor starts a run when a version was promoted.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from typing import Any
 
 import dagster as dg
 
+from groundwork.errors import BadInputError
+from orchestration.home import home_lock
 from orchestration.settings import Settings
+from orchestration.upkeep.approvals import newest_day, settle_moves
 
 LANDING, SHAPE, SIGNALS, FEATURES = "stage_1_landing", "stage_2_shape", "stage_2_signals", "stage_3_features"
 MODELS, SCORES, MARTS, LISTS = "stage_4_models", "stage_4_scores", "stage_5_marts", "stage_6_lists"
 ONE_DAY_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
+PROMOTION_TAG = "touchstone/promotion"
 WITH_TRAINING = {"ops": {"features": {"config": {"with_training": True}}}}
 
 
@@ -70,3 +74,46 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             ("weekly_training", settings.weekly_cron, "Every week: trains a new version of every model, for review."),
         )
     ]
+
+
+def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Returns the sensor that settles moves of MLflow's aliases and rates the newest day again once a champion is another.
+
+    A person promotes by `touchstone models approve` and `rollback`, or by the alias in MLflow; all three end in the log of
+    approvals, which is what this reads. It starts switched on: as long as the daemon runs, it looks every five seconds.
+    """
+
+    @dg.sensor(
+        name="promotions",
+        job_name="rate",
+        minimum_interval_seconds=5,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Settles aliases that were moved in MLflow; rates, judges and publishes the newest day with a new champion.",
+    )
+    def promotions(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        from ml.registry import AUTOMATIC, Registry
+
+        registry = Registry(settings.home)
+        if not registry.approvals.path.exists():
+            return dg.SkipReason("No model was trained yet.")
+        try:
+            with home_lock(settings.model_copy(update={"lock_wait_seconds": 0}), "the sensor of promotions"):
+                heads = registry.approvals.heads()
+                settle_moves(settings, registry)
+        except BadInputError as error:
+            return dg.SkipReason(f"Somebody writes to the home; looked at again in five seconds. {error}")
+        seen = heads.index(context.cursor) if context.cursor in heads else len(heads) - 1
+        decided = [line for line in registry.log()[seen:] if line.action in {"approve", "rollback"}]
+        decided = [line for line in decided if line.who != AUTOMATIC]  # the run that trained it rates with it
+        context.update_cursor(registry.head())
+        if not decided:
+            return dg.SkipReason("No champion is another.")
+        day = newest_day(settings.home / "published")
+        if day is None:
+            return dg.SkipReason("Nothing is published yet: the next run rates with the new champion.")
+        why = "; ".join(
+            f"{line.action} {line.model} version {line.version} by {line.who}: {line.why}" for line in decided
+        )
+        return dg.RunRequest(run_key=registry.head(), partition_key=str(day), tags={PROMOTION_TAG: why})
+
+    return promotions

@@ -352,12 +352,25 @@ def rollback_model(model: str, why: Why, who: Who = "unnamed reviewer", as_json:
 
 
 @models_app.command("log")
-def models_log(as_json: Json = False) -> None:
-    """Prints every decision on a model, oldest first, having checked the chain.
+def models_log(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also hold the log against MLflow, the champions' files and all receipts.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Prints every decision on a model, oldest first, having checked the chain; ends with 4 where something does not hold.
 
-    Example: touchstone models log
+    Example: touchstone models log --verify
     """
-    decisions = [dataclasses.asdict(decision) for decision in _registry().log()]
+    registry = _registry()
+    if verify:
+        from orchestration.upkeep.approvals import heads_in_receipts
+
+        problems = registry.problems(dict(heads_in_receipts(_settings().home / "published")))
+        if problems:
+            _print({"problems": problems}, as_json, lambda: "\n".join(problems))
+            raise SystemExit(int(ExitCode.VERIFICATION_FAILED))
+    decisions = [dataclasses.asdict(decision) for decision in registry.log()]
     _print(
         {"decisions": decisions},
         as_json,

@@ -56,6 +56,8 @@ class Settings(BaseSettings):
         alert_every_seconds: An alert of the same subject is not sent again sooner.
         reviewer: Who trains, for the log of approvals; by default the account's name.
         trainer_may_approve: Whether whoever trained a version may also approve it; unset, in a demo only.
+        alias_may_approve: Whether setting the alias `champion` in MLflow, which keeps no name of who did, approves a version;
+            unset, in a demo only. Otherwise a person has to confirm it by `touchstone models approve`.
         mlflow_address: Where MLflow's pages are, for links; `touchstone ui` serves them there.
     """
 
@@ -86,6 +88,7 @@ class Settings(BaseSettings):
     alert_every_seconds: float = Field(default=3600.0, ge=0)
     reviewer: str = Field(default_factory=lambda: os.environ.get("USER") or "unnamed", min_length=1)
     trainer_may_approve: bool | None = None
+    alias_may_approve: bool | None = None
     mlflow_address: Annotated[str, StringConstraints(pattern=r"^https?://[^/]+$")] = "http://127.0.0.1:3001"
 
     @field_validator("alert_webhook")
@@ -106,6 +109,11 @@ class Settings(BaseSettings):
     def is_trainer_trusted(self) -> bool:
         """Whether whoever trained a version may also approve it."""
         return self.sources is None if self.trainer_may_approve is None else self.trainer_may_approve
+
+    @property
+    def is_alias_trusted(self) -> bool:
+        """Whether an alias that was moved in MLflow approves a version."""
+        return self.sources is None if self.alias_may_approve is None else self.alias_may_approve
 
     @property
     def demo(self) -> Path:

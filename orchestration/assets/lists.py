@@ -115,7 +115,7 @@ def manifest_inputs(run: Run, name: ListName) -> "ManifestInputs":
     from orchestration.publishing.manifest import Loads, ManifestInputs, RatingModel
     from orchestration.publishing.verdict import GATES_BEFORE
 
-    champion = run.registry.champion(RATED[name].model)
+    champion = run.registry.champion_to_rate(RATED[name].model)
     if champion is None:
         raise GateRefusedError(f"{RATED[name].model} has no champion any more: nothing that it rated is published.")
     pinned = run.warehouse.pinned_loads()

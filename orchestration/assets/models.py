@@ -16,6 +16,7 @@ from orchestration.checks import picture_of
 from orchestration.pictures import shown
 from orchestration.rated import RATED, Rated, has_champion
 from orchestration.resources import Run, code_revision, logger
+from orchestration.upkeep.approvals import described, settle_moves
 
 if TYPE_CHECKING:
     from ml.train import TrainingResult
@@ -135,11 +136,14 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
 
     Raises:
         BadInputError: No model at all may rate.
+        VerificationError: The log of approvals, MLflow's database or the champion's files are not what they were.
     """
     from ml.score import score
 
     as_of, model, name = run.as_of, rated.model, rated.list_name
-    champion = run.registry.champion(model)
+    for move in settle_moves(run.settings, run.registry):
+        run.note(described(move))
+    champion = run.registry.champion_to_rate(model)
     if champion is None:
         if not has_champion(run.registry) and not run.policy.rules:
             raise BadInputError(

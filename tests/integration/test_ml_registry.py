@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from groundwork.errors import BadInputError, GateRefusedError, VerificationError
 from ml.calibrate import Calibration
 from ml.evaluate import Report, Scored
 from ml.model import RiskModel, describe
-from ml.registry import Decision, Registry, Version
+from ml.registry import Champion, Decision, Registry, Version
 from ml.review import Check, Evaluation, Judgement
 from tests.ml_fixtures import FEATURES, LISTINGS
 
@@ -89,7 +90,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def registry(shared: Path) -> Registry:
     """The home as it was after the trainings."""
     shutil.copy(shared / "trained.jsonl", shared / "models" / "log.jsonl")
-    return Registry(shared, now=lambda: NOW)
+    registry = Registry(shared, now=lambda: NOW)
+    registry._mirror(MODEL)
+    return registry
 
 
 def decisions(registry: Registry) -> list[Decision]:
@@ -164,12 +167,149 @@ def test_mlflow_shows_what_the_log_says(registry: Registry) -> None:
     assert client.get_model_version(MODEL, "1").tags["review"] == "former"
 
 
-def test_an_alias_moved_in_mlflow_changes_nothing(registry: Registry) -> None:
+def alias(registry: Registry) -> int | None:
+    aliases = registry._client().get_registered_model(MODEL).aliases
+    return int(aliases["champion"]) if "champion" in aliases else None
+
+
+def move_alias(registry: Registry, version: int | None) -> None:
+    if version is None:
+        registry._client().delete_registered_model_alias(MODEL, "champion")
+    else:
+        registry._client().set_registered_model_alias(MODEL, "champion", str(version))
+
+
+def test_an_alias_moved_in_mlflow_changes_nothing_by_itself(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
-    registry._client().set_registered_model_alias(MODEL, "champion", "2")
-    champion = registry.champion(MODEL)
+    move_alias(registry, 2)
+    assert version_of(registry.champion_to_rate(MODEL)) == 1
+
+
+def test_a_move_of_the_alias_is_granted(registry: Registry) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    assert registry.settle_moves(may_approve=True) == []
+    move_alias(registry, 2)
+    (move,) = registry.settle_moves(may_approve=True)
+    assert (move.model, move.version, move.outcome) == (MODEL, 2, "approved")
+    champion = registry.champion_to_rate(MODEL)
     assert champion is not None
-    assert champion.version == 1
+    assert champion.version == 2
+    assert champion.approved.who == "mlflow-ui, unauthenticated"
+    assert champion.approved.replaces == 1
+    assert registry.settle_moves(may_approve=True) == []
+
+
+def test_a_move_that_has_to_be_confirmed_waits_for_a_person(registry: Registry) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    move_alias(registry, 2)
+    (move,) = registry.settle_moves(may_approve=False)
+    assert move.outcome == "waits"
+    assert f"touchstone models approve {MODEL} 2" in move.says
+    assert (version_of(registry.champion_to_rate(MODEL)), alias(registry)) == (1, 1)
+    line = registry.log()[-1]
+    assert (line.action, line.version, line.who) == ("request", 2, "mlflow-ui, unauthenticated")
+    assert [version.status for version in registry.versions(MODEL)] == ["champion", "waiting", "challenger"]
+    assert registry.approve(MODEL, 2, who="Ada", why="confirmed").version == 2
+
+
+@pytest.mark.parametrize("may_approve", [True, False])
+@pytest.mark.parametrize(
+    ("to", "because"),
+    [
+        (None, r"taken away; version 1 goes on to rate"),
+        (2, r"rejected by Ada on 2026-07-01T12:00:00\+00:00 \(worse\)"),
+        (3, r"main\.ubj: its SHA-256"),
+    ],
+)
+def test_a_move_that_is_not_valid_is_undone(
+    registry: Registry, to: int | None, because: str, *, may_approve: bool
+) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    registry.reject(MODEL, 2, who="Ada", why="worse")
+    changed = registry.version(MODEL, 3).folder / "main.ubj"
+    content = changed.read_bytes()
+    changed.write_bytes(content + b"!")
+    move_alias(registry, to)
+    try:
+        (move,) = registry.settle_moves(may_approve=may_approve)
+    finally:
+        changed.write_bytes(content)
+    assert move.outcome == "undone"
+    assert re.search(because, move.says)
+    assert (version_of(registry.champion_to_rate(MODEL)), alias(registry)) == (1, 1)
+    assert registry.log()[-1].action == "request"
+    assert re.search(because, registry.log()[-1].why)
+
+
+def test_a_move_to_a_version_that_fails_the_gate_is_undone(failed: Registry) -> None:
+    move_alias(failed, 1)
+    (move,) = failed.settle_moves(may_approve=True)
+    assert (move.outcome, alias(failed), failed.champion(MODEL)) == ("undone", None, None)
+    assert "refund_share is 2 in 3 of 10 rows" in move.says
+    assert failed.log()[-1].failures == ("refund_share is 2 in 3 of 10 rows",)
+
+
+def test_a_model_that_the_log_does_not_know_is_nobodys_business(registry: Registry) -> None:
+    client = registry._client()
+    client.create_registered_model("somebodys")
+    made = client.create_model_version("somebodys", source=str(registry.home / "mlflow-artifacts"))
+    client.set_registered_model_alias("somebodys", "champion", made.version)
+    try:
+        assert registry.settle_moves(may_approve=True) == []
+    finally:
+        client.delete_registered_model("somebodys")
+
+
+def test_a_log_whose_end_was_cut_off_rates_nothing(registry: Registry) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    receipts = {"receipt.json": registry.head()}
+    registry.approve(MODEL, 2, who="Ada", why="x")
+    assert registry.problems(receipts) == []
+    lines = registry.approvals.path.read_text().splitlines(keepends=True)
+    for kept in (4, 3, 0):
+        registry.approvals.path.write_text("".join(lines[:kept]))
+        found = registry.problems(receipts)
+        assert ["receipt.json" in problem for problem in found] == ([False] if kept == 4 else [True, False])
+        if kept == 0:
+            return
+        for call in (
+            lambda: registry.champion_to_rate(MODEL),
+            lambda: registry.settle_moves(may_approve=True),
+            lambda: registry.approve(MODEL, 3, who="Ada", why="x"),
+        ):
+            with pytest.raises(VerificationError, match=r"which MLflow was told of .* its end was cut off"):
+                call()
+
+
+def test_what_a_kill_left_untold_is_told_to_mlflow(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    kill_before_the_mirror(registry, 2, monkeypatch)
+    assert alias(registry) == 1
+    assert registry.settle_moves(may_approve=True) == []
+    assert (version_of(registry.champion_to_rate(MODEL)), alias(registry)) == (2, 2)
+    assert registry.problems({}) == []
+
+
+def test_mlflows_database_restored_from_before_rates_nothing(tmp_path: Path) -> None:
+    registry = Registry(tmp_path, now=lambda: NOW)
+    register(registry, 1)
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    before = (tmp_path / "mlflow.db").read_bytes()
+    register(registry, 2)
+    registry.approve(MODEL, 2, who="Ada", why="x")
+    now = (tmp_path / "mlflow.db").read_bytes()
+    (tmp_path / "mlflow.db").write_bytes(before)
+    (problem,) = registry.problems({})
+    assert "approve of version 2 by Ada" in problem
+    with pytest.raises(VerificationError, match="it was restored from before"):
+        registry.champion_to_rate(MODEL)
+    with pytest.raises(VerificationError, match="it was restored from before"):
+        registry.settle_moves(may_approve=True)
+    (tmp_path / "mlflow.db").write_bytes(now)
+    assert version_of(registry.champion_to_rate(MODEL)) == 2
+    (tmp_path / "mlflow.db").write_bytes(before)
+    assert registry.approve(MODEL, 1, who="Ada", why="the other is lost").version == 1
+    assert version_of(registry.champion_to_rate(MODEL)) == 1
 
 
 def test_approving_the_champion_again_logs_nothing(registry: Registry) -> None:
@@ -257,15 +397,28 @@ def test_a_log_that_was_edited_rates_nothing(registry: Registry) -> None:
             call()
 
 
-def test_an_approval_that_a_kill_cut_off_did_not_happen(registry: Registry) -> None:
+def kill_before_the_mirror(registry: Registry, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Approves a version, but for what MLflow is told of it."""
+
+    def kill(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(registry, "_mirror", kill)
+        registry.approve(MODEL, version, who="Ada", why="x")
+
+
+def version_of(champion: Champion | None) -> int | None:
+    return None if champion is None else champion.version
+
+
+def test_an_approval_that_a_kill_cut_off_did_not_happen(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     whole = registry.approvals.path.read_bytes()
-    registry.approve(MODEL, 2, who="Ada", why="x")
+    kill_before_the_mirror(registry, 2, monkeypatch)
     cut = registry.approvals.path.read_bytes()[: len(whole) + 40]
     registry.approvals.path.write_bytes(cut)
-    champion = registry.champion(MODEL)
-    assert champion is not None
-    assert champion.version == 1
+    assert version_of(registry.champion_to_rate(MODEL)) == 1
     assert registry.approve(MODEL, 3, who="Ada", why="x").version == 3
     assert [line.version for line in decisions(registry)] == [1, 3]
 

@@ -1,0 +1,162 @@
+"""A promotion, by command or by MLflow's alias, is settled by the sensor, which has the newest day rated again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from conftest import NEXT_DAY, Outcome, published_files
+
+from groundwork.errors import ExitCode, VerificationError
+from ml.evaluate import Report
+from ml.model import RiskModel, read_model
+from ml.registry import IN_MLFLOW, Registry
+from ml.review import Check, Evaluation, Judgement
+from orchestration.automation import PROMOTION_TAG, promotion_sensor
+from orchestration.settings import read_settings
+from tests.alert_fixtures import web_server
+
+MODEL = "listing_counterfeit"
+HOLDS = Judgement((Check("digests", passed=True, says="the digests of the data are there"),))
+FAILS = Judgement((Check("bounds", passed=False, says="refund_share is 2"),))
+
+
+def register(home: Path, judgement: Judgement = HOLDS) -> int:
+    """Registers the champion again with another threshold, as a training would; returns the version."""
+    registry = Registry(home)
+    champion = registry.champion(MODEL)
+    assert champion is not None
+    model = read_model(champion.folder, champion.model_digest)
+    threshold = model.threshold + len(registry.versions(MODEL))
+    body = {**model.body, "flagging": {**model.body["flagging"], "threshold": threshold}}
+    facts = json.loads((champion.folder.parent / "card.json").read_text())
+    evaluation = Evaluation(Report({}, {}, {}, {}), {}, None, judgement)
+    version = registry.register(
+        RiskModel(body, model.main, model.own),
+        facts={**facts, "training_digest": f"{threshold}"},
+        evaluation=evaluation,
+        files={},
+        parameters={},
+        trained_by="Tim",
+    )
+    return version.version
+
+
+def move_alias(home: Path, version: int) -> None:
+    """What MLflow's page does on 'Edit aliases'."""
+    Registry(home)._client().set_registered_model_alias(MODEL, "champion", str(version))
+
+
+class Sensor:
+    """The sensor of a home, asked as the daemon asks it: with the cursor that it left."""
+
+    def __init__(self, home: Path, **settings: object) -> None:
+        self.settings = read_settings(home=home, **settings)
+        self.cursor: str | None = None
+
+    def tick(self) -> dg.RunRequest | dg.SkipReason:
+        """Returns what the sensor asks for now."""
+        context = dg.build_sensor_context(cursor=self.cursor)
+        outcome = promotion_sensor(self.settings)(context)
+        assert isinstance(outcome, dg.RunRequest | dg.SkipReason)
+        self.cursor = context.cursor
+        return outcome
+
+
+def test_a_promotion_starts_one_run_of_the_newest_day(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+    version, sensor = register(home), Sensor(home)
+    assert isinstance(sensor.tick(), dg.SkipReason)
+    move_alias(home, version)
+    asked = sensor.tick()
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.partition_key == NEXT_DAY
+    assert asked.tags[PROMOTION_TAG] == (
+        f"approve {MODEL} version {version} by {IN_MLFLOW}: the alias champion was set on it in MLflow"
+    )
+    assert isinstance(sensor.tick(), dg.SkipReason)
+    back = run_touchstone("models", "rollback", MODEL, "--who", "Ada", "--why", "appeals have doubled")
+    assert back.code == 0, back.stderr
+    asked = sensor.tick()
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.tags[PROMOTION_TAG] == f"rollback {MODEL} version 1 by Ada: appeals have doubled"
+
+
+def test_a_move_before_the_first_look_is_seen(home: Path) -> None:
+    version = register(home)
+    move_alias(home, version)
+    assert isinstance(Sensor(home).tick(), dg.RunRequest)
+
+
+@pytest.mark.parametrize(
+    ("judgement", "settings", "outcome"), [(FAILS, {}, "undone"), (HOLDS, {"alias_may_approve": False}, "waits")]
+)
+def test_a_move_that_is_not_granted_is_put_back_and_told(
+    home: Path, judgement: Judgement, settings: dict[str, object], outcome: str
+) -> None:
+    version = register(home, judgement)
+    with web_server() as web:
+        sensor = Sensor(home, alert_webhook=f"http://{web.address}/hook", **settings)
+        sensor.tick()
+        move_alias(home, version)
+        assert isinstance(sensor.tick(), dg.SkipReason)
+    aliases = Registry(home)._client().get_registered_model(MODEL).aliases
+    assert int(aliases["champion"]) == 1
+    assert [taken["headline"].endswith(f"alias champion of {MODEL}: {outcome}") for taken in web.posts] == [True]
+
+
+def test_who_writes_to_the_home_is_waited_for(home: Path) -> None:
+    version, sensor = register(home), Sensor(home)
+    sensor.tick()
+    move_alias(home, version)
+    with (home / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        skipped = sensor.tick()
+    assert isinstance(skipped, dg.SkipReason)
+    assert "Somebody writes to the home" in str(skipped.skip_message)
+    assert isinstance(sensor.tick(), dg.RunRequest)
+
+
+def test_the_log_is_verified_against_mlflow_and_receipts(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+    log, database = home / "models" / "log.jsonl", home / "mlflow.db"
+    before = database.read_bytes()
+    version = register(home)
+    assert run_touchstone("models", "approve", MODEL, str(version), "--who", "Ada", "--why", "reads well").code == 0
+    sound, now = log.read_bytes(), database.read_bytes()
+    assert run_touchstone("models", "log", "--verify").code == ExitCode.DONE
+    lines = sound.splitlines(keepends=True)
+
+    def said(content: bytes) -> str:
+        log.write_bytes(content)
+        found = run_touchstone("models", "log", "--verify")
+        log.write_bytes(sound)
+        assert found.code == ExitCode.VERIFICATION_FAILED
+        return found.stdout
+
+    assert "which MLflow was told of" in said(b"".join(lines[:-1]))
+    assert "receipt.json names" in said(b"".join(lines[:2]))
+    assert "chain is broken" in said(b"".join(lines[1:]))
+    assert "chain is broken" in said(
+        sound.replace(b"Ada", b"Eve").replace(lines[0], lines[0].replace(b"passes", b"Passes"))
+    )
+    assert "which MLflow was told of" in said(b"")
+    database.write_bytes(before)
+    assert "it was restored from before" in said(sound)
+    database.write_bytes(now)
+    assert run_touchstone("models", "log", "--verify").code == ExitCode.DONE
+
+
+def test_a_log_that_was_cut_short_lets_nothing_rate(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+    version, published = register(home), published_files(home)
+    assert run_touchstone("models", "approve", MODEL, str(version), "--who", "Ada", "--why", "reads well").code == 0
+    log = home / "models" / "log.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
+    done = run_touchstone("run", "--as-of", NEXT_DAY)
+    assert done.code == ExitCode.VERIFICATION_FAILED, done.stdout + done.stderr
+    assert "its end was cut off" in done.stderr
+    assert published_files(home) == published
+    with pytest.raises(VerificationError, match="its end was cut off"):
+        Sensor(home).tick()
