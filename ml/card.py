@@ -223,7 +223,7 @@ def described(run_id: str, facts: Mapping[str, Any], evaluation: Evaluation) -> 
     gate = f"fails {failed} of what the gate asks for" if failed else "holds all that the gate asks for"
     flags, calibration = facts["flagging"], facts["calibration"]["main"]
     told = (
-        f"Trained as of {facts['as_of']}, {gate}, and waits for a reviewer: "
+        f"Trained as of {facts['as_of']}, {gate}. What is to be decided, and on what evidence, is on "
         f"[the model card]({_artifact(run_id, 'card.html')})."
     )
     rests = (

@@ -1,5 +1,8 @@
 """Why a score is high: by signal, the drop in margin when the whole signal goes to its usual value, in words.
 
+Where no signal alone lowers the margin of a flagged row, since each holds what another one says too, the strongest pair is
+named together.
+
 A usual value is the median (the mode of a yes or no) over entities that live at the cut without a positive label, in
 the category where it has 100 of them, else over all; it is kept in the model, so that reasons do not move with the
 batch. Exact TreeSHAP is for the model's card and for flagged rows; it costs a thousand times a prediction.
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +28,8 @@ EVERYWHERE: Final = ""
 MOST_REASONS: Final = 4
 LEAST_EFFECT: Final = 0.05
 YES_OR_NO: Final = ("boolean", "flag")
+
+Signals = tuple[str, ...]
 
 
 def usual_values(live: Live, features: Sequence[Feature]) -> dict[str, list[float | None]]:
@@ -84,7 +90,8 @@ class Explainer:
 
         Returns:
             One JSON text a row: a list, from the strongest, of objects with signal, effect (drop in log-odds), text and,
-            for flagged rows, attribution (sum of the signal's exact TreeSHAP values).
+            for flagged rows, attribution (sum of the signal's exact TreeSHAP values). A pair also has `with_signal`, and its
+            effect, text and attribution are of both together.
         """
         usual = (
             np.stack([self._usual.get(name, self._usual[EVERYWHERE]) for name in category]) if len(matrix) else matrix
@@ -98,16 +105,29 @@ class Explainer:
         attributions = np.full(matrix.shape, np.nan)
         if flagged.any():
             attributions[flagged] = self.scorer.attributions(matrix[flagged])
+        strongest = np.max(list(drops.values()), axis=0) if len(matrix) else np.zeros(0)
+        pairs = self._pairs(matrix, usual, margin, np.flatnonzero(flagged & (strongest < LEAST_EFFECT)))
         return [
             self._reasons(
                 matrix[row],
                 usual[row],
-                {name: float(drop[row]) for name, drop in drops.items()},
+                {(name,): float(drop[row]) for name, drop in drops.items()} | pairs.get(row, {}),
                 single[row],
                 attributions[row],
             )
             for row in range(len(matrix))
         ]
+
+    def _pairs(
+        self, matrix: Matrix, usual: Matrix, margin: npt.NDArray[np.float32], rows: Integers
+    ) -> dict[int, dict[Signals, float]]:
+        """Returns by row the drop in margin when both signals of a pair go to their usual values."""
+        found: dict[int, dict[Signals, float]] = {int(row): {} for row in rows}
+        for pair in combinations(self.signals, 2) if len(rows) else ():
+            columns = [at for signal in pair for at in self.signals[signal]]
+            for row, low in zip(rows, self._without(matrix[rows], usual[rows], columns), strict=True):
+                found[int(row)][pair] = float(margin[row] - low)
+        return found
 
     def _without(self, matrix: Matrix, usual: Matrix, columns: list[int]) -> npt.NDArray[np.float32]:
         changed = matrix.copy()
@@ -118,25 +138,38 @@ class Explainer:
         self,
         values: npt.NDArray[np.float32],
         usual: npt.NDArray[np.float32],
-        drops: Mapping[str, float],
+        drops: Mapping[Signals, float],
         single: npt.NDArray[np.float32],
         attributions: npt.NDArray[np.float64],
     ) -> str:
-        strongest = sorted(drops, key=lambda signal: (-round(drops[signal], 4), signal))[:MOST_REASONS]
+        # A pair stands only where no single signal does much; then it, or whatever is strongest, is all that is told.
+        strongest = sorted(drops, key=lambda signals: (-round(drops[signals], 4), len(signals), signals))[:MOST_REASONS]
         told: list[dict[str, Any]] = []
         is_flagged = not np.isnan(attributions).all()
-        for signal in strongest:
-            # Whoever is flagged is told the strongest, even where no signal alone does much.
-            if drops[signal] < LEAST_EFFECT and (told or not is_flagged):
+        for signals in strongest:
+            if (drops[signals] < LEAST_EFFECT or len(signals) == 2) and (told or not is_flagged):
                 continue
-            columns = self.signals[signal]
-            known = [column for column in columns if not np.isnan(values[column])] or columns
-            at = max(known, key=lambda column: (round(float(single[column]), 4), -column))
-            reason: dict[str, Any] = {"signal": signal, "effect": round(drops[signal], 4)}
+            columns = [column for signal in signals for column in self.signals[signal]]
+            reason: dict[str, Any] = {"signal": signals[0], "effect": round(drops[signals], 4)}
+            if len(signals) == 2:
+                reason["with_signal"] = signals[1]
             if not np.isnan(attributions[columns]).any():
                 reason["attribution"] = round(float(attributions[columns].sum()), 4)
-            told.append({**reason, "text": in_words(self.features[at], float(values[at]), float(usual[at]))})
+            texts = [self._text(self.signals[signal], values, usual, single) for signal in signals]
+            told.append({**reason, "text": "; together with this: ".join(texts)})
         return json.dumps(told, ensure_ascii=False)
+
+    def _text(
+        self,
+        columns: list[int],
+        values: npt.NDArray[np.float32],
+        usual: npt.NDArray[np.float32],
+        single: npt.NDArray[np.float32],
+    ) -> str:
+        """Says of a signal's features the one that alone lowers the margin most, in words."""
+        known = [column for column in columns if not np.isnan(values[column])] or columns
+        at = max(known, key=lambda column: (round(float(single[column]), 4), -column))
+        return in_words(self.features[at], float(values[at]), float(usual[at]))
 
 
 def in_words(feature: Feature, value: float, usual: float) -> str:

@@ -6,6 +6,7 @@ complaints; test buys are random and risk-picked with known inclusion probabilit
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,6 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.declarations import Declaration, Feature
+from ml.evaluate import Report
+from ml.model import RiskModel, read_model
+from ml.registry import Registry
+from ml.review import Check, Evaluation, Judgement
 
 CUT = date(2026, 6, 15)
 GRID = tuple(CUT - timedelta(days=14 + 7 * week) for week in range(7))[::-1]
@@ -41,6 +46,7 @@ FEATURES = (
     Feature("noise_ratio", "text", "ratio", "Nothing at all.", "subject", 0, ""),
 )
 LISTINGS = Declaration("listing_counterfeit", "listings", "listing", "counterfeit", FEATURES)
+HOLDS = Judgement((Check("digests", passed=True, says="the digests of the data are there"),))
 MERCHANTS = Declaration("merchant_counterfeit", "merchants", "merchant", "counterfeit", FEATURES)
 
 
@@ -281,3 +287,23 @@ def _write_edges(path: Path, merchants: int, ring: npt.NDArray[np.int_]) -> None
         "bearer_count": pa.array([2] * len(edges), pa.int64()),
     }
     pq.write_table(pa.table(table), path)
+
+
+def register_again(home: Path, name: str, judgement: Judgement = HOLDS, *, raised_by: float = 1.0) -> int:
+    """Registers a home's champion again with a higher threshold, as a training would, and returns the version."""
+    registry = Registry(home)
+    champion = registry.champion(name)
+    assert champion is not None
+    model = read_model(champion.folder, champion.model_digest)
+    threshold = model.threshold + raised_by * len(registry.versions(name))
+    body = {**model.body, "flagging": {**model.body["flagging"], "threshold": threshold}}
+    facts = json.loads((champion.folder.parent / "card.json").read_text())
+    version = registry.register(
+        RiskModel(body, model.main, model.own),
+        facts={**facts, "training_digest": f"with a threshold of {threshold}"},
+        evaluation=Evaluation(Report({}, {}, {}, {}), {}, None, judgement),
+        files={},
+        parameters={},
+        trained_by="Tim",
+    )
+    return version.version

@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +21,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from chromium import launch
-from conftest import FIRST_DAY, SmallHomes
+from conftest import FIRST_DAY, SmallHomes, touchstone
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serving import Served, serving, until
+
+from tests.ml_fixtures import register_again
 
 SCREENSHOTS = "TOUCHSTONE_SCREENSHOTS"
 PAGE_SECONDS = 120
@@ -32,6 +36,8 @@ GROUPS = (
     *("stage_1_landing", "stage_2_shape", "stage_2_signals", "stage_3_features", "stage_4_models", "stage_4_scores"),
     *("stage_5_marts", "stage_6_lists"),
 )
+MODEL = "listing_counterfeit"
+PROMOTED = f"approve {MODEL} version {{}} by mlflow-ui, unauthenticated: the alias champion was set on it in MLflow"
 DAY, THREE_DAYS = "2026-06-16", "[2026-06-17...2026-06-19]"
 # MLflow opens in another mode, with a panel and a promotion; a test's browser is always a new one.
 MLFLOW_SETTINGS = {
@@ -357,3 +363,53 @@ def test_a_backfill_of_which_a_run_was_killed_goes_on_with_what_is_missing(serve
     page.goto(f"{served.dagster}/runs/b/{second}")
     expect(page.get_by_text("100% completed")).to_be_visible()
     keep("backfill-resumed")
+
+
+@pytest.mark.slow
+def test_a_version_promoted_in_mlflow_rates_at_once_and_a_rollback_gives_the_former_list(
+    served: Served, page: Page, keep: Keep
+):
+    """As a reviewer does it: 'Edit aliases' on the version's page; then `touchstone models rollback`."""
+    version = register_again(served.home, MODEL, raised_by=0.001)
+    former = newest_list(served.home)
+    page.goto(f"{served.mlflow}/#/models/{MODEL}/versions/{version}")
+    page.get_by_role("button", name=re.compile("(Edit|Add) aliases")).first.click()
+    page.get_by_role("combobox").fill("champion")
+    page.keyboard.press("Enter")
+    keep("mlflow-edit-aliases")
+    moved = time.monotonic()
+    page.get_by_role("button", name="Save aliases").click()
+    run = served.launched(
+        pipelineName="rate", tags=[{"key": "touchstone/promotion", "value": PROMOTED.format(version)}]
+    )
+    assert time.monotonic() - moved < 10
+    assert served.ended(run) == "SUCCESS"
+    assert time.monotonic() - moved < 70
+    receipt = json.loads(newest_receipt(served.home).read_bytes())
+    assert receipt["run"]["approval"]["version"] == version
+    assert receipt["run"]["approval"]["who"] == "mlflow-ui, unauthenticated"
+    assert newest_list(served.home).keys() != former.keys()
+    page.goto(f"{served.dagster}/runs/{run}")
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+    keep("promotion-run")
+    back = touchstone(served.home, "models", "rollback", MODEL, "--who", "Ada", "--why", "appeals have doubled")
+    assert back.code == 0, back.stderr
+    why = f"rollback {MODEL} version 1 by Ada: appeals have doubled"
+    run = served.launched(pipelineName="rate", tags=[{"key": "touchstone/promotion", "value": why}])
+    assert served.ended(run) == "SUCCESS"
+    assert newest_list(served.home) == former
+
+
+def newest_list(home: Path) -> dict[str, bytes]:
+    """Returns the list in use: the path of each of its files and its bytes."""
+    folder = home / "published" / "listings"
+    version = (folder / "LATEST").read_text().strip()
+    files = [folder / version / name for name in ("listings.parquet", "listings.csv", "manifest.json")]
+    return {str(file): file.read_bytes() for file in files}
+
+
+def newest_receipt(home: Path) -> Path:
+    """Returns the receipt of the list in use that was written last."""
+    folder = home / "published" / "listings"
+    version = (folder / "LATEST").read_text().strip()
+    return max((folder / version).glob("receipt*.json"), key=lambda file: file.stat().st_mtime)

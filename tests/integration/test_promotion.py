@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,38 +11,15 @@ import pytest
 from conftest import NEXT_DAY, Outcome, published_files
 
 from groundwork.errors import ExitCode, VerificationError
-from ml.evaluate import Report
-from ml.model import RiskModel, read_model
 from ml.registry import IN_MLFLOW, Registry
-from ml.review import Check, Evaluation, Judgement
+from ml.review import Check, Judgement
 from orchestration.automation import PROMOTION_TAG, promotion_sensor
 from orchestration.settings import read_settings
 from tests.alert_fixtures import web_server
+from tests.ml_fixtures import HOLDS, register_again
 
 MODEL = "listing_counterfeit"
-HOLDS = Judgement((Check("digests", passed=True, says="the digests of the data are there"),))
 FAILS = Judgement((Check("bounds", passed=False, says="refund_share is 2"),))
-
-
-def register(home: Path, judgement: Judgement = HOLDS) -> int:
-    """Registers the champion again with another threshold, as a training would; returns the version."""
-    registry = Registry(home)
-    champion = registry.champion(MODEL)
-    assert champion is not None
-    model = read_model(champion.folder, champion.model_digest)
-    threshold = model.threshold + len(registry.versions(MODEL))
-    body = {**model.body, "flagging": {**model.body["flagging"], "threshold": threshold}}
-    facts = json.loads((champion.folder.parent / "card.json").read_text())
-    evaluation = Evaluation(Report({}, {}, {}, {}), {}, None, judgement)
-    version = registry.register(
-        RiskModel(body, model.main, model.own),
-        facts={**facts, "training_digest": f"{threshold}"},
-        evaluation=evaluation,
-        files={},
-        parameters={},
-        trained_by="Tim",
-    )
-    return version.version
 
 
 def move_alias(home: Path, version: int) -> None:
@@ -68,7 +44,7 @@ class Sensor:
 
 
 def test_a_promotion_starts_one_run_of_the_newest_day(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
-    version, sensor = register(home), Sensor(home)
+    version, sensor = register_again(home, MODEL), Sensor(home)
     assert isinstance(sensor.tick(), dg.SkipReason)
     move_alias(home, version)
     asked = sensor.tick()
@@ -86,7 +62,7 @@ def test_a_promotion_starts_one_run_of_the_newest_day(home: Path, run_touchstone
 
 
 def test_a_move_before_the_first_look_is_seen(home: Path) -> None:
-    version = register(home)
+    version = register_again(home, MODEL)
     move_alias(home, version)
     assert isinstance(Sensor(home).tick(), dg.RunRequest)
 
@@ -97,7 +73,7 @@ def test_a_move_before_the_first_look_is_seen(home: Path) -> None:
 def test_a_move_that_is_not_granted_is_put_back_and_told(
     home: Path, judgement: Judgement, settings: dict[str, object], outcome: str
 ) -> None:
-    version = register(home, judgement)
+    version = register_again(home, MODEL, judgement)
     with web_server() as web:
         sensor = Sensor(home, alert_webhook=f"http://{web.address}/hook", **settings)
         sensor.tick()
@@ -109,7 +85,7 @@ def test_a_move_that_is_not_granted_is_put_back_and_told(
 
 
 def test_who_writes_to_the_home_is_waited_for(home: Path) -> None:
-    version, sensor = register(home), Sensor(home)
+    version, sensor = register_again(home, MODEL), Sensor(home)
     sensor.tick()
     move_alias(home, version)
     with (home / "lock").open("a") as lock:
@@ -123,7 +99,7 @@ def test_who_writes_to_the_home_is_waited_for(home: Path) -> None:
 def test_the_log_is_verified_against_mlflow_and_receipts(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
     log, database = home / "models" / "log.jsonl", home / "mlflow.db"
     before = database.read_bytes()
-    version = register(home)
+    version = register_again(home, MODEL)
     assert run_touchstone("models", "approve", MODEL, str(version), "--who", "Ada", "--why", "reads well").code == 0
     sound, now = log.read_bytes(), database.read_bytes()
     assert run_touchstone("models", "log", "--verify").code == ExitCode.DONE
@@ -150,7 +126,7 @@ def test_the_log_is_verified_against_mlflow_and_receipts(home: Path, run_touchst
 
 
 def test_a_log_that_was_cut_short_lets_nothing_rate(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
-    version, published = register(home), published_files(home)
+    version, published = register_again(home, MODEL), published_files(home)
     assert run_touchstone("models", "approve", MODEL, str(version), "--who", "Ada", "--why", "reads well").code == 0
     log = home / "models" / "log.jsonl"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from ml.calibrate import Calibration
 from ml.declarations import Feature
-from ml.explain import in_words
+from ml.explain import Explainer, in_words
+from ml.model import RiskModel, Scorer
 
 
 def feature(unit: str, words: str = "") -> Feature:
@@ -47,3 +51,39 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     code = f"import sys; from ml import {modules}; print([name for name in {heavy!r} if name in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def either_is_enough() -> Explainer:
+    """Explains a model that learned that a low price or a low spec is enough, and that text says nothing."""
+    import xgboost
+
+    features = [Feature(name, name, "ratio", "", "subject", 0, "") for name in ("price", "spec", "text")]
+    rows = np.random.default_rng(7).integers(0, 2, (400, 3)).astype(np.float32)
+    target = 4.0 * (rows[:, :2] == 0).any(axis=1)  # the margin itself, so that two are no more than one
+    main = xgboost.train({"max_depth": 2, "nthread": 1}, xgboost.DMatrix(rows, target), 200)
+    content = bytes(main.save_raw("ubj"))
+    none = Calibration("none", 1.0, 0.0, (), 0, 0, 0, None).as_dict()
+    body = {
+        "features": [each.as_dict() for each in features],
+        "usual": {"": [1.0, 1.0, 1.0]},
+        "calibration": {"main": none, "own": none},
+    }
+    return Explainer(Scorer(RiskModel(body, content, content)))
+
+
+def test_where_no_signal_alone_lowers_the_margin_the_strongest_pair_is_named(either_is_enough: Explainer) -> None:
+    rows = np.array([[0, 0, 0], [0, 1, 0]], dtype=np.float32)
+    pair, alone = map(json.loads, either_is_enough.reasons(rows, ["", ""], np.array([True, True])))
+    (told,) = pair
+    assert (told["signal"], told["with_signal"]) == ("price", "spec")
+    assert told["text"] == "price is 0; usual is 1; together with this: spec is 0; usual is 1"
+    usual = np.array([[1, 1, 0]], dtype=np.float32)
+    drop = either_is_enough.scorer.margin(rows[:1]) - either_is_enough.scorer.margin(usual)
+    assert told["effect"] == pytest.approx(float(drop[0]), abs=1e-3)
+    assert told["effect"] > 3
+    assert [(reason["signal"], "with_signal" in reason) for reason in alone] == [("price", False)]
+
+
+def test_whoever_is_not_flagged_is_told_no_pair(either_is_enough: Explainer) -> None:
+    assert either_is_enough.reasons(np.zeros((1, 3), dtype=np.float32), [""], np.array([False])) == ["[]"]
