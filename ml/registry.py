@@ -74,6 +74,8 @@ class Decision:
     Attributes:
         action: `train`, `approve`, `reject` or `rollback`; the version is the one that was registered, that it puts in force,
             or that it refuses. `request`: somebody set the alias `champion` on the version in MLflow, and it was put back.
+            `shadow`: it rates beside the champion from then on, until it is approved or rejected, another one does, or
+            `unshadow`.
         model: The model's name.
         version: The version.
         model_digest: What was reviewed.
@@ -368,6 +370,59 @@ class Registry:
         self._append(Decision(**{**earlier.__dict__, **back}))
         self._mirror(model)
         return self._champion_of(self._in_force()[model][-1])
+
+    def shadow(self, model: str, version: int, *, who: str, why: str) -> Decision:
+        """Lets a version rate beside the champion, in place of any that does: its scores touch no list.
+
+        Raises:
+            BadInputError: There is no such version, it is the champion or was rejected, or who or why is empty.
+            VerificationError: A file of it is not what its training wrote.
+        """
+        chosen = self.version(model, version)
+        if chosen.status in {CHAMPION, REJECTED}:
+            raise BadInputError(f"{model} version {version} is {chosen.status}: it cannot rate in shadow.")
+        decision = self._line("shadow", chosen, self._as_trained(chosen)[0], who, why)
+        self._append(decision)
+        self._mirror(model)
+        return decision
+
+    def unshadow(self, model: str, *, who: str, why: str) -> Decision:
+        """Ends what `shadow` began.
+
+        Raises:
+            BadInputError: No version rates in shadow, or who or why is empty.
+        """
+        line = self._in_shadow(model)
+        if line is None:
+            raise BadInputError(
+                f"No version of {model} rates in shadow. `touchstone models log` shows what was decided."
+            )
+        decision = Decision(**{**line.__dict__, "action": "unshadow", "who": who, "why": why, "at": self._time()})
+        self._append(decision)
+        self._mirror(model)
+        return decision
+
+    def shadowing(self, model: str) -> Champion | None:
+        """Returns the version that rates beside the champion, or None.
+
+        Raises:
+            VerificationError: The log is damaged, or a file is not what it was when the shadow began.
+        """
+        line = self._in_shadow(model)
+        return None if line is None else self._champion_of(line)
+
+    def _in_shadow(self, model: str) -> Decision | None:
+        found = None
+        for line in self.log():
+            if line.model != model:
+                continue
+            if line.action == "shadow":
+                found = line
+            elif found is not None and (
+                line.action == "unshadow" or (line.action in {"approve", "reject"} and line.version == found.version)
+            ):
+                found = None
+        return found
 
     def approve_if_passing(self, version: Version) -> Verdict:
         """Approves a model's first version if it holds all that `ml/thresholds.yml` asks for.

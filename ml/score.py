@@ -43,14 +43,15 @@ class ScoringResult:
     explained: int
 
 
-def score(champion: Champion, features: Path, out_scores: Path, out_reasons: Path) -> ScoringResult:
+def score(champion: Champion, features: Path, out_scores: Path, out_reasons: Path | None) -> ScoringResult:
     """Rates every row of a feature file.
 
     Args:
         champion: The champion, from the registry's log.
         features: `features/<list>/as_of=<date>/features.parquet`, one row an entity, sorted by id.
         out_scores: Gets the entity's ids, score, own_conduct_score, margin and model_digest, sorted by id.
-        out_reasons: Gets the entity's id and reasons (JSON) for the flagged rows and the 1,000 highest.
+        out_reasons: Gets the entity's id and reasons (JSON) for the flagged rows and the 1,000 highest; None where nobody
+            will read them, as of a version in shadow.
 
     Returns:
         Counts.
@@ -63,8 +64,9 @@ def score(champion: Champion, features: Path, out_scores: Path, out_reasons: Pat
     scorer = Scorer(model)
     _check_columns(features, model)
     margins, scores, flags = _write_scores(scorer, features, out_scores)
-    chosen = _to_explain(scores, margins, flags)
-    _write_reasons(scorer, features, chosen, flags, out_reasons)
+    chosen = _to_explain(scores, margins, flags) if out_reasons is not None else np.zeros(0, dtype=np.int64)
+    if out_reasons is not None:
+        _write_reasons(scorer, features, chosen, flags, out_reasons)
     return ScoringResult(rows=len(scores), flagged=int(flags.sum()), explained=len(chosen))
 
 

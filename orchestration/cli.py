@@ -351,6 +351,39 @@ def rollback_model(model: str, why: Why, who: Who = "unnamed reviewer", as_json:
     _decided(dataclasses.asdict(champion.approved), as_json)
 
 
+@models_app.command("shadow")
+def shadow_model(
+    model: str,
+    version: Annotated[int | None, typer.Argument(help="The version that is to rate beside the champion.")] = None,
+    why: Annotated[str, typer.Option("--why", help="Why, for the log.")] = "",
+    who: Who = "unnamed reviewer",
+    stop: Annotated[bool, typer.Option("--stop", help="End it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Lets a version rate beside the champion, touching no list; without a version, says how the two compare so far.
+
+    Example: touchstone models shadow listing_counterfeit 2 --why "a week of both before I decide"
+    """
+    if version is not None or stop:
+        with _writing("touchstone models shadow") as registry:
+            if stop:
+                decision = registry.unshadow(model, who=who, why=why)
+            else:
+                decision = registry.shadow(model, version or 0, who=who, why=why)
+        _decided(dataclasses.asdict(decision), as_json)
+        return
+    from orchestration.upkeep.approvals import shadow_report
+
+    champion, shadow, days = shadow_report(_settings().home, _registry(), model)
+    facts = {
+        "model": model,
+        "champion": champion.version,
+        "shadow": shadow.version,
+        "days": [day.as_dict() for day in days],
+    }
+    _print(facts, as_json, lambda: report.render_shadow(facts))
+
+
 @models_app.command("log")
 def models_log(
     verify: Annotated[

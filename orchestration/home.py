@@ -22,7 +22,19 @@ SCHEMA_VERSION = 2
 SCHEMA_FILE = "schema_version"
 LOCK_FILE = "lock"
 # Written by runs alone, under the lock. Landing and publishing see themselves to what a kill left there.
-REBUILT = ("signals", "features", "training", "scores", "reasons", "marts", "gates", "candidates", "pinned", "models")
+REBUILT = (
+    "signals",
+    "features",
+    "training",
+    "scores",
+    "shadow",
+    "reasons",
+    "marts",
+    "gates",
+    "candidates",
+    "pinned",
+    "models",
+)
 _DAGSTER_YAML_1 = b"""# Written by Touchstone: nothing leaves this machine, and our log lines show in the UI.
 telemetry: {enabled: false}
 nux: {enabled: false}

@@ -137,6 +137,30 @@ def render_facts(facts: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"  {name:44} {value:.4f}" for name, value in facts["metrics"].items())])
 
 
+def render_shadow(facts: dict[str, Any]) -> str:
+    """Returns how a version in shadow compares with the champion, a line a day."""
+    lines = [
+        f"{facts['model']}: champion version {facts['champion']}, in shadow version {facts['shadow']}",
+        "as of       rated      flagged              both     ranks   outcomes       precision      recall",
+    ]
+    for day in facts["days"]:
+        one, other = day["champion"], day["shadow"]
+        found = f"{day['positive_outcomes']:,} of {day['outcomes']:,}"
+        rates = [f"{_share(one[name]):>5} | {_share(other[name]):5}" for name in ("precision", "recall")]
+        lines.append(
+            f"{day['as_of']}  {day['rated']:<9,}  {one['flagged']:>7,} | {other['flagged']:<7,}  {day['both']:<7,}  "
+            f"{_share(day['rank_correlation']):6}  {found:13}  {rates[0]}  {rates[1]}"
+        )
+    lines.append(
+        "Left of the bar is the champion. Outcomes: found positive, of those that were decided on after the day."
+    )
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def render_decision(decision: dict[str, Any]) -> str:
     """Returns one line of the log of approvals in words."""
     return (

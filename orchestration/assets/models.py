@@ -5,11 +5,12 @@ Belongs here: which files a model reads and writes, and what a person sees of it
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from groundwork.errors import BadInputError
+from groundwork.errors import BadInputError, VerificationError
 from groundwork.faults import boundary
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.checks import picture_of
@@ -160,6 +161,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         with boundary("scores.write", scores):
             result = score(champion, features, scores, run.reasons_file(model, as_of))
         stage.rows = {"rated": result.rows, "flagged": result.flagged, "explained": result.explained}
+    _rate_in_shadow(run, rated, features)
     return {
         "rated": result.rows,
         "flagged": result.flagged,
@@ -169,6 +171,21 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         "floor": champion.floor,
         "plot": shown(picture_of(run, "scores", name), "scores"),
     }
+
+
+def _rate_in_shadow(run: Run, rated: Rated, features: Path) -> None:
+    """Rates one day's entities with the version in shadow, if there is one. What it cannot rate stops no list: it is noted."""
+    from ml.score import score
+
+    try:
+        shadow = run.registry.shadowing(rated.model)
+        if shadow is None:
+            return
+        with run.record.stage(f"shadow {rated.list_name}") as stage:
+            result = score(shadow, features, run.shadow_file(rated.model, shadow.model_digest, run.as_of), None)
+            stage.rows = {"rated": result.rows, "flagged": result.flagged}
+    except (BadInputError, VerificationError) as error:
+        run.note(f"{rated.model}: the version in shadow does not rate. {error}")
 
 
 def _card_metadata(result: "TrainingResult | None", mlflow_address: str) -> dict[str, Any]:

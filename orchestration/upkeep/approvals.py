@@ -1,6 +1,6 @@
-"""Keeping the log of approvals true: aliases that somebody moved in MLflow are settled, and what is said of the log is checked.
+"""What surrounds the review of models in a home: aliases moved in MLflow, what receipts say of the log, shadows beside champions.
 
-Who may rate is decided in `ml/registry.py`; here is who is told of it, and what receipts say of the log.
+Which version may rate is decided in `ml/registry.py`, and how a shadow compares computed in `ml/shadow.py`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,23 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from groundwork.errors import VerificationError
+from groundwork.errors import BadInputError, VerificationError
 from orchestration.publishing.history import Shelf
 from orchestration.publishing.manifest import version_date
 from orchestration.rated import RATED
 from orchestration.upkeep.alerts import Alert, tell
 
 if TYPE_CHECKING:
-    from ml.registry import Move, Registry
+    from ml.registry import Champion, Move, Registry
+    from ml.shadow import Day
     from orchestration.settings import Settings
+
+OUTCOMES = """
+select entity_id, arg_max(is_positive, (strength, decided_at, case_id)) as is_positive
+from {labels} where entity_kind = $kind and decided_date > $day
+group by entity_id order by entity_id
+"""
+LABELS = {"counterfeit": "entity_labels", "brushing": "brushing_labels"}
 
 
 def settle_moves(settings: Settings, registry: Registry) -> list[Move]:
@@ -57,3 +65,58 @@ def newest_day(published: Path) -> date | None:
     """Returns the newest day that a list is published for, or None."""
     found = [Shelf(published, name).latest() for name in RATED]
     return max((version_date(version) for version in found if version is not None), default=None)
+
+
+def shadow_file(home: Path, model: str, model_digest: str, as_of: date | str) -> Path:
+    """Where the scores of one date are that a version gave in shadow."""
+    return home / "shadow" / model / f"as_of={as_of}" / f"{model_digest[:12]}.parquet"
+
+
+def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion, Champion, list[Day]]:
+    """Sets the version in shadow beside the champion, on every day that both rated, oldest first.
+
+    Outcomes are the decisions that the warehouse knows: of the last run's loads, up to its date.
+
+    Raises:
+        BadInputError: There is no such model, none of its versions rates in shadow, or no day has both scores yet.
+        VerificationError: Scores are not what they say.
+    """
+    import duckdb
+
+    from ml.declarations import ID_COLUMNS, load_declarations
+    from ml.shadow import compare_day
+
+    declarations = load_declarations()
+    if model not in declarations:
+        raise BadInputError(f"There is no model {model}; there are {', '.join(declarations)}.")
+    champion, shadow, declaration = registry.champion(model), registry.shadowing(model), declarations[model]
+    if champion is None or shadow is None:
+        missing = "champion" if champion is None else "version in shadow"
+        raise BadInputError(
+            f"{model} has no {missing}. `touchstone models shadow` lets a version rate beside the champion."
+        )
+    days = []
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as warehouse:
+        for beside in sorted((home / "shadow" / model).glob(f"as_of=*/{shadow.model_digest[:12]}.parquet")):
+            day = beside.parent.name.removeprefix("as_of=")
+            scores = home / "scores" / model / f"as_of={day}" / "scores.parquet"
+            if not scores.is_file() or not _is_rated_by(scores, champion):
+                continue
+            query = OUTCOMES.format(labels=LABELS[declaration.matter])
+            outcomes = warehouse.execute(query, {"kind": declaration.entity, "day": day}).to_arrow_table()
+            id_column = ID_COLUMNS[declaration.entity]
+            days.append(compare_day(day, champion, shadow, (scores, beside), id_column, outcomes))
+    if not days:
+        raise BadInputError(
+            f"No day has been rated by {model} version {champion.version} and version {shadow.version} yet."
+        )
+    return champion, shadow, days
+
+
+def _is_rated_by(scores: Path, champion: Champion) -> bool:
+    """Tells whether a day's scores are the present champion's; a day of one before it is no comparison."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(scores) as file:
+        first = next(file.iter_batches(batch_size=1, columns=["model_digest"]), None)
+    return first is not None and first.column(0)[0].as_py() == champion.model_digest

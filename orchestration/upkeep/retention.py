@@ -39,7 +39,7 @@ from orchestration.settings import Settings
 from orchestration.upkeep.standing import manifests
 
 AS_OF = "as_of="
-BY_DATE = ("features", "training", "scores", "reasons", "marts")
+BY_DATE = ("features", "training", "scores", "shadow", "reasons", "marts")
 
 
 @dataclass(frozen=True)

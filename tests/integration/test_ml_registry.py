@@ -260,6 +260,29 @@ def test_a_model_that_the_log_does_not_know_is_nobodys_business(registry: Regist
         client.delete_registered_model("somebodys")
 
 
+def test_a_version_rates_in_shadow_until_it_is_decided_on(registry: Registry) -> None:
+    assert registry.shadowing(MODEL) is None
+    with pytest.raises(BadInputError, match="No version of listing_counterfeit rates in shadow"):
+        registry.unshadow(MODEL, who="Ada", why="x")
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    with pytest.raises(BadInputError, match="version 1 is champion: it cannot rate in shadow"):
+        registry.shadow(MODEL, 1, who="Ada", why="x")
+    for version in (2, 3):
+        registry.shadow(MODEL, version, who="Ada", why="x")
+        assert version_of(registry.shadowing(MODEL)) == version
+    assert [version.status for version in registry.versions(MODEL)] == ["champion", "waiting", "challenger"]
+    registry.reject(MODEL, 2, who="Ada", why="x")
+    assert version_of(registry.shadowing(MODEL)) == 3
+    with pytest.raises(BadInputError, match="version 2 is rejected"):
+        registry.shadow(MODEL, 2, who="Ada", why="x")
+    registry.unshadow(MODEL, who="Ada", why="x")
+    assert registry.shadowing(MODEL) is None
+    registry.shadow(MODEL, 3, who="Ada", why="x")
+    registry.approve(MODEL, 3, who="Ada", why="x")
+    assert registry.shadowing(MODEL) is None
+    assert version_of(registry.champion_to_rate(MODEL)) == 3
+
+
 def test_a_log_whose_end_was_cut_off_rates_nothing(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     receipts = {"receipt.json": registry.head()}

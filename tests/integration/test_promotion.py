@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import NEXT_DAY, Outcome, published_files
+from conftest import NEXT_DAY, Homes, Outcome, published, published_files
 
 from groundwork.errors import ExitCode, VerificationError
 from ml.registry import IN_MLFLOW, Registry
@@ -123,6 +123,30 @@ def test_the_log_is_verified_against_mlflow_and_receipts(home: Path, run_touchst
     assert "it was restored from before" in said(sound)
     database.write_bytes(now)
     assert run_touchstone("models", "log", "--verify").code == ExitCode.DONE
+
+
+def test_a_version_in_shadow_rates_beside_the_champion_and_touches_no_list(
+    home: Path, homes: Homes, run_touchstone: Callable[..., Outcome]
+) -> None:
+    version = register_again(home, MODEL)
+    begun = run_touchstone("models", "shadow", MODEL, str(version), "--who", "Ada", "--why", "a day of both")
+    assert begun.code == 0, begun.stderr
+    nothing_yet = run_touchstone("models", "shadow", MODEL)
+    assert nothing_yet.code == ExitCode.BAD_INPUT
+    assert "No day has been rated" in nothing_yet.stderr
+    done = run_touchstone("run", "--as-of", NEXT_DAY)
+    assert done.code == 0, done.stdout + done.stderr
+    assert published(home) == homes.lists[NEXT_DAY]
+    told = run_touchstone("models", "shadow", MODEL, "--json").json
+    assert (told["champion"], told["shadow"]) == (1, version)
+    (day,) = told["days"]
+    assert day["as_of"] == NEXT_DAY
+    assert day["rank_correlation"] == 1.0
+    assert day["champion"]["flagged"] >= day["shadow"]["flagged"] == day["both"]  # the same but for a higher threshold
+    assert run_touchstone("models", "shadow", MODEL).stdout.count(NEXT_DAY) == 1
+    ended = run_touchstone("models", "shadow", MODEL, "--stop", "--who", "Ada", "--why", "seen enough")
+    assert ended.code == 0, ended.stderr
+    assert "has no version in shadow" in run_touchstone("models", "shadow", MODEL).stderr
 
 
 def test_a_log_that_was_cut_short_lets_nothing_rate(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
