@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from groundwork.files import canonical_json
 from ml.compare import Comparison, Figure
 from ml.declarations import Declaration
 from ml.evaluate import TOLD_BY, Report
-from ml.explain import Explainer
+from ml.explain import EVERYWHERE, Explainer
 from ml.model import RiskModel, Scorer
 from ml.review import Evaluation
 from ml.training_set import Rows, Split, TrainingSet
@@ -294,3 +295,23 @@ def _measured_table(metrics: Mapping[str, float]) -> str:
         known = [metrics.get(f"{source}_{metric}_{cell}") if source in sources else None for source, cell in cells]
         rows.append([metric, *("" if value is None else f"{value:.3f}" for value in known)])
     return _table(["", *(f"{source} {cell}" for source, cell in cells)], rows)
+
+
+def mlflow_files(model: RiskModel) -> dict[str, bytes]:
+    """Returns what MLflow reads a signature and an example from, by file name: the features that it takes, and usual ones.
+
+    There is no flavour in it: MLflow shows the model, and only `ml/model.py` loads one, by its digests.
+    """
+    inputs = [{"name": name, "type": "double", "required": False} for name in model.columns]
+    outputs = [{"name": name, "type": "double", "required": True} for name in ("score", "own_conduct_score")]
+    described = {
+        "flavors": {},
+        "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None},
+        "saved_input_example_info": {
+            "artifact_path": "input_example.json",
+            "type": "dataframe",
+            "pandas_orient": "split",
+        },
+    }
+    example = {"columns": list(model.columns), "data": [model.body["usual"][EVERYWHERE]]}
+    return {"MLmodel": canonical_json(described), "input_example.json": canonical_json(example)}

@@ -213,9 +213,11 @@ class Registry:
         training_digest = str(facts["training_digest"])
         failures, metrics = evaluation.judgement.failures, evaluation.report.metrics
         evaluated = canonical_json(_as_data(model, training_digest, evaluation))
-        artifacts = {f"model/{file}": content for file, content in model.files().items()}
+        artifacts = {
+            f"model/{name}": content for name, content in {**model.files(), **card.mlflow_files(model)}.items()
+        }
         artifacts |= {**files, "card.json": canonical_json(facts), EVALUATION_FILE: evaluated}
-        self._log_run(run.info.run_id, artifacts, metrics, parameters, {**facts["provenance"], **facts["data"]})
+        self._log_run(run.info.run_id, artifacts, metrics, parameters, facts["provenance"], facts["data"])
         tags = {"model_digest": model.digest, "training_digest": training_digest}
         tags |= {"gate": "failed" if failures else "passed", "gate_failures": "; ".join(failures)[:5000]}
         tags |= {name: str(count) for name, count in facts["standing"].items()}
@@ -653,10 +655,11 @@ class Registry:
         files: Mapping[str, bytes],
         metrics: Mapping[str, float],
         parameters: Mapping[str, Any],
-        tags: Mapping[str, str],
+        provenance: Mapping[str, str],
+        data: Mapping[str, str],
     ) -> None:
         """Logs a run whole; a run that fails half-way is marked failed, and no version is made of it."""
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 
         client = self._client()
         at = int(self._now().timestamp() * 1000)
@@ -671,8 +674,13 @@ class Registry:
                 run_id,
                 metrics=[Metric(name, value, at, 0) for name, value in metrics.items()],
                 params=[Param(name, str(value)) for name, value in parameters.items()],
-                tags=[RunTag(f"touchstone.{name}", str(value)) for name, value in tags.items() if value],
+                tags=[
+                    RunTag(f"touchstone.{name}", str(value)) for name, value in {**provenance, **data}.items() if value
+                ],
             )
+            # MLflow keeps 36 characters of a digest; the whole one is the tag.
+            read = [Dataset(name, digest[:36], "touchstone", name) for name, digest in sorted(data.items()) if digest]
+            client.log_inputs(run_id, [DatasetInput(dataset) for dataset in read])
         except BaseException:
             client.set_terminated(run_id, status="FAILED")
             raise

@@ -408,14 +408,15 @@ def test_self_brushers_lend_their_own_device_and_account_and_few_honest_merchant
                  select 1 from merchant_identifiers i where i.merchant_id = o.merchant_id
                  and (i.kind, i.value_hash) in (('device', device_hash), ('bank_account', payer_hash))))::int) as share
         from orders o join buyers using (buyer_id) group by 1)
-      select avg((share > 0)::int), avg(share), max(share) from own join truth_merchants using (merchant_id)
-      where archetype = '{}'"""
-    merchants, share, most = one(market, own.format("self_brusher"))
-    honest_merchants, honest_share, _ = one(market, own.format("honest"))
+      select archetype, avg((share > 0)::int), avg(share), max(share)
+      from own join truth_merchants using (merchant_id) group by archetype"""
+    of = {archetype: told for archetype, *told in market.execute(own).fetchall()}
+    merchants, share, most = of["self_brusher"]
+    honest_merchants, honest_share, _ = of["honest"]
     assert merchants > 3 * honest_merchants > 0  # honest merchants have staff who buy
     assert share > 5 * honest_share
     assert most < MOST_BRUSHED_SHARE
-    assert one(market, own.format("brushed_by_rival")) == (0, 0, 0)
+    assert of["brushed_by_rival"] == [0, 0, 0]
 
 
 def test_look_alikes_have_shared_devices_or_payers_or_a_rush(market: duckdb.DuckDBPyConnection) -> None:
@@ -426,14 +427,14 @@ def test_look_alikes_have_shared_devices_or_payers_or_a_rush(market: duckdb.Duck
       shared as (
         select merchant_id, count(distinct device_hash) / count(*) as devices, count(distinct payer_hash) / count(*) as payers
         from orders join buyers using (buyer_id) group by 1)
-      select avg(devices), avg(payers), avg(peak)
+      select archetype, avg(devices), avg(payers), avg(peak)
       from busy join shared using (merchant_id) join truth_merchants using (merchant_id)
-      where orders >= 30 and archetype = '{}'"""
-    devices, payers, peak = one(market, shown.format("honest"))
-    assert one(market, shown.format("dormitory"))[0] < devices - 0.1
-    assert one(market, shown.format("company"))[1] < payers - 0.1
-    for archetype in ("viral_product", "sale_day"):
-        assert one(market, shown.format(archetype))[2] > 1.25 * peak
+      where orders >= 30 group by archetype"""
+    of = {archetype: means for archetype, *means in market.execute(shown).fetchall()}
+    devices, payers, peak = of["honest"]
+    assert of["dormitory"][0] < devices - 0.1
+    assert of["company"][1] < payers - 0.1
+    assert min(of["viral_product"][2], of["sale_day"][2]) > 1.25 * peak
 
 
 def test_praise_that_is_bought_comes_from_a_stock(market: duckdb.DuckDBPyConnection) -> None:

@@ -123,6 +123,8 @@ def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> 
     assert run.data.params == {"seed": "7"}
     assert run.data.tags["touchstone.loads_digest"] == "1" * 64
     assert run.data.tags["touchstone.features"] == "f" * 64
+    read = run.inputs.dataset_inputs
+    assert [(each.dataset.name, each.dataset.digest) for each in read] == [("features", "f" * 36)]
     files = {
         path.relative_to(version.folder.parent).as_posix()
         for path in version.folder.parent.rglob("*")
@@ -132,6 +134,8 @@ def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> 
         "card.html",
         "card.json",
         "evaluation.json",
+        "model/MLmodel",
+        "model/input_example.json",
         "model/main.ubj",
         "model/model.json",
         "model/own_conduct.ubj",

@@ -83,19 +83,20 @@ def _oracle_recalls(case: Case) -> list[float]:
     ]
 
 
-def _judge(seed: int, scale: float) -> None:
+def _judge(seed: int, scale: float, chance: float = 0.0) -> None:
+    """Judges one marketplace; where archetypes have few cases, an area is `chance` off."""
     for name, case in _cases(seed, scale).items():
         area, column = _best_single(case)
-        assert area <= 0.90, f"seed {seed}: {column} alone gives {name} away (AUROC {area:.3f})"
+        assert area <= 0.90 + chance, f"seed {seed}: {column} alone gives {name} away (AUROC {area:.3f})"
         assert max(_oracle_recalls(case)) <= 0.95, f"seed {seed}: the latent variables give {name} away"
 
 
 def test_neither_one_latent_variable_nor_all_of_them_give_an_archetype_away() -> None:
-    _judge(seed=1007, scale=0.3)
+    _judge(seed=1007, scale=0.15, chance=0.02)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1002, 1003, 1004, 1005])
+@pytest.mark.parametrize("seed", [1002, 1003, 1004, 1005, 1007])
 def test_the_same_on_other_check_seeds(seed: int) -> None:
     _judge(seed=seed, scale=0.3)
 
