@@ -192,7 +192,7 @@ def margins(
     live = features_of(home, declaration.rates, TRAINED_AS_OF)
     rows = read_training_set(declaration, *files, live, date.fromisoformat(TRAINED_AS_OF)).rows
     most = (parameters.least_unlabelled, parameters.unlabelled_per_positive, parameters.forward_unlabelled)
-    learnt = split_rows(rows, parameters.unseen_share, most, parameters.seed).train
+    learnt = split_rows(rows, declaration.entity, parameters.unseen_share, most, parameters.seed).train
     signs = np.array([feature.monotone for feature in declaration.features])
     table = pq.read_table(features_of(home, declaration.rates, AS_OF), partitioning=None)
     rated = matrix(table.sort_by(declaration.id_column), declaration.columns)

@@ -18,11 +18,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-MIN_POSITIVES_FOR_SLOPE: Final = 50
+MIN_POSITIVES_FOR_SLOPE: Final = 20
 MIN_RANDOM_POSITIVES_FOR_SLOPE: Final = 10
 MIN_POSITIVES_FOR_ISOTONIC: Final = 1000
-# The ridge is a normal prior on the slope, centred on 1 with this standard deviation; see docs/decisions/0006.
-SLOPE_PRIOR_SD: Final = 0.7
+# The ridge is a normal prior on the slope, centred on 1 with this standard deviation; see docs/decisions/0021.
+SLOPE_PRIOR_SD: Final = 1.0
 # Verdicts are sometimes wrong. A false alarm on goods that look harmless flattens a plain fit, and so does a genuine
 # verdict on goods that look fake: one good unit was sent, or the merchant turned to fakes after the purchase.
 FALSE_ALARMS: Final = 0.001
@@ -111,7 +111,7 @@ def calibrate(margin: npt.NDArray[Any], label: Flags, inclusion: Floats, is_rand
 
     Returns:
         Platt with smoothed weights and a weak ridge towards slope 1, allowing for a few wrong verdicts; isotonic above
-        1,000 positives where it explains held-out verdicts better; under 50 positives, or under 10 of the random arm,
+        1,000 positives where it explains held-out verdicts better; under 20 positives, or under 10 of the random arm,
         a shift of the intercept to the estimated prevalence, and so where the slope would turn the order round;
         without positives, nothing.
     """

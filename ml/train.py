@@ -24,7 +24,16 @@ from ml.boosting import Forward, Parameters, fit_booster, forward_margins
 from ml.calibrate import Calibration, calibrate
 from ml.compare import Comparison, Contender, compare, figures
 from ml.declarations import Declaration
-from ml.training_set import EPOCH, Rows, Split, TrainingSet, missing_columns, read_training_set, split_rows
+from ml.training_set import (
+    EPOCH,
+    Rows,
+    Split,
+    TrainingSet,
+    calibrating,
+    missing_columns,
+    read_training_set,
+    split_rows,
+)
 
 if TYPE_CHECKING:
     from ml.registry import Registry, Version
@@ -156,7 +165,7 @@ def train(
         progress(f"{declaration.name}: version {known.version} was trained on the same data, code and parameters")
         return TrainingResult(known, reused=True, metrics=known.metrics)
     training_set = files.read(declaration, as_of)
-    split = _split(training_set, parameters)
+    split = _split(declaration, training_set, parameters)
     few = too_few(declaration.name, split)
     if few is not None:
         progress(few.message)
@@ -240,7 +249,7 @@ def _beside_champion(
     stands_in, basis, unseen = rates, "as it rates", ~split.evaluate_seen
     if date.fromisoformat(training["learned_before"]) > first:
         theirs = files.read(declared, as_of)
-        stands_in = fit_model(declared, theirs, _split(theirs, parameters), parameters, as_of).model
+        stands_in = fit_model(declared, theirs, _split(declared, theirs, parameters), parameters, as_of).model
         basis = (
             f"trained again on the challenger's rows, for it learned from rows before {training['learned_before']}, "
             f"and these begin on {first}"
@@ -249,10 +258,11 @@ def _beside_champion(
         theirs = files.read(declared, date.fromisoformat(training["as_of"]))
         chance = theirs.rows.chance[theirs.rows.purposed("evaluate")]
         unseen = unseen & (chance < training["unseen_share"])
-    of = {purpose: theirs.rows.features[theirs.rows.purposed(purpose)] for purpose in ("evaluate", "calibrate")}
+    evaluated = theirs.rows.features[theirs.rows.purposed("evaluate")]
+    verdicts = theirs.rows.features[calibrating(theirs.rows, declaration.entity)]
     return compare(
         rates,
-        Contender(stands_in, of["evaluate"], of["calibrate"], theirs.live.features),
+        Contender(stands_in, evaluated, verdicts, theirs.live.features),
         Contender(trained.model, split.evaluate.features, split.calibrate.features, training_set.live.features),
         split.evaluate,
         split.calibrate,
@@ -265,9 +275,9 @@ def _beside_champion(
     )
 
 
-def _split(training_set: TrainingSet, parameters: Parameters) -> Split:
+def _split(declaration: Declaration, training_set: TrainingSet, parameters: Parameters) -> Split:
     most = (parameters.least_unlabelled, parameters.unlabelled_per_positive, parameters.forward_unlabelled)
-    return split_rows(training_set.rows, parameters.unseen_share, most, parameters.seed)
+    return split_rows(training_set.rows, declaration.entity, parameters.unseen_share, most, parameters.seed)
 
 
 def training_digest(declaration: Declaration, data: Mapping[str, str], as_of: date, parameters: Parameters) -> str:

@@ -24,6 +24,11 @@ EPOCH: Final = date(1970, 1, 1)
 MAX_MEMBERS: Final = 200
 AGES: Final = (("under 30 days", 0, 30), ("30 to 90 days", 30, 90), ("over 90 days", 90, 1_000_000))
 PURPOSES: Final = ("score", "train", "evaluate", "calibrate")
+# Who turns: an old verdict on a merchant says what was so then, of features that are those of the cut. The newest calibrate:
+# of so many days, or as far back as so many positives reach (docs/decisions/0021).
+TURNING: Final = ("merchant",)
+NEWEST_DAYS: Final = 30
+NEWEST_POSITIVES: Final = 20
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -462,20 +467,38 @@ def _named(merchants: list[str], labels: Integers, split: int, dropped: int) -> 
     )
 
 
-def split_rows(rows: Rows, unseen_share: float, most_unlabelled: tuple[int, int, int], seed: int) -> Split:
+def calibrating(rows: Rows, entity: str) -> Flags:
+    """Returns which rows calibrate: verdicts that are held out, and of merchants only the newest of them.
+
+    Args:
+        rows: All rows of a training.
+        entity: What a row is.
+    """
+    verdicts = rows.purposed("calibrate")
+    if entity not in TURNING or not verdicts.any():
+        return verdicts
+    age = rows.decided_day[verdicts].max() - rows.decided_day
+    of_positives = np.sort(age[verdicts & rows.label])
+    if len(of_positives) < NEWEST_POSITIVES:
+        return verdicts
+    return np.asarray(verdicts & (age <= max(NEWEST_DAYS, int(of_positives[NEWEST_POSITIVES - 1]))), dtype=bool)
+
+
+def split_rows(rows: Rows, entity: str, unseen_share: float, most_unlabelled: tuple[int, int, int], seed: int) -> Split:
     """Says which rows do what.
 
     Args:
         rows: All rows of a training.
+        entity: What a row is.
         unseen_share: Share of the components, chosen by a hash of their name, that the boosters never see.
         most_unlabelled: How many unlabelled rows train keeps at least and for each positive, and how many the forward folds.
         seed: Seed of that draw.
 
     Returns:
-        The split. Rows of entities that calibrate are no train rows, on whatever date.
+        The split. Rows of entities with a verdict that is held out are no train rows, on whatever date.
     """
-    calibrate = rows.take(rows.purposed("calibrate"))
-    held_out = np.isin(rows.entity, np.unique(calibrate.entity))
+    calibrate = rows.take(calibrating(rows, entity))
+    held_out = np.isin(rows.entity, np.unique(rows.entity[rows.purposed("calibrate")]))
     trainable = rows.purposed("train") & ~held_out
     learnable = rows.take(trainable & (rows.chance >= unseen_share))
     evaluate = rows.take(rows.purposed("evaluate"))

@@ -21,6 +21,9 @@
 {# Who serves fewer merchants is no service. #}
 {% macro least_clients() %}3{% endmacro %}
 
+{# So many accounts that go round two components of merchants, and hardly elsewhere, make one service of them. #}
+{% macro least_bridging_buyers() %}3{% endmacro %}
+
 {# A trade that shows fewer signs is not rated: nobody would flag it, and they are four of five. #}
 {% macro least_signs() %}2{% endmacro %}
 

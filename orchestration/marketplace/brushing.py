@@ -39,8 +39,8 @@ HIRED_BUYERS = 1 << 48
 ACCOUNTS_PER_MERCHANT = 1 << 12
 MERCHANTS_PER_SERVICE = 3_900
 """About so many merchants, of whom some thirty are clients, lie in the reach of one service."""
-ACCOUNTS_PER_SERVICE, ACCOUNTS_PER_CLIENT = 240, 50
-DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 184, 176
+ACCOUNTS_PER_SERVICE, ACCOUNTS_PER_CLIENT = 200, 50
+DEVICES_PER_SERVICE, PAYERS_PER_SERVICE = 153, 147
 HIRED_AGE_DAYS = 200.0
 LEAST_BRUSHED, MOST_BRUSHED_SHARE = 45, 0.6
 """About how many orders whoever brushes places at least, and to how many of all its orders this may come."""

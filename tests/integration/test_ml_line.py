@@ -168,7 +168,7 @@ def test_the_number_of_threads_does_not_matter(
 ) -> None:
     champion = champion_of(approved)
     read = read_training_set(LISTINGS, simulation.features, simulation.spine, simulation.edges, None, CUT)
-    rows = split_rows(read.rows, QUICK.unseen_share, (5000, 1, 5000), 7).train
+    rows = split_rows(read.rows, "listing", QUICK.unseen_share, (5000, 1, 5000), 7).train
     signs = np.array([feature.monotone for feature in FEATURES])
     found = set()
     for number in (1, 2, 3):

@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from groundwork.errors import BadInputError
 from ml.training_set import (
+    NEWEST_DAYS,
+    NEWEST_POSITIVES,
     PURPOSES,
     Rows,
+    calibrating,
     component_folds,
     forward_blocks,
     known_before,
@@ -181,6 +184,33 @@ def test_thinning_keeps_verdicts_and_the_weight_of_the_rest() -> None:
     assert thin(made, 10_000, seed=1) is made
 
 
+def verdicts_on(decided: list[int], positives: int) -> Rows:
+    """Verdicts decided on these days; of each day's the first `positives` are positive."""
+    day = np.repeat(decided, 10)
+    label = np.tile(np.arange(10) < positives, len(decided))
+    purpose = np.full(len(day), PURPOSES.index("calibrate"))
+    return rows(count=len(day), decided_day=day, label=label, purpose=purpose, is_verdict=np.ones(len(day), dtype=bool))
+
+
+def test_of_merchants_the_newest_verdicts_calibrate() -> None:
+    made = verdicts_on([100, 150, 180, 200], positives=10)
+    newest = calibrating(made, "merchant")
+    assert set(made.decided_day[newest]) == {180, 200}
+    assert 200 - 180 < NEWEST_DAYS < 200 - 150
+    assert calibrating(made, "listing").all()
+    assert calibrating(made, "review").all()
+
+
+def test_where_the_newest_have_few_positives_older_verdicts_on_merchants_calibrate_too() -> None:
+    made = verdicts_on([100, 150, 180, 200], positives=6)
+    assert 2 * 6 < NEWEST_POSITIVES <= 4 * 6
+    newest = calibrating(made, "merchant")
+    assert set(made.decided_day[newest]) == {100, 150, 180, 200}
+    assert calibrating(verdicts_on([100, 150, 180, 200], positives=8), "merchant").sum() == 30
+    few = verdicts_on([100, 200], positives=1)
+    assert calibrating(few, "merchant").all()
+
+
 @pytest.fixture(scope="module")
 def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
     return simulate(tmp_path_factory.mktemp("simulation"), listings=3000, merchants=300)
@@ -188,7 +218,7 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 
 def test_a_split_shares_nothing_that_it_must_not(simulation: Simulation) -> None:
     read = read_training_set(LISTINGS, simulation.features, simulation.spine, simulation.edges, None, CUT)
-    split = split_rows(read.rows, 0.2, (10**6, 1, 10**6), 7)
+    split = split_rows(read.rows, "listing", 0.2, (10**6, 1, 10**6), 7)
     assert read.components.joined > 10
     assert not set(split.train.entity) & set(split.calibrate.entity)
     assert not set(split.forward.entity) & set(split.calibrate.entity)

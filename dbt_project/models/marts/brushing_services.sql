@@ -1,8 +1,9 @@
 -- Groups of buyers that serve many merchants, one row a service, buyer and merchant served. Merchants that are tied by their
--- buyers far beyond chance (co_purchases) form a component; its accounts are the buyers most of whose trades are with the
--- component's merchants, and who buy with several of them or share device or payer with an account that does. What holds it
--- together stands beside it.
+-- buyers far beyond chance (co_purchases) form a component, and components that the same accounts go round form one service;
+-- its accounts are the buyers most of whose trades are with its merchants, and who buy with several of them or share device or
+-- payer with an account that does. What holds it together stands beside it.
 {% set rounds = 8 %}
+{% set part_rounds = 4 %}
 with
 
 run as (
@@ -59,12 +60,86 @@ labels_{{ round }} as (
 ),
 
 {% endfor %}
+components as (
+
+    select * from labels_{{ rounds - 1 }}
+
+),
+
+visits as (
+
+    select
+        components.label,
+        signs.buyer_id,
+        count(distinct signs.merchant_id) as merchant_count,
+        count(*) as trade_count,
+        max(signs.buyer_trade_count) as all_trade_count
+    from signs
+    inner join components
+        on components.merchant_id = signs.merchant_id
+    group by
+        components.label,
+        signs.buyer_id
+
+),
+
+-- A service sends teams to its clients, and two of them may have hardly an account in common: its merchants are then parted.
+-- Accounts that go round both parts, and hardly elsewhere, put them together.
+bridges as (
+
+    select
+        visits.label,
+        others.label as other_label
+    from visits
+    inner join visits as others
+        on
+            others.buyer_id = visits.buyer_id
+            and others.label <> visits.label
+    where
+        visits.merchant_count + others.merchant_count > 2
+        and 2 * (visits.trade_count + others.trade_count) > visits.all_trade_count
+    group by
+        visits.label,
+        others.label
+    having count(*) >= {{ least_bridging_buyers() }}
+
+),
+
+parts_0 as (
+
+    select distinct
+        label as part,
+        label
+    from components
+
+),
+
+{% for round in range(1, part_rounds) %}
+parts_{{ round }} as (
+
+    select
+        own.part,
+        least(own.label, coalesce(min(others.label), own.label)) as label
+    from parts_{{ round - 1 }} as own
+    left join bridges
+        on bridges.label = own.part
+    left join parts_{{ round - 1 }} as others
+        on others.part = bridges.other_label
+    group by
+        own.part,
+        own.label
+
+),
+
+{% endfor %}
 clients as (
 
     select
-        merchant_id,
-        label as service_id
-    from labels_{{ rounds - 1 }}
+        components.merchant_id,
+        parts.label as service_id
+    from components
+    inner join parts_{{ part_rounds - 1 }} as parts
+        on parts.part = components.label
 
 ),
 
