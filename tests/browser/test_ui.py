@@ -292,7 +292,6 @@ def test_mlflow_shows_the_registry_and_the_run_of_a_version(served: Served, page
     page.get_by_role("link", name="Version 1").click()
     expect(page.get_by_text(f"Trained as of {FIRST_DAY}").first).to_be_visible()
     keep("mlflow-version")
-    page.get_by_role("button", name="Schema").click()
     page.get_by_text("Inputs").first.click()
     expect(page.get_by_text("price_msrp_ratio").first).to_be_visible()
     page.locator("a[href*='/runs/']").first.click()
