@@ -1,6 +1,7 @@
 """What a reviewer reads who was not there when the model was trained: the card, and the version's page in MLflow.
 
-The card is one HTML file, readable offline (`ml/card.html`); the page is Markdown. What both say was measured elsewhere.
+The card is one HTML file, readable offline (`ml/card.html`); the page is Markdown, beside the signature that MLflow shows. What
+they say was measured elsewhere.
 """
 
 from __future__ import annotations

@@ -232,8 +232,7 @@ class Registry:
         version = self._version(made, {}, metrics)
         why = "fails the gate: " + "; ".join(failures) if failures else "passes the gate"
         line = self._line("train", version, model, trained_by, why)
-        self._append(replace(line, evaluation=sha256_bytes(evaluated), failures=failures), "training.log")
-        self._mirror(name)
+        self._record(replace(line, evaluation=sha256_bytes(evaluated), failures=failures), "training.log")
         return self.version(name, version.version)
 
     def version_of_training(self, model: str, training_digest: str) -> Version | None:
@@ -292,31 +291,30 @@ class Registry:
         """
         chosen = self.version(model, version)
         reviewed, trained = self._as_trained(chosen)
-        present = self._in_force().get(model, [])
-        if not present or present[-1].version != version or present[-1].model_digest != reviewed.digest:
-            if who == trained.who and not by_trainer:
-                raise BadInputError(
-                    f"{who} trained {model} version {version}, and whoever trains may not approve. Let somebody else review it "
-                    "(--who), or set TOUCHSTONE_TRAINER_MAY_APPROVE=true."
-                )
-            if trained.failures and not override:
-                raise GateRefusedError(
-                    f"{model} version {version} does not hold what ml/thresholds.yml asks for: {'; '.join(trained.failures)}. "
-                    "Train a better one; or approve it all the same with --override and the reason in --why, which goes on "
-                    "every receipt made with it."
-                )
-            line = self._line("approve", chosen, reviewed, who, why)
-            self._append(
-                replace(
-                    line,
-                    evaluation=trained.evaluation,
-                    failures=trained.failures,
-                    is_override=bool(trained.failures),
-                    replaces=present[-1].version if present else None,
-                )
+        present = self._present(model)
+        if present is not None and (present.version, present.model_digest) == (version, reviewed.digest):
+            self._mirror(model)
+            return self._champion_of(present)
+        if who == trained.who and not by_trainer:
+            raise BadInputError(
+                f"{who} trained {model} version {version}, and whoever trains may not approve. Let somebody else review it "
+                "(--who), or set TOUCHSTONE_TRAINER_MAY_APPROVE=true."
             )
-        self._mirror(model)
-        return self._champion_of(self._in_force()[model][-1])
+        if trained.failures and not override:
+            raise GateRefusedError(
+                f"{model} version {version} does not hold what ml/thresholds.yml asks for: {'; '.join(trained.failures)}. "
+                "Train a better one; or approve it all the same with --override and the reason in --why, which goes on "
+                "every receipt made with it."
+            )
+        decision = replace(
+            self._line("approve", chosen, reviewed, who, why),
+            evaluation=trained.evaluation,
+            failures=trained.failures,
+            is_override=bool(trained.failures),
+            replaces=present.version if present else None,
+        )
+        self._record(decision)
+        return self._champion_of(decision)
 
     def _as_trained(self, version: Version) -> tuple[RiskModel, Decision]:
         """Reads a version's model and its training's line in the log, having checked that files and line belong together."""
@@ -350,8 +348,7 @@ class Registry:
                 f"{model} version {version} is the champion. Approve another version or roll back first."
             )
         decision = self._line("reject", chosen, read_model(chosen.folder, chosen.model_digest), who, why)
-        self._append(decision)
-        self._mirror(model)
+        self._record(decision)
         return decision
 
     def rollback(self, model: str, *, who: str, why: str) -> Champion:
@@ -369,9 +366,9 @@ class Registry:
         earlier = history[-2]
         read_model(self.home / earlier.folder, earlier.model_digest)
         back = {"action": "rollback", "who": who, "why": why, "at": self._time(), "replaces": history[-1].version}
-        self._append(Decision(**{**earlier.__dict__, **back}))
-        self._mirror(model)
-        return self._champion_of(self._in_force()[model][-1])
+        decision = Decision(**{**earlier.__dict__, **back})
+        self._record(decision)
+        return self._champion_of(decision)
 
     def shadow(self, model: str, version: int, *, who: str, why: str) -> Decision:
         """Lets a version rate beside the champion, in place of any that does: its scores touch no list.
@@ -384,8 +381,7 @@ class Registry:
         if chosen.status in {CHAMPION, REJECTED}:
             raise BadInputError(f"{model} version {version} is {chosen.status}: it cannot rate in shadow.")
         decision = self._line("shadow", chosen, self._as_trained(chosen)[0], who, why)
-        self._append(decision)
-        self._mirror(model)
+        self._record(decision)
         return decision
 
     def unshadow(self, model: str, *, who: str, why: str) -> Decision:
@@ -400,8 +396,7 @@ class Registry:
                 f"No version of {model} rates in shadow. `touchstone models log` shows what was decided."
             )
         decision = Decision(**{**line.__dict__, "action": "unshadow", "who": who, "why": why, "at": self._time()})
-        self._append(decision)
-        self._mirror(model)
+        self._record(decision)
         return decision
 
     def shadowing(self, model: str) -> Champion | None:
@@ -449,8 +444,8 @@ class Registry:
         Raises:
             VerificationError: The log is damaged, or a file is not what was reviewed.
         """
-        history = self._in_force().get(model, [])
-        return self._champion_of(history[-1]) if history else None
+        present = self._present(model)
+        return None if present is None else self._champion_of(present)
 
     def champion_to_rate(self, model: str) -> Champion | None:
         """Returns the same, having seen that MLflow knows of every line of the log, and the log of what MLflow was told.
@@ -481,9 +476,9 @@ class Registry:
             self._check_mirror(model)
             aliases = self._registered(model).aliases
             moved = int(aliases[CHAMPION]) if CHAMPION in aliases else None
-            stack = self._in_force().get(model, [])
-            if moved != (stack[-1].version if stack else None):
-                moves.append(self._settle(model, moved, stack[-1] if stack else None, may_approve=may_approve))
+            present = self._present(model)
+            if moved != (present.version if present else None):
+                moves.append(self._settle(model, moved, present, may_approve=may_approve))
         return moves
 
     def log(self) -> list[Decision]:
@@ -586,7 +581,7 @@ class Registry:
                 self.approve(model, version, who=IN_MLFLOW, why="the alias champion was set on it in MLflow")
                 return Move(model, version, "approved", "it passed the gate, and is what its training wrote and judged")
             says = f"{says}; {rates}"
-        self._append(
+        self._record(
             Decision(
                 action="request",
                 model=model,
@@ -600,7 +595,6 @@ class Registry:
                 failures=failures,
             )
         )
-        self._mirror(model)
         return Move(model, version, outcome, says)
 
     def _request(self, model: str, version: int) -> tuple[Literal["waits", "undone"], str, tuple[str, ...]]:
@@ -724,6 +718,11 @@ class Registry:
                 stack[-2:] = [decision]
         return stacks
 
+    def _present(self, model: str) -> Decision | None:
+        """The decision that put in force what rates now; None where nothing does."""
+        stack = self._in_force().get(model, [])
+        return stack[-1] if stack else None
+
     def _reviews(self) -> dict[tuple[str, int], tuple[str, tuple[str, ...]]]:
         """By model and version: its status, and what the gate found that does not hold."""
         after = {"train": WAITING, "reject": REJECTED, "approve": "former", "rollback": "former"}
@@ -748,7 +747,8 @@ class Registry:
             at=self._time(),
         )
 
-    def _append(self, decision: Decision, step: Boundary = "approval.append") -> None:
+    def _record(self, decision: Decision, step: Boundary = "approval.append") -> None:
+        """Appends a decision to the log, its version's files synced before, and shows MLflow what the log says then."""
         if not decision.who.strip() or not decision.why.strip():
             raise BadInputError("A review needs to say who decided and why; one of the two is empty.")
         heads = self.approvals.heads()
@@ -763,6 +763,7 @@ class Registry:
             self.approvals.append(
                 {**decision.__dict__, "files": dict(decision.files), "failures": list(decision.failures)}
             )
+        self._mirror(decision.model)
 
     def _time(self) -> str:
         return self._now().astimezone(UTC).isoformat(timespec="seconds")

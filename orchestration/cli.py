@@ -364,13 +364,13 @@ def shadow_model(
 
     Example: touchstone models shadow listing_counterfeit 2 --why "a week of both before I decide"
     """
-    if version is not None or stop:
+    if stop:
         with _writing("touchstone models shadow") as registry:
-            if stop:
-                decision = registry.unshadow(model, who=who, why=why)
-            else:
-                decision = registry.shadow(model, version or 0, who=who, why=why)
-        _decided(dataclasses.asdict(decision), as_json)
+            _decided(dataclasses.asdict(registry.unshadow(model, who=who, why=why)), as_json)
+        return
+    if version is not None:
+        with _writing("touchstone models shadow") as registry:
+            _decided(dataclasses.asdict(registry.shadow(model, version, who=who, why=why)), as_json)
         return
     from orchestration.upkeep.approvals import shadow_report
 

@@ -30,7 +30,6 @@ from orchestration.home import REBUILT, ensure_schema, home_lock
 from orchestration.run_record import RunRecord
 from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
 from orchestration.upkeep.alerts import alerts_of, tell
-from orchestration.upkeep.approvals import shadow_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -403,10 +402,6 @@ class Run:
     def scores_file(self, model: str, as_of: date) -> Path:
         """Where a model's scores of one date are."""
         return self.home / "scores" / model / f"as_of={as_of}" / "scores.parquet"
-
-    def shadow_file(self, model: str, model_digest: str, as_of: date) -> Path:
-        """Where the scores of one date are that a version gave in shadow."""
-        return shadow_file(self.home, model, model_digest, as_of)
 
     def reasons_file(self, model: str, as_of: date) -> Path:
         """Where the reasons behind a model's scores of one date are."""

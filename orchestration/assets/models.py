@@ -17,7 +17,7 @@ from orchestration.checks import picture_of
 from orchestration.pictures import shown
 from orchestration.rated import RATED, Rated, has_champion
 from orchestration.resources import Run, code_revision, logger
-from orchestration.upkeep.approvals import described, settle_moves
+from orchestration.upkeep.approvals import described, settle_moves, shadow_file
 
 if TYPE_CHECKING:
     from ml.train import TrainingResult
@@ -182,7 +182,8 @@ def _rate_in_shadow(run: Run, rated: Rated, features: Path) -> None:
         if shadow is None:
             return
         with run.record.stage(f"shadow {rated.list_name}") as stage:
-            result = score(shadow, features, run.shadow_file(rated.model, shadow.model_digest, run.as_of), None)
+            scores = shadow_file(run.home, rated.model, shadow.model_digest, run.as_of)
+            result = score(shadow, features, scores, out_reasons=None)
             stage.rows = {"rated": result.rows, "flagged": result.flagged}
     except (BadInputError, VerificationError) as error:
         run.note(f"{rated.model}: the version in shadow does not rate. {error}")
