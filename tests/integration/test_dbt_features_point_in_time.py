@@ -528,7 +528,9 @@ def is_seen(homes: Homes, leaks: Mapping[str, Callable[[str], str]]) -> bool:
         with open_warehouse(Path(folder), read_only=False) as connection:
             for name, home in (("other", homes.unknowing), ("earlier", homes.earlier)):
                 connection.execute(f"attach '{home}/warehouse.duckdb' as {name} (read_only)")
-            return any(is_different_with(connection, homes.knowing, node, leaks) for node in standing_on(leaks).values())
+            return any(
+                is_different_with(connection, homes.knowing, node, leaks) for node in standing_on(leaks).values()
+            )
 
 
 def is_different_with(
