@@ -33,6 +33,7 @@ Boundary = Literal[
     "training.register",
     "training.log",
     "approval.append",
+    "backtest.step",  # a model trained as of a past day, with what it rates of that day
     "scores.write",
     "marts.build",
     "marts.export",

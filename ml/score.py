@@ -60,7 +60,11 @@ def score(champion: Champion, features: Path, out_scores: Path, out_reasons: Pat
         VerificationError: A file of the model is not the one that was reviewed.
         BadInputError: A feature column is missing, or ids are not sorted or not unique.
     """
-    model = read_model(champion.folder, champion.model_digest)
+    return rate(read_model(champion.folder, champion.model_digest), features, out_scores, out_reasons)
+
+
+def rate(model: RiskModel, features: Path, out_scores: Path, out_reasons: Path | None) -> ScoringResult:
+    """Rates every row of a feature file with a model that nobody has to have approved; see `score`."""
     scorer = Scorer(model)
     _check_columns(features, model)
     margins, scores, flags = _write_scores(scorer, features, out_scores)

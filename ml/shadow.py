@@ -18,6 +18,7 @@ from groundwork.errors import VerificationError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ml.model import RiskModel
     from ml.registry import Champion
 
 Bools = npt.NDArray[np.bool_]
@@ -78,12 +79,11 @@ def compare_day(
         shadow: The version in shadow.
         scores: The scores of the one and of the other, sorted by id.
         id_column: The column that names an entity.
-        outcomes: entity_id and is_positive, one row an entity: how it was decided on after the day.
+        outcomes: entity_id, is_positive and inclusion_probability, one row an entity: how it was decided on after the day.
 
     Raises:
         VerificationError: The two files do not rate the same entities, or not by these models.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
     from scipy.stats import spearmanr
@@ -94,12 +94,9 @@ def compare_day(
             raise VerificationError(f"{path}: not rated by {rates.model} version {rates.version}. Rate {as_of} again.")
     if not tables[0][id_column].equals(tables[1][id_column]):
         raise VerificationError(f"{scores[1]}: rates other entities than {scores[0]}. Rate {as_of} again.")
-    found = pc.index_in(outcomes["entity_id"].combine_chunks(), tables[0][id_column].combine_chunks())
-    is_rated = np.asarray(found.is_valid())
-    at = np.asarray(found.drop_null(), dtype=np.int64)
-    is_positive = np.asarray(outcomes["is_positive"].cast(pa.bool_()))[is_rated]
-    flags = [_flags(table, rates) for table, rates in zip(tables, (champion, shadow), strict=True)]
-    sides = [_side(flag, at, is_positive) for flag in flags]
+    found = found_among(tables[0][id_column], outcomes)
+    flags = [flags_of(table, rates) for table, rates in zip(tables, (champion, shadow), strict=True)]
+    sides = [_side(flag, found) for flag in flags]
     margins = [table["margin"].to_numpy() for table in tables]
     is_constant = any(len(np.unique(margin)) < 2 for margin in margins)
     return Day(
@@ -109,18 +106,53 @@ def compare_day(
         shadow=sides[1],
         both=int((flags[0] & flags[1]).sum()),
         rank_correlation=None if is_constant else round(float(spearmanr(*margins).statistic), 4),
-        positive_outcomes=int(is_positive.sum()),
-        outcomes=len(at),
+        positive_outcomes=int(found.is_positive.sum()),
+        outcomes=len(found.at),
     )
 
 
-def _flags(table: pa.Table, rates: Champion) -> Bools:
+@dataclass(frozen=True)
+class Found:
+    """Outcomes of what was rated, all arrays of one length.
+
+    Attributes:
+        at: Position of each entity among the rated ones.
+        is_positive: Whether it was found positive.
+        inclusion: The inclusion probability with which it was drawn; nan where it was not drawn by design.
+    """
+
+    at: npt.NDArray[np.int64]
+    is_positive: Bools
+    inclusion: npt.NDArray[np.float64]
+
+
+def found_among(ids: pa.ChunkedArray, outcomes: pa.Table) -> Found:
+    """Returns those of the outcomes that are of rated entities.
+
+    Args:
+        ids: The ids of the rated entities.
+        outcomes: entity_id, is_positive and inclusion_probability, one row an entity.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    at = pc.index_in(outcomes["entity_id"].combine_chunks(), ids.combine_chunks())
+    of_rated = outcomes.filter(at.is_valid())
+    return Found(
+        np.asarray(at.drop_null(), dtype=np.int64),
+        np.asarray(of_rated["is_positive"].cast(pa.bool_()), dtype=bool),
+        np.asarray(of_rated["inclusion_probability"].cast(pa.float64()).to_numpy(), dtype=np.float64),
+    )
+
+
+def flags_of(table: pa.Table, rates: Champion | RiskModel) -> Bools:
+    """Returns which rows of scores reach the threshold and the floor of what gave them."""
     own = table["own_conduct_score"].to_numpy()
     return np.asarray((table["score"].to_numpy() >= rates.threshold) & (own >= rates.floor))
 
 
-def _side(flagged: Bools, at: npt.NDArray[np.int64], is_positive: Bools) -> Side:
-    hits = flagged[at]
+def _side(flagged: Bools, found: Found) -> Side:
+    hits, is_positive = flagged[found.at], found.is_positive
     return Side(
         flagged=int(flagged.sum()),
         precision=round(float(is_positive[hits].mean()), 4) if hits.any() else None,

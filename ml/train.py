@@ -165,7 +165,7 @@ def train(
         progress(f"{declaration.name}: version {known.version} was trained on the same data, code and parameters")
         return TrainingResult(known, reused=True, metrics=known.metrics)
     training_set = files.read(declaration, as_of)
-    split = _split(declaration, training_set, parameters)
+    split = split_of(declaration, training_set, parameters)
     few = too_few(declaration.name, split)
     if few is not None:
         progress(few.message)
@@ -249,7 +249,7 @@ def _beside_champion(
     stands_in, basis, unseen = rates, "as it rates", ~split.evaluate_seen
     if date.fromisoformat(training["learned_before"]) > first:
         theirs = files.read(declared, as_of)
-        stands_in = fit_model(declared, theirs, _split(declared, theirs, parameters), parameters, as_of).model
+        stands_in = fit_model(declared, theirs, split_of(declared, theirs, parameters), parameters, as_of).model
         basis = (
             f"trained again on the challenger's rows, for it learned from rows before {training['learned_before']}, "
             f"and these begin on {first}"
@@ -275,7 +275,8 @@ def _beside_champion(
     )
 
 
-def _split(declaration: Declaration, training_set: TrainingSet, parameters: Parameters) -> Split:
+def split_of(declaration: Declaration, training_set: TrainingSet, parameters: Parameters) -> Split:
+    """Returns which rows of a training set do what."""
     most = (parameters.least_unlabelled, parameters.unlabelled_per_positive, parameters.forward_unlabelled)
     return split_rows(training_set.rows, declaration.entity, parameters.unseen_share, most, parameters.seed)
 

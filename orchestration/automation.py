@@ -40,6 +40,10 @@ def jobs() -> list[Any]:
         "rate": ("Rates and publishes one day of what has landed.", (*shaping, *rating)),
         "train_and_rate": ("Trains on what has landed, then rates and publishes.", (*shaping, *rating, MODELS)),
         "weekly_training": ("Lands, shapes, trains, evaluates, registers.", (LANDING, *shaping, FEATURES, MODELS)),
+        "prepare_training": (
+            "Shapes what has landed and makes a day's features and training rows.",
+            (*shaping, FEATURES),
+        ),
         "publish": ("Makes, judges and publishes the lists of a day that is rated.", (LISTS,)),
     }
     return [
@@ -47,7 +51,7 @@ def jobs() -> list[Any]:
             name,
             selection=dg.AssetSelection.groups(*groups),
             description=description,
-            config=WITH_TRAINING if MODELS in groups else None,
+            config=WITH_TRAINING if MODELS in groups or name == "prepare_training" else None,
         )
         for name, (description, groups) in parts.items()
     ]

@@ -145,6 +145,39 @@ def backfill(
 
 
 @app.command()
+def backtest(
+    model: Annotated[str, typer.Argument(help="The model, such as listing_counterfeit.")],
+    first: Annotated[str, typer.Option("--from", metavar="DATE", help="The first date to train and rate as of.")],
+    last: Annotated[str, typer.Option("--to", metavar="DATE", help="No step lies after it.")],
+    every: Annotated[str, typer.Option(metavar="Nd", help="Days from a step to the next, such as 7d.")] = "7d",
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A policy to compare with the one in force.")
+    ] = None,
+    without: Annotated[str, typer.Option(metavar="a,b", help="Signals or features to compare without.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Trains a model anew at past dates, on what each knew, and says what came of what it flagged; goes on where it stopped.
+
+    Example: touchstone backtest listing_counterfeit --from 2026-05-01 --to 2026-06-12 --every 7d --without picture
+    """
+    from orchestration.backtest import backtest as walk
+
+    if not every.removesuffix("d").isdecimal() or int(every.removesuffix("d")) < 1:
+        raise BadInputError(f"--every {every}: not a number of days. Write it as 7d.")
+    result = walk(
+        _settings(),
+        model,
+        _date(first, "--from"),
+        _date(last, "--to"),
+        every=int(every.removesuffix("d")),
+        policy=policy,
+        without=[name.strip() for name in without.split(",") if name.strip()],
+        on_step=lambda day, said: typer.echo(f"{day}  {said}", err=True),
+    )
+    _print({**result.as_dict(), "folder": str(result.folder)}, as_json, lambda: report.render_backtest(result))
+
+
+@app.command()
 def verify(
     list_name: Annotated[str | None, typer.Argument(metavar="[LIST]")] = None,
     version: Annotated[str | None, typer.Argument(metavar="[VERSION]")] = None,

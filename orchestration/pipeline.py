@@ -86,7 +86,7 @@ def run_pipeline(
         BadInputError: The date is no day that can be rated, or the home cannot be used.
     """
     if as_of is not None:
-        _check_first(settings, "--as-of", as_of)
+        check_first(settings, "--as-of", as_of)
         if as_of >= (today := datetime.now(UTC).date()):
             raise BadInputError(f"--as-of {as_of} is not over: today is {today} (UTC). Give a day before it.")
     prepare_home(settings)
@@ -150,10 +150,7 @@ def backfill(
             if not again and _stands(settings, as_of):
                 days.append(Day(as_of, "stands"))
             else:
-                result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]), as_of)
-                tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
-                _judge(result, _execute(definitions, instance, "rate", tags, {}))
-                _end(result)
+                result = run_job(settings, definitions, instance, "rate", as_of)
                 told = alerts_of(result.record)
                 days.append(Day(as_of, _DAY_OUTCOMES[result.exit_code], result.exit_code, tuple(result.messages)))
         tell(settings, told)
@@ -161,6 +158,18 @@ def backfill(
         if days[-1].outcome == "failed":
             break
     return days
+
+
+def run_job(
+    settings: Settings, definitions: Any, instance: Any, job: str, as_of: date, *, with_training: bool = False
+) -> PipelineResult:
+    """Runs one job for one day as a run with a record of its own."""
+    ops = {"features": {"config": {"with_training": True}}} if with_training else {}
+    result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]), as_of)
+    tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
+    _judge(result, _execute(definitions, instance, job, tags, ops))
+    _end(result)
+    return result
 
 
 def backfill_exit_code(days: Sequence[Day]) -> ExitCode:
@@ -175,7 +184,7 @@ def _check_range(settings: Settings, first: date, last: date) -> None:
 
     if first > last:
         raise BadInputError(f"--from {first} lies after --to {last}. Give the older day first.")
-    _check_first(settings, "--from", first)
+    check_first(settings, "--from", first)
     newest = default_as_of(settings, load_contract())
     if last > newest:
         raise BadInputError(
@@ -185,7 +194,8 @@ def _check_range(settings: Settings, first: date, last: date) -> None:
         raise BadInputError("No model may rate yet. `touchstone run --approve-if-passing` trains; a backfill does not.")
 
 
-def _check_first(settings: Settings, option: str, day: date) -> None:
+def check_first(settings: Settings, option: str, day: date) -> None:
+    """Refuses a day that lies before the first one there is."""
     if str(day) < settings.first_day:
         raise BadInputError(
             f"{option} {day} lies before {settings.first_day}, the first day there is (TOUCHSTONE_FIRST_DAY)."

@@ -15,6 +15,7 @@ from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from ml.registry import Version
+    from orchestration.backtest import Backtest
     from orchestration.upkeep.doctor import Finding
     from orchestration.upkeep.retention import Pruning
     from orchestration.upkeep.standing import Verification
@@ -154,6 +155,32 @@ def render_shadow(facts: dict[str, Any]) -> str:
     lines.append(
         "Left of the bar is the champion. Outcomes: found positive, of those that were decided on after the day."
     )
+    return "\n".join(lines)
+
+
+def render_backtest(result: Backtest) -> str:
+    """Returns what came of a walk over history, a line a date and variant."""
+    width = max(len(name) for step in result.steps for name in step.variants)
+    lines = [
+        f"{result.model}, trained anew at each date on what was known by then",
+        f"as of       {'variant':{width}}  rated      flagged  outcomes       precision  expected  recall  slope  drawn",
+    ]
+    for step in result.steps:
+        found = f"{step.positive_outcomes:,} of {step.outcomes:,}"
+        for name, told in step.variants.items():
+            if told is None:
+                lines.append(f"{step.as_of}  {name:{width}}  off: {result.off[step.as_of][name]}")
+                continue
+            lines.append(
+                f"{step.as_of}  {name:{width}}  {step.rated:<9,}  {told.flagged:<7,}  {found:13}  {_share(told.precision):9}  "
+                f"{_share(told.expected_precision):8}  {_share(told.recall):6}  {_share(told.calibration_slope):5}  "
+                f"{_share(told.expected_share)}, {_share(told.positive_share)}"
+            )
+    lines += [
+        "Outcomes: found positive, of those decided on within 28 days after the date. Expected: precision by the scores.",
+        "Slope: of the calibration. Drawn: of what was drawn by design, weighted to all, the share expected and found.",
+        f"Plot and values: {result.folder}",
+    ]
     return "\n".join(lines)
 
 

@@ -18,13 +18,20 @@ from orchestration.rated import RATED
 from orchestration.upkeep.alerts import Alert, tell
 
 if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from ml.declarations import Declaration
     from ml.registry import Champion, Move, Registry
     from ml.shadow import Day
     from orchestration.settings import Settings
 
 OUTCOMES = """
-select entity_id, arg_max(is_positive, (strength, decided_at, case_id)) as is_positive
-from {labels} where entity_kind = $kind and decided_date > $day
+select
+    entity_id,
+    arg_max(is_positive, (strength, decided_at, case_id)) as is_positive,
+    max(inclusion_probability) as inclusion_probability
+from {labels} where entity_kind = $kind and decided_date > $day and decided_date <= $until
 group by entity_id order by entity_id
 """
 LABELS = {"counterfeit": "entity_labels", "brushing": "brushing_labels"}
@@ -102,8 +109,7 @@ def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion,
             scores = home / "scores" / model / f"as_of={day}" / "scores.parquet"
             if not scores.is_file() or not _is_rated_by(scores, champion):
                 continue
-            query = OUTCOMES.format(labels=LABELS[declaration.matter])
-            outcomes = warehouse.execute(query, {"kind": declaration.entity, "day": day}).to_arrow_table()
+            outcomes = outcomes_after(warehouse, declaration, date.fromisoformat(day))
             id_column = ID_COLUMNS[declaration.entity]
             days.append(compare_day(day, champion, shadow, (scores, beside), id_column, outcomes))
     if not days:
@@ -111,6 +117,14 @@ def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion,
             f"No day has been rated by {model} version {champion.version} and version {shadow.version} yet."
         )
     return champion, shadow, days
+
+
+def outcomes_after(
+    warehouse: duckdb.DuckDBPyConnection, declaration: Declaration, day: date, until: date = date.max
+) -> pa.Table:
+    """Returns how entities that a model rates were decided on after a day: entity_id, is_positive, inclusion_probability."""
+    query = OUTCOMES.format(labels=LABELS[declaration.matter])
+    return warehouse.execute(query, {"kind": declaration.entity, "day": day, "until": until}).to_arrow_table()
 
 
 def _is_rated_by(scores: Path, champion: Champion) -> bool:

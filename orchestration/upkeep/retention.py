@@ -127,8 +127,8 @@ def prune(settings: Settings, keep_days: int, *, dry_run: bool = False) -> Pruni
 def erase(settings: Settings, kind: str, value_hash: str, *, who: str, why: str) -> list[Removal]:
     """Removes a person's rows from every load, and with them everything else in the home that could hold some.
 
-    That is the warehouse and the rows of trainings, which the next run makes anew. Features, scores, marts, models and
-    published lists hold no identifiers of persons.
+    That is the warehouse, the rows of trainings and backtests, which are made anew when asked for. Features, scores,
+    marts, models and published lists hold no identifiers of persons.
 
     Args:
         settings: The settings.
@@ -152,7 +152,14 @@ def erase(settings: Settings, kind: str, value_hash: str, *, who: str, why: str)
     ensure_schema(settings)
     with home_lock(settings, "touchstone erase"):
         # First, so that a command that was killed leaves a trace in the ledger as long as anything is left to do.
-        for name in ("warehouse.duckdb", "warehouse.duckdb.wal", "warehouse.duckdb.tmp", "pinned", "training"):
+        for name in (
+            "warehouse.duckdb",
+            "warehouse.duckdb.wal",
+            "warehouse.duckdb.tmp",
+            "pinned",
+            "training",
+            "backtests",
+        ):
             discard(settings.home / name)
         reason = Reason(who, why, datetime.now(UTC))
         return erase_loads(settings.home / "landing", contract, whose, reason, limits=settings.limits)

@@ -14,7 +14,13 @@ from ml.registry import Champion, Decision
 from ml.shadow import compare_day
 
 APPROVED = Decision("approve", "m", 1, "", "", {}, "Ada", "x", "2026-07-01T12:00:00+00:00")
-OUTCOMES = pa.table({"entity_id": ["a", "b", "d", "gone"], "is_positive": [True, False, True, True]})
+OUTCOMES = pa.table(
+    {
+        "entity_id": ["a", "b", "d", "gone"],
+        "is_positive": [True, False, True, True],
+        "inclusion_probability": [None, 0.5, None, None],
+    }
+)
 
 
 def rates(version: int, threshold: float = 50.0, floor: float = 10.0) -> Champion:

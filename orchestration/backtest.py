@@ -1,0 +1,215 @@
+"""`touchstone backtest`: a model walked forward over history, a step a day, each trained on what that day knew.
+
+What a day knew is built by the pipeline's own stages over the loads that are there, in a home of its own below `backtests/`,
+which shares landing and pictures with this one: nothing that is rated or published here stands on it. A step that was
+taken of the same loads, code and choices is not taken again, so a walk that was cut short goes on where it stopped. What is
+measured is in `ml/backtest.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from expectations.contract import load_contract
+from groundwork.errors import BadInputError, GateRefusedError, TouchstoneError, VerificationError
+from groundwork.faults import boundary
+from groundwork.files import canonical_json, discard, replacing_directory, sha256_bytes
+from orchestration.home import ensure_schema, home_lock, prepare_home
+from orchestration.pipeline import check_first, run_job
+from orchestration.rated import RATED, Rated
+from orchestration.resources import default_as_of, project_digest
+from orchestration.settings import Settings
+from orchestration.upkeep.approvals import outcomes_after
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ml.backtest import Step, Variant
+    from ml.train import Files
+
+SHARED = ("landing", "signals", "marketplace")
+"""What the home in which days are built anew has in common with the one that it belongs to."""
+ERRORS = {kind.exit_code: kind for kind in (BadInputError, GateRefusedError, VerificationError, TouchstoneError)}
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What came of a walk.
+
+    Attributes:
+        model: The model.
+        steps: What was measured at each date, oldest first.
+        off: Why a variant was off, by date and variant.
+        folder: Where `backtest.json` and `backtest.png` are.
+    """
+
+    model: str
+    steps: tuple[Step, ...]
+    off: Mapping[str, Mapping[str, str]]
+    folder: Path
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns it as plain data."""
+        return {"model": self.model, "steps": [step.as_dict() for step in self.steps], "off": self.off}
+
+
+def backtest(
+    settings: Settings,
+    model: str,
+    first: date,
+    last: date,
+    *,
+    every: int = 7,
+    policy: Path | None = None,
+    without: Sequence[str] = (),
+    on_step: Callable[[date, str], None] = lambda _day, _said: None,
+) -> Backtest:
+    """Walks a model forward as it is declared, under the policy in force, and beside it as it would be otherwise.
+
+    The home's lock is held for one step at a time. Decisions are those that the warehouse knows: of the last run's loads, up
+    to its date.
+
+    Args:
+        settings: The settings.
+        model: The model.
+        first: The first date.
+        last: The date that no step lies after.
+        every: Days from a step to the next.
+        policy: A policy file to compare with; None for the one in force.
+        without: Features, or signals, to compare without.
+        on_step: Called after each step with its date and what became of it, in words.
+
+    Raises:
+        BadInputError: There is no such model, feature, signal or policy, the range is none, or nothing was rated yet.
+        GateRefusedError: What a day's features are does not pass their gate.
+    """
+    from ml.backtest import STEP_FILE, hold, plot, take_step
+
+    prepare_home(settings)
+    rated, days = _of_model(model), _days(settings, first, last, every)
+    variants = _variants(settings, model, policy, without)
+    stands_on = {"loads": _loads_digest(settings), "project": project_digest()}
+    here = settings.home / "backtests" / model
+    steps: list[Step] = []
+    off: dict[str, dict[str, str]] = {}
+    for day in days:
+        folders = {variant.name: here / f"as_of={day}" / variant.digest(day, stands_on)[:12] for variant in variants}
+        missing = [variant for variant in variants if not (folders[variant.name] / STEP_FILE).exists()]
+        with home_lock(settings, f"touchstone backtest, {day}"):
+            if missing:
+                files = _built(settings, rated, day)
+                for variant in missing:
+                    with boundary("backtest.step", folders[variant.name]):
+                        take_step(variant, files, day, folders[variant.name])
+                _clear(settings)
+            steps.append(hold(day, folders, _outcomes(settings, model, day)))
+        told = {name: json.loads((folder / STEP_FILE).read_bytes())["off"] for name, folder in folders.items()}
+        off |= {str(day): said} if (said := {name: why for name, why in told.items() if why}) else {}
+        on_step(day, "; ".join(f"{name}: {why}" for name, why in said.items()) or f"{'taken' if missing else 'stands'}")
+    which = sha256_bytes("".join(variant.digest(last, stands_on) for variant in variants).encode())[:12]
+    result = Backtest(model, tuple(steps), off, here / f"{first}-to-{last}-{which}")
+    with replacing_directory(result.folder) as temporary:
+        (temporary / "backtest.json").write_bytes(canonical_json(result.as_dict()))
+        (temporary / "backtest.png").write_bytes(plot(model, steps))
+    return result
+
+
+def _of_model(model: str) -> Rated:
+    found = {rated.model: rated for rated in RATED.values()}
+    if model not in found:
+        raise BadInputError(f"There is no model {model}; there are {', '.join(found)}.")
+    return found[model]
+
+
+def _days(settings: Settings, first: date, last: date, every: int) -> list[date]:
+    if first > last:
+        raise BadInputError(f"--from {first} lies after --to {last}. Give the older day first.")
+    check_first(settings, "--from", first)
+    newest = default_as_of(settings, load_contract())
+    if last > newest:
+        raise BadInputError(
+            f"--to {last} lies after {newest}, the last complete day of what has landed. `touchstone run` lands."
+        )
+    return [first + timedelta(days=at) for at in range(0, (last - first).days + 1, every)]
+
+
+def _variants(settings: Settings, model: str, policy: Path | None, without: Sequence[str]) -> list[Variant]:
+    """The model as it stands, and the other one where anything is to be other."""
+    from ml.backtest import Variant
+    from ml.backtest import without as lacking
+    from ml.declarations import load_declarations
+    from ml.train import Parameters
+    from orchestration.publishing.policy import load_policy
+
+    declaration, now = load_declarations()[model], load_policy(settings.policy)
+    variants = [Variant("now", declaration, Parameters(target_precision=now.target_precision))]
+    if policy is not None or without:
+        wanted = now if policy is None else load_policy(policy)
+        words = [
+            *([f"policy {policy.name}"] if policy else []),
+            *([f"without {', '.join(without)}"] if without else []),
+        ]
+        other = lacking(declaration, without) if without else declaration
+        variants.append(Variant(" ".join(words), other, Parameters(target_precision=wanted.target_precision)))
+    return variants
+
+
+def _loads_digest(settings: Settings) -> str:
+    from orchestration.landing.ledger import Ledger, pinned_loads
+
+    return pinned_loads(Ledger(settings.home / "landing").read(), load_contract()).digest
+
+
+def _built(settings: Settings, rated: Rated, day: date) -> Files:
+    """Builds what a day knew: its training rows and who lived then."""
+    import dagster as dg
+
+    from ml.train import Files
+    from orchestration.definitions import build_definitions
+
+    apart = _apart(settings)
+    apart.home.mkdir(parents=True, exist_ok=True)
+    for name in SHARED:
+        if not (apart.home / name).is_symlink():
+            (apart.home / name).symlink_to(settings.home / name, target_is_directory=True)
+    ensure_schema(apart)
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = run_job(apart, build_definitions(apart), instance, "prepare_training", day, with_training=True)
+    if result.messages:
+        raise ERRORS[result.exit_code](f"The step of {day} could not be built. {' '.join(result.messages)}")
+    rows = apart.home / "training" / rated.list_name / f"as_of={day}"
+    return Files(
+        features=rows / "features.parquet",
+        spine=rows / "spine.parquet",
+        edges=rows / "edges.parquet",
+        live=apart.home / "features" / rated.list_name / f"as_of={day}" / "features.parquet",
+    )
+
+
+def _apart(settings: Settings) -> Settings:
+    """The settings of the home in which days are built anew."""
+    return settings.model_copy(update={"home": settings.home / "backtests" / "home"})
+
+
+def _clear(settings: Settings) -> None:
+    """Removes a day's rows once its steps are taken; the warehouse stays, for the next day rests on it."""
+    for name in ("features", "training"):
+        discard(_apart(settings).home / name)
+
+
+def _outcomes(settings: Settings, model: str, day: date) -> pa.Table:
+    import duckdb
+
+    from ml.backtest import OUTCOME_DAYS
+    from ml.declarations import load_declarations
+
+    warehouse = settings.home / "warehouse.duckdb"
+    if not warehouse.exists():
+        raise BadInputError(f"{settings.home} has no warehouse, so no decision is known. `touchstone run` makes it.")
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        return outcomes_after(connection, load_declarations()[model], day, day + timedelta(days=OUTCOME_DAYS))
