@@ -1,4 +1,4 @@
-"""What a risk model is declared to be: what it rates, for which matter, by which features, and who controls each of them.
+"""What a risk model is declared to be: what it rates, for which matter, by which features, who controls and may read each.
 
 `ml/models.yml` is authoritative for what a model uses. What a feature means (its signal, its unit, its description)
 stands with the feature itself, in the dbt project's YAML, which is read here as data. Nothing here looks at rows.
@@ -21,6 +21,8 @@ Entity = Literal["listing", "merchant", "review"]
 Controller = Literal["subject", "third_party", "platform"]
 SIGNALS: Final = ("spec", "price", "review", "logo", "text", "merchant", "link", "order")
 CONTROLLERS: Final[tuple[Controller, ...]] = ("subject", "third_party", "platform")
+# Whom reasons are told. Internal is ourselves: it may read all and need not be listed.
+AUDIENCES: Final = ("internal", "brand", "authority", "merchant")
 ENTITIES: Final[tuple[Entity, ...]] = ("listing", "merchant", "review")
 MATTERS: Final = ("counterfeit", "brushing")
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -52,6 +54,7 @@ class Feature:
         monotone: 1 if the risk may only rise with it, -1 if it may only fall, 0 if the data decide.
         words: How a reason speaks of it, with `{value}` and, if it is compared, `{usual}`; empty for the unit's wording.
         between: Least and greatest value it can have, where they are not its unit's; empty where they are.
+        audiences: Who beside internal may read it, sorted, any of `AUDIENCES`.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Feature:
     monotone: int
     words: str
     between: tuple[float, ...] = ()
+    audiences: tuple[str, ...] = ()
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -80,12 +84,14 @@ class Feature:
             "monotone": self.monotone,
             "words": self.words,
             "between": list(self.between),
+            "audiences": list(self.audiences),
         }
 
     @staticmethod
     def from_dict(body: Mapping[str, Any]) -> Feature:
-        """Reads what `as_dict` wrote."""
-        return Feature(**{**body, "between": tuple(body.get("between", ()))})
+        """Reads what `as_dict` wrote; what was written before there were audiences is internal."""
+        lists = {name: tuple(body.get(name, ())) for name in ("between", "audiences")}
+        return Feature(**{**body, **lists})
 
 
 @dataclass(frozen=True)
@@ -154,8 +160,15 @@ def load_declarations(
         BadInputError: A model or a feature is declared wrongly, or a declared feature has no `meta` in the dbt project.
     """
     meanings = read_meanings(features_folder)
-    models = _mapping(_read_yaml(models_file), "models", models_file)
-    return {name: _declaration(name, body, meanings, models_file) for name, body in models.items()}
+    content = _read_yaml(models_file)
+    audiences = _by_signal(content, models_file.name)
+    if left_out := [signal for signal in SIGNALS if signal not in audiences]:
+        raise BadInputError(
+            f"{models_file.name}: audiences leaves out {', '.join(left_out)}; "
+            f"each signal has a list of {', '.join(AUDIENCES)}."
+        )
+    models = _mapping(content, "models", models_file)
+    return {name: _declaration(name, body, meanings, audiences, models_file) for name, body in models.items()}
 
 
 def read_meanings(features_folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
@@ -183,7 +196,11 @@ def _meaning(column: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _declaration(
-    name: str, body: Any, meanings: Mapping[str, Mapping[str, Mapping[str, Any]]], where: Path
+    name: str,
+    body: Any,
+    meanings: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    audiences: Mapping[str, tuple[str, ...]],
+    where: Path,
 ) -> Declaration:
     place = f"{where.name}, model {name}"
     entity = _one_of(body, "entity", ENTITIES, place)
@@ -194,7 +211,8 @@ def _declaration(
         raise BadInputError(f"{place}: rates is {rates!r}, and the dbt project describes no {relation}.")
     told = meanings[relation]
     declared = _mapping(body, "features", where, place)
-    features = tuple(_feature(column, given, told, place) for column, given in declared.items())
+    audiences = {**audiences, **_by_signal(body, place)}
+    features = tuple(_feature(column, given, told, audiences, place) for column, given in declared.items())
     if not any(feature.controlled_by != "third_party" for feature in features):
         raise BadInputError(
             f"{place}: no feature is controlled by the subject or the platform; no one could be flagged."
@@ -205,7 +223,13 @@ def _declaration(
     return Declaration(name, rates, entity, matter, features, float(most_exposed))
 
 
-def _feature(column: str, given: Any, told: Mapping[str, Mapping[str, Any]], place: str) -> Feature:
+def _feature(
+    column: str,
+    given: Any,
+    told: Mapping[str, Mapping[str, Any]],
+    audiences: Mapping[str, tuple[str, ...]],
+    place: str,
+) -> Feature:
     place = f"{place}, feature {column}"
     if column not in told:
         raise BadInputError(
@@ -220,16 +244,32 @@ def _feature(column: str, given: Any, told: Mapping[str, Mapping[str, Any]], pla
     between = tuple(meaning.get("between", ()))
     if between and not (len(between) == 2 and between[0] < between[1]):
         raise BadInputError(f"{place}: between is {list(between)} in its meta; it is the least and the greatest value.")
+    signal = _one_of(meaning, "signal", SIGNALS, place)
     return Feature(
         name=column,
-        signal=_one_of(meaning, "signal", SIGNALS, place),
+        signal=signal,
         unit=str(meaning["unit"]),
         description=str(meaning["description"]),
         controlled_by=_one_of(given, "controlled_by", CONTROLLERS, place),
         monotone=int(monotone),
         words=str(given.get("words", "")),
         between=tuple(float(end) for end in between),
+        audiences=_audiences(given["audiences"], place) if "audiences" in given else audiences[signal],
     )
+
+
+def _by_signal(body: Mapping[str, Any], place: str) -> dict[str, tuple[str, ...]]:
+    """Returns by signal who may read its features, for the signals of which `body` says so."""
+    given = body.get("audiences", {})
+    if not isinstance(given, dict) or not set(given) <= set(SIGNALS):
+        raise BadInputError(f"{place}: audiences is {given!r}; it is a mapping by signal: {', '.join(SIGNALS)}.")
+    return {signal: _audiences(readers, f"{place}, signal {signal}") for signal, readers in given.items()}
+
+
+def _audiences(given: Any, place: str) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(audience in AUDIENCES for audience in given):
+        raise BadInputError(f"{place}: audiences is {given!r}; it is a list of {', '.join(AUDIENCES)}.")
+    return tuple(sorted(set(given) - {"internal"}))
 
 
 def _one_of[Allowed: str](body: Any, key: str, allowed: tuple[Allowed, ...], place: str) -> Allowed:

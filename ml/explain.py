@@ -6,6 +6,9 @@ named together.
 A usual value is the median (the mode of a yes or no) over entities that live at the cut without a positive label, in
 the category where it has 100 of them, else over all; it is kept in the model, so that reasons do not move with the
 batch. Exact TreeSHAP is for the model's card and for flagged rows; it costs a thousand times a prediction.
+
+A reason is for those who may read the feature that it names. Which that is hangs on the row, so reasons are made whole
+and filtered when they are shown.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ml.declarations import Feature
+from groundwork.errors import BadInputError
+from ml.declarations import AUDIENCES, Feature
 from ml.model import Scorer, in_parallel
 from ml.training_set import Integers, Live, Matrix
 
@@ -28,6 +32,8 @@ EVERYWHERE: Final = ""
 MOST_REASONS: Final = 4
 LEAST_EFFECT: Final = 0.05
 YES_OR_NO: Final = ("boolean", "flag")
+# What others than internal are shown of a reason: no figures, for they add up to the model's weights.
+SHOWN: Final = ("signal", "with_signal", "quote", "audiences", "text")
 
 Signals = tuple[str, ...]
 
@@ -89,9 +95,10 @@ class Explainer:
             flagged: Which of them are flagged; those also get the exact attribution of each signal.
 
         Returns:
-            One JSON text a row: a list, from the strongest, of objects with signal, effect (drop in log-odds), text and,
-            for flagged rows, attribution (sum of the signal's exact TreeSHAP values). A pair also has `with_signal`, and its
-            effect, text and attribution are of both together.
+            One JSON text a row: a list, from the strongest, of objects with signal, effect (drop in log-odds), audiences
+            (who beside internal may read it, sorted), text and, for flagged rows, attribution (sum of the signal's exact
+            TreeSHAP values). A pair also has `with_signal`; its effect, text and attribution are of both together, and its
+            audiences are those of both.
         """
         usual = (
             np.stack([self._usual.get(name, self._usual[EVERYWHERE]) for name in category]) if len(matrix) else matrix
@@ -155,21 +162,44 @@ class Explainer:
                 reason["with_signal"] = signals[1]
             if not np.isnan(attributions[columns]).any():
                 reason["attribution"] = round(float(attributions[columns].sum()), 4)
-            texts = [self._text(self.signals[signal], values, usual, single) for signal in signals]
-            told.append({**reason, "text": "; together with this: ".join(texts)})
+            named = [self._named(self.signals[signal], values, single) for signal in signals]
+            texts = [in_words(self.features[at], float(values[at]), float(usual[at])) for at in named]
+            audiences = set.intersection(*(set(self.features[at].audiences) for at in named))
+            told.append({**reason, "audiences": sorted(audiences), "text": "; together with this: ".join(texts)})
         return json.dumps(told, ensure_ascii=False)
 
-    def _text(
-        self,
-        columns: list[int],
-        values: npt.NDArray[np.float32],
-        usual: npt.NDArray[np.float32],
-        single: npt.NDArray[np.float32],
-    ) -> str:
-        """Says of a signal's features the one that alone lowers the margin most, in words."""
+    def _named(self, columns: list[int], values: npt.NDArray[np.float32], single: npt.NDArray[np.float32]) -> int:
+        """Returns of a signal's features the one that alone lowers the margin most."""
         known = [column for column in columns if not np.isnan(values[column])] or columns
-        at = max(known, key=lambda column: (round(float(single[column]), 4), -column))
-        return in_words(self.features[at], float(values[at]), float(usual[at]))
+        return max(known, key=lambda column: (round(float(single[column]), 4), -column))
+
+
+def for_audience(reasons_json: str, audience: str) -> str:
+    """Returns those reasons that an audience may read, without what is internal.
+
+    Args:
+        reasons_json: Reasons of one row, as `Explainer.reasons` gives them or with quotes; where one does not say who may
+            read it, it is of a model from before and internal.
+        audience: One of `AUDIENCES`. Internal is shown all, others no figures. A merchant is shown no quote either: it
+            can hold the lowest price that the brand ever asks.
+
+    Returns:
+        JSON text of the same form; an empty list where the audience may read none.
+
+    Raises:
+        BadInputError: There is no such audience.
+    """
+    if audience not in AUDIENCES:
+        raise BadInputError(f"there is no audience {audience!r}; there are {', '.join(AUDIENCES)}.")
+    if audience == "internal":
+        return reasons_json
+    shown = [name for name in SHOWN if not (name == "quote" and audience == "merchant")]
+    told = [
+        {name: reason[name] for name in shown if name in reason}
+        for reason in json.loads(reasons_json)
+        if audience in reason.get("audiences", ())
+    ]
+    return json.dumps(told, ensure_ascii=False)
 
 
 def in_words(feature: Feature, value: float, usual: float) -> str:

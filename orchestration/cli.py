@@ -289,17 +289,20 @@ def show_list(
     name: Annotated[str, typer.Argument(metavar="LIST")],
     version: Annotated[str | None, typer.Option(help="A version; without it, the newest.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many rows.")] = 20,
+    audience: Annotated[
+        str, typer.Option(help="Only reasons for these readers: internal, brand, authority or merchant.")
+    ] = "internal",
     as_json: Json = False,
 ) -> None:
     """Prints a published list, the riskiest first.
 
-    Example: touchstone lists show listings --limit 50
+    Example: touchstone lists show listings --limit 50 --audience brand
     """
     from orchestration.publishing.read import read_list
 
     found = read_list(_settings().home / "published", name, version)
-    rows = found.rows.slice(0, limit).to_pylist()
-    _print({"rows": rows}, as_json, lambda: report.render_list(found.key, rows))
+    rows = found.told(audience, limit)
+    _print({"rows": rows}, as_json, lambda: report.render_list(found.key, rows, audience))
 
 
 @lists_app.command("diff")

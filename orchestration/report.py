@@ -85,10 +85,12 @@ def _worst(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
     ]
 
 
-def _why(reasons: str | None) -> str:
-    if not reasons:
-        return "no reasons recorded"
-    return "; ".join(reason["text"] + _quote(reason) for reason in json.loads(reasons)[:3])
+def _why(reasons: str | None, audience: str = "internal") -> str:
+    told = [reason["text"] + _quote(reason) for reason in json.loads(reasons or "[]")[:3]]
+    if told:
+        return "; ".join(told)
+    is_all = audience == "internal" or not reasons
+    return "no reasons recorded" if is_all else f"none of its reasons may be shown to this audience ({audience})"
 
 
 def _quote(reason: dict[str, Any]) -> str:
@@ -100,12 +102,21 @@ def _published(settings: Settings, name: str) -> str | None:
     return str(latest.parent / latest.read_text().strip() / f"{name}.csv") if latest.exists() else None
 
 
-def render_list(key: str, rows: list[dict[str, Any]]) -> str:
-    """Returns a list's rows in words, one line a row and one for its reasons; `key` is the column that names a row."""
+def render_list(key: str, rows: list[dict[str, Any]], audience: str) -> str:
+    """Returns a list's rows in words, one line a row and one for its reasons.
+
+    Args:
+        key: The column that names a row.
+        rows: The rows, with the reasons that the audience may read.
+        audience: Who they are for.
+    """
     lines = []
     for row in rows:
         name = row.get("title") or row.get("name") or ""
-        lines += [f"{row['rank']:>5}  {row['score']:7.2f}  {row[key]}  {name}", f"{'':16}{_why(row['reasons'])}"]
+        lines += [
+            f"{row['rank']:>5}  {row['score']:7.2f}  {row[key]}  {name}",
+            f"{'':16}{_why(row['reasons'], audience)}",
+        ]
     return "\n".join(lines) or "The list is empty."
 
 

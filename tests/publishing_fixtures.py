@@ -26,7 +26,16 @@ from orchestration.rated import ListName
 AS_OF = dt.date(2026, 6, 30)
 SUITES = sha256_bytes(b"suites")
 POLICY = Policy(target_precision=0.9, action="review", allow_empty=False, max_flagged_share=0.5, lists=tuple(LISTS))
-REASONS = json.dumps([{"signal": "price", "effect": 1.25, "text": "price 71 % below the brand's floor"}])
+REASONS = json.dumps(
+    [
+        {
+            "signal": "price",
+            "effect": 1.25,
+            "audiences": ["authority", "brand"],
+            "text": "price 71 % below the brand's floor",
+        }
+    ]
+)
 
 
 @dataclass(frozen=True)

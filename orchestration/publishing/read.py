@@ -10,12 +10,14 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.files import sha256_bytes
+from ml.explain import for_audience
 from orchestration.publishing.history import Publication, Shelf
 from orchestration.publishing.manifest import Manifest
 from orchestration.rated import RATED
@@ -33,6 +35,15 @@ class PublishedList:
     def key(self) -> str:
         """The column that names a row."""
         return RATED[self.manifest.list_name].key
+
+    def told(self, audience: str, limit: int) -> list[dict[str, Any]]:
+        """Returns the first rows, at most `limit`, as plain data with the reasons that an audience may read.
+
+        Raises:
+            BadInputError: There is no such audience.
+        """
+        rows = self.rows.slice(0, limit).to_pylist()
+        return [{**row, "reasons": row["reasons"] and for_audience(row["reasons"], audience)} for row in rows]
 
 
 @dataclass(frozen=True)

@@ -279,7 +279,7 @@ def test_reasons_are_given_for_flagged_and_highest(approved: Path, scored: Path)
     told = dict(zip(reasons["listing_id"].to_pylist(), map(json.loads, reasons["reasons"].to_pylist()), strict=True))
     assert all(each for each in told.values())
     for listing in flagged["listing_id"].to_pylist():
-        assert all({"signal", "effect", "attribution", "text"} == set(reason) for reason in told[listing])
+        assert all({"signal", "effect", "attribution", "audiences", "text"} == set(reason) for reason in told[listing])
 
 
 def test_an_effect_is_the_drop_when_the_signal_goes_to_its_usual_value(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import pytest
 from publishing_fixtures import AS_OF, Home, Rated
+from typer.testing import CliRunner
 
 from groundwork.errors import BadInputError, VerificationError
+from orchestration.cli import app
 from orchestration.publishing.read import ChangedScore, diff, read_list
 
 YESTERDAY = AS_OF - dt.timedelta(days=1)
@@ -41,6 +44,26 @@ def test_the_diff_of_two_versions_says_what_came_went_and_changed(home: Home):
     assert found.changed == (ChangedScore("b", 92.0, 95.5),)
     nothing = diff(home.published, "listings", before, before)
     assert (nothing.added, nothing.removed, nothing.changed) == ((), (), ())
+
+
+def test_a_list_is_shown_with_the_reasons_that_its_readers_may_read(home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TOUCHSTONE_HOME", str(home.root))
+
+    def shown(*options: str) -> str:
+        return CliRunner().invoke(app, ["lists", "show", "listings", *options], catch_exceptions=False).stdout
+
+    def reasons(audience: str) -> list[list[dict[str, object]]]:
+        rows = json.loads(shown("--audience", audience, "--json"))["rows"]
+        return [json.loads(row["reasons"]) for row in rows]
+
+    assert shown() == shown("--audience", "internal")
+    assert [[reason["effect"] for reason in row] for row in reasons("internal")] == [[1.25]] * 3
+    assert [[reason.get("effect") for reason in row] for row in reasons("brand")] == [[None]] * 3
+    assert "below the brand's floor" in shown("--audience", "brand")
+    assert reasons("merchant") == [[], [], []]
+    assert shown("--audience", "merchant").count("none of its reasons may be shown to this audience (merchant)") == 3
+    with pytest.raises(BadInputError, match="there is no audience 'press'"):
+        shown("--audience", "press")
 
 
 @pytest.mark.parametrize(

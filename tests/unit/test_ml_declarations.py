@@ -9,17 +9,22 @@ import pytest
 import yaml
 
 from groundwork.errors import BadInputError
-from ml.declarations import FEATURES_FOLDER, load_declarations, read_meanings, relation_of
+from ml.declarations import AUDIENCES, FEATURES_FOLDER, SIGNALS, Feature, load_declarations, read_meanings, relation_of
+
+ANY: dict[str, Any] = {signal: ["brand"] for signal in SIGNALS}
 
 
 def column(name: str, signal: str = "price", unit: str = "ratio") -> dict[str, Any]:
     return {"name": name, "description": f"About {name}.", "meta": {"signal": signal, "unit": unit}}
 
 
-def write(folder: Path, features: dict[str, Any], columns: list[dict[str, Any]], **body: Any) -> tuple[Path, Path]:
+def write(
+    folder: Path, features: dict[str, Any], columns: list[dict[str, Any]], readers: Any = ANY, **body: Any
+) -> tuple[Path, Path]:
     model = {"rates": "listings", "entity": "listing", "matter": "counterfeit", "features": features, **body}
     models = folder / "models.yml"
-    models.write_text(yaml.safe_dump({"version": 1, "models": {"listing_counterfeit": model}}, sort_keys=False))
+    content = {"version": 1, "audiences": readers, "models": {"listing_counterfeit": model}}
+    models.write_text(yaml.safe_dump(content, sort_keys=False))
     described = folder / "features"
     described.mkdir()
     told = {"version": 2, "models": [{"name": "listing_features", "columns": columns}]}
@@ -61,6 +66,33 @@ def test_meta_may_stand_in_a_columns_config(tmp_path: Path) -> None:
         ({"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")], {"matter": "taste"}, "taste"),
         ({"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")], {"rates": "ships"}, "no ship_features"),
         ({}, [column("a_ratio")], {}, "features"),
+        (
+            {"a_ratio": {"controlled_by": "subject", "audiences": ["press"]}},
+            [column("a_ratio")],
+            {},
+            "feature a_ratio: audiences is .'press'.; it is a list of internal, brand, authority, merchant",
+        ),
+        ({"a_ratio": {"controlled_by": "subject", "audiences": "brand"}}, [column("a_ratio")], {}, "it is a list of"),
+        (
+            {"a_ratio": {"controlled_by": "subject"}},
+            [column("a_ratio")],
+            {"audiences": {"price": [["brand"]]}},
+            "model listing_counterfeit, signal price: audiences",
+        ),
+        (
+            {"a_ratio": {"controlled_by": "subject"}},
+            [column("a_ratio")],
+            {"audiences": {"luck": []}},
+            "by signal: spec",
+        ),
+        ({"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")], {"readers": {"luck": []}}, "by signal: spec"),
+        ({"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")], {"readers": ["brand"]}, "mapping by signal"),
+        (
+            {"a_ratio": {"controlled_by": "subject"}},
+            [column("a_ratio")],
+            {"readers": {signal: [] for signal in SIGNALS if signal != "link"}},
+            "models.yml: audiences leaves out link; each signal has a list of internal",
+        ),
     ],
 )
 def test_a_mistake_is_named(
@@ -68,6 +100,21 @@ def test_a_mistake_is_named(
 ) -> None:
     with pytest.raises(BadInputError, match=told):
         load_declarations(*write(tmp_path, features, columns, **body))
+
+
+def test_a_feature_goes_before_its_model_and_that_before_its_signal(tmp_path: Path) -> None:
+    features: dict[str, Any] = {name: {"controlled_by": "subject"} for name in ("a_ratio", "b_ratio", "c_ratio")}
+    features["c_ratio"]["audiences"] = ["merchant", "internal", "authority"]
+    columns = [column("a_ratio"), column("b_ratio", "link"), column("c_ratio", "link")]
+    declared = load_declarations(*write(tmp_path, features, columns, audiences={"link": []}))["listing_counterfeit"]
+    assert [feature.audiences for feature in declared.features] == [("brand",), (), ("authority", "merchant")]
+
+
+def test_a_feature_is_read_as_it_was_written_and_one_from_before_is_internal() -> None:
+    feature = Feature("a_ratio", "price", "ratio", "", "subject", 0, "", audiences=("brand",))
+    assert Feature.from_dict(feature.as_dict()) == feature
+    before = {name: value for name, value in feature.as_dict().items() if name != "audiences"}
+    assert Feature.from_dict(before).audiences == ()
 
 
 def test_a_file_that_is_no_yaml_is_bad_input(tmp_path: Path) -> None:
@@ -92,6 +139,24 @@ def test_what_buyers_do_is_never_own_conduct() -> None:
     for declared in load_declarations().values():
         for at in declared.own_conduct if declared.entity != "review" else ():
             assert not any(word in declared.columns[at] for word in buyers), declared.columns[at]
+
+
+def test_every_feature_has_audiences_and_who_may_not_read_it_does_not() -> None:
+    """By what a column's name says of it, so that a new one does not pass by its signal's default."""
+    kept_from = {
+        "brand": ("order", "refund", "paid", "buyer", "identity", "notice", "unauthorised", "worst_brand", "early_"),
+        "merchant": ("floor", "link", "ring", "confirmed", "device", "payer", "buyer", "notice", "early_", "repeated"),
+    }
+    for declared in load_declarations().values():
+        for feature in declared.features:
+            place = f"{declared.name}: {feature.name}"
+            assert set(feature.audiences) < set(AUDIENCES), place
+            assert "authority" in feature.audiences, place
+            for audience, words in kept_from.items():
+                is_kept = any(word in feature.name for word in words)
+                assert not (is_kept and audience in feature.audiences), f"{place} is told to a {audience}"
+            if declared.matter == "brushing" and feature.signal != "merchant":
+                assert feature.audiences == ("authority",), place
 
 
 def test_no_feature_is_computed_for_nothing() -> None:
