@@ -57,10 +57,15 @@ class SuiteResult(BaseModel):
 
     def refusal(self) -> str | None:
         """Returns in words why this gate refuses, a Markdown list, or None when it lets through."""
-        if self.success:
-            return None
-        reasons = "\n".join(f"- {failure.message}" for failure in self.of_severity("critical"))
-        return f"gate {self.suite} refused:\n{reasons}"
+        return None if self.success else self._words("refused", "critical")
+
+    def warning(self) -> str | None:
+        """Returns in words what this gate warns of, a Markdown list, or None."""
+        return self._words("warns", "warning") if self.of_severity("warning") else None
+
+    def _words(self, does: str, severity: Severity) -> str:
+        reasons = "\n".join(f"- {failure.message}" for failure in self.of_severity(severity))
+        return f"gate {self.suite} {does}:\n{reasons}"
 
     def raise_if_refused(self) -> None:
         """Does nothing when the gate lets through.

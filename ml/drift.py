@@ -1,21 +1,38 @@
 """How a population stands beside the one that lived at a model's cut: what has moved, feature by feature and in the score.
 
 The model keeps that population as shares by bin: tenths of what was known, beside the share that was not. The population
-stability index sums, over bins, the difference of two shares times the logarithm of their ratio. Nothing is decided here.
+stability index sums, over bins, the difference of two shares times the logarithm of their ratio. Beside it stand categories
+that are new or gone, what was expected of test buys and audits that came in since, and how long labels take. What of it is
+too much is for the gate on scores to say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ml.training_set import Floats, Matrix
+from ml.model import RiskModel
+from ml.training_set import Floats, Live, Matrix
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ml.shadow import Found
 
 BINS: Final = 10
 LEAST_SHARE: Final = 1e-4
 """An empty bin counts as so much, for the logarithm."""
+CHANCE: Final = 1e-6
+"""How seldom chance alone may move a feature by what is put down to it: there are a hundred features, and many days."""
+SEEN_ROWS: Final = 20
+"""A category of so many rows is not gone, or new, by chance."""
+LEAST_DRAWN: Final = 20
+"""Under so many outcomes that were drawn by design nothing is said of the calibration."""
+LARGEST_INDEX: Final = 999.0
 
 Reference = Mapping[str, Mapping[str, Any]]
 
@@ -39,6 +56,109 @@ def reference(features: Matrix, columns: Sequence[str]) -> dict[str, dict[str, A
         kept = [float(f"{edge:.9g}") for edge in edges]
         told[name] = {"edges": kept, "shares": [round(float(share), 6) for share in _shares(values, kept)]}
     return told
+
+
+def population(live: Live) -> dict[str, Any]:
+    """Returns what else a model keeps of the population that lives at its cut: how many, and the share of each category."""
+    counts = np.bincount(live.category, minlength=len(live.categories))
+    shares = counts / max(len(live.category), 1)
+    kept = {name: round(float(share), 6) for name, share in zip(live.categories, shares, strict=True) if share}
+    return {"rows": len(live.category), "categories": dict(sorted(kept.items()))}
+
+
+def measure(model: RiskModel, features: Path, scores: Path) -> list[dict[str, Any]]:
+    """Sets those who live as of a date beside those who lived at the model's cut; a column at a time is in memory.
+
+    Args:
+        model: The model that rated them.
+        features: Their features.
+        scores: Their scores.
+
+    Returns:
+        Rows of `SCHEMA`. `psi`: a feature, or the score, with its index as `amount`, the share unknown `before` and `now`,
+        and as `chance` what chance alone exceeds once in a million. `category`: one that is new or gone, with its shares; the
+        greater of them is the `amount`, and `chance` the share that 20 rows are. Nothing of what a model of an earlier release
+        did not keep.
+    """
+    import pyarrow.parquet as pq
+
+    reference, kept = model.body["reference"], model.body.get("population")
+    rows: list[dict[str, Any]] = []
+    with pq.ParquetFile(features) as file, pq.ParquetFile(scores) as rated:
+        live = file.metadata.num_rows
+        if not live:
+            return rows
+        for name in (*model.columns, "score"):
+            if name not in reference:
+                continue
+            column = (rated if name == "score" else file).read(columns=[name])[name]
+            values = column.cast("double").to_numpy().astype(np.float32).astype(np.float64)
+            before, now = reference[name]["shares"], _shares(values, reference[name]["edges"])
+            chance = _by_chance(len(before), kept["rows"], live) if kept else 0.0
+            rows.append(_row("psi", name, before[-1], now[-1], psi(before, now), chance))
+        rows += _categories(file.read(columns=["category"])["category"].to_pylist(), kept) if kept else []
+    return rows
+
+
+def _by_chance(bins: int, before: int, now: int) -> float:
+    """Returns what the index of one population, drawn twice, exceeds once in a million."""
+    from scipy.stats import chi2
+
+    return float(chi2.isf(CHANCE, max(bins - 1, 1))) * (1.0 / max(before, 1) + 1.0 / now)
+
+
+def _categories(found: Sequence[str | None], kept: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    counts, before = Counter(name or "" for name in found), kept["categories"]
+    for name in sorted({*counts, *before}):
+        was, now = before.get(name, 0.0), counts[name] / len(found)
+        if not was or not now:
+            rows = kept["rows"] if was else len(found)
+            yield _row("category", name or "none", was, now, max(was, now), SEEN_ROWS / max(rows, 1))
+
+
+def calibration(score: Floats, found: Found) -> Iterator[dict[str, Any]]:
+    """Sets what scores expected of outcomes beside what came out, weighted to all; those drawn by design count alone.
+
+    Args:
+        score: Scores of all that was rated, 0 to 100.
+        found: Outcomes that came in since.
+
+    Yields:
+        A row of `SCHEMA`: expected share `before`, found share `now`, and as `amount` how many standard deviations lie
+        between them. None where too few were drawn.
+    """
+    drawn = ~np.isnan(found.inclusion)
+    if drawn.sum() < LEAST_DRAWN:
+        return
+    weight, p = 1.0 / found.inclusion[drawn], score[found.at][drawn] / 100.0
+    expected, positive = np.average(p, weights=weight), np.average(found.is_positive[drawn], weights=weight)
+    deviation = float(np.sqrt((weight**2 * p * (1.0 - p)).sum()) / weight.sum())
+    amount = abs(positive - expected) / deviation if deviation else LARGEST_INDEX * (positive != expected)
+    yield _row("calibration", "drawn by design", expected, positive, amount, 0.0)
+
+
+def label_delay(source: str, before: float | None, now: float | None) -> Iterator[dict[str, Any]]:
+    """Yields a row of `SCHEMA` with how many days labels of a source take at the median, up to the cut and lately."""
+    if before is not None and now is not None:
+        yield _row("label_delay", source, before, now, now - before, 0.0)
+
+
+def table(model_digest: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Returns rows as a table, in the order of what moved most, with the model that rated."""
+    import pyarrow as pa
+
+    schema = pa.schema([(name, pa.string() if name in TEXTS else pa.float64()) for name in SCHEMA])
+    ordered = sorted(rows, key=lambda row: (row["measure"], -row["amount"], row["name"]))
+    return pa.Table.from_pylist([{**row, "model_digest": model_digest} for row in ordered], schema=schema)
+
+
+SCHEMA: Final = ("measure", "name", "before", "now", "amount", "chance", "model_digest")
+TEXTS: Final = ("measure", "name", "model_digest")
+
+
+def _row(measure: str, name: str, before: float, now: float, amount: float, chance: float) -> dict[str, Any]:
+    figures = {"before": before, "now": now, "amount": min(amount, LARGEST_INDEX), "chance": chance}
+    return {"measure": measure, "name": name, **{key: round(float(value), 6) for key, value in figures.items()}}
 
 
 def psi_by_feature(reference: Reference, features: Matrix, columns: Sequence[str]) -> dict[str, float]:

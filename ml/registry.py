@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +35,8 @@ REJECTED: Final = "rejected"
 UNFINISHED: Final = "unfinished"
 EVALUATION_FILE: Final = "evaluation.json"
 AUTOMATIC: Final = "approve-if-passing"
+DRIFT_PREFIX: Final = "drift_"
+"""What is measured of a version while it rates; everything else was measured by its training."""
 IN_MLFLOW: Final = "mlflow-ui, unauthenticated"
 """Who moved an alias there: MLflow keeps no name of it."""
 
@@ -680,6 +682,22 @@ class Registry:
             raise
         client.set_terminated(run_id, status="FINISHED")
 
+    def log_drift(self, champion: Champion, figures: Mapping[str, float], as_of: date, *, days: int) -> None:
+        """Adds what was measured of a rated day to the run of the version that rated it, for MLflow's charts.
+
+        Args:
+            champion: The champion.
+            figures: What was measured, by names that begin with `drift_`.
+            as_of: The day; the same day again adds nothing.
+            days: Days since the champion's cut.
+        """
+        from mlflow.entities import Metric
+
+        client = self._client()
+        run_id = client.get_model_version(champion.model, str(champion.version)).run_id
+        at = int(datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC).timestamp() * 1000)
+        client.log_batch(run_id, metrics=[Metric(name, value, at, days) for name, value in sorted(figures.items())])
+
     def _version(
         self,
         made: Any,
@@ -696,7 +714,7 @@ class Registry:
             run_id=made.run_id,
             status=status,
             folder=self.home / "mlflow-artifacts" / made.name / made.run_id / "artifacts" / "model",
-            metrics=dict(metrics),
+            metrics={name: value for name, value in metrics.items() if not name.startswith(DRIFT_PREFIX)},
             failures=failures,
         )
 

@@ -361,6 +361,7 @@ def fit_model(
         ).as_dict(),
         "prevalence": prevalence,
         "usual": explain.usual_values(live, declaration.features),
+        "population": drift.population(live),
         "reference": drift.reference(live.features, declaration.columns)
         | drift.reference(scores["main"][:, None].astype(np.float32), ["score"]),
     }

@@ -132,7 +132,8 @@ def files_of(run: Run, suite: str, name: ListName) -> Files:
     features = run.features_folder(name, run.as_of) / "features.parquet"
     scores = run.scores_file(RATED[name].model, run.as_of)
     if suite == "scores":
-        return {"scores": [scores], "features": [features]}
+        drift = run.drift_file(RATED[name].model, run.as_of)
+        return {"scores": [scores], "features": [features], **({"drift": [drift]} if drift.exists() else {})}
     if suite == "candidate":
         return {"candidate": [_candidate_file(run, name)], "rated": [run.mart_file(RATED[name].mart, run.as_of)]}
     before = _before(run.home / "features" / name, run.as_of, "features.parquet")
@@ -187,6 +188,7 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
     if suite == "scores":
         before = _before(run.home / "scores" / model, run.as_of, "scores.parquet")
         rating |= {"model_digest": champion.model_digest, "prevalence": champion.card["prevalence"]}
+        rating |= {"drift_warn": run.policy.drift.warn, "drift_block": run.policy.drift.block}
         return {**rating, "previous_mean_score": _mean_score(before, champion.model_digest) if before else None}
     from orchestration.publishing.candidate import list_columns
 
@@ -286,14 +288,20 @@ def picture_of(run: Run, suite: str, name: ListName, *, failed: AbstractSet[str]
 
 
 def _check_result(run: Run, result: "SuiteResult", picture: bytes | None, name: str = "") -> dg.AssetCheckResult:
-    """Tells Dagster what a gate found, in words, as a picture and as a table; the run's record keeps a refusal."""
-    if not result.success:
-        refusals = run.record.facts.setdefault("refused_gates", {})
-        refusals[f"{result.suite} {name}".strip()] = [
-            f"{failure.expectation}: observed {failure.observed}, allowed {failure.limit}"
-            for failure in result.of_severity("critical")
-        ]
-        run.record.write()
+    """Tells Dagster what a gate found, in words, as a picture and as a table; the run's record keeps refusals and warnings.
+
+    A check that only warns fails in yellow and stops nothing.
+    """
+    for kind, found in (
+        ("refused_gates", result.of_severity("critical")),
+        ("warning_gates", result.of_severity("warning")),
+    ):
+        if found:
+            run.record.facts.setdefault(kind, {})[f"{result.suite} {name}".strip()] = [
+                f"{failure.expectation}: {failure.column or failure.table}: observed {failure.observed}, allowed {failure.limit}"
+                for failure in found
+            ]
+            run.record.write()
     lines = ["| severity | what must hold | where | observed | limit |", "|---|---|---|---|---|"]
     lines += [
         f"| {failure.severity} | {failure.expectation} | {failure.table} {failure.column or ''} | {failure.observed} "
@@ -305,8 +313,10 @@ def _check_result(run: Run, result: "SuiteResult", picture: bytes | None, name: 
     if result.failures:
         metadata["failures"] = dg.MetadataValue.md("\n".join(lines))
     return dg.AssetCheckResult(
-        passed=result.success,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=pictures.words_with(result.refusal() or held, picture, f"what the gate {result.suite} judged"),
+        passed=not result.failures,
+        severity=dg.AssetCheckSeverity.WARN if result.success else dg.AssetCheckSeverity.ERROR,
+        description=pictures.words_with(
+            result.refusal() or result.warning() or held, picture, f"what the gate {result.suite} judged"
+        ),
         metadata=metadata,
     )

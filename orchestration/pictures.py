@@ -142,6 +142,30 @@ def known_shares(now: Path, before: Path | None) -> bytes | None:
     return png(figure)
 
 
+def drift(indices: Mapping[str, Mapping[str, float]], *, warn: float) -> bytes | None:
+    """Draws what has moved most since the model's cut, over days, with the index from which the gate warns.
+
+    Args:
+        indices: Population stability index by feature and day.
+        warn: The policy's limit.
+    """
+    if not indices:
+        return None
+    figure, axes = new_axes(
+        "What has moved most since the model's cut (population stability index)", "", "", WIDTH, HEIGHT
+    )
+    days = sorted({day for by_day in indices.values() for day in by_day})
+    for name, by_day in indices.items():
+        axes.plot([days.index(day) for day in by_day], list(by_day.values()), marker="o", markersize=3, label=name)
+    axes.axhline(warn, color=LIMIT, linewidth=1.2, linestyle="--", label=f"warns from {warn:g}")
+    shown = range(0, len(days), max(1, len(days) // 6))
+    axes.set_xticks(shown, [days[at] for at in shown])
+    axes.set_ylim(bottom=0)
+    axes.tick_params(labelsize=7)
+    axes.legend(fontsize=6, ncols=2)
+    return png(figure)
+
+
 def versions(rows: Mapping[str, int], list_name: str) -> bytes:
     """Draws how long the published list of each day is.
 

@@ -289,7 +289,7 @@ def _execute(definitions: Any, instance: Any, job: str, tags: dict[str, str], op
 def _judge(result: PipelineResult, executed: Any) -> None:
     """Reads a Dagster run's events for what stopped it: a gate, an error with a message for people, or a fault."""
     for evaluation in executed.get_asset_check_evaluations():
-        if not evaluation.passed and evaluation.blocking:
+        if not evaluation.passed and evaluation.blocking and evaluation.severity.name == "ERROR":
             result.exit_code = ExitCode.GATE_REFUSED
             words = words_of(evaluation.description or f"The check {evaluation.check_name} failed.")
             result.messages.append(words)

@@ -403,6 +403,10 @@ class Run:
         """Where a model's scores of one date are."""
         return self.home / "scores" / model / f"as_of={as_of}" / "scores.parquet"
 
+    def drift_file(self, model: str, as_of: date) -> Path:
+        """Where what has moved since a model's cut is, as of one date."""
+        return self.scores_file(model, as_of).with_name("drift.parquet")
+
     def reasons_file(self, model: str, as_of: date) -> Path:
         """Where the reasons behind a model's scores of one date are."""
         return self.home / "reasons" / model / f"as_of={as_of}" / "reasons.parquet"

@@ -57,6 +57,18 @@ CANDIDATE = """
 """
 
 
+DRIFT = """
+    from (values
+        ('psi', 'refund_share', 0.1, 0.12, 0.3, 0.06),  -- of which chance may be so much
+        ('psi', 'score', 0.0, 0.0, 0.1, 0.02),
+        ('category', 'watches', 0.02, 0.0, 0.02, 0.03),  -- of so few rows that it may be gone by chance
+        ('category', 'bags', 0.0, 0.004, 0.004, 0.001),
+        ('calibration', 'drawn by design', 0.05, 0.07, 3.9, 0.0),
+        ('label_delay', 'notice', 4.0, 90.0, 86.0, 0.0)
+    ) as rows (measure, name, before, now, amount, chance)
+"""
+
+
 def load(table: str, rows: int, **changes: Any) -> dict[str, Any]:
     """Returns the parameters' row of one table of the landed suite."""
     row = {
@@ -127,7 +139,7 @@ GOOD: dict[str, Case] = {
     ),
     "scores": Case(
         "scores",
-        {"scores": SCORES, "features": FEATURES},
+        {"scores": SCORES, "features": FEATURES, "drift": DRIFT},
         {
             "key": "listing_id",
             "model_digest": "champion",
@@ -136,6 +148,8 @@ GOOD: dict[str, Case] = {
             "max_flagged_share": 0.1,
             "previous_mean_score": 5.0,
             "prevalence": 0.05,
+            "drift_warn": 0.25,
+            "drift_block": 4.0,
         },
     ),
     "candidate": Case(
@@ -222,6 +236,10 @@ def _bad_scores() -> dict[str, Case]:
         "few_are_flagged": good.broken(max_flagged_share=0.09),
         "mean_score_is_as_before": good.broken(previous_mean_score=15.1),
         "mean_score_is_the_prevalence": good.broken(prevalence=0.005),
+        "population_is_as_at_the_cut": good.broken("update drift set amount = 0.4 where name = 'refund_share'"),
+        "population_is_not_another": good.broken("update drift set amount = 4.1, now = 1 where name = 'refund_share'"),
+        "categories_are_as_at_the_cut": good.broken("update drift set chance = 0.01 where name = 'watches'"),
+        "outcomes_are_as_expected": good.broken("update drift set amount = 4.1 where measure = 'calibration'"),
     }
 
 

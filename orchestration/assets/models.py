@@ -12,8 +12,10 @@ import dagster as dg
 
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.faults import boundary
+from orchestration import pictures
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.checks import picture_of
+from orchestration.drift import indices_by_day, measure
 from orchestration.pictures import shown
 from orchestration.rated import RATED, Rated, has_champion
 from orchestration.resources import Run, code_revision, logger
@@ -152,7 +154,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
                 "`touchstone models approve MODEL VERSION --why REASON`, or run with --approve-if-passing."
             )
         run.note(f"{model} has no champion: no list is made of {name}. Approve a version of it, or train with --train.")
-        for file in (run.scores_file(model, as_of), run.reasons_file(model, as_of)):
+        for file in (run.scores_file(model, as_of), run.drift_file(model, as_of), run.reasons_file(model, as_of)):
             file.unlink(missing_ok=True)
         return {"status": "off: no version is approved", "rated": 0}
     with run.record.stage(f"score {name}") as stage:
@@ -160,6 +162,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         scores = run.scores_file(model, as_of)
         with boundary("scores.write", scores):
             result = score(champion, features, scores, run.reasons_file(model, as_of))
+            measure(run, rated, champion)
         stage.rows = {"rated": result.rows, "flagged": result.flagged, "explained": result.explained}
     _rate_in_shadow(run, rated, features)
     return {
@@ -170,6 +173,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         "threshold": champion.threshold,
         "floor": champion.floor,
         "plot": shown(picture_of(run, "scores", name), "scores"),
+        "plot_drift": shown(pictures.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
     }
 
 

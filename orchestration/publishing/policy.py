@@ -49,6 +49,26 @@ class Rule(BaseModel):
         return self
 
 
+class Drift(BaseModel):
+    """How far those who live today may be from those whom a model was trained among, as population stability indices.
+
+    Attributes:
+        warn: From here on the gate on scores warns.
+        block: From here on it refuses.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    warn: float = Field(default=0.25, gt=0)
+    block: float = Field(default=4.0, gt=0)
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> Self:
+        if self.block < self.warn:
+            raise ValueError("block is less than warn: a gate warns before it refuses")
+        return self
+
+
 class Policy(BaseModel):
     """One policy over all lists.
 
@@ -59,6 +79,7 @@ class Policy(BaseModel):
         max_flagged_share: Greatest share of all rated entities (0 to 1) that a list may hold.
         lists: The lists that are made.
         rules: Rules of the marketplace's own, beside the models.
+        drift: How far the population may have moved since the model was trained.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +90,7 @@ class Policy(BaseModel):
     max_flagged_share: Share
     lists: tuple[ListName, ...] = Field(min_length=1)
     rules: tuple[Rule, ...] = ()
+    drift: Drift = Drift()
 
     @property
     def digest(self) -> str:

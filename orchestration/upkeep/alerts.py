@@ -1,4 +1,4 @@
-"""Tells somebody who is not looking: of runs that failed, gates that refused and loads that were refused.
+"""Tells somebody who is not looking: of runs that failed, gates that refused or warn, and loads that were refused.
 
 An alert goes to a webhook, by mail, or both, as the settings say, at the end of the run. It is made of the run's record:
 names of tables, gates, expectations and stages with their figures, never rows or the text of an error, which could hold
@@ -64,6 +64,11 @@ def alerts_of(record: RunRecord) -> list[Alert]:
             + "\n".join(f"- {one}" for one in reasons),
         )
         for gate, reasons in sorted(gates.items())
+    ]
+    warnings: Mapping[str, Sequence[str]] = record.facts.get("warning_gates", {})
+    alerts += [
+        Alert(f"gate {gate} warns", f"{run}: it stops nothing.\n" + "\n".join(f"- {one}" for one in reasons))
+        for gate, reasons in sorted(warnings.items())
     ]
     is_told = record.outcome == "refused" and bool(gates)
     if record.outcome in {"failed", "killed", "refused"} and not is_told:

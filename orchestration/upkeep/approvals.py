@@ -107,7 +107,7 @@ def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion,
         for beside in sorted((home / "shadow" / model).glob(f"as_of=*/{shadow.model_digest[:12]}.parquet")):
             day = beside.parent.name.removeprefix("as_of=")
             scores = home / "scores" / model / f"as_of={day}" / "scores.parquet"
-            if not scores.is_file() or not _is_rated_by(scores, champion):
+            if not scores.is_file() or not is_rated_by(scores, champion):
                 continue
             outcomes = outcomes_after(warehouse, declaration, date.fromisoformat(day))
             id_column = ID_COLUMNS[declaration.entity]
@@ -127,7 +127,7 @@ def outcomes_after(
     return warehouse.execute(query, {"kind": declaration.entity, "day": day, "until": until}).to_arrow_table()
 
 
-def _is_rated_by(scores: Path, champion: Champion) -> bool:
+def is_rated_by(scores: Path, champion: Champion) -> bool:
     """Tells whether a day's scores are the present champion's; a day of one before it is no comparison."""
     import pyarrow.parquet as pq
 

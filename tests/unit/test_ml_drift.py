@@ -1,0 +1,173 @@
+"""What has moved since a model's cut: nothing by chance, and each disturbance at the feature that it is of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml.declarations import Declaration
+from ml.drift import SCHEMA, calibration, label_delay, measure, population, psi, reference, table
+from ml.model import RiskModel
+from ml.shadow import Found
+from ml.training_set import Live
+from tests.ml_fixtures import LISTINGS
+
+COLUMNS = LISTINGS.columns
+ROWS = 4_000
+Features = dict[str, list[Any]]
+
+
+def drawn(seed: int, rows: int = ROWS) -> Features:
+    """A population: whatever its features are, it is drawn like every other."""
+    dice = np.random.default_rng(seed)
+    told: Features = {name: dice.lognormal(0, 0.3, rows).tolist() for name in COLUMNS}
+    told["merchant_age_days"] = (dice.exponential(400, rows) + 30).tolist()
+    told["is_authorised"] = (dice.random(rows) < 0.3).astype(float).tolist()
+    told["refund_share"] = np.where(dice.random(rows) < 0.6, 0.0, dice.random(rows)).tolist()
+    told["category"] = dice.choice(["watches", "chargers", "bags", "rare"], rows, p=[0.5, 0.3, 0.199, 0.001]).tolist()
+    told["score"] = (100 * dice.beta(1, 20, rows)).tolist()
+    return told
+
+
+def model_of(features: Features) -> RiskModel:
+    """A model that was trained among a population; only what drift reads of it."""
+    names = sorted(set(features["category"]))
+    matrix = np.column_stack([np.array(features[name], dtype=np.float32) for name in (*COLUMNS, "score")])
+    category = np.array([names.index(name) for name in features["category"]])
+    nobody = np.zeros(len(matrix), dtype=np.int64)
+    live = Live(nobody, category, tuple(names), nobody > 0, matrix)
+    declared: Declaration = LISTINGS
+    body = {
+        **declared.as_dict(),
+        "reference": reference(matrix, [*COLUMNS, "score"]),
+        "population": population(live),
+    }
+    return RiskModel(json.loads(json.dumps(body)), b"", b"")
+
+
+def measured(folder: Path, model: RiskModel, features: Features) -> list[dict[str, Any]]:
+    pq.write_table(pa.table({name: features[name] for name in (*COLUMNS, "category")}), folder / "features.parquet")
+    pq.write_table(pa.table({"score": features["score"]}), folder / "scores.parquet")
+    return measure(model, folder / "features.parquet", folder / "scores.parquet")
+
+
+def moved(rows: list[dict[str, Any]], limit: float = 0.25) -> set[str]:
+    return {row["name"] for row in rows if row["amount"] - row["chance"] > (limit if row["measure"] == "psi" else 0)}
+
+
+@pytest.mark.parametrize("rows", [60, 400, ROWS])
+def test_the_same_population_drawn_again_moves_nothing(tmp_path: Path, rows: int) -> None:
+    model = model_of(drawn(1, rows))
+    for seed in range(2, 22):
+        assert moved(measured(tmp_path, model, drawn(seed, rows)), limit=0.0) == set()
+
+
+def test_itself_is_no_other(tmp_path: Path) -> None:
+    features = drawn(1)
+    assert {row["amount"] for row in measured(tmp_path, model_of(features), features)} == {0.0}
+
+
+def dearer(features: Features) -> None:
+    features["price_to_msrp_ratio"] = [value * 1.3 for value in features["price_to_msrp_ratio"]]
+
+
+def unknown(features: Features) -> None:
+    features["delivery_days"] = [None] * ROWS
+
+
+def new_merchants(features: Features) -> None:
+    features["merchant_age_days"] = [
+        5.0 if at % 3 == 0 else age for at, age in enumerate(features["merchant_age_days"])
+    ]
+
+
+def gone(features: Features) -> None:
+    features["category"] = ["bags" if name == "chargers" else name for name in features["category"]]
+
+
+def added(features: Features) -> None:
+    features["category"] = ["phones" if at % 10 == 0 else name for at, name in enumerate(features["category"])]
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "name"),
+    [
+        (dearer, "price_to_msrp_ratio"),
+        (unknown, "delivery_days"),
+        (new_merchants, "merchant_age_days"),
+        (gone, "chargers"),
+        (added, "phones"),
+    ],
+)
+def test_a_disturbance_shows_where_it_is(tmp_path: Path, disturbed: Callable[[Features], None], name: str) -> None:
+    features = drawn(2)
+    disturbed(features)
+    rows = measured(tmp_path, model_of(drawn(1)), features)
+    assert moved(rows) == {name}
+    if disturbed is unknown:
+        (row,) = [row for row in rows if row["name"] == name]
+        assert (row["before"], row["now"]) == (0.0, 1.0)
+        assert row["amount"] > 4
+
+
+def test_a_model_of_before_tells_no_categories_and_no_chance(tmp_path: Path) -> None:
+    model, features = model_of(drawn(1)), drawn(2)
+    gone(features)
+    old = RiskModel({name: value for name, value in model.body.items() if name != "population"}, b"", b"")
+    rows = measured(tmp_path, old, features)
+    assert {row["measure"] for row in rows} == {"psi"}
+    assert {row["chance"] for row in rows} == {0.0}
+
+
+def test_nobody_moves_nothing(tmp_path: Path) -> None:
+    assert measured(tmp_path, model_of(drawn(1)), drawn(2, 0)) == []
+
+
+def outcomes(positive: npt.NDArray[np.bool_], inclusion: float = 0.1) -> Found:
+    return Found(np.arange(len(positive)), positive, np.full(len(positive), inclusion))
+
+
+def test_outcomes_are_held_against_what_was_expected() -> None:
+    score = np.full(400, 20.0)
+    (row,) = calibration(score, outcomes(np.arange(400) % 5 == 0))
+    assert (row["before"], row["now"], row["amount"]) == (0.2, 0.2, 0.0)
+    (row,) = calibration(score, outcomes(np.arange(400) % 2 == 0))
+    assert row["amount"] == pytest.approx(0.3 / np.sqrt(0.2 * 0.8 / 400), abs=1e-3)
+    assert not list(calibration(score, outcomes(np.arange(19) % 2 == 0)))
+    assert not list(calibration(score, outcomes(np.arange(400) % 2 == 0, inclusion=np.nan)))
+
+
+def test_a_delay_is_told_where_both_are_known() -> None:
+    assert list(label_delay("notice", 4.0, None)) == []
+    (row,) = label_delay("notice", 4.0, 9.0)
+    assert (row["before"], row["now"], row["amount"]) == (4.0, 9.0, 5.0)
+
+
+def test_what_moved_most_comes_first() -> None:
+    rows = [
+        {"measure": "psi", "name": name, "before": 0.0, "now": 0.0, "amount": amount, "chance": 0.0}
+        for name, amount in (("b", 0.1), ("c", 0.3), ("a", 0.1))
+    ]
+    told = table("digest", rows)
+    assert tuple(told.column_names) == SCHEMA
+    assert told["name"].to_pylist() == ["c", "a", "b"]
+    assert set(told["model_digest"].to_pylist()) == {"digest"}
+    assert table("digest", rows[::-1]).equals(told)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12), st.lists(st.floats(0, 1), min_size=2, max_size=12))
+def test_an_index_is_the_same_from_both_sides_and_never_negative(one: list[float], other: list[float]) -> None:
+    size = min(len(one), len(other))
+    assert psi(one[:size], other[:size]) == pytest.approx(psi(other[:size], one[:size]))
+    assert psi(one[:size], other[:size]) >= 0
+    assert psi(one, one) == 0
