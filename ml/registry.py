@@ -39,6 +39,20 @@ DRIFT_PREFIX: Final = "drift_"
 """What is measured of a version while it rates; everything else was measured by its training."""
 IN_MLFLOW: Final = "mlflow-ui, unauthenticated"
 """Who moved an alias there: MLflow keeps no name of it."""
+RUNS_VIEW: Final = "main_metrics"
+RUNS_VIEW_TAG: Final = f"mlflow.sharedViewState.{RUNS_VIEW}"
+RUNS_COLUMNS: Final = {
+    "params.`version`": 90,
+    "params.`as_of`": 90,
+    "params.`gate`": 90,
+    "metrics.`forward_auroc_unseen`": 150,
+    "metrics.`forward_average_precision_unseen`": 230,
+    "metrics.`verdict_precision_all`": 160,
+    "metrics.`verdict_recall_all`": 160,
+    "metrics.`verdict_calibration_slope_all`": 210,
+    "metrics.`verdict_brier_skill_all`": 180,
+}
+"""The columns of a model's runs in the view that is saved for MLflow's pages, and their widths in pixels."""
 
 
 @dataclass(frozen=True)
@@ -219,9 +233,17 @@ class Registry:
             f"model/{name}": content for name, content in {**model.files(), **card.mlflow_files(model)}.items()
         }
         artifacts |= {**files, "card.json": canonical_json(facts), EVALUATION_FILE: evaluated}
-        self._log_run(run.info.run_id, artifacts, metrics, parameters, facts["provenance"], facts["data"])
+        gate = {"gate": "failed" if failures else "passed"}
+        self._log_run(
+            run.info.run_id,
+            artifacts,
+            metrics,
+            {"as_of": facts["as_of"], **gate, **parameters},
+            facts["provenance"],
+            facts["data"],
+        )
         tags = {"model_digest": model.digest, "training_digest": training_digest}
-        tags |= {"gate": "failed" if failures else "passed", "gate_failures": "; ".join(failures)[:5000]}
+        tags |= {**gate, "gate_failures": "; ".join(failures)[:5000]}
         tags |= {name: str(count) for name, count in facts["standing"].items()}
         self._ensure_model(name)
         made = client.create_model_version(
@@ -231,6 +253,7 @@ class Registry:
             tags=tags,
             description=card.described(run.info.run_id, facts, evaluation),
         )
+        client.log_param(run.info.run_id, "version", made.version)
         version = self._version(made, {}, metrics)
         why = "fails the gate: " + "; ".join(failures) if failures else "passes the gate"
         line = self._line("train", version, model, trained_by, why)
@@ -254,6 +277,15 @@ class Registry:
         reviews = self._reviews()
         listed = [self._version(made, reviews, client.get_run(made.run_id).data.metrics) for made in found]
         return sorted(listed, key=lambda version: (version.model, version.version))
+
+    def runs_page(self, model: str) -> str | None:
+        """Returns where MLflow's pages show a model's runs by the saved view, below their address; None before a training."""
+        if not (self.home / "mlflow.db").exists():
+            return None
+        found = self._client().get_experiment_by_name(model)
+        if found is None or RUNS_VIEW_TAG not in found.tags:
+            return None
+        return f"/#/experiments/{found.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={RUNS_VIEW}"
 
     def version(self, model: str, version: int) -> Version:
         """Returns one version.
@@ -630,13 +662,19 @@ class Registry:
 
     def _experiment(self, name: str) -> str:
         """Returns the experiment of a model, whose artifacts lie in this home; one of before the home was moved is put aside."""
-        found = self._client().get_experiment_by_name(name)
+        client = self._client()
+        found = client.get_experiment_by_name(name)
         place = (self.home / "mlflow-artifacts" / name).as_uri()
-        if found is not None and found.artifact_location == place:
-            return str(found.experiment_id)
-        if found is not None:
-            self._client().rename_experiment(found.experiment_id, f"{name}, until {found.experiment_id} moved")
-        return str(self._client().create_experiment(name, artifact_location=place))
+        if found is not None and found.artifact_location != place:
+            client.rename_experiment(found.experiment_id, f"{name}, until {found.experiment_id} moved")
+            found = None
+        made = client.create_experiment(name, artifact_location=place) if found is None else found.experiment_id
+        # MLflow's pages keep a saved view as JSON in a tag of the experiment.
+        columns = list(RUNS_COLUMNS)
+        state = canonical_json({"selectedColumns": columns, "columnOrder": columns, "columnWidths": RUNS_COLUMNS})
+        view = canonical_json({"name": "Main metrics", "createdAt": 0, "state": state.decode()}).decode()
+        client.set_experiment_tag(made, RUNS_VIEW_TAG, view)
+        return str(made)
 
     def _ensure_model(self, name: str) -> None:
         client = self._client()

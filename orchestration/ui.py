@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from groundwork.errors import TouchstoneError
+from ml.registry import Registry
 from orchestration.home import prepare_home
+from orchestration.rated import RATED
 from orchestration.resources import logger, mark_dead_runs
 from orchestration.settings import PROJECT_ROOT, Settings
 
@@ -57,16 +59,19 @@ def serve(settings: Settings, *, port: int) -> None:
     # A run that died with the machine would else count as running, and hold its place among a backfill's, for ever.
     for dead in mark_dead_runs(instance, settings.home / "runs"):
         logger.warning("Run %s had died; it is marked as failed, and the next run completes its work.", dead)
+    mlflow, registry = f"http://127.0.0.1:{port + 1}", Registry(settings.home)
+    runs = {rated.model: registry.runs_page(rated.model) for rated in RATED.values()}
     environment = os.environ | {"TOUCHSTONE_HOME": str(settings.home)}
     if "mlflow_address" not in settings.model_fields_set:
-        environment["TOUCHSTONE_MLFLOW_ADDRESS"] = f"http://127.0.0.1:{port + 1}"
+        environment["TOUCHSTONE_MLFLOW_ADDRESS"] = mlflow
     if settings.sources is not None:
         environment["TOUCHSTONE_SOURCES"] = str(settings.sources)
     with _started(commands(settings, port), environment) as running:
         print(  # noqa: T201  # the addresses are this command's result
             f"Dagster: http://127.0.0.1:{port}\n"
-            f"MLflow:  http://127.0.0.1:{port + 1}/#/experiments?workflowType=machine_learning\n"
-            "Both are up in about 15 seconds. Press Ctrl+C to stop them.",
+            f"MLflow:  {mlflow}/#/experiments?workflowType=machine_learning\n"
+            + "".join(f"  {model:20} {mlflow}{page}\n" for model, page in runs.items() if page)
+            + "Both are up in about 15 seconds. Press Ctrl+C to stop them.",
             flush=True,
         )
         _wait(running)

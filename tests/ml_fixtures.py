@@ -16,11 +16,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml.declarations import Declaration, Feature
+from ml.boosting import Parameters
+from ml.declarations import Declaration, Feature, load_declarations
 from ml.evaluate import Report
 from ml.model import RiskModel, read_model
 from ml.registry import Registry
 from ml.review import Check, Evaluation, Judgement
+from ml.train import Files, train
 
 CUT = date(2026, 6, 15)
 GRID = tuple(CUT - timedelta(days=14 + 7 * week) for week in range(7))[::-1]
@@ -307,3 +309,25 @@ def register_again(home: Path, name: str, judgement: Judgement = HOLDS, *, raise
         trained_by="Tim",
     )
     return version.version
+
+
+def train_again(home: Path, name: str, as_of: str, thresholds: Path, *, rounds: int) -> None:
+    """Trains a home's model again, quickly, on what was read as of a day: a challenger beside the champion."""
+    declared = load_declarations()[name]
+    training, live = (home / kind / declared.rates / f"as_of={as_of}" for kind in ("training", "features"))
+    train(
+        declared,
+        Files(
+            features=training / "features.parquet",
+            spine=training / "spine.parquet",
+            edges=training / "edges.parquet",
+            live=live / "features.parquet",
+            slices=training / "slices.parquet",
+        ),
+        as_of=date.fromisoformat(as_of),
+        registry=Registry(home),
+        trained_by="Tim",
+        thresholds=thresholds,
+        provenance={"loads_digest": "0" * 64},
+        parameters=Parameters(rounds=rounds, forward_blocks=2, forward_groups=2, resamples=100, target_precision=0.5),
+    )

@@ -60,9 +60,7 @@ def training_assets() -> dg.AssetsDefinition:
             with run.record.stage(rated.training_stage):
                 result = train_model(run, rated, approve_if_passing=config.approve_if_passing)
             trained += result is not None
-            yield dg.MaterializeResult(
-                asset_key=["models", rated.model], metadata=_card_metadata(result, run.settings.mlflow_address)
-            )
+            yield dg.MaterializeResult(asset_key=["models", rated.model], metadata=_card_metadata(result, run))
         if not trained and not run.policy.rules:
             raise BadInputError(
                 "No model could be trained, so nothing can be rated. Labels come from notices, test_buys, "
@@ -193,17 +191,19 @@ def _rate_in_shadow(run: Run, rated: Rated, features: Path) -> None:
         run.note(f"{rated.model}: the version in shadow does not rate. {error}")
 
 
-def _card_metadata(result: "TrainingResult | None", mlflow_address: str) -> dict[str, Any]:
+def _card_metadata(result: "TrainingResult | None", run: Run) -> dict[str, Any]:
     if result is None:
         return {"status": "off: too few labels to learn from"}
     version = result.version
     plots = [version.folder.parent / "plots" / plot for plot in PLOTS]
     metrics = {name: round(value, 4) for name, value in sorted(result.metrics.items()) if math.isfinite(value)}
+    mlflow, runs = run.settings.mlflow_address, run.registry.runs_page(version.model)
     return {
         "version": version.version,
         "model_digest": version.model_digest,
         "was_known": result.reused,
         "metrics": dg.MetadataValue.json(metrics),
-        "mlflow_run": dg.MetadataValue.url(f"{mlflow_address}/#/runs/{version.run_id}?workflowType=machine_learning"),
+        "mlflow_run": dg.MetadataValue.url(f"{mlflow}/#/runs/{version.run_id}?workflowType=machine_learning"),
+        **({"mlflow_runs": dg.MetadataValue.url(f"{mlflow}{runs}")} if runs else {}),
         **{f"plot_{path.stem}": shown(path.read_bytes(), path.stem) for path in plots},
     }

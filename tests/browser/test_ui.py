@@ -26,6 +26,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serving import Served, serving, until
 
+from ml.registry import RUNS_COLUMNS
 from tests.ml_fixtures import register_again
 
 SCREENSHOTS = "TOUCHSTONE_SCREENSHOTS"
@@ -298,6 +299,33 @@ def test_mlflow_shows_the_registry_and_the_run_of_a_version(served: Served, page
     page.get_by_text("Overview", exact=True).click()
     expect(page.get_by_text("forward_auroc_unseen").first).to_be_visible()
     keep("mlflow-run")
+
+
+def test_mlflow_shows_a_challenger_beside_the_champion_and_its_card(served: Served, page: Page, keep: Keep):
+    page.set_viewport_size({"width": 1280, "height": 718})
+    page.goto(f"{served.mlflow}/#/models/{MODEL}/versions/3")
+    expect(page.get_by_role("columnheader", name="difference")).to_be_visible()
+    keep("mlflow-comparison")
+    with page.expect_download() as card:
+        page.get_by_role("link", name="the model card").click()
+    page.set_viewport_size({"width": 1280, "height": 985})
+    page.set_content(card.value.path().read_text())
+    expect(page.get_by_role("heading", name="What you are asked to decide")).to_be_visible()
+    keep("card")
+
+
+def test_the_printed_link_opens_a_models_runs_by_their_main_metrics(served: Served, page: Page, keep: Keep):
+    """By itself MLflow shows no metric there. The champion's run is not: it was made before the home was copied."""
+    page.set_viewport_size({"width": 1840, "height": 480})
+    printed = (served.home.parent / "log.txt").read_text()
+    (link,) = re.findall(rf"{MODEL} +(http\S+workflowType=machine_learning\S+)", printed)
+    page.goto(link)
+    page.get_by_role("button", name="Toggle sidebar").click()
+    for column in RUNS_COLUMNS:
+        name = column.split("`")[1]
+        expect(page.get_by_role("columnheader", name=name, exact=True).last).to_be_visible()
+    expect(page.get_by_role("gridcell", name=FIRST_DAY, exact=True)).to_have_count(2)
+    keep("mlflow-runs")
 
 
 def test_a_job_over_all_unpartitioned_assets_ends_in_success(

@@ -120,7 +120,7 @@ def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> 
     version = registry.version(MODEL, 1)
     run = registry._client().get_run(version.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"seed": "7"}
+    assert run.data.params == {"version": "1", "as_of": "2026-06-15", "gate": "passed", "seed": "7"}
     assert run.data.tags["touchstone.loads_digest"] == "1" * 64
     assert run.data.tags["touchstone.features"] == "f" * 64
     read = run.inputs.dataset_inputs
