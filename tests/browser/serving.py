@@ -90,12 +90,11 @@ def free_port() -> int:
 def serving(homes: SmallHomes, folder: Path) -> Iterator[Served]:
     """Serves a home that was rated as of one day, with a daily schedule that ticks every minute, until the block ends.
 
-    Versions 2 and 3 of the listings' model were trained in it; what the servers print is in `log.txt` beside it.
+    A second version of the listings' model was trained in it; what the servers print is in `log.txt` beside it.
     """
     port, home, log = free_port(), folder / "home", folder / "log.txt"
     shutil.copytree(homes.rated, home)
-    for rounds in (100, 200):
-        train_again(home, "listing_counterfeit", FIRST_DAY, homes.policy.with_name("thresholds.yml"), rounds=rounds)
+    train_again(home, "listing_counterfeit", FIRST_DAY, homes.policy.with_name("thresholds.yml"), rounds=100)
     settings = {
         "TOUCHSTONE_HOME": str(home),
         "TOUCHSTONE_POLICY": str(homes.policy),
