@@ -19,6 +19,8 @@ from ml.flagging import BANDS, ENOUGH_VERDICTS
 from ml.model import RiskModel, Scorer
 from ml.training_set import Flags, Floats, Labels, Matrix, Rows
 
+LEAST_COMPONENTS: Final = 5
+"""Positives of fewer components make intervals that look sure of themselves: draws hardly differ."""
 LEAST_POSITIVES: Final = 5
 """Fewer positives say nothing about how well they are found; of calibration 20 say something (flagging.ENOUGH_VERDICTS)."""
 LEAST_TOP: Final = 20
@@ -256,9 +258,13 @@ def figures(model: RiskModel, verdicts: Rows, draws: tuple[int, int]) -> dict[st
 def _drawn(
     side: Side, rows: Rows, weight: Floats, metrics: Mapping[str, Metric], draws: tuple[int, int], least: int
 ) -> dict[str, Floats]:
-    """Each metric on the rows as they are, first, and then on each draw; nan throughout where too few are positive, or all."""
+    """Each metric on the rows as they are, first, and then on each draw.
+
+    It is nan throughout where too few are positive, or in too few components, or all are.
+    """
     resamples, seed = draws
-    if rows.label.sum() < least or rows.label.all():
+    few = len(np.unique(rows.component[rows.label])) < LEAST_COMPONENTS
+    if few or rows.label.sum() < least or rows.label.all():
         return dict.fromkeys(metrics, np.full(1 + resamples, np.nan))
     told = {name: [metric(side, rows.label, weight[None, :])] for name, metric in metrics.items()}
     for drawn in drawn_weights(rows.component, weight, resamples, seed):

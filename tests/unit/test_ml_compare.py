@@ -161,3 +161,13 @@ def test_the_index_is_the_field_s() -> None:
 def test_a_feature_that_the_reference_does_not_have_is_left_out() -> None:
     kept = reference(np.ones((5, 1), dtype=np.float32), ["x"])
     assert psi_by_feature(kept, np.ones((5, 2), dtype=np.float32), ["x", "y"]) == {"x": 0.0}
+
+
+@pytest.mark.parametrize(("components", "is_measured"), [(4, False), (5, True)])
+def test_positives_of_a_few_components_say_nothing(components: int, is_measured: bool) -> None:
+    """Draws of one ring hardly differ, and an interval without width would refuse a version for it."""
+    rows, logit, _ = market(4, 400, 400)
+    component = np.where(rows.label, np.arange(400) % components, 1_000 + np.arange(400))
+    few = rows_of(rows.label, component)
+    told = pairs([side(logit), side(logit)], few, few.weight, RANKING, DRAWS)["recall"]
+    assert (told.difference.value is not None) == is_measured

@@ -1,0 +1,118 @@
+"""Drift by the real command: nothing is told of twenty undisturbed days, and each disturbance on the first run that meets it.
+
+A demo is rated as of a day with models that were trained then, and on each of the twenty days after it. Then its sources are
+changed, each time in a copy, and the last day is rated again over what lands.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import touchstone
+
+pytestmark = pytest.mark.slow
+CUT, FIRST, LAST = "2026-06-10", "2026-06-11", "2026-06-30"
+TELL = (
+    "population_is_as_at_the_cut",
+    "population_is_not_another",
+    "categories_are_as_at_the_cut",
+    "outcomes_are_as_expected",
+)
+DISTURBED: Mapping[str, tuple[Mapping[str, str], dict[str, str]]] = {
+    "prices up by 30 %": (
+        {
+            "listings": "select * replace (price * 1.3 as price) from sources",
+            "listing_prices": f"""
+                select * replace (case when observed_at > timestamp '{CUT}' then price * 1.3 else price end as price)
+                from sources
+            """,
+        },
+        {"listings": "price_msrp_ratio"},
+    ),
+    "a category vanishes": (
+        {
+            "listings": f"""
+                select * replace (
+                    case when category = (select mode(category) from sources) then timestamp '{CUT}' else delisted_at end
+                    as delisted_at)
+                from sources
+            """
+        },
+        {"listings": ""},
+    ),
+    "a new merchant population": (
+        {
+            "merchants": f"""
+                select * replace (
+                    case when hash(merchant_id) % 2 = 0 then timestamp '{CUT}' else registered_at end as registered_at)
+                from sources
+            """
+        },
+        {"merchants": "merchant_age_days", "brushing_merchants": "merchant_age_days"},
+    ),
+    "a feature goes null": (
+        {"orders": "select * replace (null::integer as parcel_weight_g) from sources"},
+        {"reviews": "weight_ratio"},
+    ),
+}
+"""What is done to which tables, and the feature that has to be named on which list; the largest category where none is."""
+
+
+def told(home: Path, day: str) -> dict[str, set[str]]:
+    """What the gate on scores says has moved, by list."""
+    found = {}
+    for path in (home / "gates" / day).glob("scores-*.json"):
+        failures = json.loads(path.read_text())["failures"]
+        found[path.stem.removeprefix("scores-")] = {item["column"] for item in failures if item["expectation"] in TELL}
+    return found
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose models were trained as of the cut."""
+    home = tmp_path_factory.mktemp("drift") / "home"
+    assert touchstone(home, "demo", "--scale", "0.02", "--seed", "31").code == 0
+    done = touchstone(home, "run", "--as-of", CUT, "--approve-if-passing")
+    assert done.code in (0, 3), done.stderr
+    assert set(told(home, CUT)) == {"listings", "merchants", "reviews", "brushing_merchants"}
+    return home
+
+
+@pytest.fixture(scope="module")
+def rated(home: Path) -> Path:
+    """The same home once the twenty days after it were rated."""
+    done = touchstone(home, "backfill", "--from", FIRST, "--to", LAST, "--json")
+    assert [day["outcome"] for day in done.json["days"] if day["outcome"] == "failed"] == [], done.stderr
+    return home
+
+
+def test_at_most_one_alarm_in_twenty_undisturbed_days(rated: Path) -> None:
+    days = sorted(path.name for path in (rated / "gates").iterdir() if path.name > CUT)
+    assert (len(days), days[-1]) == (20, LAST)
+    alarms = [(day, *alarm) for day in days for alarm in told(rated, day).items() if alarm[1]]
+    assert len(alarms) <= 1, alarms
+
+
+@pytest.mark.parametrize("name", DISTURBED)
+def test_a_disturbance_is_told_by_the_first_run_that_meets_it(rated: Path, tmp_path: Path, name: str) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(rated, home)
+    tables, expected = DISTURBED[name]
+    sources = home / "marketplace" / "sources"
+    with duckdb.connect() as connection:
+        query = f"select mode(category) from '{sources}/listings.parquet'"
+        ((largest,),) = connection.execute(query).fetchall()
+        for table, query in tables.items():
+            connection.execute(f"create or replace view sources as from '{sources / table}.parquet'")
+            connection.execute(f"copy ({query}) to '{sources / table}.new' (format parquet)")
+            (sources / f"{table}.new").rename(sources / f"{table}.parquet")
+    done = touchstone(home, "run", "--as-of", LAST)
+    assert done.code in (0, 3), done.stderr
+    found = told(home, LAST)
+    for list_name, feature in expected.items():
+        assert (feature or largest) in found[list_name], (found, done.stderr)
