@@ -164,7 +164,7 @@ def test_a_feature_that_the_reference_does_not_have_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(("components", "is_measured"), [(4, False), (5, True)])
-def test_positives_of_a_few_components_say_nothing(components: int, is_measured: bool) -> None:
+def test_positives_of_a_few_components_say_nothing(components: int, *, is_measured: bool) -> None:
     """Draws of one ring hardly differ, and an interval without width would refuse a version for it."""
     rows, logit, _ = market(4, 400, 400)
     component = np.where(rows.label, np.arange(400) % components, 1_000 + np.arange(400))
