@@ -52,7 +52,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	&& $(BIN)/pip install --quiet --no-deps --no-build-isolation --editable . \
 	&& $(BIN)/python -m compileall -q orchestration ml expectations groundwork \
 	&& $(BIN)/python -m orchestration.dbt_runner \
-	&& touch $(INSTALLED)
+	&& touch $(INSTALLED) \
+	&& { sync -f .venv 2>/dev/null || sync; }  # else the first run shares the disk with what is left to write
 
 run: $(INSTALLED)
 	@$(BIN)/touchstone run --approve-if-passing

@@ -197,7 +197,7 @@ def main() -> None:
     """Makes, rates and counts; see the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=0.1)
-    parser.add_argument("--seeds", type=int, nargs="*", default=list(range(1061, 1077)))
+    parser.add_argument("--seeds", type=int, nargs="*", default=list(range(1101, 1117)))
     parser.add_argument("--homes", type=Path, nargs="*", default=[])
     options = parser.parse_args()
     counts = Counts()

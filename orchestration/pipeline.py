@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -231,14 +232,18 @@ def _stands(settings: Settings, as_of: date) -> bool:
 
 
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
-    import dagster as dg
-
-    from ml.registry import Registry
-    from orchestration.definitions import build_definitions
+    from orchestration.assets.sources import ensure_demo
 
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]))
-    instance = dg.DagsterInstance.get()
-    definitions = build_definitions(settings)
+    with ThreadPoolExecutor(max_workers=1) as making:
+        # While libraries load. What fails here fails again in landing, which tells it.
+        making.submit(ensure_demo, settings)
+        import dagster as dg
+
+        from ml.registry import Registry
+        from orchestration.definitions import build_definitions
+
+        instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
     tags = {PIPELINE_RUN_TAG: result.record.run_id}
     landed = _execute(definitions, instance, "land", tags | ({AS_OF_TAG: str(as_of)} if as_of else {}), {})
     _judge(result, landed)

@@ -71,6 +71,14 @@ def test_refused_gates_and_loads_are_told_each_by_itself(tmp_path: Path) -> None
     assert [alert.subject for alert in alerts_of(record(tmp_path / "3", "killed"))] == ["run failed"]
 
 
+def test_a_gate_that_warns_is_told_and_is_no_failure(tmp_path: Path) -> None:
+    gates = {"scores listings": ["population_is_as_at_the_cut: price_usd: observed 0.4, allowed 0.25"]}
+    (alert,) = alerts_of(record(tmp_path, "done", warning_gates=gates))
+    assert alert.subject == "gate scores listings warns"
+    assert "it stops nothing" in alert.text
+    assert "price_usd: observed 0.4, allowed 0.25" in alert.text
+
+
 def test_the_same_subject_goes_out_once_an_hour_and_says_how_many_were_held_back(tmp_path: Path, web: Received) -> None:
     hourly = settings_with(tmp_path, webhook=f"http://{web.address}/hook")
     for _ in range(3):
