@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from expectations.contract import load_contract
 from groundwork.errors import BadInputError, GateRefusedError, TouchstoneError, VerificationError
 from groundwork.faults import boundary
-from groundwork.files import canonical_json, discard, replacing_directory, sha256_bytes
+from groundwork.files import canonical_json, discard, remove_temporaries, replacing_directory, sha256_bytes
 from orchestration.home import ensure_schema, home_lock, prepare_home
-from orchestration.pipeline import check_first, run_job
+from orchestration.pipeline import check_range, run_job
 from orchestration.rated import RATED, Rated
-from orchestration.resources import default_as_of, project_digest
+from orchestration.resources import project_digest
 from orchestration.settings import Settings
 from orchestration.upkeep.approvals import outcomes_after
 
@@ -91,7 +91,9 @@ def backtest(
     from ml.backtest import STEP_FILE, hold, plot, take_step
 
     prepare_home(settings)
-    rated, days = _of_model(model), _days(settings, first, last, every)
+    rated = _of_model(model)
+    check_range(settings, first, last)
+    days = [first + timedelta(days=at) for at in range(0, (last - first).days + 1, every)]
     variants = _variants(settings, model, policy, without)
     stands_on = {"loads": _loads_digest(settings), "project": project_digest()}
     here = settings.home / "backtests" / model
@@ -101,6 +103,7 @@ def backtest(
         folders = {variant.name: here / f"as_of={day}" / variant.digest(day, stands_on)[:12] for variant in variants}
         missing = [variant for variant in variants if not (folders[variant.name] / STEP_FILE).exists()]
         with home_lock(settings, f"touchstone backtest, {day}"):
+            remove_temporaries(here)  # of a walk that was killed
             if missing:
                 files = _built(settings, rated, day)
                 for variant in missing:
@@ -124,18 +127,6 @@ def _of_model(model: str) -> Rated:
     if model not in found:
         raise BadInputError(f"There is no model {model}; there are {', '.join(found)}.")
     return found[model]
-
-
-def _days(settings: Settings, first: date, last: date, every: int) -> list[date]:
-    if first > last:
-        raise BadInputError(f"--from {first} lies after --to {last}. Give the older day first.")
-    check_first(settings, "--from", first)
-    newest = default_as_of(settings, load_contract())
-    if last > newest:
-        raise BadInputError(
-            f"--to {last} lies after {newest}, the last complete day of what has landed. `touchstone run` lands."
-        )
-    return [first + timedelta(days=at) for at in range(0, (last - first).days + 1, every)]
 
 
 def _variants(settings: Settings, model: str, policy: Path | None, without: Sequence[str]) -> list[Variant]:

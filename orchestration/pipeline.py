@@ -139,10 +139,13 @@ def backfill(
     """
     import dagster as dg
 
+    from ml.registry import Registry
     from orchestration.definitions import build_definitions
 
     prepare_home(settings)
-    _check_range(settings, first, last)
+    check_range(settings, first, last)
+    if not has_champion(Registry(settings.home)):
+        raise BadInputError("No model may rate yet. `touchstone run --approve-if-passing` trains; a backfill does not.")
     instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
     days: list[Day] = []
     while (as_of := first + timedelta(days=len(days))) <= last:
@@ -180,9 +183,8 @@ def backfill_exit_code(days: Sequence[Day]) -> ExitCode:
     return ExitCode.GATE_REFUSED if any(day.outcome == "refused" for day in days) else ExitCode.DONE
 
 
-def _check_range(settings: Settings, first: date, last: date) -> None:
-    from ml.registry import Registry
-
+def check_range(settings: Settings, first: date, last: date) -> None:
+    """Refuses a range of days that is none, or for the last of which nothing has landed yet."""
     if first > last:
         raise BadInputError(f"--from {first} lies after --to {last}. Give the older day first.")
     check_first(settings, "--from", first)
@@ -191,8 +193,6 @@ def _check_range(settings: Settings, first: date, last: date) -> None:
         raise BadInputError(
             f"--to {last} lies after {newest}, the last complete day of what has landed. `touchstone run` lands."
         )
-    if not has_champion(Registry(settings.home)):
-        raise BadInputError("No model may rate yet. `touchstone run --approve-if-passing` trains; a backfill does not.")
 
 
 def check_first(settings: Settings, option: str, day: date) -> None:

@@ -20,6 +20,7 @@ def test_a_walk_goes_on_where_it_stopped(run_touchstone: Callable[..., Outcome],
     features = {path: path.read_bytes() for path in (home / "features").rglob("*.parquet")}
     killed = run_touchstone(*WALK, **{VARIABLE: "backtest.step:after:kill:1"})
     assert killed.code == -signal.SIGKILL, killed.stderr
+    (home / "backtests" / MODEL / ".tmp-1-half").mkdir()
     full = run_touchstone(*WALK, **{VARIABLE: "backtest.step:before:enospc:2"})
     assert full.code == 2
     assert "The disk is full" in full.stderr
