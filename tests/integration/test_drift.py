@@ -76,7 +76,7 @@ def told(home: Path, day: str) -> dict[str, set[str]]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose models were trained as of the cut."""
     home = tmp_path_factory.mktemp("drift") / "home"
-    assert touchstone(home, "demo", "--scale", "0.02", "--seed", "31").code == 0
+    assert touchstone(home, "demo", "--scale", "0.03", "--seed", "31").code == 0
     done = touchstone(home, "run", "--as-of", CUT, "--approve-if-passing")
     assert done.code in (0, 3), done.stderr
     assert set(told(home, CUT)) == {"listings", "merchants", "reviews", "brushing_merchants"}
