@@ -171,7 +171,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         "threshold": champion.threshold,
         "floor": champion.floor,
         "plot": shown(picture_of(run, "scores", name), "scores"),
-        "plot_drift": shown(pictures.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
+        "drift": shown(pictures.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
     }
 
 

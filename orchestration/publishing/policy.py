@@ -60,7 +60,7 @@ class Drift(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     warn: float = Field(default=0.25, gt=0)
-    block: float = Field(default=4.0, gt=0)
+    block: float = Field(default=8.0, gt=0)
 
     @model_validator(mode="after")
     def _warns_first(self) -> Self:

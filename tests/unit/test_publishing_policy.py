@@ -40,8 +40,8 @@ def test_default_policy_is_what_the_design_says():
         (LISTS, "lists: []", "lists"),
         ("action: review", "action: review\nthreshold: 80", "threshold"),
         ("action: review", "action: [", "not YAML"),
-        ("block: 4.0", "block: 0.1", "drift: Value error, block is less than warn"),
-        ("block: 4.0", "stop: 4.0", "drift.stop"),
+        ("block: 8.0", "block: 0.1", "drift: Value error, block is less than warn"),
+        ("block: 8.0", "stop: 4.0", "drift.stop"),
     ],
 )
 def test_a_mistake_is_refused_with_its_key(tmp_path: Path, was: str, is_now: str, key: str):
