@@ -18,13 +18,14 @@ import numpy as np
 
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.files import replacing_directory
-from ml.compare import CALIBRATION, Side
+from ml.compare import CALIBRATION, LEAST_POSITIVES, Side
 from ml.declarations import Declaration
 from ml.model import RiskModel, read_model
 from ml.plots import new_axes, png
 from ml.score import rate
 from ml.shadow import Bools, Found, flags_of, found_among
 from ml.train import Files, Parameters, fit_model, split_of, too_few, training_digest
+from ml.training_set import Floats
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,9 +34,7 @@ STEP_FILE: Final = "step.json"
 SCORES_FILE: Final = "scores.parquet"
 OUTCOME_DAYS: Final = 28
 """What is decided within so many days after a date is held against its scores, so that all dates are asked the same."""
-LEAST_POSITIVES: Final = 5
-"""Under so many positives among those drawn by design, no calibration is told."""
-DRAWN: Final = ("flagged", "precision", "recall", "calibration_slope")
+PANELS: Final = ("flagged", "precision", "recall", "calibration_slope")
 COLOURS: Final = ("#33658a", "#c1121f")
 
 
@@ -44,7 +43,7 @@ class Variant:
     """What is walked forward.
 
     Attributes:
-        name: What it is called in tables and plots, such as `now` or `without pictures`.
+        name: What it is called in tables and plots, such as `now` or `without link`.
         declaration: The model.
         parameters: The choices of its trainings; the policy's target precision is one.
     """
@@ -135,7 +134,7 @@ def take_step(variant: Variant, files: Files, as_of: date, folder: Path) -> str 
         variant: The variant.
         files: The training rows and the live entities of that date; `live` has to be given.
         as_of: The date.
-        folder: Gets the model's files, `scores.parquet` and, last of all, its name.
+        folder: Gets the model's files, `scores.parquet`, and `step.json`, which says why the variant is off or names the model.
 
     Returns:
         Why the variant is off at that date, or None.
@@ -145,7 +144,6 @@ def take_step(variant: Variant, files: Files, as_of: date, folder: Path) -> str 
     training_set = files.read(variant.declaration, as_of)
     split = split_of(variant.declaration, training_set, variant.parameters)
     few = too_few(variant.declaration.name, split)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing_directory(folder) as temporary:
         off = None if few is None else few.message
         told: dict[str, Any] = {"as_of": as_of.isoformat(), "off": off}
@@ -189,12 +187,22 @@ def hold(as_of: date, folders: Mapping[str, Path], outcomes: pa.Table) -> Step:
     return Step(as_of.isoformat(), len(ids[0]), len(found.at), int(found.is_positive.sum()), both, measured)
 
 
+def why_off(folder: Path) -> str | None:
+    """Returns why a variant was off when it took a step, or None."""
+    why: str | None = _told(folder)["off"]
+    return why
+
+
 def _model(folder: Path) -> RiskModel | None:
-    told = json.loads((folder / STEP_FILE).read_bytes())
-    return None if told["off"] else read_model(folder, told["model_digest"])
+    return None if why_off(folder) else read_model(folder, _told(folder)["model_digest"])
 
 
-def _measured(score: np.ndarray[Any, np.dtype[np.float64]], flagged: Bools, found: Found) -> Measured:
+def _told(folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((folder / STEP_FILE).read_bytes())
+    return told
+
+
+def _measured(score: Floats, flagged: Bools, found: Found) -> Measured:
     hits = flagged[found.at]
     drawn = ~np.isnan(found.inclusion)
     weight = 1.0 / found.inclusion[drawn]
@@ -212,7 +220,7 @@ def _measured(score: np.ndarray[Any, np.dtype[np.float64]], flagged: Bools, foun
     )
 
 
-def _mean(values: np.ndarray[Any, Any], weight: np.ndarray[Any, np.dtype[np.float64]] | None = None) -> float | None:
+def _mean(values: np.ndarray[Any, Any], weight: Floats | None = None) -> float | None:
     return round(float(np.average(values, weights=weight)), 4) if len(values) else None
 
 
@@ -223,7 +231,7 @@ def plot(model: str, steps: Sequence[Step]) -> bytes:
     panels = figure.subplots(2, 2, sharex=True)
     figure.suptitle(f"{model}, trained anew at each date", fontsize=11)
     dates = [step.as_of for step in steps]
-    for axes, name in zip(panels.flat, DRAWN, strict=True):
+    for axes, name in zip(panels.flat, PANELS, strict=True):
         for variant, colour in zip(steps[0].variants, COLOURS, strict=False):
             told = [getattr(step.variants[variant], name, None) for step in steps]
             values = [np.nan if value is None else float(value) for value in told]

@@ -32,7 +32,10 @@ SEEN_ROWS: Final = 20
 """A category of so many rows is not gone, or new, by chance."""
 LEAST_DRAWN: Final = 20
 """Under so many outcomes that were drawn by design nothing is said of the calibration."""
-LARGEST_INDEX: Final = 999.0
+LARGEST: Final = 999.0
+"""What stands for an amount without bound."""
+SCHEMA: Final = ("measure", "name", "before", "now", "amount", "chance", "model_digest")
+TEXTS: Final = ("measure", "name", "model_digest")
 
 Reference = Mapping[str, Mapping[str, Any]]
 
@@ -125,7 +128,7 @@ def calibration(score: Floats, found: Found) -> Iterator[dict[str, Any]]:
 
     Yields:
         A row of `SCHEMA`: expected share `before`, found share `now`, and as `amount` how many standard deviations lie
-        between them. None where too few were drawn.
+        between them; no row where too few were drawn.
     """
     drawn = ~np.isnan(found.inclusion)
     if drawn.sum() < LEAST_DRAWN:
@@ -133,7 +136,7 @@ def calibration(score: Floats, found: Found) -> Iterator[dict[str, Any]]:
     weight, p = 1.0 / found.inclusion[drawn], score[found.at][drawn] / 100.0
     expected, positive = np.average(p, weights=weight), np.average(found.is_positive[drawn], weights=weight)
     deviation = float(np.sqrt((weight**2 * p * (1.0 - p)).sum()) / weight.sum())
-    amount = abs(positive - expected) / deviation if deviation else LARGEST_INDEX * (positive != expected)
+    amount = abs(positive - expected) / deviation if deviation else LARGEST * (positive != expected)
     yield _row("calibration", "drawn by design", expected, positive, amount, 0.0)
 
 
@@ -152,12 +155,8 @@ def table(model_digest: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist([{**row, "model_digest": model_digest} for row in ordered], schema=schema)
 
 
-SCHEMA: Final = ("measure", "name", "before", "now", "amount", "chance", "model_digest")
-TEXTS: Final = ("measure", "name", "model_digest")
-
-
 def _row(measure: str, name: str, before: float, now: float, amount: float, chance: float) -> dict[str, Any]:
-    figures = {"before": before, "now": now, "amount": min(amount, LARGEST_INDEX), "chance": chance}
+    figures = {"before": before, "now": now, "amount": min(amount, LARGEST), "chance": chance}
     return {"measure": measure, "name": name, **{key: round(float(value), 6) for key, value in figures.items()}}
 
 

@@ -8,7 +8,6 @@ measured is in `ml/backtest.py`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -21,8 +20,8 @@ from groundwork.faults import boundary
 from groundwork.files import canonical_json, discard, remove_temporaries, replacing_directory, sha256_bytes
 from orchestration.home import ensure_schema, home_lock, prepare_home
 from orchestration.pipeline import check_range, run_job
-from orchestration.rated import RATED, Rated
-from orchestration.resources import project_digest
+from orchestration.rated import Rated, rated_by
+from orchestration.resources import pins_of, project_digest
 from orchestration.settings import Settings
 from orchestration.upkeep.approvals import outcomes_after
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ml.backtest import Step, Variant
+    from ml.declarations import Declaration
     from ml.train import Files
 
 SHARED = ("landing", "signals", "marketplace")
@@ -88,20 +88,20 @@ def backtest(
         BadInputError: There is no such model, feature, signal or policy, the range is none, or nothing was rated yet.
         GateRefusedError: What a day's features are does not pass their gate.
     """
-    from ml.backtest import STEP_FILE, hold, plot, take_step
+    from ml.backtest import hold, plot, take_step, why_off
 
     prepare_home(settings)
-    rated = _of_model(model)
+    rated = rated_by(model)
     check_range(settings, first, last)
     days = [first + timedelta(days=at) for at in range(0, (last - first).days + 1, every)]
     variants = _variants(settings, model, policy, without)
-    stands_on = {"loads": _loads_digest(settings), "project": project_digest()}
+    stands_on = {"loads": pins_of(settings, load_contract()).digest, "project": project_digest()}
     here = settings.home / "backtests" / model
     steps: list[Step] = []
     off: dict[str, dict[str, str]] = {}
     for day in days:
         folders = {variant.name: here / f"as_of={day}" / variant.digest(day, stands_on)[:12] for variant in variants}
-        missing = [variant for variant in variants if not (folders[variant.name] / STEP_FILE).exists()]
+        missing = [variant for variant in variants if not folders[variant.name].exists()]
         with home_lock(settings, f"touchstone backtest, {day}"):
             remove_temporaries(here)  # of a walk that was killed
             if missing:
@@ -110,23 +110,16 @@ def backtest(
                     with boundary("backtest.step", folders[variant.name]):
                         take_step(variant, files, day, folders[variant.name])
                 _clear(settings)
-            steps.append(hold(day, folders, _outcomes(settings, model, day)))
-        told = {name: json.loads((folder / STEP_FILE).read_bytes())["off"] for name, folder in folders.items()}
-        off |= {str(day): said} if (said := {name: why for name, why in told.items() if why}) else {}
-        on_step(day, "; ".join(f"{name}: {why}" for name, why in said.items()) or f"{'taken' if missing else 'stands'}")
+            steps.append(hold(day, folders, _outcomes(settings, variants[0].declaration, day)))
+        if said := {name: why for name, folder in folders.items() if (why := why_off(folder))}:
+            off[str(day)] = said
+        on_step(day, "; ".join(f"{name}: {why}" for name, why in said.items()) or ("taken" if missing else "stands"))
     which = sha256_bytes("".join(variant.digest(last, stands_on) for variant in variants).encode())[:12]
     result = Backtest(model, tuple(steps), off, here / f"{first}-to-{last}-{which}")
     with replacing_directory(result.folder) as temporary:
         (temporary / "backtest.json").write_bytes(canonical_json(result.as_dict()))
         (temporary / "backtest.png").write_bytes(plot(model, steps))
     return result
-
-
-def _of_model(model: str) -> Rated:
-    found = {rated.model: rated for rated in RATED.values()}
-    if model not in found:
-        raise BadInputError(f"There is no model {model}; there are {', '.join(found)}.")
-    return found[model]
 
 
 def _variants(settings: Settings, model: str, policy: Path | None, without: Sequence[str]) -> list[Variant]:
@@ -148,12 +141,6 @@ def _variants(settings: Settings, model: str, policy: Path | None, without: Sequ
         other = lacking(declaration, without) if without else declaration
         variants.append(Variant(" ".join(words), other, Parameters(target_precision=wanted.target_precision)))
     return variants
-
-
-def _loads_digest(settings: Settings) -> str:
-    from orchestration.landing.ledger import Ledger, pinned_loads
-
-    return pinned_loads(Ledger(settings.home / "landing").read(), load_contract()).digest
 
 
 def _built(settings: Settings, rated: Rated, day: date) -> Files:
@@ -193,14 +180,13 @@ def _clear(settings: Settings) -> None:
         discard(_apart(settings).home / name)
 
 
-def _outcomes(settings: Settings, model: str, day: date) -> pa.Table:
+def _outcomes(settings: Settings, declaration: Declaration, day: date) -> pa.Table:
     import duckdb
 
     from ml.backtest import OUTCOME_DAYS
-    from ml.declarations import load_declarations
 
     warehouse = settings.home / "warehouse.duckdb"
     if not warehouse.exists():
         raise BadInputError(f"{settings.home} has no warehouse, so no decision is known. `touchstone run` makes it.")
     with duckdb.connect(str(warehouse), read_only=True) as connection:
-        return outcomes_after(connection, load_declarations()[model], day, day + timedelta(days=OUTCOME_DAYS))
+        return outcomes_after(connection, declaration, day, day + timedelta(days=OUTCOME_DAYS))

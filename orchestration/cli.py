@@ -158,18 +158,19 @@ def backtest(
 ) -> None:
     """Trains a model anew at past dates, on what each knew, and says what came of what it flagged; goes on where it stopped.
 
-    Example: touchstone backtest listing_counterfeit --from 2026-05-01 --to 2026-06-12 --every 7d --without picture
+    Example: touchstone backtest listing_counterfeit --from 2026-05-01 --to 2026-06-12 --every 7d --without link
     """
     from orchestration.backtest import backtest as walk
 
-    if not every.removesuffix("d").isdecimal() or int(every.removesuffix("d")) < 1:
+    days = every.removesuffix("d")
+    if not days.isdecimal() or int(days) < 1:
         raise BadInputError(f"--every {every}: not a number of days. Write it as 7d.")
     result = walk(
         _settings(),
         model,
         _date(first, "--from"),
         _date(last, "--to"),
-        every=int(every.removesuffix("d")),
+        every=int(days),
         policy=policy,
         without=[name.strip() for name in without.split(",") if name.strip()],
         on_step=lambda day, said: typer.echo(f"{day}  {said}", err=True),

@@ -25,10 +25,18 @@ from groundwork.errors import (
     VerificationError,
     disk_refusal,
 )
+from orchestration.automation import WITH_TRAINING
 from orchestration.home import home_lock, prepare_home
 from orchestration.pictures import words_of
 from orchestration.rated import RATED, has_champion
-from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG, code_revision, default_as_of, project_digest
+from orchestration.resources import (
+    AS_OF_TAG,
+    PIPELINE_RUN_TAG,
+    code_revision,
+    default_as_of,
+    pins_of,
+    project_digest,
+)
 from orchestration.run_record import Outcome, RunRecord
 from orchestration.settings import Settings
 from orchestration.upkeep.alerts import Alert, alerts_of, could_not_run, tell
@@ -87,7 +95,7 @@ def run_pipeline(
         BadInputError: The date is no day that can be rated, or the home cannot be used.
     """
     if as_of is not None:
-        check_first(settings, "--as-of", as_of)
+        _check_first(settings, "--as-of", as_of)
         if as_of >= (today := datetime.now(UTC).date()):
             raise BadInputError(f"--as-of {as_of} is not over: today is {today} (UTC). Give a day before it.")
     prepare_home(settings)
@@ -168,7 +176,7 @@ def run_job(
     settings: Settings, definitions: Any, instance: Any, job: str, as_of: date, *, with_training: bool = False
 ) -> PipelineResult:
     """Runs one job for one day as a run with a record of its own."""
-    ops = {"features": {"config": {"with_training": True}}} if with_training else {}
+    ops = WITH_TRAINING["ops"] if with_training else {}
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]), as_of)
     tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
     _judge(result, _execute(definitions, instance, job, tags, ops))
@@ -187,7 +195,7 @@ def check_range(settings: Settings, first: date, last: date) -> None:
     """Refuses a range of days that is none, or for the last of which nothing has landed yet."""
     if first > last:
         raise BadInputError(f"--from {first} lies after --to {last}. Give the older day first.")
-    check_first(settings, "--from", first)
+    _check_first(settings, "--from", first)
     newest = default_as_of(settings, load_contract())
     if last > newest:
         raise BadInputError(
@@ -195,7 +203,7 @@ def check_range(settings: Settings, first: date, last: date) -> None:
         )
 
 
-def check_first(settings: Settings, option: str, day: date) -> None:
+def _check_first(settings: Settings, option: str, day: date) -> None:
     """Refuses a day that lies before the first one there is."""
     if str(day) < settings.first_day:
         raise BadInputError(
@@ -207,12 +215,11 @@ def _stands(settings: Settings, as_of: date) -> bool:
     """Tells whether every list of a day is published from what a run would stand on now."""
     from expectations.suites import suites_digest
     from ml.registry import Registry
-    from orchestration.landing.ledger import Ledger, pinned_loads
     from orchestration.publishing.history import Shelf, in_force, previous_version
     from orchestration.publishing.policy import load_policy
 
     policy, registry = load_policy(settings.policy), Registry(settings.home)
-    loads = pinned_loads(Ledger(settings.home / "landing").read(), load_contract()).digest
+    loads = pins_of(settings, load_contract()).digest
     for name, rated in RATED.items():
         champion = registry.champion(rated.model)
         if name not in policy.lists or champion is None:
@@ -251,11 +258,9 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
         result.as_of = as_of or default_as_of(settings, load_contract())
         with_training = train or _has_to_train(settings.home / "runs", Registry(settings.home))
         job = "train_and_rate" if with_training else "rate"
-        ops = {"train": {"config": {"approve_if_passing": approve_if_passing}}} if with_training else {}
-        if with_training:
-            ops["features"] = {"config": {"with_training": True}}
+        training = {"train": {"config": {"approve_if_passing": approve_if_passing}}, **WITH_TRAINING["ops"]}
         tags |= {"dagster/partition": str(result.as_of)}
-        _judge(result, _execute(definitions, instance, job, tags, ops))
+        _judge(result, _execute(definitions, instance, job, tags, training if with_training else {}))
     _end(result)
     return result
 
@@ -293,8 +298,10 @@ def _execute(definitions: Any, instance: Any, job: str, tags: dict[str, str], op
 
 def _judge(result: PipelineResult, executed: Any) -> None:
     """Reads a Dagster run's events for what stopped it: a gate, an error with a message for people, or a fault."""
+    import dagster as dg
+
     for evaluation in executed.get_asset_check_evaluations():
-        if not evaluation.passed and evaluation.blocking and evaluation.severity.name == "ERROR":
+        if not evaluation.passed and evaluation.blocking and evaluation.severity == dg.AssetCheckSeverity.ERROR:
             result.exit_code = ExitCode.GATE_REFUSED
             words = words_of(evaluation.description or f"The check {evaluation.check_name} failed.")
             result.messages.append(words)

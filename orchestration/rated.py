@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from groundwork.errors import BadInputError
 from ml.declarations import CARRIED, ID_COLUMNS, Entity, relation_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,18 @@ _ALL = (
     Rated("brushing_merchants", "merchant_brushing", "merchant"),
 )
 RATED: Final[Mapping[ListName, Rated]] = {rated.list_name: rated for rated in _ALL}
+
+
+def rated_by(model: str) -> Rated:
+    """Returns what a model rates.
+
+    Raises:
+        BadInputError: There is no such model.
+    """
+    found = {rated.model: rated for rated in _ALL}
+    if model not in found:
+        raise BadInputError(f"There is no model {model}; there are {', '.join(found)}.")
+    return found[model]
 
 
 def has_champion(registry: Registry) -> bool:

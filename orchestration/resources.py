@@ -374,9 +374,7 @@ class Run:
     @property
     def pins(self) -> PinnedLoads:
         """The loads that count now."""
-        from orchestration.landing.ledger import pinned_loads
-
-        return pinned_loads(self.ledger, self.contract)
+        return pins_of(self.settings, self.contract)
 
     def pin_newest_loads(self) -> None:
         """Shows dbt the loads that count now, having recomputed their digests."""
@@ -486,11 +484,16 @@ def run_resource(settings: Settings) -> dg.ResourceDefinition:
 
 def default_as_of(settings: Settings, contract: Contract) -> date:
     """Returns the last complete day of what has landed: the newest event day before the day of the load."""
-    from orchestration.landing.ledger import Ledger, pinned_loads
     from orchestration.landing.views import default_as_of as newest_event_day
 
-    landing = settings.home / "landing"
-    return newest_event_day(landing, pinned_loads(Ledger(landing).read(), contract))
+    return newest_event_day(settings.home / "landing", pins_of(settings, contract))
+
+
+def pins_of(settings: Settings, contract: Contract) -> PinnedLoads:
+    """Returns the loads that count now in a home."""
+    from orchestration.landing.ledger import Ledger, pinned_loads
+
+    return pinned_loads(Ledger(settings.home / "landing").read(), contract)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What surrounds the review of models in a home: aliases moved in MLflow, what receipts say of the log, shadows beside champions.
+"""What surrounds the review of models in a home: aliases moved in MLflow, receipts, shadows, and decisions on what was rated.
 
 Which version may rate is decided in `ml/registry.py`, and how a shadow compares computed in `ml/shadow.py`.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from groundwork.errors import BadInputError, VerificationError
 from orchestration.publishing.history import Shelf
 from orchestration.publishing.manifest import version_date
-from orchestration.rated import RATED
+from orchestration.rated import RATED, rated_by
 from orchestration.upkeep.alerts import Alert, tell
 
 if TYPE_CHECKING:
@@ -90,13 +90,11 @@ def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion,
     """
     import duckdb
 
-    from ml.declarations import ID_COLUMNS, load_declarations
+    from ml.declarations import load_declarations
     from ml.shadow import compare_day
 
-    declarations = load_declarations()
-    if model not in declarations:
-        raise BadInputError(f"There is no model {model}; there are {', '.join(declarations)}.")
-    champion, shadow, declaration = registry.champion(model), registry.shadowing(model), declarations[model]
+    rated = rated_by(model)
+    champion, shadow, declaration = registry.champion(model), registry.shadowing(model), load_declarations()[model]
     if champion is None or shadow is None:
         missing = "champion" if champion is None else "version in shadow"
         raise BadInputError(
@@ -110,8 +108,7 @@ def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion,
             if not scores.is_file() or not is_rated_by(scores, champion):
                 continue
             outcomes = outcomes_after(warehouse, declaration, date.fromisoformat(day))
-            id_column = ID_COLUMNS[declaration.entity]
-            days.append(compare_day(day, champion, shadow, (scores, beside), id_column, outcomes))
+            days.append(compare_day(day, champion, shadow, (scores, beside), rated.key, outcomes))
     if not days:
         raise BadInputError(
             f"No day has been rated by {model} version {champion.version} and version {shadow.version} yet."
