@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -195,6 +196,11 @@ class Registry:
         self._unmirrored = self.home / "models" / "unmirrored"
         self._now = now
         self._connected: Any = None
+        self._connecting = threading.Lock()
+
+    def connect(self) -> None:
+        """Opens MLflow's database, or makes it: some seconds, the first time, in which others can work."""
+        self._client()
 
     # Versions -----------------------------------------------------------------------------------------------------
 
@@ -651,14 +657,12 @@ class Registry:
         return "waits", says, ()
 
     def _client(self) -> Any:
-        if self._connected is None:
-            self.home.mkdir(parents=True, exist_ok=True)
-            _quiet_mlflow()
-            from mlflow import MlflowClient
-
-            store = f"sqlite:///{self.home / 'mlflow.db'}"
-            self._connected = MlflowClient(tracking_uri=store, registry_uri=store)
-        return self._connected
+        with self._connecting:  # models are prepared side by side, and one of them makes the database
+            if self._connected is None:
+                self.home.mkdir(parents=True, exist_ok=True)
+                store = f"sqlite:///{self.home / 'mlflow.db'}"
+                self._connected = load_mlflow()(tracking_uri=store, registry_uri=store)
+            return self._connected
 
     def _experiment(self, name: str) -> str:
         """Returns the experiment of a model, whose artifacts lie in this home; one of before the home was moved is put aside."""
@@ -860,12 +864,15 @@ class Registry:
         )
 
 
-def _quiet_mlflow() -> None:
-    """Settings that MLflow reads from the environment when it is imported: no telemetry, no chatter."""
+def load_mlflow() -> Any:
+    """Imports MLflow, which takes seconds, and returns its client's class: without telemetry, without chatter."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    from mlflow import MlflowClient
+
+    return MlflowClient
 
 
 def _all_pages(search: Callable[[str | None], Any]) -> list[Any]:

@@ -41,10 +41,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Files",
     "Parameters",
+    "Prepared",
     "TooFewLabels",
     "Trained",
     "TrainingResult",
     "fit_model",
+    "prepare",
+    "register",
     "train",
     "training_digest",
 ]
@@ -126,6 +129,29 @@ class TrainingResult:
     metrics: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A training of which only the pictures, the card and the version are to be made.
+
+    Attributes:
+        declaration: The model's declaration.
+        parameters: The training's choices.
+        training_set: What it read.
+        split: Which rows did what.
+        model: The model.
+        evaluation: What was found out about it.
+        facts: What `card.json` will say.
+    """
+
+    declaration: Declaration
+    parameters: Parameters
+    training_set: TrainingSet
+    split: Split
+    model: model.RiskModel
+    evaluation: review.Evaluation
+    facts: Mapping[str, Any]
+
+
 def train(
     declaration: Declaration,
     files: Files,
@@ -138,7 +164,7 @@ def train(
     thresholds: Path = review.THRESHOLDS_FILE,
     progress: Progress = lambda _: None,
 ) -> TrainingResult | TooFewLabels:
-    """Trains, calibrates, evaluates, sets beside the champion, judges and registers a model.
+    """Trains, calibrates, evaluates, sets beside the champion, judges and registers a model: `prepare`, then `register`.
 
     Args:
         declaration: The model.
@@ -156,6 +182,40 @@ def train(
 
     Raises:
         BadInputError: The files lack a declared column or do not belong together, or the thresholds cannot be read.
+    """
+    prepared = prepare(
+        declaration,
+        files,
+        as_of=as_of,
+        registry=registry,
+        provenance=provenance,
+        parameters=parameters,
+        thresholds=thresholds,
+        progress=progress,
+    )
+    if not isinstance(prepared, Prepared):
+        return prepared
+    return register(prepared, registry, trained_by=trained_by, progress=progress)
+
+
+def prepare(
+    declaration: Declaration,
+    files: Files,
+    *,
+    as_of: date,
+    registry: Registry,
+    provenance: Mapping[str, str],
+    parameters: Parameters | None = None,
+    thresholds: Path = review.THRESHOLDS_FILE,
+    progress: Progress = lambda _: None,
+) -> Prepared | TrainingResult | TooFewLabels:
+    """Does all of `train` that leaves nothing behind, so that several models can be prepared side by side.
+
+    Returns:
+        What `register` takes; the version that the same training gave before; or why there is none.
+
+    Raises:
+        BadInputError: As `train`.
     """
     parameters, limits = parameters or Parameters(), review.read_limits(declaration.name, thresholds)
     data = files.digests()
@@ -197,19 +257,27 @@ def train(
     evaluation = review.Evaluation(report, calibration, comparison, judgement)
     origin = {"as_of": as_of.isoformat(), "training_digest": digest, "data": data, "provenance": dict(provenance)}
     facts = _facts(trained, training_set, split, origin) | {"importances": dict(report.importances)}
-    pictures = plots.pictures(report, trained.model.threshold)
-    page = card.render(declaration, trained.model, training_set, split, evaluation, facts, pictures)
+    return Prepared(declaration, parameters, training_set, split, trained.model, evaluation, facts)
+
+
+def register(
+    prepared: Prepared, registry: Registry, *, trained_by: str = "unnamed", progress: Progress = lambda _: None
+) -> TrainingResult:
+    """Draws a prepared training's pictures, writes its card and registers its version, which waits for review."""
+    declaration, rates, evaluation = prepared.declaration, prepared.model, prepared.evaluation
+    pictures = plots.pictures(evaluation.report, rates.threshold)
+    page = card.render(declaration, rates, prepared.training_set, prepared.split, evaluation, prepared.facts, pictures)
     with boundary("training.register", registry.home / "mlflow.db"):
         version = registry.register(
-            trained.model,
-            facts=facts,
+            rates,
+            facts=prepared.facts,
             evaluation=evaluation,
             files={"card.html": page, **{f"plots/{name}": content for name, content in pictures.items()}},
-            parameters=asdict(parameters),
+            parameters=asdict(prepared.parameters),
             trained_by=trained_by,
         )
     progress(f"{declaration.name}: version {version.version} is registered and waits for review")
-    return TrainingResult(version, reused=False, metrics=report.metrics)
+    return TrainingResult(version, reused=False, metrics=evaluation.report.metrics)
 
 
 def _beside_champion(

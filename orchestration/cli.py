@@ -6,7 +6,9 @@ ours, 2 bad usage, configuration or source, or a disk that refuses, 3 a gate ref
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import gc
 import json
 import logging
 import os
@@ -56,6 +58,7 @@ Sources = Annotated[Path | None, typer.Option("--sources", metavar="FILE", help=
 def main() -> None:
     """Runs the command line; every expected failure ends as a sentence and an exit code."""
     _log_to_stderr()
+    _spare_the_collector()
     try:
         app(standalone_mode=False)
     except TouchstoneError as error:
@@ -69,6 +72,16 @@ def main() -> None:
             _fail(f"{refusal} The home is {_settings().home}.", ExitCode.BAD_INPUT)
         traceback.print_exc()
         _fail(f"A fault of ours: {error!r}. Please report it with the lines above.", ExitCode.FAULT)
+
+
+def _spare_the_collector() -> None:
+    """Has Python look for garbage seldom, and not at all at the end.
+
+    Libraries leave millions of objects that live as long as the process: to look through them all took a run of the demo six
+    seconds, and its end three more (docs/performance.md).
+    """
+    gc.set_threshold(50_000)
+    atexit.register(gc.freeze)
 
 
 @app.command()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("touchstone")
 CACHE = DBT_PROJECT / "target"
 SMALL_LANDING_BYTES = 500_000_000
+SMALL_MODELS_AT_ONCE = 4
 MANIFEST, PARSED, DIGEST = "manifest.json", "partial_parse.msgpack", "project-digest"
 
 
@@ -73,12 +74,12 @@ def run_dbt(settings: Settings, arguments: Sequence[str]) -> list[DbtNode]:
 
 
 def _models_at_once(settings: Settings) -> int:
-    """Returns how many models dbt builds at once: two while tables are small, for which one query uses one core.
+    """Returns how many models dbt builds at once: several while tables are small, of which one keeps no two cores busy.
 
     Two at once of large tables would share the memory and spill (docs/performance.md).
     """
     landed = sum(path.stat().st_size for path in (settings.home / "landing").rglob("*.parquet"))
-    return 2 if landed < SMALL_LANDING_BYTES and settings.threads > 1 else 1
+    return SMALL_MODELS_AT_ONCE if landed < SMALL_LANDING_BYTES and settings.threads > 1 else 1
 
 
 def _is_current() -> bool:

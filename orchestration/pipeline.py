@@ -7,13 +7,18 @@ print. What the stages do is in the assets.
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from expectations.contract import load_contract
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("touchstone")
 Standing = Literal["rated", "stands", "refused", "failed"]
 ERRORS = {kind.__name__: kind for kind in (BadInputError, GateRefusedError, VerificationError, TouchstoneError)}
+MOST_EVENT_LOGS = 4  # of which engines are kept: each run has one, and one holds what all have of assets
 _DAY_OUTCOMES: dict[ExitCode, Standing] = {
     ExitCode.DONE: "rated",
     ExitCode.FAULT: "failed",
@@ -145,8 +151,6 @@ def backfill(
     Raises:
         BadInputError: The range is none, nothing has landed for its last day yet, or no model may rate.
     """
-    import dagster as dg
-
     from ml.registry import Registry
     from orchestration.definitions import build_definitions
 
@@ -154,7 +158,7 @@ def backfill(
     check_range(settings, first, last)
     if not has_champion(Registry(settings.home)):
         raise BadInputError("No model may rate yet. `touchstone run --approve-if-passing` trains; a backfill does not.")
-    instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
+    instance, definitions = dagster_instance(), build_definitions(settings)
     days: list[Day] = []
     while (as_of := first + timedelta(days=len(days))) <= last:
         told: list[Alert] = []
@@ -239,18 +243,21 @@ def _stands(settings: Settings, as_of: date) -> bool:
 
 
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
-    from orchestration.assets.sources import ensure_demo
+    from orchestration.assets.sources import demo_is_due, make_demo
 
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]))
-    with ThreadPoolExecutor(max_workers=1) as making:
-        # While libraries load. What fails here fails again in landing, which tells it.
-        making.submit(ensure_demo, settings)
-        import dagster as dg
-
-        from ml.registry import Registry
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent) as making:
+        if demo_is_due(settings):
+            # While libraries load. What fails here fails again in landing, which tells it.
+            making.submit(make_demo, settings)
+        from ml.registry import Registry, load_mlflow
         from orchestration.definitions import build_definitions
 
-        instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
+        instance, definitions = dagster_instance(), build_definitions(settings)
+        # What gates, boosters and the review take: each is imported where it is used, and here while the demo is made.
+        load_mlflow()
+        for library in ("great_expectations", "xgboost"):
+            import_module(library)
     tags = {PIPELINE_RUN_TAG: result.record.run_id}
     landed = _execute(definitions, instance, "land", tags | ({AS_OF_TAG: str(as_of)} if as_of else {}), {})
     _judge(result, landed)
@@ -263,6 +270,46 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
         _judge(result, _execute(definitions, instance, job, tags, training if with_training else {}))
     _end(result)
     return result
+
+
+def _end_with_parent() -> None:
+    """Ends this process with the one that started it: a run that was killed leaves nobody behind who writes to the home."""
+    parent = parent_process()
+
+    def end() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=end, daemon=True).start()
+
+
+def dagster_instance() -> Any:
+    """Returns Dagster's instance."""
+    import dagster as dg
+
+    _keep_engines()
+    return dg.DagsterInstance.get()
+
+
+@functools.cache
+def _keep_engines() -> None:
+    """Has Dagster keep the engines that open its event logs, of which it makes one for each statement otherwise.
+
+    An engine compiles a statement once. Compiling each of a run's thousand anew took a tenth of a run of the demo.
+    """
+    from dagster._core.storage.event_log.sqlite import sqlite_event_log as event_log
+
+    make, kept = event_log.create_engine, dict[str, Any]()  # type: ignore[attr-defined]
+
+    def engine(address: str, **options: Any) -> Any:
+        if address not in kept:
+            if len(kept) == MOST_EVENT_LOGS:
+                kept.pop(next(iter(kept)))
+            kept[address] = make(address, **options)
+        return kept[address]
+
+    event_log.create_engine = engine  # type: ignore[attr-defined, assignment]
 
 
 def _has_to_train(runs: Path, registry: Registry) -> bool:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib
 
-from ml.registry import _quiet_mlflow
+from ml.registry import load_mlflow
 from orchestration.settings import quiet_libraries
 
 quiet_libraries()
-_quiet_mlflow()
+load_mlflow()
 for name in (
     "dagster",
     "dagster_dbt",
     "dbt.adapters.duckdb.connections",
     "dbt.cli.main",
     "matplotlib.figure",
-    "mlflow",
     "pandas",
     "pyarrow.parquet",
     "xgboost",

@@ -5,6 +5,8 @@ Belongs here: which files a model reads and writes, and what a person sees of it
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from orchestration.resources import Run, code_revision, logger
 from orchestration.upkeep.approvals import described, settle_moves, shadow_file
 
 if TYPE_CHECKING:
-    from ml.train import TrainingResult
+    from ml.train import Prepared, TooFewLabels, TrainingResult
 
 OWNERS = ["team:model-review"]
 PLOTS = ("reliability.png", "precision_recall.png", "importances.png")
@@ -56,11 +58,15 @@ def training_assets() -> dg.AssetsDefinition:
     def train(context: dg.AssetExecutionContext, config: TrainingConfig) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
         trained = 0
-        for rated in RATED.values():
-            with run.record.stage(rated.training_stage):
-                result = train_model(run, rated, approve_if_passing=config.approve_if_passing)
-            trained += result is not None
-            yield dg.MaterializeResult(asset_key=["models", rated.model], metadata=_card_metadata(result, run))
+        # Two at a time: what one does in Python leaves a core to the other's boosters.
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            prepared = pool.map(partial(prepare_model, run), RATED.values())
+            run.registry.connect()
+            for rated in RATED.values():
+                with run.record.stage(rated.training_stage):
+                    result = register_model(run, next(prepared), approve_if_passing=config.approve_if_passing)
+                trained += result is not None
+                yield dg.MaterializeResult(asset_key=["models", rated.model], metadata=_card_metadata(result, run))
         if not trained and not run.policy.rules:
             raise BadInputError(
                 "No model could be trained, so nothing can be rated. Labels come from notices, test_buys, "
@@ -70,14 +76,14 @@ def training_assets() -> dg.AssetsDefinition:
     return train
 
 
-def train_model(run: Run, rated: Rated, *, approve_if_passing: bool) -> "TrainingResult | None":
-    """Trains the model of one list on the run's rows; returns None where it has too few labels and is off."""
-    from ml.train import Files, TooFewLabels, train
+def prepare_model(run: Run, rated: Rated) -> "Prepared | TrainingResult | TooFewLabels":
+    """Trains and judges the model of one list on the run's rows, and leaves nothing behind."""
+    from ml.train import Files, prepare
 
-    as_of, model = run.as_of, rated.model
+    as_of = run.as_of
     folder = run.training_folder(rated.list_name, as_of)
-    result = train(
-        run.declarations[model],
+    return prepare(
+        run.declarations[rated.model],
         Files(
             features=folder / "features.parquet",
             spine=folder / "spine.parquet",
@@ -87,20 +93,36 @@ def train_model(run: Run, rated: Rated, *, approve_if_passing: bool) -> "Trainin
         ),
         as_of=as_of,
         registry=run.registry,
-        trained_by=run.settings.reviewer,
         thresholds=run.settings.thresholds,
         provenance={"loads_digest": run.warehouse.pinned_loads()["digest"], "code_revision": code_revision()},
         parameters=run.training_parameters(run.policy.target_precision),
-        progress=lambda line: logger.info("%s", line),
+        progress=_tell,
     )
-    if isinstance(result, TooFewLabels):
-        run.note(result.message)
+
+
+def register_model(
+    run: Run, prepared: "Prepared | TrainingResult | TooFewLabels", *, approve_if_passing: bool
+) -> "TrainingResult | None":
+    """Registers a prepared training for review; returns None where the model has too few labels and is off."""
+    from ml.train import Prepared, TooFewLabels, register
+
+    if isinstance(prepared, TooFewLabels):
+        run.note(prepared.message)
         return None
+    if isinstance(prepared, Prepared):
+        result = register(prepared, run.registry, trained_by=run.settings.reviewer, progress=_tell)
+    else:
+        result = prepared
+    model = result.version.model
     if approve_if_passing and run.registry.champion(model) is None:
         verdict = run.registry.approve_if_passing(result.version)
         outcome = "was approved without a person" if verdict.passed else "was NOT approved"
         run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.says)}.")
     return result
+
+
+def _tell(line: str) -> None:
+    logger.info("%s", line)
 
 
 def score_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:

@@ -78,12 +78,23 @@ def land_sources(run: Run) -> "list[LoadRecord]":
 
 
 def ensure_demo(settings: Settings) -> None:
-    """Makes the demo marketplace where no sources file is set and none was made yet."""
+    """Makes the demo marketplace where it is due."""
+    if demo_is_due(settings):
+        make_demo(settings)
+
+
+def demo_is_due(settings: Settings) -> bool:
+    """Whether no sources file is set and no demo was made yet; says that it is made now."""
     if settings.sources is not None or settings.sources_file.exists():
-        return
+        return False
+    logger.info("Making the demo marketplace (scale %g, seed %d)", settings.demo_scale, settings.demo_seed)
+    return True
+
+
+def make_demo(settings: Settings) -> None:
+    """Makes the demo marketplace that the settings ask for."""
     from orchestration.marketplace.generate import generate
 
-    logger.info("Making the demo marketplace (scale %g, seed %d)", settings.demo_scale, settings.demo_seed)
     generate(
         settings.demo,
         scale=settings.demo_scale,

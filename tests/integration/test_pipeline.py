@@ -17,6 +17,7 @@ import pytest
 from conftest import FIRST_DAY, LISTS, NEXT_DAY, ROOT, Homes, Outcome, make_market, published_files, run, touchstone
 
 from orchestration.rated import RATED
+from orchestration.run_record import process_started
 from orchestration.upkeep.standing import verify_home
 from tests.alert_fixtures import web_server
 
@@ -134,6 +135,28 @@ def test_a_run_after_a_killed_one_marks_it_and_publishes_nothing_new(
     assert published_files(home) == before
     assert json.loads(record.read_text())["outcome"] == "killed"
     assert run_touchstone("verify").code == 0
+
+
+def test_a_run_that_is_killed_takes_along_who_makes_the_demo(tmp_path: Path):
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "touchstone"), "run"],
+        env=os.environ | {"TOUCHSTONE_HOME": str(tmp_path / "home"), "TOUCHSTONE_DEMO_SCALE": "0.1"},
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not (begun := [*(tmp_path / "home").glob(".tmp-*-marketplace")]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    makers = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    process.kill()
+    process.wait()
+    assert begun
+    assert makers
+    while any(map(process_started, makers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(process_started, makers))
+    assert not (tmp_path / "home" / "marketplace").exists()
 
 
 @pytest.mark.slow
