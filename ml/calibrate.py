@@ -4,11 +4,14 @@ The verdicts that calibrate are held out of the boosters' training and weighted 
 probability, so that they stand for all goods, not for those somebody complained about. A few of them weigh ten times
 what the others do and would decide alone, so weights are smoothed first. How much is fitted depends on how many
 positives there are: with few of them a slope would be noise.
+
+Whoever turned to fakes since a verdict looks like one who sells them, and is called genuine. So of entities that turn, the
+older a verdict the likelier it is taken to miss; how fast they turn is fitted along (docs/decisions/0023).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +20,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
 
 MIN_POSITIVES_FOR_SLOPE: Final = 20
 MIN_RANDOM_POSITIVES_FOR_SLOPE: Final = 10
@@ -28,6 +32,13 @@ SLOPE_PRIOR_SD: Final = 1.0
 FALSE_ALARMS: Final = 0.001
 FALSE_SHARE_OF_POSITIVES: Final = 0.15
 MISSED: Final = 0.03
+# Of entities that turn: so many days ago two in three of those who are counterfeit by now were not yet. What is tried, and what
+# is thought of it beforehand: log-normal, between half a year and twenty months.
+TURNING_DAYS: Final = (60, 85, 120, 170, 240, 340, 480, 680, 960, 1350, 2000)
+TURNING_PRIOR_DAYS: Final = 300
+TURNING_PRIOR_SD: Final = 0.7
+# What holds a slope at 1.
+FIXED: Final = 1e9
 # Nearly no shrinkage: enough to keep coefficients finite where a class has weights of one kind only.
 SMOOTHING_C: Final = 100.0
 CLIP: Final = 1e-4
@@ -39,20 +50,24 @@ class Wrong:
 
     Attributes:
         false_alarms: Share of the genuine that a verdict calls counterfeit.
-        missed: Share of the counterfeits that a verdict calls genuine.
+        missed: Share of the counterfeits that a verdict calls genuine; of each verdict, or of all the same.
     """
 
     false_alarms: float = 0.0
-    missed: float = 0.0
+    missed: float | Floats = 0.0
 
     @property
-    def contrast(self) -> float:
+    def contrast(self) -> float | Floats:
         """By how much a counterfeit is more likely to be called one than the genuine are."""
         return 1.0 - self.false_alarms - self.missed
 
     def told(self, logit: Floats) -> Floats:
         """The probability that a verdict says counterfeit; kept off 0 and 1 for the logarithm."""
         return np.clip(self.false_alarms + self.contrast * sigmoid(logit), 1e-300, 1 - 1e-16)
+
+    def of(self, chosen: Flags | Integers) -> Wrong:
+        """Returns the same of some of the verdicts."""
+        return Wrong(self.false_alarms, self.missed[chosen] if isinstance(self.missed, np.ndarray) else self.missed)
 
 
 NEVER_WRONG: Final = Wrong()
@@ -63,7 +78,7 @@ class Calibration:
     """A map from margin to probability.
 
     Attributes:
-        method: `platt`, `isotonic`, `shift` or `none`.
+        method: `platt`, `isotonic`, `shift` (the intercept alone) or `none`.
         slope: Slope on the margin (1 unless `platt`; `isotonic` refines a Platt fit).
         intercept: Intercept in log-odds.
         knots: For `isotonic`: pairs of (Platt log-odds, probability), rising in both; empty otherwise.
@@ -100,7 +115,9 @@ class Calibration:
         return Calibration(**{**body, "knots": tuple((float(at), float(value)) for at, value in body["knots"])})
 
 
-def calibrate(margin: npt.NDArray[Any], label: Flags, inclusion: Floats, is_random_arm: Flags) -> Calibration:
+def calibrate(
+    margin: npt.NDArray[Any], label: Flags, inclusion: Floats, is_random_arm: Flags, age: Floats | None = None
+) -> Calibration:
     """Fits as much of a calibration as the verdicts can bear.
 
     Args:
@@ -108,12 +125,12 @@ def calibrate(margin: npt.NDArray[Any], label: Flags, inclusion: Floats, is_rand
         label: Whether each is a positive.
         inclusion: Probability with which the whole design picked each; where it is nan (no random design), 1.
         is_random_arm: Whether each is of the random arm.
+        age: Days since each verdict where the entities turn; None where they are what they were.
 
     Returns:
         Platt with smoothed weights and a weak ridge towards slope 1, allowing for a few wrong verdicts; isotonic above
         1,000 positives where it explains held-out verdicts better; under 20 positives, or under 10 of the random arm,
-        a shift of the intercept to the estimated prevalence, and so where the slope would turn the order round;
-        without positives, nothing.
+        the intercept alone, and so where the slope would turn the order round; without positives, nothing.
     """
     margin = margin.astype(np.float64)
     weight = 1.0 / np.nan_to_num(inclusion, nan=1.0)
@@ -125,17 +142,43 @@ def calibrate(margin: npt.NDArray[Any], label: Flags, inclusion: Floats, is_rand
     }
     if not label.any() or label.all():
         return Calibration("none", 1.0, 0.0, (), **counts)
-    if counts["positives"] < MIN_POSITIVES_FOR_SLOPE or counts["random_positives"] < MIN_RANDOM_POSITIVES_FOR_SLOPE:
-        return Calibration("shift", 1.0, _shift(margin, weight, counts["prevalence"]), (), **counts)
-    wrong = Wrong(min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * counts["prevalence"]), MISSED)
+    false_alarms = min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * counts["prevalence"])
+    missed = [Wrong(false_alarms, MISSED)]
+    if age is not None:
+        missed = [Wrong(false_alarms, 1.0 - (1.0 - MISSED) * np.exp(-age / days)) for days in TURNING_DAYS]
     smooth = smoothed(weight, margin, label)
-    intercept, slope = _platt(margin, label, smooth, wrong)
+    has_slope = (
+        counts["positives"] >= MIN_POSITIVES_FOR_SLOPE and counts["random_positives"] >= MIN_RANDOM_POSITIVES_FOR_SLOPE
+    )
+    intercept, slope, wrong = _likeliest(margin, label, smooth, missed, 1.0 / SLOPE_PRIOR_SD**2 if has_slope else FIXED)
     if not slope > 0:
-        return Calibration("shift", 1.0, _shift(margin, weight, counts["prevalence"]), (), **counts)
+        has_slope = False
+        intercept, slope, wrong = _likeliest(margin, label, smooth, missed, FIXED)
+    if age is not None:  # those who turned since are not among the positives
+        counts["prevalence"] /= float(np.average((1.0 - wrong.missed) / (1.0 - MISSED), weights=weight))
+    if not has_slope:
+        return Calibration("shift", 1.0, intercept, (), **counts)
     if counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(margin, label, smooth, wrong):
         knots = _isotonic(intercept + slope * margin, label, smooth, wrong)
         return Calibration("isotonic", slope, intercept, knots, **counts)
     return Calibration("platt", slope, intercept, (), **counts)
+
+
+def _likeliest(
+    margin: Floats, label: Flags, weight: Floats, tried: Sequence[Wrong], slope_precision: float
+) -> tuple[float, float, Wrong]:
+    """Intercept and slope with the likeliest of some ways of being wrong, of which several are those of `TURNING_DAYS`."""
+    scaled = weight * (effective_size(weight) / weight.sum())  # so that priors weigh against real information
+    found = []
+    for at, wrong in enumerate(tried):
+        intercept, slope = logistic(margin, label, scaled, slope_precision=slope_precision, wrong=wrong)
+        loss = float(scaled @ _log_loss(intercept + slope * margin, label, wrong))
+        loss += 0.5 * slope_precision * (slope - 1.0) ** 2
+        if len(tried) > 1:
+            loss += 0.5 * (np.log(TURNING_DAYS[at] / TURNING_PRIOR_DAYS) / TURNING_PRIOR_SD) ** 2
+        found.append((loss, at, intercept, slope))
+    _, at, intercept, slope = min(found)
+    return intercept, slope, tried[at]
 
 
 def sigmoid(logit: Floats) -> Floats:
@@ -239,24 +282,6 @@ def _separated(x: Floats, label: Flags) -> bool:
     return bool(x[label].min() >= x[~label].max() or x[label].max() <= x[~label].min())
 
 
-def _platt(margin: Floats, label: Flags, weight: Floats, wrong: Wrong) -> tuple[float, float]:
-    """Intercept and slope; weights sum to the effective size, so that the ridge weighs against real information."""
-    scaled = weight * (effective_size(weight) / weight.sum())
-    return logistic(margin, label, scaled, slope_precision=1.0 / SLOPE_PRIOR_SD**2, wrong=wrong)
-
-
-def _shift(margin: Floats, weight: Floats, prevalence: float) -> float:
-    """The intercept at which the weighted mean probability equals the prevalence, by bisection."""
-    low, high = -50.0, 50.0
-    for _ in range(100):
-        middle = 0.5 * (low + high)
-        if float(np.average(sigmoid(margin + middle), weights=weight)) < prevalence:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
-
-
 def _isotonic(logit: Floats, label: Flags, weight: Floats, wrong: Wrong) -> tuple[tuple[float, float], ...]:
     """Knots at the centres of the blocks of an isotonic fit, so that scores inside a block still differ."""
     from scipy.optimize import isotonic_regression
@@ -265,7 +290,8 @@ def _isotonic(logit: Floats, label: Flags, weight: Floats, wrong: Wrong) -> tupl
     fit = isotonic_regression(label[order].astype(np.float64), weights=weight[order])
     edges = fit.blocks[:-1]
     centre = np.add.reduceat((weight * logit)[order], edges) / np.add.reduceat(weight[order], edges)
-    value = np.clip((fit.x[edges] - wrong.false_alarms) / wrong.contrast, CLIP, 1 - CLIP)
+    contrast = np.add.reduceat(weight[order] * wrong.of(order).contrast, edges) / np.add.reduceat(weight[order], edges)
+    value = np.clip((fit.x[edges] - wrong.false_alarms) / contrast, CLIP, 1 - CLIP)
     rising = np.concatenate([[True], (np.diff(centre) > 0) & (np.diff(value) > 0)])
     return tuple(zip(centre[rising].tolist(), value[rising].tolist(), strict=True))
 
@@ -277,11 +303,12 @@ def _isotonic_is_better(margin: Floats, label: Flags, weight: Floats, wrong: Wro
     odd[order[1::2]] = True
     gain = 0.0
     for fitted, judged in ((odd, ~odd), (~odd, odd)):
-        intercept, slope = _platt(margin[fitted], label[fitted], weight[fitted], wrong)
+        theirs, precision = [wrong.of(fitted)], 1.0 / SLOPE_PRIOR_SD**2
+        intercept, slope, _ = _likeliest(margin[fitted], label[fitted], weight[fitted], theirs, precision)
         logit = intercept + slope * margin
-        knots = np.array(_isotonic(logit[fitted], label[fitted], weight[fitted], wrong)).T
+        knots = np.array(_isotonic(logit[fitted], label[fitted], weight[fitted], wrong.of(fitted))).T
         curved = logit_of(np.interp(logit[judged], knots[0], knots[1]))
-        losses = [_log_loss(each, label[judged], wrong) for each in (logit[judged], curved)]
+        losses = [_log_loss(each, label[judged], wrong.of(judged)) for each in (logit[judged], curved)]
         gain += float(weight[judged] @ (losses[0] - losses[1]))
     return gain > 0.0
 

@@ -1,7 +1,8 @@
 """How a population stands beside the one that lived at a model's cut: what has moved, feature by feature and in the score.
 
 The model keeps that population as shares by bin: tenths of what was known, beside the share that was not. The population
-stability index sums, over bins, the difference of two shares times the logarithm of their ratio. Beside it stand categories
+stability index sums, over bins, the difference of two shares times the logarithm of their ratio. What chance would do is
+allowed for, and how far the population had moved by itself in as many days before the cut. Beside it stand categories
 that are new or gone, what was expected of test buys and audits that came in since, and how long labels take. What of it is
 too much is for the gate on scores to say.
 """
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ml.calibrate import effective_size
 from ml.model import RiskModel
-from ml.training_set import Floats, Live, Matrix
+from ml.training_set import Floats, Live, Matrix, Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,10 +36,17 @@ LEAST_DRAWN: Final = 20
 """Under so many outcomes that were drawn by design nothing is said of the calibration."""
 LARGEST: Final = 999.0
 """What stands for an amount without bound."""
-SCHEMA: Final = ("measure", "name", "before", "now", "amount", "chance", "model_digest")
+LEAST_ROWS: Final = 200
+"""Of so many training rows of one date, of equal weight, it is said how far the population has moved since then."""
+DAYS_BACK: Final = 60
+LEAST_MOVE: Final = 0.01
+"""Smaller indices are not kept."""
+SCHEMA: Final = ("measure", "name", "before", "now", "amount", "allowed", "model_digest")
 TEXTS: Final = ("measure", "name", "model_digest")
 
 Reference = Mapping[str, Mapping[str, Any]]
+Moves = Mapping[str, Sequence[Sequence[float]]]
+"""By feature: days before a cut, and how far the population moved from then to the cut; days rise."""
 
 
 def reference(features: Matrix, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -61,6 +70,30 @@ def reference(features: Matrix, columns: Sequence[str]) -> dict[str, dict[str, A
     return told
 
 
+def moves(rows: Rows, reference: Reference, columns: Sequence[str], cut_day: int) -> dict[str, list[list[float]]]:
+    """Returns how far each feature had moved by itself up to the cut: what counts all that went before, or ages, moves on.
+
+    Args:
+        rows: The training's rows; weighted, those of one date stand for who lived then.
+        reference: What is kept of those who live at the cut.
+        columns: Names of the rows' features.
+        cut_day: The cut, in days since 1970-01-01.
+
+    Returns:
+        `Moves` of features with an index of 0.01 or more on some date, over the dates of the last 60 days that hold enough rows.
+    """
+    told: dict[str, list[list[float]]] = {name: [] for name in columns}
+    sampled = ~rows.purposed("calibrate")
+    for day in sorted(set(rows.day[sampled & (rows.day < cut_day)].tolist()), reverse=True):
+        then = rows.take(sampled & (rows.day == day))
+        if cut_day - day > DAYS_BACK or effective_size(then.weight) < LEAST_ROWS:
+            continue
+        for at, name in enumerate(columns):
+            before = _shares(then.features[:, at].astype(np.float64), reference[name]["edges"], then.weight)
+            told[name].append([cut_day - day, round(psi(before, reference[name]["shares"]), 4)])
+    return {name: by_day for name, by_day in told.items() if any(amount >= LEAST_MOVE for _, amount in by_day)}
+
+
 def population(live: Live) -> dict[str, Any]:
     """Returns what else a model keeps of the population that lives at its cut: how many, and the share of each category."""
     counts = np.bincount(live.category, minlength=len(live.categories))
@@ -69,23 +102,24 @@ def population(live: Live) -> dict[str, Any]:
     return {"rows": len(live.category), "categories": dict(sorted(kept.items()))}
 
 
-def measure(model: RiskModel, features: Path, scores: Path) -> list[dict[str, Any]]:
+def measure(model: RiskModel, features: Path, scores: Path, *, days: int) -> list[dict[str, Any]]:
     """Sets those who live as of a date beside those who lived at the model's cut; a column at a time is in memory.
 
     Args:
         model: The model that rated them.
         features: Their features.
         scores: Their scores.
+        days: Days since the cut.
 
     Returns:
         Rows of `SCHEMA`. `psi`: a feature, or the score, with its index as `amount`, the share unknown `before` and `now`,
-        and as `chance` what chance alone exceeds once in a million. `category`: one that is new or gone, with its shares; the
-        greater of them is the `amount`, and `chance` the share that 20 rows are. Nothing of what a model of an earlier release
-        did not keep.
+        and as `allowed` what chance alone exceeds once in a million and how far the feature had moved by itself in as many
+        days before the cut. `category`: one that is new or gone, with its shares; the greater of them is the `amount`, and the
+        share that 20 rows are is `allowed`. Nothing of what a model of an earlier release did not keep.
     """
     import pyarrow.parquet as pq
 
-    reference, kept = model.body["reference"], model.body.get("population")
+    reference, kept, own = model.body["reference"], model.body.get("population"), model.body.get("moves", {})
     rows: list[dict[str, Any]] = []
     with pq.ParquetFile(features) as file, pq.ParquetFile(scores) as rated:
         live = file.metadata.num_rows
@@ -98,7 +132,8 @@ def measure(model: RiskModel, features: Path, scores: Path) -> list[dict[str, An
             values = column.cast("double").to_numpy().astype(np.float32).astype(np.float64)
             before, now = reference[name]["shares"], _shares(values, reference[name]["edges"])
             chance = _by_chance(len(before), kept["rows"], live) if kept else 0.0
-            rows.append(_row("psi", name, before[-1], now[-1], psi(before, now), chance))
+            allowed = chance + _by_itself(own.get(name, ()), days)
+            rows.append(_row("psi", name, before[-1], now[-1], psi(before, now), allowed))
         rows += _categories(file.read(columns=["category"])["category"].to_pylist(), kept) if kept else []
     return rows
 
@@ -108,6 +143,16 @@ def _by_chance(bins: int, before: int, now: int) -> float:
     from scipy.stats import chi2
 
     return float(chi2.isf(CHANCE, max(bins - 1, 1))) * (1.0 / max(before, 1) + 1.0 / now)
+
+
+def _by_itself(own: Sequence[Sequence[float]], days: int) -> float:
+    """Returns how far a feature may have moved on its own: as in as many days before the cut; in more of them, in proportion."""
+    if not own or days <= 0:
+        return 0.0
+    at, amount = np.array([[0.0, 0.0], *own]).T
+    furthest = np.maximum.accumulate(amount)
+    beyond = max(days / at[-1], 1.0)
+    return float(np.interp(days, at, furthest) * beyond)
 
 
 def _categories(found: Sequence[str | None], kept: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -155,8 +200,8 @@ def table(model_digest: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist([{**row, "model_digest": model_digest} for row in ordered], schema=schema)
 
 
-def _row(measure: str, name: str, before: float, now: float, amount: float, chance: float) -> dict[str, Any]:
-    figures = {"before": before, "now": now, "amount": min(amount, LARGEST), "chance": chance}
+def _row(measure: str, name: str, before: float, now: float, amount: float, allowed: float) -> dict[str, Any]:
+    figures = {"before": before, "now": now, "amount": min(amount, LARGEST), "allowed": allowed}
     return {"measure": measure, "name": name, **{key: round(float(value), 6) for key, value in figures.items()}}
 
 
@@ -177,8 +222,9 @@ def psi(before: Sequence[float] | Floats, now: Sequence[float] | Floats) -> floa
     return float(((b - a) * np.log(b / a)).sum())
 
 
-def _shares(values: Floats, edges: Sequence[float]) -> Floats:
+def _shares(values: Floats, edges: Sequence[float], weight: Floats | None = None) -> Floats:
     """Shares of values by bin, unknown ones last; all nought where there are no values."""
-    known = values[~np.isnan(values)]
-    counts = np.bincount(np.searchsorted(np.asarray(edges), known, side="left"), minlength=len(edges) + 1)
-    return np.append(counts, len(values) - len(known)) / max(len(values), 1)
+    unknown, last = np.isnan(values), len(edges) + 1
+    bins = np.where(unknown, last, np.searchsorted(np.asarray(edges), np.nan_to_num(values), side="left"))
+    counts = np.bincount(bins, weights=weight, minlength=last + 1)
+    return np.asarray(counts / max(counts.sum(), LEAST_SHARE), dtype=np.float64)

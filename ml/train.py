@@ -26,11 +26,13 @@ from ml.compare import Comparison, Contender, compare, figures
 from ml.declarations import Declaration
 from ml.training_set import (
     EPOCH,
+    TURNING,
+    Integers,
     Rows,
     Split,
     TrainingSet,
-    calibrating,
     missing_columns,
+    newest_verdicts,
     read_training_set,
     split_rows,
 )
@@ -327,7 +329,7 @@ def _beside_champion(
         chance = theirs.rows.chance[theirs.rows.purposed("evaluate")]
         unseen = unseen & (chance < training["unseen_share"])
     evaluated = theirs.rows.features[theirs.rows.purposed("evaluate")]
-    verdicts = theirs.rows.features[calibrating(theirs.rows, declaration.entity)]
+    verdicts = theirs.rows.features[newest_verdicts(theirs.rows, declaration.entity)]
     return compare(
         rates,
         Contender(stands_in, evaluated, verdicts, theirs.live.features),
@@ -402,12 +404,17 @@ def fit_model(
     fits = [partial(fit_booster, split.train, chosen, signs, parameters) for chosen in columns.values()]
     fitted = dict(zip(columns, model.in_parallel(fits), strict=True))
     forward = forward_margins(split.forward, signs, parameters)
-    margins = {name: _margins(fitted[name], split.calibrate.features, chosen) for name, chosen in columns.items()}
-    calibrations = {name: _calibration(split.calibrate, margin) for name, margin in margins.items()}
+    verdicts = training_set.rows.take(training_set.rows.purposed("calibrate"))
+    age = (as_of - EPOCH).days - verdicts.decided_day if declaration.entity in TURNING else None
+    calibrations = {
+        name: _calibration(verdicts, _margins(fitted[name], verdicts.features, chosen), age)
+        for name, chosen in columns.items()
+    }
     prevalence = calibrations["main"].prevalence
     if prevalence is None:
         prevalence = float(np.average(split.forward.label, weights=split.forward.weight))
-    units = flag_units(split.calibrate, margins["main"], forward, calibrations["main"])
+    held_out = _margins(fitted["main"], split.calibrate.features, columns["main"])
+    units = flag_units(split.calibrate, held_out, forward, calibrations["main"])
     live = training_set.live
     scores = {
         name: model.points(calibrations[name].probability(_margins(fitted[name], live.features, chosen)))
@@ -416,6 +423,7 @@ def fit_model(
     unlabelled = ~live.is_labelled
     standing = flagging.Standing(scores["main"][unlabelled], scores["own"][unlabelled], live.merchant[unlabelled])
     main, own = fitted["main"], fitted["own"]
+    reference = drift.reference(live.features, declaration.columns)
     first = int(split.evaluate.day.min()) if len(split.evaluate) else (as_of - EPOCH).days
     body = model.describe(declaration, main, own) | {
         "training": {
@@ -430,8 +438,8 @@ def fit_model(
         "prevalence": prevalence,
         "usual": explain.usual_values(live, declaration.features),
         "population": drift.population(live),
-        "reference": drift.reference(live.features, declaration.columns)
-        | drift.reference(scores["main"][:, None].astype(np.float32), ["score"]),
+        "reference": reference | drift.reference(scores["main"][:, None].astype(np.float32), ["score"]),
+        "moves": drift.moves(training_set.rows, reference, declaration.columns, (as_of - EPOCH).days),
     }
     return Trained(model.RiskModel(body, main, own), forward, standing)
 
@@ -444,8 +452,9 @@ def _margins(fitted: bytes, features: npt.NDArray[np.float32], columns: list[int
     return np.concatenate([model.margin_of(booster, part) for part in parts])
 
 
-def _calibration(verdicts: Rows, margin: npt.NDArray[np.float32]) -> Calibration:
-    return calibrate(margin, verdicts.label, verdicts.inclusion, verdicts.is_random_arm)
+def _calibration(verdicts: Rows, margin: npt.NDArray[np.float32], age: Integers | None) -> Calibration:
+    days = None if age is None else age.astype(np.float64)
+    return calibrate(margin, verdicts.label, verdicts.inclusion, verdicts.is_random_arm, days)
 
 
 def flag_units(

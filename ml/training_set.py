@@ -24,8 +24,8 @@ EPOCH: Final = date(1970, 1, 1)
 MAX_MEMBERS: Final = 200
 AGES: Final = (("under 30 days", 0, 30), ("30 to 90 days", 30, 90), ("over 90 days", 90, 1_000_000))
 PURPOSES: Final = ("score", "train", "evaluate", "calibrate")
-# Who turns: an old verdict on a merchant says what was so then, of features that are those of the cut. The newest calibrate:
-# of so many days, or as far back as so many positives reach (docs/decisions/0021).
+# Who turns: an old verdict on a merchant says what was so then, of features that are those of the cut. The newest set the
+# threshold and are measured: of so many days, or as far back as so many positives reach (docs/decisions/0021).
 TURNING: Final = ("merchant",)
 NEWEST_DAYS: Final = 30
 NEWEST_POSITIVES: Final = 20
@@ -136,7 +136,7 @@ class Split:
         train: Rows that the boosters learn from (early stopping takes a fold of their components).
         evaluate: Rows on the last grid dates.
         evaluate_seen: Whether the component of each evaluate row has a train row; shape (len(evaluate),).
-        calibrate: Held-out verdicts.
+        calibrate: Held-out verdicts, of merchants the newest. The older ones calibrate as well, and do nothing else.
         calibrate_seen: The same for those.
         forward: Train and evaluate rows together, thinned, before components are held out, for forward folds.
     """
@@ -467,8 +467,8 @@ def _named(merchants: list[str], labels: Integers, split: int, dropped: int) -> 
     )
 
 
-def calibrating(rows: Rows, entity: str) -> Flags:
-    """Returns which rows calibrate: verdicts that are held out, and of merchants only the newest of them.
+def newest_verdicts(rows: Rows, entity: str) -> Flags:
+    """Returns which rows are verdicts that are held out, and of merchants only the newest of them.
 
     Args:
         rows: All rows of a training.
@@ -497,7 +497,7 @@ def split_rows(rows: Rows, entity: str, unseen_share: float, most_unlabelled: tu
     Returns:
         The split. Rows of entities with a verdict that is held out are no train rows, on whatever date.
     """
-    calibrate = rows.take(calibrating(rows, entity))
+    calibrate = rows.take(newest_verdicts(rows, entity))
     held_out = np.isin(rows.entity, np.unique(rows.entity[rows.purposed("calibrate")]))
     trainable = rows.purposed("train") & ~held_out
     learnable = rows.take(trainable & (rows.chance >= unseen_share))

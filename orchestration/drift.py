@@ -41,14 +41,15 @@ def measure(run: Run, rated: Rated, champion: Champion) -> None:
     model = read_model(champion.folder, champion.model_digest)
     scores = run.scores_file(rated.model, run.as_of)
     cut = date.fromisoformat(model.body["training"]["as_of"])
+    features, days = run.features_folder(rated.list_name, run.as_of) / "features.parquet", (run.as_of - cut).days
     rows = [
-        *drift.measure(model, run.features_folder(rated.list_name, run.as_of) / "features.parquet", scores),
+        *drift.measure(model, features, scores, days=days),
         *_calibration(run, rated, champion, model),
         *(_delays(run, cut) if model.body["matter"] == "counterfeit" else []),
     ]
     with replacing(run.drift_file(rated.model, run.as_of)) as temporary:
         pq.write_table(drift.table(model.digest, rows), temporary)
-    run.registry.log_drift(champion, _figures(rows), run.as_of, days=(run.as_of - cut).days)
+    run.registry.log_drift(champion, _figures(rows), run.as_of, days=days)
 
 
 def _calibration(run: Run, rated: Rated, champion: Champion, model: RiskModel) -> Iterator[dict[str, Any]]:

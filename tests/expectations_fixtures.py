@@ -65,7 +65,7 @@ DRIFT = """
         ('category', 'bags', 0.0, 0.004, 0.004, 0.001),
         ('calibration', 'drawn by design', 0.05, 0.07, 3.9, 0.0),
         ('label_delay', 'notice', 4.0, 90.0, 86.0, 0.0)
-    ) as rows (measure, name, before, now, amount, chance)
+    ) as rows (measure, name, before, now, amount, allowed)
 """
 
 
@@ -238,7 +238,7 @@ def _bad_scores() -> dict[str, Case]:
         "mean_score_is_the_prevalence": good.broken(prevalence=0.005),
         "population_is_as_at_the_cut": good.broken("update drift set amount = 0.4 where name = 'refund_share'"),
         "population_is_not_another": good.broken("update drift set amount = 4.1, now = 1 where name = 'refund_share'"),
-        "categories_are_as_at_the_cut": good.broken("update drift set chance = 0.01 where name = 'watches'"),
+        "categories_are_as_at_the_cut": good.broken("update drift set allowed = 0.01 where name = 'watches'"),
         "outcomes_are_as_expected": good.broken("update drift set amount = 4.1 where measure = 'calibration'"),
     }
 

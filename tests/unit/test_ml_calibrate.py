@@ -108,16 +108,60 @@ def test_prevalence_is_that_of_all_goods_not_of_what_was_picked() -> None:
     assert label.mean() > 2 * truth.mean()
 
 
-def test_few_positives_shift_the_intercept_to_the_prevalence() -> None:
-    margin, truth = market(1)
-    picked, label, inclusion, random_arm = verdicts(margin, truth, 1, share=0.003)
-    keep = np.cumsum(label) <= 15
-    fitted = calibrate(picked[keep], label[keep], inclusion[keep], random_arm[keep])
-    assert (fitted.method, fitted.slope) == ("shift", 1.0)
-    weight = 1 / inclusion[keep]
-    estimated = np.average(label[keep], weights=weight)
-    assert np.average(fitted.probability(picked[keep]), weights=weight) == pytest.approx(estimated, abs=1e-9)
-    assert fitted.prevalence == pytest.approx(estimated)
+def test_few_positives_move_the_intercept_alone() -> None:
+    ratios = []
+    for seed in range(12):
+        margin, truth = market(seed)
+        picked, label, inclusion, random_arm = verdicts(margin, truth, seed, share=0.003)
+        keep = np.cumsum(label) <= 15
+        fitted = calibrate(picked[keep], label[keep], inclusion[keep], random_arm[keep])
+        assert (fitted.method, fitted.slope) == ("shift", 1.0)
+        assert fitted.prevalence == pytest.approx(np.average(label[keep], weights=1 / inclusion[keep]))
+        weight = 1 / inclusion[keep]
+        ratios.append(np.average(fitted.probability(picked[keep]), weights=weight) * (1 - MISSED) / fitted.prevalence)
+    assert 0.85 <= np.median(ratios) <= 1.15
+
+
+def turned(seed: int, days: float) -> tuple[Floats, Flags, Floats, Flags, Floats]:
+    """Margins of today, and verdicts of up to 120 days ago, since when some have turned."""
+    margin, truth = market(seed, prevalence_logit=-4.0)
+    random = np.random.default_rng(seed + 5)
+    age = random.uniform(0, 120, len(truth))
+    picked = random.random(len(truth)) < 0.04
+    label = truth & (random.exponential(days, len(truth)) > age)
+    everyone = np.ones(picked.sum(), dtype=bool)
+    return margin[picked], label[picked], everyone / 25.0, everyone, age[picked]
+
+
+@pytest.mark.parametrize("days", [150.0, 400.0, 1e9])
+def test_verdicts_on_those_who_turn_are_worth_less_with_age(days: float) -> None:
+    slopes, ratios, unaware_ratios, prevalences = [], [], [], []
+    for seed in range(8):
+        margin, truth = market(seed, prevalence_logit=-4.0)
+        picked, label, inclusion, random_arm, age = turned(seed, days)
+        aware, unaware = (calibrate(picked, label, inclusion, random_arm, each) for each in (age, None))
+        slopes.append(calibration_slope(aware.probability(margin), truth, np.ones(len(truth))))
+        ratios.append(aware.probability(margin).mean() / truth.mean())
+        unaware_ratios.append(unaware.probability(margin).mean() / truth.mean())
+        prevalences.append((aware.prevalence or 0.0) / truth.mean())
+    assert 0.85 <= np.median(slopes) <= 1.15
+    # Where nobody turns, thinking that some do costs up to a fifth.
+    assert 0.9 <= np.median(ratios) <= 1.2
+    assert 0.9 <= np.median(prevalences) <= 1.2
+    if days == 150.0:
+        assert np.median(unaware_ratios) < 0.8
+
+
+def test_who_turns_bends_an_isotonic_fit_back_too() -> None:
+    random = np.random.default_rng(6)
+    margin, age = random.normal(0, 2, 40_000), random.uniform(0, 120, 40_000)
+    truth = random.random(40_000) < 0.02 + 0.38 * (margin > 0) + 0.55 * (margin > 3)
+    label = truth & (random.exponential(240, 40_000) > age)
+    fitted = calibrate(margin, label, np.ones(40_000), np.ones(40_000, dtype=bool), age)
+    assert fitted.method == "isotonic"
+    probability = fitted.probability(margin)
+    assert probability[margin > 4].mean() == pytest.approx(0.95, abs=0.05)
+    assert probability[(margin > 0.5) & (margin < 2.5)].mean() == pytest.approx(0.4, abs=0.03)
 
 
 def test_few_positives_in_the_random_arm_are_too_few_for_a_slope() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.declarations import Declaration
-from ml.drift import SCHEMA, calibration, label_delay, measure, population, psi, reference, table
+from ml.drift import SCHEMA, calibration, label_delay, measure, moves, population, psi, reference, table
 from ml.model import RiskModel
 from ml.shadow import Found
-from ml.training_set import Live
+from ml.training_set import PURPOSES, Live, Rows
 from tests.ml_fixtures import LISTINGS
 
 COLUMNS = LISTINGS.columns
@@ -55,14 +55,14 @@ def model_of(features: Features) -> RiskModel:
     return RiskModel(json.loads(json.dumps(body)), b"", b"")
 
 
-def measured(folder: Path, model: RiskModel, features: Features) -> list[dict[str, Any]]:
+def measured(folder: Path, model: RiskModel, features: Features, days: int = 20) -> list[dict[str, Any]]:
     pq.write_table(pa.table({name: features[name] for name in (*COLUMNS, "category")}), folder / "features.parquet")
     pq.write_table(pa.table({"score": features["score"]}), folder / "scores.parquet")
-    return measure(model, folder / "features.parquet", folder / "scores.parquet")
+    return measure(model, folder / "features.parquet", folder / "scores.parquet", days=days)
 
 
 def moved(rows: list[dict[str, Any]], limit: float = 0.25) -> set[str]:
-    return {row["name"] for row in rows if row["amount"] - row["chance"] > (limit if row["measure"] == "psi" else 0)}
+    return {row["name"] for row in rows if row["amount"] - row["allowed"] > (limit if row["measure"] == "psi" else 0)}
 
 
 @pytest.mark.parametrize("rows", [60, 400, ROWS])
@@ -126,7 +126,51 @@ def test_a_model_of_before_tells_no_categories_and_no_chance(tmp_path: Path) -> 
     old = RiskModel({name: value for name, value in model.body.items() if name != "population"}, b"", b"")
     rows = measured(tmp_path, old, features)
     assert {row["measure"] for row in rows} == {"psi"}
-    assert {row["chance"] for row in rows} == {0.0}
+    assert {row["allowed"] for row in rows} == {0.0}
+
+
+def ageing(cut: int, seed: int, days: int = 0, pace: float = 10.0) -> Features:
+    """A population of which a feature rises by so much a day; `days` is since the cut, of which 60 came before."""
+    features = drawn(seed)
+    dice = np.random.default_rng(seed)
+    features["refund_share"] = (dice.normal(100.0, 200.0, ROWS) + pace * (cut + days)).tolist()
+    return features
+
+
+def rows_of(days_back: Sequence[int], cut: int) -> Rows:
+    """Training rows of some dates before a cut, one in ten of them of a kind that is drawn ten times as often."""
+    told = [ageing(cut, 100 + back, -back) for back in days_back]
+    matrix = np.vstack([np.column_stack([each[name] for name in COLUMNS]) for each in told]).astype(np.float32)
+    n, nothing = len(matrix), np.zeros(len(matrix), dtype=np.int64)
+    day = np.repeat([cut - back for back in days_back], ROWS)
+    return Rows(
+        entity=np.arange(n), merchant=nothing, component=nothing, chance=nothing / 1.0, category=nothing,
+        categories=("",), day=day, decided_day=nothing - 1, purpose=nothing + PURPOSES.index("train"),
+        label=nothing > 0, is_verdict=nothing > 0, weight=nothing + 3.0, inclusion=nothing + np.nan,
+        is_random_arm=nothing > 0, features=matrix,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("days", [1, 7, 14, 20, 28])
+def test_what_moves_as_it_did_before_is_no_drift_and_what_moves_faster_is(tmp_path: Path, days: int) -> None:
+    cut = 20_000
+    model = model_of(ageing(cut, 1))
+    own = moves(rows_of([14, 28], cut), model.body["reference"], COLUMNS, cut)
+    assert set(own) == {"refund_share"}
+    assert [back for back, _ in own["refund_share"]] == [14, 28]
+    assert moved(measured(tmp_path, model, ageing(cut, 2, 28), days=28)) == {"refund_share"}
+    aware = RiskModel({**model.body, "moves": own}, b"", b"")
+    assert moved(measured(tmp_path, aware, ageing(cut, 2, days), days=days)) == set()
+    assert moved(measured(tmp_path, aware, ageing(cut, 2, 4 * days + 28), days=days)) == {"refund_share"}
+
+
+def test_dates_with_few_rows_or_long_ago_tell_no_movement() -> None:
+    cut = 20_000
+    reference = model_of(ageing(cut, 1)).body["reference"]
+    rows = rows_of([14, 61], cut)
+    assert [back for back, _ in moves(rows, reference, COLUMNS, cut)["refund_share"]] == [14]
+    assert moves(rows.take(np.arange(len(rows)) % 40 == 0), reference, COLUMNS, cut) == {}
+    assert moves(rows, reference, COLUMNS, cut + 100) == {}
 
 
 def test_nobody_moves_nothing(tmp_path: Path) -> None:
@@ -155,7 +199,7 @@ def test_a_delay_is_told_where_both_are_known() -> None:
 
 def test_what_moved_most_comes_first() -> None:
     rows = [
-        {"measure": "psi", "name": name, "before": 0.0, "now": 0.0, "amount": amount, "chance": 0.0}
+        {"measure": "psi", "name": name, "before": 0.0, "now": 0.0, "amount": amount, "allowed": 0.0}
         for name, amount in (("b", 0.1), ("c", 0.3), ("a", 0.1))
     ]
     told = table("digest", rows)

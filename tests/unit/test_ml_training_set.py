@@ -20,10 +20,10 @@ from ml.training_set import (
     NEWEST_POSITIVES,
     PURPOSES,
     Rows,
-    calibrating,
     component_folds,
     forward_blocks,
     known_before,
+    newest_verdicts,
     read_components,
     read_training_set,
     split_rows,
@@ -194,21 +194,21 @@ def verdicts_on(decided: list[int], positives: int) -> Rows:
 
 def test_of_merchants_the_newest_verdicts_calibrate() -> None:
     made = verdicts_on([100, 150, 180, 200], positives=10)
-    newest = calibrating(made, "merchant")
+    newest = newest_verdicts(made, "merchant")
     assert set(made.decided_day[newest]) == {180, 200}
     assert 200 - 180 < NEWEST_DAYS < 200 - 150
-    assert calibrating(made, "listing").all()
-    assert calibrating(made, "review").all()
+    assert newest_verdicts(made, "listing").all()
+    assert newest_verdicts(made, "review").all()
 
 
 def test_where_the_newest_have_few_positives_older_verdicts_on_merchants_calibrate_too() -> None:
     made = verdicts_on([100, 150, 180, 200], positives=6)
     assert 2 * 6 < NEWEST_POSITIVES <= 4 * 6
-    newest = calibrating(made, "merchant")
+    newest = newest_verdicts(made, "merchant")
     assert set(made.decided_day[newest]) == {100, 150, 180, 200}
-    assert calibrating(verdicts_on([100, 150, 180, 200], positives=8), "merchant").sum() == 30
+    assert newest_verdicts(verdicts_on([100, 150, 180, 200], positives=8), "merchant").sum() == 30
     few = verdicts_on([100, 200], positives=1)
-    assert calibrating(few, "merchant").all()
+    assert newest_verdicts(few, "merchant").all()
 
 
 @pytest.fixture(scope="module")
