@@ -142,18 +142,20 @@ def calibrate(
     }
     if not label.any() or label.all():
         return Calibration("none", 1.0, 0.0, (), **counts)
-    false_alarms = min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * counts["prevalence"])
-    missed = [Wrong(false_alarms, MISSED)]
+    missed: list[float | Floats] = [MISSED]
     if age is not None:
-        missed = [Wrong(false_alarms, 1.0 - (1.0 - MISSED) * np.exp(-age / days)) for days in TURNING_DAYS]
+        missed = [1.0 - (1.0 - MISSED) * np.exp(-age / days) for days in TURNING_DAYS]
     smooth = smoothed(weight, margin, label)
     has_slope = (
         counts["positives"] >= MIN_POSITIVES_FOR_SLOPE and counts["random_positives"] >= MIN_RANDOM_POSITIVES_FOR_SLOPE
     )
-    intercept, slope, wrong = _likeliest(margin, label, smooth, missed, 1.0 / SLOPE_PRIOR_SD**2 if has_slope else FIXED)
-    if not slope > 0:
-        has_slope = False
-        intercept, slope, wrong = _likeliest(margin, label, smooth, missed, FIXED)
+    if has_slope:
+        false_alarms = min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * counts["prevalence"])
+        tried = [Wrong(false_alarms, each) for each in missed]
+        intercept, slope, wrong = _likeliest(margin, label, smooth, tried, 1.0 / SLOPE_PRIOR_SD**2)
+        has_slope = slope > 0
+    if not has_slope:  # a few positives might all be false alarms, and the intercept anything
+        intercept, _, wrong = _likeliest(margin, label, smooth, [Wrong(0.0, each) for each in missed], FIXED)
     if age is not None:  # those who turned since are not among the positives
         counts["prevalence"] /= float(np.average((1.0 - wrong.missed) / (1.0 - MISSED), weights=weight))
     if not has_slope:

@@ -122,6 +122,18 @@ def test_few_positives_move_the_intercept_alone() -> None:
     assert 0.85 <= np.median(ratios) <= 1.15
 
 
+@settings(max_examples=60)
+@given(at=st.integers(0, 29), seed=st.integers(0, 1000), turns=st.booleans())
+def test_a_single_positive_leaves_the_intercept_in_bounds(at: int, seed: int, turns: bool) -> None:  # noqa: FBT001
+    """Also where it has the least margin of all: with no slope to fit, it is not taken for a false alarm."""
+    random = np.random.default_rng(seed)
+    margin, label = np.sort(random.normal(-4, 3, 30)), np.arange(30) == at
+    age = random.uniform(0, 200, 30) if turns else None
+    fitted = calibrate(margin, label, np.full(30, 0.5), np.ones(30, dtype=bool), age)
+    assert fitted.method == "shift"
+    assert -margin.max() - 8 < fitted.intercept < -margin.min() + 8
+
+
 def turned(seed: int, days: float) -> tuple[Floats, Flags, Floats, Flags, Floats]:
     """Margins of today, and verdicts of up to 120 days ago, since when some have turned."""
     margin, truth = market(seed, prevalence_logit=-4.0)
