@@ -123,9 +123,15 @@ def replacing_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Removes what writers that were killed left anywhere below a folder; nobody may be writing there."""
-    for left in [*folder.rglob(f"{TEMPORARY_PREFIX}*")]:
+def remove_temporaries(folder: Path, of: str = "*") -> None:
+    """Removes what writers that were killed left anywhere below a folder; nobody may be writing there.
+
+    Args:
+        folder: The folder.
+        of: The name of what was written, where it lies in this very folder; else all is removed, at any depth.
+    """
+    found = folder.rglob(f"{TEMPORARY_PREFIX}*") if of == "*" else folder.glob(f"{TEMPORARY_PREFIX}*-{of}")
+    for left in [*found]:
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from groundwork.errors import BadInputError
-from groundwork.files import replacing_directory
+from groundwork.files import remove_temporaries, replacing_directory
 from orchestration.marketplace.arrays import id_text, phrases
 from orchestration.marketplace.brushing import build_circles
 from orchestration.marketplace.catalogue import categories
@@ -104,6 +104,7 @@ def generate(
     """
     _check(scale, days, seed, hardness)
     world = build_world(scale, days, seed, hardness)
+    remove_temporaries(directory.parent, of=directory.name)
     with replacing_directory(directory) as folder:
         with ExitStack() as files:
             sources, truth = _Writer(folder / "sources", files), _Writer(folder / "truth", files)

@@ -157,6 +157,8 @@ def test_a_run_that_is_killed_takes_along_who_makes_the_demo(tmp_path: Path):
         time.sleep(0.05)
     assert not any(map(process_started, makers))
     assert not (tmp_path / "home" / "marketplace").exists()
+    assert touchstone(tmp_path / "home", "demo", "--scale", "0.002").code == 0
+    assert not any((tmp_path / "home").glob(".tmp-*"))
 
 
 @pytest.mark.slow
