@@ -157,7 +157,8 @@ def calibrate(
     if not has_slope:  # a few positives might all be false alarms, and the intercept anything
         intercept, _, wrong = _likeliest(margin, label, smooth, [Wrong(0.0, each) for each in missed], FIXED)
     if age is not None:  # those who turned since are not among the positives
-        counts["prevalence"] /= float(np.average((1.0 - wrong.missed) / (1.0 - MISSED), weights=weight))
+        had_begun = float(np.average((1.0 - wrong.missed) / (1.0 - MISSED), weights=weight))
+        counts["prevalence"] = min(counts["prevalence"] / had_begun, 1.0)
     if not has_slope:
         return Calibration("shift", 1.0, intercept, (), **counts)
     if counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(margin, label, smooth, wrong):

@@ -583,13 +583,11 @@ class Registry:
             VerificationError: The log was cut short, or MLflow's database was restored from before.
         """
         heads, lines = self.approvals.heads(), self.log()
+        self._tell_the_untold(heads)
         told = self._registered(model).tags.get(HEAD_TAG, GENESIS)
         self._check_whole(model, told, heads)
         newest = max((number for number, line in enumerate(lines, start=1) if line.model == model), default=0)
         if heads.index(told) >= newest:
-            return
-        if self._unmirrored.is_file() and self._unmirrored.read_text() == heads[newest - 1]:
-            self._mirror(model)
             return
         line = lines[newest - 1]
         raise VerificationError(
@@ -597,6 +595,13 @@ class Registry:
             f"{line.version} by {line.who}, {line.at}): it was restored from before. Restore {self.home / 'mlflow.db'} as of "
             "then or later; or decide again what rates, by `touchstone models approve`, of the versions that it still has."
         )
+
+    def _tell_the_untold(self, heads: Sequence[str]) -> None:
+        """Tells MLflow of the log's newest line where a kill came between the two, before another line follows it."""
+        if len(heads) > 1 and self._unmirrored.is_file() and self._unmirrored.read_text() == heads[-2]:
+            model = self.log()[-1].model
+            self._check_whole(model, self._registered(model).tags.get(HEAD_TAG, GENESIS), heads)
+            self._mirror(model)
 
     def _check_whole(self, model: str, told: str, heads: Sequence[str]) -> None:
         if told not in heads:
@@ -812,6 +817,7 @@ class Registry:
         if not decision.who.strip() or not decision.why.strip():
             raise BadInputError("A review needs to say who decided and why; one of the two is empty.")
         heads = self.approvals.heads()
+        self._tell_the_untold(heads)
         self._check_whole(decision.model, self._registered(decision.model).tags.get(HEAD_TAG, GENESIS), heads)
         folder = self.home / decision.folder
         for file in decision.files:

@@ -296,7 +296,7 @@ def dagster_instance() -> Any:
 def _keep_engines() -> None:
     """Has Dagster keep the engines that open its event logs, of which it makes one for each statement otherwise.
 
-    An engine compiles a statement once. Compiling each of a run's thousand anew took a tenth of a run of the demo.
+    An engine compiles a statement once. Compiling each of a run's thousand anew took four seconds of a run of the demo.
     """
     from dagster._core.storage.event_log.sqlite import sqlite_event_log as event_log
 

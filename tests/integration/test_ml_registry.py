@@ -29,7 +29,7 @@ STANDING = {
 METRICS = {"forward_auroc_unseen": 0.8, "evaluate_auroc_all": 0.7}
 
 
-def risk_model(number: int) -> RiskModel:
+def risk_model(number: int, name: str = MODEL) -> RiskModel:
     """A model whose boosters are no boosters: the registry never loads them."""
     main, own = f"main {number}".encode(), b"own"
     fitted = Calibration("none", 1.0, 0.0, (), 0, 0, 0, None).as_dict()
@@ -45,6 +45,7 @@ def risk_model(number: int) -> RiskModel:
         },
         "prevalence": 0.03,
         "usual": {"": [0.0] * len(FEATURES)},
+        "name": name,
     }
     return RiskModel(body, main, own)
 
@@ -53,8 +54,10 @@ PASSES = Judgement((Check("digests", passed=True, says="the digests of the data 
 FAILS = Judgement((*PASSES.checks, Check("bounds", passed=False, says="refund_share is 2 in 3 of 10 rows")))
 
 
-def register(registry: Registry, number: int, judgement: Judgement = PASSES, trained_by: str = "Tim") -> Version:
-    model = risk_model(number)
+def register(
+    registry: Registry, number: int, judgement: Judgement = PASSES, trained_by: str = "Tim", name: str = MODEL
+) -> Version:
+    model = risk_model(number, name)
     facts = {
         "as_of": "2026-06-15",
         "training_digest": f"training {number}",
@@ -315,6 +318,16 @@ def test_what_a_kill_left_untold_is_told_to_mlflow(registry: Registry, monkeypat
     assert registry.settle_moves(may_approve=True) == []
     assert (version_of(registry.champion_to_rate(MODEL)), alias(registry)) == (2, 2)
     assert registry.problems({}) == []
+
+
+def test_what_a_kill_left_untold_is_told_though_another_model_comes_first(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.approve(MODEL, 1, who="Ada", why="x")
+    kill_before_the_mirror(registry, 2, monkeypatch)
+    register(registry, 9, name="merchant_brushing")
+    assert registry.problems({}) == []
+    assert (version_of(registry.champion_to_rate(MODEL)), alias(registry)) == (2, 2)
 
 
 def test_mlflows_database_restored_from_before_rates_nothing(tmp_path: Path) -> None:
