@@ -142,20 +142,22 @@ def calibrate(
     }
     if not label.any() or label.all():
         return Calibration("none", 1.0, 0.0, (), **counts)
-    missed: list[float | Floats] = [MISSED]
-    if age is not None:
-        missed = [1.0 - (1.0 - MISSED) * np.exp(-age / days) for days in TURNING_DAYS]
     smooth = smoothed(weight, margin, label)
     has_slope = (
         counts["positives"] >= MIN_POSITIVES_FOR_SLOPE and counts["random_positives"] >= MIN_RANDOM_POSITIVES_FOR_SLOPE
     )
     if has_slope:
         false_alarms = min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * counts["prevalence"])
-        tried = [Wrong(false_alarms, each) for each in missed]
+        tried = [
+            Wrong(false_alarms, _missed(age, days))
+            for days in (TURNING_DAYS if age is not None else (TURNING_PRIOR_DAYS,))
+        ]
         intercept, slope, wrong = _likeliest(margin, label, smooth, tried, 1.0 / SLOPE_PRIOR_SD**2)
         has_slope = slope > 0
-    if not has_slope:  # a few positives might all be false alarms, and the intercept anything
-        intercept, _, wrong = _likeliest(margin, label, smooth, [Wrong(0.0, each) for each in missed], FIXED)
+    if not has_slope:
+        # A few positives might all be false alarms, or nearly all have turned: the intercept could be anything.
+        tried = [Wrong(0.0, _missed(age, TURNING_PRIOR_DAYS))]
+        intercept, _, wrong = _likeliest(margin, label, smooth, tried, FIXED)
     if age is not None:  # those who turned since are not among the positives
         had_begun = float(np.average((1.0 - wrong.missed) / (1.0 - MISSED), weights=weight))
         counts["prevalence"] = min(counts["prevalence"] / had_begun, 1.0)
@@ -165,6 +167,11 @@ def calibrate(
         knots = _isotonic(intercept + slope * margin, label, smooth, wrong)
         return Calibration("isotonic", slope, intercept, knots, **counts)
     return Calibration("platt", slope, intercept, (), **counts)
+
+
+def _missed(age: Floats | None, days: float) -> float | Floats:
+    """The share of the counterfeits of today that verdicts of an age call genuine; see `TURNING_DAYS`."""
+    return MISSED if age is None else 1.0 - (1.0 - MISSED) * np.exp(-age / days)
 
 
 def _likeliest(
