@@ -50,7 +50,6 @@ __all__ = [
     "fit_model",
     "prepare",
     "register",
-    "train",
     "training_digest",
 ]
 
@@ -154,52 +153,6 @@ class Prepared:
     facts: Mapping[str, Any]
 
 
-def train(
-    declaration: Declaration,
-    files: Files,
-    *,
-    as_of: date,
-    registry: Registry,
-    provenance: Mapping[str, str],
-    parameters: Parameters | None = None,
-    trained_by: str = "unnamed",
-    thresholds: Path = review.THRESHOLDS_FILE,
-    progress: Progress = lambda _: None,
-) -> TrainingResult | TooFewLabels:
-    """Trains, calibrates, evaluates, sets beside the champion, judges and registers a model: `prepare`, then `register`.
-
-    Args:
-        declaration: The model.
-        files: What it learns from.
-        as_of: The training's cut, a day.
-        registry: Where the version goes, and where the champion is.
-        provenance: Digests of loads, code revision and the like; noted with the run, no part of any digest here.
-        parameters: Choices of the training; the defaults if None.
-        trained_by: Who trains; whoever that is may not approve, unless a setting allows it.
-        thresholds: What a version must hold.
-        progress: Called with a line a step.
-
-    Returns:
-        The version, or why there is none.
-
-    Raises:
-        BadInputError: The files lack a declared column or do not belong together, or the thresholds cannot be read.
-    """
-    prepared = prepare(
-        declaration,
-        files,
-        as_of=as_of,
-        registry=registry,
-        provenance=provenance,
-        parameters=parameters,
-        thresholds=thresholds,
-        progress=progress,
-    )
-    if not isinstance(prepared, Prepared):
-        return prepared
-    return register(prepared, registry, trained_by=trained_by, progress=progress)
-
-
 def prepare(
     declaration: Declaration,
     files: Files,
@@ -211,13 +164,25 @@ def prepare(
     thresholds: Path = review.THRESHOLDS_FILE,
     progress: Progress = lambda _: None,
 ) -> Prepared | TrainingResult | TooFewLabels:
-    """Does all of `train` that leaves nothing behind, so that several models can be prepared side by side.
+    """Trains, calibrates, evaluates, sets beside the champion and judges a model, and leaves nothing behind.
+
+    Several models can be prepared side by side.
+
+    Args:
+        declaration: The model.
+        files: What it learns from.
+        as_of: The training's cut, a day.
+        registry: Where the champion is, and the versions that there are.
+        provenance: Digests of loads, code revision and the like; noted with the run, no part of any digest here.
+        parameters: Choices of the training; the defaults if None.
+        thresholds: What a version must hold.
+        progress: Called with a line a step.
 
     Returns:
         What `register` takes; the version that the same training gave before; or why there is none.
 
     Raises:
-        BadInputError: As `train`.
+        BadInputError: The files lack a declared column or do not belong together, or the thresholds cannot be read.
     """
     parameters, limits = parameters or Parameters(), review.read_limits(declaration.name, thresholds)
     data = files.digests()
@@ -265,7 +230,14 @@ def prepare(
 def register(
     prepared: Prepared, registry: Registry, *, trained_by: str = "unnamed", progress: Progress = lambda _: None
 ) -> TrainingResult:
-    """Draws a prepared training's pictures, writes its card and registers its version, which waits for review."""
+    """Draws a prepared training's pictures, writes its card and registers its version, which waits for review.
+
+    Args:
+        prepared: The training.
+        registry: Where the version goes.
+        trained_by: Who trains; whoever that is may not approve, unless a setting allows it.
+        progress: Called with a line a step.
+    """
     declaration, rates, evaluation = prepared.declaration, prepared.model, prepared.evaluation
     pictures = plots.pictures(evaluation.report, rates.threshold)
     page = card.render(declaration, rates, prepared.training_set, prepared.split, evaluation, prepared.facts, pictures)

@@ -296,11 +296,13 @@ def dagster_instance() -> Any:
 def _keep_engines() -> None:
     """Has Dagster keep the engines that open its event logs, of which it makes one for each statement otherwise.
 
-    An engine compiles a statement once. Compiling each of a run's thousand anew took four seconds of a run of the demo.
+    An engine compiles a statement once. Compiling each of a run's thousand anew took four seconds of a run of the demo. Dagster
+    has no setting for it, and a storage class of our own would override what is as private (`_connect`) and stand in each
+    home's dagster.yaml. So one name is replaced here, what is stored stays as it is, and a test tells when Dagster moves it.
     """
     from dagster._core.storage.event_log.sqlite import sqlite_event_log as event_log
 
-    make, kept = event_log.create_engine, dict[str, Any]()  # type: ignore[attr-defined]
+    make, kept = event_log.create_engine, dict[str, Any]()  # type: ignore[attr-defined]  # not exported
 
     def engine(address: str, **options: Any) -> Any:
         if address not in kept:

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from ml.evaluate import Report
 from ml.model import RiskModel, read_model
 from ml.registry import Registry
 from ml.review import Check, Evaluation, Judgement
-from ml.train import Files, train
+from ml.train import Files, Prepared, TooFewLabels, TrainingResult, prepare, register
 
 CUT = date(2026, 6, 15)
 GRID = tuple(CUT - timedelta(days=14 + 7 * week) for week in range(7))[::-1]
@@ -309,6 +310,14 @@ def register_again(home: Path, name: str, judgement: Judgement = HOLDS, *, raise
         trained_by="Tim",
     )
     return version.version
+
+
+def train(
+    declaration: Declaration, files: Files, *, registry: Registry, trained_by: str = "unnamed", **choices: Any
+) -> TrainingResult | TooFewLabels:
+    """Prepares and registers one model; `choices` are those of `prepare`."""
+    prepared = prepare(declaration, files, registry=registry, **choices)
+    return register(prepared, registry, trained_by=trained_by) if isinstance(prepared, Prepared) else prepared
 
 
 def train_again(home: Path, name: str, as_of: str, thresholds: Path, *, rounds: int) -> None:

@@ -23,8 +23,8 @@ from ml.boosting import Parameters
 from ml.calibrate import Calibration
 from ml.declarations import Declaration, Feature
 from ml.registry import Registry, Version
-from ml.train import Files, TrainingResult, train
-from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate
+from ml.train import Files, TrainingResult
+from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate, train
 
 QUICK = Parameters(rounds=80, forward_blocks=2, forward_groups=2, resamples=100)
 NOW = datetime(2026, 7, 1, tzinfo=UTC)

@@ -26,9 +26,9 @@ from ml.explain import EVERYWHERE, Explainer
 from ml.model import FILES, Scorer, read_model
 from ml.registry import Champion, Registry
 from ml.score import score
-from ml.train import Files, TooFewLabels, TrainingResult, train
+from ml.train import Files, TooFewLabels, TrainingResult
 from ml.training_set import read_training_set, split_rows
-from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate
+from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate, train
 
 QUICK = Parameters(rounds=80, forward_blocks=2, forward_groups=2, resamples=50)
 NOW = datetime(2026, 7, 1, tzinfo=UTC)

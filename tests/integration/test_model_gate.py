@@ -14,8 +14,9 @@ import pytest
 
 from ml.declarations import load_declarations
 from ml.registry import Registry
-from ml.train import Files, TrainingResult, train
+from ml.train import Files, TrainingResult
 from tests.conftest import touchstone
+from tests.ml_fixtures import train
 
 pytestmark = pytest.mark.slow
 CHECK_SEED = 1057

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import FIRST_DAY, LISTS, NEXT_DAY, ROOT, Homes, Outcome, make_market, published_files, run, touchstone
 
+from orchestration.home import DAGSTER_YAML
+from orchestration.pipeline import dagster_instance
 from orchestration.rated import RATED
 from orchestration.run_record import process_started
 from orchestration.upkeep.standing import verify_home
@@ -112,6 +114,25 @@ def differing(files: dict[str, bytes], expected: dict[str, bytes]) -> set[str]:
     return {name for name in files.keys() | expected.keys() if files.get(name) != expected.get(name)}
 
 
+def test_dagster_keeps_what_opens_its_event_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / "dagster.yaml").write_bytes(DAGSTER_YAML)
+    engines = []
+    with dagster_instance() as instance:
+        for _ in range(2):
+            with instance.event_log_storage.index_connection() as connection:
+                engines.append(connection.engine)
+    assert engines[0] is engines[1]
+
+
+def waited_for[Found](look: Callable[[], Found]) -> Found:
+    """Returns what a look finds, as soon as it finds something: files and processes are all that a run shows from outside."""
+    deadline = time.monotonic() + 120
+    while not (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
 def test_a_run_after_a_killed_one_marks_it_and_publishes_nothing_new(
     run_touchstone: Callable[..., Outcome], home: Path
 ):
@@ -123,9 +144,7 @@ def test_a_run_after_a_killed_one_marks_it_and_publishes_nothing_new(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 120
-    while not (begun := set((home / "runs").glob("*.json")) - known) and time.monotonic() < deadline:
-        time.sleep(0.05)  # the record's file is the only sign of a run from outside
+    begun = waited_for(lambda: set((home / "runs").glob("*.json")) - known)
     process.kill()
     process.wait()
     (record,) = begun
@@ -145,17 +164,13 @@ def test_a_run_that_is_killed_takes_along_who_makes_the_demo(tmp_path: Path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 120
-    while not (begun := [*(tmp_path / "home").glob(".tmp-*-marketplace")]) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    begun = waited_for(lambda: [*(tmp_path / "home").glob(".tmp-*-marketplace")])
     makers = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     process.kill()
     process.wait()
     assert begun
     assert makers
-    while any(map(process_started, makers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(process_started, makers))
+    assert waited_for(lambda: not any(map(process_started, makers)))
     assert not (tmp_path / "home" / "marketplace").exists()
     assert touchstone(tmp_path / "home", "demo", "--scale", "0.002").code == 0
     assert not any((tmp_path / "home").glob(".tmp-*"))
