@@ -148,16 +148,14 @@ def calibrate(
     )
     if has_slope:
         false_alarms = min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * counts["prevalence"])
-        tried = [
-            Wrong(false_alarms, _missed(age, days))
-            for days in (TURNING_DAYS if age is not None else (TURNING_PRIOR_DAYS,))
-        ]
-        intercept, slope, wrong = _likeliest(margin, label, smooth, tried, 1.0 / SLOPE_PRIOR_SD**2)
+        intercept, slope, wrong = _likeliest(
+            margin, label, smooth, _ways_to_be_wrong(age, false_alarms), 1.0 / SLOPE_PRIOR_SD**2
+        )
         has_slope = slope > 0
     if not has_slope:
         # A few positives might all be false alarms, or nearly all have turned: the intercept could be anything.
-        tried = [Wrong(0.0, _missed(age, TURNING_PRIOR_DAYS))]
-        intercept, _, wrong = _likeliest(margin, label, smooth, tried, FIXED)
+        wrong = Wrong(0.0, _missed(age, TURNING_PRIOR_DAYS))
+        intercept, _, _ = _likeliest(margin, label, smooth, [(wrong, 0.0)], FIXED)
     if age is not None:  # those who turned since are not among the positives
         had_begun = float(np.average((1.0 - wrong.missed) / (1.0 - MISSED), weights=weight))
         counts["prevalence"] = min(counts["prevalence"] / had_begun, 1.0)
@@ -174,21 +172,31 @@ def _missed(age: Floats | None, days: float) -> float | Floats:
     return MISSED if age is None else 1.0 - (1.0 - MISSED) * np.exp(-age / days)
 
 
+def _ways_to_be_wrong(age: Floats | None, false_alarms: float) -> list[tuple[Wrong, float]]:
+    """Returns what may be so of verdicts of an age, each with the loss by which it is thought unlikely beforehand."""
+    if age is None:
+        return [(Wrong(false_alarms, MISSED), 0.0)]
+    return [
+        (
+            Wrong(false_alarms, _missed(age, days)),
+            0.5 * (np.log(days / TURNING_PRIOR_DAYS) / TURNING_PRIOR_SD) ** 2,
+        )
+        for days in TURNING_DAYS
+    ]
+
+
 def _likeliest(
-    margin: Floats, label: Flags, weight: Floats, tried: Sequence[Wrong], slope_precision: float
+    margin: Floats, label: Flags, weight: Floats, ways: Sequence[tuple[Wrong, float]], slope_precision: float
 ) -> tuple[float, float, Wrong]:
-    """Intercept and slope with the likeliest of some ways of being wrong, of which several are those of `TURNING_DAYS`."""
+    """Intercept and slope with the likeliest of some ways to be wrong, each with a loss of its own."""
     scaled = weight * (effective_size(weight) / weight.sum())  # so that priors weigh against real information
     found = []
-    for at, wrong in enumerate(tried):
+    for at, (wrong, loss) in enumerate(ways):
         intercept, slope = logistic(margin, label, scaled, slope_precision=slope_precision, wrong=wrong)
-        loss = float(scaled @ _log_loss(intercept + slope * margin, label, wrong))
-        loss += 0.5 * slope_precision * (slope - 1.0) ** 2
-        if len(tried) > 1:
-            loss += 0.5 * (np.log(TURNING_DAYS[at] / TURNING_PRIOR_DAYS) / TURNING_PRIOR_SD) ** 2
-        found.append((loss, at, intercept, slope))
+        of_fit = float(scaled @ _log_loss(intercept + slope * margin, label, wrong))
+        found.append((loss + of_fit + 0.5 * slope_precision * (slope - 1.0) ** 2, at, intercept, slope))
     _, at, intercept, slope = min(found)
-    return intercept, slope, tried[at]
+    return intercept, slope, ways[at][0]
 
 
 def sigmoid(logit: Floats) -> Floats:
@@ -313,7 +321,7 @@ def _isotonic_is_better(margin: Floats, label: Flags, weight: Floats, wrong: Wro
     odd[order[1::2]] = True
     gain = 0.0
     for fitted, judged in ((odd, ~odd), (~odd, odd)):
-        theirs, precision = [wrong.of(fitted)], 1.0 / SLOPE_PRIOR_SD**2
+        theirs, precision = [(wrong.of(fitted), 0.0)], 1.0 / SLOPE_PRIOR_SD**2
         intercept, slope, _ = _likeliest(margin[fitted], label[fitted], weight[fitted], theirs, precision)
         logit = intercept + slope * margin
         knots = np.array(_isotonic(logit[fitted], label[fitted], weight[fitted], wrong.of(fitted))).T
