@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy
 from conftest import FIRST_DAY, LISTS, NEXT_DAY, ROOT, Homes, Outcome, make_market, published_files, run, touchstone
 
 from orchestration.home import DAGSTER_YAML
@@ -115,14 +117,21 @@ def differing(files: dict[str, bytes], expected: dict[str, bytes]) -> set[str]:
 
 
 def test_dagster_keeps_what_opens_its_event_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Neither is it made anew for each statement, nor does each wait for the disk."""
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     (tmp_path / "dagster.yaml").write_bytes(DAGSTER_YAML)
-    engines = []
+    log, engines, waits = tmp_path / "history" / "runs" / "index.db", [], set()
     with dagster_instance() as instance:
-        for _ in range(2):
+        for number in range(2):
             with instance.event_log_storage.index_connection() as connection:
                 engines.append(connection.engine)
+                waits.add(connection.execute(sqlalchemy.text("pragma synchronous")).scalar())
+                connection.execute(sqlalchemy.text(f"create table kept_{number} (name)"))
+            assert log.with_name("index.db-wal").exists(), "what was said was written through at once"
     assert engines[0] is engines[1]
+    assert waits == {1}  # normal: only a full log waits
+    with sqlite3.connect(log) as reader:
+        assert reader.execute("select count(*) from sqlite_master where name like 'kept_%'").fetchall() == [(2,)]
 
 
 def waited_for[Found](look: Callable[[], Found]) -> Found:
