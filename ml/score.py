@@ -98,7 +98,7 @@ def _write_scores(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Writes the scores and keeps margin, score and flag of each row: 13 bytes a row."""
     model, written = scorer.model, []
-    last = ""
+    last: str | None = None
     with replacing(out) as temporary, _Writer(temporary, _score_schema(model)) as writer:
         for batch in _batches(features, [model.id_column, *model.carried, *model.columns]):
             last = _check_order(batch.column(model.id_column), last, features)
@@ -113,14 +113,20 @@ def _write_scores(
     return np.concatenate(margins), np.concatenate(scores), np.concatenate(flags)
 
 
-def _check_order(ids: Any, last: str, features: Path) -> str:
-    names = ids.to_pylist()
-    for before, name in zip([last, *names], names, strict=False):
-        if name is None or not (before < name or (before == "" and name == "")):
-            raise BadInputError(
-                f"{features}: ids are not sorted and unique at {name!r}; export features ordered by id."
-            )
-    return str(names[-1]) if names else last
+def _check_order(ids: Any, last: str | None, features: Path) -> str | None:
+    """Returns the last of a batch's ids, which all have to rise, also over the one before the batch."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = pa.concat_arrays([pa.array([] if last is None else [last], pa.string()), ids.cast(pa.string())])
+    rises = pc.fill_null(pc.less(names[:-1], names[1:]), fill_value=False)
+    first_is_null = len(names) > 0 and not names[0].is_valid
+    if first_is_null or not pc.all(rises, min_count=0).as_py():
+        at = 0 if first_is_null else pc.index(rises, False).as_py() + 1
+        raise BadInputError(
+            f"{features}: ids are not sorted and unique at {names[at].as_py()!r}; export features ordered by id."
+        )
+    return str(names[-1]) if len(names) else None
 
 
 def _score_schema(model: RiskModel) -> Any:

@@ -264,7 +264,7 @@ def _load_rows(run: Run) -> list[dict[str, Any]]:
 
 
 def picture_of(run: Run, suite: str, name: ListName, *, failed: AbstractSet[str] = frozenset()) -> bytes | None:
-    """Draws what a gate judges for a list, or None where its files lack what would be drawn.
+    """Draws what a gate judges for a list, once a run, or None where its files lack what would be drawn.
 
     Args:
         run: The run.
@@ -272,6 +272,12 @@ def picture_of(run: Run, suite: str, name: ListName, *, failed: AbstractSet[str]
         name: The list.
         failed: The landed tables of which an expectation did not hold.
     """
+    if (suite, name) not in run.pictures:
+        run.pictures[suite, name] = _draw(run, suite, name, failed)
+    return run.pictures[suite, name]
+
+
+def _draw(run: Run, suite: str, name: ListName, failed: AbstractSet[str]) -> bytes | None:
     if suite == "landed":
         rows = _load_rows(run)
         newest = {row["table_name"]: row["newest_event_date"] for row in rows if row["newest_event_date"]}

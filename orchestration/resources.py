@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -308,6 +308,8 @@ class Run:
     record: RunRecord
     warehouse: Warehouse
     tags: Mapping[str, str]
+    pictures: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
+    """What was drawn of a suite and a list, which both the asset and its gate show."""
 
     @property
     def as_of_tag(self) -> date | None:

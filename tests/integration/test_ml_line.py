@@ -340,8 +340,11 @@ def champion_model_body(home: Path) -> dict[str, dict[str, list[float]]]:
 
 
 def test_features_out_of_order_are_refused(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
-    table = pq.read_table(simulation.scoring)
-    for name, broken in (("swapped", table.take(pa.array([1, 0, 2]))), ("twice", table.take(pa.array([0, 0, 1])))):
+    table = pq.read_table(simulation.scoring).slice(0, 3)
+    key = table.column_names.index("listing_id")
+    cases = {"swapped": "bac", "twice": "aab", "nameless first": " ab", "nameless": "a b", "nameless last": "ab "}
+    for name, ids in cases.items():
+        broken = table.set_column(key, "listing_id", pa.array([None if one == " " else one for one in ids]))
         pq.write_table(broken, tmp_path / f"{name}.parquet")
         with pytest.raises(BadInputError, match="sorted and unique"):
             score(champion_of(approved), tmp_path / f"{name}.parquet", tmp_path / "s.parquet", tmp_path / "r.parquet")
