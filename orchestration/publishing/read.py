@@ -42,6 +42,7 @@ class PublishedList:
         Raises:
             BadInputError: There is no such audience.
         """
+        for_audience("[]", audience)  # who asks for one that there is not hears of it though no row has reasons
         rows = self.rows.slice(0, limit).to_pylist()
         return [{**row, "reasons": row["reasons"] and for_audience(row["reasons"], audience)} for row in rows]
 

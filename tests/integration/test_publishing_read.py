@@ -64,6 +64,8 @@ def test_a_list_is_shown_with_the_reasons_that_its_readers_may_read(home: Home, 
     assert shown("--audience", "merchant").count("none of its reasons may be shown to this audience (merchant)") == 3
     with pytest.raises(BadInputError, match="there is no audience 'press'"):
         shown("--audience", "press")
+    with pytest.raises(BadInputError, match="there is no audience 'press'"):
+        read_list(home.published, "listings").told("press", limit=0)
 
 
 @pytest.mark.parametrize(
