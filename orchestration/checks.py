@@ -270,7 +270,7 @@ def picture_of(run: Run, suite: str, name: ListName, *, failed: AbstractSet[str]
         run: The run.
         suite: The gate's suite.
         name: The list.
-        failed: The landed tables of which an expectation did not hold.
+        failed: The landed tables of which an expectation did not hold; their picture is asked for once a run.
     """
     if (suite, name) not in run.pictures:
         run.pictures[suite, name] = _draw(run, suite, name, failed)
