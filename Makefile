@@ -16,7 +16,7 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-all browser screenshots lint lock bench bench-agora bench-brushing bench-detection bench-rings ui install
+.PHONY: help run test test-all browser screenshots lint lock bench bench-agora bench-brushing bench-calibration bench-detection bench-rings ui install
 
 help:
 	@echo "make run       the demo marketplace through the whole pipeline, from nothing to published lists"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench SCALE=0.1   seconds, rows, memory and bytes by stage, as JSON and a plot"
 	@echo "make bench-detection   what each signal finds on the demo's truth, and what is lost without it (an hour and more)"
 	@echo "make bench-brushing   how much of the brushing is found, against the demo's truth (an hour and more)"
+	@echo "make bench-calibration   how far scores are probabilities, against the demo's truth (an hour)"
 	@echo "make bench-rings   how well rings are told, against the demo's truth"
 	@echo "make bench-agora [YEAR=2014]   how a real market's goods are ranked (needs its tables, see TOUCHSTONE_SHARED; 3 minutes)"
 	@echo "make lock      requirements.lock anew from pyproject.toml"
@@ -102,6 +103,9 @@ bench-detection: $(INSTALLED)
 
 bench-brushing: $(INSTALLED)
 	@$(BIN)/python benchmarks/brushing.py
+
+bench-calibration: $(INSTALLED)
+	@$(BIN)/python benchmarks/calibration.py
 
 bench-rings: $(INSTALLED)
 	@$(BIN)/python benchmarks/rings.py --scale $(SCALE)
