@@ -5,14 +5,14 @@ probability, so that they stand for all goods, not for those somebody complained
 what the others do and would decide alone, so weights are smoothed first. How much is fitted depends on how many
 positives there are: with few of them a slope would be noise.
 
-Whoever turned to fakes since a verdict looks like one who sells them, and is called genuine. So of entities that turn, the
-older a verdict the likelier it is taken to miss; how fast they turn is fitted along (docs/decisions/0023).
+Where another source has found something to be a positive, a sample need say no more than how far that source is right: all
+that live and are known so are counted, and verdicts stand for the others (docs/decisions/0024).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -32,28 +32,27 @@ SLOPE_PRIOR_SD: Final = 1.0
 FALSE_ALARMS: Final = 0.001
 FALSE_SHARE_OF_POSITIVES: Final = 0.15
 MISSED: Final = 0.03
-# Of entities that turn: so many days ago two in three of those who are counterfeit by now were not yet. What is tried, and what
-# is thought of it beforehand: log-normal, between half a year and twenty months.
-TURNING_DAYS: Final = (60, 85, 120, 170, 240, 340, 480, 680, 960, 1350, 2000)
-TURNING_PRIOR_DAYS: Final = 300
-TURNING_PRIOR_SD: Final = 0.7
+# How often the known and the curve through them are weighed in turns, at most, and when they stand still.
+ROUNDS: Final = 100
+STILL: Final = 1e-4
 # What holds a slope at 1.
 FIXED: Final = 1e9
 # Nearly no shrinkage: enough to keep coefficients finite where a class has weights of one kind only.
 SMOOTHING_C: Final = 100.0
 CLIP: Final = 1e-4
+TINY: Final = 1e-12
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """How often verdicts are taken to be wrong.
+    """How often verdicts are taken to be wrong; of each verdict, or of all the same.
 
     Attributes:
         false_alarms: Share of the genuine that a verdict calls counterfeit.
-        missed: Share of the counterfeits that a verdict calls genuine; of each verdict, or of all the same.
+        missed: Share of the counterfeits that a verdict calls genuine.
     """
 
-    false_alarms: float = 0.0
+    false_alarms: float | Floats = 0.0
     missed: float | Floats = 0.0
 
     @property
@@ -65,12 +64,39 @@ class Wrong:
         """The probability that a verdict says counterfeit; kept off 0 and 1 for the logarithm."""
         return np.clip(self.false_alarms + self.contrast * sigmoid(logit), 1e-300, 1 - 1e-16)
 
+    def truth(self, logit: Floats, label: Flags) -> Floats:
+        """Returns the log-odds that it is counterfeit, once a verdict has said what it says."""
+        positive = np.log(np.where(label, 1.0 - self.missed, self.missed) + TINY)
+        return np.asarray(logit + positive - np.log(np.where(label, self.false_alarms, 1.0 - self.false_alarms) + TINY))
+
     def of(self, chosen: Flags | Integers) -> Wrong:
         """Returns the same of some of the verdicts."""
-        return Wrong(self.false_alarms, self.missed[chosen] if isinstance(self.missed, np.ndarray) else self.missed)
+        of_each = (rate[chosen] if isinstance(rate, np.ndarray) else rate for rate in (self.false_alarms, self.missed))
+        return Wrong(*of_each)
 
 
 NEVER_WRONG: Final = Wrong()
+
+
+@dataclass(frozen=True)
+class Units:
+    """What a curve is fitted to, all arrays of one length n.
+
+    Attributes:
+        margin: Margins.
+        share: How likely each is a positive by what was found out: 0 or 1 by a verdict, between where another source said so.
+        weight: How many goods each stands for.
+        wrong: How often verdicts are wrong; never where `share` says how far a source is trusted.
+    """
+
+    margin: Floats
+    share: Floats
+    weight: Floats
+    wrong: Wrong
+
+    def of(self, chosen: Flags | Integers) -> Units:
+        """Returns some of them."""
+        return Units(self.margin[chosen], self.share[chosen], self.weight[chosen], self.wrong.of(chosen))
 
 
 @dataclass(frozen=True)
@@ -86,6 +112,7 @@ class Calibration:
         positives: Positives among them.
         random_positives: Positives among those of the random arm.
         prevalence: Weighted share of positives among all goods that the verdicts estimate; None without positives.
+        known: How many that live were known to be positives by another source, and counted.
     """
 
     method: str
@@ -96,6 +123,7 @@ class Calibration:
     positives: int
     random_positives: int
     prevalence: float | None
+    known: int = 0
 
     def probability(self, margin: npt.NDArray[Any]) -> Floats:
         """Returns calibrated probabilities for margins (raw log-odds of a booster), of the same shape."""
@@ -116,7 +144,14 @@ class Calibration:
 
 
 def calibrate(
-    margin: npt.NDArray[Any], label: Flags, inclusion: Floats, is_random_arm: Flags, age: Floats | None = None
+    margin: npt.NDArray[Any],
+    label: Flags,
+    inclusion: Floats,
+    is_random_arm: Flags,
+    *,
+    is_known: Flags | None = None,
+    known: npt.NDArray[Any] | None = None,
+    others: int | None = None,
 ) -> Calibration:
     """Fits as much of a calibration as the verdicts can bear.
 
@@ -125,78 +160,112 @@ def calibrate(
         label: Whether each is a positive.
         inclusion: Probability with which the whole design picked each; where it is nan (no random design), 1.
         is_random_arm: Whether each is of the random arm.
-        age: Days since each verdict where the entities turn; None where they are what they were.
+        is_known: Whether another source, too, has found each to be a positive; None for none of them.
+        known: Margins of all others that live and that such a source has found to be a positive, shape (m,); None for none.
+        others: How many live that no other source has found to be a positive, for whom the verdicts on such stand; None for as
+            many as these weigh.
 
     Returns:
         Platt with smoothed weights and a weak ridge towards slope 1, allowing for a few wrong verdicts; isotonic above
         1,000 positives where it explains held-out verdicts better; under 20 positives, or under 10 of the random arm,
-        the intercept alone, and so where the slope would turn the order round; without positives, nothing.
+        the intercept alone, and so where the slope would turn the order round; without positives and known ones, nothing.
     """
     margin = margin.astype(np.float64)
+    is_known = np.zeros(len(label), dtype=bool) if is_known is None else is_known
+    known = np.zeros(0) if known is None else known.astype(np.float64)
+    if not (~label & ~is_known).any():  # nothing says how the others are
+        is_known, known = np.zeros_like(is_known), known[:0]
     weight = 1.0 / np.nan_to_num(inclusion, nan=1.0)
+    share = float(np.average(label, weights=weight)) if len(label) else 0.0
     counts: dict[str, Any] = {
         "verdicts": len(label),
         "positives": int(label.sum()),
         "random_positives": int((label & is_random_arm).sum()),
-        "prevalence": float(np.average(label, weights=weight)) if label.any() else None,
+        "known": len(known) + int(is_known.sum()),
     }
-    if not label.any() or label.all():
-        return Calibration("none", 1.0, 0.0, (), **counts)
-    smooth = smoothed(weight, margin, label)
+    if label.all() or not (label.any() or len(known)):
+        return Calibration("none", 1.0, 0.0, (), prevalence=share or None, **counts)
     has_slope = (
         counts["positives"] >= MIN_POSITIVES_FOR_SLOPE and counts["random_positives"] >= MIN_RANDOM_POSITIVES_FOR_SLOPE
     )
     if has_slope:
-        false_alarms = min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * counts["prevalence"])
-        intercept, slope, wrong = _likeliest(
-            margin, label, smooth, _ways_to_be_wrong(age, false_alarms), 1.0 / SLOPE_PRIOR_SD**2
-        )
+        wrong = Wrong(min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * share), MISSED)
+        verdicts = Units(margin, label.astype(np.float64), weight, wrong)
+        units, intercept, slope = _fit(verdicts, is_known, known, others, 1.0 / SLOPE_PRIOR_SD**2)
         has_slope = slope > 0
     if not has_slope:
-        # A few positives might all be false alarms, or nearly all have turned: the intercept could be anything.
-        wrong = Wrong(0.0, _missed(age, TURNING_PRIOR_DAYS))
-        intercept, _, _ = _likeliest(margin, label, smooth, [(wrong, 0.0)], FIXED)
-    if age is not None:  # those who turned since are not among the positives
-        had_begun = float(np.average((1.0 - wrong.missed) / (1.0 - MISSED), weights=weight))
-        counts["prevalence"] = min(counts["prevalence"] / had_begun, 1.0)
-    if not has_slope:
-        return Calibration("shift", 1.0, intercept, (), **counts)
-    if counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(margin, label, smooth, wrong):
-        knots = _isotonic(intercept + slope * margin, label, smooth, wrong)
-        return Calibration("isotonic", slope, intercept, knots, **counts)
-    return Calibration("platt", slope, intercept, (), **counts)
+        # A few positives might all be false alarms, and the intercept anything.
+        verdicts = Units(margin, label.astype(np.float64), weight, Wrong(0.0, MISSED))
+        units, intercept, slope = _fit(verdicts, is_known, known, others, FIXED)
+    method = "platt" if has_slope else "shift"
+    calibration = Calibration(method, slope if has_slope else 1.0, intercept, (), prevalence=share, **counts)
+    if has_slope and counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(units):
+        knots = _isotonic(intercept + slope * units.margin, units)
+        calibration = replace(calibration, method="isotonic", knots=knots)
+    return replace(
+        calibration, prevalence=float(np.average(calibration.probability(units.margin), weights=units.weight))
+    )
 
 
-def _missed(age: Floats | None, days: float) -> float | Floats:
-    """The share of the counterfeits of today that verdicts of an age call genuine; see `TURNING_DAYS`."""
-    return MISSED if age is None else 1.0 - (1.0 - MISSED) * np.exp(-age / days)
+def _fit(
+    verdicts: Units, is_known: Flags, known: Floats, count: int | None, slope_precision: float
+) -> tuple[Units, float, float]:
+    """Fits a curve to the verdicts on what was not known, and to all that is known as far as it is to be trusted.
+
+    What is known counts as a positive as far as its margin and its being known make it one, so curve and shares follow from each
+    other; they are found in turns.
+
+    Returns:
+        What it was fitted to at last, intercept and slope.
+    """
+    others, audited = _smooth(verdicts.of(~is_known)), verdicts.of(is_known)
+    none = np.zeros(len(audited.margin) + len(known))
+    of_each = (others.wrong.false_alarms, others.wrong.missed)
+    scale = 1.0 if count is None else max(count, 1) / float(others.weight.sum())
+    units = Units(
+        np.concatenate([others.margin, audited.margin, known]),
+        np.concatenate([others.share, none + 1.0]),
+        np.concatenate([others.weight * scale, none + 1.0]),
+        Wrong(*(np.concatenate([np.broadcast_to(rate, len(others.margin)), none]) for rate in of_each)),
+    )
+    curve, rates = _curve(_smooth(verdicts) if verdicts.share.any() else units, slope_precision), (0.5, 0.5)
+    for _ in range(ROUNDS if len(none) else 1):
+        rates = _known_rates(verdicts, is_known, curve, rates)
+        trust, (intercept, slope) = np.log(rates[0] / rates[1]), curve
+        told = audited.wrong.truth(intercept + slope * audited.margin, audited.share > 0)
+        units.share[len(others.margin) :] = sigmoid(np.concatenate([told, intercept + slope * known]) + trust)
+        curve = _curve(units, slope_precision)
+        if max(abs(curve[0] - intercept), abs(curve[1] - slope)) < STILL:
+            break
+    return units, *curve
 
 
-def _ways_to_be_wrong(age: Floats | None, false_alarms: float) -> list[tuple[Wrong, float]]:
-    """Returns what may be so of verdicts of an age, each with the loss by which it is thought unlikely beforehand."""
-    if age is None:
-        return [(Wrong(false_alarms, MISSED), 0.0)]
-    return [
-        (
-            Wrong(false_alarms, _missed(age, days)),
-            0.5 * (np.log(days / TURNING_PRIOR_DAYS) / TURNING_PRIOR_SD) ** 2,
-        )
-        for days in TURNING_DAYS
-    ]
+def _smooth(verdicts: Units) -> Units:
+    return replace(verdicts, weight=smoothed(verdicts.weight, verdicts.margin, verdicts.share > 0))
 
 
-def _likeliest(
-    margin: Floats, label: Flags, weight: Floats, ways: Sequence[tuple[Wrong, float]], slope_precision: float
-) -> tuple[float, float, Wrong]:
-    """Intercept and slope with the likeliest of some ways to be wrong, each with a loss of its own."""
-    scaled = weight * (effective_size(weight) / weight.sum())  # so that priors weigh against real information
-    found = []
-    for at, (wrong, loss) in enumerate(ways):
-        intercept, slope = logistic(margin, label, scaled, slope_precision=slope_precision, wrong=wrong)
-        of_fit = float(scaled @ _log_loss(intercept + slope * margin, label, wrong))
-        found.append((loss + of_fit + 0.5 * slope_precision * (slope - 1.0) ** 2, at, intercept, slope))
-    _, at, intercept, slope = min(found)
-    return intercept, slope, ways[at][0]
+def _curve(units: Units, slope_precision: float) -> tuple[float, float]:
+    """Intercept and slope; weights are scaled so that the prior weighs against real information."""
+    scaled = units.weight * (effective_size(units.weight) / units.weight.sum())
+    return logistic(units.margin, units.share, scaled, slope_precision=slope_precision, wrong=units.wrong)
+
+
+def _known_rates(
+    verdicts: Units, is_known: Flags, curve: tuple[float, float], rates: tuple[float, float]
+) -> tuple[float, float]:
+    """Returns which share of the positives, and of the others, another source calls positives.
+
+    Every verdict counts as a positive as far as it, its margin and its being known make it one, by the rates of the last round;
+    and half a verdict of either kind was known, half not, so that no rate is 0 or 1.
+    """
+    odds = np.where(is_known, np.log(rates[0] / rates[1]), np.log((1 - rates[0]) / (1 - rates[1])))
+    logit = verdicts.wrong.truth(curve[0] + curve[1] * verdicts.margin, verdicts.share > 0)
+    positive, half = verdicts.weight * sigmoid(logit + odds), 0.5 * float(verdicts.weight.mean())
+    of_positives, of_others = (
+        (float(part[is_known].sum()) + half) / (float(part.sum()) + 2 * half)
+        for part in (positive, verdicts.weight - positive)
+    )
+    return of_positives, of_others
 
 
 def sigmoid(logit: Floats) -> Floats:
@@ -245,13 +314,13 @@ def smoothed(weight: Floats, margin: Floats, label: Flags) -> Floats:
 
 
 def logistic(
-    x: Floats, label: Flags, weight: Floats, *, slope_precision: float = 0.0, wrong: Wrong = NEVER_WRONG
+    x: Floats, share: Flags | Floats, weight: Floats, *, slope_precision: float = 0.0, wrong: Wrong = NEVER_WRONG
 ) -> tuple[float, float]:
-    """Fits a logistic regression of `label` on one variable by Fisher scoring with damped steps.
+    """Fits a logistic regression on one variable by Fisher scoring with damped steps.
 
     Args:
         x: The variable, shape (n,).
-        label: Truth, shape (n,).
+        share: Truth, or how likely each is a positive, shape (n,).
         weight: Weights, shape (n,).
         slope_precision: Precision of a normal prior on the slope around 1; 0 for an unpenalised fit.
         wrong: How often labels are taken to be wrong.
@@ -259,7 +328,8 @@ def logistic(
     Returns:
         Intercept and slope; nan, nan where there is no finite fit (one class only, or both separated).
     """
-    if not label.any() or label.all() or (not slope_precision and _separated(x, label)):
+    label = share.astype(np.float64)
+    if label.max() == 0 or label.min() == 1 or (not slope_precision and _separated(x, label)):
         return float("nan"), float("nan")
     design = np.column_stack([np.ones_like(x), x])
     penalty = np.diag([0.0, slope_precision])
@@ -267,8 +337,7 @@ def logistic(
     beta = np.array([np.log(prior / (1 - prior)) - float(np.average(x, weights=weight)), 1.0])
 
     def objective(tried: Floats) -> float:
-        told = wrong.told(design @ tried)
-        loss = -np.log(np.where(label, told, 1 - told))
+        loss = _log_loss(design @ tried, label, wrong)
         return float(weight @ loss + 0.5 * (tried - [0.0, 1.0]) @ penalty @ (tried - [0.0, 1.0]))
 
     for _ in range(200):
@@ -295,42 +364,46 @@ def _damped(objective: Callable[[Floats], float], beta: Floats, step: Floats) ->
     return None
 
 
-def _separated(x: Floats, label: Flags) -> bool:
+def _separated(x: Floats, share: Floats) -> bool:
     """Whether one value of `x` parts the classes, so that the best slope is infinite."""
-    return bool(x[label].min() >= x[~label].max() or x[label].max() <= x[~label].min())
+    positive, other = x[share > 0], x[share < 1]
+    return bool(positive.min() >= other.max() or positive.max() <= other.min())
 
 
-def _isotonic(logit: Floats, label: Flags, weight: Floats, wrong: Wrong) -> tuple[tuple[float, float], ...]:
+def _isotonic(logit: Floats, units: Units) -> tuple[tuple[float, float], ...]:
     """Knots at the centres of the blocks of an isotonic fit, so that scores inside a block still differ."""
     from scipy.optimize import isotonic_regression
 
-    order = np.argsort(logit, kind="stable")
-    fit = isotonic_regression(label[order].astype(np.float64), weights=weight[order])
+    order, weight, wrong = np.argsort(logit, kind="stable"), units.weight, units.wrong
+    fit = isotonic_regression(units.share[order], weights=weight[order])
     edges = fit.blocks[:-1]
     centre = np.add.reduceat((weight * logit)[order], edges) / np.add.reduceat(weight[order], edges)
     contrast = np.add.reduceat(weight[order] * wrong.of(order).contrast, edges) / np.add.reduceat(weight[order], edges)
-    value = np.clip((fit.x[edges] - wrong.false_alarms) / contrast, CLIP, 1 - CLIP)
+    alarms = np.add.reduceat(weight[order] * wrong.of(order).false_alarms, edges) / np.add.reduceat(
+        weight[order], edges
+    )
+    value = np.clip((fit.x[edges] - alarms) / contrast, CLIP, 1 - CLIP)
     rising = np.concatenate([[True], (np.diff(centre) > 0) & (np.diff(value) > 0)])
     return tuple(zip(centre[rising].tolist(), value[rising].tolist(), strict=True))
 
 
-def _isotonic_is_better(margin: Floats, label: Flags, weight: Floats, wrong: Wrong) -> bool:
-    """Compares both fits by weighted log loss on every second verdict, fitted on the others, both ways round."""
-    order = np.argsort(margin, kind="stable")
-    odd = np.zeros(len(label), dtype=bool)
+def _isotonic_is_better(units: Units) -> bool:
+    """Compares both fits by weighted log loss on every second unit, fitted on the others, both ways round."""
+    order = np.argsort(units.margin, kind="stable")
+    odd = np.zeros(len(order), dtype=bool)
     odd[order[1::2]] = True
     gain = 0.0
-    for fitted, judged in ((odd, ~odd), (~odd, odd)):
-        theirs, precision = [(wrong.of(fitted), 0.0)], 1.0 / SLOPE_PRIOR_SD**2
-        intercept, slope, _ = _likeliest(margin[fitted], label[fitted], weight[fitted], theirs, precision)
-        logit = intercept + slope * margin
-        knots = np.array(_isotonic(logit[fitted], label[fitted], weight[fitted], wrong.of(fitted))).T
-        curved = logit_of(np.interp(logit[judged], knots[0], knots[1]))
-        losses = [_log_loss(each, label[judged], wrong.of(judged)) for each in (logit[judged], curved)]
-        gain += float(weight[judged] @ (losses[0] - losses[1]))
+    for chosen, left in ((odd, ~odd), (~odd, odd)):
+        fitted, judged = units.of(chosen), units.of(left)
+        intercept, slope = _curve(fitted, 1.0 / SLOPE_PRIOR_SD**2)
+        knots = np.array(_isotonic(intercept + slope * fitted.margin, fitted)).T
+        straight = intercept + slope * judged.margin
+        curved = logit_of(np.interp(straight, knots[0], knots[1]))
+        losses = [_log_loss(each, judged.share, judged.wrong) for each in (straight, curved)]
+        gain += float(judged.weight @ (losses[0] - losses[1]))
     return gain > 0.0
 
 
-def _log_loss(logit: Floats, label: Flags, wrong: Wrong) -> Floats:
+def _log_loss(logit: Floats, share: Floats, wrong: Wrong) -> Floats:
     told = wrong.told(logit)
-    return np.asarray(-np.log(np.where(label, told, 1 - told)), dtype=np.float64)
+    return np.asarray(-share * np.log(told) - (1.0 - share) * np.log1p(-told), dtype=np.float64)

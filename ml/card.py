@@ -229,7 +229,8 @@ def described(run_id: str, facts: Mapping[str, Any], evaluation: Evaluation) -> 
         f"[the model card]({_artifact(run_id, 'card.html')})."
     )
     rests = (
-        f"Calibration: {calibration['method']} on {calibration['positives']} positives. "
+        f"Calibration: {calibration['method']} on {calibration['positives']} positive verdicts and {calibration['known']} known "
+        "otherwise. "
         f"Threshold {flags['threshold']:g} ({flags['basis']}), floor {flags['floor']:g}."
     )
     standing = (

@@ -26,8 +26,6 @@ from ml.compare import Comparison, Contender, compare, figures
 from ml.declarations import Declaration
 from ml.training_set import (
     EPOCH,
-    TURNING,
-    Integers,
     Rows,
     Split,
     TrainingSet,
@@ -376,10 +374,20 @@ def fit_model(
     fits = [partial(fit_booster, split.train, chosen, signs, parameters) for chosen in columns.values()]
     fitted = dict(zip(columns, model.in_parallel(fits), strict=True))
     forward = forward_margins(split.forward, signs, parameters)
-    verdicts = training_set.rows.take(training_set.rows.purposed("calibrate"))
-    age = (as_of - EPOCH).days - verdicts.decided_day if declaration.entity in TURNING else None
+    # Calibration takes all verdicts, `split` the newest; what is known otherwise is counted (docs/decisions/0024).
+    verdicts, known = (training_set.rows.take(training_set.rows.purposed(name)) for name in ("calibrate", "known"))
+    is_known, others = np.isin(verdicts.entity, known.entity), len(training_set.live.features) - len(known)
+    known = known.take(~np.isin(known.entity, verdicts.entity))
     calibrations = {
-        name: _calibration(verdicts, _margins(fitted[name], verdicts.features, chosen), age)
+        name: calibrate(
+            _margins(fitted[name], verdicts.features, chosen),
+            verdicts.label,
+            verdicts.inclusion,
+            verdicts.is_random_arm,
+            is_known=is_known,
+            known=_margins(fitted[name], known.features, chosen),
+            others=others,
+        )
         for name, chosen in columns.items()
     }
     prevalence = calibrations["main"].prevalence
@@ -422,11 +430,6 @@ def _margins(fitted: bytes, features: npt.NDArray[np.float32], columns: list[int
     starts = range(0, max(len(features), 1), PART_ROWS)
     parts = (np.ascontiguousarray(features[start : start + PART_ROWS, columns]) for start in starts)
     return np.concatenate([model.margin_of(booster, part) for part in parts])
-
-
-def _calibration(verdicts: Rows, margin: npt.NDArray[np.float32], age: Integers | None) -> Calibration:
-    days = None if age is None else age.astype(np.float64)
-    return calibrate(margin, verdicts.label, verdicts.inclusion, verdicts.is_random_arm, days)
 
 
 def flag_units(

@@ -23,7 +23,7 @@ from ml.declarations import Declaration
 EPOCH: Final = date(1970, 1, 1)
 MAX_MEMBERS: Final = 200
 AGES: Final = (("under 30 days", 0, 30), ("30 to 90 days", 30, 90), ("over 90 days", 90, 1_000_000))
-PURPOSES: Final = ("score", "train", "evaluate", "calibrate")
+PURPOSES: Final = ("score", "train", "evaluate", "calibrate", "known")
 # Who turns: an old verdict on a merchant says what was so then, of features that are those of the cut. The newest set the
 # threshold and are measured: of so many days, or as far back as so many positives reach (docs/decisions/0021).
 TURNING: Final = ("merchant",)
@@ -237,10 +237,11 @@ def _label_counts(spine: Any, rows: Rows, cut: date) -> list[dict[str, Any]]:
     """Counts the labelled rows by source and by how old their label is at the cut."""
     source, sources = encode(spine["label_source"])
     age = (cut - EPOCH).days - rows.decided_day
+    is_learned = rows.is_verdict & ~rows.purposed("known")
     counts = []
     for at, name in sorted(enumerate(sources), key=lambda item: item[1]):
         for words, least, most in AGES:
-            chosen = rows.is_verdict & (source == at) & (age >= least) & (age < most)
+            chosen = is_learned & (source == at) & (age >= least) & (age < most)
             if chosen.any():
                 positives = int(rows.label[chosen].sum())
                 counts.append(

@@ -103,6 +103,47 @@ scoring_rows as (
 
 ),
 
+-- What lives at the cut and is a positive by another source than the one that calibrates: calibration counts these and
+-- estimates the others.
+known_labels as (
+
+    select
+        *,
+        row_number() over (
+            partition by entity_id
+            order by strength desc, decided_at desc, is_positive desc, case_id asc
+        ) as place
+    from labels
+    where source <> '{{ calibrated_by }}' or inclusion_probability is null
+
+),
+
+known_rows as (
+
+    select
+        scoring_rows.entity_id,
+        scoring_rows.merchant_id,
+        scoring_rows.category,
+        scoring_rows.as_of_date,
+        scoring_rows.is_live,
+        'known' as purpose,
+        true as label,
+        known_labels.source as label_source,
+        known_labels.decided_date as label_decided_date,
+        cast(1 as double) as sampling_share,
+        cast(null as double) as inclusion_probability,
+        false as is_random_arm
+    from scoring_rows
+    inner join known_labels
+        on
+            known_labels.entity_id = scoring_rows.entity_id
+            and known_labels.place = 1
+    inner join spine_run
+        on spine_run.with_training
+    where known_labels.is_positive
+
+),
+
 on_grid as (
 
     select
@@ -388,6 +429,8 @@ spine_rows as (
     select * from unlabelled_rows
     union all
     select * from calibration_rows
+    union all
+    select * from known_rows
 
 )
 {% endmacro %}

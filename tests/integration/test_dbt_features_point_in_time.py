@@ -397,7 +397,7 @@ def test_the_marketplace_goes_on_after_as_of(homes: Homes) -> None:
         assert row_count(homes.knowing, query) > row_count(homes.unknowing, query), table
 
 
-@pytest.mark.parametrize("purpose", ["score", "train", "evaluate", "calibrate"])
+@pytest.mark.parametrize("purpose", ["score", "train", "evaluate", "calibrate", "known"])
 def test_every_purpose_has_rows(homes: Homes, purpose: str) -> None:
     for table in RATED:
         assert row_count(homes.knowing, f"from {table} where purpose = '{purpose}'") > 0, table

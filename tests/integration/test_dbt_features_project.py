@@ -273,6 +273,7 @@ CALIBRATING = LISTING | {
     "label_decided_date": "2026-01-02",
     "inclusion_probability": 0.1,
 }
+KNOWN = SCORED | {"purpose": "known", "label": True, "label_source": "notice", "label_decided_date": "2026-01-02"}
 BROKEN_RULES = {
     "no purpose": SCORED | {"purpose": "other"},
     "a scored label": SCORED | {"label": True, "label_source": "notice", "label_decided_date": "2026-02-03"},
@@ -281,6 +282,8 @@ BROKEN_RULES = {
     "a positive that nothing labels": TRAINED | {"label_source": None, "label_decided_date": None},
     "a calibrating one that is gone": CALIBRATING | {"is_live": False},
     "a calibrating one that nobody drew": CALIBRATING | {"inclusion_probability": None},
+    "a known one that is gone": KNOWN | {"is_live": False},
+    "a known one that is no positive": KNOWN | {"label": False},
     "no share": TRAINED | {"sampling_share": 0},
     "a share above one": TRAINED | {"sampling_share": 1.1},
     "a labelled row that was sampled": TRAINED | {"sampling_share": 0.5},
@@ -374,7 +377,7 @@ def test_a_data_test_fails_on_a_bad_row_and_only_then(judged: dict[str, str], ho
 
 def test_a_spine_is_judged_by_every_rule(home: Path) -> None:
     insert(home, "rating_dates", [{"as_of_date": "2026-02-10", "purpose": "evaluate"}])
-    sound = [SCORED, TRAINED | {"listing_id": "l2"}, CALIBRATING]
+    sound = [SCORED, TRAINED | {"listing_id": "l2"}, CALIBRATING, KNOWN]
     insert(home, "listing_spine", sound)
     selected = ["--select", data_tests()["sound_spine_listing_spine"]]
     assert list(run_dbt(home, "test", *selected).values()) == ["pass"]

@@ -153,13 +153,13 @@ def test_one_that_leaks_is_refused(home: Path, files: Files) -> None:
 
 
 def test_one_that_is_badly_calibrated_is_refused(home: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    calibrated = training._calibration
+    calibrated = training.calibrate
 
-    def overconfident(*arguments: Any) -> Calibration:
-        found = calibrated(*arguments)
+    def overconfident(*arguments: Any, **known: Any) -> Calibration:
+        found = calibrated(*arguments, **known)
         return replace(found, slope=3 * found.slope, intercept=3 * found.intercept)
 
-    monkeypatch.setattr(training, "_calibration", overconfident)
+    monkeypatch.setattr(training, "calibrate", overconfident)
     version = trained(home, files, parameters=replace(QUICK, seed=8))
     assert any(told.startswith("calibration_slope is 0.4") for told in version.failures), version.failures
 
