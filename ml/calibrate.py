@@ -45,7 +45,7 @@ TINY: Final = 1e-12
 
 @dataclass(frozen=True)
 class Wrong:
-    """How often verdicts are taken to be wrong; of each verdict, or of all the same.
+    """How often verdicts are taken to be wrong: of each verdict, or the same of all.
 
     Attributes:
         false_alarms: Share of the genuine that a verdict calls counterfeit.
@@ -176,7 +176,7 @@ def calibrate(
     if not (~label & ~is_known).any():  # nothing says how the others are
         is_known, known = np.zeros_like(is_known), known[:0]
     weight = 1.0 / np.nan_to_num(inclusion, nan=1.0)
-    share = float(np.average(label, weights=weight)) if len(label) else 0.0
+    prevalence = float(np.average(label, weights=weight)) if len(label) else 0.0
     counts: dict[str, Any] = {
         "verdicts": len(label),
         "positives": int(label.sum()),
@@ -184,12 +184,12 @@ def calibrate(
         "known": len(known) + int(is_known.sum()),
     }
     if label.all() or not (label.any() or len(known)):
-        return Calibration("none", 1.0, 0.0, (), prevalence=share or None, **counts)
+        return Calibration("none", 1.0, 0.0, (), prevalence=prevalence or None, **counts)
     has_slope = (
         counts["positives"] >= MIN_POSITIVES_FOR_SLOPE and counts["random_positives"] >= MIN_RANDOM_POSITIVES_FOR_SLOPE
     )
     if has_slope:
-        wrong = Wrong(min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * share), MISSED)
+        wrong = Wrong(min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * prevalence), MISSED)
         verdicts = Units(margin, label.astype(np.float64), weight, wrong)
         units, intercept, slope = _fit(verdicts, is_known, known, others, 1.0 / SLOPE_PRIOR_SD**2)
         has_slope = slope > 0
@@ -198,7 +198,7 @@ def calibrate(
         verdicts = Units(margin, label.astype(np.float64), weight, Wrong(0.0, MISSED))
         units, intercept, slope = _fit(verdicts, is_known, known, others, FIXED)
     method = "platt" if has_slope else "shift"
-    calibration = Calibration(method, slope if has_slope else 1.0, intercept, (), prevalence=share, **counts)
+    calibration = Calibration(method, slope if has_slope else 1.0, intercept, (), prevalence=prevalence, **counts)
     if has_slope and counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(units):
         knots = _isotonic(intercept + slope * units.margin, units)
         calibration = replace(calibration, method="isotonic", knots=knots)
@@ -219,21 +219,22 @@ def _fit(
         What it was fitted to at last, intercept and slope.
     """
     others, audited = _smooth(verdicts.of(~is_known)), verdicts.of(is_known)
-    none = np.zeros(len(audited.margin) + len(known))
+    ones = np.ones(len(audited.margin) + len(known))
     of_each = (others.wrong.false_alarms, others.wrong.missed)
     scale = 1.0 if count is None else max(count, 1) / float(others.weight.sum())
     units = Units(
         np.concatenate([others.margin, audited.margin, known]),
-        np.concatenate([others.share, none + 1.0]),
-        np.concatenate([others.weight * scale, none + 1.0]),
-        Wrong(*(np.concatenate([np.broadcast_to(rate, len(others.margin)), none]) for rate in of_each)),
+        np.concatenate([others.share, ones]),
+        np.concatenate([others.weight * scale, ones]),
+        Wrong(*(np.concatenate([np.broadcast_to(rate, len(others.margin)), 0.0 * ones]) for rate in of_each)),
     )
     curve, rates = _curve(_smooth(verdicts) if verdicts.share.any() else units, slope_precision), (0.5, 0.5)
-    for _ in range(ROUNDS if len(none) else 1):
+    for _ in range(ROUNDS if len(ones) else 1):
         rates = _known_rates(verdicts, is_known, curve, rates)
         trust, (intercept, slope) = np.log(rates[0] / rates[1]), curve
         told = audited.wrong.truth(intercept + slope * audited.margin, audited.share > 0)
-        units.share[len(others.margin) :] = sigmoid(np.concatenate([told, intercept + slope * known]) + trust)
+        trusted = sigmoid(np.concatenate([told, intercept + slope * known]) + trust)
+        units = replace(units, share=np.concatenate([others.share, trusted]))
         curve = _curve(units, slope_precision)
         if max(abs(curve[0] - intercept), abs(curve[1] - slope)) < STILL:
             break
@@ -374,15 +375,17 @@ def _isotonic(logit: Floats, units: Units) -> tuple[tuple[float, float], ...]:
     """Knots at the centres of the blocks of an isotonic fit, so that scores inside a block still differ."""
     from scipy.optimize import isotonic_regression
 
-    order, weight, wrong = np.argsort(logit, kind="stable"), units.weight, units.wrong
+    order = np.argsort(logit, kind="stable")
+    weight, wrong = units.weight, units.wrong.of(order)
     fit = isotonic_regression(units.share[order], weights=weight[order])
     edges = fit.blocks[:-1]
-    centre = np.add.reduceat((weight * logit)[order], edges) / np.add.reduceat(weight[order], edges)
-    contrast = np.add.reduceat(weight[order] * wrong.of(order).contrast, edges) / np.add.reduceat(weight[order], edges)
-    alarms = np.add.reduceat(weight[order] * wrong.of(order).false_alarms, edges) / np.add.reduceat(
-        weight[order], edges
-    )
-    value = np.clip((fit.x[edges] - alarms) / contrast, CLIP, 1 - CLIP)
+
+    def mean(values: float | Floats) -> Floats:
+        sums = np.add.reduceat(weight[order] * values, edges) / np.add.reduceat(weight[order], edges)
+        return np.asarray(sums, dtype=np.float64)
+
+    centre = mean(logit[order])
+    value = np.clip((fit.x[edges] - mean(wrong.false_alarms)) / mean(wrong.contrast), CLIP, 1 - CLIP)
     rising = np.concatenate([[True], (np.diff(centre) > 0) & (np.diff(value) > 0)])
     return tuple(zip(centre[rising].tolist(), value[rising].tolist(), strict=True))
 
