@@ -1,9 +1,9 @@
 """From a booster's margin to a probability among all goods.
 
-The verdicts that calibrate are held out of the boosters' training and weighted by the inverse of their inclusion
-probability, so that they stand for all goods, not for those somebody complained about. A few of them weigh ten times
-what the others do and would decide alone, so weights are smoothed first. How much is fitted depends on how many
-positives there are: with few of them a slope would be noise.
+The verdicts that calibrate are held out of the boosters' training and weighted by how many goods each stands for, the
+inverse of its inclusion probability, so that they speak of all goods, not of those somebody complained about. A few of
+them weigh ten times what the others do and would decide alone, so weights are smoothed first. How much is fitted depends
+on how many positives there are: with few of them a slope would be noise.
 
 Where another source has found something to be a positive, a sample need say no more than how far that source is right: all
 that live and are known so are counted, and verdicts stand for the others (docs/decisions/0024).
@@ -146,24 +146,21 @@ class Calibration:
 def calibrate(
     margin: npt.NDArray[Any],
     label: Flags,
-    inclusion: Floats,
+    weight: Floats,
     is_random_arm: Flags,
     *,
     is_known: Flags | None = None,
     known: npt.NDArray[Any] | None = None,
-    others: int | None = None,
 ) -> Calibration:
     """Fits as much of a calibration as the verdicts can bear.
 
     Args:
         margin: Margins of the held-out verdicts, shape (n,).
         label: Whether each is a positive.
-        inclusion: Probability with which the whole design picked each; where it is nan (no random design), 1.
+        weight: How many goods each stands for: verdicts on what no other source has found a positive, all such that live.
         is_random_arm: Whether each is of the random arm.
         is_known: Whether another source, too, has found each to be a positive; None for none of them.
         known: Margins of all others that live and that such a source has found to be a positive, shape (m,); None for none.
-        others: How many live that no other source has found to be a positive, for whom the verdicts on such stand; None for as
-            many as these weigh.
 
     Returns:
         Platt with smoothed weights and a weak ridge towards slope 1, allowing for a few wrong verdicts; isotonic above
@@ -175,7 +172,6 @@ def calibrate(
     known = np.zeros(0) if known is None else known.astype(np.float64)
     if not (~label & ~is_known).any():  # nothing says how the others are
         is_known, known = np.zeros_like(is_known), known[:0]
-    weight = 1.0 / np.nan_to_num(inclusion, nan=1.0)
     prevalence = float(np.average(label, weights=weight)) if len(label) else 0.0
     counts: dict[str, Any] = {
         "verdicts": len(label),
@@ -191,12 +187,12 @@ def calibrate(
     if has_slope:
         wrong = Wrong(min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * prevalence), MISSED)
         verdicts = Units(margin, label.astype(np.float64), weight, wrong)
-        units, intercept, slope = _fit(verdicts, is_known, known, others, 1.0 / SLOPE_PRIOR_SD**2)
+        units, intercept, slope = _fit(verdicts, is_known, known, 1.0 / SLOPE_PRIOR_SD**2)
         has_slope = slope > 0
     if not has_slope:
         # A few positives might all be false alarms, and the intercept anything.
         verdicts = Units(margin, label.astype(np.float64), weight, Wrong(0.0, MISSED))
-        units, intercept, slope = _fit(verdicts, is_known, known, others, FIXED)
+        units, intercept, slope = _fit(verdicts, is_known, known, FIXED)
     method = "platt" if has_slope else "shift"
     calibration = Calibration(method, slope if has_slope else 1.0, intercept, (), prevalence=prevalence, **counts)
     if has_slope and counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(units):
@@ -207,9 +203,7 @@ def calibrate(
     )
 
 
-def _fit(
-    verdicts: Units, is_known: Flags, known: Floats, count: int | None, slope_precision: float
-) -> tuple[Units, float, float]:
+def _fit(verdicts: Units, is_known: Flags, known: Floats, slope_precision: float) -> tuple[Units, float, float]:
     """Fits a curve to the verdicts on what was not known, and to all that is known as far as it is to be trusted.
 
     What is known counts as a positive as far as its margin and its being known make it one, so curve and shares follow from each
@@ -221,11 +215,10 @@ def _fit(
     others, audited = _smooth(verdicts.of(~is_known)), verdicts.of(is_known)
     ones = np.ones(len(audited.margin) + len(known))
     of_each = (others.wrong.false_alarms, others.wrong.missed)
-    scale = 1.0 if count is None else max(count, 1) / float(others.weight.sum())
     units = Units(
         np.concatenate([others.margin, audited.margin, known]),
         np.concatenate([others.share, ones]),
-        np.concatenate([others.weight * scale, ones]),
+        np.concatenate([others.weight, ones]),
         Wrong(*(np.concatenate([np.broadcast_to(rate, len(others.margin)), 0.0 * ones]) for rate in of_each)),
     )
     curve, rates = _curve(_smooth(verdicts) if verdicts.share.any() else units, slope_precision), (0.5, 0.5)
@@ -293,7 +286,7 @@ def smoothed(weight: Floats, margin: Floats, label: Flags) -> Floats:
     unbiased (Beaumont, "A new approach to weighting and inference in sample surveys", Biometrika 2008).
 
     Args:
-        weight: Inverse inclusion probabilities, shape (n,).
+        weight: How many goods each stands for, shape (n,).
         margin: Margins, shape (n,).
         label: Whether each is a positive.
 

@@ -201,7 +201,7 @@ def compare(
     live = [_side(scorer, each.live) for scorer, each in contenders]
     draws = (resamples, seed)
     cells = {"all": unseen | ~unseen, "seen": ~unseen, "unseen": unseen}
-    weight = verdicts.design_weight
+    weight = verdicts.stands_for
     return Comparison(
         champion_digest=rates.digest,
         basis=basis,
@@ -249,7 +249,7 @@ def pairs(
 
 def figures(model: RiskModel, verdicts: Rows, draws: tuple[int, int]) -> dict[str, Figure]:
     """Measures the calibration of one model on held-out verdicts, weighted to all goods."""
-    weight = verdicts.design_weight
+    weight = verdicts.stands_for
     side = _side(Scorer(model), verdicts.features)
     drawn = _drawn(side, verdicts, weight, CALIBRATION, draws, ENOUGH_VERDICTS)
     return {name: _figure(values) for name, values in drawn.items()}

@@ -376,17 +376,16 @@ def fit_model(
     forward = forward_margins(split.forward, signs, parameters)
     # Calibration takes all verdicts, `split` the newest; what is known otherwise is counted (docs/decisions/0024).
     verdicts, known = (training_set.rows.take(training_set.rows.purposed(name)) for name in ("calibrate", "known"))
-    is_known, others = np.isin(verdicts.entity, known.entity), len(training_set.live.features) - len(known)
+    is_known = np.isin(verdicts.entity, known.entity)
     known = known.take(~np.isin(known.entity, verdicts.entity))
     calibrations = {
         name: calibrate(
             _margins(fitted[name], verdicts.features, chosen),
             verdicts.label,
-            verdicts.inclusion,
+            verdicts.stands_for,
             verdicts.is_random_arm,
             is_known=is_known,
             known=_margins(fitted[name], known.features, chosen),
-            others=others,
         )
         for name, chosen in columns.items()
     }
@@ -442,7 +441,7 @@ def flag_units(
     if int(verdicts.label.sum()) >= flagging.ENOUGH_VERDICTS:
         score = model.points(calibration.probability(margin))
         return flagging.Units(
-            "held_out", score, verdicts.label, verdicts.design_weight, verdicts.is_verdict, verdicts.merchant
+            "held_out", score, verdicts.label, verdicts.stands_for, verdicts.is_verdict, verdicts.merchant
         )
     margins = np.where(np.isnan(forward.seen), forward.unseen, forward.seen)
     known = ~np.isnan(margins)

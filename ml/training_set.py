@@ -88,7 +88,7 @@ class Rows:
         label: Whether the row is a positive; unlabelled counts as negative.
         is_verdict: Whether something labels the row.
         weight: Inverse of the share with which the row was sampled.
-        inclusion: Inclusion probability of a calibration row in the whole design; nan elsewhere.
+        stands_for: How many that live each calibration row stands for; 1 elsewhere.
         is_random_arm: Whether a calibration row is of the random arm.
         features: float32, shape (n, number of features); nan where unknown.
     """
@@ -105,7 +105,7 @@ class Rows:
     label: Flags
     is_verdict: Flags
     weight: Floats
-    inclusion: Floats
+    stands_for: Floats
     is_random_arm: Flags
     features: Matrix
 
@@ -117,11 +117,6 @@ class Rows:
         """Returns the rows that a mask or positions choose."""
         arrays = (name for name in self.__dataclass_fields__ if name != "categories")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
-
-    @property
-    def design_weight(self) -> Floats:
-        """How many goods each calibration row stands for: the inverse of its inclusion probability, 1 without any."""
-        return 1.0 / np.nan_to_num(self.inclusion, nan=1.0)
 
     def purposed(self, purpose: str) -> Flags:
         """Returns which rows have a purpose."""
@@ -337,7 +332,7 @@ def _rows(declaration: Declaration, spine: Any, features: Any, components: Compo
         label=np.nan_to_num(_floats(spine["label"])) > 0,
         is_verdict=decided >= 0,
         weight=1.0 / np.nan_to_num(_floats(spine["sampling_share"]), nan=1.0),
-        inclusion=_floats(spine["inclusion_probability"]),
+        stands_for=np.nan_to_num(_floats(spine["stands_for"]), nan=1.0),
         is_random_arm=np.nan_to_num(_floats(spine["is_random_arm"])) > 0,
         features=matrix(features, declaration.columns),
     )

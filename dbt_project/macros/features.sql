@@ -31,12 +31,22 @@
     {%- endfor %}
 {%- endmacro %}
 
+{# 1 divided by a probability, as a decimal: sums of these are the same in every run. #}
+{% macro inverse(probability) -%}
+    cast(1.0 / {{ probability }} as decimal(28, 9))
+{%- endmacro %}
+
+{# By how many classes of age verdicts are scaled to what lives, at most, and how many verdicts a class holds at least. #}
+{% macro age_classes() %}20{% endmacro %}
+{% macro verdicts_per_age_class() %}{{ return(var('verdicts_per_age_class', 50)) }}{% endmacro %}
+
 {#
     The rows of a spine, one an entity, date and purpose; see listing_spine for what each purpose means.
 
     Args:
         entity_kind: 'listing' or 'merchant'.
-        rated: name of a CTE with entity_id, merchant_id, category, as_of_date, is_live: all that can be rated or learned.
+        rated: name of a CTE with entity_id, merchant_id, category, as_of_date, is_live and began_date (since when it has been there,
+            null where that is not known): all that can be rated or learned.
         calibrated_by: the source of labels whose inclusion probabilities count.
         unlabelled_per_date: about how many of those that nothing labels are drawn at each grid date; all, if it is none. A date
             that is learned from has no use for more than a quarter of it, or 80 for each positive if these are more: a training
@@ -86,13 +96,18 @@ calibration_labels as (
 scoring_rows as (
 
     select
-        {{ rated }}.*,
+        {{ rated }}.entity_id,
+        {{ rated }}.merchant_id,
+        {{ rated }}.category,
+        {{ rated }}.as_of_date,
+        {{ rated }}.is_live,
         'score' as purpose,
         cast(null as boolean) as label,
         cast(null as varchar) as label_source,
         cast(null as date) as label_decided_date,
         cast(1 as double) as sampling_share,
         cast(null as double) as inclusion_probability,
+        cast(null as double) as stands_for,
         false as is_random_arm
     from {{ rated }}
     inner join spine_dates
@@ -132,6 +147,7 @@ known_rows as (
         known_labels.decided_date as label_decided_date,
         cast(1 as double) as sampling_share,
         cast(null as double) as inclusion_probability,
+        cast(null as double) as stands_for,
         false as is_random_arm
     from scoring_rows
     inner join known_labels
@@ -243,6 +259,7 @@ labelled_rows as (
         labelled.decided_date as label_decided_date,
         cast(1 as double) as sampling_share,
         cast(null as double) as inclusion_probability,
+        cast(null as double) as stands_for,
         false as is_random_arm
     from labelled
 
@@ -323,6 +340,7 @@ unlabelled_rows as (
         cast(null as date) as label_decided_date,
         cast(drawn.sampling_share as double) as sampling_share,
         cast(null as double) as inclusion_probability,
+        cast(null as double) as stands_for,
         false as is_random_arm
     from drawn
     left join labelled_entities
@@ -390,27 +408,143 @@ removed_for_it as (
 
 ),
 
-calibration_rows as (
+verdicts as (
 
     select
-        calibration_places.entity_id,
-        calibration_places.merchant_id,
-        calibration_places.category,
-        calibration_places.as_of_date,
-        calibration_places.is_live,
-        'calibrate' as purpose,
-        calibration_places.is_positive as label,
-        calibration_places.source as label_source,
-        calibration_places.decided_date as label_decided_date,
-        cast(1 as double) as sampling_share,
-        calibration_places.inclusion_probability,
-        coalesce(calibration_places.arm, 'random') = 'random' as is_random_arm
+        calibration_places.*,
+        coalesce(calibration_places.began_date, {{ beginning() }}) as since_date,
+        known_rows.entity_id is not null as is_known
     from calibration_places
     left join removed_for_it
         on removed_for_it.entity_id = calibration_places.entity_id
+    left join known_rows
+        on known_rows.entity_id = calibration_places.entity_id
     where
         calibration_places.place = 1
         and (calibration_places.is_at_cut or removed_for_it.entity_id is not null)
+
+),
+
+-- A verdict comes some time after what it is about, so of what is new few of the planned ones are there. By classes of age, of so
+-- many verdicts each, they are scaled to what lives and no other source has found to be a positive.
+ranked_by_age as (
+
+    select
+        since_date,
+        row_number() over (order by since_date, entity_id) - 1 as verdicts_before,
+        count(*) over () as verdict_count
+    from verdicts
+    where not is_known
+
+),
+
+classed as (
+
+    select
+        since_date,
+        cast(floor(
+            verdicts_before
+            * greatest(1, least({{ age_classes() }}, floor(verdict_count / {{ verdicts_per_age_class() }})))
+            / verdict_count
+        ) as integer) as age_class
+    from ranked_by_age
+
+),
+
+class_starts as (
+
+    select distinct case when age_class = 0 then {{ beginning() }} else min(since_date) end as from_date
+    from classed
+    group by age_class
+
+),
+
+age_classes as (
+
+    select
+        from_date,
+        lead(from_date, 1, {{ end_of_time() }}) over (order by from_date) as until_date
+    from class_starts
+
+),
+
+class_weights as (
+
+    select
+        age_classes.from_date,
+        sum({{ inverse('verdicts.inclusion_probability') }}) as weight
+    from age_classes
+    inner join verdicts
+        on
+            verdicts.since_date >= age_classes.from_date
+            and verdicts.since_date < age_classes.until_date
+    where not verdicts.is_known
+    group by age_classes.from_date
+
+),
+
+-- Beside what lives what a verdict removed: it stands for its like that nobody examined.
+unknown_to_others as (
+
+    select coalesce({{ rated }}.began_date, {{ beginning() }}) as since_date
+    from {{ rated }}
+    inner join scoring_rows
+        on
+            scoring_rows.entity_id = {{ rated }}.entity_id
+            and scoring_rows.as_of_date = {{ rated }}.as_of_date
+    left join known_rows
+        on known_rows.entity_id = {{ rated }}.entity_id
+    where known_rows.entity_id is null
+    union all
+    select since_date
+    from verdicts
+    where
+        not is_known
+        and not is_at_cut
+
+),
+
+class_counts as (
+
+    select
+        age_classes.from_date,
+        count(*) as unknown_count
+    from age_classes
+    inner join unknown_to_others
+        on
+            unknown_to_others.since_date >= age_classes.from_date
+            and unknown_to_others.since_date < age_classes.until_date
+    group by age_classes.from_date
+
+),
+
+calibration_rows as (
+
+    select
+        verdicts.entity_id,
+        verdicts.merchant_id,
+        verdicts.category,
+        verdicts.as_of_date,
+        verdicts.is_live,
+        'calibrate' as purpose,
+        verdicts.is_positive as label,
+        verdicts.source as label_source,
+        verdicts.decided_date as label_decided_date,
+        cast(1 as double) as sampling_share,
+        verdicts.inclusion_probability,
+        cast(
+            coalesce(class_counts.unknown_count / class_weights.weight, 1.0) * {{ inverse('verdicts.inclusion_probability') }} as double
+        ) as stands_for,
+        coalesce(verdicts.arm, 'random') = 'random' as is_random_arm
+    from verdicts
+    left join age_classes
+        on
+            verdicts.since_date >= age_classes.from_date
+            and verdicts.since_date < age_classes.until_date
+    left join class_weights
+        on class_weights.from_date = age_classes.from_date
+    left join class_counts
+        on class_counts.from_date = age_classes.from_date
 
 ),
 

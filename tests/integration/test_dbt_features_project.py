@@ -34,6 +34,7 @@ UNITS = {
 DOUBLES = {
     "sampling_share",
     "inclusion_probability",
+    "stands_for",
     "drawn_share",
     "chance_ratio",
     "score",
@@ -272,6 +273,7 @@ CALIBRATING = LISTING | {
     "label_source": "test_buy",
     "label_decided_date": "2026-01-02",
     "inclusion_probability": 0.1,
+    "stands_for": 10.0,
 }
 KNOWN = SCORED | {"purpose": "known", "label": True, "label_source": "notice", "label_decided_date": "2026-01-02"}
 BROKEN_RULES = {
@@ -282,6 +284,7 @@ BROKEN_RULES = {
     "a positive that nothing labels": TRAINED | {"label_source": None, "label_decided_date": None},
     "a calibrating one that is gone": CALIBRATING | {"is_live": False},
     "a calibrating one that nobody drew": CALIBRATING | {"inclusion_probability": None},
+    "a calibrating one that stands for none": CALIBRATING | {"stands_for": 0},
     "a known one that is gone": KNOWN | {"is_live": False},
     "a known one that is no positive": KNOWN | {"label": False},
     "no share": TRAINED | {"sampling_share": 0},

@@ -1,6 +1,7 @@
 -- Every decision on brushing that is known at the cut, one row each, on what it is a label of: a trade (entity_kind review) or
--- a merchant. A review's decision is its order's, where it has one, whose chance of being audited it does not tell. A trade that
--- was found fake is a label of its merchant only where the decision says that the merchant had a hand in it (reason
+-- a merchant. A review's decision is its order's, where it has one; audits of either may then have picked it, and its probability
+-- is that of one or the other; where no orders are audited there is none, for reviewed orders do not stand for the rest. A trade
+-- that was found fake is a label of its merchant only where the decision says that the merchant had a hand in it (reason
 -- merchant_involved): rivals brush, too. None makes a row of its own (is_alone): the weeks before it do.
 with
 
@@ -27,7 +28,8 @@ trades as (
         order_id,
         review_id,
         listing_id,
-        merchant_id
+        merchant_id,
+        reviewed_at
     from {{ ref('int_trades') }}
 
 ),
@@ -39,22 +41,47 @@ decided_trades as (
         trades.review_key,
         trades.merchant_id,
         trades.listing_id,
-        decisions.inclusion_probability as audit_probability
+        trades.order_id is not null and coalesce(cast(trades.reviewed_at as date) <= run.as_of, false) as is_reviewed_order
     from decisions
     inner join trades
-        on trades.order_id = decisions.entity_id
-    where decisions.entity_kind = 'order'
-    union all
+        on
+            (decisions.entity_kind = 'order' and trades.order_id = decisions.entity_id)
+            or (decisions.entity_kind = 'review' and trades.review_id = decisions.entity_id)
+    cross join run
+
+),
+
+-- With which probability an audit picks a reviewed order on average over all of them, by what it audits.
+mean_probabilities as (
+
     select
-        decisions.*,
-        trades.review_key,
-        trades.merchant_id,
-        trades.listing_id,
-        case when trades.order_id is null then decisions.inclusion_probability end as audit_probability
-    from decisions
-    inner join trades
-        on trades.review_id = decisions.entity_id
-    where decisions.entity_kind = 'review'
+        case when entity_kind = 'order' then 'review' else 'order' end as other_kind,
+        count(*) / sum({{ inverse('inclusion_probability') }}) as mean_probability
+    from decided_trades
+    where
+        is_reviewed_order
+        and inclusion_probability is not null
+    group by entity_kind
+
+),
+
+audited as (
+
+    select
+        decided_trades.*,
+        case
+            when not decided_trades.is_reviewed_order then decided_trades.inclusion_probability
+            when decided_trades.entity_kind = 'order' or mean_probabilities.mean_probability is not null
+                then round(
+                    1.0
+                    - (1.0 - decided_trades.inclusion_probability)
+                    * (1.0 - coalesce(mean_probabilities.mean_probability, 0.0)),
+                    9
+                )
+        end as audit_probability
+    from decided_trades
+    left join mean_probabilities
+        on mean_probabilities.other_kind = decided_trades.entity_kind
 
 ),
 
@@ -71,7 +98,7 @@ told as (
         case_id,
         arm,
         audit_probability as inclusion_probability
-    from decided_trades
+    from audited
     union all
     select
         'merchant' as entity_kind,

@@ -22,7 +22,8 @@ rated as (
         merchant_id,
         category,
         as_of_date,
-        is_live
+        is_live,
+        {{ add_days('as_of_date', '-listing_age_days') }} as began_date
     from listing_states
 
 ),
@@ -42,6 +43,7 @@ final as (
         label_decided_date,
         sampling_share,
         inclusion_probability,
+        stands_for,
         is_random_arm,
         is_live
     from spine_rows

@@ -16,7 +16,8 @@ rated as (
         merchant_id,
         category,
         as_of_date,
-        is_live
+        is_live,
+        {{ add_days('as_of_date', '-merchant_age_days') }} as began_date
     from merchant_states
 
 ),
@@ -35,6 +36,7 @@ final as (
         label_decided_date,
         sampling_share,
         inclusion_probability,
+        stands_for,
         is_random_arm,
         is_live
     from spine_rows

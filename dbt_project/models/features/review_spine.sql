@@ -56,7 +56,8 @@ rated as (
         trades.merchant_id,
         listings.category,
         trades.as_of_date,
-        true as is_live
+        true as is_live,
+        trades.began_date
     from trades
     left join drawn_shares
         on drawn_shares.as_of_date = trades.as_of_date
@@ -97,6 +98,7 @@ final as (
             else spine_rows.sampling_share
         end as sampling_share,
         spine_rows.inclusion_probability,
+        spine_rows.stands_for,
         spine_rows.is_random_arm,
         spine_rows.is_live
     from spine_rows
