@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from groundwork.files import write_json
+from groundwork.files import TEMPORARY_PREFIX, write_json
 
 Outcome = Literal["running", "done", "refused", "failed", "killed"]
 
@@ -81,10 +81,15 @@ class RunRecord:
         content["stages"] = [Stage(**stage) for stage in content["stages"]]
         return cls(path=path, **content)
 
+    @staticmethod
+    def paths(runs: Path) -> list[Path]:
+        """Returns where records are, sorted; not what a writer is still writing, or left when it was killed."""
+        return sorted(path for path in runs.glob("*.json") if not path.name.startswith(TEMPORARY_PREFIX))
+
     @classmethod
     def read_all(cls, runs: Path) -> list[RunRecord]:
         """Returns the records of all runs, oldest first."""
-        return sorted(map(cls.read, runs.glob("*.json")), key=lambda record: (record.started_at, record.run_id))
+        return sorted(map(cls.read, cls.paths(runs)), key=lambda record: (record.started_at, record.run_id))
 
     @classmethod
     def read_dead(cls, runs: Path) -> list[RunRecord]:

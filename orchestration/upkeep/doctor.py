@@ -119,7 +119,7 @@ def _lock(home: Path, *, is_held: bool) -> Iterator[Finding]:
 
 def _runs(home: Path) -> Iterator[Finding]:
     remedy = "`touchstone run`: the next run marks it as failed and completes its work"
-    for path in sorted((home / "runs").glob("*.json")):
+    for path in RunRecord.paths(home / "runs"):
         try:
             record = RunRecord.read(path)
         except (ValueError, KeyError, TypeError):

@@ -19,6 +19,7 @@ from test_gates import policy_with
 from groundwork.errors import BadInputError, ExitCode
 from groundwork.faults import VARIABLE
 from orchestration.pipeline import Day, Standing, backfill, backfill_exit_code
+from orchestration.run_record import RunRecord
 from orchestration.settings import read_settings
 
 FIRST, SECOND = "2026-06-20", "2026-06-21"
@@ -117,7 +118,7 @@ def test_dagster_s_own_backfill_rates_one_day_at_a_time_oldest_first(home: Path)
         assert dagster(home, "dagster", *launch).wait(timeout=120) == 0
         deadline = time.monotonic() + 600
         while len(publications(home)) < 4 and time.monotonic() < deadline:
-            running = [path for path in (home / "runs").glob("*.json") if '"running"' in path.read_text()]
+            running = [path for path in RunRecord.paths(home / "runs") if '"running"' in path.read_text()]
             assert len(running) <= 1
             time.sleep(0.5)
     finally:

@@ -21,7 +21,7 @@ from conftest import FIRST_DAY, LISTS, NEXT_DAY, ROOT, Homes, Outcome, make_mark
 from orchestration.home import DAGSTER_YAML
 from orchestration.pipeline import dagster_instance
 from orchestration.rated import RATED
-from orchestration.run_record import process_started
+from orchestration.run_record import RunRecord, process_started
 from orchestration.upkeep.standing import verify_home
 from tests.alert_fixtures import web_server
 
@@ -145,7 +145,7 @@ def waited_for[Found](look: Callable[[], Found]) -> Found:
 def test_a_run_after_a_killed_one_marks_it_and_publishes_nothing_new(
     run_touchstone: Callable[..., Outcome], home: Path
 ):
-    before, known = published_files(home), set((home / "runs").glob("*.json"))
+    before, known = published_files(home), set(RunRecord.paths(home / "runs"))
     process = subprocess.Popen(
         [str(Path(sys.executable).parent / "touchstone"), "run", "--as-of", NEXT_DAY],
         env=os.environ | {"TOUCHSTONE_HOME": str(home)},
@@ -153,7 +153,7 @@ def test_a_run_after_a_killed_one_marks_it_and_publishes_nothing_new(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    begun = waited_for(lambda: set((home / "runs").glob("*.json")) - known)
+    begun = waited_for(lambda: set(RunRecord.paths(home / "runs")) - known)
     process.kill()
     process.wait()
     (record,) = begun

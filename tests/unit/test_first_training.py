@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from groundwork.files import TEMPORARY_PREFIX
 from orchestration.pipeline import _has_to_train
 from orchestration.rated import RATED
 from orchestration.run_record import RunRecord, Stage
@@ -56,3 +57,9 @@ def test_the_last_training_counts(tmp_path: Path):
     ran(tmp_path, "2026-06-02T00:00:00", MODELS)
     ran(tmp_path, "2026-06-01T00:00:00", MODELS[:1])
     assert not trains(tmp_path, MODELS[0])
+
+
+def test_what_is_still_being_written_is_no_record(tmp_path: Path):
+    ran(tmp_path, "2026-06-01T00:00:00", MODELS)
+    (tmp_path / f"{TEMPORARY_PREFIX}0-2026-06-02.json").write_text("{")
+    assert [record.run_id for record in RunRecord.read_all(tmp_path)] == ["2026-06-01T00:00:00"]
