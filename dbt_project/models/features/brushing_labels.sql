@@ -21,16 +21,30 @@ decisions as (
 
 ),
 
+-- One row an order, and one a review.
 trades as (
 
     select
+        'order' as id_kind,
+        order_id as id,
         review_key,
         order_id,
-        review_id,
         listing_id,
         merchant_id,
-        reviewed_at
+        cast(reviewed_at as date) as reviewed_date
     from {{ ref('int_trades') }}
+    where order_id is not null
+    union all
+    select
+        'review' as id_kind,
+        review_id as id,
+        review_key,
+        order_id,
+        listing_id,
+        merchant_id,
+        cast(reviewed_at as date) as reviewed_date
+    from {{ ref('int_trades') }}
+    where review_id is not null
 
 ),
 
@@ -41,12 +55,12 @@ decided_trades as (
         trades.review_key,
         trades.merchant_id,
         trades.listing_id,
-        trades.order_id is not null and coalesce(cast(trades.reviewed_at as date) <= run.as_of, false) as is_reviewed_order
+        trades.order_id is not null and coalesce(trades.reviewed_date <= run.as_of, false) as is_reviewed_order
     from decisions
     inner join trades
         on
-            (decisions.entity_kind = 'order' and trades.order_id = decisions.entity_id)
-            or (decisions.entity_kind = 'review' and trades.review_id = decisions.entity_id)
+            trades.id_kind = decisions.entity_kind
+            and trades.id = decisions.entity_id
     cross join run
 
 ),
