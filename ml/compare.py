@@ -137,6 +137,7 @@ class Comparison:
         rows: Rows of later dates.
         positives: Positives among them.
         ranking: By cell (all, seen, unseen) and metric, on the rows of later dates, where unlabelled counts as negative.
+        labels: The champion's AUROC on what was decided: of later dates (`champion`), and of what the challenger learned from.
         calibration: By metric, on the held-out verdicts, weighted to all goods. Both were calibrated on such.
         bands: By band of ten points of score and side: verdicts, mean score, weighted share of positives.
         slices: The rows of later dates by parts.
@@ -150,6 +151,7 @@ class Comparison:
     rows: int
     positives: int
     ranking: Mapping[str, Mapping[str, Pair]]
+    labels: Pair
     calibration: Mapping[str, Pair]
     bands: tuple[Mapping[str, Any], ...]
     slices: tuple[Slice, ...]
@@ -172,6 +174,7 @@ def compare(
     labels: Mapping[str, Labels],
     importances: Mapping[str, float],
     *,
+    learned: Rows,
     basis: str,
     resamples: int,
     seed: int,
@@ -187,6 +190,7 @@ def compare(
         unseen: Whether neither saw the component of each row of `evaluate`, shape (n,).
         labels: What the rows of `evaluate` are cut into slices by, each of shape (n,).
         importances: Share of each of the challenger's features in its attributions of these rows.
+        learned: Decided rows that the challenger learned from, with the champion's features.
         basis: How the champion comes to these rows, in words.
         resamples: How often components are drawn.
         seed: Seed of the draws.
@@ -213,6 +217,7 @@ def compare(
             )
             for cell, chosen in cells.items()
         },
+        labels=label_agreement(Scorer(rates), learned, replace(evaluate, features=champion.evaluate), draws),
         calibration=pairs(judged, verdicts, weight, CALIBRATION, draws, ENOUGH_VERDICTS),
         bands=tuple(_bands(judged, verdicts.label, weight)),
         slices=tuple(_slices(later, evaluate, {**labels, "seen": _seen(unseen)}, draws)),
@@ -245,6 +250,22 @@ def pairs(
         name: Pair(_figure(champion[name]), _figure(challenger[name]), _figure(challenger[name] - champion[name]))
         for name in metrics
     }
+
+
+def label_agreement(champion: Scorer, learned: Rows, later: Rows, draws: tuple[int, int]) -> Pair:
+    """Says how well the champion ranks decisions that a challenger learned from, and those of later dates.
+
+    It learned from most of the former itself, so that it ranks them rather better; where it ranks them worse they are not the
+    labels that it knew.
+    """
+    before, after = (rows.take(rows.is_verdict) for rows in (learned, later))
+    drawn = [
+        _drawn(_side(champion, rows.features), rows, np.ones(len(rows)), {"auroc": _auroc}, draws, ENOUGH_VERDICTS)[
+            "auroc"
+        ]
+        for rows in (after, before)
+    ]
+    return Pair(_figure(drawn[0]), _figure(drawn[1]), _figure(drawn[1] - drawn[0]))
 
 
 def figures(model: RiskModel, verdicts: Rows, draws: tuple[int, int]) -> dict[str, Figure]:

@@ -182,6 +182,23 @@ def _against_champion(measured: Measured, limits: Mapping[str, float]) -> Iterat
             yield _not_worse("against_champion", f"{metric} of {cell} rows", metrics[metric], most)
 
 
+def _labels(measured: Measured, most: float) -> Iterator[Check]:
+    if not isinstance(measured.comparison, Comparison):
+        return
+    pair = measured.comparison.labels
+    gap = pair.difference
+    if gap.value is None or gap.high is None:
+        yield Check("labels", passed=True, says="labels cannot be held against the champion: too few are decided")
+        return
+    yield Check(
+        "labels",
+        not (gap.value < -most and gap.high < 0),
+        f"the champion's AUROC on the decided labels that this version learned from is {pair.challenger.value:.3f} against "
+        f"{pair.champion.value:.3f} on those of later dates (difference {gap.value:+.3f}, 95 %: {gap.low:+.3f} to "
+        f"{gap.high:+.3f}), lower by at most {most:g}: else they are wrong, or mean something else than they did",
+    )
+
+
 def _slices(measured: Measured, limits: Mapping[str, float]) -> Iterator[Check]:
     if not isinstance(measured.comparison, Comparison):
         return
@@ -241,6 +258,7 @@ LOOKED_AT: Final[Mapping[str, Callable[[Measured, Any], Iterator[Check]]]] = {
     "minimums": _minimums,
     "calibration": _calibration,
     "against_champion": _against_champion,
+    "labels": _labels,
     "slices": _slices,
     "most_importance": _most_importance,
 }

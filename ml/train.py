@@ -299,6 +299,7 @@ def _beside_champion(
         chance = theirs.rows.chance[theirs.rows.purposed("evaluate")]
         unseen = unseen & (chance < training["unseen_share"])
     evaluated = theirs.rows.features[theirs.rows.purposed("evaluate")]
+    learned = training_set.rows.purposed("train") & training_set.rows.is_verdict
     verdicts = theirs.rows.features[newest_verdicts(theirs.rows, declaration.entity)]
     return compare(
         rates,
@@ -309,6 +310,7 @@ def _beside_champion(
         unseen,
         training_set.labels,
         importances,
+        learned=replace(training_set.rows.take(learned), features=theirs.rows.features[learned]),
         basis=basis,
         resamples=COMPARED_WITH,
         seed=parameters.seed,

@@ -138,7 +138,7 @@ def test_a_challenger_stands_beside_the_champion(home: Path, files: Files, simul
 def test_one_that_learned_from_wrong_labels_is_refused(home: Path, files: Files) -> None:
     rewrite(files.spine, invert_some_labels)
     version = trained(home, files)
-    assert any(told.startswith("recall of all rows is") for told in version.failures), version.failures
+    assert any(told.startswith("average_precision of all rows is") for told in version.failures), version.failures
     with pytest.raises(GateRefusedError, match="against the champion's"):
         Registry(home).approve(LISTINGS.name, version.version, who="Ada", why="hurry")
 

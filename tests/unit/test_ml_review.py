@@ -17,6 +17,7 @@ LIMITS = {
     "minimums": {"forward_auroc_unseen": 0.55},
     "calibration": {"calibration_slope": [0.7, 1.4]},
     "against_champion": {"average_precision": 0.02},
+    "labels": 0.05,
     "slices": {"rows": 200, "worse": 0.1},
     "most_importance": 0.5,
 }
@@ -32,7 +33,7 @@ def pair(champion: float, challenger: float, half: float = 0.01) -> Pair:
     )
 
 
-def comparison(gap: Pair, *slices: Slice) -> Comparison:
+def comparison(gap: Pair, *slices: Slice, labels: Pair | None = None) -> Comparison:
     moves = Moves(
         live=9,
         champion_flagged=1,
@@ -44,7 +45,9 @@ def comparison(gap: Pair, *slices: Slice) -> Comparison:
         rank_correlation=1,
     )
     ranking = {cell: {"average_precision": gap} for cell in ("all", "seen", "unseen")}
-    return Comparison("c" * 64, "as it rates", 900, 90, ranking, {}, (), slices, moves, {}, {})
+    return Comparison(
+        "c" * 64, "as it rates", 900, 90, ranking, labels or pair(0.8, 0.9), {}, (), slices, moves, {}, {}
+    )
 
 
 GOOD = Measured(
@@ -107,6 +110,22 @@ def test_what_is_surely_and_much_worse_than_the_champion_fails(gap: Pair, *, fai
         assert told[0].startswith(
             "average_precision of all rows is 0.400 against the champion's 0.500 (difference -0.100"
         )
+
+
+@pytest.mark.parametrize(
+    ("labels", "fails"),
+    [
+        (pair(0.9, 0.8), True),
+        (pair(0.9, 0.86), False),
+        (pair(0.9, 0.8, half=0.2), False),
+        (Pair(NOTHING, NOTHING, NOTHING), False),
+    ],
+)
+def test_labels_that_the_champion_does_not_know_fail(labels: Pair, *, fails: bool) -> None:
+    told = failures(comparison=comparison(pair(0.5, 0.5), labels=labels))
+    assert bool(told) is fails
+    if fails:
+        assert told[0].startswith("the champion's AUROC on the decided labels that this version learned from is 0.800")
 
 
 def test_a_large_slice_that_is_much_worse_fails_and_names_it() -> None:
