@@ -5,8 +5,8 @@ inverse of its inclusion probability, so that they speak of all goods, not of th
 them weigh ten times what the others do and would decide alone, so weights are smoothed first. How much is fitted depends
 on how many positives there are: with few of them a slope would be noise.
 
-Where another source has found something to be a positive, a sample need say no more than how far that source is right: all
-that live and are known so are counted, and verdicts stand for the others (docs/decisions/0024).
+Where other sources have found positives, too, how many of those that live are known so at each margin says much, once
+verdicts tell how many of the positives that is: it is fitted together with the curve (docs/decisions/0024).
 """
 
 from __future__ import annotations
@@ -32,9 +32,13 @@ SLOPE_PRIOR_SD: Final = 1.0
 FALSE_ALARMS: Final = 0.001
 FALSE_SHARE_OF_POSITIVES: Final = 0.15
 MISSED: Final = 0.03
-# How often the known and the curve through them are weighed in turns, at most, and when they stand still.
-ROUNDS: Final = 100
-STILL: Final = 1e-4
+# How being known may change with the margin: a normal prior on either slope, centred on 0 with this standard deviation.
+KNOWN_SLOPE_SD: Final = 0.4
+# And on either intercept, in log-odds, centred on -2: that is from nearly nobody to nearly everybody.
+KNOWN_CENTRE: Final = -2.0
+KNOWN_SD: Final = 4.0
+# What lives is counted by margins that are so far apart.
+MARGIN_STEP: Final = 0.05
 # What holds a slope at 1.
 FIXED: Final = 1e9
 # Nearly no shrinkage: enough to keep coefficients finite where a class has weights of one kind only.
@@ -45,34 +49,24 @@ TINY: Final = 1e-12
 
 @dataclass(frozen=True)
 class Wrong:
-    """How often verdicts are taken to be wrong: of each verdict, or the same of all.
+    """How often verdicts are taken to be wrong.
 
     Attributes:
         false_alarms: Share of the genuine that a verdict calls counterfeit.
         missed: Share of the counterfeits that a verdict calls genuine.
     """
 
-    false_alarms: float | Floats = 0.0
-    missed: float | Floats = 0.0
+    false_alarms: float = 0.0
+    missed: float = 0.0
 
     @property
-    def contrast(self) -> float | Floats:
+    def contrast(self) -> float:
         """By how much a counterfeit is more likely to be called one than the genuine are."""
         return 1.0 - self.false_alarms - self.missed
 
     def told(self, logit: Floats) -> Floats:
         """The probability that a verdict says counterfeit; kept off 0 and 1 for the logarithm."""
         return np.clip(self.false_alarms + self.contrast * sigmoid(logit), 1e-300, 1 - 1e-16)
-
-    def truth(self, logit: Floats, label: Flags) -> Floats:
-        """Returns the log-odds that it is counterfeit, once a verdict has said what it says."""
-        positive = np.log(np.where(label, 1.0 - self.missed, self.missed) + TINY)
-        return np.asarray(logit + positive - np.log(np.where(label, self.false_alarms, 1.0 - self.false_alarms) + TINY))
-
-    def of(self, chosen: Flags | Integers) -> Wrong:
-        """Returns the same of some of the verdicts."""
-        of_each = (rate[chosen] if isinstance(rate, np.ndarray) else rate for rate in (self.false_alarms, self.missed))
-        return Wrong(*of_each)
 
 
 NEVER_WRONG: Final = Wrong()
@@ -84,9 +78,9 @@ class Units:
 
     Attributes:
         margin: Margins.
-        share: How likely each is a positive by what was found out: 0 or 1 by a verdict, between where another source said so.
+        share: 1 for a positive verdict, 0 for another.
         weight: How many goods each stands for.
-        wrong: How often verdicts are wrong; never where `share` says how far a source is trusted.
+        wrong: How often verdicts are wrong.
     """
 
     margin: Floats
@@ -96,7 +90,7 @@ class Units:
 
     def of(self, chosen: Flags | Integers) -> Units:
         """Returns some of them."""
-        return Units(self.margin[chosen], self.share[chosen], self.weight[chosen], self.wrong.of(chosen))
+        return Units(self.margin[chosen], self.share[chosen], self.weight[chosen], self.wrong)
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ class Calibration:
         positives: Positives among them.
         random_positives: Positives among those of the random arm.
         prevalence: Weighted share of positives among all goods that the verdicts estimate; None without positives.
-        known: How many that live were known to be positives by another source, and counted.
+        known: How many that live other sources had found to be positives.
     """
 
     method: str
@@ -151,6 +145,7 @@ def calibrate(
     *,
     is_known: Flags | None = None,
     known: npt.NDArray[Any] | None = None,
+    live: npt.NDArray[Any] | None = None,
 ) -> Calibration:
     """Fits as much of a calibration as the verdicts can bear.
 
@@ -160,78 +155,145 @@ def calibrate(
         weight: How many goods each stands for: verdicts on what no other source has found a positive, all such that live.
         is_random_arm: Whether each is of the random arm.
         is_known: Whether another source, too, has found each to be a positive; None for none of them.
-        known: Margins of all others that live and that such a source has found to be a positive, shape (m,); None for none.
+        known: Margins of all that live and that such a source has found to be a positive, shape (m,); None for none.
+        live: Margins of all that live, those among them; None where nothing is known.
 
     Returns:
         Platt with smoothed weights and a weak ridge towards slope 1, allowing for a few wrong verdicts; isotonic above
-        1,000 positives where it explains held-out verdicts better; under 20 positives, or under 10 of the random arm,
-        the intercept alone, and so where the slope would turn the order round; without positives and known ones, nothing.
+        1,000 positives where it explains held-out verdicts better; under 20 positives, known ones among them, or under 10
+        of the random arm, the intercept alone, and so where the slope would turn the order round; without any, nothing.
     """
     margin = margin.astype(np.float64)
     is_known = np.zeros(len(label), dtype=bool) if is_known is None else is_known
-    known = np.zeros(0) if known is None else known.astype(np.float64)
-    if not (~label & ~is_known).any():  # nothing says how the others are
-        is_known, known = np.zeros_like(is_known), known[:0]
+    known = np.zeros(0) if known is None else known
+    standing = None
+    if live is not None and len(known) and (~label & ~is_known).any():  # else nothing says how the others are
+        standing = _counted(live, known)
     prevalence = float(np.average(label, weights=weight)) if len(label) else 0.0
     counts: dict[str, Any] = {
         "verdicts": len(label),
         "positives": int(label.sum()),
         "random_positives": int((label & is_random_arm).sum()),
-        "known": len(known) + int(is_known.sum()),
+        "known": len(known) if standing else 0,
     }
-    if label.all() or not (label.any() or len(known)):
+    if label.all() or not (label.any() or standing):
         return Calibration("none", 1.0, 0.0, (), prevalence=prevalence or None, **counts)
     has_slope = (
-        counts["positives"] >= MIN_POSITIVES_FOR_SLOPE and counts["random_positives"] >= MIN_RANDOM_POSITIVES_FOR_SLOPE
+        counts["positives"] + counts["known"] >= MIN_POSITIVES_FOR_SLOPE
+        and counts["random_positives"] >= MIN_RANDOM_POSITIVES_FOR_SLOPE
     )
+    verdicts = _smooth(Units(margin, label.astype(np.float64), weight, Wrong(0.0, MISSED)))
     if has_slope:
         wrong = Wrong(min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * prevalence), MISSED)
-        verdicts = Units(margin, label.astype(np.float64), weight, wrong)
-        units, intercept, slope = _fit(verdicts, is_known, known, 1.0 / SLOPE_PRIOR_SD**2)
+        intercept, slope = _fit(replace(verdicts, wrong=wrong), is_known, standing, 1.0 / SLOPE_PRIOR_SD**2)
         has_slope = slope > 0
     if not has_slope:
         # A few positives might all be false alarms, and the intercept anything.
-        verdicts = Units(margin, label.astype(np.float64), weight, Wrong(0.0, MISSED))
-        units, intercept, slope = _fit(verdicts, is_known, known, FIXED)
+        intercept, slope = _fit(verdicts, is_known, standing, FIXED)
     method = "platt" if has_slope else "shift"
     calibration = Calibration(method, slope if has_slope else 1.0, intercept, (), prevalence=prevalence, **counts)
-    if has_slope and counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(units):
-        knots = _isotonic(intercept + slope * units.margin, units)
+    if has_slope and counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(verdicts):
+        knots = _isotonic(intercept + slope * margin, verdicts)
         calibration = replace(calibration, method="isotonic", knots=knots)
-    return replace(
-        calibration, prevalence=float(np.average(calibration.probability(units.margin), weights=units.weight))
+    goods, each = (
+        (margin, verdicts.weight) if standing is None else (standing.margin, standing.known + standing.unknown)
     )
+    return replace(calibration, prevalence=float(np.average(calibration.probability(goods), weights=each)))
 
 
-def _fit(verdicts: Units, is_known: Flags, known: Floats, slope_precision: float) -> tuple[Units, float, float]:
-    """Fits a curve to the verdicts on what was not known, and to all that is known as far as it is to be trusted.
+@dataclass(frozen=True)
+class Standing:
+    """How many live at each margin, all arrays of one length.
 
-    What is known counts as a positive as far as its margin and its being known make it one, so curve and shares follow from each
-    other; they are found in turns.
+    Attributes:
+        margin: Margins.
+        known: How many of them other sources have found to be positives.
+        unknown: How many they have not.
+    """
+
+    margin: Floats
+    known: Floats
+    unknown: Floats
+
+
+def _counted(live: npt.NDArray[Any], known: npt.NDArray[Any]) -> Standing:
+    of_live, of_known = (np.round(margins.astype(np.float64) / MARGIN_STEP) for margins in (live, known))
+    at = np.unique(np.concatenate([of_live, of_known]))
+    living, found = (np.bincount(np.searchsorted(at, each), minlength=len(at)) for each in (of_live, of_known))
+    return Standing(at * MARGIN_STEP, found.astype(np.float64), np.maximum(living - found, 0).astype(np.float64))
+
+
+def _fit(verdicts: Units, is_known: Flags, standing: Standing | None, slope_precision: float) -> tuple[float, float]:
+    """Fits a curve to verdicts alone, or together with how many are known among the positives, and among the others.
+
+    All three are logistic in the margin. Whoever lives tells how many are known; verdicts tell who is a positive, known or not.
 
     Returns:
-        What it was fitted to at last, intercept and slope.
+        Intercept and slope of the curve.
     """
-    others, audited = _smooth(verdicts.of(~is_known)), verdicts.of(is_known)
-    ones = np.ones(len(audited.margin) + len(known))
-    of_each = (others.wrong.false_alarms, others.wrong.missed)
-    units = Units(
-        np.concatenate([others.margin, audited.margin, known]),
-        np.concatenate([others.share, ones]),
-        np.concatenate([others.weight, ones]),
-        Wrong(*(np.concatenate([np.broadcast_to(rate, len(others.margin)), 0.0 * ones]) for rate in of_each)),
+    if standing is None:
+        return _curve(verdicts, slope_precision)
+    from scipy.optimize import minimize
+
+    scaled, positive = _scaled(verdicts), verdicts.share > 0
+    begin = [_curve(verdicts, slope_precision) if positive.any() else (-float(np.average(standing.margin)), 1.0)]
+    for of in (positive, ~positive):  # half a verdict of either kind was known, half not, so that no share is 0 or 1
+        share = (float(scaled[of & is_known].sum()) + 0.5) / (float(scaled[of].sum()) + 1.0)
+        begin.append((float(np.log(share / (1 - share))), 0.0))
+    centre = np.array([[0.0, 1.0], [KNOWN_CENTRE, 0.0], [KNOWN_CENTRE, 0.0]])
+    precision = np.array([[0.0, slope_precision], *[[KNOWN_SD**-2, KNOWN_SLOPE_SD**-2]] * 2])
+
+    def surprise(flat: Floats) -> tuple[float, Floats]:
+        """The negative logarithm of likelihood and priors, and its gradient."""
+        told = flat.reshape(3, 2)
+        prior = 0.5 * float((precision * (told - centre) ** 2).sum()), precision * (told - centre)
+        parts = (prior, _of_living(told, standing), _of_verdicts(told, verdicts, scaled, is_known))
+        return sum(loss for loss, _ in parts), np.sum([gradient for _, gradient in parts], axis=0).ravel()
+
+    bounds: list[tuple[float | None, float | None]] = [(None, None)] * 6
+    if slope_precision == FIXED:
+        begin[0], bounds[1] = (begin[0][0], 1.0), (1.0, 1.0)
+    options = {"maxiter": 2000, "ftol": 1e-13}
+    found = minimize(surprise, np.array(begin).ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return float(found.x[0]), float(found.x[1])
+
+
+def _of_living(told: Floats, standing: Standing) -> tuple[float, Floats]:
+    """What those who live say of a positive's share, and of being known: loss, and gradient of shape (3, 2)."""
+    positive, if_so, if_not = sigmoid(told[:, :1] + told[:, 1:] * standing.margin)
+    known = np.clip(if_so * positive + if_not * (1 - positive), TINY, 1 - TINY)
+    loss = -float(standing.known @ np.log(known) + standing.unknown @ np.log1p(-known))
+    steep = -(standing.known / known - standing.unknown / (1 - known))
+    steps = np.stack([
+        positive * (1 - positive) * (if_so - if_not), positive * if_so * (1 - if_so), (1 - positive) * if_not * (1 - if_not)
+    ])  # fmt: skip
+    return loss, _gradient(steep * steps, standing.margin)
+
+
+def _of_verdicts(told: Floats, verdicts: Units, weight: Floats, is_known: Flags) -> tuple[float, Floats]:
+    """The same of what verdicts say, given who is known."""
+    positive, if_so, if_not = sigmoid(told[:, :1] + told[:, 1:] * verdicts.margin)
+    so, other = np.where(is_known, if_so, 1 - if_so), np.where(is_known, if_not, 1 - if_not)
+    is_one, is_none = positive * so, (1 - positive) * other
+    wrong, says = verdicts.wrong, verdicts.share > 0
+    ones, nones = (
+        np.where(says, 1 - wrong.missed, wrong.missed),
+        np.where(says, wrong.false_alarms, 1 - wrong.false_alarms),
     )
-    curve, rates = _curve(_smooth(verdicts) if verdicts.share.any() else units, slope_precision), (0.5, 0.5)
-    for _ in range(ROUNDS if len(ones) else 1):
-        rates = _known_rates(verdicts, is_known, curve, rates)
-        trust, (intercept, slope) = np.log(rates[0] / rates[1]), curve
-        told = audited.wrong.truth(intercept + slope * audited.margin, audited.share > 0)
-        trusted = sigmoid(np.concatenate([told, intercept + slope * known]) + trust)
-        units = replace(units, share=np.concatenate([others.share, trusted]))
-        curve = _curve(units, slope_precision)
-        if max(abs(curve[0] - intercept), abs(curve[1] - slope)) < STILL:
-            break
-    return units, *curve
+    likely, all_of_it = ones * is_one + nones * is_none + TINY, is_one + is_none + TINY
+    loss = -float(weight @ (np.log(likely) - np.log(all_of_it)))
+    sign = np.where(is_known, 1.0, -1.0)
+    by_one, by_none = ones / likely - 1 / all_of_it, nones / likely - 1 / all_of_it
+    steps = np.stack([
+        positive * (1 - positive) * (so * by_one - other * by_none),
+        sign * positive * if_so * (1 - if_so) * by_one,
+        sign * (1 - positive) * if_not * (1 - if_not) * by_none,
+    ])  # fmt: skip
+    return loss, _gradient(-weight * steps, verdicts.margin)
+
+
+def _gradient(steps: Floats, margin: Floats) -> Floats:
+    return np.stack([steps.sum(axis=1), steps @ margin], axis=1)
 
 
 def _smooth(verdicts: Units) -> Units:
@@ -239,27 +301,13 @@ def _smooth(verdicts: Units) -> Units:
 
 
 def _curve(units: Units, slope_precision: float) -> tuple[float, float]:
-    """Intercept and slope; weights are scaled so that the prior weighs against real information."""
-    scaled = units.weight * (effective_size(units.weight) / units.weight.sum())
-    return logistic(units.margin, units.share, scaled, slope_precision=slope_precision, wrong=units.wrong)
+    """Intercept and slope by verdicts alone."""
+    return logistic(units.margin, units.share, _scaled(units), slope_precision=slope_precision, wrong=units.wrong)
 
 
-def _known_rates(
-    verdicts: Units, is_known: Flags, curve: tuple[float, float], rates: tuple[float, float]
-) -> tuple[float, float]:
-    """Returns which share of the positives, and of the others, another source calls positives.
-
-    Every verdict counts as a positive as far as it, its margin and its being known make it one, by the rates of the last round;
-    and half a verdict of either kind was known, half not, so that no rate is 0 or 1.
-    """
-    odds = np.where(is_known, np.log(rates[0] / rates[1]), np.log((1 - rates[0]) / (1 - rates[1])))
-    logit = verdicts.wrong.truth(curve[0] + curve[1] * verdicts.margin, verdicts.share > 0)
-    positive, half = verdicts.weight * sigmoid(logit + odds), 0.5 * float(verdicts.weight.mean())
-    of_positives, of_others = (
-        (float(part[is_known].sum()) + half) / (float(part.sum()) + 2 * half)
-        for part in (positive, verdicts.weight - positive)
-    )
-    return of_positives, of_others
+def _scaled(units: Units) -> Floats:
+    """Weights that add up to the effective size, so that a prior weighs against real information."""
+    return units.weight * (effective_size(units.weight) / units.weight.sum())
 
 
 def sigmoid(logit: Floats) -> Floats:
@@ -369,16 +417,16 @@ def _isotonic(logit: Floats, units: Units) -> tuple[tuple[float, float], ...]:
     from scipy.optimize import isotonic_regression
 
     order = np.argsort(logit, kind="stable")
-    weight, wrong = units.weight, units.wrong.of(order)
+    weight, wrong = units.weight, units.wrong
     fit = isotonic_regression(units.share[order], weights=weight[order])
     edges = fit.blocks[:-1]
 
-    def mean(values: float | Floats) -> Floats:
+    def mean(values: Floats) -> Floats:
         sums = np.add.reduceat(weight[order] * values, edges) / np.add.reduceat(weight[order], edges)
         return np.asarray(sums, dtype=np.float64)
 
     centre = mean(logit[order])
-    value = np.clip((fit.x[edges] - mean(wrong.false_alarms)) / mean(wrong.contrast), CLIP, 1 - CLIP)
+    value = np.clip((fit.x[edges] - wrong.false_alarms) / wrong.contrast, CLIP, 1 - CLIP)
     rising = np.concatenate([[True], (np.diff(centre) > 0) & (np.diff(value) > 0)])
     return tuple(zip(centre[rising].tolist(), value[rising].tolist(), strict=True))
 

@@ -379,7 +379,8 @@ def fit_model(
     # Calibration takes all verdicts, `split` the newest; what is known otherwise is counted (docs/decisions/0024).
     verdicts, known = (training_set.rows.take(training_set.rows.purposed(name)) for name in ("calibrate", "known"))
     is_known = np.isin(verdicts.entity, known.entity)
-    known = known.take(~np.isin(known.entity, verdicts.entity))
+    live = training_set.live
+    lives = {name: _margins(fitted[name], live.features, chosen) for name, chosen in columns.items()}
     calibrations = {
         name: calibrate(
             _margins(fitted[name], verdicts.features, chosen),
@@ -388,6 +389,7 @@ def fit_model(
             verdicts.is_random_arm,
             is_known=is_known,
             known=_margins(fitted[name], known.features, chosen),
+            live=lives[name],
         )
         for name, chosen in columns.items()
     }
@@ -396,11 +398,7 @@ def fit_model(
         prevalence = float(np.average(split.forward.label, weights=split.forward.weight))
     held_out = _margins(fitted["main"], split.calibrate.features, columns["main"])
     units = flag_units(split.calibrate, held_out, forward, calibrations["main"])
-    live = training_set.live
-    scores = {
-        name: model.points(calibrations[name].probability(_margins(fitted[name], live.features, chosen)))
-        for name, chosen in columns.items()
-    }
+    scores = {name: model.points(calibrations[name].probability(margins)) for name, margins in lives.items()}
     unlabelled = ~live.is_labelled
     standing = flagging.Standing(scores["main"][unlabelled], scores["own"][unlabelled], live.merchant[unlabelled])
     main, own = fitted["main"], fitted["own"]
