@@ -376,7 +376,7 @@ def fit_model(
     fits = [partial(fit_booster, split.train, chosen, signs, parameters) for chosen in columns.values()]
     fitted = dict(zip(columns, model.in_parallel(fits), strict=True))
     forward = forward_margins(split.forward, signs, parameters)
-    # Calibration takes all verdicts, `split` the newest; what is known otherwise is counted (docs/decisions/0024).
+    # Calibration takes all verdicts, `split` the newest; what is known otherwise is part of the fit (docs/decisions/0024).
     verdicts, known = (training_set.rows.take(training_set.rows.purposed(name)) for name in ("calibrate", "known"))
     is_known = np.isin(verdicts.entity, known.entity)
     live = training_set.live

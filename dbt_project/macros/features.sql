@@ -118,8 +118,8 @@ scoring_rows as (
 
 ),
 
--- What lives at the cut and is a positive by another source than the one that calibrates: calibration counts these and
--- estimates the others.
+-- What lives at the cut and is a positive by another source than the one that calibrates: calibration fits how much of all
+-- positives that is.
 known_labels as (
 
     select
