@@ -236,7 +236,7 @@ def _fit(verdicts: Units, is_known: Flags, standing: Standing | None, slope_prec
     from scipy.optimize import minimize
 
     scaled, positive = _scaled(verdicts), verdicts.share > 0
-    begin = [_curve(verdicts, slope_precision) if positive.any() else (-float(np.average(standing.margin)), 1.0)]
+    begin = [_curve(verdicts, slope_precision) if positive.any() else (0.0, 1.0)]
     for of in (positive, ~positive):  # half a verdict of either kind was known, half not, so that no share is 0 or 1
         share = (float(scaled[of & is_known].sum()) + 0.5) / (float(scaled[of].sum()) + 1.0)
         begin.append((float(np.log(share / (1 - share))), 0.0))
