@@ -104,7 +104,11 @@ def test_at_most_one_alarm_in_twenty_undisturbed_days(rated: Path) -> None:
 @pytest.mark.parametrize("name", DISTURBED)
 def test_a_disturbance_is_told_by_the_first_run_that_meets_it(rated: Path, tmp_path: Path, name: str) -> None:
     home = tmp_path / "home"
-    shutil.copytree(rated, home)
+    # All lands anew: a table with a cursor would be refused where rows change that have landed, or not pulled again.
+    landed = ("landing", "warehouse.duckdb")
+    shutil.copytree(
+        rated, home, ignore=lambda folder, names: [n for n in names if n in landed and folder == str(rated)]
+    )
     tables, expected = DISTURBED[name]
     sources = home / "marketplace" / "sources"
     with duckdb.connect() as connection:
