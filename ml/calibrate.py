@@ -78,19 +78,19 @@ class Units:
 
     Attributes:
         margin: Margins.
-        share: 1 for a positive verdict, 0 for another.
+        label: Whether each is a positive.
         weight: How many goods each stands for.
         wrong: How often verdicts are wrong.
     """
 
     margin: Floats
-    share: Floats
+    label: Flags
     weight: Floats
     wrong: Wrong
 
     def of(self, chosen: Flags | Integers) -> Units:
         """Returns some of them."""
-        return Units(self.margin[chosen], self.share[chosen], self.weight[chosen], self.wrong)
+        return Units(self.margin[chosen], self.label[chosen], self.weight[chosen], self.wrong)
 
 
 @dataclass(frozen=True)
@@ -182,14 +182,14 @@ def calibrate(
         counts["positives"] + counts["known"] >= MIN_POSITIVES_FOR_SLOPE
         and counts["random_positives"] >= MIN_RANDOM_POSITIVES_FOR_SLOPE
     )
-    verdicts = _smooth(Units(margin, label.astype(np.float64), weight, Wrong(0.0, MISSED)))
+    wrong = Wrong(min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * prevalence), MISSED)
+    verdicts = _smooth(Units(margin, label, weight, wrong))
     if has_slope:
-        wrong = Wrong(min(FALSE_ALARMS, FALSE_SHARE_OF_POSITIVES * prevalence), MISSED)
-        intercept, slope = _fit(replace(verdicts, wrong=wrong), is_known, standing, 1.0 / SLOPE_PRIOR_SD**2)
+        intercept, slope = _fit(verdicts, is_known, standing, 1.0 / SLOPE_PRIOR_SD**2)
         has_slope = slope > 0
     if not has_slope:
         # A few positives might all be false alarms, and the intercept anything.
-        intercept, slope = _fit(verdicts, is_known, standing, FIXED)
+        intercept, slope = _fit(replace(verdicts, wrong=Wrong(0.0, MISSED)), is_known, standing, FIXED)
     method = "platt" if has_slope else "shift"
     calibration = Calibration(method, slope if has_slope else 1.0, intercept, (), prevalence=prevalence, **counts)
     if has_slope and counts["positives"] > MIN_POSITIVES_FOR_ISOTONIC and _isotonic_is_better(verdicts):
@@ -235,7 +235,7 @@ def _fit(verdicts: Units, is_known: Flags, standing: Standing | None, slope_prec
         return _curve(verdicts, slope_precision)
     from scipy.optimize import minimize
 
-    scaled, positive = _scaled(verdicts), verdicts.share > 0
+    scaled, positive = _scaled(verdicts), verdicts.label
     begin = [_curve(verdicts, slope_precision) if positive.any() else (0.0, 1.0)]
     for of in (positive, ~positive):  # half a verdict of either kind was known, half not, so that no share is 0 or 1
         share = (float(scaled[of & is_known].sum()) + 0.5) / (float(scaled[of].sum()) + 1.0)
@@ -275,7 +275,7 @@ def _of_verdicts(told: Floats, verdicts: Units, weight: Floats, is_known: Flags)
     positive, if_so, if_not = sigmoid(told[:, :1] + told[:, 1:] * verdicts.margin)
     so, other = np.where(is_known, if_so, 1 - if_so), np.where(is_known, if_not, 1 - if_not)
     is_one, is_none = positive * so, (1 - positive) * other
-    wrong, says = verdicts.wrong, verdicts.share > 0
+    wrong, says = verdicts.wrong, verdicts.label
     ones, nones = (
         np.where(says, 1 - wrong.missed, wrong.missed),
         np.where(says, wrong.false_alarms, 1 - wrong.false_alarms),
@@ -297,12 +297,12 @@ def _gradient(steps: Floats, margin: Floats) -> Floats:
 
 
 def _smooth(verdicts: Units) -> Units:
-    return replace(verdicts, weight=smoothed(verdicts.weight, verdicts.margin, verdicts.share > 0))
+    return replace(verdicts, weight=smoothed(verdicts.weight, verdicts.margin, verdicts.label))
 
 
 def _curve(units: Units, slope_precision: float) -> tuple[float, float]:
     """Intercept and slope by verdicts alone."""
-    return logistic(units.margin, units.share, _scaled(units), slope_precision=slope_precision, wrong=units.wrong)
+    return logistic(units.margin, units.label, _scaled(units), slope_precision=slope_precision, wrong=units.wrong)
 
 
 def _scaled(units: Units) -> Floats:
@@ -356,13 +356,13 @@ def smoothed(weight: Floats, margin: Floats, label: Flags) -> Floats:
 
 
 def logistic(
-    x: Floats, share: Flags | Floats, weight: Floats, *, slope_precision: float = 0.0, wrong: Wrong = NEVER_WRONG
+    x: Floats, label: Flags, weight: Floats, *, slope_precision: float = 0.0, wrong: Wrong = NEVER_WRONG
 ) -> tuple[float, float]:
     """Fits a logistic regression on one variable by Fisher scoring with damped steps.
 
     Args:
         x: The variable, shape (n,).
-        share: Truth, or how likely each is a positive, shape (n,).
+        label: Truth, shape (n,).
         weight: Weights, shape (n,).
         slope_precision: Precision of a normal prior on the slope around 1; 0 for an unpenalised fit.
         wrong: How often labels are taken to be wrong.
@@ -370,8 +370,7 @@ def logistic(
     Returns:
         Intercept and slope; nan, nan where there is no finite fit (one class only, or both separated).
     """
-    label = share.astype(np.float64)
-    if label.max() == 0 or label.min() == 1 or (not slope_precision and _separated(x, label)):
+    if label.all() or not label.any() or (not slope_precision and _separated(x, label)):
         return float("nan"), float("nan")
     design = np.column_stack([np.ones_like(x), x])
     penalty = np.diag([0.0, slope_precision])
@@ -406,9 +405,9 @@ def _damped(objective: Callable[[Floats], float], beta: Floats, step: Floats) ->
     return None
 
 
-def _separated(x: Floats, share: Floats) -> bool:
+def _separated(x: Floats, label: Flags) -> bool:
     """Whether one value of `x` parts the classes, so that the best slope is infinite."""
-    positive, other = x[share > 0], x[share < 1]
+    positive, other = x[label], x[~label]
     return bool(positive.min() >= other.max() or positive.max() <= other.min())
 
 
@@ -418,7 +417,7 @@ def _isotonic(logit: Floats, units: Units) -> tuple[tuple[float, float], ...]:
 
     order = np.argsort(logit, kind="stable")
     weight, wrong = units.weight, units.wrong
-    fit = isotonic_regression(units.share[order], weights=weight[order])
+    fit = isotonic_regression(units.label[order].astype(np.float64), weights=weight[order])
     edges = fit.blocks[:-1]
 
     def mean(values: Floats) -> Floats:
@@ -443,11 +442,11 @@ def _isotonic_is_better(units: Units) -> bool:
         knots = np.array(_isotonic(intercept + slope * fitted.margin, fitted)).T
         straight = intercept + slope * judged.margin
         curved = logit_of(np.interp(straight, knots[0], knots[1]))
-        losses = [_log_loss(each, judged.share, judged.wrong) for each in (straight, curved)]
+        losses = [_log_loss(each, judged.label, judged.wrong) for each in (straight, curved)]
         gain += float(judged.weight @ (losses[0] - losses[1]))
     return gain > 0.0
 
 
-def _log_loss(logit: Floats, share: Floats, wrong: Wrong) -> Floats:
+def _log_loss(logit: Floats, label: Flags, wrong: Wrong) -> Floats:
     told = wrong.told(logit)
-    return np.asarray(-share * np.log(told) - (1.0 - share) * np.log1p(-told), dtype=np.float64)
+    return np.where(label, -np.log(told), -np.log1p(-told))

@@ -323,7 +323,7 @@ def test_that_what_looks_worse_is_known_sooner_is_seen() -> None:
 def test_the_gradient_is_that_of_the_loss(seed: int, told: list[float]) -> None:
     random = np.random.default_rng(seed)
     margin = random.normal(0, 2, 20)
-    verdicts = Units(margin, (random.random(20) < 0.4).astype(np.float64), np.ones(20), Wrong(0.01, 0.03))
+    verdicts = Units(margin, random.random(20) < 0.4, np.ones(20), Wrong(0.01, 0.03))
     standing = Standing(margin, *random.integers(0, 9, (2, 20)).astype(np.float64))
     is_known, weight = random.random(20) < 0.3, random.random(20)
 
