@@ -90,7 +90,7 @@ def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
     @dg.sensor(
         name="promotions",
         job_name="rate",
-        minimum_interval_seconds=5,
+        minimum_interval_seconds=1,  # in each round of the daemon, every five seconds: at 5, each second round came too early
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Settles aliases that were moved in MLflow; rates, judges and publishes the newest day with a new champion.",
     )
