@@ -33,6 +33,11 @@ FORMAT: Final = 2
 SHAP_ALONE: Final = 500
 # So many rows are predicted at a time: enough to be worth a thread, and few enough that a batch keeps several busy.
 ROWS_A_THREAD: Final = 16_384
+# What a person can do where a file of a version is not what its training wrote.
+RESTORE: Final = (
+    "restore it from a backup, roll back (`touchstone models rollback`), or train (`touchstone run --train`) and approve what "
+    "comes of it"
+)
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -128,7 +133,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise VerificationError(
-            f"{path}: a file of a registered model cannot be read ({error}). Restore it."
+            f"{path}: a file of a registered model cannot be read ({error}). Nothing is rated with it: {RESTORE}."
         ) from error
 
 
@@ -136,8 +141,7 @@ def _check(path: Path, content: bytes, digest: str) -> None:
     found = sha256_bytes(content)
     if found != digest:
         raise VerificationError(
-            f"{path}: its SHA-256 is {found}, not {digest}, which is what was reviewed. Nothing is rated with it: "
-            "restore the file, or train and approve again."
+            f"{path}: its SHA-256 is {found}, not {digest}, which is what was reviewed. Nothing is rated with it: {RESTORE}."
         )
 
 

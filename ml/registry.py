@@ -23,7 +23,7 @@ from groundwork.chain import GENESIS, ChainedLog
 from groundwork.errors import BadInputError, GateRefusedError, VerificationError
 from groundwork.faults import Boundary, boundary
 from groundwork.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sync_directory, sync_file, write_bytes
-from ml.model import RiskModel, read_model
+from ml.model import RESTORE, RiskModel, read_model
 
 if TYPE_CHECKING:
     from ml.review import Evaluation
@@ -368,6 +368,7 @@ class Registry:
             )
         file = version.folder.parent / EVALUATION_FILE
         evaluated = sha256_bytes(file.read_bytes()) if file.is_file() else "missing"
+        _check_files(version.folder, trained)
         if (reviewed.digest, evaluated) != (trained.model_digest, trained.evaluation):
             what = "the model" if reviewed.digest != trained.model_digest else file.name
             raise VerificationError(
@@ -404,7 +405,7 @@ class Registry:
                 f"{model} has no earlier champion to roll back to. `touchstone models log` shows the reviews."
             )
         earlier = history[-2]
-        read_model(self.home / earlier.folder, earlier.model_digest)
+        self._champion_of(earlier)
         back = {"action": "rollback", "who": who, "why": why, "at": self._time(), "replaces": history[-1].version}
         decision = Decision(**{**earlier.__dict__, **back})
         self._record(decision)
@@ -478,6 +479,10 @@ class Registry:
             present = self.approve(version.model, version.version, who=AUTOMATIC, why=said[0])
         return Verdict(not version.failures, said, present)
 
+    def has_champion(self, model: str) -> bool:
+        """Tells whether a version is in force, be its files what was reviewed or not."""
+        return self._present(model) is not None
+
     def champion(self, model: str) -> Champion | None:
         """Returns the version that rates, from the log alone; None before the first approval.
 
@@ -541,10 +546,7 @@ class Registry:
             for where, head in heads_elsewhere.items()
             if head not in heads
         ]
-        told = {model.name for model in self._all_registered() if HEAD_TAG in model.tags}
-        checks: list[Callable[[], object]] = [
-            partial(self._check_mirror, model) for model in sorted(told | {line.model for line in lines})
-        ]
+        checks: list[Callable[[], object]] = [partial(self._check_mirror, model) for model in self._reviewed(lines)]
         checks += [partial(self._champion_of, stack[-1]) for stack in self._in_force().values() if stack]
         for check in checks:
             try:
@@ -552,6 +554,15 @@ class Registry:
             except VerificationError as error:
                 found.append(str(error))
         return found
+
+    def check_log(self) -> None:
+        """Holds the log and what MLflow was told of it against each other, for every model.
+
+        Raises:
+            VerificationError: The log was damaged or cut short, or MLflow's database was restored from before.
+        """
+        for model in self._reviewed(self.log()):
+            self._check_mirror(model)
 
     def approval_of(self, model: str, model_digest: str) -> Decision | None:
         """Returns the newest decision that put a model of such a digest in force; None if none ever did."""
@@ -570,6 +581,11 @@ class Registry:
             return []
         client = self._client()
         return _all_pages(lambda token: client.search_registered_models(page_token=token))
+
+    def _reviewed(self, lines: Sequence[Decision]) -> list[str]:
+        """Returns the models that the log or MLflow knows of decisions on."""
+        told = {model.name for model in self._all_registered() if HEAD_TAG in model.tags}
+        return sorted(told | {line.model for line in lines})
 
     def _registered(self, model: str) -> Any:
         """Returns what MLflow holds of a model; no alias and no tag where it does not know it."""
@@ -767,7 +783,7 @@ class Registry:
 
     def _is_intact(self, version: Version) -> bool:
         try:
-            read_model(version.folder, version.model_digest)
+            self._as_trained(version)
         except VerificationError:
             return False
         return True
@@ -806,7 +822,7 @@ class Registry:
             version=version.version,
             model_digest=model.digest,
             folder=version.folder.relative_to(self.home).as_posix(),
-            files=_digests(model),
+            files=_digests(version.folder),
             who=who,
             why=why,
             at=self._time(),
@@ -855,8 +871,7 @@ class Registry:
     def _champion_of(self, decision: Decision) -> Champion:
         folder = self.home / decision.folder
         model = read_model(folder, decision.model_digest)
-        if _digests(model) != dict(decision.files):
-            raise VerificationError(f"{folder}: its files are not those that the approval of {decision.at} recorded.")
+        _check_files(folder, decision)
         return Champion(
             model=decision.model,
             version=decision.version,
@@ -892,8 +907,34 @@ def _all_pages(search: Callable[[str | None], Any]) -> list[Any]:
             return found
 
 
-def _digests(model: RiskModel) -> dict[str, str]:
-    return {name: sha256_bytes(content) for name, content in model.files().items()}
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): sha256_bytes(file.read_bytes())
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def _check_files(folder: Path, decision: Decision) -> None:
+    """Holds all that lies in a version's folder against what a line of the log recorded.
+
+    What rates is read from three of the files, by digest. The others are what MLflow and who else loads models would follow:
+    a flavour that names code, or a pickle, has no business there.
+
+    Raises:
+        VerificationError: A file is missing, was changed or was added.
+    """
+    found, recorded = _digests(folder), dict(decision.files)
+    wrong = [
+        f"{name} {'is missing' if name not in found else 'was changed' if name in recorded else 'was added'}"
+        for name in sorted(found.keys() | recorded.keys())
+        if found.get(name) != recorded.get(name)
+    ]
+    if wrong:
+        raise VerificationError(
+            f"{folder}: {', '.join(wrong)} since the line of {decision.at} in the log of approvals. Nothing is rated with it: "
+            f"{RESTORE}."
+        )
 
 
 def _decision(line: Mapping[str, Any]) -> Decision:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from groundwork.errors import VerificationError
 from groundwork.faults import boundary
 from groundwork.files import sha256_bytes, sha256_file, sha256_tree
 from ml import card, drift, evaluate, explain, flagging, model, plots, review
@@ -252,6 +253,15 @@ def register(
     return TrainingResult(version, reused=False, metrics=evaluation.report.metrics)
 
 
+def _champion_to_compare(name: str, registry: Registry) -> model.RiskModel | str | None:
+    """Returns the champion; why it cannot be compared with, for what takes its place has to be trained all the same; or None."""
+    try:
+        champion = registry.champion(name)
+        return None if champion is None else model.read_model(champion.folder, champion.model_digest)
+    except VerificationError as error:
+        return f"the champion is not what was reviewed: {error}"
+
+
 def _beside_champion(
     declaration: Declaration,
     trained: Trained,
@@ -269,10 +279,9 @@ def _beside_champion(
     Returns:
         The comparison; why there is none; or None without a champion.
     """
-    champion = registry.champion(declaration.name)
-    if champion is None:
-        return None
-    rates = model.read_model(champion.folder, champion.model_digest)
+    rates = _champion_to_compare(declaration.name, registry)
+    if not isinstance(rates, model.RiskModel):
+        return rates
     if rates.digest == trained.model.digest:
         return "it is the champion itself, trained again"
     if rates.body["format"] != model.FORMAT:

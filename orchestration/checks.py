@@ -92,7 +92,7 @@ def _is_off(run: Run, suite: str, rated: Rated) -> bool:
     A table that only one list stands on may be missing; that is no reason to keep the other lists from readers.
     """
     if suite == "features":
-        return run.registry.champion(rated.model) is None and _live_count(run, rated) == 0
+        return not run.registry.has_champion(rated.model) and _live_count(run, rated) == 0
     return suite == "scores" and not run.scores_file(rated.model, run.as_of).exists()
 
 

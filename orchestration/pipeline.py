@@ -263,7 +263,12 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
     _judge(result, landed)
     if result.exit_code == ExitCode.DONE:
         result.as_of = as_of or default_as_of(settings, load_contract())
-        with_training = train or _has_to_train(settings.home / "runs", Registry(settings.home))
+        registry = Registry(settings.home)
+        with_training = train or _has_to_train(settings.home / "runs", registry)
+        registry.check_log()
+        if not with_training:
+            for rated in RATED.values():  # what may not rate is refused now, not after the features
+                registry.champion(rated.model)
         job = "train_and_rate" if with_training else "rate"
         training = {"train": {"config": {"approve_if_passing": approve_if_passing}}, **WITH_TRAINING["ops"]}
         tags |= {"dagster/partition": str(result.as_of)}
@@ -338,7 +343,7 @@ def _has_to_train(runs: Path, registry: Registry) -> bool:
 
     A model that was trained and may not rate, for want of labels or of a reviewer, is no reason to train again.
     """
-    waiting = {rated.training_stage for rated in RATED.values() if registry.champion(rated.model) is None}
+    waiting = {rated.training_stage for rated in RATED.values() if not registry.has_champion(rated.model)}
     if len(waiting) == len(RATED):
         return True
     trainings = [record for record in RunRecord.read_all(runs) if record.facts.get("with_training")]

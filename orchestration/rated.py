@@ -81,4 +81,4 @@ def rated_by(model: str) -> Rated:
 
 def has_champion(registry: Registry) -> bool:
     """Tells whether any model may rate."""
-    return any(registry.champion(rated.model) is not None for rated in RATED.values())
+    return any(registry.has_champion(rated.model) for rated in RATED.values())

@@ -114,7 +114,7 @@ def register_model(
     else:
         result = prepared
     model = result.version.model
-    if approve_if_passing and run.registry.champion(model) is None:
+    if approve_if_passing and not run.registry.has_champion(model):
         verdict = run.registry.approve_if_passing(result.version)
         outcome = "was approved without a person" if verdict.passed else "was NOT approved"
         run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.says)}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -87,6 +88,19 @@ def test_scores_hold_what_the_design_says(approved: Path, simulation: Simulation
     assert set(table["model_digest"].to_pylist()) == {champion_of(approved).model_digest}
     order = np.argsort(table["margin"].to_numpy(), kind="stable")
     assert (np.diff(table["score"].to_numpy()[order]) >= 0).all()
+
+
+def test_a_champion_that_is_lost_does_not_keep_another_from_being_trained(
+    approved: Path, simulation: Simulation, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(approved, home)
+    (champion_of(home).folder / "main.ubj").unlink()
+    result = trained(home, simulation)
+    assert isinstance(result, TrainingResult)
+    assert result.version.version == 2
+    evaluated = json.loads((result.version.folder.parent / "evaluation.json").read_bytes())
+    assert evaluated["comparison"].startswith("the champion is not what was reviewed: ")
 
 
 def test_an_entity_of_two_ids_is_learned_and_rated_as_one_of_one_id_is(

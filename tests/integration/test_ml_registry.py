@@ -161,7 +161,7 @@ def test_an_approval_makes_the_champion_and_is_logged(registry: Registry) -> Non
     assert registry.champion(MODEL) == champion
     (line,) = decisions(registry)
     assert (line.action, line.who, line.why, line.at) == ("approve", "Ada", "reads well", "2026-07-01T12:00:00+00:00")
-    assert set(line.files) == {"model.json", "main.ubj", "own_conduct.ubj"}
+    assert set(line.files) == {"model.json", "main.ubj", "own_conduct.ubj", "MLmodel", "input_example.json"}
     assert [version.status for version in registry.versions(MODEL)] == ["waiting", "champion", "challenger"]
 
 
