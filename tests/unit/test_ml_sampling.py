@@ -1,0 +1,154 @@
+"""Plans of test buys: the numbers, caps and budgets that each keeps, how likely each buy was, and what they say of all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from groundwork.errors import BadInputError
+from ml.sampling import Design, Frame, Plan, Strata, design_strata, draw, prevalence
+
+
+def frame(number: int, merchants: int, categories: int, seed: int) -> Frame:
+    chance = np.random.default_rng(seed)
+    return Frame(
+        merchant=chance.integers(0, merchants, number),
+        category=chance.integers(0, categories, number),
+        cost=np.round(np.exp(chance.normal(3.5, 0.8, number)), 2),
+        risk=chance.beta(0.3, 4, number),
+        certain=np.zeros(number, dtype=bool),
+    )
+
+
+def check_plan(goods: Frame, design: Design, strata: Strata, plan: Plan) -> None:
+    drawn = plan.listing[~goods.certain[plan.listing]]
+    assert len(np.unique(plan.listing)) == len(plan.listing) == len(plan.is_risk)
+    assert set(np.flatnonzero(goods.certain)) <= set(plan.listing)
+    assert np.bincount(strata.stratum[drawn], minlength=len(strata.number)).tolist() == strata.number.tolist()
+    assert np.bincount(goods.merchant[drawn]).max(initial=0) <= design.merchant_cap
+    assert goods.cost[plan.listing].sum() <= design.budget
+
+
+@settings(max_examples=60)
+@given(
+    number=st.integers(20, 200),
+    merchants=st.integers(10, 60),
+    categories=st.integers(1, 5),
+    cap=st.integers(1, 4),
+    budget=st.floats(500, 5000),
+    seed=st.integers(0, 2**32),
+)
+def test_a_plan_keeps_its_numbers_its_caps_and_its_budget(
+    number: int, merchants: int, categories: int, cap: int, budget: float, seed: int
+) -> None:
+    goods, design = frame(number, merchants, categories, seed), Design(budget, cap)
+    try:
+        strata = design_strata(goods, design)
+    except BadInputError as error:
+        assert "Give more" in str(error) or "raise the cap" in str(error)  # noqa: PT017  either is right
+        return
+    assert (strata.number * strata.upper_cost).sum() <= budget
+    assert np.bincount(goods.merchant, weights=strata.probability).max() <= cap
+    assert (strata.number >= 1).all()
+    assert ((strata.probability > 0) & (strata.probability <= 1 + 1e-9)).all()
+    assert strata.probability.sum() == pytest.approx(strata.number.sum())
+    for stratum in range(len(strata.number)):
+        costs = goods.cost[strata.stratum == stratum]
+        assert (costs.min(), costs.max()) == (strata.lower_cost[stratum], strata.upper_cost[stratum])
+    for again in range(3):
+        check_plan(goods, design, strata, draw(strata, seed + again))
+
+
+@pytest.mark.parametrize(("cap", "budget"), [(1, 500.0), (2, 900.0), (3, 1500.0)])
+def test_each_listing_is_drawn_as_often_as_its_probability_says(cap: int, budget: float) -> None:
+    """In small; ten thousand draws stay within four standard errors too."""
+    goods, draws = frame(60, 14, 3, seed=5), 1500
+    strata = design_strata(goods, Design(budget, cap))
+    drawn = np.bincount(np.concatenate([draw(strata, seed).listing for seed in range(draws)]), minlength=60)
+    error = np.sqrt(strata.probability * (1 - strata.probability) / draws)
+    assert (np.abs(drawn / draws - strata.probability) <= 4 * error + 1e-9).all()
+
+
+def test_the_same_seed_draws_the_same_plan_and_another_another() -> None:
+    strata = design_strata(frame(300, 80, 3, seed=1), Design(2000))
+    assert np.array_equal(draw(strata, 7).listing, draw(strata, 7).listing)
+    assert not np.array_equal(draw(strata, 7).listing, draw(strata, 8).listing)
+
+
+def test_what_is_certain_is_always_bought_and_costs_the_others_their_money() -> None:
+    goods, design = frame(300, 80, 3, seed=1), Design(2000)
+    without = design_strata(goods, design)
+    named = replace(goods, certain=np.arange(300) < 5)
+    strata = design_strata(named, design)
+    assert (strata.probability[:5] == 1).all()
+    assert (strata.stratum[:5] == -1).all()
+    assert strata.number.sum() < without.number.sum()
+    for seed in range(20):
+        check_plan(named, design, strata, draw(strata, seed))
+
+
+def test_risk_is_met_rather_and_the_arm_says_so() -> None:
+    goods = frame(2000, 500, 3, seed=2)
+    strata = design_strata(goods, Design(4000))
+    plans = [draw(strata, seed) for seed in range(40)]
+    by_risk = np.mean([goods.risk[plan.listing[plan.is_risk]].mean() for plan in plans])
+    by_chance = np.mean([goods.risk[plan.listing[~plan.is_risk]].mean() for plan in plans])
+    assert by_risk > 2 * by_chance
+    assert by_chance == pytest.approx(goods.risk.mean(), rel=0.25)
+
+
+@pytest.mark.parametrize("non_response", [0.0, 0.2])
+def test_the_share_of_all_is_found_without_bias_and_within_its_interval(non_response: float) -> None:
+    """In small; how it holds on the demo is for the simulation."""
+    goods = frame(3000, 700, 4, seed=3)
+    chance = np.random.default_rng(4)
+    is_positive = chance.random(3000) < goods.risk
+    strata, estimates = design_strata(goods, Design(12_000)), []
+    for seed in range(200):
+        at = draw(strata, seed).listing
+        answered = chance.random(len(at)) >= non_response
+        told = (strata.stratum[at], strata.probability[at], goods.risk[at], is_positive[at], answered)
+        estimates.append(prevalence(*told))
+    shares, truth = np.array([estimate.share for estimate in estimates]), is_positive.mean()
+    assert abs(shares.mean() - truth) <= 3.5 * shares.std() / np.sqrt(len(shares))
+    assert np.mean([estimate.low <= truth <= estimate.high for estimate in estimates]) >= 0.92
+    assert all(estimate.effective > 0 for estimate in estimates)
+
+
+def test_a_share_of_a_part_rests_on_the_part_alone() -> None:
+    stratum, probability, risk = np.zeros(6, dtype=np.int64), np.full(6, 0.1), np.full(6, 0.2)
+    verdict, told = np.array([1, 0, 0, 1, 1, 1], dtype=bool), np.ones(6, dtype=bool)
+    part = np.array([1, 1, 1, 0, 0, 0], dtype=bool)
+    assert prevalence(stratum, probability, risk, verdict, told, part).share == pytest.approx(1 / 3)
+    nobody = prevalence(stratum, probability, risk, verdict, told, np.zeros(6, dtype=bool))
+    assert (nobody.low, nobody.high, nobody.effective) == (0.0, 1.0, 0.0)
+
+
+def test_no_positive_among_many_leaves_an_upper_end() -> None:
+    estimate = prevalence(
+        np.zeros(100, dtype=np.int64),
+        np.full(100, 0.01),
+        np.zeros(100),
+        np.zeros(100, dtype=bool),
+        np.ones(100, dtype=bool),
+    )
+    assert (estimate.share, estimate.low) == (0.0, 0.0)
+    assert 0.03 < estimate.high < 0.04  # Clopper and Pearson's for none of a hundred
+
+
+@pytest.mark.parametrize(
+    ("design", "change", "says"),
+    [
+        (Design(10), {}, "does not buy 2 of the dearest listing"),
+        (Design(2000, merchant_cap=0), {}, "a cap of 0 buys a merchant"),
+        (Design(2000), {"cost": np.zeros(300)}, "costs nothing, or no number"),
+        (Design(20_000, merchant_cap=1), {"merchant": np.arange(300) % 4}, "raise the cap of buys from a merchant"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(design: Design, change: dict[str, np.ndarray], says: str) -> None:
+    with pytest.raises(BadInputError, match=says):
+        design_strata(replace(frame(300, 80, 3, seed=1), **change), design)
