@@ -20,7 +20,7 @@ from ml.compare import Comparison, Figure
 from ml.declarations import Declaration
 from ml.evaluate import TOLD_BY, Report
 from ml.explain import EVERYWHERE, Explainer
-from ml.model import RiskModel, Scorer
+from ml.model import MLFLOW_FILES, RiskModel, Scorer
 from ml.review import Evaluation
 from ml.training_set import Rows, Split, TrainingSet
 
@@ -316,4 +316,4 @@ def mlflow_files(model: RiskModel) -> dict[str, bytes]:
         },
     }
     example = {"columns": list(model.columns), "data": [model.body["usual"][EVERYWHERE]]}
-    return {"MLmodel": canonical_json(described), "input_example.json": canonical_json(example)}
+    return dict(zip(MLFLOW_FILES, (canonical_json(described), canonical_json(example)), strict=True))

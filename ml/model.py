@@ -28,6 +28,8 @@ MODEL_FILE: Final = "model.json"
 MAIN_FILE: Final = "main.ubj"
 OWN_FILE: Final = "own_conduct.ubj"
 FILES: Final = (MODEL_FILE, MAIN_FILE, OWN_FILE)
+# What MLflow reads beside them (`card.mlflow_files`); nothing here does.
+MLFLOW_FILES: Final = ("MLmodel", "input_example.json")
 FORMAT: Final = 2
 # Below so many rows exact TreeSHAP gets one thread; it costs a thousand times a prediction.
 SHAP_ALONE: Final = 500

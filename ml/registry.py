@@ -23,7 +23,7 @@ from groundwork.chain import GENESIS, ChainedLog
 from groundwork.errors import BadInputError, GateRefusedError, VerificationError
 from groundwork.faults import Boundary, boundary
 from groundwork.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sync_directory, sync_file, write_bytes
-from ml.model import RESTORE, RiskModel, read_model
+from ml.model import MLFLOW_FILES, RESTORE, RiskModel, read_model
 
 if TYPE_CHECKING:
     from ml.review import Evaluation
@@ -925,9 +925,12 @@ def _check_files(folder: Path, decision: Decision) -> None:
         VerificationError: A file is missing, was changed or was added.
     """
     found, recorded = _digests(folder), dict(decision.files)
+    unrecorded = (
+        set(MLFLOW_FILES) if recorded.keys().isdisjoint(MLFLOW_FILES) else set()
+    )  # by lines of before, which named what rates alone
     wrong = [
         f"{name} {'is missing' if name not in found else 'was changed' if name in recorded else 'was added'}"
-        for name in sorted(found.keys() | recorded.keys())
+        for name in sorted((found.keys() | recorded.keys()) - unrecorded)
         if found.get(name) != recorded.get(name)
     ]
     if wrong:

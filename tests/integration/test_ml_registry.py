@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from groundwork.errors import BadInputError, GateRefusedError, VerificationError
+from groundwork.files import sha256_bytes
 from ml.calibrate import Calibration
 from ml.evaluate import Report, Scored
-from ml.model import RiskModel, describe
+from ml.model import FILES, RiskModel, describe
 from ml.registry import Champion, Decision, Registry, Version
 from ml.review import Check, Evaluation, Judgement
 from tests.ml_fixtures import FEATURES, LISTINGS
@@ -420,6 +421,26 @@ def test_a_model_swapped_for_another_whole_one_does_not_rate(registry: Registry)
     finally:
         for name, content in kept.items():
             (champion.folder / name).write_bytes(content)
+
+
+def test_an_approval_that_named_only_what_rates_holds_and_nothing_may_be_added(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As homes of before have them."""
+    with monkeypatch.context() as patch:
+        patch.setattr("ml.registry._check_files", lambda *_: None)
+        patch.setattr(
+            "ml.registry._digests", lambda folder: {name: sha256_bytes((folder / name).read_bytes()) for name in FILES}
+        )
+        champion = registry.approve(MODEL, 1, who="Ada", why="x")
+    assert registry.champion(MODEL) == champion
+    planted = champion.folder / "python_model.pkl"
+    planted.write_bytes(b"")
+    try:
+        with pytest.raises(VerificationError, match=r"python_model\.pkl was added"):
+            registry.champion(MODEL)
+    finally:
+        planted.unlink()
 
 
 def test_a_log_that_was_edited_rates_nothing(registry: Registry) -> None:
