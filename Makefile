@@ -64,7 +64,7 @@ ui: $(INSTALLED)
 	@$(BIN)/touchstone ui
 
 test: $(INSTALLED) browser
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # The faults' grid is one file of some hundred minutes, so its cases are dealt out one by one.
 test-all: $(INSTALLED) browser

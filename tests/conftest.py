@@ -30,7 +30,7 @@ from tests.source_fixtures import postgres, storage  # noqa: F401  fixtures for 
 settings.register_profile("touchstone", deadline=None)
 settings.load_profile("touchstone")
 
-# Workers keep the cores busy: what a second thread wins for one run it takes from the others, and a fifth goes on changing them.
+# Workers keep the cores busy: a second thread wins a run nothing then, and costs a quarter more CPU.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TOUCHSTONE_THREADS", "1")
 

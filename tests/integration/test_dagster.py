@@ -112,6 +112,7 @@ def test_a_schedule_runs_the_last_complete_day(definitions: dg.Definitions):
     assert request.partition_key == "2026-06-30"
 
 
+@pytest.mark.slow  # in small, the browser tests launch the same job
 def test_the_daily_job_runs_from_dagster_s_own_command_line(home: Path):
     before = published_files(home)
     done = dagster_run(home, "daily", NEXT_DAY)

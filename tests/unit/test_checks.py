@@ -29,7 +29,7 @@ def test_a_gate_has_nothing_to_judge_only_where_nothing_rates(
         scores.touch()
     run: Any = SimpleNamespace(
         as_of=date(2026, 6, 30),
-        registry=SimpleNamespace(champion=lambda _: "a champion" if has_champion else None),
+        registry=SimpleNamespace(has_champion=lambda _: has_champion),
         warehouse=SimpleNamespace(connect=lambda: duckdb.connect(warehouse, read_only=True)),
         scores_file=lambda *_: scores,
     )
