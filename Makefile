@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make run       the demo marketplace through the whole pipeline, from nothing to published lists"
-	@echo "make test      the tests (about 19 minutes on two cores); make test-all also runs the slow suites"
+	@echo "make test      the tests (about 17 minutes on two cores); make test-all also runs the slow suites"
 	@echo "make screenshots   the pictures in docs/images, from the browser tests"
 	@echo "make ui        Dagster's and MLflow's pages on this machine"
 	@echo "make lint      formatting, types, who may import whom, SQL style"
@@ -64,7 +64,7 @@ ui: $(INSTALLED)
 	@$(BIN)/touchstone ui
 
 test: $(INSTALLED) browser
-	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # The faults' grid is one file of some hundred minutes, so its cases are dealt out one by one.
 test-all: $(INSTALLED) browser
