@@ -434,9 +434,9 @@ def _variance(of: Integers, residual: Floats, probability: Floats) -> tuple[floa
     joined[alone] = alone[np.minimum(np.arange(len(alone)) // 2 * 2, max(len(alone) - 2, 0))] if len(alone) > 1 else 0
     _, of = np.unique(joined[of], return_inverse=True)
     count = np.bincount(of)
-    share = 1 - probability
-    mean = np.bincount(of, weights=share * residual) / np.maximum(np.bincount(of, weights=share), 1e-300)
-    spread = np.bincount(of, weights=share * (residual - mean[of]) ** 2)
+    unsampled = 1 - probability  # what is bought for sure adds nothing
+    mean = np.bincount(of, weights=unsampled * residual) / np.maximum(np.bincount(of, weights=unsampled), 1e-300)
+    spread = np.bincount(of, weights=unsampled * (residual - mean[of]) ** 2)
     return float((spread * count / np.maximum(count - 1, 1)).sum()), float(len(of) - len(count))
 
 
