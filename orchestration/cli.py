@@ -9,14 +9,12 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import gc
-import json
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,8 +23,8 @@ from typer.exceptions import TyperException
 
 from groundwork.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
 from orchestration import report
-from orchestration.home import ensure_schema, home_lock
-from orchestration.settings import Settings, read_settings
+from orchestration.acting import commands as acting
+from orchestration.terminal import Json, Who, Why, date_of, print_result, settings_of, writing
 
 if TYPE_CHECKING:
     from ml.registry import Registry
@@ -45,13 +43,9 @@ app.add_typer(sources_app, name="sources")
 app.add_typer(lists_app, name="lists")
 app.add_typer(models_app, name="models")
 app.add_typer(alerts_app, name="alerts")
+acting.add_to(app)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="The date to rate, such as 2026-06-30.")]
-Why = Annotated[str, typer.Option("--why", help="Why, for the log.")]
-Who = Annotated[
-    str, typer.Option("--who", help="Who gives the command, for the log.", envvar=["TOUCHSTONE_REVIEWER", "USER"])
-]
 Sources = Annotated[Path | None, typer.Option("--sources", metavar="FILE", help="Sources file; without it, the demo.")]
 
 
@@ -69,7 +63,7 @@ def main() -> None:
         _fail(f"{error.format_message()} `touchstone --help` shows what there is.", ExitCode.BAD_INPUT)
     except Exception as error:  # noqa: BLE001  # the last resort: a disk that refuses, or a fault of ours, told as one
         if (refusal := disk_refusal(str(error))) is not None:
-            _fail(f"{refusal} The home is {_settings().home}.", ExitCode.BAD_INPUT)
+            _fail(f"{refusal} The home is {settings_of().home}.", ExitCode.BAD_INPUT)
         traceback.print_exc()
         _fail(f"A fault of ours: {error!r}. Please report it with the lines above.", ExitCode.FAULT)
 
@@ -98,10 +92,10 @@ def demo(
     """
     from orchestration.marketplace.generate import generate
 
-    settings = _settings()
-    with _writing("touchstone demo"):
+    settings = settings_of()
+    with writing("touchstone demo"):
         generate(settings.demo, scale=scale, days=days, seed=seed, hardness=hardness)
-    _print({"written": str(settings.demo)}, as_json, lambda: f"The demo marketplace is in {settings.demo}.")
+    print_result({"written": str(settings.demo)}, as_json, lambda: f"The demo marketplace is in {settings.demo}.")
 
 
 @app.command()
@@ -120,11 +114,11 @@ def run(
     """
     from orchestration.pipeline import run_pipeline
 
-    settings = _settings(**({"sources": sources} if sources else {}))
-    day = None if as_of is None else _date(as_of, "--as-of")
+    settings = settings_of(**({"sources": sources} if sources else {}))
+    day = None if as_of is None else date_of(as_of, "--as-of")
     result = run_pipeline(settings, as_of=day, train=train, approve_if_passing=approve_if_passing)
     summary = report.summarise(settings, result)
-    _print(summary, as_json, lambda: report.render(summary))
+    print_result(summary, as_json, lambda: report.render(summary))
     for message in result.messages:
         typer.echo(message, err=True)
     raise SystemExit(int(result.exit_code))
@@ -145,15 +139,15 @@ def backfill(
     from orchestration.pipeline import backfill_exit_code
 
     days = backfill_days(
-        _settings(),
-        _date(first, "--from"),
-        _date(last, "--to"),
+        settings_of(),
+        date_of(first, "--from"),
+        date_of(last, "--to"),
         again=again,
         on_day=lambda day: typer.echo(report.render_day(day), err=True),
     )
     code = backfill_exit_code(days)
     facts = [{**dataclasses.asdict(day), "as_of": str(day.as_of), "exit_code": int(day.exit_code)} for day in days]
-    _print({"days": facts, "exit_code": int(code)}, as_json, lambda: report.render_backfill(days))
+    print_result({"days": facts, "exit_code": int(code)}, as_json, lambda: report.render_backfill(days))
     raise SystemExit(int(code))
 
 
@@ -179,16 +173,16 @@ def backtest(
     if not days.isdecimal() or int(days) < 1:
         raise BadInputError(f"--every {every}: not a number of days. Write it as 7d.")
     result = walk(
-        _settings(),
+        settings_of(),
         model,
-        _date(first, "--from"),
-        _date(last, "--to"),
+        date_of(first, "--from"),
+        date_of(last, "--to"),
         every=int(days),
         policy=policy,
         without=[name.strip() for name in without.split(",") if name.strip()],
         on_step=lambda day, said: typer.echo(f"{day}  {said}", err=True),
     )
-    _print({**result.as_dict(), "folder": str(result.folder)}, as_json, lambda: report.render_backtest(result))
+    print_result({**result.as_dict(), "folder": str(result.folder)}, as_json, lambda: report.render_backtest(result))
 
 
 @app.command()
@@ -203,9 +197,9 @@ def verify(
     """
     from orchestration.upkeep.standing import verify_home
 
-    settings = _settings()
+    settings = settings_of()
     found = verify_home(settings.home, list_name, version)
-    _print(dataclasses.asdict(found), as_json, lambda: report.render_verification(settings.home, found))
+    print_result(dataclasses.asdict(found), as_json, lambda: report.render_verification(settings.home, found))
     raise SystemExit(int(ExitCode.VERIFICATION_FAILED if found.problems else ExitCode.DONE))
 
 
@@ -217,10 +211,10 @@ def doctor(as_json: Json = False) -> None:
     """
     from orchestration.upkeep.doctor import as_data, examine, exit_code
 
-    settings = _settings()
+    settings = settings_of()
     findings = examine(settings)
     code = exit_code(findings)
-    _print(
+    print_result(
         {"home": str(settings.home), "exit_code": int(code), "findings": as_data(findings)},
         as_json,
         lambda: report.render_findings(settings.home, findings),
@@ -240,8 +234,8 @@ def prune(
     """
     from orchestration.upkeep.retention import prune as prune_home
 
-    pruned = prune_home(_settings(), keep_days, dry_run=dry_run)
-    _print(
+    pruned = prune_home(settings_of(), keep_days, dry_run=dry_run)
+    print_result(
         report.pruning_facts(pruned, dry_run=dry_run), as_json, lambda: report.render_pruning(pruned, dry_run=dry_run)
     )
 
@@ -260,8 +254,10 @@ def erase(
     """
     from orchestration.upkeep.retention import erase as erase_person
 
-    removals = [line.model_dump(mode="json") for line in erase_person(_settings(), kind, value_hash, who=who, why=why)]
-    _print({"removals": removals}, as_json, lambda: report.render_erasure(removals))
+    removals = [
+        line.model_dump(mode="json") for line in erase_person(settings_of(), kind, value_hash, who=who, why=why)
+    ]
+    print_result({"removals": removals}, as_json, lambda: report.render_erasure(removals))
 
 
 @app.command()
@@ -274,7 +270,7 @@ def ui(
     """
     from orchestration.ui import serve
 
-    serve(_settings(), port=port)
+    serve(settings_of(), port=port)
 
 
 @sources_app.command("check")
@@ -287,10 +283,10 @@ def check_sources(file: Annotated[Path, typer.Argument(help="The sources file.")
     from orchestration.landing.land import check
     from orchestration.landing.sources import read_sources
 
-    settings = _settings(sources=file)
+    settings = settings_of(sources=file)
     sources = read_sources(settings.sources_file, os.environ)
     reports = check(sources, load_contract(), hmac_key=settings.key_for(sources), limits=settings.limits)
-    _print(
+    print_result(
         {"tables": [dataclasses.asdict(found) for found in reports]},
         as_json,
         lambda: "\n".join(found.message for found in reports),
@@ -314,9 +310,9 @@ def show_list(
     """
     from orchestration.publishing.read import read_list
 
-    found = read_list(_settings().home / "published", name, version)
+    found = read_list(settings_of().home / "published", name, version)
     rows = found.told(audience, limit)
-    _print({"rows": rows}, as_json, lambda: report.render_list(found.key, rows, audience))
+    print_result({"rows": rows}, as_json, lambda: report.render_list(found.key, rows, audience))
 
 
 @lists_app.command("diff")
@@ -332,8 +328,8 @@ def diff_lists(
     """
     from orchestration.publishing.read import diff
 
-    changes = diff(_settings().home / "published", name, first, second)
-    _print(dataclasses.asdict(changes), as_json, lambda: report.render_diff(dataclasses.asdict(changes)))
+    changes = diff(settings_of().home / "published", name, first, second)
+    print_result(dataclasses.asdict(changes), as_json, lambda: report.render_diff(dataclasses.asdict(changes)))
 
 
 @models_app.command("list")
@@ -343,7 +339,7 @@ def list_models(as_json: Json = False) -> None:
     Example: touchstone models list
     """
     versions = [report.version_facts(version) for version in _registry().versions()]
-    _print({"versions": versions}, as_json, lambda: report.render_versions(versions))
+    print_result({"versions": versions}, as_json, lambda: report.render_versions(versions))
 
 
 @models_app.command("show")
@@ -354,7 +350,7 @@ def show_model(model: str, version: Annotated[int, typer.Argument()], as_json: J
     """
     found = _registry().version(model, version)
     facts = {**report.version_facts(found), "metrics": dict(sorted(found.metrics.items()))}
-    _print(facts, as_json, lambda: report.render_facts(facts))
+    print_result(facts, as_json, lambda: report.render_facts(facts))
 
 
 @models_app.command("approve")
@@ -372,9 +368,9 @@ def approve_model(
 
     Example: touchstone models approve listing_counterfeit 2 --who "A. Reviewer" --why "better on unseen merchants"
     """
-    with _writing("touchstone models approve") as registry:
+    with _deciding("touchstone models approve") as registry:
         champion = registry.approve(
-            model, version, who=who, why=why, override=override, by_trainer=_settings().is_trainer_trusted
+            model, version, who=who, why=why, override=override, by_trainer=settings_of().is_trainer_trusted
         )
     _decided(dataclasses.asdict(champion.approved), as_json)
 
@@ -385,7 +381,7 @@ def reject_model(model: str, version: int, why: Why, who: Who = "unnamed reviewe
 
     Example: touchstone models reject listing_counterfeit 2 --why "leans on one signal"
     """
-    with _writing("touchstone models reject") as registry:
+    with _deciding("touchstone models reject") as registry:
         decision = registry.reject(model, version, who=who, why=why)
     _decided(dataclasses.asdict(decision), as_json)
 
@@ -396,7 +392,7 @@ def rollback_model(model: str, why: Why, who: Who = "unnamed reviewer", as_json:
 
     Example: touchstone models rollback listing_counterfeit --why "appeals have doubled"
     """
-    with _writing("touchstone models rollback") as registry:
+    with _deciding("touchstone models rollback") as registry:
         champion = registry.rollback(model, who=who, why=why)
     _decided(dataclasses.asdict(champion.approved), as_json)
 
@@ -415,23 +411,23 @@ def shadow_model(
     Example: touchstone models shadow listing_counterfeit 2 --why "a week of both before I decide"
     """
     if stop:
-        with _writing("touchstone models shadow") as registry:
+        with _deciding("touchstone models shadow") as registry:
             _decided(dataclasses.asdict(registry.unshadow(model, who=who, why=why)), as_json)
         return
     if version is not None:
-        with _writing("touchstone models shadow") as registry:
+        with _deciding("touchstone models shadow") as registry:
             _decided(dataclasses.asdict(registry.shadow(model, version, who=who, why=why)), as_json)
         return
     from orchestration.upkeep.approvals import shadow_report
 
-    champion, shadow, days = shadow_report(_settings().home, _registry(), model)
+    champion, shadow, days = shadow_report(settings_of().home, _registry(), model)
     facts = {
         "model": model,
         "champion": champion.version,
         "shadow": shadow.version,
         "days": [day.as_dict() for day in days],
     }
-    _print(facts, as_json, lambda: report.render_shadow(facts))
+    print_result(facts, as_json, lambda: report.render_shadow(facts))
 
 
 @models_app.command("log")
@@ -449,12 +445,12 @@ def models_log(
     if verify:
         from orchestration.upkeep.approvals import heads_in_receipts
 
-        problems = registry.problems(dict(heads_in_receipts(_settings().home / "published")))
+        problems = registry.problems(dict(heads_in_receipts(settings_of().home / "published")))
         if problems:
-            _print({"problems": problems}, as_json, lambda: "\n".join(problems))
+            print_result({"problems": problems}, as_json, lambda: "\n".join(problems))
             raise SystemExit(int(ExitCode.VERIFICATION_FAILED))
     decisions = [dataclasses.asdict(decision) for decision in registry.log()]
-    _print(
+    print_result(
         {"decisions": decisions},
         as_json,
         lambda: "\n".join(map(report.render_decision, decisions)) or "No decision yet.",
@@ -469,32 +465,30 @@ def try_alerts(as_json: Json = False) -> None:
     """
     from orchestration.upkeep.alerts import send_test
 
-    results = send_test(_settings())
+    results = send_test(settings_of())
     if not results:
         raise BadInputError(
             "No channel is set. Set TOUCHSTONE_ALERT_WEBHOOK, or TOUCHSTONE_ALERT_SMTP with _FROM and _TO."
         )
-    _print({"channels": results}, as_json, lambda: "\n".join(f"{name}: {said}" for name, said in results.items()))
+    print_result({"channels": results}, as_json, lambda: "\n".join(f"{name}: {said}" for name, said in results.items()))
     raise SystemExit(int(ExitCode.DONE if set(results.values()) == {"sent"} else ExitCode.BAD_INPUT))
 
 
 def _registry() -> Registry:
     from ml.registry import Registry
 
-    return Registry(_settings().home)
+    return Registry(settings_of().home)
 
 
 @contextmanager
-def _writing(purpose: str) -> Iterator[Registry]:
-    """Holds the home's lock, having waited for whoever holds it; without it, two decisions at once would lose one."""
-    settings = _settings()
-    ensure_schema(settings)
-    with home_lock(settings, purpose):
+def _deciding(purpose: str) -> Iterator[Registry]:
+    """Yields the registry while the home's lock is held; without it, two decisions at once would lose one."""
+    with writing(purpose):
         yield _registry()
 
 
 def _decided(decision: dict[str, Any], as_json: bool) -> None:
-    _print(decision, as_json, lambda: report.render_decision(decision))
+    print_result(decision, as_json, lambda: report.render_decision(decision))
 
 
 def _log_to_stderr() -> None:
@@ -504,21 +498,6 @@ def _log_to_stderr() -> None:
     ours.addHandler(logging.StreamHandler(sys.stderr))
     ours.setLevel(logging.INFO)
     ours.propagate = False
-
-
-def _settings(**overrides: object) -> Settings:
-    return read_settings(**overrides)
-
-
-def _date(text: str, option: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise BadInputError(f"{option} {text}: not a date. Write it as 2026-06-30.") from error
-
-
-def _print(value: Any, as_json: bool, text: Callable[[], str]) -> None:
-    typer.echo(json.dumps(value, indent=2, default=str) if as_json else text())
 
 
 def _fail(message: str, code: ExitCode) -> None:

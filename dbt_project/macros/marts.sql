@@ -38,6 +38,17 @@ precision_bands as (
 
 ),
 
+known_labels as (
+
+    select int_labels.*
+    from {{ ref('int_labels') }} as int_labels
+    inner join run
+        on run.as_of >= cast(int_labels.decided_at as date)
+    where int_labels.matter = '{{ 'brushing' if 'brushing' in model else 'counterfeit' }}'
+
+),
+
+-- Kept off the lists by somebody's word, or by an appeal that was upheld, unless something later shows otherwise.
 suppressed as (
 
     select distinct
@@ -48,6 +59,20 @@ suppressed as (
     where
         cast(stg_suppressions.created_at as date) <= run.as_of
         and (stg_suppressions.expires_at is null or cast(stg_suppressions.expires_at as date) > run.as_of)
+    union
+    select
+        upheld.entity_kind,
+        upheld.entity_id
+    from known_labels as upheld
+    left join known_labels as later
+        on
+            later.entity_kind = upheld.entity_kind
+            and later.entity_id = upheld.entity_id
+            and later.is_positive
+            and later.decided_at > upheld.decided_at
+    where
+        upheld.source = 'appeal'
+        and later.entity_id is null
 
 ),
 

@@ -17,7 +17,12 @@ create table review_scores as select * from (values
     ('o3', 'o3', 'r3', 95.0, 50.0, 3.0, 'd'),
     ('o4', 'o4', null, 49.0, 50.0, 0.0, 'd'),
     ('r5', null, 'r5', 95.0, 8.0, 3.0, 'd'),
-    ('r6', null, 'r6', 95.0, 50.0, 3.0, 'other')
+    ('r6', null, 'r6', 95.0, 50.0, 3.0, 'other'),
+    ('o7', 'o7', null, 95.0, 50.0, 3.0, 'd'),
+    ('r8', null, 'r8', 95.0, 50.0, 3.0, 'd'),
+    ('o9', 'o9', null, 95.0, 50.0, 3.0, 'd'),
+    ('o10', 'o10', null, 95.0, 50.0, 3.0, 'd'),
+    ('o11', 'o11', null, 95.0, 50.0, 3.0, 'd')
 ) as rows (review_key, order_id, review_id, score, own_conduct_score, margin, model_digest);
 create table review_reasons as select 'o1' as review_key, '[]' as reasons;
 create table rating as select 'review_brushing' as model, 'd' as model_digest, 50.0 as threshold, 9.0 as floor;
@@ -27,6 +32,17 @@ from (values
     ('order', 'o1'), ('review', 'r1'), ('review', 'r2'),
     ('review', 'o3'), ('order', 'r3'), ('merchant', 'o3'), ('review', 'r5')
 ) as rows (entity_kind, entity_id);
+create table int_labels as
+select *, entity_kind || entity_id as case_id
+from (values
+    ('order', 'o7', 'brushing', false, timestamp '2026-03-30', 'appeal'),
+    ('order', 'o7', 'brushing', true, timestamp '2026-03-01', 'moderation_decision'),
+    ('review', 'r8', 'brushing', false, timestamp '2026-03-30', 'appeal'),
+    ('review', 'r8', 'brushing', true, timestamp '2026-03-31', 'moderation_decision'),
+    ('order', 'o9', 'counterfeit', false, timestamp '2026-03-30', 'appeal'),
+    ('order', 'o10', 'brushing', false, timestamp '2026-04-01', 'appeal'),
+    ('order', 'o11', 'brushing', false, timestamp '2026-03-30', 'moderation_decision')
+) as rows (entity_kind, entity_id, matter, is_positive, decided_at, source);
 """
 
 
@@ -52,4 +68,9 @@ def test_a_row_is_suppressed_under_either_of_its_ids_and_stays_one_row() -> None
         "o4": ("o4", None, False, False),
         "r5": (None, "r5", False, True),
         "r6": (None, "r6", False, False),
+        "o7": ("o7", None, True, True),  # lifted by an appeal
+        "r8": (None, "r8", True, False),  # found again after it was lifted
+        "o9": ("o9", None, True, False),  # the appeal was in another matter,
+        "o10": ("o10", None, True, False),  # or is decided tomorrow
+        "o11": ("o11", None, True, False),  # called genuine, but nobody had appealed
     }

@@ -42,6 +42,7 @@ final as (
             when 'enforcement' then 4
             when 'test_buy' then 3
             when 'moderation_decision' then 2
+            when 'appeal' then 2
             else 1
         end as strength,
         int_labels.case_id,

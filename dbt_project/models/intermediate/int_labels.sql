@@ -1,6 +1,6 @@
 -- Every label event there is, for every kind of entity: what was decided, when, by what, and whether a notice, a test buy
 -- or a takedown had come before. A listing found counterfeit is also a label of its merchant (via_listing_id); one found
--- genuine says nothing of the merchant's others.
+-- genuine says nothing of the merchant's others. An appeal that was upheld says genuine.
 with
 
 notices as (
@@ -30,6 +30,12 @@ enforcement_actions as (
 platform_actions as (
 
     select * from {{ ref('stg_platform_actions') }}
+
+),
+
+appeals as (
+
+    select * from {{ ref('stg_appeals') }}
 
 ),
 
@@ -105,6 +111,20 @@ own_labels as (
         cast(null as double) as inclusion_probability,
         enforcement_actions.kind as reason
     from enforcement_actions
+    union all
+    select
+        appeals.entity_kind,
+        appeals.entity_id,
+        appeals.matter,
+        false as is_positive,
+        appeals.decided_at,
+        'appeal' as source,
+        appeals.appeal_id as case_id,
+        cast(null as varchar) as arm,
+        cast(null as double) as inclusion_probability,
+        appeals.reason
+    from appeals
+    where appeals.outcome = 'upheld'
 
 ),
 

@@ -1,0 +1,52 @@
+"""What all commands have in common: options, how they take a date, hold the lock, and print. No command is here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+
+from groundwork.errors import BadInputError
+from orchestration.home import ensure_schema, home_lock
+from orchestration.settings import Settings, read_settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Why = Annotated[str, typer.Option("--why", help="Why, for the log.")]
+Who = Annotated[
+    str, typer.Option("--who", help="Who gives the command, for the log.", envvar=["TOUCHSTONE_REVIEWER", "USER"])
+]
+
+
+def settings_of(**overrides: object) -> Settings:
+    """Returns the settings of this command; overrides win over the environment."""
+    return read_settings(**overrides)
+
+
+def date_of(text: str, option: str) -> date:
+    """Returns the date that an option names.
+
+    Raises:
+        BadInputError: It is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise BadInputError(f"{option} {text}: not a date. Write it as 2026-06-30.") from error
+
+
+@contextmanager
+def writing(purpose: str) -> Iterator[Settings]:
+    """Holds the home's lock, having waited for whoever holds it; yields the settings."""
+    settings = settings_of()
+    ensure_schema(settings)
+    with home_lock(settings, purpose):
+        yield settings
+
+
+def print_result(value: Any, as_json: bool, text: Callable[[], str]) -> None:
+    """Prints a result on stdout: as one JSON object, or in words."""
+    typer.echo(json.dumps(value, indent=2, default=str) if as_json else text())
