@@ -230,14 +230,19 @@ def _landed_files(run: Run) -> Files:
 
 def _full_load_before(run: Run, table: str) -> "LoadRecord | None":
     """Returns the full load before the one in use, if its files are still there."""
-    full = [load for load in run.ledger if load.table == table and load.status == "accepted" and load.mode == "full"]
+    full = [load for load in _pulled(run) if load.table == table and load.status == "accepted" and load.mode == "full"]
     if len(full) < 2 or not all(path.exists() for path in full[-2].paths(run.landing)):
         return None
     return full[-2]
 
 
+def _pulled(run: Run) -> "list[LoadRecord]":
+    """Returns every load that was tried of a source's, oldest first; what was given by command is judged with them alone."""
+    return [load for load in run.ledger if not load.is_recorded]
+
+
 def _load_rows(run: Run) -> list[dict[str, Any]]:
-    ledger = run.ledger
+    ledger = _pulled(run)
     newest = {load.table: load for load in ledger}
     rows = []
     for table, loads in run.pins.current.items():
@@ -247,7 +252,8 @@ def _load_rows(run: Run) -> list[dict[str, Any]]:
             for load in ledger
             if load.table == table and load.status != "refused"
         ]
-        reads_on = loads[-1].mode == "incremental" or newest[table].mode == "incremental"
+        pulled, tried = run.pins.pulled(table), newest.get(table)
+        reads_on = any(load and load.mode == "incremental" for load in (*pulled[-1:], tried))
         rows.append(
             {
                 "table_name": table,
@@ -256,8 +262,8 @@ def _load_rows(run: Run) -> list[dict[str, Any]]:
                 "source_row_count": at_source[-1] if reads_on else None,
                 "previous_source_row_count": at_source[-2] if reads_on and len(at_source) > 1 else None,
                 "newest_event_date": run.pins.newest_event_date(table),
-                "landed_date": loads[-1].landed_at.date(),
-                "is_refused": newest[table].status == "refused",
+                "landed_date": (pulled or loads)[-1].landed_at.date(),
+                "is_refused": tried is not None and tried.status == "refused",
             }
         )
     return rows

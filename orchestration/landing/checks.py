@@ -407,17 +407,25 @@ def _short(value: str | None) -> str:
     return repr(cut)
 
 
-def refusal(table: str, violations: Sequence[Violation], place: str) -> str:
+def refusal(table: str, violations: Sequence[Violation], what_to_do: str) -> str:
     """Returns the message of a refused load, for whoever has to act on it.
 
     Args:
         table: The contract's table.
         violations: What is wrong, at least one.
-        place: Where the table's entry stands: the sources file and the key in it.
+        what_to_do: The sentence that ends it.
     """
     lines = [f"  {line}" for violation in violations for line in str(violation).splitlines()]
-    what_to_do = (
+    return "\n".join([f"{table}: this load is refused whole; nothing of it landed.", *lines, f"  {what_to_do}"])
+
+
+def correct_at(place: str) -> str:
+    """Returns what to do about a load that was pulled and refused.
+
+    Args:
+        place: Where the table's entry stands: the sources file and the key in it.
+    """
+    return (
         f"Correct it at the source, or map or leave out such rows in {place}. Then run again; "
         "`touchstone sources check` tries it without landing."
     )
-    return "\n".join([f"{table}: this load is refused whole; nothing of it landed.", *lines, f"  {what_to_do}"])

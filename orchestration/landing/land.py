@@ -1,8 +1,11 @@
-"""The two things that are done with a sources file: `check` reports on it, `land` brings its tables in.
+"""How rows get in: `check` reports on a sources file, `land` brings its tables in, `record` takes rows that a command gives.
 
 A table that was pulled and passed every check is written, synced, renamed and entered in the ledger, in this order. A
 load is one Parquet file, sorted by time and key, in a folder that is named by its content; the ledger's line
 makes it count. A kill at any moment leaves at most a folder that no line names. Reading the landing zone is `views`.
+
+What was recorded stays when the source's next full load comes: those of its rows whose keys the source does not have are
+carried over, as a load after it.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from expectations.contract import Contract
+from groundwork.errors import BadInputError
 from groundwork.faults import boundary
 from groundwork.files import (
     TEMPORARY_PREFIX,
@@ -26,12 +30,27 @@ from groundwork.files import (
     sha256_file,
     sync_directory,
 )
-from orchestration.landing.checks import TableReport, refusal
-from orchestration.landing.ledger import Ledger, LoadedFile, LoadRecord, PinnedLoads, pinned_loads, removed_folders
+from orchestration.landing.checks import TableReport, correct_at, refusal
+from orchestration.landing.connectors import CsvConnector, ParquetConnector
+from orchestration.landing.ledger import (
+    Ledger,
+    LoadedFile,
+    LoadRecord,
+    Mode,
+    PinnedLoads,
+    pinned_loads,
+    removed_folders,
+)
 from orchestration.landing.persons import erased_persons
 from orchestration.landing.pull import Pulled, Puller, Since, check_mapping, landing_order, open_puller, place_of
-from orchestration.landing.sources import Sources
+from orchestration.landing.sources import Sources, TableSource
 from orchestration.landing.sql import Hmac, Limits, literal, parquet, quoted
+
+RECORDABLE = ("test_buys", "moderation_decisions", "appeals", "lead_hand_overs", "cases", "suppressions")
+"""The tables whose rows people give by command."""
+
+GIVEN = "given"
+"""The only input of what is recorded."""
 
 LOAD_ID_DIGITS = 24
 FILE_NAME = "part-0.parquet"
@@ -75,7 +94,7 @@ def _report(sources: Sources, name: str, pulled: Pulled) -> TableReport:
     if pulled.absent_columns:
         message += f"; the source does not have {', '.join(pulled.absent_columns)}, which stay empty"
     if pulled.violations:
-        message = refusal(name, pulled.violations, place_of(sources, name))
+        message = refusal(name, pulled.violations, correct_at(place_of(sources, name)))
     source = sources.origin_of(name)
     return TableReport(name, pulled.row_count, pulled.absent_columns, pulled.violations, source, message)
 
@@ -121,6 +140,91 @@ def land(
             return [lander.land(name) for name in landing_order(sources, contract)]
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What came of rows that were given by command.
+
+    Attributes:
+        table: The contract's table.
+        load: The load that they make; None where all of them stood there already.
+        given: Rows that were given.
+        new: Those with a key that was not there.
+        changed: Those that take the place of others.
+    """
+
+    table: str
+    load: LoadRecord | None
+    given: int
+    new: int
+    changed: int
+
+
+def record(
+    table: str,
+    file: Path,
+    contract: Contract,
+    landing: Path,
+    *,
+    hmac_key: bytes,
+    now: datetime,
+    told: str | None = None,
+    is_dry: bool = False,
+    limits: Limits | None = None,
+) -> Recorded:
+    """Takes the rows of a file into a table, whole or not at all, by the checks that every load passes; one writer at a time.
+
+    A row takes the place of an earlier one with the same key. Given the same again, nothing lands.
+
+    Args:
+        table: A table of `RECORDABLE`.
+        file: CSV or, by its ending, Parquet, with the contract's columns.
+        contract: The contract.
+        landing: The landing zone; made if absent.
+        hmac_key: Key under which personal identifiers are hashed.
+        now: The time that the load bears, with a zone.
+        told: What messages and the ledger call the file, if not by its name.
+        is_dry: Whether only to check and count.
+        limits: Threads and memory for DuckDB; the load does not depend on it.
+
+    Raises:
+        BadInputError: The rows break the contract, or the file cannot be read.
+        VerificationError: The ledger is damaged.
+    """
+    landing.mkdir(parents=True, exist_ok=True)
+    folder = landing.resolve()
+    _sweep(folder)
+    work = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+    work.mkdir(mode=0o700)
+    sources = _sources_of(table, file)
+    try:
+        erased = erased_persons(Ledger(folder).removals())
+        hmac = Hmac(hmac_key)
+        with open_puller(sources, contract, hmac, folder, work, limits or Limits(), now=now, erased=erased) as puller:
+            return _Lander(puller, folder, work, now.astimezone(UTC)).record(table, told or file.name, is_dry=is_dry)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _sources_of(table: str, file: Path) -> Sources:
+    """Returns a file of rows as the only source of a table."""
+    path = str(file.absolute())
+    is_parquet = file.suffix == ".parquet"
+    connector = (
+        ParquetConnector(connector="parquet", path=path) if is_parquet else CsvConnector(connector="csv", path=path)
+    )
+    return Sources(
+        path=file,
+        name=GIVEN,
+        identifiers="personal",
+        inputs={GIVEN: connector},
+        origins={},
+        views={},
+        tables={table: TableSource(input=GIVEN)},
+        pictures=None,
+        masked=(),
+    )
 
 
 def load_id_of(table: str, sha256: str) -> str:
@@ -175,10 +279,93 @@ class _Lander:
         pulled = self.puller.pull(name, plan.since, parents)
         record = self._refused(name, plan, pulled) if pulled.violations else self._landed(name, plan, pulled, pins)
         self.puller.drop(pulled)
+        self._enter(record)
+        self._carry_over(name)
+        return record
+
+    def record(self, name: str, told: str, *, is_dry: bool) -> Recorded:
+        """Checks rows that were given, and lands those that are new or differ from what is there."""
+        self._carry_over(name)
+        pins = pinned_loads(self.records, self.puller.contract)
+        parents = {table: self._rows(loads) for table, loads in pins.current.items()}
+        pulled = self.puller.pull(name, None, parents)
+        if pulled.violations:
+            what_to_do = "Correct these rows and give the whole file again."
+            raise BadInputError(f"{told}: {refusal(name, pulled.violations, what_to_do)}")
+        rows, new, changed = self._news(name, pulled.rows, pins.current.get(name, ()))
+        if is_dry or not new + changed:
+            return Recorded(name, None, pulled.row_count, new, changed)
+        mode: Mode = "incremental" if name in pins.current else "full"
+        load = self._recorded(name, rows, mode, f"{GIVEN}: {told}", f"{new:,} new rows, {changed:,} in place of others")
+        return Recorded(name, load, pulled.row_count, new, changed)
+
+    def _news(self, name: str, rows: str, current: Sequence[LoadRecord]) -> tuple[str, int, int]:
+        """Returns SQL for the rows that say something new, and how many have a new key and how many another's."""
+        table = self.puller.contract.tables[name]
+        columns, key = (", ".join(map(quoted, names)) for names in (table.columns, table.key))
+        if not current:
+            counted = self.puller.connection.execute(f"select count(*) from {rows}").fetchall()
+            return rows, counted[0][0], 0
+        present = f"(select {columns} from {self._present(name, current)})"
+        told = f"(select {columns} from {rows} except select {columns} from {present})"
+        counts = (
+            f"select (select count(*) from {told}), (select count(*) from {told} semi join {present} using ({key}))"
+        )
+        total, changed = self.puller.connection.execute(counts).fetchall()[0]
+        return told, total - changed, changed
+
+    def _present(self, name: str, loads: Sequence[LoadRecord]) -> str:
+        """Returns SQL for the newest row of each key in some loads, oldest load first; a column that one lacks is null there."""
+        table = self.puller.contract.tables[name]
+        key = ", ".join(map(quoted, table.key))
+        empty = ", ".join(f"cast(null as {column.sql_type}) as {quoted(at)}" for at, column in table.columns.items())
+        numbered = [f"select *, {place} as load_place from {self._rows([load])}" for place, load in enumerate(loads)]
+        every = " union all by name ".join([f"(select {empty}, 0 as load_place where false)", *numbered])
+        newest = f"qualify row_number() over (partition by {key} order by load_place desc) = 1"
+        return f"(select * exclude (load_place) from ({every}) {newest})"
+
+    def _carry_over(self, name: str) -> None:
+        """Lands again what was recorded before the newest full load, unless the source has it now.
+
+        A kill between the two lines leaves the second to the next landing: until then the table is as the source has it.
+        """
+        recorded = [load for load in self.records if load.table == name and load.is_recorded]
+        current = pinned_loads(self.records, self.puller.contract).current.get(name, ())
+        if not recorded or any(load.is_recorded for load in current):
+            return
+        key = ", ".join(map(quoted, self.puller.contract.tables[name].key))
+        rows = f"(select * from {self._present(name, recorded)} anti join {self._rows(current)} using ({key}))"
+        if self.puller.connection.execute(f"select 1 from {rows} limit 1").fetchone():
+            self._recorded(name, rows, "incremental", f"{GIVEN}: carried over", "what was recorded before stays")
+
+    def _recorded(self, name: str, rows: str, mode: Mode, source: str, message: str) -> LoadRecord:
+        """Writes, places and enters a load of rows that were given by command."""
+        written = self._write(name, rows)
+        digest = sha256_file(written)
+        load_id = load_id_of(name, digest)
+        counted = self.puller.connection.execute(f"select count(*) from {parquet([written])}").fetchall()[0][0]
+        place(written, self.landing / name / load_id, digest)
+        record = LoadRecord(
+            table=name,
+            load_id=load_id,
+            status="accepted",
+            mode=mode,
+            is_recorded=True,
+            row_count=counted,
+            files=(LoadedFile(name=FILE_NAME, sha256=digest, rows=counted),),
+            source=source,
+            recipe=self.puller.contract.tables[name].digest(),
+            newest_event_date=self._newest_event_date(name, rows),
+            landed_at=self.landed_at,
+            message=message,
+        )
+        self._enter(record)
+        return record
+
+    def _enter(self, record: LoadRecord) -> None:
         with boundary("landing.ledger", self.ledger.log.path):
             self.ledger.append(record)
         self.records.append(record)
-        return record
 
     def _rows(self, loads: Sequence[LoadRecord]) -> str:
         return parquet(path for load in loads for path in load.paths(self.landing))
@@ -200,12 +387,13 @@ class _Lander:
         if masks := self.puller.masks(name):
             made_by["masks"] = sha256_bytes(canonical_json(masks))
         recipe = sha256_bytes(canonical_json(made_by))
-        seen = [load for load in self.records if load.table == name and load.status != "refused"]
+        tried = (load for load in self.records if load.table == name and not load.is_recorded)
+        seen = [load for load in tried if load.status != "refused"]
         last = seen[-1] if seen else None
         reads_on = source.cursor or source.changed_at
         if not reads_on or last is None or last.recipe != recipe or last.cursor_value is None:
             return _Plan(recipe, last, None)
-        loads = tuple(self._rows([load]) for load in pins.current[name])
+        loads = tuple(self._rows([load]) for load in pins.pulled(name))
         return _Plan(recipe, last, Since(last.cursor_value, loads))
 
     def _record(self, name: str, plan: _Plan, pulled: Pulled, **facts: object) -> LoadRecord:
@@ -221,17 +409,17 @@ class _Lander:
         return LoadRecord.model_validate(known | facts)
 
     def _refused(self, name: str, plan: _Plan, pulled: Pulled) -> LoadRecord:
-        message = refusal(name, pulled.violations, place_of(self.puller.sources, name))
+        message = refusal(name, pulled.violations, correct_at(place_of(self.puller.sources, name)))
         return self._record(name, plan, pulled, load_id=None, status="refused", message=message)
 
     def _landed(self, name: str, plan: _Plan, pulled: Pulled, pins: PinnedLoads) -> LoadRecord:
         cursor_value = pulled.cursor_value or (plan.last.cursor_value if plan.last and plan.since else None)
         if plan.since and plan.last and not pulled.row_count:
             return self._unchanged(name, plan, pulled, plan.last, cursor_value)
-        written = self._write(name, pulled)
+        written = self._write(name, pulled.rows)
         digest = sha256_file(written)
         load_id = load_id_of(name, digest)
-        current = pins.current.get(name, ())
+        current = pins.pulled(name)
         if not plan.since and [load.load_id for load in current] == [load_id]:
             return self._unchanged(name, plan, pulled, current[0], cursor_value)
         place(written, self.landing / name / load_id, digest)
@@ -243,7 +431,7 @@ class _Lander:
             status="accepted",
             files=[LoadedFile(name=FILE_NAME, sha256=digest, rows=pulled.row_count)],
             cursor_value=cursor_value,
-            newest_event_date=self._newest_event_date(name, pulled),
+            newest_event_date=self._newest_event_date(name, pulled.rows),
             message=f"{pulled.row_count:,} rows landed",
         )
 
@@ -262,22 +450,22 @@ class _Lander:
             message="nothing new: the load in use stays",
         )
 
-    def _write(self, name: str, pulled: Pulled) -> Path:
+    def _write(self, name: str, rows: str) -> Path:
         """Writes the load's file in the working folder: the contract's columns, sorted."""
         table = self.puller.contract.tables[name]
         columns, sorting = (", ".join(map(quoted, names)) for names in (table.columns, table.sorting))
         target = self.work / f"{name}-load.parquet"
-        query = f"select {columns} from {pulled.rows} order by {sorting}"
+        query = f"select {columns} from {rows} order by {sorting}"
         with boundary("landing.write", target):
             self.puller.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
         return target
 
-    def _newest_event_date(self, name: str, pulled: Pulled) -> date | None:
+    def _newest_event_date(self, name: str, rows: str) -> date | None:
         event_at = self.puller.contract.tables[name].event_at
         if event_at is None:
             return None
         day = f"cast({quoted(event_at)} as date)"
         row = self.puller.connection.execute(
-            f"select max({day}) filter (where {day} <= $today) from {pulled.rows}", {"today": self.landed_at.date()}
+            f"select max({day}) filter (where {day} <= $today) from {rows}", {"today": self.landed_at.date()}
         ).fetchone()
         return row[0] if row else None

@@ -20,6 +20,8 @@ from groundwork.chain import PREVIOUS, ChainedLog
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sha256_file
 
+Mode = Literal["full", "incremental"]
+
 
 class LoadedFile(BaseModel):
     """One Parquet file of a load."""
@@ -39,6 +41,8 @@ class LoadRecord(BaseModel):
         load_id: Digest of the content, 24 hexadecimal digits; of a refused load there is none.
         status: `unchanged` when the load holds what is in use already.
         mode: `full`, or `incremental`: only rows that came after those of the load before.
+        is_recorded: Whether it was given by command (see `record`) and not pulled from the source. Such rows stay when the
+            source's next full load comes.
         row_count: Rows of the load; of a refused one, rows that were pulled.
         source_rows: How many rows the source had, where only those that are new were pulled.
         files: The load's files; none when it was refused or unchanged.
@@ -55,7 +59,8 @@ class LoadRecord(BaseModel):
     table: str
     load_id: str | None
     status: Literal["accepted", "refused", "unchanged"]
-    mode: Literal["full", "incremental"]
+    mode: Mode
+    is_recorded: bool = False
     row_count: int
     source_rows: int | None = None
     files: tuple[LoadedFile, ...] = ()
@@ -239,13 +244,13 @@ class PinnedLoads:
         """Returns the load ids by table."""
         return {table: [str(load.load_id) for load in loads] for table, loads in sorted(self.by_table.items())}
 
-    def newest(self, table: str) -> LoadRecord | None:
-        """Returns the load of a table that landed last, if there is one."""
-        return self.current[table][-1] if table in self.current else None
+    def pulled(self, table: str) -> tuple[LoadRecord, ...]:
+        """Returns the current loads of a table that came from its source, none that was given by command."""
+        return tuple(load for load in self.current.get(table, ()) if not load.is_recorded)
 
     def newest_event_date(self, table: str) -> date | None:
-        """Returns the newest event day among a table's current loads; None without events."""
-        days = [load.newest_event_date for load in self.current.get(table, ()) if load.newest_event_date]
+        """Returns the newest event day among what was pulled of a table and counts now; None without events."""
+        days = [load.newest_event_date for load in self.pulled(table) if load.newest_event_date]
         return max(days, default=None)
 
 
@@ -349,12 +354,12 @@ def loads_in_use(records: Iterable[LoadRecord], pins: PinnedLoads, as_of: date, 
         BadInputError: A table was refused that has no earlier load; carries every such message.
     """
     refused = [record for record in records if record.status == "refused"]
-    without = [record.message for record in refused if pins.newest(record.table) is None]
+    without = [record.message for record in refused if not pins.pulled(record.table)]
     if without:
         raise BadInputError("\n\n".join(without) + "\n\nNo earlier load of this can stand in.")
     found = []
     for record in refused:
-        load = pins.current[record.table][-1]
+        load = pins.pulled(record.table)[-1]
         newest = pins.newest_event_date(record.table) or load.landed_at.astimezone(UTC).date()
         age = (as_of - newest).days
         found.append(InUse(record.table, record, load, age, is_stale=age > max_age.days))

@@ -1,0 +1,212 @@
+"""Rows that people give by command: whole or not at all, once, and beside what the source gives, whatever comes in between."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import hmac
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from groundwork import faults
+from groundwork.errors import BadInputError
+from orchestration.landing.land import Recorded, record
+from orchestration.landing.ledger import Ledger, pinned_loads
+from orchestration.landing.views import create_views
+from tests.landing_fixtures import CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, Market
+
+SOURCE_APPEAL = """
+    '{name}' as appeal_id, 'listing' as entity_kind, 'l1' as entity_id, 'counterfeit' as matter,
+    timestamp '2026-06-01 10:00:00' as submitted_at, '{why}' as reason
+"""
+
+
+def appeal(name: str, **facts: str) -> dict[str, str]:
+    known = {
+        "entity_kind": "listing",
+        "entity_id": "l1",
+        "matter": "counterfeit",
+        "submitted_at": "2026-06-01 10:00:00",
+    }
+    return {"appeal_id": name, **known, **facts}
+
+
+def give(market: Market, table: str, rows: list[dict[str, str]], days: float = 0, **options: Any) -> Recorded:
+    """Records rows out of a CSV file, `days` after `NOW`."""
+    file = market.folder / f"{table}-given.csv"
+    with file.open("w", newline="") as target:
+        writer = csv.DictWriter(target, list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+    now = NOW + timedelta(days=days)
+    return record(table, file, CONTRACT, market.landing, hmac_key=KEY, now=now, **options)
+
+
+def present(market: Market, table: str) -> list[dict[str, Any]]:
+    """Returns a table's rows as dbt sees them: the newest of each key in the view over the pinned loads."""
+    key = ", ".join(CONTRACT.tables[table].key)
+    with duckdb.connect() as connection:
+        create_views(connection, market.landing, market.pins(), CONTRACT)
+        newest = f"qualify row_number() over (partition by {key} order by landed_at desc) = 1"
+        query = f"select * exclude (load_id, landed_at) from (select * from landed.{table} {newest}) order by {key}"
+        return connection.execute(query).to_arrow_table().to_pylist()
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Market:
+    found = Market(tmp_path)
+    found.land()
+    return found
+
+
+def test_what_is_recorded_of_a_table_that_no_source_has_is_its_content(market: Market) -> None:
+    came = give(
+        market, "appeals", [appeal("a1"), appeal("a2", outcome="upheld", decided_at="2026-06-03", decided_by="Ann")]
+    )
+    assert (came.given, came.new, came.changed) == (2, 2, 0)
+    rows = present(market, "appeals")
+    assert [row["appeal_id"] for row in rows] == ["a1", "a2"]
+    assert rows[1]["decided_by"] == hmac.new(KEY, b"Ann", hashlib.sha256).hexdigest()[:32]
+    line = Ledger(market.landing).read()[-1]
+    assert (line.is_recorded, line.mode, line.row_count, line.source) == (True, "full", 2, "given: appeals-given.csv")
+
+
+def test_the_same_again_lands_nothing_and_a_changed_row_takes_the_place_of_its_own(market: Market) -> None:
+    give(market, "appeals", [appeal("a1"), appeal("a2")])
+    before = Ledger(market.landing).read()
+    assert give(market, "appeals", [appeal("a2"), appeal("a1")], days=1).load is None
+    assert Ledger(market.landing).read() == before
+    came = give(market, "appeals", [appeal("a1"), appeal("a2", outcome="rejected", decided_at="2026-06-09")], days=1)
+    assert (came.new, came.changed) == (0, 1)
+    assert [row["outcome"] for row in present(market, "appeals")] == [None, "rejected"]
+    give(market, "appeals", [appeal("a2")], days=2)
+    assert [row["outcome"] for row in present(market, "appeals")] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([appeal("a1"), appeal("a2", entity_kind="shop")], "entity_kind"),
+        ([appeal("a1"), appeal("a1", reason="again")], "appeal_id"),
+        ([appeal("a1", submitted_at="yesterday")], "submitted_at"),
+        ([appeal("a1", submitted_at="1931-01-01")], "submitted_at"),
+        ([appeal("a1", verdict="fake")], "verdict"),
+        ([appeal("a1", outcome="overturned")], "outcome"),
+    ],
+)
+def test_a_wrong_row_refuses_all_of_them_and_leaves_no_trace(
+    market: Market, rows: list[dict[str, str]], said: str
+) -> None:
+    before = Ledger(market.landing).read()
+    with pytest.raises(BadInputError) as refused:
+        give(market, "appeals", rows)
+    assert "appeals-given.csv: appeals: this load is refused whole" in str(refused.value)
+    assert said in str(refused.value)
+    assert "give the whole file again" in str(refused.value)
+    assert Ledger(market.landing).read() == before
+    assert not (market.landing / "appeals").exists()
+
+
+def test_a_row_about_what_the_marketplace_does_not_have_is_refused(market: Market) -> None:
+    bought = {"test_buy_id": "t1", "listing_id": "l99", "ordered_at": "2026-06-01"}
+    with pytest.raises(BadInputError, match="l99"):
+        give(market, "test_buys", [bought])
+    assert give(market, "test_buys", [bought | {"listing_id": "l1"}]).new == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "empty|column|line"), (b"appeal_id\n\xff\xfe\n", "UTF-8|utf-8|unicode")]
+)
+def test_a_file_that_cannot_be_read_is_named(market: Market, content: bytes, said: str) -> None:
+    file = market.folder / "broken.csv"
+    file.write_bytes(content)
+    with pytest.raises(BadInputError, match=said):
+        record("appeals", file, CONTRACT, market.landing, hmac_key=KEY, now=NOW)
+    with pytest.raises(BadInputError, match="no file is at"):
+        record("appeals", market.folder / "absent.csv", CONTRACT, market.landing, hmac_key=KEY, now=NOW)
+
+
+def test_a_dry_run_counts_and_lands_nothing(market: Market) -> None:
+    give(market, "appeals", [appeal("a1")])
+    came = give(market, "appeals", [appeal("a1", reason="new"), appeal("a2")], days=1, is_dry=True)
+    assert (came.given, came.new, came.changed, came.load) == (2, 1, 1, None)
+    assert len(present(market, "appeals")) == 1
+
+
+def test_recorded_rows_stay_when_the_source_s_next_full_load_comes_and_give_way_to_its_own(tmp_path: Path) -> None:
+    suppression = """
+        select 'listing' as entity_kind, 'l{n}' as entity_id, timestamp '2026-06-01' as created_at, '{why}' as reason
+    """
+    market = Market(tmp_path, {"merchants": MERCHANTS, "listings": LISTINGS})
+    market.tables["suppressions"] = suppression.format(n=1, why="source")
+    market.land()
+    kept = {"entity_kind": "listing", "created_at": "2026-06-01"}
+    give(market, "suppressions", [kept | {"entity_id": name, "reason": "analyst"} for name in ("l2", "l3")], days=1)
+    market.tables["suppressions"] += " union all " + suppression.format(n=3, why="source")
+    market.land(days=2)
+    expected = [("l1", "source"), ("l2", "analyst"), ("l3", "source")]
+    assert [(row["entity_id"], row["reason"]) for row in present(market, "suppressions")] == expected
+    lines = len(Ledger(market.landing).read())
+    assert market.land(days=3)["suppressions"].status == "unchanged"
+    assert len(Ledger(market.landing).read()) == lines + 3  # a line for each table of the source and none more
+    give(market, "suppressions", [kept | {"entity_id": "l3", "reason": "analyst"}], days=4)
+    expected[2] = ("l3", "analyst")
+    assert [(row["entity_id"], row["reason"]) for row in present(market, "suppressions")] == expected
+
+
+def test_a_fault_before_the_carried_line_is_mended_by_the_next_landing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market = Market(tmp_path)
+    market.land()
+    give(market, "appeals", [appeal("a1")])
+    market.tables["appeals"] = f"select {SOURCE_APPEAL.format(name='a9', why='source')}"
+    faults._reached.clear()
+    monkeypatch.setenv(
+        faults.VARIABLE, "landing.ledger:before:enospc:4"
+    )  # after the lines of the source's three tables
+    with pytest.raises(OSError, match="No space left"):
+        market.land(days=1)
+    monkeypatch.delenv(faults.VARIABLE)
+    assert [row["appeal_id"] for row in present(market, "appeals")] == ["a9"]
+    market.land(days=2)
+    assert [row["appeal_id"] for row in present(market, "appeals")] == ["a1", "a9"]
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["record", "land"]), st.dictionaries(st.sampled_from("abc"), st.sampled_from("xyz"))),
+    max_size=6,
+)
+
+
+@given(steps)
+@settings(max_examples=25)
+def test_a_key_has_the_row_that_came_last_and_the_source_loses_only_its_own(
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, dict[str, str]]]
+) -> None:
+    market = Market(tmp_path_factory.mktemp("market"))
+    market.land()
+    pulled: dict[str, str] = {}
+    recorded: dict[str, str] = {}
+    newer: dict[str, str] = {}
+    for day, (kind, rows) in enumerate(history, start=1):
+        if not rows:
+            continue
+        if kind == "record":
+            give(market, "appeals", [appeal(name, reason=why) for name, why in rows.items()], days=day)
+            recorded |= rows
+            newer |= rows
+        else:
+            selects = [f"select {SOURCE_APPEAL.format(name=name, why=why)}" for name, why in rows.items()]
+            market.tables["appeals"] = " union all ".join(selects)
+            if market.land(days=day)["appeals"].status == "accepted":
+                pulled, newer = dict(rows), {}
+    expected = recorded | pulled | newer
+    assert {row["appeal_id"]: row["reason"] for row in present(market, "appeals")} == expected
+    assert pinned_loads(Ledger(market.landing).read(), CONTRACT).digest == market.pins().digest
