@@ -26,7 +26,11 @@ NAMED_IN: Mapping[str, tuple[tuple[str, str], ...]] = {
     "payer": (("orders", "payer_hash"),),
     "device": (("buyers", "device_hash"),),
     "reporter": (("notices", "reporter_id"),),
-    "moderator": (("moderation_decisions", "decided_by"), ("suppressions", "author")),
+    "moderator": (
+        ("moderation_decisions", "decided_by"),
+        ("suppressions", "author"),
+        ("appeals", "decided_by"),
+    ),
 }
 
 

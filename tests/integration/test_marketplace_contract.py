@@ -13,6 +13,13 @@ from orchestration.marketplace.generate import generate
 from tests.marketplace_fixtures import connect, contract_tables, violations
 
 
+GIVEN_BY_COMMAND = {
+    "appeals",
+    "lead_hand_overs",
+    "cases",
+}  # what is made of what was found, which the demo's world cannot know
+
+
 @pytest.fixture(scope="module", params=[(0.0005, 8), (0.004, 7)], ids=["tiny", "small"])
 def marketplace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     scale, seed = request.param
@@ -23,7 +30,7 @@ def marketplace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 def test_every_table_of_the_contract_is_written_and_keeps_it(marketplace: Path) -> None:
     connection = connect(marketplace)
-    tables = contract_tables()
+    tables = {name: rules for name, rules in contract_tables().items() if name not in GIVEN_BY_COMMAND}
     assert sorted(path.stem for path in marketplace.glob("sources/*.parquet")) == sorted(tables)
     assert [line for name, rules in tables.items() for line in violations(connection, name, rules)] == []
 
@@ -32,7 +39,7 @@ def test_sources_file_maps_every_table_to_a_file_that_is_there(marketplace: Path
     mapping = yaml.safe_load((marketplace / "sources.yml").read_text())
     tables = contract_tables()
     assert mapping["version"] == 1
-    assert sorted(mapping["tables"]) == sorted(tables)
+    assert set(mapping["tables"]) == set(tables) - GIVEN_BY_COMMAND
     for name, entry in mapping["tables"].items():
         source = mapping["inputs"][entry["input"]]
         assert source["connector"] == "parquet"
