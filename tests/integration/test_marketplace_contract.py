@@ -12,7 +12,6 @@ from orchestration.landing.sources import picture_folder
 from orchestration.marketplace.generate import generate
 from tests.marketplace_fixtures import connect, contract_tables, violations
 
-
 GIVEN_BY_COMMAND = {
     "appeals",
     "lead_hand_overs",
