@@ -38,6 +38,11 @@ def date_of(text: str, option: str) -> date:
         raise BadInputError(f"{option} {text}: not a date. Write it as 2026-06-30.") from error
 
 
+def day_of(text: str | None, option: str) -> date | None:
+    """Returns the date that an option names, or None where it is not given."""
+    return None if text is None else date_of(text, option)
+
+
 @contextmanager
 def writing(purpose: str) -> Iterator[Settings]:
     """Holds the home's lock, having waited for whoever holds it; yields the settings."""

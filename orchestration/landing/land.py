@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -48,6 +48,14 @@ from orchestration.landing.sql import Hmac, Limits, literal, parquet, quoted
 
 RECORDABLE = ("test_buys", "moderation_decisions", "appeals", "lead_hand_overs", "cases", "suppressions")
 """The tables whose rows people give by command."""
+
+ENTITIES = {
+    "listing": ("listings", "listing_id"),
+    "merchant": ("merchants", "merchant_id"),
+    "review": ("reviews", "review_id"),
+    "order": ("orders", "order_id"),
+}
+"""Where each kind of entity is, and the column that names it."""
 
 GIVEN = "given"
 """The only input of what is recorded."""
@@ -292,12 +300,32 @@ class _Lander:
         if pulled.violations:
             what_to_do = "Correct these rows and give the whole file again."
             raise BadInputError(f"{told}: {refusal(name, pulled.violations, what_to_do)}")
+        self._refuse_unknown(name, pulled.rows, parents, told)
         rows, new, changed = self._news(name, pulled.rows, pins.current.get(name, ()))
         if is_dry or not new + changed:
             return Recorded(name, None, pulled.row_count, new, changed)
         mode: Mode = "incremental" if name in pins.current else "full"
         load = self._recorded(name, rows, mode, f"{GIVEN}: {told}", f"{new:,} new rows, {changed:,} in place of others")
         return Recorded(name, load, pulled.row_count, new, changed)
+
+    def _refuse_unknown(self, name: str, rows: str, parents: Mapping[str, str], told: str) -> None:
+        """Refuses rows about an entity that the marketplace does not have, which in a command is a slip of the pen.
+
+        Raises:
+            BadInputError: There are some; names up to three.
+        """
+        if "entity_kind" not in self.puller.contract.tables[name].columns:
+            return
+        unknown = []
+        for kind, (table, key) in ENTITIES.items():
+            known = f"anti join {parents[table]} as known on known.{key} = entity_id" if table in parents else ""
+            query = f"select distinct entity_id from {rows} {known} where entity_kind = $kind order by all limit 3"
+            unknown += [f"{kind} {row[0]}" for row in self.puller.connection.execute(query, {"kind": kind}).fetchall()]
+        if unknown:
+            raise BadInputError(
+                f"{told}: {name}: nothing of it landed, for the marketplace has no {', no '.join(unknown)}. Correct "
+                "`entity_kind` and `entity_id`, which are the platform's ids, and give the whole file again."
+            )
 
     def _news(self, name: str, rows: str, current: Sequence[LoadRecord]) -> tuple[str, int, int]:
         """Returns SQL for the rows that say something new, and how many have a new key and how many another's."""
