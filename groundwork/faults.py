@@ -44,6 +44,7 @@ Boundary = Literal[
     "publish.version",  # the version's folder gets its name
     "publish.history",  # its line is appended: it is published
     "publish.latest",  # readers are told
+    "test_buys.plan",  # a plan of what to buy, with its sheet
     "prune.ledger",  # a line says that a load is pruned
     "prune.remove",  # a file or folder that is too old goes
     "erase.ledger",  # a line says that a load without the person's rows stands in for one with them

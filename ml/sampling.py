@@ -423,6 +423,25 @@ def prevalence(
     return _interval(share, effective, freedom)
 
 
+def times_for_half(estimate: Estimate) -> float:
+    """Returns how many times as many buys would halve the interval; nan where there is none, or it leaves nothing open."""
+    width = estimate.high - estimate.low
+    if not width or np.isnan(estimate.share) or not estimate.effective:
+        return float("nan")
+    low, high = 1.0, 2.0
+    while _width(estimate, high) > width / 2:
+        high *= 2
+    for _ in range(ROUNDS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _width(estimate, middle) > width / 2 else (low, middle)
+    return high
+
+
+def _width(estimate: Estimate, times: float) -> float:
+    wide = _interval(estimate.share, estimate.effective * times, 0.0)
+    return wide.high - wide.low
+
+
 def _variance(of: Integers, residual: Floats, probability: Floats) -> tuple[float, float]:
     """Returns the variance of a sum over a stratified sample of unequal probabilities, and its degrees of freedom.
 

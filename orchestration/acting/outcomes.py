@@ -60,18 +60,12 @@ def record_rows(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = load_contract().tables[table].columns
-    kinds = {
-        "timestamp": pa.timestamp("us"),
-        "double": pa.float64(),
-        "date": pa.date32(),
-        "decimal": pa.decimal128(18, 4),
-    }
-    given = [name for name in columns if any(name in row for row in rows)]
-    schema = pa.schema([(name, kinds.get(columns[name].type, pa.string())) for name in given])
+    columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+    # What has no value at all gives no type away; text is what every type is read from.
+    arrays = {name: pa.array(values, None if any(values) else pa.string()) for name, values in columns.items()}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.parquet"
-        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), file)
+        pq.write_table(pa.table(arrays), file)
         return _record(settings, table, file, told, is_dry=is_dry)
 
 
@@ -160,17 +154,7 @@ def import_suppressions(
     Raises:
         BadInputError: The file cannot be read, or a row has no reason or breaks the contract: nothing of it holds then.
     """
-    import pyarrow as pa
-    import pyarrow.csv as pa_csv
-    import pyarrow.parquet as pq
-
-    try:
-        header = pa_csv.open_csv(file).schema.names
-        kinds = {name: pa.string() for name in header}
-        options = pa_csv.ConvertOptions(column_types=kinds, strings_can_be_null=True, null_values=[""])
-        rows = pa_csv.read_csv(file, convert_options=options).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise BadInputError(f"{file} cannot be read as CSV with a header: {error}. Correct it there.") from error
+    header, rows = read_texts(file)
     known = load_contract().tables[SUPPRESSIONS].columns
     if unknown := [name for name in header if name not in known]:
         raise BadInputError(f"{file}: {', '.join(unknown)} is no column of suppressions; they are {', '.join(known)}.")
@@ -180,11 +164,26 @@ def import_suppressions(
         )
     begins = _from(settings, first).isoformat(sep=" ")
     full = [{**row, "author": row.get("author") or who, "created_at": row.get("created_at") or begins} for row in rows]
-    with tempfile.TemporaryDirectory() as folder:
-        given = Path(folder) / "suppressions.parquet"
-        schema = pa.schema([(name, pa.string()) for name in dict.fromkeys([*header, "author", "created_at"])])
-        pq.write_table(pa.Table.from_pylist(full, schema=schema), given)
-        return _record(settings, SUPPRESSIONS, given, file.name, is_dry=is_dry)
+    return record_rows(settings, SUPPRESSIONS, full, told=file.name, is_dry=is_dry)
+
+
+def read_texts(file: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    """Returns the header and the rows of a CSV, every value as text, an empty one as None.
+
+    Raises:
+        BadInputError: The file cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
+    try:
+        header = pa_csv.open_csv(file).schema.names
+        texts = pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""]
+        )
+        return header, pa_csv.read_csv(file, convert_options=texts).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise BadInputError(f"{file} cannot be read as CSV with a header: {error}. Correct it there.") from error
 
 
 def undo_suppressions(settings: Settings, *, who: str) -> Recorded:

@@ -126,7 +126,7 @@ def build_candidate(
     shelf = Shelf(published, list_name)
     previous = previous_version(shelf.history(), as_of)
     rows, rated_count = _rows(list_name, mart, policy, _previous_list(shelf, previous), as_of)
-    files = {f"{list_name}.parquet": _parquet_bytes(rows), f"{list_name}.csv": _csv_bytes(rows)}
+    files = {f"{list_name}.parquet": _parquet_bytes(rows), f"{list_name}.csv": csv_bytes(rows)}
     manifest = Manifest(
         list_name=list_name,
         as_of=as_of,
@@ -218,7 +218,7 @@ def _parquet_bytes(rows: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def _csv_bytes(rows: pa.Table) -> bytes:
+def csv_bytes(rows: pa.Table) -> bytes:
     """Returns the rows as CSV that opens safely in a spreadsheet: text that would run as a formula gets a leading `'`."""
     buffer = io.BytesIO()
     inert = [_inert(column) for column in rows.columns]
