@@ -35,7 +35,7 @@ from orchestration.publishing.verify import verify
 ONLY_IN_A_FIRST_RUN = tuple(
     name for name in BOUNDARIES if name.startswith(("landing.place", "shape", "pictures", "training", "approval"))
 )
-OF_A_RUN = tuple(name for name in BOUNDARIES if not name.startswith(("prune", "erase", "backtest")))
+OF_A_RUN = tuple(name for name in BOUNDARIES if not name.startswith(("prune", "erase", "backtest", "test_buys")))
 SMALL = tuple(
     name for name in BOUNDARIES if name.startswith(("landing", "pictures", "candidate", "verdict", "publish"))
 )
