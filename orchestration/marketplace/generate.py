@@ -84,7 +84,13 @@ _UNIQUE_COLUMNS = frozenset({
 
 
 def generate(
-    directory: Path, *, scale: float, days: int = 120, seed: int = 7, hardness: float = 1.0
+    directory: Path,
+    *,
+    scale: float,
+    days: int = 120,
+    seed: int = 7,
+    hardness: float = 1.0,
+    newcomers_day: float | None = None,
 ) -> GenerationReport:
     """Writes a marketplace with known truth below `directory`, whole or not at all.
 
@@ -95,6 +101,8 @@ def generate(
         days: Length of the history, which ends on 2026-06-30; at least 60.
         seed: Everything random follows from it.
         hardness: Divides what sets counterfeiters apart; above 1 they overlap more with the honest.
+        newcomers_day: Day from the start on which a new kind of counterfeiter appears, with a hundredth of the listings; by
+            default none does.
 
     Returns:
         Where it is and the rows of each table.
@@ -103,7 +111,7 @@ def generate(
         BadInputError: An argument is out of its range.
     """
     _check(scale, days, seed, hardness)
-    world = build_world(scale, days, seed, hardness)
+    world = build_world(scale, days, seed, hardness, newcomers_day)
     remove_temporaries(directory.parent, of=directory.name)
     with replacing_directory(directory) as folder:
         with ExitStack() as files:

@@ -18,13 +18,13 @@ ARCHETYPES = (
     "honest", "discounter", "refurbisher", "new_merchant", "parallel_importer", "agency_client", "framed",
     "too_cheap", "complaint_drawing", "spec_liar", "picture_copier", "word_evader", "fly_by_night", "ring", "brusher",
     "self_brusher", "careful_brusher", "service_client", "review_buyer",
-    "viral_product", "sale_day", "dormitory", "company", "brushed_by_rival",
+    "viral_product", "sale_day", "dormitory", "company", "brushed_by_rival", "newcomer",
 )  # fmt: skip
 (
     HONEST, DISCOUNTER, REFURBISHER, NEW_MERCHANT, PARALLEL_IMPORTER, AGENCY_CLIENT, FRAMED,
     TOO_CHEAP, COMPLAINT_DRAWING, SPEC_LIAR, PICTURE_COPIER, WORD_EVADER, FLY_BY_NIGHT, RING, BRUSHER,
     SELF_BRUSHER, CAREFUL_BRUSHER, SERVICE_CLIENT, REVIEW_BUYER,
-    VIRAL_PRODUCT, SALE_DAY, DORMITORY, COMPANY, BRUSHED_BY_RIVAL,
+    VIRAL_PRODUCT, SALE_DAY, DORMITORY, COMPANY, BRUSHED_BY_RIVAL, NEWCOMER,
 ) = range(len(ARCHETYPES))  # fmt: skip
 BRUSHER_SHARES = {SELF_BRUSHER: 0.30, CAREFUL_BRUSHER: 0.20, SERVICE_CLIENT: 0.46, REVIEW_BUYER: 0.04}
 """What the brushers are, each by its share: none is left a mere `BRUSHER`."""
@@ -40,6 +40,8 @@ COUNTERFEIT_SHARES = {
     FLY_BY_NIGHT: 0.0065, RING: 0.007, BRUSHER: 0.0085,
 }  # fmt: skip
 COUNTERFEITERS = tuple(ARCHETYPES[kind] for kind in COUNTERFEIT_SHARES)
+NEWCOMER_SHARE = 0.0143
+"""How many merchants are of a new kind of counterfeiter, in a marketplace where one appears: a hundredth of the listings."""
 GENUINE_BRUSHER_SHARE = 0.0085
 CAREFUL_SHARE = 0.03
 CAREFUL_EFFECT = 0.35
@@ -88,6 +90,11 @@ _TRICKS: dict[int, dict[str, float]] = {
     },
 }  # fmt: skip
 """What each archetype does more than any counterfeiter: the tricks that its signal is there to find."""
+NEWCOMER_SHIFTS = dict.fromkeys(TRAITS, 0.1) | {
+    "price": -0.3, "doubt": -0.2, "sparing": 2.2, "padding": 2.0, "retitling": 1.8, "brevity": 1.8, "refund": 1.5,
+    "storefront": 1.5,
+}  # fmt: skip
+"""A new kind asks what others ask and is not complained about; what gives it away, no other does in this way."""
 SHIFTS: dict[int, dict[str, float]] = {
     DISCOUNTER: {"price": 1.5, "drop": 0.4, "unrest": 0.2, "discount": 0.5, "refund": 0.2, "authorised": 0.3},
     REFURBISHER: {
@@ -112,6 +119,7 @@ SHIFTS: dict[int, dict[str, float]] = {
         "brevity": 0.8,
         "dispute": 1.0,
     },
+    NEWCOMER: NEWCOMER_SHIFTS,
     **{kind: dict.fromkeys(TRAITS, SHARED_SHIFTS[kind]) | own for kind, own in _TRICKS.items()},
 }
 
@@ -271,14 +279,19 @@ def build_merchants(span: Span) -> Merchants:
     """Makes the merchants of a span."""
     rng, days, count = span.rng("merchants"), span.world.days, span.count
     archetype, is_counterfeit, ring = _archetypes(rng, count)
+    is_new = _newcomers(span, archetype, ring)
+    archetype, is_counterfeit = np.where(is_new, NEWCOMER, archetype), is_counterfeit | is_new
     effect = np.where(rng.random(count) < CAREFUL_SHARE, CAREFUL_EFFECT, rng.uniform(0.9, 1.2, count))
     effect = np.where(archetype >= TOO_CHEAP, effect, rng.uniform(0.7, 1.3, count))
-    is_turned = is_counterfeit & (archetype != NEW_MERCHANT) & (rng.random(count) < TURNED_SHARE)
+    is_turned = is_counterfeit & (archetype != NEW_MERCHANT) & ~is_new & (rng.random(count) < TURNED_SHARE)
     shifts = shift_table(span.world.hardness)[archetype] * effect[:, None]
     traits = _traits(rng, shifts, archetype, is_counterfeit, is_turned)
     age = np.minimum(np.exp(6.6 - 0.9 * traits[:, TRAITS.index("age")]), OLDEST_DAYS)
     registered = days - np.maximum(age, 12.0 + 20 * rng.random(count))
     registered = np.where(is_turned, np.minimum(registered, -30.0), registered)
+    registered = np.where(
+        is_new, (span.world.newcomers_day or 0.0) + 20 * span.rng("newcomers").random(count), registered
+    )
     slots, slot_count, is_fake, is_authorised = _brands(rng, span.world.catalogue, traits, is_counterfeit)
     return Merchants(
         key=keys(salt(span.world.seed, "merchant"), span.first + np.arange(count)),
@@ -291,7 +304,7 @@ def build_merchants(span: Span) -> Merchants:
         shifts=shifts,
         listing_count=_sizes(rng, is_counterfeit, count * LISTINGS_PER_MERCHANT),
         registered_day=registered,
-        silent_share=sigmoid(-2.2 + 2.0 * traits[:, TRAITS.index("dormancy")]),
+        silent_share=np.where(is_new, 0.0, sigmoid(-2.2 + 2.0 * traits[:, TRAITS.index("dormancy")])),
         turned_day=np.where(is_turned, rng.uniform(0.1, 0.7, count) * days, -1e6),
         brushing_day=np.where(
             rng.random(count) < 0.7, registered, np.maximum(registered, rng.uniform(0, 0.5, count) * days)
@@ -333,6 +346,16 @@ def _archetypes(rng: np.random.Generator, count: int) -> tuple[Ints, Bools, Ints
     rings += [first + number for number in _ring_numbers(rng, houses, *HOUSE_SIZES)]
     order = rng.permutation(count)
     return np.array(labels)[order], np.array(fakes)[order], np.array(rings)[order]
+
+
+def _newcomers(span: Span, archetype: Ints, ring: Ints) -> Bools:
+    """Says which of the ordinary honest are counterfeiters of a new kind instead, where one appears in this marketplace."""
+    is_new = np.zeros(span.count, dtype=np.bool_)
+    if span.world.newcomers_day is not None:
+        rng = span.rng("who is new")
+        ordinary = rng.permutation(np.flatnonzero((archetype == HONEST) & (ring < 0)))
+        is_new[ordinary[: _rounded(rng, NEWCOMER_SHARE * span.count)]] = True
+    return is_new
 
 
 def _told_apart(rng: np.random.Generator, archetype: Ints, ring: Ints) -> Ints:

@@ -33,6 +33,7 @@ class World:
         merchant_count: Number of merchants.
         catalogue: Brands and products.
         fragments: Specification values as text.
+        newcomers_day: Day from the start on which a new kind of counterfeiter appears; None where none does.
     """
 
     seed: int
@@ -41,6 +42,7 @@ class World:
     merchant_count: int
     catalogue: Catalogue
     fragments: Fragments
+    newcomers_day: float | None = None
 
     @property
     def start(self) -> datetime:
@@ -100,10 +102,10 @@ class Span:
         return (self.number << 32) + np.arange(count)
 
 
-def build_world(scale: float, days: int, seed: int, hardness: float) -> World:
+def build_world(scale: float, days: int, seed: int, hardness: float, newcomers_day: float | None = None) -> World:
     """Lays out a marketplace."""
     merchant_count = round(MERCHANTS_AT_SCALE_1 * scale)
-    return World(seed, days, hardness, merchant_count, build_catalogue(seed), build_fragments())
+    return World(seed, days, hardness, merchant_count, build_catalogue(seed), build_fragments(), newcomers_day)
 
 
 def orders_placed(listing_count: int, days: int) -> int:
