@@ -16,7 +16,7 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-all browser screenshots lint lock bench bench-agora bench-brushing bench-calibration bench-detection bench-rings bench-test-buys ui install
+.PHONY: help run test test-all browser screenshots lint lock bench bench-agora bench-brushing bench-calibration bench-detection bench-rings bench-test-buys simulate-year ui install
 
 help:
 	@echo "make run       the demo marketplace through the whole pipeline, from nothing to published lists"
@@ -30,6 +30,7 @@ help:
 	@echo "make bench-calibration   how far scores are probabilities, against the demo's truth (an hour)"
 	@echo "make bench-rings   how well rings are told, against the demo's truth"
 	@echo "make bench-test-buys   how well test buys tell the prevalence, against the demo's truth (half an hour)"
+	@echo "make simulate-year   a year of test buys, with and without learning from them (many hours; goes on where it stopped)"
 	@echo "make bench-agora [YEAR=2014]   how a real market's goods are ranked (needs its tables, see TOUCHSTONE_SHARED; 3 minutes)"
 	@echo "make lock      requirements.lock anew from pyproject.toml"
 
@@ -113,6 +114,9 @@ bench-rings: $(INSTALLED)
 
 bench-test-buys: $(INSTALLED)
 	@$(BIN)/python benchmarks/test_buys.py --scale $(SCALE)
+
+simulate-year: $(INSTALLED)
+	@$(BIN)/python benchmarks/simulate_year.py
 
 # On the tables below TOUCHSTONE_SHARED (../shared by default), the last year in them; docs/agora.md is what it prints.
 bench-agora: $(INSTALLED)

@@ -123,12 +123,9 @@ def plan_test_buys(settings: Settings, request: Request) -> Plan:
         BadInputError: The day was not rated, a listing that is to be bought for sure is not on offer, the currency has no
             rate, or the budget buys too few.
     """
-    import duckdb
-
     from ml.sampling import Design, design_strata, draw
 
-    with duckdb.connect(":memory:") as connection:
-        frame, told = _frame(connection, settings, request)
+    frame, told = frame_of(settings, request)
     design = Design(budget=request.budget, merchant_cap=request.merchant_cap)
     goods = _arrays(frame, request.certain)
     strata = design_strata(goods, design)
@@ -203,10 +200,22 @@ def read_plan(settings: Settings, plan_id: str | None = None) -> Plan:
     )
 
 
+def frame_of(settings: Settings, request: Request) -> tuple[pa.Table, dict[str, int]]:
+    """Returns what may be bought, by listing_id, and how many listings were left out and why.
+
+    Raises:
+        BadInputError: The day was not rated, a listing that is to be bought for sure is not on offer, or the currency has no
+            rate.
+    """
+    import duckdb
+
+    with duckdb.connect(":memory:") as connection:
+        return _frame(connection, settings, request)
+
+
 def _frame(
     connection: duckdb.DuckDBPyConnection, settings: Settings, request: Request
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Returns what may be bought, by listing_id, and how many were left out and why."""
     day = f"as_of={request.as_of}"
     rated = settings.home / "marts" / "rated_listings" / day / "rated_listings.parquet"
     features = settings.home / "features" / "listings" / day / "features.parquet"

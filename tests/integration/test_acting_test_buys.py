@@ -61,8 +61,8 @@ def live(home: Path) -> dict[str, tuple[str, float, float]]:
     rows = duckdb.execute(
         f"""
         select listing_id, merchant_id, round(price_usd, 2), score
-        from read_parquet('{home}/features/listings/as_of={NEXT_DAY}/features.parquet', hive_partitioning = false) as features
-        inner join read_parquet('{home}/scores/listing_counterfeit/as_of={NEXT_DAY}/scores.parquet', hive_partitioning = false) as scores
+        from '{home}/features/listings/as_of={NEXT_DAY}/features.parquet' as features
+        inner join '{home}/scores/listing_counterfeit/as_of={NEXT_DAY}/scores.parquet' as scores
             using (listing_id)
         """
     ).fetchall()
