@@ -414,10 +414,11 @@ def prevalence(
     residual = np.where(inside, weight * (is_positive - share), 0.0)[answered] / total
     variance, freedom = _variance(of[answered], residual, probability[answered])
     # Few positives of large weight hold most of the variance, and where none was met it looks small just when the share does.
-    # What the risks make one expect does not depend on whom the draw met; it only ever widens.
-    spread = risk * (1 - share) ** 2 + (1 - risk) * share**2
-    expected = float(((1 - probability) * (weight / total) ** 2 * spread)[inside].sum())
-    variance = max(variance, expected)
+    # What the risks make one expect does not depend on whom the draw met: half the way to it, where that is more.
+    foreseen = np.where(inside, weight * (risk - share), 0.0)[answered] / total
+    chance = np.where(inside, (1 - probability) * (weight / total) ** 2 * risk * (1 - risk), 0.0)
+    expected = _variance(of[answered], foreseen, probability[answered])[0] + float(chance.sum())
+    variance = max(variance, (variance + expected) / 2)
     kish = total**2 / float((weight[inside] ** 2).sum())
     effective = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else kish
     return _interval(share, effective, freedom)

@@ -300,6 +300,22 @@ def test_a_plan_that_is_killed_is_there_whole_or_not_and_given_again_it_is_the_s
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    "fault", ["landing.place:before:kill", "landing.ledger:before:enospc", "landing.ledger:after:kill"]
+)
+def test_verdicts_whose_recording_is_cut_short_count_once_when_given_again(
+    home: Path, run_touchstone: Callable[..., Outcome], fault: str
+) -> None:
+    sheet = filled(home, {picks_of(plan_folder(home))[0]["listing_id"]: "counterfeit"})
+    cut = run_touchstone("test-buys", "record", str(sheet), **{VARIABLE: fault})
+    assert cut.code == (2 if "enospc" in fault else -signal.SIGKILL), cut.stderr
+    is_in = run_touchstone("test-buys", "report", "--json").json["verdicts"]["counterfeit"] == 1
+    assert is_in == ("after" in fault)
+    again = run_touchstone("test-buys", "record", str(sheet))
+    assert ("nothing new" in again.stdout) == is_in
+    assert run_touchstone("test-buys", "report", "--json").json["verdicts"]["counterfeit"] == 1
+
+
 def test_without_a_plan_record_and_report_say_what_to_do(homes: Homes, tmp_path: Path) -> None:
     done = touchstone(homes.undisturbed, "test-buys", "report")
     assert (done.code, "touchstone test-buys plan" in done.stderr) == (2, True)
