@@ -155,6 +155,29 @@ class Contract(_Strict):
         if self.tables[table].columns[referred].personal != column.personal:
             raise ValueError(f"{place} and {column.references} must both be personal in the same way, or neither")
 
+    def tables_by_key(self) -> dict[str, str]:
+        """Returns, by column, the table of which it is the whole key."""
+        return {table.key[0]: name for name, table in self.tables.items() if len(table.key) == 1}
+
+    def parents(self, table: str) -> dict[str, str]:
+        """Returns, by column of a table, the table whose row it names.
+
+        A column that bears the name of another table's whole key names a row of it, though the contract may not ask for it to
+        be there (`references`): an order's buyer may have landed nowhere.
+        """
+        by_key = self.tables_by_key()
+        columns = self.tables[table].columns
+        named = {
+            name: column.reference[0] if column.reference else by_key.get(name) for name, column in columns.items()
+        }
+        return {name: parent for name, parent in named.items() if parent is not None and parent != table}
+
+    def kinds(self, table: str) -> dict[str, str]:
+        """Returns, by the kinds that a table's `entity_kind` may hold, the table whose row its `entity_id` then names."""
+        if "entity_kind" not in self.tables[table].columns:
+            return {}
+        return {kind: f"{kind}s" for kind in self.tables[table].columns["entity_kind"].values}
+
     def in_landing_order(self) -> list[str]:
         """Returns the tables' names, each after those that it refers to, otherwise as declared."""
         ordered: list[str] = []

@@ -216,6 +216,23 @@ def psi_by_feature(reference: Reference, features: Matrix, columns: Sequence[str
     }
 
 
+def as_extreme_share(kept: Mapping[str, Any], value: float | None) -> float:
+    """Returns which share of those who lived at a model's cut had a value as extreme, to a tenth of what was known.
+
+    Args:
+        kept: What the model keeps of a feature: `edges` and `shares`, as `reference` gives them.
+        value: A value of it; None if it is unknown.
+
+    Returns:
+        The share in the value's bin and beyond it, on the side where fewer are; of an unknown one the share that was unknown.
+    """
+    *shares, unknown = kept["shares"]
+    if value is None:
+        return float(unknown)
+    at = int(np.searchsorted(np.asarray(kept["edges"]), value, side="left"))
+    return round(float(min(sum(shares[: at + 1]), sum(shares[at:]))), 6)
+
+
 def psi(before: Sequence[float] | Floats, now: Sequence[float] | Floats) -> float:
     """Returns the population stability index of two lists of shares: 0 where they are the same, 0.25 is a great change."""
     a, b = (np.maximum(np.asarray(shares, dtype=np.float64), LEAST_SHARE) for shares in (before, now))

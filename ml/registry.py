@@ -564,9 +564,23 @@ class Registry:
         for model in self._reviewed(self.log()):
             self._check_mirror(model)
 
-    def approval_of(self, model: str, model_digest: str) -> Decision | None:
-        """Returns the newest decision that put a model of such a digest in force; None if none ever did."""
-        found = (line for line in reversed(self.log()) if (line.model, line.model_digest) == (model, model_digest))
+    def approval_of(self, model: str, model_digest: str, head: str | None = None) -> Decision | None:
+        """Returns the newest decision that put a model of such a digest in force; None if none ever did.
+
+        Args:
+            model: The model's name.
+            model_digest: What identifies it.
+            head: The log's head at a time, as receipts hold it: what was decided later does not count.
+
+        Raises:
+            VerificationError: The log is damaged, or never had that head.
+        """
+        lines = self.log()
+        if head is not None:
+            heads = self.approvals.heads()
+            self._check_whole("a receipt names", head, heads)
+            lines = lines[: heads.index(head)]
+        found = (line for line in reversed(lines) if (line.model, line.model_digest) == (model, model_digest))
         return next((line for line in found if line.action in ("approve", "rollback")), None)
 
     def head(self) -> str:
@@ -601,7 +615,7 @@ class Registry:
         heads, lines = self.approvals.heads(), self.log()
         self._tell_the_untold(heads)
         told = self._registered(model).tags.get(HEAD_TAG, GENESIS)
-        self._check_whole(model, told, heads)
+        self._check_whole(f"MLflow was told of {model}", told, heads)
         newest = max((number for number, line in enumerate(lines, start=1) if line.model == model), default=0)
         if heads.index(told) >= newest:
             return
@@ -616,14 +630,15 @@ class Registry:
         """Tells MLflow of the log's newest line where a kill came between the two, before another line follows it."""
         if len(heads) > 1 and self._unmirrored.is_file() and self._unmirrored.read_text() == heads[-2]:
             model = self.log()[-1].model
-            self._check_whole(model, self._registered(model).tags.get(HEAD_TAG, GENESIS), heads)
+            told = self._registered(model).tags.get(HEAD_TAG, GENESIS)
+            self._check_whole(f"MLflow was told of {model}", told, heads)
             self._mirror(model)
 
-    def _check_whole(self, model: str, told: str, heads: Sequence[str]) -> None:
+    def _check_whole(self, where: str, told: str, heads: Sequence[str]) -> None:
         if told not in heads:
             raise VerificationError(
-                f"{self.approvals.path}: no line of it gave the head {told[:12]}…, which MLflow was told of {model}: its end "
-                "was cut off, or lines were put in its place. Restore it from a backup; do not edit it."
+                f"{self.approvals.path}: no line of it gave the head {told[:12]}…, which {where}: its end was cut off, or lines "
+                "were put in its place. Restore it from a backup; do not edit it."
             )
 
     def _settle(self, model: str, version: int | None, present: Decision | None, *, may_approve: bool) -> Move:
@@ -834,7 +849,8 @@ class Registry:
             raise BadInputError("A review needs to say who decided and why; one of the two is empty.")
         heads = self.approvals.heads()
         self._tell_the_untold(heads)
-        self._check_whole(decision.model, self._registered(decision.model).tags.get(HEAD_TAG, GENESIS), heads)
+        told = self._registered(decision.model).tags.get(HEAD_TAG, GENESIS)
+        self._check_whole(f"MLflow was told of {decision.model}", told, heads)
         folder = self.home / decision.folder
         for file in decision.files:
             sync_file(folder / file)

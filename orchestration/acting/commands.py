@@ -36,6 +36,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(appeals_app, name="appeals")
     app.add_typer(cases_app, name="cases")
     app.add_typer(test_buys_app, name="test-buys")
+    app.command("trace")(trace_row)
 
 
 @decisions_app.command("record")
@@ -224,6 +225,27 @@ def report_buys(
 
     facts = report_test_buys(settings_of(), plan)
     print_result(facts, as_json, lambda: render_report(facts))
+
+
+def trace_row(
+    list_name: Annotated[str, typer.Argument(metavar="LIST")],
+    entity_id: Annotated[str, typer.Argument(metavar="ID", help="Of reviews, an order's or a review's id will do.")],
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", metavar="DATE", help="The list of that date; without it, the newest.")
+    ] = None,
+    version: Annotated[str | None, typer.Option(metavar="V", help="A version that is not in force any more.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="How many rows of each source table, the newest.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Walks back from a row of a list to its score, model, features, gates, loads and source rows; 4 where a digest is off.
+
+    Example: touchstone trace listings l8db06853d139410a --as-of 2026-06-30
+    """
+    from orchestration.acting.trace import render, trace
+
+    day = day_of(as_of, "--as-of")
+    told = trace(settings_of().home, list_name, entity_id, as_of=day, version=version, rows=rows)
+    print_result(told, as_json, lambda: render(told))
 
 
 def _record(table: str, file: Path, dry_run: bool, as_json: bool) -> None:

@@ -7,7 +7,7 @@ for a run is read from it alone: a folder in the landing zone that it does not n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -195,6 +195,51 @@ def _after(removal: Removal, record: LoadRecord) -> LoadRecord | None:
         rows = sum(file.rows for file in removal.replacement.files)
         replaced |= {"files": removal.replacement.files, "row_count": rows}
     return record.model_copy(update=replaced)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """A load, and what became of it since it landed.
+
+    Attributes:
+        load: The load as it landed first, or as it began to stand in for an erased one.
+        removals: The lines by which its rows went, oldest first; more than one where its replacement was erased from, too.
+        stands: The load that holds its rows now: itself, or what stands in; None where they were pruned.
+    """
+
+    load: LoadRecord
+    removals: tuple[Removal, ...]
+    stands: LoadRecord | None
+
+
+def fates(lines: Iterable[LoadRecord | Removal]) -> dict[tuple[str, str], Fate]:
+    """Returns, by table and load id, every load that was accepted or stands in for one, and what became of it."""
+    known: dict[tuple[str, str], LoadRecord] = {}
+    went: dict[tuple[str, str], Removal] = {}
+    for line in lines:
+        key = (line.table, str(line.load_id))
+        if isinstance(line, Removal):
+            went[key] = line
+            left = _after(line, known[key])
+        else:
+            left = line if line.status == "accepted" else None
+        if left is not None:
+            known.setdefault((left.table, str(left.load_id)), left)
+            went.pop((left.table, str(left.load_id)), None)
+    return {key: _fate(key, known, went) for key in known}
+
+
+def _fate(
+    key: tuple[str, str], known: Mapping[tuple[str, str], LoadRecord], went: Mapping[tuple[str, str], Removal]
+) -> Fate:
+    removals: list[Removal] = []
+    at = key
+    while (removal := went.get(at)) is not None:
+        removals.append(removal)
+        if removal.replacement is None:
+            return Fate(known[key], tuple(removals), None)
+        at = (removal.table, removal.replacement.load_id)
+    return Fate(known[key], tuple(removals), known[at])
 
 
 def unread_folders(landing: Path, lines: Sequence[LoadRecord | Removal]) -> list[Path]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groundwork.errors import VerificationError
-from orchestration.landing.ledger import Ledger, LoadRecord, Removal, damage, standing
+from orchestration.landing.ledger import Fate, Ledger, damage, fates
 from orchestration.publishing.history import Shelf
 from orchestration.publishing.manifest import Manifest
 from orchestration.publishing.verify import verify
@@ -67,24 +67,21 @@ def verify_home(home: Path, list_name: str | None = None, version: str | None = 
         lines = ledger.lines()
     except VerificationError as error:
         return Verification([*problems, str(error)], [])
-    loads = {(load.table, load.load_id): load for load in standing(lines) if load.status == "accepted"}
-    removals = {(line.table, line.load_id): line for line in lines if isinstance(line, Removal)}
+    known = fates(lines)
     notes = []
     for key, named_by in sorted(users.items()):
-        problem, note = _state(landing, key, loads.get(key), removals.get(key))
+        problem, note = _state(landing, key, known.get(key))
         stands = f"; published versions that stood on it: {len(named_by)}, the newest of {max(named_by)}."
         problems += [f"{problem}{stands}"] if problem else []
         notes += [f"{note}{stands}"] if note else []
     return Verification(problems, notes)
 
 
-def _state(
-    landing: Path, key: tuple[str, str], load: LoadRecord | None, removal: Removal | None
-) -> tuple[str | None, str | None]:
+def _state(landing: Path, key: tuple[str, str], fate: Fate | None) -> tuple[str | None, str | None]:
     """Returns what is wrong with a load, or what became of it; neither where it stands as it landed."""
-    if load is not None:
-        wrong = "; ".join(f"{path} {what}" for path, what in damage(landing, [load]))
-        return wrong or None, None
-    if removal is not None:
-        return None, f"Load {removal}"
-    return f"The ledger knows no load {key[0]}/{key[1]}", None
+    if fate is None:
+        return f"The ledger knows no load {key[0]}/{key[1]}", None
+    if fate.removals:
+        return None, f"Load {fate.removals[0]}"
+    wrong = "; ".join(f"{path} {what}" for path, what in damage(landing, [fate.load]))
+    return wrong or None, None

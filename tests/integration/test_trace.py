@@ -1,0 +1,357 @@
+"""Traces over whole homes: equal to what lies in features/ and landing/, also later, also without the warehouse; and refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from expectations.contract import load_contract
+from groundwork.errors import BadInputError, ExitCode, VerificationError
+from orchestration.acting.source_rows import SourceRows
+from orchestration.acting.trace import opened, trace
+from orchestration.landing.ledger import Ledger, Removal
+from orchestration.publishing.history import Shelf, in_force
+from orchestration.publishing.read import read_list
+from orchestration.rated import RATED
+from tests.conftest import FIRST_DAY, NEXT_DAY, Outcome
+from tests.landing_fixtures import LISTINGS, MERCHANTS, ORDERS, Market
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from traces import differences  # what is held against is read by other code
+
+FIRST, NEXT = date.fromisoformat(FIRST_DAY), date.fromisoformat(NEXT_DAY)
+MOST_TRACED = 12
+"""Of a list at most so many rows are traced here; `benchmarks/traces.py` traces a hundred of a larger home."""
+
+
+def published_ids(home: Path, list_name: str, as_of: date) -> list[str]:
+    version = in_force(Shelf(home / "published", list_name).history(), as_of)
+    return read_list(home / "published", list_name, version).rows[RATED[list_name].key].to_pylist()
+
+
+def a_listing(home: Path, as_of: date = NEXT) -> str:
+    return published_ids(home, "listings", as_of)[0]
+
+
+def traced(home: Path, list_name: str, as_of: date) -> list[dict[str, Any]]:
+    """Traces rows of a list, the riskiest, as of a date."""
+    ids = published_ids(home, list_name, as_of)[:MOST_TRACED]
+    with opened(home, list_name, as_of=as_of) as evidence:
+        return [evidence.trace(entity_id, rows=20) for entity_id in ids]
+
+
+def test_traces_are_what_the_files_say_as_of_both_days_and_without_the_warehouse(home: Path) -> None:
+    before = {(name, day): traced(home, name, day) for name in RATED for day in (FIRST, NEXT)}
+    assert all(before.values())
+    for told in before.values():
+        assert differences(home, told) == []
+    for name in ("warehouse.duckdb", "mlflow.db", "pinned", "training", "signals"):
+        shutil.rmtree(home / name) if (home / name).is_dir() else (home / name).unlink()
+    assert {(name, day): traced(home, name, day) for name in RATED for day in (FIRST, NEXT)} == before
+
+
+def test_a_trace_names_what_the_row_stands_on(home: Path) -> None:
+    for name, rated in RATED.items():
+        told = traced(home, name, NEXT)[0]
+        version = Shelf(home / "published", name).latest()
+        assert version is not None
+        manifest = Shelf(home / "published", name).manifest(version)
+        assert told["version"] == version
+        assert told["manifest"] == manifest.model_dump(mode="json")
+        assert {load["load_id"] for load in told["loads"]} == {
+            i for ids in manifest.inputs.loads.tables.values() for i in ids
+        }
+        scores = pq.read_table(home / "scores" / rated.model / f"as_of={NEXT}" / "scores.parquet", partitioning=None)
+        row = next(row for row in scores.to_pylist() if row[rated.key] == told["entity_id"])
+        assert [told["score"][one] for one in ("score", "own_conduct_score", "margin", "model_digest")] == [
+            row[one] for one in ("score", "own_conduct_score", "margin", "model_digest")
+        ]
+        assert told["model"]["approval"]["who"] == "approve-if-passing"
+        assert told["verdict"]["passed"]
+        assert [gate["gate"] for gate in told["verdict"]["gates"]] == ["landed", "features", "scores", "candidate"]
+        assert told["notes"] == []
+
+
+def test_a_past_date_knows_nothing_of_what_came_later(home: Path) -> None:
+    told = traced(home, "listings", FIRST)
+    assert told[0]["version"].startswith(FIRST_DAY)
+    rows = [
+        (table, one["row"]) for each in told for table, found in each["source_rows"].items() for one in found["rows"]
+    ]
+    moments = [value for _, row in rows for value in row.values() if isinstance(value, datetime)]
+    assert moments
+    assert max(moments).date() <= FIRST
+    later = [
+        one for each in told for found in each["source_rows"].values() for one in found["rows"] if one["known_later"]
+    ]
+    assert later, "some order was delivered after the first day"
+
+
+def test_the_command_says_what_the_module_found(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+    listing = a_listing(home)
+    said = run_touchstone("trace", "listings", listing, "--json", "--rows", "3")
+    assert said.code == ExitCode.DONE, said.stderr
+    assert said.json == json.loads(json.dumps(trace(home, "listings", listing, rows=3), default=str))
+    words = run_touchstone("trace", "listings", listing, "--as-of", FIRST_DAY)
+    in_words = (words.code, FIRST_DAY in words.stdout)
+    assert in_words in {(0, True), (2, False)}, words.stderr  # it may not have been listed yet
+
+
+def test_a_review_is_found_by_its_order(home: Path) -> None:
+    told = traced(home, "reviews", NEXT)[0]
+    by_order = trace(home, "reviews", told["row"]["order_id"], rows=20)
+    assert by_order == told
+    assert by_order["source_rows"]["orders"]["rows"][0]["row"]["order_id"] == told["row"]["order_id"]
+
+
+def test_who_was_rated_and_is_not_on_the_list_is_traced_with_the_reason(home: Path) -> None:
+    mart = pq.read_table(
+        home / "marts" / "rated_listings" / f"as_of={NEXT}" / "rated_listings.parquet", partitioning=None
+    )
+    listed = set(published_ids(home, "listings", NEXT))
+    row = next(row for row in mart.to_pylist() if row["listing_id"] not in listed and not row["is_suppressed"])
+    told = trace(home, "listings", row["listing_id"])
+    assert not told["is_listed"]
+    assert told["row"] is None
+    assert ("threshold" in told["why_not_listed"][0]) == (row["score"] < told["score"]["threshold"])
+    assert told["score"]["score"] == row["score"]
+    assert differences(home, [told]) == []
+
+
+def test_a_list_that_was_not_published_is_traced_as_its_candidate(home: Path) -> None:
+    listing = a_listing(home)
+    shutil.rmtree(home / "published" / "listings")
+    told = trace(home, "listings", listing, as_of=NEXT)
+    assert told["version"] is None
+    assert told["publication"] is None
+    assert told["row"]["listing_id"] == listing
+
+
+@pytest.mark.parametrize(
+    ("list_name", "entity_id", "options", "says"),
+    [
+        ("listings", "nobody", {}, "scores are there of 2026-06-15, 2026-06-30"),
+        ("listings", "nobody", {"as_of": date(2026, 6, 20)}, FIRST_DAY),
+        ("listings", "nobody", {"version": "2026-06-30-000000000000"}, NEXT_DAY),
+        ("goods", "nobody", {}, "listings, merchants"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_what_is(
+    rated_home: Path, list_name: str, entity_id: str, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(BadInputError, match=says):
+        trace(rated_home, list_name, entity_id, **options)
+
+
+def test_a_date_and_a_version_that_disagree_are_refused(rated_home: Path) -> None:
+    version = Shelf(rated_home / "published", "listings").latest()
+    with pytest.raises(BadInputError, match="not as of"):
+        trace(rated_home, "listings", "nobody", as_of=FIRST, version=version)
+
+
+def test_the_command_ends_with_2_where_nobody_is_rated_by_that_name(run_touchstone: Callable[..., Outcome]) -> None:
+    said = run_touchstone("trace", "listings", "nobody")
+    assert said.code == ExitCode.BAD_INPUT
+    assert NEXT_DAY in said.stderr
+
+
+def changed(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"features/listings/as_of={NEXT_DAY}/features.parquet",
+        f"scores/listing_counterfeit/as_of={NEXT_DAY}/scores.parquet",
+        f"marts/rated_listings/as_of={NEXT_DAY}/rated_listings.parquet",
+        f"published/listings/{NEXT_DAY}-*/listings.parquet",
+        f"published/listings/{NEXT_DAY}-*/manifest.json",
+        f"published/listings/{NEXT_DAY}-*/receipt.json",
+        "published/listings/history.jsonl",
+        "landing/orders/*/part-0.parquet",
+        "landing/ledger/ledger.jsonl",
+        "models/log.jsonl",
+        "mlflow-artifacts/listing_counterfeit/*/artifacts/model/model.json",
+        "mlflow-artifacts/listing_counterfeit/*/artifacts/model/main.ubj",
+    ],
+)
+def test_what_is_not_as_recorded_is_refused_by_name(home: Path, file: str) -> None:
+    listing = a_listing(home)
+    (path,) = home.glob(file)
+    changed(path)
+    with pytest.raises(VerificationError, match=path.name):
+        trace(home, "listings", listing)
+
+
+def test_the_command_ends_with_4_and_names_the_file(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+    listing = a_listing(home)
+    changed(home / "features" / "listings" / f"as_of={NEXT_DAY}" / "features.parquet")
+    said = run_touchstone("trace", "listings", listing)
+    assert said.code == ExitCode.VERIFICATION_FAILED
+    assert "features.parquet" in said.stderr
+    assert said.stdout == ""
+
+
+def test_a_verdict_on_other_files_is_refused_and_a_later_one_on_the_same_is_told(home: Path) -> None:
+    listing = a_listing(home)
+    sha256 = trace(home, "listings", listing)["publication"]["manifest_sha256"]
+    path = home / "candidates" / "listings" / sha256 / "verdict.json"
+    verdict = json.loads(path.read_bytes())
+    verdict["gates"]["landed"]["parameters"]["max_age_days"] = 8
+    path.write_text(json.dumps(verdict))
+    told = trace(home, "listings", listing)
+    assert not told["verdict"]["is_as_published"]
+    assert "judged again" in told["notes"][0]
+    verdict["gates"]["features"]["subject_digest"] = "0" * 64
+    path.write_text(json.dumps(verdict))
+    with pytest.raises(VerificationError, match=r"verdict\.json is not about"):
+        trace(home, "listings", listing)
+
+
+def test_what_the_log_of_approvals_lost_is_missed(home: Path) -> None:
+    listing = a_listing(home)
+    log = home / "models" / "log.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
+    with pytest.raises(VerificationError, match="a receipt names"):
+        trace(home, "listings", listing)
+
+
+def test_a_person_who_was_erased_is_told_and_not_shown(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+    listing, buyer, load_id = next(
+        (told["entity_id"], one["row"]["buyer_id"], one["load_ids"][0])
+        for told in traced(home, "listings", NEXT)
+        for one in told["source_rows"]["orders"]["rows"]
+    )
+    before = trace(home, "listings", listing, rows=20)
+    erased = run_touchstone("erase", "buyer", buyer, "--who", "an officer", "--why", "request 17")
+    assert erased.code == 0, erased.stderr
+    told = trace(home, "listings", listing, rows=20)
+    assert told["features"] == before["features"]
+    orders = next(load for load in told["loads"] if load["load_id"] == load_id)
+    assert orders["state"] == "erased"
+    assert orders["stands_in"] not in (None, load_id)
+    assert (orders["removals"][0]["who"], orders["removals"][0]["why"]) == ("an officer", "request 17")
+    assert orders["files"] != {file["name"]: file["sha256"] for file in orders["removals"][0]["replacement"]["files"]}
+    assert any(load_id in note and "erased" in note for note in told["notes"])
+    assert buyer not in json.dumps(told, default=str)
+    assert told["source_rows"]["orders"]["row_count"] < before["source_rows"]["orders"]["row_count"]
+    assert {one["load_ids"][0] for one in told["source_rows"]["orders"]["rows"]} <= {orders["stands_in"]}
+    assert differences(home, [told]) == []
+
+
+def test_a_load_that_was_pruned_is_told(home: Path) -> None:
+    listing = a_listing(home)
+    before = trace(home, "listings", listing)
+    ranks = next(load for load in before["loads"] if load["table"] == "listing_prices")
+    ledger = Ledger(home / "landing")
+    load = next(line for line in ledger.read() if line.load_id == ranks["load_id"])
+    gone = {"table": load.table, "load_id": ranks["load_id"], "files": load.files}
+    ledger.append(Removal(status="pruned", who="touchstone prune", why="older", at=datetime.now(UTC), **gone))
+    shutil.rmtree(home / "landing" / load.table / ranks["load_id"])
+    told = trace(home, "listings", listing)
+    assert {one["load_id"]: one["state"] for one in told["loads"]}[ranks["load_id"]] == "pruned"
+    assert any("was pruned" in note for note in told["notes"])
+    assert told["source_rows"]["listing_prices"]["row_count"] < before["source_rows"]["listing_prices"]["row_count"]
+    assert told["features"] == before["features"]
+
+
+def test_a_date_whose_files_were_pruned_is_traced_from_what_is_left(
+    home: Path, run_touchstone: Callable[..., Outcome]
+) -> None:
+    before = traced(home, "listings", FIRST)[0]
+    pruned = run_touchstone("prune", "--keep-days", "1")
+    assert pruned.code == 0, pruned.stderr
+    assert not (home / "features" / "listings" / f"as_of={FIRST}").exists()
+    told = trace(home, "listings", before["entity_id"], as_of=FIRST, rows=20)
+    assert told["features"] is None
+    assert told["row"] == before["row"]
+    assert told["score"]["score"] == before["score"]["score"]
+    assert told["source_rows"] == before["source_rows"]
+    assert any("are not there any more" in note for note in told["notes"])
+
+
+# Source rows over several loads -----------------------------------------------------------------------------------
+
+
+def rows_of(market: Market, as_of: date, ids: dict[str, str | None], brand: str | None = None) -> dict[str, Any]:
+    with duckdb.connect(":memory:") as connection:
+        return SourceRows(connection, market.landing, market.pins(), load_contract(), as_of).about(ids, brand, rows=3)
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Market:
+    """A market of three landings: titles change on the second, those of two listings on the third; orders grow on the second."""
+    tables = {"merchants": MERCHANTS, "listings": LISTINGS, "orders": f"{ORDERS} where i <= 8"}
+    market = Market(tmp_path, tables, {"orders": {"cursor": "placed_at"}})
+    market.land()
+    tables |= {"listings": f"select * replace (title || '!' as title) from ({LISTINGS})", "orders": ORDERS}
+    market.land(days=1)
+    tables["listings"] = f"select * replace (title || if(listing_id < 'l3', '?', '!') as title) from ({LISTINGS})"
+    market.land(days=2)
+    return market
+
+
+def test_each_version_of_a_row_is_told_with_the_loads_that_hold_it(market: Market) -> None:
+    found = rows_of(market, date(2026, 7, 10), {"listing_id": "l4"})["listings"]
+    assert found["row_count"] == 1
+    assert [one["row"]["title"] for one in found["rows"]] == ["Watch 4!", "Watch 4"]
+    loads = [load.load_id for load in market.pins().by_table["listings"]]
+    assert [one["load_ids"] for one in found["rows"]] == [loads[1:], loads[:1]]
+
+
+def test_a_version_that_landed_after_the_day_was_not_known_and_the_first_always_was(market: Market) -> None:
+    found = rows_of(market, date(2026, 6, 30), {"listing_id": "l4"})["listings"]
+    assert [one["row"]["title"] for one in found["rows"]] == ["Watch 4"]
+
+
+def test_what_happened_after_the_day_is_not_told(market: Market) -> None:
+    merchant = {"merchant_id": "m1"}
+    counts = [rows_of(market, date(2026, 6, day), merchant)["orders"]["row_count"] for day in (1, 3, 6)]
+    assert counts == [1, 5, 10]
+    newest = rows_of(market, date(2026, 6, 3), merchant)["orders"]["rows"]
+    assert [one["row"]["order_id"] for one in newest] == ["o4", "o5", "o2"]
+
+
+NOTICES = """
+    select 'n' || i as notice_id, 'l' || i as listing_id, timestamp '2026-06-01' as submitted_at from range(1, 7) as r(i)
+"""
+ACTIONS = """
+    select * from (values
+        ('a1', 'listing', 'l3', 'takedown', timestamp '2026-06-02'), ('a2', 'merchant', 'm1', 'ban', timestamp '2026-06-03'),
+        ('a3', 'listing', 'l6', 'takedown', timestamp '2026-06-02'), ('a4', 'order', 'o2', 'restriction', timestamp '2026-06-02')
+    ) as a(action_id, entity_kind, entity_id, kind, occurred_at)
+"""
+PRODUCTS = """
+    select 'b' || i as brand_id, 'X' as model_ref, timestamp '2025-01-01' as valid_from from range(1, 3) as r(i)
+"""
+
+
+def test_a_listings_own_rows_are_told_and_not_all_of_its_merchants(market: Market) -> None:
+    market.tables |= {"notices": NOTICES, "platform_actions": ACTIONS, "brand_products": PRODUCTS}
+    market.tables["brands"] = "select 'b1' as brand_id, 'Voltera' as name union all select 'b2', 'Other'"
+    market.land(days=3)
+    found = rows_of(market, date(2026, 7, 10), {"listing_id": "l3", "review_key": "order:o2"}, brand="Voltera")
+    ids = {table: [next(iter(one["row"].values())) for one in told["rows"]] for table, told in found.items()}
+    assert ids["listings"][0] == "l3"
+    assert ids["merchants"] == ["m1"]
+    assert ids["orders"] == ["o8", "o2"]
+    assert ids["notices"] == ["n3"]
+    assert ids["platform_actions"] == ["a1", "a2", "a4"]
+    assert ids["brand_products"] == ["b1"]
+    assert "fx_rates" not in found
+    of_merchant = rows_of(market, date(2026, 7, 10), {"merchant_id": "m1"})
+    assert of_merchant["listings"]["row_count"] == 2
+    assert of_merchant["notices"]["row_count"] == 2
+    assert of_merchant["platform_actions"]["row_count"] == 4

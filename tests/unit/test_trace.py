@@ -1,0 +1,194 @@
+"""How a trace is told in words, why a row is not on its list, and what of a source row was known at a date."""
+
+from __future__ import annotations
+
+import copy
+from datetime import date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expectations.contract import load_contract
+from orchestration.acting.source_rows import as_known
+from orchestration.acting.trace import FEATURES_SHOWN, WIDTH, render, why_not_listed
+
+CONTRACT = load_contract()
+AS_OF = date(2026, 6, 30)
+SCORE = {
+    "score": 91.25, "own_conduct_score": 80.5, "margin": 2.5, "band": "[90,100]", "expected_precision": 0.9,
+    "is_flagged": True, "is_suppressed": False, "model_digest": "f" * 64, "threshold": 60.0, "floor": 70.0,
+    "reasons": [{"signal": "price", "effect": 1.25, "text": "price is 12.00 USD; usual is 40.00 USD", "quote": "below all"}],
+}  # fmt: skip
+
+
+def feature(name: str, value: Any) -> dict[str, Any]:
+    said = {"name": name, "signal": "price", "controlled_by": "subject", "unit": "usd", "value": value, "usual": 40.0}
+    return said | {"as_extreme_share": 0.012, "signal_effect": 1.25}
+
+
+def load(table: str, **changes: Any) -> dict[str, Any]:
+    said = {
+        "table": table,
+        "load_id": "a" * 24,
+        "landed_at": "2026-07-01T06:00:00+00:00",
+        "mode": "full",
+        "row_count": 1200,
+    }
+    return said | {"state": "as it landed", "stands_in": None, "removals": []} | changes
+
+
+TOLD: dict[str, Any] = {
+    "list": "listings", "entity_id": "l1", "as_of": "2026-06-30", "version": "2026-06-30-abc", "is_listed": True,
+    "row": {
+        "rank": 3, "title": "A watch", "brand": "Voltera", "category": "watches", "price": 12, "currency": "USD",
+        "action": "review", "first_flagged_date": "2026-06-28", "days_on_list": 2,
+    },
+    "why_not_listed": [], "notes": [], "score": SCORE, "category": "watches",
+    "publication": {"run": {"published_at": "2026-07-01T06:01:00+00:00", "run_id": "run1"}},
+    "manifest": {
+        "row_count": 40, "policy": "1" * 64,
+        "inputs": {
+            "loads": {"digest": "2" * 64}, "dbt_build": "3" * 64, "code_revision": "4" * 64, "suites": "5" * 64,
+            "features": "6" * 64,
+        },
+    },
+    "model": {
+        "name": "listing_counterfeit", "version": 2, "digest": "f" * 64,
+        "approval": {
+            "action": "approve", "who": "A. Reviewer", "at": "2026-06-20", "why": "better on unseen merchants",
+            "is_override": False, "failures": [],
+        },
+    },
+    "features": [feature("price_usd", 12.0), feature("is_brand_known", None)],
+    "verdict": {"passed": True, "gates": [{"gate": "landed", "passed": True, "expectations_run": 8, "failures": []}]},
+    "loads": [load("orders")],
+    "source_rows": {
+        "orders": {"row_count": 57, "rows": [{"load_ids": ["a" * 24], "row": {"order_id": "o1"}, "known_later": {}}]},
+        "appeals": {"row_count": 0, "rows": []},
+    },
+}  # fmt: skip
+
+
+def told(**changes: Any) -> str:
+    return render(copy.deepcopy(TOLD) | changes)
+
+
+def test_the_sections_come_in_the_order_of_the_walk() -> None:
+    said = told()
+    heads = ["l1 is row 3 of 40 on listings", "SCORE", "MODEL", "FEATURES", "GATES", "LOADS", "SOURCE ROWS orders"]
+    assert [said.index(head) for head in heads] == sorted(said.index(head) for head in heads)
+    for part in (
+        "A. Reviewer",
+        "better on unseen merchants",
+        "below all",
+        "price_usd",
+        "57, the newest 1",
+        "none of appeals",
+    ):
+        assert part in said
+
+
+def test_a_line_is_no_longer_than_a_terminal_is_wide() -> None:
+    long = {"text": "word " * 200, "url": "https://market.example/" + "x" * 300}
+    rows = {"reviews": {"row_count": 1, "rows": [{"load_ids": ["a" * 24], "row": long, "known_later": {}}]}}
+    assert max(map(len, told(source_rows=rows).splitlines())) <= WIDTH
+
+
+def test_what_a_merchant_writes_does_not_move_the_cursor() -> None:
+    said = told(row=TOLD["row"] | {"title": "a\x1b[2Jwatch\r\nSCORE 0"})
+    assert "\x1b" not in said
+    assert "\r" not in said
+    assert "\nSCORE 0" not in said
+
+
+def test_an_override_is_told_with_what_failed() -> None:
+    approval = TOLD["model"]["approval"] | {"is_override": True, "failures": ["recall is 0.2"]}
+    said = told(model=TOLD["model"] | {"approval": approval})
+    assert "OVERRIDE, although: recall is 0.2" in said
+
+
+def test_a_gate_that_refused_says_what_it_holds_against_the_list() -> None:
+    failed = {"severity": "critical", "message": "too many rows"}
+    gate = {"gate": "candidate", "passed": False, "expectations_run": 16, "failures": [failed]}
+    said = told(verdict={"passed": False, "gates": [gate]}, version=None, publication=None)
+    assert "GATES REFUSED it" in said
+    assert "critical: too many rows" in said
+    assert "no version" in said
+
+
+def test_loads_that_went_say_by_whom_and_what_stands_in() -> None:
+    line = {"who": "an officer", "at": "2026-07-02T08:00:00Z", "why": "request 17"}
+    loads = [
+        load("orders", state="erased", stands_in="b" * 24, removals=[line]),
+        load("reviews", state="pruned", removals=[line]),
+    ]
+    said = told(loads=loads)
+    assert f"ERASED since; {'b' * 24} stands in" in said
+    assert "PRUNED since\n" in said
+    assert "by an officer at 2026-07-02T08:00: request 17" in said
+
+
+def test_what_is_not_there_any_more_is_said_and_not_left_out() -> None:
+    said = told(features=None, verdict=None, notes=["features of 2026-06-30 are not there any more"])
+    assert "NOTE: features" in said
+    assert "FEATURES are not there any more" in said
+    assert "GATES: their verdict is not there any more" in said
+
+
+def test_features_beyond_the_most_unusual_are_counted() -> None:
+    said = told(features=[feature(f"f{number}", 1.0) for number in range(FEATURES_SHOWN + 7)])
+    assert "and 7 less unusual ones" in said
+    assert f"f{FEATURES_SHOWN}" not in said
+
+
+def test_a_row_that_is_not_listed_says_why_first() -> None:
+    said = told(row=None, why_not_listed=["its score 12 is below the threshold 60"])
+    assert said.splitlines()[:2] == [
+        "l1 is not on the list listings of 2026-06-30 (2026-06-30-abc):",
+        "  its score 12 is below the threshold 60",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"score": 59.9}, ["score 59.9 is below the threshold 60"]),
+        ({"own_conduct_score": 69.0}, ["own_conduct_score 69 is below the floor 70"]),
+        ({"score": 1.0, "own_conduct_score": 1.0}, ["threshold", "floor"]),
+        ({"is_suppressed": True}, ["it is suppressed"]),
+        ({"is_suppressed": None}, ["is not there any more"]),
+        ({}, ["the policy 111111111111 left it out"]),
+    ],
+)
+def test_why_a_rated_row_is_not_on_the_list(changes: dict[str, Any], says: list[str]) -> None:
+    reasons = why_not_listed(SCORE | changes, "1" * 64)
+    assert len(reasons) == len(says)
+    assert all(said in reason for said, reason in zip(says, reasons, strict=True))
+
+
+SUBMITTED_AT, LATEST_AT = (
+    datetime.fromisoformat("2026-06-01"),
+    datetime.fromisoformat("2026-07-30"),
+)  # landed without a zone
+NOTICE = dict.fromkeys(CONTRACT.tables["notices"].columns) | {
+    "notice_id": "n1", "submitted_at": SUBMITTED_AT, "outcome": "upheld", "reason": "seen",
+}  # fmt: skip
+
+
+@given(st.datetimes(SUBMITTED_AT, LATEST_AT))
+def test_what_came_true_after_the_day_is_null_and_told_apart(decided_at: datetime) -> None:
+    landed = NOTICE | {"decided_at": decided_at, "load_ids": ["a"]}
+    found = as_known(landed, CONTRACT.tables["notices"], AS_OF)
+    assert {**found["row"], **found["known_later"], "load_ids": ["a"]} == landed
+    is_later = decided_at.date() > AS_OF
+    assert set(found["known_later"]) == ({"outcome", "reason", "decided_at"} if is_later else set())
+    assert (found["row"]["outcome"] is None) == is_later
+    assert found["row"]["submitted_at"] == SUBMITTED_AT
+
+
+def test_what_has_no_moment_yet_stays_as_it_landed() -> None:
+    found = as_known(NOTICE | {"outcome": "pending", "load_ids": ["a"]}, CONTRACT.tables["notices"], AS_OF)
+    assert found["row"]["outcome"] == "pending"
+    assert found["known_later"] == {}
