@@ -166,6 +166,17 @@ def test_an_approval_makes_the_champion_and_is_logged(registry: Registry) -> Non
     assert [version.status for version in registry.versions(MODEL)] == ["waiting", "champion", "challenger"]
 
 
+def test_the_approval_at_a_head_of_the_log_is_the_one_of_then(registry: Registry) -> None:
+    first = registry.approve(MODEL, 1, who="Ann", why="looks sound")
+    head = registry.head()
+    registry.approve(MODEL, 2, who="Ann", why="better")
+    registry.rollback(MODEL, who="Bob", why="appeals doubled")
+    then, now = (registry.approval_of(MODEL, first.model_digest, at) for at in (head, None))
+    assert [found and (found.action, found.who) for found in (then, now)] == [("approve", "Ann"), ("rollback", "Bob")]
+    with pytest.raises(VerificationError, match="a receipt names"):
+        registry.approval_of(MODEL, first.model_digest, "0" * 63 + "1")
+
+
 def test_mlflow_shows_what_the_log_says(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     registry.approve(MODEL, 3, who="Ada", why="x")

@@ -104,3 +104,21 @@ def test_a_reference_from_a_hashed_column_to_a_plain_one_is_refused(tmp_path: Pa
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(BadInputError, match="personal in the same way"):
         load_contract(path)
+
+
+def test_a_row_names_what_it_refers_to_and_what_bears_its_whole_key() -> None:
+    contract = load_contract()
+    assert contract.parents("orders") == {"listing_id": "listings", "merchant_id": "merchants", "buyer_id": "buyers"}
+    assert contract.parents("merchants") == {}
+    assert contract.parents("brand_products") == {"brand_id": "brands"}
+    for name, table in contract.tables.items():
+        references = {column: to.reference[0] for column, to in table.columns.items() if to.reference}
+        assert references.items() <= contract.parents(name).items()
+
+
+def test_every_kind_of_entity_is_a_table_with_a_key_of_its_own() -> None:
+    contract = load_contract()
+    of_kinds = {name: contract.kinds(name) for name in contract.tables if contract.kinds(name)}
+    assert set(of_kinds) == {"moderation_decisions", "platform_actions", "appeals", "suppressions"}
+    for kinds in of_kinds.values():
+        assert all(contract.tables[table].key == (f"{kind}_id",) for kind, table in kinds.items())

@@ -10,7 +10,17 @@ import pytest
 
 from expectations.contract import load_contract
 from groundwork.errors import BadInputError, VerificationError
-from orchestration.landing.ledger import Ledger, LoadRecord, loads_in_use, pinned_loads
+from orchestration.landing.ledger import (
+    Ledger,
+    LoadedFile,
+    LoadRecord,
+    Removal,
+    Replacement,
+    fates,
+    loads_in_use,
+    pinned_loads,
+    standing,
+)
 
 CONTRACT = load_contract()
 START = datetime(2026, 6, 1, 5, tzinfo=UTC)
@@ -122,3 +132,44 @@ def test_nothing_to_stand_in_is_bad_input_with_every_message() -> None:
         loads_in_use(lines, pinned_loads(lines, CONTRACT), date(2026, 6, 5), timedelta(days=7))
     assert "orders: refused because" in str(refused.value)
     assert "reviews: refused because" in str(refused.value)
+
+
+def removal(load_id: str, replacement: str | None = None) -> Removal:
+    file = LoadedFile(name="part-0.parquet", sha256="1" * 64, rows=1)
+    return Removal(
+        status="erased" if replacement else "pruned",
+        table="orders",
+        load_id=load_id,
+        files=(),
+        replacement=Replacement(load_id=replacement, files=(file,)) if replacement else None,
+        who="an officer",
+        why="asked to",
+        at=START,
+    )
+
+
+def test_a_load_that_nothing_befell_stands_for_itself() -> None:
+    lines = [record("orders", "a"), record("orders", "a", 1, status="unchanged"), record("orders", None, 2)]
+    assert [(key, fate.removals, fate.stands) for key, fate in fates(lines).items()] == [
+        (("orders", "a"), (), lines[0])
+    ]
+
+
+def test_what_stands_in_is_found_through_every_erasure() -> None:
+    lines = [record("orders", "a"), removal("a", "b"), removal("b", "c")]
+    found = fates(lines)
+    assert [fate.stands and fate.stands.load_id for fate in found.values()] == ["c", "c", "c"]
+    assert found["orders", "a"].removals == (lines[1], lines[2])
+    assert found["orders", "a"].load.load_id == "a"
+    assert found["orders", "b"].removals == (lines[2],)
+    assert found["orders", "c"].removals == ()
+    assert found["orders", "c"].stands == standing(lines)[0]
+
+
+def test_of_what_was_pruned_nothing_stands_until_it_lands_again() -> None:
+    lines = [record("orders", "a"), removal("a", "b"), removal("b")]
+    assert {fate.stands for fate in fates(lines).values()} == {None}
+    again = record("orders", "b", 5)
+    found = fates([*lines, again])["orders", "b"]
+    assert found.removals == ()
+    assert found.stands is not None

@@ -16,7 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.declarations import Declaration
-from ml.drift import SCHEMA, calibration, label_delay, measure, moves, population, psi, reference, table
+from ml.drift import (
+    SCHEMA,
+    as_extreme_share,
+    calibration,
+    label_delay,
+    measure,
+    moves,
+    population,
+    psi,
+    reference,
+    table,
+)
 from ml.model import RiskModel
 from ml.shadow import Found
 from ml.training_set import PURPOSES, Live, Rows
@@ -215,3 +226,19 @@ def test_an_index_is_the_same_from_both_sides_and_never_negative(one: list[float
     assert psi(one[:size], other[:size]) == pytest.approx(psi(other[:size], one[:size]))
     assert psi(one[:size], other[:size]) >= 0
     assert psi(one, one) == 0
+
+
+@given(st.lists(st.floats(0, 9, width=32), min_size=30, max_size=200), st.floats(-1, 10, width=32))
+def test_the_share_that_is_as_extreme_is_that_of_the_rarer_side_or_a_tenth_more(
+    known: list[float], value: float
+) -> None:
+    kept = reference(np.array(known, dtype=np.float32)[:, None], ["a"])["a"]
+    values = np.array(known, dtype=np.float32)
+    rarer = min(np.mean(values <= value), np.mean(values >= value))
+    assert rarer - 1e-5 <= as_extreme_share(kept, value) <= 1
+
+
+def test_most_are_usual_few_are_extreme_and_the_unknown_are_counted_apart() -> None:
+    column = np.array([0.0] * 90 + [5.0] * 6 + [np.nan] * 4, dtype=np.float32)[:, None]
+    kept = reference(column, ["a"])["a"]
+    assert [as_extreme_share(kept, value) for value in (0.0, 5.0, None)] == [0.9, 0.06, 0.04]
