@@ -315,7 +315,6 @@ class Evidence:
         if known is None:
             raise BadInputError(self._unrated(entity_id))
         score = self._score(row, found)
-        features = self._features(found["features"], score["reasons"] or [])
         ids = {name: known.get(name) for name in (rated.key, *rated.carried)}
         brand = (found["mart"] or row or {}).get("brand")
         return {
@@ -331,7 +330,7 @@ class Evidence:
             "score": score,
             "model": self._model_facts(),
             "category": (found["features"] or {}).get("category"),
-            "features": features,
+            "features": features_told(self.model, found["features"], score["reasons"] or []),
             "verdict": self._verdict_facts(),
             "loads": [_load_facts(fate) for fate in self.fates],
             "source_rows": self.source_rows.about(ids, brand, rows=rows),
@@ -416,32 +415,6 @@ class Evidence:
             "approval": {name: told[name] for name in approval},
         }
 
-    def _features(self, row: Row | None, reasons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]] | None:
-        """Returns the features as the model read them, the most unusual first; None where they are not there any more."""
-        if row is None:
-            return None
-        body = self.model.body
-        usual = body["usual"].get(row["category"], body["usual"][""])
-        effects = {
-            signal: reason["effect"]
-            for reason in reversed(reasons)
-            for signal in (reason["signal"], reason.get("with_signal"))
-        }
-        told = [
-            {
-                "name": feature.name,
-                "signal": feature.signal,
-                "controlled_by": feature.controlled_by,
-                "unit": feature.unit,
-                "value": row[feature.name],
-                "usual": expected,
-                "as_extreme_share": as_extreme_share(body["reference"][feature.name], row[feature.name]),
-                "signal_effect": effects.get(feature.signal),
-            }
-            for feature, expected in zip(self.model.features, usual, strict=True)
-        ]
-        return sorted(told, key=lambda one: (one["as_extreme_share"], -(one["signal_effect"] or 0.0), one["name"]))
-
     def _verdict_facts(self) -> dict[str, Any] | None:
         if self.verdict is None:
             return None
@@ -474,6 +447,51 @@ class Evidence:
         return notes + [f"load {removal}." for fate in self.fates for removal in fate.removals]
 
 
+def features_told(
+    model: RiskModel, row: Row | None, reasons: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]] | None:
+    """Returns what a model read of a row, the most unusual first.
+
+    Args:
+        model: The model.
+        row: The row's features, as they are in `features/`; None where they are not there any more.
+        reasons: Its reasons.
+
+    Returns:
+        By feature: name, signal, controlled_by, unit, `value`, `usual`, as the model keeps it for the category,
+        `as_extreme_share` of those who lived when the model was trained (None if an earlier release trained it), and
+        `signal_effect`, that of the reason which its whole signal gave; None where there is no row.
+    """
+    if row is None:
+        return None
+    usual = model.body["usual"].get(row["category"], model.body["usual"][""])
+    effects = {
+        signal: reason["effect"]
+        for reason in reversed(reasons)
+        for signal in (reason["signal"], reason.get("with_signal"))
+    }
+    lived = model.body.get("reference", {})
+    told = [
+        {
+            "name": feature.name,
+            "signal": feature.signal,
+            "controlled_by": feature.controlled_by,
+            "unit": feature.unit,
+            "value": (value := row[feature.name]),
+            "usual": expected,
+            "as_extreme_share": as_extreme_share(lived[feature.name], value) if feature.name in lived else None,
+            "signal_effect": effects.get(feature.signal),
+        }
+        for feature, expected in zip(model.features, usual, strict=True)
+    ]
+    return sorted(told, key=_unusual_first)
+
+
+def _unusual_first(told: Mapping[str, Any]) -> tuple[float, float, str]:
+    share, effect = told["as_extreme_share"], told["signal_effect"]
+    return (1.0 if share is None else share, -(effect or 0.0), told["name"])
+
+
 def why_not_listed(score: Mapping[str, Any], policy: str) -> list[str]:
     """Returns why what was rated is not on its list, a sentence each.
 
@@ -500,6 +518,7 @@ def _load_facts(fate: Fate) -> dict[str, Any]:
         "load_id": load.load_id,
         "landed_at": load.landed_at.astimezone(UTC).isoformat(timespec="seconds"),
         "mode": load.mode,
+        "is_recorded": load.is_recorded,
         "row_count": load.row_count,
         "source": load.source,
         "content_digest": load.content_digest,
@@ -577,7 +596,7 @@ def _feature_words(told: Mapping[str, Any]) -> list[str]:
         f"FEATURES, the most unusual first; usual in {told['category'] or 'all categories'}, and who else was so extreme"
     ]
     lines += [
-        f"  {one['name']:<42}{_said(one['value']):>12}  usual {_said(one['usual']):<10}{100 * one['as_extreme_share']:6.1f} %"
+        f"  {one['name']:<42}{_said(one['value']):>12}  usual {_said(one['usual']):<10}{_percent(one['as_extreme_share'])}"
         f"  {one['signal']}, {one['controlled_by']}"
         for one in features[:FEATURES_SHOWN]
     ]
@@ -603,7 +622,8 @@ def _load_words(loads: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = ["LOADS"]
     for load in loads:
         landed = str(load["landed_at"])[:16].replace("T", " ")
-        lines.append(f"  {load['table']:<22}{load['load_id']}  {landed}  {load['row_count']:>11,} rows  {load['mode']}")
+        mode = "by command" if load["is_recorded"] else load["mode"]
+        lines.append(f"  {load['table']:<22}{load['load_id']}  {landed}  {load['row_count']:>11,} rows  {mode}")
         if load["state"] != "as it landed":
             stands = f"; {load['stands_in']} stands in" if load["stands_in"] else ""
             lines.append(f"    {load['state'].upper()} since{stands}")
@@ -639,6 +659,10 @@ def _said(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     text = "".join(sign if sign.isprintable() else " " for sign in text)
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+
+
+def _percent(share: float | None) -> str:
+    return f"{'':8}" if share is None else f"{100 * share:6.1f} %"
 
 
 def _wrapped(text: str, head: str = "  ") -> list[str]:

@@ -129,6 +129,17 @@ def test_who_was_rated_and_is_not_on_the_list_is_traced_with_the_reason(home: Pa
     assert differences(home, [told]) == []
 
 
+def test_who_was_suppressed_is_traced_with_that_and_the_row_that_says_so(home: Path) -> None:
+    mart = pq.read_table(
+        home / "marts" / "rated_listings" / f"as_of={NEXT}" / "rated_listings.parquet", partitioning=None
+    )
+    row = next(row for row in mart.to_pylist() if row["is_suppressed"])
+    told = trace(home, "listings", row["listing_id"])
+    assert not told["is_listed"]
+    assert "it is suppressed" in told["why_not_listed"][-1]
+    assert [one["row"]["entity_id"] for one in told["source_rows"]["suppressions"]["rows"]] == [row["listing_id"]]
+
+
 def test_a_list_that_was_not_published_is_traced_as_its_candidate(home: Path) -> None:
     listing = a_listing(home)
     shutil.rmtree(home / "published" / "listings")

@@ -6,13 +6,17 @@ import copy
 from datetime import date, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from expectations.contract import load_contract
+from ml.drift import reference
+from ml.model import RiskModel
 from orchestration.acting.source_rows import as_known
-from orchestration.acting.trace import FEATURES_SHOWN, WIDTH, render, why_not_listed
+from orchestration.acting.trace import FEATURES_SHOWN, WIDTH, features_told, render, why_not_listed
+from tests.ml_fixtures import FEATURES, LISTINGS
 
 CONTRACT = load_contract()
 AS_OF = date(2026, 6, 30)
@@ -35,6 +39,7 @@ def load(table: str, **changes: Any) -> dict[str, Any]:
         "landed_at": "2026-07-01T06:00:00+00:00",
         "mode": "full",
         "row_count": 1200,
+        "is_recorded": False,
     }
     return said | {"state": "as it landed", "stands_in": None, "removals": []} | changes
 
@@ -166,6 +171,50 @@ def test_why_a_rated_row_is_not_on_the_list(changes: dict[str, Any], says: list[
     reasons = why_not_listed(SCORE | changes, "1" * 64)
     assert len(reasons) == len(says)
     assert all(said in reason for said, reason in zip(says, reasons, strict=True))
+
+
+EVERYBODY: dict[str, Any] = dict.fromkeys(LISTINGS.columns, 1.0) | {"category": "watches"}
+
+
+def a_model(**body: Any) -> RiskModel:
+    """A model that knows what is usual, and among whom it was trained: everybody had 1, but one in a hundred 7."""
+    usual = {"": [0.0] * len(FEATURES), "watches": [float(at) for at in range(len(FEATURES))]}
+    lived = np.ones((100, len(FEATURES)), dtype=np.float32)
+    lived[0] = 7.0
+    kept = {"features": [one.as_dict() for one in FEATURES], "usual": usual}
+    return RiskModel(kept | {"reference": reference(lived, LISTINGS.columns)} | body, b"", b"")
+
+
+def test_features_are_told_as_they_are_beside_what_is_usual_in_their_category() -> None:
+    row = EVERYBODY | {"refund_share": 7.0, "delivery_days": None}
+    told = features_told(a_model(), row, []) or []
+    assert {one["name"]: one["value"] for one in told} == {name: row[name] for name in LISTINGS.columns}
+    assert {one["name"]: one["usual"] for one in told} == {name: float(at) for at, name in enumerate(LISTINGS.columns)}
+    assert [one["name"] for one in told[:2]] == ["delivery_days", "refund_share"]
+    assert [one["as_extreme_share"] for one in told[:3]] == [0.0, 0.01, 0.99]
+
+
+def test_of_a_category_that_is_new_what_is_usual_everywhere_is_told() -> None:
+    told = features_told(a_model(), EVERYBODY | {"category": "boats"}, []) or []
+    assert {one["usual"] for one in told} == {0.0}
+
+
+def test_a_reason_is_told_with_each_feature_of_its_signals_first_of_what_is_equally_usual() -> None:
+    reasons = [{"signal": "order", "effect": 2.0}, {"signal": "text", "with_signal": "order", "effect": 1.0}]
+    told = features_told(a_model(), EVERYBODY, reasons) or []
+    effects = [(one["name"], one["signal_effect"]) for one in told]
+    assert effects[:4] == [
+        ("delivery_days", 2.0),
+        ("refund_share", 2.0),
+        ("noise_ratio", 1.0),
+        ("complaint_share", None),
+    ]
+
+
+def test_a_model_of_an_earlier_release_says_nothing_of_who_was_as_extreme() -> None:
+    told = features_told(a_model(reference={}), EVERYBODY, [])
+    assert {one["as_extreme_share"] for one in told or []} == {None}
+    assert "one_star_share" in render(TOLD | {"features": told})
 
 
 SUBMITTED_AT, LATEST_AT = (
