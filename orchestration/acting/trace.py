@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, date
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -512,19 +512,12 @@ def why_not_listed(score: Mapping[str, Any], policy: str) -> list[str]:
 
 
 def _load_facts(fate: Fate) -> dict[str, Any]:
-    load, stands = fate.load, fate.stands
+    """Returns a load's line of the ledger, its digest, and what the ledger says of it since."""
     return {
-        "table": load.table,
-        "load_id": load.load_id,
-        "landed_at": load.landed_at.astimezone(UTC).isoformat(timespec="seconds"),
-        "mode": load.mode,
-        "is_recorded": load.is_recorded,
-        "row_count": load.row_count,
-        "source": load.source,
-        "content_digest": load.content_digest,
-        "files": {file.name: file.sha256 for file in load.files},
+        **fate.load.model_dump(mode="json"),
+        "content_digest": fate.load.content_digest,
         "state": fate.removals[0].status if fate.removals else "as it landed",
-        "stands_in": stands.load_id if stands is not None and fate.removals else None,
+        "stands_in": fate.stands.load_id if fate.stands is not None and fate.removals else None,
         # The ledger keeps whose rows were erased; a trace need not hand it on.
         "removals": [line.model_dump(mode="json", exclude={"person": {"value_hash"}}) for line in fate.removals],
     }
