@@ -202,6 +202,12 @@ def for_audience(reasons_json: str, audience: str) -> str:
     return json.dumps(told, ensure_ascii=False)
 
 
+def signals_told(reasons_json: str) -> set[str]:
+    """Returns the signals by which a row's reasons speak against it: those with an effect above 0, of a pair both."""
+    told = [reason for reason in json.loads(reasons_json) if reason["effect"] > 0]
+    return {reason[name] for reason in told for name in ("signal", "with_signal") if name in reason}
+
+
 def in_words(feature: Feature, value: float, usual: float) -> str:
     """Says a value and what is usual, such as `price is 0.41 of the recommended price; usual is 0.93`.
 

@@ -6,6 +6,7 @@ from where all stand who are rated. What a marketplace then does with a flag is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -182,6 +183,34 @@ def flagging(
         bands=tuple(_band(units, low) for low in range(0, 100, 10)),
         table=tuple(_table_row(units, float(at)) for at in (*range(0, 50, 10), *range(50, 100, 5))),
     )
+
+
+def threshold_for(flagging: Mapping[str, Any], target: float) -> tuple[float, float | None]:
+    """Picks the threshold for another target than the model was trained for, by what the model keeps.
+
+    Args:
+        flagging: What `Flagging.as_dict` keeps of a model.
+        target: Precision asked for, 0 to 1.
+
+    Returns:
+        The least score of the precision table, or the model's own threshold, at which precision reaches the target, and that
+        precision; a higher target never gives a lower score. Where the precision's interval is wider than 0.30, or no score
+        reaches it, 50 and None, as in `flagging`.
+    """
+    own, own_target = float(flagging["threshold"]), float(flagging["target"])
+    if target == own_target:
+        return own, flagging["expected_precision"]
+    points = {float(row["score"]): row for row in flagging["table"] if row["precision"] is not None}
+    if flagging["basis"] == "target":
+        exact = {"precision": flagging["expected_precision"], "low": 0.0, "high": 0.0}
+        points = {score: row for score, row in points.items() if (score > own) == (target > own_target)} | {own: exact}
+    reached = [score for score, row in points.items() if row["precision"] >= target]
+    if not reached:
+        return FALLBACK_THRESHOLD, None
+    least = points[min(reached)]
+    if least["high"] - least["low"] > WIDEST_INTERVAL:
+        return FALLBACK_THRESHOLD, None
+    return min(reached), least["precision"]
 
 
 def precision_from(units: Units) -> tuple[Floats, Floats, Floats, Floats]:

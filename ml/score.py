@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from groundwork.errors import BadInputError
 from groundwork.files import replacing
-from ml.explain import Explainer
+from ml.explain import Explainer, signals_told
 from ml.model import RiskModel, Scorer, read_model
 from ml.training_set import matrix
 
@@ -34,7 +34,7 @@ class ScoringResult:
 
     Attributes:
         rows: Entities rated.
-        flagged: Those at or above threshold and floor.
+        flagged: Those at or above the model's threshold and floor; what is then done with them is the policy's business.
         explained: Those with reasons.
     """
 
@@ -43,15 +43,19 @@ class ScoringResult:
     explained: int
 
 
-def score(champion: Champion, features: Path, out_scores: Path, out_reasons: Path | None) -> ScoringResult:
+def score(
+    champion: Champion, features: Path, out_scores: Path, out_reasons: Path | None, *, explain_from: float = 100.0
+) -> ScoringResult:
     """Rates every row of a feature file.
 
     Args:
         champion: The champion, from the registry's log.
         features: `features/<list>/as_of=<date>/features.parquet`, one row an entity, sorted by id.
         out_scores: Gets the entity's ids, score, own_conduct_score, margin and model_digest, sorted by id.
-        out_reasons: Gets the entity's id and reasons (JSON) for the flagged rows and the 1,000 highest; None where nobody
-            will read them, as of a version in shadow.
+        out_reasons: Gets the entity's id, reasons (JSON) and signal_count, of signals that they name, for the flagged rows and
+            the 1,000 highest; None where nobody will read them, as of a version in shadow.
+        explain_from: A score from which rows that reach the floor are explained as flagged ones are, where that is below the
+            model's threshold: a policy may flag from there on.
 
     Returns:
         Counts.
@@ -60,18 +64,22 @@ def score(champion: Champion, features: Path, out_scores: Path, out_reasons: Pat
         VerificationError: A file of the model is not the one that was reviewed.
         BadInputError: A feature column is missing, or ids are not sorted or not unique.
     """
-    return rate(read_model(champion.folder, champion.model_digest), features, out_scores, out_reasons)
+    model = read_model(champion.folder, champion.model_digest)
+    return rate(model, features, out_scores, out_reasons, explain_from=explain_from)
 
 
-def rate(model: RiskModel, features: Path, out_scores: Path, out_reasons: Path | None) -> ScoringResult:
+def rate(
+    model: RiskModel, features: Path, out_scores: Path, out_reasons: Path | None, *, explain_from: float = 100.0
+) -> ScoringResult:
     """Rates every row of a feature file with a model that nobody has to have approved; see `score`."""
     scorer = Scorer(model)
     _check_columns(features, model)
-    margins, scores, flags = _write_scores(scorer, features, out_scores)
+    margins, scores, flags = _write_scores(scorer, features, out_scores, min(model.threshold, explain_from))
     chosen = _to_explain(scores, margins, flags) if out_reasons is not None else np.zeros(0, dtype=np.int64)
     if out_reasons is not None:
         _write_reasons(scorer, features, chosen, flags, out_reasons)
-    return ScoringResult(rows=len(scores), flagged=int(flags.sum()), explained=len(chosen))
+    flagged = int((flags & (scores >= model.threshold)).sum())
+    return ScoringResult(rows=len(scores), flagged=flagged, explained=len(chosen))
 
 
 def _check_columns(features: Path, model: RiskModel) -> None:
@@ -94,9 +102,9 @@ def _batches(features: Path, columns: list[str]) -> Iterator[Any]:
 
 
 def _write_scores(
-    scorer: Scorer, features: Path, out: Path
+    scorer: Scorer, features: Path, out: Path, least: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Writes the scores and keeps margin, score and flag of each row: 13 bytes a row."""
+    """Writes the scores and keeps margin, score and whether it may be flagged of each row: 13 bytes a row."""
     model, written = scorer.model, []
     last: str | None = None
     with replacing(out) as temporary, _Writer(temporary, _score_schema(model)) as writer:
@@ -105,7 +113,7 @@ def _write_scores(
             values = matrix(batch, model.columns)
             margin, own_margin = scorer.margin(values), scorer.margin(values, "own")
             score, own_score = scorer.score(margin), scorer.score(own_margin, "own")
-            written.append((margin, score, (score >= model.threshold) & (own_score >= model.floor)))
+            written.append((margin, score, (score >= least) & (own_score >= model.floor)))
             writer.write(_score_table(model, batch, score, own_score, margin))
     if not written:
         return np.zeros(0, dtype=np.float32), np.zeros(0), np.zeros(0, dtype=bool)
@@ -206,7 +214,11 @@ def _write_reasons(
 
     model, explainer, start = scorer.model, Explainer(scorer), 0
     schema = pa.schema(
-        [pa.field(model.id_column, pa.string(), nullable=False), pa.field("reasons", pa.string(), nullable=False)]
+        [
+            pa.field(model.id_column, pa.string(), nullable=False),
+            pa.field("reasons", pa.string(), nullable=False),
+            pa.field("signal_count", pa.int64(), nullable=False),
+        ]
     )
     with replacing(out) as temporary, _Writer(temporary, schema) as writer:
         for batch in _batches(features, list(dict.fromkeys((model.id_column, "category", *model.columns)))):
@@ -215,5 +227,6 @@ def _write_reasons(
             category = inside.column("category").cast(pa.string()).fill_null("").to_pylist()
             told = explainer.reasons(matrix(inside, model.columns), category, flags[chosen[low:high]])
             ids = inside.column(model.id_column).cast(pa.string())
-            writer.write(pa.table([ids, pa.array(told, pa.string())], schema=schema))
+            counts = pa.array([len(signals_told(reasons)) for reasons in told], pa.int64())
+            writer.write(pa.table([ids, pa.array(told, pa.string()), counts], schema=schema))
             start += batch.num_rows

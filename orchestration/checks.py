@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Files = Mapping[str, list[Path]]
 COMPARED_WITH_BEFORE = ("listings", "reviews", "orders")
+TERM_PARAMETERS = ("term", "category", "brand", "country", "threshold", "capacity", "corroboration", "action")
 
 
 def gates(contract: Contract, daily: dg.DailyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
@@ -183,9 +184,11 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
     champion = run.registry.champion(model)
     if champion is None:
         raise RuntimeError(f"{model} has scores and no champion")
-    rating = {"key": key, "threshold": champion.threshold, "floor": champion.floor}
-    rating["max_flagged_share"] = run.policy.max_flagged_share
+    terms = run.applied_terms(name, champion)
+    rating: dict[str, Any] = {"key": key, "floor": champion.floor, "max_flagged_share": run.policy.max_flagged_share}
     if suite == "scores":
+        # Scores alone do not say which term decides; whoever reaches all of them is flagged by any.
+        rating["threshold"] = max(term.threshold for term in terms)
         before = _before(run.home / "scores" / model, run.as_of, "scores.parquet")
         rating |= {"model_digest": champion.model_digest, "prevalence": champion.card["prevalence"]}
         rating |= {"drift_warn": run.policy.drift.warn, "drift_block": run.policy.drift.block}
@@ -197,7 +200,7 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
         "as_of": run.as_of,
         "columns": list(list_columns(name)),
         "least_rows": 0 if run.policy.allow_empty else 1,
-        "action": run.policy.action,
+        "terms": [term.model_dump(include=set(TERM_PARAMETERS)) for term in terms],
     }
 
 
@@ -292,7 +295,10 @@ def _draw(run: Run, suite: str, name: ListName, failed: AbstractSet[str]) -> byt
     files = {table: paths[0] for table, paths in files_of(run, suite, name).items()}
     if suite == "features":
         return pictures.known_shares(files["features"], files.get("features_before"))
-    threshold, entities = _parameters(run, suite, name)["threshold"], name.replace("_", " ")
+    champion, entities = run.registry.champion(RATED[name].model), name.replace("_", " ")
+    if champion is None:
+        return None
+    threshold = min(term.threshold for term in run.applied_terms(name, champion))
     if suite == "scores":
         before = _before(run.home / "scores" / RATED[name].model, run.as_of, "scores.parquet")
         return pictures.scores(files["scores"], before, threshold=threshold, entities=entities)

@@ -322,14 +322,15 @@ def diff_lists(
     second: Annotated[str, typer.Argument(metavar="B")],
     as_json: Json = False,
 ) -> None:
-    """Prints what changed from version A of a list to version B.
+    """Prints what changed from version A of a list to version B, and why.
 
     Example: touchstone lists diff listings 2026-06-29-0123456789ab 2026-06-30-ba9876543210
     """
-    from orchestration.publishing.read import diff
+    from orchestration.publishing.read import diff, render_diff
 
-    changes = diff(settings_of().home / "published", name, first, second)
-    print_result(dataclasses.asdict(changes), as_json, lambda: report.render_diff(dataclasses.asdict(changes)))
+    home = settings_of().home
+    changes = diff(home / "published", name, first, second, marts=home / "marts")
+    print_result(changes.as_dict(), as_json, lambda: render_diff(changes))
 
 
 @models_app.command("list")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestration.upkeep.standing import Verification
 
 WORST_SHOWN = 10
+HELD = "held by "
 
 
 def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
@@ -47,7 +48,8 @@ def render(summary: dict[str, Any]) -> str:
     lines = [f"Touchstone rated the marketplace as of {summary['as_of']}." if was_rated else "Nothing was rated."]
     for name, counts in summary["rated"].items():
         if counts["rated"]:
-            lines.append(f"  {name:<18} {counts['rated']:>9,} rated, {counts['flagged']:>6,} flagged")
+            held = "".join(f", {count:,} of them kept off by {what}" for what, count in counts["held"].items())
+            lines.append(f"  {name:<18} {counts['rated']:>9,} rated, {counts['flagged']:>6,} flagged{held}")
         elif was_rated:
             lines.append(f"  {name:<18} none rated: the model is off")
     lines += [f"  {note}" for note in summary["notes"]]
@@ -64,9 +66,12 @@ def render(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _rated(result: PipelineResult, name: str) -> dict[str, int]:
-    rows = next((stage.rows for stage in result.record.stages if stage.name == f"score {name}"), {})
-    return {"rated": rows.get("rated", 0), "flagged": rows.get("flagged", 0)}
+def _rated(result: PipelineResult, name: str) -> dict[str, Any]:
+    """Returns how many were rated and flagged, and of these how many were kept off the list, by what did; of no list, of scores."""
+    rows = {stage.name: stage.rows for stage in result.record.stages}
+    found = rows.get(f"candidate {name}") or rows.get(f"score {name}", {})
+    held = {what.removeprefix(HELD): count for what, count in found.items() if what.startswith(HELD) and count}
+    return {"rated": found.get("rated", 0), "flagged": found.get("flagged", 0), "held": held}
 
 
 def _worst(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
@@ -206,14 +211,6 @@ def render_decision(decision: dict[str, Any]) -> str:
         f"({decision['model_digest'][:12]}) by {decision['who']}{' by override' if decision['is_override'] else ''}: "
         f"{decision['why']}"
     )
-
-
-def render_diff(changes: dict[str, Any]) -> str:
-    """Returns what changed between two versions in words, a line an entity."""
-    lines = [f"{changes['before']} -> {changes['after']}"]
-    lines += [f"  + {entity}" for entity in changes["added"]] + [f"  - {entity}" for entity in changes["removed"]]
-    lines += [f"  ~ {row['entity_id']}  {row['before']:.2f} -> {row['after']:.2f}" for row in changes["changed"]]
-    return "\n".join(lines if len(lines) > 1 else [*lines, "  nothing changed"])
 
 
 def render_day(day: Day) -> str:

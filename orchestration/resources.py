@@ -37,10 +37,12 @@ if TYPE_CHECKING:
 
     from expectations.contract import Contract
     from ml.declarations import Declaration
-    from ml.registry import Registry
+    from ml.registry import Champion, Registry
     from ml.train import Parameters
     from orchestration.landing.ledger import LoadRecord, PinnedLoads
     from orchestration.publishing.policy import Policy
+    from orchestration.publishing.terms import AppliedTerm
+    from orchestration.rated import ListName
 
 logger = logging.getLogger("touchstone")
 AS_OF_TAG = "touchstone/as_of"
@@ -357,7 +359,7 @@ class Run:
     @functools.cached_property
     def registry(self) -> Registry:
         """The models, and which of them may rate."""
-        from ml.registry import Registry
+        from ml.registry import Champion, Registry
 
         return Registry(self.home)
 
@@ -384,6 +386,12 @@ class Run:
 
         verify_loads(self.landing, self.pins)
         self.warehouse.pin(self.pins, self.contract, self.landing)
+
+    def applied_terms(self, list_name: ListName, champion: Champion) -> tuple[AppliedTerm, ...]:
+        """Returns what the policy's terms for a list come to by the model that rates."""
+        from orchestration.publishing.terms import applied_terms
+
+        return applied_terms(self.policy, list_name, champion.card["flagging"])
 
     def training_parameters(self, target_precision: float) -> Parameters:
         """Returns the choices of a training: the defaults, this machine's threads and the policy's target."""

@@ -42,19 +42,31 @@ SCORES = """
 """
 RATED = """
     select date '2026-06-30' as as_of_date, 'l' || i as listing_id, 'm' || i % 20 as merchant_id,
-        (100 - i)::double as score, 40.0::double as own_conduct_score,
-        i < 8 as is_flagged, i = 7 as is_suppressed
+        case when i in (4, 5, 9) then 'watches/wrist' when i = 10 then 'watches_not' else 'category' end as category,
+        case i when 6 then 'BRAND' when 11 then null else 'other brand' end as brand, 'DE' as country,
+        (100 - i)::double as score, 40.0::double as own_conduct_score, (100 - i)::double as margin,
+        case when i in (0, 1, 3, 6) then 2 when i < 8 then 1 end as signal_count, i = 7 as is_suppressed,
+        case when i in (4, 5, 9) then 1 when i = 6 then 2 else 3 end as term,
+        case when i in (4, 5, 9) then 'test_buy' when i = 6 then 'remove' else 'review' end as action,
+        i < 8 as is_flagged,
+        case when i = 7 then 'suppression' when i = 5 then 'capacity' when i = 2 then 'corroboration' end as held_by
     from range(100) as numbers (i)
 """
 CANDIDATE = """
     select row_number() over (order by score desc) as rank, listing_id, merchant_id, 'a title' as title,
-        'https://shop.example' as url, 'category' as category, 'brand' as brand, 12.5::decimal(18, 4) as price,
+        'https://shop.example' as url, category, brand, 12.5::decimal(18, 4) as price,
         'USD' as currency, score, own_conduct_score, '[90,100]' as band, 0.9::double as expected_precision,
-        '[{"signal": "price"}]' as reasons, 'review' as action, date '2026-06-28' as first_flagged_date,
+        '[{"signal": "price", "effect": 1.5}, {"signal": "text", "with_signal": "link", "effect": 0.5}]' as reasons, action, date '2026-06-28' as first_flagged_date,
         2::integer as days_on_list, false as is_new
     from rated
-    where is_flagged and not is_suppressed
+    where is_flagged and held_by is null
 """
+TERM = {"category": None, "brand": None, "country": None, "capacity": None, "corroboration": 1, "action": "review"}
+TERMS = [
+    {**TERM, "term": 1, "category": "watches", "threshold": 95.0, "capacity": 1, "action": "test_buy"},
+    {**TERM, "term": 2, "brand": "brand", "country": "DE", "threshold": 92.5, "corroboration": 2, "action": "remove"},
+    {**TERM, "term": 3, "threshold": 92.5, "corroboration": 2},
+]
 
 
 DRIFT = """
@@ -161,9 +173,8 @@ GOOD: dict[str, Case] = {
             "columns": list(LIST_COLUMNS),
             "least_rows": 1,
             "max_flagged_share": 0.1,
-            "action": "review",
-            "threshold": 90.0,
             "floor": 9.0,
+            "terms": TERMS,
         },
     ),
 }
@@ -245,20 +256,30 @@ def _bad_scores() -> dict[str, Case]:
 
 def _bad_candidate() -> dict[str, Case]:
     good = GOOD["candidate"]
+    empty = "update rated set is_flagged = false, held_by = null, score = 1"
     swap = "update candidate set rank = case rank when 1 then 2 when 2 then 1 else rank end"
     return {
-        "list_is_not_empty": good.broken("delete from candidate", "update rated set is_flagged = false"),
+        "list_is_not_empty": good.broken("delete from candidate", empty),
+        "rows_are_decided_on_by_their_terms": good.broken("update rated set term = 3 where listing_id = 'l9'"),
+        "flags_are_those_of_the_terms": good.broken("update rated set is_flagged = true where listing_id = 'l8'"),
+        "list_keeps_within_capacity": good.broken("update rated set score = 96.5 where listing_id = 'l5'"),
+        "rows_are_corroborated": good.broken(
+            "update candidate set reasons = replace(reasons, '0.5', '0') where rank = 2"
+        ),
+        "what_is_held_is_held_for_cause": good.broken(
+            "update rated set held_by = 'corroboration' where listing_id = 'l1'"
+        ),
         "list_has_its_columns_only": good.broken("alter table candidate add column buyer_email varchar"),
         "list_asks_what_the_policy_says": good.broken("update candidate set action = 'remove' where rank = 2"),
-        "ranks_are_one_to_n": good.broken("update candidate set rank = 9 where rank = 7"),
+        "ranks_are_one_to_n": good.broken("update candidate set rank = 9 where rank = 5"),
         "ranks_follow_the_score": good.broken(swap),
         "ids_are_unique": good.broken("update candidate set listing_id = 'l0' where rank = 2"),
         "ids_are_known": good.broken("update candidate set merchant_id = null where rank = 2"),
-        "scores_reach_the_threshold": good.broken(threshold=94.5),
+        "scores_reach_the_threshold": good.broken(terms=[*TERMS[:2], {**TERMS[2], "threshold": 97.5}]),
         "own_conduct_scores_reach_the_floor": good.broken(floor=40.5),
         "reasons_are_there": good.broken("update candidate set reasons = '[{' where rank = 2"),
-        "reasons_say_something": good.broken("update candidate set reasons = '[]' where rank = 2"),
-        "nothing_suppressed_is_listed": good.broken("update rated set is_suppressed = true where listing_id = 'l2'"),
+        "reasons_say_something": good.broken("update candidate set reasons = '[]' where rank = 4"),
+        "nothing_suppressed_is_listed": good.broken("update rated set is_suppressed = true where listing_id = 'l1'"),
         "list_is_what_is_flagged": good.broken("update rated set is_flagged = true where listing_id = 'l9'"),
         "list_is_as_of_the_day": good.broken("update rated set as_of_date = '2026-06-29' where listing_id = 'l9'"),
         "flagged_share_is_small": good.broken(max_flagged_share=0.069),
@@ -272,3 +293,48 @@ BAD: dict[str, dict[str, Case]] = {
     "scores": _bad_scores(),
     "candidate": _bad_candidate(),
 }
+
+
+def candidate_faults() -> dict[str, tuple[str, Case]]:
+    """Returns further ways in which a list breaks its terms, each with the expectation that sees it."""
+    good = GOOD["candidate"]
+    terms = good.parameters["terms"]
+    unheld = "update rated set held_by = null where listing_id = 'l5'"
+    return {
+        "more than its capacity": ("list_keeps_within_capacity", good.broken(f"insert into candidate by name {_listed('l5')}", unheld)),
+        "held by a capacity that there is not": (
+            "list_keeps_within_capacity",
+            good.broken("delete from candidate where rank = 1", "update rated set held_by = 'capacity' where listing_id = 'l0'"),
+        ),
+        "fewer than its capacity though some are held": ("list_keeps_within_capacity", good.broken("delete from candidate where rank = 4")),
+        "a rated row left unflagged": ("flags_are_those_of_the_terms", good.broken("update rated set is_flagged = false where listing_id = 'l0'")),
+        "flagged below the floor": (
+            "flags_are_those_of_the_terms", good.broken("update rated set own_conduct_score = 8.9 where listing_id = 'l0'")
+        ),
+        "held though it is not suppressed": (
+            "what_is_held_is_held_for_cause", good.broken("update rated set is_suppressed = false where listing_id = 'l7'")
+        ),
+        "held by nothing known": ("what_is_held_is_held_for_cause", good.broken("update rated set held_by = 'mercy' where listing_id = 'l7'")),
+        "held though corroborated": ("what_is_held_is_held_for_cause", good.broken("update rated set signal_count = 2 where listing_id = 'l2'")),
+        "the action of another term": (
+            "list_asks_what_the_policy_says", good.broken("update candidate set action = 'review' where rank = 4")
+        ),
+        "a category that begins alike": (
+            "rows_are_decided_on_by_their_terms", good.broken("update rated set term = 1 where listing_id = 'l10'")
+        ),
+        "a row without a brand": ("rows_are_decided_on_by_their_terms", good.broken("update rated set term = 2 where listing_id = 'l11'")),
+        "the merchant's country": (
+            "rows_are_decided_on_by_their_terms", good.broken("update rated set country = 'FR' where listing_id = 'l6'")
+        ),
+        "a later term": ("rows_are_decided_on_by_their_terms", good.broken(terms=[{**terms[1], "term": 1}, {**terms[0], "term": 2}, terms[2]])),
+        "no term at all": ("rows_are_decided_on_by_their_terms", good.broken("update rated set term = null where listing_id = 'l0'")),
+        "reasons of one signal twice": (
+            "rows_are_corroborated",
+            good.broken("update candidate set reasons = '[{\"signal\": \"price\", \"effect\": 1}, {\"signal\": \"price\", \"effect\": 2}]'"),
+        ),
+        "reasons that are none": ("rows_are_corroborated", good.broken("update candidate set reasons = '[]' where rank = 1")),
+    }  # fmt: skip
+
+
+def _listed(listing_id: str) -> str:
+    return f"select 6 as rank, '{listing_id}' as listing_id, 'm1' as merchant_id, 95 as score, 40 as own_conduct_score, 'test_buy' as action"

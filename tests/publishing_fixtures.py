@@ -19,6 +19,7 @@ from orchestration.publishing.candidate import SHAPES, Candidate, build_candidat
 from orchestration.publishing.manifest import Loads, ManifestInputs, RatingModel
 from orchestration.publishing.policy import Policy
 from orchestration.publishing.publish import Published, candidate_subject, publish
+from orchestration.publishing.terms import AppliedTerm
 from orchestration.publishing.verdict import GATES, give_verdict
 from orchestration.rated import RATED as LISTS
 from orchestration.rated import ListName
@@ -26,6 +27,7 @@ from orchestration.rated import ListName
 AS_OF = dt.date(2026, 6, 30)
 SUITES = sha256_bytes(b"suites")
 POLICY = Policy(target_precision=0.9, action="review", allow_empty=False, max_flagged_share=0.5, lists=tuple(LISTS))
+TERMS = (AppliedTerm(term=1, target_precision=0.9, basis="target", threshold=90.0, floor=9.0, action="review"),)
 REASONS = json.dumps(
     [
         {
@@ -46,10 +48,22 @@ class Rated:
     score: float
     is_flagged: bool = True
     is_suppressed: bool = False
+    held_by: str | None = None
     margin: float = 1.0
     own_conduct_score: float = 40.0
     label: str | None = "a title"
     price: Decimal | None = field(default=Decimal("12.3400"))
+    until: dt.date = dt.date(9999, 12, 31)
+
+    @property
+    def holder(self) -> str | None:
+        """What keeps it off the list although it is flagged."""
+        return ("suppression" if self.is_suppressed else self.held_by) if self.is_flagged else None
+
+    @property
+    def suppressed_until(self) -> dt.date | None:
+        """Until when it is suppressed, if it is."""
+        return self.until if self.is_suppressed else None
 
 
 RATED = (
@@ -85,9 +99,15 @@ def write_mart(
         "band": pa.array(["[90,100]" if item.score >= 90 else "[0,10)" for item in rated], pa.string()),
         "expected_precision": pa.array([0.93 if item.score >= 90 else None for item in rated], pa.float64()),
         "reasons": pa.array([REASONS if item.is_flagged else None for item in rated], pa.string()),
+        "country": pa.array(["DE"] * len(rated), pa.string()),
+        "signal_count": pa.array([1 if item.is_flagged else None for item in rated], pa.int64()),
         "model_digest": pa.array(["f" * 64] * len(rated), pa.string()),
-        "is_flagged": pa.array([item.is_flagged for item in rated], pa.bool_()),
         "is_suppressed": pa.array([item.is_suppressed for item in rated], pa.bool_()),
+        "suppressed_until_date": pa.array([item.suppressed_until for item in rated], pa.date32()),
+        "term": pa.array([1] * len(rated), pa.int32()),
+        "action": pa.array(["review"] * len(rated), pa.string()),
+        "is_flagged": pa.array([item.is_flagged for item in rated], pa.bool_()),
+        "held_by": pa.array([item.holder for item in rated], pa.string()),
     }
     pa.parquet.write_table(pa.table(columns), path)
     return path
@@ -166,6 +186,7 @@ class Home:
             self.list_name,
             mart,
             policy=POLICY,
+            terms=TERMS,
             inputs=manifest_inputs(code_revision, self.loads),
             published=self.published,
             candidates=self.root / "candidates",
@@ -195,6 +216,7 @@ __all__ = [
     "POLICY",
     "RATED",
     "SUITES",
+    "TERMS",
     "Home",
     "Rated",
     "digest_of_files",

@@ -1,9 +1,10 @@
 -- What every rated mart has in common: the rating of an entity beside what its model calls risky.
 
 {#
-    CTE `ratings`: each scored row with its ids, band, expected_precision, reasons, is_flagged and is_suppressed. The relation is
-    what the scores are called by, the key names a row, and entity_kinds says which column holds the id of each kind of entity
-    that a row is about: whoever keeps one of these off the lists keeps the row off.
+    CTE `ratings`: each scored row with its ids, band, expected_precision, reasons, and until when it is suppressed; `terms` are
+    what the policy says of such rows (see `decided`). The relation is what the scores are called by, the key names a row, and
+    entity_kinds says which column holds the id of each kind of entity that a row is about: whoever keeps one of these off the
+    lists keeps the row off.
 #}
 {% macro ratings(relation, model, key, entity_kinds) %}
 run as (
@@ -24,9 +25,9 @@ explained as (
 
 ),
 
-rating as (
+terms as (
 
-    select * from {{ source('landed', 'rating') }}
+    select * from {{ source('landed', 'terms') }}
     where model = '{{ model }}'
 
 ),
@@ -49,20 +50,22 @@ known_labels as (
 ),
 
 -- Kept off the lists by somebody's word, or by an appeal that was upheld, unless something later shows otherwise.
-suppressed as (
+suppressions as (
 
-    select distinct
+    select
         stg_suppressions.entity_kind,
-        stg_suppressions.entity_id
+        stg_suppressions.entity_id,
+        coalesce(cast(stg_suppressions.expires_at as date), date '9999-12-31') as until_date
     from {{ ref('stg_suppressions') }} as stg_suppressions
     cross join run
     where
         cast(stg_suppressions.created_at as date) <= run.as_of
         and (stg_suppressions.expires_at is null or cast(stg_suppressions.expires_at as date) > run.as_of)
-    union
+    union all
     select
         upheld.entity_kind,
-        upheld.entity_id
+        upheld.entity_id,
+        date '9999-12-31' as until_date
     from known_labels as upheld
     left join known_labels as later
         on
@@ -73,6 +76,19 @@ suppressed as (
     where
         upheld.source = 'appeal'
         and later.entity_id is null
+
+),
+
+suppressed as (
+
+    select
+        entity_kind,
+        entity_id,
+        max(until_date) as until_date
+    from suppressions
+    group by
+        entity_kind,
+        entity_id
 
 ),
 
@@ -107,15 +123,18 @@ ratings as (
         banded.band,
         precision_bands.expected_precision,
         explained.reasons,
+        explained.signal_count,
         banded.model_digest,
-        coalesce(banded.score >= rating.threshold and banded.own_conduct_score >= rating.floor, false) as is_flagged,
         {% for kind in entity_kinds %}
-        suppressed_{{ kind }}.entity_id is not null{{ ' or' if not loop.last else ' as is_suppressed' }}
+        suppressed_{{ kind }}.entity_id is not null{{ ' or' if not loop.last else ' as is_suppressed,' }}
         {% endfor %}
+        {{ 'greatest(' if entity_kinds | length > 1 }}
+        {%- for kind in entity_kinds -%}
+            suppressed_{{ kind }}.until_date{{ ', ' if not loop.last }}
+        {%- endfor -%}
+        {{ ')' if entity_kinds | length > 1 }} as suppressed_until_date
     from banded
     cross join run
-    left join rating
-        on rating.model_digest = banded.model_digest
     left join precision_bands
         on precision_bands.band = banded.band
     left join explained
@@ -157,14 +176,15 @@ brands_of_listings as (
         ratings.band,
         ratings.expected_precision,
         {{ reasons }} as reasons,
+        ratings.signal_count,
         ratings.model_digest,
-        ratings.is_flagged,
-        ratings.is_suppressed
+        ratings.is_suppressed,
+        ratings.suppressed_until_date
 {%- endmacro %}
 
 {#
-    CTE `final`: every merchant of the CTE `ratings`, with who it is and what it mostly sells. A merchant has no address and no
-    price: they are there so that all lists have the same columns.
+    CTE `described`: every merchant of the CTE `ratings`, with who it is and what it mostly sells. A merchant has no address and
+    no price: they are there so that all lists have the same columns.
 #}
 {% macro merchants_of_ratings() %}
 {{ brands_of_listings() }},
@@ -226,12 +246,13 @@ stg_merchants as (
 
 ),
 
-final as (
+described as (
 
     select
         ratings.as_of_date,
         ratings.merchant_id,
         stg_merchants.name,
+        stg_merchants.country,
         cast(null as varchar) as url,
         categories.category,
         brands.brand,

@@ -20,6 +20,7 @@ from orchestration.rated import RATED, ListName
 from orchestration.resources import Run, code_revision, project_digest
 
 if TYPE_CHECKING:
+    from ml.registry import Champion
     from orchestration.publishing.candidate import Candidate
     from orchestration.publishing.manifest import ManifestInputs
 
@@ -58,23 +59,29 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         if name not in run.policy.lists or not run.scores_file(RATED[name].model, run.as_of).exists():
             context.log.info("No candidate: the model that rates %s is off, or the policy makes no such list.", name)
             return
+        champion = champion_of(run, name)
         with run.record.stage(f"candidate {name}") as stage:
             built = build_candidate(
                 name,
                 run.mart_file(RATED[name].mart, run.as_of),
                 policy=run.policy,
-                inputs=manifest_inputs(run, name),
+                terms=run.applied_terms(name, champion),
+                inputs=manifest_inputs(run, name, champion),
                 published=run.home / "published",
                 candidates=run.home / "candidates",
                 as_of=run.as_of,
             )
             manifest = built.manifest()
-            stage.rows = {"rated": manifest.rated_count, "listed": manifest.row_count}
+            held = {f"held by {what}": count for what, count in manifest.held} if manifest.held else {}
+            flagged = manifest.flagged_count or 0
+            stage.rows = {"rated": manifest.rated_count, "flagged": flagged, "listed": manifest.row_count, **held}
         yield dg.MaterializeResult(
             asset_key=["candidates", name],
             metadata={
                 "rows": manifest.row_count,
                 "rated": manifest.rated_count,
+                "flagged": manifest.flagged_count,
+                "held": held,
                 "candidate": built.sha256,
                 "plot": shown(picture_of(run, "candidate", name), "the list, by score"),
             },
@@ -109,15 +116,24 @@ def _published_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
     return published
 
 
-def manifest_inputs(run: Run, name: ListName) -> "ManifestInputs":
+def champion_of(run: Run, name: ListName) -> "Champion":
+    """Returns the version that rates for a list.
+
+    Raises:
+        GateRefusedError: None may any more.
+    """
+    champion = run.registry.champion_to_rate(RATED[name].model)
+    if champion is None:
+        raise GateRefusedError(f"{RATED[name].model} has no champion any more: nothing that it rated is published.")
+    return champion
+
+
+def manifest_inputs(run: Run, name: ListName, champion: "Champion") -> "ManifestInputs":
     """Returns what a manifest says of where a list comes from, every digest computed from the files themselves."""
     from expectations.suites import suites_digest
     from orchestration.publishing.manifest import Loads, ManifestInputs, RatingModel
     from orchestration.publishing.verdict import GATES_BEFORE
 
-    champion = run.registry.champion_to_rate(RATED[name].model)
-    if champion is None:
-        raise GateRefusedError(f"{RATED[name].model} has no champion any more: nothing that it rated is published.")
     pinned = run.warehouse.pinned_loads()
     return ManifestInputs(
         loads=Loads(digest=pinned["digest"], tables={table: tuple(ids) for table, ids in pinned["loads"].items()}),

@@ -162,6 +162,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         VerificationError: The log of approvals, MLflow's database or the champion's files are not what they were.
     """
     from ml.score import score
+    from orchestration.publishing.terms import fallback_notes
 
     as_of, model, name = run.as_of, rated.model, rated.list_name
     for move in settle_moves(run.settings, run.registry):
@@ -180,14 +181,18 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
     with run.record.stage(f"score {name}") as stage:
         features = run.features_folder(name, as_of) / "features.parquet"
         scores = run.scores_file(model, as_of)
+        terms = run.applied_terms(name, champion)
+        for told in fallback_notes(name, terms):
+            run.note(told)
         with boundary("scores.write", scores):
-            result = score(champion, features, scores, run.reasons_file(model, as_of))
+            explain_from = min(term.threshold for term in terms)
+            result = score(champion, features, scores, run.reasons_file(model, as_of), explain_from=explain_from)
             measure(run, rated, champion)
         stage.rows = {"rated": result.rows, "flagged": result.flagged, "explained": result.explained}
     _rate_in_shadow(run, rated, features)
     return {
         "rated": result.rows,
-        "flagged": result.flagged,
+        "terms": dg.MetadataValue.md("\n".join(f"{term.term}. {term}" for term in terms)),
         "model_version": champion.version,
         "model_digest": champion.model_digest,
         "threshold": champion.threshold,

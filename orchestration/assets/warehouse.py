@@ -21,9 +21,14 @@ STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "st
 OWNERS = ["team:data-engineering"]
 # What the steps themselves pin for dbt, and no asset makes: it has no place in the lineage.
 PINNED = {
-    dg.AssetKey(["landed", name]) for name in ("run", "loads", "merchant_rings", "rating", "precision_bands", "rules")
+    dg.AssetKey(["landed", name]) for name in ("run", "loads", "merchant_rings", "terms", "precision_bands", "rules")
 }
-RATING_COLUMNS = {"model": "varchar", "model_digest": "varchar", "threshold": "double", "floor": "double"}
+TERM_COLUMNS = {
+    "model": "varchar", "model_digest": "varchar", "term": "integer", "category": "varchar", "brand": "varchar",
+    "country": "varchar", "threshold": "double", "floor": "double", "capacity": "bigint", "corroboration": "bigint",
+    "action": "varchar",
+}  # fmt: skip
+REASON_COLUMNS = {"reasons": "varchar", "signal_count": "bigint"}
 SCORE_COLUMNS = {"score": "double", "own_conduct_score": "double", "margin": "double", "model_digest": "varchar"}
 # The marts that show why, beside the rated ones, and by what their rows are in order.
 EVIDENCE = {
@@ -200,26 +205,28 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
 
 
 def pin_scores(run: Run, as_of: date) -> None:
-    """Shows dbt the scores and reasons of one date, what the models that gave them call risky, and the policy's rules.
+    """Shows dbt the scores and reasons of one date, what the policy's terms come to by the models that gave them, and its rules.
 
     A model that is off leaves an empty relation, and its entities no rating.
     """
-    ratings: list[list[object]] = []
+    terms: list[list[object]] = []
     bands: list[list[object]] = []
     for rated in RATED.values():
         scores, reasons = run.scores_file(rated.model, as_of), run.reasons_file(rated.model, as_of)
         ids = dict.fromkeys((rated.key, *rated.carried), "varchar")
         run.warehouse.show_parquet(f"{rated.relation}_scores", scores, {**ids, **SCORE_COLUMNS})
-        run.warehouse.show_parquet(f"{rated.relation}_reasons", reasons, {rated.key: "varchar", "reasons": "varchar"})
+        run.warehouse.show_parquet(f"{rated.relation}_reasons", reasons, {rated.key: "varchar", **REASON_COLUMNS})
         champion = run.registry.champion(rated.model) if scores.exists() else None
         if champion is not None:
-            ratings.append([rated.model, champion.model_digest, champion.threshold, champion.floor])
+            for term in run.applied_terms(rated.list_name, champion):
+                told = {"model": rated.model, "model_digest": champion.model_digest, **term.model_dump()}
+                terms.append([told[column] for column in TERM_COLUMNS])
             bands += [[rated.model, band["band"], band["expected_precision"]] for band in champion.bands]
     rules: list[list[object]] = [
         [rule.name, rule.column, rule.at_least, rule.at_most, rule.action] for rule in run.policy.rules
     ]
     run.warehouse.show_rows("rules", RULE_COLUMNS, rules)
-    run.warehouse.show_rows("rating", RATING_COLUMNS, ratings)
+    run.warehouse.show_rows("terms", TERM_COLUMNS, terms)
     run.warehouse.show_rows("precision_bands", BAND_COLUMNS, bands)
 
 

@@ -3,7 +3,7 @@
     candidates/<list>/<sha256>/{<list>.parquet,<list>.csv,manifest.json[,verdict.json]}
     candidates/<list>/as_of=<date>.json    which candidate was built last for a date
 
-Built from the flagged rows of a mart's Parquet file. The same mart, policy, inputs and previous version give the same
+Built from the rows of a mart's Parquet file that are flagged and held by nothing. The same mart, policy, inputs and previous version give the same
 bytes; `<sha256>` is that of the manifest. What may be published is decided in `verdict` and `publish`.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,9 @@ from groundwork.errors import VerificationError
 from groundwork.faults import boundary
 from groundwork.files import replacing_directory, sha256_bytes, sha256_file, write_json
 from orchestration.publishing.history import Shelf, previous_version
-from orchestration.publishing.manifest import MANIFEST_FILE, Manifest, ManifestInputs
+from orchestration.publishing.manifest import MANIFEST_FILE, Held, Manifest, ManifestInputs
 from orchestration.publishing.policy import Policy
+from orchestration.publishing.terms import AppliedTerm
 from orchestration.rated import RATED, ListName
 
 
@@ -104,6 +105,7 @@ def build_candidate(
     mart: Path,
     *,
     policy: Policy,
+    terms: Sequence[AppliedTerm],
     inputs: ManifestInputs,
     published: Path,
     candidates: Path,
@@ -114,7 +116,8 @@ def build_candidate(
     Args:
         list_name: Which list.
         mart: Parquet file of the list's mart, such as `rated_listings`, as of `as_of`.
-        policy: Gives each row its action.
+        policy: The policy in force.
+        terms: What its terms for the list came to, by which the mart was made.
         inputs: What the manifest says of where the rows come from.
         published: Folder of published lists; the version in force at the greatest earlier as_of is the previous one.
         candidates: Folder of candidates.
@@ -125,16 +128,20 @@ def build_candidate(
     """
     shelf = Shelf(published, list_name)
     previous = previous_version(shelf.history(), as_of)
-    rows, rated_count = _rows(list_name, mart, policy, _previous_list(shelf, previous), as_of)
+    rows = _rows(list_name, mart, _previous_list(shelf, previous), as_of)
+    rated_count, flagged_count, held = _counts(mart)
     files = {f"{list_name}.parquet": _parquet_bytes(rows), f"{list_name}.csv": csv_bytes(rows)}
     manifest = Manifest(
         list_name=list_name,
         as_of=as_of,
         rated_count=rated_count,
         row_count=rows.num_rows,
+        flagged_count=flagged_count,
+        held=held,
         inputs=inputs,
         mart=sha256_file(mart),
         policy=policy.digest,
+        terms=tuple(terms),
         previous=previous,
         files={name: sha256_bytes(content) for name, content in files.items()},
     )
@@ -177,10 +184,8 @@ def _previous_list(shelf: Shelf, version: str | None) -> Path | None:
     return path
 
 
-def _rows(
-    list_name: ListName, mart: Path, policy: Policy, previous: Path | None, as_of: dt.date
-) -> tuple[pa.Table, int]:
-    """Returns the list's rows in rank order, and how many entities the mart rates."""
+def _rows(list_name: ListName, mart: Path, previous: Path | None, as_of: dt.date) -> pa.Table:
+    """Returns the list's rows in rank order."""
     key = RATED[list_name].key
     with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
         connection.execute(f"create table previous ({key} varchar, first_flagged_date date)")
@@ -188,9 +193,16 @@ def _rows(
             connection.execute(
                 f"insert into previous select {key}, first_flagged_date from read_parquet(?)", [str(previous)]
             )
-        rows = connection.execute(_query(list_name), [policy.action, as_of, str(mart)]).to_arrow_table()
-        counted = connection.execute("select count(*) from read_parquet(?)", [str(mart)]).fetchone()
-    return rows, int(counted[0]) if counted else 0
+        return connection.execute(_query(list_name), {"as_of": as_of, "mart": str(mart)}).to_arrow_table()
+
+
+def _counts(mart: Path) -> tuple[int, int, Held]:
+    """Returns how many entities a mart rates, how many of these are flagged, and how many of those each thing holds."""
+    held = ", ".join(f"count(*) filter (where held_by = '{name}')" for name in Held.model_fields)
+    with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
+        query = f"select count(*), count(*) filter (where is_flagged), {held} from read_parquet(?, hive_partitioning = false)"
+        rated, flagged, *kept_off = connection.execute(query, [str(mart)]).fetchall()[0]
+    return rated, flagged, Held(**dict(zip(Held.model_fields, kept_off, strict=True)))
 
 
 def _query(list_name: ListName) -> str:
@@ -201,13 +213,13 @@ def _query(list_name: ListName) -> str:
         select
           row_number() over (order by mart.score desc, mart.margin desc, mart.{key}) as rank,
           {columns},
-          cast($1 as varchar) as action,
-          coalesce(previous.first_flagged_date, cast($2 as date)) as first_flagged_date,
-          cast(cast($2 as date) - coalesce(previous.first_flagged_date, cast($2 as date)) as integer) as days_on_list,
+          cast(mart.action as varchar) as action,
+          coalesce(previous.first_flagged_date, cast($as_of as date)) as first_flagged_date,
+          cast(cast($as_of as date) - coalesce(previous.first_flagged_date, cast($as_of as date)) as integer) as days_on_list,
           previous.{key} is null as is_new
-        from read_parquet($3, hive_partitioning = false) as mart
+        from read_parquet($mart, hive_partitioning = false) as mart
         left join previous on previous.{key} = mart.{key}
-        where mart.is_flagged and not mart.is_suppressed
+        where mart.is_flagged and mart.held_by is null
         order by rank
     """
 

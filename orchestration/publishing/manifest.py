@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from groundwork.errors import VerificationError
 from groundwork.files import canonical_json, sha256_bytes
+from orchestration.publishing.terms import AppliedTerm
 from orchestration.rated import ListName
 
 MANIFEST_FILE = "manifest.json"
@@ -45,7 +46,7 @@ class Loads(_Data):
 
 
 class RatingModel(_Data):
-    """The model that rated: its name, its digest, and the limits that flag (0 to 100)."""
+    """The model that rated: its name, its digest, and its own limits (0 to 100); where lists flag, the terms say."""
 
     name: str
     digest: str
@@ -77,36 +78,60 @@ class ManifestInputs(_Data):
     subjects: Mapping[str, Sha256]
 
 
+class Held(_Data):
+    """How many flagged rows were kept off the list, each counted once, by the first that kept it off."""
+
+    suppression: int = Field(ge=0)
+    corroboration: int = Field(ge=0)
+    capacity: int = Field(ge=0)
+
+
 class Manifest(_Data):
     """A list's manifest: the inputs, what publishing itself knows, and the digests of the list's files.
 
     Attributes:
-        schema_version: Of this file's shape.
+        schema_version: Of this file's shape. Lists of version 1 knew neither `flagged_count` nor `held` nor `terms`.
         list_name: Which list.
         as_of: The day that everything is rated as of.
         rated_count: Entities that were rated; the list holds `row_count` of them.
         row_count: Rows of the list.
+        flagged_count: Entities that were flagged: the list's rows, and what was held.
+        held: How many of these were kept off, and by what.
         inputs: See `ManifestInputs`.
         mart: SHA-256 of the mart's Parquet file that the list was made from.
         policy: Digest of the policy.
+        terms: What the policy's terms for the list came to by the model that rated, in the order in which they are tried.
         previous: The version in force at the greatest earlier as_of, if any.
         files: SHA-256 of each file of the list by its name.
     """
 
-    schema_version: int = 1
+    schema_version: Literal[1, 2] = 2
     list_name: ListName
     as_of: dt.date
     rated_count: int = Field(ge=0)
     row_count: int = Field(ge=0)
+    flagged_count: int | None = Field(default=None, ge=0)
+    held: Held | None = None
     inputs: ManifestInputs
     mart: Sha256
     policy: Sha256
+    terms: tuple[AppliedTerm, ...] | None = None
     previous: Version | None
     files: Mapping[str, Sha256]
 
+    @model_validator(mode="after")
+    def _counts_add_up(self) -> Self:
+        told = (self.flagged_count, self.held, self.terms)
+        if any((part is None) != (self.schema_version == 1) for part in told):
+            raise ValueError("flagged_count, held and terms belong to schema version 2, and all of them")
+        if self.held is not None and self.flagged_count != self.row_count + sum(self.held.model_dump().values()):
+            raise ValueError("flagged_count is not the number of rows and of what was held")
+        return self
+
     def to_bytes(self) -> bytes:
         """Returns the manifest as the canonical JSON that is hashed and published."""
-        return canonical_json(self.model_dump(mode="json"))
+        unknown = {"flagged_count", "held", "terms"} if self.schema_version == 1 else set()
+        return canonical_json(self.model_dump(mode="json", exclude=unknown))
 
     @property
     def sha256(self) -> str:

@@ -1,26 +1,39 @@
-"""The policy: which lists are made, when an entity is flagged, and what is done with it. Data, validated, with a digest."""
+"""The policy: which lists are made, when an entity is flagged, and what is done with it. Data, validated, with a digest.
+
+Here is what a policy's file may say, and what is told of one that says something else. How its terms are applied to what
+is rated is in `terms`.
+"""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from groundwork.errors import BadInputError
 from groundwork.files import canonical_json, sha256_bytes
-from orchestration.rated import ListName
+from orchestration.rated import RATED, ListName
 
 Action = Literal["watch", "review", "test_buy", "restrict", "remove"]
-Share = Annotated[float, Field(gt=0, le=1)]
-
-
 RuleColumn = Literal[
     "buyer_age_days", "buyer_trade_count", "buyer_merchant_count", "buyer_here_count", "device_buyer_count",
     "payer_buyer_count", "tied_merchant_count", "weight_ratio", "delivery_ratio", "delivery_route_ratio", "day_burst_ratio",
     "hour_order_count", "hour_order_buyer_ratio", "days_to_look", "review_lag_hours", "text_writing_count",
 ]  # fmt: skip
+
+Share = Annotated[float, Field(gt=0, le=1, strict=True)]
+Score = Annotated[float, Field(ge=1, le=100, strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Index = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Word = Annotated[str, Field(min_length=1, strict=True)]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", strict=True)]
 
 
 class Rule(BaseModel):
@@ -38,14 +51,16 @@ class Rule(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     column: RuleColumn
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: Number | None = None
+    at_most: Number | None = None
     action: Action
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
         if self.at_least is None and self.at_most is None:
-            raise ValueError("a rule has a limit: give at_least or at_most")
+            raise ValueError("a rule has a limit. Give at_least or at_most.")
+        if self.at_least is not None and self.at_most is not None and self.at_most < self.at_least:
+            raise ValueError("at_most is less than at_least, which nothing meets. Swap them.")
         return self
 
 
@@ -59,14 +74,56 @@ class Drift(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    warn: float = Field(default=0.25, gt=0)
-    block: float = Field(default=8.0, gt=0)
+    warn: Index = 0.25
+    block: Index = 8.0
 
     @model_validator(mode="after")
     def _warns_first(self) -> Self:
         if self.block < self.warn:
-            raise ValueError("block is less than warn: a gate warns before it refuses")
+            raise ValueError("block is less than warn, but a gate warns before it refuses. Raise block or lower warn.")
         return self
+
+
+class Term(BaseModel):
+    """What holds for a part of a list in place of what holds for everything.
+
+    A row of a list is decided by the first of the policy's terms whose conditions it meets; what that one leaves out comes
+    from the top of the policy.
+
+    Attributes:
+        list_name: The list; a condition, as are the next three.
+        category: A category path; what lies below it is meant too.
+        brand: A brand, by the name that lists show, in capitals or not.
+        country: The merchant's country.
+        target_precision: See `Policy`; or
+        threshold: The least score to flag.
+        capacity: See `Policy`.
+        corroboration: See `Policy`.
+        action: See `Policy`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    list_name: ListName = Field(alias="list")
+    category: Word | None = None
+    brand: Word | None = None
+    country: Country | None = None
+    target_precision: Share | None = None
+    threshold: Score | None = None
+    capacity: Count | None = None
+    corroboration: Count | None = None
+    action: Action | None = None
+
+    def takes_all_of(self, other: Term) -> bool:
+        """Tells whether every row that meets the other's conditions meets these."""
+        below = other.category is not None and f"{other.category}/".startswith(f"{self.category}/")
+        same_brand = other.brand is not None and self.brand is not None and self.brand.lower() == other.brand.lower()
+        return (
+            self.list_name == other.list_name
+            and (self.category is None or below)
+            and (self.brand is None or same_brand)
+            and self.country in (None, other.country)
+        )
 
 
 class Policy(BaseModel):
@@ -75,9 +132,12 @@ class Policy(BaseModel):
     Attributes:
         target_precision: Share of counterfeits wanted among what is flagged (0 to 1); picks the models' thresholds.
         action: What a list asks its reader to do with a row.
+        capacity: The most rows that a list, and each of its terms, may have a day, the highest scores first; None for any.
+        corroboration: How many signals must speak against a row, by its reasons; with 1, reasons are not looked at.
         allow_empty: Whether a list without a row may be published.
-        max_flagged_share: Greatest share of all rated entities (0 to 1) that a list may hold.
+        max_flagged_share: Greatest share of all rated entities (0 to 1) that may be flagged and not suppressed.
         lists: The lists that are made.
+        terms: What holds for a list, and within it for a category, a brand, a country, instead. The first that fits decides.
         rules: Rules of the marketplace's own, beside the models.
         drift: How far the population may have moved since the model was trained.
     """
@@ -86,9 +146,12 @@ class Policy(BaseModel):
 
     target_precision: Share
     action: Action
-    allow_empty: bool
+    capacity: Count | None = None
+    corroboration: Count = 1
+    allow_empty: Annotated[bool, Field(strict=True)]
     max_flagged_share: Share
     lists: tuple[ListName, ...] = Field(min_length=1)
+    terms: tuple[Term, ...] = ()
     rules: tuple[Rule, ...] = ()
     drift: Drift = Drift()
 
@@ -102,14 +165,218 @@ def load_policy(path: Path) -> Policy:
     """Returns the policy in a YAML file.
 
     Raises:
-        BadInputError: The file is missing or not a sound policy; the message names each key and what is allowed.
+        BadInputError: The file is missing or not a sound policy; the message says of every mistake in which line it is, what
+            is wrong, and what to write.
     """
+    file = _read(path)
+    faults = [*file.faults, *_faults_of_values(file), *_faults_of_terms(file)]
+    if faults:
+        told = "\n".join(f"  line {line}: {said}" for line, said in sorted(set(faults)))
+        raise BadInputError(f"policy {path} is not sound:\n{told}")
+    return Policy.model_validate(file.content)
+
+
+# What may be written at each key of the file, wherever the key stands.
+WANTED: Mapping[str, str] = {
+    "target_precision": "a share above 0 and up to 1, such as 0.9",
+    "threshold": "a score from 1 to 100, such as 80",
+    "capacity": "the most rows a day, a whole number from 1 on; without it there is no limit",
+    "corroboration": "a number of signals, a whole number from 1 on",
+    "action": f"one of {', '.join(get_args(Action))}",
+    "allow_empty": "true or false",
+    "max_flagged_share": "a share above 0 and up to 1, such as 0.1",
+    "lists": f"a list of one or more of {', '.join(RATED)}",
+    "terms": "a list of terms, each with its list and what it changes",
+    "list": f"one of {', '.join(RATED)}",
+    "category": "a category path, such as watches/wrist",
+    "brand": "a brand's name",
+    "country": 'the two capital letters of a country, such as DE, in quotes where YAML takes them for a word of its own ("NO")',
+    "rules": "a list of rules, each with name, column, limit and action",
+    "name": "small letters, digits and _, such as heavy_parcels",
+    "column": f"one of {', '.join(get_args(RuleColumn))}",
+    "at_least": "a number",
+    "at_most": "a number",
+    "drift": "a mapping, such as {warn: 0.25, block: 8.0}",
+    "warn": "a number above 0",
+    "block": "a number above 0",
+}
+MODELS: Mapping[str, type[BaseModel]] = {"terms": Term, "rules": Rule, "drift": Drift}
+EFFECTS = ("target_precision", "threshold", "capacity", "corroboration", "action")
+Place = tuple[str | int, ...]
+Fault = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A YAML file: what it says, in which line each part of it stands, and what is wrong with how it is written."""
+
+    content: Any
+    lines: dict[Place, int]
+    faults: list[Fault] = field(default_factory=list)
+
+    def line(self, place: Sequence[str | int]) -> int:
+        """Returns the line of a place, or of what it would stand in."""
+        found = (self.lines[tuple(place[:end])] for end in range(len(place), 0, -1) if tuple(place[:end]) in self.lines)
+        return next(found, 1)
+
+    def fault(self, place: Sequence[str | int], said: str) -> Fault:
+        """Returns a fault at a place, whose line and name it tells."""
+        name = ".".join(map(str, place)) or "the file"
+        return self.line(place), f"{name}: {said}"
+
+    def list_of(self, key: str) -> list[Any]:
+        """Returns what a key of the file lists; nothing where it lists nothing."""
+        found = self.content.get(key) if isinstance(self.content, dict) else None
+        return found if isinstance(found, list) else []
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without dates, which have no place in a policy."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML keeps it as a plain attribute of the class
+        first: [(tag, pattern) for tag, pattern in kinds if not tag.endswith(":timestamp")]
+        for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _read(path: Path) -> _File:
     try:
-        return Policy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        lines: dict[Place, int] = {}
+        faults = list(_placed(node, (), lines, set()))
+        content = None if node is None else loader.construct_document(node)
     except OSError as error:
         raise BadInputError(f"policy {path} cannot be read: {error.strerror}. Name an existing file.") from error
-    except yaml.YAMLError as error:
-        raise BadInputError(f"policy {path} is not YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadInputError(f"policy {path} is not YAML: {_yaml_problem(path, error)}. Correct it there.") from error
+    return _File(content, lines, faults)
+
+
+def _yaml_problem(path: Path, error: Exception) -> str:
+    """Returns in which line a file is no YAML, and why."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"line {path.read_bytes()[: error.start].count(b'\n') + 1}: it is not UTF-8"
+    if isinstance(error, yaml.reader.ReaderError):
+        before = path.read_text(encoding="utf-8")[: error.position]
+        return f"line {before.count(chr(10)) + 1}: a character that YAML does not take"
+    return "line 1: it is nested too deep, or a number in it is too long"
+
+
+def _placed(node: yaml.Node | None, place: Place, lines: dict[Place, int], seen: set[int]) -> Iterator[Fault]:
+    """Notes the line of each part, and yields the keys that are given twice, of which YAML lets the last one win in silence."""
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
+    lines.setdefault(place, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        for at, member in enumerate(node.value):
+            yield from _placed(member, (*place, at), lines, seen)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here, line = (*place, str(key.value)), key.start_mark.line + 1
+            if here in lines:
+                name = ".".join(map(str, here))
+                yield line, f"{name}: it is given twice, in line {lines[here]} before. Keep one."
+            lines[here] = line
+            yield from _placed(value, here, lines, seen)
+
+
+def _faults_of_values(file: _File) -> Iterator[Fault]:
+    """Yields what a key alone, or a rule or the drift, has wrong."""
+    try:
+        Policy.model_validate(file.content)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in error.errors())
-        raise BadInputError(f"policy {path} is not sound: {faults}. Compare it with policies/default.yml.") from error
+        for found in error.errors():
+            yield file.fault(found["loc"], _told(found))
+
+
+def _told(found: ErrorDetails) -> str:
+    """Returns what is wrong with a value, and what is to be written instead."""
+    place = found["loc"]
+    model = MODELS.get(str(place[0]), Policy) if len(place) > 1 or found["type"] == "model_type" and place else Policy
+    keys = [described.alias or name for name, described in model.model_fields.items()]
+    wanted = next((WANTED[str(part)] for part in reversed(place) if part in WANTED), "keys with their values")
+    if found["type"] in ("extra_forbidden", "invalid_key"):
+        near = difflib.get_close_matches(str(place[-1]), keys, n=1)
+        return f"there is no such key. {f'Write {near[0]}' if near else f'There are {", ".join(keys)}'}."
+    if found["type"] == "missing":
+        return f"it is missing. Add it: {wanted}."
+    if found["type"] == "value_error":
+        return str(found["ctx"]["error"])
+    if found["type"] == "model_type":
+        return f"it is no mapping. Write keys with their values: {', '.join(keys)}."
+    return f"{found['input']!r} does not belong there. Write {wanted}."
+
+
+def _faults_of_terms(file: _File) -> Iterator[Fault]:
+    """Yields what is wrong with values that are sound each by itself."""
+    made, terms = file.list_of("lists"), file.list_of("terms")
+    for at, name in enumerate(made):
+        if name in made[:at]:
+            yield file.fault(("lists", at), f"{name} is named twice. Keep one.")
+    names = [rule.get("name") for rule in file.list_of("rules") if isinstance(rule, dict)]
+    for at, name in enumerate(names):
+        if name is not None and name in names[:at]:
+            yield file.fault(("rules", at, "name"), f"two rules are called {name}. Give this one another name.")
+    if isinstance(file.content, dict):
+        yield from _beyond(file, ("corroboration",), file.content.get("corroboration"), made)
+    for at, term in enumerate(terms):
+        if isinstance(term, dict):
+            yield from _faults_of_term(file, at, term, made)
+    sound = {at: term for at, content in enumerate(terms) if (term := _sound_term(content)) is not None}
+    for at, term in sound.items():
+        earlier = next((one for one in sound if one < at and sound[one].takes_all_of(term)), None)
+        if earlier is not None:
+            line = file.line(("terms", earlier))
+            yield file.fault(
+                ("terms", at),
+                f"it never decides, for the term in line {line} takes all that it would. Put it before that one, or remove it.",
+            )
+
+
+def _faults_of_term(file: _File, at: int, term: Mapping[str, Any], made: Sequence[Any]) -> Iterator[Fault]:
+    if term.get("target_precision") is not None and term.get("threshold") is not None:
+        yield file.fault(
+            ("terms", at, "threshold"), "it stands beside target_precision, which picks another. Keep one of them."
+        )
+    if all(term.get(effect) is None for effect in EFFECTS):
+        yield file.fault(
+            ("terms", at), f"it changes nothing. Add one of {', '.join(EFFECTS)} to it, or remove it."
+        )
+    name = term.get("list")
+    if name in RATED and made and name not in made:
+        yield file.fault(
+            ("terms", at, "list"), f"the policy does not make the list {name}. Add it to lists, or remove the term."
+        )
+    yield from _beyond(file, ("terms", at, "corroboration"), term.get("corroboration"), [name])
+
+
+def _sound_term(content: Any) -> Term | None:
+    try:
+        return Term.model_validate(content)
+    except ValidationError:
+        return None
+
+
+def _beyond(file: _File, place: Place, corroboration: Any, lists: Sequence[Any]) -> Iterator[Fault]:
+    """Yields a corroboration that no row of a list can have."""
+    known = [name for name in lists if name in RATED]
+    if not isinstance(corroboration, int) or not known:
+        return
+    most, name = min((most_signals(name), name) for name in known)
+    if corroboration > most:
+        yield file.fault(
+            place, f"{corroboration} signals are never named by the reasons of one row of {name}. Write {most} or less."
+        )
+
+
+def most_signals(list_name: ListName) -> int:
+    """Returns how many signals the reasons of a list's row can name: those of its model, as far as reasons tell them."""
+    from ml.declarations import load_declarations
+    from ml.explain import MOST_REASONS
+
+    features = load_declarations()[RATED[list_name].model].features
+    return min(MOST_REASONS, len({feature.signal for feature in features}))

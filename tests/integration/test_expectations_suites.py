@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from expectations_fixtures import BAD, GOOD, landed_with
+from expectations_fixtures import BAD, GOOD, Case, candidate_faults, landed_with
 
 from expectations.suites import load_suite, suite_names
 from groundwork.errors import GateRefusedError
@@ -58,3 +58,11 @@ def test_a_warning_alone_does_not_block(suite: str, name: str, tmp_path: Path):
     assert [failure.severity for failure in result.failures] == ["warning"]
     assert result.success
     assert result.refusal() is None
+
+
+@pytest.mark.parametrize(("expectation", "case"), candidate_faults().values(), ids=candidate_faults())
+def test_a_list_that_breaks_a_term_is_refused(expectation: str, case: Case, tmp_path: Path):
+    result = case.judge(tmp_path)
+    assert expectation in {failure.expectation for failure in result.of_severity("critical")}
+    with pytest.raises(GateRefusedError, match=expectation):
+        result.raise_if_refused()

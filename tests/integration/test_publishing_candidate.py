@@ -113,7 +113,8 @@ def test_the_manifest_names_what_the_list_depends_on(tmp_path: Path):
     assert (manifest.rated_count, manifest.row_count, manifest.as_of) == (len(RATED), 3, AS_OF)
     assert manifest.version == f"2026-06-30-{candidate.sha256[:12]}"
     assert set(content) == {
-        "schema_version", "list_name", "as_of", "rated_count", "row_count", "inputs", "mart", "policy", "previous", "files",
+        "schema_version", "list_name", "as_of", "rated_count", "row_count", "flagged_count", "held", "inputs", "mart", "policy",
+        "terms", "previous", "files",
     }  # fmt: skip
     assert set(content["inputs"]) == {
         "loads", "dbt_build", "features", "scores", "model", "suites", "code_revision", "subjects",

@@ -9,11 +9,12 @@ from typing import Any
 
 import duckdb
 import pytest
-from publishing_fixtures import AS_OF, POLICY, SUITES, Home, Rated, passing_gates
+from publishing_fixtures import AS_OF, POLICY, SUITES, TERMS, Home, Rated, passing_gates
 
 from expectations.results import SuiteResult
 from expectations.runner import run_suite
 from groundwork.errors import GateRefusedError
+from orchestration.checks import TERM_PARAMETERS
 from orchestration.publishing.candidate import Candidate, list_columns
 from orchestration.publishing.publish import candidate_subject
 from orchestration.publishing.verdict import give_verdict
@@ -37,9 +38,8 @@ def judge(home: Home, candidate: Candidate, **parameters: Any) -> SuiteResult:
         "columns": list(list_columns(candidate.list_name)),
         "least_rows": 0 if POLICY.allow_empty else 1,
         "max_flagged_share": POLICY.max_flagged_share,
-        "action": POLICY.action,
-        "threshold": model.threshold,
         "floor": model.floor,
+        "terms": [term.model_dump(include=set(TERM_PARAMETERS)) for term in TERMS],
     }
     return run_suite("candidate", {"candidate": [candidate.parquet], "rated": [mart]}, {**bound, **parameters})
 

@@ -24,8 +24,9 @@ create table review_scores as select * from (values
     ('o10', 'o10', null, 95.0, 50.0, 3.0, 'd'),
     ('o11', 'o11', null, 95.0, 50.0, 3.0, 'd')
 ) as rows (review_key, order_id, review_id, score, own_conduct_score, margin, model_digest);
-create table review_reasons as select 'o1' as review_key, '[]' as reasons;
-create table rating as select 'review_brushing' as model, 'd' as model_digest, 50.0 as threshold, 9.0 as floor;
+create table review_reasons as select 'o1' as review_key, '[]' as reasons, 0 as signal_count;
+create table terms as select 'review_brushing' as model, 'd' as model_digest, 1 as term, cast(null as varchar) as category, cast(null as varchar) as brand,
+    cast(null as varchar) as country, 50.0 as threshold, 9.0 as floor, null as capacity, 1 as corroboration, 'review' as action;
 create table precision_bands as select 'review_brushing' as model, '[90,100]' as band, 0.9 as expected_precision;
 create table stg_suppressions as select *, timestamp '2026-03-01' as created_at, cast(null as timestamp) as expires_at
 from (values
@@ -50,17 +51,22 @@ def test_a_row_is_suppressed_under_either_of_its_ids_and_stays_one_row() -> None
     environment = Environment(autoescape=False)  # noqa: S701  # SQL, not HTML
     environment.globals |= {"source": lambda _, table: table, "ref": lambda table: table}
     macros: Any = environment.from_string((PROJECT / "macros" / "marts.sql").read_text()).module
+    by_terms: Any = environment.from_string((PROJECT / "macros" / "terms.sql").read_text()).module
     kinds = {"order": "order_id", "review": "review_id"}
+    ratings = macros.ratings("review", "review_brushing", "review_key", kinds)
+    described = "described as (select *, 'a' as category, 'b' as brand, 'DE' as country from ratings)"
     with duckdb.connect() as connection:
         connection.execute(TABLES)
-        query = f"with {macros.ratings('review', 'review_brushing', 'review_key', kinds)} select * from ratings order by all"
+        query = f"with {ratings}, {described}, {by_terms.decided('described', 'review_key')} select * from decided order by all"
         found = connection.execute(query).to_arrow_table()
     assert found.column_names[:5] == ["as_of_date", "review_key", "order_id", "review_id", "score"]
     told = {
         row["review_key"]: (row["order_id"], row["review_id"], row["is_flagged"], row["is_suppressed"])
         for row in found.to_pylist()
     }
+    held = {row["review_key"] for row in found.to_pylist() if row["held_by"] == "suppression"}
     assert found.num_rows == len(told)
+    assert held == {key for key, (*_, is_flagged, is_suppressed) in told.items() if is_flagged and is_suppressed}
     assert told == {
         "o1": ("o1", "r1", True, True),
         "o2": ("o2", "r2", True, True),

@@ -3,6 +3,8 @@ with
 
 {{ ratings('brushing_merchant', 'merchant_brushing', 'merchant_id', {'merchant': 'merchant_id'}) }},
 
-{{ merchants_of_ratings() }}
+{{ merchants_of_ratings() }},
 
-select * from final
+{{ decided('described', 'merchant_id') }}
+
+select * from decided

@@ -11,6 +11,12 @@ stg_listings as (
 
 ),
 
+stg_merchants as (
+
+    select * from {{ ref('stg_merchants') }}
+
+),
+
 listing_discrepancies as (
 
     select
@@ -37,12 +43,13 @@ quotes as (
 
 ),
 
-final as (
+described as (
 
     select
         ratings.as_of_date,
         ratings.listing_id,
         stg_listings.merchant_id,
+        stg_merchants.country,
         stg_listings.title,
         stg_listings.url,
         stg_listings.category,
@@ -53,11 +60,15 @@ final as (
     from ratings
     inner join stg_listings
         on stg_listings.listing_id = ratings.listing_id
+    left join stg_merchants
+        on stg_merchants.merchant_id = stg_listings.merchant_id
     left join brands_of_listings
         on brands_of_listings.listing_id = ratings.listing_id
     left join quotes
         on quotes.listing_id = ratings.listing_id
 
-)
+),
 
-select * from final
+{{ decided('described', 'listing_id') }}
+
+select * from decided

@@ -17,7 +17,13 @@ stg_listings as (
 
 ),
 
-final as (
+stg_merchants as (
+
+    select * from {{ ref('stg_merchants') }}
+
+),
+
+described as (
 
     select
         ratings.as_of_date,
@@ -26,6 +32,7 @@ final as (
         ratings.review_id,
         trades.listing_id,
         trades.merchant_id,
+        stg_merchants.country,
         stg_listings.title,
         stg_listings.url,
         stg_listings.category,
@@ -38,9 +45,13 @@ final as (
         on trades.review_key = ratings.review_key
     left join stg_listings
         on stg_listings.listing_id = trades.listing_id
+    left join stg_merchants
+        on stg_merchants.merchant_id = trades.merchant_id
     left join brands_of_listings
         on brands_of_listings.listing_id = trades.listing_id
 
-)
+),
 
-select * from final
+{{ decided('described', 'review_key') }}
+
+select * from decided

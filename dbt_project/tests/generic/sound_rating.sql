@@ -1,4 +1,7 @@
-{# A rating is whole: scores from 0 to 100, in their band, by a model; a flagged row has reasons. #}
+{#
+    A rating is whole: scores from 0 to 100, in their band, by a model; a flagged row has reasons and a term's action, and what is
+    suppressed is held off by that.
+#}
 {% test sound_rating(model) %}
 
 select *
@@ -13,6 +16,9 @@ where
     or band is distinct from '[' || least(cast(floor(score / 10) as integer), 9) * 10 || ','
     || (least(cast(floor(score / 10) as integer), 9) + 1) * 10 || case when score >= 90 then ']' else ')' end
     or expected_precision not between 0 and 1
-    or (is_flagged and reasons is null)
+    or (is_flagged and (reasons is null or term is null or action is null))
+    or (held_by is not null and not is_flagged)
+    or coalesce(held_by = 'suppression', false) <> (is_flagged and is_suppressed)
+    or is_suppressed <> (suppressed_until_date is not null)
 
 {% endtest %}

@@ -1,0 +1,106 @@
+{#
+    How the policy's terms decide on rated rows. What asks on demand what other terms would do
+    (orchestration/publishing/terms.py) runs this very text without dbt: so it calls no other macro, and is plain SQL.
+#}
+
+{#
+    CTE `decided`: the rows of `rows`, each with the `term` that decides on it, the `action` that this asks for, `is_flagged`
+    and, where it is flagged and stays off the list, `held_by`: suppression, corroboration or capacity, the first that keeps it
+    off. It reads `terms`, those of one list; `rows` have category, brand, country, model_digest, score, own_conduct_score,
+    margin, is_suppressed and signal_count, and are named by `key`.
+#}
+{% macro decided(rows, key) %}
+-- What conditions look at, once: far fewer than rows.
+places as (
+
+    select distinct
+        category,
+        brand,
+        country
+    from {{ rows }}
+
+),
+
+-- The first term of which all conditions hold.
+deciding as (
+
+    select
+        places.category,
+        places.brand,
+        places.country,
+        min(terms.term) as term
+    from places
+    cross join terms
+    where
+        (
+            terms.category is null
+            or places.category = terms.category
+            or left(places.category, length(terms.category) + 1) = terms.category || '/'
+        )
+        and (terms.brand is null or lower(places.brand) = lower(terms.brand))
+        and (terms.country is null or places.country = terms.country)
+    group by
+        places.category,
+        places.brand,
+        places.country
+
+),
+
+flagging as (
+
+    select
+        {{ rows }}.{{ key }},
+        {{ rows }}.score,
+        {{ rows }}.margin,
+        terms.term,
+        terms.action,
+        terms.capacity,
+        coalesce({{ rows }}.score >= terms.threshold and {{ rows }}.own_conduct_score >= terms.floor, false) as is_flagged,
+        case
+            when {{ rows }}.is_suppressed then 'suppression'
+            when terms.corroboration > 1 and coalesce({{ rows }}.signal_count, 0) < terms.corroboration then 'corroboration'
+        end as held_by
+    from {{ rows }}
+    left join deciding
+        on
+            deciding.category is not distinct from {{ rows }}.category
+            and deciding.brand is not distinct from {{ rows }}.brand
+            and deciding.country is not distinct from {{ rows }}.country
+    left join terms
+        on
+            terms.term = deciding.term
+            and terms.model_digest = {{ rows }}.model_digest
+
+),
+
+-- A term's capacity goes to the highest scores among those that nothing else keeps off.
+placed_by_term as (
+
+    select
+        *,
+        row_number() over (
+            partition by term, is_flagged and held_by is null
+            order by score desc, margin desc, {{ key }} asc
+        ) as place
+    from flagging
+
+),
+
+decided as (
+
+    select
+        {{ rows }}.*,
+        placed_by_term.term,
+        placed_by_term.action,
+        placed_by_term.is_flagged,
+        case
+            when not placed_by_term.is_flagged then null
+            when placed_by_term.held_by is not null then placed_by_term.held_by
+            when placed_by_term.place > placed_by_term.capacity then 'capacity'
+        end as held_by
+    from {{ rows }}
+    inner join placed_by_term
+        on placed_by_term.{{ key }} = {{ rows }}.{{ key }}
+
+)
+{% endmacro %}
