@@ -492,6 +492,15 @@ class Registry:
         present = self._present(model)
         return None if present is None else self._champion_of(present)
 
+    def once_champion(self, model: str, model_digest: str) -> Champion | None:
+        """Returns the version of such a digest as it was when it was in force last; None if it never was.
+
+        Raises:
+            VerificationError: As `champion`.
+        """
+        decision = self.approval_of(model, model_digest)
+        return None if decision is None else self._champion_of(decision)
+
     def champion_to_rate(self, model: str) -> Champion | None:
         """Returns the same, having seen that MLflow knows of every line of the log, and the log of what MLflow was told.
 

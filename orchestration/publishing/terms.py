@@ -139,7 +139,8 @@ def decide(
         + [term.corroboration, term.action]
         for term in terms
     ]
-    connection.executemany(f"insert into terms values ({', '.join('?' * 10)})", rows)
+    if rows:
+        connection.executemany(f"insert into terms values ({', '.join('?' * 10)})", rows)
     connection.execute(
         f"create or replace temporary table {table} as "
         "with rated as (select * from read_parquet($mart, hive_partitioning = false)), "
