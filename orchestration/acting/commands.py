@@ -17,6 +17,7 @@ suppress_app = typer.Typer(no_args_is_help=True, help="What is kept off the list
 decisions_app = typer.Typer(no_args_is_help=True, help="What analysts decided.")
 appeals_app = typer.Typer(no_args_is_help=True, help="What was said against a flag, and what came of it.")
 cases_app = typer.Typer(no_args_is_help=True, help="Cases in court.")
+policies_app = typer.Typer(no_args_is_help=True, help="What is flagged from where on, and what is then done.")
 test_buys_app = typer.Typer(no_args_is_help=True, help="What to buy to be examined, and what the verdicts say of all.")
 
 Kind = Literal["listing", "merchant", "review", "order"]
@@ -36,7 +37,44 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(appeals_app, name="appeals")
     app.add_typer(cases_app, name="cases")
     app.add_typer(test_buys_app, name="test-buys")
+    app.add_typer(policies_app, name="policies")
     app.command("trace")(trace_row)
+
+
+@policies_app.command("check")
+def check_policy(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A policy.")], as_json: Json = False
+) -> None:
+    """Says whether a policy is sound, and of each mistake in which line it is and what to write.
+
+    Example: touchstone policies check policies/stricter.yml
+    """
+    from orchestration.acting.policies import policy_facts, render_policy
+
+    facts = policy_facts(file)
+    print_result(facts, as_json, lambda: render_policy(facts))
+
+
+@policies_app.command("try")
+def try_policy(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A policy.")],
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="The first date; else the first that was rated.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DATE", help="The last date; else the last that was rated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Shows what a policy would list over the dates that are rated, beside the one in force; nothing is rated anew.
+
+    Example: touchstone policies try policies/stricter.yml --from 2026-06-01 --to 2026-06-30
+    """
+    from orchestration.acting.policies import render_trial
+    from orchestration.acting.policies import try_policy as tried
+
+    trial = tried(settings_of(), file, day_of(first, "--from"), day_of(last, "--to"))
+    print_result(trial.as_dict(), as_json, lambda: render_trial(trial))
 
 
 @decisions_app.command("record")

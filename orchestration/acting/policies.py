@@ -1,8 +1,9 @@
 """What a policy would do: beside the one in force, over the dates that are rated already. Nothing is trained or rated anew.
 
 The marts of those dates hold how everything was rated and who was suppressed; by `publishing.terms` they are decided on anew, by
-the very text that decided then, once by each policy. How many of each are right is what the scores expect: they are calibrated
-probabilities, so their mean over what is listed is its expected precision.
+the very text that decided then, once by each policy. How many of each are right is told twice: by the scores, which are calibrated
+probabilities, so that their mean over what is listed is its expected precision; and by the bands, the share of positives that
+verdicts found in each ten points of score, where enough did.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Side:
         flagged: Entities at or above threshold and floor of their term.
         listed: Those of them that nothing keeps off.
         held: The others, by what keeps them off.
-        expected_precision: Mean score of what is listed, 0 to 1; None where nothing is.
+        by_scores: Mean score of what is listed, 0 to 1; None where nothing is.
+        by_bands: Mean of what its bands expect, 0 to 1; None where no band of it is well known.
         refusal: Why the gate on the list would refuse it; None where it would not for its length.
         terms: By term, in words: how many are rated, flagged and listed by it.
     """
@@ -46,7 +48,8 @@ class Side:
     flagged: int
     listed: int
     held: Mapping[str, int]
-    expected_precision: float | None
+    by_scores: float | None
+    by_bands: float | None
     refusal: str | None
     terms: tuple[Mapping[str, Any], ...]
 
@@ -135,10 +138,11 @@ def try_policy(settings: Settings, file: Path, first: dt.date | None = None, las
     first, last = first or min(dates, default=dt.date.max), last or max(dates, default=dt.date.min)
     chosen = sorted(date for date in dates if first <= date <= last)
     if not chosen:
-        known = f"between {min(dates)} and {max(dates)}" if dates else "at all"
+        if not dates:
+            raise BadInputError(f"Nothing in {settings.home} is rated yet. `touchstone run` rates a day.")
         raise BadInputError(
-            f"Nothing in {settings.home} is rated as of a date from --from to --to, and what is rated lies {known}. "
-            "Give other dates, or rate some: `touchstone backfill --from DATE --to DATE`."
+            f"No date from {first} to {last} is rated in {settings.home}; those that are lie between {min(dates)} and "
+            f"{max(dates)}. Give others, or rate some: `touchstone backfill --from DATE --to DATE`."
         )
     registry, days, not_tried = Registry(settings.home), list[Tried](), list[str]()
     for date in chosen:
@@ -216,8 +220,9 @@ def _side(connection: duckdb.DuckDBPyConnection, table: str, policy: Policy, ter
         f"select term, count(*), count(*) filter (is_flagged), count(*) filter (is_listed) from {table} group by term"
     ).fetchall()
     counts = {term: {"rated": rated, "flagged": flagged, "listed": listed} for term, rated, flagged, listed in of_terms}
-    points, unsuppressed = connection.execute(
-        f"select sum(cast(score as decimal(9, 4))) filter (is_listed), "
+    points, banded, in_bands, unsuppressed = connection.execute(
+        "select sum(cast(score as decimal(9, 4))) filter (is_listed), "
+        "sum(cast(expected_precision as decimal(9, 4))) filter (is_listed), count(expected_precision) filter (is_listed), "
         f"count(*) filter (is_flagged and held_by is distinct from 'suppression') from {table}"
     ).fetchall()[0]
     rated, flagged, listed = (
@@ -231,7 +236,8 @@ def _side(connection: duckdb.DuckDBPyConnection, table: str, policy: Policy, ter
         flagged=flagged,
         listed=listed,
         held=dict(held),
-        expected_precision=round(float(points) / listed / 100, 4) if listed else None,
+        by_scores=round(float(points) / listed / 100, 4) if listed else None,
+        by_bands=round(float(banded) / in_bands, 4) if in_bands else None,
         refusal=_refusal(policy, rated, listed, unsuppressed) if terms else None,
         terms=tuple({"term": term.term, "says": str(term), **counts.get(term.term, none)} for term in terms),
     )
@@ -255,21 +261,21 @@ def _compared(
 ) -> Tried:
     key = RATED[name].key
     connection.execute(
-        f"create table both as select tried.{key} as entity_id, tried.score, tried.margin, tried.category, "
+        f"create table compared as select tried.{key} as entity_id, tried.score, tried.margin, tried.category, "
         "in_force.is_listed as was_listed, tried.is_listed, in_force.action as was_action, tried.action, tried.is_unexplained "
         f"from tried inner join in_force on in_force.{key} = tried.{key}"
     )
     rated, added, dropped, other_action, unexplained = connection.execute(
         "select count(*), count(*) filter (is_listed and not was_listed), count(*) filter (was_listed and not is_listed), "
-        "count(*) filter (was_listed and is_listed and action <> was_action), count(*) filter (is_unexplained) from both"
+        "count(*) filter (was_listed and is_listed and action <> was_action), count(*) filter (is_unexplained) from compared"
     ).fetchall()[0]
     categories = connection.execute(
-        "select coalesce(category, ''), count(*) filter (was_listed), count(*) filter (is_listed) from both "
+        "select coalesce(category, ''), count(*) filter (was_listed), count(*) filter (is_listed) from compared "
         "where was_listed or is_listed group by all order by all"
     ).fetchall()
     examples = {
         what: connection.execute(
-            f"select entity_id, score, category from both where {moved} order by score desc, margin desc, entity_id limit ?",
+            f"select entity_id, score, category from compared where {moved} order by score desc, margin desc, entity_id limit ?",
             [EXAMPLES],
         ).fetchall()
         for what, moved in (("added", "is_listed and not was_listed"), ("dropped", "was_listed and not is_listed"))
@@ -328,8 +334,8 @@ def totals(days: Sequence[Tried]) -> dict[str, dict[str, Any]]:
 def _sum(sides: Iterator[Side]) -> dict[str, Any]:
     own = list(sides)
     listed = sum(side.listed for side in own)
-    right = sum(side.expected_precision * side.listed for side in own if side.expected_precision is not None)
-    return {"listed": listed, "expected_precision": round(right / listed, 4) if listed else None}
+    right = sum(side.by_scores * side.listed for side in own if side.by_scores is not None)
+    return {"listed": listed, "by_scores": round(right / listed, 4) if listed else None}
 
 
 def policy_facts(file: Path) -> dict[str, Any]:
@@ -355,12 +361,15 @@ def render_trial(trial: Trial) -> str:
     lines = [
         f"{trial.file.name} ({trial.digest[:12]}) beside the policy in force ({trial.digest_in_force[:12]}), "
         f"{trial.first} to {trial.last}. Left of the bar is the policy in force.",
-        f"{'as of':10}  {'list':18}  {'rated':>9}  {'listed':>15}  {'added':>6}  {'dropped':>7}  expected precision",
+        f"{'as of':10}  {'list':18}  {'rated':>9}  {'listed':>15}  {'added':>6}  {'dropped':>7}  by scores      by bands",
     ]
     lines += [_line(str(day.as_of), day.list_name, f"{day.rated:,}", _plain(day)) for day in trial.days]
     sums = totals(trial.days)
     lines += [_line("all dates", name, "", found) for name, found in sums.items()]
-    lines.append("Expected precision: mean of the calibrated scores of what is listed.")
+    lines.append(
+        "By scores: the precision to expect of what is listed, by its calibrated scores; by bands: by what verdicts found in its "
+        "bands of score, where enough did."
+    )
     for name, found in sums.items():
         lines += _category_lines(name, found["categories"])
     lines += _term_lines(trial.days)
@@ -392,12 +401,13 @@ def _plain(day: Tried) -> dict[str, Any]:
 def _line(date: str, name: str, rated: str, found: Mapping[str, Any]) -> str:
     before, after = found["in_force"], found["tried"]
     expected = [
-        "-" if side["expected_precision"] is None else f"{side['expected_precision']:.3f}" for side in (before, after)
+        " | ".join(f"{side[kind]:.3f}" if side.get(kind) is not None else "-    " for side in (before, after))
+        for kind in ("by_scores", "by_bands")
     ]
     return (
         f"{date:10}  {name:18}  {rated:>9}  {before['listed']:>6,} | {after['listed']:<6,}  {found['added']:>6,}  "
-        f"{found['dropped']:>7,}  {expected[0]} | {expected[1]}"
-    )
+        f"{found['dropped']:>7,}  {expected[0]}  {expected[1]}"
+    ).rstrip()
 
 
 def _category_lines(name: str, categories: Mapping[str, tuple[int, int]]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -202,7 +203,7 @@ WANTED: Mapping[str, str] = {
 }
 MODELS: Mapping[str, type[BaseModel]] = {"terms": Term, "rules": Rule, "drift": Drift}
 EFFECTS = ("target_precision", "threshold", "capacity", "corroboration", "action")
-Place = tuple[str | int, ...]
+Place = tuple[str, ...]
 Fault = tuple[int, str]
 
 
@@ -216,8 +217,9 @@ class _File:
 
     def line(self, place: Sequence[str | int]) -> int:
         """Returns the line of a place, or of what it would stand in."""
-        found = (self.lines[tuple(place[:end])] for end in range(len(place), 0, -1) if tuple(place[:end]) in self.lines)
-        return next(found, 1)
+        parts = tuple(map(str, place))
+        known = (self.lines[parts[:end]] for end in range(len(parts), 0, -1) if parts[:end] in self.lines)
+        return next(known, 1)
 
     def fault(self, place: Sequence[str | int], said: str) -> Fault:
         """Returns a fault at a place, whose line and name it tells."""
@@ -273,7 +275,7 @@ def _placed(node: yaml.Node | None, place: Place, lines: dict[Place, int], seen:
     lines.setdefault(place, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
         for at, member in enumerate(node.value):
-            yield from _placed(member, (*place, at), lines, seen)
+            yield from _placed(member, (*place, str(at)), lines, seen)
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             here, line = (*place, str(key.value)), key.start_mark.line + 1
@@ -361,7 +363,7 @@ def _sound_term(content: Any) -> Term | None:
         return None
 
 
-def _beyond(file: _File, place: Place, corroboration: Any, lists: Sequence[Any]) -> Iterator[Fault]:
+def _beyond(file: _File, place: Sequence[str | int], corroboration: Any, lists: Sequence[Any]) -> Iterator[Fault]:
     """Yields a corroboration that no row of a list can have."""
     known = [name for name in lists if name in RATED]
     if not isinstance(corroboration, int) or not known:
@@ -373,6 +375,7 @@ def _beyond(file: _File, place: Place, corroboration: Any, lists: Sequence[Any])
         )
 
 
+@cache
 def most_signals(list_name: ListName) -> int:
     """Returns how many signals the reasons of a list's row can name: those of its model, as far as reasons tell them."""
     from ml.declarations import load_declarations

@@ -235,7 +235,8 @@ def _causes(
                 when not $is_same_model then 'model'
                 else 'score'
               end as cause,
-              case when moved.is_added then old.suppressed_until_date else new.suppressed_until_date end as until_date
+              case when moved.is_added then old.suppressed_until_date else new.suppressed_until_date end as until_date,
+              new.held_by
             from moved
             left join old on old.{key} = moved.entity_id
             left join new on new.{key} = moved.entity_id
@@ -246,8 +247,8 @@ def _causes(
         ).fetchall()
     as_of = after.manifest.as_of
     return tuple(
-        Moved(entity, cause, _said(cause, is_added=is_added, until=until, as_of=as_of))
-        for entity, is_added, cause, until in found
+        Moved(entity, cause, _said(cause, held_by, is_added=is_added, until=until, as_of=as_of))
+        for entity, is_added, cause, until, held_by in found
     )
 
 
@@ -269,20 +270,21 @@ def _show_ratings(connection: duckdb.DuckDBPyConnection, name: str, published: P
     return is_known
 
 
-def _said(cause: str, *, is_added: bool, until: dt.date | None, as_of: dt.date) -> str:
+def _said(cause: str, held_by: str | None, *, is_added: bool, until: dt.date | None, as_of: dt.date) -> str:
     if cause == "suppression" and until is not None:
         if is_added:
             return f"its suppression ran out on {until}" if until <= as_of else "its suppression was taken back"
         return "suppressed" if until == dt.date.max else f"suppressed until {until}"
     added, removed = {
         "terms": ("the terms before would not list it", "the terms before would list it still"),
-        "capacity": ("there is room within the capacity", "beyond the capacity"),
-        "corroboration": ("signals enough now", "too few signals"),
+        "capacity": ("there is room within the capacity", ""),
+        "corroboration": ("signals enough now", ""),
         "rated": ("not rated before", "no longer rated"),
         "score": ("its scores rose", "its scores fell"),
         "model": ("another model rates", "another model rates"),
     }.get(cause, ("not known, for its rating of then is gone", "not known, for its rating of then is gone"))
-    return added if is_added else removed
+    held = {"capacity": "beyond the capacity", "corroboration": "too few signals"}.get(held_by or "", "")
+    return added if is_added else "; ".join(part for part in (removed, held) if part)
 
 
 def render_diff(changes: ListDiff) -> str:

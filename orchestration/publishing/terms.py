@@ -19,14 +19,6 @@ from orchestration.publishing.policy import Action, Policy, Term
 from orchestration.rated import RATED, ListName
 from orchestration.settings import DBT_PROJECT
 
-HOLDS: Mapping[str, str] = {
-    "suppression": "suppressed, or lifted by an appeal",
-    "corroboration": "too few signals",
-    "capacity": "beyond the capacity",
-}
-"""What keeps a flagged row off its list, and in words; the first of them that does is told."""
-
-
 class AppliedTerm(BaseModel):
     """One of a list's terms with all that it comes to.
 
@@ -122,8 +114,8 @@ def decide(
 
     Args:
         connection: Where the table is made; its other tables stay.
-        table: What to call it: a row an entity with its id, category, score, margin, term, action, is_flagged, held_by,
-            is_listed and is_unexplained (held for want of reasons, which it has none of).
+        table: What to call it: a row an entity with its id, category, score, margin, expected_precision, term, action,
+            is_flagged, held_by, is_listed and is_unexplained (held for want of signals, having no reasons at all).
         list_name: The mart's list.
         mart: The mart's Parquet file, of a day.
         terms: The terms.
@@ -143,9 +135,9 @@ def decide(
         connection.executemany(f"insert into terms values ({', '.join('?' * 10)})", rows)
     connection.execute(
         f"create or replace temporary table {table} as "
-        "with rated as (select * from read_parquet($mart, hive_partitioning = false)), "
+        "with rated as (select * exclude (term, action, is_flagged, held_by) from read_parquet($mart, hive_partitioning = false)), "
         f"{_decided(key)} "
-        f"select {key}, category, score, margin, term, action, is_flagged, held_by, is_flagged and held_by is null as is_listed, "
+        f"select {key}, category, score, margin, expected_precision, term, action, is_flagged, held_by, is_flagged and held_by is null as is_listed, "
         "held_by is not distinct from 'corroboration' and reasons is null as is_unexplained from decided",
         {"mart": str(mart)},
     )
