@@ -54,6 +54,7 @@ class Rated:
     label: str | None = "a title"
     price: Decimal | None = field(default=Decimal("12.3400"))
     until: dt.date = dt.date(9999, 12, 31)
+    action: str = "review"
 
     @property
     def holder(self) -> str | None:
@@ -105,7 +106,7 @@ def write_mart(
         "is_suppressed": pa.array([item.is_suppressed for item in rated], pa.bool_()),
         "suppressed_until_date": pa.array([item.suppressed_until for item in rated], pa.date32()),
         "term": pa.array([1] * len(rated), pa.int32()),
-        "action": pa.array(["review"] * len(rated), pa.string()),
+        "action": pa.array([item.action for item in rated], pa.string()),
         "is_flagged": pa.array([item.is_flagged for item in rated], pa.bool_()),
         "held_by": pa.array([item.holder for item in rated], pa.string()),
     }
@@ -173,21 +174,36 @@ class Home:
     root: Path
     list_name: ListName = "listings"
     loads: Loads = LOADS
+    policy: Policy = POLICY
+    terms: tuple[AppliedTerm, ...] = TERMS
 
     @property
     def published(self) -> Path:
         """Folder of published lists."""
         return self.root / "published"
 
-    def build(self, rated: Sequence[Rated] = RATED, *, as_of: dt.date = AS_OF, code_revision: str = "r1") -> Candidate:
+    def mart(self, as_of: dt.date = AS_OF) -> Path:
+        """Where the mart of a day is."""
+        name = LISTS[self.list_name].mart
+        return self.root / "marts" / name / f"as_of={as_of}" / f"{name}.parquet"
+
+    def build(
+        self,
+        rated: Sequence[Rated] = RATED,
+        *,
+        as_of: dt.date = AS_OF,
+        code_revision: str = "r1",
+        model_digest: str = "f" * 64,
+    ) -> Candidate:
         """Builds a candidate out of rated entities."""
-        mart = write_mart(self.root / "marts" / f"{as_of}.parquet", rated, list_name=self.list_name, as_of=as_of)
+        inputs = manifest_inputs(code_revision, self.loads)
+        model = inputs.model.model_copy(update={"digest": model_digest})
         return build_candidate(
             self.list_name,
-            mart,
-            policy=POLICY,
-            terms=TERMS,
-            inputs=manifest_inputs(code_revision, self.loads),
+            write_mart(self.mart(as_of), rated, list_name=self.list_name, as_of=as_of),
+            policy=self.policy,
+            terms=self.terms,
+            inputs=inputs.model_copy(update={"model": model}),
             published=self.published,
             candidates=self.root / "candidates",
             as_of=as_of,
@@ -195,20 +211,18 @@ class Home:
 
     def judge(self, candidate: Candidate) -> Candidate:
         """Gives a candidate a verdict that lets it through."""
-        give_verdict(candidate, passing_gates(candidate), suites_digest=SUITES, policy_digest=POLICY.digest)
+        give_verdict(candidate, passing_gates(candidate), suites_digest=SUITES, policy_digest=self.policy.digest)
         return candidate
 
     def publish(self, candidate: Candidate, *, run_id: str = "run1") -> Published:
         """Publishes a judged candidate."""
         return publish(
-            candidate, self.published, suites_digest=SUITES, policy_digest=POLICY.digest, receipt={"run_id": run_id}
+            candidate, self.published, suites_digest=SUITES, policy_digest=self.policy.digest, receipt={"run_id": run_id}
         )
 
-    def release(
-        self, rated: Sequence[Rated] = RATED, *, as_of: dt.date = AS_OF, code_revision: str = "r1"
-    ) -> Published:
-        """Builds, judges and publishes."""
-        return self.publish(self.judge(self.build(rated, as_of=as_of, code_revision=code_revision)))
+    def release(self, rated: Sequence[Rated] = RATED, **options: Any) -> Published:
+        """Builds, judges and publishes; options are those of `build`."""
+        return self.publish(self.judge(self.build(rated, **options)))
 
 
 __all__ = [

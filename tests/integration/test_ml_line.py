@@ -23,7 +23,7 @@ from ml import score as scoring
 from ml.boosting import Parameters, fit_booster
 from ml.declarations import Declaration
 from ml.evaluate import Scored, measure
-from ml.explain import EVERYWHERE, Explainer
+from ml.explain import EVERYWHERE, Explainer, signals_told
 from ml.model import FILES, Scorer, read_model
 from ml.registry import Champion, Registry
 from ml.score import score
@@ -280,7 +280,7 @@ def test_reasons_are_given_for_flagged_and_highest(approved: Path, scored: Path)
     champion = champion_of(approved)
     scores = pq.read_table(scored / "scores.parquet")
     reasons = pq.read_table(scored / "reasons.parquet")
-    assert reasons.column_names == ["listing_id", "reasons"]
+    assert reasons.column_names == ["listing_id", "reasons", "signal_count"]
     flagged = scores.filter(
         pc.and_(
             pc.greater_equal(scores["score"], champion.threshold),
@@ -292,8 +292,39 @@ def test_reasons_are_given_for_flagged_and_highest(approved: Path, scored: Path)
     assert reasons["listing_id"].to_pylist() == sorted(ids)
     told = dict(zip(reasons["listing_id"].to_pylist(), map(json.loads, reasons["reasons"].to_pylist()), strict=True))
     assert all(each for each in told.values())
+    effects = [{reason["signal"] for reason in each if reason["effect"] > 0} for each in told.values()]
+    assert reasons["signal_count"].to_pylist() == [len(signals) for signals in effects]
     for listing in flagged["listing_id"].to_pylist():
         assert all({"signal", "effect", "attribution", "audiences", "text"} == set(reason) for reason in told[listing])
+
+
+def test_whoever_a_policy_may_flag_below_the_threshold_is_explained_as_the_flagged_are(
+    approved: Path, simulation: Simulation, scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "EXPLAINED_ROWS", 1)
+    champion, least = champion_of(approved), champion_of(approved).threshold / 3
+    files = [tmp_path / "scores.parquet", tmp_path / "reasons.parquet"]
+    result = score(champion, simulation.scoring, *files, explain_from=least)
+    assert sha256_file(files[0]) == sha256_file(scored / "scores.parquet")
+    scores, reasons = (pq.read_table(file).to_pylist() for file in files)
+    reached = {row["listing_id"] for row in scores if row["own_conduct_score"] >= champion.floor and row["score"] >= least}
+    flagged = {row["listing_id"] for row in scores if row["listing_id"] in reached and row["score"] >= champion.threshold}
+    assert reached > flagged
+    assert reached <= {row["listing_id"] for row in reasons}
+    assert result.flagged == len(flagged)
+    assert all(
+        "attribution" in reason for row in reasons if row["listing_id"] in reached for reason in json.loads(row["reasons"])
+    )
+
+
+def test_a_pair_of_signals_counts_as_both() -> None:
+    reasons = [
+        {"signal": "price", "effect": 0.2, "with_signal": "text"},
+        {"signal": "spec", "effect": 0.0},
+        {"signal": "link", "effect": -0.1, "with_signal": "logo"},
+    ]
+    assert signals_told(json.dumps(reasons)) == {"price", "text"}
+    assert signals_told("[]") == set()
 
 
 def test_an_effect_is_the_drop_when_the_signal_goes_to_its_usual_value(

@@ -30,7 +30,6 @@ RATED = (
 
 def judge(home: Home, candidate: Candidate, **parameters: Any) -> SuiteResult:
     """Judges a candidate by the suite, beside the mart that it was made from."""
-    mart = home.root / "marts" / f"{AS_OF}.parquet"
     model = candidate.manifest().inputs.model
     bound = {
         "key": LISTS[candidate.list_name].key,
@@ -41,7 +40,7 @@ def judge(home: Home, candidate: Candidate, **parameters: Any) -> SuiteResult:
         "floor": model.floor,
         "terms": [term.model_dump(include=set(TERM_PARAMETERS)) for term in TERMS],
     }
-    return run_suite("candidate", {"candidate": [candidate.parquet], "rated": [mart]}, {**bound, **parameters})
+    return run_suite("candidate", {"candidate": [candidate.parquet], "rated": [home.mart()]}, {**bound, **parameters})
 
 
 def settle(candidate: Candidate, result: SuiteResult) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from pathlib import Path
 
 import pytest
-from publishing_fixtures import AS_OF, Home, Rated
+from publishing_fixtures import AS_OF, POLICY, TERMS, Home, Rated
 from typer.testing import CliRunner
 
 from groundwork.errors import BadInputError, VerificationError
+from groundwork.files import canonical_json
 from orchestration.cli import app
-from orchestration.publishing.read import ChangedScore, diff, read_list
+from orchestration.publishing.manifest import Manifest
+from orchestration.publishing.read import ChangedAction, ChangedScore, ListDiff, diff, read_list, render_diff
 
 YESTERDAY = AS_OF - dt.timedelta(days=1)
+V2_FIELDS = ("flagged_count", "held", "terms")
 
 
 @pytest.fixture
@@ -38,12 +42,115 @@ def test_the_list_that_latest_names_is_read_unless_a_version_is_asked_for(home: 
 def test_the_diff_of_two_versions_says_what_came_went_and_changed(home: Home):
     after = read_list(home.published, "listings")
     before = str(after.manifest.previous)
-    found = diff(home.published, "listings", before, after.version)
-    assert (found.before, found.after) == (before, after.version)
+    found = between(home, before, after.version)
+    assert (found.before, found.after, found.policy) == (before, after.version, None)
     assert (found.added, found.removed) == (("d",), ("c",))
     assert found.changed == (ChangedScore("b", 92.0, 95.5),)
-    nothing = diff(home.published, "listings", before, before)
-    assert (nothing.added, nothing.removed, nothing.changed) == ((), (), ())
+    nothing = between(home, before, before)
+    assert (nothing.added, nothing.removed, nothing.changed, nothing.actions, nothing.causes) == ((), (), (), (), ())
+    assert render_diff(nothing).endswith("nothing changed")
+
+
+def between(home: Home, before: str, after: str) -> ListDiff:
+    return diff(home.published, "listings", before, after, marts=home.root / "marts")
+
+
+def causes(found: ListDiff) -> dict[str, tuple[str, str]]:
+    assert [moved.entity_id for moved in found.causes] == sorted([*found.added, *found.removed])
+    return {moved.entity_id: (moved.cause, moved.said) for moved in found.causes}
+
+
+def test_the_diff_says_why_each_row_came_or_went(tmp_path: Path):
+    home, other = Home(tmp_path), {"score": 80.0, "is_flagged": False}
+    before = home.release(
+        [
+            *(Rated(name, 95.0) for name in ("stays", "fell", "framed", "gone", "crowded", "thin")),
+            Rated("suppressed_now", 95.0), Rated("suppressed_for_ever", 95.0),
+            Rated("ran_out", 95.0, is_suppressed=True, until=AS_OF),
+            Rated("taken_back", 95.0, is_suppressed=True),
+            Rated("had_no_room", 95.0, held_by="capacity"), Rated("was_thin", 95.0, held_by="corroboration"),
+            Rated("rose", **other),
+        ],
+        as_of=YESTERDAY,
+    )  # fmt: skip
+    after = home.release(
+        [
+            *(Rated(name, 95.0) for name in ("stays", "ran_out", "taken_back", "had_no_room", "was_thin", "rose", "came")),
+            Rated("fell", **other), Rated("framed", 95.0, is_flagged=False, own_conduct_score=3.0),
+            Rated("crowded", 95.0, held_by="capacity"), Rated("thin", 95.0, held_by="corroboration"),
+            Rated("suppressed_now", 95.0, is_suppressed=True, until=AS_OF + dt.timedelta(days=9)),
+            Rated("suppressed_for_ever", 95.0, is_suppressed=True),
+        ]
+    )  # fmt: skip
+    found = between(home, before.version, after.version)
+    assert causes(found) == {
+        "ran_out": ("suppression", "its suppression ran out on 2026-06-30"),
+        "taken_back": ("suppression", "its suppression was taken back"),
+        "had_no_room": ("capacity", "there is room within the capacity"),
+        "was_thin": ("corroboration", "signals enough now"),
+        "rose": ("score", "its scores rose"),
+        "came": ("rated", "not rated before"),
+        "fell": ("score", "its scores fell"),
+        "framed": ("score", "its scores fell"),
+        "gone": ("rated", "no longer rated"),
+        # The terms have no capacity and ask for one signal: by them it would be listed still, so they cannot be the same.
+        "crowded": ("terms", "the terms before would list it still; beyond the capacity"),
+        "thin": ("terms", "the terms before would list it still; too few signals"),
+        "suppressed_now": ("suppression", "suppressed until 2026-07-09"),
+        "suppressed_for_ever": ("suppression", "suppressed"),
+    }
+    told = render_diff(found)
+    assert "  + ran_out  its suppression ran out on 2026-06-30" in told
+    assert "  - suppressed_now  suppressed until 2026-07-09" in told
+    assert "moved by capacity: 1, corroboration: 1, rated: 2, score: 3, suppression: 4, terms: 2" in told
+    held = read_list(home.published, "listings", after.version).manifest.held
+    assert held is not None
+    assert held.model_dump() == {"suppression": 2, "corroboration": 1, "capacity": 1}
+
+
+def test_a_policy_that_changed_is_told_with_its_terms_and_with_what_they_moved(tmp_path: Path):
+    home = Home(tmp_path)
+    before = home.release([Rated("a", 97.0), Rated("b", 91.0), Rated("c", 96.0), Rated("z", 9.0, is_flagged=False)])
+    stricter = dataclasses.replace(
+        home,
+        policy=POLICY.model_copy(update={"action": "remove"}),
+        terms=(TERMS[0].model_copy(update={"threshold": 95.0, "action": "remove", "basis": "stated", "target_precision": None}),),
+    )
+    after = stricter.release(
+        [Rated("a", 97.0, action="remove"), Rated("b", 91.0, is_flagged=False), Rated("c", 94.0, is_flagged=False)]
+    )
+    found = between(home, before.version, after.version)
+    assert found.policy is not None
+    assert (found.policy.before, found.policy.after) == (POLICY.digest, stricter.policy.digest)
+    assert found.policy.terms_before == ("all else: review from 90 (target 0.9, target)",)
+    assert found.policy.terms_after == ("all else: remove from 95",)
+    assert causes(found) == {name: ("terms", "the terms before would list it still") for name in ("b", "c")}
+    assert found.actions == (ChangedAction("a", "review", "remove"),)
+    assert "  ! a  review -> remove" in render_diff(found)
+    back = between(home, after.version, before.version)
+    assert causes(back) == {name: ("unknown", "not known, for its rating of then is gone") for name in ("b", "c")}
+
+
+def test_another_model_is_told(tmp_path: Path):
+    home = Home(tmp_path)
+    before = home.release([Rated("a", 97.0), Rated("b", 91.0), Rated("c", 3.0, is_flagged=False)], as_of=YESTERDAY)
+    rated = [Rated("a", 97.0), Rated("b", 3.0, is_flagged=False), Rated("c", 97.0)]
+    after = home.release(rated, model_digest="e" * 64)
+    assert {cause for cause, _ in causes(between(home, before.version, after.version)).values()} == {"model"}
+
+
+def test_lists_from_before_terms_were_known_are_read_and_compared(home: Home):
+    """A manifest of schema version 1 keeps its bytes, though this code knows more fields."""
+    manifest = read_list(home.published, "listings").manifest
+    known = {name: value for name, value in json.loads(manifest.to_bytes()).items() if name not in V2_FIELDS}
+    content = canonical_json({**known, "schema_version": 1})
+    old = Manifest.from_bytes(content, "manifest.json")
+    assert (old.to_bytes(), old.terms, old.held, old.flagged_count) == (content, None, None, None)
+    for wrong in (known | {"schema_version": 2}, json.loads(manifest.to_bytes()) | {"schema_version": 1}):
+        with pytest.raises(VerificationError, match="belong to schema version 2"):
+            Manifest.from_bytes(canonical_json(wrong), "manifest.json")
+    with pytest.raises(VerificationError, match="not the number of rows and of what was held"):
+        Manifest.from_bytes(canonical_json(json.loads(manifest.to_bytes()) | {"flagged_count": 99}), "manifest.json")
 
 
 def test_a_list_is_shown_with_the_reasons_that_its_readers_may_read(home: Home, monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.calibrate import effective_size, sigmoid
-from ml.flagging import MOST_EXPOSED, Standing, Units, band_of, flagging, precision_from, wilson
+from ml.flagging import (
+    MOST_EXPOSED,
+    Standing,
+    Units,
+    band_of,
+    flagging,
+    precision_from,
+    threshold_for,
+    wilson,
+)
 
 
 def units(seed: int, size: int = 30_000, steep: float = 12.0) -> Units:
@@ -174,3 +183,37 @@ def test_every_told_precision_is_what_counting_gives(seed: int, size: int, targe
 def test_wilson_is_the_textbook_interval() -> None:
     low, high = wilson(np.array([0.9]), np.array([50.0]))
     assert (low[0], high[0]) == (pytest.approx(0.7864, abs=1e-3), pytest.approx(0.9565, abs=1e-3))
+
+
+def test_the_model_s_own_target_gives_its_own_threshold_and_others_one_that_reaches_them() -> None:
+    made = units(3)
+    kept = flagging(made, NOBODY, 0.1, target=0.8).as_dict()
+    assert threshold_for(kept, 0.8) == (kept["threshold"], kept["expected_precision"])
+    for target in (0.5, 0.7, 0.9, 0.95):
+        exact = flagging(made, NOBODY, 0.1, target=target)
+        threshold, expected = threshold_for(kept, target)
+        above = made.score >= threshold
+        assert expected is not None
+        assert expected >= target
+        assert expected == pytest.approx(np.average(made.label[above], weights=made.weight[above]), abs=1e-3)
+        assert exact.threshold - 1e-4 <= threshold <= exact.threshold + 10
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), own=st.floats(0.3, 0.97), steep=st.floats(2, 20))
+def test_a_higher_target_never_gives_a_lower_threshold(seed: int, own: float, steep: float) -> None:
+    kept = flagging(units(seed, 3_000, steep), NOBODY, 0.1, target=own).as_dict()
+    found = [threshold_for(kept, target) for target in sorted({0.05, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0, own})]
+    known = [threshold for threshold, expected in found if expected is not None]
+    assert known == sorted(known)
+    assert {threshold for threshold, expected in found if expected is None} <= {50.0}
+
+
+def test_a_target_that_the_table_does_not_reach_or_not_surely_falls_back() -> None:
+    row = {"score": 80.0, "precision": 0.95, "low": 0.6, "high": 0.99}
+    kept = {"threshold": 50.0, "target": 0.9, "basis": "fallback", "expected_precision": None, "table": [row]}
+    assert threshold_for(kept, 0.9) == (50.0, None)
+    assert threshold_for(kept, 0.94) == (50.0, None)  # its interval is too wide
+    assert threshold_for(kept, 0.96) == (50.0, None)
+    assert threshold_for({**kept, "table": [row | {"low": 0.9}]}, 0.94) == (80.0, 0.95)
+    assert threshold_for({**kept, "table": []}, 0.5) == (50.0, None)
