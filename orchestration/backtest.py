@@ -80,7 +80,8 @@ def backtest(
         first: The first date.
         last: The date that no step lies after.
         every: Days from a step to the next.
-        policy: A policy file to compare with; None for the one in force.
+        policy: A policy file to compare with, by its target precision for the whole of the model's list; None for the one in
+            force. What other terms would do, `touchstone policies try` says.
         without: Features, or signals, to compare without.
         on_step: Called after each step with its date and what became of it, in words.
 
@@ -130,8 +131,8 @@ def _variants(settings: Settings, model: str, policy: Path | None, without: Sequ
     from ml.train import Parameters
     from orchestration.publishing.policy import load_policy
 
-    declaration, now = load_declarations()[model], load_policy(settings.policy)
-    variants = [Variant("now", declaration, Parameters(target_precision=now.target_precision))]
+    declaration, now, name = load_declarations()[model], load_policy(settings.policy), rated_by(model).list_name
+    variants = [Variant("now", declaration, Parameters(target_precision=now.target_of(name)))]
     if policy is not None or without:
         wanted = now if policy is None else load_policy(policy)
         words = [
@@ -139,7 +140,7 @@ def _variants(settings: Settings, model: str, policy: Path | None, without: Sequ
             *([f"without {', '.join(without)}"] if without else []),
         ]
         other = lacking(declaration, without) if without else declaration
-        variants.append(Variant(" ".join(words), other, Parameters(target_precision=wanted.target_precision)))
+        variants.append(Variant(" ".join(words), other, Parameters(target_precision=wanted.target_of(name))))
     return variants
 
 

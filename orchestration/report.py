@@ -67,7 +67,7 @@ def render(summary: dict[str, Any]) -> str:
 
 
 def _rated(result: PipelineResult, name: str) -> dict[str, Any]:
-    """Returns how many were rated and flagged, and of these how many were kept off the list, by what did; of no list, of scores."""
+    """Returns how many were rated and flagged, and how many of these what kept off the list; without a list, by scores."""
     rows = {stage.name: stage.rows for stage in result.record.stages}
     found = rows.get(f"candidate {name}") or rows.get(f"score {name}", {})
     held = {what.removeprefix(HELD): count for what, count in found.items() if what.startswith(HELD) and count}

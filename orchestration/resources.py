@@ -359,7 +359,7 @@ class Run:
     @functools.cached_property
     def registry(self) -> Registry:
         """The models, and which of them may rate."""
-        from ml.registry import Champion, Registry
+        from ml.registry import Registry
 
         return Registry(self.home)
 

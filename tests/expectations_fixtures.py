@@ -56,7 +56,8 @@ CANDIDATE = """
     select row_number() over (order by score desc) as rank, listing_id, merchant_id, 'a title' as title,
         'https://shop.example' as url, category, brand, 12.5::decimal(18, 4) as price,
         'USD' as currency, score, own_conduct_score, '[90,100]' as band, 0.9::double as expected_precision,
-        '[{"signal": "price", "effect": 1.5}, {"signal": "text", "with_signal": "link", "effect": 0.5}]' as reasons, action, date '2026-06-28' as first_flagged_date,
+        '[{"signal": "price", "effect": 1.5}, {"signal": "text", "with_signal": "link", "effect": 0.5}]' as reasons,
+        action, date '2026-06-28' as first_flagged_date,
         2::integer as days_on_list, false as is_new
     from rated
     where is_flagged and held_by is null
@@ -301,40 +302,77 @@ def candidate_faults() -> dict[str, tuple[str, Case]]:
     terms = good.parameters["terms"]
     unheld = "update rated set held_by = null where listing_id = 'l5'"
     return {
-        "more than its capacity": ("list_keeps_within_capacity", good.broken(f"insert into candidate by name {_listed('l5')}", unheld)),
+        "more than its capacity": (
+            "list_keeps_within_capacity",
+            good.broken(f"insert into candidate by name {_listed('l5')}", unheld),
+        ),
         "held by a capacity that there is not": (
             "list_keeps_within_capacity",
-            good.broken("delete from candidate where rank = 1", "update rated set held_by = 'capacity' where listing_id = 'l0'"),
+            good.broken(
+                "delete from candidate where rank = 1", "update rated set held_by = 'capacity' where listing_id = 'l0'"
+            ),
         ),
-        "fewer than its capacity though some are held": ("list_keeps_within_capacity", good.broken("delete from candidate where rank = 4")),
-        "a rated row left unflagged": ("flags_are_those_of_the_terms", good.broken("update rated set is_flagged = false where listing_id = 'l0'")),
+        "fewer than its capacity though some are held": (
+            "list_keeps_within_capacity",
+            good.broken("delete from candidate where rank = 4"),
+        ),
+        "a rated row left unflagged": (
+            "flags_are_those_of_the_terms",
+            good.broken("update rated set is_flagged = false where listing_id = 'l0'"),
+        ),
         "flagged below the floor": (
-            "flags_are_those_of_the_terms", good.broken("update rated set own_conduct_score = 8.9 where listing_id = 'l0'")
+            "flags_are_those_of_the_terms",
+            good.broken("update rated set own_conduct_score = 8.9 where listing_id = 'l0'"),
         ),
         "held though it is not suppressed": (
-            "what_is_held_is_held_for_cause", good.broken("update rated set is_suppressed = false where listing_id = 'l7'")
+            "what_is_held_is_held_for_cause",
+            good.broken("update rated set is_suppressed = false where listing_id = 'l7'"),
         ),
-        "held by nothing known": ("what_is_held_is_held_for_cause", good.broken("update rated set held_by = 'mercy' where listing_id = 'l7'")),
-        "held though corroborated": ("what_is_held_is_held_for_cause", good.broken("update rated set signal_count = 2 where listing_id = 'l2'")),
+        "held by nothing known": (
+            "what_is_held_is_held_for_cause",
+            good.broken("update rated set held_by = 'mercy' where listing_id = 'l7'"),
+        ),
+        "held though corroborated": (
+            "what_is_held_is_held_for_cause",
+            good.broken("update rated set signal_count = 2 where listing_id = 'l2'"),
+        ),
         "the action of another term": (
-            "list_asks_what_the_policy_says", good.broken("update candidate set action = 'review' where rank = 4")
+            "list_asks_what_the_policy_says",
+            good.broken("update candidate set action = 'review' where rank = 4"),
         ),
         "a category that begins alike": (
-            "rows_are_decided_on_by_their_terms", good.broken("update rated set term = 1 where listing_id = 'l10'")
+            "rows_are_decided_on_by_their_terms",
+            good.broken("update rated set term = 1 where listing_id = 'l10'"),
         ),
-        "a row without a brand": ("rows_are_decided_on_by_their_terms", good.broken("update rated set term = 2 where listing_id = 'l11'")),
+        "a row without a brand": (
+            "rows_are_decided_on_by_their_terms",
+            good.broken("update rated set term = 2 where listing_id = 'l11'"),
+        ),
         "the merchant's country": (
-            "rows_are_decided_on_by_their_terms", good.broken("update rated set country = 'FR' where listing_id = 'l6'")
+            "rows_are_decided_on_by_their_terms",
+            good.broken("update rated set country = 'FR' where listing_id = 'l6'"),
         ),
-        "a later term": ("rows_are_decided_on_by_their_terms", good.broken(terms=[{**terms[1], "term": 1}, {**terms[0], "term": 2}, terms[2]])),
-        "no term at all": ("rows_are_decided_on_by_their_terms", good.broken("update rated set term = null where listing_id = 'l0'")),
+        "a later term": (
+            "rows_are_decided_on_by_their_terms",
+            good.broken(terms=[{**terms[1], "term": 1}, {**terms[0], "term": 2}, terms[2]]),
+        ),
+        "no term at all": (
+            "rows_are_decided_on_by_their_terms",
+            good.broken("update rated set term = null where listing_id = 'l0'"),
+        ),
         "reasons of one signal twice": (
             "rows_are_corroborated",
-            good.broken("update candidate set reasons = '[{\"signal\": \"price\", \"effect\": 1}, {\"signal\": \"price\", \"effect\": 2}]'"),
+            good.broken(
+                'update candidate set reasons = \'[{"signal": "price", "effect": 1}, {"signal": "price", "effect": 2}]\''
+            ),
         ),
-        "reasons that are none": ("rows_are_corroborated", good.broken("update candidate set reasons = '[]' where rank = 1")),
-    }  # fmt: skip
+        "reasons that are none": (
+            "rows_are_corroborated",
+            good.broken("update candidate set reasons = '[]' where rank = 1"),
+        ),
+    }
 
 
 def _listed(listing_id: str) -> str:
-    return f"select 6 as rank, '{listing_id}' as listing_id, 'm1' as merchant_id, 95 as score, 40 as own_conduct_score, 'test_buy' as action"
+    columns = f"6 as rank, '{listing_id}' as listing_id, 'm1' as merchant_id, 95 as score, 40 as own_conduct_score"
+    return f"select {columns}, 'test_buy' as action"

@@ -217,7 +217,11 @@ class Home:
     def publish(self, candidate: Candidate, *, run_id: str = "run1") -> Published:
         """Publishes a judged candidate."""
         return publish(
-            candidate, self.published, suites_digest=SUITES, policy_digest=self.policy.digest, receipt={"run_id": run_id}
+            candidate,
+            self.published,
+            suites_digest=SUITES,
+            policy_digest=self.policy.digest,
+            receipt={"run_id": run_id},
         )
 
     def release(self, rated: Sequence[Rated] = RATED, **options: Any) -> Published:

@@ -1,9 +1,9 @@
 """What a policy would do: beside the one in force, over the dates that are rated already. Nothing is trained or rated anew.
 
-The marts of those dates hold how everything was rated and who was suppressed; by `publishing.terms` they are decided on anew, by
-the very text that decided then, once by each policy. How many of each are right is told twice: by the scores, which are calibrated
-probabilities, so that their mean over what is listed is its expected precision; and by the bands, the share of positives that
-verdicts found in each ten points of score, where enough did.
+The marts of those dates hold how everything was rated and who was suppressed; by `publishing.terms` they are decided on anew,
+by the very text that decided then, once by each policy. How many of each are right is told twice: by the scores, which are
+calibrated probabilities, so that their mean over what is listed is its expected precision; and by the bands, the share of
+positives that verdicts found in each ten points of score, where enough did.
 """
 
 from __future__ import annotations
@@ -225,9 +225,7 @@ def _side(connection: duckdb.DuckDBPyConnection, table: str, policy: Policy, ter
         "sum(cast(expected_precision as decimal(9, 4))) filter (is_listed), count(expected_precision) filter (is_listed), "
         f"count(*) filter (is_flagged and held_by is distinct from 'suppression') from {table}"
     ).fetchall()[0]
-    rated, flagged, listed = (
-        sum(found[name] for found in counts.values()) for name in ("rated", "flagged", "listed")
-    )
+    rated, flagged, listed = (sum(found[name] for found in counts.values()) for name in ("rated", "flagged", "listed"))
     held = connection.execute(
         f"select held_by, count(*) from {table} where held_by is not null group by held_by order by held_by"
     ).fetchall()
@@ -325,8 +323,13 @@ def totals(days: Sequence[Tried]) -> dict[str, dict[str, Any]]:
             "dates": len(own),
             "in_force": _sum(day.in_force for day in own),
             "tried": _sum(day.tried for day in own),
-            **{what: sum(getattr(day, what) for day in own) for what in ("added", "dropped", "other_action", "unexplained")},
-            "categories": {category: (before[category], categories[category]) for category in sorted(before | categories)},
+            **{
+                what: sum(getattr(day, what) for day in own)
+                for what in ("added", "dropped", "other_action", "unexplained")
+            },
+            "categories": {
+                category: (before[category], categories[category]) for category in sorted(before | categories)
+            },
         }
     return found
 
@@ -345,7 +348,11 @@ def policy_facts(file: Path) -> dict[str, Any]:
         BadInputError: It is not sound.
     """
     policy = load_policy(file)
-    return {"file": str(file), "digest": policy.digest, **policy.model_dump(mode="json", by_alias=True, exclude_none=True)}
+    return {
+        "file": str(file),
+        "digest": policy.digest,
+        **policy.model_dump(mode="json", by_alias=True, exclude_none=True),
+    }
 
 
 def render_policy(facts: Mapping[str, Any]) -> str:
@@ -359,8 +366,10 @@ def render_policy(facts: Mapping[str, Any]) -> str:
 def render_trial(trial: Trial) -> str:
     """Returns what came of trying a policy, a line a list and date, then by category and by term."""
     lines = [
-        f"{trial.file.name} ({trial.digest[:12]}) beside the policy in force ({trial.digest_in_force[:12]}), "
-        f"{trial.first} to {trial.last}. Left of the bar is the policy in force.",
+        (
+            f"{trial.file.name} ({trial.digest[:12]}) beside the policy in force ({trial.digest_in_force[:12]}), "
+            f"{trial.first} to {trial.last}. Left of the bar is the policy in force."
+        ),
         f"{'as of':10}  {'list':18}  {'rated':>9}  {'listed':>15}  {'added':>6}  {'dropped':>7}  by scores      by bands",
     ]
     lines += [_line(str(day.as_of), day.list_name, f"{day.rated:,}", _plain(day)) for day in trial.days]

@@ -95,7 +95,7 @@ def prepare_model(run: Run, rated: Rated) -> "Prepared | TrainingResult | TooFew
         registry=run.registry,
         thresholds=run.settings.thresholds,
         provenance={"loads_digest": run.warehouse.pinned_loads()["digest"], "code_revision": code_revision()},
-        parameters=run.training_parameters(run.policy.target_precision),
+        parameters=run.training_parameters(run.policy.target_of(rated.list_name)),
         progress=_tell,
     )
 

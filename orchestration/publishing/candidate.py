@@ -3,8 +3,8 @@
     candidates/<list>/<sha256>/{<list>.parquet,<list>.csv,manifest.json[,verdict.json]}
     candidates/<list>/as_of=<date>.json    which candidate was built last for a date
 
-Built from the rows of a mart's Parquet file that are flagged and held by nothing. The same mart, policy, inputs and previous version give the same
-bytes; `<sha256>` is that of the manifest. What may be published is decided in `verdict` and `publish`.
+Built from the rows of a mart's Parquet file that are flagged and held by nothing. The same mart, policy, inputs and previous
+version give the same bytes; `<sha256>` is that of the manifest. What may be published is decided in `verdict` and `publish`.
 """
 
 from __future__ import annotations

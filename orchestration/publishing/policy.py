@@ -115,6 +115,11 @@ class Term(BaseModel):
     corroboration: Count | None = None
     action: Action | None = None
 
+    @property
+    def is_for_all(self) -> bool:
+        """Whether it takes every row of its list."""
+        return (self.category, self.brand, self.country) == (None, None, None)
+
     def takes_all_of(self, other: Term) -> bool:
         """Tells whether every row that meets the other's conditions meets these."""
         below = other.category is not None and f"{other.category}/".startswith(f"{self.category}/")
@@ -155,6 +160,11 @@ class Policy(BaseModel):
     terms: tuple[Term, ...] = ()
     rules: tuple[Rule, ...] = ()
     drift: Drift = Drift()
+
+    def target_of(self, list_name: ListName) -> float:
+        """Returns the target precision for the whole of a list, which its model is trained for."""
+        whole = (term for term in self.terms if term.list_name == list_name and term.is_for_all)
+        return next((term.target_precision for term in whole if term.target_precision), self.target_precision)
 
     @property
     def digest(self) -> str:
@@ -298,7 +308,7 @@ def _faults_of_values(file: _File) -> Iterator[Fault]:
 def _told(found: ErrorDetails) -> str:
     """Returns what is wrong with a value, and what is to be written instead."""
     place = found["loc"]
-    model = MODELS.get(str(place[0]), Policy) if len(place) > 1 or found["type"] == "model_type" and place else Policy
+    model = MODELS.get(str(place[0]), Policy) if len(place) > 1 or (place and found["type"] == "model_type") else Policy
     keys = [described.alias or name for name, described in model.model_fields.items()]
     wanted = next((WANTED[str(part)] for part in reversed(place) if part in WANTED), "keys with their values")
     if found["type"] in ("extra_forbidden", "invalid_key"):
@@ -345,9 +355,7 @@ def _faults_of_term(file: _File, at: int, term: Mapping[str, Any], made: Sequenc
             ("terms", at, "threshold"), "it stands beside target_precision, which picks another. Keep one of them."
         )
     if all(term.get(effect) is None for effect in EFFECTS):
-        yield file.fault(
-            ("terms", at), f"it changes nothing. Add one of {', '.join(EFFECTS)} to it, or remove it."
-        )
+        yield file.fault(("terms", at), f"it changes nothing. Add one of {', '.join(EFFECTS)} to it, or remove it.")
     name = term.get("list")
     if name in RATED and made and name not in made:
         yield file.fault(

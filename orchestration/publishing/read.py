@@ -266,7 +266,9 @@ def _show_ratings(connection: duckdb.DuckDBPyConnection, name: str, published: P
         query = f"select {columns} from read_parquet(?, hive_partitioning = false)"
         connection.execute(f"create table {name} as {query}", [str(mart)])
     else:
-        connection.execute(f"create table {name} ({published.key} varchar, held_by varchar, suppressed_until_date date)")
+        connection.execute(
+            f"create table {name} ({published.key} varchar, held_by varchar, suppressed_until_date date)"
+        )
     return is_known
 
 

@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestration.publishing.policy import Action, Policy, Term
 from orchestration.rated import RATED, ListName
-from orchestration.settings import DBT_PROJECT
+
+MACRO = Path(__file__).resolve().parents[2] / "dbt_project" / "macros" / "terms.sql"
+
 
 class AppliedTerm(BaseModel):
     """One of a list's terms with all that it comes to.
@@ -122,23 +124,31 @@ def decide(
         model_digest: The model that their thresholds are of.
     """
     key = RATED[list_name].key
+    columns = {
+        "model_digest": "varchar", "term": "integer", "category": "varchar", "brand": "varchar", "country": "varchar",
+        "threshold": "double", "floor": "double", "capacity": "bigint", "corroboration": "bigint", "action": "varchar",
+    }  # fmt: skip
     connection.execute(
-        "create or replace temporary table terms (model_digest varchar, term integer, category varchar, brand varchar, "
-        "country varchar, threshold double, floor double, capacity bigint, corroboration bigint, action varchar)"
+        f"create or replace temporary table terms ({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
     )
-    rows = [
-        [model_digest, term.term, term.category, term.brand, term.country, term.threshold, term.floor, term.capacity]
-        + [term.corroboration, term.action]
-        for term in terms
-    ]
+    rows = [{"model_digest": model_digest, **term.model_dump()} for term in terms]
     if rows:
-        connection.executemany(f"insert into terms values ({', '.join('?' * 10)})", rows)
+        connection.executemany(
+            f"insert into terms values ({', '.join('?' for _ in columns)})",
+            [[row[name] for name in columns] for row in rows],
+        )
+    own = "term, action, is_flagged, held_by"
     connection.execute(
-        f"create or replace temporary table {table} as "
-        "with rated as (select * exclude (term, action, is_flagged, held_by) from read_parquet($mart, hive_partitioning = false)), "
-        f"{_decided(key)} "
-        f"select {key}, category, score, margin, expected_precision, term, action, is_flagged, held_by, is_flagged and held_by is null as is_listed, "
-        "held_by is not distinct from 'corroboration' and reasons is null as is_unexplained from decided",
+        f"""
+        create or replace temporary table {table} as
+        with rated as (select * exclude ({own}) from read_parquet($mart, hive_partitioning = false)),
+        {_decided(key)}
+        select
+          {key}, category, score, margin, expected_precision, {own},
+          is_flagged and held_by is null as is_listed,
+          held_by is not distinct from 'corroboration' and reasons is null as is_unexplained
+        from decided
+        """,
         {"mart": str(mart)},
     )
 
@@ -146,6 +156,5 @@ def decide(
 @cache
 def _decided(key: str) -> str:
     """Returns the mart's own CTEs, over the relations `rated` and `terms`."""
-    text = (DBT_PROJECT / "macros" / "terms.sql").read_text(encoding="utf-8")
-    macros: Any = Environment(autoescape=False).from_string(text).module  # noqa: S701  # SQL, not HTML
+    macros: Any = Environment(autoescape=False).from_string(MACRO.read_text(encoding="utf-8")).module  # noqa: S701  # SQL, not HTML
     return str(macros.decided("rated", key))

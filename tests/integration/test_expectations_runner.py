@@ -54,7 +54,9 @@ def test_expectations_without_their_optional_table_are_skipped_by_name(tmp_path:
 
 
 def test_an_empty_list_passes_only_where_the_policy_allows_it(tmp_path: Path):
-    empty = GOOD["candidate"].broken("delete from candidate", "update rated set is_flagged = false, held_by = null, score = 1")
+    empty = GOOD["candidate"].broken(
+        "delete from candidate", "update rated set is_flagged = false, held_by = null, score = 1"
+    )
     (tmp_path / "refused").mkdir()
     refused = empty.judge(tmp_path / "refused")
     assert [failure.expectation for failure in refused.failures] == ["list_is_not_empty"]

@@ -307,13 +307,20 @@ def test_whoever_a_policy_may_flag_below_the_threshold_is_explained_as_the_flagg
     result = score(champion, simulation.scoring, *files, explain_from=least)
     assert sha256_file(files[0]) == sha256_file(scored / "scores.parquet")
     scores, reasons = (pq.read_table(file).to_pylist() for file in files)
-    reached = {row["listing_id"] for row in scores if row["own_conduct_score"] >= champion.floor and row["score"] >= least}
-    flagged = {row["listing_id"] for row in scores if row["listing_id"] in reached and row["score"] >= champion.threshold}
+    reached = {
+        row["listing_id"] for row in scores if row["own_conduct_score"] >= champion.floor and row["score"] >= least
+    }
+    flagged = {
+        row["listing_id"] for row in scores if row["listing_id"] in reached and row["score"] >= champion.threshold
+    }
     assert reached > flagged
     assert reached <= {row["listing_id"] for row in reasons}
     assert result.flagged == len(flagged)
     assert all(
-        "attribution" in reason for row in reasons if row["listing_id"] in reached for reason in json.loads(row["reasons"])
+        "attribution" in reason
+        for row in reasons
+        if row["listing_id"] in reached
+        for reason in json.loads(row["reasons"])
     )
 
 

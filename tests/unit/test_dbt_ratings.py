@@ -25,7 +25,9 @@ create table review_scores as select * from (values
     ('o11', 'o11', null, 95.0, 50.0, 3.0, 'd')
 ) as rows (review_key, order_id, review_id, score, own_conduct_score, margin, model_digest);
 create table review_reasons as select 'o1' as review_key, '[]' as reasons, 0 as signal_count;
-create table terms as select 'review_brushing' as model, 'd' as model_digest, 1 as term, cast(null as varchar) as category, cast(null as varchar) as brand,
+create table terms as
+select
+    'review_brushing' as model, 'd' as model_digest, 1 as term, cast(null as varchar) as category, cast(null as varchar) as brand,
     cast(null as varchar) as country, 50.0 as threshold, 9.0 as floor, null as capacity, 1 as corroboration, 'review' as action;
 create table precision_bands as select 'review_brushing' as model, '[90,100]' as band, 0.9 as expected_precision;
 create table stg_suppressions as select *, timestamp '2026-03-01' as created_at, cast(null as timestamp) as expires_at

@@ -1,4 +1,4 @@
-"""The policy: the default one is sound, every mistake is told with its line and what to write, and the digest follows the values."""
+"""The policy: the default is sound, every mistake is told with its line and what to write, the digest follows the values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ def term(content: str) -> str:
 
 # By what is wrong: the text of the sound policy that is replaced, by what, the line that is told, and what of the words.
 MISTAKES: dict[str, tuple[str, str, int, str]] = {
-    "target above 1": ("n: 0.9\n", "n: 90\n", 1, "target_precision: 90 does not belong there. Write a share above 0 and up to 1"),
+    "target above 1": (
+        "n: 0.9\n",
+        "n: 90\n",
+        1,
+        "target_precision: 90 does not belong there. Write a share above 0 and up to 1",
+    ),
     "target 0": ("n: 0.9\n", "n: 0\n", 1, "a share above 0"),
     "target in words": ("n: 0.9\n", "n: high\n", 1, "'high' does not belong there"),
     "target in quotes": ("n: 0.9\n", "n: '0.9'\n", 1, "a share above 0"),
@@ -56,7 +61,12 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
     "capacity in parts": ("capacity: 100", "capacity: 1.5", 3, "whole number"),
     "capacity true": ("capacity: 100", "capacity: true", 3, "whole number"),
     "corroboration 0": ("corroboration: 2", "corroboration: 0", 4, "a number of signals, a whole number from 1 on"),
-    "corroboration beyond": ("corroboration: 2", "corroboration: 4", 4, "never named by the reasons of one row of reviews. Write 3 or"),
+    "corroboration beyond": (
+        "corroboration: 2",
+        "corroboration: 4",
+        4,
+        "never named by the reasons of one row of reviews. Write 3 or",
+    ),
     "corroboration in words": ("corroboration: 2", "corroboration: many", 4, "a number of signals"),
     "allow_empty in words": ("allow_empty: false", "allow_empty: perhaps", 5, "Write true or false"),
     "allow_empty a number": ("allow_empty: false", "allow_empty: 0", 5, "Write true or false"),
@@ -64,53 +74,233 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
     "list unknown": ("lists: [listings", "lists: [ships, listings", 7, "lists.0: 'ships' does not belong there"),
     "no list": ("[listings, merchants, reviews]", "[]", 7, "a list of one or more of listings"),
     "lists not a list": ("[listings, merchants, reviews]", "listings", 7, "a list of one or more of listings"),
-    "list twice": ("merchants, reviews]", "merchants, reviews, listings]", 7, "lists.3: listings is named twice. Keep one"),
+    "list twice": (
+        "merchants, reviews]",
+        "merchants, reviews, listings]",
+        7,
+        "lists.3: listings is named twice. Keep one",
+    ),
     "key misspelt": ("allow_empty", "alow_empty", 5, "there is no such key. Write allow_empty"),
-    "key of nothing": ("action: review\n", "action: review\nzzz: 1\n", 3, "There are target_precision, action, capacity"),
+    "key of nothing": (
+        "action: review\n",
+        "action: review\nzzz: 1\n",
+        3,
+        "There are target_precision, action, capacity",
+    ),
     "key that is no word": ("action: review\n", "action: review\n7: 1\n", 3, "7: there is no such key"),
     "key twice": ("action: review\n", "action: review\naction: remove\n", 3, "given twice, in line 2 before. Keep one"),
-    "term key twice": (TERM, term("list: listings, threshold: 80, threshold: 90, category: watches"), 9, "terms.0.threshold: it is given twice"),
-    "terms not a list": (SOUND[SOUND.index("terms:") : SOUND.index("rules")], "terms: {list: listings, action: watch}\n", 8, "a list of terms"),
-    "term that is no mapping": (TERM, "  - watches\n", 9, "terms.0: it is no mapping. Write keys with their values: list, category"),
-    "term key misspelt": (TERM, term("list: listings, categroy: watches, threshold: 80"), 9, "no such key. Write category"),
-    "term key of nothing": (TERM, term("list: listings, category: watches, allow_empty: true, threshold: 80"), 9, "There are list, category"),
-    "term without list": (TERM, term("category: watches, threshold: 80"), 9, "terms.0.list: it is missing. Add it: one of listings"),
-    "term of an unknown list": (TERM, term("list: ships, threshold: 80"), 9, "'ships' does not belong there. Write one of listings"),
-    "term of a list that is not made": (TERM, term("list: brushing_merchants, threshold: 80"), 9, "does not make the list brushing_merchants"),
-    "term without effect": (TERM, term("list: listings, category: watches"), 9, "terms.0: it changes nothing. Add one of target_precision"),
-    "both limits": (TERM, term("list: listings, category: watches, threshold: 80, target_precision: 0.8"), 9, "Keep one of them"),
-    "threshold as a share": (TERM, term("list: listings, category: watches, threshold: 0.8"), 9, "a score from 1 to 100"),
-    "threshold above 100": (TERM, term("list: listings, category: watches, threshold: 101"), 9, "a score from 1 to 100"),
-    "threshold in words": (TERM, term("list: listings, category: watches, threshold: '80'"), 9, "a score from 1 to 100"),
-    "term target above 1": (TERM, term("list: listings, category: watches, target_precision: 95"), 9, "a share above 0 and up to 1"),
+    "term key twice": (
+        TERM,
+        term("list: listings, threshold: 80, threshold: 90, category: watches"),
+        9,
+        "terms.0.threshold: it is given twice",
+    ),
+    "terms not a list": (
+        SOUND[SOUND.index("terms:") : SOUND.index("rules")],
+        "terms: {list: listings, action: watch}\n",
+        8,
+        "a list of terms",
+    ),
+    "term that is no mapping": (
+        TERM,
+        "  - watches\n",
+        9,
+        "terms.0: it is no mapping. Write keys with their values: list, category",
+    ),
+    "term key misspelt": (
+        TERM,
+        term("list: listings, categroy: watches, threshold: 80"),
+        9,
+        "no such key. Write category",
+    ),
+    "term key of nothing": (
+        TERM,
+        term("list: listings, category: watches, allow_empty: true, threshold: 80"),
+        9,
+        "There are list, category",
+    ),
+    "term without list": (
+        TERM,
+        term("category: watches, threshold: 80"),
+        9,
+        "terms.0.list: it is missing. Add it: one of listings",
+    ),
+    "term of an unknown list": (
+        TERM,
+        term("list: ships, threshold: 80"),
+        9,
+        "'ships' does not belong there. Write one of listings",
+    ),
+    "term of a list that is not made": (
+        TERM,
+        term("list: brushing_merchants, threshold: 80"),
+        9,
+        "does not make the list brushing_merchants",
+    ),
+    "term without effect": (
+        TERM,
+        term("list: listings, category: watches"),
+        9,
+        "terms.0: it changes nothing. Add one of target_precision",
+    ),
+    "both limits": (
+        TERM,
+        term("list: listings, category: watches, threshold: 80, target_precision: 0.8"),
+        9,
+        "Keep one of them",
+    ),
+    "threshold as a share": (
+        TERM,
+        term("list: listings, category: watches, threshold: 0.8"),
+        9,
+        "a score from 1 to 100",
+    ),
+    "threshold above 100": (
+        TERM,
+        term("list: listings, category: watches, threshold: 101"),
+        9,
+        "a score from 1 to 100",
+    ),
+    "threshold in words": (
+        TERM,
+        term("list: listings, category: watches, threshold: '80'"),
+        9,
+        "a score from 1 to 100",
+    ),
+    "term target above 1": (
+        TERM,
+        term("list: listings, category: watches, target_precision: 95"),
+        9,
+        "a share above 0 and up to 1",
+    ),
     "term action unknown": (TERM, term("list: listings, category: watches, action: seize"), 9, "one of watch, review"),
-    "term capacity 0": (TERM, term("list: listings, category: watches, capacity: 0"), 9, "terms.0.capacity: 0 does not"),
-    "term corroboration 0": (TERM, term("list: listings, category: watches, corroboration: 0"), 9, "a number of signals"),
-    "term corroboration beyond": (TERM, term("list: listings, category: watches, corroboration: 5"), 9, "row of listings. Write 4 or less"),
-    "category empty": (TERM, term("list: listings, category: '', threshold: 80"), 9, "a category path, such as watches/wrist"),
+    "term capacity 0": (
+        TERM,
+        term("list: listings, category: watches, capacity: 0"),
+        9,
+        "terms.0.capacity: 0 does not",
+    ),
+    "term corroboration 0": (
+        TERM,
+        term("list: listings, category: watches, corroboration: 0"),
+        9,
+        "a number of signals",
+    ),
+    "term corroboration beyond": (
+        TERM,
+        term("list: listings, category: watches, corroboration: 5"),
+        9,
+        "row of listings. Write 4 or less",
+    ),
+    "category empty": (
+        TERM,
+        term("list: listings, category: '', threshold: 80"),
+        9,
+        "a category path, such as watches/wrist",
+    ),
     "category a number": (TERM, term("list: listings, category: 7, threshold: 80"), 9, "a category path"),
     "brand empty": (TERM, term("list: listings, brand: '', threshold: 80"), 9, "a brand's name"),
-    "country in words": (TERM, term("list: listings, country: Germany, threshold: 80"), 9, "two capital letters of a country"),
-    "country in small letters": (TERM, term("list: listings, country: de, threshold: 80"), 9, "two capital letters of a country"),
-    "country that YAML takes for a word": (TERM, term("list: listings, country: NO, threshold: 80"), 9, 'False does not belong there. Write the two capital letters'),
-    "a term that never decides": (RULE[:0] + "  - {list: reviews", term("list: listings, category: watches/wrist, action: remove") + "  - {list: reviews", 11, "it never decides, for the term in line 9 takes all"),
-    "a term after one for the whole list": (TERM, term("list: listings, action: watch") , 10, "for the term in line 9 takes all that it would"),
-    "a brand in other letters": ("  - {list: reviews", term("list: listings, category: bags/hand/new, brand: ACME, country: DE, capacity: 3") + "  - {list: reviews", 11, "the term in line 10"),
+    "country in words": (
+        TERM,
+        term("list: listings, country: Germany, threshold: 80"),
+        9,
+        "two capital letters of a country",
+    ),
+    "country in small letters": (
+        TERM,
+        term("list: listings, country: de, threshold: 80"),
+        9,
+        "two capital letters of a country",
+    ),
+    "country that YAML takes for a word": (
+        TERM,
+        term("list: listings, country: NO, threshold: 80"),
+        9,
+        "False does not belong there. Write the two capital letters",
+    ),
+    "a term that never decides": (
+        RULE[:0] + "  - {list: reviews",
+        term("list: listings, category: watches/wrist, action: remove") + "  - {list: reviews",
+        11,
+        "it never decides, for the term in line 9 takes all",
+    ),
+    "a term after one for the whole list": (
+        TERM,
+        term("list: listings, action: watch"),
+        10,
+        "for the term in line 9 takes all that it would",
+    ),
+    "a brand in other letters": (
+        "  - {list: reviews",
+        term("list: listings, category: bags/hand/new, brand: ACME, country: DE, capacity: 3") + "  - {list: reviews",
+        11,
+        "the term in line 10",
+    ),
     "the same term again": ("  - {list: reviews", TERM + "  - {list: reviews", 11, "the term in line 9"),
-    "rule without limit": (RULE, "  - {name: hour, column: hour_order_count, action: watch}\n", 13, "Give at_least or at_most"),
-    "rule that nothing meets": (RULE, "  - {name: hour, column: hour_order_count, at_least: 4, at_most: 3, action: watch}\n", 13, "Swap them"),
-    "rule on an unknown sign": (RULE, "  - {name: hour, column: score, at_least: 4, action: watch}\n", 13, "one of buyer_age_days"),
-    "rule with a name of two words": (RULE, "  - {name: an hour, column: hour_order_count, at_least: 4, action: watch}\n", 13, "small letters"),
-    "rule with an unknown action": (RULE, "  - {name: hour, column: hour_order_count, at_least: 4, action: shoot}\n", 13, "one of watch"),
-    "rule with a key of a term": (RULE, "  - {name: hour, column: hour_order_count, at_least: 4, action: watch, list: reviews}\n", 13, "There are name, column"),
-    "rule without name": (RULE, "  - {column: hour_order_count, at_least: 4, action: watch}\n", 13, "rules.0.name: it is missing"),
-    "rule limit in words": (RULE, "  - {name: hour, column: hour_order_count, at_least: four, action: watch}\n", 13, "Write a number"),
-    "rule limit without end": (RULE, "  - {name: hour, column: hour_order_count, at_least: .inf, action: watch}\n", 13, "Write a number"),
+    "rule without limit": (
+        RULE,
+        "  - {name: hour, column: hour_order_count, action: watch}\n",
+        13,
+        "Give at_least or at_most",
+    ),
+    "rule that nothing meets": (
+        RULE,
+        "  - {name: hour, column: hour_order_count, at_least: 4, at_most: 3, action: watch}\n",
+        13,
+        "Swap them",
+    ),
+    "rule on an unknown sign": (
+        RULE,
+        "  - {name: hour, column: score, at_least: 4, action: watch}\n",
+        13,
+        "one of buyer_age_days",
+    ),
+    "rule with a name of two words": (
+        RULE,
+        "  - {name: an hour, column: hour_order_count, at_least: 4, action: watch}\n",
+        13,
+        "small letters",
+    ),
+    "rule with an unknown action": (
+        RULE,
+        "  - {name: hour, column: hour_order_count, at_least: 4, action: shoot}\n",
+        13,
+        "one of watch",
+    ),
+    "rule with a key of a term": (
+        RULE,
+        "  - {name: hour, column: hour_order_count, at_least: 4, action: watch, list: reviews}\n",
+        13,
+        "There are name, column",
+    ),
+    "rule without name": (
+        RULE,
+        "  - {column: hour_order_count, at_least: 4, action: watch}\n",
+        13,
+        "rules.0.name: it is missing",
+    ),
+    "rule limit in words": (
+        RULE,
+        "  - {name: hour, column: hour_order_count, at_least: four, action: watch}\n",
+        13,
+        "Write a number",
+    ),
+    "rule limit without end": (
+        RULE,
+        "  - {name: hour, column: hour_order_count, at_least: .inf, action: watch}\n",
+        13,
+        "Write a number",
+    ),
     "two rules of a name": (RULE, RULE + RULE, 14, "rules.1.name: two rules are called hour"),
     "drift that blocks first": ("block: 8", "block: 0.1", 14, "block is less than warn"),
     "drift key misspelt": ("block: 8", "blok: 8", 14, "drift.blok: there is no such key. Write block"),
     "drift in words": ("warn: 0.25", "warn: little", 14, "a number above 0"),
-    "drift that is no mapping": ("drift: {warn: 0.25, block: 8}", "drift: 3", 14, "drift: it is no mapping. Write keys with their values: warn"),
+    "drift that is no mapping": (
+        "drift: {warn: 0.25, block: 8}",
+        "drift: 3",
+        14,
+        "drift: it is no mapping. Write keys with their values: warn",
+    ),
     "a date": ("action: review", "action: 2026-99-99", 2, "'2026-99-99' does not belong there"),
     "YAML that does not end": ("action: review\n", "action: [\n", 4, "not YAML"),
     "YAML that is indented wrongly": ("allow_empty", " allow_empty", 5, "not YAML"),
@@ -118,7 +308,7 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
     "a tag": ("action: review", "action: !review x", 2, "not YAML"),
     "an alias of nothing": ("action: review", "action: *nothing", 2, "not YAML"),
     "a character that has no place": ("action: review", "action: \a", 2, "not YAML"),
-}  # fmt: skip
+}
 
 
 def write(folder: Path, text: str) -> Path:
@@ -150,7 +340,9 @@ def test_a_sound_policy_says_what_it_says(tmp_path: Path):
         ("listings", "bags/hand", "Acme", "DE"),
         ("reviews", None, None, None),
     ]
-    assert [(one.threshold, one.target_precision, one.capacity, one.corroboration, one.action) for one in policy.terms] == [
+    assert [
+        (one.threshold, one.target_precision, one.capacity, one.corroboration, one.action) for one in policy.terms
+    ] == [
         (80, None, None, None, None),
         (None, 0.95, None, None, None),
         (None, None, 50, 3, "test_buy"),
@@ -158,14 +350,18 @@ def test_a_sound_policy_says_what_it_says(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("was", "is_now", "line", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_refused_with_its_line_and_what_to_write(tmp_path: Path, was: str, is_now: str, line: int, said: str):
+def test_a_mistake_is_refused_with_its_line_and_what_to_write(
+    tmp_path: Path, was: str, is_now: str, line: int, said: str
+):
     assert was in SOUND
     told = refusal(write(tmp_path, SOUND.replace(was, is_now, 1)))
     assert any(f"line {line}:" in part and said in part for part in told.splitlines()), told
 
 
 def test_several_mistakes_are_all_told_in_the_order_of_their_lines(tmp_path: Path):
-    found = SOUND.replace("0.9\n", "9\n").replace("capacity: 100", "capacity: 0").replace("threshold: 80", "threshold: 800")
+    found = (
+        SOUND.replace("0.9\n", "9\n").replace("capacity: 100", "capacity: 0").replace("threshold: 80", "threshold: 800")
+    )
     found = found.replace("merchants, reviews]", "merchants]").replace("block: 8", "blok: 8") + "action: burn\n"
     told = refusal(write(tmp_path, found)).splitlines()[1:]
     lines = [int(match[1]) for match in map(re.compile(r"  line (\d+): ").match, told) if match]
@@ -207,7 +403,9 @@ def test_digest_follows_values_not_comments(tmp_path: Path):
     assert load_policy(write(tmp_path, "# another comment\n" + text)).digest == digest
     changes = ["target_precision: 0.91", "capacity: 5", "corroboration: 2", "terms: [{list: listings, action: watch}]"]
     others = [
-        load_policy(write(tmp_path, re.sub(f"^{change.partition(':')[0]}:.*\n", "", text, flags=re.M) + change)).digest
+        load_policy(
+            write(tmp_path, re.sub(f"^{change.partition(':')[0]}:.*\n", "", text, flags=re.MULTILINE) + change)
+        ).digest
         for change in changes
     ]
     assert len({digest, *others}) == 1 + len(changes)
@@ -228,11 +426,17 @@ def test_digest_follows_values_not_comments(tmp_path: Path):
     ],
 )
 def test_a_term_takes_all_of_another_only_if_each_condition_is_as_wide(
-    one: dict[str, str], other: dict[str, str], takes: bool
+    one: dict[str, str], other: dict[str, str], *, takes: bool
 ):
     first, second = (Term.model_validate({"list": "listings", **conditions}) for conditions in (one, other))
     assert first.takes_all_of(second) is takes
     assert not first.takes_all_of(Term.model_validate({"list": "merchants", **other}))
+
+
+def test_a_model_is_trained_for_the_target_of_its_whole_list(tmp_path: Path):
+    whole = "  - {list: merchants, target_precision: 0.8}\n  - {list: reviews"
+    policy = load_policy(write(tmp_path, SOUND.replace("  - {list: reviews", whole)))
+    assert [policy.target_of(name) for name in ("listings", "merchants", "reviews")] == [0.9, 0.8, 0.9]
 
 
 def test_as_many_signals_corroborate_as_reasons_can_name():

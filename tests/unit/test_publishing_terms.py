@@ -78,7 +78,9 @@ def test_a_target_beyond_the_table_falls_back_and_is_told():
 
 def test_terms_are_told_in_words():
     found = applied_terms(
-        policy({"list": "listings", "category": "a", "country": "DE", "threshold": 40, "capacity": 3, "corroboration": 2}),
+        policy(
+            {"list": "listings", "category": "a", "country": "DE", "threshold": 40, "capacity": 3, "corroboration": 2}
+        ),
         "listings",
         FLAGGING,
     )
@@ -133,7 +135,9 @@ def expected(row: dict[str, Any], terms: list[AppliedTerm]) -> tuple[AppliedTerm
         )
 
     term = next(term for term in terms if fits(term))
-    is_flagged = row["model_digest"] == "d" and row["score"] >= term.threshold and row["own_conduct_score"] >= term.floor
+    is_flagged = (
+        row["model_digest"] == "d" and row["score"] >= term.threshold and row["own_conduct_score"] >= term.floor
+    )
     is_thin = term.corroboration > 1 and (row["signal_count"] or 0) < term.corroboration
     return term, is_flagged, "suppression" if row["is_suppressed"] else "corroboration" if is_thin else None
 
@@ -146,7 +150,8 @@ def test_whatever_is_rated_the_first_term_that_fits_decides_and_capacity_takes_t
     entities = [{**row, "listing_id": f"l{at:02}"} for at, row in enumerate(rated)]
     last = {"threshold": 60.0, "capacity": 2, "action": "review"}
     terms = [
-        AppliedTerm(term=at, basis="stated", floor=9.0, **found) for at, found in enumerate([*conditions, last], start=1)
+        AppliedTerm(term=at, basis="stated", floor=9.0, **found)
+        for at, found in enumerate([*conditions, last], start=1)
     ]
     found = decided(entities, terms, tmp_path_factory.mktemp("mart") / "mart.parquet")
     free: Counter[int] = Counter()
@@ -177,7 +182,14 @@ def decided(entities: list[dict[str, Any]], terms: list[AppliedTerm], mart: Path
 
 
 def test_without_a_term_nothing_is_listed(tmp_path: Path):
-    row = {"listing_id": "l1", "score": 100.0, "own_conduct_score": 100.0, "margin": 9.0, "model_digest": "d", "is_suppressed": False}
+    row = {
+        "listing_id": "l1",
+        "score": 100.0,
+        "own_conduct_score": 100.0,
+        "margin": 9.0,
+        "model_digest": "d",
+        "is_suppressed": False,
+    }
     assert decided([row], [], tmp_path / "mart.parquet") == {"l1": (None, None, False, None)}
 
 

@@ -1,0 +1,197 @@
+"""A policy's terms through the real pipeline: what is tried is what a run then lists, gates hold it to that, a diff says it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import FIRST_DAY, NEXT_DAY, Homes, Outcome, touchstone
+from test_gates import dagster_run, policy_with, rewrite
+
+from orchestration.publishing.policy import load_policy
+
+LIST, KEY = "listings", "listing_id"
+
+
+def latest(home: Path) -> str:
+    return (home / "published" / LIST / "LATEST").read_text().strip()
+
+
+def rows(home: Path, version: str) -> list[dict[str, Any]]:
+    return pq.read_table(home / "published" / LIST / version / f"{LIST}.parquet").to_pylist()
+
+
+def manifest(home: Path, version: str) -> dict[str, Any]:
+    return json.loads((home / "published" / LIST / version / "manifest.json").read_bytes())
+
+
+def printed(outcome: Outcome) -> dict[str, Any]:
+    assert outcome.code == 0, outcome.stderr
+    return json.loads(outcome.stdout)
+
+
+def terms_for(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns terms: less of the category with most rows, another action for one brand, all else from a higher score on."""
+    category = Counter(row["category"] for row in listed).most_common(1)[0][0]
+    brand = next(row["brand"] for row in listed if row["category"] != category and row["brand"])
+    scores = sorted(row["score"] for row in listed)
+    return [
+        {"list": LIST, "category": category.partition("/")[0], "capacity": 1, "action": "test_buy"},
+        {"list": LIST, "brand": brand.upper(), "threshold": 2, "corroboration": 2, "action": "remove"},
+        {"list": LIST, "threshold": scores[len(scores) // 2]},
+    ]
+
+
+@pytest.fixture
+def policy(homes: Homes, home: Path, tmp_path: Path) -> Path:
+    """The policy of the homes, with terms."""
+    return Path(policy_with(homes.policy, tmp_path, terms=terms_for(rows(home, latest(home)))))
+
+
+def test_what_was_tried_is_what_a_run_then_lists_and_the_diff_says_so(
+    home: Path, policy: Path, run_touchstone: Callable[..., Outcome]
+):
+    before = latest(home)
+    tried = printed(run_touchstone("policies", "try", str(policy), "--json"))
+    days = {(day["list_name"], day["as_of"]): day for day in tried["days"]}
+    assert {date for _, date in days} == {FIRST_DAY, NEXT_DAY}
+    assert days[LIST, NEXT_DAY]["is_policy_of_now"] is True
+    assert days[LIST, NEXT_DAY]["in_force"]["listed"] == days[LIST, NEXT_DAY]["published"] == len(rows(home, before))
+
+    done = run_touchstone("run", "--as-of", NEXT_DAY, TOUCHSTONE_POLICY=str(policy))
+    assert done.code == 0, done.stdout + done.stderr
+    after = latest(home)
+    told, listed = manifest(home, after), rows(home, after)
+    trial, changes = days[LIST, NEXT_DAY], printed(run_touchstone("lists", "diff", LIST, before, after, "--json"))
+    assert (trial["tried"]["listed"], trial["added"], trial["dropped"]) == (
+        len(listed), len(changes["added"]), len(changes["removed"]),
+    )  # fmt: skip
+    assert trial["dropped"] > 0
+    assert {row["entity_id"] for row in trial["examples"]["dropped"]} <= set(changes["removed"])
+    assert trial["unexplained"] == 0 or trial["tried"]["held"]["corroboration"] >= trial["unexplained"]
+    assert {name: count for name, count in told["held"].items() if count} == trial["tried"]["held"]
+
+    assert told["policy"] == load_policy(policy).digest
+    assert [term["action"] for term in told["terms"]] == ["test_buy", "remove", "review", "review"]
+    assert told["flagged_count"] == told["row_count"] + sum(told["held"].values()) == trial["tried"]["flagged"]
+    assert (changes["policy"]["before"], changes["policy"]["after"]) == (
+        manifest(home, before)["policy"],
+        told["policy"],
+    )
+    assert len(changes["policy"]["terms_after"]) == 3
+    assert {cause["cause"] for cause in changes["causes"]} == {"terms"}
+    assert len(changes["causes"]) == trial["added"] + trial["dropped"]
+
+    by_action = Counter(row["action"] for row in listed)
+    assert by_action["test_buy"] == 1
+    assert told["held"]["capacity"] > 0
+    top = told["terms"][0]["category"]
+    capped = [row for row in listed if f"{row['category']}/".startswith(f"{top}/")]
+    assert {row["action"] for row in capped} == {"test_buy"}
+    for row in listed:
+        if row["action"] == "remove":
+            assert len({reason["signal"] for reason in json.loads(row["reasons"]) if reason["effect"] > 0}) >= 2
+
+
+def test_a_gate_refuses_a_list_that_breaks_its_terms(home: Path, policy: Path, run_touchstone: Callable[..., Outcome]):
+    done = run_touchstone("run", "--as-of", NEXT_DAY, TOUCHSTONE_POLICY=str(policy))
+    assert done.code == 0, done.stdout + done.stderr
+    in_force = latest(home)
+    mart = home / "marts" / "rated_listings" / f"as_of={NEXT_DAY}" / "rated_listings.parquet"
+    rewrite(mart, "select * replace (case when held_by <> 'capacity' then held_by end as held_by) from t")
+    refused = dagster_run(home, "publish", NEXT_DAY, TOUCHSTONE_POLICY=str(policy))
+    assert refused.returncode != 0
+    verdicts = [json.loads(file.read_text()) for file in (home / "candidates" / LIST).glob("*/verdict.json")]
+    failed = {failure["expectation"] for verdict in verdicts for failure in verdict["gates"]["candidate"]["failures"]}
+    assert "list_keeps_within_capacity" in failed
+    assert latest(home) == in_force
+
+
+def test_what_is_suppressed_is_counted_and_comes_back_by_itself_when_that_runs_out(
+    home: Path, homes: Homes, run_touchstone: Callable[..., Outcome]
+):
+    listed = rows(home, latest(home))
+    first = rows(homes.rated, latest(homes.rated))
+    entity = min({row[KEY] for row in listed} & {row[KEY] for row in first})
+    added = run_touchstone(
+        "suppress", "add", "listing", entity, "--why", "cleared", "--from", FIRST_DAY, "--until", NEXT_DAY
+    )
+    assert added.code == 0, added.stderr
+    for day in (FIRST_DAY, NEXT_DAY):
+        done = run_touchstone("run", "--as-of", day)
+        assert done.code == 0, done.stdout + done.stderr
+    history = [
+        json.loads(line)["version"] for line in (home / "published" / LIST / "history.jsonl").read_text().splitlines()
+    ]
+    before, after = history[-2:]
+    assert [version[:10] for version in (before, after)] == [FIRST_DAY, NEXT_DAY]
+    assert entity not in {row[KEY] for row in rows(home, before)}
+    assert manifest(home, before)["held"]["suppression"] == 1
+    assert manifest(home, after)["held"]["suppression"] == 0
+    found = printed(run_touchstone("lists", "diff", LIST, before, after, "--json"))
+    said = {cause["entity_id"]: (cause["cause"], cause["said"]) for cause in found["causes"]}
+    assert said[entity] == ("suppression", f"its suppression ran out on {NEXT_DAY}")
+    assert found["policy"] is None
+
+
+def test_a_policy_with_mistakes_is_refused_with_its_lines_and_changes_nothing(
+    home: Path, tmp_path: Path, run_touchstone: Callable[..., Outcome]
+):
+    broken = tmp_path / "broken.yml"
+    broken.write_text("target_precision: 90\naction: burn\nlists: [listings]\n")
+    before = latest(home)
+    for command in (("policies", "check"), ("policies", "try")):
+        refused = run_touchstone(*command, str(broken))
+        assert refused.code == 2
+        assert all(part in refused.stderr for part in (str(broken), "line 1: target_precision", "line 2: action"))
+    refused = run_touchstone("run", "--as-of", NEXT_DAY, TOUCHSTONE_POLICY=str(broken))
+    assert refused.code == 2
+    assert "line 2: action: 'burn' does not belong there" in refused.stderr
+    assert latest(home) == before
+
+
+def test_dates_and_lists_that_cannot_be_tried_are_told(
+    home: Path, homes: Homes, tmp_path: Path, run_touchstone: Callable[..., Outcome]
+):
+    policy = policy_with(homes.policy, tmp_path, lists=[LIST])
+    checked = printed(run_touchstone("policies", "check", policy, "--json"))
+    assert (checked["lists"], checked["digest"]) == ([LIST], load_policy(Path(policy)).digest)
+    mart = home / "marts" / "rated_merchants" / f"as_of={NEXT_DAY}" / "rated_merchants.parquet"
+    rewrite(mart, "select * exclude (signal_count) from t")
+    wide = printed(run_touchstone("policies", "try", policy, "--from", "2026-06-20", "--to", "2026-07-02", "--json"))
+    assert {FIRST_DAY, NEXT_DAY} & set(wide["not_rated"]) == set()
+    assert {"2026-06-20", "2026-07-02"} <= set(wide["not_rated"])
+    assert any(
+        told.startswith(f"merchants as of {NEXT_DAY}: it was rated by a Touchstone") for told in wide["not_tried"]
+    )
+    other = [day for day in wide["days"] if day["list_name"] == "merchants"]
+    assert other
+    assert all(day["tried"]["listed"] == 0 and day["dropped"] == day["in_force"]["listed"] for day in other)
+    said = run_touchstone("policies", "try", policy, "--from", "2026-06-20", "--to", "2026-07-02")
+    assert "Not rated: 2026-06-20" in said.stdout
+    assert "Not tried: merchants" in said.stdout
+    none = run_touchstone("policies", "try", policy, "--from", "2025-01-01", "--to", "2025-01-02")
+    assert (none.code, "No date from 2025-01-01 to 2025-01-02 is rated" in none.stderr) == (2, True)
+
+
+def test_nothing_can_be_tried_in_a_home_where_nothing_was_rated(tmp_path: Path, homes: Homes):
+    refused = touchstone(tmp_path / "empty", "policies", "try", str(homes.policy))
+    assert (refused.code, "is rated yet" in refused.stderr) == (2, True)
+
+
+def test_the_policy_of_a_home_gives_the_same_lists_whether_its_terms_are_spelled_out_or_not(
+    homes: Homes, tmp_path: Path, run_touchstone: Callable[..., Outcome]
+):
+    spelled = yaml.safe_load(homes.policy.read_text())
+    terms = [
+        {"list": name, "target_precision": spelled["target_precision"], "action": "review"} for name in spelled["lists"]
+    ]
+    tried = printed(run_touchstone("policies", "try", policy_with(homes.policy, tmp_path, terms=terms), "--json"))
+    assert {(day["added"], day["dropped"], day["other_action"]) for day in tried["days"]} == {(0, 0, 0)}
+    assert sum(day["tried"]["listed"] for day in tried["days"]) > 0
