@@ -55,6 +55,9 @@ RATED = {
     "margin": 3,
     "model_digest": "d",
     "band": "[90,100]",
+    "is_suppressed": False,
+    "term": 1,
+    "action": "review",
     "is_flagged": True,
     "reasons": "[]",
 }
@@ -296,6 +299,20 @@ BROKEN_RULES = {
 }
 
 
+SUPPRESSED = RATED | {"is_suppressed": True, "suppressed_until_date": "9999-12-31", "held_by": "suppression"}
+BROKEN_RATINGS = {
+    "flagged without reasons": RATED | {"reasons": None},
+    "flagged by no term": RATED | {"term": None},
+    "flagged for no action": RATED | {"action": None},
+    "held though it is not flagged": RATED | {"is_flagged": False, "held_by": "capacity"},
+    "held by a suppression that there is not": RATED | {"held_by": "suppression"},
+    "suppressed and listed": SUPPRESSED | {"held_by": None},
+    "suppressed and held by another": SUPPRESSED | {"held_by": "capacity"},
+    "suppressed until nobody knows when": SUPPRESSED | {"suppressed_until_date": None},
+    "not suppressed until a day": RATED | {"suppressed_until_date": "2026-02-01"},
+}
+
+
 @pytest.fixture(scope="module")
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse without a row, built: unit tests need the relations to be there."""
@@ -391,6 +408,16 @@ def test_a_spine_is_judged_by_every_rule(home: Path) -> None:
     found = {row["listing_id"] for row in read_rows(home, f"select listing_id from {failures}")}
     rules = dict(zip((row["listing_id"] for row in broken), BROKEN_RULES, strict=True)) | {"l1": "it calibrates too"}
     assert {rules[listing_id] for listing_id in found} == set(rules.values())
+
+
+def test_each_rule_of_a_sound_rating_is_held(home: Path) -> None:
+    selected = [data_tests()["sound_rating_rated_listings"]]
+    broken = [row | {"listing_id": f"b{number}"} for number, row in enumerate(BROKEN_RATINGS.values())]
+    insert(home, "rated_listings", [*broken, RATED, SUPPRESSED | {"listing_id": "l2"}])
+    assert list(run_dbt(home, "test", *selected, "--store-failures", expect_success=False).values()) == ["fail"]
+    failures = "main_dbt_test__audit." + selected[0]
+    found = {row["listing_id"] for row in read_rows(home, f"select listing_id from {failures}")}
+    assert found == {row["listing_id"] for row in broken}
 
 
 @pytest.mark.parametrize(("table", "ids"), FEATURE_TABLES.items())
