@@ -51,7 +51,7 @@ def test_dbt_sees_every_column_with_its_type_and_where_its_load_stands() -> None
     assert tables["orders"]["refund_reason"]["config"]["meta"]["known_at"] == "refunded_at"
     for name, table in contract.tables.items():
         assert list(tables[name]) == [*table.columns, "load_id", "landed_at"]
-    assert {"loads", "run", "listing_scores", "merchant_reasons", "rating", "precision_bands"} <= set(tables)
+    assert {"loads", "run", "listing_scores", "merchant_reasons", "terms", "precision_bands"} <= set(tables)
 
 
 def test_the_page_for_people_names_every_table_and_column() -> None:

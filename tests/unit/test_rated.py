@@ -11,9 +11,10 @@ import yaml
 
 from expectations.contract import WAREHOUSE_SOURCES_PATH
 from ml.declarations import load_declarations, relation_of
-from orchestration.assets.warehouse import SCORE_COLUMNS
+from orchestration.assets.warehouse import REASON_COLUMNS, SCORE_COLUMNS, TERM_COLUMNS
 from orchestration.publishing.candidate import SHAPES
 from orchestration.publishing.policy import load_policy
+from orchestration.publishing.terms import AppliedTerm
 from orchestration.rated import RATED, Rated
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +74,7 @@ def test_scores_and_reasons_are_sources_of_the_warehouse() -> None:
     for rated in RATED.values():
         ids = dict.fromkeys((rated.key, *rated.carried), "varchar")
         expected[f"{rated.relation}_scores"] = {**ids, **SCORE_COLUMNS}
-        expected[f"{rated.relation}_reasons"] = {rated.key: "varchar", "reasons": "varchar"}
+        expected[f"{rated.relation}_reasons"] = {rated.key: "varchar", **REASON_COLUMNS}
     assert told == expected
 
 
@@ -89,3 +90,8 @@ def test_dbt_builds_its_spine_features_and_mart(rated: Rated) -> None:
 
 def test_dbt_builds_no_other_mart_of_ratings() -> None:
     assert {name for name in described("marts") if name.startswith("rated_")} == {r.mart for r in RATED.values()}
+
+
+def test_terms_are_a_source_of_the_warehouse() -> None:
+    assert sources()["terms"] == TERM_COLUMNS
+    assert set(TERM_COLUMNS) - {"model", "model_digest"} == set(AppliedTerm.model_fields) - {"target_precision", "basis"}
