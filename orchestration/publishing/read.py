@@ -207,9 +207,8 @@ def _causes(
         return ()
     key = after.key
     with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
-        connection.execute("create table moved (entity_id varchar, is_added boolean)")
-        rows = [[entity, True] for entity in added] + [[entity, False] for entity in removed]
-        connection.executemany("insert into moved values (?, ?)", rows)
+        moved = {"entity_id": [*added, *removed], "is_added": [True] * len(added) + [False] * len(removed)}
+        connection.register("moved", pa.table(moved))
         known = [_show_ratings(connection, name, found, marts) for name, found in (("old", before), ("new", after))]
         connection.execute(f"create table by_terms_before ({key} varchar, is_listed boolean)")
         is_same_model = before.manifest.inputs.model.digest == after.manifest.inputs.model.digest

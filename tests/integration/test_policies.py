@@ -164,17 +164,17 @@ def test_dates_and_lists_that_cannot_be_tried_are_told(
     assert (checked["lists"], checked["digest"]) == ([LIST], load_policy(Path(policy)).digest)
     mart = home / "marts" / "rated_merchants" / f"as_of={NEXT_DAY}" / "rated_merchants.parquet"
     rewrite(mart, "select * exclude (signal_count) from t")
-    wide = printed(run_touchstone("policies", "try", policy, "--from", "2026-06-20", "--to", "2026-07-02", "--json"))
+    wide = printed(run_touchstone("policies", "try", policy, "--from", "2026-06-10", "--to", "2026-07-02", "--json"))
     assert {FIRST_DAY, NEXT_DAY} & set(wide["not_rated"]) == set()
-    assert {"2026-06-20", "2026-07-02"} <= set(wide["not_rated"])
+    assert {"2026-06-10", "2026-07-02"} <= set(wide["not_rated"])
     assert any(
         told.startswith(f"merchants as of {NEXT_DAY}: it was rated by a Touchstone") for told in wide["not_tried"]
     )
     other = [day for day in wide["days"] if day["list_name"] == "merchants"]
     assert other
     assert all(day["tried"]["listed"] == 0 and day["dropped"] == day["in_force"]["listed"] for day in other)
-    said = run_touchstone("policies", "try", policy, "--from", "2026-06-20", "--to", "2026-07-02")
-    assert "Not rated: 2026-06-20" in said.stdout
+    said = run_touchstone("policies", "try", policy, "--from", "2026-06-10", "--to", "2026-07-02")
+    assert "Not rated: 2026-06-10" in said.stdout
     assert "Not tried: merchants" in said.stdout
     none = run_touchstone("policies", "try", policy, "--from", "2025-01-01", "--to", "2025-01-02")
     assert (none.code, "No date from 2025-01-01 to 2025-01-02 is rated" in none.stderr) == (2, True)

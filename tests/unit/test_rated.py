@@ -94,4 +94,7 @@ def test_dbt_builds_no_other_mart_of_ratings() -> None:
 
 def test_terms_are_a_source_of_the_warehouse() -> None:
     assert sources()["terms"] == TERM_COLUMNS
-    assert set(TERM_COLUMNS) - {"model", "model_digest"} == set(AppliedTerm.model_fields) - {"target_precision", "basis"}
+    assert set(TERM_COLUMNS) - {"model", "model_digest"} == set(AppliedTerm.model_fields) - {
+        "target_precision",
+        "basis",
+    }
