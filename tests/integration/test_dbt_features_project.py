@@ -411,12 +411,12 @@ def test_a_spine_is_judged_by_every_rule(home: Path) -> None:
 
 
 def test_each_rule_of_a_sound_rating_is_held(home: Path) -> None:
-    selected = [data_tests()["sound_rating_rated_listings"]]
+    name = data_tests()["sound_rating_rated_listings"]
     broken = [row | {"listing_id": f"b{number}"} for number, row in enumerate(BROKEN_RATINGS.values())]
     insert(home, "rated_listings", [*broken, RATED, SUPPRESSED | {"listing_id": "l2"}])
-    assert list(run_dbt(home, "test", *selected, "--store-failures", expect_success=False).values()) == ["fail"]
-    failures = "main_dbt_test__audit." + selected[0]
-    found = {row["listing_id"] for row in read_rows(home, f"select listing_id from {failures}")}
+    judged = run_dbt(home, "test", "--select", name, "--store-failures", expect_success=False)
+    assert list(judged.values()) == ["fail"]
+    found = {row["listing_id"] for row in read_rows(home, f"select listing_id from main_dbt_test__audit.{name}")}
     assert found == {row["listing_id"] for row in broken}
 
 

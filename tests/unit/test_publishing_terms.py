@@ -147,7 +147,10 @@ def expected(row: dict[str, Any], terms: list[AppliedTerm]) -> tuple[AppliedTerm
 def test_whatever_is_rated_the_first_term_that_fits_decides_and_capacity_takes_the_highest(
     rated: list[dict[str, Any]], conditions: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ):
-    entities = [{**row, "listing_id": f"l{at:02}"} for at, row in enumerate(rated)]
+    entities = [
+        {**row, "listing_id": f"l{at:02}", "reasons": None if row["signal_count"] is None else "[]"}
+        for at, row in enumerate(rated)
+    ]
     last = {"threshold": 60.0, "capacity": 2, "action": "review"}
     terms = [
         AppliedTerm(term=at, basis="stated", floor=9.0, **found)
@@ -175,10 +178,13 @@ def decided(entities: list[dict[str, Any]], terms: list[AppliedTerm], mart: Path
     with duckdb.connect(":memory:") as connection:
         decide(connection, "decided", "listings", mart, terms, "d")
         rows = connection.execute(
-            "select listing_id, term, action, is_flagged, held_by, is_listed from decided"
+            "select listing_id, term, action, is_flagged, held_by, is_listed, is_unexplained from decided"
         ).fetchall()
-    assert all(is_listed == (is_flagged and held_by is None) for *_, is_flagged, held_by, is_listed in rows)
-    return {listing_id: tuple(told) for listing_id, *told, _ in rows}
+    explained = {row["listing_id"] for row in entities if row.get("reasons") is not None}
+    for listing_id, *_, is_flagged, held_by, is_listed, is_unexplained in rows:
+        assert is_listed == (is_flagged and held_by is None)
+        assert is_unexplained == (held_by == "corroboration" and listing_id not in explained)
+    return {listing_id: tuple(told) for listing_id, *told, _, _ in rows}
 
 
 def test_without_a_term_nothing_is_listed(tmp_path: Path):
