@@ -37,6 +37,10 @@ from orchestration.publishing.verify import verify
 from orchestration.rated import RATED, Rated
 
 FEATURES_SHOWN: Final = 25
+HELD_WORDS: Final = {
+    "corroboration": "fewer than {corroboration} signals speak against it, and the policy's term asks for so many ({words})",
+    "capacity": "others with higher scores took the {capacity} places that the policy's term has a day ({words})",
+}
 WIDTH: Final = 116
 LONGEST_VALUE: Final = 60
 
@@ -374,15 +378,26 @@ class Evidence:
         return f"{said}, nor ever: scores are there of {days}. Only what is live is rated; check the id, and the list."
 
     def _score(self, row: Row | None, found: Mapping[str, Row | None]) -> dict[str, Any]:
-        """Returns the rating beside its limits; from the list alone where the date's files are gone."""
-        limits = self.chosen.manifest.inputs.model
+        """Returns the rating beside the limits that decided on it; from the list alone where the date's files are gone."""
+        limits, terms = self.chosen.manifest.inputs.model, self.chosen.manifest.terms or ()
         told = {**(row or {}), **(found["mart"] or {}), **(found["scores"] or {})}
-        names = ("score", "own_conduct_score", "margin", "band", "expected_precision", "is_flagged", "is_suppressed")
+        names = (
+            "score",
+            "own_conduct_score",
+            "margin",
+            "band",
+            "expected_precision",
+            "is_flagged",
+            "is_suppressed",
+            "held_by",
+        )
+        term = next((term for term in terms if term.term == told.get("term")), None)
         reasons = told.get("reasons")
         return {
             **{name: told.get(name) for name in names},
             "model_digest": told.get("model_digest", limits.digest),
-            "threshold": limits.threshold,
+            "term": None if term is None else term.model_dump(mode="json") | {"words": str(term)},
+            "threshold": limits.threshold if term is None else term.threshold,
             "floor": limits.floor,
             "reasons": None if reasons is None else json.loads(reasons),
         }
@@ -506,6 +521,8 @@ def why_not_listed(score: Mapping[str, Any], policy: str) -> list[str]:
         said.append(f"its own_conduct_score {score['own_conduct_score']:g} is below the floor {score['floor']:g}")
     if score["is_suppressed"]:
         said.append("it is suppressed: by a suppression, or by an appeal that was upheld")
+    if score["held_by"] in HELD_WORDS:
+        said.append(HELD_WORDS[score["held_by"]].format(**score["term"]))
     if score["is_suppressed"] is None:
         said.append("the mart, which says whether it was suppressed, is not there any more")
     return said or [f"it was flagged, and the policy {policy[:12]} left it out"]

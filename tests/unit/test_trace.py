@@ -22,7 +22,8 @@ CONTRACT = load_contract()
 AS_OF = date(2026, 6, 30)
 SCORE = {
     "score": 91.25, "own_conduct_score": 80.5, "margin": 2.5, "band": "[90,100]", "expected_precision": 0.9,
-    "is_flagged": True, "is_suppressed": False, "model_digest": "f" * 64, "threshold": 60.0, "floor": 70.0,
+    "is_flagged": True, "is_suppressed": False, "held_by": None, "model_digest": "f" * 64, "threshold": 60.0, "floor": 70.0,
+    "term": {"capacity": 3, "corroboration": 2, "words": "watches: review"},
     "reasons": [{"signal": "price", "effect": 1.25, "text": "price is 12.00 USD; usual is 40.00 USD", "quote": "below all"}],
 }  # fmt: skip
 
@@ -164,6 +165,8 @@ def test_a_row_that_is_not_listed_says_why_first() -> None:
         ({"score": 1.0, "own_conduct_score": 1.0}, ["threshold", "floor"]),
         ({"is_suppressed": True}, ["it is suppressed"]),
         ({"is_suppressed": None}, ["is not there any more"]),
+        ({"held_by": "capacity"}, ["took the 3 places that the policy's term has a day (watches: review)"]),
+        ({"held_by": "corroboration"}, ["fewer than 2 signals speak against it"]),
         ({}, ["the policy 111111111111 left it out"]),
     ],
 )
