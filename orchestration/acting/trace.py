@@ -113,6 +113,7 @@ def opened(home: Path, list_name: str, *, as_of: date | None = None, version: st
     contract = load_contract()
     with duckdb.connect(":memory:") as connection:
         loads = _standing(known, contract)
+        files, notes = _files(home, chosen)
         yield Evidence(
             home=home,
             chosen=chosen,
@@ -121,7 +122,8 @@ def opened(home: Path, list_name: str, *, as_of: date | None = None, version: st
             decision=decision,
             model=model,
             fates=known,
-            files=_files(home, chosen),
+            files=files,
+            gone=notes,
             connection=connection,
             source_rows=SourceRows(connection, home / "landing", loads, contract, chosen.manifest.as_of),
         )
@@ -147,8 +149,10 @@ def _chosen(home: Path, list_name: str, as_of: date | None, version: str | None)
         asked = f"of {as_of} " if as_of else ""
         raise BadInputError(f"No list {list_name} {asked}is there. There is {_told(history)}.")
     chosen = Chosen(candidate.manifest(), candidate.directory, None)
-    if _checked(chosen.list_file, chosen.manifest.files[chosen.list_file.name], chosen) is None:
-        raise VerificationError(f"{chosen.list_file} is gone. Build the list again: `touchstone run --as-of {as_of}`.")
+    recorded = chosen.manifest.files[chosen.list_file.name]
+    found = sha256_file(chosen.list_file) if chosen.list_file.is_file() else None
+    if found != recorded:
+        raise _unlike(chosen.list_file, found, recorded, chosen)
     return chosen
 
 
@@ -175,26 +179,21 @@ def _receipt(chosen: Chosen) -> dict[str, Any] | None:
     return content
 
 
-def _checked(path: Path, digest: str, chosen: Chosen) -> Path | None:
-    """Returns a file that is as the manifest says; None where it is absent.
-
-    Raises:
-        VerificationError: It is another one.
-    """
-    if not path.is_file():
-        return None
-    found = sha256_file(path)
-    if found == digest:
-        return path
-    raise VerificationError(
-        f"{path} is not what {chosen} was made from: its SHA-256 is {found[:12]}…, recorded is {digest[:12]}…. It was changed, "
-        f"or {chosen.manifest.as_of} was rated again since. Restore it from a backup, or rate the day again: `touchstone run "
-        f"--as-of {chosen.manifest.as_of}`."
+def _unlike(path: Path, found: str | None, recorded: str, chosen: Chosen) -> VerificationError:
+    """Returns what to say of a file that is not as the manifest says, by its SHA-256; None where it is absent."""
+    return VerificationError(
+        f"{path} is not what {chosen} was made from: its SHA-256 is {(found or 'that of no file')[:12]}…, recorded is "
+        f"{recorded[:12]}…. It was changed, or {chosen.manifest.as_of} was rated again since. Restore it from a backup, or rate "
+        f"the day again: `touchstone run --as-of {chosen.manifest.as_of}`."
     )
 
 
-def _files(home: Path, chosen: Chosen) -> dict[str, Path | None]:
-    """Returns what the run of the date left: `features`, `scores` and `mart`, each None where it is absent."""
+def _files(home: Path, chosen: Chosen) -> tuple[dict[str, Path | None], list[str]]:
+    """Returns what the run of the date left: `features`, `scores` and `mart`; None for what is not there any more, and says so.
+
+    Raises:
+        VerificationError: One of them is neither what the list was made from nor what a later run made for the same date.
+    """
     manifest, rated = chosen.manifest, chosen.rated
     day = f"as_of={manifest.as_of}"
     named = {
@@ -202,7 +201,31 @@ def _files(home: Path, chosen: Chosen) -> dict[str, Path | None]:
         "scores": (home / "scores" / rated.model / day / "scores.parquet", manifest.inputs.scores),
         "mart": (home / "marts" / rated.mart / day / f"{rated.mart}.parquet", manifest.mart),
     }
-    return {name: _checked(path, digest, chosen) for name, (path, digest) in named.items()}
+    files: dict[str, Path | None] = {}
+    notes = []
+    for name, (path, digest) in named.items():
+        found = sha256_file(path) if path.is_file() else None
+        files[name] = path if found == digest else None
+        if found is None:
+            notes.append(f"{name} as of {manifest.as_of}: not there any more, pruned or removed.")
+        elif found != digest:
+            later = _made_for(home, chosen, found)
+            if later is None:
+                raise _unlike(path, found, digest, chosen)
+            notes.append(
+                f"{name} as of {manifest.as_of}: made anew since for candidate {later}, the former not there any more."
+            )
+    return files, notes
+
+
+def _made_for(home: Path, chosen: Chosen, digest: str) -> str | None:
+    """Returns the candidate of the same date that names a file of such a digest, or None."""
+    for folder in sorted((home / "candidates" / chosen.manifest.list_name).glob("*/")):
+        manifest = Candidate(folder, chosen.manifest.list_name).manifest()
+        named = (manifest.inputs.features, manifest.inputs.scores, manifest.mart)
+        if manifest.as_of == chosen.manifest.as_of and digest in named:
+            return manifest.version
+    return None
 
 
 def _verdict(home: Path, chosen: Chosen) -> tuple[Verdict, str] | None:
@@ -277,6 +300,7 @@ class Evidence:
         model: The model that rated.
         fates: Each load that the manifest names, and what became of it.
         files: `features`, `scores` and `mart` of the date; None where one is absent.
+        gone: A sentence for each of these that is absent.
         connection: Reads the date's files.
         source_rows: The rows of these loads.
     """
@@ -289,6 +313,7 @@ class Evidence:
     model: RiskModel
     fates: list[Fate]
     files: dict[str, Path | None]
+    gone: list[str]
     connection: duckdb.DuckDBPyConnection
     source_rows: SourceRows
 
@@ -453,8 +478,7 @@ class Evidence:
 
     def _notes(self) -> list[str]:
         """Says what is as it should be and yet not as it was."""
-        gone = [name for name, path in self.files.items() if path is None]
-        notes = [f"{', '.join(gone)} of {self.as_of} are not there any more: pruned, or removed."] if gone else []
+        notes = [*self.gone]
         if self.verdict is None:
             notes.append("the verdict is not there any more: pruned, or removed.")
         elif self.receipt and self.verdict[1] != self.receipt["verdict_sha256"]:

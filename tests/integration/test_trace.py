@@ -16,6 +16,7 @@ import pytest
 
 from expectations.contract import load_contract
 from groundwork.errors import BadInputError, ExitCode, VerificationError
+from groundwork.files import sha256_file
 from orchestration.acting.source_rows import SourceRows
 from orchestration.acting.trace import opened, trace
 from orchestration.landing.ledger import Ledger, Removal
@@ -294,6 +295,27 @@ def test_a_date_whose_files_were_pruned_is_traced_from_what_is_left(
     assert told["score"]["score"] == before["score"]["score"]
     assert told["source_rows"] == before["source_rows"]
     assert any("are not there any more" in note for note in told["notes"])
+
+
+def test_a_version_whose_day_was_rated_again_is_traced_without_what_was_made_anew(home: Path) -> None:
+    listing = a_listing(home)
+    before = trace(home, "listings", listing)
+    mart = home / "marts" / "rated_listings" / f"as_of={NEXT}" / "rated_listings.parquet"
+    table = pq.read_table(mart, partitioning=None)
+    pq.write_table(table.slice(0, table.num_rows - 1), mart)
+    with pytest.raises(VerificationError, match="rated_listings"):
+        trace(home, "listings", listing)
+    manifest = read_list(home / "published", "listings").manifest
+    later = manifest.model_copy(update={"mart": sha256_file(mart)})
+    again = home / "candidates" / "listings" / later.sha256
+    again.mkdir()
+    (again / "manifest.json").write_bytes(later.to_bytes())
+    told = trace(home, "listings", listing)
+    assert told["notes"] == [
+        f"mart of {NEXT} were made again since, for candidate {later.version}: the former ones are not there any more."
+    ]
+    assert told["features"] == before["features"]
+    assert told["score"]["margin"] == before["score"]["margin"]
 
 
 # Source rows over several loads -----------------------------------------------------------------------------------
