@@ -220,7 +220,7 @@ def _files(home: Path, chosen: Chosen) -> tuple[dict[str, Path | None], list[str
 
 def _made_for(home: Path, chosen: Chosen, digest: str) -> str | None:
     """Returns the candidate of the same date that names a file of such a digest, or None."""
-    for folder in sorted((home / "candidates" / chosen.manifest.list_name).glob("*/")):
+    for folder in sorted((home / "candidates" / chosen.manifest.list_name).glob("[0-9a-f]*/")):
         manifest = Candidate(folder, chosen.manifest.list_name).manifest()
         named = (manifest.inputs.features, manifest.inputs.scores, manifest.mart)
         if manifest.as_of == chosen.manifest.as_of and digest in named:

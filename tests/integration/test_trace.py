@@ -294,7 +294,7 @@ def test_a_date_whose_files_were_pruned_is_traced_from_what_is_left(
     assert told["row"] == before["row"]
     assert told["score"]["score"] == before["score"]["score"]
     assert told["source_rows"] == before["source_rows"]
-    assert any("are not there any more" in note for note in told["notes"])
+    assert any("not there any more" in note for note in told["notes"])
 
 
 def test_a_version_whose_day_was_rated_again_is_traced_without_what_was_made_anew(home: Path) -> None:
@@ -311,9 +311,9 @@ def test_a_version_whose_day_was_rated_again_is_traced_without_what_was_made_ane
     again.mkdir()
     (again / "manifest.json").write_bytes(later.to_bytes())
     told = trace(home, "listings", listing)
-    assert told["notes"] == [
-        f"mart of {NEXT} were made again since, for candidate {later.version}: the former ones are not there any more."
-    ]
+    (note,) = told["notes"]
+    assert "mart" in note
+    assert later.version in note
     assert told["features"] == before["features"]
     assert told["score"]["margin"] == before["score"]["margin"]
 
