@@ -606,6 +606,7 @@ def _score_words(score: Mapping[str, Any]) -> list[str]:
     limits = [("SCORE", "score", "threshold"), ("own_conduct_score", "own_conduct_score", "floor")]
     lines = ["; ".join(f"{said} {_said(score[name])}, {limit} {_said(score[limit])}" for said, name, limit in limits)]
     lines.append("  " + _pairs({name: score[name] for name in ("margin", "band", "expected_precision")}))
+    lines += _wrapped(f"by the policy's term: {score['term']['words']}") if score["term"] else []
     for reason in score["reasons"] or []:
         signals = "+".join(name for name in (reason["signal"], reason.get("with_signal")) if name)
         quote = f" ({reason['quote']})" if "quote" in reason else ""
