@@ -92,6 +92,7 @@ def test_the_sections_come_in_the_order_of_the_walk() -> None:
         "price_usd",
         "57, the newest 1",
         "none of appeals",
+        "by the policy's term: watches: review",
     ):
         assert part in said
 
