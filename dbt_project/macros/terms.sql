@@ -49,17 +49,10 @@ deciding as (
 flagging as (
 
     select
-        {{ rows }}.{{ key }},
-        {{ rows }}.score,
-        {{ rows }}.margin,
+        {{ rows }}.*,
         terms.term,
         terms.action,
-        terms.capacity,
-        coalesce({{ rows }}.score >= terms.threshold and {{ rows }}.own_conduct_score >= terms.floor, false) as is_flagged,
-        case
-            when {{ rows }}.is_suppressed then 'suppression'
-            when terms.corroboration > 1 and coalesce({{ rows }}.signal_count, 0) < terms.corroboration then 'corroboration'
-        end as held_by
+        coalesce({{ rows }}.score >= terms.threshold and {{ rows }}.own_conduct_score >= terms.floor, false) as is_flagged
     from {{ rows }}
     left join deciding
         on
@@ -73,34 +66,39 @@ flagging as (
 
 ),
 
--- A term's capacity goes to the highest scores among those that nothing else keeps off.
+-- A term's capacity goes to the highest scores among those that neither suppression nor corroboration keeps off.
 placed_by_term as (
 
     select
-        *,
+        flagging.{{ key }},
+        terms.capacity,
         row_number() over (
-            partition by term, is_flagged and held_by is null
-            order by score desc, margin desc, {{ key }} asc
+            partition by flagging.term
+            order by flagging.score desc, flagging.margin desc, flagging.{{ key }} asc
         ) as place
     from flagging
+    inner join terms
+        on terms.term = flagging.term
+    where
+        flagging.is_flagged
+        and not flagging.is_suppressed
+        and (terms.corroboration = 1 or flagging.signal_count >= terms.corroboration)
 
 ),
 
 decided as (
 
     select
-        {{ rows }}.*,
-        placed_by_term.term,
-        placed_by_term.action,
-        placed_by_term.is_flagged,
+        flagging.*,
         case
-            when not placed_by_term.is_flagged then null
-            when placed_by_term.held_by is not null then placed_by_term.held_by
+            when not flagging.is_flagged then null
+            when flagging.is_suppressed then 'suppression'
+            when placed_by_term.place is null then 'corroboration'
             when placed_by_term.place > placed_by_term.capacity then 'capacity'
         end as held_by
-    from {{ rows }}
-    inner join placed_by_term
-        on placed_by_term.{{ key }} = {{ rows }}.{{ key }}
+    from flagging
+    left join placed_by_term
+        on placed_by_term.{{ key }} = flagging.{{ key }}
 
 )
 {% endmacro %}
