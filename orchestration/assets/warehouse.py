@@ -34,6 +34,9 @@ SCORE_COLUMNS = {"score": "double", "own_conduct_score": "double", "margin": "do
 EVIDENCE = {
     "rings": "ring_id, merchant_id",
     "ring_edges": "ring_id, merchant_id_a, merchant_id_b, kind",
+    "merchant_ties": "merchant_id_a, merchant_id_b, kind",
+    "expected_harms": "listing_id",
+    "lead_merchants": "kind, group_id, merchant_id",
     "discrepancies": "listing_id, whence, field",
     "brushed_orders": "review_key",
     "adjusted_rank": "listing_id",

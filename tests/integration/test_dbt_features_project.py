@@ -77,6 +77,23 @@ RING_EDGE = {
     "bearer_count": 2,
     "since_date": "2026-01-01",
 }
+TIE = {name: value for name, value in RING_EDGE.items() if name != "ring_id"}
+HARM = {
+    "as_of_date": "2026-01-31",
+    "listing_id": "l1",
+    "unit_count": 0,
+    "seriousness": 1,
+    "stake_usd": 10,
+    "expected_harm_usd": 5,
+}
+SUSPECT = {
+    "as_of_date": "2026-01-31",
+    "kind": "ring",
+    "merchant_id": "m1",
+    "listing_count": 1,
+    "listed_listing_count": 1,
+    "expected_harm_usd": 0,
+}
 TRADE = {"as_of_date": "2026-01-31", "review_key": "order:o1", "merchant_id": "m1"}
 SEEN = TRADE | {"order_id": "o1", "is_order": True, "began_date": "2026-01-02"}
 SHOWN = SEEN | {"buyer_id": "b1", "buyer_here_count": 1, "buyer_trade_count": 1}
@@ -215,6 +232,12 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "holds_rings": ("rings", [RING | {"merchant_count": 201}]),
     "unique_combination_ring_edges": ("ring_edges", [RING_EDGE] * 2),
     "holds_ring_edges": ("ring_edges", [RING_EDGE | {"bearer_count": 21}]),
+    "unique_combination_merchant_ties": ("merchant_ties", [TIE] * 2),
+    "holds_merchant_ties": ("merchant_ties", [TIE | {"bearer_count": 1}]),
+    "unique_combination_expected_harms": ("expected_harms", [HARM] * 2),
+    "holds_expected_harms": ("expected_harms", [HARM | {"expected_harm_usd": 11}]),
+    "unique_combination_lead_merchants": ("lead_merchants", [SUSPECT] * 2),
+    "holds_lead_merchants": ("lead_merchants", [SUSPECT | {"listed_listing_count": 2}]),
     "sound_rating_rated_listings": ("rated_listings", [RATED | {"reasons": None}]),
     "sound_rating_rated_merchants": ("rated_merchants", [{"merchant_id": "m1", "score": 101}]),
     "unique_combination_brushing_labels": ("brushing_labels", [BRUSHING_LABEL] * 2),

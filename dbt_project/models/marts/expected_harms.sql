@@ -1,0 +1,117 @@
+-- What each living listing is expected to do harm with, one row a listing: score/100 × units of 30 days (at least 1) × price in
+-- the base currency × how serious a counterfeit of its category is. What is kept off the lists does none; what nobody rated or
+-- nothing prices is unknown. A DECIMAL all along, so that sums do not depend on the order of rows.
+with
+
+run as (
+
+    select * from {{ source('landed', 'run') }}
+
+),
+
+living as (
+
+    select
+        listing_states.listing_id,
+        listing_states.merchant_id,
+        listing_states.category,
+        listing_states.price_usd
+    from {{ ref('listing_states') }} as listing_states
+    inner join run
+        on run.as_of = listing_states.as_of_date
+    where listing_states.is_live
+
+),
+
+sales as (
+
+    select
+        int_order_days.listing_id,
+        sum(int_order_days.unit_count) as unit_count
+    from {{ ref('int_order_days') }} as int_order_days
+    inner join run
+        on
+            int_order_days.day <= run.as_of
+            and int_order_days.day > {{ add_days('run.as_of', -30) }}
+    where not int_order_days.is_marker
+    group by int_order_days.listing_id
+
+),
+
+seriousness as (
+
+    select * from {{ ref('seriousness') }}
+
+),
+
+rated_listings as (
+
+    select * from {{ ref('rated_listings') }}
+
+),
+
+{{ brands_of_listings() }},
+
+-- Nobody sells a thousand million of a thing in a month: beyond that it is a slip, and would not fit.
+weighed as (
+
+    select
+        living.*,
+        brands_of_listings.brand,
+        rated_listings.score,
+        coalesce(rated_listings.is_flagged, false) and not coalesce(rated_listings.is_suppressed, false) as is_listed,
+        coalesce(rated_listings.is_suppressed, false) as is_suppressed,
+        cast(least(coalesce(sales.unit_count, 0), 1000000000) as bigint) as unit_count,
+        coalesce(of_category.seriousness, of_first_part.seriousness, 1) as seriousness
+    from living
+    left join sales
+        on sales.listing_id = living.listing_id
+    left join brands_of_listings
+        on brands_of_listings.listing_id = living.listing_id
+    left join rated_listings
+        on rated_listings.listing_id = living.listing_id
+    left join seriousness as of_category
+        on of_category.category = living.category
+    left join seriousness as of_first_part
+        on of_first_part.category = split_part(living.category, '/', 1)
+
+),
+
+valued as (
+
+    select
+        *,
+        cast(
+            cast(price_usd as decimal(24, 4)) * cast(greatest(unit_count, 1) * seriousness as decimal(14, 0)) as decimal(38, 4)
+        ) as stake_usd
+    from weighed
+
+),
+
+final as (
+
+    select
+        run.as_of as as_of_date,
+        valued.listing_id,
+        valued.merchant_id,
+        valued.category,
+        valued.brand,
+        valued.price_usd,
+        valued.unit_count,
+        cast(valued.seriousness as integer) as seriousness,
+        valued.score,
+        valued.is_listed,
+        valued.is_suppressed,
+        cast(valued.stake_usd as decimal(32, 4)) as stake_usd,
+        cast(
+            case
+                when valued.is_suppressed then 0
+                else cast(valued.stake_usd as decimal(30, 4)) * cast(round(valued.score / 100, 6) as decimal(8, 6))
+            end as decimal(32, 4)
+        ) as expected_harm_usd
+    from valued
+    cross join run
+
+)
+
+select * from final

@@ -1,0 +1,153 @@
+-- Whom leads may be made of, one row a kind, group and merchant: the members of rings, the merchants above their threshold that are in
+-- no ring, and the merchants that a brushing service serves (a trade with one says nothing of the merchant). With what is on lists of
+-- each, and the harm expected of its goods. Which of them are a lead is said once the lists are published (orchestration/acting/leads.py).
+with
+
+run as (
+
+    select * from {{ source('landed', 'run') }}
+
+),
+
+rings as (
+
+    select * from {{ ref('rings') }}
+
+),
+
+rated_merchants as (
+
+    select
+        merchant_id,
+        score,
+        is_flagged and not is_suppressed as is_listed
+    from {{ ref('rated_merchants') }}
+
+),
+
+rated_brushing_merchants as (
+
+    select
+        merchant_id,
+        score,
+        is_flagged and not is_suppressed as is_listed
+    from {{ ref('rated_brushing_merchants') }}
+
+),
+
+stg_merchants as (
+
+    select * from {{ ref('stg_merchants') }}
+
+),
+
+listings as (
+
+    select
+        merchant_id,
+        count(*) as listing_count,
+        sum(cast(is_listed as integer)) as listed_listing_count,
+        sum(unit_count) as unit_count,
+        sum(expected_harm_usd) as expected_harm_usd
+    from {{ ref('expected_harms') }}
+    group by merchant_id
+
+),
+
+trades as (
+
+    select
+        merchant_id,
+        count(*) as listed_trade_count
+    from {{ ref('brushed_orders') }}
+    group by merchant_id
+
+),
+
+services as (
+
+    select
+        service_id,
+        merchant_id,
+        min(since_date) as since_date
+    from {{ ref('brushing_services') }}
+    group by
+        service_id,
+        merchant_id
+
+),
+
+alone as (
+
+    select merchant_id
+    from rated_merchants
+    where is_listed
+    union
+    select merchant_id
+    from rated_brushing_merchants
+    where is_listed
+
+),
+
+members as (
+
+    select
+        'ring' as kind,
+        rings.ring_id as group_id,
+        rings.merchant_id,
+        rings.since_date
+    from rings
+    union all
+    select
+        'merchant' as kind,
+        alone.merchant_id as group_id,
+        alone.merchant_id,
+        cast(null as date) as since_date
+    from alone
+    left join rings
+        on rings.merchant_id = alone.merchant_id
+    where rings.merchant_id is null
+    union all
+    select
+        'service' as kind,
+        services.service_id as group_id,
+        services.merchant_id,
+        services.since_date
+    from services
+
+),
+
+final as (
+
+    select
+        run.as_of as as_of_date,
+        members.kind,
+        members.group_id,
+        members.merchant_id,
+        stg_merchants.country,
+        members.since_date as tied_since_date,
+        rated_merchants.score,
+        rated_brushing_merchants.score as brushing_score,
+        coalesce(rated_merchants.is_listed, false) as is_listed,
+        coalesce(rated_brushing_merchants.is_listed, false) as is_brushing_listed,
+        coalesce(listings.listing_count, 0) as listing_count,
+        cast(coalesce(listings.listed_listing_count, 0) as bigint) as listed_listing_count,
+        coalesce(trades.listed_trade_count, 0) as listed_trade_count,
+        cast(coalesce(listings.unit_count, 0) as bigint) as unit_count,
+        cast(coalesce(listings.expected_harm_usd, 0) as decimal(38, 4)) as expected_harm_usd
+    from members
+    cross join run
+    left join stg_merchants
+        on stg_merchants.merchant_id = members.merchant_id
+    left join rated_merchants
+        on rated_merchants.merchant_id = members.merchant_id
+    left join rated_brushing_merchants
+        on rated_brushing_merchants.merchant_id = members.merchant_id
+    left join listings
+        on listings.merchant_id = members.merchant_id
+    left join trades
+        on trades.merchant_id = members.merchant_id
+
+)
+
+select * from final
