@@ -11,6 +11,7 @@ import dagster as dg
 
 from expectations.contract import load_contract
 from orchestration import automation, checks
+from orchestration.assets.leads import lead_assets
 from orchestration.assets.lists import list_assets
 from orchestration.assets.models import score_assets, training_assets
 from orchestration.assets.signals import signal_assets
@@ -40,6 +41,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             training_assets(),
             *score_assets(daily),
             *list_assets(daily),
+            *lead_assets(daily),
         ],
         "asset_checks": checks.gates(contract, daily),
         "jobs": automation.jobs(),

@@ -32,6 +32,7 @@ REBUILT = (
     "marts",
     "gates",
     "candidates",
+    "leads",
     "pinned",
     "models",
 )

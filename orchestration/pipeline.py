@@ -219,11 +219,13 @@ def _stands(settings: Settings, as_of: date) -> bool:
     """Tells whether every list of a day is published from what a run would stand on now."""
     from expectations.suites import suites_digest
     from ml.registry import Registry
+    from orchestration.acting.leads import dates as lead_dates
     from orchestration.publishing.history import Shelf, in_force, previous_version
     from orchestration.publishing.policy import load_policy
 
     policy, registry = load_policy(settings.policy), Registry(settings.home)
     loads = pins_of(settings, load_contract()).digest
+    has_lists = False
     for name, rated in RATED.items():
         champion = registry.champion(rated.model)
         if name not in policy.lists or champion is None:
@@ -239,7 +241,9 @@ def _stands(settings: Settings, as_of: date) -> bool:
         now = (loads, project_digest(), champion.model_digest, suites_digest(), code_revision())
         if (stood, manifest.policy, manifest.previous) != (now, policy.digest, previous_version(history, as_of)):
             return False
-    return True
+        has_lists = True
+    # A day that was published before there were leads has none.
+    return not has_lists or as_of in lead_dates(settings.home)
 
 
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:

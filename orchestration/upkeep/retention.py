@@ -128,7 +128,7 @@ def erase(settings: Settings, kind: str, value_hash: str, *, who: str, why: str)
     """Removes a person's rows from every load, and with them everything else in the home that could hold some.
 
     That is the warehouse, the rows of trainings and backtests, which are made anew when asked for. Features, scores,
-    marts, models and published lists hold no identifiers of persons.
+    marts, models, published lists and leads hold no identifiers of persons.
 
     Args:
         settings: The settings.
@@ -267,6 +267,8 @@ def _unnamed(home: Path, lines: Sequence[LoadRecord | Removal]) -> Iterator[Doom
 def _old_dates(home: Path, kept: Kept) -> Iterator[Doomed]:
     folders = [(name, path) for name in BY_DATE for path in sorted((home / name).glob(f"*/{AS_OF}*"))]
     folders += [("gates", path) for path in sorted((home / "gates").glob("*"))]
+    # The newest leads stay, however old: the next ones are the same by them.
+    folders += [("leads", path) for path in sorted((home / "leads").glob(f"{AS_OF}*"))[:-1]]
     for kind, path in folders:
         day = _day(path)
         if day is not None and day < kept.oldest and day not in kept.dates:

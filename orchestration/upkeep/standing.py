@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groundwork.errors import VerificationError
+from orchestration.acting import leads
 from orchestration.landing.ledger import Fate, Ledger, damage, fates
 from orchestration.publishing.history import Shelf
 from orchestration.publishing.manifest import Manifest
@@ -43,7 +44,7 @@ def manifests(published: Path, list_name: str | None = None, version: str | None
 
 
 def verify_home(home: Path, list_name: str | None = None, version: str | None = None) -> Verification:
-    """Recomputes every digest of what is published, and of the loads that it names.
+    """Recomputes every digest of what is published, of the loads that it names and, of a whole home, of its leads.
 
     Args:
         home: The home.
@@ -55,6 +56,7 @@ def verify_home(home: Path, list_name: str | None = None, version: str | None = 
     """
     published, landing = home / "published", home / "landing"
     problems = [str(problem) for problem in verify(published, list_name, version)]
+    problems += leads.problems(home) if list_name is None else []
     users: dict[tuple[str, str], list[str]] = {}
     for manifest in manifests(published, list_name, version):
         for table, load_ids in manifest.inputs.loads.tables.items():

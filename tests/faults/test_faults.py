@@ -101,6 +101,7 @@ def leave_half_written(home: Path) -> None:
         "features/listings",
         "scores/listing_counterfeit",
         "candidates/listings",
+        "leads",
         "models",
         "pinned",
     ):

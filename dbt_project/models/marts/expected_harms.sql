@@ -58,7 +58,7 @@ weighed as (
     select
         living.*,
         brands_of_listings.brand,
-        rated_listings.score,
+        cast(rated_listings.score as decimal(9, 4)) as score,
         coalesce(rated_listings.is_flagged, false) and not coalesce(rated_listings.is_suppressed, false) as is_listed,
         coalesce(rated_listings.is_suppressed, false) as is_suppressed,
         cast(least(coalesce(sales.unit_count, 0), 1000000000) as bigint) as unit_count,
@@ -106,7 +106,7 @@ final as (
         cast(
             case
                 when valued.is_suppressed then 0
-                else cast(valued.stake_usd as decimal(30, 4)) * cast(round(valued.score / 100, 6) as decimal(8, 6))
+                else cast(valued.stake_usd as decimal(30, 4)) * cast(valued.score * 0.01 as decimal(8, 6))
             end as decimal(32, 4)
         ) as expected_harm_usd
     from valued

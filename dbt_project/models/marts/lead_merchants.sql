@@ -19,7 +19,7 @@ rated_merchants as (
 
     select
         merchant_id,
-        score,
+        cast(score as decimal(9, 4)) as score,
         is_flagged and not is_suppressed as is_listed
     from {{ ref('rated_merchants') }}
 
@@ -29,7 +29,7 @@ rated_brushing_merchants as (
 
     select
         merchant_id,
-        score,
+        cast(score as decimal(9, 4)) as score,
         is_flagged and not is_suppressed as is_listed
     from {{ ref('rated_brushing_merchants') }}
 

@@ -1,0 +1,137 @@
+"""Whether leads are the rings that there are, and whether the worst come first, against the truth of a demo home that is rated.
+
+The true harm of a listing is its stake (units of 30 days, at least one, times price times seriousness) if it is counterfeit, else
+nothing; of a ring or a merchant, of its listings.
+
+    make bench-leads
+    python benchmarks/leads.py --home .touchstone
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from orchestration.acting.leads import folder_of, mart_file, read_leads
+
+QUERY = """
+with
+
+truth as (select merchant_id, ring_id from read_parquet($merchants) where ring_id is not null and archetype = 'ring'),
+
+harms as (
+  select harms.merchant_id, sum(case when goods.is_counterfeit then harms.stake_usd else 0 end) as harm_usd
+  from read_parquet($harms, hive_partitioning = false) as harms
+  inner join read_parquet($listings) as goods on goods.listing_id = harms.listing_id
+  group by harms.merchant_id),
+
+leads as (select * from read_parquet($leads, hive_partitioning = false) where status = 'found'),
+
+members as (
+  select members.lead_id, members.merchant_id, leads.kind, leads.rank
+  from read_parquet($lead_merchants, hive_partitioning = false) as members inner join leads using (lead_id)),
+
+-- Each true ring with a flagged member, and the leads about goods that hold any of its members.
+rings as (
+  select truth.ring_id, count(distinct members.lead_id) as lead_count
+  from truth
+  left join members on members.merchant_id = truth.merchant_id and members.kind <> 'service'
+  where truth.ring_id in (
+    select truth.ring_id from truth inner join read_parquet($rated, hive_partitioning = false) as rated using (merchant_id)
+    where rated.is_flagged and not rated.is_suppressed)
+  group by truth.ring_id),
+
+-- And the other way: how many true rings a lead of several merchants holds, and whether strangers beside them.
+several as (
+  select members.lead_id, count(*) as merchant_count, count(truth.ring_id) as ringed_count, count(distinct truth.ring_id) as ring_count
+  from members left join truth using (merchant_id)
+  where members.kind <> 'service' group by members.lead_id having count(*) > 1),
+
+culprits as (
+  select coalesce(truth.ring_id, harms.merchant_id) as culprit, sum(harms.harm_usd) as harm_usd
+  from harms left join truth using (merchant_id) group by 1),
+
+worst as (select * from culprits order by harm_usd desc, culprit limit 20),
+
+first as (
+  select sum(harms.harm_usd) as harm_usd
+  from harms where harms.merchant_id in (select merchant_id from members where rank <= 20)),
+
+shared as (
+  select sum(harms.harm_usd) as harm_usd
+  from harms left join truth using (merchant_id)
+  where harms.merchant_id in (select merchant_id from members where rank <= 20)
+  and coalesce(truth.ring_id, harms.merchant_id) in (select culprit from worst))
+
+select
+  (select count(*) from rings), (select count(*) from rings where lead_count = 1),
+  (select count(*) from several), (select count(*) from several where ring_count = 1 and ringed_count = merchant_count),
+  (select count(*) from leads), (select sum(harm_usd) from worst), (select harm_usd from first), (select harm_usd from shared)
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one home.
+
+    Attributes:
+        rings: True rings with a flagged member.
+        one_lead: Those of which exactly one lead holds members.
+        several: Leads about goods of several merchants.
+        pure: Those whose merchants are all of one true ring.
+        leads: All leads.
+        worst_usd: True harm of the 20 worst true rings and single merchants (USD of 30 days).
+        first_usd: True harm of whoever is in the first 20 leads.
+        shared_usd: How much of `first_usd` is theirs of whom `worst_usd` is.
+    """
+
+    rings: int
+    one_lead: int
+    several: int
+    pure: int
+    leads: int
+    worst_usd: float
+    first_usd: float
+    shared_usd: float
+
+
+def measure(home: Path, as_of: dt.date) -> Measured:
+    """Compares the leads of a date with the truth."""
+    truth, folder = home / "marketplace" / "truth", folder_of(home, as_of)
+    paths = {
+        "merchants": truth / "merchants.parquet",
+        "listings": truth / "listings.parquet",
+        "harms": mart_file(home, "expected_harms", as_of),
+        "rated": mart_file(home, "rated_merchants", as_of),
+        "leads": folder / "leads.parquet",
+        "lead_merchants": folder / "lead_merchants.parquet",
+    }
+    with duckdb.connect(":memory:") as connection:
+        row = connection.execute(QUERY, {name: str(path) for name, path in paths.items()}).fetchall()[0]
+    return Measured(*row[:5], *(float(value or 0) for value in row[5:]))
+
+
+def main() -> None:
+    """Measures a home and prints what was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path, default=Path(".touchstone"))
+    parser.add_argument("--as-of", type=dt.date.fromisoformat)
+    arguments = parser.parse_args()
+    as_of = read_leads(arguments.home, arguments.as_of).as_of
+    told = measure(arguments.home, as_of)
+    share = told.one_lead / told.rings if told.rings else float("nan")
+    print(f"as of {as_of}: {told.leads} leads")
+    print(f"true rings with a flagged member: {told.rings}, with exactly one lead: {told.one_lead} ({share:.0%})")
+    print(f"leads of several merchants: {told.several}, all of one true ring: {told.pure}")
+    print(
+        f"true harm of the 20 worst: {told.worst_usd:,.0f} USD; in the first 20 leads: {told.first_usd:,.0f} USD "
+        f"({told.first_usd / told.worst_usd:.0%}), of that theirs: {told.shared_usd:,.0f} USD ({told.shared_usd / told.worst_usd:.0%})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Leads as an asset: made a day, once every list of it that there is stands where readers see it.
+
+What a lead is, and how it keeps its identity, is in `orchestration/acting/leads.py`.
+"""
+
+import dagster as dg
+
+from orchestration.automation import LISTS, ONE_DAY_A_RUN
+from orchestration.rated import RATED
+from orchestration.resources import Run
+
+KEY = dg.AssetKey(["leads"])
+
+
+def lead_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Returns the step that makes the leads of a day; it waits for all lists.
+
+    A list that is not made, because its model is off, would keep any other step that waits for it from running. So what it
+    waits for comes together as one input, which takes a graph: that runs as soon as one list is there. A list that a gate
+    refuses keeps it from running.
+    """
+
+    @dg.op(name="make_leads", ins={"lists": dg.In(dg.Nothing)}, required_resource_keys={"run"})
+    def make(context: dg.OpExecutionContext) -> dg.Output[None]:
+        from orchestration.acting.leads import folder_of, make_leads
+
+        run: Run = context.resources.run
+        with run.record.stage("leads") as stage:
+            stage.rows = make_leads(run.home, run.as_of, run.policy.lists)
+        folder = dg.MetadataValue.path(str(folder_of(run.home, run.as_of)))
+        return dg.Output(None, metadata={**stage.rows, "folder": folder})
+
+    # Dagster tells a graph's inputs by the names of its arguments.
+    @dg.graph(name="leads", ins={name: dg.GraphIn() for name in RATED})
+    def graph(listings, merchants, reviews, brushing_merchants):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        return make([listings, merchants, reviews, brushing_merchants])
+
+    return [
+        dg.AssetsDefinition.from_graph(
+            graph,
+            keys_by_input_name={name: dg.AssetKey(["published", name]) for name in RATED},
+            keys_by_output_name={"result": KEY},
+            partitions_def=daily,
+            group_name=LISTS,
+            backfill_policy=ONE_DAY_A_RUN,
+            descriptions_by_output_name={
+                "result": "Whom to look into first: rings, merchants and brushing services by expected harm, each with an identity "
+                "that lasts. Made of what is published alone."
+            },
+            owners_by_output_name={"result": ["team:brand-protection"]},
+        )
+    ]
