@@ -135,7 +135,7 @@ def _hashed(root: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table], Co
     read: dict[str, bytes] = {}
     absent: Counter[str] = Counter()
     for row in wanted.to_pylist():
-        content = _content(root, row["sha256"], row["uris"])
+        content = content_of(root, row["sha256"], row["uris"])
         if isinstance(content, bytes):
             read[row["sha256"]] = content
         elif row["in_use"]:
@@ -144,7 +144,7 @@ def _hashed(root: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table], Co
     return signal.hash_pictures(pa.table({"sha256": pa.array(read, pa.string()), "content": contents})), absent
 
 
-def _content(root: Path, sha256: str, uris: list[str]) -> bytes | str:
+def content_of(root: Path, sha256: str, uris: list[str]) -> bytes | str:
     """Returns the bytes that have a digest, from the first address that leads to them; or why the first does not."""
     reasons: list[str] = []
     for uri in uris:

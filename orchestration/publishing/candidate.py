@@ -58,7 +58,7 @@ _MART_COLUMNS = {
     "reasons": "VARCHAR",
 }
 _ROW_GROUP_ROWS = 65_536
-_FORMULA_STARTS = r"^[=+\-@\t\r]"
+_FORMULA_STARTS = r"^\s*[=+\-@\t\r＝＋－＠]"  # noqa: RUF001  # a spreadsheet takes the wide ones, too
 
 
 def list_columns(list_name: ListName) -> tuple[str, ...]:

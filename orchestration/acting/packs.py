@@ -1,0 +1,913 @@
+"""Lead packs: what is handed to whom about a lead, one folder a lead, made on demand from what stands in a home.
+
+    <folder>/<lead_id>/{lead.json,lead.html,custody.json,receipt.json}
+                       csv/<section>.csv   statements/statement-<16 hex>.{json,txt}   evidence/<sha256>.<jpg|png|...>
+
+Which rows an audience gets is decided in one place (`_OURS`), which columns in `expectations/audiences.yml`: every column of every section
+names the column that it comes from. All that people wrote is hostile until shown otherwise: it is made visible and cut before it is
+shown, names no file, runs in no spreadsheet, and a picture is opened before it is embedded. The same home gives the same bytes, but for
+`receipt.json`, which says when a pack was made.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from expectations.audiences import Audience, load_audiences
+from expectations.contract import Contract, load_contract
+from groundwork.errors import BadInputError
+from groundwork.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
+from ml.explain import for_audience
+from orchestration.acting.leads import Leads, mart_file
+from orchestration.acting.statements import statement, statement_id, statement_text
+from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
+from orchestration.landing.pictures import content_of
+from orchestration.landing.views import create_views
+from orchestration.publishing.candidate import csv_bytes
+from orchestration.publishing.history import Shelf
+
+TEMPLATE: Final = Path(__file__).resolve().parent / "lead.html"
+STYLE: Final = Path(__file__).resolve().parent / "lead.css"
+MOST_CHARACTERS: Final = 2_000
+"""Of a text that anybody wrote; what is cut off is told by its length. A spreadsheet's cell holds 32,767."""
+MOST_SHOWN: Final = 40
+"""Listings on the page, the worst first; the CSV has all."""
+MOST_PICTURE_PIXELS: Final = 40_000_000
+_PICTURE_KINDS: Final = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
+_MARTS: Final = (
+    "rated_listings", "rated_merchants", "expected_harms", "merchant_ties", "discrepancies", "brushed_orders", "brushing_services",
+)  # fmt: skip
+_IN_WORDS: Final = ((95, "almost certain"), (80, "very likely"), (60, "likely"), (40, "about even"), (20, "unlikely"), (0, "very unlikely"))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """For whom a pack is.
+
+    Attributes:
+        audience: Internal, a brand or an authority.
+        brand: The brand's own name; of a brand alone.
+        jurisdiction: The country, ISO 3166 alpha-2; of an authority alone.
+    """
+
+    audience: Audience
+    brand: str | None = None
+    jurisdiction: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a reader who is not named, or named twice."""
+        wanted = {"internal": (False, False), "brand": (True, False), "authority": (False, True)}[self.audience]
+        if (self.brand is not None, self.jurisdiction is not None) != wanted:
+            raise BadInputError(
+                f"--audience {self.audience}: a brand is named by --brand NAME, an authority by --jurisdiction COUNTRY, internal by "
+                "neither."
+            )
+        if self.jurisdiction is not None and not re.fullmatch(r"[A-Z]{2}", self.jurisdiction):
+            raise BadInputError(f"--jurisdiction {self.jurisdiction!r}: not a country. Write it as DE (ISO 3166 alpha-2).")
+
+    @property
+    def name(self) -> str:
+        """How the reader is told on a pack."""
+        return {"internal": "internal", "brand": f"brand {self.brand}", "authority": f"authority of {self.jurisdiction}"}[self.audience]
+
+
+# Whose rows: the one place where they are chosen -----------------------------------------------------------------------
+
+_OURS = """
+create temp table ours as
+select members.lead_id, members.merchant_id
+from lead_merchants as members
+inner join asked on asked.lead_id = members.lead_id
+where
+    $audience = 'internal'
+    or ($audience = 'authority' and members.merchant_id in (select merchant_id from now_merchants where country = $jurisdiction))
+    or ($audience = 'brand' and members.merchant_id in (
+        select merchant_id from rated_listings where lower(brand) = lower($brand)));
+
+create temp table goods as
+select ours.lead_id, listings.listing_id, ours.merchant_id
+from ours
+inner join now_listings as listings on listings.merchant_id = ours.merchant_id
+where
+    cast(listings.listed_at as date) <= $as_of
+    and ($audience <> 'brand' or listings.listing_id in (select listing_id from rated_listings where lower(brand) = lower($brand)));
+"""
+"""An authority's merchants are those of its country, a brand's those that offer its goods; of a brand's merchants only these goods."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of a pack.
+
+    Attributes:
+        title: What it is called on the page.
+        columns: What each column comes from, as `table.column` of `audiences.yml`; whoever may not see that does not get it.
+        query: SQL of `lead_id` and these columns over `ours`, `goods`, the marts and the newest rows of the contract's tables.
+        key: The columns without which it says nothing: who may not see one of them does not get the section.
+        order_by: What orders its rows totally.
+    """
+
+    title: str
+    columns: Mapping[str, str]
+    query: str
+    key: tuple[str, ...]
+    order_by: str
+
+
+def _same(table: str, *columns: str) -> dict[str, str]:
+    return {column: f"{table}.{column}" for column in columns}
+
+
+SECTIONS: Final[Mapping[str, Section]] = {
+    "merchants": Section(
+        "Merchants",
+        {
+            "merchant_id": "merchants.merchant_id",
+            **_same("lead_merchants", "role", "since_date"),
+            **_same("merchants", "name", "country", "region", "city", "registered_at"),
+            **_same("lead_merchants", "score", "brushing_score", "is_listed", "is_brushing_listed", "listing_count"),
+            **_same("lead_merchants", "listed_listing_count", "listed_trade_count", "unit_count", "expected_harm_usd"),
+            **_same("rated_merchants", "band", "expected_precision", "reasons"),
+        },
+        """
+        select
+            ours.lead_id, ours.merchant_id, members.role, members.since_date, merchants.name, merchants.country, merchants.region,
+            merchants.city, merchants.registered_at, members.score, members.brushing_score, members.is_listed,
+            members.is_brushing_listed, members.listing_count, members.listed_listing_count, members.listed_trade_count,
+            members.unit_count, members.expected_harm_usd, rated.band, rated.expected_precision, rated.reasons
+        from ours
+        inner join lead_merchants as members using (lead_id, merchant_id)
+        left join now_merchants as merchants using (merchant_id)
+        left join rated_merchants as rated using (merchant_id)
+        """,
+        ("merchant_id",),
+        "expected_harm_usd desc, merchant_id",
+    ),
+    "links": Section(
+        "Links, and how rare they are",
+        _same(
+            "merchant_ties", "merchant_id_a", "merchant_id_b", "kind", "value_count", "bearer_count", "since_date", "is_firm"
+        )
+        | {"is_within": "lead_merchants.role"},
+        """
+        with ends as (
+            select ours.lead_id, ties.*
+            from merchant_ties as ties inner join ours on ours.merchant_id = ties.merchant_id_a
+            union
+            select ours.lead_id, ties.*
+            from merchant_ties as ties inner join ours on ours.merchant_id = ties.merchant_id_b
+        )
+        select ends.* exclude (as_of_date), a.merchant_id is not null and b.merchant_id is not null as is_within
+        from ends
+        left join ours as a on a.lead_id = ends.lead_id and a.merchant_id = ends.merchant_id_a
+        left join ours as b on b.lead_id = ends.lead_id and b.merchant_id = ends.merchant_id_b
+        where $audience = 'internal' or (
+            ends.merchant_id_a in (select merchant_id from now_merchants where country = $jurisdiction)
+            and ends.merchant_id_b in (select merchant_id from now_merchants where country = $jurisdiction))
+        """,
+        ("merchant_id_a", "merchant_id_b"),
+        "is_within desc, bearer_count, merchant_id_a, merchant_id_b, kind",
+    ),
+    "accounts": Section(
+        "Accounts that buy with whom the service serves",
+        _same("brushing_services", "buyer_id", "merchant_id", "trade_count", "since_date", "shares_device", "shares_payer")
+        | _same("brushing_services", "repeated_text_count", "buyer_merchant_count"),
+        """
+        select
+            ours.lead_id, served.buyer_id, served.merchant_id, served.trade_count, served.since_date, served.shares_device,
+            served.shares_payer, served.repeated_text_count, served.buyer_merchant_count
+        from ours
+        inner join asked on asked.lead_id = ours.lead_id and asked.kind = 'service'
+        inner join brushing_services as served on served.merchant_id = ours.merchant_id and served.service_id = asked.group_id
+        """,
+        ("merchant_id",),
+        "merchant_id, buyer_id",
+    ),
+    "listings": Section(
+        "Listings",
+        {
+            **_same("rated_listings", "listing_id", "merchant_id", "title", "brand", "category", "price", "currency", "score"),
+            **_same("rated_listings", "band", "expected_precision", "reasons", "url"),
+            **_same("expected_harms", "is_listed", "price_usd", "unit_count", "seriousness", "stake_usd", "expected_harm_usd"),
+            **_same("listings", "condition", "ships_from", "ships_to", "stock", "listed_at"),
+        },
+        """
+        select
+            goods.lead_id, goods.listing_id, goods.merchant_id, rated.title, rated.brand, rated.category, rated.price, rated.currency,
+            rated.score, rated.band, rated.expected_precision, rated.reasons, rated.url, harms.is_listed, harms.price_usd,
+            harms.unit_count, harms.seriousness, harms.stake_usd, harms.expected_harm_usd, listings.condition, listings.ships_from,
+            listings.ships_to, listings.stock, listings.listed_at
+        from goods
+        inner join rated_listings as rated using (listing_id)
+        left join expected_harms as harms using (listing_id)
+        left join now_listings as listings using (listing_id)
+        """,
+        ("listing_id",),
+        "is_listed desc, expected_harm_usd desc nulls last, score desc, listing_id",
+    ),
+    "discrepancies": Section(
+        "What contradicts the listings",
+        _same("discrepancies", "listing_id", "field", "claimed", "expected", "whence", "apart_ratio", "words"),
+        """
+        select
+            goods.lead_id, found.listing_id, found.field, found.claimed, found.expected, found.whence, found.apart_ratio, found.words
+        from goods inner join discrepancies as found using (listing_id)
+        where $audience <> 'brand' or found.whence = 'brand'
+        """,
+        ("listing_id",),
+        "listing_id, whence, field",
+    ),
+    "pictures": Section(
+        "Pictures",
+        _same("listing_images", "image_id", "listing_id", "role", "sha256", "uri"),
+        """
+        select goods.lead_id, images.image_id, images.listing_id, images.role, images.sha256, images.uri
+        from goods inner join now_listing_images as images using (listing_id)
+        """,
+        ("listing_id",),
+        "listing_id, role = 'main' desc, image_id",
+    ),
+    "test_buys": Section(
+        "Test buys",
+        _same("test_buys", "test_buy_id", "listing_id", "ordered_at", "verdict", "decided_at", "cost", "currency", "evidence_uri")
+        | _same("test_buys", "plan_id", "arm", "inclusion_probability"),
+        """
+        select
+            goods.lead_id, bought.test_buy_id, bought.listing_id, bought.ordered_at,
+            case when cast(bought.decided_at as date) <= $as_of then bought.verdict end as verdict,
+            case when cast(bought.decided_at as date) <= $as_of then bought.decided_at end as decided_at,
+            bought.cost, bought.currency, bought.evidence_uri, bought.plan_id, bought.arm, bought.inclusion_probability
+        from goods inner join now_test_buys as bought using (listing_id)
+        where cast(bought.ordered_at as date) <= $as_of
+        """,
+        ("listing_id", "verdict"),
+        "ordered_at, test_buy_id",
+    ),
+    "notices": Section(
+        "Notices",
+        _same("notices", "notice_id", "listing_id", "brand_id", "kind", "submitted_at", "outcome", "reason", "decided_at"),
+        """
+        select
+            goods.lead_id, notices.notice_id, notices.listing_id, notices.brand_id, notices.kind, notices.submitted_at,
+            case when cast(notices.decided_at as date) <= $as_of then notices.outcome else 'pending' end as outcome,
+            case when cast(notices.decided_at as date) <= $as_of then notices.reason end as reason,
+            case when cast(notices.decided_at as date) <= $as_of then notices.decided_at end as decided_at
+        from goods inner join now_notices as notices using (listing_id)
+        where
+            cast(notices.submitted_at as date) <= $as_of
+            and ($audience <> 'brand'
+                or notices.brand_id in (select brand_id from now_brands where lower(name) = lower($brand)))
+        """,
+        ("listing_id",),
+        "submitted_at, notice_id",
+    ),
+    "decisions": Section(
+        "Decisions of moderators",
+        _same("moderation_decisions", "entity_kind", "entity_id", "matter", "decided_at", "verdict", "reason"),
+        """
+        with subjects as (
+            select lead_id, 'listing' as entity_kind, listing_id as entity_id from goods
+            union all
+            select lead_id, 'merchant', merchant_id from ours where $audience <> 'brand'
+        )
+        select
+            subjects.lead_id, decided.entity_kind, decided.entity_id, decided.matter, decided.decided_at, decided.verdict, decided.reason
+        from subjects inner join now_moderation_decisions as decided using (entity_kind, entity_id)
+        where cast(decided.decided_at as date) <= $as_of
+        """,
+        ("entity_id",),
+        "decided_at, entity_kind, entity_id, matter",
+    ),
+    "actions": Section(
+        "What the platform did",
+        _same("platform_actions", "action_id", "entity_kind", "entity_id", "kind", "occurred_at", "reason"),
+        """
+        with subjects as (
+            select lead_id, 'listing' as entity_kind, listing_id as entity_id from goods
+            union all
+            select lead_id, 'merchant', merchant_id from ours where $audience <> 'brand'
+        )
+        select subjects.lead_id, done.action_id, done.entity_kind, done.entity_id, done.kind, done.occurred_at, done.reason
+        from subjects inner join now_platform_actions as done using (entity_kind, entity_id)
+        where cast(done.occurred_at as date) <= $as_of
+        """,
+        ("entity_id",),
+        "occurred_at, action_id",
+    ),
+    "enforcement": Section(
+        "What authorities did",
+        _same("enforcement_actions", "action_id", "merchant_id", "authority", "kind", "occurred_at", "seized_value", "seized_items")
+        | _same("enforcement_actions", "currency", "suspects"),
+        """
+        select
+            ours.lead_id, done.action_id, done.merchant_id, done.authority, done.kind, done.occurred_at, done.seized_value,
+            done.seized_items, done.currency, done.suspects
+        from ours inner join now_enforcement_actions as done using (merchant_id)
+        where cast(done.occurred_at as date) <= $as_of
+        """,
+        ("merchant_id",),
+        "occurred_at, action_id",
+    ),
+    "appeals": Section(
+        "Appeals",
+        _same("appeals", "appeal_id", "entity_kind", "entity_id", "matter", "submitted_at", "outcome", "reason", "decided_at"),
+        """
+        with subjects as (
+            select lead_id, 'listing' as entity_kind, listing_id as entity_id from goods
+            union all
+            select lead_id, 'merchant', merchant_id from ours
+        )
+        select
+            subjects.lead_id, appeals.appeal_id, appeals.entity_kind, appeals.entity_id, appeals.matter, appeals.submitted_at,
+            case when cast(appeals.decided_at as date) <= $as_of then appeals.outcome else 'pending' end as outcome,
+            case when cast(appeals.decided_at as date) <= $as_of then appeals.reason end as reason,
+            case when cast(appeals.decided_at as date) <= $as_of then appeals.decided_at end as decided_at
+        from subjects inner join now_appeals as appeals using (entity_kind, entity_id)
+        where cast(appeals.submitted_at as date) <= $as_of
+        """,
+        ("entity_id",),
+        "submitted_at, appeal_id",
+    ),
+    "cases": Section(
+        "Cases in court",
+        _same("cases", "case_id", "merchant_id", "stage", "stage_at", "plaintiff", "defendant", "matter", "court", "claim", "amount")
+        | _same("cases", "currency"),
+        """
+        select
+            ours.lead_id, cases.case_id, cases.merchant_id, cases.stage, cases.stage_at, cases.plaintiff, cases.defendant, cases.matter,
+            cases.court, cases.claim, cases.amount, cases.currency
+        from ours inner join now_cases as cases using (merchant_id)
+        where cast(cases.stage_at as date) <= $as_of
+        """,
+        ("case_id",),
+        "stage_at, case_id, merchant_id",
+    ),
+    "trades": Section(
+        "Suspected trades",
+        _same("brushed_orders", "review_key", "order_id", "review_id", "listing_id", "merchant_id", "buyer_id", "began_date", "score"),
+        """
+        select
+            ours.lead_id, trades.review_key, trades.order_id, trades.review_id, trades.listing_id, trades.merchant_id, trades.buyer_id,
+            trades.began_date, trades.score
+        from ours inner join brushed_orders as trades using (merchant_id)
+        """,
+        ("merchant_id",),
+        "began_date, review_key",
+    ),
+    "hand_overs": Section(
+        "To whom the lead went",
+        _same("lead_hand_overs", "recipient", "handed_over_at", "audience"),
+        """
+        select asked.lead_id, given.recipient, given.handed_over_at, given.audience
+        from asked inner join now_lead_hand_overs as given using (lead_id)
+        """,
+        ("recipient",),
+        "handed_over_at, recipient",
+    ),
+    "history": Section(
+        "History of the lead",
+        {**_same("lead_changes", "as_of_date", "change", "merchant_count", "expected_harm_usd"), "other_lead_id": "lead_changes.other_lead_id"},
+        """
+        select
+            asked.lead_id, changes.as_of_date, changes.change, changes.merchant_count, changes.expected_harm_usd, changes.other_lead_id
+        from asked inner join lead_changes as changes using (lead_id)
+        """,
+        ("as_of_date",),
+        "as_of_date",
+    ),
+}
+_ACTIONS = """
+select
+    'listing' as entity_kind, goods.lead_id, goods.listing_id as entity_id, 'counterfeit' as matter, listed.action as kind,
+    listed.first_flagged_date as at, listed.score, listed.reasons, listings.ships_to
+from goods inner join listed_listings as listed using (listing_id) left join now_listings as listings using (listing_id)
+union all
+select 'merchant', ours.lead_id, ours.merchant_id, 'counterfeit', listed.action, listed.first_flagged_date, listed.score, listed.reasons, null
+from ours inner join listed_merchants as listed using (merchant_id) where $audience <> 'brand'
+union all
+select 'merchant', ours.lead_id, ours.merchant_id, 'brushing', listed.action, listed.first_flagged_date, listed.score, listed.reasons, null
+from ours inner join listed_brushing_merchants as listed using (merchant_id) where $audience <> 'brand'
+order by all
+"""
+
+
+# Text that anybody wrote ----------------------------------------------------------------------------------------------
+
+
+def visible(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Returns a text in which nothing hides: controls, overrides of direction and the like by their number, and no more than is read."""
+    shown = "".join(sign if sign.isprintable() else f"⟨U+{ord(sign):04X}⟩" for sign in text[:most])
+    return shown if len(text) <= most else f"{shown}… (cut: {len(text):,} characters)"
+
+
+def _shown(value: Any) -> Any:
+    """Returns a value with all text in it made visible."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {name: _shown(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(one) for one in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as JSON has it: dates as text, money as text with its digits, text as it was written."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, dt.date | dt.datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def in_words(score: float) -> str:
+    """Returns a probability of 0 to 100 in words, and the number."""
+    return f"{next(words for least, words in _IN_WORDS if score >= least)} ({score:.0f} of 100)"
+
+
+# Gathering ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Pack:
+    """All that a reader gets of a lead, by section, filtered by row and column."""
+
+    lead: dict[str, Any]
+    reader: Reader
+    as_of: dt.date
+    sections: dict[str, pa.Table]
+    actions: list[dict[str, Any]]
+    sources: dict[str, Any]
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    """Bytes of the pictures that are held, by digest."""
+    unheld: int = 0
+
+    def rows(self, section: str) -> list[dict[str, Any]]:
+        """Returns a section's rows; none where the reader does not get it."""
+        return self.sections[section].to_pylist() if section in self.sections else []
+
+
+def gather(home: Path, leads: Leads, lead_ids: Sequence[str], reader: Reader, pictures: Path | None) -> list[Pack]:
+    """Gathers the packs of some leads; a lead of which the reader may see no merchant has none.
+
+    Args:
+        home: The home.
+        leads: The leads as of a date.
+        lead_ids: Which of them.
+        reader: For whom.
+        pictures: The folder that the addresses of pictures start from, if there is one.
+
+    Raises:
+        BadInputError: There is no such lead, or the marts of the date are gone.
+    """
+    contract = load_contract()
+    asked = [leads.lead(lead_id) for lead_id in dict.fromkeys(lead_ids)]
+    with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
+        loads = _open(connection, home, leads, contract)
+        table = pa.table({name: pa.array([lead[name] for lead in asked], pa.string()) for name in ("lead_id", "kind", "group_id")})
+        connection.register("asked", table)
+        whose = {
+            "audience": reader.audience, "brand": reader.brand, "jurisdiction": reader.jurisdiction, "as_of": leads.as_of,
+        }  # fmt: skip
+        for query in _OURS.strip().split(";\n")[:2]:
+            connection.execute(query, _named(query, whose))
+        found = {name: _section(connection, section, reader, whose) for name, section in SECTIONS.items()}
+        acted = connection.execute(_ACTIONS, _named(_ACTIONS, whose)).to_arrow_table().to_pylist()
+        ours = {row[0] for row in connection.execute("select distinct lead_id from ours").fetchall()}
+    sources = _sources(home, leads, loads, reader)
+    packs = []
+    for lead in asked:
+        if lead["lead_id"] not in ours:
+            continue
+        sections = {name: _of_lead(table, lead["lead_id"]) for name, table in found.items() if table is not None}
+        actions = [row for row in acted if row["lead_id"] == lead["lead_id"]]
+        pack = Pack(_seen_of(lead, reader), reader, leads.as_of, sections, actions, sources)
+        _add_pictures(pack, pictures)
+        packs.append(pack)
+    return packs
+
+
+def _named(query: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those parameters that a query names: DuckDB refuses others."""
+    return {name: value for name, value in values.items() if re.search(rf"\${name}\b", query)}
+
+
+def _open(connection: duckdb.DuckDBPyConnection, home: Path, leads: Leads, contract: Contract) -> list[LoadRecord]:
+    """Shows a connection the leads, the marts and lists of their date, and the newest row of each key in the landing zone.
+
+    Returns:
+        The loads that are shown.
+    """
+    landing = home / "landing"
+    pins = pinned_loads(Ledger(landing).read(), contract)
+    create_views(connection, landing, pins, contract)
+    for name, table in contract.tables.items():
+        connection.execute(
+            f"create view now_{name} as select rows.* from landed.{name} as rows semi join landed.loads as loads "
+            f"on loads.table_name = '{name}' and loads.load_id = rows.load_id and loads.is_current "
+            f"qualify row_number() over (partition by {', '.join(table.key)} order by landed_at desc, rows.load_id desc) = 1"
+        )
+    for mart in _MARTS:
+        path = mart_file(home, mart, leads.as_of)
+        if not path.is_file():
+            raise BadInputError(f"{path} is gone, so there is nothing to show of the leads of {leads.as_of}. Rate the day again.")
+        connection.from_parquet(str(path), hive_partitioning=False).create_view(mart)
+    for name, rows in (("leads", leads.leads), ("lead_merchants", leads.merchants), ("lead_changes", leads.changes)):
+        connection.register(name, rows)
+    versions = _versions(home, leads)
+    for name in ("listings", "merchants", "brushing_merchants"):
+        key = "listing_id" if name == "listings" else "merchant_id"
+        if name in versions:
+            path = Shelf(home / "published", name).version_directory(versions[name]) / f"{name}.parquet"
+            connection.from_parquet(str(path), hive_partitioning=False).create_view(f"listed_{name}")
+        else:
+            connection.execute(
+                f"create view listed_{name} as select null::varchar as {key}, null::varchar as action, null::date as first_flagged_date, "
+                "null::double as score, null::varchar as reasons where false"
+            )
+    return [load for loads in pins.current.values() for load in loads]
+
+
+def _versions(home: Path, leads: Leads) -> dict[str, str]:
+    from orchestration.acting.leads import manifest_of
+
+    versions: dict[str, str] = manifest_of(leads.folder)["lists"]
+    return {name: version for name, version in versions.items() if (home / "published" / name / version).is_dir()}
+
+
+def _section(
+    connection: duckdb.DuckDBPyConnection, section: Section, reader: Reader, whose: Mapping[str, Any]
+) -> pa.Table | None:
+    """Returns a section of all leads with the columns that the reader may see; None where these say nothing."""
+    audiences = load_audiences()
+    seen = [name for name, source in section.columns.items() if audiences.may_see(reader.audience, source)]
+    if not set(section.key) <= set(seen):
+        return None
+    query = f"select lead_id, {', '.join(seen)} from ({section.query}) order by lead_id, {section.order_by}"
+    table = connection.execute(query, _named(query, whose)).to_arrow_table()
+    if "reasons" not in seen:
+        return table
+    told = pa.array([reasons and _told(reasons, reader) for reasons in table["reasons"].to_pylist()], pa.string())
+    return table.set_column(table.column_names.index("reasons"), "reasons", told)
+
+
+def _told(reasons: str, reader: Reader) -> str:
+    """Returns the reasons that a reader may read; to a brand, without the quote that may name another brand's logo."""
+    told = json.loads(for_audience(reasons, reader.audience))
+    if reader.audience == "brand":
+        told = [{name: one for name, one in reason.items() if name != "quote" or reason["signal"] != "logo"} for reason in told]
+    return json.dumps(told, ensure_ascii=False)
+
+
+def _of_lead(table: pa.Table, lead_id: str) -> pa.Table:
+    return table.filter(pa.compute.equal(table["lead_id"], lead_id)).drop_columns(["lead_id"])
+
+
+def _seen_of(lead: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
+    audiences, named = load_audiences(), ("merchants", "history")
+    return {name: value for name, value in lead.items() if name not in named and audiences.may_see(reader.audience, f"leads.{name}")}
+
+
+def _add_pictures(pack: Pack, root: Path | None) -> None:
+    """Reads the pictures of the listings on the page, each once; what is no picture is not held."""
+    shown = {row["listing_id"] for row in pack.rows("listings")[:MOST_SHOWN]}
+    uris: dict[str, list[str]] = {}
+    for row in pack.rows("pictures"):
+        if row["listing_id"] in shown and row["sha256"]:
+            uris.setdefault(row["sha256"], []).append(row["uri"] or "")
+    for sha256, addresses in sorted(uris.items()):
+        content = content_of(root.resolve(), sha256, addresses) if root is not None else ""
+        if isinstance(content, bytes) and _kind(content):
+            pack.pictures[sha256] = content
+        else:
+            pack.unheld += 1
+
+
+def _kind(content: bytes) -> str | None:
+    """Returns the ending of a picture's file name, or None where it is no picture that a browser should be handed."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            is_fine = picture.width * picture.height <= MOST_PICTURE_PIXELS
+            return _PICTURE_KINDS.get(picture.format or "") if is_fine else None
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _small(content: bytes) -> str | None:
+    """Returns a picture as a data address: drawn anew and small, so that nothing of its file is left but what is seen."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            small = picture.convert("RGB")
+            small.thumbnail((180, 180))
+            buffer = io.BytesIO()
+            small.save(buffer, "JPEG", quality=80)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _sources(home: Path, leads: Leads, loads: Sequence[LoadRecord], reader: Reader) -> dict[str, Any]:
+    """Returns what all packs of an export stand on, with digests and times."""
+    lists = []
+    for name, version in sorted(_versions(home, leads).items()):
+        shelf = Shelf(home / "published", name)
+        line = next(line for line in shelf.history() if line.version == version)
+        receipt = json.loads((shelf.version_directory(version) / line.receipt).read_bytes())
+        lists.append(
+            {
+                "list": name, "version": version, "manifest_sha256": line.manifest_sha256,
+                "published_at": receipt["run"].get("published_at"), "model_sha256": shelf.manifest(version).inputs.model.digest,
+            }
+        )  # fmt: skip
+    told = [
+        {
+            "table": load.table, "load_id": load.load_id, "content_sha256": load.content_digest, "rows": load.row_count,
+            "landed_at": load.landed_at.isoformat(), **({"source": load.source} if reader.audience == "internal" else {}),
+        }
+        for load in sorted(loads, key=lambda load: (load.table, load.landed_at))
+    ]  # fmt: skip
+    marts = {mart: sha256_file(mart_file(home, mart, leads.as_of)) for mart in _MARTS}
+    return {"leads_manifest_sha256": leads.digest, "lists": lists, "marts_sha256": marts, "loads": told}
+
+
+# What follows from it -------------------------------------------------------------------------------------------------
+
+
+def timeline(pack: Pack) -> list[dict[str, Any]]:
+    """Returns what happened when, oldest first, of what the reader sees."""
+    events: list[tuple[Any, str, str]] = []
+    for section, at, say in (
+        ("merchants", "registered_at", lambda row: ("merchant", f"{row['merchant_id']} joined the platform")),
+        ("listings", "listed_at", lambda row: ("listing", f"{row['listing_id']} was first offered") if row["is_listed"] else None),
+        ("notices", "submitted_at", lambda row: ("notice", f"a notice ({row['kind']}) about {row['listing_id']}: {row['outcome']}")),
+        ("test_buys", "ordered_at", lambda row: ("test buy", f"{row['listing_id']} was bought to be examined")),
+        ("test_buys", "decided_at", lambda row: ("test buy", f"{row['listing_id']}: {row['verdict']}")),
+        ("decisions", "decided_at", lambda row: ("decision", f"{row['entity_kind']} {row['entity_id']}, {row['matter']}: {row['verdict']}")),
+        ("actions", "occurred_at", lambda row: ("platform", f"{row['kind']} of {row['entity_kind']} {row['entity_id']}")),
+        ("enforcement", "occurred_at", lambda row: ("authority", f"{row['kind']} at {row['merchant_id']}")),
+        ("appeals", "submitted_at", lambda row: ("appeal", f"about {row['entity_kind']} {row['entity_id']}: {row['outcome']}")),
+        ("cases", "stage_at", lambda row: ("court", f"{row['case_id']} against {row['merchant_id']}: {row['stage']}")),
+        ("hand_overs", "handed_over_at", lambda row: ("hand-over", f"to {row['recipient']} ({row['audience']})")),
+        ("history", "as_of_date", lambda row: ("lead", row["change"])),
+    ):
+        rows = [(row[at], say(row)) for row in pack.rows(section) if row.get(at) is not None]
+        events += [(when, *said) for when, said in rows if said is not None]
+    return [{"at": str(when)[:10], "what": what, "text": text} for when, what, text in sorted(events, key=lambda e: (str(e[0]), *e[1:]))]
+
+
+def volumes(pack: Pack) -> list[dict[str, Any]]:
+    """Returns living listings, units of 30 days, their value and the expected harm, by category; none where orders are not the reader's."""
+    sums: dict[str, dict[str, Any]] = {}
+    for row in pack.rows("listings"):
+        if "unit_count" not in row:
+            return []
+        at = sums.setdefault(row["category"] or "no category", {"listings": 0, "units": 0, "value_usd": Decimal(0), "harm_usd": Decimal(0)})
+        at["listings"] += 1
+        at["units"] += row["unit_count"] or 0
+        at["value_usd"] += (row["unit_count"] or 0) * (row["price_usd"] or Decimal(0))
+        at["harm_usd"] += row["expected_harm_usd"] or Decimal(0)
+    total = {name: sum(one[name] for one in sums.values()) for name in ("listings", "units", "value_usd", "harm_usd")}
+    return [{"category": name, **sums[name]} for name in sorted(sums)] + ([{"category": "all", **total}] if sums else [])
+
+
+def known(pack: Pack) -> list[dict[str, str]]:
+    """Returns what is known, each with how surely, in words and number."""
+    found: list[dict[str, str]] = []
+
+    def add(what: str, how_surely: str) -> None:
+        found.append({"what": what, "how_surely": how_surely})
+
+    for verdict, words in (("counterfeit", "found counterfeit"), ("genuine", "found genuine")):
+        if count := sum(row["verdict"] == verdict for row in pack.rows("test_buys")):
+            add(f"{count} goods that were bought and examined: {words}", "on record (verdict of the examination)")
+    if count := sum(row["outcome"] == "upheld" for row in pack.rows("notices")):
+        add(f"{count} notices were upheld", "on record (decided by the platform)")
+    for verdict in ("fake", "genuine"):
+        if count := sum(row["verdict"] == verdict for row in pack.rows("decisions")):
+            add(f"{count} decisions of moderators: {verdict}", "on record")
+    if count := len(pack.rows("enforcement")):
+        add(f"{count} actions of authorities", "on record")
+    for row in pack.rows("merchants"):
+        for column, what in (("score", "sells counterfeits"), ("brushing_score", "buys orders or reviews")):
+            if row.get(column) is not None and (column == "score" or row["is_brushing_listed"] or float(row[column]) >= 50):
+                of_band = row.get("expected_precision") if column == "score" else None
+                told = f"; of such ratings {100 * of_band:.0f} % proved right" if of_band is not None else ""
+                add(f"{row['merchant_id']} {what}", f"{in_words(float(row[column]))}, estimated{told}")
+    scores = [row["score"] for row in pack.rows("listings") if row["score"] is not None]
+    if scores:
+        add(
+            f"of {len(scores)} living listings {sum(scores) / 100:.1f} are counterfeit", "expected number, the sum of the estimated probabilities"
+        )
+    within = [row for row in pack.rows("links") if row["is_within"]]
+    if within:
+        rarest, firm = min(row["bearer_count"] for row in within), sum(row["is_firm"] for row in within)
+        add(
+            f"the merchants share identifiers: {len(within)} ties, the rarest value borne by {rarest} merchants of all",
+            f"on record; {firm} of the ties cannot have been planted by others. That they act together follows, and has no number",
+        )
+    return found
+
+
+def unknown(pack: Pack) -> list[str]:
+    """Returns what is not known, which a reader would else take for granted."""
+    listings, merchants = pack.rows("listings"), pack.rows("merchants")
+    found = ["Who the persons behind the accounts are: accounts are told apart by what they use, not by who they are."]
+    examined = {row["listing_id"] for row in pack.rows("test_buys") if row["verdict"] in {"counterfeit", "genuine"}}
+    bought = sum(row["listing_id"] in examined for row in listings)
+    found.append(f"Whether {len(listings) - bought} of {len(listings)} living listings are genuine: nobody has examined the goods.")
+    if unrated := sum(row["score"] is None for row in listings):
+        found.append(f"The risk of {unrated} listings: nothing rates them.")
+    if unpriced := sum("price_usd" in row and row["price_usd"] is None for row in listings):
+        found.append(f"The value of {unpriced} listings: no rate or no price is known.")
+    if unheld := pack.unheld:
+        found.append(f"What {unheld} pictures show: their files are not held, or are no pictures.")
+    if planted := sum(not row["is_firm"] for row in pack.rows("links")):
+        found.append(f"Whether {planted} links are the merchants' own: a third party could have planted them.")
+    if any(row.get("role") == "served" for row in merchants):
+        found.append("Which of the merchants pay the service: its accounts buy elsewhere, too, and a rival can have one framed.")
+    if pack.reader.audience == "brand":
+        found.append("What else the merchants offer, and what ties them: a brand is told of its own goods alone.")
+    if pack.reader.audience == "authority":
+        found.append(f"Whether accounts outside {pack.reader.jurisdiction} belong to it: they are not in this pack.")
+    found.append("What came after the day that everything is told as of; orders outside the platform; the stock that is not on offer.")
+    return found
+
+
+def statements(pack: Pack) -> list[dict[str, Any]]:
+    """Returns the statement of reasons of each action, of lists and of the platform, on what the reader sees."""
+    upheld: dict[str, int] = {}
+    for row in pack.rows("notices"):
+        upheld[row["listing_id"]] = upheld.get(row["listing_id"], 0) + (row["outcome"] == "upheld")
+    acted = [
+        {**row, "as_of": pack.as_of, "reasons": _of_brand(row["reasons"], pack.reader), "notice_count": upheld.get(row["entity_id"], 0)}
+        for row in pack.actions
+    ]
+    acted += [
+        {**row, "matter": "counterfeit", "at": row["occurred_at"], "notice_count": upheld.get(row["entity_id"], 0)}
+        for row in pack.rows("actions")
+    ]
+    return sorted((statement(action) for action in acted), key=lambda told: told["statement_id"])
+
+
+def _of_brand(reasons: str | None, reader: Reader) -> str | None:
+    """Returns reasons without those that a brand may not read, where it is one that reads the statement."""
+    if not reasons or reader.audience != "brand":
+        return reasons
+    return json.dumps([reason for reason in json.loads(reasons) if "brand" in reason.get("audiences", ())])
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+def write_packs(packs: Sequence[Pack], folder: Path, *, now: dt.datetime, who: str) -> list[Path]:
+    """Writes one folder a lead; what was there of the same lead goes.
+
+    Args:
+        packs: The packs.
+        folder: Where; made if absent.
+        now: When they are made, for their receipts.
+        who: Who makes them.
+    """
+    return [_write(pack, folder / _name(pack.lead["lead_id"]), now, who) for pack in packs]
+
+
+def _name(lead_id: str) -> str:
+    """Returns a lead's id as the name of its folder; it is one by its form alone."""
+    if not re.fullmatch(r"lead-[0-9a-f]{12}", lead_id):
+        raise BadInputError(f"{lead_id!r} is not the id of a lead.")
+    return lead_id
+
+
+def _write(pack: Pack, target: Path, now: dt.datetime, who: str) -> Path:
+    contents = dict(files(pack))
+    digests = {name: {"sha256": sha256_bytes(content), "bytes": len(content)} for name, content in sorted(contents.items())}
+    head = {"lead_id": pack.lead["lead_id"], "as_of": str(pack.as_of), "reader": visible(pack.reader.name)}
+    custody = canonical_json({**head, "files": digests, "sources": pack.sources})
+    receipt = {"exported_at": now.isoformat(timespec="seconds"), "exported_by": visible(who), "custody_sha256": sha256_bytes(custody)}
+    contents |= {"custody.json": custody, "receipt.json": canonical_json(receipt)}
+    with replacing_directory(target) as temporary:
+        for name, content in contents.items():
+            file = temporary / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(content)
+    return target
+
+
+def files(pack: Pack) -> Iterator[tuple[str, bytes]]:
+    """Yields the files of a pack, but for custody and receipt, by their names within it; `lead.html` is the last."""
+    told = statements(pack)
+    made: dict[str, bytes] = {}
+    for name, table in pack.sections.items():
+        if table.num_rows:
+            made[f"csv/{name}.csv"] = csv_bytes(_visible_table(table))
+    for one in told:
+        made[f"statements/{one['statement_id']}.json"] = _json(one)
+        made[f"statements/{one['statement_id']}.txt"] = statement_text(_shown(one)).encode()
+    for sha256, content in pack.pictures.items():
+        made[f"evidence/{hashlib.sha256(content).hexdigest()}.{_kind(content)}"] = content
+        if sha256 != hashlib.sha256(content).hexdigest():
+            raise BadInputError(f"A picture is not what its row says: {visible(sha256)}.")
+    data = {
+        "lead": pack.lead,
+        "as_of": pack.as_of,
+        "reader": {"audience": pack.reader.audience, "brand": pack.reader.brand, "jurisdiction": pack.reader.jurisdiction},
+        "known": known(pack),
+        "not_known": unknown(pack),
+        "timeline": timeline(pack),
+        "volumes": volumes(pack),
+        **{name: [_with_reasons(row) for row in pack.rows(name)] for name in pack.sections},
+        "statements": [one["statement_id"] for one in told],
+    }
+    made["lead.json"] = _json(data)
+    made["lead.html"] = page(pack, data, told, made).encode()
+    yield from made.items()
+
+
+def _json(value: Any) -> bytes:
+    """Returns JSON in ASCII: what hides in a text stands there by its number."""
+    return (json.dumps(_plain(value), sort_keys=True, indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode()
+
+
+def _with_reasons(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "reasons": json.loads(row["reasons"] or "[]")} if "reasons" in row else dict(row)
+
+
+def _visible_table(table: pa.Table) -> pa.Table:
+    for place, name in enumerate(table.column_names):
+        if pa.types.is_string(table[name].type):
+            shown = [value if value is None else visible(value) for value in table[name].to_pylist()]
+            table = table.set_column(place, name, pa.array(shown, pa.string()))
+    return table
+
+
+def page(pack: Pack, data: Mapping[str, Any], told: Sequence[Mapping[str, Any]], made: Mapping[str, bytes]) -> str:
+    """Returns the lead as one page of HTML that asks for nothing: no script, no address, pictures and style within it."""
+    from jinja2 import Environment, StrictUndefined
+
+    style = STYLE.read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    small = {sha256: address for sha256, content in pack.pictures.items() if (address := _small(content))}
+    by_listing: dict[str, list[dict[str, Any]]] = {}
+    for row in pack.rows("pictures"):
+        by_listing.setdefault(row["listing_id"], []).append(row)
+    shown = [
+        {**row, "pictures": [small[one["sha256"]] for one in by_listing.get(row["listing_id"], []) if one["sha256"] in small][:2]}
+        for row in data.get("listings", [])[:MOST_SHOWN]
+    ]
+    tables = {
+        name: {"title": SECTIONS[name].title, "rows": _shown(data[name][:100]), "count": len(data[name])}
+        for name in ("test_buys", "notices", "decisions", "actions", "enforcement", "appeals", "cases", "hand_overs")
+        if data.get(name)
+    }
+    sha256 = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        style=style,
+        policy=f"default-src 'none'; img-src data:; style-src 'sha256-{sha256}'; base-uri 'none'; form-action 'none'",
+        lead=_shown(data["lead"]),
+        as_of=pack.as_of,
+        reader=visible(pack.reader.name),
+        known=_shown(data["known"]),
+        not_known=data["not_known"],
+        merchants=_shown(data["merchants"]),
+        links=_shown(data.get("links", [])[:200]),
+        link_count=len(data.get("links", [])),
+        accounts=len({row.get("buyer_id") for row in data.get("accounts", [])} - {None}),
+        trade_count=len(data.get("trades", [])),
+        listings=_shown_but_pictures(shown),
+        listing_count=len(data.get("listings", [])),
+        timeline=_shown(data["timeline"][-150:]),
+        event_count=len(data["timeline"]),
+        volumes=_shown(data["volumes"]),
+        tables=tables,
+        statements=_shown(list(told)[:100]),
+        statement_count=len(told),
+        sources=_shown(pack.sources),
+        files={name: sha256_bytes(content) for name, content in sorted(made.items())},
+    )
+
+
+def _shown_but_pictures(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns rows made visible; the pictures in them are ours, and longer than any text."""
+    return [{**_shown({name: value for name, value in row.items() if name != "pictures"}), "pictures": row["pictures"]} for row in rows]
+
+
+__all__ = ["Pack", "Reader", "Section", "files", "gather", "statement_id", "visible", "write_packs"]
