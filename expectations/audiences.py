@@ -36,7 +36,9 @@ class Audiences(BaseModel):
     def _covers_the_contract(self) -> Audiences:
         tables = load_contract().tables
         if set(self.contract) != set(tables):
-            raise ValueError(f"tables that only the contract or only this has: {sorted(set(self.contract) ^ set(tables))}")
+            raise ValueError(
+                f"tables that only the contract or only this has: {sorted(set(self.contract) ^ set(tables))}"
+            )
         for name, groups in {**self.contract, **self.made}.items():
             columns = [column for group in groups.values() for column in group]
             if twice := sorted({column for column in columns if columns.count(column) > 1}):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +41,19 @@ def date_of(text: str, option: str) -> date:
 def day_of(text: str | None, option: str) -> date | None:
     """Returns the date that an option names, or None where it is not given."""
     return None if text is None else date_of(text, option)
+
+
+def moment_of(text: str, option: str) -> datetime:
+    """Returns the moment that an option names; without a zone it is UTC.
+
+    Raises:
+        BadInputError: It is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInputError(f"{option} {text}: not a time. Write it as 2026-07-01T12:00.") from error
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @contextmanager

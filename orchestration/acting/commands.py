@@ -11,13 +11,17 @@ from typing import Annotated, Literal
 import typer
 
 from orchestration.landing.land import Recorded
-from orchestration.terminal import Json, Who, day_of, print_result, settings_of, writing
+from orchestration.terminal import Json, Who, day_of, moment_of, print_result, settings_of, writing
 
 suppress_app = typer.Typer(no_args_is_help=True, help="What is kept off the lists, with the reason.")
 decisions_app = typer.Typer(no_args_is_help=True, help="What analysts decided.")
 appeals_app = typer.Typer(no_args_is_help=True, help="What was said against a flag, and what came of it.")
 cases_app = typer.Typer(no_args_is_help=True, help="Cases in court.")
+<<<<<<< HEAD
 policies_app = typer.Typer(no_args_is_help=True, help="What is flagged from where on, and what is then done.")
+=======
+leads_app = typer.Typer(no_args_is_help=True, help="Whom to look into first, and what is handed to whom.")
+>>>>>>> 6906b8d (Give leads commands: list, show, export, hand over)
 test_buys_app = typer.Typer(no_args_is_help=True, help="What to buy to be examined, and what the verdicts say of all.")
 
 Kind = Literal["listing", "merchant", "review", "order"]
@@ -27,6 +31,8 @@ From = Annotated[
     str | None, typer.Option("--from", metavar="DATE", help="The first day it holds for; else the last complete one.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check and count.")]
+AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="As of which day; else the newest.")]
+LeadId = Annotated[str, typer.Argument(metavar="LEAD", help="The lead's id.")]
 Given = Annotated[Path, typer.Argument(metavar="FILE", help="CSV or Parquet, with the contract's columns.")]
 
 
@@ -37,6 +43,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(appeals_app, name="appeals")
     app.add_typer(cases_app, name="cases")
     app.add_typer(test_buys_app, name="test-buys")
+<<<<<<< HEAD
     app.add_typer(policies_app, name="policies")
     app.command("trace")(trace_row)
 
@@ -75,6 +82,9 @@ def try_policy(
 
     trial = tried(settings_of(), file, day_of(first, "--from"), day_of(last, "--to"))
     print_result(trial.as_dict(), as_json, lambda: render_trial(trial))
+=======
+    app.add_typer(leads_app, name="leads")
+>>>>>>> 6906b8d (Give leads commands: list, show, export, hand over)
 
 
 @decisions_app.command("record")
@@ -265,6 +275,7 @@ def report_buys(
     print_result(facts, as_json, lambda: render_report(facts))
 
 
+<<<<<<< HEAD
 def trace_row(
     list_name: Annotated[str, typer.Argument(metavar="LIST")],
     entity_id: Annotated[str, typer.Argument(metavar="ID", help="Of reviews, an order's or a review's id will do.")],
@@ -284,6 +295,76 @@ def trace_row(
     day = day_of(as_of, "--as-of")
     told = trace(settings_of().home, list_name, entity_id, as_of=day, version=version, rows=rows)
     print_result(told, as_json, lambda: render(told))
+=======
+@leads_app.command("list")
+def list_leads(
+    as_of: AsOf = None, limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20, as_json: Json = False
+) -> None:
+    """Prints the leads, those of the greatest expected harm first.
+
+    Example: touchstone leads list --limit 50
+    """
+    from orchestration.acting.leads import list_facts, list_text, read_leads
+
+    leads = read_leads(settings_of().home, day_of(as_of, "--as-of"))
+    print_result(list_facts(leads, limit), as_json, lambda: list_text(leads, limit))
+
+
+@leads_app.command("show")
+def show_lead(lead: LeadId, as_of: AsOf = None, as_json: Json = False) -> None:
+    """Prints a lead: who is in it, what is on lists of whom, and what became of it when.
+
+    Example: touchstone leads show lead-1983945100bb
+    """
+    from orchestration.acting.leads import lead_text, read_leads
+
+    leads = read_leads(settings_of().home, day_of(as_of, "--as-of"))
+    found = leads.lead(lead)
+    print_result({"as_of": leads.as_of, **found}, as_json, lambda: lead_text(leads.as_of, found))
+
+
+@leads_app.command("export")
+def export_leads(
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where; one folder a lead is made in it.")],
+    audience: Annotated[Literal["internal", "brand", "authority"], typer.Option(help="For whom.")],
+    lead: Annotated[
+        list[str] | None, typer.Argument(metavar="[LEAD]...", help="Which; else the first by harm.")
+    ] = None,
+    brand: Annotated[str | None, typer.Option(metavar="NAME", help="The brand, by its own name.")] = None,
+    jurisdiction: Annotated[str | None, typer.Option(metavar="COUNTRY", help="The authority's country, as DE.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many leads, where none is named.")] = 20,
+    as_of: AsOf = None,
+    who: Who = "unnamed",
+    as_json: Json = False,
+) -> None:
+    """Writes a pack of each lead, with what its readers may see alone: their own rows, and the columns that are for them.
+
+    Example: touchstone leads export --audience brand --brand Fosholle --to for_fosholle
+    """
+    from orchestration.acting.packs import Reader, export, render_export
+
+    reader = Reader(audience, brand=brand, jurisdiction=jurisdiction)
+    done = export(settings_of(), reader, to, lead or [], limit=limit, as_of=day_of(as_of, "--as-of"), who=who)
+    print_result(done, as_json, lambda: render_export(done))
+
+
+@leads_app.command("hand-over")
+def hand_over_lead(
+    lead: LeadId,
+    to: Annotated[str, typer.Option("--to", metavar="WHOM", help="The brand's rights holder, or the authority.")],
+    audience: Annotated[Literal["brand", "authority"], typer.Option(help="What of the lead they may see.")],
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="When, as 2026-07-01T12:00 (UTC).")],
+    as_json: Json = False,
+) -> None:
+    """Notes that a lead was handed over, in a log to which rows are only added; what comes of it is counted from there.
+
+    Example: touchstone leads hand-over lead-1983945100bb --to Fosholle --audience brand --at 2026-07-01T12:00
+    """
+    from orchestration.acting.leads import hand_over
+
+    with writing("touchstone leads hand-over") as settings:
+        _recorded(hand_over(settings, lead, to, audience, moment_of(at, "--at")), as_json)
+>>>>>>> 6906b8d (Give leads commands: list, show, export, hand over)
 
 
 def _record(table: str, file: Path, dry_run: bool, as_json: bool) -> None:

@@ -22,11 +22,17 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from expectations.contract import load_contract
 from groundwork.errors import BadInputError, GateRefusedError, VerificationError
 from groundwork.faults import boundary
 from groundwork.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
+from orchestration.acting.outcomes import record_rows
+from orchestration.landing.land import Recorded
+from orchestration.landing.ledger import Ledger, pinned_loads
+from orchestration.landing.views import create_views
 from orchestration.publishing.history import Shelf, in_force
 from orchestration.rated import RATED, ListName
+from orchestration.settings import Settings
 
 FOLDER: Final = "leads"
 TABLES: Final = ("leads", "lead_merchants", "lead_changes")
@@ -481,7 +487,9 @@ def make_leads(home: Path, as_of: dt.date, lists: Sequence[ListName]) -> dict[st
         for what, query in _RULES.items():
             if broken := connection.execute(query).fetchall():
                 raise VerificationError(f"The leads of {as_of} would hold {what}: {broken[0][0]}. Nothing was written.")
-        tables = {name: connection.sql(f"select * from {name} order by {_ORDERS[name]}").to_arrow_table() for name in TABLES}
+        tables = {
+            name: connection.sql(f"select * from {name} order by {_ORDERS[name]}").to_arrow_table() for name in TABLES
+        }
     _write(home, stands_on, tables)
     kinds = tables["leads"].filter(pa.compute.equal(tables["leads"]["status"], "found"))["kind"].to_pylist()
     return {f"{kind} leads": kinds.count(kind) for kind in ("ring", "merchant", "service")}
@@ -495,7 +503,9 @@ def _read_before(connection: duckdb.DuckDBPyConnection, home: Path, previous: dt
     names = {"leads": "before_leads", "lead_merchants": "before_merchants", "lead_changes": "before_changes"}
     for name, table in names.items():
         path = folder_of(home, previous) / f"{name}.parquet"
-        connection.execute(f"insert into {table} by name select * from read_parquet(?, hive_partitioning = false)", [str(path)])
+        connection.execute(
+            f"insert into {table} by name select * from read_parquet(?, hive_partitioning = false)", [str(path)]
+        )
 
 
 def _find(connection: duckdb.DuckDBPyConnection, home: Path, stands_on: Basis) -> None:
@@ -655,6 +665,47 @@ def read_leads(home: Path, as_of: dt.date | None = None) -> Leads:
     return Leads(day, folder, *tables)
 
 
+# Handing them over ----------------------------------------------------------------------------------------------------
+
+
+def hand_over(settings: Settings, lead_id: str, recipient: str, audience: str, at: dt.datetime) -> Recorded:
+    """Notes that a lead was handed over: a row that is added, and never takes another's place.
+
+    Args:
+        settings: The settings; the caller holds the home's lock.
+        lead_id: The lead.
+        recipient: To whom.
+        audience: brand or authority.
+        at: When (UTC).
+
+    Raises:
+        BadInputError: There is no such lead, it was not there yet, nobody is named, or the same hand-over is noted otherwise.
+    """
+    lead = read_leads(settings.home).lead(lead_id)
+    if not recipient.strip():
+        raise BadInputError("--to is empty: say to whom the lead was handed over.")
+    if at.date() < lead["since_date"]:
+        raise BadInputError(
+            f"--at {at:%Y-%m-%d}: {lead_id} is a lead since {lead['since_date']}. Give the time of the hand-over."
+        )
+    row = {"lead_id": lead_id, "recipient": recipient, "handed_over_at": at.replace(tzinfo=None), "audience": audience}
+    for before in hand_overs(settings.home):
+        if {**before, "audience": audience} == row and before["audience"] != audience:
+            raise BadInputError(
+                f"This hand-over is noted already, for the audience {before['audience']}. Give another time."
+            )
+    return record_rows(settings, "lead_hand_overs", [row], told=f"hand-over of {lead_id}")
+
+
+def hand_overs(home: Path) -> list[dict[str, Any]]:
+    """Returns every hand-over that is noted, oldest first."""
+    contract = load_contract()
+    with duckdb.connect(":memory:") as connection:
+        create_views(connection, home / "landing", pinned_loads(Ledger(home / "landing").read(), contract), contract)
+        query = "select distinct handed_over_at, lead_id, recipient, audience from landed.lead_hand_overs order by all"
+        return connection.execute(query).to_arrow_table().to_pylist()
+
+
 # In words -------------------------------------------------------------------------------------------------------------
 
 
@@ -668,21 +719,36 @@ def change_of(lead: Mapping[str, Any]) -> str:
     return "from nothing" if before == 0 else f"{100 * (now - before) / before:+.0f} %"
 
 
-def list_text(as_of: dt.date, found: Sequence[Mapping[str, Any]], total: int) -> str:
-    """Returns the leads as a table for a terminal."""
-    lines = [f"{total} leads as of {as_of}, by expected harm (USD of 30 days)", ""]
+def list_facts(leads: Leads, limit: int) -> dict[str, Any]:
+    """Returns the first leads as plain data, with how many there are."""
+    found = leads.found()
+    return {
+        "as_of": leads.as_of,
+        "lead_count": len(found),
+        "leads": [{**lead, "change": change_of(lead)} for lead in found[:limit]],
+    }
+
+
+def list_text(leads: Leads, limit: int) -> str:
+    """Returns the first leads as a table for a terminal."""
+    found = leads.found()
+    lines = [f"{len(found)} leads as of {leads.as_of}, by expected harm (USD of 30 days)", ""]
     lines.append(f"{'rank':>4}  {'lead':17}  {'kind':8}  {'members':>7}  {'harm':>13}  {'since':10}  change")
     lines += [
         f"{lead['rank']:>4}  {lead['lead_id']:17}  {lead['kind']:8}  {lead['merchant_count']:>7}  "
         f"{lead['expected_harm_usd']:>13,.0f}  {lead['since_date']!s:10}  {change_of(lead)}"
-        for lead in found
+        for lead in found[:limit]
     ]
     return "\n".join(lines)
 
 
 def lead_text(as_of: dt.date, lead: Mapping[str, Any]) -> str:
     """Returns a lead with its merchants and its history for a terminal."""
-    state = {"found": f"rank {lead['rank']}", "ended": "not found any more", "merged": f"went into {lead['merged_into']}"}
+    state = {
+        "found": f"rank {lead['rank']}",
+        "ended": "not found any more",
+        "merged": f"went into {lead['merged_into']}",
+    }
     lines = [
         f"{lead['lead_id']}: {lead['kind']}, {state[lead['status']]} as of {as_of}, since {lead['since_date']}",
         f"expected harm {lead['expected_harm_usd']:,.2f} USD of 30 days ({change_of(lead)}); {lead['merchant_count']} merchants, "

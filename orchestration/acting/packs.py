@@ -3,7 +3,7 @@
     <folder>/<lead_id>/{lead.json,lead.html,custody.json,receipt.json}
                        csv/<section>.csv   statements/statement-<16 hex>.{json,txt}   evidence/<sha256>.<jpg|png|...>
 
-Which rows an audience gets is decided in one place (`_OURS`), which columns in `expectations/audiences.yml`: every column of every section
+Which rows an audience gets is decided in one place (`_OURS`, `_GOODS`), which columns in `expectations/audiences.yml`: every column of every section
 names the column that it comes from. All that people wrote is hostile until shown otherwise: it is made visible and cut before it is
 shown, names no file, runs in no spreadsheet, and a picture is opened before it is embedded. The same home gives the same bytes, but for
 `receipt.json`, which says when a pack was made.
@@ -31,13 +31,15 @@ from expectations.contract import Contract, load_contract
 from groundwork.errors import BadInputError
 from groundwork.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
 from ml.explain import for_audience
-from orchestration.acting.leads import Leads, mart_file
+from orchestration.acting.leads import Leads, manifest_of, mart_file, read_leads
 from orchestration.acting.statements import statement, statement_id, statement_text
 from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
 from orchestration.landing.pictures import content_of
+from orchestration.landing.sources import picture_folder
 from orchestration.landing.views import create_views
 from orchestration.publishing.candidate import csv_bytes
 from orchestration.publishing.history import Shelf
+from orchestration.settings import Settings
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "lead.html"
 STYLE: Final = Path(__file__).resolve().parent / "lead.css"
@@ -50,7 +52,14 @@ _PICTURE_KINDS: Final = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gi
 _MARTS: Final = (
     "rated_listings", "rated_merchants", "expected_harms", "merchant_ties", "discrepancies", "brushed_orders", "brushing_services",
 )  # fmt: skip
-_IN_WORDS: Final = ((95, "almost certain"), (80, "very likely"), (60, "likely"), (40, "about even"), (20, "unlikely"), (0, "very unlikely"))
+_IN_WORDS: Final = (
+    (95, "almost certain"),
+    (80, "very likely"),
+    (60, "likely"),
+    (40, "about even"),
+    (20, "unlikely"),
+    (0, "very unlikely"),
+)
 
 
 @dataclass(frozen=True)
@@ -76,12 +85,18 @@ class Reader:
                 "neither."
             )
         if self.jurisdiction is not None and not re.fullmatch(r"[A-Z]{2}", self.jurisdiction):
-            raise BadInputError(f"--jurisdiction {self.jurisdiction!r}: not a country. Write it as DE (ISO 3166 alpha-2).")
+            raise BadInputError(
+                f"--jurisdiction {self.jurisdiction!r}: not a country. Write it as DE (ISO 3166 alpha-2)."
+            )
 
     @property
     def name(self) -> str:
         """How the reader is told on a pack."""
-        return {"internal": "internal", "brand": f"brand {self.brand}", "authority": f"authority of {self.jurisdiction}"}[self.audience]
+        return {
+            "internal": "internal",
+            "brand": f"brand {self.brand}",
+            "authority": f"authority of {self.jurisdiction}",
+        }[self.audience]
 
 
 # Whose rows: the one place where they are chosen -----------------------------------------------------------------------
@@ -95,15 +110,16 @@ where
     $audience = 'internal'
     or ($audience = 'authority' and members.merchant_id in (select merchant_id from now_merchants where country = $jurisdiction))
     or ($audience = 'brand' and members.merchant_id in (
-        select merchant_id from rated_listings where lower(brand) = lower($brand)));
-
+        select merchant_id from rated_listings where lower(brand) = lower($brand)))
+"""
+_GOODS = """
 create temp table goods as
 select ours.lead_id, listings.listing_id, ours.merchant_id
 from ours
 inner join now_listings as listings on listings.merchant_id = ours.merchant_id
 where
     cast(listings.listed_at as date) <= $as_of
-    and ($audience <> 'brand' or listings.listing_id in (select listing_id from rated_listings where lower(brand) = lower($brand)));
+    and ($audience <> 'brand' or listings.listing_id in (select listing_id from rated_listings where lower(brand) = lower($brand)))
 """
 """An authority's merchants are those of its country, a brand's those that offer its goods; of a brand's merchants only these goods."""
 
@@ -159,7 +175,14 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "links": Section(
         "Links, and how rare they are",
         _same(
-            "merchant_ties", "merchant_id_a", "merchant_id_b", "kind", "value_count", "bearer_count", "since_date", "is_firm"
+            "merchant_ties",
+            "merchant_id_a",
+            "merchant_id_b",
+            "kind",
+            "value_count",
+            "bearer_count",
+            "since_date",
+            "is_firm",
         )
         | {"is_within": "lead_merchants.role"},
         """
@@ -183,7 +206,9 @@ SECTIONS: Final[Mapping[str, Section]] = {
     ),
     "accounts": Section(
         "Accounts that buy with whom the service serves",
-        _same("brushing_services", "buyer_id", "merchant_id", "trade_count", "since_date", "shares_device", "shares_payer")
+        _same(
+            "brushing_services", "buyer_id", "merchant_id", "trade_count", "since_date", "shares_device", "shares_payer"
+        )
         | _same("brushing_services", "repeated_text_count", "buyer_merchant_count"),
         """
         select
@@ -199,9 +224,27 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "listings": Section(
         "Listings",
         {
-            **_same("rated_listings", "listing_id", "merchant_id", "title", "brand", "category", "price", "currency", "score"),
+            **_same(
+                "rated_listings",
+                "listing_id",
+                "merchant_id",
+                "title",
+                "brand",
+                "category",
+                "price",
+                "currency",
+                "score",
+            ),
             **_same("rated_listings", "band", "expected_precision", "reasons", "url"),
-            **_same("expected_harms", "is_listed", "price_usd", "unit_count", "seriousness", "stake_usd", "expected_harm_usd"),
+            **_same(
+                "expected_harms",
+                "is_listed",
+                "price_usd",
+                "unit_count",
+                "seriousness",
+                "stake_usd",
+                "expected_harm_usd",
+            ),
             **_same("listings", "condition", "ships_from", "ships_to", "stock", "listed_at"),
         },
         """
@@ -242,7 +285,17 @@ SECTIONS: Final[Mapping[str, Section]] = {
     ),
     "test_buys": Section(
         "Test buys",
-        _same("test_buys", "test_buy_id", "listing_id", "ordered_at", "verdict", "decided_at", "cost", "currency", "evidence_uri")
+        _same(
+            "test_buys",
+            "test_buy_id",
+            "listing_id",
+            "ordered_at",
+            "verdict",
+            "decided_at",
+            "cost",
+            "currency",
+            "evidence_uri",
+        )
         | _same("test_buys", "plan_id", "arm", "inclusion_probability"),
         """
         select
@@ -258,7 +311,9 @@ SECTIONS: Final[Mapping[str, Section]] = {
     ),
     "notices": Section(
         "Notices",
-        _same("notices", "notice_id", "listing_id", "brand_id", "kind", "submitted_at", "outcome", "reason", "decided_at"),
+        _same(
+            "notices", "notice_id", "listing_id", "brand_id", "kind", "submitted_at", "outcome", "reason", "decided_at"
+        ),
         """
         select
             goods.lead_id, notices.notice_id, notices.listing_id, notices.brand_id, notices.kind, notices.submitted_at,
@@ -309,7 +364,16 @@ SECTIONS: Final[Mapping[str, Section]] = {
     ),
     "enforcement": Section(
         "What authorities did",
-        _same("enforcement_actions", "action_id", "merchant_id", "authority", "kind", "occurred_at", "seized_value", "seized_items")
+        _same(
+            "enforcement_actions",
+            "action_id",
+            "merchant_id",
+            "authority",
+            "kind",
+            "occurred_at",
+            "seized_value",
+            "seized_items",
+        )
         | _same("enforcement_actions", "currency", "suspects"),
         """
         select
@@ -323,7 +387,17 @@ SECTIONS: Final[Mapping[str, Section]] = {
     ),
     "appeals": Section(
         "Appeals",
-        _same("appeals", "appeal_id", "entity_kind", "entity_id", "matter", "submitted_at", "outcome", "reason", "decided_at"),
+        _same(
+            "appeals",
+            "appeal_id",
+            "entity_kind",
+            "entity_id",
+            "matter",
+            "submitted_at",
+            "outcome",
+            "reason",
+            "decided_at",
+        ),
         """
         with subjects as (
             select lead_id, 'listing' as entity_kind, listing_id as entity_id from goods
@@ -343,7 +417,19 @@ SECTIONS: Final[Mapping[str, Section]] = {
     ),
     "cases": Section(
         "Cases in court",
-        _same("cases", "case_id", "merchant_id", "stage", "stage_at", "plaintiff", "defendant", "matter", "court", "claim", "amount")
+        _same(
+            "cases",
+            "case_id",
+            "merchant_id",
+            "stage",
+            "stage_at",
+            "plaintiff",
+            "defendant",
+            "matter",
+            "court",
+            "claim",
+            "amount",
+        )
         | _same("cases", "currency"),
         """
         select
@@ -357,7 +443,17 @@ SECTIONS: Final[Mapping[str, Section]] = {
     ),
     "trades": Section(
         "Suspected trades",
-        _same("brushed_orders", "review_key", "order_id", "review_id", "listing_id", "merchant_id", "buyer_id", "began_date", "score"),
+        _same(
+            "brushed_orders",
+            "review_key",
+            "order_id",
+            "review_id",
+            "listing_id",
+            "merchant_id",
+            "buyer_id",
+            "began_date",
+            "score",
+        ),
         """
         select
             ours.lead_id, trades.review_key, trades.order_id, trades.review_id, trades.listing_id, trades.merchant_id, trades.buyer_id,
@@ -379,7 +475,10 @@ SECTIONS: Final[Mapping[str, Section]] = {
     ),
     "history": Section(
         "History of the lead",
-        {**_same("lead_changes", "as_of_date", "change", "merchant_count", "expected_harm_usd"), "other_lead_id": "lead_changes.other_lead_id"},
+        {
+            **_same("lead_changes", "as_of_date", "change", "merchant_count", "expected_harm_usd"),
+            "other_lead_id": "lead_changes.other_lead_id",
+        },
         """
         select
             asked.lead_id, changes.as_of_date, changes.change, changes.merchant_count, changes.expected_harm_usd, changes.other_lead_id
@@ -456,13 +555,23 @@ class Pack:
     pictures: dict[str, bytes] = field(default_factory=dict)
     """Bytes of the pictures that are held, by digest."""
     unheld: int = 0
+    merchant_count: int = 0
+    """Merchants of the whole marketplace, beside which it is told how rare a link is."""
 
     def rows(self, section: str) -> list[dict[str, Any]]:
         """Returns a section's rows; none where the reader does not get it."""
         return self.sections[section].to_pylist() if section in self.sections else []
 
 
-def gather(home: Path, leads: Leads, lead_ids: Sequence[str], reader: Reader, pictures: Path | None) -> list[Pack]:
+def gather(
+    home: Path,
+    leads: Leads,
+    lead_ids: Sequence[str],
+    reader: Reader,
+    pictures: Path | None,
+    *,
+    limit: int | None = None,
+) -> list[Pack]:
     """Gathers the packs of some leads; a lead of which the reader may see no merchant has none.
 
     Args:
@@ -471,6 +580,7 @@ def gather(home: Path, leads: Leads, lead_ids: Sequence[str], reader: Reader, pi
         lead_ids: Which of them.
         reader: For whom.
         pictures: The folder that the addresses of pictures start from, if there is one.
+        limit: How many leads at most, the first of them of which the reader may see something; without one, all.
 
     Raises:
         BadInputError: There is no such lead, or the marts of the date are gone.
@@ -479,15 +589,20 @@ def gather(home: Path, leads: Leads, lead_ids: Sequence[str], reader: Reader, pi
     asked = [leads.lead(lead_id) for lead_id in dict.fromkeys(lead_ids)]
     with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
         loads = _open(connection, home, leads, contract)
-        table = pa.table({name: pa.array([lead[name] for lead in asked], pa.string()) for name in ("lead_id", "kind", "group_id")})
+        table = pa.table(
+            {name: pa.array([lead[name] for lead in asked], pa.string()) for name in ("lead_id", "kind", "group_id")}
+        )
         connection.register("asked", table)
         whose = {
             "audience": reader.audience, "brand": reader.brand, "jurisdiction": reader.jurisdiction, "as_of": leads.as_of,
         }  # fmt: skip
-        for query in _OURS.strip().split(";\n")[:2]:
-            connection.execute(query, _named(query, whose))
+        connection.execute(_OURS, _named(_OURS, whose))
+        if limit is not None:
+            asked = _first(connection, asked, limit)
+        connection.execute(_GOODS, _named(_GOODS, whose))
         found = {name: _section(connection, section, reader, whose) for name, section in SECTIONS.items()}
         acted = connection.execute(_ACTIONS, _named(_ACTIONS, whose)).to_arrow_table().to_pylist()
+        ((merchants,),) = connection.execute("select count(*) from now_merchants").fetchall()
         ours = {row[0] for row in connection.execute("select distinct lead_id from ours").fetchall()}
     sources = _sources(home, leads, loads, reader)
     packs = []
@@ -496,10 +611,19 @@ def gather(home: Path, leads: Leads, lead_ids: Sequence[str], reader: Reader, pi
             continue
         sections = {name: _of_lead(table, lead["lead_id"]) for name, table in found.items() if table is not None}
         actions = [row for row in acted if row["lead_id"] == lead["lead_id"]]
-        pack = Pack(_seen_of(lead, reader), reader, leads.as_of, sections, actions, sources)
+        pack = Pack(_seen_of(lead, reader), reader, leads.as_of, sections, actions, sources, merchant_count=merchants)
         _add_pictures(pack, pictures)
         packs.append(pack)
     return packs
+
+
+def _first(connection: duckdb.DuckDBPyConnection, asked: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+    """Returns the first leads of which the reader sees something, and leaves the connection only these."""
+    seen = {row[0] for row in connection.execute("select distinct lead_id from ours").fetchall()}
+    first = [lead for lead in asked if lead["lead_id"] in seen][:limit]
+    kept = [lead["lead_id"] for lead in first]
+    connection.execute("delete from ours where not list_contains($kept, lead_id)", {"kept": kept})
+    return first
 
 
 def _named(query: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -525,7 +649,9 @@ def _open(connection: duckdb.DuckDBPyConnection, home: Path, leads: Leads, contr
     for mart in _MARTS:
         path = mart_file(home, mart, leads.as_of)
         if not path.is_file():
-            raise BadInputError(f"{path} is gone, so there is nothing to show of the leads of {leads.as_of}. Rate the day again.")
+            raise BadInputError(
+                f"{path} is gone, so there is nothing to show of the leads of {leads.as_of}. Rate the day again."
+            )
         connection.from_parquet(str(path), hive_partitioning=False).create_view(mart)
     for name, rows in (("leads", leads.leads), ("lead_merchants", leads.merchants), ("lead_changes", leads.changes)):
         connection.register(name, rows)
@@ -544,8 +670,6 @@ def _open(connection: duckdb.DuckDBPyConnection, home: Path, leads: Leads, contr
 
 
 def _versions(home: Path, leads: Leads) -> dict[str, str]:
-    from orchestration.acting.leads import manifest_of
-
     versions: dict[str, str] = manifest_of(leads.folder)["lists"]
     return {name: version for name, version in versions.items() if (home / "published" / name / version).is_dir()}
 
@@ -570,7 +694,10 @@ def _told(reasons: str, reader: Reader) -> str:
     """Returns the reasons that a reader may read; to a brand, without the quote that may name another brand's logo."""
     told = json.loads(for_audience(reasons, reader.audience))
     if reader.audience == "brand":
-        told = [{name: one for name, one in reason.items() if name != "quote" or reason["signal"] != "logo"} for reason in told]
+        told = [
+            {name: one for name, one in reason.items() if name != "quote" or reason["signal"] != "logo"}
+            for reason in told
+        ]
     return json.dumps(told, ensure_ascii=False)
 
 
@@ -580,7 +707,11 @@ def _of_lead(table: pa.Table, lead_id: str) -> pa.Table:
 
 def _seen_of(lead: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
     audiences, named = load_audiences(), ("merchants", "history")
-    return {name: value for name, value in lead.items() if name not in named and audiences.may_see(reader.audience, f"leads.{name}")}
+    return {
+        name: value
+        for name, value in lead.items()
+        if name not in named and audiences.may_see(reader.audience, f"leads.{name}")
+    }
 
 
 def _add_pictures(pack: Pack, root: Path | None) -> None:
@@ -657,21 +788,44 @@ def timeline(pack: Pack) -> list[dict[str, Any]]:
     events: list[tuple[Any, str, str]] = []
     for section, at, say in (
         ("merchants", "registered_at", lambda row: ("merchant", f"{row['merchant_id']} joined the platform")),
-        ("listings", "listed_at", lambda row: ("listing", f"{row['listing_id']} was first offered") if row["is_listed"] else None),
-        ("notices", "submitted_at", lambda row: ("notice", f"a notice ({row['kind']}) about {row['listing_id']}: {row['outcome']}")),
+        (
+            "listings",
+            "listed_at",
+            lambda row: ("listing", f"{row['listing_id']} was first offered") if row["is_listed"] else None,
+        ),
+        (
+            "notices",
+            "submitted_at",
+            lambda row: ("notice", f"a notice ({row['kind']}) about {row['listing_id']}: {row['outcome']}"),
+        ),
         ("test_buys", "ordered_at", lambda row: ("test buy", f"{row['listing_id']} was bought to be examined")),
         ("test_buys", "decided_at", lambda row: ("test buy", f"{row['listing_id']}: {row['verdict']}")),
-        ("decisions", "decided_at", lambda row: ("decision", f"{row['entity_kind']} {row['entity_id']}, {row['matter']}: {row['verdict']}")),
-        ("actions", "occurred_at", lambda row: ("platform", f"{row['kind']} of {row['entity_kind']} {row['entity_id']}")),
+        (
+            "decisions",
+            "decided_at",
+            lambda row: ("decision", f"{row['entity_kind']} {row['entity_id']}, {row['matter']}: {row['verdict']}"),
+        ),
+        (
+            "actions",
+            "occurred_at",
+            lambda row: ("platform", f"{row['kind']} of {row['entity_kind']} {row['entity_id']}"),
+        ),
         ("enforcement", "occurred_at", lambda row: ("authority", f"{row['kind']} at {row['merchant_id']}")),
-        ("appeals", "submitted_at", lambda row: ("appeal", f"about {row['entity_kind']} {row['entity_id']}: {row['outcome']}")),
+        (
+            "appeals",
+            "submitted_at",
+            lambda row: ("appeal", f"about {row['entity_kind']} {row['entity_id']}: {row['outcome']}"),
+        ),
         ("cases", "stage_at", lambda row: ("court", f"{row['case_id']} against {row['merchant_id']}: {row['stage']}")),
         ("hand_overs", "handed_over_at", lambda row: ("hand-over", f"to {row['recipient']} ({row['audience']})")),
         ("history", "as_of_date", lambda row: ("lead", row["change"])),
     ):
         rows = [(row[at], say(row)) for row in pack.rows(section) if row.get(at) is not None]
         events += [(when, *said) for when, said in rows if said is not None]
-    return [{"at": str(when)[:10], "what": what, "text": text} for when, what, text in sorted(events, key=lambda e: (str(e[0]), *e[1:]))]
+    return [
+        {"at": str(when)[:10], "what": what, "text": text}
+        for when, what, text in sorted(events, key=lambda e: (str(e[0]), *e[1:]))
+    ]
 
 
 def volumes(pack: Pack) -> list[dict[str, Any]]:
@@ -680,13 +834,18 @@ def volumes(pack: Pack) -> list[dict[str, Any]]:
     for row in pack.rows("listings"):
         if "unit_count" not in row:
             return []
-        at = sums.setdefault(row["category"] or "no category", {"listings": 0, "units": 0, "value_usd": Decimal(0), "harm_usd": Decimal(0)})
+        at = sums.setdefault(
+            row["category"] or "no category",
+            {"listings": 0, "units": 0, "value_usd": Decimal(0), "harm_usd": Decimal(0)},
+        )
         at["listings"] += 1
         at["units"] += row["unit_count"] or 0
         at["value_usd"] += (row["unit_count"] or 0) * (row["price_usd"] or Decimal(0))
         at["harm_usd"] += row["expected_harm_usd"] or Decimal(0)
     total = {name: sum(one[name] for one in sums.values()) for name in ("listings", "units", "value_usd", "harm_usd")}
-    return [{"category": name, **sums[name]} for name in sorted(sums)] + ([{"category": "all", **total}] if sums else [])
+    return [{"category": name, **sums[name]} for name in sorted(sums)] + (
+        [{"category": "all", **total}] if sums else []
+    )
 
 
 def known(pack: Pack) -> list[dict[str, str]]:
@@ -708,20 +867,23 @@ def known(pack: Pack) -> list[dict[str, str]]:
         add(f"{count} actions of authorities", "on record")
     for row in pack.rows("merchants"):
         for column, what in (("score", "sells counterfeits"), ("brushing_score", "buys orders or reviews")):
-            if row.get(column) is not None and (column == "score" or row["is_brushing_listed"] or float(row[column]) >= 50):
+            if row.get(column) is not None and (
+                column == "score" or row["is_brushing_listed"] or float(row[column]) >= 50
+            ):
                 of_band = row.get("expected_precision") if column == "score" else None
                 told = f"; of such ratings {100 * of_band:.0f} % proved right" if of_band is not None else ""
                 add(f"{row['merchant_id']} {what}", f"{in_words(float(row[column]))}, estimated{told}")
     scores = [row["score"] for row in pack.rows("listings") if row["score"] is not None]
     if scores:
         add(
-            f"of {len(scores)} living listings {sum(scores) / 100:.1f} are counterfeit", "expected number, the sum of the estimated probabilities"
+            f"of {len(scores)} living listings {sum(scores) / 100:.1f} are counterfeit",
+            "expected number, the sum of the estimated probabilities",
         )
     within = [row for row in pack.rows("links") if row["is_within"]]
     if within:
         rarest, firm = min(row["bearer_count"] for row in within), sum(row["is_firm"] for row in within)
         add(
-            f"the merchants share identifiers: {len(within)} ties, the rarest value borne by {rarest} merchants of all",
+            f"the merchants share identifiers: {len(within)} ties, the rarest value borne by {rarest} of {pack.merchant_count:,} merchants",
             f"on record; {firm} of the ties cannot have been planted by others. That they act together follows, and has no number",
         )
     return found
@@ -733,7 +895,9 @@ def unknown(pack: Pack) -> list[str]:
     found = ["Who the persons behind the accounts are: accounts are told apart by what they use, not by who they are."]
     examined = {row["listing_id"] for row in pack.rows("test_buys") if row["verdict"] in {"counterfeit", "genuine"}}
     bought = sum(row["listing_id"] in examined for row in listings)
-    found.append(f"Whether {len(listings) - bought} of {len(listings)} living listings are genuine: nobody has examined the goods.")
+    found.append(
+        f"Whether {len(listings) - bought} of {len(listings)} living listings are genuine: nobody has examined the goods."
+    )
     if unrated := sum(row["score"] is None for row in listings):
         found.append(f"The risk of {unrated} listings: nothing rates them.")
     if unpriced := sum("price_usd" in row and row["price_usd"] is None for row in listings):
@@ -743,12 +907,16 @@ def unknown(pack: Pack) -> list[str]:
     if planted := sum(not row["is_firm"] for row in pack.rows("links")):
         found.append(f"Whether {planted} links are the merchants' own: a third party could have planted them.")
     if any(row.get("role") == "served" for row in merchants):
-        found.append("Which of the merchants pay the service: its accounts buy elsewhere, too, and a rival can have one framed.")
+        found.append(
+            "Which of the merchants pay the service: its accounts buy elsewhere, too, and a rival can have one framed."
+        )
     if pack.reader.audience == "brand":
         found.append("What else the merchants offer, and what ties them: a brand is told of its own goods alone.")
     if pack.reader.audience == "authority":
         found.append(f"Whether accounts outside {pack.reader.jurisdiction} belong to it: they are not in this pack.")
-    found.append("What came after the day that everything is told as of; orders outside the platform; the stock that is not on offer.")
+    found.append(
+        "What came after the day that everything is told as of; orders outside the platform; the stock that is not on offer."
+    )
     return found
 
 
@@ -758,7 +926,12 @@ def statements(pack: Pack) -> list[dict[str, Any]]:
     for row in pack.rows("notices"):
         upheld[row["listing_id"]] = upheld.get(row["listing_id"], 0) + (row["outcome"] == "upheld")
     acted = [
-        {**row, "as_of": pack.as_of, "reasons": _of_brand(row["reasons"], pack.reader), "notice_count": upheld.get(row["entity_id"], 0)}
+        {
+            **row,
+            "as_of": pack.as_of,
+            "reasons": _of_brand(row["reasons"], pack.reader),
+            "notice_count": upheld.get(row["entity_id"], 0),
+        }
         for row in pack.actions
     ]
     acted += [
@@ -773,6 +946,56 @@ def _of_brand(reasons: str | None, reader: Reader) -> str | None:
     if not reasons or reader.audience != "brand":
         return reasons
     return json.dumps([reason for reason in json.loads(reasons) if "brand" in reason.get("audiences", ())])
+
+
+# Exporting ------------------------------------------------------------------------------------------------------------
+
+
+def export(
+    settings: Settings,
+    reader: Reader,
+    folder: Path,
+    lead_ids: Sequence[str],
+    *,
+    limit: int,
+    as_of: dt.date | None,
+    who: str,
+) -> dict[str, Any]:
+    """Writes packs for a reader and says which.
+
+    Args:
+        settings: The settings.
+        reader: For whom.
+        folder: Where.
+        lead_ids: Which leads; without any, the first of which the reader may see something.
+        limit: How many, where none is named.
+        as_of: As of which date; by default the newest that has leads.
+        who: Who gives the command.
+
+    Raises:
+        BadInputError: There is no such lead, brand or date, or a lead that is named holds nothing that is the reader's.
+    """
+    leads = read_leads(settings.home, as_of)
+    wanted = list(lead_ids) or [lead["lead_id"] for lead in leads.found()]
+    packs = gather(
+        settings.home, leads, wanted, reader, picture_folder(settings.sources_file), limit=None if lead_ids else limit
+    )
+    if missed := sorted(set(lead_ids) - {pack.lead["lead_id"] for pack in packs}):
+        raise BadInputError(
+            f"{', '.join(missed)}: nothing of it is for the {reader.name}. Name other leads, or another reader."
+        )
+    if not packs:
+        raise BadInputError(
+            f"No lead as of {leads.as_of} holds anything for the {visible(reader.name)}. Is it spelled as the lists do?"
+        )
+    written = write_packs(packs, folder, now=dt.datetime.now(dt.UTC), who=who)
+    return {"as_of": leads.as_of, "reader": reader.name, "packs": [str(path) for path in written]}
+
+
+def render_export(done: Mapping[str, Any]) -> str:
+    """Returns what was exported, for a terminal."""
+    lines = [f"{len(done['packs'])} leads as of {done['as_of']} for: {visible(done['reader'])}", *done["packs"]]
+    return "\n".join([*lines, "Open lead.html in each; custody.json has the digests."])
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
@@ -799,10 +1022,16 @@ def _name(lead_id: str) -> str:
 
 def _write(pack: Pack, target: Path, now: dt.datetime, who: str) -> Path:
     contents = dict(files(pack))
-    digests = {name: {"sha256": sha256_bytes(content), "bytes": len(content)} for name, content in sorted(contents.items())}
+    digests = {
+        name: {"sha256": sha256_bytes(content), "bytes": len(content)} for name, content in sorted(contents.items())
+    }
     head = {"lead_id": pack.lead["lead_id"], "as_of": str(pack.as_of), "reader": visible(pack.reader.name)}
     custody = canonical_json({**head, "files": digests, "sources": pack.sources})
-    receipt = {"exported_at": now.isoformat(timespec="seconds"), "exported_by": visible(who), "custody_sha256": sha256_bytes(custody)}
+    receipt = {
+        "exported_at": now.isoformat(timespec="seconds"),
+        "exported_by": visible(who),
+        "custody_sha256": sha256_bytes(custody),
+    }
     contents |= {"custody.json": custody, "receipt.json": canonical_json(receipt)}
     with replacing_directory(target) as temporary:
         for name, content in contents.items():
@@ -829,7 +1058,11 @@ def files(pack: Pack) -> Iterator[tuple[str, bytes]]:
     data = {
         "lead": pack.lead,
         "as_of": pack.as_of,
-        "reader": {"audience": pack.reader.audience, "brand": pack.reader.brand, "jurisdiction": pack.reader.jurisdiction},
+        "reader": {
+            "audience": pack.reader.audience,
+            "brand": pack.reader.brand,
+            "jurisdiction": pack.reader.jurisdiction,
+        },
         "known": known(pack),
         "not_known": unknown(pack),
         "timeline": timeline(pack),
@@ -870,7 +1103,7 @@ def page(pack: Pack, data: Mapping[str, Any], told: Sequence[Mapping[str, Any]],
     for row in pack.rows("pictures"):
         by_listing.setdefault(row["listing_id"], []).append(row)
     shown = [
-        {**row, "pictures": [small[one["sha256"]] for one in by_listing.get(row["listing_id"], []) if one["sha256"] in small][:2]}
+        {**row, "pictures": _pictures_of(by_listing.get(row["listing_id"], []), small)}
         for row in data.get("listings", [])[:MOST_SHOWN]
     ]
     tables = {
@@ -889,6 +1122,7 @@ def page(pack: Pack, data: Mapping[str, Any], told: Sequence[Mapping[str, Any]],
         not_known=data["not_known"],
         merchants=_shown(data["merchants"]),
         links=_shown(data.get("links", [])[:200]),
+        merchant_count=f"{pack.merchant_count:,}",
         link_count=len(data.get("links", [])),
         accounts=len({row.get("buyer_id") for row in data.get("accounts", [])} - {None}),
         trade_count=len(data.get("trades", [])),
@@ -905,9 +1139,14 @@ def page(pack: Pack, data: Mapping[str, Any], told: Sequence[Mapping[str, Any]],
     )
 
 
+def _pictures_of(rows: Sequence[Mapping[str, Any]], small: Mapping[str, str]) -> list[str]:
+    """Returns the first two pictures of a listing that differ."""
+    return [small[sha256] for sha256 in dict.fromkeys(row["sha256"] for row in rows) if sha256 in small][:2]
+
+
 def _shown_but_pictures(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Returns rows made visible; the pictures in them are ours, and longer than any text."""
-    return [{**_shown({name: value for name, value in row.items() if name != "pictures"}), "pictures": row["pictures"]} for row in rows]
-
-
-__all__ = ["Pack", "Reader", "Section", "files", "gather", "statement_id", "visible", "write_packs"]
+    return [
+        {**_shown({name: value for name, value in row.items() if name != "pictures"}), "pictures": row["pictures"]}
+        for row in rows
+    ]

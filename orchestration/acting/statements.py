@@ -67,13 +67,18 @@ def statement(action: Mapping[str, Any]) -> dict[str, Any]:
             "is_restriction": kind in RESTRICTIONS,
             "restriction": RESTRICTIONS.get(kind) or NO_RESTRICTION[kind],
             "taken_at": str(action["at"]),
-            "territorial_scope": f"Wherever it is offered: {action['ships_to']}" if action.get("ships_to") else "Wherever it is offered",
+            "territorial_scope": f"Wherever it is offered: {action['ships_to']}"
+            if action.get("ships_to")
+            else "Wherever it is offered",
             "duration": "Until something else is decided. An appeal that is upheld lifts it at once.",
         },
         "facts_and_circumstances": {
-            "facts": facts or ["None that this reader may be told; the complaint below leads to a person who has them all."],
+            "facts": facts
+            or ["None that this reader may be told; the complaint below leads to a person who has them all."],
             "estimated_risk": f"{action['score']:.0f} of 100, as of {action['as_of']}" if by_list else None,
-            "origin": f"{noticed} notices under Article 16 that were upheld" if noticed else "Own-initiative investigation",
+            "origin": f"{noticed} notices under Article 16 that were upheld"
+            if noticed
+            else "Own-initiative investigation",
         },
         "automated_means": {
             "in_detection": by_list,
