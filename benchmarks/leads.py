@@ -47,7 +47,8 @@ rings as (
 
 -- And the other way: how many true rings a lead of several merchants holds, and whether strangers beside them.
 several as (
-  select members.lead_id, count(*) as merchant_count, count(truth.ring_id) as ringed_count, count(distinct truth.ring_id) as ring_count
+  select members.lead_id, count(*) as merchant_count, count(truth.ring_id) as ringed_count, count(distinct truth.ring_id)
+  as ring_count
   from members left join truth using (merchant_id)
   where members.kind <> 'service' group by members.lead_id having count(*) > 1),
 
@@ -127,9 +128,10 @@ def main() -> None:
     print(f"as of {as_of}: {told.leads} leads")
     print(f"true rings with a flagged member: {told.rings}, with exactly one lead: {told.one_lead} ({share:.0%})")
     print(f"leads of several merchants: {told.several}, all of one true ring: {told.pure}")
+    first, shared = told.first_usd / told.worst_usd, told.shared_usd / told.worst_usd
+    print(f"true harm of the 20 worst: {told.worst_usd:,.0f} USD")
     print(
-        f"true harm of the 20 worst: {told.worst_usd:,.0f} USD; in the first 20 leads: {told.first_usd:,.0f} USD "
-        f"({told.first_usd / told.worst_usd:.0%}), of that theirs: {told.shared_usd:,.0f} USD ({told.shared_usd / told.worst_usd:.0%})"
+        f"in the first 20 leads: {told.first_usd:,.0f} USD ({first:.0%}), theirs: {told.shared_usd:,.0f} USD ({shared:.0%})"
     )
 
 

@@ -1,4 +1,4 @@
-"""Who outside may see which column: `audiences.yml`, read and held to the contract. What is shown to whom is decided there alone."""
+"""Who outside may see which column: `audiences.yml`, read and held to the contract. It alone decides what is shown to whom."""
 
 from __future__ import annotations
 

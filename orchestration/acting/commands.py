@@ -324,7 +324,7 @@ def show_lead(lead: LeadId, as_of: AsOf = None, as_json: Json = False) -> None:
 
 
 @leads_app.command("export")
-def export_leads(
+def export_leads(  # noqa: PLR0917  # typer names them
     to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where; one folder a lead is made in it.")],
     audience: Annotated[Literal["internal", "brand", "authority"], typer.Option(help="For whom.")],
     lead: Annotated[
@@ -341,7 +341,8 @@ def export_leads(
 
     Example: touchstone leads export --audience brand --brand Fosholle --to for_fosholle
     """
-    from orchestration.acting.packs import Reader, export, render_export
+    from orchestration.acting.packs import export, render_export
+    from orchestration.acting.sections import Reader
 
     reader = Reader(audience, brand=brand, jurisdiction=jurisdiction)
     done = export(settings_of(), reader, to, lead or [], limit=limit, as_of=day_of(as_of, "--as-of"), who=who)

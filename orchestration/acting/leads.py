@@ -2,11 +2,11 @@
 
     leads/as_of=<date>/{leads,lead_merchants,lead_changes}.parquet, manifest.json
 
-A lead is a ring with something on a published list, a merchant on one that is in no ring (with those of its kind that share a rare
-identifier with it), or a brushing service whose trades are on one. It is the lead of the greatest earlier date with which it shares
-most of its members, by harm; so each date's folder carries all that is known of every lead so far, and the one before is all that it
-needs. What the gates of a list refused makes no lead: the manifests of the lists say which marts they were made of. What is shown of a
-lead to whom is in `packs`.
+A lead is a ring with something on a published list; a merchant on one that is in no ring, with others such that share a rare
+identifier with it; or a brushing service whose trades are on one. It is the lead of the greatest earlier date with which it
+shares most of its members, by harm; so each date's folder carries all that is known of every lead so far, and the one before is
+all that it needs. What a list's gates refused makes no lead: the lists' manifests say of which marts they were made. What is
+shown of a lead to whom is in `sections` and `packs`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ TABLES: Final = ("leads", "lead_merchants", "lead_changes")
 MANIFEST: Final = "manifest.json"
 MARTS: Final = ("lead_merchants", "merchant_ties")
 MOST_BEARERS: Final = 5
-"""A value that so many merchants bear at most makes one lead of the flagged among them. Two in a hundred merchants are flagged or so: that
-two of five are by chance is rare, that two of twenty are is not."""
+"""A value that so many merchants bear at most makes one lead of the flagged among them. A few in a hundred merchants are flagged:
+of five who share something, two are by chance hardly ever; of twenty, often."""
 _AS_OF: Final = "as_of="
 
 
@@ -246,7 +246,8 @@ from groups
 left join granted
     on granted.family = groups.family and granted.group_id = groups.group_id
 """
-"""A group is the lead with which it shares most; of those that ended, only where it shares nothing with one of the date before. Of
+"""A group is the lead with which it shares most; of those that ended, only where it shares nothing with one of the date
+before. Of
 several groups that come from one lead, the one with most of it stays that lead, the others are split from it."""
 _LEAD_MERCHANTS = """
 create temp table lead_merchants as
@@ -438,7 +439,9 @@ _RULES: Final = {
         select lead_id from leads where status = 'found'
         and listed_merchant_count + listed_brusher_count + listed_listing_count + listed_trade_count = 0
     """,
-    "a lead that went into none": "select lead_id from leads where status = 'merged' and merged_into not in (select lead_id from leads)",
+    "a lead that went into none": """
+        select lead_id from leads where status = 'merged' and merged_into not in (select lead_id from leads)
+    """,
     "a rank that is not by harm": """
         select lead_id from leads where status = 'found'
         qualify expected_harm_usd > lag(expected_harm_usd) over (order by rank)
@@ -454,7 +457,8 @@ create temp table before_leads (
     expected_harm_before_usd decimal(38, 4), merged_into varchar, split_from varchar
 );
 create temp table before_merchants (
-    lead_id varchar, merchant_id varchar, role varchar, since_date date, country varchar, tied_since_date date, score decimal(9, 4),
+    lead_id varchar, merchant_id varchar, role varchar, since_date date, country varchar, tied_since_date date, score
+    decimal(9, 4),
     brushing_score decimal(9, 4), listing_count bigint, unit_count bigint, is_listed boolean, is_brushing_listed boolean,
     listed_listing_count bigint, listed_trade_count bigint, expected_harm_usd decimal(38, 4)
 );
@@ -511,7 +515,7 @@ def _read_before(connection: duckdb.DuckDBPyConnection, home: Path, previous: dt
 def _find(connection: duckdb.DuckDBPyConnection, home: Path, stands_on: Basis) -> None:
     """Makes the temporary tables `leads`, `lead_merchants` and `lead_changes`."""
     paths = {mart: str(mart_file(home, mart, stands_on.as_of)) for mart in MARTS}
-    published = {name: name in stands_on.lists for name in RATED}
+    published: dict[str, object] = {name: name in stands_on.lists for name in RATED}
     connection.execute(_SUSPECTS, {**published, "path": paths["lead_merchants"]})
     ties = connection.execute(_ALONE, {"path": paths["merchant_ties"], "most_bearers": MOST_BEARERS}).to_arrow_table()
     connection.register("joined", joined(ties))
@@ -703,7 +707,8 @@ def hand_overs(home: Path) -> list[dict[str, Any]]:
     with duckdb.connect(":memory:") as connection:
         create_views(connection, home / "landing", pinned_loads(Ledger(home / "landing").read(), contract), contract)
         query = "select distinct handed_over_at, lead_id, recipient, audience from landed.lead_hand_overs order by all"
-        return connection.execute(query).to_arrow_table().to_pylist()
+        noted: list[dict[str, Any]] = connection.execute(query).to_arrow_table().to_pylist()
+    return noted
 
 
 # In words -------------------------------------------------------------------------------------------------------------
@@ -751,8 +756,9 @@ def lead_text(as_of: dt.date, lead: Mapping[str, Any]) -> str:
     }
     lines = [
         f"{lead['lead_id']}: {lead['kind']}, {state[lead['status']]} as of {as_of}, since {lead['since_date']}",
-        f"expected harm {lead['expected_harm_usd']:,.2f} USD of 30 days ({change_of(lead)}); {lead['merchant_count']} merchants, "
-        f"{lead['listing_count']} listings, of them on lists {lead['listed_merchant_count']} and {lead['listed_listing_count']}",
+        f"expected harm {lead['expected_harm_usd']:,.2f} USD of 30 days ({change_of(lead)})",
+        f"on lists: {lead['listed_merchant_count']} of {lead['merchant_count']} merchants",
+        f"and {lead['listed_listing_count']} of {lead['listing_count']} listings",
         "",
         f"{'merchant':20}  {'role':7}  {'country':7}  {'score':>7}  {'brushing':>8}  {'harm':>12}  since",
     ]

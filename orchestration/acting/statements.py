@@ -28,18 +28,25 @@ NO_RESTRICTION: Final = {
 }
 _GROUNDS: Final = {
     "counterfeit": (
-        "Use of a trade mark without the owner's consent: Article 9(2) of Regulation (EU) 2017/1001 and Article 10(2) of Directive "
-        "(EU) 2015/2436. The goods are taken for counterfeits for the facts given here.",
-        "The marketplace's terms and conditions as they prohibit the offer of counterfeit goods. The facts given here say that these are "
-        "such.",
+        (
+            "Use of a trade mark without its owner's consent: Article 9(2) of Regulation (EU) 2017/1001 and Article 10(2) of "
+            "Directive (EU) 2015/2436. By the facts given here the goods are taken for counterfeits."
+        ),
+        "The terms and conditions, as they prohibit the offer of counterfeits. By the facts given here the goods are such.",
     ),
     "brushing": (
-        "Unfair commercial practice: false consumer reviews and false transactions, points 23b and 23c of Annex I to Directive 2005/29/EC.",
-        "The marketplace's terms and conditions as they prohibit orders and reviews that no buyer gave of his own accord.",
+        (
+            "Unfair commercial practice: reviews that are not of buyers, and feigned trades; points 23b and 23c of "
+            "Annex I to Directive 2005/29/EC."
+        ),
+        "The terms and conditions, as they prohibit orders and reviews that no buyer gave of his own accord.",
     ),
 }
 _REDRESS: Final = (
-    "Complaint to the marketplace, free of charge, within six months (Article 20 of Regulation (EU) 2022/2065); a person decides on it.",
+    (
+        "A complaint to the marketplace, free of charge, within six months (Article 20 of Regulation (EU) 2022/2065); a person "
+        "decides on it."
+    ),
     "Settlement out of court by a certified body (Article 21).",
     "The courts that have jurisdiction.",
 )
@@ -49,8 +56,8 @@ def statement(action: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the statement of reasons for an action.
 
     Args:
-        action: `entity_kind`, `entity_id`, `matter`, `kind` of action, `at` (its day or moment), `as_of` where it comes from a list, the
-            list's `score` and `reasons` (JSON) or the platform's own `reason`, `notice_count` (upheld notices about it), `ships_to`.
+        action: `entity_kind`, `entity_id`, `matter`, `kind` of action, `at` (its day or moment); `score`, `reasons` (JSON) and
+            `as_of` where it comes from a list, else the platform's own `reason`; `notice_count`, upheld notices; `ships_to`.
     """
     kind = action["kind"]
     by_list = action.get("score") is not None
@@ -84,7 +91,8 @@ def statement(action: Mapping[str, Any]) -> dict[str, Any]:
             "in_detection": by_list,
             "in_decision": by_list,
             "explanation": (
-                "A statistical model rated it from the marketplace's records, and a published policy gave it this action at its score."
+                "A statistical model rated it from the marketplace's records, and a published policy gave it this action "
+                "at its score."
                 if by_list
                 else "The platform's own record of the action does not say that any were used."
             ),

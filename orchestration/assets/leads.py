@@ -44,8 +44,7 @@ def lead_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
             group_name=LISTS,
             backfill_policy=ONE_DAY_A_RUN,
             descriptions_by_output_name={
-                "result": "Whom to look into first: rings, merchants and brushing services by expected harm, each with an identity "
-                "that lasts. Made of what is published alone."
+                "result": "Whom to look into first, by expected harm, of what is published: rings, merchants, brushing services."
             },
             owners_by_output_name={"result": ["team:brand-protection"]},
         )

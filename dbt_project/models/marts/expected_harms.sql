@@ -31,8 +31,8 @@ sales as (
     from {{ ref('int_order_days') }} as int_order_days
     inner join run
         on
-            int_order_days.day <= run.as_of
-            and int_order_days.day > {{ add_days('run.as_of', -30) }}
+            run.as_of >= int_order_days.day
+            and {{ add_days('run.as_of', -30) }} < int_order_days.day
     where not int_order_days.is_marker
     group by int_order_days.listing_id
 
