@@ -1,0 +1,266 @@
+"""What makes a lead, how leads are ranked, and which lead of one day is which of the day before."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from groundwork.errors import BadInputError, GateRefusedError, VerificationError
+from orchestration.acting.leads import (
+    folder_of,
+    joined,
+    lead_text,
+    list_text,
+    make_leads,
+    mart_file,
+    problems,
+    read_leads,
+)
+from orchestration.rated import RATED
+from tests.leads_fixtures import DAY, Made, Merchant, worth
+
+DAYS = [DAY + dt.timedelta(days=number) for number in range(4)]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    return Made(tmp_path)
+
+
+def shop(name: str, harm: int = 100, **more: Any) -> Merchant:
+    return worth(Merchant(name, **more), harm)
+
+
+def ring(name: str, *members: str, harm: int = 100) -> list[Merchant]:
+    return [shop(member, harm, ring=name) for member in members]
+
+
+def leads_by_members(made: Made, day: dt.date) -> dict[frozenset[str], dict[str, Any]]:
+    """Returns the leads that are found as of a day, by who is in them."""
+    leads = read_leads(made.home, day)
+    members: dict[str, set[str]] = {}
+    for row in leads.merchants.to_pylist():
+        members.setdefault(row["lead_id"], set()).add(row["merchant_id"])
+    return {frozenset(members[lead["lead_id"]]): lead for lead in leads.found()}
+
+
+def of(made: Made, day: dt.date, *members: str) -> dict[str, Any]:
+    return leads_by_members(made, day)[frozenset(members)]
+
+
+def changes(made: Made, day: dt.date, lead_id: str) -> list[str]:
+    return [row["change"] for row in read_leads(made.home, day).lead(lead_id)["history"]]
+
+
+def test_rings_and_merchants_outside_one_are_leads_by_harm(made: Made) -> None:
+    counts = made.find([*ring("a", "a", "b", harm=10), shop("c", 50), shop("d", 5)])
+    assert counts == {"ring leads": 1, "merchant leads": 2, "service leads": 0}
+    found = read_leads(made.home).found()
+    assert [(lead["rank"], lead["kind"], lead["expected_harm_usd"]) for lead in found] == [
+        (1, "merchant", 50), (2, "ring", 20), (3, "merchant", 5),
+    ]  # fmt: skip
+
+
+def test_a_ring_of_which_nothing_is_on_a_list_is_none(made: Made) -> None:
+    quiet = [Merchant(name, score=1, ring="a") for name in ("a", "b")]
+    assert made.find([*quiet, shop("c")])["ring leads"] == 0
+
+
+def test_a_ring_is_one_by_a_single_listing_on_a_list(made: Made) -> None:
+    assert made.find([shop("a", score=1, ring="a"), Merchant("b", score=1, ring="a")])["ring leads"] == 1
+
+
+def test_flagged_merchants_that_share_a_rare_value_are_one_lead(made: Made) -> None:
+    merchants = [shop("a"), shop("b"), shop("c")]
+    made.find(merchants, ties=[("a", "b")])
+    assert set(leads_by_members(made, DAY)) == {frozenset("ab"), frozenset("c")}
+    made.find(merchants, ties=[("a", "b")], bearer_count=6)
+    assert set(leads_by_members(made, DAY)) == {frozenset("a"), frozenset("b"), frozenset("c")}
+
+
+def test_a_service_is_a_lead_by_trades_on_a_list_and_its_merchants_may_be_in_others(made: Made) -> None:
+    served = [shop("a", service="s"), shop("b", score=1, service="s")]
+    assert made.find(served)["service leads"] == 0
+    served = [shop("a", service="s", brushing_score=90), shop("b", score=1, service="s")]
+    assert made.find(served) == {"ring leads": 0, "merchant leads": 1, "service leads": 1}
+
+
+def test_a_list_that_was_refused_makes_no_lead_and_those_before_stay(made: Made) -> None:
+    made.find([shop("a")])
+    before = {path.name: path.read_bytes() for path in folder_of(made.home, DAY).iterdir()}
+    made.rate([shop("a"), shop("b")], lists=("merchants", "reviews", "brushing_merchants"))
+    with pytest.raises(GateRefusedError, match="list listings of 2026-06-30 is not published from what was rated last"):
+        make_leads(made.home, DAY, tuple(RATED))
+    assert {path.name: path.read_bytes() for path in folder_of(made.home, DAY).iterdir()} == before
+
+
+def test_what_a_list_that_is_off_says_counts_for_nothing(made: Made) -> None:
+    made.rate([shop("a"), shop("b", score=1, brushing_score=90)], lists=("brushing_merchants",))
+    make_leads(made.home, DAY, ("brushing_merchants",))
+    found = leads_by_members(made, DAY)
+    assert set(found) == {frozenset("b")}
+    assert found[frozenset("b")]["expected_harm_usd"] == 0
+
+
+def test_the_same_marts_give_the_same_bytes(made: Made, tmp_path: Path) -> None:
+    merchants = [*ring("a", "a", "b"), shop("c"), shop("d", service="d", brushing_score=70)]
+    made.find(merchants)
+    first = {path.name: path.read_bytes() for path in folder_of(made.home, DAY).iterdir()}
+    make_leads(made.home, DAY, tuple(RATED))
+    other = Made(tmp_path / "other")
+    other.find(merchants)
+    for home in (made.home, other.home):
+        assert {path.name: path.read_bytes() for path in folder_of(home, DAY).iterdir()} == first
+
+
+def test_a_ring_that_grows_and_shrinks_is_the_same_lead_with_a_history(made: Made) -> None:
+    made.find(ring("a", "a", "b"), day=DAYS[0])
+    made.find(ring("a", "a", "b", "c"), day=DAYS[1])
+    made.find(ring("b", "b", "c"), day=DAYS[2])
+    lead = of(made, DAYS[2], "b", "c")
+    assert lead["lead_id"] == of(made, DAYS[0], "a", "b")["lead_id"]
+    assert lead["since_date"] == DAYS[0]
+    assert changes(made, DAYS[2], lead["lead_id"]) == ["found", "grew", "shrank"]
+    assert read_leads(made.home, DAYS[2]).lead(lead["lead_id"])["history"][1]["joined_merchants"] == ["c"]
+
+
+def test_a_merchant_that_turns_out_to_be_in_a_ring_is_the_same_lead(made: Made) -> None:
+    made.find([shop("b")], day=DAYS[0])
+    made.find(ring("a", "a", "b"), day=DAYS[1])
+    assert of(made, DAYS[1], "a", "b")["lead_id"] == of(made, DAYS[0], "b")["lead_id"]
+
+
+def test_of_a_lead_that_splits_the_part_with_most_harm_stays_it(made: Made) -> None:
+    made.find([*ring("a", "a", "b", harm=10), *ring("a", "c", "d", harm=30)], day=DAYS[0])
+    made.find([*ring("a", "a", "b", harm=10), *ring("c", "c", "d", harm=30)], day=DAYS[1])
+    whole = of(made, DAYS[0], "a", "b", "c", "d")["lead_id"]
+    assert of(made, DAYS[1], "c", "d")["lead_id"] == whole
+    other = of(made, DAYS[1], "a", "b")
+    assert (other["split_from"], other["since_date"]) == (whole, DAYS[1])
+    assert changes(made, DAYS[1], other["lead_id"]) == ["split"]
+
+
+def test_leads_that_merge_go_on_as_the_one_with_most_harm(made: Made) -> None:
+    made.find([*ring("a", "a", "b", harm=10), *ring("c", "c", "d", harm=30)], day=DAYS[0])
+    made.find([*ring("a", "a", "b", harm=10), *ring("a", "c", "d", harm=30)], day=DAYS[1])
+    lesser, greater = (of(made, DAYS[0], *pair)["lead_id"] for pair in ("ab", "cd"))
+    assert of(made, DAYS[1], "a", "b", "c", "d")["lead_id"] == greater
+    gone = read_leads(made.home, DAYS[1]).lead(lesser)
+    assert (gone["status"], gone["merged_into"], gone["merchants"]) == ("merged", greater, [])
+
+
+def test_a_lead_that_ended_comes_back_as_itself(made: Made) -> None:
+    made.find([shop("a"), shop("b")], day=DAYS[0])
+    made.find([shop("b")], day=DAYS[1])
+    made.find([shop("a"), shop("b")], day=DAYS[2])
+    lead_id = of(made, DAYS[0], "a")["lead_id"]
+    assert read_leads(made.home, DAYS[1]).lead(lead_id)["status"] == "ended"
+    assert of(made, DAYS[2], "a")["lead_id"] == lead_id
+    assert changes(made, DAYS[2], lead_id) == ["found", "ended", "returned"]
+
+
+def test_the_greatest_earlier_date_counts_not_what_was_made_last(made: Made) -> None:
+    made.find(ring("a", "a", "b"), day=DAYS[1])
+    made.find(ring("a", "a", "b", "c"), day=DAYS[3])
+    made.find(ring("a", "a", "b"), day=DAYS[0])
+    made.find(ring("a", "a", "b"), day=DAYS[2])
+    assert of(made, DAYS[2], "a", "b")["lead_id"] == of(made, DAYS[1], "a", "b")["lead_id"]
+    assert of(made, DAYS[0], "a", "b")["lead_id"] != of(made, DAYS[1], "a", "b")["lead_id"]
+
+
+def test_what_was_changed_on_disk_is_told_and_nothing_stands_on_it(made: Made) -> None:
+    made.find([shop("a")], day=DAYS[0])
+    assert list(problems(made.home)) == []
+    file = folder_of(made.home, DAYS[0]) / "leads.parquet"
+    file.write_bytes(file.read_bytes() + b"x")
+    assert ["leads.parquet is not as it was written" in problem for problem in problems(made.home)] == [True]
+    with pytest.raises(VerificationError, match="not as it was written"):
+        made.find([shop("a")], day=DAYS[1])
+    assert not folder_of(made.home, DAYS[1]).exists()
+
+
+def test_a_version_that_was_never_published_is_told(made: Made) -> None:
+    made.find([shop("a")])
+    (made.home / "published" / "listings" / "history.jsonl").write_bytes(b"")
+    assert any("never published" in problem for problem in problems(made.home))
+
+
+def test_who_asks_for_what_there_is_not_hears_what_there_is(made: Made) -> None:
+    with pytest.raises(BadInputError, match="There are no leads"):
+        read_leads(made.home)
+    made.find([shop("a")])
+    with pytest.raises(BadInputError, match="there are as of 2026-06-30"):
+        read_leads(made.home, DAYS[1])
+    with pytest.raises(BadInputError, match="There is no lead 'lead-x'"):
+        read_leads(made.home).lead("lead-x")
+
+
+def test_leads_are_told_in_words(made: Made) -> None:
+    made.find(ring("a", "a", "b"), day=DAYS[0])
+    made.find([*ring("a", "a", "b", harm=150), shop("c", 1)], day=DAYS[1])
+    leads = read_leads(made.home)
+    told = list_text(leads, 1)
+    assert "2 leads as of 2026-07-01" in told
+    assert "+50 %" in told
+    assert len(told.splitlines()) == 4
+    lead = leads.found()[0]
+    assert "'a'" in lead_text(leads.as_of, leads.lead(lead["lead_id"]))
+    assert mart_file(made.home, "lead_merchants", DAYS[1]).is_file()
+
+
+def test_who_hangs_together_is_named_by_the_least() -> None:
+    ties = pa.table({"merchant_id_a": ["b", "c", "x"], "merchant_id_b": ["c", "d", "y"]})
+    assert joined(ties).to_pydict() == {
+        "merchant_id": ["b", "c", "d", "x", "y"],
+        "group_id": ["b", "b", "b", "x", "x"],
+    }
+    assert joined(ties.slice(0, 0)).num_rows == 0
+
+
+PEOPLE = "abcdefg"
+PARTITIONS = st.lists(st.integers(0, 4), min_size=len(PEOPLE), max_size=len(PEOPLE))
+
+
+def market(groups: Sequence[int]) -> list[Merchant]:
+    """Returns merchants in rings by number: 0 is not flagged, 1 alone, the others rings of those of that number."""
+    found = []
+    for number, (name, group) in enumerate(zip(PEOPLE, groups, strict=True)):
+        is_ringed = group > 1 and groups.count(group) > 1
+        found.append(shop(name, 10 * number + 1, ring=f"ring{group}" if is_ringed else None, score=90 if group else 1))
+    return found
+
+
+@settings(max_examples=8)
+@given(days=st.lists(PARTITIONS, min_size=2, max_size=4))
+def test_however_merchants_are_grouped_day_by_day_each_lead_has_one_past(days: list[list[int]]) -> None:
+    with TemporaryDirectory() as folder:
+        made = Made(Path(folder))
+        seen: dict[str, dt.date] = {}
+        for day, groups in zip(DAYS, days, strict=False):
+            made.find(market(groups), day=day)
+            leads = read_leads(made.home, day)
+            found = leads.found()
+            assert [lead["rank"] for lead in found] == list(range(1, len(found) + 1))
+            for lead in found:
+                assert seen.setdefault(lead["lead_id"], lead["since_date"]) == lead["since_date"]
+            members = [
+                row["merchant_id"]
+                for row in leads.merchants.to_pylist()
+                if row["lead_id"] in {one["lead_id"] for one in found}
+            ]
+            flagged = {name for name, group in zip(PEOPLE, groups, strict=True) if group}
+            assert sorted(members) == sorted(flagged)
+            assert set(seen) == {row["lead_id"] for row in leads.leads.to_pylist()}
+            before = leads_by_members(made, day)
+            if groups == days[0]:
+                continue
+            made.find(market(groups), day=day)
+            assert leads_by_members(made, day) == before
