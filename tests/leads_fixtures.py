@@ -148,8 +148,8 @@ class Made:
     def find(self, merchants: Sequence[Merchant], *, day: dt.date = DAY, **options: Any) -> dict[str, int]:
         """Rates and publishes a day, and makes its leads; lists of brushing are made where somebody brushes."""
         brush = any(one.brushing_score >= 50 for one in merchants)
-        lists = tuple(RATED) if brush else ("listings", "merchants")
-        self.rate(merchants, day=day, lists=lists, **options)
+        options.setdefault("lists", tuple(RATED) if brush else ("listings", "merchants"))
+        self.rate(merchants, day=day, **options)
         return make_leads(self.home, day, tuple(RATED))
 
     def land(self) -> None:
