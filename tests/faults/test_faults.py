@@ -29,6 +29,7 @@ from small_run import PICTURES, store
 from groundwork.errors import BadInputError
 from groundwork.faults import BOUNDARIES, FAULTS, MOMENTS, VARIABLE, boundary
 from groundwork.lock import writer_lock
+from orchestration.acting.leads import read_leads
 from orchestration.publishing.read import read_list
 from orchestration.publishing.verify import verify
 
@@ -138,6 +139,7 @@ def break_the_run(homes: Homes, home: Path, armed: str) -> None:
     assert again.code == 0, again.stdout + again.stderr
     assert published(home) == homes.lists[day]
     assert verify(home / "published") == []
+    assert read_leads(home).as_of.isoformat() == day
     dead, last = records(home)[known:]
     assert dead["outcome"] == ("killed" if fault == "kill" else "refused")
     assert last["outcome"] == "done"

@@ -294,7 +294,7 @@ def test_the_run_s_record_tells_stages_rows_and_memory(rated_home: Path):
     records = [json.loads(path.read_text()) for path in (rated_home / "runs").glob("*.json")]
     assert {record["outcome"] for record in records} == {"done"}
     stages = {stage["name"] for record in records for stage in record["stages"]}
-    assert {"landing", "shape", "features", "score listings", "marts", "publish listings"} <= stages
+    assert {"landing", "shape", "features", "score listings", "marts", "publish listings", "leads"} <= stages
     assert all(record["peak_memory_mib"] > 0 for record in records)
 
 

@@ -191,6 +191,15 @@ def test_pruning_never_removes_what_a_kept_version_names(settings: Settings, mar
     assert prune(settings, 15).doomed == []
 
 
+def test_the_newest_leads_stay_however_old(settings: Settings) -> None:
+    folders = [settings.home / "leads" / f"as_of=2026-05-0{day}" for day in (1, 2)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "leads.parquet").write_bytes(b"x")
+    assert "leads" in {item.kind for item in prune(settings, 15).doomed}
+    assert [folder.exists() for folder in folders] == [False, True]
+
+
 def test_verify_says_pruned_where_a_version_stood_on_what_is_gone(settings: Settings) -> None:
     prune(settings, 15)
     verified = verify_home(settings.home)

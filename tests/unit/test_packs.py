@@ -429,7 +429,7 @@ class Page(HTMLParser):
 
 
 def hostile_market() -> list[Merchant]:
-    """Every hostile value as an id, a name, a title, a brand, a category and an address; an id without a null byte would be none."""
+    """Returns merchants of which every text is a hostile value: ids, names, titles, brands, categories, addresses."""
     merchants = []
     for number, value in enumerate(HOSTILE):
         goods = Goods(f"{value}{number}", brand=value, title=value, url=value, category=value, harm=number)
