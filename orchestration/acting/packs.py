@@ -1,7 +1,7 @@
 """Lead packs: what is handed to whom about a lead, one folder a lead, made on demand from what stands in a home.
 
     <folder>/<lead_id>/{lead.json,lead.html,custody.json,receipt.json}
-                       csv/<section>.csv   statements/statement-<16 hex>.{json,txt}   evidence/<sha256>.<jpg|png|...>
+                       evidence/{<section>.csv,<sha256>.jpg}   statements/statement-<16 hex>.{json,txt}
 
 Which rows and columns a reader gets is decided in `sections`. All that people wrote is hostile until shown otherwise: it is made
 visible and cut before it is shown, names no file, runs in no spreadsheet, and a picture is opened before it is embedded. The same
@@ -618,7 +618,7 @@ def files(pack: Pack) -> Iterator[tuple[str, bytes]]:
     made: dict[str, bytes] = {}
     for name, table in pack.sections.items():
         if table.num_rows:
-            made[f"csv/{name}.csv"] = csv_bytes(_visible_table(table))
+            made[f"evidence/{name}.csv"] = csv_bytes(_visible_table(table))
     for one in told:
         made[f"statements/{one['statement_id']}.json"] = _json(one)
         made[f"statements/{one['statement_id']}.txt"] = statement_text(_shown(one)).encode()

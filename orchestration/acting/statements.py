@@ -72,11 +72,9 @@ def statement(action: Mapping[str, Any]) -> dict[str, Any]:
         "decision": {
             "action": kind,
             "is_restriction": kind in RESTRICTIONS,
-            "restriction": RESTRICTIONS.get(kind) or NO_RESTRICTION[kind],
+            "restriction": RESTRICTIONS.get(kind) or NO_RESTRICTION.get(kind, "None"),
             "taken_at": str(action["at"]),
-            "territorial_scope": f"Wherever it is offered: {action['ships_to']}"
-            if action.get("ships_to")
-            else "Wherever it is offered",
+            "territorial_scope": f"Wherever it is offered{': ' + action['ships_to'] if action.get('ships_to') else ''}",
             "duration": "Until something else is decided. An appeal that is upheld lifts it at once.",
         },
         "facts_and_circumstances": {

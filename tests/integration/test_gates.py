@@ -114,6 +114,7 @@ def test_scores_gate_refuses_and_says_which_expectation_observed_value_and_limit
     assert "few_are_flagged" in refused.stderr
     assert "allowed 1e-05" in refused.stderr
     assert published_files(home) == published_files(rated_home)
+    assert not (home / "leads" / f"as_of={REFUSED_DAY}").exists(), "what a gate refused is in no lead"
 
 
 def test_publishing_alone_after_the_candidate_gate_refused_publishes_nothing(home: Path):
