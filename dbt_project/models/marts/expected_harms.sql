@@ -50,14 +50,12 @@ rated_listings as (
 
 ),
 
-{{ brands_of_listings() }},
-
 -- Nobody sells a thousand million of a thing in a month: beyond that it is a slip, and would not fit.
 weighed as (
 
     select
         living.*,
-        brands_of_listings.brand,
+        rated_listings.brand,
         cast(rated_listings.score as decimal(9, 4)) as score,
         coalesce(rated_listings.is_flagged, false) and not coalesce(rated_listings.is_suppressed, false) as is_listed,
         coalesce(rated_listings.is_suppressed, false) as is_suppressed,
@@ -66,8 +64,6 @@ weighed as (
     from living
     left join sales
         on sales.listing_id = living.listing_id
-    left join brands_of_listings
-        on brands_of_listings.listing_id = living.listing_id
     left join rated_listings
         on rated_listings.listing_id = living.listing_id
     left join seriousness as of_category
