@@ -9,7 +9,7 @@ from orchestration.automation import LISTS, ONE_DAY_A_RUN
 from orchestration.rated import RATED
 from orchestration.resources import Run
 
-KEY = dg.AssetKey(["leads"])
+KEY = dg.AssetKey(["leads", "ranked"])
 
 
 def lead_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
