@@ -42,7 +42,7 @@ rings as (
   left join members on members.merchant_id = truth.merchant_id and members.kind <> 'service'
   where truth.ring_id in (
     select truth.ring_id from truth inner join read_parquet($rated, hive_partitioning = false) as rated using (merchant_id)
-    where rated.is_flagged and not rated.is_suppressed)
+    where rated.is_flagged and rated.held_by is null)
   group by truth.ring_id),
 
 -- And the other way: how many true rings a lead of several merchants holds, and whether strangers beside them.

@@ -26,7 +26,7 @@ from orchestration.publishing.candidate import build_candidate
 from orchestration.publishing.publish import publish
 from orchestration.publishing.verdict import give_verdict
 from orchestration.rated import RATED, ListName
-from tests.publishing_fixtures import POLICY, SUITES, manifest_inputs, passing_gates
+from tests.publishing_fixtures import POLICY, SUITES, TERMS, manifest_inputs, passing_gates
 
 DAY = dt.date(2026, 6, 30)
 MARTS_YML = Path(__file__).resolve().parents[1] / "dbt_project" / "models" / "marts" / "marts.yml"
@@ -131,6 +131,7 @@ class Made:
             name,
             mart_file(self.home, RATED[name].mart, day),
             policy=POLICY,
+            terms=TERMS,
             inputs=manifest_inputs(),
             published=self.home / "published",
             candidates=self.home / "candidates",
@@ -185,6 +186,7 @@ def marts_of(
         return {
             "as_of_date": day, "score": score, "own_conduct_score": score, "margin": score, "band": "[90,100]",
             "reasons": reasons, "model_digest": "d", "is_flagged": score >= 50, "is_suppressed": False,
+            "term": 1, "action": "review",
         }  # fmt: skip
 
     suspects = []

@@ -17,11 +17,8 @@ suppress_app = typer.Typer(no_args_is_help=True, help="What is kept off the list
 decisions_app = typer.Typer(no_args_is_help=True, help="What analysts decided.")
 appeals_app = typer.Typer(no_args_is_help=True, help="What was said against a flag, and what came of it.")
 cases_app = typer.Typer(no_args_is_help=True, help="Cases in court.")
-<<<<<<< HEAD
 policies_app = typer.Typer(no_args_is_help=True, help="What is flagged from where on, and what is then done.")
-=======
 leads_app = typer.Typer(no_args_is_help=True, help="Whom to look into first, and what is handed to whom.")
->>>>>>> 6906b8d (Give leads commands: list, show, export, hand over)
 test_buys_app = typer.Typer(no_args_is_help=True, help="What to buy to be examined, and what the verdicts say of all.")
 
 Kind = Literal["listing", "merchant", "review", "order"]
@@ -43,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(appeals_app, name="appeals")
     app.add_typer(cases_app, name="cases")
     app.add_typer(test_buys_app, name="test-buys")
-<<<<<<< HEAD
+    app.add_typer(leads_app, name="leads")
     app.add_typer(policies_app, name="policies")
     app.command("trace")(trace_row)
 
@@ -82,9 +79,6 @@ def try_policy(
 
     trial = tried(settings_of(), file, day_of(first, "--from"), day_of(last, "--to"))
     print_result(trial.as_dict(), as_json, lambda: render_trial(trial))
-=======
-    app.add_typer(leads_app, name="leads")
->>>>>>> 6906b8d (Give leads commands: list, show, export, hand over)
 
 
 @decisions_app.command("record")
@@ -275,7 +269,6 @@ def report_buys(
     print_result(facts, as_json, lambda: render_report(facts))
 
 
-<<<<<<< HEAD
 def trace_row(
     list_name: Annotated[str, typer.Argument(metavar="LIST")],
     entity_id: Annotated[str, typer.Argument(metavar="ID", help="Of reviews, an order's or a review's id will do.")],
@@ -295,7 +288,8 @@ def trace_row(
     day = day_of(as_of, "--as-of")
     told = trace(settings_of().home, list_name, entity_id, as_of=day, version=version, rows=rows)
     print_result(told, as_json, lambda: render(told))
-=======
+
+
 @leads_app.command("list")
 def list_leads(
     as_of: AsOf = None, limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20, as_json: Json = False
@@ -365,7 +359,6 @@ def hand_over_lead(
 
     with writing("touchstone leads hand-over") as settings:
         _recorded(hand_over(settings, lead, to, audience, moment_of(at, "--at")), as_json)
->>>>>>> 6906b8d (Give leads commands: list, show, export, hand over)
 
 
 def _record(table: str, file: Path, dry_run: bool, as_json: bool) -> None:

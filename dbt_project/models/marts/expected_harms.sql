@@ -57,7 +57,7 @@ weighed as (
         living.*,
         rated_listings.brand,
         cast(rated_listings.score as decimal(9, 4)) as score,
-        coalesce(rated_listings.is_flagged, false) and not coalesce(rated_listings.is_suppressed, false) as is_listed,
+        coalesce(rated_listings.is_flagged and rated_listings.held_by is null, false) as is_listed,
         coalesce(rated_listings.is_suppressed, false) as is_suppressed,
         cast(least(coalesce(sales.unit_count, 0), 1000000000) as bigint) as unit_count,
         coalesce(of_category.seriousness, of_first_part.seriousness, 1) as seriousness

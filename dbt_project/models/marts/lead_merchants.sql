@@ -20,7 +20,7 @@ rated_merchants as (
     select
         merchant_id,
         cast(score as decimal(9, 4)) as score,
-        is_flagged and not is_suppressed as is_listed
+        is_flagged and held_by is null as is_listed
     from {{ ref('rated_merchants') }}
 
 ),
@@ -30,7 +30,7 @@ rated_brushing_merchants as (
     select
         merchant_id,
         cast(score as decimal(9, 4)) as score,
-        is_flagged and not is_suppressed as is_listed
+        is_flagged and held_by is null as is_listed
     from {{ ref('rated_brushing_merchants') }}
 
 ),
@@ -59,7 +59,10 @@ trades as (
     select
         merchant_id,
         count(*) as listed_trade_count
-    from {{ ref('brushed_orders') }}
+    from {{ ref('rated_reviews') }}
+    where
+        is_flagged
+        and held_by is null
     group by merchant_id
 
 ),
