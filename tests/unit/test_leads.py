@@ -25,6 +25,7 @@ from orchestration.acting.leads import (
     read_leads,
 )
 from orchestration.rated import RATED
+from orchestration.terminal import moment_of
 from tests.leads_fixtures import DAY, Made, Merchant, worth
 
 DAYS = [DAY + dt.timedelta(days=number) for number in range(4)]
@@ -223,6 +224,13 @@ def test_who_hangs_together_is_named_by_the_least() -> None:
         "group_id": ["b", "b", "b", "x", "x"],
     }
     assert joined(ties.slice(0, 0)).num_rows == 0
+
+
+def test_a_moment_without_a_zone_is_utc_and_one_with_is_told_in_it() -> None:
+    noon = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
+    assert moment_of("2026-07-01T12:00", "--at") == moment_of("2026-07-01T14:00+02:00", "--at") == noon
+    with pytest.raises(BadInputError, match="--at noon: not a time"):
+        moment_of("noon", "--at")
 
 
 PEOPLE = "abcdefg"
