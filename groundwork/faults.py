@@ -46,6 +46,7 @@ Boundary = Literal[
     "publish.latest",  # readers are told
     "test_buys.plan",  # a plan of what to buy, with its sheet
     "leads.write",  # the leads of a date, with who is in each and what became of it
+    "report.write",  # the report of the day gets its name
     "prune.ledger",  # a line says that a load is pruned
     "prune.remove",  # a file or folder that is too old goes
     "erase.ledger",  # a line says that a load without the person's rows stands in for one with them

@@ -18,6 +18,7 @@ from orchestration.upkeep.approvals import newest_day, settle_moves
 
 LANDING, SHAPE, SIGNALS, FEATURES = "stage_1_landing", "stage_2_shape", "stage_2_signals", "stage_3_features"
 MODELS, SCORES, MARTS, LISTS = "stage_4_models", "stage_4_scores", "stage_5_marts", "stage_6_lists"
+REPORTS = "stage_7_reports"
 ONE_DAY_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 PROMOTION_TAG = "touchstone/promotion"
 WITH_TRAINING = {"ops": {"features": {"config": {"with_training": True}}}}
@@ -31,7 +32,7 @@ def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
 def jobs() -> list[Any]:
     """Returns the jobs: the whole, its parts, and the weekly training."""
     shaping = (SHAPE, SIGNALS)
-    rating = (FEATURES, SCORES, MARTS, LISTS)
+    rating = (FEATURES, SCORES, MARTS, LISTS, REPORTS)
     parts: dict[str, tuple[str, tuple[str, ...]]] = {
         "land": ("Pulls the source tables and checks them against the contract.", (LANDING,)),
         "land_and_shape": ("Lands, then builds what does not depend on a date.", (LANDING, *shaping)),
@@ -44,7 +45,7 @@ def jobs() -> list[Any]:
             "Shapes what has landed and makes a day's features and training rows.",
             (*shaping, FEATURES),
         ),
-        "publish": ("Makes, judges and publishes the lists of a day that is rated.", (LISTS,)),
+        "publish": ("Makes, judges and publishes the lists of a day that is rated.", (LISTS, REPORTS)),
     }
     return [
         dg.define_asset_job(

@@ -14,6 +14,7 @@ from orchestration import automation, checks
 from orchestration.assets.leads import lead_assets
 from orchestration.assets.lists import list_assets
 from orchestration.assets.models import score_assets, training_assets
+from orchestration.assets.reports import report_asset
 from orchestration.assets.signals import signal_assets
 from orchestration.assets.sources import landing_assets
 from orchestration.assets.warehouse import dbt_steps
@@ -42,6 +43,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
             *score_assets(daily),
             *list_assets(daily),
             *lead_assets(daily),
+            report_asset(daily),
         ],
         "asset_checks": checks.gates(contract, daily),
         "jobs": automation.jobs(),

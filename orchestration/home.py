@@ -35,6 +35,7 @@ REBUILT = (
     "leads",
     "pinned",
     "models",
+    "reports",
 )
 _DAGSTER_YAML_1 = b"""# Written by Touchstone: nothing leaves this machine, and our log lines show in the UI.
 telemetry: {enabled: false}

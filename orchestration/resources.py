@@ -199,12 +199,18 @@ class Warehouse:
 
     def show_parquet(self, name: str, path: Path, empty_columns: Mapping[str, str]) -> None:
         """Shows a Parquet file as `landed.<name>`; where it is absent, an empty relation of the given columns."""
-        with self.connect() as connection:
-            if path.exists():
+        if path.exists():
+            with self.connect() as connection:
                 self._show(connection, name, path)
-                return
-            columns = ", ".join(f"cast(null as {kind}) as {column}" for column, kind in empty_columns.items())
-            connection.execute(f"create or replace view landed.{name} as select {columns} where false")
+        else:
+            self.show_query(name, "", empty_columns)
+
+    def show_query(self, name: str, query: str, columns: Mapping[str, str]) -> None:
+        """Shows the rows of a query over Parquet files as `landed.<name>`; without a query, an empty relation of the columns."""
+        nothing = ", ".join(f"cast(null as {kind}) as {column}" for column, kind in columns.items())
+        with self.connect() as connection:
+            connection.execute("create schema if not exists landed")
+            connection.execute(f"create or replace view landed.{name} as {query or f'select {nothing} where false'}")
 
     def show_table(self, name: str, table: pa.Table) -> None:
         """Writes a table as `pinned/<name>.parquet` and shows it as `landed.<name>`."""

@@ -39,6 +39,10 @@
 {% macro value_at_greatest(value, order_by) %}{{ return(adapter.dispatch('value_at_greatest', 'touchstone')(value, order_by)) }}{% endmacro %}
 {% macro duckdb__value_at_greatest(value, order_by) %}max_by({{ value }}, {{ order_by }}){% endmacro %}
 
+{# The value in the row with the least `order_by`, null where no row has both. #}
+{% macro value_at_least(value, order_by) %}{{ return(adapter.dispatch('value_at_least', 'touchstone')(value, order_by)) }}{% endmacro %}
+{% macro duckdb__value_at_least(value, order_by) %}min_by({{ value }}, {{ order_by }}){% endmacro %}
+
 {# Null in place of an error where a text or a number does not fit the type. #}
 {% macro safe_cast_to(value, type) %}{{ return(adapter.dispatch('safe_cast_to', 'touchstone')(value, type)) }}{% endmacro %}
 {% macro duckdb__safe_cast_to(value, type) %}try_cast({{ value }} as {{ type }}){% endmacro %}
@@ -88,6 +92,10 @@
 {# The last so many members of a list, in order. #}
 {% macro last_members(list, number) %}{{ return(adapter.dispatch('last_members', 'touchstone')(list, number)) }}{% endmacro %}
 {% macro duckdb__last_members(list, number) %}list_slice({{ list }}, -{{ number }}, -1){% endmacro %}
+
+{# The members of a list of texts as one text, with a separator between them. #}
+{% macro joined_members(list, separator) %}{{ return(adapter.dispatch('joined_members', 'touchstone')(list, separator)) }}{% endmacro %}
+{% macro duckdb__joined_members(list, separator) %}array_to_string({{ list }}, {{ separator }}){% endmacro %}
 
 {# All members of a list but the last. #}
 {% macro all_but_last(list) %}{{ return(adapter.dispatch('all_but_last', 'touchstone')(list)) }}{% endmacro %}
@@ -158,6 +166,10 @@
 {# The members of a JSON array of texts, as a list. #}
 {% macro json_texts(json) %}{{ return(adapter.dispatch('json_texts', 'touchstone')(json)) }}{% endmacro %}
 {% macro duckdb__json_texts(json) %}try_cast(try_cast({{ json }} as json) as varchar[]){% endmacro %}
+
+{# What each object of a JSON array has under a name (a plain word), as a list of texts. #}
+{% macro json_texts_of(json, name) %}{{ return(adapter.dispatch('json_texts_of', 'touchstone')(json, name)) }}{% endmacro %}
+{% macro duckdb__json_texts_of(json, name) %}json_extract_string(try_cast({{ json }} as json), '$[*].{{ name }}'){% endmacro %}
 
 {# Texts #}
 

@@ -15,13 +15,17 @@ from groundwork.faults import boundary
 from orchestration.assets.signals import add_rings
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.rated import RATED
-from orchestration.resources import DbtNode, Export, Run
+from orchestration.resources import DbtNode, Export, Run, sql_text
 
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
 OWNERS = ["team:data-engineering"]
 # What the steps themselves pin for dbt, and no asset makes: it has no place in the lineage.
 PINNED = {
-    dg.AssetKey(["landed", name]) for name in ("run", "loads", "merchant_rings", "terms", "precision_bands", "rules")
+    dg.AssetKey(["landed", name])
+    for name in (
+        *("run", "loads", "merchant_rings", "terms", "precision_bands", "rules"),
+        *("published_flags", "lead_members"),
+    )
 }
 TERM_COLUMNS = {
     "model": "varchar", "model_digest": "varchar", "term": "integer", "category": "varchar", "brand": "varchar",
@@ -43,7 +47,37 @@ EVIDENCE = {
     "brushing_services": "service_id, buyer_id, merchant_id",
     "rule_findings": "rule, review_key",
 }
+# The marts that show what came of it.
+OUTCOMES = {
+    "reporters": "reporter_id",
+    "notices": "notice_id",
+    "appeals": "appeal_id",
+    "overturn_rates": "grouped_by, value",
+    "strikes": "merchant_id, matter",
+    "test_buy_verdicts": "test_buy_id",
+    "banned_merchants": "merchant_id",
+    "enforcement_results": "action_id",
+    "enforcement_months": "month_date, authority, brand, currency",
+    "funnel": "matter, entity_kind, entity_id, stage_number",
+    "funnel_months": "month_date, matter, entity_kind, stage_number, authority, brand",
+    "lead_history": "lead_id, occurred_at, event, merchant_id, detail",
+    "case_register": "case_id, merchant_id",
+    "confirmed_counterfeiters": "merchant_id",
+    "confirmed_accounts": "merchant_id, other_merchant_id",
+}
 SLICES = ("brand", "country", "price_band", "merchant_age_band", "language")
+VERSION_COLUMNS = {
+    **dict.fromkeys(("file", "list_name", "version"), "varchar"),
+    "as_of_date": "date",
+    **dict.fromkeys(("policy", "matter"), "varchar"),
+}
+FLAG_COLUMNS = {
+    **{name: kind for name, kind in VERSION_COLUMNS.items() if name != "file"},
+    **dict.fromkeys(("entity_kind", "entity_id"), "varchar"),
+    "score": "double",
+    "reasons": "varchar",
+}
+LEAD_COLUMNS = {"lead_id": "varchar", "merchant_id": "varchar", "as_of_date": "date"}
 RULE_COLUMNS = {"rule": "varchar", "sign": "varchar", "at_least": "double", "at_most": "double", "action": "varchar"}
 BAND_COLUMNS = {"model": "varchar", "band": "varchar", "expected_precision": "double"}
 
@@ -158,6 +192,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         with run.record.stage("marts") as stage:
             with run.warehouse.connect():
                 pin_scores(run, as_of)
+                pin_outcomes(run, as_of)
             with boundary("marts.build", run.warehouse.path):
                 nodes = run.warehouse.build("tag:marts")
             stage.steps = longest(nodes)
@@ -233,9 +268,44 @@ def pin_scores(run: Run, as_of: date) -> None:
     run.warehouse.show_rows("precision_bands", BAND_COLUMNS, bands)
 
 
+def pin_outcomes(run: Run, as_of: date) -> None:
+    """Shows dbt what readers had been told before a date, and whom leads had named by then.
+
+    A list as of a day is published after it has ended: what is published as of the date itself came too late to be acted on.
+    """
+    from orchestration.publishing.history import Shelf, in_force_before
+
+    versions: list[list[object]] = []
+    told = []
+    for name, rated in RATED.items():
+        shelf = Shelf(run.home / "published", name)
+        files = []
+        for day, version in in_force_before(shelf.history(), as_of).items():
+            files.append(str(shelf.version_directory(version) / f"{name}.parquet"))
+            matter = run.declarations[rated.model].matter
+            versions.append([files[-1], name, version, day, shelf.manifest(version).policy, matter])
+        if files:
+            read = f"read_parquet([{', '.join(map(sql_text, files))}], filename = true, hive_partitioning = false)"
+            told += [
+                f"select list_name, version, as_of_date, policy, matter, '{column.removesuffix('_id')}' as entity_kind, "
+                f"{column} as entity_id, score, reasons from {read} as rows "
+                f"inner join landed.published_versions on file = rows.filename where {column} is not null"
+                for column in (rated.carried or (rated.key,))
+            ]
+    run.warehouse.show_rows("published_versions", VERSION_COLUMNS, versions)
+    run.warehouse.show_query("published_flags", " union all ".join(told), FLAG_COLUMNS)
+    leads = sorted((run.home / "leads").glob("as_of=*/lead_merchants.parquet"))
+    leads = [path for path in leads if path.parent.name < f"as_of={as_of}"]
+    named = (
+        "select lead_id, merchant_id, cast(regexp_extract(filename, 'as_of=([0-9-]+)/[^/]*$', 1) as date) as as_of_date "
+        f"from read_parquet([{', '.join(map(sql_text, leads))}], filename = true, hive_partitioning = false)"
+    )
+    run.warehouse.show_query("lead_members", named if leads else "", LEAD_COLUMNS)
+
+
 def export_marts(run: Run, as_of: date) -> dict[str, int]:
     """Writes the marts of one date for analysts and for publication; returns the number of rows by mart."""
-    order = {rated.mart: rated.key for rated in RATED.values()} | EVIDENCE
+    order = {rated.mart: rated.key for rated in RATED.values()} | EVIDENCE | OUTCOMES
     rows: dict[str, int] = {}
     for mart, order_by in order.items():
         export = Export(f"select * from {mart}", order_by=order_by)

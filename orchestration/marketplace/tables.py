@@ -126,6 +126,7 @@ def chunk_tables(chunk: Chunk, pictures: Pictures) -> dict[str, pa.Table]:
         "platform_actions": _actions(chunk),
         "enforcement_actions": _enforcement(chunk),
         "suppressions": _suppressions(chunk),
+        "appeals": _appeals(chunk),
     }
 
 
@@ -651,10 +652,9 @@ def _investigated(chunk: Chunk, known: Floats) -> pa.Table:
 
 
 def _actions(chunk: Chunk) -> pa.Table:
-    labels, rng, days = chunk.labels, chunk.rng("actions"), chunk.world.days
+    labels, days = chunk.labels, chunk.world.days
     down = np.flatnonzero(np.isfinite(labels.taken_down_day))
-    back = down[labels.is_reinstated[down]]
-    back_day = labels.taken_down_day[back] + 0.2 + rng.exponential(2.0, len(back))
+    back, back_day = _reinstated(chunk)
     is_timely = back_day < days
     banned, restricted = (
         np.flatnonzero(np.isfinite(labels.banned_day)),
@@ -682,6 +682,57 @@ def _actions(chunk: Chunk) -> pa.Table:
         "kind": phrases(("takedown", "reinstatement", "ban", "restriction"), which),
         "occurred_at": chunk.world.moments(np.concatenate(moments)),
         "reason": phrases(("policy_violation", "appeal_upheld", "repeat_infringement", "under_review"), which),
+    })  # fmt: skip
+
+
+def _reinstated(chunk: Chunk) -> tuple[Ints, Floats]:
+    """Returns the listings whose takedown is undone after an appeal, and when."""
+    back = np.flatnonzero(np.isfinite(chunk.labels.taken_down_day) & chunk.labels.is_reinstated)
+    return back, chunk.labels.taken_down_day[back] + 0.2 + chunk.rng("actions").exponential(2.0, len(back))
+
+
+def _appeals(chunk: Chunk) -> pa.Table:
+    """Says what those say who were taken down, banned or restricted: more of the honest do, and they are mostly right."""
+    rng, labels, days = chunk.rng("appeals"), chunk.labels, chunk.world.days
+    merchants, listings = chunk.merchants, chunk.listings
+    back, back_day = _reinstated(chunk)
+    sanctioned = np.fmin(labels.banned_day, labels.restricted_day)
+    is_of_brushing = np.zeros(len(merchants.key), dtype=np.bool_)
+    is_of_brushing[labels.audits.merchant] = labels.audits.is_brushing & ~labels.audits.is_counterfeit
+    parts = []
+    for kind, acted, is_fake, fakes_appeal, ids in (
+        ("listing", labels.taken_down_day, listings.is_counterfeit, 0.08, chunk.listing_ids),
+        ("merchant", sanctioned, merchants.is_counterfeit | merchants.is_brushing, 0.3, chunk.merchant_ids),
+    ):
+        count = len(acted)
+        lodges = rng.random(count) < np.where(is_fake, fakes_appeal, 0.5)
+        submitted = acted + 0.1 + rng.exponential(4.0, count)
+        decided = submitted + 0.5 + rng.exponential(6.0, count)
+        is_upheld = rng.random(count) < np.where(is_fake, 0.03, 0.85)
+        if kind == "listing":  # what came back did so because an appeal was upheld
+            lodges[back], is_upheld[back], decided[back] = True, True, back_day
+            submitted[back] = (acted[back] + back_day) / 2
+        which = np.flatnonzero(lodges & np.isfinite(acted) & (submitted < days))
+        of_brushing = (kind == "merchant") & is_of_brushing[which if kind == "merchant" else which * 0]
+        parts.append((kind, ids(which), of_brushing, submitted[which], decided[which], is_upheld[which]))
+    sizes = [len(part[1]) for part in parts]
+    of_brushing, submitted, decided, is_upheld = (np.concatenate([part[at] for part in parts]) for at in range(2, 6))
+    is_known = decided < days
+    why = np.where(is_upheld, rng.integers(0, 2, sum(sizes)), rng.integers(2, 4, sum(sizes)))
+    moderators = id_text(keys(salt(chunk.seed, "moderator"), rng.integers(0, 40, sum(sizes))))
+    key = keys(salt(chunk.seed, "appeal"), chunk.span.counters(sum(sizes)))
+    return _by(key, {
+        "appeal_id": id_text(key, "p"),
+        "entity_kind": phrases([part[0] for part in parts], np.repeat(np.arange(len(parts)), sizes)),
+        "entity_id": pa.concat_arrays([part[1] for part in parts]),
+        "matter": phrases(("counterfeit", "brushing"), of_brushing.astype(np.int64)),
+        "submitted_at": chunk.world.moments(submitted),
+        "outcome": phrases(("upheld", "rejected", "pending"), np.select([~is_known, is_upheld], [2, 0], 1)),
+        "reason": phrases(
+            ("invoice_checked", "brand_confirmed", "no_proof", "proof_not_genuine"), np.where(is_known, why, -1)
+        ),
+        "decided_by": nullable(moderators, is_known),
+        "decided_at": chunk.world.moments(np.where(is_known, decided, np.nan)),
     })  # fmt: skip
 
 

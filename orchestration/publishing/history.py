@@ -168,7 +168,12 @@ def in_force(history: Sequence[Publication], as_of: dt.date) -> str | None:
     return next((line.version for line in reversed(history) if version_date(line.version) == as_of), None)
 
 
+def in_force_before(history: Sequence[Publication], as_of: dt.date) -> dict[dt.date, str]:
+    """Returns the versions in force at each as_of before a date, by that as_of, oldest first."""
+    newest = {version_date(line.version): line.version for line in history}
+    return {date: newest[date] for date in sorted(newest) if date < as_of}
+
+
 def previous_version(history: Sequence[Publication], as_of: dt.date) -> str | None:
     """Returns the version in force at the greatest as_of before a date, or None."""
-    earlier = [date for line in history if (date := version_date(line.version)) < as_of]
-    return in_force(history, max(earlier)) if earlier else None
+    return next(reversed(in_force_before(history, as_of).values()), None)

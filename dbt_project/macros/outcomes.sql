@@ -1,0 +1,243 @@
+{# What the marts of outcomes have in common: what was known of notices, actions and merchants by the end of as_of. #}
+
+{#
+    CTE `known_notices`: each notice with what was known of it; `is_right` says whether its reporter was. Upheld is right, unless
+    an appeal of the listing undid it later; rejected is wrong, unless as a duplicate, which says nothing.
+#}
+{% macro known_notices() %}
+reversals as (
+
+    select
+        stg_appeals.entity_id as listing_id,
+        max(stg_appeals.decided_at) as reversed_at
+    from {{ ref('stg_appeals') }} as stg_appeals
+    cross join run
+    where
+        stg_appeals.entity_kind = 'listing'
+        and stg_appeals.matter = 'counterfeit'
+        and stg_appeals.outcome = 'upheld'
+        and cast(stg_appeals.decided_at as date) <= run.as_of
+    group by stg_appeals.entity_id
+
+),
+
+noticed as (
+
+    select
+        stg_notices.*,
+        coalesce(cast(stg_notices.decided_at as date) <= run.as_of, false) as is_decided,
+        run.as_of
+    from {{ ref('stg_notices') }} as stg_notices
+    inner join run
+        on run.as_of >= cast(stg_notices.submitted_at as date)
+
+),
+
+known_notices as (
+
+    select
+        noticed.as_of,
+        noticed.notice_id,
+        noticed.listing_id,
+        noticed.reporter_id,
+        noticed.brand_id,
+        noticed.kind,
+        noticed.submitted_at,
+        case when noticed.is_decided then coalesce(noticed.outcome, 'pending') else 'pending' end as outcome,
+        case when noticed.is_decided then noticed.reason end as reason,
+        case when noticed.is_decided then noticed.decided_at end as decided_at,
+        case
+            when not noticed.is_decided then null
+            when noticed.outcome = 'upheld'
+                then coalesce(reversals.reversed_at <= noticed.decided_at, true)
+            when noticed.outcome = 'rejected' and coalesce(noticed.reason, '') <> 'duplicate' then false
+        end as is_right
+    from noticed
+    left join reversals
+        on reversals.listing_id = noticed.listing_id
+
+)
+{% endmacro %}
+
+{#
+    CTEs `reporter_counts`, and `reporter_prior`: one row with the mean and the weight of a beta distribution that fits all
+    reporters, by moments of a beta-binomial (Kleinman 1973). The intraclass correlation r is
+
+        (S / (p q) - (k - 1)) / (n - sum n_i^2 / n - (k - 1)),    S = sum n_i (x_i / n_i - p)^2,
+
+    and the weight 1 / r - 1, held between 2 and 50 notices. p counts one upheld and one rejected notice more, so that it is
+    neither 0 nor 1. Sums are of integers and decimals, which are the same in every run.
+#}
+{% macro reporter_prior() %}
+reporter_counts as (
+
+    select
+        known_notices.as_of,
+        known_notices.reporter_id,
+        count(*) as notice_count,
+        count(known_notices.is_right) as judged_count,
+        count(*) filter (where known_notices.is_right) as right_count,
+        count(*) filter (where known_notices.outcome = 'pending') as pending_count,
+        min(known_notices.submitted_at) as first_submitted_at,
+        max(known_notices.submitted_at) as last_submitted_at
+    from known_notices
+    where known_notices.reporter_id is not null
+    group by
+        known_notices.as_of,
+        known_notices.reporter_id
+
+),
+
+reporter_sums as (
+
+    select
+        count(*) as k,
+        coalesce(sum(judged_count), 0) as n,
+        coalesce(sum(right_count), 0) as x,
+        coalesce(sum(judged_count * judged_count), 0) as n_squares,
+        coalesce(sum(cast(right_count * right_count / judged_count as decimal(28, 9))), 0) as x_squares
+    from reporter_counts
+    where judged_count > 0
+
+),
+
+reporter_mean as (
+
+    select
+        *,
+        cast(x + 1 as double) / cast(n + 2 as double) as p
+    from reporter_sums
+
+),
+
+reporter_spread as (
+
+    select
+        p,
+        case
+            when k > 1
+                then
+                    ((cast(x_squares as double) - 2 * p * x + p * p * n) / (p * (1 - p)) - (k - 1))
+                    / nullif(n - cast(n_squares as double) / n - (k - 1), 0)
+        end as r
+    from reporter_mean
+
+),
+
+-- Where each has one notice, or there is one reporter, nothing tells how they differ: then the prior counts least.
+reporter_prior as (
+
+    select
+        round(p, 6) as prior_share,
+        round(1 / greatest(least(coalesce(r, 1.0), 1.0 / 3), 1.0 / 51) - 1, 6) as prior_weight
+    from reporter_spread
+
+)
+{% endmacro %}
+
+{# The accuracy of a reporter of so many notices that were judged: the mean of the beta distribution after them. #}
+{% macro accuracy(right, judged) -%}
+    cast(round(
+        ({{ right }} + reporter_prior.prior_weight * reporter_prior.prior_share)
+        / ({{ judged }} + reporter_prior.prior_weight), 6
+    ) as decimal(9, 6))
+{%- endmacro %}
+
+{# How long a strike counts, and after how long it is worth half as much; a platform sets its own as dbt vars. #}
+{% macro strike_window_days() %}{{ return(var('strike_window_days', 365)) }}{% endmacro %}
+{% macro strike_half_life_days() %}{{ return(var('strike_half_life_days', 90)) }}{% endmacro %}
+
+{# CTE `bans`: merchants that are banned at as_of, since when. #}
+{% macro bans() %}
+merchant_actions as (
+
+    select
+        stg_platform_actions.entity_id as merchant_id,
+        stg_platform_actions.kind,
+        stg_platform_actions.occurred_at,
+        row_number() over (
+            partition by stg_platform_actions.entity_id
+            order by stg_platform_actions.occurred_at desc, stg_platform_actions.action_id desc
+        ) as place
+    from {{ ref('stg_platform_actions') }} as stg_platform_actions
+    cross join run
+    where
+        stg_platform_actions.entity_kind = 'merchant'
+        and stg_platform_actions.kind in ('ban', 'reinstatement')
+        and cast(stg_platform_actions.occurred_at as date) <= run.as_of
+
+),
+
+bans as (
+
+    select
+        merchant_id,
+        occurred_at as banned_at
+    from merchant_actions
+    where
+        place = 1
+        and kind = 'ban'
+
+)
+{% endmacro %}
+
+{#
+    CTE `named`: who is named by which lead since when, in the leads that were made before as_of. CTE `brand_of_merchants`: the
+    brand of most of a merchant's listings, living or not, for the merchants of the CTE that is given.
+#}
+{% macro named() %}
+named as (
+
+    select
+        lead_members.lead_id,
+        lead_members.merchant_id,
+        min(lead_members.as_of_date) as named_date
+    from {{ source('landed', 'lead_members') }} as lead_members
+    inner join run
+        on run.as_of > lead_members.as_of_date
+    group by
+        lead_members.lead_id,
+        lead_members.merchant_id
+
+)
+{% endmacro %}
+
+{% macro brand_of_merchants(wanted) %}
+wanted_merchants as (
+
+    select distinct merchant_id from {{ wanted }}
+
+),
+
+{{ brands_of_listings() }},
+
+brands_of_wanted as (
+
+    select
+        wanted_merchants.merchant_id,
+        brands_of_listings.brand,
+        row_number() over (
+            partition by wanted_merchants.merchant_id order by count(*) desc, brands_of_listings.brand asc
+        ) as place
+    from wanted_merchants
+    inner join {{ ref('int_listing_owners') }} as owners
+        on owners.merchant_id = wanted_merchants.merchant_id
+    inner join brands_of_listings
+        on brands_of_listings.listing_id = owners.listing_id
+    where brands_of_listings.brand is not null
+    group by
+        wanted_merchants.merchant_id,
+        brands_of_listings.brand
+
+),
+
+brand_of_merchants as (
+
+    select
+        merchant_id,
+        brand
+    from brands_of_wanted
+    where place = 1
+
+)
+{% endmacro %}

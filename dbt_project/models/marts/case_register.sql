@@ -1,0 +1,91 @@
+-- The register of cases as of the date, one row a case and defendant's account: at which stage it is, and since when. What is
+-- claimed is of the last stage that told it.
+with
+
+run as (
+
+    select * from {{ source('landed', 'run') }}
+
+),
+
+{{ named() }},
+
+stages as (
+
+    select
+        stg_cases.*,
+        run.as_of,
+        case stg_cases.stage
+            when 'filed' then 1 when 'hearing' then 2 when 'settled' then 3 when 'judgment' then 4 else 5
+        end as rank
+    from {{ ref('stg_cases') }} as stg_cases
+    inner join run
+        on run.as_of >= cast(stg_cases.stage_at as date)
+
+),
+
+placed as (
+
+    select
+        stages.*,
+        row_number() over (
+            partition by stages.case_id, stages.merchant_id order by stages.stage_at desc, stages.rank desc
+        ) as place,
+        min(stages.stage_at) over (partition by stages.case_id, stages.merchant_id) as opened_at,
+        count(stages.amount) over (
+            partition by stages.case_id, stages.merchant_id order by stages.stage_at asc, stages.rank asc
+            rows between unbounded preceding and current row
+        ) as amount_number
+    from stages
+
+),
+
+-- The amount of a stage that tells none is that of the last one before it that did.
+told as (
+
+    select
+        placed.*,
+        max(placed.amount) over (
+            partition by placed.case_id, placed.merchant_id, placed.amount_number
+        ) as last_amount,
+        max(placed.amount_usd) over (
+            partition by placed.case_id, placed.merchant_id, placed.amount_number
+        ) as last_amount_usd,
+        max(case when placed.amount is not null then placed.currency end) over (
+            partition by placed.case_id, placed.merchant_id, placed.amount_number
+        ) as last_currency
+    from placed
+
+),
+
+final as (
+
+    select
+        told.as_of as as_of_date,
+        told.case_id,
+        told.merchant_id,
+        told.matter,
+        told.plaintiff,
+        told.defendant,
+        told.court,
+        told.claim,
+        cast(told.last_amount as decimal(18, 4)) as amount,
+        told.last_currency as currency,
+        cast(told.last_amount_usd as decimal(18, 4)) as amount_usd,
+        told.stage,
+        told.stage_at,
+        told.opened_at,
+        {{ days_between('cast(told.stage_at as date)', 'told.as_of') }} as stage_days,
+        told.stage in ('filed', 'hearing') as is_open,
+        told.lead_id,
+        named.named_date
+    from told
+    left join named
+        on
+            named.lead_id = told.lead_id
+            and named.merchant_id = told.merchant_id
+    where told.place = 1
+
+)
+
+select * from final

@@ -1,0 +1,37 @@
+-- What came of enforcement by month, authority, brand and currency as of the date; one row each. Values are sums in their own
+-- currency, and in the base one where a rate is known.
+with
+
+results as (
+
+    select * from {{ ref('enforcement_results') }}
+
+),
+
+final as (
+
+    select
+        as_of_date,
+        cast(date_trunc('month', occurred_at) as date) as month_date,
+        authority,
+        brand,
+        currency,
+        count(*) as action_count,
+        count(distinct merchant_id) as merchant_count,
+        count(*) filter (where is_found_during_action) as found_count,
+        cast(coalesce(sum(suspect_count), 0) as bigint) as suspect_count,
+        cast(coalesce(sum(seized_count), 0) as bigint) as seized_count,
+        cast(coalesce(sum(seized_value), 0) as decimal(28, 4)) as seized_value,
+        cast(coalesce(sum(seized_value_usd), 0) as decimal(28, 4)) as seized_value_usd,
+        {{ middle_value('handed_over_days') }} as handed_over_days
+    from results
+    group by
+        as_of_date,
+        cast(date_trunc('month', occurred_at) as date),
+        authority,
+        brand,
+        currency
+
+)
+
+select * from final

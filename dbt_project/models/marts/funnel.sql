@@ -1,0 +1,267 @@
+-- How far each entity and each lead came by as_of, one row each and stage: flagged (by a list that readers had), reviewed and
+-- confirmed (after that), handed over with a lead, acted on by an authority, suspects named; with the days from the stage before.
+-- Flags are those that were published before as_of: a list as of a day is read on the next.
+with
+
+run as (
+
+    select * from {{ source('landed', 'run') }}
+
+),
+
+flagged as (
+
+    select
+        flags.matter,
+        flags.entity_kind,
+        flags.entity_id,
+        min(flags.as_of_date) as flagged_date
+    from {{ source('landed', 'published_flags') }} as flags
+    inner join run
+        on run.as_of > flags.as_of_date
+    group by
+        flags.matter,
+        flags.entity_kind,
+        flags.entity_id
+
+),
+
+labels as (
+
+    select int_labels.*
+    from {{ ref('int_labels') }} as int_labels
+    inner join run
+        on run.as_of >= cast(int_labels.decided_at as date)
+
+),
+
+decisions as (
+
+    select
+        labels.matter,
+        labels.entity_kind,
+        labels.entity_id,
+        labels.decided_at
+    from labels
+    where labels.source <> 'enforcement'
+    union all
+    select
+        'counterfeit' as matter,
+        'listing' as entity_kind,
+        notices.listing_id as entity_id,
+        notices.decided_at
+    from {{ ref('notices') }} as notices
+    where notices.outcome in ('upheld', 'rejected')
+    union all
+    select
+        appeals.matter,
+        appeals.entity_kind,
+        appeals.entity_id,
+        appeals.decided_at
+    from {{ ref('appeals') }} as appeals
+    where appeals.outcome <> 'pending'
+
+),
+
+results as (
+
+    select * from {{ ref('enforcement_results') }}
+
+),
+
+{{ named() }},
+
+hand_overs as (
+
+    select
+        stg_lead_hand_overs.lead_id,
+        stg_lead_hand_overs.handed_over_at,
+        case when stg_lead_hand_overs.audience = 'authority' then stg_lead_hand_overs.recipient end as authority
+    from {{ ref('stg_lead_hand_overs') }} as stg_lead_hand_overs
+    inner join run
+        on run.as_of >= cast(stg_lead_hand_overs.handed_over_at as date)
+
+),
+
+steps as (
+
+    select
+        flagged.matter,
+        flagged.entity_kind,
+        flagged.entity_id,
+        'flagged' as stage,
+        1 as stage_number,
+        cast(flagged.flagged_date as timestamp) as reached_at,
+        cast(null as varchar) as lead_id,
+        cast(null as varchar) as authority
+    from flagged
+    union all
+    select
+        flagged.matter,
+        flagged.entity_kind,
+        flagged.entity_id,
+        'reviewed' as stage,
+        2 as stage_number,
+        decisions.decided_at as reached_at,
+        cast(null as varchar) as lead_id,
+        cast(null as varchar) as authority
+    from flagged
+    inner join decisions
+        on
+            decisions.matter = flagged.matter
+            and decisions.entity_kind = flagged.entity_kind
+            and decisions.entity_id = flagged.entity_id
+            and cast(decisions.decided_at as date) > flagged.flagged_date
+    union all
+    select
+        flagged.matter,
+        flagged.entity_kind,
+        flagged.entity_id,
+        'confirmed' as stage,
+        3 as stage_number,
+        labels.decided_at as reached_at,
+        cast(null as varchar) as lead_id,
+        cast(null as varchar) as authority
+    from flagged
+    inner join labels
+        on
+            labels.matter = flagged.matter
+            and labels.entity_kind = flagged.entity_kind
+            and labels.entity_id = flagged.entity_id
+            and labels.is_positive
+            and cast(labels.decided_at as date) > flagged.flagged_date
+    union all
+    select
+        'counterfeit' as matter,
+        'merchant' as entity_kind,
+        named.merchant_id as entity_id,
+        'handed_over' as stage,
+        4 as stage_number,
+        hand_overs.handed_over_at as reached_at,
+        hand_overs.lead_id,
+        hand_overs.authority
+    from hand_overs
+    inner join named
+        on
+            named.lead_id = hand_overs.lead_id
+            and named.named_date < cast(hand_overs.handed_over_at as date)
+    union all
+    select
+        'counterfeit' as matter,
+        'lead' as entity_kind,
+        hand_overs.lead_id as entity_id,
+        'handed_over' as stage,
+        4 as stage_number,
+        hand_overs.handed_over_at as reached_at,
+        hand_overs.lead_id,
+        hand_overs.authority
+    from hand_overs
+    {% for stage, number, condition in [('acted_on', 5, 'true'), ('suspects_named', 6, 'results.suspect_count > 0')] %}
+    union all
+    select
+        'counterfeit' as matter,
+        'merchant' as entity_kind,
+        results.merchant_id as entity_id,
+        '{{ stage }}' as stage,
+        {{ number }} as stage_number,
+        results.occurred_at as reached_at,
+        results.lead_id,
+        results.authority
+    from results
+    where {{ condition }}
+    union all
+    select
+        'counterfeit' as matter,
+        'lead' as entity_kind,
+        results.lead_id as entity_id,
+        '{{ stage }}' as stage,
+        {{ number }} as stage_number,
+        results.occurred_at as reached_at,
+        results.lead_id,
+        results.authority
+    from results
+    where
+        results.lead_id is not null
+        and {{ condition }}
+    {% endfor %}
+
+),
+
+firsts as (
+
+    select
+        *,
+        row_number() over (
+            partition by matter, entity_kind, entity_id, stage
+            order by reached_at asc, lead_id asc nulls last, authority asc nulls last
+        ) as place
+    from steps
+
+),
+
+reached as (
+
+    select
+        *,
+        lag(stage) over (partition by matter, entity_kind, entity_id order by stage_number asc) as stage_before,
+        lag(reached_at) over (partition by matter, entity_kind, entity_id order by stage_number asc) as reached_before_at
+    from firsts
+    where place = 1
+
+),
+
+merchants as (
+
+    select entity_id as merchant_id
+    from reached
+    where entity_kind = 'merchant'
+
+),
+
+{{ brand_of_merchants('merchants') }},
+
+brands as (
+
+    select
+        'merchant' as entity_kind,
+        brand_of_merchants.merchant_id as entity_id,
+        brand_of_merchants.brand
+    from brand_of_merchants
+    union all
+    select
+        'listing' as entity_kind,
+        brands_of_listings.listing_id as entity_id,
+        brands_of_listings.brand
+    from brands_of_listings
+
+),
+
+final as (
+
+    select
+        run.as_of as as_of_date,
+        reached.matter,
+        reached.entity_kind,
+        reached.entity_id,
+        reached.stage,
+        reached.stage_number,
+        reached.reached_at,
+        cast(date_trunc('month', reached.reached_at) as date) as month_date,
+        reached.lead_id,
+        reached.authority,
+        brands.brand,
+        reached.stage_before,
+        case
+            when reached.reached_at >= reached.reached_before_at
+                then {{ days_between('cast(reached.reached_before_at as date)', 'cast(reached.reached_at as date)') }}
+        end as delay_days
+    from reached
+    cross join run
+    left join brands
+        on
+            brands.entity_kind = reached.entity_kind
+            and brands.entity_id = reached.entity_id
+
+)
+
+select * from final

@@ -1,0 +1,43 @@
+"""The report of a day as an asset: written when the day's lists are published, or were refused.
+
+What it says is in `orchestration/acting/reports.py`.
+"""
+
+import dagster as dg
+
+from orchestration.automation import ONE_DAY_A_RUN, REPORTS
+from orchestration.assets.warehouse import OUTCOMES
+from orchestration.pictures import shown
+from orchestration.resources import Run
+
+
+def report_asset(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    """Returns the step that writes the report of a day.
+
+    It tells also of the lists that were published, or refused, so it comes last: by priority, as a list that was refused or has
+    no model would otherwise keep it from being written.
+    """
+
+    @dg.asset(
+        key=["reports", "outcomes"],
+        group_name=REPORTS,
+        owners=["team:brand-protection"],
+        description="What came of flags, notices, appeals and leads, and what needs a decision: report.html and report.json.",
+        deps=[["marts", mart] for mart in OUTCOMES],
+        kinds={"html"},
+        partitions_def=daily,
+        backfill_policy=ONE_DAY_A_RUN,
+        required_resource_keys={"run"},
+        op_tags={"dagster/priority": "-1"},
+    )
+    def outcomes(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        from orchestration.acting.reports import read_report, write_report
+
+        run: Run = context.resources.run
+        with run.record.stage("report"):
+            pictures = write_report(run.home, run.as_of)
+        path, _ = read_report(run.home, run.as_of)
+        plots = {f"plot_{name}": shown(picture, name) for name, picture in pictures.items()}
+        return dg.MaterializeResult(metadata={"report": dg.MetadataValue.path(str(path)), **plots})
+
+    return outcomes
