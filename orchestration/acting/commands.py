@@ -10,8 +10,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from groundwork.errors import BadInputError
+from groundwork.files import canonical_json, write_bytes
 from orchestration.landing.land import Recorded
 from orchestration.terminal import Json, Who, day_of, moment_of, print_result, settings_of, writing
+from orchestration.terminal import Json, Who, date_of, day_of, print_result, settings_of, writing
 
 suppress_app = typer.Typer(no_args_is_help=True, help="What is kept off the lists, with the reason.")
 decisions_app = typer.Typer(no_args_is_help=True, help="What analysts decided.")
@@ -43,6 +46,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(leads_app, name="leads")
     app.add_typer(policies_app, name="policies")
     app.command("trace")(trace_row)
+    app.command()(report)
 
 
 @policies_app.command("check")
@@ -359,6 +363,41 @@ def hand_over_lead(
 
     with writing("touchstone leads hand-over") as settings:
         _recorded(hand_over(settings, lead, to, audience, moment_of(at, "--at")), as_json)
+def report(
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", metavar="DATE", help="The report of which day; else the newest.")
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="What can be shown to others: no entity, no person, no small number.")
+    ] = False,
+    first: Annotated[str | None, typer.Option("--from", metavar="DATE", help="With --public, the first day.")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DATE", help="With --public, the last day.")] = None,
+    to_file: Annotated[
+        Path | None, typer.Option("--to-file", metavar="FILE", help="With --public, writes it there instead.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Says where the report of a day is, and its figures; or, with --public, what of a period can be shown to others.
+
+    Example: touchstone report --public --from 2026-04-01 --to 2026-06-30 --to-file report.md
+    """
+    from orchestration.acting import reports
+
+    home = settings_of().home
+    if not public:
+        if first or last or to_file:
+            raise BadInputError("--from, --to and --to-file go with --public. For the report of a day give --as-of.")
+        path, told = reports.read_report(home, day_of(as_of, "--as-of"))
+        print_result({"path": str(path), **told}, as_json, lambda: reports.render_report(path, told))
+        return
+    if first is None or last is None or as_of is not None:
+        raise BadInputError("--public needs --from and --to, and takes no --as-of.")
+    shown = reports.compose_public(home, date_of(first, "--from"), date_of(last, "--to"))
+    if to_file is None:
+        print_result(shown, as_json, lambda: reports.render_public(shown))
+        return
+    write_bytes(to_file, canonical_json(shown) if as_json else f"{reports.render_public(shown)}\n".encode())
+    print_result({"written": str(to_file)}, as_json, lambda: f"The public report is in {to_file}.")
 
 
 def _record(table: str, file: Path, dry_run: bool, as_json: bool) -> None:

@@ -369,6 +369,11 @@ PREVALENCE_NOTE: Final = (
     "Korn and Graubard's 95 % interval; a buy without a verdict is stood for by those of its stratum that have one."
 )
 
+FEW_NOTE: Final = (
+    f"As known at the end of {{last}}. A count from 1 to {FEW - 1} is told as <{FEW}, and one from which such a count could be "
+    f"computed as more than something; what rests on fewer than {FEW} is not told."
+)
+
 
 # The report of a day -------------------------------------------------------------------------------------------------
 
@@ -805,8 +810,7 @@ def compose_public(home: Path, first: dt.date, last: dt.date) -> dict[str, Any]:
             "value_seized_usd": None if 0 < actions < FEW else value,
         },
         "notes": [
-            f"As known at the end of {last}. A count from 1 to {FEW - 1} is told as <{FEW}, and one that would let it be computed as "
-            f"more than something; what rests on fewer than {FEW} is not told.",
+            FEW_NOTE.format(last=last),
             PREVALENCE_NOTE,
             "Returning sellers: merchants banned in the period of whom another account, by what they share, registered since.",
         ],

@@ -5,8 +5,8 @@ What it says is in `orchestration/acting/reports.py`.
 
 import dagster as dg
 
-from orchestration.automation import ONE_DAY_A_RUN, REPORTS
 from orchestration.assets.warehouse import OUTCOMES
+from orchestration.automation import ONE_DAY_A_RUN, REPORTS
 from orchestration.pictures import shown
 from orchestration.resources import Run
 

@@ -146,6 +146,16 @@ SERVED = {
 }
 FOUND = {"as_of_date": "2026-01-31", "rule": "a", "review_key": "order:o1", "value": 1}
 CONTRADICTED = {"listing_id": "l1", "as_of_date": "2026-01-31", "whence": "brand", "field": "f", "words": "f is odd"}
+MERCHANT = {"as_of_date": "2026-01-31", "merchant_id": "m1"}
+REPORTER = {"accuracy_share": 0.5, "notice_count": 2, "judged_count": 1, "right_count": 1, "pending_count": 1}
+NOTICE = {"as_of_date": "2026-01-31", "notice_id": "n1", "outcome": "pending", "place": 1, "worth_share": 0.5}
+STAGE = {
+    "as_of_date": "2026-01-31",
+    "matter": "counterfeit",
+    "entity_kind": "merchant",
+    "entity_id": "m1",
+    "stage": "flagged",
+}
 BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "unique_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": "2026-01-31", "purpose": "score"}] * 2),
     "not_null_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": None, "purpose": "score"}]),
@@ -292,6 +302,19 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "holds_brushing_services": ("brushing_services", [SERVED | {"buyer_merchant_count": 1}]),
     "unique_combination_rule_findings": ("rule_findings", [FOUND] * 2),
     "holds_rule_findings": ("rule_findings", [FOUND | {"value": None}]),
+    "holds_reporters": ("reporters", [REPORTER | {"accuracy_share": 1.1}]),
+    "unique_combination_notices": ("notices", [NOTICE] * 2),
+    "holds_notices": ("notices", [NOTICE | {"place": None}]),
+    "unique_combination_appeals": ("appeals", [{"as_of_date": "2026-01-31", "appeal_id": "a1"}] * 2),
+    "holds_overturn_rates": ("overturn_rates", [{"appeal_count": 1, "decided_count": 1, "upheld_count": 2}]),
+    "unique_combination_banned_merchants": ("banned_merchants", [MERCHANT] * 2),
+    "unique_combination_enforcement_results": (
+        "enforcement_results",
+        [{"as_of_date": "2026-01-31", "action_id": "e1"}] * 2,
+    ),
+    "unique_combination_funnel": ("funnel", [STAGE] * 2),
+    "unique_combination_case_register": ("case_register", [MERCHANT | {"case_id": "c1"}] * 2),
+    "unique_combination_confirmed_counterfeiters": ("confirmed_counterfeiters", [MERCHANT] * 2),
 }
 TRAINED = LISTING | {"purpose": "train", "label": True, "label_source": "notice", "label_decided_date": "2026-02-03"}
 CALIBRATING = LISTING | {
