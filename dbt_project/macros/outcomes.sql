@@ -220,10 +220,13 @@ brands_of_wanted as (
             partition by wanted_merchants.merchant_id order by count(*) desc, brands_of_listings.brand asc
         ) as place
     from wanted_merchants
-    inner join {{ ref('int_listing_owners') }} as owners
-        on owners.merchant_id = wanted_merchants.merchant_id
+    cross join run
+    inner join {{ ref('stg_listings') }} as stg_listings
+        on
+            stg_listings.merchant_id = wanted_merchants.merchant_id
+            and cast(stg_listings.listed_at as date) <= run.as_of
     inner join brands_of_listings
-        on brands_of_listings.listing_id = owners.listing_id
+        on brands_of_listings.listing_id = stg_listings.listing_id
     where brands_of_listings.brand is not null
     group by
         wanted_merchants.merchant_id,

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 from groundwork.errors import BadInputError
 from groundwork.faults import boundary
 from groundwork.files import canonical_json, replacing_directory
+from orchestration.acting.test_buys import CERTAIN
+from orchestration.acting.test_buys import FOLDER as PLANS
 from orchestration.publishing.history import Shelf, in_force, in_force_before
 from orchestration.publishing.read import read_list
 from orchestration.rated import RATED
@@ -264,7 +266,9 @@ TABLES: Final[Mapping[str, Table]] = {
         "select list_name, entity_kind, entity_id, score, first_flagged_date, days_on_list "
         f"from {UNREVIEWED} order by days_on_list desc, score desc, list_name, entity_id limit 10",
     ),
-    "leads_waiting": Table("Leads not handed over", f"select * from {WAITING_LEADS} order by lead_id limit 10"),
+    "leads_waiting": Table(
+        "Leads not handed over", f"select leads.* from {WAITING_LEADS} order by rank, lead_id limit 10"
+    ),
     "models_waiting": Table("Models that wait for review", "select * from models_waiting order by all"),
     "refused_gates": Table("Gates that refused", "select * from refused_gates order by all"),
     "notices_by_month": Table(
@@ -365,8 +369,9 @@ SECTIONS: Final = (
     Section("Banned merchants", "banned", ("returned",)),
 )
 PREVALENCE_NOTE: Final = (
-    "Prevalence is Hajek's estimate over test buys of known inclusion probability, each plan's arm taken as one stratum, with "
-    "Korn and Graubard's 95 % interval; a buy without a verdict is stood for by those of its stratum that have one."
+    "Prevalence is Hajek's estimate over test buys of known inclusion probability, by the strata of its plan (where these "
+    "are not known, the plan's arms), with Korn and Graubard's 95 % interval; others of its stratum stand for a buy "
+    "without a verdict."
 )
 
 FEW_NOTE: Final = (
@@ -465,10 +470,12 @@ def prevalence_of(connection: duckdb.DuckDBPyConnection, first: dt.date, last: d
     from ml.sampling import prevalence
 
     columns = connection.execute(
-        "select dense_rank() over (order by plan_id nulls first, arm nulls first) - 1 as stratum, inclusion_probability, "
-        "coalesce(verdict, '') as verdict from test_buy_verdicts "
-        "where inclusion_probability is not null and cast(ordered_at as date) between ? and ? order by test_buy_id",
-        [first, last],
+        "select case when picks.stratum = $certain then -1 else dense_rank() over (order by bought.plan_id nulls first, "
+        "picks.stratum nulls first, case when picks.stratum is null then bought.arm end nulls first) end as stratum, "
+        "bought.inclusion_probability, coalesce(bought.verdict, '') as verdict, coalesce(picks.risk, -1) as risk "
+        "from test_buy_verdicts as bought left join picks using (plan_id, listing_id) where bought.inclusion_probability > 0 "
+        "and cast(bought.ordered_at as date) between $first and $last order by bought.test_buy_id",
+        {"certain": CERTAIN, "first": first, "last": last},
     ).fetchnumpy()
     verdict = np.asarray(columns["verdict"], dtype=np.str_)
     is_fake, answered = verdict == "counterfeit", np.isin(verdict, ("counterfeit", "genuine"))
@@ -476,9 +483,10 @@ def prevalence_of(connection: duckdb.DuckDBPyConnection, first: dt.date, last: d
     if not answered.any():
         return {**counts, "share": None, "low": None, "high": None}
     stratum, probability = columns["stratum"].astype(np.int64), np.asarray(columns["inclusion_probability"])
-    # What each was expected to be when it was drawn is not known here, so all are expected to be what is estimated.
-    rough = prevalence(stratum, probability, np.zeros(len(verdict)), is_fake, answered)
-    found = prevalence(stratum, probability, np.full(len(verdict), rough.share), is_fake, answered)
+    # Where no plan of ours says what a buy was expected to be when it was drawn, it was expected to be as all are.
+    risk = np.asarray(columns["risk"])
+    rough = prevalence(stratum, probability, np.maximum(risk, 0), is_fake, answered)
+    found = prevalence(stratum, probability, np.where(risk < 0, rough.share, risk), is_fake, answered)
     return {**counts, "share": round(found.share, 6), "low": round(found.low, 6), "high": round(found.high, 6)}
 
 
@@ -509,6 +517,11 @@ def _marts(home: Path, as_of: dt.date) -> Iterator[duckdb.DuckDBPyConnection]:
                     "makes it; or ask for a day that is there."
                 )
             connection.read_parquet(str(file), hive_partitioning=False).create_view(mart)
+        plans = sorted(str(path) for path in (home / PLANS).glob("*/picks.parquet"))
+        if plans:
+            connection.read_parquet(plans, hive_partitioning=False).create_view("picks")
+        else:
+            connection.execute("create table picks (plan_id varchar, listing_id varchar, stratum varchar, risk double)")
         yield connection
 
 
@@ -545,10 +558,16 @@ def _show_state(connection: duckdb.DuckDBPyConnection, home: Path, as_of: dt.dat
             connection.unregister("rows")
     leads = sorted((home / "leads").glob("as_of=*/leads.parquet"))
     known = [path for path in leads if path.parent.name <= f"as_of={as_of}"]
+    columns = "lead_id, kind, rank, since_date, merchant_count, expected_harm_usd"
+    connection.execute(
+        "create table leads (lead_id varchar, kind varchar, rank bigint, since_date date, merchant_count bigint, "
+        "expected_harm_usd decimal(38, 4))"
+    )
     if known:
-        connection.read_parquet(str(known[-1]), hive_partitioning=False).create_view("leads")
-    else:
-        connection.execute("create table leads (lead_id varchar)")
+        connection.execute(
+            f"insert into leads select {columns} from read_parquet(?, hive_partitioning = false) where status = 'found'",
+            [str(known[-1])],
+        )
     _fill(connection, "models_waiting", _models_waiting(home))
     _fill(connection, "refused_gates", _refused_gates(home, as_of))
 

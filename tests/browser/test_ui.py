@@ -35,7 +35,7 @@ JOBS = "/locations/orchestration.definitions/jobs"
 SCHEDULE = "/locations/orchestration.definitions/schedules/daily_schedule"
 GROUPS = (
     *("stage_1_landing", "stage_2_shape", "stage_2_signals", "stage_3_features", "stage_4_models", "stage_4_scores"),
-    *("stage_5_marts", "stage_6_lists"),
+    *("stage_5_marts", "stage_6_lists", "stage_7_reports"),
 )
 MODEL = "listing_counterfeit"
 PROMOTED = f"approve {MODEL} version {{}} by mlflow-ui, unauthenticated: the alias champion was set on it in MLflow"
@@ -269,6 +269,7 @@ def test_the_graph_opens_its_groups(served: Served, page: Page, keep: Keep):
         ("scores/listing_counterfeit", "model-review", "Every live listing of a day rated 0 to 100", "plot"),
         ("candidates/listings", "brand-protection", "waiting for its gates", "plot"),
         ("published/listings", "brand-protection", "The list of listings that readers see", "plot"),
+        ("reports/outcomes", "brand-protection", "What came of flags, notices, appeals and leads", "plot_notices"),
     ],
     ids=lambda value: value if value and "/" in value else "",
 )
@@ -282,6 +283,19 @@ def test_an_asset_says_whose_it_is_what_it_is_and_shows_a_plot(
     if plot:
         see_plot(page, plot)
         keep(f"plot-{asset.replace('/', '-')}")
+
+
+def test_the_report_of_a_day_is_read_without_anything_else(served: Served, page: Page, keep: Keep):
+    page.route(
+        "**/report.html",
+        lambda route: route.fulfill(path=served.home / "reports" / f"as_of={FIRST_DAY}" / "report.html"),
+    )
+    page.goto(f"{served.dagster}/report.html")
+    expect(page.get_by_text("What needs a decision")).to_be_visible()
+    pictures = page.locator("img")
+    assert pictures.count() > 0
+    assert all(pictures.nth(at).evaluate("picture => picture.naturalWidth > 0") for at in range(pictures.count()))
+    keep("report")
 
 
 def test_mlflow_shows_the_registry_and_the_run_of_a_version(served: Served, page: Page, keep: Keep):

@@ -58,6 +58,7 @@ LATER = {
     "authorised_merchants": {"valid_to": []},
     "notices": {"decided_at": ["outcome", "reason"]},
     "test_buys": {"decided_at": ["verdict"]},
+    "appeals": {"decided_at": ["outcome", "reason", "decided_by"]},
 }
 """The moments that come after a row did, and what hangs on each."""
 AT_ONCE = {
@@ -68,6 +69,7 @@ AT_ONCE = {
     "authorised_merchants": "brand_id merchant_id valid_from",
     "notices": "notice_id listing_id reporter_id brand_id kind submitted_at",
     "test_buys": "test_buy_id listing_id plan_id arm inclusion_probability ordered_at cost currency evidence_uri",
+    "appeals": "appeal_id entity_kind entity_id matter submitted_at",
 }
 """What of the same tables is known as soon as the row is."""
 SET_AHEAD = {("suppressions", "expires_at")}
@@ -117,6 +119,8 @@ def fill(home: Path, sources: Path, as_of: date, cut: date | None, *, with_train
     make_warehouse(home, {}, as_of, with_training=with_training)
     with open_warehouse(home, read_only=False) as connection:
         for table, declared in contract_tables().items():
+            if not (sources / f"{table}.parquet").exists():
+                continue
             columns = ", ".join(
                 f'''case when {known_by(table, name)} > $cut then {unknown(table, name)}
                 else cast("{name}" as {sql_type}) end as "{name}"'''
@@ -244,7 +248,7 @@ update listings set last_seen_at = timestamp '2026-06-20 12:00:00', delisted_at 
 from chosen where chosen.listing_id = listings.listing_id and place between 4 and 8;
 delete from fx_rates where currency = 'EUR' and date between '2026-05-24' and '2026-06-14';
 
--- Notices, and a test buy, that are decided weeks after they were made.
+-- Notices, a test buy and appeals that are decided weeks after they were made.
 insert into notices by name
 select
     'late ' || place as notice_id, listing_id, 'counterfeit' as kind, timestamp '2026-05-15 12:00:00' as submitted_at,
@@ -256,6 +260,13 @@ select
     'late' as test_buy_id, listing_id, timestamp '2026-05-15 12:00:00' as ordered_at, 'counterfeit' as verdict,
     timestamp '2026-06-15 12:00:00' as decided_at
 from chosen where place = 17;
+
+insert into appeals by name
+select
+    'late ' || place as appeal_id, 'listing' as entity_kind, listing_id as entity_id, 'counterfeit' as matter,
+    timestamp '2026-05-15 12:00:00' as submitted_at, case when place = 31 then 'upheld' else 'rejected' end as outcome,
+    'looked into' as reason, 'somebody' as decided_by, timestamp '2026-06-15 12:00:00' as decided_at
+from chosen where place between 31 and 32;
 
 -- What was taken down is offered again, and the removal taken back.
 insert into listings by name
@@ -307,10 +318,11 @@ select
 def add_to(sources: Path) -> None:
     """Writes what is added into the demo's files."""
     with duckdb.connect() as connection:
-        for table in contract_tables():
+        tables = [table for table in contract_tables() if (sources / f"{table}.parquet").exists()]
+        for table in tables:
             connection.execute(f"create table {table} as from read_parquet('{sources / table}.parquet')")
         connection.execute(ADDED)
-        for table in contract_tables():
+        for table in tables:
             connection.execute(f"copy (from {table} order by all) to '{sources / table}.parquet' (format parquet)")
 
 

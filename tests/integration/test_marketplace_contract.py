@@ -12,11 +12,7 @@ from orchestration.landing.sources import picture_folder
 from orchestration.marketplace.generate import generate
 from tests.marketplace_fixtures import connect, contract_tables, violations
 
-GIVEN_BY_COMMAND = {
-    "appeals",
-    "lead_hand_overs",
-    "cases",
-}  # what is made of what was found, which the demo's world cannot know
+GIVEN_BY_COMMAND = {"lead_hand_overs", "cases"}  # what is made of what was found, which the demo's world cannot know
 
 
 @pytest.fixture(scope="module", params=[(0.0005, 8), (0.004, 7)], ids=["tiny", "small"])

@@ -1,0 +1,104 @@
+"""What reports say in words, what they hide of small numbers, and that what they show is only text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestration.acting.reports import (
+    FEW,
+    FIGURES,
+    SECTIONS,
+    TABLES,
+    _without_small,
+    few,
+    part,
+    plots,
+    render_html,
+    render_public,
+)
+
+COUNTS = st.integers(0, 40)
+HOSTILE = '<script>alert("x")</script>'
+
+
+def report(**figures: Any) -> dict[str, Any]:
+    return {
+        "as_of": "2026-06-30",
+        "previous": "2026-06-15",
+        "base_currency": "USD",
+        "figures": [
+            {"name": name.replace("__", "."), "label": HOSTILE, "unit": "count", "value": value, "before": 1}
+            for name, value in figures.items()
+        ],
+        "tables": {
+            name: {"title": table.title, "columns": ["name"], "rows": [[HOSTILE]]} for name, table in TABLES.items()
+        },
+        "notes": [HOSTILE],
+    }
+
+
+def test_every_figure_and_table_has_a_place_on_the_page_and_only_one():
+    assert {figure.name.split(".")[0] for figure in FIGURES} | {"test_buys"} == {part.figures for part in SECTIONS}
+    placed = [name for section in SECTIONS for name in section.tables]
+    assert len(placed) == len(set(placed))
+    assert set(placed) <= set(TABLES)
+    names = [figure.name for figure in FIGURES]
+    assert len(names) == len(set(names))
+
+
+def test_what_others_wrote_is_shown_as_text():
+    page = render_html(report(notices__submitted_count=2), {})
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "http" not in page
+
+
+def test_what_moved_since_the_report_before_is_told_first():
+    page = render_html(report(notices__submitted_count=2, appeals__appeal_count=1), {})
+    changed = page.split("What needs a decision")[0]
+    assert changed.count("<tr><td>") == 1
+    assert "<tr><td>Notices</td>" in changed
+
+
+def test_nothing_is_drawn_of_nothing():
+    tables = {name: {"columns": [], "rows": []} for name in TABLES}
+    assert plots(tables) == {}
+
+
+@given(COUNTS, COUNTS)
+def test_no_small_count_can_be_computed_from_a_part_and_its_whole(one: int, other: int):
+    told, whole = part(one, one + other), few(one + other)
+    for small in (one, other):
+        if 0 < small < FEW:
+            assert isinstance(told, str) or isinstance(whole, str)
+    if one not in range(1, FEW) and other not in range(1, FEW):
+        assert (told, whole) == (one, one + other)
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 12)))
+def test_no_small_count_can_be_computed_from_kinds_and_their_sum(counts: dict[str, int]):
+    told = _without_small(counts)
+    assert all(count >= FEW for count in told.values())
+    rest = sum(counts.values()) - sum(told.values())
+    assert rest == 0 or not told
+    assert all(told[kind] == counts[kind] for kind in told if kind != "others")
+
+
+@pytest.mark.parametrize(
+    ("count", "whole", "told"),
+    [(0, 9, 0), (4, 9, "<5"), (5, 9, ">4"), (9, 9, 9), (3, 3, "<5"), (5, 10, 5), (32, 33, ">28")],
+)
+def test_a_part_is_told_exactly_where_both_are_large(count: int, whole: int, told: int | str):
+    assert part(count, whole) == told
+
+
+def test_the_public_report_says_that_it_does_not_tell():
+    text = render_public(
+        {"from": "2026-04-01", "to": "2026-06-30", "appeals": {"received": "<5", "upheld_share": None}, "notes": ["n"]}
+    )
+    assert "- received: <5" in text
+    assert "- upheld share: too few to tell" in text
