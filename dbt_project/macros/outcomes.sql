@@ -244,3 +244,50 @@ brand_of_merchants as (
 
 )
 {% endmacro %}
+
+{# CTE `labels`: what was decided by the end of as_of. CTE `reversals`: of what an appeal said genuine, and when it last did. #}
+{% macro labels_and_reversals() %}
+labels as (
+
+    select int_labels.*
+    from {{ ref('int_labels') }} as int_labels
+    inner join run
+        on run.as_of >= cast(int_labels.decided_at as date)
+
+),
+
+reversals as (
+
+    select
+        entity_kind,
+        entity_id,
+        matter,
+        max(decided_at) as reversed_at
+    from labels
+    where source = 'appeal'
+    group by
+        entity_kind,
+        entity_id,
+        matter
+
+)
+{% endmacro %}
+
+{# CTE `ties`: what two members of a ring share, told of both. #}
+{% macro ties() %}
+ties as (
+
+    {% for one, other in [('a', 'b'), ('b', 'a')] %}
+    select
+        merchant_id_{{ one }} as merchant_id,
+        merchant_id_{{ other }} as other_merchant_id,
+        ring_id,
+        kind,
+        since_date,
+        is_firm
+    from {{ ref('ring_edges') }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+
+)
+{% endmacro %}

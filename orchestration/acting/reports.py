@@ -281,8 +281,8 @@ TABLES: Final[Mapping[str, Table]] = {
     ),
     "reporters_least_accurate": Table(
         "Reporters that have been right least",
-        "select reporter_id, notice_count, judged_count, right_count, accuracy_share "
-        "from reporters where judged_count > 2 order by accuracy_share, reporter_id limit 10",
+        "select left(reporter_id, 8) as reporter, notice_count, judged_count, right_count, accuracy_share "
+        "from reporters where judged_count > 2 order by accuracy_share, reporters.reporter_id limit 10",
     ),
     "overturn_rates": Table(
         "Appeals upheld, of all, by signal and by policy",

@@ -39,6 +39,8 @@ from orchestration.settings import Settings
 from orchestration.upkeep.standing import manifests
 
 AS_OF = "as_of="
+# The marts in which persons are named, by their hashes.
+OF_PERSONS = ("brushed_orders", "brushing_services", "rule_findings", "reporters", "notices")
 BY_DATE = ("features", "training", "scores", "shadow", "reasons", "marts")
 
 
@@ -127,8 +129,8 @@ def prune(settings: Settings, keep_days: int, *, dry_run: bool = False) -> Pruni
 def erase(settings: Settings, kind: str, value_hash: str, *, who: str, why: str) -> list[Removal]:
     """Removes a person's rows from every load, and with them everything else in the home that could hold some.
 
-    That is the warehouse, the rows of trainings and backtests, which are made anew when asked for. Features, scores,
-    marts, models, published lists and leads hold no identifiers of persons.
+    That is the warehouse, the rows of trainings and backtests, and the marts that name persons, which are made anew when asked
+    for. Features, scores, other marts, models, reports, published lists and leads hold no identifiers of persons.
 
     Args:
         settings: The settings.
@@ -159,6 +161,7 @@ def erase(settings: Settings, kind: str, value_hash: str, *, who: str, why: str)
             "pinned",
             "training",
             "backtests",
+            *(f"marts/{mart}" for mart in OF_PERSONS),
         ):
             discard(settings.home / name)
         reason = Reason(who, why, datetime.now(UTC))

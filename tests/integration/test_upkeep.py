@@ -272,7 +272,10 @@ def test_a_pruning_that_is_killed_is_completed_by_the_next(settings: Settings, m
 
 
 def test_after_an_erasure_verify_says_erased_and_not_broken(settings: Settings) -> None:
-    for name in ("warehouse.duckdb", "pinned/loads.json", "training/listings/as_of=2026-06-30/edges.parquet"):
+    for name in (
+        *("warehouse.duckdb", "pinned/loads.json", "training/listings/as_of=2026-06-30/edges.parquet"),
+        "marts/reporters/as_of=2026-06-30/reporters.parquet",
+    ):
         (settings.home / name).parent.mkdir(parents=True, exist_ok=True)
         (settings.home / name).write_bytes(b"might hold the person")
     published = content(settings.home / "published")
@@ -280,8 +283,9 @@ def test_after_an_erasure_verify_says_erased_and_not_broken(settings: Settings) 
     assert done.code == 0, done.stderr
     assert {line["who"] for line in done.json["removals"]} == {"an officer"}
     assert content(settings.home / "published") == published
-    for name in ("warehouse.duckdb", "pinned", "training"):
+    for name in ("warehouse.duckdb", "pinned", "training", "marts/reporters"):
         assert not (settings.home / name).exists()
+    assert (settings.home / "marts" / "rated_listings").is_dir()
     verified = verify_home(settings.home)
     assert verified.problems == []
     assert all("was erased on" in note for note in verified.notes)

@@ -10,17 +10,14 @@ run as (
 
 {{ bans() }},
 
-ties as (
+{{ ties() }},
 
-    select
-        merchant_id_a as merchant_id,
-        merchant_id_b as other_merchant_id
-    from {{ ref('ring_edges') }}
-    union
-    select
-        merchant_id_b as merchant_id,
-        merchant_id_a as other_merchant_id
-    from {{ ref('ring_edges') }}
+tied as (
+
+    select distinct
+        merchant_id,
+        other_merchant_id
+    from ties
 
 ),
 
@@ -33,11 +30,11 @@ returned as (
         {{ value_at_least('stg_merchants.merchant_id', '(stg_merchants.registered_at, stg_merchants.merchant_id)') }}
             as returned_merchant_id
     from bans
-    inner join ties
-        on ties.merchant_id = bans.merchant_id
+    inner join tied
+        on tied.merchant_id = bans.merchant_id
     inner join {{ ref('stg_merchants') }} as stg_merchants
         on
-            stg_merchants.merchant_id = ties.other_merchant_id
+            stg_merchants.merchant_id = tied.other_merchant_id
             and stg_merchants.registered_at > bans.banned_at
     cross join run
     where cast(stg_merchants.registered_at as date) <= run.as_of

@@ -22,27 +22,7 @@ scores as (
 
 {{ bans() }},
 
-ties as (
-
-    select
-        merchant_id_a as merchant_id,
-        merchant_id_b as other_merchant_id,
-        ring_id,
-        kind,
-        since_date,
-        is_firm
-    from {{ ref('ring_edges') }}
-    union all
-    select
-        merchant_id_b as merchant_id,
-        merchant_id_a as other_merchant_id,
-        ring_id,
-        kind,
-        since_date,
-        is_firm
-    from {{ ref('ring_edges') }}
-
-),
+{{ ties() }},
 
 accounts as (
 

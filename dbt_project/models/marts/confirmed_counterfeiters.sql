@@ -8,29 +8,7 @@ run as (
 
 ),
 
-labels as (
-
-    select int_labels.*
-    from {{ ref('int_labels') }} as int_labels
-    inner join run
-        on run.as_of >= cast(int_labels.decided_at as date)
-    where int_labels.matter = 'counterfeit'
-
-),
-
-reversals as (
-
-    select
-        entity_kind,
-        entity_id,
-        max(decided_at) as reversed_at
-    from labels
-    where source = 'appeal'
-    group by
-        entity_kind,
-        entity_id
-
-),
+{{ labels_and_reversals() }},
 
 standing as (
 
@@ -45,14 +23,17 @@ standing as (
         on
             of_merchant.entity_kind = 'merchant'
             and of_merchant.entity_id = labels.entity_id
+            and of_merchant.matter = labels.matter
             and of_merchant.reversed_at >= labels.decided_at
     left join reversals as of_listing
         on
             of_listing.entity_kind = 'listing'
             and of_listing.entity_id = labels.via_listing_id
+            and of_listing.matter = labels.matter
             and of_listing.reversed_at >= labels.decided_at
     where
         labels.entity_kind = 'merchant'
+        and labels.matter = 'counterfeit'
         and labels.is_positive
         and of_merchant.entity_id is null
         and of_listing.entity_id is null

@@ -9,30 +9,7 @@ run as (
 
 ),
 
-labels as (
-
-    select int_labels.*
-    from {{ ref('int_labels') }} as int_labels
-    inner join run
-        on run.as_of >= cast(int_labels.decided_at as date)
-
-),
-
-reversals as (
-
-    select
-        entity_kind,
-        entity_id,
-        matter,
-        max(decided_at) as reversed_at
-    from labels
-    where source = 'appeal'
-    group by
-        entity_kind,
-        entity_id,
-        matter
-
-),
+{{ labels_and_reversals() }},
 
 found as (
 
