@@ -3,6 +3,8 @@
 What it says is in `orchestration/acting/reports.py`.
 """
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from orchestration.assets.warehouse import OUTCOMES
@@ -17,20 +19,24 @@ def report_asset(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     It tells also of the lists that were published, or refused, so it comes last: by priority, as a list that was refused or has
     no model would otherwise keep it from being written.
     """
-
-    @dg.asset(
-        key=["reports", "outcomes"],
+    spec = dg.AssetSpec(
+        ["reports", "outcomes"],
         group_name=REPORTS,
         owners=["team:brand-protection"],
         description="What came of flags, notices, appeals and leads, and what needs a decision: report.html and report.json.",
         deps=[["marts", mart] for mart in OUTCOMES],
         kinds={"html"},
+    )
+
+    @dg.multi_asset(
+        name="report",
+        specs=[spec],
         partitions_def=daily,
         backfill_policy=ONE_DAY_A_RUN,
         required_resource_keys={"run"},
         op_tags={"dagster/priority": "-1"},
     )
-    def outcomes(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def report(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         from orchestration.acting.reports import read_report, write_report
 
         run: Run = context.resources.run
@@ -38,6 +44,6 @@ def report_asset(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
             pictures = write_report(run.home, run.as_of)
         path, _ = read_report(run.home, run.as_of)
         plots = {f"plot_{name}": shown(picture, name) for name, picture in pictures.items()}
-        return dg.MaterializeResult(metadata={"report": dg.MetadataValue.path(str(path)), **plots})
+        yield dg.MaterializeResult(asset_key=spec.key, metadata={"report": dg.MetadataValue.path(str(path)), **plots})
 
-    return outcomes
+    return report

@@ -57,9 +57,9 @@ def test_what_others_wrote_is_shown_as_text():
     assert "http" not in page
 
 
-def test_what_moved_since_the_report_before_is_told_first():
+def test_what_moved_since_the_report_before_is_told():
     page = render_html(report(notices__submitted_count=2, appeals__appeal_count=1), {})
-    changed = page.split("What needs a decision")[0]
+    changed = page.split("What changed since 2026-06-15")[1].split("<h2>")[0]
     assert changed.count("<tr><td>") == 1
     assert "<tr><td>Notices</td>" in changed
 
