@@ -13,8 +13,7 @@ import typer
 from groundwork.errors import BadInputError
 from groundwork.files import canonical_json, write_bytes
 from orchestration.landing.land import Recorded
-from orchestration.terminal import Json, Who, day_of, moment_of, print_result, settings_of, writing
-from orchestration.terminal import Json, Who, date_of, day_of, print_result, settings_of, writing
+from orchestration.terminal import Json, Who, date_of, day_of, moment_of, print_result, settings_of, writing
 
 suppress_app = typer.Typer(no_args_is_help=True, help="What is kept off the lists, with the reason.")
 decisions_app = typer.Typer(no_args_is_help=True, help="What analysts decided.")
@@ -363,6 +362,8 @@ def hand_over_lead(
 
     with writing("touchstone leads hand-over") as settings:
         _recorded(hand_over(settings, lead, to, audience, moment_of(at, "--at")), as_json)
+
+
 def report(
     as_of: Annotated[
         str | None, typer.Option("--as-of", metavar="DATE", help="The report of which day; else the newest.")
