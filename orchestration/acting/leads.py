@@ -757,13 +757,15 @@ def lead_text(as_of: dt.date, lead: Mapping[str, Any]) -> str:
     lines = [
         f"{lead['lead_id']}: {lead['kind']}, {state[lead['status']]} as of {as_of}, since {lead['since_date']}",
         f"expected harm {lead['expected_harm_usd']:,.2f} USD of 30 days ({change_of(lead)})",
-        f"on lists: {lead['listed_merchant_count']} of {lead['merchant_count']} merchants",
-        f"and {lead['listed_listing_count']} of {lead['listing_count']} listings",
+        (
+            f"on lists: {lead['listed_merchant_count']} of {lead['merchant_count']} merchants and "
+            f"{lead['listed_listing_count']} of {lead['listing_count']} listings"
+        ),
         "",
         f"{'merchant':20}  {'role':7}  {'country':7}  {'score':>7}  {'brushing':>8}  {'harm':>12}  since",
     ]
     lines += [
-        f"{row['merchant_id']!r:20}  {row['role']:7}  {row['country'] or '':7}  {_number(row['score']):>7}  "
+        f"{_plain(row['merchant_id']):20}  {row['role']:7}  {row['country'] or '':7}  {_number(row['score']):>7}  "
         f"{_number(row['brushing_score']):>8}  {row['expected_harm_usd']:>12,.2f}  {row['since_date']}"
         for row in lead["merchants"]
     ]
@@ -778,6 +780,11 @@ def _change_text(row: Mapping[str, Any]) -> str:
     parts += [f"{len(row['left_merchants'])} went"] if row["left_merchants"] else []
     parts += [f"see {row['other_lead_id']}"] if row["other_lead_id"] else []
     return ", ".join(parts)
+
+
+def _plain(name: str) -> str:
+    """Returns an id as it is, or quoted where a terminal would do something else than print it."""
+    return name if name.isprintable() else repr(name)
 
 
 def _number(value: Any) -> str:

@@ -213,7 +213,7 @@ def test_leads_are_told_in_words(made: Made) -> None:
     assert "+50 %" in told
     assert len(told.splitlines()) == 4
     lead = leads.found()[0]
-    assert "'a'" in lead_text(leads.as_of, leads.lead(lead["lead_id"]))
+    assert "a " in lead_text(leads.as_of, leads.lead(lead["lead_id"]))
     assert mart_file(made.home, "lead_merchants", DAYS[1]).is_file()
 
 
