@@ -3,14 +3,15 @@
     reports/as_of=<date>/report.json    every figure and table, with the value of the report before
     reports/as_of=<date>/report.html    the same for people: one file with its plots, made of the JSON alone
 
-A figure is one query over the marts of the date, so that whoever doubts it can ask the same. A list as of a day is read on the
-next, so flags in the funnel are of the lists before; what is published as of the day itself stands under the lists.
+A figure is one query over the marts of the date (`report.yml`), so that whoever doubts it can ask the same. A list as of a day is
+read on the next, so flags in the funnel are of the lists before; what is published as of the day itself stands under the lists.
 """
 
 from __future__ import annotations
 
 import base64
 import datetime as dt
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import yaml
 
 from groundwork.errors import BadInputError
 from groundwork.faults import boundary
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     import duckdb
 
 TEMPLATE: Final = Path(__file__).with_name("report.html")
+DEFINITIONS: Final = Path(__file__).with_name("report.yml")
 MARTS: Final = (
     *("reporters", "notices", "appeals", "overturn_rates", "strikes", "test_buy_verdicts", "banned_merchants"),
     *("enforcement_results", "enforcement_months", "funnel", "funnel_months", "lead_history", "case_register"),
@@ -43,18 +47,12 @@ VERSIONS_TOLD: Final = 30
 FEW: Final = 5
 """Of fewer than these the public report says only that they are few."""
 STAGES: Final = ("flagged", "reviewed", "confirmed", "handed_over", "acted_on", "suspects_named")
-WAITING_LEADS: Final = "leads anti join lead_history on lead_history.lead_id = leads.lead_id and event = 'handed_over'"
-UNREVIEWED: Final = """
-    listed
-    anti join reviewed on reviewed.entity_kind = listed.entity_kind and reviewed.entity_id = listed.entity_id
-    anti join reviewed as others on others.entity_kind = 'review' and others.entity_id = listed.other_id"""
 
 
 @dataclass(frozen=True)
 class Figure:
     """One number: what it is called, in which unit, and the query over the marts that gives it."""
 
-    name: str
     label: str
     unit: str
     query: str
@@ -78,273 +76,6 @@ class Section:
     plots: tuple[str, ...] = ()
 
 
-FIGURES: Final = (
-    *(
-        figure
-        for name in RATED
-        for figure in (
-            Figure(
-                f"lists.{name}.row_count",
-                f"{name} on the list",
-                "count",
-                f"select row_count from lists where list_name = '{name}' and is_newest",
-            ),
-            Figure(
-                f"lists.{name}.gone_count",
-                f"{name} that are gone from it",
-                "count",
-                "select any_value(before.row_count) - any_value(lists.row_count) + count(*) filter (where is_new) from lists "
-                "inner join lists as before on before.list_name = lists.list_name and before.is_previous "
-                "left join listed on listed.list_name = lists.list_name "
-                f"where lists.list_name = '{name}' and lists.is_newest group by lists.list_name",
-            ),
-            Figure(
-                f"lists.{name}.new_count",
-                f"{name} that are new on it",
-                "count",
-                "select count(*) filter (where is_new) from lists left join listed using (list_name) "
-                f"where list_name = '{name}' and is_newest group by list_name",
-            ),
-        )
-    ),
-    Figure("decisions.notices", "Notices that wait", "count", "select count(*) from notices where outcome = 'pending'"),
-    Figure("decisions.appeals", "Appeals that wait", "count", "select count(*) from appeals where outcome = 'pending'"),
-    Figure("decisions.unreviewed", "Flagged and not reviewed since", "count", f"select count(*) from {UNREVIEWED}"),
-    Figure("decisions.leads", "Leads not handed over", "count", f"select count(*) from {WAITING_LEADS}"),
-    Figure("decisions.models", "Models that wait for review", "count", "select count(*) from models_waiting"),
-    Figure(
-        "decisions.gates", f"Gates that refused, {REFUSALS_DAYS} days", "count", "select count(*) from refused_gates"
-    ),
-    Figure("notices.submitted_count", "Notices", "count", "select count(*) from notices"),
-    Figure("notices.upheld_count", "upheld", "count", "select count(*) from notices where outcome = 'upheld'"),
-    Figure("notices.rejected_count", "rejected", "count", "select count(*) from notices where outcome = 'rejected'"),
-    Figure(
-        "notices.decision_days",
-        "Days to a decision, median",
-        "days",
-        "select quantile_disc(decision_days, 0.5) from notices",
-    ),
-    Figure(
-        "notices.takedown_hours",
-        "Hours from notice to takedown, median",
-        "hours",
-        "select quantile_disc(takedown_hours, 0.5) from notices",
-    ),
-    Figure(
-        "notices.takedown_hours_p90",
-        "Hours from notice to takedown, nine of ten within",
-        "hours",
-        "select quantile_disc(takedown_hours, 0.9) from notices",
-    ),
-    Figure("reporters.reporter_count", "Reporters", "count", "select count(*) from reporters"),
-    Figure(
-        "reporters.prior_share",
-        "Share of notices that are right",
-        "share",
-        "select any_value(prior_share) from reporters",
-    ),
-    Figure(
-        "reporters.prior_weight",
-        "Notices that the prior of a reporter counts for",
-        "notices",
-        "select any_value(prior_weight) from reporters",
-    ),
-    Figure("appeals.appeal_count", "Appeals", "count", "select count(*) from appeals"),
-    Figure("appeals.decided_count", "decided", "count", "select count(*) from appeals where outcome <> 'pending'"),
-    Figure("appeals.upheld_count", "upheld", "count", "select count(*) from appeals where outcome = 'upheld'"),
-    Figure(
-        "appeals.overturn_share",
-        "Share that is upheld",
-        "share",
-        "select overturn_share from overturn_rates where grouped_by = 'all'",
-    ),
-    Figure(
-        "appeals.decision_days",
-        "Days to a decision, median",
-        "days",
-        "select quantile_disc(decision_days, 0.5) from appeals",
-    ),
-    Figure(
-        "strikes.merchant_count",
-        "Merchants with strikes",
-        "count",
-        "select count(distinct merchant_id) from strikes where strike_count > 0",
-    ),
-    Figure("strikes.strike_count", "Strikes that count", "count", "select coalesce(sum(strike_count), 0) from strikes"),
-    *(
-        Figure(
-            f"funnel.{stage}",
-            f"Merchants {stage.replace('_', ' ')}",
-            "count",
-            "select count(*) from funnel where matter = 'counterfeit' and entity_kind = 'merchant' "
-            f"and stage = '{stage}'",
-        )
-        for stage in STAGES
-    ),
-    Figure("enforcement.action_count", "Actions of authorities", "count", "select count(*) from enforcement_results"),
-    Figure(
-        "enforcement.merchant_count",
-        "Merchants acted on",
-        "count",
-        "select count(distinct merchant_id) from enforcement_results",
-    ),
-    Figure(
-        "enforcement.found_count",
-        "Merchants found during an action",
-        "count",
-        "select count(distinct merchant_id) from enforcement_results where is_found_during_action",
-    ),
-    Figure(
-        "enforcement.suspect_count",
-        "Suspects",
-        "persons",
-        "select coalesce(sum(suspect_count), 0) from enforcement_results",
-    ),
-    Figure(
-        "enforcement.seized_value_usd",
-        "Seized",
-        "usd",
-        "select coalesce(sum(seized_value_usd), 0) from enforcement_results",
-    ),
-    Figure("cases.case_count", "Cases", "count", "select count(distinct case_id) from case_register"),
-    Figure("cases.open_count", "open", "count", "select count(distinct case_id) from case_register where is_open"),
-    Figure(
-        "cases.open_amount_usd",
-        "Claimed in open cases",
-        "usd",
-        "select coalesce(sum(amount_usd), 0) from "
-        "(select max(amount_usd) as amount_usd from case_register where is_open group by case_id)",
-    ),
-    Figure(
-        "confirmed.merchant_count", "Confirmed counterfeiters", "count", "select count(*) from confirmed_counterfeiters"
-    ),
-    Figure(
-        "confirmed.banned_count",
-        "banned",
-        "count",
-        "select count(*) from confirmed_counterfeiters where banned_at is not null",
-    ),
-    Figure(
-        "confirmed.loose_account_count",
-        "Other accounts of theirs, neither confirmed nor banned",
-        "count",
-        "select count(distinct other_merchant_id) from confirmed_accounts "
-        "where not is_other_confirmed and other_banned_at is null",
-    ),
-    Figure("banned.merchant_count", "Banned merchants", "count", "select count(*) from banned_merchants"),
-    Figure(
-        "banned.returned_count",
-        "of whom an account came back",
-        "count",
-        "select count(*) from banned_merchants where returned_count > 0",
-    ),
-)
-"""All but those of test buys, which `prevalence_of` estimates."""
-
-TABLES: Final[Mapping[str, Table]] = {
-    "lists_by_day": Table(
-        "Rows of the lists, by day",
-        "select as_of_date, list_name, row_count, rated_count, version from lists order by as_of_date, list_name",
-    ),
-    "notices_waiting": Table(
-        "Notices to look at first",
-        "select place, notice_id, listing_id, kind, waiting_days, accuracy_share, score, worth_share "
-        "from notices where place <= 10 order by place",
-    ),
-    "notices_oldest": Table(
-        "Notices that have waited longest",
-        "select notice_id, listing_id, kind, submitted_at, waiting_days, worth_share "
-        "from notices where outcome = 'pending' order by submitted_at, notice_id limit 10",
-    ),
-    "appeals_waiting": Table(
-        "Appeals that have waited longest",
-        "select appeal_id, entity_kind, entity_id, matter, submitted_at, waiting_days, score, signals "
-        "from appeals where outcome = 'pending' order by submitted_at, appeal_id limit 10",
-    ),
-    "unreviewed": Table(
-        "Flagged and not reviewed since, the longest first",
-        "select list_name, entity_kind, entity_id, score, first_flagged_date, days_on_list "
-        f"from {UNREVIEWED} order by days_on_list desc, score desc, list_name, entity_id limit 10",
-    ),
-    "leads_waiting": Table(
-        "Leads not handed over", f"select leads.* from {WAITING_LEADS} order by rank, lead_id limit 10"
-    ),
-    "models_waiting": Table("Models that wait for review", "select * from models_waiting order by all"),
-    "refused_gates": Table("Gates that refused", "select * from refused_gates order by all"),
-    "notices_by_month": Table(
-        "Notices by the month in which they came",
-        "select cast(date_trunc('month', submitted_at) as date) as month_date, count(*) as submitted_count, "
-        "count(*) filter (where outcome = 'upheld') as upheld_count, "
-        "count(*) filter (where outcome = 'rejected') as rejected_count, "
-        "count(*) filter (where outcome = 'pending') as pending_count, "
-        "quantile_disc(takedown_hours, 0.5) as takedown_hours from notices group by month_date order by month_date",
-    ),
-    "reporters_least_accurate": Table(
-        "Reporters that have been right least",
-        "select left(reporter_id, 8) as reporter, notice_count, judged_count, right_count, accuracy_share "
-        "from reporters where judged_count > 2 order by accuracy_share, reporters.reporter_id limit 10",
-    ),
-    "overturn_rates": Table(
-        "Appeals upheld, of all, by signal and by policy",
-        "select grouped_by, value, appeal_count, decided_count, upheld_count, overturn_share "
-        "from overturn_rates order by grouped_by, value",
-    ),
-    "strikes_most": Table(
-        "Merchants with most strikes",
-        "select merchant_id, matter, strike_count, strike_points, last_struck_at "
-        "from strikes where strike_count > 0 order by strike_points desc, merchant_id, matter limit 10",
-    ),
-    "funnel": Table(
-        "The funnel",
-        "select matter, entity_kind, stage, count(*) as entity_count, quantile_disc(delay_days, 0.5) as delay_days "
-        "from funnel group by matter, entity_kind, stage, stage_number order by matter, entity_kind, stage_number",
-    ),
-    "funnel_by_month": Table(
-        "The funnel of counterfeiters, by month, authority and brand (the last 30)",
-        "from (select month_date, entity_kind, stage, authority, brand, entity_count, delay_days, stage_number "
-        "from funnel_months where matter = 'counterfeit' and entity_kind in ('merchant', 'lead') "
-        "order by month_date desc, entity_kind, stage_number, authority, brand limit 30) "
-        "select * exclude (stage_number) order by month_date, entity_kind, stage_number, authority, brand",
-    ),
-    "enforcement_by_month": Table(
-        "Enforcement by month and authority",
-        "select month_date, authority, cast(sum(action_count) as bigint) as action_count, "
-        "cast(sum(suspect_count) as bigint) as suspect_count, sum(seized_value_usd) as seized_value_usd "
-        "from enforcement_months group by month_date, authority order by month_date, authority",
-    ),
-    "enforcement_by_brand": Table(
-        "Enforcement by brand",
-        "select brand, cast(sum(action_count) as bigint) as action_count, "
-        "cast(sum(suspect_count) as bigint) as suspect_count, sum(seized_value_usd) as seized_value_usd "
-        "from enforcement_months group by brand order by seized_value_usd desc, brand limit 10",
-    ),
-    "seized_by_currency": Table(
-        "Seized, in its currency",
-        "select currency, cast(sum(action_count) as bigint) as action_count, sum(seized_value) as seized_value, "
-        "sum(seized_value_usd) as seized_value_usd from enforcement_months group by currency order by currency",
-    ),
-    "cases_open": Table(
-        "Open cases, the longest at their stage first",
-        "select case_id, merchant_id, plaintiff, court, claim, amount, currency, stage, stage_days, lead_id "
-        "from case_register where is_open order by stage_days desc, case_id, merchant_id limit 20",
-    ),
-    "confirmed_newest": Table(
-        "Counterfeiters confirmed last",
-        "select merchant_id, name, country, last_confirmed_at, confirmed_by, confirmation_count, is_found_during_action, "
-        "banned_at, live_listing_count from confirmed_counterfeiters order by last_confirmed_at desc, merchant_id limit 10",
-    ),
-    "accounts_loose": Table(
-        "Other accounts of counterfeiters, neither confirmed nor banned, the riskiest first",
-        "select other_merchant_id, merchant_id, kinds, is_firm, since_date, is_found_during_action, other_score "
-        "from confirmed_accounts where not is_other_confirmed and other_banned_at is null "
-        "order by other_score desc nulls last, other_merchant_id, merchant_id limit 10",
-    ),
-    "returned": Table(
-        "Banned merchants of whom an account came back",
-        "select merchant_id, banned_at, returned_count, returned_merchant_id, returned_at "
-        "from banned_merchants where returned_count > 0 order by returned_at desc, merchant_id limit 10",
-    ),
-}
 DECISIONS: Final = (
     *("notices_waiting", "notices_oldest", "appeals_waiting", "unreviewed"),
     *("leads_waiting", "models_waiting", "refused_gates"),
@@ -378,6 +109,14 @@ FEW_NOTE: Final = (
     f"As known at the end of {{last}}. A count from 1 to {FEW - 1} is told as <{FEW}, and one from which such a count could be "
     f"computed as more than something; what rests on fewer than {FEW} is not told."
 )
+
+
+@functools.cache
+def definitions() -> tuple[Mapping[str, Figure], Mapping[str, Table]]:
+    """Returns what a report asks the marts: the figures, but for those of test buys, and the tables, by their names."""
+    content = yaml.safe_load(DEFINITIONS.read_text(encoding="utf-8"))
+    figures = {name: Figure(*parts) for name, parts in content["figures"].items()}
+    return figures, {name: Table(*parts) for name, parts in content["tables"].items()}
 
 
 # The report of a day -------------------------------------------------------------------------------------------------
@@ -434,10 +173,11 @@ def compose(home: Path, as_of: dt.date) -> dict[str, Any]:
     before = values_of(read_report(home, earlier[-1])[1]) if earlier else {}
     with _marts(home, as_of) as connection:
         _show_state(connection, home, as_of)
+        asked, shown = definitions()
         told: dict[str, tuple[str, str, Any]] = {
-            figure.name: (figure.label, figure.unit, _value(connection, figure.query)) for figure in FIGURES
+            name: (figure.label, figure.unit, _value(connection, figure.query)) for name, figure in asked.items()
         }
-        tables = {name: _rows(connection, table) for name, table in TABLES.items()}
+        tables = {name: _rows(connection, table) for name, table in shown.items()}
         told |= _test_buy_figures(connection, as_of)
     figures = [
         {"name": name, "label": label, "unit": unit, "value": value, "before": before.get(name)}
@@ -525,6 +265,27 @@ def _marts(home: Path, as_of: dt.date) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+_STATE: Final = """
+create view list_changes as
+select
+    lists.list_name,
+    any_value(lists.row_count) as row_count,
+    count(*) filter (where listed.is_new) as new_count,
+    any_value(before.row_count) - any_value(lists.row_count) + count(*) filter (where listed.is_new) as gone_count
+from lists
+left join listed on listed.list_name = lists.list_name
+left join lists as before on before.list_name = lists.list_name and before.is_previous
+where lists.is_newest
+group by lists.list_name;
+create view unreviewed as
+from listed
+anti join reviewed on reviewed.entity_kind = listed.entity_kind and reviewed.entity_id = listed.entity_id
+anti join reviewed as others on others.entity_kind = 'review' and others.entity_id = listed.other_id;
+create view leads_waiting as
+from leads anti join lead_history on lead_history.lead_id = leads.lead_id and lead_history.event = 'handed_over'
+"""
+
+
 def _show_state(connection: duckdb.DuckDBPyConnection, home: Path, as_of: dt.date) -> None:
     """Shows what is no mart: the lists as they are published, leads, models that wait, and gates that refused."""
     connection.execute(
@@ -568,6 +329,7 @@ def _show_state(connection: duckdb.DuckDBPyConnection, home: Path, as_of: dt.dat
             f"insert into leads select {columns} from read_parquet(?, hive_partitioning = false) where status = 'found'",
             [str(known[-1])],
         )
+    connection.execute(_STATE)
     _fill(connection, "models_waiting", _models_waiting(home))
     _fill(connection, "refused_gates", _refused_gates(home, as_of))
 

@@ -23,7 +23,7 @@ from expectations.contract import load_contract
 from expectations.results import Failure
 from ml.registry import Registry
 from ml.sampling import prevalence
-from orchestration.acting.reports import FIGURES, TABLES, read_report, values_of, write_report
+from orchestration.acting.reports import definitions, read_report, values_of, write_report
 from orchestration.rated import RATED
 from tests.publishing_fixtures import gate
 from tests.unit.test_dbt_reporters import fitted
@@ -168,7 +168,7 @@ def test_no_figure_is_left_out(told: dict[str, Any]):
         *("test_buys.prevalence_share", "test_buys.prevalence_low", "test_buys.prevalence_high"),
     }
     assert set(EXPECTED) | others == set(told)
-    assert {figure.name for figure in FIGURES} <= set(told)
+    assert set(definitions()[0]) <= set(told)
     assert {told[f"decisions.{name}"] for name in ("leads", "models", "gates")} == {0}
     assert {told[name] for name in told if name.startswith("cases.") or name == "funnel.handed_over"} == {0}
     assert any(told[name] for name in ("appeals.upheld_count", "strikes.strike_count"))
@@ -283,7 +283,7 @@ def test_who_is_unreviewed_is_whom_nobody_decided_on_since_the_list(
 
 def test_tables_carry_what_the_figures_do(rated_home: Path, told: dict[str, Any]):
     tables = read_report(rated_home, AS_OF)[1]["tables"]
-    assert set(tables) == set(TABLES)
+    assert set(tables) == set(definitions()[1])
 
     def total(table: str, column: str, **where: str) -> Any:
         rows = [dict(zip(tables[table]["columns"], row, strict=True)) for row in tables[table]["rows"]]
