@@ -188,6 +188,21 @@ def test_what_was_changed_on_disk_is_told_and_nothing_stands_on_it(made: Made) -
     assert not folder_of(made.home, DAYS[1]).exists()
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_disk_that_refuses_leaves_a_day_s_leads_whole_and_made_again_they_are_the_same(
+    made: Made, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    made.find([shop("a")], day=DAYS[0])
+    with monkeypatch.context() as armed:
+        armed.setenv("TOUCHSTONE_FAULT", f"leads.write:{moment}:enospc")
+        with pytest.raises(OSError, match="No space left"):
+            made.find([shop("a")], day=DAYS[1])
+    assert list(problems(made.home)) == []
+    assert folder_of(made.home, DAYS[1]).exists() == (moment == "after")
+    made.find([shop("a")], day=DAYS[1])
+    assert of(made, DAYS[1], "a")["lead_id"] == of(made, DAYS[0], "a")["lead_id"]
+
+
 def test_a_version_that_was_never_published_is_told(made: Made) -> None:
     made.find([shop("a")])
     (made.home / "published" / "listings" / "history.jsonl").write_bytes(b"")
