@@ -7,8 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # What docs/ shows of what the browser tests see.
 PICTURES := graph-open launch-a-day backfill gate_landed plot-candidates-listings plot-models-listing_counterfeit mlflow-version \
-    mlflow-runs mlflow-comparison card lead
-    mlflow-runs mlflow-comparison card report
+    mlflow-runs mlflow-comparison card lead report
 
 # Nothing phones home, and floats do not depend on how many cores a machine has.
 export DAGSTER_DISABLE_TELEMETRY := 1
