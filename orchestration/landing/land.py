@@ -328,14 +328,15 @@ class _Lander:
             )
 
     def _news(self, name: str, rows: str, current: Sequence[LoadRecord]) -> tuple[str, int, int]:
-        """Returns SQL for the rows that say something new, and how many have a new key and how many another's."""
+        """Returns SQL for the rows that say something new, and how many have a new key and how many another's.
+
+        What only the source has said so far is news, too: it has to stay when the source says it no more.
+        """
         table = self.puller.contract.tables[name]
         columns, key = (", ".join(map(quoted, names)) for names in (table.columns, table.key))
-        if not current:
-            counted = self.puller.connection.execute(f"select count(*) from {rows}").fetchall()
-            return rows, counted[0][0], 0
-        present = f"(select {columns} from {self._present(name, current)})"
-        told = f"(select {columns} from {rows} except select {columns} from {present})"
+        recorded = [load for load in current if load.is_recorded]
+        present, known = (f"(select {columns} from {self._present(name, loads)})" for loads in (current, recorded))
+        told = f"(select {columns} from {rows} except (from {present} intersect from {known}))"
         counts = (
             f"select (select count(*) from {told}), (select count(*) from {told} semi join {present} using ({key}))"
         )

@@ -245,7 +245,7 @@ def test_a_gate_shows_what_it_judged(served: Served, page: Page, keep: Keep, ass
 
 @pytest.mark.usefixtures("launched")
 def test_the_graph_opens_its_groups(served: Served, page: Page, keep: Keep):
-    page.set_viewport_size({"width": 1600, "height": 1200})  # on a smaller one Dagster leaves the assets' names out
+    page.set_viewport_size({"width": 2400, "height": 1800})  # on a smaller one Dagster leaves the assets' names out
     page.goto(f"{served.dagster}/asset-groups")
     for group in GROUPS:
         expect(page.get_by_text(group, exact=True).first).to_be_visible()

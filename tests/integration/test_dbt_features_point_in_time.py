@@ -661,7 +661,11 @@ def models() -> dict[str, Any]:
 
 def standing_on(names: Iterable[str]) -> dict[str, Any]:
     """Models, and what between them and the tables that are compared stands on them, in order."""
-    reading = {name: {on.split(".")[-1] for on in node.depends_on.nodes} for name, node in models().items()}
+    # A mart may be called as a landed table is, so only models count.
+    reading = {
+        name: {on.split(".")[-1] for on in node.depends_on.nodes if on.startswith("model.")}
+        for name, node in models().items()
+    }
     above, below = set(names), set(COMPARED)
     for name in models():
         above |= {name} if reading[name] & above else set()
