@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path)
     parser.add_argument("--scale", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=1101)
-    parser.add_argument("--budgets", type=float, nargs="*", default=[55_000, 250_000])
+    parser.add_argument("--budgets", type=float, nargs="*", default=[38_000, 170_000])
     parser.add_argument("--plans", type=int, default=1000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
