@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -552,7 +553,7 @@ def report_test_buys(settings: Settings, plan_id: str | None = None) -> dict[str
         "picks": rows.num_rows,
         "bought": int((ordered & (verdict != "delisted")).sum()),
         "verdicts": {name: int((verdict == name).sum()) for name in VERDICTS},
-        "pending": int((verdict == None).sum()),  # noqa: E711  # over an array of objects
+        "pending": int(rows["verdict"].null_count),
         "strata_without_verdict": len(unanswered),
         "prevalence": _estimate_facts(whole),
         "prevalence_by_category": {
@@ -565,7 +566,7 @@ def report_test_buys(settings: Settings, plan_id: str | None = None) -> dict[str
 
 
 def _estimate_facts(estimate: Estimate) -> dict[str, float | None]:
-    return {name: None if value != value else round(value, 6) for name, value in asdict(estimate).items()}  # noqa: PLR0124  # nan
+    return {name: None if isnan(value) else round(value, 6) for name, value in asdict(estimate).items()}
 
 
 def _rates(of: Any, hit: Any, answered: Any) -> dict[str, dict[str, float]]:
