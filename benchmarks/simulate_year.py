@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -91,7 +92,7 @@ def done(command: subprocess.Popen[str]) -> str:
     """Waits for a command and returns what it printed; anything but success ends the simulation."""
     printed, said = command.communicate()
     if command.returncode:
-        raise SystemExit(f"{' '.join(map(str, command.args))} ended with {command.returncode}:\n{said}")
+        raise SystemExit(f"{command.args} ended with {command.returncode}:\n{said}")
     return printed
 
 
@@ -108,24 +109,36 @@ def prepare(folder: Path, seed: int, scale: float, rounds: int) -> dict[str, Pat
 
 
 def work(homes: dict[str, Path], month: Month, budget: float) -> dict[str, Any]:
-    """Works one month in both homes and returns what came of it."""
-    arguments = ("run", "--as-of", str(month.as_of), "--train", "--approve-if-passing")
-    for command in [touchstone(home, *arguments) for home in homes.values()]:
-        done(command)
+    """Works one month in both homes, side by side, and returns what came of it."""
+    with ThreadPoolExecutor(len(homes)) as pool:
+        worked = {
+            arm: pool.submit(work_one, home, month, budget if arm == "with" else None) for arm, home in homes.items()
+        }
     rated = {arm: scores_of(home, month) for arm, home in homes.items()}
-    labelled = set.union(*(labels_of(home, month) for home in homes.values()))
+    labelled = set.union(*(found.result()[0] for found in worked.values()))
     unlabelled = np.array([name not in labelled for name in rated["with"][0]])
-    told: dict[str, Any] = {
+    return {
         "round": month.number,
         "as_of": str(month.as_of),
         "average_precision": {
             arm: round(float(average_precision_score(truth[unlabelled], score[unlabelled])), 4)
             for arm, (_, score, truth) in rated.items()
         },
-        "champion": {arm: approve(home, month) for arm, home in homes.items()},
+        "champion": {arm: found.result()[1] for arm, found in worked.items()},
         "unlabelled": int(unlabelled.sum()),
+        **worked["with"].result()[2],
     }
-    return {**told, **buy(homes["with"], month, budget)}
+
+
+def work_one(home: Path, month: Month, budget: float | None) -> tuple[set[str], int, dict[str, Any]]:
+    """Works one month in one home: rates and trains, lets a model rate that passes, and buys where there is a budget.
+
+    Returns:
+        The listings that it has a label of, the version that rates from now on, and what the test buys told.
+    """
+    done(touchstone(home, "run", "--as-of", str(month.as_of), "--train", "--approve-if-passing"))
+    labelled, version = labels_of(home, month), approve(home, month)
+    return labelled, version, {} if budget is None else buy(home, month, budget)
 
 
 def scores_of(home: Path, month: Month) -> tuple[list[str], Any, Any]:
@@ -196,19 +209,16 @@ def summary(seeds: dict[int, list[dict[str, Any]]]) -> dict[str, Any]:
         for rows in seeds.values()
     ]
     count = len(differences)
-    half = (
-        float(student.ppf(0.975, count - 1) * np.std(differences, ddof=1) / np.sqrt(count))
-        if count > 1
-        else float("nan")
-    )
     every = [row for rows in seeds.values() for row in rows]
     inside = [row["prevalence"]["low"] <= row["true_prevalence"] <= row["prevalence"]["high"] for row in every]
     mean = float(np.mean(differences))
+    spread = np.std(differences, ddof=1) / np.sqrt(count) if count > 1 else None
+    half = None if spread is None else float(student.ppf(0.975, count - 1) * spread)
     return {
         "seeds": count,
         "difference_by_seed": [round(value, 4) for value in differences],
         "mean_difference": round(mean, 4),
-        "paired_interval": [round(mean - half, 4), round(mean + half, 4)],
+        "paired_interval": None if half is None else [round(mean - half, 4), round(mean + half, 4)],
         "months": len(every),
         "prevalence_within_its_interval": int(sum(inside)),
         "mean_buys": round(float(np.mean([row["buys"] for row in every])), 1),
