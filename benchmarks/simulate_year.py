@@ -92,7 +92,7 @@ def done(command: subprocess.Popen[str]) -> str:
     """Waits for a command and returns what it printed; anything but success ends the simulation."""
     printed, said = command.communicate()
     if command.returncode:
-        raise SystemExit(f"{command.args} ended with {command.returncode}:\n{said}")
+        raise SystemExit(f"{command.args!r} ended with {command.returncode}:\n{said}")
     return printed
 
 
@@ -277,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1401, 1402, 1403, 1404, 1405])
     parser.add_argument("--scale", type=float, default=0.02)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--budget", type=float, default=36_000.0, help="of each month; buys some 400")
+    parser.add_argument("--budget", type=float, default=48_000.0, help="of each month; buys some 400")
     parser.add_argument(
         "--folder",
         type=Path,
