@@ -385,7 +385,8 @@ def fit_model(
     fits = [partial(fit_booster, split.train, chosen, signs, parameters) for chosen in columns.values()]
     fitted = dict(zip(columns, model.in_parallel(fits), strict=True))
     forward = forward_margins(split.forward, signs, parameters)
-    # Calibration takes all verdicts, `split` the newest; what is known otherwise is part of the fit (docs/decisions/0024).
+    # Calibration takes all verdicts that are held out, `split` the newest; what is known otherwise is part of the fit
+    # (docs/decisions/0024), and who taught is not (docs/decisions/0030).
     verdicts, known = (training_set.rows.take(training_set.rows.purposed(name)) for name in ("calibrate", "known"))
     is_known = np.isin(verdicts.entity, known.entity)
     live = training_set.live
@@ -398,13 +399,16 @@ def fit_model(
             verdicts.is_random_arm,
             is_known=is_known,
             known=_margins(fitted[name], known.features, chosen),
-            live=lives[name],
+            live=lives[name][~live.is_taught],
         )
         for name, chosen in columns.items()
     }
     prevalence = calibrations["main"].prevalence
     if prevalence is None:
         prevalence = float(np.average(split.forward.label, weights=split.forward.weight))
+    taught = training_set.rows.label[training_set.rows.purposed("taught")]
+    if len(taught):
+        prevalence = (prevalence * float((~live.is_taught).sum()) + float(taught.sum())) / len(live.is_taught)
     held_out = _margins(fitted["main"], split.calibrate.features, columns["main"])
     units = flag_units(split.calibrate, held_out, forward, calibrations["main"])
     scores = {name: model.points(calibrations[name].probability(margins)) for name, margins in lives.items()}

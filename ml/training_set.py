@@ -23,7 +23,7 @@ from ml.declarations import Declaration
 EPOCH: Final = date(1970, 1, 1)
 MAX_MEMBERS: Final = 200
 AGES: Final = (("under 30 days", 0, 30), ("30 to 90 days", 30, 90), ("over 90 days", 90, 1_000_000))
-PURPOSES: Final = ("score", "train", "evaluate", "calibrate", "known")
+PURPOSES: Final = ("score", "train", "evaluate", "calibrate", "known", "taught")
 # Who turns: an old verdict on a merchant says what was so then, of features that are those of the cut. The newest set the
 # threshold and are measured: of so many days, or as far back as so many positives reach (docs/decisions/0021).
 TURNING: Final = ("merchant",)
@@ -153,6 +153,7 @@ class Live:
         category: Position in `categories`.
         categories: Category paths; an empty one where it is unknown.
         is_labelled: Whether each has a positive label.
+        is_taught: Whether each has a verdict that boosters learned from where calibration could have had it.
         features: float32, shape (n, number of features).
     """
 
@@ -160,6 +161,7 @@ class Live:
     category: Integers
     categories: tuple[str, ...]
     is_labelled: Flags
+    is_taught: Flags
     features: Matrix
 
 
@@ -224,7 +226,9 @@ def read_training_set(
     newest = rows.day == rows.day[rows.purposed("evaluate")].max(initial=0)
     chosen = rows.take(newest & rows.purposed("evaluate"))
     is_labelled = np.isin(chosen.entity, np.unique(rows.entity[rows.label]))
-    stand_in = Live(chosen.merchant, chosen.category, chosen.categories, is_labelled, chosen.features)
+    stand_in = Live(
+        chosen.merchant, chosen.category, chosen.categories, is_labelled, np.zeros_like(is_labelled), chosen.features
+    )
     return TrainingSet(rows, components, stand_in, *told)
 
 
@@ -287,12 +291,15 @@ def _read_live(declaration: Declaration, path: Path, spine: Any) -> Live:
     table = _read(path, [declaration.id_column, *_grouping(declaration), *declaration.columns])
     positive = spine[declaration.id_column].filter(spine["label"])
     is_labelled = pc.is_in(table[declaration.id_column], value_set=positive.combine_chunks())
+    taught = spine[declaration.id_column].filter(pc.equal(spine["purpose"], "taught"))
+    is_taught = pc.is_in(table[declaration.id_column], value_set=taught.combine_chunks())
     category, categories = encode(table["category"])
     return Live(
         merchant=encode(table["merchant_id"])[0],
         category=category,
         categories=tuple(categories),
         is_labelled=np.asarray(is_labelled.to_numpy(zero_copy_only=False), dtype=bool),
+        is_taught=np.asarray(is_taught.to_numpy(zero_copy_only=False), dtype=bool),
         features=matrix(table, declaration.columns),
     )
 

@@ -40,6 +40,9 @@
 {% macro age_classes() %}20{% endmacro %}
 {% macro verdicts_per_age_class() %}{{ return(var('verdicts_per_age_class', 50)) }}{% endmacro %}
 
+{# How many positive verdicts calibration takes for sure; of more a part teaches instead, at most half (docs/decisions/0030). #}
+{% macro calibrating_positives() %}{{ return(var('calibrating_positives', 100)) }}{% endmacro %}
+
 {#
     The rows of a spine, one an entity, date and purpose; see listing_spine for what each purpose means.
 
@@ -408,12 +411,13 @@ removed_for_it as (
 
 ),
 
-verdicts as (
+all_verdicts as (
 
     select
         calibration_places.*,
         coalesce(calibration_places.began_date, {{ beginning() }}) as since_date,
-        known_rows.entity_id is not null as is_known
+        known_rows.entity_id is not null as is_known,
+        {{ key_share("calibration_places.entity_id || '|held out'") }} as chance
     from calibration_places
     left join removed_for_it
         on removed_for_it.entity_id = calibration_places.entity_id
@@ -422,6 +426,56 @@ verdicts as (
     where
         calibration_places.place = 1
         and (calibration_places.is_at_cut or removed_for_it.entity_id is not null)
+
+),
+
+held_share as (
+
+    select
+        greatest(
+            0.5, least(1.0, cast({{ calibrating_positives() }} as double) / nullif(count(*) filter (where is_positive), 0))
+        ) as share
+    from all_verdicts
+
+),
+
+-- Verdicts that are held out. Whoever draws them from those that do not teach draws each with this probability.
+verdicts as (
+
+    select
+        all_verdicts.* replace (
+            all_verdicts.inclusion_probability * held_share.share
+            / (1.0 - all_verdicts.inclusion_probability * (1.0 - held_share.share)) as inclusion_probability
+        )
+    from all_verdicts
+    cross join held_share
+    where all_verdicts.chance < coalesce(held_share.share, 1.0)
+
+),
+
+-- Those that teach are no part of what calibration is about.
+taught_rows as (
+
+    select
+        all_verdicts.entity_id,
+        all_verdicts.merchant_id,
+        all_verdicts.category,
+        all_verdicts.as_of_date,
+        all_verdicts.is_live,
+        'taught' as purpose,
+        all_verdicts.is_positive as label,
+        all_verdicts.source as label_source,
+        all_verdicts.decided_date as label_decided_date,
+        cast(1 as double) as sampling_share,
+        cast(null as double) as inclusion_probability,
+        cast(null as double) as stands_for,
+        false as is_random_arm
+    from all_verdicts
+    left join verdicts
+        on verdicts.entity_id = all_verdicts.entity_id
+    where
+        all_verdicts.is_at_cut
+        and verdicts.entity_id is null
 
 ),
 
@@ -494,7 +548,11 @@ unknown_to_others as (
             and scoring_rows.as_of_date = {{ rated }}.as_of_date
     left join known_rows
         on known_rows.entity_id = {{ rated }}.entity_id
-    where known_rows.entity_id is null
+    left join taught_rows
+        on taught_rows.entity_id = {{ rated }}.entity_id
+    where
+        known_rows.entity_id is null
+        and taught_rows.entity_id is null
     union all
     select since_date
     from verdicts
@@ -564,7 +622,13 @@ spine_rows as (
     union all
     select * from calibration_rows
     union all
-    select * from known_rows
+    select known_rows.*
+    from known_rows
+    left join taught_rows
+        on taught_rows.entity_id = known_rows.entity_id
+    where taught_rows.entity_id is null
+    union all
+    select * from taught_rows
 
 )
 {% endmacro %}

@@ -56,7 +56,7 @@ def model_of(features: Features) -> RiskModel:
     matrix = np.column_stack([np.array(features[name], dtype=np.float32) for name in (*COLUMNS, "score")])
     category = np.array([names.index(name) for name in features["category"]])
     nobody = np.zeros(len(matrix), dtype=np.int64)
-    live = Live(nobody, category, tuple(names), nobody > 0, matrix)
+    live = Live(nobody, category, tuple(names), nobody > 0, nobody > 0, matrix)
     declared: Declaration = LISTINGS
     body = {
         **declared.as_dict(),

@@ -5,6 +5,7 @@
 --   evaluate   the same, at the last two grid dates; a decision unasked from the first of them on
 --   calibrate  a test buy of known inclusion probability decided on it, so it is never learned from: at the scoring date
 --              if it lives then; if it was removed for this very verdict, at the last grid date of its life before it
+--   taught     lives at the scoring date, and has such a test buy that is learned from all the same: there are enough
 --   known      lives at the scoring date and is a counterfeit by another source than test buys: part of calibration, too
 -- Where labels within H days disagree, the strongest source counts (test buy, decision, notice), then the latest.
 with

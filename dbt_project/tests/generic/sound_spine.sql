@@ -31,11 +31,11 @@ judged as (
     select
         spine.*,
         case
-            when spine.purpose not in ('score', 'train', 'evaluate', 'calibrate', 'known') then 'unknown purpose'
+            when spine.purpose not in ('score', 'train', 'evaluate', 'calibrate', 'known', 'taught') then 'unknown purpose'
             when (spine.purpose = 'score') <> (spine.label is null) then 'a label has no place where there is scoring, and only there'
             when (spine.label_source is null) <> (spine.label_decided_date is null) then 'a label has a source and a day'
             when spine.label_source is null and spine.label then 'what nothing labels is negative'
-            when spine.purpose in ('score', 'calibrate', 'known') and not spine.is_live then 'only what lives is scored'
+            when spine.purpose in ('score', 'calibrate', 'known', 'taught') and not spine.is_live then 'only what lives is scored'
             when spine.purpose = 'known' and not spine.label then 'what is known is a positive'
             when (spine.purpose = 'calibrate') <> (spine.inclusion_probability is not null) then 'what calibrates was drawn'
             when (spine.purpose = 'calibrate') <> coalesce(spine.stands_for > 0, false) then 'what calibrates stands for some'
