@@ -1,11 +1,12 @@
 """Boosters: the choices of a training, one fit, and forward folds that never know what they judge.
 
-Every booster of the project is made by `fit_booster`, so that the folds say something about the one that is approved.
+Every booster that rates is made by `fit_booster`, so that the folds say something about the one that is approved.
 Calibration, thresholds and registration live elsewhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -81,12 +82,55 @@ def fit_booster(rows: Rows, columns: list[int], signs: Integers, parameters: Par
     Returns:
         The booster as UBJ.
     """
-    import xgboost
-
     rows = rows.take(teaches(rows))
     settings = _settings(rows, signs[columns], parameters)
-    data = xgboost.DMatrix(rows.features[:, columns], rows.label, weight=rows.weight, nthread=settings["nthread"])
-    return bytes(xgboost.train(settings, data, parameters.rounds).save_raw("ubj"))
+    return boosted(settings, parameters.rounds, Sample(rows.features[:, columns], rows.label, rows.weight))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a booster learns from or is stopped by, all of n rows.
+
+    Attributes:
+        features: Shape (n, d), nan where null.
+        label: Truth.
+        weight: What each row stands for.
+    """
+
+    features: npt.NDArray[np.float32]
+    label: Flags
+    weight: npt.NDArray[np.float64]
+
+
+def boosted(
+    settings: Mapping[str, Any], rounds: int, learn: Sample, stop: Sample | None = None, patience: int = 50
+) -> bytes:
+    """Fits a booster; every one of the project is fitted here.
+
+    Args:
+        settings: XGBoost's parameters.
+        rounds: How many trees; the most of them where `stop` is given.
+        learn: The rows to learn from.
+        stop: Rows by whose log loss the number of trees is chosen; None for all rounds.
+        patience: After how many rounds without a better log loss it ends.
+
+    Returns:
+        The booster as UBJ.
+    """
+    import xgboost
+
+    data, *held = (
+        xgboost.DMatrix(sample.features, sample.label, weight=sample.weight, nthread=settings["nthread"])
+        for sample in (learn, stop)
+        if sample is not None
+    )
+    if not held:
+        return bytes(xgboost.train(dict(settings), data, rounds).save_raw("ubj"))
+    told = {"eval_metric": "logloss", **settings}
+    booster = xgboost.train(
+        told, data, rounds, evals=[(held[0], "held")], early_stopping_rounds=patience, verbose_eval=False
+    )
+    return bytes(booster[: booster.best_iteration + 1].save_raw("ubj"))
 
 
 def teaches(rows: Rows) -> Flags:

@@ -16,6 +16,7 @@ NAMES: Final = {
     "evaluate": "last dates (unlabelled counts as genuine)",
     "forward_seen": "forward folds, merchants seen",
     "forward_unseen": "forward folds, merchants never seen",
+    "test": "test rows of all cuts",
 }
 
 
@@ -36,6 +37,14 @@ def pictures(report: Report, threshold: float) -> dict[str, bytes]:
         "reliability.png": _reliability(calibrated or sources),
         "precision_recall.png": _precision_recall(sources, threshold),
         "importances.png": _importances(report.importances),
+    }
+
+
+def table_pictures(scored: Scored, threshold: float) -> dict[str, bytes]:
+    """Draws how test rows of a table of somebody's own were scored; PNG bytes by file name."""
+    return {
+        "reliability.png": _reliability({"test": scored}),
+        "precision_recall.png": _precision_recall({"test": scored}, threshold),
     }
 
 

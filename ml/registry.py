@@ -769,6 +769,31 @@ class Registry:
             raise
         client.set_terminated(run_id, status="FINISHED")
 
+    def log_evaluation(
+        self,
+        name: str,
+        files: Mapping[str, bytes],
+        metrics: Mapping[str, float],
+        parameters: Mapping[str, Any],
+        digest: str,
+    ) -> str:
+        """Logs what models are worth on a table of somebody's own, as a run of the experiment `evaluate`.
+
+        Args:
+            name: The table's name; that of the run.
+            files: Artifacts by name.
+            metrics: What was measured.
+            parameters: What was asked for.
+            digest: SHA-256 of the table.
+
+        Returns:
+            Where MLflow's pages show the run, below their address.
+        """
+        experiment = self._experiment("evaluate")
+        run = self._client().create_run(experiment, run_name=name)
+        self._log_run(run.info.run_id, files, metrics, parameters, {}, {name: digest})
+        return f"/#/experiments/{experiment}/runs/{run.info.run_id}?workflowType=machine_learning"
+
     def log_drift(self, champion: Champion, figures: Mapping[str, float], as_of: date, *, days: int) -> None:
         """Adds what was measured of a rated day to the run of the version that rated it, for MLflow's charts.
 

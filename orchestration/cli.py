@@ -186,6 +186,64 @@ def backtest(
 
 
 @app.command()
+def evaluate(  # noqa: PLR0917  typer passes them by name
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A labelled table, .parquet or .csv.")],
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="The label, of two values.")],
+    id_column: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="Names the rows; never a feature.")
+    ] = None,
+    features: Annotated[str, typer.Option(metavar="a,b", help="The features; without it, all other columns.")] = "",
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A column that is left out; may be repeated.")
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="A column of text; may be repeated.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="COLUMN", help="Rows of one group stay on one side.")] = None,
+    time: Annotated[str | None, typer.Option(metavar="COLUMN", help="The last rows by this test.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="COLUMN", help="Says train, validation or test.")] = None,
+    splits: Annotated[Path | None, typer.Option(metavar="FILE", help="The id, and one such column a split.")] = None,
+    test_size: Annotated[float, typer.Option(help="The share of rows that test.")] = 0.2,
+    seeds: Annotated[
+        int, typer.Option(help="How many cuts are drawn, or how many seeds one split is learned with.")
+    ] = 5,
+    edges: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Columns src, dst, and maybe weight and type.")
+    ] = None,
+    hops: Annotated[int, typer.Option(help="How far edges are followed.")] = 2,
+    trials: Annotated[int, typer.Option(help="How many sets of parameters are tried; 0 for none.")] = 30,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Beside the prevalence and a logistic regression.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Says what our models are worth on a labelled table of your own.
+
+    Example: touchstone evaluate reviews.csv --label fake --id review_id --text body --group author --baseline
+    """
+    from ml.tables import Roles
+    from orchestration import evaluation
+
+    roles = Roles(
+        label=label,
+        id=id_column,
+        group=group,
+        time=time,
+        split=split,
+        texts=_names(text),
+        features=tuple(_names([features])) or None,
+        drop=_names(drop),
+    )
+    wanted = evaluation.Wanted(table, roles, splits, test_size, seeds, edges, hops, trials, baseline)
+    found, address = evaluation.evaluate(settings_of(), wanted, lambda line: typer.echo(line, err=True))
+    told = found.as_dict()
+    print_result(told, as_json, lambda: evaluation.render(told, address))
+
+
+def _names(given: list[str] | None) -> tuple[str, ...]:
+    """The names of an option that may be repeated, or hold several with commas between them."""
+    return tuple(name.strip() for each in given or () for name in each.split(",") if name.strip())
+
+
+@app.command()
 def verify(
     list_name: Annotated[str | None, typer.Argument(metavar="[LIST]")] = None,
     version: Annotated[str | None, typer.Argument(metavar="[VERSION]")] = None,

@@ -1,0 +1,547 @@
+"""A blend for a table of somebody's own: boosters and a linear model, their shares, calibration and threshold.
+
+All that is learned is learned of training rows. They are cut into folds, and each fold is scored by what was fitted on the
+others: by these scores parameters are sought, shares chosen, probabilities calibrated and the threshold set. What was fitted
+on folds is what rates new rows, averaged: nothing is fitted again. Boosters are fitted where all are (ml/boosting.py) and
+calibrated as risk models are (ml/calibrate.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.boosting import Sample, boosted, threads
+from ml.calibrate import Calibration, calibrate, sigmoid
+from ml.evaluate import ranking
+from ml.model import in_parallel, load_booster, margin_of
+from ml.tables import Category
+
+Matrix = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+FOLDS: Final = 5
+ONE_FOLD_FROM: Final = 300_000
+"""From so many training rows on a fifth of them is held out, once."""
+SCREENED_FROM: Final = 20_000
+"""From so many on parameters are first tried on so many of them."""
+KEPT: Final = 3
+"""So many sets of parameters are blended."""
+MOST_ROUNDS: Final = 1_500
+PATIENCE: Final = 50
+ONE_HOT: Final = 12
+"""A category of so many words has a column for each; one of more is told by how often, and how often positive, a word is."""
+PRIOR_ROWS: Final = 10.0
+"""What is said of a word by its rows weighs against so many rows of the mean."""
+LINEAR_ROWS: Final = 100_000
+RIDGES: Final = (0.01, 0.1, 1.0)
+TEXT_RIDGES: Final = (1.0, 10.0, 100.0)
+SHARES: Final = tuple(at / 10 for at in range(11))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is known of all rows, of n in all, before anything is learned.
+
+    Attributes:
+        dense: Numbers, shape (n, d), nan where null.
+        names: What each is.
+        is_own: Which of them are a row's own, and not its neighbours'.
+        categories: Columns of words.
+        text: How often each hashed word or part of a word is there, sparse, shape (n, h); None without text.
+    """
+
+    dense: Matrix
+    names: tuple[str, ...]
+    is_own: Flags
+    categories: Mapping[str, Category]
+    text: Any = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of a booster's parameters.
+
+    Attributes:
+        settings: XGBoost's parameters.
+        is_own_only: Whether it takes a row's own features alone, without its neighbours'.
+    """
+
+    settings: Mapping[str, Any]
+    is_own_only: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns it as plain data."""
+        return {**self.settings, "own features only": self.is_own_only}
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A logistic regression with a ridge, on numbers that are standardised or on a text's words.
+
+    Attributes:
+        centre: What is taken off each number; null becomes it.
+        scale: What each is divided by.
+        low: What lies below is raised to it.
+        high: What lies above is lowered to it.
+        weight: Of each number, and then of its being null; of each word.
+        intercept: The log-odds of a row that is all centre.
+        rarity: By what each word's count is multiplied; None for numbers.
+    """
+
+    centre: Floats
+    scale: Floats
+    low: Floats
+    high: Floats
+    weight: Floats
+    intercept: float
+    rarity: Floats | None = None
+
+    def prepared(self, values: Any) -> Any:
+        """Returns the numbers, or the words, as the weights are for."""
+        if self.rarity is not None:
+            return _weighed(values, self.rarity)
+        null = np.isnan(values)
+        sound = np.where(null, self.centre, np.clip(values, self.low, self.high))
+        return np.column_stack([(sound - self.centre) / self.scale, null])
+
+    def margin(self, values: Any) -> Floats:
+        """Returns log-odds, shape (n,)."""
+        return np.asarray(self.prepared(values) @ self.weight, dtype=np.float64).ravel() + self.intercept
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One cut of the training rows, and what was learned of its larger part.
+
+    Attributes:
+        learn: Positions of the rows that were learned from.
+        held: Positions of those that were held out.
+        words: What each category's words were found to be.
+        text: The linear model of the text; None without text.
+        linear: The linear model of the numbers.
+        boosters: Boosters as UBJ, in the order of the blend's trials.
+    """
+
+    learn: Integers
+    held: Integers
+    words: tuple[Words, ...] = ()
+    text: Linear | None = None
+    linear: Linear | None = None
+    boosters: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Blend:
+    """What rates.
+
+    Attributes:
+        trials: The parameters of the boosters, best first.
+        folds: What was learned of each fold.
+        text_share: The share of the text's linear model against the boosters (0 to 1).
+        linear_share: The share of the numbers' linear model against both.
+        calibration: From a blended margin to a probability.
+        threshold: The least probability to flag: where F1 is greatest over the held-out scores.
+    """
+
+    trials: tuple[Trial, ...]
+    folds: tuple[Fold, ...]
+    text_share: float
+    linear_share: float
+    calibration: Calibration
+    threshold: float
+
+    def probability(self, inputs: Inputs, rows: Integers) -> Floats:
+        """Returns the probability that rows are positives, shape (len(rows),)."""
+        return self.calibration.probability(self.margin(inputs, rows))
+
+    def margin(self, inputs: Inputs, rows: Integers) -> Floats:
+        """Returns blended log-odds, each the mean over the folds."""
+        parts = [
+            _blended(*_margins(inputs, fold, self.trials, rows), self.text_share, self.linear_share)
+            for fold in self.folds
+        ]
+        return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a category's words were found to be, of training rows.
+
+    Attributes:
+        shown: The words that have a column of their own; none where there are too many.
+        rows: How many rows each word has.
+        odds: The log-odds of a positive among each word's rows, drawn towards the mean; the last is that of no word.
+    """
+
+    shown: tuple[int, ...]
+    rows: Floats
+    odds: Floats
+
+
+def fit_blend(
+    inputs: Inputs,
+    label: Flags,
+    rows: Integers,
+    held: Integers | None = None,
+    *,
+    group: Integers | None = None,
+    time: Floats | None = None,
+    trials: int = 30,
+    seed: int = 0,
+) -> Blend:
+    """Learns a blend.
+
+    Args:
+        inputs: What is known of all rows.
+        label: Whether each is a positive; read of `rows` and `held` alone.
+        rows: Positions of the training rows.
+        held: Positions of validation rows, by which everything is chosen; None to take them from the training rows.
+        group: Rows of one group are held out together.
+        time: The last rows are held out.
+        trials: How many sets of parameters are tried; with 0 the first ones are taken.
+        seed: Seed of every draw.
+
+    Returns:
+        The blend.
+    """
+    random = np.random.default_rng(seed)
+    cuts = _cut(label, rows, group, time, random)
+    if held is not None:
+        cuts = [(learn, np.concatenate([out, held])) for learn, out in cuts]
+    folds = in_parallel([partial(_learned, inputs, label, learn, out) for learn, out in cuts])
+    has_neighbours = not bool(inputs.is_own.all())
+    wanted = _trials(trials, seed, has_neighbours=has_neighbours)
+    chosen, boosters = _race(inputs, label, folds, wanted, random)
+    folds = [replace(fold, boosters=made) for fold, made in zip(folds, boosters, strict=True)]
+    scored = [_margins(inputs, fold, chosen, fold.held) for fold in folds]
+    truth = label[np.concatenate([fold.held for fold in folds])]
+    of_boosters, of_text, of_linear = (np.concatenate(parts) for parts in zip(*scored, strict=True))
+    text_share = _best_share(of_boosters, of_text, truth) if inputs.text is not None else 0.0
+    both = _mixed(of_boosters, of_text, text_share)
+    linear_share = _best_share(both, of_linear, truth)
+    margin = _mixed(both, of_linear, linear_share)
+    ones = np.ones(len(truth))
+    calibration = calibrate(margin, truth, ones, np.ones(len(truth), dtype=bool))
+    threshold = best_threshold(calibration.probability(margin), truth)
+    return Blend(tuple(chosen), tuple(folds), text_share, linear_share, calibration, threshold)
+
+
+def best_threshold(probability: Floats, label: Flags) -> float:
+    """Returns the probability from which on to flag so that F1 is greatest; the middle between two scores."""
+    order = np.argsort(-probability, kind="stable")
+    found = np.cumsum(label[order])
+    flagged = np.arange(1, len(order) + 1)
+    f1 = 2 * found / (flagged + label.sum())
+    last_of_equal = np.append(np.diff(probability[order]) != 0, True)
+    at = int(np.argmax(np.where(last_of_equal, f1, -1.0)))
+    below = probability[order[at + 1]] if at + 1 < len(order) else 0.0
+    return float((probability[order[at]] + below) / 2)
+
+
+def quality(score: Floats, label: Flags) -> float:
+    """What is sought: the mean of AUROC and average precision."""
+    auroc, precision = ranking(score, label, np.ones((1, len(label))))
+    return float(auroc[0] + precision[0]) / 2
+
+
+def _cut(
+    label: Flags, rows: Integers, group: Integers | None, time: Floats | None, random: np.random.Generator
+) -> list[tuple[Integers, Integers]]:
+    """Cuts training rows into what is learned from and what is held out, fold by fold."""
+    if time is not None:
+        order = rows[np.argsort(time[rows], kind="stable")]
+        cut = int(len(order) * (1 - 1 / FOLDS))
+        late = np.isin(rows, order[cut:])
+        if group is not None:
+            late |= np.isin(group[rows], group[rows[late]])
+        if 0 < label[rows[late]].sum() < late.sum() and 0 < label[rows[~late]].sum() < (~late).sum():
+            return [(rows[~late], rows[late])]
+    fold = dealt(label[rows], None if group is None else group[rows], FOLDS, random)
+    last = 1 if len(rows) >= ONE_FOLD_FROM else FOLDS
+    cuts = [(rows[fold != at], rows[fold == at]) for at in range(last)]
+    sound = [
+        (learn, held)
+        for learn, held in cuts
+        if 0 < label[held].sum() < len(held) and 0 < label[learn].sum() < len(learn)
+    ]
+    return sound or [(rows, rows)]
+
+
+def dealt(label: Flags, group: Integers | None, folds: int, random: np.random.Generator) -> Integers:
+    """Deals rows into folds of about as many positives each, whole groups at a time.
+
+    Returns:
+        The fold of each row, 0 to folds - 1.
+    """
+    unit = np.arange(len(label)) if group is None else np.unique(group, return_inverse=True)[1]
+    positives = np.bincount(unit, weights=label)
+    sizes = np.bincount(unit)
+    shuffled = random.permutation(len(sizes))
+    order = shuffled[np.lexsort((-sizes[shuffled], -positives[shuffled]))]
+    turn = np.arange(len(order)) % (2 * folds)
+    of_unit = np.empty(len(order), dtype=np.int64)
+    of_unit[order] = np.where(turn < folds, turn, 2 * folds - 1 - turn)
+    return of_unit[unit]
+
+
+def _learned(inputs: Inputs, label: Flags, learn: Integers, held: Integers) -> Fold:
+    """Learns all of a fold but its boosters."""
+    words = tuple(_words(column, learn, label) for column in inputs.categories.values())
+    text = None
+    if inputs.text is not None:
+        text = _best_linear(
+            partial(_linear_text, inputs.text[learn], label[learn]), TEXT_RIDGES, inputs.text[held], label[held]
+        )
+    own = Fold(learn, held, words, text)
+    some = learn if len(learn) <= LINEAR_ROWS else learn[:: -(-len(learn) // LINEAR_ROWS)]
+    fit = partial(_linear_numbers, _numbers(inputs, own, some, is_learning=True, label=label), label[some])
+    linear = _best_linear(fit, RIDGES, _numbers(inputs, own, held), label[held])
+    return replace(own, linear=linear)
+
+
+def _numbers(
+    inputs: Inputs, fold: Fold, rows: Integers, *, is_learning: bool = False, label: Flags | None = None
+) -> Floats:
+    """A row's numbers and what its words were found to be."""
+    return np.column_stack([
+        inputs.dense[rows].astype(np.float64), _of_words(inputs, fold, rows, label if is_learning else None)
+    ])  # fmt: skip
+
+
+def _words(column: Category, learn: Integers, label: Flags) -> Words:
+    code = column.code[learn]
+    known = code >= 0
+    rows = np.bincount(code[known], minlength=len(column.words)).astype(np.float64)
+    positives = np.bincount(code[known], weights=label[learn][known], minlength=len(column.words))
+    share = float(label[learn].mean())
+    odds = _odds(np.append(positives, 0.0), np.append(rows, 0.0), share)
+    shown = tuple(np.flatnonzero(rows > 0).tolist()) if (rows > 0).sum() <= ONE_HOT else ()
+    return Words(shown, rows, odds)
+
+
+def _odds(positives: Any, rows: Any, share: float) -> Floats:
+    mean = np.clip((positives + PRIOR_ROWS * share) / (rows + PRIOR_ROWS), 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(mean / (1 - mean)), dtype=np.float64)
+
+
+def _of_words(inputs: Inputs, fold: Fold, rows: Integers, label: Flags | None) -> Matrix:
+    """What the words of rows were found to be; with labels, of rows that were learned from, without what each itself said."""
+    parts: list[Floats] = []
+    for column, words in zip(inputs.categories.values(), fold.words, strict=True):
+        code = column.code[rows]
+        if words.shown:
+            parts += [(code == word).astype(np.float64) for word in words.shown]
+            parts.append((code < 0).astype(np.float64))
+            continue
+        count = np.append(words.rows, 0.0)[code]
+        odds = words.odds[code]
+        if label is not None:
+            share = float(label[fold.learn].mean())
+            positives = np.bincount(
+                column.code[fold.learn] + 1, weights=label[fold.learn], minlength=len(words.rows) + 1
+            )
+            own = label[rows].astype(np.float64)
+            odds = np.where(
+                code >= 0, _odds(positives[code + 1] - own, np.maximum(count - 1, 0.0), share), words.odds[-1]
+            )
+        parts += [np.log1p(count), odds]
+    return np.column_stack(parts).astype(np.float32) if parts else np.zeros((len(rows), 0), dtype=np.float32)
+
+
+def _linear_numbers(values: Floats, label: Flags, ridge: float) -> Linear:
+    from sklearn.linear_model import LogisticRegression
+
+    with np.errstate(all="ignore"):
+        empty = np.isnan(values).all(axis=0)
+        safe = np.where(empty, 0.0, values)
+        low, high = np.nanquantile(safe, [0.01, 0.99], axis=0)
+        sound = np.clip(safe, low, high)
+        centre, scale = np.nanmean(sound, axis=0), np.nanstd(sound, axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    made = Linear(centre, scale, low, high, np.zeros(0), 0.0)
+    fitted = LogisticRegression(C=ridge, solver="newton-cholesky", max_iter=50, tol=1e-4)
+    with _one_thread():
+        fitted.fit(made.prepared(values), label)
+    return replace(made, weight=fitted.coef_[0], intercept=float(fitted.intercept_[0]))
+
+
+def _linear_text(counts: Any, label: Flags, ridge: float) -> Linear:
+    from sklearn.linear_model import LogisticRegression
+
+    held = np.asarray((counts > 0).sum(axis=0), dtype=np.float64).ravel()
+    rarity = np.log((1.0 + counts.shape[0]) / (1.0 + held)) + 1.0
+    none = np.zeros(0)
+    made = Linear(none, none, none, none, none, 0.0, rarity)
+    fitted = LogisticRegression(C=ridge, solver="lbfgs", max_iter=100, tol=1e-3)
+    with _one_thread():
+        fitted.fit(made.prepared(counts), label)
+    return replace(made, weight=fitted.coef_[0], intercept=float(fitted.intercept_[0]))
+
+
+def _weighed(counts: Any, rarity: Floats) -> Any:
+    """Counts as weights of words: damped, by rarity, each text of length 1."""
+    from sklearn.preprocessing import normalize
+
+    told = counts.astype(np.float64)
+    told.data = 1.0 + np.log(told.data)
+    return normalize(told.multiply(rarity).tocsr())
+
+
+def _one_thread() -> Any:
+    """No sum of a fit depends on how many threads there are."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1)
+
+
+def _best_linear(fit: Callable[[float], Linear], ridges: Sequence[float], values: Any, label: Flags) -> Linear:
+    made = [fit(ridge) for ridge in ridges]
+    return max(made, key=lambda linear: quality(linear.margin(values), label))
+
+
+def _trials(count: int, seed: int, *, has_neighbours: bool) -> list[Trial]:
+    """The sets of parameters that are tried: a plain one, a shallow one, and drawn ones."""
+    random = np.random.default_rng([seed, 1])
+    fixed: dict[str, Any] = {
+        "objective": "binary:logistic", "tree_method": "hist", "device": "cpu", "max_bin": 256, "base_score": 0.5,
+    }  # fmt: skip
+    named = ("max_depth", "learning_rate", "subsample", "colsample_bytree", "min_child_weight", "reg_lambda")
+    known = ((6, 0.05, 0.8, 0.8, 1.0, 1.0), (3, 0.05, 0.8, 0.5, 1.0, 3.0), (8, 0.05, 0.8, 0.3, 3.0, 3.0))
+    drawn: list[dict[str, Any]] = [dict(zip(named, values, strict=True)) for values in known]
+    while len(drawn) < count:
+        values = (
+            int(random.integers(2, 10)),
+            float(np.exp(random.uniform(np.log(0.02), np.log(0.15)))),
+            float(random.uniform(0.5, 1.0)),
+            float(np.exp(random.uniform(np.log(0.15), 0.0))),
+            float(np.exp(random.uniform(np.log(0.3), np.log(20.0)))),
+            float(np.exp(random.uniform(np.log(0.3), np.log(30.0)))),
+        )
+        drawn.append({name: round(value, 4) for name, value in zip(named, values, strict=True)})
+    own_only = [has_neighbours and at % 4 == 3 for at in range(len(drawn))]
+    return [
+        Trial({**fixed, **settings, "seed": seed * 1000 + at}, own)
+        for at, (settings, own) in enumerate(zip(drawn, own_only, strict=True))
+    ][: max(count, KEPT)]
+
+
+def _race(
+    inputs: Inputs, label: Flags, folds: Sequence[Fold], trials: list[Trial], random: np.random.Generator
+) -> tuple[list[Trial], list[tuple[bytes, ...]]]:
+    """Tries parameters fold by fold, and goes on with the better third.
+
+    Returns:
+        The `KEPT` best, and their boosters fold by fold.
+    """
+    going = list(range(len(trials)))
+    learn = folds[0].learn
+    if len(learn) > SCREENED_FROM and len(going) > KEPT:
+        some = np.sort(random.choice(learn, size=SCREENED_FROM, replace=False))
+        if 0 < label[some].sum() < len(some):
+            tried = _fitted(inputs, label, folds[0], [trials[at] for at in going], some)
+            best = sorted(range(len(going)), key=lambda at: (-tried[at][1], at))
+            going = [going[at] for at in best[: 2 * KEPT]]
+    made: dict[int, list[bytes]] = {at: [] for at in going}
+    scores: dict[int, list[float]] = {at: [] for at in going}
+    for number, fold in enumerate(folds):
+        for at, (booster, score) in zip(
+            going, _fitted(inputs, label, fold, [trials[at] for at in going], fold.learn), strict=True
+        ):
+            made[at].append(booster)
+            scores[at].append(score)
+        ordered = sorted(going, key=lambda at: (-float(np.mean(scores[at])), at))
+        keep = max(KEPT, len(going) // 3) if number + 1 < len(folds) else KEPT
+        going = ordered[:keep]
+    return [trials[at] for at in going], [tuple(made[at][number] for at in going) for number in range(len(folds))]
+
+
+def _fitted(
+    inputs: Inputs, label: Flags, fold: Fold, trials: Sequence[Trial], learn: Integers
+) -> list[tuple[bytes, float]]:
+    """Fits a booster a trial on rows of a fold, and says how good each is on the held-out ones."""
+    features = _columns(inputs, fold, learn, label), _columns(inputs, fold, fold.held, None)
+    takes = [_taken(inputs, fold, trial) for trial in trials]
+    stop_label = label[fold.held]
+
+    def fit(trial: Trial, columns: Integers | None) -> tuple[bytes, float]:
+        told, held = (part if columns is None else part[:, columns] for part in features)
+        settings = {**trial.settings, "nthread": threads(len(learn))}
+        ones = np.ones(len(learn)), np.ones(len(fold.held))
+        booster = boosted(
+            settings, MOST_ROUNDS, Sample(told, label[learn], ones[0]), Sample(held, stop_label, ones[1]), PATIENCE
+        )
+        return booster, quality(margin_of(load_booster(booster), held).astype(np.float64), stop_label)
+
+    return in_parallel([partial(fit, *each) for each in zip(trials, takes, strict=True)])
+
+
+def _columns(inputs: Inputs, fold: Fold, rows: Integers, label: Flags | None) -> Matrix:
+    """What boosters take: numbers, and what words were found to be."""
+    parts = [inputs.dense[rows], _of_words(inputs, fold, rows, label)]
+    return np.concatenate(parts, axis=1) if parts[1].shape[1] else parts[0]
+
+
+def _taken(inputs: Inputs, fold: Fold, trial: Trial) -> Integers | None:
+    """Which of these columns a trial takes; None for all."""
+    if not trial.is_own_only or bool(inputs.is_own.all()):
+        return None
+    beyond = _of_words(inputs, fold, fold.held[:1], None).shape[1]
+    return np.flatnonzero(np.append(inputs.is_own, np.ones(beyond, dtype=bool)))
+
+
+def _margins(inputs: Inputs, fold: Fold, trials: Sequence[Trial], rows: Integers) -> tuple[Floats, Floats, Floats]:
+    """What the boosters, the text's and the numbers' linear models of a fold say of rows that it did not learn from."""
+    columns = _columns(inputs, fold, rows, None)
+    told = []
+    for trial, booster in zip(trials, fold.boosters, strict=True):
+        taken = _taken(inputs, fold, trial)
+        told.append(
+            margin_of(load_booster(booster), columns if taken is None else columns[:, taken]).astype(np.float64)
+        )
+    none = np.zeros(len(rows))
+    text = none if fold.text is None else fold.text.margin(inputs.text[rows])
+    linear = none if fold.linear is None else fold.linear.margin(_numbers(inputs, fold, rows))
+    return np.asarray(np.mean(told, axis=0), dtype=np.float64), text, linear
+
+
+def _mixed(one: Floats, other: Floats, share: float) -> Floats:
+    return (1 - share) * one + share * other
+
+
+def _blended(boosters: Floats, text: Floats, linear: Floats, text_share: float, linear_share: float) -> Floats:
+    return _mixed(_mixed(boosters, text, text_share), linear, linear_share)
+
+
+def _best_share(one: Floats, other: Floats, label: Flags) -> float:
+    """The share of the other that ranks the held-out rows best; the least of equal ones."""
+    return max(SHARES, key=lambda share: (quality(_mixed(one, other, share), label), -share))
+
+
+def fit_baseline(inputs: Inputs, label: Flags, rows: Integers) -> Callable[[Integers], Floats]:
+    """Fits a plain logistic regression of a row's own features, to compare with.
+
+    Returns:
+        What gives the probability of rows.
+    """
+    own = replace(inputs, dense=inputs.dense[:, inputs.is_own])
+    words = tuple(_words(column, rows, label) for column in inputs.categories.values())
+    fold = Fold(rows, rows, words)
+    some = rows if len(rows) <= LINEAR_ROWS else rows[:: -(-len(rows) // LINEAR_ROWS)]
+    numbers = _linear_numbers(_numbers(own, fold, some, is_learning=True, label=label), label[some], 1.0)
+    text = None if inputs.text is None else _linear_text(inputs.text[rows], label[rows], 1.0)
+
+    def probability(wanted: Integers) -> Floats:
+        margin = numbers.margin(_numbers(own, fold, wanted))
+        if text is not None:
+            margin = (margin + text.margin(inputs.text[wanted])) / 2
+        return sigmoid(margin)
+
+    return probability

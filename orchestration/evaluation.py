@@ -1,0 +1,215 @@
+"""`touchstone evaluate`: what our models are worth on a labelled table of somebody's own; read, measured, logged and told.
+
+Here is what the command asks for and how its answer reads. How a table is cut, learned from and measured is in `ml/protocol.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundwork.errors import BadInputError
+from groundwork.files import canonical_json, sha256_file
+from orchestration.home import ensure_schema, home_lock
+from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from ml.protocol import Cut, Findings
+    from ml.tables import Roles, Table
+
+METRIC_NAMES = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "f1": "F1 at the threshold",
+    "precision_at_k": "precision at k",
+    "calibration_slope": "calibration slope",
+    "brier_skill": "Brier skill",
+}
+RATED_NAMES = {"blend": "our models", "prevalence": "prevalence", "logistic_regression": "logistic regression"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for.
+
+    Attributes:
+        table: The table's file.
+        roles: Which column is what.
+        splits: A file of splits; None for the split column or for drawn ones.
+        test_size: The share of rows that test, where they are drawn.
+        seeds: How many seeds.
+        edges: A file of edges; None for none.
+        hops: How far they are followed.
+        trials: How many sets of parameters are tried.
+        with_baseline: Whether to compare with the prevalence and a logistic regression.
+    """
+
+    table: Path
+    roles: Roles
+    splits: Path | None = None
+    test_size: float = 0.2
+    seeds: int = 5
+    edges: Path | None = None
+    hops: int = 2
+    trials: int = 30
+    with_baseline: bool = False
+
+    def check(self) -> None:
+        """Raises BadInputError where options exclude each other or ask for nothing."""
+        if self.splits is not None and self.roles.split is not None:
+            raise BadInputError("--split and --splits both say how the table is cut. Give one of them.")
+        for option, file in (("--splits", self.splits), ("--edges", self.edges)):
+            if file is not None and self.roles.id is None:
+                raise BadInputError(f"{option} names rows by their id. Say which column that is: --id COLUMN.")
+        if not 0 < self.test_size < 1:
+            raise BadInputError(f"--test-size {self.test_size:g}: a share between 0 and 1, such as 0.2.")
+        for option, number, least in (
+            ("--seeds", self.seeds, 1),
+            ("--hops", self.hops, 1),
+            ("--trials", self.trials, 0),
+        ):
+            if number < least:
+                raise BadInputError(f"{option} {number}: a whole number from {least} on.")
+
+
+def evaluate(
+    settings: Settings, wanted: Wanted, progress: Callable[[str], None] = lambda _: None
+) -> tuple[Findings, str]:
+    """Measures our models on a table and logs what came of it to MLflow.
+
+    Args:
+        settings: The settings; the run is logged into their home.
+        wanted: What is asked for.
+        progress: Called with a line a cut.
+
+    Returns:
+        What was found, and where MLflow's pages show it, below their address.
+
+    Raises:
+        BadInputError: A file or an option is wrong; nothing is logged.
+    """
+    from ml.protocol import evaluate_table, inputs_of
+    from ml.tables import read_edges, read_table
+
+    wanted.check()
+    table = read_table(wanted.table, wanted.roles)
+    cuts = _cuts(wanted, table)
+    edges, nowhere = ({}, 0) if wanted.edges is None else read_edges(wanted.edges, table)
+    warnings = []
+    if nowhere:
+        warnings.append(
+            f"{nowhere:,} edges of {wanted.edges} lead nowhere, for neither end is an id of the table: they are left out."
+        )
+    inputs = inputs_of(table, edges, wanted.hops)
+    progress(
+        f"{len(table):,} rows, {int(table.label.sum()):,} of them positive ({wanted.roles.label} = {table.positive}), "
+        f"{len(inputs.names) + len(inputs.categories):,} features, {len(cuts)} cuts"
+    )
+    found = evaluate_table(
+        table,
+        inputs,
+        cuts,
+        trials=wanted.trials,
+        with_baseline=wanted.with_baseline,
+        warnings=warnings,
+        progress=progress,
+    )
+    return found, _log(settings, wanted, found)
+
+
+def _cuts(wanted: Wanted, table: Table) -> list[Cut]:
+    from ml.protocol import cuts_by_column, cuts_by_draw
+    from ml.tables import read_splits
+
+    seeds = list(range(wanted.seeds))
+    if wanted.splits is not None:
+        return cuts_by_column(table, read_splits(wanted.splits, table, str(wanted.roles.id)), seeds)
+    if table.split is not None:
+        return cuts_by_column(table, {str(wanted.roles.split): table.split}, seeds)
+    return cuts_by_draw(table, wanted.test_size, seeds)
+
+
+def _log(settings: Settings, wanted: Wanted, found: Findings) -> str:
+    from ml.plots import table_pictures
+    from ml.protocol import pooled
+    from ml.registry import Registry
+
+    told = found.as_dict()
+    metrics = {
+        f"{prefix}{metric}{'' if which == 'mean' else f'_{which}'}": value
+        for prefix, rated in {
+            "": told["metrics"],
+            **{f"{name}_": each for name, each in told["baseline"].items()},
+        }.items()
+        for metric, summary in rated.items()
+        for which, value in summary.items()
+        if value is not None
+    }
+    first = found.measured[0]
+    files = {
+        "evaluation.json": canonical_json(told),
+        "cuts.json": canonical_json([
+            {"cut": one.cut.name, "rows": {"train": len(one.cut.train), "test": len(one.cut.test)}, **one.figures["blend"]}
+            for one in found.measured
+        ]),
+        "chosen.json": canonical_json([_chosen(one.cut.name, one.blend) for one in found.measured]),
+        **table_pictures(pooled(found), 100.0 * first.blend.threshold),
+    }  # fmt: skip
+    parameters = {
+        "label": wanted.roles.label,
+        "rows": found.rows,
+        "positives": found.positives,
+        "cuts": len(found.measured),
+        "trials": wanted.trials,
+        "edges": wanted.edges.name if wanted.edges else "none",
+        "hops": wanted.hops if wanted.edges else 0,
+    }
+    ensure_schema(settings)
+    with home_lock(settings, "touchstone evaluate"):
+        return Registry(settings.home).log_evaluation(
+            wanted.table.name, files, metrics, parameters, sha256_file(wanted.table)
+        )
+
+
+def _chosen(cut: str, blend: Any) -> dict[str, Any]:
+    return {
+        "cut": cut,
+        "trials": [trial.as_dict() for trial in blend.trials],
+        "text share": blend.text_share,
+        "linear share": blend.linear_share,
+        "calibration": blend.calibration.as_dict(),
+        "threshold": blend.threshold,
+    }
+
+
+def render(told: Mapping[str, Any], address: str) -> str:
+    """Returns the answer as a person reads it: one table, and what looks like a leak."""
+    rated = {"blend": told["metrics"], **told["baseline"]}
+    lines = [f"{told['rows']:,} rows, {told['positives']:,} positive", ""]
+    heads = ["", *(RATED_NAMES[name] for name in rated)]
+    body = [
+        [said, *(_figure(summaries[metric]) for summaries in rated.values())] for metric, said in METRIC_NAMES.items()
+    ]
+    lines += _columns([heads, *body])
+    lines += [
+        "",
+        "Mean over the cuts, ± their standard deviation; in brackets a 95 % interval from drawing test rows again.",
+    ]
+    lines += [f"\nWarning: {warning}" for warning in told["warnings"]]
+    lines += ["", f"In MLflow: {address}   (after `touchstone ui`)"]
+    return "\n".join(lines)
+
+
+def _figure(summary: Mapping[str, float | None]) -> str:
+    if summary["mean"] is None:
+        return "none"
+    spread = "" if summary["sd"] is None else f" ± {summary['sd']:.4f}"
+    interval = "" if summary["low"] is None else f" ({summary['low']:.4f} to {summary['high']:.4f})"
+    return f"{summary['mean']:.4f}{spread}{interval}"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

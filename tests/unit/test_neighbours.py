@@ -1,0 +1,116 @@
+"""Aggregates over neighbours, beside what walking from one to the next finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml import neighbours
+from ml.neighbours import Edges, neighbour_features
+
+ROWS, SHARED = 7, 3
+Matrix = npt.NDArray[np.float32]
+Ways = dict[int, list[tuple[int, float]]]
+
+ends = st.integers(0, ROWS - 1)
+weights = st.sampled_from([1.0, 0.5, 2.0])
+values = st.lists(st.sampled_from([float("nan"), 0.0, 1.0, -3.0, 8.0]), min_size=ROWS, max_size=ROWS)
+
+
+def edges_of(found: list[tuple[int, int, float]]) -> Edges:
+    first, second, weight = zip(*found, strict=True)
+    return Edges(np.array(first, dtype=np.int64), np.array(second, dtype=np.int64), np.array(weight, dtype=np.float64))
+
+
+def near(found: list[tuple[int, int, float]]) -> Ways:
+    """Each row's neighbours with the weight of the link: what is there twice is one, of both weights."""
+    linked: dict[tuple[int, int], float] = {}
+    for one, other, weight in found:
+        if one != other:
+            for pair in ((one, other), (other, one)):
+                linked[pair] = linked.get(pair, 0.0) + weight
+    return {row: [(there, weight) for (here, there), weight in linked.items() if here == row] for row in range(ROWS)}
+
+
+def others(found: list[tuple[int, int, float]]) -> Ways:
+    """Each row's others over what both have an edge to, once for each such thing."""
+    borne: dict[tuple[int, int], float] = {}
+    for row, thing, weight in found:
+        borne[row, thing] = borne.get((row, thing), 0.0) + weight
+    return {
+        row: [
+            (there, own * weight)
+            for (here, thing), own in borne.items()
+            for (there, same), weight in borne.items()
+            if here == row and same == thing and there != row
+        ]
+        for row in range(ROWS)
+    }
+
+
+def walked(ways: Ways, column: list[float], name: str) -> list[float]:
+    told = []
+    for row in range(ROWS):
+        known = [(column[there], weight) for there, weight in ways[row] if not np.isnan(column[there])]
+        if not known:
+            told.append(float("nan"))
+        elif name == "max":
+            told.append(max(value for value, _ in known))
+        else:
+            total = sum(value * weight for value, weight in known)
+            told.append(total / sum(weight for _, weight in known) if name == "mean" else total)
+    return told
+
+
+def check(ways: Ways, column: list[float], told: Matrix, names: list[str]) -> None:
+    degree = [sum(weight for _, weight in ways[row]) for row in range(ROWS)]
+    np.testing.assert_allclose(told[:, names.index("degree")], degree, rtol=1e-6)
+    for aggregate in ("mean", "sum", "max"):
+        for of, own in (("x", column), ("degree", degree)):
+            before = own
+            for hop in (1, 2):
+                before = walked(ways, before, aggregate)
+                found = told[:, names.index(f"hop {hop} {aggregate} of {of}")]
+                np.testing.assert_allclose(found, np.array(before, dtype=np.float32), rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.tuples(ends, ends, weights), min_size=1, max_size=15), values)
+def test_over_edges_from_row_to_row(found: list[tuple[int, int, float]], column: list[float]) -> None:
+    features = np.array(column, dtype=np.float32)[:, None]
+    told, names = neighbour_features(features, ["x"], {"edges": edges_of(found)}, 2)
+    if all(one == other for one, other, _ in found):
+        assert names == []
+        return
+    check(near(found), column, told, names)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.tuples(ends, st.integers(ROWS, ROWS + SHARED - 1), weights), min_size=1, max_size=15), values)
+def test_over_what_rows_share(found: list[tuple[int, int, float]], column: list[float]) -> None:
+    features = np.array(column, dtype=np.float32)[:, None]
+    told, names = neighbour_features(features, ["x"], {"edges": edges_of(found)}, 2)
+    check(others(found), column, told, names)
+
+
+def test_each_kind_is_followed_by_itself() -> None:
+    features = np.arange(4, dtype=np.float32)[:, None]
+    kinds = {"buys": edges_of([(0, 1, 1.0)]), "calls": edges_of([(0, 2, 1.0), (0, 3, 1.0)])}
+    told, names = neighbour_features(features, ["x"], kinds, 1)
+    assert told[0, names.index("buys hop 1 mean of x")] == 1.0
+    assert told[0, names.index("calls hop 1 mean of x")] == 2.5
+    assert np.isnan(told[1, names.index("calls hop 1 mean of x")])
+
+
+def test_maxima_are_the_same_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    features = random.normal(size=(60, 3)).astype(np.float32)
+    found = [(int(one), int(other), 1.0) for one, other in random.integers(0, 60, (200, 2))]
+    whole = neighbour_features(features, ["a", "b", "c"], {"edges": edges_of(found)}, 2)[0]
+    monkeypatch.setattr(neighbours, "GATHERED", 5)
+    np.testing.assert_array_equal(
+        whole, neighbour_features(features, ["a", "b", "c"], {"edges": edges_of(found)}, 2)[0]
+    )

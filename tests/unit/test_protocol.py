@@ -1,0 +1,220 @@
+"""How a table of somebody's own is cut and measured, and which leaks are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
+
+from groundwork.errors import BadInputError
+from ml.blend import best_threshold
+from ml.protocol import (
+    METRICS,
+    Cut,
+    Findings,
+    cuts_by_column,
+    cuts_by_draw,
+    evaluate_table,
+    inputs_of,
+    leaks,
+    measure,
+)
+from ml.tables import Category, Table
+
+Floats = npt.NDArray[np.float64]
+
+
+def made(rows: int = 400, seed: int = 0, signal: float = 1.5, columns: int = 4) -> Table:
+    """A table of noise, of which the first column tells something of the label."""
+    random = np.random.default_rng(seed)
+    numbers = random.normal(size=(rows, columns)).astype(np.float32)
+    label = random.random(rows) < 1 / (1 + np.exp(1.5 - signal * numbers[:, 0]))
+    ids = pa.array([f"r{at}" for at in random.permutation(rows)])
+    return Table(label, "1", numbers, tuple(f"x{at}" for at in range(columns)), {}, {}, ids=ids)
+
+
+def cut_in_two(table: Table) -> list[Cut]:
+    return cuts_by_draw(table, 0.5, [0])
+
+
+def told(table: Table, cuts: Sequence[Cut], trials: int = 0) -> Findings:
+    return evaluate_table(table, inputs_of(table, {}, 2), cuts, trials=trials, with_baseline=True)
+
+
+@settings(max_examples=60)
+@given(npst.arrays(np.bool_, 40), npst.arrays(np.int64, 40, elements=st.integers(1, 9)), st.integers(1, 9))
+def test_figures_are_those_of_the_library(
+    label: npt.NDArray[np.bool_], tenths: npt.NDArray[np.int64], tenth: int
+) -> None:
+    if label.all() or not label.any():
+        return
+    probability = tenths / 10
+    found = {name: value[0] for name, value in measure(probability, label, tenth / 10, np.ones((1, 40))).items()}
+    assert found["auroc"] == pytest.approx(roc_auc_score(label, probability))
+    assert found["average_precision"] == pytest.approx(average_precision_score(label, probability))
+    assert found["f1"] == pytest.approx(f1_score(label, probability >= tenth / 10))
+    share = label.mean()
+    assert found["brier_skill"] == pytest.approx(1 - brier_score_loss(label, probability) / (share * (1 - share)))
+
+
+def test_precision_at_k_takes_of_equal_rows_as_many_as_there_is_room_for() -> None:
+    label = np.array([True, False, True, False, False])
+    at_k = measure(np.array([0.9, 0.5, 0.5, 0.5, 0.1]), label, 0.5, np.ones((1, 5)))["precision_at_k"][0]
+    assert at_k == pytest.approx((1 + 1 / 3) / 2)
+
+
+@settings(max_examples=60)
+@given(npst.arrays(np.bool_, 30), npst.arrays(np.int64, 30, elements=st.integers(0, 9)))
+def test_no_threshold_has_a_better_f1(label: npt.NDArray[np.bool_], tenths: npt.NDArray[np.int64]) -> None:
+    if not label.any():
+        return
+    probability = tenths / 10
+    best = f1_score(label, probability >= best_threshold(probability, label))
+    assert best >= max(f1_score(label, probability >= at / 10, zero_division=0) for at in range(11)) - 1e-12
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(0, 8), min_size=120, max_size=120), st.integers(0, 3), st.sampled_from([0.2, 0.5, 0.8]))
+def test_groups_stay_whole_and_every_row_is_on_one_side(groups: list[int], seed: int, size: float) -> None:
+    table = replace(made(120), group=np.array(groups, dtype=np.int64))
+    try:
+        (cut,) = cuts_by_draw(table, size, [seed])
+    except BadInputError:
+        return
+    assert sorted([*cut.train.tolist(), *cut.test.tolist()]) == list(range(120))
+    assert table.group is not None
+    assert not set(table.group[cut.train]) & set(table.group[cut.test])
+
+
+def test_without_groups_both_sides_have_as_many_positives() -> None:
+    table = made()
+    (cut,) = cuts_by_draw(table, 0.2, [3])
+    assert len(cut.test) == 80
+    assert abs(table.label[cut.test].mean() - table.label.mean()) < 0.01
+
+
+def test_with_a_time_the_last_rows_test_and_no_group_is_learned_from_that_has_one() -> None:
+    time = np.random.default_rng(1).permutation(400).astype(np.float64)
+    table = replace(made(), time=time, group=np.arange(400) % 90)
+    (cut,) = cuts_by_draw(table, 0.2, [0])
+    assert time[cut.train].max() < time[cut.test].min()
+    assert len(cut.test) == 80
+    assert table.group is not None
+    assert not set(table.group[cut.train]) & set(table.group[cut.test])
+
+
+def test_a_column_cuts() -> None:
+    table = replace(made(60), label=np.arange(60) % 3 == 0)
+    told_sides = ["train"] * 30 + ["Val"] * 15 + ["test"] * 15
+    (one, two) = cuts_by_column(table, {"split": told_sides}, [0, 1])
+    assert [cut.seed for cut in (one, two)] == [0, 1]
+    assert one.held is not None
+    assert (one.train.tolist(), one.held.tolist(), one.test.tolist()) == (
+        list(range(30)),
+        list(range(30, 45)),
+        list(range(45, 60)),
+    )
+    several = cuts_by_column(table, {"a": told_sides, "b": told_sides[::-1]}, [0, 1])
+    assert [(cut.name, cut.seed) for cut in several] == [("a", 0), ("b", 0)]
+
+
+@pytest.mark.parametrize(
+    ("sides", "said"),
+    [
+        (["train"] * 40 + [""] * 20, "says '' of 20 rows"),
+        (["train"] * 40 + ["later"] * 20, "says 'later' of 20 rows"),
+        (["train"] * 60, "test has 0 positives and 0 others"),
+        (["test"] * 60, "train has 0 positives and 0 others"),
+    ],
+)
+def test_a_column_that_does_not_cover_is_refused(sides: list[str], said: str) -> None:
+    with pytest.raises(BadInputError, match=said):
+        cuts_by_column(made(60), {"split": sides}, [0])
+
+
+def test_a_signal_is_found_and_set_beside_the_baselines() -> None:
+    table = made(1000, signal=3.0)
+    found = told(table, cuts_by_draw(table, 0.5, [0, 1])).as_dict()
+    auroc = found["metrics"]["auroc"]
+    assert auroc["low"] < auroc["mean"] < auroc["high"]
+    assert auroc["mean"] > 0.85
+    assert found["baseline"]["prevalence"]["auroc"]["mean"] == 0.5
+    assert found["baseline"]["logistic_regression"]["auroc"]["mean"] > 0.85
+    assert found["baseline"]["prevalence"]["calibration_slope"]["mean"] is None
+    assert (found["rows"], found["positives"], found["warnings"]) == (1000, int(table.label.sum()), [])
+    assert set(found["metrics"]) == set(METRICS)
+
+
+def test_labels_that_were_shuffled_tell_nothing() -> None:
+    """With numbers, words and text, of which each would give itself away if it were learned of test rows."""
+    random = np.random.default_rng(5)
+    table = made(500, signal=0.0)
+    words = Category(random.integers(0, 200, 500), tuple(map(str, range(200))))
+    text = tuple(" ".join(map(str, random.integers(0, 300, 6))) for _ in range(500))
+    found = []
+    for seed in range(6):
+        label = np.random.default_rng(seed).permutation(table.label)
+        shuffled = replace(table, label=label, categories={"word": words}, texts={"body": text})
+        found.append(told(shuffled, cuts_by_draw(shuffled, 0.5, [seed])).measured[0].figures["blend"]["auroc"])
+    assert abs(np.mean(found) - 0.5) < 3 * np.std(found, ddof=1) / np.sqrt(len(found)) + 0.01
+
+
+def test_the_same_twice_is_the_same() -> None:
+    table = made(200)
+    assert told(table, cut_in_two(table), trials=4).as_dict() == told(table, cut_in_two(table), trials=4).as_dict()
+
+
+def test_a_feature_that_separates_alone_is_told() -> None:
+    table = made()
+    leaking = replace(
+        table, numbers=np.column_stack([table.numbers, table.label * 2.0]), names=(*table.names, "verdict")
+    )
+    assert ["'verdict' alone separates" in warning for warning in leaks(leaking, cut_in_two(leaking))] == [True]
+    words = Category(np.where(table.label, np.arange(400) % 3, 3 + np.arange(400) % 3), ("a", "b", "c", "d", "e", "f"))
+    assert "'state' alone separates" in leaks(replace(table, categories={"state": words}), cut_in_two(table))[0]
+    middle = np.where(table.label, 0.0, np.where(np.arange(400) % 2, 5.0, -5.0))
+    leaking = replace(table, numbers=np.column_stack([table.numbers, middle]), names=(*table.names, "middle"))
+    assert "'middle' alone separates" in leaks(leaking, cut_in_two(leaking))[0]
+
+
+def test_ids_that_tell_the_label_are_told() -> None:
+    table = made()
+    order = np.argsort(np.argsort(~table.label, kind="stable"))
+    assert "The ids tell the label" in leaks(replace(table, ids=pa.array([f"r{at}" for at in order])), cut_in_two(table))[0]
+    begin = pa.array([f"{'f' if positive else 'g'}{at}" for at, positive in enumerate(table.label)])
+    assert "The ids tell the label" in leaks(replace(table, ids=begin), cut_in_two(table))[0]
+
+
+def test_groups_that_straddle_a_given_cut_are_told() -> None:
+    table = replace(made(), group=np.arange(400) // 2)
+    sides = ["train" if at % 2 else "test" for at in range(400)]
+    assert "200 groups straddle the cut 'split'" in leaks(table, cuts_by_column(table, {"split": sides}, [0]))[0]
+    whole = ["train" if at // 2 % 2 else "test" for at in range(400)]
+    assert leaks(table, cuts_by_column(table, {"split": whole}, [0])) == []
+
+
+def test_rows_that_are_on_both_sides_are_told() -> None:
+    table = made()
+    twice = replace(table, numbers=np.concatenate([table.numbers[:200], table.numbers[:200]]))
+    assert "are the same as a training row" in leaks(twice, cut_in_two(twice))[0]
+    bodies = replace(table, texts={"body": tuple(f"text {at % 200}" for at in range(400))})
+    assert "are the same as a training row" in leaks(bodies, cut_in_two(bodies))[0]
+
+
+def test_a_table_that_does_not_leak_has_no_warning() -> None:
+    words = Category(np.random.default_rng(0).integers(0, 30, 400), tuple(map(str, range(30))))
+    table = replace(
+        made(signal=2.5),
+        categories={"word": words},
+        texts={"body": tuple(f"text {at}" for at in range(400))},
+        group=np.arange(400) // 3,
+    )
+    assert leaks(table, cut_in_two(table)) == []
