@@ -374,16 +374,21 @@ def _linear_numbers(values: Floats, label: Flags, ridge: float) -> Linear:
 
 
 def _linear_text(counts: Any, label: Flags, ridge: float) -> Linear:
+    """Of words that two of the rows have; those of one row teach nothing of another."""
     from sklearn.linear_model import LogisticRegression
 
     held = np.asarray((counts > 0).sum(axis=0), dtype=np.float64).ravel()
-    rarity = np.log((1.0 + counts.shape[0]) / (1.0 + held)) + 1.0
+    rarity = np.where(held > 1, np.log((1.0 + counts.shape[0]) / (1.0 + held)) + 1.0, 0.0)
     none = np.zeros(0)
     made = Linear(none, none, none, none, none, 0.0, rarity)
+    weight, kept = np.zeros(len(rarity)), np.flatnonzero(held > 1)
+    if not len(kept):
+        return replace(made, weight=weight)
     fitted = LogisticRegression(C=ridge, solver="lbfgs", max_iter=100, tol=1e-3)
     with _one_thread():
-        fitted.fit(made.prepared(counts), label)
-    return replace(made, weight=fitted.coef_[0], intercept=float(fitted.intercept_[0]))
+        fitted.fit(made.prepared(counts)[:, kept], label)
+    weight[kept] = fitted.coef_[0]
+    return replace(made, weight=weight, intercept=float(fitted.intercept_[0]))
 
 
 def _weighed(counts: Any, rarity: Floats) -> Any:

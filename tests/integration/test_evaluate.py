@@ -1,0 +1,174 @@
+"""`touchstone evaluate` on generated tables: numbers, text and edges, from either kind of file; each option changes its part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import pytest
+from conftest import TWO_THREADS, Outcome, touchstone
+
+from ml.registry import load_mlflow
+
+ROWS = 600
+QUICK = ("--label", "fake", "--id", "row", "--seeds", "1", "--trials", "0")
+PLAIN = ("--drop", "body,shop,day,part", *QUICK)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One marketplace of reviews: what is fake shows in numbers, in words, and in who is beside whom."""
+    folder = tmp_path_factory.mktemp("tables")
+    random = np.random.default_rng(11)
+    fake = random.random(ROWS) < 0.25
+    rows = [f"r{at}" for at in random.permutation(ROWS)]
+    words = np.where(
+        fake[:, None],
+        random.choice(["great", "best", "buy"], (ROWS, 5)),
+        random.choice(["fits", "ok", "slow"], (ROWS, 5)),
+    )
+    noise = random.choice(["the", "and", "this", "shoe", "watch", "best", "fits"], (ROWS, 12))
+    shop = random.integers(0, 60, ROWS)
+    content = pa.table({
+        "row": rows,
+        "fake": fake.astype(int),
+        "stars": (random.normal(size=ROWS) + 1.2 * fake).round(6),
+        "length": random.normal(size=ROWS).round(6),
+        "country": random.choice(["DE", "FR", "CN"], ROWS),
+        "shop": [f"s{number}" for number in shop],
+        "day": pa.array((np.datetime64("2024-01-01") + random.permutation(ROWS) // 4).astype("datetime64[D]")),
+        "body": [" ".join(each) for each in np.concatenate([words[:, :1], noise], axis=1)],
+        "part": random.choice(["train", "train", "validation", "test"], ROWS),
+    })  # fmt: skip
+    pq.write_table(content, folder / "reviews.parquet")
+    pc.write_csv(content, folder / "reviews.csv")
+    sides = {f"split_{at}": random.choice(["train", "train", "val", "test"], ROWS) for at in range(2)}
+    pq.write_table(pa.table({"row": rows, **sides}), folder / "splits.parquet")
+    pairs = [
+        (one, int(random.choice(np.flatnonzero(fake == fake[one])) if random.random() < 0.7 else random.integers(ROWS)))
+        for one in range(ROWS)
+        for _ in range(2)
+    ]
+    pq.write_table(
+        pa.table({"src": [rows[one] for one, _ in pairs], "dst": [rows[other] for _, other in pairs]}),
+        folder / "edges.parquet",
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluate") / "home"
+
+
+def run(home: Path, tables: Path, *arguments: str, table: str = "reviews.parquet", **environment: str) -> Outcome:
+    return touchstone(home, "evaluate", str(tables / table), *arguments, "--json", **environment)
+
+
+def told(home: Path, tables: Path, *arguments: str, **options: Any) -> dict[str, Any]:
+    done = run(home, tables, *arguments, **options)
+    assert done.code == 0, done.stderr
+    found: dict[str, Any] = done.json
+    return found
+
+
+@pytest.fixture(scope="module")
+def plain(home: Path, tables: Path) -> dict[str, Any]:
+    return told(home, tables, *PLAIN)
+
+
+def test_the_answer_has_its_form(plain: dict[str, Any]) -> None:
+    assert list(plain) == ["metrics", "baseline", "rows", "positives", "warnings"]
+    metrics = ("auroc", "average_precision", "f1", "precision_at_k", "calibration_slope", "brier_skill")
+    assert tuple(plain["metrics"]) == metrics
+    assert all(list(summary) == ["mean", "sd", "low", "high"] for summary in plain["metrics"].values())
+    assert (plain["baseline"], plain["rows"], plain["warnings"]) == ({}, ROWS, [])
+    assert 0.7 < plain["metrics"]["auroc"]["mean"] < 0.95
+
+
+def test_csv_and_any_number_of_threads_give_the_same(home: Path, tables: Path, plain: dict[str, Any]) -> None:
+    assert told(home, tables, *PLAIN, table="reviews.csv", TOUCHSTONE_THREADS="1", OMP_NUM_THREADS="1") == plain
+    assert told(home, tables, *PLAIN, **TWO_THREADS) == plain
+
+
+def test_text_and_edges_tell_more(home: Path, tables: Path, plain: dict[str, Any]) -> None:
+    read = told(home, tables, "--text", "body", "--drop", "shop,day,part", *QUICK)
+    near = told(home, tables, "--edges", str(tables / "edges.parquet"), *PLAIN)
+    one_hop = told(home, tables, "--edges", str(tables / "edges.parquet"), "--hops", "1", *PLAIN)
+    assert read["metrics"]["auroc"]["mean"] > plain["metrics"]["auroc"]["mean"] + 0.05
+    assert near["metrics"]["auroc"]["mean"] > plain["metrics"]["auroc"]["mean"] + 0.02
+    assert near["metrics"] != one_hop["metrics"]
+
+
+def test_features_and_what_is_dropped(home: Path, tables: Path, plain: dict[str, Any]) -> None:
+    one = told(home, tables, "--features", "length", *QUICK)
+    assert one["metrics"]["auroc"]["mean"] < plain["metrics"]["auroc"]["mean"] - 0.05
+    less = told(home, tables, "--drop", "body,shop,day,part", "--drop", "stars", *QUICK)
+    assert less["metrics"]["auroc"]["mean"] < plain["metrics"]["auroc"]["mean"] - 0.1
+
+
+def test_cuts_seeds_and_trials(home: Path, tables: Path, plain: dict[str, Any]) -> None:
+    answers = [plain]
+    for options in (
+        ("--group", "shop"),
+        ("--time", "day"),
+        ("--split", "part"),
+        ("--splits", str(tables / "splits.parquet")),
+        ("--test-size", "0.4"),
+    ):
+        drop = ",".join(name for name in ("body", "shop", "day", "part") if name not in options)
+        answers.append(told(home, tables, *options, "--drop", drop, *QUICK))
+        assert answers[-1]["warnings"] == [], options
+    answers.append(told(home, tables, *PLAIN, "--trials", "6"))
+    answers.append(told(home, tables, *PLAIN, "--seeds", "2"))
+    assert len({str(answer["metrics"]) for answer in answers}) == len(answers)
+    deviations = [answer["metrics"]["auroc"]["sd"] for answer in answers]
+    assert [sd is not None for sd in deviations] == [False, False, False, False, True, False, False, True]
+
+
+def test_beside_the_baselines_in_words_and_in_mlflow(home: Path, tables: Path) -> None:
+    done = touchstone(home, "evaluate", str(tables / "reviews.parquet"), *PLAIN, "--baseline")
+    assert done.code == 0, done.stderr
+    assert "our models" in done.stdout
+    assert "logistic regression" in done.stdout
+    client = load_mlflow()(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("evaluate")
+    run_id = done.stdout.split("/runs/")[1].split("?")[0]
+    logged = client.get_run(run_id)
+    assert logged.info.experiment_id == experiment.experiment_id
+    assert {"auroc", "auroc_low", "logistic_regression_auroc", "prevalence_average_precision"} <= set(
+        logged.data.metrics
+    )
+    files = {file.path for file in client.list_artifacts(run_id)}
+    assert files == {"chosen.json", "cuts.json", "evaluation.json", "precision_recall.png", "reliability.png"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--label", "no"), "has no column 'no'"),
+        (("--label", "stars", "--id", "row"), "a label has two"),
+        (("--label", "fake", "--edges", "edges.parquet"), "--id COLUMN"),
+        (("--label", "fake", "--id", "row", "--edges", "splits.parquet"), "has no column 'src'"),
+        (("--label", "fake", "--id", "row", "--split", "part", "--splits", "splits.parquet"), "Give one of them"),
+        (("--label", "fake", "--split", "country"), "says 'CN', 'DE', 'FR' of 600 rows"),
+        (("--label", "fake", "--test-size", "1"), "a share between 0 and 1"),
+        (("--label", "fake", "--seeds", "0"), "a whole number from 1 on"),
+        (("--label", "fake", "--trials", "-1"), "a whole number from 0 on"),
+        (("--label", "fake", "--test-size", "0.01"), "it takes 2 of each"),
+    ],
+)
+def test_what_cannot_be_is_told_with_what_to_do(
+    tables: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = run(
+        tmp_path / "home", tables, *(str(tables / each) if each.endswith(".parquet") else each for each in arguments)
+    )
+    assert done.code == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home" / "mlflow.db").exists()
