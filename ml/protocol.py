@@ -386,13 +386,23 @@ def _straddling(table: Table, cuts: Sequence[Cut]) -> list[str]:
     for cut in cuts:
         learned = cut.train if cut.held is None else np.concatenate([cut.train, cut.held])
         both = np.intersect1d(table.group[learned], table.group[cut.test])
-        if len(both):
-            rows = int(np.isin(table.group[cut.test], both).sum())
-            found.append(
-                f"{len(both):,} groups straddle the cut {cut.name!r}: {rows:,} of its {len(cut.test):,} test rows are of a group "
-                "that was learned from. Without --split or --splits groups stay whole."
-            )
-    return found
+        rows = int(np.isin(table.group[cut.test], both).sum())
+        said = (
+            f"{len(both):,} groups straddle the cut {cut.name!r}: {rows:,} of its {len(cut.test):,} test rows are of a group "
+            "that was learned from"
+        )
+        found.append((rows, said))
+    return _worst(found, "Without --split or --splits groups stay whole.")
+
+
+def _worst(found: Sequence[tuple[int, str]], remedy: str) -> list[str]:
+    """One sentence of the cut in which most rows are amiss, and how many other cuts have some."""
+    amiss = [told for told in found if told[0]]
+    if not amiss:
+        return []
+    said = max(amiss, key=lambda told: told[0])[1]
+    others = "" if len(amiss) == 1 else f", and {len(amiss) - 1} other cuts are like it"
+    return [f"{said}{others}. {remedy}"]
 
 
 def _repeated(table: Table, cuts: Sequence[Cut]) -> list[str]:
@@ -409,12 +419,10 @@ def _repeated(table: Table, cuts: Sequence[Cut]) -> list[str]:
     found = []
     for cut in cuts:
         again = int((np.isin(same[cut.test], same[cut.train]) & ~empty[cut.test]).sum())
-        if again > 1 and again >= SAME_SHARE * len(cut.test):
-            found.append(
-                f"{again:,} of the {len(cut.test):,} test rows of the cut {cut.name!r} are the same as a training row. Take "
-                "repeated rows out, or keep them together with --group."
-            )
-    return found
+        amiss = again if again > 1 and again >= SAME_SHARE * len(cut.test) else 0
+        said = f"{again:,} of the {len(cut.test):,} test rows of the cut {cut.name!r} are the same as a training row"
+        found.append((amiss, said))
+    return _worst(found, "Take repeated rows out, or keep them together with --group.")
 
 
 def _some(rows: Integers) -> Integers:

@@ -1,0 +1,113 @@
+"""What a blend learns, and of which rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml import blend
+from ml.blend import Inputs, dealt, fit_baseline, fit_blend
+from ml.neighbours import Edges
+from ml.protocol import inputs_of
+from ml.tables import Category, Table
+
+ROWS = 300
+RANDOM = np.random.default_rng(4)
+NUMBERS = RANDOM.normal(size=(ROWS, 3)).astype(np.float32)
+LABEL = RANDOM.random(ROWS) < 1 / (1 + np.exp(1 - 2 * NUMBERS[:, 0]))
+SHOPS = RANDOM.integers(0, 40, ROWS)
+
+
+def table() -> Table:
+    text = tuple(f"{'cheap' if each else 'fine'} thing {at % 50}" for at, each in enumerate(RANDOM.random(ROWS) < 0.5))
+    shops = Category(SHOPS.copy(), tuple(f"s{at}" for at in range(40)))
+    colours = Category(np.where(SHOPS % 3 == 0, -1, SHOPS % 3), ("red", "blue", "green"))
+    numbers = np.where(NUMBERS > 2, np.nan, NUMBERS).astype(np.float32)
+    return Table(LABEL, "1", numbers, ("a", "b", "c"), {"shop": shops, "colour": colours}, {"body": text})
+
+
+@pytest.fixture(scope="module")
+def inputs() -> Inputs:
+    ends = np.random.default_rng(2).integers(0, ROWS, (2, 600))
+    return inputs_of(table(), {"edges": Edges(ends[0], ends[1], np.ones(600))}, 2)
+
+
+def test_no_label_but_those_of_training_and_validation_rows_is_read(inputs: Inputs) -> None:
+    train, held, test = np.arange(150), np.arange(150, 220), np.arange(220, ROWS)
+    other = LABEL.copy()
+    other[test] = ~other[test]
+    for validation in (None, held):
+        if validation is None:
+            other[held] = ~LABEL[held]
+        found = [
+            fit_blend(inputs, label, train, validation, trials=4).probability(inputs, test) for label in (LABEL, other)
+        ]
+        np.testing.assert_array_equal(*found)
+        other[held] = LABEL[held]
+    np.testing.assert_array_equal(*(fit_baseline(inputs, label, train)(test) for label in (LABEL, other)))
+
+
+def test_validation_rows_choose_and_do_not_teach(inputs: Inputs) -> None:
+    train, held = np.arange(200), np.arange(200, ROWS)
+    found = fit_blend(inputs, LABEL, train, held, trials=0)
+    for fold in found.folds:
+        assert set(fold.learn) < set(train)
+        assert set(held) < set(fold.held)
+
+
+def test_with_a_time_the_last_rows_are_held_out_and_groups_stay_whole(inputs: Inputs) -> None:
+    time = np.random.default_rng(0).permutation(ROWS).astype(np.float64)
+    (fold,) = fit_blend(inputs, LABEL, np.arange(ROWS), time=time, trials=0).folds
+    assert len(fold.held) == ROWS // 5
+    assert time[fold.learn].max() < time[fold.held].min()
+    for fold in fit_blend(inputs, LABEL, np.arange(ROWS), group=SHOPS, trials=0).folds:
+        assert not set(SHOPS[fold.learn]) & set(SHOPS[fold.held])
+
+
+def test_a_training_row_does_not_tell_of_itself_by_its_word() -> None:
+    words = Category(np.arange(ROWS), tuple(map(str, range(ROWS))))
+    inputs = Inputs(NUMBERS, ("a", "b", "c"), np.ones(3, dtype=bool), {"id": words})
+    rows = np.arange(ROWS)
+    fold = blend.Fold(rows, rows, (blend._words(words, rows, LABEL),))
+    count, odds = blend._of_words(inputs, fold, rows, LABEL).T
+    assert set(count) == {np.float32(np.log(2))}
+    assert len(set(odds)) == 1
+
+
+def test_a_word_that_training_does_not_have_says_the_mean() -> None:
+    words = Category(np.arange(ROWS) % 30, tuple(map(str, range(30))))
+    rows = np.flatnonzero(words.code < 29)
+    found = blend._words(words, rows, LABEL)
+    share = LABEL[rows].mean()
+    assert found.odds[29] == pytest.approx(np.log(share / (1 - share)))
+    assert found.odds[-1] == found.odds[29]
+
+
+def test_words_with_a_column_of_their_own_and_null() -> None:
+    words = Category(np.array([0, 1, -1, 0]), ("a", "b"))
+    label = np.array([True, False, True, False])
+    inputs = Inputs(NUMBERS[:4], ("a", "b", "c"), np.ones(3, dtype=bool), {"word": words})
+    rows = np.arange(4)
+    fold = blend.Fold(rows, rows, (blend._words(words, rows, label),))
+    assert blend._of_words(inputs, fold, rows, None).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.booleans(), min_size=20, max_size=80), st.integers(2, 5), st.integers(0, 9))
+def test_folds_have_about_as_many_positives_each(label: list[bool], folds: int, seed: int) -> None:
+    truth = np.array(label)
+    fold = dealt(truth, None, folds, np.random.default_rng(seed))
+    for rows in (truth, ~truth):
+        counts = np.bincount(fold[rows], minlength=folds)
+        assert counts.max() - counts.min() <= 2
+
+
+def test_what_a_table_without_neighbours_takes_is_all(inputs: Inputs) -> None:
+    own: npt.NDArray[np.bool_] = np.ones(3, dtype=bool)
+    alone = replace(inputs, dense=NUMBERS, names=("a", "b", "c"), is_own=own, text=None)
+    assert not any(trial.is_own_only for trial in fit_blend(alone, LABEL, np.arange(ROWS), trials=8).trials)
