@@ -34,8 +34,8 @@ TRIED_ON: Final = 20_000
 """Parameters are tried on so many rows at most."""
 HASTE: Final = 3
 """And in steps so many times as large, which takes a third of the time and ranks them much the same."""
-KEPT: Final = 3
-"""So many sets of parameters are blended."""
+KEPT: Final = ((0, 3), (300_000, 1))
+"""From how many training rows on how many sets of parameters are blended."""
 MOST_ROUNDS: Final = 1_500
 PATIENCE: Final = 50
 BINS: Final = ((0, 64), (20_000, 256))
@@ -224,8 +224,9 @@ def fit_blend(
         cuts = [(learn, np.concatenate([out, held])) for learn, out in cuts]
     folds = in_parallel([partial(_learned, inputs, label, learn, out) for learn, out in cuts])
     has_neighbours = not bool(inputs.is_own.all())
-    wanted = _trials(trials, seed, has_neighbours=has_neighbours)
-    chosen, boosters = _race(inputs, label, folds, wanted, random)
+    keep = _at(KEPT, len(rows))
+    wanted = _trials(max(trials, keep), seed, has_neighbours=has_neighbours)
+    chosen, boosters = _race(inputs, label, folds, wanted, keep, random)
     folds = [replace(fold, boosters=made) for fold, made in zip(folds, boosters, strict=True)]
     scored = [_margins(inputs, fold, chosen, fold.held) for fold in folds]
     truth = label[np.concatenate([fold.held for fold in folds])]
@@ -424,9 +425,7 @@ def _best_linear(made: Sequence[Linear], values: Any, label: Flags) -> Linear:
 def _trials(count: int, seed: int, *, has_neighbours: bool) -> list[Trial]:
     """The sets of parameters that are tried: a plain one, a shallow one, and drawn ones."""
     random = np.random.default_rng([seed, 1])
-    fixed: dict[str, Any] = {
-        "objective": "binary:logistic", "tree_method": "hist", "device": "cpu", "base_score": 0.5,
-    }  # fmt: skip
+    fixed = {"objective": "binary:logistic", "tree_method": "hist", "device": "cpu"}
     named = ("max_depth", "learning_rate", "subsample", "colsample_bytree", "min_child_weight", "reg_lambda")
     known = ((6, 0.05, 0.8, 0.8, 1.0, 1.0), (3, 0.05, 0.8, 0.5, 1.0, 3.0), (8, 0.05, 0.8, 0.3, 3.0, 3.0))
     drawn: list[dict[str, Any]] = [dict(zip(named, values, strict=True)) for values in known]
@@ -444,13 +443,13 @@ def _trials(count: int, seed: int, *, has_neighbours: bool) -> list[Trial]:
     return [
         Trial({**fixed, **settings, "seed": seed * 1000 + at}, own)
         for at, (settings, own) in enumerate(zip(drawn, own_only, strict=True))
-    ][: max(count, KEPT)]
+    ][:count]
 
 
 def _race(
-    inputs: Inputs, label: Flags, folds: Sequence[Fold], trials: list[Trial], random: np.random.Generator
+    inputs: Inputs, label: Flags, folds: Sequence[Fold], trials: list[Trial], keep: int, random: np.random.Generator
 ) -> tuple[list[Trial], list[tuple[bytes, ...]]]:
-    """Tries parameters in haste, fold by fold, and goes on with the better third; then fits the `KEPT` best at leisure.
+    """Tries parameters in haste, fold by fold, and goes on with the better third; then fits the `keep` best at leisure.
 
     Returns:
         Those, and their boosters fold by fold.
@@ -458,29 +457,43 @@ def _race(
     going = list(range(len(trials)))
     scores: dict[int, list[float]] = {at: [] for at in going}
     for fold in folds:
-        if len(going) <= KEPT:
+        if len(going) <= keep:
             break
-        learn = fold.learn
-        if len(learn) > TRIED_ON:
-            learn = np.sort(random.choice(learn, size=TRIED_ON, replace=False))
+        some = _drawn(fold.learn, label, random), _drawn(fold.held, label, random)
         for at, (_, score) in zip(
-            going, _fitted(inputs, label, fold, [trials[at] for at in going], learn, HASTE), strict=True
+            going, _fitted(inputs, label, fold, some, [trials[at] for at in going], HASTE), strict=True
         ):
             scores[at].append(score)
         ordered = sorted(going, key=lambda at: (-float(np.mean(scores[at])), at))
-        going = ordered[: max(KEPT, len(going) // 3)]
-    kept = [trials[at] for at in going[:KEPT]]
-    made = [_fitted(inputs, label, fold, kept, fold.learn, 1) for fold in folds]
+        going = ordered[: max(keep, len(going) // 3)]
+    kept = [trials[at] for at in going[:keep]]
+    made = [_fitted(inputs, label, fold, (fold.learn, fold.held), kept, 1) for fold in folds]
     return kept, [tuple(booster for booster, _ in of_fold) for of_fold in made]
 
 
+def _drawn(rows: Integers, label: Flags, random: np.random.Generator) -> Integers:
+    """At most `TRIED_ON` rows, with as many of the positives as half of them are."""
+    if len(rows) <= TRIED_ON:
+        return rows
+    positive, other = rows[label[rows]], rows[~label[rows]]
+    few, many = sorted((positive, other), key=len)
+    few = few if len(few) <= TRIED_ON // 2 else random.choice(few, size=TRIED_ON // 2, replace=False)
+    return np.sort(np.concatenate([few, random.choice(many, size=TRIED_ON - len(few), replace=False)]))
+
+
 def _fitted(
-    inputs: Inputs, label: Flags, fold: Fold, trials: Sequence[Trial], learn: Integers, haste: int
+    inputs: Inputs,
+    label: Flags,
+    fold: Fold,
+    rows: tuple[Integers, Integers],
+    trials: Sequence[Trial],
+    haste: int,
 ) -> list[tuple[bytes, float]]:
-    """Fits a booster a trial on rows of a fold, and says how good each is on the held-out ones."""
-    features = _columns(inputs, fold, learn, label), _columns(inputs, fold, fold.held, None)
+    """Fits a booster a trial on rows of a fold, and says how good each is on held-out ones."""
+    learn, held_out = rows
+    features = _columns(inputs, fold, learn, label), _columns(inputs, fold, held_out, None)
     takes = [_taken(inputs, fold, trial) for trial in trials]
-    stop_label = label[fold.held]
+    stop_label = label[held_out]
 
     def fit(trial: Trial, columns: Integers | None) -> tuple[bytes, float]:
         told, held = (part if columns is None else part[:, columns] for part in features)
@@ -490,8 +503,9 @@ def _fitted(
             "learning_rate": rate,
             "nthread": threads(len(learn)),
             "max_bin": _at(BINS, len(learn)),
+            "base_score": float(label[learn].mean()),
         }
-        ones = np.ones(len(learn)), np.ones(len(fold.held))
+        ones = np.ones(len(learn)), np.ones(len(held_out))
         booster = boosted(
             settings,
             MOST_ROUNDS // haste,

@@ -153,7 +153,7 @@ def read_table(path: Path, roles: Roles) -> Table:
     if not content.num_rows:
         raise BadInputError(f"{path} has no rows.")
     label, positive = _label(path, roles.label, content[roles.label])
-    numbers: list[Floats] = []
+    numbers = np.empty((len(roles.feature_columns(names)), len(label)), dtype=np.float32)
     told: list[str] = []
     categories: dict[str, Category] = {}
     for name in roles.feature_columns(names):
@@ -164,7 +164,7 @@ def read_table(path: Path, roles: Roles) -> Table:
         if isinstance(value, Category):
             categories[name] = value
         else:
-            numbers.append(value)
+            numbers[len(told)] = value
             told.append(name)
     if not (told or categories or roles.texts):
         raise BadInputError(
@@ -173,7 +173,7 @@ def read_table(path: Path, roles: Roles) -> Table:
     return Table(
         label=label,
         positive=positive,
-        numbers=np.column_stack(numbers).astype(np.float32) if numbers else np.zeros((len(label), 0), dtype=np.float32),
+        numbers=np.ascontiguousarray(numbers[: len(told)].T),
         names=tuple(told),
         categories=categories,
         texts={name: tuple(_words(content[name]).to_pylist()) for name in roles.texts},
