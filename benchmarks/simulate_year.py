@@ -111,11 +111,12 @@ def prepare(folder: Path, seed: int, scale: float, rounds: int) -> dict[str, Pat
 def work(homes: dict[str, Path], month: Month, budget: float) -> dict[str, Any]:
     """Works one month in both homes, side by side, and returns what came of it."""
     with ThreadPoolExecutor(len(homes)) as pool:
-        worked = {
+        begun = {
             arm: pool.submit(work_one, home, month, budget if arm == "with" else None) for arm, home in homes.items()
         }
+        worked = {arm: month_of.result() for arm, month_of in begun.items()}
     rated = {arm: scores_of(home, month) for arm, home in homes.items()}
-    labelled = set.union(*(found.result()[0] for found in worked.values()))
+    labelled = set.union(*(known for known, _, _ in worked.values()))
     unlabelled = np.array([name not in labelled for name in rated["with"][0]])
     return {
         "round": month.number,
@@ -124,9 +125,9 @@ def work(homes: dict[str, Path], month: Month, budget: float) -> dict[str, Any]:
             arm: round(float(average_precision_score(truth[unlabelled], score[unlabelled])), 4)
             for arm, (_, score, truth) in rated.items()
         },
-        "champion": {arm: found.result()[1] for arm, found in worked.items()},
+        "champion": {arm: version for arm, (_, version, _) in worked.items()},
         "unlabelled": int(unlabelled.sum()),
-        **worked["with"].result()[2],
+        **worked["with"][2],
     }
 
 
