@@ -167,14 +167,24 @@ def cuts_by_draw(table: Table, test_size: float, seeds: Sequence[int]) -> list[C
             is_test = table.time >= first
             is_train = ~is_test if table.group is None else ~is_test & ~np.isin(table.group, table.group[is_test])
         else:
-            parts = max(2, round(1 / test_size)) if test_size <= 0.5 else max(2, round(1 / (1 - test_size)))
-            fold = dealt(table.label, table.group, parts, np.random.default_rng([seed, 0]))
-            is_test = fold == 0 if test_size <= 0.5 else fold != 0
+            is_test = _drawn(table.label, table.group, test_size, np.random.default_rng([seed, 0]))
             is_train = ~is_test
         cut = Cut(f"seed {seed}", rows[is_train], None, rows[is_test], seed)
         _check(table, cut)
         cuts.append(cut)
     return cuts
+
+
+def _drawn(label: Flags, group: Integers | None, share: float, random: np.random.Generator) -> Flags:
+    """Draws a share of the positives and of the others; where groups stay whole, of those with positives and of those without."""
+    unit = np.arange(len(label)) if group is None else np.unique(group, return_inverse=True)[1]
+    positives, rows = np.bincount(unit, weights=label), np.bincount(unit).astype(np.float64)
+    chosen = np.zeros(len(rows), dtype=bool)
+    for units, weight in ((np.flatnonzero(positives > 0), positives), (np.flatnonzero(positives == 0), rows)):
+        order = random.permutation(units)
+        before = np.cumsum(weight[order]) - weight[order] / 2
+        chosen[order[before < share * weight[units].sum()]] = True
+    return chosen[unit]
 
 
 def _check(table: Table, cut: Cut) -> None:
