@@ -1,9 +1,14 @@
-"""An appeal that was upheld: its flag goes with the next publication, and the next training holds it as genuine."""
+"""A framed merchant, by the real command: a hundred false notices of one reporter, and appeals against flags.
+
+The reporter's word loses its worth, the merchant stays off the lists; the flag of an appeal that was upheld goes with the next
+publication, and the next training holds it as genuine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -18,12 +23,52 @@ def listed(run_touchstone: Callable[..., Outcome]) -> list[str]:
     return [row["listing_id"] for row in rows]
 
 
-def test_an_upheld_appeal_lifts_its_flag_at_once_and_teaches_that_it_is_genuine(
+def accused(home: Path) -> str:
+    """Adds a hundred notices of one reporter that were rejected, and ten that wait, to the goods of a merchant on no list."""
+    sources = home / "marketplace" / "sources"
+    listed_before = "".join(
+        f" and merchant_id not in (select merchant_id from '{file}')"
+        for name in ("listings", "merchants")
+        for file in (home / "published" / name).glob(f"*/{name}.parquet")
+    )
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        found = connection.execute(
+            f"select merchant_id, list(listing_id order by listing_id) from '{sources}/listings.parquet' "
+            f"where listed_at < '2026-04-01' and delisted_at is null {listed_before} group by merchant_id "
+            "order by count(*) desc, merchant_id limit 1"
+        ).fetchone()
+        assert found is not None
+        victim, goods = found
+        connection.execute(
+            f"""copy (
+                from '{sources}/notices.parquet' union all by name
+                select 'false' || i as notice_id, list_extract($goods, i % len($goods) + 1) as listing_id,
+                    'a rival' as reporter_id, 'counterfeit' as kind,
+                    timestamptz '2026-05-01 00:00:00+00' + to_hours(i) as submitted_at,
+                    case when i < 100 then 'rejected' else 'pending' end as outcome, if(i < 100, 'genuine', null) as reason,
+                    if(i < 100, timestamptz '2026-06-01 00:00:00+00', null) as decided_at
+                from range(110) as t(i)
+            ) to '{sources}/more.parquet' (format parquet)""",
+            {"goods": goods},
+        )
+    (sources / "more.parquet").rename(sources / "notices.parquet")
+    return str(victim)
+
+
+def row(query: str) -> Sequence[Any]:
+    found = duckdb.execute(query).fetchone()
+    assert found is not None
+    return found
+
+
+def test_false_notices_cost_their_reporter_its_word_and_an_upheld_appeal_lifts_its_flag_and_teaches(
     home: Path, homes: Homes, run_touchstone: Callable[..., Outcome]
 ) -> None:
     before = listed(run_touchstone)
     with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as warehouse:
-        labelled = {row[0] for row in warehouse.execute("select entity_id from int_labels").fetchall()}
+        labelled = {label[0] for label in warehouse.execute("select entity_id from int_labels").fetchall()}
+    victim = accused(home)
     upheld, rejected, elsewhere = [name for name in before if name not in labelled][:3]
     file = home / "appeals.csv"
     file.write_text(
@@ -36,7 +81,22 @@ def test_an_upheld_appeal_lifts_its_flag_at_once_and_teaches_that_it_is_genuine(
     assert listed(run_touchstone) == before  # nothing changes until it is published
     done = run(home, homes.policy, NEXT_DAY)
     assert done.code == 0, done.stderr
-    assert set(before) - set(listed(run_touchstone)) == {upheld}
+    after = listed(run_touchstone)
+    assert upheld not in after
+    assert {rejected, elsewhere} <= set(after)
+    marts = {name: home / "marts" / name / f"as_of={NEXT_DAY}" / f"{name}.parquet" for name in ("reporters", "notices")}
+    accuracy, share, least = row(
+        f"select accuracy_share, prior_share, accuracy_share = min(accuracy_share) over () from '{marts['reporters']}' "
+        "qualify judged_count = 100"
+    )
+    assert accuracy < share / 3
+    assert least
+    assert row(
+        f"select count(*) from '{marts['notices']}' where accuracy_share = {accuracy} and outcome = 'pending'"
+    ) == (10,)
+    for name in ("listings", "merchants"):
+        latest = home / "published" / name / (home / "published" / name / "LATEST").read_text().strip()
+        assert row(f"select count(*) from '{latest}/{name}.parquet' where merchant_id = '{victim}'") == (0,)
 
     limits = {"TOUCHSTONE_THRESHOLDS": str(homes.policy.parent / "thresholds.yml")}
     trained = run_touchstone("run", "--as-of", NEXT_DAY, "--train", **limits)

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from conftest import FIRST_DAY, LISTS, NEXT_DAY, Homes, Outcome, run
+from conftest import FIRST_DAY, LISTS, NEXT_DAY, Outcome
 
 from expectations.contract import load_contract
 from expectations.results import Failure
@@ -424,53 +424,6 @@ def test_a_model_that_nobody_decided_on_is_told_until_somebody_does(home: Path):
     log.write_text("".join(lines))
     write_report(home, AS_OF)
     assert values_of(read_report(home, AS_OF)[1])["decisions.models"] == 0
-
-
-def test_false_notices_cost_their_reporter_its_word_and_put_nobody_on_a_list(homes: Homes, home: Path):
-    """A hundred of one reporter, all against the goods of one merchant, all rejected; and ten more that wait."""
-    sources = home / "marketplace" / "sources"
-    listed = "".join(
-        f" and merchant_id not in (select merchant_id from '{file}')"
-        for name in ("listings", "merchants")
-        for file in (home / "published" / name).glob(f"*/{name}.parquet")
-    )
-    with duckdb.connect(":memory:") as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        found = connection.execute(
-            f"select merchant_id, list(listing_id order by listing_id) from '{sources}/listings.parquet' "
-            f"where listed_at < '2026-04-01' and delisted_at is null {listed} group by merchant_id "
-            "order by count(*) desc, merchant_id limit 1"
-        ).fetchone()
-        assert found is not None
-        victim, goods = found
-        connection.execute(
-            f"""copy (
-                from '{sources}/notices.parquet' union all by name
-                select 'false' || i as notice_id, list_extract($goods, i % len($goods) + 1) as listing_id,
-                    'a rival' as reporter_id, 'counterfeit' as kind,
-                    timestamptz '2026-05-01 00:00:00+00' + to_hours(i) as submitted_at,
-                    case when i < 100 then 'rejected' else 'pending' end as outcome, if(i < 100, 'genuine', null) as reason,
-                    if(i < 100, timestamptz '2026-06-01 00:00:00+00', null) as decided_at
-                from range(110) as t(i)
-            ) to '{sources}/more.parquet' (format parquet)""",
-            {"goods": goods},
-        )
-    (sources / "more.parquet").rename(sources / "notices.parquet")
-    done = run(home, homes.policy, NEXT_DAY)
-    assert done.code == 0, done.stdout + done.stderr
-    marts = {name: home / "marts" / name / f"as_of={NEXT_DAY}" / f"{name}.parquet" for name in ("reporters", "notices")}
-    accuracy, share, least = _row(
-        f"select accuracy_share, prior_share, accuracy_share = min(accuracy_share) over () from '{marts['reporters']}' "
-        "qualify judged_count = 100"
-    )
-    assert accuracy < share / 3
-    assert least
-    assert _row(
-        f"select count(*) from '{marts['notices']}' where accuracy_share = {accuracy} and outcome = 'pending'"
-    ) == (10,)
-    for name in ("listings", "merchants"):
-        latest = home / "published" / name / (home / "published" / name / "LATEST").read_text().strip()
-        assert _row(f"select count(*) from '{latest}/{name}.parquet' where merchant_id = '{victim}'") == (0,)
 
 
 def _row(query: str) -> Sequence[Any]:
