@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -424,9 +424,3 @@ def test_a_model_that_nobody_decided_on_is_told_until_somebody_does(home: Path):
     log.write_text("".join(lines))
     write_report(home, AS_OF)
     assert values_of(read_report(home, AS_OF)[1])["decisions.models"] == 0
-
-
-def _row(query: str) -> Sequence[Any]:
-    found = duckdb.execute(query).fetchone()
-    assert found is not None
-    return found
