@@ -159,7 +159,7 @@ def test_beside_the_baselines_in_words_and_in_mlflow(home: Path, tables: Path) -
         (("--label", "fake", "--test-size", "1"), "a share between 0 and 1"),
         (("--label", "fake", "--seeds", "0"), "a whole number from 1 on"),
         (("--label", "fake", "--trials", "-1"), "a whole number from 0 on"),
-        (("--label", "fake", "--test-size", "0.01"), "it takes 2 of each"),
+        (("--label", "fake", "--test-size", "0.005"), "it takes 2 of each"),
     ],
 )
 def test_what_cannot_be_is_told_with_what_to_do(
