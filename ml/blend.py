@@ -289,6 +289,11 @@ def _at(steps: Sequence[tuple[int, int]], rows: int) -> int:
     return [value for least, value in steps if rows >= least][-1]
 
 
+def spread(rows: Integers, most: int) -> Integers:
+    """Returns at most so many of the rows, evenly spread over them."""
+    return rows[:: max(1, -(-len(rows) // most))]
+
+
 def dealt(label: Flags, group: Integers | None, folds: int, random: np.random.Generator) -> Integers:
     """Deals rows into folds of about as many positives each, whole groups at a time.
 
@@ -314,7 +319,7 @@ def _learned(inputs: Inputs, label: Flags, learn: Integers, held: Integers) -> F
         made = _linear_text(inputs.text[learn], label[learn], TEXT_RIDGES)
         text = _best_linear(made, inputs.text[held], label[held])
     own = Fold(learn, held, words, text)
-    some = learn if len(learn) <= LINEAR_ROWS else learn[:: -(-len(learn) // LINEAR_ROWS)]
+    some = spread(learn, LINEAR_ROWS)
     made = _linear_numbers(_numbers(inputs, own, some, is_learning=True, label=label), label[some], RIDGES)
     linear = _best_linear(made, _numbers(inputs, own, held), label[held])
     return replace(own, linear=linear)
@@ -572,7 +577,7 @@ def fit_baseline(inputs: Inputs, label: Flags, rows: Integers) -> Callable[[Inte
     own = replace(inputs, dense=inputs.dense[:, inputs.is_own])
     words = tuple(_words(column, rows, label) for column in inputs.categories.values())
     fold = Fold(rows, rows, words)
-    some = rows if len(rows) <= LINEAR_ROWS else rows[:: -(-len(rows) // LINEAR_ROWS)]
+    some = spread(rows, LINEAR_ROWS)
     numbers = _linear_numbers(_numbers(own, fold, some, is_learning=True, label=label), label[some], (1.0,))[0]
     text = None if inputs.text is None else _linear_text(inputs.text[rows], label[rows], (1.0,))[0]
 

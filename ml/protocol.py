@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from groundwork.errors import BadInputError
-from ml.blend import Blend, Inputs, best_threshold, dealt, fit_baseline, fit_blend
+from ml.blend import Blend, Inputs, best_threshold, dealt, fit_baseline, fit_blend, spread
 from ml.evaluate import Scored, brier_skill, calibration_slope, drawn_weights, ranking
 from ml.neighbours import Edges, neighbour_features
 from ml.tables import Category, Table
@@ -345,7 +345,7 @@ def leaks(table: Table, cuts: Sequence[Cut]) -> list[str]:
 
 def _separating(table: Table, cut: Cut) -> list[str]:
     """Features that alone separate the training rows."""
-    rows = _some(cut.train)
+    rows = spread(cut.train, LOOKED_AT)
     label = table.label[rows]
     fold = dealt(label, None if table.group is None else table.group[rows], 2, np.random.default_rng(0))
     columns = {name: table.numbers[rows, at].astype(np.float64)[:, None] for at, name in enumerate(table.names)}
@@ -365,7 +365,7 @@ def _telling_ids(table: Table) -> list[str]:
     """Whether ids tell the label: by their number, their length or what they begin with."""
     if table.ids is None:
         return []
-    rows = _some(np.arange(len(table)))
+    rows = spread(np.arange(len(table)), LOOKED_AT)
     ids = table.ids.take(rows).to_pylist()
     label = table.label[rows]
     fold = dealt(label, None, 2, np.random.default_rng(0))
@@ -427,10 +427,6 @@ def _repeated(table: Table, cuts: Sequence[Cut]) -> list[str]:
         said = f"{again:,} of the {len(cut.test):,} test rows of the cut {cut.name!r} are the same as a training row"
         found.append((amiss, said))
     return _worst(found, "Take repeated rows out, or keep them together with --group.")
-
-
-def _some(rows: Integers) -> Integers:
-    return rows if len(rows) <= LOOKED_AT else rows[:: -(-len(rows) // LOOKED_AT)]
 
 
 def _rates(column: Category, rows: Integers, label: Flags, fold: Integers) -> Floats:

@@ -198,7 +198,7 @@ def evaluate(  # noqa: PLR0917  typer passes them by name
     ] = None,
     text: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="A column of text; may be repeated.")] = None,
     group: Annotated[str | None, typer.Option(metavar="COLUMN", help="Rows of one group stay on one side.")] = None,
-    time: Annotated[str | None, typer.Option(metavar="COLUMN", help="The last rows by this test.")] = None,
+    time: Annotated[str | None, typer.Option(metavar="COLUMN", help="When a row was: the last rows test.")] = None,
     split: Annotated[str | None, typer.Option(metavar="COLUMN", help="Says train, validation or test.")] = None,
     splits: Annotated[Path | None, typer.Option(metavar="FILE", help="The id, and one such column a split.")] = None,
     test_size: Annotated[float, typer.Option(help="The share of rows that test.")] = 0.2,

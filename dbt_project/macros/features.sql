@@ -443,10 +443,9 @@ held_share as (
 verdicts as (
 
     select
-        all_verdicts.* replace (
-            all_verdicts.inclusion_probability * held_share.share
-            / (1.0 - all_verdicts.inclusion_probability * (1.0 - held_share.share)) as inclusion_probability
-        )
+        all_verdicts.*,
+        all_verdicts.inclusion_probability * held_share.share
+        / (1.0 - all_verdicts.inclusion_probability * (1.0 - held_share.share)) as held_out_probability
     from all_verdicts
     cross join held_share
     where all_verdicts.chance < coalesce(held_share.share, 1.0)
@@ -526,7 +525,7 @@ class_weights as (
 
     select
         age_classes.from_date,
-        sum({{ inverse('verdicts.inclusion_probability') }}) as weight
+        sum({{ inverse('verdicts.held_out_probability') }}) as weight
     from age_classes
     inner join verdicts
         on
@@ -589,9 +588,9 @@ calibration_rows as (
         verdicts.source as label_source,
         verdicts.decided_date as label_decided_date,
         cast(1 as double) as sampling_share,
-        verdicts.inclusion_probability,
+        verdicts.held_out_probability as inclusion_probability,
         cast(
-            coalesce(class_counts.unknown_count / class_weights.weight, 1.0) * {{ inverse('verdicts.inclusion_probability') }} as double
+            coalesce(class_counts.unknown_count / class_weights.weight, 1.0) * {{ inverse('verdicts.held_out_probability') }} as double
         ) as stands_for,
         coalesce(verdicts.arm, 'random') = 'random' as is_random_arm
     from verdicts
