@@ -187,7 +187,11 @@ labels_ahead as (
         row_number() over (
             partition by on_grid.entity_id, on_grid.as_of_date
             order by labels.strength desc, labels.decided_at desc, labels.is_positive desc, labels.case_id
-        ) as place
+        ) as place,
+        -- Whom a draw picks is chosen by the champion's own risk: a challenger would be held to what the champion suspects.
+        on_grid.purpose = 'train' or min(
+            case when labels.source = '{{ calibrated_by }}' and labels.inclusion_probability is not null then 1 else 0 end
+        ) over (partition by on_grid.entity_id, on_grid.as_of_date) = 0 as is_told
     from on_grid
     inner join labels
         on
@@ -232,9 +236,11 @@ lone_decisions as (
 -- A decision unasked that fell on a grid date of its own entity is told by the label ahead, where there is one.
 labelled as (
 
-    select * from labels_ahead where place = 1
+    select * from labels_ahead where place = 1 and is_told
     union all
-    select lone_decisions.*
+    select
+        lone_decisions.*,
+        true as is_told
     from lone_decisions
     left join labels_ahead
         on
