@@ -20,6 +20,7 @@ from ml.boosting import Sample, boosted, threads
 from ml.calibrate import Calibration, calibrate, sigmoid
 from ml.evaluate import ranking
 from ml.model import in_parallel, load_booster, margin_of
+from ml.neighbours import Direct, Shared
 from ml.tables import Category
 
 Matrix = npt.NDArray[np.float32]
@@ -49,6 +50,8 @@ PRIOR_ROWS: Final = 10.0
 LINEAR_ROWS: Final = 100_000
 RIDGES: Final = (0.01, 0.1, 1.0)
 TEXT_RIDGES: Final = (1.0, 10.0, 100.0)
+TEXT_PARTS: Final = 3
+"""Into so many parts the rows of a fold are cut again, so that a text's score is no memory of the row's own label."""
 SHARES: Final = tuple(at / 10 for at in range(11))
 
 
@@ -62,6 +65,8 @@ class Inputs:
         is_own: Which of them are a row's own, and not its neighbours'.
         categories: Columns of words.
         text: How often each hashed word or part of a word is there, sparse, shape (n, h); None without text.
+        ways: What leads from rows to their neighbours.
+        hops: How far it is followed.
     """
 
     dense: Matrix
@@ -69,6 +74,8 @@ class Inputs:
     is_own: Flags
     categories: Mapping[str, Category]
     text: Any = None
+    ways: tuple[Direct | Shared, ...] = ()
+    hops: int = 1
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,7 @@ class Fold:
         held: Positions of those that were held out.
         words: What each category's words were found to be.
         text: The linear model of the text; None without text.
+        text_learned: What its like, fitted on other parts of what is learned from, say of each row there, shape (len(learn),).
         linear: The linear model of the numbers.
         boosters: Boosters as UBJ, in the order of the blend's trials.
     """
@@ -142,6 +150,7 @@ class Fold:
     held: Integers
     words: tuple[Words, ...] = ()
     text: Linear | None = None
+    text_learned: Floats | None = None
     linear: Linear | None = None
     boosters: tuple[bytes, ...] = ()
 
@@ -155,6 +164,7 @@ class Blend:
         folds: What was learned of each fold.
         text_share: The share of the text's linear model against the boosters (0 to 1).
         linear_share: The share of the numbers' linear model against both.
+        near_share: The share of what neighbours are rated against what a row itself is.
         calibration: From a blended margin to a probability.
         threshold: The least probability to flag: where F1 is greatest over the held-out scores.
     """
@@ -163,6 +173,7 @@ class Blend:
     folds: tuple[Fold, ...]
     text_share: float
     linear_share: float
+    near_share: float
     calibration: Calibration
     threshold: float
 
@@ -172,11 +183,13 @@ class Blend:
 
     def margin(self, inputs: Inputs, rows: Integers) -> Floats:
         """Returns blended log-odds, each the mean over the folds."""
-        parts = [
-            _blended(*_margins(inputs, fold, self.trials, rows), self.text_share, self.linear_share)
-            for fold in self.folds
-        ]
+        parts = [self._of_fold(inputs, fold, rows) for fold in self.folds]
         return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
+
+    def _of_fold(self, inputs: Inputs, fold: Fold, rows: Integers) -> Floats:
+        rated = rows if self.near_share == 0 else np.arange(len(inputs.dense))
+        margin = _blended(*_margins(inputs, fold, self.trials, rated), self.text_share, self.linear_share)
+        return margin if self.near_share == 0 else _drawn_near(margin, inputs, self.near_share)[rows]
 
 
 @dataclass(frozen=True)
@@ -224,23 +237,37 @@ def fit_blend(
     cuts = _cut(label, rows, group, time, random)
     if held is not None:
         cuts = [(learn, np.concatenate([out, held])) for learn, out in cuts]
-    folds = in_parallel([partial(_learned, inputs, label, learn, out) for learn, out in cuts])
+    folds = in_parallel([partial(_learned, inputs, label, group, learn, out) for learn, out in cuts])
     has_neighbours = not bool(inputs.is_own.all())
     keep = _at(KEPT, len(rows))
     wanted = _trials(max(trials, keep), seed, has_neighbours=has_neighbours)
     chosen, boosters = _race(inputs, label, folds, wanted, keep, random)
     folds = [replace(fold, boosters=made) for fold, made in zip(folds, boosters, strict=True)]
-    scored = [_margins(inputs, fold, chosen, fold.held) for fold in folds]
+    rated = [np.arange(len(label)) if inputs.ways else fold.held for fold in folds]
+    scored = [_margins(inputs, fold, chosen, rows_of) for fold, rows_of in zip(folds, rated, strict=True)]
     truth = label[np.concatenate([fold.held for fold in folds])]
-    of_boosters, of_text, of_linear = (np.concatenate(parts) for parts in zip(*scored, strict=True))
-    text_share = _best_share(of_boosters, of_text, truth) if inputs.text is not None else 0.0
+
+    def held_out(parts: Sequence[Floats]) -> Floats:
+        return np.concatenate([
+            part[fold.held] if inputs.ways else part for part, fold in zip(parts, folds, strict=True)
+        ])  # fmt: skip
+
+    of_boosters, of_text, of_linear = (held_out(parts) for parts in zip(*scored, strict=True))
+    text_share = 0.0
+    if inputs.text is not None:
+        text_share = _best_share(lambda share: _mixed(of_boosters, of_text, share), truth)
     both = _mixed(of_boosters, of_text, text_share)
-    linear_share = _best_share(both, of_linear, truth)
-    margin = _mixed(both, of_linear, linear_share)
+    linear_share = _best_share(lambda share: _mixed(both, of_linear, share), truth)
+    blended = [_blended(*parts, text_share, linear_share) for parts in scored]
+    near_share = 0.0
+    if inputs.ways:
+        near_share = _best_share(lambda share: held_out([_drawn_near(part, inputs, share) for part in blended]), truth)
+        blended = [_drawn_near(part, inputs, near_share) for part in blended]
+    margin = held_out(blended)
     ones = np.ones(len(truth))
     calibration = calibrate(margin, truth, ones, np.ones(len(truth), dtype=bool))
     threshold = best_threshold(calibration.probability(margin), truth)
-    return Blend(tuple(chosen), tuple(folds), text_share, linear_share, calibration, threshold)
+    return Blend(tuple(chosen), tuple(folds), text_share, linear_share, near_share, calibration, threshold)
 
 
 def best_threshold(probability: Floats, label: Flags) -> float:
@@ -311,18 +338,29 @@ def dealt(label: Flags, group: Integers | None, folds: int, random: np.random.Ge
     return of_unit[unit]
 
 
-def _learned(inputs: Inputs, label: Flags, learn: Integers, held: Integers) -> Fold:
+def _learned(inputs: Inputs, label: Flags, group: Integers | None, learn: Integers, held: Integers) -> Fold:
     """Learns all of a fold but its boosters."""
     words = tuple(_words(column, learn, label) for column in inputs.categories.values())
-    text = None
+    text, text_learned = None, None
     if inputs.text is not None:
         made = _linear_text(inputs.text[learn], label[learn], TEXT_RIDGES)
-        text = _best_linear(made, inputs.text[held], label[held])
-    own = Fold(learn, held, words, text)
+        at = _best_linear(made, inputs.text[held], label[held])
+        text, text_learned = made[at], _of_other_texts(inputs, label, learn, group, TEXT_RIDGES[at])
+    own = Fold(learn, held, words, text, text_learned)
     some = spread(learn, LINEAR_ROWS)
     made = _linear_numbers(_numbers(inputs, own, some, is_learning=True, label=label), label[some], RIDGES)
-    linear = _best_linear(made, _numbers(inputs, own, held), label[held])
-    return replace(own, linear=linear)
+    return replace(own, linear=made[_best_linear(made, _numbers(inputs, own, held), label[held])])
+
+
+def _of_other_texts(inputs: Inputs, label: Flags, learn: Integers, group: Integers | None, ridge: float) -> Floats:
+    """What a text's linear model says of rows that are learned from, each fitted on the other parts of them."""
+    part = dealt(label[learn], None if group is None else group[learn], TEXT_PARTS, np.random.default_rng(0))
+    told = np.zeros(len(learn))
+    for at in range(TEXT_PARTS):
+        others, own = learn[part != at], part == at
+        if own.any() and 0 < label[others].sum() < len(others):
+            told[own] = _linear_text(inputs.text[others], label[others], (ridge,))[0].margin(inputs.text[learn[own]])
+    return told
 
 
 def _numbers(
@@ -425,8 +463,9 @@ def _weighed(counts: Any, rarity: Floats) -> Any:
     return normalize(told.multiply(rarity).tocsr())
 
 
-def _best_linear(made: Sequence[Linear], values: Any, label: Flags) -> Linear:
-    return max(made, key=lambda linear: quality(linear.margin(values), label))
+def _best_linear(made: Sequence[Linear], values: Any, label: Flags) -> int:
+    """The position of the one that ranks held-out rows best; the first of equal ones."""
+    return max(range(len(made)), key=lambda at: (quality(made[at].margin(values), label), -at))
 
 
 def _trials(count: int, seed: int, *, has_neighbours: bool) -> list[Trial]:
@@ -527,16 +566,23 @@ def _fitted(
 
 
 def _columns(inputs: Inputs, fold: Fold, rows: Integers, label: Flags | None) -> Matrix:
-    """What boosters take: numbers, and what words were found to be."""
+    """What boosters take: numbers, what words were found to be, and what the text's linear model says."""
     parts = [inputs.dense[rows], _of_words(inputs, fold, rows, label)]
-    return np.concatenate(parts, axis=1) if parts[1].shape[1] else parts[0]
+    if fold.text is not None and fold.text_learned is not None:
+        told = (
+            fold.text.margin(inputs.text[rows])
+            if label is None
+            else fold.text_learned[np.searchsorted(fold.learn, rows)]
+        )
+        parts.append(told[:, None].astype(np.float32))
+    return np.concatenate(parts, axis=1) if len(parts) > 2 or parts[1].shape[1] else parts[0]
 
 
 def _taken(inputs: Inputs, fold: Fold, trial: Trial) -> Integers | None:
     """Which of these columns a trial takes; None for all."""
     if not trial.is_own_only or bool(inputs.is_own.all()):
         return None
-    beyond = _of_words(inputs, fold, fold.held[:1], None).shape[1]
+    beyond = _columns(inputs, fold, fold.held[:1], None).shape[1] - len(inputs.is_own)
     return np.flatnonzero(np.append(inputs.is_own, np.ones(beyond, dtype=bool)))
 
 
@@ -563,9 +609,21 @@ def _blended(boosters: Floats, text: Floats, linear: Floats, text_share: float, 
     return _mixed(_mixed(boosters, text, text_share), linear, linear_share)
 
 
-def _best_share(one: Floats, other: Floats, label: Flags) -> float:
-    """The share of the other that ranks the held-out rows best; the least of equal ones."""
-    return max(SHARES, key=lambda share: (quality(_mixed(one, other, share), label), -share))
+def _drawn_near(margin: Floats, inputs: Inputs, share: float) -> Floats:
+    """Draws what rows are rated, shape (n,), towards what their neighbours are; once a hop, so that these are drawn, too."""
+    drawn = margin
+    for _ in range(inputs.hops if share > 0 else 0):
+        near = np.column_stack([way.aggregate("mean", drawn[:, None]) for way in inputs.ways])
+        known = np.isfinite(near)
+        count = known.sum(axis=1)
+        mean = np.where(known, near, 0.0).sum(axis=1) / np.maximum(count, 1)
+        drawn = np.where(count > 0, _mixed(margin, mean, share), margin)
+    return drawn
+
+
+def _best_share(mixed: Callable[[float], Floats], label: Flags) -> float:
+    """The share with which the held-out rows are ranked best; the least of equal ones."""
+    return max(SHARES, key=lambda share: (quality(mixed(share), label), -share))
 
 
 def fit_baseline(inputs: Inputs, label: Flags, rows: Integers) -> Callable[[Integers], Floats]:

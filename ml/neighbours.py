@@ -1,8 +1,10 @@
-"""What the neighbours of rows are like, over edges: mean, sum and maximum of each feature, and degree, one hop away and more.
+"""What the neighbours of rows are like, over edges, and where in the network a row is.
+
+Of each feature the mean, sum and maximum over neighbours, one hop away and more; the degree; and coordinates.
 
 One hop is what the link signal's is (dbt_project/macros/neighbours.sql): every neighbour once, the row itself left out, what is
 null not counted. A further hop does the same with what the hop before gave, so that its cost grows with the edges and not
-with the pairs that are two apart (docs/decisions/0030). An end of an edge that is no row, such as a user or a product, is a
+with the pairs that are two apart (docs/decisions/0031). An end of an edge that is no row, such as a user or a product, is a
 way to the other rows that it has edges to. No label is ever read here.
 """
 
@@ -21,6 +23,8 @@ Integers = npt.NDArray[np.int64]
 
 GATHERED: Final = 4_000_000
 """So many edges' values are looked at at a time where a maximum is sought: bounds the memory."""
+PLACES: Final = 16
+"""How many numbers say where in the network a row is."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,14 @@ class Edges:
 
 
 def neighbour_features(
-    features: Matrix, names: Sequence[str], edges: Mapping[str, Edges], hops: int
+    features: Matrix, names: Sequence[str], ways: Mapping[str, Direct | Shared], hops: int
 ) -> tuple[Matrix, list[str]]:
-    """Tells of each row what its neighbours are like.
+    """Tells of each row what its neighbours are like, and where in the network it is.
 
     Args:
         features: The rows' own features, shape (n, d), nan where null.
         names: Their names.
-        edges: Edges by kind; each kind is followed by itself.
+        ways: What leads from row to row, by name; each is followed by itself.
         hops: How far, 1 or more.
 
     Returns:
@@ -54,27 +58,34 @@ def neighbour_features(
     """
     parts: list[Matrix] = []
     told: list[str] = []
-    for kind, of_kind in edges.items():
-        for way, step in _steps(of_kind, len(features)):
-            prefix = f"{kind} {way}".strip() if len(edges) > 1 or way else ""
-            degree = step.degree()
-            parts.append(degree.astype(np.float32)[:, None])
-            told.append(f"{prefix} degree".strip())
-            own = np.column_stack([features.astype(np.float64), degree])
-            values = {"mean": own, "sum": own, "max": own}
-            for hop in range(1, hops + 1):
-                values = {name: step.aggregate(name, table) for name, table in values.items()}
-                where = f"{prefix} hop {hop}".strip()
-                for name, table in values.items():
-                    parts.append(table.astype(np.float32))
-                    told += [f"{where} {name} of {column}" for column in (*names, "degree")]
+    for prefix, way in ways.items():
+        degree = way.degree()
+        places = way.places()
+        parts += [degree.astype(np.float32)[:, None], places.astype(np.float32)]
+        told += [f"{prefix} degree".strip(), *(f"{prefix} place {at}".strip() for at in range(places.shape[1]))]
+        own = np.column_stack([features.astype(np.float64), degree])
+        values = {"mean": own, "sum": own, "max": own}
+        for hop in range(1, hops + 1):
+            values = {name: way.aggregate(name, table) for name, table in values.items()}
+            where = f"{prefix} hop {hop}".strip()
+            for name, table in values.items():
+                parts.append(table.astype(np.float32))
+                told += [f"{where} {name} of {column}" for column in (*names, "degree")]
     if not parts:
         return np.zeros((len(features), 0), dtype=np.float32), []
     return np.concatenate(parts, axis=1), told
 
 
-def _steps(edges: Edges, rows: int) -> Iterator[tuple[str, Direct | Shared]]:
-    """The ways in which edges of one kind lead from rows to rows: from one to another, and over what is no row."""
+def ways_over(edges: Mapping[str, Edges], rows: int) -> dict[str, Direct | Shared]:
+    """Returns the ways in which edges lead from rows to rows, by name: from one to another, and over what is no row."""
+    return {
+        f"{kind} {how}".strip() if len(edges) > 1 or how else "": way
+        for kind, of_kind in edges.items()
+        for how, way in _ways(of_kind, rows)
+    }
+
+
+def _ways(edges: Edges, rows: int) -> Iterator[tuple[str, Direct | Shared]]:
     from scipy.sparse import coo_matrix
 
     first, second = np.minimum(edges.first, edges.second), np.maximum(edges.first, edges.second)
@@ -103,6 +114,10 @@ class Direct:
         """The weight of each row's links together: their number, where each weighs 1."""
         return np.asarray(self.near.sum(axis=1), dtype=np.float64).ravel()
 
+    def places(self) -> Floats:
+        """Where in the network each row is, shape (n, k), nan for a row without a link; see `_places`."""
+        return _places(self.near)
+
     def aggregate(self, name: str, values: Floats) -> Floats:
         """Mean, sum or maximum of values (n, d) over neighbours."""
         if name == "max":
@@ -126,6 +141,10 @@ class Shared:
         """The weight of the ways to others: their number, where each edge weighs 1."""
         ones = np.ones((self.bears.shape[0], 1))
         return np.asarray(self.bears @ (self.borne @ ones) - self.itself * ones, dtype=np.float64).ravel()
+
+    def places(self) -> Floats:
+        """Where in the network each row is, shape (n, k), nan for a row without a link; see `_places`."""
+        return _places(self.bears)
 
     def aggregate(self, name: str, values: Floats) -> Floats:
         """Mean, sum or maximum of values (n, d) over the others; whoever is met twice counts twice in mean and sum."""
@@ -160,6 +179,30 @@ class Shared:
             found[bearing] = np.maximum.reduceat(other, self.bears.indptr[:-1][bearing])
             largest[:, at] = np.where(np.isfinite(found), found, np.nan)
         return largest
+
+
+def _places(weights: Any) -> Floats:
+    """Coordinates of rows: near each other where two have links to the same, or to what has links to the same, and so on.
+
+    They are the left singular vectors of the largest values of the weights, each divided by the root of its row's and its
+    column's degree. To the degrees their mean is added, without which the first vectors would each tell of a few rows that have
+    links to nobody else (regularised spectral clustering).
+    """
+    from scipy.sparse import diags
+    from sklearn.utils.extmath import randomized_svd
+    from threadpoolctl import threadpool_limits
+
+    degrees = [np.asarray(weights.sum(axis=axis), dtype=np.float64).ravel() for axis in (1, 0)]
+    scales = [1.0 / np.sqrt(degree + degree.mean()) for degree in degrees]
+    count = min(PLACES, min(weights.shape) - 1)
+    places = np.full((weights.shape[0], max(count, 0)), np.nan)
+    if count > 0:
+        scaled = diags(scales[0]) @ weights @ diags(scales[1])
+        with threadpool_limits(limits=1):
+            left = randomized_svd(scaled, n_components=count, n_iter=8, random_state=0)[0]
+        linked = degrees[0] > 0
+        places[linked] = (left * scales[0][:, None])[linked]
+    return places
 
 
 def _told(name: str, total: Floats, weight: Floats) -> Floats:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from groundwork.errors import BadInputError
 from ml.blend import Blend, Inputs, best_threshold, dealt, fit_baseline, fit_blend, spread
 from ml.evaluate import Scored, brier_skill, calibration_slope, drawn_weights, ranking
-from ml.neighbours import Edges, neighbour_features
+from ml.neighbours import Edges, neighbour_features, ways_over
 from ml.tables import Category, Table
 
 Floats = npt.NDArray[np.float64]
@@ -210,11 +210,20 @@ def inputs_of(table: Table, edges: Mapping[str, Edges], hops: int) -> Inputs:
         told, kinds = _of_texts(table.texts)
         dense, names, text = np.concatenate([dense, told], axis=1), names + kinds, _hashed(table.texts)
     own = len(names)
-    if edges:
-        near, of_near = neighbour_features(dense, names, edges, hops)
+    ways = ways_over(edges, len(table))
+    if ways:
+        near, of_near = neighbour_features(dense, names, ways, hops)
         dense, names = np.concatenate([dense, near], axis=1), names + of_near
     is_own = np.arange(len(names)) < own
-    return Inputs(np.ascontiguousarray(dense, dtype=np.float32), tuple(names), is_own, table.categories, text)
+    return Inputs(
+        np.ascontiguousarray(dense, dtype=np.float32),
+        tuple(names),
+        is_own,
+        table.categories,
+        text,
+        tuple(ways.values()),
+        hops,
+    )
 
 
 def _of_texts(texts: Mapping[str, Sequence[str]]) -> tuple[npt.NDArray[np.float32], list[str]]:

@@ -179,6 +179,7 @@ def _chosen(cut: str, blend: Any) -> dict[str, Any]:
         "trials": [trial.as_dict() for trial in blend.trials],
         "text share": blend.text_share,
         "linear share": blend.linear_share,
+        "neighbours' share": blend.near_share,
         "calibration": blend.calibration.as_dict(),
         "threshold": blend.threshold,
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
-from conftest import TWO_THREADS, Outcome, touchstone
+from conftest import TWO_THREADS, Outcome, shared_data, touchstone
 
 from ml.registry import load_mlflow
 
@@ -128,6 +129,69 @@ def test_cuts_seeds_and_trials(home: Path, tables: Path, plain: dict[str, Any]) 
     assert len({str(answer["metrics"]) for answer in answers}) == len(answers)
     deviations = [answer["metrics"]["auroc"]["sd"] for answer in answers]
     assert [sd is not None for sd in deviations] == [False, False, False, False, True, False, False, True]
+
+
+def test_the_features_of_the_demo_with_truth(home: Path, rated_home: Path, tmp_path: Path) -> None:
+    """Merchants stay whole; what a merchant's goods have in common is followed over the merchant, which is no row."""
+    day = max((rated_home / "features" / "listings").iterdir())
+    duckdb.sql(f"""
+        copy (
+            select features.*, truth.is_counterfeit and truth.since <= features.as_of_date as is_counterfeit
+            from read_parquet('{day}/*.parquet', hive_partitioning = false) as features
+            inner join read_parquet('{rated_home}/marketplace/truth/listings.parquet') as truth using (listing_id)
+            where features.purpose = 'score' order by listing_id
+        ) to '{tmp_path}/goods.parquet'
+    """)
+    duckdb.sql(
+        f"copy (select listing_id as src, merchant_id as dst from '{tmp_path}/goods.parquet') to '{tmp_path}/of.csv'"
+    )
+    empty = [
+        name
+        for name, *_ in duckdb.sql(f"select * from '{tmp_path}/goods.parquet'").description
+        if duckdb.sql(f"select count({name}) from '{tmp_path}/goods.parquet'").fetchone() == (0,)
+    ]
+    roles = (
+        "--label",
+        "is_counterfeit",
+        "--id",
+        "listing_id",
+        "--group",
+        "merchant_id",
+        "--seeds",
+        "2",
+        "--trials",
+        "0",
+    )
+    options = ("--drop", ",".join(["purpose", "as_of_date", *empty]), "--edges", str(tmp_path / "of.csv"), "--baseline")
+    found = told(home, tmp_path, *roles, *options, table="goods.parquet")
+    assert found["warnings"] == []
+    assert found["metrics"]["auroc"]["low"] > 0.6
+    assert found["metrics"]["average_precision"]["mean"] > 5 * found["positives"] / found["rows"]
+    assert found["baseline"]["prevalence"]["auroc"]["mean"] == 0.5
+
+
+def test_a_table_cut_from_a_real_market(home: Path, tmp_path: Path) -> None:
+    """Agora's goods, a row each; the label is the market's own category, and words that admit a copy are masked."""
+    daily = shared_data("agora") / "listings_daily.parquet"
+    duckdb.sql(
+        f"""
+        copy (
+            select
+                vendor || '|' || title as good, vendor, min(snapshot_date) as first_day,
+                regexp_replace(lower(title), 'replica|fake|copy|aaa|1:1|counterfeit', ' ', 'g') as title,
+                median(price_btc) as price, min(ship_from) as ship_from, min(ship_to) as ship_to,
+                bool_or(category like 'Counterfeits%') as is_counterfeit
+            from '{daily}' where vendor is not null
+            group by vendor, listings_daily.title order by good
+        ) to '{tmp_path}/agora.parquet'
+    """.replace(f"'{daily}'", f"'{daily}' as listings_daily")
+    )
+    roles = ("--label", "is_counterfeit", "--id", "good", "--text", "title", "--trials", "0", "--drop", "first_day")
+    by_row = told(home, tmp_path, *roles, "--drop", "vendor", "--seeds", "1", table="agora.parquet")
+    unseen = told(home, tmp_path, *roles, "--group", "vendor", "--seeds", "3", "--baseline", table="agora.parquet")
+    assert by_row["rows"] == unseen["rows"] > 2000
+    assert by_row["metrics"]["auroc"]["mean"] > 0.9, "goods of vendors whose others were seen"
+    assert 0.6 < unseen["metrics"]["auroc"]["mean"] < by_row["metrics"]["auroc"]["mean"]
 
 
 def test_beside_the_baselines_in_words_and_in_mlflow(home: Path, tables: Path) -> None:

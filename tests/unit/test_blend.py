@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ml import blend
 from ml.blend import Inputs, dealt, fit_baseline, fit_blend
-from ml.neighbours import Edges
+from ml.neighbours import Edges, ways_over
 from ml.protocol import inputs_of
 from ml.tables import Category, Table
 
@@ -111,3 +111,41 @@ def test_what_a_table_without_neighbours_takes_is_all(inputs: Inputs) -> None:
     own: npt.NDArray[np.bool_] = np.ones(3, dtype=bool)
     alone = replace(inputs, dense=NUMBERS, names=("a", "b", "c"), is_own=own, text=None)
     assert not any(trial.is_own_only for trial in fit_blend(alone, LABEL, np.arange(ROWS), trials=8).trials)
+
+
+def test_what_neighbours_are_rated_draws_a_row_once_a_hop() -> None:
+    path = Edges(np.array([0, 1]), np.array([1, 2]), np.ones(2))
+    ways = tuple(ways_over({"edges": path}, 4).values())
+    inputs = Inputs(np.zeros((4, 0), dtype=np.float32), (), np.zeros(0, dtype=bool), {}, None, ways, 1)
+    margin = np.array([8.0, 0.0, 4.0, -1.0])
+    assert blend._drawn_near(margin, inputs, 0.5).tolist() == [4.0, 3.0, 2.0, -1.0]
+    assert blend._drawn_near(margin, replace(inputs, hops=2), 0.5).tolist() == [5.5, 1.5, 3.5, -1.0]
+    assert blend._drawn_near(margin, replace(inputs, hops=2), 0.0).tolist() == margin.tolist()
+
+
+def test_rows_are_drawn_towards_their_neighbours_where_these_tell_and_else_not() -> None:
+    """A row's own numbers tell little; who is beside whom tells much, or nothing."""
+    random = np.random.default_rng(7)
+    group = random.integers(0, 20, 900)
+    label = (group < 6) ^ (random.random(900) < 0.05)
+    numbers = (label[:, None] + 2.5 * random.normal(size=(900, 2))).astype(np.float32)
+    told = Table(label, "1", numbers, ("a", "b"), {}, {})
+    first = random.integers(0, 900, 4000)
+    alike = np.array([random.choice(np.flatnonzero(group == group[at])) for at in first])
+    found = {}
+    for name, second in (("alike", alike), ("any", random.integers(0, 900, 4000))):
+        inputs = inputs_of(told, {"edges": Edges(first, second, np.ones(4000))}, 1)
+        fitted = fit_blend(inputs, label, np.arange(600), trials=0)
+        found[name] = fitted.near_share, blend.quality(fitted.margin(inputs, np.arange(600, 900)), label[600:])
+    assert found["alike"][0] > found["any"][0]
+    assert found["alike"][1] > found["any"][1] + 0.2
+
+
+def test_what_a_text_tells_of_a_learned_row_comes_from_other_groups_alone(inputs: Inputs) -> None:
+    rows, group = np.arange(ROWS), np.arange(ROWS) // 2
+    told = blend._of_other_texts(inputs, LABEL, rows, group, 1.0)
+    part = dealt(LABEL, group, blend.TEXT_PARTS, np.random.default_rng(0))
+    assert all(len(set(part[group == each])) == 1 for each in group)
+    for at in range(blend.TEXT_PARTS):
+        fitted = blend._linear_text(inputs.text[part != at], LABEL[part != at], (1.0,))[0]
+        np.testing.assert_array_equal(told[part == at], fitted.margin(inputs.text[part == at]))

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
 from groundwork.errors import BadInputError
 from ml.blend import best_threshold
+from ml.neighbours import Edges
 from ml.protocol import (
     METRICS,
     Cut,
@@ -154,18 +156,30 @@ def test_a_signal_is_found_and_set_beside_the_baselines() -> None:
     assert set(found["metrics"]) == set(METRICS)
 
 
-def test_labels_that_were_shuffled_tell_nothing() -> None:
-    """With numbers, words and text, of which each would give itself away if it were learned of test rows."""
+@pytest.mark.parametrize("kinds", [(), ("beside", "user")], ids=["without edges", "with edges"])
+def test_labels_that_were_shuffled_tell_nothing(kinds: Sequence[str]) -> None:
+    """With numbers, words, text and edges, of which each would give itself away if it were learned of test rows."""
     random = np.random.default_rng(5)
     table = made(500, signal=0.0)
     words = Category(random.integers(0, 200, 500), tuple(map(str, range(200))))
     text = tuple(" ".join(map(str, random.integers(0, 300, 6))) for _ in range(500))
+    group = random.integers(0, 40, 500)
+    beside = np.array([random.choice(np.flatnonzero(group == own)) for own in group])
+    edges = {
+        "beside": Edges(np.arange(500), beside, np.ones(500)),
+        "user": Edges(np.arange(500), 500 + group, np.ones(500)),
+    }
     found = []
-    for seed in range(6):
+    for seed in range(10):
         label = np.random.default_rng(seed).permutation(table.label)
         shuffled = replace(table, label=label, categories={"word": words}, texts={"body": text})
-        found.append(told(shuffled, cuts_by_draw(shuffled, 0.5, [seed])).measured[0].figures["blend"]["auroc"])
-    assert abs(np.mean(found) - 0.5) < 3 * np.std(found, ddof=1) / np.sqrt(len(found)) + 0.01
+        cuts = cuts_by_draw(shuffled, 0.5, [seed])
+        made_of = inputs_of(shuffled, {kind: edges[kind] for kind in kinds}, 2)
+        measured = evaluate_table(shuffled, made_of, cuts, trials=0, with_baseline=False).measured[0]
+        found.append(measured.figures["blend"]["auroc"])
+    half = student.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / np.sqrt(len(found))
+    assert abs(np.mean(found) - 0.5) < half, found
+    assert half < 0.05
 
 
 def test_the_same_twice_is_the_same() -> None:
