@@ -2,11 +2,13 @@
 
 Of 300 groups, within which half of the edges run, some are worse than others; one column tells something, two more only
 together. With `--network rings` rows are reviews, edges lead to their users and products, and a tenth of the users are of 40
-rings, of which each praises six products. Prints seconds, and what was measured.
+rings, of which each praises six products; with `plain` there are 50 columns and no edges. Prints seconds, the most memory
+that was held, and what was measured.
 
     make bench-evaluate
     python benchmarks/own_labels.py --rows 6000 --edges 150000 --splits 2 --trials 10    (a small one)
     python benchmarks/own_labels.py --network rings --rows 8000 --splits 2 --trials 10
+    python benchmarks/own_labels.py --network plain --rows 2000000 --splits 1
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -64,23 +67,32 @@ def write_rings(folder: Path, rows: int, _: int, splits: int) -> None:
     write(folder, random, numbers, label, ends, splits)
 
 
+def write_plain(folder: Path, rows: int, _: int, splits: int) -> None:
+    """Writes a table without edges, of which a tenth are positives."""
+    random = np.random.default_rng(SEED)
+    numbers = random.normal(size=(rows, 50)).astype(np.float32)
+    told = numbers[:, 0] + numbers[:, 1] * numbers[:, 2] + np.abs(numbers[:, 3])
+    write(folder, random, numbers, random.random(rows) < 1 / (1 + np.exp(4.0 - told)), None, splits)
+
+
 def names(letter: str, numbers: Any) -> Any:
     """Returns ids."""
     return np.array([f"{letter}{number}" for number in numbers])
 
 
 def write(folder: Path, random: np.random.Generator, numbers: Any, label: Any, ends: Any, splits: int) -> None:
-    """Writes what was made; what an edge leads to is its type."""
+    """Writes what was made; what an edge leads to is its type. Without ends there are no edges."""
     ids = names("n", np.arange(len(label)))
     columns = {f"x{at}": numbers[:, at] for at in range(numbers.shape[1])}
     pq.write_table(pa.table({"id": ids, "label": label.astype(int), **columns}), folder / "nodes.parquet")
-    kind = [end[0] for end in ends[1]]
-    pq.write_table(pa.table({"src": ends[0], "dst": ends[1], "type": kind}), folder / "edges.parquet")
+    if ends is not None:
+        kind = [end[0] for end in ends[1]]
+        pq.write_table(pa.table({"src": ends[0], "dst": ends[1], "type": kind}), folder / "edges.parquet")
     sides = {f"split_{at}": random.choice(PARTS, len(label), p=SHARES) for at in range(splits)}
     pq.write_table(pa.table({"id": ids, **sides}), folder / "splits.parquet")
 
 
-NETWORKS = {"groups": write_groups, "rings": write_rings}
+NETWORKS = {"groups": write_groups, "rings": write_rings, "plain": write_plain}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -95,12 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         NETWORKS[options.network](folder, options.rows, options.edges, options.splits)
+        file = folder / "edges.parquet"
+        edges = ["--edges", str(file)] if file.exists() else []
         begun = time.perf_counter()
         done = subprocess.run(  # noqa: S603  # our own command
             [
                 str(Path(sys.executable).parent / "touchstone"), "evaluate", str(folder / "nodes.parquet"), "--label", "label",
-                "--id", "id", "--edges", str(folder / "edges.parquet"), "--splits", str(folder / "splits.parquet"), "--json",
-                "--trials", str(options.trials),
+                "--id", "id", "--splits", str(folder / "splits.parquet"), "--json", "--trials", str(options.trials), *edges,
             ],
             env=os.environ | {"TOUCHSTONE_HOME": str(folder / "home")},
             stdout=subprocess.PIPE,
@@ -108,7 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             check=True,
         )  # fmt: skip
         seconds = time.perf_counter() - begun
-    print(json.dumps({"seconds": round(seconds, 1), **json.loads(done.stdout)}, indent=2))
+    gigabytes = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, 2)
+    print(json.dumps({"seconds": round(seconds, 1), "gigabytes": gigabytes, **json.loads(done.stdout)}, indent=2))
 
 
 if __name__ == "__main__":

@@ -240,7 +240,7 @@ def described(run_id: str, facts: Mapping[str, Any], evaluation: Evaluation) -> 
         "An estimated {exposed:.1%} of the honest merchants reach the floor, themselves or with some of their goods."
     ).format(**facts["standing"], exposed=flags["exposed_share"])
     failures = [f"- {sentence}" for sentence in judgement.failures]
-    pictures = [f"![{name}]({_artifact(run_id, f'plots/{name}.png')})" for name in ("reliability", "importances")]
+    pictures = [picture(run_id, f"plots/{name}.png") for name in ("reliability", "importances")]
     return "\n\n".join(
         [
             told,
@@ -254,11 +254,17 @@ def described(run_id: str, facts: Mapping[str, Any], evaluation: Evaluation) -> 
     )
 
 
+def picture(run_id: str, path: str) -> str:
+    """Returns the Markdown that shows a picture among a run's artifacts."""
+    return f"![{Path(path).stem}]({_artifact(run_id, path)})"
+
+
 def _artifact(run_id: str, path: str) -> str:
     return f"/get-artifact?path={path}&run_uuid={run_id}"
 
 
-def _table(heads: list[str], rows: list[list[str]]) -> str:
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """Returns a table as Markdown, with room between its columns in MLflow's pages."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(
         "| " + " | ".join(f"{cell}{GAP}" if cell != "---" else cell for cell in line) + " |" for line in lines
@@ -280,7 +286,7 @@ def _beside(comparison: Comparison | str | None) -> str:
         f"dates that neither learned from: {moved.added:,} would come onto the list and {moved.dropped:,} leave it. "
         "In brackets: 95 %."
     )
-    return "\n\n".join([told, _table(["metric", "rows", "champion", "this one", "difference"], rows)])
+    return "\n\n".join([told, table(["metric", "rows", "champion", "this one", "difference"], rows)])
 
 
 def _said(figure: Figure, sign: str = "") -> str:
@@ -296,7 +302,7 @@ def _measured_table(metrics: Mapping[str, float]) -> str:
     for metric, sources in TOLD_BY.items():
         known = [metrics.get(f"{source}_{metric}_{cell}") if source in sources else None for source, cell in cells]
         rows.append([metric, *("" if value is None else f"{value:.3f}" for value in known)])
-    return _table(["", *(f"{source} {cell}" for source, cell in cells)], rows)
+    return table(["", *(f"{source} {cell}" for source, cell in cells)], rows)
 
 
 def mlflow_files(model: RiskModel) -> dict[str, bytes]:

@@ -54,6 +54,19 @@ RUNS_COLUMNS: Final = {
     "metrics.`verdict_brier_skill_all`": 180,
 }
 """The columns of a model's runs in the view that is saved for MLflow's pages, and their widths in pixels."""
+TABLE_COLUMNS: Final = {
+    "params.`label`": 120,
+    "params.`rows`": 90,
+    "params.`edges`": 120,
+    "params.`cuts`": 70,
+    "metrics.`auroc`": 90,
+    "metrics.`average_precision`": 150,
+    "metrics.`f1`": 80,
+    "metrics.`precision_at_k`": 130,
+    "metrics.`calibration_slope`": 140,
+    "metrics.`brier_skill`": 110,
+}
+"""The same of tables that somebody brought."""
 
 
 @dataclass(frozen=True)
@@ -709,8 +722,8 @@ class Registry:
                 self._connected = load_mlflow()(tracking_uri=store, registry_uri=store)
             return self._connected
 
-    def _experiment(self, name: str) -> str:
-        """Returns the experiment of a model, whose artifacts lie in this home; one of before the home was moved is put aside."""
+    def _experiment(self, name: str, widths: Mapping[str, int] = RUNS_COLUMNS) -> str:
+        """Returns an experiment whose artifacts lie in this home, with its saved view; one of before a move is put aside."""
         client = self._client()
         found = client.get_experiment_by_name(name)
         place = (self.home / "mlflow-artifacts" / name).as_uri()
@@ -719,8 +732,8 @@ class Registry:
             found = None
         made = client.create_experiment(name, artifact_location=place) if found is None else found.experiment_id
         # MLflow's pages keep a saved view as JSON in a tag of the experiment.
-        columns = list(RUNS_COLUMNS)
-        state = canonical_json({"selectedColumns": columns, "columnOrder": columns, "columnWidths": RUNS_COLUMNS})
+        columns = list(widths)
+        state = canonical_json({"selectedColumns": columns, "columnOrder": columns, "columnWidths": dict(widths)})
         view = canonical_json({"name": "Main metrics", "createdAt": 0, "state": state.decode()}).decode()
         client.set_experiment_tag(made, RUNS_VIEW_TAG, view)
         return str(made)
@@ -772,6 +785,7 @@ class Registry:
     def log_evaluation(
         self,
         name: str,
+        described: str,
         files: Mapping[str, bytes],
         metrics: Mapping[str, float],
         parameters: Mapping[str, Any],
@@ -781,6 +795,7 @@ class Registry:
 
         Args:
             name: The table's name; that of the run.
+            described: What came of it, as Markdown; the pictures among the files are shown below.
             files: Artifacts by name.
             metrics: What was measured.
             parameters: What was asked for.
@@ -789,9 +804,13 @@ class Registry:
         Returns:
             Where MLflow's pages show the run, below their address.
         """
-        experiment = self._experiment("evaluate")
+        from ml import card
+
+        experiment = self._experiment("evaluate", TABLE_COLUMNS)
         run = self._client().create_run(experiment, run_name=name)
         self._log_run(run.info.run_id, files, metrics, parameters, {}, {name: digest})
+        pictures = [card.picture(run.info.run_id, path) for path in files if path.endswith(".png")]
+        self._client().set_tag(run.info.run_id, "mlflow.note.content", "\n\n".join([described, *pictures]))
         return f"/#/experiments/{experiment}/runs/{run.info.run_id}?workflowType=machine_learning"
 
     def log_drift(self, champion: Champion, figures: Mapping[str, float], as_of: date, *, days: int) -> None:

@@ -27,6 +27,7 @@ METRIC_NAMES = {
     "calibration_slope": "calibration slope",
     "brier_skill": "Brier skill",
 }
+MEANING = "Mean over the cuts, ± their standard deviation; in brackets a 95 % interval from drawing test rows again."
 RATED_NAMES = {"blend": "our models", "prevalence": "prevalence", "logistic_regression": "logistic regression"}
 
 
@@ -169,7 +170,7 @@ def _log(settings: Settings, wanted: Wanted, found: Findings) -> str:
     ensure_schema(settings)
     with home_lock(settings, "touchstone evaluate"):
         return Registry(settings.home).log_evaluation(
-            wanted.table.name, files, metrics, parameters, sha256_file(wanted.table)
+            wanted.table.name, describe(told, wanted.roles.label), files, metrics, parameters, sha256_file(wanted.table)
         )
 
 
@@ -187,20 +188,39 @@ def _chosen(cut: str, blend: Any) -> dict[str, Any]:
 
 def render(told: Mapping[str, Any], address: str) -> str:
     """Returns the answer as a person reads it: one table, and what looks like a leak."""
-    rated = {"blend": told["metrics"], **told["baseline"]}
     lines = [f"{told['rows']:,} rows, {told['positives']:,} positive", ""]
-    heads = ["", *(RATED_NAMES[name] for name in rated)]
-    body = [
-        [said, *(_figure(summaries[metric]) for summaries in rated.values())] for metric, said in METRIC_NAMES.items()
-    ]
+    heads, body = _compared(told)
     lines += _columns([heads, *body])
-    lines += [
-        "",
-        "Mean over the cuts, ± their standard deviation; in brackets a 95 % interval from drawing test rows again.",
-    ]
+    lines += ["", MEANING]
     lines += [f"\nWarning: {warning}" for warning in told["warnings"]]
     lines += ["", f"In MLflow: {address}   (after `touchstone ui`)"]
     return "\n".join(lines)
+
+
+def describe(told: Mapping[str, Any], label: str) -> str:
+    """Returns the answer as MLflow's page of the run shows it, in Markdown."""
+    from ml.card import table
+
+    first, second = (
+        f"{METRIC_NAMES[name]} {_figure(told['metrics'][name])}" for name in ("average_precision", "auroc")
+    )
+    share = told["positives"] / told["rows"]
+    heads, body = _compared(told)
+    opening = (
+        f"Of {told['rows']:,} rows {told['positives']:,} ({share:.1%}) are positives by `{label}`; our models rank them with "
+        f"{first} and {second}."
+    )
+    warnings = [f"**Warning:** {warning}" for warning in told["warnings"]]
+    return "\n\n".join([opening, *warnings, table(heads, body), MEANING])
+
+
+def _compared(told: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The heads and the lines of the table that sets our models beside the baselines."""
+    rated = {"blend": told["metrics"], **told["baseline"]}
+    body = [
+        [said, *(_figure(summaries[metric]) for summaries in rated.values())] for metric, said in METRIC_NAMES.items()
+    ]
+    return ["", *(RATED_NAMES[name] for name in rated)], body
 
 
 def _figure(summary: Mapping[str, float | None]) -> str:

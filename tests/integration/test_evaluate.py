@@ -207,6 +207,10 @@ def test_beside_the_baselines_in_words_and_in_mlflow(home: Path, tables: Path) -
     assert {"auroc", "auroc_low", "logistic_regression_auroc", "prevalence_average_precision"} <= set(
         logged.data.metrics
     )
+    note = logged.data.tags["mlflow.note.content"]
+    assert f"Of {ROWS} rows " in note
+    assert "| average precision" in note
+    assert f"/get-artifact?path=reliability.png&run_uuid={run_id}" in note
     files = {file.path for file in client.list_artifacts(run_id)}
     assert files == {"chosen.json", "cuts.json", "evaluation.json", "precision_recall.png", "reliability.png"}
 
