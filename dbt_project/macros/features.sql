@@ -188,9 +188,9 @@ labels_ahead as (
             partition by on_grid.entity_id, on_grid.as_of_date
             order by labels.strength desc, labels.decided_at desc, labels.is_positive desc, labels.case_id
         ) as place,
-        -- Whom a draw picks is chosen by the champion's own risk: a challenger would be held to what the champion suspects.
+        -- What was picked for its risk was chosen by the champion: a challenger would be held to what the champion suspects.
         on_grid.purpose = 'train' or min(
-            case when labels.source = '{{ calibrated_by }}' and labels.inclusion_probability is not null then 1 else 0 end
+            case when labels.arm = 'risk' then 1 else 0 end
         ) over (partition by on_grid.entity_id, on_grid.as_of_date) = 0 as is_told
     from on_grid
     inner join labels

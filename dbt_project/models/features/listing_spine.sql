@@ -2,8 +2,8 @@
 --   score      lives at the scoring date
 --   train      lives at a grid date and is labelled within H days after it, or is drawn from those that nothing labels;
 --              or was decided on unasked, at the end of that day. Its label was known before the first evaluation date
---   evaluate   the same, at the last two grid dates; a decision unasked from the first of them on. A test buy of known
---              inclusion probability makes none alone: the champion chose what was bought
+--   evaluate   the same, at the last two grid dates; a decision unasked from the first of them on. What was bought
+--              for its risk makes none alone: the champion chose it
 --   calibrate  a test buy of known inclusion probability decided on it, so it is never learned from: at the scoring date
 --              if it lives then; if it was removed for this very verdict, at the last grid date of its life before it
 --   taught     lives at the scoring date, and has such a test buy that is learned from all the same: there are enough
