@@ -42,7 +42,10 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "country": random.choice(["DE", "FR", "CN"], ROWS),
         "shop": [f"s{number}" for number in shop],
         "day": pa.array((np.datetime64("2024-01-01") + random.permutation(ROWS) // 4).astype("datetime64[D]")),
-        "body": [" ".join(each) for each in np.concatenate([words[:, :1], noise], axis=1)],
+        "body": [
+            (' "\n' if at % 7 == 0 else " ").join(each)
+            for at, each in enumerate(np.concatenate([words[:, :1], noise], axis=1))
+        ],
         "part": random.choice(["train", "train", "validation", "test"], ROWS),
     })  # fmt: skip
     pq.write_table(content, folder / "reviews.parquet")
@@ -54,10 +57,9 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for one in range(ROWS)
         for _ in range(2)
     ]
-    pq.write_table(
-        pa.table({"src": [rows[one] for one, _ in pairs], "dst": [rows[other] for _, other in pairs]}),
-        folder / "edges.parquet",
-    )
+    edges = pa.table({"src": [rows[one] for one, _ in pairs], "dst": [rows[other] for _, other in pairs]})
+    pq.write_table(edges, folder / "edges.parquet")
+    pc.write_csv(edges, folder / "edges.csv")
     return folder
 
 
@@ -103,6 +105,11 @@ def test_text_and_edges_tell_more(home: Path, tables: Path, plain: dict[str, Any
     assert read["metrics"]["auroc"]["mean"] > plain["metrics"]["auroc"]["mean"] + 0.05
     assert near["metrics"]["auroc"]["mean"] > plain["metrics"]["auroc"]["mean"] + 0.02
     assert near["metrics"] != one_hop["metrics"]
+    by_csv = ("--edges", str(tables / "edges.csv"), "--text", "body", "--drop", "shop,day,part", *QUICK)
+    by_parquet = ("--edges", str(tables / "edges.parquet"), "--text", "body", "--drop", "shop,day,part", *QUICK)
+    both = told(home, tables, *by_csv, table="reviews.csv")
+    assert both == told(home, tables, *by_parquet, **TWO_THREADS)
+    assert both["metrics"]["auroc"]["mean"] > max(found["metrics"]["auroc"]["mean"] for found in (read, near))
 
 
 def test_features_and_what_is_dropped(home: Path, tables: Path, plain: dict[str, Any]) -> None:
