@@ -7,19 +7,31 @@ that touches the band. The pipeline never reads the truth; this does, afterwards
     make bench-calibration                                  (ten seeds, an hour)
     python benchmarks/calibration.py --scale 0.1 --seeds 1101 1102
     python benchmarks/calibration.py --homes FOLDER FOLDER  (homes that were trained and rated so already)
+    python benchmarks/calibration.py --versions FOLDER      (each version for listings, as it stood when it was trained)
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections import defaultdict
+from datetime import date
 from pathlib import Path
+from unittest import mock
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import pyarrow.parquet as pq
 from quality import AS_OF, calibration_slope, rate
+
+from ml import calibrate as calibrating
+from ml.declarations import load_declarations
+from ml.evaluate import calibration_slope as weighted_slope
+from ml.model import load_booster, margin_of
+from ml.registry import Registry
+from ml.training_set import read_training_set
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -100,13 +112,78 @@ def tell(pooled: dict[str, list[tuple[Floats, Flags]]]) -> None:
     print(f"\n{held} of {bands} bands hold.")
 
 
+def tell_versions(home: Path) -> None:
+    """Prints of each version for listings the slope on its verdicts and by the truth; and with a slope fitted in any case."""
+    heads = (
+        "version",
+        "as of",
+        "positives",
+        "by chance",
+        "slope on verdicts",
+        "by the truth",
+        "log loss",
+        "if fitted",
+        "log loss",
+    )
+    print("\n".join(f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads))))
+    declaration = load_declarations()["listing_counterfeit"]
+    for version in Registry(home).versions(declaration.name):
+        card = json.loads((version.folder.parent / "card.json").read_text())
+        day = f"as_of={card['as_of']}"
+        learned, lives = home / "training" / "listings" / day, home / "features" / "listings" / day / "features.parquet"
+        features, spine, edges = (learned / f"{name}.parquet" for name in ("features", "spine", "edges"))
+        known = read_training_set(declaration, features, spine, edges, lives, date.fromisoformat(card["as_of"]))
+        booster = load_booster((version.folder / "main.ubj").read_bytes())
+        verdicts, others = (known.rows.take(known.rows.purposed(name)) for name in ("calibrate", "known"))
+        margins = [margin_of(booster, rows.features).astype(np.float64) for rows in (verdicts, others, known.live)]
+        truths = TRUTHS[declaration.name].format(truth=home / "marketplace" / "truth", as_of=card["as_of"])
+        listed = f"select listing_id as id from read_parquet('{lives}', hive_partitioning = false)"
+        is_true = duckdb.sql(
+            f"select is_true from ({listed}) inner join ({truths}) using (id) order by id"
+        ).fetchnumpy()
+        truth = np.asarray(is_true["is_true"], dtype=np.bool_)[np.argsort(np.argsort(ids_of(lives)))]
+        cells = [str(version.version), card["as_of"], *(str(int(count)) for count in (
+            verdicts.label.sum(), (verdicts.label & verdicts.is_random_arm).sum()
+        ))]  # fmt: skip
+        for least in (calibrating.MIN_RANDOM_POSITIVES_FOR_SLOPE, 0):
+            with mock.patch.object(calibrating, "MIN_RANDOM_POSITIVES_FOR_SLOPE", least):
+                fitted = calibrating.calibrate(
+                    margins[0],
+                    verdicts.label,
+                    verdicts.stands_for,
+                    verdicts.is_random_arm,
+                    is_known=np.isin(verdicts.entity, others.entity),
+                    known=margins[1],
+                    live=margins[2][~known.live.is_taught],
+                )
+            told = fitted.probability(margins[2])
+            kept = np.clip(told, 1e-4, 1 - 1e-4)
+            loss = -float(np.mean(np.where(truth, np.log(kept), np.log(1 - kept))))
+            if least:
+                of_verdicts = weighted_slope(fitted.probability(margins[0]), verdicts.label, verdicts.stands_for)
+                cells.append(f"{of_verdicts:.2f}")
+            cells += [f"{calibration_slope(told, truth):.2f}", f"{loss:.4f}"]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def ids_of(features: Path) -> list[str]:
+    """Returns the listings of a features file, in its order."""
+    ids: list[str] = pq.read_table(features, columns=["listing_id"], partitioning=None)["listing_id"].to_pylist()
+    return ids
+
+
 def main() -> None:
     """Makes, trains, rates and counts; see the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=0.1)
     parser.add_argument("--seeds", type=int, nargs="*", default=list(range(1101, 1111)))
     parser.add_argument("--homes", type=Path, nargs="*", default=[])
+    parser.add_argument("--versions", type=Path, nargs="*", default=[])
     options = parser.parse_args()
+    for home in options.versions:
+        tell_versions(home)
+    if options.versions:
+        return
     pooled: dict[str, list[tuple[Floats, Flags]]] = defaultdict(list)
     for home in options.homes:
         for model in TRUTHS:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from ml import drift
-from ml.calibrate import logit_of
+from ml.calibrate import MIN_RANDOM_POSITIVES_FOR_SLOPE, logit_of
 from ml.evaluate import attributed, drawn_weights, ranking, shares
 from ml.flagging import BANDS, ENOUGH_VERDICTS
 from ml.model import RiskModel, Scorer
@@ -269,11 +269,19 @@ def label_agreement(champion: Scorer, learned: Rows, later: Rows, draws: tuple[i
 
 
 def figures(model: RiskModel, verdicts: Rows, draws: tuple[int, int]) -> dict[str, Figure]:
-    """Measures the calibration of one model on held-out verdicts, weighted to all goods."""
+    """Measures the calibration of one model on held-out verdicts, weighted to all goods.
+
+    Positives that look harmless are picked by chance alone. Where too few of those are there for a slope to be fitted, one that
+    is measured is too great, however it is: its interval then reaches down to 0 (docs/decisions/0033).
+    """
     weight = verdicts.stands_for
     side = _side(Scorer(model), verdicts.features)
     drawn = _drawn(side, verdicts, weight, CALIBRATION, draws, ENOUGH_VERDICTS)
-    return {name: _figure(values) for name, values in drawn.items()}
+    told = {name: _figure(values) for name, values in drawn.items()}
+    by_chance = int((verdicts.label & verdicts.is_random_arm).sum())
+    if by_chance < MIN_RANDOM_POSITIVES_FOR_SLOPE and told["calibration_slope"].low is not None:
+        told["calibration_slope"] = replace(told["calibration_slope"], low=0.0)
+    return told
 
 
 def _drawn(

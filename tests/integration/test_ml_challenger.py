@@ -21,7 +21,9 @@ from groundwork.errors import GateRefusedError
 from ml import train as training
 from ml.boosting import Parameters
 from ml.calibrate import Calibration
+from ml.compare import figures
 from ml.declarations import Declaration, Feature
+from ml.model import read_model
 from ml.registry import Registry, Version
 from ml.train import Files, TrainingResult
 from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate, train
@@ -162,6 +164,25 @@ def test_one_that_is_badly_calibrated_is_refused(home: Path, files: Files, monke
     monkeypatch.setattr(training, "calibrate", overconfident)
     version = trained(home, files, parameters=replace(QUICK, seed=8))
     assert any(told.startswith("calibration_slope is 0.4") for told in version.failures), version.failures
+
+
+def test_a_slope_from_few_positives_picked_by_chance_is_an_upper_end(home: Path, files: Files) -> None:
+    """Counterfeits that look harmless are bought by chance alone: with a few of them every model looks too flat."""
+    champion = Registry(home).champion(LISTINGS.name)
+    assert champion is not None
+    rows = files.read(LISTINGS, CUT).rows
+    verdicts = rows.take(rows.purposed("calibrate"))
+    told = {}
+    for by_chance in (9, 10):
+        is_random_arm = ~verdicts.label | (np.cumsum(verdicts.label) <= by_chance)
+        told[by_chance] = figures(
+            read_model(champion.folder, champion.model_digest), replace(verdicts, is_random_arm=is_random_arm), (100, 1)
+        )
+    few, enough = (told[by_chance]["calibration_slope"] for by_chance in (9, 10))
+    assert enough.low is not None
+    assert enough.low > 0
+    assert (few.value, few.low, few.high) == (enough.value, 0.0, enough.high)
+    assert told[9]["brier_skill"] == told[10]["brier_skill"]
 
 
 def test_one_that_is_better_but_much_worse_for_a_country_is_refused(
