@@ -84,34 +84,37 @@ def fit_booster(rows: Rows, columns: list[int], signs: Integers, parameters: Par
     """
     rows = rows.take(teaches(rows))
     settings = _settings(rows, signs[columns], parameters)
-    return boosted(settings, parameters.rounds, Sample(rows.features[:, columns], rows.label, rows.weight))
+    return boosted(
+        settings, parameters.rounds, binned(rows.features[:, columns], rows.label, rows.weight, parameters.max_bin)
+    )
 
 
-@dataclass(frozen=True)
-class Sample:
-    """What a booster learns from or is stopped by, all of n rows.
+def binned(features: npt.NDArray[np.float32], label: Flags, weight: npt.NDArray[np.float64] | None, bins: int) -> Any:
+    """Cuts numbers into bins, as boosters take them. Made once it does for many fits, several at a time.
 
-    Attributes:
+    Args:
         features: Shape (n, d), nan where null.
-        label: Truth.
-        weight: What each row stands for.
+        label: Truth, shape (n,).
+        weight: What each row stands for; None where all are alike.
+        bins: How many of a number at most; as `max_bin` of the fits.
+
+    Returns:
+        An `xgboost.QuantileDMatrix`.
     """
+    import xgboost
 
-    features: npt.NDArray[np.float32]
-    label: Flags
-    weight: npt.NDArray[np.float64]
+    return xgboost.QuantileDMatrix(features, label, weight=weight, max_bin=bins, nthread=threads(len(label)))
 
 
-def boosted(
-    settings: Mapping[str, Any], rounds: int, learn: Sample, stop: Sample | None = None, patience: int = 50
-) -> bytes:
+def boosted(settings: Mapping[str, Any], rounds: int, learn: Any, stop: Any = None, patience: int = 50) -> bytes:
     """Fits a booster; every one of the project is fitted here.
 
     Args:
         settings: XGBoost's parameters.
         rounds: How many trees; the most of them where `stop` is given.
-        learn: The rows to learn from.
-        stop: Rows by whose log loss the number of trees is chosen; None for all rounds.
+        learn: The rows to learn from, binned.
+        stop: Rows by whose log loss the number of trees is chosen, a plain `xgboost.DMatrix`: where much is null, rows
+            that are binned are scored at a third of the speed. None for all rounds.
         patience: After how many rounds without a better log loss it ends.
 
     Returns:
@@ -119,16 +122,11 @@ def boosted(
     """
     import xgboost
 
-    data, *held = (
-        xgboost.DMatrix(sample.features, sample.label, weight=sample.weight, nthread=settings["nthread"])
-        for sample in (learn, stop)
-        if sample is not None
-    )
-    if not held:
-        return bytes(xgboost.train(dict(settings), data, rounds).save_raw("ubj"))
+    if stop is None:
+        return bytes(xgboost.train(dict(settings), learn, rounds).save_raw("ubj"))
     told = {"eval_metric": "logloss", **settings}
     booster = xgboost.train(
-        told, data, rounds, evals=[(held[0], "held")], early_stopping_rounds=patience, verbose_eval=False
+        told, learn, rounds, evals=[(stop, "held")], early_stopping_rounds=patience, verbose_eval=False
     )
     return bytes(booster[: booster.best_iteration + 1].save_raw("ubj"))
 
