@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import sys
 
 from ml.registry import load_mlflow
 from orchestration.settings import quiet_libraries
 
+# As a command's main module has one: without, DuckDB takes the process for somebody's prompt when it is imported, and draws
+# the progress of slow queries on stdout.
+sys.modules["__main__"].__file__ = __file__
 quiet_libraries()
 load_mlflow()
 for name in (
