@@ -2,8 +2,9 @@
 
 All that is learned is learned of training rows. They are cut into folds, and each fold is scored by what was fitted on the
 others: by these scores parameters are sought, shares chosen, probabilities calibrated and the threshold set. What was fitted
-on folds is what rates new rows, averaged: nothing is fitted again. Boosters are fitted where all are (ml/boosting.py) and
-calibrated as risk models are (ml/calibrate.py).
+on folds is what rates new rows, averaged: nothing is fitted again. Where a validation part is large enough there are no folds:
+all training rows are learned from, and that part is held out. Boosters are fitted where all are (ml/boosting.py) and calibrated
+as risk models are (ml/calibrate.py).
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ Flags = npt.NDArray[np.bool_]
 
 FOLDS: Final = ((0, 5), (3_000, 4), (300_000, 1))
 """From how many training rows on into how many folds they are cut; with one, a fifth is held out once."""
+ENOUGH: Final = 100
+"""A validation part with so many positives, and as many others, alone is held out: all training rows are learned from."""
+COPIES: Final = ((0, 4), (300_000, 1))
+"""And there, from how many training rows on how often a set of parameters is fitted, each time with other draws."""
 LATE_SHARE: Final = 0.2
 TRIED_ON: Final = 20_000
 """Parameters are tried on so many rows at most."""
@@ -89,6 +94,10 @@ class Trial:
 
     settings: Mapping[str, Any]
     is_own_only: bool
+
+    def drawn_again(self, copy: int) -> Trial:
+        """Returns the same with other draws of rows and columns; of copy 0, the same."""
+        return replace(self, settings={**self.settings, "seed": self.settings["seed"] + 100_000 * copy})
 
     def as_dict(self) -> dict[str, Any]:
         """Returns it as plain data."""
@@ -234,14 +243,16 @@ def fit_blend(
         The blend.
     """
     random = np.random.default_rng(seed)
-    cuts = _cut(label, rows, group, time, random)
-    if held is not None:
+    cuts, copies = _cut(label, rows, group, time, random), 1
+    if held is not None and min(label[held].sum(), (~label[held]).sum()) >= ENOUGH:
+        cuts, copies = [(rows, held)], _at(COPIES, len(rows))
+    elif held is not None:
         cuts = [(learn, np.concatenate([out, held])) for learn, out in cuts]
     folds = in_parallel([partial(_learned, inputs, label, group, learn, out) for learn, out in cuts])
     has_neighbours = not bool(inputs.is_own.all())
     keep = _at(KEPT, len(rows))
     wanted = _trials(max(trials, keep), seed, has_neighbours=has_neighbours)
-    chosen, boosters = _race(inputs, label, folds, wanted, keep, random)
+    chosen, boosters = _race(inputs, label, folds, wanted, keep, copies, random)
     folds = [replace(fold, boosters=made) for fold, made in zip(folds, boosters, strict=True)]
     rated = [np.arange(len(label)) if inputs.ways else fold.held for fold in folds]
     scored = [_margins(inputs, fold, chosen, rows_of) for fold, rows_of in zip(folds, rated, strict=True)]
@@ -493,27 +504,35 @@ def _trials(count: int, seed: int, *, has_neighbours: bool) -> list[Trial]:
 
 
 def _race(
-    inputs: Inputs, label: Flags, folds: Sequence[Fold], trials: list[Trial], keep: int, random: np.random.Generator
+    inputs: Inputs,
+    label: Flags,
+    folds: Sequence[Fold],
+    trials: list[Trial],
+    keep: int,
+    copies: int,
+    random: np.random.Generator,
 ) -> tuple[list[Trial], list[tuple[bytes, ...]]]:
-    """Tries parameters in haste, fold by fold, and goes on with the better third; then fits the `keep` best at leisure.
+    """Tries parameters in haste, fold by fold and copy by copy, going on with the better third; fits the `keep` best at leisure.
 
     Returns:
-        Those, and their boosters fold by fold.
+        Those, as often as there are copies, and their boosters fold by fold.
     """
     going = list(range(len(trials)))
     scores: dict[int, list[float]] = {at: [] for at in going}
-    for fold in folds:
-        if len(going) <= keep:
-            break
-        tried = in_parallel(_fits(inputs, label, fold, [trials[at] for at in going], HASTE, random))
-        for at, (_, score) in zip(going, tried, strict=True):
-            scores[at].append(score)
-        ordered = sorted(going, key=lambda at: (-float(np.mean(scores[at])), at))
-        going = ordered[: max(keep, len(going) // 3)]
-    kept = [trials[at] for at in going[:keep]]
+    for copy in range(copies):
+        for fold in folds:
+            if len(going) <= keep:
+                break
+            drawn = [trials[at].drawn_again(copy) for at in going]
+            tried = in_parallel(_fits(inputs, label, fold, drawn, HASTE, random))
+            for at, (_, score) in zip(going, tried, strict=True):
+                scores[at].append(score)
+            ordered = sorted(going, key=lambda at: (-float(np.mean(scores[at])), at))
+            going = ordered[: max(keep, len(going) // 3)]
+    kept = [trials[at].drawn_again(copy) for copy in range(copies) for at in going[:keep]]
     fits = in_parallel([partial(_fits, inputs, label, fold, kept) for fold in folds])
     made = [booster for booster, _ in in_parallel([fit for of_fold in fits for fit in of_fold])]
-    return kept, [tuple(made[at : at + keep]) for at in range(0, len(made), keep)]
+    return kept, [tuple(made[at : at + len(kept)]) for at in range(0, len(made), len(kept))]
 
 
 def _drawn(rows: Integers, label: Flags, random: np.random.Generator) -> Integers:

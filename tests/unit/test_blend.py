@@ -37,7 +37,11 @@ def inputs() -> Inputs:
     return inputs_of(table(), {"edges": Edges(ends[0], ends[1], np.ones(600))}, 2)
 
 
-def test_no_label_but_those_of_training_and_validation_rows_is_read(inputs: Inputs) -> None:
+@pytest.mark.parametrize("enough", [blend.ENOUGH, 10])
+def test_no_label_but_those_of_training_and_validation_rows_is_read(
+    inputs: Inputs, enough: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blend, "ENOUGH", enough)
     train, held, test = np.arange(150), np.arange(150, 220), np.arange(220, ROWS)
     other = LABEL.copy()
     other[test] = ~other[test]
@@ -58,6 +62,21 @@ def test_validation_rows_choose_and_do_not_teach(inputs: Inputs) -> None:
     for fold in found.folds:
         assert set(fold.learn) < set(train)
         assert set(held) < set(fold.held)
+
+
+def test_a_large_validation_part_alone_is_held_out_and_every_training_row_teaches(
+    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, held = np.arange(200), np.arange(200, ROWS)
+    monkeypatch.setattr(blend, "ENOUGH", int(min(LABEL[held].sum(), (~LABEL[held]).sum())))
+    found = fit_blend(inputs, LABEL, train, held, trials=5)
+    (fold,) = found.folds
+    np.testing.assert_array_equal(fold.learn, train)
+    np.testing.assert_array_equal(fold.held, held)
+    assert len(found.trials) == len(set(fold.boosters)) == 12
+    assert len({trial.settings["seed"] for trial in found.trials}) == 12
+    monkeypatch.setattr(blend, "ENOUGH", blend.ENOUGH + 1)
+    assert len(fit_blend(inputs, LABEL, train, held, trials=0).folds) > 1
 
 
 def test_with_a_time_the_last_rows_are_held_out_and_groups_stay_whole(inputs: Inputs) -> None:
