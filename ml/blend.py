@@ -254,14 +254,14 @@ def fit_blend(
     wanted = _trials(max(trials, keep), seed, has_neighbours=has_neighbours)
     chosen, boosters = _race(inputs, label, folds, wanted, keep, copies, random)
     folds = [replace(fold, boosters=made) for fold, made in zip(folds, boosters, strict=True)]
-    rated = [np.arange(len(label)) if inputs.ways else fold.held for fold in folds]
-    scored = [_margins(inputs, fold, chosen, rows_of) for fold, rows_of in zip(folds, rated, strict=True)]
+    # With ways all rows are rated, so that the held-out ones can be drawn towards their neighbours.
+    every = np.arange(len(label))
+    rated = [(every, fold.held) if inputs.ways else (fold.held, slice(None)) for fold in folds]
+    scored = [_margins(inputs, fold, chosen, rows_of) for fold, (rows_of, _) in zip(folds, rated, strict=True)]
     truth = label[np.concatenate([fold.held for fold in folds])]
 
     def held_out(parts: Sequence[Floats]) -> Floats:
-        return np.concatenate([
-            part[fold.held] if inputs.ways else part for part, fold in zip(parts, folds, strict=True)
-        ])  # fmt: skip
+        return np.concatenate([part[held_at] for part, (_, held_at) in zip(parts, rated, strict=True)])
 
     of_boosters, of_text, of_linear = (held_out(parts) for parts in zip(*scored, strict=True))
     text_share = 0.0
@@ -560,15 +560,15 @@ def _fits(
     features = _columns(inputs, fold, learn, label), _columns(inputs, fold, held_out, None)
     bins = _at(BINS, len(learn))
 
-    cut: dict[bool, tuple[Any, Any, Matrix]] = {}
+    matrices: dict[bool, tuple[Any, Any, Matrix]] = {}
     for is_own_only in sorted({trial.is_own_only for trial in trials}):
         columns = _taken(inputs, fold, is_own_only=is_own_only)
         told, held = (part if columns is None else part[:, columns] for part in features)
         stop = xgboost.DMatrix(held, label[held_out], nthread=threads(len(held_out)))
-        cut[is_own_only] = binned(told, label[learn], None, bins), stop, held
+        matrices[is_own_only] = binned(told, label[learn], None, bins), stop, held
 
     def fit(trial: Trial) -> tuple[bytes, float]:
-        told, stop, held = cut[trial.is_own_only]
+        told, stop, held = matrices[trial.is_own_only]
         settings = {
             **trial.settings,
             "learning_rate": haste * trial.settings["learning_rate"],
