@@ -16,6 +16,7 @@ from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
 from groundwork.errors import BadInputError
+from ml import blend
 from ml.blend import best_threshold
 from ml.neighbours import Edges
 from ml.protocol import (
@@ -156,9 +157,13 @@ def test_a_signal_is_found_and_set_beside_the_baselines() -> None:
     assert set(found["metrics"]) == set(METRICS)
 
 
+@pytest.mark.parametrize("has_validation", [False, True], ids=["folds", "validation rows held out alone"])
 @pytest.mark.parametrize("kinds", [(), ("beside", "user")], ids=["without edges", "with edges"])
-def test_labels_that_were_shuffled_tell_nothing(kinds: Sequence[str]) -> None:
+def test_labels_that_were_shuffled_tell_nothing(
+    kinds: Sequence[str], *, has_validation: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With numbers, words, text and edges, of which each would give itself away if it were learned of test rows."""
+    monkeypatch.setattr(blend, "ENOUGH", 5)
     random = np.random.default_rng(5)
     table = made(500, signal=0.0)
     words = Category(random.integers(0, 200, 500), tuple(map(str, range(200))))
@@ -173,9 +178,11 @@ def test_labels_that_were_shuffled_tell_nothing(kinds: Sequence[str]) -> None:
     for seed in range(10):
         label = np.random.default_rng(seed).permutation(table.label)
         shuffled = replace(table, label=label, categories={"word": words}, texts={"body": text})
-        cuts = cuts_by_draw(shuffled, 0.5, [seed])
+        (cut,) = cuts_by_draw(shuffled, 0.5, [seed])
+        if has_validation:
+            cut = replace(cut, train=cut.train[::2], held=cut.train[1::2])
         made_of = inputs_of(shuffled, {kind: edges[kind] for kind in kinds}, 2)
-        measured = evaluate_table(shuffled, made_of, cuts, trials=0, with_baseline=False).measured[0]
+        measured = evaluate_table(shuffled, made_of, [cut], trials=0, with_baseline=False).measured[0]
         found.append(measured.figures["blend"]["auroc"])
     half = student.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / np.sqrt(len(found))
     assert abs(np.mean(found) - 0.5) < half, found
