@@ -268,9 +268,9 @@ def published_files(home: Path) -> dict[str, bytes]:
     return {str(file.relative_to(home)): file.read_bytes() for file in files}
 
 
-def run(home: Path, policy: Path, day: str, **environment: str) -> Outcome:
+def run(home: Path, policy: Path, day: str, *options: str, **environment: str) -> Outcome:
     """Runs the real command."""
-    arguments = ("run", "--as-of", day, "--approve-if-passing")
+    arguments = ("run", "--as-of", day, "--approve-if-passing", *options)
     limits = {"TOUCHSTONE_POLICY": str(policy), "TOUCHSTONE_THRESHOLDS": str(_thresholds(policy))}
     return touchstone(home, *arguments, **limits, **environment)
 

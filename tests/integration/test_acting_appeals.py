@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from tests.conftest import NEXT_DAY, Homes, Outcome
+from tests.conftest import NEXT_DAY, Homes, Outcome, run
 
 HEADER = "appeal_id,entity_kind,entity_id,matter,submitted_at,outcome,reason,decided_by,decided_at\n"
 DECIDED = f"{NEXT_DAY} 08:00:00,{{}},seen,Ann,{NEXT_DAY} 12:00:00\n"
@@ -80,8 +80,7 @@ def test_false_notices_cost_their_reporter_its_word_and_an_upheld_appeal_lifts_i
     assert (recorded.code, "3 new" in recorded.stdout) == (0, True), recorded.stderr
     assert listed(run_touchstone) == before  # nothing changes until it is published
     # The champion rates here, so one run shows both: what is published next, and what the next training is told.
-    limits = {"TOUCHSTONE_THRESHOLDS": str(homes.policy.parent / "thresholds.yml")}
-    done = run_touchstone("run", "--as-of", NEXT_DAY, "--train", **limits)
+    done = run(home, homes.policy, NEXT_DAY, "--train")
     assert done.code == 0, done.stderr
     after = listed(run_touchstone)
     assert upheld not in after
