@@ -476,6 +476,7 @@ def test_a_ring_grows_with_what_becomes_known(homes: Homes) -> None:
         ("listing_titles", "shared.shown_from <= places.as_of_date"),
         ("merchant_neighbours", "firm_edges.known_from <= first_hop.as_of_date"),
         ("merchant_rings", "members.as_of_date = dates.rating_date"),
+        ("listing_test_buys", "bought.decided_date <= places.as_of_date"),
         ("merchant_conduct", "pauses.day <= places.as_of_date"),
         ("brushing_places", "cast(merchants.registered_at as date) <= spine_dates.as_of_date"),
         ("brushing_trades", "cast(trades.began_at as date) <= places.as_of_date"),

@@ -188,6 +188,14 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "relistings",
         [{"listing_id": "l1", "removed_listing_id": "l1", "known_from": "2026-01-01", "known_until": "2026-01-02"}],
     ),
+    "unique_combination_listing_test_buys_listing_id__as_of_date": (
+        "listing_test_buys",
+        [{"listing_id": "l1", "as_of_date": "2026-01-31", "bought_count": 1, "counterfeit_count": 0}] * 2,
+    ),
+    "holds_listing_test_buys": (
+        "listing_test_buys",
+        [{"listing_id": "l1", "as_of_date": "2026-01-31", "bought_count": 1, "counterfeit_count": 2}],
+    ),
     "unique_combination_merchant_conduct_merchant_id__as_of_date": (
         "merchant_conduct",
         [{"merchant_id": "m1", "as_of_date": "2026-01-31"}] * 2,

@@ -1,0 +1,128 @@
+-- What test buys said of the other goods of a listing's merchant by a date: one row a listing and date of the spine of whose
+-- merchant anything else was bought and decided on by then. A label of the same case (a plan) or day as one of the listing's
+-- own does not count. A verdict that an appeal took back by then counts as genuine.
+with
+
+places as (
+
+    select distinct
+        listing_id,
+        merchant_id,
+        as_of_date
+    from {{ ref('listing_spine') }}
+
+),
+
+labels as (
+
+    select * from {{ ref('entity_labels') }}
+
+),
+
+appeals as (
+
+    select
+        entity_id as listing_id,
+        decided_at,
+        decided_date
+    from labels
+    where
+        entity_kind = 'listing'
+        and source = 'appeal'
+
+),
+
+bought as (
+
+    select
+        labels.merchant_id,
+        labels.listing_id,
+        labels.case_id,
+        labels.decided_date,
+        labels.is_positive,
+        min(appeals.decided_date) as taken_back_date
+    from labels
+    left join appeals
+        on
+            appeals.listing_id = labels.listing_id
+            and appeals.decided_at >= labels.decided_at
+    where
+        labels.entity_kind = 'listing'
+        and labels.source = 'test_buy'
+    group by
+        labels.merchant_id,
+        labels.listing_id,
+        labels.case_id,
+        labels.decided_date,
+        labels.decided_at,
+        labels.is_positive
+
+),
+
+-- A rejected notice makes no case of a listing: anybody can send one, and would choose what counts.
+own_labels as (
+
+    select
+        entity_id as listing_id,
+        case_id,
+        decided_date
+    from labels
+    where
+        entity_kind = 'listing'
+        and (is_positive or source <> 'notice')
+
+),
+
+own_cases as (
+
+    select distinct
+        listing_id,
+        case_id
+    from own_labels
+
+),
+
+own_days as (
+
+    select distinct
+        listing_id,
+        decided_date
+    from own_labels
+
+),
+
+final as (
+
+    select
+        places.listing_id,
+        places.as_of_date,
+        cast(count(*) as integer) as bought_count,
+        cast(count(*) filter (
+            where
+            bought.is_positive
+            and (bought.taken_back_date is null or bought.taken_back_date > places.as_of_date)
+        ) as integer) as counterfeit_count
+    from places
+    inner join bought
+        on
+            bought.merchant_id = places.merchant_id
+            and bought.listing_id <> places.listing_id
+            and bought.decided_date <= places.as_of_date
+    left join own_cases
+        on
+            own_cases.listing_id = places.listing_id
+            and own_cases.case_id = bought.case_id
+    left join own_days
+        on
+            own_days.listing_id = places.listing_id
+            and own_days.decided_date = bought.decided_date
+    where
+        own_cases.case_id is null
+        and own_days.decided_date is null
+    group by
+        places.listing_id,
+        places.as_of_date
+
+)
+
+select * from final
