@@ -190,11 +190,11 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     ),
     "unique_combination_listing_test_buys_listing_id__as_of_date": (
         "listing_test_buys",
-        [{"listing_id": "l1", "as_of_date": "2026-01-31", "bought_count": 1, "counterfeit_count": 0}] * 2,
+        [{"listing_id": "l1", "as_of_date": "2026-01-31", "bought_count": 2, "counterfeit_count": 0}] * 2,
     ),
     "holds_listing_test_buys": (
         "listing_test_buys",
-        [{"listing_id": "l1", "as_of_date": "2026-01-31", "bought_count": 1, "counterfeit_count": 2}],
+        [{"listing_id": "l1", "as_of_date": "2026-01-31", "bought_count": 2, "counterfeit_count": 3}],
     ),
     "unique_combination_merchant_conduct_merchant_id__as_of_date": (
         "merchant_conduct",

@@ -344,7 +344,7 @@ final as (
         conduct.first_listing_days as merchant_first_listing_days,
         case when platform.has_identifiers then conduct.identity_change_count end as merchant_identity_change_count,
         case when platform.has_takedowns then relisted.listing_id is not null end as is_relisted,
-        {{ ratio('test_buys.counterfeit_count', 'test_buys.bought_count + 1') }} as merchant_test_buy_counterfeit_share,
+        {{ ratio('test_buys.counterfeit_count', 'test_buys.bought_count') }} as merchant_test_buy_counterfeit_share,
         {{ disputed_notice_ratio('merchant_states') }} as merchant_disputed_notice_ratio,
         {{ ratio(
             less_own('merchant_states.listing_age_days_sum', 'offered.own_age_days'),

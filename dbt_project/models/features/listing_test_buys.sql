@@ -1,6 +1,7 @@
 -- What test buys said of the other goods of a listing's merchant by a date: one row a listing and date of the spine of whose
--- merchant anything else was bought and decided on by then. A label of the same case (a plan) or day as one of the listing's
--- own does not count. A verdict that an appeal took back by then counts as genuine.
+-- merchant two or more were bought and decided on by then. (What one purchase says, it says of one good, and examiners err.)
+-- A label of the same case (a plan) or day as one of the listing's own does not count. A verdict that an appeal took back by
+-- then counts as genuine.
 with
 
 places as (
@@ -122,6 +123,7 @@ final as (
     group by
         places.listing_id,
         places.as_of_date
+    having count(*) >= 2
 
 )
 
