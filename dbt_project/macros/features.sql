@@ -807,14 +807,15 @@ spine_rows as (
 {%- endmacro %}
 
 {#
-    CTEs over `labels` (entity_labels): a merchant's cases and the days of its decisions, of which no label counts for it. A
-    rejected notice makes neither, unless asked for: anybody can send one, and would choose what counts.
+    CTEs over `labels` (entity_labels): a merchant's cases and the days of its decisions, of which no label counts for it; with
+    key='listing_id', a listing's. A rejected notice makes neither, unless asked for: anybody can send one, and would choose
+    what counts.
 #}
-{% macro own_cases_and_days(with_rejected_notices=false) -%}
+{% macro own_cases_and_days(with_rejected_notices=false, key='merchant_id') -%}
 own_labels as (
 
     select
-        merchant_id,
+        {{ key }},
         case_id,
         decided_date
     from labels
@@ -825,7 +826,7 @@ own_labels as (
 own_cases as (
 
     select distinct
-        merchant_id,
+        {{ key }},
         case_id
     from own_labels
 
@@ -834,7 +835,7 @@ own_cases as (
 own_days as (
 
     select distinct
-        merchant_id,
+        {{ key }},
         decided_date
     from own_labels
 

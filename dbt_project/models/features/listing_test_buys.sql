@@ -60,37 +60,7 @@ bought as (
 
 ),
 
--- A rejected notice makes no case of a listing: anybody can send one, and would choose what counts.
-own_labels as (
-
-    select
-        entity_id as listing_id,
-        case_id,
-        decided_date
-    from labels
-    where
-        entity_kind = 'listing'
-        and (is_positive or source <> 'notice')
-
-),
-
-own_cases as (
-
-    select distinct
-        listing_id,
-        case_id
-    from own_labels
-
-),
-
-own_days as (
-
-    select distinct
-        listing_id,
-        decided_date
-    from own_labels
-
-),
+{{ own_cases_and_days(key='listing_id') }}
 
 final as (
 
