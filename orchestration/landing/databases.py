@@ -92,13 +92,17 @@ class DatabaseConnector(Connector):
         options = self.model_dump_json(exclude={"table", "schema_"})
         alias = f"database:{sha256(options.encode()).hexdigest()[:12]}"
         relation = ".".join(map(quoted, (alias, self.schema_name, self.table)))
+        opening = f"opening {self.where}, for table {self.table}"
         readable: list[Path] = []
-        try:
-            if (alias,) not in connection.execute("select database_name from duckdb_databases()").fetchall():
-                opening = f"opening {self.where}, for table {self.table}"
-                readable = persevering(opening, lambda: self.open(connection, alias, place))
+
+        def look() -> None:
             self._check_table(connection, alias)
             connection.execute(f"create view {quoted(view)} as select * from {relation}")
+
+        try:
+            if (alias,) not in connection.execute("select database_name from duckdb_databases()").fetchall():
+                readable = persevering(opening, lambda: self.open(connection, alias, place))
+            persevering(opening, look)
         except duckdb.Error as error:
             raise SourceUnavailableError(f"{self.where} cannot be read: {self.explain(error)}") from error
         return readable
@@ -199,11 +203,13 @@ class PostgresConnector(DatabaseConnector):
 
     def explain(self, error: duckdb.Error) -> str:
         """Returns what the server or libpq says, and what to do."""
-        told = re.sub(r'^.*?Unable to connect to Postgres at ".*?": ', "", str(error).strip().split("\n")[0])
+        told = _ASKED.sub("", str(error).strip(), count=1).split("\n")[0]
         told = re.split(r" failed: |ERROR: ", told, maxsplit=1)[-1].strip()
         remedy = next((remedy for sign, remedy in _POSTGRES_REMEDIES.items() if sign in told), "")
         return f"{told}. {remedy}".strip()
 
+
+_ASKED: Final = re.compile(r'^.*?(?:Unable to connect to Postgres at|Failed to execute query) ".*?": ', re.DOTALL)
 
 _POSTGRES_REMEDIES: Final = {
     "translate host name": "Correct `host`.",
@@ -211,6 +217,7 @@ _POSTGRES_REMEDIES: Final = {
     "role": "Correct `user`.",
     "database": "Correct `database`.",
     "timeout expired": "Is the server up, and does a firewall let this machine in?",
+    "terminating connection": "Is the server up, and does it let a read finish?",
     "Connection refused": "Is the server up, and are `host` and `port` right?",
     "statement timeout": "Raise `statement_seconds`, or give the table a `cursor` or a `where`.",
 }
