@@ -209,6 +209,7 @@ class PostgresConnector(DatabaseConnector):
         return f"{told}. {remedy}".strip()
 
 
+# What DuckDB says before it tells what the server said: the address, or the statement with all its lines.
 _ASKED: Final = re.compile(r'^.*?(?:Unable to connect to Postgres at|Failed to execute query) ".*?": ', re.DOTALL)
 
 _POSTGRES_REMEDIES: Final = {
