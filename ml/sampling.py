@@ -36,6 +36,8 @@ LEAST_HALVINGS: Final = 4
 LEAST_IN_STRATUM: Final = 2
 CONFIDENCE: Final = 0.95
 ROUNDS: Final = 100
+CROWDED: Final = 0.05
+"""So many buys of a stratum beyond its merchants' limits, in the mean of all draws, are too many for them."""
 
 
 @dataclass(frozen=True)
@@ -284,38 +286,44 @@ def _numbers(size: Floats, upper: Floats, most: Integers, budget: float) -> Inte
 def _bearable(
     size: Floats, stratum: Integers, merchant: Integers, limit: Floats, total: Floats, upper: Floats, budget: float
 ) -> tuple[Integers, Floats]:
-    """Returns each stratum's number and each stall's probability: what the budget buys, or less where caps leave nobody."""
+    """Returns each stratum's number and each stall's probability: what the budget buys, less where caps leave nobody.
+
+    A stratum that has not the merchants for its number gets a fifth fewer, again and again, and the others what that leaves.
+    """
     most = np.bincount(stratum, minlength=len(total))
     while True:
         number = _numbers(total, upper, most, budget)
-        probability = _probabilities(size, stratum, merchant, number, limit)
-        if probability is not None:
+        probability, beyond = _probabilities(size, stratum, merchant, number, limit)
+        if not beyond.any():
             return number, probability
-        if (number <= LEAST_IN_STRATUM).all():
+        beyond[number <= LEAST_IN_STRATUM] = 0.0
+        if not beyond.any():
             raise BadInputError(
-                f"the merchants are too few to buy {int(number.sum())} times, the least for {len(number)} strata: "
-                "raise the cap of buys from a merchant."
+                f"some of the {len(number)} strata have not the merchants for {LEAST_IN_STRATUM} buys each: raise the cap of "
+                "buys from a merchant."
             )
-        budget *= 0.9
+        crowded = beyond >= min(CROWDED, float(beyond.max()))
+        most = np.where(crowded, np.maximum(np.minimum(number - 1, number * 4 // 5), LEAST_IN_STRATUM), most)
 
 
 def _probabilities(
     size: Floats, stratum: Integers, merchant: Integers, number: Integers, limit: Floats
-) -> Floats | None:
+) -> tuple[Floats, Floats]:
     """Returns each stall's inclusion probability: proportional to size, 1 at most, of sum `number` in each stratum.
 
-    Of a merchant whose stalls would sum to more than its `limit`, all shrink alike and others of the strata grow for it; None
-    where that comes to no end.
+    Of a merchant whose stalls would sum to more than its `limit`, all shrink alike and others of the strata grow for it. Where
+    that comes to no end, the second array says how many buys of each stratum lie beyond merchants' limits; else it is 0.
     """
     weight = size.copy()
     for _ in range(ROUNDS):
         probability = _proportional(weight, stratum, number)
         over = np.bincount(merchant, weights=probability) / limit
         if over.max(initial=0.0) <= 1:
-            return probability
+            return probability, np.zeros(len(number))
         weight = weight / np.maximum(over * (1 + 1e-4), 1)[merchant]
         weight /= np.bincount(stratum, weights=weight)[stratum]
-    return None
+    beyond = probability * (1 - 1 / np.maximum(over, 1)[merchant])
+    return probability, np.bincount(stratum, weights=beyond, minlength=len(number))
 
 
 def _proportional(weight: Floats, stratum: Integers, number: Integers) -> Floats:

@@ -78,6 +78,24 @@ def test_each_listing_is_drawn_as_often_as_its_probability_says(cap: int, budget
     assert (np.abs(drawn / draws - strata.probability) <= 4 * error + 1e-9).all()
 
 
+def test_a_stratum_of_few_merchants_costs_the_others_nothing() -> None:
+    """Of three merchants who have a category to themselves, cheap goods and dear, six buys would pass their caps."""
+    many = frame(4000, 2000, 1, seed=6)
+    few = Frame(
+        merchant=2000 + np.arange(120) % 3,
+        category=np.ones(120, dtype=np.int64),
+        cost=np.repeat([10.0, 25.0], 60),
+        risk=np.full(120, 0.9),
+        certain=np.zeros(120, dtype=bool),
+    )
+    goods = Frame(*(np.concatenate([getattr(many, name), getattr(few, name)]) for name in Frame.__dataclass_fields__))
+    for budget in (10_000, 20_000, 40_000):
+        strata = design_strata(goods, Design(budget))
+        assert 4 <= strata.number[np.unique(strata.stratum[goods.category == 1])].sum() < 6
+        assert (strata.number * strata.upper_cost).sum() > 0.99 * budget
+        check_plan(goods, Design(budget), strata, draw(strata, 1))
+
+
 def test_the_same_seed_draws_the_same_plan_and_another_another() -> None:
     strata = design_strata(frame(300, 80, 3, seed=1), Design(2000))
     assert np.array_equal(draw(strata, 7).listing, draw(strata, 7).listing)
