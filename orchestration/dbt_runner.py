@@ -33,15 +33,10 @@ SMALL_MODELS_AT_ONCE = 4
 MANIFEST, PARSED, DIGEST = "manifest.json", "partial_parse.msgpack", "project-digest"
 
 
-def prepare_manifest(home: Path) -> dict[str, Any]:
-    """Returns dbt's manifest as data, parsed anew only where the project has changed since it was read.
-
-    Args:
-        home: The home; dbt's profile needs one to be read, nothing is written to it.
-    """
+def prepare_manifest() -> dict[str, Any]:
+    """Returns dbt's manifest as data, parsed anew only where the project has changed since it was read."""
     if not _is_current():
-        with _environment(home, threads=1, memory_limit="1GB"):
-            _parse()
+        _parse()
     manifest: dict[str, Any] = json.loads((CACHE / MANIFEST).read_bytes())
     return manifest
 
@@ -59,7 +54,7 @@ def run_dbt(settings: Settings, arguments: Sequence[str]) -> list[DbtNode]:
         models_at_once=_models_at_once(settings),
     ):
         # What dbt writes beside the tables (a manifest, results) is the project again, and nobody reads it.
-        results = _invoke([*arguments, "--no-write-json"], target=settings.home / "dbt", manifest=_manifest())
+        results = _invoke([*arguments, "--no-write-json"], target=settings.home / "dbt", manifest=read_project())
     nodes = [
         DbtNode(item.node.unique_id, str(item.status), item.execution_time, item.message or "", item.failures)
         for item in results
@@ -87,8 +82,8 @@ def _is_current() -> bool:
 
 
 @functools.cache
-def _manifest() -> Manifest:
-    """Returns the project as dbt reads it, once a process."""
+def read_project() -> Manifest:
+    """Returns the project as dbt reads it, once a process. A run writes into it."""
     from dbt.contracts.graph.manifest import Manifest
 
     if not _is_current():
@@ -98,10 +93,12 @@ def _manifest() -> Manifest:
 
 def _parse() -> None:
     """Reads the project and keeps what was read; the digest comes last, so that a kill leaves nothing that looks current."""
-    with tempfile.TemporaryDirectory() as folder:
-        _invoke(["parse"], target=Path(folder), manifest=None)
-        for name in (MANIFEST, PARSED):
-            write_bytes(CACHE / name, (Path(folder) / name).read_bytes())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with _environment(folder, threads=1, memory_limit="1GB"):  # for dbt's profile, which names a home
+            _invoke(["parse"], target=folder, manifest=None)
+        for file in (MANIFEST, PARSED):
+            write_bytes(CACHE / file, (folder / file).read_bytes())
     write_bytes(CACHE / DIGEST, project_digest().encode())
 
 
@@ -149,5 +146,4 @@ def _environment(home: Path, *, threads: int, memory_limit: str, models_at_once:
 
 if __name__ == "__main__":
     # `make install` calls this, so that the code location loads at once the first time too.
-    with tempfile.TemporaryDirectory() as nothing:
-        prepare_manifest(Path(nothing))
+    prepare_manifest()

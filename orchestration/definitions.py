@@ -32,7 +32,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
     """
     quiet_libraries()
     contract = load_contract()
-    manifest = prepare_manifest(settings.home)
+    manifest = prepare_manifest()
     daily = automation.daily_partitions(settings)
     ours: dict[str, Any] = {
         "assets": [

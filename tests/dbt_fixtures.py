@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -18,6 +17,8 @@ from typing import Any
 
 import duckdb
 import yaml
+
+from orchestration.dbt_runner import read_project
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = REPOSITORY / "dbt_project"
@@ -245,20 +246,9 @@ def _dbt_environment(home: Path) -> Iterator[None]:
         os.environ.update(before)
 
 
-@cache
-def parsed_manifest() -> Any:
-    """Returns the parsed project: read once a process, not to be changed."""
-    with tempfile.TemporaryDirectory() as folder, _dbt_environment(Path(folder)):
-        outcome = _runner(None).invoke(["parse", *project_arguments(Path(folder))])
-        _close_connections()
-    if outcome.exception is not None:
-        raise outcome.exception
-    return outcome.result
-
-
 def _manifest() -> Any:
     """A copy of the parsed project, because a run writes into the manifest that it is given."""
-    manifest = parsed_manifest().deepcopy()
+    manifest = read_project().deepcopy()
     manifest.build_parent_and_child_maps()
     return manifest
 
@@ -277,6 +267,6 @@ def _close_connections() -> None:
 
 def list_nodes(resource_type: str) -> list[Any]:
     """Returns the nodes of the parsed project of one type ('model', 'test', 'seed', 'unit_test'), by unique id."""
-    manifest = parsed_manifest()
+    manifest = read_project()
     nodes = manifest.unit_tests if resource_type == "unit_test" else manifest.nodes
     return [node for _, node in sorted(nodes.items()) if node.resource_type == resource_type]

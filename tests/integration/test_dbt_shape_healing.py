@@ -453,7 +453,7 @@ from pathlib import Path
 from tests import dbt_fixtures
 from tests.integration.test_dbt_shape_healing import build
 
-dbt_fixtures.parsed_manifest()
+dbt_fixtures.read_project()
 for line in sys.stdin:
     child = os.fork()
     if not child:
