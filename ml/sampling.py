@@ -303,7 +303,7 @@ def _bearable(
                 "buys from a merchant."
             )
         crowded = beyond >= min(CROWDED, float(beyond.max()))
-        most = np.where(crowded, np.maximum(np.minimum(number - 1, number * 4 // 5), LEAST_IN_STRATUM), most)
+        most = np.where(crowded, np.maximum(number * 4 // 5, LEAST_IN_STRATUM), most)
 
 
 def _probabilities(
