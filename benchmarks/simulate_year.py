@@ -155,20 +155,26 @@ def labels_of(home: Path, month: Month) -> set[str]:
 
 
 def approve(home: Path, month: Month) -> int:
-    """Lets the newest version rate from the next month on if it passed; returns the version that rates then."""
+    """Lets the newest version rate from the next month on if it passed; returns the version that rates then.
+
+    Where none rates yet and the newest failed, it is let rate all the same, by an override, and rates this month: without scores
+    there is nothing to buy by. Both homes know the same until then, so it is the same version in both.
+    """
     versions = [
         v for v in json.loads(done(touchstone(home, "models", "list", "--json")))["versions"] if v["model"] == MODEL
     ]
     newest = max(versions, key=lambda version: int(version["version"]))
-    if newest["status"] != "champion" and newest["gate"] == "passed":
-        why = f"passed its review in round {month.number}"
-        done(
-            touchstone(
-                home, "models", "approve", MODEL, str(newest["version"]), "--who", "the simulation", "--why", why
-            )
-        )
-        return int(newest["version"])
-    return next(int(version["version"]) for version in versions if version["status"] == "champion")
+    champion = next((int(version["version"]) for version in versions if version["status"] == "champion"), None)
+    if champion is not None and (newest["status"] == "champion" or newest["gate"] != "passed"):
+        return champion
+    why = f"passed its review in round {month.number}" if newest["gate"] == "passed" else "none rates yet"
+    decided = ["models", "approve", MODEL, str(newest["version"]), "--who", "the simulation", "--why", why]
+    if newest["gate"] != "passed":
+        decided += ["--override"]
+    done(touchstone(home, *decided))
+    if champion is None:
+        done(touchstone(home, "run", "--as-of", str(month.as_of)))
+    return int(newest["version"])
 
 
 def buy(home: Path, month: Month, budget: float) -> dict[str, Any]:
