@@ -2,7 +2,7 @@
 
 It judges what the training measured, and the comparison with the champion where there is one. What it finds is registered
 with the version, in sentences for the reviewer. A figure that is not well known refuses nothing: limits on it are broken only
-where its whole 95 % interval lies outside.
+where its whole 95 % interval lies outside. Minimums alone are taken at their value: what a model is worth it has to show.
 """
 
 from __future__ import annotations
@@ -153,8 +153,10 @@ def out_of_bounds(features: tuple[Feature, ...], matrices: Mapping[str, Matrix])
 
 def _minimums(measured: Measured, limits: Mapping[str, float]) -> Iterator[Check]:
     for metric, least in limits.items():
-        value = measured.metrics.get(metric)
+        value, low, high = (measured.metrics.get(f"{metric}{end}") for end in ("", "_low", "_high"))
         said = "was not measured" if value is None else f"is {value:.4f}"
+        if low is not None and high is not None:
+            said += f" (95 %: {low:.4f} to {high:.4f})"
         yield Check("minimums", value is not None and value >= least, f"{metric} {said}, at least {least:g}")
 
 

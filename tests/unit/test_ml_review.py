@@ -73,6 +73,8 @@ def test_a_good_one_passes() -> None:
 
 def test_what_is_below_a_floor_or_was_not_measured_fails() -> None:
     assert failures(metrics={"forward_auroc_unseen": 0.5}) == ("forward_auroc_unseen is 0.5000, at least 0.55",)
+    measured = {"forward_auroc_unseen": 0.5, "forward_auroc_unseen_low": 0.41, "forward_auroc_unseen_high": 0.58}
+    assert failures(metrics=measured) == ("forward_auroc_unseen is 0.5000 (95 %: 0.4100 to 0.5800), at least 0.55",)
     assert failures(metrics={}) == ("forward_auroc_unseen was not measured, at least 0.55",)
 
 
