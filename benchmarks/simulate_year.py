@@ -1,8 +1,8 @@
 """A year of test buys, and what it is worth to learn from them: twelve monthly rounds, each seed with and without.
 
 Of each seed one marketplace of 540 days is worked in two homes. Each month both rate, train, and let a model rate that passes
-its review; the first also plans some 400 test buys, and gets the verdicts ten days later, as the truth has them. In the sixth
-month a new kind of counterfeiter appears, with a hundredth of the listings.
+its review, and one that fails only where none rates yet; the first home also plans some 400 test buys, and gets the verdicts ten
+days later, as the truth has them. In the sixth month a new kind of counterfeiter appears, with a hundredth of the listings.
 
 Told of each month: average precision of the listings' scores, over listings that neither home has a label of, and the
 prevalence that the test buys tell, with its interval, beside the true one of what could be bought. Of the last three months, over
@@ -165,12 +165,11 @@ def approve(home: Path, month: Month) -> int:
     ]
     newest = max(versions, key=lambda version: int(version["version"]))
     champion = next((int(version["version"]) for version in versions if version["status"] == "champion"), None)
-    if champion is not None and (newest["status"] == "champion" or newest["gate"] != "passed"):
+    passed = newest["gate"] == "passed"
+    if champion is not None and (newest["status"] == "champion" or not passed):
         return champion
-    why = f"passed its review in round {month.number}" if newest["gate"] == "passed" else "none rates yet"
-    decided = ["models", "approve", MODEL, str(newest["version"]), "--who", "the simulation", "--why", why]
-    if newest["gate"] != "passed":
-        decided += ["--override"]
+    why = [f"passed its review in round {month.number}"] if passed else ["none rates yet", "--override"]
+    decided = ["models", "approve", MODEL, str(newest["version"]), "--who", "the simulation", "--why", *why]
     done(touchstone(home, *decided))
     if champion is None:
         done(touchstone(home, "run", "--as-of", str(month.as_of)))

@@ -2,7 +2,7 @@
 
 It judges what the training measured, and the comparison with the champion where there is one. What it finds is registered
 with the version, in sentences for the reviewer. A figure that is not well known refuses nothing: limits on it are broken only
-where its whole 95 % interval lies outside. Minimums alone are taken at their value: what a model is worth it has to show.
+where its whole 95 % interval lies outside. But minimums are taken at their value: what a model is worth it has to show.
 """
 
 from __future__ import annotations
