@@ -6,9 +6,7 @@ ours, 2 bad usage, configuration or source, or a disk that refuses, 3 a gate ref
 
 from __future__ import annotations
 
-import atexit
 import dataclasses
-import gc
 import logging
 import os
 import sys
@@ -24,6 +22,7 @@ from typer.exceptions import TyperException
 from groundwork.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
 from orchestration import report
 from orchestration.acting import commands as acting
+from orchestration.process import spare_the_collector
 from orchestration.terminal import Json, Who, Why, date_of, print_result, settings_of, writing
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ Sources = Annotated[Path | None, typer.Option("--sources", metavar="FILE", help=
 def main() -> None:
     """Runs the command line; every expected failure ends as a sentence and an exit code."""
     _log_to_stderr()
-    _spare_the_collector()
+    spare_the_collector()
     try:
         app(standalone_mode=False)
     except TouchstoneError as error:
@@ -66,16 +65,6 @@ def main() -> None:
             _fail(f"{refusal} The home is {settings_of().home}.", ExitCode.BAD_INPUT)
         traceback.print_exc()
         _fail(f"A fault of ours: {error!r}. Please report it with the lines above.", ExitCode.FAULT)
-
-
-def _spare_the_collector() -> None:
-    """Has Python look for garbage seldom, and not at all at the end.
-
-    Libraries leave millions of objects that live as long as the process: to look through them all took a run of the demo six
-    seconds, and its end three more (docs/performance.md).
-    """
-    gc.set_threshold(50_000)
-    atexit.register(gc.freeze)
 
 
 @app.command()

@@ -7,7 +7,6 @@ print. What the stages do is in the assets.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import uuid
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("touchstone")
 Standing = Literal["rated", "stands", "refused", "failed"]
 ERRORS = {kind.__name__: kind for kind in (BadInputError, GateRefusedError, VerificationError, TouchstoneError)}
-MOST_EVENT_LOGS = 4  # of which engines are kept: each run has one, and one holds what all have of assets
 _DAY_OUTCOMES: dict[ExitCode, Standing] = {
     ExitCode.DONE: "rated",
     ExitCode.FAULT: "failed",
@@ -151,6 +149,8 @@ def backfill(
     Raises:
         BadInputError: The range is none, nothing has landed for its last day yet, or no model may rate.
     """
+    import dagster as dg
+
     from ml.registry import Registry
     from orchestration.definitions import build_definitions
 
@@ -158,7 +158,7 @@ def backfill(
     check_range(settings, first, last)
     if not has_champion(Registry(settings.home)):
         raise BadInputError("No model may rate yet. `touchstone run --approve-if-passing` trains; a backfill does not.")
-    instance, definitions = dagster_instance(), build_definitions(settings)
+    instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
     days: list[Day] = []
     while (as_of := first + timedelta(days=len(days))) <= last:
         told: list[Alert] = []
@@ -247,6 +247,8 @@ def _stands(settings: Settings, as_of: date) -> bool:
 
 
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
+    import dagster as dg
+
     from orchestration.assets.sources import demo_is_due, make_demo
 
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]))
@@ -257,7 +259,7 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
         from ml.registry import Registry, load_mlflow
         from orchestration.definitions import build_definitions
 
-        instance, definitions = dagster_instance(), build_definitions(settings)
+        instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
         # What gates, boosters and the review take: each is imported where it is used, and here while the demo is made.
         load_mlflow()
         for library in ("great_expectations", "xgboost"):
@@ -291,55 +293,6 @@ def _end_with_parent() -> None:
             os._exit(1)
 
     Thread(target=end, daemon=True).start()
-
-
-def dagster_instance() -> Any:
-    """Returns Dagster's instance."""
-    import dagster as dg
-
-    _keep_engines()
-    return dg.DagsterInstance.get()
-
-
-@functools.cache
-def _keep_engines() -> None:
-    """Has Dagster keep the engines that open its event logs, of which it makes one for each statement otherwise.
-
-    An engine compiles a statement once. Compiling each of a run's thousand anew took four seconds of a run of the demo. Dagster
-    has no setting for it, and a storage class of our own would override what is as private (`_connect`) and stand in each
-    home's dagster.yaml. So one name is replaced here, what is stored stays as it is, and a test tells when Dagster moves it.
-
-    Dagster also opens and closes a connection for each statement, and SQLite writes its log through whenever the last one
-    closes: nine thousand of the twelve thousand waits for the disk in a run of the demo, eight seconds. So one connection of
-    our own stays open, and a commit waits for the disk only when the log is full. A kill loses nothing by that; after a power
-    cut the history may lack its last events, never be torn, and nothing that is published rests on it.
-    """
-    import atexit
-    import sqlite3
-
-    import sqlalchemy
-    from dagster._core.storage.event_log.sqlite import sqlite_event_log as event_log
-
-    make = event_log.create_engine  # type: ignore[attr-defined]  # it stands there, but is not exported
-    kept: dict[str, tuple[Any, sqlite3.Connection]] = {}
-
-    def without_waiting(connection: Any, _: object) -> None:
-        connection.execute("pragma synchronous = normal")
-
-    def engine(address: str, **options: Any) -> Any:
-        if address not in kept:
-            if len(kept) == MOST_EVENT_LOGS:
-                kept.pop(next(iter(kept)))[1].close()
-            made = make(address, **options)
-            sqlalchemy.event.listen(made, "connect", without_waiting)
-            stays_open = sqlite3.connect(str(made.url.database), check_same_thread=False, **options["connect_args"])
-            stays_open.execute("pragma journal_mode = wal").fetchall()
-            stays_open.execute("select * from sqlite_master").fetchall()  # who has read nothing counts as not there
-            atexit.register(stays_open.close)  # which writes the log through and takes it away
-            kept[address] = made, stays_open
-        return kept[address][0]
-
-    event_log.create_engine = engine  # type: ignore[attr-defined, assignment]  # not exported; takes what Dagster gives
 
 
 def _has_to_train(runs: Path, registry: Registry) -> bool:

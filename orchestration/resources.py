@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
@@ -24,9 +24,11 @@ from groundwork.files import (
     replacing,
     replacing_directory,
     sha256_bytes,
+    sha256_file,
     sha256_tree,
 )
 from orchestration.home import REBUILT, ensure_schema, home_lock
+from orchestration.process import keep_engines, spare_the_collector
 from orchestration.run_record import RunRecord
 from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
 from orchestration.upkeep.alerts import alerts_of, tell
@@ -48,6 +50,11 @@ logger = logging.getLogger("touchstone")
 AS_OF_TAG = "touchstone/as_of"
 PIPELINE_RUN_TAG = "touchstone/pipeline_run"
 ROW_GROUP_ROWS = 65_536
+Step = Literal["shape", "features"]
+BUILT: Mapping[Step, str] = {
+    "shape": "shaped",
+    "features": "featured",
+}  # the warehouse's tables that say what a step stands for
 
 
 def sql_text(value: object) -> str:
@@ -101,6 +108,21 @@ class DbtNode:
     def is_test(self) -> bool:
         """Whether the node is a data test."""
         return self.unique_id.startswith("test.")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a step of dbt was last built of.
+
+    Attributes:
+        project: The dbt project and the engine that built its tables, if any did.
+        recipe: What it stands for; None where it was never whole.
+        nodes: How each of its nodes ended, as JSON.
+    """
+
+    project: str | None = None
+    recipe: str | None = None
+    nodes: str = "[]"
 
 
 @dataclass(frozen=True)
@@ -243,38 +265,66 @@ class Warehouse:
 
         The daily tables are built anew where another project built them, for their columns may differ.
         """
-        project_now = f"{project_digest()} {_engine()}"
-        recipe = f"{self.pinned_loads()['digest']} {code_revision()} {_engine()}"
-        project, built, nodes = self._shaped()
-        if built == recipe:
-            logger.info("The shape of these loads stands.")
-            return nodes
-        # Until it is whole again, it stands for nothing.
-        self._mark_shaped(project, None, [])
-        nodes = self.build("tag:shape", *([] if project == project_now else ["--full-refresh"]))
-        self._mark_shaped(project_now, recipe, nodes)
+        recipe = self._recipe()
+        nodes = self._standing("shape", recipe)
+        if nodes is None:
+            self._keep("features", Built())  # which are made of it
+            nodes = self._build_once("shape", recipe)
         return nodes
 
-    def _shaped(self) -> tuple[str | None, str | None, list[DbtNode]]:
-        """Returns which project shaped the warehouse, from what, and how its nodes ended; the warehouse itself says it."""
+    def features_that_stand(self, as_of: date, *, with_training: bool) -> list[DbtNode] | None:
+        """Returns how the features step ended that made what it would make now; None where it has to be built.
+
+        Rows to learn from lie beside those to score, so a step that made both stands for one without.
+        """
+        asked = [True] if with_training else [True, False]
+        return self._standing("features", *(self._recipe_of_features(as_of, with_training=each) for each in asked))
+
+    def build_features(self, as_of: date, *, with_training: bool) -> list[DbtNode]:
+        """Builds the features step of the date that the run is about."""
+        return self._build_once("features", self._recipe_of_features(as_of, with_training=with_training))
+
+    def _recipe(self, *further: object) -> str:
+        """Returns what a step is made of and by: the loads, what else it takes, and the code."""
+        return " ".join(map(str, (self.pinned_loads()["digest"], *further, code_revision(), _engine())))
+
+    def _recipe_of_features(self, as_of: date, *, with_training: bool) -> str:
+        pictures = [sha256_file(path) for path in sorted(self.pinned.glob("picture*.parquet"))]
+        return self._recipe(as_of, "with training" if with_training else "to score", *pictures)
+
+    def _standing(self, step: Step, *recipes: str) -> list[DbtNode] | None:
+        built = self._built(step)
+        if built.recipe not in recipes:
+            return None
+        logger.info("What the step %s made of these loads stands.", step)
+        return [DbtNode(**node | {"seconds": 0.0}) for node in json.loads(built.nodes)]
+
+    def _build_once(self, step: Step, recipe: str) -> list[DbtNode]:
+        project, project_now = self._built(step).project, f"{project_digest()} {_engine()}"
+        # Until it is whole again, it stands for nothing.
+        self._keep(step, Built(project))
+        nodes = self.build(f"tag:{step}", *([] if project == project_now else ["--full-refresh"]))
+        self._keep(step, Built(project_now, recipe, json.dumps([asdict(node) for node in nodes])))
+        return nodes
+
+    def _built(self, step: Step) -> Built:
+        """Returns what a step was last built of, which the warehouse itself says."""
         import duckdb
 
         with self.connect() as connection:
             try:
-                row = connection.execute("select project, recipe, nodes from landed.shaped").fetchone()
+                row = connection.execute(f"select project, recipe, nodes from landed.{BUILT[step]}").fetchone()
             except duckdb.CatalogException:
                 row = None
-        project, recipe, nodes = row or (None, None, "[]")
-        return project, recipe, [DbtNode(**node | {"seconds": 0.0}) for node in json.loads(nodes)]
+        return Built(*row) if row else Built()
 
-    def _mark_shaped(self, project: str | None, recipe: str | None, nodes: list[DbtNode]) -> None:
-        kept = json.dumps([asdict(node) for node in nodes])
+    def _keep(self, step: Step, built: Built) -> None:
         with self.connect() as connection:
             connection.execute("create schema if not exists landed")
             connection.execute(
-                "create or replace table landed.shaped as "
+                f"create or replace table landed.{BUILT[step]} as "
                 "select $project::varchar as project, $recipe::varchar as recipe, $nodes::varchar as nodes",
-                {"project": project, "recipe": recipe, "nodes": kept},
+                asdict(built),
             )
 
     def export(self, exports: Mapping[str, Export], folder: Path, *, prefix: str = "") -> dict[str, int]:
@@ -457,6 +507,8 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
     Whoever started several Dagster runs as one pipeline run ends its record and sends its alerts; of any other run that
     is done here, for no sensor sees what a job of `dagster job execute` did.
     """
+    spare_the_collector()
+    keep_engines()
     ensure_schema(settings)
     runs = settings.home / "runs"
     record = RunRecord.start(runs, tags.get(PIPELINE_RUN_TAG, run_id), dagster_run_id=run_id)

@@ -166,15 +166,19 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         run.record.facts["with_training"] = config.with_training
         with run.record.stage("features") as stage:
             run.warehouse.set_run(as_of=as_of, with_training=config.with_training)
-            with boundary("features.rings", run.warehouse.pinned):
-                rings = add_rings(run, as_of, with_training=config.with_training)
-            with boundary("features.build", run.warehouse.path):
-                nodes = run.warehouse.build("tag:features")
+            rings: dict[str, int] = {}
+            nodes = run.warehouse.features_that_stand(as_of, with_training=config.with_training)
+            if nodes is None:
+                with boundary("features.rings", run.warehouse.pinned):
+                    rings = add_rings(run, as_of, with_training=config.with_training)
+                with boundary("features.build", run.warehouse.path):
+                    nodes = run.warehouse.build_features(as_of, with_training=config.with_training)
             stage.steps = longest(nodes)
             with boundary("features.export", run.home / "features"), run.warehouse.connect():
                 exported = export_features(run, as_of, with_training=config.with_training)
             stage.rows = rings | exported
-        context.log.info("%s.", ", ".join(f"{name}: {count:,}" for name, count in rings.items()))
+        if rings:
+            context.log.info("%s.", ", ".join(f"{name}: {count:,}" for name, count in rings.items()))
         yield from _report(context, manifest, translator, nodes, exported)
 
     @dbt_assets(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +20,7 @@ import sqlalchemy
 from conftest import FIRST_DAY, LISTS, NEXT_DAY, ROOT, Homes, Outcome, make_market, published_files, run, touchstone
 
 from orchestration.home import DAGSTER_YAML
-from orchestration.pipeline import dagster_instance
+from orchestration.process import keep_engines
 from orchestration.rated import RATED
 from orchestration.run_record import RunRecord, process_started
 from orchestration.upkeep.standing import verify_home
@@ -121,7 +122,8 @@ def test_dagster_keeps_what_opens_its_event_log(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     (tmp_path / "dagster.yaml").write_bytes(DAGSTER_YAML)
     log, engines, waits = tmp_path / "history" / "runs" / "index.db", [], set()
-    with dagster_instance() as instance:
+    keep_engines()
+    with dg.DagsterInstance.get() as instance:
         for number in range(2):
             with instance.event_log_storage.index_connection() as connection:
                 engines.append(connection.engine)
