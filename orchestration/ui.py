@@ -31,7 +31,7 @@ def commands(settings: Settings, port: int) -> dict[str, list[str]]:
     workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
     return {
         "Dagster's webserver": [str(scripts / "dagster-webserver"), *workspace, "-h", "127.0.0.1", "-p", str(port)],
-        "Dagster's daemon": [str(scripts / "dagster-daemon"), "run", *workspace],
+        "Dagster's daemon": [sys.executable, "-m", "orchestration.process", "run", *workspace],
         "MLflow": [
             *(str(scripts / "mlflow"), "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port + 1)),
             *("--backend-store-uri", f"sqlite:///{settings.home / 'mlflow.db'}"),

@@ -9,7 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -117,28 +118,44 @@ def differing(files: dict[str, bytes], expected: dict[str, bytes]) -> set[str]:
     return {name for name in files.keys() | expected.keys() if files.get(name) != expected.get(name)}
 
 
-def test_dagster_keeps_what_opens_its_event_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Neither is it made anew for each statement, nor does each wait for the disk."""
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """Dagster with a history of its own, as a process has it that runs stages."""
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     (tmp_path / "dagster.yaml").write_bytes(DAGSTER_YAML)
-    log, engines, waits = tmp_path / "history" / "runs" / "index.db", [], set()
     keep_engines()
     with dg.DagsterInstance.get() as instance:
-        for number in range(2):
-            with instance.event_log_storage.index_connection() as connection:
-                engines.append(connection.engine)
-                waits.add(connection.execute(sqlalchemy.text("pragma synchronous")).scalar())
-                connection.execute(sqlalchemy.text(f"create table kept_{number} (name)"))
-            assert log.with_name("index.db-wal").exists(), "what was said was written through at once"
+        yield instance
+
+
+def test_dagster_keeps_what_opens_its_event_log(history: dg.DagsterInstance, tmp_path: Path):
+    """Neither is it made anew for each statement, nor does each wait for the disk."""
+    log, engines, waits = tmp_path / "history" / "runs" / "index.db", [], set()
+    for number in range(2):
+        with history.event_log_storage.index_connection() as connection:
+            engines.append(connection.engine)
+            waits.add(connection.execute(sqlalchemy.text("pragma synchronous")).scalar())
+            connection.execute(sqlalchemy.text(f"create table kept_{number} (name)"))
+        assert log.with_name("index.db-wal").exists(), "what was said was written through at once"
     assert engines[0] is engines[1]
     assert waits == {1}  # normal: only a full log waits
     with sqlite3.connect(log) as reader:
         assert reader.execute("select count(*) from sqlite_master where name like 'kept_%'").fetchall() == [(2,)]
 
 
-def waited_for[Found](look: Callable[[], Found]) -> Found:
+def test_whoever_watches_a_run_is_told_each_line_as_it_is_said(history: dg.DagsterInstance):
+    run_id, log, heard = str(uuid.uuid4()), history.event_log_storage, []
+    said = [f"line {number}" for number in range(5)]
+    log.watch(run_id, None, lambda entry, _: heard.append(entry.user_message))
+    for number, line in enumerate(said, start=1):
+        log.store_event(dg.EventLogEntry(None, 20, line, run_id, time.time()))
+        waited_for(lambda number=number: len(heard) == number, seconds=10)
+        assert heard == said[:number]
+
+
+def waited_for[Found](look: Callable[[], Found], seconds: float = 120) -> Found:
     """Returns what a look finds, as soon as it finds something: files and processes are all that a run shows from outside."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + seconds
     while not (found := look()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return found
