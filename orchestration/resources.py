@@ -51,10 +51,8 @@ AS_OF_TAG = "touchstone/as_of"
 PIPELINE_RUN_TAG = "touchstone/pipeline_run"
 ROW_GROUP_ROWS = 65_536
 Step = Literal["shape", "features"]
-BUILT: Mapping[Step, str] = {
-    "shape": "shaped",
-    "features": "featured",
-}  # the warehouse's tables that say what a step stands for
+# The warehouse's tables that say what each step was last built of.
+BUILT: Mapping[Step, str] = {"shape": "shaped", "features": "featured"}
 
 
 def sql_text(value: object) -> str:
