@@ -1,6 +1,6 @@
 """What a process that runs stages spares itself, whoever started it: the command line, Dagster's daemon or a person's job.
 
-Nothing here changes what comes out; docs/performance.md has what each spares.
+Run as a program it is the daemon of `touchstone ui`. Nothing here changes what comes out; docs/performance.md has what each spares.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import atexit
 import functools
 import gc
 import os
+from importlib.metadata import entry_points
 from threading import Lock
 from typing import Any
 
@@ -83,8 +84,7 @@ def keep_engines() -> None:
 
 if __name__ == "__main__":
     # `touchstone ui` starts Dagster's daemon by this: it writes what a run is going to make, line by line, before it starts it.
-    from dagster._daemon.cli import main
-
+    (daemon,) = entry_points(group="console_scripts", name="dagster-daemon")
     spare_the_collector()
     keep_engines()
-    main()
+    daemon.load()()
