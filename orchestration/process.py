@@ -1,6 +1,7 @@
 """What a process that runs stages spares itself, whoever started it: the command line, Dagster's daemon or a person's job.
 
-Run as a program it is the daemon of `touchstone ui`. Nothing here changes what comes out; docs/performance.md has what each spares.
+Run as a program it is the daemon of `touchstone ui`. Nothing here changes what comes out; docs/performance.md has what each
+spares.
 """
 
 from __future__ import annotations
