@@ -3,7 +3,8 @@
 A marketplace is trained on as of 2026-06-15 and rated as of 2026-06-30, as benchmarks/quality.py does. Then each model is
 trained again on the same rows without one signal's features at a time. Counts are pooled over seeds until every rate of
 interest rests on `--cases` entities; it prints them as Markdown, which is docs/detection.md. With `--counts` a seed's counts
-are kept in a file there, and not made again: a run that was stopped goes on where it was, and several may share the seeds.
+are kept in a file there, by the code's revision, and not made again: a run that was stopped goes on where it was, and several
+may share the seeds.
 
     make bench-detection
     python benchmarks/detection.py --scale 0.02 --seeds 101 --cases 1
@@ -26,7 +27,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
-from quality import AS_OF, LABELLED, TRAINED_AS_OF, rate
+from quality import AS_OF, LABELLED, TRAINED_AS_OF, rate, revision
 
 from ml.boosting import Parameters, fit_booster
 from ml.declarations import SIGNALS, Declaration, load_declarations
@@ -49,7 +50,7 @@ OWN_SIGNAL = {
 """The signal that is there to find an archetype. What gives a brusher away is in its orders."""
 HEAD = """# What each signal finds
 
-Printed by `make bench-detection`: demo marketplaces at scale {scale}, seeds {seeds}, trained on as of {trained} and
+Printed by `make bench-detection` of {revision}: demo marketplaces at scale {scale}, seeds {seeds}, trained on as of {trained} and
 rated as of {rated}, counts pooled, against their truth. Cases are counterfeits without a label (listings), and live merchants
 that sell one. Beside each archetype: the share of them that the model flags, and the share of them above the score at which
 {target:.0%} of all above are counterfeit, as truth says; then how that changes where the model is trained without one signal's
@@ -303,7 +304,7 @@ def main() -> None:
     models = {name: Findings() for name in declarations}
     pooled: list[str] = []
     for seed in arguments.seeds:
-        kept = arguments.counts / f"seed={seed}.json" if arguments.counts else None
+        kept = arguments.counts / revision() / f"seed={seed}.json" if arguments.counts else None
         if kept and kept.exists():
             counts = json.loads(kept.read_text(encoding="utf-8"))
         else:
@@ -318,7 +319,12 @@ def main() -> None:
         if min(findings.fewest for findings in models.values()) >= arguments.cases:
             break
     head = HEAD.format(
-        scale=arguments.scale, seeds=", ".join(pooled), trained=TRAINED_AS_OF, rated=AS_OF, target=TARGET
+        revision=revision(),
+        scale=arguments.scale,
+        seeds=", ".join(pooled),
+        trained=TRAINED_AS_OF,
+        rated=AS_OF,
+        target=TARGET,
     )
     print(head, page(models, declarations), sep="\n", end="")
 

@@ -52,6 +52,12 @@ order by listing_id
 """
 
 
+def revision() -> str:
+    """Returns the commit that this code is of, with `-dirty` where it was changed since."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603  # our own command
+
+
 def touchstone(home: Path, *arguments: str) -> None:
     """Runs one command over a home; anything but success ends the measurement."""
     subprocess.run(  # noqa: S603  # our own command
