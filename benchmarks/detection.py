@@ -296,15 +296,13 @@ def main() -> None:
     # Those below 1017 were looked at while the demo was made.
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(1017, 1037)))
     parser.add_argument("--cases", type=int, default=500)
-    parser.add_argument(
-        "--counts", type=Path, help="folder that keeps each seed's counts; of one scale and one code only"
-    )
-    arguments = parser.parse_args()
+    parser.add_argument("--counts", type=Path, help="folder that keeps each seed's counts; of one scale only")
+    arguments, code = parser.parse_args(), revision()
     declarations = {name: one for name, one in load_declarations().items() if one.rates in TRUTH}
     models = {name: Findings() for name in declarations}
     pooled: list[str] = []
     for seed in arguments.seeds:
-        kept = arguments.counts / revision() / f"seed={seed}.json" if arguments.counts else None
+        kept = arguments.counts / code / f"seed={seed}.json" if arguments.counts else None
         if kept and kept.exists():
             counts = json.loads(kept.read_text(encoding="utf-8"))
         else:
@@ -319,7 +317,7 @@ def main() -> None:
         if min(findings.fewest for findings in models.values()) >= arguments.cases:
             break
     head = HEAD.format(
-        revision=revision(),
+        revision=code,
         scale=arguments.scale,
         seeds=", ".join(pooled),
         trained=TRAINED_AS_OF,

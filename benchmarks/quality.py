@@ -55,7 +55,8 @@ order by listing_id
 def revision() -> str:
     """Returns the commit that this code is of, with `-dirty` where it was changed since."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603  # our own command
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603  # our own command
+    return said.stdout.strip()
 
 
 def touchstone(home: Path, *arguments: str) -> None:

@@ -2,6 +2,7 @@
 
 Killed in the middle, a missed day, late, corrected and deleted rows, a day that loses its last event, other code: each
 is done to a warehouse that was built, and what the next run leaves is compared, row by row, with a build from nothing.
+And what is built as a whole stands until its successor is whole, whatever it was before.
 """
 
 from __future__ import annotations
