@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ml.evaluate import Report, Scored
 
 BINS: Final = 10
+ONE_AT_A_TIME: Final = Lock()  # matplotlib shares what it knows of fonts and texts, and models are trained side by side
 NAMES: Final = {
     "verdict": "held-out verdicts, weighted to all goods",
     "evaluate": "last dates (unlabelled counts as genuine)",
@@ -66,7 +68,8 @@ def new_axes(title: str, x: str, y: str, width: float = 6.5, height: float = 4.5
 def png(figure: Any) -> bytes:
     """Returns a figure as PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    with ONE_AT_A_TIME:
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -131,25 +131,21 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A training of which only the pictures, the card and the version are to be made.
+    """A training of which only the version is to be made.
 
     Attributes:
-        declaration: The model's declaration.
         parameters: The training's choices.
-        training_set: What it read.
-        split: Which rows did what.
         model: The model.
         evaluation: What was found out about it.
         facts: What `card.json` will say.
+        files: The card and its pictures, by where they lie among the run's artifacts.
     """
 
-    declaration: Declaration
     parameters: Parameters
-    training_set: TrainingSet
-    split: Split
     model: model.RiskModel
     evaluation: review.Evaluation
     facts: Mapping[str, Any]
+    files: Mapping[str, bytes]
 
 
 def prepare(
@@ -163,7 +159,7 @@ def prepare(
     thresholds: Path = review.THRESHOLDS_FILE,
     progress: Progress = lambda _: None,
 ) -> Prepared | TrainingResult | TooFewLabels:
-    """Trains, calibrates, evaluates, sets beside the champion and judges a model, and leaves nothing behind.
+    """Trains, calibrates, evaluates, sets beside the champion, judges and describes a model, and leaves nothing behind.
 
     Several models can be prepared side by side.
 
@@ -223,13 +219,16 @@ def prepare(
     evaluation = review.Evaluation(report, calibration, comparison, judgement)
     origin = {"as_of": as_of.isoformat(), "training_digest": digest, "data": data, "provenance": dict(provenance)}
     facts = _facts(trained, training_set, split, origin) | {"importances": dict(report.importances)}
-    return Prepared(declaration, parameters, training_set, split, trained.model, evaluation, facts)
+    pictures = plots.pictures(report, trained.model.threshold)
+    page = card.render(declaration, trained.model, training_set, split, evaluation, facts, pictures)
+    described = {"card.html": page, **{f"plots/{name}": content for name, content in pictures.items()}}
+    return Prepared(parameters, trained.model, evaluation, facts, described)
 
 
 def register(
     prepared: Prepared, registry: Registry, *, trained_by: str = "unnamed", progress: Progress = lambda _: None
 ) -> TrainingResult:
-    """Draws a prepared training's pictures, writes its card and registers its version, which waits for review.
+    """Registers a prepared training's version, which waits for review.
 
     Args:
         prepared: The training.
@@ -237,20 +236,17 @@ def register(
         trained_by: Who trains; whoever that is may not approve, unless a setting allows it.
         progress: Called with a line a step.
     """
-    declaration, rates, evaluation = prepared.declaration, prepared.model, prepared.evaluation
-    pictures = plots.pictures(evaluation.report, rates.threshold)
-    page = card.render(declaration, rates, prepared.training_set, prepared.split, evaluation, prepared.facts, pictures)
     with boundary("training.register", registry.home / "mlflow.db"):
         version = registry.register(
-            rates,
+            prepared.model,
             facts=prepared.facts,
-            evaluation=evaluation,
-            files={"card.html": page, **{f"plots/{name}": content for name, content in pictures.items()}},
+            evaluation=prepared.evaluation,
+            files=prepared.files,
             parameters=asdict(prepared.parameters),
             trained_by=trained_by,
         )
-    progress(f"{declaration.name}: version {version.version} is registered and waits for review")
-    return TrainingResult(version, reused=False, metrics=evaluation.report.metrics)
+    progress(f"{version.model}: version {version.version} is registered and waits for review")
+    return TrainingResult(version, reused=False, metrics=prepared.evaluation.report.metrics)
 
 
 def _champion_to_compare(name: str, registry: Registry) -> model.RiskModel | str | None:

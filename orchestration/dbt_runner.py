@@ -15,12 +15,13 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundwork.errors import TouchstoneError
 from groundwork.files import write_bytes
-from orchestration.resources import DbtNode, project_digest
+from orchestration.resources import WAREHOUSE_GROUP_ROWS, DbtNode, project_digest
 from orchestration.settings import DBT_PROJECT, Settings
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ def _is_current() -> bool:
 
 @functools.cache
 def read_project() -> Manifest:
-    """Returns the project as dbt reads it, once a process. A run writes into it."""
+    """Returns the project as dbt reads it, once a process, with all of dbt imported. A run writes into it."""
+    for part in ("dbt.cli.main", "dbt.adapters.duckdb"):
+        import_module(part)
     from dbt.contracts.graph.manifest import Manifest
 
     if not _is_current():
@@ -130,6 +133,7 @@ def _environment(home: Path, *, threads: int, memory_limit: str, models_at_once:
         "TOUCHSTONE_THREADS": str(threads),
         "TOUCHSTONE_MEMORY_LIMIT": memory_limit,
         "TOUCHSTONE_MODELS_AT_ONCE": str(models_at_once),
+        "TOUCHSTONE_WAREHOUSE_GROUP_ROWS": str(WAREHOUSE_GROUP_ROWS),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     }
     before = {name: os.environ.get(name) for name in values}

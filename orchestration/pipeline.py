@@ -11,7 +11,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
@@ -250,6 +250,7 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
     import dagster as dg
 
     from orchestration.assets.sources import demo_is_due, make_demo
+    from orchestration.dbt_runner import read_project
 
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]))
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent) as making:
@@ -265,7 +266,9 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
         for library in ("great_expectations", "xgboost"):
             import_module(library)
     tags = {PIPELINE_RUN_TAG: result.record.run_id}
-    landed = _execute(definitions, instance, "land", tags | ({AS_OF_TAG: str(as_of)} if as_of else {}), {})
+    with ThreadPoolExecutor(1) as reading:
+        reading.submit(read_project)  # dbt's, while tables land. What fails here fails again in shape, which tells it.
+        landed = _execute(definitions, instance, "land", tags | ({AS_OF_TAG: str(as_of)} if as_of else {}), {})
     _judge(result, landed)
     if result.exit_code == ExitCode.DONE:
         result.as_of = as_of or default_as_of(settings, load_contract())

@@ -24,7 +24,7 @@ def spare_the_collector() -> None:
     Libraries leave millions of objects that live as long as the process: to look through them all took a run of the demo six
     seconds, and its end three more (docs/performance.md).
     """
-    gc.set_threshold(50_000)
+    gc.set_threshold(500_000)
     atexit.register(gc.freeze)
 
 

@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -50,6 +51,11 @@ logger = logging.getLogger("touchstone")
 AS_OF_TAG = "touchstone/as_of"
 PIPELINE_RUN_TAG = "touchstone/pipeline_run"
 ROW_GROUP_ROWS = 65_536
+# How many rows of a table the warehouse packs at once, half of what DuckDB would: a group that is full is packed and written
+# by whichever thread filled it, and all others by one alone when the file is closed. Whoever writes to the file has to say
+# the same number, or its closing packs all tables anew.
+WAREHOUSE_GROUP_ROWS = 61_440
+EXPORTS_AT_ONCE = 2  # of which each is sorted by all threads, and packed by one
 Step = Literal["shape", "features"]
 # The warehouse's tables that say what each step was last built of.
 BUILT: Mapping[Step, str] = {"shape": "shaped", "features": "featured"}
@@ -131,6 +137,21 @@ class Export:
     order_by: str
 
 
+@dataclass(frozen=True)
+class ExportFolder:
+    """A folder of exports.
+
+    Attributes:
+        path: Where; what it held before goes.
+        exports: What is written there, by the file's name without `.parquet`.
+        told_as: What stands before the files' names where their rows are told.
+    """
+
+    path: Path
+    exports: Mapping[str, Export]
+    told_as: str = ""
+
+
 class Warehouse:
     """dbt's DuckDB file: opened late, closed early, rebuildable from the landing zone."""
 
@@ -153,10 +174,16 @@ class Warehouse:
             yield self._open
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._open = duckdb.connect(str(self.path))
+        self._open = duckdb.connect(
+            config={
+                "threads": self.settings.threads,
+                "memory_limit": self.settings.memory_limit,
+                "temp_directory": f"{self.path}.tmp",
+            }
+        )
         try:
-            self._open.execute(f"set threads = {self.settings.threads}")
-            self._open.execute(f"set memory_limit = {sql_text(self.settings.memory_limit)}")
+            self._open.execute(f"attach {sql_text(self.path)} as warehouse (row_group_size {WAREHOUSE_GROUP_ROWS})")
+            self._open.execute("use warehouse")
             yield self._open
         finally:
             self._open.close()
@@ -325,27 +352,31 @@ class Warehouse:
                 asdict(built),
             )
 
-    def export(self, exports: Mapping[str, Export], folder: Path, *, prefix: str = "") -> dict[str, int]:
-        """Writes queries' rows as Parquet files into a folder that is replaced as a whole; same rows, same bytes.
-
-        Args:
-            exports: What to write, by the file's name without `.parquet`.
-            folder: Where; what it held before goes.
-            prefix: Put before the names in what is returned.
+    def export(self, folders: Sequence[ExportFolder]) -> dict[str, int]:
+        """Writes queries' rows as Parquet files into folders, of which each is replaced as a whole; same rows, same bytes.
 
         Returns:
             The number of rows by name.
         """
+        with self.connect() as connection, ThreadPoolExecutor(EXPORTS_AT_ONCE) as pool:
+            rows: dict[str, int] = {}
+            for counted in pool.map(functools.partial(self._export, connection), folders):
+                rows |= counted
+        return rows
+
+    @staticmethod
+    def _export(connection: duckdb.DuckDBPyConnection, folder: ExportFolder) -> dict[str, int]:
         rows: dict[str, int] = {}
-        with self.connect() as connection, replacing_directory(folder) as temporary:
-            for name, export in exports.items():
+        with connection.cursor() as cursor, replacing_directory(folder.path) as temporary:
+            cursor.execute("use warehouse")
+            for name, export in folder.exports.items():
                 file = temporary / f"{name}.parquet"
-                connection.execute(
+                cursor.execute(
                     f"copy (select * from ({export.query}) order by {export.order_by}) to {sql_text(file)} "
                     f"(format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS})"
                 )
-                counted = connection.execute("select count(*) from read_parquet(?)", [str(file)]).fetchone()
-                rows[f"{prefix} {name}".strip()] = int(counted[0]) if counted else 0
+                counted = cursor.execute("select count(*) from read_parquet(?)", [str(file)]).fetchone()
+                rows[f"{folder.told_as} {name}".strip()] = int(counted[0]) if counted else 0
         return rows
 
     @staticmethod

@@ -15,7 +15,7 @@ from groundwork.faults import boundary
 from orchestration.assets.signals import add_rings
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.rated import RATED
-from orchestration.resources import DbtNode, Export, Run, sql_text
+from orchestration.resources import DbtNode, Export, ExportFolder, Run, sql_text
 
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
 OWNERS = ["team:data-engineering"]
@@ -174,7 +174,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
                 with boundary("features.build", run.warehouse.path):
                     nodes = run.warehouse.build_features(as_of, with_training=config.with_training)
             stage.steps = longest(nodes)
-            with boundary("features.export", run.home / "features"), run.warehouse.connect():
+            with boundary("features.export", run.home / "features"):
                 exported = export_features(run, as_of, with_training=config.with_training)
             stage.rows = rings | exported
         if rings:
@@ -200,7 +200,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             with boundary("marts.build", run.warehouse.path):
                 nodes = run.warehouse.build("tag:marts")
             stage.steps = longest(nodes)
-            with boundary("marts.export", run.home / "marts"), run.warehouse.connect():
+            with boundary("marts.export", run.home / "marts"):
                 stage.rows = export_marts(run, as_of)
         yield from _report(context, manifest, translator, nodes, stage.rows)
 
@@ -224,10 +224,10 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
         as_of: The date that is rated.
         with_training: Whether the training rows leave the warehouse too.
     """
-    rows: dict[str, int] = {}
+    folders: list[ExportFolder] = []
     for name, rated in RATED.items():
         scored = Export(f"select * from {rated.relation}_features where purpose = 'score'", order_by=rated.key)
-        rows |= run.warehouse.export({"features": scored}, run.features_folder(name, as_of), prefix=name)
+        folders.append(ExportFolder(run.features_folder(name, as_of), {"features": scored}, name))
         if with_training:
             order = f"{rated.key}, as_of_date, purpose"
             exports = {
@@ -242,8 +242,8 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
                     "select * from int_merchant_edges", order_by="merchant_id_a, merchant_id_b, kind, value_hash"
                 ),
             }
-            rows |= run.warehouse.export(exports, run.training_folder(name, as_of), prefix=f"{name} training")
-    return rows
+            folders.append(ExportFolder(run.training_folder(name, as_of), exports, f"{name} training"))
+    return run.warehouse.export(folders)
 
 
 def pin_scores(run: Run, as_of: date) -> None:
@@ -310,11 +310,12 @@ def pin_outcomes(run: Run, as_of: date) -> None:
 def export_marts(run: Run, as_of: date) -> dict[str, int]:
     """Writes the marts of one date for analysts and for publication; returns the number of rows by mart."""
     order = {rated.mart: rated.key for rated in RATED.values()} | EVIDENCE | OUTCOMES
-    rows: dict[str, int] = {}
-    for mart, order_by in order.items():
-        export = Export(f"select * from {mart}", order_by=order_by)
-        rows |= run.warehouse.export({mart: export}, run.mart_file(mart, as_of).parent)
-    return rows
+    return run.warehouse.export(
+        [
+            ExportFolder(run.mart_file(mart, as_of).parent, {mart: Export(f"select * from {mart}", order_by=order_by)})
+            for mart, order_by in order.items()
+        ]
+    )
 
 
 def longest(nodes: list[DbtNode]) -> dict[str, float]:
