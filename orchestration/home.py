@@ -1,4 +1,4 @@
-"""The home as a whole: the schema that its folders follow, how an older one is brought up to date, and who writes to it.
+"""The home as a whole: the schema that its folders follow, how an older one is brought up to date, who writes to it, its demo.
 
 Version 2 added ledger lines of loads that were pruned or erased, which version 1 cannot read, and Dagster's rule that a
 backfill from its UI rates one day at a time, oldest first.
@@ -141,3 +141,24 @@ def _usable(home: Path) -> Iterator[None]:
         raise BadInputError(
             f"The home {home} cannot be used: {error}. Name another with TOUCHSTONE_HOME, or mend its permissions."
         ) from error
+
+
+def demo_is_due(settings: Settings) -> bool:
+    """Whether no sources file is set and no demo was made yet; says that it is made now."""
+    if settings.sources is not None or settings.sources_file.exists():
+        return False
+    logger.info("Making the demo marketplace (scale %g, seed %d)", settings.demo_scale, settings.demo_seed)
+    return True
+
+
+def make_demo(settings: Settings) -> None:
+    """Makes the demo marketplace that the settings ask for."""
+    from orchestration.marketplace.generate import generate
+
+    generate(
+        settings.demo,
+        scale=settings.demo_scale,
+        days=settings.demo_days,
+        seed=settings.demo_seed,
+        hardness=settings.demo_hardness,
+    )

@@ -10,12 +10,13 @@ import base64
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any
-
-import dagster as dg
+from typing import TYPE_CHECKING, Any
 
 from ml.plots import new_axes, png
 from orchestration.resources import connect_memory
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 NOW, BEFORE, LIMIT = "#33658a", "#b8c4cf", "#c1121f"
 EDGES = range(0, 105, 5)  # of the bands of score that are counted
@@ -31,6 +32,8 @@ def markdown(picture: bytes, title: str) -> str:
 
 def shown(picture: bytes | None, title: str) -> dg.MetadataValue[Any]:
     """Returns a picture as metadata of an asset, or that there was nothing to draw."""
+    import dagster as dg
+
     return (
         dg.MetadataValue.text("nothing to draw") if picture is None else dg.MetadataValue.md(markdown(picture, title))
     )

@@ -29,8 +29,7 @@ from groundwork.errors import (
     VerificationError,
     disk_refusal,
 )
-from orchestration.automation import WITH_TRAINING
-from orchestration.home import home_lock, prepare_home
+from orchestration.home import demo_is_due, home_lock, make_demo, prepare_home
 from orchestration.pictures import words_of
 from orchestration.rated import RATED, has_champion
 from orchestration.resources import (
@@ -180,6 +179,8 @@ def run_job(
     settings: Settings, definitions: Any, instance: Any, job: str, as_of: date, *, with_training: bool = False
 ) -> PipelineResult:
     """Runs one job for one day as a run with a record of its own."""
+    from orchestration.automation import WITH_TRAINING
+
     ops = WITH_TRAINING["ops"] if with_training else {}
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]), as_of)
     tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
@@ -247,17 +248,16 @@ def _stands(settings: Settings, as_of: date) -> bool:
 
 
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
-    import dagster as dg
-
-    from orchestration.assets.sources import demo_is_due, make_demo
-    from orchestration.dbt_runner import read_project
-
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]))
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent) as making:
         if demo_is_due(settings):
             # While libraries load. What fails here fails again in landing, which tells it.
             making.submit(make_demo, settings)
+        import dagster as dg
+
         from ml.registry import Registry, load_mlflow
+        from orchestration.automation import WITH_TRAINING
+        from orchestration.dbt_runner import read_project
         from orchestration.definitions import build_definitions
 
         instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)

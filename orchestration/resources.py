@@ -16,8 +16,6 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import dagster as dg
-
 from groundwork.errors import BadInputError, TouchstoneError
 from groundwork.files import (
     canonical_json,
@@ -35,6 +33,7 @@ from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT
 from orchestration.upkeep.alerts import alerts_of, tell
 
 if TYPE_CHECKING:
+    import dagster as dg
     import duckdb
     import pyarrow as pa
 
@@ -518,6 +517,8 @@ def mark_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[RunRecord]:
 
     Dagster's default launcher never notices that a run's process was killed: its run would stay STARTED for ever.
     """
+    import dagster as dg
+
     active = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
     dead = []
     for record in RunRecord.read_dead(runs):
@@ -569,6 +570,7 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
 
 def run_resource(settings: Settings) -> dg.ResourceDefinition:
     """Returns the resource `run`: a `Run` for as long as the Dagster run lasts."""
+    import dagster as dg
 
     @dg.resource(description="The run: the home's writer lock, its record, and where everything lies.")
     def run(context: dg.InitResourceContext) -> Iterator[Run]:

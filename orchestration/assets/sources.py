@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from expectations.contract import Contract
+from orchestration.home import demo_is_due, make_demo
 from orchestration.resources import Run, logger
-from orchestration.settings import MAX_AGE, Settings
+from orchestration.settings import MAX_AGE
 
 if TYPE_CHECKING:
     from orchestration.landing.ledger import LoadRecord
@@ -54,7 +55,8 @@ def land_sources(run: Run) -> "list[LoadRecord]":
     from orchestration.landing.ledger import Ledger, loads_in_use, pinned_loads
     from orchestration.landing.sources import read_sources
 
-    ensure_demo(run.settings)
+    if demo_is_due(run.settings):
+        make_demo(run.settings)
     sources = read_sources(run.settings.sources_file, os.environ)
     records = land(
         sources,
@@ -75,33 +77,6 @@ def land_sources(run: Run) -> "list[LoadRecord]":
     for note in run.record.facts["notes"]:
         logger.warning("%s", note)
     return records
-
-
-def ensure_demo(settings: Settings) -> None:
-    """Makes the demo marketplace where it is due."""
-    if demo_is_due(settings):
-        make_demo(settings)
-
-
-def demo_is_due(settings: Settings) -> bool:
-    """Whether no sources file is set and no demo was made yet; says that it is made now."""
-    if settings.sources is not None or settings.sources_file.exists():
-        return False
-    logger.info("Making the demo marketplace (scale %g, seed %d)", settings.demo_scale, settings.demo_seed)
-    return True
-
-
-def make_demo(settings: Settings) -> None:
-    """Makes the demo marketplace that the settings ask for."""
-    from orchestration.marketplace.generate import generate
-
-    generate(
-        settings.demo,
-        scale=settings.demo_scale,
-        days=settings.demo_days,
-        seed=settings.demo_seed,
-        hardness=settings.demo_hardness,
-    )
 
 
 def _load_metadata(record: "LoadRecord | None") -> dict[str, Any]:
