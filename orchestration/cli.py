@@ -365,11 +365,11 @@ def show_list(
 @lists_app.command("diff")
 def diff_lists(
     name: Annotated[str, typer.Argument(metavar="LIST")],
-    first: Annotated[str, typer.Argument(metavar="A")],
-    second: Annotated[str, typer.Argument(metavar="B")],
+    first: Annotated[str, typer.Argument(metavar="VERSION_A", help="The one before, by its folder's name.")],
+    second: Annotated[str, typer.Argument(metavar="VERSION_B", help="The one after.")],
     as_json: Json = False,
 ) -> None:
-    """Prints what changed from version A of a list to version B, and why.
+    """Prints what changed from one version of a list to another, and why.
 
     Example: touchstone lists diff listings 2026-06-29-0123456789ab 2026-06-30-ba9876543210
     """
@@ -490,18 +490,21 @@ def models_log(
     Example: touchstone models log --verify
     """
     registry = _registry()
+    held = ""
     if verify:
         from orchestration.upkeep.approvals import heads_in_receipts
 
-        problems = registry.problems(dict(heads_in_receipts(settings_of().home / "published")))
+        heads = dict(heads_in_receipts(settings_of().home / "published"))
+        problems = registry.problems(heads)
         if problems:
             print_result({"problems": problems}, as_json, lambda: "\n".join(problems))
             raise SystemExit(int(ExitCode.VERIFICATION_FAILED))
+        held = f"\nThe log holds, by itself and against MLflow, the champions' files and {len(heads):,} receipts."
     decisions = [dataclasses.asdict(decision) for decision in registry.log()]
     print_result(
         {"decisions": decisions},
         as_json,
-        lambda: "\n".join(map(report.render_decision, decisions)) or "No decision yet.",
+        lambda: ("\n".join(map(report.render_decision, decisions)) or "No decision yet.") + held,
     )
 
 

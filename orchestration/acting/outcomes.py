@@ -291,8 +291,8 @@ def suppression_facts(found: Sequence[Suppression]) -> list[dict[str, Any]]:
 def render_suppressions(found: Sequence[Suppression]) -> str:
     """Returns suppressions in words, a line each."""
     lines = [
-        f"{row.entity_kind:9} {row.entity_id}  {row.created_at:%Y-%m-%d} to "
-        f"{'for ever' if row.expires_at is None else f'{row.expires_at:%Y-%m-%d}'}: {row.reason or 'no reason given'}"
+        f"{row.entity_kind:9} {row.entity_id}  from {row.created_at:%Y-%m-%d} "
+        f"{'for ever' if row.expires_at is None else f'until {row.expires_at:%Y-%m-%d}'}: {row.reason or 'no reason given'}"
         for row in found
     ]
     return "\n".join(lines) or "Nothing is suppressed."

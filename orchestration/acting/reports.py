@@ -660,10 +660,16 @@ def render_public(report: Mapping[str, Any]) -> str:
 
 
 def _public_words(name: str, value: Any) -> str:
-    if isinstance(value, dict):
-        value = ", ".join(f"{kind} {count:,}" for kind, count in value.items()) or None
-    words = "too few to tell" if value is None else f"{value:,}" if isinstance(value, int) else value
-    return f"{name.replace('_', ' ')}: {words}"
+    label = {"low": "lower end of its 95 % interval", "high": "upper end of its 95 % interval"}.get(name, name)
+    if value is None or value == {}:
+        words = "too few to tell"
+    elif isinstance(value, dict):
+        words = ", ".join(f"{kind} {count:,}" for kind, count in value.items())
+    elif name in {"counterfeit_share", "low", "high", "upheld_share"}:
+        words = f"{value:.1%}"
+    else:
+        words = f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{label.replace('_', ' ')}: {words}"
 
 
 def _figure_words(figure: Mapping[str, Any], which: str = "value") -> str:

@@ -138,4 +138,4 @@ def test_outcomes_are_taken_from_a_file_and_told_in_words(settings: Settings) ->
 def test_suppressions_are_told_in_words(settings: Settings) -> None:
     assert render_suppressions([]) == "Nothing is suppressed."
     keep_off(settings, "l1", until=date(2026, 5, 1))
-    assert render_suppressions(in_force(settings)) == "listing   l1  2026-03-07 to 2026-05-01: its own shop"
+    assert render_suppressions(in_force(settings)) == "listing   l1  from 2026-03-07 until 2026-05-01: its own shop"

@@ -102,7 +102,9 @@ def test_the_log_is_verified_against_mlflow_and_receipts(home: Path, run_touchst
     version = register_again(home, MODEL)
     assert run_touchstone("models", "approve", MODEL, str(version), "--who", "Ada", "--why", "reads well").code == 0
     sound, now = log.read_bytes(), database.read_bytes()
-    assert run_touchstone("models", "log", "--verify").code == ExitCode.DONE
+    verified = run_touchstone("models", "log", "--verify")
+    assert verified.code == ExitCode.DONE
+    assert verified.stdout.splitlines()[-1].startswith("The log holds, ")
     lines = sound.splitlines(keepends=True)
 
     def said(content: bytes) -> str:

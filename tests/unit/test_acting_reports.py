@@ -100,3 +100,14 @@ def test_the_public_report_says_that_it_does_not_tell():
     )
     assert "- received: <5" in text
     assert "- upheld share: too few to tell" in text
+
+
+def test_the_public_report_tells_shares_in_percent():
+    prevalence = {"test_buys": 1167, "counterfeit_share": 0.075537, "low": 0.027015, "high": 0.160916}
+    text = render_public({"from": "2026-06-01", "to": "2026-06-30", "prevalence": prevalence, "notes": []})
+    assert text.splitlines()[4:] == [
+        "- test buys: 1,167",
+        "- counterfeit share: 7.6%",
+        "- lower end of its 95 % interval: 2.7%",
+        "- upper end of its 95 % interval: 16.1%",
+    ]
