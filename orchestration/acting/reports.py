@@ -46,6 +46,13 @@ REFUSALS_DAYS: Final = 7
 VERSIONS_TOLD: Final = 30
 FEW: Final = 5
 """Of fewer than these the public report says only that they are few."""
+PUBLIC_SHARES: Final = {
+    "counterfeit_share": "counterfeit share",
+    "low": "lower end of its 95 % interval",
+    "high": "upper end of its 95 % interval",
+    "upheld_share": "upheld share",
+}
+"""What of the public report is a share, and what it is called there."""
 STAGES: Final = ("flagged", "reviewed", "confirmed", "handed_over", "acted_on", "suspects_named")
 
 
@@ -660,16 +667,14 @@ def render_public(report: Mapping[str, Any]) -> str:
 
 
 def _public_words(name: str, value: Any) -> str:
-    label = {"low": "lower end of its 95 % interval", "high": "upper end of its 95 % interval"}.get(name, name)
+    label = PUBLIC_SHARES.get(name, name.replace("_", " "))
     if value is None or value == {}:
-        words = "too few to tell"
-    elif isinstance(value, dict):
-        words = ", ".join(f"{kind} {count:,}" for kind, count in value.items())
-    elif name in {"counterfeit_share", "low", "high", "upheld_share"}:
-        words = f"{value:.1%}"
-    else:
-        words = f"{value:,}" if isinstance(value, int) else str(value)
-    return f"{label.replace('_', ' ')}: {words}"
+        return f"{label}: too few to tell"
+    if isinstance(value, dict):
+        return f"{label}: {', '.join(f'{kind} {count:,}' for kind, count in value.items())}"
+    if name in PUBLIC_SHARES:
+        return f"{label}: {value:.1%}"
+    return f"{label}: {f'{value:,}' if isinstance(value, int) else value}"
 
 
 def _figure_words(figure: Mapping[str, Any], which: str = "value") -> str:
