@@ -775,7 +775,8 @@ def lead_text(as_of: dt.date, lead: Mapping[str, Any]) -> str:
 
 
 def _change_text(row: Mapping[str, Any]) -> str:
-    parts = [f"{row['change']}: {row['merchant_count']} merchants, {row['expected_harm_usd']:,.2f} USD"]
+    merchants = "1 merchant" if row["merchant_count"] == 1 else f"{row['merchant_count']} merchants"
+    parts = [f"{row['change']}: {merchants}, {row['expected_harm_usd']:,.2f} USD"]
     parts += [f"{len(row['joined_merchants'])} came"] if row["joined_merchants"] and row["change"] != "found" else []
     parts += [f"{len(row['left_merchants'])} went"] if row["left_merchants"] else []
     parts += [f"see {row['other_lead_id']}"] if row["other_lead_id"] else []
