@@ -80,6 +80,15 @@ class Measured:
     scored: Scored
     blend: Blend
 
+    def as_dict(self) -> dict[str, Any]:
+        """Returns its rows and what the blend reached as plain data; null where it cannot be measured."""
+        reached = {name: value if np.isfinite(value) else None for name, value in self.figures["blend"].items()}
+        return {
+            "cut": self.cut.name,
+            "rows": {"train": len(self.cut.train), "test": len(self.cut.test)},
+            **reached,
+        }
+
 
 @dataclass(frozen=True)
 class Findings:

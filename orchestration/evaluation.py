@@ -151,10 +151,7 @@ def _log(settings: Settings, wanted: Wanted, found: Findings) -> str:
     first = found.measured[0]
     files = {
         "evaluation.json": canonical_json(told),
-        "cuts.json": canonical_json([
-            {"cut": one.cut.name, "rows": {"train": len(one.cut.train), "test": len(one.cut.test)}, **one.figures["blend"]}
-            for one in found.measured
-        ]),
+        "cuts.json": canonical_json([one.as_dict() for one in found.measured]),
         "chosen.json": canonical_json([_chosen(one.cut.name, one.blend) for one in found.measured]),
         **table_pictures(pooled(found), 100.0 * first.blend.threshold),
     }  # fmt: skip

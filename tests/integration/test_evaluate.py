@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,25 @@ def test_the_features_of_the_demo_with_truth(home: Path, rated_home: Path, tmp_p
     assert found["metrics"]["auroc"]["low"] > 0.6
     assert found["metrics"]["average_precision"]["mean"] > 5 * found["positives"] / found["rows"]
     assert found["baseline"]["prevalence"]["auroc"]["mean"] == 0.5
+
+
+def test_classes_that_the_scores_part_wholly_have_no_slope(home: Path, tmp_path: Path) -> None:
+    """A logistic regression of the truth on such scores has no finite fit; all else is told, and kept of each cut."""
+    random = np.random.default_rng(5)
+    fake = random.random(ROWS) < 0.25
+    content = {
+        "row": [f"r{at}" for at in range(ROWS)],
+        "fake": fake.astype(int),
+        "stars": random.random(ROWS) + 9 * fake,
+    }
+    pq.write_table(pa.table(content), tmp_path / "parted.parquet")
+    found = told(home, tmp_path, *QUICK, table="parted.parquet")
+    assert found["metrics"]["auroc"]["mean"] == 1.0
+    assert found["metrics"]["calibration_slope"]["mean"] is None
+    client = load_mlflow()(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
+    (newest,) = client.search_runs([client.get_experiment_by_name("evaluate").experiment_id], max_results=1)
+    (cut,) = json.loads(Path(client.download_artifacts(newest.info.run_id, "cuts.json", str(tmp_path))).read_text())
+    assert (cut["auroc"], cut["calibration_slope"]) == (1.0, None)
 
 
 def test_a_table_cut_from_a_real_market(home: Path, tmp_path: Path) -> None:
