@@ -65,7 +65,7 @@ CONDUCT_TRAITS = (
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
 SHARED_SHIFTS = {
-    TOO_CHEAP: 0.45, COMPLAINT_DRAWING: 0.47, SPEC_LIAR: 0.45, PICTURE_COPIER: 0.45, WORD_EVADER: 0.50, FLY_BY_NIGHT: 0.54,
+    TOO_CHEAP: 0.45, COMPLAINT_DRAWING: 0.47, SPEC_LIAR: 0.43, PICTURE_COPIER: 0.45, WORD_EVADER: 0.50, FLY_BY_NIGHT: 0.54,
     RING: 0.50, BRUSHER: 0.62,
 }  # fmt: skip
 """How far each is shifted in what is not its own archetype's: little, so that it takes its signal to find it, and less where
@@ -76,7 +76,7 @@ _TRICKS: dict[int, dict[str, float]] = {
         "doubt": 1.5, "rating": 1.0, "polarity": 1.5, "repetition": 1.55, "brevity": 1.55, "haste": 1.55, "verified": 1.55,
         "photo": 1.55,
     },
-    SPEC_LIAR: {"spec": 1.55, "omission": 1.43, "coyness": 1.5, "invention": 1.44, "absurdity": 1.48, "padding": 1.43},
+    SPEC_LIAR: {"spec": 1.6, "omission": 1.47, "coyness": 1.55, "invention": 1.46, "absurdity": 1.52, "padding": 1.43},
     PICTURE_COPIER: {"copying": 1.34, "baring": 1.46, "borrowing": 1.44, "pooling": 1.5, "sparing": 1.5},
     WORD_EVADER: {"hiding": 1.45, "evasion": 1.42, "mixing": 1.45, "retitling": 1.4, "stuffing": 1.4, "terseness": 1.45},
     FLY_BY_NIGHT: {
