@@ -82,12 +82,8 @@ class Measured:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns its rows and what the blend reached as plain data; null where it cannot be measured."""
-        reached = {name: value if np.isfinite(value) else None for name, value in self.figures["blend"].items()}
-        return {
-            "cut": self.cut.name,
-            "rows": {"train": len(self.cut.train), "test": len(self.cut.test)},
-            **reached,
-        }
+        rows = {"train": len(self.cut.train), "test": len(self.cut.test)}
+        return {"cut": self.cut.name, "rows": rows, **_plain(self.figures["blend"])}
 
 
 @dataclass(frozen=True)
@@ -127,7 +123,12 @@ class Findings:
         low, high = np.quantile(over_cuts, [0.025, 0.975]) if len(over_cuts) else (np.nan, np.nan)
         sd = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
         told = {"mean": float(values.mean()), "sd": sd, "low": float(low), "high": float(high)}
-        return {name: round(value, 6) if np.isfinite(value) else None for name, value in told.items()}
+        return _plain({name: round(value, 6) for name, value in told.items()})
+
+
+def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Returns figures as JSON takes them: null where one cannot be measured."""
+    return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
 def cuts_by_column(table: Table, splits: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> list[Cut]:
