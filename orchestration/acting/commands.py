@@ -311,7 +311,7 @@ def list_leads(
 def show_lead(lead: LeadId, as_of: AsOf = None, as_json: Json = False) -> None:
     """Prints a lead: who is in it, what is on lists of whom, and what became of it when.
 
-    Example: touchstone leads show lead-1983945100bb
+    Example: touchstone leads show lead-d292d2879db4
     """
     from orchestration.acting.leads import lead_text, read_leads
 
@@ -336,7 +336,7 @@ def export_leads(  # noqa: PLR0917  # typer names them
 ) -> None:
     """Writes a pack of each lead, with what its readers may see alone: their own rows, and the columns that are for them.
 
-    Example: touchstone leads export --audience brand --brand Fosholle --to for_fosholle
+    Example: touchstone leads export --audience brand --brand Kolledem --to for_kolledem
     """
     from orchestration.acting.packs import export, render_export
     from orchestration.acting.sections import Reader
@@ -356,7 +356,7 @@ def hand_over_lead(
 ) -> None:
     """Notes that a lead was handed over, in a log to which rows are only added; what comes of it is counted from there.
 
-    Example: touchstone leads hand-over lead-1983945100bb --to Fosholle --audience brand --at 2026-07-01T12:00
+    Example: touchstone leads hand-over lead-d292d2879db4 --to Kolledem --audience brand --at 2026-07-01T12:00
     """
     from orchestration.acting.leads import hand_over
 

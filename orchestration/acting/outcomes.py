@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError
+from groundwork.errors import BadInputError, counted
 from orchestration.landing.land import GIVEN, Recorded, record
 from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
 from orchestration.landing.sources import read_sources
@@ -270,8 +270,8 @@ def _moment(day: date) -> datetime:
 def render_recorded(came: Recorded) -> str:
     """Returns in words what came of rows that were given."""
     if came.new + came.changed == 0:
-        return f"{came.table}: nothing new: all {came.given:,} rows stand there already."
-    said = f"{came.given:,} rows given, {came.new:,} new, {came.changed:,} in place of others"
+        return f"{came.table}: nothing new: what was given ({counted(came.given, 'row')}) stands there already."
+    said = f"{counted(came.given, 'row')} given, {came.new:,} new, {came.changed:,} in place of others"
     if came.load is None:
         return f"{came.table}: {said}. Nothing was recorded: this was a dry run."
     return f"{came.table}: {said}. The next run counts them (`touchstone run`)."

@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from expectations.audiences import load_audiences
 from expectations.contract import Contract, load_contract
-from groundwork.errors import BadInputError
+from groundwork.errors import BadInputError, counted
 from groundwork.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
 from ml.explain import for_audience
 from orchestration.acting.leads import Leads, manifest_of, mart_file, read_leads
@@ -565,7 +565,10 @@ def export(
 
 def render_export(done: Mapping[str, Any]) -> str:
     """Returns what was exported, for a terminal."""
-    lines = [f"{len(done['packs'])} leads as of {done['as_of']} for: {visible(done['reader'])}", *done["packs"]]
+    lines = [
+        f"{counted(len(done['packs']), 'lead')} as of {done['as_of']} for: {visible(done['reader'])}",
+        *done["packs"],
+    ]
     return "\n".join([*lines, "Open lead.html in each; custody.json has the digests."])
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError
+from groundwork.errors import BadInputError, counted
 from groundwork.faults import boundary
 from groundwork.files import canonical_json, replacing_directory, sha256_bytes, write_json
 from orchestration.acting.outcomes import read_texts, record_rows
@@ -241,7 +241,7 @@ def _frame(
     missing = connection.execute("from certain anti join live using (listing_id) order by all").fetchall()
     if missing:
         raise BadInputError(
-            f"{len(missing)} listings that are to be bought for sure are not on offer as of {request.as_of}: "
+            f"{counted(len(missing), 'listing')} to be bought for sure, but not on offer as of {request.as_of}: "
             f"{', '.join(row[0] for row in missing[:3])}. Leave them out of the file."
         )
     connection.execute(GOODS)
@@ -445,7 +445,7 @@ def record_test_buys(settings: Settings, file: Path, *, is_dry: bool = False) ->
     if faults:
         shown = "\n".join(f"  {fault}" for fault in faults[:10])
         raise BadInputError(
-            f"{file}: nothing of it was recorded; {len(faults)} rows are not sound:\n{shown}\nCorrect them there."
+            f"{file}: nothing of it was recorded; {counted(len(faults), 'row')} not sound:\n{shown}\nCorrect them there."
         )
     return record_rows(settings, "test_buys", told, told=file.name, is_dry=is_dry)
 

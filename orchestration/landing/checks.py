@@ -17,6 +17,7 @@ from typing import Any, Literal
 import duckdb
 
 from expectations.contract import Column, Contract, Table
+from groundwork.errors import counted
 from orchestration.landing.sql import literal, quoted
 
 FIRST_DAY, LAST_DAY = "1970-01-01", "2100-12-31"
@@ -308,7 +309,7 @@ class RowChecks:
         keys, rows = self._one(f"select count(*), coalesce(sum(times), 0) from ({repeated})")
         if not keys:
             return []
-        text = f"{_counted(int(keys), 'key')} in {_counted(int(rows), 'row')}; each may stand in one alone"
+        text = f"{counted(int(keys), 'key')} in {counted(int(rows), 'row')}; each may stand in one alone"
         return [Violation("key", self.table.key, text, int(rows), self._samples(repeated, "times"))]
 
     def _landed_keys(self, landed: str | None) -> list[Violation]:
@@ -320,7 +321,7 @@ class RowChecks:
         if not count:
             return []
         text = (
-            f"changed after it had landed, in {_counted(int(count), 'row')}, so the table does not only grow; "
+            f"changed after it had landed, in {counted(int(count), 'row')}, so the table does not only grow; "
             "remove its `cursor`, and it is pulled whole, or say by `changed_at` when its rows change"
         )
         return [Violation("cursor", self.table.key, text, int(count), self._samples(query, self.table.key[0]))]
@@ -335,7 +336,7 @@ class RowChecks:
             query = f"select * from {self.rows} where {value} is not null and {value} not in ({known})"
             count = self._one(f"select count(*) from ({query})")[0]
             if count:
-                text = f"not in {parent}, in {_counted(int(count), 'row')}"
+                text = f"not in {parent}, in {counted(int(count), 'row')}"
                 yield Violation("reference", (name,), text, int(count), self._samples(query, name))
 
     def _samples(self, query: str, column: str, shown: str = "") -> tuple[str, ...]:
@@ -394,10 +395,6 @@ def _value_rules(column: Column, value: str) -> Iterable[tuple[str, str, str]]:
     if column.type in ("date", "timestamp"):
         outside = f"{value} < date '{FIRST_DAY}' or {value} >= date '{LAST_DAY}' + 1"
         yield "date", f"lie outside {FIRST_DAY} to {LAST_DAY}", outside
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _short(value: str | None) -> str:

@@ -19,7 +19,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from expectations.contract import Contract
-from groundwork.errors import BadInputError
+from groundwork.errors import BadInputError, counted
 from groundwork.faults import boundary
 from groundwork.files import (
     TEMPORARY_PREFIX,
@@ -98,7 +98,7 @@ def check(sources: Sources, contract: Contract, *, hmac_key: bytes, limits: Limi
 
 
 def _report(sources: Sources, name: str, pulled: Pulled) -> TableReport:
-    message = f"{name}: {pulled.row_count:,} rows would land"
+    message = f"{name}: {counted(pulled.row_count, 'row')} would land"
     if pulled.absent_columns:
         message += f"; the source does not have {', '.join(pulled.absent_columns)}, which stay empty"
     if pulled.violations:
@@ -461,7 +461,7 @@ class _Lander:
             files=[LoadedFile(name=FILE_NAME, sha256=digest, rows=pulled.row_count)],
             cursor_value=cursor_value,
             newest_event_date=self._newest_event_date(name, pulled.rows),
-            message=f"{pulled.row_count:,} rows landed",
+            message=f"{counted(pulled.row_count, 'row')} landed",
         )
 
     def _unchanged(

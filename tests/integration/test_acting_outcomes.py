@@ -127,7 +127,7 @@ def test_outcomes_are_taken_from_a_file_and_told_in_words(settings: Settings) ->
     header = "entity_kind,entity_id,matter,decided_at,verdict,decided_by,reason"
     file = csv_of(settings, header, "listing,l1,counterfeit,2026-03-05 10:00:00,fake,Ann,seen")
     assert "dry run" in render_recorded(record_file(settings, "moderation_decisions", file, is_dry=True))
-    assert "1 rows given, 1 new" in render_recorded(record_file(settings, "moderation_decisions", file))
+    assert "1 row given, 1 new" in render_recorded(record_file(settings, "moderation_decisions", file))
     assert "nothing new" in render_recorded(record_file(settings, "moderation_decisions", file))
     with pytest.raises(BadInputError, match="no listing l77"):
         record_file(

@@ -221,6 +221,7 @@ def test_who_asks_for_what_there_is_not_hears_what_there_is(made: Made) -> None:
 
 def test_leads_are_told_in_words(made: Made) -> None:
     made.find(ring("a", "a", "b"), day=DAYS[0])
+    assert "1 lead as of 2026-06-30" in list_text(read_leads(made.home), 1)
     made.find([*ring("a", "a", "b", harm=150), shop("c", 1)], day=DAYS[1])
     leads = read_leads(made.home)
     told = list_text(leads, 1)
