@@ -1,4 +1,4 @@
-"""The errors that a person is meant to read, each with the exit code that the command line ends with, and how they count.
+"""The errors that a person is meant to read, each with the exit code that the command line ends with, and how they say a count.
 
 Every message says what is wrong, where, why, and what to do. An exception that is none of these is a fault of ours
 and ends with exit code 1.
@@ -22,11 +22,6 @@ _REFUSALS = {
     "readonly database": ("A permission is missing", "Let the user that runs this read and write there"),
     "Read-only file system": ("The disk is mounted read-only", "Mount it so that it can be written"),
 }
-
-
-def counted(count: int, word: str) -> str:
-    """Returns how many there are of what a word names: 1 row, 2,000 rows."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 class ExitCode(IntEnum):
@@ -78,3 +73,8 @@ def disk_refusal(said: str) -> str | None:
                 f"{remedy}, then give the same command again: it completes the work."
             )
     return None
+
+
+def counted(count: int, word: str) -> str:
+    """Returns how many there are of what a word names: 1 row, 2,000 rows."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
