@@ -109,7 +109,7 @@ def build_listings(span: Span, merchants: Merchants) -> Listings:
     is_fake, since = _counterfeit(rng, merchants, merchant, slot, listed)
     goods = _goods(rng, merchants, merchant, is_fake)
     condition = _conditions(rng, merchants, merchant)
-    unlike = np.clip(0.09 * np.exp(0.9 * goods["spread"]) * rng.standard_normal(count), -MOST_UNLIKE, MOST_UNLIKE)
+    unlike = np.clip(0.09 * np.exp(goods["spread"]) * rng.standard_normal(count), -MOST_UNLIKE, MOST_UNLIKE)
     ratio = -0.07 - 0.15 * goods["price"] - np.array([0.0, 0.12, 0.25])[condition] + unlike
     rate = np.array([1.0, *(rate for _, rate in CURRENCIES)])
     currency = _currency_index()[merchants.place[merchant]]
@@ -194,9 +194,9 @@ def _goods(rng: np.random.Generator, merchants: Merchants, merchant: Ints, is_fa
 def _changes(rng: np.random.Generator, goods: dict[str, Floats]) -> Floats:
     """Draws by which factors a price changes: how many times, how far and which way differs; 1 where it does not."""
     shape = (len(goods["drop"]), PRICE_CHANGES)
-    is_made = rng.random(shape) < sigmoid(-0.8 + 2.2 * goods["unrest"])[:, None]
+    is_made = rng.random(shape) < sigmoid(-0.8 + 2.6 * goods["unrest"])[:, None]
     size = np.clip(
-        0.045 * np.exp(0.6 * goods["swing"])[:, None] * rng.standard_normal(shape), -LARGEST_SWING, LARGEST_SWING
+        0.045 * np.exp(0.72 * goods["swing"])[:, None] * rng.standard_normal(shape), -LARGEST_SWING, LARGEST_SWING
     )
     return np.where(is_made, np.exp(size - 0.01 - 0.03 * goods["drop"][:, None]), 1.0)
 
@@ -209,24 +209,26 @@ def _conditions(rng: np.random.Generator, merchants: Merchants, merchant: Ints) 
 
 
 def _field_states(rng: np.random.Generator, goods: dict[str, Floats]) -> Ints:
-    shares = {state: rate(goods)[:, None] for state, rate in ((1, _wrong_share), (2, _omitted_share))}
-    draw = rng.random((len(goods["spec"]), FIELD_SLOTS))
-    states = np.where(draw < shares[1], 1, np.where(draw > 1 - shares[2], 2, 0))
+    wrong, omitted = (
+        rng.random((len(goods["spec"]), FIELD_SLOTS)) < share(goods)[:, None]
+        for share in (_wrong_share, _omitted_share)
+    )
+    states = np.where(omitted, 2, np.where(wrong, 1, 0))
     is_absurd = rng.random(len(states)) < _absurd_share(goods)
     states[is_absurd, rng.integers(0, FIELD_SLOTS, len(states))[is_absurd]] = 3
     return states
 
 
 def _wrong_share(goods: dict[str, Floats]) -> Floats:
-    return sigmoid(-3.6 + 1.7 * goods["spec"])
+    return sigmoid(-3.6 + 1.8 * goods["spec"])
 
 
 def _omitted_share(goods: dict[str, Floats]) -> Floats:
-    return sigmoid(-3.0 + 2.1 * goods["omission"])
+    return sigmoid(-3.0 + 2.6 * goods["omission"])
 
 
 def _absurd_share(goods: dict[str, Floats]) -> Floats:
-    return sigmoid(-3.2 + 2.3 * goods["absurdity"])
+    return sigmoid(-3.2 + 2.7 * goods["absurdity"])
 
 
 def _popularity(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Floats:
@@ -248,32 +250,32 @@ def _latents(
         "price_swing": goods["swing"],
         "price_unrest": goods["unrest"],
         "price_spread": goods["spread"],
-        "coupon_share": sigmoid(-2.0 + 1.6 * goods["discount"]),
+        "coupon_share": sigmoid(-2.0 + 1.9 * goods["discount"]),
         "complaint_share": np.minimum(0.014 * np.exp(1.25 * goods["doubt"]), 0.45),
         "refund_share": np.minimum(0.045 * np.exp(0.85 * goods["refund"]), 0.6),
         "not_authentic_share": np.minimum(0.06 * np.exp(1.3 * goods["dispute"]), 0.7),
         "rating_mean": 4.45 - 0.32 * goods["rating"],
-        "polar_share": sigmoid(-2.1 + 1.5 * goods["polarity"]),
-        "repeated_share": sigmoid(-3.5 + 1.9 * goods["repetition"]),
-        "brief_share": sigmoid(-2.6 + 1.7 * goods["brevity"]),
-        "early_share": sigmoid(-3.2 + 1.9 * goods["haste"]),
+        "polar_share": sigmoid(-2.1 + 1.6 * goods["polarity"]),
+        "repeated_share": sigmoid(-3.5 + 2.05 * goods["repetition"]),
+        "brief_share": sigmoid(-2.6 + 1.8 * goods["brevity"]),
+        "early_share": sigmoid(-3.2 + 2.05 * goods["haste"]),
         "spec_wrong_share": _wrong_share(goods),
         "omitted_share": _omitted_share(goods),
         "absurd_share": _absurd_share(goods),
-        "padded_share": sigmoid(-2.8 + 2.1 * goods["padding"]),
-        "invented_reference_share": sigmoid(-3.3 + 2.1 * goods["invention"]),
-        "no_reference_share": sigmoid(-3.0 + 2.0 * conduct["coyness"]),
-        "altered_picture_share": sigmoid(-3.0 + 2.2 * goods["copying"]),
-        "bare_logo_share": sigmoid(-3.1 + 2.1 * goods["baring"]),
+        "padded_share": sigmoid(-2.8 + 2.5 * goods["padding"]),
+        "invented_reference_share": sigmoid(-3.3 + 2.35 * goods["invention"]),
+        "no_reference_share": sigmoid(-3.0 + 2.2 * conduct["coyness"]),
+        "altered_picture_share": sigmoid(-3.0 + 2.45 * goods["copying"]),
+        "bare_logo_share": sigmoid(-3.1 + 2.35 * goods["baring"]),
         "own_picture_share": sigmoid(0.4 - 1.1 * goods["borrowing"]),
-        "picture_count": 1.0 + np.exp(-0.1 - 1.0 * goods["sparing"]),
+        "picture_count": 1.0 + np.exp(-0.1 - 1.15 * goods["sparing"]),
         "pooled_picture_share": sigmoid(-3.1 + 2.1 * goods["pooling"]),
-        "hidden_brand_share": sigmoid(-3.2 + 2.5 * goods["hiding"]),
-        "evasive_share": sigmoid(-3.2 + 2.4 * goods["evasion"]),
-        "mixed_script_share": sigmoid(-3.2 + 2.2 * goods["mixing"]),
-        "stuffed_share": sigmoid(-2.6 + 2.1 * goods["stuffing"]),
-        "terse_share": sigmoid(-2.0 + 2.1 * goods["terseness"]),
-        "copied_title_share": sigmoid(-3.8 + 2.2 * goods["retitling"]),
+        "hidden_brand_share": sigmoid(-3.2 + 2.6 * goods["hiding"]),
+        "evasive_share": sigmoid(-3.2 + 2.5 * goods["evasion"]),
+        "mixed_script_share": sigmoid(-3.2 + 2.35 * goods["mixing"]),
+        "stuffed_share": sigmoid(-2.6 + 2.3 * goods["stuffing"]),
+        "terse_share": sigmoid(-2.0 + 2.3 * goods["terseness"]),
+        "copied_title_share": sigmoid(-3.8 + 2.4 * goods["retitling"]),
         "photo_share": sigmoid(-1.2 - 1.2 * conduct["photo"]),
         "verified_share": sigmoid(2.0 - 1.3 * conduct["verified"]),
         "delivery_hours": np.exp(4.4 + 0.30 * conduct["delivery"]),

@@ -65,28 +65,28 @@ CONDUCT_TRAITS = (
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
 SHARED_SHIFTS = {
-    TOO_CHEAP: 0.45, COMPLAINT_DRAWING: 0.47, SPEC_LIAR: 0.43, PICTURE_COPIER: 0.45, WORD_EVADER: 0.50, FLY_BY_NIGHT: 0.54,
-    RING: 0.50, BRUSHER: 0.62,
+    TOO_CHEAP: 0.42, COMPLAINT_DRAWING: 0.45, SPEC_LIAR: 0.40, PICTURE_COPIER: 0.46, WORD_EVADER: 0.52, FLY_BY_NIGHT: 0.59,
+    RING: 0.51, BRUSHER: 0.63,
 }  # fmt: skip
 """How far each is shifted in what is not its own archetype's: little, so that it takes its signal to find it, and less where
 that signal is the weaker one."""
 _TRICKS: dict[int, dict[str, float]] = {
-    TOO_CHEAP: {"price": 1.12, "drop": 1.4, "swing": 1.4, "unrest": 1.35, "spread": 1.42, "discount": 1.45},
+    TOO_CHEAP: {"price": 1.14, "drop": 1.47, "swing": 1.48, "unrest": 1.35, "spread": 1.42, "discount": 1.51},
     COMPLAINT_DRAWING: {
-        "doubt": 1.5, "rating": 1.0, "polarity": 1.5, "repetition": 1.55, "brevity": 1.55, "haste": 1.55, "verified": 1.55,
+        "doubt": 1.5, "rating": 1.1, "polarity": 1.5, "repetition": 1.55, "brevity": 1.55, "haste": 1.55, "verified": 1.55,
         "photo": 1.55,
     },
-    SPEC_LIAR: {"spec": 1.6, "omission": 1.47, "coyness": 1.55, "invention": 1.46, "absurdity": 1.52, "padding": 1.43},
-    PICTURE_COPIER: {"copying": 1.34, "baring": 1.46, "borrowing": 1.44, "pooling": 1.5, "sparing": 1.5},
-    WORD_EVADER: {"hiding": 1.45, "evasion": 1.42, "mixing": 1.45, "retitling": 1.4, "stuffing": 1.4, "terseness": 1.45},
+    SPEC_LIAR: {"spec": 1.6, "omission": 1.49, "invention": 1.1, "absurdity": 1.53, "padding": 1.45},
+    PICTURE_COPIER: {"copying": 1.34, "baring": 1.46, "borrowing": 1.44, "pooling": 1.52, "sparing": 1.55},
+    WORD_EVADER: {"hiding": 1.46, "evasion": 1.42, "mixing": 1.46, "retitling": 1.45, "stuffing": 1.39, "terseness": 1.45},
     FLY_BY_NIGHT: {
-        "age": 1.45, "storefront": 1.5, "authorised": 1.5, "breadth": 1.5, "churn": 1.45, "dormancy": 1.55, "refund": 1.45,
-        "dispute": 1.5,
+        "age": 1.4, "storefront": 1.45, "authorised": 1.45, "breadth": 1.45, "churn": 1.4, "dormancy": 1.5, "refund": 1.4,
+        "dispute": 1.45,
     },
     RING: {},
     # A brusher has no signal of its own here: what gives it away is in its orders.
     BRUSHER: {
-        "rating": 1.1, "price": 1.3, "age": 1.3, "delivery": 1.4, "authorised": 1.3, "photo": 1.3, "verified": 1.3,
+        "rating": 1.3, "price": 1.45, "age": 1.5, "delivery": 1.6, "authorised": 1.55, "photo": 1.5, "verified": 1.5,
     },
 }  # fmt: skip
 """What each archetype does more than any counterfeiter: the tricks that its signal is there to find."""
