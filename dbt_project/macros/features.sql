@@ -233,7 +233,7 @@ lone_decisions as (
 
 ),
 
--- A decision unasked that fell on a grid date of its own entity is told by the label ahead, where there is one.
+-- What stands alone and fell on a grid date of its own entity is told by the label ahead, where there is one.
 labelled as (
 
     select * from labels_ahead where place = 1 and is_told

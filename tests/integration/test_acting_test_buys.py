@@ -18,7 +18,7 @@ import pytest
 from groundwork.faults import VARIABLE
 from tests.conftest import NEXT_DAY, Homes, Outcome, touchstone
 
-BUDGET = 3000.0
+BUDGET = 6000.0
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_costs_are_in_the_budget_s_currency(home: Path, run_touchstone: Callable
         f"select rate from '{home}/landing/fx_rates/*/*.parquet' where currency = 'EUR' and date = date '{NEXT_DAY}'"
     )
     ((rate,),) = duckdb.execute(rates).fetchall()
-    told = run_touchstone("test-buys", "plan", "--budget", "2500", "--currency", "EUR", "--json").json
+    told = run_touchstone("test-buys", "plan", "--budget", "5000", "--currency", "EUR", "--json").json
     goods = live(home)
     assert all(pick["cost"] == pytest.approx(goods[pick["listing_id"]][1] / rate, abs=0.011) for pick in told["picks"])
 

@@ -339,7 +339,7 @@ class Homes:
 def homes(tmp_path_factory: pytest.TempPathFactory) -> Homes:
     """Builds the three warehouses."""
     folder = tmp_path_factory.mktemp("point-in-time")
-    generate(folder / "market", scale=0.001, seed=5)
+    generate(folder / "market", scale=0.001, seed=9)
     made = Homes(folder / "knowing", folder / "unknowing", folder / "earlier")
     sources = folder / "market" / "sources"
     add_ring(sources)

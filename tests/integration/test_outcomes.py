@@ -109,7 +109,7 @@ class Homes:
 def homes(tmp_path_factory: pytest.TempPathFactory) -> Homes:
     """Builds both, the marts of outcomes and what they stand on."""
     folder = tmp_path_factory.mktemp("outcomes")
-    generate(folder / "market", scale=0.002, seed=11)
+    generate(folder / "market", scale=0.002, seed=12)
     made = Homes(folder / "knowing", folder / "unknowing")
     for home, cut in ((made.knowing, None), (made.unknowing, AS_OF)):
         fill(home, folder / "market" / "sources", AS_OF, cut, with_training=False)

@@ -21,6 +21,54 @@ listings as (
 
 ),
 
+rating_dates as (
+
+    select * from {{ ref('rating_dates') }}
+
+),
+
+evaluation as (
+
+    select min(as_of_date) as first_date
+    from rating_dates
+    where purpose = 'evaluate'
+
+),
+
+appeals as (
+
+    select distinct
+        entity_kind,
+        entity_id,
+        cast(decided_at as date) as decided_date
+    from int_labels
+    where
+        source = 'appeal'
+        and entity_kind in ('listing', 'merchant')
+
+),
+
+-- What is told by an evaluation date teaches at none before.
+appeals_looked_at as (
+
+    select distinct
+        appeals.entity_kind,
+        appeals.entity_id,
+        appeals.decided_date
+    from appeals
+    inner join listings
+        on appeals.entity_id = case when appeals.entity_kind = 'listing' then listings.listing_id else listings.merchant_id end
+    inner join rating_dates
+        on
+            rating_dates.as_of_date >= cast(listings.listed_at as date)
+            and rating_dates.as_of_date < appeals.decided_date
+    cross join evaluation
+    where
+        rating_dates.purpose = 'evaluate'
+        or (rating_dates.purpose = 'train' and appeals.decided_date < evaluation.first_date)
+
+),
+
 final as (
 
     select
@@ -48,14 +96,22 @@ final as (
         int_labels.case_id,
         int_labels.arm,
         int_labels.inclusion_probability,
-        int_labels.source = 'moderation_decision'
-        and int_labels.via_listing_id is null
-        and not int_labels.preceded as is_alone
+        case int_labels.source
+            when 'moderation_decision' then int_labels.via_listing_id is null and not int_labels.preceded
+            when 'appeal' then appeals_looked_at.entity_id is null
+            else false
+        end as is_alone
     from int_labels
     inner join run
         on run.as_of >= cast(int_labels.decided_at as date)
     left join listings
         on listings.listing_id = case when int_labels.entity_kind = 'listing' then int_labels.entity_id end
+    left join appeals_looked_at
+        on
+            int_labels.source = 'appeal'
+            and appeals_looked_at.entity_kind = int_labels.entity_kind
+            and appeals_looked_at.entity_id = int_labels.entity_id
+            and appeals_looked_at.decided_date = cast(int_labels.decided_at as date)
     where
         int_labels.matter = 'counterfeit'
         and int_labels.entity_kind in ('listing', 'merchant')

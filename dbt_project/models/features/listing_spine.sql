@@ -1,8 +1,9 @@
 -- Which listings are rated or learned from, and when: one row a listing, date and purpose.
 --   score      lives at the scoring date
 --   train      lives at a grid date and is labelled within H days after it, or is drawn from those that nothing labels;
---              or was decided on unasked, at the end of that day. Its label was known before the first evaluation date
---   evaluate   the same, at the last two grid dates; a decision unasked from the first of them on. What was bought
+--              or was decided on unasked, at the end of that day, as is an upheld appeal of what lived at no grid date
+--              before it. Its label was known before the first evaluation date
+--   evaluate   the same, at the last two grid dates; what stands alone from the first of them on. What was bought
 --              for its risk makes none alone: the champion chose it
 --   calibrate  a test buy of known inclusion probability decided on it, so it is never learned from: at the scoring date
 --              if it lives then; if it was removed for this very verdict, at the last grid date of its life before it
