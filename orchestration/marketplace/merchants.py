@@ -65,8 +65,8 @@ CONDUCT_TRAITS = (
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
 SHARED_SHIFTS = {
-    TOO_CHEAP: 0.42, COMPLAINT_DRAWING: 0.45, SPEC_LIAR: 0.40, PICTURE_COPIER: 0.46, WORD_EVADER: 0.52, FLY_BY_NIGHT: 0.59,
-    RING: 0.51, BRUSHER: 0.63,
+    TOO_CHEAP: 0.45, COMPLAINT_DRAWING: 0.46, SPEC_LIAR: 0.43, PICTURE_COPIER: 0.47, WORD_EVADER: 0.49, FLY_BY_NIGHT: 0.60,
+    RING: 0.51, BRUSHER: 0.70,
 }  # fmt: skip
 """How far each is shifted in what is not its own archetype's: little, so that it takes its signal to find it, and less where
 that signal is the weaker one."""
