@@ -14,7 +14,7 @@ What belongs here is design and estimation over arrays; who plans, buys and reco
 
 So every listing's inclusion probability is known: it is the number of the stratum times its size over that of the stratum, but
 for what caps take and give. The halving is that of dependent rounding on bipartite graphs (Gandhi, Khuller, Parthasarathy and
-Srinivasan 2006); estimates are Hájek's, intervals Korn and Graubard's (1998).
+Srinivasan 2006); estimates are Hájek's less the bias of a ratio (Beale 1962), intervals Korn and Graubard's (1998).
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Estimate:
     """A share with its interval.
 
     Attributes:
-        share: Hajek's estimate.
+        share: Hajek's estimate, less the bias of a ratio.
         low: Lower end of the 95 % interval.
         high: Upper end.
         effective: How many buys of a simple random sample would tell as much.
@@ -408,8 +408,9 @@ def prevalence(
         domain: Which buys the share is of; all by default. Shape (k,).
 
     Returns:
-        Hajek's estimate with Korn and Graubard's interval: Clopper and Pearson's at the number of buys that as a simple random
-        sample would have the estimate's variance, less what few degrees of freedom cost.
+        Hajek's estimate, less the bias of a ratio as Beale corrects it, with Korn and Graubard's interval: Clopper and Pearson's
+        at the number of buys that as a simple random sample would have the estimate's variance, less what few degrees of freedom
+        cost.
     """
     inside = answered if domain is None else answered & domain
     if not inside.any():
@@ -419,13 +420,19 @@ def prevalence(
     weight = np.where(answered, bought[of] / np.maximum(told, 1)[of], 0.0) / probability
     total = float(weight[inside].sum())
     share = float((weight * is_positive)[inside].sum() / total)
-    residual = np.where(inside, weight * (is_positive - share), 0.0)[answered] / total
-    variance, freedom = _variance(of[answered], residual, probability[answered])
+    part = np.where(inside, weight, 0.0)[answered] / total
+    residual = part * (is_positive[answered] - share)
+    variance, freedom = _covariance(of[answered], residual, residual, probability[answered])
+    # Where positives are likelier to be bought, they weigh less: a draw that holds many holds fewer in all, and the ratio rises by
+    # more than it falls. The correction is small beside the interval, and never halves what was found or what was not.
+    upward = -_covariance(of[answered], residual, part, probability[answered])[0]
+    upward /= 1 + _covariance(of[answered], part, part, probability[answered])[0]
+    share -= float(np.clip(upward, (share - 1) / 2, share / 2))
     # Few positives of large weight hold most of the variance, and where none was met it looks small just when the share does.
     # What the risks make one expect does not depend on whom the draw met: half the way to it, where that is more.
-    foreseen = np.where(inside, weight * (risk - share), 0.0)[answered] / total
+    foreseen = part * (risk[answered] - share)
     chance = np.where(inside, (1 - probability) * (weight / total) ** 2 * risk * (1 - risk), 0.0)
-    expected = _variance(of[answered], foreseen, probability[answered])[0] + float(chance.sum())
+    expected = _covariance(of[answered], foreseen, foreseen, probability[answered])[0] + float(chance.sum())
     variance = max(variance, (variance + expected) / 2)
     kish = total**2 / float((weight[inside] ** 2).sum())
     effective = share * (1 - share) / variance if variance > 0 and 0 < share < 1 else kish
@@ -451,8 +458,8 @@ def _width(estimate: Estimate, times: float) -> float:
     return wide.high - wide.low
 
 
-def _variance(of: Integers, residual: Floats, probability: Floats) -> tuple[float, float]:
-    """Returns the variance of a sum over a stratified sample of unequal probabilities, and its degrees of freedom.
+def _covariance(of: Integers, left: Floats, right: Floats, probability: Floats) -> tuple[float, float]:
+    """Returns the covariance of two sums over a stratified sample of unequal probabilities, and its degrees of freedom.
 
     Each stratum's buys are held against their own mean. Strata of one buy are taken together, two and two.
     """
@@ -463,8 +470,9 @@ def _variance(of: Integers, residual: Floats, probability: Floats) -> tuple[floa
     _, of = np.unique(joined[of], return_inverse=True)
     count = np.bincount(of)
     unsampled = 1 - probability  # what is bought for sure adds nothing
-    mean = np.bincount(of, weights=unsampled * residual) / np.maximum(np.bincount(of, weights=unsampled), 1e-300)
-    spread = np.bincount(of, weights=unsampled * (residual - mean[of]) ** 2)
+    whole = np.maximum(np.bincount(of, weights=unsampled), 1e-300)
+    apart = [values - (np.bincount(of, weights=unsampled * values) / whole)[of] for values in (left, right)]
+    spread = np.bincount(of, weights=unsampled * apart[0] * apart[1])
     return float((spread * count / np.maximum(count - 1, 1)).sum()), float(len(of) - len(count))
 
 

@@ -65,22 +65,22 @@ CONDUCT_TRAITS = (
 )  # fmt: skip
 TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
 SHARED_SHIFTS = {
-    TOO_CHEAP: 0.45, COMPLAINT_DRAWING: 0.46, SPEC_LIAR: 0.43, PICTURE_COPIER: 0.47, WORD_EVADER: 0.49, FLY_BY_NIGHT: 0.60,
-    RING: 0.51, BRUSHER: 0.70,
+    TOO_CHEAP: 0.45, COMPLAINT_DRAWING: 0.45, SPEC_LIAR: 0.43, PICTURE_COPIER: 0.47, WORD_EVADER: 0.49, FLY_BY_NIGHT: 0.59,
+    RING: 0.51, BRUSHER: 0.66,
 }  # fmt: skip
 """How far each is shifted in what is not its own archetype's: little, so that it takes its signal to find it, and less where
 that signal is the weaker one."""
 _TRICKS: dict[int, dict[str, float]] = {
     TOO_CHEAP: {"price": 1.14, "drop": 1.47, "swing": 1.48, "unrest": 1.35, "spread": 1.42, "discount": 1.51},
     COMPLAINT_DRAWING: {
-        "doubt": 1.5, "rating": 1.1, "polarity": 1.5, "repetition": 1.55, "brevity": 1.55, "haste": 1.55, "verified": 1.55,
+        "doubt": 1.5, "rating": 0.95, "polarity": 1.4, "repetition": 1.55, "brevity": 1.55, "haste": 1.55, "verified": 1.55,
         "photo": 1.55,
     },
     SPEC_LIAR: {"spec": 1.6, "omission": 1.49, "invention": 1.1, "absurdity": 1.53, "padding": 1.45},
     PICTURE_COPIER: {"copying": 1.34, "baring": 1.46, "borrowing": 1.44, "pooling": 1.52, "sparing": 1.55},
     WORD_EVADER: {"hiding": 1.46, "evasion": 1.42, "mixing": 1.46, "retitling": 1.45, "stuffing": 1.39, "terseness": 1.45},
     FLY_BY_NIGHT: {
-        "age": 1.4, "storefront": 1.45, "authorised": 1.45, "breadth": 1.45, "churn": 1.4, "dormancy": 1.5, "refund": 1.4,
+        "age": 1.38, "storefront": 1.42, "authorised": 1.42, "breadth": 1.42, "churn": 1.38, "dormancy": 1.46, "refund": 1.4,
         "dispute": 1.45,
     },
     RING: {},

@@ -142,6 +142,27 @@ def test_the_share_of_all_is_found_without_bias_and_within_its_interval(non_resp
     assert all(estimate.effective > 0 for estimate in estimates)
 
 
+def test_of_few_buys_the_ratio_alone_says_too_much_and_its_bias_is_taken_off() -> None:
+    """Positives are likelier to be bought, so they weigh less: a ratio of eight buys rises with them by more than it falls."""
+    goods = frame(2000, 900, 1, seed=6)
+    is_positive = np.random.default_rng(6).random(2000) < goods.risk
+    strata, ratios, shares = design_strata(goods, Design(1500)), [], []
+    for seed in range(2000):
+        at = draw(strata, seed).listing
+        weight, verdict = 1 / strata.probability[at], is_positive[at]
+        ratios.append((weight * verdict).sum() / weight.sum())
+        told = (strata.stratum[at], strata.probability[at], goods.risk[at], verdict, np.ones(len(at), dtype=bool))
+        shares.append(prevalence(*told).share)
+
+    def bias(estimates: list[float]) -> float:
+        return float((np.mean(estimates) - is_positive.mean()) / (np.std(estimates) / np.sqrt(len(estimates))))
+
+    assert bias(ratios) > 3.5
+    assert abs(bias(shares)) < 2
+    assert min(shares) == 0
+    assert max(shares) <= 1
+
+
 def test_a_share_of_a_part_rests_on_the_part_alone() -> None:
     stratum, probability, risk = np.zeros(6, dtype=np.int64), np.full(6, 0.1), np.full(6, 0.2)
     verdict, told = np.array([1, 0, 0, 1, 1, 1], dtype=bool), np.ones(6, dtype=bool)
