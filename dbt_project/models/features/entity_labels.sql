@@ -35,37 +35,47 @@ evaluation as (
 
 ),
 
-appeals as (
+began as (
 
-    select distinct
-        entity_kind,
-        entity_id,
-        cast(decided_at as date) as decided_date
-    from int_labels
-    where
-        source = 'appeal'
-        and entity_kind in ('listing', 'merchant')
+    select
+        'listing' as entity_kind,
+        listing_id as entity_id,
+        cast(listed_at as date) as began_date
+    from listings
+    union all
+    select
+        'merchant' as entity_kind,
+        merchant_id as entity_id,
+        min(cast(listed_at as date)) as began_date
+    from listings
+    group by merchant_id
 
 ),
 
--- What is told by an evaluation date teaches at none before.
+-- The upheld appeals of what was there at a date that a training looks at. What is told by an evaluation date teaches at none
+-- before.
 appeals_looked_at as (
 
     select distinct
-        appeals.entity_kind,
-        appeals.entity_id,
-        appeals.decided_date
-    from appeals
-    inner join listings
-        on appeals.entity_id = case when appeals.entity_kind = 'listing' then listings.listing_id else listings.merchant_id end
+        int_labels.entity_kind,
+        int_labels.entity_id,
+        int_labels.decided_at
+    from int_labels
+    inner join began
+        on
+            began.entity_kind = int_labels.entity_kind
+            and began.entity_id = int_labels.entity_id
     inner join rating_dates
         on
-            rating_dates.as_of_date >= cast(listings.listed_at as date)
-            and rating_dates.as_of_date < appeals.decided_date
+            rating_dates.as_of_date >= began.began_date
+            and rating_dates.as_of_date < cast(int_labels.decided_at as date)
     cross join evaluation
     where
-        rating_dates.purpose = 'evaluate'
-        or (rating_dates.purpose = 'train' and appeals.decided_date < evaluation.first_date)
+        int_labels.source = 'appeal'
+        and (
+            rating_dates.purpose = 'evaluate'
+            or (rating_dates.purpose = 'train' and cast(int_labels.decided_at as date) < evaluation.first_date)
+        )
 
 ),
 
@@ -111,7 +121,7 @@ final as (
             int_labels.source = 'appeal'
             and appeals_looked_at.entity_kind = int_labels.entity_kind
             and appeals_looked_at.entity_id = int_labels.entity_id
-            and appeals_looked_at.decided_date = cast(int_labels.decided_at as date)
+            and appeals_looked_at.decided_at = int_labels.decided_at
     where
         int_labels.matter = 'counterfeit'
         and int_labels.entity_kind in ('listing', 'merchant')
