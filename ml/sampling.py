@@ -423,8 +423,8 @@ def prevalence(
     part = np.where(inside, weight, 0.0)[answered] / total
     residual = part * (is_positive[answered] - share)
     variance, freedom = _covariance(of[answered], residual, residual, probability[answered])
-    # Where positives are likelier to be bought, they weigh less: a draw that holds many holds fewer in all, and the ratio rises by
-    # more than it falls. The correction is small beside the interval, and never halves what was found or what was not.
+    # Where positives are likelier to be bought, they weigh less: a draw that holds many holds fewer in all, and the ratio rises
+    # by more than it falls. That is small beside the interval; where few were bought it takes off half of either share at most.
     upward = -_covariance(of[answered], residual, part, probability[answered])[0]
     upward /= 1 + _covariance(of[answered], part, part, probability[answered])[0]
     share -= float(np.clip(upward, (share - 1) / 2, share / 2))

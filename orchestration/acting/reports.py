@@ -107,9 +107,9 @@ SECTIONS: Final = (
     Section("Banned merchants", "banned", ("returned",)),
 )
 PREVALENCE_NOTE: Final = (
-    "Prevalence is Hajek's estimate, less the bias of a ratio, over test buys of known inclusion probability, by the strata of "
-    "its plan (where these are not known, the plan's arms), with Korn and Graubard's 95 % interval; others of its stratum stand for a buy "
-    "without a verdict."
+    "Prevalence is Hajek's estimate, less the bias of a ratio, over test buys of known inclusion probability, by the strata "
+    "of its plan (where these are not known, the plan's arms), with Korn and Graubard's 95 % interval; others of its stratum "
+    "stand for a buy without a verdict."
 )
 
 FEW_NOTE: Final = (
