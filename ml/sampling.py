@@ -3,7 +3,8 @@
 What belongs here is design and estimation over arrays; who plans, buys and records is elsewhere. A plan is drawn so:
 
 1. Strata are category by cost band (each up to twice as dear as the one before). Where the budget gives a cell no two buys, it
-   is pooled with the same band of the other categories, and where that gives none either, with the bands next to it.
+   is pooled with the same band of the other categories, and where that gives none either, with the bands next to it. So are
+   cells of few merchants, where these would have to sell more than their caps allow.
 2. Each stratum gets a fixed number of buys, by its size over the root of its upper cost, so that the sum of number times
    upper cost stays within the budget.
 3. A listing's size mixes its risk and an equal part. In a stratum the merchants come first: the sum of their listings' sizes,
@@ -140,18 +141,31 @@ class Estimate:
 def design_strata(frame: Frame, design: Design) -> Strata:
     """Forms strata, shares the budget out among them and computes every listing's inclusion probability.
 
+    Where caps forbid what the smallest strata need, strata of twice as many merchants are tried, and so on: two that the same
+    few merchants share may need more of one of them than a plan may buy.
+
     Raises:
-        BadInputError: The budget buys too few, or a cost is not above 0.
+        BadInputError: The budget or the caps leave too few buys, or a cost is not above 0.
     """
     if design.merchant_cap < 1:
         raise BadInputError(f"a cap of {design.merchant_cap} buys a merchant: give 1 or more.")
     if not (frame.cost > 0).all() or not np.isfinite(frame.cost).all():
         raise BadInputError("a listing of the frame costs nothing, or no number. Leave it out, or give its cost.")
+    merchants_wanted = LEAST_IN_STRATUM
+    while (strata := _strata(frame, design, merchants_wanted)) is None:
+        merchants_wanted *= 2
+    return strata
+
+
+def _strata(frame: Frame, design: Design, merchants_wanted: int) -> Strata | None:
+    """Returns the design whose strata have so many merchants each, or None where caps forbid it and larger strata may do."""
     drawn = np.flatnonzero(~frame.certain)
     budget = design.budget - float(frame.cost[frame.certain].sum())
     size, risk_share = _sizes(frame.risk, design.risk_part)
     stratum = np.full(len(frame.cost), -1, dtype=np.int64)
-    stratum[drawn] = _form(frame.category[drawn], frame.merchant[drawn], frame.cost[drawn], size[drawn], budget)
+    stratum[drawn] = _form(
+        frame.category[drawn], frame.merchant[drawn], frame.cost[drawn], size[drawn], budget, merchants_wanted
+    )
     of = stratum[drawn]
     count = int(of.max()) + 1 if len(drawn) else 0
     upper, lower = np.zeros(count), np.full(count, np.inf)
@@ -170,7 +184,10 @@ def design_strata(frame: Frame, design: Design) -> Strata:
     halvings = max(LEAST_HALVINGS, int(np.ceil(np.log2(4 * stalls_of.max(initial=1)))))
     # A stall gets less than one hit more than it should, and a sum of hits is rounded up at most: so the cap is never passed.
     limit = design.merchant_cap - stalls_of / 2**halvings
-    number, of_stall = _bearable(stall_size, stall_stratum, stall_merchant, limit, total, upper, budget)
+    bearable = _bearable(stall_size, stall_stratum, stall_merchant, limit, total, upper, budget)
+    if bearable is None:
+        return None
+    number, of_stall = bearable
     probability = np.ones(len(frame.cost))
     probability[drawn] = of_stall[stall] * size[drawn] / stall_size[stall]
     stalls = np.full(len(frame.cost), -1, dtype=np.int64)
@@ -215,12 +232,14 @@ def _sizes(risk: Floats, risk_part: float) -> tuple[Floats, Floats]:
     return size, by_risk / size
 
 
-def _form(category: Integers, merchant: Integers, cost: Floats, size: Floats, budget: float) -> Integers:
-    """Returns the stratum of each listing: category by cost band, pooled where the budget gives too few buys."""
+def _form(
+    category: Integers, merchant: Integers, cost: Floats, size: Floats, budget: float, merchants_wanted: int
+) -> Integers:
+    """Returns the stratum of each listing: category by cost band, pooled where buys or merchants are too few."""
     band = np.floor(np.log2(cost / cost.min()) + 1e-9).astype(np.int64) if len(cost) else np.zeros(0, dtype=np.int64)
     wanted = float(LEAST_IN_STRATUM)
     while True:
-        of = _pooled(category, merchant, band, cost, size, budget, wanted)
+        of = _pooled(category, merchant, band, cost, size, budget, wanted, merchants_wanted)
         count = int(of.max()) + 1 if len(of) else 0
         upper = np.zeros(count)
         np.maximum.at(upper, of, cost)
@@ -235,21 +254,28 @@ def _form(category: Integers, merchant: Integers, cost: Floats, size: Floats, bu
 
 
 def _pooled(
-    category: Integers, merchant: Integers, band: Integers, cost: Floats, size: Floats, budget: float, wanted: float
+    category: Integers,
+    merchant: Integers,
+    band: Integers,
+    cost: Floats,
+    size: Floats,
+    budget: float,
+    wanted: float,
+    merchants_wanted: int,
 ) -> Integers:
-    """Pools cells of which the budget would give less than `wanted` buys, or that one merchant has alone."""
+    """Pools cells of which the budget would give less than `wanted` buys, or that have too few merchants."""
     bands = int(band.max()) + 1
     cell = category * bands + band
     total, upper = _totals(cell, cost, size)
     rate = budget / float((total * np.sqrt(upper)).sum())  # buys for size over root of cost, where nothing limits them
-    keeps = _enough(cell, merchant, cost, size, rate, wanted)
+    keeps = _enough(cell, merchant, cost, size, rate, wanted, merchants_wanted)
     dear = np.where(keeps[cell], -1, band)
     group, kept = np.zeros(bands, dtype=np.int64), 0
     loose = dear >= 0
     for at in range(bands - 1, -1, -1):  # from the dearest on, until a group gets enough
         group[at] = kept
         trial = np.where(loose & (group[np.maximum(dear, 0)] == kept) & (dear >= at), 0, 1)
-        if _enough(trial, merchant, cost, size, rate, wanted)[0]:
+        if _enough(trial, merchant, cost, size, rate, wanted, merchants_wanted)[0]:
             kept += 1
     group = np.minimum(group, max(kept - 1, 0))  # what is left over at the cheap end joins the group before
     cells = int(cell.max()) + 1
@@ -264,12 +290,20 @@ def _totals(of: Integers, cost: Floats, size: Floats) -> tuple[Floats, Floats]:
     return total, np.where(upper > 0, upper, 1.0)
 
 
-def _enough(of: Integers, merchant: Integers, cost: Floats, size: Floats, rate: float, wanted: float) -> Flags:
-    """Tells of each part whether the best use of the budget, without limits, would buy enough in it, of two merchants."""
+def _enough(
+    of: Integers,
+    merchant: Integers,
+    cost: Floats,
+    size: Floats,
+    rate: float,
+    wanted: float,
+    merchants_wanted: int,
+) -> Flags:
+    """Tells of each part whether the best use of the budget, without limits, would buy enough in it, of enough merchants."""
     total, upper = _totals(of, cost, size)
     beyond = int(merchant.max()) + 1
     merchants = np.bincount(np.unique(of * beyond + merchant) // beyond, minlength=len(total))
-    return (rate * total / np.sqrt(upper) >= wanted) & (merchants >= LEAST_IN_STRATUM)
+    return (rate * total / np.sqrt(upper) >= wanted) & (merchants >= merchants_wanted)
 
 
 def _numbers(size: Floats, upper: Floats, most: Integers, budget: float) -> Integers:
@@ -285,10 +319,14 @@ def _numbers(size: Floats, upper: Floats, most: Integers, budget: float) -> Inte
 
 def _bearable(
     size: Floats, stratum: Integers, merchant: Integers, limit: Floats, total: Floats, upper: Floats, budget: float
-) -> tuple[Integers, Floats]:
+) -> tuple[Integers, Floats] | None:
     """Returns each stratum's number and each stall's probability: what the budget buys, less where caps leave nobody.
 
     A stratum that has not the merchants for its number gets a fifth fewer, again and again, and the others what that leaves.
+    None where even the least of each stratum is more than caps allow.
+
+    Raises:
+        BadInputError: The same of one stratum of all that is on offer.
     """
     most = np.bincount(stratum, minlength=len(total))
     while True:
@@ -298,9 +336,10 @@ def _bearable(
             return number, probability
         beyond[number <= LEAST_IN_STRATUM] = 0.0
         if not beyond.any():
+            if len(number) > 1:
+                return None
             raise BadInputError(
-                f"some of the {len(number)} strata have not the merchants for {LEAST_IN_STRATUM} buys each: raise the cap of "
-                "buys from a merchant."
+                f"all that is on offer has too few merchants for {LEAST_IN_STRATUM} buys: raise the cap of buys from a merchant."
             )
         crowded = beyond >= min(CROWDED, float(beyond.max()))
         most = np.where(crowded, np.maximum(number * 4 // 5, LEAST_IN_STRATUM), most)

@@ -122,7 +122,7 @@ def plan_test_buys(settings: Settings, request: Request) -> Plan:
 
     Raises:
         BadInputError: The day was not rated, a listing that is to be bought for sure is not on offer, the currency has no
-            rate, or the budget buys too few.
+            rate, or the budget or the caps leave too few buys.
     """
     from ml.sampling import Design, design_strata, draw
 
