@@ -237,9 +237,9 @@ def _form(
 ) -> Integers:
     """Returns the stratum of each listing: category by cost band, pooled where buys or merchants are too few."""
     band = np.floor(np.log2(cost / cost.min()) + 1e-9).astype(np.int64) if len(cost) else np.zeros(0, dtype=np.int64)
-    wanted = float(LEAST_IN_STRATUM)
+    buys_wanted = float(LEAST_IN_STRATUM)
     while True:
-        of = _pooled(category, merchant, band, cost, size, budget, wanted, merchants_wanted)
+        of = _pooled(category, merchant, band, cost, size, budget, buys_wanted, merchants_wanted)
         count = int(of.max()) + 1 if len(of) else 0
         upper = np.zeros(count)
         np.maximum.at(upper, of, cost)
@@ -250,7 +250,7 @@ def _form(
                 f"a budget of {budget:,.2f} does not buy {LEAST_IN_STRATUM} of the dearest listing, which costs "
                 f"{upper[0]:,.2f}. Give more, or leave the dearest out."
             )
-        wanted *= 2
+        buys_wanted *= 2
 
 
 def _pooled(
@@ -260,22 +260,22 @@ def _pooled(
     cost: Floats,
     size: Floats,
     budget: float,
-    wanted: float,
+    buys_wanted: float,
     merchants_wanted: int,
 ) -> Integers:
-    """Pools cells of which the budget would give less than `wanted` buys, or that have too few merchants."""
+    """Pools cells of which the budget would give less than `buys_wanted` buys, or that have too few merchants."""
     bands = int(band.max()) + 1
     cell = category * bands + band
     total, upper = _totals(cell, cost, size)
     rate = budget / float((total * np.sqrt(upper)).sum())  # buys for size over root of cost, where nothing limits them
-    keeps = _enough(cell, merchant, cost, size, rate, wanted, merchants_wanted)
+    keeps = _enough(cell, merchant, cost, size, rate, buys_wanted, merchants_wanted)
     dear = np.where(keeps[cell], -1, band)
     group, kept = np.zeros(bands, dtype=np.int64), 0
     loose = dear >= 0
     for at in range(bands - 1, -1, -1):  # from the dearest on, until a group gets enough
         group[at] = kept
         trial = np.where(loose & (group[np.maximum(dear, 0)] == kept) & (dear >= at), 0, 1)
-        if _enough(trial, merchant, cost, size, rate, wanted, merchants_wanted)[0]:
+        if _enough(trial, merchant, cost, size, rate, buys_wanted, merchants_wanted)[0]:
             kept += 1
     group = np.minimum(group, max(kept - 1, 0))  # what is left over at the cheap end joins the group before
     cells = int(cell.max()) + 1
@@ -296,14 +296,14 @@ def _enough(
     cost: Floats,
     size: Floats,
     rate: float,
-    wanted: float,
+    buys_wanted: float,
     merchants_wanted: int,
 ) -> Flags:
     """Tells of each part whether the best use of the budget, without limits, would buy enough in it, of enough merchants."""
     total, upper = _totals(of, cost, size)
     beyond = int(merchant.max()) + 1
     merchants = np.bincount(np.unique(of * beyond + merchant) // beyond, minlength=len(total))
-    return (rate * total / np.sqrt(upper) >= wanted) & (merchants >= merchants_wanted)
+    return (rate * total / np.sqrt(upper) >= buys_wanted) & (merchants >= merchants_wanted)
 
 
 def _numbers(size: Floats, upper: Floats, most: Integers, budget: float) -> Integers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -54,7 +53,7 @@ def test_a_plan_keeps_its_numbers_its_caps_and_its_budget(
     else:
         refusal = ""
     if refusal:
-        assert re.search("Give more", refusal)
+        assert "Give more" in refusal
         return
     assert (strata.number * strata.upper_cost).sum() <= budget
     assert np.bincount(goods.merchant, weights=strata.probability).max() <= cap
