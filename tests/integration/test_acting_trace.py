@@ -27,7 +27,7 @@ from tests.conftest import FIRST_DAY, NEXT_DAY, Outcome
 from tests.landing_fixtures import LISTINGS, MERCHANTS, ORDERS, Market
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from traces import differences  # what is held against is read by other code
+from traces import KEYS, differences  # what is held against is read by other code
 
 FIRST, NEXT = date.fromisoformat(FIRST_DAY), date.fromisoformat(NEXT_DAY)
 MOST_TRACED = 12
@@ -58,6 +58,11 @@ def test_traces_are_what_the_files_say_as_of_both_days_and_without_the_warehouse
     for name in ("warehouse.duckdb", "mlflow.db", "pinned", "training", "signals"):
         shutil.rmtree(home / name) if (home / name).is_dir() else (home / name).unlink()
     assert {(name, day): traced(home, name, day) for name in RATED for day in (FIRST, NEXT)} == before
+
+
+def test_each_table_that_a_trace_tells_rows_of_is_held_against_what_landed(home: Path) -> None:
+    told = [trace for list_name in RATED for trace in traced(home, list_name, NEXT)]
+    assert {table for trace in told for table in trace["source_rows"]} <= set(KEYS)
 
 
 def test_a_trace_names_what_the_row_stands_on(home: Path) -> None:
