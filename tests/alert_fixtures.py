@@ -8,7 +8,7 @@ import socketserver
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -30,6 +30,8 @@ class Received:
         mails: Mails as they came, headers and all.
         encrypted: Of each mail and each login, whether it came over an encrypted connection.
         status: What the web server answers with.
+        location: Where it redirects to; nowhere where empty.
+        gets: How many requests came that were no posts.
     """
 
     address: str = ""
@@ -37,6 +39,8 @@ class Received:
     mails: list[str] = field(default_factory=list)
     encrypted: list[bool] = field(default_factory=list)
     status: int = 200
+    location: str = ""
+    gets: int = 0
 
 
 @contextmanager
@@ -62,7 +66,16 @@ def web_server() -> Iterator[Received]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             received.posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(received.status)
+            self.answer(received.status)
+
+        def do_GET(self) -> None:
+            received.gets += 1
+            self.answer(200)
+
+        def answer(self, status: int) -> None:
+            self.send_response(status)
+            if received.location:
+                self.send_header("Location", received.location)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -70,6 +83,25 @@ def web_server() -> Iterator[Received]:
 
     with serving(HTTPServer(("127.0.0.1", 0), Handler), received) as running:
         yield running
+
+
+@contextmanager
+def slow_server() -> Iterator[str]:
+    """Answers any request with a byte every tenth of a second, without end; yields its address, `host:port`."""
+    stopped = threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                while not stopped.wait(0.1):
+                    self.request.sendall(b"2")
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with serving(Server(("127.0.0.1", 0), Handler), Received()) as running:
+        yield running.address
+        stopped.set()
 
 
 def own_certificate(folder: Path) -> Path:

@@ -13,13 +13,16 @@ import logging
 import platform
 import smtplib
 import ssl
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from http.client import HTTPMessage
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from groundwork.files import write_json
@@ -28,7 +31,8 @@ from orchestration.run_record import RunRecord
 from orchestration.settings import Settings
 
 logger = logging.getLogger("touchstone")
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 10  # for a connection, and for the next bytes
+SEND_SECONDS = 30.0  # for a channel as a whole: a server that answers byte by byte never exceeds the other
 LOCK_WAIT_SECONDS = 60
 SMTP_PORTS = {"smtp": 587, "smtps": 465}
 LOCAL = {"localhost", "127.0.0.1", "::1"}
@@ -105,7 +109,7 @@ def send_test(settings: Settings) -> dict[str, str]:
     results = {}
     for name, send in _channels(settings).items():
         try:
-            send(_headline(settings, alert), alert.text)
+            _within(SEND_SECONDS, send, _headline(settings, alert), alert.text)
             results[name] = "sent"
         except (OSError, smtplib.SMTPException, ValueError) as error:
             results[name] = _said(error)
@@ -130,12 +134,36 @@ def _tell(settings: Settings, file: Path, alert: Alert, channels: Mapping[str, S
     taken = 0
     for name, send in channels.items():
         try:
-            send(_headline(settings, alert), text)
+            _within(SEND_SECONDS, send, _headline(settings, alert), text)
             taken += 1
         except (OSError, smtplib.SMTPException, ValueError) as error:
             logger.error("THE ALERT '%s' COULD NOT BE SENT by %s: %s", alert.subject, name, _said(error))
     if taken:
         write_json(file, {**sent, alert.subject: {"sent_at": now.isoformat(timespec="seconds"), "held_back": 0}})
+
+
+def _within(seconds: float, send: Send, headline: str, text: str) -> None:
+    """Sends an alert, and gives up after a while; a thread that hangs does not keep the process from ending.
+
+    Raises:
+        TimeoutError: The server did not take it in time; it may have got it.
+        Exception: What `send` raised.
+    """
+    raised: list[Exception] = []
+
+    def work() -> None:
+        try:
+            send(headline, text)
+        except Exception as error:  # noqa: BLE001  # raised again below, in the caller's thread
+            raised.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"the server did not take the alert within {seconds:g} s.")
+    if raised:
+        raise raised[0]
 
 
 def _headline(settings: Settings, alert: Alert) -> str:
@@ -165,8 +193,25 @@ def _post(settings: Settings, headline: str, text: str) -> None:
         data=json.dumps({"text": f"{headline}\n{text}", "headline": headline}).encode(),
         headers={"Content-Type": "application/json", "User-Agent": "touchstone"},
     )
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310  # as above
+    with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_SECONDS) as answer:
         answer.read(1)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Reports a redirect as a failure: followed, the post would become a GET that brings the alert to nobody."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,  # noqa: ARG002  # the signature of urllib
+        headers: HTTPMessage,
+        newurl: str,  # noqa: ARG002  # not shown: a webhook's address is a secret
+    ) -> None:
+        """Raises the failure."""
+        said = "the webhook answers with a redirect, which is not followed; set TOUCHSTONE_ALERT_WEBHOOK to its final address"
+        raise urllib.error.HTTPError(req.full_url, code, said, headers, fp)
 
 
 def _mail(settings: Settings, headline: str, text: str) -> None:

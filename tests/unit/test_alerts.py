@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 from groundwork.errors import BadInputError
 from orchestration.run_record import RunRecord, Stage
 from orchestration.settings import Settings, read_settings
+from orchestration.upkeep import alerts
 from orchestration.upkeep.alerts import Alert, alerts_of, send_test, tell
-from tests.alert_fixtures import Received, mail_server, own_certificate, web_server
+from tests.alert_fixtures import Received, mail_server, own_certificate, slow_server, web_server
 
 ALERT = Alert("run failed", "Run abc failed.")
 
@@ -101,6 +103,36 @@ def test_a_channel_that_does_not_work_is_logged_loudly_without_its_address(
     web.status = 200
     tell(secret, [ALERT])
     assert len(web.posts) == 2, "what nobody took is not held back"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_not_reported_as_sent(tmp_path: Path, web: Received, status: int) -> None:
+    with web_server() as elsewhere:
+        web.status, web.location = status, f"http://{elsewhere.address}/secret-token"
+        result = send_test(settings_with(tmp_path, webhook=f"http://{web.address}/hook"))["webhook"]
+    assert f"{status}" in result
+    assert "redirect" in result
+    assert "TOUCHSTONE_ALERT_WEBHOOK" in result
+    assert "secret-token" not in result
+    assert (elsewhere.posts, elsewhere.gets, len(web.posts)) == ([], 0, 1)
+
+
+@pytest.mark.parametrize("channel", ["webhook", "mail"])
+def test_a_server_that_answers_byte_by_byte_is_given_up_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    """Each byte comes well within the time that a socket waits, so only a limit on the whole helps."""
+    monkeypatch.setattr(alerts, "SEND_SECONDS", 1.0)
+    mail = {"smtp": "smtp://{}", "from": "t@a.example", "to": "x@b.example"}
+    with slow_server() as address:
+        values = {name: value.format(address) for name, value in mail.items()}
+        if channel == "webhook":
+            values = {"webhook": f"http://{address}/"}
+        began = time.monotonic()
+        result = send_test(settings_with(tmp_path, **values))
+        assert time.monotonic() - began < 5
+    assert "TimeoutError" in result[channel]
+    assert "1 s" in result[channel]
 
 
 def test_a_home_that_cannot_be_written_does_not_make_alerts_raise(
