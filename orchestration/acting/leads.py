@@ -26,6 +26,7 @@ from expectations.contract import load_contract
 from groundwork.errors import BadInputError, GateRefusedError, VerificationError, counted
 from groundwork.faults import boundary
 from groundwork.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
+from groundwork.tables import read_small_parquet
 from orchestration.acting.outcomes import record_rows
 from orchestration.landing.land import Recorded
 from orchestration.landing.ledger import Ledger, pinned_loads
@@ -665,7 +666,7 @@ def read_leads(home: Path, as_of: dt.date | None = None) -> Leads:
         raise BadInputError(f"There are no leads as of {day}; there are as of {', '.join(map(str, there[-5:]))}.")
     folder = folder_of(home, day)
     refuse_damage(folder)
-    tables = [pq.read_table(folder / f"{name}.parquet") for name in TABLES]
+    tables = [read_small_parquet(folder / f"{name}.parquet") for name in TABLES]
     return Leads(day, folder, *tables)
 
 

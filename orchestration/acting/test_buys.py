@@ -188,7 +188,7 @@ def read_plan(settings: Settings, plan_id: str | None = None) -> Plan:
     Raises:
         BadInputError: There is no such plan, or none at all.
     """
-    import pyarrow.parquet as pq
+    from groundwork.tables import read_small_parquet
 
     known = sorted(path.parent.name for path in (settings.home / FOLDER).glob("*/plan.json"))
     if not known:
@@ -197,7 +197,9 @@ def read_plan(settings: Settings, plan_id: str | None = None) -> Plan:
         raise BadInputError(f"There is no plan {plan_id}; there are {', '.join(known[-5:])}.")
     folder = settings.home / FOLDER / (plan_id or known[-1])
     return Plan(
-        folder, json.loads((folder / "plan.json").read_bytes()), pq.read_table(folder / "picks.parquet").to_pylist()
+        folder,
+        json.loads((folder / "plan.json").read_bytes()),
+        read_small_parquet(folder / "picks.parquet").to_pylist(),
     )
 
 

@@ -130,14 +130,28 @@ class Shelf:
         except ValidationError as error:
             raise VerificationError(f"{self.under_way_file} is not sound. Restore it from a backup.") from error
 
+    def _ended(self) -> list[Publication]:
+        """Returns the publications that have ended: not one whose line is in history and which `LATEST` does not name yet."""
+        history, begun = self.history(), self.under_way()
+        newest = history[-1] if history else None
+        if begun and newest and (newest.version, newest.receipt) == (begun.version, begun.receipt):
+            return history[:-1]
+        return history
+
     def latest(self) -> str | None:
         """Returns the version that readers use: what `LATEST` holds, or None where nothing is published.
 
         Raises:
-            VerificationError: `LATEST` does not hold the name of a version that is there.
+            VerificationError: `LATEST` is missing although something was published, or names no version that is there.
         """
         if not self.latest_file.is_file():
-            return None
+            expected = latest_version(self._ended())
+            if expected is None:
+                return None
+            raise VerificationError(
+                f"{self.latest_file} is missing. By history it names {expected}: write this one line into it, or restore it "
+                f"from a backup. `touchstone verify {self.list_name}` checks the rest."
+            )
         version = self.latest_file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
         if not self.version_directory(version).is_dir():
             raise VerificationError(

@@ -7,7 +7,6 @@ that do not match the manifest are not handed out.
 from __future__ import annotations
 
 import datetime as dt
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,10 +15,10 @@ from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet
 
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.files import sha256_bytes, sha256_file
+from groundwork.tables import read_small_parquet
 from ml.explain import for_audience
 from orchestration.publishing.history import Publication, Shelf
 from orchestration.publishing.manifest import Manifest
@@ -145,7 +144,7 @@ def read_list(published: Path, list_name: str, version: str | None = None) -> Pu
     content = path.read_bytes() if path.is_file() else b""
     if manifest.version != name or manifest.files.get(path.name) != sha256_bytes(content):
         raise VerificationError(f"{path} does not match its manifest. Run `touchstone verify {list_name}`.")
-    return PublishedList(name, manifest, pa.parquet.read_table(io.BytesIO(content)))
+    return PublishedList(name, manifest, read_small_parquet(content))
 
 
 def diff(published: Path, list_name: str, before: str, after: str, *, marts: Path) -> ListDiff:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.files import canonical_json
 from orchestration.cli import app
+from orchestration.publishing.history import Shelf
 from orchestration.publishing.manifest import Manifest
 from orchestration.publishing.read import ChangedAction, ChangedScore, ListDiff, diff, read_list, render_diff
 
@@ -206,3 +209,36 @@ def test_a_latest_that_names_nothing_is_damage(home: Home):
     (home.published / "listings" / "LATEST").write_text("2026-06-30-000000000000\n")
     with pytest.raises(VerificationError, match="LATEST"):
         read_list(home.published, "listings")
+
+
+def test_a_latest_that_is_gone_is_damage_and_says_what_to_write_into_it(home: Home):
+    newest = read_list(home.published, "listings").version
+    latest = home.published / "listings" / "LATEST"
+    latest.unlink()
+    with pytest.raises(VerificationError, match=newest) as refused:
+        read_list(home.published, "listings")
+    assert str(latest) in str(refused.value)
+    latest.write_text(f"{newest}\n")
+    assert read_list(home.published, "listings").version == newest
+
+
+def test_a_first_publication_that_was_cut_short_before_latest_is_no_damage(tmp_path: Path):
+    home = Home(tmp_path)
+    home.release([Rated("a", 91.0)])
+    (line,) = Shelf(home.published, "listings").history()
+    begun = {"version": line.version, "receipt": line.receipt}
+    (home.published / "listings" / ".publishing").write_bytes(canonical_json(begun))
+    (home.published / "listings" / "LATEST").unlink()
+    with pytest.raises(BadInputError, match="not published yet"):
+        read_list(home.published, "listings")
+
+
+def test_reading_a_list_starts_no_thread(home: Home):
+    """A process that ends while Arrow still starts one is aborted: `lists show` was, in most calls on an idle machine."""
+    code = (
+        "import os, sys; from pathlib import Path; import pyarrow.parquet; from orchestration.publishing.read import read_list;"
+        "count = lambda: len(os.listdir('/proc/self/task')); before = count();"
+        "print(read_list(Path(sys.argv[1]), 'listings').rows.num_rows, count() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(home.published)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "0"]

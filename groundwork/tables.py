@@ -1,0 +1,24 @@
+"""Reading small Parquet files whole, for commands that print something and end at once.
+
+Arrow's readers leave threads behind. A process that ends while one of them is still starting is aborted by the C++ runtime
+("terminate called without an active exception", pyarrow 25: eight of twelve calls of `touchstone lists show`), so here none is
+started. Large files are read in bounded memory, where they are needed.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def read_small_parquet(source: Path | bytes) -> pa.Table:
+    """Returns all rows of a Parquet file without starting a thread.
+
+    Args:
+        source: The file, or its content.
+    """
+    with pq.ParquetFile(io.BytesIO(source) if isinstance(source, bytes) else source, pre_buffer=False) as file:
+        return file.read(use_threads=False)
