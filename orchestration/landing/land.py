@@ -37,9 +37,11 @@ from orchestration.landing.ledger import (
     LoadedFile,
     LoadRecord,
     Mode,
+    Person,
     PinnedLoads,
     pinned_loads,
     removed_folders,
+    verify_loads,
 )
 from orchestration.landing.persons import erased_persons
 from orchestration.landing.pull import Pulled, Puller, Since, check_mapping, landing_order, open_puller, place_of
@@ -132,7 +134,7 @@ def land(
 
     Raises:
         BadInputError: The file maps a table or a column that the contract does not have, or lacks a required table.
-        VerificationError: The ledger is damaged.
+        VerificationError: The ledger is damaged, or a load that counts is not what it says.
     """
     check_mapping(sources, contract)
     landing.mkdir(parents=True, exist_ok=True)
@@ -141,7 +143,7 @@ def land(
     work = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     work.mkdir(mode=0o700)
     try:
-        erased = erased_persons(Ledger(folder).removals())
+        erased = _verified(folder, contract)
         hmac = Hmac(hmac_key)
         with open_puller(sources, contract, hmac, folder, work, limits or Limits(), now=now, erased=erased) as puller:
             lander = _Lander(puller, folder, work, now.astimezone(UTC))
@@ -198,7 +200,7 @@ def record(
 
     Raises:
         BadInputError: The rows break the contract, or the file cannot be read.
-        VerificationError: The ledger is damaged.
+        VerificationError: The ledger is damaged, or a load that counts is not what it says.
     """
     landing.mkdir(parents=True, exist_ok=True)
     folder = landing.resolve()
@@ -207,12 +209,19 @@ def record(
     work.mkdir(mode=0o700)
     sources = _sources_of(table, file)
     try:
-        erased = erased_persons(Ledger(folder).removals())
+        erased = _verified(folder, contract)
         hmac = Hmac(hmac_key)
         with open_puller(sources, contract, hmac, folder, work, limits or Limits(), now=now, erased=erased) as puller:
             return _Lander(puller, folder, work, now.astimezone(UTC)).record(table, told or file.name, is_dry=is_dry)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _verified(landing: Path, contract: Contract) -> list[Person]:
+    """Verifies the loads that count, against which new rows are checked; returns whose rows do not land any more."""
+    ledger = Ledger(landing)
+    verify_loads(landing, pinned_loads(ledger.read(), contract))
+    return erased_persons(ledger.removals())
 
 
 def _sources_of(table: str, file: Path) -> Sources:

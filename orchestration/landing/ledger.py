@@ -80,6 +80,16 @@ class LoadRecord(BaseModel):
         """Returns where the load's files are below `landing`."""
         return [landing / self.table / str(self.load_id) / file.name for file in self.files]
 
+    def existing_paths(self, landing: Path) -> list[Path]:
+        """Returns where the load's files are below `landing`, for whoever reads them without having verified them.
+
+        Raises:
+            VerificationError: One is gone; names all that are.
+        """
+        paths = self.paths(landing)
+        _refuse_damage({path: "is gone" for path in paths if not path.is_file()})
+        return paths
+
 
 class Person(BaseModel):
     """Whose rows were erased: what kind of identifier, and its hash as it landed. `persons` says what rows those are."""
@@ -343,7 +353,10 @@ def verify_files(landing: Path, loads: Iterable[LoadRecord]) -> None:
     Raises:
         VerificationError: A file is gone or is not what the ledger says; names all of them.
     """
-    wrong = dict(damage(landing, loads))
+    _refuse_damage(dict(damage(landing, loads)))
+
+
+def _refuse_damage(wrong: Mapping[Path, str]) -> None:
     if wrong:
         lines = [f"  {path} {what}" for path, what in sorted(wrong.items())]
         raise VerificationError(
@@ -351,7 +364,7 @@ def verify_files(landing: Path, loads: Iterable[LoadRecord]) -> None:
                 [
                     "The landing zone does not match its ledger:",
                     *lines,
-                    "Restore these files from a backup, or remove their folders and land again from the source.",
+                    "Restore these files from a backup. Without one, land again in a new home (TOUCHSTONE_HOME).",
                 ]
             )
         )

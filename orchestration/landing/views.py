@@ -41,7 +41,7 @@ def create_views(connection: duckdb.DuckDBPyConnection, landing: Path, pins: Pin
 
 
 def _load_select(connection: duckdb.DuckDBPyConnection, landing: Path, table: Table, load: LoadRecord) -> str:
-    reader = parquet(load.paths(landing))
+    reader = parquet(load.existing_paths(landing))
     there = {row[0] for row in connection.execute(f"describe select * from {reader}").fetchall()}
     columns = [
         f"cast({quoted(name) if name in there else 'null'} as {column.sql_type}) as {quoted(name)}"
@@ -110,7 +110,7 @@ def _newest_complete_day(landing: Path, load: LoadRecord, event_at: str) -> date
     day = f"cast({quoted(event_at)} as date)"
     with duckdb.connect(":memory:") as connection:
         row = connection.execute(
-            f"select max({day}) filter (where {day} < $landed_on) from {parquet(load.paths(landing))}",
+            f"select max({day}) filter (where {day} < $landed_on) from {parquet(load.existing_paths(landing))}",
             {"landed_on": landed_on},
         ).fetchone()
     return row[0] if row else None

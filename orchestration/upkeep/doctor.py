@@ -145,7 +145,7 @@ def _digests(home: Path) -> Iterator[Finding]:
         for path, what in damage(landing, loads.values()):
             if str(path) not in told:
                 yield Finding(
-                    "broken", what, str(path), "restore it from a backup, or remove its folder and land again"
+                    "broken", what, str(path), "restore it from a backup; without one, land again in a new home"
                 )
     except (VerificationError, ValidationError) as error:
         yield Finding("broken", str(error), str(ledger.log.path), "restore it from a backup")

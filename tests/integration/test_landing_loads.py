@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import hmac
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -678,3 +679,23 @@ def test_a_changed_mask_is_put_on_all_rows_and_no_other_table_is_pulled_again(tm
     assert (again["listings"].mode, again["orders"].mode) == ("full", "incremental")
     assert {row[2] for row in market.rows("listings")} == {str(i) for i in range(1, 7)}
     assert market.land(days=2)["listings"].mode == "incremental"
+
+
+@pytest.mark.parametrize("what", ["gone", "changed"])
+@pytest.mark.parametrize("table", ["merchants", "listings"])
+def test_a_landing_refuses_to_check_new_rows_against_a_damaged_load(tmp_path: Path, table: str, what: str) -> None:
+    """Merchants are what listings refer to; nothing refers to listings here."""
+    market = Market(tmp_path)
+    (path,) = market.land()[table].paths(market.landing)
+    if what == "gone":
+        shutil.rmtree(path.parent)
+    else:
+        path.write_bytes(path.read_bytes()[:-20])
+    ledger = Ledger(market.landing).log.path.read_bytes()
+    with pytest.raises(VerificationError, match=str(path)) as refused:
+        market.land(days=1)
+    assert "Restore" in str(refused.value)
+    assert Ledger(market.landing).log.path.read_bytes() == ledger
+    if what == "gone":
+        with duckdb.connect(":memory:") as connection, pytest.raises(VerificationError, match=str(path)):
+            create_views(connection, market.landing, market.pins(), CONTRACT)
