@@ -24,6 +24,7 @@ from orchestration.rated import Rated, rated_by
 from orchestration.resources import pins_of, project_digest
 from orchestration.settings import Settings
 from orchestration.upkeep.approvals import outcomes_after
+from orchestration.warehouse_file import read_warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -182,12 +183,7 @@ def _clear(settings: Settings) -> None:
 
 
 def _outcomes(settings: Settings, declaration: Declaration, day: date) -> pa.Table:
-    import duckdb
-
     from ml.backtest import OUTCOME_DAYS
 
-    warehouse = settings.home / "warehouse.duckdb"
-    if not warehouse.exists():
-        raise BadInputError(f"{settings.home} has no warehouse, so no decision is known. `touchstone run` makes it.")
-    with duckdb.connect(str(warehouse), read_only=True) as connection:
+    with read_warehouse(settings.home) as connection:
         return outcomes_after(connection, declaration, day, day + timedelta(days=OUTCOME_DAYS))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -43,13 +43,17 @@ from orchestration.resources import (
 from orchestration.run_record import Outcome, RunRecord
 from orchestration.settings import Settings
 from orchestration.upkeep.alerts import Alert, alerts_of, could_not_run, tell
+from orchestration.warehouse_file import WarehouseDamagedError
 
 if TYPE_CHECKING:
     from ml.registry import Registry
 
 logger = logging.getLogger("touchstone")
 Standing = Literal["rated", "stands", "refused", "failed"]
-ERRORS = {kind.__name__: kind for kind in (BadInputError, GateRefusedError, VerificationError, TouchstoneError)}
+ERRORS = {
+    kind.__name__: kind
+    for kind in (WarehouseDamagedError, BadInputError, GateRefusedError, VerificationError, TouchstoneError)
+}
 _DAY_OUTCOMES: dict[ExitCode, Standing] = {
     ExitCode.DONE: "rated",
     ExitCode.FAULT: "failed",
@@ -184,7 +188,7 @@ def run_job(
     ops = WITH_TRAINING["ops"] if with_training else {}
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]), as_of)
     tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
-    _judge(result, _execute(definitions, instance, job, tags, ops))
+    _judge(result, _execute_rebuilding(definitions, instance, job, tags, ops))
     _end(result)
     return result
 
@@ -201,7 +205,7 @@ def check_range(settings: Settings, first: date, last: date) -> None:
     if first > last:
         raise BadInputError(f"--from {first} lies after --to {last}. Give the older day first.")
     _check_first(settings, "--from", first)
-    newest = default_as_of(settings, load_contract())
+    newest = _newest_complete_day(settings)
     if last > newest:
         raise BadInputError(
             f"--to {last} lies after {newest}, the last complete day of what has landed. `touchstone run` lands."
@@ -214,6 +218,26 @@ def _check_first(settings: Settings, option: str, day: date) -> None:
         raise BadInputError(
             f"{option} {day} lies before {settings.first_day}, the first day there is (TOUCHSTONE_FIRST_DAY)."
         )
+
+
+def _newest_complete_day(settings: Settings) -> date:
+    """Returns the last complete day of what has landed.
+
+    Raises:
+        BadInputError: There is none, or Dagster has no partition for it: it lies before the first day, or is not over by this
+            machine's clock.
+    """
+    day = default_as_of(settings, load_contract())
+    said = f"The last complete day of what has landed is {day}"
+    if str(day) < settings.first_day:
+        raise BadInputError(
+            f"{said}, before {settings.first_day}, the first day there is. Set TOUCHSTONE_FIRST_DAY to {day} or earlier."
+        )
+    if day >= (today := datetime.now(UTC).date()):
+        raise BadInputError(
+            f"{said}, but by this machine's clock today is {today} (UTC). Correct the clock, or rate an earlier day."
+        )
+    return day
 
 
 def _stands(settings: Settings, as_of: date) -> bool:
@@ -271,17 +295,22 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
         landed = _execute(definitions, instance, "land", tags | ({AS_OF_TAG: str(as_of)} if as_of else {}), {})
     _judge(result, landed)
     if result.exit_code == ExitCode.DONE:
-        result.as_of = as_of or default_as_of(settings, load_contract())
         registry = Registry(settings.home)
-        with_training = train or _has_to_train(settings.home / "runs", registry)
-        registry.check_log()
-        if not with_training:
-            for rated in RATED.values():  # what may not rate is refused now, not after the features
-                registry.champion(rated.model)
-        job = "train_and_rate" if with_training else "rate"
-        training = {"train": {"config": {"approve_if_passing": approve_if_passing}}, **WITH_TRAINING["ops"]}
-        tags |= {"dagster/partition": str(result.as_of)}
-        _judge(result, _execute(definitions, instance, job, tags, training if with_training else {}))
+        try:
+            result.as_of = as_of or _newest_complete_day(settings)
+            with_training = train or _has_to_train(settings.home / "runs", registry)
+            registry.check_log()
+            if not with_training:
+                for rated in RATED.values():  # what may not rate is refused now, not after the features
+                    registry.champion(rated.model)
+        except TouchstoneError as error:
+            result.exit_code, result.messages = error.exit_code, [str(error)]
+        else:
+            job = "train_and_rate" if with_training else "rate"
+            training = {"train": {"config": {"approve_if_passing": approve_if_passing}}, **WITH_TRAINING["ops"]}
+            tags |= {"dagster/partition": str(result.as_of)}
+            ops = training if with_training else {}
+            _judge(result, _execute_rebuilding(definitions, instance, job, tags, ops))
     _end(result)
     return result
 
@@ -329,6 +358,30 @@ def _execute(definitions: Any, instance: Any, job: str, tags: dict[str, str], op
     )
 
 
+def _execute_rebuilding(definitions: Any, instance: Any, job: str, tags: dict[str, str], ops: dict[str, Any]) -> Any:
+    """Executes a job, and once more where it found the warehouse damaged, which then was removed and is rebuilt."""
+    executed = _execute(definitions, instance, job, tags, ops)
+    errors = [event.step_failure_data.error for event in executed.all_events if event.is_step_failure]
+    damage = next(
+        (each for error in errors for each in _causes(error) if each.cls_name == WarehouseDamagedError.__name__), None
+    )
+    if damage is None:
+        return executed
+    logger.warning("%s This run starts over with a new one.", _message_of(damage))
+    return _execute(definitions, instance, job, tags, ops)
+
+
+def _causes(error: Any) -> Iterator[Any]:
+    """Yields an error that Dagster kept, and what caused it, outermost first."""
+    while error is not None:
+        yield error
+        error = error.cause
+
+
+def _message_of(error: Any) -> str:
+    return str(error.message.partition(": ")[2].strip())
+
+
 def _judge(result: PipelineResult, executed: Any) -> None:
     """Reads a Dagster run's events for what stopped it: a gate, an error with a message for people, or a fault."""
     import dagster as dg
@@ -349,14 +402,14 @@ def _judge(result: PipelineResult, executed: Any) -> None:
 
 
 def _explain(result: PipelineResult, error: Any) -> None:
-    while error is not None:
-        kind, said = ERRORS.get(error.cls_name), error.message.partition(": ")[2].strip()
+    last = error
+    for last in _causes(error):
+        kind, said = ERRORS.get(last.cls_name), _message_of(last)
         if kind in {None, TouchstoneError} and (refusal := disk_refusal(said)) is not None:
             kind, said = BadInputError, refusal
         if kind is not None:
             result.exit_code = kind.exit_code
             result.messages.append(said)
             return
-        last, error = error, error.cause
     result.exit_code = ExitCode.FAULT
     result.messages.append(f"A fault of ours: {last.to_string()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 WORST_SHOWN = 10
 HELD = "held by "
+WIDTH = 120
 
 
 def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
@@ -34,6 +36,7 @@ def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
         "messages": result.messages,
         "notes": result.record.facts.get("notes", []),
         "rated": {name: _rated(result, name) for name in RATED} if result.as_of else {},
+        "fallbacks": result.record.facts.get("fallbacks", {}),
         "worst": _worst(settings, result.as_of) if result.as_of else [],
         "lists": {name: _published(settings, name) for name in RATED},
         "stage_seconds": stages,
@@ -50,6 +53,8 @@ def render(summary: dict[str, Any]) -> str:
         if counts["rated"]:
             held = "".join(f", {count:,} of them kept off by {what}" for what, count in counts["held"].items())
             lines.append(f"  {name:<18} {counts['rated']:>9,} rated, {counts['flagged']:>6,} flagged{held}")
+            for note in summary["fallbacks"].get(name, []):
+                lines += textwrap.wrap(note, WIDTH, initial_indent="    ", subsequent_indent="    ")
         elif was_rated:
             lines.append(f"  {name:<18} none rated: the model is off")
     lines += [f"  {note}" for note in summary["notes"]]

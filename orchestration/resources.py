@@ -31,6 +31,7 @@ from orchestration.process import keep_engines, spare_the_collector
 from orchestration.run_record import RunRecord
 from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
 from orchestration.upkeep.alerts import alerts_of, tell
+from orchestration.warehouse_file import removed_if_damaged, warehouse_path
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -157,7 +158,7 @@ class Warehouse:
     def __init__(self, settings: Settings) -> None:
         """Names the file; nothing is opened."""
         self.settings = settings
-        self.path = settings.home / "warehouse.duckdb"
+        self.path = warehouse_path(settings.home)
         self.pinned = settings.home / "pinned"
         self._open: duckdb.DuckDBPyConnection | None = None
 
@@ -166,13 +167,21 @@ class Warehouse:
         """Yields a connection that is closed before anybody else may want the file.
 
         To open and close the file takes 50 ms, so whoever asks within another's `with` gets that one's connection.
-        """
-        import duckdb
 
+        Raises:
+            WarehouseDamagedError: The file is damaged; it was removed.
+        """
         if self._open is not None:
             yield self._open
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        with removed_if_damaged(self.settings.home), self._opened() as connection:
+            yield connection
+
+    @contextmanager
+    def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        import duckdb
+
         self._open = duckdb.connect(
             config={
                 "threads": self.settings.threads,
@@ -277,12 +286,14 @@ class Warehouse:
 
         Raises:
             TouchstoneError: dbt itself failed: a model does not compile or run. A failed test is no exception.
+            WarehouseDamagedError: The warehouse's file is damaged; it was removed.
         """
         from orchestration.dbt_runner import run_dbt
 
-        return run_dbt(
-            self.settings, ["build", "--select", selection, "--exclude-resource-type", "unit_test", *options]
-        )
+        with removed_if_damaged(self.settings.home):
+            return run_dbt(
+                self.settings, ["build", "--select", selection, "--exclude-resource-type", "unit_test", *options]
+            )
 
     def build_shape(self) -> list[DbtNode]:
         """Builds the shape step; what the same code made of the same loads stands, and is told as it was then.

@@ -183,8 +183,10 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         features = run.features_folder(name, as_of) / "features.parquet"
         scores = run.scores_file(model, as_of)
         terms = run.applied_terms(name, champion)
-        for told in fallback_notes(name, terms):
-            run.note(told)
+        if fallbacks := fallback_notes(name, terms, champion.card["flagging"]):
+            run.record.facts.setdefault("fallbacks", {})[name] = fallbacks
+            for note in fallbacks:
+                logger.warning("%s", note)
         with boundary("scores.write", scores):
             explain_from = min(term.threshold for term in terms)
             result = score(champion, features, scores, run.reasons_file(model, as_of), explain_from=explain_from)

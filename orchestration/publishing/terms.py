@@ -15,10 +15,24 @@ import duckdb
 from jinja2 import Environment
 from pydantic import BaseModel, ConfigDict
 
+from groundwork.errors import counted
 from orchestration.publishing.policy import Action, Policy, Term
 from orchestration.rated import RATED, ListName
 
 MACRO = Path(__file__).resolve().parents[2] / "dbt_project" / "macros" / "terms.sql"
+_BY_DECISIONS = (
+    "More decisions on {} drawn at random would change this: record them in `moderation_decisions` with their "
+    "`inclusion_probability`."
+)
+_MORE_VERDICTS: Mapping[ListName, str] = {
+    "listings": (
+        "More verdicts on listings drawn at random would change this: `touchstone test-buys plan` draws listings to buy."
+    ),
+    "merchants": _BY_DECISIONS.format("merchants"),
+    "reviews": _BY_DECISIONS.format("orders and reviews"),
+    "brushing_merchants": _BY_DECISIONS.format("merchants"),
+}
+"""What would let a target precision pick the threshold, by list: verdicts that calibrate its model."""
 
 
 class AppliedTerm(BaseModel):
@@ -94,14 +108,33 @@ def _applied(policy: Policy, term: Term | None, at: int, flagging: Mapping[str, 
     return AppliedTerm.model_validate({**shared, **own, **found})
 
 
-def fallback_notes(list_name: ListName, terms: Sequence[AppliedTerm]) -> list[str]:
-    """Returns a sentence for each target precision that the model's table does not reach."""
-    return [
-        f"{list_name}, term {term.term}: by the precision table of {RATED[list_name].model} no score surely reaches "
-        f"{term.target_precision:g}, so it flags from {term.threshold:g} on."
-        for term in terms
-        if term.basis == "fallback"
-    ]
+def fallback_notes(list_name: ListName, terms: Sequence[AppliedTerm], flagging: Mapping[str, Any]) -> list[str]:
+    """Explains, for each term whose target precision picks no threshold, from which score it flags instead and what helps.
+
+    Args:
+        list_name: The list.
+        terms: Its terms, as `applied_terms` gives them.
+        flagging: What the model that rates keeps of its precision table.
+
+    Returns:
+        One text a term, in the order of the terms; none where each has its threshold.
+    """
+    return [_fallback_note(list_name, term, flagging) for term in terms if term.basis == "fallback"]
+
+
+def _fallback_note(list_name: ListName, term: AppliedTerm, flagging: Mapping[str, Any]) -> str:
+    conditions = "".join(f", {name} {value}" for name, value in term.conditions.items())
+    row = next((row for row in flagging["table"] if row["score"] == term.threshold), None)
+    estimate = f"no verdict lies at {term.threshold:g} or above"
+    if row and row["precision"] is not None:
+        estimate = (
+            f"at {term.threshold:g} it is {row['precision']:.2f}, 95 % interval {row['low']:.2f} to {row['high']:.2f}, "
+            f"from {counted(row['verdicts'], 'verdict')}"
+        )
+    return (
+        f"{list_name}{conditions}: flagged from a fallback score of {term.threshold:g}, because the verdicts do not show which "
+        f"score reaches the policy's precision of {term.target_precision:g} ({estimate}). {_MORE_VERDICTS[list_name]}"
+    )
 
 
 def decide(

@@ -16,6 +16,7 @@ from orchestration.publishing.history import Shelf
 from orchestration.publishing.manifest import version_date
 from orchestration.rated import RATED, rated_by
 from orchestration.upkeep.alerts import Alert, tell
+from orchestration.warehouse_file import read_warehouse
 
 if TYPE_CHECKING:
     import duckdb
@@ -85,11 +86,10 @@ def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion,
     Outcomes are the decisions that the warehouse knows: of the last run's loads, up to its date.
 
     Raises:
-        BadInputError: There is no such model, none of its versions rates in shadow, or no day has both scores yet.
+        BadInputError: There is no such model, none of its versions rates in shadow, no day has both scores yet, or the
+            warehouse is missing or damaged.
         VerificationError: Scores are not what they say.
     """
-    import duckdb
-
     from ml.declarations import load_declarations
     from ml.shadow import compare_day
 
@@ -101,7 +101,7 @@ def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion,
             f"{model} has no {missing}. `touchstone models shadow` lets a version rate beside the champion."
         )
     days = []
-    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as warehouse:
+    with read_warehouse(home) as warehouse:
         for beside in sorted((home / "shadow" / model).glob(f"as_of=*/{shadow.model_digest[:12]}.parquet")):
             day = beside.parent.name.removeprefix("as_of=")
             scores = home / "scores" / model / f"as_of={day}" / "scores.parquet"

@@ -23,7 +23,7 @@ FLAGGING: dict[str, Any] = {
     "basis": "target",
     "expected_precision": 0.91,
     "table": [
-        {"score": 50.0, "precision": 0.6, "low": 0.5, "high": 0.7},
+        {"score": 50.0, "precision": 0.6, "low": 0.5, "high": 0.7, "verdicts": 31},
         {"score": 60.0, "precision": 0.85, "low": 0.8, "high": 0.9},
         {"score": 80.0, "precision": 0.96, "low": 0.9, "high": 1.0},
         {"score": 95.0, "precision": None, "low": None, "high": None},
@@ -65,15 +65,28 @@ def test_a_term_says_what_it_states_and_the_rest_comes_from_the_top():
         (100, 2, "remove"), (3, 2, "review"), (100, 1, "review"), (100, 2, "review"),
     ]  # fmt: skip
     assert {term.floor for term in found} == {9.0}
-    assert fallback_notes("listings", found) == []
+    assert fallback_notes("listings", found, FLAGGING) == []
 
 
 def test_a_target_beyond_the_table_falls_back_and_is_told():
     found = applied_terms(policy({"list": "listings", "brand": "Acme", "target_precision": 0.99}), "listings", FLAGGING)
     assert [(term.threshold, term.basis) for term in found] == [(50.0, "fallback"), (61.5, "target")]
-    (told,) = fallback_notes("listings", found)
-    assert "listings, term 1" in told
-    assert "listing_counterfeit no score surely reaches 0.99, so it flags from 50" in told
+    (note,) = fallback_notes("listings", found, FLAGGING)
+    assert note.startswith(
+        "listings, brand Acme: flagged from a fallback score of 50, because the verdicts do not show"
+    )
+    assert "precision of 0.99 (at 50 it is 0.60, 95 % interval 0.50 to 0.70, from 31 verdicts)" in note
+    assert "touchstone test-buys plan" in note
+
+
+def test_a_list_without_a_verdict_that_high_says_so_and_names_the_decisions_that_would_help():
+    flagging = {**FLAGGING, "table": [{"score": 50.0, "precision": None, "low": None, "high": None, "verdicts": 0}]}
+    found = applied_terms(policy(target_precision=0.95), "reviews", {**flagging, "basis": "fallback"})
+    (note,) = fallback_notes("reviews", found, flagging)
+    assert "reviews: flagged from a fallback score of 50" in note
+    assert "(no verdict lies at 50 or above)" in note
+    assert "orders and reviews drawn at random" in note
+    assert "inclusion_probability" in note
 
 
 def test_terms_are_told_in_words():

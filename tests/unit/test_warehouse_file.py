@@ -1,0 +1,69 @@
+"""A warehouse that is damaged is told from other errors, in DuckDB's own words, and goes where it can be rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from groundwork.errors import BadInputError, ExitCode
+from orchestration.resources import Warehouse
+from orchestration.settings import read_settings
+from orchestration.warehouse_file import WarehouseDamagedError, damage_in, read_warehouse
+
+Damage = Callable[[bytes], bytes]
+DAMAGES: dict[str, Damage] = {
+    "empty": lambda _: b"",
+    "no database": lambda content: b"x" * len(content),
+    "cut in the header": lambda content: content[:5_000],
+    "cut in half": lambda content: content[: len(content) // 2],
+    "header changed": lambda content: content[:4_200] + b"x" * 100 + content[4_300:],
+    "blocks changed": lambda content: content[: 3 * 4096] + bytes(len(content) - 3 * 4096),
+}
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    """A warehouse with a table of some blocks."""
+    made = Warehouse(read_settings(home=tmp_path))
+    with made.connect() as connection:
+        connection.execute("create table rows as select range as i, hash(range) as h from range(500_000)")
+    return made
+
+
+def count(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        connection.execute("select sum(h) from rows").fetchall()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_warehouse_is_removed_and_the_next_may_be_built(warehouse: Warehouse, damage: str) -> None:
+    count(warehouse)
+    warehouse.path.write_bytes(DAMAGES[damage](warehouse.path.read_bytes()))
+    with pytest.raises(BadInputError, match="damaged"), read_warehouse(warehouse.settings.home) as connection:
+        connection.execute("select sum(h) from rows").fetchall()
+    assert warehouse.path.exists(), "who only reads removes nothing"
+    with pytest.raises(WarehouseDamagedError, match="has been removed") as refused:
+        count(warehouse)
+    assert refused.value.exit_code == ExitCode.BAD_INPUT
+    assert not warehouse.path.exists()
+    with warehouse.connect() as connection:
+        assert connection.execute("select count(*) from duckdb_tables()").fetchall() == [(0,)]
+
+
+def test_other_errors_are_left_as_they_are(warehouse: Warehouse) -> None:
+    with pytest.raises(duckdb.CatalogException), warehouse.connect() as connection:
+        connection.execute("from rows_that_are_not_there")
+    (other := warehouse.path.with_name("cut.parquet")).write_bytes(b"PAR1")
+    with pytest.raises(duckdb.Error), warehouse.connect() as connection:
+        connection.execute(f"from read_parquet('{other}')")
+    count(warehouse)
+    assert damage_in('IO Error: Could not set lock on file "x/warehouse.duckdb": Conflicting lock') is None
+
+
+def test_who_reads_a_warehouse_that_is_not_there_is_told_what_builds_it(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="touchstone run"), read_warehouse(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
