@@ -6,7 +6,12 @@ and ends with exit code 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
+from traceback import format_exception
+
+from groundwork.secrets import hide
 
 # What the system, SQLite and DuckDB say of a disk that refuses, and what it means to whoever runs this.
 _REFUSALS = {
@@ -39,6 +44,10 @@ class TouchstoneError(Exception):
 
     exit_code: ExitCode = ExitCode.FAULT
 
+    def __init__(self, message: str) -> None:
+        """Takes the message, with every secret that this process knows replaced."""
+        super().__init__(hide(message))
+
 
 class BadInputError(TouchstoneError):
     """Usage, configuration or a source is wrong; what was landed and published is as before."""
@@ -56,6 +65,27 @@ class VerificationError(TouchstoneError):
     """Something published does not match its recorded digests."""
 
     exit_code = ExitCode.VERIFICATION_FAILED
+
+
+@contextmanager
+def without_secrets() -> Iterator[None]:
+    """Replaces an error that shows a secret, itself or in what led to it, by one without the secret and without a cause.
+
+    Raises:
+        Exception: What was raised, where it shows no secret.
+        TouchstoneError: The same message and exit code, where it was one; else a `RuntimeError` with the traceback as its text.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = "".join(format_exception(error))
+        if hide(text) == text:
+            raise
+        shown = type(error)(str(error)) if isinstance(error, TouchstoneError) else RuntimeError(hide(text))
+    else:
+        return
+    # Not in the handler above, which would keep the other error as this one's context.
+    raise shown from None
 
 
 def disk_refusal(said: str) -> str | None:

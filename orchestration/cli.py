@@ -20,6 +20,7 @@ import typer
 from typer.exceptions import TyperException
 
 from groundwork.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
+from groundwork.secrets import hide
 from orchestration import report
 from orchestration.acting import commands as acting
 from orchestration.process import spare_the_collector
@@ -63,7 +64,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  # the last resort: a disk that refuses, or a fault of ours, told as one
         if (refusal := disk_refusal(str(error))) is not None:
             _fail(f"{refusal} The home is {settings_of().home}.", ExitCode.BAD_INPUT)
-        traceback.print_exc()
+        typer.echo(hide(traceback.format_exc()), err=True)
         _fail(f"A fault of ours: {error!r}. Please report it with the lines above.", ExitCode.FAULT)
 
 
@@ -552,5 +553,5 @@ def _log_to_stderr() -> None:
 
 
 def _fail(message: str, code: ExitCode) -> None:
-    typer.echo(message, err=True)
+    typer.echo(hide(message), err=True)
     raise SystemExit(int(code))

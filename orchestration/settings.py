@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from groundwork.errors import BadInputError
+from groundwork.secrets import remember
 
 if TYPE_CHECKING:
     from orchestration.landing.sources import Sources
@@ -166,6 +167,9 @@ def read_settings(**overrides: object) -> Settings:
             for item in error.errors()
         )
         raise BadInputError(f"A setting cannot be used. {lines}. Correct or unset it.") from error
+    for _, value in settings:
+        if isinstance(value, SecretStr):
+            remember(value.get_secret_value())
     absolute: dict[str, object] = {"home": settings.home.expanduser().resolve()}
     if settings.sources is not None:
         absolute["sources"] = settings.sources.expanduser().resolve()

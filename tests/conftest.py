@@ -21,6 +21,7 @@ import pytest
 import yaml
 from hypothesis import settings
 
+from groundwork import secrets
 from groundwork.lock import writer_lock
 from orchestration.rated import RATED
 from tests import warm
@@ -40,6 +41,12 @@ FIRST_DAY, NEXT_DAY = "2026-06-15", "2026-06-30"
 LISTS = tuple(RATED)
 # What others are held against is made with two threads, as by default; bytes do not depend on it.
 TWO_THREADS = {"TOUCHSTONE_THREADS": "2"}
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets no test hide what another took for a secret, such as the word `secret`."""
+    monkeypatch.setattr(secrets, "_forms", set())
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import duckdb
 
 from expectations.contract import Column, Contract, Table
 from groundwork.errors import counted
+from groundwork.secrets import hide
 from orchestration.landing.sql import literal, quoted
 
 FIRST_DAY, LAST_DAY = "1970-01-01", "2100-12-31"
@@ -75,6 +76,11 @@ class Violation:
     text: str
     count: int | None = None
     samples: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Replaces the secrets that this process knows: messages, the ledger and run records are made of violations."""
+        object.__setattr__(self, "text", hide(self.text))
+        object.__setattr__(self, "samples", tuple(map(hide, self.samples)))
 
     def __str__(self) -> str:
         """Returns the lines of a refusal about this rule."""

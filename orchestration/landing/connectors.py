@@ -113,9 +113,9 @@ class S3Storage(BaseModel):
 
     endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
     region: str = "us-east-1"
-    access_key: str | None = None
-    secret_key: str | None = None
-    session_token: str | None = None
+    access_key: Annotated[str | None, Field(repr=False)] = None
+    secret_key: Annotated[str | None, Field(repr=False)] = None
+    session_token: Annotated[str | None, Field(repr=False)] = None
     connect_seconds: Annotated[float, Field(gt=0)] = 10
     read_seconds: Annotated[float, Field(gt=0)] = 60
 

@@ -8,12 +8,13 @@ Files are in `connectors`.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from abc import abstractmethod
 from collections.abc import Callable
 from difflib import get_close_matches
-from hashlib import sha256
+from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -32,6 +33,8 @@ _TRANSIENT: Final = re.compile(
     r"|starting up|shutting down|too many (clients|connections)|recovery mode|network is unreachable",
     re.IGNORECASE,
 )
+_ALIAS_KEY: Final = os.urandom(16)
+"""Makes the names of attached databases, which messages may show, say nothing of the passwords that they are made of, too."""
 
 
 def persevering[T](what: str, work: Callable[[], T]) -> T:
@@ -90,7 +93,7 @@ class DatabaseConnector(Connector):
     def attach(self, connection: duckdb.DuckDBPyConnection, view: str, place: Place) -> list[Path]:
         """Attaches the database, once for all its tables, and makes a view over one; see `Connector`."""
         options = self.model_dump_json(exclude={"table", "schema_"})
-        alias = f"database:{sha256(options.encode()).hexdigest()[:12]}"
+        alias = f"database:{blake2b(options.encode(), key=_ALIAS_KEY, digest_size=6).hexdigest()}"
         relation = ".".join(map(quoted, (alias, self.schema_name, self.table)))
         opening = f"opening {self.where}, for table {self.table}"
         readable: list[Path] = []
@@ -141,7 +144,7 @@ class PostgresConnector(DatabaseConnector):
     port: Annotated[int, Field(ge=1, le=65535)] = 5432
     database: Annotated[str, Field(min_length=1)]
     user: Annotated[str, Field(min_length=1)]
-    password: str | None = None
+    password: Annotated[str | None, Field(repr=False)] = None
     schema_: Annotated[str, Field(alias="schema", min_length=1)] = "public"
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     connect_seconds: Annotated[int, Field(ge=2)] = 10
@@ -157,8 +160,12 @@ class PostgresConnector(DatabaseConnector):
         """The schema that the file names."""
         return self.schema_
 
-    def open(self, connection: duckdb.DuckDBPyConnection, alias: str, place: Place) -> list[Path]:
-        """Attaches through libpq; the password stands in a file of the working folder, never in SQL."""
+    def open(self, connection: duckdb.DuckDBPyConnection, alias: str, place: Place) -> list[Path]:  # noqa: ARG002  files ask it
+        """Attaches through libpq, with the password in DuckDB's memory, and only until it is attached.
+
+        It is bound as a parameter, so it is in no SQL text, no file and no list of what is attached. The connections that a
+        read opens later have it from the attached database itself, which tells it to no query.
+        """
         load_extension(connection, "postgres_scanner")
         # In the binary protocol a numeric that is no number or infinite comes as zero.
         connection.execute("set pg_use_text_protocol = true")
@@ -175,10 +182,17 @@ class PostgresConnector(DatabaseConnector):
             "application_name": "touchstone",
             "options": f"-c default_transaction_read_only=on {patience}",
         }
-        if self.password is not None:
-            settings["passfile"] = self._pass_file(place.work / f"{alias}.pgpass")
-        told = " ".join(f"{key}={_libpq(str(value))}" for key, value in settings.items())
-        connection.execute(f"attach {literal(told)} as {quoted(alias)} (type postgres, read_only)")
+        target = literal(" ".join(f"{key}={_libpq(str(value))}" for key, value in settings.items()))
+        if self.password is None:
+            connection.execute(f"attach {target} as {quoted(alias)} (type postgres, read_only)")
+            return []
+        secret = quoted(alias)
+        given = {"password": self.password}
+        connection.execute(f"create temporary secret {secret} (type postgres, password $password)", given)
+        try:
+            connection.execute(f"attach {target} as {quoted(alias)} (type postgres, read_only, secret {secret})")
+        finally:
+            connection.execute(f"drop temporary secret {secret}")
         return []
 
     def _check_table(self, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
@@ -194,12 +208,6 @@ class PostgresConnector(DatabaseConnector):
                 f"{self.where}, table {self.table}: column {column} has a negative scale, which cannot be read. "
                 "Cast it to numeric(18, 4) in a view, and name the view."
             )
-
-    def _pass_file(self, path: Path) -> Path:
-        path.touch(mode=0o600)
-        fields = ("*", "*", "*", self.user, self.password or "")
-        path.write_text(":".join(field if field == "*" else re.sub(r"([\\:])", r"\\\1", field) for field in fields))
-        return path
 
     def explain(self, error: duckdb.Error) -> str:
         """Returns what the server or libpq says, and what to do."""

@@ -18,7 +18,8 @@ from pathlib import Path
 import duckdb
 
 from expectations.contract import Contract, Table
-from groundwork.errors import BadInputError
+from groundwork.errors import BadInputError, without_secrets
+from orchestration.landing.allowed_sql import columns_named
 from orchestration.landing.checks import (
     CHANGED_AT,
     UNCONVERTED,
@@ -39,7 +40,6 @@ from orchestration.landing.sources import Sources, TableSource
 from orchestration.landing.sql import (
     Hmac,
     Limits,
-    columns_named,
     connection_with,
     literal,
     lock,
@@ -225,7 +225,7 @@ def open_puller(
     place = Place(sources.path.absolute().parent, work)
     readable: list[Path] = []
     unavailable: dict[str, str] = {}
-    with _enough_memory(limits), connection_with(limits, work) as connection:
+    with without_secrets(), _enough_memory(limits), connection_with(limits, work) as connection:
         for name, connector in sources.inputs.items():
             try:
                 readable += connector.attach(connection, name, place)

@@ -19,6 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from groundwork.errors import BadInputError
 from groundwork.files import canonical_json, sha256_bytes
+from groundwork.secrets import remember
+from orchestration.landing.allowed_sql import (
+    problem_with_expression,
+    problem_with_pattern,
+    problem_with_query,
+    tables_named,
+)
 from orchestration.landing.connectors import (
     SECRET_OPTIONS,
     Connector,
@@ -27,13 +34,6 @@ from orchestration.landing.connectors import (
     ParquetConnector,
 )
 from orchestration.landing.databases import DuckDBConnector, PostgresConnector, SqliteConnector
-from orchestration.landing.sql import (
-    problem_with_expression,
-    problem_with_pattern,
-    problem_with_query,
-    tables_named,
-    why,
-)
 
 CONNECTORS: dict[str, type[Connector]] = {
     "parquet": ParquetConnector,
@@ -356,6 +356,7 @@ def _connector(path: Path, name: str, options: dict[str, Any], environment: Mapp
     connector = CONNECTORS[kind]
     _check_secrets(path, f"inputs.{name}", options)
     expanded = _expanded(path, f"inputs.{name}", options, environment)
+    _remember_secrets(expanded)
     for told in (options, expanded):
         _check_addresses(path, f"inputs.{name}", told)
     try:
@@ -377,6 +378,14 @@ def _check_secrets(path: Path, place: str, options: dict[str, Any]) -> None:
                 f"{path}: {place}.{key} is written out. Put it into a variable of the environment, and write its name "
                 f"here: {key}: ${{NAME}}"
             )
+
+
+def _remember_secrets(options: dict[str, Any]) -> None:
+    for key, value in options.items():
+        if isinstance(value, dict):
+            _remember_secrets(value)
+        elif key in SECRET_OPTIONS:
+            remember(value)
 
 
 def _check_addresses(path: Path, place: str, options: dict[str, Any]) -> None:
@@ -452,13 +461,15 @@ def _suggestion(word: str, known: list[str]) -> str:
 
 
 def _check_sql(sources: Sources) -> None:
+    views = set(sources.views)
     for table, source in sources.tables.items():
         for place, text in source.expressions.items():
             _refuse(sources, f"tables.{table}.{place}", text, problem_with_expression(text))
-            _check_names(sources, f"tables.{table}.{place}", f"select (\n{text}\n)", set(sources.views))
+            _check_names(sources, f"tables.{table}.{place}", tables_named(f"select (\n{text}\n)"), views)
         if source.query is not None:
             _refuse(sources, f"tables.{table}.query", source.query, problem_with_query(source.query))
-        _check_names(sources, f"tables.{table}", source.query or f'from "{source.input}"', set(sources.views))
+        named = {source.input} if source.input is not None else tables_named(str(source.query))
+        _check_names(sources, f"tables.{table}", named, views)
     for at, pattern in enumerate(sources.masked):
         _refuse(sources, f"masked.{at}", pattern, problem_with_pattern(pattern))
     earlier: set[str] = set()
@@ -466,7 +477,7 @@ def _check_sql(sources: Sources) -> None:
         if view in sources.inputs:
             raise BadInputError(f"{sources.path}: views.{view} has the name of an input. Rename one of them.")
         _refuse(sources, f"views.{view}", query, problem_with_query(query))
-        _check_names(sources, f"views.{view}", query, earlier)
+        _check_names(sources, f"views.{view}", tables_named(query), earlier)
         earlier.add(view)
 
 
@@ -475,12 +486,8 @@ def _refuse(sources: Sources, place: str, sql: str, problem: str | None) -> None
         raise BadInputError(f"{sources.path}: {place} cannot be used: {problem}.\n  {sql.strip()}")
 
 
-def _check_names(sources: Sources, place: str, query: str, views: set[str]) -> None:
+def _check_names(sources: Sources, place: str, named: set[str], views: set[str]) -> None:
     known = {*sources.inputs, *views}
-    try:
-        named = tables_named(query)
-    except duckdb.Error as error:  # a function that is not there, or one that reads a file
-        raise BadInputError(f"{sources.path}: {place} cannot be used: {why(error)}") from error
     for name in sorted(named - known):
         raise BadInputError(
             f"{sources.path}: {place} reads {name!r}, which is no input or earlier view{_suggestion(name, sorted(known))}"

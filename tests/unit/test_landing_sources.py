@@ -136,7 +136,11 @@ def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
             "    input: cheapset",
             "reads 'cheapset', which is no input or earlier view; did you mean cheapest?",
         ),
-        ("md5(vendor", "no_such_function(vendor", "tables.listings.columns.listing_id cannot be used: Catalog Error"),
+        (
+            "md5(vendor",
+            "no_such_function(vendor",
+            "tables.listings.columns.listing_id cannot be used: it calls no_such_function, which is none",
+        ),
         (
             "md5(vendor",
             "(select content from read_text('x')) || (vendor",
