@@ -62,9 +62,18 @@ def problem_with_expression(sql: str) -> str | None:
     )
     if not is_plain:
         return "it must be one expression, such as lower(title); a whole query goes under `query`"
-    if '"class": "STAR"' in json.dumps(node["select_list"]):
+    if _has_star(node["select_list"]):
         return "it must be one expression, not a star, which stands for many columns"
     return _problem_with_tree(tree)
+
+
+def _has_star(part: Any) -> bool:
+    """Tells whether a star stands for columns of the row itself, not for those of a query within the expression."""
+    if isinstance(part, list):
+        return any(map(_has_star, part))
+    if not isinstance(part, dict) or part.get("class") == "SUBQUERY":
+        return False
+    return part.get("class") == "STAR" or any(map(_has_star, part.values()))
 
 
 def problem_with_query(sql: str) -> str | None:
