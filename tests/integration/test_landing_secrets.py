@@ -68,11 +68,6 @@ def assert_no_secret(home: Path, outcome: Outcome) -> None:
         assert not [path for path in home.rglob("*") if path.is_file() and form.encode() in path.read_bytes()], form
 
 
-def queries_of(postgres: Postgres) -> str:
-    """Returns the number of sessions that the reader has begun so far, as the server counts them."""
-    return postgres.run("select sessions from pg_stat_database where datname = 'shop'")
-
-
 def test_a_hostile_file_reaches_no_source_and_ends_with_2(
     postgres: Postgres, shop: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
