@@ -34,7 +34,7 @@ _TRANSIENT: Final = re.compile(
     re.IGNORECASE,
 )
 _ALIAS_KEY: Final = os.urandom(16)
-"""Makes the names of attached databases, which messages may show, say nothing of the passwords that they are made of, too."""
+"""Key of the digests that name attached databases: a message may show such a name, and a password is part of its options."""
 
 
 def persevering[T](what: str, work: Callable[[], T]) -> T:
