@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,20 @@ def test_a_value_that_is_the_password_is_not_shown_in_a_refusal(
     assert record.status == "refused"
     assert "price='[secret]'" in record.message.replace('"', "'")
     assert not [form for form in FORMS if form in record.message]
+
+
+def test_an_error_that_nobody_foresaw_leaves_landing_without_the_password(
+    shop: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster keeps the error of a step with all that led to it."""
+
+    def fail(connector: PostgresConnector, *_: object) -> None:
+        raise duckdb.InternalException(f"no connection with password={connector.password}")
+
+    sources = sources_file(tmp_path, {"merchants": shop["merchants"], "listings": shop["listings"]})
+    monkeypatch.setattr(PostgresConnector, "attach", fail)
+    with pytest.raises(RuntimeError, match=r"password=\[secret\]") as error:
+        landed(sources, tmp_path / "landing")
+    everything = "".join(traceback.format_exception(error.value))
+    assert not [form for form in FORMS if form in everything]
+    assert "password=" not in repr(sources)
