@@ -1,12 +1,14 @@
 """Files that survive a kill: written under a temporary name, synced, renamed, and known by their SHA-256.
 
 `kill -9` during a plain write leaves a partial file under its final name, and one flipped byte in a Parquet footer
-reads without an error. So every file that another stage reads goes through here.
+reads without an error. So every file that another stage reads goes through here. So does, to be read, every file that
+somebody else names: it may be a pipe, which keeps its reader waiting, or a device without an end.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -16,9 +18,20 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 TEMPORARY_PREFIX = ".tmp-"
+MOST_CONFIGURATION_BYTES = 10_000_000
+"""A file of settings that is larger is none."""
+_SPECIAL = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
+class SpecialFileError(OSError):
+    """A pipe, a socket or a device where a file is wanted."""
+
+
+class LargeFileError(OSError):
+    """A file that is larger than what is read."""
 
 
 def sha256_bytes(content: bytes) -> str:
@@ -45,6 +58,76 @@ def sha256_tree(root: Path, patterns: tuple[str, ...] = ("**/*",)) -> str:
             continue
         digest.update(f"{relative.as_posix()}\0{sha256_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+def special_file(path: Path, *, follow: bool = True) -> str | None:
+    """Returns what a path leads to where that is a pipe, a socket or a device; None for a file, a folder, or nothing."""
+    try:
+        return _SPECIAL.get(stat.S_IFMT(path.stat(follow_symlinks=follow).st_mode))
+    except OSError:
+        return None
+
+
+def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
+    """Opens a file that somebody else names for reading, without ever waiting for it.
+
+    It is looked at before it is opened, since opening a pipe or a device can already do something, and once more after, since
+    it may have been replaced in between.
+
+    Args:
+        path: The file.
+        follow: Whether the last part of the path may be a symbolic link.
+
+    Raises:
+        SpecialFileError: It is a pipe, a socket or a device.
+        OSError: It cannot be opened, as it is absent, or a folder.
+    """
+    if (kind := special_file(path, follow=follow)) is not None:
+        raise _special(path, kind)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise _special(path, _SPECIAL.get(stat.S_IFMT(mode), "something else"))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _special(path: Path, kind: str) -> SpecialFileError:
+    return SpecialFileError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))
+
+
+def check_regular(path: Path) -> None:
+    """Refuses what is no regular file, before a library opens it that would wait for a pipe.
+
+    Raises:
+        OSError: It is none, or cannot be opened.
+    """
+    open_regular(path).close()
+
+
+def read_regular(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
+    """Reads a file that somebody else names, as `open_regular` opens it.
+
+    Args:
+        path: The file.
+        most_bytes: How large it may be.
+        follow: Whether the last part of the path may be a symbolic link.
+
+    Raises:
+        LargeFileError: It is larger.
+        OSError: It is no regular file, or cannot be read.
+    """
+    with open_regular(path, follow=follow) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise LargeFileError(errno.EFBIG, f"it has more than {most_bytes:,} bytes", str(path))
+    return content
 
 
 def canonical_json(value: Any) -> bytes:

@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from groundwork.errors import BadInputError
+from groundwork.files import MOST_CONFIGURATION_BYTES, read_regular
 from ml.compare import Comparison, Figure, Pair
 from ml.declarations import Feature
 from ml.evaluate import Report
@@ -104,7 +105,7 @@ def read_limits(model: str, thresholds: Path = THRESHOLDS_FILE) -> Mapping[str, 
         BadInputError: The file declares nothing for the model, or something that is unknown here.
     """
     try:
-        content = yaml.safe_load(thresholds.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(read_regular(thresholds, MOST_CONFIGURATION_BYTES)) or {}
     except (OSError, yaml.YAMLError) as error:
         raise BadInputError(f"{thresholds}: cannot be read as YAML: {error}.") from error
     limits = (content.get("models") or {}).get(model)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from groundwork.errors import BadInputError
+from groundwork.files import check_regular
 from ml.neighbours import Edges
 from ml.training_set import encode
 
@@ -293,6 +294,7 @@ def _read(path: Path) -> Any:
 
     suffix = path.suffix.lower()
     try:
+        check_regular(path)
         if suffix in PARQUET:
             return pq.read_table(path, partitioning=None)
         if suffix not in CSV:

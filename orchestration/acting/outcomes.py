@@ -17,6 +17,7 @@ from typing import Any
 
 from expectations.contract import load_contract
 from groundwork.errors import BadInputError, counted
+from groundwork.files import check_regular
 from orchestration.landing.land import GIVEN, Recorded, record
 from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
 from orchestration.landing.sources import read_sources
@@ -177,6 +178,7 @@ def read_texts(file: Path) -> tuple[list[str], list[dict[str, str | None]]]:
     import pyarrow.csv as pa_csv
 
     try:
+        check_regular(file)
         header = pa_csv.open_csv(file).schema.names
         texts = pa_csv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""]

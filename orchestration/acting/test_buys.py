@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from expectations.contract import load_contract
 from groundwork.errors import BadInputError, counted
 from groundwork.faults import boundary
-from groundwork.files import canonical_json, replacing_directory, sha256_bytes, write_json
+from groundwork.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
 from orchestration.acting.outcomes import read_texts, record_rows
 from orchestration.landing.land import Recorded
 from orchestration.landing.ledger import Ledger, pinned_loads
@@ -176,7 +176,8 @@ def read_certain(file: Path | None) -> tuple[str, ...]:
     if file is None:
         return ()
     try:
-        lines = [line.strip().strip('"') for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        with open_regular(file) as opened:
+            lines = [line.strip().strip('"') for line in opened.read().decode("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"--certain {file} cannot be read: {error}. Give a text file with an id a line.") from error
     return tuple(dict.fromkeys(line for line in lines if line not in ("", "listing_id")))

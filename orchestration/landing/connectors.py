@@ -26,6 +26,7 @@ from typing import Annotated, Any, BinaryIO, Literal, Self, TextIO, cast
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from groundwork.files import special_file
 from orchestration.landing.sql import file_list, literal, parquet, quoted, why
 
 MAX_ROWS_PER_BYTE = 10_000
@@ -233,6 +234,8 @@ class FileConnector(Connector):
         # Only what the file says is a pattern, not the folder that it stands in.
         base, pattern = (path.anchor, path.relative_to(path.anchor)) if path.is_absolute() else (place.base, path)
         matches = [target] if is_file(target) else sorted(one.absolute() for one in Path(base).glob(str(pattern)))
+        for path in (target, *matches):
+            refuse_special(path)
         found = [path for path in matches if is_file(path)]
         if not found:
             raise SourceUnavailableError(f"no file is at {target}. Put it there, or correct `path`.")
@@ -270,6 +273,18 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def refuse_special(path: Path) -> None:
+    """Refuses a pipe, a socket or a device, which would keep whoever reads it waiting or have no end.
+
+    Raises:
+        SourceUnavailableError: It is one.
+    """
+    if (kind := special_file(path)) is not None:
+        raise SourceUnavailableError(
+            f"{_told(path)} is {kind}, not a regular file. Put a file there, or correct `path`."
+        )
 
 
 def _plain(path: Path, number: int, view: str, place: Place) -> Path:

@@ -22,7 +22,7 @@ from typing import Annotated, Final, Literal
 import duckdb
 from pydantic import Field
 
-from orchestration.landing.connectors import ATTEMPTS, Connector, Place, SourceUnavailableError, is_file
+from orchestration.landing.connectors import ATTEMPTS, Connector, Place, SourceUnavailableError, is_file, refuse_special
 from orchestration.landing.sql import literal, quoted, said_by_server
 
 logger = logging.getLogger("touchstone")
@@ -243,6 +243,7 @@ class _FileDatabaseConnector(DatabaseConnector):
     def file(self, place: Place) -> Path:
         """Returns the database's file, relative to the sources file."""
         path = (place.base / self.path).absolute()
+        refuse_special(path)
         if not is_file(path):
             raise SourceUnavailableError(f"no file is at {path}. Put it there, or correct `path`.")
         return path

@@ -8,6 +8,7 @@ is new in it.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from groundwork.faults import boundary
-from groundwork.files import discard, remove_temporaries, replacing_directory, sha256_bytes, sha256_file
+from groundwork.files import (
+    LargeFileError,
+    SpecialFileError,
+    discard,
+    read_regular,
+    remove_temporaries,
+    replacing_directory,
+    sha256_bytes,
+    sha256_file,
+)
 from ml.signals import pictures as signal
 
 MOST_BYTES = 20_000_000
@@ -29,7 +39,7 @@ MOST_BYTES = 20_000_000
 PART_PICTURES, BATCH_PICTURES = 5_000, 50
 NO_FOLDER = "the sources file names no folder of pictures"
 NOT_A_FILE, NOT_THERE, OUTSIDE = "not the address of a file", "no file there", "outside the folder of pictures"
-OTHER_BYTES, TOO_LARGE = "other bytes than its row says", "too large"
+OTHER_BYTES, TOO_LARGE, SPECIAL = "other bytes than its row says", "too large", "not a regular file"
 NO_DIGEST = "no digest in its row"
 
 
@@ -161,10 +171,14 @@ def _bytes_at(root: Path, uri: str) -> bytes | str:
     """Returns the bytes that an address leads to; or why it leads to none."""
     if "://" in uri or "\0" in uri:
         return NOT_A_FILE
-    file = (root / uri).resolve()
+    file = Path(os.path.realpath(root / uri))  # which, unlike Path.resolve, takes links that lead in a circle
     if not file.is_relative_to(root):
         return OUTSIDE
     try:
-        return TOO_LARGE if file.stat().st_size > MOST_BYTES else file.read_bytes()
+        return read_regular(file, MOST_BYTES, follow=False)
+    except LargeFileError:
+        return TOO_LARGE
+    except SpecialFileError:
+        return SPECIAL
     except OSError:
         return NOT_THERE

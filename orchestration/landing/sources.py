@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from groundwork.errors import BadInputError
-from groundwork.files import canonical_json, sha256_bytes
+from groundwork.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
 from groundwork.secrets import remember
 from orchestration.landing.allowed_sql import (
     problem_with_expression,
@@ -308,7 +308,8 @@ def _no_yaml(problem: str, at: Any) -> yaml.MarkedYAMLError:
 
 def _load_yaml(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
+        text = read_regular(path, MOST_CONFIGURATION_BYTES).decode()
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
     except OSError as error:
         raise BadInputError(f"{path} cannot be read ({error.strerror}). Name an existing sources file.") from error
     except RecursionError:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from groundwork.errors import BadInputError
-from groundwork.files import canonical_json, sha256_bytes
+from groundwork.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
 from orchestration.rated import RATED, ListName
 
 Action = Literal["watch", "review", "test_buy", "restrict", "remove"]
@@ -253,7 +253,7 @@ class _Loader(yaml.SafeLoader):
 
 def _read(path: Path) -> _File:
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader = _Loader(read_regular(path, MOST_CONFIGURATION_BYTES).decode())
         node = loader.get_single_node()
         lines: dict[Place, int] = {}
         faults = list(_placed(node, (), lines, set()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -129,6 +130,33 @@ def test_an_address_leads_nowhere_else(store: PictureStore, root: Path):
         assert (added.hashed, added.unread) == (0, Counter({reason: 1})), address
     assert store.add(wanted({digest: []}), root).unread == Counter({landing.NOT_A_FILE: 1})
     assert store.add(wanted({digest: "other.jpg"}, in_use=False), root).unread == Counter()
+
+
+def test_what_is_no_regular_file_is_not_opened(store: PictureStore, root: Path):
+    """A pipe would keep the run waiting for ever, and a device has no end; links to them are none the better."""
+    (digest, _), *_ = draw(root.parent, 1).items()
+    os.mkfifo(root / "pipe.jpg")
+    (root / "pipe-link.jpg").symlink_to("pipe.jpg")
+    (root / "zero-link.jpg").symlink_to("/dev/zero")
+    (root / "circle.jpg").symlink_to("circle.jpg")
+    (root / "dangling.jpg").symlink_to("nothing.jpg")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "socket.jpg"))
+    addresses = {
+        "pipe.jpg": landing.SPECIAL,
+        "pipe-link.jpg": landing.SPECIAL,
+        "socket.jpg": landing.SPECIAL,
+        "zero-link.jpg": landing.OUTSIDE,
+        "circle.jpg": landing.NOT_THERE,
+        "dangling.jpg": landing.NOT_THERE,
+    }
+    for address, reason in addresses.items():
+        added = store.add(wanted({digest: address}), root)
+        assert (added.hashed, added.unread) == (0, Counter({reason: 1})), address
+    for device in ("zero", "full", "null", "tty", "stdin"):
+        unread = store.add(wanted({digest: device}), Path("/dev")).unread
+        assert set(unread) <= {landing.SPECIAL, landing.OUTSIDE, landing.NOT_THERE}, device
+    assert store.add(wanted({digest: "zero"}), Path("/dev")).unread == Counter({landing.SPECIAL: 1})
 
 
 def test_any_address_may_lead_to_a_picture(store: PictureStore, root: Path):
