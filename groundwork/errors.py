@@ -30,7 +30,7 @@ _REFUSALS = {
 
 
 class ExitCode(IntEnum):
-    """How a command ended; the same for a person, a scheduler and a test."""
+    """How a command ended by itself; the same for a person, a scheduler and a test. Stopped by a signal: see `interrupts.py`."""
 
     DONE = 0
     FAULT = 1

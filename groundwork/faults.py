@@ -4,6 +4,8 @@ Every step that leaves something durable stands in `with boundary(name, path)`. 
 environment variable `TOUCHSTONE_FAULT` arms it, as in `TOUCHSTONE_FAULT=publish.latest:before:kill`: which boundary,
 `before` or `after` its step, and what happens. A number behind (`landing.write:after:enospc:3`) means the third time
 that it is reached. It is no setting of a production's: it is read here alone, and a wrong value is an error.
+
+A process that a signal asked to stop begins none of these steps.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
+from groundwork import interrupts
 from groundwork.errors import BadInputError
 
 VARIABLE = "TOUCHSTONE_FAULT"
@@ -71,7 +74,9 @@ def boundary(name: Boundary, path: Path) -> Iterator[None]:
 
     Raises:
         BadInputError: The variable is set, and not to a boundary, a moment and a fault.
+        StoppedError: A signal asked the process to stop.
     """
+    interrupts.check()
     _strike(name, "before", path)
     yield
     _strike(name, "after", path)

@@ -1,7 +1,8 @@
 """The `touchstone` command: it parses, calls and prints; nothing else.
 
 Results go to stdout, or one JSON object with `--json`; logs and errors go to stderr. Exit codes: 0 done, 1 a fault of
-ours, 2 bad usage, configuration or source, or a disk that refuses, 3 a gate refused, 4 verification failed.
+ours, 2 bad usage, configuration or source, or a disk that refuses, 3 a gate refused, 4 verification failed; 128 and the
+signal's number where a signal stopped it (130 SIGINT, 143 SIGTERM, 129 SIGHUP), 141 where nobody read what it printed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ import typer
 from typer.exceptions import TyperException
 
 from groundwork.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
+from groundwork.interrupts import GRACE_SECONDS, interruptible
 from groundwork.secrets import hide
 from orchestration import report
 from orchestration.acting import commands as acting
@@ -49,12 +52,24 @@ AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="The d
 Sources = Annotated[Path | None, typer.Option("--sources", metavar="FILE", help="Sources file; without it, the demo.")]
 
 
+COMPLETED_BY_THE_SAME = {"run", "backfill", "backtest", "demo", "prune", "erase"}
+"""Commands that, given again after they were stopped, complete what they had begun."""
+UI_GRACE_SECONDS = 9.0
+"""How long `touchstone ui` may take to stop its servers."""
+
+
 def main() -> None:
     """Runs the command line; every expected failure ends as a sentence and an exit code."""
     _log_to_stderr()
     spare_the_collector()
     try:
-        app(standalone_mode=False)
+        command = sys.argv[1:2]
+        with interruptible(_after_a_stop(command), UI_GRACE_SECONDS if command == ["ui"] else GRACE_SECONDS):
+            app(standalone_mode=False)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # typer's way to end where nobody reads what is printed
+            raise SystemExit(128 + signal.SIGPIPE) from None
+        raise
     except TouchstoneError as error:
         _fail(str(error), error.exit_code)
     except typer.Abort:
@@ -550,6 +565,12 @@ def _log_to_stderr() -> None:
     ours.addHandler(logging.StreamHandler(sys.stderr))
     ours.setLevel(logging.INFO)
     ours.propagate = False
+
+
+def _after_a_stop(command: list[str]) -> str:
+    """Returns what to say to whoever stopped a command by a signal."""
+    said = "No list is half published: readers have the one before or the new one, whole."
+    return f"{said} The same command completes the work." if COMPLETED_BY_THE_SAME & {*command} else said
 
 
 def _fail(message: str, code: ExitCode) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
@@ -21,6 +22,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from expectations.contract import load_contract
+from groundwork import interrupts
 from groundwork.errors import (
     BadInputError,
     ExitCode,
@@ -188,8 +190,9 @@ def run_job(
     ops = WITH_TRAINING["ops"] if with_training else {}
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]), as_of)
     tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
-    _judge(result, _execute_rebuilding(definitions, instance, job, tags, ops))
-    _end(result)
+    with _noting_a_stop(result):
+        _judge(result, _execute_rebuilding(definitions, instance, job, tags, ops))
+        _end(result)
     return result
 
 
@@ -273,50 +276,113 @@ def _stands(settings: Settings, as_of: date) -> bool:
 
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]))
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent) as making:
-        if demo_is_due(settings):
-            # While libraries load. What fails here fails again in landing, which tells it.
-            making.submit(make_demo, settings)
-        import dagster as dg
+    with _noting_a_stop(result):
+        with _demo_being_made(settings):  # while libraries load
+            import dagster as dg
 
-        from ml.registry import Registry, load_mlflow
-        from orchestration.automation import WITH_TRAINING
-        from orchestration.dbt_runner import read_project
-        from orchestration.definitions import build_definitions
+            from ml.registry import load_mlflow
+            from orchestration.dbt_runner import read_project
+            from orchestration.definitions import build_definitions
 
-        instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
-        # What gates, boosters and the review take: each is imported where it is used, and here while the demo is made.
-        load_mlflow()
-        for library in ("great_expectations", "xgboost"):
-            import_module(library)
-    tags = {PIPELINE_RUN_TAG: result.record.run_id}
-    with ThreadPoolExecutor(1) as reading:
-        reading.submit(read_project)  # dbt's, while tables land. What fails here fails again in shape, which tells it.
+            instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
+            # What gates, boosters and the review take: each is imported where it is used, and here while the demo is made.
+            load_mlflow()
+            for library in ("great_expectations", "xgboost"):
+                import_module(library)
+        tags = {PIPELINE_RUN_TAG: result.record.run_id}
+        reading = Thread(target=_try_to, args=(read_project,), daemon=True)  # dbt's project, while tables land
+        reading.start()
         landed = _execute(definitions, instance, "land", tags | ({AS_OF_TAG: str(as_of)} if as_of else {}), {})
-    _judge(result, landed)
-    if result.exit_code == ExitCode.DONE:
-        registry = Registry(settings.home)
-        try:
-            result.as_of = as_of or _newest_complete_day(settings)
-            with_training = train or _has_to_train(settings.home / "runs", registry)
-            registry.check_log()
-            if not with_training:
-                for rated in RATED.values():  # what may not rate is refused now, not after the features
-                    registry.champion(rated.model)
-        except TouchstoneError as error:
-            result.exit_code, result.messages = error.exit_code, [str(error)]
-        else:
-            job = "train_and_rate" if with_training else "rate"
-            training = {"train": {"config": {"approve_if_passing": approve_if_passing}}, **WITH_TRAINING["ops"]}
-            tags |= {"dagster/partition": str(result.as_of)}
-            ops = training if with_training else {}
-            _judge(result, _execute_rebuilding(definitions, instance, job, tags, ops))
-    _end(result)
+        reading.join()
+        _judge(result, landed)
+        if result.exit_code == ExitCode.DONE:
+            _rate_after_landing(
+                settings,
+                result,
+                definitions,
+                instance,
+                tags,
+                as_of=as_of,
+                train=train,
+                approve_if_passing=approve_if_passing,
+            )
+        _end(result)
     return result
 
 
-def _end_with_parent() -> None:
-    """Ends this process with the one that started it: a run that was killed leaves nobody behind who writes to the home."""
+def _rate_after_landing(
+    settings: Settings,
+    result: PipelineResult,
+    definitions: Any,
+    instance: Any,
+    tags: dict[str, str],
+    *,
+    as_of: date | None,
+    train: bool,
+    approve_if_passing: bool,
+) -> None:
+    """Rates the day, having trained where that is due; what keeps it from being rated at all goes into the result."""
+    from ml.registry import Registry
+    from orchestration.automation import WITH_TRAINING
+
+    registry = Registry(settings.home)
+    try:
+        result.as_of = as_of or _newest_complete_day(settings)
+        with_training = train or _has_to_train(settings.home / "runs", registry)
+        registry.check_log()
+        if not with_training:
+            for rated in RATED.values():  # what may not rate is refused now, not after the features
+                registry.champion(rated.model)
+    except TouchstoneError as error:
+        result.exit_code, result.messages = error.exit_code, [str(error)]
+        return None
+    job = "train_and_rate" if with_training else "rate"
+    training = {"train": {"config": {"approve_if_passing": approve_if_passing}}, **WITH_TRAINING["ops"]}
+    tags |= {"dagster/partition": str(result.as_of)}
+    _judge(result, _execute_rebuilding(definitions, instance, job, tags, training if with_training else {}))
+
+
+@contextmanager
+def _noting_a_stop(result: PipelineResult) -> Iterator[None]:
+    """Has the run's record say so where a signal stops the run, whatever the libraries in between made of it.
+
+    Raises:
+        StoppedError: A signal did.
+    """
+    try:
+        yield
+    except BaseException:
+        if (stopped_by := interrupts.received()) is not None:
+            record = RunRecord.read(result.record.path)
+            record.end("stopped", f"Stopped by {stopped_by.name}.")
+        interrupts.check()
+        raise
+
+
+@contextmanager
+def _demo_being_made(settings: Settings) -> Iterator[None]:
+    """Makes the demo, where it is due, in a process of its own while the block runs, and waits for it; a stop ends it too."""
+    if not demo_is_due(settings):
+        yield
+        return
+    making = get_context("spawn").Process(target=_make_demo, args=(settings,))
+    # Ctrl+C in a terminal reaches all of its processes; this one ends with its parent, and would say what nobody asked for.
+    kept = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        making.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, kept)
+    try:
+        yield
+        making.join()
+    except BaseException:
+        making.kill()
+        making.join()
+        raise
+
+
+def _make_demo(settings: Settings) -> None:
+    """Makes the demo and ends with the process that started it: a run that was killed leaves nobody who writes to the home."""
     parent = parent_process()
 
     def end() -> None:
@@ -325,6 +391,13 @@ def _end_with_parent() -> None:
             os._exit(1)
 
     Thread(target=end, daemon=True).start()
+    _try_to(make_demo, settings)
+
+
+def _try_to(prepare: Callable[..., object], *arguments: object) -> None:
+    """Does ahead of time what a stage does where it was not done; so what fails here fails again there, which says why."""
+    with suppress(Exception):
+        prepare(*arguments)
 
 
 def _has_to_train(runs: Path, registry: Registry) -> bool:
@@ -349,13 +422,23 @@ def _end(result: PipelineResult) -> None:
 
 def _execute(definitions: Any, instance: Any, job: str, tags: dict[str, str], ops: dict[str, Any]) -> Any:
     run_config = {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    return definitions.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        run_config=run_config,
-        tags=tags,
-        partition_key=tags.get("dagster/partition"),
-        raise_on_error=False,
-    )
+    run_id = str(uuid.uuid4())
+    try:
+        executed = definitions.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            run_config=run_config,
+            tags=tags,
+            partition_key=tags.get("dagster/partition"),
+            raise_on_error=False,
+            run_id=run_id,
+        )
+    except BaseException:  # one that Dagster did not get to write down: its run would count as running for ever
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            instance.report_run_failed(run, "The run was cut short; the next run completes its work.")
+        raise
+    interrupts.check()  # what a signal stops comes back as a failed step, and one between two steps is forgotten
+    return executed
 
 
 def _execute_rebuilding(definitions: Any, instance: Any, job: str, tags: dict[str, str], ops: dict[str, Any]) -> Any:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from groundwork.files import TEMPORARY_PREFIX, write_json
 
-Outcome = Literal["running", "done", "refused", "failed", "killed"]
+Outcome = Literal["running", "done", "refused", "failed", "killed", "stopped"]
 
 
 @dataclass

@@ -22,7 +22,7 @@ from orchestration.resources import logger, mark_dead_runs
 from orchestration.settings import PROJECT_ROOT, Settings
 
 POLL_SECONDS = 0.5
-STOP_SECONDS = 15
+STOP_SECONDS = 7  # less than the grace that cli.py gives this process, which must not be ended before its servers
 
 
 def commands(settings: Settings, port: int) -> dict[str, list[str]]:
@@ -48,10 +48,6 @@ def serve(settings: Settings, *, port: int) -> None:
     """
     import dagster as dg
 
-    # A scheduler stops us with SIGTERM; the servers have to end with us then, as on Ctrl+C. And whoever starts us in the
-    # background may have had SIGINT ignored, which the servers would inherit.
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, signal.default_int_handler)
     prepare_home(settings)
     instance = dg.DagsterInstance.get()
     instance.get_runs(limit=1)
@@ -99,11 +95,8 @@ def _started(
 
 
 def _wait(running: dict[str, subprocess.Popen[bytes]]) -> None:
-    try:
-        while True:
-            for name, process in running.items():
-                if (code := process.poll()) is not None:
-                    raise TouchstoneError(f"{name} ended with code {code}; its lines above say why.")
-            time.sleep(POLL_SECONDS)
-    except KeyboardInterrupt:
-        return
+    while True:
+        for name, process in running.items():
+            if (code := process.poll()) is not None:
+                raise TouchstoneError(f"{name} ended with code {code}; its lines above say why.")
+        time.sleep(POLL_SECONDS)

@@ -278,8 +278,12 @@ def published_files(home: Path) -> dict[str, bytes]:
 def run(home: Path, policy: Path, day: str, *options: str, **environment: str) -> Outcome:
     """Runs the real command."""
     arguments = ("run", "--as-of", day, "--approve-if-passing", *options)
-    limits = {"TOUCHSTONE_POLICY": str(policy), "TOUCHSTONE_THRESHOLDS": str(_thresholds(policy))}
-    return touchstone(home, *arguments, **limits, **environment)
+    return touchstone(home, *arguments, **limits_of(policy), **environment)
+
+
+def limits_of(policy: Path) -> dict[str, str]:
+    """Returns the settings by which the small homes are judged."""
+    return {"TOUCHSTONE_POLICY": str(policy), "TOUCHSTONE_THRESHOLDS": str(_thresholds(policy))}
 
 
 def _thresholds(policy: Path) -> Path:

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
@@ -28,15 +28,23 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], folder: Path, 
     Raises:
         TimeoutError: It took longer, and was killed.
     """
-    printed, told = folder / "stdout", folder / "stderr"
-    process = CONTEXT.Process(target=_command, args=(list(arguments), dict(environment), printed, told))
-    process.start()
+    process, printed, told = start(arguments, environment, folder)
     process.join(seconds)
     if process.exitcode is None:
         process.kill()
         process.join()
         raise TimeoutError(f"touchstone {' '.join(arguments)} took over {seconds} s.\n{told.read_text()}")
     return process.exitcode, printed.read_text(), told.read_text()
+
+
+def start(
+    arguments: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> tuple[ForkServerProcess, Path, Path]:
+    """Starts `touchstone`; returns its process, and the files with what it prints on stdout and stderr."""
+    printed, told = folder / "stdout", folder / "stderr"
+    process = CONTEXT.Process(target=_command, args=(list(arguments), dict(environment), printed, told))
+    process.start()
+    return process, printed, told
 
 
 def _command(arguments: list[str], environment: dict[str, str], printed: Path, told: Path) -> None:

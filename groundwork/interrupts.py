@@ -1,0 +1,134 @@
+"""Stops a command that a signal asks to end, wherever it is: soon, with a message, and with 128 + the signal's number.
+
+Python runs a signal's handler in the main thread, between two of its instructions: late or never where the main thread waits
+in a library. Dagster replaces handlers while a job runs, defers what arrives, and forgets it at the job's end. So the
+handler here only raises, and a thread sees to the rest: `signal.set_wakeup_fd` sends it the number of each signal, whichever
+handler is in place. A command that has not ended when the grace period is over, or at a second signal, is ended by force.
+What is durable survives a kill at any moment (`faults.py`), so nothing is lost by that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock, Thread
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+GRACE_SECONDS = 5.0
+"""How long a command may take to clean up; on a machine that is busy, to be ended takes some seconds more."""
+_lock = Lock()
+_received: list[signal.Signals] = []
+_arriving: socket.socket | None = None
+
+
+class StoppedError(KeyboardInterrupt):
+    """A signal asked the command to stop. No `Exception`, so that nobody takes it for a failure to carry on after."""
+
+
+@contextmanager
+def interruptible(message: str, grace_seconds: float = GRACE_SECONDS) -> Iterator[None]:
+    """Lets signals end the process while the `with` block runs; the main thread alone may enter it.
+
+    If a signal arrived, the process ends where the block does, whatever came of the block: libraries turn the exception into
+    another, or into a failed step. Threads that still run would keep a plain exit waiting, or abort it.
+
+    Args:
+        message: What to say behind the signal's name: what is left, and what to do.
+        grace_seconds: How long the block may take to clean up.
+    """
+    global _arriving  # noqa: PLW0603  a process has one place where its signals arrive
+    arriving, sending = socket.socketpair()
+    sending.settimeout(0)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    woken_before = signal.set_wakeup_fd(sending.fileno(), warn_on_full_buffer=False)
+    _arriving = arriving
+    watching = Thread(target=_watch, args=(arriving, message, grace_seconds), name="signals", daemon=True)
+    watching.start()
+    try:
+        for number in SIGNALS:
+            # `nohup` ignores SIGHUP on purpose; a shell's background job ignores SIGINT by default, and has to be stoppable.
+            if (number, before[number]) != (signal.SIGHUP, signal.SIG_IGN):
+                signal.signal(number, _raise)
+        yield
+    finally:
+        if (stopped_by := received()) is not None:
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+            atexit._run_exitfuncs()  # noqa: SLF001  what a plain exit does too, but for waiting for threads
+            _end(stopped_by, message)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(woken_before)
+        sending.close()
+        watching.join()
+        _arriving = None
+        arriving.close()
+        _received.clear()
+
+
+def received() -> signal.Signals | None:
+    """Returns the first signal that asked this process to stop, if one did; known before any handler has run."""
+    with _lock:
+        return next(iter([*_received, *_waiting(socket.MSG_PEEK)]), None)
+
+
+def check() -> None:
+    """Stops here if a signal asked to, although the exception that its handler raised was lost on the way.
+
+    Raises:
+        StoppedError: One did.
+    """
+    if (stopped_by := received()) is not None:
+        raise StoppedError(f"Stopped by {stopped_by.name}.")
+
+
+def _raise(number: int, _frame: FrameType | None) -> None:
+    raise StoppedError(f"Stopped by {signal.Signals(number).name}.")
+
+
+def _waiting(flags: int = 0) -> list[signal.Signals]:
+    """Returns the signals that the watching thread has not taken yet; without a flag, takes them. The lock is held."""
+    if _arriving is None:
+        return []
+    try:
+        numbers = _arriving.recv(4096, socket.MSG_DONTWAIT | flags)
+    except BlockingIOError:
+        return []
+    if not numbers:
+        raise EOFError
+    return [signal.Signals(number) for number in numbers if number in SIGNALS]
+
+
+def _watch(arriving: socket.socket, message: str, grace_seconds: float) -> None:
+    """Waits for a signal, then for the process to end, and ends it where it does not. It alone takes signals.
+
+    The main thread only looks: a handler's exception could make it lose what it has taken.
+    """
+    deadline = math.inf
+    while len(_received) < 2 and time.monotonic() < deadline:
+        select.select([arriving], [], [], None if deadline == math.inf else max(0.0, deadline - time.monotonic()))
+        with _lock:
+            try:
+                _received.extend(_waiting())
+            except EOFError:  # the command has ended
+                return
+        if _received:
+            deadline = min(deadline, time.monotonic() + grace_seconds)
+    _end(_received[0], message)
+
+
+def _end(stopped_by: signal.Signals, message: str) -> None:
+    # To the descriptor, for the main thread may hold the stream; and not where nobody takes it, which would wait for ever.
+    with suppress(OSError):
+        if select.select([], [2], [], 1)[1]:
+            os.write(2, f"Stopped by {stopped_by.name}. {message}\n".encode())
+    os._exit(128 + stopped_by)

@@ -1,0 +1,191 @@
+"""How a signal stops a process, each in a process of its own: soon, with a message and its exit code, whatever it does."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from groundwork import interrupts
+from groundwork.faults import boundary
+from groundwork.interrupts import SIGNALS, StoppedError, check, interruptible, received
+
+BEGIN = """
+import os, signal, sys, threading, time
+from groundwork.interrupts import StoppedError, check, interruptible, received
+grace = float(sys.argv[1])
+
+def ready():
+    print("ready", flush=True)
+"""
+SLEEPS = """
+with interruptible("Nothing is lost.", grace):
+    try:
+        ready()
+        time.sleep(60)
+    finally:
+        print("cleaned up")
+"""
+SWALLOWS = """
+with interruptible("Nothing is lost.", grace):
+    try:
+        ready()
+        time.sleep(60)
+    except BaseException:
+        pass
+    print("went on")
+"""
+FAILS_BY_IT = """
+with interruptible("Nothing is lost.", grace):
+    try:
+        ready()
+        time.sleep(60)
+    except StoppedError:
+        raise RuntimeError("the library failed")
+"""
+FORGETS = """
+with interruptible("Nothing is lost.", grace):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: None)  # as Dagster's
+    ready()
+    while received() is None:
+        time.sleep(0.01)
+    check()
+"""
+WAITS_FOR_A_THREAD = """
+with interruptible("Nothing is lost.", grace):
+    os.mkfifo(sys.argv[2])
+    thread = threading.Thread(target=open, args=(sys.argv[2],))
+    thread.start()
+    try:
+        ready()
+        time.sleep(60)
+    finally:
+        thread.join()
+"""
+GOES_ON_FOR_EVER = """
+with interruptible("Nothing is lost.", grace):
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    ready()
+    while True:
+        time.sleep(0.01)
+"""
+
+
+def start(program: str, folder: Path, *, grace: float = 60, **options: object) -> subprocess.Popen[str]:
+    """Starts a program and returns when it is in its work."""
+    process: subprocess.Popen[str] = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(BEGIN + program), str(grace), str(folder / "pipe")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Waits for a process and returns its exit code and what it printed."""
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    ("program", "out"), [(SLEEPS, "cleaned up\n"), (SWALLOWS, "went on\n"), (FAILS_BY_IT, ""), (FORGETS, "")]
+)
+def test_a_process_cleans_up_and_ends_by_the_signal_s_code(
+    tmp_path: Path, program: str, out: str, number: signal.Signals
+):
+    process = start(program, tmp_path)
+    process.send_signal(number)
+    assert outcome(process) == (128 + number, out, f"Stopped by {number.name}. Nothing is lost.\n")
+
+
+@pytest.mark.parametrize("program", [WAITS_FOR_A_THREAD, GOES_ON_FOR_EVER])
+def test_what_does_not_end_in_time_is_ended(tmp_path: Path, program: str):
+    process = start(program, tmp_path, grace=0.2)
+    process.terminate()
+    assert outcome(process) == (143, "", "Stopped by SIGTERM. Nothing is lost.\n")
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path):
+    process = start(WAITS_FOR_A_THREAD, tmp_path)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.terminate()
+    assert outcome(process) == (130, "", "Stopped by SIGINT. Nothing is lost.\n")
+
+
+def test_what_a_shell_has_the_process_ignore(tmp_path: Path):
+    """SIGINT, of a job in the background, is heard all the same; SIGHUP, of `nohup`, is not."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    process = start(SLEEPS, tmp_path, preexec_fn=ignore)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert outcome(process)[0] == 130
+
+
+def test_a_message_that_nobody_takes_does_not_keep_it():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    while select.select([], [writing], [], 0)[1]:
+        os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(BEGIN + SLEEPS), "60"], stdout=subprocess.PIPE, stderr=writing
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.terminate()
+        assert process.wait(timeout=20) == 143
+    os.close(reading)
+    os.close(writing)
+
+
+def test_without_a_signal_all_is_as_before():
+    handlers = [signal.getsignal(number) for number in SIGNALS]
+    threads = threading.active_count()
+    for failing in (False, True):
+        try:
+            with interruptible("Nothing is lost."):
+                assert [signal.getsignal(number) for number in SIGNALS] != handlers
+                check()
+                if failing:
+                    raise ValueError
+        except ValueError:
+            assert failing
+        assert [signal.getsignal(number) for number in SIGNALS] == handlers
+        assert signal.set_wakeup_fd(-1) == -1
+        assert threading.active_count() == threads
+        assert received() is None
+
+
+def test_nothing_durable_is_begun_after_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(interrupts, "_received", [signal.SIGTERM])
+    with pytest.raises(StoppedError, match="Stopped by SIGTERM"), boundary("publish.history", tmp_path):
+        pytest.fail("the step was begun")
+
+
+def test_a_stop_is_no_exception_that_code_handles():
+    stopped: Callable[[], BaseException] = StoppedError
+    assert isinstance(stopped(), KeyboardInterrupt)
+    assert not isinstance(stopped(), Exception)
