@@ -38,6 +38,8 @@ class StoppedError(KeyboardInterrupt):
 def interruptible(message: str, grace_seconds: float = GRACE_SECONDS) -> Iterator[None]:
     """Lets signals end the process while the `with` block runs; the main thread alone may enter it.
 
+    Within another such block it only raises `StoppedError`, whatever came of the block, and the outer one ends the process.
+
     If a signal arrived, the process ends where the block does, whatever came of the block: libraries turn the exception into
     another, or into a failed step. Threads that still run would keep a plain exit waiting, or abort it.
 
@@ -45,6 +47,16 @@ def interruptible(message: str, grace_seconds: float = GRACE_SECONDS) -> Iterato
         message: What to say behind the signal's name: what is left, and what to do.
         grace_seconds: How long the block may take to clean up.
     """
+    if _arriving is not None:
+        try:
+            yield
+        finally:
+            check()
+        return
+    yield from _outermost(message, grace_seconds)
+
+
+def _outermost(message: str, grace_seconds: float) -> Iterator[None]:
     global _arriving  # noqa: PLW0603  a process has one place where its signals arrive
     arriving, sending = socket.socketpair()
     sending.settimeout(0)

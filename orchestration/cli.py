@@ -22,11 +22,11 @@ import typer
 from typer.exceptions import TyperException
 
 from groundwork.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
-from groundwork.interrupts import GRACE_SECONDS, interruptible
 from groundwork.secrets import hide
 from orchestration import report
 from orchestration.acting import commands as acting
 from orchestration.process import spare_the_collector
+from orchestration.start import stoppable
 from orchestration.terminal import Json, Who, Why, date_of, print_result, settings_of, writing
 
 if TYPE_CHECKING:
@@ -52,19 +52,12 @@ AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="The d
 Sources = Annotated[Path | None, typer.Option("--sources", metavar="FILE", help="Sources file; without it, the demo.")]
 
 
-COMPLETED_BY_THE_SAME = {"run", "backfill", "backtest", "demo", "prune", "erase"}
-"""Commands that, given again after they were stopped, complete what they had begun."""
-UI_GRACE_SECONDS = 9.0
-"""How long `touchstone ui` may take to stop its servers."""
-
-
 def main() -> None:
     """Runs the command line; every expected failure ends as a sentence and an exit code."""
     _log_to_stderr()
     spare_the_collector()
     try:
-        command = sys.argv[1:2]
-        with interruptible(_after_a_stop(command), UI_GRACE_SECONDS if command == ["ui"] else GRACE_SECONDS):
+        with stoppable():  # already here, for what follows must not explain what a signal broke off
             app(standalone_mode=False)
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # typer's way to end where nobody reads what is printed
@@ -565,12 +558,6 @@ def _log_to_stderr() -> None:
     ours.addHandler(logging.StreamHandler(sys.stderr))
     ours.setLevel(logging.INFO)
     ours.propagate = False
-
-
-def _after_a_stop(command: list[str]) -> str:
-    """Returns what to say to whoever stopped a command by a signal."""
-    said = "No list is half published: readers have the one before or the new one, whole."
-    return f"{said} The same command completes the work." if COMPLETED_BY_THE_SAME & {*command} else said
 
 
 def _fail(message: str, code: ExitCode) -> None:

@@ -335,7 +335,7 @@ def _rate_after_landing(
                 registry.champion(rated.model)
     except TouchstoneError as error:
         result.exit_code, result.messages = error.exit_code, [str(error)]
-        return None
+        return
     job = "train_and_rate" if with_training else "rate"
     training = {"train": {"config": {"approve_if_passing": approve_if_passing}}, **WITH_TRAINING["ops"]}
     tags |= {"dagster/partition": str(result.as_of)}

@@ -22,7 +22,7 @@ from orchestration.resources import logger, mark_dead_runs
 from orchestration.settings import PROJECT_ROOT, Settings
 
 POLL_SECONDS = 0.5
-STOP_SECONDS = 7  # less than the grace that cli.py gives this process, which must not be ended before its servers
+STOP_SECONDS = 7  # less than the grace that start.py gives this process, which must not be ended before its servers
 
 
 def commands(settings: Settings, port: int) -> dict[str, list[str]]:

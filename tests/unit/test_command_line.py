@@ -1,10 +1,16 @@
-"""What the command line loads before it knows what is asked."""
+"""What the command line loads before it knows what is asked, and how it ends before and behind that."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"dagster", "dbt", "great_expectations", "matplotlib", "mlflow", "pandas", "pyarrow", "sqlalchemy", "xgboost"}
 
 
@@ -18,3 +24,39 @@ def test_the_command_line_loads_heavy_libraries_only_where_they_are_used():
     loaded = set(told.stdout.split())
     assert {"orchestration.cli", "typer"} <= loaded
     assert not HEAVY & loaded
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_is_still_importing_is_heard(tmp_path: Path, number: signal.Signals):
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-c", "from orchestration.start import main; main()", "verify"],
+        env=os.environ | {"TOUCHSTONE_HOME": str(tmp_path)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    while "pydantic" not in (line := process.stderr.readline()):
+        assert line, "it ended before it imported pydantic"
+    process.send_signal(number)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 128 + number
+    assert f"Stopped by {number.name}. No list is half published" in said
+    assert "Traceback" not in said
+
+
+def test_output_that_nobody_reads_is_no_fault(tmp_path: Path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-c", "from orchestration.start import main; main()", "--help"],
+        env=os.environ | {"TOUCHSTONE_HOME": str(tmp_path)},
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")

@@ -52,6 +52,18 @@ with interruptible("Nothing is lost.", grace):
     except StoppedError:
         raise RuntimeError("the library failed")
 """
+WITHIN_ANOTHER = """
+with interruptible("Nothing is lost.", grace):
+    try:
+        with interruptible("Nothing else.", grace):
+            try:
+                ready()
+                time.sleep(60)
+            except StoppedError:
+                raise RuntimeError("the library failed")
+    except StoppedError:
+        print("stopped")
+"""
 FORGETS = """
 with interruptible("Nothing is lost.", grace):
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -103,7 +115,14 @@ def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize(
-    ("program", "out"), [(SLEEPS, "cleaned up\n"), (SWALLOWS, "went on\n"), (FAILS_BY_IT, ""), (FORGETS, "")]
+    ("program", "out"),
+    [
+        (SLEEPS, "cleaned up\n"),
+        (SWALLOWS, "went on\n"),
+        (FAILS_BY_IT, ""),
+        (FORGETS, ""),
+        (WITHIN_ANOTHER, "stopped\n"),
+    ],
 )
 def test_a_process_cleans_up_and_ends_by_the_signal_s_code(
     tmp_path: Path, program: str, out: str, number: signal.Signals
