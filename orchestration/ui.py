@@ -1,6 +1,7 @@
 """Serves the two UIs of a home on this machine: Dagster's (webserver and daemon) and MLflow's.
 
-The home is initialised before they start: webserver and daemon that both find an empty Dagster home race and break it.
+No page of another origin can use either: `ui_guard.py`. The home is initialised before they start: webserver and daemon that
+both find an empty Dagster home race and break it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from orchestration.home import prepare_home
 from orchestration.rated import RATED
 from orchestration.resources import logger, mark_dead_runs
 from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.ui_servers import HOST, WORKSPACE
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 7  # less than the grace that start.py gives this process, which must not be ended before its servers
@@ -28,12 +30,12 @@ STOP_SECONDS = 7  # less than the grace that start.py gives this process, which 
 def commands(settings: Settings, port: int) -> dict[str, list[str]]:
     """Returns the commands that serve the UIs, by name."""
     scripts = Path(sys.executable).parent
-    workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
     return {
-        "Dagster's webserver": [str(scripts / "dagster-webserver"), *workspace, "-h", "127.0.0.1", "-p", str(port)],
-        "Dagster's daemon": [sys.executable, "-m", "orchestration.process", "run", *workspace],
+        "Dagster's webserver": [sys.executable, "-m", "orchestration.ui_servers", str(port)],
+        "Dagster's daemon": [sys.executable, "-m", "orchestration.process", "run", "-w", str(WORKSPACE)],
         "MLflow": [
-            *(str(scripts / "mlflow"), "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port + 1)),
+            *(str(scripts / "mlflow"), "server", "--app-name", "touchstone", "--workers", "1"),
+            *("--host", HOST, "--port", str(port + 1)),
             *("--backend-store-uri", f"sqlite:///{settings.home / 'mlflow.db'}"),
             *("--default-artifact-root", (settings.home / "mlflow-artifacts").as_uri()),
         ],
