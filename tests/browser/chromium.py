@@ -12,11 +12,13 @@ from pathlib import Path
 from playwright.sync_api import Browser, Error, Playwright, sync_playwright
 
 SYSTEM = ("/usr/bin/chromium", "/usr/bin/google-chrome", "/usr/bin/chromium-browser")
-# As root there is no sandbox; and no name but this machine's address may be looked up.
+# The name of a foreign site whose owner has it lead to this machine, as in an attack by DNS rebinding.
+REBOUND = "rebound.test"
+# As root there is no sandbox; and no name but this machine's address, or one that leads to it, may be looked up.
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-background-networking",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
 REMEDY = (
     "The browser tests need Chromium, and none starts here. Install Playwright's own with "

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
-from chromium import launch
+from attacks import CHANGES, READS, Outcome, ask_raw, attack, open_server, state
+from chromium import REBOUND, launch
 from conftest import FIRST_DAY, SmallHomes, touchstone
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -56,6 +57,77 @@ TICKS = """{
     repositoryLocationName: "orchestration.definitions", repositoryName: "__repository__", scheduleName: "daily_schedule"
   }) { ... on Schedule { scheduleState { status ticks(limit: 5) { status runIds } } } }
 }"""
+
+# Requests that a server is asked with headers of the test's own: {own} is its address without http://, {mlflow} is MLflow's port.
+# They do nothing but read, so that it is the guard that they show, and not what else a server would refuse.
+REFUSED_HEADERS: dict[str, tuple[tuple[str, str], ...]] = {
+    "no host": (),
+    "two hosts": (("Host", "{own}"), ("Host", "{own}")),
+    "another host": (("Host", "evil.test"),),
+    "another host of this port": (("Host", "evil.test:{port}"),),
+    "another port": (("Host", "127.0.0.1:1"),),
+    "no port": (("Host", "127.0.0.1"),),
+    "an address of the network": (("Host", "192.168.0.7:{port}"),),
+    "all addresses": (("Host", "0.0.0.0:{port}"),),
+    "IPv6": (("Host", "[::1]:{port}"),),
+    "origin null": (("Host", "{own}"), ("Origin", "null")),
+    "origin elsewhere": (("Host", "{own}"), ("Origin", "http://evil.test")),
+    "origin of another port": (("Host", "{own}"), ("Origin", "http://127.0.0.1:1")),
+    "origin of another name": (("Host", "{own}"), ("Origin", "http://localhost:{port}")),
+    "origin of another scheme": (("Host", "{own}"), ("Origin", "https://{own}")),
+    "two origins": (("Host", "{own}"), ("Origin", "http://{own}"), ("Origin", "http://evil.test")),
+    "a frame elsewhere": (
+        *(("Host", "{own}"), ("Sec-Fetch-Site", "cross-site")),
+        *(("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")),
+    ),
+    "an image on another port": (("Host", "{own}"), ("Sec-Fetch-Site", "same-site"), ("Sec-Fetch-Mode", "no-cors")),
+}
+READING_REQUESTS = {  # server, method, path, body
+    "Dagster's page": ("dagster", "GET", "/runs", ""),
+    "Dagster's version": ("dagster", "GET", "/server_info", ""),
+    "Dagster's GraphQL": ("dagster", "POST", "/graphql", '{"query": "{version}"}'),
+    "Dagster before a request elsewhere": ("dagster", "OPTIONS", "/graphql", ""),
+    "MLflow's page": ("mlflow", "GET", "/", ""),
+    "MLflow's health": ("mlflow", "GET", "/health", ""),
+    "MLflow's models": ("mlflow", "GET", "/api/2.0/mlflow/registered-models/search", ""),
+    "MLflow's experiments": ("mlflow", "POST", "/ajax-api/2.0/mlflow/experiments/search", '{"max_results": 1}'),
+    "MLflow before a request elsewhere": ("mlflow", "OPTIONS", "/api/2.0/mlflow/experiments/search", ""),
+}
+PAUSE = 'mutation { setConcurrencyLimit(concurrencyKey: "raw", limit: 1) }'
+REFUSED_CONTENT = {  # server, method, path, content type, body, status
+    "query in the address": ("dagster", "POST", f"/graphql?query={quote(PAUSE)}", "text/plain", "", 403),
+    "query in the address, and JSON": (
+        "dagster",
+        "POST",
+        f"/graphql?query={quote(PAUSE)}",
+        "application/json",
+        "",
+        403,
+    ),
+    "query by get": ("dagster", "GET", f"/graphql?query={quote(PAUSE)}", "", "", 403),
+    "query after an operation": ("dagster", "GET", f"/graphql?op=a&query={quote(PAUSE)}", "", "", 403),
+    "query with its name encoded": ("dagster", "GET", f"/graphql?%71uery={quote(PAUSE)}", "", "", 403),
+    "path encoded": ("dagster", "GET", f"/%67raphql?query={quote(PAUSE)}", "", "", 403),
+    "path with a newline": ("dagster", "GET", f"/graphql%0A?query={quote(PAUSE)}", "", "", 403),
+    "path with two slashes": ("dagster", "GET", f"//graphql?query={quote(PAUSE)}", "", "", 403),
+    "path with a slash at its end": ("dagster", "POST", f"/graphql/?query={quote(PAUSE)}", "application/json", "", 403),
+    "GraphQL as text": ("dagster", "POST", "/graphql", "application/graphql", PAUSE, 415),
+    "JSON as text": ("dagster", "POST", "/graphql", "text/plain", json.dumps({"query": PAUSE}), 415),
+    "JSON as text that names JSON": ("dagster", "POST", "/graphql", "text/plain; application/json", PAUSE, 415),
+    "a report without a body": ("dagster", "POST", "/report_asset_materialization/raw", "", "", 415),
+    "MLflow, as text": ("mlflow", "POST", "/api/2.0/mlflow/experiments/create", "text/plain", '{"name": "raw"}', 415),
+    "MLflow, as a form": (
+        *("mlflow", "POST", "/ajax-api/2.0/mlflow/experiments/create"),
+        *("application/x-www-form-urlencoded", "name=raw", 415),
+    ),
+    "MLflow, GraphQL by get": ("mlflow", "GET", f"/graphql?query={quote('{test}')}", "", "", 403),
+}
+ELSEWHERE = {
+    "another port of this machine": "http://127.0.0.1:{elsewhere}/",
+    "another name of this machine": "http://localhost:{elsewhere}/",
+    "no origin": "http://127.0.0.1:{elsewhere}/sandboxed",
+    "the servers themselves by another name": "http://localhost:{mlflow}/version",
+}
 
 Keep = Callable[[str], None]
 
@@ -227,6 +299,111 @@ def see_plot(page: Page, key: str) -> None:
     page.get_by_role("row").filter(has_text=key).get_by_text("[Show Markdown]").click()
     picture = page.get_by_role("dialog").get_by_role("img").filter(visible=True).last
     expect(picture).to_be_visible()
+
+
+# The tests of what is refused come first: nothing has been launched yet, so whatever is there afterwards is their doing.
+@pytest.mark.parametrize("address", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_a_page_of_another_origin_changes_and_reads_nothing(served: Served, browser: Browser, address: str):
+    before = state(served)
+    with open_server() as elsewhere, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address.format(elsewhere=elsewhere.port, mlflow=urlsplit(served.mlflow).port))
+        assert attack(page, served.dagster, served.mlflow) == Outcome({}, {})
+    assert state(served) == before
+
+
+def test_each_of_its_attempts_does_leave_the_browser(browser: Browser):
+    """Else the test above would show nothing: here the server is open, and everything arrives and is seen."""
+    with open_server() as elsewhere, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{elsewhere.port}/")
+        victim = f"http://localhost:{elsewhere.port}"
+        outcome = attack(page, victim, victim)
+        assert elsewhere.arrived() == set(CHANGES)
+        assert outcome.seen.keys() >= set(READS)
+        assert outcome.frames.keys() == {
+            *("form-urlencoded", "form-multipart", "form-text", "form-mlflow", "frame", "frame-mlflow")
+        }
+
+
+def test_a_foreign_name_that_leads_to_this_machine_sees_nothing(served: Served, browser: Browser):
+    """DNS rebinding: to the browser the page and the server are of one origin, so only the Host header shows it."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        for server in (served.dagster, served.mlflow):
+            response = page.goto(f"{server.replace('127.0.0.1', REBOUND)}/")
+            assert response is not None
+            assert response.status == 403
+            assert response.text().startswith(f"Refused: this server is to be opened as {server}")
+            status = page.evaluate(
+                """async () => (await fetch('/graphql', {
+                    method: 'POST', headers: {'Content-Type': 'application/json'}, body: '{"query": "{version}"}'
+                })).status"""
+            )
+            assert status == 403
+
+
+def test_links_from_elsewhere_and_the_other_name_open_the_pages(served: Served, browser: Browser):
+    with open_server() as elsewhere, browser.new_context() as context:
+        page = context.new_page()
+        for address, title in ((f"{served.dagster}/runs", "Runs"), (f"{served.mlflow}/", "MLflow")):
+            page.goto(f"http://localhost:{elsewhere.port}/")
+            page.evaluate("address => { document.body.innerHTML = `<a href=${address}>open</a>` }", address)
+            page.get_by_text("open").click()
+            expect(page).to_have_title(re.compile(title))
+        with page.expect_websocket(lambda socket: socket.url.endswith("/graphql")) as socket:
+            page.goto(f"{served.dagster.replace('127.0.0.1', 'localhost')}/runs")
+        assert json.loads(str(socket.value.wait_for_event("framereceived")))["type"] == "connection_ack"
+        expect(page).to_have_title(re.compile("Runs"))
+
+
+@pytest.mark.parametrize("headers", REFUSED_HEADERS.values(), ids=REFUSED_HEADERS)
+def test_a_request_of_another_host_or_origin_reads_nothing(served: Served, headers: tuple[tuple[str, str], ...]):
+    for server, method, path, body in READING_REQUESTS.values():
+        address = getattr(served, server)
+        own = urlsplit(address)
+        given = [(name, value.format(own=own.netloc, port=own.port)) for name, value in headers]
+        answer = ask_raw(address, method, path, [*given, ("Content-Type", "application/json")], body)
+        # Without a Host header the HTTP server itself may refuse.
+        assert answer.status in ({400, 403} if not headers else {403}), (server, method, path)
+        assert not any(name.lower().startswith("access-control-") for name in answer.headers)
+        assert answer.text.startswith("Refused: ") or answer.status == 400
+    handshake = [
+        *(("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")),
+        *(("Sec-WebSocket-Key", "dG91Y2hzdG9uZSB0ZXN0IQ=="), ("Sec-WebSocket-Protocol", "graphql-ws")),
+    ]
+    own = urlsplit(served.dagster)
+    given = [(name, value.format(own=own.netloc, port=own.port)) for name, value in headers]
+    assert ask_raw(served.dagster, "GET", "/graphql", [*given, *handshake]).status in {400, 403}
+
+
+@pytest.mark.parametrize("request_", REFUSED_CONTENT.values(), ids=REFUSED_CONTENT)
+def test_a_request_that_a_page_could_send_unasked_changes_nothing(
+    served: Served, request_: tuple[str, str, str, str, str, int]
+):
+    before = state(served)
+    server, method, path, content_type, body, status = request_
+    address = getattr(served, server)
+    given = [("Host", urlsplit(address).netloc), *([("Content-Type", content_type)] if content_type else [])]
+    answer = ask_raw(address, method, path, given, body)
+    assert answer.status == status
+    assert answer.text.startswith("Refused: ")
+    assert state(served) == before
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("with_origin", [True, False], ids=["a page", "a script"])
+def test_its_own_pages_and_scripts_are_answered(served: Served, name: str, *, with_origin: bool):
+    for server, method, path, body in READING_REQUESTS.values():
+        if method == "OPTIONS":
+            continue
+        address = getattr(served, server)
+        own = f"{name}:{urlsplit(address).port}"
+        given = [("Host", own), ("Content-Type", "application/json"), *([("Origin", f"http://{own}")] * with_origin)]
+        answer = ask_raw(address, method, path, given, body)
+        assert answer.status == 200, (server, method, path)
+        assert answer.headers.get("Access-Control-Allow-Origin") in {None, f"http://{own}"}
+        assert "frame-ancestors 'self'" in answer.headers.get_all("Content-Security-Policy", [])
 
 
 @pytest.mark.parametrize(
