@@ -22,6 +22,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 NAMES: Final = ("127.0.0.1", "localhost")
 READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# A browser never sends these to another origin without asking that first, so they may come without a body.
+ASKED_METHODS: Final = frozenset({"PUT", "PATCH", "DELETE"})
 # Dagster's page puts the name of the operation there, for logs; nothing else may be in the address of a GraphQL request.
 GRAPHQL_QUERY_STRING: Final = re.compile(rb"(op=\w+)?", re.ASCII)
 # For browsers that send neither Origin nor Sec-Fetch-Site with a request: other origins may not embed or frame an answer.
@@ -105,13 +107,11 @@ def _is_embedded(scope: Scope) -> bool:
 
 
 def _has_allowed_content(scope: Scope) -> bool:
-    """Whether a request only reads, or bears JSON, which no page can send to another origin without asking before."""
+    """Whether a request only reads, or has a JSON body, which a browser sends to another origin only after asking it."""
     types = [value.split(";")[0].strip().lower() for value in _values(scope, b"content-type")]
     if scope["method"] in READING_METHODS or types == ["application/json"]:
         return True
-    return (
-        not types and scope["method"] != "POST"
-    )  # MLflow's page deletes without a body; only POST needs no asking before
+    return not types and scope["method"] in ASKED_METHODS  # MLflow's page deletes without a body
 
 
 def _values(scope: Scope, name: bytes) -> list[str]:

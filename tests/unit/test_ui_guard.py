@@ -194,8 +194,13 @@ def test_a_post_of_anything_but_json_is_refused(types: tuple[str, ...]):
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "CONNECT", "any"])
-def test_so_is_a_body_of_another_type_by_another_method(method: str):
+def test_a_body_of_another_type_is_refused_by_any_method(method: str):
     assert_refused(answer(scope_of(HOST, ("content-type", "text/plain"), method=method))[1], 415)
+
+
+@pytest.mark.parametrize("method", ["post", "CONNECT", "any"])
+def test_a_method_that_no_page_uses_needs_json_too(method: str):
+    assert_refused(answer(scope_of(HOST, method=method))[1], 415)
 
 
 def test_the_start_and_the_end_of_a_server_are_the_applications():
