@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from expectations.suites import Severity
 from groundwork.errors import GateRefusedError
 from groundwork.files import canonical_json, sha256_bytes, sha256_file
+from groundwork.text import visible
 
 
 class Failure(BaseModel):
@@ -64,7 +65,7 @@ class SuiteResult(BaseModel):
         return self._words("warns", "warning") if self.of_severity("warning") else None
 
     def _words(self, does: str, severity: Severity) -> str:
-        reasons = "\n".join(f"- {failure.message}" for failure in self.of_severity(severity))
+        reasons = "\n".join(f"- {visible(failure.message)}" for failure in self.of_severity(severity))
         return f"gate {self.suite} {does}:\n{reasons}"
 
     def raise_if_refused(self) -> None:

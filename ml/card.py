@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from groundwork.files import canonical_json
+from groundwork.text import visible, visible_in_html
 from ml.compare import Comparison, Figure
 from ml.declarations import Declaration
 from ml.evaluate import TOLD_BY, Report
@@ -88,7 +89,9 @@ def render(
     """
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible_in_html
+    )
     environment.filters |= {"figure": _figure, "share": lambda value: f"{value:.0%}", "day": _day}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     comparison = evaluation.comparison
@@ -267,7 +270,7 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     """Returns a table as Markdown, with room between its columns in MLflow's pages."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(
-        "| " + " | ".join(f"{cell}{GAP}" if cell != "---" else cell for cell in line) + " |" for line in lines
+        "| " + " | ".join(f"{visible(cell)}{GAP}" if cell != "---" else cell for cell in line) + " |" for line in lines
     )
 
 

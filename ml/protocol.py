@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from groundwork.errors import BadInputError
+from groundwork.text import shorten
 from ml.blend import Blend, Inputs, best_threshold, dealt, fit_baseline, fit_blend, spread
 from ml.evaluate import Scored, brier_skill, calibration_slope, drawn_weights, ranking
 from ml.neighbours import Edges, neighbour_features, ways_over
@@ -317,7 +318,7 @@ def evaluate_table(
         scored = Scored(100.0 * rated["blend"][0], truth, np.ones(len(truth)), owner)
         measured.append(Measured(cut, figures, drawn, scored, blend))
         told = ", ".join(f"{metric} {figures['blend'][metric]:.4f}" for metric in METRICS[:2])
-        progress(f"{cut.name} ({number} of {len(cuts)}): {told}")
+        progress(f"{shorten(cut.name)} ({number} of {len(cuts)}): {told}")
     return Findings(len(table), int(table.label.sum()), tuple(measured), tuple(found))
 
 
@@ -375,7 +376,7 @@ def _separating(table: Table, cut: Cut) -> list[str]:
         if auroc >= SEPARATES:
             found.append(
                 f"The feature {name!r} alone separates positives from others (AUROC {auroc:.3f}). If it is only known once the "
-                f"label is, leave it out: --drop {name}."
+                f"label is, leave it out: --drop {shorten(name)}."
             )
     return found
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from groundwork.errors import BadInputError
 from groundwork.files import check_regular
+from groundwork.text import few_of, shorten, visible
 from ml.neighbours import Edges
 from ml.training_set import encode
 
@@ -118,7 +119,7 @@ class Roles:
         ]  # fmt: skip
         for option, name in named:
             if name is not None and name not in names:
-                raise BadInputError(f"{path} has no column {name!r}, which {option} names. It has: {_few(names)}.")
+                raise BadInputError(f"{path} has no column {name!r}, which {option} names. It has: {few_of(names)}.")
         for option, names_of in (("--features", self.features or ()), ("--text", self.texts)):
             for name in names_of:
                 if name in (self.label, self.id, self.split):
@@ -160,7 +161,9 @@ def read_table(path: Path, roles: Roles) -> Table:
     for name in roles.feature_columns(names):
         column = content[name]
         if column.null_count == len(column):
-            raise BadInputError(f"{path}: the column {name!r} is null in every row. Leave it out: --drop {name}.")
+            raise BadInputError(
+                f"{path}: the column {name!r} is null in every row. Leave it out: --drop {shorten(name)}."
+            )
         value = _feature(path, name, column)
         if isinstance(value, Category):
             categories[name] = value
@@ -200,7 +203,7 @@ def read_splits(path: Path, table: Table, id_column: str) -> dict[str, tuple[str
     content = _read(path)
     if id_column not in content.column_names:
         raise BadInputError(
-            f"{path} has no column {id_column!r}, which is the table's id. It has: {_few(content.column_names)}."
+            f"{path} has no column {id_column!r}, which is the table's id. It has: {few_of(content.column_names)}."
         )
     others = [name for name in content.column_names if name != id_column]
     if not others:
@@ -212,7 +215,7 @@ def read_splits(path: Path, table: Table, id_column: str) -> dict[str, tuple[str
     if place.null_count:
         lacking = table.ids.filter(place.is_null())
         raise BadInputError(
-            f"{path} says nothing of {len(lacking):,} rows of the table, such as {_few(lacking.slice(0, 3).to_pylist())}. Add "
+            f"{path} says nothing of {len(lacking):,} rows of the table, such as {few_of(lacking.slice(0, 3).to_pylist())}. Add "
             "them, or take them out of the table."
         )
     return {name: tuple(_words(content[name].cast(pa.string())).take(place).to_pylist()) for name in others}
@@ -252,8 +255,8 @@ def read_edges(path: Path, table: Table) -> tuple[dict[str, Edges], int]:
     nowhere = (first >= len(table)) & (second >= len(table))
     if nowhere.all():
         raise BadInputError(
-            f"{path}: no edge has an end that is an id of the table. Ends are like {_few(ends[0].slice(0, 3).to_pylist())}, ids "
-            f"like {_few(table.ids.slice(0, 3).to_pylist())}. Name the column that the ends are of with --id."
+            f"{path}: no edge has an end that is an id of the table. Ends are like {few_of(ends[0].slice(0, 3).to_pylist())}, "
+            f"ids like {few_of(table.ids.slice(0, 3).to_pylist())}. Name the column that the ends are of with --id."
         )
     weight = np.ones(len(first))
     if "weight" in content.column_names:
@@ -312,7 +315,7 @@ def _read(path: Path) -> Any:
         raise BadInputError(f"{path} cannot be read: {error.strerror or error}. Name an existing file.") from error
     except pa.ArrowInvalid as error:
         raise BadInputError(
-            f"{path} cannot be read: {error}. Write it anew as .parquet or as .csv with a header."
+            f"{path} cannot be read: {visible(str(error))}. Write it anew as .parquet or as .csv with a header."
         ) from error
 
 
@@ -328,7 +331,7 @@ def _label(path: Path, name: str, column: Any) -> tuple[Flags, str]:
     counts = np.bincount(code, minlength=len(words))
     if len(words) != 2:
         raise BadInputError(
-            f"{path}: {name!r} has {len(words)} values ({_few(words)}), and a label has two. Name another column with --label, "
+            f"{path}: {name!r} has {len(words)} values ({few_of(words)}), and a label has two. Name another column with --label, "
             "or write it as 0 and 1."
         )
     positive = _positive(words, counts)
@@ -364,7 +367,7 @@ def _ids(path: Path, name: str, column: Any) -> Any:
     twice = counted.filter(pc.greater(counted.field("counts"), 1)).field("values")
     if len(twice):
         raise BadInputError(
-            f"{path}: {len(twice):,} ids are there more than once, such as {_few(twice.slice(0, 3).to_pylist())}. An id names "
+            f"{path}: {len(twice):,} ids are there more than once, such as {few_of(twice.slice(0, 3).to_pylist())}. An id names "
             "one row: name another column with --id, or take the repeated rows out."
         )
     return ids
@@ -393,7 +396,7 @@ def _feature(path: Path, name: str, column: Any) -> Floats | Category:
         return np.asarray(pc.list_value_length(column).cast(pa.float64()).to_numpy(), dtype=np.float64)
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise BadInputError(
-            f"{path}: the column {name!r} is of the type {kind}, which is no feature. Leave it out: --drop {name}."
+            f"{path}: the column {name!r} is of the type {kind}, which is no feature. Leave it out: --drop {shorten(name)}."
         )
     number = _number(column)
     if number is not None:
@@ -455,8 +458,3 @@ def _words(column: Any) -> Any:
     import pyarrow.compute as pc
 
     return pc.fill_null(column.cast(pa.string()), "").combine_chunks()
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(str(name) for name in names[:20])
-    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"

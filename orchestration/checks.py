@@ -16,6 +16,7 @@ import dagster as dg
 
 from expectations.contract import Contract
 from groundwork.files import write_json
+from groundwork.text import visible
 from orchestration import pictures
 from orchestration.rated import RATED, ListName, Rated
 from orchestration.resources import Run, connect_memory
@@ -322,8 +323,8 @@ def _check_result(run: Run, result: "SuiteResult", picture: bytes | None, name: 
             run.record.write()
     lines = ["| severity | what must hold | where | observed | limit |", "|---|---|---|---|---|"]
     lines += [
-        f"| {failure.severity} | {failure.expectation} | {failure.table} {failure.column or ''} | {failure.observed} "
-        f"| {failure.limit} |"
+        f"| {failure.severity} | {failure.expectation} | {failure.table} {visible(failure.column or '')} "
+        f"| {visible(failure.observed)} | {visible(failure.limit)} |"
         for failure in result.failures
     ]
     held = f"{result.expectations_run - len(result.failures)} of {result.expectations_run} expectations hold."

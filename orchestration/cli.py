@@ -23,11 +23,12 @@ from typer.exceptions import TyperException
 
 from groundwork.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
 from groundwork.secrets import hide
+from groundwork.text import TerminalFormatter
 from orchestration import report
 from orchestration.acting import commands as acting
 from orchestration.process import spare_the_collector
 from orchestration.start import stoppable
-from orchestration.terminal import Json, Who, Why, date_of, print_result, settings_of, writing
+from orchestration.terminal import Json, Who, Why, date_of, print_message, print_result, settings_of, writing
 
 if TYPE_CHECKING:
     from ml.registry import Registry
@@ -72,7 +73,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  # the last resort: a disk that refuses, or a fault of ours, told as one
         if (refusal := disk_refusal(str(error))) is not None:
             _fail(f"{refusal} The home is {settings_of().home}.", ExitCode.BAD_INPUT)
-        typer.echo(hide(traceback.format_exc()), err=True)
+        print_message(hide(traceback.format_exc()))
         _fail(f"A fault of ours: {error!r}. Please report it with the lines above.", ExitCode.FAULT)
 
 
@@ -118,7 +119,7 @@ def run(
     summary = report.summarise(settings, result)
     print_result(summary, as_json, lambda: report.render(summary))
     for message in result.messages:
-        typer.echo(message, err=True)
+        print_message(message)
     raise SystemExit(int(result.exit_code))
 
 
@@ -141,7 +142,7 @@ def backfill(
         date_of(first, "--from"),
         date_of(last, "--to"),
         again=again,
-        on_day=lambda day: typer.echo(report.render_day(day), err=True),
+        on_day=lambda day: print_message(report.render_day(day)),
     )
     code = backfill_exit_code(days)
     facts = [{**dataclasses.asdict(day), "as_of": str(day.as_of), "exit_code": int(day.exit_code)} for day in days]
@@ -178,7 +179,7 @@ def backtest(
         every=int(days),
         policy=policy,
         without=[name.strip() for name in without.split(",") if name.strip()],
-        on_step=lambda day, said: typer.echo(f"{day}  {said}", err=True),
+        on_step=lambda day, said: print_message(f"{day}  {said}"),
     )
     print_result({**result.as_dict(), "folder": str(result.folder)}, as_json, lambda: report.render_backtest(result))
 
@@ -231,7 +232,7 @@ def evaluate(  # noqa: PLR0917  typer passes them by name
         drop=_names(drop),
     )
     wanted = evaluation.Wanted(table, roles, splits, test_size, seeds, edges, hops, trials, baseline)
-    found, address = evaluation.evaluate(settings_of(), wanted, lambda line: typer.echo(line, err=True))
+    found, address = evaluation.evaluate(settings_of(), wanted, print_message)
     told = found.as_dict()
     print_result(told, as_json, lambda: evaluation.render(told, address))
 
@@ -553,13 +554,15 @@ def _decided(decision: dict[str, Any], as_json: bool) -> None:
 
 def _log_to_stderr() -> None:
     """Our own lines as they are; of the libraries only warnings. Dagster rewrites lines that reach the root logger."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(TerminalFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     ours = logging.getLogger("touchstone")
-    ours.addHandler(logging.StreamHandler(sys.stderr))
+    ours.addHandler(handler)
     ours.setLevel(logging.INFO)
     ours.propagate = False
 
 
 def _fail(message: str, code: ExitCode) -> None:
-    typer.echo(hide(message), err=True)
+    print_message(hide(message))
     raise SystemExit(int(code))

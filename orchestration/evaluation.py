@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from groundwork.errors import BadInputError
 from groundwork.files import canonical_json, sha256_file
+from groundwork.text import shorten, visible, wrap
 from orchestration.home import ensure_schema, home_lock
 from orchestration.settings import Settings
 
@@ -105,7 +106,8 @@ def evaluate(
         )
     inputs = inputs_of(table, edges, wanted.hops)
     progress(
-        f"{len(table):,} rows, {int(table.label.sum()):,} of them positive ({wanted.roles.label} = {table.positive}), "
+        f"{len(table):,} rows, {int(table.label.sum()):,} of them positive ("
+        f"{shorten(wanted.roles.label)} = {shorten(table.positive)}), "
         f"{len(inputs.names) + len(inputs.categories):,} features, {len(cuts)} cuts"
     )
     found = evaluate_table(
@@ -189,7 +191,7 @@ def render(told: Mapping[str, Any], address: str) -> str:
     heads, body = _compared(told)
     lines += _columns([heads, *body])
     lines += ["", MEANING]
-    lines += [f"\nWarning: {warning}" for warning in told["warnings"]]
+    lines += ["\n" + "\n".join(wrap(f"Warning: {warning}", "")) for warning in told["warnings"]]
     lines += ["", f"In MLflow: {address}   (after `touchstone ui`)"]
     return "\n".join(lines)
 
@@ -204,10 +206,10 @@ def describe(told: Mapping[str, Any], label: str) -> str:
     share = told["positives"] / told["rows"]
     heads, body = _compared(told)
     opening = (
-        f"Of {told['rows']:,} rows {told['positives']:,} ({share:.1%}) are positives by `{label}`; our models rank them with "
-        f"{first} and {second}."
+        f"Of {told['rows']:,} rows {told['positives']:,} ({share:.1%}) are positives by `{visible(label)}`; our models rank them "
+        f"with {first} and {second}."
     )
-    warnings = [f"**Warning:** {warning}" for warning in told["warnings"]]
+    warnings = [f"**Warning:** {visible(warning)}" for warning in told["warnings"]]
     return "\n\n".join([opening, *warnings, table(heads, body), MEANING])
 
 

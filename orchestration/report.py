@@ -9,6 +9,13 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from groundwork.text import (
+    LONG_LINE_COLUMNS,
+    MOST_SENTENCE_COLUMNS,
+    MOST_TITLE_COLUMNS,
+    shorten,
+    wrap,
+)
 from orchestration.pipeline import Day, PipelineResult
 from orchestration.rated import RATED
 from orchestration.resources import connect_memory
@@ -61,7 +68,7 @@ def render(summary: dict[str, Any]) -> str:
     if summary["worst"]:
         lines += ["", f"The {len(summary['worst'])} worst listings"]
     for row in summary["worst"]:
-        lines += [f"  {row['score']:5.1f}  {row['title']}", f"         {row['why']}"]
+        lines += [f"  {row['score']:5.1f}  {shorten(row['title'], MOST_TITLE_COLUMNS)}", *_wrapped(row["why"], 9)]
     lines += ["", "Published lists"]
     for name, path in summary["lists"].items():
         lines.append(f"  {name:18} {path or 'none yet'}")
@@ -103,6 +110,11 @@ def _why(reasons: str | None, audience: str = "internal") -> str:
     return "no reasons recorded" if is_all else f"none of its reasons may be shown to this audience ({audience})"
 
 
+def _wrapped(why: str, indent: int) -> list[str]:
+    """Returns reasons as lines below what they are of; quotes in them may be of any length."""
+    return wrap(shorten(why, 2 * MOST_SENTENCE_COLUMNS), " " * indent, " " * indent)
+
+
 def _quote(reason: dict[str, Any]) -> str:
     return f" ({reason['quote']})" if "quote" in reason else ""
 
@@ -113,7 +125,7 @@ def _published(settings: Settings, name: str) -> str | None:
 
 
 def render_list(key: str, rows: list[dict[str, Any]], audience: str) -> str:
-    """Returns a list's rows in words, one line a row and one for its reasons.
+    """Returns a list's rows in words, a line a row and below it its reasons.
 
     Args:
         key: The column that names a row.
@@ -123,9 +135,10 @@ def render_list(key: str, rows: list[dict[str, Any]], audience: str) -> str:
     lines = []
     for row in rows:
         name = row.get("title") or row.get("name") or ""
+        entity_id = shorten(row[key])
         lines += [
-            f"{row['rank']:>5}  {row['score']:7.2f}  {row[key]}  {name}",
-            f"{'':16}{_why(row['reasons'], audience)}",
+            f"{row['rank']:>5}  {row['score']:7.2f}  {entity_id}  {shorten(name, MOST_TITLE_COLUMNS)}",
+            *_wrapped(_why(row["reasons"], audience), 16),
         ]
     return "\n".join(lines) or "The list is empty."
 
@@ -211,11 +224,13 @@ def _share(value: float | None) -> str:
 
 def render_decision(decision: dict[str, Any]) -> str:
     """Returns one line of the log of approvals in words."""
-    return (
+    override = " by override" if decision["is_override"] else ""
+    line = (
         f"{decision['at']}  {decision['action']:8}  {decision['model']} version {decision['version']} "
-        f"({decision['model_digest'][:12]}) by {decision['who']}{' by override' if decision['is_override'] else ''}: "
-        f"{decision['why']}"
+        f"({decision['model_digest'][:12]}) by {shorten(decision['who'])}{override}: "
+        f"{shorten(decision['why'], MOST_SENTENCE_COLUMNS)}"
     )
+    return "\n".join(wrap(line, "", width=LONG_LINE_COLUMNS))
 
 
 def render_day(day: Day) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from groundwork.errors import BadInputError
+from groundwork.text import terminal_lines
 from orchestration.home import ensure_schema, home_lock
 from orchestration.settings import Settings, read_settings
 
@@ -66,5 +67,15 @@ def writing(purpose: str) -> Iterator[Settings]:
 
 
 def print_result(value: Any, as_json: bool, text: Callable[[], str]) -> None:
-    """Prints a result on stdout: as one JSON object, or in words."""
-    typer.echo(json.dumps(value, indent=2, default=str) if as_json else text())
+    """Prints a result on stdout: as one JSON object with every value as it is, or in words that are safe on a terminal."""
+    typer.echo(json.dumps(value, indent=2, default=str) if as_json else terminal_lines(text()))
+
+
+def print_message(message: object) -> None:
+    """Prints an error or how far a command has come on stderr, safe on a terminal."""
+    typer.echo(terminal_lines(str(message)), err=True)
+
+
+def as_json_text(value: Any) -> str:
+    """Returns a result as the text of a JSON file in ASCII, keys sorted: what hides in a value is escaped there."""
+    return json.dumps(value, indent=2, sort_keys=True, default=str, allow_nan=False) + "\n"

@@ -1,9 +1,10 @@
-"""A hundred values and more that somebody may write: to make a spreadsheet calculate, a browser run, a path lead astray."""
+"""A hundred values and more that somebody may write: to make a spreadsheet calculate, a browser run, a terminal obey."""
 
 # ruff: noqa: E501, RUF001  # they are what they are
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Final
 
 FORMULAS: Final = (
@@ -33,5 +34,37 @@ HIDDEN: Final = (
     "x\x00y", "\x00", "\x1b[31mred", "\x07bell", "x\x08y", "x\x7fy", "\x85x", "a\rb", "a\r\nb", "a\tb", "\ue000", "\U000e0041", "x\ufff9y",
     "İ", "ﬁ", "𝒶", "e\u0301" * 50, "Z" + "\u0300" * 200, "раураl", "\u061cx",
 )  # fmt: skip
+TERMINAL: Final = (
+    "\x1b]0;owned\x07", "\x1b]52;c;cm0gLXJm\x07", "\x1b]8;;http://x.example\x1b\\x\x1b]8;;\x1b\\", "\x1b[2J\x1b[H", "\x1b[8mhidden", "\x9b2J",
+    "\x1bP+q544e\x1b\\", "\x90x\x9c", "\x1bc", "\x0e", "a\nFORGED line", "a\x0bFORGED", "a\x85FORGED", "a\u2028FORGED", "a\x1b[1EFORGED",
+    "x" * 280 + " FORGED" + " FORGED" * 99, "Nike\ufe0f", "Nike" + "".join(map(chr, range(0xE0100, 0xE0110))), "a\u034fb", "\u115f\u3164\uffa0",
+    "\u2800" * 40, "a\u180bb", "\u0301x", "a\u1160\u1160\u1160" * 3 + "\u11a8" * 300, "宽" * 500, "👩\u200d🚀", "\U0010fffd", "\u00ad", "`", "```", "|",
+)  # fmt: skip
+"""What a terminal or its reader is fooled by; none of them may begin a line with FORGED."""
 LONG: Final = ("n" * 100_000, "=" * 100_001, "<b>" * 40_000, "\u202e" * 100_002, "' or 1=1; --", "null", "NaN", "")
-HOSTILE: Final = (*FORMULAS, *MARKUP, *PATHS, *HIDDEN, *LONG)
+HOSTILE: Final = (*FORMULAS, *MARKUP, *PATHS, *HIDDEN, *TERMINAL, *LONG)
+
+
+def unsafe_lines(output: str) -> list[str]:
+    """Returns the lines of a command's output that may do harm on a terminal: none where all is well.
+
+    It judges by Unicode's own tables, not by the code that is tested.
+    """
+    return [line[:200] for line in output.split("\n") if _is_unsafe(line)]
+
+
+def _is_unsafe(line: str) -> bool:
+    kinds = [unicodedata.category(sign) for sign in line]
+    hides = any(
+        kind[0] == "C" or kind in {"Zl", "Zp"} or (kind == "Zs" and sign != " ")
+        for kind, sign in zip(kinds, line, strict=True)
+    )
+    run = flood = 0
+    for kind in kinds:
+        run = run + 1 if kind in {"Mn", "Me"} else 0
+        flood = max(flood, run)
+    wide = sum(
+        2 if unicodedata.east_asian_width(sign) in "WF" else kind[0] != "M"
+        for kind, sign in zip(kinds, line, strict=True)
+    )
+    return hides or flood > 8 or wide > 300 or line.startswith("FORGED")

@@ -11,9 +11,19 @@ from typing import Annotated, Literal
 import typer
 
 from groundwork.errors import BadInputError
-from groundwork.files import canonical_json, write_bytes
+from groundwork.files import write_bytes
 from orchestration.landing.land import Recorded
-from orchestration.terminal import Json, Who, date_of, day_of, moment_of, print_result, settings_of, writing
+from orchestration.terminal import (
+    Json,
+    Who,
+    as_json_text,
+    date_of,
+    day_of,
+    moment_of,
+    print_result,
+    settings_of,
+    writing,
+)
 
 suppress_app = typer.Typer(no_args_is_help=True, help="What is kept off the lists, with the reason.")
 decisions_app = typer.Typer(no_args_is_help=True, help="What analysts decided.")
@@ -397,7 +407,7 @@ def report(
     if to_file is None:
         print_result(shown, as_json, lambda: reports.render_public(shown))
         return
-    write_bytes(to_file, canonical_json(shown) if as_json else f"{reports.render_public(shown)}\n".encode())
+    write_bytes(to_file, as_json_text(shown).encode() if as_json else f"{reports.render_public(shown)}\n".encode())
     print_result({"written": str(to_file)}, as_json, lambda: f"The public report is in {to_file}.")
 
 

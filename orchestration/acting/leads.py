@@ -27,6 +27,7 @@ from groundwork.errors import BadInputError, GateRefusedError, VerificationError
 from groundwork.faults import boundary
 from groundwork.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
 from groundwork.tables import read_small_parquet
+from groundwork.text import pad
 from orchestration.acting.outcomes import record_rows
 from orchestration.landing.land import Recorded
 from orchestration.landing.ledger import Ledger, pinned_loads
@@ -766,7 +767,7 @@ def lead_text(as_of: dt.date, lead: Mapping[str, Any]) -> str:
         f"{'merchant':20}  {'role':7}  {'country':7}  {'score':>7}  {'brushing':>8}  {'harm':>12}  since",
     ]
     lines += [
-        f"{_plain(row['merchant_id']):20}  {row['role']:7}  {row['country'] or '':7}  {_number(row['score']):>7}  "
+        f"{pad(row['merchant_id'], 20)}  {row['role']:7}  {pad(row['country'] or '', 7)}  {_number(row['score']):>7}  "
         f"{_number(row['brushing_score']):>8}  {row['expected_harm_usd']:>12,.2f}  {row['since_date']}"
         for row in lead["merchants"]
     ]
@@ -781,11 +782,6 @@ def _change_text(row: Mapping[str, Any]) -> str:
     parts += [f"{len(row['left_merchants'])} went"] if row["left_merchants"] else []
     parts += [f"see {row['other_lead_id']}"] if row["other_lead_id"] else []
     return ", ".join(parts)
-
-
-def _plain(name: str) -> str:
-    """Returns an id as it is, or quoted where a terminal would do something else than print it."""
-    return name if name.isprintable() else repr(name)
 
 
 def _number(value: Any) -> str:

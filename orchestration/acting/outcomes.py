@@ -18,6 +18,7 @@ from typing import Any
 from expectations.contract import load_contract
 from groundwork.errors import BadInputError, counted
 from groundwork.files import check_regular
+from groundwork.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, few_of, shorten, visible, wrap
 from orchestration.landing.land import GIVEN, Recorded, record
 from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
 from orchestration.landing.sources import read_sources
@@ -127,7 +128,9 @@ def suppress(
     if until is not None and _moment(until) <= begins:
         raise BadInputError(f"--until {until} is not after the first day, {begins:%Y-%m-%d}: it would never hold.")
     if in_force(settings, begins.date(), entity_kind, entity_id):
-        raise BadInputError(f"{entity_kind} {entity_id} is suppressed already; `touchstone suppress list` says why.")
+        raise BadInputError(
+            f"{entity_kind} {shorten(entity_id)} is suppressed already; `touchstone suppress list` says why."
+        )
     expires = None if until is None else _moment(until)
     row = Suppression(entity_kind, entity_id, begins, expires, why).row(who)
     return record_rows(settings, SUPPRESSIONS, [row], told=f"suppress {entity_kind} {entity_id}")
@@ -142,7 +145,7 @@ def unsuppress(settings: Settings, entity_kind: str, entity_id: str, *, who: str
     at = _from(settings, first)
     found = in_force(settings, at.date(), entity_kind, entity_id)
     if not found:
-        raise BadInputError(f"{entity_kind} {entity_id} is not suppressed as of {at:%Y-%m-%d}.")
+        raise BadInputError(f"{entity_kind} {shorten(entity_id)} is not suppressed as of {at:%Y-%m-%d}.")
     rows = [suppression.ended(at, who) for suppression in found]
     return record_rows(settings, SUPPRESSIONS, rows, told=f"no longer suppress {entity_kind} {entity_id}")
 
@@ -158,7 +161,7 @@ def import_suppressions(
     header, rows = read_texts(file)
     known = load_contract().tables[SUPPRESSIONS].columns
     if unknown := [name for name in header if name not in known]:
-        raise BadInputError(f"{file}: {', '.join(unknown)} is no column of suppressions; they are {', '.join(known)}.")
+        raise BadInputError(f"{file}: {few_of(unknown)} is no column of suppressions; they are {', '.join(known)}.")
     if without := [number for number, row in enumerate(rows, start=2) if not (row.get("reason") or "").strip()]:
         raise BadInputError(
             f"{file}: line {without[0]} has no reason; {len(without)} such lines. Say why, and give it again."
@@ -185,7 +188,9 @@ def read_texts(file: Path) -> tuple[list[str], list[dict[str, str | None]]]:
         )
         return header, pa_csv.read_csv(file, convert_options=texts).to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise BadInputError(f"{file} cannot be read as CSV with a header: {error}. Correct it there.") from error
+        raise BadInputError(
+            f"{file} cannot be read as CSV with a header: {visible(str(error))}. Correct it there."
+        ) from error
 
 
 def undo_suppressions(settings: Settings, *, who: str) -> Recorded:
@@ -292,9 +297,14 @@ def suppression_facts(found: Sequence[Suppression]) -> list[dict[str, Any]]:
 
 def render_suppressions(found: Sequence[Suppression]) -> str:
     """Returns suppressions in words, a line each."""
-    lines = [
-        f"{row.entity_kind:9} {row.entity_id}  from {row.created_at:%Y-%m-%d} "
-        f"{'for ever' if row.expires_at is None else f'until {row.expires_at:%Y-%m-%d}'}: {row.reason or 'no reason given'}"
-        for row in found
-    ]
+    lines: list[str] = []
+    for row in found:
+        until = "for ever" if row.expires_at is None else f"until {row.expires_at:%Y-%m-%d}"
+        reason = shorten(row.reason or "no reason given", MOST_SENTENCE_COLUMNS)
+        entity_id = shorten(row.entity_id)
+        lines += wrap(
+            f"{row.entity_kind:9} {entity_id}  from {row.created_at:%Y-%m-%d} {until}: {reason}",
+            "",
+            width=LONG_LINE_COLUMNS,
+        )
     return "\n".join(lines) or "Nothing is suppressed."

@@ -29,6 +29,7 @@ from expectations.audiences import load_audiences
 from expectations.contract import Contract, load_contract
 from groundwork.errors import BadInputError, counted
 from groundwork.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
+from groundwork.text import MOST_CHARACTERS, shorten, visible, visible_in_html, visible_values
 from ml.explain import for_audience
 from orchestration.acting.leads import Leads, manifest_of, mart_file, read_leads
 from orchestration.acting.sections import ACTIONS, GOODS, OURS, SECTIONS, Reader, Section
@@ -43,8 +44,6 @@ from orchestration.settings import Settings
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "lead.html"
 STYLE: Final = Path(__file__).resolve().parent / "lead.css"
-MOST_CHARACTERS: Final = 2_000
-"""Of a text that anybody wrote; what is cut off is told by its length. A spreadsheet's cell holds 32,767."""
 MOST_SHOWN: Final = 40
 """Listings on the page, the worst first; the CSV has all."""
 MOST_PICTURE_PIXELS: Final = 40_000_000
@@ -63,24 +62,7 @@ _IN_WORDS: Final = (
 )
 
 
-# Text that anybody wrote ----------------------------------------------------------------------------------------------
-
-
-def visible(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Returns a text in which nothing hides: controls, overrides of direction and such by their number; and a long one cut."""
-    shown = "".join(sign if sign.isprintable() else f"⟨U+{ord(sign):04X}⟩" for sign in text[:most])
-    return shown if len(text) <= most else f"{shown}… (cut: {len(text):,} characters)"
-
-
-def _shown(value: Any) -> Any:
-    """Returns a value with all text in it made visible."""
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, Mapping):
-        return {name: _shown(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_shown(one) for one in value]
-    return value
+# As JSON, and in words ----------------------------------------------------------------------------------------------
 
 
 def _plain(value: Any) -> Any:
@@ -566,8 +548,8 @@ def export(
 def render_export(done: Mapping[str, Any]) -> str:
     """Returns what was exported, for a terminal."""
     lines = [
-        f"{counted(len(done['packs']), 'lead')} as of {done['as_of']} for: {visible(done['reader'])}",
-        *done["packs"],
+        f"{counted(len(done['packs']), 'lead')} as of {done['as_of']} for: {shorten(done['reader'], 100)}",
+        *(visible(path) for path in done["packs"]),
     ]
     return "\n".join([*lines, "Open lead.html in each; custody.json has the digests."])
 
@@ -621,10 +603,10 @@ def files(pack: Pack) -> Iterator[tuple[str, bytes]]:
     made: dict[str, bytes] = {}
     for name, table in pack.sections.items():
         if table.num_rows:
-            made[f"evidence/{name}.csv"] = csv_bytes(_visible_table(table))
+            made[f"evidence/{name}.csv"] = csv_bytes(table, MOST_CHARACTERS)
     for one in told:
         made[f"statements/{one['statement_id']}.json"] = _json(one)
-        made[f"statements/{one['statement_id']}.txt"] = statement_text(_shown(one)).encode()
+        made[f"statements/{one['statement_id']}.txt"] = statement_text(visible_values(one)).encode()
     for sha256, content in pack.pictures.items():
         made[f"evidence/{hashlib.sha256(content).hexdigest()}.{_kind(content)}"] = content
         if sha256 != hashlib.sha256(content).hexdigest():
@@ -658,20 +640,14 @@ def _with_reasons(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "reasons": json.loads(row["reasons"] or "[]")} if "reasons" in row else dict(row)
 
 
-def _visible_table(table: pa.Table) -> pa.Table:
-    for place, name in enumerate(table.column_names):
-        if pa.types.is_string(table[name].type):
-            shown = [value if value is None else visible(value) for value in table[name].to_pylist()]
-            table = table.set_column(place, name, pa.array(shown, pa.string()))
-    return table
-
-
 def page(pack: Pack, data: Mapping[str, Any], told: Sequence[Mapping[str, Any]], made: Mapping[str, bytes]) -> str:
     """Returns the lead as one page of HTML that asks for nothing: no script, no address, pictures and style within it."""
     from jinja2 import Environment, StrictUndefined
 
     style = STYLE.read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible_in_html
+    )
     small = {sha256: address for sha256, content in pack.pictures.items() if (address := _small(content))}
     by_listing: dict[str, list[dict[str, Any]]] = {}
     for row in pack.rows("pictures"):
@@ -681,7 +657,7 @@ def page(pack: Pack, data: Mapping[str, Any], told: Sequence[Mapping[str, Any]],
         for row in data.get("listings", [])[:MOST_SHOWN]
     ]
     tables = {
-        name: {"title": SECTIONS[name].title, "rows": _shown(data[name][:100]), "count": len(data[name])}
+        name: {"title": SECTIONS[name].title, "rows": visible_values(data[name][:100]), "count": len(data[name])}
         for name in ("test_buys", "notices", "decisions", "actions", "enforcement", "appeals", "cases", "hand_overs")
         if data.get(name)
     }
@@ -689,26 +665,26 @@ def page(pack: Pack, data: Mapping[str, Any], told: Sequence[Mapping[str, Any]],
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         style=style,
         policy=f"default-src 'none'; img-src data:; style-src 'sha256-{sha256}'; base-uri 'none'; form-action 'none'",
-        lead=_shown(data["lead"]),
+        lead=visible_values(data["lead"]),
         as_of=pack.as_of,
         reader=visible(pack.reader.name),
-        known=_shown(data["known"]),
+        known=visible_values(data["known"]),
         not_known=data["not_known"],
-        merchants=_shown(data["merchants"]),
-        links=_shown(data.get("links", [])[:200]),
+        merchants=visible_values(data["merchants"]),
+        links=visible_values(data.get("links", [])[:200]),
         merchant_count=f"{pack.merchant_count:,}",
         link_count=len(data.get("links", [])),
         accounts=len({row.get("buyer_id") for row in data.get("accounts", [])} - {None}),
         trade_count=len(data.get("trades", [])),
         listings=_shown_but_pictures(shown),
         listing_count=len(data.get("listings", [])),
-        timeline=_shown(data["timeline"][-150:]),
+        timeline=visible_values(data["timeline"][-150:]),
         event_count=len(data["timeline"]),
-        volumes=_shown(data["volumes"]),
+        volumes=visible_values(data["volumes"]),
         tables=tables,
-        statements=_shown(list(told)[:100]),
+        statements=visible_values(list(told)[:100]),
         statement_count=len(told),
-        sources=_shown(pack.sources),
+        sources=visible_values(pack.sources),
         files={name: sha256_bytes(content) for name, content in sorted(made.items())},
     )
 
@@ -721,6 +697,9 @@ def _pictures_of(rows: Sequence[Mapping[str, Any]], small: Mapping[str, str]) ->
 def _shown_but_pictures(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Returns rows made visible; the pictures in them are ours, and longer than any text."""
     return [
-        {**_shown({name: value for name, value in row.items() if name != "pictures"}), "pictures": row["pictures"]}
+        {
+            **visible_values({name: value for name, value in row.items() if name != "pictures"}),
+            "pictures": row["pictures"],
+        }
         for row in rows
     ]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundwork.errors import BadInputError, VerificationError
+from groundwork.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, pad, shorten, visible, wrap
 from orchestration.publishing.history import Shelf, in_force
 from orchestration.publishing.policy import Policy, load_policy
 from orchestration.publishing.terms import AppliedTerm, applied_terms, decide
@@ -357,9 +358,9 @@ def policy_facts(file: Path) -> dict[str, Any]:
 
 def render_policy(facts: Mapping[str, Any]) -> str:
     """Returns in words that a policy is sound, and its terms in the order in which they are tried."""
-    lines = [f"{facts['file']} is sound: {facts['digest'][:12]}."]
+    lines = [f"{visible(facts['file'])} is sound: {facts['digest'][:12]}."]
     for at, term in enumerate(facts["terms"], start=1):
-        lines.append(f"  {at}. " + ", ".join(f"{name} {value}" for name, value in term.items()))
+        lines += wrap(", ".join(f"{name} {shorten(value)}" for name, value in term.items()), f"  {at}. ")
     return "\n".join(lines)
 
 
@@ -367,7 +368,7 @@ def render_trial(trial: Trial) -> str:
     """Returns what came of trying a policy, a line a list and date, then by category and by term."""
     lines = [
         (
-            f"{trial.file.name} ({trial.digest[:12]}) beside the policy in force ({trial.digest_in_force[:12]}), "
+            f"{shorten(trial.file.name)} ({trial.digest[:12]}) beside the policy in force ({trial.digest_in_force[:12]}), "
             f"{trial.first} to {trial.last}. Left of the bar is the policy in force."
         ),
         f"{'as of':10}  {'list':18}  {'rated':>9}  {'listed':>15}  {'added':>6}  {'dropped':>7}  by scores      by bands",
@@ -423,7 +424,7 @@ def _category_lines(name: str, categories: Mapping[str, tuple[int, int]]) -> lis
     moved = sorted(categories.items(), key=lambda item: (-abs(item[1][1] - item[1][0]), -max(item[1]), item[0]))
     shown = moved[:CATEGORIES_SHOWN]
     lines = [f"{name}, rows by category, what moves most first"] if shown else []
-    lines += [f"  {category or 'none':30} {before:>6,} | {after:<6,}" for category, (before, after) in shown]
+    lines += [f"  {pad(category or 'none', 30)} {before:>6,} | {after:<6,}" for category, (before, after) in shown]
     left = len(moved) - len(shown)
     return [*lines, f"  and {left} more"] if left else lines
 
@@ -438,5 +439,9 @@ def _term_lines(days: Sequence[Tried]) -> list[str]:
         for at, term in enumerate(own[-1].tried.terms):
             counts = [sum(day.tried.terms[at][what] for day in own) for what in ("rated", "flagged", "listed")]
             told = "decides on {:,} rows, flags {:,}, lists {:,}".format(*counts)
-            lines.append(f"  {term['term']}. {term['says']}: {told}")
+            lines += wrap(
+                f"{shorten(term['says'], MOST_SENTENCE_COLUMNS)}: {told}",
+                f"  {term['term']}. ",
+                width=LONG_LINE_COLUMNS,
+            )
     return lines

@@ -25,6 +25,7 @@ import yaml
 from groundwork.errors import BadInputError
 from groundwork.faults import boundary
 from groundwork.files import canonical_json, replacing_directory
+from groundwork.text import shorten, visible_in_html
 from orchestration.acting.test_buys import CERTAIN
 from orchestration.acting.test_buys import FOLDER as PLANS
 from orchestration.publishing.history import Shelf, in_force, in_force_before
@@ -636,7 +637,9 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
     """
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible_in_html
+    )
     environment.filters |= {"figure": _figure_words, "cell": _cell_words, "words": lambda name: name.replace("_", " ")}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     images = {name: base64.b64encode(picture).decode() for name, picture in pictures.items()}
@@ -671,7 +674,7 @@ def _public_words(name: str, value: Any) -> str:
     if value is None or value == {}:
         return f"{label}: too few to tell"
     if isinstance(value, dict):
-        return f"{label}: {', '.join(f'{kind} {count:,}' for kind, count in value.items())}"
+        return f"{label}: {', '.join(f'{shorten(kind)} {count:,}' for kind, count in value.items())}"
     if name in PUBLIC_SHARES:
         return f"{label}: {value:.1%}"
     return f"{label}: {f'{value:,}' if isinstance(value, int) else value}"

@@ -22,6 +22,7 @@ from expectations.contract import load_contract
 from groundwork.errors import BadInputError, counted
 from groundwork.faults import boundary
 from groundwork.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
+from groundwork.text import pad, shorten, visible_in_html, visible_values
 from orchestration.acting.outcomes import read_texts, record_rows
 from orchestration.landing.land import Recorded
 from orchestration.landing.ledger import Ledger, pinned_loads
@@ -404,7 +405,8 @@ where it is not on offer any more. Then fill the same into buy_sheet.csv and giv
 def _sheet_page(facts: Mapping[str, Any], picks: Sequence[Mapping[str, Any]]) -> str:
     from jinja2 import Environment
 
-    return Environment(autoescape=True).from_string(SHEET_PAGE).render(facts=facts, picks=picks)
+    environment = Environment(autoescape=True, finalize=visible_in_html)
+    return environment.from_string(SHEET_PAGE).render(facts=facts, picks=visible_values(picks))
 
 
 def record_test_buys(settings: Settings, file: Path, *, is_dry: bool = False) -> Recorded:
@@ -420,6 +422,8 @@ def record_test_buys(settings: Settings, file: Path, *, is_dry: bool = False) ->
         BadInputError: The file cannot be read, or a row is not sound: a listing that the plan does not have or has twice, a
             verdict that is none, one without a time.
     """
+    from orchestration.publishing.candidate import cell_of
+
     header, rows = read_texts(file)
     needed = ("plan_id", "listing_id", "verdict", "ordered_at")
     if missing := [name for name in needed if name not in header]:
@@ -434,7 +438,9 @@ def record_test_buys(settings: Settings, file: Path, *, is_dry: bool = False) ->
     if not filled:
         raise BadInputError(f"{file}: no row has a verdict or a time of its order: nothing to record.")
     plans = {plan_id: read_plan(settings, plan_id) for plan_id in sorted({row["plan_id"] or "" for _, row in filled})}
-    known = {(name, pick["listing_id"]): pick for name, plan in plans.items() for pick in plan.picks}
+    # The sheet shows what hides in an id by its number, and has a ' before one that would be a formula.
+    known = {(name, cell_of(pick["listing_id"])): pick for name, plan in plans.items() for pick in plan.picks}
+    known |= {(name, pick["listing_id"]): pick for name, plan in plans.items() for pick in plan.picks}
     told: list[dict[str, object]] = []
     faults: list[str] = []
     seen: dict[tuple[str, str], int] = {}
@@ -463,7 +469,7 @@ def _problem(
     if key not in known:
         return f"plan {key[0]} has no listing {key[1]!r}"
     if key in seen:
-        return f"listing {key[1]} stands in line {seen[key]} already"
+        return f"listing {shorten(key[1])} stands in line {seen[key]} already"
     verdict = row["verdict"]
     if verdict and verdict not in VERDICTS:
         return f"verdict {verdict!r} is none of {', '.join(VERDICTS)}"
@@ -642,7 +648,7 @@ def render_report(facts: Mapping[str, Any]) -> str:
     if facts["strata_without_verdict"]:
         lines.append(f"  {facts['strata_without_verdict']} strata have no verdict; what is said leaves them out")
     lines += [
-        f"  {name:32} {_percent(share)}"
+        f"  {pad(name, 32)} {_percent(share)}"
         for name, share in facts["prevalence_by_category"].items()
         if share["share"] is not None
     ]

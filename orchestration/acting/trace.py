@@ -10,7 +10,6 @@ there and not as the manifest or the ledger says is not handed out. How rows bel
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ import duckdb
 from expectations.contract import Contract, load_contract
 from groundwork.errors import BadInputError, GateRefusedError, VerificationError
 from groundwork.files import sha256_file
+from groundwork.text import MOST_SENTENCE_COLUMNS, shorten, wrap
 from ml.drift import as_extreme_share
 from ml.model import RiskModel, read_model
 from ml.registry import Decision, Registry
@@ -41,7 +41,6 @@ HELD_WORDS: Final = {
     "corroboration": "fewer than {corroboration} signals speak against it, and the policy's term asks for so many ({words})",
     "capacity": "others with higher scores took the {capacity} places that the policy's term has a day ({words})",
 }
-WIDTH: Final = 116
 LONGEST_VALUE: Final = 60
 
 
@@ -579,26 +578,24 @@ def render(told: Mapping[str, Any]) -> str:
 
 
 def _row_words(told: Mapping[str, Any]) -> list[str]:
-    row, manifest = told["row"], told["manifest"]
+    row, manifest, entity_id = told["row"], told["manifest"], shorten(told["entity_id"])
     where = told["version"] or f"no version, but the candidate of {told['as_of']}"
     if row is None:
-        lines = [f"{told['entity_id']} is not on the list {told['list']} of {told['as_of']} ({where}):"]
-        lines += _wrapped("; ".join(told["why_not_listed"]))
+        lines = [f"{entity_id} is not on the list {told['list']} of {told['as_of']} ({where}):"]
+        lines += wrap("; ".join(told["why_not_listed"]))
     else:
-        lines = [f"{told['entity_id']} is row {row['rank']} of {manifest['row_count']} on {told['list']} ({where})"]
+        lines = [f"{entity_id} is row {row['rank']} of {manifest['row_count']} on {told['list']} ({where})"]
         name = row.get("title") or row.get("name")
-        lines += _wrapped(
-            _pairs({"called": name, **{key: row[key] for key in ("brand", "category", "price", "currency")}})
-        )
+        lines += wrap(_pairs({"called": name, **{key: row[key] for key in ("brand", "category", "price", "currency")}}))
         lines.append(f"  {row['action']}, since {row['first_flagged_date']} ({row['days_on_list']} days)")
-    lines += _wrapped("; ".join(told["notes"]), "  NOTE: ") if told["notes"] else []
+    lines += wrap("; ".join(told["notes"]), "  NOTE: ") if told["notes"] else []
     if told["publication"]:
         run = told["publication"]["run"]
         lines.append(f"  published {run.get('published_at')} by run {run.get('run_id')}; every digest holds")
     inputs = manifest["inputs"]
     digests = {"loads": inputs["loads"]["digest"], "dbt_build": inputs["dbt_build"], "code": inputs["code_revision"]}
     digests |= {"policy": manifest["policy"], "suites": inputs["suites"], "features": inputs["features"]}
-    lines += _wrapped("stands on " + _pairs({name: digest[:12] for name, digest in digests.items()}))
+    lines += wrap("stands on " + _pairs({name: digest[:12] for name, digest in digests.items()}))
     return lines
 
 
@@ -606,20 +603,24 @@ def _score_words(score: Mapping[str, Any]) -> list[str]:
     limits = [("SCORE", "score", "threshold"), ("own_conduct_score", "own_conduct_score", "floor")]
     lines = ["; ".join(f"{said} {_said(score[name])}, {limit} {_said(score[limit])}" for said, name, limit in limits)]
     lines.append("  " + _pairs({name: score[name] for name in ("margin", "band", "expected_precision")}))
-    lines += _wrapped(f"by the policy's term: {score['term']['words']}") if score["term"] else []
+    lines += (
+        wrap(f"by the policy's term: {shorten(score['term']['words'], MOST_SENTENCE_COLUMNS)}") if score["term"] else []
+    )
     for reason in score["reasons"] or []:
         signals = "+".join(name for name in (reason["signal"], reason.get("with_signal")) if name)
         quote = f" ({reason['quote']})" if "quote" in reason else ""
-        lines += _wrapped(f"{reason['text']}{quote}", f"  {signals} {reason['effect']:+.2f}: ")
+        lines += wrap(
+            shorten(f"{reason['text']}{quote}", MOST_SENTENCE_COLUMNS), f"  {signals} {reason['effect']:+.2f}: "
+        )
     return lines if score["reasons"] is not None else [*lines, "  no reasons were recorded of it"]
 
 
 def _model_words(model: Mapping[str, Any]) -> list[str]:
     approval = model["approval"]
     lines = [f"MODEL {model['name']} version {model['version']}, {model['digest'][:12]}"]
-    lines += _wrapped(f"{approval['action']} by {approval['who']} at {approval['at']}: {approval['why']}")
+    lines += wrap(f"{approval['action']} {_by(approval)}")
     if approval["is_override"]:
-        lines += _wrapped("; ".join(approval["failures"]), "  OVERRIDE, although: ")
+        lines += wrap("; ".join(approval["failures"]), "  OVERRIDE, although: ")
     return lines
 
 
@@ -628,7 +629,7 @@ def _feature_words(told: Mapping[str, Any]) -> list[str]:
     if features is None:
         return ["FEATURES are not there any more"]
     lines = [
-        f"FEATURES, the most unusual first; usual in {told['category'] or 'all categories'}, and who else was so extreme"
+        f"FEATURES, the most unusual first; usual in {_said(told['category'] or 'all categories')}, and who else was so extreme"
     ]
     lines += [
         f"  {one['name']:<42}{_said(one['value']):>12}  usual {_said(one['usual']):<10}{_percent(one['as_extreme_share'])}"
@@ -649,7 +650,7 @@ def _verdict_words(told: Mapping[str, Any]) -> list[str]:
             f"  {gate['gate']}: {gate['expectations_run']} expectations, {'passed' if gate['passed'] else 'REFUSED'}"
         )
         for failure in gate["failures"]:
-            lines += _wrapped(f"{failure['severity']}: {failure['message']}", "    ")
+            lines += wrap(f"{failure['severity']}: {failure['message']}", "    ")
     return lines
 
 
@@ -662,7 +663,8 @@ def _load_words(loads: Sequence[Mapping[str, Any]]) -> list[str]:
         if load["state"] != "as it landed":
             stands = f"; {load['stands_in']} stands in" if load["stands_in"] else ""
             lines.append(f"    {load['state'].upper()} since{stands}")
-            lines += [f"    by {line['who']} at {line['at'][:16]}: {line['why']}" for line in load["removals"]]
+            for line in load["removals"]:
+                lines += wrap(_by({**line, "at": line["at"][:16]}), "    ")
     return lines
 
 
@@ -673,8 +675,13 @@ def _table_words(name: str, found: Mapping[str, Any]) -> list[str]:
     lines = [f"SOURCE ROWS {name}: {found['row_count']:,}{newest}{of_one}"]
     for one in found["rows"]:
         of_this = {} if of_one else {"load": _ids_said(one["load_ids"])}
-        lines += _wrapped(_pairs({**of_this, **one["row"]}), "  - ")
+        lines += wrap(_pairs({**of_this, **one["row"]}), "  - ")
     return lines
+
+
+def _by(line: Mapping[str, Any]) -> str:
+    """Returns who decided something, when and why."""
+    return f"by {shorten(line['who'])} at {line['at']}: {shorten(line['why'], MOST_SENTENCE_COLUMNS)}"
 
 
 def _ids_said(load_ids: Sequence[str]) -> str:
@@ -686,20 +693,14 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _said(value: Any) -> str:
-    """Returns a value on one line, without what would move a terminal's cursor, cut where it is long."""
+    """Returns a value on one line of a terminal, cut where it is long."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    text = "".join(sign if sign.isprintable() else " " for sign in text)
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+    return shorten(text, LONGEST_VALUE)
 
 
 def _percent(share: float | None) -> str:
     return f"{'':8}" if share is None else f"{100 * share:6.1f} %"
-
-
-def _wrapped(text: str, head: str = "  ") -> list[str]:
-    plain = "".join(sign if sign.isprintable() else " " for sign in text)
-    return textwrap.wrap(plain, WIDTH, initial_indent=head, subsequent_indent="      ", break_long_words=False)

@@ -13,6 +13,7 @@ import dagster as dg
 
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.faults import boundary
+from groundwork.text import visible
 from orchestration import pictures
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.checks import picture_of
@@ -195,7 +196,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
     _rate_in_shadow(run, rated, features)
     return {
         "rated": result.rows,
-        "terms": dg.MetadataValue.md("\n".join(f"{term.term}. {term}" for term in terms)),
+        "terms": dg.MetadataValue.md("\n".join(f"{term.term}. {visible(str(term))}" for term in terms)),
         "model_version": champion.version,
         "model_digest": champion.model_digest,
         "threshold": champion.threshold,

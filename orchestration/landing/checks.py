@@ -19,6 +19,7 @@ import duckdb
 from expectations.contract import Column, Contract, Table
 from groundwork.errors import counted
 from groundwork.secrets import hide
+from groundwork.text import few_of, visible
 from orchestration.landing.sql import literal, quoted
 
 FIRST_DAY, LAST_DAY = "1970-01-01", "2100-12-31"
@@ -84,7 +85,7 @@ class Violation:
 
     def __str__(self) -> str:
         """Returns the lines of a refusal about this rule."""
-        head = f"{', '.join(self.columns)}: {self.text} [{self.rule}]" if self.columns else f"{self.text} [{self.rule}]"
+        head = f"{few_of(self.columns)}: {self.text} [{self.rule}]" if self.columns else f"{self.text} [{self.rule}]"
         return "\n".join([head, *(f"    e.g. {sample}" for sample in self.samples)])
 
 
@@ -407,7 +408,7 @@ def _short(value: str | None) -> str:
     if value is None:
         return "null"
     cut = value if len(value) <= SHOWN_CHARACTERS else value[:SHOWN_CHARACTERS] + "…"
-    return repr(cut)
+    return visible(repr(cut))
 
 
 def refusal(table: str, violations: Sequence[Violation], what_to_do: str) -> str:

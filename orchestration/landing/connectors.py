@@ -27,6 +27,7 @@ import duckdb
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from groundwork.files import special_file
+from groundwork.text import visible
 from orchestration.landing.sql import file_list, literal, parquet, quoted, why
 
 MAX_ROWS_PER_BYTE = 10_000
@@ -305,7 +306,7 @@ def _told(path: Path) -> str:
 def _called(told: str, files: dict[Path, str]) -> str:
     """Returns a message with each file called what a person calls it, not the copy that goes when the landing ends."""
     for path, name in files.items():
-        told = told.replace(str(path), name)
+        told = told.replace(str(path), visible(name))
     return told
 
 

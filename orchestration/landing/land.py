@@ -30,6 +30,7 @@ from groundwork.files import (
     sha256_file,
     sync_directory,
 )
+from groundwork.text import shorten, visible
 from orchestration.landing.checks import TableReport, correct_at, refusal
 from orchestration.landing.connectors import CsvConnector, ParquetConnector
 from orchestration.landing.ledger import (
@@ -308,7 +309,7 @@ class _Lander:
         pulled = self.puller.pull(name, None, parents)
         if pulled.violations:
             what_to_do = "Correct these rows and give the whole file again."
-            raise BadInputError(f"{told}: {refusal(name, pulled.violations, what_to_do)}")
+            raise BadInputError(f"{visible(told)}: {refusal(name, pulled.violations, what_to_do)}")
         self._refuse_unknown(name, pulled.rows, parents, told)
         rows, new, changed = self._news(name, pulled.rows, pins.current.get(name, ()))
         if is_dry or not new + changed:
@@ -329,10 +330,12 @@ class _Lander:
         for kind, (table, key) in ENTITIES.items():
             known = f"anti join {parents[table]} as known on known.{key} = entity_id" if table in parents else ""
             query = f"select distinct entity_id from {rows} {known} where entity_kind = $kind order by all limit 3"
-            unknown += [f"{kind} {row[0]}" for row in self.puller.connection.execute(query, {"kind": kind}).fetchall()]
+            unknown += [
+                f"{kind} {shorten(row[0])}" for row in self.puller.connection.execute(query, {"kind": kind}).fetchall()
+            ]
         if unknown:
             raise BadInputError(
-                f"{told}: {name}: nothing of it landed, for the marketplace has no {', no '.join(unknown)}. Correct "
+                f"{visible(told)}: {name}: nothing of it landed, for the marketplace has no {', no '.join(unknown)}. Correct "
                 "`entity_kind` and `entity_id`, which are the platform's ids, and give the whole file again."
             )
 

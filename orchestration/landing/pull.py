@@ -19,6 +19,7 @@ import duckdb
 
 from expectations.contract import Contract, Table
 from groundwork.errors import BadInputError, without_secrets
+from groundwork.text import visible
 from orchestration.landing.allowed_sql import columns_named
 from orchestration.landing.checks import (
     CHANGED_AT,
@@ -164,7 +165,7 @@ def check_mapping(sources: Sources, contract: Contract) -> None:
         else:
             problems += _mapping_problems(name, source, contract.tables[name])
     if problems:
-        lines = [f"  {problem}" for problem in problems]
+        lines = [f"  {visible(problem)}" for problem in problems]
         raise BadInputError("\n".join([f"{sources.path} does not fit the contract:", *lines]))
 
 

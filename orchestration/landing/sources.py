@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from groundwork.errors import BadInputError
 from groundwork.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
 from groundwork.secrets import remember
+from groundwork.text import visible
 from orchestration.landing.allowed_sql import (
     problem_with_expression,
     problem_with_pattern,
@@ -453,7 +454,7 @@ def _explained(path: Path, prefix: tuple[str, ...], error: ValidationError, know
             hidden = is_input or item["type"] == "missing" or isinstance(item["input"], dict | list)
             got = "" if hidden else f" (it is {str(item['input'])[:80]!r})"
             lines.append(f"{'.'.join(place)}: {item['msg'].removeprefix('Value error, ')}{got}")
-    return "\n".join([f"{path} is no valid sources file. Correct:", *(f"  {line}" for line in lines)])
+    return "\n".join([f"{path} is no valid sources file. Correct:", *(f"  {visible(line)}" for line in lines)])
 
 
 def _suggestion(word: str, known: list[str]) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -24,6 +25,7 @@ import pyarrow.parquet
 from groundwork.errors import VerificationError
 from groundwork.faults import boundary
 from groundwork.files import replacing_directory, sha256_bytes, sha256_file, write_json
+from groundwork.text import MOST_CELL_CHARACTERS, visible, visible_sql
 from orchestration.publishing.history import Shelf, previous_version
 from orchestration.publishing.manifest import MANIFEST_FILE, Held, Manifest, ManifestInputs
 from orchestration.publishing.policy import Policy
@@ -230,12 +232,42 @@ def _parquet_bytes(rows: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def csv_bytes(rows: pa.Table) -> bytes:
-    """Returns the rows as CSV that opens safely in a spreadsheet: text that would run as a formula gets a leading `'`."""
+def csv_bytes(rows: pa.Table, most: int = MOST_CELL_CHARACTERS) -> bytes:
+    """Returns the rows as CSV that opens safely in a spreadsheet, for people: programs read the Parquet beside it.
+
+    What hides in a text is shown by its number and what is longer than a cell is cut (`groundwork.text.visible`), so that a row
+    is a line; text that would run as a formula gets a leading `'`.
+
+    Args:
+        rows: The rows.
+        most: How many characters of a text are kept.
+    """
     buffer = io.BytesIO()
-    inert = [_inert(column) for column in rows.columns]
+    inert = [_inert(_visible(column, most)) for column in rows.columns]
     pa.csv.write_csv(pa.table(inert, names=rows.column_names), buffer)
     return buffer.getvalue()
+
+
+def cell_of(text: str) -> str:
+    """Returns how `csv_bytes` writes a text, for who reads such a file back."""
+    (cell,) = _inert(pa.chunked_array([[visible(text, MOST_CELL_CHARACTERS)]])).to_pylist()
+    return str(cell)
+
+
+def _visible(column: pa.ChunkedArray, most: int) -> pa.ChunkedArray:
+    """Returns `visible` of each text; a column of short ASCII without controls is not even looked at twice."""
+    if not pa.types.is_string(column.type):
+        return column
+    is_odd = pa.compute.or_kleene(
+        pa.compute.match_substring_regex(column, "[^ -~]"), pa.compute.greater(pa.compute.binary_length(column), most)
+    )
+    if not pa.compute.any(is_odd).as_py():
+        return column
+    with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
+        # Row numbers keep the order, whatever the threads do.
+        connection.register("texts", pa.table({"number": pa.array(np.arange(len(column))), "value": column}))
+        query = f"select {visible_sql('value', most)} as value from texts order by number"
+        return connection.execute(query).to_arrow_table()["value"]
 
 
 def _inert(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from groundwork.errors import BadInputError
 from groundwork.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
+from groundwork.text import visible
 from orchestration.rated import RATED, ListName
 
 Action = Literal["watch", "review", "test_buy", "restrict", "remove"]
@@ -182,7 +183,7 @@ def load_policy(path: Path) -> Policy:
     file = _read(path)
     faults = [*file.faults, *_faults_of_values(file), *_faults_of_terms(file)]
     if faults:
-        told = "\n".join(f"  line {line}: {said}" for line, said in sorted(set(faults)))
+        told = "\n".join(f"  line {line}: {visible(said)}" for line, said in sorted(set(faults)))
         raise BadInputError(f"policy {path} is not sound:\n{told}")
     return Policy.model_validate(file.content)
 

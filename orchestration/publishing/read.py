@@ -19,6 +19,7 @@ import pyarrow as pa
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.files import sha256_bytes, sha256_file
 from groundwork.tables import read_small_parquet
+from groundwork.text import LONG_LINE_COLUMNS, shorten
 from ml.explain import for_audience
 from orchestration.publishing.history import Publication, Shelf
 from orchestration.publishing.manifest import Manifest
@@ -290,16 +291,20 @@ def _said(cause: str, held_by: str | None, *, is_added: bool, until: dt.date | N
 def render_diff(changes: ListDiff) -> str:
     """Returns what changed between two versions in words, a line an entity."""
     said = {moved.entity_id: f"  {moved.said}" for moved in changes.causes}
+
+    def line(sign: str, entity_id: str, change: str) -> str:
+        return f"  {sign} {shorten(entity_id)}{change}"
+
     lines = [f"{changes.before} -> {changes.after}"]
     if changes.policy:
         lines.append(f"  policy {changes.policy.before[:12]} -> {changes.policy.after[:12]}")
-        lines += [f"    - {term}" for term in changes.policy.terms_before]
-        lines += [f"    + {term}" for term in changes.policy.terms_after]
+        lines += [f"    - {shorten(term, LONG_LINE_COLUMNS)}" for term in changes.policy.terms_before]
+        lines += [f"    + {shorten(term, LONG_LINE_COLUMNS)}" for term in changes.policy.terms_after]
     counts = Counter(moved.cause for moved in changes.causes)
     if counts:
         lines.append("  moved by " + ", ".join(f"{cause}: {count:,}" for cause, count in sorted(counts.items())))
-    lines += [f"  + {entity}{said.get(entity, '')}" for entity in changes.added]
-    lines += [f"  - {entity}{said.get(entity, '')}" for entity in changes.removed]
-    lines += [f"  ~ {row.entity_id}  {row.before:.2f} -> {row.after:.2f}" for row in changes.changed]
-    lines += [f"  ! {row.entity_id}  {row.before} -> {row.after}" for row in changes.actions]
+    lines += [line("+", entity, said.get(entity, "")) for entity in changes.added]
+    lines += [line("-", entity, said.get(entity, "")) for entity in changes.removed]
+    lines += [line("~", row.entity_id, f"  {row.before:.2f} -> {row.after:.2f}") for row in changes.changed]
+    lines += [line("!", row.entity_id, f"  {row.before} -> {row.after}") for row in changes.actions]
     return "\n".join(lines if len(lines) > 1 else [*lines, "  nothing changed"])

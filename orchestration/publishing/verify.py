@@ -14,6 +14,7 @@ from pathlib import Path
 
 from groundwork.errors import BadInputError, VerificationError
 from groundwork.files import TEMPORARY_PREFIX, sha256_file
+from groundwork.text import visible
 from orchestration.publishing.history import (
     HISTORY_FILE,
     LATEST_FILE,
@@ -36,7 +37,7 @@ class Problem:
 
     def __str__(self) -> str:
         """Returns the problem as one line."""
-        return f"{self.path}: {self.message}"
+        return f"{visible(str(self.path))}: {self.message}"
 
 
 def verify(published: Path, list_name: str | None = None, version: str | None = None) -> list[Problem]:

@@ -20,6 +20,7 @@ from expectations.contract import load_contract
 from groundwork.errors import ExitCode, VerificationError
 from groundwork.files import TEMPORARY_PREFIX, size_of
 from groundwork.lock import describe_holder, holder_pid, is_held
+from groundwork.text import visible
 from orchestration.home import LOCK_FILE, MIGRATIONS, SCHEMA_FILE, SCHEMA_VERSION, schema_refusal, schema_version
 from orchestration.landing.erase import unfinished
 from orchestration.landing.ledger import Ledger, damage, pinned_loads, removed_folders, unread_folders
@@ -52,7 +53,7 @@ class Finding:
 
     def __str__(self) -> str:
         """Returns the finding as one line."""
-        line = f"{self.level:6}  {self.where}: {self.what}"
+        line = f"{self.level:6}  {visible(self.where)}: {self.what}"
         return f"{line} -> {self.remedy}" if self.remedy else line
 
 

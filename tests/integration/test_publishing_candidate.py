@@ -17,6 +17,7 @@ from publishing_fixtures import AS_OF, RATED, Home, Rated
 
 from groundwork.errors import VerificationError
 from groundwork.files import sha256_file
+from groundwork.text import visible
 from orchestration.publishing.candidate import Candidate, list_columns, newest_candidate
 
 TODAY_COLUMNS = ("first_flagged_date", "days_on_list", "is_new")
@@ -164,16 +165,16 @@ def test_nothing_flagged_makes_an_empty_list_with_its_columns(tmp_path: Path):
     assert csv_of(candidate) == []
 
 
-@pytest.mark.parametrize("hostile", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx", "\r=1"])
+@pytest.mark.parametrize("hostile", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "=a\u202eb"])
 def test_text_that_a_spreadsheet_would_run_is_inert_in_csv_and_unchanged_in_parquet(tmp_path: Path, hostile: str):
     candidate = Home(tmp_path).build([Rated("a", 91.0, label=hostile)])
     content = (candidate.directory / "listings.csv").read_bytes().decode()
     title = next(csv.DictReader(io.StringIO(content, newline="")))["title"]
-    assert title == "'" + hostile
+    assert title == "'" + visible(hostile)
     assert rows_of(candidate)[0]["title"] == hostile
 
 
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 rated_entities = st.builds(
     Rated,
     entity_id=st.text('abc=é,"\n', min_size=1, max_size=4),
@@ -200,4 +201,4 @@ def test_whatever_is_rated_ranks_are_one_to_n_and_csv_equals_parquet(
     content = (candidate.directory / "listings.csv").read_bytes().decode()
     for row, cells in zip(rows, csv.DictReader(io.StringIO(content, newline="")), strict=True):
         assert float(cells["score"]) == row["score"]
-        assert cells["title"].removeprefix("'") == (row["title"] or "").removeprefix("'")
+        assert cells["title"].removeprefix("'") == visible(row["title"] or "").removeprefix("'")

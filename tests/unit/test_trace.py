@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expectations.contract import load_contract
+from groundwork.text import WRAP_COLUMNS
 from ml.drift import reference
 from ml.model import RiskModel
 from orchestration.acting.source_rows import as_known
-from orchestration.acting.trace import FEATURES_SHOWN, WIDTH, features_told, render, why_not_listed
+from orchestration.acting.trace import FEATURES_SHOWN, features_told, render, why_not_listed
 from tests.ml_fixtures import FEATURES, LISTINGS
 
 CONTRACT = load_contract()
@@ -100,7 +101,7 @@ def test_the_sections_come_in_the_order_of_the_walk() -> None:
 def test_a_line_is_no_longer_than_a_terminal_is_wide() -> None:
     long = {"text": "word " * 200, "url": "https://market.example/" + "x" * 300}
     rows = {"reviews": {"row_count": 1, "rows": [{"load_ids": ["a" * 24], "row": long, "known_later": {}}]}}
-    assert max(map(len, told(source_rows=rows).splitlines())) <= WIDTH
+    assert max(map(len, told(source_rows=rows).splitlines())) <= WRAP_COLUMNS
 
 
 def test_what_a_merchant_writes_does_not_move_the_cursor() -> None:
@@ -108,6 +109,7 @@ def test_what_a_merchant_writes_does_not_move_the_cursor() -> None:
     assert "\x1b" not in said
     assert "\r" not in said
     assert "\nSCORE 0" not in said
+    assert "called a⟨U+001B⟩[2Jwatch⟨U+000D⟩⟨U+000A⟩SCORE 0," in said
 
 
 def test_an_override_is_told_with_what_failed() -> None:

@@ -1,0 +1,207 @@
+"""Whatever somebody writes, no command's output obeys it on a terminal, and no page or Markdown file hides any of it.
+
+Each function that puts a command's result in words is given every hostile value in every field that people fill in; what comes
+out is printed as commands print. Commands as processes are in tests/integration/test_hostile_commands.py.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from groundwork.errors import ExitCode
+from orchestration import evaluation, report
+from orchestration.acting import leads, outcomes, packs, policies, reports, test_buys
+from orchestration.landing.checks import Violation, refusal
+from orchestration.pipeline import Day
+from orchestration.publishing.read import ChangedAction, ChangedPolicy, ChangedScore, ListDiff, Moved, render_diff
+from orchestration.publishing.verify import Problem
+from orchestration.terminal import print_result
+from orchestration.upkeep.doctor import Finding
+from orchestration.upkeep.standing import Verification
+from tests.hostile import HOSTILE, unsafe_lines
+
+DAY = dt.date(2026, 6, 30)
+SIDE = policies.Side(
+    flagged=1, listed=1, held={}, by_scores=0.9, by_bands=None, refusal=None,
+    terms=({"term": 1, "says": "all else", "rated": 1, "flagged": 1, "listed": 1},),
+)  # fmt: skip
+
+
+def run_summary(value: str) -> str:
+    summary: dict[str, Any] = {
+        "as_of": "2026-06-30", "rated": {"listings": {"rated": 3, "flagged": 1, "held": {}}}, "notes": [], "lists": {},
+        "worst": [{"score": 99.0, "title": value, "why": f"it is said to be {value}"}], "stage_seconds": {},
+    }  # fmt: skip
+    return report.render(summary)
+
+
+def published_list(value: str) -> str:
+    reasons = json.dumps([{"text": f"a reason of {value}", "quote": value}] * 3)
+    row = {"rank": 1, "score": 99.0, "listing_id": f"{value}1", "title": value, "reasons": reasons}
+    return report.render_list("listing_id", [row, row | {"title": None, "name": value, "reasons": None}], "internal")
+
+
+def diff_of_lists(value: str) -> str:
+    return render_diff(
+        ListDiff(
+            "a", "b", ChangedPolicy("1" * 64, "2" * 64, (f"category {value}: review",), (f"brand {value}: review",)),
+            (value,), (value,), (ChangedScore(value, 1, 2),), (ChangedAction(value, "review", "remove"),),
+            (Moved(value, "score", "its scores rose"),),
+        )
+    )  # fmt: skip
+
+
+def decision(value: str) -> str:
+    facts = {
+        "at": "2026-06-30T00:00:00+00:00", "action": "approve", "model": "listing_counterfeit", "version": 1,
+        "model_digest": "f" * 64, "who": value, "is_override": True, "why": value,
+    }  # fmt: skip
+    return report.render_decision(facts)
+
+
+def backfilled_day(value: str) -> str:
+    violation = Violation("unknown column", (value,), "the contract does not know this", 1, (f"key={value!r}",))
+    return report.render_day(Day(DAY, "failed", ExitCode.BAD_INPUT, (refusal("listings", [violation], "Correct it."),)))
+
+
+def lead(value: str) -> str:
+    row = {
+        "merchant_id": value, "role": "member", "country": value, "score": 1.0, "brushing_score": None,
+        "expected_harm_usd": 1, "since_date": DAY,
+    }  # fmt: skip
+    facts: dict[str, Any] = {
+        "lead_id": "lead-000000000000", "kind": "ring", "status": "found", "rank": 1, "merged_into": None, "since_date": DAY,
+        "expected_harm_usd": 1, "expected_harm_before_usd": None, "listed_merchant_count": 1, "merchant_count": 1,
+        "listed_listing_count": 1, "listing_count": 1, "merchants": [row], "history": [],
+    }  # fmt: skip
+    return leads.lead_text(DAY, facts)
+
+
+def exported(value: str) -> str:
+    return packs.render_export({"as_of": DAY, "reader": f"brand {value}", "packs": [f"{value}/lead-000000000000"]})
+
+
+def suppressions(value: str) -> str:
+    row = outcomes.Suppression("listing", value, dt.datetime(2026, 6, 30, tzinfo=dt.UTC), None, value)
+    return outcomes.render_suppressions([row, row])
+
+
+def policy(value: str) -> str:
+    term = {"list": "listings", "category": value, "brand": value, "action": "review"}
+    return policies.render_policy({"file": f"{value}.yml", "digest": "1" * 64, "terms": [term]})
+
+
+def policy_trial(value: str) -> str:
+    side = policies.Side(**{**SIDE.__dict__, "terms": ({**SIDE.terms[0], "says": f"category {value}: review"},)})
+    day = policies.Tried("listings", DAY, 1, 1, False, SIDE, side, 1, 1, 1, 1, {value: (1, 2)}, {})
+    return policies.render_trial(
+        policies.Trial(Path(f"{value}x".replace("\0", "")), "1" * 64, "2" * 64, DAY, DAY, (day,), ())
+    )
+
+
+def test_buy_report(value: str) -> str:
+    share = {"share": 0.5, "low": 0.1, "high": 0.9}
+    return test_buys.render_report(
+        {
+            "plan_id": "p", "as_of": "2026-06-30", "picks": 1, "bought": 1, "verdicts": {"genuine": 1}, "pending": 0,
+            "currency": "USD",
+            "prevalence": share, "prevalence_by_category": {value: share}, "strata_without_verdict": 0, "hit_rate_by_arm": {},
+            "hit_rate_by_band": {}, "paid": 1.0, "paid_per_counterfeit": None, "paid_in_other_currencies_count": 0,
+            "budget_for_half_the_interval": None,
+        }
+    )  # fmt: skip
+
+
+def public_report(value: str) -> str:
+    return reports.render_public(
+        {"from": "2026-06-01", "to": "2026-06-30", "enforcement": {"actions_by_kind": {value: 7}}, "notes": []}
+    )
+
+
+def evaluated(value: str) -> str:
+    metrics = {name: {"mean": 0.5, "sd": None, "low": None, "high": None} for name in evaluation.METRIC_NAMES}
+    warning = f"The feature {value!r} alone separates positives from others. Leave it out: --drop {value}."
+    return evaluation.render(
+        {"rows": 9, "positives": 3, "metrics": metrics, "baseline": {}, "warnings": [warning]}, "#/1"
+    )
+
+
+def refused_load(value: str) -> str:
+    violations = [Violation("unknown column", (value, f"{value}2"), "the contract does not know this", 1, ())]
+    return refusal("listings", violations, "Correct it at the source.")
+
+
+def findings(value: str) -> str:
+    return report.render_findings(
+        Path("home"), [Finding("act", "is no record of a run", f"home/runs/{value}", "remove it")]
+    )
+
+
+def verification(value: str) -> str:
+    problem = Problem("listings", Path(f"published/{value}"), "is no version")
+    return report.render_verification(Path("home"), Verification([str(problem)], []))
+
+
+RENDERED: dict[str, Callable[[str], str]] = {
+    one.__name__: one
+    for one in (
+        run_summary, published_list, diff_of_lists, decision, backfilled_day, lead, exported, suppressions, policy, policy_trial,
+        test_buy_report, public_report, evaluated, refused_load, findings, verification,
+    )
+}  # fmt: skip
+del test_buy_report  # it is no test, and pytest would take it for one
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_no_value_makes_a_terminal_do_anything(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(HOSTILE) >= 40
+    for value in HOSTILE:
+        print_result({"value": value}, False, lambda value=value: RENDERED[name](value))
+        printed = capsys.readouterr().out
+        assert not unsafe_lines(printed), (value[:40], unsafe_lines(printed))
+        assert len(printed) < 50_000
+        print_result({"value": value}, True, lambda: "")
+        printed = capsys.readouterr().out
+        assert printed.isascii()
+        assert not [sign for sign in printed if not sign.isprintable() and sign != "\n"]
+        assert json.loads(printed) == {"value": value}
+
+
+def test_the_report_as_a_page_hides_nothing() -> None:
+    _, tables = reports.definitions()
+    for value in HOSTILE:
+        page = reports.render_html(
+            {
+                "as_of": "2026-06-30", "previous": None, "base_currency": "USD", "figures": [], "notes": [value],
+                "tables": {
+                    name: {"title": table.title, "columns": ["name"], "rows": [[value]]} for name, table in tables.items()
+                },
+            },
+            {},
+        )  # fmt: skip
+        assert not [sign for sign in page if not sign.isprintable() and sign != "\n"]
+
+
+def test_a_buy_sheet_to_print_hides_nothing() -> None:
+    facts = {"plan_id": "p", "budget": 1.0, "currency": "USD"}
+    names = ("listing_id", "merchant_id", "title", "url", "brand", "category")
+    picks = [dict.fromkeys(names, value) | {"price": 1, "currency": "USD"} for value in HOSTILE]
+    page = test_buys._sheet_page(facts, picks)  # a plan needs a rated home
+    assert not [sign for sign in page if not sign.isprintable() and sign != "\n"]
+    assert len(page) < 500_000
+
+
+def test_an_evaluation_in_markdown_hides_nothing() -> None:
+    metrics = {name: {"mean": 0.5, "sd": None, "low": None, "high": None} for name in evaluation.METRIC_NAMES}
+    for value in HOSTILE:
+        told = {"rows": 9, "positives": 3, "metrics": metrics, "baseline": {}, "warnings": [f"leave out {value}"]}
+        page = evaluation.describe(told, value)
+        assert not [
+            sign for sign in page if not sign.isprintable() and sign not in "\n\u00a0"
+        ]  # its tables have wide gaps
