@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import sys
 import textwrap
 import unicodedata
@@ -44,6 +45,7 @@ _BLANK: Final = frozenset(
     for number in range(first, last + 1)
 )  # fmt: skip
 """What `str.isprintable` lets pass although nothing, or nothing of its own, is seen of it."""
+_BROKEN_NUMBER: Final = r"⟨(U(\+[0-9A-F]*)?)?$"
 _JAMO: Final = frozenset((*range(0x1160, 0x1200), *range(0xD7B0, 0xD800)))
 """Vowels and finals of Hangul, which join the character before them as combining marks do."""
 
@@ -59,13 +61,15 @@ def is_mark(sign: str) -> bool:
 
 
 def visible(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Returns a text in which nothing hides, on one line, cut where it is longer than `most` characters.
+    """Returns a text in which nothing hides, on one line, cut where it is longer than `most` characters, or would be so.
 
     What is hidden is shown by its number, and so are combining marks beyond the eighth in a row, or without a character to join.
     What is visible already stays as it is, so that to do this twice does no more than once.
     """
     shown = _escaped(text[:most])
-    return shown if len(text) <= most else f"{shown}… (cut: {len(text):,} characters)"
+    if max(len(text), len(shown)) <= most:
+        return shown
+    return f"{re.sub(_BROKEN_NUMBER, '', shown[:most])}… (cut: {len(text):,} characters)"
 
 
 def _escaped(text: str) -> str:
@@ -199,8 +203,10 @@ def visible_sql(value: str, most: int) -> str:
         f"case when regexp_matches({value}, '[{hidden}{marks}]') then array_to_string(list_transform({parts}, "
         f"lambda part: if(regexp_full_match(part, '(?s)[{hidden}{marks}]'), {number}, part)), '') else {kept} end"
     )
-    cut = f"'… (cut: ' || format('{{:,}}', length({value})) || ' characters)'"
-    return f"{shown} || case when length({value}) > {most} then {cut} else '' end"
+    whole = f"regexp_replace(left(shown, {most}), '{_BROKEN_NUMBER}', '')"
+    cut = f"{whole} || '… (cut: ' || format('{{:,}}', length({value})) || ' characters)'"
+    fits = f"greatest(length({value}), length(shown)) <= {most}"
+    return f"list_transform([{shown}], lambda shown: case when {fits} then shown else {cut} end)[1]"
 
 
 @functools.cache

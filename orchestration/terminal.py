@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from groundwork.errors import BadInputError
-from groundwork.text import terminal_lines
+from groundwork.text import shorten, terminal_lines
 from orchestration.home import ensure_schema, home_lock
 from orchestration.settings import Settings, read_settings
 
@@ -36,7 +36,7 @@ def date_of(text: str, option: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise BadInputError(f"{option} {text}: not a date. Write it as 2026-06-30.") from error
+        raise BadInputError(f"{option} {shorten(text)}: not a date. Write it as 2026-06-30.") from error
 
 
 def day_of(text: str | None, option: str) -> date | None:
@@ -53,7 +53,7 @@ def moment_of(text: str, option: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise BadInputError(f"{option} {text}: not a time. Write it as 2026-07-01T12:00.") from error
+        raise BadInputError(f"{option} {shorten(text)}: not a time. Write it as 2026-07-01T12:00.") from error
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -26,6 +26,7 @@ from orchestration.publishing.candidate import build_candidate
 from orchestration.publishing.publish import publish
 from orchestration.publishing.verdict import give_verdict
 from orchestration.rated import RATED, ListName
+from tests.hostile import HOSTILE
 from tests.publishing_fixtures import POLICY, SUITES, TERMS, manifest_inputs, passing_gates
 
 DAY = dt.date(2026, 6, 30)
@@ -265,4 +266,13 @@ def worth(merchant: Merchant, harm: int) -> Merchant:
     return replace(merchant, goods=(Goods(f"{merchant.merchant_id}-goods", harm=harm),))
 
 
-__all__ = ["DAY", "Goods", "Made", "Merchant", "landed_of", "mart_columns", "worth", "write_rows"]
+def hostile_market() -> list[Merchant]:
+    """Returns merchants of which every text is a hostile value: ids, names, titles, brands, categories, addresses."""
+    merchants = []
+    for number, value in enumerate(HOSTILE):
+        goods = Goods(f"{value}{number}", brand=value, title=value, url=value, category=value, harm=number)
+        merchants.append(Merchant(f"{value}{number}", (goods,), name=value, city=value, country="DE", ring="one ring"))
+    return merchants
+
+
+__all__ = ["DAY", "Goods", "Made", "Merchant", "hostile_market", "landed_of", "mart_columns", "worth", "write_rows"]

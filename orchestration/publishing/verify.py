@@ -51,11 +51,12 @@ def verify(published: Path, list_name: str | None = None, version: str | None = 
     Raises:
         BadInputError: There is no such list or version.
     """
+    entries = sorted(published.iterdir()) if published.is_dir() else []
     if list_name is None:
-        entries = [] if not published.is_dir() else sorted(published.iterdir())
         return [problem for entry in entries for problem in _verify_entry(entry)]
     shelf = Shelf(published, list_name)
-    if not shelf.directory.is_dir():
+    # What is asked for is looked up by name: as a path it could be too long for the disk, or lead elsewhere.
+    if not any(entry.name == list_name and entry.is_dir() for entry in entries):
         raise BadInputError(f"no list {list_name!r} is published in {published}.")
     if version is not None and version not in _versions(shelf):
         raise BadInputError(f"list {list_name} has no version {version!r}. `touchstone lists show` names them.")

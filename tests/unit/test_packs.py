@@ -28,7 +28,7 @@ from orchestration.acting.sections import SECTIONS, Reader
 from orchestration.acting.statements import statement, statement_id, statement_text
 from orchestration.rated import RATED
 from tests.hostile import HOSTILE
-from tests.leads_fixtures import DAY, Goods, Made, Merchant, landed_of, mart_columns
+from tests.leads_fixtures import DAY, Goods, Made, Merchant, hostile_market, landed_of, mart_columns
 
 NOW = dt.datetime(2026, 7, 1, tzinfo=dt.UTC)
 AT = dt.datetime(2026, 6, 1)  # noqa: DTZ001  # landed times have no zone: they are UTC
@@ -428,15 +428,6 @@ class Page(HTMLParser):
         """Is called for each element."""
         self.tags.add(tag)
         self.attributes |= {(name, value or "") for name, value in attrs}
-
-
-def hostile_market() -> list[Merchant]:
-    """Returns merchants of which every text is a hostile value: ids, names, titles, brands, categories, addresses."""
-    merchants = []
-    for number, value in enumerate(HOSTILE):
-        goods = Goods(f"{value}{number}", brand=value, title=value, url=value, category=value, harm=number)
-        merchants.append(Merchant(f"{value}{number}", (goods,), name=value, city=value, country="DE", ring="one ring"))
-    return merchants
 
 
 @pytest.fixture(scope="module")

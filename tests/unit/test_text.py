@@ -76,6 +76,9 @@ def test_nothing_hides_and_twice_is_once(value: str) -> None:
 def test_a_long_text_says_how_long_it_was() -> None:
     assert visible("n" * 2_001) == "n" * 2_000 + "… (cut: 2,001 characters)"
     assert visible("n" * 2_000) == "n" * 2_000
+    # Numbers are longer than what they stand for, and none is cut in two.
+    assert visible("\x1b" * 10, 20) == "⟨U+001B⟩⟨U+001B⟩… (cut: 10 characters)"
+    assert len(visible("\u202e" * 100_002, 32_000)) < 32_767
 
 
 def test_every_text_in_plain_data_is_made_visible_and_nothing_else() -> None:
@@ -172,5 +175,5 @@ def test_sql_makes_the_same_of_hostile_and_ordinary_texts() -> None:
     around = [f"{before}{sign}\u0301{sign}x" for sign in every_fiftieth for before in ("", "a\u0300")]
     floods = ["Z" + "\u0300" * number for number in range(2 * MARKS_IN_A_ROW + 2)]
     values = [*HOSTILE, *ORDINARY, *floods, *around]
-    for most in (20, 2_000):
+    for most in (8, 20, 2_000):
         assert in_sql([*values, None], most) == [*(visible(value, most) for value in values), None]

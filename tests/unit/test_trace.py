@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expectations.contract import load_contract
-from groundwork.text import WRAP_COLUMNS
+from groundwork.text import WRAP_COLUMNS, terminal_lines
 from ml.drift import reference
 from ml.model import RiskModel
 from orchestration.acting.source_rows import as_known
 from orchestration.acting.trace import FEATURES_SHOWN, features_told, render, why_not_listed
+from tests.hostile import HOSTILE, unsafe_lines
 from tests.ml_fixtures import FEATURES, LISTINGS
 
 CONTRACT = load_contract()
@@ -110,6 +111,26 @@ def test_what_a_merchant_writes_does_not_move_the_cursor() -> None:
     assert "\r" not in said
     assert "\nSCORE 0" not in said
     assert "called a⟨U+001B⟩[2Jwatch⟨U+000D⟩⟨U+000A⟩SCORE 0," in said
+
+
+def test_no_value_of_a_trace_makes_a_terminal_do_anything() -> None:
+    for value in HOSTILE:
+        reason = {"signal": "price", "effect": 1.0, "text": value, "quote": value}
+        approval = TOLD["model"]["approval"] | {"who": value, "why": value, "is_override": True, "failures": [value]}
+        rows = {
+            "reviews": {"row_count": 1, "rows": [{"load_ids": ["a" * 24], "row": {"text": value}, "known_later": {}}]}
+        }
+        removal = {"who": value, "at": "2026-07-02T08:00:00Z", "why": value}
+        said = told(
+            entity_id=value, row=TOLD["row"] | {"title": value, "brand": value, "category": value, "currency": value},
+            score=SCORE | {"term": SCORE["term"] | {"words": value}, "reasons": [reason]}, notes=[value], category=value,
+            model=TOLD["model"] | {"approval": approval}, loads=[load("orders", state="erased", removals=[removal])],
+            features=[feature("price_usd", value)], source_rows=rows,
+        )  # fmt: skip
+        assert not unsafe_lines(terminal_lines(said)), value[:40]
+        assert {sign for sign in said if not sign.isprintable()} == {
+            "\n"
+        }  # values are visible before the guard sees them
 
 
 def test_an_override_is_told_with_what_failed() -> None:

@@ -1,0 +1,232 @@
+"""Commands as processes over a home in which all that people wrote is hostile: they print, write and refuse, and obey nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from orchestration.home import SCHEMA_FILE, SCHEMA_VERSION
+from tests.conftest import Outcome, touchstone
+from tests.hostile import HOSTILE, unsafe_lines
+from tests.landing_fixtures import LISTINGS, MERCHANTS
+from tests.leads_fixtures import DAY, Made, hostile_market, landed_of
+
+ARGUMENTS = [value for value in HOSTILE if 0 < len(value) < 5_000 and "\0" not in value and not value.startswith("-")]
+KEY = {"TOUCHSTONE_HMAC_KEY": "a key for the tests of hostile text"}
+FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠]")  # noqa: RUF001
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with lists and leads of a hundred hostile merchants; tests only read it."""
+    home = tmp_path_factory.mktemp("hostile")
+    merchants = hostile_market()
+    made = Made(home, landed_of(merchants))
+    at = "2026-06-01 00:00:00"
+    made.landed["suppressions"] = [
+        {
+            "entity_kind": "merchant",
+            "entity_id": one.merchant_id,
+            "reason": one.name,
+            "author": one.name,
+            "created_at": at,
+        }
+        for one in merchants
+    ]
+    made.landed["orders"] = [
+        {
+            "order_id": "o1", "listing_id": merchants[0].goods[0].listing_id, "merchant_id": merchants[0].merchant_id,
+            "buyer_id": "b1", "quantity": 1, "unit_price": 1, "amount": 1, "currency": "USD", "ordered_at": "2026-06-30 10:00:00",
+        }
+    ]  # fmt: skip
+    made.land()
+    (home / SCHEMA_FILE).write_text(f"{SCHEMA_VERSION}\n")
+    made.find(merchants, ties=[(merchants[0].merchant_id, one.merchant_id) for one in merchants[1:]])
+    return home
+
+
+def safe(outcome: Outcome, code: int) -> Outcome:
+    """Returns how a command ended, having seen that it ended as it should and printed nothing that a terminal obeys."""
+    assert outcome.code == code, (outcome.stdout[-500:], outcome.stderr[-1_000:])
+    assert "Traceback" not in outcome.stderr
+    assert not unsafe_lines(outcome.stdout)
+    assert not unsafe_lines(outcome.stderr)
+    return outcome
+
+
+def whole(outcome: Outcome) -> Any:
+    """Returns what a command printed for a program, having seen that it escapes whatever hides."""
+    assert outcome.code == 0, outcome.stderr[-1_000:]
+    assert outcome.stdout.isascii()
+    assert {sign for sign in outcome.stdout if not sign.isprintable()} == {"\n"}
+    return outcome.json
+
+
+@pytest.mark.parametrize("name", ["listings", "merchants"])
+def test_lists_are_shown_without_obeying_them_and_whole_as_json(home: Path, name: str) -> None:
+    shown = safe(touchstone(home, "lists", "show", name, "--limit", "500"), 0).stdout
+    assert "⟨U+001B⟩]0;owned⟨U+0007⟩" in shown
+    assert "⟨U+202E⟩gnp.exe" in shown
+    assert len(shown) < 200_000
+    rows = whole(touchstone(home, "lists", "show", name, "--limit", "500", "--json"))["rows"]
+    assert {row.get("title", row.get("name")) for row in rows} == set(HOSTILE)
+
+
+def test_csv_of_a_list_has_a_line_a_row_and_hides_nothing_and_parquet_has_what_was_written(home: Path) -> None:
+    (folder,) = (home / "published" / "listings").glob("2026-*")
+    text = (folder / "listings.csv").read_bytes().decode()
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert len(rows) == len(HOSTILE) == len(text.splitlines()) - 1
+    cells = [cell for row in rows for cell in row.values()]
+    assert all(
+        cell.isprintable() and len(cell) < 32_767 and not FORMULA.match(cell.removeprefix("'") and cell)
+        for cell in cells
+    )
+    assert set(pq.read_table(folder / "listings.parquet")["title"].to_pylist()) == set(HOSTILE)
+
+
+def test_leads_are_shown_and_exported_without_obeying_anybody(home: Path, tmp_path: Path) -> None:
+    listed = whole(touchstone(home, "leads", "list", "--json"))["leads"]
+    safe(touchstone(home, "leads", "list"), 0)
+    safe(touchstone(home, "leads", "show", listed[0]["lead_id"]), 0)
+    for brand in ARGUMENTS[::50]:
+        told = touchstone(
+            home, "leads", "export", "--audience", "brand", "--brand", brand, "--to", str(tmp_path / "p\n\x1b[2J")
+        )
+        safe(told, told.code)
+        assert told.code in {0, 2}, told.stderr
+
+
+def test_suppressions_are_listed_without_obeying_them(home: Path) -> None:
+    shown = safe(touchstone(home, "suppress", "list", "--as-of", str(DAY)), 0).stdout
+    assert sum(line.startswith("merchant  ") for line in shown.splitlines()) == len(HOSTILE)
+    facts = whole(touchstone(home, "suppress", "list", "--as-of", str(DAY), "--json"))["suppressions"]
+    assert {row["reason"] for row in facts} == set(HOSTILE)
+
+
+def refused_commands(folder: Path) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Yields commands that refuse what they are given, with the code that they end with."""
+    value = "\x1b]0;owned\x07\x1b[2J\nFORGED \u202e" + "x" * 300
+    for number, argument in enumerate(ARGUMENTS[::45]):
+        yield ("lists", "show", argument), 2
+        yield ("leads", "show", argument), 2
+        yield ("trace", argument, "l1"), 2
+        yield ("trace", "listings", argument), 4  # nobody approved the model of this home
+        yield ("erase", argument, f"{number:032x}"), 2
+    yield ("run", "--as-of", value), 2
+    yield ("verify", value), 2
+    yield ("suppress", "add", "listing", value, "--why", value), 2
+    yield ("sources", "check", str(folder / value[:16])), 2
+    policy = folder / "policy\x1b[2J.yml"
+    policy.write_text(yaml.safe_dump({value: value, "terms": [{"list": value, "category": value}], "lists": [value]}))
+    yield ("policies", "check", str(policy)), 2
+    for table in ("decisions", "appeals", "cases"):
+        given = folder / f"{table}\n\x1b[2J.csv"
+        with given.open("w", newline="") as file:
+            csv.writer(file).writerows([[value, "entity_kind", "entity_id"], *([one, one, one] for one in ARGUMENTS)])
+        yield (table, "record", str(given)), 2
+    sheet = folder / "sheet\x1b.csv"
+    with sheet.open("w", newline="") as file:
+        csv.writer(file).writerows([["plan_id", "listing_id", "verdict", "ordered_at"], [value] * 4])
+    yield ("test-buys", "record", str(sheet)), 2
+    labelled = folder / "labelled\x1b[2J.parquet"
+    pq.write_table(
+        pa.table({value: ["a\nFORGED", "\x1b", value] * 20, "y": ["\x1b[2J", "\nFORGED", value] * 20}), labelled
+    )
+    yield ("evaluate", str(labelled), "--label", "y"), 2
+    yield ("evaluate", str(labelled), "--label", value + "y"), 2
+
+
+def test_what_is_refused_is_named_without_obeying_it(home: Path, tmp_path: Path) -> None:
+    for arguments, code in refused_commands(tmp_path):
+        safe(touchstone(home, *arguments), code)
+
+
+def test_refused_loads_show_header_and_rows_without_obeying_them(tmp_path: Path) -> None:
+    source = tmp_path / "source\x1b[2J"
+    source.mkdir()
+    columns = ", ".join(f'1 as "{value.replace(chr(34), "")}"' for value in ARGUMENTS[::10] if value.replace('"', ""))
+    titles = ", ".join("'" + value.replace("'", "''") + "'" for value in ARGUMENTS)
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"copy ({MERCHANTS}) to '{source}/merchants.parquet' (format parquet)")
+        hostile = f"select unnest([{titles}]) as listing_id, 'nobody' as merchant_id, 'soon' as listed_at, 't' as title"
+        connection.execute(
+            f"copy (select *, {columns} from ({hostile})) to '{source}/listings.parquet' (format parquet)"
+        )
+        connection.execute(
+            f"copy (select * replace ('soon\n\x1b' as listed_at) from ({LISTINGS})) to '{source}/rows.parquet'"
+        )
+    for listings in ("listings", "rows", "gone\nFORGED"):
+        content = {
+            "version": 1,
+            "name": "hostile",
+            "inputs": {
+                "merchants": {"connector": "parquet", "path": f"{source.name}/merchants.parquet"},
+                "listings": {"connector": "parquet", "path": f"{source.name}/{listings}.parquet"},
+            },
+            "tables": {"merchants": {"input": "merchants"}, "listings": {"input": "listings"}},
+        }
+        (tmp_path / "sources.yml").write_text(yaml.safe_dump(content))
+        told = safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml"), **KEY), 2)
+        assert "listings" in told.stdout + told.stderr
+    content["tables"]["\x1b[2J\nFORGED"] = {"input": "listings", "\u202e": 1}
+    (tmp_path / "sources.yml").write_text(yaml.safe_dump(content))
+    safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml"), **KEY), 2)
+
+
+def test_a_real_terminal_gets_nothing_but_text_and_line_ends(home: Path) -> None:
+    controller, terminal = pty.openpty()
+    command = [
+        sys.executable,
+        "-c",
+        "from orchestration.cli import main; main()",
+        "lists",
+        "show",
+        "listings",
+        "--limit",
+        "500",
+    ]
+    environment = os.environ | {"TOUCHSTONE_HOME": str(home), "TERM": "xterm-256color"}
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment) as process:
+        os.close(terminal)
+        received = b""
+        while True:
+            try:
+                received += os.read(controller, 65_536)
+            except OSError:  # Linux says so when the other side has closed
+                break
+    os.close(controller)
+    assert process.returncode == 0
+    text = received.decode().replace("\r\n", "\n")
+    assert "⟨U+001B⟩[2J" in text
+    assert not unsafe_lines(text)
+    assert {sign for sign in text if not sign.isprintable()} == {"\n"}
+
+
+def test_verify_and_doctor_name_files_without_obeying_their_names(home: Path) -> None:
+    record = home / "runs" / "x\x1b[2J\nFORGED.json"
+    record.parent.mkdir(exist_ok=True)
+    record.write_text("{}")
+    try:
+        for command in ("verify", "doctor"):
+            told = touchstone(home, command)
+            safe(told, told.code)
+            assert json.loads(touchstone(home, command, "--json").stdout)
+        assert "⟨U+001B⟩[2J⟨U+000A⟩FORGED.json" in touchstone(home, "doctor").stdout
+    finally:
+        record.unlink()
