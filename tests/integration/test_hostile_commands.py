@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,8 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from orchestration.acting.test_buys import _write as write_plan
 from orchestration.home import SCHEMA_FILE, SCHEMA_VERSION
-from tests.conftest import Outcome, touchstone
+from tests.conftest import Outcome
+from tests.conftest import touchstone as run_touchstone
 from tests.hostile import HOSTILE, unsafe_lines
 from tests.landing_fixtures import LISTINGS, MERCHANTS
 from tests.leads_fixtures import DAY, Made, hostile_market, landed_of
@@ -29,6 +32,11 @@ from tests.leads_fixtures import DAY, Made, hostile_market, landed_of
 ARGUMENTS = [value for value in HOSTILE if 0 < len(value) < 5_000 and "\0" not in value and not value.startswith("-")]
 KEY = {"TOUCHSTONE_HMAC_KEY": "a key for the tests of hostile text"}
 FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠]")  # noqa: RUF001
+
+
+def touchstone(home: Path, *arguments: str) -> Outcome:
+    """Runs the command with a key, without which no rows are taken in."""
+    return run_touchstone(home, *arguments, **KEY)
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +56,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         for one in merchants
     ]
-    made.landed["orders"] = [
-        {
-            "order_id": "o1", "listing_id": merchants[0].goods[0].listing_id, "merchant_id": merchants[0].merchant_id,
-            "buyer_id": "b1", "quantity": 1, "unit_price": 1, "amount": 1, "currency": "USD", "ordered_at": "2026-06-30 10:00:00",
-        }
-    ]  # fmt: skip
     made.land()
+    (home / "marketplace").mkdir()
+    write_sources(home / "marketplace", "listings")
     (home / SCHEMA_FILE).write_text(f"{SCHEMA_VERSION}\n")
     made.find(merchants, ties=[(merchants[0].merchant_id, one.merchant_id) for one in merchants[1:]])
     return home
@@ -119,10 +123,25 @@ def test_suppressions_are_listed_without_obeying_them(home: Path) -> None:
     assert {row["reason"] for row in facts} == set(HOSTILE)
 
 
+def write_sources(folder: Path, listings: str, within: str = "") -> dict[str, Any]:
+    """Writes a sources file that maps two tables, and returns what it says."""
+    content: dict[str, Any] = {
+        "version": 1,
+        "name": "hostile",
+        "inputs": {
+            name: {"connector": "parquet", "path": f"{within}{file}.parquet"}
+            for name, file in (("merchants", "merchants"), ("listings", listings))
+        },
+        "tables": {"merchants": {"input": "merchants"}, "listings": {"input": "listings"}},
+    }
+    (folder / "sources.yml").write_text(yaml.safe_dump(content))
+    return content
+
+
 def refused_commands(folder: Path) -> Iterator[tuple[tuple[str, ...], int]]:
     """Yields commands that refuse what they are given, with the code that they end with."""
     value = "\x1b]0;owned\x07\x1b[2J\nFORGED \u202e" + "x" * 300
-    for number, argument in enumerate(ARGUMENTS[::45]):
+    for number, argument in enumerate(ARGUMENTS[::60]):
         yield ("lists", "show", argument), 2
         yield ("leads", "show", argument), 2
         yield ("trace", argument, "l1"), 2
@@ -130,7 +149,7 @@ def refused_commands(folder: Path) -> Iterator[tuple[tuple[str, ...], int]]:
         yield ("erase", argument, f"{number:032x}"), 2
     yield ("run", "--as-of", value), 2
     yield ("verify", value), 2
-    yield ("suppress", "add", "listing", value, "--why", value), 2
+    yield ("suppress", "add", "listing", value, "--why", value, "--from", str(DAY)), 2
     yield ("sources", "check", str(folder / value[:16])), 2
     policy = folder / "policy\x1b[2J.yml"
     policy.write_text(yaml.safe_dump({value: value, "terms": [{"list": value, "category": value}], "lists": [value]}))
@@ -138,8 +157,22 @@ def refused_commands(folder: Path) -> Iterator[tuple[tuple[str, ...], int]]:
     for table in ("decisions", "appeals", "cases"):
         given = folder / f"{table}\n\x1b[2J.csv"
         with given.open("w", newline="") as file:
-            csv.writer(file).writerows([[value, "entity_kind", "entity_id"], *([one, one, one] for one in ARGUMENTS)])
+            csv.writer(file).writerows(
+                [["\x1b[2J\u202e", "entity_kind", "entity_id"], *([one, one, one] for one in ARGUMENTS)]
+            )
         yield (table, "record", str(given)), 2
+    unknown = folder / "unknown\n\x1b[2J.csv"
+    header = ["entity_kind", "entity_id", "matter", "verdict", "decided_at", "decided_by"]
+    with unknown.open("w", newline="") as file:
+        rows = [["listing", one, "counterfeit", "fake", "2026-06-30", "x"] for one in dict.fromkeys(ARGUMENTS)]
+        csv.writer(file).writerows([header, *rows])
+    yield ("decisions", "record", str(unknown)), 2
+    suppressed = folder / "suppressed\x1b.csv"
+    with suppressed.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [["entity_kind", "entity_id", "reason"], *(["listing", one, one] for one in ARGUMENTS)]
+        )
+    yield ("suppress", "import", str(suppressed), "--from", str(DAY)), 2
     sheet = folder / "sheet\x1b.csv"
     with sheet.open("w", newline="") as file:
         csv.writer(file).writerows([["plan_id", "listing_id", "verdict", "ordered_at"], [value] * 4])
@@ -172,21 +205,12 @@ def test_refused_loads_show_header_and_rows_without_obeying_them(tmp_path: Path)
             f"copy (select * replace ('soon\n\x1b' as listed_at) from ({LISTINGS})) to '{source}/rows.parquet'"
         )
     for listings in ("listings", "rows", "gone\nFORGED"):
-        content = {
-            "version": 1,
-            "name": "hostile",
-            "inputs": {
-                "merchants": {"connector": "parquet", "path": f"{source.name}/merchants.parquet"},
-                "listings": {"connector": "parquet", "path": f"{source.name}/{listings}.parquet"},
-            },
-            "tables": {"merchants": {"input": "merchants"}, "listings": {"input": "listings"}},
-        }
-        (tmp_path / "sources.yml").write_text(yaml.safe_dump(content))
-        told = safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml"), **KEY), 2)
+        content = write_sources(tmp_path, listings, f"{source.name}/")
+        told = safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml")), 2)
         assert "listings" in told.stdout + told.stderr
     content["tables"]["\x1b[2J\nFORGED"] = {"input": "listings", "\u202e": 1}
     (tmp_path / "sources.yml").write_text(yaml.safe_dump(content))
-    safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml"), **KEY), 2)
+    safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml")), 2)
 
 
 def test_a_real_terminal_gets_nothing_but_text_and_line_ends(home: Path) -> None:
@@ -230,3 +254,32 @@ def test_verify_and_doctor_name_files_without_obeying_their_names(home: Path) ->
         assert "⟨U+001B⟩[2J⟨U+000A⟩FORGED.json" in touchstone(home, "doctor").stdout
     finally:
         record.unlink()
+
+
+def test_a_buy_sheet_of_hostile_listings_is_taken_back_as_it_was_written(home: Path, tmp_path: Path) -> None:
+    listings = [
+        goods.listing_id for merchant in hostile_market() for goods in merchant.goods if len(goods.listing_id) < 5_000
+    ]
+    texts = dict.fromkeys(("listing_id", "merchant_id", "title", "url", "brand", "category"), listings)
+    given = {"plan_id": "p1", "currency": "USD", "arm": "random", "stratum": "all"}
+    picks = pa.table(
+        texts
+        | {name: [value] * len(listings) for name, value in given.items()}
+        | {name: [1.0] * len(listings) for name in ("price", "cost", "inclusion_probability")}
+    )
+    copy = tmp_path / "home"
+    shutil.copytree(home, copy)
+    write_plan(copy / "test_buys" / "p1", {"plan_id": "p1", "budget": 9.0, "currency": "USD"}, picks)
+    sheet = copy / "test_buys" / "p1" / "buy_sheet.csv"
+    rows = list(csv.DictReader(io.StringIO(sheet.read_bytes().decode(), newline="")))
+    assert len(sheet.read_text().splitlines()) == len(rows) + 1
+    filled = tmp_path / "filled.csv"
+    with filled.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(
+            row | {"ordered_at": "2026-06-30 10:00", "decided_at": "2026-07-01 10:00", "verdict": "genuine"}
+            for row in rows
+        )
+    told = whole(touchstone(copy, "test-buys", "record", str(filled), "--dry-run", "--json"))
+    assert told["new"] == len(listings)
