@@ -8,6 +8,7 @@ signal's number where a signal stopped it (130 SIGINT, 143 SIGTERM, 129 SIGHUP),
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 import os
 import signal
@@ -55,6 +56,10 @@ Sources = Annotated[Path | None, typer.Option("--sources", metavar="FILE", help=
 
 def main() -> None:
     """Runs the command line; every expected failure ends as a sentence and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a terminal that is not of UTF-8 gets the numbers, as on stderr
     _log_to_stderr()
     spare_the_collector()
     try:
