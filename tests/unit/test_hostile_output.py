@@ -35,7 +35,7 @@ SIDE = policies.Side(
 
 def run_summary(value: str) -> str:
     summary: dict[str, Any] = {
-        "as_of": "2026-06-30", "rated": {"listings": {"rated": 3, "flagged": 1, "held": {}}}, "notes": [], "lists": {},
+        "as_of": "2026-06-30", "rated": {"listings": {"rated": 3, "flagged": 1, "held": {}}}, "fallbacks": {}, "notes": [], "lists": {},
         "worst": [{"score": 99.0, "title": value, "why": f"it is said to be {value}"}], "stage_seconds": {},
     }  # fmt: skip
     return report.render(summary)
@@ -120,7 +120,13 @@ def test_buy_report(value: str) -> str:
 
 def public_report(value: str) -> str:
     return reports.render_public(
-        {"from": "2026-06-01", "to": "2026-06-30", "enforcement": {"actions_by_kind": {value: 7}}, "notes": []}
+        {
+            "from": "2026-06-01",
+            "to": "2026-06-30",
+            "enforcement": {"actions_by_kind": {value: 7}},
+            "fallbacks": {},
+            "notes": [],
+        }
     )
 
 
@@ -178,7 +184,7 @@ def test_the_report_as_a_page_hides_nothing() -> None:
     for value in HOSTILE:
         page = reports.render_html(
             {
-                "as_of": "2026-06-30", "previous": None, "base_currency": "USD", "figures": [], "notes": [value],
+                "as_of": "2026-06-30", "previous": None, "base_currency": "USD", "figures": [], "fallbacks": {}, "notes": [value],
                 "tables": {
                     name: {"title": table.title, "columns": ["name"], "rows": [[value]]} for name, table in tables.items()
                 },
