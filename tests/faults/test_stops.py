@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import stat
 import time
 from collections.abc import Callable
@@ -153,9 +152,8 @@ def test_ctrl_c_while_the_demo_is_made_reaches_its_process_too(tmp_path: Path):
     process, _, told = warm.start(
         ("run",), os.environ | {"TOUCHSTONE_HOME": str(home), "TOUCHSTONE_DEMO_SCALE": "0.2"}, tmp_path
     )
-    until(lambda: any((home / "marketplace").rglob("*.parquet")), process, "the demo is being made")
-    children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-    assert children
+    until(lambda: children_of(process) != [], process, "the demo is being made")
+    children = children_of(process)
     for pid in (process.pid or 0, *children):
         os.kill(pid, signal.SIGINT)
     process.join(LONGEST_SECONDS)
@@ -167,6 +165,10 @@ def test_ctrl_c_while_the_demo_is_made_reaches_its_process_too(tmp_path: Path):
     while (left := [pid for pid in children if is_running(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == []
+
+
+def children_of(process: ForkServerProcess) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
 def is_running(pid: int) -> bool:
@@ -187,8 +189,7 @@ def test_what_is_no_file_among_the_pictures_is_a_note_of_the_run(homes: Homes, t
     for path in (pipe, plugged, device, linked):
         path.unlink()
     os.mkfifo(pipe)
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(os.path.relpath(plugged))
+    os.mknod(plugged, 0o600 | stat.S_IFSOCK)
     if os.geteuid() == 0:
         os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # zero, which has no end
     else:
