@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from conftest import FIRST_DAY, LISTS, NEXT_DAY, Homes, limits_of, published, run
 from test_faults import latest, records, unfinished_dagster_runs
@@ -181,11 +182,14 @@ def is_running(pid: int) -> bool:
 # Pictures that are none -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_no_file_among_the_pictures_is_a_note_of_the_run(homes: Homes, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(homes.rated, home)
     shutil.rmtree(home / "signals" / "pictures")
-    pipe, plugged, device, linked = sorted((home / "marketplace" / "pictures").iterdir())[:4]
+    market = home / "marketplace"
+    logos = pq.read_table(market / "sources" / "brand_logos.parquet", columns=["uri"])["uri"].to_pylist()
+    pipe, plugged, device, linked = (market / uri for uri in logos[:4])
     for path in (pipe, plugged, device, linked):
         path.unlink()
     os.mkfifo(pipe)
