@@ -26,6 +26,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE_SECONDS = 5.0
 """How long a command may take to clean up; on a machine that is busy, to be ended takes some seconds more."""
 _lock = Lock()
+_ending = Lock()
 _received: list[signal.Signals] = []
 _arriving: socket.socket | None = None
 
@@ -139,6 +140,8 @@ def _watch(arriving: socket.socket, message: str, grace_seconds: float) -> None:
 
 
 def _end(stopped_by: signal.Signals, message: str) -> None:
+    # Never released: the main thread and the watching one may both come to an end, and one message is enough.
+    _ending.acquire()
     # To the descriptor, for the main thread may hold the stream; and not where nobody takes it, which would wait for ever.
     with suppress(OSError):
         if select.select([], [2], [], 1)[1]:

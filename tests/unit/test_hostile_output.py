@@ -35,7 +35,8 @@ SIDE = policies.Side(
 
 def run_summary(value: str) -> str:
     summary: dict[str, Any] = {
-        "as_of": "2026-06-30", "rated": {"listings": {"rated": 3, "flagged": 1, "held": {}}}, "fallbacks": {}, "notes": [], "lists": {},
+        "as_of": "2026-06-30", "rated": {"listings": {"rated": 3, "flagged": 1, "held": {}}}, "notes": [], "lists": {},
+        "fallbacks": {},
         "worst": [{"score": 99.0, "title": value, "why": f"it is said to be {value}"}], "stage_seconds": {},
     }  # fmt: skip
     return report.render(summary)
