@@ -46,11 +46,13 @@ MOMENTS = (
 
 @dataclass(frozen=True)
 class Stopped:
-    """How a run that was sent a signal ended: its exit code, what it printed on stderr, and how long that took."""
+    """How a run that was sent a signal ended: its exit code, what it printed on stderr, how long that took, and its record."""
 
     code: int | None
     stderr: str
     seconds: float
+    outcome: str
+    message: str
 
 
 def until(is_so: Callable[[], bool], process: ForkServerProcess, what: str) -> None:
@@ -81,7 +83,8 @@ def stop(home: Path, folder: Path, number: signal.Signals, moment: str, *options
     code = process.exitcode
     process.kill()
     process.join()
-    return Stopped(code, told.read_text(), seconds)
+    (record,) = [json.loads(path.read_text()) for path in (home / "runs").glob("[!.]*.json") if path.name not in known]
+    return Stopped(code, told.read_text(), seconds, record["outcome"], record["message"])
 
 
 def hold(stopped: Stopped, home: Path, number: signal.Signals) -> None:
@@ -92,10 +95,9 @@ def hold(stopped: Stopped, home: Path, number: signal.Signals) -> None:
     assert "Traceback" not in stopped.stderr
     assert "fault of ours" not in stopped.stderr
     assert verify(home / "published") == []
-    last = records(home)[-1]
     # One that had to be ended by force is marked by the next run.
-    assert (last["outcome"], last["message"]) in {("stopped", f"Stopped by {number.name}."), ("running", "")}
-    if last["outcome"] == "stopped":
+    assert (stopped.outcome, stopped.message) in {("stopped", f"Stopped by {number.name}."), ("running", "")}
+    if stopped.outcome == "stopped":
         assert unfinished_dagster_runs(home) == []
         assert not list(home.rglob(".tmp-*"))
 
