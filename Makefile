@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make run       the demo marketplace through the whole pipeline, from nothing to published lists"
-	@echo "make test      the tests (about 17 minutes on two cores); make test-all also runs the slow suites"
+	@echo "make test      the tests (20 to 35 minutes on two cores); make test-all also runs the slow suites"
 	@echo "make screenshots   the pictures in docs/images, from the browser tests"
 	@echo "make ui        Dagster's and MLflow's pages on this machine"
 	@echo "make lint      formatting, types, who may import whom, SQL style"
