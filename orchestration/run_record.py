@@ -66,7 +66,7 @@ class RunRecord:
         path = runs / f"{run_id}.json"
         record = cls.read(path) if path.exists() else None
         if record is None or not record.is_alive:
-            now = datetime.now(UTC).isoformat(timespec="seconds")
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")  # of two in a second, the later one is known
             record = cls(path, run_id, now, os.getpid(), process_started(os.getpid()))
         if dagster_run_id is not None:
             record.dagster_run_ids.append(dagster_run_id)
