@@ -39,10 +39,9 @@ class StoppedError(KeyboardInterrupt):
 def interruptible(message: str, grace_seconds: float = GRACE_SECONDS) -> Iterator[None]:
     """Lets signals end the process while the `with` block runs; the main thread alone may enter it.
 
-    Within another such block it only raises `StoppedError`, whatever came of the block, and the outer one ends the process.
-
-    If a signal arrived, the process ends where the block does, whatever came of the block: libraries turn the exception into
-    another, or into a failed step. Threads that still run would keep a plain exit waiting, or abort it.
+    If a signal arrived, the process ends at the end of the block, even if the block returned or raised another exception:
+    libraries turn `StoppedError` into other exceptions or into a failed step. A nested block raises `StoppedError` instead, and
+    the outermost one ends the process.
 
     Args:
         message: What to say behind the signal's name: what is left, and what to do.
@@ -76,7 +75,9 @@ def _outermost(message: str, grace_seconds: float) -> Iterator[None]:
         if (stopped_by := received()) is not None:
             with suppress(OSError, ValueError):
                 sys.stdout.flush()
-            atexit._run_exitfuncs()  # noqa: SLF001  what a plain exit does too, but for waiting for threads
+            # Dagster's history is closed by such a function. A plain exit, the public way to run them, first waits for every
+            # thread that still works, and `os._exit` runs none.
+            atexit._run_exitfuncs()  # noqa: SLF001  see above
             _end(stopped_by, message)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -315,7 +315,7 @@ def _read(path: Path) -> Any:
         raise BadInputError(f"{path} cannot be read: {error.strerror or error}. Name an existing file.") from error
     except pa.ArrowInvalid as error:
         raise BadInputError(
-            f"{path} cannot be read: {visible(str(error))}. Write it anew as .parquet or as .csv with a header."
+            f"{path} cannot be read: {visible(str(error))}. Export it again as .parquet or as .csv with a header."
         ) from error
 
 

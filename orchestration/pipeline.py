@@ -231,14 +231,14 @@ def _newest_complete_day(settings: Settings) -> date:
             machine's clock.
     """
     day = default_as_of(settings, load_contract())
-    said = f"The last complete day of what has landed is {day}"
+    newest = f"The last complete day of what has landed is {day}"
     if str(day) < settings.first_day:
         raise BadInputError(
-            f"{said}, before {settings.first_day}, the first day there is. Set TOUCHSTONE_FIRST_DAY to {day} or earlier."
+            f"{newest}, before {settings.first_day}, the first day there is. Set TOUCHSTONE_FIRST_DAY to {day} or earlier."
         )
     if day >= (today := datetime.now(UTC).date()):
         raise BadInputError(
-            f"{said}, but by this machine's clock today is {today} (UTC). Correct the clock, or rate an earlier day."
+            f"{newest}, but by this machine's clock today is {today} (UTC). Correct the clock, or rate an earlier day."
         )
     return day
 

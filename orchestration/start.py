@@ -29,7 +29,7 @@ def main() -> None:
 def stoppable() -> AbstractContextManager[None]:
     """Lets signals stop the command that is given on the command line, with a message that suits it."""
     command = set(sys.argv[1:2])
-    said = "No list is half published: readers have the one before or the new one, whole."
+    message = "No list is half published: readers have the one before or the new one, whole."
     if command & COMPLETED_BY_THE_SAME:
-        said += " The same command completes the work."
-    return interruptible(said, UI_GRACE_SECONDS if command == {"ui"} else GRACE_SECONDS)
+        message += " The same command completes the work."
+    return interruptible(message, UI_GRACE_SECONDS if command == {"ui"} else GRACE_SECONDS)

@@ -368,7 +368,7 @@ def render_trial(trial: Trial) -> str:
     """Returns what came of trying a policy, a line a list and date, then by category and by term."""
     lines = [
         (
-            f"{shorten(trial.file.name)} ({trial.digest[:12]}) beside the policy in force ({trial.digest_in_force[:12]}), "
+            f"{shorten(trial.file.name)} ({trial.digest[:12]}) compared with the policy in force ({trial.digest_in_force[:12]}), "
             f"{trial.first} to {trial.last}. Left of the bar is the policy in force."
         ),
         f"{'as of':10}  {'list':18}  {'rated':>9}  {'listed':>15}  {'added':>6}  {'dropped':>7}  by scores      by bands",

@@ -210,8 +210,8 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         newurl: str,  # noqa: ARG002  # not shown: a webhook's address is a secret
     ) -> None:
         """Raises the failure."""
-        said = "the webhook answers with a redirect, which is not followed; set TOUCHSTONE_ALERT_WEBHOOK to its final address"
-        raise urllib.error.HTTPError(req.full_url, code, said, headers, fp)
+        reason = "the webhook answers with a redirect, which is not followed; set TOUCHSTONE_ALERT_WEBHOOK to its final address"
+        raise urllib.error.HTTPError(req.full_url, code, reason, headers, fp)
 
 
 def _mail(settings: Settings, headline: str, text: str) -> None:
