@@ -55,7 +55,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	rm -rf .venv && "$$found" -m venv .venv \
 	&& $(BIN)/pip install --quiet --no-deps --require-hashes -r requirements.lock \
 	&& $(BIN)/pip install --quiet --no-deps --no-build-isolation --editable . \
-	&& $(BIN)/python -m compileall -q orchestration ml expectations groundwork \
+	&& $(BIN)/python -m compileall -q orchestration ml expectations touchstone \
 	&& $(BIN)/python -m orchestration.dbt_runner \
 	&& touch $(INSTALLED) \
 	&& { sync -f .venv 2>/dev/null || sync; }  # else the first run shares the disk with what is left to write

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError
+from touchstone.core.errors import BadInputError
 
 Audience = Literal["internal", "brand", "authority"]
 AUDIENCES: Final[tuple[Audience, ...]] = get_args(Audience)

@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from groundwork.errors import BadInputError
-from groundwork.files import canonical_json, sha256_bytes, write_bytes
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import canonical_json, sha256_bytes, write_bytes
 
 HERE = Path(__file__).resolve().parent
 CONTRACT_PATH = HERE / "contract.yml"

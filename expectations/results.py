@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from expectations.suites import Severity
-from groundwork.errors import GateRefusedError
-from groundwork.files import canonical_json, sha256_bytes, sha256_file
-from groundwork.text import visible
+from touchstone.core.errors import GateRefusedError
+from touchstone.core.files import canonical_json, sha256_bytes, sha256_file
+from touchstone.core.text import visible
 
 
 class Failure(BaseModel):

@@ -16,8 +16,8 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from groundwork.errors import BadInputError
-from groundwork.files import canonical_json, sha256_bytes, sha256_file
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import canonical_json, sha256_bytes, sha256_file
 
 SUITES_DIRECTORY = Path(__file__).parent / "suites"
 

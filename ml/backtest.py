@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from groundwork.errors import BadInputError, VerificationError
-from groundwork.files import replacing_directory
 from ml.compare import CALIBRATION, LEAST_POSITIVES, Side
 from ml.declarations import Declaration
 from ml.model import RiskModel, read_model
@@ -26,6 +24,8 @@ from ml.score import rate
 from ml.shadow import Bools, Found, flags_of, found_among
 from ml.train import Files, Parameters, fit_model, split_of, too_few, training_digest
 from ml.training_set import Floats
+from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.files import replacing_directory
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,8 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from groundwork.files import canonical_json
-from groundwork.text import visible, visible_in_html
 from ml.compare import Comparison, Figure
 from ml.declarations import Declaration
 from ml.evaluate import TOLD_BY, Report
@@ -24,6 +22,8 @@ from ml.explain import EVERYWHERE, Explainer
 from ml.model import MLFLOW_FILES, RiskModel, Scorer
 from ml.review import Evaluation
 from ml.training_set import Rows, Split, TrainingSet
+from touchstone.core.files import canonical_json
+from touchstone.core.text import visible, visible_in_html
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "card.html"
 EXAMPLES: Final = 10

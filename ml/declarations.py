@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from groundwork.errors import BadInputError
 from ml.flagging import MOST_EXPOSED
+from touchstone.core.errors import BadInputError
 
 Entity = Literal["listing", "merchant", "review"]
 Controller = Literal["subject", "third_party", "platform"]

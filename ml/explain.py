@@ -22,10 +22,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from groundwork.errors import BadInputError
 from ml.declarations import AUDIENCES, Feature
 from ml.model import Scorer, in_parallel
 from ml.training_set import Integers, Live, Matrix
+from touchstone.core.errors import BadInputError
 
 MIN_IN_CATEGORY: Final = 100
 EVERYWHERE: Final = ""

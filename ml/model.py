@@ -19,10 +19,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from groundwork.errors import VerificationError
-from groundwork.files import canonical_json, sha256_bytes
 from ml.calibrate import Calibration
 from ml.declarations import CARRIED, ID_COLUMNS, Declaration, Feature
+from touchstone.core.errors import VerificationError
+from touchstone.core.files import canonical_json, sha256_bytes
 
 MODEL_FILE: Final = "model.json"
 MAIN_FILE: Final = "main.ubj"

@@ -14,12 +14,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from groundwork.errors import BadInputError
-from groundwork.text import shorten
 from ml.blend import Blend, Inputs, best_threshold, dealt, fit_baseline, fit_blend, spread
 from ml.evaluate import Scored, brier_skill, calibration_slope, drawn_weights, ranking
 from ml.neighbours import Edges, neighbour_features, ways_over
 from ml.tables import Category, Table
+from touchstone.core.errors import BadInputError
+from touchstone.core.text import shorten
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -19,11 +19,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from groundwork.chain import GENESIS, ChainedLog
-from groundwork.errors import BadInputError, GateRefusedError, VerificationError
-from groundwork.faults import Boundary, boundary
-from groundwork.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sync_directory, sync_file, write_bytes
 from ml.model import MLFLOW_FILES, RESTORE, RiskModel, read_model
+from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
+from touchstone.core.failpoints import Boundary, boundary
+from touchstone.core.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sync_directory, sync_file, write_bytes
+from touchstone.core.hash_chain import GENESIS, ChainedLog
 
 if TYPE_CHECKING:
     from ml.review import Evaluation

@@ -16,12 +16,12 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
-from groundwork.errors import BadInputError
-from groundwork.files import MOST_CONFIGURATION_BYTES, read_regular
 from ml.compare import Comparison, Figure, Pair
 from ml.declarations import Feature
 from ml.evaluate import Report
 from ml.training_set import Matrix
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import MOST_CONFIGURATION_BYTES, read_regular
 
 THRESHOLDS_FILE: Final = Path(__file__).resolve().parent / "thresholds.yml"
 DIGESTS: Final = ("features", "spine", "live", "loads_digest")

@@ -27,7 +27,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from groundwork.errors import BadInputError
+from touchstone.core.errors import BadInputError
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from groundwork.errors import BadInputError
-from groundwork.files import replacing
 from ml.explain import Explainer, signals_told
 from ml.model import RiskModel, Scorer, read_model
 from ml.training_set import matrix
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import replacing
 
 if TYPE_CHECKING:
     from ml.registry import Champion

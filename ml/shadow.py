@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from groundwork.errors import VerificationError
+from touchstone.core.errors import VerificationError
 
 if TYPE_CHECKING:
     import pyarrow as pa

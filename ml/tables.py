@@ -15,11 +15,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from groundwork.errors import BadInputError
-from groundwork.files import check_regular
-from groundwork.text import few_of, shorten, visible
 from ml.neighbours import Edges
 from ml.training_set import encode
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import check_regular
+from touchstone.core.text import few_of, shorten, visible
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

@@ -17,9 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from groundwork.errors import VerificationError
-from groundwork.faults import boundary
-from groundwork.files import sha256_bytes, sha256_file, sha256_tree
 from ml import card, drift, evaluate, explain, flagging, model, plots, review
 from ml.boosting import Forward, Parameters, fit_booster, forward_margins
 from ml.calibrate import Calibration, calibrate
@@ -35,6 +32,9 @@ from ml.training_set import (
     read_training_set,
     split_rows,
 )
+from touchstone.core.errors import VerificationError
+from touchstone.core.failpoints import boundary
+from touchstone.core.files import sha256_bytes, sha256_file, sha256_tree
 
 if TYPE_CHECKING:
     from ml.registry import Registry, Version

@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from groundwork.errors import BadInputError
 from ml.declarations import Declaration
+from touchstone.core.errors import BadInputError
 
 EPOCH: Final = date(1970, 1, 1)
 MAX_MEMBERS: Final = 200

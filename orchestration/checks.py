@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from expectations.contract import Contract
-from groundwork.files import write_json
-from groundwork.text import visible
 from orchestration import pictures
 from orchestration.rated import RATED, ListName, Rated
 from orchestration.resources import Run, connect_memory
 from orchestration.settings import MAX_AGE
+from touchstone.core.files import write_json
+from touchstone.core.text import visible
 
 if TYPE_CHECKING:
     from expectations.results import SuiteResult

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from groundwork.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
-from groundwork.secrets import hide
-from groundwork.text import TerminalFormatter
 from orchestration import report
 from orchestration.acting import commands as acting
 from orchestration.process import spare_the_collector
 from orchestration.start import stoppable
 from orchestration.terminal import Json, Who, Why, date_of, print_message, print_result, settings_of, writing
+from touchstone.core.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
+from touchstone.core.secrets import hide
+from touchstone.core.text import TerminalFormatter
 
 if TYPE_CHECKING:
     from ml.registry import Registry

@@ -19,10 +19,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundwork.errors import TouchstoneError
-from groundwork.files import write_bytes
 from orchestration.resources import WAREHOUSE_GROUP_ROWS, DbtNode, project_digest
 from orchestration.settings import DBT_PROJECT, Settings
+from touchstone.core.errors import TouchstoneError
+from touchstone.core.files import write_bytes
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundwork.errors import BadInputError
-from groundwork.files import canonical_json, sha256_file
-from groundwork.text import shorten, visible, wrap
 from orchestration.home import ensure_schema, home_lock
 from orchestration.settings import Settings
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import canonical_json, sha256_file
+from touchstone.core.text import shorten, visible, wrap
 
 if TYPE_CHECKING:
     from ml.protocol import Cut, Findings

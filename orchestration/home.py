@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from groundwork.errors import BadInputError
-from groundwork.files import write_bytes
-from groundwork.lock import writer_lock
 from orchestration.settings import Settings, quiet_libraries
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import write_bytes
+from touchstone.core.lock import writer_lock
 
 logger = logging.getLogger("touchstone")
 SCHEMA_VERSION = 2

@@ -22,15 +22,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from expectations.contract import load_contract
-from groundwork import interrupts
-from groundwork.errors import (
-    BadInputError,
-    ExitCode,
-    GateRefusedError,
-    TouchstoneError,
-    VerificationError,
-    disk_refusal,
-)
 from orchestration.home import demo_is_due, home_lock, make_demo, prepare_home
 from orchestration.pictures import words_of
 from orchestration.rated import RATED, has_champion
@@ -46,6 +37,15 @@ from orchestration.run_record import Outcome, RunRecord
 from orchestration.settings import Settings
 from orchestration.upkeep.alerts import Alert, alerts_of, could_not_run, tell
 from orchestration.warehouse_file import WarehouseDamagedError
+from touchstone.core import interrupts
+from touchstone.core.errors import (
+    BadInputError,
+    ExitCode,
+    GateRefusedError,
+    TouchstoneError,
+    VerificationError,
+    disk_refusal,
+)
 
 if TYPE_CHECKING:
     from ml.registry import Registry

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from groundwork.errors import BadInputError
 from ml.declarations import CARRIED, ID_COLUMNS, Entity, relation_of
+from touchstone.core.errors import BadInputError
 
 if TYPE_CHECKING:
     from ml.registry import Registry

@@ -9,17 +9,17 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundwork.text import (
+from orchestration.pipeline import Day, PipelineResult
+from orchestration.rated import RATED
+from orchestration.resources import connect_memory
+from orchestration.settings import Settings
+from touchstone.core.text import (
     LONG_LINE_COLUMNS,
     MOST_SENTENCE_COLUMNS,
     MOST_TITLE_COLUMNS,
     shorten,
     wrap,
 )
-from orchestration.pipeline import Day, PipelineResult
-from orchestration.rated import RATED
-from orchestration.resources import connect_memory
-from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from ml.registry import Version

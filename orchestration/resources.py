@@ -16,8 +16,14 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from groundwork.errors import BadInputError, TouchstoneError
-from groundwork.files import (
+from orchestration.home import REBUILT, ensure_schema, home_lock
+from orchestration.process import keep_engines, spare_the_collector
+from orchestration.run_record import RunRecord
+from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
+from orchestration.upkeep.alerts import alerts_of, tell
+from orchestration.warehouse_file import removed_if_damaged, warehouse_path
+from touchstone.core.errors import BadInputError, TouchstoneError
+from touchstone.core.files import (
     canonical_json,
     remove_temporaries,
     replacing,
@@ -26,12 +32,6 @@ from groundwork.files import (
     sha256_file,
     sha256_tree,
 )
-from orchestration.home import REBUILT, ensure_schema, home_lock
-from orchestration.process import keep_engines, spare_the_collector
-from orchestration.run_record import RunRecord
-from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
-from orchestration.upkeep.alerts import alerts_of, tell
-from orchestration.warehouse_file import removed_if_damaged, warehouse_path
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -70,7 +70,7 @@ def code_revision() -> str:
     """Returns a digest of the code that rates and publishes: the same code gives the same revision in any checkout."""
     trees = [
         sha256_tree(PROJECT_ROOT / name, ("**/*.py", "**/*.yml", "**/*.sql", "**/*.csv"))
-        for name in ("groundwork", "orchestration", "ml", "expectations")
+        for name in ("touchstone", "orchestration", "ml", "expectations")
     ]
     return sha256_bytes("".join([*trees, project_digest()]).encode())
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from groundwork.files import TEMPORARY_PREFIX, write_json
+from touchstone.core.files import TEMPORARY_PREFIX, write_json
 
 Outcome = Literal["running", "done", "refused", "failed", "killed", "stopped"]
 

@@ -15,8 +15,8 @@ from pydantic import Field, SecretStr, StringConstraints, ValidationError, Valid
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from groundwork.errors import BadInputError
-from groundwork.secrets import remember
+from touchstone.core.errors import BadInputError
+from touchstone.core.secrets import remember
 
 if TYPE_CHECKING:
     from orchestration.landing.sources import Sources

@@ -6,7 +6,7 @@ import signal
 import sys
 from contextlib import AbstractContextManager
 
-from groundwork.interrupts import GRACE_SECONDS, interruptible
+from touchstone.core.interrupts import GRACE_SECONDS, interruptible
 
 UI_GRACE_SECONDS = 9.0
 """How long `touchstone ui` may take to stop its servers."""

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from groundwork.errors import BadInputError
-from groundwork.text import shorten, terminal_lines
 from orchestration.home import ensure_schema, home_lock
 from orchestration.settings import Settings, read_settings
+from touchstone.core.errors import BadInputError
+from touchstone.core.text import shorten, terminal_lines
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Why = Annotated[str, typer.Option("--why", help="Why, for the log.")]

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from groundwork.errors import TouchstoneError
 from ml.registry import Registry
 from orchestration.home import prepare_home
 from orchestration.rated import RATED
 from orchestration.resources import logger, mark_dead_runs
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.ui_servers import HOST, WORKSPACE
+from touchstone.core.errors import TouchstoneError
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 7  # less than the grace that start.py gives this process, which must not be ended before its servers

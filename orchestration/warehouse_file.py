@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from groundwork.errors import BadInputError
-from groundwork.files import discard
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import discard
 
 if TYPE_CHECKING:
     import duckdb

@@ -21,11 +21,11 @@ import pytest
 import yaml
 from hypothesis import settings
 
-from groundwork import secrets
-from groundwork.lock import writer_lock
 from orchestration.rated import RATED
 from tests import warm
 from tests.source_fixtures import postgres, storage  # noqa: F401  fixtures for every test
+from touchstone.core import secrets
+from touchstone.core.lock import writer_lock
 
 # An example that meets a busy machine is no failure: how long things take is for benchmarks.
 settings.register_profile("touchstone", deadline=None)

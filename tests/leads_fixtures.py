@@ -19,7 +19,6 @@ import duckdb
 import yaml
 
 from expectations.contract import load_contract
-from groundwork.files import sha256_bytes, sha256_file
 from orchestration.acting.leads import make_leads, mart_file
 from orchestration.landing.ledger import Ledger, LoadedFile, LoadRecord
 from orchestration.publishing.candidate import build_candidate
@@ -28,6 +27,7 @@ from orchestration.publishing.verdict import give_verdict
 from orchestration.rated import RATED, ListName
 from tests.hostile import HOSTILE
 from tests.publishing_fixtures import POLICY, SUITES, TERMS, manifest_inputs, passing_gates
+from touchstone.core.files import sha256_bytes, sha256_file
 
 DAY = dt.date(2026, 6, 30)
 MARTS_YML = Path(__file__).resolve().parents[1] / "dbt_project" / "models" / "marts" / "marts.yml"

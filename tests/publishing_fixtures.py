@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from expectations.results import Failure, SuiteResult, digest_of_files
-from groundwork.files import sha256_bytes
 from orchestration.publishing.candidate import SHAPES, Candidate, build_candidate
 from orchestration.publishing.manifest import Loads, ManifestInputs, RatingModel
 from orchestration.publishing.policy import Policy
@@ -23,6 +22,7 @@ from orchestration.publishing.terms import AppliedTerm
 from orchestration.publishing.verdict import GATES, give_verdict
 from orchestration.rated import RATED as LISTS
 from orchestration.rated import ListName
+from touchstone.core.files import sha256_bytes
 
 AS_OF = dt.date(2026, 6, 30)
 SUITES = sha256_bytes(b"suites")

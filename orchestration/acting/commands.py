@@ -10,8 +10,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from groundwork.errors import BadInputError
-from groundwork.files import write_bytes
 from orchestration.landing.land import Recorded
 from orchestration.terminal import (
     Json,
@@ -24,6 +22,8 @@ from orchestration.terminal import (
     settings_of,
     writing,
 )
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import write_bytes
 
 suppress_app = typer.Typer(no_args_is_help=True, help="What is kept off the lists, with the reason.")
 decisions_app = typer.Typer(no_args_is_help=True, help="What analysts decided.")

@@ -23,11 +23,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError, GateRefusedError, VerificationError, counted
-from groundwork.faults import boundary
-from groundwork.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
-from groundwork.tables import read_small_parquet
-from groundwork.text import pad
 from orchestration.acting.outcomes import record_rows
 from orchestration.landing.land import Recorded
 from orchestration.landing.ledger import Ledger, pinned_loads
@@ -35,6 +30,11 @@ from orchestration.landing.views import create_views
 from orchestration.publishing.history import Shelf, in_force
 from orchestration.rated import RATED, ListName
 from orchestration.settings import Settings
+from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError, counted
+from touchstone.core.failpoints import boundary
+from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
+from touchstone.core.parquet import read_small_parquet
+from touchstone.core.text import pad
 
 FOLDER: Final = "leads"
 TABLES: Final = ("leads", "lead_merchants", "lead_changes")

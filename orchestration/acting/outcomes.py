@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError, counted
-from groundwork.files import check_regular
-from groundwork.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, few_of, shorten, visible, wrap
 from orchestration.landing.land import GIVEN, Recorded, record
 from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
 from orchestration.landing.sources import read_sources
 from orchestration.landing.views import create_views, default_as_of
 from orchestration.settings import Settings
+from touchstone.core.errors import BadInputError, counted
+from touchstone.core.files import check_regular
+from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, few_of, shorten, visible, wrap
 
 SUPPRESSIONS = "suppressions"
 UNDO = f"{GIVEN}: undo of "

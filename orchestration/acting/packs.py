@@ -27,9 +27,6 @@ import pyarrow as pa
 
 from expectations.audiences import load_audiences
 from expectations.contract import Contract, load_contract
-from groundwork.errors import BadInputError, counted
-from groundwork.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
-from groundwork.text import MOST_CHARACTERS, shorten, visible, visible_in_html, visible_values
 from ml.explain import for_audience
 from orchestration.acting.leads import Leads, manifest_of, mart_file, read_leads
 from orchestration.acting.sections import ACTIONS, GOODS, OURS, SECTIONS, Reader, Section
@@ -41,6 +38,9 @@ from orchestration.landing.views import create_views
 from orchestration.publishing.candidate import csv_bytes
 from orchestration.publishing.history import Shelf
 from orchestration.settings import Settings
+from touchstone.core.errors import BadInputError, counted
+from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
+from touchstone.core.text import MOST_CHARACTERS, shorten, visible, visible_in_html, visible_values
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "lead.html"
 STYLE: Final = Path(__file__).resolve().parent / "lead.css"

@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundwork.errors import BadInputError, VerificationError
-from groundwork.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, pad, shorten, visible, wrap
 from orchestration.publishing.history import Shelf, in_force
 from orchestration.publishing.policy import Policy, load_policy
 from orchestration.publishing.terms import AppliedTerm, applied_terms, decide
 from orchestration.rated import RATED, ListName
 from orchestration.settings import Settings
+from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, pad, shorten, visible, wrap
 
 if TYPE_CHECKING:
     import duckdb

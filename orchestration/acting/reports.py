@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from groundwork.errors import BadInputError
-from groundwork.faults import boundary
-from groundwork.files import canonical_json, replacing_directory
-from groundwork.text import shorten, visible_in_html
 from orchestration.acting.test_buys import CERTAIN
 from orchestration.acting.test_buys import FOLDER as PLANS
 from orchestration.publishing.history import Shelf, in_force, in_force_before
 from orchestration.publishing.read import read_list
 from orchestration.rated import RATED
+from touchstone.core.errors import BadInputError
+from touchstone.core.failpoints import boundary
+from touchstone.core.files import canonical_json, replacing_directory
+from touchstone.core.text import shorten, visible_in_html
 
 if TYPE_CHECKING:
     import duckdb

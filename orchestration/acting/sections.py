@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from expectations.audiences import Audience
-from groundwork.errors import BadInputError
+from touchstone.core.errors import BadInputError
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from groundwork.files import sha256_bytes
 from ml.explain import for_audience
+from touchstone.core.files import sha256_bytes
 
 RESTRICTIONS: Final = {
     "remove": "Removal of the listing, respectively of all listings of the merchant",

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError, counted
-from groundwork.faults import boundary
-from groundwork.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
-from groundwork.text import pad, shorten, visible_in_html, visible_values
 from orchestration.acting.outcomes import read_texts, record_rows
 from orchestration.landing.land import Recorded
 from orchestration.landing.ledger import Ledger, pinned_loads
 from orchestration.landing.views import create_views
 from orchestration.settings import Settings
+from touchstone.core.errors import BadInputError, counted
+from touchstone.core.failpoints import boundary
+from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
+from touchstone.core.text import pad, shorten, visible_in_html, visible_values
 
 if TYPE_CHECKING:
     import duckdb
@@ -190,7 +190,7 @@ def read_plan(settings: Settings, plan_id: str | None = None) -> Plan:
     Raises:
         BadInputError: There is no such plan, or none at all.
     """
-    from groundwork.tables import read_small_parquet
+    from touchstone.core.parquet import read_small_parquet
 
     known = sorted(path.parent.name for path in (settings.home / FOLDER).glob("*/plan.json"))
     if not known:

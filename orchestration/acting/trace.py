@@ -20,9 +20,6 @@ from typing import Any, Final
 import duckdb
 
 from expectations.contract import Contract, load_contract
-from groundwork.errors import BadInputError, GateRefusedError, VerificationError
-from groundwork.files import sha256_file
-from groundwork.text import MOST_SENTENCE_COLUMNS, shorten, wrap
 from ml.drift import as_extreme_share
 from ml.model import RiskModel, read_model
 from ml.registry import Decision, Registry
@@ -35,6 +32,9 @@ from orchestration.publishing.publish import candidate_subject
 from orchestration.publishing.verdict import CANDIDATE_GATE, VERDICT_FILE, Verdict, read_verdict
 from orchestration.publishing.verify import verify
 from orchestration.rated import RATED, Rated
+from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
+from touchstone.core.files import sha256_file
+from touchstone.core.text import MOST_SENTENCE_COLUMNS, shorten, wrap
 
 FEATURES_SHOWN: Final = 25
 HELD_WORDS: Final = {

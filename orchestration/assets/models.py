@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from groundwork.errors import BadInputError, VerificationError
-from groundwork.faults import boundary
-from groundwork.text import visible
 from orchestration import pictures
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.checks import picture_of
@@ -22,6 +19,9 @@ from orchestration.pictures import shown
 from orchestration.rated import RATED, Rated, has_champion
 from orchestration.resources import Run, code_revision, logger
 from orchestration.upkeep.approvals import described, settle_moves, shadow_file
+from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.failpoints import boundary
+from touchstone.core.text import visible
 
 if TYPE_CHECKING:
     from ml.train import Prepared, TooFewLabels, TrainingResult

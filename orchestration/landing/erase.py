@@ -17,9 +17,6 @@ from pathlib import Path
 import duckdb
 
 from expectations.contract import Contract
-from groundwork.errors import BadInputError
-from groundwork.faults import boundary
-from groundwork.files import TEMPORARY_PREFIX, discard, sha256_file
 from orchestration.landing.land import FILE_NAME, PARQUET_OPTIONS, load_id_of, place
 from orchestration.landing.ledger import (
     Ledger,
@@ -33,6 +30,9 @@ from orchestration.landing.ledger import (
 )
 from orchestration.landing.persons import Erasure, erased_persons
 from orchestration.landing.sql import Limits, connection_with, literal, parquet, quoted
+from touchstone.core.errors import BadInputError
+from touchstone.core.failpoints import boundary
+from touchstone.core.files import TEMPORARY_PREFIX, discard, sha256_file
 
 
 @dataclass(frozen=True)

@@ -19,18 +19,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from expectations.contract import Contract
-from groundwork.errors import BadInputError, counted
-from groundwork.faults import boundary
-from groundwork.files import (
-    TEMPORARY_PREFIX,
-    canonical_json,
-    discard,
-    replacing_directory,
-    sha256_bytes,
-    sha256_file,
-    sync_directory,
-)
-from groundwork.text import shorten, visible
 from orchestration.landing.checks import TableReport, correct_at, refusal
 from orchestration.landing.connectors import CsvConnector, ParquetConnector
 from orchestration.landing.ledger import (
@@ -48,6 +36,18 @@ from orchestration.landing.persons import erased_persons
 from orchestration.landing.pull import Pulled, Puller, Since, check_mapping, landing_order, open_puller, place_of
 from orchestration.landing.sources import Sources, TableSource
 from orchestration.landing.sql import Hmac, Limits, literal, parquet, quoted
+from touchstone.core.errors import BadInputError, counted
+from touchstone.core.failpoints import boundary
+from touchstone.core.files import (
+    TEMPORARY_PREFIX,
+    canonical_json,
+    discard,
+    replacing_directory,
+    sha256_bytes,
+    sha256_file,
+    sync_directory,
+)
+from touchstone.core.text import shorten, visible
 
 RECORDABLE = ("test_buys", "moderation_decisions", "appeals", "lead_hand_overs", "cases", "suppressions")
 """The tables whose rows people give by command."""

@@ -16,9 +16,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from expectations.contract import Contract
-from groundwork.chain import PREVIOUS, ChainedLog
-from groundwork.errors import BadInputError, VerificationError
-from groundwork.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sha256_file
+from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sha256_file
+from touchstone.core.hash_chain import PREVIOUS, ChainedLog
 
 Mode = Literal["full", "incremental"]
 

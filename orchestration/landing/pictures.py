@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from groundwork.faults import boundary
-from groundwork.files import (
+from ml.signals import pictures as signal
+from touchstone.core.failpoints import boundary
+from touchstone.core.files import (
     LargeFileError,
     SpecialFileError,
     discard,
@@ -32,7 +33,6 @@ from groundwork.files import (
     sha256_bytes,
     sha256_file,
 )
-from ml.signals import pictures as signal
 
 MOST_BYTES = 20_000_000
 """A picture file that is larger is not read."""

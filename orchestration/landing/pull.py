@@ -18,8 +18,6 @@ from pathlib import Path
 import duckdb
 
 from expectations.contract import Contract, Table
-from groundwork.errors import BadInputError, without_secrets
-from groundwork.text import visible
 from orchestration.landing.allowed_sql import columns_named
 from orchestration.landing.checks import (
     CHANGED_AT,
@@ -48,6 +46,8 @@ from orchestration.landing.sql import (
     quoted,
     why,
 )
+from touchstone.core.errors import BadInputError, without_secrets
+from touchstone.core.text import visible
 
 PULLED = "pulled:"
 """Prefix of the tables that hold pulled rows; no input or view can have such a name."""

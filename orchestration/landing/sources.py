@@ -17,10 +17,6 @@ import duckdb
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from groundwork.errors import BadInputError
-from groundwork.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
-from groundwork.secrets import remember
-from groundwork.text import visible
 from orchestration.landing.allowed_sql import (
     problem_with_expression,
     problem_with_pattern,
@@ -35,6 +31,10 @@ from orchestration.landing.connectors import (
     ParquetConnector,
 )
 from orchestration.landing.databases import DuckDBConnector, PostgresConnector, SqliteConnector
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
+from touchstone.core.secrets import remember
+from touchstone.core.text import visible
 
 CONNECTORS: dict[str, type[Connector]] = {
     "parquet": ParquetConnector,

@@ -16,8 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from groundwork.errors import BadInputError
-from groundwork.files import remove_temporaries, replacing_directory
 from orchestration.marketplace.arrays import id_text, phrases
 from orchestration.marketplace.brushing import build_circles
 from orchestration.marketplace.catalogue import categories
@@ -28,6 +26,8 @@ from orchestration.marketplace.pictures import draw
 from orchestration.marketplace.tables import Chunk, chunk_tables, fixed_tables, truth_tables
 from orchestration.marketplace.trade import build_orders, build_reviews, build_season
 from orchestration.marketplace.world import Span, World, build_world
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import remove_temporaries, replacing_directory
 
 IDENTITY = ("listing_id", "merchant_id", "category", "archetype", "is_counterfeit", "sells_counterfeits")
 LEAST_SCALE = 0.0005

@@ -22,15 +22,15 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from groundwork.errors import VerificationError
-from groundwork.faults import boundary
-from groundwork.files import replacing_directory, sha256_bytes, sha256_file, write_json
-from groundwork.text import MOST_CELL_CHARACTERS, visible, visible_sql
 from orchestration.publishing.history import Shelf, previous_version
 from orchestration.publishing.manifest import MANIFEST_FILE, Held, Manifest, ManifestInputs
 from orchestration.publishing.policy import Policy
 from orchestration.publishing.terms import AppliedTerm
 from orchestration.rated import RATED, ListName
+from touchstone.core.errors import VerificationError
+from touchstone.core.failpoints import boundary
+from touchstone.core.files import replacing_directory, sha256_bytes, sha256_file, write_json
+from touchstone.core.text import MOST_CELL_CHARACTERS, visible, visible_sql
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def _parquet_bytes(rows: pa.Table) -> bytes:
 def csv_bytes(rows: pa.Table, most: int = MOST_CELL_CHARACTERS) -> bytes:
     """Returns the rows as CSV that opens safely in a spreadsheet, for people: programs read the Parquet beside it.
 
-    What hides in a text is shown by its number and what is longer than a cell is cut (`groundwork.text.visible`), so that a row
+    What hides in a text is shown by its number and what is longer than a cell is cut (`core.text.visible`), so that a row
     is a line; text that would run as a formula gets a leading `'`.
 
     Args:

@@ -12,10 +12,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from groundwork.errors import VerificationError
-from groundwork.files import canonical_json, sha256_bytes
 from orchestration.publishing.terms import AppliedTerm
 from orchestration.rated import ListName
+from touchstone.core.errors import VerificationError
+from touchstone.core.files import canonical_json, sha256_bytes
 
 MANIFEST_FILE = "manifest.json"
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -17,10 +17,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from groundwork.errors import BadInputError
-from groundwork.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
-from groundwork.text import visible
 from orchestration.rated import RATED, ListName
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
+from touchstone.core.text import visible
 
 Action = Literal["watch", "review", "test_buy", "restrict", "remove"]
 RuleColumn = Literal[

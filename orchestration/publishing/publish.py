@@ -22,17 +22,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from expectations.results import digest_of_files
-from groundwork.errors import GateRefusedError, VerificationError
-from groundwork.faults import boundary
-from groundwork.files import (
-    TEMPORARY_PREFIX,
-    canonical_json,
-    replacing_directory,
-    sha256_bytes,
-    sync_directory,
-    write_bytes,
-    write_json,
-)
 from orchestration.publishing.candidate import Candidate
 from orchestration.publishing.history import Shelf, UnderWay, in_force, latest_version, previous_version
 from orchestration.publishing.manifest import MANIFEST_FILE, Manifest
@@ -45,6 +34,17 @@ from orchestration.publishing.verdict import (
     read_verdict,
 )
 from orchestration.publishing.verify import shelf_problems
+from touchstone.core.errors import GateRefusedError, VerificationError
+from touchstone.core.failpoints import boundary
+from touchstone.core.files import (
+    TEMPORARY_PREFIX,
+    canonical_json,
+    replacing_directory,
+    sha256_bytes,
+    sync_directory,
+    write_bytes,
+    write_json,
+)
 
 Outcome = Literal["published", "published_again", "unchanged"]
 

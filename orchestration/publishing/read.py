@@ -16,15 +16,15 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 
-from groundwork.errors import BadInputError, VerificationError
-from groundwork.files import sha256_bytes, sha256_file
-from groundwork.tables import read_small_parquet
-from groundwork.text import LONG_LINE_COLUMNS, shorten
 from ml.explain import for_audience
 from orchestration.publishing.history import Publication, Shelf
 from orchestration.publishing.manifest import Manifest
 from orchestration.publishing.terms import decide
 from orchestration.rated import RATED
+from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.files import sha256_bytes, sha256_file
+from touchstone.core.parquet import read_small_parquet
+from touchstone.core.text import LONG_LINE_COLUMNS, shorten
 
 Cause = Literal["terms", "suppression", "capacity", "corroboration", "rated", "score", "model", "unknown"]
 

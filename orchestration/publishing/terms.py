@@ -15,9 +15,9 @@ import duckdb
 from jinja2 import Environment
 from pydantic import BaseModel, ConfigDict
 
-from groundwork.errors import counted
 from orchestration.publishing.policy import Action, Policy, Term
 from orchestration.rated import RATED, ListName
+from touchstone.core.errors import counted
 
 MACRO = Path(__file__).resolve().parents[2] / "dbt_project" / "macros" / "terms.sql"
 _BY_DECISIONS = (

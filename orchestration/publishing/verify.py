@@ -12,9 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from groundwork.errors import BadInputError, VerificationError
-from groundwork.files import TEMPORARY_PREFIX, sha256_file
-from groundwork.text import visible
 from orchestration.publishing.history import (
     HISTORY_FILE,
     LATEST_FILE,
@@ -25,6 +22,9 @@ from orchestration.publishing.history import (
     latest_version,
 )
 from orchestration.publishing.manifest import MANIFEST_FILE, version_name
+from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.files import TEMPORARY_PREFIX, sha256_file
+from touchstone.core.text import visible
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from groundwork.errors import BadInputError, VerificationError
 from orchestration.publishing.history import Shelf
 from orchestration.publishing.manifest import version_date
 from orchestration.rated import RATED, rated_by
 from orchestration.upkeep.alerts import Alert, tell
 from orchestration.warehouse_file import read_warehouse
+from touchstone.core.errors import BadInputError, VerificationError
 
 if TYPE_CHECKING:
     import duckdb

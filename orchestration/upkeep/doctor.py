@@ -17,16 +17,16 @@ import duckdb
 from pydantic import ValidationError
 
 from expectations.contract import load_contract
-from groundwork.errors import ExitCode, VerificationError
-from groundwork.files import TEMPORARY_PREFIX, size_of
-from groundwork.lock import describe_holder, holder_pid, is_held
-from groundwork.text import visible
 from orchestration.home import LOCK_FILE, MIGRATIONS, SCHEMA_FILE, SCHEMA_VERSION, schema_refusal, schema_version
 from orchestration.landing.erase import unfinished
 from orchestration.landing.ledger import Ledger, damage, pinned_loads, removed_folders, unread_folders
 from orchestration.run_record import RunRecord, process_started
 from orchestration.settings import Settings
 from orchestration.upkeep.standing import verify_home
+from touchstone.core.errors import ExitCode, VerificationError
+from touchstone.core.files import TEMPORARY_PREFIX, size_of
+from touchstone.core.lock import describe_holder, holder_pid, is_held
+from touchstone.core.text import visible
 
 Level = Literal["broken", "act", "note"]
 # Landing writes the sources anew, a rebuild the warehouse; beside them stand features, scores and marts of one more day.

@@ -16,9 +16,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from expectations.contract import Contract, load_contract
-from groundwork.errors import BadInputError
-from groundwork.faults import boundary
-from groundwork.files import discard, remove_temporaries, size_of
 from orchestration.home import REBUILT, ensure_schema, home_lock
 from orchestration.landing.erase import Reason
 from orchestration.landing.erase import erase as erase_loads
@@ -37,6 +34,9 @@ from orchestration.publishing.manifest import version_date
 from orchestration.run_record import RunRecord
 from orchestration.settings import Settings
 from orchestration.upkeep.standing import manifests
+from touchstone.core.errors import BadInputError
+from touchstone.core.failpoints import boundary
+from touchstone.core.files import discard, remove_temporaries, size_of
 
 AS_OF = "as_of="
 # The marts in which persons are named, by their hashes.

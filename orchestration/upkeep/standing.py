@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from groundwork.errors import VerificationError
 from orchestration.acting import leads
 from orchestration.landing.ledger import Fate, Ledger, damage, fates
 from orchestration.publishing.history import Shelf
 from orchestration.publishing.manifest import Manifest
 from orchestration.publishing.verify import verify
+from touchstone.core.errors import VerificationError
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Whatever dies, wherever: nothing half published, nothing lost, and the next run completes the work.
 
-Two kinds of runs are broken. The real command over a small home, at every boundary of `groundwork/faults.py`; one such
+Two kinds of runs are broken. The real command over a small home, at every boundary of `touchstone/core/failpoints.py`; one such
 case costs a minute, so all but one are slow. And a run in small (`small_run.py`: landing, candidate, verdict, publication,
 in the pipeline's own code) two hundred times, at a boundary or at any moment. A reader reads all the while.
 """
@@ -26,12 +26,12 @@ import pytest
 from conftest import FIRST_DAY, LISTS, NEXT_DAY, ROOT, Homes, published, run, touchstone
 from small_run import PICTURES, store
 
-from groundwork.errors import BadInputError
-from groundwork.faults import BOUNDARIES, FAULTS, MOMENTS, VARIABLE, boundary
-from groundwork.lock import writer_lock
 from orchestration.acting.leads import read_leads
 from orchestration.publishing.read import read_list
 from orchestration.publishing.verify import verify
+from touchstone.core.errors import BadInputError
+from touchstone.core.failpoints import BOUNDARIES, FAULTS, MOMENTS, VARIABLE, boundary
+from touchstone.core.lock import writer_lock
 
 ONLY_IN_A_FIRST_RUN = tuple(
     name for name in BOUNDARIES if name.startswith(("landing.place", "shape", "pictures", "training", "approval"))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from groundwork.errors import BadInputError
 from orchestration.acting.outcomes import (
     import_suppressions,
     in_force,
@@ -22,6 +21,7 @@ from orchestration.acting.outcomes import (
 from orchestration.landing.ledger import Ledger
 from orchestration.settings import Settings, read_settings
 from tests.landing_fixtures import Market
+from touchstone.core.errors import BadInputError
 
 # The newest event of the market's listings, long before it landed: the last complete day.
 LAST = date(2026, 3, 7)

@@ -15,8 +15,8 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from groundwork.faults import VARIABLE
 from tests.conftest import NEXT_DAY, Homes, Outcome, touchstone
+from touchstone.core.failpoints import VARIABLE
 
 BUDGET = 6000.0
 

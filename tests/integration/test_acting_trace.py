@@ -15,8 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError, ExitCode, VerificationError
-from groundwork.files import sha256_file
 from orchestration.acting.source_rows import SourceRows
 from orchestration.acting.trace import opened, trace
 from orchestration.landing.ledger import Ledger, Removal
@@ -25,6 +23,8 @@ from orchestration.publishing.read import read_list
 from orchestration.rated import RATED
 from tests.conftest import FIRST_DAY, NEXT_DAY, Outcome
 from tests.landing_fixtures import LISTINGS, MERCHANTS, ORDERS, Market
+from touchstone.core.errors import BadInputError, ExitCode, VerificationError
+from touchstone.core.files import sha256_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from traces import KEYS, differences  # what is held against is read by other code

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError
 from orchestration.landing.land import land
 from orchestration.landing.ledger import LoadRecord, pinned_loads
 from orchestration.landing.sources import read_sources
 from orchestration.landing.views import default_as_of
 from tests.landing_fixtures import KEY, NOW
+from touchstone.core.errors import BadInputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "examples" / "agora" / "sources.yml"

@@ -16,11 +16,11 @@ import pytest
 from conftest import FIRST_DAY, NEXT_DAY, ROOT, Homes, Outcome
 from test_gates import policy_with
 
-from groundwork.errors import BadInputError, ExitCode
-from groundwork.faults import VARIABLE
 from orchestration.pipeline import Day, Standing, backfill, backfill_exit_code
 from orchestration.run_record import RunRecord
 from orchestration.settings import read_settings
+from touchstone.core.errors import BadInputError, ExitCode
+from touchstone.core.failpoints import VARIABLE
 
 FIRST, SECOND = "2026-06-20", "2026-06-21"
 

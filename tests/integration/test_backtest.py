@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Outcome, published_files
 
-from groundwork.faults import VARIABLE
+from touchstone.core.failpoints import VARIABLE
 
 MODEL = "merchant_counterfeit"
 WALK = ("backtest", MODEL, "--from", "2026-06-12", "--to", "2026-06-15", "--every", "3d", "--without", "link")

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import FIRST_DAY, SmallHomes, run
 
-from groundwork.files import sha256_bytes
 from tests.unit.test_signals_pictures import png_that_claims
+from touchstone.core.files import sha256_bytes
 
 Row = dict[str, Any]
 HUGE = png_that_claims(30_000, 30_000)

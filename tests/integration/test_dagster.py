@@ -14,13 +14,13 @@ import pytest
 from conftest import NEXT_DAY, ROOT, published_files, touchstone
 from test_gates import dagster_run
 
-from groundwork.errors import BadInputError
-from groundwork.files import write_json
 from orchestration.automation import jobs, schedules
 from orchestration.definitions import build_definitions
 from orchestration.rated import RATED
 from orchestration.run_record import RunRecord, process_started
 from orchestration.settings import read_settings
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import write_json
 
 
 @pytest.fixture(scope="module")

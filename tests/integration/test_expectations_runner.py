@@ -13,7 +13,7 @@ from expectations_fixtures import GOOD
 from expectations.results import subject_digest
 from expectations.runner import run_suite
 from expectations.suites import load_suite, suite_digest
-from groundwork.errors import BadInputError
+from touchstone.core.errors import BadInputError
 
 PERSONAL = "someone@example.com"
 

@@ -8,7 +8,7 @@ import pytest
 from expectations_fixtures import BAD, GOOD, Case, candidate_faults, landed_with
 
 from expectations.suites import load_suite, suite_names
-from groundwork.errors import GateRefusedError
+from touchstone.core.errors import GateRefusedError
 
 SEVERITIES = {(suite, item.name): item.severity for suite in suite_names() for item in load_suite(suite).expectations}
 CASES = [(suite, name) for suite, cases in BAD.items() for name in cases]

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from groundwork.errors import BadInputError
 from orchestration.landing.connectors import Place
 from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
 from orchestration.landing.pull import Puller
@@ -36,6 +35,7 @@ from tests.source_fixtures import (
     landed,
     sources_file,
 )
+from touchstone.core.errors import BadInputError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -33,7 +33,6 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from expectations.contract import Column
-from groundwork.errors import BadInputError
 from orchestration.landing.databases import load_extension
 from orchestration.landing.land import check, land
 from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads, verify_loads
@@ -41,6 +40,7 @@ from orchestration.landing.sources import read_sources
 from orchestration.landing.sql import Limits
 from tests.landing_fixtures import CONTRACT, KEY, LISTINGS, MERCHANTS
 from tests.source_fixtures import ENVIRONMENT, NOW, Options, Postgres, bucket, in_storage
+from touchstone.core.errors import BadInputError
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 """The same examples each time; another number tries others."""

@@ -24,7 +24,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expectations.contract import Contract
-from groundwork.errors import BadInputError, VerificationError
 from orchestration.landing import ledger as ledger_module
 from orchestration.landing.checks import CHANGED_AT
 from orchestration.landing.land import check, land
@@ -33,6 +32,7 @@ from orchestration.landing.sources import Sources, read_sources
 from orchestration.landing.sql import Limits
 from orchestration.landing.views import create_views, default_as_of
 from tests.landing_fixtures import BUYERS, CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, ORDERS, Market
+from touchstone.core.errors import BadInputError, VerificationError
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES = {"merchants": MERCHANTS, "listings": LISTINGS, "orders": ORDERS, "buyers": BUYERS}

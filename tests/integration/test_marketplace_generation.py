@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from groundwork.errors import BadInputError
-from groundwork.files import sha256_tree
 from orchestration.marketplace import generate as module
 from orchestration.marketplace.generate import generate
 from orchestration.marketplace.world import World
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import sha256_tree
 
 SCALE = 0.0012
 

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from groundwork.errors import GateRefusedError
 from ml import train as training
 from ml.boosting import Parameters
 from ml.calibrate import Calibration
@@ -27,6 +26,7 @@ from ml.model import read_model
 from ml.registry import Registry, Version
 from ml.train import Files, TrainingResult
 from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate, train
+from touchstone.core.errors import GateRefusedError
 
 QUICK = Parameters(rounds=80, forward_blocks=2, forward_groups=2, resamples=100)
 NOW = datetime(2026, 7, 1, tzinfo=UTC)

@@ -17,8 +17,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from groundwork.errors import BadInputError, VerificationError
-from groundwork.files import sha256_file
 from ml import score as scoring
 from ml.boosting import Parameters, fit_booster
 from ml.declarations import Declaration
@@ -30,6 +28,8 @@ from ml.score import score
 from ml.train import Files, TooFewLabels, TrainingResult
 from ml.training_set import read_training_set, split_rows
 from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate, train
+from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.files import sha256_file
 
 QUICK = Parameters(rounds=80, forward_blocks=2, forward_groups=2, resamples=50)
 NOW = datetime(2026, 7, 1, tzinfo=UTC)

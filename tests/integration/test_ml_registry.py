@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from groundwork.errors import BadInputError, GateRefusedError, VerificationError
-from groundwork.files import sha256_bytes
 from ml.calibrate import Calibration
 from ml.evaluate import Report, Scored
 from ml.model import FILES, RiskModel, describe
 from ml.registry import Champion, Decision, Registry, Version
 from ml.review import Check, Evaluation, Judgement
 from tests.ml_fixtures import FEATURES, LISTINGS
+from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
+from touchstone.core.files import sha256_bytes
 
 MODEL = "listing_counterfeit"
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)

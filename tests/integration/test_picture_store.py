@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from groundwork.files import TEMPORARY_PREFIX, sha256_bytes
 from ml.signals.pictures import HASHES, UNREAD, VIEWS
 from orchestration.assets.signals import MOST_ADDRESSES, PICTURES
 from orchestration.landing import pictures as landing
@@ -22,6 +21,7 @@ from orchestration.landing.pictures import MOST_BYTES, PictureStore
 from orchestration.marketplace.pictures import POOR, altered, goods, jpeg
 from orchestration.run_record import _peak_memory_mib
 from tests.dbt_fixtures import REPOSITORY, make_warehouse, open_warehouse
+from touchstone.core.files import TEMPORARY_PREFIX, sha256_bytes
 
 
 def draw(folder: Path, *numbers: int, copy: bool = False) -> dict[str, str]:

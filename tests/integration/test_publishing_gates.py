@@ -13,13 +13,13 @@ from publishing_fixtures import AS_OF, POLICY, SUITES, TERMS, Home, Rated, passi
 
 from expectations.results import SuiteResult
 from expectations.runner import run_suite
-from groundwork.errors import GateRefusedError
 from orchestration.checks import TERM_PARAMETERS
 from orchestration.publishing.candidate import Candidate, list_columns
 from orchestration.publishing.publish import candidate_subject
 from orchestration.publishing.verdict import give_verdict
 from orchestration.rated import RATED as LISTS
 from orchestration.rated import ListName
+from touchstone.core.errors import GateRefusedError
 
 RATED = (
     Rated("a", 97.0),

@@ -13,12 +13,12 @@ import pytest
 from publishing_fixtures import AS_OF, POLICY, TERMS, Home, Rated
 from typer.testing import CliRunner
 
-from groundwork.errors import BadInputError, VerificationError
-from groundwork.files import canonical_json
 from orchestration.cli import app
 from orchestration.publishing.history import Shelf
 from orchestration.publishing.manifest import Manifest
 from orchestration.publishing.read import ChangedAction, ChangedScore, ListDiff, diff, read_list, render_diff
+from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.files import canonical_json
 
 YESTERDAY = AS_OF - dt.timedelta(days=1)
 V2_FIELDS = ("flagged_count", "held", "terms")

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from publishing_fixtures import AS_OF, Home, Rated
 
-from groundwork.errors import BadInputError
 from orchestration.publishing.history import Shelf
 from orchestration.publishing.verify import verify
+from touchstone.core.errors import BadInputError
 
 YESTERDAY = AS_OF - dt.timedelta(days=1)
 

@@ -10,15 +10,6 @@ from pathlib import Path
 import pytest
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError
-from groundwork.files import (
-    LargeFileError,
-    SpecialFileError,
-    check_regular,
-    open_regular,
-    read_regular,
-    special_file,
-)
 from ml.review import read_limits
 from ml.tables import Roles, read_table
 from orchestration.acting.outcomes import read_texts
@@ -26,6 +17,15 @@ from orchestration.acting.test_buys import read_certain
 from orchestration.landing.land import check
 from orchestration.landing.sources import read_sources
 from orchestration.publishing.policy import load_policy
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import (
+    LargeFileError,
+    SpecialFileError,
+    check_regular,
+    open_regular,
+    read_regular,
+    special_file,
+)
 
 
 @pytest.fixture(params=["pipe", "pipe behind a link", "socket", "device"])
@@ -75,7 +75,7 @@ def test_a_file_is_read_up_to_a_limit_and_a_folder_or_nothing_is_none(tmp_path: 
 
 def test_a_pipe_that_takes_a_file_s_place_after_it_was_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     os.mkfifo(tmp_path / "x")
-    monkeypatch.setattr("groundwork.files.special_file", lambda *_, **__: None)
+    monkeypatch.setattr("touchstone.core.files.special_file", lambda *_, **__: None)
     with pytest.raises(SpecialFileError, match="named pipe"):
         read_regular(tmp_path / "x", 5)
 

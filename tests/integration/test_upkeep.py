@@ -12,10 +12,6 @@ from pathlib import Path
 import pytest
 from conftest import touchstone
 
-from groundwork.errors import BadInputError, ExitCode
-from groundwork.faults import VARIABLE
-from groundwork.files import write_json
-from groundwork.lock import writer_lock
 from orchestration.home import _DAGSTER_YAML_1, DAGSTER_YAML, SCHEMA_VERSION, ensure_schema
 from orchestration.landing.ledger import Ledger
 from orchestration.publishing.manifest import Loads
@@ -27,6 +23,10 @@ from orchestration.upkeep.standing import verify_home
 from tests.integration.test_landing_erase import BUYER
 from tests.landing_fixtures import BUYERS, LISTINGS, MERCHANTS, ORDERS, Market
 from tests.publishing_fixtures import RATED, Home
+from touchstone.core.errors import BadInputError, ExitCode
+from touchstone.core.failpoints import VARIABLE
+from touchstone.core.files import write_json
+from touchstone.core.lock import writer_lock
 
 OLD, NEW = date(2026, 6, 1), date(2026, 6, 30)
 BY_DATE = (

@@ -10,7 +10,7 @@ import yaml
 
 from expectations import contract as module
 from expectations.contract import CONTRACT_PATH, load_contract, main, render_dbt_sources, render_docs
-from groundwork.errors import BadInputError
+from touchstone.core.errors import BadInputError
 
 
 def test_the_generated_files_are_up_to_date() -> None:

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from expectations.results import Failure, SuiteResult, digest_of_files, subject_digest
 from expectations.suites import Suite, load_suite, suite_digest, suite_names, suites_digest
-from groundwork.errors import BadInputError, GateRefusedError
-from groundwork.files import sha256_file
+from touchstone.core.errors import BadInputError, GateRefusedError
+from touchstone.core.files import sha256_file
 
 SOUND: dict[str, Any] = {
     "suite": "s",

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from groundwork.files import TEMPORARY_PREFIX
 from orchestration.pipeline import _has_to_train
 from orchestration.rated import RATED
 from orchestration.run_record import RunRecord, Stage
+from touchstone.core.files import TEMPORARY_PREFIX
 
 MODELS = [rated.model for rated in RATED.values()]
 

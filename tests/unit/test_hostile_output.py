@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from groundwork.errors import ExitCode
 from orchestration import evaluation, report
 from orchestration.acting import leads, outcomes, packs, policies, reports, test_buys
 from orchestration.landing.checks import Violation, refusal
@@ -25,6 +24,7 @@ from orchestration.terminal import print_result
 from orchestration.upkeep.doctor import Finding
 from orchestration.upkeep.standing import Verification
 from tests.hostile import HOSTILE, unsafe_lines
+from touchstone.core.errors import ExitCode
 
 DAY = dt.date(2026, 6, 30)
 SIDE = policies.Side(

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from groundwork import interrupts
-from groundwork.faults import boundary
-from groundwork.interrupts import SIGNALS, StoppedError, check, interruptible, received
+from touchstone.core import interrupts
+from touchstone.core.failpoints import boundary
+from touchstone.core.interrupts import SIGNALS, StoppedError, check, interruptible, received
 
 BEGIN = """
 import os, signal, sys, threading, time
-from groundwork.interrupts import StoppedError, check, interruptible, received
+from touchstone.core.interrupts import StoppedError, check, interruptible, received
 grace = float(sys.argv[1])
 
 def ready():

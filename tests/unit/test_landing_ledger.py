@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError, VerificationError
 from orchestration.landing.ledger import (
     Ledger,
     LoadedFile,
@@ -21,6 +20,7 @@ from orchestration.landing.ledger import (
     pinned_loads,
     standing,
 )
+from touchstone.core.errors import BadInputError, VerificationError
 
 CONTRACT = load_contract()
 START = datetime(2026, 6, 1, 5, tzinfo=UTC)

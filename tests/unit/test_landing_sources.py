@@ -9,9 +9,9 @@ import duckdb
 import pytest
 
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError
 from orchestration.landing.pull import check_mapping
 from orchestration.landing.sources import Sources, TableSource, picture_folder, read_sources
+from touchstone.core.errors import BadInputError
 
 GOOD = """
 version: 1

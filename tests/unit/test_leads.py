@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundwork.errors import BadInputError, GateRefusedError, VerificationError
 from orchestration.acting.leads import (
     folder_of,
     joined,
@@ -27,6 +26,7 @@ from orchestration.acting.leads import (
 from orchestration.rated import RATED
 from orchestration.terminal import moment_of
 from tests.leads_fixtures import DAY, Made, Merchant, worth
+from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 
 DAYS = [DAY + dt.timedelta(days=number) for number in range(4)]
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from groundwork.errors import BadInputError, VerificationError
 from ml import backtest
 from ml.backtest import Variant, hold, plot, take_step, without
 from ml.train import Files, Parameters
 from tests.ml_fixtures import CUT, LISTINGS, Simulation, simulate
+from touchstone.core.errors import BadInputError, VerificationError
 
 QUICK = Parameters(rounds=100, resamples=20, target_precision=0.5)
 NOBODY = pa.table(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from groundwork.errors import BadInputError
 from ml.declarations import AUDIENCES, FEATURES_FOLDER, SIGNALS, Feature, load_declarations, read_meanings, relation_of
+from touchstone.core.errors import BadInputError
 
 ANY: dict[str, Any] = {signal: ["brand"] for signal in SIGNALS}
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundwork.errors import BadInputError
 from ml.calibrate import Calibration
 from ml.declarations import AUDIENCES, SIGNALS, Feature
 from ml.explain import Explainer, for_audience, in_words
 from ml.model import RiskModel, Scorer
+from touchstone.core.errors import BadInputError
 
 
 def feature(unit: str, words: str = "") -> Feature:

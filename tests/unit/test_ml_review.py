@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groundwork.errors import BadInputError
 from ml.compare import Comparison, Figure, Moves, Pair, Slice
 from ml.declarations import Feature, load_declarations
 from ml.review import Measured, judge, out_of_bounds, read_limits
+from touchstone.core.errors import BadInputError
 
 LIMITS = {
     "minimums": {"forward_auroc_unseen": 0.55},

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundwork.errors import BadInputError
 from ml.sampling import Design, Frame, Plan, Strata, design_strata, draw, prevalence
+from touchstone.core.errors import BadInputError
 
 
 def frame(number: int, merchants: int, categories: int, seed: int) -> Frame:

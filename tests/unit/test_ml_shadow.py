@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from groundwork.errors import VerificationError
 from ml.registry import Champion, Decision
 from ml.shadow import compare_day
+from touchstone.core.errors import VerificationError
 
 APPROVED = Decision("approve", "m", 1, "", "", {}, "Ada", "x", "2026-07-01T12:00:00+00:00")
 OUTCOMES = pa.table(

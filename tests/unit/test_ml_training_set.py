@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundwork.errors import BadInputError
 from ml.training_set import (
     NEWEST_DAYS,
     NEWEST_POSITIVES,
@@ -30,6 +29,7 @@ from ml.training_set import (
     thin,
 )
 from tests.ml_fixtures import CUT, LISTINGS, Simulation, simulate
+from touchstone.core.errors import BadInputError
 
 ENDLESS = date(9999, 12, 31)
 

@@ -20,8 +20,6 @@ from hypothesis import strategies as st
 
 from expectations.audiences import AUDIENCES_PATH, Audiences, load_audiences
 from expectations.contract import load_contract
-from groundwork.errors import BadInputError
-from groundwork.files import sha256_bytes
 from orchestration.acting.leads import read_leads
 from orchestration.acting.packs import gather, in_words, visible, write_packs
 from orchestration.acting.sections import SECTIONS, Reader
@@ -29,6 +27,8 @@ from orchestration.acting.statements import statement, statement_id, statement_t
 from orchestration.rated import RATED
 from tests.hostile import HOSTILE
 from tests.leads_fixtures import DAY, Goods, Made, Merchant, hostile_market, landed_of, mart_columns
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import sha256_bytes
 
 NOW = dt.datetime(2026, 7, 1, tzinfo=dt.UTC)
 AT = dt.datetime(2026, 6, 1)  # noqa: DTZ001  # landed times have no zone: they are UTC

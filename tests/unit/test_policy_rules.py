@@ -8,8 +8,8 @@ from typing import get_args
 
 import pytest
 
-from groundwork.errors import BadInputError
 from orchestration.publishing.policy import RuleColumn, load_policy
+from touchstone.core.errors import BadInputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOUND = (ROOT / "policies" / "default.yml").read_text(encoding="utf-8")

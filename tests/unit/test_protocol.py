@@ -15,7 +15,6 @@ from hypothesis.extra import numpy as npst
 from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
-from groundwork.errors import BadInputError
 from ml import blend
 from ml.blend import best_threshold
 from ml.neighbours import Edges
@@ -31,6 +30,7 @@ from ml.protocol import (
     measure,
 )
 from ml.tables import Category, Table
+from touchstone.core.errors import BadInputError
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,8 +13,8 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 
-from groundwork.errors import BadInputError
 from ml.tables import Category, Roles, Table, read_edges, read_splits, read_table
+from touchstone.core.errors import BadInputError
 
 ROWS = 24
 LABEL = [1, 0] * (ROWS // 2)

@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from groundwork import text
-from groundwork.text import (
+from tests.hostile import HOSTILE, unsafe_lines
+from touchstone.core import text
+from touchstone.core.text import (
     MARKS_IN_A_ROW,
     TERMINAL_COLUMNS,
     TerminalFormatter,
@@ -35,7 +36,6 @@ from groundwork.text import (
     visible_values,
     wrap,
 )
-from tests.hostile import HOSTILE, unsafe_lines
 
 ORDINARY = (
     "Quartz 8 Fast Charger VA-39273 Navy K38", "Wаll Chаrger", "Ünïcödé €5 ™ ½", "日本の時計", "ساعة يد", "שָׁלוֹם", "กำลัง", "क्षत्रिय", "ကြွှေး", "བསྒྲུབས",

@@ -8,10 +8,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from groundwork.errors import BadInputError, ExitCode
 from orchestration.resources import Warehouse
 from orchestration.settings import read_settings
 from orchestration.warehouse_file import WarehouseDamagedError, damage_in, read_warehouse
+from touchstone.core.errors import BadInputError, ExitCode
 
 Damage = Callable[[bytes], bytes]
 DAMAGES: dict[str, Damage] = {

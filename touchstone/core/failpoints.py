@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
-from groundwork import interrupts
-from groundwork.errors import BadInputError
+from touchstone.core import interrupts
+from touchstone.core.errors import BadInputError
 
 VARIABLE = "TOUCHSTONE_FAULT"
 Boundary = Literal[

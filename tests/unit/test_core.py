@@ -19,8 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundwork.chain import GENESIS, ChainedLog
-from groundwork.errors import (
+from touchstone.core.errors import (
     BadInputError,
     ExitCode,
     GateRefusedError,
@@ -28,7 +27,7 @@ from groundwork.errors import (
     VerificationError,
     disk_refusal,
 )
-from groundwork.files import (
+from touchstone.core.files import (
     canonical_json,
     discard,
     replacing,
@@ -39,7 +38,8 @@ from groundwork.files import (
     size_of,
     write_json,
 )
-from groundwork.lock import describe_holder, holder_pid, is_held, writer_lock
+from touchstone.core.hash_chain import GENESIS, ChainedLog
+from touchstone.core.lock import describe_holder, holder_pid, is_held, writer_lock
 
 
 def test_every_error_has_the_exit_code_of_the_design():
@@ -248,7 +248,7 @@ def test_log_appends_nothing_to_a_broken_chain(tmp_path: Path):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from groundwork.lock import writer_lock
+from touchstone.core.lock import writer_lock
 with writer_lock(Path(sys.argv[1]), purpose="a test", wait_seconds=0):
     print("held", flush=True)
     time.sleep(60)

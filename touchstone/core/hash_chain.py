@@ -13,8 +13,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from groundwork.errors import VerificationError
-from groundwork.files import naming, sha256_bytes, sync_directory
+from touchstone.core.errors import VerificationError
+from touchstone.core.files import naming, sha256_bytes, sync_directory
 
 GENESIS = "0" * 64
 PREVIOUS = "previous_line_sha256"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 from traceback import format_exception
 
-from groundwork.secrets import hide
+from touchstone.core.secrets import hide
 
 # What the system, SQLite and DuckDB say of a disk that refuses, and what it means to whoever runs this.
 _REFUSALS = {

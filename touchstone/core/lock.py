@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from groundwork.errors import BadInputError
+from touchstone.core.errors import BadInputError
 
 POLL_SECONDS = 0.2
 _held: dict[Path, int] = {}

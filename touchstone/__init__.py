@@ -1,0 +1,1 @@
+"""The product's own code, none of which imports Dagster."""
