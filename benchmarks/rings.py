@@ -28,9 +28,10 @@ from expectations.contract import load_contract
 from orchestration.assets.signals import merchant_rings
 from orchestration.landing.land import land
 from orchestration.landing.ledger import Ledger, pinned_loads
-from orchestration.landing.sources import read_sources
+from orchestration.landing.sources import identifier_key, read_sources
+from orchestration.landing.sql import Limits
 from orchestration.resources import Warehouse
-from orchestration.settings import Settings
+from touchstone.core.settings import Settings
 
 AS_OF = date(2026, 6, 30)
 TABLES = ("merchants", "listings", "listing_images", "merchant_identifiers")
@@ -69,7 +70,14 @@ def build(home: Path, scale: float, seed: int) -> Warehouse:
     file.write_text(yaml.safe_dump(whole))
     sources = read_sources(file, os.environ)
     now = datetime.now(UTC)
-    land(sources, contract, home / "landing", hmac_key=settings.key_for(sources), now=now, limits=settings.limits)
+    land(
+        sources,
+        contract,
+        home / "landing",
+        hmac_key=identifier_key(sources, settings),
+        now=now,
+        limits=Limits.from_settings(settings),
+    )
     warehouse = Warehouse(settings)
     warehouse.pin(pinned_loads(Ledger(home / "landing").read(), contract), contract, home / "landing")
     warehouse.set_run(as_of=AS_OF, with_training=False)

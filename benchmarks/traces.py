@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from orchestration.acting.trace import opened
 from orchestration.publishing.history import Shelf, in_force
 from orchestration.publishing.read import read_list
-from orchestration.rated import RATED
+from touchstone.core.lists import RATED
 
 Traces = Sequence[Mapping[str, Any]]
 KEYS = {

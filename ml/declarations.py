@@ -16,29 +16,23 @@ import yaml
 
 from ml.flagging import MOST_EXPOSED
 from touchstone.core.errors import BadInputError
+from touchstone.core.lists import ENTITIES, ID_COLUMNS, Entity, relation_of
 
-Entity = Literal["listing", "merchant", "review"]
 Controller = Literal["subject", "third_party", "platform"]
 SIGNALS: Final = ("spec", "price", "review", "logo", "text", "merchant", "link", "order")
 CONTROLLERS: Final[tuple[Controller, ...]] = ("subject", "third_party", "platform")
 # Whom reasons are told. Internal is ourselves: it may read all and need not be listed.
 AUDIENCES: Final = ("internal", "brand", "authority", "merchant")
-ENTITIES: Final[tuple[Entity, ...]] = ("listing", "merchant", "review")
 MATTERS: Final = ("counterfeit", "brushing")
 ROOT: Final = Path(__file__).resolve().parent.parent
 MODELS_FILE: Final = ROOT / "ml" / "models.yml"
 FEATURES_FOLDER: Final = ROOT / "dbt_project" / "models" / "features"
 
-# The column that names a rated entity. Orders are rated with their reviews, and reviews without an order alone, so that
-# neither id names them all.
-ID_COLUMNS: Final[Mapping[Entity, str]] = {"listing": "listing_id", "merchant": "merchant_id", "review": "review_key"}
 # What a unit itself excludes. Lags in hours may be negative (a review before its delivery), and so may deviations.
 UNIT_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "share": (0.0, 1.0), "boolean": (0.0, 1.0), "stars": (0.0, 5.0), "count": (0.0, math.inf), "days": (0.0, math.inf),
     "usd": (0.0, math.inf), "ratio": (0.0, math.inf),
 }  # fmt: skip
-# Further ids that an entity has, any of which may be null.
-CARRIED: Final[Mapping[Entity, tuple[str, ...]]] = {"review": ("order_id", "review_id")}
 
 
 @dataclass(frozen=True)
@@ -137,11 +131,6 @@ class Declaration:
             "matter": self.matter,
             "features": [feature.as_dict() for feature in self.features],
         }
-
-
-def relation_of(rates: str) -> str:
-    """Returns what the dbt relations of a list are called by: `listing` for `listings`."""
-    return rates.removesuffix("s")
 
 
 def load_declarations(

@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.calibrate import Calibration
-from ml.declarations import CARRIED, ID_COLUMNS, Declaration, Feature
+from ml.declarations import Declaration, Feature
 from touchstone.core.errors import VerificationError
 from touchstone.core.files import canonical_json, sha256_bytes
+from touchstone.core.lists import CARRIED, ID_COLUMNS
 
 MODEL_FILE: Final = "model.json"
 MAIN_FILE: Final = "main.ubj"

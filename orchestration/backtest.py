@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expectations.contract import load_contract
-from orchestration.home import ensure_schema, home_lock, prepare_home
 from orchestration.pipeline import check_range, run_job
-from orchestration.rated import Rated, rated_by
 from orchestration.resources import pins_of, project_digest
-from orchestration.settings import Settings
 from orchestration.upkeep.approvals import outcomes_after
-from orchestration.warehouse_file import read_warehouse
 from touchstone.core.errors import BadInputError, GateRefusedError, TouchstoneError, VerificationError
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import canonical_json, discard, remove_temporaries, replacing_directory, sha256_bytes
+from touchstone.core.home import ensure_schema, home_lock, prepare_home
+from touchstone.core.lists import Rated, rated_by
+from touchstone.core.settings import Settings
+from touchstone.core.warehouse import read_warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa

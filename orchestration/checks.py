@@ -16,10 +16,10 @@ import dagster as dg
 
 from expectations.contract import Contract
 from orchestration import pictures
-from orchestration.rated import RATED, ListName, Rated
 from orchestration.resources import Run, connect_memory
-from orchestration.settings import MAX_AGE
 from touchstone.core.files import write_json
+from touchstone.core.lists import RATED, ListName, Rated
+from touchstone.core.settings import MAX_AGE
 from touchstone.core.text import visible
 
 if TYPE_CHECKING:

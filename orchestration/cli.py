@@ -343,11 +343,14 @@ def check_sources(file: Annotated[Path, typer.Argument(help="The sources file.")
     """
     from expectations.contract import load_contract
     from orchestration.landing.land import check
-    from orchestration.landing.sources import read_sources
+    from orchestration.landing.sources import identifier_key, read_sources
+    from orchestration.landing.sql import Limits
 
     settings = settings_of(sources=file)
     sources = read_sources(settings.sources_file, os.environ)
-    reports = check(sources, load_contract(), hmac_key=settings.key_for(sources), limits=settings.limits)
+    reports = check(
+        sources, load_contract(), hmac_key=identifier_key(sources, settings), limits=Limits.from_settings(settings)
+    )
     print_result(
         {"tables": [dataclasses.asdict(found) for found in reports]},
         as_json,

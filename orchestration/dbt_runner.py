@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.resources import WAREHOUSE_GROUP_ROWS, DbtNode, project_digest
-from orchestration.settings import DBT_PROJECT, Settings
 from touchstone.core.errors import TouchstoneError
 from touchstone.core.files import write_bytes
+from touchstone.core.settings import DBT_PROJECT, Settings
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest

@@ -20,7 +20,7 @@ from orchestration.assets.sources import landing_assets
 from orchestration.assets.warehouse import dbt_steps
 from orchestration.dbt_runner import prepare_manifest
 from orchestration.resources import run_resource
-from orchestration.settings import Settings, quiet_libraries, read_settings
+from touchstone.core.settings import Settings, quiet_libraries, read_settings
 
 
 def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:

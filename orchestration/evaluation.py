@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.home import ensure_schema, home_lock
-from orchestration.settings import Settings
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import canonical_json, sha256_file
+from touchstone.core.home import ensure_schema, home_lock
+from touchstone.core.settings import Settings
 from touchstone.core.text import shorten, visible, wrap
 
 if TYPE_CHECKING:

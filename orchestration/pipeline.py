@@ -22,9 +22,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from expectations.contract import load_contract
-from orchestration.home import demo_is_due, home_lock, make_demo, prepare_home
+from orchestration.marketplace.create import demo_is_due, make_demo
 from orchestration.pictures import words_of
-from orchestration.rated import RATED, has_champion
 from orchestration.resources import (
     AS_OF_TAG,
     PIPELINE_RUN_TAG,
@@ -33,10 +32,7 @@ from orchestration.resources import (
     pins_of,
     project_digest,
 )
-from orchestration.run_record import Outcome, RunRecord
-from orchestration.settings import Settings
 from orchestration.upkeep.alerts import Alert, alerts_of, could_not_run, tell
-from orchestration.warehouse_file import WarehouseDamagedError
 from touchstone.core import interrupts
 from touchstone.core.errors import (
     BadInputError,
@@ -46,6 +42,11 @@ from touchstone.core.errors import (
     VerificationError,
     disk_refusal,
 )
+from touchstone.core.home import home_lock, prepare_home
+from touchstone.core.lists import RATED
+from touchstone.core.run_record import Outcome, RunRecord
+from touchstone.core.settings import Settings
+from touchstone.core.warehouse import WarehouseDamagedError
 
 if TYPE_CHECKING:
     from ml.registry import Registry
@@ -161,7 +162,7 @@ def backfill(
 
     prepare_home(settings)
     check_range(settings, first, last)
-    if not has_champion(Registry(settings.home)):
+    if not Registry(settings.home).has_any_champion():
         raise BadInputError("No model may rate yet. `touchstone run --approve-if-passing` trains; a backfill does not.")
     instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
     days: list[Day] = []

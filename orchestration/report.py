@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.pipeline import Day, PipelineResult
-from orchestration.rated import RATED
 from orchestration.resources import connect_memory
-from orchestration.settings import Settings
+from touchstone.core.lists import RATED
+from touchstone.core.settings import Settings
 from touchstone.core.text import (
     LONG_LINE_COLUMNS,
     MOST_SENTENCE_COLUMNS,

@@ -16,12 +16,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestration.home import REBUILT, ensure_schema, home_lock
 from orchestration.process import keep_engines, spare_the_collector
-from orchestration.run_record import RunRecord
-from orchestration.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
 from orchestration.upkeep.alerts import alerts_of, tell
-from orchestration.warehouse_file import removed_if_damaged, warehouse_path
 from touchstone.core.errors import BadInputError, TouchstoneError
 from touchstone.core.files import (
     canonical_json,
@@ -32,6 +28,10 @@ from touchstone.core.files import (
     sha256_file,
     sha256_tree,
 )
+from touchstone.core.home import REBUILT, ensure_schema, home_lock
+from touchstone.core.run_record import RunRecord
+from touchstone.core.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
+from touchstone.core.warehouse import removed_if_damaged, warehouse_path
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from orchestration.landing.ledger import LoadRecord, PinnedLoads
     from orchestration.publishing.policy import Policy
     from orchestration.publishing.terms import AppliedTerm
-    from orchestration.rated import ListName
+    from touchstone.core.lists import ListName
 
 logger = logging.getLogger("touchstone")
 AS_OF_TAG = "touchstone/as_of"

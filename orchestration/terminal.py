@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestration.home import ensure_schema, home_lock
-from orchestration.settings import Settings, read_settings
 from touchstone.core.errors import BadInputError
+from touchstone.core.home import ensure_schema, home_lock
+from touchstone.core.settings import Settings, read_settings
 from touchstone.core.text import shorten, terminal_lines
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]

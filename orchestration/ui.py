@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ml.registry import Registry
-from orchestration.home import prepare_home
-from orchestration.rated import RATED
 from orchestration.resources import logger, mark_dead_runs
-from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.ui_servers import HOST, WORKSPACE
 from touchstone.core.errors import TouchstoneError
+from touchstone.core.home import prepare_home
+from touchstone.core.lists import RATED
+from touchstone.core.settings import PROJECT_ROOT, Settings
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 7  # less than the grace that start.py gives this process, which must not be ended before its servers

@@ -12,8 +12,8 @@ import contextlib
 import gc
 import sys
 
-from orchestration.settings import PROJECT_ROOT
 from orchestration.ui_guard import UiGuard
+from touchstone.core.settings import PROJECT_ROOT
 
 HOST = "127.0.0.1"
 WORKSPACE = PROJECT_ROOT / "workspace.yaml"

@@ -21,10 +21,10 @@ import pytest
 import yaml
 from hypothesis import settings
 
-from orchestration.rated import RATED
 from tests import warm
 from tests.source_fixtures import postgres, storage  # noqa: F401  fixtures for every test
 from touchstone.core import secrets
+from touchstone.core.lists import RATED
 from touchstone.core.lock import writer_lock
 
 # An example that meets a busy machine is no failure: how long things take is for benchmarks.

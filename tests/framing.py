@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ml.declarations import load_declarations
 from orchestration.publishing.candidate import newest_candidate
-from orchestration.rated import RATED, ListName
+from touchstone.core.lists import RATED, ListName
 
 MOST_TIMES = 50
 """How many times as many reviews, reports and orders as a listing usually has."""

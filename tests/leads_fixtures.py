@@ -24,10 +24,10 @@ from orchestration.landing.ledger import Ledger, LoadedFile, LoadRecord
 from orchestration.publishing.candidate import build_candidate
 from orchestration.publishing.publish import publish
 from orchestration.publishing.verdict import give_verdict
-from orchestration.rated import RATED, ListName
 from tests.hostile import HOSTILE
 from tests.publishing_fixtures import POLICY, SUITES, TERMS, manifest_inputs, passing_gates
 from touchstone.core.files import sha256_bytes, sha256_file
+from touchstone.core.lists import RATED, ListName
 
 DAY = dt.date(2026, 6, 30)
 MARTS_YML = Path(__file__).resolve().parents[1] / "dbt_project" / "models" / "marts" / "marts.yml"

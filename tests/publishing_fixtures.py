@@ -20,9 +20,9 @@ from orchestration.publishing.policy import Policy
 from orchestration.publishing.publish import Published, candidate_subject, publish
 from orchestration.publishing.terms import AppliedTerm
 from orchestration.publishing.verdict import GATES, give_verdict
-from orchestration.rated import RATED as LISTS
-from orchestration.rated import ListName
 from touchstone.core.files import sha256_bytes
+from touchstone.core.lists import RATED as LISTS
+from touchstone.core.lists import ListName
 
 AS_OF = dt.date(2026, 6, 30)
 SUITES = sha256_bytes(b"suites")

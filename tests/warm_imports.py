@@ -6,7 +6,7 @@ import importlib
 import sys
 
 from ml.registry import load_mlflow
-from orchestration.settings import quiet_libraries
+from touchstone.core.settings import quiet_libraries
 
 # As a command's main module has one: without, DuckDB takes the process for somebody's prompt when it is imported, and draws
 # the progress of slow queries on stdout.

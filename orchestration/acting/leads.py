@@ -28,12 +28,12 @@ from orchestration.landing.land import Recorded
 from orchestration.landing.ledger import Ledger, pinned_loads
 from orchestration.landing.views import create_views
 from orchestration.publishing.history import Shelf, in_force
-from orchestration.rated import RATED, ListName
-from orchestration.settings import Settings
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError, counted
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
+from touchstone.core.lists import RATED, ListName
 from touchstone.core.parquet import read_small_parquet
+from touchstone.core.settings import Settings
 from touchstone.core.text import pad
 
 FOLDER: Final = "leads"

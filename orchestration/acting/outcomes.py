@@ -18,11 +18,12 @@ from typing import Any
 from expectations.contract import load_contract
 from orchestration.landing.land import GIVEN, Recorded, record
 from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
-from orchestration.landing.sources import read_sources
+from orchestration.landing.sources import identifier_key, read_sources
+from orchestration.landing.sql import Limits
 from orchestration.landing.views import create_views, default_as_of
-from orchestration.settings import Settings
 from touchstone.core.errors import BadInputError, counted
 from touchstone.core.files import check_regular
+from touchstone.core.settings import Settings
 from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, few_of, shorten, visible, wrap
 
 SUPPRESSIONS = "suppressions"
@@ -78,11 +79,11 @@ def _record(settings: Settings, table: str, file: Path, told: str, *, is_dry: bo
         file,
         load_contract(),
         settings.home / "landing",
-        hmac_key=settings.key_for(sources),
+        hmac_key=identifier_key(sources, settings),
         now=datetime.now(UTC),
         told=told,
         is_dry=is_dry,
-        limits=settings.limits,
+        limits=Limits.from_settings(settings),
     )
 
 

@@ -37,9 +37,9 @@ from orchestration.landing.sources import picture_folder
 from orchestration.landing.views import create_views
 from orchestration.publishing.candidate import csv_bytes
 from orchestration.publishing.history import Shelf
-from orchestration.settings import Settings
 from touchstone.core.errors import BadInputError, counted
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
+from touchstone.core.settings import Settings
 from touchstone.core.text import MOST_CHARACTERS, shorten, visible, visible_in_html, visible_values
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "lead.html"

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from orchestration.publishing.history import Shelf, in_force
 from orchestration.publishing.policy import Policy, load_policy
 from orchestration.publishing.terms import AppliedTerm, applied_terms, decide
-from orchestration.rated import RATED, ListName
-from orchestration.settings import Settings
 from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.lists import RATED, ListName
+from touchstone.core.settings import Settings
 from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, pad, shorten, visible, wrap
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from orchestration.acting.outcomes import read_texts, record_rows
 from orchestration.landing.land import Recorded
 from orchestration.landing.ledger import Ledger, pinned_loads
 from orchestration.landing.views import create_views
-from orchestration.settings import Settings
 from touchstone.core.errors import BadInputError, counted
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
+from touchstone.core.settings import Settings
 from touchstone.core.text import pad, shorten, visible_in_html, visible_values
 
 if TYPE_CHECKING:

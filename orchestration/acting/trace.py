@@ -31,9 +31,9 @@ from orchestration.publishing.manifest import Manifest, version_date
 from orchestration.publishing.publish import candidate_subject
 from orchestration.publishing.verdict import CANDIDATE_GATE, VERDICT_FILE, Verdict, read_verdict
 from orchestration.publishing.verify import verify
-from orchestration.rated import RATED, Rated
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.files import sha256_file
+from touchstone.core.lists import RATED, Rated
 from touchstone.core.text import MOST_SENTENCE_COLUMNS, shorten, wrap
 
 FEATURES_SHOWN: Final = 25

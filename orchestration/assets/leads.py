@@ -6,8 +6,8 @@ What a lead is, and how it keeps its identity, is in `orchestration/acting/leads
 import dagster as dg
 
 from orchestration.automation import LISTS, ONE_DAY_A_RUN
-from orchestration.rated import RATED
 from orchestration.resources import Run
+from touchstone.core.lists import RATED
 
 KEY = dg.AssetKey(["leads", "ranked"])
 

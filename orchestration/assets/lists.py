@@ -14,10 +14,10 @@ import dagster as dg
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.checks import picture_of, subject_of
 from orchestration.pictures import shown, versions
-from orchestration.rated import RATED, ListName
 from orchestration.resources import Run, code_revision, project_digest
 from touchstone.core.errors import GateRefusedError
 from touchstone.core.files import sha256_file
+from touchstone.core.lists import RATED, ListName
 
 if TYPE_CHECKING:
     from ml.registry import Champion

@@ -16,11 +16,11 @@ from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.checks import picture_of
 from orchestration.drift import indices_by_day, measure
 from orchestration.pictures import shown
-from orchestration.rated import RATED, Rated, has_champion
 from orchestration.resources import Run, code_revision, logger
 from orchestration.upkeep.approvals import described, settle_moves, shadow_file
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import boundary
+from touchstone.core.lists import RATED, Rated
 from touchstone.core.text import visible
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         run.note(described(move))
     champion = run.registry.champion_to_rate(model)
     if champion is None:
-        if not has_champion(run.registry) and not run.policy.rules:
+        if not run.registry.has_any_champion() and not run.policy.rules:
             raise BadInputError(
                 "No model may rate yet: none is approved. See `touchstone models list`, then "
                 "`touchstone models approve MODEL VERSION --why REASON`, or run with --approve-if-passing."

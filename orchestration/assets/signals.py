@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from orchestration.resources import Run
-from orchestration.settings import LABEL_HORIZON_DAYS
+from touchstone.core.settings import LABEL_HORIZON_DAYS
 
 if TYPE_CHECKING:
     import duckdb

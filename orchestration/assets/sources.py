@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from expectations.contract import Contract
-from orchestration.home import demo_is_due, make_demo
+from orchestration.marketplace.create import demo_is_due, make_demo
 from orchestration.resources import Run, logger
-from orchestration.settings import MAX_AGE
+from touchstone.core.settings import MAX_AGE
 
 if TYPE_CHECKING:
     from orchestration.landing.ledger import LoadRecord
@@ -53,7 +53,8 @@ def land_sources(run: Run) -> "list[LoadRecord]":
     """
     from orchestration.landing.land import land
     from orchestration.landing.ledger import Ledger, loads_in_use, pinned_loads
-    from orchestration.landing.sources import read_sources
+    from orchestration.landing.sources import identifier_key, read_sources
+    from orchestration.landing.sql import Limits
 
     if demo_is_due(run.settings):
         make_demo(run.settings)
@@ -62,9 +63,9 @@ def land_sources(run: Run) -> "list[LoadRecord]":
         sources,
         run.contract,
         run.landing,
-        hmac_key=run.settings.key_for(sources),
+        hmac_key=identifier_key(sources, run.settings),
         now=datetime.now(UTC),
-        limits=run.settings.limits,
+        limits=Limits.from_settings(run.settings),
     )
     run.record.facts["refused_loads"] = {
         record.table: "the new load was refused." for record in records if record.status == "refused"

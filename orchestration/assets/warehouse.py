@@ -13,9 +13,9 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtP
 
 from orchestration.assets.signals import add_rings
 from orchestration.automation import ONE_DAY_A_RUN
-from orchestration.rated import RATED
 from orchestration.resources import DbtNode, Export, ExportFolder, Run, sql_text
 from touchstone.core.failpoints import boundary
+from touchstone.core.lists import RATED
 
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
 OWNERS = ["team:data-engineering"]

@@ -34,8 +34,10 @@ from orchestration.landing.databases import DuckDBConnector, PostgresConnector, 
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
 from touchstone.core.secrets import remember
+from touchstone.core.settings import Settings
 from touchstone.core.text import visible
 
+PUBLIC_HMAC_KEY = b"touchstone demo and examples: not a secret"
 CONNECTORS: dict[str, type[Connector]] = {
     "parquet": ParquetConnector,
     "csv": CsvConnector,
@@ -495,3 +497,20 @@ def _check_names(sources: Sources, place: str, named: set[str], views: set[str])
             f"{sources.path}: {place} reads {name!r}, which is no input or earlier view{_suggestion(name, sorted(known))}"
             " Files are read only through `inputs`."
         )
+
+
+def identifier_key(sources: Sources, settings: Settings) -> bytes:
+    """Returns the key under which a sources file's personal identifiers land.
+
+    Raises:
+        BadInputError: The file does not say `identifiers: public`, and no key is set.
+    """
+    if sources.identifiers == "public":
+        return PUBLIC_HMAC_KEY
+    if settings.hmac_key is None:
+        raise BadInputError(
+            f"{sources.path}: its tables may hold personal identifiers, which land only as HMAC, and no key is set. "
+            "Set TOUCHSTONE_HMAC_KEY to a secret of at least 16 characters and keep it: with another key, "
+            "the same person becomes another."
+        )
+    return settings.hmac_key.get_secret_value().encode()

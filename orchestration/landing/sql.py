@@ -17,6 +17,8 @@ from pathlib import Path
 
 import duckdb
 
+from touchstone.core.settings import Settings
+
 HMAC_DIGITS = 32
 """Hexadecimal digits kept of an HMAC-SHA256: 128 bits, which no marketplace is large enough to make collide."""
 
@@ -56,6 +58,11 @@ class Limits:
 
     threads: int = 2
     memory: str = "2GB"
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Limits:
+        """Returns what the settings allow of this machine."""
+        return cls(threads=settings.threads, memory=settings.memory_limit)
 
 
 def quoted(name: str) -> str:

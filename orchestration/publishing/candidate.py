@@ -26,10 +26,10 @@ from orchestration.publishing.history import Shelf, previous_version
 from orchestration.publishing.manifest import MANIFEST_FILE, Held, Manifest, ManifestInputs
 from orchestration.publishing.policy import Policy
 from orchestration.publishing.terms import AppliedTerm
-from orchestration.rated import RATED, ListName
 from touchstone.core.errors import VerificationError
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import replacing_directory, sha256_bytes, sha256_file, write_json
+from touchstone.core.lists import RATED, ListName
 from touchstone.core.text import MOST_CELL_CHARACTERS, visible, visible_sql
 
 

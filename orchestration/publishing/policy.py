@@ -17,9 +17,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from orchestration.rated import RATED, ListName
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
+from touchstone.core.lists import RATED, ListName
 from touchstone.core.text import visible
 
 Action = Literal["watch", "review", "test_buy", "restrict", "remove"]

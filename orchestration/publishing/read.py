@@ -20,9 +20,9 @@ from ml.explain import for_audience
 from orchestration.publishing.history import Publication, Shelf
 from orchestration.publishing.manifest import Manifest
 from orchestration.publishing.terms import decide
-from orchestration.rated import RATED
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import sha256_bytes, sha256_file
+from touchstone.core.lists import RATED
 from touchstone.core.parquet import read_small_parquet
 from touchstone.core.text import LONG_LINE_COLUMNS, shorten
 

@@ -16,8 +16,8 @@ from jinja2 import Environment
 from pydantic import BaseModel, ConfigDict
 
 from orchestration.publishing.policy import Action, Policy, Term
-from orchestration.rated import RATED, ListName
 from touchstone.core.errors import counted
+from touchstone.core.lists import RATED, ListName
 
 MACRO = Path(__file__).resolve().parents[2] / "dbt_project" / "macros" / "terms.sql"
 _BY_DECISIONS = (

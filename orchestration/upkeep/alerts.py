@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
-from orchestration.run_record import RunRecord
-from orchestration.settings import Settings
 from touchstone.core.files import write_json
 from touchstone.core.lock import writer_lock
+from touchstone.core.run_record import RunRecord
+from touchstone.core.settings import Settings
 
 logger = logging.getLogger("touchstone")
 TIMEOUT_SECONDS = 10  # for a connection, and for the next bytes

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from orchestration.publishing.history import Shelf
 from orchestration.publishing.manifest import version_date
-from orchestration.rated import RATED, rated_by
 from orchestration.upkeep.alerts import Alert, tell
-from orchestration.warehouse_file import read_warehouse
 from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.lists import RATED, rated_by
+from touchstone.core.warehouse import read_warehouse
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ml.declarations import Declaration
     from ml.registry import Champion, Move, Registry
     from ml.shadow import Day
-    from orchestration.settings import Settings
+    from touchstone.core.settings import Settings
 
 OUTCOMES = """
 select

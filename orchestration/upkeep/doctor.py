@@ -17,15 +17,15 @@ import duckdb
 from pydantic import ValidationError
 
 from expectations.contract import load_contract
-from orchestration.home import LOCK_FILE, MIGRATIONS, SCHEMA_FILE, SCHEMA_VERSION, schema_refusal, schema_version
 from orchestration.landing.erase import unfinished
 from orchestration.landing.ledger import Ledger, damage, pinned_loads, removed_folders, unread_folders
-from orchestration.run_record import RunRecord, process_started
-from orchestration.settings import Settings
 from orchestration.upkeep.standing import verify_home
 from touchstone.core.errors import ExitCode, VerificationError
 from touchstone.core.files import TEMPORARY_PREFIX, size_of
+from touchstone.core.home import LOCK_FILE, MIGRATIONS, SCHEMA_FILE, SCHEMA_VERSION, schema_refusal, schema_version
 from touchstone.core.lock import describe_holder, holder_pid, is_held
+from touchstone.core.run_record import RunRecord, process_started
+from touchstone.core.settings import Settings
 from touchstone.core.text import visible
 
 Level = Literal["broken", "act", "note"]

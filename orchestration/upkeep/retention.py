@@ -16,7 +16,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from expectations.contract import Contract, load_contract
-from orchestration.home import REBUILT, ensure_schema, home_lock
 from orchestration.landing.erase import Reason
 from orchestration.landing.erase import erase as erase_loads
 from orchestration.landing.ledger import (
@@ -29,14 +28,16 @@ from orchestration.landing.ledger import (
     unread_folders,
 )
 from orchestration.landing.persons import person
+from orchestration.landing.sql import Limits
 from orchestration.publishing.history import Publication, Shelf, latest_version
 from orchestration.publishing.manifest import version_date
-from orchestration.run_record import RunRecord
-from orchestration.settings import Settings
 from orchestration.upkeep.standing import manifests
 from touchstone.core.errors import BadInputError
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import discard, remove_temporaries, size_of
+from touchstone.core.home import REBUILT, ensure_schema, home_lock
+from touchstone.core.run_record import RunRecord
+from touchstone.core.settings import Settings
 
 AS_OF = "as_of="
 # The marts in which persons are named, by their hashes.
@@ -165,7 +166,7 @@ def erase(settings: Settings, kind: str, value_hash: str, *, who: str, why: str)
         ):
             discard(settings.home / name)
         reason = Reason(who, why, datetime.now(UTC))
-        return erase_loads(settings.home / "landing", contract, whose, reason, limits=settings.limits)
+        return erase_loads(settings.home / "landing", contract, whose, reason, limits=Limits.from_settings(settings))
 
 
 def _refuse_absent(home: Path) -> None:

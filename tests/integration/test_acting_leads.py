@@ -11,7 +11,7 @@ from conftest import FIRST_DAY, NEXT_DAY, Outcome
 
 from orchestration.acting.leads import folder_of, make_leads, manifest_of, read_leads
 from orchestration.publishing.history import Shelf
-from orchestration.rated import RATED
+from touchstone.core.lists import RATED
 
 Command = Callable[..., Outcome]
 

@@ -19,9 +19,9 @@ from orchestration.acting.outcomes import (
     unsuppress,
 )
 from orchestration.landing.ledger import Ledger
-from orchestration.settings import Settings, read_settings
 from tests.landing_fixtures import Market
 from touchstone.core.errors import BadInputError
+from touchstone.core.settings import Settings, read_settings
 
 # The newest event of the market's listings, long before it landed: the last complete day.
 LAST = date(2026, 3, 7)

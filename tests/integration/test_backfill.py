@@ -17,10 +17,10 @@ from conftest import FIRST_DAY, NEXT_DAY, ROOT, Homes, Outcome
 from test_gates import policy_with
 
 from orchestration.pipeline import Day, Standing, backfill, backfill_exit_code
-from orchestration.run_record import RunRecord
-from orchestration.settings import read_settings
 from touchstone.core.errors import BadInputError, ExitCode
 from touchstone.core.failpoints import VARIABLE
+from touchstone.core.run_record import RunRecord
+from touchstone.core.settings import read_settings
 
 FIRST, SECOND = "2026-06-20", "2026-06-21"
 

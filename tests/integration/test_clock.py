@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import touchstone
 
-from orchestration.run_record import RunRecord
 from tests.landing_fixtures import NOW, Market
+from touchstone.core.run_record import RunRecord
 
 AHEAD = (datetime.now(UTC) - NOW).days + 30
 """Days after the fixtures' own time at which the market landed: a month after today."""

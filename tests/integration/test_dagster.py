@@ -16,11 +16,11 @@ from test_gates import dagster_run
 
 from orchestration.automation import jobs, schedules
 from orchestration.definitions import build_definitions
-from orchestration.rated import RATED
-from orchestration.run_record import RunRecord, process_started
-from orchestration.settings import read_settings
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import write_json
+from touchstone.core.lists import RATED
+from touchstone.core.run_record import RunRecord, process_started
+from touchstone.core.settings import read_settings
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from conftest import NEXT_DAY, Homes, Outcome, published, published_files
 from ml.registry import IN_MLFLOW, Registry
 from ml.review import Check, Judgement
 from orchestration.automation import PROMOTION_TAG, promotion_sensor
-from orchestration.settings import read_settings
 from tests.alert_fixtures import web_server
 from tests.ml_fixtures import HOLDS, register_again
 from touchstone.core.errors import ExitCode, VerificationError
+from touchstone.core.settings import read_settings
 
 MODEL = "listing_counterfeit"
 FAILS = Judgement((Check("bounds", passed=False, says="refund_share is 2"),))

@@ -17,9 +17,9 @@ from orchestration.checks import TERM_PARAMETERS
 from orchestration.publishing.candidate import Candidate, list_columns
 from orchestration.publishing.publish import candidate_subject
 from orchestration.publishing.verdict import give_verdict
-from orchestration.rated import RATED as LISTS
-from orchestration.rated import ListName
 from touchstone.core.errors import GateRefusedError
+from touchstone.core.lists import RATED as LISTS
+from touchstone.core.lists import ListName
 
 RATED = (
     Rated("a", 97.0),

@@ -24,9 +24,9 @@ from expectations.results import Failure
 from ml.registry import Registry
 from ml.sampling import prevalence
 from orchestration.acting.reports import definitions, read_report, values_of, write_report
-from orchestration.rated import RATED
 from tests.publishing_fixtures import gate
 from tests.unit.test_dbt_reporters import fitted
+from touchstone.core.lists import RATED
 
 AS_OF = date.fromisoformat(NEXT_DAY)
 DAY = f"date '{NEXT_DAY}'"

@@ -15,8 +15,8 @@ from expectations.contract import load_contract
 from orchestration import dbt_runner
 from orchestration.landing.ledger import Ledger, pinned_loads
 from orchestration.resources import WAREHOUSE_GROUP_ROWS, DbtNode, Warehouse
-from orchestration.run_record import RunRecord, Stage
-from orchestration.settings import read_settings
+from touchstone.core.run_record import RunRecord, Stage
+from touchstone.core.settings import read_settings
 
 
 @pytest.fixture

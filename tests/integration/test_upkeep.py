@@ -12,11 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import touchstone
 
-from orchestration.home import _DAGSTER_YAML_1, DAGSTER_YAML, SCHEMA_VERSION, ensure_schema
 from orchestration.landing.ledger import Ledger
 from orchestration.publishing.manifest import Loads
-from orchestration.run_record import RunRecord
-from orchestration.settings import Settings, read_settings
 from orchestration.upkeep.doctor import Finding, disk, examine, exit_code
 from orchestration.upkeep.retention import erase, prune
 from orchestration.upkeep.standing import verify_home
@@ -26,7 +23,10 @@ from tests.publishing_fixtures import RATED, Home
 from touchstone.core.errors import BadInputError, ExitCode
 from touchstone.core.failpoints import VARIABLE
 from touchstone.core.files import write_json
+from touchstone.core.home import _DAGSTER_YAML_1, DAGSTER_YAML, SCHEMA_VERSION, ensure_schema
 from touchstone.core.lock import writer_lock
+from touchstone.core.run_record import RunRecord
+from touchstone.core.settings import Settings, read_settings
 
 OLD, NEW = date(2026, 6, 1), date(2026, 6, 30)
 BY_DATE = (

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from orchestration.checks import _is_off
-from orchestration.rated import RATED
+from touchstone.core.lists import RATED
 
 
 @pytest.mark.parametrize("live", [0, 1])

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from orchestration.pipeline import _has_to_train
-from orchestration.rated import RATED
-from orchestration.run_record import RunRecord, Stage
 from touchstone.core.files import TEMPORARY_PREFIX
+from touchstone.core.lists import RATED
+from touchstone.core.run_record import RunRecord, Stage
 
 MODELS = [rated.model for rated in RATED.values()]
 

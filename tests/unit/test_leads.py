@@ -23,10 +23,10 @@ from orchestration.acting.leads import (
     problems,
     read_leads,
 )
-from orchestration.rated import RATED
 from orchestration.terminal import moment_of
 from tests.leads_fixtures import DAY, Made, Merchant, worth
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
+from touchstone.core.lists import RATED
 
 DAYS = [DAY + dt.timedelta(days=number) for number in range(4)]
 

@@ -24,11 +24,11 @@ from orchestration.acting.leads import read_leads
 from orchestration.acting.packs import gather, in_words, visible, write_packs
 from orchestration.acting.sections import SECTIONS, Reader
 from orchestration.acting.statements import statement, statement_id, statement_text
-from orchestration.rated import RATED
 from tests.hostile import HOSTILE
 from tests.leads_fixtures import DAY, Goods, Made, Merchant, hostile_market, landed_of, mart_columns
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import sha256_bytes
+from touchstone.core.lists import RATED
 
 NOW = dt.datetime(2026, 7, 1, tzinfo=dt.UTC)
 AT = dt.datetime(2026, 6, 1)  # noqa: DTZ001  # landed times have no zone: they are UTC

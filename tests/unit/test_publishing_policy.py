@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from orchestration.publishing.policy import MODELS, WANTED, Action, Policy, Term, load_policy, most_signals
-from orchestration.rated import RATED
 from touchstone.core.errors import BadInputError
+from touchstone.core.lists import RATED
 
 DEFAULT = Path(__file__).resolve().parents[2] / "policies" / "default.yml"
 SOUND = """target_precision: 0.9

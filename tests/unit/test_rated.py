@@ -15,7 +15,7 @@ from orchestration.assets.warehouse import REASON_COLUMNS, SCORE_COLUMNS, TERM_C
 from orchestration.publishing.candidate import SHAPES
 from orchestration.publishing.policy import load_policy
 from orchestration.publishing.terms import AppliedTerm
-from orchestration.rated import RATED, Rated
+from touchstone.core.lists import RATED, Rated
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "dbt_project" / "models"

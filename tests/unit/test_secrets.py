@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 
 from orchestration.landing.checks import Violation
-from orchestration.settings import read_settings
 from touchstone.core.errors import BadInputError, ExitCode, without_secrets
 from touchstone.core.secrets import hide, remember
+from touchstone.core.settings import read_settings
 
 SECRET = "kept:out\\of 'sight' & \"mind\" ü"  # noqa: S105  every character that some layer writes in another way
 

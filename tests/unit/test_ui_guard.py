@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.settings import Settings
 from orchestration.ui import commands
 from orchestration.ui_guard import ANSWER_HEADERS, NAMES, Message, Receive, Scope, Send, UiGuard, refusal
 from orchestration.ui_servers import guarded_mlflow
+from touchstone.core.settings import Settings
 
 PORT = 3000
 OWN = f"127.0.0.1:{PORT}"

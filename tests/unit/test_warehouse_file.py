@@ -9,9 +9,9 @@ import duckdb
 import pytest
 
 from orchestration.resources import Warehouse
-from orchestration.settings import read_settings
-from orchestration.warehouse_file import WarehouseDamagedError, damage_in, read_warehouse
 from touchstone.core.errors import BadInputError, ExitCode
+from touchstone.core.settings import read_settings
+from touchstone.core.warehouse import WarehouseDamagedError, damage_in, read_warehouse
 
 Damage = Callable[[bytes], bytes]
 DAMAGES: dict[str, Damage] = {

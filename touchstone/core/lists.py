@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
-from ml.declarations import CARRIED, ID_COLUMNS, Entity, relation_of
 from touchstone.core.errors import BadInputError
 
-if TYPE_CHECKING:
-    from ml.registry import Registry
-
+Entity = Literal["listing", "merchant", "review"]
+ENTITIES: Final[tuple[Entity, ...]] = ("listing", "merchant", "review")
+# The column that names a rated entity. Orders are rated with their reviews, and reviews without an order alone, so that
+# neither id names them all.
+ID_COLUMNS: Final[Mapping[Entity, str]] = {"listing": "listing_id", "merchant": "merchant_id", "review": "review_key"}
+# Further ids that an entity has, any of which may be null.
+CARRIED: Final[Mapping[Entity, tuple[str, ...]]] = {"review": ("order_id", "review_id")}
 ListName = Literal["listings", "merchants", "reviews", "brushing_merchants"]
 
 
@@ -58,6 +61,11 @@ class Rated:
         return CARRIED.get(self.entity, ())
 
 
+def relation_of(list_name: str) -> str:
+    """Returns what the dbt relations of a list are called by: `listing` for `listings`."""
+    return list_name.removesuffix("s")
+
+
 _ALL = (
     Rated("listings", "listing_counterfeit", "listing"),
     Rated("merchants", "merchant_counterfeit", "merchant"),
@@ -77,8 +85,3 @@ def rated_by(model: str) -> Rated:
     if model not in found:
         raise BadInputError(f"There is no model {model}; there are {', '.join(found)}.")
     return found[model]
-
-
-def has_champion(registry: Registry) -> bool:
-    """Tells whether any model may rate."""
-    return any(registry.has_champion(rated.model) for rated in RATED.values())

@@ -9,7 +9,7 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
@@ -18,15 +18,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from touchstone.core.errors import BadInputError
 from touchstone.core.secrets import remember
 
-if TYPE_CHECKING:
-    from orchestration.landing.sources import Sources
-    from orchestration.landing.sql import Limits
-
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 DBT_PROJECT = PROJECT_ROOT / "dbt_project"
 POLICY_FILE = PROJECT_ROOT / "policies" / "default.yml"
 THRESHOLDS_FILE = PROJECT_ROOT / "ml" / "thresholds.yml"
-PUBLIC_HMAC_KEY = b"touchstone demo and examples: not a secret"
 MAX_AGE = timedelta(days=7)
 LABEL_HORIZON_DAYS = 14
 Cron = Annotated[str, StringConstraints(pattern=r"^[0-9*/,-]+( [0-9A-Za-z*/,-]+){4}$")]
@@ -120,29 +115,6 @@ class Settings(BaseSettings):
     def demo(self) -> Path:
         """Folder of the demo marketplace."""
         return self.home / "marketplace"
-
-    @property
-    def limits(self) -> Limits:
-        """What landing may use of this machine."""
-        from orchestration.landing.sql import Limits
-
-        return Limits(threads=self.threads, memory=self.memory_limit)
-
-    def key_for(self, sources: Sources) -> bytes:
-        """Returns the key under which a sources file's personal identifiers land.
-
-        Raises:
-            BadInputError: The file does not say `identifiers: public`, and no key is set.
-        """
-        if sources.identifiers == "public":
-            return PUBLIC_HMAC_KEY
-        if self.hmac_key is None:
-            raise BadInputError(
-                f"{sources.path}: its tables may hold personal identifiers, which land only as HMAC, and no key is set. "
-                "Set TOUCHSTONE_HMAC_KEY to a secret of at least 16 characters and keep it: with another key, "
-                "the same person becomes another."
-            )
-        return self.hmac_key.get_secret_value().encode()
 
     @property
     def sources_file(self) -> Path:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestration.settings import Settings, quiet_libraries
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import write_bytes
 from touchstone.core.lock import writer_lock
+from touchstone.core.settings import Settings, quiet_libraries
 
 logger = logging.getLogger("touchstone")
 SCHEMA_VERSION = 2
@@ -141,24 +141,3 @@ def _usable(home: Path) -> Iterator[None]:
         raise BadInputError(
             f"The home {home} cannot be used: {error}. Name another with TOUCHSTONE_HOME, or mend its permissions."
         ) from error
-
-
-def demo_is_due(settings: Settings) -> bool:
-    """Whether no sources file is set and no demo was made yet; says that it is made now."""
-    if settings.sources is not None or settings.sources_file.exists():
-        return False
-    logger.info("Making the demo marketplace (scale %g, seed %d)", settings.demo_scale, settings.demo_seed)
-    return True
-
-
-def make_demo(settings: Settings) -> None:
-    """Makes the demo marketplace that the settings ask for."""
-    from orchestration.marketplace.generate import generate
-
-    generate(
-        settings.demo,
-        scale=settings.demo_scale,
-        days=settings.demo_days,
-        seed=settings.demo_seed,
-        hardness=settings.demo_hardness,
-    )
