@@ -26,7 +26,7 @@ import numpy.typing as npt
 from quality import touchstone
 
 from ml.declarations import load_declarations
-from orchestration.marketplace.merchants import BRUSHERS, BRUSHING_LOOK_ALIKES
+from touchstone.demo.merchants import BRUSHERS, BRUSHING_LOOK_ALIKES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

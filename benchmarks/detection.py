@@ -34,7 +34,7 @@ from ml.declarations import SIGNALS, Declaration, load_declarations
 from ml.model import load_booster, margin_of
 from ml.registry import Registry
 from ml.training_set import matrix, read_training_set, split_rows
-from orchestration.marketplace.merchants import BRUSHERS, BRUSHING_LOOK_ALIKES, COUNTERFEITERS
+from touchstone.demo.merchants import BRUSHERS, BRUSHING_LOOK_ALIKES, COUNTERFEITERS
 
 Bools = npt.NDArray[np.bool_]
 Counts = dict[str, list[Any]]

@@ -34,8 +34,8 @@ from scipy.stats import t as student
 from sklearn.metrics import average_precision_score
 
 from orchestration.acting.test_buys import Request, frame_of
-from orchestration.marketplace.generate import generate
 from touchstone.core.settings import read_settings
+from touchstone.demo.generate import generate
 
 ROOT = Path(__file__).resolve().parents[1]
 DAYS, LAST_DAY, ROUNDS, EVERY = 540, date(2026, 6, 30), 12, 30

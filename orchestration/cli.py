@@ -94,7 +94,7 @@ def demo(
 
     Example: touchstone demo --scale 0.02 --days 120 --seed 7
     """
-    from orchestration.marketplace.generate import generate
+    from touchstone.demo.generate import generate
 
     settings = settings_of()
     with writing("touchstone demo"):

@@ -22,7 +22,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from expectations.contract import load_contract
-from orchestration.marketplace.create import demo_is_due, make_demo
 from orchestration.pictures import words_of
 from orchestration.resources import (
     AS_OF_TAG,
@@ -47,6 +46,7 @@ from touchstone.core.lists import RATED
 from touchstone.core.run_record import Outcome, RunRecord
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import WarehouseDamagedError
+from touchstone.demo.create import demo_is_due, make_demo
 
 if TYPE_CHECKING:
     from ml.registry import Registry

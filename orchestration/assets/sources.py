@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from expectations.contract import Contract
-from orchestration.marketplace.create import demo_is_due, make_demo
 from orchestration.resources import Run, logger
 from touchstone.core.settings import MAX_AGE
+from touchstone.demo.create import demo_is_due, make_demo
 
 if TYPE_CHECKING:
     from orchestration.landing.ledger import LoadRecord

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from orchestration.landing.pictures import PictureStore
-from orchestration.marketplace.pictures import goods, jpeg
 from tests.landing_fixtures import BUYERS, LISTINGS, MERCHANTS, ORDERS, Market
 from tests.publishing_fixtures import AS_OF, Home, Rated
 from touchstone.core.errors import TouchstoneError, disk_refusal
 from touchstone.core.files import sha256_bytes
 from touchstone.core.lists import RATED
 from touchstone.core.lock import writer_lock
+from touchstone.demo.images import goods, jpeg
 
 DAYS = {"first": AS_OF - dt.timedelta(days=1), "next": AS_OF}
 TABLES = {

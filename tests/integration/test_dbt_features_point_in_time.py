@@ -26,8 +26,8 @@ import pytest
 
 from orchestration.assets.signals import merchant_rings
 from orchestration.landing.pictures import PictureStore
-from orchestration.marketplace.generate import generate
 from tests.dbt_fixtures import contract_tables, landed_columns, list_nodes, make_warehouse, open_warehouse, run_dbt
+from touchstone.demo.generate import generate
 
 AS_OF = date(2026, 6, 7)
 GRID_DATE = date(2026, 5, 10)

@@ -21,7 +21,6 @@ from orchestration.landing.connectors import Place
 from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
 from orchestration.landing.pull import Puller
 from orchestration.landing.sources import read_sources
-from orchestration.marketplace.generate import generate
 from tests.landing_fixtures import CONTRACT, LISTINGS, MERCHANTS
 from tests.source_fixtures import (
     CONNECTORS,
@@ -36,6 +35,7 @@ from tests.source_fixtures import (
     sources_file,
 )
 from touchstone.core.errors import BadInputError
+from touchstone.demo.generate import generate
 
 ROOT = Path(__file__).resolve().parents[2]
 

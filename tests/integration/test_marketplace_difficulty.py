@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestration.marketplace.generate import generate
-from orchestration.marketplace.merchants import BRUSHERS, COUNTERFEITERS
 from tests.marketplace_features import Columns, listing_features, matrix, names
 from tests.marketplace_judges import Bools, Floats, auroc, boosted, part
+from touchstone.demo.generate import generate
+from touchstone.demo.merchants import BRUSHERS, COUNTERFEITERS
 
 FOLDS = 3
 

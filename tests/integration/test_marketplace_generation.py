@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.marketplace import generate as module
-from orchestration.marketplace.generate import generate
-from orchestration.marketplace.world import World
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import sha256_tree
+from touchstone.demo import generate as module
+from touchstone.demo.generate import generate
+from touchstone.demo.world import World
 
 SCALE = 0.0012
 
@@ -51,7 +51,7 @@ def test_a_generation_that_dies_leaves_what_was_there(tmp_path: Path, monkeypatc
 
 def test_a_generation_that_is_killed_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from orchestration.marketplace import generate as g\n"
+        "import os, signal, sys; from pathlib import Path; from touchstone.demo import generate as g\n"
         "g.truth_tables = lambda chunk: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"g.generate(Path(sys.argv[1]), scale={SCALE}, seed=21)"
     )
@@ -81,7 +81,7 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, float], message
 def _peak_megabytes(scale: float, directory: Path) -> float:
     """Returns the peak memory of a process that does nothing but generate."""
     program = (
-        "import resource, sys; from pathlib import Path; from orchestration.marketplace.generate import generate\n"
+        "import resource, sys; from pathlib import Path; from touchstone.demo.generate import generate\n"
         f"generate(Path(sys.argv[1]), scale={scale}, seed=21)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )

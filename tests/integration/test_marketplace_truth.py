@@ -8,9 +8,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.marketplace.brushing import MOST_BRUSHED_SHARE
-from orchestration.marketplace.generate import generate
-from orchestration.marketplace.merchants import (
+from tests.marketplace_fixtures import connect
+from touchstone.demo.brushing import MOST_BRUSHED_SHARE
+from touchstone.demo.generate import generate
+from touchstone.demo.merchants import (
     ARCHETYPES,
     BRUSHER,
     BRUSHERS,
@@ -18,7 +19,6 @@ from orchestration.marketplace.merchants import (
     COUNTERFEITERS,
     NEWCOMER,
 )
-from tests.marketplace_fixtures import connect
 
 SCALE = 0.03
 LISTINGS, ORDERS, REVIEWS, MERCHANTS = 60_000, 600_000, 300_000, 3_000

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from orchestration.assets.warehouse import OUTCOMES
-from orchestration.marketplace.generate import generate
 from tests.dbt_fixtures import open_warehouse, read_rows, run_dbt
 from tests.integration.test_dbt_features_point_in_time import fill
+from touchstone.demo.generate import generate
 
 AS_OF = date(2026, 5, 31)
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.marketplace.arrays import joined
+from touchstone.demo.arrays import joined
 
 TEXTS = st.one_of(st.none(), st.text(max_size=3))
 

@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from orchestration.marketplace.labels import Buys, build_labels, quota
-from orchestration.marketplace.listings import build_listings
-from orchestration.marketplace.merchants import build_merchants
-from orchestration.marketplace.world import build_world
+from touchstone.demo.labels import Buys, build_labels, quota
+from touchstone.demo.listings import build_listings
+from touchstone.demo.merchants import build_merchants
+from touchstone.demo.world import build_world
 
 SEEDS = range(600, 660)
 

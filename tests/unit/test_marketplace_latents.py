@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 
-from orchestration.marketplace.generate import IDENTITY, generate, latents
-from orchestration.marketplace.merchants import BRUSHERS, COUNTERFEITERS
 from tests.marketplace_judges import Bools, Floats, auroc, boosted, logistic, part, recall_at
+from touchstone.demo.generate import IDENTITY, generate, latents
+from touchstone.demo.merchants import BRUSHERS, COUNTERFEITERS
 
 OF_BRUSHING = (
     "circle_share", "circle_accounts", "circle_device_share", "circle_payer_share", "circle_age_days", "light_share",

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from ml.signals.pictures import HASHES, MATCHES, NEAR, VIEWS, hash_pictures, match
-from orchestration.marketplace.arrays import generator
-from orchestration.marketplace.pictures import POOR, SIDE, altered, goods, jpeg, logo
+from touchstone.demo.arrays import generator
+from touchstone.demo.images import POOR, SIDE, altered, goods, jpeg, logo
 
 
 def drawn(number: int) -> Image.Image:

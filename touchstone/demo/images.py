@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from orchestration.marketplace.arrays import generator
-from orchestration.marketplace.world import World
 from touchstone.core.files import sha256_bytes
+from touchstone.demo.arrays import generator
+from touchstone.demo.world import World
 
 LEAST, MOST = 200, 20_000
 MERCHANTS_PER_PICTURE = 2

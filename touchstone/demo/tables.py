@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestration.marketplace import labels as found
-from orchestration.marketplace import text
-from orchestration.marketplace.arrays import (
+from touchstone.demo import labels as found
+from touchstone.demo import text
+from touchstone.demo.arrays import (
     Bools,
     Floats,
     Ints,
@@ -29,7 +29,7 @@ from orchestration.marketplace.arrays import (
     unit,
     weighted,
 )
-from orchestration.marketplace.brushing import (
+from touchstone.demo.brushing import (
     CIRCLE_BUYERS,
     FIRST_LOOK,
     HIRED_BUYERS,
@@ -40,18 +40,18 @@ from orchestration.marketplace.brushing import (
     hired_accounts,
     service_keys,
 )
-from orchestration.marketplace.catalogue import CURRENCIES, Catalogue, categories
-from orchestration.marketplace.labels import Labels
-from orchestration.marketplace.listings import CONDITIONS, SIGHTING_DAYS, Listings, called, specifications
-from orchestration.marketplace.merchants import ARCHETYPES, IDENTIFIERS, PLACES, Identifiers, Merchants
-from orchestration.marketplace.pictures import Pictures
-from orchestration.marketplace.trade import (
+from touchstone.demo.catalogue import CURRENCIES, Catalogue, categories
+from touchstone.demo.images import Pictures
+from touchstone.demo.labels import Labels
+from touchstone.demo.listings import CONDITIONS, SIGHTING_DAYS, Listings, called, specifications
+from touchstone.demo.merchants import ARCHETYPES, IDENTIFIERS, PLACES, Identifiers, Merchants
+from touchstone.demo.transactions import (
     REFUND_REASONS,
     Orders,
     Reviews,
     buyer_day,
 )
-from orchestration.marketplace.world import BUYERS_PER_MERCHANT, Span, World
+from touchstone.demo.world import BUYERS_PER_MERCHANT, Span, World
 
 PICTURES_PER_PRODUCT = 6
 MOST_PICTURES = 6

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestration.marketplace.arrays import Bools, Floats, Ints, weighted
-from orchestration.marketplace.listings import Listings
-from orchestration.marketplace.merchants import DISCOUNTER, FRAMED, PARALLEL_IMPORTER, REFURBISHER, Merchants
-from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, USUAL_DAYS, Span
+from touchstone.demo.arrays import Bools, Floats, Ints, weighted
+from touchstone.demo.listings import Listings
+from touchstone.demo.merchants import DISCOUNTER, FRAMED, PARALLEL_IMPORTER, REFURBISHER, Merchants
+from touchstone.demo.world import LISTINGS_PER_MERCHANT, USUAL_DAYS, Span
 
 RANDOM_BUY_SHARE = 0.01
 RISK_BUY_SHARE = 0.005

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, weighted
-from orchestration.marketplace.brushing import Circles, account_of, campaign_moments, payers_of
-from orchestration.marketplace.listings import Listings
-from orchestration.marketplace.merchants import VIRAL_PRODUCT, Merchants
-from orchestration.marketplace.text import DOUBTFUL, FAIR, HAPPY, REASSURED, UNHAPPY
-from orchestration.marketplace.world import (
+from touchstone.demo.arrays import Bools, Floats, Ints, Keys, keys, salt, weighted
+from touchstone.demo.brushing import Circles, account_of, campaign_moments, payers_of
+from touchstone.demo.listings import Listings
+from touchstone.demo.merchants import VIRAL_PRODUCT, Merchants
+from touchstone.demo.text import DOUBTFUL, FAIR, HAPPY, REASSURED, UNHAPPY
+from touchstone.demo.world import (
     LISTINGS_PER_MERCHANT,
     ORDERS_PER_LISTING,
     USUAL_DAYS,

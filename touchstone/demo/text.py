@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from orchestration.marketplace.arrays import Bools, Ints, joined, nullable, phrases, picked
+from touchstone.demo.arrays import Bools, Ints, joined, nullable, phrases, picked
 
 MOODS = ("happy", "fair", "unhappy", "doubtful", "reassured")
 HAPPY, FAIR, UNHAPPY, DOUBTFUL, REASSURED = range(5)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, unit
-from orchestration.marketplace.listings import Listings
-from orchestration.marketplace.merchants import (
+from touchstone.demo.arrays import Bools, Floats, Ints, Keys, keys, salt, unit
+from touchstone.demo.listings import Listings
+from touchstone.demo.merchants import (
     ARCHETYPES,
     BRUSHED_BY_RIVAL,
     CAREFUL_BRUSHER,
@@ -30,7 +30,7 @@ from orchestration.marketplace.merchants import (
     Identifiers,
     Merchants,
 )
-from orchestration.marketplace.world import Span, World, orders_placed
+from touchstone.demo.world import Span, World, orders_placed
 
 CIRCLE_BUYERS = 1 << 44
 """Numbers of buyers from here on belong to the circle of one merchant."""

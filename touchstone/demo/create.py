@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from orchestration.marketplace.generate import generate
 from touchstone.core.settings import Settings
+from touchstone.demo.generate import generate
 
 logger = logging.getLogger("touchstone")
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from orchestration.marketplace.arrays import Floats, Ints, generator, picked
+from touchstone.demo.arrays import Floats, Ints, generator, picked
 
 BRANDS_PER_CATEGORY = 9
 FIELD_SLOTS = 5

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestration.marketplace.arrays import (
+from touchstone.demo.arrays import (
     Bools,
     Floats,
     Ints,
@@ -22,8 +22,8 @@ from orchestration.marketplace.arrays import (
     salt,
     sigmoid,
 )
-from orchestration.marketplace.catalogue import CURRENCIES, FIELD_SLOTS, Catalogue
-from orchestration.marketplace.merchants import (
+from touchstone.demo.catalogue import CURRENCIES, FIELD_SLOTS, Catalogue
+from touchstone.demo.merchants import (
     CURRENCY_CODES,
     GOODS_TRAITS,
     PLACES,
@@ -33,7 +33,7 @@ from orchestration.marketplace.merchants import (
     Merchants,
     changes_of_identity,
 )
-from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, Span
+from touchstone.demo.world import LISTINGS_PER_MERCHANT, Span
 
 CONDITIONS = ("new", "refurbished", "used")
 SIGHTING_DAYS = 12.5

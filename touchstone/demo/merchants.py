@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestration.marketplace.arrays import Bools, Floats, Ints, Keys, keys, salt, sigmoid, weighted
-from orchestration.marketplace.catalogue import CURRENCIES, Catalogue, categories
-from orchestration.marketplace.world import LISTINGS_PER_MERCHANT, Span
+from touchstone.demo.arrays import Bools, Floats, Ints, Keys, keys, salt, sigmoid, weighted
+from touchstone.demo.catalogue import CURRENCIES, Catalogue, categories
+from touchstone.demo.world import LISTINGS_PER_MERCHANT, Span
 
 ARCHETYPES = (
     "honest", "discounter", "refurbisher", "new_merchant", "parallel_importer", "agency_client", "framed",

@@ -16,18 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from orchestration.marketplace.arrays import id_text, phrases
-from orchestration.marketplace.brushing import build_circles
-from orchestration.marketplace.catalogue import categories
-from orchestration.marketplace.labels import build_labels
-from orchestration.marketplace.listings import build_listings
-from orchestration.marketplace.merchants import ARCHETYPES, build_identifiers, build_merchants
-from orchestration.marketplace.pictures import draw
-from orchestration.marketplace.tables import Chunk, chunk_tables, fixed_tables, truth_tables
-from orchestration.marketplace.trade import build_orders, build_reviews, build_season
-from orchestration.marketplace.world import Span, World, build_world
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import remove_temporaries, replacing_directory
+from touchstone.demo.arrays import id_text, phrases
+from touchstone.demo.brushing import build_circles
+from touchstone.demo.catalogue import categories
+from touchstone.demo.images import draw
+from touchstone.demo.labels import build_labels
+from touchstone.demo.listings import build_listings
+from touchstone.demo.merchants import ARCHETYPES, build_identifiers, build_merchants
+from touchstone.demo.tables import Chunk, chunk_tables, fixed_tables, truth_tables
+from touchstone.demo.transactions import build_orders, build_reviews, build_season
+from touchstone.demo.world import Span, World, build_world
 
 IDENTITY = ("listing_id", "merchant_id", "category", "archetype", "is_counterfeit", "sells_counterfeits")
 LEAST_SCALE = 0.0005

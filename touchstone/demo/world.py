@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from orchestration.marketplace.arrays import TIMESTAMP, Floats, Ints, generator, nullable
-from orchestration.marketplace.catalogue import Catalogue, Fragments, build_catalogue, build_fragments
+from touchstone.demo.arrays import TIMESTAMP, Floats, Ints, generator, nullable
+from touchstone.demo.catalogue import Catalogue, Fragments, build_catalogue, build_fragments
 
 END = datetime(2026, 7, 1, tzinfo=UTC)
 MERCHANTS_AT_SCALE_1 = 100_000
