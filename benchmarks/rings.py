@@ -26,12 +26,12 @@ from quality import touchstone
 
 from expectations.contract import load_contract
 from orchestration.assets.signals import merchant_rings
-from orchestration.landing.land import land
-from orchestration.landing.ledger import Ledger, pinned_loads
-from orchestration.landing.sources import identifier_key, read_sources
-from orchestration.landing.sql import Limits
 from orchestration.resources import Warehouse
 from touchstone.core.settings import Settings
+from touchstone.landing.land import land
+from touchstone.landing.ledger import Ledger, pinned_loads
+from touchstone.landing.sources import identifier_key, read_sources
+from touchstone.landing.sql import Limits
 
 AS_OF = date(2026, 6, 30)
 TABLES = ("merchants", "listings", "listing_images", "merchant_identifiers")

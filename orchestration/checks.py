@@ -24,7 +24,7 @@ from touchstone.core.text import visible
 
 if TYPE_CHECKING:
     from expectations.results import SuiteResult
-    from orchestration.landing.ledger import LoadRecord
+    from touchstone.landing.ledger import LoadRecord
 
 Files = Mapping[str, list[Path]]
 COMPARED_WITH_BEFORE = ("listings", "reviews", "orders")

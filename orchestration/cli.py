@@ -342,9 +342,9 @@ def check_sources(file: Annotated[Path, typer.Argument(help="The sources file.")
     Example: touchstone sources check my_market.yml
     """
     from expectations.contract import load_contract
-    from orchestration.landing.land import check
-    from orchestration.landing.sources import identifier_key, read_sources
-    from orchestration.landing.sql import Limits
+    from touchstone.landing.land import check
+    from touchstone.landing.sources import identifier_key, read_sources
+    from touchstone.landing.sql import Limits
 
     settings = settings_of(sources=file)
     sources = read_sources(settings.sources_file, os.environ)

@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from ml.declarations import Declaration
     from ml.registry import Champion, Registry
     from ml.train import Parameters
-    from orchestration.landing.ledger import LoadRecord, PinnedLoads
     from orchestration.publishing.policy import Policy
     from orchestration.publishing.terms import AppliedTerm
     from touchstone.core.lists import ListName
+    from touchstone.landing.ledger import LoadRecord, PinnedLoads
 
 logger = logging.getLogger("touchstone")
 AS_OF_TAG = "touchstone/as_of"
@@ -199,7 +199,7 @@ class Warehouse:
 
     def pin(self, pins: PinnedLoads, contract: Contract, landing: Path) -> None:
         """Shows dbt the pinned loads as views in the schema `landed`, and records which they are."""
-        from orchestration.landing.views import create_views
+        from touchstone.landing.views import create_views
 
         with self.connect() as connection:
             create_views(connection, landing, pins, contract)
@@ -466,7 +466,7 @@ class Run:
     @property
     def ledger(self) -> list[LoadRecord]:
         """Every load that was tried, oldest first."""
-        from orchestration.landing.ledger import Ledger
+        from touchstone.landing.ledger import Ledger
 
         return Ledger(self.landing).read()
 
@@ -477,7 +477,7 @@ class Run:
 
     def pin_newest_loads(self) -> None:
         """Shows dbt the loads that count now, having recomputed their digests."""
-        from orchestration.landing.ledger import verify_loads
+        from touchstone.landing.ledger import verify_loads
 
         verify_loads(self.landing, self.pins)
         self.warehouse.pin(self.pins, self.contract, self.landing)
@@ -594,14 +594,14 @@ def run_resource(settings: Settings) -> dg.ResourceDefinition:
 
 def default_as_of(settings: Settings, contract: Contract) -> date:
     """Returns the last complete day of what has landed: the newest event day before the day of the load."""
-    from orchestration.landing.views import default_as_of as newest_event_day
+    from touchstone.landing.views import default_as_of as newest_event_day
 
     return newest_event_day(settings.home / "landing", pins_of(settings, contract))
 
 
 def pins_of(settings: Settings, contract: Contract) -> PinnedLoads:
     """Returns the loads that count now in a home."""
-    from orchestration.landing.ledger import Ledger, pinned_loads
+    from touchstone.landing.ledger import Ledger, pinned_loads
 
     return pinned_loads(Ledger(settings.home / "landing").read(), contract)
 

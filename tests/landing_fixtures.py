@@ -11,11 +11,11 @@ import duckdb
 import yaml
 
 from expectations.contract import load_contract
-from orchestration.landing.checks import TableReport
-from orchestration.landing.land import check, land
-from orchestration.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads
-from orchestration.landing.sources import Sources, read_sources
-from orchestration.landing.sql import Limits
+from touchstone.landing.checks import TableReport
+from touchstone.landing.land import check, land
+from touchstone.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads
+from touchstone.landing.sources import Sources, read_sources
+from touchstone.landing.sql import Limits
 
 CONTRACT = load_contract()
 KEY = b"a key for tests"

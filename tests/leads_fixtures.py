@@ -20,7 +20,6 @@ import yaml
 
 from expectations.contract import load_contract
 from orchestration.acting.leads import make_leads, mart_file
-from orchestration.landing.ledger import Ledger, LoadedFile, LoadRecord
 from orchestration.publishing.candidate import build_candidate
 from orchestration.publishing.publish import publish
 from orchestration.publishing.verdict import give_verdict
@@ -28,6 +27,7 @@ from tests.hostile import HOSTILE
 from tests.publishing_fixtures import POLICY, SUITES, TERMS, manifest_inputs, passing_gates
 from touchstone.core.files import sha256_bytes, sha256_file
 from touchstone.core.lists import RATED, ListName
+from touchstone.landing.ledger import Ledger, LoadedFile, LoadRecord
 
 DAY = dt.date(2026, 6, 30)
 MARTS_YML = Path(__file__).resolve().parents[1] / "dbt_project" / "models" / "marts" / "marts.yml"

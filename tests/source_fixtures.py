@@ -12,12 +12,12 @@ import duckdb
 import pytest
 import yaml
 
-from orchestration.landing.databases import load_extension
-from orchestration.landing.land import land
-from orchestration.landing.ledger import LoadRecord
-from orchestration.landing.sources import Sources, read_sources
-from orchestration.landing.sql import Limits
 from tests.landing_fixtures import CONTRACT, KEY
+from touchstone.landing.databases import load_extension
+from touchstone.landing.land import land
+from touchstone.landing.ledger import LoadRecord
+from touchstone.landing.sources import Sources, read_sources
+from touchstone.landing.sql import Limits
 
 NOW = datetime(2026, 7, 1, 6, 0, tzinfo=UTC)
 PASSWORD = "kept:out\\of 'sight'"  # noqa: S105  every character that some layer might take for its own

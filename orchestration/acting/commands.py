@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from orchestration.landing.land import Recorded
 from orchestration.terminal import (
     Json,
     Who,
@@ -24,6 +23,7 @@ from orchestration.terminal import (
 )
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import write_bytes
+from touchstone.landing.land import Recorded
 
 suppress_app = typer.Typer(no_args_is_help=True, help="What is kept off the lists, with the reason.")
 decisions_app = typer.Typer(no_args_is_help=True, help="What analysts decided.")

@@ -24,9 +24,6 @@ import pyarrow.parquet as pq
 
 from expectations.contract import load_contract
 from orchestration.acting.outcomes import record_rows
-from orchestration.landing.land import Recorded
-from orchestration.landing.ledger import Ledger, pinned_loads
-from orchestration.landing.views import create_views
 from orchestration.publishing.history import Shelf, in_force
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError, counted
 from touchstone.core.failpoints import boundary
@@ -35,6 +32,9 @@ from touchstone.core.lists import RATED, ListName
 from touchstone.core.parquet import read_small_parquet
 from touchstone.core.settings import Settings
 from touchstone.core.text import pad
+from touchstone.landing.land import Recorded
+from touchstone.landing.ledger import Ledger, pinned_loads
+from touchstone.landing.views import create_views
 
 FOLDER: Final = "leads"
 TABLES: Final = ("leads", "lead_merchants", "lead_changes")

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from expectations.contract import load_contract
-from orchestration.landing.land import GIVEN, Recorded, record
-from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
-from orchestration.landing.sources import identifier_key, read_sources
-from orchestration.landing.sql import Limits
-from orchestration.landing.views import create_views, default_as_of
 from touchstone.core.errors import BadInputError, counted
 from touchstone.core.files import check_regular
 from touchstone.core.settings import Settings
 from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, few_of, shorten, visible, wrap
+from touchstone.landing.land import GIVEN, Recorded, record
+from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
+from touchstone.landing.sources import identifier_key, read_sources
+from touchstone.landing.sql import Limits
+from touchstone.landing.views import create_views, default_as_of
 
 SUPPRESSIONS = "suppressions"
 UNDO = f"{GIVEN}: undo of "

@@ -31,16 +31,16 @@ from ml.explain import for_audience
 from orchestration.acting.leads import Leads, manifest_of, mart_file, read_leads
 from orchestration.acting.sections import ACTIONS, GOODS, OURS, SECTIONS, Reader, Section
 from orchestration.acting.statements import statement, statement_text
-from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
-from orchestration.landing.pictures import content_of
-from orchestration.landing.sources import picture_folder
-from orchestration.landing.views import create_views
 from orchestration.publishing.candidate import csv_bytes
 from orchestration.publishing.history import Shelf
 from touchstone.core.errors import BadInputError, counted
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
 from touchstone.core.settings import Settings
 from touchstone.core.text import MOST_CHARACTERS, shorten, visible, visible_in_html, visible_values
+from touchstone.landing.images import content_of
+from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
+from touchstone.landing.sources import picture_folder
+from touchstone.landing.views import create_views
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "lead.html"
 STYLE: Final = Path(__file__).resolve().parent / "lead.css"

@@ -15,9 +15,9 @@ from typing import Any, Final
 import duckdb
 
 from expectations.contract import Contract, Table
-from orchestration.landing.ledger import PinnedLoads
-from orchestration.landing.sql import quoted
-from orchestration.landing.views import create_views
+from touchstone.landing.ledger import PinnedLoads
+from touchstone.landing.sql import quoted
+from touchstone.landing.views import create_views
 
 BRAND_DISTANCE: Final = 2
 """How far a row's brand is from it: the list names it, no reference does."""

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from expectations.contract import load_contract
 from orchestration.acting.outcomes import read_texts, record_rows
-from orchestration.landing.land import Recorded
-from orchestration.landing.ledger import Ledger, pinned_loads
-from orchestration.landing.views import create_views
 from touchstone.core.errors import BadInputError, counted
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
 from touchstone.core.settings import Settings
 from touchstone.core.text import pad, shorten, visible_in_html, visible_values
+from touchstone.landing.land import Recorded
+from touchstone.landing.ledger import Ledger, pinned_loads
+from touchstone.landing.views import create_views
 
 if TYPE_CHECKING:
     import duckdb

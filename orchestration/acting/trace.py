@@ -24,7 +24,6 @@ from ml.drift import as_extreme_share
 from ml.model import RiskModel, read_model
 from ml.registry import Decision, Registry
 from orchestration.acting.source_rows import Row, SourceRows
-from orchestration.landing.ledger import Fate, Ledger, LoadRecord, PinnedLoads, fates, verify_files
 from orchestration.publishing.candidate import Candidate, newest_candidate
 from orchestration.publishing.history import HISTORY_FILE, Publication, Shelf, in_force
 from orchestration.publishing.manifest import Manifest, version_date
@@ -35,6 +34,7 @@ from touchstone.core.errors import BadInputError, GateRefusedError, Verification
 from touchstone.core.files import sha256_file
 from touchstone.core.lists import RATED, Rated
 from touchstone.core.text import MOST_SENTENCE_COLUMNS, shorten, wrap
+from touchstone.landing.ledger import Fate, Ledger, LoadRecord, PinnedLoads, fates, verify_files
 
 FEATURES_SHOWN: Final = 25
 HELD_WORDS: Final = {

@@ -1,7 +1,7 @@
 """What SQL cannot tell, between shape and features: what pictures show, and which merchants form a ring.
 
 Belongs here: which rows a signal is computed of and where dbt finds what came out. What a signal is, is in `ml/signals/`; how
-pictures are read and their hashes kept, in `orchestration/landing/pictures.py`.
+pictures are read and their hashes kept, in `touchstone/landing/images.py`.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from orchestration.landing.pictures import Added
+    from touchstone.landing.images import Added
 
 OWNERS = ["team:data-engineering"]
 MOST_ADDRESSES = 8
@@ -103,7 +103,7 @@ def signal_assets() -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(name="pictures", specs=[spec], required_resource_keys={"run"})
     def pictures(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        from orchestration.landing.pictures import NO_FOLDER
+        from touchstone.landing.images import NO_FOLDER
 
         run: Run = context.resources.run
         with run.record.stage("pictures") as stage:
@@ -123,8 +123,8 @@ def signal_assets() -> list[dg.AssetsDefinition]:
 
 def add_pictures(run: Run) -> "tuple[Added, int]":
     """Hashes what is new among the pictures that landed and shows dbt all; returns what was done and how many are known."""
-    from orchestration.landing.pictures import NO_DIGEST, PictureStore
-    from orchestration.landing.sources import picture_folder
+    from touchstone.landing.images import NO_DIGEST, PictureStore
+    from touchstone.landing.sources import picture_folder
 
     store = PictureStore(run.home / "signals" / "pictures", threads=run.settings.threads)
     with run.warehouse.connect() as connection:

@@ -13,7 +13,7 @@ from touchstone.core.settings import MAX_AGE
 from touchstone.demo.create import demo_is_due, make_demo
 
 if TYPE_CHECKING:
-    from orchestration.landing.ledger import LoadRecord
+    from touchstone.landing.ledger import LoadRecord
 
 GROUP = "stage_1_landing"
 OWNERS = ["team:data-engineering"]
@@ -51,10 +51,10 @@ def land_sources(run: Run) -> "list[LoadRecord]":
     Raises:
         BadInputError: The sources file cannot be used, or a refused table has no earlier load to stand in.
     """
-    from orchestration.landing.land import land
-    from orchestration.landing.ledger import Ledger, loads_in_use, pinned_loads
-    from orchestration.landing.sources import identifier_key, read_sources
-    from orchestration.landing.sql import Limits
+    from touchstone.landing.land import land
+    from touchstone.landing.ledger import Ledger, loads_in_use, pinned_loads
+    from touchstone.landing.sources import identifier_key, read_sources
+    from touchstone.landing.sql import Limits
 
     if demo_is_due(run.settings):
         make_demo(run.settings)

@@ -17,8 +17,6 @@ import duckdb
 from pydantic import ValidationError
 
 from expectations.contract import load_contract
-from orchestration.landing.erase import unfinished
-from orchestration.landing.ledger import Ledger, damage, pinned_loads, removed_folders, unread_folders
 from orchestration.upkeep.standing import verify_home
 from touchstone.core.errors import ExitCode, VerificationError
 from touchstone.core.files import TEMPORARY_PREFIX, size_of
@@ -27,6 +25,8 @@ from touchstone.core.lock import describe_holder, holder_pid, is_held
 from touchstone.core.run_record import RunRecord, process_started
 from touchstone.core.settings import Settings
 from touchstone.core.text import visible
+from touchstone.landing.erase import unfinished
+from touchstone.landing.ledger import Ledger, damage, pinned_loads, removed_folders, unread_folders
 
 Level = Literal["broken", "act", "note"]
 # Landing writes the sources anew, a rebuild the warehouse; beside them stand features, scores and marts of one more day.

@@ -16,19 +16,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from expectations.contract import Contract, load_contract
-from orchestration.landing.erase import Reason
-from orchestration.landing.erase import erase as erase_loads
-from orchestration.landing.ledger import (
-    Ledger,
-    LoadRecord,
-    PinnedLoads,
-    Removal,
-    pinned_loads,
-    removed_folders,
-    unread_folders,
-)
-from orchestration.landing.persons import person
-from orchestration.landing.sql import Limits
 from orchestration.publishing.history import Publication, Shelf, latest_version
 from orchestration.publishing.manifest import version_date
 from orchestration.upkeep.standing import manifests
@@ -38,6 +25,19 @@ from touchstone.core.files import discard, remove_temporaries, size_of
 from touchstone.core.home import REBUILT, ensure_schema, home_lock
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import Settings
+from touchstone.landing.erase import Reason
+from touchstone.landing.erase import erase as erase_loads
+from touchstone.landing.ledger import (
+    Ledger,
+    LoadRecord,
+    PinnedLoads,
+    Removal,
+    pinned_loads,
+    removed_folders,
+    unread_folders,
+)
+from touchstone.landing.persons import person
+from touchstone.landing.sql import Limits
 
 AS_OF = "as_of="
 # The marts in which persons are named, by their hashes.

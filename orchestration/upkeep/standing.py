@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration.acting import leads
-from orchestration.landing.ledger import Fate, Ledger, damage, fates
 from orchestration.publishing.history import Shelf
 from orchestration.publishing.manifest import Manifest
 from orchestration.publishing.verify import verify
 from touchstone.core.errors import VerificationError
+from touchstone.landing.ledger import Fate, Ledger, damage, fates
 
 
 @dataclass(frozen=True)

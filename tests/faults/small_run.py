@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from orchestration.landing.pictures import PictureStore
 from tests.landing_fixtures import BUYERS, LISTINGS, MERCHANTS, ORDERS, Market
 from tests.publishing_fixtures import AS_OF, Home, Rated
 from touchstone.core.errors import TouchstoneError, disk_refusal
@@ -21,6 +20,7 @@ from touchstone.core.files import sha256_bytes
 from touchstone.core.lists import RATED
 from touchstone.core.lock import writer_lock
 from touchstone.demo.images import goods, jpeg
+from touchstone.landing.images import PictureStore
 
 DAYS = {"first": AS_OF - dt.timedelta(days=1), "next": AS_OF}
 TABLES = {

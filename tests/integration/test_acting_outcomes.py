@@ -18,10 +18,10 @@ from orchestration.acting.outcomes import (
     undo_suppressions,
     unsuppress,
 )
-from orchestration.landing.ledger import Ledger
 from tests.landing_fixtures import Market
 from touchstone.core.errors import BadInputError
 from touchstone.core.settings import Settings, read_settings
+from touchstone.landing.ledger import Ledger
 
 # The newest event of the market's listings, long before it landed: the last complete day.
 LAST = date(2026, 3, 7)

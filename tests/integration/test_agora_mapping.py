@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 from expectations.contract import load_contract
-from orchestration.landing.land import land
-from orchestration.landing.ledger import LoadRecord, pinned_loads
-from orchestration.landing.sources import read_sources
-from orchestration.landing.views import default_as_of
 from tests.landing_fixtures import KEY, NOW
 from touchstone.core.errors import BadInputError
+from touchstone.landing.land import land
+from touchstone.landing.ledger import LoadRecord, pinned_loads
+from touchstone.landing.sources import read_sources
+from touchstone.landing.views import default_as_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "examples" / "agora" / "sources.yml"

@@ -25,9 +25,9 @@ import duckdb
 import pytest
 
 from orchestration.assets.signals import merchant_rings
-from orchestration.landing.pictures import PictureStore
 from tests.dbt_fixtures import contract_tables, landed_columns, list_nodes, make_warehouse, open_warehouse, run_dbt
 from touchstone.demo.generate import generate
+from touchstone.landing.images import PictureStore
 
 AS_OF = date(2026, 6, 7)
 GRID_DATE = date(2026, 5, 10)

@@ -17,10 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestration.landing.connectors import Place
-from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads
-from orchestration.landing.pull import Puller
-from orchestration.landing.sources import read_sources
 from tests.landing_fixtures import CONTRACT, LISTINGS, MERCHANTS
 from tests.source_fixtures import (
     CONNECTORS,
@@ -36,6 +32,10 @@ from tests.source_fixtures import (
 )
 from touchstone.core.errors import BadInputError
 from touchstone.demo.generate import generate
+from touchstone.landing.connectors import Place
+from touchstone.landing.extract import Puller
+from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
+from touchstone.landing.sources import read_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -125,7 +125,7 @@ REFUSED_POSTGRES = [
 def test_a_postgres_source_that_cannot_be_read_says_where_why_and_what_to_do(
     changes: Options, said: str, remedy: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.landing.databases.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("touchstone.landing.databases.FIRST_PAUSE_SECONDS", 0.01)
     inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("listings") | changes}
     began = time.monotonic()
     try:

@@ -15,12 +15,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.landing.erase import Reason, erase, unfinished
-from orchestration.landing.ledger import Ledger, Person, Removal, unread_folders, verify_loads
-from orchestration.landing.persons import IDENTIFIERS, NAMED_IN, OWN_ROWS, identifier_kinds, kinds, person
 from tests.landing_fixtures import BUYERS, CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, ORDERS, Market
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import VARIABLE
+from touchstone.landing.erase import Reason, erase, unfinished
+from touchstone.landing.ledger import Ledger, Person, Removal, unread_folders, verify_loads
+from touchstone.landing.persons import IDENTIFIERS, NAMED_IN, OWN_ROWS, identifier_kinds, kinds, person
 
 ROOT = Path(__file__).resolve().parents[2]
 REASON = Reason("an officer", "asked to", NOW)

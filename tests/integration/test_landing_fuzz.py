@@ -33,14 +33,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from expectations.contract import Column
-from orchestration.landing.databases import load_extension
-from orchestration.landing.land import check, land
-from orchestration.landing.ledger import Ledger, LoadRecord, pinned_loads, verify_loads
-from orchestration.landing.sources import read_sources
-from orchestration.landing.sql import Limits
 from tests.landing_fixtures import CONTRACT, KEY, LISTINGS, MERCHANTS
 from tests.source_fixtures import ENVIRONMENT, NOW, Options, Postgres, bucket, in_storage
 from touchstone.core.errors import BadInputError
+from touchstone.landing.databases import load_extension
+from touchstone.landing.land import check, land
+from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads, verify_loads
+from touchstone.landing.sources import read_sources
+from touchstone.landing.sql import Limits
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 """The same examples each time; another number tries others."""

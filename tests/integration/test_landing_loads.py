@@ -24,15 +24,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expectations.contract import Contract
-from orchestration.landing import ledger as ledger_module
-from orchestration.landing.checks import CHANGED_AT
-from orchestration.landing.land import check, land
-from orchestration.landing.ledger import Ledger, LoadRecord, verify_loads
-from orchestration.landing.sources import Sources, read_sources
-from orchestration.landing.sql import Limits
-from orchestration.landing.views import create_views, default_as_of
 from tests.landing_fixtures import BUYERS, CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, ORDERS, Market
 from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.landing import ledger as ledger_module
+from touchstone.landing.checks import CHANGED_AT
+from touchstone.landing.land import check, land
+from touchstone.landing.ledger import Ledger, LoadRecord, verify_loads
+from touchstone.landing.sources import Sources, read_sources
+from touchstone.landing.sql import Limits
+from touchstone.landing.views import create_views, default_as_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES = {"merchants": MERCHANTS, "listings": LISTINGS, "orders": ORDERS, "buyers": BUYERS}

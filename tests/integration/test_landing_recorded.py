@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.landing.land import Recorded, record
-from orchestration.landing.ledger import Ledger, pinned_loads
-from orchestration.landing.views import create_views
 from tests.landing_fixtures import CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, Market
 from touchstone.core import failpoints as faults
 from touchstone.core.errors import BadInputError
+from touchstone.landing.land import Recorded, record
+from touchstone.landing.ledger import Ledger, pinned_loads
+from touchstone.landing.views import create_views
 
 SOURCE_APPEAL = """
     '{name}' as appeal_id, 'listing' as entity_kind, 'l1' as entity_id, 'counterfeit' as matter,

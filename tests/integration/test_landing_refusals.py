@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from expectations.contract import Contract
-from orchestration.landing.land import check
 from tests.landing_fixtures import BUYERS, CONTRACT, KEY, LISTINGS, MERCHANTS, ORDERS, Market, refusal_of
+from touchstone.landing.land import check
 
 REVIEWS = """
     select 'r' || i as review_id, 'l1' as listing_id, 'b1' as buyer_id, 5 as rating, 'nice' as text,

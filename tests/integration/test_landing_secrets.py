@@ -13,13 +13,13 @@ import duckdb
 import pytest
 import yaml
 
-from orchestration.landing.connectors import Place
-from orchestration.landing.databases import DuckDBConnector, PostgresConnector
-from orchestration.landing.sql import Limits, connection_with, lock, quoted
 from tests.conftest import Outcome, touchstone
 from tests.hostile_sql import HOSTILE_EXPRESSIONS, HOSTILE_QUERIES
 from tests.landing_fixtures import LISTINGS, MERCHANTS
 from tests.source_fixtures import ENVIRONMENT, PASSWORD, Postgres, landed, sources_file
+from touchstone.landing.connectors import Place
+from touchstone.landing.databases import DuckDBConnector, PostgresConnector
+from touchstone.landing.sql import Limits, connection_with, lock, quoted
 
 KEY = "the key of this marketplace"
 VARIABLES = ENVIRONMENT | {"TOUCHSTONE_HMAC_KEY": KEY}

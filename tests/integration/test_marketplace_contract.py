@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestration.landing.sources import picture_folder
 from tests.marketplace_fixtures import connect, contract_tables, violations
 from touchstone.core.files import sha256_file
 from touchstone.demo.generate import generate
+from touchstone.landing.sources import picture_folder
 
 GIVEN_BY_COMMAND = {"lead_hand_overs", "cases"}  # what is made of what was found, which the demo's world cannot know
 

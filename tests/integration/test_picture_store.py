@@ -16,12 +16,12 @@ import pytest
 
 from ml.signals.pictures import HASHES, UNREAD, VIEWS
 from orchestration.assets.signals import MOST_ADDRESSES, PICTURES
-from orchestration.landing import pictures as landing
-from orchestration.landing.pictures import MOST_BYTES, PictureStore
 from tests.dbt_fixtures import REPOSITORY, make_warehouse, open_warehouse
 from touchstone.core.files import TEMPORARY_PREFIX, sha256_bytes
 from touchstone.core.run_record import _peak_memory_mib
 from touchstone.demo.images import POOR, altered, goods, jpeg
+from touchstone.landing import images as landing
+from touchstone.landing.images import MOST_BYTES, PictureStore
 
 
 def draw(folder: Path, *numbers: int, copy: bool = False) -> dict[str, str]:

@@ -14,8 +14,6 @@ from ml.review import read_limits
 from ml.tables import Roles, read_table
 from orchestration.acting.outcomes import read_texts
 from orchestration.acting.test_buys import read_certain
-from orchestration.landing.land import check
-from orchestration.landing.sources import read_sources
 from orchestration.publishing.policy import load_policy
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import (
@@ -26,6 +24,8 @@ from touchstone.core.files import (
     read_regular,
     special_file,
 )
+from touchstone.landing.land import check
+from touchstone.landing.sources import read_sources
 
 
 @pytest.fixture(params=["pipe", "pipe behind a link", "socket", "device"])

@@ -13,10 +13,10 @@ from conftest import FIRST_DAY, NEXT_DAY, SmallHomes, touchstone
 
 from expectations.contract import load_contract
 from orchestration import dbt_runner
-from orchestration.landing.ledger import Ledger, pinned_loads
 from orchestration.resources import WAREHOUSE_GROUP_ROWS, DbtNode, Warehouse
 from touchstone.core.run_record import RunRecord, Stage
 from touchstone.core.settings import read_settings
+from touchstone.landing.ledger import Ledger, pinned_loads
 
 
 @pytest.fixture

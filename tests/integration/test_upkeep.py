@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from conftest import touchstone
 
-from orchestration.landing.ledger import Ledger
 from orchestration.publishing.manifest import Loads
 from orchestration.upkeep.doctor import Finding, disk, examine, exit_code
 from orchestration.upkeep.retention import erase, prune
@@ -27,6 +26,7 @@ from touchstone.core.home import _DAGSTER_YAML_1, DAGSTER_YAML, SCHEMA_VERSION, 
 from touchstone.core.lock import writer_lock
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import Settings, read_settings
+from touchstone.landing.ledger import Ledger
 
 OLD, NEW = date(2026, 6, 1), date(2026, 6, 30)
 BY_DATE = (

@@ -16,7 +16,6 @@ import pytest
 
 from orchestration import evaluation, report
 from orchestration.acting import leads, outcomes, packs, policies, reports, test_buys
-from orchestration.landing.checks import Violation, refusal
 from orchestration.pipeline import Day
 from orchestration.publishing.read import ChangedAction, ChangedPolicy, ChangedScore, ListDiff, Moved, render_diff
 from orchestration.publishing.verify import Problem
@@ -25,6 +24,7 @@ from orchestration.upkeep.doctor import Finding
 from orchestration.upkeep.standing import Verification
 from tests.hostile import HOSTILE, unsafe_lines
 from touchstone.core.errors import ExitCode
+from touchstone.landing.checks import Violation, refusal
 
 DAY = dt.date(2026, 6, 30)
 SIDE = policies.Side(

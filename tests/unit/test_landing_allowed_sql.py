@@ -11,12 +11,12 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from orchestration.landing import functions
-from orchestration.landing.allowed_sql import problem_with_expression, problem_with_query, tables_named
-from orchestration.landing.databases import load_extension
-from orchestration.landing.sources import Sources, read_sources
 from tests.hostile_sql import ALLOWED, ALLOWED_QUERIES, HOSTILE_EXPRESSIONS, HOSTILE_QUERIES
 from touchstone.core.errors import BadInputError
+from touchstone.landing import functions
+from touchstone.landing.allowed_sql import problem_with_expression, problem_with_query, tables_named
+from touchstone.landing.databases import load_extension
+from touchstone.landing.sources import Sources, read_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = {name: {"connector": "csv", "path": f"{name}.csv"} for name in ("offers", "sellers")}

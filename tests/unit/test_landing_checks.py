@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from expectations.contract import Column, ColumnType
-from orchestration.landing.checks import conversion
+from touchstone.landing.checks import conversion
 
 
 def convert(column_type: ColumnType, value: str) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from expectations.contract import load_contract
-from orchestration.landing.ledger import (
+from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.landing.ledger import (
     Ledger,
     LoadedFile,
     LoadRecord,
@@ -20,7 +21,6 @@ from orchestration.landing.ledger import (
     pinned_loads,
     standing,
 )
-from touchstone.core.errors import BadInputError, VerificationError
 
 CONTRACT = load_contract()
 START = datetime(2026, 6, 1, 5, tzinfo=UTC)

@@ -9,9 +9,9 @@ import duckdb
 import pytest
 
 from expectations.contract import load_contract
-from orchestration.landing.pull import check_mapping
-from orchestration.landing.sources import Sources, TableSource, picture_folder, read_sources
 from touchstone.core.errors import BadInputError
+from touchstone.landing.extract import check_mapping
+from touchstone.landing.sources import Sources, TableSource, picture_folder, read_sources
 
 GOOD = """
 version: 1

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from orchestration.landing.allowed_sql import (
+from touchstone.landing.allowed_sql import (
     columns_named,
     problem_with_expression,
     problem_with_pattern,
     problem_with_query,
     tables_named,
 )
-from orchestration.landing.sql import Hmac, Limits, connection_with, file_list, lock, masking, why
+from touchstone.landing.sql import Hmac, Limits, connection_with, file_list, lock, masking, why
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import pytest
 
-from orchestration.landing.checks import Violation
 from touchstone.core.errors import BadInputError, ExitCode, without_secrets
 from touchstone.core.secrets import hide, remember
 from touchstone.core.settings import read_settings
+from touchstone.landing.checks import Violation
 
 SECRET = "kept:out\\of 'sight' & \"mind\" ü"  # noqa: S105  every character that some layer writes in another way
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import duckdb
 
-from orchestration.landing.functions import (
+from touchstone.landing.functions import (
     FUNCTIONS,
     INTERNAL_PREFIXES,
     OPERATORS,
@@ -25,7 +25,7 @@ from orchestration.landing.functions import (
     TABLE_FUNCTIONS,
     words,
 )
-from orchestration.landing.sql import literal
+from touchstone.landing.sql import literal
 
 _EXPRESSIONS: Final = words("""
     BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA LAMBDA_REF OPERATOR

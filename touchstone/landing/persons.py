@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import duckdb
 
 from expectations.contract import Contract
-from orchestration.landing.ledger import Person, Removal
-from orchestration.landing.sql import HMAC_DIGITS, literal, quoted
 from touchstone.core.errors import BadInputError
+from touchstone.landing.ledger import Person, Removal
+from touchstone.landing.sql import HMAC_DIGITS, literal, quoted
 
 IDENTIFIERS = "merchant_identifiers"
 OWN_ROWS: Mapping[str, tuple[tuple[str, str], ...]] = {

@@ -17,10 +17,10 @@ from typing import Any, Literal
 import duckdb
 
 from expectations.contract import Column, Contract, Table
-from orchestration.landing.sql import literal, quoted
 from touchstone.core.errors import counted
 from touchstone.core.secrets import hide
 from touchstone.core.text import few_of, visible
+from touchstone.landing.sql import literal, quoted
 
 FIRST_DAY, LAST_DAY = "1970-01-01", "2100-12-31"
 SAMPLE_ROWS = 3

@@ -22,8 +22,8 @@ from typing import Annotated, Final, Literal
 import duckdb
 from pydantic import Field
 
-from orchestration.landing.connectors import ATTEMPTS, Connector, Place, SourceUnavailableError, is_file, refuse_special
-from orchestration.landing.sql import literal, quoted, said_by_server
+from touchstone.landing.connectors import ATTEMPTS, Connector, Place, SourceUnavailableError, is_file, refuse_special
+from touchstone.landing.sql import literal, quoted, said_by_server
 
 logger = logging.getLogger("touchstone")
 FIRST_PAUSE_SECONDS: Final = 0.5

@@ -17,8 +17,11 @@ from pathlib import Path
 import duckdb
 
 from expectations.contract import Contract
-from orchestration.landing.land import FILE_NAME, PARQUET_OPTIONS, load_id_of, place
-from orchestration.landing.ledger import (
+from touchstone.core.errors import BadInputError
+from touchstone.core.failpoints import boundary
+from touchstone.core.files import TEMPORARY_PREFIX, discard, sha256_file
+from touchstone.landing.land import FILE_NAME, PARQUET_OPTIONS, load_id_of, place
+from touchstone.landing.ledger import (
     Ledger,
     LoadedFile,
     LoadRecord,
@@ -28,11 +31,8 @@ from orchestration.landing.ledger import (
     removed_folders,
     verify_files,
 )
-from orchestration.landing.persons import Erasure, erased_persons
-from orchestration.landing.sql import Limits, connection_with, literal, parquet, quoted
-from touchstone.core.errors import BadInputError
-from touchstone.core.failpoints import boundary
-from touchstone.core.files import TEMPORARY_PREFIX, discard, sha256_file
+from touchstone.landing.persons import Erasure, erased_persons
+from touchstone.landing.sql import Limits, connection_with, literal, parquet, quoted
 
 
 @dataclass(frozen=True)

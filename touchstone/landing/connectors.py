@@ -26,9 +26,9 @@ from typing import Annotated, Any, BinaryIO, Literal, Self, TextIO, cast
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from orchestration.landing.sql import file_list, literal, parquet, quoted, why
 from touchstone.core.files import special_file
 from touchstone.core.text import visible
+from touchstone.landing.sql import file_list, literal, parquet, quoted, why
 
 MAX_ROWS_PER_BYTE = 10_000
 """A Parquet footer that claims more is a bomb: a file of 42 KB once claimed trillions of values. Real files that

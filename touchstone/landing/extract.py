@@ -18,8 +18,10 @@ from pathlib import Path
 import duckdb
 
 from expectations.contract import Contract, Table
-from orchestration.landing.allowed_sql import columns_named
-from orchestration.landing.checks import (
+from touchstone.core.errors import BadInputError, without_secrets
+from touchstone.core.text import visible
+from touchstone.landing.allowed_sql import columns_named
+from touchstone.landing.checks import (
     CHANGED_AT,
     UNCONVERTED,
     Conversion,
@@ -31,12 +33,12 @@ from orchestration.landing.checks import (
     type_name,
     unconvertible,
 )
-from orchestration.landing.connectors import ATTEMPTS, Place, SourceUnavailableError
-from orchestration.landing.databases import lost_connection, persevering
-from orchestration.landing.ledger import Person
-from orchestration.landing.persons import Erasure
-from orchestration.landing.sources import Sources, TableSource
-from orchestration.landing.sql import (
+from touchstone.landing.connectors import ATTEMPTS, Place, SourceUnavailableError
+from touchstone.landing.databases import lost_connection, persevering
+from touchstone.landing.ledger import Person
+from touchstone.landing.persons import Erasure
+from touchstone.landing.sources import Sources, TableSource
+from touchstone.landing.sql import (
     Hmac,
     Limits,
     connection_with,
@@ -46,8 +48,6 @@ from orchestration.landing.sql import (
     quoted,
     why,
 )
-from touchstone.core.errors import BadInputError, without_secrets
-from touchstone.core.text import visible
 
 PULLED = "pulled:"
 """Prefix of the tables that hold pulled rows; no input or view can have such a name."""

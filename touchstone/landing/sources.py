@@ -17,25 +17,25 @@ import duckdb
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from orchestration.landing.allowed_sql import (
+from touchstone.core.errors import BadInputError
+from touchstone.core.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
+from touchstone.core.secrets import remember
+from touchstone.core.settings import Settings
+from touchstone.core.text import visible
+from touchstone.landing.allowed_sql import (
     problem_with_expression,
     problem_with_pattern,
     problem_with_query,
     tables_named,
 )
-from orchestration.landing.connectors import (
+from touchstone.landing.connectors import (
     SECRET_OPTIONS,
     Connector,
     CsvConnector,
     JsonLinesConnector,
     ParquetConnector,
 )
-from orchestration.landing.databases import DuckDBConnector, PostgresConnector, SqliteConnector
-from touchstone.core.errors import BadInputError
-from touchstone.core.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
-from touchstone.core.secrets import remember
-from touchstone.core.settings import Settings
-from touchstone.core.text import visible
+from touchstone.landing.databases import DuckDBConnector, PostgresConnector, SqliteConnector
 
 PUBLIC_HMAC_KEY = b"touchstone demo and examples: not a secret"
 CONNECTORS: dict[str, type[Connector]] = {

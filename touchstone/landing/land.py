@@ -19,23 +19,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from expectations.contract import Contract
-from orchestration.landing.checks import TableReport, correct_at, refusal
-from orchestration.landing.connectors import CsvConnector, ParquetConnector
-from orchestration.landing.ledger import (
-    Ledger,
-    LoadedFile,
-    LoadRecord,
-    Mode,
-    Person,
-    PinnedLoads,
-    pinned_loads,
-    removed_folders,
-    verify_loads,
-)
-from orchestration.landing.persons import erased_persons
-from orchestration.landing.pull import Pulled, Puller, Since, check_mapping, landing_order, open_puller, place_of
-from orchestration.landing.sources import Sources, TableSource
-from orchestration.landing.sql import Hmac, Limits, literal, parquet, quoted
 from touchstone.core.errors import BadInputError, counted
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import (
@@ -48,6 +31,23 @@ from touchstone.core.files import (
     sync_directory,
 )
 from touchstone.core.text import shorten, visible
+from touchstone.landing.checks import TableReport, correct_at, refusal
+from touchstone.landing.connectors import CsvConnector, ParquetConnector
+from touchstone.landing.extract import Pulled, Puller, Since, check_mapping, landing_order, open_puller, place_of
+from touchstone.landing.ledger import (
+    Ledger,
+    LoadedFile,
+    LoadRecord,
+    Mode,
+    Person,
+    PinnedLoads,
+    pinned_loads,
+    removed_folders,
+    verify_loads,
+)
+from touchstone.landing.persons import erased_persons
+from touchstone.landing.sources import Sources, TableSource
+from touchstone.landing.sql import Hmac, Limits, literal, parquet, quoted
 
 RECORDABLE = ("test_buys", "moderation_decisions", "appeals", "lead_hand_overs", "cases", "suppressions")
 """The tables whose rows people give by command."""

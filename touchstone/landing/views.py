@@ -13,9 +13,9 @@ from pathlib import Path
 import duckdb
 
 from expectations.contract import Contract, Table
-from orchestration.landing.ledger import LoadRecord, PinnedLoads
-from orchestration.landing.sql import literal, parquet, quoted
 from touchstone.core.errors import BadInputError
+from touchstone.landing.ledger import LoadRecord, PinnedLoads
+from touchstone.landing.sql import literal, parquet, quoted
 
 SCHEMA = "landed"
 AS_OF_EVENTS = {"listings": "listed_at", "listing_prices": "observed_at", "orders": "placed_at"}
