@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.acting.leads import folder_of, mart_file, read_leads
+from touchstone.casework.leads import folder_of, mart_file, read_leads
 
 QUERY = """
 with

@@ -33,7 +33,7 @@ import numpy as np
 from scipy.stats import t as student
 from sklearn.metrics import average_precision_score
 
-from orchestration.acting.test_buys import Request, frame_of
+from touchstone.casework.test_buys import Request, frame_of
 from touchstone.core.settings import read_settings
 from touchstone.demo.generate import generate
 

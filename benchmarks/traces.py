@@ -21,10 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from orchestration.acting.trace import opened
-from orchestration.publishing.history import Shelf, in_force
-from orchestration.publishing.read import read_list
 from touchstone.core.lists import RATED
+from touchstone.publishing.history import Shelf, in_force
+from touchstone.publishing.read import read_list
+from touchstone.publishing.trace import opened
 
 Traces = Sequence[Mapping[str, Any]]
 KEYS = {

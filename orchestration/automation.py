@@ -11,10 +11,10 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.upkeep.approvals import newest_day, settle_moves
 from touchstone.core.errors import BadInputError
 from touchstone.core.home import home_lock
 from touchstone.core.settings import Settings
+from touchstone.maintenance.approvals import newest_day, settle_moves
 
 LANDING, SHAPE, SIGNALS, FEATURES = "stage_1_landing", "stage_2_shape", "stage_2_signals", "stage_3_features"
 MODELS, SCORES, MARTS, LISTS = "stage_4_models", "stage_4_scores", "stage_5_marts", "stage_6_lists"

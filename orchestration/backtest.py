@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from expectations.contract import load_contract
 from orchestration.pipeline import check_range, run_job
 from orchestration.resources import pins_of, project_digest
-from orchestration.upkeep.approvals import outcomes_after
 from touchstone.core.errors import BadInputError, GateRefusedError, TouchstoneError, VerificationError
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import canonical_json, discard, remove_temporaries, replacing_directory, sha256_bytes
@@ -25,6 +24,7 @@ from touchstone.core.home import ensure_schema, home_lock, prepare_home
 from touchstone.core.lists import Rated, rated_by
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import read_warehouse
+from touchstone.maintenance.approvals import outcomes_after
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,7 +130,7 @@ def _variants(settings: Settings, model: str, policy: Path | None, without: Sequ
     from ml.backtest import without as lacking
     from ml.declarations import load_declarations
     from ml.train import Parameters
-    from orchestration.publishing.policy import load_policy
+    from touchstone.publishing.policy import load_policy
 
     declaration, now, name = load_declarations()[model], load_policy(settings.policy), rated_by(model).list_name
     variants = [Variant("now", declaration, Parameters(target_precision=now.target_of(name)))]

@@ -110,8 +110,8 @@ def judge(run: Run, suite: str, name: ListName) -> "SuiteResult":
 def give_verdict_on(run: Run, name: ListName, candidate_result: "SuiteResult") -> None:
     """Writes the verdict on the candidate that was just judged, from its own gate's result and those of the gates before."""
     from expectations.suites import suites_digest
-    from orchestration.publishing.candidate import newest_candidate
-    from orchestration.publishing.verdict import GATES_BEFORE, give_verdict
+    from touchstone.publishing.candidate import newest_candidate
+    from touchstone.publishing.verdict import GATES_BEFORE, give_verdict
 
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
     if candidate is None:
@@ -164,7 +164,7 @@ def _kept_or_judged(run: Run, suite: str, name: ListName) -> "SuiteResult":
 
 
 def _candidate_file(run: Run, name: ListName) -> Path:
-    from orchestration.publishing.candidate import newest_candidate
+    from touchstone.publishing.candidate import newest_candidate
 
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
     return candidate.parquet if candidate else run.home / "candidates" / name / "none"
@@ -194,7 +194,7 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
         rating |= {"model_digest": champion.model_digest, "prevalence": champion.card["prevalence"]}
         rating |= {"drift_warn": run.policy.drift.warn, "drift_block": run.policy.drift.block}
         return {**rating, "previous_mean_score": _mean_score(before, champion.model_digest) if before else None}
-    from orchestration.publishing.candidate import list_columns
+    from touchstone.publishing.candidate import list_columns
 
     return {
         **rating,

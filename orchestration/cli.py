@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from orchestration import report
-from orchestration.acting import commands as acting
 from orchestration.process import spare_the_collector
-from orchestration.start import stoppable
-from orchestration.terminal import Json, Who, Why, date_of, print_message, print_result, settings_of, writing
+from touchstone.cli import casework as acting
+from touchstone.cli import summary as report
+from touchstone.cli.common import Json, Who, Why, date_of, print_message, print_result, settings_of, writing
+from touchstone.cli.start import stoppable
 from touchstone.core.errors import BadInputError, ExitCode, TouchstoneError, disk_refusal
 from touchstone.core.secrets import hide
 from touchstone.core.text import TerminalFormatter
@@ -224,7 +224,7 @@ def evaluate(  # noqa: PLR0917  typer passes them by name
     Example: touchstone evaluate reviews.csv --label fake --id review_id --text body --group author --baseline
     """
     from ml.tables import Roles
-    from orchestration import evaluation
+    from touchstone.cli import evaluate as evaluation
 
     roles = Roles(
         label=label,
@@ -257,7 +257,7 @@ def verify(
 
     Example: touchstone verify listings
     """
-    from orchestration.upkeep.standing import verify_home
+    from touchstone.maintenance.verification import verify_home
 
     settings = settings_of()
     found = verify_home(settings.home, list_name, version)
@@ -271,7 +271,7 @@ def doctor(as_json: Json = False) -> None:
 
     Example: touchstone doctor
     """
-    from orchestration.upkeep.doctor import as_data, examine, exit_code
+    from touchstone.maintenance.doctor import as_data, examine, exit_code
 
     settings = settings_of()
     findings = examine(settings)
@@ -294,7 +294,7 @@ def prune(
 
     Example: touchstone prune --keep-days 90 --dry-run
     """
-    from orchestration.upkeep.retention import prune as prune_home
+    from touchstone.maintenance.retention import prune as prune_home
 
     pruned = prune_home(settings_of(), keep_days, dry_run=dry_run)
     print_result(
@@ -314,7 +314,7 @@ def erase(
 
     Example: touchstone erase buyer 1f0c6a2b8d9e4f7a1f0c6a2b8d9e4f7a --who "A. Officer" --why "request 17"
     """
-    from orchestration.upkeep.retention import erase as erase_person
+    from touchstone.maintenance.retention import erase as erase_person
 
     removals = [
         line.model_dump(mode="json") for line in erase_person(settings_of(), kind, value_hash, who=who, why=why)
@@ -373,7 +373,7 @@ def show_list(
 
     Example: touchstone lists show listings --limit 50 --audience brand
     """
-    from orchestration.publishing.read import read_list
+    from touchstone.publishing.read import read_list
 
     found = read_list(settings_of().home / "published", name, version)
     rows = found.told(audience, limit)
@@ -391,7 +391,7 @@ def diff_lists(
 
     Example: touchstone lists diff listings 2026-06-29-0123456789ab 2026-06-30-ba9876543210
     """
-    from orchestration.publishing.read import diff, render_diff
+    from touchstone.publishing.read import diff, render_diff
 
     home = settings_of().home
     changes = diff(home / "published", name, first, second, marts=home / "marts")
@@ -484,7 +484,7 @@ def shadow_model(
         with _deciding("touchstone models shadow") as registry:
             _decided(dataclasses.asdict(registry.shadow(model, version, who=who, why=why)), as_json)
         return
-    from orchestration.upkeep.approvals import shadow_report
+    from touchstone.maintenance.approvals import shadow_report
 
     champion, shadow, days = shadow_report(settings_of().home, _registry(), model)
     facts = {
@@ -510,7 +510,7 @@ def models_log(
     registry = _registry()
     held = ""
     if verify:
-        from orchestration.upkeep.approvals import heads_in_receipts
+        from touchstone.maintenance.approvals import heads_in_receipts
 
         heads = dict(heads_in_receipts(settings_of().home / "published"))
         problems = registry.problems(heads)
@@ -532,7 +532,7 @@ def try_alerts(as_json: Json = False) -> None:
 
     Example: touchstone alerts test
     """
-    from orchestration.upkeep.alerts import send_test
+    from touchstone.maintenance.alerts import send_test
 
     results = send_test(settings_of())
     if not results:

@@ -10,9 +10,9 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from orchestration.resources import Run
-from orchestration.upkeep.approvals import is_rated_by, outcomes_after
 from touchstone.core.files import replacing
 from touchstone.core.lists import Rated
+from touchstone.maintenance.approvals import is_rated_by, outcomes_after
 
 if TYPE_CHECKING:
     from ml.model import RiskModel

@@ -31,7 +31,6 @@ from orchestration.resources import (
     pins_of,
     project_digest,
 )
-from orchestration.upkeep.alerts import Alert, alerts_of, could_not_run, tell
 from touchstone.core import interrupts
 from touchstone.core.errors import (
     BadInputError,
@@ -47,6 +46,7 @@ from touchstone.core.run_record import Outcome, RunRecord
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import WarehouseDamagedError
 from touchstone.demo.create import demo_is_due, make_demo
+from touchstone.maintenance.alerts import Alert, alerts_of, could_not_run, tell
 
 if TYPE_CHECKING:
     from ml.registry import Registry
@@ -248,9 +248,9 @@ def _stands(settings: Settings, as_of: date) -> bool:
     """Tells whether every list of a day is published from what a run would stand on now."""
     from expectations.suites import suites_digest
     from ml.registry import Registry
-    from orchestration.acting.leads import dates as lead_dates
-    from orchestration.publishing.history import Shelf, in_force, previous_version
-    from orchestration.publishing.policy import load_policy
+    from touchstone.casework.leads import dates as lead_dates
+    from touchstone.publishing.history import Shelf, in_force, previous_version
+    from touchstone.publishing.policy import load_policy
 
     policy, registry = load_policy(settings.policy), Registry(settings.home)
     loads = pins_of(settings, load_contract()).digest

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestration.process import keep_engines, spare_the_collector
-from orchestration.upkeep.alerts import alerts_of, tell
 from touchstone.core.errors import BadInputError, TouchstoneError
 from touchstone.core.files import (
     canonical_json,
@@ -32,6 +31,7 @@ from touchstone.core.home import REBUILT, ensure_schema, home_lock
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
 from touchstone.core.warehouse import removed_if_damaged, warehouse_path
+from touchstone.maintenance.alerts import alerts_of, tell
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from ml.declarations import Declaration
     from ml.registry import Champion, Registry
     from ml.train import Parameters
-    from orchestration.publishing.policy import Policy
-    from orchestration.publishing.terms import AppliedTerm
     from touchstone.core.lists import ListName
     from touchstone.landing.ledger import LoadRecord, PinnedLoads
+    from touchstone.publishing.policy import Policy
+    from touchstone.publishing.terms import AppliedTerm
 
 logger = logging.getLogger("touchstone")
 AS_OF_TAG = "touchstone/as_of"
@@ -440,7 +440,7 @@ class Run:
     @functools.cached_property
     def policy(self) -> Policy:
         """What is done at which score."""
-        from orchestration.publishing.policy import load_policy
+        from touchstone.publishing.policy import load_policy
 
         return load_policy(self.settings.policy)
 
@@ -484,7 +484,7 @@ class Run:
 
     def applied_terms(self, list_name: ListName, champion: Champion) -> tuple[AppliedTerm, ...]:
         """Returns what the policy's terms for a list come to by the model that rates."""
-        from orchestration.publishing.terms import applied_terms
+        from touchstone.publishing.terms import applied_terms
 
         return applied_terms(self.policy, list_name, champion.card["flagging"])
 

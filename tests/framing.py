@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ml.declarations import load_declarations
-from orchestration.publishing.candidate import newest_candidate
 from touchstone.core.lists import RATED, ListName
+from touchstone.publishing.candidate import newest_candidate
 
 MOST_TIMES = 50
 """How many times as many reviews, reports and orders as a listing usually has."""

@@ -19,15 +19,15 @@ import duckdb
 import yaml
 
 from expectations.contract import load_contract
-from orchestration.acting.leads import make_leads, mart_file
-from orchestration.publishing.candidate import build_candidate
-from orchestration.publishing.publish import publish
-from orchestration.publishing.verdict import give_verdict
 from tests.hostile import HOSTILE
 from tests.publishing_fixtures import POLICY, SUITES, TERMS, manifest_inputs, passing_gates
+from touchstone.casework.leads import make_leads, mart_file
 from touchstone.core.files import sha256_bytes, sha256_file
 from touchstone.core.lists import RATED, ListName
 from touchstone.landing.ledger import Ledger, LoadedFile, LoadRecord
+from touchstone.publishing.candidate import build_candidate
+from touchstone.publishing.publish import publish
+from touchstone.publishing.verdict import give_verdict
 
 DAY = dt.date(2026, 6, 30)
 MARTS_YML = Path(__file__).resolve().parents[1] / "dbt_project" / "models" / "marts" / "marts.yml"

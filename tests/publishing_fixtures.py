@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from expectations.results import Failure, SuiteResult, digest_of_files
-from orchestration.publishing.candidate import SHAPES, Candidate, build_candidate
-from orchestration.publishing.manifest import Loads, ManifestInputs, RatingModel
-from orchestration.publishing.policy import Policy
-from orchestration.publishing.publish import Published, candidate_subject, publish
-from orchestration.publishing.terms import AppliedTerm
-from orchestration.publishing.verdict import GATES, give_verdict
 from touchstone.core.files import sha256_bytes
 from touchstone.core.lists import RATED as LISTS
 from touchstone.core.lists import ListName
+from touchstone.publishing.candidate import SHAPES, Candidate, build_candidate
+from touchstone.publishing.manifest import Loads, ManifestInputs, RatingModel
+from touchstone.publishing.policy import Policy
+from touchstone.publishing.publish import Published, candidate_subject, publish
+from touchstone.publishing.terms import AppliedTerm
+from touchstone.publishing.verdict import GATES, give_verdict
 
 AS_OF = dt.date(2026, 6, 30)
 SUITES = sha256_bytes(b"suites")

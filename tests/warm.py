@@ -56,6 +56,6 @@ def _command(arguments: list[str], environment: dict[str, str], printed: Path, t
     os.environ.update(environment)
     os.chdir(Path(__file__).resolve().parents[1])
     sys.argv = ["touchstone", *arguments]
-    from orchestration.start import main
+    from touchstone.cli.start import main
 
     main()

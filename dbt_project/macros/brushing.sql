@@ -87,7 +87,7 @@
     ) }}
 {%- endmacro %}
 
-{# The signs of a trade that a rule of the policy may look at (orchestration/publishing/policy.py has the same). #}
+{# The signs of a trade that a rule of the policy may look at (touchstone/publishing/policy.py has the same). #}
 {% macro rule_columns() %}
     {{ return([
         'buyer_age_days', 'buyer_trade_count', 'buyer_merchant_count', 'buyer_here_count', 'device_buyer_count',

@@ -1,6 +1,6 @@
 {#
     How the policy's terms decide on rated rows. What asks on demand what other terms would do
-    (orchestration/publishing/terms.py) runs this very text without dbt: so it calls no other macro, and is plain SQL.
+    (touchstone/publishing/terms.py) runs this very text without dbt: so it calls no other macro, and is plain SQL.
 #}
 
 {#

@@ -1,6 +1,6 @@
 """Leads as an asset: made a day, once every list of it that there is stands where readers see it.
 
-What a lead is, and how it keeps its identity, is in `orchestration/acting/leads.py`.
+What a lead is, and how it keeps its identity, is in `touchstone/casework/leads.py`.
 """
 
 import dagster as dg
@@ -22,7 +22,7 @@ def lead_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
 
     @dg.op(name="make_leads", ins={"lists": dg.In(dg.Nothing)}, required_resource_keys={"run"})
     def make(context: dg.OpExecutionContext) -> dg.Output[None]:
-        from orchestration.acting.leads import folder_of, make_leads
+        from touchstone.casework.leads import folder_of, make_leads
 
         run: Run = context.resources.run
         with run.record.stage("leads") as stage:

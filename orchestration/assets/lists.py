@@ -1,7 +1,7 @@
 """Lists as assets: a candidate a day, and what is published of it once its gates have passed.
 
 The gates are in `orchestration/checks.py`; what makes a list whole, and refuses one without a passing verdict, is in
-`orchestration/publishing/`.
+`touchstone/publishing/`.
 """
 
 import platform
@@ -21,8 +21,8 @@ from touchstone.core.lists import RATED, ListName
 
 if TYPE_CHECKING:
     from ml.registry import Champion
-    from orchestration.publishing.candidate import Candidate
-    from orchestration.publishing.manifest import ManifestInputs
+    from touchstone.publishing.candidate import Candidate
+    from touchstone.publishing.manifest import ManifestInputs
 
 VERSIONS_DRAWN = 30
 GROUP = "stage_6_lists"
@@ -53,7 +53,7 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         required_resource_keys={"run"},
     )
     def candidate(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        from orchestration.publishing.candidate import build_candidate
+        from touchstone.publishing.candidate import build_candidate
 
         run: Run = context.resources.run
         if name not in run.policy.lists or not run.scores_file(RATED[name].model, run.as_of).exists():
@@ -131,8 +131,8 @@ def champion_of(run: Run, name: ListName) -> "Champion":
 def manifest_inputs(run: Run, name: ListName, champion: "Champion") -> "ManifestInputs":
     """Returns what a manifest says of where a list comes from, every digest computed from the files themselves."""
     from expectations.suites import suites_digest
-    from orchestration.publishing.manifest import Loads, ManifestInputs, RatingModel
-    from orchestration.publishing.verdict import GATES_BEFORE
+    from touchstone.publishing.manifest import Loads, ManifestInputs, RatingModel
+    from touchstone.publishing.verdict import GATES_BEFORE
 
     pinned = run.warehouse.pinned_loads()
     return ManifestInputs(
@@ -166,9 +166,9 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
         GateRefusedError: There is no candidate, or its verdict does not let it through.
     """
     from expectations.suites import suites_digest
-    from orchestration.publishing.candidate import newest_candidate
-    from orchestration.publishing.history import Shelf
-    from orchestration.publishing.publish import publish
+    from touchstone.publishing.candidate import newest_candidate
+    from touchstone.publishing.history import Shelf
+    from touchstone.publishing.publish import publish
 
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
     if candidate is None:

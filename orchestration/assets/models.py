@@ -17,11 +17,11 @@ from orchestration.checks import picture_of
 from orchestration.drift import indices_by_day, measure
 from orchestration.pictures import shown
 from orchestration.resources import Run, code_revision, logger
-from orchestration.upkeep.approvals import described, settle_moves, shadow_file
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import boundary
 from touchstone.core.lists import RATED, Rated
 from touchstone.core.text import visible
+from touchstone.maintenance.approvals import described, settle_moves, shadow_file
 
 if TYPE_CHECKING:
     from ml.train import Prepared, TooFewLabels, TrainingResult
@@ -164,7 +164,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         VerificationError: The log of approvals, MLflow's database or the champion's files are not what they were.
     """
     from ml.score import score
-    from orchestration.publishing.terms import fallback_notes
+    from touchstone.publishing.terms import fallback_notes
 
     as_of, model, name = run.as_of, rated.model, rated.list_name
     for move in settle_moves(run.settings, run.registry):

@@ -1,6 +1,6 @@
 """The report of a day as an asset: written when the day's lists are published, or were refused.
 
-What it says is in `orchestration/acting/reports.py`.
+What it says is in `touchstone/casework/reports.py`.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def report_asset(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         op_tags={"dagster/priority": "-1"},
     )
     def report(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        from orchestration.acting.reports import read_report, write_report
+        from touchstone.casework.reports import read_report, write_report
 
         run: Run = context.resources.run
         with run.record.stage("report"):

@@ -277,7 +277,7 @@ def pin_outcomes(run: Run, as_of: date) -> None:
 
     A list as of a day is published after it has ended: what is published as of the date itself came too late to be acted on.
     """
-    from orchestration.publishing.history import Shelf, in_force_before
+    from touchstone.publishing.history import Shelf, in_force_before
 
     versions: list[list[object]] = []
     told = []

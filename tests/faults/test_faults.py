@@ -26,12 +26,12 @@ import pytest
 from conftest import FIRST_DAY, LISTS, NEXT_DAY, ROOT, Homes, published, run, touchstone
 from small_run import PICTURES, store
 
-from orchestration.acting.leads import read_leads
-from orchestration.publishing.read import read_list
-from orchestration.publishing.verify import verify
+from touchstone.casework.leads import read_leads
 from touchstone.core.errors import BadInputError
 from touchstone.core.failpoints import BOUNDARIES, FAULTS, MOMENTS, VARIABLE, boundary
 from touchstone.core.lock import writer_lock
+from touchstone.publishing.read import read_list
+from touchstone.publishing.verify import verify
 
 ONLY_IN_A_FIRST_RUN = tuple(
     name for name in BOUNDARIES if name.startswith(("landing.place", "shape", "pictures", "training", "approval"))

@@ -23,8 +23,8 @@ import pytest
 from conftest import FIRST_DAY, LISTS, NEXT_DAY, Homes, limits_of, published, run
 from test_faults import latest, records, unfinished_dagster_runs
 
-from orchestration.publishing.verify import verify
 from tests import warm
+from touchstone.publishing.verify import verify
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LONGEST_SECONDS = 10.0

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from conftest import FIRST_DAY, NEXT_DAY, Outcome
 
-from orchestration.acting.leads import folder_of, make_leads, manifest_of, read_leads
-from orchestration.publishing.history import Shelf
+from touchstone.casework.leads import folder_of, make_leads, manifest_of, read_leads
 from touchstone.core.lists import RATED
+from touchstone.publishing.history import Shelf
 
 Command = Callable[..., Outcome]
 

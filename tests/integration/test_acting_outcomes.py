@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.acting.outcomes import (
+from tests.landing_fixtures import Market
+from touchstone.casework.outcomes import (
     import_suppressions,
     in_force,
     record_file,
@@ -18,7 +19,6 @@ from orchestration.acting.outcomes import (
     undo_suppressions,
     unsuppress,
 )
-from tests.landing_fixtures import Market
 from touchstone.core.errors import BadInputError
 from touchstone.core.settings import Settings, read_settings
 from touchstone.landing.ledger import Ledger

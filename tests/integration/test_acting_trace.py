@@ -15,16 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from expectations.contract import load_contract
-from orchestration.acting.source_rows import SourceRows
-from orchestration.acting.trace import opened, trace
-from orchestration.publishing.history import Shelf, in_force
-from orchestration.publishing.read import read_list
 from tests.conftest import FIRST_DAY, NEXT_DAY, Outcome
 from tests.landing_fixtures import LISTINGS, MERCHANTS, ORDERS, Market
 from touchstone.core.errors import BadInputError, ExitCode, VerificationError
 from touchstone.core.files import sha256_file
 from touchstone.core.lists import RATED
 from touchstone.landing.ledger import Ledger, Removal
+from touchstone.publishing.history import Shelf, in_force
+from touchstone.publishing.read import read_list
+from touchstone.publishing.source_rows import SourceRows
+from touchstone.publishing.trace import opened, trace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from traces import KEYS, differences  # what is held against is read by other code

@@ -21,11 +21,11 @@ import sqlalchemy
 from conftest import FIRST_DAY, LISTS, NEXT_DAY, ROOT, Homes, Outcome, make_market, published_files, run, touchstone
 
 from orchestration.process import keep_engines
-from orchestration.upkeep.standing import verify_home
 from tests.alert_fixtures import web_server
 from touchstone.core.home import DAGSTER_YAML
 from touchstone.core.lists import RATED
 from touchstone.core.run_record import RunRecord, process_started
+from touchstone.maintenance.verification import verify_home
 
 REPRODUCED = (
     *(f"{folder}/**/*.parquet" for folder in ("features", "training", "scores", "reasons")),

@@ -14,7 +14,7 @@ import yaml
 from conftest import FIRST_DAY, NEXT_DAY, Homes, Outcome, touchstone
 from test_gates import dagster_run, policy_with, rewrite
 
-from orchestration.publishing.policy import load_policy
+from touchstone.publishing.policy import load_policy
 
 LIST, KEY = "listings", "listing_id"
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from publishing_fixtures import AS_OF, RATED, Home, Rated
 
-from orchestration.publishing.candidate import Candidate, list_columns, newest_candidate
 from touchstone.core.errors import VerificationError
 from touchstone.core.files import sha256_file
 from touchstone.core.text import visible
+from touchstone.publishing.candidate import Candidate, list_columns, newest_candidate
 
 TODAY_COLUMNS = ("first_flagged_date", "days_on_list", "is_new")
 

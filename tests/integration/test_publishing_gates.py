@@ -14,12 +14,12 @@ from publishing_fixtures import AS_OF, POLICY, SUITES, TERMS, Home, Rated, passi
 from expectations.results import SuiteResult
 from expectations.runner import run_suite
 from orchestration.checks import TERM_PARAMETERS
-from orchestration.publishing.candidate import Candidate, list_columns
-from orchestration.publishing.publish import candidate_subject
-from orchestration.publishing.verdict import give_verdict
 from touchstone.core.errors import GateRefusedError
 from touchstone.core.lists import RATED as LISTS
 from touchstone.core.lists import ListName
+from touchstone.publishing.candidate import Candidate, list_columns
+from touchstone.publishing.publish import candidate_subject
+from touchstone.publishing.verdict import give_verdict
 
 RATED = (
     Rated("a", 97.0),

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from publishing_fixtures import AS_OF, POLICY, SUITES, Home, Rated, failure, gate, passing_gates
 
-from orchestration.publishing.candidate import Candidate
-from orchestration.publishing.publish import Published, publish
-from orchestration.publishing.read import read_list, versions
-from orchestration.publishing.verdict import GATES, give_verdict
-from orchestration.publishing.verify import verify
 from touchstone.core.errors import GateRefusedError, VerificationError
 from touchstone.core.files import sha256_bytes, sha256_file
+from touchstone.publishing.candidate import Candidate
+from touchstone.publishing.publish import Published, publish
+from touchstone.publishing.read import read_list, versions
+from touchstone.publishing.verdict import GATES, give_verdict
+from touchstone.publishing.verify import verify
 
 YESTERDAY, TOMORROW = AS_OF - dt.timedelta(days=1), AS_OF + dt.timedelta(days=1)
 

@@ -14,11 +14,11 @@ from publishing_fixtures import AS_OF, POLICY, TERMS, Home, Rated
 from typer.testing import CliRunner
 
 from orchestration.cli import app
-from orchestration.publishing.history import Shelf
-from orchestration.publishing.manifest import Manifest
-from orchestration.publishing.read import ChangedAction, ChangedScore, ListDiff, diff, read_list, render_diff
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import canonical_json
+from touchstone.publishing.history import Shelf
+from touchstone.publishing.manifest import Manifest
+from touchstone.publishing.read import ChangedAction, ChangedScore, ListDiff, diff, read_list, render_diff
 
 YESTERDAY = AS_OF - dt.timedelta(days=1)
 V2_FIELDS = ("flagged_count", "held", "terms")
@@ -236,7 +236,7 @@ def test_a_first_publication_that_was_cut_short_before_latest_is_no_damage(tmp_p
 def test_reading_a_list_starts_no_thread(home: Home):
     """A process that ends while Arrow still starts one is aborted: `lists show` was, in most calls on an idle machine."""
     code = (
-        "import os, sys; from pathlib import Path; import pyarrow.parquet; from orchestration.publishing.read import read_list;"
+        "import os, sys; from pathlib import Path; import pyarrow.parquet; from touchstone.publishing.read import read_list;"
         "count = lambda: len(os.listdir('/proc/self/task')); before = count();"
         "print(read_list(Path(sys.argv[1]), 'listings').rows.num_rows, count() - before)"
     )

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from publishing_fixtures import AS_OF, Home, Rated
 
-from orchestration.publishing.history import Shelf
-from orchestration.publishing.verify import verify
 from touchstone.core.errors import BadInputError
+from touchstone.publishing.history import Shelf
+from touchstone.publishing.verify import verify
 
 YESTERDAY = AS_OF - dt.timedelta(days=1)
 

@@ -23,9 +23,9 @@ from expectations.contract import load_contract
 from expectations.results import Failure
 from ml.registry import Registry
 from ml.sampling import prevalence
-from orchestration.acting.reports import definitions, read_report, values_of, write_report
 from tests.publishing_fixtures import gate
 from tests.unit.test_dbt_reporters import fitted
+from touchstone.casework.reports import definitions, read_report, values_of, write_report
 from touchstone.core.lists import RATED
 
 AS_OF = date.fromisoformat(NEXT_DAY)

@@ -12,9 +12,8 @@ import pytest
 from expectations.contract import load_contract
 from ml.review import read_limits
 from ml.tables import Roles, read_table
-from orchestration.acting.outcomes import read_texts
-from orchestration.acting.test_buys import read_certain
-from orchestration.publishing.policy import load_policy
+from touchstone.casework.outcomes import read_texts
+from touchstone.casework.test_buys import read_certain
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import (
     LargeFileError,
@@ -26,6 +25,7 @@ from touchstone.core.files import (
 )
 from touchstone.landing.land import check
 from touchstone.landing.sources import read_sources
+from touchstone.publishing.policy import load_policy
 
 
 @pytest.fixture(params=["pipe", "pipe behind a link", "socket", "device"])

@@ -12,10 +12,6 @@ from pathlib import Path
 import pytest
 from conftest import touchstone
 
-from orchestration.publishing.manifest import Loads
-from orchestration.upkeep.doctor import Finding, disk, examine, exit_code
-from orchestration.upkeep.retention import erase, prune
-from orchestration.upkeep.standing import verify_home
 from tests.integration.test_landing_erase import BUYER
 from tests.landing_fixtures import BUYERS, LISTINGS, MERCHANTS, ORDERS, Market
 from tests.publishing_fixtures import RATED, Home
@@ -27,6 +23,10 @@ from touchstone.core.lock import writer_lock
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import Settings, read_settings
 from touchstone.landing.ledger import Ledger
+from touchstone.maintenance.doctor import Finding, disk, examine, exit_code
+from touchstone.maintenance.retention import erase, prune
+from touchstone.maintenance.verification import verify_home
+from touchstone.publishing.manifest import Loads
 
 OLD, NEW = date(2026, 6, 1), date(2026, 6, 30)
 BY_DATE = (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.acting.reports import (
+from touchstone.casework.reports import (
     FEW,
     SECTIONS,
     _without_small,

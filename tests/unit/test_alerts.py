@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.upkeep import alerts
-from orchestration.upkeep.alerts import Alert, alerts_of, send_test, tell
 from tests.alert_fixtures import Received, mail_server, own_certificate, slow_server, web_server
 from touchstone.core.errors import BadInputError
 from touchstone.core.run_record import RunRecord, Stage
 from touchstone.core.settings import Settings, read_settings
+from touchstone.maintenance import alerts
+from touchstone.maintenance.alerts import Alert, alerts_of, send_test, tell
 
 ALERT = Alert("run failed", "Run abc failed.")
 

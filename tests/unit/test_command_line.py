@@ -29,7 +29,7 @@ def test_the_command_line_loads_heavy_libraries_only_where_they_are_used():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_it_is_still_importing_is_heard(tmp_path: Path, number: signal.Signals):
     process = subprocess.Popen(
-        [sys.executable, "-X", "importtime", "-c", "from orchestration.start import main; main()", "verify"],
+        [sys.executable, "-X", "importtime", "-c", "from touchstone.cli.start import main; main()", "verify"],
         env=os.environ | {"TOUCHSTONE_HOME": str(tmp_path)},
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -50,7 +50,7 @@ def test_output_that_nobody_reads_is_no_fault(tmp_path: Path):
     reading, writing = os.pipe()
     os.close(reading)
     ended = subprocess.run(
-        [sys.executable, "-c", "from orchestration.start import main; main()", "--help"],
+        [sys.executable, "-c", "from touchstone.cli.start import main; main()", "--help"],
         env=os.environ | {"TOUCHSTONE_HOME": str(tmp_path)},
         cwd=ROOT,
         stdout=writing,

@@ -14,17 +14,20 @@ from typing import Any
 
 import pytest
 
-from orchestration import evaluation, report
-from orchestration.acting import leads, outcomes, packs, policies, reports, test_buys
 from orchestration.pipeline import Day
-from orchestration.publishing.read import ChangedAction, ChangedPolicy, ChangedScore, ListDiff, Moved, render_diff
-from orchestration.publishing.verify import Problem
-from orchestration.terminal import print_result
-from orchestration.upkeep.doctor import Finding
-from orchestration.upkeep.standing import Verification
 from tests.hostile import HOSTILE, unsafe_lines
+from touchstone.casework import evidence_packs as packs
+from touchstone.casework import leads, outcomes, reports, test_buys
+from touchstone.cli import evaluate as evaluation
+from touchstone.cli import summary as report
+from touchstone.cli.common import print_result
 from touchstone.core.errors import ExitCode
 from touchstone.landing.checks import Violation, refusal
+from touchstone.maintenance.doctor import Finding
+from touchstone.maintenance.verification import Verification
+from touchstone.publishing import policy_trial as policies
+from touchstone.publishing.read import ChangedAction, ChangedPolicy, ChangedScore, ListDiff, Moved, render_diff
+from touchstone.publishing.verify import Problem
 
 DAY = dt.date(2026, 6, 30)
 SIDE = policies.Side(

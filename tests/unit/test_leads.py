@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.acting.leads import (
+from tests.leads_fixtures import DAY, Made, Merchant, worth
+from touchstone.casework.leads import (
     folder_of,
     joined,
     lead_text,
@@ -23,8 +24,7 @@ from orchestration.acting.leads import (
     problems,
     read_leads,
 )
-from orchestration.terminal import moment_of
-from tests.leads_fixtures import DAY, Made, Merchant, worth
+from touchstone.cli.common import moment_of
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.lists import RATED
 

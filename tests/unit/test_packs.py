@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 
 from expectations.audiences import AUDIENCES_PATH, Audiences, load_audiences
 from expectations.contract import load_contract
-from orchestration.acting.leads import read_leads
-from orchestration.acting.packs import gather, in_words, visible, write_packs
-from orchestration.acting.sections import SECTIONS, Reader
-from orchestration.acting.statements import statement, statement_id, statement_text
 from tests.hostile import HOSTILE
 from tests.leads_fixtures import DAY, Goods, Made, Merchant, hostile_market, landed_of, mart_columns
+from touchstone.casework.evidence_packs import gather, in_words, visible, write_packs
+from touchstone.casework.evidence_sections import SECTIONS, Reader
+from touchstone.casework.leads import read_leads
+from touchstone.casework.statements_of_reasons import statement, statement_id, statement_text
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import sha256_bytes
 from touchstone.core.lists import RATED

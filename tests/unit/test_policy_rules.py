@@ -8,8 +8,8 @@ from typing import get_args
 
 import pytest
 
-from orchestration.publishing.policy import RuleColumn, load_policy
 from touchstone.core.errors import BadInputError
+from touchstone.publishing.policy import RuleColumn, load_policy
 
 ROOT = Path(__file__).resolve().parents[2]
 SOUND = (ROOT / "policies" / "default.yml").read_text(encoding="utf-8")

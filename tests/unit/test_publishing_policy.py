@@ -10,9 +10,9 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from orchestration.publishing.policy import MODELS, WANTED, Action, Policy, Term, load_policy, most_signals
 from touchstone.core.errors import BadInputError
 from touchstone.core.lists import RATED
+from touchstone.publishing.policy import MODELS, WANTED, Action, Policy, Term, load_policy, most_signals
 
 DEFAULT = Path(__file__).resolve().parents[2] / "policies" / "default.yml"
 SOUND = """target_precision: 0.9

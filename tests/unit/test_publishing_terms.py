@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.publishing.policy import Policy, Term
-from orchestration.publishing.terms import AppliedTerm, applied_terms, decide, fallback_notes
+from touchstone.publishing.policy import Policy, Term
+from touchstone.publishing.terms import AppliedTerm, applied_terms, decide, fallback_notes
 
 FLAGGING: dict[str, Any] = {
     "threshold": 61.5,

@@ -12,10 +12,10 @@ import yaml
 from expectations.contract import WAREHOUSE_SOURCES_PATH
 from ml.declarations import load_declarations, relation_of
 from orchestration.assets.warehouse import REASON_COLUMNS, SCORE_COLUMNS, TERM_COLUMNS
-from orchestration.publishing.candidate import SHAPES
-from orchestration.publishing.policy import load_policy
-from orchestration.publishing.terms import AppliedTerm
 from touchstone.core.lists import RATED, Rated
+from touchstone.publishing.candidate import SHAPES
+from touchstone.publishing.policy import load_policy
+from touchstone.publishing.terms import AppliedTerm
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "dbt_project" / "models"

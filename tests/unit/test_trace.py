@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from expectations.contract import load_contract
 from ml.drift import reference
 from ml.model import RiskModel
-from orchestration.acting.source_rows import as_known
-from orchestration.acting.trace import FEATURES_SHOWN, features_told, render, why_not_listed
 from tests.hostile import HOSTILE, unsafe_lines
 from tests.ml_fixtures import FEATURES, LISTINGS
 from touchstone.core.text import WRAP_COLUMNS, terminal_lines
+from touchstone.publishing.source_rows import as_known
+from touchstone.publishing.trace import FEATURES_SHOWN, features_told, render, why_not_listed
 
 CONTRACT = load_contract()
 AS_OF = date(2026, 6, 30)

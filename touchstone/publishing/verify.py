@@ -12,7 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration.publishing.history import (
+from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.files import TEMPORARY_PREFIX, sha256_file
+from touchstone.core.text import visible
+from touchstone.publishing.history import (
     HISTORY_FILE,
     LATEST_FILE,
     UNDER_WAY_FILE,
@@ -21,10 +24,7 @@ from orchestration.publishing.history import (
     UnderWay,
     latest_version,
 )
-from orchestration.publishing.manifest import MANIFEST_FILE, version_name
-from touchstone.core.errors import BadInputError, VerificationError
-from touchstone.core.files import TEMPORARY_PREFIX, sha256_file
-from touchstone.core.text import visible
+from touchstone.publishing.manifest import MANIFEST_FILE, version_name
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from orchestration.acting.test_buys import CERTAIN
-from orchestration.acting.test_buys import FOLDER as PLANS
-from orchestration.publishing.history import Shelf, in_force, in_force_before
-from orchestration.publishing.read import read_list
+from touchstone.casework.test_buys import CERTAIN
+from touchstone.casework.test_buys import FOLDER as PLANS
 from touchstone.core.errors import BadInputError
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import canonical_json, replacing_directory
 from touchstone.core.lists import RATED
 from touchstone.core.text import shorten, visible_in_html
+from touchstone.publishing.history import Shelf, in_force, in_force_before
+from touchstone.publishing.read import read_list
 
 if TYPE_CHECKING:
     import duckdb

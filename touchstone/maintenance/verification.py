@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration.acting import leads
-from orchestration.publishing.history import Shelf
-from orchestration.publishing.manifest import Manifest
-from orchestration.publishing.verify import verify
+from touchstone.casework import leads
 from touchstone.core.errors import VerificationError
 from touchstone.landing.ledger import Fate, Ledger, damage, fates
+from touchstone.publishing.history import Shelf
+from touchstone.publishing.manifest import Manifest
+from touchstone.publishing.verify import verify
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expectations.contract import load_contract
-from orchestration.acting.outcomes import read_texts, record_rows
+from touchstone.casework.outcomes import read_texts, record_rows
 from touchstone.core.errors import BadInputError, counted
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
@@ -364,7 +364,7 @@ def _write(folder: Path, facts: Mapping[str, Any], picks: pa.Table) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from orchestration.publishing.candidate import csv_bytes
+    from touchstone.publishing.candidate import csv_bytes
 
     if (folder / "plan.json").is_file():
         return
@@ -422,7 +422,7 @@ def record_test_buys(settings: Settings, file: Path, *, is_dry: bool = False) ->
         BadInputError: The file cannot be read, or a row is not sound: a listing that the plan does not have or has twice, a
             verdict that is none, one without a time.
     """
-    from orchestration.publishing.candidate import cell_of
+    from touchstone.publishing.candidate import cell_of
 
     header, rows = read_texts(file)
     needed = ("plan_id", "listing_id", "verdict", "ordered_at")

@@ -17,7 +17,6 @@ import duckdb
 from pydantic import ValidationError
 
 from expectations.contract import load_contract
-from orchestration.upkeep.standing import verify_home
 from touchstone.core.errors import ExitCode, VerificationError
 from touchstone.core.files import TEMPORARY_PREFIX, size_of
 from touchstone.core.home import LOCK_FILE, MIGRATIONS, SCHEMA_FILE, SCHEMA_VERSION, schema_refusal, schema_version
@@ -27,6 +26,7 @@ from touchstone.core.settings import Settings
 from touchstone.core.text import visible
 from touchstone.landing.erase import unfinished
 from touchstone.landing.ledger import Ledger, damage, pinned_loads, removed_folders, unread_folders
+from touchstone.maintenance.verification import verify_home
 
 Level = Literal["broken", "act", "note"]
 # Landing writes the sources anew, a rebuild the warehouse; beside them stand features, scores and marts of one more day.

@@ -12,10 +12,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from orchestration.publishing.terms import AppliedTerm
 from touchstone.core.errors import VerificationError
 from touchstone.core.files import canonical_json, sha256_bytes
 from touchstone.core.lists import ListName
+from touchstone.publishing.terms import AppliedTerm
 
 MANIFEST_FILE = "manifest.json"
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -24,9 +24,9 @@ from touchstone.core.text import (
 if TYPE_CHECKING:
     from ml.registry import Version
     from orchestration.backtest import Backtest
-    from orchestration.upkeep.doctor import Finding
-    from orchestration.upkeep.retention import Pruning
-    from orchestration.upkeep.standing import Verification
+    from touchstone.maintenance.doctor import Finding
+    from touchstone.maintenance.retention import Pruning
+    from touchstone.maintenance.verification import Verification
 
 WORST_SHOWN = 10
 HELD = "held by "

@@ -22,15 +22,15 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from orchestration.publishing.history import Shelf, previous_version
-from orchestration.publishing.manifest import MANIFEST_FILE, Held, Manifest, ManifestInputs
-from orchestration.publishing.policy import Policy
-from orchestration.publishing.terms import AppliedTerm
 from touchstone.core.errors import VerificationError
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import replacing_directory, sha256_bytes, sha256_file, write_json
 from touchstone.core.lists import RATED, ListName
 from touchstone.core.text import MOST_CELL_CHARACTERS, visible, visible_sql
+from touchstone.publishing.history import Shelf, previous_version
+from touchstone.publishing.manifest import MANIFEST_FILE, Held, Manifest, ManifestInputs
+from touchstone.publishing.policy import Policy
+from touchstone.publishing.terms import AppliedTerm
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ import duckdb
 import pyarrow as pa
 
 from ml.explain import for_audience
-from orchestration.publishing.history import Publication, Shelf
-from orchestration.publishing.manifest import Manifest
-from orchestration.publishing.terms import decide
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import sha256_bytes, sha256_file
 from touchstone.core.lists import RATED
 from touchstone.core.parquet import read_small_parquet
 from touchstone.core.text import LONG_LINE_COLUMNS, shorten
+from touchstone.publishing.history import Publication, Shelf
+from touchstone.publishing.manifest import Manifest
+from touchstone.publishing.terms import decide
 
 Cause = Literal["terms", "suppression", "capacity", "corroboration", "rated", "score", "model", "unknown"]
 

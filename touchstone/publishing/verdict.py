@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from expectations.results import SuiteResult
-from orchestration.publishing.candidate import Candidate
-from orchestration.publishing.manifest import Sha256
 from touchstone.core.errors import GateRefusedError
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import write_bytes
+from touchstone.publishing.candidate import Candidate
+from touchstone.publishing.manifest import Sha256
 
 VERDICT_FILE = "verdict.json"
 CANDIDATE_GATE = "candidate"

@@ -18,10 +18,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from orchestration.publishing.manifest import MANIFEST_FILE, Manifest, Sha256, Version, version_date
 from touchstone.core.errors import VerificationError
 from touchstone.core.files import sha256_file
 from touchstone.core.hash_chain import PREVIOUS, ChainedLog
+from touchstone.publishing.manifest import MANIFEST_FILE, Manifest, Sha256, Version, version_date
 
 HISTORY_FILE = "history.jsonl"
 LATEST_FILE = "LATEST"

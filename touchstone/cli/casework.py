@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from orchestration.terminal import (
+from touchstone.cli.common import (
     Json,
     Who,
     as_json_text,
@@ -66,7 +66,7 @@ def check_policy(
 
     Example: touchstone policies check policies/stricter.yml
     """
-    from orchestration.acting.policies import policy_facts, render_policy
+    from touchstone.publishing.policy_trial import policy_facts, render_policy
 
     facts = policy_facts(file)
     print_result(facts, as_json, lambda: render_policy(facts))
@@ -87,8 +87,8 @@ def try_policy(
 
     Example: touchstone policies try policies/stricter.yml --from 2026-06-01 --to 2026-06-30
     """
-    from orchestration.acting.policies import render_trial
-    from orchestration.acting.policies import try_policy as tried
+    from touchstone.publishing.policy_trial import render_trial
+    from touchstone.publishing.policy_trial import try_policy as tried
 
     trial = tried(settings_of(), file, day_of(first, "--from"), day_of(last, "--to"))
     print_result(trial.as_dict(), as_json, lambda: render_trial(trial))
@@ -137,7 +137,7 @@ def suppress_add(
 
     Example: touchstone suppress add listing L0001 --why "the brand's own shop" --until 2027-01-01
     """
-    from orchestration.acting.outcomes import suppress
+    from touchstone.casework.outcomes import suppress
 
     days = {"first": day_of(first, "--from"), "until": day_of(until, "--until")}
     with writing("touchstone suppress add") as settings:
@@ -152,7 +152,7 @@ def suppress_remove(
 
     Example: touchstone suppress remove listing L0001
     """
-    from orchestration.acting.outcomes import unsuppress
+    from touchstone.casework.outcomes import unsuppress
 
     with writing("touchstone suppress remove") as settings:
         _recorded(unsuppress(settings, kind, entity_id, who=who, first=day_of(first, "--from")), as_json)
@@ -170,7 +170,7 @@ def suppress_import(
 
     Example: touchstone suppress import allowed.csv --dry-run
     """
-    from orchestration.acting.outcomes import import_suppressions
+    from touchstone.casework.outcomes import import_suppressions
 
     with writing("touchstone suppress import") as settings:
         day = day_of(first, "--from")
@@ -183,7 +183,7 @@ def suppress_undo(who: Who = "unnamed", as_json: Json = False) -> None:
 
     Example: touchstone suppress undo
     """
-    from orchestration.acting.outcomes import undo_suppressions
+    from touchstone.casework.outcomes import undo_suppressions
 
     with writing("touchstone suppress undo") as settings:
         _recorded(undo_suppressions(settings, who=who), as_json)
@@ -198,7 +198,7 @@ def suppress_list(
 
     Example: touchstone suppress list --as-of 2026-06-30
     """
-    from orchestration.acting.outcomes import in_force, render_suppressions, suppression_facts
+    from touchstone.casework.outcomes import in_force, render_suppressions, suppression_facts
 
     found = in_force(settings_of(), day_of(as_of, "--as-of"))
     print_result({"suppressions": suppression_facts(found)}, as_json, lambda: render_suppressions(found))
@@ -228,7 +228,7 @@ def plan_buys(
 
     Example: touchstone test-buys plan --budget 20000 --currency USD
     """
-    from orchestration.acting.test_buys import (
+    from touchstone.casework.test_buys import (
         Request,
         newest_rated,
         plan_facts,
@@ -261,7 +261,7 @@ def record_buys(
 
     Example: touchstone test-buys record buy_sheet.csv --dry-run
     """
-    from orchestration.acting.test_buys import record_test_buys
+    from touchstone.casework.test_buys import record_test_buys
 
     with writing("touchstone test-buys record") as settings:
         _recorded(record_test_buys(settings, file, is_dry=dry_run), as_json)
@@ -276,7 +276,7 @@ def report_buys(
 
     Example: touchstone test-buys report
     """
-    from orchestration.acting.test_buys import render_report, report_test_buys
+    from touchstone.casework.test_buys import render_report, report_test_buys
 
     facts = report_test_buys(settings_of(), plan)
     print_result(facts, as_json, lambda: render_report(facts))
@@ -296,7 +296,7 @@ def trace_row(
 
     Example: touchstone trace listings l8db06853d139410a --as-of 2026-06-30
     """
-    from orchestration.acting.trace import render, trace
+    from touchstone.publishing.trace import render, trace
 
     day = day_of(as_of, "--as-of")
     told = trace(settings_of().home, list_name, entity_id, as_of=day, version=version, rows=rows)
@@ -311,7 +311,7 @@ def list_leads(
 
     Example: touchstone leads list --limit 50
     """
-    from orchestration.acting.leads import list_facts, list_text, read_leads
+    from touchstone.casework.leads import list_facts, list_text, read_leads
 
     leads = read_leads(settings_of().home, day_of(as_of, "--as-of"))
     print_result(list_facts(leads, limit), as_json, lambda: list_text(leads, limit))
@@ -323,7 +323,7 @@ def show_lead(lead: LeadId, as_of: AsOf = None, as_json: Json = False) -> None:
 
     Example: touchstone leads show lead-d292d2879db4
     """
-    from orchestration.acting.leads import lead_text, read_leads
+    from touchstone.casework.leads import lead_text, read_leads
 
     leads = read_leads(settings_of().home, day_of(as_of, "--as-of"))
     found = leads.lead(lead)
@@ -348,8 +348,8 @@ def export_leads(  # noqa: PLR0917  # typer names them
 
     Example: touchstone leads export --audience brand --brand Kolledem --to for_kolledem
     """
-    from orchestration.acting.packs import export, render_export
-    from orchestration.acting.sections import Reader
+    from touchstone.casework.evidence_packs import export, render_export
+    from touchstone.casework.evidence_sections import Reader
 
     reader = Reader(audience, brand=brand, jurisdiction=jurisdiction)
     done = export(settings_of(), reader, to, lead or [], limit=limit, as_of=day_of(as_of, "--as-of"), who=who)
@@ -368,7 +368,7 @@ def hand_over_lead(
 
     Example: touchstone leads hand-over lead-d292d2879db4 --to Kolledem --audience brand --at 2026-07-01T12:00
     """
-    from orchestration.acting.leads import hand_over
+    from touchstone.casework.leads import hand_over
 
     with writing("touchstone leads hand-over") as settings:
         _recorded(hand_over(settings, lead, to, audience, moment_of(at, "--at")), as_json)
@@ -392,7 +392,7 @@ def report(
 
     Example: touchstone report --public --from 2026-04-01 --to 2026-06-30 --to-file report.md
     """
-    from orchestration.acting import reports
+    from touchstone.casework import reports
 
     home = settings_of().home
     if not public:
@@ -412,13 +412,13 @@ def report(
 
 
 def _record(table: str, file: Path, dry_run: bool, as_json: bool) -> None:
-    from orchestration.acting.outcomes import record_file
+    from touchstone.casework.outcomes import record_file
 
     with writing(f"recording {table}") as settings:
         _recorded(record_file(settings, table, file, is_dry=dry_run), as_json)
 
 
 def _recorded(came: Recorded, as_json: bool) -> None:
-    from orchestration.acting.outcomes import recorded_facts, render_recorded
+    from touchstone.casework.outcomes import recorded_facts, render_recorded
 
     print_result(recorded_facts(came), as_json, lambda: render_recorded(came))

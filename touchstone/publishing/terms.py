@@ -15,9 +15,9 @@ import duckdb
 from jinja2 import Environment
 from pydantic import BaseModel, ConfigDict
 
-from orchestration.publishing.policy import Action, Policy, Term
 from touchstone.core.errors import counted
 from touchstone.core.lists import RATED, ListName
+from touchstone.publishing.policy import Action, Policy, Term
 
 MACRO = Path(__file__).resolve().parents[2] / "dbt_project" / "macros" / "terms.sql"
 _BY_DECISIONS = (

@@ -11,12 +11,12 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.publishing.history import Shelf
-from orchestration.publishing.manifest import version_date
-from orchestration.upkeep.alerts import Alert, tell
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.lists import RATED, rated_by
 from touchstone.core.warehouse import read_warehouse
+from touchstone.maintenance.alerts import Alert, tell
+from touchstone.publishing.history import Shelf
+from touchstone.publishing.manifest import version_date
 
 if TYPE_CHECKING:
     import duckdb

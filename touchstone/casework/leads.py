@@ -23,8 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations.contract import load_contract
-from orchestration.acting.outcomes import record_rows
-from orchestration.publishing.history import Shelf, in_force
+from touchstone.casework.outcomes import record_rows
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError, counted
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
@@ -35,6 +34,7 @@ from touchstone.core.text import pad
 from touchstone.landing.land import Recorded
 from touchstone.landing.ledger import Ledger, pinned_loads
 from touchstone.landing.views import create_views
+from touchstone.publishing.history import Shelf, in_force
 
 FOLDER: Final = "leads"
 TABLES: Final = ("leads", "lead_merchants", "lead_changes")

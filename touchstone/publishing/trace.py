@@ -23,18 +23,18 @@ from expectations.contract import Contract, load_contract
 from ml.drift import as_extreme_share
 from ml.model import RiskModel, read_model
 from ml.registry import Decision, Registry
-from orchestration.acting.source_rows import Row, SourceRows
-from orchestration.publishing.candidate import Candidate, newest_candidate
-from orchestration.publishing.history import HISTORY_FILE, Publication, Shelf, in_force
-from orchestration.publishing.manifest import Manifest, version_date
-from orchestration.publishing.publish import candidate_subject
-from orchestration.publishing.verdict import CANDIDATE_GATE, VERDICT_FILE, Verdict, read_verdict
-from orchestration.publishing.verify import verify
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.files import sha256_file
 from touchstone.core.lists import RATED, Rated
 from touchstone.core.text import MOST_SENTENCE_COLUMNS, shorten, wrap
 from touchstone.landing.ledger import Fate, Ledger, LoadRecord, PinnedLoads, fates, verify_files
+from touchstone.publishing.candidate import Candidate, newest_candidate
+from touchstone.publishing.history import HISTORY_FILE, Publication, Shelf, in_force
+from touchstone.publishing.manifest import Manifest, version_date
+from touchstone.publishing.publish import candidate_subject
+from touchstone.publishing.source_rows import Row, SourceRows
+from touchstone.publishing.verdict import CANDIDATE_GATE, VERDICT_FILE, Verdict, read_verdict
+from touchstone.publishing.verify import verify
 
 FEATURES_SHOWN: Final = 25
 HELD_WORDS: Final = {

@@ -16,9 +16,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from expectations.contract import Contract, load_contract
-from orchestration.publishing.history import Publication, Shelf, latest_version
-from orchestration.publishing.manifest import version_date
-from orchestration.upkeep.standing import manifests
 from touchstone.core.errors import BadInputError
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import discard, remove_temporaries, size_of
@@ -38,6 +35,9 @@ from touchstone.landing.ledger import (
 )
 from touchstone.landing.persons import person
 from touchstone.landing.sql import Limits
+from touchstone.maintenance.verification import manifests
+from touchstone.publishing.history import Publication, Shelf, latest_version
+from touchstone.publishing.manifest import version_date
 
 AS_OF = "as_of="
 # The marts in which persons are named, by their hashes.

@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.publishing.history import Shelf, in_force
-from orchestration.publishing.policy import Policy, load_policy
-from orchestration.publishing.terms import AppliedTerm, applied_terms, decide
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.lists import RATED, ListName
 from touchstone.core.settings import Settings
 from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, pad, shorten, visible, wrap
+from touchstone.publishing.history import Shelf, in_force
+from touchstone.publishing.policy import Policy, load_policy
+from touchstone.publishing.terms import AppliedTerm, applied_terms, decide
 
 if TYPE_CHECKING:
     import duckdb

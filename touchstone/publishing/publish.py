@@ -22,18 +22,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from expectations.results import digest_of_files
-from orchestration.publishing.candidate import Candidate
-from orchestration.publishing.history import Shelf, UnderWay, in_force, latest_version, previous_version
-from orchestration.publishing.manifest import MANIFEST_FILE, Manifest
-from orchestration.publishing.verdict import (
-    CANDIDATE_GATE,
-    GATES_BEFORE,
-    VERDICT_FILE,
-    Verdict,
-    gate_date,
-    read_verdict,
-)
-from orchestration.publishing.verify import shelf_problems
 from touchstone.core.errors import GateRefusedError, VerificationError
 from touchstone.core.failpoints import boundary
 from touchstone.core.files import (
@@ -45,6 +33,18 @@ from touchstone.core.files import (
     write_bytes,
     write_json,
 )
+from touchstone.publishing.candidate import Candidate
+from touchstone.publishing.history import Shelf, UnderWay, in_force, latest_version, previous_version
+from touchstone.publishing.manifest import MANIFEST_FILE, Manifest
+from touchstone.publishing.verdict import (
+    CANDIDATE_GATE,
+    GATES_BEFORE,
+    VERDICT_FILE,
+    Verdict,
+    gate_date,
+    read_verdict,
+)
+from touchstone.publishing.verify import shelf_problems
 
 Outcome = Literal["published", "published_again", "unchanged"]
 

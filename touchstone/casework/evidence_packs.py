@@ -28,11 +28,9 @@ import pyarrow as pa
 from expectations.audiences import load_audiences
 from expectations.contract import Contract, load_contract
 from ml.explain import for_audience
-from orchestration.acting.leads import Leads, manifest_of, mart_file, read_leads
-from orchestration.acting.sections import ACTIONS, GOODS, OURS, SECTIONS, Reader, Section
-from orchestration.acting.statements import statement, statement_text
-from orchestration.publishing.candidate import csv_bytes
-from orchestration.publishing.history import Shelf
+from touchstone.casework.evidence_sections import ACTIONS, GOODS, OURS, SECTIONS, Reader, Section
+from touchstone.casework.leads import Leads, manifest_of, mart_file, read_leads
+from touchstone.casework.statements_of_reasons import statement, statement_text
 from touchstone.core.errors import BadInputError, counted
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
 from touchstone.core.settings import Settings
@@ -41,6 +39,8 @@ from touchstone.landing.images import content_of
 from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
 from touchstone.landing.sources import picture_folder
 from touchstone.landing.views import create_views
+from touchstone.publishing.candidate import csv_bytes
+from touchstone.publishing.history import Shelf
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "lead.html"
 STYLE: Final = Path(__file__).resolve().parent / "lead.css"
