@@ -30,7 +30,7 @@ from touchstone.demo.merchants import BRUSHERS, BRUSHING_LOOK_ALIKES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.marketplace_judges import auroc
+from tests.demo_judges import auroc
 
 PRECISION = 0.90
 INNOCENTS_OF_FEATURES = 20

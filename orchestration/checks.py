@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from expectations.contract import Contract
-from orchestration import pictures
 from orchestration.resources import Run, connect_memory
 from touchstone.core.files import write_json
 from touchstone.core.lists import RATED, ListName, Rated
@@ -292,18 +291,18 @@ def _draw(run: Run, suite: str, name: ListName, failed: AbstractSet[str]) -> byt
         rows = _load_rows(run)
         newest = {row["table_name"]: row["newest_event_date"] for row in rows if row["newest_event_date"]}
         ages = {table: (run.as_of - day).days for table, day in newest.items()}
-        return pictures.loads(rows, ages, failed=failed, max_age_days=MAX_AGE.days)
+        return charts.loads(rows, ages, failed=failed, max_age_days=MAX_AGE.days)
     files = {table: paths[0] for table, paths in files_of(run, suite, name).items()}
     if suite == "features":
-        return pictures.known_shares(files["features"], files.get("features_before"))
+        return charts.known_shares(files["features"], files.get("features_before"))
     champion, entities = run.registry.champion(RATED[name].model), name.replace("_", " ")
     if champion is None:
         return None
     threshold = min(term.threshold for term in run.applied_terms(name, champion))
     if suite == "scores":
         before = _before(run.home / "scores" / RATED[name].model, run.as_of, "scores.parquet")
-        return pictures.scores(files["scores"], before, threshold=threshold, entities=entities)
-    return pictures.listed(files["candidate"], files["rated"], threshold=threshold, entities=entities)
+        return charts.scores(files["scores"], before, threshold=threshold, entities=entities)
+    return charts.listed(files["candidate"], files["rated"], threshold=threshold, entities=entities)
 
 
 def _check_result(run: Run, result: "SuiteResult", picture: bytes | None, name: str = "") -> dg.AssetCheckResult:
@@ -334,7 +333,7 @@ def _check_result(run: Run, result: "SuiteResult", picture: bytes | None, name: 
     return dg.AssetCheckResult(
         passed=not result.failures,
         severity=dg.AssetCheckSeverity.WARN if result.success else dg.AssetCheckSeverity.ERROR,
-        description=pictures.words_with(
+        description=charts.words_with(
             result.refusal() or result.warning() or held, picture, f"what the gate {result.suite} judged"
         ),
         metadata=metadata,

@@ -22,7 +22,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from expectations.contract import load_contract
-from orchestration.pictures import words_of
+from orchestration.charts import words_of
 from orchestration.resources import (
     AS_OF_TAG,
     PIPELINE_RUN_TAG,

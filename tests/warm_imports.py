@@ -23,6 +23,6 @@ for name in (
     "pyarrow.parquet",
     "xgboost",
     "expectations.gx_in_duckdb",
-    "orchestration.cli",
+    "touchstone.cli.main",
 ):
     importlib.import_module(name)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from orchestration.automation import ONE_DAY_A_RUN
+from orchestration.charts import shown, versions
 from orchestration.checks import picture_of, subject_of
-from orchestration.pictures import shown, versions
 from orchestration.resources import Run, code_revision, project_digest
 from touchstone.core.errors import GateRefusedError
 from touchstone.core.files import sha256_file

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from orchestration import pictures
 from orchestration.automation import ONE_DAY_A_RUN
+from orchestration.charts import shown
 from orchestration.checks import picture_of
 from orchestration.drift import indices_by_day, measure
-from orchestration.pictures import shown
 from orchestration.resources import Run, code_revision, logger
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import boundary
@@ -202,7 +201,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         "threshold": champion.threshold,
         "floor": champion.floor,
         "plot": shown(picture_of(run, "scores", name), "scores"),
-        "drift": shown(pictures.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
+        "drift": shown(charts.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
     }
 
 

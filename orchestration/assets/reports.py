@@ -9,7 +9,7 @@ import dagster as dg
 
 from orchestration.assets.warehouse import OUTCOMES
 from orchestration.automation import ONE_DAY_A_RUN, REPORTS
-from orchestration.pictures import shown
+from orchestration.charts import shown
 from orchestration.resources import Run
 
 

@@ -17,7 +17,7 @@ from test_ui import SCREENSHOTS
 
 from tests.hostile import HOSTILE
 from tests.leads_fixtures import Goods, Made, Merchant, landed_of
-from tests.unit.test_packs import GERMANY, packed
+from tests.unit.test_evidence_packs import GERMANY, packed
 
 
 @pytest.fixture(scope="module")

@@ -219,7 +219,7 @@ def test_a_real_terminal_gets_nothing_but_text_and_line_ends(home: Path, encodin
     command = [
         sys.executable,
         "-c",
-        "from orchestration.cli import main; main()",
+        "from touchstone.cli.main import main; main()",
         "lists",
         "show",
         "listings",

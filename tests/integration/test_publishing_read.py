@@ -13,7 +13,7 @@ import pytest
 from publishing_fixtures import AS_OF, POLICY, TERMS, Home, Rated
 from typer.testing import CliRunner
 
-from orchestration.cli import app
+from touchstone.cli.main import app
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import canonical_json
 from touchstone.publishing.history import Shelf

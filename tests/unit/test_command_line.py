@@ -16,13 +16,13 @@ HEAVY = {"dagster", "dbt", "great_expectations", "matplotlib", "mlflow", "pandas
 
 def test_the_command_line_loads_heavy_libraries_only_where_they_are_used():
     told = subprocess.run(
-        [sys.executable, "-c", "import sys, orchestration.cli; print(*sys.modules)"],
+        [sys.executable, "-c", "import sys, touchstone.cli.main; print(*sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     )
     loaded = set(told.stdout.split())
-    assert {"orchestration.cli", "typer"} <= loaded
+    assert {"touchstone.cli.main", "typer"} <= loaded
     assert not HEAVY & loaded
 
 

@@ -19,7 +19,7 @@ from tests.hostile import HOSTILE, unsafe_lines
 from touchstone.casework import evidence_packs as packs
 from touchstone.casework import leads, outcomes, reports, test_buys
 from touchstone.cli import evaluate as evaluation
-from touchstone.cli import summary as report
+from touchstone.cli import lists, maintenance, models, pipeline, summary
 from touchstone.cli.common import print_result
 from touchstone.core.errors import ExitCode
 from touchstone.landing.checks import Violation, refusal
@@ -37,18 +37,18 @@ SIDE = policies.Side(
 
 
 def run_summary(value: str) -> str:
-    summary: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "as_of": "2026-06-30", "rated": {"listings": {"rated": 3, "flagged": 1, "held": {}}}, "notes": [], "lists": {},
         "fallbacks": {},
         "worst": [{"score": 99.0, "title": value, "why": f"it is said to be {value}"}], "stage_seconds": {},
     }  # fmt: skip
-    return report.render(summary)
+    return summary.render(facts)
 
 
 def published_list(value: str) -> str:
     reasons = json.dumps([{"text": f"a reason of {value}", "quote": value}] * 3)
     row = {"rank": 1, "score": 99.0, "listing_id": f"{value}1", "title": value, "reasons": reasons}
-    return report.render_list("listing_id", [row, row | {"title": None, "name": value, "reasons": None}], "internal")
+    return lists.render_list("listing_id", [row, row | {"title": None, "name": value, "reasons": None}], "internal")
 
 
 def diff_of_lists(value: str) -> str:
@@ -66,12 +66,14 @@ def decision(value: str) -> str:
         "at": "2026-06-30T00:00:00+00:00", "action": "approve", "model": "listing_counterfeit", "version": 1,
         "model_digest": "f" * 64, "who": value, "is_override": True, "why": value,
     }  # fmt: skip
-    return report.render_decision(facts)
+    return models.render_decision(facts)
 
 
 def backfilled_day(value: str) -> str:
     violation = Violation("unknown column", (value,), "the contract does not know this", 1, (f"key={value!r}",))
-    return report.render_day(Day(DAY, "failed", ExitCode.BAD_INPUT, (refusal("listings", [violation], "Correct it."),)))
+    return pipeline.render_day(
+        Day(DAY, "failed", ExitCode.BAD_INPUT, (refusal("listings", [violation], "Correct it."),))
+    )
 
 
 def lead(value: str) -> str:
@@ -148,14 +150,14 @@ def refused_load(value: str) -> str:
 
 
 def findings(value: str) -> str:
-    return report.render_findings(
+    return maintenance.render_findings(
         Path("home"), [Finding("act", "is no record of a run", f"home/runs/{value}", "remove it")]
     )
 
 
 def verification(value: str) -> str:
     problem = Problem("listings", Path(f"published/{value}"), "is no version")
-    return report.render_verification(Path("home"), Verification([str(problem)], []))
+    return lists.render_verification(Path("home"), Verification([str(problem)], []))
 
 
 RENDERED: dict[str, Callable[[str], str]] = {

@@ -1,4 +1,4 @@
-"""What all commands have in common: options, how they take a date, hold the lock, and print. No command is here."""
+"""What commands share: options, parsing of dates, the writer lock, and printing. No command is here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,11 +16,18 @@ from touchstone.core.home import ensure_schema, home_lock
 from touchstone.core.settings import Settings, read_settings
 from touchstone.core.text import shorten, terminal_lines
 
+if TYPE_CHECKING:
+    from touchstone.landing.land import Recorded
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Why = Annotated[str, typer.Option("--why", help="Why, for the log.")]
 Who = Annotated[
     str, typer.Option("--who", help="Who gives the command, for the log.", envvar=["TOUCHSTONE_REVIEWER", "USER"])
 ]
+
+AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="As of which day; else the newest.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check and count.")]
+Given = Annotated[Path, typer.Argument(metavar="FILE", help="CSV or Parquet, with the contract's columns.")]
 
 
 def settings_of(**overrides: object) -> Settings:
@@ -79,3 +87,15 @@ def print_message(message: object) -> None:
 def as_json_text(value: Any) -> str:
     """Returns a result as the text of a JSON file in ASCII, keys sorted: what hides in a value is escaped there."""
     return json.dumps(value, indent=2, sort_keys=True, default=str, allow_nan=False) + "\n"
+
+
+def print_recorded(recorded: Recorded, as_json: bool) -> None:
+    """Prints what became of rows that a command recorded."""
+    from touchstone.casework.outcomes import recorded_facts, render_recorded
+
+    print_result(recorded_facts(recorded), as_json, lambda: render_recorded(recorded))
+
+
+def format_share(value: float | None) -> str:
+    """Returns a share with three decimals, or a dash where there is none."""
+    return "-" if value is None else f"{value:.3f}"

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from touchstone.cli.common import Json, print_message, print_result, settings_of
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import canonical_json, sha256_file
 from touchstone.core.home import ensure_schema, home_lock
@@ -76,7 +79,7 @@ class Wanted:
                 raise BadInputError(f"{option} {number}: a whole number from {least} on.")
 
 
-def evaluate(
+def measure_table(
     settings: Settings, wanted: Wanted, progress: Callable[[str], None] = lambda _: None
 ) -> tuple[Findings, str]:
     """Measures our models on a table and logs what came of it to MLflow.
@@ -233,3 +236,59 @@ def _figure(summary: Mapping[str, float | None]) -> str:
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def evaluate(  # noqa: PLR0917  typer passes them by name
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A labelled table, .parquet or .csv.")],
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="The label, of two values.")],
+    id_column: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="Names the rows; never a feature.")
+    ] = None,
+    features: Annotated[str, typer.Option(metavar="a,b", help="The features; without it, all other columns.")] = "",
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A column that is left out; may be repeated.")
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="A column of text; may be repeated.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="COLUMN", help="Rows of one group stay on one side.")] = None,
+    time: Annotated[str | None, typer.Option(metavar="COLUMN", help="When a row was: the last rows test.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="COLUMN", help="Says train, validation or test.")] = None,
+    splits: Annotated[Path | None, typer.Option(metavar="FILE", help="The id, and one such column a split.")] = None,
+    test_size: Annotated[float, typer.Option(help="The share of rows that test.")] = 0.2,
+    seeds: Annotated[
+        int, typer.Option(help="How many cuts are drawn, or how many seeds one split is learned with.")
+    ] = 5,
+    edges: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Columns src, dst, and maybe weight and type.")
+    ] = None,
+    hops: Annotated[int, typer.Option(help="How far edges are followed.")] = 2,
+    trials: Annotated[int, typer.Option(help="How many sets of parameters are tried; 0 for none.")] = 30,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Beside the prevalence and a logistic regression.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Says what our models are worth on a labelled table of your own.
+
+    Example: touchstone evaluate reviews.csv --label fake --id review_id --text body --group author --baseline
+    """
+    from ml.tables import Roles
+
+    roles = Roles(
+        label=label,
+        id=id_column,
+        group=group,
+        time=time,
+        split=split,
+        texts=_names(text),
+        features=tuple(_names([features])) or None,
+        drop=_names(drop),
+    )
+    wanted = Wanted(table, roles, splits, test_size, seeds, edges, hops, trials, baseline)
+    found, address = measure_table(settings_of(), wanted, print_message)
+    told = found.as_dict()
+    print_result(told, as_json, lambda: render(told, address))
+
+
+def _names(given: list[str] | None) -> tuple[str, ...]:
+    """The names of an option that may be repeated, or hold several with commas between them."""
+    return tuple(name.strip() for each in given or () for name in each.split(",") if name.strip())

@@ -18,7 +18,7 @@ def main() -> None:
     """Runs the command line."""
     try:
         with stoppable():
-            from orchestration.cli import main as command_line
+            from touchstone.cli.main import main as command_line
 
             command_line()
     finally:

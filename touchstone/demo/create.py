@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from touchstone.core.settings import Settings
-from touchstone.demo.generate import generate
 
 logger = logging.getLogger("touchstone")
 
@@ -20,6 +19,8 @@ def demo_is_due(settings: Settings) -> bool:
 
 def make_demo(settings: Settings) -> None:
     """Makes the demo marketplace that the settings ask for."""
+    from touchstone.demo.generate import generate  # draws images with Pillow, which no other command needs
+
     generate(
         settings.demo,
         scale=settings.demo_scale,

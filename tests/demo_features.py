@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tests.marketplace_fixtures import connect
+from tests.demo_fixtures import connect
 
 DOUBT = "(?i)fake|counterfeit|authentic|replica|imitation|knock-off|cheap copy|clone|not original|not the genuine|假|仿|山寨"
 _STEPS = f"""

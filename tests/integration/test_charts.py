@@ -7,8 +7,6 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration import pictures
-
 PNG = b"\x89PNG\r\n"
 LOADS = [
     {"table_name": "orders", "row_count": 900, "previous_row_count": 2000},
@@ -31,13 +29,13 @@ def rated(tmp_path: Path) -> Path:
 def test_every_picture_is_the_same_each_time(rated: Path):
     def all_pictures() -> list[bytes | None]:
         return [
-            pictures.loads(LOADS, {"orders": 9}, failed={"orders"}, max_age_days=7),
-            pictures.loads(LOADS[1:], {}, failed=set(), max_age_days=7),
-            pictures.scores(rated, rated, threshold=50, entities="listings"),
-            pictures.listed(rated, rated, threshold=50, entities="listings"),
-            pictures.known_shares(rated, rated),
-            pictures.known_shares(rated, None),
-            pictures.versions({"2026-06-15": 3, "2026-06-16": 0}, "listings"),
+            charts.loads(LOADS, {"orders": 9}, failed={"orders"}, max_age_days=7),
+            charts.loads(LOADS[1:], {}, failed=set(), max_age_days=7),
+            charts.scores(rated, rated, threshold=50, entities="listings"),
+            charts.listed(rated, rated, threshold=50, entities="listings"),
+            charts.known_shares(rated, rated),
+            charts.known_shares(rated, None),
+            charts.versions({"2026-06-15": 3, "2026-06-16": 0}, "listings"),
         ]
 
     drawn = all_pictures()
@@ -60,23 +58,23 @@ def test_every_picture_is_the_same_each_time(rated: Path):
 )
 def test_a_score_of_any_value_is_counted_or_left_out(tmp_path: Path, score: str, counts: dict[int, int]):
     file = parquet(tmp_path / "scores.parquet", f"select {score} as score from range(3)")
-    counted = pictures._score_counts(file)
+    counted = charts._score_counts(file)
     assert counted is not None
     assert {band: count for band, count in enumerate(counted) if count} == counts
-    assert pictures.scores(file, None, threshold=50, entities="listings") is not None
+    assert charts.scores(file, None, threshold=50, entities="listings") is not None
 
 
 def test_what_cannot_be_drawn_gives_no_picture(tmp_path: Path, rated: Path):
     other = parquet(tmp_path / "other.parquet", "select 1 as margin")
     empty = parquet(tmp_path / "empty.parquet", "select 1 as margin where false")
-    assert pictures.scores(other, rated, threshold=50, entities="listings") is None
-    assert pictures.listed(other, rated, threshold=50, entities="listings") is None
-    assert pictures.listed(rated, other, threshold=50, entities="listings") is None
-    assert pictures.known_shares(empty, None) is None
+    assert charts.scores(other, rated, threshold=50, entities="listings") is None
+    assert charts.listed(other, rated, threshold=50, entities="listings") is None
+    assert charts.listed(rated, other, threshold=50, entities="listings") is None
+    assert charts.known_shares(empty, None) is None
 
 
 def test_words_come_back_without_their_picture():
     words = "gate landed refused:\n- orders: observed 9 days, allowed 7 days."
-    assert pictures.words_of(pictures.words_with(words, b"PNG", "loads")) == words
-    assert pictures.words_of(pictures.words_with(words, None, "loads")) == words
-    assert "(data:image/png;base64,UE5H)" in pictures.words_with(words, b"PNG", "loads")
+    assert charts.words_of(charts.words_with(words, b"PNG", "loads")) == words
+    assert charts.words_of(charts.words_with(words, None, "loads")) == words
+    assert "(data:image/png;base64,UE5H)" in charts.words_with(words, b"PNG", "loads")

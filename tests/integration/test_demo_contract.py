@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.marketplace_fixtures import connect, contract_tables, violations
+from tests.demo_fixtures import connect, contract_tables, violations
 from touchstone.core.files import sha256_file
 from touchstone.demo.generate import generate
 from touchstone.landing.sources import picture_folder

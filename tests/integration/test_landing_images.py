@@ -261,7 +261,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(
     """But for the names of what is kept and found."""
     taken: dict[int, float] = {}
     for count in (20_000, 100_000):
-        imports = "from tests.integration.test_picture_store import Path, match_many"
+        imports = "from tests.integration.test_landing_images import Path, match_many"
         script = f"{imports}; match_many(Path({str(tmp_path)!r}), {count})"
         done = subprocess.run(
             [sys.executable, "-c", script], cwd=REPOSITORY, check=True, capture_output=True, text=True

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.marketplace_fixtures import connect
+from tests.demo_fixtures import connect
 from touchstone.demo.brushing import MOST_BRUSHED_SHARE
 from touchstone.demo.generate import generate
 from touchstone.demo.merchants import (

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.marketplace_features import Columns, listing_features, matrix, names
-from tests.marketplace_judges import Bools, Floats, auroc, boosted, part
+from tests.demo_features import Columns, listing_features, matrix, names
+from tests.demo_judges import Bools, Floats, auroc, boosted, part
 from touchstone.demo.generate import generate
 from touchstone.demo.merchants import BRUSHERS, COUNTERFEITERS
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 
-from tests.marketplace_judges import Bools, Floats, auroc, boosted, logistic, part, recall_at
+from tests.demo_judges import Bools, Floats, auroc, boosted, logistic, part, recall_at
 from touchstone.demo.generate import IDENTITY, generate, latents
 from touchstone.demo.merchants import BRUSHERS, COUNTERFEITERS
 
