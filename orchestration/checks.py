@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from expectations.contract import Contract
+from orchestration import charts
 from orchestration.resources import Run, connect_memory
 from touchstone.core.files import write_json
 from touchstone.core.lists import RATED, ListName, Rated

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from orchestration import charts
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.charts import shown
 from orchestration.checks import picture_of

@@ -7,6 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from orchestration import charts
+
 PNG = b"\x89PNG\r\n"
 LOADS = [
     {"table_name": "orders", "row_count": 900, "previous_row_count": 2000},
