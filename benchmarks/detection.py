@@ -58,7 +58,7 @@ features. The archetype's own signal is in bold. Innocents are flagged as the mo
 own conduct.
 """
 POOLED = dict.fromkeys(BRUSHERS, "brusher") | dict.fromkeys(BRUSHING_LOOK_ALIKES, "honest")
-"""How they brush, or seem to, is no matter of counterfeits, and each kind has few merchants: they count as one."""
+"""How they brush, or seem to, does not concern counterfeits, and each kind has few merchants: they count as one."""
 INNOCENT = {"brusher": "brusher of genuine goods", "honest": "any other honest merchant"}
 
 # What each row of a list is, for the lists of counterfeits. A merchant is counterfeit if one of its live listings is.

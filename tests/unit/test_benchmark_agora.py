@@ -43,7 +43,7 @@ def goods_of(seed: int = 5) -> agora.Goods:
         label=label,
         is_verdict=np.ones(COUNT, dtype=bool),
         weight=agora.alike(vendor) * COUNT,
-        stands_for=np.ones(COUNT),
+        expansion_weight=np.ones(COUNT),
         is_random_arm=np.zeros(COUNT, dtype=bool),
         features=features,
     )

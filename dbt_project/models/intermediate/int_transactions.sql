@@ -68,14 +68,14 @@ order_reviews as (
 reviewed_orders as (
 
     select
-        {{ trade_key('order', 'orders.order_id') }} as review_key,
+        {{ transaction_key('order', 'orders.order_id') }} as review_key,
         orders.order_id,
         order_reviews.review_id,
         orders.listing_id,
         orders.merchant_id,
         orders.buyer_id,
         orders.payer_hash,
-        orders.placed_at as began_at,
+        orders.placed_at as occurred_at,
         orders.placed_at,
         orders.shipped_at,
         orders.delivered_at,
@@ -94,14 +94,14 @@ reviewed_orders as (
 lone_reviews as (
 
     select
-        {{ trade_key('review', 'reviews.review_id') }} as review_key,
+        {{ transaction_key('review', 'reviews.review_id') }} as review_key,
         cast(null as varchar) as order_id,
         reviews.review_id,
         reviews.listing_id,
         owners.merchant_id,
         reviews.buyer_id,
         cast(null as varchar) as payer_hash,
-        reviews.created_at as began_at,
+        reviews.created_at as occurred_at,
         cast(null as timestamp) as placed_at,
         cast(null as timestamp) as shipped_at,
         cast(null as timestamp) as delivered_at,
@@ -120,7 +120,7 @@ lone_reviews as (
 
 ),
 
-trades as (
+transactions as (
 
     select * from reviewed_orders
     union all
@@ -131,13 +131,13 @@ trades as (
 final as (
 
     select
-        trades.*,
-        {{ number_of('trades.review_key') }} as trade_number,
-        {{ number_of('trades.merchant_id') }} as merchant_number,
-        {{ number_of('trades.listing_id') }} as listing_number,
-        {{ number_of('trades.buyer_id') }} as buyer_number,
-        {{ number_of('trades.payer_hash') }} as payer_number
-    from trades
+        transactions.*,
+        {{ key_hash('transactions.review_key') }} as transaction_hash,
+        {{ key_hash('transactions.merchant_id') }} as merchant_hash,
+        {{ key_hash('transactions.listing_id') }} as listing_hash,
+        {{ key_hash('transactions.buyer_id') }} as buyer_hash,
+        {{ key_hash('transactions.payer_hash') }} as payer_hash64
+    from transactions
 
 )
 
