@@ -272,7 +272,7 @@ def figures(model: RiskModel, verdicts: Rows, draws: tuple[int, int]) -> dict[st
     """Measures the calibration of one model on held-out verdicts, weighted to all goods.
 
     Positives that look harmless are picked by chance alone. Where too few of those are there for a slope to be fitted, one that
-    is measured is too great, however it is: its interval then reaches down to 0 (docs/decisions/0033).
+    is measured is too great, however it is: its interval then reaches down to 0 (docs/decisions/0013).
     """
     weight = verdicts.expansion_weight
     side = _side(Scorer(model), verdicts.features)

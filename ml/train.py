@@ -382,7 +382,7 @@ def fit_model(
     fitted = dict(zip(columns, model.in_parallel(fits), strict=True))
     forward = forward_margins(split.forward, signs, parameters)
     # Calibration takes all verdicts that are held out, `split` the newest; what is known otherwise is part of the fit
-    # (docs/decisions/0024), and who taught is not (docs/decisions/0030).
+    # (docs/decisions/0010), and who taught is not.
     verdicts, known = (
         training_set.rows.take(training_set.rows.purposed(name)) for name in ("calibrate", "known_positive")
     )

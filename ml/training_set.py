@@ -25,7 +25,7 @@ MAX_MEMBERS: Final = 200
 AGES: Final = (("under 30 days", 0, 30), ("30 to 90 days", 30, 90), ("over 90 days", 90, 1_000_000))
 PURPOSES: Final = ("score", "train", "evaluate", "calibrate", "known_positive", "training_verdict")
 # Who turns: an old verdict on a merchant says what was so then, of features that are those of the cut. The newest set the
-# threshold and are measured: of so many days, or as far back as so many positives reach (docs/decisions/0021).
+# threshold and are measured: of so many days, or as far back as so many positives reach (docs/decisions/0010).
 TURNING: Final = ("merchant",)
 NEWEST_DAYS: Final = 30
 NEWEST_POSITIVES: Final = 20

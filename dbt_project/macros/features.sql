@@ -40,7 +40,7 @@
 {% macro age_classes() %}20{% endmacro %}
 {% macro verdicts_per_age_class() %}{{ return(var('verdicts_per_age_class', 50)) }}{% endmacro %}
 
-{# How many positive verdicts calibration takes for sure; of more a part teaches instead, at most half (docs/decisions/0030). #}
+{# How many positive verdicts calibration takes for sure; of more a part teaches instead, at most half (docs/decisions/0010). #}
 {% macro calibrating_positives() %}{{ return(var('calibrating_positives', 100)) }}{% endmacro %}
 
 {#
