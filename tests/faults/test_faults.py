@@ -1,8 +1,8 @@
 """Whatever dies, wherever: nothing half published, nothing lost, and the next run completes the work.
 
-Two kinds of runs are broken. The real command over a small home, at every boundary of `touchstone/core/failpoints.py`; one such
+Two kinds of runs are broken. The real command over a small home, at every failpoint of `touchstone/core/failpoints.py`; one such
 case costs a minute, so all but one are slow. And a run in small (`small_run.py`: landing, candidate, verdict, publication,
-in the pipeline's own code) two hundred times, at a boundary or at any moment. A reader reads all the while.
+in the pipeline's own code) two hundred times, at a failpoint or at any moment. A reader reads all the while.
 """
 
 from __future__ import annotations
@@ -28,18 +28,16 @@ from small_run import PICTURES, store
 
 from touchstone.casework.leads import read_leads
 from touchstone.core.errors import BadInputError
-from touchstone.core.failpoints import BOUNDARIES, FAULTS, MOMENTS, VARIABLE, boundary
+from touchstone.core.failpoints import FAILPOINTS, FAULTS, MOMENTS, VARIABLE, failpoint
 from touchstone.core.lock import writer_lock
 from touchstone.publishing.read import read_list
 from touchstone.publishing.verify import verify
 
 ONLY_IN_A_FIRST_RUN = tuple(
-    name for name in BOUNDARIES if name.startswith(("landing.place", "shape", "pictures", "training", "approval"))
+    name for name in FAILPOINTS if name.startswith(("landing.commit", "shape", "images", "training", "approval"))
 )
-OF_A_RUN = tuple(name for name in BOUNDARIES if not name.startswith(("prune", "erase", "backtest", "test_buys")))
-SMALL = tuple(
-    name for name in BOUNDARIES if name.startswith(("landing", "pictures", "candidate", "verdict", "publish"))
-)
+OF_A_RUN = tuple(name for name in FAILPOINTS if not name.startswith(("prune", "erase", "backtest", "test_buys")))
+SMALL = tuple(name for name in FAILPOINTS if name.startswith(("landing", "images", "candidate", "verdict", "publish")))
 TRIALS = 200
 QUICK_TRIALS = 4
 
@@ -92,7 +90,7 @@ def unfinished_dagster_runs(home: Path) -> list[str]:
         return [run.run_id for run in instance.get_runs() if not run.is_finished]
 
 
-# The real command, at every boundary --------------------------------------------------------------------------------
+# The real command, at every failpoint --------------------------------------------------------------------------------
 
 
 def leave_half_written(home: Path) -> None:
@@ -156,7 +154,7 @@ def test_a_killed_publication_is_completed_by_the_next_run(homes: Homes, tmp_pat
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", OF_A_RUN)
-def test_every_fault_at_every_boundary(homes: Homes, tmp_path: Path, name: str, moment: str, fault: str):
+def test_every_fault_at_every_failpoint(homes: Homes, tmp_path: Path, name: str, moment: str, fault: str):
     break_the_run(homes, tmp_path / "home", f"{name}:{moment}:{fault}")
     shutil.rmtree(tmp_path / "home")
 
@@ -298,15 +296,15 @@ def test_a_small_run_that_is_broken_anywhere_is_completed(small: Small, tmp_path
 # The hook itself ----------------------------------------------------------------------------------------------------
 
 
-def test_a_boundary_does_nothing_unless_armed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_failpoint_does_nothing_unless_armed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.delenv(VARIABLE, raising=False)
-    with boundary("publish.latest", tmp_path):
+    with failpoint("publish.latest", tmp_path):
         pass
     monkeypatch.setenv(VARIABLE, "publish.latest:after:enospc:2")
-    with boundary("publish.history", tmp_path), boundary("publish.latest", tmp_path):
+    with failpoint("publish.history", tmp_path), failpoint("publish.latest", tmp_path):
         pass
     done = []
-    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"), boundary("publish.latest", tmp_path):
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"), failpoint("publish.latest", tmp_path):
         done.append("the step")
     assert done == ["the step"]
 
@@ -327,7 +325,7 @@ def test_an_unknown_fault_is_an_error_that_names_what_there_is(
 ):
     monkeypatch.setenv(VARIABLE, armed)
     with (
-        pytest.raises(BadInputError, match=r"no such fault.*publish\.latest.*Unset it"),
-        boundary("shape.build", tmp_path),
+        pytest.raises(BadInputError, match=r"not a valid fault.*publish\.latest.*Unset it"),
+        failpoint("shape.build", tmp_path),
     ):
         raise AssertionError

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from expectations.contract import load_contract
 from touchstone.casework.outcomes import record_rows
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError, counted
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
 from touchstone.core.lists import RATED, ListName
 from touchstone.core.parquet import read_small_parquet
@@ -557,7 +557,7 @@ def joined(ties: pa.Table) -> pa.Table:
 
 def _write(home: Path, stands_on: Basis, tables: Mapping[str, pa.Table]) -> None:
     folder = folder_of(home, stands_on.as_of)
-    with boundary("leads.write", folder), replacing_directory(folder) as temporary:
+    with failpoint("leads.write", folder), replacing_directory(folder) as temporary:
         for name, table in tables.items():
             pq.write_table(table, temporary / f"{name}.parquet", compression="zstd")
         manifest = {

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from expectations.contract import load_contract
 from touchstone.casework.outcomes import read_texts, record_rows
 from touchstone.core.errors import BadInputError, counted
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
 from touchstone.core.settings import Settings
 from touchstone.core.text import pad, shorten, visible_in_html, visible_values
@@ -372,7 +372,7 @@ def _write(folder: Path, facts: Mapping[str, Any], picks: pa.Table) -> None:
     sheet = picks.select(list(shown))
     for name in SHEET_COLUMNS:
         sheet = sheet.append_column(name, pa.array([""] * picks.num_rows))
-    with boundary("test_buys.plan", folder), replacing_directory(folder) as temporary:
+    with failpoint("test_buys.plan", folder), replacing_directory(folder) as temporary:
         pq.write_table(picks, temporary / "picks.parquet", compression="zstd")
         (temporary / "buy_sheet.csv").write_bytes(csv_bytes(sheet))
         (temporary / "buy_sheet.html").write_text(_sheet_page(facts, picks.to_pylist()), encoding="utf-8")
