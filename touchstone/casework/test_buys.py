@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from expectations.contract import load_contract
 from touchstone.casework.outcomes import read_texts, record_rows
-from touchstone.core.errors import BadInputError, counted
+from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
 from touchstone.core.settings import Settings
@@ -245,7 +245,7 @@ def _frame(
     missing = connection.execute("from certain anti join live using (listing_id) order by all").fetchall()
     if missing:
         raise BadInputError(
-            f"{counted(len(missing), 'listing')} to be bought for sure, but not on offer as of {request.as_of}: "
+            f"{format_count(len(missing), 'listing')} to be bought for sure, but not on offer as of {request.as_of}: "
             f"{', '.join(row[0] for row in missing[:3])}. Leave them out of the file."
         )
     connection.execute(GOODS)
@@ -454,7 +454,7 @@ def record_test_buys(settings: Settings, file: Path, *, is_dry: bool = False) ->
     if faults:
         shown = "\n".join(f"  {fault}" for fault in faults[:10])
         raise BadInputError(
-            f"{file}: nothing of it was recorded; {counted(len(faults), 'row')} not sound:\n{shown}\nCorrect them there."
+            f"{file}: nothing of it was recorded; {format_count(len(faults), 'row')} not sound:\n{shown}\nCorrect them there."
         )
     return record_rows(settings, "test_buys", told, told=file.name, is_dry=is_dry)
 

@@ -19,7 +19,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from expectations.contract import Contract
-from touchstone.core.errors import BadInputError, counted
+from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import (
     TEMPORARY_PREFIX,
@@ -101,7 +101,7 @@ def check(sources: Sources, contract: Contract, *, hmac_key: bytes, limits: Limi
 
 
 def _report(sources: Sources, name: str, pulled: Pulled) -> TableReport:
-    message = f"{name}: {counted(pulled.row_count, 'row')} would land"
+    message = f"{name}: {format_count(pulled.row_count, 'row')} would land"
     if pulled.absent_columns:
         message += f"; the source does not have {', '.join(pulled.absent_columns)}, which stay empty"
     if pulled.violations:
@@ -473,7 +473,7 @@ class _Lander:
             files=[LoadedFile(name=FILE_NAME, sha256=digest, rows=pulled.row_count)],
             cursor_value=cursor_value,
             newest_event_date=self._newest_event_date(name, pulled.rows),
-            message=f"{counted(pulled.row_count, 'row')} landed",
+            message=f"{format_count(pulled.row_count, 'row')} landed",
         )
 
     def _unchanged(
