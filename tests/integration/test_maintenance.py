@@ -213,7 +213,7 @@ def test_verify_says_pruned_where_a_version_stood_on_what_is_gone(settings: Sett
 def test_a_load_that_is_gone_without_a_line_is_broken(settings: Settings, market: Market) -> None:
     shutil.rmtree(market.landing / "orders" / orders(market)[0])
     (problem,) = verify_home(settings.home).problems
-    assert "is gone" in problem
+    assert "is missing" in problem
 
 
 def test_a_dry_run_says_what_would_go_and_leaves_it(settings: Settings) -> None:

@@ -35,7 +35,7 @@ from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
 from touchstone.core.settings import Settings
 from touchstone.core.text import MOST_CHARACTERS, shorten, visible, visible_in_html, visible_values
-from touchstone.landing.images import content_of
+from touchstone.landing.images import read_image
 from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
 from touchstone.landing.sources import picture_folder
 from touchstone.landing.views import create_views
@@ -265,7 +265,7 @@ def _add_pictures(pack: Pack, root: Path | None) -> None:
         if row["listing_id"] in shown and row["sha256"]:
             uris.setdefault(row["sha256"], []).append(row["uri"] or "")
     for sha256, addresses in sorted(uris.items()):
-        content = content_of(root.resolve(), sha256, addresses) if root is not None else ""
+        content = read_image(root.resolve(), sha256, addresses) if root is not None else ""
         if isinstance(content, bytes) and _kind(content):
             pack.pictures[sha256] = content
         else:

@@ -81,7 +81,7 @@ def _record(settings: Settings, table: str, file: Path, told: str, *, is_dry: bo
         settings.home / "landing",
         hmac_key=identifier_key(sources, settings),
         now=datetime.now(UTC),
-        told=told,
+        label=told,
         is_dry=is_dry,
         limits=Limits.from_settings(settings),
     )

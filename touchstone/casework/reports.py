@@ -20,8 +20,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
-
 from touchstone.casework.test_buys import CERTAIN
 from touchstone.casework.test_buys import FOLDER as PLANS
 from touchstone.core.errors import BadInputError
@@ -29,6 +27,7 @@ from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory
 from touchstone.core.lists import RATED
 from touchstone.core.text import shorten, visible_in_html
+from touchstone.core.yaml import load_packaged_yaml
 from touchstone.publishing.history import Shelf, in_force, in_force_before
 from touchstone.publishing.read import read_list
 
@@ -122,7 +121,7 @@ FEW_NOTE: Final = (
 @functools.cache
 def definitions() -> tuple[Mapping[str, Figure], Mapping[str, Table]]:
     """Returns what a report asks the marts: the figures, but for those of test buys, and the tables, by their names."""
-    content = yaml.safe_load(DEFINITIONS.read_text(encoding="utf-8"))
+    content = load_packaged_yaml(DEFINITIONS)
     figures = {name: Figure(*parts) for name, parts in content["figures"].items()}
     return figures, {name: Table(*parts) for name, parts in content["tables"].items()}
 

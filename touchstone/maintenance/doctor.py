@@ -24,7 +24,7 @@ from touchstone.core.lock import describe_holder, holder_pid, is_held
 from touchstone.core.run_record import RunRecord, process_started
 from touchstone.core.settings import Settings
 from touchstone.core.text import visible
-from touchstone.landing.erase import unfinished
+from touchstone.landing.erase import unfinished_erasures
 from touchstone.landing.ledger import Ledger, damage, pinned_loads, removed_folders, unread_folders
 from touchstone.maintenance.verification import verify_home
 
@@ -185,7 +185,7 @@ def _landing(home: Path) -> Iterator[Finding]:
     landing = home / "landing"
     try:
         lines = Ledger(landing).lines()
-        held = unfinished(landing, load_contract())
+        held = unfinished_erasures(landing, load_contract())
     except (VerificationError, ValidationError, duckdb.Error):
         return  # a damaged ledger or load; said by `_digests`
     removed = removed_folders(landing, lines)

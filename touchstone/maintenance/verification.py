@@ -12,7 +12,7 @@ from pathlib import Path
 
 from touchstone.casework import leads
 from touchstone.core.errors import VerificationError
-from touchstone.landing.ledger import Fate, Ledger, damage, fates
+from touchstone.landing.ledger import Ledger, LoadStatus, damage, load_statuses
 from touchstone.publishing.history import Shelf
 from touchstone.publishing.manifest import Manifest
 from touchstone.publishing.verify import verify
@@ -69,7 +69,7 @@ def verify_home(home: Path, list_name: str | None = None, version: str | None = 
         lines = ledger.lines()
     except VerificationError as error:
         return Verification([*problems, str(error)], [])
-    known = fates(lines)
+    known = load_statuses(lines)
     notes = []
     for key, named_by in sorted(users.items()):
         problem, note = _state(landing, key, known.get(key))
@@ -79,11 +79,11 @@ def verify_home(home: Path, list_name: str | None = None, version: str | None = 
     return Verification(problems, notes)
 
 
-def _state(landing: Path, key: tuple[str, str], fate: Fate | None) -> tuple[str | None, str | None]:
+def _state(landing: Path, key: tuple[str, str], status: LoadStatus | None) -> tuple[str | None, str | None]:
     """Returns what is wrong with a load, or what became of it; neither where it stands as it landed."""
-    if fate is None:
+    if status is None:
         return f"The ledger knows no load {key[0]}/{key[1]}", None
-    if fate.removals:
-        return None, f"Load {fate.removals[0]}"
-    wrong = "; ".join(f"{path} {what}" for path, what in damage(landing, [fate.load]))
+    if status.removals:
+        return None, f"Load {status.removals[0]}"
+    wrong = "; ".join(f"{path} {what}" for path, what in damage(landing, [status.load]))
     return wrong or None, None

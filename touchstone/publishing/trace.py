@@ -27,7 +27,7 @@ from touchstone.core.errors import BadInputError, GateRefusedError, Verification
 from touchstone.core.files import sha256_file
 from touchstone.core.lists import RATED, Rated
 from touchstone.core.text import MOST_SENTENCE_COLUMNS, shorten, wrap
-from touchstone.landing.ledger import Fate, Ledger, LoadRecord, PinnedLoads, fates, verify_files
+from touchstone.landing.ledger import Ledger, LoadRecord, LoadStatus, PinnedLoads, load_statuses, verify_files
 from touchstone.publishing.candidate import Candidate, newest_candidate
 from touchstone.publishing.history import HISTORY_FILE, Publication, Shelf, in_force
 from touchstone.publishing.manifest import Manifest, version_date
@@ -120,7 +120,7 @@ def opened(home: Path, list_name: str, *, as_of: date | None = None, version: st
             verdict=_verdict(home, chosen),
             decision=decision,
             model=model,
-            fates=known,
+            load_statuses=known,
             files=files,
             gone=notes,
             connection=connection,
@@ -259,10 +259,10 @@ def _model(home: Path, chosen: Chosen, receipt: Mapping[str, Any] | None) -> tup
     return decision, read_model(registry.home / decision.folder, rating.digest)
 
 
-def _loads(home: Path, chosen: Chosen) -> list[Fate]:
+def _loads(home: Path, chosen: Chosen) -> list[LoadStatus]:
     """Returns what became of each load that the manifest names, having recomputed the digests of those that stand."""
     ledger = Ledger(home / "landing")
-    known = fates(ledger.lines())
+    known = load_statuses(ledger.lines())
     named = [
         (table, i) for table, ids in sorted(chosen.manifest.inputs.loads.tables.items()) for i in dict.fromkeys(ids)
     ]
@@ -272,16 +272,16 @@ def _loads(home: Path, chosen: Chosen) -> list[Fate]:
             f"{ledger.log.path} knows no load {', '.join(unknown)}, on which {chosen} stands. Restore it from a backup."
         )
     found = [known[key] for key in named]
-    verify_files(home / "landing", [fate.stands for fate in found if fate.stands is not None])
+    verify_files(home / "landing", [status.current for status in found if status.current is not None])
     return found
 
 
-def _standing(known: Sequence[Fate], contract: Contract) -> PinnedLoads:
+def _standing(known: Sequence[LoadStatus], contract: Contract) -> PinnedLoads:
     """Returns the loads that hold the rows now, each once, in the order in which they landed."""
     by_table: dict[str, dict[str | None, LoadRecord]] = {}
-    for fate in known:
-        if fate.stands is not None and fate.stands.table in contract.tables:
-            by_table.setdefault(fate.stands.table, {})[fate.stands.load_id] = fate.stands
+    for status in known:
+        if status.current is not None and status.current.table in contract.tables:
+            by_table.setdefault(status.current.table, {})[status.current.load_id] = status.current
     tables = {table: tuple(loads.values()) for table, loads in by_table.items()}
     return PinnedLoads(by_table=tables, current=tables)
 
@@ -297,7 +297,7 @@ class Evidence:
         verdict: The verdict on it and that file's SHA-256; None where it is absent.
         decision: The approval in force when it was rated.
         model: The model that rated.
-        fates: Each load that the manifest names, and what became of it.
+        load_statuses: Each load that the manifest names, and what became of it.
         files: `features`, `scores` and `mart` of the date; None where one is absent.
         gone: A sentence for each of these that is absent.
         connection: Reads the date's files.
@@ -310,7 +310,7 @@ class Evidence:
     verdict: tuple[Verdict, str] | None
     decision: Decision
     model: RiskModel
-    fates: list[Fate]
+    load_statuses: list[LoadStatus]
     files: dict[str, Path | None]
     gone: list[str]
     connection: duckdb.DuckDBPyConnection
@@ -360,7 +360,7 @@ class Evidence:
             "category": (found["features"] or {}).get("category"),
             "features": features_told(self.model, found["features"], score["reasons"] or []),
             "verdict": self._verdict_facts(),
-            "loads": [_load_facts(fate) for fate in self.fates],
+            "loads": [_load_facts(status) for status in self.load_statuses],
             "source_rows": self.source_rows.about(ids, brand, rows=rows),
             "notes": self._notes(),
         }
@@ -482,7 +482,7 @@ class Evidence:
             notes.append("the verdict is not there any more: pruned, or removed.")
         elif self.receipt and self.verdict[1] != self.receipt["verdict_sha256"]:
             notes.append("the same list was judged again after it was published: the verdict is the newer one.")
-        return notes + [f"load {removal}." for fate in self.fates for removal in fate.removals]
+        return notes + [f"load {removal}." for status in self.load_statuses for removal in status.removals]
 
 
 def features_told(
@@ -551,15 +551,15 @@ def why_not_listed(score: Mapping[str, Any], policy: str) -> list[str]:
     return said or [f"it was flagged, and the policy {policy[:12]} left it out"]
 
 
-def _load_facts(fate: Fate) -> dict[str, Any]:
+def _load_facts(status: LoadStatus) -> dict[str, Any]:
     """Returns a load's line of the ledger, its digest, and what the ledger says of it since."""
     return {
-        **fate.load.model_dump(mode="json"),
-        "content_digest": fate.load.content_digest,
-        "state": fate.removals[0].status if fate.removals else "as it landed",
-        "stands_in": fate.stands.load_id if fate.stands is not None and fate.removals else None,
+        **status.load.model_dump(mode="json"),
+        "content_digest": status.load.content_digest,
+        "state": status.removals[0].status if status.removals else "as it landed",
+        "stands_in": status.current.load_id if status.current is not None and status.removals else None,
         # The ledger keeps whose rows were erased; a trace need not hand it on.
-        "removals": [line.model_dump(mode="json", exclude={"person": {"value_hash"}}) for line in fate.removals],
+        "removals": [line.model_dump(mode="json", exclude={"person": {"value_hash"}}) for line in status.removals],
     }
 
 
