@@ -1,10 +1,14 @@
 """The DuckDB functions that the SQL of a sources file may call: those that depend only on their arguments.
 
 The lists come from `duckdb_functions()` of DuckDB 1.5.5 with the extensions that landing loads, and were reviewed by hand.
-Refused are: functions that DuckDB marks as VOLATILE, except `error`; `reservoir_quantile`, which is random but not marked; functions that
-read settings, variables, files, catalogs, sequences, secrets or other databases; and functions that take SQL as text. Reading
-the clock is allowed, because `where` uses it to exclude the last minutes. A function that is on no list is refused, and a test
-fails if DuckDB has such a function.
+Refused are:
+
+- functions that DuckDB marks as VOLATILE, except `error`, and `reservoir_quantile`, which is random but not marked
+- functions that read settings, variables, files, catalogs, sequences, secrets or other databases
+- functions that take SQL as text
+
+Reading the clock is allowed, because `where` uses it to exclude the last minutes. A function that is on no list is refused, and a
+test fails if DuckDB has such a function.
 """
 
 from __future__ import annotations
