@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ml.model import MLFLOW_FILES, RESTORE, RiskModel, read_model
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
-from touchstone.core.failpoints import Boundary, boundary
+from touchstone.core.failpoints import Failpoint, failpoint
 from touchstone.core.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sync_directory, sync_file, write_bytes
 from touchstone.core.hash_chain import GENESIS, ChainedLog
 from touchstone.core.lists import RATED
@@ -901,7 +901,7 @@ class Registry:
             at=self._time(),
         )
 
-    def _record(self, decision: Decision, step: Boundary = "approval.append") -> None:
+    def _record(self, decision: Decision, step: Failpoint = "approval.append") -> None:
         """Appends a decision to the log, its version's files synced before, and shows MLflow what the log says then."""
         if not decision.who.strip() or not decision.why.strip():
             raise BadInputError("A review needs to say who decided and why; one of the two is empty.")
@@ -915,7 +915,7 @@ class Registry:
         sync_directory(folder)
         # Should a kill come between the line and its mirror in MLflow, this tells it from a database restored from before.
         write_bytes(self._unmirrored, heads[-1].encode())
-        with boundary(step, self.approvals.path):
+        with failpoint(step, self.approvals.path):
             self.approvals.append(
                 {**decision.__dict__, "files": dict(decision.files), "failures": list(decision.failures)}
             )

@@ -18,7 +18,7 @@ from expectations.contract import load_contract
 from orchestration.pipeline import check_range, run_job
 from orchestration.resources import pins_of, project_digest
 from touchstone.core.errors import BadInputError, GateRefusedError, TouchstoneError, VerificationError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, discard, remove_temporaries, replacing_directory, sha256_bytes
 from touchstone.core.home import ensure_schema, home_lock, prepare_home
 from touchstone.core.lists import Rated, rated_by
@@ -109,7 +109,7 @@ def backtest(
             if missing:
                 files = _built(settings, rated, day)
                 for variant in missing:
-                    with boundary("backtest.step", folders[variant.name]):
+                    with failpoint("backtest.step", folders[variant.name]):
                         take_step(variant, files, day, folders[variant.name])
                 _clear(settings)
             steps.append(hold(day, folders, _outcomes(settings, variants[0].declaration, day)))

@@ -38,7 +38,7 @@ from touchstone.core.errors import (
     GateRefusedError,
     TouchstoneError,
     VerificationError,
-    disk_refusal,
+    describe_disk_error,
 )
 from touchstone.core.home import home_lock, prepare_home
 from touchstone.core.lists import RATED
@@ -59,14 +59,14 @@ ERRORS = {
 }
 _DAY_OUTCOMES: dict[ExitCode, Standing] = {
     ExitCode.DONE: "rated",
-    ExitCode.FAULT: "failed",
+    ExitCode.INTERNAL_ERROR: "failed",
     ExitCode.BAD_INPUT: "failed",
     ExitCode.GATE_REFUSED: "refused",
     ExitCode.VERIFICATION_FAILED: "failed",
 }
 OUTCOMES: dict[ExitCode, Outcome] = {
     ExitCode.DONE: "done",
-    ExitCode.FAULT: "failed",
+    ExitCode.INTERNAL_ERROR: "failed",
     ExitCode.BAD_INPUT: "refused",
     ExitCode.GATE_REFUSED: "refused",
     ExitCode.VERIFICATION_FAILED: "failed",
@@ -481,7 +481,7 @@ def _judge(result: PipelineResult, executed: Any) -> None:
         if event.is_step_failure:
             _explain(result, event.step_failure_data.error)
     if not result.messages:
-        result.exit_code = ExitCode.FAULT
+        result.exit_code = ExitCode.INTERNAL_ERROR
         result.messages.append("The run failed outside any step. See the run in Dagster's UI.")
 
 
@@ -489,11 +489,11 @@ def _explain(result: PipelineResult, error: Any) -> None:
     last = error
     for last in _causes(error):
         kind, said = ERRORS.get(last.cls_name), _message_of(last)
-        if kind in {None, TouchstoneError} and (refusal := disk_refusal(said)) is not None:
+        if kind in {None, TouchstoneError} and (refusal := describe_disk_error(said)) is not None:
             kind, said = BadInputError, refusal
         if kind is not None:
             result.exit_code = kind.exit_code
             result.messages.append(said)
             return
-    result.exit_code = ExitCode.FAULT
-    result.messages.append(f"A fault of ours: {last.to_string()}")
+    result.exit_code = ExitCode.INTERNAL_ERROR
+    result.messages.append(f"Internal error (this is a bug in Touchstone): {last.to_string()}")

@@ -18,7 +18,7 @@ from orchestration.checks import picture_of
 from orchestration.drift import indices_by_day, measure
 from orchestration.resources import Run, code_revision, logger
 from touchstone.core.errors import BadInputError, VerificationError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.lists import RATED, Rated
 from touchstone.core.text import visible
 from touchstone.maintenance.approvals import described, settle_moves, shadow_file
@@ -188,7 +188,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
             run.record.facts.setdefault("fallbacks", {})[name] = fallbacks
             for note in fallbacks:
                 logger.warning("%s", note)
-        with boundary("scores.write", scores):
+        with failpoint("scores.write", scores):
             explain_from = min(term.threshold for term in terms)
             result = score(champion, features, scores, run.reasons_file(model, as_of), explain_from=explain_from)
             measure(run, rated, champion)

@@ -14,7 +14,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtP
 from orchestration.assets.signals import add_rings
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.resources import DbtNode, Export, ExportFolder, Run, sql_text
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.lists import RATED
 
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
@@ -151,7 +151,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         with run.record.stage("shape") as stage:
             run.pin_newest_loads()
             run.warehouse.set_run(as_of=run.as_of, with_training=False)
-            with boundary("shape.build", run.warehouse.path):
+            with failpoint("shape.build", run.warehouse.path):
                 nodes = run.warehouse.build_shape()
             stage.steps = longest(nodes)
         tell_unread(run)
@@ -175,12 +175,12 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             rings: dict[str, int] = {}
             nodes = run.warehouse.features_that_stand(as_of, with_training=config.with_training)
             if nodes is None:
-                with boundary("features.rings", run.warehouse.pinned):
+                with failpoint("features.rings", run.warehouse.pinned):
                     rings = add_rings(run, as_of, with_training=config.with_training)
-                with boundary("features.build", run.warehouse.path):
+                with failpoint("features.build", run.warehouse.path):
                     nodes = run.warehouse.build_features(as_of, with_training=config.with_training)
             stage.steps = longest(nodes)
-            with boundary("features.export", run.home / "features"):
+            with failpoint("features.export", run.home / "features"):
                 exported = export_features(run, as_of, with_training=config.with_training)
             stage.rows = rings | exported
         if rings:
@@ -203,10 +203,10 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             with run.warehouse.connect():
                 pin_scores(run, as_of)
                 pin_outcomes(run, as_of)
-            with boundary("marts.build", run.warehouse.path):
+            with failpoint("marts.build", run.warehouse.path):
                 nodes = run.warehouse.build("tag:marts")
             stage.steps = longest(nodes)
-            with boundary("marts.export", run.home / "marts"):
+            with failpoint("marts.export", run.home / "marts"):
                 stage.rows = export_marts(run, as_of)
         yield from _report(context, manifest, translator, nodes, stage.rows)
 

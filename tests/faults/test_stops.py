@@ -93,7 +93,7 @@ def hold(stopped: Stopped, home: Path, number: signal.Signals) -> None:
     assert f"Stopped by {number.name}. No list is half published" in stopped.stderr
     assert "The same command completes the work." in stopped.stderr
     assert "Traceback" not in stopped.stderr
-    assert "fault of ours" not in stopped.stderr
+    assert "bug in Touchstone" not in stopped.stderr
     assert verify(home / "published") == []
     # One that had to be ended by force is marked by the next run.
     assert (stopped.outcome, stopped.message) in {("stopped", f"Stopped by {number.name}."), ("running", "")}

@@ -25,7 +25,7 @@ import yaml
 from touchstone.casework.test_buys import CERTAIN
 from touchstone.casework.test_buys import FOLDER as PLANS
 from touchstone.core.errors import BadInputError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory
 from touchstone.core.lists import RATED
 from touchstone.core.text import shorten, visible_in_html
@@ -146,7 +146,7 @@ def write_report(home: Path, as_of: dt.date) -> dict[str, bytes]:
     report = compose(home, as_of)
     pictures = plots(report["tables"])
     folder = _folder(home, as_of)
-    with boundary("report.write", folder), replacing_directory(folder) as temporary:
+    with failpoint("report.write", folder), replacing_directory(folder) as temporary:
         (temporary / "report.json").write_bytes(canonical_json(report))
         (temporary / "report.html").write_text(render_html(report, pictures), encoding="utf-8")
     return pictures

@@ -23,7 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from touchstone.core.errors import VerificationError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import replacing_directory, sha256_bytes, sha256_file, write_json
 from touchstone.core.lists import RATED, ListName
 from touchstone.core.text import MOST_CELL_CHARACTERS, visible, visible_sql
@@ -150,7 +150,7 @@ def build_candidate(
     candidate = Candidate(candidates / list_name / manifest.sha256, list_name)
     _write(candidate, {**files, MANIFEST_FILE: manifest.to_bytes()})
     pointer = _pointer(candidates, list_name, as_of)
-    with boundary("candidate.point", pointer):
+    with failpoint("candidate.point", pointer):
         write_json(pointer, {"candidate_sha256": manifest.sha256})
     return candidate
 
@@ -172,7 +172,7 @@ def _write(candidate: Candidate, contents: Mapping[str, bytes]) -> None:
     directory = candidate.directory
     if all((directory / name).is_file() and (directory / name).read_bytes() == contents[name] for name in contents):
         return
-    with boundary("candidate.write", directory), replacing_directory(directory) as temporary:
+    with failpoint("candidate.write", directory), replacing_directory(directory) as temporary:
         for name, content in contents.items():
             (temporary / name).write_bytes(content)
 
