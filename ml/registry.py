@@ -24,7 +24,7 @@ from touchstone.core.errors import BadInputError, GateRefusedError, Verification
 from touchstone.core.failpoints import Failpoint, failpoint
 from touchstone.core.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sync_directory, sync_file, write_bytes
 from touchstone.core.hash_chain import GENESIS, ChainedLog
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 
 if TYPE_CHECKING:
     from ml.review import Evaluation
@@ -499,7 +499,7 @@ class Registry:
 
     def has_any_champion(self) -> bool:
         """Tells whether any model may rate."""
-        return any(self.has_champion(definition.model) for definition in RATED.values())
+        return any(self.has_champion(definition.model) for definition in LISTS.values())
 
     def champion(self, model: str) -> Champion | None:
         """Returns the version that rates, from the log alone; None before the first approval.

@@ -21,7 +21,7 @@ from touchstone.core.errors import BadInputError, GateRefusedError, TouchstoneEr
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, discard, remove_temporaries, replacing_directory, sha256_bytes
 from touchstone.core.home import ensure_schema, home_lock, prepare_home
-from touchstone.core.lists import Rated, rated_by
+from touchstone.core.lists import ListDefinition, list_of_model
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import read_warehouse
 from touchstone.maintenance.approvals import outcomes_after
@@ -93,7 +93,7 @@ def backtest(
     from ml.backtest import hold, plot, take_step, why_off
 
     prepare_home(settings)
-    rated = rated_by(model)
+    rated = list_of_model(model)
     check_range(settings, first, last)
     days = [first + timedelta(days=at) for at in range(0, (last - first).days + 1, every)]
     variants = _variants(settings, model, policy, without)
@@ -132,7 +132,7 @@ def _variants(settings: Settings, model: str, policy: Path | None, without: Sequ
     from ml.train import Parameters
     from touchstone.publishing.policy import load_policy
 
-    declaration, now, name = load_declarations()[model], load_policy(settings.policy), rated_by(model).list_name
+    declaration, now, name = load_declarations()[model], load_policy(settings.policy), list_of_model(model).list_name
     variants = [Variant("now", declaration, Parameters(target_precision=now.target_of(name)))]
     if policy is not None or without:
         wanted = now if policy is None else load_policy(policy)
@@ -145,7 +145,7 @@ def _variants(settings: Settings, model: str, policy: Path | None, without: Sequ
     return variants
 
 
-def _built(settings: Settings, rated: Rated, day: date) -> Files:
+def _built(settings: Settings, rated: ListDefinition, day: date) -> Files:
     """Builds what a day knew: its training rows and who lived then."""
     import dagster as dg
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.resources import Run
 from touchstone.core.files import replacing
-from touchstone.core.lists import Rated
+from touchstone.core.lists import ListDefinition
 from touchstone.maintenance.approvals import is_rated_by, outcomes_after
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ DELAYS = {
 }
 
 
-def measure(run: Run, rated: Rated, champion: Champion) -> None:
+def measure(run: Run, rated: ListDefinition, champion: Champion) -> None:
     """Measures the day that was just rated, writes `drift.parquet` beside its scores, and tells MLflow."""
     import pyarrow.parquet as pq
 
@@ -52,7 +52,7 @@ def measure(run: Run, rated: Rated, champion: Champion) -> None:
     run.registry.log_drift(champion, _figures(rows), run.as_of, days=days)
 
 
-def _calibration(run: Run, rated: Rated, champion: Champion, model: RiskModel) -> Iterator[dict[str, Any]]:
+def _calibration(run: Run, rated: ListDefinition, champion: Champion, model: RiskModel) -> Iterator[dict[str, Any]]:
     """Holds the oldest scores of the last 28 days that this champion gave against what was decided since."""
     import pyarrow.parquet as pq
 

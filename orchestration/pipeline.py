@@ -41,7 +41,7 @@ from touchstone.core.errors import (
     describe_disk_error,
 )
 from touchstone.core.home import home_lock, prepare_home
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.run_record import Outcome, RunRecord
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import WarehouseDamagedError
@@ -255,7 +255,7 @@ def _stands(settings: Settings, as_of: date) -> bool:
     policy, registry = load_policy(settings.policy), Registry(settings.home)
     loads = pins_of(settings, load_contract()).digest
     has_lists = False
-    for name, rated in RATED.items():
+    for name, rated in LISTS.items():
         champion = registry.champion(rated.model)
         if name not in policy.lists or champion is None:
             continue
@@ -332,7 +332,7 @@ def _rate_after_landing(
         with_training = train or _has_to_train(settings.home / "runs", registry)
         registry.check_log()
         if not with_training:
-            for rated in RATED.values():  # what may not rate is refused now, not after the features
+            for rated in LISTS.values():  # what may not rate is refused now, not after the features
                 registry.champion(rated.model)
     except TouchstoneError as error:
         result.exit_code, result.messages = error.exit_code, [str(error)]
@@ -406,8 +406,8 @@ def _has_to_train(runs: Path, registry: Registry) -> bool:
 
     A model that was trained and may not rate, for want of labels or of a reviewer, is no reason to train again.
     """
-    waiting = {rated.training_stage for rated in RATED.values() if not registry.has_champion(rated.model)}
-    if len(waiting) == len(RATED):
+    waiting = {rated.training_stage for rated in LISTS.values() if not registry.has_champion(rated.model)}
+    if len(waiting) == len(LISTS):
         return True
     trainings = [record for record in RunRecord.read_all(runs) if record.facts.get("with_training")]
     missed = waiting - {stage.name for stage in trainings[-1].stages if not stage.has_failed} if trainings else set()

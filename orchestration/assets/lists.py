@@ -17,7 +17,7 @@ from orchestration.checks import picture_of, subject_of
 from orchestration.resources import Run, code_revision, project_digest
 from touchstone.core.errors import GateRefusedError
 from touchstone.core.files import sha256_file
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.lists import LISTS, ListName
 
 if TYPE_CHECKING:
     from ml.registry import Champion
@@ -31,7 +31,7 @@ OWNERS = ["team:brand-protection"]
 
 def list_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Returns, for each list, the step that makes its candidate and the one that publishes it."""
-    return [asset for name in RATED for asset in (_candidate_asset(name, daily), _published_asset(name, daily))]
+    return [asset for name in LISTS for asset in (_candidate_asset(name, daily), _published_asset(name, daily))]
 
 
 def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -40,7 +40,7 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         group_name=GROUP,
         owners=OWNERS,
         description=f"The list of {name} as it would be published, waiting for its gates. Absent where the model is off.",
-        deps=[["marts", RATED[name].mart]],
+        deps=[["marts", LISTS[name].mart]],
         kinds={"parquet"},
         skippable=True,
     )
@@ -56,14 +56,14 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         from touchstone.publishing.candidate import build_candidate
 
         run: Run = context.resources.run
-        if name not in run.policy.lists or not run.scores_file(RATED[name].model, run.as_of).exists():
+        if name not in run.policy.lists or not run.scores_file(LISTS[name].model, run.as_of).exists():
             context.log.info("No candidate: the model that rates %s is off, or the policy makes no such list.", name)
             return
         champion = champion_of(run, name)
         with run.record.stage(f"candidate {name}") as stage:
             built = build_candidate(
                 name,
-                run.mart_file(RATED[name].mart, run.as_of),
+                run.mart_file(LISTS[name].mart, run.as_of),
                 policy=run.policy,
                 terms=run.applied_terms(name, champion),
                 inputs=manifest_inputs(run, name, champion),
@@ -122,9 +122,9 @@ def champion_of(run: Run, name: ListName) -> "Champion":
     Raises:
         GateRefusedError: None may any more.
     """
-    champion = run.registry.champion_to_rate(RATED[name].model)
+    champion = run.registry.champion_to_rate(LISTS[name].model)
     if champion is None:
-        raise GateRefusedError(f"{RATED[name].model} has no champion any more: nothing that it rated is published.")
+        raise GateRefusedError(f"{LISTS[name].model} has no champion any more: nothing that it rated is published.")
     return champion
 
 

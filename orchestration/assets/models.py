@@ -19,7 +19,7 @@ from orchestration.drift import indices_by_day, measure
 from orchestration.resources import Run, code_revision, logger
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import failpoint
-from touchstone.core.lists import RATED, Rated
+from touchstone.core.lists import LISTS, ListDefinition
 from touchstone.core.text import visible
 from touchstone.maintenance.approvals import described, settle_moves, shadow_file
 
@@ -51,7 +51,7 @@ def training_assets() -> dg.AssetsDefinition:
             deps=[["features", f"{rated.relation}_features"], ["features", f"{rated.relation}_spine"]],
             kinds={"xgboost", "mlflow"},
         )
-        for name, rated in RATED.items()
+        for name, rated in LISTS.items()
     ]
 
     @dg.multi_asset(name="train", specs=specs, required_resource_keys={"run"})
@@ -60,11 +60,11 @@ def training_assets() -> dg.AssetsDefinition:
         trained = 0
         # Two at a time: what one does in Python leaves a core to the other's boosters.
         with ThreadPoolExecutor(max_workers=2) as pool:
-            prepared = {name: pool.submit(prepare_model, run, rated) for name, rated in RATED.items()}
+            prepared = {name: pool.submit(prepare_model, run, rated) for name, rated in LISTS.items()}
             run.registry.connect()
             # That of listings takes the longest: it begins first, and the others are registered meanwhile.
-            for name in sorted(RATED, key=lambda name: name == "listings"):
-                rated = RATED[name]
+            for name in sorted(LISTS, key=lambda name: name == "listings"):
+                rated = LISTS[name]
                 with run.record.stage(rated.training_stage):
                     result = register_model(run, prepared[name].result(), approve_if_passing=config.approve_if_passing)
                 trained += result is not None
@@ -78,7 +78,7 @@ def training_assets() -> dg.AssetsDefinition:
     return train
 
 
-def prepare_model(run: Run, rated: Rated) -> "Prepared | TrainingResult | TooFewLabels":
+def prepare_model(run: Run, rated: ListDefinition) -> "Prepared | TrainingResult | TooFewLabels":
     """Trains and judges the model of one list on the run's rows, and leaves nothing behind."""
     from ml.train import Files, prepare
 
@@ -129,10 +129,10 @@ def _tell(line: str) -> None:
 
 def score_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Returns one scoring step a model, partitioned by day."""
-    return [_score_asset(rated, daily) for rated in RATED.values()]
+    return [_score_asset(rated, daily) for rated in LISTS.values()]
 
 
-def _score_asset(rated: Rated, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _score_asset(rated: ListDefinition, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"score_{rated.list_name}",
         specs=[
@@ -156,7 +156,7 @@ def _score_asset(rated: Rated, daily: dg.DailyPartitionsDefinition) -> dg.Assets
     return scores
 
 
-def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
+def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
     """Rates one day's entities with the champion; returns what a person sees. Without a champion it leaves no scores.
 
     Raises:
@@ -206,7 +206,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
     }
 
 
-def _rate_in_shadow(run: Run, rated: Rated, features: Path) -> None:
+def _rate_in_shadow(run: Run, rated: ListDefinition, features: Path) -> None:
     """Rates one day's entities with the version in shadow, if there is one. What it cannot rate stops no list: it is noted."""
     from ml.score import score
 

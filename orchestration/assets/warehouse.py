@@ -15,7 +15,7 @@ from orchestration.assets.signals import add_rings
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.resources import DbtNode, Export, ExportFolder, Run, sql_text
 from touchstone.core.failpoints import failpoint
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
 OWNERS = ["team:data-engineering"]
@@ -122,7 +122,7 @@ class Translator(DagsterDbtTranslator):
 def _source_key(name: str) -> dg.AssetKey:
     if name in {"pictures", "picture_matches"}:
         return dg.AssetKey(["signals", "pictures"])
-    for rated in RATED.values():
+    for rated in LISTS.values():
         if name in {f"{rated.relation}_scores", f"{rated.relation}_reasons"}:
             return dg.AssetKey(["scores", rated.model])
     return dg.AssetKey(["landed", name])
@@ -231,7 +231,7 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
         with_training: Whether the training rows leave the warehouse too.
     """
     folders: list[ExportFolder] = []
-    for name, rated in RATED.items():
+    for name, rated in LISTS.items():
         scored = Export(f"select * from {rated.relation}_features where purpose = 'score'", order_by=rated.key)
         folders.append(ExportFolder(run.features_folder(name, as_of), {"features": scored}, name))
         if with_training:
@@ -259,7 +259,7 @@ def pin_scores(run: Run, as_of: date) -> None:
     """
     terms: list[list[object]] = []
     bands: list[list[object]] = []
-    for rated in RATED.values():
+    for rated in LISTS.values():
         scores, reasons = run.scores_file(rated.model, as_of), run.reasons_file(rated.model, as_of)
         ids = dict.fromkeys((rated.key, *rated.carried), "varchar")
         run.warehouse.show_parquet(f"{rated.relation}_scores", scores, {**ids, **SCORE_COLUMNS})
@@ -287,7 +287,7 @@ def pin_outcomes(run: Run, as_of: date) -> None:
 
     versions: list[list[object]] = []
     told = []
-    for name, rated in RATED.items():
+    for name, rated in LISTS.items():
         shelf = Shelf(run.home / "published", name)
         files = []
         for day, version in in_force_before(shelf.history(), as_of).items():
@@ -315,7 +315,7 @@ def pin_outcomes(run: Run, as_of: date) -> None:
 
 def export_marts(run: Run, as_of: date) -> dict[str, int]:
     """Writes the marts of one date for analysts and for publication; returns the number of rows by mart."""
-    order = {rated.mart: rated.key for rated in RATED.values()} | EVIDENCE | OUTCOMES
+    order = {rated.mart: rated.key for rated in LISTS.values()} | EVIDENCE | OUTCOMES
     return run.warehouse.export(
         [
             ExportFolder(run.mart_file(mart, as_of).parent, {mart: Export(f"select * from {mart}", order_by=order_by)})

@@ -18,7 +18,7 @@ from orchestration.automation import jobs, schedules
 from orchestration.definitions import build_definitions
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import write_json
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.run_record import RunRecord, process_started
 from touchstone.core.settings import read_settings
 
@@ -81,7 +81,7 @@ def test_every_gate_blocks_and_knows_its_day(definitions: dg.Definitions):
     graph = definitions.resolve_asset_graph()
     gates = {key: graph.get(key) for key in graph.asset_check_keys if key.name.startswith("gate_")}
     assert {key.name for key in gates} == {"gate_landed", "gate_features", "gate_scores", "gate_candidate"}
-    assert len(gates) == 1 + 3 * len(RATED)
+    assert len(gates) == 1 + 3 * len(LISTS)
     for key, node in gates.items():
         assert node.blocking, key
         assert (node.partitions_def is not None) == (key.name != "gate_landed"), key

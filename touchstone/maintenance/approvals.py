@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from touchstone.core.errors import BadInputError, VerificationError
-from touchstone.core.lists import RATED, rated_by
+from touchstone.core.lists import LISTS, list_of_model
 from touchstone.core.warehouse import read_warehouse
 from touchstone.maintenance.alerts import Alert, tell
 from touchstone.publishing.history import Shelf
@@ -71,7 +71,7 @@ def heads_in_receipts(published: Path) -> Iterator[tuple[str, str]]:
 
 def newest_day(published: Path) -> date | None:
     """Returns the newest day that a list is published for, or None."""
-    found = [Shelf(published, name).latest() for name in RATED]
+    found = [Shelf(published, name).latest() for name in LISTS]
     return max((version_date(version) for version in found if version is not None), default=None)
 
 
@@ -93,7 +93,7 @@ def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion,
     from ml.declarations import load_declarations
     from ml.shadow import compare_day
 
-    rated = rated_by(model)
+    rated = list_of_model(model)
     champion, shadow, declaration = registry.champion(model), registry.shadowing(model), load_declarations()[model]
     if champion is None or shadow is None:
         missing = "champion" if champion is None else "version in shadow"
