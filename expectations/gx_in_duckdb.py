@@ -1,4 +1,4 @@
-"""What Great Expectations lacks to run inside DuckDB: a SQLAlchemy dialect, and an expectation that runs its query once.
+"""The SQLAlchemy dialect that Great Expectations needs to run inside DuckDB.
 
 Great Expectations reads a result after it has closed the connection that it came from, and DuckDB's are gone by then
 ("list index out of range" on every expectation). So every result is fetched whole as soon as its statement has run. It
@@ -8,10 +8,7 @@ SQLAlchemy loads the dialect by name, and `runner` imports this module where it 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from duckdb_sqlalchemy import Dialect, DuckDBExecutionContext
-from great_expectations.expectations.core.unexpected_rows_expectation import UnexpectedRowsExpectation
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 from sqlalchemy.engine.url import URL
 from sqlalchemy.pool import NullPool, Pool
@@ -36,21 +33,3 @@ class BufferedDuckDBDialect(Dialect):
     def get_pool_class(cls, url: URL) -> type[Pool]:  # noqa: ARG003 - SQLAlchemy's signature
         """Returns the pool that pools nothing."""
         return NullPool
-
-
-class ExpectNothingWrong(UnexpectedRowsExpectation):
-    """Holds when its query returns no row; what it returns are aggregates, so they are part of the result.
-
-    Its parent runs the query twice, to fetch rows and to count them: at 2 million rows that is seconds.
-    """
-
-    metric_dependencies: ClassVar[tuple[str, ...]] = ("unexpected_rows_query.table",)
-
-    def _validate(
-        self,
-        metrics: dict[str, Any],
-        runtime_configuration: dict[str, Any] | None = None,  # noqa: ARG002 - Great Expectations' signature
-        execution_engine: Any = None,  # noqa: ARG002
-    ) -> dict[str, Any]:
-        rows = metrics["unexpected_rows_query.table"]
-        return {"success": not rows, "result": {"observed_value": len(rows), "details": {"wrong": rows}}}

@@ -159,9 +159,21 @@ def _judge_table(
 ) -> dict[str, ExpectationValidationResult]:
     import great_expectations as gx
 
-    suite = gx.ExpectationSuite(name="table", expectations=[_gx_expectation(item, bound) for item in expectations])
-    without_samples = {"result_format": "BASIC", "partial_unexpected_count": 0}
-    return {_name_of(result): result for result in batch.validate(suite, result_format=without_samples).results}
+    outcomes: dict[str, ExpectationValidationResult] = {}
+    # The rows that a query returns are aggregates, so all are part of the result; samples of the table's own rows never are.
+    for result_format, chosen in (
+        (
+            {"result_format": "BASIC", "partial_unexpected_count": 0},
+            [item for item in expectations if item.gx is not None],
+        ),
+        ({"result_format": "COMPLETE"}, [item for item in expectations if item.gx is None]),
+    ):
+        if chosen:
+            suite = gx.ExpectationSuite(name="table", expectations=[_gx_expectation(item, bound) for item in chosen])
+            outcomes |= {
+                _name_of(result): result for result in batch.validate(suite, result_format=result_format).results
+            }
+    return outcomes
 
 
 def _name_of(result: ExpectationValidationResult) -> str:
@@ -172,15 +184,13 @@ def _name_of(result: ExpectationValidationResult) -> str:
 def _gx_expectation(expectation: Expectation, bound: Mapping[str, Any]) -> Any:
     import great_expectations
 
-    from expectations.gx_in_duckdb import ExpectNothingWrong
-
-    common: dict[str, Any] = {"severity": expectation.severity, "meta": {"name": expectation.name}}
-    if expectation.gx is None:
-        return ExpectNothingWrong(unexpected_rows_query=_query(expectation), **common)
     arguments = _arguments(expectation, bound)
-    if expectation.column is not None:
+    if expectation.gx is None:
+        arguments["unexpected_rows_query"] = _query(expectation)
+    if expectation.gx is not None and expectation.column is not None:
         arguments["column"] = expectation.column
-    return getattr(great_expectations.expectations, expectation.gx)(**arguments, **common)
+    expectation_class = getattr(great_expectations.expectations, expectation.gx or "UnexpectedRowsExpectation")
+    return expectation_class(severity=expectation.severity, meta={"name": expectation.name}, **arguments)
 
 
 def _arguments(expectation: Expectation, bound: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,7 +221,7 @@ def _failures(
     result: Mapping[str, Any] = outcome.result
     if expectation.gx is not None:
         return [_failure(expectation, expectation.column, *_native_figures(expectation, result, bound))]
-    rows: list[Mapping[str, Any]] = result["details"]["wrong"]
+    rows: list[Mapping[str, Any]] = result["details"]["unexpected_rows"]
     if expectation.bad_rows is not None:
         return [_failure(expectation, expectation.column, _breaking_rows(row["observed"]), "none") for row in rows]
     return [

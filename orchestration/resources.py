@@ -16,7 +16,6 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestration.process import keep_engines, spare_the_collector
 from touchstone.core.errors import BadInputError, TouchstoneError
 from touchstone.core.files import (
     canonical_json,
@@ -28,6 +27,7 @@ from touchstone.core.files import (
     sha256_tree,
 )
 from touchstone.core.home import REBUILT, ensure_schema, home_lock
+from touchstone.core.process import tune_garbage_collector
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
 from touchstone.core.warehouse import removed_if_damaged, warehouse_path
@@ -548,8 +548,7 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
     Whoever started several Dagster runs as one pipeline run ends its record and sends its alerts; of any other run that
     is done here, for no sensor sees what a job of `dagster job execute` did.
     """
-    spare_the_collector()
-    keep_engines()
+    tune_garbage_collector()
     ensure_schema(settings)
     runs = settings.home / "runs"
     record = RunRecord.start(runs, tags.get(PIPELINE_RUN_TAG, run_id), dagster_run_id=run_id)

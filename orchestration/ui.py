@@ -32,7 +32,7 @@ def commands(settings: Settings, port: int) -> dict[str, list[str]]:
     scripts = Path(sys.executable).parent
     return {
         "Dagster's webserver": [sys.executable, "-m", "orchestration.ui_servers", str(port)],
-        "Dagster's daemon": [sys.executable, "-m", "orchestration.process", "run", "-w", str(WORKSPACE)],
+        "Dagster's daemon": [str(scripts / "dagster-daemon"), "run", "-w", str(WORKSPACE)],
         "MLflow": [
             *(str(scripts / "mlflow"), "server", "--app-name", "touchstone", "--workers", "1"),
             *("--host", HOST, "--port", str(port + 1)),

@@ -5,24 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import dagster as dg
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-import sqlalchemy
 from conftest import FIRST_DAY, LISTS, NEXT_DAY, ROOT, Homes, Outcome, make_market, published_files, run, touchstone
 
-from orchestration.process import keep_engines
 from tests.alert_fixtures import web_server
-from touchstone.core.home import DAGSTER_YAML
 from touchstone.core.lists import RATED
 from touchstone.core.run_record import RunRecord, process_started
 from touchstone.maintenance.verification import verify_home
@@ -125,41 +119,6 @@ def test_deleting_the_warehouse_loses_nothing(rated_home: Path, twin: Path):
 def differing(files: dict[str, bytes], expected: dict[str, bytes]) -> set[str]:
     """Returns the names of the files that only one has, or that are not the same."""
     return {name for name in files.keys() | expected.keys() if files.get(name) != expected.get(name)}
-
-
-@pytest.fixture
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """Dagster with a history of its own, as a process has it that runs stages."""
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    (tmp_path / "dagster.yaml").write_bytes(DAGSTER_YAML)
-    keep_engines()
-    with dg.DagsterInstance.get() as instance:
-        yield instance
-
-
-def test_dagster_keeps_what_opens_its_event_log(history: dg.DagsterInstance, tmp_path: Path):
-    """Neither is it made anew for each statement, nor does each wait for the disk."""
-    log, engines, waits = tmp_path / "history" / "runs" / "index.db", [], set()
-    for number in range(2):
-        with history.event_log_storage.index_connection() as connection:
-            engines.append(connection.engine)
-            waits.add(connection.execute(sqlalchemy.text("pragma synchronous")).scalar())
-            connection.execute(sqlalchemy.text(f"create table kept_{number} (name)"))
-        assert log.with_name("index.db-wal").exists(), "what was said was written through at once"
-    assert engines[0] is engines[1]
-    assert waits == {1}  # normal: only a full log waits
-    with sqlite3.connect(log) as reader:
-        assert reader.execute("select count(*) from sqlite_master where name like 'kept_%'").fetchall() == [(2,)]
-
-
-def test_whoever_watches_a_run_is_told_each_line_as_it_is_said(history: dg.DagsterInstance):
-    run_id, log, heard = str(uuid.uuid4()), history.event_log_storage, []
-    said = [f"line {number}" for number in range(5)]
-    log.watch(run_id, None, lambda entry, _: heard.append(entry.user_message))
-    for number, line in enumerate(said, start=1):
-        log.store_event(dg.EventLogEntry(None, 20, line, run_id, time.time()))
-        waited_for(lambda number=number: len(heard) == number, seconds=10)
-        assert heard == said[:number]
 
 
 def waited_for[Found](look: Callable[[], Found], seconds: float = 120) -> Found:
