@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import duckdb
 
 from expectations.contract import Contract
 from orchestration import charts
-from orchestration.resources import Run, connect_memory
+from orchestration.resources import Run
 from touchstone.core.files import write_json
 from touchstone.core.lists import RATED, ListName, Rated
 from touchstone.core.settings import MAX_AGE
@@ -213,7 +214,7 @@ def _live_count(run: Run, rated: Rated) -> int:
 
 def _mean_score(scores: Path, model_digest: str) -> float | None:
     """Returns the mean score of an earlier date (0 to 100), if the same model gave it."""
-    with connect_memory() as connection:
+    with duckdb.connect(":memory:") as connection:
         mean = connection.execute(
             "select avg(cast(score as decimal(9, 4))) from read_parquet(?, hive_partitioning = false) "
             "where model_digest = ?",

@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from orchestration.history import reduce_disk_waits
 from touchstone.core.errors import BadInputError, TouchstoneError
 from touchstone.core.files import (
     canonical_json,
@@ -549,6 +550,7 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
     is done here, for no sensor sees what a job of `dagster job execute` did.
     """
     tune_garbage_collector()
+    reduce_disk_waits(settings.home / "dagster" / "history")
     ensure_schema(settings)
     runs = settings.home / "runs"
     record = RunRecord.start(runs, tags.get(PIPELINE_RUN_TAG, run_id), dagster_run_id=run_id)
@@ -603,15 +605,3 @@ def pins_of(settings: Settings, contract: Contract) -> PinnedLoads:
     from touchstone.landing.ledger import Ledger, pinned_loads
 
     return pinned_loads(Ledger(settings.home / "landing").read(), contract)
-
-
-@contextmanager
-def connect_memory() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yields an in-memory DuckDB, for reading Parquet."""
-    import duckdb
-
-    connection = duckdb.connect(":memory:")
-    try:
-        yield connection
-    finally:
-        connection.close()
