@@ -54,22 +54,27 @@ def training_assets() -> dg.AssetsDefinition:
         for name, rated in RATED.items()
     ]
 
-    @dg.multi_asset(name="train", specs=specs, required_resource_keys={"run"})
+    @dg.multi_asset(name="train", specs=specs, can_subset=True, required_resource_keys={"run"})
     def train(context: dg.AssetExecutionContext, config: TrainingConfig) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
+        selected = {
+            name: rated
+            for name, rated in RATED.items()
+            if dg.AssetKey(["models", rated.model]) in context.selected_asset_keys
+        }
         trained = 0
         # Two at a time: what one does in Python leaves a core to the other's boosters.
         with ThreadPoolExecutor(max_workers=2) as pool:
-            prepared = {name: pool.submit(prepare_model, run, rated) for name, rated in RATED.items()}
+            prepared = {name: pool.submit(prepare_model, run, rated) for name, rated in selected.items()}
             run.registry.connect()
             # That of listings takes the longest: it begins first, and the others are registered meanwhile.
-            for name in sorted(RATED, key=lambda name: name == "listings"):
-                rated = RATED[name]
+            for name in sorted(selected, key=lambda name: name == "listings"):
+                rated = selected[name]
                 with run.record.stage(rated.training_stage):
                     result = register_model(run, prepared[name].result(), approve_if_passing=config.approve_if_passing)
                 trained += result is not None
                 yield dg.MaterializeResult(asset_key=["models", rated.model], metadata=_card_metadata(result, run))
-        if not trained and not run.policy.rules:
+        if not trained and len(selected) == len(RATED) and not run.policy.rules:
             raise BadInputError(
                 "No model could be trained, so nothing can be rated. Labels come from notices, test_buys, "
                 "moderation_decisions and enforcement_actions: map one of these tables in the sources file, or more of its rows."
@@ -84,6 +89,11 @@ def prepare_model(run: Run, rated: Rated) -> "Prepared | TrainingResult | TooFew
 
     as_of = run.as_of
     folder = run.training_folder(rated.list_name, as_of)
+    if not folder.exists():
+        raise BadInputError(
+            f"There are no rows to train on as of {as_of}. Run the job weekly_training or prepare_training for that day first, "
+            "or `touchstone run --train`."
+        )
     return prepare(
         run.declarations[rated.model],
         Files(

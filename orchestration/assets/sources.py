@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from expectations.contract import Contract
+from orchestration.metadata import materialized
 from orchestration.resources import Run, logger
 from touchstone.core.settings import MAX_AGE
 from touchstone.demo.create import demo_is_due, make_demo
@@ -32,7 +33,7 @@ def landing_assets(contract: Contract) -> dg.AssetsDefinition:
         for name, table in contract.tables.items()
     ]
 
-    @dg.multi_asset(name="land_tables", specs=specs, required_resource_keys={"run"})
+    @dg.multi_asset(name="land_tables", specs=specs, can_subset=True, required_resource_keys={"run"})
     def land(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
         with run.record.stage("landing") as stage:
@@ -40,7 +41,7 @@ def landing_assets(contract: Contract) -> dg.AssetsDefinition:
             stage.rows = {record.table: record.row_count for record in records if record.status != "refused"}
         found = {record.table: record for record in records}
         for name in contract.tables:
-            yield dg.MaterializeResult(asset_key=["landed", name], metadata=_load_metadata(found.get(name)))
+            yield from materialized(context, dg.AssetKey(["landed", name]), _load_metadata(found.get(name)))
 
     return land
 

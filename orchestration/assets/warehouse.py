@@ -13,6 +13,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtP
 
 from orchestration.assets.signals import add_rings
 from orchestration.automation import ONE_DAY_A_RUN
+from orchestration.metadata import materialized
 from orchestration.resources import DbtNode, Export, ExportFolder, Run, sql_text
 from touchstone.core.failpoints import boundary
 from touchstone.core.lists import RATED
@@ -331,7 +332,10 @@ def _report(
     nodes: list[DbtNode],
     rows: Mapping[str, int],
 ) -> Events:
-    """Tells Dagster how each node ended: a materialisation for a model or seed, a check result for a data test."""
+    """Reports each node to Dagster: a materialisation of a model or seed, a check result of a data test.
+
+    A step is always built as a whole, whichever of its assets were selected: its tables are of one date and one set of loads.
+    """
     checks = {key.name: key for key in context.selected_asset_check_keys}
     for node in nodes:
         properties = manifest["nodes"][node.unique_id]
@@ -347,7 +351,7 @@ def _report(
                 )
         elif node.status == "success":
             key = translator.get_asset_spec(manifest, node.unique_id, None).key
-            yield dg.MaterializeResult(asset_key=key, metadata={"seconds": round(node.seconds, 3)})
+            yield from materialized(context, key, {"seconds": round(node.seconds, 3)})
     context.log.info(
         "Built %s.", ", ".join([f"{len(nodes)} nodes", *(f"{rows[name]:,} rows of {name}" for name in rows)])
     )
