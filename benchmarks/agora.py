@@ -57,27 +57,28 @@ ADMISSIONS = ("evasive_word_count", "merchant_evasive_share")
 BLOCKS, GROUPS, FEWEST = 6, 5, 5
 INNER_FOLDS = 4
 
-TOPIC, TEXTS, SIGNALS, BOTH = "topic", "texts of the merchant", "signals", "signals and texts"
+TOPIC, TEXTS, SIGNALS, BOTH = "title", "merchant texts", "signals", "signals and texts"
 MEANINGS = {
-    TOPIC: "the baseline: TF-IDF of the masked title, logistic regression",
-    TEXTS: "the mean of that over all goods that the merchant has offered up to that day",
+    TOPIC: "the baseline: logistic regression on TF-IDF of the masked title",
+    TEXTS: "the mean of that score over all listings that the merchant offered up to that day",
     SIGNALS: "the pipeline's booster on the pipeline's features",
     BOTH: "the same booster on the features, the title and the merchant's texts",
 }
-HEAD = """# Agora {year}: ranking the goods of vendors never seen
+HEAD = """# Agora {year}: ranking listings of vendors never seen
 
-`make bench-agora` prints this page. {listings:,} listings of {vendors} vendors are judged, each as of the day of {year} on which
-it was first seen; {fake:.0f} % are counterfeit. What judges a listing has learned from none of its vendor's, and from nothing
-that was not known before its span of days. All ways learn with vendors weighing the same. In brackets: 95 % intervals from
-drawing vendors, {draws:,} times."""
-TAIL = """## What this cannot say
+`make bench-agora` prints this page. It ranks {listings:,} listings of {vendors} vendors, each as of the day of {year} on
+which it was first seen; {fake:.0f} % are counterfeit. A listing is scored by a model that was trained without its vendor,
+and only on what was known before the listing's span of days. In training all vendors have the same weight. In brackets:
+95 % intervals from {draws:,} bootstrap samples of vendors."""
+TAIL = """## Limits
 
-- **texts of the merchant** is no feature of the pipeline: it shows what there is to gain by reading a merchant's goods together.
-- The market has no reviews, orders, specifications, brands or pictures, from which most features come; what they are worth
-  is for other data to show.
-- These ways of ranking were chosen among ten or so that were tried on 2014, and the intervals do not allow for that. A later
-  year is the test of them: `make bench-agora YEAR=...`.
-- The label is what the market and the vendor said of the goods, not what an expert found."""
+- **merchant texts** is not a feature of the pipeline. It shows what could be gained by reading all listings of a
+  merchant together.
+- The market has no reviews, orders, specifications, brands or pictures, from which most features come. Their worth has
+  to be measured on other data.
+- These methods were chosen among about ten that were tried on 2014, and the intervals do not account for that. Test
+  them on a later year: `make bench-agora YEAR=...`.
+- The label is what the market and the vendor stated about the goods, not what an expert found."""
 METRICS = ("AUROC", "average precision")
 
 
@@ -354,14 +355,14 @@ def page(goods: Goods, margin: Mapping[str, Floats], declaration: Declaration, y
     kept = {name: values[judged] for name, values in margin.items()}
     figures = {
         title: compare(kept, rows.label, rows.merchant, draws, Parameters().seed, equal=equal)
-        for title, equal in (("over all", False), ("vendors weighing the same", True))
+        for title, equal in (("all listings", False), ("vendors weighted equally", True))
     }
     vendors = len(np.unique(rows.merchant))
     parts = [HEAD.format(year=year, listings=len(rows), vendors=vendors, fake=100 * rows.label.mean(), draws=draws)]
     parts.append("\n".join(f"- **{name}**: {meaning}" for name, meaning in MEANINGS.items()))
     read = ", ".join(f"`{declaration.columns[at]}`" for at in goods.columns)
     parts.append(
-        f"Features that are read, for neither the market's categories nor words of admission move them: {read}."
+        f"Features used (those that neither the market's categories nor words that admit a copy influence): {read}."
     )
     for title, told in figures.items():
         lines = [
@@ -370,9 +371,9 @@ def page(goods: Goods, margin: Mapping[str, Floats], declaration: Declaration, y
             + " |"
             for name in MEANINGS
         ]
-        head = "| | " + " | ".join(f"{metric} | more than topic" for metric in METRICS) + " |"
+        head = "| | " + " | ".join(f"{metric} | difference from {TOPIC}" for metric in METRICS) + " |"
         parts += [f"## {title.capitalize()}", "\n".join([head, "|---|---|---|---|---|", *lines])]
-    parts += ["## What this shows", "\n".join(_verdicts(figures)), TAIL]
+    parts += ["## Results", "\n".join(_verdicts(figures)), TAIL]
     return "\n\n".join(parts) + "\n"
 
 
@@ -381,14 +382,14 @@ def _verdicts(figures: Mapping[str, Mapping[str, tuple[tuple[Figure, Figure], ..
     lines = []
     for name in list(MEANINGS)[1:]:
         told: dict[str, list[str]] = {
-            "above topic": [],
-            "below topic": [],
-            "not to be told from topic by these data": [],
+            "better than the baseline": [],
+            "worse than the baseline": [],
+            "no significant difference": [],
         }
         above, below, neither = told.values()
         for title, ways in figures.items():
             for metric, (_, more) in zip(METRICS, ways[name], strict=True):
-                (above if more.low > 0 else below if more.high < 0 else neither).append(f"{metric} {title}")
+                (above if more.low > 0 else below if more.high < 0 else neither).append(f"{metric} ({title})")
         lines.append(
             f"- **{name}**: " + "; ".join(f"{what}: {', '.join(where)}" for what, where in told.items() if where) + "."
         )

@@ -134,7 +134,7 @@ def tell_versions(home: Path) -> None:
         features, spine, edges = (learned / f"{name}.parquet" for name in ("features", "spine", "edges"))
         known = read_training_set(declaration, features, spine, edges, lives, date.fromisoformat(card["as_of"]))
         booster = load_booster((version.folder / "main.ubj").read_bytes())
-        verdicts, others = (known.rows.take(known.rows.purposed(name)) for name in ("calibrate", "known"))
+        verdicts, others = (known.rows.take(known.rows.purposed(name)) for name in ("calibrate", "known_positive"))
         margins = [margin_of(booster, rows.features).astype(np.float64) for rows in (verdicts, others, known.live)]
         truths = TRUTHS[declaration.name].format(truth=home / "marketplace" / "truth", as_of=card["as_of"])
         listed = f"select listing_id as id from read_parquet('{lives}', hive_partitioning = false)"
@@ -150,7 +150,7 @@ def tell_versions(home: Path) -> None:
                 fitted = calibrating.calibrate(
                     margins[0],
                     verdicts.label,
-                    verdicts.stands_for,
+                    verdicts.expansion_weight,
                     verdicts.is_random_arm,
                     is_known=np.isin(verdicts.entity, others.entity),
                     known=margins[1],
@@ -160,7 +160,7 @@ def tell_versions(home: Path) -> None:
             kept = np.clip(told, 1e-4, 1 - 1e-4)
             loss = -float(np.mean(np.where(truth, np.log(kept), np.log(1 - kept))))
             if least:
-                of_verdicts = weighted_slope(fitted.probability(margins[0]), verdicts.label, verdicts.stands_for)
+                of_verdicts = weighted_slope(fitted.probability(margins[0]), verdicts.label, verdicts.expansion_weight)
                 cells.append(f"{of_verdicts:.2f}")
             cells += [f"{calibration_slope(told, truth):.2f}", f"{loss:.4f}"]
         print("| " + " | ".join(cells) + " |", flush=True)

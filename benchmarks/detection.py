@@ -50,15 +50,21 @@ OWN_SIGNAL = {
 """The signal that is there to find an archetype. What gives a brusher away is in its orders."""
 HEAD = """# What each signal finds
 
-Printed by `make bench-detection` of {revision}: demo marketplaces at scale {scale}, seeds {seeds}, trained on as of {trained} and
-rated as of {rated}, counts pooled, against their truth. Cases are counterfeits without a label (listings), and live merchants
-that sell one. Beside each archetype: the share of them that the model flags, and the share of them above the score at which
-{target:.0%} of all above are counterfeit, as truth says; then how that changes where the model is trained without one signal's
-features. The archetype's own signal is in bold. Innocents are flagged as the model flags: by its threshold and the floor on their
-own conduct.
+`make bench-detection` prints this page. Code {revision}; demo marketplaces at scale {scale}, seeds
+{seeds}; trained as of {trained}, rated as of {rated}. Counts are
+pooled over the seeds and compared with the demo's truth.
+
+| column | meaning |
+| --- | --- |
+| cases | listings: counterfeits without a label; merchants: active merchants that sell a counterfeit |
+| at the flag threshold | share of the cases that the model flags, by its threshold and the floor on own conduct |
+| at {target} precision | share of the cases above the score at which {target} of everything above is counterfeit, by the truth |
+| without a signal | change of the previous column if the model is trained without that signal's features |
+| **bold** | the signal that is meant to find the archetype |
+| flagged | share of an honest group that the model flags |
 """
 POOLED = dict.fromkeys(BRUSHERS, "brusher") | dict.fromkeys(BRUSHING_LOOK_ALIKES, "honest")
-"""How they brush, or seem to, is no matter of counterfeits, and each kind has few merchants: they count as one."""
+"""How they brush, or seem to, does not concern counterfeits, and each kind has few merchants: they count as one."""
 INNOCENT = {"brusher": "brusher of genuine goods", "honest": "any other honest merchant"}
 
 # What each row of a list is, for the lists of counterfeits. A merchant is counterfeit if one of its live listings is.
@@ -275,7 +281,7 @@ def page(models: dict[str, Findings], declarations: dict[str, Declaration]) -> s
                 ]
             )
         innocents = [[kind, str(rate.cases), f"{100 * rate.share:.2f} %"] for kind, rate in findings.flagged.items()]
-        parts += [f"## `{name}`", _table(head, rows), _table(["innocent", "cases", "flagged"], innocents)]
+        parts += [f"## `{name}`", _table(head, rows), _table(["honest group", "cases", "flagged"], innocents)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -322,7 +328,7 @@ def main() -> None:
         seeds=", ".join(pooled),
         trained=TRAINED_AS_OF,
         rated=AS_OF,
-        target=TARGET,
+        target=f"{100 * TARGET:.0f} %",
     )
     print(head, page(models, declarations), sep="\n", end="")
 

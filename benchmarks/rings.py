@@ -122,7 +122,7 @@ def measure(scale: float, seed: int) -> Measured:
             found = merchant_rings(connection, AS_OF, with_training=False)
             joined = connection.execute(COMPONENTS, {"as_of": AS_OF}).to_arrow_table()
         truth = home / "marketplace" / "truth" / "merchants.parquet"
-        precision, recall, largest_ring = pairs(truth, found.filter(pc.invert(found["is_firm"])))
+        precision, recall, largest_ring = pairs(truth, found.filter(pc.invert(found["is_verified"])))
         _, most_recall, largest_component = pairs(truth, joined)
     return Measured(precision, recall, most_recall, largest_ring, largest_component)
 

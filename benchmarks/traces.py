@@ -34,7 +34,7 @@ KEYS = {
     "buyers": ["buyer_id"], "reviews": ["review_id"], "brands": ["brand_id"], "brand_logos": ["brand_id", "sha256"],
     "brand_products": ["brand_id", "model_ref", "valid_from"], "notices": ["notice_id"], "test_buys": ["test_buy_id"],
     "authorised_merchants": ["brand_id", "merchant_id", "valid_from"], "platform_actions": ["action_id"],
-    "moderation_decisions": ["entity_id", "entity_kind", "matter", "decided_at"], "enforcement_actions": ["action_id"],
+    "moderation_decisions": ["entity_id", "entity_kind", "violation_type", "decided_at"], "enforcement_actions": ["action_id"],
     "suppressions": ["entity_id", "entity_kind", "created_at"], "appeals": ["appeal_id"],
     "cases": ["case_id", "merchant_id", "stage", "stage_at"],
 }  # fmt: skip

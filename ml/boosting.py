@@ -71,7 +71,7 @@ class Forward:
 def fit_booster(rows: Rows, columns: list[int], signs: Integers, parameters: Parameters) -> bytes:
     """Fits a booster.
 
-    What nothing labels counts as negative, but not of a merchant that these rows find guilty (docs/decisions/0014).
+    What nothing labels counts as negative, but not of a merchant that these rows find guilty (docs/decisions/0009).
 
     Args:
         rows: The rows to learn from.

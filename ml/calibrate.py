@@ -6,7 +6,7 @@ them weigh ten times what the others do and would decide alone, so weights are s
 on how many positives there are: with few of them a slope would be noise.
 
 Where other sources have found positives, too, how many of those that live are known so at each margin says much, once
-verdicts tell how many of the positives that is: it is fitted together with the curve (docs/decisions/0024).
+verdicts tell how many of the positives that is: it is fitted together with the curve (docs/decisions/0010).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Integers = npt.NDArray[np.int64]
 MIN_POSITIVES_FOR_SLOPE: Final = 20
 MIN_RANDOM_POSITIVES_FOR_SLOPE: Final = 10
 MIN_POSITIVES_FOR_ISOTONIC: Final = 1000
-# The ridge is a normal prior on the slope, centred on 1 with this standard deviation; see docs/decisions/0021.
+# The ridge is a normal prior on the slope, centred on 1 with this standard deviation; see docs/decisions/0010.
 SLOPE_PRIOR_SD: Final = 1.0
 # Verdicts are sometimes wrong. A false alarm on goods that look harmless flattens a plain fit, and so does a genuine
 # verdict on goods that look fake: one good unit was sent, or the merchant turned to fakes after the purchase.

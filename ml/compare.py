@@ -205,7 +205,7 @@ def compare(
     live = [_side(scorer, each.live) for scorer, each in contenders]
     draws = (resamples, seed)
     cells = {"all": unseen | ~unseen, "seen": ~unseen, "unseen": unseen}
-    weight = verdicts.stands_for
+    weight = verdicts.expansion_weight
     return Comparison(
         champion_digest=rates.digest,
         basis=basis,
@@ -272,9 +272,9 @@ def figures(model: RiskModel, verdicts: Rows, draws: tuple[int, int]) -> dict[st
     """Measures the calibration of one model on held-out verdicts, weighted to all goods.
 
     Positives that look harmless are picked by chance alone. Where too few of those are there for a slope to be fitted, one that
-    is measured is too great, however it is: its interval then reaches down to 0 (docs/decisions/0033).
+    is measured is too great, however it is: its interval then reaches down to 0 (docs/decisions/0013).
     """
-    weight = verdicts.stands_for
+    weight = verdicts.expansion_weight
     side = _side(Scorer(model), verdicts.features)
     drawn = _drawn(side, verdicts, weight, CALIBRATION, draws, ENOUGH_VERDICTS)
     told = {name: _figure(values) for name, values in drawn.items()}

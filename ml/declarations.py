@@ -1,4 +1,4 @@
-"""What a risk model is declared to be: what it rates, for which matter, by which features, who controls and may read each.
+"""What a risk model is declared to be: what it rates, for which violation, and by which features.
 
 `ml/models.yml` is authoritative for what a model uses. What a feature means (its signal, its unit, its description)
 stands with the feature itself, in the dbt project's YAML, which is read here as data. Nothing here looks at rows.
@@ -23,7 +23,7 @@ SIGNALS: Final = ("spec", "price", "review", "logo", "text", "merchant", "link",
 CONTROLLERS: Final[tuple[Controller, ...]] = ("subject", "third_party", "platform")
 # Whom reasons are told. Internal is ourselves: it may read all and need not be listed.
 AUDIENCES: Final = ("internal", "brand", "authority", "merchant")
-MATTERS: Final = ("counterfeit", "brushing")
+VIOLATION_TYPES: Final = ("counterfeit", "brushing")
 ROOT: Final = Path(__file__).resolve().parent.parent
 MODELS_FILE: Final = ROOT / "ml" / "models.yml"
 FEATURES_FOLDER: Final = ROOT / "dbt_project" / "models" / "features"
@@ -96,7 +96,7 @@ class Declaration:
         name: Its name.
         rates: The list that it rates, as it is published; what it reads is called by it too (see `relation_of`).
         entity: What a row of that list is.
-        matter: What it is rated for.
+        violation_type: What it is rated for.
         features: What it reads.
         most_exposed: Share of the honest merchants, 0 to 1, that may reach the floor, where others could put them on a list.
     """
@@ -104,7 +104,7 @@ class Declaration:
     name: str
     rates: str
     entity: Entity
-    matter: str
+    violation_type: str
     features: tuple[Feature, ...]
     most_exposed: float = MOST_EXPOSED
 
@@ -128,7 +128,7 @@ class Declaration:
         return {
             "name": self.name,
             "entity": self.entity,
-            "matter": self.matter,
+            "violation_type": self.violation_type,
             "features": [feature.as_dict() for feature in self.features],
         }
 
@@ -193,7 +193,7 @@ def _declaration(
 ) -> Declaration:
     place = f"{where.name}, model {name}"
     entity = _one_of(body, "entity", ENTITIES, place)
-    matter = _one_of(body, "matter", MATTERS, place)
+    violation_type = _one_of(body, "violation_type", VIOLATION_TYPES, place)
     rates = str(body.get("rates"))
     relation = f"{relation_of(rates)}_features"
     if relation not in meanings:
@@ -209,7 +209,7 @@ def _declaration(
     most_exposed = body.get("most_exposed", MOST_EXPOSED)
     if not isinstance(most_exposed, int | float) or not 0 <= most_exposed <= 1:
         raise BadInputError(f"{place}: most_exposed is {most_exposed!r}; it is a share, 0 to 1.")
-    return Declaration(name, rates, entity, matter, features, float(most_exposed))
+    return Declaration(name, rates, entity, violation_type, features, float(most_exposed))
 
 
 def _feature(

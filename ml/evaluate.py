@@ -88,7 +88,7 @@ def report(model: RiskModel, split: Split, forward: Forward, resamples: int, see
     """
     scorer = Scorer(model)
     evaluated = _scored(scorer, split.evaluate, split.evaluate.weight)
-    verdicts = _scored(scorer, split.calibrate, split.calibrate.stands_for)
+    verdicts = _scored(scorer, split.calibrate, split.calibrate.expansion_weight)
     folds = {cell: _forward(forward.rows, getattr(forward, cell), model.calibration("main")) for cell in CELLS}
     metrics: dict[str, float] = {
         "threshold": model.threshold,

@@ -23,7 +23,7 @@ DEFAULT_TARGET: Final = 0.90
 WIDEST_INTERVAL: Final = 0.30
 FALLBACK_THRESHOLD: Final = 50.0
 ENOUGH_VERDICTS: Final = 20
-# The floor: see docs/decisions/0016.
+# The floor: see docs/decisions/0011.
 FLOOR_TIMES_PREVALENCE: Final = 3.0
 HIGHEST_BY_PREVALENCE: Final = 50.0
 MOST_EXPOSED: Final = 0.005

@@ -4,7 +4,7 @@ Of each feature the mean, sum and maximum over neighbours, one hop away and more
 
 One hop is what the link signal's is (dbt_project/macros/neighbours.sql): every neighbour once, the row itself left out, what is
 null not counted. A further hop does the same with what the hop before gave, so that its cost grows with the edges and not
-with the pairs that are two apart (docs/decisions/0031). An end of an edge that is no row, such as a user or a product, is a
+with the pairs that are two apart (docs/decisions/0019). An end of an edge that is no row, such as a user or a product, is a
 way to the other rows that it has edges to. No label is ever read here.
 """
 

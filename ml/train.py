@@ -382,8 +382,10 @@ def fit_model(
     fitted = dict(zip(columns, model.in_parallel(fits), strict=True))
     forward = forward_margins(split.forward, signs, parameters)
     # Calibration takes all verdicts that are held out, `split` the newest; what is known otherwise is part of the fit
-    # (docs/decisions/0024), and who taught is not (docs/decisions/0030).
-    verdicts, known = (training_set.rows.take(training_set.rows.purposed(name)) for name in ("calibrate", "known"))
+    # (docs/decisions/0010), and who taught is not.
+    verdicts, known = (
+        training_set.rows.take(training_set.rows.purposed(name)) for name in ("calibrate", "known_positive")
+    )
     is_known = np.isin(verdicts.entity, known.entity)
     live = training_set.live
     lives = {name: _margins(fitted[name], live.features, chosen) for name, chosen in columns.items()}
@@ -391,7 +393,7 @@ def fit_model(
         name: calibrate(
             _margins(fitted[name], verdicts.features, chosen),
             verdicts.label,
-            verdicts.stands_for,
+            verdicts.expansion_weight,
             verdicts.is_random_arm,
             is_known=is_known,
             known=_margins(fitted[name], known.features, chosen),
@@ -402,7 +404,7 @@ def fit_model(
     prevalence = calibrations["main"].prevalence
     if prevalence is None:
         prevalence = float(np.average(split.forward.label, weights=split.forward.weight))
-    taught = training_set.rows.label[training_set.rows.purposed("taught")]
+    taught = training_set.rows.label[training_set.rows.purposed("training_verdict")]
     if len(taught):
         prevalence = (prevalence * float((~live.is_taught).sum()) + float(taught.sum())) / len(live.is_taught)
     held_out = _margins(fitted["main"], split.calibrate.features, columns["main"])
@@ -450,7 +452,7 @@ def flag_units(
     if int(verdicts.label.sum()) >= flagging.ENOUGH_VERDICTS:
         score = model.points(calibration.probability(margin))
         return flagging.Units(
-            "held_out", score, verdicts.label, verdicts.stands_for, verdicts.is_verdict, verdicts.merchant
+            "held_out", score, verdicts.label, verdicts.expansion_weight, verdicts.is_verdict, verdicts.merchant
         )
     margins = np.where(np.isnan(forward.seen), forward.unseen, forward.seen)
     known = ~np.isnan(margins)

@@ -23,9 +23,9 @@ from touchstone.core.errors import BadInputError
 EPOCH: Final = date(1970, 1, 1)
 MAX_MEMBERS: Final = 200
 AGES: Final = (("under 30 days", 0, 30), ("30 to 90 days", 30, 90), ("over 90 days", 90, 1_000_000))
-PURPOSES: Final = ("score", "train", "evaluate", "calibrate", "known", "taught")
+PURPOSES: Final = ("score", "train", "evaluate", "calibrate", "known_positive", "training_verdict")
 # Who turns: an old verdict on a merchant says what was so then, of features that are those of the cut. The newest set the
-# threshold and are measured: of so many days, or as far back as so many positives reach (docs/decisions/0021).
+# threshold and are measured: of so many days, or as far back as so many positives reach (docs/decisions/0010).
 TURNING: Final = ("merchant",)
 NEWEST_DAYS: Final = 30
 NEWEST_POSITIVES: Final = 20
@@ -88,7 +88,7 @@ class Rows:
         label: Whether the row is a positive; unlabelled counts as negative.
         is_verdict: Whether something labels the row.
         weight: Inverse of the share with which the row was sampled.
-        stands_for: How many that live each calibration row stands for; 1 elsewhere.
+        expansion_weight: How many that live each calibration row stands for; 1 elsewhere.
         is_random_arm: Whether a calibration row is of the random arm.
         features: float32, shape (n, number of features); nan where unknown.
     """
@@ -105,7 +105,7 @@ class Rows:
     label: Flags
     is_verdict: Flags
     weight: Floats
-    stands_for: Floats
+    expansion_weight: Floats
     is_random_arm: Flags
     features: Matrix
 
@@ -236,7 +236,7 @@ def _label_counts(spine: Any, rows: Rows, cut: date) -> list[dict[str, Any]]:
     """Counts the labelled rows by source and by how old their label is at the cut."""
     source, sources = encode(spine["label_source"])
     age = (cut - EPOCH).days - rows.decided_day
-    is_learned = rows.is_verdict & ~rows.purposed("known")
+    is_learned = rows.is_verdict & ~rows.purposed("known_positive")
     counts = []
     for at, name in sorted(enumerate(sources), key=lambda item: item[1]):
         for words, least, most in AGES:
@@ -291,7 +291,7 @@ def _read_live(declaration: Declaration, path: Path, spine: Any) -> Live:
     table = _read(path, [declaration.id_column, *_grouping(declaration), *declaration.columns])
     positive = spine[declaration.id_column].filter(spine["label"])
     is_labelled = pc.is_in(table[declaration.id_column], value_set=positive.combine_chunks())
-    taught = spine[declaration.id_column].filter(pc.equal(spine["purpose"], "taught"))
+    taught = spine[declaration.id_column].filter(pc.equal(spine["purpose"], "training_verdict"))
     is_taught = pc.is_in(table[declaration.id_column], value_set=taught.combine_chunks())
     category, categories = encode(table["category"])
     return Live(
@@ -339,7 +339,7 @@ def _rows(declaration: Declaration, spine: Any, features: Any, components: Compo
         label=np.nan_to_num(_floats(spine["label"])) > 0,
         is_verdict=decided >= 0,
         weight=1.0 / np.nan_to_num(_floats(spine["sampling_share"]), nan=1.0),
-        stands_for=np.nan_to_num(_floats(spine["stands_for"]), nan=1.0),
+        expansion_weight=np.nan_to_num(_floats(spine["expansion_weight"]), nan=1.0),
         is_random_arm=np.nan_to_num(_floats(spine["is_random_arm"])) > 0,
         features=matrix(features, declaration.columns),
     )

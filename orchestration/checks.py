@@ -95,7 +95,7 @@ def _is_off(run: Run, suite: str, rated: Rated) -> bool:
     A table that only one list stands on may be missing; that is no reason to keep the other lists from readers.
     """
     if suite == "features":
-        return not run.registry.has_champion(rated.model) and _live_count(run, rated) == 0
+        return not run.registry.has_champion(rated.model) and _active_count(run, rated) == 0
     return suite == "scores" and not run.scores_file(rated.model, run.as_of).exists()
 
 
@@ -182,7 +182,7 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
         return {"as_of": run.as_of, "max_age_days": MAX_AGE.days, "loads": _load_rows(run)}
     key, model = RATED[name].key, RATED[name].model
     if suite == "features":
-        return {"key": key, "as_of": run.as_of, "live_count": _live_count(run, RATED[name])}
+        return {"key": key, "as_of": run.as_of, "live_count": _active_count(run, RATED[name])}
     champion = run.registry.champion(model)
     if champion is None:
         raise RuntimeError(f"{model} has scores and no champion")
@@ -206,7 +206,7 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
     }
 
 
-def _live_count(run: Run, rated: Rated) -> int:
+def _active_count(run: Run, rated: Rated) -> int:
     with run.warehouse.connect() as connection:
         counted = connection.execute(f"select count(*) from {rated.relation}_spine where purpose = 'score'").fetchone()
     return int(counted[0]) if counted else 0

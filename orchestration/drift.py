@@ -45,7 +45,7 @@ def measure(run: Run, rated: Rated, champion: Champion) -> None:
     rows = [
         *drift.measure(model, features, scores, days=days),
         *_calibration(run, rated, champion, model),
-        *(_delays(run, cut) if model.body["matter"] == "counterfeit" else []),
+        *(_delays(run, cut) if model.body["violation_type"] == "counterfeit" else []),
     ]
     with replacing(run.drift_file(rated.model, run.as_of)) as temporary:
         pq.write_table(drift.table(model.digest, rows), temporary)

@@ -2,7 +2,7 @@
 
 Neither Dagster nor MLflow asks who somebody is, so whoever reaches their servers may do everything. The servers listen on this
 machine alone, but a browser on this machine carries requests of any web page to them. Here are the rules against that, as
-one ASGI middleware that knows neither Dagster nor MLflow; `ui_servers.py` puts it around both. docs/decisions/0036 says why
+one ASGI middleware that knows neither Dagster nor MLflow; `ui_servers.py` puts it around both. docs/decisions/0020 says why
 these rules. What a user who may log in to this machine can do is not limited here.
 """
 

@@ -31,7 +31,7 @@ def serve_dagster(port: int) -> None:
     import dagster as dg
     import uvicorn
 
-    # Not exported, and indispensable: docs/decisions/0036 says why. `dagster-webserver` creates its workspace with it as well.
+    # Not exported, and indispensable: docs/decisions/0020 says why. `dagster-webserver` creates its workspace with it as well.
     from dagster._core.workspace.load import load_workspace_process_context_from_yaml_paths
     from dagster_webserver.app import create_app_from_workspace_process_context
 

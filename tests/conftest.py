@@ -157,7 +157,7 @@ def call_the_newest_counterfeit(sources: Path) -> None:
                 ),
                 called as (
                     select
-                        'merchant' as entity_kind, merchant_id as entity_id, 'counterfeit' as matter, place as day,
+                        'merchant' as entity_kind, merchant_id as entity_id, 'counterfeit' as violation_type, place as day,
                         place <= 60 as is_fake
                     from ranked
                     union all
@@ -170,7 +170,7 @@ def call_the_newest_counterfeit(sources: Path) -> None:
                 from '{target}'
                 union all by name
                 select
-                    entity_kind, entity_id, matter,
+                    entity_kind, entity_id, violation_type,
                     first + to_days(cast(day % 60 as integer)) as decided_at,
                     case when is_fake then 'fake' else 'genuine' end as verdict, 'a test' as decided_by
                 from called cross join days

@@ -86,7 +86,7 @@ select p.listing_id, p.merchant_id, p.category, p.to_msrp, p.to_floor, p.to_peer
   ls.* exclude (listing_id), ms.* exclude (merchant_id), lr.* exclude (listing_id), mr.* exclude (merchant_id),
   avg(is_authorised) over (partition by p.merchant_id) as m_authorised,
   avg(ls.l_weight / cw.weight) over (partition by p.merchant_id) as m_weight_ratio,
-  p.delisted_at is null as is_live, t.is_counterfeit, t.archetype, known.is_fake is not null as is_known,
+  p.delisted_at is null as is_active, t.is_counterfeit, t.archetype, known.is_fake is not null as is_known,
   coalesce(known.is_fake, false) as is_known_fake
 from priced p join truth_listings t using (listing_id) left join known using (listing_id) left join allowed using (listing_id)
 left join about_merchant a on a.merchant_id = p.merchant_id left join range r on r.merchant_id = p.merchant_id
@@ -100,7 +100,7 @@ left join (select category, avg(weight) as weight from sold join listings using 
 order by p.listing_id
 """
 NOT_FEATURES = frozenset({
-    "listing_id", "merchant_id", "category", "is_live", "is_counterfeit", "archetype", "is_known", "is_known_fake", "m_weight",
+    "listing_id", "merchant_id", "category", "is_active", "is_counterfeit", "archetype", "is_known", "is_known_fake", "m_weight",
     "l_weight",
 })  # fmt: skip
 

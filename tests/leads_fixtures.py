@@ -196,7 +196,8 @@ def marts_of(
             "as_of_date": day, "merchant_id": merchant.merchant_id, "country": merchant.country, "score": merchant.score,
             "brushing_score": merchant.brushing_score, "is_listed": merchant.score >= 50,
             "is_brushing_listed": merchant.brushing_score >= 50, "listing_count": len(merchant.goods),
-            "listed_listing_count": sum(one.score >= 50 for one in merchant.goods), "listed_trade_count": 0, "unit_count": 1,
+            "listed_listing_count": sum(one.score >= 50 for one in merchant.goods), "listed_transaction_count": 0,
+            "unit_count": 1,
             "expected_harm_usd": merchant.harm,
         }  # fmt: skip
         if merchant.ring:
@@ -208,11 +209,12 @@ def marts_of(
     return {
         "lead_merchants": suspects,
         "rated_merchants": [
-            rating(one.score) | {"merchant_id": one.merchant_id, "name": one.name, "live_listing_count": len(one.goods)}
+            rating(one.score) | {"merchant_id": one.merchant_id, "name": one.name, "active_listing_count": len(one.goods)}
             for one in merchants
         ],
         "rated_brushing_merchants": [
-            rating(one.brushing_score) | {"merchant_id": one.merchant_id, "name": one.name, "live_listing_count": len(one.goods)}
+            rating(one.brushing_score)
+            | {"merchant_id": one.merchant_id, "name": one.name, "active_listing_count": len(one.goods)}
             for one in merchants
         ],
         "rated_listings": [
@@ -232,7 +234,7 @@ def marts_of(
         "merchant_ties": [
             {
                 "as_of_date": day, "merchant_id_a": min(pair), "merchant_id_b": max(pair), "kind": "device", "value_count": 1,
-                "bearer_count": bearer_count, "since_date": day, "is_firm": True,
+                "bearer_count": bearer_count, "since_date": day, "is_verified": True,
             }
             for pair in ties
         ],

@@ -272,9 +272,11 @@ def _write(
         "label_decided_date": pa.array([row.decided for row in rows], pa.date32()),
         "sampling_share": pa.array([row.share for row in rows], pa.float64()),
         "inclusion_probability": pa.array([row.inclusion for row in rows], pa.float64()),
-        "stands_for": pa.array([None if row.inclusion is None else 1 / row.inclusion for row in rows], pa.float64()),
+        "expansion_weight": pa.array(
+            [None if row.inclusion is None else 1 / row.inclusion for row in rows], pa.float64()
+        ),
         "is_random_arm": pa.array([row.is_random for row in rows], pa.bool_()),
-        "is_live": pa.array([True] * len(rows), pa.bool_()),
+        "is_active": pa.array([True] * len(rows), pa.bool_()),
     }
     pq.write_table(pa.table(spine), folder / "spine.parquet")
 

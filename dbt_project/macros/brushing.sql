@@ -1,13 +1,13 @@
-{# What the models of brushing say in the same words: keys, limits, and what counts as a sign. #}
+{# What the models of brushing say in the same words: keys, limits, and what counts as an indicator. #}
 
 {# The key of what can be brushed: an order, or a review without one; their ids may be the same. #}
-{% macro trade_key(kind, id) %}'{{ kind }}:' || {{ id }}{% endmacro %}
+{% macro transaction_key(kind, id) %}'{{ kind }}:' || {{ id }}{% endmacro %}
 
 {# A number that stands for an id where millions of rows are joined by it; null for none. #}
-{% macro number_of(id) %}case when {{ id }} is not null then {{ row_hash([id]) }} end{% endmacro %}
+{% macro key_hash(id) %}case when {{ id }} is not null then {{ row_hash([id]) }} end{% endmacro %}
 
-{# How long a trade is rated: what is older moves no rank any more. #}
-{% macro trade_days() %}365{% endmacro %}
+{# How long a transaction is rated: what is older moves no rank any more. #}
+{% macro transaction_days() %}365{% endmacro %}
 
 {# A parcel is light under so many hundredths of what the listing's usually weigh, a delivery fast under so many of the usual hours. #}
 {% macro light_hundredths() %}65{% endmacro %}
@@ -24,23 +24,23 @@
 {# So many accounts that go round two components of merchants, and hardly elsewhere, make one service of them. #}
 {% macro least_bridging_buyers() %}3{% endmacro %}
 
-{# A trade that shows fewer signs is not rated: nobody would flag it, and they are four of five. #}
-{% macro least_signs() %}2{% endmacro %}
+{# A transaction that shows fewer indicators is not rated: nobody would flag it, and they are four of five. #}
+{% macro min_indicators() %}2{% endmacro %}
 
 {# So many buyers, and so many times as many as chance would have, make two merchants tied; who buys everywhere ties nobody. #}
 {% macro least_common_buyers() %}4{% endmacro %}
 {% macro least_chance_ratio() %}15{% endmacro %}
 {% macro most_merchants_of_a_tie() %}30{% endmacro %}
 
-{# About how many merchants, and how many of their trades, are drawn at each grid date of those that nothing labels. #}
+{# About how many merchants, and how many of their transactions, are drawn at each grid date of those that nothing labels. #}
 {% macro merchants_per_date() %}{{ return(var('brushing_merchants_per_date', 400)) }}{% endmacro %}
-{% macro trades_per_date() %}{{ return(var('brushing_trades_per_date', 4000)) }}{% endmacro %}
+{% macro transactions_per_date() %}{{ return(var('brushing_transactions_per_date', 4000)) }}{% endmacro %}
 
 {#
-    What is counted of a merchant's trades, and of a buyer's with the merchant: by name, whether a trade shows it (a boolean of
-    trade_signs, null where that is unknown).
+    What is counted of a merchant's transactions, and of a buyer's with the merchant: by name, whether a transaction shows it (a boolean of
+    transaction_indicators, null where that is unknown).
 #}
-{% macro trade_counts() %}
+{% macro transaction_counts() %}
     {{ return({
         'light': 'is_light',
         'fast': 'is_fast',
@@ -60,14 +60,14 @@
         'own_haste': 'is_own_haste',
     }) }}
 {% endmacro %}
-{# Those of them that count as signs: what half of all trades do, as praise, tells nothing by itself. #}
-{% macro telling_signs() %}
+{# Those of them that count as indicators: what half of all transactions do, as praise, tells nothing by itself. #}
+{% macro telling_indicators() %}
     {{ return([
         'is_light', 'is_fast', 'is_hasty', 'is_repeated', 'is_own', 'is_device_shared', 'is_payer_shared', 'is_devoted',
         'is_crowded', 'is_tied',
     ]) }}
 {% endmacro %}
-{# Those of them that a merchant's other trades are asked for. #}
+{# Those of them that a merchant's other transactions are asked for. #}
 {% macro context_counts() %}
     {{ return([
         'light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded', 'own', 'shared_device', 'shared_payer', 'devoted',
@@ -75,22 +75,22 @@
     ]) }}
 {% endmacro %}
 
-{# Those of them that a buyer's other trades with the merchant are asked for. #}
+{# Those of them that a buyer's other transactions with the merchant are asked for. #}
 {% macro pair_counts() %}{{ return(['light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded']) }}{% endmacro %}
 
-{# The share of a relation's trades that show a sign, the trade of `own` left out; drawn towards none where they are few. #}
+{# The share of a relation's transactions that show an indicator, the transaction of `own` left out; drawn towards none where they are few. #}
 {% macro other_share(relation, name, own) -%}
-    {%- set sign = own ~ '.' ~ trade_counts()[name] -%}
+    {%- set indicator = own ~ '.' ~ transaction_counts()[name] -%}
     {{ shrunken_share(
-        '(' ~ relation ~ '.' ~ name ~ '_count - cast(coalesce(' ~ sign ~ ', false) as integer))',
-        '(' ~ relation ~ '.' ~ name ~ '_known_count - cast(' ~ sign ~ ' is not null as integer))'
+        '(' ~ relation ~ '.' ~ name ~ '_count - cast(coalesce(' ~ indicator ~ ', false) as integer))',
+        '(' ~ relation ~ '.' ~ name ~ '_known_count - cast(' ~ indicator ~ ' is not null as integer))'
     ) }}
 {%- endmacro %}
 
-{# The signs of a trade that a rule of the policy may look at (touchstone/publishing/policy.py has the same). #}
+{# The indicators of a transaction that a rule of the policy may look at (touchstone/publishing/policy.py has the same). #}
 {% macro rule_columns() %}
     {{ return([
-        'buyer_age_days', 'buyer_trade_count', 'buyer_merchant_count', 'buyer_here_count', 'device_buyer_count',
+        'buyer_age_days', 'buyer_transaction_count', 'buyer_merchant_count', 'buyer_here_count', 'device_buyer_count',
         'payer_buyer_count', 'tied_merchant_count', 'weight_ratio', 'delivery_ratio', 'delivery_route_ratio', 'day_burst_ratio',
         'hour_order_count', 'hour_order_buyer_ratio', 'days_to_look', 'review_lag_hours', 'text_writing_count',
     ]) }}

@@ -230,7 +230,7 @@
             'moments': {'decided_at': ['listing_id', 'verdict']},
         },
         'moderation_decisions': {
-            'key': ['entity_kind', 'entity_id', 'matter', 'decided_at'],
+            'key': ['entity_kind', 'entity_id', 'violation_type', 'decided_at'],
             'moments': {'decided_at': ['verdict']},
         },
         'platform_actions': {

@@ -64,20 +64,20 @@
 {% macro duckdb__days_between(from_date, to_date) %}cast({{ to_date }} - {{ from_date }} as integer){% endmacro %}
 
 {# The middle one of the values in order (the lower of two): never a mean, so it is exact and one of them. #}
-{% macro middle_value(value) %}{{ return(adapter.dispatch('middle_value', 'touchstone')(value)) }}{% endmacro %}
-{% macro duckdb__middle_value(value) %}quantile_disc({{ value }}, 0.5){% endmacro %}
+{% macro median(value) %}{{ return(adapter.dispatch('median', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__median(value) %}quantile_disc({{ value }}, 0.5){% endmacro %}
 
 {# How far the values are from their median, in the middle: of an even number of DECIMALs an exact mean of two. #}
 {% macro middle_distance(value) %}{{ return(adapter.dispatch('middle_distance', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__middle_distance(value) %}mad({{ value }}){% endmacro %}
 
 {# The one a tenth of the way up among the values in order. #}
-{% macro low_value(value) %}{{ return(adapter.dispatch('low_value', 'touchstone')(value)) }}{% endmacro %}
-{% macro duckdb__low_value(value) %}quantile_disc({{ value }}, 0.1){% endmacro %}
+{% macro p10(value) %}{{ return(adapter.dispatch('p10', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__p10(value) %}quantile_disc({{ value }}, 0.1){% endmacro %}
 
 {# A value that nine of ten lie at or below. #}
-{% macro high_value(value) %}{{ return(adapter.dispatch('high_value', 'touchstone')(value)) }}{% endmacro %}
-{% macro duckdb__high_value(value) %}quantile_disc({{ value }}, 0.9){% endmacro %}
+{% macro p90(value) %}{{ return(adapter.dispatch('p90', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__p90(value) %}quantile_disc({{ value }}, 0.9){% endmacro %}
 
 {# One row for each date from the first to the last, both included: an expression for the select list. #}
 {% macro each_date(first_date, last_date) %}{{ return(adapter.dispatch('each_date', 'touchstone')(first_date, last_date)) }}{% endmacro %}

@@ -40,7 +40,7 @@
 {% macro age_classes() %}20{% endmacro %}
 {% macro verdicts_per_age_class() %}{{ return(var('verdicts_per_age_class', 50)) }}{% endmacro %}
 
-{# How many positive verdicts calibration takes for sure; of more a part teaches instead, at most half (docs/decisions/0030). #}
+{# How many positive verdicts calibration takes for sure; of more a part teaches instead, at most half (docs/decisions/0010). #}
 {% macro calibrating_positives() %}{{ return(var('calibrating_positives', 100)) }}{% endmacro %}
 
 {#
@@ -48,7 +48,7 @@
 
     Args:
         entity_kind: 'listing' or 'merchant'.
-        rated: name of a CTE with entity_id, merchant_id, category, as_of_date, is_live and began_date (since when it has been there,
+        rated: name of a CTE with entity_id, merchant_id, category, as_of_date, is_active and active_since (since when it has been there,
             null where that is not known): all that can be rated or learned.
         calibrated_by: the source of labels whose inclusion probabilities count.
         unlabelled_per_date: about how many of those that nothing labels are drawn at each grid date; all, if it is none. A date
@@ -103,21 +103,21 @@ scoring_rows as (
         {{ rated }}.merchant_id,
         {{ rated }}.category,
         {{ rated }}.as_of_date,
-        {{ rated }}.is_live,
+        {{ rated }}.is_active,
         'score' as purpose,
         cast(null as boolean) as label,
         cast(null as varchar) as label_source,
         cast(null as date) as label_decided_date,
         cast(1 as double) as sampling_share,
         cast(null as double) as inclusion_probability,
-        cast(null as double) as stands_for,
+        cast(null as double) as expansion_weight,
         false as is_random_arm
     from {{ rated }}
     inner join spine_dates
         on
             spine_dates.as_of_date = {{ rated }}.as_of_date
             and spine_dates.purpose = 'score'
-    where {{ rated }}.is_live
+    where {{ rated }}.is_active
 
 ),
 
@@ -143,14 +143,14 @@ known_rows as (
         scoring_rows.merchant_id,
         scoring_rows.category,
         scoring_rows.as_of_date,
-        scoring_rows.is_live,
-        'known' as purpose,
+        scoring_rows.is_active,
+        'known_positive' as purpose,
         true as label,
         known_labels.source as label_source,
         known_labels.decided_date as label_decided_date,
         cast(1 as double) as sampling_share,
         cast(null as double) as inclusion_probability,
-        cast(null as double) as stands_for,
+        cast(null as double) as expansion_weight,
         false as is_random_arm
     from scoring_rows
     inner join known_labels
@@ -173,7 +173,7 @@ on_grid as (
         on
             spine_dates.as_of_date = {{ rated }}.as_of_date
             and spine_dates.purpose in ('train', 'evaluate')
-    where {{ rated }}.is_live
+    where {{ rated }}.is_active
 
 ),
 
@@ -196,7 +196,7 @@ labels_ahead as (
     inner join labels
         on
             labels.entity_id = on_grid.entity_id
-            and not labels.is_alone
+            and not labels.is_standalone
             and labels.decided_date > on_grid.as_of_date
     cross join spine_run
     cross join evaluation
@@ -226,7 +226,7 @@ lone_decisions as (
         on
             labels.entity_id = {{ rated }}.entity_id
             and labels.decided_date = {{ rated }}.as_of_date
-            and labels.is_alone
+            and labels.is_standalone
     inner join spine_run
         on spine_run.with_training
     cross join evaluation
@@ -261,14 +261,14 @@ labelled_rows as (
         labelled.merchant_id,
         labelled.category,
         labelled.as_of_date,
-        labelled.is_live,
+        labelled.is_active,
         labelled.purpose,
         labelled.is_positive as label,
         labelled.source as label_source,
         labelled.decided_date as label_decided_date,
         cast(1 as double) as sampling_share,
         cast(null as double) as inclusion_probability,
-        cast(null as double) as stands_for,
+        cast(null as double) as expansion_weight,
         false as is_random_arm
     from labelled
 
@@ -342,14 +342,14 @@ unlabelled_rows as (
         drawn.merchant_id,
         drawn.category,
         drawn.as_of_date,
-        drawn.is_live,
+        drawn.is_active,
         drawn.purpose,
         false as label,
         cast(null as varchar) as label_source,
         cast(null as date) as label_decided_date,
         cast(drawn.sampling_share as double) as sampling_share,
         cast(null as double) as inclusion_probability,
-        cast(null as double) as stands_for,
+        cast(null as double) as expansion_weight,
         false as is_random_arm
     from drawn
     left join labelled_entities
@@ -386,7 +386,7 @@ calibration_places as (
             and calibration_labels.place = 1
     inner join spine_run
         on spine_run.with_training
-    where {{ rated }}.is_live
+    where {{ rated }}.is_active
 
 ),
 
@@ -421,7 +421,7 @@ all_verdicts as (
 
     select
         calibration_places.*,
-        coalesce(calibration_places.began_date, {{ beginning() }}) as since_date,
+        coalesce(calibration_places.active_since, {{ beginning() }}) as since_date,
         known_rows.entity_id is not null as is_known,
         {{ key_share("calibration_places.entity_id || '|held out'") }} as chance
     from calibration_places
@@ -466,14 +466,14 @@ taught_rows as (
         all_verdicts.merchant_id,
         all_verdicts.category,
         all_verdicts.as_of_date,
-        all_verdicts.is_live,
-        'taught' as purpose,
+        all_verdicts.is_active,
+        'training_verdict' as purpose,
         all_verdicts.is_positive as label,
         all_verdicts.source as label_source,
         all_verdicts.decided_date as label_decided_date,
         cast(1 as double) as sampling_share,
         cast(null as double) as inclusion_probability,
-        cast(null as double) as stands_for,
+        cast(null as double) as expansion_weight,
         false as is_random_arm
     from all_verdicts
     left join verdicts
@@ -545,7 +545,7 @@ class_weights as (
 -- Beside what lives what a verdict removed: it stands for its like that nobody examined.
 unknown_to_others as (
 
-    select coalesce({{ rated }}.began_date, {{ beginning() }}) as since_date
+    select coalesce({{ rated }}.active_since, {{ beginning() }}) as since_date
     from {{ rated }}
     inner join scoring_rows
         on
@@ -588,7 +588,7 @@ calibration_rows as (
         verdicts.merchant_id,
         verdicts.category,
         verdicts.as_of_date,
-        verdicts.is_live,
+        verdicts.is_active,
         'calibrate' as purpose,
         verdicts.is_positive as label,
         verdicts.source as label_source,
@@ -597,7 +597,7 @@ calibration_rows as (
         verdicts.held_out_probability as inclusion_probability,
         cast(
             coalesce(class_counts.unknown_count / class_weights.weight, 1.0) * {{ inverse('verdicts.held_out_probability') }} as double
-        ) as stands_for,
+        ) as expansion_weight,
         coalesce(verdicts.arm, 'random') = 'random' as is_random_arm
     from verdicts
     left join age_classes
@@ -783,10 +783,10 @@ spine_rows as (
     is unknown, not nothing.
 #}
 {% macro link_features() -%}
-        case when platform.has_identifiers then coalesce(links.firm_count, 0) end as link_merchant_count,
-        case when platform.has_identifiers then coalesce(links.loose_count, 0) end as loose_link_merchant_count,
-        {{ ratio('links.firm_confirmed_count', 'links.firm_count') }} as link_confirmed_share,
-        {{ ratio('links.loose_confirmed_count', 'links.loose_count') }} as loose_link_confirmed_share,
+        case when platform.has_identifiers then coalesce(links.verified_count, 0) end as link_merchant_count,
+        case when platform.has_identifiers then coalesce(links.spoofable_count, 0) end as spoofable_link_merchant_count,
+        {{ ratio('links.verified_confirmed_count', 'links.verified_count') }} as link_confirmed_share,
+        {{ ratio('links.spoofable_confirmed_count', 'links.spoofable_count') }} as spoofable_link_confirmed_share,
         {%- for hop in ('', 'second_') %}
         {{ mean_ratio('links.' ~ hop ~ 'log_msrp_ratio_sum', 'links.' ~ hop ~ 'msrp_ratio_count') }} as {{ hop }}link_price_msrp_ratio,
         {{ ratio(
@@ -799,10 +799,10 @@ spine_rows as (
             'links.' ~ hop ~ 'refund_not_authentic_count', 'links.' ~ hop ~ 'order_count'
         ) }} as {{ hop }}link_refund_not_authentic_share,
         {%- endfor %}
-        case when platform.has_identifiers then coalesce(rings.firm_count, 0) end as ring_merchant_count,
-        case when platform.has_identifiers then coalesce(rings.loose_count, 0) end as loose_ring_merchant_count,
-        {{ ratio('rings.firm_confirmed_count', 'rings.firm_count') }} as ring_confirmed_share,
-        {{ ratio('rings.loose_confirmed_count', 'rings.loose_count') }} as loose_ring_confirmed_share,
+        case when platform.has_identifiers then coalesce(rings.verified_count, 0) end as ring_merchant_count,
+        case when platform.has_identifiers then coalesce(rings.spoofable_count, 0) end as spoofable_ring_merchant_count,
+        {{ ratio('rings.verified_confirmed_count', 'rings.verified_count') }} as ring_confirmed_share,
+        {{ ratio('rings.spoofable_confirmed_count', 'rings.spoofable_count') }} as spoofable_ring_confirmed_share,
         {{ days_between('rings.since_date', 'rings.as_of_date') }} as ring_age_days
 {%- endmacro %}
 
@@ -922,7 +922,7 @@ confirmed as (
     `conduct` (merchant_conduct) and `platform` (platform_states).
 #}
 {% macro disputed_notice_ratio(states) -%}
-    case when platform.has_notices then {{ ratio('conduct.disputed_notice_count', states ~ '.live_listing_count') }} end
+    case when platform.has_notices then {{ ratio('conduct.disputed_notice_count', states ~ '.active_listing_count') }} end
 {%- endmacro %}
 
 {# Brands for each month since a merchant joined, the first whole; `states` is merchant_states. #}

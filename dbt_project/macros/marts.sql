@@ -45,7 +45,7 @@ known_labels as (
     from {{ ref('int_labels') }} as int_labels
     inner join run
         on run.as_of >= cast(int_labels.decided_at as date)
-    where int_labels.matter = '{{ 'brushing' if 'brushing' in model else 'counterfeit' }}'
+    where int_labels.violation_type = '{{ 'brushing' if 'brushing' in model else 'counterfeit' }}'
 
 ),
 
@@ -206,7 +206,7 @@ sizes as (
 
     select
         merchant_id,
-        count(*) as live_listing_count
+        count(*) as active_listing_count
     from live_listings
     group by merchant_id
 
@@ -258,7 +258,7 @@ described as (
         brands.brand,
         cast(null as decimal(18, 4)) as price,
         cast(null as varchar) as currency,
-        coalesce(sizes.live_listing_count, 0) as live_listing_count,
+        coalesce(sizes.active_listing_count, 0) as active_listing_count,
         {{ rating_columns() }}
     from ratings
     inner join stg_merchants
@@ -306,5 +306,5 @@ described as (
     from {{ source('landed', 'merchant_rings') }} as merchant_rings
     inner join run
         on run.as_of = merchant_rings.as_of_date
-    where not merchant_rings.is_firm
+    where not merchant_rings.is_verified
 {%- endmacro %}

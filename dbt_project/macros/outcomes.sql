@@ -14,7 +14,7 @@ reversals as (
     cross join run
     where
         stg_appeals.entity_kind = 'listing'
-        and stg_appeals.matter = 'counterfeit'
+        and stg_appeals.violation_type = 'counterfeit'
         and stg_appeals.outcome = 'upheld'
         and cast(stg_appeals.decided_at as date) <= run.as_of
     group by stg_appeals.entity_id
@@ -261,14 +261,14 @@ reversals as (
     select
         entity_kind,
         entity_id,
-        matter,
+        violation_type,
         max(decided_at) as reversed_at
     from labels
     where source = 'appeal'
     group by
         entity_kind,
         entity_id,
-        matter
+        violation_type
 
 )
 {% endmacro %}
@@ -284,7 +284,7 @@ ties as (
         ring_id,
         kind,
         since_date,
-        is_firm
+        is_verified
     from {{ ref('ring_edges') }}
     {{ 'union all' if not loop.last }}
     {% endfor %}

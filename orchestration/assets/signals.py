@@ -67,7 +67,7 @@ select min(day) from int_load_days where moment in ('placed_at', 'created_at', '
 EDGES = """
 select distinct merchant_id_a, merchant_id_b, kind, value_hash
 from int_merchant_edges
-where known_from <= $day and known_until > $day and (not $is_firm or (firm_from <= $day and firm_until > $day))
+where known_from <= $day and known_until > $day and (not $is_verified or (verified_from <= $day and verified_until > $day))
 order by all
 """
 ALIKE = """
@@ -150,7 +150,7 @@ def add_rings(run: Run, as_of: date, *, with_training: bool) -> dict[str, int]:
     with run.warehouse.connect() as connection:
         found = merchant_rings(connection, as_of, with_training=with_training)
     run.warehouse.show_table("merchant_rings", found)
-    newest = found.filter(pc.and_(pc.equal(found["as_of_date"], as_of), pc.invert(found["is_firm"])))
+    newest = found.filter(pc.and_(pc.equal(found["as_of_date"], as_of), pc.invert(found["is_verified"])))
     sizes = newest.group_by("ring_id").aggregate([("merchant_id", "count")])["merchant_id_count"]
     return {
         "rings": len(sizes),
@@ -172,15 +172,15 @@ def merchant_rings(connection: "duckdb.DuckDBPyConnection", as_of: date, *, with
         days = sorted({as_of, *(day for day in (first, *weeks) if first <= day <= as_of)})
     parts = []
     for day in days:
-        for is_firm in (True, False):
-            edges = connection.execute(EDGES, {"day": day, "is_firm": is_firm}).to_arrow_table()
-            if not is_firm:
+        for is_verified in (True, False):
+            edges = connection.execute(EDGES, {"day": day, "is_verified": is_verified}).to_arrow_table()
+            if not is_verified:
                 pairs = connection.execute(ALIKE, {"day": day}).to_arrow_table()
                 edges = pa.concat_tables([edges, alike(pairs)])
             found = rings(edges)
             parts.append(
                 found.append_column("as_of_date", pa.repeat(pa.scalar(day, pa.date32()), found.num_rows)).append_column(
-                    "is_firm", pa.repeat(pa.scalar(is_firm), found.num_rows)
+                    "is_verified", pa.repeat(pa.scalar(is_verified), found.num_rows)
                 )
             )
-    return pa.concat_tables(parts).select(["as_of_date", *RINGS.names, "is_firm"])
+    return pa.concat_tables(parts).select(["as_of_date", *RINGS.names, "is_verified"])

@@ -42,7 +42,7 @@ EVIDENCE = {
     "merchant_ties": "merchant_id_a, merchant_id_b, kind",
     "expected_harms": "listing_id",
     "lead_merchants": "kind, group_id, merchant_id",
-    "discrepancies": "listing_id, whence, field",
+    "discrepancies": "listing_id, reference, field",
     "brushed_orders": "review_key",
     "adjusted_rank": "listing_id",
     "brushing_services": "service_id, buyer_id, merchant_id",
@@ -54,13 +54,13 @@ OUTCOMES = {
     "notices": "notice_id",
     "appeals": "appeal_id",
     "overturn_rates": "grouped_by, value",
-    "strikes": "merchant_id, matter",
+    "strikes": "merchant_id, violation_type",
     "test_buy_verdicts": "test_buy_id",
     "banned_merchants": "merchant_id",
     "enforcement_results": "action_id",
     "enforcement_months": "month_date, authority, brand, currency",
-    "funnel": "matter, entity_kind, entity_id, stage_number",
-    "funnel_months": "month_date, matter, entity_kind, stage_number, authority, brand",
+    "funnel": "violation_type, entity_kind, entity_id, stage_number",
+    "funnel_months": "month_date, violation_type, entity_kind, stage_number, authority, brand",
     "lead_history": "lead_id, occurred_at, event, merchant_id, detail",
     "case_register": "case_id, merchant_id",
     "confirmed_counterfeiters": "merchant_id",
@@ -70,7 +70,7 @@ SLICES = ("brand", "country", "price_band", "merchant_age_band", "language")
 VERSION_COLUMNS = {
     **dict.fromkeys(("file", "list_name", "version"), "varchar"),
     "as_of_date": "date",
-    **dict.fromkeys(("policy", "matter"), "varchar"),
+    **dict.fromkeys(("policy", "violation_type"), "varchar"),
 }
 FLAG_COLUMNS = {
     **{name: kind for name, kind in VERSION_COLUMNS.items() if name != "file"},
@@ -79,7 +79,13 @@ FLAG_COLUMNS = {
     "reasons": "varchar",
 }
 LEAD_COLUMNS = {"lead_id": "varchar", "merchant_id": "varchar", "as_of_date": "date"}
-RULE_COLUMNS = {"rule": "varchar", "sign": "varchar", "at_least": "double", "at_most": "double", "action": "varchar"}
+RULE_COLUMNS = {
+    "rule": "varchar",
+    "indicator": "varchar",
+    "at_least": "double",
+    "at_most": "double",
+    "action": "varchar",
+}
 BAND_COLUMNS = {"model": "varchar", "band": "varchar", "expected_precision": "double"}
 
 Events = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
@@ -287,12 +293,12 @@ def pin_outcomes(run: Run, as_of: date) -> None:
         files = []
         for day, version in in_force_before(shelf.history(), as_of).items():
             files.append(str(shelf.version_directory(version) / f"{name}.parquet"))
-            matter = run.declarations[rated.model].matter
-            versions.append([files[-1], name, version, day, shelf.manifest(version).policy, matter])
+            violation_type = run.declarations[rated.model].violation_type
+            versions.append([files[-1], name, version, day, shelf.manifest(version).policy, violation_type])
         if files:
             read = f"read_parquet([{', '.join(map(sql_text, files))}], filename = true, hive_partitioning = false)"
             told += [
-                f"select list_name, version, as_of_date, policy, matter, '{column.removesuffix('_id')}' as entity_kind, "
+                f"select list_name, version, as_of_date, policy, violation_type, '{column.removesuffix('_id')}' as entity_kind, "
                 f"{column} as entity_id, score, reasons from {read} as rows "
                 f"inner join landed.published_versions on file = rows.filename where {column} is not null"
                 for column in (rated.carried or (rated.key,))

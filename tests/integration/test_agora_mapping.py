@@ -149,7 +149,7 @@ def test_decisions_are_the_category_first_seen(landed: tuple[Path, dict[str, Loa
     first_days = seen.groupby("listing_id")["day"].min()
     assert decisions["decided_at"].to_dict() == first_days[decisions.index].to_dict()
     assert set(decisions["entity_kind"]) == {"listing"}
-    assert set(decisions["matter"]) == {"counterfeit"}
+    assert set(decisions["violation_type"]) == {"counterfeit"}
 
 
 @needs_agora

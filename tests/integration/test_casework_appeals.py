@@ -14,7 +14,7 @@ import duckdb
 
 from tests.conftest import NEXT_DAY, Homes, Outcome, run
 
-HEADER = "appeal_id,entity_kind,entity_id,matter,submitted_at,outcome,reason,decided_by,decided_at\n"
+HEADER = "appeal_id,entity_kind,entity_id,violation_type,submitted_at,outcome,reason,decided_by,decided_at\n"
 DECIDED = f"{NEXT_DAY} 08:00:00,{{}},seen,Ann,{NEXT_DAY} 12:00:00\n"
 
 

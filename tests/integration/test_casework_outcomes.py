@@ -124,7 +124,7 @@ def test_undo_goes_back_command_by_command_and_says_when_none_is_left(settings: 
 
 
 def test_outcomes_are_taken_from_a_file_and_told_in_words(settings: Settings) -> None:
-    header = "entity_kind,entity_id,matter,decided_at,verdict,decided_by,reason"
+    header = "entity_kind,entity_id,violation_type,decided_at,verdict,decided_by,reason"
     file = csv_of(settings, header, "listing,l1,counterfeit,2026-03-05 10:00:00,fake,Ann,seen")
     assert "dry run" in render_recorded(record_file(settings, "moderation_decisions", file, is_dry=True))
     assert "1 row given, 1 new" in render_recorded(record_file(settings, "moderation_decisions", file))

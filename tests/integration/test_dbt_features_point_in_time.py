@@ -69,7 +69,7 @@ AT_ONCE = {
     "authorised_merchants": "brand_id merchant_id valid_from",
     "notices": "notice_id listing_id reporter_id brand_id kind submitted_at",
     "test_buys": "test_buy_id listing_id plan_id arm inclusion_probability ordered_at cost currency evidence_uri",
-    "appeals": "appeal_id entity_kind entity_id matter submitted_at",
+    "appeals": "appeal_id entity_kind entity_id violation_type submitted_at",
 }
 """What of the same tables is known as soon as the row is."""
 SET_AHEAD = {("suppressions", "expires_at")}
@@ -263,7 +263,7 @@ from chosen where place = 17;
 
 insert into appeals by name
 select
-    'late ' || place as appeal_id, 'listing' as entity_kind, listing_id as entity_id, 'counterfeit' as matter,
+    'late ' || place as appeal_id, 'listing' as entity_kind, listing_id as entity_id, 'counterfeit' as violation_type,
     timestamp '2026-05-15 12:00:00' as submitted_at, case when place = 31 then 'upheld' else 'rejected' end as outcome,
     'looked into' as reason, 'somebody' as decided_by, timestamp '2026-06-15 12:00:00' as decided_at
 from chosen where place between 31 and 32;
@@ -409,7 +409,7 @@ def test_the_marketplace_goes_on_after_as_of(homes: Homes) -> None:
         assert row_count(homes.knowing, query) > row_count(homes.unknowing, query), table
 
 
-@pytest.mark.parametrize("purpose", ["score", "train", "evaluate", "calibrate", "known"])
+@pytest.mark.parametrize("purpose", ["score", "train", "evaluate", "calibrate", "known_positive"])
 def test_every_purpose_has_rows(homes: Homes, purpose: str) -> None:
     for table in RATED:
         assert row_count(homes.knowing, f"from {table} where purpose = '{purpose}'") > 0, table
@@ -455,8 +455,8 @@ def test_a_ring_grows_with_what_becomes_known(homes: Homes) -> None:
         ).fetchall()[0][0]
         found = connection.execute(
             """select as_of_date, count(*) from landed.merchant_rings
-            where is_firm and as_of_date in ($grid, $as_of)
-              and ring_id in (select ring_id from landed.merchant_rings where is_firm and merchant_id = $ring)
+            where is_verified and as_of_date in ($grid, $as_of)
+              and ring_id in (select ring_id from landed.merchant_rings where is_verified and merchant_id = $ring)
             group by as_of_date order by as_of_date""",
             {"grid": GRID_DATE, "as_of": AS_OF, "ring": ring},
         ).fetchall()
@@ -474,23 +474,23 @@ def test_a_ring_grows_with_what_becomes_known(homes: Homes) -> None:
         ("listing_pictures", "merchant_counts.counted_from <= shown.as_of_date"),
         ("listing_states", "copied_titles.copied_from <= priced.as_of_date"),
         ("listing_titles", "shared.shown_from <= places.as_of_date"),
-        ("merchant_neighbours", "firm_edges.known_from <= first_hop.as_of_date"),
+        ("merchant_neighbours", "verified_edges.known_from <= first_hop.as_of_date"),
         ("merchant_rings", "members.as_of_date = dates.rating_date"),
         ("listing_test_buys", "bought.decided_date <= places.as_of_date"),
         ("merchant_conduct", "pauses.day <= places.as_of_date"),
         ("brushing_places", "cast(merchants.registered_at as date) <= spine_dates.as_of_date"),
-        ("brushing_trades", "cast(trades.began_at as date) <= places.as_of_date"),
-        ("co_purchases", "first_trades.first_date <= dates.as_of_date"),
-        ("trade_signs", "cast(all_trades.began_at as date) <= buyers.as_of_date"),
-        ("trade_signs", "cast(history.registered_at as date) <= devices.as_of_date"),
-        ("trade_signs", "cast(all_trades.began_at as date) <= payers.as_of_date"),
-        ("trade_signs", "own_devices.first_seen_date <= trades.as_of_date"),
-        ("trade_signs", "looks.look_date <= days.as_of_date"),
-        ("trade_signs", "cast(all_trades.reviewed_at as date) <= texts.as_of_date"),
-        ("trade_signs", "purchases.first_date <= buyer_trades.as_of_date"),
-        ("trade_signs", "cast(history.registered_at as date) <= buyers.as_of_date"),
+        ("brushing_transactions", "cast(transactions.occurred_at as date) <= places.as_of_date"),
+        ("co_purchases", "first_transactions.first_date <= dates.as_of_date"),
+        ("transaction_indicators", "cast(all_transactions.occurred_at as date) <= buyers.as_of_date"),
+        ("transaction_indicators", "cast(history.registered_at as date) <= devices.as_of_date"),
+        ("transaction_indicators", "cast(all_transactions.occurred_at as date) <= payers.as_of_date"),
+        ("transaction_indicators", "own_devices.first_seen_date <= transactions.as_of_date"),
+        ("transaction_indicators", "looks.look_date <= days.as_of_date"),
+        ("transaction_indicators", "cast(all_transactions.reviewed_at as date) <= texts.as_of_date"),
+        ("transaction_indicators", "purchases.first_date <= buyer_transactions.as_of_date"),
+        ("transaction_indicators", "cast(history.registered_at as date) <= buyers.as_of_date"),
         ("co_purchases", "cast(other_names.registered_at as date) <= tied.as_of_date"),
-        ("int_trades", "cast(orders.placed_at as date) <= cast(reviews.created_at as date)"),
+        ("int_transactions", "cast(orders.placed_at as date) <= cast(reviews.created_at as date)"),
     ],
 )
 def test_a_leak_through_late_rows_is_seen(homes: Homes, model: str, guard: str) -> None:

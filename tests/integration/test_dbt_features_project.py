@@ -34,7 +34,7 @@ UNITS = {
 DOUBLES = {
     "sampling_share",
     "inclusion_probability",
-    "stands_for",
+    "expansion_weight",
     "drawn_share",
     "chance_ratio",
     "score",
@@ -45,7 +45,7 @@ DOUBLES |= {"weight_ratio", "delivery_ratio", "delivery_route_ratio", "day_burst
 DOUBLES |= {"raw_rating", "adjusted_rating"}
 """The columns of doubles that a table has which others read: shares, and what is only compared."""
 
-LISTING = {"listing_id": "l1", "merchant_id": "m1", "as_of_date": "2026-01-31", "is_live": True, "sampling_share": 1}
+LISTING = {"listing_id": "l1", "merchant_id": "m1", "as_of_date": "2026-01-31", "is_active": True, "sampling_share": 1}
 SCORED = LISTING | {"purpose": "score"}
 RATED = {
     "listing_id": "l1",
@@ -96,12 +96,12 @@ SUSPECT = {
     "expected_harm_usd": 0,
 }
 TRADE = {"as_of_date": "2026-01-31", "review_key": "order:o1", "merchant_id": "m1"}
-SEEN = TRADE | {"order_id": "o1", "is_order": True, "began_date": "2026-01-02"}
-SHOWN = SEEN | {"buyer_id": "b1", "buyer_here_count": 1, "buyer_trade_count": 1}
+SEEN = TRADE | {"order_id": "o1", "is_order": True, "occurred_date": "2026-01-02"}
+SHOWN = SEEN | {"buyer_id": "b1", "buyer_here_count": 1, "buyer_transaction_count": 1}
 COUNTED = {
     "as_of_date": "2026-01-31",
     "merchant_id": "m1",
-    "trade_count": 2,
+    "transaction_count": 2,
     "order_count": 1,
     "lone_review_count": 1,
     "buyer_count": 2,
@@ -117,7 +117,7 @@ BRUSHING_LABEL = {
     "case_id": "order:o1",
     "decided_at": "2026-01-02 10:00:00",
     "decided_date": "2026-01-02",
-    "is_alone": False,
+    "is_standalone": False,
 }
 PLACE = {"as_of_date": "2026-01-31", "merchant_id": "m1", "drawn_share": 0.5}
 TIE = {
@@ -145,13 +145,13 @@ SERVED = {
     "shares_payer": False,
 }
 FOUND = {"as_of_date": "2026-01-31", "rule": "a", "review_key": "order:o1", "value": 1}
-CONTRADICTED = {"listing_id": "l1", "as_of_date": "2026-01-31", "whence": "brand", "field": "f", "words": "f is odd"}
+CONTRADICTED = {"listing_id": "l1", "as_of_date": "2026-01-31", "reference": "brand", "field": "f", "words": "f is odd"}
 MERCHANT = {"as_of_date": "2026-01-31", "merchant_id": "m1"}
 REPORTER = {"accuracy_share": 0.5, "notice_count": 2, "judged_count": 1, "right_count": 1, "pending_count": 1}
 NOTICE = {"as_of_date": "2026-01-31", "notice_id": "n1", "outcome": "pending", "place": 1, "worth_share": 0.5}
 STAGE = {
     "as_of_date": "2026-01-31",
-    "matter": "counterfeit",
+    "violation_type": "counterfeit",
     "entity_kind": "merchant",
     "entity_id": "m1",
     "stage": "flagged",
@@ -205,7 +205,7 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "merchant_spine",
         [{k: v for k, v in SCORED.items() if k != "listing_id"}] * 2,
     ),
-    "sound_spine_listing_spine": ("listing_spine", [SCORED | {"is_live": False}]),
+    "sound_spine_listing_spine": ("listing_spine", [SCORED | {"is_active": False}]),
     "sound_spine_merchant_spine": (
         "merchant_spine",
         [{"merchant_id": "m1", "as_of_date": "2026-01-31", "purpose": "guess"}],
@@ -225,23 +225,31 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     ),
     "unique_combination_merchant_neighbours": (
         "merchant_neighbours",
-        [{"merchant_id": "m1", "neighbour_id": "m2", "as_of_date": "2026-01-31", "hop_count": 1, "is_loose": False}]
+        [{"merchant_id": "m1", "neighbour_id": "m2", "as_of_date": "2026-01-31", "hop_count": 1, "is_spoofable": False}]
         * 2,
     ),
     "holds_merchant_neighbours": (
         "merchant_neighbours",
-        [{"merchant_id": "m1", "neighbour_id": "m1", "as_of_date": "2026-01-31", "hop_count": 2, "is_loose": False}],
+        [
+            {
+                "merchant_id": "m1",
+                "neighbour_id": "m1",
+                "as_of_date": "2026-01-31",
+                "hop_count": 2,
+                "is_spoofable": False,
+            }
+        ],
     ),
     "unique_combination_merchant_rings": (
         "merchant_rings",
-        [{"merchant_id": "m1", "as_of_date": "2026-01-31", "firm_count": 1, "loose_count": 1}] * 2,
+        [{"merchant_id": "m1", "as_of_date": "2026-01-31", "verified_count": 1, "spoofable_count": 1}] * 2,
     ),
     "holds_merchant_rings": (
         "merchant_rings",
-        [{"merchant_id": "m1", "as_of_date": "2026-01-31", "firm_count": 0, "loose_count": 200}],
+        [{"merchant_id": "m1", "as_of_date": "2026-01-31", "verified_count": 0, "spoofable_count": 200}],
     ),
     "unique_combination_discrepancies": ("discrepancies", [CONTRADICTED] * 2),
-    "holds_discrepancies": ("discrepancies", [CONTRADICTED | {"whence": "hearsay"}]),
+    "holds_discrepancies": ("discrepancies", [CONTRADICTED | {"reference": "hearsay"}]),
     "unique_combination_rated_listings": ("rated_listings", [RATED] * 2),
     "unique_combination_rated_merchants": (
         "rated_merchants",
@@ -263,15 +271,15 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "holds_brushing_labels": ("brushing_labels", [BRUSHING_LABEL | {"inclusion_probability": 1.5}]),
     "unique_combination_brushing_places": ("brushing_places", [PLACE] * 2),
     "holds_brushing_places": ("brushing_places", [PLACE | {"drawn_share": 0}]),
-    "unique_combination_brushing_trades": ("brushing_trades", [SEEN] * 2),
-    "holds_brushing_trades": ("brushing_trades", [SEEN | {"began_date": "2026-02-01"}]),
+    "unique_combination_brushing_transactions": ("brushing_transactions", [SEEN] * 2),
+    "holds_brushing_transactions": ("brushing_transactions", [SEEN | {"occurred_date": "2026-02-01"}]),
     "unique_combination_co_purchases": ("co_purchases", [TIE] * 2),
     "holds_co_purchases": ("co_purchases", [TIE | {"other_id": "m1"}]),
-    "unique_combination_trade_signs": ("trade_signs", [SHOWN] * 2),
-    "as_many_rows_trade_signs": ("brushing_trades", [SEEN]),
-    "holds_trade_signs": ("trade_signs", [SHOWN | {"buyer_here_count": 2}]),
-    "unique_combination_merchant_trades": ("merchant_trades", [COUNTED] * 2),
-    "holds_merchant_trades": ("merchant_trades", [COUNTED | {"light_count": 2}]),
+    "unique_combination_transaction_indicators": ("transaction_indicators", [SHOWN] * 2),
+    "as_many_rows_transaction_indicators": ("brushing_transactions", [SEEN]),
+    "holds_transaction_indicators": ("transaction_indicators", [SHOWN | {"buyer_here_count": 2}]),
+    "unique_combination_merchant_transactions": ("merchant_transactions", [COUNTED] * 2),
+    "holds_merchant_transactions": ("merchant_transactions", [COUNTED | {"light_count": 2}]),
     "unique_combination_review_spine": ("review_spine", [TRADE | {"purpose": "score"}] * 2),
     "unique_combination_brushing_merchant_spine": (
         "brushing_merchant_spine",
@@ -279,7 +287,7 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     ),
     "sound_spine_review_spine": (
         "review_spine",
-        [TRADE | {"purpose": "score", "is_live": True, "sampling_share": 1, "label": False}],
+        [TRADE | {"purpose": "score", "is_active": True, "sampling_share": 1, "label": False}],
     ),
     "sound_spine_brushing_merchant_spine": (
         "brushing_merchant_spine",
@@ -331,19 +339,24 @@ CALIBRATING = LISTING | {
     "label_source": "test_buy",
     "label_decided_date": "2026-01-02",
     "inclusion_probability": 0.1,
-    "stands_for": 10.0,
+    "expansion_weight": 10.0,
 }
-KNOWN = SCORED | {"purpose": "known", "label": True, "label_source": "notice", "label_decided_date": "2026-01-02"}
+KNOWN = SCORED | {
+    "purpose": "known_positive",
+    "label": True,
+    "label_source": "notice",
+    "label_decided_date": "2026-01-02",
+}
 BROKEN_RULES = {
     "no purpose": SCORED | {"purpose": "other"},
     "a scored label": SCORED | {"label": True, "label_source": "notice", "label_decided_date": "2026-02-03"},
     "a trained row without a label": TRAINED | {"label": None, "label_source": None, "label_decided_date": None},
     "a source without a day": TRAINED | {"label_decided_date": None},
     "a positive that nothing labels": TRAINED | {"label_source": None, "label_decided_date": None},
-    "a calibrating one that is gone": CALIBRATING | {"is_live": False},
+    "a calibrating one that is gone": CALIBRATING | {"is_active": False},
     "a calibrating one that nobody drew": CALIBRATING | {"inclusion_probability": None},
-    "a calibrating one that stands for none": CALIBRATING | {"stands_for": 0},
-    "a known one that is gone": KNOWN | {"is_live": False},
+    "a calibrating one that stands for none": CALIBRATING | {"expansion_weight": 0},
+    "a known one that is gone": KNOWN | {"is_active": False},
     "a known one that is no positive": KNOWN | {"label": False},
     "no share": TRAINED | {"sampling_share": 0},
     "a share above one": TRAINED | {"sampling_share": 1.1},

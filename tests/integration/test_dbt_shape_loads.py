@@ -188,7 +188,7 @@ def test_a_spelling_that_a_brand_has_no_more_is_another_s_or_nobody_s(home: Path
 
 
 def test_a_link_is_firm_from_the_day_both_ends_were_verified(home: Path) -> None:
-    edges = read_rows(home, "select merchant_id_a, merchant_id_b, known_from, firm_from from int_merchant_edges")
+    edges = read_rows(home, "select merchant_id_a, merchant_id_b, known_from, verified_from from int_merchant_edges")
     assert [tuple(row.values()) for row in edges] == [("m1", "m2", date(2026, 1, 1), date(2026, 2, 9))]
 
 
@@ -242,7 +242,7 @@ def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
     }
     make_warehouse(home, rows, AS_OF)
-    selected = ["+picture_showings", "+unnamed_logos", "+int_likeness_edges"]
+    selected = ["+picture_appearances", "+unnamed_logos", "+int_likeness_edges"]
     run_dbt(
         home, "build", "--select", *selected, "--exclude", "loads_are_fresh", "--exclude-resource-type", "unit_test"
     )
@@ -251,12 +251,12 @@ def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_picture_that_comes_later_counts_from_its_load(pictured: Path) -> None:
     """So nobody has shown it before, whenever the listing was listed; what a new listing is listed with counts from then."""
-    showings = read_rows(
+    appearances = read_rows(
         pictured,
-        """select image_id, shown_from, shown_until, is_altered from picture_showings
+        """select image_id, shown_from, shown_until, is_altered from picture_appearances
         where image_id in ('v', 'own', 'copy', 'with', 'later') order by all""",
     )
-    assert [tuple(row.values()) for row in showings] == [
+    assert [tuple(row.values()) for row in appearances] == [
         ("copy", date(2026, 2, 5), END, True),
         ("later", date(2026, 2, 11), END, False),
         ("own", date(2026, 1, 1), END, False),
@@ -267,10 +267,10 @@ def test_a_picture_that_comes_later_counts_from_its_load(pictured: Path) -> None
 
 def test_a_picture_that_a_full_load_lacks_is_shown_until_then(pictured: Path) -> None:
     """Also where it comes back, and where merchants were alike by it."""
-    showings = read_rows(
-        pictured, "select shown_from, shown_until from picture_showings where image_id = 'x' order by shown_from"
+    appearances = read_rows(
+        pictured, "select shown_from, shown_until from picture_appearances where image_id = 'x' order by shown_from"
     )
-    assert [tuple(row.values()) for row in showings] == [
+    assert [tuple(row.values()) for row in appearances] == [
         (date(2026, 1, 10), date(2026, 2, 5)),
         (date(2026, 2, 9), END),
     ]

@@ -131,7 +131,7 @@ def test_what_can_be_read_is_compared(home: Path) -> None:
     impossible = read_rows(home, "select listing_id, field from int_impossible_specs where listing_id = 'fine'")
     assert impossible == [{"listing_id": "fine", "field": "power_w"}]
     assert read_rows(
-        home, "select listing_id, words from listing_discrepancies where listing_id = 'fine' order by whence"
+        home, "select listing_id, words from listing_discrepancies where listing_id = 'fine' order by reference"
     ) == [
         {"listing_id": "fine", "words": 'power_w is "900" where the brand\'s product has "65"'},
         {"listing_id": "fine", "words": 'power_w is "900" where brands\' products of the category have "65 to 65 w"'},
@@ -168,7 +168,7 @@ def test_a_specification_like_the_brands_own_contradicts_it_in_nothing(home: Pat
 
 def test_neither_a_space_in_the_model_nor_padding_evades_the_comparison(home: Path) -> None:
     assert read_rows(
-        home, "select words from listing_discrepancies where listing_id = 'padded' and whence = 'brand'"
+        home, "select words from listing_discrepancies where listing_id = 'padded' and reference = 'brand'"
     ) == [{"words": 'input_w is "900" where the brand\'s product has "65"'}]
     known = read_rows(home, "select listing_id, is_model_known from listing_features where is_model_known")
     assert {row["listing_id"] for row in known} >= CLAIMS.keys()

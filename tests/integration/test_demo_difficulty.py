@@ -60,9 +60,9 @@ def test_no_feature_gives_an_archetype_away_and_the_labels_are_enough_to_learn_f
     columns = listing_features(tmp_path / "demo")
     best = {archetype: _best_single(columns, archetype) for archetype in COUNTERFEITERS}
     assert max(best.values())[0] <= 0.90, best
-    truth, is_live, is_known = (columns[name].astype(bool) for name in ("is_counterfeit", "is_live", "is_known"))
+    truth, is_active, is_known = (columns[name].astype(bool) for name in ("is_counterfeit", "is_active", "is_known"))
     margins = _margins_from_labels(columns)
-    unlabelled = is_live & ~is_known
+    unlabelled = is_active & ~is_known
     assert _average_precision(margins[unlabelled], truth[unlabelled]) >= 10 * truth[unlabelled].mean()
     # Less than the models have to reach (0.3, test_quality.py): these features see no pictures and no texts of listings.
-    assert _brier_skill(margins[is_live], truth[is_live]) >= 0.25
+    assert _brier_skill(margins[is_active], truth[is_active]) >= 0.25

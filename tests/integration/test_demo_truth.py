@@ -54,7 +54,7 @@ def test_about_three_listings_and_five_merchants_in_a_hundred_are_counterfeit(
     assert 0.042 < one(market, "select avg(is_counterfeit::int) from truth_merchants") < 0.060
 
 
-def test_a_merchant_is_counterfeit_if_it_has_a_live_counterfeit_listing(market: duckdb.DuckDBPyConnection) -> None:
+def test_a_merchant_is_counterfeit_if_it_has_a_active_counterfeit_listing(market: duckdb.DuckDBPyConnection) -> None:
     different = """
       with live as (
         select merchant_id, bool_or(t.is_counterfeit) as is_counterfeit, min(since) filter (t.is_counterfeit) as since
@@ -165,7 +165,7 @@ def test_test_buys_follow_the_design(market: duckdb.DuckDBPyConnection) -> None:
 def test_audits_are_random_shares_of_merchants_orders_and_reviews(market: duckdb.DuckDBPyConnection) -> None:
     audited = dict(
         market.execute(
-            """select entity_kind || ' ' || matter, count(distinct entity_id) from moderation_decisions
+            """select entity_kind || ' ' || violation_type, count(distinct entity_id) from moderation_decisions
                where inclusion_probability is not null group by 1"""
         ).fetchall()
     )
@@ -218,7 +218,7 @@ with subject as (
   select order_id as entity_id, merchant_id, placed_at as began from orders
   union all select review_id, merchant_id, created_at from reviews join listings using (listing_id)
   union all select merchant_id, merchant_id, registered_at from merchants),
-decision as (from moderation_decisions join subject using (entity_id) where matter = 'brushing'),
+decision as (from moderation_decisions join subject using (entity_id) where violation_type = 'brushing'),
 known as (
   select merchant_id, min(decided_at) as known_at from decision
   where reason = 'merchant_involved' or (entity_kind = 'merchant' and verdict = 'fake') group by 1)
@@ -386,7 +386,7 @@ def test_the_truth_about_services_is_the_orders_truth(market: duckdb.DuckDBPyCon
 
 
 def test_brushed_orders_come_in_sittings_before_the_platform_looks_at_ranks(market: duckdb.DuckDBPyConnection) -> None:
-    """Against the other orders of the merchants that have brushed ones, so that their sizes are no matter."""
+    """Against the other orders of the merchants that have brushed ones, so that their sizes do not matter."""
     of_them = """
       with looked as (select distinct observed_at from listing_ranks),
       placed as (

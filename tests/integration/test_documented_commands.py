@@ -203,12 +203,14 @@ def write_files(home: Path, folder: Path, policy: Path) -> None:
         "select min(merchant_id) from read_parquet(?)", str(home / "landing" / "merchants" / "*" / "*.parquet")
     )
     entity = f"listing,{listing},counterfeit,2026-06-20 12:00:00"
-    (folder / "decisions.csv").write_text(f"entity_kind,entity_id,matter,decided_at,verdict\n{entity},genuine\n")
+    (folder / "decisions.csv").write_text(
+        f"entity_kind,entity_id,violation_type,decided_at,verdict\n{entity},genuine\n"
+    )
     (folder / "appeals.csv").write_text(
-        f"entity_kind,entity_id,matter,submitted_at,appeal_id,outcome\n{entity},appeal-1,pending\n"
+        f"entity_kind,entity_id,violation_type,submitted_at,appeal_id,outcome\n{entity},appeal-1,pending\n"
     )
     (folder / "cases.csv").write_text(
-        f"case_id,merchant_id,stage,stage_at,matter\ncase-1,{merchant},filed,2026-06-20 12:00:00,counterfeit\n"
+        f"case_id,merchant_id,stage,stage_at,violation_type\ncase-1,{merchant},filed,2026-06-20 12:00:00,counterfeit\n"
     )
     stricter = {**yaml.safe_load(policy.read_text()), "target_precision": 0.95}
     (folder / "stricter.yml").write_text(yaml.safe_dump(stricter))

@@ -162,7 +162,7 @@ def refused_commands(folder: Path) -> Iterator[tuple[tuple[str, ...], int]]:
             )
         yield (table, "record", str(given)), 2
     unknown = folder / "unknown\n\x1b[2J.csv"
-    header = ["entity_kind", "entity_id", "matter", "verdict", "decided_at", "decided_by"]
+    header = ["entity_kind", "entity_id", "violation_type", "verdict", "decided_at", "decided_by"]
     with unknown.open("w", newline="") as file:
         rows = [["listing", one, "counterfeit", "fake", "2026-06-30", "x"] for one in dict.fromkeys(ARGUMENTS)]
         csv.writer(file).writerows([header, *rows])

@@ -22,7 +22,7 @@ from touchstone.landing.ledger import Ledger, pinned_loads
 from touchstone.landing.views import create_views
 
 SOURCE_APPEAL = """
-    '{name}' as appeal_id, 'listing' as entity_kind, 'l1' as entity_id, 'counterfeit' as matter,
+    '{name}' as appeal_id, 'listing' as entity_kind, 'l1' as entity_id, 'counterfeit' as violation_type,
     timestamp '2026-06-01 10:00:00' as submitted_at, '{why}' as reason
 """
 
@@ -31,7 +31,7 @@ def appeal(name: str, **facts: str) -> dict[str, str]:
     known = {
         "entity_kind": "listing",
         "entity_id": "l1",
-        "matter": "counterfeit",
+        "violation_type": "counterfeit",
         "submitted_at": "2026-06-01 10:00:00",
     }
     return {"appeal_id": name, **known, **facts}

@@ -31,7 +31,8 @@ where listed_at < '2026-04-01' and load_id = 'load-1';
 
 -- Two lists a month, of which the last is of as_of itself, which nobody had read by then.
 insert into landed.published_flags by name
-select list_name, 'v' || as_of_date as version, as_of_date, 'policy' as policy, 'counterfeit' as matter, entity_kind, entity_id,
+select list_name, 'v' || as_of_date as version, as_of_date, 'policy' as policy, 'counterfeit' as violation_type,
+entity_kind, entity_id,
     90 as score, '[{{"signal": "price", "text": "low"}}, {{"signal": "link", "text": "tied"}}]' as reasons
 from (
     select 'merchants' as list_name, 'merchant' as entity_kind, merchant_id as entity_id, place from fakes
@@ -53,13 +54,13 @@ select 'led ' || place as action_id, merchant_id, 'lead' || (place + 1) % 3 as l
     place as suspects
 from fakes where place <= 14 and (cast(occurred_at as date) <= $as_of or $knowing);
 insert into landed.cases by name
-select 'case ' || place as case_id, merchant_id, stage, stage_at, 'counterfeit' as matter, 1000 * place as amount,
+select 'case ' || place as case_id, merchant_id, stage, stage_at, 'counterfeit' as violation_type, 1000 * place as amount,
     'EUR' as currency, 'lead0' as lead_id
 from fakes, (values ('filed', timestamp '2026-05-25'), ('hearing', timestamp '2026-05-30'), ('judgment', timestamp '2026-06-10'))
     as stages (stage, stage_at)
 where place <= 4 and (cast(stage_at as date) <= $as_of or $knowing);
 insert into landed.appeals by name
-select 'made up ' || place as appeal_id, 'listing' as entity_kind, listing_id as entity_id, 'counterfeit' as matter,
+select 'made up ' || place as appeal_id, 'listing' as entity_kind, listing_id as entity_id, 'counterfeit' as violation_type,
     timestamp '2026-05-20' + to_days(cast(place % 20 as integer)) as submitted_at,
     case when decided_at is null then 'pending' when place % 3 = 0 then 'upheld' else 'rejected' end as outcome, decided_at
 from (
@@ -79,7 +80,7 @@ select table_name, 'given' as load_id, table_name || 'given' as content_digest, 
     'full' as mode, $as_of as newest_event_date, true as is_current
 from (values ('lead_hand_overs'), ('cases')) as given (table_name);
 insert into landed.merchant_rings by name
-select $as_of as as_of_date, merchant_id, min(merchant_id) over (partition by ring_id) as ring_id, false as is_firm
+select $as_of as as_of_date, merchant_id, min(merchant_id) over (partition by ring_id) as ring_id, false as is_verified
 from read_parquet('{truth}/merchants.parquet') join landed.merchants using (merchant_id)
 where ring_id is not null and load_id = 'load-1';
 insert into landed.platform_actions by name
@@ -220,7 +221,8 @@ def test_the_funnel_carries_what_lists_leads_and_actions_say(homes: Homes):
 def test_an_appeal_is_told_with_the_signals_of_the_list_it_is_against(homes: Homes):
     seen = rows(
         homes,
-        """select distinct appeal_id from landed.appeals join landed.published_flags using (entity_kind, entity_id, matter)
+        """select distinct appeal_id from landed.appeals
+        join landed.published_flags using (entity_kind, entity_id, violation_type)
         where as_of_date < submitted_at::date order by all""",
     )
     told = rows(homes, "select appeal_id, signals, policy from appeals where list_name is not null order by all")

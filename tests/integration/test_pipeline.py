@@ -200,20 +200,20 @@ def test_after_an_erasure_the_next_run_stands_on_loads_without_the_person(
 
 FEW_LABELS = {
     "listing_counterfeit": {
-        "moderation_decisions": "matter = 'brushing' or entity_kind = 'merchant'",
+        "moderation_decisions": "violation_type = 'brushing' or entity_kind = 'merchant'",
         "notices": "false",
         "test_buys": "false",
     },
     "merchant_counterfeit": {
         "moderation_decisions": """
-            matter = 'brushing' or (entity_kind = 'listing' and (verdict = 'genuine' or entity_id in (from fakes)))
+            violation_type = 'brushing' or (entity_kind = 'listing' and (verdict = 'genuine' or entity_id in (from fakes)))
         """,
         "notices": "outcome <> 'upheld' or listing_id in (from fakes)",
         "test_buys": "verdict = 'genuine' or listing_id in (from fakes)",
         "enforcement_actions": "false",
     },
-    "review_brushing": {"moderation_decisions": "matter = 'counterfeit' or entity_kind = 'merchant'"},
-    "merchant_brushing": {"moderation_decisions": "matter = 'counterfeit' or entity_kind <> 'merchant'"},
+    "review_brushing": {"moderation_decisions": "violation_type = 'counterfeit' or entity_kind = 'merchant'"},
+    "merchant_brushing": {"moderation_decisions": "violation_type = 'counterfeit' or entity_kind <> 'merchant'"},
 }
 """Which rows stay where a model is to have too few labels to learn from, and the others enough."""
 

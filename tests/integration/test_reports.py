@@ -40,7 +40,7 @@ from notices where submitted_at::date <= {DAY};
 create view known_appeals as
 select *, case when coalesce(decided_at::date <= {DAY}, false) then outcome else 'pending' end as said
 from appeals where submitted_at::date <= {DAY};
-create view won as select entity_kind, entity_id, matter, decided_at from known_appeals where said = 'upheld';
+create view won as select entity_kind, entity_id, violation_type, decided_at from known_appeals where said = 'upheld';
 create view listing_fakes as
 select listing_id, decided_at, 'notice' || notice_id as what from known_notices
 where said = 'upheld' and coalesce(kind, 'counterfeit') = 'counterfeit'
@@ -49,18 +49,19 @@ select listing_id, decided_at, 'buy' || coalesce(plan_id, test_buy_id) from test
 where verdict = 'counterfeit' and decided_at::date <= {DAY}
 union all
 select entity_id, decided_at, 'decision' from moderation_decisions
-where entity_kind = 'listing' and matter = 'counterfeit' and verdict = 'fake' and decided_at::date <= {DAY};
+where entity_kind = 'listing' and violation_type = 'counterfeit' and verdict = 'fake' and decided_at::date <= {DAY};
 create view fakes as
-select merchant_id, 'counterfeit' as matter, listing_id, decided_at, what from listing_fakes join listings using (listing_id)
+select merchant_id, 'counterfeit' as violation_type, listing_id, decided_at, what
+from listing_fakes join listings using (listing_id)
 union all
-select entity_id, matter, null, decided_at, 'decision' from moderation_decisions
+select entity_id, violation_type, null, decided_at, 'decision' from moderation_decisions
 where entity_kind = 'merchant' and verdict = 'fake' and decided_at::date <= {DAY}
 union all
 select merchant_id, 'counterfeit', null, occurred_at, 'action' || coalesce(lead_id, action_id)
 from enforcement_actions where occurred_at::date <= {DAY};
 create view standing as
 select * from fakes where not exists (
-    select 1 from won where won.matter = fakes.matter and won.decided_at >= fakes.decided_at
+    select 1 from won where won.violation_type = fakes.violation_type and won.decided_at >= fakes.decided_at
     and (won.entity_kind = 'merchant' and won.entity_id = fakes.merchant_id
         or won.entity_kind = 'listing' and won.entity_id = fakes.listing_id)
 );
@@ -69,12 +70,12 @@ select entity_id as merchant_id, arg_max(kind, occurred_at) as last, max(occurre
 where entity_kind = 'merchant' and kind in ('ban', 'reinstatement') and occurred_at::date <= {DAY}
 group by entity_id having last = 'ban';
 create view decided as
-select 'listing' as entity_kind, listing_id as entity_id, decided_at, 'counterfeit' as matter from known_notices
+select 'listing' as entity_kind, listing_id as entity_id, decided_at, 'counterfeit' as violation_type from known_notices
 where said in ('upheld', 'rejected')
 union all select 'listing', listing_id, decided_at, 'counterfeit' from test_buys
 where verdict in ('genuine', 'counterfeit') and decided_at::date <= {DAY}
-union all select entity_kind, entity_id, decided_at, matter from moderation_decisions where decided_at::date <= {DAY}
-union all select entity_kind, entity_id, decided_at, matter from known_appeals where said <> 'pending'
+union all select entity_kind, entity_id, decided_at, violation_type from moderation_decisions where decided_at::date <= {DAY}
+union all select entity_kind, entity_id, decided_at, violation_type from known_appeals where said <> 'pending'
 union all select 'merchant', merchant_id, decided_at, 'counterfeit' from listing_fakes join listings using (listing_id);
 """
 SEEN = "(select merchant_id as entity_id from flagged_merchants)"
@@ -90,14 +91,14 @@ EXPECTED = {
     "appeals.decided_count": "from known_appeals where said <> 'pending'",
     "appeals.upheld_count": "from known_appeals where said = 'upheld'",
     "strikes.merchant_count": "from (select distinct merchant_id from standing)",
-    "strikes.strike_count": "from (select distinct merchant_id, matter, what, listing_id from standing)",
+    "strikes.strike_count": "from (select distinct merchant_id, violation_type, what, listing_id from standing)",
     "funnel.flagged": f"from {SEEN}",
     "funnel.reviewed": (
         f"from {SEEN} where entity_id in (select entity_id from decided where entity_kind = 'merchant' "
-        f"and matter = 'counterfeit' and {AFTER})"
+        f"and violation_type = 'counterfeit' and {AFTER})"
     ),
     "funnel.confirmed": (
-        f"from {SEEN} where entity_id in (select merchant_id from fakes where matter = 'counterfeit' and {AFTER})"
+        f"from {SEEN} where entity_id in (select merchant_id from fakes where violation_type = 'counterfeit' and {AFTER})"
     ),
     "funnel.acted_on": f"from (select distinct merchant_id from enforcement_actions where occurred_at::date <= {DAY})",
     "funnel.suspects_named": (
@@ -105,9 +106,9 @@ EXPECTED = {
     ),
     "enforcement.action_count": f"from enforcement_actions where occurred_at::date <= {DAY}",
     "enforcement.merchant_count": f"from (select distinct merchant_id from enforcement_actions where occurred_at::date <= {DAY})",
-    "confirmed.merchant_count": "from (select distinct merchant_id from standing where matter = 'counterfeit')",
+    "confirmed.merchant_count": "from (select distinct merchant_id from standing where violation_type = 'counterfeit')",
     "confirmed.banned_count": (
-        "from (select distinct merchant_id from standing where matter = 'counterfeit') join banned using (merchant_id)"
+        "from (select distinct merchant_id from standing where violation_type = 'counterfeit') join banned using (merchant_id)"
     ),
     "banned.merchant_count": "from banned",
     "test_buys.bought_count": f"from test_buys where ordered_at::date between {DAY} - 89 and {DAY}",
@@ -164,7 +165,7 @@ def test_no_figure_is_left_out(told: dict[str, Any]):
         *("reporters.prior_share", "reporters.prior_weight", "appeals.overturn_share", "appeals.decision_days"),
         *("enforcement.found_count", "enforcement.suspect_count", "enforcement.seized_value_usd"),
         *("cases.case_count", "cases.open_count", "cases.open_amount_usd", "funnel.handed_over"),
-        *("confirmed.loose_account_count", "banned.returned_count"),
+        *("confirmed.spoofable_account_count", "banned.returned_count"),
         *("test_buys.prevalence_share", "test_buys.prevalence_low", "test_buys.prevalence_high"),
     }
     assert set(EXPECTED) | others == set(told)
@@ -214,7 +215,7 @@ def test_the_prior_of_reporters_is_fitted_to_the_sources(sources: duckdb.DuckDBP
         from (
             select *, exists (
                 select 1 from won where won.entity_kind = 'listing' and won.entity_id = n.listing_id
-                and won.matter = 'counterfeit' and won.decided_at > n.decided_at
+                and won.violation_type = 'counterfeit' and won.decided_at > n.decided_at
             ) as undone from known_notices as n
         )
         where reporter_id is not null group by reporter_id"""
@@ -253,8 +254,9 @@ def test_sums_of_enforcement_are_those_of_the_sources(sources: duckdb.DuckDBPyCo
 def test_who_is_unreviewed_is_whom_nobody_decided_on_since_the_list(
     sources: duckdb.DuckDBPyConnection, told: dict[str, Any]
 ):
-    def unreviewed(name: str, kind: str, key: str, matter: str) -> int:
-        looked_at = f"select entity_id from decided where entity_kind = '{kind}' and matter = '{matter}' and {AFTER}"
+    def unreviewed(name: str, kind: str, key: str, violation_type: str) -> int:
+        of_kind = f"entity_kind = '{kind}' and violation_type = '{violation_type}'"
+        looked_at = f"select entity_id from decided where {of_kind} and {AFTER}"
         seen = f"select {key} from flagged_{name}"
         return int(
             count(
@@ -264,8 +266,8 @@ def test_who_is_unreviewed_is_whom_nobody_decided_on_since_the_list(
         )
 
     entities = sum(
-        unreviewed(name, "merchant" if "merchants" in name else "listing", key, matter)
-        for name, key, matter in (
+        unreviewed(name, "merchant" if "merchants" in name else "listing", key, violation_type)
+        for name, key, violation_type in (
             ("listings", "listing_id", "counterfeit"),
             ("merchants", "merchant_id", "counterfeit"),
             ("brushing_merchants", "merchant_id", "brushing"),
@@ -273,11 +275,12 @@ def test_who_is_unreviewed_is_whom_nobody_decided_on_since_the_list(
     )
     trades = f"""select count(*) from listed_reviews as now where not coalesce(
         order_id in (select order_id from flagged_reviews)
-        and order_id in (select entity_id from decided where entity_kind = 'order' and matter = 'brushing' and {AFTER}), false)
+        and order_id in (select entity_id from decided where entity_kind = 'order' and violation_type = 'brushing'
+        and {AFTER}), false)
         and not coalesce(
         review_id in (select review_id from flagged_reviews)
         and review_id in (
-            select entity_id from decided where entity_kind = 'review' and matter = 'brushing' and {AFTER}
+            select entity_id from decided where entity_kind = 'review' and violation_type = 'brushing' and {AFTER}
         ), false)"""
     assert told["decisions.unreviewed"] == entities + count(sources, trades)
 
@@ -294,7 +297,7 @@ def test_tables_carry_what_the_figures_do(rated_home: Path, told: dict[str, Any]
     assert total("notices_by_month", "upheld_count") == told["notices.upheld_count"]
     assert total("overturn_rates", "upheld_count", grouped_by="policy") == told["appeals.upheld_count"]
     for stage in ("flagged", "reviewed", "confirmed", "acted_on", "suspects_named"):
-        found = total("funnel", "entity_count", stage=stage, entity_kind="merchant", matter="counterfeit")
+        found = total("funnel", "entity_count", stage=stage, entity_kind="merchant", violation_type="counterfeit")
         assert found == told[f"funnel.{stage}"]
     for table in ("enforcement_by_month", "enforcement_by_brand", "seized_by_currency"):
         assert total(table, "action_count") == told["enforcement.action_count"]

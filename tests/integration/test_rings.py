@@ -63,7 +63,7 @@ def test_a_public_phone_makes_no_ring(home: Path) -> None:
     rings: dict[tuple[bool, str], list[str]] = {}
     for row in found.to_pylist():
         assert row["as_of_date"] == AS_OF
-        rings.setdefault((row["is_firm"], row["ring_id"]), []).append(row["merchant_id"])
+        rings.setdefault((row["is_verified"], row["ring_id"]), []).append(row["merchant_id"])
     ring, framed = [f"m{number:04}" for number in range(10, 14)], [f"m{number:04}" for number in range(20, 24)]
     assert rings == {(True, "m0010"): ring, (False, "m0010"): ring, (False, "m0020"): framed}
 

@@ -85,7 +85,7 @@ def test_the_same_subject_goes_out_once_an_hour_and_says_how_many_were_held_back
     hourly = settings_with(tmp_path, webhook=f"http://{web.address}/hook")
     for _ in range(3):
         tell(hourly, [ALERT])
-    tell(hourly, [Alert("gate scores refused", "another matter")])
+    tell(hourly, [Alert("gate scores refused", "another violation_type")])
     assert [post["headline"].rpartition(": ")[2] for post in web.posts] == ["run failed", "gate scores refused"]
     tell(settings_with(tmp_path, webhook=f"http://{web.address}/hook", every_seconds=0), [ALERT])
     assert "2 more of this were held back" in web.posts[-1]["text"]

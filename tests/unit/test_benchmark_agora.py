@@ -43,7 +43,7 @@ def goods_of(seed: int = 5) -> agora.Goods:
         label=label,
         is_verdict=np.ones(COUNT, dtype=bool),
         weight=agora.alike(vendor) * COUNT,
-        stands_for=np.ones(COUNT),
+        expansion_weight=np.ones(COUNT),
         is_random_arm=np.zeros(COUNT, dtype=bool),
         features=features,
     )
@@ -139,7 +139,7 @@ def test_all_ways_judge_the_same_rows_and_texts_of_a_merchant_tell_more_than_a_t
     declaration = load_declarations()["listing_counterfeit"]
     page = agora.page(goods, margin, declaration, 2014, 100)
     assert f"{judged.sum():,} listings of {len(np.unique(rows.merchant))} vendors" in page
-    assert "- **texts of the merchant**: above topic: AUROC" in page
+    assert "- **merchant texts**: better than the baseline: AUROC" in page
 
 
 def test_a_feature_that_the_categories_move_is_not_read() -> None:

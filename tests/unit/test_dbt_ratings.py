@@ -45,7 +45,7 @@ from (values
     ('order', 'o9', 'counterfeit', false, timestamp '2026-03-30', 'appeal'),
     ('order', 'o10', 'brushing', false, timestamp '2026-04-01', 'appeal'),
     ('order', 'o11', 'brushing', false, timestamp '2026-03-30', 'moderation_decision')
-) as rows (entity_kind, entity_id, matter, is_positive, decided_at, source);
+) as rows (entity_kind, entity_id, violation_type, is_positive, decided_at, source);
 """
 
 
@@ -78,7 +78,7 @@ def test_a_row_is_suppressed_under_either_of_its_ids_and_stays_one_row() -> None
         "r6": (None, "r6", False, False),
         "o7": ("o7", None, True, True),  # lifted by an appeal
         "r8": (None, "r8", True, False),  # found again after it was lifted
-        "o9": ("o9", None, True, False),  # the appeal was in another matter,
+        "o9": ("o9", None, True, False),  # the appeal was in another violation_type,
         "o10": ("o10", None, True, False),  # or is decided tomorrow
         "o11": ("o11", None, True, False),  # called genuine, but nobody had appealed
     }

@@ -203,7 +203,7 @@ def everything(
             {
                 "entity_kind": kind,
                 "entity_id": entity,
-                "matter": "counterfeit",
+                "violation_type": "counterfeit",
                 "decided_at": AT,
                 "verdict": "fake",
                 "decided_by": f"moderator-{entity}",
@@ -233,7 +233,7 @@ def everything(
                 "stage": "filed",
                 "stage_at": AT,
                 "defendant": f"defendant-{one.merchant_id}",
-                "matter": "counterfeit",
+                "violation_type": "counterfeit",
             }
             for one in merchants
         ],
@@ -244,11 +244,11 @@ def everything(
                 "as_of_date": DAY,
                 "listing_id": one.listing_id,
                 "field": "case",
-                "whence": whence,
-                "words": f"words-{one.listing_id}{whence}",
+                "reference": reference,
+                "words": f"words-{one.listing_id}{reference}",
             }
             for _, one in goods
-            for whence in ("brand", "peers")
+            for reference in ("brand", "peers")
         ],
         "brushed_orders": [
             {
@@ -257,7 +257,7 @@ def everything(
                 "listing_id": one.listing_id,
                 "merchant_id": merchant.merchant_id,
                 "buyer_id": f"buyer-{one.listing_id}",
-                "began_date": DAY,
+                "occurred_date": DAY,
             }
             for merchant, one in goods
         ],
@@ -523,7 +523,14 @@ def test_a_probability_is_said_in_words_and_number(score: float, words: str) -> 
 
 
 def action(**more: Any) -> dict[str, Any]:
-    return {"entity_kind": "listing", "entity_id": "l1", "matter": "counterfeit", "kind": "remove", "at": DAY, **more}
+    return {
+        "entity_kind": "listing",
+        "entity_id": "l1",
+        "violation_type": "counterfeit",
+        "kind": "remove",
+        "at": DAY,
+        **more,
+    }
 
 
 def test_a_statement_has_all_that_article_17_asks_for() -> None:
@@ -563,6 +570,6 @@ def test_what_the_platform_did_itself_is_not_said_to_be_a_models() -> None:
 
 
 def test_each_action_has_a_statement_of_its_own() -> None:
-    actions = [action(), action(kind="ban"), action(matter="brushing"), action(entity_id="l2"), action(at=AT)]
+    actions = [action(), action(kind="ban"), action(violation_type="brushing"), action(entity_id="l2"), action(at=AT)]
     assert len({statement_id(one) for one in actions}) == len(actions)
     assert statement_id(action(entity_id="../../x")).startswith("statement-")

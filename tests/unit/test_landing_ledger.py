@@ -148,7 +148,7 @@ def removal(load_id: str, replacement: str | None = None) -> Removal:
     )
 
 
-def test_a_load_that_nothing_befell_stands_for_itself() -> None:
+def test_a_load_that_nothing_befell_expansion_weight_itself() -> None:
     lines = [record("orders", "a"), record("orders", "a", 1, status="unchanged"), record("orders", None, 2)]
     assert [(key, fate.removals, fate.stands) for key, fate in fates(lines).items()] == [
         (("orders", "a"), (), lines[0])

@@ -38,7 +38,7 @@ def rows(seed: int = 0, count: int = 600, components: int = 80, share: float = 0
         label=label,
         is_verdict=label,
         weight=np.ones(count),
-        stands_for=np.ones(count),
+        expansion_weight=np.ones(count),
         is_random_arm=np.zeros(count, dtype=bool),
         features=features,
     )

@@ -31,7 +31,7 @@ def rows_of(label: np.ndarray, component: np.ndarray) -> Rows:
         label=label,
         is_verdict=label,
         weight=np.ones(len(label)),
-        stands_for=np.ones(len(label)),
+        expansion_weight=np.ones(len(label)),
         is_random_arm=label,
         features=np.zeros((len(label), 0), dtype=np.float32),
     )

@@ -21,7 +21,7 @@ def column(name: str, signal: str = "price", unit: str = "ratio") -> dict[str, A
 def write(
     folder: Path, features: dict[str, Any], columns: list[dict[str, Any]], readers: Any = ANY, **body: Any
 ) -> tuple[Path, Path]:
-    model = {"rates": "listings", "entity": "listing", "matter": "counterfeit", "features": features, **body}
+    model = {"rates": "listings", "entity": "listing", "violation_type": "counterfeit", "features": features, **body}
     models = folder / "models.yml"
     content = {"version": 1, "audiences": readers, "models": {"listing_counterfeit": model}}
     models.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -63,7 +63,7 @@ def test_meta_may_stand_in_a_columns_config(tmp_path: Path) -> None:
         ({"a_ratio": {"controlled_by": "subject", "monotone": 2}}, [column("a_ratio")], {}, "monotone"),
         ({"a_ratio": {"controlled_by": "third_party"}}, [column("a_ratio")], {}, "flagged"),
         ({"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")], {"entity": "ship"}, "ship"),
-        ({"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")], {"matter": "taste"}, "taste"),
+        ({"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")], {"violation_type": "taste"}, "taste"),
         ({"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")], {"rates": "ships"}, "no ship_features"),
         ({}, [column("a_ratio")], {}, "features"),
         (
@@ -155,7 +155,7 @@ def test_every_feature_has_audiences_and_who_may_not_read_it_does_not() -> None:
             for audience, words in kept_from.items():
                 is_kept = any(word in feature.name for word in words)
                 assert not (is_kept and audience in feature.audiences), f"{place} is told to a {audience}"
-            if declared.matter == "brushing" and feature.signal != "merchant":
+            if declared.violation_type == "brushing" and feature.signal != "merchant":
                 assert feature.audiences == ("authority",), place
 
 

@@ -157,7 +157,7 @@ def rows_of(days_back: Sequence[int], cut: int) -> Rows:
     return Rows(
         entity=np.arange(n), merchant=nothing, component=nothing, chance=nothing / 1.0, category=nothing,
         categories=("",), day=day, decided_day=nothing - 1, purpose=nothing + PURPOSES.index("train"),
-        label=nothing > 0, is_verdict=nothing > 0, weight=nothing + 3.0, stands_for=nothing + 1.0,
+        label=nothing > 0, is_verdict=nothing > 0, weight=nothing + 3.0, expansion_weight=nothing + 1.0,
         is_random_arm=nothing > 0, features=matrix,
     )  # fmt: skip
 

@@ -52,7 +52,7 @@ def rows(count: int = 60, seed: int = 0, components: int = 12, days: int = 8, **
         label=label,
         is_verdict=label,
         weight=np.ones(count),
-        stands_for=np.ones(count),
+        expansion_weight=np.ones(count),
         is_random_arm=np.zeros(count, dtype=bool),
         features=random.random((count, 2)).astype(np.float32),
     )

@@ -346,7 +346,10 @@ def timeline(pack: Pack) -> list[dict[str, Any]]:
         (
             "decisions",
             "decided_at",
-            lambda row: ("decision", f"{row['entity_kind']} {row['entity_id']}, {row['matter']}: {row['verdict']}"),
+            lambda row: (
+                "decision",
+                f"{row['entity_kind']} {row['entity_id']}, {row['violation_type']}: {row['verdict']}",
+            ),
         ),
         (
             "actions",
@@ -435,7 +438,7 @@ def _tied(pack: Pack) -> Iterator[tuple[str, str]]:
     """Yields what ties the merchants."""
     within = [row for row in pack.rows("links") if row["is_within"]]
     if within:
-        rarest, firm = min(row["bearer_count"] for row in within), sum(row["is_firm"] for row in within)
+        rarest, firm = min(row["bearer_count"] for row in within), sum(row["is_verified"] for row in within)
         yield (
             f"the merchants share identifiers: {len(within)} ties, the rarest value borne by {rarest} of {pack.merchant_count:,}",
             f"on record; others cannot have planted {firm} of them. That the merchants act together follows, and has no number",
@@ -457,7 +460,7 @@ def unknown(pack: Pack) -> list[str]:
         found.append(f"The value of {unpriced} listings: no rate or no price is known.")
     if unheld := pack.unheld:
         found.append(f"What {unheld} pictures show: their files are not held, or are no pictures.")
-    if planted := sum(not row["is_firm"] for row in pack.rows("links")):
+    if planted := sum(not row["is_verified"] for row in pack.rows("links")):
         found.append(f"Whether {planted} links are the merchants' own: a third party could have planted them.")
     if any(row.get("role") == "served" for row in merchants):
         found.append(
@@ -488,7 +491,12 @@ def statements(pack: Pack) -> list[dict[str, Any]]:
         for row in pack.actions
     ]
     acted += [
-        {**row, "matter": "counterfeit", "at": row["occurred_at"], "notice_count": upheld.get(row["entity_id"], 0)}
+        {
+            **row,
+            "violation_type": "counterfeit",
+            "at": row["occurred_at"],
+            "notice_count": upheld.get(row["entity_id"], 0),
+        }
         for row in pack.rows("actions")
     ]
     return sorted((statement(action) for action in acted), key=lambda told: told["statement_id"])
@@ -675,7 +683,7 @@ def page(pack: Pack, data: Mapping[str, Any], told: Sequence[Mapping[str, Any]],
         merchant_count=f"{pack.merchant_count:,}",
         link_count=len(data.get("links", [])),
         accounts=len({row.get("buyer_id") for row in data.get("accounts", [])} - {None}),
-        trade_count=len(data.get("trades", [])),
+        transaction_count=len(data.get("transactions", [])),
         listings=_shown_but_pictures(shown),
         listing_count=len(data.get("listings", [])),
         timeline=visible_values(data["timeline"][-150:]),

@@ -112,14 +112,16 @@ SECTIONS: Final[Mapping[str, Section]] = {
             **_same("lead_merchants", "role", "since_date"),
             **_same("merchants", "name", "country", "region", "city", "registered_at"),
             **_same("lead_merchants", "score", "brushing_score", "is_listed", "is_brushing_listed", "listing_count"),
-            **_same("lead_merchants", "listed_listing_count", "listed_trade_count", "unit_count", "expected_harm_usd"),
+            **_same(
+                "lead_merchants", "listed_listing_count", "listed_transaction_count", "unit_count", "expected_harm_usd"
+            ),
             **_same("rated_merchants", "band", "expected_precision", "reasons"),
         },
         """
         select
             ours.lead_id, ours.merchant_id, members.role, members.since_date, merchants.name, merchants.country, merchants.region,
             merchants.city, merchants.registered_at, members.score, members.brushing_score, members.is_listed,
-            members.is_brushing_listed, members.listing_count, members.listed_listing_count, members.listed_trade_count,
+            members.is_brushing_listed, members.listing_count, members.listed_listing_count, members.listed_transaction_count,
             members.unit_count, members.expected_harm_usd, rated.band, rated.expected_precision, rated.reasons
         from ours
         inner join lead_merchants as members using (lead_id, merchant_id)
@@ -139,7 +141,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
             "value_count",
             "bearer_count",
             "since_date",
-            "is_firm",
+            "is_verified",
         )
         | {"is_within": "lead_merchants.role"},
         """
@@ -164,12 +166,18 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "accounts": Section(
         "Accounts that buy with whom the service serves",
         _same(
-            "brushing_services", "buyer_id", "merchant_id", "trade_count", "since_date", "shares_device", "shares_payer"
+            "brushing_services",
+            "buyer_id",
+            "merchant_id",
+            "transaction_count",
+            "since_date",
+            "shares_device",
+            "shares_payer",
         )
         | _same("brushing_services", "repeated_text_count", "buyer_merchant_count"),
         """
         select
-            ours.lead_id, served.buyer_id, served.merchant_id, served.trade_count, served.since_date, served.shares_device,
+            ours.lead_id, served.buyer_id, served.merchant_id, served.transaction_count, served.since_date, served.shares_device,
             served.shares_payer, served.repeated_text_count, served.buyer_merchant_count
         from ours
         inner join asked on asked.lead_id = ours.lead_id and asked.kind = 'service'
@@ -222,16 +230,16 @@ SECTIONS: Final[Mapping[str, Section]] = {
     ),
     "discrepancies": Section(
         "What contradicts the listings",
-        _same("discrepancies", "listing_id", "field", "claimed", "expected", "whence", "apart_ratio", "words"),
+        _same("discrepancies", "listing_id", "field", "claimed", "expected", "reference", "apart_ratio", "words"),
         """
         select
-            goods.lead_id, found.listing_id, found.field, found.claimed, found.expected, found.whence, found.apart_ratio,
+            goods.lead_id, found.listing_id, found.field, found.claimed, found.expected, found.reference, found.apart_ratio,
             found.words
         from goods inner join discrepancies as found using (listing_id)
-        where $audience <> 'brand' or found.whence = 'brand'
+        where $audience <> 'brand' or found.reference = 'brand'
         """,
         ("listing_id",),
-        "listing_id, whence, field",
+        "listing_id, reference, field",
     ),
     "pictures": Section(
         "Pictures",
@@ -291,7 +299,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
     ),
     "decisions": Section(
         "Decisions of moderators",
-        _same("moderation_decisions", "entity_kind", "entity_id", "matter", "decided_at", "verdict", "reason"),
+        _same("moderation_decisions", "entity_kind", "entity_id", "violation_type", "decided_at", "verdict", "reason"),
         """
         with subjects as (
             select lead_id, 'listing' as entity_kind, listing_id as entity_id from goods
@@ -299,13 +307,13 @@ SECTIONS: Final[Mapping[str, Section]] = {
             select lead_id, 'merchant', merchant_id from ours where $audience <> 'brand'
         )
         select
-            subjects.lead_id, decided.entity_kind, decided.entity_id, decided.matter, decided.decided_at,
+            subjects.lead_id, decided.entity_kind, decided.entity_id, decided.violation_type, decided.decided_at,
             decided.verdict, decided.reason
         from subjects inner join now_moderation_decisions as decided using (entity_kind, entity_id)
         where cast(decided.decided_at as date) <= $as_of
         """,
         ("entity_id",),
-        "decided_at, entity_kind, entity_id, matter",
+        "decided_at, entity_kind, entity_id, violation_type",
     ),
     "actions": Section(
         "What the platform did",
@@ -353,7 +361,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
             "appeal_id",
             "entity_kind",
             "entity_id",
-            "matter",
+            "violation_type",
             "submitted_at",
             "outcome",
             "reason",
@@ -366,7 +374,8 @@ SECTIONS: Final[Mapping[str, Section]] = {
             select lead_id, 'merchant', merchant_id from ours
         )
         select
-            subjects.lead_id, appeals.appeal_id, appeals.entity_kind, appeals.entity_id, appeals.matter, appeals.submitted_at,
+            subjects.lead_id, appeals.appeal_id, appeals.entity_kind, appeals.entity_id, appeals.violation_type,
+            appeals.submitted_at,
             case when cast(appeals.decided_at as date) <= $as_of then appeals.outcome else 'pending' end as outcome,
             case when cast(appeals.decided_at as date) <= $as_of then appeals.reason end as reason,
             case when cast(appeals.decided_at as date) <= $as_of then appeals.decided_at end as decided_at
@@ -386,7 +395,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
             "stage_at",
             "plaintiff",
             "defendant",
-            "matter",
+            "violation_type",
             "court",
             "claim",
             "amount",
@@ -395,7 +404,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
         """
         select
             ours.lead_id, cases.case_id, cases.merchant_id, cases.stage, cases.stage_at, cases.plaintiff,
-            cases.defendant, cases.matter,
+            cases.defendant, cases.violation_type,
             cases.court, cases.claim, cases.amount, cases.currency
         from ours inner join now_cases as cases using (merchant_id)
         where cast(cases.stage_at as date) <= $as_of
@@ -403,8 +412,8 @@ SECTIONS: Final[Mapping[str, Section]] = {
         ("case_id",),
         "stage_at, case_id, merchant_id",
     ),
-    "trades": Section(
-        "Suspected trades",
+    "transactions": Section(
+        "Suspected transactions",
         _same(
             "brushed_orders",
             "review_key",
@@ -413,18 +422,19 @@ SECTIONS: Final[Mapping[str, Section]] = {
             "listing_id",
             "merchant_id",
             "buyer_id",
-            "began_date",
+            "occurred_date",
             "score",
         ),
         """
         select
-            ours.lead_id, trades.review_key, trades.order_id, trades.review_id, trades.listing_id, trades.merchant_id,
-            trades.buyer_id,
-            trades.began_date, trades.score
-        from ours inner join brushed_orders as trades using (merchant_id)
+            ours.lead_id, transactions.review_key, transactions.order_id, transactions.review_id, transactions.listing_id,
+            transactions.merchant_id,
+            transactions.buyer_id,
+            transactions.occurred_date, transactions.score
+        from ours inner join brushed_orders as transactions using (merchant_id)
         """,
         ("merchant_id",),
-        "began_date, review_key",
+        "occurred_date, review_key",
     ),
     "hand_overs": Section(
         "To whom the lead went",
@@ -454,7 +464,8 @@ SECTIONS: Final[Mapping[str, Section]] = {
 }
 ACTIONS = """
 select
-    'listing' as entity_kind, goods.lead_id, goods.listing_id as entity_id, 'counterfeit' as matter, listed.action as kind,
+    'listing' as entity_kind, goods.lead_id, goods.listing_id as entity_id, 'counterfeit' as violation_type,
+    listed.action as kind,
     listed.first_flagged_date as at, listed.score, listed.reasons, listings.ships_to
 from goods inner join listed_listings as listed using (listing_id) left join now_listings as listings using (listing_id)
 union all

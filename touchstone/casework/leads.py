@@ -3,7 +3,7 @@
     leads/as_of=<date>/{leads,lead_merchants,lead_changes}.parquet, manifest.json
 
 A lead is a ring with something on a published list; a merchant on one that is in no ring, with others such that share a rare
-identifier with it; or a brushing service whose trades are on one. It is the lead of the greatest earlier date with which it
+identifier with it; or a brushing service whose transactions are on one. It is the lead of the greatest earlier date with which it
 shares most of its members, by harm; so each date's folder carries all that is known of every lead so far, and the one before is
 all that it needs. What a list's gates refused makes no lead: the lists' manifests say of which marts they were made. What is
 shown of a lead to whom is in `sections` and `packs`.
@@ -120,7 +120,7 @@ select
     is_listed and $merchants as is_listed,
     is_brushing_listed and $brushing_merchants as is_brushing_listed,
     case when $listings then listed_listing_count else 0 end as listed_listing_count,
-    case when $reviews then listed_trade_count else 0 end as listed_trade_count,
+    case when $reviews then listed_transaction_count else 0 end as listed_transaction_count,
     case when $listings then expected_harm_usd else 0 end as expected_harm_usd
 from read_parquet($path, hive_partitioning = false)
 """
@@ -158,7 +158,7 @@ groups as (
         kind,
         group_id,
         bool_or(is_listed or is_brushing_listed or listed_listing_count > 0) as has_listed,
-        bool_or(is_brushing_listed or listed_trade_count > 0) as has_brushing
+        bool_or(is_brushing_listed or listed_transaction_count > 0) as has_brushing
     from grouped
     where kind <> 'merchant' or is_listed or is_brushing_listed
     group by kind, group_id
@@ -303,7 +303,7 @@ sums as (
         sum(cast(is_listed as integer)) as listed_merchant_count,
         sum(cast(is_brushing_listed as integer)) as listed_brusher_count,
         sum(listed_listing_count) as listed_listing_count,
-        sum(listed_trade_count) as listed_trade_count,
+        sum(listed_transaction_count) as listed_transaction_count,
         sum(unit_count) as unit_count,
         sum(expected_harm_usd) as expected_harm_usd
     from lead_merchants
@@ -364,7 +364,7 @@ select
     cast(coalesce(sums.listed_merchant_count, 0) as bigint) as listed_merchant_count,
     cast(coalesce(sums.listed_brusher_count, 0) as bigint) as listed_brusher_count,
     cast(coalesce(sums.listed_listing_count, 0) as bigint) as listed_listing_count,
-    cast(coalesce(sums.listed_trade_count, 0) as bigint) as listed_trade_count,
+    cast(coalesce(sums.listed_transaction_count, 0) as bigint) as listed_transaction_count,
     cast(coalesce(sums.unit_count, 0) as bigint) as unit_count,
     cast(coalesce(sums.expected_harm_usd, 0) as decimal(38, 4)) as expected_harm_usd,
     cast(every.expected_harm_before_usd as decimal(38, 4)) as expected_harm_before_usd,
@@ -439,7 +439,7 @@ _RULES: Final = {
     "a lead without merchants": "select lead_id from leads where status <> 'merged' and merchant_count = 0",
     "a lead of which nothing is on a list": """
         select lead_id from leads where status = 'found'
-        and listed_merchant_count + listed_brusher_count + listed_listing_count + listed_trade_count = 0
+        and listed_merchant_count + listed_brusher_count + listed_listing_count + listed_transaction_count = 0
     """,
     "a lead that went into none": """
         select lead_id from leads where status = 'merged' and merged_into not in (select lead_id from leads)
@@ -455,14 +455,14 @@ _NONE_BEFORE: Final = """
 create temp table before_leads (
     rank bigint, lead_id varchar, kind varchar, family varchar, group_id varchar, status varchar, since_date date, last_date date,
     merchant_count bigint, listing_count bigint, listed_merchant_count bigint, listed_brusher_count bigint,
-    listed_listing_count bigint, listed_trade_count bigint, unit_count bigint, expected_harm_usd decimal(38, 4),
+    listed_listing_count bigint, listed_transaction_count bigint, unit_count bigint, expected_harm_usd decimal(38, 4),
     expected_harm_before_usd decimal(38, 4), merged_into varchar, split_from varchar
 );
 create temp table before_merchants (
     lead_id varchar, merchant_id varchar, role varchar, since_date date, country varchar, tied_since_date date, score
     decimal(9, 4),
     brushing_score decimal(9, 4), listing_count bigint, unit_count bigint, is_listed boolean, is_brushing_listed boolean,
-    listed_listing_count bigint, listed_trade_count bigint, expected_harm_usd decimal(38, 4)
+    listed_listing_count bigint, listed_transaction_count bigint, expected_harm_usd decimal(38, 4)
 );
 create temp table before_changes (
     lead_id varchar, as_of_date date, change varchar, merchant_count bigint, expected_harm_usd decimal(38, 4),

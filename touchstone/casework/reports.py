@@ -104,7 +104,7 @@ SECTIONS: Final = (
         ("enforcement",),
     ),
     Section("Cases", "cases", ("cases_open",)),
-    Section("Confirmed counterfeiters", "confirmed", ("confirmed_newest", "accounts_loose")),
+    Section("Confirmed counterfeiters", "confirmed", ("confirmed_newest", "accounts_spoofable")),
     Section("Banned merchants", "banned", ("returned",)),
 )
 PREVALENCE_NOTE: Final = (
@@ -465,12 +465,12 @@ def _draw_appeals(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _draw_funnel(rows: list[dict[str, Any]]) -> bytes:
-    figure, axes = _axes("From flag to suspects, in the matter of counterfeits")
+    figure, axes = _axes("From flag to suspects (counterfeits)")
     for at, kind in enumerate(("listing", "merchant", "lead")):
         of = {
             row["stage"]: row["entity_count"]
             for row in rows
-            if (row["matter"], row["entity_kind"]) == ("counterfeit", kind)
+            if (row["violation_type"], row["entity_kind"]) == ("counterfeit", kind)
         }
         places = [len(STAGES) - number - 0.27 * at for number in range(len(STAGES))]
         axes.barh(places, [of.get(stage, 0) for stage in STAGES], height=0.25, label=f"{kind}s")

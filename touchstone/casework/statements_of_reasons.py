@@ -56,12 +56,13 @@ def statement(action: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the statement of reasons for an action.
 
     Args:
-        action: `entity_kind`, `entity_id`, `matter`, `kind` of action, `at` (its day or moment); `score`, `reasons` (JSON) and
-            `as_of` where it comes from a list, else the platform's own `reason`; `notice_count`, upheld notices; `ships_to`.
+        action: `entity_kind`, `entity_id`, `violation_type`, `kind` of action, `at` (its day or moment); `score`, `reasons`
+            (JSON) and `as_of` where it comes from a list, else the platform's own `reason`; `notice_count`,
+            upheld notices; `ships_to`.
     """
     kind = action["kind"]
     by_list = action.get("score") is not None
-    legal, contractual = _GROUNDS[action["matter"]]
+    legal, contractual = _GROUNDS[action["violation_type"]]
     facts = [reason["text"] for reason in json.loads(for_audience(action.get("reasons") or "[]", "merchant"))]
     if action.get("reason"):
         facts.append(f"The platform's own words: {action['reason']}")
@@ -103,7 +104,7 @@ def statement(action: Mapping[str, Any]) -> dict[str, Any]:
 
 def statement_id(action: Mapping[str, Any]) -> str:
     """Returns a name for an action's statement that is safe as that of a file, whatever the entity is called."""
-    named = [action["entity_kind"], action["entity_id"], action["matter"], action["kind"], str(action["at"])]
+    named = [action["entity_kind"], action["entity_id"], action["violation_type"], action["kind"], str(action["at"])]
     return "statement-" + sha256_bytes(json.dumps(named).encode())[:16]
 
 

@@ -176,8 +176,8 @@ def _takedowns(rng: np.random.Generator, listings: Listings, notices: Notices) -
 def live_counterfeit(merchants: Merchants, listings: Listings, end: Floats, moment: Floats) -> Bools:
     """Says for each merchant whether it has a live counterfeit listing at its moment."""
     when = moment[listings.merchant]
-    is_live = listings.is_counterfeit & (listings.since_day <= when) & (listings.listed_day <= when) & (end > when)
-    return np.asarray(np.bincount(listings.merchant, is_live, len(merchants.key)) > 0)
+    is_active = listings.is_counterfeit & (listings.since_day <= when) & (listings.listed_day <= when) & (end > when)
+    return np.asarray(np.bincount(listings.merchant, is_active, len(merchants.key)) > 0)
 
 
 def _audits(

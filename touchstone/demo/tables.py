@@ -542,19 +542,19 @@ def _decision_rows(
     chunk: Chunk,
     kind: str,
     ids: pa.Array,
-    matter: str,
+    violation_type: str,
     decided: Floats,
     is_fake: Bools,
     reason: str,
     inclusion: float | None,
 ) -> pa.Table:
-    """Rows of `moderation_decisions` about one kind of entity in one matter."""
+    """Rows of `moderation_decisions` about one kind of entity and one type of violation."""
     count = len(ids)
-    rng = chunk.rng(f"moderators {kind} {matter} {reason}")
+    rng = chunk.rng(f"moderators {kind} {violation_type} {reason}")
     return pa.table({
         "entity_kind": pa.repeat(kind, count),
         "entity_id": ids,
-        "matter": pa.repeat(matter, count),
+        "violation_type": pa.repeat(violation_type, count),
         "decided_at": chunk.world.moments(decided),
         "verdict": pc.if_else(pa.array(is_fake), "fake", "genuine"),
         "decided_by": id_text(keys(salt(chunk.seed, "moderator"), rng.integers(0, 40, count))),
@@ -581,7 +581,7 @@ def _decisions(chunk: Chunk) -> pa.Table:
             "moderator_review", None,
         ),
     ]).sort_by([
-        ("entity_kind", "ascending"), ("entity_id", "ascending"), ("matter", "ascending"), ("decided_at", "ascending"),
+        ("entity_kind", "ascending"), ("entity_id", "ascending"), ("violation_type", "ascending"), ("decided_at", "ascending"),
         ("reason", "ascending"),
     ])  # fmt: skip
 
@@ -725,7 +725,7 @@ def _appeals(chunk: Chunk) -> pa.Table:
         "appeal_id": id_text(key, "p"),
         "entity_kind": phrases([part[0] for part in parts], np.repeat(np.arange(len(parts)), sizes)),
         "entity_id": pa.concat_arrays([part[1] for part in parts]),
-        "matter": phrases(("counterfeit", "brushing"), of_brushing.astype(np.int64)),
+        "violation_type": phrases(("counterfeit", "brushing"), of_brushing.astype(np.int64)),
         "submitted_at": chunk.world.moments(submitted),
         "outcome": phrases(("upheld", "rejected", "pending"), np.select([~is_known, is_upheld], [2, 0], 1)),
         "reason": phrases(

@@ -120,7 +120,7 @@ def outcomes_after(
     warehouse: duckdb.DuckDBPyConnection, declaration: Declaration, day: date, until: date = date.max
 ) -> pa.Table:
     """Returns how entities that a model rates were decided on after a day: entity_id, is_positive, inclusion_probability."""
-    query = OUTCOMES.format(labels=LABELS[declaration.matter])
+    query = OUTCOMES.format(labels=LABELS[declaration.violation_type])
     return warehouse.execute(query, {"kind": declaration.entity, "day": day, "until": until}).to_arrow_table()
 
 

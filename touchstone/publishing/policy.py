@@ -24,7 +24,7 @@ from touchstone.core.text import visible
 
 Action = Literal["watch", "review", "test_buy", "restrict", "remove"]
 RuleColumn = Literal[
-    "buyer_age_days", "buyer_trade_count", "buyer_merchant_count", "buyer_here_count", "device_buyer_count",
+    "buyer_age_days", "buyer_transaction_count", "buyer_merchant_count", "buyer_here_count", "device_buyer_count",
     "payer_buyer_count", "tied_merchant_count", "weight_ratio", "delivery_ratio", "delivery_route_ratio", "day_burst_ratio",
     "hour_order_count", "hour_order_buyer_ratio", "days_to_look", "review_lag_hours", "text_writing_count",
 ]  # fmt: skip
@@ -43,7 +43,7 @@ class Rule(BaseModel):
 
     Attributes:
         name: What its findings are called by.
-        column: The sign of a trade that it looks at (see `trade_signs`).
+        column: The indicator of a transaction that it looks at (see `transaction_indicators`).
         at_least: The least value that meets it; None if there is no least.
         at_most: The greatest value that meets it; None if there is no greatest.
         action: What is to be done with what it finds.

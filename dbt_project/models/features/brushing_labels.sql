@@ -1,8 +1,9 @@
--- Every decision on brushing that is known at the cut, one row each, on what it is a label of: a trade (entity_kind review) or
--- a merchant. A review's decision is its order's, where it has one; audits of either may then have picked it, and its probability
--- is that of one or the other; where no orders are audited there is none, for reviewed orders do not stand for the rest. A trade
--- that was found fake is a label of its merchant only where the decision says that the merchant had a hand in it (reason
--- merchant_involved): rivals brush, too. None makes a row of its own (is_alone): the weeks before it do.
+-- Every decision on brushing that is known at the cut, one row each, on what it is a label of: a transaction (entity_kind
+-- review) or a merchant. A review's decision is its order's, where it has one; audits of either may then have picked it,
+-- and its probability is that of one or the other; where no orders are audited there is none, for reviewed orders do not
+-- stand for the rest. A transaction that was found fake is a label of its merchant only where the decision says that the
+-- merchant had a hand in it (reason merchant_involved): rivals brush, too. None makes a row of its own (is_standalone): the
+-- weeks before it do.
 with
 
 run as (
@@ -17,12 +18,12 @@ decisions as (
     from {{ ref('int_labels') }} as int_labels
     inner join run
         on run.as_of >= cast(int_labels.decided_at as date)
-    where int_labels.matter = 'brushing'
+    where int_labels.violation_type = 'brushing'
 
 ),
 
 -- One row an order, and one a review.
-trades as (
+transactions as (
 
     select
         'order' as id_kind,
@@ -32,7 +33,7 @@ trades as (
         listing_id,
         merchant_id,
         cast(reviewed_at as date) as reviewed_date
-    from {{ ref('int_trades') }}
+    from {{ ref('int_transactions') }}
     where order_id is not null
     union all
     select
@@ -43,24 +44,24 @@ trades as (
         listing_id,
         merchant_id,
         cast(reviewed_at as date) as reviewed_date
-    from {{ ref('int_trades') }}
+    from {{ ref('int_transactions') }}
     where review_id is not null
 
 ),
 
-decided_trades as (
+decided_transactions as (
 
     select
         decisions.*,
-        trades.review_key,
-        trades.merchant_id,
-        trades.listing_id,
-        trades.order_id is not null and coalesce(trades.reviewed_date <= run.as_of, false) as is_reviewed_order
+        transactions.review_key,
+        transactions.merchant_id,
+        transactions.listing_id,
+        transactions.order_id is not null and coalesce(transactions.reviewed_date <= run.as_of, false) as is_reviewed_order
     from decisions
-    inner join trades
+    inner join transactions
         on
-            trades.id_kind = decisions.entity_kind
-            and trades.id = decisions.entity_id
+            transactions.id_kind = decisions.entity_kind
+            and transactions.id = decisions.entity_id
     cross join run
 
 ),
@@ -71,7 +72,7 @@ mean_probabilities as (
     select
         case when entity_kind = 'order' then 'review' else 'order' end as other_kind,
         count(*) / sum({{ inverse('inclusion_probability') }}) as mean_probability
-    from decided_trades
+    from decided_transactions
     where
         is_reviewed_order
         and inclusion_probability is not null
@@ -82,20 +83,20 @@ mean_probabilities as (
 audited as (
 
     select
-        decided_trades.*,
+        decided_transactions.*,
         case
-            when not decided_trades.is_reviewed_order then decided_trades.inclusion_probability
-            when decided_trades.entity_kind = 'order' or mean_probabilities.mean_probability is not null
+            when not decided_transactions.is_reviewed_order then decided_transactions.inclusion_probability
+            when decided_transactions.entity_kind = 'order' or mean_probabilities.mean_probability is not null
                 then round(
                     1.0
-                    - (1.0 - decided_trades.inclusion_probability)
+                    - (1.0 - decided_transactions.inclusion_probability)
                     * (1.0 - coalesce(mean_probabilities.mean_probability, 0.0)),
                     9
                 )
         end as audit_probability
-    from decided_trades
+    from decided_transactions
     left join mean_probabilities
-        on mean_probabilities.other_kind = decided_trades.entity_kind
+        on mean_probabilities.other_kind = decided_transactions.entity_kind
 
 ),
 
@@ -139,7 +140,7 @@ told as (
         case_id,
         arm,
         cast(null as double) as inclusion_probability
-    from decided_trades
+    from decided_transactions
     where
         is_positive
         and reason = 'merchant_involved'
@@ -161,7 +162,7 @@ final as (
         case_id,
         arm,
         inclusion_probability,
-        false as is_alone
+        false as is_standalone
     from told
 
 )

@@ -15,8 +15,8 @@ rated as (
         places.merchant_id,
         merchant_states.category,
         places.as_of_date,
-        merchant_states.is_live,
-        {{ add_days('places.as_of_date', '-merchant_states.merchant_age_days') }} as began_date
+        merchant_states.is_active,
+        {{ add_days('places.as_of_date', '-merchant_states.merchant_age_days') }} as active_since
     from places
     inner join {{ ref('merchant_states') }} as merchant_states
         on
@@ -49,9 +49,9 @@ final as (
             else spine_rows.sampling_share
         end as sampling_share,
         spine_rows.inclusion_probability,
-        spine_rows.stands_for,
+        spine_rows.expansion_weight,
         spine_rows.is_random_arm,
-        spine_rows.is_live
+        spine_rows.is_active
     from spine_rows
     cross join drawn_share
 

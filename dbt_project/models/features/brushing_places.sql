@@ -1,7 +1,8 @@
--- Whose trades are looked at, and when: one row a merchant and date. At the scoring date everybody's; at the dates of a training
--- those of the merchants of which something is found fake within H days (audits aside: they calibrate), and of a hash sample of
--- all (is_drawn, with the share that was drawn), so that what a training costs does not grow with the platform. The dates are as
--- far apart as the horizon, or nearly: every decision then lies ahead of one of them. Who registers later is not there yet.
+-- Whose transactions are looked at, and when: one row a merchant and date. At the scoring date everybody's; at the dates of
+-- a training those of the merchants of which something is found fake within H days (audits aside: they calibrate), and of a
+-- hash sample of all (is_drawn, with the share that was drawn), so that what a training costs does not grow with the
+-- platform. The dates are as far apart as the horizon, or nearly: every decision then lies ahead of one of them. Who
+-- registers later is not there yet.
 with
 
 run as (

@@ -8,7 +8,7 @@ places as (
     select
         as_of_date,
         merchant_id,
-        {{ number_of('merchant_id') }} as merchant_number
+        {{ key_hash('merchant_id') }} as merchant_hash
     from {{ ref('brushing_places') }}
 
 ),
@@ -19,17 +19,17 @@ dates as (
 
 ),
 
-first_trades as (
+first_transactions as (
 
     select
-        buyer_number,
-        merchant_number,
-        cast(min(began_at) as date) as first_date
-    from {{ ref('int_trades') }}
-    where buyer_number is not null
+        buyer_hash,
+        merchant_hash,
+        cast(min(occurred_at) as date) as first_date
+    from {{ ref('int_transactions') }}
+    where buyer_hash is not null
     group by
-        buyer_number,
-        merchant_number
+        buyer_hash,
+        merchant_hash
 
 ),
 
@@ -37,11 +37,11 @@ known as (
 
     select
         dates.as_of_date,
-        first_trades.buyer_number,
-        first_trades.merchant_number
+        first_transactions.buyer_hash,
+        first_transactions.merchant_hash
     from dates
-    inner join first_trades
-        on first_trades.first_date <= dates.as_of_date
+    inner join first_transactions
+        on first_transactions.first_date <= dates.as_of_date
 
 ),
 
@@ -49,11 +49,11 @@ ranging as (
 
     select
         as_of_date,
-        buyer_number
+        buyer_hash
     from known
     group by
         as_of_date,
-        buyer_number
+        buyer_hash
     having count(*) between 2 and {{ most_merchants_of_a_tie() }}
 
 ),
@@ -65,7 +65,7 @@ purchases as (
     inner join ranging
         on
             ranging.as_of_date = known.as_of_date
-            and ranging.buyer_number = known.buyer_number
+            and ranging.buyer_hash = known.buyer_hash
 
 ),
 
@@ -73,12 +73,12 @@ buyer_counts as (
 
     select
         as_of_date,
-        merchant_number,
+        merchant_hash,
         count(*) as buyer_count
     from purchases
     group by
         as_of_date,
-        merchant_number
+        merchant_hash
 
 ),
 
@@ -99,7 +99,7 @@ own_purchases as (
     inner join places
         on
             places.as_of_date = purchases.as_of_date
-            and places.merchant_number = purchases.merchant_number
+            and places.merchant_hash = purchases.merchant_hash
 
 ),
 
@@ -107,19 +107,19 @@ pairs as (
 
     select
         own_purchases.as_of_date,
-        own_purchases.merchant_number,
-        others.merchant_number as other_number,
+        own_purchases.merchant_hash,
+        others.merchant_hash as other_number,
         count(*) as common_buyer_count
     from own_purchases
     inner join purchases as others
         on
             others.as_of_date = own_purchases.as_of_date
-            and others.buyer_number = own_purchases.buyer_number
-            and others.merchant_number <> own_purchases.merchant_number
+            and others.buyer_hash = own_purchases.buyer_hash
+            and others.merchant_hash <> own_purchases.merchant_hash
     group by
         own_purchases.as_of_date,
-        own_purchases.merchant_number,
-        others.merchant_number
+        own_purchases.merchant_hash,
+        others.merchant_hash
     having count(*) >= {{ least_common_buyers() }}
 
 ),
@@ -128,7 +128,7 @@ tied as (
 
     select
         pairs.as_of_date,
-        pairs.merchant_number,
+        pairs.merchant_hash,
         pairs.other_number,
         pairs.common_buyer_count,
         {{ ratio(
@@ -138,11 +138,11 @@ tied as (
     inner join buyer_counts as own_counts
         on
             own_counts.as_of_date = pairs.as_of_date
-            and own_counts.merchant_number = pairs.merchant_number
+            and own_counts.merchant_hash = pairs.merchant_hash
     inner join buyer_counts as other_counts
         on
             other_counts.as_of_date = pairs.as_of_date
-            and other_counts.merchant_number = pairs.other_number
+            and other_counts.merchant_hash = pairs.other_number
     inner join totals
         on totals.as_of_date = pairs.as_of_date
     where
@@ -155,7 +155,7 @@ names as (
 
     select
         merchant_id,
-        {{ number_of('merchant_id') }} as merchant_number,
+        {{ key_hash('merchant_id') }} as merchant_hash,
         registered_at
     from {{ ref('stg_merchants') }}
 
@@ -167,16 +167,16 @@ final as (
         tied.as_of_date,
         own_names.merchant_id,
         other_names.merchant_id as other_id,
-        tied.merchant_number,
+        tied.merchant_hash,
         tied.other_number,
         tied.common_buyer_count,
         tied.chance_ratio
     from tied
     inner join names as own_names
-        on own_names.merchant_number = tied.merchant_number
+        on own_names.merchant_hash = tied.merchant_hash
     inner join names as other_names
         on
-            other_names.merchant_number = tied.other_number
+            other_names.merchant_hash = tied.other_number
             and (
                 other_names.registered_at is null
                 or cast(other_names.registered_at as date) <= tied.as_of_date

@@ -2,9 +2,9 @@
 -- of days. A title that more merchants share than share an identifier is the goods' usual name, and copied by nobody.
 with
 
-title_showings as (
+title_appearances as (
 
-    select * from {{ ref('title_showings') }}
+    select * from {{ ref('title_appearances') }}
 
 ),
 
@@ -17,15 +17,15 @@ title_merchants as (
 final as (
 
     select
-        title_showings.listing_id,
-        title_showings.shown_from as copied_from,
-        max(least(title_showings.shown_until, coalesce(common.shown_from, {{ end_of_time() }}))) as copied_until
-    from title_showings
+        title_appearances.listing_id,
+        title_appearances.shown_from as copied_from,
+        max(least(title_appearances.shown_until, coalesce(common.shown_from, {{ end_of_time() }}))) as copied_until
+    from title_appearances
     inner join title_merchants as own
         on
-            own.band = title_showings.band
-            and own.title_band = title_showings.title_band
-            and own.merchant_id = title_showings.merchant_id
+            own.band = title_appearances.band
+            and own.title_band = title_appearances.title_band
+            and own.merchant_id = title_appearances.merchant_id
     inner join title_merchants as earliest
         on
             earliest.band = own.band
@@ -37,10 +37,10 @@ final as (
             common.band = own.band
             and common.title_band = own.title_band
             and common.place = {{ most_bearers() }} + 1
-    where title_showings.shown_from < coalesce(common.shown_from, {{ end_of_time() }})
+    where title_appearances.shown_from < coalesce(common.shown_from, {{ end_of_time() }})
     group by
-        title_showings.listing_id,
-        title_showings.shown_from
+        title_appearances.listing_id,
+        title_appearances.shown_from
 
 )
 

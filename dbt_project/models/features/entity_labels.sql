@@ -41,13 +41,13 @@ began as (
     select
         'listing' as entity_kind,
         listing_id as entity_id,
-        cast(listed_at as date) as began_date
+        cast(listed_at as date) as active_since
     from listings
     union all
     select
         'merchant' as entity_kind,
         merchant_id as entity_id,
-        min(cast(listed_at as date)) as began_date
+        min(cast(listed_at as date)) as active_since
     from listings
     group by merchant_id
 
@@ -68,7 +68,7 @@ appeals_looked_at as (
             and began.entity_id = int_labels.entity_id
     inner join rating_dates
         on
-            rating_dates.as_of_date >= began.began_date
+            rating_dates.as_of_date >= began.active_since
             and rating_dates.as_of_date < cast(int_labels.decided_at as date)
     cross join evaluation
     where
@@ -111,7 +111,7 @@ final as (
             when 'moderation_decision' then int_labels.via_listing_id is null and not int_labels.preceded
             when 'appeal' then appeals_looked_at.entity_id is null
             else false
-        end as is_alone
+        end as is_standalone
     from int_labels
     inner join run
         on run.as_of >= cast(int_labels.decided_at as date)
@@ -124,7 +124,7 @@ final as (
             and appeals_looked_at.entity_id = int_labels.entity_id
             and appeals_looked_at.decided_at = int_labels.decided_at
     where
-        int_labels.matter = 'counterfeit'
+        int_labels.violation_type = 'counterfeit'
         and int_labels.entity_kind in ('listing', 'merchant')
 
 )

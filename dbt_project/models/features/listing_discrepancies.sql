@@ -1,5 +1,5 @@
 -- What each listing that is rated claims, beside what others say of the same product, where the two disagree: one row a
--- listing, field and whence the other is. It is what analysts read first and what reasons quote; no model reads it.
+-- listing, field and reference the other is. It is what analysts read first and what reasons quote; no model reads it.
 with
 
 run as (
@@ -81,7 +81,7 @@ beside_brand as (
         int_spec_fields.field,
         int_spec_fields.claimed,
         int_spec_fields.expected,
-        'brand' as whence,
+        'brand' as reference,
         int_spec_fields.millionths_apart
     from states
     inner join int_spec_fields
@@ -106,7 +106,7 @@ beside_category as (
             {{ as_number('int_impossible_specs.least_amount') }} || ' to '
             || {{ as_number('int_impossible_specs.greatest_amount') }} || ' ' || int_impossible_specs.base_unit
         ) as expected,
-        'category' as whence,
+        'category' as reference,
         cast(null as integer) as millionths_apart
     from states
     inner join int_impossible_specs
@@ -125,7 +125,7 @@ beside_peers as (
         listing_spec_peers.field,
         listing_spec_peers.claimed,
         listing_spec_peers.expected,
-        'peers' as whence,
+        'peers' as reference,
         listing_spec_peers.millionths_apart
     from listing_spec_peers
     inner join run
@@ -144,7 +144,7 @@ unknown_models as (
         'model_ref' as field,
         {{ json_text('listing_history.specs', "'model_ref'") }} as claimed,
         'a model of ' || coalesce(brands.name, states.brand_id) as expected,
-        'brand' as whence,
+        'brand' as reference,
         cast(null as integer) as millionths_apart
     from states
     inner join listing_history
@@ -170,7 +170,7 @@ below_floor as (
         'price' as field,
         cast(cast(price_usd as decimal(18, 2)) as varchar) || ' USD' as claimed,
         cast(cast(floor_price_usd as decimal(18, 2)) as varchar) || ' USD' as expected,
-        'brand' as whence,
+        'brand' as reference,
         cast(round(1000000 * (1 - {{ ratio('price_usd', 'floor_price_usd') }})) as integer) as millionths_apart
     from states
     where price_usd < floor_price_usd
@@ -185,7 +185,7 @@ below_peers as (
         'price' as field,
         cast(cast(states.price_usd as decimal(18, 2)) as varchar) || ' USD' as claimed,
         cast(cast(peers.median_price_usd as decimal(18, 2)) as varchar) || ' USD' as expected,
-        'peers' as whence,
+        'peers' as reference,
         cast(round(1000000 * (1 - {{ ratio('states.price_usd', 'peers.median_price_usd') }})) as integer) as millionths_apart
     from states
     inner join peers
@@ -207,7 +207,7 @@ unnamed_logos as (
         'title' as field,
         listing_history.title as claimed,
         coalesce(brands.name, pictures.unnamed_brand_id) as expected,
-        'picture' as whence,
+        'picture' as reference,
         cast(null as integer) as millionths_apart
     from states
     inner join pictures
@@ -243,7 +243,7 @@ hidden_names as (
             else {{ around(on_one_line('listing_history.description'), 'texts.hidden_as') }}
         end as claimed,
         coalesce(brands.name, texts.hidden_brand_id) as expected,
-        'text' as whence,
+        'text' as reference,
         cast(null as integer) as millionths_apart
     from states
     inner join listing_history
@@ -292,7 +292,7 @@ numbered as (
         listing_id,
         signal,
         field,
-        whence,
+        reference,
         millionths_apart,
         left(
             {{ single_spaced("case when signal = 'text' then claimed else " ~ as_read('claimed') ~ " end") }},
@@ -300,7 +300,7 @@ numbered as (
         ) as claimed,
         left({{ single_spaced('expected') }}, {{ most_quoted_characters() }}) as expected,
         row_number() over (
-            partition by listing_id, whence, field
+            partition by listing_id, reference, field
             order by millionths_apart desc nulls last, claimed asc
         ) as place
     from found
@@ -316,21 +316,21 @@ final as (
         numbered.field,
         numbered.claimed,
         numbered.expected,
-        numbered.whence,
+        numbered.reference,
         numbered.millionths_apart,
         case
-            when numbered.whence = 'picture'
+            when numbered.reference = 'picture'
                 then 'its picture shows the logo of ' || numbered.expected || ', which its title does not name'
-            when numbered.whence = 'text'
+            when numbered.reference = 'text'
                 then numbered.field || ' hides the name of ' || numbered.expected || ': "' || numbered.claimed || '"'
             when numbered.field = 'model_ref'
                 then '"' || numbered.claimed || '" is not ' || numbered.expected
             else
                 numbered.field || ' is "' || numbered.claimed || '" where '
                 || case
-                    when numbered.whence = 'brand' and numbered.signal = 'price' then 'the brand never asks less than "'
-                    when numbered.whence = 'brand' then 'the brand''s product has "'
-                    when numbered.whence = 'category' then 'brands'' products of the category have "'
+                    when numbered.reference = 'brand' and numbered.signal = 'price' then 'the brand never asks less than "'
+                    when numbered.reference = 'brand' then 'the brand''s product has "'
+                    when numbered.reference = 'category' then 'brands'' products of the category have "'
                     when numbered.signal = 'price' then 'half of its peers ask at least "'
                     else 'most other merchants state "'
                 end

@@ -137,40 +137,41 @@ offered as (
         listing_spine.purpose,
         peer_dates.peer_date,
         states.*,
-        case when states.is_live then 1 else 0 end as own_live_count,
-        case when states.is_live then states.listing_age_days end as own_age_days,
-        case when states.is_live and states.listing_age_days < 30 then 1 else 0 end as own_new_count,
-        case when states.is_live and states.log_msrp_ratio is not null then 1 else 0 end as own_msrp_ratio_count,
-        case when states.is_live then states.log_msrp_ratio end as own_log_msrp_ratio,
-        case when states.is_live then states.compared_field_count end as own_compared_count,
-        case when states.is_live then states.discrepant_field_count end as own_discrepant_count,
-        case when states.is_live then states.omitted_field_count end as own_omitted_count,
-        case when states.is_live and states.impossible_field_count > 0 then 1 else 0 end as own_impossible_count,
-        case when states.is_live and states.unusual_field_count > 0 then 1 else 0 end as own_unusual_count,
-        case when states.is_live and states.impossible_field_count is not null then 1 else 0 end as own_possible_known_count,
-        case when states.is_live and not states.is_model_known then 1 else 0 end as own_unknown_model_count,
-        case when states.is_live and states.is_model_known is not null then 1 else 0 end as own_model_count,
-        case when states.is_live and states.has_model_ref then 1 else 0 end as own_model_ref_count,
-        case when states.is_live and states.price_change_count is not null then 1 else 0 end as own_sighted_count,
-        case when states.is_live then states.price_change_count end as own_price_change_count,
+        case when states.is_active then 1 else 0 end as own_active_count,
+        case when states.is_active then states.listing_age_days end as own_age_days,
+        case when states.is_active and states.listing_age_days < 30 then 1 else 0 end as own_new_count,
+        case when states.is_active and states.log_msrp_ratio is not null then 1 else 0 end as own_msrp_ratio_count,
+        case when states.is_active then states.log_msrp_ratio end as own_log_msrp_ratio,
+        case when states.is_active then states.compared_field_count end as own_compared_count,
+        case when states.is_active then states.discrepant_field_count end as own_discrepant_count,
+        case when states.is_active then states.omitted_field_count end as own_omitted_count,
+        case when states.is_active and states.impossible_field_count > 0 then 1 else 0 end as own_impossible_count,
+        case when states.is_active and states.unusual_field_count > 0 then 1 else 0 end as own_unusual_count,
+        case when states.is_active and states.impossible_field_count is not null then 1 else 0 end as own_possible_known_count,
+        case when states.is_active and not states.is_model_known then 1 else 0 end as own_unknown_model_count,
+        case when states.is_active and states.is_model_known is not null then 1 else 0 end as own_model_count,
+        case when states.is_active and states.has_model_ref then 1 else 0 end as own_model_ref_count,
+        case when states.is_active and states.price_change_count is not null then 1 else 0 end as own_sighted_count,
+        case when states.is_active then states.price_change_count end as own_price_change_count,
         case
-            when states.is_live and {{ decimal_ratio('states.price_usd', 'states.highest_price_usd') }} is not null then 1 else 0
+            when states.is_active and {{ decimal_ratio('states.price_usd', 'states.highest_price_usd') }} is not null then 1
+            else 0
         end as own_price_ratio_count,
         case
-            when states.is_live then {{ decimal_ratio('states.price_usd', 'states.highest_price_usd') }}
+            when states.is_active then {{ decimal_ratio('states.price_usd', 'states.highest_price_usd') }}
         end as own_highest_price_ratio,
         case
-            when states.is_live then {{ decimal_ratio('states.lowest_price_usd', 'states.highest_price_usd') }}
+            when states.is_active then {{ decimal_ratio('states.lowest_price_usd', 'states.highest_price_usd') }}
         end as own_price_range_ratio,
-        case when states.is_live and states.is_authorised is not null then 1 else 0 end as own_authorisation_count,
-        case when states.is_live and not states.is_authorised then 1 else 0 end as own_unauthorised_count,
-        case when states.is_live and states.evasive_word_count is not null then 1 else 0 end as own_text_count,
-        case when states.is_live and states.evasive_word_count > 0 then 1 else 0 end as own_evasive_count,
-        case when states.is_live and states.odd_word_count > 0 then 1 else 0 end as own_odd_count,
-        case when states.is_live and states.is_brand_hidden then 1 else 0 end as own_brand_hidden_count,
-        case when states.is_live and states.is_title_copied then 1 else 0 end as own_title_copied_count,
-        case when states.is_live then states.title_word_count end as own_title_word_count,
-        case when states.is_live then states.description_word_count end as own_description_word_count
+        case when states.is_active and states.is_authorised is not null then 1 else 0 end as own_authorisation_count,
+        case when states.is_active and not states.is_authorised then 1 else 0 end as own_unauthorised_count,
+        case when states.is_active and states.evasive_word_count is not null then 1 else 0 end as own_text_count,
+        case when states.is_active and states.evasive_word_count > 0 then 1 else 0 end as own_evasive_count,
+        case when states.is_active and states.odd_word_count > 0 then 1 else 0 end as own_odd_count,
+        case when states.is_active and states.is_brand_hidden then 1 else 0 end as own_brand_hidden_count,
+        case when states.is_active and states.is_title_copied then 1 else 0 end as own_title_copied_count,
+        case when states.is_active then states.title_word_count end as own_title_word_count,
+        case when states.is_active then states.description_word_count end as own_description_word_count
     from listing_spine
     inner join peer_dates
         on peer_dates.as_of_date = listing_spine.as_of_date
@@ -280,23 +281,23 @@ final as (
         pictures.picture_count,
         {{ ratio('pictures.common_picture_count', 'pictures.picture_count') }} as common_picture_share,
         {{ ratio(
-            less_own('merchant_pictures.altered_picture_count', 'case when pictures.is_live then pictures.altered_picture_count end'),
-            less_own('merchant_pictures.picture_count', 'case when pictures.is_live then pictures.picture_count end')
+            less_own('merchant_pictures.altered_picture_count', 'case when pictures.is_active then pictures.altered_picture_count end'),
+            less_own('merchant_pictures.picture_count', 'case when pictures.is_active then pictures.picture_count end')
         ) }} as merchant_altered_picture_share,
         {{ ratio(
-            less_own('merchant_pictures.common_picture_count', 'case when pictures.is_live then pictures.common_picture_count end'),
-            less_own('merchant_pictures.picture_count', 'case when pictures.is_live then pictures.picture_count end')
+            less_own('merchant_pictures.common_picture_count', 'case when pictures.is_active then pictures.common_picture_count end'),
+            less_own('merchant_pictures.picture_count', 'case when pictures.is_active then pictures.picture_count end')
         ) }} as merchant_common_picture_share,
         {{ ratio(
             less_own(
                 'merchant_pictures.unnamed_logo_listing_count',
-                'case when pictures.is_live then least(pictures.unnamed_logo_count, 1) end'
+                'case when pictures.is_active then least(pictures.unnamed_logo_count, 1) end'
             ),
-            less_own('merchant_pictures.picture_listing_count', 'case when pictures.is_live then 1 end')
+            less_own('merchant_pictures.picture_listing_count', 'case when pictures.is_active then 1 end')
         ) }} as merchant_unnamed_logo_share,
         {{ ratio(
-            less_own('merchant_pictures.picture_count', 'case when pictures.is_live then pictures.picture_count end'),
-            less_own('merchant_pictures.picture_listing_count', 'case when pictures.is_live then 1 end')
+            less_own('merchant_pictures.picture_count', 'case when pictures.is_active then pictures.picture_count end'),
+            less_own('merchant_pictures.picture_listing_count', 'case when pictures.is_active then 1 end')
         ) }} as merchant_picture_count,
 
         offered.is_brand_hidden,
@@ -336,7 +337,7 @@ final as (
         merchant_states.is_default_storefront as is_merchant_default_storefront,
         {{ ratio('all_of_merchant.shown_rating', '5') }} as merchant_shown_rating_ratio,
         all_of_merchant.shown_sales_count as merchant_shown_sales_count,
-        merchant_states.live_listing_count as merchant_live_listing_count,
+        merchant_states.active_listing_count as merchant_active_listing_count,
         merchant_states.category_count as merchant_category_count,
         merchant_states.brand_count as merchant_brand_count,
         {{ brand_age_ratio('merchant_states') }} as merchant_brand_age_ratio,
@@ -348,11 +349,11 @@ final as (
         {{ disputed_notice_ratio('merchant_states') }} as merchant_disputed_notice_ratio,
         {{ ratio(
             less_own('merchant_states.listing_age_days_sum', 'offered.own_age_days'),
-            less_own('merchant_states.live_listing_count', 'offered.own_live_count')
+            less_own('merchant_states.active_listing_count', 'offered.own_active_count')
         ) }} as merchant_listing_age_days,
         {{ ratio(
             less_own('merchant_states.new_listing_count', 'offered.own_new_count'),
-            less_own('merchant_states.live_listing_count', 'offered.own_live_count')
+            less_own('merchant_states.active_listing_count', 'offered.own_active_count')
         ) }} as merchant_new_listing_share,
         offered.is_authorised as is_merchant_authorised,
         {{ ratio(
@@ -384,8 +385,8 @@ final as (
         ) }} as merchant_price_change_count,
         {{ price_spread('merchant_states') }} as merchant_price_spread_ratio,
         {{ ratio(
-            less_own('merchant_states.paid_usd', 'case when offered.is_live then offered.paid_usd end'),
-            less_own('merchant_states.asked_usd', 'case when offered.is_live then offered.asked_usd end')
+            less_own('merchant_states.paid_usd', 'case when offered.is_active then offered.paid_usd end'),
+            less_own('merchant_states.asked_usd', 'case when offered.is_active then offered.asked_usd end')
         ) }} as merchant_paid_price_ratio,
         {{ ratio(
             less_own('merchant_states.omitted_field_count', 'offered.own_omitted_count'),
@@ -406,7 +407,7 @@ final as (
         ) }} as merchant_unknown_model_share,
         {{ ratio(
             less_own('merchant_states.model_ref_count', 'offered.own_model_ref_count'),
-            less_own('merchant_states.live_listing_count', 'offered.own_live_count')
+            less_own('merchant_states.active_listing_count', 'offered.own_active_count')
         ) }} as merchant_model_ref_share,
         {{ shrunken_share(
             less_own('all_of_merchant.authenticity_complaint_count_life', 'own.authenticity_complaint_count_life'),

@@ -10,7 +10,7 @@ listing_states as (
         {{ log_price('price_usd') }} as log_price
     from {{ ref('listing_states') }}
     where
-        is_live
+        is_active
         and is_rating_date
         and price_usd is not null
 
@@ -70,7 +70,7 @@ final as (
         category,
         condition_key,
         cast(count(*) as integer) as listing_count,
-        {{ middle_value('price_usd') }} as median_price_usd,
+        {{ median('price_usd') }} as median_price_usd,
         {{ middle_distance('log_price') }} as log_price_distance
     from groups
     group by

@@ -10,14 +10,14 @@ places as (
         listing_id,
         merchant_id,
         as_of_date,
-        is_live
+        is_active
     from {{ ref('listing_spine') }}
 
 ),
 
-picture_showings as (
+picture_appearances as (
 
-    select * from {{ ref('picture_showings') }}
+    select * from {{ ref('picture_appearances') }}
 
 ),
 
@@ -61,7 +61,7 @@ dates as (
 
 likes as (
 
-    {{ like_pictures('picture_showings') }}
+    {{ like_pictures('picture_appearances') }}
 
 ),
 
@@ -97,17 +97,17 @@ confirmed_with as (
 
     select distinct
         likes.sha256,
-        picture_showings.merchant_id,
+        picture_appearances.merchant_id,
         labels.decided_date,
         labels.case_id
     from labels
-    inner join picture_showings
+    inner join picture_appearances
         on
-            picture_showings.listing_id = labels.listing_id
-            and picture_showings.shown_from <= labels.decided_date
-            and picture_showings.shown_until > labels.decided_date
+            picture_appearances.listing_id = labels.listing_id
+            and picture_appearances.shown_from <= labels.decided_date
+            and picture_appearances.shown_until > labels.decided_date
     inner join likes
-        on likes.like_sha256 = picture_showings.sha256
+        on likes.like_sha256 = picture_appearances.sha256
     where
         labels.entity_kind = 'listing'
         and labels.is_positive
@@ -133,14 +133,14 @@ shown as (
 
     select
         places.*,
-        picture_showings.sha256,
-        picture_showings.is_altered
+        picture_appearances.sha256,
+        picture_appearances.is_altered
     from places
-    inner join picture_showings
+    inner join picture_appearances
         on
-            picture_showings.listing_id = places.listing_id
-            and picture_showings.shown_from <= places.as_of_date
-            and picture_showings.shown_until > places.as_of_date
+            picture_appearances.listing_id = places.listing_id
+            and picture_appearances.shown_from <= places.as_of_date
+            and picture_appearances.shown_until > places.as_of_date
 
 ),
 
@@ -251,7 +251,7 @@ final as (
         listing_id,
         merchant_id,
         as_of_date,
-        is_live,
+        is_active,
         cast(count(*) as integer) as picture_count,
         cast(count(*) filter (where is_altered) as integer) as altered_picture_count,
         cast(count(*) filter (where merchant_count >= {{ most_bearers() }}) as integer) as common_picture_count,
@@ -264,7 +264,7 @@ final as (
         listing_id,
         merchant_id,
         as_of_date,
-        is_live
+        is_active
 
 )
 

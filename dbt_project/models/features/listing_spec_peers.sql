@@ -118,7 +118,7 @@ voices as (
             and unstated.model_key = listing_states.model_key
             and unstated.specs_hash = listing_states.specs_hash
     where
-        listing_states.is_live
+        listing_states.is_active
         and listing_states.is_rating_date
 
 ),

@@ -25,8 +25,8 @@ rated as (
         merchant_id,
         category,
         as_of_date,
-        is_live,
-        {{ add_days('as_of_date', '-listing_age_days') }} as began_date
+        is_active,
+        {{ add_days('as_of_date', '-listing_age_days') }} as active_since
     from listing_states
 
 ),
@@ -46,9 +46,9 @@ final as (
         label_decided_date,
         sampling_share,
         inclusion_probability,
-        stands_for,
+        expansion_weight,
         is_random_arm,
-        is_live
+        is_active
     from spine_rows
 
 )

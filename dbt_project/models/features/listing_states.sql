@@ -123,7 +123,7 @@ decision_dates as (
     left join rating_dates
         on rating_dates.as_of_date = entity_labels.decided_date
     where
-        entity_labels.is_alone
+        entity_labels.is_standalone
         and (
             entity_labels.entity_kind = 'listing'
             or entity_labels.inclusion_probability is null
@@ -141,7 +141,7 @@ decided as (
     from entity_labels
     where
         entity_kind = 'listing'
-        and is_alone
+        and is_standalone
 
 ),
 
@@ -282,7 +282,7 @@ seen as (
         and (
             sightings.seen_date is null
             or sightings.seen_date >= {{ add_days('offered.as_of_date', -14) }}
-        ) as is_live
+        ) as is_active
     from offered
     left join sightings
         on
@@ -311,7 +311,7 @@ kept as (
             decided.listing_id = seen.listing_id
             and decided.as_of_date = seen.as_of_date
     where
-        seen.is_live
+        seen.is_active
         or decided.listing_id is not null
 
 ),
@@ -426,7 +426,7 @@ described as (
         kept.is_rating_date,
         kept.listing_id,
         kept.merchant_id,
-        kept.is_live,
+        kept.is_active,
         {{ days_between('kept.listed_date', 'kept.as_of_date') }} as listing_age_days,
         listing_history.category,
         listing_history.condition,
@@ -554,7 +554,7 @@ final as (
         priced.is_rating_date,
         priced.listing_id,
         priced.merchant_id,
-        priced.is_live,
+        priced.is_active,
         priced.listing_age_days,
         priced.category,
         priced.condition,

@@ -14,7 +14,7 @@ places as (
 
 shown as (
 
-    select * from {{ ref('title_showings') }}
+    select * from {{ ref('title_appearances') }}
 
 ),
 

@@ -21,7 +21,7 @@ places as (
 
 listing_states as (
 
-    select * from {{ ref('listing_states') }} where is_live
+    select * from {{ ref('listing_states') }} where is_active
 
 ),
 
@@ -78,7 +78,7 @@ offers as (
     select
         listing_states.merchant_id,
         listing_states.as_of_date,
-        {{ middle_value('listing_states.price_usd') }} as middle_price_usd,
+        {{ median('listing_states.price_usd') }} as middle_price_usd,
         cast(count(*) filter (where listing_states.price_usd < listing_states.floor_price_usd) as integer) as below_floor_count,
         cast(count(listing_states.price_usd - listing_states.floor_price_usd) as integer) as floor_known_count,
         cast(count(*) filter (where listing_states.discrepant_field_count > 0) as integer) as discrepant_listing_count,
@@ -112,7 +112,7 @@ worst_brands as (
         ) }}) as refund_not_authentic_share,
         min({{ ratio('brands.rating_sum_life', '5 * brands.rating_count_life') }}) as rating_ratio
     from brands
-    where brands.live_listing_count > 0
+    where brands.active_listing_count > 0
     group by
         brands.merchant_id,
         brands.as_of_date
@@ -130,7 +130,7 @@ features as (
         states.is_default_storefront,
         {{ ratio('windows.shown_rating', '5') }} as shown_rating_ratio,
         windows.shown_sales_count,
-        states.live_listing_count,
+        states.active_listing_count,
         states.category_count,
         states.brand_count,
         {{ brand_age_ratio('states') }} as brand_age_ratio,
@@ -139,8 +139,8 @@ features as (
         case when platform.has_identifiers then conduct.identity_change_count end as identity_change_count,
         case when platform.has_takedowns then conduct.relisted_count end as relisted_count,
         {{ disputed_notice_ratio('states') }} as disputed_notice_ratio,
-        {{ ratio('states.listing_age_days_sum', 'states.live_listing_count') }} as listing_age_days,
-        {{ ratio('states.new_listing_count', 'states.live_listing_count') }} as new_listing_share,
+        {{ ratio('states.listing_age_days_sum', 'states.active_listing_count') }} as listing_age_days,
+        {{ ratio('states.new_listing_count', 'states.active_listing_count') }} as new_listing_share,
         {{ ratio('states.unauthorised_count', 'states.authorisation_count') }} as unauthorised_share,
 
         cast(offers.middle_price_usd as double) as price_usd,
@@ -160,13 +160,13 @@ features as (
         worst_brands.spec_discrepant_share as worst_brand_spec_discrepant_share,
         {{ ratio('states.impossible_listing_count', 'states.possible_known_count') }} as spec_impossible_share,
         {{ ratio('states.unusual_listing_count', 'states.possible_known_count') }} as spec_unusual_share,
-        {{ ratio('states.model_ref_count', 'states.live_listing_count') }} as model_ref_share,
+        {{ ratio('states.model_ref_count', 'states.active_listing_count') }} as model_ref_share,
         {{ ratio(
             'states.omitted_field_count', 'states.omitted_field_count + states.compared_field_count'
         ) }} as spec_omitted_share,
-        {{ ratio('offers.missing_field_count', 'states.live_listing_count') }} as spec_missing_count,
+        {{ ratio('offers.missing_field_count', 'states.active_listing_count') }} as spec_missing_count,
         {{ ratio('states.unknown_model_count', 'states.model_count') }} as unknown_model_share,
-        {{ ratio('offers.unknown_brand_count', 'states.live_listing_count') }} as unknown_brand_share,
+        {{ ratio('offers.unknown_brand_count', 'states.active_listing_count') }} as unknown_brand_share,
         {{ ratio('offers.condition_new_count', 'offers.condition_count') }} as condition_new_share,
 
         case when platform.has_reviews then windows.review_count_life end as review_count,

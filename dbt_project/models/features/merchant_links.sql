@@ -25,7 +25,7 @@ neighbours as (
         as_of_date,
         neighbour_id,
         hop_count,
-        is_loose
+        is_spoofable
     from {{ ref('merchant_neighbours') }}
 
 ),
@@ -83,7 +83,7 @@ firm as (
     from neighbours
     inner join dates
         on dates.as_of_date = neighbours.as_of_date
-    where not neighbours.is_loose
+    where not neighbours.is_spoofable
 
 ),
 
@@ -98,10 +98,12 @@ counts as (
     select
         near_neighbours.merchant_id,
         near_neighbours.as_of_date,
-        cast(count(*) filter (where not near_neighbours.is_loose) as integer) as firm_count,
-        cast(count(*) filter (where near_neighbours.is_loose) as integer) as loose_count,
-        cast(count(confirmed.neighbour_id) filter (where not near_neighbours.is_loose) as integer) as firm_confirmed_count,
-        cast(count(confirmed.neighbour_id) filter (where near_neighbours.is_loose) as integer) as loose_confirmed_count
+        cast(count(*) filter (where not near_neighbours.is_spoofable) as integer) as verified_count,
+        cast(count(*) filter (where near_neighbours.is_spoofable) as integer) as spoofable_count,
+        cast(
+            count(confirmed.neighbour_id) filter (where not near_neighbours.is_spoofable) as integer
+        ) as verified_confirmed_count,
+        cast(count(confirmed.neighbour_id) filter (where near_neighbours.is_spoofable) as integer) as spoofable_confirmed_count
     from near_neighbours
     inner join dates
         on dates.as_of_date = near_neighbours.as_of_date

@@ -25,8 +25,8 @@ edges as (
         merchant_id_b as neighbour_id,
         known_from,
         known_until,
-        firm_from,
-        firm_until
+        verified_from,
+        verified_until
     from int_merchant_edges
     union all
     select
@@ -34,24 +34,24 @@ edges as (
         merchant_id_a as neighbour_id,
         known_from,
         known_until,
-        firm_from,
-        firm_until
+        verified_from,
+        verified_until
     from int_merchant_edges
 
 ),
 
-firm_edges as (
+verified_edges as (
 
     select
         merchant_id,
         neighbour_id,
-        firm_from as known_from,
-        least(known_until, firm_until) as known_until
+        verified_from as known_from,
+        least(known_until, verified_until) as known_until
     from edges
 
 ),
 
-{{ hops('merchant_windows', 'firm_edges', 'merchant_id') }}
+{{ hops('merchant_windows', 'verified_edges', 'merchant_id') }}
 
 loose as (
 
@@ -81,7 +81,7 @@ final as (
         as_of_date,
         neighbour_id,
         hop_count,
-        false as is_loose
+        false as is_spoofable
     from hops
     union all
     select
@@ -89,7 +89,7 @@ final as (
         as_of_date,
         neighbour_id,
         1 as hop_count,
-        true as is_loose
+        true as is_spoofable
     from loose
 
 )

@@ -8,7 +8,7 @@ listing_states as (
         merchant_id,
         as_of_date
     from {{ ref('listing_states') }}
-    where is_live
+    where is_active
 
 ),
 
@@ -33,22 +33,22 @@ common as (
 ),
 
 -- Most listings show all their pictures over the same days: a row for all that become common on one.
-listing_showings as (
+listing_appearances as (
 
     select
-        showings.listing_id,
-        showings.shown_from,
-        showings.shown_until,
+        appearances.listing_id,
+        appearances.shown_from,
+        appearances.shown_until,
         coalesce(common.common_from, {{ end_of_time() }}) as common_from,
         count(*) as picture_count,
-        count(*) filter (where showings.is_altered) as altered_picture_count
-    from {{ ref('picture_showings') }} as showings
+        count(*) filter (where appearances.is_altered) as altered_picture_count
+    from {{ ref('picture_appearances') }} as appearances
     left join common
-        on common.sha256 = showings.sha256
+        on common.sha256 = appearances.sha256
     group by
-        showings.listing_id,
-        showings.shown_from,
-        showings.shown_until,
+        appearances.listing_id,
+        appearances.shown_from,
+        appearances.shown_until,
         coalesce(common.common_from, {{ end_of_time() }})
 
 ),
@@ -77,21 +77,21 @@ shown as (
         listing_states.merchant_id,
         listing_states.as_of_date,
         cast(count(distinct listing_states.listing_id) as integer) as picture_listing_count,
-        cast(sum(listing_showings.picture_count) as bigint) as picture_count,
-        cast(sum(listing_showings.altered_picture_count) as bigint) as altered_picture_count,
-        cast(coalesce(sum(listing_showings.picture_count) filter (
-            where listing_showings.common_from <= listing_states.as_of_date
+        cast(sum(listing_appearances.picture_count) as bigint) as picture_count,
+        cast(sum(listing_appearances.altered_picture_count) as bigint) as altered_picture_count,
+        cast(coalesce(sum(listing_appearances.picture_count) filter (
+            where listing_appearances.common_from <= listing_states.as_of_date
         ), 0) as bigint) as common_picture_count
     from listing_states
     inner join merchant_windows
         on
             merchant_windows.merchant_id = listing_states.merchant_id
             and merchant_windows.as_of_date = listing_states.as_of_date
-    inner join listing_showings
+    inner join listing_appearances
         on
-            listing_showings.listing_id = listing_states.listing_id
-            and listing_showings.shown_from <= listing_states.as_of_date
-            and listing_showings.shown_until > listing_states.as_of_date
+            listing_appearances.listing_id = listing_states.listing_id
+            and listing_appearances.shown_from <= listing_states.as_of_date
+            and listing_appearances.shown_until > listing_states.as_of_date
     group by
         listing_states.merchant_id,
         listing_states.as_of_date

@@ -52,7 +52,7 @@ mates as (
         merchant_windows.merchant_id,
         merchant_windows.as_of_date,
         mates.merchant_id as neighbour_id,
-        mates.is_firm,
+        mates.is_verified,
         mates.ring_id,
         dates.rating_date
     from merchant_windows
@@ -65,7 +65,7 @@ mates as (
     inner join members as mates
         on
             mates.as_of_date = members.as_of_date
-            and mates.is_firm = members.is_firm
+            and mates.is_verified = members.is_verified
             and mates.ring_id = members.ring_id
             and mates.merchant_id <> members.merchant_id
 
@@ -83,16 +83,16 @@ ages as (
     inner join int_merchant_edges
         on
             int_merchant_edges.merchant_id_a = members.merchant_id
-            and int_merchant_edges.firm_from <= members.as_of_date
-            and int_merchant_edges.firm_until > members.as_of_date
+            and int_merchant_edges.verified_from <= members.as_of_date
+            and int_merchant_edges.verified_until > members.as_of_date
             and int_merchant_edges.known_until > members.as_of_date
     inner join members as others
         on
             others.merchant_id = int_merchant_edges.merchant_id_b
             and others.as_of_date = members.as_of_date
-            and others.is_firm
+            and others.is_verified
             and others.ring_id = members.ring_id
-    where members.is_firm
+    where members.is_verified
     group by
         members.as_of_date,
         members.ring_id
@@ -104,10 +104,10 @@ final as (
     select
         mates.merchant_id,
         mates.as_of_date,
-        cast(count(*) filter (where mates.is_firm) as integer) as firm_count,
-        cast(count(*) filter (where not mates.is_firm) as integer) as loose_count,
-        cast(count(confirmed.neighbour_id) filter (where mates.is_firm) as integer) as firm_confirmed_count,
-        cast(count(confirmed.neighbour_id) filter (where not mates.is_firm) as integer) as loose_confirmed_count,
+        cast(count(*) filter (where mates.is_verified) as integer) as verified_count,
+        cast(count(*) filter (where not mates.is_verified) as integer) as spoofable_count,
+        cast(count(confirmed.neighbour_id) filter (where mates.is_verified) as integer) as verified_confirmed_count,
+        cast(count(confirmed.neighbour_id) filter (where not mates.is_verified) as integer) as spoofable_confirmed_count,
         min(ages.since_date) as since_date
     from mates
     left join confirmed
@@ -117,7 +117,7 @@ final as (
             and confirmed.neighbour_id = mates.neighbour_id
     left join ages
         on
-            mates.is_firm
+            mates.is_verified
             and ages.as_of_date = mates.rating_date
             and ages.ring_id = mates.ring_id
     group by

@@ -16,8 +16,8 @@ rated as (
         merchant_id,
         category,
         as_of_date,
-        is_live,
-        {{ add_days('as_of_date', '-merchant_age_days') }} as began_date
+        is_active,
+        {{ add_days('as_of_date', '-merchant_age_days') }} as active_since
     from merchant_states
 
 ),
@@ -36,9 +36,9 @@ final as (
         label_decided_date,
         sampling_share,
         inclusion_probability,
-        stands_for,
+        expansion_weight,
         is_random_arm,
-        is_live
+        is_active
     from spine_rows
 
 )

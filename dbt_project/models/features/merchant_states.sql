@@ -4,7 +4,7 @@ with
 
 listing_states as (
 
-    select * from {{ ref('listing_states') }} where is_live
+    select * from {{ ref('listing_states') }} where is_active
 
 ),
 
@@ -73,14 +73,14 @@ sums as (
     select
         as_of_date,
         merchant_id,
-        cast(count(*) as integer) as live_listing_count,
+        cast(count(*) as integer) as active_listing_count,
         cast(sum(listing_age_days) as bigint) as listing_age_days_sum,
         cast(count(*) filter (where listing_age_days < 30) as integer) as new_listing_count,
         cast(count(log_msrp_ratio) as integer) as msrp_ratio_count,
         sum(log_msrp_ratio) as log_msrp_ratio_sum,
-        {{ low_value('msrp_ratio') }} as low_msrp_ratio,
-        {{ middle_value('msrp_ratio') }} as middle_msrp_ratio,
-        {{ high_value('msrp_ratio') }} as high_msrp_ratio,
+        {{ p10('msrp_ratio') }} as low_msrp_ratio,
+        {{ median('msrp_ratio') }} as middle_msrp_ratio,
+        {{ p90('msrp_ratio') }} as high_msrp_ratio,
         cast(sum(compared_field_count) as bigint) as compared_field_count,
         cast(sum(discrepant_field_count) as bigint) as discrepant_field_count,
         cast(coalesce(sum(omitted_field_count), 0) as bigint) as omitted_field_count,
@@ -128,7 +128,7 @@ final as (
             when coalesce(cast(merchants.registered_at as date) <= sums.as_of_date, true)
                 then merchant_history.is_default_storefront
         end as is_default_storefront,
-        true as is_live
+        true as is_active
     from sums
     inner join categories
         on

@@ -1,9 +1,9 @@
 -- Which merchants have shown a picture, or one that resembles it, and in what order they came: one row a picture and merchant.
 with
 
-picture_showings as (
+picture_appearances as (
 
-    select * from {{ ref('picture_showings') }}
+    select * from {{ ref('picture_appearances') }}
 
 ),
 
@@ -15,7 +15,7 @@ picture_matches as (
 
 likes as (
 
-    {{ like_pictures('picture_showings') }}
+    {{ like_pictures('picture_appearances') }}
 
 ),
 
@@ -25,7 +25,7 @@ first_shown as (
         sha256,
         merchant_id,
         min(shown_from) as shown_from
-    from picture_showings
+    from picture_appearances
     group by
         sha256,
         merchant_id

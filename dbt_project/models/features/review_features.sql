@@ -1,5 +1,6 @@
--- What the model of brushing sees of a trade, one row for each row of review_spine: its own signs, those of the buyer's other
--- trades with the merchant, and those of the merchant's other trades; the trade itself is left out of both.
+-- What the model of brushing sees of a transaction, one row for each row of review_spine: its own indicators, those of the
+-- buyer's other transactions with the merchant, and those of the merchant's other transactions; the transaction itself is
+-- left out of both.
 with
 
 review_spine as (
@@ -8,15 +9,15 @@ review_spine as (
 
 ),
 
-trade_signs as (
+transaction_indicators as (
 
-    select * from {{ ref('trade_signs') }}
+    select * from {{ ref('transaction_indicators') }}
 
 ),
 
-merchant_trades as (
+merchant_transactions as (
 
-    select * from {{ ref('merchant_trades') }}
+    select * from {{ ref('merchant_transactions') }}
 
 ),
 
@@ -24,18 +25,18 @@ pairs as (
 
     select
         as_of_date,
-        merchant_number,
+        merchant_hash,
         {% for name in pair_counts() %}
-        coalesce(sum(cast({{ trade_counts()[name] }} as integer)), 0) as {{ name }}_count,
-        count({{ trade_counts()[name] }}) as {{ name }}_known_count,
+        coalesce(sum(cast({{ transaction_counts()[name] }} as integer)), 0) as {{ name }}_count,
+        count({{ transaction_counts()[name] }}) as {{ name }}_known_count,
         {% endfor %}
-        buyer_number
-    from trade_signs
+        buyer_hash
+    from transaction_indicators
     where buyer_here_count > 1
     group by
         as_of_date,
-        merchant_number,
-        buyer_number
+        merchant_hash,
+        buyer_hash
 
 ),
 
@@ -44,54 +45,54 @@ final as (
     select
         review_spine.purpose,
         review_spine.review_key,
-        signs.order_id,
-        signs.review_id,
+        indicators.order_id,
+        indicators.review_id,
         review_spine.merchant_id,
         review_spine.category,
         review_spine.as_of_date,
 
-        signs.buyer_age_days,
-        signs.buyer_trade_count,
-        signs.buyer_merchant_count,
-        signs.buyer_here_count,
-        {{ ratio('signs.buyer_here_count', 'signs.buyer_trade_count') }} as buyer_here_share,
-        signs.weight_ratio,
-        signs.delivery_ratio,
-        signs.delivery_route_ratio,
-        signs.day_burst_ratio,
-        signs.hour_order_count,
-        signs.hour_order_buyer_ratio,
-        signs.days_to_look,
+        indicators.buyer_age_days,
+        indicators.buyer_transaction_count,
+        indicators.buyer_merchant_count,
+        indicators.buyer_here_count,
+        {{ ratio('indicators.buyer_here_count', 'indicators.buyer_transaction_count') }} as buyer_here_share,
+        indicators.weight_ratio,
+        indicators.delivery_ratio,
+        indicators.delivery_route_ratio,
+        indicators.day_burst_ratio,
+        indicators.hour_order_count,
+        indicators.hour_order_buyer_ratio,
+        indicators.days_to_look,
 
-        signs.device_buyer_count,
-        signs.payer_buyer_count,
-        signs.is_own,
-        signs.tied_merchant_count,
+        indicators.device_buyer_count,
+        indicators.payer_buyer_count,
+        indicators.is_own,
+        indicators.tied_merchant_count,
 
-        signs.rating,
-        signs.review_lag_hours,
-        signs.text_writing_count,
+        indicators.rating,
+        indicators.review_lag_hours,
+        indicators.text_writing_count,
         {% for name in pair_counts() %}
-        {{ other_share('pairs', name, 'signs') }} as buyer_{{ name }}_share,
+        {{ other_share('pairs', name, 'indicators') }} as buyer_{{ name }}_share,
         {% endfor %}
         {% for name in context_counts() %}
-        {{ other_share('merchant_trades', name, 'signs') }} as merchant_{{ name }}_share,
+        {{ other_share('merchant_transactions', name, 'indicators') }} as merchant_{{ name }}_share,
         {% endfor %}
-        signs.has_photo
+        indicators.has_photo
     from review_spine
-    inner join trade_signs as signs
+    inner join transaction_indicators as indicators
         on
-            signs.review_key = review_spine.review_key
-            and signs.as_of_date = review_spine.as_of_date
-    inner join merchant_trades
+            indicators.review_key = review_spine.review_key
+            and indicators.as_of_date = review_spine.as_of_date
+    inner join merchant_transactions
         on
-            merchant_trades.merchant_number = signs.merchant_number
-            and merchant_trades.as_of_date = signs.as_of_date
+            merchant_transactions.merchant_hash = indicators.merchant_hash
+            and merchant_transactions.as_of_date = indicators.as_of_date
     left join pairs
         on
-            pairs.merchant_number = signs.merchant_number
-            and pairs.as_of_date = signs.as_of_date
-            and pairs.buyer_number = signs.buyer_number
+            pairs.merchant_hash = indicators.merchant_hash
+            and pairs.as_of_date = indicators.as_of_date
+            and pairs.buyer_hash = indicators.buyer_hash
 
 )
 

@@ -1,12 +1,12 @@
--- Which trades are rated or learned from, and when: one row a trade, date and purpose, as in listing_spine. At the scoring date
--- every trade of the year that shows two signs; at the dates of a training those that are decided on within H days, and a hash
--- sample of those that nothing labels: of the merchants that are drawn, about so many trades a date. Calibrated on audited
--- trades.
+-- Which transactions are rated or learned from, and when: one row a transaction, date and purpose, as in listing_spine. At
+-- the scoring date every transaction of the year that shows two indicators; at the dates of a training those that are
+-- decided on within H days, and a hash sample of those that nothing labels: of the merchants that are drawn, about so many
+-- transactions a date. Calibrated on audited transactions.
 with
 
-trades as (
+transactions as (
 
-    select * from {{ ref('trade_signs') }} where sign_count >= {{ least_signs() }}
+    select * from {{ ref('transaction_indicators') }} where indicator_count >= {{ min_indicators() }}
 
 ),
 
@@ -34,47 +34,47 @@ listings as (
 drawn_shares as (
 
     select
-        trades.as_of_date,
-        least(1.0, round(cast({{ trades_per_date() }} as double) / count(*), 6)) as trade_share,
+        transactions.as_of_date,
+        least(1.0, round(cast({{ transactions_per_date() }} as double) / count(*), 6)) as transaction_share,
         max(places.drawn_share) as merchant_share
-    from trades
+    from transactions
     inner join {{ ref('brushing_places') }} as places
         on
-            places.as_of_date = trades.as_of_date
-            and places.merchant_id = trades.merchant_id
+            places.as_of_date = transactions.as_of_date
+            and places.merchant_id = transactions.merchant_id
     where
-        trades.is_drawn
-        and not trades.is_scored
-    group by trades.as_of_date
+        transactions.is_drawn
+        and not transactions.is_scored
+    group by transactions.as_of_date
 
 ),
 
 rated as (
 
     select
-        trades.review_key as entity_id,
-        trades.merchant_id,
+        transactions.review_key as entity_id,
+        transactions.merchant_id,
         listings.category,
-        trades.as_of_date,
-        true as is_live,
-        trades.began_date
-    from trades
+        transactions.as_of_date,
+        true as is_active,
+        transactions.occurred_date as active_since
+    from transactions
     left join drawn_shares
-        on drawn_shares.as_of_date = trades.as_of_date
+        on drawn_shares.as_of_date = transactions.as_of_date
     left join listings
         on
-            listings.listing_id = trades.listing_id
-            and listings.known_from <= trades.as_of_date
-            and listings.known_until > trades.as_of_date
+            listings.listing_id = transactions.listing_id
+            and listings.known_from <= transactions.as_of_date
+            and listings.known_until > transactions.as_of_date
     left join brushing_labels
-        on brushing_labels.entity_id = trades.review_key
+        on brushing_labels.entity_id = transactions.review_key
     where
-        trades.is_scored
+        transactions.is_scored
         or brushing_labels.entity_id is not null
         or (
-            trades.is_drawn
-            and {{ key_share("trades.review_key || '|' || cast(trades.as_of_date as varchar)") }}
-            < drawn_shares.trade_share
+            transactions.is_drawn
+            and {{ key_share("transactions.review_key || '|' || cast(transactions.as_of_date as varchar)") }}
+            < drawn_shares.transaction_share
         )
 
 ),
@@ -94,13 +94,13 @@ final as (
         spine_rows.label_decided_date,
         case
             when spine_rows.label_source is null and spine_rows.purpose in ('train', 'evaluate')
-                then spine_rows.sampling_share * drawn_shares.trade_share * drawn_shares.merchant_share
+                then spine_rows.sampling_share * drawn_shares.transaction_share * drawn_shares.merchant_share
             else spine_rows.sampling_share
         end as sampling_share,
         spine_rows.inclusion_probability,
-        spine_rows.stands_for,
+        spine_rows.expansion_weight,
         spine_rows.is_random_arm,
-        spine_rows.is_live
+        spine_rows.is_active
     from spine_rows
     left join drawn_shares
         on drawn_shares.as_of_date = spine_rows.as_of_date

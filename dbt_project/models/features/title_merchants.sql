@@ -9,7 +9,7 @@ first_shown as (
         title_band,
         merchant_id,
         min(shown_from) as shown_from
-    from {{ ref('title_showings') }}
+    from {{ ref('title_appearances') }}
     group by
         band,
         title_band,

@@ -4,9 +4,9 @@
 -- while it is known.
 with
 
-picture_showings as (
+picture_appearances as (
 
-    select * from {{ ref('picture_showings') }}
+    select * from {{ ref('picture_appearances') }}
 
 ),
 
@@ -56,22 +56,22 @@ likes as (
 logos_shown as (
 
     select distinct
-        picture_showings.listing_id,
+        picture_appearances.listing_id,
         brand_logos.brand_id,
-        greatest(picture_showings.shown_from, listing_history.known_from, brand_logos.known_from) as shown_from,
-        least(picture_showings.shown_until, listing_history.known_until, brand_logos.known_until) as shown_until,
+        greatest(picture_appearances.shown_from, listing_history.known_from, brand_logos.known_from) as shown_from,
+        least(picture_appearances.shown_until, listing_history.known_until, brand_logos.known_until) as shown_until,
         {{ name_key('listing_history.title') }} as title_key,
         {{ as_words(as_read('listing_history.title')) }} as title_words
     from brand_logos
     inner join likes
         on likes.like_sha256 = brand_logos.sha256
-    inner join picture_showings
-        on picture_showings.sha256 = likes.sha256
+    inner join picture_appearances
+        on picture_appearances.sha256 = likes.sha256
     inner join listing_history
         on
-            listing_history.listing_id = picture_showings.listing_id
-            and listing_history.known_from < picture_showings.shown_until
-            and listing_history.known_until > picture_showings.shown_from
+            listing_history.listing_id = picture_appearances.listing_id
+            and listing_history.known_from < picture_appearances.shown_until
+            and listing_history.known_until > picture_appearances.shown_from
 
 ),
 

@@ -52,7 +52,7 @@ cases as (
     union all
     select
         moderation_decisions.decided_at as event_at,
-        moderation_decisions.matter || '_decided' as kind,
+        moderation_decisions.violation_type || '_decided' as kind,
         moderation_decisions.entity_id as listing_id,
         moderation_decisions.verdict as detail
     from {{ ref('stg_moderation_decisions') }} as moderation_decisions

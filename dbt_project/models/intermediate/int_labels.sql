@@ -53,7 +53,7 @@ own_labels as (
     select
         'listing' as entity_kind,
         notices.listing_id as entity_id,
-        'counterfeit' as matter,
+        'counterfeit' as violation_type,
         notices.outcome = 'upheld' as is_positive,
         notices.decided_at,
         'notice' as source,
@@ -75,7 +75,7 @@ own_labels as (
     select
         'listing' as entity_kind,
         test_buys.listing_id as entity_id,
-        'counterfeit' as matter,
+        'counterfeit' as violation_type,
         test_buys.verdict = 'counterfeit' as is_positive,
         test_buys.decided_at,
         'test_buy' as source,
@@ -89,7 +89,7 @@ own_labels as (
     select
         moderation_decisions.entity_kind,
         moderation_decisions.entity_id,
-        moderation_decisions.matter,
+        moderation_decisions.violation_type,
         moderation_decisions.verdict = 'fake' as is_positive,
         moderation_decisions.decided_at,
         'moderation_decision' as source,
@@ -102,7 +102,7 @@ own_labels as (
     select
         'merchant' as entity_kind,
         enforcement_actions.merchant_id as entity_id,
-        'counterfeit' as matter,
+        'counterfeit' as violation_type,
         true as is_positive,
         enforcement_actions.occurred_at as decided_at,
         'enforcement' as source,
@@ -115,7 +115,7 @@ own_labels as (
     select
         appeals.entity_kind,
         appeals.entity_id,
-        appeals.matter,
+        appeals.violation_type,
         false as is_positive,
         appeals.decided_at,
         'appeal' as source,
@@ -139,7 +139,7 @@ labels as (
     select
         'merchant' as entity_kind,
         owners.merchant_id as entity_id,
-        own_labels.matter,
+        own_labels.violation_type,
         own_labels.is_positive,
         own_labels.decided_at,
         own_labels.source,
@@ -153,7 +153,7 @@ labels as (
         on owners.listing_id = own_labels.entity_id
     where
         own_labels.entity_kind = 'listing'
-        and own_labels.matter = 'counterfeit'
+        and own_labels.violation_type = 'counterfeit'
         and own_labels.is_positive
         and own_labels.decided_at is not null
 
@@ -227,7 +227,7 @@ final as (
     select
         labels.entity_kind,
         labels.entity_id,
-        labels.matter,
+        labels.violation_type,
         labels.is_positive,
         labels.decided_at,
         labels.source,

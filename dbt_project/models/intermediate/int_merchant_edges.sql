@@ -123,8 +123,8 @@ final as (
             when pairs.kind in ('phone', 'address', 'email')
                 then greatest(pairs.known_from, coalesce(both_verified.verified_from, {{ end_of_time() }}))
             else pairs.known_from
-        end as firm_from,
-        coalesce(both_verified.verified_until, {{ end_of_time() }}) as firm_until,
+        end as verified_from,
+        coalesce(both_verified.verified_until, {{ end_of_time() }}) as verified_until,
         cast(pairs.bearer_count as integer) as bearer_count
     from pairs
     left join crowded

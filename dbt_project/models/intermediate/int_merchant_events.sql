@@ -51,7 +51,7 @@ all_events as (
     union all
     select
         moderation_decisions.decided_at as event_at,
-        moderation_decisions.matter || '_decided' as kind,
+        moderation_decisions.violation_type || '_decided' as kind,
         moderation_decisions.entity_id as merchant_id,
         moderation_decisions.verdict as detail,
         cast(null as decimal(18, 4)) as amount_usd,

@@ -1,6 +1,7 @@
--- What the ranking would be without the suspected trades: sales, rating and rank of each living listing within its category, with
--- and without them. A listing's adjusted rank is the place that its adjusted sales would have among what the others sell as they
--- stand: nobody moves for what another did. Places are shared by those who sell as many. One row a listing.
+-- What the ranking would be without the suspected transactions: sales, rating and rank of each living listing within its
+-- category, with and without them. A listing's adjusted rank is the place that its adjusted sales would have among what the
+-- others sell as they stand: nobody moves for what another did. Places are shared by those who sell as many. One row a
+-- listing.
 with
 
 living as (
@@ -15,17 +16,17 @@ living as (
 
 ),
 
-trades as (
+transactions as (
 
     select
-        trade_signs.listing_id,
-        trade_signs.is_order,
-        trade_signs.rating,
+        transaction_indicators.listing_id,
+        transaction_indicators.is_order,
+        transaction_indicators.rating,
         suspected.review_key is not null as is_suspected
-    from {{ ref('trade_signs') }} as trade_signs
+    from {{ ref('transaction_indicators') }} as transaction_indicators
     left join {{ ref('brushed_orders') }} as suspected
-        on suspected.review_key = trade_signs.review_key
-    where trade_signs.is_scored
+        on suspected.review_key = transaction_indicators.review_key
+    where transaction_indicators.is_scored
 
 ),
 
@@ -40,7 +41,7 @@ sums as (
         count(rating) as raw_rating_count,
         sum(case when not is_suspected then rating end) as adjusted_rating_sum,
         count(case when not is_suspected then rating end) as adjusted_rating_count
-    from trades
+    from transactions
     group by listing_id
 
 ),

@@ -43,7 +43,7 @@ told as (
         on
             flags.entity_kind = appealed.entity_kind
             and flags.entity_id = appealed.entity_id
-            and flags.matter = appealed.matter
+            and flags.violation_type = appealed.violation_type
             and flags.as_of_date < cast(appealed.submitted_at as date)
 
 ),
@@ -55,7 +55,7 @@ final as (
         appealed.appeal_id,
         appealed.entity_kind,
         appealed.entity_id,
-        appealed.matter,
+        appealed.violation_type,
         appealed.submitted_at,
         case when appealed.is_decided then coalesce(appealed.outcome, 'pending') else 'pending' end as outcome,
         case when appealed.is_decided then appealed.reason end as reason,

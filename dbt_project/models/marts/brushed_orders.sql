@@ -1,5 +1,5 @@
--- Every suspected trade with its evidence, for analysts: an order or review that was flagged and that nobody keeps off the lists,
--- beside what it shows. One row a trade.
+-- Every suspected transaction with its evidence, for analysts: an order or review that was flagged and that nobody keeps
+-- off the lists, beside what it shows. One row a transaction.
 with
 
 run as (
@@ -17,12 +17,12 @@ suspected as (
 
 ),
 
-signs as (
+indicators as (
 
-    select trade_signs.*
-    from {{ ref('trade_signs') }} as trade_signs
+    select transaction_indicators.*
+    from {{ ref('transaction_indicators') }} as transaction_indicators
     inner join run
-        on run.as_of = trade_signs.as_of_date
+        on run.as_of = transaction_indicators.as_of_date
 
 ),
 
@@ -35,31 +35,31 @@ final as (
         suspected.review_id,
         suspected.listing_id,
         suspected.merchant_id,
-        signs.buyer_id,
-        signs.began_date,
+        indicators.buyer_id,
+        indicators.occurred_date,
         suspected.score,
         suspected.own_conduct_score,
-        signs.buyer_age_days,
-        signs.buyer_trade_count,
-        signs.buyer_here_count,
-        signs.device_buyer_count,
-        signs.payer_buyer_count,
-        signs.is_own,
-        signs.tied_merchant_count,
-        signs.weight_ratio,
-        signs.delivery_ratio,
-        signs.delivery_route_ratio,
-        signs.day_burst_ratio,
-        signs.hour_order_count,
-        signs.hour_order_buyer_ratio,
-        signs.days_to_look,
-        signs.rating,
-        signs.review_lag_hours,
-        signs.text_writing_count,
+        indicators.buyer_age_days,
+        indicators.buyer_transaction_count,
+        indicators.buyer_here_count,
+        indicators.device_buyer_count,
+        indicators.payer_buyer_count,
+        indicators.is_own,
+        indicators.tied_merchant_count,
+        indicators.weight_ratio,
+        indicators.delivery_ratio,
+        indicators.delivery_route_ratio,
+        indicators.day_burst_ratio,
+        indicators.hour_order_count,
+        indicators.hour_order_buyer_ratio,
+        indicators.days_to_look,
+        indicators.rating,
+        indicators.review_lag_hours,
+        indicators.text_writing_count,
         suspected.reasons
     from suspected
-    inner join signs
-        on signs.review_key = suspected.review_key
+    inner join indicators
+        on indicators.review_key = suspected.review_key
 
 )
 

@@ -1,7 +1,7 @@
--- Groups of buyers that serve many merchants, one row a service, buyer and merchant served. Merchants that are tied by their
--- buyers far beyond chance (co_purchases) form a component, and components that the same accounts go round form one service;
--- its accounts are the buyers most of whose trades are with its merchants, and who buy with several of them or share device or
--- payer with an account that does. What holds it together stands beside it.
+-- Groups of buyers that serve many merchants, one row a service, buyer and merchant served. Merchants that are tied by
+-- their buyers far beyond chance (co_purchases) form a component, and components that the same accounts go round form one
+-- service; its accounts are the buyers most of whose transactions are with its merchants, and who buy with several of them
+-- or share device or payer with an account that does. What holds it together stands beside it.
 {% set rounds = 8 %}
 {% set part_rounds = 4 %}
 with
@@ -23,13 +23,13 @@ ties as (
 
 ),
 
-signs as (
+indicators as (
 
-    select trade_signs.*
-    from {{ ref('trade_signs') }} as trade_signs
+    select transaction_indicators.*
+    from {{ ref('transaction_indicators') }} as transaction_indicators
     where
-        trade_signs.is_scored
-        and trade_signs.buyer_id is not null
+        transaction_indicators.is_scored
+        and transaction_indicators.buyer_id is not null
 
 ),
 
@@ -70,16 +70,16 @@ visits as (
 
     select
         components.label,
-        signs.buyer_id,
-        count(distinct signs.merchant_id) as merchant_count,
-        count(*) as trade_count,
-        max(signs.buyer_trade_count) as all_trade_count
-    from signs
+        indicators.buyer_id,
+        count(distinct indicators.merchant_id) as merchant_count,
+        count(*) as transaction_count,
+        max(indicators.buyer_transaction_count) as all_transaction_count
+    from indicators
     inner join components
-        on components.merchant_id = signs.merchant_id
+        on components.merchant_id = indicators.merchant_id
     group by
         components.label,
-        signs.buyer_id
+        indicators.buyer_id
 
 ),
 
@@ -97,7 +97,7 @@ bridges as (
             and others.label <> visits.label
     where
         visits.merchant_count + others.merchant_count > 2
-        and 2 * (visits.trade_count + others.trade_count) > visits.all_trade_count
+        and 2 * (visits.transaction_count + others.transaction_count) > visits.all_transaction_count
     group by
         visits.label,
         others.label
@@ -147,19 +147,19 @@ purchases as (
 
     select
         clients.service_id,
-        signs.buyer_id,
-        signs.merchant_id,
-        count(*) as trade_count,
-        max(signs.buyer_trade_count) as all_trade_count,
-        min(signs.began_date) as since_date,
-        sum(cast(signs.is_repeated as integer)) as repeated_text_count
-    from signs
+        indicators.buyer_id,
+        indicators.merchant_id,
+        count(*) as transaction_count,
+        max(indicators.buyer_transaction_count) as all_transaction_count,
+        min(indicators.occurred_date) as since_date,
+        sum(cast(indicators.is_repeated as integer)) as repeated_text_count
+    from indicators
     inner join clients
-        on clients.merchant_id = signs.merchant_id
+        on clients.merchant_id = indicators.merchant_id
     group by
         clients.service_id,
-        signs.buyer_id,
-        signs.merchant_id
+        indicators.buyer_id,
+        indicators.merchant_id
 
 ),
 
@@ -169,8 +169,8 @@ served as (
         service_id,
         buyer_id,
         count(*) as merchant_count,
-        sum(trade_count) as trade_count,
-        max(all_trade_count) as all_trade_count
+        sum(transaction_count) as transaction_count,
+        max(all_transaction_count) as all_transaction_count
     from purchases
     group by
         service_id,
@@ -181,7 +181,7 @@ served as (
 devoted as (
 
     select * from served
-    where 2 * trade_count > all_trade_count
+    where 2 * transaction_count > all_transaction_count
 
 ),
 
@@ -206,18 +206,18 @@ means as (
         devoted.service_id,
         devoted.buyer_id,
         'payer' as kind,
-        trades.payer_hash as value_hash
+        transactions.payer_hash as value_hash
     from devoted
-    inner join {{ ref('int_trades') }} as trades
-        on trades.buyer_id = devoted.buyer_id
+    inner join {{ ref('int_transactions') }} as transactions
+        on transactions.buyer_id = devoted.buyer_id
     inner join clients
         on
-            clients.merchant_id = trades.merchant_id
+            clients.merchant_id = transactions.merchant_id
             and clients.service_id = devoted.service_id
     cross join run
     where
-        trades.payer_hash is not null
-        and cast(trades.began_at as date) <= run.as_of
+        transactions.payer_hash is not null
+        and cast(transactions.occurred_at as date) <= run.as_of
 
 ),
 
@@ -285,7 +285,7 @@ service_counts as (
         accounts.service_id,
         count(distinct accounts.buyer_id) as buyer_count,
         count(distinct purchases.merchant_id) as merchant_count,
-        cast(sum(purchases.trade_count) as bigint) as trade_count,
+        cast(sum(purchases.transaction_count) as bigint) as transaction_count,
         min(purchases.since_date) as since_date
     from accounts
     inner join purchases
@@ -303,7 +303,7 @@ final as (
         accounts.service_id,
         accounts.buyer_id,
         purchases.merchant_id,
-        purchases.trade_count,
+        purchases.transaction_count,
         purchases.since_date,
         cast(coalesce(purchases.repeated_text_count, 0) as bigint) as repeated_text_count,
         accounts.merchant_count as buyer_merchant_count,
@@ -311,7 +311,7 @@ final as (
         accounts.shares_payer,
         service_counts.buyer_count as service_buyer_count,
         service_counts.merchant_count as service_merchant_count,
-        service_counts.trade_count as service_trade_count,
+        service_counts.transaction_count as service_transaction_count,
         service_counts.since_date as service_since_date
     from accounts
     inner join purchases

@@ -64,7 +64,7 @@ final as (
         told.as_of as as_of_date,
         told.case_id,
         told.merchant_id,
-        told.matter,
+        told.violation_type,
         told.plaintiff,
         told.defendant,
         told.court,

@@ -33,7 +33,7 @@ accounts as (
         ties.ring_id,
         {{ joined_members(collect_in_order('ties.kind'), "','") }} as kinds,
         min(ties.since_date) as since_date,
-        bool_or(ties.is_firm) as is_firm
+        bool_or(ties.is_verified) as is_verified
     from confirmed
     inner join ties
         on ties.merchant_id = confirmed.merchant_id
@@ -55,7 +55,7 @@ final as (
         accounts.ring_id,
         accounts.kinds,
         accounts.since_date,
-        accounts.is_firm,
+        accounts.is_verified,
         others.merchant_id is not null as is_other_confirmed,
         bans.banned_at as other_banned_at,
         cast(scores.score as decimal(9, 4)) as other_score

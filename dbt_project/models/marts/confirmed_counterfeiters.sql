@@ -23,17 +23,17 @@ standing as (
         on
             of_merchant.entity_kind = 'merchant'
             and of_merchant.entity_id = labels.entity_id
-            and of_merchant.matter = labels.matter
+            and of_merchant.violation_type = labels.violation_type
             and of_merchant.reversed_at >= labels.decided_at
     left join reversals as of_listing
         on
             of_listing.entity_kind = 'listing'
             and of_listing.entity_id = labels.via_listing_id
-            and of_listing.matter = labels.matter
+            and of_listing.violation_type = labels.violation_type
             and of_listing.reversed_at >= labels.decided_at
     where
         labels.entity_kind = 'merchant'
-        and labels.matter = 'counterfeit'
+        and labels.violation_type = 'counterfeit'
         and labels.is_positive
         and of_merchant.entity_id is null
         and of_listing.entity_id is null
@@ -69,7 +69,7 @@ living as (
 
     select
         merchant_id,
-        count(*) as live_listing_count
+        count(*) as active_listing_count
     from {{ ref('listing_spine') }}
     where purpose = 'score'
     group by merchant_id
@@ -100,7 +100,7 @@ final as (
         coalesce(found.action_count, 0) as action_count,
         coalesce(found.is_found_during_action, false) as is_found_during_action,
         bans.banned_at,
-        coalesce(living.live_listing_count, 0) as live_listing_count,
+        coalesce(living.active_listing_count, 0) as active_listing_count,
         rings.ring_id,
         rings.merchant_count as ring_merchant_count
     from confirmed

@@ -30,7 +30,7 @@ final as (
         listing_discrepancies.field,
         listing_discrepancies.claimed,
         listing_discrepancies.expected,
-        listing_discrepancies.whence,
+        listing_discrepancies.reference,
         {{ ratio('listing_discrepancies.millionths_apart', '1000000') }} as apart_ratio,
         listing_discrepancies.words
     from listing_discrepancies

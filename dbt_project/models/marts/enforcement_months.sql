@@ -23,7 +23,7 @@ final as (
         cast(coalesce(sum(seized_count), 0) as bigint) as seized_count,
         cast(coalesce(sum(seized_value), 0) as decimal(28, 4)) as seized_value,
         cast(coalesce(sum(seized_value_usd), 0) as decimal(28, 4)) as seized_value_usd,
-        {{ middle_value('handed_over_days') }} as handed_over_days
+        {{ median('handed_over_days') }} as handed_over_days
     from results
     group by
         as_of_date,

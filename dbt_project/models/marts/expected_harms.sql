@@ -19,7 +19,7 @@ living as (
     from {{ ref('listing_states') }} as listing_states
     inner join run
         on run.as_of = listing_states.as_of_date
-    where listing_states.is_live
+    where listing_states.is_active
 
 ),
 

@@ -12,7 +12,7 @@ run as (
 flagged as (
 
     select
-        flags.matter,
+        flags.violation_type,
         flags.entity_kind,
         flags.entity_id,
         min(flags.as_of_date) as flagged_date
@@ -20,7 +20,7 @@ flagged as (
     inner join run
         on run.as_of > flags.as_of_date
     group by
-        flags.matter,
+        flags.violation_type,
         flags.entity_kind,
         flags.entity_id
 
@@ -38,7 +38,7 @@ labels as (
 decisions as (
 
     select
-        labels.matter,
+        labels.violation_type,
         labels.entity_kind,
         labels.entity_id,
         labels.decided_at
@@ -46,7 +46,7 @@ decisions as (
     where labels.source <> 'enforcement'
     union all
     select
-        'counterfeit' as matter,
+        'counterfeit' as violation_type,
         'listing' as entity_kind,
         notices.listing_id as entity_id,
         notices.decided_at
@@ -54,7 +54,7 @@ decisions as (
     where notices.outcome in ('upheld', 'rejected')
     union all
     select
-        appeals.matter,
+        appeals.violation_type,
         appeals.entity_kind,
         appeals.entity_id,
         appeals.decided_at
@@ -86,7 +86,7 @@ hand_overs as (
 steps as (
 
     select
-        flagged.matter,
+        flagged.violation_type,
         flagged.entity_kind,
         flagged.entity_id,
         'flagged' as stage,
@@ -97,7 +97,7 @@ steps as (
     from flagged
     union all
     select
-        flagged.matter,
+        flagged.violation_type,
         flagged.entity_kind,
         flagged.entity_id,
         'reviewed' as stage,
@@ -108,13 +108,13 @@ steps as (
     from flagged
     inner join decisions
         on
-            decisions.matter = flagged.matter
+            decisions.violation_type = flagged.violation_type
             and decisions.entity_kind = flagged.entity_kind
             and decisions.entity_id = flagged.entity_id
             and cast(decisions.decided_at as date) > flagged.flagged_date
     union all
     select
-        flagged.matter,
+        flagged.violation_type,
         flagged.entity_kind,
         flagged.entity_id,
         'confirmed' as stage,
@@ -125,14 +125,14 @@ steps as (
     from flagged
     inner join labels
         on
-            labels.matter = flagged.matter
+            labels.violation_type = flagged.violation_type
             and labels.entity_kind = flagged.entity_kind
             and labels.entity_id = flagged.entity_id
             and labels.is_positive
             and cast(labels.decided_at as date) > flagged.flagged_date
     union all
     select
-        'counterfeit' as matter,
+        'counterfeit' as violation_type,
         'merchant' as entity_kind,
         named.merchant_id as entity_id,
         'handed_over' as stage,
@@ -147,7 +147,7 @@ steps as (
             and named.named_date < cast(hand_overs.handed_over_at as date)
     union all
     select
-        'counterfeit' as matter,
+        'counterfeit' as violation_type,
         'lead' as entity_kind,
         hand_overs.lead_id as entity_id,
         'handed_over' as stage,
@@ -159,7 +159,7 @@ steps as (
     {% for stage, number, condition in [('acted_on', 5, 'true'), ('suspects_named', 6, 'results.suspect_count > 0')] %}
     union all
     select
-        'counterfeit' as matter,
+        'counterfeit' as violation_type,
         'merchant' as entity_kind,
         results.merchant_id as entity_id,
         '{{ stage }}' as stage,
@@ -171,7 +171,7 @@ steps as (
     where {{ condition }}
     union all
     select
-        'counterfeit' as matter,
+        'counterfeit' as violation_type,
         'lead' as entity_kind,
         results.lead_id as entity_id,
         '{{ stage }}' as stage,
@@ -192,7 +192,7 @@ firsts as (
     select
         *,
         row_number() over (
-            partition by matter, entity_kind, entity_id, stage
+            partition by violation_type, entity_kind, entity_id, stage
             order by reached_at asc, lead_id asc nulls last, authority asc nulls last
         ) as place
     from steps
@@ -203,8 +203,8 @@ reached as (
 
     select
         *,
-        lag(stage) over (partition by matter, entity_kind, entity_id order by stage_number asc) as stage_before,
-        lag(reached_at) over (partition by matter, entity_kind, entity_id order by stage_number asc) as reached_before_at
+        lag(stage) over (partition by violation_type, entity_kind, entity_id order by stage_number asc) as stage_before,
+        lag(reached_at) over (partition by violation_type, entity_kind, entity_id order by stage_number asc) as reached_before_at
     from firsts
     where place = 1
 
@@ -240,7 +240,7 @@ final as (
 
     select
         run.as_of as as_of_date,
-        reached.matter,
+        reached.violation_type,
         reached.entity_kind,
         reached.entity_id,
         reached.stage,

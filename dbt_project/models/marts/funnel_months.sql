@@ -1,5 +1,5 @@
 -- The funnel by month, authority and brand as of the date: how many came to each stage, and after how many days from the stage
--- before (the middle one). One row a month, matter, kind of entity, stage, authority and brand.
+-- before (the middle one). One row a month, violation_type, kind of entity, stage, authority and brand.
 with
 
 funnel as (
@@ -13,7 +13,7 @@ final as (
     select
         as_of_date,
         month_date,
-        matter,
+        violation_type,
         entity_kind,
         stage_number,
         stage,
@@ -21,12 +21,12 @@ final as (
         brand,
         count(*) as entity_count,
         count(distinct lead_id) as lead_count,
-        {{ middle_value('delay_days') }} as delay_days
+        {{ median('delay_days') }} as delay_days
     from funnel
     group by
         as_of_date,
         month_date,
-        matter,
+        violation_type,
         entity_kind,
         stage_number,
         stage,

@@ -1,6 +1,7 @@
--- Whom leads may be made of, one row a kind, group and merchant: the members of rings, the merchants above their threshold that
--- are in no ring, and those that a brushing service serves (its trades with one say nothing of the merchant). With what is on
--- lists of each, and the harm expected of its goods. Which are a lead is said once lists are published (acting/leads.py).
+-- Whom leads may be made of, one row a kind, group and merchant: the members of rings, the merchants above their threshold
+-- that are in no ring, and those that a brushing service serves (its transactions with one say nothing of the merchant).
+-- With what is on lists of each, and the harm expected of its goods. Which are a lead is said once lists are published
+-- (acting/leads.py).
 with
 
 run as (
@@ -54,11 +55,11 @@ listings as (
 
 ),
 
-trades as (
+transactions as (
 
     select
         merchant_id,
-        count(*) as listed_trade_count
+        count(*) as listed_transaction_count
     from {{ ref('rated_reviews') }}
     where
         is_flagged
@@ -135,7 +136,7 @@ final as (
         coalesce(rated_brushing_merchants.is_listed, false) as is_brushing_listed,
         coalesce(listings.listing_count, 0) as listing_count,
         cast(coalesce(listings.listed_listing_count, 0) as bigint) as listed_listing_count,
-        coalesce(trades.listed_trade_count, 0) as listed_trade_count,
+        coalesce(transactions.listed_transaction_count, 0) as listed_transaction_count,
         cast(coalesce(listings.unit_count, 0) as bigint) as unit_count,
         cast(coalesce(listings.expected_harm_usd, 0) as decimal(38, 4)) as expected_harm_usd
     from members
@@ -148,8 +149,8 @@ final as (
         on rated_brushing_merchants.merchant_id = members.merchant_id
     left join listings
         on listings.merchant_id = members.merchant_id
-    left join trades
-        on trades.merchant_id = members.merchant_id
+    left join transactions
+        on transactions.merchant_id = members.merchant_id
 
 )
 

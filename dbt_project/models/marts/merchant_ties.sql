@@ -29,8 +29,8 @@ edges as (
         value_hash,
         known_from,
         known_until,
-        firm_from,
-        firm_until
+        verified_from,
+        verified_until
     from int_merchant_edges
     union all
     select
@@ -40,8 +40,8 @@ edges as (
         merchant_id_a || ' ' || merchant_id_b as value_hash,
         known_from,
         known_until,
-        {{ end_of_time() }} as firm_from,
-        {{ end_of_time() }} as firm_until
+        {{ end_of_time() }} as verified_from,
+        {{ end_of_time() }} as verified_until
     from int_likeness_edges
 
 ),
@@ -99,9 +99,9 @@ final as (
         cast(min(bearer_counts.bearer_count) as integer) as bearer_count,
         min(known_edges.known_from) as since_date,
         bool_or(
-            known_edges.firm_from <= known_edges.as_of
-            and known_edges.firm_until > known_edges.as_of
-        ) as is_firm
+            known_edges.verified_from <= known_edges.as_of
+            and known_edges.verified_until > known_edges.as_of
+        ) as is_verified
     from known_edges
     inner join bearer_counts
         on

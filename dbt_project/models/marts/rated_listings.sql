@@ -23,7 +23,7 @@ listing_discrepancies as (
         *,
         row_number() over (
             partition by listing_id, signal
-            order by millionths_apart desc nulls last, whence asc, field asc
+            order by millionths_apart desc nulls last, reference asc, field asc
         ) as place
     from {{ ref('listing_discrepancies') }}
 

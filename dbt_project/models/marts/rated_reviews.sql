@@ -5,9 +5,9 @@ with
 
 {{ brands_of_listings() }},
 
-trades as (
+transactions as (
 
-    select * from {{ ref('int_trades') }}
+    select * from {{ ref('int_transactions') }}
 
 ),
 
@@ -30,8 +30,8 @@ described as (
         ratings.review_key,
         ratings.order_id,
         ratings.review_id,
-        trades.listing_id,
-        trades.merchant_id,
+        transactions.listing_id,
+        transactions.merchant_id,
         stg_merchants.country,
         stg_listings.title,
         stg_listings.url,
@@ -41,14 +41,14 @@ described as (
         stg_listings.currency,
         {{ rating_columns() }}
     from ratings
-    inner join trades
-        on trades.review_key = ratings.review_key
+    inner join transactions
+        on transactions.review_key = ratings.review_key
     left join stg_listings
-        on stg_listings.listing_id = trades.listing_id
+        on stg_listings.listing_id = transactions.listing_id
     left join stg_merchants
-        on stg_merchants.merchant_id = trades.merchant_id
+        on stg_merchants.merchant_id = transactions.merchant_id
     left join brands_of_listings
-        on brands_of_listings.listing_id = trades.listing_id
+        on brands_of_listings.listing_id = transactions.listing_id
 
 ),
 

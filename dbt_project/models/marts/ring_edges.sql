@@ -30,7 +30,7 @@ final as (
         merchant_ties.value_count,
         merchant_ties.bearer_count,
         merchant_ties.since_date,
-        merchant_ties.is_firm
+        merchant_ties.is_verified
     from merchant_ties
     inner join members
         on members.merchant_id = merchant_ties.merchant_id_a

@@ -1,4 +1,5 @@
--- What the policy's own rules find among the trades of the scoring date, one row a rule and trade: no model has a say.
+-- What the policy's own rules find among the transactions of the scoring date, one row a rule and transaction: no model has
+-- a say.
 with
 
 rules as (
@@ -7,9 +8,9 @@ rules as (
 
 ),
 
-signs as (
+indicators as (
 
-    select * from {{ ref('trade_signs') }} where is_scored
+    select * from {{ ref('transaction_indicators') }} where is_scored
 
 ),
 
@@ -19,21 +20,21 @@ found as (
     select
         rules.rule,
         rules.action,
-        signs.as_of_date,
-        signs.review_key,
-        signs.order_id,
-        signs.review_id,
-        signs.listing_id,
-        signs.merchant_id,
-        signs.buyer_id,
-        signs.began_date,
-        cast(signs.{{ column }} as double) as value
-    from signs
+        indicators.as_of_date,
+        indicators.review_key,
+        indicators.order_id,
+        indicators.review_id,
+        indicators.listing_id,
+        indicators.merchant_id,
+        indicators.buyer_id,
+        indicators.occurred_date,
+        cast(indicators.{{ column }} as double) as value
+    from indicators
     inner join rules
         on
-            rules.sign = '{{ column }}'
-            and (rules.at_least is null or signs.{{ column }} >= rules.at_least)
-            and (rules.at_most is null or signs.{{ column }} <= rules.at_most)
+            rules.indicator = '{{ column }}'
+            and (rules.at_least is null or indicators.{{ column }} >= rules.at_least)
+            and (rules.at_most is null or indicators.{{ column }} <= rules.at_most)
     {% if not loop.last %}
     union all
     {% endif %}
@@ -53,7 +54,7 @@ final as (
         listing_id,
         merchant_id,
         buyer_id,
-        began_date,
+        occurred_date,
         value
     from found
 

@@ -1,6 +1,6 @@
--- The strikes of each merchant at as_of, one row a merchant and matter: what was found against it or one of its listings, once a
--- case, that no appeal undid later. Strikes count for a while (strike_window_days) and fade: each is worth half as much
--- strike_half_life_days later.
+-- The strikes of each merchant at as_of, one row a merchant and violation_type: what was found against it or one of its
+-- listings, once a case, that no appeal undid later. Strikes count for a while (strike_window_days) and fade: each is worth
+-- half as much strike_half_life_days later.
 with
 
 run as (
@@ -15,7 +15,7 @@ found as (
 
     select
         labels.entity_id as merchant_id,
-        labels.matter,
+        labels.violation_type,
         labels.source,
         labels.case_id,
         coalesce(labels.via_listing_id, '') as via_listing_id,
@@ -29,18 +29,18 @@ found as (
         on
             of_merchant.entity_kind = 'merchant'
             and of_merchant.entity_id = labels.entity_id
-            and of_merchant.matter = labels.matter
+            and of_merchant.violation_type = labels.violation_type
     left join reversals as of_listing
         on
             of_listing.entity_kind = 'listing'
             and of_listing.entity_id = labels.via_listing_id
-            and of_listing.matter = labels.matter
+            and of_listing.violation_type = labels.violation_type
     where
         labels.entity_kind = 'merchant'
         and labels.is_positive
     group by
         labels.entity_id,
-        labels.matter,
+        labels.violation_type,
         labels.source,
         labels.case_id,
         labels.via_listing_id
@@ -73,7 +73,7 @@ final as (
     select
         as_of as as_of_date,
         merchant_id,
-        matter,
+        violation_type,
         count(*) filter (where is_counted) as strike_count,
         cast(coalesce(sum(points) filter (where is_counted), 0) as decimal(18, 6)) as strike_points,
         count(*) filter (where is_lifted) as lifted_count,
@@ -84,7 +84,7 @@ final as (
     group by
         as_of,
         merchant_id,
-        matter
+        violation_type
 
 )
 

@@ -12,7 +12,7 @@ final as (
         appeals.appeal_id,
         appeals.entity_kind,
         appeals.entity_id,
-        appeals.matter,
+        appeals.violation_type,
         appeals.submitted_at,
         appeals.outcome,
         appeals.reason,

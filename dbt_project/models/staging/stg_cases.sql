@@ -21,7 +21,7 @@ final as (
         cases.stage_at,
         cases.plaintiff,
         cases.defendant,
-        cases.matter,
+        cases.violation_type,
         cases.court,
         cases.claim,
         cases.amount,

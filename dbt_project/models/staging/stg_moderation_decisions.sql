@@ -2,7 +2,7 @@ with
 
 moderation_decisions as (
 
-    {{ current_rows('moderation_decisions', ['entity_kind', 'entity_id', 'matter', 'decided_at']) }}
+    {{ current_rows('moderation_decisions', ['entity_kind', 'entity_id', 'violation_type', 'decided_at']) }}
 
 ),
 
@@ -11,7 +11,7 @@ final as (
     select
         moderation_decisions.entity_kind,
         moderation_decisions.entity_id,
-        moderation_decisions.matter,
+        moderation_decisions.violation_type,
         moderation_decisions.decided_at,
         moderation_decisions.verdict,
         moderation_decisions.decided_by,

@@ -31,14 +31,14 @@ judged as (
     select
         spine.*,
         case
-            when spine.purpose not in ('score', 'train', 'evaluate', 'calibrate', 'known', 'taught') then 'unknown purpose'
+            when spine.purpose not in ('score', 'train', 'evaluate', 'calibrate', 'known_positive', 'training_verdict') then 'unknown purpose'
             when (spine.purpose = 'score') <> (spine.label is null) then 'a label has no place where there is scoring, and only there'
             when (spine.label_source is null) <> (spine.label_decided_date is null) then 'a label has a source and a day'
             when spine.label_source is null and spine.label then 'what nothing labels is negative'
-            when spine.purpose in ('score', 'calibrate', 'known', 'taught') and not spine.is_live then 'only what lives is scored'
-            when spine.purpose = 'known' and not spine.label then 'what is known is a positive'
+            when spine.purpose in ('score', 'calibrate', 'known_positive', 'training_verdict') and not spine.is_active then 'only what lives is scored'
+            when spine.purpose = 'known_positive' and not spine.label then 'what is known is a positive'
             when (spine.purpose = 'calibrate') <> (spine.inclusion_probability is not null) then 'what calibrates was drawn'
-            when (spine.purpose = 'calibrate') <> coalesce(spine.stands_for > 0, false) then 'what calibrates stands for some'
+            when (spine.purpose = 'calibrate') <> coalesce(spine.expansion_weight > 0, false) then 'what calibrates stands for some'
             when not (spine.sampling_share > 0 and spine.sampling_share <= 1) then 'a share lies between 0 and 1'
             when spine.label_source is not null and spine.sampling_share < 1 then 'only what nothing labels is sampled'
             when spine.purpose in ('train', 'evaluate') and spine.label_decided_date < spine.as_of_date
