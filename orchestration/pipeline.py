@@ -25,14 +25,7 @@ from orchestration.automation import WITH_TRAINING
 from orchestration.charts import words_of
 from orchestration.definitions import build_definitions
 from orchestration.history import open_instance
-from orchestration.resources import (
-    AS_OF_TAG,
-    PIPELINE_RUN_TAG,
-    code_revision,
-    default_as_of,
-    pins_of,
-    project_digest,
-)
+from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG
 from touchstone.casework.leads import dates as lead_dates
 from touchstone.core import interrupts
 from touchstone.core.errors import (
@@ -45,9 +38,12 @@ from touchstone.core.errors import (
 )
 from touchstone.core.home import home_lock, prepare_home
 from touchstone.core.lists import RATED
+from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import Outcome, RunRecord
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import WarehouseDamagedError
+from touchstone.landing.ledger import Ledger, PinnedLoads, pinned_loads
+from touchstone.landing.views import default_as_of
 from touchstone.maintenance.alerts import Alert, alerts_of, could_not_run, tell
 from touchstone.publishing.history import Shelf, in_force, previous_version
 from touchstone.publishing.policy import load_policy
@@ -224,6 +220,10 @@ def _check_first(settings: Settings, option: str, day: date) -> None:
         )
 
 
+def _pins(settings: Settings) -> PinnedLoads:
+    return pinned_loads(Ledger(settings.home / "landing").read(), load_contract())
+
+
 def _newest_complete_day(settings: Settings) -> date:
     """Returns the last complete day of what has landed.
 
@@ -231,7 +231,7 @@ def _newest_complete_day(settings: Settings) -> date:
         BadInputError: There is none, or Dagster has no partition for it: it lies before the first day, or is not over by this
             machine's clock.
     """
-    day = default_as_of(settings, load_contract())
+    day = default_as_of(settings.home / "landing", _pins(settings))
     newest = f"The last complete day of what has landed is {day}"
     if str(day) < settings.first_day:
         raise BadInputError(
@@ -247,7 +247,7 @@ def _newest_complete_day(settings: Settings) -> date:
 def _stands(settings: Settings, as_of: date) -> bool:
     """Tells whether every list of a day is published from what a run would stand on now."""
     policy, registry = load_policy(settings.policy), Registry(settings.home)
-    loads = pins_of(settings, load_contract()).digest
+    loads = _pins(settings).digest
     has_lists = False
     for name, rated in RATED.items():
         champion = registry.champion(rated.model)

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
+
 from ml.registry import Registry
 from orchestration.resources import logger, mark_dead_runs
 from orchestration.ui_servers import HOST, WORKSPACE
@@ -48,8 +50,6 @@ def serve(settings: Settings, *, port: int) -> None:
     Raises:
         TouchstoneError: A server ended by itself.
     """
-    import dagster as dg
-
     prepare_home(settings)
     instance = dg.DagsterInstance.get()
     instance.get_runs(limit=1)

@@ -7,24 +7,25 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
+from ml.score import score
+from ml.train import Files, Prepared, TooFewLabels, TrainingResult, prepare, register
 from orchestration import charts
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.charts import shown
 from orchestration.checks import picture_of
 from orchestration.drift import indices_by_day, measure
-from orchestration.resources import Run, code_revision, logger
+from orchestration.resources import Run, logger
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import boundary
 from touchstone.core.lists import RATED, Rated
+from touchstone.core.revision import code_revision
 from touchstone.core.text import visible
 from touchstone.maintenance.approvals import described, settle_moves, shadow_file
-
-if TYPE_CHECKING:
-    from ml.train import Prepared, TooFewLabels, TrainingResult
+from touchstone.publishing.terms import fallback_notes
 
 OWNERS = ["team:model-review"]
 PLOTS = ("reliability.png", "precision_recall.png", "importances.png")
@@ -83,10 +84,8 @@ def training_assets() -> dg.AssetsDefinition:
     return train
 
 
-def prepare_model(run: Run, rated: Rated) -> "Prepared | TrainingResult | TooFewLabels":
+def prepare_model(run: Run, rated: Rated) -> Prepared | TrainingResult | TooFewLabels:
     """Trains and judges the model of one list on the run's rows, and leaves nothing behind."""
-    from ml.train import Files, prepare
-
     as_of = run.as_of
     folder = run.training_folder(rated.list_name, as_of)
     if not folder.exists():
@@ -114,10 +113,8 @@ def prepare_model(run: Run, rated: Rated) -> "Prepared | TrainingResult | TooFew
 
 def register_model(
     run: Run, prepared: "Prepared | TrainingResult | TooFewLabels", *, approve_if_passing: bool
-) -> "TrainingResult | None":
+) -> TrainingResult | None:
     """Registers a prepared training for review; returns None where the model has too few labels and is off."""
-    from ml.train import Prepared, TooFewLabels, register
-
     if isinstance(prepared, TooFewLabels):
         run.note(prepared.message)
         return None
@@ -173,9 +170,6 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         BadInputError: No model at all may rate.
         VerificationError: The log of approvals, MLflow's database or the champion's files are not what they were.
     """
-    from ml.score import score
-    from touchstone.publishing.terms import fallback_notes
-
     as_of, model, name = run.as_of, rated.model, rated.list_name
     for move in settle_moves(run.settings, run.registry):
         run.note(described(move))
@@ -218,8 +212,6 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
 
 def _rate_in_shadow(run: Run, rated: Rated, features: Path) -> None:
     """Rates one day's entities with the version in shadow, if there is one. What it cannot rate stops no list: it is noted."""
-    from ml.score import score
-
     try:
         shadow = run.registry.shadowing(rated.model)
         if shadow is None:
@@ -232,7 +224,7 @@ def _rate_in_shadow(run: Run, rated: Rated, features: Path) -> None:
         run.note(f"{rated.model}: the version in shadow does not rate. {error}")
 
 
-def _card_metadata(result: "TrainingResult | None", run: Run) -> dict[str, Any]:
+def _card_metadata(result: TrainingResult | None, run: Run) -> dict[str, Any]:
     if result is None:
         return {"status": "off: too few labels to learn from"}
     version = result.version
