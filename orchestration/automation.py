@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from ml.registry import AUTOMATIC, Registry
 from touchstone.core.errors import BadInputError
 from touchstone.core.home import home_lock
 from touchstone.core.settings import Settings
@@ -96,8 +97,6 @@ def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
         description="Settles aliases that were moved in MLflow; rates, judges and publishes the newest day with a new champion.",
     )
     def promotions(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        from ml.registry import AUTOMATIC, Registry
-
         registry = Registry(settings.home)
         if not registry.approvals.path.exists():
             return dg.SkipReason("No model was trained yet.")

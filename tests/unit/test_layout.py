@@ -33,7 +33,10 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    graph = {name: {other for other in imported(path) if other in MODULES and other != name} for name, path in MODULES.items()}
+    graph = {
+        name: {other for other in imported(path) if other in MODULES and other != name}
+        for name, path in MODULES.items()
+    }
     TopologicalSorter(graph).prepare()  # raises a CycleError that names the cycle
 
 

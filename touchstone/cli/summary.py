@@ -6,10 +6,10 @@ import json
 import textwrap
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestration.pipeline import PipelineResult
-from orchestration.resources import connect_memory
+import duckdb
+
 from touchstone.core.lists import LISTS
 from touchstone.core.settings import Settings
 from touchstone.core.text import (
@@ -18,6 +18,9 @@ from touchstone.core.text import (
     shorten,
     wrap,
 )
+
+if TYPE_CHECKING:
+    from orchestration.pipeline import PipelineResult
 
 WORST_SHOWN = 10
 HELD = "held by "
@@ -81,7 +84,7 @@ def _worst(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
     path = settings.home / "marts" / "rated_listings" / f"as_of={as_of}" / "rated_listings.parquet"
     if not path.exists():
         return []
-    with connect_memory() as connection:
+    with duckdb.connect(":memory:") as connection:
         rows = connection.execute(
             "select listing_id, title, score, reasons from read_parquet(?, hive_partitioning = false) "
             "where score is not null order by score desc, margin desc, listing_id limit ?",
