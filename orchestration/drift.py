@@ -15,8 +15,8 @@ from touchstone.core.lists import Rated
 from touchstone.maintenance.approvals import is_rated_by, outcomes_after
 
 if TYPE_CHECKING:
+    from ml.approvals import Champion
     from ml.model import RiskModel
-    from ml.registry import Champion
 
 DAYS = 28
 """Outcomes and delays of so many days are the latest."""
@@ -49,7 +49,7 @@ def measure(run: Run, rated: Rated, champion: Champion) -> None:
     ]
     with replacing(run.drift_file(rated.model, run.as_of)) as temporary:
         pq.write_table(drift.table(model.digest, rows), temporary)
-    run.registry.log_drift(champion, _figures(rows), run.as_of, days=days)
+    run.registry.runs.log_drift(champion, _figures(rows), run.as_of, days=days)
 
 
 def _calibration(run: Run, rated: Rated, champion: Champion, model: RiskModel) -> Iterator[dict[str, Any]]:

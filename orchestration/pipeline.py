@@ -281,7 +281,7 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
         with _demo_being_made(settings):  # while libraries load
             import dagster as dg
 
-            from ml.registry import load_mlflow
+            from ml.mlflow_client import load_mlflow
             from orchestration.dbt_runner import read_project
             from orchestration.definitions import build_definitions
 

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from expectations.contract import Contract
+    from ml.approvals import Champion
     from ml.declarations import Declaration
-    from ml.registry import Champion, Registry
+    from ml.registry import Registry
     from ml.train import Parameters
     from touchstone.core.lists import ListName
     from touchstone.landing.ledger import LoadRecord, PinnedLoads

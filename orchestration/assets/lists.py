@@ -20,7 +20,7 @@ from touchstone.core.files import sha256_file
 from touchstone.core.lists import RATED, ListName
 
 if TYPE_CHECKING:
-    from ml.registry import Champion
+    from ml.approvals import Champion
     from touchstone.publishing.candidate import Candidate
     from touchstone.publishing.manifest import ManifestInputs
 
@@ -152,7 +152,7 @@ def manifest_inputs(run: Run, name: ListName, champion: "Champion") -> "Manifest
 def _approval(run: Run, candidate: "Candidate") -> dict[str, Any] | None:
     """Who let the model rate that the list comes from, and why; above all where that was an override."""
     model = candidate.manifest().inputs.model
-    approval = run.registry.approval_of(model.name, model.digest)
+    approval = run.registry.approvals.approval_of(model.name, model.digest)
     if approval is None:
         return None
     told = {name: getattr(approval, name) for name in ("action", "version", "who", "why", "at", "is_override")}
@@ -183,7 +183,7 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
             "dagster_run_id": dagster_run_id,
             "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": platform.node(),
-            "approvals_head": run.registry.head(),
+            "approvals_head": run.registry.approvals.head(),
             "approval": _approval(run, candidate),
         },
     )
