@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml import drift
+from ml.approvals import Champion
 from ml.drift import calibration, label_delay
 from ml.model import RiskModel, read_model
-from ml.registry import Champion
 from ml.shadow import found_among
 from orchestration.resources import Run
 from touchstone.core.files import replacing
@@ -48,7 +48,7 @@ def measure(run: Run, rated: ListDefinition, champion: Champion) -> None:
     ]
     with replacing(run.drift_file(rated.model, run.as_of)) as temporary:
         pq.write_table(drift.table(model.digest, rows), temporary)
-    run.registry.log_drift(champion, _figures(rows), run.as_of, days=days)
+    run.registry.runs.log_drift(champion, _figures(rows), run.as_of, days=days)
 
 
 def _calibration(run: Run, rated: ListDefinition, champion: Champion, model: RiskModel) -> Iterator[dict[str, Any]]:

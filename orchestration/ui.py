@@ -58,7 +58,7 @@ def serve(settings: Settings, *, port: int) -> None:
     for dead in mark_dead_runs(instance, settings.home / "runs"):
         logger.warning("Run %s had died; it is marked as failed, and the next run completes its work.", dead)
     mlflow, registry = f"http://127.0.0.1:{port + 1}", Registry(settings.home)
-    runs = {rated.model: registry.runs_page(rated.model) for rated in LISTS.values()}
+    runs = {rated.model: registry.runs.page(rated.model) for rated in LISTS.values()}
     environment = os.environ | {"TOUCHSTONE_HOME": str(settings.home)}
     if "mlflow_address" not in settings.model_fields_set:
         environment["TOUCHSTONE_MLFLOW_ADDRESS"] = mlflow

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from expectations.suites import suites_digest
-from ml.registry import Champion
+from ml.approvals import Champion
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.charts import shown, versions
 from orchestration.checks import picture_of, subject_of
@@ -149,7 +149,7 @@ def manifest_inputs(run: Run, name: ListName, champion: Champion) -> ManifestInp
 def _approval(run: Run, candidate: Candidate) -> dict[str, Any] | None:
     """Who let the model rate that the list comes from, and why; above all where that was an override."""
     model = candidate.manifest().inputs.model
-    approval = run.registry.approval_of(model.name, model.digest)
+    approval = run.registry.approvals.approval_of(model.name, model.digest)
     if approval is None:
         return None
     told = {name: getattr(approval, name) for name in ("action", "version", "who", "why", "at", "is_override")}
@@ -175,7 +175,7 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
             "dagster_run_id": dagster_run_id,
             "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": platform.node(),
-            "approvals_head": run.registry.head(),
+            "approvals_head": run.registry.approvals.head(),
             "approval": _approval(run, candidate),
         },
     )

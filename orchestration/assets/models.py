@@ -67,7 +67,7 @@ def training_assets() -> dg.AssetsDefinition:
         # Two at a time: what one does in Python leaves a core to the other's boosters.
         with ThreadPoolExecutor(max_workers=2) as pool:
             prepared = {name: pool.submit(prepare_model, run, rated) for name, rated in selected.items()}
-            run.registry.connect()
+            run.registry.mlflow.client()
             # That of listings takes the longest: it begins first, and the others are registered meanwhile.
             for name in sorted(selected, key=lambda name: name == "listings"):
                 rated = selected[name]
@@ -126,7 +126,7 @@ def register_model(
     if approve_if_passing and not run.registry.has_champion(model):
         verdict = run.registry.approve_if_passing(result.version)
         outcome = "was approved without a person" if verdict.passed else "was NOT approved"
-        run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.says)}.")
+        run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.messages)}.")
     return result
 
 
@@ -230,7 +230,7 @@ def _card_metadata(result: TrainingResult | None, run: Run) -> dict[str, Any]:
     version = result.version
     plots = [version.folder.parent / "plots" / plot for plot in PLOTS]
     metrics = {name: round(value, 4) for name, value in sorted(result.metrics.items()) if math.isfinite(value)}
-    mlflow, runs = run.settings.mlflow_address, run.registry.runs_page(version.model)
+    mlflow, runs = run.settings.mlflow_address, run.registry.runs.page(version.model)
     return {
         "version": version.version,
         "model_digest": version.model_digest,

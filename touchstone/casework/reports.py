@@ -351,7 +351,7 @@ def _models_waiting(home: Path) -> list[tuple[str, int, str]]:
     """Returns the newest version of each model on which nobody has decided, with how it did at the gate."""
     from ml.registry import Registry
 
-    lines = Registry(home).log()
+    lines = Registry(home).approvals.decisions()
     newest = {line.model: line for line in lines if line.action == "train"}
     decided = {(line.model, line.version) for line in lines if line.action in {"approve", "reject", "rollback"}}
     return [

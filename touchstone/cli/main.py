@@ -30,7 +30,7 @@ from touchstone.cli import (
     test_buys,
 )
 from touchstone.cli.common import print_message, settings_of
-from touchstone.cli.start import stoppable
+from touchstone.cli.signals import stoppable
 from touchstone.core.errors import ExitCode, TouchstoneError, describe_disk_error
 from touchstone.core.process import tune_garbage_collector
 from touchstone.core.secrets import hide

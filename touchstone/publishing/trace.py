@@ -20,9 +20,10 @@ from typing import Any, Final
 import duckdb
 
 from expectations.contract import Contract, load_contract
+from ml.approvals import Decision
 from ml.drift import as_extreme_share
 from ml.model import RiskModel, read_model
-from ml.registry import Decision, Registry
+from ml.registry import Registry
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.files import sha256_file
 from touchstone.core.lists import LISTS, ListDefinition
@@ -250,7 +251,7 @@ def _model(home: Path, chosen: Chosen, receipt: Mapping[str, Any] | None) -> tup
     rating = chosen.manifest.inputs.model
     registry = Registry(home)
     head = (receipt or {}).get("run", {}).get("approvals_head")
-    decision = registry.approval_of(rating.name, rating.digest, head)
+    decision = registry.approvals.approval_of(rating.name, rating.digest, head)
     if decision is None:
         raise VerificationError(
             f"{registry.approvals.path} has no approval of {rating.name} {rating.digest[:12]}…, which rated {chosen}. Restore it "
