@@ -18,6 +18,8 @@ def module_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+# Why nothing public does it is in docs/decisions/0020.
+INDISPENSABLE = {"dagster._core.workspace.load.load_workspace_process_context_from_yaml_paths"}
 MODULES = {module_of(path): path for path in FILES}
 
 
@@ -50,4 +52,4 @@ def test_no_private_module_or_name_of_a_library_is_imported(path: Path):
         if node.module.partition(".")[0] not in {*PACKAGES, "__future__"}
         and any(part.startswith("_") for part in (*node.module.split("."), alias.name))
     ]
-    assert private == []
+    assert set(private) <= INDISPENSABLE
