@@ -14,12 +14,14 @@ import dagster as dg
 from ml.registry import AUTOMATIC, Registry
 from touchstone.core.errors import BadInputError
 from touchstone.core.home import home_lock
-from touchstone.core.settings import Settings
+from touchstone.core.settings import MAX_AGE, Settings
 from touchstone.maintenance.approvals import newest_day, settle_moves
 
 LANDING, SHAPE, SIGNALS, FEATURES = "stage_1_landing", "stage_2_shape", "stage_2_signals", "stage_3_features"
 MODELS, SCORES, MARTS, LISTS = "stage_4_models", "stage_4_scores", "stage_5_marts", "stage_6_lists"
 REPORTS = "stage_7_reports"
+# Landed and published once a day: a day late is worth a warning, and a week late a failure, as `max_age` has it.
+DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=MAX_AGE, warn_window=timedelta(days=2))
 ONE_DAY_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 PROMOTION_TAG = "touchstone/promotion"
 WITH_TRAINING = {"ops": {"features": {"config": {"with_training": True}}}}
@@ -80,6 +82,30 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             ("weekly_training", settings.weekly_cron, "Every week: trains a new version of every model, for review."),
         )
     ]
+
+
+def after_lists() -> dg.AutomationCondition[dg.AssetKey]:
+    """Returns the condition of a day's leads and report: made again when what they are made of was made without them.
+
+    The jobs make them with the lists and marts. The condition is for a list that a person publishes alone, which no schedule
+    knows of. A list whose model is off is never published, and days are often rated late, so neither a missing list nor an
+    older day keeps them from being made.
+    """
+    return (
+        dg.AutomationCondition.eager()
+        .without(dg.AutomationCondition.any_deps_missing())
+        .without(dg.AutomationCondition.in_latest_time_window())
+        & dg.AutomationCondition.all_deps_blocking_checks_passed()
+    )
+
+
+def automation_sensor() -> dg.AutomationConditionSensorDefinition:
+    """Returns the sensor that evaluates the conditions of assets. It starts switched off, as the schedules do."""
+    return dg.AutomationConditionSensorDefinition(
+        "after_lists",
+        target=dg.AssetSelection.groups(LISTS, REPORTS),
+        description="Makes the leads and the report of a day again after a list or mart of that day was made alone.",
+    )
 
 
 def promotion_sensor(settings: Settings) -> dg.SensorDefinition:

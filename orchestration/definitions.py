@@ -48,7 +48,7 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "asset_checks": checks.gates(contract, daily),
         "jobs": automation.jobs(),
         "schedules": automation.schedules(settings),
-        "sensors": [automation.promotion_sensor(settings)],
+        "sensors": [automation.promotion_sensor(settings), automation.automation_sensor()],
         "resources": {"run": run_resource(settings)},
         "executor": dg.in_process_executor,
     }

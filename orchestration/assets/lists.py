@@ -13,7 +13,7 @@ import dagster as dg
 
 from expectations.suites import suites_digest
 from ml.registry import Champion
-from orchestration.automation import ONE_DAY_A_RUN
+from orchestration.automation import DAILY_FRESHNESS, ONE_DAY_A_RUN
 from orchestration.charts import shown, versions
 from orchestration.checks import picture_of, subject_of
 from orchestration.resources import Run
@@ -45,6 +45,7 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         description=f"The list of {name} as it would be published, waiting for its gates. Absent where the model is off.",
         deps=[["marts", RATED[name].mart]],
         kinds={"parquet"},
+        tags={"list": name},
         skippable=True,
     )
 
@@ -99,6 +100,8 @@ def _published_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         description=f"The list of {name} that readers see. It checks the verdict itself: launched alone it refuses too.",
         deps=[["candidates", name]],
         kinds={"parquet"},
+        tags={"list": name},
+        freshness_policy=DAILY_FRESHNESS,
     )
 
     @dg.multi_asset(

@@ -51,6 +51,7 @@ def training_assets() -> dg.AssetsDefinition:
             description=f"A new version of the model that rates {name}, for review. Its cut is the run's date.",
             deps=[["features", f"{rated.relation}_features"], ["features", f"{rated.relation}_spine"]],
             kinds={"xgboost", "mlflow"},
+            tags={"model": rated.model, "list": name},
         )
         for name, rated in RATED.items()
     ]
@@ -150,6 +151,7 @@ def _score_asset(rated: Rated, daily: dg.DailyPartitionsDefinition) -> dg.Assets
                 description=f"Every live {rated.entity} of a day rated 0 to 100 by the champion, with reasons for the riskiest.",
                 deps=[["features", f"{rated.relation}_features"], ["models", rated.model]],
                 kinds={"xgboost", "parquet"},
+                tags={"model": rated.model, "list": rated.list_name},
             )
         ],
         partitions_def=daily,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from orchestration.assets.warehouse import OUTCOMES
-from orchestration.automation import ONE_DAY_A_RUN, REPORTS
+from orchestration.automation import ONE_DAY_A_RUN, REPORTS, after_lists
 from orchestration.charts import shown
 from orchestration.resources import Run
 from touchstone.casework.reports import read_report, write_report
@@ -27,6 +27,7 @@ def report_asset(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         description="What came of flags, notices, appeals and leads, and what needs a decision: report.html and report.json.",
         deps=[["marts", mart] for mart in OUTCOMES],
         kinds={"html"},
+        automation_condition=after_lists(),
     )
 
     @dg.multi_asset(

@@ -18,6 +18,7 @@ from orchestration.dbt_results import DbtNode
 from orchestration.exports import Export, ExportFolder
 from orchestration.metadata import materialized
 from orchestration.resources import Run
+from orchestration.table_metadata import table_metadata
 from touchstone.core.failpoints import boundary
 from touchstone.core.lists import RATED
 from touchstone.landing.sql import file_list
@@ -120,7 +121,7 @@ class Translator(DagsterDbtTranslator):
             key=dg.AssetKey([step, node["name"]]),
             group_name=STAGES[step],
             owners=OWNERS,
-            tags={},
+            tags={"layer": node["fqn"][1] if node["resource_type"] == "model" else node["resource_type"]},
             deps=[dep for dep in spec.deps if dep.asset_key not in PINNED],
         )
 
@@ -346,6 +347,7 @@ def _report(
     A step is always built as a whole, whichever of its assets were selected: its tables are of one date and one set of loads.
     """
     checks = {key.name: key for key in context.selected_asset_check_keys}
+    described = _described(context.resources.run, manifest, translator, nodes)
     for node in nodes:
         properties = manifest["nodes"][node.unique_id]
         if node.is_test:
@@ -360,10 +362,26 @@ def _report(
                 )
         elif node.status == "success":
             key = translator.get_asset_spec(manifest, node.unique_id, None).key
-            yield from materialized(context, key, {"seconds": round(node.seconds, 3)})
+            yield from materialized(
+                context, key, {"seconds": round(node.seconds, 3), **described.get(node.unique_id, {})}
+            )
     context.log.info(
         "Built %s.", ", ".join([f"{len(nodes)} nodes", *(f"{rows[name]:,} rows of {name}" for name in rows)])
     )
+
+
+def _described(
+    run: Run, manifest: Mapping[str, Any], translator: Translator, nodes: list[DbtNode]
+) -> dict[str, dict[str, Any]]:
+    """Returns the metadata of the tables that a step has built, by their dbt id."""
+    models = {name: node for name, node in manifest["nodes"].items() if node["resource_type"] in {"model", "seed"}}
+    keys = {
+        (node["schema"], node["name"]): translator.get_asset_spec(manifest, name, None).key
+        for name, node in (models | manifest["sources"]).items()
+    }
+    keys = {relation: key for relation, key in keys.items() if key not in PINNED}
+    built = [models[node.unique_id] for node in nodes if node.unique_id in models]
+    return table_metadata(run.warehouse, built, keys, run.home / "dbt" / "compiled")
 
 
 def _test_sentence(properties: Mapping[str, Any], node: DbtNode) -> str:
