@@ -6,6 +6,7 @@ Belongs here: which files a model reads and writes, and what a person sees of it
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,17 @@ def training_assets() -> dg.AssetsDefinition:
     return train
 
 
+def training_date(run: Run, rated: Rated) -> date:
+    """Returns the date as of which a model is trained: the run's, or else the newest that has rows to train on."""
+    if run.as_of_tag is not None:
+        return run.as_of_tag
+    folders = run.training_folder(rated.list_name, run.as_of).parent.glob("as_of=*")
+    return max((date.fromisoformat(folder.name.removeprefix("as_of=")) for folder in folders), default=run.as_of)
+
+
 def prepare_model(run: Run, rated: Rated) -> Prepared | TrainingResult | TooFewLabels:
     """Trains and judges the model of one list on the run's rows, and leaves nothing behind."""
-    as_of = run.as_of
+    as_of = training_date(run, rated)
     folder = run.training_folder(rated.list_name, as_of)
     if not folder.exists():
         raise BadInputError(
