@@ -25,10 +25,10 @@ from ml.train import Files, Parameters
 from orchestration.definitions import build_definitions
 from orchestration.pipeline import check_range, run_job
 from touchstone.core.errors import BadInputError, GateRefusedError, TouchstoneError, VerificationError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, discard, remove_temporaries, replacing_directory, sha256_bytes
 from touchstone.core.home import ensure_schema, home_lock, prepare_home
-from touchstone.core.lists import Rated, rated_by
+from touchstone.core.lists import ListDefinition, list_of_model
 from touchstone.core.revision import project_digest
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import read_warehouse
@@ -94,7 +94,7 @@ def backtest(
         GateRefusedError: What a day's features are does not pass their gate.
     """
     prepare_home(settings)
-    rated = rated_by(model)
+    rated = list_of_model(model)
     check_range(settings, first, last)
     days = [first + timedelta(days=at) for at in range(0, (last - first).days + 1, every)]
     variants = _variants(settings, model, policy, without)
@@ -113,7 +113,7 @@ def backtest(
             if missing:
                 files = _built(settings, rated, day)
                 for variant in missing:
-                    with boundary("backtest.step", folders[variant.name]):
+                    with failpoint("backtest.step", folders[variant.name]):
                         take_step(variant, files, day, folders[variant.name])
                 _clear(settings)
             steps.append(hold(day, folders, _outcomes(settings, variants[0].declaration, day)))
@@ -130,7 +130,7 @@ def backtest(
 
 def _variants(settings: Settings, model: str, policy: Path | None, without: Sequence[str]) -> list[Variant]:
     """The model as it stands, and the other one where anything is to be other."""
-    declaration, now, name = load_declarations()[model], load_policy(settings.policy), rated_by(model).list_name
+    declaration, now, name = load_declarations()[model], load_policy(settings.policy), list_of_model(model).list_name
     variants = [Variant("now", declaration, Parameters(target_precision=now.target_of(name)))]
     if policy is not None or without:
         wanted = now if policy is None else load_policy(policy)
@@ -143,7 +143,7 @@ def _variants(settings: Settings, model: str, policy: Path | None, without: Sequ
     return variants
 
 
-def _built(settings: Settings, rated: Rated, day: date) -> Files:
+def _built(settings: Settings, rated: ListDefinition, day: date) -> Files:
     """Builds what a day knew: its training rows and who lived then."""
     apart = _apart(settings)
     apart.home.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from expectations.suites import load_suite, suite_digest, suites_digest
 from orchestration import charts
 from orchestration.resources import Run
 from touchstone.core.files import write_json
-from touchstone.core.lists import RATED, ListName, Rated
+from touchstone.core.lists import LISTS, ListDefinition, ListName
 from touchstone.core.settings import MAX_AGE
 from touchstone.core.text import visible
 from touchstone.landing.ledger import LoadRecord
@@ -40,7 +40,7 @@ def gates(contract: Contract, daily: dg.DailyPartitionsDefinition) -> list[dg.As
     # A check without partitions forgets which day it was about, so this is worth being early.
     warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec")
     found = [_landed_gate(contract)]
-    for name, rated in RATED.items():
+    for name, rated in LISTS.items():
         found.append(_gate("features", name, dg.AssetKey(["features", f"{rated.relation}_features"]), daily))
         found.append(_gate("scores", name, dg.AssetKey(["scores", rated.model]), daily))
         found.append(_gate("candidate", name, dg.AssetKey(["candidates", name]), daily))
@@ -79,7 +79,7 @@ def _gate(
     )
     def gate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         run: Run = context.resources.run
-        if _is_off(run, suite, RATED[name]):
+        if _is_off(run, suite, LISTS[name]):
             return dg.AssetCheckResult(passed=True, description="There is nothing to judge: the model is off.")
         with run.record.stage(f"gate {suite} {name}"):
             result = judge(run, suite, name)
@@ -90,7 +90,7 @@ def _gate(
     return gate
 
 
-def _is_off(run: Run, suite: str, rated: Rated) -> bool:
+def _is_off(run: Run, suite: str, rated: ListDefinition) -> bool:
     """Tells whether a list has nothing to judge: no scores, or nobody to rate and no model that would.
 
     A table that only one list stands on may be missing; that is no reason to keep the other lists from readers.
@@ -126,12 +126,12 @@ def files_of(run: Run, suite: str, name: ListName) -> Files:
     if suite == "landed":
         return _landed_files(run)
     features = run.features_folder(name, run.as_of) / "features.parquet"
-    scores = run.scores_file(RATED[name].model, run.as_of)
+    scores = run.scores_file(LISTS[name].model, run.as_of)
     if suite == "scores":
-        drift = run.drift_file(RATED[name].model, run.as_of)
+        drift = run.drift_file(LISTS[name].model, run.as_of)
         return {"scores": [scores], "features": [features], **({"drift": [drift]} if drift.exists() else {})}
     if suite == "candidate":
-        return {"candidate": [_candidate_file(run, name)], "rated": [run.mart_file(RATED[name].mart, run.as_of)]}
+        return {"candidate": [_candidate_file(run, name)], "rated": [run.mart_file(LISTS[name].mart, run.as_of)]}
     before = _before(run.home / "features" / name, run.as_of, "features.parquet")
     return {"features": [features], **({"features_before": [before]} if before else {})}
 
@@ -166,9 +166,9 @@ def _before(folder: Path, as_of: date, file: str) -> Path | None:
 def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
     if suite == "landed":
         return {"as_of": run.as_of, "max_age_days": MAX_AGE.days, "loads": _load_rows(run)}
-    key, model = RATED[name].key, RATED[name].model
+    key, model = LISTS[name].key, LISTS[name].model
     if suite == "features":
-        return {"key": key, "as_of": run.as_of, "live_count": _active_count(run, RATED[name])}
+        return {"key": key, "as_of": run.as_of, "live_count": _active_count(run, LISTS[name])}
     champion = run.registry.champion(model)
     if champion is None:
         raise RuntimeError(f"{model} has scores and no champion")
@@ -190,7 +190,7 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
     }
 
 
-def _active_count(run: Run, rated: Rated) -> int:
+def _active_count(run: Run, rated: ListDefinition) -> int:
     with run.warehouse.connect() as connection:
         counted = connection.execute(f"select count(*) from {rated.relation}_spine where purpose = 'score'").fetchone()
     return int(counted[0]) if counted else 0
@@ -281,12 +281,12 @@ def _draw(run: Run, suite: str, name: ListName, failed: AbstractSet[str]) -> byt
     files = {table: paths[0] for table, paths in files_of(run, suite, name).items()}
     if suite == "features":
         return charts.known_shares(files["features"], files.get("features_before"))
-    champion, entities = run.registry.champion(RATED[name].model), name.replace("_", " ")
+    champion, entities = run.registry.champion(LISTS[name].model), name.replace("_", " ")
     if champion is None:
         return None
     threshold = min(term.threshold for term in run.applied_terms(name, champion))
     if suite == "scores":
-        before = _before(run.home / "scores" / RATED[name].model, run.as_of, "scores.parquet")
+        before = _before(run.home / "scores" / LISTS[name].model, run.as_of, "scores.parquet")
         return charts.scores(files["scores"], before, threshold=threshold, entities=entities)
     return charts.listed(files["candidate"], files["rated"], threshold=threshold, entities=entities)
 

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml import drift
+from ml.approvals import Champion
 from ml.drift import calibration, label_delay
 from ml.model import RiskModel, read_model
-from ml.registry import Champion
 from ml.shadow import found_among
 from orchestration.resources import Run
 from touchstone.core.files import replacing
-from touchstone.core.lists import Rated
+from touchstone.core.lists import ListDefinition
 from touchstone.maintenance.approvals import is_rated_by, outcomes_after
 
 DAYS = 28
@@ -35,7 +35,7 @@ DELAYS = {
 }
 
 
-def measure(run: Run, rated: Rated, champion: Champion) -> None:
+def measure(run: Run, rated: ListDefinition, champion: Champion) -> None:
     """Measures the day that was just rated, writes `drift.parquet` beside its scores, and tells MLflow."""
     model = read_model(champion.folder, champion.model_digest)
     scores = run.scores_file(rated.model, run.as_of)
@@ -48,10 +48,10 @@ def measure(run: Run, rated: Rated, champion: Champion) -> None:
     ]
     with replacing(run.drift_file(rated.model, run.as_of)) as temporary:
         pq.write_table(drift.table(model.digest, rows), temporary)
-    run.registry.log_drift(champion, _figures(rows), run.as_of, days=days)
+    run.registry.runs.log_drift(champion, _figures(rows), run.as_of, days=days)
 
 
-def _calibration(run: Run, rated: Rated, champion: Champion, model: RiskModel) -> Iterator[dict[str, Any]]:
+def _calibration(run: Run, rated: ListDefinition, champion: Champion, model: RiskModel) -> Iterator[dict[str, Any]]:
     """Holds the oldest scores of the last 28 days that this champion gave against what was decided since."""
     earlier = [run.as_of - timedelta(days=days) for days in range(DAYS, 0, -1)]
     kept = [

@@ -34,10 +34,10 @@ from touchstone.core.errors import (
     GateRefusedError,
     TouchstoneError,
     VerificationError,
-    disk_refusal,
+    describe_disk_error,
 )
 from touchstone.core.home import home_lock, prepare_home
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import Outcome, RunRecord
 from touchstone.core.settings import Settings
@@ -56,14 +56,14 @@ ERRORS = {
 }
 _DAY_OUTCOMES: dict[ExitCode, Standing] = {
     ExitCode.DONE: "rated",
-    ExitCode.FAULT: "failed",
+    ExitCode.INTERNAL_ERROR: "failed",
     ExitCode.BAD_INPUT: "failed",
     ExitCode.GATE_REFUSED: "refused",
     ExitCode.VERIFICATION_FAILED: "failed",
 }
 OUTCOMES: dict[ExitCode, Outcome] = {
     ExitCode.DONE: "done",
-    ExitCode.FAULT: "failed",
+    ExitCode.INTERNAL_ERROR: "failed",
     ExitCode.BAD_INPUT: "refused",
     ExitCode.GATE_REFUSED: "refused",
     ExitCode.VERIFICATION_FAILED: "failed",
@@ -249,7 +249,7 @@ def _stands(settings: Settings, as_of: date) -> bool:
     policy, registry = load_policy(settings.policy), Registry(settings.home)
     loads = _pins(settings).digest
     has_lists = False
-    for name, rated in RATED.items():
+    for name, rated in LISTS.items():
         champion = registry.champion(rated.model)
         if name not in policy.lists or champion is None:
             continue
@@ -309,7 +309,7 @@ def _rate_after_landing(
         with_training = train or _has_to_train(settings.home / "runs", registry)
         registry.check_log()
         if not with_training:
-            for rated in RATED.values():  # what may not rate is refused now, not after the features
+            for rated in LISTS.values():  # what may not rate is refused now, not after the features
                 registry.champion(rated.model)
     except TouchstoneError as error:
         result.exit_code, result.messages = error.exit_code, [str(error)]
@@ -342,8 +342,8 @@ def _has_to_train(runs: Path, registry: Registry) -> bool:
 
     A model that was trained and may not rate, for want of labels or of a reviewer, is no reason to train again.
     """
-    waiting = {rated.training_stage for rated in RATED.values() if not registry.has_champion(rated.model)}
-    if len(waiting) == len(RATED):
+    waiting = {rated.training_stage for rated in LISTS.values() if not registry.has_champion(rated.model)}
+    if len(waiting) == len(LISTS):
         return True
     trainings = [record for record in RunRecord.read_all(runs) if record.facts.get("with_training")]
     missed = waiting - {stage.name for stage in trainings[-1].stages if not stage.has_failed} if trainings else set()
@@ -419,7 +419,7 @@ def _judge(result: PipelineResult, executed: dg.ExecuteInProcessResult) -> None:
         if event.is_step_failure:
             _explain(result, event.step_failure_data.error)
     if not result.messages:
-        result.exit_code = ExitCode.FAULT
+        result.exit_code = ExitCode.INTERNAL_ERROR
         result.messages.append("The run failed outside any step. See the run in Dagster's UI.")
 
 
@@ -427,11 +427,11 @@ def _explain(result: PipelineResult, error: Any) -> None:
     last = error
     for last in _causes(error):
         kind, said = ERRORS.get(last.cls_name), _message_of(last)
-        if kind in {None, TouchstoneError} and (refusal := disk_refusal(said)) is not None:
+        if kind in {None, TouchstoneError} and (refusal := describe_disk_error(said)) is not None:
             kind, said = BadInputError, refusal
         if kind is not None:
             result.exit_code = kind.exit_code
             result.messages.append(said)
             return
-    result.exit_code = ExitCode.FAULT
-    result.messages.append(f"A fault of ours: {last.to_string()}")
+    result.exit_code = ExitCode.INTERNAL_ERROR
+    result.messages.append(f"Internal error (this is a bug in Touchstone): {last.to_string()}")

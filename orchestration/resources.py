@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations.contract import Contract, load_contract
+from ml.approvals import Champion
 from ml.declarations import Declaration, load_declarations
-from ml.registry import Champion, Registry
+from ml.registry import Registry
 from ml.train import Parameters
 from orchestration.dbt_results import Built, DbtNode
 from orchestration.dbt_runner import run_dbt

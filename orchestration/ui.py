@@ -22,7 +22,7 @@ from orchestration.resources import logger, mark_dead_runs
 from orchestration.ui_servers import HOST, WORKSPACE
 from touchstone.core.errors import TouchstoneError
 from touchstone.core.home import prepare_home
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.settings import PROJECT_ROOT, Settings
 
 POLL_SECONDS = 0.5
@@ -58,7 +58,7 @@ def serve(settings: Settings, *, port: int) -> None:
     for dead in mark_dead_runs(instance, settings.home / "runs"):
         logger.warning("Run %s had died; it is marked as failed, and the next run completes its work.", dead)
     mlflow, registry = f"http://127.0.0.1:{port + 1}", Registry(settings.home)
-    runs = {rated.model: registry.runs_page(rated.model) for rated in RATED.values()}
+    runs = {rated.model: registry.runs.page(rated.model) for rated in LISTS.values()}
     environment = os.environ | {"TOUCHSTONE_HOME": str(settings.home)}
     if "mlflow_address" not in settings.model_fields_set:
         environment["TOUCHSTONE_MLFLOW_ADDRESS"] = mlflow

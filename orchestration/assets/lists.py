@@ -12,14 +12,14 @@ from typing import Any
 import dagster as dg
 
 from expectations.suites import suites_digest
-from ml.registry import Champion
+from ml.approvals import Champion
 from orchestration.automation import DAILY_FRESHNESS, ONE_DAY_A_RUN
 from orchestration.charts import shown, versions
 from orchestration.checks import picture_of, subject_of
 from orchestration.resources import Run
 from touchstone.core.errors import GateRefusedError
 from touchstone.core.files import sha256_file
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.core.revision import code_revision, project_digest
 from touchstone.publishing.candidate import Candidate, build_candidate, newest_candidate
 from touchstone.publishing.history import Shelf
@@ -34,7 +34,7 @@ OWNERS = ["team:brand-protection"]
 
 def list_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Returns, for each list, the step that makes its candidate and the one that publishes it."""
-    return [asset for name in RATED for asset in (_candidate_asset(name, daily), _published_asset(name, daily))]
+    return [asset for name in LISTS for asset in (_candidate_asset(name, daily), _published_asset(name, daily))]
 
 
 def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -43,7 +43,7 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         group_name=GROUP,
         owners=OWNERS,
         description=f"The list of {name} as it would be published, waiting for its gates. Absent where the model is off.",
-        deps=[["marts", RATED[name].mart]],
+        deps=[["marts", LISTS[name].mart]],
         kinds={"parquet"},
         tags={"list": name},
         skippable=True,
@@ -58,14 +58,14 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
     )
     def candidate(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
-        if name not in run.policy.lists or not run.scores_file(RATED[name].model, run.as_of).exists():
+        if name not in run.policy.lists or not run.scores_file(LISTS[name].model, run.as_of).exists():
             context.log.info("No candidate: the model that rates %s is off, or the policy makes no such list.", name)
             return
         champion = champion_of(run, name)
         with run.record.stage(f"candidate {name}") as stage:
             built = build_candidate(
                 name,
-                run.mart_file(RATED[name].mart, run.as_of),
+                run.mart_file(LISTS[name].mart, run.as_of),
                 policy=run.policy,
                 terms=run.applied_terms(name, champion),
                 inputs=manifest_inputs(run, name, champion),
@@ -126,9 +126,9 @@ def champion_of(run: Run, name: ListName) -> Champion:
     Raises:
         GateRefusedError: None may any more.
     """
-    champion = run.registry.champion_to_rate(RATED[name].model)
+    champion = run.registry.champion_to_rate(LISTS[name].model)
     if champion is None:
-        raise GateRefusedError(f"{RATED[name].model} has no champion any more: nothing that it rated is published.")
+        raise GateRefusedError(f"{LISTS[name].model} has no champion any more: nothing that it rated is published.")
     return champion
 
 
@@ -152,7 +152,7 @@ def manifest_inputs(run: Run, name: ListName, champion: Champion) -> ManifestInp
 def _approval(run: Run, candidate: Candidate) -> dict[str, Any] | None:
     """Who let the model rate that the list comes from, and why; above all where that was an override."""
     model = candidate.manifest().inputs.model
-    approval = run.registry.approval_of(model.name, model.digest)
+    approval = run.registry.approvals.approval_of(model.name, model.digest)
     if approval is None:
         return None
     told = {name: getattr(approval, name) for name in ("action", "version", "who", "why", "at", "is_override")}
@@ -178,7 +178,7 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
             "dagster_run_id": dagster_run_id,
             "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": platform.node(),
-            "approvals_head": run.registry.head(),
+            "approvals_head": run.registry.approvals.head(),
             "approval": _approval(run, candidate),
         },
     )

@@ -21,8 +21,8 @@ from orchestration.checks import picture_of
 from orchestration.drift import indices_by_day, measure
 from orchestration.resources import Run, logger
 from touchstone.core.errors import BadInputError, VerificationError
-from touchstone.core.failpoints import boundary
-from touchstone.core.lists import RATED, Rated
+from touchstone.core.failpoints import failpoint
+from touchstone.core.lists import LISTS, ListDefinition
 from touchstone.core.revision import code_revision
 from touchstone.core.text import visible
 from touchstone.maintenance.approvals import described, settle_moves, shadow_file
@@ -54,7 +54,7 @@ def training_assets() -> dg.AssetsDefinition:
             kinds={"xgboost", "mlflow"},
             tags={"model": rated.model, "list": name},
         )
-        for name, rated in RATED.items()
+        for name, rated in LISTS.items()
     ]
 
     @dg.multi_asset(name="train", specs=specs, can_subset=True, required_resource_keys={"run"})
@@ -62,14 +62,14 @@ def training_assets() -> dg.AssetsDefinition:
         run: Run = context.resources.run
         selected = {
             name: rated
-            for name, rated in RATED.items()
+            for name, rated in LISTS.items()
             if dg.AssetKey(["models", rated.model]) in context.selected_asset_keys
         }
         trained = 0
         # Two at a time: what one does in Python leaves a core to the other's boosters.
         with ThreadPoolExecutor(max_workers=2) as pool:
             prepared = {name: pool.submit(prepare_model, run, rated) for name, rated in selected.items()}
-            run.registry.connect()
+            run.registry.mlflow.client()
             # That of listings takes the longest: it begins first, and the others are registered meanwhile.
             for name in sorted(selected, key=lambda name: name == "listings"):
                 rated = selected[name]
@@ -77,7 +77,7 @@ def training_assets() -> dg.AssetsDefinition:
                     result = register_model(run, prepared[name].result(), approve_if_passing=config.approve_if_passing)
                 trained += result is not None
                 yield dg.MaterializeResult(asset_key=["models", rated.model], metadata=_card_metadata(result, run))
-        if not trained and len(selected) == len(RATED) and not run.policy.rules:
+        if not trained and len(selected) == len(LISTS) and not run.policy.rules:
             raise BadInputError(
                 "No model could be trained, so nothing can be rated. Labels come from notices, test_buys, "
                 "moderation_decisions and enforcement_actions: map one of these tables in the sources file, or more of its rows."
@@ -86,7 +86,7 @@ def training_assets() -> dg.AssetsDefinition:
     return train
 
 
-def training_date(run: Run, rated: Rated) -> date:
+def training_date(run: Run, rated: ListDefinition) -> date:
     """Returns the date as of which a model is trained: the run's, or else the newest that has rows to train on."""
     if run.as_of_tag is not None:
         return run.as_of_tag
@@ -94,7 +94,7 @@ def training_date(run: Run, rated: Rated) -> date:
     return max((date.fromisoformat(folder.name.removeprefix("as_of=")) for folder in folders), default=run.as_of)
 
 
-def prepare_model(run: Run, rated: Rated) -> Prepared | TrainingResult | TooFewLabels:
+def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult | TooFewLabels:
     """Trains and judges the model of one list on the run's rows, and leaves nothing behind."""
     as_of = training_date(run, rated)
     folder = run.training_folder(rated.list_name, as_of)
@@ -136,7 +136,7 @@ def register_model(
     if approve_if_passing and not run.registry.has_champion(model):
         verdict = run.registry.approve_if_passing(result.version)
         outcome = "was approved without a person" if verdict.passed else "was NOT approved"
-        run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.says)}.")
+        run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.messages)}.")
     return result
 
 
@@ -146,10 +146,10 @@ def _tell(line: str) -> None:
 
 def score_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Returns one scoring step a model, partitioned by day."""
-    return [_score_asset(rated, daily) for rated in RATED.values()]
+    return [_score_asset(rated, daily) for rated in LISTS.values()]
 
 
-def _score_asset(rated: Rated, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _score_asset(rated: ListDefinition, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"score_{rated.list_name}",
         specs=[
@@ -174,7 +174,7 @@ def _score_asset(rated: Rated, daily: dg.DailyPartitionsDefinition) -> dg.Assets
     return scores
 
 
-def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
+def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
     """Rates one day's entities with the champion; returns what a person sees. Without a champion it leaves no scores.
 
     Raises:
@@ -203,7 +203,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
             run.record.facts.setdefault("fallbacks", {})[name] = fallbacks
             for note in fallbacks:
                 logger.warning("%s", note)
-        with boundary("scores.write", scores):
+        with failpoint("scores.write", scores):
             explain_from = min(term.threshold for term in terms)
             result = score(champion, features, scores, run.reasons_file(model, as_of), explain_from=explain_from)
             measure(run, rated, champion)
@@ -221,7 +221,7 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
     }
 
 
-def _rate_in_shadow(run: Run, rated: Rated, features: Path) -> None:
+def _rate_in_shadow(run: Run, rated: ListDefinition, features: Path) -> None:
     """Rates one day's entities with the version in shadow, if there is one. What it cannot rate stops no list: it is noted."""
     try:
         shadow = run.registry.shadowing(rated.model)
@@ -241,7 +241,7 @@ def _card_metadata(result: TrainingResult | None, run: Run) -> dict[str, Any]:
     version = result.version
     plots = [version.folder.parent / "plots" / plot for plot in PLOTS]
     metrics = {name: round(value, 4) for name, value in sorted(result.metrics.items()) if math.isfinite(value)}
-    mlflow, runs = run.settings.mlflow_address, run.registry.runs_page(version.model)
+    mlflow, runs = run.settings.mlflow_address, run.registry.runs.page(version.model)
     return {
         "version": version.version,
         "model_digest": version.model_digest,

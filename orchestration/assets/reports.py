@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from orchestration.assets.warehouse import OUTCOMES
-from orchestration.automation import ONE_DAY_A_RUN, REPORTS, after_lists
+from orchestration.automation import ONE_DAY_A_RUN, REPORTS_GROUP, after_lists
 from orchestration.charts import shown
 from orchestration.resources import Run
 from touchstone.casework.reports import read_report, write_report
@@ -22,7 +22,7 @@ def report_asset(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     """
     spec = dg.AssetSpec(
         ["reports", "outcomes"],
-        group_name=REPORTS,
+        group_name=REPORTS_GROUP,
         owners=["team:brand-protection"],
         description="What came of flags, notices, appeals and leads, and what needs a decision: report.html and report.json.",
         deps=[["marts", mart] for mart in OUTCOMES],

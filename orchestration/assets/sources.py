@@ -8,10 +8,10 @@ from typing import Any
 import dagster as dg
 
 from expectations.contract import Contract
-from orchestration.automation import DAILY_FRESHNESS, LANDING
+from orchestration.automation import DAILY_FRESHNESS, LANDING_GROUP
 from orchestration.metadata import materialized
 from orchestration.resources import Run, logger
-from touchstone.core.errors import TouchstoneError, disk_refusal
+from touchstone.core.errors import TouchstoneError, describe_disk_error
 from touchstone.core.settings import MAX_AGE
 from touchstone.demo.create import demo_is_due, make_demo
 from touchstone.landing.land import land
@@ -19,7 +19,7 @@ from touchstone.landing.ledger import Ledger, LoadRecord, loads_in_use, pinned_l
 from touchstone.landing.sources import identifier_key, read_sources
 from touchstone.landing.sql import Limits
 
-GROUP = LANDING
+GROUP = LANDING_GROUP
 RETRIES = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 OWNERS = ["team:data-engineering"]
 
@@ -57,7 +57,7 @@ def landing_assets(contract: Contract) -> dg.AssetsDefinition:
                 stage.rows = {record.table: record.row_count for record in records if record.status != "refused"}
         except Exception as error:
             # What a person has to correct is not tried again; a source that does not answer has been tried again already.
-            is_refusal = isinstance(error, TouchstoneError) or disk_refusal(str(error)) is not None
+            is_refusal = isinstance(error, TouchstoneError) or describe_disk_error(str(error)) is not None
             raise dg.Failure(str(error), allow_retries=not is_refusal) from error
         found = {record.table: record for record in records}
         for name in contract.tables:

@@ -19,8 +19,8 @@ from orchestration.exports import Export, ExportFolder
 from orchestration.metadata import materialized
 from orchestration.resources import Run
 from orchestration.table_metadata import table_metadata
-from touchstone.core.failpoints import boundary
-from touchstone.core.lists import RATED
+from touchstone.core.failpoints import failpoint
+from touchstone.core.lists import LISTS
 from touchstone.landing.sql import file_list
 from touchstone.publishing.history import Shelf, in_force_before
 
@@ -129,7 +129,7 @@ class Translator(DagsterDbtTranslator):
 def _source_key(name: str) -> dg.AssetKey:
     if name in {"pictures", "picture_matches"}:
         return dg.AssetKey(["signals", "pictures"])
-    for rated in RATED.values():
+    for rated in LISTS.values():
         if name in {f"{rated.relation}_scores", f"{rated.relation}_reasons"}:
             return dg.AssetKey(["scores", rated.model])
     return dg.AssetKey(["landed", name])
@@ -158,7 +158,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         with run.record.stage("shape") as stage:
             run.pin_newest_loads()
             run.warehouse.set_run(as_of=run.as_of, with_training=False)
-            with boundary("shape.build", run.warehouse.path):
+            with failpoint("shape.build", run.warehouse.path):
                 nodes = run.warehouse.build_shape()
             stage.steps = longest(nodes)
         tell_unread(run)
@@ -182,12 +182,12 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             rings: dict[str, int] = {}
             nodes = run.warehouse.features_that_stand(as_of, with_training=config.with_training)
             if nodes is None:
-                with boundary("features.rings", run.warehouse.pinned):
+                with failpoint("features.rings", run.warehouse.pinned):
                     rings = add_rings(run, as_of, with_training=config.with_training)
-                with boundary("features.build", run.warehouse.path):
+                with failpoint("features.build", run.warehouse.path):
                     nodes = run.warehouse.build_features(as_of, with_training=config.with_training)
             stage.steps = longest(nodes)
-            with boundary("features.export", run.home / "features"):
+            with failpoint("features.export", run.home / "features"):
                 exported = export_features(run, as_of, with_training=config.with_training)
             stage.rows = rings | exported
         if rings:
@@ -210,10 +210,10 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             with run.warehouse.connect():
                 pin_scores(run, as_of)
                 pin_outcomes(run, as_of)
-            with boundary("marts.build", run.warehouse.path):
+            with failpoint("marts.build", run.warehouse.path):
                 nodes = run.warehouse.build("tag:marts")
             stage.steps = longest(nodes)
-            with boundary("marts.export", run.home / "marts"):
+            with failpoint("marts.export", run.home / "marts"):
                 stage.rows = export_marts(run, as_of)
         yield from _report(context, manifest, translator, nodes, stage.rows)
 
@@ -238,7 +238,7 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
         with_training: Whether the training rows leave the warehouse too.
     """
     folders: list[ExportFolder] = []
-    for name, rated in RATED.items():
+    for name, rated in LISTS.items():
         scored = Export(f"select * from {rated.relation}_features where purpose = 'score'", order_by=rated.key)
         folders.append(ExportFolder(run.features_folder(name, as_of), {"features": scored}, name))
         if with_training:
@@ -266,7 +266,7 @@ def pin_scores(run: Run, as_of: date) -> None:
     """
     terms: list[list[object]] = []
     bands: list[list[object]] = []
-    for rated in RATED.values():
+    for rated in LISTS.values():
         scores, reasons = run.scores_file(rated.model, as_of), run.reasons_file(rated.model, as_of)
         ids = dict.fromkeys((rated.key, *rated.carried), "varchar")
         run.warehouse.show_parquet(f"{rated.relation}_scores", scores, {**ids, **SCORE_COLUMNS})
@@ -292,7 +292,7 @@ def pin_outcomes(run: Run, as_of: date) -> None:
     """
     versions: list[list[object]] = []
     told = []
-    for name, rated in RATED.items():
+    for name, rated in LISTS.items():
         shelf = Shelf(run.home / "published", name)
         files = []
         for day, version in in_force_before(shelf.history(), as_of).items():
@@ -320,7 +320,7 @@ def pin_outcomes(run: Run, as_of: date) -> None:
 
 def export_marts(run: Run, as_of: date) -> dict[str, int]:
     """Writes the marts of one date for analysts and for publication; returns the number of rows by mart."""
-    order = {rated.mart: rated.key for rated in RATED.values()} | EVIDENCE | OUTCOMES
+    order = {rated.mart: rated.key for rated in LISTS.values()} | EVIDENCE | OUTCOMES
     return run.warehouse.export(
         [
             ExportFolder(run.mart_file(mart, as_of).parent, {mart: Export(f"select * from {mart}", order_by=order_by)})

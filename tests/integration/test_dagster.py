@@ -23,7 +23,7 @@ from orchestration.resources import AS_OF_TAG
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import write_json
 from touchstone.core.home import prepare_home
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.run_record import RunRecord, process_started
 from touchstone.core.settings import Settings, read_settings
 
@@ -100,7 +100,7 @@ def test_every_gate_blocks_and_knows_its_day(definitions: dg.Definitions):
     graph = definitions.resolve_asset_graph()
     gates = {key: graph.get(key) for key in graph.asset_check_keys if key.name.startswith("gate_")}
     assert {key.name for key in gates} == {"gate_landed", "gate_features", "gate_scores", "gate_candidate"}
-    assert len(gates) == 1 + 3 * len(RATED)
+    assert len(gates) == 1 + 3 * len(LISTS)
     for key, node in gates.items():
         assert node.blocking, key
         assert (node.partitions_def is not None) == (key.name != "gate_landed"), key
@@ -211,7 +211,7 @@ def test_landed_tables_and_published_lists_have_a_freshness_policy(definitions: 
 
 
 def test_leads_and_report_are_made_again_when_a_list_is_published_alone(definitions: dg.Definitions):
-    day, lists = "2026-06-30", [dg.AssetKey(["published", name]) for name in RATED]
+    day, lists = "2026-06-30", [dg.AssetKey(["published", name]) for name in LISTS]
     marts = definitions.resolve_asset_graph().get(AFTER_LISTS[1]).parent_keys
     with dg.DagsterInstance.ephemeral() as instance:
         for key in [*lists, *marts, *AFTER_LISTS]:

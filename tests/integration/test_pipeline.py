@@ -14,10 +14,21 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from conftest import FIRST_DAY, LISTS, NEXT_DAY, ROOT, Homes, Outcome, make_market, published_files, run, touchstone
+from conftest import (
+    FIRST_DAY,
+    LIST_NAMES,
+    NEXT_DAY,
+    ROOT,
+    Homes,
+    Outcome,
+    make_market,
+    published_files,
+    run,
+    touchstone,
+)
 
 from tests.alert_fixtures import web_server
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.run_record import RunRecord
 from touchstone.maintenance.verification import verify_home
 
@@ -33,7 +44,7 @@ def latest(home: Path, name: str) -> Path:
     return home / "published" / name / (home / "published" / name / "LATEST").read_text().strip()
 
 
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", LIST_NAMES)
 def test_every_list_is_published_for_both_dates(rated_home: Path, name: str):
     versions = [json.loads(line)["version"] for line in (rated_home / "published" / name / "history.jsonl").open()]
     assert [version[:10] for version in versions] == [FIRST_DAY, NEXT_DAY]
@@ -105,14 +116,14 @@ def test_two_homes_have_the_same_demo(rated_home: Path, twin: Path, source: str)
 
 def test_two_homes_agree_to_the_byte(rated_home: Path, twin: Path):
     expected = reproduced(rated_home, first_day=True)
-    assert len(expected) == len(LISTS) * 11
+    assert len(expected) == len(LIST_NAMES) * 11
     assert differing(reproduced(twin, first_day=True), expected) == set()
 
 
 def test_deleting_the_warehouse_loses_nothing(rated_home: Path, twin: Path):
     """The day after is what it is where the warehouse was kept, also every byte before the lists."""
     expected = reproduced(rated_home, first_day=False)
-    assert len(expected) == len(LISTS) * 8
+    assert len(expected) == len(LIST_NAMES) * 8
     assert differing(reproduced(twin, first_day=False), expected) == set()
 
 
@@ -245,7 +256,7 @@ def test_a_model_that_is_off_keeps_no_other_list_from_readers(homes: Homes, off:
     for day in (FIRST_DAY, NEXT_DAY):
         done = run(home, homes.policy, day)
         assert done.code == 0, done.stdout + done.stderr
-        for name, rated in RATED.items():
+        for name, rated in LISTS.items():
             assert (f"{name:<18} none rated: the model is off" in done.stdout) == (rated.model == off)
             assert (f"{rated.model} has no champion" in done.stdout) == (rated.model == off)
             assert (f"{rated.model} is off" in done.stdout) == (rated.model == off and day == FIRST_DAY)

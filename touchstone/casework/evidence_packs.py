@@ -31,7 +31,7 @@ from ml.explain import for_audience
 from touchstone.casework.evidence_sections import ACTIONS, GOODS, OURS, SECTIONS, Reader, Section
 from touchstone.casework.leads import Leads, manifest_of, mart_file, read_leads
 from touchstone.casework.statements_of_reasons import statement, statement_text
-from touchstone.core.errors import BadInputError, counted
+from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
 from touchstone.core.settings import Settings
 from touchstone.core.text import MOST_CHARACTERS, shorten, visible, visible_in_html, visible_values
@@ -556,7 +556,7 @@ def export(
 def render_export(done: Mapping[str, Any]) -> str:
     """Returns what was exported, for a terminal."""
     lines = [
-        f"{counted(len(done['packs']), 'lead')} as of {done['as_of']} for: {shorten(done['reader'], 100)}",
+        f"{format_count(len(done['packs']), 'lead')} as of {done['as_of']} for: {shorten(done['reader'], 100)}",
         *(visible(path) for path in done["packs"]),
     ]
     return "\n".join([*lines, "Open lead.html in each; custody.json has the digests."])

@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 
 from expectations.contract import load_contract
 from touchstone.casework.outcomes import record_rows
-from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError, counted
-from touchstone.core.failpoints import boundary
+from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError, format_count
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.core.parquet import read_small_parquet
 from touchstone.core.settings import Settings
 from touchstone.core.text import pad
@@ -95,7 +95,7 @@ def basis(home: Path, as_of: dt.date, lists: Sequence[ListName]) -> Basis:
     """
     versions: dict[str, str] = {}
     for name in lists:
-        rated, shelf = RATED[name], Shelf(home / "published", name)
+        rated, shelf = LISTS[name], Shelf(home / "published", name)
         scores = home / "scores" / rated.model / f"{_AS_OF}{as_of}" / "scores.parquet"
         version = in_force(shelf.history(), as_of)
         mart = mart_file(home, rated.mart, as_of)
@@ -517,7 +517,7 @@ def _read_before(connection: duckdb.DuckDBPyConnection, home: Path, previous: dt
 def _find(connection: duckdb.DuckDBPyConnection, home: Path, stands_on: Basis) -> None:
     """Makes the temporary tables `leads`, `lead_merchants` and `lead_changes`."""
     paths = {mart: str(mart_file(home, mart, stands_on.as_of)) for mart in MARTS}
-    published: dict[str, object] = {name: name in stands_on.lists for name in RATED}
+    published: dict[str, object] = {name: name in stands_on.lists for name in LISTS}
     connection.execute(_SUSPECTS, {**published, "path": paths["lead_merchants"]})
     ties = connection.execute(_ALONE, {"path": paths["merchant_ties"], "most_bearers": MOST_BEARERS}).to_arrow_table()
     connection.register("joined", joined(ties))
@@ -557,7 +557,7 @@ def joined(ties: pa.Table) -> pa.Table:
 
 def _write(home: Path, stands_on: Basis, tables: Mapping[str, pa.Table]) -> None:
     folder = folder_of(home, stands_on.as_of)
-    with boundary("leads.write", folder), replacing_directory(folder) as temporary:
+    with failpoint("leads.write", folder), replacing_directory(folder) as temporary:
         for name, table in tables.items():
             pq.write_table(table, temporary / f"{name}.parquet", compression="zstd")
         manifest = {
@@ -739,7 +739,7 @@ def list_facts(leads: Leads, limit: int) -> dict[str, Any]:
 def list_text(leads: Leads, limit: int) -> str:
     """Returns the first leads as a table for a terminal."""
     found = leads.found()
-    lines = [f"{counted(len(found), 'lead')} as of {leads.as_of}, by expected harm (USD of 30 days)", ""]
+    lines = [f"{format_count(len(found), 'lead')} as of {leads.as_of}, by expected harm (USD of 30 days)", ""]
     lines.append(f"{'rank':>4}  {'lead':17}  {'kind':8}  {'members':>7}  {'harm':>13}  {'since':10}  change")
     lines += [
         f"{lead['rank']:>4}  {lead['lead_id']:17}  {lead['kind']:8}  {lead['merchant_count']:>7}  "
@@ -777,7 +777,7 @@ def lead_text(as_of: dt.date, lead: Mapping[str, Any]) -> str:
 
 
 def _change_text(row: Mapping[str, Any]) -> str:
-    parts = [f"{row['change']}: {counted(row['merchant_count'], 'merchant')}, {row['expected_harm_usd']:,.2f} USD"]
+    parts = [f"{row['change']}: {format_count(row['merchant_count'], 'merchant')}, {row['expected_harm_usd']:,.2f} USD"]
     parts += [f"{len(row['joined_merchants'])} came"] if row["joined_merchants"] and row["change"] != "found" else []
     parts += [f"{len(row['left_merchants'])} went"] if row["left_merchants"] else []
     parts += [f"see {row['other_lead_id']}"] if row["other_lead_id"] else []

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from expectations.contract import load_contract
-from touchstone.core.errors import BadInputError, counted
+from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.files import check_regular
 from touchstone.core.settings import Settings
-from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, few_of, shorten, visible, wrap
+from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, list_some, shorten, visible, wrap
 from touchstone.landing.land import GIVEN, Recorded, record
 from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
 from touchstone.landing.sources import identifier_key, read_sources
@@ -162,7 +162,7 @@ def import_suppressions(
     header, rows = read_texts(file)
     known = load_contract().tables[SUPPRESSIONS].columns
     if unknown := [name for name in header if name not in known]:
-        raise BadInputError(f"{file}: {few_of(unknown)} is no column of suppressions; they are {', '.join(known)}.")
+        raise BadInputError(f"{file}: {list_some(unknown)} is no column of suppressions; they are {', '.join(known)}.")
     if without := [number for number, row in enumerate(rows, start=2) if not (row.get("reason") or "").strip()]:
         raise BadInputError(
             f"{file}: line {without[0]} has no reason; {len(without)} such lines. Say why, and give it again."
@@ -278,8 +278,8 @@ def _moment(day: date) -> datetime:
 def render_recorded(came: Recorded) -> str:
     """Returns in words what came of rows that were given."""
     if came.new + came.changed == 0:
-        return f"{came.table}: nothing new: what was given ({counted(came.given, 'row')}) stands there already."
-    said = f"{counted(came.given, 'row')} given, {came.new:,} new, {came.changed:,} in place of others"
+        return f"{came.table}: nothing new: what was given ({format_count(came.given, 'row')}) stands there already."
+    said = f"{format_count(came.given, 'row')} given, {came.new:,} new, {came.changed:,} in place of others"
     if came.load is None:
         return f"{came.table}: {said}. Nothing was recorded: this was a dry run."
     return f"{came.table}: {said}. The next run counts them (`touchstone run`)."

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from expectations.contract import load_contract
 from touchstone.casework.outcomes import read_texts, record_rows
-from touchstone.core.errors import BadInputError, counted
-from touchstone.core.failpoints import boundary
+from touchstone.core.errors import BadInputError, format_count
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
 from touchstone.core.settings import Settings
 from touchstone.core.text import pad, shorten, visible_in_html, visible_values
@@ -245,7 +245,7 @@ def _frame(
     missing = connection.execute("from certain anti join live using (listing_id) order by all").fetchall()
     if missing:
         raise BadInputError(
-            f"{counted(len(missing), 'listing')} to be bought for sure, but not on offer as of {request.as_of}: "
+            f"{format_count(len(missing), 'listing')} to be bought for sure, but not on offer as of {request.as_of}: "
             f"{', '.join(row[0] for row in missing[:3])}. Leave them out of the file."
         )
     connection.execute(GOODS)
@@ -372,7 +372,7 @@ def _write(folder: Path, facts: Mapping[str, Any], picks: pa.Table) -> None:
     sheet = picks.select(list(shown))
     for name in SHEET_COLUMNS:
         sheet = sheet.append_column(name, pa.array([""] * picks.num_rows))
-    with boundary("test_buys.plan", folder), replacing_directory(folder) as temporary:
+    with failpoint("test_buys.plan", folder), replacing_directory(folder) as temporary:
         pq.write_table(picks, temporary / "picks.parquet", compression="zstd")
         (temporary / "buy_sheet.csv").write_bytes(csv_bytes(sheet))
         (temporary / "buy_sheet.html").write_text(_sheet_page(facts, picks.to_pylist()), encoding="utf-8")
@@ -454,7 +454,7 @@ def record_test_buys(settings: Settings, file: Path, *, is_dry: bool = False) ->
     if faults:
         shown = "\n".join(f"  {fault}" for fault in faults[:10])
         raise BadInputError(
-            f"{file}: nothing of it was recorded; {counted(len(faults), 'row')} not sound:\n{shown}\nCorrect them there."
+            f"{file}: nothing of it was recorded; {format_count(len(faults), 'row')} not sound:\n{shown}\nCorrect them there."
         )
     return record_rows(settings, "test_buys", told, told=file.name, is_dry=is_dry)
 

@@ -30,8 +30,8 @@ from touchstone.cli import (
     test_buys,
 )
 from touchstone.cli.common import print_message, settings_of
-from touchstone.cli.start import stoppable
-from touchstone.core.errors import ExitCode, TouchstoneError, disk_refusal
+from touchstone.cli.signals import stoppable
+from touchstone.core.errors import ExitCode, TouchstoneError, describe_disk_error
 from touchstone.core.process import tune_garbage_collector
 from touchstone.core.secrets import hide
 from touchstone.core.text import TerminalFormatter
@@ -88,14 +88,17 @@ def main() -> None:
     except TouchstoneError as error:
         _fail(str(error), error.exit_code)
     except typer.Abort:
-        _fail("Stopped.", ExitCode.FAULT)
+        _fail("Stopped.", ExitCode.INTERNAL_ERROR)
     except TyperException as error:
         _fail(f"{error.format_message()} `touchstone --help` shows what there is.", ExitCode.BAD_INPUT)
-    except Exception as error:  # noqa: BLE001  # the last resort: a disk that refuses, or a fault of ours, told as one
-        if (refusal := disk_refusal(str(error))) is not None:
+    except Exception as error:  # noqa: BLE001  # the last resort: an error of the disk, or an internal error
+        if (refusal := describe_disk_error(str(error))) is not None:
             _fail(f"{refusal} The home is {settings_of().home}.", ExitCode.BAD_INPUT)
         print_message(hide(traceback.format_exc()))
-        _fail(f"A fault of ours: {error!r}. Please report it with the lines above.", ExitCode.FAULT)
+        _fail(
+            f"Internal error (this is a bug in Touchstone): {error!r}. Please report it with the lines above.",
+            ExitCode.INTERNAL_ERROR,
+        )
 
 
 def _log_to_stderr() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.settings import Settings
 from touchstone.core.text import (
     MOST_SENTENCE_COLUMNS,
@@ -36,10 +36,10 @@ def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
         "exit_code": int(result.exit_code),
         "messages": result.messages,
         "notes": result.record.facts.get("notes", []),
-        "rated": {name: _rated(result, name) for name in RATED} if result.as_of else {},
+        "rated": {name: _rated(result, name) for name in LISTS} if result.as_of else {},
         "fallbacks": result.record.facts.get("fallbacks", {}),
         "worst": _worst(settings, result.as_of) if result.as_of else [],
-        "lists": {name: _published(settings, name) for name in RATED},
+        "lists": {name: _published(settings, name) for name in LISTS},
         "stage_seconds": stages,
         "seconds": round(sum(stages.values()), 1),
         "home": str(settings.home),

@@ -23,9 +23,9 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from touchstone.core.errors import VerificationError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import replacing_directory, sha256_bytes, sha256_file, write_json
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.core.text import MOST_CELL_CHARACTERS, visible, visible_sql
 from touchstone.publishing.history import Shelf, previous_version
 from touchstone.publishing.manifest import MANIFEST_FILE, Held, Manifest, ManifestInputs
@@ -150,7 +150,7 @@ def build_candidate(
     candidate = Candidate(candidates / list_name / manifest.sha256, list_name)
     _write(candidate, {**files, MANIFEST_FILE: manifest.to_bytes()})
     pointer = _pointer(candidates, list_name, as_of)
-    with boundary("candidate.point", pointer):
+    with failpoint("candidate.point", pointer):
         write_json(pointer, {"candidate_sha256": manifest.sha256})
     return candidate
 
@@ -172,7 +172,7 @@ def _write(candidate: Candidate, contents: Mapping[str, bytes]) -> None:
     directory = candidate.directory
     if all((directory / name).is_file() and (directory / name).read_bytes() == contents[name] for name in contents):
         return
-    with boundary("candidate.write", directory), replacing_directory(directory) as temporary:
+    with failpoint("candidate.write", directory), replacing_directory(directory) as temporary:
         for name, content in contents.items():
             (temporary / name).write_bytes(content)
 
@@ -188,7 +188,7 @@ def _previous_list(shelf: Shelf, version: str | None) -> Path | None:
 
 def _rows(list_name: ListName, mart: Path, previous: Path | None, as_of: dt.date) -> pa.Table:
     """Returns the list's rows in rank order."""
-    key = RATED[list_name].key
+    key = LISTS[list_name].key
     with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
         connection.execute(f"create table previous ({key} varchar, first_flagged_date date)")
         if previous is not None:
@@ -208,7 +208,7 @@ def _counts(mart: Path) -> tuple[int, int, Held]:
 
 
 def _query(list_name: ListName) -> str:
-    shape, key = SHAPES[list_name], RATED[list_name].key
+    shape, key = SHAPES[list_name], LISTS[list_name].key
     texts = {**dict.fromkeys((*shape.ids, shape.label), "VARCHAR"), **_MART_COLUMNS}
     columns = ",\n  ".join(f"cast(mart.{name} as {kind}) as {name}" for name, kind in texts.items())
     return f"""

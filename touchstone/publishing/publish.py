@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from expectations.results import digest_of_files
 from touchstone.core.errors import GateRefusedError, VerificationError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import (
     TEMPORARY_PREFIX,
     canonical_json,
@@ -199,16 +199,16 @@ def _add(shelf: Shelf, manifest: Manifest, contents: Mapping[str, bytes], receip
     """Writes version, receipt, line and LATEST, in the order that the module's head gives."""
     directory = shelf.version_directory(manifest.version)
     name = _receipt_name(shelf, manifest.version)
-    with boundary("publish.begin", shelf.under_way_file):
+    with failpoint("publish.begin", shelf.under_way_file):
         write_json(shelf.under_way_file, UnderWay(version=manifest.version, receipt=name).model_dump())
     if not directory.is_dir():
-        with boundary("publish.version", directory), replacing_directory(directory) as temporary:
+        with failpoint("publish.version", directory), replacing_directory(directory) as temporary:
             for file, content in {**contents, name: receipt}.items():
                 (temporary / file).write_bytes(content)
     _check_unchanged(directory, contents)
     if not (directory / name).is_file():
         write_bytes(directory / name, receipt)
-    with boundary("publish.history", shelf.log.path):
+    with failpoint("publish.history", shelf.log.path):
         shelf.log.append(shelf.line(manifest.version, name).model_dump())
     _set_latest(shelf)
 
@@ -231,7 +231,7 @@ def _set_latest(shelf: Shelf) -> None:
     latest = latest_version(shelf.history())
     content = None if latest is None else f"{latest}\n".encode()
     if content is not None and (not shelf.latest_file.is_file() or shelf.latest_file.read_bytes() != content):
-        with boundary("publish.latest", shelf.latest_file):
+        with failpoint("publish.latest", shelf.latest_file):
             write_bytes(shelf.latest_file, content)
     shelf.under_way_file.unlink(missing_ok=True)
     sync_directory(shelf.directory)

@@ -15,8 +15,8 @@ import duckdb
 from jinja2 import Environment
 from pydantic import BaseModel, ConfigDict
 
-from touchstone.core.errors import counted
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.errors import format_count
+from touchstone.core.lists import LISTS, ListName
 from touchstone.publishing.policy import Action, Policy, Term
 
 MACRO = Path(__file__).resolve().parents[2] / "dbt_project" / "macros" / "terms.sql"
@@ -129,7 +129,7 @@ def _fallback_note(list_name: ListName, term: AppliedTerm, flagging: Mapping[str
     if row and row["precision"] is not None:
         estimate = (
             f"at {term.threshold:g} it is {row['precision']:.2f}, 95 % interval {row['low']:.2f} to {row['high']:.2f}, "
-            f"from {counted(row['verdicts'], 'verdict')}"
+            f"from {format_count(row['verdicts'], 'verdict')}"
         )
     return (
         f"{list_name}{conditions}: flagged from a fallback score of {term.threshold:g}, because the verdicts do not show which "
@@ -156,7 +156,7 @@ def decide(
         terms: The terms.
         model_digest: The model that their thresholds are of.
     """
-    key = RATED[list_name].key
+    key = LISTS[list_name].key
     columns = {
         "model_digest": "varchar", "term": "integer", "category": "varchar", "brand": "varchar", "country": "varchar",
         "threshold": "double", "floor": "double", "capacity": "bigint", "corroboration": "bigint", "action": "varchar",

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from expectations.results import SuiteResult
 from touchstone.core.errors import GateRefusedError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import write_bytes
 from touchstone.publishing.candidate import Candidate
 from touchstone.publishing.manifest import Sha256
@@ -75,7 +75,7 @@ def give_verdict(
         policy=policy_digest,
         gates={result.suite: result for result in gates},
     )
-    with boundary("verdict.write", candidate.directory / VERDICT_FILE):
+    with failpoint("verdict.write", candidate.directory / VERDICT_FILE):
         write_bytes(candidate.directory / VERDICT_FILE, verdict.to_bytes())
     return verdict
 
