@@ -112,7 +112,7 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
 
 
 def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Returns the sensor that settles moves of MLflow's aliases and rates the newest day again once a champion is another.
+    """Returns the sensor that reconciles MLflow's aliases, and rates the newest day again after a champion was replaced.
 
     A person promotes by `touchstone models approve` and `rollback`, or by the alias in MLflow; all three end in the log of
     approvals, which is what this reads. It starts switched on: as long as the daemon runs, it looks every five seconds.
@@ -123,24 +123,24 @@ def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
         job_name="rate",
         minimum_interval_seconds=1,  # in each round of the daemon, every five seconds: at 5, each second round came too early
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Settles aliases that were moved in MLflow; rates, judges and publishes the newest day with a new champion.",
+        description="Reconciles aliases that were moved in MLflow; rates, judges and publishes the newest day with a new champion.",
     )
     def promotions(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         registry = Registry(settings.home)
         if not registry.approvals.path.exists():
-            return dg.SkipReason("No model was trained yet.")
+            return dg.SkipReason("No model has been trained yet.")
         try:
             with home_lock(settings.model_copy(update={"lock_wait_seconds": 0}), "the sensor of promotions"):
                 heads = registry.approvals.heads()
                 settle_moves(settings, registry)
         except BadInputError as error:
-            return dg.SkipReason(f"Somebody writes to the home; looked at again in five seconds. {error}")
+            return dg.SkipReason(f"Another process writes to the home; checked again in five seconds. {error}")
         seen = heads.index(context.cursor) if context.cursor in heads else len(heads) - 1
         decided = [line for line in registry.approvals.decisions()[seen:] if line.action in {"approve", "rollback"}]
         decided = [line for line in decided if line.who != AUTOMATIC]  # the run that trained it rates with it
         context.update_cursor(registry.approvals.head())
         if not decided:
-            return dg.SkipReason("No champion is another.")
+            return dg.SkipReason("No champion was replaced.")
         day = newest_day(settings.home / "published")
         if day is None:
             return dg.SkipReason("Nothing is published yet: the next run rates with the new champion.")

@@ -1,4 +1,4 @@
-"""Leads as an asset: made a day, once every list of it that there is stands where readers see it.
+"""Leads as an asset: made a day, once every list of that day is published.
 
 What a lead is, and how it keeps its identity, is in `touchstone/casework/leads.py`.
 """

@@ -16,7 +16,7 @@ from ml.score import score
 from ml.train import Files, Prepared, TooFewLabels, TrainingResult, prepare, register
 from orchestration import charts
 from orchestration.automation import ONE_DAY_A_RUN
-from orchestration.charts import shown
+from orchestration.charts import picture_metadata
 from orchestration.checks import picture_of
 from orchestration.drift import indices_by_day, measure
 from orchestration.resources import Run, logger
@@ -216,8 +216,8 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
         "model_digest": champion.model_digest,
         "threshold": champion.threshold,
         "floor": champion.floor,
-        "plot": shown(picture_of(run, "scores", name), "scores"),
-        "drift": shown(charts.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
+        "plot": picture_metadata(picture_of(run, "scores", name), "scores"),
+        "drift": picture_metadata(charts.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
     }
 
 
@@ -249,5 +249,5 @@ def _card_metadata(result: TrainingResult | None, run: Run) -> dict[str, Any]:
         "metrics": dg.MetadataValue.json(metrics),
         "mlflow_run": dg.MetadataValue.url(f"{mlflow}/#/runs/{version.run_id}?workflowType=machine_learning"),
         **({"mlflow_runs": dg.MetadataValue.url(f"{mlflow}{runs}")} if runs else {}),
-        **{f"plot_{path.stem}": shown(path.read_bytes(), path.stem) for path in plots},
+        **{f"plot_{path.stem}": picture_metadata(path.read_bytes(), path.stem) for path in plots},
     }
