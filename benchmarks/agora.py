@@ -31,7 +31,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ml.boosting import Parameters, fit_booster
 from ml.declarations import Declaration, load_declarations
-from ml.evaluate import ranking
+from ml.metrics import ranking
 from ml.model import load_booster, margin_of
 from ml.training_set import (
     Flags,
@@ -276,12 +276,12 @@ def margins(goods: Goods, folds: Sequence[tuple[Flags, Flags]], parameters: Para
     for learn, judged in folds:
         learned, told = texts(goods, learn, judged)
         found[TOPIC][judged], found[TEXTS][judged] = told.T
-        found[SIGNALS][judged] = boosted(goods, learn, judged, parameters, None)
-        found[BOTH][judged] = boosted(goods, learn, judged, parameters, (learned, told))
+        found[SIGNALS][judged] = train_booster(goods, learn, judged, parameters, None)
+        found[BOTH][judged] = train_booster(goods, learn, judged, parameters, (learned, told))
     return found
 
 
-def boosted(
+def train_booster(
     goods: Goods, learn: Flags, judged: Flags, parameters: Parameters, besides: tuple[Floats, Floats] | None
 ) -> Floats:
     """Returns the margins of the pipeline's booster, which reads the features and, if given, what texts tell (more is worse)."""

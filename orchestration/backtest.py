@@ -90,7 +90,7 @@ def backtest(
         BadInputError: There is no such model, feature, signal or policy, the range is none, or nothing was rated yet.
         GateRefusedError: What a day's features are does not pass their gate.
     """
-    from ml.backtest import hold, plot, take_step, why_off
+    from ml.backtest import measure_step, plot, run_step, why_off
 
     prepare_home(settings)
     rated = rated_by(model)
@@ -110,9 +110,9 @@ def backtest(
                 files = _built(settings, rated, day)
                 for variant in missing:
                     with boundary("backtest.step", folders[variant.name]):
-                        take_step(variant, files, day, folders[variant.name])
+                        run_step(variant, files, day, folders[variant.name])
                 _clear(settings)
-            steps.append(hold(day, folders, _outcomes(settings, variants[0].declaration, day)))
+            steps.append(measure_step(day, folders, _outcomes(settings, variants[0].declaration, day)))
         if said := {name: why for name, folder in folders.items() if (why := why_off(folder))}:
             off[str(day)] = said
         on_step(day, "; ".join(f"{name}: {why}" for name, why in said.items()) or ("taken" if missing else "stands"))
@@ -167,7 +167,7 @@ def _built(settings: Settings, rated: Rated, day: date) -> Files:
         features=rows / "features.parquet",
         spine=rows / "spine.parquet",
         edges=rows / "edges.parquet",
-        live=apart.home / "features" / rated.list_name / f"as_of={day}" / "features.parquet",
+        active=apart.home / "features" / rated.list_name / f"as_of={day}" / "features.parquet",
     )
 
 

@@ -57,7 +57,7 @@ def _calibration(run: Run, rated: Rated, champion: Champion, model: RiskModel) -
     import pyarrow.parquet as pq
 
     from ml.drift import calibration
-    from ml.shadow import found_among
+    from ml.shadow import match_outcomes
 
     earlier = [run.as_of - timedelta(days=days) for days in range(DAYS, 0, -1)]
     kept = [
@@ -68,7 +68,7 @@ def _calibration(run: Run, rated: Rated, champion: Champion, model: RiskModel) -
     with run.warehouse.connect() as connection:
         outcomes = outcomes_after(connection, run.declarations[rated.model], kept[0], run.as_of)
     scores = pq.read_table(run.scores_file(rated.model, kept[0]), columns=[model.id_column, "score"], partitioning=None)
-    yield from calibration(scores["score"].to_numpy(), found_among(scores[model.id_column], outcomes))
+    yield from calibration(scores["score"].to_numpy(), match_outcomes(scores[model.id_column], outcomes))
 
 
 def _delays(run: Run, cut: date) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ml.calibrate import Calibration
 from ml.declarations import AUDIENCES, SIGNALS, Feature
-from ml.explain import Explainer, for_audience, in_words
+from ml.explain import Explainer, describe_feature, for_audience
 from ml.model import RiskModel, Scorer
 from touchstone.core.errors import BadInputError
 
@@ -47,7 +47,7 @@ def feature(unit: str, words: str = "") -> Feature:
     ],
 )
 def test_a_reason_is_said_in_its_unit(unit: str, words: str, value: float, usual: float, said: str) -> None:
-    assert in_words(feature(unit, words), value, usual) == said
+    assert describe_feature(feature(unit, words), value, usual) == said
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -76,7 +76,7 @@ def either_is_enough() -> Explainer:
     none = Calibration("none", 1.0, 0.0, (), 0, 0, 0, None).as_dict()
     body = {
         "features": [each.as_dict() for each in features],
-        "usual": {"": [1.0, 1.0, 1.0]},
+        "baseline": {"": [1.0, 1.0, 1.0]},
         "calibration": {"main": none, "own": none},
     }
     return Explainer(Scorer(RiskModel(body, content, content)))
