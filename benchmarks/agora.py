@@ -276,12 +276,12 @@ def margins(goods: Goods, folds: Sequence[tuple[Flags, Flags]], parameters: Para
     for learn, judged in folds:
         learned, told = texts(goods, learn, judged)
         found[TOPIC][judged], found[TEXTS][judged] = told.T
-        found[SIGNALS][judged] = train_booster(goods, learn, judged, parameters, None)
-        found[BOTH][judged] = train_booster(goods, learn, judged, parameters, (learned, told))
+        found[SIGNALS][judged] = boosted(goods, learn, judged, parameters, None)
+        found[BOTH][judged] = boosted(goods, learn, judged, parameters, (learned, told))
     return found
 
 
-def train_booster(
+def boosted(
     goods: Goods, learn: Flags, judged: Flags, parameters: Parameters, besides: tuple[Floats, Floats] | None
 ) -> Floats:
     """Returns the margins of the pipeline's booster, which reads the features and, if given, what texts tell (more is worse)."""

@@ -46,7 +46,7 @@ class Feature:
         description: Its description in the dbt project.
         controlled_by: Who can influence it: the rated subject, a third party, or the platform.
         monotone: 1 if the risk must not decrease with it, -1 if it must not increase, 0 for no constraint.
-        words: How a reason speaks of it, with `{value}` and, if it is compared, `{usual}`; empty for the unit's wording.
+        words: The wording of a reason, with one placeholder (see `ml/reason_text.py`); empty to use the column's name.
         between: Lowest and highest possible value, if they differ from its unit's; otherwise empty.
         audiences: Who may read it in addition to internal, sorted, any of `AUDIENCES`.
     """

@@ -1,14 +1,13 @@
-"""Why a score is high: by signal, the drop in margin when the whole signal goes to its usual value, in words.
+"""Reasons: by signal, the drop in margin if all features of the signal are set to their baseline, as a sentence.
 
-Where no signal alone lowers the margin of a flagged row, since each holds what another one says too, the strongest pair is
-named together.
+If no signal alone lowers the margin of a flagged row, because others carry the same information, the strongest pair of signals
+is given together.
 
-A usual value is the median (the mode of a yes or no) over entities that live at the cut without a positive label, in
-the category where it has 100 of them, else over all; it is kept in the model, so that reasons do not move with the
-batch. Exact TreeSHAP is for the model's card and for flagged rows; it costs a thousand times a prediction.
+The baseline of a feature is the median (for booleans the mode) over the active entities at cutoff_date without a positive
+label: within the category if it has 100 of them, otherwise over all. It is stored in the model, so that reasons do not depend
+on the batch. Exact TreeSHAP is computed for the model card and for flagged rows; it costs a thousand times a prediction.
 
-A reason is for those who may read the feature that it names. Which that is hangs on the row, so reasons are made whole
-and filtered when they are shown.
+Who may read a reason depends on the feature that it names, so reasons are complete and are filtered when they are shown.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import numpy.typing as npt
 
 from ml.declarations import AUDIENCES, Feature
 from ml.model import Scorer, in_parallel
+from ml.reason_text import BOOLEAN_UNITS, describe_feature
 from ml.training_set import ActiveEntities, Integers, Matrix
 from touchstone.core.errors import BadInputError
 
@@ -31,22 +31,21 @@ MIN_IN_CATEGORY: Final = 100
 EVERYWHERE: Final = ""
 MOST_REASONS: Final = 4
 LEAST_EFFECT: Final = 0.05
-YES_OR_NO: Final = ("boolean", "flag")
-# What others than internal are shown of a reason: no figures, for they add up to the model's weights.
+# Fields of a reason for readers other than internal: without effects, which would reveal the model.
 SHOWN: Final = ("signal", "with_signal", "quote", "audiences", "text")
 
 Signals = tuple[str, ...]
 
 
 def baseline_values(active: ActiveEntities, features: Sequence[Feature]) -> dict[str, list[float | None]]:
-    """Computes what is usual, by category.
+    """Computes the baselines by category.
 
     Args:
-        live: Live entities at the cut; those with a positive label do not count.
+        active: Active entities at cutoff_date; those with a positive label are ignored.
         features: The features, in the order of the matrix.
 
     Returns:
-        By category, and under the empty name for all of them: a value for each feature, None where unknown is usual.
+        By category, and under the empty name for all entities: a value per feature, None if most values are missing.
     """
     unlabelled = np.flatnonzero(~active.is_labelled)
     baseline = {EVERYWHERE: _baseline(active.features, unlabelled, features)}
@@ -67,15 +66,15 @@ def _baseline(matrix: Matrix, rows: Integers, features: Sequence[Feature]) -> li
             values.append(None)
         else:
             middle = float(np.median(known.astype(np.float64)))
-            values.append(float(middle >= 0.5) if feature.unit in YES_OR_NO else float(f"{middle:.6g}"))
+            values.append(float(middle >= 0.5) if feature.unit in BOOLEAN_UNITS else float(f"{middle:.6g}"))
     return values
 
 
 class Explainer:
-    """Gives the reasons of scored rows, by the usual values that the model keeps."""
+    """Computes the reasons of scored rows, with the baselines of the model."""
 
     def __init__(self, scorer: Scorer) -> None:
-        """Prepares the signals of the scorer's model."""
+        """Groups the model's features by signal."""
         self.scorer = scorer
         self.features = scorer.model.features
         self.signals: dict[str, list[int]] = {}
@@ -92,13 +91,13 @@ class Explainer:
         Args:
             matrix: Their features, shape (n, number of features).
             category: Their categories, shape (n,).
-            flagged: Which of them are flagged; those also get the exact attribution of each signal.
+            flagged: Which of them are flagged; these also get the exact attribution of each signal.
 
         Returns:
-            One JSON text a row: a list, from the strongest, of objects with signal, effect (drop in log-odds), audiences
-            (who beside internal may read it, sorted), text and, for flagged rows, attribution (sum of the signal's exact
+            One JSON text per row: a list, the strongest first, of objects with signal, effect (drop in log-odds), audiences
+            (readers in addition to internal, sorted), text and, for flagged rows, attribution (sum of the signal's exact
             TreeSHAP values). A pair also has `with_signal`; its effect, text and attribution are of both together, and its
-            audiences are those of both.
+            audiences are those common to both.
         """
         baseline = (
             np.stack([self._baseline.get(name, self._baseline[EVERYWHERE]) for name in category])
@@ -123,6 +122,7 @@ class Explainer:
                 {(name,): float(drop[row]) for name, drop in drops.items()} | pairs.get(row, {}),
                 single[row],
                 attributions[row],
+                is_of_category=category[row] in self._baseline and category[row] != EVERYWHERE,
             )
             for row in range(len(matrix))
         ]
@@ -130,7 +130,7 @@ class Explainer:
     def _pairs(
         self, matrix: Matrix, baseline: Matrix, margin: npt.NDArray[np.float32], rows: Integers
     ) -> dict[int, dict[Signals, float]]:
-        """Returns by row the drop in margin when both signals of a pair go to their usual values."""
+        """Returns by row the drop in margin if both signals of a pair are set to their baselines."""
         drops_by_row: dict[int, dict[Signals, float]] = {int(row): {} for row in rows}
         for pair in combinations(self.signals, 2) if len(rows) else ():
             columns = [index for signal in pair for index in self.signals[signal]]
@@ -150,8 +150,10 @@ class Explainer:
         drops: Mapping[Signals, float],
         single: npt.NDArray[np.float32],
         attributions: npt.NDArray[np.float64],
+        *,
+        is_of_category: bool,
     ) -> str:
-        # A pair stands only where no single signal does much; then it, or whatever is strongest, is all that is told.
+        # A pair is given only if no single signal has an effect; then the strongest one is the only reason.
         strongest = sorted(drops, key=lambda signals: (-round(drops[signals], 4), len(signals), signals))[:MOST_REASONS]
         reasons: list[dict[str, Any]] = []
         is_flagged = not np.isnan(attributions).all()
@@ -166,29 +168,31 @@ class Explainer:
                 reason["attribution"] = round(float(attributions[columns].sum()), 4)
             named = [self._named(self.signals[signal], values, single) for signal in signals]
             texts = [
-                describe_feature(self.features[index], float(values[index]), float(baseline[index])) for index in named
+                describe_feature(
+                    self.features[index], float(values[index]), float(baseline[index]), is_of_category=is_of_category
+                )
+                for index in named
             ]
             audiences = set.intersection(*(set(self.features[index].audiences) for index in named))
-            reasons.append({**reason, "audiences": sorted(audiences), "text": "; together with this: ".join(texts)})
+            reasons.append({**reason, "audiences": sorted(audiences), "text": "; together with: ".join(texts)})
         return json.dumps(reasons, ensure_ascii=False)
 
     def _named(self, columns: list[int], values: npt.NDArray[np.float32], single: npt.NDArray[np.float32]) -> int:
-        """Returns of a signal's features the one that alone lowers the margin most."""
+        """Returns the feature of a signal that alone lowers the margin most."""
         known = [column for column in columns if not np.isnan(values[column])] or columns
         return max(known, key=lambda column: (round(float(single[column]), 4), -column))
 
 
 def for_audience(reasons_json: str, audience: str) -> str:
-    """Returns those reasons that an audience may read, without what is internal.
+    """Returns the reasons that an audience may read, without internal fields.
 
     Args:
-        reasons_json: Reasons of one row, as `Explainer.reasons` gives them or with quotes; where one does not say who may
-            read it, it is of a model from before and internal.
-        audience: One of `AUDIENCES`. Internal is shown all, others no figures. A merchant is shown no quote either: it
-            can hold the lowest price that the brand ever asks.
+        reasons_json: Reasons of one row, from `Explainer.reasons`, possibly with quotes; a reason without audiences is internal.
+        audience: One of `AUDIENCES`. Internal reads all, others no effects. A merchant does not read quotes either: they
+            can contain the lowest price that the brand allows.
 
     Returns:
-        JSON text of the same form; an empty list where the audience may read none.
+        JSON text of the same form; an empty list if the audience may read none.
 
     Raises:
         BadInputError: There is no such audience.
@@ -207,39 +211,6 @@ def for_audience(reasons_json: str, audience: str) -> str:
 
 
 def named_signals(reasons_json: str) -> set[str]:
-    """Returns the signals by which a row's reasons speak against it: those with an effect above 0, of a pair both."""
+    """Returns the signals of a row's reasons with an effect above 0; of a pair both."""
     reasons = [reason for reason in json.loads(reasons_json) if reason["effect"] > 0]
     return {reason[name] for reason in reasons for name in ("signal", "with_signal") if name in reason}
-
-
-def describe_feature(feature: Feature, value: float, baseline: float) -> str:
-    """Says a value and what is usual, such as `price is 0.41 of the recommended price; usual is 0.93`.
-
-    Args:
-        feature: The feature; its `words` are used where it has any, with `{value}` in them.
-        value: Its value; nan if unknown.
-        usual: What is usual for peers; nan if unknown is usual, and then nothing is said of it.
-    """
-    text, peers = _format_value(feature, value), _format_value(feature, baseline)
-    if not text:
-        sentence = f"not known: {feature.description[:1].lower()}{feature.description[1:].rstrip('.')}"
-    elif feature.words:
-        sentence = feature.words.format(value=text)
-    else:
-        sentence = f"{feature.name.replace('_', ' ')} is {text}"
-    return sentence if not peers or text == peers else f"{sentence}; usual is {peers}"
-
-
-def _format_value(feature: Feature, value: float) -> str:
-    """A value in its unit; empty if it is unknown."""
-    if np.isnan(value):
-        return ""
-    unit = feature.unit
-    if unit in YES_OR_NO:
-        return "yes" if value >= 0.5 else "no"
-    if unit == "share":
-        return f"{100 * value:.3g} %"
-    if unit == "usd":
-        return f"{value:,.2f} USD"
-    number = f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.3g}"
-    return f"{number} {unit}" if unit in ("days", "hours", "stars", "grams") else number

@@ -76,7 +76,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Decimal) else value
 
 
-def describe_feature(score: float) -> str:
+def in_words(score: float) -> str:
     """Returns a probability of 0 to 100 in words, and the number."""
     return f"{next(words for least, words in _IN_WORDS if score >= least)} ({score:.0f} of 100)"
 
@@ -423,15 +423,9 @@ def _estimated(pack: Pack) -> Iterator[tuple[str, str]]:
         if row.get("score") is not None:
             precision = row["expected_precision"]
             proved = f"; of such ratings {100 * precision:.0f} % proved right" if precision is not None else ""
-            yield (
-                f"{row['merchant_id']} sells counterfeits",
-                f"{describe_feature(float(row['score']))}, estimated{proved}",
-            )
+            yield f"{row['merchant_id']} sells counterfeits", f"{in_words(float(row['score']))}, estimated{proved}"
         if row.get("brushing_score") is not None and row["is_brushing_listed"]:
-            yield (
-                f"{row['merchant_id']} buys orders or reviews",
-                f"{describe_feature(float(row['brushing_score']))}, estimated",
-            )
+            yield f"{row['merchant_id']} buys orders or reviews", f"{in_words(float(row['brushing_score']))}, estimated"
     scores = [row["score"] for row in pack.rows("listings") if row["score"] is not None]
     if scores:
         yield (
