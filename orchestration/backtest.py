@@ -18,7 +18,7 @@ import dagster as dg
 import pyarrow as pa
 
 from expectations.contract import load_contract
-from ml.backtest import OUTCOME_DAYS, Step, Variant, hold, plot, take_step, why_off
+from ml.backtest import OUTCOME_DAYS, Step, Variant, measure_step, plot, run_step, why_off
 from ml.backtest import without as lacking
 from ml.declarations import Declaration, load_declarations
 from ml.train import Files, Parameters
@@ -114,9 +114,9 @@ def backtest(
                 files = _built(settings, rated, day)
                 for variant in missing:
                     with failpoint("backtest.step", folders[variant.name]):
-                        take_step(variant, files, day, folders[variant.name])
+                        run_step(variant, files, day, folders[variant.name])
                 _clear(settings)
-            steps.append(hold(day, folders, _outcomes(settings, variants[0].declaration, day)))
+            steps.append(measure_step(day, folders, _outcomes(settings, variants[0].declaration, day)))
         if reasons := {name: why for name, folder in folders.items() if (why := why_off(folder))}:
             off[str(day)] = reasons
         on_step(
@@ -162,7 +162,7 @@ def _built(settings: Settings, rated: ListDefinition, day: date) -> Files:
         features=rows / "features.parquet",
         spine=rows / "spine.parquet",
         edges=rows / "edges.parquet",
-        live=rebuild.home / "features" / rated.list_name / f"as_of={day}" / "features.parquet",
+        active=rebuild.home / "features" / rated.list_name / f"as_of={day}" / "features.parquet",
     )
 
 

@@ -16,7 +16,7 @@ from ml import drift
 from ml.approvals import Champion
 from ml.drift import calibration, label_delay
 from ml.model import RiskModel, read_model
-from ml.shadow import found_among
+from ml.shadow import match_outcomes
 from orchestration.resources import Run
 from touchstone.core.files import replacing
 from touchstone.core.lists import ListDefinition
@@ -62,7 +62,7 @@ def _calibration(run: Run, rated: ListDefinition, champion: Champion, model: Ris
     with run.warehouse.connect() as connection:
         outcomes = outcomes_after(connection, run.declarations[rated.model], kept[0], run.as_of)
     scores = pq.read_table(run.scores_file(rated.model, kept[0]), columns=[model.id_column, "score"], partitioning=None)
-    yield from calibration(scores["score"].to_numpy(), found_among(scores[model.id_column], outcomes))
+    yield from calibration(scores["score"].to_numpy(), match_outcomes(scores[model.id_column], outcomes))
 
 
 def _delays(run: Run, cut: date) -> Iterator[dict[str, Any]]:

@@ -109,7 +109,7 @@ def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult 
             features=folder / "features.parquet",
             spine=folder / "spine.parquet",
             edges=folder / "edges.parquet",
-            live=run.features_folder(rated.list_name, as_of) / "features.parquet",
+            active=run.features_folder(rated.list_name, as_of) / "features.parquet",
             slices=folder / "slices.parquet",
         ),
         as_of=as_of,

@@ -20,7 +20,7 @@ from touchstone.core.errors import ExitCode, VerificationError
 from touchstone.core.settings import read_settings
 
 MODEL = "listing_counterfeit"
-FAILS = Judgement((Check("bounds", passed=False, says="refund_share is 2"),))
+FAILS = Judgement((Check("bounds", passed=False, message="refund_share is 2"),))
 
 
 def move_alias(home: Path, version: int) -> None:

@@ -503,7 +503,7 @@ def features_told(
     """
     if row is None:
         return None
-    usual = model.body["usual"].get(row["category"], model.body["usual"][""])
+    usual = model.body["baseline"].get(row["category"], model.body["baseline"][""])
     effects = {
         signal: reason["effect"]
         for reason in reversed(reasons)
