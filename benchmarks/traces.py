@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.publishing.history import Shelf, in_force
 from touchstone.publishing.read import read_list
 from touchstone.publishing.trace import opened
@@ -65,14 +65,14 @@ def differences(home: Path, traces: Traces) -> list[str]:
 
 def _features(home: Path, traces: Traces) -> Iterable[str]:
     first = traces[0]
-    rated = RATED[first["list"]]
+    rated = LISTS[first["list"]]
     path = home / "features" / first["list"] / f"as_of={first['as_of']}" / "features.parquet"
     found = _picked(pq.read_table(path, partitioning=None), rated.key, {told["entity_id"] for told in traces})
     rows = {row[rated.key]: row for row in found.to_pylist()}
     for told in traces:
         model = json.loads((home / told["model"]["folder"] / "model.json").read_bytes())
         row = rows[told["entity_id"]]
-        usual = model["usual"].get(row["category"], model["usual"][""])
+        usual = model["baseline"].get(row["category"], model["baseline"][""])
         names = [feature["name"] for feature in model["features"]]
         expected = {name: (row[name], usual[at]) for at, name in enumerate(names)}
         if expected != {one["name"]: (one["value"], one["usual"]) for one in told["features"]}:
@@ -142,14 +142,14 @@ def main() -> None:
     options = parser.parse_args()
     if options.without_warehouse:
         (options.home / "warehouse.duckdb").unlink(missing_ok=True)
-    shelves = {name: Shelf(options.home / "published", name) for name in RATED}
+    shelves = {name: Shelf(options.home / "published", name) for name in LISTS}
     versions = {
         name: in_force(shelf.history(), options.as_of) if options.as_of else shelf.latest()
         for name, shelf in shelves.items()
     }
     published = [
         (name, entity_id)
-        for name, rated in RATED.items()
+        for name, rated in LISTS.items()
         for entity_id in read_list(options.home / "published", name, versions[name]).rows[rated.key].to_pylist()
     ]
     order = np.random.default_rng(options.seed).permutation(len(published))
@@ -157,7 +157,7 @@ def main() -> None:
     print(
         "| list | rows traced | differences | seconds to open | seconds a row | source rows held |\n|---|---|---|---|---|---|"
     )
-    for name in RATED:
+    for name in LISTS:
         ids = [entity_id for of, entity_id in chosen if of == name]
         if not ids:
             continue

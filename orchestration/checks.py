@@ -1,7 +1,7 @@
-"""The gates as blocking asset checks: each suite of expectations beside the asset that it judges.
+"""The gates as blocking asset checks: each suite of expectations on the asset that it judges.
 
 A gate's result is kept in `gates/<as_of>/`, whole, with the digest of what it judged. The gate on a candidate also gives
-the verdict, for which it takes the results of the gates before it, and judges anew what has none. A blocking check stops
+the verdict, for which it takes the results of the gates before it, and judges again what has none. A blocking check stops
 only its own run, so what keeps an unjudged list from readers is the verdict that publishing reads, not the check.
 """
 
@@ -10,21 +10,25 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
+import duckdb
+from pydantic import TypeAdapter
 
 from expectations.contract import Contract
+from expectations.results import SuiteResult, subject_digest
+from expectations.runner import run_suite
+from expectations.suites import load_suite, suite_digest, suites_digest
 from orchestration import charts
-from orchestration.resources import Run, connect_memory
+from orchestration.resources import Run
 from touchstone.core.files import write_json
-from touchstone.core.lists import RATED, ListName, Rated
+from touchstone.core.lists import LISTS, ListDefinition, ListName
 from touchstone.core.settings import MAX_AGE
 from touchstone.core.text import visible
-
-if TYPE_CHECKING:
-    from expectations.results import SuiteResult
-    from touchstone.landing.ledger import LoadRecord
+from touchstone.landing.ledger import LoadRecord
+from touchstone.publishing.candidate import list_columns, newest_candidate
+from touchstone.publishing.verdict import GATES_BEFORE, give_verdict
 
 Files = Mapping[str, list[Path]]
 COMPARED_WITH_BEFORE = ("listings", "reviews", "orders")
@@ -36,7 +40,7 @@ def gates(contract: Contract, daily: dg.DailyPartitionsDefinition) -> list[dg.As
     # A check without partitions forgets which day it was about, so this is worth being early.
     warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec")
     found = [_landed_gate(contract)]
-    for name, rated in RATED.items():
+    for name, rated in LISTS.items():
         found.append(_gate("features", name, dg.AssetKey(["features", f"{rated.relation}_features"]), daily))
         found.append(_gate("scores", name, dg.AssetKey(["scores", rated.model]), daily))
         found.append(_gate("candidate", name, dg.AssetKey(["candidates", name]), daily))
@@ -65,8 +69,6 @@ def _landed_gate(contract: Contract) -> dg.AssetChecksDefinition:
 def _gate(
     suite: str, name: ListName, asset: dg.AssetKey, daily: dg.DailyPartitionsDefinition
 ) -> dg.AssetChecksDefinition:
-    from expectations.suites import load_suite
-
     @dg.asset_check(
         asset=asset,
         name=f"gate_{suite}",
@@ -77,7 +79,7 @@ def _gate(
     )
     def gate(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         run: Run = context.resources.run
-        if _is_off(run, suite, RATED[name]):
+        if _is_off(run, suite, LISTS[name]):
             return dg.AssetCheckResult(passed=True, description="There is nothing to judge: the model is off.")
         with run.record.stage(f"gate {suite} {name}"):
             result = judge(run, suite, name)
@@ -88,31 +90,25 @@ def _gate(
     return gate
 
 
-def _is_off(run: Run, suite: str, rated: Rated) -> bool:
-    """Tells whether a list has nothing to judge: no scores, or nobody to rate and no model that would.
+def _is_off(run: Run, suite: str, rated: ListDefinition) -> bool:
+    """Returns whether a list has nothing to judge: no scores, or nobody to rate and no model that would.
 
-    A table that only one list stands on may be missing; that is no reason to keep the other lists from readers.
+    A table that only one list depends on may be missing; the other lists are published all the same.
     """
     if suite == "features":
         return not run.registry.has_champion(rated.model) and _active_count(run, rated) == 0
     return suite == "scores" and not run.scores_file(rated.model, run.as_of).exists()
 
 
-def judge(run: Run, suite: str, name: ListName) -> "SuiteResult":
+def judge(run: Run, suite: str, name: ListName) -> SuiteResult:
     """Judges by one suite what the run has of one list, and keeps the result."""
-    from expectations.runner import run_suite
-
     result = run_suite(suite, files_of(run, suite, name), _parameters(run, suite, name))
     write_json(run.gate_file(_gate_name(suite, name), run.as_of), result.as_dict())
     return result
 
 
-def give_verdict_on(run: Run, name: ListName, candidate_result: "SuiteResult") -> None:
+def give_verdict_on(run: Run, name: ListName, candidate_result: SuiteResult) -> None:
     """Writes the verdict on the candidate that was just judged, from its own gate's result and those of the gates before."""
-    from expectations.suites import suites_digest
-    from touchstone.publishing.candidate import newest_candidate
-    from touchstone.publishing.verdict import GATES_BEFORE, give_verdict
-
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
     if candidate is None:
         return
@@ -122,8 +118,6 @@ def give_verdict_on(run: Run, name: ListName, candidate_result: "SuiteResult") -
 
 def subject_of(run: Run, suite: str, name: ListName) -> str:
     """Returns the digest of the files that a gate has to judge for a list, computed from the files themselves."""
-    from expectations.results import subject_digest
-
     return subject_digest(files_of(run, suite, name))
 
 
@@ -132,12 +126,12 @@ def files_of(run: Run, suite: str, name: ListName) -> Files:
     if suite == "landed":
         return _landed_files(run)
     features = run.features_folder(name, run.as_of) / "features.parquet"
-    scores = run.scores_file(RATED[name].model, run.as_of)
+    scores = run.scores_file(LISTS[name].model, run.as_of)
     if suite == "scores":
-        drift = run.drift_file(RATED[name].model, run.as_of)
+        drift = run.drift_file(LISTS[name].model, run.as_of)
         return {"scores": [scores], "features": [features], **({"drift": [drift]} if drift.exists() else {})}
     if suite == "candidate":
-        return {"candidate": [_candidate_file(run, name)], "rated": [run.mart_file(RATED[name].mart, run.as_of)]}
+        return {"candidate": [_candidate_file(run, name)], "rated": [run.mart_file(LISTS[name].mart, run.as_of)]}
     before = _before(run.home / "features" / name, run.as_of, "features.parquet")
     return {"features": [features], **({"features_before": [before]} if before else {})}
 
@@ -146,13 +140,8 @@ def _gate_name(suite: str, name: str) -> str:
     return suite if suite == "landed" else f"{suite}-{name}"
 
 
-def _kept_or_judged(run: Run, suite: str, name: ListName) -> "SuiteResult":
+def _kept_or_judged(run: Run, suite: str, name: ListName) -> SuiteResult:
     """Returns a gate's kept result if it is about the very files, suite and parameters of now, else judges."""
-    from pydantic import TypeAdapter
-
-    from expectations.results import SuiteResult
-    from expectations.suites import load_suite, suite_digest
-
     kept = run.gate_file(_gate_name(suite, name), run.as_of)
     if kept.exists():
         result = SuiteResult.model_validate_json(kept.read_bytes())
@@ -164,8 +153,6 @@ def _kept_or_judged(run: Run, suite: str, name: ListName) -> "SuiteResult":
 
 
 def _candidate_file(run: Run, name: ListName) -> Path:
-    from touchstone.publishing.candidate import newest_candidate
-
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
     return candidate.parquet if candidate else run.home / "candidates" / name / "none"
 
@@ -179,9 +166,9 @@ def _before(folder: Path, as_of: date, file: str) -> Path | None:
 def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
     if suite == "landed":
         return {"as_of": run.as_of, "max_age_days": MAX_AGE.days, "loads": _load_rows(run)}
-    key, model = RATED[name].key, RATED[name].model
+    key, model = LISTS[name].key, LISTS[name].model
     if suite == "features":
-        return {"key": key, "as_of": run.as_of, "live_count": _active_count(run, RATED[name])}
+        return {"key": key, "as_of": run.as_of, "live_count": _active_count(run, LISTS[name])}
     champion = run.registry.champion(model)
     if champion is None:
         raise RuntimeError(f"{model} has scores and no champion")
@@ -194,8 +181,6 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
         rating |= {"model_digest": champion.model_digest, "prevalence": champion.card["prevalence"]}
         rating |= {"drift_warn": run.policy.drift.warn, "drift_block": run.policy.drift.block}
         return {**rating, "previous_mean_score": _mean_score(before, champion.model_digest) if before else None}
-    from touchstone.publishing.candidate import list_columns
-
     return {
         **rating,
         "as_of": run.as_of,
@@ -205,7 +190,7 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
     }
 
 
-def _active_count(run: Run, rated: Rated) -> int:
+def _active_count(run: Run, rated: ListDefinition) -> int:
     with run.warehouse.connect() as connection:
         counted = connection.execute(f"select count(*) from {rated.relation}_spine where purpose = 'score'").fetchone()
     return int(counted[0]) if counted else 0
@@ -213,7 +198,7 @@ def _active_count(run: Run, rated: Rated) -> int:
 
 def _mean_score(scores: Path, model_digest: str) -> float | None:
     """Returns the mean score of an earlier date (0 to 100), if the same model gave it."""
-    with connect_memory() as connection:
+    with duckdb.connect(":memory:") as connection:
         mean = connection.execute(
             "select avg(cast(score as decimal(9, 4))) from read_parquet(?, hive_partitioning = false) "
             "where model_digest = ?",
@@ -232,7 +217,7 @@ def _landed_files(run: Run) -> Files:
     return files
 
 
-def _full_load_before(run: Run, table: str) -> "LoadRecord | None":
+def _full_load_before(run: Run, table: str) -> LoadRecord | None:
     """Returns the full load before the one in use, if its files are still there."""
     full = [load for load in _pulled(run) if load.table == table and load.status == "accepted" and load.mode == "full"]
     if len(full) < 2 or not all(path.exists() for path in full[-2].paths(run.landing)):
@@ -240,7 +225,7 @@ def _full_load_before(run: Run, table: str) -> "LoadRecord | None":
     return full[-2]
 
 
-def _pulled(run: Run) -> "list[LoadRecord]":
+def _pulled(run: Run) -> list[LoadRecord]:
     """Returns every load that was tried of a source's, oldest first; what was given by command is judged with them alone."""
     return [load for load in run.ledger if not load.is_recorded]
 
@@ -296,18 +281,18 @@ def _draw(run: Run, suite: str, name: ListName, failed: AbstractSet[str]) -> byt
     files = {table: paths[0] for table, paths in files_of(run, suite, name).items()}
     if suite == "features":
         return charts.known_shares(files["features"], files.get("features_before"))
-    champion, entities = run.registry.champion(RATED[name].model), name.replace("_", " ")
+    champion, entities = run.registry.champion(LISTS[name].model), name.replace("_", " ")
     if champion is None:
         return None
     threshold = min(term.threshold for term in run.applied_terms(name, champion))
     if suite == "scores":
-        before = _before(run.home / "scores" / RATED[name].model, run.as_of, "scores.parquet")
+        before = _before(run.home / "scores" / LISTS[name].model, run.as_of, "scores.parquet")
         return charts.scores(files["scores"], before, threshold=threshold, entities=entities)
     return charts.listed(files["candidate"], files["rated"], threshold=threshold, entities=entities)
 
 
-def _check_result(run: Run, result: "SuiteResult", picture: bytes | None, name: str = "") -> dg.AssetCheckResult:
-    """Tells Dagster what a gate found, in words, as a picture and as a table; the run's record keeps refusals and warnings.
+def _check_result(run: Run, result: SuiteResult, picture: bytes | None, name: str = "") -> dg.AssetCheckResult:
+    """Reports a gate's result to Dagster as text, picture and table; the run's record keeps refusals and warnings.
 
     A check that only warns fails in yellow and stops nothing.
     """
@@ -334,7 +319,7 @@ def _check_result(run: Run, result: "SuiteResult", picture: bytes | None, name: 
     return dg.AssetCheckResult(
         passed=not result.failures,
         severity=dg.AssetCheckSeverity.WARN if result.success else dg.AssetCheckSeverity.ERROR,
-        description=charts.words_with(
+        description=charts.with_picture(
             result.refusal() or result.warning() or held, picture, f"what the gate {result.suite} judged"
         ),
         metadata=metadata,

@@ -8,29 +8,25 @@ print. What the stages do is in the assets.
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from importlib import import_module
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import dagster as dg
 
 from expectations.contract import load_contract
-from orchestration.charts import words_of
-from orchestration.resources import (
-    AS_OF_TAG,
-    PIPELINE_RUN_TAG,
-    code_revision,
-    default_as_of,
-    pins_of,
-    project_digest,
-)
+from expectations.suites import suites_digest
+from ml.registry import Registry
+from orchestration.automation import WITH_TRAINING
+from orchestration.charts import text_of
+from orchestration.definitions import build_definitions
+from orchestration.history import open_instance
+from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG
+from touchstone.casework.leads import dates as lead_dates
 from touchstone.core import interrupts
 from touchstone.core.errors import (
     BadInputError,
@@ -41,23 +37,24 @@ from touchstone.core.errors import (
     describe_disk_error,
 )
 from touchstone.core.home import home_lock, prepare_home
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
+from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import Outcome, RunRecord
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import WarehouseDamagedError
-from touchstone.demo.create import demo_is_due, make_demo
+from touchstone.landing.ledger import Ledger, PinnedLoads, pinned_loads
+from touchstone.landing.views import default_as_of
 from touchstone.maintenance.alerts import Alert, alerts_of, could_not_run, tell
-
-if TYPE_CHECKING:
-    from ml.registry import Registry
+from touchstone.publishing.history import Shelf, in_force, previous_version
+from touchstone.publishing.policy import load_policy
 
 logger = logging.getLogger("touchstone")
-Standing = Literal["rated", "stands", "refused", "failed"]
+DayOutcome = Literal["rated", "up to date", "refused", "failed"]
 ERRORS = {
     kind.__name__: kind
     for kind in (WarehouseDamagedError, BadInputError, GateRefusedError, VerificationError, TouchstoneError)
 }
-_DAY_OUTCOMES: dict[ExitCode, Standing] = {
+_DAY_OUTCOMES: dict[ExitCode, DayOutcome] = {
     ExitCode.DONE: "rated",
     ExitCode.INTERNAL_ERROR: "failed",
     ExitCode.BAD_INPUT: "failed",
@@ -125,13 +122,13 @@ class Day:
 
     Attributes:
         as_of: The day.
-        outcome: `stands` where its lists are published from what a run would stand on now, so that nothing was done.
-        exit_code: What the day alone would end with.
+        outcome: `up to date` if its lists are already published from the same inputs, so that nothing was done.
+        exit_code: The exit code of the day alone.
         messages: What stopped it, a sentence each.
     """
 
     as_of: date
-    outcome: Standing
+    outcome: DayOutcome
     exit_code: ExitCode = ExitCode.DONE
     messages: tuple[str, ...] = ()
 
@@ -139,43 +136,38 @@ class Day:
 def backfill(
     settings: Settings, first: date, last: date, *, again: bool = False, on_day: Callable[[Day], None] = lambda _: None
 ) -> list[Day]:
-    """Rates every day of a range over what has landed, oldest first, as a list stands on the one before it.
+    """Rates every day of a range over what has landed, oldest first, because a list depends on the one before it.
 
     The home's lock is held for one day at a time, so that a daily run need not wait for all. A day whose lists stand is
-    passed over, so a backfill that was cut short goes on where it stopped. A day that a gate refuses does not keep the next
+    passed over, so a backfill that was interrupted resumes. A day that a gate refuses does not keep the next
     ones from being rated; any other failure does, for they would meet it too.
 
     Args:
         settings: The settings.
         first: The first day.
         last: The last day.
-        again: Whether also days whose lists stand are rated.
+        again: Whether days whose lists are up to date are rated too.
         on_day: Called after each day.
 
     Raises:
-        BadInputError: The range is none, nothing has landed for its last day yet, or no model may rate.
+        BadInputError: The range is empty, its last day has not landed yet, or no model may rate.
     """
-    import dagster as dg
-
-    from ml.registry import Registry
-    from orchestration.definitions import build_definitions
-
     prepare_home(settings)
     check_range(settings, first, last)
     if not Registry(settings.home).has_any_champion():
         raise BadInputError("No model may rate yet. `touchstone run --approve-if-passing` trains; a backfill does not.")
-    instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
+    instance, definitions = open_instance(settings), build_definitions(settings)
     days: list[Day] = []
     while (as_of := first + timedelta(days=len(days))) <= last:
-        told: list[Alert] = []
+        alerts: list[Alert] = []
         with home_lock(settings, f"touchstone backfill, {as_of}"):
-            if not again and _stands(settings, as_of):
-                days.append(Day(as_of, "stands"))
+            if not again and _is_up_to_date(settings, as_of):
+                days.append(Day(as_of, "up to date"))
             else:
                 result = run_job(settings, definitions, instance, "rate", as_of)
-                told = alerts_of(result.record)
+                alerts = alerts_of(result.record)
                 days.append(Day(as_of, _DAY_OUTCOMES[result.exit_code], result.exit_code, tuple(result.messages)))
-        tell(settings, told)
+        tell(settings, alerts)
         on_day(days[-1])
         if days[-1].outcome == "failed":
             break
@@ -183,29 +175,33 @@ def backfill(
 
 
 def run_job(
-    settings: Settings, definitions: Any, instance: Any, job: str, as_of: date, *, with_training: bool = False
+    settings: Settings,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job: str,
+    as_of: date,
+    *,
+    with_training: bool = False,
 ) -> PipelineResult:
     """Runs one job for one day as a run with a record of its own."""
-    from orchestration.automation import WITH_TRAINING
-
     ops = WITH_TRAINING["ops"] if with_training else {}
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]), as_of)
     tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
-    with _noting_a_stop(result):
+    with _recording_a_stop(result):
         _judge(result, _execute_rebuilding(definitions, instance, job, tags, ops))
         _end(result)
     return result
 
 
 def backfill_exit_code(days: Sequence[Day]) -> ExitCode:
-    """Returns what a backfill ends with: the code of the day that stopped it, else 3 where a gate refused one, else 0."""
+    """Returns a backfill's exit code: the code of the day that stopped it, else 3 where a gate refused one, else 0."""
     if days and days[-1].outcome == "failed":
         return days[-1].exit_code
     return ExitCode.GATE_REFUSED if any(day.outcome == "refused" for day in days) else ExitCode.DONE
 
 
 def check_range(settings: Settings, first: date, last: date) -> None:
-    """Refuses a range of days that is none, or for the last of which nothing has landed yet."""
+    """Refuses an empty range of days, or one whose last day has not landed yet."""
     if first > last:
         raise BadInputError(f"--from {first} lies after --to {last}. Give the older day first.")
     _check_first(settings, "--from", first)
@@ -224,6 +220,10 @@ def _check_first(settings: Settings, option: str, day: date) -> None:
         )
 
 
+def _pins(settings: Settings) -> PinnedLoads:
+    return pinned_loads(Ledger(settings.home / "landing").read(), load_contract())
+
+
 def _newest_complete_day(settings: Settings) -> date:
     """Returns the last complete day of what has landed.
 
@@ -231,7 +231,7 @@ def _newest_complete_day(settings: Settings) -> date:
         BadInputError: There is none, or Dagster has no partition for it: it lies before the first day, or is not over by this
             machine's clock.
     """
-    day = default_as_of(settings, load_contract())
+    day = default_as_of(settings.home / "landing", _pins(settings))
     newest = f"The last complete day of what has landed is {day}"
     if str(day) < settings.first_day:
         raise BadInputError(
@@ -244,18 +244,12 @@ def _newest_complete_day(settings: Settings) -> date:
     return day
 
 
-def _stands(settings: Settings, as_of: date) -> bool:
-    """Tells whether every list of a day is published from what a run would stand on now."""
-    from expectations.suites import suites_digest
-    from ml.registry import Registry
-    from touchstone.casework.leads import dates as lead_dates
-    from touchstone.publishing.history import Shelf, in_force, previous_version
-    from touchstone.publishing.policy import load_policy
-
+def _is_up_to_date(settings: Settings, as_of: date) -> bool:
+    """Returns whether every list of a day is published from the inputs that a run would use now."""
     policy, registry = load_policy(settings.policy), Registry(settings.home)
-    loads = pins_of(settings, load_contract()).digest
+    loads = _pins(settings).digest
     has_lists = False
-    for name, rated in RATED.items():
+    for name, rated in LISTS.items():
         champion = registry.champion(rated.model)
         if name not in policy.lists or champion is None:
             continue
@@ -266,35 +260,21 @@ def _stands(settings: Settings, as_of: date) -> bool:
             return False
         manifest = shelf.manifest(version)
         inputs = manifest.inputs
-        stood = (inputs.loads.digest, inputs.dbt_build, inputs.model.digest, inputs.suites, inputs.code_revision)
+        published = (inputs.loads.digest, inputs.dbt_build, inputs.model.digest, inputs.suites, inputs.code_revision)
         now = (loads, project_digest(), champion.model_digest, suites_digest(), code_revision())
-        if (stood, manifest.policy, manifest.previous) != (now, policy.digest, previous_version(history, as_of)):
+        if (published, manifest.policy, manifest.previous) != (now, policy.digest, previous_version(history, as_of)):
             return False
         has_lists = True
-    # A day that was published before there were leads has none.
+    # A day that was published before leads were introduced has none.
     return not has_lists or as_of in lead_dates(settings.home)
 
 
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]))
-    with _noting_a_stop(result):
-        with _demo_being_made(settings):  # while libraries load
-            import dagster as dg
-
-            from ml.registry import load_mlflow
-            from orchestration.dbt_runner import read_project
-            from orchestration.definitions import build_definitions
-
-            instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
-            # What gates, boosters and the review take: each is imported where it is used, and here while the demo is made.
-            load_mlflow()
-            for library in ("great_expectations", "xgboost"):
-                import_module(library)
+    with _recording_a_stop(result):
+        instance, definitions = open_instance(settings), build_definitions(settings)
         tags = {PIPELINE_RUN_TAG: result.record.run_id}
-        reading = Thread(target=_try_to, args=(read_project,), daemon=True)  # dbt's project, while tables land
-        reading.start()
         landed = _execute(definitions, instance, "land", tags | ({AS_OF_TAG: str(as_of)} if as_of else {}), {})
-        reading.join()
         _judge(result, landed)
         if result.exit_code == ExitCode.DONE:
             _rate_after_landing(
@@ -314,8 +294,8 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
 def _rate_after_landing(
     settings: Settings,
     result: PipelineResult,
-    definitions: Any,
-    instance: Any,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
     tags: dict[str, str],
     *,
     as_of: date | None,
@@ -323,16 +303,13 @@ def _rate_after_landing(
     approve_if_passing: bool,
 ) -> None:
     """Rates the day, having trained where that is due; what keeps it from being rated at all goes into the result."""
-    from ml.registry import Registry
-    from orchestration.automation import WITH_TRAINING
-
     registry = Registry(settings.home)
     try:
         result.as_of = as_of or _newest_complete_day(settings)
         with_training = train or _has_to_train(settings.home / "runs", registry)
         registry.check_log()
         if not with_training:
-            for rated in RATED.values():  # what may not rate is refused now, not after the features
+            for rated in LISTS.values():  # what may not rate is refused now, not after the features
                 registry.champion(rated.model)
     except TouchstoneError as error:
         result.exit_code, result.messages = error.exit_code, [str(error)]
@@ -344,8 +321,8 @@ def _rate_after_landing(
 
 
 @contextmanager
-def _noting_a_stop(result: PipelineResult) -> Iterator[None]:
-    """Has the run's record say so where a signal stops the run, whatever the libraries in between made of it.
+def _recording_a_stop(result: PipelineResult) -> Iterator[None]:
+    """Records that a signal stopped the run, whatever the libraries in between made of the signal.
 
     Raises:
         StoppedError: A signal did.
@@ -360,59 +337,18 @@ def _noting_a_stop(result: PipelineResult) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _demo_being_made(settings: Settings) -> Iterator[None]:
-    """Makes the demo, where it is due, in a process of its own while the block runs, and waits for it; a stop ends it too."""
-    if not demo_is_due(settings):
-        yield
-        return
-    making = get_context("spawn").Process(target=_make_demo, args=(settings,))
-    # Ctrl+C in a terminal reaches all of its processes; this one ends with its parent, and would say what nobody asked for.
-    kept = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        making.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, kept)
-    try:
-        yield
-        making.join()
-    except BaseException:
-        making.kill()
-        making.join()
-        raise
-
-
-def _make_demo(settings: Settings) -> None:
-    """Makes the demo and ends with the process that started it: a run that was killed leaves nobody who writes to the home."""
-    parent = parent_process()
-
-    def end() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    Thread(target=end, daemon=True).start()
-    _try_to(make_demo, settings)
-
-
-def _try_to(prepare: Callable[..., object], *arguments: object) -> None:
-    """Does ahead of time what a stage does where it was not done; so what fails here fails again there, which says why."""
-    with suppress(Exception):
-        prepare(*arguments)
-
-
 def _has_to_train(runs: Path, registry: Registry) -> bool:
-    """Tells whether a first training is due: no model may rate yet, or the last training broke off before all were trained.
+    """Returns whether training is due: no model may rate yet, or the last training was interrupted.
 
     A model that was trained and may not rate, for want of labels or of a reviewer, is no reason to train again.
     """
-    waiting = {rated.training_stage for rated in RATED.values() if not registry.has_champion(rated.model)}
-    if len(waiting) == len(RATED):
+    waiting = {rated.training_stage for rated in LISTS.values() if not registry.has_champion(rated.model)}
+    if len(waiting) == len(LISTS):
         return True
     trainings = [record for record in RunRecord.read_all(runs) if record.facts.get("with_training")]
     missed = waiting - {stage.name for stage in trainings[-1].stages if not stage.has_failed} if trainings else set()
     if missed:
-        logger.info("The last training broke off before all models were trained; it is done again.")
+        logger.info("The last training was interrupted before all models were trained; it is repeated.")
     return bool(missed)
 
 
@@ -421,7 +357,9 @@ def _end(result: PipelineResult) -> None:
     result.record.end(OUTCOMES[result.exit_code], " ".join(result.messages))
 
 
-def _execute(definitions: Any, instance: Any, job: str, tags: dict[str, str], ops: dict[str, Any]) -> Any:
+def _execute(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, job: str, tags: dict[str, str], ops: dict[str, Any]
+) -> dg.ExecuteInProcessResult:
     run_config = {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     run_id = str(uuid.uuid4())
     try:
@@ -442,7 +380,9 @@ def _execute(definitions: Any, instance: Any, job: str, tags: dict[str, str], op
     return executed
 
 
-def _execute_rebuilding(definitions: Any, instance: Any, job: str, tags: dict[str, str], ops: dict[str, Any]) -> Any:
+def _execute_rebuilding(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, job: str, tags: dict[str, str], ops: dict[str, Any]
+) -> dg.ExecuteInProcessResult:
     """Executes a job, and once more where it found the warehouse damaged, which then was removed and is rebuilt."""
     executed = _execute(definitions, instance, job, tags, ops)
     errors = [event.step_failure_data.error for event in executed.all_events if event.is_step_failure]
@@ -466,15 +406,13 @@ def _message_of(error: Any) -> str:
     return str(error.message.partition(": ")[2].strip())
 
 
-def _judge(result: PipelineResult, executed: Any) -> None:
-    """Reads a Dagster run's events for what stopped it: a gate, an error with a message for people, or a fault."""
-    import dagster as dg
-
+def _judge(result: PipelineResult, executed: dg.ExecuteInProcessResult) -> None:
+    """Reads from a Dagster run's events what stopped it: a gate, an error with a message for the user, or an internal error."""
     for evaluation in executed.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.blocking and evaluation.severity == dg.AssetCheckSeverity.ERROR:
             result.exit_code = ExitCode.GATE_REFUSED
-            words = words_of(evaluation.description or f"The check {evaluation.check_name} failed.")
-            result.messages.append(words)
+            text = text_of(evaluation.description or f"The check {evaluation.check_name} failed.")
+            result.messages.append(text)
     if executed.success or result.messages:
         return
     for event in executed.all_events:
@@ -488,12 +426,12 @@ def _judge(result: PipelineResult, executed: Any) -> None:
 def _explain(result: PipelineResult, error: Any) -> None:
     last = error
     for last in _causes(error):
-        kind, said = ERRORS.get(last.cls_name), _message_of(last)
-        if kind in {None, TouchstoneError} and (refusal := describe_disk_error(said)) is not None:
-            kind, said = BadInputError, refusal
+        kind, message = ERRORS.get(last.cls_name), _message_of(last)
+        if kind in {None, TouchstoneError} and (refusal := describe_disk_error(message)) is not None:
+            kind, message = BadInputError, refusal
         if kind is not None:
             result.exit_code = kind.exit_code
-            result.messages.append(said)
+            result.messages.append(message)
             return
     result.exit_code = ExitCode.INTERNAL_ERROR
     result.messages.append(f"Internal error (this is a bug in Touchstone): {last.to_string()}")

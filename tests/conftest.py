@@ -24,7 +24,7 @@ from hypothesis import settings
 from tests import warm
 from tests.source_fixtures import postgres, storage  # noqa: F401  fixtures for every test
 from touchstone.core import secrets
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.lock import writer_lock
 
 # An example that meets a busy machine is no failure: how long things take is for benchmarks.
@@ -38,7 +38,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 ROOT = Path(__file__).resolve().parents[1]
 SCALE, SEED = 0.002, 3
 FIRST_DAY, NEXT_DAY = "2026-06-15", "2026-06-30"
-LISTS = tuple(RATED)
+LIST_NAMES = tuple(LISTS)
 # What others are held against is made with two threads, as by default; bytes do not depend on it.
 TWO_THREADS = {"TOUCHSTONE_THREADS": "2"}
 
@@ -120,7 +120,7 @@ class Homes(SmallHomes):
 
 def published(home: Path) -> dict[str, bytes]:
     """Returns the published files that depend on nothing but loads, code and models, by name."""
-    names = ("manifest.json", "LATEST", *(f"{name}.{kind}" for name in LISTS for kind in ("parquet", "csv")))
+    names = ("manifest.json", "LATEST", *(f"{name}.{kind}" for name in LIST_NAMES for kind in ("parquet", "csv")))
     files = (file for file in (home / "published").rglob("*") if file.name in names)
     return {str(file.relative_to(home)): file.read_bytes() for file in files}
 
@@ -243,7 +243,7 @@ def homes(shared_folder: Path, small_homes: SmallHomes) -> Homes:
             assert done.code == 0, done.stdout + done.stderr
             (undisturbed / "complete").touch()
     found = Homes(made, rated, policy, undisturbed, {FIRST_DAY: published(rated), NEXT_DAY: published(undisturbed)})
-    assert [len(lists) for lists in found.lists.values()] == [len(LISTS) * 4, len(LISTS) * 7]
+    assert [len(lists) for lists in found.lists.values()] == [len(LIST_NAMES) * 4, len(LIST_NAMES) * 7]
     return found
 
 

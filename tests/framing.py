@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ml.declarations import load_declarations
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.publishing.candidate import newest_candidate
 
 MOST_TIMES = 50
 """How many times as many reviews, reports and orders as a listing usually has."""
-LISTS: dict[str, ListName] = {rated.model: name for name, rated in RATED.items() if rated.entity != "review"}
+LIST_OF_MODEL: dict[str, ListName] = {rated.model: name for name, rated in LISTS.items() if rated.entity != "review"}
 """Whom others can frame. A review's subject is its author, and an attack by reviews and orders adds to those that are rated."""
 
 
@@ -289,7 +289,7 @@ from (
 def moved_features(peaceful: Path, attacked: Path, model: str, as_of: str) -> dict[str, list[str]]:
     """Returns the features of a model that differ between two homes for anybody, by who controls them."""
     declaration = load_declarations()[model]
-    file = f"features/{LISTS[model]}/as_of={as_of}/features.parquet"
+    file = f"features/{LIST_OF_MODEL[model]}/as_of={as_of}/features.parquet"
     differing = ", ".join(
         f'count(*) filter (where peaceful."{name}" is distinct from attacked."{name}")' for name in declaration.columns
     )
@@ -320,6 +320,6 @@ def listed(home: Path, name: ListName, as_of: str) -> dict[str, str]:
     candidate = newest_candidate(name, home / "candidates", date.fromisoformat(as_of))
     assert candidate is not None, f"no list of {name} was built"
     rows = duckdb.execute(
-        f"select {RATED[name].key}, merchant_id from '{candidate.directory / name}.parquet'"
+        f"select {LISTS[name].key}, merchant_id from '{candidate.directory / name}.parquet'"
     ).fetchall()
     return dict(rows)

@@ -23,7 +23,7 @@ from tests.hostile import HOSTILE
 from tests.publishing_fixtures import POLICY, SUITES, TERMS, manifest_inputs, passing_gates
 from touchstone.casework.leads import make_leads, mart_file
 from touchstone.core.files import sha256_bytes, sha256_file
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.landing.ledger import Ledger, LoadedFile, LoadRecord
 from touchstone.publishing.candidate import build_candidate
 from touchstone.publishing.publish import publish
@@ -113,7 +113,7 @@ class Made:
         ties: Sequence[tuple[str, str]] = (),
         bearer_count: int = 2,
         rows: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-        lists: Sequence[ListName] = tuple(RATED),
+        lists: Sequence[ListName] = tuple(LISTS),
     ) -> None:
         """Writes the day's marts and publishes the lists that are made of them."""
         marts = marts_of(merchants, day, ties, bearer_count) | dict(rows or {})
@@ -125,12 +125,12 @@ class Made:
 
     def publish(self, name: ListName, day: dt.date) -> None:
         """Builds, judges and publishes a list of the day's mart."""
-        scores = self.home / "scores" / RATED[name].model / f"as_of={day}" / "scores.parquet"
+        scores = self.home / "scores" / LISTS[name].model / f"as_of={day}" / "scores.parquet"
         scores.parent.mkdir(parents=True, exist_ok=True)
         scores.write_bytes(b"scores")
         candidate = build_candidate(
             name,
-            mart_file(self.home, RATED[name].mart, day),
+            mart_file(self.home, LISTS[name].mart, day),
             policy=POLICY,
             terms=TERMS,
             inputs=manifest_inputs(),
@@ -150,9 +150,9 @@ class Made:
     def find(self, merchants: Sequence[Merchant], *, day: dt.date = DAY, **options: Any) -> dict[str, int]:
         """Rates and publishes a day, and makes its leads; lists of brushing are made where somebody brushes."""
         brush = any(one.brushing_score >= 50 for one in merchants)
-        options.setdefault("lists", tuple(RATED) if brush else ("listings", "merchants"))
+        options.setdefault("lists", tuple(LISTS) if brush else ("listings", "merchants"))
         self.rate(merchants, day=day, **options)
-        return make_leads(self.home, day, tuple(RATED))
+        return make_leads(self.home, day, tuple(LISTS))
 
     def land(self) -> None:
         """Enters `landed` in a landing zone, a load a table."""

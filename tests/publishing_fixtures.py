@@ -15,8 +15,7 @@ import pyarrow.parquet
 
 from expectations.results import Failure, SuiteResult, digest_of_files
 from touchstone.core.files import sha256_bytes
-from touchstone.core.lists import RATED as LISTS
-from touchstone.core.lists import ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.publishing.candidate import SHAPES, Candidate, build_candidate
 from touchstone.publishing.manifest import Loads, ManifestInputs, RatingModel
 from touchstone.publishing.policy import Policy

@@ -1,13 +1,14 @@
-"""Leads as an asset: made a day, once every list of it that there is stands where readers see it.
+"""Leads as an asset: made a day, once every list of that day is published.
 
 What a lead is, and how it keeps its identity, is in `touchstone/casework/leads.py`.
 """
 
 import dagster as dg
 
-from orchestration.automation import LISTS, ONE_DAY_A_RUN
+from orchestration.automation import LISTS_GROUP, ONE_DAY_A_RUN, after_lists
 from orchestration.resources import Run
-from touchstone.core.lists import RATED
+from touchstone.casework.leads import folder_of, make_leads
+from touchstone.core.lists import LISTS
 
 KEY = dg.AssetKey(["leads", "ranked"])
 
@@ -22,8 +23,6 @@ def lead_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
 
     @dg.op(name="make_leads", ins={"lists": dg.In(dg.Nothing)}, required_resource_keys={"run"})
     def make(context: dg.OpExecutionContext) -> dg.Output[None]:
-        from touchstone.casework.leads import folder_of, make_leads
-
         run: Run = context.resources.run
         with run.record.stage("leads") as stage:
             stage.rows = make_leads(run.home, run.as_of, run.policy.lists)
@@ -31,21 +30,22 @@ def lead_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         return dg.Output(None, metadata={**stage.rows, "folder": folder})
 
     # Dagster tells a graph's inputs by the names of its arguments.
-    @dg.graph(name="leads", ins={name: dg.GraphIn() for name in RATED})
+    @dg.graph(name="leads", ins={name: dg.GraphIn() for name in LISTS})
     def graph(listings, merchants, reviews, brushing_merchants):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         return make([listings, merchants, reviews, brushing_merchants])
 
     return [
         dg.AssetsDefinition.from_graph(
             graph,
-            keys_by_input_name={name: dg.AssetKey(["published", name]) for name in RATED},
+            keys_by_input_name={name: dg.AssetKey(["published", name]) for name in LISTS},
             keys_by_output_name={"result": KEY},
             partitions_def=daily,
-            group_name=LISTS,
+            group_name=LISTS_GROUP,
             backfill_policy=ONE_DAY_A_RUN,
             descriptions_by_output_name={
                 "result": "Whom to look into first, by expected harm, of what is published: rings, merchants, brushing services."
             },
             owners_by_output_name={"result": ["team:brand-protection"]},
+            automation_conditions_by_output_name={"result": after_lists()},
         )
     ]

@@ -1,28 +1,31 @@
 """Lists as assets: a candidate a day, and what is published of it once its gates have passed.
 
-The gates are in `orchestration/checks.py`; what makes a list whole, and refuses one without a passing verdict, is in
+The gates are in `orchestration/checks.py`; what completes a list, and refuses one without a passing verdict, is in
 `touchstone/publishing/`.
 """
 
 import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from orchestration.automation import ONE_DAY_A_RUN
-from orchestration.charts import shown, versions
+from expectations.suites import suites_digest
+from ml.approvals import Champion
+from orchestration.automation import DAILY_FRESHNESS, ONE_DAY_A_RUN
+from orchestration.charts import picture_metadata, versions
 from orchestration.checks import picture_of, subject_of
-from orchestration.resources import Run, code_revision, project_digest
+from orchestration.resources import Run
 from touchstone.core.errors import GateRefusedError
 from touchstone.core.files import sha256_file
-from touchstone.core.lists import RATED, ListName
-
-if TYPE_CHECKING:
-    from ml.registry import Champion
-    from touchstone.publishing.candidate import Candidate
-    from touchstone.publishing.manifest import ManifestInputs
+from touchstone.core.lists import LISTS, ListName
+from touchstone.core.revision import code_revision, project_digest
+from touchstone.publishing.candidate import Candidate, build_candidate, newest_candidate
+from touchstone.publishing.history import Shelf
+from touchstone.publishing.manifest import Loads, ManifestInputs, RatingModel
+from touchstone.publishing.publish import publish
+from touchstone.publishing.verdict import GATES_BEFORE
 
 VERSIONS_DRAWN = 30
 GROUP = "stage_6_lists"
@@ -31,7 +34,7 @@ OWNERS = ["team:brand-protection"]
 
 def list_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Returns, for each list, the step that makes its candidate and the one that publishes it."""
-    return [asset for name in RATED for asset in (_candidate_asset(name, daily), _published_asset(name, daily))]
+    return [asset for name in LISTS for asset in (_candidate_asset(name, daily), _published_asset(name, daily))]
 
 
 def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -40,8 +43,9 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         group_name=GROUP,
         owners=OWNERS,
         description=f"The list of {name} as it would be published, waiting for its gates. Absent where the model is off.",
-        deps=[["marts", RATED[name].mart]],
+        deps=[["marts", LISTS[name].mart]],
         kinds={"parquet"},
+        tags={"list": name},
         skippable=True,
     )
 
@@ -53,17 +57,15 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         required_resource_keys={"run"},
     )
     def candidate(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        from touchstone.publishing.candidate import build_candidate
-
         run: Run = context.resources.run
-        if name not in run.policy.lists or not run.scores_file(RATED[name].model, run.as_of).exists():
+        if name not in run.policy.lists or not run.scores_file(LISTS[name].model, run.as_of).exists():
             context.log.info("No candidate: the model that rates %s is off, or the policy makes no such list.", name)
             return
         champion = champion_of(run, name)
         with run.record.stage(f"candidate {name}") as stage:
             built = build_candidate(
                 name,
-                run.mart_file(RATED[name].mart, run.as_of),
+                run.mart_file(LISTS[name].mart, run.as_of),
                 policy=run.policy,
                 terms=run.applied_terms(name, champion),
                 inputs=manifest_inputs(run, name, champion),
@@ -83,7 +85,7 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
                 "flagged": manifest.flagged_count,
                 "held": held,
                 "candidate": built.sha256,
-                "plot": shown(picture_of(run, "candidate", name), "the list, by score"),
+                "plot": picture_metadata(picture_of(run, "candidate", name), "the list, by score"),
             },
         )
 
@@ -98,6 +100,8 @@ def _published_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         description=f"The list of {name} that readers see. It checks the verdict itself: launched alone it refuses too.",
         deps=[["candidates", name]],
         kinds={"parquet"},
+        tags={"list": name},
+        freshness_policy=DAILY_FRESHNESS,
     )
 
     @dg.multi_asset(
@@ -116,24 +120,20 @@ def _published_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
     return published
 
 
-def champion_of(run: Run, name: ListName) -> "Champion":
+def champion_of(run: Run, name: ListName) -> Champion:
     """Returns the version that rates for a list.
 
     Raises:
         GateRefusedError: None may any more.
     """
-    champion = run.registry.champion_to_rate(RATED[name].model)
+    champion = run.registry.champion_to_rate(LISTS[name].model)
     if champion is None:
-        raise GateRefusedError(f"{RATED[name].model} has no champion any more: nothing that it rated is published.")
+        raise GateRefusedError(f"{LISTS[name].model} has no champion any more: nothing that it rated is published.")
     return champion
 
 
-def manifest_inputs(run: Run, name: ListName, champion: "Champion") -> "ManifestInputs":
+def manifest_inputs(run: Run, name: ListName, champion: Champion) -> ManifestInputs:
     """Returns what a manifest says of where a list comes from, every digest computed from the files themselves."""
-    from expectations.suites import suites_digest
-    from touchstone.publishing.manifest import Loads, ManifestInputs, RatingModel
-    from touchstone.publishing.verdict import GATES_BEFORE
-
     pinned = run.warehouse.pinned_loads()
     return ManifestInputs(
         loads=Loads(digest=pinned["digest"], tables={table: tuple(ids) for table, ids in pinned["loads"].items()}),
@@ -149,14 +149,14 @@ def manifest_inputs(run: Run, name: ListName, champion: "Champion") -> "Manifest
     )
 
 
-def _approval(run: Run, candidate: "Candidate") -> dict[str, Any] | None:
+def _approval(run: Run, candidate: Candidate) -> dict[str, Any] | None:
     """Who let the model rate that the list comes from, and why; above all where that was an override."""
     model = candidate.manifest().inputs.model
-    approval = run.registry.approval_of(model.name, model.digest)
+    approval = run.registry.approvals.approval_of(model.name, model.digest)
     if approval is None:
         return None
-    told = {name: getattr(approval, name) for name in ("action", "version", "who", "why", "at", "is_override")}
-    return {**told, "failures": list(approval.failures)}
+    fields = {name: getattr(approval, name) for name in ("action", "version", "who", "why", "at", "is_override")}
+    return {**fields, "failures": list(approval.failures)}
 
 
 def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any]:
@@ -165,11 +165,6 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
     Raises:
         GateRefusedError: There is no candidate, or its verdict does not let it through.
     """
-    from expectations.suites import suites_digest
-    from touchstone.publishing.candidate import newest_candidate
-    from touchstone.publishing.history import Shelf
-    from touchstone.publishing.publish import publish
-
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
     if candidate is None:
         raise GateRefusedError(f"There is no candidate of the list {name} as of {run.as_of}; nothing was published.")
@@ -183,7 +178,7 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
             "dagster_run_id": dagster_run_id,
             "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": platform.node(),
-            "approvals_head": run.registry.head(),
+            "approvals_head": run.registry.approvals.head(),
             "approval": _approval(run, candidate),
         },
     )
@@ -195,5 +190,5 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
         "latest": done.latest,
         "rows": candidate.manifest().row_count,
         "folder": dg.MetadataValue.path(str(done.directory)),
-        "plot": shown(versions(rows, name), "rows by version"),
+        "plot": picture_metadata(versions(rows, name), "rows by version"),
     }

@@ -6,25 +6,27 @@ Belongs here: which files a model reads and writes, and what a person sees of it
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
+from ml.score import score
+from ml.train import Files, Prepared, TooFewLabels, TrainingResult, prepare, register
 from orchestration import charts
 from orchestration.automation import ONE_DAY_A_RUN
-from orchestration.charts import shown
+from orchestration.charts import picture_metadata
 from orchestration.checks import picture_of
 from orchestration.drift import indices_by_day, measure
-from orchestration.resources import Run, code_revision, logger
+from orchestration.resources import Run, logger
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import failpoint
-from touchstone.core.lists import RATED, Rated
+from touchstone.core.lists import LISTS, ListDefinition
+from touchstone.core.revision import code_revision
 from touchstone.core.text import visible
 from touchstone.maintenance.approvals import described, settle_moves, shadow_file
-
-if TYPE_CHECKING:
-    from ml.train import Prepared, TooFewLabels, TrainingResult
+from touchstone.publishing.terms import fallback_notes
 
 OWNERS = ["team:model-review"]
 PLOTS = ("reliability.png", "precision_recall.png", "importances.png")
@@ -50,26 +52,32 @@ def training_assets() -> dg.AssetsDefinition:
             description=f"A new version of the model that rates {name}, for review. Its cut is the run's date.",
             deps=[["features", f"{rated.relation}_features"], ["features", f"{rated.relation}_spine"]],
             kinds={"xgboost", "mlflow"},
+            tags={"model": rated.model, "list": name},
         )
-        for name, rated in RATED.items()
+        for name, rated in LISTS.items()
     ]
 
-    @dg.multi_asset(name="train", specs=specs, required_resource_keys={"run"})
+    @dg.multi_asset(name="train", specs=specs, can_subset=True, required_resource_keys={"run"})
     def train(context: dg.AssetExecutionContext, config: TrainingConfig) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
+        selected = {
+            name: rated
+            for name, rated in LISTS.items()
+            if dg.AssetKey(["models", rated.model]) in context.selected_asset_keys
+        }
         trained = 0
         # Two at a time: what one does in Python leaves a core to the other's boosters.
         with ThreadPoolExecutor(max_workers=2) as pool:
-            prepared = {name: pool.submit(prepare_model, run, rated) for name, rated in RATED.items()}
-            run.registry.connect()
+            prepared = {name: pool.submit(prepare_model, run, rated) for name, rated in selected.items()}
+            run.registry.mlflow.client()
             # That of listings takes the longest: it begins first, and the others are registered meanwhile.
-            for name in sorted(RATED, key=lambda name: name == "listings"):
-                rated = RATED[name]
+            for name in sorted(selected, key=lambda name: name == "listings"):
+                rated = selected[name]
                 with run.record.stage(rated.training_stage):
                     result = register_model(run, prepared[name].result(), approve_if_passing=config.approve_if_passing)
                 trained += result is not None
                 yield dg.MaterializeResult(asset_key=["models", rated.model], metadata=_card_metadata(result, run))
-        if not trained and not run.policy.rules:
+        if not trained and len(selected) == len(LISTS) and not run.policy.rules:
             raise BadInputError(
                 "No model could be trained, so nothing can be rated. Labels come from notices, test_buys, "
                 "moderation_decisions and enforcement_actions: map one of these tables in the sources file, or more of its rows."
@@ -78,19 +86,30 @@ def training_assets() -> dg.AssetsDefinition:
     return train
 
 
-def prepare_model(run: Run, rated: Rated) -> "Prepared | TrainingResult | TooFewLabels":
-    """Trains and judges the model of one list on the run's rows, and leaves nothing behind."""
-    from ml.train import Files, prepare
+def training_date(run: Run, rated: ListDefinition) -> date:
+    """Returns the date as of which a model is trained: the run's, or else the newest that has rows to train on."""
+    if run.as_of_tag is not None:
+        return run.as_of_tag
+    folders = run.training_folder(rated.list_name, run.as_of).parent.glob("as_of=*")
+    return max((date.fromisoformat(folder.name.removeprefix("as_of=")) for folder in folders), default=run.as_of)
 
-    as_of = run.as_of
+
+def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult | TooFewLabels:
+    """Trains and judges the model of one list on the run's rows, and leaves nothing behind."""
+    as_of = training_date(run, rated)
     folder = run.training_folder(rated.list_name, as_of)
+    if not folder.exists():
+        raise BadInputError(
+            f"There are no rows to train on as of {as_of}. Run the job weekly_training or prepare_training for that day first, "
+            "or `touchstone run --train`."
+        )
     return prepare(
         run.declarations[rated.model],
         Files(
             features=folder / "features.parquet",
             spine=folder / "spine.parquet",
             edges=folder / "edges.parquet",
-            live=run.features_folder(rated.list_name, as_of) / "features.parquet",
+            active=run.features_folder(rated.list_name, as_of) / "features.parquet",
             slices=folder / "slices.parquet",
         ),
         as_of=as_of,
@@ -104,10 +123,8 @@ def prepare_model(run: Run, rated: Rated) -> "Prepared | TrainingResult | TooFew
 
 def register_model(
     run: Run, prepared: "Prepared | TrainingResult | TooFewLabels", *, approve_if_passing: bool
-) -> "TrainingResult | None":
+) -> TrainingResult | None:
     """Registers a prepared training for review; returns None where the model has too few labels and is off."""
-    from ml.train import Prepared, TooFewLabels, register
-
     if isinstance(prepared, TooFewLabels):
         run.note(prepared.message)
         return None
@@ -119,7 +136,7 @@ def register_model(
     if approve_if_passing and not run.registry.has_champion(model):
         verdict = run.registry.approve_if_passing(result.version)
         outcome = "was approved without a person" if verdict.passed else "was NOT approved"
-        run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.says)}.")
+        run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.messages)}.")
     return result
 
 
@@ -129,10 +146,10 @@ def _tell(line: str) -> None:
 
 def score_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Returns one scoring step a model, partitioned by day."""
-    return [_score_asset(rated, daily) for rated in RATED.values()]
+    return [_score_asset(rated, daily) for rated in LISTS.values()]
 
 
-def _score_asset(rated: Rated, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _score_asset(rated: ListDefinition, daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"score_{rated.list_name}",
         specs=[
@@ -143,6 +160,7 @@ def _score_asset(rated: Rated, daily: dg.DailyPartitionsDefinition) -> dg.Assets
                 description=f"Every live {rated.entity} of a day rated 0 to 100 by the champion, with reasons for the riskiest.",
                 deps=[["features", f"{rated.relation}_features"], ["models", rated.model]],
                 kinds={"xgboost", "parquet"},
+                tags={"model": rated.model, "list": rated.list_name},
             )
         ],
         partitions_def=daily,
@@ -156,16 +174,13 @@ def _score_asset(rated: Rated, daily: dg.DailyPartitionsDefinition) -> dg.Assets
     return scores
 
 
-def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
+def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
     """Rates one day's entities with the champion; returns what a person sees. Without a champion it leaves no scores.
 
     Raises:
         BadInputError: No model at all may rate.
         VerificationError: The log of approvals, MLflow's database or the champion's files are not what they were.
     """
-    from ml.score import score
-    from touchstone.publishing.terms import fallback_notes
-
     as_of, model, name = run.as_of, rated.model, rated.list_name
     for move in settle_moves(run.settings, run.registry):
         run.note(described(move))
@@ -201,15 +216,13 @@ def score_entities(run: Run, rated: Rated) -> dict[str, Any]:
         "model_digest": champion.model_digest,
         "threshold": champion.threshold,
         "floor": champion.floor,
-        "plot": shown(picture_of(run, "scores", name), "scores"),
-        "drift": shown(charts.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
+        "plot": picture_metadata(picture_of(run, "scores", name), "scores"),
+        "drift": picture_metadata(charts.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
     }
 
 
-def _rate_in_shadow(run: Run, rated: Rated, features: Path) -> None:
+def _rate_in_shadow(run: Run, rated: ListDefinition, features: Path) -> None:
     """Rates one day's entities with the version in shadow, if there is one. What it cannot rate stops no list: it is noted."""
-    from ml.score import score
-
     try:
         shadow = run.registry.shadowing(rated.model)
         if shadow is None:
@@ -222,13 +235,13 @@ def _rate_in_shadow(run: Run, rated: Rated, features: Path) -> None:
         run.note(f"{rated.model}: the version in shadow does not rate. {error}")
 
 
-def _card_metadata(result: "TrainingResult | None", run: Run) -> dict[str, Any]:
+def _card_metadata(result: TrainingResult | None, run: Run) -> dict[str, Any]:
     if result is None:
         return {"status": "off: too few labels to learn from"}
     version = result.version
     plots = [version.folder.parent / "plots" / plot for plot in PLOTS]
     metrics = {name: round(value, 4) for name, value in sorted(result.metrics.items()) if math.isfinite(value)}
-    mlflow, runs = run.settings.mlflow_address, run.registry.runs_page(version.model)
+    mlflow, runs = run.settings.mlflow_address, run.registry.runs.page(version.model)
     return {
         "version": version.version,
         "model_digest": version.model_digest,
@@ -236,5 +249,5 @@ def _card_metadata(result: "TrainingResult | None", run: Run) -> dict[str, Any]:
         "metrics": dg.MetadataValue.json(metrics),
         "mlflow_run": dg.MetadataValue.url(f"{mlflow}/#/runs/{version.run_id}?workflowType=machine_learning"),
         **({"mlflow_runs": dg.MetadataValue.url(f"{mlflow}{runs}")} if runs else {}),
-        **{f"plot_{path.stem}": shown(path.read_bytes(), path.stem) for path in plots},
+        **{f"plot_{path.stem}": picture_metadata(path.read_bytes(), path.stem) for path in plots},
     }

@@ -17,7 +17,7 @@ from tests.landing_fixtures import BUYERS, LISTINGS, MERCHANTS, ORDERS, Market
 from tests.publishing_fixtures import AS_OF, Home, Rated
 from touchstone.core.errors import TouchstoneError, describe_disk_error
 from touchstone.core.files import sha256_bytes
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.lock import writer_lock
 from touchstone.demo.images import goods, jpeg
 from touchstone.landing.images import PictureStore
@@ -56,7 +56,7 @@ def run(folder: Path, line: str) -> None:
         market.land(days=list(DAYS).index(line))
         for count in PICTURES[line]:
             add_pictures(folder, count)
-        for name in RATED:
+        for name in LISTS:
             ids = [row[0] for row in market.rows("listings")]
             rated = [Rated(entity, 90 + number / 10) for number, entity in enumerate(ids)]
             Home(folder, list_name=name).release(rated, as_of=DAYS[line])

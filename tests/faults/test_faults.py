@@ -23,7 +23,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import FIRST_DAY, LISTS, NEXT_DAY, ROOT, Homes, published, run, touchstone
+from conftest import FIRST_DAY, LIST_NAMES, NEXT_DAY, ROOT, Homes, published, run, touchstone
 from small_run import PICTURES, store
 
 from touchstone.casework.leads import read_leads
@@ -47,7 +47,7 @@ QUICK_TRIALS = 4
 
 def latest(home: Path) -> dict[str, str | None]:
     """Returns what `LATEST` of each list holds."""
-    files = {name: home / "published" / name / "LATEST" for name in LISTS}
+    files = {name: home / "published" / name / "LATEST" for name in LIST_NAMES}
     return {name: file.read_text() if file.exists() else None for name, file in files.items()}
 
 
@@ -58,7 +58,7 @@ def reader(published: Path) -> Iterator[None]:
 
     def read_until_stopped() -> None:
         while not stop.wait(0.1):
-            for name in LISTS:
+            for name in LIST_NAMES:
                 if name not in seen and not (published / name / "LATEST").exists():
                     continue
                 seen.add(name)
@@ -130,9 +130,9 @@ def break_the_run(homes: Homes, home: Path, armed: str) -> None:
             assert "bug in Touchstone" not in broken.stderr
         checked = touchstone(home, "verify")
         assert checked.code == 0, checked.stdout
-        after = {list_name: homes.lists[day][f"published/{list_name}/LATEST"].decode() for list_name in LISTS}
+        after = {list_name: homes.lists[day][f"published/{list_name}/LATEST"].decode() for list_name in LIST_NAMES}
         between = latest(home)
-        assert all(between[list_name] in {before[list_name], after[list_name]} for list_name in LISTS)
+        assert all(between[list_name] in {before[list_name], after[list_name]} for list_name in LIST_NAMES)
         again = run(home, homes.policy, day)
     assert again.code == 0, again.stdout + again.stderr
     assert published(home) == homes.lists[day]
@@ -281,7 +281,7 @@ def test_a_small_run_that_is_broken_anywhere_is_completed(small: Small, tmp_path
             assert "then run the same command again" in said
         assert verify(home / "published") == []
         between, either = latest(home), (latest(small.before), latest(small.after))
-        assert all(between[name] in {state[name] for state in either} for name in LISTS)
+        assert all(between[name] in {state[name] for state in either} for name in LIST_NAMES)
         again = start_small(home, "next")
         said = again.communicate(timeout=60)[1]
     assert again.returncode == 0, said

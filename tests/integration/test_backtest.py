@@ -27,12 +27,12 @@ def test_a_walk_goes_on_where_it_stopped(run_touchstone: Callable[..., Outcome],
     done = run_touchstone(*WALK, "--json")
     assert done.code == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("2026-")] == [
-        "2026-06-12  stands",
+        "2026-06-12  up to date",
         "2026-06-15  taken",
     ]
     again = run_touchstone(*WALK, "--json")
     assert again.stdout == done.stdout
-    assert again.stderr.count("stands") == 2
+    assert again.stderr.count("up to date") == 2
     assert published_files(home) == before
     assert {path: path.read_bytes() for path in (home / "features").rglob("*.parquet")} == features
     assert not list(home.rglob(".tmp-*"))
@@ -56,7 +56,7 @@ def test_a_walk_goes_on_where_it_stopped(run_touchstone: Callable[..., Outcome],
     [
         (
             {"merchant_counterfeit": "merchant_risk"},
-            "There is no model merchant_risk. The models are listing_counterfeit",
+            "There is no model merchant_risk; the models are listing_counterfeit",
         ),
         ({"2026-06-12": "2026-06-16"}, "--from 2026-06-16 lies after --to 2026-06-15"),
         ({"2026-06-15": "2026-07-31"}, "the last complete day of what has landed"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from conftest import FIRST_DAY, NEXT_DAY, Outcome
 
 from touchstone.casework.leads import folder_of, make_leads, manifest_of, read_leads
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.publishing.history import Shelf
 
 Command = Callable[..., Outcome]
@@ -30,7 +30,7 @@ def test_made_again_leads_have_the_same_bytes(home: Path) -> None:
     leads = read_leads(home)
     before = {path.name: path.read_bytes() for path in leads.folder.iterdir()}
     shutil.rmtree(leads.folder)
-    make_leads(home, leads.as_of, tuple(name for name in RATED if name in json.loads(before["manifest.json"])["lists"]))
+    make_leads(home, leads.as_of, tuple(name for name in LISTS if name in json.loads(before["manifest.json"])["lists"]))
     assert {path.name: path.read_bytes() for path in leads.folder.iterdir()} == before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,16 +12,34 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import NEXT_DAY, ROOT, published_files, touchstone
+from conftest import FIRST_DAY, NEXT_DAY, ROOT, SmallHomes, limits_of, published_files, touchstone
 from test_gates import dagster_run
 
+from orchestration.assets import sources
 from orchestration.automation import jobs, schedules
 from orchestration.definitions import build_definitions
+from orchestration.history import open_instance
+from orchestration.resources import AS_OF_TAG
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import write_json
-from touchstone.core.lists import RATED
+from touchstone.core.home import prepare_home
+from touchstone.core.lists import LISTS
 from touchstone.core.run_record import RunRecord, process_started
-from touchstone.core.settings import read_settings
+from touchstone.core.settings import Settings, read_settings
+
+ALONE = (
+    ("landed", "listings"),
+    ("shape", "stg_appeals"),
+    ("signals", "pictures"),
+    ("features", "listing_features"),
+    ("models", "merchant_brushing"),
+    ("scores", "listing_counterfeit"),
+    ("marts", "rated_listings"),
+    ("published", "listings"),
+    ("reports", "outcomes"),
+)
+"""An asset of each group, in the order of the flow."""
+AFTER_LISTS = (dg.AssetKey(["leads", "ranked"]), dg.AssetKey(["reports", "outcomes"]))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +100,7 @@ def test_every_gate_blocks_and_knows_its_day(definitions: dg.Definitions):
     graph = definitions.resolve_asset_graph()
     gates = {key: graph.get(key) for key in graph.asset_check_keys if key.name.startswith("gate_")}
     assert {key.name for key in gates} == {"gate_landed", "gate_features", "gate_scores", "gate_candidate"}
-    assert len(gates) == 1 + 3 * len(RATED)
+    assert len(gates) == 1 + 3 * len(LISTS)
     for key, node in gates.items():
         assert node.blocking, key
         assert (node.partitions_def is not None) == (key.name != "gate_landed"), key
@@ -134,3 +153,90 @@ def test_a_record_knows_whether_its_process_lives(tmp_path: Path):
     write_json(record.path, content)
     assert [dead.run_id for dead in RunRecord.read_dead(tmp_path)] == ["abc"]
     assert process_started(2**22 + 1) == ""
+
+
+@pytest.fixture(scope="module")
+def rated(small_homes: SmallHomes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The settings of a copy of the home that was trained and rated as of one day."""
+    home = tmp_path_factory.mktemp("alone") / "home"
+    shutil.copytree(small_homes.rated, home)
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in (limits_of(small_homes.policy) | {"DAGSTER_HOME": "put back after the test"}).items():
+            environment.setenv(name, value)
+        settings = read_settings(home=home)
+        prepare_home(settings)
+        yield settings
+
+
+@pytest.mark.parametrize("key", ALONE, ids="/".join)
+def test_one_asset_of_each_group_is_materialised_alone(rated: Settings, key: tuple[str, str]):
+    job = build_definitions(rated).resolve_implicit_global_asset_job_def()
+    asset = dg.AssetKey(key)
+    is_daily = job.asset_layer.get(asset).partitions_def is not None
+    with open_instance(rated) as instance:
+        done = job.execute_in_process(
+            instance=instance,
+            asset_selection=[asset],
+            partition_key=FIRST_DAY if is_daily else None,
+            tags={AS_OF_TAG: FIRST_DAY},
+            raise_on_error=True,
+        )
+    metadata = {event.asset_key: event.materialization.metadata for event in done.get_asset_materialization_events()}
+    assert done.success
+    assert asset in metadata
+    if key[0] in {"features", "marts"}:
+        columns = {column.name for column in metadata[asset]["dagster/column_schema"].value.columns}
+        lineage = metadata[asset]["dagster/column_lineage"].value.deps_by_column
+        assert metadata[asset]["dagster/row_count"].value > 0
+        assert "listing_id" in columns
+        assert lineage.keys() == columns
+        parents = build_definitions(rated).resolve_asset_graph().get(asset).parent_keys
+        assert {dep.asset_key for deps in lineage.values() for dep in deps} <= parents
+        assert lineage["listing_id"]
+    assert all(evaluation.passed for evaluation in done.get_asset_check_evaluations())
+
+
+def test_one_asset_of_each_group_is_what_is_materialised_alone(definitions: dg.Definitions):
+    graph = definitions.resolve_asset_graph()
+    groups = {graph.get(key).group_name for key in graph.materializable_asset_keys}
+    assert {graph.get(dg.AssetKey(key)).group_name for key in ALONE} == groups
+    assert len(ALONE) == len(groups)
+
+
+def test_landed_tables_and_published_lists_have_a_freshness_policy(definitions: dg.Definitions):
+    graph = definitions.resolve_asset_graph()
+    fresh = {key for key in graph.materializable_asset_keys if graph.get(key).freshness_policy is not None}
+    assert {key.path[0] for key in fresh} == {"landed", "published"}
+    assert {key for key in graph.materializable_asset_keys if key.path[0] in {"landed", "published"}} == fresh
+
+
+def test_leads_and_report_are_made_again_when_a_list_is_published_alone(definitions: dg.Definitions):
+    day, lists = "2026-06-30", [dg.AssetKey(["published", name]) for name in LISTS]
+    marts = definitions.resolve_asset_graph().get(AFTER_LISTS[1]).parent_keys
+    with dg.DagsterInstance.ephemeral() as instance:
+        for key in [*lists, *marts, *AFTER_LISTS]:
+            instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
+        first = dg.evaluate_automation_conditions(definitions, instance)
+        unchanged = dg.evaluate_automation_conditions(definitions, instance, cursor=first.cursor)
+        assert [unchanged.get_num_requested(key) for key in AFTER_LISTS] == [0, 0]
+        instance.report_runless_asset_event(dg.AssetMaterialization(lists[0], partition=day))
+        again = dg.evaluate_automation_conditions(definitions, instance, cursor=unchanged.cursor)
+    assert again.get_requested_partitions(AFTER_LISTS[0]) == {day}
+
+
+def test_landing_is_tried_again_where_it_failed_and_nobody_has_to_correct_anything(
+    rated: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    attempts: list[Exception] = [ConnectionError("reset by peer"), BadInputError("Correct the file.")]
+
+    def fail(_run: object) -> None:
+        raise attempts.pop(0)
+
+    monkeypatch.setattr(sources, "land_sources", fail)
+    monkeypatch.setattr(sources, "RETRIES", dg.RetryPolicy(max_retries=2))
+    job = build_definitions(rated).resolve_job_def("land")
+    with open_instance(rated) as instance:
+        done = job.execute_in_process(instance=instance, raise_on_error=False)
+    assert not done.success
+    assert attempts == [], "once more after the first error, and not again after the second"
+    assert len(done.filter_events(lambda event: event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY)) == 1

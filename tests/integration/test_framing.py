@@ -16,7 +16,7 @@ import pytest
 
 from ml.registry import Registry
 from tests.conftest import NEXT_DAY, Homes, run, touchstone
-from tests.framing import LISTS, drawn_attacks, frame, honest_merchants, listed, moved_features, scores
+from tests.framing import LIST_OF_MODEL, drawn_attacks, frame, honest_merchants, listed, moved_features, scores
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
@@ -58,7 +58,7 @@ def attacked_home(trained: Path, peaceful: Path, home: Path, as_of: str, count: 
 
 def assert_that_own_conduct_stands(peaceful: Path, attacked: Path, as_of: str) -> None:
     """What a third party does moves no feature of the subject or the platform, and no own_conduct_score, of anybody."""
-    for model in LISTS.keys() - {BRUSHING}:
+    for model in LIST_OF_MODEL.keys() - {BRUSHING}:
         moved = moved_features(peaceful, attacked, model, as_of)
         assert not moved["subject"], f"{model}: a third party moves what ml/models.yml says the subject controls"
         assert not moved["platform"], f"{model}: a third party moves what ml/models.yml says the platform controls"
@@ -72,7 +72,7 @@ def assert_that_own_conduct_stands(peaceful: Path, attacked: Path, as_of: str) -
 
 
 def only_by_the_attack(
-    peaceful: Path, attacked: Path, as_of: str, victims: list[str], models: Iterable[str] = tuple(LISTS)
+    peaceful: Path, attacked: Path, as_of: str, victims: list[str], models: Iterable[str] = tuple(LIST_OF_MODEL)
 ) -> set[str]:
     """Returns the victims that are on the models' lists, or one of whose goods is, only because of the attack.
 
@@ -80,7 +80,7 @@ def only_by_the_attack(
     """
     framed: set[str] = set()
     for model in models:
-        name = LISTS[model]
+        name = LIST_OF_MODEL[model]
         champion, same = Registry(attacked).champion(model), Registry(peaceful).champion(model)
         assert champion is not None
         assert same is not None
@@ -129,7 +129,7 @@ def test_of_500_framed_merchants_none_below_the_floor_is_listed(framed: Framed):
 
 @pytest.mark.slow
 def test_of_500_framed_merchants_few_get_on_a_list(framed: Framed, record_property: Callable[[str, object], None]):
-    counterfeits = LISTS.keys() - {BRUSHING}
+    counterfeits = LIST_OF_MODEL.keys() - {BRUSHING}
     by_attack = only_by_the_attack(framed.peaceful, framed.attacked, AS_OF, framed.victims, counterfeits)
     record_property("listed_only_by_the_attack", len(by_attack))
     assert len(by_attack) <= MOST_ONLY_BY_THE_ATTACK * VICTIMS, sorted(by_attack)

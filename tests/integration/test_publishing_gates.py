@@ -15,8 +15,7 @@ from expectations.results import SuiteResult
 from expectations.runner import run_suite
 from orchestration.checks import TERM_PARAMETERS
 from touchstone.core.errors import GateRefusedError
-from touchstone.core.lists import RATED as LISTS
-from touchstone.core.lists import ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.publishing.candidate import Candidate, list_columns
 from touchstone.publishing.publish import candidate_subject
 from touchstone.publishing.verdict import give_verdict

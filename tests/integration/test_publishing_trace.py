@@ -19,7 +19,7 @@ from tests.conftest import FIRST_DAY, NEXT_DAY, Outcome
 from tests.landing_fixtures import LISTINGS, MERCHANTS, ORDERS, Market
 from touchstone.core.errors import BadInputError, ExitCode, VerificationError
 from touchstone.core.files import sha256_file
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.landing.ledger import Ledger, Removal
 from touchstone.publishing.history import Shelf, in_force
 from touchstone.publishing.read import read_list
@@ -36,7 +36,7 @@ MOST_TRACED = 12
 
 def published_ids(home: Path, list_name: str, as_of: date) -> list[str]:
     version = in_force(Shelf(home / "published", list_name).history(), as_of)
-    return read_list(home / "published", list_name, version).rows[RATED[list_name].key].to_pylist()
+    return read_list(home / "published", list_name, version).rows[LISTS[list_name].key].to_pylist()
 
 
 def a_listing(home: Path, as_of: date = NEXT) -> str:
@@ -51,22 +51,22 @@ def traced(home: Path, list_name: str, as_of: date) -> list[dict[str, Any]]:
 
 
 def test_traces_are_what_the_files_say_as_of_both_days_and_without_the_warehouse(home: Path) -> None:
-    before = {(name, day): traced(home, name, day) for name in RATED for day in (FIRST, NEXT)}
+    before = {(name, day): traced(home, name, day) for name in LISTS for day in (FIRST, NEXT)}
     assert all(before.values())
     for told in before.values():
         assert differences(home, told) == []
     for name in ("warehouse.duckdb", "mlflow.db", "pinned", "training", "signals"):
         shutil.rmtree(home / name) if (home / name).is_dir() else (home / name).unlink()
-    assert {(name, day): traced(home, name, day) for name in RATED for day in (FIRST, NEXT)} == before
+    assert {(name, day): traced(home, name, day) for name in LISTS for day in (FIRST, NEXT)} == before
 
 
 def test_each_table_that_a_trace_tells_rows_of_is_held_against_what_landed(home: Path) -> None:
-    told = [trace for list_name in RATED for trace in traced(home, list_name, NEXT)]
+    told = [trace for list_name in LISTS for trace in traced(home, list_name, NEXT)]
     assert {table for trace in told for table in trace["source_rows"]} <= set(KEYS)
 
 
 def test_a_trace_names_what_the_row_stands_on(home: Path) -> None:
-    for name, rated in RATED.items():
+    for name, rated in LISTS.items():
         told = traced(home, name, NEXT)[0]
         version = Shelf(home / "published", name).latest()
         assert version is not None

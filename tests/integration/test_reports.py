@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from conftest import FIRST_DAY, LISTS, NEXT_DAY, Outcome
+from conftest import FIRST_DAY, LIST_NAMES, NEXT_DAY, Outcome
 
 from expectations.contract import load_contract
 from expectations.results import Failure
@@ -26,7 +26,7 @@ from ml.sampling import prevalence
 from tests.publishing_fixtures import gate
 from tests.unit.test_dbt_reporters import fitted
 from touchstone.casework.reports import definitions, read_report, values_of, write_report
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 
 AS_OF = date.fromisoformat(NEXT_DAY)
 DAY = f"date '{NEXT_DAY}'"
@@ -131,7 +131,7 @@ def sources(rated_home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("set TimeZone = 'UTC'")
         for file in (rated_home / "marketplace" / "sources").glob("*.parquet"):
             connection.execute(f"create view {file.stem} as from read_parquet('{file}')")
-        for name in LISTS:
+        for name in LIST_NAMES:
             for prefix, day in (("flagged", FIRST_DAY), ("listed", NEXT_DAY)):
                 files = list((rated_home / "published" / name).glob(f"{day}-*/{name}.parquet"))
                 assert len(files) == 1
@@ -159,7 +159,7 @@ def test_a_figure_is_what_the_sources_say(sources: duckdb.DuckDBPyConnection, to
 
 def test_no_figure_is_left_out(told: dict[str, Any]):
     others = {
-        *(f"lists.{name}.{what}_count" for name in LISTS for what in ("row", "new", "gone")),
+        *(f"lists.{name}.{what}_count" for name in LIST_NAMES for what in ("row", "new", "gone")),
         *("decisions.unreviewed", "decisions.leads", "decisions.models", "decisions.gates"),
         *("notices.decision_days", "notices.takedown_hours", "notices.takedown_hours_p90"),
         *("reporters.prior_share", "reporters.prior_weight", "appeals.overturn_share", "appeals.decision_days"),
@@ -176,14 +176,14 @@ def test_no_figure_is_left_out(told: dict[str, Any]):
     assert any(told[name] for name in ("appeals.upheld_count", "strikes.strike_count"))
 
 
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", LIST_NAMES)
 def test_what_is_said_of_a_list_is_what_is_published(
     sources: duckdb.DuckDBPyConnection, told: dict[str, Any], name: str
 ):
     key, now, before = (
-        RATED[name].key,
-        f"select {RATED[name].key} from listed_{name}",
-        f"select {RATED[name].key} from flagged_{name}",
+        LISTS[name].key,
+        f"select {LISTS[name].key} from listed_{name}",
+        f"select {LISTS[name].key} from flagged_{name}",
     )
     assert told[f"lists.{name}.row_count"] == count(sources, f"select count(*) from listed_{name}")
     assert told[f"lists.{name}.new_count"] == count(sources, f"select count(*) from ({now} except {before})"), key
@@ -303,7 +303,7 @@ def test_tables_carry_what_the_figures_do(rated_home: Path, told: dict[str, Any]
         assert total(table, "action_count") == told["enforcement.action_count"]
         assert total(table, "seized_value_usd") == pytest.approx(told["enforcement.seized_value_usd"])
     assert total("lists_by_day", "row_count", as_of_date=NEXT_DAY) == sum(
-        told[f"lists.{name}.row_count"] for name in LISTS
+        told[f"lists.{name}.row_count"] for name in LIST_NAMES
     )
 
 
@@ -420,7 +420,7 @@ def test_a_model_that_nobody_decided_on_is_told_until_somebody_does(home: Path):
     lines = log.read_text().splitlines(keepends=True)
     trained = [number for number, line in enumerate(lines) if json.loads(line)["action"] == "train"]
     log.write_text("".join(lines[: trained[-1] + 1]))
-    model = registry.log()[-1].model
+    model = registry.approvals.decisions()[-1].model
     write_report(home, AS_OF)
     told = read_report(home, AS_OF)[1]
     assert told["tables"]["models_waiting"]["rows"][-1][0] == model

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from orchestration.checks import _is_off
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 
 
 @pytest.mark.parametrize("live", [0, 1])
@@ -33,5 +33,5 @@ def test_a_gate_has_nothing_to_judge_only_where_nothing_rates(
         warehouse=SimpleNamespace(connect=lambda: duckdb.connect(warehouse, read_only=True)),
         scores_file=lambda *_: scores,
     )
-    off = {suite: _is_off(run, suite, RATED["listings"]) for suite in ("features", "scores", "candidate")}
+    off = {suite: _is_off(run, suite, LISTS["listings"]) for suite in ("features", "scores", "candidate")}
     assert off == {"features": not live and not has_champion, "scores": not has_scores, "candidate": False}

@@ -28,7 +28,7 @@ from touchstone.casework.leads import read_leads
 from touchstone.casework.statements_of_reasons import statement, statement_id, statement_text
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import sha256_bytes
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 
 NOW = dt.datetime(2026, 7, 1, tzinfo=dt.UTC)
 AT = dt.datetime(2026, 6, 1)  # noqa: DTZ001  # landed times have no zone: they are UTC
@@ -281,7 +281,7 @@ def prepared(home: Path, merchants: Sequence[Merchant]) -> Made:
     made = Made(home, landed)
     made.land()
     ids = sorted(one.merchant_id for one in merchants)
-    made.find(merchants, rows=marts, ties=[(a, b) for a in ids for b in ids if a < b], lists=tuple(RATED))
+    made.find(merchants, rows=marts, ties=[(a, b) for a in ids for b in ids if a < b], lists=tuple(LISTS))
     return made
 
 
@@ -377,7 +377,7 @@ def test_the_same_home_gives_the_same_pack_and_its_custody_holds(tmp_path: Path)
         str(name): sha256_bytes(content) for name, content in files.items()
     }
     assert {load["table"] for load in custody["sources"]["loads"]} == set(made.landed)
-    assert {entry["list"] for entry in custody["sources"]["lists"]} == set(RATED)
+    assert {entry["list"] for entry in custody["sources"]["lists"]} == set(LISTS)
 
 
 def test_pictures_are_evidence_only_if_they_are_the_pictures(tmp_path: Path) -> None:

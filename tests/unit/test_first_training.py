@@ -11,10 +11,10 @@ import pytest
 
 from orchestration.pipeline import _has_to_train
 from touchstone.core.files import TEMPORARY_PREFIX
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.run_record import RunRecord, Stage
 
-MODELS = [rated.model for rated in RATED.values()]
+MODELS = [rated.model for rated in LISTS.values()]
 
 
 def ran(

@@ -26,7 +26,7 @@ from touchstone.casework.leads import (
 )
 from touchstone.cli.common import moment_of
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 
 DAYS = [DAY + dt.timedelta(days=number) for number in range(4)]
 
@@ -99,7 +99,7 @@ def test_a_list_that_was_refused_makes_no_lead_and_those_before_stay(made: Made)
     before = {path.name: path.read_bytes() for path in folder_of(made.home, DAY).iterdir()}
     made.rate([shop("a"), shop("b")], lists=("merchants", "reviews", "brushing_merchants"))
     with pytest.raises(GateRefusedError, match="list listings of 2026-06-30 is not published from what was rated last"):
-        make_leads(made.home, DAY, tuple(RATED))
+        make_leads(made.home, DAY, tuple(LISTS))
     assert {path.name: path.read_bytes() for path in folder_of(made.home, DAY).iterdir()} == before
 
 
@@ -115,7 +115,7 @@ def test_the_same_marts_give_the_same_bytes(made: Made, tmp_path: Path) -> None:
     merchants = [*ring("a", "a", "b"), shop("c"), shop("d", service="d", brushing_score=70)]
     made.find(merchants)
     first = {path.name: path.read_bytes() for path in folder_of(made.home, DAY).iterdir()}
-    make_leads(made.home, DAY, tuple(RATED))
+    make_leads(made.home, DAY, tuple(LISTS))
     other = Made(tmp_path / "other")
     other.find(merchants)
     for home in (made.home, other.home):

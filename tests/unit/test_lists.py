@@ -12,14 +12,14 @@ import yaml
 from expectations.contract import WAREHOUSE_SOURCES_PATH
 from ml.declarations import load_declarations, relation_of
 from orchestration.assets.warehouse import REASON_COLUMNS, SCORE_COLUMNS, TERM_COLUMNS
-from touchstone.core.lists import RATED, Rated
+from touchstone.core.lists import LISTS, ListDefinition
 from touchstone.publishing.candidate import SHAPES
 from touchstone.publishing.policy import load_policy
 from touchstone.publishing.terms import AppliedTerm
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "dbt_project" / "models"
-EVERY = pytest.mark.parametrize("rated", RATED.values(), ids=RATED)
+EVERY = pytest.mark.parametrize("rated", LISTS.values(), ids=LISTS)
 
 
 def read(path: Path) -> Any:
@@ -40,24 +40,24 @@ def sources() -> dict[str, dict[str, str]]:
 
 def test_every_declared_model_rates_one_list() -> None:
     declared = {(one.rates, one.name, one.entity, one.id_column) for one in load_declarations().values()}
-    assert declared == {(name, rated.model, rated.entity, rated.key) for name, rated in RATED.items()}
-    assert len(load_declarations()) == len(RATED)
-    assert set(read(ROOT / "ml" / "thresholds.yml")["models"]) == {rated.model for rated in RATED.values()}
+    assert declared == {(name, rated.model, rated.entity, rated.key) for name, rated in LISTS.items()}
+    assert len(load_declarations()) == len(LISTS)
+    assert set(read(ROOT / "ml" / "thresholds.yml")["models"]) == {rated.model for rated in LISTS.values()}
 
 
 def test_every_list_has_a_shape_and_policies_make_no_other() -> None:
-    assert list(SHAPES) == list(RATED)
-    for name, rated in RATED.items():
+    assert list(SHAPES) == list(LISTS)
+    for name, rated in LISTS.items():
         ids = (rated.key, *rated.carried)
         assert SHAPES[name].ids[: len(ids)] == ids
         assert "merchant_id" in SHAPES[name].ids
     policies = {path.name: load_policy(path).lists for path in (ROOT / "policies").glob("*.yml")}
-    assert policies["default.yml"] == tuple(RATED)
-    assert set().union(*policies.values()) == set(RATED)
+    assert policies["default.yml"] == tuple(LISTS)
+    assert set().union(*policies.values()) == set(LISTS)
 
 
 def test_no_two_lists_share_a_relation() -> None:
-    assert len({rated.relation for rated in RATED.values()}) == len(RATED)
+    assert len({rated.relation for rated in LISTS.values()}) == len(LISTS)
     names = ("listings", "merchants", "reviews", "brushing_merchants")
     assert [relation_of(name) for name in names] == ["listing", "merchant", "review", "brushing_merchant"]
 
@@ -65,13 +65,13 @@ def test_no_two_lists_share_a_relation() -> None:
 def test_suites_allow_every_key() -> None:
     for suite in ("features", "scores", "candidate"):
         allowed = read(ROOT / "expectations" / "suites" / f"{suite}.yml")["parameters"]["key"]["values"]
-        assert {rated.key for rated in RATED.values()} <= set(allowed), suite
+        assert {rated.key for rated in LISTS.values()} <= set(allowed), suite
 
 
 def test_scores_and_reasons_are_sources_of_the_warehouse() -> None:
     told = {name: columns for name, columns in sources().items() if name.endswith(("_scores", "_reasons"))}
     expected = {}
-    for rated in RATED.values():
+    for rated in LISTS.values():
         ids = dict.fromkeys((rated.key, *rated.carried), "varchar")
         expected[f"{rated.relation}_scores"] = {**ids, **SCORE_COLUMNS}
         expected[f"{rated.relation}_reasons"] = {rated.key: "varchar", **REASON_COLUMNS}
@@ -79,7 +79,7 @@ def test_scores_and_reasons_are_sources_of_the_warehouse() -> None:
 
 
 @EVERY
-def test_dbt_builds_its_spine_features_and_mart(rated: Rated) -> None:
+def test_dbt_builds_its_spine_features_and_mart(rated: ListDefinition) -> None:
     assert {f"{rated.relation}_spine", f"{rated.relation}_features"} <= described("features")
     assert rated.mart in described("marts")
     mart = (MODELS / "marts" / f"{rated.mart}.sql").read_text(encoding="utf-8")
@@ -89,7 +89,7 @@ def test_dbt_builds_its_spine_features_and_mart(rated: Rated) -> None:
 
 
 def test_dbt_builds_no_other_mart_of_ratings() -> None:
-    assert {name for name in described("marts") if name.startswith("rated_")} == {r.mart for r in RATED.values()}
+    assert {name for name in described("marts") if name.startswith("rated_")} == {r.mart for r in LISTS.values()}
 
 
 def test_terms_are_a_source_of_the_warehouse() -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from touchstone.core.errors import BadInputError
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.publishing.policy import MODELS, WANTED, Action, Policy, Term, load_policy, most_signals
 
 DEFAULT = Path(__file__).resolve().parents[2] / "policies" / "default.yml"
@@ -328,7 +328,7 @@ def test_default_policy_is_what_the_design_says():
     policy = load_policy(DEFAULT)
     assert (policy.target_precision, policy.action, policy.allow_empty) == (0.9, "review", False)
     assert (policy.capacity, policy.corroboration, policy.terms) == (None, 1, ())
-    assert policy.lists == tuple(RATED)
+    assert policy.lists == tuple(LISTS)
     assert 0 < policy.max_flagged_share < 0.5
 
 
@@ -440,6 +440,6 @@ def test_a_model_is_trained_for_the_target_of_its_whole_list(tmp_path: Path):
 
 
 def test_as_many_signals_corroborate_as_reasons_can_name():
-    assert {name: most_signals(name) for name in RATED} == {
+    assert {name: most_signals(name) for name in LISTS} == {
         "listings": 4, "merchants": 4, "reviews": 3, "brushing_merchants": 4
     }  # fmt: skip

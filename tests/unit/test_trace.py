@@ -208,7 +208,7 @@ def a_model(**body: Any) -> RiskModel:
     usual = {"": [0.0] * len(FEATURES), "watches": [float(at) for at in range(len(FEATURES))]}
     lived = np.ones((100, len(FEATURES)), dtype=np.float32)
     lived[0] = 7.0
-    kept = {"features": [one.as_dict() for one in FEATURES], "usual": usual}
+    kept = {"features": [one.as_dict() for one in FEATURES], "baseline": usual}
     return RiskModel(kept | {"reference": reference(lived, LISTINGS.columns)} | body, b"", b"")
 
 

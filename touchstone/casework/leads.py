@@ -27,7 +27,7 @@ from touchstone.casework.outcomes import record_rows
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError, format_count
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.core.parquet import read_small_parquet
 from touchstone.core.settings import Settings
 from touchstone.core.text import pad
@@ -95,7 +95,7 @@ def basis(home: Path, as_of: dt.date, lists: Sequence[ListName]) -> Basis:
     """
     versions: dict[str, str] = {}
     for name in lists:
-        rated, shelf = RATED[name], Shelf(home / "published", name)
+        rated, shelf = LISTS[name], Shelf(home / "published", name)
         scores = home / "scores" / rated.model / f"{_AS_OF}{as_of}" / "scores.parquet"
         version = in_force(shelf.history(), as_of)
         mart = mart_file(home, rated.mart, as_of)
@@ -517,7 +517,7 @@ def _read_before(connection: duckdb.DuckDBPyConnection, home: Path, previous: dt
 def _find(connection: duckdb.DuckDBPyConnection, home: Path, stands_on: Basis) -> None:
     """Makes the temporary tables `leads`, `lead_merchants` and `lead_changes`."""
     paths = {mart: str(mart_file(home, mart, stands_on.as_of)) for mart in MARTS}
-    published: dict[str, object] = {name: name in stands_on.lists for name in RATED}
+    published: dict[str, object] = {name: name in stands_on.lists for name in LISTS}
     connection.execute(_SUSPECTS, {**published, "path": paths["lead_merchants"]})
     ties = connection.execute(_ALONE, {"path": paths["merchant_ties"], "most_bearers": MOST_BEARERS}).to_arrow_table()
     connection.register("joined", joined(ties))

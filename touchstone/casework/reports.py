@@ -25,7 +25,7 @@ from touchstone.casework.test_buys import FOLDER as PLANS
 from touchstone.core.errors import BadInputError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.text import shorten, visible_in_html
 from touchstone.core.yaml import load_packaged_yaml
 from touchstone.publishing.history import Shelf, in_force, in_force_before
@@ -304,7 +304,7 @@ def _show_state(connection: duckdb.DuckDBPyConnection, home: Path, as_of: dt.dat
         "create table models_waiting (model varchar, version integer, gate varchar); "
         "create table refused_gates (as_of_date date, gate varchar, why varchar)"
     )
-    for name, rated in RATED.items():
+    for name, rated in LISTS.items():
         shelf = Shelf(home / "published", name)
         history = shelf.history()
         now = in_force(history, as_of)
@@ -350,7 +350,7 @@ def _models_waiting(home: Path) -> list[tuple[str, int, str]]:
     """Returns the newest version of each model on which nobody has decided, with how it did at the gate."""
     from ml.registry import Registry
 
-    lines = Registry(home).log()
+    lines = Registry(home).approvals.decisions()
     newest = {line.model: line for line in lines if line.action == "train"}
     decided = {(line.model, line.version) for line in lines if line.action in {"approve", "reject", "rollback"}}
     return [
@@ -432,7 +432,7 @@ def plots(tables: Mapping[str, Any]) -> dict[str, bytes]:
 def _draw_lists(rows: list[dict[str, Any]]) -> bytes:
     figure, axes = _axes("Rows of the lists, by day")
     days = sorted({row["as_of_date"] for row in rows})
-    for name in RATED:
+    for name in LISTS:
         of = {row["as_of_date"]: row["row_count"] for row in rows if row["list_name"] == name}
         axes.plot([days.index(day) for day in of], list(of.values()), marker="o", markersize=3, label=name)
     shown = range(0, len(days), max(1, len(days) // 6))

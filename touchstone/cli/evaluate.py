@@ -1,6 +1,6 @@
-"""`touchstone evaluate`: what our models are worth on a labelled table of somebody's own; read, measured, logged and told.
+"""`touchstone evaluate`: trains and evaluates a model on the user's own labelled table.
 
-Here is what the command asks for and how its answer reads. How a table is cut, learned from and measured is in `ml/protocol.py`.
+This module has the options and the output of the command. Splitting, training and metrics are in `ml/table_evaluation.py`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from touchstone.core.settings import Settings
 from touchstone.core.text import shorten, visible, wrap
 
 if TYPE_CHECKING:
-    from ml.protocol import Cut, Findings
-    from ml.tables import Roles, Table
+    from ml.labelled_table import Roles, Table
+    from ml.table_evaluation import Cut, Findings
 
 METRIC_NAMES = {
     "auroc": "AUROC",
@@ -95,8 +95,8 @@ def measure_table(
     Raises:
         BadInputError: A file or an option is wrong; nothing is logged.
     """
-    from ml.protocol import evaluate_table, inputs_of
-    from ml.tables import read_edges, read_table
+    from ml.labelled_table import read_edges, read_table
+    from ml.table_evaluation import build_inputs, evaluate_table
 
     wanted.check()
     table = read_table(wanted.table, wanted.roles)
@@ -107,7 +107,7 @@ def measure_table(
         warnings.append(
             f"{nowhere:,} edges of {wanted.edges} lead nowhere, for neither end is an id of the table: they are left out."
         )
-    inputs = inputs_of(table, edges, wanted.hops)
+    inputs = build_inputs(table, edges, wanted.hops)
     progress(
         f"{len(table):,} rows, {int(table.label.sum()):,} of them positive ("
         f"{shorten(wanted.roles.label)} = {shorten(table.positive)}), "
@@ -126,21 +126,22 @@ def measure_table(
 
 
 def _cuts(wanted: Wanted, table: Table) -> list[Cut]:
-    from ml.protocol import cuts_by_column, cuts_by_draw
-    from ml.tables import read_splits
+    from ml.labelled_table import read_splits
+    from ml.table_evaluation import random_splits, splits_by_column
 
     seeds = list(range(wanted.seeds))
     if wanted.splits is not None:
-        return cuts_by_column(table, read_splits(wanted.splits, table, str(wanted.roles.id)), seeds)
+        return splits_by_column(table, read_splits(wanted.splits, table, str(wanted.roles.id)), seeds)
     if table.split is not None:
-        return cuts_by_column(table, {str(wanted.roles.split): table.split}, seeds)
-    return cuts_by_draw(table, wanted.test_size, seeds)
+        return splits_by_column(table, {str(wanted.roles.split): table.split}, seeds)
+    return random_splits(table, wanted.test_size, seeds)
 
 
 def _log(settings: Settings, wanted: Wanted, found: Findings) -> str:
+    from ml.mlflow_client import MlflowConnection
     from ml.plots import table_pictures
-    from ml.protocol import pooled
-    from ml.registry import Registry
+    from ml.run_log import RunLog
+    from ml.table_evaluation import pooled
 
     told = found.as_dict()
     metrics = {
@@ -171,7 +172,7 @@ def _log(settings: Settings, wanted: Wanted, found: Findings) -> str:
     }
     ensure_schema(settings)
     with home_lock(settings, "touchstone evaluate"):
-        return Registry(settings.home).log_evaluation(
+        return RunLog(MlflowConnection(settings.home)).log_evaluation(
             wanted.table.name, describe(told, wanted.roles.label), files, metrics, parameters, sha256_file(wanted.table)
         )
 
@@ -182,7 +183,7 @@ def _chosen(cut: str, blend: Any) -> dict[str, Any]:
         "trials": [trial.as_dict() for trial in blend.trials],
         "text share": blend.text_share,
         "linear share": blend.linear_share,
-        "neighbours' share": blend.near_share,
+        "neighbours' share": blend.neighbour_share,
         "calibration": blend.calibration.as_dict(),
         "threshold": blend.threshold,
     }
@@ -271,7 +272,7 @@ def evaluate(  # noqa: PLR0917  typer passes them by name
 
     Example: touchstone evaluate reviews.csv --label fake --id review_id --text body --group author --baseline
     """
-    from ml.tables import Roles
+    from ml.labelled_table import Roles
 
     roles = Roles(
         label=label,

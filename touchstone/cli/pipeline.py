@@ -175,7 +175,7 @@ def render_day(day: Day) -> str:
     """Returns how a day of a backfill ended, a line and one for each message."""
     words = {
         "rated": "rated and published",
-        "stands": "stands: published from the same inputs already",
+        "up to date": "up to date: already published from the same inputs",
         "refused": "refused by a gate: nothing was published for it",
         "failed": "failed: the days after it were not tried",
     }

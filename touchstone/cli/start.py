@@ -1,17 +1,10 @@
-"""Where the `touchstone` command starts: signals are heard before anything is imported that takes its time."""
+"""Entry point of the `touchstone` command: signals are handled before anything is imported that takes long."""
 
 from __future__ import annotations
 
 import signal
-import sys
-from contextlib import AbstractContextManager
 
-from touchstone.core.interrupts import GRACE_SECONDS, interruptible
-
-UI_GRACE_SECONDS = 9.0
-"""How long `touchstone ui` may take to stop its servers."""
-COMPLETED_BY_THE_SAME = {"run", "backfill", "backtest", "demo", "prune", "erase"}
-"""Commands that, given again after they were stopped, complete what they had begun."""
+from touchstone.cli.signals import stoppable
 
 
 def main() -> None:
@@ -24,12 +17,3 @@ def main() -> None:
     finally:
         # What is left is Python's own end, in which Ctrl+C would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def stoppable() -> AbstractContextManager[None]:
-    """Lets signals stop the command that is given on the command line, with a message that suits it."""
-    command = set(sys.argv[1:2])
-    message = "No list is half published: readers have the one before or the new one, whole."
-    if command & COMPLETED_BY_THE_SAME:
-        message += " The same command completes the work."
-    return interruptible(message, UI_GRACE_SECONDS if command == {"ui"} else GRACE_SECONDS)

@@ -6,11 +6,11 @@ import json
 import textwrap
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestration.pipeline import PipelineResult
-from orchestration.resources import connect_memory
-from touchstone.core.lists import RATED
+import duckdb
+
+from touchstone.core.lists import LISTS
 from touchstone.core.settings import Settings
 from touchstone.core.text import (
     MOST_SENTENCE_COLUMNS,
@@ -18,6 +18,9 @@ from touchstone.core.text import (
     shorten,
     wrap,
 )
+
+if TYPE_CHECKING:
+    from orchestration.pipeline import PipelineResult
 
 WORST_SHOWN = 10
 HELD = "held by "
@@ -33,10 +36,10 @@ def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
         "exit_code": int(result.exit_code),
         "messages": result.messages,
         "notes": result.record.facts.get("notes", []),
-        "rated": {name: _rated(result, name) for name in RATED} if result.as_of else {},
+        "rated": {name: _rated(result, name) for name in LISTS} if result.as_of else {},
         "fallbacks": result.record.facts.get("fallbacks", {}),
         "worst": _worst(settings, result.as_of) if result.as_of else [],
-        "lists": {name: _published(settings, name) for name in RATED},
+        "lists": {name: _published(settings, name) for name in LISTS},
         "stage_seconds": stages,
         "seconds": round(sum(stages.values()), 1),
         "home": str(settings.home),
@@ -81,7 +84,7 @@ def _worst(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
     path = settings.home / "marts" / "rated_listings" / f"as_of={as_of}" / "rated_listings.parquet"
     if not path.exists():
         return []
-    with connect_memory() as connection:
+    with duckdb.connect(":memory:") as connection:
         rows = connection.execute(
             "select listing_id, title, score, reasons from read_parquet(?, hive_partitioning = false) "
             "where score is not null order by score desc, margin desc, listing_id limit ?",

@@ -9,7 +9,6 @@ survives a kill at any moment (see `failpoints`), so nothing is lost.
 
 from __future__ import annotations
 
-import atexit
 import math
 import os
 import select
@@ -75,9 +74,6 @@ def _outermost(message: str, grace_seconds: float) -> Iterator[None]:
         if (stopped_by := received()) is not None:
             with suppress(OSError, ValueError):
                 sys.stdout.flush()
-            # Dagster's history is closed by such a function. A plain exit, the public way to run them, first waits for every
-            # thread that still works, and `os._exit` runs none.
-            atexit._run_exitfuncs()  # noqa: SLF001  see above
             _end(stopped_by, message)
         for number, handler in before.items():
             signal.signal(number, handler)

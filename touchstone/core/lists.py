@@ -1,6 +1,6 @@
-"""The rated lists: each with the model that rates it and the entity of its rows. Every stage takes these names from here.
+"""The lists: which model rates each, and which entity a row of it is. Every stage takes these names from here.
 
-`ml/models.yml` declares what a model reads. A test compares both, and every other place that names a list.
+`ml/models.yml` declares the inputs of each model. A test checks that both files, and every other place that names a list, agree.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from touchstone.core.errors import BadInputError
 
 Entity = Literal["listing", "merchant", "review"]
 ENTITIES: Final[tuple[Entity, ...]] = ("listing", "merchant", "review")
-# The key column of a rated entity. Orders are rated with their reviews, and reviews without an order by themselves, so that
-# neither order_id nor review_id identifies all of them.
+# The id column of each entity. Orders are rated together with their reviews, and reviews without an order on their own, so that
+# neither `order_id` nor `review_id` identifies every row.
 ID_COLUMNS: Final[Mapping[Entity, str]] = {"listing": "listing_id", "merchant": "merchant_id", "review": "review_key"}
-# Further ids of an entity; each may be null.
+# Further id columns of an entity; any may be null.
 CARRIED: Final[Mapping[Entity, tuple[str, ...]]] = {"review": ("order_id", "review_id")}
 ListName = Literal["listings", "merchants", "reviews", "brushing_merchants"]
 
 
 @dataclass(frozen=True)
-class Rated:
-    """One list and the model that rates it.
+class ListDefinition:
+    """One list, its model and its entity.
 
     Attributes:
-        list_name: The list, and the folder of its features and training rows.
+        list_name: The list; also the folder of its features and training rows.
         model: The model that rates it.
         entity: The entity of a row.
     """
@@ -37,7 +37,7 @@ class Rated:
 
     @property
     def relation(self) -> str:
-        """Prefix of its dbt relations: `<relation>_spine`, `_features`, `_scores` and `_reasons`."""
+        """The prefix of its dbt relations: `<relation>_spine`, `_features`, `_scores` and `_reasons`."""
         return relation_of(self.list_name)
 
     @property
@@ -47,41 +47,49 @@ class Rated:
 
     @property
     def key(self) -> str:
-        """The key column of a row."""
+        """The id column of a row."""
         return ID_COLUMNS[self.entity]
 
     @property
     def training_stage(self) -> str:
-        """Name of the stage in a run record that trains its model."""
+        """The name of its training stage in the run record."""
         return f"train {self.model}"
 
     @property
     def carried(self) -> tuple[str, ...]:
-        """Further id columns of a row; each may be null."""
+        """Further id columns of a row; any may be null."""
         return CARRIED.get(self.entity, ())
 
 
 def relation_of(list_name: str) -> str:
-    """Returns the prefix of a list's dbt relations: `listing` for `listings`."""
+    """Returns the prefix of the dbt relations of a list: `listing` for `listings`."""
     return list_name.removesuffix("s")
 
 
-_ALL = (
-    Rated("listings", "listing_counterfeit", "listing"),
-    Rated("merchants", "merchant_counterfeit", "merchant"),
-    Rated("reviews", "review_brushing", "review"),
-    Rated("brushing_merchants", "merchant_brushing", "merchant"),
-)
-RATED: Final[Mapping[ListName, Rated]] = {rated.list_name: rated for rated in _ALL}
+LISTS: Final[Mapping[ListName, ListDefinition]] = {
+    definition.list_name: definition
+    for definition in (
+        ListDefinition("listings", "listing_counterfeit", "listing"),
+        ListDefinition("merchants", "merchant_counterfeit", "merchant"),
+        ListDefinition("reviews", "review_brushing", "review"),
+        ListDefinition("brushing_merchants", "merchant_brushing", "merchant"),
+    )
+}
 
 
-def rated_by(model: str) -> Rated:
+def list_of_model(model: str) -> ListDefinition:
     """Returns the list that a model rates.
+
+    Args:
+        model: The name of a model.
+
+    Returns:
+        The definition of its list.
 
     Raises:
         BadInputError: There is no such model.
     """
-    by_model = {rated.model: rated for rated in _ALL}
+    by_model = {definition.model: definition for definition in LISTS.values()}
     if model not in by_model:
-        raise BadInputError(f"There is no model {model}. The models are {', '.join(by_model)}.")
+        raise BadInputError(f"There is no model {model}; the models are {', '.join(by_model)}.")
     return by_model[model]

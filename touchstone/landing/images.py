@@ -1,8 +1,8 @@
 """Perceptual hashes of the landed listing images. Each image is read and hashed once; its bytes are not stored.
 
 Addresses of images come from listings and are untrusted: only files below the folder that the sources file names are read, and
-only if they have the digest in their row. `ml/signals` computes the hashes and matches images. Hashes are stored in parts, each
-with its matches among all earlier parts, so that the cost of a day depends only on its new images.
+only if they have the digest in their row. `ml/signals/images.py` computes the hashes and matches images. Hashes are stored in
+parts, each with its matches among all earlier parts, so that the cost of a day depends only on its new images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ml.signals import pictures as signal
+from ml.signals import images as signal
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import (
     LargeFileError,
@@ -153,7 +153,7 @@ def _hashed(root: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table], Co
         elif row["in_use"]:
             absent[content] += 1
     contents = pa.array(read.values(), pa.large_binary())
-    return signal.hash_pictures(pa.table({"sha256": pa.array(read, pa.string()), "content": contents})), absent
+    return signal.hash_images(pa.table({"sha256": pa.array(read, pa.string()), "content": contents})), absent
 
 
 def read_image(root: Path, sha256: str, uris: list[str]) -> bytes | str:

@@ -25,7 +25,7 @@ import pyarrow.parquet
 from touchstone.core.errors import VerificationError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import replacing_directory, sha256_bytes, sha256_file, write_json
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.core.text import MOST_CELL_CHARACTERS, visible, visible_sql
 from touchstone.publishing.history import Shelf, previous_version
 from touchstone.publishing.manifest import MANIFEST_FILE, Held, Manifest, ManifestInputs
@@ -188,7 +188,7 @@ def _previous_list(shelf: Shelf, version: str | None) -> Path | None:
 
 def _rows(list_name: ListName, mart: Path, previous: Path | None, as_of: dt.date) -> pa.Table:
     """Returns the list's rows in rank order."""
-    key = RATED[list_name].key
+    key = LISTS[list_name].key
     with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
         connection.execute(f"create table previous ({key} varchar, first_flagged_date date)")
         if previous is not None:
@@ -208,7 +208,7 @@ def _counts(mart: Path) -> tuple[int, int, Held]:
 
 
 def _query(list_name: ListName) -> str:
-    shape, key = SHAPES[list_name], RATED[list_name].key
+    shape, key = SHAPES[list_name], LISTS[list_name].key
     texts = {**dict.fromkeys((*shape.ids, shape.label), "VARCHAR"), **_MART_COLUMNS}
     columns = ",\n  ".join(f"cast(mart.{name} as {kind}) as {name}" for name, kind in texts.items())
     return f"""

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import canonical_json, sha256_bytes
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.core.text import visible
 from touchstone.core.yaml import InvalidYamlError, YamlFile, read_yaml
 
@@ -197,9 +197,9 @@ WANTED: Mapping[str, str] = {
     "action": f"one of {', '.join(get_args(Action))}",
     "allow_empty": "true or false",
     "max_flagged_share": "a share above 0 and up to 1, such as 0.1",
-    "lists": f"a list of one or more of {', '.join(RATED)}",
+    "lists": f"a list of one or more of {', '.join(LISTS)}",
     "terms": "a list of terms, each with its list and what it changes",
-    "list": f"one of {', '.join(RATED)}",
+    "list": f"one of {', '.join(LISTS)}",
     "category": "a category path, such as watches/wrist",
     "brand": "a brand's name",
     "country": 'the two capital letters of a country, such as DE, in quotes where YAML takes them for a word of its own ("NO")',
@@ -321,7 +321,7 @@ def _faults_of_term(file: _File, at: int, term: Mapping[str, Any], made: Sequenc
     if all(term.get(effect) is None for effect in EFFECTS):
         yield file.fault(("terms", at), f"it changes nothing. Add one of {', '.join(EFFECTS)} to it, or remove it.")
     name = term.get("list")
-    if name in RATED and made and name not in made:
+    if name in LISTS and made and name not in made:
         yield file.fault(
             ("terms", at, "list"), f"the policy does not make the list {name}. Add it to lists, or remove the term."
         )
@@ -337,7 +337,7 @@ def _sound_term(content: Any) -> Term | None:
 
 def _beyond(file: _File, place: Sequence[str | int], corroboration: Any, lists: Sequence[Any]) -> Iterator[Fault]:
     """Yields a corroboration that no row of a list can have."""
-    known = [name for name in lists if name in RATED]
+    known = [name for name in lists if name in LISTS]
     if not isinstance(corroboration, int) or not known:
         return
     most, name = min((most_signals(name), name) for name in known)
@@ -353,5 +353,5 @@ def most_signals(list_name: ListName) -> int:
     from ml.declarations import load_declarations
     from ml.explain import MOST_REASONS
 
-    features = load_declarations()[RATED[list_name].model].features
+    features = load_declarations()[LISTS[list_name].model].features
     return min(MOST_REASONS, len({feature.signal for feature in features}))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from touchstone.core.errors import BadInputError, VerificationError
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.core.settings import Settings
 from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, pad, shorten, visible, wrap
 from touchstone.publishing.history import Shelf, in_force
@@ -147,7 +147,7 @@ def try_policy(settings: Settings, file: Path, first: dt.date | None = None, las
         )
     registry, days, not_tried = Registry(settings.home), list[Tried](), list[str]()
     for date in chosen:
-        for name in (name for name in RATED if name in {*now.lists, *policy.lists}):
+        for name in (name for name in LISTS if name in {*now.lists, *policy.lists}):
             mart = _mart(settings.home, name, date)
             try:
                 if mart.is_file() and (tried := _tried(settings.home, registry, mart, name, date, (now, policy))):
@@ -168,12 +168,12 @@ def try_policy(settings: Settings, file: Path, first: dt.date | None = None, las
 
 
 def _rated_dates(home: Path) -> set[dt.date]:
-    marts = (home / "marts" / rated.mart for rated in RATED.values())
+    marts = (home / "marts" / rated.mart for rated in LISTS.values())
     return {dt.date.fromisoformat(file.parent.name[6:]) for mart in marts for file in mart.glob("as_of=*/*.parquet")}
 
 
 def _mart(home: Path, name: ListName, date: dt.date) -> Path:
-    mart = RATED[name].mart
+    mart = LISTS[name].mart
     return home / "marts" / mart / f"as_of={date}" / f"{mart}.parquet"
 
 
@@ -187,7 +187,7 @@ def _tried(
         digest = _model_digest(connection, mart)
         if digest is None:
             return None
-        model = registry.once_champion(RATED[name].model, digest)
+        model = registry.once_champion(LISTS[name].model, digest)
         if model is None:
             raise BadInputError(
                 f"the model that rated it, {digest[:12]}, never was a champion by this home's log, so what it makes of a "
@@ -258,7 +258,7 @@ def _compared(
     now: Policy,
     sides: tuple[Side, Side],
 ) -> Tried:
-    key = RATED[name].key
+    key = LISTS[name].key
     connection.execute(
         f"create table compared as select tried.{key} as entity_id, tried.score, tried.margin, tried.category, "
         "in_force.is_listed as was_listed, tried.is_listed, in_force.action as was_action, tried.action, tried.is_unexplained "
@@ -313,7 +313,7 @@ def _published(home: Path, name: ListName, date: dt.date) -> tuple[int | None, s
 def totals(days: Sequence[Tried]) -> dict[str, dict[str, Any]]:
     """Returns by list the sums over all dates: rows by each policy, what they expect, what moved, and rows by category."""
     found: dict[str, dict[str, Any]] = {}
-    for name in (name for name in RATED if any(day.list_name == name for day in days)):
+    for name in (name for name in LISTS if any(day.list_name == name for day in days)):
         own = [day for day in days if day.list_name == name]
         categories: Counter[str] = Counter()
         before: Counter[str] = Counter()

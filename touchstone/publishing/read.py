@@ -19,7 +19,7 @@ import pyarrow as pa
 from ml.explain import for_audience
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import sha256_bytes, sha256_file
-from touchstone.core.lists import RATED
+from touchstone.core.lists import LISTS
 from touchstone.core.parquet import read_small_parquet
 from touchstone.core.text import LONG_LINE_COLUMNS, shorten
 from touchstone.publishing.history import Publication, Shelf
@@ -40,7 +40,7 @@ class PublishedList:
     @property
     def key(self) -> str:
         """The column that names a row."""
-        return RATED[self.manifest.list_name].key
+        return LISTS[self.manifest.list_name].key
 
     def told(self, audience: str, limit: int) -> list[dict[str, Any]]:
         """Returns the first rows, at most `limit`, as plain data with the reasons that an audience may read.
@@ -132,8 +132,8 @@ def read_list(published: Path, list_name: str, version: str | None = None) -> Pu
         BadInputError: No such list or version is published.
         VerificationError: What is published does not match its digests.
     """
-    if list_name not in RATED:
-        raise BadInputError(f"there is no list {list_name!r}; there are {', '.join(RATED)}.")
+    if list_name not in LISTS:
+        raise BadInputError(f"there is no list {list_name!r}; there are {', '.join(LISTS)}.")
     shelf = Shelf(published, list_name)
     name = version or shelf.latest()
     if name is None:
@@ -252,7 +252,7 @@ def _causes(
 
 
 def _mart(published: PublishedList, marts: Path) -> Path:
-    mart = RATED[published.manifest.list_name].mart
+    mart = LISTS[published.manifest.list_name].mart
     return marts / mart / f"as_of={published.manifest.as_of}" / f"{mart}.parquet"
 
 

@@ -16,7 +16,7 @@ from jinja2 import Environment
 from pydantic import BaseModel, ConfigDict
 
 from touchstone.core.errors import format_count
-from touchstone.core.lists import RATED, ListName
+from touchstone.core.lists import LISTS, ListName
 from touchstone.publishing.policy import Action, Policy, Term
 
 MACRO = Path(__file__).resolve().parents[2] / "dbt_project" / "macros" / "terms.sql"
@@ -156,7 +156,7 @@ def decide(
         terms: The terms.
         model_digest: The model that their thresholds are of.
     """
-    key = RATED[list_name].key
+    key = LISTS[list_name].key
     columns = {
         "model_digest": "varchar", "term": "integer", "category": "varchar", "brand": "varchar", "country": "varchar",
         "threshold": "double", "floor": "double", "capacity": "bigint", "corroboration": "bigint", "action": "varchar",

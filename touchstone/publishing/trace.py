@@ -20,12 +20,13 @@ from typing import Any, Final
 import duckdb
 
 from expectations.contract import Contract, load_contract
+from ml.approvals import Decision
 from ml.drift import as_extreme_share
 from ml.model import RiskModel, read_model
-from ml.registry import Decision, Registry
+from ml.registry import Registry
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.files import sha256_file
-from touchstone.core.lists import RATED, Rated
+from touchstone.core.lists import LISTS, ListDefinition
 from touchstone.core.text import MOST_SENTENCE_COLUMNS, shorten, wrap
 from touchstone.landing.ledger import Ledger, LoadRecord, LoadStatus, PinnedLoads, load_statuses, verify_files
 from touchstone.publishing.candidate import Candidate, newest_candidate
@@ -59,9 +60,9 @@ class Chosen:
     publication: Publication | None
 
     @property
-    def rated(self) -> Rated:
+    def rated(self) -> ListDefinition:
         """What is rated."""
-        return RATED[self.manifest.list_name]
+        return LISTS[self.manifest.list_name]
 
     @property
     def list_file(self) -> Path:
@@ -129,9 +130,9 @@ def opened(home: Path, list_name: str, *, as_of: date | None = None, version: st
 
 
 def _chosen(home: Path, list_name: str, as_of: date | None, version: str | None) -> Chosen:
-    rated = next((one for name, one in RATED.items() if name == list_name), None)
+    rated = next((one for name, one in LISTS.items() if name == list_name), None)
     if rated is None:
-        raise BadInputError(f"There is no list {list_name!r}; there are {', '.join(RATED)}.")
+        raise BadInputError(f"There is no list {list_name!r}; there are {', '.join(LISTS)}.")
     shelf = Shelf(home / "published", list_name)
     history = shelf.history()
     if version is not None and all(line.version != version for line in history):
@@ -250,7 +251,7 @@ def _model(home: Path, chosen: Chosen, receipt: Mapping[str, Any] | None) -> tup
     rating = chosen.manifest.inputs.model
     registry = Registry(home)
     head = (receipt or {}).get("run", {}).get("approvals_head")
-    decision = registry.approval_of(rating.name, rating.digest, head)
+    decision = registry.approvals.approval_of(rating.name, rating.digest, head)
     if decision is None:
         raise VerificationError(
             f"{registry.approvals.path} has no approval of {rating.name} {rating.digest[:12]}…, which rated {chosen}. Restore it "
@@ -502,7 +503,7 @@ def features_told(
     """
     if row is None:
         return None
-    usual = model.body["usual"].get(row["category"], model.body["usual"][""])
+    usual = model.body["baseline"].get(row["category"], model.body["baseline"][""])
     effects = {
         signal: reason["effect"]
         for reason in reversed(reasons)
