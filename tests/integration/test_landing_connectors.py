@@ -32,7 +32,7 @@ from tests.source_fixtures import (
 )
 from touchstone.core.errors import BadInputError
 from touchstone.demo.generate import generate
-from touchstone.landing.connectors import Place
+from touchstone.landing.connectors import SourceFolders
 from touchstone.landing.extract import Extractor
 from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
 from touchstone.landing.sources import read_sources
@@ -87,7 +87,7 @@ def test_postgres_is_read_in_a_session_that_cannot_write(postgres: Postgres, tmp
     sneaky = "select * from postgres_query('{alias}', 'update listings set title = ''mine'' returning *')"
     sources = sources_file(tmp_path, inputs)
     with duckdb.connect() as connection:
-        place = Place(tmp_path, tmp_path)
+        place = SourceFolders(tmp_path, tmp_path)
         sources.inputs["listings"].attach(connection, "listings", place)
         alias = str(
             connection.execute(
@@ -638,7 +638,7 @@ def test_sqlite_values_of_any_kind_are_read_as_they_stand(tmp_path: Path) -> Non
         {"sellers": {"connector": "sqlite", "path": "shop.sqlite", "table": "sellers"}},
     )
     with duckdb.connect() as connection:
-        sources.inputs["sellers"].attach(connection, "sellers", Place(tmp_path, tmp_path))
+        sources.inputs["sellers"].attach(connection, "sellers", SourceFolders(tmp_path, tmp_path))
         rows = connection.execute("from sellers order by merchant_id").fetchall()
     assert rows == [
         ("007", "Ann", "2026-01-01 10:00:00"),
@@ -680,7 +680,7 @@ def test_the_database_itself_leaves_out_what_has_landed(column: str, postgres: P
     sources = sources_file(tmp_path, {name: postgres.options(name) for name in ("merchants", "listings", "orders")})
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        sources.inputs["orders"].attach(connection, "orders", Place(tmp_path, tmp_path))
+        sources.inputs["orders"].attach(connection, "orders", SourceFolders(tmp_path, tmp_path))
         asked = f"select {column}, order_id from orders"
         name = column.rsplit(maxsplit=1)[-1]
         query = Extractor.push_down(asked, name, "TIMESTAMP WITH TIME ZONE", has_nulls=False)

@@ -151,7 +151,7 @@ def refused_load(value: str) -> str:
 
 def findings(value: str) -> str:
     return maintenance.render_findings(
-        Path("home"), [Finding("act", "is no record of a run", f"home/runs/{value}", "remove it")]
+        Path("home"), [Finding("act", "is not a run record", f"home/runs/{value}", "remove it")]
     )
 
 

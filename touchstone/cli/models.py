@@ -113,9 +113,9 @@ def shadow_model(
         with _deciding("touchstone models shadow") as registry:
             _decided(dataclasses.asdict(registry.shadow(model, version, who=who, why=why)), as_json)
         return
-    from touchstone.maintenance.approvals import shadow_report
+    from touchstone.maintenance.approvals import compare_shadow
 
-    champion, shadow, days = shadow_report(settings_of().home, _registry(), model)
+    champion, shadow, days = compare_shadow(settings_of().home, _registry(), model)
     facts = {
         "model": model,
         "champion": champion.version,
@@ -139,9 +139,9 @@ def models_log(
     registry = _registry()
     held = ""
     if verify:
-        from touchstone.maintenance.approvals import heads_in_receipts
+        from touchstone.maintenance.approvals import receipt_heads
 
-        heads = dict(heads_in_receipts(settings_of().home / "published"))
+        heads = dict(receipt_heads(settings_of().home / "published"))
         problems = registry.problems(heads)
         if problems:
             print_result({"problems": problems}, as_json, lambda: "\n".join(problems))
