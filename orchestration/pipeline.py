@@ -249,7 +249,7 @@ def _stands(settings: Settings, as_of: date) -> bool:
     from expectations.suites import suites_digest
     from ml.registry import Registry
     from touchstone.casework.leads import dates as lead_dates
-    from touchstone.publishing.history import Shelf, in_force, previous_version
+    from touchstone.publishing.history import ListStore, in_force, previous_version
     from touchstone.publishing.policy import load_policy
 
     policy, registry = load_policy(settings.policy), Registry(settings.home)
@@ -259,12 +259,12 @@ def _stands(settings: Settings, as_of: date) -> bool:
         champion = registry.champion(rated.model)
         if name not in policy.lists or champion is None:
             continue
-        shelf = Shelf(settings.home / "published", name)
-        history = shelf.history()
+        store = ListStore(settings.home / "published", name)
+        history = store.history()
         version = in_force(history, as_of)
         if version is None:
             return False
-        manifest = shelf.manifest(version)
+        manifest = store.manifest(version)
         inputs = manifest.inputs
         stood = (inputs.loads.digest, inputs.dbt_build, inputs.model.digest, inputs.suites, inputs.code_revision)
         now = (loads, project_digest(), champion.model_digest, suites_digest(), code_revision())

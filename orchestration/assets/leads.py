@@ -23,12 +23,12 @@ def lead_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
 
     @dg.op(name="make_leads", ins={"lists": dg.In(dg.Nothing)}, required_resource_keys={"run"})
     def make(context: dg.OpExecutionContext) -> dg.Output[None]:
-        from touchstone.casework.leads import folder_of, make_leads
+        from touchstone.casework.leads import leads_folder, make_leads
 
         run: Run = context.resources.run
         with run.record.stage("leads") as stage:
             stage.rows = make_leads(run.home, run.as_of, run.policy.lists)
-        folder = dg.MetadataValue.path(str(folder_of(run.home, run.as_of)))
+        folder = dg.MetadataValue.path(str(leads_folder(run.home, run.as_of)))
         return dg.Output(None, metadata={**stage.rows, "folder": folder})
 
     # Dagster tells a graph's inputs by the names of its arguments.

@@ -167,7 +167,7 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
     """
     from expectations.suites import suites_digest
     from touchstone.publishing.candidate import newest_candidate
-    from touchstone.publishing.history import Shelf
+    from touchstone.publishing.history import ListStore
     from touchstone.publishing.publish import publish
 
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
@@ -187,8 +187,8 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
             "approval": _approval(run, candidate),
         },
     )
-    shelf = Shelf(run.home / "published", name)
-    rows = {line.version[:10]: shelf.manifest(line.version).row_count for line in shelf.history()[-VERSIONS_DRAWN:]}
+    store = ListStore(run.home / "published", name)
+    rows = {line.version[:10]: store.manifest(line.version).row_count for line in store.history()[-VERSIONS_DRAWN:]}
     return {
         "version": done.version,
         "outcome": done.outcome,

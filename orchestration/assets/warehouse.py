@@ -283,17 +283,17 @@ def pin_outcomes(run: Run, as_of: date) -> None:
 
     A list as of a day is published after it has ended: what is published as of the date itself came too late to be acted on.
     """
-    from touchstone.publishing.history import Shelf, in_force_before
+    from touchstone.publishing.history import ListStore, in_force_before
 
     versions: list[list[object]] = []
     told = []
     for name, rated in LISTS.items():
-        shelf = Shelf(run.home / "published", name)
+        store = ListStore(run.home / "published", name)
         files = []
-        for day, version in in_force_before(shelf.history(), as_of).items():
-            files.append(str(shelf.version_directory(version) / f"{name}.parquet"))
+        for day, version in in_force_before(store.history(), as_of).items():
+            files.append(str(store.version_directory(version) / f"{name}.parquet"))
             violation_type = run.declarations[rated.model].violation_type
-            versions.append([files[-1], name, version, day, shelf.manifest(version).policy, violation_type])
+            versions.append([files[-1], name, version, day, store.manifest(version).policy, violation_type])
         if files:
             read = f"read_parquet([{', '.join(map(sql_text, files))}], filename = true, hive_partitioning = false)"
             told += [

@@ -54,7 +54,10 @@ def test_a_walk_goes_on_where_it_stopped(run_touchstone: Callable[..., Outcome],
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"merchant_counterfeit": "merchant_risk"}, "There is no model merchant_risk; the models are listing_counterfeit"),
+        (
+            {"merchant_counterfeit": "merchant_risk"},
+            "There is no model merchant_risk; the models are listing_counterfeit",
+        ),
         ({"2026-06-12": "2026-06-16"}, "--from 2026-06-16 lies after --to 2026-06-15"),
         ({"2026-06-15": "2026-07-31"}, "the last complete day of what has landed"),
         ({"3d": "0d"}, "--every 0d: not a number of days. Write it as 7d."),

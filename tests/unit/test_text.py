@@ -1,6 +1,6 @@
 """Text of strangers: what hides is shown by its number, what is long is cut, and nothing that is to be read is changed."""
 
-# ruff: noqa: E501, RUF001  # they are what they are
+# ruff: noqa: RUF001  # they are what they are
 
 from __future__ import annotations
 
