@@ -15,7 +15,7 @@ from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.lists import LISTS, list_of_model
 from touchstone.core.warehouse import read_warehouse
 from touchstone.maintenance.alerts import Alert, tell
-from touchstone.publishing.history import Shelf
+from touchstone.publishing.history import ListStore
 from touchstone.publishing.manifest import version_date
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def heads_in_receipts(published: Path) -> Iterator[tuple[str, str]]:
 
 def newest_day(published: Path) -> date | None:
     """Returns the newest day that a list is published for, or None."""
-    found = [Shelf(published, name).latest() for name in LISTS]
+    found = [ListStore(published, name).latest() for name in LISTS]
     return max((version_date(version) for version in found if version is not None), default=None)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from touchstone.casework import leads
 from touchstone.core.errors import VerificationError
 from touchstone.landing.ledger import Fate, Ledger, damage, fates
-from touchstone.publishing.history import Shelf
+from touchstone.publishing.history import ListStore
 from touchstone.publishing.manifest import Manifest
 from touchstone.publishing.verify import verify
 
@@ -38,7 +38,7 @@ def manifests(published: Path, list_name: str | None = None, version: str | None
         if (list_name or name, version or found) != (name, found):
             continue
         try:
-            yield Shelf(published, name).manifest(found)
+            yield ListStore(published, name).manifest(found)
         except VerificationError:
             continue
 
