@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from touchstone.casework.leads import folder_of, mart_file, read_leads
+from touchstone.casework.leads import leads_folder, mart_file, read_leads
 
 QUERY = """
 with
@@ -102,7 +102,7 @@ class Measured:
 
 def measure(home: Path, as_of: dt.date) -> Measured:
     """Compares the leads of a date with the truth."""
-    truth, folder = home / "marketplace" / "truth", folder_of(home, as_of)
+    truth, folder = home / "marketplace" / "truth", leads_folder(home, as_of)
     paths = {
         "merchants": truth / "merchants.parquet",
         "listings": truth / "listings.parquet",

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from touchstone.core.lists import LISTS
-from touchstone.publishing.history import Shelf, in_force
+from touchstone.publishing.history import ListStore, in_force
 from touchstone.publishing.read import read_list
-from touchstone.publishing.trace import opened
+from touchstone.publishing.trace import open_evidence
 
 Traces = Sequence[Mapping[str, Any]]
 KEYS = {
@@ -142,10 +142,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.without_warehouse:
         (options.home / "warehouse.duckdb").unlink(missing_ok=True)
-    shelves = {name: Shelf(options.home / "published", name) for name in LISTS}
+    stores = {name: ListStore(options.home / "published", name) for name in LISTS}
     versions = {
-        name: in_force(shelf.history(), options.as_of) if options.as_of else shelf.latest()
-        for name, shelf in shelves.items()
+        name: in_force(store.history(), options.as_of) if options.as_of else store.latest()
+        for name, store in stores.items()
     }
     published = [
         (name, entity_id)
@@ -162,7 +162,7 @@ def main() -> None:
         if not ids:
             continue
         begun = time.monotonic()
-        with opened(options.home, name, as_of=options.as_of) as evidence:
+        with open_evidence(options.home, name, as_of=options.as_of) as evidence:
             open_for = time.monotonic() - begun
             traces = [evidence.trace(entity_id) for entity_id in ids]
         took = (time.monotonic() - begun - open_for) / len(ids)

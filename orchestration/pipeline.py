@@ -45,7 +45,7 @@ from touchstone.core.warehouse import WarehouseDamagedError
 from touchstone.landing.ledger import Ledger, PinnedLoads, pinned_loads
 from touchstone.landing.views import default_as_of
 from touchstone.maintenance.alerts import Alert, alerts_for, could_not_run, send_alerts
-from touchstone.publishing.history import Shelf, in_force, previous_version
+from touchstone.publishing.history import ListStore, in_force, previous_version
 from touchstone.publishing.policy import load_policy
 
 logger = logging.getLogger("touchstone")
@@ -253,12 +253,12 @@ def _is_up_to_date(settings: Settings, as_of: date) -> bool:
         champion = registry.champion(rated.model)
         if name not in policy.lists or champion is None:
             continue
-        shelf = Shelf(settings.home / "published", name)
-        history = shelf.history()
+        store = ListStore(settings.home / "published", name)
+        history = store.history()
         version = in_force(history, as_of)
         if version is None:
             return False
-        manifest = shelf.manifest(version)
+        manifest = store.manifest(version)
         inputs = manifest.inputs
         published = (inputs.loads.digest, inputs.dbt_build, inputs.model.digest, inputs.suites, inputs.code_revision)
         now = (loads, project_digest(), champion.model_digest, suites_digest(), code_revision())

@@ -7,7 +7,7 @@ import dagster as dg
 
 from orchestration.automation import LISTS_GROUP, ONE_DAY_A_RUN, after_lists
 from orchestration.resources import Run
-from touchstone.casework.leads import folder_of, make_leads
+from touchstone.casework.leads import leads_folder, make_leads
 from touchstone.core.lists import LISTS
 
 KEY = dg.AssetKey(["leads", "ranked"])
@@ -26,7 +26,7 @@ def lead_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         run: Run = context.resources.run
         with run.record.stage("leads") as stage:
             stage.rows = make_leads(run.home, run.as_of, run.policy.lists)
-        folder = dg.MetadataValue.path(str(folder_of(run.home, run.as_of)))
+        folder = dg.MetadataValue.path(str(leads_folder(run.home, run.as_of)))
         return dg.Output(None, metadata={**stage.rows, "folder": folder})
 
     # Dagster tells a graph's inputs by the names of its arguments.

@@ -22,7 +22,7 @@ from touchstone.core.files import sha256_file
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.revision import code_revision, project_digest
 from touchstone.publishing.candidate import Candidate, build_candidate, newest_candidate
-from touchstone.publishing.history import Shelf
+from touchstone.publishing.history import ListStore
 from touchstone.publishing.manifest import Loads, ManifestInputs, RatingModel
 from touchstone.publishing.publish import publish
 from touchstone.publishing.verdict import GATES_BEFORE
@@ -182,8 +182,8 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
             "approval": _approval(run, candidate),
         },
     )
-    shelf = Shelf(run.home / "published", name)
-    rows = {line.version[:10]: shelf.manifest(line.version).row_count for line in shelf.history()[-VERSIONS_DRAWN:]}
+    store = ListStore(run.home / "published", name)
+    rows = {line.version[:10]: store.manifest(line.version).row_count for line in store.history()[-VERSIONS_DRAWN:]}
     return {
         "version": done.version,
         "outcome": done.outcome,

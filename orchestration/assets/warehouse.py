@@ -22,7 +22,7 @@ from orchestration.table_metadata import table_metadata
 from touchstone.core.failpoints import failpoint
 from touchstone.core.lists import LISTS
 from touchstone.landing.sql import file_list
-from touchstone.publishing.history import Shelf, in_force_before
+from touchstone.publishing.history import ListStore, in_force_before
 
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
 OWNERS = ["team:data-engineering"]
@@ -293,12 +293,12 @@ def pin_outcomes(run: Run, as_of: date) -> None:
     versions: list[list[object]] = []
     flags = []
     for name, rated in LISTS.items():
-        shelf = Shelf(run.home / "published", name)
+        store = ListStore(run.home / "published", name)
         files = []
-        for day, version in in_force_before(shelf.history(), as_of).items():
-            files.append(str(shelf.version_directory(version) / f"{name}.parquet"))
+        for day, version in in_force_before(store.history(), as_of).items():
+            files.append(str(store.version_directory(version) / f"{name}.parquet"))
             violation_type = run.declarations[rated.model].violation_type
-            versions.append([files[-1], name, version, day, shelf.manifest(version).policy, violation_type])
+            versions.append([files[-1], name, version, day, store.manifest(version).policy, violation_type])
         if files:
             read = f"read_parquet({file_list(map(Path, files))}, filename = true, hive_partitioning = false)"
             flags += [

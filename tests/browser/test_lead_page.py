@@ -64,12 +64,12 @@ def test_a_lead_of_the_demo_opens_offline_and_looks_right(browser: Browser, home
     file = Path(folder) / "lead.html"
     found = opened(browser, file)
     for title in (
-        "What is known, and how surely",
+        "What is known, and how certain it is",
         "What is not known",
-        "Who",
+        "Merchants",
         "Listings",
         "Timeline",
-        "Custody: what this rests on",
+        "Custody: sources and digests",
     ):
         expect(found.page.get_by_role("heading", name=title, exact=True)).to_be_visible()
     assert found.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing runs off the page"

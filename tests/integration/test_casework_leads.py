@@ -9,9 +9,9 @@ from pathlib import Path
 
 from conftest import FIRST_DAY, NEXT_DAY, Outcome
 
-from touchstone.casework.leads import folder_of, make_leads, manifest_of, read_leads
+from touchstone.casework.leads import leads_folder, make_leads, read_leads, read_manifest
 from touchstone.core.lists import LISTS
-from touchstone.publishing.history import Shelf
+from touchstone.publishing.history import ListStore
 
 Command = Callable[..., Outcome]
 
@@ -19,10 +19,10 @@ Command = Callable[..., Outcome]
 def test_a_day_of_the_pipeline_has_leads_of_what_is_published(rated_home: Path) -> None:
     for day in (FIRST_DAY, NEXT_DAY):
         folder = rated_home / "leads" / f"as_of={day}"
-        manifest = manifest_of(folder)
+        manifest = read_manifest(folder)
         assert manifest["lists"]
         for name, version in manifest["lists"].items():
-            assert any(line.version == version for line in Shelf(rated_home / "published", name).history())
+            assert any(line.version == version for line in ListStore(rated_home / "published", name).history())
     assert manifest["previous"] == FIRST_DAY
 
 
@@ -49,7 +49,7 @@ def test_leads_are_listed_shown_exported_and_handed_over(run_touchstone: Command
     other = run_touchstone(
         "leads", "hand-over", lead["lead_id"], "--to", "Customs, DE", "--audience", "brand", "--at", f"{NEXT_DAY}T12:00"
     )
-    assert (other.code, "noted already" in other.stderr) == (2, True)
+    assert (other.code, "recorded already" in other.stderr) == (2, True)
     early = run_touchstone(*given, "2020-01-01")
     assert (early.code, "is a lead since" in early.stderr) == (2, True)
     done = run_touchstone(
@@ -63,8 +63,8 @@ def test_leads_are_listed_shown_exported_and_handed_over(run_touchstone: Command
 def test_who_asks_wrongly_hears_how_to_ask(run_touchstone: Command, tmp_path: Path) -> None:
     to = ("--to", str(tmp_path / "packs"))
     for arguments, said in (
-        (("export", "--audience", "brand", *to), "a brand is named by --brand"),
-        (("export", "--audience", "brand", "--brand", "No such brand", *to), "No lead"),
+        (("export", "--audience", "brand", *to), "a brand needs --brand"),
+        (("export", "--audience", "brand", "--brand", "No such brand", *to), "may see nothing of any lead"),
         (("export", "lead-000000000000", "--audience", "internal", *to), "There is no lead"),
         (("show", "../../x"), "There is no lead"),
         (("list", "--as-of", "2020-01-01"), "There are no leads as of"),
@@ -77,10 +77,10 @@ def test_who_asks_wrongly_hears_how_to_ask(run_touchstone: Command, tmp_path: Pa
 
 def test_verify_and_doctor_say_that_leads_were_changed(home: Path, run_touchstone: Command) -> None:
     assert run_touchstone("verify").code == 0
-    file = folder_of(home, read_leads(home).as_of) / "lead_merchants.parquet"
+    file = leads_folder(home, read_leads(home).as_of) / "lead_merchants.parquet"
     file.write_bytes(file.read_bytes()[:-1])
     verified = run_touchstone("verify")
-    assert (verified.code, "lead_merchants.parquet is not as it was written" in verified.stdout) == (4, True)
+    assert (verified.code, "lead_merchants.parquet was changed after it was written" in verified.stdout) == (4, True)
     assert run_touchstone("doctor").code == 4
     shown = run_touchstone("leads", "list")
     assert (shown.code, "Rate the day again" in shown.stderr) == (4, True)

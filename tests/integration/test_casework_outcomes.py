@@ -13,12 +13,12 @@ from touchstone.casework.outcomes import (
     import_suppressions,
     in_force,
     record_file,
-    render_recorded,
-    render_suppressions,
     suppress,
     undo_suppressions,
     unsuppress,
 )
+from touchstone.cli.common import render_recorded
+from touchstone.cli.outcomes import render_suppressions
 from touchstone.core.errors import BadInputError
 from touchstone.core.settings import Settings, read_settings
 from touchstone.landing.ledger import Ledger
@@ -68,7 +68,7 @@ def test_one_that_is_removed_ends_then_and_the_days_before_stay_as_they_were(set
     [
         (lambda s: keep_off(s, "l1"), "suppressed already"),
         (lambda s: keep_off(s, "l99"), "no listing l99"),
-        (lambda s: keep_off(s, "l2", until=LAST), "never hold"),
+        (lambda s: keep_off(s, "l2", until=LAST), "not after the first day"),
         (lambda s: suppress(s, "listing", "l2", why=" ", who="Ann", first=None, until=None), "needs a reason"),
         (lambda s: unsuppress(s, "listing", "l2", who="Ann", first=None), "is not suppressed"),
         (lambda s: unsuppress(s, "merchant", "l1", who="Ann", first=None), "is not suppressed"),
@@ -98,7 +98,7 @@ def test_a_file_of_them_holds_whole_or_not_at_all(settings: Settings) -> None:
     ):
         with pytest.raises(BadInputError, match=said):
             import_suppressions(settings, csv_of(settings, lines[0], "listing,l3,shop,", wrong), who="Ann", first=None)
-    with pytest.raises(BadInputError, match="why is no column"):
+    with pytest.raises(BadInputError, match="unknown columns why"):
         import_suppressions(settings, csv_of(settings, lines[0] + ",why", "listing,l3,shop,,x"), who="Ann", first=None)
     with pytest.raises(BadInputError, match="cannot be read"):
         import_suppressions(settings, settings.home / "absent.csv", who="Ann", first=None)
@@ -115,7 +115,7 @@ def test_undo_goes_back_command_by_command_and_says_when_none_is_left(settings: 
         undo_suppressions(settings, who="Bob")
         seen.append(held(settings))
     assert seen == [["l2", "l3"], ["l1", "l2", "l3"], ["l1"], []]
-    with pytest.raises(BadInputError, match="left to be undone"):
+    with pytest.raises(BadInputError, match="no command on suppressions"):
         undo_suppressions(settings, who="Bob")
     keep_off(settings, "l1")
     assert held(settings) == ["l1"]
@@ -126,7 +126,7 @@ def test_undo_goes_back_command_by_command_and_says_when_none_is_left(settings: 
 def test_outcomes_are_taken_from_a_file_and_told_in_words(settings: Settings) -> None:
     header = "entity_kind,entity_id,violation_type,decided_at,verdict,decided_by,reason"
     file = csv_of(settings, header, "listing,l1,counterfeit,2026-03-05 10:00:00,fake,Ann,seen")
-    assert "dry run" in render_recorded(record_file(settings, "moderation_decisions", file, is_dry=True))
+    assert "Dry run" in render_recorded(record_file(settings, "moderation_decisions", file, is_dry=True))
     assert "1 row given, 1 new" in render_recorded(record_file(settings, "moderation_decisions", file))
     assert "nothing new" in render_recorded(record_file(settings, "moderation_decisions", file))
     with pytest.raises(BadInputError, match="no listing l77"):

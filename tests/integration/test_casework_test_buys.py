@@ -146,7 +146,7 @@ def test_costs_are_in_the_budget_s_currency(home: Path, run_touchstone: Callable
         (("--budget", "0"), "does not buy 2"),
         (("--budget", "100", "--as-of", "2020-01-01"), "was not rated"),
         (("--budget", "100", "--currency", "XAU"), "no rate"),
-        (("--budget", "2000", "--certain", "{file}"), "not on offer"),
+        (("--budget", "2000", "--certain", "{file}"), "not active"),
         (("--budget", "2000", "--certain", "{file}.absent"), "cannot be read"),
         (("--budget", "2000", "--merchant-cap", "0"), "merchant-cap"),
         (("--budget", "much"), "budget"),
@@ -210,7 +210,7 @@ def test_verdicts_land_with_what_the_plan_knows_once_and_correctably(
     again = run_touchstone("test-buys", "record", str(filled(home, first)))
     assert "nothing new" in again.stdout
     changed = run_touchstone("test-buys", "record", str(filled(home, first | {two: "inconclusive"})))
-    assert "0 new, 1 in place of others" in changed.stdout
+    assert "0 new, 1 replaced" in changed.stdout
     told = run_touchstone("test-buys", "report", "--json").json
     assert told["verdicts"] == {"genuine": 0, "counterfeit": 1, "inconclusive": 1, "delisted": 1}
     assert (told["bought"], told["pending"], told["picks"]) == (2, len(picks) - 3, len(picks))
@@ -219,7 +219,7 @@ def test_verdicts_land_with_what_the_plan_knows_once_and_correctably(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"verdict": "fake"}, "none of genuine, counterfeit"),
+        ({"verdict": "fake"}, "not one of genuine, counterfeit"),
         ({"verdict": "genuine", "decided_at": ""}, "no decided_at"),
         ({"verdict": "genuine", "ordered_at": ""}, "no ordered_at"),
         ({"listing_id": "another"}, "has no listing 'another'"),
@@ -251,7 +251,7 @@ def test_a_listing_twice_or_an_empty_sheet_is_refused(home: Path, run_touchstone
     sheet = filled(home, {picks[0]["listing_id"]: "genuine"})
     lines = sheet.read_text().splitlines()
     sheet.write_text("\n".join([*lines, lines[1]]) + "\n")
-    assert "stands in line 2 already" in run_touchstone("test-buys", "record", str(sheet)).stderr
+    assert "is in line 2 already" in run_touchstone("test-buys", "record", str(sheet)).stderr
     assert "nothing to record" in run_touchstone("test-buys", "record", str(plan_folder(home) / "buy_sheet.csv")).stderr
     sheet.write_text("listing_id,verdict\na,genuine\n")
     assert "no column plan_id, ordered_at" in run_touchstone("test-buys", "record", str(sheet)).stderr

@@ -26,7 +26,7 @@ from tests.conftest import touchstone as run_touchstone
 from tests.hostile import HOSTILE, unsafe_lines
 from tests.landing_fixtures import LISTINGS, MERCHANTS
 from tests.leads_fixtures import DAY, Made, hostile_market, landed_of
-from touchstone.casework.test_buys import _write as write_plan
+from touchstone.casework.test_buys import write_plan
 from touchstone.core.home import SCHEMA_FILE, SCHEMA_VERSION
 
 ARGUMENTS = [value for value in HOSTILE if 0 < len(value) < 5_000 and "\0" not in value and not value.startswith("-")]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from touchstone.cli.main import app
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import canonical_json
-from touchstone.publishing.history import Shelf
+from touchstone.publishing.history import ListStore
 from touchstone.publishing.manifest import Manifest
 from touchstone.publishing.read import ChangedAction, ChangedScore, ListDiff, diff, read_list, render_diff
 
@@ -225,7 +225,7 @@ def test_a_latest_that_is_gone_is_damage_and_says_what_to_write_into_it(home: Ho
 def test_a_first_publication_that_was_cut_short_before_latest_is_no_damage(tmp_path: Path):
     home = Home(tmp_path)
     home.release([Rated("a", 91.0)])
-    (line,) = Shelf(home.published, "listings").history()
+    (line,) = ListStore(home.published, "listings").history()
     begun = {"version": line.version, "receipt": line.receipt}
     (home.published / "listings" / ".publishing").write_bytes(canonical_json(begun))
     (home.published / "listings" / "LATEST").unlink()

@@ -21,10 +21,10 @@ from touchstone.core.errors import BadInputError, ExitCode, VerificationError
 from touchstone.core.files import sha256_file
 from touchstone.core.lists import LISTS
 from touchstone.landing.ledger import Ledger, Removal
-from touchstone.publishing.history import Shelf, in_force
+from touchstone.publishing.history import ListStore, in_force
 from touchstone.publishing.read import read_list
 from touchstone.publishing.source_rows import SourceRows
-from touchstone.publishing.trace import opened, trace
+from touchstone.publishing.trace import open_evidence, trace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from traces import KEYS, differences  # what is held against is read by other code
@@ -35,7 +35,7 @@ MOST_TRACED = 12
 
 
 def published_ids(home: Path, list_name: str, as_of: date) -> list[str]:
-    version = in_force(Shelf(home / "published", list_name).history(), as_of)
+    version = in_force(ListStore(home / "published", list_name).history(), as_of)
     return read_list(home / "published", list_name, version).rows[LISTS[list_name].key].to_pylist()
 
 
@@ -46,7 +46,7 @@ def a_listing(home: Path, as_of: date = NEXT) -> str:
 def traced(home: Path, list_name: str, as_of: date) -> list[dict[str, Any]]:
     """Traces rows of a list, the riskiest, as of a date."""
     ids = published_ids(home, list_name, as_of)[:MOST_TRACED]
-    with opened(home, list_name, as_of=as_of) as evidence:
+    with open_evidence(home, list_name, as_of=as_of) as evidence:
         return [evidence.trace(entity_id, rows=20) for entity_id in ids]
 
 
@@ -68,9 +68,9 @@ def test_each_table_that_a_trace_tells_rows_of_is_held_against_what_landed(home:
 def test_a_trace_names_what_the_row_stands_on(home: Path) -> None:
     for name, rated in LISTS.items():
         told = traced(home, name, NEXT)[0]
-        version = Shelf(home / "published", name).latest()
+        version = ListStore(home / "published", name).latest()
         assert version is not None
-        manifest = Shelf(home / "published", name).manifest(version)
+        manifest = ListStore(home / "published", name).manifest(version)
         assert told["version"] == version
         assert told["manifest"] == manifest.model_dump(mode="json")
         assert {load["load_id"] for load in told["loads"]} == {
@@ -172,7 +172,7 @@ def test_what_is_not_there_is_refused_with_what_is(
 
 
 def test_a_date_and_a_version_that_disagree_are_refused(rated_home: Path) -> None:
-    version = Shelf(rated_home / "published", "listings").latest()
+    version = ListStore(rated_home / "published", "listings").latest()
     with pytest.raises(BadInputError, match="not as of"):
         trace(rated_home, "listings", "nobody", as_of=FIRST, version=version)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from publishing_fixtures import AS_OF, Home, Rated
 
 from touchstone.core.errors import BadInputError
-from touchstone.publishing.history import Shelf
+from touchstone.publishing.history import ListStore
 from touchstone.publishing.verify import verify
 
 YESTERDAY = AS_OF - dt.timedelta(days=1)
@@ -51,8 +51,8 @@ def published_files(home: Home) -> list[Path]:
 def test_what_was_published_verifies(shared: Home):
     assert verify(shared.published) == []
     assert len(published_files(shared)) == 4 * 4 + 1 + 2 + 4 + 2, "every kind of file is there"
-    shelf = Shelf(shared.published, "listings")
-    assert all(verify(shared.published, "listings", line.version) == [] for line in shelf.history())
+    store = ListStore(shared.published, "listings")
+    assert all(verify(shared.published, "listings", line.version) == [] for line in store.history())
 
 
 def flipped_is_seen(home: Home, path: Path, position: int, mask: int) -> None:
@@ -100,7 +100,7 @@ def test_every_file_that_is_missing_is_seen(home: Home):
 
 @pytest.mark.parametrize("where", ["", "listings", "listings/{version}"])
 def test_a_file_too_many_is_seen(home: Home, where: str):
-    version = Shelf(home.published, "listings").latest()
+    version = ListStore(home.published, "listings").latest()
     extra = home.published / where.format(version=version) / "notes.txt"
     extra.write_text("hello")
     (problem,) = verify(home.published)
@@ -109,13 +109,13 @@ def test_a_file_too_many_is_seen(home: Home, where: str):
 
 def test_a_version_that_history_does_not_name_is_seen(home: Home):
     folder = home.published / "listings"
-    version = Shelf(home.published, "listings").latest()
+    version = ListStore(home.published, "listings").latest()
     shutil.copytree(folder / str(version), folder / "2026-07-01-0123456789ab")
     assert {"2026-07-01-0123456789ab", "manifest.json"} <= {problem.path.name for problem in verify(home.published)}
 
 
 def test_a_version_that_went_missing_is_seen(home: Home):
-    version = str(Shelf(home.published, "listings").latest())
+    version = str(ListStore(home.published, "listings").latest())
     shutil.rmtree(home.published / "listings" / version)
     assert any(version in str(problem) and "missing" in str(problem) for problem in verify(home.published))
 
@@ -136,21 +136,21 @@ def cut_last_line(folder: Path) -> None:
 
 
 def name_another_version(folder: Path) -> None:
-    shelf = Shelf(folder.parent, folder.name)
-    other = next(line.version for line in shelf.history() if line.version != shelf.latest())
-    shelf.latest_file.write_text(other + "\n")
+    store = ListStore(folder.parent, folder.name)
+    other = next(line.version for line in store.history() if line.version != store.latest())
+    store.latest_file.write_text(other + "\n")
 
 
 def swap_versions(folder: Path) -> None:
-    shelf = Shelf(folder.parent, folder.name)
-    first, second = sorted({line.version for line in shelf.history()})[:2]
+    store = ListStore(folder.parent, folder.name)
+    first, second = sorted({line.version for line in store.history()})[:2]
     (folder / first).rename(folder / "aside")
     (folder / second).rename(folder / first)
     (folder / "aside").rename(folder / second)
 
 
 def swap_receipts(folder: Path) -> None:
-    version = folder / str(Shelf(folder.parent, folder.name).latest())
+    version = folder / str(ListStore(folder.parent, folder.name).latest())
     first = (version / "receipt.json").read_bytes()
     (version / "receipt.json").write_bytes((version / "receipt-2.json").read_bytes())
     (version / "receipt-2.json").write_bytes(first)
@@ -169,10 +169,10 @@ def test_damage_beyond_a_byte_is_seen(home: Home, damage: Callable[[Path], None]
 
 
 def test_one_list_or_version_can_be_verified_alone(home: Home):
-    version = str(Shelf(home.published, "listings").latest())
+    version = str(ListStore(home.published, "listings").latest())
     path = home.published / "listings" / version / "listings.csv"
     path.write_bytes(path.read_bytes() + b"\n")
-    other = next(line.version for line in Shelf(home.published, "listings").history() if line.version != version)
+    other = next(line.version for line in ListStore(home.published, "listings").history() if line.version != version)
     (problem,) = verify(home.published, "listings", version)
     assert problem.path == path
     assert "was changed" in problem.message

@@ -25,7 +25,7 @@ from ml.registry import Registry
 from ml.sampling import prevalence
 from tests.publishing_fixtures import gate
 from tests.unit.test_dbt_reporters import fitted
-from touchstone.casework.reports import definitions, read_report, values_of, write_report
+from touchstone.casework.reports import definitions, figure_values, read_report, write_report
 from touchstone.core.lists import LISTS
 
 AS_OF = date.fromisoformat(NEXT_DAY)
@@ -143,7 +143,7 @@ def sources(rated_home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 @pytest.fixture(scope="module")
 def told(rated_home: Path) -> dict[str, Any]:
     """The report's figures by name."""
-    return values_of(read_report(rated_home, AS_OF)[1])
+    return figure_values(read_report(rated_home, AS_OF)[1])
 
 
 def count(sources: duckdb.DuckDBPyConnection, query: str) -> Any:
@@ -331,7 +331,7 @@ def test_the_same_home_gives_the_same_bytes_and_the_page_is_made_of_the_json(rat
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     page = before["report.html"].decode()
     assert json.loads(before["report.json"])["previous"] == FIRST_DAY
-    assert f"What changed since {FIRST_DAY}" in page
+    assert f"Changes since {FIRST_DAY}" in page
     assert page.count("<img") == len(pictures)
     assert not re.search(r'(src|href)="(?!data:)', page)
 
@@ -378,7 +378,7 @@ def test_the_public_report_reconciles_and_names_nobody(
             ).fetchall()
             assert words.isdisjoint(value for (value,) in held), (table, column)
     backwards = run_touchstone("report", "--public", "--from", NEXT_DAY, "--to", FIRST_DAY)
-    assert (backwards.code, "lies after" in backwards.stderr) == (2, True)
+    assert (backwards.code, "is after" in backwards.stderr) == (2, True)
     unrated = run_touchstone("report", "--public", "--from", FIRST_DAY, "--to", "2026-06-20")
     assert (unrated.code, "no mart" in unrated.stderr) == (2, True)
 
@@ -408,10 +408,10 @@ def test_what_a_gate_refuses_is_told(home: Path):
     file.write_text(json.dumps(gate("candidate", "a" * 64, failures=[failure]).as_dict()))
     write_report(home, AS_OF)
     told = read_report(home, AS_OF)[1]
-    assert values_of(told)["decisions.gates"] == 1
+    assert figure_values(told)["decisions.gates"] == 1
     assert told["tables"]["refused_gates"]["rows"] == [["2026-06-29", "candidate-listings", "too many"]]
     write_report(home, date.fromisoformat(FIRST_DAY))
-    assert values_of(read_report(home, date.fromisoformat(FIRST_DAY))[1])["decisions.gates"] == 0
+    assert figure_values(read_report(home, date.fromisoformat(FIRST_DAY))[1])["decisions.gates"] == 0
 
 
 def test_a_model_that_nobody_decided_on_is_told_until_somebody_does(home: Path):
@@ -426,4 +426,4 @@ def test_a_model_that_nobody_decided_on_is_told_until_somebody_does(home: Path):
     assert told["tables"]["models_waiting"]["rows"][-1][0] == model
     log.write_text("".join(lines))
     write_report(home, AS_OF)
-    assert values_of(read_report(home, AS_OF)[1])["decisions.models"] == 0
+    assert figure_values(read_report(home, AS_OF)[1])["decisions.models"] == 0

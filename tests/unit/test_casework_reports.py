@@ -8,17 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from touchstone.casework.reports import (
-    FEW,
-    SECTIONS,
-    _without_small,
-    definitions,
-    few,
-    part,
-    plots,
-    render_html,
-    render_public,
-)
+from touchstone.casework.public_report import FEW, few, part, without_small
+from touchstone.casework.report_charts import draw_charts
+from touchstone.casework.reports import SECTIONS, definitions, render_html
+from touchstone.cli.reports import render_public
 
 FIGURES, TABLES = definitions()
 COUNTS = st.integers(0, 40)
@@ -57,14 +50,14 @@ def test_what_others_wrote_is_shown_as_text():
 
 def test_what_moved_since_the_report_before_is_told():
     page = render_html(report(notices__submitted_count=2, appeals__appeal_count=1), {})
-    changed = page.split("What changed since 2026-06-15")[1].split("<h2>")[0]
+    changed = page.split("Changes since 2026-06-15")[1].split("<h2>")[0]
     assert changed.count("<tr><td>") == 1
     assert "<tr><td>Notices</td>" in changed
 
 
 def test_nothing_is_drawn_of_nothing():
     tables = {name: {"columns": [], "rows": []} for name in TABLES}
-    assert plots(tables) == {}
+    assert draw_charts(tables) == {}
 
 
 @given(COUNTS, COUNTS)
@@ -79,7 +72,7 @@ def test_no_small_count_can_be_computed_from_a_part_and_its_whole(one: int, othe
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 12)))
 def test_no_small_count_can_be_computed_from_kinds_and_their_sum(counts: dict[str, int]):
-    told = _without_small(counts)
+    told = without_small(counts)
     assert all(count >= FEW for count in told.values())
     rest = sum(counts.values()) - sum(told.values())
     assert rest == 0 or not told
@@ -99,7 +92,7 @@ def test_the_public_report_says_that_it_does_not_tell():
         {"from": "2026-04-01", "to": "2026-06-30", "appeals": {"received": "<5", "upheld_share": None}, "notes": ["n"]}
     )
     assert "- received: <5" in text
-    assert "- upheld share: too few to tell" in text
+    assert "- upheld share: too few to show" in text
 
 
 def test_the_public_report_tells_shares_in_percent():
@@ -108,6 +101,6 @@ def test_the_public_report_tells_shares_in_percent():
     assert text.splitlines()[4:] == [
         "- test buys: 1,167",
         "- counterfeit share: 7.6%",
-        "- lower end of its 95 % interval: 2.7%",
-        "- upper end of its 95 % interval: 16.1%",
+        "- 95 % interval, lower bound: 2.7%",
+        "- 95 % interval, upper bound: 16.1%",
     ]

@@ -22,7 +22,8 @@ from expectations.audiences import AUDIENCES_PATH, Audiences, load_audiences
 from expectations.contract import load_contract
 from tests.hostile import HOSTILE
 from tests.leads_fixtures import DAY, Goods, Made, Merchant, hostile_market, landed_of, mart_columns
-from touchstone.casework.evidence_packs import gather, in_words, visible, write_packs
+from touchstone.casework.evidence_facts import describe_score
+from touchstone.casework.evidence_packs import gather, visible, write_packs
 from touchstone.casework.evidence_sections import SECTIONS, Reader
 from touchstone.casework.leads import read_leads
 from touchstone.casework.statements_of_reasons import statement, statement_id, statement_text
@@ -41,7 +42,7 @@ ACME = Reader("brand", brand="acme")
 def packed(made: Made, reader: Reader, pictures: Path | None = None, name: str = "packs") -> list[Path]:
     """Writes the packs of all leads for a reader."""
     leads = read_leads(made.home)
-    packs = gather(made.home, leads, [lead["lead_id"] for lead in leads.found()], reader, pictures)
+    packs = gather(made.home, leads, [lead["lead_id"] for lead in leads.current()], reader, pictures)
     return write_packs(packs, made.home / name, now=NOW, who="somebody")
 
 
@@ -410,7 +411,7 @@ def test_pictures_are_evidence_only_if_they_are_the_pictures(tmp_path: Path) -> 
         f"{sha256_bytes(contents['good'])}.png"
     ]
     assert (folder / "lead.html").read_text().count("data:image/jpeg;base64,") == 1
-    assert "What 2 pictures show" in (folder / "lead.html").read_text()
+    assert "The contents of 2 images" in (folder / "lead.html").read_text()
 
 
 # Hostile text ---------------------------------------------------------------------------------------------------------
@@ -519,7 +520,7 @@ def test_what_is_visible_hides_nothing_and_changes_nothing_else(text: str) -> No
     ("score", "words"), [(100, "almost certain (100"), (79.9, "likely (80"), (40, "about even (40"), (0, "very un")]
 )
 def test_a_probability_is_said_in_words_and_number(score: float, words: str) -> None:
-    assert in_words(score).startswith(words)
+    assert describe_score(score).startswith(words)
 
 
 def action(**more: Any) -> dict[str, Any]:
@@ -566,7 +567,7 @@ def test_an_action_that_restricts_nothing_says_so() -> None:
 def test_what_the_platform_did_itself_is_not_said_to_be_a_models() -> None:
     told = statement(action(kind="takedown", reason="sold fakes"))
     assert not told["automated_means"]["in_decision"]
-    assert told["facts_and_circumstances"]["facts"] == ["The platform's own words: sold fakes"]
+    assert told["facts_and_circumstances"]["facts"] == ["Reason given by the platform: sold fakes"]
 
 
 def test_each_action_has_a_statement_of_its_own() -> None:

@@ -16,23 +16,24 @@ import pytest
 
 from orchestration.pipeline import Day
 from tests.hostile import HOSTILE, unsafe_lines
-from touchstone.casework import evidence_packs as packs
-from touchstone.casework import leads, outcomes, reports, test_buys
+from touchstone.casework import reports as casework_reports
+from touchstone.casework.outcomes import Suppression
+from touchstone.casework.test_buys import buy_sheet_page
 from touchstone.cli import evaluate as evaluation
-from touchstone.cli import lists, maintenance, models, pipeline, summary
+from touchstone.cli import leads, lists, maintenance, models, outcomes, pipeline, policies, reports, summary, test_buys
 from touchstone.cli.common import print_result
 from touchstone.core.errors import ExitCode
 from touchstone.landing.checks import Violation, refusal
 from touchstone.maintenance.doctor import Finding
 from touchstone.maintenance.verification import Verification
-from touchstone.publishing import policy_trial as policies
+from touchstone.publishing.policy_trial import PolicyOutcome, PolicyTrial, TriedList
 from touchstone.publishing.read import ChangedAction, ChangedPolicy, ChangedScore, ListDiff, Moved, render_diff
 from touchstone.publishing.verify import Problem
 
 DAY = dt.date(2026, 6, 30)
-SIDE = policies.Side(
+SIDE = PolicyOutcome(
     flagged=1, listed=1, held={}, by_scores=0.9, by_bands=None, refusal=None,
-    terms=({"term": 1, "says": "all else", "rated": 1, "flagged": 1, "listed": 1},),
+    terms=({"term": 1, "description": "all else", "rated": 1, "flagged": 1, "listed": 1},),
 )  # fmt: skip
 
 
@@ -86,15 +87,15 @@ def lead(value: str) -> str:
         "expected_harm_usd": 1, "expected_harm_before_usd": None, "listed_merchant_count": 1, "merchant_count": 1,
         "listed_listing_count": 1, "listing_count": 1, "merchants": [row], "history": [],
     }  # fmt: skip
-    return leads.lead_text(DAY, facts)
+    return leads.render_lead(DAY, facts)
 
 
 def exported(value: str) -> str:
-    return packs.render_export({"as_of": DAY, "reader": f"brand {value}", "packs": [f"{value}/lead-000000000000"]})
+    return leads.render_export({"as_of": DAY, "reader": f"brand {value}", "packs": [f"{value}/lead-000000000000"]})
 
 
 def suppressions(value: str) -> str:
-    row = outcomes.Suppression("listing", value, dt.datetime(2026, 6, 30, tzinfo=dt.UTC), None, value)
+    row = Suppression("listing", value, dt.datetime(2026, 6, 30, tzinfo=dt.UTC), None, value)
     return outcomes.render_suppressions([row, row])
 
 
@@ -104,16 +105,16 @@ def policy(value: str) -> str:
 
 
 def policy_trial(value: str) -> str:
-    side = policies.Side(**{**SIDE.__dict__, "terms": ({**SIDE.terms[0], "says": f"category {value}: review"},)})
-    day = policies.Tried("listings", DAY, 1, 1, False, SIDE, side, 1, 1, 1, 1, {value: (1, 2)}, {})
+    side = PolicyOutcome(**{**SIDE.__dict__, "terms": ({**SIDE.terms[0], "description": f"category {value}: review"},)})
+    day = TriedList("listings", DAY, 1, 1, False, SIDE, side, 1, 1, 1, 1, {value: (1, 2)}, {})
     return policies.render_trial(
-        policies.Trial(Path(f"{value}x".replace("\0", "")), "1" * 64, "2" * 64, DAY, DAY, (day,), ())
+        PolicyTrial(Path(f"{value}x".replace("\0", "")), "1" * 64, "2" * 64, DAY, DAY, (day,), ())
     )
 
 
 def test_buy_report(value: str) -> str:
     share = {"share": 0.5, "low": 0.1, "high": 0.9}
-    return test_buys.render_report(
+    return test_buys.render_estimates(
         {
             "plan_id": "p", "as_of": "2026-06-30", "picks": 1, "bought": 1, "verdicts": {"genuine": 1}, "pending": 0,
             "currency": "USD",
@@ -186,9 +187,9 @@ def test_no_value_makes_a_terminal_do_anything(name: str, capsys: pytest.Capture
 
 
 def test_the_report_as_a_page_hides_nothing() -> None:
-    _, tables = reports.definitions()
+    _, tables = casework_reports.definitions()
     for value in HOSTILE:
-        page = reports.render_html(
+        page = casework_reports.render_html(
             {
                 "as_of": "2026-06-30", "previous": None, "base_currency": "USD", "figures": [], "fallbacks": {}, "notes": [value],
                 "tables": {
@@ -204,7 +205,7 @@ def test_a_buy_sheet_to_print_hides_nothing() -> None:
     facts = {"plan_id": "p", "budget": 1.0, "currency": "USD"}
     names = ("listing_id", "merchant_id", "title", "url", "brand", "category")
     picks = [dict.fromkeys(names, value) | {"price": 1, "currency": "USD"} for value in HOSTILE]
-    page = test_buys._sheet_page(facts, picks)  # a plan needs a rated home
+    page = buy_sheet_page(facts, picks)
     assert not [sign for sign in page if not sign.isprintable() and sign != "\n"]
     assert len(page) < 500_000
 

@@ -14,17 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.leads_fixtures import DAY, Made, Merchant, worth
+from touchstone.casework.lead_identity import connected_merchants
 from touchstone.casework.leads import (
-    folder_of,
-    joined,
-    lead_text,
-    list_text,
+    leads_folder,
     make_leads,
     mart_file,
     problems,
     read_leads,
 )
-from touchstone.cli.common import moment_of
+from touchstone.cli.common import parse_time
+from touchstone.cli.leads import render_lead, render_leads
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.lists import LISTS
 
@@ -50,7 +49,7 @@ def leads_by_members(made: Made, day: dt.date) -> dict[frozenset[str], dict[str,
     members: dict[str, set[str]] = {}
     for row in leads.merchants.to_pylist():
         members.setdefault(row["lead_id"], set()).add(row["merchant_id"])
-    return {frozenset(members[lead["lead_id"]]): lead for lead in leads.found()}
+    return {frozenset(members[lead["lead_id"]]): lead for lead in leads.current()}
 
 
 def of(made: Made, day: dt.date, *members: str) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def changes(made: Made, day: dt.date, lead_id: str) -> list[str]:
 def test_rings_and_merchants_outside_one_are_leads_by_harm(made: Made) -> None:
     counts = made.find([*ring("a", "a", "b", harm=10), shop("c", 50), shop("d", 5)])
     assert counts == {"ring leads": 1, "merchant leads": 2, "service leads": 0}
-    found = read_leads(made.home).found()
+    found = read_leads(made.home).current()
     assert [(lead["rank"], lead["kind"], lead["expected_harm_usd"]) for lead in found] == [
         (1, "merchant", 50), (2, "ring", 20), (3, "merchant", 5),
     ]  # fmt: skip
@@ -96,11 +95,11 @@ def test_a_service_is_a_lead_by_trades_on_a_list_and_its_merchants_may_be_in_oth
 
 def test_a_list_that_was_refused_makes_no_lead_and_those_before_stay(made: Made) -> None:
     made.find([shop("a")])
-    before = {path.name: path.read_bytes() for path in folder_of(made.home, DAY).iterdir()}
+    before = {path.name: path.read_bytes() for path in leads_folder(made.home, DAY).iterdir()}
     made.rate([shop("a"), shop("b")], lists=("merchants", "reviews", "brushing_merchants"))
     with pytest.raises(GateRefusedError, match="list listings of 2026-06-30 is not published from what was rated last"):
         make_leads(made.home, DAY, tuple(LISTS))
-    assert {path.name: path.read_bytes() for path in folder_of(made.home, DAY).iterdir()} == before
+    assert {path.name: path.read_bytes() for path in leads_folder(made.home, DAY).iterdir()} == before
 
 
 def test_what_a_list_that_is_off_says_counts_for_nothing(made: Made) -> None:
@@ -114,12 +113,12 @@ def test_what_a_list_that_is_off_says_counts_for_nothing(made: Made) -> None:
 def test_the_same_marts_give_the_same_bytes(made: Made, tmp_path: Path) -> None:
     merchants = [*ring("a", "a", "b"), shop("c"), shop("d", service="d", brushing_score=70)]
     made.find(merchants)
-    first = {path.name: path.read_bytes() for path in folder_of(made.home, DAY).iterdir()}
+    first = {path.name: path.read_bytes() for path in leads_folder(made.home, DAY).iterdir()}
     make_leads(made.home, DAY, tuple(LISTS))
     other = Made(tmp_path / "other")
     other.find(merchants)
     for home in (made.home, other.home):
-        assert {path.name: path.read_bytes() for path in folder_of(home, DAY).iterdir()} == first
+        assert {path.name: path.read_bytes() for path in leads_folder(home, DAY).iterdir()} == first
 
 
 def test_a_ring_that_grows_and_shrinks_is_the_same_lead_with_a_history(made: Made) -> None:
@@ -180,12 +179,12 @@ def test_the_greatest_earlier_date_counts_not_what_was_made_last(made: Made) -> 
 def test_what_was_changed_on_disk_is_told_and_nothing_stands_on_it(made: Made) -> None:
     made.find([shop("a")], day=DAYS[0])
     assert list(problems(made.home)) == []
-    file = folder_of(made.home, DAYS[0]) / "leads.parquet"
+    file = leads_folder(made.home, DAYS[0]) / "leads.parquet"
     file.write_bytes(file.read_bytes() + b"x")
     assert ["leads.parquet is not as it was written" in problem for problem in problems(made.home)] == [True]
     with pytest.raises(VerificationError, match="not as it was written"):
         made.find([shop("a")], day=DAYS[1])
-    assert not folder_of(made.home, DAYS[1]).exists()
+    assert not leads_folder(made.home, DAYS[1]).exists()
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -198,7 +197,7 @@ def test_a_disk_that_refuses_leaves_a_day_s_leads_whole_and_made_again_they_are_
         with pytest.raises(OSError, match="No space left"):
             made.find([shop("a")], day=DAYS[1])
     assert list(problems(made.home)) == []
-    assert folder_of(made.home, DAYS[1]).exists() == (moment == "after")
+    assert leads_folder(made.home, DAYS[1]).exists() == (moment == "after")
     made.find([shop("a")], day=DAYS[1])
     assert of(made, DAYS[1], "a")["lead_id"] == of(made, DAYS[0], "a")["lead_id"]
 
@@ -213,7 +212,7 @@ def test_who_asks_for_what_there_is_not_hears_what_there_is(made: Made) -> None:
     with pytest.raises(BadInputError, match="There are no leads"):
         read_leads(made.home)
     made.find([shop("a")])
-    with pytest.raises(BadInputError, match="there are as of 2026-06-30"):
+    with pytest.raises(BadInputError, match="the newest are as of 2026-06-30"):
         read_leads(made.home, DAYS[1])
     with pytest.raises(BadInputError, match="There is no lead 'lead-x'"):
         read_leads(made.home).lead("lead-x")
@@ -221,32 +220,32 @@ def test_who_asks_for_what_there_is_not_hears_what_there_is(made: Made) -> None:
 
 def test_leads_are_told_in_words(made: Made) -> None:
     made.find(ring("a", "a", "b"), day=DAYS[0])
-    assert "1 lead as of 2026-06-30" in list_text(read_leads(made.home), 1)
+    assert "1 lead as of 2026-06-30" in render_leads(read_leads(made.home), 1)
     made.find([*ring("a", "a", "b", harm=150), shop("c", 1)], day=DAYS[1])
     leads = read_leads(made.home)
-    told = list_text(leads, 1)
+    told = render_leads(leads, 1)
     assert "2 leads as of 2026-07-01" in told
     assert "+50 %" in told
     assert len(told.splitlines()) == 4
-    lead = leads.found()[0]
-    assert "a " in lead_text(leads.as_of, leads.lead(lead["lead_id"]))
+    lead = leads.current()[0]
+    assert "a " in render_lead(leads.as_of, leads.lead(lead["lead_id"]))
     assert mart_file(made.home, "lead_merchants", DAYS[1]).is_file()
 
 
 def test_who_hangs_together_is_named_by_the_least() -> None:
     ties = pa.table({"merchant_id_a": ["b", "c", "x"], "merchant_id_b": ["c", "d", "y"]})
-    assert joined(ties).to_pydict() == {
+    assert connected_merchants(ties).to_pydict() == {
         "merchant_id": ["b", "c", "d", "x", "y"],
         "group_id": ["b", "b", "b", "x", "x"],
     }
-    assert joined(ties.slice(0, 0)).num_rows == 0
+    assert connected_merchants(ties.slice(0, 0)).num_rows == 0
 
 
 def test_a_moment_without_a_zone_is_utc_and_one_with_is_told_in_it() -> None:
     noon = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
-    assert moment_of("2026-07-01T12:00", "--at") == moment_of("2026-07-01T14:00+02:00", "--at") == noon
+    assert parse_time("2026-07-01T12:00", "--at") == parse_time("2026-07-01T14:00+02:00", "--at") == noon
     with pytest.raises(BadInputError, match="--at noon: not a time"):
-        moment_of("noon", "--at")
+        parse_time("noon", "--at")
 
 
 PEOPLE = "abcdefg"
@@ -271,7 +270,7 @@ def test_however_merchants_are_grouped_day_by_day_each_lead_has_one_past(days: l
         for day, groups in zip(DAYS, days, strict=False):
             made.find(market(groups), day=day)
             leads = read_leads(made.home, day)
-            found = leads.found()
+            found = leads.current()
             assert [lead["rank"] for lead in found] == list(range(1, len(found) + 1))
             for lead in found:
                 assert seen.setdefault(lead["lead_id"], lead["since_date"]) == lead["since_date"]

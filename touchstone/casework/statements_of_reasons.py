@@ -1,7 +1,7 @@
-"""Statements of reasons: for each action on a merchant or a listing, what Article 17 of the Digital Services Act asks to be said.
+"""Statements of reasons under Article 17 of the Digital Services Act, one for each action on a merchant or a listing.
 
-They are written to whoever the action falls on, so they hold what that reader may know, and nothing of how rings and brushing are
-found. An action that restricts nothing (a row that waits for a review) has one too, which says so: it is at hand when it does.
+The addressee is the merchant, so a statement contains only what a merchant may see, and nothing about how rings and brushing are
+detected. An action without a restriction, such as a pending review, has a statement that says so.
 """
 
 from __future__ import annotations
@@ -14,34 +14,38 @@ from ml.explain import for_audience
 from touchstone.core.files import sha256_bytes
 
 RESTRICTIONS: Final = {
-    "remove": "Removal of the listing, respectively of all listings of the merchant",
+    "remove": "Removal of the listing, or of all listings of the merchant",
     "restrict": "Restriction of visibility in search and recommendations",
     "takedown": "Removal of the listing",
     "restriction": "Restriction of visibility in search and recommendations",
     "ban": "Termination of the merchant's account",
 }
 NO_RESTRICTION: Final = {
-    "watch": "None: it is watched",
-    "review": "None yet: a person will look at it",
-    "test_buy": "None yet: it is to be bought and examined",
-    "reinstatement": "None: a restriction from before was lifted",
+    "watch": "None: under observation",
+    "review": "None yet: a person will review it",
+    "test_buy": "None yet: a test buy is planned",
+    "reinstatement": "None: an earlier restriction was lifted",
 }
 _GROUNDS: Final = {
     "counterfeit": (
         (
             "Use of a trade mark without its owner's consent: Article 9(2) of Regulation (EU) 2017/1001 and Article 10(2) of "
-            "Directive (EU) 2015/2436. By the facts given here the goods are taken for counterfeits."
+            "Directive (EU) 2015/2436. On the facts below, the products are considered counterfeit."
         ),
-        "The terms and conditions, as they prohibit the offer of counterfeits. By the facts given here the goods are such.",
+        "The terms and conditions, which prohibit the sale of counterfeits. On the facts below, the products are such.",
     ),
     "brushing": (
         (
-            "Unfair commercial practice: reviews that are not of buyers, and feigned trades; points 23b and 23c of "
+            "Unfair commercial practice: reviews that are not from genuine buyers, and fictitious transactions; points "
+            "23b and 23c of "
             "Annex I to Directive 2005/29/EC."
         ),
-        "The terms and conditions, as they prohibit orders and reviews that no buyer gave of his own accord.",
+        "The terms and conditions, which prohibit orders and reviews that do not come from genuine buyers.",
     ),
 }
+_NO_FACTS: Final = (
+    "None that may be disclosed to the addressee. A complaint (see below) is decided by a person who can see all facts."
+)
 _REDRESS: Final = (
     (
         "A complaint to the marketplace, free of charge, within six months (Article 20 of Regulation (EU) 2022/2065); a person "
@@ -53,20 +57,23 @@ _REDRESS: Final = (
 
 
 def statement(action: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the statement of reasons for an action.
+    """Builds the statement of reasons for an action.
 
     Args:
         action: `entity_kind`, `entity_id`, `violation_type`, `kind` of action, `at` (its day or moment); `score`, `reasons`
-            (JSON) and `as_of` where it comes from a list, else the platform's own `reason`; `notice_count`,
-            upheld notices; `ships_to`.
+            (JSON) and `as_of` if it comes from a list, else the platform's own `reason`; `notice_count`, the number of upheld
+            notices; `ships_to`.
+
+    Returns:
+        The statement as plain data.
     """
     kind = action["kind"]
     by_list = action.get("score") is not None
     legal, contractual = _GROUNDS[action["violation_type"]]
     facts = [reason["text"] for reason in json.loads(for_audience(action.get("reasons") or "[]", "merchant"))]
     if action.get("reason"):
-        facts.append(f"The platform's own words: {action['reason']}")
-    noticed = int(action.get("notice_count") or 0)
+        facts.append(f"Reason given by the platform: {action['reason']}")
+    notice_count = int(action.get("notice_count") or 0)
     return {
         "statement_id": statement_id(action),
         "addressee": {"entity_kind": action["entity_kind"], "entity_id": action["entity_id"]},
@@ -76,24 +83,23 @@ def statement(action: Mapping[str, Any]) -> dict[str, Any]:
             "restriction": RESTRICTIONS.get(kind) or NO_RESTRICTION.get(kind, "None"),
             "taken_at": str(action["at"]),
             "territorial_scope": f"Wherever it is offered{': ' + action['ships_to'] if action.get('ships_to') else ''}",
-            "duration": "Until something else is decided. An appeal that is upheld lifts it at once.",
+            "duration": "Until a further decision. An upheld appeal lifts it immediately.",
         },
         "facts_and_circumstances": {
-            "facts": facts
-            or ["None that this reader may be told; the complaint below leads to a person who has them all."],
+            "facts": facts or [_NO_FACTS],
             "estimated_risk": f"{action['score']:.0f} of 100, as of {action['as_of']}" if by_list else None,
-            "origin": f"{noticed} notices under Article 16 that were upheld"
-            if noticed
+            "origin": f"{notice_count} upheld notices under Article 16"
+            if notice_count
             else "Own-initiative investigation",
         },
         "automated_means": {
             "in_detection": by_list,
             "in_decision": by_list,
             "explanation": (
-                "A statistical model rated it from the marketplace's records, and a published policy gave it this action "
-                "at its score."
+                "A statistical model scored it from the marketplace's records, and the policy assigned this action to its "
+                "score."
                 if by_list
-                else "The platform's own record of the action does not say that any were used."
+                else "The platform's record of the action mentions no automated means."
             ),
         },
         "legal_ground": legal,
@@ -103,19 +109,19 @@ def statement(action: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def statement_id(action: Mapping[str, Any]) -> str:
-    """Returns a name for an action's statement that is safe as that of a file, whatever the entity is called."""
-    named = [action["entity_kind"], action["entity_id"], action["violation_type"], action["kind"], str(action["at"])]
-    return "statement-" + sha256_bytes(json.dumps(named).encode())[:16]
+    """Returns the id of an action's statement: a digest, so that it is a safe file name whatever the entity id."""
+    identity = [action["entity_kind"], action["entity_id"], action["violation_type"], action["kind"], str(action["at"])]
+    return "statement-" + sha256_bytes(json.dumps(identity).encode())[:16]
 
 
-def statement_text(told: Mapping[str, Any]) -> str:
-    """Returns a statement as the letter that it is; its values have to be made visible before (see `packs.visible`)."""
-    decision, facts, means = told["decision"], told["facts_and_circumstances"], told["automated_means"]
+def statement_text(content: Mapping[str, Any]) -> str:
+    """Renders a statement, whose values were made visible before (`core.text.visible_values`), as the text of a letter."""
+    decision, facts, means = content["decision"], content["facts_and_circumstances"], content["automated_means"]
     lines = [
-        f"Statement of reasons {told['statement_id']}",
+        f"Statement of reasons {content['statement_id']}",
         "(Article 17 of Regulation (EU) 2022/2065, the Digital Services Act)",
         "",
-        f"About the {told['addressee']['entity_kind']} {told['addressee']['entity_id']}",
+        f"About the {content['addressee']['entity_kind']} {content['addressee']['entity_id']}",
         "",
         f"1. Decision: {decision['action']}, of {decision['taken_at']}",
         f"   Restriction: {decision['restriction']}.",
@@ -127,13 +133,13 @@ def statement_text(told: Mapping[str, Any]) -> str:
         f"   Origin: {facts['origin']}.",
         f"3. Automated means: in detection {_yes(means['in_detection'])}, in the decision {_yes(means['in_decision'])}.",
         f"   {means['explanation']}",
-        f"4. Legal ground: {told['legal_ground']}",
-        f"5. Contractual ground: {told['contractual_ground']}",
-        "6. What can be done against it",
-        *[f"   - {way}" for way in told["redress"]],
+        f"4. Legal ground: {content['legal_ground']}",
+        f"5. Contractual ground: {content['contractual_ground']}",
+        "6. Means of redress",
+        *[f"   - {way}" for way in content["redress"]],
     ]
     return "\n".join(lines) + "\n"
 
 
-def _yes(value: bool) -> str:  # noqa: FBT001  # a word for a truth value
+def _yes(value: bool) -> str:  # noqa: FBT001  # formats a bool
     return "yes" if value else "no"

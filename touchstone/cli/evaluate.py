@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from touchstone.cli.common import Json, print_message, print_result, settings_of
+from touchstone.cli.common import Json, print_message, print_result, settings_of_command
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import canonical_json, sha256_file
 from touchstone.core.home import ensure_schema, home_lock
@@ -285,7 +285,7 @@ def evaluate(  # noqa: PLR0917  typer passes them by name
         drop=_names(drop),
     )
     wanted = Wanted(table, roles, splits, test_size, seeds, edges, hops, trials, baseline)
-    found, address = measure_table(settings_of(), wanted, print_message)
+    found, address = measure_table(settings_of_command(), wanted, print_message)
     told = found.as_dict()
     print_result(told, as_json, lambda: render(told, address))
 

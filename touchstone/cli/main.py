@@ -1,8 +1,8 @@
-"""The `touchstone` command: its groups put together, its exit codes, its log.
+"""The `touchstone` command: its command groups, exit codes and logging.
 
-Results go to stdout, or one JSON object with `--json`; logs and errors go to stderr. Exit codes: 0 done, 1 a fault of
-ours, 2 bad usage, configuration or source, or a disk that refuses, 3 a gate refused, 4 verification failed; 128 and the
-signal's number where a signal stopped it (130 SIGINT, 143 SIGTERM, 129 SIGHUP), 141 where nobody read what it printed.
+Results go to stdout, or one JSON object with `--json`; logs and errors go to stderr. Exit codes: 0 done, 1 internal
+error, 2 invalid usage, configuration or source, or a disk error, 3 a gate refused, 4 verification failed; 128 plus the signal
+number if a signal stopped the command (130 SIGINT, 143 SIGTERM, 129 SIGHUP), 141 if the reader of its output went away.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from touchstone.cli import (
     reports,
     sources,
     test_buys,
+    trace,
 )
-from touchstone.cli.common import print_message, settings_of
+from touchstone.cli.common import print_message, settings_of_command
 from touchstone.cli.signals import stoppable
 from touchstone.core.errors import ExitCode, TouchstoneError, describe_disk_error
 from touchstone.core.process import tune_garbage_collector
@@ -40,7 +41,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Rates the goods and merchants of a marketplace for the risk that they are counterfeit, and publishes lists.",
+    help="Scores the listings and merchants of a marketplace by their counterfeit risk, and publishes lists.",
 )
 app.add_typer(sources.app, name="sources")
 app.add_typer(lists.app, name="lists")
@@ -64,25 +65,23 @@ for command in (
     maintenance.prune,
     maintenance.erase,
     pipeline.ui,
-    lists.trace,
+    trace.trace,
     reports.report,
 ):
     app.command()(command)
 
 
 def main() -> None:
-    """Runs the command line; every expected failure ends as a sentence and an exit code."""
+    """Runs the command line; every expected failure becomes a message and an exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # a terminal that is not of UTF-8 gets the numbers, as on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 gets escapes, as on stderr
     _log_to_stderr()
     tune_garbage_collector()
     try:
-        with stoppable():  # already here, for what follows must not explain what a signal broke off
+        with stoppable():  # outermost, so that no handler below reports an interrupted command as an error
             app(standalone_mode=False)
     except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # typer's way to end where nobody reads what is printed
+        if isinstance(ended.__context__, BrokenPipeError):  # typer exits so if the output pipe is closed
             raise SystemExit(128 + signal.SIGPIPE) from None
         raise
     except TouchstoneError as error:
@@ -90,10 +89,10 @@ def main() -> None:
     except typer.Abort:
         _fail("Stopped.", ExitCode.INTERNAL_ERROR)
     except TyperException as error:
-        _fail(f"{error.format_message()} `touchstone --help` shows what there is.", ExitCode.BAD_INPUT)
-    except Exception as error:  # noqa: BLE001  # the last resort: an error of the disk, or an internal error
+        _fail(f"{error.format_message()} `touchstone --help` lists the commands.", ExitCode.BAD_INPUT)
+    except Exception as error:  # noqa: BLE001  # last resort: a disk error or an internal error
         if (refusal := describe_disk_error(str(error))) is not None:
-            _fail(f"{refusal} The home is {settings_of().home}.", ExitCode.BAD_INPUT)
+            _fail(f"{refusal} The home is {settings_of_command().home}.", ExitCode.BAD_INPUT)
         print_message(hide(traceback.format_exc()))
         _fail(
             f"Internal error (this is a bug in Touchstone): {error!r}. Please report it with the lines above.",
@@ -102,14 +101,14 @@ def main() -> None:
 
 
 def _log_to_stderr() -> None:
-    """Our own lines as they are; of the libraries only warnings. Dagster rewrites lines that reach the root logger."""
+    """Logs our own messages and the warnings of libraries to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(TerminalFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     ours = logging.getLogger("touchstone")
     ours.addHandler(handler)
     ours.setLevel(logging.INFO)
-    ours.propagate = False
+    ours.propagate = False  # Dagster rewrites records that reach the root logger
 
 
 def _fail(message: str, code: ExitCode) -> None:

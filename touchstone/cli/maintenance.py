@@ -1,4 +1,4 @@
-"""Commands that keep a home sound: doctor, prune, erase, and the test of alerts."""
+"""Commands that maintain a home (doctor, prune, erase, alerts), and how their results are printed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from touchstone.cli.common import (
     Who,
     Why,
     print_result,
-    settings_of,
+    settings_of_command,
 )
 from touchstone.core.errors import BadInputError, ExitCode
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from touchstone.maintenance.doctor import Finding
     from touchstone.maintenance.retention import Pruning
 
-alerts_app = typer.Typer(no_args_is_help=True, help="Who is told of failures, by webhook and by mail.")
+alerts_app = typer.Typer(no_args_is_help=True, help="Alerts on failures, by webhook and mail.")
 
 
 def doctor(as_json: Json = False) -> None:
-    """Looks the home over and says what to do: 4 where a digest does not match, 2 where somebody has to act, else 0.
+    """Checks the home and lists what to do; exits with 4 on a wrong digest, with 2 if action is needed, else with 0.
 
     Example: touchstone doctor
     """
     from touchstone.maintenance.doctor import as_data, examine, exit_code
 
-    settings = settings_of()
+    settings = settings_of_command()
     findings = examine(settings)
     code = exit_code(findings)
     print_result(
@@ -42,65 +42,71 @@ def doctor(as_json: Json = False) -> None:
 
 
 def prune(
-    keep_days: Annotated[int, typer.Option("--keep-days", metavar="N", help="The newest as_of is the last of them.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    keep_days: Annotated[
+        int, typer.Option("--keep-days", metavar="N", help="Days to keep, up to the newest as-of date.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be removed, without removing it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Removes what is older than N days, but nothing that the manifest of a kept version names.
+    """Removes files older than N days, except those that the manifest of a kept version names.
 
     Example: touchstone prune --keep-days 90 --dry-run
     """
     from touchstone.maintenance.retention import prune as prune_home
 
-    pruned = prune_home(settings_of(), keep_days, dry_run=dry_run)
+    pruned = prune_home(settings_of_command(), keep_days, dry_run=dry_run)
     print_result(pruning_facts(pruned, dry_run=dry_run), as_json, lambda: render_pruning(pruned, dry_run=dry_run))
 
 
 def erase(
-    kind: Annotated[str, typer.Argument(help="What the hash is of: buyer, payer, phone, email, and others.")],
-    value_hash: Annotated[str, typer.Argument(metavar="HASH", help="The identifier's HMAC, as it landed.")],
+    kind: Annotated[str, typer.Argument(help="Kind of the identifier: buyer, payer, phone, email, and others.")],
+    value_hash: Annotated[str, typer.Argument(metavar="HASH", help="HMAC of the identifier, as landed.")],
     who: Who = "unnamed",
-    why: Why = "the person's erasure was asked for",
+    why: Why = "request for erasure",
     as_json: Json = False,
 ) -> None:
-    """Removes a person's rows from all loads, for good; the ledger keeps the old and the new digests.
+    """Permanently removes a person's rows from all loads; the ledger records the old and the new digests.
 
     Example: touchstone erase buyer 1f0c6a2b8d9e4f7a1f0c6a2b8d9e4f7a --who "A. Officer" --why "request 17"
     """
     from touchstone.maintenance.retention import erase as erase_person
 
     removals = [
-        line.model_dump(mode="json") for line in erase_person(settings_of(), kind, value_hash, who=who, why=why)
+        line.model_dump(mode="json") for line in erase_person(settings_of_command(), kind, value_hash, who=who, why=why)
     ]
     print_result({"removals": removals}, as_json, lambda: render_erasure(removals))
 
 
 @alerts_app.command("test")
 def try_alerts(as_json: Json = False) -> None:
-    """Sends a test by every channel that is set, and says what came of it; ends with 2 where one does not work.
+    """Sends a test alert to every configured channel; exits with 2 if one fails.
 
     Example: touchstone alerts test
     """
     from touchstone.maintenance.alerts import send_test
 
-    results = send_test(settings_of())
+    results = send_test(settings_of_command())
     if not results:
         raise BadInputError(
-            "No channel is set. Set TOUCHSTONE_ALERT_WEBHOOK, or TOUCHSTONE_ALERT_SMTP with _FROM and _TO."
+            "No alert channel is configured. Set TOUCHSTONE_ALERT_WEBHOOK, or TOUCHSTONE_ALERT_SMTP with _FROM and _TO."
         )
-    print_result({"channels": results}, as_json, lambda: "\n".join(f"{name}: {said}" for name, said in results.items()))
+    print_result(
+        {"channels": results}, as_json, lambda: "\n".join(f"{name}: {result}" for name, result in results.items())
+    )
     raise SystemExit(int(ExitCode.DONE if set(results.values()) == {"sent"} else ExitCode.BAD_INPUT))
 
 
 def render_findings(home: Path, findings: list[Finding]) -> str:
-    """Returns the doctor's findings, a line each, and a verdict."""
-    to_do = sum(finding.level != "note" for finding in findings)
-    verdict = f"{to_do} of these need somebody." if to_do else f"{home} is sound."
+    """Returns the findings, one per line, and a summary."""
+    actionable = sum(finding.level != "note" for finding in findings)
+    verdict = f"{actionable} of these need action." if actionable else f"No problems in {home}."
     return "\n".join([*map(str, findings), verdict])
 
 
 def pruning_facts(pruned: Pruning, *, dry_run: bool) -> dict[str, Any]:
-    """Returns what was pruned as plain data."""
+    """Returns the result of pruning as plain data."""
     items = [{"kind": item.kind, "path": str(item.path), "bytes": item.size} for item in pruned.expired]
     return {
         "dry_run": dry_run,
@@ -111,13 +117,13 @@ def pruning_facts(pruned: Pruning, *, dry_run: bool) -> dict[str, Any]:
 
 
 def render_pruning(pruned: Pruning, *, dry_run: bool) -> str:
-    """Returns what was pruned in words, a line a kind."""
+    """Returns the number and size of the removed files by kind."""
     lines = [f"  {count:>6} {kind}, {_size(size)}" for kind, (count, size) in pruned.totals().items()]
-    head = ("Would go" if dry_run else "Gone") if lines else "Nothing is older and unneeded."
+    head = ("Would be removed" if dry_run else "Removed") if lines else "Nothing to remove."
     if pruned.history_tables:
         tables = ", ".join(pruned.history_tables)
         lines.append(
-            f"  Kept: {_size(pruned.history_bytes)} of earlier loads, the history that features of {tables} read"
+            f"  Kept: {_size(pruned.history_bytes)} of earlier loads, which the features of {tables} need as history"
         )
     return "\n".join([head, *lines])
 
@@ -127,11 +133,11 @@ def _size(size: int) -> str:
 
 
 def render_erasure(removals: list[dict[str, Any]]) -> str:
-    """Returns what an erasure did in words, a line a load."""
+    """Returns the result of an erasure, one line per load."""
     lines = [
         f"{line['table']}/{line['load_id']} -> {line['replacement']['load_id']}: {line['removed_rows']:,} rows removed, "
         f"{line['cleared_rows']:,} cleared"
         for line in removals
     ]
-    head = f"Erased from {len(removals)} loads; such rows do not land again. The next run makes the warehouse anew."
+    head = f"Erased from {len(removals)} loads; these rows will not land again. The next run rebuilds the warehouse."
     return "\n".join([head, *lines])

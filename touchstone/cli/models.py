@@ -1,4 +1,4 @@
-"""Commands of the model review: versions, decisions on them, shadows, and the log of approvals."""
+"""Commands of the model review (versions, decisions, shadow versions, approvals log), and how they are printed."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from touchstone.cli.common import (
     Why,
     format_share,
     print_result,
-    settings_of,
+    settings_of_command,
     writing,
 )
+from touchstone.cli.tables import render_table
 from touchstone.core.errors import ExitCode
 from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, shorten, wrap
 
 if TYPE_CHECKING:
     from ml.registry import Registry, Version
 
-app = typer.Typer(no_args_is_help=True, help="The review: which model may rate.")
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model, such as listing_counterfeit.")]
+VersionNumber = Annotated[int, typer.Argument(metavar="VERSION", help="Number of the version.")]
+app = typer.Typer(no_args_is_help=True, help="Model review: approve, reject and roll back the models that rate.")
 
 
 @app.command("list")
 def list_models(as_json: Json = False) -> None:
-    """Prints every version of every model, and which one rates.
+    """Lists all versions of all models with their status.
 
     Example: touchstone models list
     """
@@ -38,84 +41,91 @@ def list_models(as_json: Json = False) -> None:
 
 
 @app.command("show")
-def show_model(model: str, version: Annotated[int, typer.Argument()], as_json: Json = False) -> None:
-    """Prints what was measured of a version.
+def show_model(model: Model, version: VersionNumber, as_json: Json = False) -> None:
+    """Shows the metrics and the gate result of a version.
 
     Example: touchstone models show listing_counterfeit 1
     """
-    found = _registry().version(model, version)
-    facts = {**version_facts(found), "metrics": dict(sorted(found.metrics.items()))}
+    evaluated = _registry().version(model, version)
+    facts = {**version_facts(evaluated), "metrics": dict(sorted(evaluated.metrics.items()))}
     print_result(facts, as_json, lambda: render_facts(facts))
 
 
 @app.command("approve")
 def approve_model(
-    model: str,
-    version: int,
+    model: Model,
+    version: VersionNumber,
     why: Why,
     who: Who = "unnamed reviewer",
     override: Annotated[
-        bool, typer.Option("--override", help="Although it fails the gate of the review; --why goes on every receipt.")
+        bool,
+        typer.Option(
+            "--override", help="Approve although the promotion gate fails; --why is recorded on every receipt."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Makes a version champion: from now on it rates.
+    """Approves a version as champion: it rates from the next run on.
 
     Example: touchstone models approve listing_counterfeit 2 --who "A. Reviewer" --why "better on unseen merchants"
     """
-    with _deciding("touchstone models approve") as registry:
+    with _locked_registry("touchstone models approve") as registry:
         champion = registry.approve(
-            model, version, who=who, why=why, override=override, by_trainer=settings_of().is_trainer_trusted
+            model, version, who=who, why=why, override=override, by_trainer=settings_of_command().is_trainer_trusted
         )
-    _decided(dataclasses.asdict(champion.approved), as_json)
+    _print_decision(dataclasses.asdict(champion.approved), as_json)
 
 
 @app.command("reject")
-def reject_model(model: str, version: int, why: Why, who: Who = "unnamed reviewer", as_json: Json = False) -> None:
-    """Notes that a version must not rate.
+def reject_model(
+    model: Model, version: VersionNumber, why: Why, who: Who = "unnamed reviewer", as_json: Json = False
+) -> None:
+    """Rejects a version: it must not rate.
 
     Example: touchstone models reject listing_counterfeit 2 --why "leans on one signal"
     """
-    with _deciding("touchstone models reject") as registry:
+    with _locked_registry("touchstone models reject") as registry:
         decision = registry.reject(model, version, who=who, why=why)
-    _decided(dataclasses.asdict(decision), as_json)
+    _print_decision(dataclasses.asdict(decision), as_json)
 
 
 @app.command("rollback")
-def rollback_model(model: str, why: Why, who: Who = "unnamed reviewer", as_json: Json = False) -> None:
-    """Puts the champion before the present one in force again.
+def rollback_model(model: Model, why: Why, who: Who = "unnamed reviewer", as_json: Json = False) -> None:
+    """Restores the previous champion.
 
     Example: touchstone models rollback listing_counterfeit --why "appeals have doubled"
     """
-    with _deciding("touchstone models rollback") as registry:
+    with _locked_registry("touchstone models rollback") as registry:
         champion = registry.rollback(model, who=who, why=why)
-    _decided(dataclasses.asdict(champion.approved), as_json)
+    _print_decision(dataclasses.asdict(champion.approved), as_json)
 
 
 @app.command("shadow")
 def shadow_model(
-    model: str,
-    version: Annotated[int | None, typer.Argument(help="The version that is to rate beside the champion.")] = None,
-    why: Annotated[str, typer.Option("--why", help="Why, for the log.")] = "",
+    model: Model,
+    version: Annotated[
+        int | None, typer.Argument(help="Version to score alongside the champion; default: show the comparison.")
+    ] = None,
+    why: Annotated[str, typer.Option("--why", help="Reason, for the log.")] = "",
     who: Who = "unnamed reviewer",
-    stop: Annotated[bool, typer.Option("--stop", help="End it.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the shadow version.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Lets a version rate beside the champion, touching no list; without a version, says how the two compare so far.
+    """Scores with a shadow version alongside the champion, without effect on lists; without a version, compares the two.
 
     Example: touchstone models shadow listing_counterfeit 2 --why "a week of both before I decide"
     """
     if stop:
-        with _deciding("touchstone models shadow") as registry:
-            _decided(dataclasses.asdict(registry.unshadow(model, who=who, why=why)), as_json)
+        with _locked_registry("touchstone models shadow") as registry:
+            _print_decision(dataclasses.asdict(registry.unshadow(model, who=who, why=why)), as_json)
         return
     if version is not None:
-        with _deciding("touchstone models shadow") as registry:
-            _decided(dataclasses.asdict(registry.shadow(model, version, who=who, why=why)), as_json)
+        with _locked_registry("touchstone models shadow") as registry:
+            _print_decision(dataclasses.asdict(registry.shadow(model, version, who=who, why=why)), as_json)
         return
     from touchstone.maintenance.approvals import compare_shadow
 
-    champion, shadow, days = compare_shadow(settings_of().home, _registry(), model)
+    champion, shadow, days = compare_shadow(settings_of_command().home, _registry(), model)
     facts = {
         "model": model,
         "champion": champion.version,
@@ -128,52 +138,52 @@ def shadow_model(
 @app.command("log")
 def models_log(
     verify: Annotated[
-        bool, typer.Option("--verify", help="Also hold the log against MLflow, the champions' files and all receipts.")
+        bool, typer.Option("--verify", help="Also compare the log with MLflow, the champions' files and all receipts.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Prints every decision on a model, oldest first, having checked the chain; ends with 4 where something does not hold.
+    """Lists all decisions on models, oldest first, after verifying the hash chain; exits with 4 on a mismatch.
 
     Example: touchstone models log --verify
     """
     registry = _registry()
-    held = ""
+    confirmation = ""
     if verify:
         from touchstone.maintenance.approvals import receipt_heads
 
-        heads = dict(receipt_heads(settings_of().home / "published"))
+        heads = dict(receipt_heads(settings_of_command().home / "published"))
         problems = registry.problems(heads)
         if problems:
             print_result({"problems": problems}, as_json, lambda: "\n".join(problems))
             raise SystemExit(int(ExitCode.VERIFICATION_FAILED))
-        held = f"\nThe log holds, by itself and against MLflow, the champions' files and {len(heads):,} receipts."
+        confirmation = f"\nThe log is consistent with itself, MLflow, the champions' files and {len(heads):,} receipts."
     decisions = [dataclasses.asdict(decision) for decision in registry.approvals.decisions()]
     print_result(
         {"decisions": decisions},
         as_json,
-        lambda: ("\n".join(map(render_decision, decisions)) or "No decision yet.") + held,
+        lambda: ("\n".join(map(render_decision, decisions)) or "No decision yet.") + confirmation,
     )
 
 
 def _registry() -> Registry:
     from ml.registry import Registry
 
-    return Registry(settings_of().home)
+    return Registry(settings_of_command().home)
 
 
 @contextmanager
-def _deciding(purpose: str) -> Iterator[Registry]:
-    """Yields the registry while the home's lock is held; without it, two decisions at once would lose one."""
+def _locked_registry(purpose: str) -> Iterator[Registry]:
+    """Yields the registry while holding the home's lock, because concurrent decisions would overwrite each other."""
     with writing(purpose):
         yield _registry()
 
 
-def _decided(decision: dict[str, Any], as_json: bool) -> None:
+def _print_decision(decision: dict[str, Any], as_json: bool) -> None:
     print_result(decision, as_json, lambda: render_decision(decision))
 
 
 def version_facts(version: Version) -> dict[str, Any]:
-    """Returns what tells a model's version from another, as plain data."""
+    """Returns a version as plain data."""
     return {
         "model": version.model,
         "version": version.version,
@@ -186,43 +196,46 @@ def version_facts(version: Version) -> dict[str, Any]:
 
 
 def render_versions(versions: list[dict[str, Any]]) -> str:
-    """Returns versions as lines."""
-    lines = [
-        f"{v['model']:24} {v['version']:>4}  {v['status']:10}  gate {v['gate']:6}  {v['model_digest'][:12]}"
-        for v in versions
-    ]
-    return "\n".join(lines) or "No model was trained yet. `touchstone run --train` trains them."
+    """Returns the versions as a table."""
+    rows = [(v["model"], v["version"], v["status"], f"gate {v['gate']}", v["model_digest"][:12]) for v in versions]
+    return "\n".join(render_table((), rows, right=(1,))) or "No model was trained yet. Run `touchstone run --train`."
 
 
 def render_facts(facts: dict[str, Any]) -> str:
-    """Returns a version's facts and metrics as lines."""
+    """Returns the facts, gate failures and metrics of a version."""
     lines = [f"{name:24} {value}" for name, value in facts.items() if name not in ("metrics", "failures")]
-    lines += [f"  fails: {sentence}" for sentence in facts["failures"]]
+    lines += [f"  fails: {failure}" for failure in facts["failures"]]
     return "\n".join([*lines, *(f"  {name:44} {value:.4f}" for name, value in facts["metrics"].items())])
 
 
 def render_shadow(facts: dict[str, Any]) -> str:
-    """Returns how a version in shadow compares with the champion, a line a day."""
-    lines = [
-        f"{facts['model']}: champion version {facts['champion']}, in shadow version {facts['shadow']}",
-        "as of       rated      flagged              both     ranks   outcomes       precision      recall",
-    ]
+    """Returns the comparison of the shadow version with the champion, one row per day."""
+    rows = []
     for day in facts["days"]:
-        one, other = day["champion"], day["shadow"]
-        found = f"{day['positive_outcomes']:,} of {day['outcomes']:,}"
-        rates = [f"{format_share(one[name]):>5} | {format_share(other[name]):5}" for name in ("precision", "recall")]
-        lines.append(
-            f"{day['as_of']}  {day['rated']:<9,}  {one['flagged']:>7,} | {other['flagged']:<7,}  {day['both']:<7,}  "
-            f"{format_share(day['rank_correlation']):6}  {found:13}  {rates[0]}  {rates[1]}"
+        champion, shadow = day["champion"], day["shadow"]
+        rows.append(
+            (
+                day["as_of"],
+                f"{day['rated']:,}",
+                f"{champion['flagged']:,} | {shadow['flagged']:,}",
+                f"{day['both']:,}",
+                format_share(day["rank_correlation"]),
+                f"{day['positive_outcomes']:,} of {day['outcomes']:,}",
+                *(f"{format_share(champion[name])} | {format_share(shadow[name])}" for name in ("precision", "recall")),
+            )
         )
-    lines.append(
-        "Left of the bar is the champion. Outcomes: found positive, of those that were decided on after the day."
+    headers = ("as of", "rated", "flagged", "both", "rank corr.", "outcomes", "precision", "recall")
+    return "\n".join(
+        [
+            f"{facts['model']}: champion version {facts['champion']}, shadow version {facts['shadow']}",
+            *render_table(headers, rows, right=(1, 3)),
+            "Left of the bar: the champion. Outcomes: positive, of those decided after the day.",
+        ]
     )
-    return "\n".join(lines)
 
 
 def render_decision(decision: dict[str, Any]) -> str:
-    """Returns one line of the log of approvals in words."""
+    """Returns one decision of the approvals log."""
     override = " by override" if decision["is_override"] else ""
     line = (
         f"{decision['at']}  {decision['action']:8}  {decision['model']} version {decision['version']} "

@@ -1,40 +1,47 @@
-"""Commands by which people record outcomes: suppressions, decisions, appeals and cases."""
+"""Commands that record outcomes (suppressions, decisions, appeals and cases), and how suppressions are printed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from touchstone.cli.common import (
     DryRun,
-    Given,
     Json,
+    RowsFile,
     Who,
-    day_of,
+    parse_day,
     print_recorded,
     print_result,
-    settings_of,
+    settings_of_command,
     writing,
 )
+from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, shorten, wrap
 
-suppress_app = typer.Typer(no_args_is_help=True, help="What is kept off the lists, with the reason.")
-decisions_app = typer.Typer(no_args_is_help=True, help="What analysts decided.")
-appeals_app = typer.Typer(no_args_is_help=True, help="What was said against a flag, and what came of it.")
-cases_app = typer.Typer(no_args_is_help=True, help="Cases in court.")
+if TYPE_CHECKING:
+    from touchstone.casework.outcomes import Suppression
+
+suppress_app = typer.Typer(
+    no_args_is_help=True, help="Suppressions: entities that are excluded from the lists, with the reason."
+)
+decisions_app = typer.Typer(no_args_is_help=True, help="Moderation decisions of analysts.")
+appeals_app = typer.Typer(no_args_is_help=True, help="Appeals against flags, and their outcomes.")
+cases_app = typer.Typer(no_args_is_help=True, help="Court cases.")
 
 Kind = Literal["listing", "merchant", "review", "order"]
 EntityKind = Annotated[Kind, typer.Argument(metavar="KIND", help="listing, merchant, review or order.")]
-EntityId = Annotated[str, typer.Argument(metavar="ID", help="The platform's id.")]
+EntityId = Annotated[str, typer.Argument(metavar="ID", help="Id of the entity on the platform.")]
 From = Annotated[
-    str | None, typer.Option("--from", metavar="DATE", help="The first day it holds for; else the last complete one.")
+    str | None, typer.Option("--from", metavar="DATE", help="First day in force; default: the last complete day.")
 ]
 
 
 @decisions_app.command("record")
-def record_decisions(file: Given, dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Takes in what analysts decided, one row a decision (the contract's `moderation_decisions`), whole or not at all.
+def record_decisions(file: RowsFile, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Records moderation decisions atomically, one row per decision (table `moderation_decisions` of the contract).
 
     Example: touchstone decisions record decisions.csv --dry-run
     """
@@ -42,8 +49,8 @@ def record_decisions(file: Given, dry_run: DryRun = False, as_json: Json = False
 
 
 @appeals_app.command("record")
-def record_appeals(file: Given, dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Takes in appeals and what came of them; one that was upheld lifts its flag in the next publication.
+def record_appeals(file: RowsFile, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Records appeals and their outcomes; an upheld appeal lifts the flag in the next publication.
 
     Example: touchstone appeals record appeals.csv
     """
@@ -51,8 +58,8 @@ def record_appeals(file: Given, dry_run: DryRun = False, as_json: Json = False) 
 
 
 @cases_app.command("record")
-def record_cases(file: Given, dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Takes in cases in court, one row a case, defendant's account and stage.
+def record_cases(file: RowsFile, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Records court cases, one row per case, defendant account and stage.
 
     Example: touchstone cases record cases.csv
     """
@@ -63,21 +70,21 @@ def record_cases(file: Given, dry_run: DryRun = False, as_json: Json = False) ->
 def suppress_add(
     kind: EntityKind,
     entity_id: EntityId,
-    why: Annotated[str, typer.Option("--why", help="The reason, for whoever meets it in a year.")],
+    why: Annotated[str, typer.Option("--why", help="Reason for the suppression.")],
     who: Who = "unnamed",
     first: From = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="DATE", help="The first day it no longer holds for; else for ever.")
+        str | None, typer.Option("--until", metavar="DATE", help="Day on which it expires; default: never.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Keeps an entity off the lists.
+    """Excludes an entity from the lists.
 
     Example: touchstone suppress add listing L0001 --why "the brand's own shop" --until 2027-01-01
     """
     from touchstone.casework.outcomes import suppress
 
-    days = {"first": day_of(first, "--from"), "until": day_of(until, "--until")}
+    days = {"first": parse_day(first, "--from"), "until": parse_day(until, "--until")}
     with writing("touchstone suppress add") as settings:
         print_recorded(suppress(settings, kind, entity_id, why=why, who=who, **days), as_json)
 
@@ -86,14 +93,14 @@ def suppress_add(
 def suppress_remove(
     kind: EntityKind, entity_id: EntityId, who: Who = "unnamed", first: From = None, as_json: Json = False
 ) -> None:
-    """Lets an entity back onto the lists.
+    """Ends the suppression of an entity.
 
     Example: touchstone suppress remove listing L0001
     """
     from touchstone.casework.outcomes import unsuppress
 
     with writing("touchstone suppress remove") as settings:
-        print_recorded(unsuppress(settings, kind, entity_id, who=who, first=day_of(first, "--from")), as_json)
+        print_recorded(unsuppress(settings, kind, entity_id, who=who, first=parse_day(first, "--from")), as_json)
 
 
 @suppress_app.command("import")
@@ -104,20 +111,20 @@ def suppress_import(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Keeps all entities of a CSV off the lists, or none of them where a row is wrong.
+    """Excludes the entities of a CSV from the lists, atomically: if one row is invalid, none is recorded.
 
     Example: touchstone suppress import allowed.csv --dry-run
     """
     from touchstone.casework.outcomes import import_suppressions
 
     with writing("touchstone suppress import") as settings:
-        day = day_of(first, "--from")
+        day = parse_day(first, "--from")
         print_recorded(import_suppressions(settings, file, who=who, first=day, is_dry=dry_run), as_json)
 
 
 @suppress_app.command("undo")
 def suppress_undo(who: Who = "unnamed", as_json: Json = False) -> None:
-    """Undoes the last `suppress` command that is not undone yet; given again, the one before it.
+    """Undoes the last `suppress` command; running it again undoes the one before.
 
     Example: touchstone suppress undo
     """
@@ -129,17 +136,32 @@ def suppress_undo(who: Who = "unnamed", as_json: Json = False) -> None:
 
 @suppress_app.command("list")
 def suppress_list(
-    as_of: Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="As of which day.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", metavar="DATE", help="As-of date; default: the last complete day.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Prints what is kept off the lists as of a day, by default the last complete one.
+    """Lists the suppressions in force on a day.
 
     Example: touchstone suppress list --as-of 2026-06-30
     """
-    from touchstone.casework.outcomes import in_force, render_suppressions, suppression_facts
+    from touchstone.casework.outcomes import in_force, suppression_facts
 
-    found = in_force(settings_of(), day_of(as_of, "--as-of"))
-    print_result({"suppressions": suppression_facts(found)}, as_json, lambda: render_suppressions(found))
+    suppressions = in_force(settings_of_command(), parse_day(as_of, "--as-of"))
+    print_result({"suppressions": suppression_facts(suppressions)}, as_json, lambda: render_suppressions(suppressions))
+
+
+def render_suppressions(suppressions: Sequence[Suppression]) -> str:
+    """Returns one line per suppression."""
+    lines: list[str] = []
+    for suppression in suppressions:
+        expires_at = suppression.expires_at
+        until = "without end" if expires_at is None else f"until {expires_at:%Y-%m-%d}"
+        reason = shorten(suppression.reason or "no reason given", MOST_SENTENCE_COLUMNS)
+        period = f"from {suppression.created_at:%Y-%m-%d} {until}"
+        text = f"{suppression.entity_kind:9} {shorten(suppression.entity_id)}  {period}: {reason}"
+        lines += wrap(text, "", width=LONG_LINE_COLUMNS)
+    return "\n".join(lines) or "Nothing is suppressed."
 
 
 def _record(table: str, file: Path, dry_run: bool, as_json: bool) -> None:

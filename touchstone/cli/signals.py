@@ -8,15 +8,15 @@ from contextlib import AbstractContextManager
 from touchstone.core.interrupts import GRACE_SECONDS, interruptible
 
 UI_GRACE_SECONDS = 9.0
-"""How long `touchstone ui` may take to stop its servers."""
-COMPLETED_BY_THE_SAME = {"run", "backfill", "backtest", "demo", "prune", "erase"}
-"""Commands that, given again after they were stopped, complete what they had begun."""
+"""Time for `touchstone ui` to stop its servers."""
+RESUMABLE = {"run", "backfill", "backtest", "demo", "prune", "erase"}
+"""Commands that resume when they are run again after an interruption."""
 
 
 def stoppable() -> AbstractContextManager[None]:
-    """Lets signals stop the command that is given on the command line, with a message that suits it."""
+    """Lets signals stop the command on the command line, with a suitable message."""
     command = set(sys.argv[1:2])
-    message = "No list is half published: readers have the one before or the new one, whole."
-    if command & COMPLETED_BY_THE_SAME:
-        message += " The same command completes the work."
+    message = "Lists are published atomically: readers see the previous version or the new one."
+    if command & RESUMABLE:
+        message += " Run the same command again to resume."
     return interruptible(message, UI_GRACE_SECONDS if command == {"ui"} else GRACE_SECONDS)

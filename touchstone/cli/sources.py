@@ -1,4 +1,4 @@
-"""Commands on the source tables."""
+"""Commands on source tables."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ import typer
 from touchstone.cli.common import (
     Json,
     print_result,
-    settings_of,
+    settings_of_command,
 )
 from touchstone.core.errors import ExitCode
 
-app = typer.Typer(no_args_is_help=True, help="The source tables of a marketplace.")
+app = typer.Typer(no_args_is_help=True, help="Source tables of a marketplace.")
 
 
 @app.command("check")
-def check_sources(file: Annotated[Path, typer.Argument(help="The sources file.")], as_json: Json = False) -> None:
-    """Reads every source and reports the contract, table by table, without landing; any refusal ends with 2.
+def check_sources(
+    file: Annotated[Path, typer.Argument(help="The sources file (YAML).")], as_json: Json = False
+) -> None:
+    """Checks every source table against the contract without landing it; exits with 2 if one is refused.
 
     Example: touchstone sources check my_market.yml
     """
@@ -30,14 +32,14 @@ def check_sources(file: Annotated[Path, typer.Argument(help="The sources file.")
     from touchstone.landing.sources import identifier_key, read_sources
     from touchstone.landing.sql import Limits
 
-    settings = settings_of(sources=file)
+    settings = settings_of_command(sources=file)
     sources = read_sources(settings.sources_file, os.environ)
     reports = check(
         sources, load_contract(), hmac_key=identifier_key(sources, settings), limits=Limits.from_settings(settings)
     )
     print_result(
-        {"tables": [dataclasses.asdict(found) for found in reports]},
+        {"tables": [dataclasses.asdict(report) for report in reports]},
         as_json,
-        lambda: "\n".join(found.message for found in reports),
+        lambda: "\n".join(report.message for report in reports),
     )
-    raise SystemExit(int(ExitCode.DONE if all(found.accepted for found in reports) else ExitCode.BAD_INPUT))
+    raise SystemExit(int(ExitCode.DONE if all(report.accepted for report in reports) else ExitCode.BAD_INPUT))

@@ -15,5 +15,5 @@ def main() -> None:
 
             command_line()
     finally:
-        # What is left is Python's own end, in which Ctrl+C would print a traceback.
+        # Ctrl+C during the interpreter's shutdown would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

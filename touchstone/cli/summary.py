@@ -1,15 +1,15 @@
-"""What a person sees at the end of a run: how much was rated and flagged, the worst with their reasons, where it all is."""
+"""The summary of a run: what was rated and flagged, the riskiest listings with reasons, the published lists, the stage times."""
 
 from __future__ import annotations
 
 import json
-import textwrap
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from touchstone.cli.tables import render_table
 from touchstone.core.lists import LISTS
 from touchstone.core.settings import Settings
 from touchstone.core.text import (
@@ -22,13 +22,12 @@ from touchstone.core.text import (
 if TYPE_CHECKING:
     from orchestration.pipeline import PipelineResult
 
-WORST_SHOWN = 10
+RISKIEST_SHOWN = 10
 HELD = "held by "
-WIDTH = 120
 
 
 def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
-    """Returns the run as data: counts, the worst, lists, stages; what `--json` prints and `render` words."""
+    """Returns the summary as plain data, as `--json` prints it."""
     stages = {stage.name: stage.seconds for stage in result.record.stages}
     return {
         "run_id": result.record.run_id,
@@ -38,7 +37,7 @@ def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
         "notes": result.record.facts.get("notes", []),
         "rated": {name: _rated(result, name) for name in LISTS} if result.as_of else {},
         "fallbacks": result.record.facts.get("fallbacks", {}),
-        "worst": _worst(settings, result.as_of) if result.as_of else [],
+        "worst": _riskiest(settings, result.as_of) if result.as_of else [],
         "lists": {name: _published(settings, name) for name in LISTS},
         "stage_seconds": stages,
         "seconds": round(sum(stages.values()), 1),
@@ -46,41 +45,42 @@ def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
     }
 
 
-def render(summary: dict[str, Any]) -> str:
-    """Returns the summary in words, for a terminal."""
+def render_summary(summary: dict[str, Any]) -> str:
+    """Returns the summary as text."""
     was_rated = any(counts["rated"] for counts in summary["rated"].values())
     lines = [f"Touchstone rated the marketplace as of {summary['as_of']}." if was_rated else "Nothing was rated."]
     for name, counts in summary["rated"].items():
         if counts["rated"]:
-            held = "".join(f", {count:,} of them kept off by {what}" for what, count in counts["held"].items())
+            held = "".join(f", {count:,} held by {cause}" for cause, count in counts["held"].items())
             lines.append(f"  {name:<18} {counts['rated']:>9,} rated, {counts['flagged']:>6,} flagged{held}")
             for note in summary["fallbacks"].get(name, []):
-                lines += textwrap.wrap(note, WIDTH, initial_indent="    ", subsequent_indent="    ")
+                lines += wrap(note, "    ", "    ")
         elif was_rated:
-            lines.append(f"  {name:<18} none rated: the model is off")
+            lines.append(f"  {name:<18} not rated: the model is off")
     lines += [f"  {note}" for note in summary["notes"]]
     if summary["worst"]:
-        lines += ["", f"The {len(summary['worst'])} worst listings"]
+        lines += ["", f"The {len(summary['worst'])} riskiest listings"]
     for row in summary["worst"]:
         lines += [f"  {row['score']:5.1f}  {shorten(row['title'], MOST_TITLE_COLUMNS)}", *wrap_reasons(row["why"], 9)]
     lines += ["", "Published lists"]
     for name, path in summary["lists"].items():
         lines.append(f"  {name:18} {path or 'none yet'}")
     lines += ["", "Seconds by stage"]
-    lines += [f"  {name:32} {seconds:6.1f}" for name, seconds in summary["stage_seconds"].items()]
-    lines += ["", "To look around: touchstone ui   (or `make ui`)"]
+    stages = [(name, f"{seconds:.1f}") for name, seconds in summary["stage_seconds"].items()]
+    lines += render_table((), stages, right=(1,), indent=2)
+    lines += ["", "To explore the results: touchstone ui   (or `make ui`)"]
     return "\n".join(lines)
 
 
 def _rated(result: PipelineResult, name: str) -> dict[str, Any]:
-    """Returns how many were rated and flagged, and how many of these what kept off the list; without a list, by scores."""
+    """Returns how many entities were rated, flagged and, by cause, held back; without a candidate, as scores say."""
     rows = {stage.name: stage.rows for stage in result.record.stages}
-    found = rows.get(f"candidate {name}") or rows.get(f"score {name}", {})
-    held = {what.removeprefix(HELD): count for what, count in found.items() if what.startswith(HELD) and count}
-    return {"rated": found.get("rated", 0), "flagged": found.get("flagged", 0), "held": held}
+    counts = rows.get(f"candidate {name}") or rows.get(f"score {name}", {})
+    held = {key.removeprefix(HELD): count for key, count in counts.items() if key.startswith(HELD) and count}
+    return {"rated": counts.get("rated", 0), "flagged": counts.get("flagged", 0), "held": held}
 
 
-def _worst(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
+def _riskiest(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
     path = settings.home / "marts" / "rated_listings" / f"as_of={as_of}" / "rated_listings.parquet"
     if not path.exists():
         return []
@@ -88,7 +88,7 @@ def _worst(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
         rows = connection.execute(
             "select listing_id, title, score, reasons from read_parquet(?, hive_partitioning = false) "
             "where score is not null order by score desc, margin desc, listing_id limit ?",
-            [str(path), WORST_SHOWN],
+            [str(path), RISKIEST_SHOWN],
         ).fetchall()
     return [
         {"listing_id": listing_id, "title": title, "score": score, "why": describe_reasons(reasons)}
@@ -97,16 +97,16 @@ def _worst(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
 
 
 def describe_reasons(reasons: str | None, audience: str = "internal") -> str:
-    """Returns the first reasons that an audience may read, as one line."""
-    told = [reason["text"] + _quote(reason) for reason in json.loads(reasons or "[]")[:3]]
-    if told:
-        return "; ".join(told)
+    """Describes the first reasons that an audience may read, in one line."""
+    texts = [reason["text"] + _quote(reason) for reason in json.loads(reasons or "[]")[:3]]
+    if texts:
+        return "; ".join(texts)
     is_all = audience == "internal" or not reasons
-    return "no reasons recorded" if is_all else f"none of its reasons may be shown to this audience ({audience})"
+    return "no reasons recorded" if is_all else f"no reason may be shown to this audience ({audience})"
 
 
 def wrap_reasons(why: str, indent: int) -> list[str]:
-    """Returns reasons as lines below what they are of; quotes in them may be of any length."""
+    """Wraps reasons as indented lines; quotes in them may be of any length."""
     return wrap(shorten(why, 2 * MOST_SENTENCE_COLUMNS), " " * indent, " " * indent)
 
 

@@ -1,63 +1,65 @@
-"""Commands on test buys."""
+"""Commands on test buys, and how plans and estimates are printed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from touchstone.cli.common import (
     DryRun,
     Json,
-    day_of,
+    parse_day,
     print_recorded,
     print_result,
-    settings_of,
+    settings_of_command,
     writing,
 )
+from touchstone.cli.tables import render_table
 
-app = typer.Typer(no_args_is_help=True, help="What to buy to be examined, and what the verdicts say of all.")
+if TYPE_CHECKING:
+    from touchstone.casework.test_buys import Plan
+
+app = typer.Typer(
+    no_args_is_help=True, help="Test buys: plan a random sample of listings to buy, and estimate from the verdicts."
+)
 
 
 @app.command("plan")
 def plan_buys(
-    budget: Annotated[float, typer.Option(help="What all buys may cost, at most.")],
-    currency: Annotated[str, typer.Option(help="Of the budget, ISO 4217.")] = "USD",
+    budget: Annotated[float, typer.Option(help="Maximum total cost of the buys.")],
+    currency: Annotated[str, typer.Option(help="Currency of the budget, ISO 4217.")] = "USD",
     as_of: Annotated[
         str | None,
-        typer.Option("--as-of", metavar="DATE", help="Whose live listings; else the newest day that was rated."),
+        typer.Option(
+            "--as-of", metavar="DATE", help="Day whose active listings are sampled; default: the newest rated day."
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of the draw; else it follows from the frame and the day.")
+        int | None, typer.Option(min=0, help="Random seed; default: derived from the listings and the day.")
     ] = None,
     certain: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Listings to buy for sure: their ids, one a line.")
+        Path | None, typer.Option(metavar="FILE", help="Listings to buy with certainty: one id per line.")
     ] = None,
-    merchant_cap: Annotated[int, typer.Option(min=1, help="Most buys of one merchant.")] = 2,
+    merchant_cap: Annotated[int, typer.Option(min=1, help="Maximum number of buys from one merchant.")] = 2,
     window: Annotated[
-        int, typer.Option("--window", metavar="DAYS", min=0, help="Nothing is bought twice within.")
+        int, typer.Option("--window", metavar="DAYS", min=0, help="Do not buy a listing twice within this many days.")
     ] = 90,
     as_json: Json = False,
 ) -> None:
-    """Draws what to buy, at known probabilities and within the budget, and writes a sheet to fill in.
+    """Draws a random sample of listings to buy within a budget, and writes a buy sheet to fill in.
 
     Example: touchstone test-buys plan --budget 20000 --currency USD
     """
-    from touchstone.casework.test_buys import (
-        Request,
-        newest_rated,
-        plan_facts,
-        plan_test_buys,
-        read_certain,
-        render_plan,
-    )
+    from touchstone.casework.test_buys import Request, newest_rated, plan_facts, plan_test_buys, read_certain
 
     with writing("touchstone test-buys plan") as settings:
         request = Request(
             budget=budget,
             currency=currency,
-            as_of=day_of(as_of, "--as-of") or newest_rated(settings),
+            as_of=parse_day(as_of, "--as-of") or newest_rated(settings),
             seed=seed,
             certain=read_certain(certain),
             merchant_cap=merchant_cap,
@@ -69,15 +71,15 @@ def plan_buys(
 
 @app.command("record")
 def record_buys(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A plan's buy_sheet.csv, filled in.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The completed buy_sheet.csv of a plan.")],
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Takes the verdicts of a filled buy sheet in, whole or not at all; the next training learns from them.
+    """Records the verdicts of a completed buy sheet atomically; the next training uses them.
 
     Example: touchstone test-buys record buy_sheet.csv --dry-run
     """
-    from touchstone.casework.test_buys import record_test_buys
+    from touchstone.casework.test_buy_results import record_test_buys
 
     with writing("touchstone test-buys record") as settings:
         print_recorded(record_test_buys(settings, file, is_dry=dry_run), as_json)
@@ -85,14 +87,76 @@ def record_buys(
 
 @app.command("report")
 def report_buys(
-    plan: Annotated[str | None, typer.Option(metavar="PLAN", help="The plan; else the newest.")] = None,
+    plan: Annotated[str | None, typer.Option(metavar="PLAN", help="Id of the plan; default: the newest.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Says what a plan's verdicts say of all that was on offer, with intervals, and what they cost.
+    """Estimates the prevalence of counterfeits among all active listings from a plan's verdicts, with intervals and costs.
 
     Example: touchstone test-buys report
     """
-    from touchstone.casework.test_buys import render_report, report_test_buys
+    from touchstone.casework.test_buy_results import report_test_buys
 
-    facts = report_test_buys(settings_of(), plan)
-    print_result(facts, as_json, lambda: render_report(facts))
+    facts = report_test_buys(settings_of_command(), plan)
+    print_result(facts, as_json, lambda: render_estimates(facts))
+
+
+def render_plan(plan: Plan) -> str:
+    """Returns a summary of a plan."""
+    facts, frame = plan.facts, plan.facts["frame"]
+    cost = sum(pick["cost"] for pick in plan.picks)
+    arms = {"risk": "drawn by risk", "random": "drawn at random", "certain": "with certainty"}
+    counts = {arm: sum(pick["arm"] == arm for pick in plan.picks) for arm in arms}
+    return f"""\
+Plan {plan.plan_id}: {len(plan.picks):,} buys in {len(facts["strata"])} strata
+  cost {cost:,.2f} of {facts["budget"]:,.2f} {facts["currency"]} at today's prices; at most {facts["merchant_cap"]} per merchant
+  {", ".join(f"{counts[arm]:,} {label}" for arm, label in arms.items() if counts[arm])}; seed {facts["seed"]}
+  sampled from {frame["listings"]:,} active listings; left out: {frame["left_out_bought_lately"]:,} bought within \
+{facts["window_days"]} days, {frame["left_out_without_cost"]:,} without a price
+Buy sheet: {plan.folder / "buy_sheet.csv"} (to print: buy_sheet.html)
+Fill in the verdicts, then run: touchstone test-buys record FILE"""
+
+
+def render_estimates(facts: Mapping[str, Any]) -> str:
+    """Returns the estimates from a plan's verdicts."""
+    counts = ", ".join(f"{count:,} {name}" for name, count in facts["verdicts"].items() if count)
+    lines = [f"Plan {facts['plan_id']}: {facts['bought']:,} of {facts['picks']:,} bought; {counts or 'no verdict yet'}"]
+    if facts["prevalence"]["share"] is None:
+        return "\n".join([*lines, "There are no verdicts to estimate from. Fill in the buy sheet and record it."])
+    if facts["pending"]:
+        lines.append(f"  {facts['pending']:,} without a verdict, represented by the other picks of their strata")
+    lines.append(
+        f"Prevalence among the listings active as of {facts['as_of']}: {_format_estimate(facts['prevalence'])}"
+    )
+    if facts["strata_without_verdict"]:
+        lines.append(f"  {facts['strata_without_verdict']} strata have no verdict and are left out of the estimate")
+    categories = [
+        (name, _format_estimate(share))
+        for name, share in facts["prevalence_by_category"].items()
+        if share["share"] is not None
+    ]
+    lines += render_table((), categories, indent=2)
+    for title, rates in (("arm", facts["hit_rate_by_arm"]), ("score band", facts["hit_rate_by_band"])):
+        lines.append(
+            f"Hit rate among the bought listings, by {title} (not the prevalence: risky listings are drawn more often)"
+        )
+        rows = [(name, f"{100 * rate['share']:.1f} %", f"of {rate['verdicts']:,}") for name, rate in rates.items()]
+        lines += render_table((), rows, right=(1,), indent=2)
+    lines.append(_format_costs(facts))
+    if facts["budget_for_half_the_interval"]:
+        lines.append(
+            f"A budget of about {facts['budget_for_half_the_interval']:,.0f} {facts['currency']} would halve the interval."
+        )
+    return "\n".join(lines)
+
+
+def _format_estimate(estimate: Mapping[str, float | None]) -> str:
+    share, low, high = (100 * (estimate[name] or 0) for name in ("share", "low", "high"))
+    return f"{share:.2f} % (95 % interval {low:.2f} to {high:.2f} %)"
+
+
+def _format_costs(facts: Mapping[str, Any]) -> str:
+    text = f"Paid {facts['paid']:,.2f} {facts['currency']}"
+    if facts["paid_per_counterfeit"] is not None:
+        text += f", {facts['paid_per_counterfeit']:,.2f} per counterfeit"
+    others = facts["paid_in_other_currencies_count"]
+    return text + (f"; without {others} buys in other currencies" if others else "")

@@ -15,7 +15,7 @@ from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.lists import LISTS, list_of_model
 from touchstone.core.warehouse import read_warehouse
 from touchstone.maintenance.alerts import Alert, send_alerts
-from touchstone.publishing.history import Shelf
+from touchstone.publishing.history import ListStore
 from touchstone.publishing.manifest import version_date
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def newest_published_date(published: Path) -> date | None:
     Args:
         published: Folder of the published lists.
     """
-    versions = [Shelf(published, name).latest() for name in LISTS]
+    versions = [ListStore(published, name).latest() for name in LISTS]
     return max((version_date(version) for version in versions if version is not None), default=None)
 
 

@@ -36,7 +36,7 @@ from touchstone.landing.ledger import (
 from touchstone.landing.persons import person
 from touchstone.landing.sql import Limits
 from touchstone.maintenance.verification import manifests
-from touchstone.publishing.history import Publication, Shelf, latest_version
+from touchstone.publishing.history import ListStore, Publication, latest_version
 from touchstone.publishing.manifest import version_date
 
 AS_OF = "as_of="
@@ -228,10 +228,10 @@ def _plan(home: Path, contract: Contract, keep_days: int) -> Pruning:
 
 def _kept(home: Path, keep_days: int) -> Kept:
     published = home / "published"
-    histories: list[tuple[Shelf, list[Publication]]] = []
+    histories: list[tuple[ListStore, list[Publication]]] = []
     for folder in sorted(published.iterdir()) if published.is_dir() else []:
-        shelf = Shelf(published, folder.name)
-        histories.append((shelf, shelf.history()))
+        store = ListStore(published, folder.name)
+        histories.append((store, store.history()))
     dates = [version_date(line.version) for _, history in histories for line in history]
     dates = dates or [day for name in BY_DATE for path in (home / name).glob("*/as_of=*") if (day := _day(path))]
     newest = max(dates, default=None)
@@ -239,15 +239,15 @@ def _kept(home: Path, keep_days: int) -> Kept:
     loads: set[tuple[str, str]] = set()
     kept_dates: set[date] = set()
     run_ids: set[str] = set()
-    for shelf, history in histories:
+    for store, history in histories:
         latest = latest_version(history)
         for line in history:
             if version_date(line.version) < oldest and line.version != latest:
                 continue
-            tables = shelf.manifest(line.version).inputs.loads.tables
+            tables = store.manifest(line.version).inputs.loads.tables
             loads |= {(table, load_id) for table, load_ids in tables.items() for load_id in load_ids}
             kept_dates.add(version_date(line.version))
-            receipt = json.loads((shelf.version_directory(line.version) / line.receipt).read_bytes())
+            receipt = json.loads((store.version_directory(line.version) / line.receipt).read_bytes())
             run_ids.add(str(receipt["run"].get("run_id")))
     return Kept(newest, oldest, frozenset(loads), frozenset(kept_dates), frozenset(run_ids))
 

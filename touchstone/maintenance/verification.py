@@ -13,7 +13,7 @@ from pathlib import Path
 from touchstone.casework import leads
 from touchstone.core.errors import VerificationError
 from touchstone.landing.ledger import Ledger, LoadStatus, damage, load_statuses
-from touchstone.publishing.history import Shelf
+from touchstone.publishing.history import ListStore
 from touchstone.publishing.manifest import Manifest
 from touchstone.publishing.verify import verify
 
@@ -44,7 +44,7 @@ def manifests(published: Path, list_name: str | None = None, version: str | None
         if (list_name or name, version or own_version) != (name, own_version):
             continue
         try:
-            yield Shelf(published, name).manifest(own_version)
+            yield ListStore(published, name).manifest(own_version)
         except VerificationError:
             continue
 

@@ -27,7 +27,7 @@ from touchstone.core.failpoints import failpoint
 from touchstone.core.files import replacing_directory, sha256_bytes, sha256_file, write_json
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.text import MOST_CELL_CHARACTERS, visible, visible_sql
-from touchstone.publishing.history import Shelf, previous_version
+from touchstone.publishing.history import ListStore, previous_version
 from touchstone.publishing.manifest import MANIFEST_FILE, Held, Manifest, ManifestInputs
 from touchstone.publishing.policy import Policy
 from touchstone.publishing.terms import AppliedTerm
@@ -128,9 +128,9 @@ def build_candidate(
     Raises:
         VerificationError: The previous version does not match its manifest, or history is damaged.
     """
-    shelf = Shelf(published, list_name)
-    previous = previous_version(shelf.history(), as_of)
-    rows = _rows(list_name, mart, _previous_list(shelf, previous), as_of)
+    store = ListStore(published, list_name)
+    previous = previous_version(store.history(), as_of)
+    rows = _rows(list_name, mart, _previous_list(store, previous), as_of)
     rated_count, flagged_count, held = _counts(mart)
     files = {f"{list_name}.parquet": _parquet_bytes(rows), f"{list_name}.csv": csv_bytes(rows)}
     manifest = Manifest(
@@ -177,12 +177,12 @@ def _write(candidate: Candidate, contents: Mapping[str, bytes]) -> None:
             (temporary / name).write_bytes(content)
 
 
-def _previous_list(shelf: Shelf, version: str | None) -> Path | None:
+def _previous_list(store: ListStore, version: str | None) -> Path | None:
     if version is None:
         return None
-    path = shelf.version_directory(version) / f"{shelf.list_name}.parquet"
-    if not path.is_file() or sha256_file(path) != shelf.manifest(version).files[path.name]:
-        raise VerificationError(f"{path} does not match its manifest. Run `touchstone verify {shelf.list_name}`.")
+    path = store.version_directory(version) / f"{store.list_name}.parquet"
+    if not path.is_file() or sha256_file(path) != store.manifest(version).files[path.name]:
+        raise VerificationError(f"{path} does not match its manifest. Run `touchstone verify {store.list_name}`.")
     return path
 
 

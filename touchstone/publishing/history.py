@@ -5,7 +5,7 @@
     published/<list>/LATEST          the name of the version that readers use
     published/<list>/.publishing     only while a publication is under way or was cut short: which one
 
-`Shelf` knows these names and reads them; only `publish` writes them, and only `verify` judges them.
+`ListStore` knows these names and reads them; only `publish` writes them, and only `verify` judges them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class UnderWay(BaseModel):
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ListStore:
     """The folder of one published list."""
 
     published: Path

@@ -34,7 +34,7 @@ from touchstone.core.files import (
     write_json,
 )
 from touchstone.publishing.candidate import Candidate
-from touchstone.publishing.history import Shelf, UnderWay, in_force, latest_version, previous_version
+from touchstone.publishing.history import ListStore, UnderWay, in_force, latest_version, previous_version
 from touchstone.publishing.manifest import MANIFEST_FILE, Manifest
 from touchstone.publishing.verdict import (
     CANDIDATE_GATE,
@@ -44,7 +44,7 @@ from touchstone.publishing.verdict import (
     gate_date,
     read_verdict,
 )
-from touchstone.publishing.verify import shelf_problems
+from touchstone.publishing.verify import store_problems
 
 Outcome = Literal["published", "published_again", "unchanged"]
 
@@ -86,30 +86,30 @@ def publish(
     """
     contents, manifest = _read_candidate(candidate)
     _check_verdict(read_verdict(candidate), manifest, suites_digest, policy_digest)
-    shelf = Shelf(published, manifest.list_name)
-    shelf.directory.mkdir(parents=True, exist_ok=True)
-    _refuse_damage(shelf)
-    _finish_what_was_cut_short(shelf, keep=manifest.version)
-    history = shelf.history()
+    store = ListStore(published, manifest.list_name)
+    store.directory.mkdir(parents=True, exist_ok=True)
+    _refuse_damage(store)
+    _finish_what_was_cut_short(store, keep=manifest.version)
+    history = store.history()
     outcome: Outcome = "unchanged"
     if in_force(history, manifest.as_of) != manifest.version:
         _check_previous(manifest, previous_version(history, manifest.as_of))
         outcome = "published_again" if any(line.version == manifest.version for line in history) else "published"
-        _add(shelf, manifest, contents, _receipt_bytes(candidate, manifest, receipt))
+        _add(store, manifest, contents, _receipt_bytes(candidate, manifest, receipt))
     return Published(
         list_name=manifest.list_name,
         version=manifest.version,
         outcome=outcome,
-        latest=latest_version(shelf.history()) or manifest.version,
-        directory=shelf.version_directory(manifest.version),
+        latest=latest_version(store.history()) or manifest.version,
+        directory=store.version_directory(manifest.version),
     )
 
 
-def _refuse_damage(shelf: Shelf) -> None:
-    problems = shelf_problems(shelf)
+def _refuse_damage(store: ListStore) -> None:
+    problems = store_problems(store)
     if problems:
         lines = "\n".join(map(str, problems))
-        raise VerificationError(f"list {shelf.list_name} is damaged, so nothing is added to it:\n{lines}")
+        raise VerificationError(f"list {store.list_name} is damaged, so nothing is added to it:\n{lines}")
 
 
 def _check_previous(manifest: Manifest, previous: str | None) -> None:
@@ -139,7 +139,10 @@ def _read_candidate(candidate: Candidate) -> tuple[dict[str, bytes], Manifest]:
                 f"{candidate.directory / name} is not what its manifest names: it was changed after it was built. "
                 "Nothing was published. Build the list again."
             )
-    if set(files) != set(Shelf(Path(), candidate.list_name).list_files) or manifest.list_name != candidate.list_name:
+    if (
+        set(files) != set(ListStore(Path(), candidate.list_name).list_files)
+        or manifest.list_name != candidate.list_name
+    ):
         raise GateRefusedError(f"{path} is not the manifest of a list {candidate.list_name}. Nothing was published.")
     return {**files, MANIFEST_FILE: content}, manifest
 
@@ -195,12 +198,12 @@ def _receipt_bytes(candidate: Candidate, manifest: Manifest, receipt: Mapping[st
     )
 
 
-def _add(shelf: Shelf, manifest: Manifest, contents: Mapping[str, bytes], receipt: bytes) -> None:
+def _add(store: ListStore, manifest: Manifest, contents: Mapping[str, bytes], receipt: bytes) -> None:
     """Writes version, receipt, line and LATEST, in the order that the module's head gives."""
-    directory = shelf.version_directory(manifest.version)
-    name = _receipt_name(shelf, manifest.version)
-    with failpoint("publish.begin", shelf.under_way_file):
-        write_json(shelf.under_way_file, UnderWay(version=manifest.version, receipt=name).model_dump())
+    directory = store.version_directory(manifest.version)
+    name = _receipt_name(store, manifest.version)
+    with failpoint("publish.begin", store.under_way_file):
+        write_json(store.under_way_file, UnderWay(version=manifest.version, receipt=name).model_dump())
     if not directory.is_dir():
         with failpoint("publish.version", directory), replacing_directory(directory) as temporary:
             for file, content in {**contents, name: receipt}.items():
@@ -208,13 +211,13 @@ def _add(shelf: Shelf, manifest: Manifest, contents: Mapping[str, bytes], receip
     _check_unchanged(directory, contents)
     if not (directory / name).is_file():
         write_bytes(directory / name, receipt)
-    with failpoint("publish.history", shelf.log.path):
-        shelf.log.append(shelf.line(manifest.version, name).model_dump())
-    _set_latest(shelf)
+    with failpoint("publish.history", store.log.path):
+        store.log.append(store.line(manifest.version, name).model_dump())
+    _set_latest(store)
 
 
-def _receipt_name(shelf: Shelf, version: str) -> str:
-    times = sum(line.version == version for line in shelf.history())
+def _receipt_name(store: ListStore, version: str) -> str:
+    times = sum(line.version == version for line in store.history())
     return "receipt.json" if times == 0 else f"receipt-{times + 1}.json"
 
 
@@ -226,45 +229,45 @@ def _check_unchanged(directory: Path, contents: Mapping[str, bytes]) -> None:
             )
 
 
-def _set_latest(shelf: Shelf) -> None:
+def _set_latest(store: ListStore) -> None:
     """Makes LATEST name what history says, and ends the publication."""
-    latest = latest_version(shelf.history())
+    latest = latest_version(store.history())
     content = None if latest is None else f"{latest}\n".encode()
-    if content is not None and (not shelf.latest_file.is_file() or shelf.latest_file.read_bytes() != content):
-        with failpoint("publish.latest", shelf.latest_file):
-            write_bytes(shelf.latest_file, content)
-    shelf.under_way_file.unlink(missing_ok=True)
-    sync_directory(shelf.directory)
+    if content is not None and (not store.latest_file.is_file() or store.latest_file.read_bytes() != content):
+        with failpoint("publish.latest", store.latest_file):
+            write_bytes(store.latest_file, content)
+    store.under_way_file.unlink(missing_ok=True)
+    sync_directory(store.directory)
 
 
-def _finish_what_was_cut_short(shelf: Shelf, keep: str) -> None:
+def _finish_what_was_cut_short(store: ListStore, keep: str) -> None:
     """Brings a publication that was cut short to an end: what history names is completed, what it does not is removed.
 
     Args:
-        shelf: The list.
+        store: The list.
         keep: The version that is about to be published; what is there of it already is kept for that.
     """
-    for leftover in [*shelf.directory.glob(f"{TEMPORARY_PREFIX}*"), *shelf.directory.glob(f"*/{TEMPORARY_PREFIX}*")]:
+    for leftover in [*store.directory.glob(f"{TEMPORARY_PREFIX}*"), *store.directory.glob(f"*/{TEMPORARY_PREFIX}*")]:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    begun = shelf.under_way()
+    begun = store.under_way()
     if begun is None:
         return
-    history = shelf.history()
+    history = store.history()
     if any((line.version, line.receipt) == (begun.version, begun.receipt) for line in history):
-        _set_latest(shelf)
+        _set_latest(store)
     elif begun.version != keep:
-        _withdraw(shelf, begun, was_published_before=any(line.version == begun.version for line in history))
+        _withdraw(store, begun, was_published_before=any(line.version == begun.version for line in history))
 
 
-def _withdraw(shelf: Shelf, begun: UnderWay, *, was_published_before: bool) -> None:
+def _withdraw(store: ListStore, begun: UnderWay, *, was_published_before: bool) -> None:
     """Removes what a publication left that never came to its line in history: no reader has seen it."""
-    if shelf.log.path.is_file():
-        os.truncate(shelf.log.path, shelf.log.path.stat().st_size - len(shelf.log.unfinished()))
-    directory = shelf.version_directory(begun.version)
+    if store.log.path.is_file():
+        os.truncate(store.log.path, store.log.path.stat().st_size - len(store.log.unfinished()))
+    directory = store.version_directory(begun.version)
     if was_published_before:
         (directory / begun.receipt).unlink(missing_ok=True)
     elif directory.is_dir():
         aside = directory.with_name(f"{TEMPORARY_PREFIX}withdrawn-{begun.version}")
         directory.rename(aside)
         shutil.rmtree(aside)
-    _set_latest(shelf)
+    _set_latest(store)
