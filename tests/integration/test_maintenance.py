@@ -18,7 +18,7 @@ from tests.publishing_fixtures import RATED, Home
 from touchstone.core.errors import BadInputError, ExitCode
 from touchstone.core.failpoints import VARIABLE
 from touchstone.core.files import write_json
-from touchstone.core.home import _DAGSTER_YAML_1, DAGSTER_YAML, SCHEMA_VERSION, ensure_schema
+from touchstone.core.home import ensure_schema
 from touchstone.core.lock import writer_lock
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import Settings, read_settings
@@ -313,26 +313,18 @@ def test_a_wrong_kind_is_bad_input_that_names_those_there_are(settings: Settings
 # The schema ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_home_of_version_1_is_migrated(settings: Settings) -> None:
-    marker, dagster = settings.home / "schema_version", settings.home / "dagster" / "dagster.yaml"
-    marker.write_text("1\n")
-    dagster.parent.mkdir()
-    dagster.write_bytes(_DAGSTER_YAML_1)
-    before = content(settings.home / "landing") | content(settings.home / "published")
-    assert exit_code(examine(settings)) == ExitCode.DONE
-    prune(settings, 1000)
-    assert marker.read_text() == f"{SCHEMA_VERSION}\n"
-    assert dagster.read_bytes() == DAGSTER_YAML
-    assert content(settings.home / "landing") | content(settings.home / "published") == before
-
-
-def test_a_dagster_file_that_a_person_changed_is_left(settings: Settings) -> None:
-    (settings.home / "schema_version").write_text("1\n")
-    dagster = settings.home / "dagster" / "dagster.yaml"
-    dagster.parent.mkdir()
-    dagster.write_text("telemetry: {enabled: false}\n")
-    ensure_schema(settings)
-    assert dagster.read_text() == "telemetry: {enabled: false}\n"
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_home_of_an_earlier_version_is_refused_with_instructions(settings: Settings, version: str) -> None:
+    (settings.home / "schema_version").write_text(f"{version}\n")
+    before = content(settings.home)
+    with pytest.raises(
+        BadInputError, match=rf"schema version {version}, of Touchstone 0\.1.*TOUCHSTONE_HOME to a new folder"
+    ):
+        prune(settings, 1000)
+    (finding,) = examine(settings)
+    assert (finding.level, exit_code([finding])) == ("act", ExitCode.BAD_INPUT)
+    assert "touchstone run --sources FILE" in finding.remedy
+    assert content(settings.home) == before
 
 
 @pytest.mark.parametrize("version", ["99", "0", "", "two"])
