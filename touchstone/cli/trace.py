@@ -112,6 +112,7 @@ def _feature_lines(facts: Mapping[str, Any]) -> list[str]:
         return ["FEATURES are missing"]
     category = _format(facts["category"] or "all categories")
     lines = [f"FEATURES, most extreme first; typical for {category}; share of entities at least as extreme"]
+    rows = [
         (
             feature["name"],
             _format(feature["value"]),
