@@ -123,7 +123,7 @@ def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
         job_name="rate",
         minimum_interval_seconds=1,  # in each round of the daemon, every five seconds: at 5, each second round came too early
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reconciles aliases that were moved in MLflow; rates, judges and publishes the newest day with a new champion.",
+        description="Reconciles aliases moved in MLflow; rates, judges and publishes the newest day with a new champion.",
     )
     def promotions(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         registry = Registry(settings.home)
