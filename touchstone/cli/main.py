@@ -32,7 +32,6 @@ from touchstone.cli import (
 from touchstone.cli.common import print_message, settings_of
 from touchstone.cli.signals import stoppable
 from touchstone.core.errors import ExitCode, TouchstoneError, describe_disk_error
-from touchstone.core.process import tune_garbage_collector
 from touchstone.core.secrets import hide
 from touchstone.core.text import TerminalFormatter
 
@@ -77,7 +76,6 @@ def main() -> None:
             errors="backslashreplace"
         )  # a terminal that is not of UTF-8 gets the numbers, as on stderr
     _log_to_stderr()
-    tune_garbage_collector()
     try:
         with stoppable():  # already here, for what follows must not explain what a signal broke off
             app(standalone_mode=False)
