@@ -40,7 +40,6 @@ from touchstone.core.files import (
 )
 from touchstone.core.home import REBUILT, ensure_schema, home_lock
 from touchstone.core.lists import ListName
-from touchstone.core.process import tune_garbage_collector
 from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import LABEL_HORIZON_DAYS, Settings
@@ -432,7 +431,6 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
     Whoever started several Dagster runs as one pipeline run ends its record and sends its alerts; of any other run that
     is done here, for no sensor sees what a job of `dagster job execute` did.
     """
-    tune_garbage_collector()
     reduce_disk_waits(settings.home / "dagster" / "history")
     ensure_schema(settings)
     runs = settings.home / "runs"

@@ -93,7 +93,7 @@ def test_who_writes_to_the_home_is_waited_for(home: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         skipped = sensor.tick()
     assert isinstance(skipped, dg.SkipReason)
-    assert "Somebody writes to the home" in str(skipped.skip_message)
+    assert "Another process writes to the home" in str(skipped.skip_message)
     assert isinstance(sensor.tick(), dg.RunRequest)
 
 
