@@ -1,20 +1,32 @@
-"""What Great Expectations lacks to run inside DuckDB: a SQLAlchemy dialect, and an expectation that runs its query once.
+"""Great Expectations over one DuckDB database, and the SQLAlchemy dialect that it needs for it.
 
 Great Expectations reads a result after it has closed the connection that it came from, and DuckDB's are gone by then
 ("list index out of range" on every expectation). So every result is fetched whole as soon as its statement has run. It
 also keeps engines, and with a pool their connections, so nothing is pooled: the database ends with its owner's connection.
-SQLAlchemy loads the dialect by name, and `runner` imports this module where it judges: it is slow to import.
+This module is slow to import (5 s), so `runner` imports it where a suite is judged.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
+import great_expectations as gx
 from duckdb_sqlalchemy import Dialect, DuckDBExecutionContext
-from great_expectations.expectations.core.unexpected_rows_expectation import UnexpectedRowsExpectation
+from great_expectations.core import ExpectationValidationResult
+from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
+from great_expectations.datasource.fluent.interfaces import Batch
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 from sqlalchemy.engine.url import URL
 from sqlalchemy.pool import NullPool, Pool
+
+from expectations.suites import Expectation
 
 
 class _BufferingContext(DuckDBExecutionContext):
@@ -38,19 +50,73 @@ class BufferedDuckDBDialect(Dialect):
         return NullPool
 
 
-class ExpectNothingWrong(UnexpectedRowsExpectation):
-    """Holds when its query returns no row; what it returns are aggregates, so they are part of the result.
+@cache
+def _context() -> EphemeralDataContext:
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+        analytics_enabled=False,
+        progress_bars=ProgressBarsConfig(globally=False),
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
 
-    Its parent runs the query twice, to fetch rows and to count them: at 2 million rows that is seconds.
-    """
 
-    metric_dependencies: ClassVar[tuple[str, ...]] = ("unexpected_rows_query.table",)
+def judge(
+    url: str, expectations: Sequence[Expectation], bound: Mapping[str, Any]
+) -> dict[str, ExpectationValidationResult]:
+    """Returns Great Expectations' result of each expectation by its name; one batch a table."""
+    name = url.rsplit("_", maxsplit=1)[-1]
+    source = _context().data_sources.add_sql(name, connection_string=url)
+    outcomes: dict[str, ExpectationValidationResult] = {}
+    try:
+        for table in dict.fromkeys(expectation.table for expectation in expectations):
+            batch = (
+                source.add_table_asset(table, table_name=table).add_batch_definition_whole_table("whole").get_batch()
+            )
+            outcomes |= _judge_table(batch, [item for item in expectations if item.table == table], bound)
+    finally:
+        _context().data_sources.delete(name)
+    return outcomes
 
-    def _validate(
-        self,
-        metrics: dict[str, Any],
-        runtime_configuration: dict[str, Any] | None = None,  # noqa: ARG002 - Great Expectations' signature
-        execution_engine: Any = None,  # noqa: ARG002
-    ) -> dict[str, Any]:
-        rows = metrics["unexpected_rows_query.table"]
-        return {"success": not rows, "result": {"observed_value": len(rows), "details": {"wrong": rows}}}
+
+def _judge_table(
+    batch: Batch, expectations: Sequence[Expectation], bound: Mapping[str, Any]
+) -> dict[str, ExpectationValidationResult]:
+    outcomes: dict[str, ExpectationValidationResult] = {}
+    # The rows that a query returns are aggregates, so all are part of the result; samples of the table's own rows never are.
+    for result_format, chosen in (
+        (
+            {"result_format": "BASIC", "partial_unexpected_count": 0},
+            [item for item in expectations if item.gx is not None],
+        ),
+        ({"result_format": "COMPLETE"}, [item for item in expectations if item.gx is None]),
+    ):
+        if chosen:
+            suite = gx.ExpectationSuite(name="table", expectations=[_gx_expectation(item, bound) for item in chosen])
+            outcomes |= {
+                _name_of(result): result for result in batch.validate(suite, result_format=result_format).results
+            }
+    return outcomes
+
+
+def _name_of(result: ExpectationValidationResult) -> str:
+    config: Any = result.expectation_config
+    return str(config.meta["name"])
+
+
+def _gx_expectation(expectation: Expectation, bound: Mapping[str, Any]) -> Any:
+    arguments = expectation.bound_arguments(bound)
+    if expectation.gx is None:
+        arguments["unexpected_rows_query"] = _query(expectation)
+    if expectation.gx is not None and expectation.column is not None:
+        arguments["column"] = expectation.column
+    expectation_class = getattr(gx.expectations, expectation.gx or "UnexpectedRowsExpectation")
+    return expectation_class(severity=expectation.severity, meta={"name": expectation.name}, **arguments)
+
+
+def _query(expectation: Expectation) -> str:
+    if expectation.query is not None:
+        return expectation.query
+    return (
+        "select count(*) as observed, 0 as allowed from {batch} as t cross join parameters as p "
+        f"where {expectation.bad_rows} having count(*) > 0"
+    )

@@ -10,20 +10,20 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlalchemy.dialects import registry
 
 from expectations.results import Failure, SuiteResult, subject_digest
 from expectations.suites import DUCKDB_TYPES, Expectation, ScalarType, Suite, load_suite, quoted, suite_digest
 
 if TYPE_CHECKING:
-    import sqlalchemy
     from great_expectations.core import ExpectationValidationResult
-    from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
-    from great_expectations.datasource.fluent.interfaces import Batch
 
 DIALECT = "touchstone_duckdb"
+registry.register(DIALECT, "expectations.gx_in_duckdb", "BufferedDuckDBDialect")
 JUDGED_TABLES = "judged_tables"
 _SCALARS = "parameters"
 _databases = itertools.count()
@@ -45,13 +45,15 @@ def run_suite(suite: str, tables: Mapping[str, Sequence[Path]], parameters: Mapp
     Raises:
         BadInputError: The suite is unknown, or tables or parameters are not those that it takes.
     """
+    from expectations.gx_in_duckdb import judge  # Great Expectations takes five seconds to import
+
     spec = load_suite(suite)
     spec.check_tables(tables)
     bound = spec.bind(parameters)
     runnable = [spec.spelled_out(item, bound) for item in spec.expectations if _has_its_tables(item, tables)]
     names_run = {expectation.name for expectation in runnable}
     with _database(spec, tables, bound) as url:
-        outcomes = _judge(url, runnable, bound)
+        outcomes = judge(url, runnable, bound)
     failures = tuple(
         failure for expectation in runnable for failure in _failures(expectation, outcomes[expectation.name], bound)
     )
@@ -74,10 +76,6 @@ def _has_its_tables(expectation: Expectation, tables: Mapping[str, Sequence[Path
 @contextmanager
 def _database(spec: Suite, tables: Mapping[str, Sequence[Path]], bound: Mapping[str, Any]) -> Iterator[str]:
     """Yields the address of an in-memory DuckDB with a view a table and a relation a parameter; it ends with the block."""
-    import sqlalchemy
-    from sqlalchemy.dialects import registry
-
-    registry.register(DIALECT, "expectations.gx_in_duckdb", "BufferedDuckDBDialect")
     url = f"{DIALECT}:///:memory:gate_{next(_databases)}"
     with sqlalchemy.create_engine(url).connect() as owner:
         owner.exec_driver_sql("set temp_directory = ''")
@@ -119,86 +117,6 @@ def _create_relation(
         owner.exec_driver_sql(f"insert into {quoted(name)} values ({places})", tuple(row[column] for column in columns))
 
 
-@cache
-def _context() -> EphemeralDataContext:
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import (
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
-
-    config = DataContextConfig(
-        store_backend_defaults=InMemoryStoreBackendDefaults(),
-        analytics_enabled=False,
-        progress_bars=ProgressBarsConfig(globally=False),
-    )
-    return gx.get_context(mode="ephemeral", project_config=config)
-
-
-def _judge(
-    url: str, expectations: Sequence[Expectation], bound: Mapping[str, Any]
-) -> dict[str, ExpectationValidationResult]:
-    """Returns Great Expectations' result of each expectation by its name; one batch a table."""
-    name = url.rsplit("_", maxsplit=1)[-1]
-    source = _context().data_sources.add_sql(name, connection_string=url)
-    outcomes: dict[str, ExpectationValidationResult] = {}
-    try:
-        for table in dict.fromkeys(expectation.table for expectation in expectations):
-            batch = (
-                source.add_table_asset(table, table_name=table).add_batch_definition_whole_table("whole").get_batch()
-            )
-            outcomes |= _judge_table(batch, [item for item in expectations if item.table == table], bound)
-    finally:
-        _context().data_sources.delete(name)
-    return outcomes
-
-
-def _judge_table(
-    batch: Batch, expectations: Sequence[Expectation], bound: Mapping[str, Any]
-) -> dict[str, ExpectationValidationResult]:
-    import great_expectations as gx
-
-    suite = gx.ExpectationSuite(name="table", expectations=[_gx_expectation(item, bound) for item in expectations])
-    without_samples = {"result_format": "BASIC", "partial_unexpected_count": 0}
-    return {_name_of(result): result for result in batch.validate(suite, result_format=without_samples).results}
-
-
-def _name_of(result: ExpectationValidationResult) -> str:
-    config: Any = result.expectation_config
-    return str(config.meta["name"])
-
-
-def _gx_expectation(expectation: Expectation, bound: Mapping[str, Any]) -> Any:
-    import great_expectations
-
-    from expectations.gx_in_duckdb import ExpectNothingWrong
-
-    common: dict[str, Any] = {"severity": expectation.severity, "meta": {"name": expectation.name}}
-    if expectation.gx is None:
-        return ExpectNothingWrong(unexpected_rows_query=_query(expectation), **common)
-    arguments = _arguments(expectation, bound)
-    if expectation.column is not None:
-        arguments["column"] = expectation.column
-    return getattr(great_expectations.expectations, expectation.gx)(**arguments, **common)
-
-
-def _arguments(expectation: Expectation, bound: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: bound[value[1:]] if isinstance(value, str) and value.startswith("$") else value
-        for name, value in expectation.arguments.items()
-    }
-
-
-def _query(expectation: Expectation) -> str:
-    if expectation.query is not None:
-        return expectation.query
-    return (
-        "select count(*) as observed, 0 as allowed from {batch} as t cross join parameters as p "
-        f"where {expectation.bad_rows} having count(*) > 0"
-    )
-
-
 def _failures(
     expectation: Expectation, outcome: ExpectationValidationResult, bound: Mapping[str, Any]
 ) -> list[Failure]:
@@ -211,7 +129,7 @@ def _failures(
     result: Mapping[str, Any] = outcome.result
     if expectation.gx is not None:
         return [_failure(expectation, expectation.column, *_native_figures(expectation, result, bound))]
-    rows: list[Mapping[str, Any]] = result["details"]["wrong"]
+    rows: list[Mapping[str, Any]] = result["details"]["unexpected_rows"]
     if expectation.bad_rows is not None:
         return [_failure(expectation, expectation.column, _breaking_rows(row["observed"]), "none") for row in rows]
     return [
@@ -240,7 +158,7 @@ def _native_figures(expectation: Expectation, result: Mapping[str, Any], bound: 
     """Returns what a native expectation observed and what it allows, in words."""
     if "unexpected_count" in result:
         return _breaking_rows(result["unexpected_count"]), "none"
-    arguments = _arguments(expectation, bound)
+    arguments = expectation.bound_arguments(bound)
     words = {"min_value": "at least ", "max_value": "at most "}
     limits = [words.get(name, "") + _text(value) for name, value in arguments.items() if not isinstance(value, bool)]
     return _text(result.get("observed_value")), " and ".join(limits)

@@ -102,6 +102,13 @@ class Expectation(_Data):
             raise ValueError(f"expectation {self.name}: its query must read from {{batch}}")
         return self
 
+    def bound_arguments(self, bound: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the arguments of a native expectation, each `$name` replaced by the value of that parameter."""
+        return {
+            name: bound[value[1:]] if isinstance(value, str) and value.startswith("$") else value
+            for name, value in self.arguments.items()
+        }
+
 
 class Suite(_Data):
     """A named set of expectations over named tables, with the parameters it takes."""

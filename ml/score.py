@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from ml.approvals import Champion
 from ml.explain import Explainer, signals_told
 from ml.model import RiskModel, Scorer, read_model
 from ml.training_set import matrix
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import replacing
-
-if TYPE_CHECKING:
-    from ml.registry import Champion
 
 BATCH_ROWS: Final = 65_536
 ROW_GROUP_ROWS: Final = 131_072

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ml.approvals import Champion
 from touchstone.core.errors import VerificationError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ml.model import RiskModel
-    from ml.registry import Champion
 
 Bools = npt.NDArray[np.bool_]
 

@@ -19,7 +19,7 @@ from ml.neighbours import Edges
 from ml.training_set import encode
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import check_regular
-from touchstone.core.text import few_of, shorten, visible
+from touchstone.core.text import list_some, shorten, visible
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -119,7 +119,7 @@ class Roles:
         ]  # fmt: skip
         for option, name in named:
             if name is not None and name not in names:
-                raise BadInputError(f"{path} has no column {name!r}, which {option} names. It has: {few_of(names)}.")
+                raise BadInputError(f"{path} has no column {name!r}, which {option} names. It has: {list_some(names)}.")
         for option, names_of in (("--features", self.features or ()), ("--text", self.texts)):
             for name in names_of:
                 if name in (self.label, self.id, self.split):
@@ -203,7 +203,7 @@ def read_splits(path: Path, table: Table, id_column: str) -> dict[str, tuple[str
     content = _read(path)
     if id_column not in content.column_names:
         raise BadInputError(
-            f"{path} has no column {id_column!r}, which is the table's id. It has: {few_of(content.column_names)}."
+            f"{path} has no column {id_column!r}, which is the table's id. It has: {list_some(content.column_names)}."
         )
     others = [name for name in content.column_names if name != id_column]
     if not others:
@@ -215,8 +215,8 @@ def read_splits(path: Path, table: Table, id_column: str) -> dict[str, tuple[str
     if place.null_count:
         lacking = table.ids.filter(place.is_null())
         raise BadInputError(
-            f"{path} says nothing of {len(lacking):,} rows of the table, such as {few_of(lacking.slice(0, 3).to_pylist())}. Add "
-            "them, or take them out of the table."
+            f"{path} says nothing of {len(lacking):,} rows of the table, such as {list_some(lacking.slice(0, 3).to_pylist())}. "
+            "Add them, or take them out of the table."
         )
     return {name: tuple(_words(content[name].cast(pa.string())).take(place).to_pylist()) for name in others}
 
@@ -255,8 +255,8 @@ def read_edges(path: Path, table: Table) -> tuple[dict[str, Edges], int]:
     nowhere = (first >= len(table)) & (second >= len(table))
     if nowhere.all():
         raise BadInputError(
-            f"{path}: no edge has an end that is an id of the table. Ends are like {few_of(ends[0].slice(0, 3).to_pylist())}, "
-            f"ids like {few_of(table.ids.slice(0, 3).to_pylist())}. Name the column that the ends are of with --id."
+            f"{path}: no edge has an end that is an id of the table. Ends are like {list_some(ends[0].slice(0, 3).to_pylist())}, "
+            f"ids like {list_some(table.ids.slice(0, 3).to_pylist())}. Name the column that the ends are of with --id."
         )
     weight = np.ones(len(first))
     if "weight" in content.column_names:
@@ -331,8 +331,8 @@ def _label(path: Path, name: str, column: Any) -> tuple[Flags, str]:
     counts = np.bincount(code, minlength=len(words))
     if len(words) != 2:
         raise BadInputError(
-            f"{path}: {name!r} has {len(words)} values ({few_of(words)}), and a label has two. Name another column with --label, "
-            "or write it as 0 and 1."
+            f"{path}: {name!r} has {len(words)} values ({list_some(words)}), and a label has two. Name another column with "
+            "--label, or write it as 0 and 1."
         )
     positive = _positive(words, counts)
     rare = int(counts.min())
@@ -367,8 +367,8 @@ def _ids(path: Path, name: str, column: Any) -> Any:
     twice = counted.filter(pc.greater(counted.field("counts"), 1)).field("values")
     if len(twice):
         raise BadInputError(
-            f"{path}: {len(twice):,} ids are there more than once, such as {few_of(twice.slice(0, 3).to_pylist())}. An id names "
-            "one row: name another column with --id, or take the repeated rows out."
+            f"{path}: {len(twice):,} ids are there more than once, such as {list_some(twice.slice(0, 3).to_pylist())}. An id "
+            "names one row: name another column with --id, or take the repeated rows out."
         )
     return ids
 

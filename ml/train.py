@@ -33,7 +33,7 @@ from ml.training_set import (
     split_rows,
 )
 from touchstone.core.errors import VerificationError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import sha256_bytes, sha256_file, sha256_tree
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def register(
         trained_by: Who trains; whoever that is may not approve, unless a setting allows it.
         progress: Called with a line a step.
     """
-    with boundary("training.register", registry.home / "mlflow.db"):
+    with failpoint("training.register", registry.home / "mlflow.db"):
         version = registry.register(
             prepared.model,
             facts=prepared.facts,

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from ml.registry import AUTOMATIC, Registry
 from touchstone.core.errors import BadInputError
 from touchstone.core.home import home_lock
 from touchstone.core.settings import Settings
@@ -96,8 +97,6 @@ def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
         description="Settles aliases that were moved in MLflow; rates, judges and publishes the newest day with a new champion.",
     )
     def promotions(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        from ml.registry import AUTOMATIC, Registry
-
         registry = Registry(settings.home)
         if not registry.approvals.path.exists():
             return dg.SkipReason("No model was trained yet.")
@@ -108,9 +107,9 @@ def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
         except BadInputError as error:
             return dg.SkipReason(f"Somebody writes to the home; looked at again in five seconds. {error}")
         seen = heads.index(context.cursor) if context.cursor in heads else len(heads) - 1
-        decided = [line for line in registry.log()[seen:] if line.action in {"approve", "rollback"}]
+        decided = [line for line in registry.approvals.decisions()[seen:] if line.action in {"approve", "rollback"}]
         decided = [line for line in decided if line.who != AUTOMATIC]  # the run that trained it rates with it
-        context.update_cursor(registry.head())
+        context.update_cursor(registry.approvals.head())
         if not decided:
             return dg.SkipReason("No champion is another.")
         day = newest_day(settings.home / "published")
@@ -119,6 +118,6 @@ def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
         why = "; ".join(
             f"{line.action} {line.model} version {line.version} by {line.who}: {line.why}" for line in decided
         )
-        return dg.RunRequest(run_key=registry.head(), partition_key=str(day), tags={PROMOTION_TAG: why})
+        return dg.RunRequest(run_key=registry.approvals.head(), partition_key=str(day), tags={PROMOTION_TAG: why})
 
     return promotions

@@ -12,26 +12,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
 
 from expectations.contract import load_contract
+from ml.backtest import OUTCOME_DAYS, Step, Variant, hold, plot, take_step, why_off
+from ml.backtest import without as lacking
+from ml.declarations import Declaration, load_declarations
+from ml.train import Files, Parameters
+from orchestration.definitions import build_definitions
 from orchestration.pipeline import check_range, run_job
-from orchestration.resources import pins_of, project_digest
 from touchstone.core.errors import BadInputError, GateRefusedError, TouchstoneError, VerificationError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, discard, remove_temporaries, replacing_directory, sha256_bytes
 from touchstone.core.home import ensure_schema, home_lock, prepare_home
 from touchstone.core.lists import ListDefinition, list_of_model
+from touchstone.core.revision import project_digest
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import read_warehouse
+from touchstone.landing.ledger import Ledger, pinned_loads
 from touchstone.maintenance.approvals import outcomes_after
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from ml.backtest import Step, Variant
-    from ml.declarations import Declaration
-    from ml.train import Files
+from touchstone.publishing.policy import load_policy
 
 SHARED = ("landing", "signals", "marketplace")
 """What the home in which days are built anew has in common with the one that it belongs to."""
@@ -90,14 +93,15 @@ def backtest(
         BadInputError: There is no such model, feature, signal or policy, the range is none, or nothing was rated yet.
         GateRefusedError: What a day's features are does not pass their gate.
     """
-    from ml.backtest import hold, plot, take_step, why_off
-
     prepare_home(settings)
     rated = list_of_model(model)
     check_range(settings, first, last)
     days = [first + timedelta(days=at) for at in range(0, (last - first).days + 1, every)]
     variants = _variants(settings, model, policy, without)
-    stands_on = {"loads": pins_of(settings, load_contract()).digest, "project": project_digest()}
+    stands_on = {
+        "loads": pinned_loads(Ledger(settings.home / "landing").read(), load_contract()).digest,
+        "project": project_digest(),
+    }
     here = settings.home / "backtests" / model
     steps: list[Step] = []
     off: dict[str, dict[str, str]] = {}
@@ -109,7 +113,7 @@ def backtest(
             if missing:
                 files = _built(settings, rated, day)
                 for variant in missing:
-                    with boundary("backtest.step", folders[variant.name]):
+                    with failpoint("backtest.step", folders[variant.name]):
                         take_step(variant, files, day, folders[variant.name])
                 _clear(settings)
             steps.append(hold(day, folders, _outcomes(settings, variants[0].declaration, day)))
@@ -126,12 +130,6 @@ def backtest(
 
 def _variants(settings: Settings, model: str, policy: Path | None, without: Sequence[str]) -> list[Variant]:
     """The model as it stands, and the other one where anything is to be other."""
-    from ml.backtest import Variant
-    from ml.backtest import without as lacking
-    from ml.declarations import load_declarations
-    from ml.train import Parameters
-    from touchstone.publishing.policy import load_policy
-
     declaration, now, name = load_declarations()[model], load_policy(settings.policy), list_of_model(model).list_name
     variants = [Variant("now", declaration, Parameters(target_precision=now.target_of(name)))]
     if policy is not None or without:
@@ -147,11 +145,6 @@ def _variants(settings: Settings, model: str, policy: Path | None, without: Sequ
 
 def _built(settings: Settings, rated: ListDefinition, day: date) -> Files:
     """Builds what a day knew: its training rows and who lived then."""
-    import dagster as dg
-
-    from ml.train import Files
-    from orchestration.definitions import build_definitions
-
     apart = _apart(settings)
     apart.home.mkdir(parents=True, exist_ok=True)
     for name in SHARED:
@@ -183,7 +176,5 @@ def _clear(settings: Settings) -> None:
 
 
 def _outcomes(settings: Settings, declaration: Declaration, day: date) -> pa.Table:
-    from ml.backtest import OUTCOME_DAYS
-
     with read_warehouse(settings.home) as connection:
         return outcomes_after(connection, declaration, day, day + timedelta(days=OUTCOME_DAYS))

@@ -10,13 +10,12 @@ import base64
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import dagster as dg
+import duckdb
 
 from ml.plots import new_axes, png
-from orchestration.resources import connect_memory
-
-if TYPE_CHECKING:
-    import dagster as dg
 
 NOW, BEFORE, LIMIT = "#33658a", "#b8c4cf", "#c1121f"
 EDGES = range(0, 105, 5)  # of the bands of score that are counted
@@ -32,8 +31,6 @@ def markdown(picture: bytes, title: str) -> str:
 
 def shown(picture: bytes | None, title: str) -> dg.MetadataValue[Any]:
     """Returns a picture as metadata of an asset, or that there was nothing to draw."""
-    import dagster as dg
-
     return (
         dg.MetadataValue.text("nothing to draw") if picture is None else dg.MetadataValue.md(markdown(picture, title))
     )
@@ -207,7 +204,7 @@ def _mark_threshold(axes: Any, threshold: float) -> None:
 
 def _score_counts(file: Path) -> list[int] | None:
     """Returns the number of rows in each band of score, what lies outside 0 to 100 counted at the ends."""
-    with connect_memory() as connection:
+    with duckdb.connect(":memory:") as connection:
         rows = connection.sql(
             "select * from read_parquet($file, hive_partitioning = false)", params={"file": str(file)}
         )
@@ -225,7 +222,7 @@ def _score_counts(file: Path) -> list[int] | None:
 
 def _known_shares(file: Path) -> dict[str, float]:
     """Returns the share of rows for which a column is known, by column; nothing for a file without rows."""
-    with connect_memory() as connection:
+    with duckdb.connect(":memory:") as connection:
         return dict(
             connection.execute(
                 "with t as (from read_parquet(?, hive_partitioning = false)), "

@@ -10,21 +10,25 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
+import duckdb
+from pydantic import TypeAdapter
 
 from expectations.contract import Contract
+from expectations.results import SuiteResult, subject_digest
+from expectations.runner import run_suite
+from expectations.suites import load_suite, suite_digest, suites_digest
 from orchestration import charts
-from orchestration.resources import Run, connect_memory
+from orchestration.resources import Run
 from touchstone.core.files import write_json
 from touchstone.core.lists import LISTS, ListDefinition, ListName
 from touchstone.core.settings import MAX_AGE
 from touchstone.core.text import visible
-
-if TYPE_CHECKING:
-    from expectations.results import SuiteResult
-    from touchstone.landing.ledger import LoadRecord
+from touchstone.landing.ledger import LoadRecord
+from touchstone.publishing.candidate import list_columns, newest_candidate
+from touchstone.publishing.verdict import GATES_BEFORE, give_verdict
 
 Files = Mapping[str, list[Path]]
 COMPARED_WITH_BEFORE = ("listings", "reviews", "orders")
@@ -65,8 +69,6 @@ def _landed_gate(contract: Contract) -> dg.AssetChecksDefinition:
 def _gate(
     suite: str, name: ListName, asset: dg.AssetKey, daily: dg.DailyPartitionsDefinition
 ) -> dg.AssetChecksDefinition:
-    from expectations.suites import load_suite
-
     @dg.asset_check(
         asset=asset,
         name=f"gate_{suite}",
@@ -98,21 +100,15 @@ def _is_off(run: Run, suite: str, rated: ListDefinition) -> bool:
     return suite == "scores" and not run.scores_file(rated.model, run.as_of).exists()
 
 
-def judge(run: Run, suite: str, name: ListName) -> "SuiteResult":
+def judge(run: Run, suite: str, name: ListName) -> SuiteResult:
     """Judges by one suite what the run has of one list, and keeps the result."""
-    from expectations.runner import run_suite
-
     result = run_suite(suite, files_of(run, suite, name), _parameters(run, suite, name))
     write_json(run.gate_file(_gate_name(suite, name), run.as_of), result.as_dict())
     return result
 
 
-def give_verdict_on(run: Run, name: ListName, candidate_result: "SuiteResult") -> None:
+def give_verdict_on(run: Run, name: ListName, candidate_result: SuiteResult) -> None:
     """Writes the verdict on the candidate that was just judged, from its own gate's result and those of the gates before."""
-    from expectations.suites import suites_digest
-    from touchstone.publishing.candidate import newest_candidate
-    from touchstone.publishing.verdict import GATES_BEFORE, give_verdict
-
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
     if candidate is None:
         return
@@ -122,8 +118,6 @@ def give_verdict_on(run: Run, name: ListName, candidate_result: "SuiteResult") -
 
 def subject_of(run: Run, suite: str, name: ListName) -> str:
     """Returns the digest of the files that a gate has to judge for a list, computed from the files themselves."""
-    from expectations.results import subject_digest
-
     return subject_digest(files_of(run, suite, name))
 
 
@@ -146,13 +140,8 @@ def _gate_name(suite: str, name: str) -> str:
     return suite if suite == "landed" else f"{suite}-{name}"
 
 
-def _kept_or_judged(run: Run, suite: str, name: ListName) -> "SuiteResult":
+def _kept_or_judged(run: Run, suite: str, name: ListName) -> SuiteResult:
     """Returns a gate's kept result if it is about the very files, suite and parameters of now, else judges."""
-    from pydantic import TypeAdapter
-
-    from expectations.results import SuiteResult
-    from expectations.suites import load_suite, suite_digest
-
     kept = run.gate_file(_gate_name(suite, name), run.as_of)
     if kept.exists():
         result = SuiteResult.model_validate_json(kept.read_bytes())
@@ -164,8 +153,6 @@ def _kept_or_judged(run: Run, suite: str, name: ListName) -> "SuiteResult":
 
 
 def _candidate_file(run: Run, name: ListName) -> Path:
-    from touchstone.publishing.candidate import newest_candidate
-
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
     return candidate.parquet if candidate else run.home / "candidates" / name / "none"
 
@@ -194,8 +181,6 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
         rating |= {"model_digest": champion.model_digest, "prevalence": champion.card["prevalence"]}
         rating |= {"drift_warn": run.policy.drift.warn, "drift_block": run.policy.drift.block}
         return {**rating, "previous_mean_score": _mean_score(before, champion.model_digest) if before else None}
-    from touchstone.publishing.candidate import list_columns
-
     return {
         **rating,
         "as_of": run.as_of,
@@ -213,7 +198,7 @@ def _active_count(run: Run, rated: ListDefinition) -> int:
 
 def _mean_score(scores: Path, model_digest: str) -> float | None:
     """Returns the mean score of an earlier date (0 to 100), if the same model gave it."""
-    with connect_memory() as connection:
+    with duckdb.connect(":memory:") as connection:
         mean = connection.execute(
             "select avg(cast(score as decimal(9, 4))) from read_parquet(?, hive_partitioning = false) "
             "where model_digest = ?",
@@ -232,7 +217,7 @@ def _landed_files(run: Run) -> Files:
     return files
 
 
-def _full_load_before(run: Run, table: str) -> "LoadRecord | None":
+def _full_load_before(run: Run, table: str) -> LoadRecord | None:
     """Returns the full load before the one in use, if its files are still there."""
     full = [load for load in _pulled(run) if load.table == table and load.status == "accepted" and load.mode == "full"]
     if len(full) < 2 or not all(path.exists() for path in full[-2].paths(run.landing)):
@@ -240,7 +225,7 @@ def _full_load_before(run: Run, table: str) -> "LoadRecord | None":
     return full[-2]
 
 
-def _pulled(run: Run) -> "list[LoadRecord]":
+def _pulled(run: Run) -> list[LoadRecord]:
     """Returns every load that was tried of a source's, oldest first; what was given by command is judged with them alone."""
     return [load for load in run.ledger if not load.is_recorded]
 
@@ -306,7 +291,7 @@ def _draw(run: Run, suite: str, name: ListName, failed: AbstractSet[str]) -> byt
     return charts.listed(files["candidate"], files["rated"], threshold=threshold, entities=entities)
 
 
-def _check_result(run: Run, result: "SuiteResult", picture: bytes | None, name: str = "") -> dg.AssetCheckResult:
+def _check_result(run: Run, result: SuiteResult, picture: bytes | None, name: str = "") -> dg.AssetCheckResult:
     """Tells Dagster what a gate found, in words, as a picture and as a table; the run's record keeps refusals and warnings.
 
     A check that only warns fails in yellow and stops nothing.

@@ -19,10 +19,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.resources import WAREHOUSE_GROUP_ROWS, DbtNode, project_digest
+from orchestration.dbt_results import DbtNode
 from touchstone.core.errors import TouchstoneError
 from touchstone.core.files import write_bytes
+from touchstone.core.revision import project_digest
 from touchstone.core.settings import DBT_PROJECT, Settings
+from touchstone.core.warehouse import WAREHOUSE_GROUP_ROWS
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ml import drift
+from ml.approvals import Champion
+from ml.drift import calibration, label_delay
+from ml.model import RiskModel, read_model
+from ml.shadow import found_among
 from orchestration.resources import Run
 from touchstone.core.files import replacing
 from touchstone.core.lists import ListDefinition
 from touchstone.maintenance.approvals import is_rated_by, outcomes_after
-
-if TYPE_CHECKING:
-    from ml.model import RiskModel
-    from ml.registry import Champion
 
 DAYS = 28
 """Outcomes and delays of so many days are the latest."""
@@ -33,11 +37,6 @@ DELAYS = {
 
 def measure(run: Run, rated: ListDefinition, champion: Champion) -> None:
     """Measures the day that was just rated, writes `drift.parquet` beside its scores, and tells MLflow."""
-    import pyarrow.parquet as pq
-
-    from ml import drift
-    from ml.model import read_model
-
     model = read_model(champion.folder, champion.model_digest)
     scores = run.scores_file(rated.model, run.as_of)
     cut = date.fromisoformat(model.body["training"]["as_of"])
@@ -49,16 +48,11 @@ def measure(run: Run, rated: ListDefinition, champion: Champion) -> None:
     ]
     with replacing(run.drift_file(rated.model, run.as_of)) as temporary:
         pq.write_table(drift.table(model.digest, rows), temporary)
-    run.registry.log_drift(champion, _figures(rows), run.as_of, days=days)
+    run.registry.runs.log_drift(champion, _figures(rows), run.as_of, days=days)
 
 
 def _calibration(run: Run, rated: ListDefinition, champion: Champion, model: RiskModel) -> Iterator[dict[str, Any]]:
     """Holds the oldest scores of the last 28 days that this champion gave against what was decided since."""
-    import pyarrow.parquet as pq
-
-    from ml.drift import calibration
-    from ml.shadow import found_among
-
     earlier = [run.as_of - timedelta(days=days) for days in range(DAYS, 0, -1)]
     kept = [
         day for day in earlier if (file := run.scores_file(rated.model, day)).exists() and is_rated_by(file, champion)
@@ -72,8 +66,6 @@ def _calibration(run: Run, rated: ListDefinition, champion: Champion, model: Ris
 
 
 def _delays(run: Run, cut: date) -> Iterator[dict[str, Any]]:
-    from ml.drift import label_delay
-
     spans = {"before": (cut - timedelta(days=DAYS_BEFORE), cut), "now": (run.as_of - timedelta(days=DAYS), run.as_of)}
     with run.warehouse.connect() as connection:
         for source, (table, begun_at) in DELAYS.items():
@@ -103,9 +95,6 @@ def _figures(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 def indices_by_day(run: Run, model: str) -> dict[str, dict[str, float]]:
     """Returns the indices of what has moved most by now, by feature and day, as long as the same model rated."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     days = [run.as_of - timedelta(days=days) for days in range(DAYS_SHOWN, -1, -1)]
     told = {
         day: pq.read_table(file, partitioning=None) for day in days if (file := run.drift_file(model, day)).exists()

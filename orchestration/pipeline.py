@@ -8,29 +8,25 @@ print. What the stages do is in the assets.
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from importlib import import_module
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import dagster as dg
 
 from expectations.contract import load_contract
+from expectations.suites import suites_digest
+from ml.registry import Registry
+from orchestration.automation import WITH_TRAINING
 from orchestration.charts import words_of
-from orchestration.resources import (
-    AS_OF_TAG,
-    PIPELINE_RUN_TAG,
-    code_revision,
-    default_as_of,
-    pins_of,
-    project_digest,
-)
+from orchestration.definitions import build_definitions
+from orchestration.history import open_instance
+from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG
+from touchstone.casework.leads import dates as lead_dates
 from touchstone.core import interrupts
 from touchstone.core.errors import (
     BadInputError,
@@ -38,18 +34,19 @@ from touchstone.core.errors import (
     GateRefusedError,
     TouchstoneError,
     VerificationError,
-    disk_refusal,
+    describe_disk_error,
 )
 from touchstone.core.home import home_lock, prepare_home
 from touchstone.core.lists import LISTS
+from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import Outcome, RunRecord
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import WarehouseDamagedError
-from touchstone.demo.create import demo_is_due, make_demo
+from touchstone.landing.ledger import Ledger, PinnedLoads, pinned_loads
+from touchstone.landing.views import default_as_of
 from touchstone.maintenance.alerts import Alert, alerts_of, could_not_run, tell
-
-if TYPE_CHECKING:
-    from ml.registry import Registry
+from touchstone.publishing.history import ListStore, in_force, previous_version
+from touchstone.publishing.policy import load_policy
 
 logger = logging.getLogger("touchstone")
 Standing = Literal["rated", "stands", "refused", "failed"]
@@ -59,14 +56,14 @@ ERRORS = {
 }
 _DAY_OUTCOMES: dict[ExitCode, Standing] = {
     ExitCode.DONE: "rated",
-    ExitCode.FAULT: "failed",
+    ExitCode.INTERNAL_ERROR: "failed",
     ExitCode.BAD_INPUT: "failed",
     ExitCode.GATE_REFUSED: "refused",
     ExitCode.VERIFICATION_FAILED: "failed",
 }
 OUTCOMES: dict[ExitCode, Outcome] = {
     ExitCode.DONE: "done",
-    ExitCode.FAULT: "failed",
+    ExitCode.INTERNAL_ERROR: "failed",
     ExitCode.BAD_INPUT: "refused",
     ExitCode.GATE_REFUSED: "refused",
     ExitCode.VERIFICATION_FAILED: "failed",
@@ -155,16 +152,11 @@ def backfill(
     Raises:
         BadInputError: The range is none, nothing has landed for its last day yet, or no model may rate.
     """
-    import dagster as dg
-
-    from ml.registry import Registry
-    from orchestration.definitions import build_definitions
-
     prepare_home(settings)
     check_range(settings, first, last)
     if not Registry(settings.home).has_any_champion():
         raise BadInputError("No model may rate yet. `touchstone run --approve-if-passing` trains; a backfill does not.")
-    instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
+    instance, definitions = open_instance(settings), build_definitions(settings)
     days: list[Day] = []
     while (as_of := first + timedelta(days=len(days))) <= last:
         told: list[Alert] = []
@@ -183,11 +175,15 @@ def backfill(
 
 
 def run_job(
-    settings: Settings, definitions: Any, instance: Any, job: str, as_of: date, *, with_training: bool = False
+    settings: Settings,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job: str,
+    as_of: date,
+    *,
+    with_training: bool = False,
 ) -> PipelineResult:
     """Runs one job for one day as a run with a record of its own."""
-    from orchestration.automation import WITH_TRAINING
-
     ops = WITH_TRAINING["ops"] if with_training else {}
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]), as_of)
     tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
@@ -224,6 +220,10 @@ def _check_first(settings: Settings, option: str, day: date) -> None:
         )
 
 
+def _pins(settings: Settings) -> PinnedLoads:
+    return pinned_loads(Ledger(settings.home / "landing").read(), load_contract())
+
+
 def _newest_complete_day(settings: Settings) -> date:
     """Returns the last complete day of what has landed.
 
@@ -231,7 +231,7 @@ def _newest_complete_day(settings: Settings) -> date:
         BadInputError: There is none, or Dagster has no partition for it: it lies before the first day, or is not over by this
             machine's clock.
     """
-    day = default_as_of(settings, load_contract())
+    day = default_as_of(settings.home / "landing", _pins(settings))
     newest = f"The last complete day of what has landed is {day}"
     if str(day) < settings.first_day:
         raise BadInputError(
@@ -246,14 +246,8 @@ def _newest_complete_day(settings: Settings) -> date:
 
 def _stands(settings: Settings, as_of: date) -> bool:
     """Tells whether every list of a day is published from what a run would stand on now."""
-    from expectations.suites import suites_digest
-    from ml.registry import Registry
-    from touchstone.casework.leads import dates as lead_dates
-    from touchstone.publishing.history import ListStore, in_force, previous_version
-    from touchstone.publishing.policy import load_policy
-
     policy, registry = load_policy(settings.policy), Registry(settings.home)
-    loads = pins_of(settings, load_contract()).digest
+    loads = _pins(settings).digest
     has_lists = False
     for name, rated in LISTS.items():
         champion = registry.champion(rated.model)
@@ -278,23 +272,9 @@ def _stands(settings: Settings, as_of: date) -> bool:
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]))
     with _noting_a_stop(result):
-        with _demo_being_made(settings):  # while libraries load
-            import dagster as dg
-
-            from ml.registry import load_mlflow
-            from orchestration.dbt_runner import read_project
-            from orchestration.definitions import build_definitions
-
-            instance, definitions = dg.DagsterInstance.get(), build_definitions(settings)
-            # What gates, boosters and the review take: each is imported where it is used, and here while the demo is made.
-            load_mlflow()
-            for library in ("great_expectations", "xgboost"):
-                import_module(library)
+        instance, definitions = open_instance(settings), build_definitions(settings)
         tags = {PIPELINE_RUN_TAG: result.record.run_id}
-        reading = Thread(target=_try_to, args=(read_project,), daemon=True)  # dbt's project, while tables land
-        reading.start()
         landed = _execute(definitions, instance, "land", tags | ({AS_OF_TAG: str(as_of)} if as_of else {}), {})
-        reading.join()
         _judge(result, landed)
         if result.exit_code == ExitCode.DONE:
             _rate_after_landing(
@@ -314,8 +294,8 @@ def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_
 def _rate_after_landing(
     settings: Settings,
     result: PipelineResult,
-    definitions: Any,
-    instance: Any,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
     tags: dict[str, str],
     *,
     as_of: date | None,
@@ -323,9 +303,6 @@ def _rate_after_landing(
     approve_if_passing: bool,
 ) -> None:
     """Rates the day, having trained where that is due; what keeps it from being rated at all goes into the result."""
-    from ml.registry import Registry
-    from orchestration.automation import WITH_TRAINING
-
     registry = Registry(settings.home)
     try:
         result.as_of = as_of or _newest_complete_day(settings)
@@ -360,47 +337,6 @@ def _noting_a_stop(result: PipelineResult) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _demo_being_made(settings: Settings) -> Iterator[None]:
-    """Makes the demo, where it is due, in a process of its own while the block runs, and waits for it; a stop ends it too."""
-    if not demo_is_due(settings):
-        yield
-        return
-    making = get_context("spawn").Process(target=_make_demo, args=(settings,))
-    # Ctrl+C in a terminal reaches all of its processes; this one ends with its parent, and would say what nobody asked for.
-    kept = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        making.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, kept)
-    try:
-        yield
-        making.join()
-    except BaseException:
-        making.kill()
-        making.join()
-        raise
-
-
-def _make_demo(settings: Settings) -> None:
-    """Makes the demo and ends with the process that started it: a run that was killed leaves nobody who writes to the home."""
-    parent = parent_process()
-
-    def end() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    Thread(target=end, daemon=True).start()
-    _try_to(make_demo, settings)
-
-
-def _try_to(prepare: Callable[..., object], *arguments: object) -> None:
-    """Does ahead of time what a stage does where it was not done; so what fails here fails again there, which says why."""
-    with suppress(Exception):
-        prepare(*arguments)
-
-
 def _has_to_train(runs: Path, registry: Registry) -> bool:
     """Tells whether a first training is due: no model may rate yet, or the last training broke off before all were trained.
 
@@ -421,7 +357,9 @@ def _end(result: PipelineResult) -> None:
     result.record.end(OUTCOMES[result.exit_code], " ".join(result.messages))
 
 
-def _execute(definitions: Any, instance: Any, job: str, tags: dict[str, str], ops: dict[str, Any]) -> Any:
+def _execute(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, job: str, tags: dict[str, str], ops: dict[str, Any]
+) -> dg.ExecuteInProcessResult:
     run_config = {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     run_id = str(uuid.uuid4())
     try:
@@ -442,7 +380,9 @@ def _execute(definitions: Any, instance: Any, job: str, tags: dict[str, str], op
     return executed
 
 
-def _execute_rebuilding(definitions: Any, instance: Any, job: str, tags: dict[str, str], ops: dict[str, Any]) -> Any:
+def _execute_rebuilding(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, job: str, tags: dict[str, str], ops: dict[str, Any]
+) -> dg.ExecuteInProcessResult:
     """Executes a job, and once more where it found the warehouse damaged, which then was removed and is rebuilt."""
     executed = _execute(definitions, instance, job, tags, ops)
     errors = [event.step_failure_data.error for event in executed.all_events if event.is_step_failure]
@@ -466,10 +406,8 @@ def _message_of(error: Any) -> str:
     return str(error.message.partition(": ")[2].strip())
 
 
-def _judge(result: PipelineResult, executed: Any) -> None:
+def _judge(result: PipelineResult, executed: dg.ExecuteInProcessResult) -> None:
     """Reads a Dagster run's events for what stopped it: a gate, an error with a message for people, or a fault."""
-    import dagster as dg
-
     for evaluation in executed.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.blocking and evaluation.severity == dg.AssetCheckSeverity.ERROR:
             result.exit_code = ExitCode.GATE_REFUSED
@@ -481,7 +419,7 @@ def _judge(result: PipelineResult, executed: Any) -> None:
         if event.is_step_failure:
             _explain(result, event.step_failure_data.error)
     if not result.messages:
-        result.exit_code = ExitCode.FAULT
+        result.exit_code = ExitCode.INTERNAL_ERROR
         result.messages.append("The run failed outside any step. See the run in Dagster's UI.")
 
 
@@ -489,11 +427,11 @@ def _explain(result: PipelineResult, error: Any) -> None:
     last = error
     for last in _causes(error):
         kind, said = ERRORS.get(last.cls_name), _message_of(last)
-        if kind in {None, TouchstoneError} and (refusal := disk_refusal(said)) is not None:
+        if kind in {None, TouchstoneError} and (refusal := describe_disk_error(said)) is not None:
             kind, said = BadInputError, refusal
         if kind is not None:
             result.exit_code = kind.exit_code
             result.messages.append(said)
             return
-    result.exit_code = ExitCode.FAULT
-    result.messages.append(f"A fault of ours: {last.to_string()}")
+    result.exit_code = ExitCode.INTERNAL_ERROR
+    result.messages.append(f"Internal error (this is a bug in Touchstone): {last.to_string()}")

@@ -1,4 +1,4 @@
-"""What assets are handed: the run (lock and record), the warehouse, and where everything lies.
+"""The resources of an asset: the run (its lock, its record and the paths of its files) and the warehouse.
 
 Nothing here decides what is rated or published; it opens, runs, exports and closes.
 """
@@ -14,142 +14,54 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from orchestration.process import keep_engines, spare_the_collector
+import dagster as dg
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from expectations.contract import Contract, load_contract
+from ml.approvals import Champion
+from ml.declarations import Declaration, load_declarations
+from ml.registry import Registry
+from ml.train import Parameters
+from orchestration.dbt_results import Built, DbtNode
+from orchestration.dbt_runner import run_dbt
+from orchestration.exports import CONCURRENT_EXPORTS, ROW_GROUP_ROWS, ExportFolder
+from orchestration.history import reduce_disk_waits
 from touchstone.core.errors import BadInputError, TouchstoneError
 from touchstone.core.files import (
     canonical_json,
     remove_temporaries,
     replacing,
     replacing_directory,
-    sha256_bytes,
     sha256_file,
-    sha256_tree,
 )
 from touchstone.core.home import REBUILT, ensure_schema, home_lock
+from touchstone.core.lists import ListName
+from touchstone.core.process import tune_garbage_collector
+from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import RunRecord
-from touchstone.core.settings import DBT_PROJECT, LABEL_HORIZON_DAYS, PROJECT_ROOT, Settings
-from touchstone.core.warehouse import removed_if_damaged, warehouse_path
+from touchstone.core.settings import LABEL_HORIZON_DAYS, Settings
+from touchstone.core.warehouse import WAREHOUSE_GROUP_ROWS, removed_if_damaged, warehouse_path
+from touchstone.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads, verify_loads
+from touchstone.landing.sql import literal
+from touchstone.landing.views import create_views, default_as_of
 from touchstone.maintenance.alerts import alerts_of, tell
-
-if TYPE_CHECKING:
-    import dagster as dg
-    import duckdb
-    import pyarrow as pa
-
-    from expectations.contract import Contract
-    from ml.declarations import Declaration
-    from ml.registry import Champion, Registry
-    from ml.train import Parameters
-    from touchstone.core.lists import ListName
-    from touchstone.landing.ledger import LoadRecord, PinnedLoads
-    from touchstone.publishing.policy import Policy
-    from touchstone.publishing.terms import AppliedTerm
+from touchstone.publishing.policy import Policy, load_policy
+from touchstone.publishing.terms import AppliedTerm, applied_terms
 
 logger = logging.getLogger("touchstone")
 AS_OF_TAG = "touchstone/as_of"
 PIPELINE_RUN_TAG = "touchstone/pipeline_run"
-ROW_GROUP_ROWS = 65_536
-# How many rows of a table the warehouse packs at once, half of what DuckDB would: a group that is full is packed and written
-# by whichever thread filled it, and all others by one alone when the file is closed. Whoever writes to the file has to say
-# the same number, or its closing packs all tables anew.
-WAREHOUSE_GROUP_ROWS = 61_440
-EXPORTS_AT_ONCE = 2  # of which each is sorted by all threads, and packed by one
 Step = Literal["shape", "features"]
 # The warehouse's tables that say what each step was last built of.
 BUILT: Mapping[Step, str] = {"shape": "shaped", "features": "featured"}
 
 
-def sql_text(value: object) -> str:
-    """Returns `value` as a quoted SQL literal, for the paths of our own folders in statements that take no parameter."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def code_revision() -> str:
-    """Returns a digest of the code that rates and publishes: the same code gives the same revision in any checkout."""
-    trees = [
-        sha256_tree(PROJECT_ROOT / name, ("**/*.py", "**/*.yml", "**/*.sql", "**/*.csv"))
-        for name in ("touchstone", "orchestration", "ml", "expectations")
-    ]
-    return sha256_bytes("".join([*trees, project_digest()]).encode())
-
-
-@functools.cache
-def project_digest() -> str:
-    """Returns a digest of the dbt project's models, macros, seeds and configuration."""
-    return sha256_tree(
-        DBT_PROJECT,
-        ("*.yml", "models/**/*.sql", "models/**/*.yml", "macros/**/*.sql", "seeds/**/*"),
-    )
-
-
 def _engine() -> str:
-    import duckdb
-
     return f"duckdb {duckdb.__version__}"
-
-
-@dataclass(frozen=True)
-class DbtNode:
-    """How one dbt node ended.
-
-    Attributes:
-        unique_id: dbt's id of the node.
-        status: dbt's status: `success`, `pass`, `warn`, `fail`, `error` or `skipped`.
-        seconds: Wall time.
-        message: What dbt said.
-        failures: Rows that a test found, if the node is one.
-    """
-
-    unique_id: str
-    status: str
-    seconds: float
-    message: str
-    failures: int | None
-
-    @property
-    def is_test(self) -> bool:
-        """Whether the node is a data test."""
-        return self.unique_id.startswith("test.")
-
-
-@dataclass(frozen=True)
-class Built:
-    """What a step of dbt was last built of.
-
-    Attributes:
-        project: The dbt project and the engine that built its tables, if any did.
-        recipe: What it stands for; None where it was never whole.
-        nodes: How each of its nodes ended, as JSON.
-    """
-
-    project: str | None = None
-    recipe: str | None = None
-    nodes: str = "[]"
-
-
-@dataclass(frozen=True)
-class Export:
-    """A query over the warehouse whose rows leave it as Parquet, and the columns that order them totally."""
-
-    query: str
-    order_by: str
-
-
-@dataclass(frozen=True)
-class ExportFolder:
-    """A folder of exports.
-
-    Attributes:
-        path: Where; what it held before goes.
-        exports: What is written there, by the file's name without `.parquet`.
-        told_as: What stands before the files' names where their rows are told.
-    """
-
-    path: Path
-    exports: Mapping[str, Export]
-    told_as: str = ""
 
 
 class Warehouse:
@@ -180,8 +92,6 @@ class Warehouse:
 
     @contextmanager
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        import duckdb
-
         self._open = duckdb.connect(
             config={
                 "threads": self.settings.threads,
@@ -190,7 +100,7 @@ class Warehouse:
             }
         )
         try:
-            self._open.execute(f"attach {sql_text(self.path)} as warehouse (row_group_size {WAREHOUSE_GROUP_ROWS})")
+            self._open.execute(f"attach {literal(str(self.path))} as warehouse (row_group_size {WAREHOUSE_GROUP_ROWS})")
             self._open.execute("use warehouse")
             yield self._open
         finally:
@@ -199,8 +109,6 @@ class Warehouse:
 
     def pin(self, pins: PinnedLoads, contract: Contract, landing: Path) -> None:
         """Shows dbt the pinned loads as views in the schema `landed`, and records which they are."""
-        from touchstone.landing.views import create_views
-
         with self.connect() as connection:
             create_views(connection, landing, pins, contract)
         with replacing(self.pinned / "loads.json") as temporary:
@@ -249,7 +157,7 @@ class Warehouse:
                 marks = ", ".join("?" for _ in columns)
                 connection.executemany(f"insert into pinned_rows values ({marks})", rows)
             with replacing(target) as temporary:
-                connection.execute(f"copy pinned_rows to {sql_text(temporary)} (format parquet)")
+                connection.execute(f"copy pinned_rows to {literal(str(temporary))} (format parquet)")
             self._show(connection, name, target)
 
     def show_parquet(self, name: str, path: Path, empty_columns: Mapping[str, str]) -> None:
@@ -269,8 +177,6 @@ class Warehouse:
 
     def show_table(self, name: str, table: pa.Table) -> None:
         """Writes a table as `pinned/<name>.parquet` and shows it as `landed.<name>`."""
-        import pyarrow.parquet as pq
-
         target = self.pinned / f"{name}.parquet"
         with replacing(target) as temporary:
             pq.write_table(table, temporary)
@@ -288,8 +194,6 @@ class Warehouse:
             TouchstoneError: dbt itself failed: a model does not compile or run. A failed test is no exception.
             WarehouseDamagedError: The warehouse's file is damaged; it was removed.
         """
-        from orchestration.dbt_runner import run_dbt
-
         with removed_if_damaged(self.settings.home):
             return run_dbt(
                 self.settings, ["build", "--select", selection, "--exclude-resource-type", "unit_test", *options]
@@ -344,8 +248,6 @@ class Warehouse:
 
     def _built(self, step: Step) -> Built:
         """Returns what a step was last built of, which the warehouse itself says."""
-        import duckdb
-
         with self.connect() as connection:
             try:
                 row = connection.execute(f"select project, recipe, nodes from landed.{BUILT[step]}").fetchone()
@@ -368,7 +270,7 @@ class Warehouse:
         Returns:
             The number of rows by name.
         """
-        with self.connect() as connection, ThreadPoolExecutor(EXPORTS_AT_ONCE) as pool:
+        with self.connect() as connection, ThreadPoolExecutor(CONCURRENT_EXPORTS) as pool:
             rows: dict[str, int] = {}
             for counted in pool.map(functools.partial(self._export, connection), folders):
                 rows |= counted
@@ -382,18 +284,18 @@ class Warehouse:
             for name, export in folder.exports.items():
                 file = temporary / f"{name}.parquet"
                 cursor.execute(
-                    f"copy (select * from ({export.query}) order by {export.order_by}) to {sql_text(file)} "
+                    f"copy (select * from ({export.query}) order by {export.order_by}) to {literal(str(file))} "
                     f"(format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS})"
                 )
                 counted = cursor.execute("select count(*) from read_parquet(?)", [str(file)]).fetchone()
-                rows[f"{folder.told_as} {name}".strip()] = int(counted[0]) if counted else 0
+                rows[f"{folder.label} {name}".strip()] = int(counted[0]) if counted else 0
         return rows
 
     @staticmethod
     def _show(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
         connection.execute("create schema if not exists landed")
         connection.execute(
-            f"create or replace view landed.{name} as select * from read_parquet({sql_text(path)}, hive_partitioning = false)"
+            f"create or replace view landed.{name} as select * from read_parquet({literal(str(path))}, hive_partitioning = false)"
         )
 
 
@@ -417,7 +319,7 @@ class Run:
     @property
     def as_of(self) -> date:
         """The date that is rated."""
-        return self.as_of_tag or default_as_of(self.settings, self.contract)
+        return self.as_of_tag or default_as_of(self.landing, self.pins)
 
     def note(self, text: str) -> None:
         """Keeps a sentence for the run's summary, and logs it."""
@@ -433,29 +335,21 @@ class Run:
     @functools.cached_property
     def contract(self) -> Contract:
         """The source contract."""
-        from expectations.contract import load_contract
-
         return load_contract()
 
     @functools.cached_property
     def policy(self) -> Policy:
         """What is done at which score."""
-        from touchstone.publishing.policy import load_policy
-
         return load_policy(self.settings.policy)
 
     @functools.cached_property
     def declarations(self) -> dict[str, Declaration]:
         """What each model is and which features it takes."""
-        from ml.declarations import load_declarations
-
         return load_declarations()
 
     @functools.cached_property
     def registry(self) -> Registry:
         """The models, and which of them may rate."""
-        from ml.registry import Registry
-
         return Registry(self.home)
 
     @property
@@ -466,32 +360,24 @@ class Run:
     @property
     def ledger(self) -> list[LoadRecord]:
         """Every load that was tried, oldest first."""
-        from touchstone.landing.ledger import Ledger
-
         return Ledger(self.landing).read()
 
     @property
     def pins(self) -> PinnedLoads:
         """The loads that count now."""
-        return pins_of(self.settings, self.contract)
+        return pinned_loads(self.ledger, self.contract)
 
     def pin_newest_loads(self) -> None:
         """Shows dbt the loads that count now, having recomputed their digests."""
-        from touchstone.landing.ledger import verify_loads
-
         verify_loads(self.landing, self.pins)
         self.warehouse.pin(self.pins, self.contract, self.landing)
 
     def applied_terms(self, list_name: ListName, champion: Champion) -> tuple[AppliedTerm, ...]:
         """Returns what the policy's terms for a list come to by the model that rates."""
-        from touchstone.publishing.terms import applied_terms
-
         return applied_terms(self.policy, list_name, champion.card["flagging"])
 
     def training_parameters(self, target_precision: float) -> Parameters:
         """Returns the choices of a training: the defaults, this machine's threads and the policy's target."""
-        from ml.train import Parameters
-
         return Parameters(target_precision=target_precision)
 
     def features_folder(self, list_name: str, as_of: date) -> Path:
@@ -528,8 +414,6 @@ def mark_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[RunRecord]:
 
     Dagster's default launcher never notices that a run's process was killed: its run would stay STARTED for ever.
     """
-    import dagster as dg
-
     active = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
     dead = []
     for record in RunRecord.read_dead(runs):
@@ -548,8 +432,8 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
     Whoever started several Dagster runs as one pipeline run ends its record and sends its alerts; of any other run that
     is done here, for no sensor sees what a job of `dagster job execute` did.
     """
-    spare_the_collector()
-    keep_engines()
+    tune_garbage_collector()
+    reduce_disk_waits(settings.home / "dagster" / "history")
     ensure_schema(settings)
     runs = settings.home / "runs"
     record = RunRecord.start(runs, tags.get(PIPELINE_RUN_TAG, run_id), dagster_run_id=run_id)
@@ -581,7 +465,6 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
 
 def run_resource(settings: Settings) -> dg.ResourceDefinition:
     """Returns the resource `run`: a `Run` for as long as the Dagster run lasts."""
-    import dagster as dg
 
     @dg.resource(description="The run: the home's writer lock, its record, and where everything lies.")
     def run(context: dg.InitResourceContext) -> Iterator[Run]:
@@ -590,29 +473,3 @@ def run_resource(settings: Settings) -> dg.ResourceDefinition:
         yield from open_run(settings, context.instance, context.run.run_id, context.run.tags)
 
     return run
-
-
-def default_as_of(settings: Settings, contract: Contract) -> date:
-    """Returns the last complete day of what has landed: the newest event day before the day of the load."""
-    from touchstone.landing.views import default_as_of as newest_event_day
-
-    return newest_event_day(settings.home / "landing", pins_of(settings, contract))
-
-
-def pins_of(settings: Settings, contract: Contract) -> PinnedLoads:
-    """Returns the loads that count now in a home."""
-    from touchstone.landing.ledger import Ledger, pinned_loads
-
-    return pinned_loads(Ledger(settings.home / "landing").read(), contract)
-
-
-@contextmanager
-def connect_memory() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yields an in-memory DuckDB, for reading Parquet."""
-    import duckdb
-
-    connection = duckdb.connect(":memory:")
-    try:
-        yield connection
-    finally:
-        connection.close()

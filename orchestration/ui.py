@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
+
 from ml.registry import Registry
 from orchestration.resources import logger, mark_dead_runs
 from orchestration.ui_servers import HOST, WORKSPACE
@@ -32,7 +34,7 @@ def commands(settings: Settings, port: int) -> dict[str, list[str]]:
     scripts = Path(sys.executable).parent
     return {
         "Dagster's webserver": [sys.executable, "-m", "orchestration.ui_servers", str(port)],
-        "Dagster's daemon": [sys.executable, "-m", "orchestration.process", "run", "-w", str(WORKSPACE)],
+        "Dagster's daemon": [str(scripts / "dagster-daemon"), "run", "-w", str(WORKSPACE)],
         "MLflow": [
             *(str(scripts / "mlflow"), "server", "--app-name", "touchstone", "--workers", "1"),
             *("--host", HOST, "--port", str(port + 1)),
@@ -48,8 +50,6 @@ def serve(settings: Settings, *, port: int) -> None:
     Raises:
         TouchstoneError: A server ended by itself.
     """
-    import dagster as dg
-
     prepare_home(settings)
     instance = dg.DagsterInstance.get()
     instance.get_runs(limit=1)
@@ -58,7 +58,7 @@ def serve(settings: Settings, *, port: int) -> None:
     for dead in mark_dead_runs(instance, settings.home / "runs"):
         logger.warning("Run %s had died; it is marked as failed, and the next run completes its work.", dead)
     mlflow, registry = f"http://127.0.0.1:{port + 1}", Registry(settings.home)
-    runs = {rated.model: registry.runs_page(rated.model) for rated in LISTS.values()}
+    runs = {rated.model: registry.runs.page(rated.model) for rated in LISTS.values()}
     environment = os.environ | {"TOUCHSTONE_HOME": str(settings.home)}
     if "mlflow_address" not in settings.model_fields_set:
         environment["TOUCHSTONE_MLFLOW_ADDRESS"] = mlflow

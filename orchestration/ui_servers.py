@@ -7,12 +7,11 @@ what `mlflow server --app-name touchstone` asks for. Dagster's has no such optio
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import gc
 import sys
 
 from orchestration.ui_guard import UiGuard
+from touchstone.core.process import tune_garbage_collector
 from touchstone.core.settings import PROJECT_ROOT
 
 HOST = "127.0.0.1"
@@ -23,7 +22,7 @@ def guarded_mlflow() -> UiGuard:
     """Returns MLflow's application with the guard around it; uvicorn calls this, once a worker."""
     from mlflow.server.fastapi_app import app
 
-    _end_quickly()
+    tune_garbage_collector()
     return UiGuard(app)
 
 
@@ -32,11 +31,11 @@ def serve_dagster(port: int) -> None:
     import dagster as dg
     import uvicorn
 
-    # Not exported, and what `dagster-webserver` makes its workspace with, too. The test of `touchstone ui` fails if it moves.
+    # Not exported, and indispensable: docs/decisions/0020 says why. `dagster-webserver` creates its workspace with it as well.
     from dagster._core.workspace.load import load_workspace_process_context_from_yaml_paths
     from dagster_webserver.app import create_app_from_workspace_process_context
 
-    _end_quickly()
+    tune_garbage_collector()
     with (
         dg.DagsterInstance.get() as instance,
         load_workspace_process_context_from_yaml_paths(instance, [str(WORKSPACE)]) as workspace,
@@ -44,11 +43,6 @@ def serve_dagster(port: int) -> None:
         app = create_app_from_workspace_process_context(workspace, live_data_poll_rate=2000)
         # The application does nothing at start and end; with `lifespan` on, a stop prints a traceback of its task.
         uvicorn.run(UiGuard(app), host=HOST, port=port, access_log=False, lifespan="off")
-
-
-def _end_quickly() -> None:
-    """Has Python not look for garbage when the process ends, which takes seconds of the 15 that a server has to stop."""
-    atexit.register(gc.freeze)
 
 
 if __name__ == "__main__":

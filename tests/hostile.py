@@ -1,6 +1,6 @@
 """A hundred values and more that somebody may write: to make a spreadsheet calculate, a browser run, a terminal obey."""
 
-# ruff: noqa: RUF001  # they are what they are
+# ruff: noqa: E501, RUF001  # they are what they are
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from ml.registry import load_mlflow
+from ml.mlflow_client import load_mlflow
 from touchstone.core.settings import quiet_libraries
 
 # As a command's main module has one: without, DuckDB takes the process for somebody's prompt when it is imported, and draws

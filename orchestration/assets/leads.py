@@ -8,6 +8,7 @@ import dagster as dg
 from orchestration.automation import LISTS as LISTS_GROUP
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.resources import Run
+from touchstone.casework.leads import leads_folder, make_leads
 from touchstone.core.lists import LISTS
 
 KEY = dg.AssetKey(["leads", "ranked"])
@@ -23,8 +24,6 @@ def lead_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
 
     @dg.op(name="make_leads", ins={"lists": dg.In(dg.Nothing)}, required_resource_keys={"run"})
     def make(context: dg.OpExecutionContext) -> dg.Output[None]:
-        from touchstone.casework.leads import leads_folder, make_leads
-
         run: Run = context.resources.run
         with run.record.stage("leads") as stage:
             stage.rows = make_leads(run.home, run.as_of, run.policy.lists)

@@ -7,22 +7,25 @@ The gates are in `orchestration/checks.py`; what makes a list whole, and refuses
 import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
+from expectations.suites import suites_digest
+from ml.approvals import Champion
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.charts import shown, versions
 from orchestration.checks import picture_of, subject_of
-from orchestration.resources import Run, code_revision, project_digest
+from orchestration.resources import Run
 from touchstone.core.errors import GateRefusedError
 from touchstone.core.files import sha256_file
 from touchstone.core.lists import LISTS, ListName
-
-if TYPE_CHECKING:
-    from ml.registry import Champion
-    from touchstone.publishing.candidate import Candidate
-    from touchstone.publishing.manifest import ManifestInputs
+from touchstone.core.revision import code_revision, project_digest
+from touchstone.publishing.candidate import Candidate, build_candidate, newest_candidate
+from touchstone.publishing.history import ListStore
+from touchstone.publishing.manifest import Loads, ManifestInputs, RatingModel
+from touchstone.publishing.publish import publish
+from touchstone.publishing.verdict import GATES_BEFORE
 
 VERSIONS_DRAWN = 30
 GROUP = "stage_6_lists"
@@ -53,8 +56,6 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         required_resource_keys={"run"},
     )
     def candidate(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        from touchstone.publishing.candidate import build_candidate
-
         run: Run = context.resources.run
         if name not in run.policy.lists or not run.scores_file(LISTS[name].model, run.as_of).exists():
             context.log.info("No candidate: the model that rates %s is off, or the policy makes no such list.", name)
@@ -116,7 +117,7 @@ def _published_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
     return published
 
 
-def champion_of(run: Run, name: ListName) -> "Champion":
+def champion_of(run: Run, name: ListName) -> Champion:
     """Returns the version that rates for a list.
 
     Raises:
@@ -128,12 +129,8 @@ def champion_of(run: Run, name: ListName) -> "Champion":
     return champion
 
 
-def manifest_inputs(run: Run, name: ListName, champion: "Champion") -> "ManifestInputs":
+def manifest_inputs(run: Run, name: ListName, champion: Champion) -> ManifestInputs:
     """Returns what a manifest says of where a list comes from, every digest computed from the files themselves."""
-    from expectations.suites import suites_digest
-    from touchstone.publishing.manifest import Loads, ManifestInputs, RatingModel
-    from touchstone.publishing.verdict import GATES_BEFORE
-
     pinned = run.warehouse.pinned_loads()
     return ManifestInputs(
         loads=Loads(digest=pinned["digest"], tables={table: tuple(ids) for table, ids in pinned["loads"].items()}),
@@ -149,10 +146,10 @@ def manifest_inputs(run: Run, name: ListName, champion: "Champion") -> "Manifest
     )
 
 
-def _approval(run: Run, candidate: "Candidate") -> dict[str, Any] | None:
+def _approval(run: Run, candidate: Candidate) -> dict[str, Any] | None:
     """Who let the model rate that the list comes from, and why; above all where that was an override."""
     model = candidate.manifest().inputs.model
-    approval = run.registry.approval_of(model.name, model.digest)
+    approval = run.registry.approvals.approval_of(model.name, model.digest)
     if approval is None:
         return None
     told = {name: getattr(approval, name) for name in ("action", "version", "who", "why", "at", "is_override")}
@@ -165,11 +162,6 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
     Raises:
         GateRefusedError: There is no candidate, or its verdict does not let it through.
     """
-    from expectations.suites import suites_digest
-    from touchstone.publishing.candidate import newest_candidate
-    from touchstone.publishing.history import ListStore
-    from touchstone.publishing.publish import publish
-
     candidate = newest_candidate(name, run.home / "candidates", run.as_of)
     if candidate is None:
         raise GateRefusedError(f"There is no candidate of the list {name} as of {run.as_of}; nothing was published.")
@@ -183,7 +175,7 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
             "dagster_run_id": dagster_run_id,
             "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "host": platform.node(),
-            "approvals_head": run.registry.head(),
+            "approvals_head": run.registry.approvals.head(),
             "approval": _approval(run, candidate),
         },
     )

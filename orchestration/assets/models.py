@@ -7,24 +7,25 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
+from ml.score import score
+from ml.train import Files, Prepared, TooFewLabels, TrainingResult, prepare, register
 from orchestration import charts
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.charts import shown
 from orchestration.checks import picture_of
 from orchestration.drift import indices_by_day, measure
-from orchestration.resources import Run, code_revision, logger
+from orchestration.resources import Run, logger
 from touchstone.core.errors import BadInputError, VerificationError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.lists import LISTS, ListDefinition
+from touchstone.core.revision import code_revision
 from touchstone.core.text import visible
 from touchstone.maintenance.approvals import described, settle_moves, shadow_file
-
-if TYPE_CHECKING:
-    from ml.train import Prepared, TooFewLabels, TrainingResult
+from touchstone.publishing.terms import fallback_notes
 
 OWNERS = ["team:model-review"]
 PLOTS = ("reliability.png", "precision_recall.png", "importances.png")
@@ -54,22 +55,27 @@ def training_assets() -> dg.AssetsDefinition:
         for name, rated in LISTS.items()
     ]
 
-    @dg.multi_asset(name="train", specs=specs, required_resource_keys={"run"})
+    @dg.multi_asset(name="train", specs=specs, can_subset=True, required_resource_keys={"run"})
     def train(context: dg.AssetExecutionContext, config: TrainingConfig) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
+        selected = {
+            name: rated
+            for name, rated in LISTS.items()
+            if dg.AssetKey(["models", rated.model]) in context.selected_asset_keys
+        }
         trained = 0
         # Two at a time: what one does in Python leaves a core to the other's boosters.
         with ThreadPoolExecutor(max_workers=2) as pool:
-            prepared = {name: pool.submit(prepare_model, run, rated) for name, rated in LISTS.items()}
-            run.registry.connect()
+            prepared = {name: pool.submit(prepare_model, run, rated) for name, rated in selected.items()}
+            run.registry.mlflow.client()
             # That of listings takes the longest: it begins first, and the others are registered meanwhile.
-            for name in sorted(LISTS, key=lambda name: name == "listings"):
-                rated = LISTS[name]
+            for name in sorted(selected, key=lambda name: name == "listings"):
+                rated = selected[name]
                 with run.record.stage(rated.training_stage):
                     result = register_model(run, prepared[name].result(), approve_if_passing=config.approve_if_passing)
                 trained += result is not None
                 yield dg.MaterializeResult(asset_key=["models", rated.model], metadata=_card_metadata(result, run))
-        if not trained and not run.policy.rules:
+        if not trained and len(selected) == len(LISTS) and not run.policy.rules:
             raise BadInputError(
                 "No model could be trained, so nothing can be rated. Labels come from notices, test_buys, "
                 "moderation_decisions and enforcement_actions: map one of these tables in the sources file, or more of its rows."
@@ -78,12 +84,15 @@ def training_assets() -> dg.AssetsDefinition:
     return train
 
 
-def prepare_model(run: Run, rated: ListDefinition) -> "Prepared | TrainingResult | TooFewLabels":
+def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult | TooFewLabels:
     """Trains and judges the model of one list on the run's rows, and leaves nothing behind."""
-    from ml.train import Files, prepare
-
     as_of = run.as_of
     folder = run.training_folder(rated.list_name, as_of)
+    if not folder.exists():
+        raise BadInputError(
+            f"There are no rows to train on as of {as_of}. Run the job weekly_training or prepare_training for that day first, "
+            "or `touchstone run --train`."
+        )
     return prepare(
         run.declarations[rated.model],
         Files(
@@ -104,10 +113,8 @@ def prepare_model(run: Run, rated: ListDefinition) -> "Prepared | TrainingResult
 
 def register_model(
     run: Run, prepared: "Prepared | TrainingResult | TooFewLabels", *, approve_if_passing: bool
-) -> "TrainingResult | None":
+) -> TrainingResult | None:
     """Registers a prepared training for review; returns None where the model has too few labels and is off."""
-    from ml.train import Prepared, TooFewLabels, register
-
     if isinstance(prepared, TooFewLabels):
         run.note(prepared.message)
         return None
@@ -119,7 +126,7 @@ def register_model(
     if approve_if_passing and not run.registry.has_champion(model):
         verdict = run.registry.approve_if_passing(result.version)
         outcome = "was approved without a person" if verdict.passed else "was NOT approved"
-        run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.says)}.")
+        run.note(f"{model} version {result.version.version} {outcome}: {'; '.join(verdict.messages)}.")
     return result
 
 
@@ -163,9 +170,6 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
         BadInputError: No model at all may rate.
         VerificationError: The log of approvals, MLflow's database or the champion's files are not what they were.
     """
-    from ml.score import score
-    from touchstone.publishing.terms import fallback_notes
-
     as_of, model, name = run.as_of, rated.model, rated.list_name
     for move in settle_moves(run.settings, run.registry):
         run.note(described(move))
@@ -188,7 +192,7 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
             run.record.facts.setdefault("fallbacks", {})[name] = fallbacks
             for note in fallbacks:
                 logger.warning("%s", note)
-        with boundary("scores.write", scores):
+        with failpoint("scores.write", scores):
             explain_from = min(term.threshold for term in terms)
             result = score(champion, features, scores, run.reasons_file(model, as_of), explain_from=explain_from)
             measure(run, rated, champion)
@@ -208,8 +212,6 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
 
 def _rate_in_shadow(run: Run, rated: ListDefinition, features: Path) -> None:
     """Rates one day's entities with the version in shadow, if there is one. What it cannot rate stops no list: it is noted."""
-    from ml.score import score
-
     try:
         shadow = run.registry.shadowing(rated.model)
         if shadow is None:
@@ -222,13 +224,13 @@ def _rate_in_shadow(run: Run, rated: ListDefinition, features: Path) -> None:
         run.note(f"{rated.model}: the version in shadow does not rate. {error}")
 
 
-def _card_metadata(result: "TrainingResult | None", run: Run) -> dict[str, Any]:
+def _card_metadata(result: TrainingResult | None, run: Run) -> dict[str, Any]:
     if result is None:
         return {"status": "off: too few labels to learn from"}
     version = result.version
     plots = [version.folder.parent / "plots" / plot for plot in PLOTS]
     metrics = {name: round(value, 4) for name, value in sorted(result.metrics.items()) if math.isfinite(value)}
-    mlflow, runs = run.settings.mlflow_address, run.registry.runs_page(version.model)
+    mlflow, runs = run.settings.mlflow_address, run.registry.runs.page(version.model)
     return {
         "version": version.version,
         "model_digest": version.model_digest,

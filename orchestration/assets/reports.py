@@ -11,6 +11,7 @@ from orchestration.assets.warehouse import OUTCOMES
 from orchestration.automation import ONE_DAY_A_RUN, REPORTS
 from orchestration.charts import shown
 from orchestration.resources import Run
+from touchstone.casework.reports import read_report, write_report
 
 
 def report_asset(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -37,8 +38,6 @@ def report_asset(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         op_tags={"dagster/priority": "-1"},
     )
     def report(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        from touchstone.casework.reports import read_report, write_report
-
         run: Run = context.resources.run
         with run.record.stage("report"):
             pictures = write_report(run.home, run.as_of)

@@ -6,18 +6,17 @@ pictures are read and their hashes kept, in `touchstone/landing/images.py`.
 
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 import dagster as dg
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from ml.signals.links import RINGS, alike, rings
 from orchestration.resources import Run
 from touchstone.core.settings import LABEL_HORIZON_DAYS
-
-if TYPE_CHECKING:
-    import duckdb
-    import pyarrow as pa
-
-    from touchstone.landing.images import Added
+from touchstone.landing.images import NO_DIGEST, NO_FOLDER, Added, PictureStore
+from touchstone.landing.sources import picture_folder
 
 OWNERS = ["team:data-engineering"]
 MOST_ADDRESSES = 8
@@ -103,8 +102,6 @@ def signal_assets() -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(name="pictures", specs=[spec], required_resource_keys={"run"})
     def pictures(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        from touchstone.landing.images import NO_FOLDER
-
         run: Run = context.resources.run
         with run.record.stage("pictures") as stage:
             added, known = add_pictures(run)
@@ -121,11 +118,8 @@ def signal_assets() -> list[dg.AssetsDefinition]:
     return [pictures]
 
 
-def add_pictures(run: Run) -> "tuple[Added, int]":
+def add_pictures(run: Run) -> tuple[Added, int]:
     """Hashes what is new among the pictures that landed and shows dbt all; returns what was done and how many are known."""
-    from touchstone.landing.images import NO_DIGEST, PictureStore
-    from touchstone.landing.sources import picture_folder
-
     store = PictureStore(run.home / "signals" / "pictures", threads=run.settings.threads)
     with run.warehouse.connect() as connection:
         wanted = connection.sql(PICTURES).to_arrow_table()
@@ -145,8 +139,6 @@ def add_rings(run: Run, as_of: date, *, with_training: bool) -> dict[str, int]:
 
     Unlike pictures, rings depend on the date: so this belongs to the features step, before its models.
     """
-    import pyarrow.compute as pc
-
     with run.warehouse.connect() as connection:
         found = merchant_rings(connection, as_of, with_training=with_training)
     run.warehouse.show_table("merchant_rings", found)
@@ -159,12 +151,8 @@ def add_rings(run: Run, as_of: date, *, with_training: bool) -> dict[str, int]:
     }
 
 
-def merchant_rings(connection: "duckdb.DuckDBPyConnection", as_of: date, *, with_training: bool) -> "pa.Table":
+def merchant_rings(connection: duckdb.DuckDBPyConnection, as_of: date, *, with_training: bool) -> pa.Table:
     """Returns the rows of `landed.merchant_rings`: at each date the rings of what was known by its end, by date and merchant."""
-    import pyarrow as pa
-
-    from ml.signals.links import RINGS, alike, rings
-
     days = [as_of]
     if with_training:
         first = connection.execute(FIRST_OBSERVED).fetchall()[0][0] or as_of

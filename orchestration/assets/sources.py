@@ -3,17 +3,19 @@
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
 from expectations.contract import Contract
+from orchestration.metadata import materialized
 from orchestration.resources import Run, logger
 from touchstone.core.settings import MAX_AGE
 from touchstone.demo.create import demo_is_due, make_demo
-
-if TYPE_CHECKING:
-    from touchstone.landing.ledger import LoadRecord
+from touchstone.landing.land import land
+from touchstone.landing.ledger import Ledger, LoadRecord, loads_in_use, pinned_loads
+from touchstone.landing.sources import identifier_key, read_sources
+from touchstone.landing.sql import Limits
 
 GROUP = "stage_1_landing"
 OWNERS = ["team:data-engineering"]
@@ -32,7 +34,7 @@ def landing_assets(contract: Contract) -> dg.AssetsDefinition:
         for name, table in contract.tables.items()
     ]
 
-    @dg.multi_asset(name="land_tables", specs=specs, required_resource_keys={"run"})
+    @dg.multi_asset(name="land_tables", specs=specs, can_subset=True, required_resource_keys={"run"})
     def land(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
         with run.record.stage("landing") as stage:
@@ -40,22 +42,17 @@ def landing_assets(contract: Contract) -> dg.AssetsDefinition:
             stage.rows = {record.table: record.row_count for record in records if record.status != "refused"}
         found = {record.table: record for record in records}
         for name in contract.tables:
-            yield dg.MaterializeResult(asset_key=["landed", name], metadata=_load_metadata(found.get(name)))
+            yield from materialized(context, dg.AssetKey(["landed", name]), _load_metadata(found.get(name)))
 
     return land
 
 
-def land_sources(run: Run) -> "list[LoadRecord]":
+def land_sources(run: Run) -> list[LoadRecord]:
     """Pulls every table of the sources file into the landing zone, the demo made first where it is the source.
 
     Raises:
         BadInputError: The sources file cannot be used, or a refused table has no earlier load to stand in.
     """
-    from touchstone.landing.land import land
-    from touchstone.landing.ledger import Ledger, loads_in_use, pinned_loads
-    from touchstone.landing.sources import identifier_key, read_sources
-    from touchstone.landing.sql import Limits
-
     if demo_is_due(run.settings):
         make_demo(run.settings)
     sources = read_sources(run.settings.sources_file, os.environ)
@@ -80,7 +77,7 @@ def land_sources(run: Run) -> "list[LoadRecord]":
     return records
 
 
-def _load_metadata(record: "LoadRecord | None") -> dict[str, Any]:
+def _load_metadata(record: LoadRecord | None) -> dict[str, Any]:
     if record is None:
         return {"status": "not in the sources file: an empty table of the right shape", "rows": 0}
     if record.status == "refused":

@@ -6,6 +6,7 @@ What a model computes is SQL in `dbt_project/`.
 
 from collections.abc import Iterator, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,9 +14,14 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtP
 
 from orchestration.assets.signals import add_rings
 from orchestration.automation import ONE_DAY_A_RUN
-from orchestration.resources import DbtNode, Export, ExportFolder, Run, sql_text
-from touchstone.core.failpoints import boundary
+from orchestration.dbt_results import DbtNode
+from orchestration.exports import Export, ExportFolder
+from orchestration.metadata import materialized
+from orchestration.resources import Run
+from touchstone.core.failpoints import failpoint
 from touchstone.core.lists import LISTS
+from touchstone.landing.sql import file_list
+from touchstone.publishing.history import ListStore, in_force_before
 
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
 OWNERS = ["team:data-engineering"]
@@ -151,7 +157,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         with run.record.stage("shape") as stage:
             run.pin_newest_loads()
             run.warehouse.set_run(as_of=run.as_of, with_training=False)
-            with boundary("shape.build", run.warehouse.path):
+            with failpoint("shape.build", run.warehouse.path):
                 nodes = run.warehouse.build_shape()
             stage.steps = longest(nodes)
         tell_unread(run)
@@ -175,12 +181,12 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             rings: dict[str, int] = {}
             nodes = run.warehouse.features_that_stand(as_of, with_training=config.with_training)
             if nodes is None:
-                with boundary("features.rings", run.warehouse.pinned):
+                with failpoint("features.rings", run.warehouse.pinned):
                     rings = add_rings(run, as_of, with_training=config.with_training)
-                with boundary("features.build", run.warehouse.path):
+                with failpoint("features.build", run.warehouse.path):
                     nodes = run.warehouse.build_features(as_of, with_training=config.with_training)
             stage.steps = longest(nodes)
-            with boundary("features.export", run.home / "features"):
+            with failpoint("features.export", run.home / "features"):
                 exported = export_features(run, as_of, with_training=config.with_training)
             stage.rows = rings | exported
         if rings:
@@ -203,10 +209,10 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             with run.warehouse.connect():
                 pin_scores(run, as_of)
                 pin_outcomes(run, as_of)
-            with boundary("marts.build", run.warehouse.path):
+            with failpoint("marts.build", run.warehouse.path):
                 nodes = run.warehouse.build("tag:marts")
             stage.steps = longest(nodes)
-            with boundary("marts.export", run.home / "marts"):
+            with failpoint("marts.export", run.home / "marts"):
                 stage.rows = export_marts(run, as_of)
         yield from _report(context, manifest, translator, nodes, stage.rows)
 
@@ -283,8 +289,6 @@ def pin_outcomes(run: Run, as_of: date) -> None:
 
     A list as of a day is published after it has ended: what is published as of the date itself came too late to be acted on.
     """
-    from touchstone.publishing.history import ListStore, in_force_before
-
     versions: list[list[object]] = []
     told = []
     for name, rated in LISTS.items():
@@ -295,7 +299,7 @@ def pin_outcomes(run: Run, as_of: date) -> None:
             violation_type = run.declarations[rated.model].violation_type
             versions.append([files[-1], name, version, day, store.manifest(version).policy, violation_type])
         if files:
-            read = f"read_parquet([{', '.join(map(sql_text, files))}], filename = true, hive_partitioning = false)"
+            read = f"read_parquet({file_list(map(Path, files))}, filename = true, hive_partitioning = false)"
             told += [
                 f"select list_name, version, as_of_date, policy, violation_type, '{column.removesuffix('_id')}' as entity_kind, "
                 f"{column} as entity_id, score, reasons from {read} as rows "
@@ -308,7 +312,7 @@ def pin_outcomes(run: Run, as_of: date) -> None:
     leads = [path for path in leads if path.parent.name < f"as_of={as_of}"]
     named = (
         "select lead_id, merchant_id, cast(regexp_extract(filename, 'as_of=([0-9-]+)/[^/]*$', 1) as date) as as_of_date "
-        f"from read_parquet([{', '.join(map(sql_text, leads))}], filename = true, hive_partitioning = false)"
+        f"from read_parquet({file_list(leads)}, filename = true, hive_partitioning = false)"
     )
     run.warehouse.show_query("lead_members", named if leads else "", LEAD_COLUMNS)
 
@@ -337,7 +341,10 @@ def _report(
     nodes: list[DbtNode],
     rows: Mapping[str, int],
 ) -> Events:
-    """Tells Dagster how each node ended: a materialisation for a model or seed, a check result for a data test."""
+    """Reports each node to Dagster: a materialisation of a model or seed, a check result of a data test.
+
+    A step is always built as a whole, whichever of its assets were selected: its tables are of one date and one set of loads.
+    """
     checks = {key.name: key for key in context.selected_asset_check_keys}
     for node in nodes:
         properties = manifest["nodes"][node.unique_id]
@@ -353,7 +360,7 @@ def _report(
                 )
         elif node.status == "success":
             key = translator.get_asset_spec(manifest, node.unique_id, None).key
-            yield dg.MaterializeResult(asset_key=key, metadata={"seconds": round(node.seconds, 3)})
+            yield from materialized(context, key, {"seconds": round(node.seconds, 3)})
     context.log.info(
         "Built %s.", ", ".join([f"{len(nodes)} nodes", *(f"{rows[name]:,} rows of {name}" for name in rows)])
     )

@@ -27,7 +27,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serving import Served, serving, until
 
-from ml.registry import RUNS_COLUMNS
+from ml.run_log import RUNS_COLUMNS
 from tests.ml_fixtures import register_again
 
 SCREENSHOTS = "TOUCHSTONE_SCREENSHOTS"

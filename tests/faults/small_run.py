@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tests.landing_fixtures import BUYERS, LISTINGS, MERCHANTS, ORDERS, Market
 from tests.publishing_fixtures import AS_OF, Home, Rated
-from touchstone.core.errors import TouchstoneError, disk_refusal
+from touchstone.core.errors import TouchstoneError, describe_disk_error
 from touchstone.core.files import sha256_bytes
 from touchstone.core.lists import LISTS
 from touchstone.core.lock import writer_lock
@@ -68,5 +68,5 @@ if __name__ == "__main__":
     try:
         run(Path(sys.argv[1]), sys.argv[2])
     except (OSError, TouchstoneError) as error:
-        sys.stderr.write(disk_refusal(str(error)) or str(error))
+        sys.stderr.write(describe_disk_error(str(error)) or str(error))
         raise SystemExit(2) from error

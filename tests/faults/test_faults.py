@@ -1,8 +1,8 @@
 """Whatever dies, wherever: nothing half published, nothing lost, and the next run completes the work.
 
-Two kinds of runs are broken. The real command over a small home, at every boundary of `touchstone/core/failpoints.py`; one such
+Two kinds of runs are broken. The real command over a small home, at every failpoint of `touchstone/core/failpoints.py`; one such
 case costs a minute, so all but one are slow. And a run in small (`small_run.py`: landing, candidate, verdict, publication,
-in the pipeline's own code) two hundred times, at a boundary or at any moment. A reader reads all the while.
+in the pipeline's own code) two hundred times, at a failpoint or at any moment. A reader reads all the while.
 """
 
 from __future__ import annotations
@@ -28,18 +28,16 @@ from small_run import PICTURES, store
 
 from touchstone.casework.leads import read_leads
 from touchstone.core.errors import BadInputError
-from touchstone.core.failpoints import BOUNDARIES, FAULTS, MOMENTS, VARIABLE, boundary
+from touchstone.core.failpoints import FAILPOINTS, FAULTS, MOMENTS, VARIABLE, failpoint
 from touchstone.core.lock import writer_lock
 from touchstone.publishing.read import read_list
 from touchstone.publishing.verify import verify
 
 ONLY_IN_A_FIRST_RUN = tuple(
-    name for name in BOUNDARIES if name.startswith(("landing.place", "shape", "pictures", "training", "approval"))
+    name for name in FAILPOINTS if name.startswith(("landing.commit", "shape", "images", "training", "approval"))
 )
-OF_A_RUN = tuple(name for name in BOUNDARIES if not name.startswith(("prune", "erase", "backtest", "test_buys")))
-SMALL = tuple(
-    name for name in BOUNDARIES if name.startswith(("landing", "pictures", "candidate", "verdict", "publish"))
-)
+OF_A_RUN = tuple(name for name in FAILPOINTS if not name.startswith(("prune", "erase", "backtest", "test_buys")))
+SMALL = tuple(name for name in FAILPOINTS if name.startswith(("landing", "images", "candidate", "verdict", "publish")))
 TRIALS = 200
 QUICK_TRIALS = 4
 
@@ -92,7 +90,7 @@ def unfinished_dagster_runs(home: Path) -> list[str]:
         return [run.run_id for run in instance.get_runs() if not run.is_finished]
 
 
-# The real command, at every boundary --------------------------------------------------------------------------------
+# The real command, at every failpoint --------------------------------------------------------------------------------
 
 
 def leave_half_written(home: Path) -> None:
@@ -129,7 +127,7 @@ def break_the_run(homes: Homes, home: Path, armed: str) -> None:
             assert str(home) in broken.stderr
             assert "the same command again" in broken.stderr
             assert "Traceback" not in broken.stderr
-            assert "fault of ours" not in broken.stderr
+            assert "bug in Touchstone" not in broken.stderr
         checked = touchstone(home, "verify")
         assert checked.code == 0, checked.stdout
         after = {list_name: homes.lists[day][f"published/{list_name}/LATEST"].decode() for list_name in LIST_NAMES}
@@ -156,7 +154,7 @@ def test_a_killed_publication_is_completed_by_the_next_run(homes: Homes, tmp_pat
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", OF_A_RUN)
-def test_every_fault_at_every_boundary(homes: Homes, tmp_path: Path, name: str, moment: str, fault: str):
+def test_every_fault_at_every_failpoint(homes: Homes, tmp_path: Path, name: str, moment: str, fault: str):
     break_the_run(homes, tmp_path / "home", f"{name}:{moment}:{fault}")
     shutil.rmtree(tmp_path / "home")
 
@@ -213,7 +211,7 @@ def test_whatever_writes_waits_for_the_home_s_writer(tmp_path: Path, command: tu
         refused = touchstone(tmp_path, *command, TOUCHSTONE_LOCK_WAIT_SECONDS="0.1")
     assert refused.code == 2, refused.stderr
     assert f"Waiting for process {os.getpid()} (a test, since" in refused.stderr
-    assert "0.1 s of waiting were not enough" in refused.stderr
+    assert "did not finish within 0.1 s" in refused.stderr
 
 
 # The run in small, two hundred times --------------------------------------------------------------------------------
@@ -280,7 +278,7 @@ def test_a_small_run_that_is_broken_anywhere_is_completed(small: Small, tmp_path
         assert process.returncode in ({-signal.SIGKILL} if armed and "kill" in armed else {-signal.SIGKILL, 0, 2}), said
         if armed and "kill" not in armed:
             assert process.returncode == 2, said
-            assert "then give the same command again" in said
+            assert "then run the same command again" in said
         assert verify(home / "published") == []
         between, either = latest(home), (latest(small.before), latest(small.after))
         assert all(between[name] in {state[name] for state in either} for name in LIST_NAMES)
@@ -298,15 +296,15 @@ def test_a_small_run_that_is_broken_anywhere_is_completed(small: Small, tmp_path
 # The hook itself ----------------------------------------------------------------------------------------------------
 
 
-def test_a_boundary_does_nothing_unless_armed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_failpoint_does_nothing_unless_armed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.delenv(VARIABLE, raising=False)
-    with boundary("publish.latest", tmp_path):
+    with failpoint("publish.latest", tmp_path):
         pass
     monkeypatch.setenv(VARIABLE, "publish.latest:after:enospc:2")
-    with boundary("publish.history", tmp_path), boundary("publish.latest", tmp_path):
+    with failpoint("publish.history", tmp_path), failpoint("publish.latest", tmp_path):
         pass
     done = []
-    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"), boundary("publish.latest", tmp_path):
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"), failpoint("publish.latest", tmp_path):
         done.append("the step")
     assert done == ["the step"]
 
@@ -327,7 +325,7 @@ def test_an_unknown_fault_is_an_error_that_names_what_there_is(
 ):
     monkeypatch.setenv(VARIABLE, armed)
     with (
-        pytest.raises(BadInputError, match=r"no such fault.*publish\.latest.*Unset it"),
-        boundary("shape.build", tmp_path),
+        pytest.raises(BadInputError, match=r"not a valid fault.*publish\.latest.*Unset it"),
+        failpoint("shape.build", tmp_path),
     ):
         raise AssertionError

@@ -12,10 +12,12 @@ import pytest
 from conftest import FIRST_DAY, NEXT_DAY, SmallHomes, touchstone
 
 from expectations.contract import load_contract
-from orchestration import dbt_runner
-from orchestration.resources import WAREHOUSE_GROUP_ROWS, DbtNode, Warehouse
+from orchestration import dbt_runner, resources
+from orchestration.dbt_results import DbtNode
+from orchestration.resources import Warehouse
 from touchstone.core.run_record import RunRecord, Stage
 from touchstone.core.settings import read_settings
+from touchstone.core.warehouse import WAREHOUSE_GROUP_ROWS
 from touchstone.landing.ledger import Ledger, pinned_loads
 
 
@@ -38,7 +40,7 @@ def killed_while(building: Callable[[], object], monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killing:
-        killing.setattr(dbt_runner, "run_dbt", killed)
+        killing.setattr(resources, "run_dbt", killed)
         with pytest.raises(KeyboardInterrupt):
             building()
 
@@ -91,7 +93,7 @@ def test_whoever_writes_to_the_warehouse_leaves_tables_packed_as_they_are(wareho
 
 def test_another_project_builds_the_daily_tables_anew(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
     commands = []
-    monkeypatch.setattr(dbt_runner, "run_dbt", lambda _, arguments: commands.append(arguments) or [])
+    monkeypatch.setattr(resources, "run_dbt", lambda _, arguments: commands.append(arguments) or [])
     ask(warehouse, "update landed.shaped set recipe = null")
     warehouse.build_shape()
     ask(warehouse, "update landed.shaped set recipe = null, project = 'another'")

@@ -302,7 +302,7 @@ def test_a_plan_that_is_killed_is_there_whole_or_not_and_given_again_it_is_the_s
 
 
 @pytest.mark.parametrize(
-    "fault", ["landing.place:before:kill", "landing.ledger:before:enospc", "landing.ledger:after:kill"]
+    "fault", ["landing.commit:before:kill", "landing.ledger:before:enospc", "landing.ledger:after:kill"]
 )
 def test_verdicts_whose_recording_is_cut_short_count_once_when_given_again(
     home: Path, run_touchstone: Callable[..., Outcome], fault: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,16 +12,32 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import NEXT_DAY, ROOT, published_files, touchstone
+from conftest import FIRST_DAY, NEXT_DAY, ROOT, SmallHomes, limits_of, published_files, touchstone
 from test_gates import dagster_run
 
 from orchestration.automation import jobs, schedules
 from orchestration.definitions import build_definitions
+from orchestration.history import open_instance
+from orchestration.resources import AS_OF_TAG
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import write_json
+from touchstone.core.home import prepare_home
 from touchstone.core.lists import LISTS
 from touchstone.core.run_record import RunRecord, process_started
-from touchstone.core.settings import read_settings
+from touchstone.core.settings import Settings, read_settings
+
+ALONE = (
+    ("landed", "listings"),
+    ("shape", "stg_appeals"),
+    ("signals", "pictures"),
+    ("features", "listing_features"),
+    ("models", "merchant_brushing"),
+    ("scores", "listing_counterfeit"),
+    ("marts", "rated_listings"),
+    ("published", "listings"),
+    ("reports", "outcomes"),
+)
+"""An asset of each group, in the order of the flow."""
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +151,42 @@ def test_a_record_knows_whether_its_process_lives(tmp_path: Path):
     write_json(record.path, content)
     assert [dead.run_id for dead in RunRecord.read_dead(tmp_path)] == ["abc"]
     assert process_started(2**22 + 1) == ""
+
+
+@pytest.fixture(scope="module")
+def rated(small_homes: SmallHomes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The settings of a copy of the home that was trained and rated as of one day."""
+    home = tmp_path_factory.mktemp("alone") / "home"
+    shutil.copytree(small_homes.rated, home)
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in (limits_of(small_homes.policy) | {"DAGSTER_HOME": "put back after the test"}).items():
+            environment.setenv(name, value)
+        settings = read_settings(home=home)
+        prepare_home(settings)
+        yield settings
+
+
+@pytest.mark.parametrize("key", ALONE, ids="/".join)
+def test_one_asset_of_each_group_is_materialised_alone(rated: Settings, key: tuple[str, str]):
+    job = build_definitions(rated).resolve_implicit_global_asset_job_def()
+    asset = dg.AssetKey(key)
+    is_daily = job.asset_layer.get(asset).partitions_def is not None
+    with open_instance(rated) as instance:
+        done = job.execute_in_process(
+            instance=instance,
+            asset_selection=[asset],
+            partition_key=FIRST_DAY if is_daily else None,
+            tags={AS_OF_TAG: FIRST_DAY},
+            raise_on_error=True,
+        )
+    results = {event.asset_key for event in done.get_asset_materialization_events()}
+    assert done.success
+    assert asset in results
+    assert all(evaluation.passed for evaluation in done.get_asset_check_evaluations())
+
+
+def test_one_asset_of_each_group_is_what_is_materialised_alone(definitions: dg.Definitions):
+    graph = definitions.resolve_asset_graph()
+    groups = {graph.get(key).group_name for key in graph.materializable_asset_keys}
+    assert {graph.get(dg.AssetKey(key)).group_name for key in ALONE} == groups
+    assert len(ALONE) == len(groups)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TWO_THREADS, Outcome, shared_data, touchstone
 
-from ml.registry import load_mlflow
+from ml.mlflow_client import load_mlflow
 
 ROWS = 600
 QUICK = ("--label", "fake", "--id", "row", "--seeds", "1", "--trials", "0")
@@ -194,7 +194,7 @@ def test_classes_that_the_scores_part_wholly_have_no_slope(home: Path, tmp_path:
     found = told(home, tmp_path, *QUICK, table="parted.parquet")
     assert found["metrics"]["auroc"]["mean"] == 1.0
     assert found["metrics"]["calibration_slope"]["mean"] is None
-    client = load_mlflow()(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
+    client = load_mlflow().MlflowClient(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
     (newest,) = client.search_runs([client.get_experiment_by_name("evaluate").experiment_id], max_results=1)
     (cut,) = json.loads(Path(client.download_artifacts(newest.info.run_id, "cuts.json", str(tmp_path))).read_text())
     assert (cut["auroc"], cut["calibration_slope"]) == (1.0, None)
@@ -229,7 +229,7 @@ def test_beside_the_baselines_in_words_and_in_mlflow(home: Path, tables: Path) -
     assert done.code == 0, done.stderr
     assert "our models" in done.stdout
     assert "logistic regression" in done.stdout
-    client = load_mlflow()(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
+    client = load_mlflow().MlflowClient(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("evaluate")
     run_id = done.stdout.split("/runs/")[1].split("?")[0]
     logged = client.get_run(run_id)

@@ -120,7 +120,7 @@ def test_suites_and_results_load_without_great_expectations():
         import sys
         import expectations.suites, expectations.results, expectations.runner
         expectations.suites.suites_digest()
-        assert not {"great_expectations", "sqlalchemy"} & set(sys.modules), "heavy imports at load"
+        assert "great_expectations" not in sys.modules
         """
     )
     subprocess.run([sys.executable, "-c", code], check=True)

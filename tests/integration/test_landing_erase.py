@@ -198,7 +198,7 @@ erase(Path(sys.argv[1]), CONTRACT, BUYER, REASON)
 @pytest.mark.parametrize(
     "armed",
     [
-        pytest.param("landing.place:after:kill", marks=pytest.mark.slow),
+        pytest.param("landing.commit:after:kill", marks=pytest.mark.slow),
         pytest.param("erase.ledger:before:kill", marks=pytest.mark.slow),
         "erase.ledger:after:kill",
         pytest.param("erase.ledger:after:kill:3", marks=pytest.mark.slow),

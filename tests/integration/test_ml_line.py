@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml import score as scoring
+from ml.approvals import Champion
 from ml.boosting import Parameters, fit_booster
 from ml.declarations import Declaration
 from ml.evaluate import Scored, measure
 from ml.explain import EVERYWHERE, Explainer, signals_told
 from ml.model import FILES, Scorer, read_model
-from ml.registry import Champion, Registry
+from ml.registry import Registry
 from ml.score import score
 from ml.train import Files, TooFewLabels, TrainingResult
 from ml.training_set import read_training_set, split_rows

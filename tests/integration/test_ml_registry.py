@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ml.alias_requests import reconcile_aliases
+from ml.approvals import Champion, Decision
 from ml.calibrate import Calibration
 from ml.evaluate import Report, Scored
 from ml.model import FILES, RiskModel, describe
-from ml.registry import Champion, Decision, Registry, Version
+from ml.registry import Registry, Version
 from ml.review import Check, Evaluation, Judgement
 from tests.ml_fixtures import FEATURES, LISTINGS
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
@@ -95,12 +97,12 @@ def registry(shared: Path) -> Registry:
     """The home as it was after the trainings."""
     shutil.copy(shared / "trained.jsonl", shared / "models" / "log.jsonl")
     registry = Registry(shared, now=lambda: NOW)
-    registry._mirror(MODEL)
+    registry.mirror.update(MODEL)
     return registry
 
 
 def decisions(registry: Registry) -> list[Decision]:
-    return [line for line in registry.log() if line.action != "train"]
+    return [line for line in registry.approvals.decisions() if line.action != "train"]
 
 
 def test_a_version_waits_for_review_and_the_newest_is_the_challenger(registry: Registry) -> None:
@@ -113,16 +115,16 @@ def test_a_version_waits_for_review_and_the_newest_is_the_challenger(registry: R
     assert [version.model_digest for version in versions] == [risk_model(number).digest for number in (1, 2, 3)]
     assert versions[0].metrics == METRICS
     assert registry.champion(MODEL) is None
-    assert [(line.action, line.version, line.who, line.why) for line in registry.log()] == [
+    assert [(line.action, line.version, line.who, line.why) for line in registry.approvals.decisions()] == [
         ("train", number, "Tim", "passes the gate") for number in (1, 2, 3)
     ]
-    client = registry._client()
+    client = registry.mlflow.client()
     assert int(client.get_model_version_by_alias(MODEL, "challenger").version) == 3
 
 
 def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> None:
     version = registry.version(MODEL, 1)
-    run = registry._client().get_run(version.run_id)
+    run = registry.mlflow.client().get_run(version.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"version": "1", "as_of": "2026-06-15", "gate": "passed", "seed": "7"}
     assert run.data.tags["touchstone.loads_digest"] == "1" * 64
@@ -146,7 +148,7 @@ def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> 
         "plots/reliability.png",
     }
     assert version.folder.is_relative_to(shared)
-    page = registry._client().get_model_version(MODEL, "1")
+    page = registry.mlflow.client().get_model_version(MODEL, "1")
     assert {name: page.tags[name] for name in STANDING} == {name: str(count) for name, count in STANDING.items()}
     assert "1,400 lie between floor and threshold" in page.description
     assert "7 are above the threshold but held off by the floor" in page.description
@@ -168,34 +170,34 @@ def test_an_approval_makes_the_champion_and_is_logged(registry: Registry) -> Non
 
 def test_the_approval_at_a_head_of_the_log_is_the_one_of_then(registry: Registry) -> None:
     first = registry.approve(MODEL, 1, who="Ann", why="looks sound")
-    head = registry.head()
+    head = registry.approvals.head()
     registry.approve(MODEL, 2, who="Ann", why="better")
     registry.rollback(MODEL, who="Bob", why="appeals doubled")
-    then, now = (registry.approval_of(MODEL, first.model_digest, at) for at in (head, None))
+    then, now = (registry.approvals.approval_of(MODEL, first.model_digest, at) for at in (head, None))
     assert [found and (found.action, found.who) for found in (then, now)] == [("approve", "Ann"), ("rollback", "Bob")]
     with pytest.raises(VerificationError, match="a receipt names"):
-        registry.approval_of(MODEL, first.model_digest, "0" * 63 + "1")
+        registry.approvals.approval_of(MODEL, first.model_digest, "0" * 63 + "1")
 
 
 def test_mlflow_shows_what_the_log_says(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     registry.approve(MODEL, 3, who="Ada", why="x")
-    client = registry._client()
+    client = registry.mlflow.client()
     assert int(client.get_model_version_by_alias(MODEL, "champion").version) == 3
-    assert client.get_registered_model(MODEL).tags["approvals_log_head"] == registry.head()
+    assert client.get_registered_model(MODEL).tags["approvals_log_head"] == registry.approvals.head()
     assert client.get_model_version(MODEL, "1").tags["review"] == "former"
 
 
 def alias(registry: Registry) -> int | None:
-    aliases = registry._client().get_registered_model(MODEL).aliases
+    aliases = registry.mlflow.client().get_registered_model(MODEL).aliases
     return int(aliases["champion"]) if "champion" in aliases else None
 
 
 def move_alias(registry: Registry, version: int | None) -> None:
     if version is None:
-        registry._client().delete_registered_model_alias(MODEL, "champion")
+        registry.mlflow.client().delete_registered_model_alias(MODEL, "champion")
     else:
-        registry._client().set_registered_model_alias(MODEL, "champion", str(version))
+        registry.mlflow.client().set_registered_model_alias(MODEL, "champion", str(version))
 
 
 def test_an_alias_moved_in_mlflow_changes_nothing_by_itself(registry: Registry) -> None:
@@ -206,26 +208,26 @@ def test_an_alias_moved_in_mlflow_changes_nothing_by_itself(registry: Registry) 
 
 def test_a_move_of_the_alias_is_granted(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
-    assert registry.settle_moves(may_approve=True) == []
+    assert reconcile_aliases(registry, may_approve=True) == []
     move_alias(registry, 2)
-    (move,) = registry.settle_moves(may_approve=True)
+    (move,) = reconcile_aliases(registry, may_approve=True)
     assert (move.model, move.version, move.outcome) == (MODEL, 2, "approved")
     champion = registry.champion_to_rate(MODEL)
     assert champion is not None
     assert champion.version == 2
     assert champion.approved.who == "mlflow-ui, unauthenticated"
     assert champion.approved.replaces == 1
-    assert registry.settle_moves(may_approve=True) == []
+    assert reconcile_aliases(registry, may_approve=True) == []
 
 
 def test_a_move_that_has_to_be_confirmed_waits_for_a_person(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     move_alias(registry, 2)
-    (move,) = registry.settle_moves(may_approve=False)
+    (move,) = reconcile_aliases(registry, may_approve=False)
     assert move.outcome == "waits"
-    assert f"touchstone models approve {MODEL} 2" in move.says
+    assert f"touchstone models approve {MODEL} 2" in move.message
     assert (version_of(registry.champion_to_rate(MODEL)), alias(registry)) == (1, 1)
-    line = registry.log()[-1]
+    line = registry.approvals.decisions()[-1]
     assert (line.action, line.version, line.who) == ("request", 2, "mlflow-ui, unauthenticated")
     assert [version.status for version in registry.versions(MODEL)] == ["champion", "waiting", "challenger"]
     assert registry.approve(MODEL, 2, who="Ada", why="confirmed").version == 2
@@ -235,7 +237,7 @@ def test_a_move_that_has_to_be_confirmed_waits_for_a_person(registry: Registry) 
 @pytest.mark.parametrize(
     ("to", "because"),
     [
-        (None, r"taken away; version 1 goes on to rate"),
+        (None, r"removed; version 1 continues to rate"),
         (2, r"rejected by Ada on 2026-07-01T12:00:00\+00:00 \(worse\)"),
         (3, r"main\.ubj: its SHA-256"),
     ],
@@ -250,31 +252,31 @@ def test_a_move_that_is_not_valid_is_undone(
     changed.write_bytes(content + b"!")
     move_alias(registry, to)
     try:
-        (move,) = registry.settle_moves(may_approve=may_approve)
+        (move,) = reconcile_aliases(registry, may_approve=may_approve)
     finally:
         changed.write_bytes(content)
     assert move.outcome == "undone"
-    assert re.search(because, move.says)
+    assert re.search(because, move.message)
     assert (version_of(registry.champion_to_rate(MODEL)), alias(registry)) == (1, 1)
-    assert registry.log()[-1].action == "request"
-    assert re.search(because, registry.log()[-1].why)
+    assert registry.approvals.decisions()[-1].action == "request"
+    assert re.search(because, registry.approvals.decisions()[-1].why)
 
 
 def test_a_move_to_a_version_that_fails_the_gate_is_undone(failed: Registry) -> None:
     move_alias(failed, 1)
-    (move,) = failed.settle_moves(may_approve=True)
+    (move,) = reconcile_aliases(failed, may_approve=True)
     assert (move.outcome, alias(failed), failed.champion(MODEL)) == ("undone", None, None)
-    assert "refund_share is 2 in 3 of 10 rows" in move.says
-    assert failed.log()[-1].failures == ("refund_share is 2 in 3 of 10 rows",)
+    assert "refund_share is 2 in 3 of 10 rows" in move.message
+    assert failed.approvals.decisions()[-1].failures == ("refund_share is 2 in 3 of 10 rows",)
 
 
 def test_a_model_that_the_log_does_not_know_is_nobodys_business(registry: Registry) -> None:
-    client = registry._client()
+    client = registry.mlflow.client()
     client.create_registered_model("somebodys")
     made = client.create_model_version("somebodys", source=str(registry.home / "mlflow-artifacts"))
     client.set_registered_model_alias("somebodys", "champion", made.version)
     try:
-        assert registry.settle_moves(may_approve=True) == []
+        assert reconcile_aliases(registry, may_approve=True) == []
     finally:
         client.delete_registered_model("somebodys")
 
@@ -304,7 +306,7 @@ def test_a_version_rates_in_shadow_until_it_is_decided_on(registry: Registry) ->
 
 def test_a_log_whose_end_was_cut_off_rates_nothing(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
-    receipts = {"receipt.json": registry.head()}
+    receipts = {"receipt.json": registry.approvals.head()}
     registry.approve(MODEL, 2, who="Ada", why="x")
     assert registry.problems(receipts) == []
     lines = registry.approvals.path.read_text().splitlines(keepends=True)
@@ -316,10 +318,10 @@ def test_a_log_whose_end_was_cut_off_rates_nothing(registry: Registry) -> None:
             return
         for call in (
             lambda: registry.champion_to_rate(MODEL),
-            lambda: registry.settle_moves(may_approve=True),
+            lambda: reconcile_aliases(registry, may_approve=True),
             lambda: registry.approve(MODEL, 3, who="Ada", why="x"),
         ):
-            with pytest.raises(VerificationError, match=r"which MLflow was told of .* its end was cut off"):
+            with pytest.raises(VerificationError, match=r"which MLflow holds for .* its end was cut off"):
                 call()
 
 
@@ -327,7 +329,7 @@ def test_what_a_kill_left_untold_is_told_to_mlflow(registry: Registry, monkeypat
     registry.approve(MODEL, 1, who="Ada", why="x")
     kill_before_the_mirror(registry, 2, monkeypatch)
     assert alias(registry) == 1
-    assert registry.settle_moves(may_approve=True) == []
+    assert reconcile_aliases(registry, may_approve=True) == []
     assert (version_of(registry.champion_to_rate(MODEL)), alias(registry)) == (2, 2)
     assert registry.problems({}) == []
 
@@ -356,7 +358,7 @@ def test_mlflows_database_restored_from_before_rates_nothing(tmp_path: Path) -> 
     with pytest.raises(VerificationError, match="it was restored from before"):
         registry.champion_to_rate(MODEL)
     with pytest.raises(VerificationError, match="it was restored from before"):
-        registry.settle_moves(may_approve=True)
+        reconcile_aliases(registry, may_approve=True)
     (tmp_path / "mlflow.db").write_bytes(now)
     assert version_of(registry.champion_to_rate(MODEL)) == 2
     (tmp_path / "mlflow.db").write_bytes(before)
@@ -377,7 +379,10 @@ def test_a_rollback_puts_the_one_before_in_force(registry: Registry) -> None:
     assert registry.rollback(MODEL, who="Bob", why="more complaints").version == 1
     with pytest.raises(BadInputError, match="no earlier champion"):
         registry.rollback(MODEL, who="Bob", why="x")
-    assert [(line.action, line.version) for line in registry.log()][-2:] == [("rollback", 2), ("rollback", 1)]
+    assert [(line.action, line.version) for line in registry.approvals.decisions()][-2:] == [
+        ("rollback", 2),
+        ("rollback", 1),
+    ]
     assert registry.approve(MODEL, 3, who="Ada", why="fixed").version == 3
     assert registry.rollback(MODEL, who="Bob", why="not fixed").version == 1
 
@@ -439,9 +444,10 @@ def test_an_approval_that_named_only_what_rates_holds_and_nothing_may_be_added(
 ) -> None:
     """As homes of before have them."""
     with monkeypatch.context() as patch:
-        patch.setattr("ml.registry._check_files", lambda *_: None)
+        patch.setattr("ml.approvals.check_files", lambda *_: None)
         patch.setattr(
-            "ml.registry._digests", lambda folder: {name: sha256_bytes((folder / name).read_bytes()) for name in FILES}
+            "ml.registry.file_digests",
+            lambda folder: {name: sha256_bytes((folder / name).read_bytes()) for name in FILES},
         )
         champion = registry.approve(MODEL, 1, who="Ada", why="x")
     assert registry.champion(MODEL) == champion
@@ -462,7 +468,7 @@ def test_a_log_that_was_edited_rates_nothing(registry: Registry) -> None:
     registry.approvals.path.write_text("\n".join([json.dumps(edited, sort_keys=True), *lines[1:]]) + "\n")
     for call in (
         lambda: registry.champion(MODEL),
-        registry.log,
+        registry.approvals.decisions,
         lambda: registry.approve(MODEL, 3, who="Ada", why="x"),
     ):
         with pytest.raises(VerificationError, match="chain is broken"):
@@ -476,7 +482,7 @@ def kill_before_the_mirror(registry: Registry, version: int, monkeypatch: pytest
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(registry, "_mirror", kill)
+        patch.setattr(registry.mirror, "update", kill)
         registry.approve(MODEL, version, who="Ada", why="x")
 
 
@@ -533,7 +539,7 @@ def failed(tmp_path: Path) -> Registry:
 
 
 def test_a_version_that_fails_the_gate_is_approved_by_override_alone(failed: Registry) -> None:
-    tags = failed._client().get_model_version(MODEL, "1").tags
+    tags = failed.mlflow.client().get_model_version(MODEL, "1").tags
     assert (tags["gate"], tags["gate_failures"]) == ("failed", "refund_share is 2 in 3 of 10 rows")
     verdict = failed.approve_if_passing(failed.version(MODEL, 1))
     assert (verdict.passed, verdict.champion) == (False, None)
@@ -579,7 +585,7 @@ def test_who_trained_may_not_approve_unless_told_so(registry: Registry) -> None:
 def test_a_run_that_fails_half_way_makes_no_version(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry(shared, now=lambda: NOW)
     before = len(registry.versions(MODEL))
-    client = registry._client()
+    client = registry.mlflow.client()
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("disk full")

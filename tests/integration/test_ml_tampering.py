@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from conftest import NEXT_DAY, SmallHomes, published_files, run, touchstone
 
-from ml.registry import Registry, load_mlflow
+from ml.mlflow_client import load_mlflow
+from ml.registry import Registry
 from ml.review import Check, Judgement
 from tests.ml_fixtures import register_again
 
@@ -144,7 +145,7 @@ def test_an_alias_moved_to_a_version_that_failed_is_put_back_and_does_not_rate(
 ) -> None:
     failed = Judgement((Check("average precision", passed=False, says="average precision is 0.1"),))
     version = register_again(home, MODEL, failed, raised_by=0.001)
-    client = load_mlflow()(f"sqlite:///{home / 'mlflow.db'}")
+    client = load_mlflow().MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     client.set_registered_model_alias(MODEL, "champion", str(version))
     done = run(home, small_homes.policy, NEXT_DAY)
     assert done.code == 0, done.stderr

@@ -135,8 +135,8 @@ def test_what_is_suppressed_is_counted_and_comes_back_by_itself_when_that_runs_o
     assert manifest(home, before)["held"]["suppression"] == 1
     assert manifest(home, after)["held"]["suppression"] == 0
     found = printed(run_touchstone("lists", "diff", LIST, before, after, "--json"))
-    said = {cause["entity_id"]: (cause["cause"], cause["said"]) for cause in found["causes"]}
-    assert said[entity] == ("suppression", f"its suppression ran out on {NEXT_DAY}")
+    said = {cause["entity_id"]: (cause["cause"], cause["description"]) for cause in found["causes"]}
+    assert said[entity] == ("suppression", f"its suppression expired on {NEXT_DAY}")
     assert found["policy"] is None
 
 
@@ -168,7 +168,7 @@ def test_dates_and_lists_that_cannot_be_tried_are_told(
     assert {FIRST_DAY, NEXT_DAY} & set(wide["not_rated"]) == set()
     assert {"2026-06-10", "2026-07-02"} <= set(wide["not_rated"])
     assert any(
-        told.startswith(f"merchants as of {NEXT_DAY}: it was rated by a Touchstone") for told in wide["not_tried"]
+        told.startswith(f"merchants as of {NEXT_DAY}: it was rated by a version of Touchstone") for told in wide["not_tried"]
     )
     other = [day for day in wide["days"] if day["list_name"] == "merchants"]
     assert other

@@ -10,7 +10,8 @@ import dagster as dg
 import pytest
 from conftest import NEXT_DAY, Homes, Outcome, published, published_files
 
-from ml.registry import IN_MLFLOW, Registry
+from ml.alias_requests import IN_MLFLOW
+from ml.registry import Registry
 from ml.review import Check, Judgement
 from orchestration.automation import PROMOTION_TAG, promotion_sensor
 from tests.alert_fixtures import web_server
@@ -24,7 +25,7 @@ FAILS = Judgement((Check("bounds", passed=False, says="refund_share is 2"),))
 
 def move_alias(home: Path, version: int) -> None:
     """What MLflow's page does on 'Edit aliases'."""
-    Registry(home)._client().set_registered_model_alias(MODEL, "champion", str(version))
+    Registry(home).mlflow.client().set_registered_model_alias(MODEL, "champion", str(version))
 
 
 class Sensor:
@@ -79,7 +80,7 @@ def test_a_move_that_is_not_granted_is_put_back_and_told(
         sensor.tick()
         move_alias(home, version)
         assert isinstance(sensor.tick(), dg.SkipReason)
-    aliases = Registry(home)._client().get_registered_model(MODEL).aliases
+    aliases = Registry(home).mlflow.client().get_registered_model(MODEL).aliases
     assert int(aliases["champion"]) == 1
     assert [taken["headline"].endswith(f"alias champion of {MODEL}: {outcome}") for taken in web.posts] == [True]
 
@@ -114,13 +115,13 @@ def test_the_log_is_verified_against_mlflow_and_receipts(home: Path, run_touchst
         assert found.code == ExitCode.VERIFICATION_FAILED
         return found.stdout
 
-    assert "which MLflow was told of" in said(b"".join(lines[:-1]))
+    assert "which MLflow holds for" in said(b"".join(lines[:-1]))
     assert "receipt.json names" in said(b"".join(lines[:2]))
     assert "chain is broken" in said(b"".join(lines[1:]))
     assert "chain is broken" in said(
         sound.replace(b"Ada", b"Eve").replace(lines[0], lines[0].replace(b"passes", b"Passes"))
     )
-    assert "which MLflow was told of" in said(b"")
+    assert "which MLflow holds for" in said(b"")
     database.write_bytes(before)
     assert "it was restored from before" in said(sound)
     database.write_bytes(now)

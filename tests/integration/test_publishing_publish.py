@@ -343,7 +343,7 @@ class Publishing:
             (folder / name).write_bytes(content)
 
     def states(self) -> Iterator[tuple[str, dict[str, bytes]]]:
-        """Yields what a kill leaves at each boundary, in the order of writing."""
+        """Yields what a kill leaves at each failpoint, in the order of writing."""
         version, history = self.done.version, "history.jsonl"
         marker = {".publishing": json.dumps({"receipt": self.receipt, "version": version}).encode()}
         new = {name: self.after[name] for name in self.after if name.startswith(version) and name not in self.before}
@@ -405,41 +405,41 @@ def readable(published: Path) -> str | None:
 def test_a_kill_leaves_readers_a_whole_list_and_verify_content(publishing: Publishing):
     publishing.put(publishing.before)
     version_before = readable(publishing.home.published)
-    for boundary, files in publishing.states():
+    for failpoint, files in publishing.states():
         publishing.put(files)
-        assert verify(publishing.home.published) == [], boundary
-        assert readable(publishing.home.published) in {version_before, publishing.done.latest}, boundary
+        assert verify(publishing.home.published) == [], failpoint
+        assert readable(publishing.home.published) in {version_before, publishing.done.latest}, failpoint
 
 
 def test_the_same_candidate_completes_what_a_kill_left(publishing: Publishing):
-    for boundary, files in publishing.states():
+    for failpoint, files in publishing.states():
         publishing.put(files)
         done = publishing.home.publish(publishing.candidate)
-        assert (done.version, done.latest) == (publishing.done.version, publishing.done.latest), boundary
-        assert tree(publishing.home.published / "listings") == publishing.after, boundary
+        assert (done.version, done.latest) == (publishing.done.version, publishing.done.latest), failpoint
+        assert tree(publishing.home.published / "listings") == publishing.after, failpoint
 
 
 def test_another_candidate_takes_away_what_was_never_published(publishing: Publishing):
     other_day = AS_OF - dt.timedelta(days=30)
-    for boundary, files in publishing.states():
+    for failpoint, files in publishing.states():
         publishing.put(files)
-        was_published = boundary.startswith(("line without", "LATEST"))
+        was_published = failpoint.startswith(("line without", "LATEST"))
         other = publishing.home.release(as_of=other_day)
-        assert verify(publishing.home.published) == [], boundary
+        assert verify(publishing.home.published) == [], failpoint
         lines = [line.version for line in versions(publishing.home.published, "listings")]
         earlier = (publishing.after if was_published else publishing.before).get("history.jsonl", b"").count(b"\n")
-        assert len(lines) == earlier + 1, boundary
-        assert lines[-1] == other.version, boundary
-        assert not list((publishing.home.published / "listings").glob("**/.*")), boundary
+        assert len(lines) == earlier + 1, failpoint
+        assert lines[-1] == other.version, failpoint
+        assert not list((publishing.home.published / "listings").glob("**/.*")), failpoint
 
 
 def test_a_refused_candidate_leaves_what_a_kill_left(publishing: Publishing):
-    for boundary, files in publishing.states():
+    for failpoint, files in publishing.states():
         publishing.put(files)
         refused = with_gate("scores", success=False, failures=(failure(),))
         with pytest.raises(GateRefusedError):
             publishing.home.publish(refused(publishing.home, publishing.candidate))
-        assert tree(publishing.home.published / "listings") == files, boundary
+        assert tree(publishing.home.published / "listings") == files, failpoint
 
 
 def test_readers_that_loop_over_latest_see_whole_lists_only(tmp_path: Path):

@@ -420,7 +420,7 @@ def test_a_model_that_nobody_decided_on_is_told_until_somebody_does(home: Path):
     lines = log.read_text().splitlines(keepends=True)
     trained = [number for number, line in enumerate(lines) if json.loads(line)["action"] == "train"]
     log.write_text("".join(lines[: trained[-1] + 1]))
-    model = registry.log()[-1].model
+    model = registry.approvals.decisions()[-1].model
     write_report(home, AS_OF)
     told = read_report(home, AS_OF)[1]
     assert told["tables"]["models_waiting"]["rows"][-1][0] == model

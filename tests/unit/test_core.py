@@ -25,7 +25,7 @@ from touchstone.core.errors import (
     GateRefusedError,
     TouchstoneError,
     VerificationError,
-    disk_refusal,
+    describe_disk_error,
 )
 from touchstone.core.files import (
     canonical_json,
@@ -43,7 +43,7 @@ from touchstone.core.lock import describe_holder, holder_pid, is_held, writer_lo
 
 
 def test_every_error_has_the_exit_code_of_the_design():
-    assert TouchstoneError.exit_code == ExitCode.FAULT == 1
+    assert TouchstoneError.exit_code == ExitCode.INTERNAL_ERROR == 1
     assert BadInputError.exit_code == 2
     assert GateRefusedError.exit_code == 3
     assert VerificationError.exit_code == 4
@@ -114,7 +114,7 @@ def test_a_full_disk_s_error_names_the_log(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("error", "start"),
     [
         (
             "[Errno 28] No space left on device: '/h/LATEST'",
@@ -138,13 +138,13 @@ def test_a_full_disk_s_error_names_the_log(tmp_path: Path, monkeypatch: pytest.M
         ),
     ],
 )
-def test_a_disk_that_refuses_is_told_with_what_to_do(said: str, told: str):
-    message = disk_refusal(said)
+def test_a_disk_error_is_described_with_what_to_do(error: str, start: str):
+    message = describe_disk_error(error)
     assert message is not None
-    assert message.startswith(told)
+    assert message.startswith(start)
     assert "[SQL" not in message
-    assert message.endswith("then give the same command again: it completes the work.")
-    assert disk_refusal("list index out of range") is None
+    assert message.endswith("then run the same command again: it completes the work.")
+    assert describe_disk_error("list index out of range") is None
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.none() | st.booleans()))

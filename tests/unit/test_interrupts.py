@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from touchstone.core import interrupts
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.interrupts import SIGNALS, StoppedError, check, interruptible, received
 
 BEGIN = """
@@ -200,7 +200,7 @@ def test_without_a_signal_all_is_as_before():
 
 def test_nothing_durable_is_begun_after_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(interrupts, "_received", [signal.SIGTERM])
-    with pytest.raises(StoppedError, match="Stopped by SIGTERM"), boundary("publish.history", tmp_path):
+    with pytest.raises(StoppedError, match="Stopped by SIGTERM"), failpoint("publish.history", tmp_path):
         pytest.fail("the step was begun")
 
 

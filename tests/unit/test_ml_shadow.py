@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ml.registry import Champion, Decision
+from ml.approvals import Champion, Decision
 from ml.shadow import compare_day
 from touchstone.core.errors import VerificationError
 

@@ -1,6 +1,6 @@
 """Text of strangers: what hides is shown by its number, what is long is cut, and nothing that is to be read is changed."""
 
-# ruff: noqa: RUF001  # they are what they are
+# ruff: noqa: E501, RUF001  # they are what they are
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from touchstone.core.text import (
     MARKS_IN_A_ROW,
     TERMINAL_COLUMNS,
     TerminalFormatter,
-    few_of,
     is_hidden,
     is_mark,
+    list_some,
     pad,
     shorten,
     terminal_lines,
@@ -99,7 +99,7 @@ def test_wide_characters_count_two_columns_and_marks_none() -> None:
     assert shorten("宽" * 10, 9) == "宽" * 4 + "…"
     assert shorten("e\u0301" * 10, 10) == "e\u0301" * 10
     assert pad("宽", 4) == "宽  "
-    assert few_of(["a\nb", 7, *"x" * 30], 3) == "a⟨U+000A⟩b, 7, x and 29 more"
+    assert list_some(["a\nb", 7, *"x" * 30], 3) == "a⟨U+000A⟩b, 7, x and 29 more"
 
 
 @given(lines=st.lists(st.text(max_size=40) | st.sampled_from(HOSTILE), max_size=4))

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from touchstone.casework.lead_identity import INVARIANTS, ORDERS, PREVIOUS_TABLES, build_tables
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.parquet import read_small_parquet
@@ -159,7 +159,7 @@ def _read_previous(connection: duckdb.DuckDBPyConnection, home: Path, previous: 
 
 def _write(home: Path, inputs: LeadInputs, tables: Mapping[str, pa.Table]) -> None:
     folder = leads_folder(home, inputs.as_of)
-    with boundary("leads.write", folder), replacing_directory(folder) as temporary:
+    with failpoint("leads.write", folder), replacing_directory(folder) as temporary:
         for name, table in tables.items():
             pq.write_table(table, temporary / f"{name}.parquet", compression="zstd")
         manifest = {

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from expectations.contract import load_contract
-from touchstone.core.errors import BadInputError, counted
+from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.files import check_regular
 from touchstone.core.settings import Settings
-from touchstone.core.text import few_of, shorten, visible
+from touchstone.core.text import list_some, shorten, visible
 from touchstone.landing.land import GIVEN, Recorded, record
 from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
 from touchstone.landing.sources import identifier_key, read_sources
@@ -195,11 +195,11 @@ def import_suppressions(
     known = load_contract().tables[SUPPRESSIONS].columns
     if unknown := [name for name in header if name not in known]:
         raise BadInputError(
-            f"{file}: unknown columns {few_of(unknown)}. The columns of suppressions are {', '.join(known)}."
+            f"{file}: unknown columns {list_some(unknown)}. The columns of suppressions are {', '.join(known)}."
         )
     if without := [number for number, row in enumerate(rows, start=2) if not (row.get("reason") or "").strip()]:
         raise BadInputError(
-            f"{file}: line {without[0]} has no reason ({counted(len(without), 'such line')}). Add the reasons and import "
+            f"{file}: line {without[0]} has no reason ({format_count(len(without), 'such line')}). Add the reasons and import "
             f"the file again."
         )
     starts_at = _start_of(settings, first).isoformat(sep=" ")

@@ -31,7 +31,7 @@ from touchstone.casework.report_charts import draw_charts
 from touchstone.casework.test_buys import CERTAIN
 from touchstone.casework.test_buys import FOLDER as PLANS
 from touchstone.core.errors import BadInputError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.text import visible_in_html
@@ -134,7 +134,7 @@ def write_report(home: Path, as_of: dt.date) -> dict[str, bytes]:
     report = compose(home, as_of)
     charts = draw_charts(report["tables"])
     folder = _folder(home, as_of)
-    with boundary("report.write", folder), replacing_directory(folder) as temporary:
+    with failpoint("report.write", folder), replacing_directory(folder) as temporary:
         (temporary / "report.json").write_bytes(canonical_json(report))
         (temporary / "report.html").write_text(render_html(report, charts), encoding="utf-8")
     return charts
@@ -363,7 +363,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Se
 
 def _pending_models(home: Path) -> list[tuple[str, int, str]]:
     """Returns the newest undecided version of each model, with its result at the promotion gate."""
-    lines = Registry(home).log()
+    lines = Registry(home).approvals.decisions()
     newest = {line.model: line for line in lines if line.action == "train"}
     decided = {(line.model, line.version) for line in lines if line.action in {"approve", "reject", "rollback"}}
     return [

@@ -18,7 +18,7 @@ import pyarrow as pa
 from ml.sampling import Estimate, prevalence, times_for_half
 from touchstone.casework.outcomes import read_texts, record_rows
 from touchstone.casework.test_buys import CERTAIN, Plan, create_landed_views, read_plan
-from touchstone.core.errors import BadInputError, counted
+from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.settings import Settings
 from touchstone.core.text import shorten
 from touchstone.landing.land import Recorded
@@ -75,7 +75,7 @@ def record_test_buys(settings: Settings, file: Path, *, is_dry: bool = False) ->
     if errors:
         shown = "\n".join(f"  {error}" for error in errors[:10])
         raise BadInputError(
-            f"{file}: nothing was recorded; {counted(len(errors), 'row')} invalid:\n{shown}\nCorrect them in the file and "
+            f"{file}: nothing was recorded; {format_count(len(errors), 'row')} invalid:\n{shown}\nCorrect them in the file and "
             f"record it again."
         )
     return record_rows(settings, "test_buys", test_buys, label=file.name, is_dry=is_dry)

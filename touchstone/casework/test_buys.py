@@ -25,8 +25,8 @@ from jinja2 import Environment
 
 from expectations.contract import load_contract
 from ml.sampling import Design, Frame, Strata, design_strata, draw
-from touchstone.core.errors import BadInputError, counted
-from touchstone.core.failpoints import boundary
+from touchstone.core.errors import BadInputError, format_count
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
 from touchstone.core.parquet import read_small_parquet
 from touchstone.core.settings import Settings
@@ -269,7 +269,7 @@ def _frame(
     missing = connection.execute("from certain anti join active using (listing_id) order by all").fetchall()
     if missing:
         raise BadInputError(
-            f"{counted(len(missing), 'listing')} of --certain not active as of {request.as_of}: "
+            f"{format_count(len(missing), 'listing')} of --certain not active as of {request.as_of}: "
             f"{', '.join(row[0] for row in missing[:3])}. Remove them from the file."
         )
     connection.execute(CANDIDATES)
@@ -386,7 +386,7 @@ def write_plan(folder: Path, facts: Mapping[str, Any], picks: pa.Table) -> None:
     sheet = picks.select(list(shown))
     for name in SHEET_COLUMNS:
         sheet = sheet.append_column(name, pa.array([""] * picks.num_rows))
-    with boundary("test_buys.plan", folder), replacing_directory(folder) as temporary:
+    with failpoint("test_buys.plan", folder), replacing_directory(folder) as temporary:
         pq.write_table(picks, temporary / "picks.parquet", compression="zstd")
         (temporary / "buy_sheet.csv").write_bytes(csv_bytes(sheet))
         (temporary / "buy_sheet.html").write_text(buy_sheet_page(facts, picks.to_pylist()), encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from touchstone.core.errors import BadInputError, counted
+from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.home import ensure_schema, home_lock
 from touchstone.core.settings import Settings, read_settings
 from touchstone.core.text import shorten, terminal_lines
@@ -113,8 +113,8 @@ def print_recorded(recorded: Recorded, as_json: bool) -> None:
 def render_recorded(recorded: Recorded) -> str:
     """Returns how many of the given rows are new or replace others."""
     if recorded.new + recorded.changed == 0:
-        return f"{recorded.table}: nothing new; the given rows ({counted(recorded.given, 'row')}) are recorded already."
-    counts = f"{counted(recorded.given, 'row')} given, {recorded.new:,} new, {recorded.changed:,} replaced"
+        return f"{recorded.table}: nothing new; the given rows ({format_count(recorded.given, 'row')}) are recorded already."
+    counts = f"{format_count(recorded.given, 'row')} given, {recorded.new:,} new, {recorded.changed:,} replaced"
     if recorded.load is None:
         return f"{recorded.table}: {counts}. Dry run: nothing was recorded."
     return f"{recorded.table}: {counts}. They take effect with the next `touchstone run`."

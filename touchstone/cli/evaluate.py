@@ -138,9 +138,10 @@ def _cuts(wanted: Wanted, table: Table) -> list[Cut]:
 
 
 def _log(settings: Settings, wanted: Wanted, found: Findings) -> str:
+    from ml.mlflow_client import MlflowConnection
     from ml.plots import table_pictures
     from ml.protocol import pooled
-    from ml.registry import Registry
+    from ml.run_log import RunLog
 
     told = found.as_dict()
     metrics = {
@@ -171,7 +172,7 @@ def _log(settings: Settings, wanted: Wanted, found: Findings) -> str:
     }
     ensure_schema(settings)
     with home_lock(settings, "touchstone evaluate"):
-        return Registry(settings.home).log_evaluation(
+        return RunLog(MlflowConnection(settings.home)).log_evaluation(
             wanted.table.name, describe(told, wanted.roles.label), files, metrics, parameters, sha256_file(wanted.table)
         )
 

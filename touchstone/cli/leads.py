@@ -21,7 +21,7 @@ from touchstone.cli.common import (
     writing,
 )
 from touchstone.cli.tables import render_table
-from touchstone.core.errors import counted
+from touchstone.core.errors import format_count
 from touchstone.core.text import shorten, visible
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def render_leads(leads: Leads, limit: int) -> str:
     from touchstone.casework.leads import harm_change
 
     current = leads.current()
-    lines = [f"{counted(len(current), 'lead')} as of {leads.as_of}, by expected harm (USD, 30 days)", ""]
+    lines = [f"{format_count(len(current), 'lead')} as of {leads.as_of}, by expected harm (USD, 30 days)", ""]
     rows = [
         (
             lead["rank"],
@@ -169,14 +169,14 @@ def render_lead(as_of: dt.date, lead: Mapping[str, Any]) -> str:
 def render_export(facts: Mapping[str, Any]) -> str:
     """Returns which evidence packs were written."""
     lines = [
-        f"{counted(len(facts['packs']), 'lead')} as of {facts['as_of']} for: {shorten(facts['reader'], 100)}",
+        f"{format_count(len(facts['packs']), 'lead')} as of {facts['as_of']} for: {shorten(facts['reader'], 100)}",
         *(visible(path) for path in facts["packs"]),
     ]
     return "\n".join([*lines, "Open lead.html in each folder; custody.json holds the digests."])
 
 
 def _describe_change(row: Mapping[str, Any]) -> str:
-    parts = [f"{row['change']}: {counted(row['merchant_count'], 'merchant')}, {row['expected_harm_usd']:,.2f} USD"]
+    parts = [f"{row['change']}: {format_count(row['merchant_count'], 'merchant')}, {row['expected_harm_usd']:,.2f} USD"]
     parts += [f"{len(row['joined_merchants'])} joined"] if row["joined_merchants"] and row["change"] != "found" else []
     parts += [f"{len(row['left_merchants'])} left"] if row["left_merchants"] else []
     parts += [f"see {row['other_lead_id']}"] if row["other_lead_id"] else []

@@ -16,7 +16,6 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
-from orchestration.process import spare_the_collector
 from touchstone.cli import (
     evaluate,
     leads,
@@ -32,8 +31,9 @@ from touchstone.cli import (
     trace,
 )
 from touchstone.cli.common import print_message, settings_of_command
-from touchstone.cli.start import stoppable
-from touchstone.core.errors import ExitCode, TouchstoneError, disk_refusal
+from touchstone.cli.signals import stoppable
+from touchstone.core.errors import ExitCode, TouchstoneError, describe_disk_error
+from touchstone.core.process import tune_garbage_collector
 from touchstone.core.secrets import hide
 from touchstone.core.text import TerminalFormatter
 
@@ -76,7 +76,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 gets escapes, as on stderr
     _log_to_stderr()
-    spare_the_collector()
+    tune_garbage_collector()
     try:
         with stoppable():  # outermost, so that no handler below reports an interrupted command as an error
             app(standalone_mode=False)
@@ -87,16 +87,16 @@ def main() -> None:
     except TouchstoneError as error:
         _fail(str(error), error.exit_code)
     except typer.Abort:
-        _fail("Stopped.", ExitCode.FAULT)
+        _fail("Stopped.", ExitCode.INTERNAL_ERROR)
     except TyperException as error:
         _fail(f"{error.format_message()} `touchstone --help` lists the commands.", ExitCode.BAD_INPUT)
     except Exception as error:  # noqa: BLE001  # last resort: a disk error or an internal error
-        if (refusal := disk_refusal(str(error))) is not None:
-            _fail(f"{refusal} The home is {settings_of_command().home}.", ExitCode.BAD_INPUT)
+        if (message := describe_disk_error(str(error))) is not None:
+            _fail(f"{message} The home is {settings_of_command().home}.", ExitCode.BAD_INPUT)
         print_message(hide(traceback.format_exc()))
         _fail(
             f"Internal error (this is a bug in Touchstone): {error!r}. Please report it with the lines above.",
-            ExitCode.FAULT,
+            ExitCode.INTERNAL_ERROR,
         )
 
 

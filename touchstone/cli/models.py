@@ -157,7 +157,7 @@ def models_log(
             print_result({"problems": problems}, as_json, lambda: "\n".join(problems))
             raise SystemExit(int(ExitCode.VERIFICATION_FAILED))
         confirmation = f"\nThe log is consistent with itself, MLflow, the champions' files and {len(heads):,} receipts."
-    decisions = [dataclasses.asdict(decision) for decision in registry.log()]
+    decisions = [dataclasses.asdict(decision) for decision in registry.approvals.decisions()]
     print_result(
         {"decisions": decisions},
         as_json,

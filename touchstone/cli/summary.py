@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestration.pipeline import PipelineResult
-from orchestration.resources import connect_memory
+import duckdb
+
 from touchstone.cli.tables import render_table
 from touchstone.core.lists import LISTS
 from touchstone.core.settings import Settings
@@ -18,6 +18,9 @@ from touchstone.core.text import (
     shorten,
     wrap,
 )
+
+if TYPE_CHECKING:
+    from orchestration.pipeline import PipelineResult
 
 RISKIEST_SHOWN = 10
 HELD = "held by "
@@ -70,8 +73,7 @@ def render_summary(summary: dict[str, Any]) -> str:
 
 
 def _rated(result: PipelineResult, name: str) -> dict[str, Any]:
-    """Returns the numbers of rated and flagged entities, and of those held back by cause; without a candidate, from the
-    scores."""
+    """Returns the numbers of rated, flagged and held entities; from the scores if there is no candidate."""
     rows = {stage.name: stage.rows for stage in result.record.stages}
     counts = rows.get(f"candidate {name}") or rows.get(f"score {name}", {})
     held = {key.removeprefix(HELD): count for key, count in counts.items() if key.startswith(HELD) and count}
@@ -82,7 +84,7 @@ def _riskiest(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
     path = settings.home / "marts" / "rated_listings" / f"as_of={as_of}" / "rated_listings.parquet"
     if not path.exists():
         return []
-    with connect_memory() as connection:
+    with duckdb.connect(":memory:") as connection:
         rows = connection.execute(
             "select listing_id, title, score, reasons from read_parquet(?, hive_partitioning = false) "
             "where score is not null order by score desc, margin desc, listing_id limit ?",

@@ -110,11 +110,8 @@ def _feature_lines(facts: Mapping[str, Any]) -> list[str]:
     features = facts["features"]
     if features is None:
         return ["FEATURES are missing"]
-    lines = [
-        f"FEATURES, most extreme first; typical for {_format(facts['category'] or 'all categories')}; share of entities "
-        f"at least as "
-        "extreme"
-    ]
+    category = _format(facts["category"] or "all categories")
+    lines = [f"FEATURES, most extreme first; typical for {category}; share of entities at least as extreme"]
     rows = [
         (
             feature["name"],

@@ -1,5 +1,5 @@
-"""What every stage stands on: errors with exit codes, durable files, hash-chained logs, the writer's lock, test faults.
+"""What every package depends on: errors with exit codes, durable files, hash-chained logs, the writer lock, failpoints.
 
-Nothing here knows a marketplace, a model or a list (`faults` only their names). A thing belongs here only when two stages
-that may not import each other need it.
+Nothing here depends on the marketplace, a model or a list, except for their names (`lists`, `failpoints`, `home`). Code belongs
+here only if two packages need it that may not import each other.
 """

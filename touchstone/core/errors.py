@@ -1,7 +1,7 @@
-"""The errors that a person is meant to read, each with the exit code that the command line ends with, and how they say a count.
+"""Errors with messages for users, each with the exit code of the command line, and a helper that formats counts.
 
-Every message says what is wrong, where, why, and what to do. An exception that is none of these is a fault of ours
-and ends with exit code 1.
+Every message says what is wrong, where, why, and what to do. Any other exception is an internal error (a bug in Touchstone); the
+command then exits with 1.
 """
 
 from __future__ import annotations
@@ -13,44 +13,50 @@ from traceback import format_exception
 
 from touchstone.core.secrets import hide
 
-# What the system, SQLite and DuckDB say of a disk that refuses, and what it means to whoever runs this.
-_REFUSALS = {
+# Messages of the operating system, SQLite and DuckDB about a disk that refuses: the cause, and what the user can do.
+_DISK_ERRORS = {
     "No space left on device": ("The disk is full", "Free some space there"),
     "database or disk is full": ("The disk is full", "Free some space there"),
     "disk I/O error": (
         "The disk is full or broken",
-        "Free some space there, or mend it",
-    ),  # SQLite's word for a full one too
-    "Input/output error": ("The disk is full or broken", "Free some space there, or mend it"),
-    "Disk quota exceeded": ("The disk quota is used up", "Free some space there, or have the quota raised"),
-    "Permission denied": ("A permission is missing", "Let the user that runs this read and write there"),
-    "readonly database": ("A permission is missing", "Let the user that runs this read and write there"),
-    "Read-only file system": ("The disk is mounted read-only", "Mount it so that it can be written"),
+        "Free some space there, or replace the disk",
+    ),  # SQLite reports a full disk in this way, too
+    "Input/output error": ("The disk is full or broken", "Free some space there, or replace the disk"),
+    "Disk quota exceeded": ("The disk quota is used up", "Free some space there, or raise the quota"),
+    "Permission denied": (
+        "A permission is missing",
+        "Give the user that runs Touchstone read and write permission there",
+    ),
+    "readonly database": (
+        "A permission is missing",
+        "Give the user that runs Touchstone read and write permission there",
+    ),
+    "Read-only file system": ("The disk is mounted read-only", "Mount it as writable"),
 }
 
 
 class ExitCode(IntEnum):
-    """How a command ended by itself; the same for a person, a scheduler and a test. Stopped by a signal: see `interrupts.py`."""
+    """Exit codes of every command, unless a signal stopped it (see `interrupts`)."""
 
     DONE = 0
-    FAULT = 1
+    INTERNAL_ERROR = 1
     BAD_INPUT = 2
     GATE_REFUSED = 3
     VERIFICATION_FAILED = 4
 
 
 class TouchstoneError(Exception):
-    """An expected failure whose message is written for the person who has to act on it."""
+    """Base class of expected failures, whose messages are written for the user who has to act on them."""
 
-    exit_code: ExitCode = ExitCode.FAULT
+    exit_code: ExitCode = ExitCode.INTERNAL_ERROR
 
     def __init__(self, message: str) -> None:
-        """Takes the message, with every secret that this process knows replaced."""
+        """Stores the message, with every secret that this process knows replaced."""
         super().__init__(hide(message))
 
 
 class BadInputError(TouchstoneError):
-    """Usage, configuration or a source is wrong; what was landed and published is as before."""
+    """Usage, configuration or a source is invalid; what was landed and published is unchanged."""
 
     exit_code = ExitCode.BAD_INPUT
 
@@ -62,18 +68,19 @@ class GateRefusedError(TouchstoneError):
 
 
 class VerificationError(TouchstoneError):
-    """Something published does not match its recorded digests."""
+    """Stored data does not match its recorded digests."""
 
     exit_code = ExitCode.VERIFICATION_FAILED
 
 
 @contextmanager
 def without_secrets() -> Iterator[None]:
-    """Replaces an error that shows a secret, itself or in what led to it, by one without the secret and without a cause.
+    """Replaces an error that shows a secret, in its message or its causes, with one without the secret and without a cause.
 
     Raises:
-        Exception: What was raised, where it shows no secret.
-        TouchstoneError: The same message and exit code, where it was one; else a `RuntimeError` with the traceback as its text.
+        Exception: The original error, if it shows no secret.
+        TouchstoneError: With the same exit code and a redacted message, if the original error was a `TouchstoneError`.
+        RuntimeError: With the redacted traceback as its message, for every other error that shows a secret.
     """
     try:
         yield
@@ -84,27 +91,27 @@ def without_secrets() -> Iterator[None]:
         shown = type(error)(str(error)) if isinstance(error, TouchstoneError) else RuntimeError(hide(text))
     else:
         return
-    # Not in the handler above, which would keep the other error as this one's context.
+    # Raised outside the handler, which would keep the original error as the context.
     raise shown from None
 
 
-def disk_refusal(said: str) -> str | None:
-    """Returns what to tell a person of an error by which the disk refused, or None where it is another error.
+def describe_disk_error(message: str) -> str | None:
+    """Returns a message for the user if an error was caused by the disk, and None for any other error.
 
     Args:
-        said: The error's own text. It is told by its text alone because it comes from Python, SQLite and DuckDB in
-            exceptions of many kinds; SQLite's carry a whole statement behind, which is left out.
+        message: The error's own message. Disk errors are recognised by it, because Python, SQLite and DuckDB raise them as
+            exceptions of many types. SQLite's also carry a whole statement, which is omitted.
     """
-    for phrase, (what, remedy) in _REFUSALS.items():
-        line = next((line.strip() for line in said.splitlines() if phrase in line), None)
+    for phrase, (what, remedy) in _DISK_ERRORS.items():
+        line = next((line.strip() for line in message.splitlines() if phrase in line), None)
         if line is not None:
             return (
-                f"{what}: {line}. No list is half published: readers have the one before or the new one, whole. "
-                f"{remedy}, then give the same command again: it completes the work."
+                f"{what}: {line}. Lists are published atomically: readers see the previous version or the new one. "
+                f"{remedy}, then run the same command again: it completes the work."
             )
     return None
 
 
-def counted(count: int, word: str) -> str:
-    """Returns how many there are of what a word names: 1 row, 2,000 rows."""
+def format_count(count: int, word: str) -> str:
+    """Returns a count with its noun in singular or plural: `1 row`, `2,000 rows`."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -1,11 +1,19 @@
-"""Faults on purpose, for tests: the named boundaries at which a process can be made to die or be refused by its disk.
+"""Failpoints: named steps at which tests make a process die or its disk refuse to write.
 
-Every step that leaves something durable stands in `with boundary(name, path)`. Nothing happens there unless the
-environment variable `TOUCHSTONE_FAULT` arms it, as in `TOUCHSTONE_FAULT=publish.latest:before:kill`: which boundary,
-`before` or `after` its step, and what happens. A number behind (`landing.write:after:enospc:3`) means the third time
-that it is reached. It is no setting of a production's: it is read here alone, and a wrong value is an error.
+Every step that writes something durable runs inside `with failpoint(name, path)`. A failpoint does nothing unless the
+environment variable `TOUCHSTONE_FAULT` arms it with `FAILPOINT:MOMENT:FAULT[:COUNT]`:
 
-A process that a signal asked to stop begins none of these steps.
+| part | meaning |
+|---|---|
+| FAILPOINT | one of `FAILPOINTS` |
+| MOMENT | `before` or `after` the step |
+| FAULT | `kill` (SIGKILL), `enospc` (the disk is full) or `permission` (permission denied) |
+| COUNT | fail at the n-th time that the failpoint is reached; 1 by default |
+
+Example: `TOUCHSTONE_FAULT=landing.write:after:enospc:3`.
+
+The variable is for tests only and is read only here. An invalid value is an error. A process that a signal asked to stop
+starts none of these steps.
 """
 
 from __future__ import annotations
@@ -24,40 +32,40 @@ from touchstone.core import interrupts
 from touchstone.core.errors import BadInputError
 
 VARIABLE = "TOUCHSTONE_FAULT"
-Boundary = Literal[
+Failpoint = Literal[
     "landing.write",  # the load's file is written
-    "landing.place",  # its folder gets its name
-    "landing.ledger",  # its line is appended: it counts
+    "landing.commit",  # the load's folder gets its final name
+    "landing.ledger",  # the load's line is appended to the ledger: it is accepted
     "shape.build",
-    "pictures.write",  # the hashes of pictures that are new, and whom they resemble
-    "features.rings",  # which merchants form a ring at the dates that are asked for
+    "images.write",  # the hashes of new images, and which images resemble each other
+    "features.rings",  # which merchants form a ring at the requested dates
     "features.build",
     "features.export",
     "training.register",
     "training.log",
     "approval.append",
-    "backtest.step",  # a model trained as of a past day, with what it rates of that day
+    "backtest.step",  # a model trained as of a past day, with its scores of that day
     "scores.write",
     "marts.build",
     "marts.export",
     "candidate.write",
     "candidate.point",  # it becomes the candidate of its date
     "verdict.write",
-    "publish.begin",  # `.publishing` names what is about to be added
-    "publish.version",  # the version's folder gets its name
-    "publish.history",  # its line is appended: it is published
-    "publish.latest",  # readers are told
+    "publish.begin",  # `.publishing` names the version that is about to be added
+    "publish.version",  # the version's folder gets its final name
+    "publish.history",  # the version's line is appended to the history: it is published
+    "publish.latest",  # `LATEST` names the version
     "test_buys.plan",  # a plan of what to buy, with its sheet
-    "leads.write",  # the leads of a date, with who is in each and what became of it
-    "report.write",  # the report of the day gets its name
-    "prune.ledger",  # a line says that a load is pruned
-    "prune.remove",  # a file or folder that is too old goes
-    "erase.ledger",  # a line says that a load without the person's rows stands in for one with them
-    "erase.remove",  # the one with them goes
+    "leads.write",  # the leads of a date, with their members and their status
+    "report.write",  # the report of the day gets its final name
+    "prune.ledger",  # a line records that a load is pruned
+    "prune.remove",  # an expired file or folder is removed
+    "erase.ledger",  # a line records that a load without the person's rows replaces one with them
+    "erase.remove",  # the replaced load is removed
 ]
 Moment = Literal["before", "after"]
 Fault = Literal["kill", "enospc", "permission"]
-BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
+FAILPOINTS: tuple[Failpoint, ...] = get_args(Failpoint)
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 _ERRNO = {"enospc": errno.ENOSPC, "permission": errno.EACCES}
@@ -65,45 +73,46 @@ _reached: Counter[str] = Counter()
 
 
 @contextmanager
-def boundary(name: Boundary, path: Path) -> Iterator[None]:
-    """Marks the step of a `with` block as one that can be made to fail just before or just after it.
+def failpoint(name: Failpoint, path: Path) -> Iterator[None]:
+    """Lets a test make the step in the `with` block fail immediately before or after it.
 
     Args:
-        name: The boundary's name.
-        path: What the step writes; the raised error names it, as the system's own would.
+        name: The failpoint's name.
+        path: What the step writes. The raised error names it, as the operating system's own error would.
 
     Raises:
-        BadInputError: The variable is set, and not to a boundary, a moment and a fault.
+        BadInputError: `TOUCHSTONE_FAULT` is set to something other than a failpoint, a moment and a fault.
+        OSError: The failpoint is armed with `enospc` or `permission`.
         StoppedError: A signal asked the process to stop.
     """
     interrupts.check()
-    _strike(name, "before", path)
+    _inject(name, "before", path)
     yield
-    _strike(name, "after", path)
+    _inject(name, "after", path)
 
 
-def _strike(name: Boundary, moment: Moment, path: Path) -> None:
+def _inject(name: Failpoint, moment: Moment, path: Path) -> None:
     armed = os.environ.get(VARIABLE)
     if armed is None:
         return
-    target, fault, at = _read(armed)
+    target, fault, count = _parse(armed)
     if target != f"{name}:{moment}":
         return
     _reached[target] += 1
-    if _reached[target] != at:
+    if _reached[target] != count:
         return
     if fault == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     raise OSError(_ERRNO[fault], os.strerror(_ERRNO[fault]), str(path))
 
 
-def _read(armed: str) -> tuple[str, str, int]:
-    """Returns the boundary with its moment, the fault, and which time of reaching it counts."""
-    pattern = rf"((?:{'|'.join(BOUNDARIES)}):(?:{'|'.join(MOMENTS)})):({'|'.join(FAULTS)})(?::([1-9][0-9]*))?"
-    found = re.fullmatch(pattern, armed)
-    if found is None:
+def _parse(armed: str) -> tuple[str, str, int]:
+    """Returns the failpoint with its moment, the fault, and at which time of reaching it the fault occurs."""
+    pattern = rf"((?:{'|'.join(FAILPOINTS)}):(?:{'|'.join(MOMENTS)})):({'|'.join(FAULTS)})(?::([1-9][0-9]*))?"
+    match = re.fullmatch(pattern, armed)
+    if match is None:
         raise BadInputError(
-            f"{VARIABLE}={armed}: no such fault. It is for tests: BOUNDARY:MOMENT:FAULT[:TIME], with a boundary of "
-            f"{', '.join(BOUNDARIES)}; a moment of {', '.join(MOMENTS)}; a fault of {', '.join(FAULTS)}. Unset it."
+            f"{VARIABLE}={armed}: not a valid fault. It is for tests: FAILPOINT:MOMENT:FAULT[:COUNT], with a failpoint of "
+            f"{', '.join(FAILPOINTS)}; a moment of {', '.join(MOMENTS)}; a fault of {', '.join(FAULTS)}. Unset it."
         )
-    return found[1], found[2], int(found[3] or 1)
+    return match[1], match[2], int(match[3] or 1)

@@ -1,8 +1,8 @@
-"""Files that survive a kill: written under a temporary name, synced, renamed, and known by their SHA-256.
+"""Durable files: written under a temporary name, synced, renamed, and identified by their SHA-256.
 
-`kill -9` during a plain write leaves a partial file under its final name, and one flipped byte in a Parquet footer
-reads without an error. So every file that another stage reads goes through here. So does, to be read, every file that
-somebody else names: it may be a pipe, which keeps its reader waiting, or a device without an end.
+`kill -9` during a plain write leaves a partial file under its final name, and a Parquet file with a flipped byte in its footer
+can be read without an error. So every file that another stage reads is written by this module. Files whose paths users give
+are also read by this module: such a path may lead to a pipe, which blocks its reader, or to a device, which has no end.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any, BinaryIO
 
 TEMPORARY_PREFIX = ".tmp-"
 MOST_CONFIGURATION_BYTES = 10_000_000
-"""A file of settings that is larger is none."""
+"""A larger file is not read as configuration."""
 _SPECIAL = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
 class SpecialFileError(OSError):
-    """A pipe, a socket or a device where a file is wanted."""
+    """A pipe, a socket or a device in place of a regular file."""
 
 
 class LargeFileError(OSError):
-    """A file that is larger than what is read."""
+    """A file that is larger than the caller allows."""
 
 
 def sha256_bytes(content: bytes) -> str:
@@ -48,11 +48,11 @@ def sha256_file(path: Path) -> str:
 def sha256_tree(root: Path, patterns: tuple[str, ...] = ("**/*",)) -> str:
     """Returns one digest over the relative names and contents of the files under `root` that match `patterns`.
 
-    Hidden files, caches and temporary files do not count, so that running the code does not change its digest.
+    Hidden files, caches and temporary files are excluded, so that running the code does not change its digest.
     """
     digest = hashlib.sha256()
-    found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    for path in sorted(found, key=lambda file: file.relative_to(root).as_posix()):
+    files = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
+    for path in sorted(files, key=lambda file: file.relative_to(root).as_posix()):
         relative = path.relative_to(root)
         if any(part.startswith((".", "__pycache__")) for part in relative.parts):
             continue
@@ -61,7 +61,7 @@ def sha256_tree(root: Path, patterns: tuple[str, ...] = ("**/*",)) -> str:
 
 
 def special_file(path: Path, *, follow: bool = True) -> str | None:
-    """Returns what a path leads to where that is a pipe, a socket or a device; None for a file, a folder, or nothing."""
+    """Returns the kind of special file (pipe, socket or device) at a path; None for a file, a folder, or no file."""
     try:
         return _SPECIAL.get(stat.S_IFMT(path.stat(follow_symlinks=follow).st_mode))
     except OSError:
@@ -69,18 +69,18 @@ def special_file(path: Path, *, follow: bool = True) -> str | None:
 
 
 def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
-    """Opens a file that somebody else names for reading, without ever waiting for it.
+    """Opens a file whose path a user gave for reading, without blocking.
 
-    It is looked at before it is opened, since opening a pipe or a device can already do something, and once more after, since
-    it may have been replaced in between.
+    The file type is checked before opening, since opening a pipe or a device can have effects, and again afterwards, since the
+    file may have been replaced in between.
 
     Args:
         path: The file.
         follow: Whether the last part of the path may be a symbolic link.
 
     Raises:
-        SpecialFileError: It is a pipe, a socket or a device.
-        OSError: It cannot be opened, as it is absent, or a folder.
+        SpecialFileError: The path leads to a pipe, a socket or a device.
+        OSError: The file cannot be opened: for example, it does not exist, or is a folder.
     """
     if (kind := special_file(path, follow=follow)) is not None:
         raise _special(path, kind)
@@ -103,25 +103,25 @@ def _special(path: Path, kind: str) -> SpecialFileError:
 
 
 def check_regular(path: Path) -> None:
-    """Refuses what is no regular file, before a library opens it that would wait for a pipe.
+    """Checks that a path leads to a regular file, before a library opens it that would block on a pipe.
 
     Raises:
-        OSError: It is none, or cannot be opened.
+        OSError: It is not a regular file, or cannot be opened.
     """
     open_regular(path).close()
 
 
 def read_regular(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
-    """Reads a file that somebody else names, as `open_regular` opens it.
+    """Reads a file whose path a user gave, opened by `open_regular`.
 
     Args:
         path: The file.
-        most_bytes: How large it may be.
+        most_bytes: Largest size that is read.
         follow: Whether the last part of the path may be a symbolic link.
 
     Raises:
-        LargeFileError: It is larger.
-        OSError: It is no regular file, or cannot be read.
+        LargeFileError: The file is larger.
+        OSError: It is not a regular file, or cannot be read.
     """
     with open_regular(path, follow=follow) as file:
         content = file.read(most_bytes + 1)
@@ -131,7 +131,7 @@ def read_regular(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
 
 
 def canonical_json(value: Any) -> bytes:
-    """Returns `value` as JSON bytes that depend on nothing but the value: sorted keys, fixed spacing."""
+    """Returns `value` as JSON bytes that depend only on the value: sorted keys, fixed spacing."""
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -151,8 +151,8 @@ def sync_file(path: Path) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Gives an error that names no file, as that of a full disk, the name of the one that is written."""
+def name_file_in_errors(path: Path) -> Iterator[None]:
+    """Adds the path of the file that is written to errors that name no file, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -163,14 +163,14 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on a clean exit it is synced and renamed to `path`, else removed.
+    """Yields a temporary path next to `path`; on success it is synced and renamed to `path`, otherwise removed.
 
-    The temporary name keeps the suffix of `path`, for writers that choose a format by it.
+    The temporary name keeps the suffix of `path`, for writers that choose a format by suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-{path.name}")
     try:
-        with naming(path):
+        with name_file_in_errors(path):
             yield temporary
             sync_file(temporary)
             temporary.replace(path)
@@ -181,16 +181,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_directory(path: Path) -> Iterator[Path]:
-    """Yields a temporary directory beside `path`; on a clean exit it is synced and takes the place of `path`.
+    """Yields a temporary directory next to `path`; on success it is synced and replaces `path`, otherwise removed.
 
-    An existing directory is moved aside first and removed last: a reader that opens `path` in between finds it
-    absent, never half-written. Use it for what is rebuilt (features, scores), not for what is published.
+    An existing directory is moved away first and removed last: a reader that opens `path` in between finds no directory, never
+    a partial one. Use it for derived data (features, scores), not for published data.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-{path.name}")
     temporary.mkdir()
     try:
-        with naming(path):
+        with name_file_in_errors(path):
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
@@ -206,23 +206,25 @@ def replacing_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_temporaries(folder: Path, of: str = "*") -> None:
-    """Removes what writers that were killed left anywhere below a folder; nobody may be writing there.
+def remove_temporaries(folder: Path, name: str | None = None) -> None:
+    """Removes the temporary files that killed writers left below a folder; no process may be writing there.
 
     Args:
         folder: The folder.
-        of: The name of what was written, where it lies in this very folder; else all is removed, at any depth.
+        name: Final name of the file or folder that was being written, directly in `folder`. By default, all temporary files
+            are removed, at any depth.
     """
-    found = folder.rglob(f"{TEMPORARY_PREFIX}*") if of == "*" else folder.glob(f"{TEMPORARY_PREFIX}*-{of}")
-    for left in [*found]:
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
+    pattern = f"{TEMPORARY_PREFIX}*"
+    temporaries = folder.rglob(pattern) if name is None else folder.glob(f"{pattern}-{name}")
+    for temporary in [*temporaries]:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
         else:
-            left.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def discard(path: Path) -> None:
-    """Removes a file or a folder so that it is whole or absent, also to whoever looks after a kill; absent is fine."""
+    """Removes a file or a folder atomically: it is complete or absent, also after a kill. A missing path is no error."""
     aside = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}-gone-{path.name}")
     try:
         path.rename(aside)
@@ -236,7 +238,7 @@ def discard(path: Path) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Returns the bytes that a file, or all files below a folder, take; what vanishes meanwhile counts nothing."""
+    """Returns the size in bytes of a file, or of all files below a folder; files that vanish meanwhile count zero."""
     total = 0
     for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
         with contextlib.suppress(FileNotFoundError):
@@ -246,11 +248,11 @@ def size_of(path: Path) -> int:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a whole file or nothing."""
+    """Writes a file atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as canonical JSON, whole or not at all."""
+    """Writes `value` as canonical JSON, atomically."""
     write_bytes(path, canonical_json(value))

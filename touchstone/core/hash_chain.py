@@ -1,9 +1,9 @@
-"""An append-only log as JSON lines, in which every line carries the hash of the line before.
+"""An append-only log as JSON lines, in which every line carries the hash of the previous line.
 
-The load ledger, the log of approvals and each list's `history.jsonl` are such logs. A line is appended with one write
-and synced. A kill in the middle of that write leaves a last line without its newline: readers ignore it and the next
-append cuts it off. Any other damage breaks the chain, and `read` says where; a line has one spelling, so that in the last
-one, whose hash no other line carries, a space that became a tab is seen too.
+The load ledger, the log of approvals and each list's `history.jsonl` are such logs. A line is appended with one write and
+synced. A kill during that write leaves a last line without its newline: readers ignore it, and the next append removes it. Any
+other damage breaks the chain, and `read` reports where. Lines have a canonical form, so that a change of white space is also
+detected in the last line, whose hash no other line carries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from touchstone.core.errors import VerificationError
-from touchstone.core.files import naming, sha256_bytes, sync_directory
+from touchstone.core.files import name_file_in_errors, sha256_bytes, sync_directory
 
 GENESIS = "0" * 64
 PREVIOUS = "previous_line_sha256"
@@ -24,14 +24,14 @@ class ChainedLog:
     """One append-only, hash-chained JSON-lines file; safe for one writer and any number of readers."""
 
     def __init__(self, path: Path) -> None:
-        """Names the file; it is made by the first `append`."""
+        """Sets the file's path; the first `append` creates the file."""
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
         """Returns every complete line, oldest first.
 
         Raises:
-            VerificationError: A line is no JSON object, or does not carry the hash of the line before it.
+            VerificationError: A line is not a JSON object, or does not carry the hash of the previous line.
         """
         entries: list[dict[str, Any]] = []
         previous = GENESIS
@@ -39,30 +39,30 @@ class ChainedLog:
             entry = self._parse(line, number)
             if entry.get(PREVIOUS) != previous:
                 raise VerificationError(
-                    f"{self.path}, line {number}: the chain is broken: the line before it was changed, added or "
-                    "removed. Restore the file from a backup; do not edit it."
+                    f"{self.path}, line {number}: the hash chain is broken: the previous line was changed, added or removed. "
+                    "Restore the file from a backup; do not edit it."
                 )
             entries.append(entry)
             previous = sha256_bytes(line)
         return entries
 
     def head(self) -> str:
-        """Returns the hash of the newest line (64 zeros for an empty log), having checked the chain."""
+        """Returns the hash of the newest line (64 zeros for an empty log) after verifying the chain."""
         return self.heads()[-1]
 
     def heads(self) -> list[str]:
-        """Returns what was the head at first (64 zeros) and after each line, oldest first, having checked the chain."""
+        """Returns the initial head (64 zeros) and the head after each line, oldest first, after verifying the chain."""
         return [GENESIS, *(str(entry[PREVIOUS]) for entry in self.read()[1:]), *map(sha256_bytes, self._lines()[-1:])]
 
     def append(self, entry: dict[str, Any]) -> str:
-        """Adds `entry`, synced to disk, and returns the new head.
+        """Appends `entry`, syncs it to disk, and returns the new head.
 
         Raises:
-            VerificationError: The log is damaged; nothing is appended to a broken chain.
+            VerificationError: The log is damaged; nothing is appended.
         """
         line = self.next_line(entry)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with naming(self.path), self.path.open("ab") as file:
+        with name_file_in_errors(self.path), self.path.open("ab") as file:
             os.truncate(file.fileno(), sum(len(kept) + 1 for kept in self._lines()))
             file.write(line + b"\n")
             file.flush()
@@ -72,10 +72,10 @@ class ChainedLog:
 
     def next_line(self, entry: dict[str, Any]) -> bytes:
         """Returns the line, without its newline, that `append` would add for `entry`."""
-        return _spelled({**entry, PREVIOUS: self.head()})
+        return _canonical_line({**entry, PREVIOUS: self.head()})
 
     def unfinished(self) -> bytes:
-        """Returns what stands after the last newline: what a kill in the middle of an append left, mostly nothing."""
+        """Returns what follows the last newline: the partial line of an append that was killed, normally nothing."""
         return self.path.read_bytes().rpartition(b"\n")[2] if self.path.exists() else b""
 
     def _lines(self) -> list[bytes]:
@@ -92,10 +92,12 @@ class ChainedLog:
             ) from error
         if not isinstance(entry, dict):
             raise VerificationError(f"{self.path}, line {number}: not a JSON object. Restore it from a backup.")
-        if _spelled(entry) != line:
-            raise VerificationError(f"{self.path}, line {number}: not as it was written. Restore it from a backup.")
+        if _canonical_line(entry) != line:
+            raise VerificationError(
+                f"{self.path}, line {number}: not canonical JSON, so it was edited. Restore it from a backup."
+            )
         return entry
 
 
-def _spelled(entry: dict[str, Any]) -> bytes:
+def _canonical_line(entry: dict[str, Any]) -> bytes:
     return json.dumps(entry, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()

@@ -1,15 +1,14 @@
-"""Stops a command that a signal asks to end, wherever it is: soon, with a message, and with 128 + the signal's number.
+"""Stops a command on a signal, wherever it is: soon, with a message, and with exit code 128 + the signal's number.
 
-Python runs a signal's handler in the main thread, between two of its instructions: late or never where the main thread waits
-in a library. Dagster replaces handlers while a job runs, defers what arrives, and forgets it at the job's end. So the
-handler here only raises, and a thread sees to the rest: `signal.set_wakeup_fd` sends it the number of each signal, whichever
-handler is in place. A command that has not ended when the grace period is over, or at a second signal, is ended by force.
-What is durable survives a kill at any moment (`faults.py`), so nothing is lost by that.
+Python runs a signal handler in the main thread, between two bytecode instructions: late or never while the main thread waits in
+a library. Dagster replaces handlers while a job runs, defers signals, and drops them at the end of the job. So the handler here
+only raises, and a thread does the rest: `signal.set_wakeup_fd` sends it the number of each signal, whichever handler is
+installed. A command that has not ended when the grace period is over, or at a second signal, is terminated. Durable data
+survives a kill at any moment (see `failpoints`), so nothing is lost.
 """
 
 from __future__ import annotations
 
-import atexit
 import math
 import os
 import select
@@ -24,7 +23,7 @@ from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE_SECONDS = 5.0
-"""How long a command may take to clean up; on a machine that is busy, to be ended takes some seconds more."""
+"""How long a command may take to clean up. On a busy machine, termination takes a few seconds longer."""
 _lock = Lock()
 _ending = Lock()
 _received: list[signal.Signals] = []
@@ -32,7 +31,7 @@ _arriving: socket.socket | None = None
 
 
 class StoppedError(KeyboardInterrupt):
-    """A signal asked the command to stop. No `Exception`, so that nobody takes it for a failure to carry on after."""
+    """A signal asked the command to stop. Not an `Exception`, so that no handler treats it as a recoverable failure."""
 
 
 @contextmanager
@@ -44,7 +43,7 @@ def interruptible(message: str, grace_seconds: float = GRACE_SECONDS) -> Iterato
     the outermost one ends the process.
 
     Args:
-        message: What to say behind the signal's name: what is left, and what to do.
+        message: Printed after the signal's name: the state of the home, and what to do.
         grace_seconds: How long the block may take to clean up.
     """
     if _arriving is not None:
@@ -75,9 +74,6 @@ def _outermost(message: str, grace_seconds: float) -> Iterator[None]:
         if (stopped_by := received()) is not None:
             with suppress(OSError, ValueError):
                 sys.stdout.flush()
-            # Dagster's history is closed by such a function. A plain exit, the public way to run them, first waits for every
-            # thread that still works, and `os._exit` runs none.
-            atexit._run_exitfuncs()  # noqa: SLF001  see above
             _end(stopped_by, message)
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -90,16 +86,16 @@ def _outermost(message: str, grace_seconds: float) -> Iterator[None]:
 
 
 def received() -> signal.Signals | None:
-    """Returns the first signal that asked this process to stop, if one did; known before any handler has run."""
+    """Returns the first signal that asked this process to stop, or None; available before any handler has run."""
     with _lock:
         return next(iter([*_received, *_waiting(socket.MSG_PEEK)]), None)
 
 
 def check() -> None:
-    """Stops here if a signal asked to, although the exception that its handler raised was lost on the way.
+    """Raises again if a signal asked the process to stop and a library swallowed the handler's exception.
 
     Raises:
-        StoppedError: One did.
+        StoppedError: A signal asked the process to stop.
     """
     if (stopped_by := received()) is not None:
         raise StoppedError(f"Stopped by {stopped_by.name}.")
@@ -110,7 +106,7 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 
 
 def _waiting(flags: int = 0) -> list[signal.Signals]:
-    """Returns the signals that the watching thread has not taken yet; without a flag, takes them. The lock is held."""
+    """Returns the signals that the watching thread has not read yet; without a flag, consumes them. The lock is held."""
     if _arriving is None:
         return []
     try:
@@ -123,9 +119,9 @@ def _waiting(flags: int = 0) -> list[signal.Signals]:
 
 
 def _watch(arriving: socket.socket, message: str, grace_seconds: float) -> None:
-    """Waits for a signal, then for the process to end, and ends it where it does not. It alone takes signals.
+    """Waits for a signal, then for the process to end, and terminates it if it does not. Only this thread consumes signals.
 
-    The main thread only looks: a handler's exception could make it lose what it has taken.
+    The main thread only peeks: a handler's exception could make it lose a signal that it has consumed.
     """
     deadline = math.inf
     while len(_received) < 2 and time.monotonic() < deadline:
@@ -141,9 +137,9 @@ def _watch(arriving: socket.socket, message: str, grace_seconds: float) -> None:
 
 
 def _end(stopped_by: signal.Signals, message: str) -> None:
-    # Never released: the main thread and the watching one may both come to an end, and one message is enough.
+    # Never released: the main thread and the watching thread may both get here, and one message is enough.
     _ending.acquire()
-    # To the descriptor, for the main thread may hold the stream; and not where nobody takes it, which would wait for ever.
+    # Written to the descriptor, because the main thread may hold the stream; not if nobody reads it, which would block.
     with suppress(OSError):
         if select.select([], [2], [], 1)[1]:
             os.write(2, f"Stopped by {stopped_by.name}. {message}\n".encode())

@@ -1,7 +1,7 @@
-"""The writer's lock of a home: one writer at a time, freed by the kernel when its holder dies.
+"""The writer lock of a home: one writer at a time, released by the kernel when its holder dies.
 
-`flock` needs no clean-up after `kill -9`. The file's text names the holder, for the message that a waiting process
-prints; it is never what decides.
+`flock` needs no clean-up after `kill -9`. The file's content names the holder for the message of a waiting process; it never
+decides who holds the lock.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _held: dict[Path, int] = {}
 def writer_lock(
     path: Path, *, purpose: str, wait_seconds: float, on_wait: Callable[[str], None] = lambda _: None
 ) -> Iterator[None]:
-    """Holds the lock at `path` for the duration of a `with` block; within one process it may be taken again.
+    """Holds the lock at `path` for the duration of a `with` block; reentrant within one process.
 
     Args:
-        path: The lock file; made if absent.
-        purpose: What the holder does, in words, for whoever waits.
+        path: The lock file; created if absent.
+        purpose: What the holder does, for the message of waiting processes.
         wait_seconds: How long to wait for another process.
-        on_wait: Called once, with a message that names the holder, when there is one to wait for.
+        on_wait: Called once, with a message that names the holder, if another process holds the lock.
 
     Raises:
         BadInputError: Another process held the lock for all of `wait_seconds`.
@@ -57,9 +57,9 @@ def writer_lock(
 
 
 def is_held(path: Path) -> bool:
-    """Tells whether a process holds the lock, without waiting for it.
+    """Returns whether a process holds the lock, without waiting for it.
 
-    It asks the kernel for a shared hold and gives it back at once; the file is not written.
+    It requests a shared lock from the kernel and releases it immediately; the file is not written.
     """
     if not path.exists():
         return False
@@ -73,7 +73,7 @@ def is_held(path: Path) -> bool:
 
 
 def holder_pid(path: Path) -> int | None:
-    """Returns the process that the lock's file names, which holds it or was the last to; None where it names none."""
+    """Returns the id of the process that the lock file names (the current or the last holder); None if it names none."""
     try:
         return int(json.loads(path.read_text())["pid"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -81,28 +81,28 @@ def holder_pid(path: Path) -> int | None:
 
 
 def describe_holder(path: Path) -> str:
-    """Returns who holds the lock, in words, as its file tells it."""
+    """Returns a description of the holder that the lock file names, for a message."""
     try:
         holder = json.loads(path.read_text())
         return f"process {holder['pid']} ({holder['purpose']}, since {holder['since']})"
     except (OSError, ValueError, KeyError):
-        return "another process that has not given its name yet"
+        return "another process that has not written its name yet"
 
 
 def _acquire(descriptor: int, path: Path, wait_seconds: float, on_wait: Callable[[str], None]) -> None:
     deadline = time.monotonic() + wait_seconds
-    told = False
+    is_reported = False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if not told:
+            if not is_reported:
                 on_wait(f"Waiting for {describe_holder(path)}, which writes to {path.parent}.")
-                told = True
+                is_reported = True
             if time.monotonic() >= deadline:
                 raise BadInputError(
-                    f"{path.parent} is being written by {describe_holder(path)}, and {wait_seconds:g} s of "
-                    "waiting were not enough. Try again when it has ended, or wait longer with TOUCHSTONE_LOCK_WAIT_SECONDS."
+                    f"{path.parent} is locked by {describe_holder(path)}, which did not finish within {wait_seconds:g} s. "
+                    "Try again when it has ended, or increase TOUCHSTONE_LOCK_WAIT_SECONDS."
                 ) from None
             time.sleep(POLL_SECONDS)
         else:

@@ -1,8 +1,8 @@
-"""Reading small Parquet files whole, for commands that print something and end at once.
+"""Reads small Parquet files without threads, for commands that print something and exit.
 
-Arrow's readers leave threads behind. A process that ends while one of them is still starting is aborted by the C++ runtime
-("terminate called without an active exception", pyarrow 25: eight of twelve calls of `touchstone lists show`), so here none is
-started. Large files are read in bounded memory, where they are needed.
+Arrow's readers leave threads behind. A process that exits while one of them is still starting is aborted by the C++ runtime
+("terminate called without an active exception", pyarrow 25: eight of twelve calls of `touchstone lists show`). Large files are
+read in bounded memory by the code that needs them.
 """
 
 from __future__ import annotations

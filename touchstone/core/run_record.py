@@ -1,7 +1,7 @@
-"""One JSON record a pipeline run: its stages with their times and rows, its peak memory, and how it ended.
+"""One JSON record per pipeline run: its stages with their times and rows, its peak memory, and its outcome.
 
-The record is written before the run waits for the lock and after every stage, so that a run that was killed leaves
-what it had done. A record that says `running` and whose process is gone is of a dead run.
+The record is written before the run waits for the lock and after every stage, so that a killed run leaves a record of its
+completed stages. A record with outcome `running` whose process is gone belongs to a killed run.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Stage:
     Attributes:
         name: Its name.
         seconds: Wall time.
-        peak_memory_mib: The most memory that the process held during it; what earlier stages left is counted.
-        written_mib: What the process wrote to disk, spilled data included; None where the system does not tell.
-        rows: The rows it wrote, by name.
+        peak_memory_mib: Peak memory of the process during the stage, including memory that earlier stages still hold.
+        written_mib: Data that the process wrote to disk, including spilled data; None if the system does not report it.
+        rows: Number of rows that the stage wrote, by name.
         steps: Seconds of its longest steps, by name.
         has_failed: Whether it raised.
     """
@@ -47,7 +47,7 @@ class Stage:
 
 @dataclass
 class RunRecord:
-    """What is known of one run, kept at `runs/<run_id>.json`."""
+    """The record of one run, stored at `runs/<run_id>.json`."""
 
     path: Path
     run_id: str
@@ -62,11 +62,17 @@ class RunRecord:
 
     @classmethod
     def start(cls, runs: Path, run_id: str, *, dagster_run_id: str | None = None) -> RunRecord:
-        """Begins a record and writes it, or goes on with the one that this process has begun under that id."""
+        """Creates and writes a record, or continues the one that this process has created with that id.
+
+        Args:
+            runs: Folder of the records.
+            run_id: The run's id.
+            dagster_run_id: Id of the Dagster run, which is added to the record.
+        """
         path = runs / f"{run_id}.json"
         record = cls.read(path) if path.exists() else None
         if record is None or not record.is_alive:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")  # of two in a second, the later one is known
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")  # to order runs that start in the same second
             record = cls(path, run_id, now, os.getpid(), process_started(os.getpid()))
         if dagster_run_id is not None:
             record.dagster_run_ids.append(dagster_run_id)
@@ -83,7 +89,7 @@ class RunRecord:
 
     @staticmethod
     def paths(runs: Path) -> list[Path]:
-        """Returns where records are, sorted; not what a writer is still writing, or left when it was killed."""
+        """Returns the paths of the records, sorted, without temporary files."""
         return sorted(path for path in runs.glob("*.json") if not path.name.startswith(TEMPORARY_PREFIX))
 
     @classmethod
@@ -93,12 +99,12 @@ class RunRecord:
 
     @classmethod
     def read_dead(cls, runs: Path) -> list[RunRecord]:
-        """Returns the records of runs that say they are running and whose process is gone, oldest first."""
+        """Returns the records with outcome `running` whose process is gone, oldest first."""
         return [record for record in cls.read_all(runs) if record.outcome == "running" and not record.is_alive]
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process that began the record still runs."""
+        """Whether the process that created the record still runs."""
         return self.process_started != "" and process_started(self.pid) == self.process_started
 
     @property
@@ -108,9 +114,9 @@ class RunRecord:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        """Measures one stage; the record is written when it ends, well or not."""
+        """Measures one stage; the record is written when the stage ends or fails."""
         stage = Stage(name, has_failed=True)
-        _forget_peak_memory()
+        _reset_peak_memory()
         began, written = time.monotonic(), _written_bytes()
         try:
             yield stage
@@ -124,19 +130,19 @@ class RunRecord:
             self.write()
 
     def end(self, outcome: Outcome, message: str = "") -> None:
-        """Writes how the run ended."""
+        """Writes the outcome of the run."""
         self.outcome, self.message = outcome, message
         self.write()
 
     def write(self) -> None:
-        """Writes the record as it stands, whole or not at all."""
+        """Writes the record atomically."""
         content = {key: value for key, value in asdict(self).items() if key != "path"}
         peak = max([_peak_memory_mib(), *(stage.peak_memory_mib for stage in self.stages)])
         write_json(self.path, {**content, "peak_memory_mib": peak})
 
 
 def _peak_memory_mib() -> float:
-    """Returns the most memory that this process has held since `_forget_peak_memory`, or ever where that has no effect."""
+    """Returns this process's peak memory since `_reset_peak_memory`, or since its start where that has no effect."""
     status = Path("/proc/self/status")
     if status.exists():
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
@@ -144,14 +150,14 @@ def _peak_memory_mib() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
-def _forget_peak_memory() -> None:
-    # Linux alone can, and not in every container: a stage's peak is then that of all before it, too.
+def _reset_peak_memory() -> None:
+    # Works only on Linux, and not in every container; otherwise a stage's peak includes that of all earlier stages.
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def _written_bytes() -> int | None:
-    """Returns the bytes that this process has sent to disk, or None where the system does not tell."""
+    """Returns the bytes that this process has sent to disk, or None if the system does not report them."""
     try:
         counters = Path("/proc/self/io").read_text()
     except OSError:
@@ -160,9 +166,9 @@ def _written_bytes() -> int | None:
 
 
 def process_started(pid: int) -> str:
-    """Returns what tells a process from a later one with the same number; empty where it is gone.
+    """Returns a value that distinguishes a process from a later one with the same id; empty if the process is gone.
 
-    On Linux this is its start time in clock ticks; elsewhere only that the process is there.
+    On Linux this is its start time in clock ticks; elsewhere a constant.
     """
     if not Path("/proc/self/stat").exists():
         try:

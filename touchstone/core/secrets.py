@@ -1,10 +1,11 @@
-"""The secrets that this process was given, and how they are kept out of what it says.
+"""Redacts this process's secrets from its messages.
 
-Whoever reads a secret from the environment remembers it here. From then on it is replaced by `[secret]` in the message of every
-`TouchstoneError`, in every line of the log `touchstone`, and wherever a text passes through `hide`: refusals of loads, which
-the ledger and run records keep, and errors that leave landing (`errors.without_secrets`), which Dagster keeps with causes.
+Code that reads a secret from the environment registers it with `remember`. From then on it is replaced by `[secret]` in the
+message of every `TouchstoneError`, in every line of the log `touchstone`, and in every text that passes through `hide`: refusals
+of loads, which the ledger and run records store, and errors that leave landing (`errors.without_secrets`), which Dagster stores
+with their causes.
 
-This is the second line of defence. The first is that no text is made of a secret at all.
+This is the second line of defence. The first is that no message is built from a secret.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from urllib.parse import quote, quote_plus
 
 HIDDEN: Final = "[secret]"
 SHORTEST: Final = 4
-"""Characters that a secret needs to be hidden: to replace shorter ones would garble every text, and so give them away."""
+"""Minimum length of a secret that is redacted: to replace shorter ones would garble every text, and so reveal them."""
 
 _forms: set[str] = set()
 
 
 def remember(secret: str) -> None:
-    """Hides a secret from now on, also as an address, SQL, JSON, Python or libpq would write it."""
+    """Redacts a secret from now on, also in the escaped forms of URLs, SQL, JSON, Python and libpq."""
     if len(secret) < SHORTEST:
         return
     escaped = secret.replace("\\", "\\\\")
@@ -35,7 +36,7 @@ def remember(secret: str) -> None:
 
 
 def hide(text: str) -> str:
-    """Returns a text with every remembered secret replaced."""
+    """Returns the text with every registered secret replaced."""
     for form in sorted(_forms, key=len, reverse=True):
         text = text.replace(form, HIDDEN)
     return text

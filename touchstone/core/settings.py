@@ -1,6 +1,6 @@
-"""Everything configurable, read from the environment once and validated; nothing else reads the environment.
+"""All settings, read from the environment once and validated. No other module reads the environment.
 
-Each setting is an environment variable `TOUCHSTONE_<NAME>`. A wrong value is a `BadInputError` that names it.
+Each setting is an environment variable `TOUCHSTONE_<NAME>`. An invalid value raises a `BadInputError` that names it.
 """
 
 from __future__ import annotations
@@ -31,30 +31,32 @@ class Settings(BaseSettings):
     """The settings of one process.
 
     Attributes:
-        home: Folder that holds all state. Deleting it is a clean start.
-        sources: The sources file to pull; without it, the demo marketplace, made if absent.
+        home: Folder that holds all state. Deleting it gives a clean start.
+        sources: The sources file. By default the demo marketplace is used, and created if absent.
         policy: The policy file.
-        thresholds: What a model's version must hold to be approved without an override.
-        hmac_key: Key under which personal identifiers land. A sources file that holds real persons requires it.
+        thresholds: File with the thresholds that a model version must meet to be approved without an override.
+        hmac_key: Key of the HMACs of personal identifiers. Required by sources files with identifiers of real persons.
         threads: Threads of DuckDB and XGBoost. Results do not depend on it.
-        memory_limit: Memory that DuckDB may use, such as `8GB`.
-        lock_wait_seconds: How long a run waits for the home's writer lock before it gives up.
-        demo_scale: Scale of a demo marketplace that has to be made.
-        demo_seed: Its seed.
+        memory_limit: Memory limit of DuckDB, such as `8GB`.
+        lock_wait_seconds: How long a run waits for the home's writer lock before it fails.
+        demo_scale: Scale of a new demo marketplace.
+        demo_days: Days of history of a new demo marketplace.
+        demo_seed: Random seed of a new demo marketplace.
+        demo_hardness: How hard a new demo marketplace's counterfeits are to detect; 1 is the default.
         first_day: First day of the daily partitions.
-        daily_cron: When the daily schedule runs, in cron's five fields, UTC.
-        weekly_cron: The same of the weekly training.
-        alert_webhook: Address that alerts are posted to.
+        daily_cron: Schedule of the daily run: five cron fields, UTC.
+        weekly_cron: Schedule of the weekly training: five cron fields, UTC.
+        alert_webhook: URL that alerts are posted to.
         alert_smtp: Mail server for alerts, `smtp://[user@]host[:port]` or `smtps://…`.
-        alert_smtp_password: Its user's password.
+        alert_smtp_password: Password of the mail server's user.
         alert_from: Sender of alerts by mail.
-        alert_to: Who gets them, separated by commas.
-        alert_every_seconds: An alert of the same subject is not sent again sooner.
-        reviewer: Who trains, for the log of approvals; by default the account's name.
-        trainer_may_approve: Whether whoever trained a version may also approve it; unset, in a demo only.
-        alias_may_approve: Whether setting the alias `champion` in MLflow, which keeps no name of who did, approves a version;
-            unset, in a demo only. Otherwise a person has to confirm it by `touchstone models approve`.
-        mlflow_address: Where MLflow's pages are, for links; `touchstone ui` serves them there.
+        alert_to: Recipients of alerts by mail, separated by commas.
+        alert_every_seconds: Minimum time between two alerts with the same subject.
+        reviewer: Name of the person who trains, for the log of approvals; by default the account's name.
+        trainer_may_approve: Whether the person who trained a version may also approve it; by default only in a demo.
+        alias_may_approve: Whether setting the alias `champion` in MLflow, which does not record who set it, approves a version;
+            by default only in a demo. Otherwise a person has to confirm it with `touchstone models approve`.
+        mlflow_address: Address of MLflow's pages, for links; `touchstone ui` serves them there.
     """
 
     model_config = SettingsConfigDict(env_prefix="TOUCHSTONE_", extra="ignore", frozen=True)
@@ -103,12 +105,12 @@ class Settings(BaseSettings):
 
     @property
     def is_trainer_trusted(self) -> bool:
-        """Whether whoever trained a version may also approve it."""
+        """Whether the person who trained a version may also approve it."""
         return self.sources is None if self.trainer_may_approve is None else self.trainer_may_approve
 
     @property
     def is_alias_trusted(self) -> bool:
-        """Whether an alias that was moved in MLflow approves a version."""
+        """Whether setting the alias `champion` in MLflow approves a version."""
         return self.sources is None if self.alias_may_approve is None else self.alias_may_approve
 
     @property
@@ -118,27 +120,27 @@ class Settings(BaseSettings):
 
     @property
     def sources_file(self) -> Path:
-        """The sources file in force."""
+        """The sources file in use."""
         return self.sources or self.demo / "sources.yml"
 
 
 def read_settings(**overrides: object) -> Settings:
-    """Returns the process's settings, paths made absolute.
+    """Returns the process's settings, with absolute paths.
 
     Args:
-        **overrides: Settings by name that win over the environment.
+        **overrides: Settings by name that take precedence over the environment.
 
     Raises:
-        BadInputError: A variable holds a value that the setting does not allow.
+        BadInputError: A variable has an invalid value.
     """
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type]  # pydantic validates what mypy cannot see
     except ValidationError as error:
         lines = "; ".join(
-            f"TOUCHSTONE_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}{_given(item)}"
+            f"TOUCHSTONE_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}{_format_value(item)}"
             for item in error.errors()
         )
-        raise BadInputError(f"A setting cannot be used. {lines}. Correct or unset it.") from error
+        raise BadInputError(f"Invalid setting: {lines}. Correct or unset it.") from error
     for _, value in settings:
         if isinstance(value, SecretStr):
             remember(value.get_secret_value())
@@ -148,17 +150,17 @@ def read_settings(**overrides: object) -> Settings:
     return settings.model_copy(update=absolute)
 
 
-def _given(item: ErrorDetails) -> str:
-    """Returns what a wrong setting holds, for its message; nothing where it is a secret, or may be part of one."""
+def _format_value(item: ErrorDetails) -> str:
+    """Returns the value of an invalid setting for its message; empty if it is, or may be part of, a secret."""
     name = str(item["loc"][0]) if item["loc"] else ""
     is_secret = name in {"hmac_key", "alert_webhook", "alert_smtp", "alert_smtp_password"}
     return "" if is_secret else f" (got {item['input']!r})"
 
 
 def quiet_libraries() -> None:
-    """Turns off every library's telemetry and update check.
+    """Turns off the telemetry and update checks of all libraries.
 
-    The variables are set for this process and those that it starts; what a person set already stays.
+    The environment variables are set for this process and its children; variables that are already set are kept.
     """
     for name, value in {
         "DAGSTER_DISABLE_TELEMETRY": "1",

@@ -1,8 +1,8 @@
-"""Text that anybody may have written, made visible and harmless before a person sees it.
+"""Makes untrusted text safe to display.
 
-Titles, names, reviews, ids and file names come from strangers. `visible` shows what hides in them by its number, as ⟨U+202E⟩, so
-that nothing moves a cursor, turns the direction of reading around, or forges a line; `shorten` and `wrap` fit it to a terminal,
-and `terminal_lines` is the last guard before one. Data that programs read (Parquet, `--json`) is never changed.
+Titles, names, reviews, ids and file names are untrusted. `visible` replaces hidden characters by their code points, as ⟨U+202E⟩,
+so that no text moves a cursor, reverses the reading direction, or forges a line. `shorten` and `wrap` fit text to a terminal, and
+`terminal_lines` is the last guard before it. Data for programs (Parquet, `--json`) is never changed.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 MOST_CHARACTERS: Final = 2_000
-"""Of a text that anybody wrote; the length of what is cut off is given."""
+"""Of an untrusted text; a longer one is cut, and its length is shown."""
 MOST_CELL_CHARACTERS: Final = 32_000
-"""Of a cell of CSV: a spreadsheet's holds 32,767."""
+"""Of a CSV cell: spreadsheets allow 32,767."""
 MOST_LINE_CHARACTERS: Final = 20_000
-"""Of a line that leaves for a terminal, before it is wrapped."""
+"""Of a line that is written to a terminal, before it is wrapped."""
 TERMINAL_COLUMNS: Final = 300
 WRAP_COLUMNS: Final = 116
 LONG_LINE_COLUMNS: Final = 232
-"""Of a line of a log or a table, which is easier to read and to search unbroken."""
+"""Of a line of a log or a table, which is easier to read and to search if it is not wrapped."""
 MOST_ID_COLUMNS: Final = 80
 MOST_TITLE_COLUMNS: Final = 120
 MOST_SENTENCE_COLUMNS: Final = 600
-"""Of what is wrapped: a reason with its quote, or a note that a person wrote."""
+"""Of a wrapped text: a reason with its quote, or a person's note."""
 MARKS_IN_A_ROW: Final = 8
-"""Combining marks that one character may bear: Burmese and Tibetan stack up to seven, a flood covers the lines above."""
+"""Combining marks on one character: Burmese and Tibetan use up to seven; more of them can cover the lines above."""
 
 _BLANK: Final = frozenset(
     number
@@ -40,31 +40,35 @@ _BLANK: Final = frozenset(
         (0x115F, 0x1160), (0x3164, 0x3164), (0xFFA0, 0xFFA0),  # Hangul fillers
         (0x17B4, 0x17B5),  # Khmer inherent vowels
         (0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF),  # variation selectors
-        (0x2800, 0x2800), (0x13441, 0x13442), (0x16FE4, 0x16FE4), (0x1D159, 0x1D159),  # blanks that count as signs
+        (0x2800, 0x2800), (0x13441, 0x13442), (0x16FE4, 0x16FE4), (0x1D159, 0x1D159),  # blanks that count as symbols
     )
     for number in range(first, last + 1)
 )  # fmt: skip
-"""What `str.isprintable` lets pass although nothing, or nothing of its own, is seen of it."""
+"""Characters that `str.isprintable` accepts although they show nothing, or nothing by themselves."""
 _BROKEN_NUMBER: Final = r"⟨(U(\+[0-9A-F]*)?)?$"
 _JAMO: Final = frozenset((*range(0x1160, 0x1200), *range(0xD7B0, 0xD800)))
-"""Vowels and finals of Hangul, which join the character before them as combining marks do."""
+"""Vowels and finals of Hangul, which combine with the previous character as combining marks do."""
 
 
-def is_hidden(sign: str) -> bool:
-    """Tells whether a character is not seen as itself: controls, overrides of direction, odd spaces, blanks, private use."""
-    return not sign.isprintable() or ord(sign) in _BLANK
+def is_hidden(character: str) -> bool:
+    """Returns whether a character is invisible: controls, direction overrides, unusual spaces, blanks, private use."""
+    return not character.isprintable() or ord(character) in _BLANK
 
 
-def is_mark(sign: str) -> bool:
-    """Tells whether a character joins the one before it."""
-    return unicodedata.category(sign).startswith("M") or ord(sign) in _JAMO
+def is_mark(character: str) -> bool:
+    """Returns whether a character combines with the previous one."""
+    return unicodedata.category(character).startswith("M") or ord(character) in _JAMO
 
 
 def visible(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Returns a text in which nothing hides, on one line, cut where it is longer than `most` characters, or would be so.
+    """Returns a text on one line with hidden characters escaped, cut to `most` characters.
 
-    What is hidden is shown by its number, and so are combining marks beyond the eighth in a row, or without a character to join.
-    What is visible already stays as it is, so that to do this twice does no more than once.
+    Hidden characters are replaced by their code points, and so are combining marks after the eighth in a row, or without a
+    base character. The function is idempotent.
+
+    Args:
+        text: The text.
+        most: Longest text that is returned in full.
     """
     shown = _escaped(text[:most])
     if max(len(text), len(shown)) <= most:
@@ -76,44 +80,44 @@ def _escaped(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     shown, room = [], 0
-    for sign in text:
-        if sign.isascii():
-            is_shown, room = sign.isprintable(), MARKS_IN_A_ROW if sign.isprintable() else 0
-        elif is_hidden(sign):
+    for character in text:
+        if character.isascii():
+            is_shown, room = character.isprintable(), MARKS_IN_A_ROW if character.isprintable() else 0
+        elif is_hidden(character):
             is_shown, room = False, 0
-        elif is_mark(sign):
+        elif is_mark(character):
             is_shown, room = room > 0, max(room - 1, 0)
         else:
             is_shown, room = True, MARKS_IN_A_ROW
-        shown.append(sign if is_shown else f"⟨U+{ord(sign):04X}⟩")
+        shown.append(character if is_shown else f"⟨U+{ord(character):04X}⟩")
     return "".join(shown)
 
 
 def visible_values(value: Any) -> Any:
-    """Returns plain data with all text in it made visible, the names of fields as they are."""
+    """Returns JSON-like data with `visible` applied to all text in it, but not to field names."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, Mapping):
-        return {name: visible_values(one) for name, one in value.items()}
+        return {name: visible_values(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [visible_values(one) for one in value]
+        return [visible_values(item) for item in value]
     return value
 
 
 def visible_in_html(value: Any) -> Any:
-    """Returns what a template of HTML prints, text in it made visible but not cut: for `jinja2.Environment(finalize=…)`."""
-    return _escaped(value) if type(value) is str else value  # what is Markup already is ours, such as a style sheet
+    """Escapes hidden characters of a value that an HTML template prints: for `jinja2.Environment(finalize=…)`."""
+    return _escaped(value) if type(value) is str else value  # Markup is trusted: for example, our style sheet
 
 
 # On a terminal --------------------------------------------------------------------------------------------------------
 
 
 def shorten(text: object, columns: int = MOST_ID_COLUMNS) -> str:
-    """Returns a value as visible text of at most so many columns of a terminal, with `…` where it is cut."""
-    whole = str(text)
+    """Returns a value as visible text of at most `columns` terminal columns, with `…` if it is cut."""
+    full = str(text)
     most = columns * (1 + MARKS_IN_A_ROW) + 1
-    shown = _escaped(whole[:most])
-    if len(whole) <= most and columns_of(shown) <= columns:
+    shown = _escaped(full[:most])
+    if len(full) <= most and columns_of(shown) <= columns:
         return shown
     if shown.isascii():
         return f"{shown[: columns - 1]}…"
@@ -122,14 +126,14 @@ def shorten(text: object, columns: int = MOST_ID_COLUMNS) -> str:
     return f"{chop_cells(shown, columns - 1)[0]}…"
 
 
-def few_of(names: Sequence[object], most: int = 20) -> str:
-    """Returns names as a person lists them, each cut as an id is, and how many more there are."""
+def list_some(names: Sequence[object], most: int = 20) -> str:
+    """Returns the first names, separated by commas and each shortened, and the number of further ones."""
     shown = ", ".join(shorten(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
 
 
 def columns_of(text: str) -> int:
-    """Returns how many columns a terminal needs for a visible text: wide characters count two, combining marks none."""
+    """Returns the terminal columns of a visible text: wide characters count two, combining marks zero."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -138,19 +142,19 @@ def columns_of(text: str) -> int:
 
 
 def pad(text: object, columns: int, most: int = MOST_ID_COLUMNS) -> str:
-    """Returns a value as visible text of at least so many columns of a terminal, filled with spaces, and of `most` at most."""
+    """Returns a value as visible text, shortened to `most` terminal columns and padded with spaces to `columns`."""
     shown = shorten(text, most)
     return shown + " " * (columns - columns_of(shown))
 
 
 def wrap(text: str, head: str = "  ", rest: str = "      ", *, width: int = WRAP_COLUMNS) -> list[str]:
-    """Returns a text as lines for a terminal, made visible and broken at spaces; a word that is longer stays whole.
+    """Returns a text as lines for a terminal, made visible and wrapped at spaces; longer words are not broken.
 
     Args:
         text: The text.
-        head: What the first line begins with.
-        rest: What the others begin with.
-        width: Characters of a line.
+        head: Prefix of the first line.
+        rest: Prefix of the other lines.
+        width: Characters per line.
     """
     shown = visible(text, MOST_LINE_CHARACTERS)
     return textwrap.wrap(
@@ -159,10 +163,10 @@ def wrap(text: str, head: str = "  ", rest: str = "      ", *, width: int = WRAP
 
 
 def terminal_lines(text: str) -> str:
-    """Returns what may leave for a terminal: the last guard, after each value was made visible where it was put in.
+    """Returns a text that is safe to write to a terminal: the last guard, after each value was made visible.
 
-    Line feeds are taken for ours. Nothing else than printable characters passes, and a line of more than 300 columns is broken,
-    with the others set in, so that no value can begin a line.
+    Line feeds are trusted. Only printable characters pass. A line of more than 300 columns is wrapped with an indent, so that no
+    value can start a line.
     """
     return "\n".join(_terminal_line(line) for line in text.split("\n"))
 
@@ -189,10 +193,10 @@ class TerminalFormatter(logging.Formatter):
 
 
 def visible_sql(value: str, most: int) -> str:
-    """Returns DuckDB's expression for `visible(value, most)`, for columns of any length.
+    """Returns a DuckDB expression for `visible(value, most)`.
 
     Args:
-        value: SQL for the text.
+        value: SQL expression for the text.
         most: How many characters of it are kept.
     """
     hidden, marks = _character_classes()
@@ -211,25 +215,25 @@ def visible_sql(value: str, most: int) -> str:
 
 @functools.cache
 def _character_classes() -> tuple[str, str]:
-    """Returns the members of a class of RE2 for what is hidden, and for combining marks that are not."""
+    """Returns the RE2 character classes of hidden characters, and of combining marks that are not hidden."""
     hidden, marks = _Ranges(), _Ranges()
     for number in range(sys.maxunicode + 1):
-        sign = chr(number)
-        if is_hidden(sign):
+        character = chr(number)
+        if is_hidden(character):
             hidden.add(number)
-        elif is_mark(sign):
+        elif is_mark(character):
             marks.add(number)
     return str(hidden), str(marks)
 
 
 class _Ranges:
-    """Code points, given in their order, as members of a class of RE2."""
+    """Code points, added in ascending order, as the members of an RE2 character class."""
 
     def __init__(self) -> None:
         self.ends: list[tuple[int, int]] = []
 
     def add(self, number: int) -> None:
-        if 0xD800 <= number <= 0xDFFF:  # half a surrogate pair, which no UTF-8 holds
+        if 0xD800 <= number <= 0xDFFF:  # surrogates do not occur in UTF-8
             return
         if self.ends and self.ends[-1][1] == number - 1:
             self.ends[-1] = (self.ends[-1][0], number)

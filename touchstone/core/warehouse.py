@@ -1,7 +1,7 @@
-"""The warehouse's file for whoever only reads it, and what to make of one that is damaged.
+"""Opens the warehouse file for reading, and detects and removes a damaged one.
 
-It holds nothing that cannot be rebuilt from the landing zone, so a damaged file is removed and the next run rebuilds it. Building
-it is in `resources.Warehouse`; here is what needs no Dagster.
+The warehouse can be rebuilt from the landing zone, so a damaged file is removed and the next run rebuilds it.
+`resources.Warehouse` builds it; this module does not need Dagster.
 """
 
 from __future__ import annotations
@@ -19,36 +19,42 @@ if TYPE_CHECKING:
     import duckdb
 
 FILE: Final = "warehouse.duckdb"
+WAREHOUSE_GROUP_ROWS: Final = 61_440
+"""How many rows of a table the warehouse compresses at once, half of DuckDB's default: a full group is compressed and written
+by the thread that filled it, and all others by a single thread when the file is closed. Whoever writes to the file has to use
+the same number, or its closing compresses all tables again."""
 _DAMAGE: Final = re.compile(
     r"Corrupt database file[^\n]*"
     rf"|The file \"[^\"]*{FILE}\" exists, but it is not a valid DuckDB database file"
     rf"|Could not read enough bytes from file \"[^\"]*{FILE}\"[^\n]*"
     r"|Trying to read a database file with version number[^\n]*"
 )
-"""What DuckDB (1.5.5) says of a database file whose bytes were changed or cut off, or that another version wrote."""
+"""Messages of DuckDB 1.5.5 about a database file that was changed or truncated, or that another version wrote."""
 
 
 class WarehouseDamagedError(BadInputError):
-    """The warehouse's file was damaged, and was removed; the same command rebuilds it."""
+    """The warehouse file was damaged and has been removed; the same command rebuilds it."""
 
 
 def warehouse_path(home: Path) -> Path:
-    """Returns where a home's warehouse is."""
+    """Returns the path of a home's warehouse."""
     return home / FILE
 
 
 def damage_in(message: str) -> str | None:
-    """Returns what an error of DuckDB or dbt says of a damaged database file; None of any other error."""
-    found = _DAMAGE.search(message)
-    return found.group(0) if found else None
+    """Returns the part of a DuckDB or dbt error message that reports a damaged database file; None for any other error."""
+    match = _DAMAGE.search(message)
+    return match.group(0) if match else None
 
 
 @contextmanager
 def removed_if_damaged(home: Path) -> Iterator[None]:
-    """Removes the warehouse if the block, at whose end no connection is open, fails because the file is damaged.
+    """Removes the warehouse if the `with` block fails because the file is damaged.
+
+    The block must close its connections.
 
     Raises:
-        WarehouseDamagedError: It was damaged.
+        WarehouseDamagedError: The file was damaged.
     """
     path = warehouse_path(home)
     try:
@@ -59,23 +65,22 @@ def removed_if_damaged(home: Path) -> Iterator[None]:
         for file in (path, path.with_name(f"{FILE}.wal")):
             discard(file)
         raise WarehouseDamagedError(
-            f"{path} was damaged ({damage}) and has been removed. It holds nothing that cannot be rebuilt from what has landed; "
-            "the next run does that."
+            f"{path} was damaged ({damage}) and has been removed. The next run rebuilds it from the landed data."
         ) from error
 
 
 @contextmanager
 def read_warehouse(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Opens the warehouse for reading only.
+    """Opens the warehouse read-only.
 
     Raises:
-        BadInputError: There is none, or its file is damaged; `touchstone run` rebuilds it.
+        BadInputError: There is no warehouse, or its file is damaged.
     """
     import duckdb
 
     path = warehouse_path(home)
     if not path.exists():
-        raise BadInputError(f"{home} has no warehouse, so no decision is known. `touchstone run` builds it.")
+        raise BadInputError(f"{home} has no warehouse, so no decisions can be read. `touchstone run` builds it.")
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
             yield connection

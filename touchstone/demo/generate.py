@@ -112,7 +112,7 @@ def generate(
     """
     _check(scale, days, seed, hardness)
     world = build_world(scale, days, seed, hardness, newcomers_day)
-    remove_temporaries(directory.parent, of=directory.name)
+    remove_temporaries(directory.parent, directory.name)
     with replacing_directory(directory) as folder:
         with ExitStack() as files:
             sources, truth = _Writer(folder / "sources", files), _Writer(folder / "truth", files)

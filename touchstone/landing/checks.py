@@ -17,9 +17,9 @@ from typing import Any, Literal
 import duckdb
 
 from expectations.contract import Column, Contract, Table
-from touchstone.core.errors import counted
+from touchstone.core.errors import format_count
 from touchstone.core.secrets import hide
-from touchstone.core.text import few_of, visible
+from touchstone.core.text import list_some, visible
 from touchstone.landing.sql import literal, quoted
 
 FIRST_DAY, LAST_DAY = "1970-01-01", "2100-12-31"
@@ -85,7 +85,7 @@ class Violation:
 
     def __str__(self) -> str:
         """Returns the lines of a refusal about this rule."""
-        head = f"{few_of(self.columns)}: {self.text} [{self.rule}]" if self.columns else f"{self.text} [{self.rule}]"
+        head = f"{list_some(self.columns)}: {self.text} [{self.rule}]" if self.columns else f"{self.text} [{self.rule}]"
         return "\n".join([head, *(f"    e.g. {sample}" for sample in self.samples)])
 
 
@@ -316,7 +316,7 @@ class RowChecks:
         keys, rows = self._one(f"select count(*), coalesce(sum(times), 0) from ({repeated})")
         if not keys:
             return []
-        text = f"{counted(int(keys), 'key')} in {counted(int(rows), 'row')}; each may stand in one alone"
+        text = f"{format_count(int(keys), 'key')} in {format_count(int(rows), 'row')}; each may stand in one alone"
         return [Violation("key", self.table.key, text, int(rows), self._samples(repeated, "times"))]
 
     def _landed_keys(self, landed: str | None) -> list[Violation]:
@@ -328,7 +328,7 @@ class RowChecks:
         if not count:
             return []
         text = (
-            f"changed after it had landed, in {counted(int(count), 'row')}, so the table does not only grow; "
+            f"changed after it had landed, in {format_count(int(count), 'row')}, so the table does not only grow; "
             "remove its `cursor`, and it is pulled whole, or say by `changed_at` when its rows change"
         )
         return [Violation("cursor", self.table.key, text, int(count), self._samples(query, self.table.key[0]))]
@@ -343,7 +343,7 @@ class RowChecks:
             query = f"select * from {self.rows} where {value} is not null and {value} not in ({known})"
             count = self._one(f"select count(*) from ({query})")[0]
             if count:
-                text = f"not in {parent}, in {counted(int(count), 'row')}"
+                text = f"not in {parent}, in {format_count(int(count), 'row')}"
                 yield Violation("reference", (name,), text, int(count), self._samples(query, name))
 
     def _samples(self, query: str, column: str, shown: str = "") -> tuple[str, ...]:

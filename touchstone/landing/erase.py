@@ -18,7 +18,7 @@ import duckdb
 
 from expectations.contract import Contract
 from touchstone.core.errors import BadInputError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import TEMPORARY_PREFIX, discard, sha256_file
 from touchstone.landing.land import FILE_NAME, PARQUET_OPTIONS, load_id_of, place
 from touchstone.landing.ledger import (
@@ -72,7 +72,7 @@ def erase(
         with connection_with(limits or Limits(), work) as connection:
             eraser = _Eraser(connection, contract, landing, work)
             for removal in eraser.removals(records, person, reason):
-                with boundary("erase.ledger", ledger.log.path):
+                with failpoint("erase.ledger", ledger.log.path):
                     ledger.append(removal)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -83,7 +83,7 @@ def erase(
             "under the key with which the loads landed."
         )
     for folder in removed_folders(landing, ledger.lines()):
-        with boundary("erase.remove", folder):
+        with failpoint("erase.remove", folder):
             discard(folder)
     return found
 

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.signals import pictures as signal
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import (
     LargeFileError,
     SpecialFileError,
@@ -118,7 +118,7 @@ class PictureStore:
         for before in self._read("hashes", signal.HASHES):
             matches += [signal.match(hashes, before), signal.match(before, hashes)]
         part = self._folder / f"{len(self._parts()):06d}"
-        with boundary("pictures.write", part), replacing_directory(part) as temporary:
+        with failpoint("images.write", part), replacing_directory(part) as temporary:
             pq.write_table(hashes, temporary / "hashes.parquet")
             pq.write_table(unread, temporary / "unread.parquet")
             pq.write_table(pa.concat_tables(matches), temporary / "matches.parquet")

@@ -19,8 +19,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from expectations.contract import Contract
-from touchstone.core.errors import BadInputError, counted
-from touchstone.core.failpoints import boundary
+from touchstone.core.errors import BadInputError, format_count
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import (
     TEMPORARY_PREFIX,
     canonical_json,
@@ -101,7 +101,7 @@ def check(sources: Sources, contract: Contract, *, hmac_key: bytes, limits: Limi
 
 
 def _report(sources: Sources, name: str, pulled: Pulled) -> TableReport:
-    message = f"{name}: {counted(pulled.row_count, 'row')} would land"
+    message = f"{name}: {format_count(pulled.row_count, 'row')} would land"
     if pulled.absent_columns:
         message += f"; the source does not have {', '.join(pulled.absent_columns)}, which stay empty"
     if pulled.violations:
@@ -255,7 +255,7 @@ def place(written: Path, folder: Path, digest: str) -> None:
     final = folder / FILE_NAME
     if final.is_file() and sha256_file(final) == digest:
         return
-    with boundary("landing.place", folder), replacing_directory(folder) as temporary:
+    with failpoint("landing.commit", folder), replacing_directory(folder) as temporary:
         written.rename(temporary / FILE_NAME)
     sync_directory(folder.parent.parent)
 
@@ -404,7 +404,7 @@ class _Lander:
         return record
 
     def _enter(self, record: LoadRecord) -> None:
-        with boundary("landing.ledger", self.ledger.log.path):
+        with failpoint("landing.ledger", self.ledger.log.path):
             self.ledger.append(record)
         self.records.append(record)
 
@@ -473,7 +473,7 @@ class _Lander:
             files=[LoadedFile(name=FILE_NAME, sha256=digest, rows=pulled.row_count)],
             cursor_value=cursor_value,
             newest_event_date=self._newest_event_date(name, pulled.rows),
-            message=f"{counted(pulled.row_count, 'row')} landed",
+            message=f"{format_count(pulled.row_count, 'row')} landed",
         )
 
     def _unchanged(
@@ -497,7 +497,7 @@ class _Lander:
         columns, sorting = (", ".join(map(quoted, names)) for names in (table.columns, table.sorting))
         target = self.work / f"{name}-load.parquet"
         query = f"select {columns} from {rows} order by {sorting}"
-        with boundary("landing.write", target):
+        with failpoint("landing.write", target):
             self.puller.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
         return target
 

@@ -1,6 +1,6 @@
 """What surrounds the review of models in a home: aliases moved in MLflow, receipts, shadows, and decisions on what was rated.
 
-Which version may rate is decided in `ml/registry.py`, and how a shadow compares computed in `ml/shadow.py`.
+Which version may rate is decided by `ml/approvals.py`, and how a shadow compares computed in `ml/shadow.py`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from ml.alias_requests import AliasRequest
+    from ml.approvals import Champion
     from ml.declarations import Declaration
-    from ml.registry import Champion, Move, Registry
+    from ml.registry import Registry
     from ml.shadow import Day
     from touchstone.core.settings import Settings
 
@@ -38,14 +40,16 @@ group by entity_id order by entity_id
 LABELS = {"counterfeit": "entity_labels", "brushing": "brushing_labels"}
 
 
-def settle_moves(settings: Settings, registry: Registry) -> list[Move]:
+def settle_moves(settings: Settings, registry: Registry) -> list[AliasRequest]:
     """Grants or puts back what somebody moved in MLflow, and alerts of each; the caller holds the home's lock.
 
     Raises:
         VerificationError: The log, or MLflow's database, is not what it was; that is alerted of, too.
     """
+    from ml.alias_requests import reconcile_aliases
+
     try:
-        moves = registry.settle_moves(may_approve=settings.is_alias_trusted)
+        moves = reconcile_aliases(registry, may_approve=settings.is_alias_trusted)
     except VerificationError as error:
         tell(settings, [Alert("log of approvals does not hold", f"Nothing is rated. {error}")])
         raise
@@ -53,10 +57,10 @@ def settle_moves(settings: Settings, registry: Registry) -> list[Move]:
     return moves
 
 
-def described(move: Move) -> str:
+def described(move: AliasRequest) -> str:
     """Returns what became of a move of the alias, as a sentence."""
-    where = "taken away" if move.version is None else f"set on version {move.version}"
-    return f"The alias champion of {move.model} was {where} in MLflow: {move.outcome}, {move.says}."
+    where = "removed" if move.version is None else f"set on version {move.version}"
+    return f"The alias champion of {move.model} was {where} in MLflow: {move.outcome}, {move.message}."
 
 
 def heads_in_receipts(published: Path) -> Iterator[tuple[str, str]]:

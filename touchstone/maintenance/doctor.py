@@ -159,7 +159,7 @@ def _models(home: Path) -> Iterator[Finding]:
     registry = Registry(home)
     remedy = "restore it from a backup, or `touchstone models approve` another version"
     try:
-        for model in sorted({decision.model for decision in registry.log()}):
+        for model in sorted({decision.model for decision in registry.approvals.decisions()}):
             registry.champion(model)
     except VerificationError as error:
         yield Finding("broken", str(error), str(registry.approvals.path), remedy)

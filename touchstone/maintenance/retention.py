@@ -17,7 +17,7 @@ from pathlib import Path
 
 from expectations.contract import Contract, load_contract
 from touchstone.core.errors import BadInputError
-from touchstone.core.failpoints import boundary
+from touchstone.core.failpoints import failpoint
 from touchstone.core.files import discard, remove_temporaries, size_of
 from touchstone.core.home import REBUILT, ensure_schema, home_lock
 from touchstone.core.run_record import RunRecord
@@ -120,9 +120,9 @@ def prune(settings: Settings, keep_days: int, *, dry_run: bool = False) -> Pruni
         ledger = Ledger(home / "landing")
         for item in plan.doomed:
             if item.load is not None:
-                with boundary("prune.ledger", ledger.log.path):
+                with failpoint("prune.ledger", ledger.log.path):
                     ledger.append(_pruned(item.load, keep_days))
-            with boundary("prune.remove", item.path):
+            with failpoint("prune.remove", item.path):
                 discard(item.path)
     return plan
 

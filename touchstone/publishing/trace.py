@@ -20,9 +20,9 @@ from typing import Any, Final
 import duckdb
 
 from expectations.contract import load_contract
+from ml.approvals import Decision
 from ml.drift import as_extreme_share
 from ml.model import RiskModel
-from ml.registry import Decision
 from touchstone.core.errors import BadInputError
 from touchstone.landing.ledger import Fate
 from touchstone.publishing.source_rows import Row, SourceRows

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from expectations.contract import Contract
+from ml.approvals import Decision
 from ml.model import RiskModel, read_model
-from ml.registry import Decision, Registry
+from ml.registry import Registry
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.files import sha256_file
 from touchstone.core.lists import LISTS, ListDefinition
@@ -225,7 +226,7 @@ def read_model_and_approval(
     rating = traced.manifest.inputs.model
     registry = Registry(home)
     head = (receipt or {}).get("run", {}).get("approvals_head")
-    decision = registry.approval_of(rating.name, rating.digest, head)
+    decision = registry.approvals.approval_of(rating.name, rating.digest, head)
     if decision is None:
         raise VerificationError(
             f"{registry.approvals.path} has no approval of {rating.name} {rating.digest[:12]}…, which rated {traced}. "
