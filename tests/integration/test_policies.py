@@ -152,7 +152,7 @@ def test_a_policy_with_mistakes_is_refused_with_its_lines_and_changes_nothing(
         assert all(part in refused.stderr for part in (str(broken), "line 1: target_precision", "line 2: action"))
     refused = run_touchstone("run", "--as-of", NEXT_DAY, TOUCHSTONE_POLICY=str(broken))
     assert refused.code == 2
-    assert "line 2: action: 'burn' does not belong there" in refused.stderr
+    assert "line 2: action: invalid value 'burn'" in refused.stderr
     assert latest(home) == before
 
 

@@ -67,9 +67,7 @@ class SourceRows:
         }
 
     def _scope(self, own: Mapping[str, str], brand: str | None) -> dict[str, int]:
-        """Collects in `scope` the entity, what it references, what references it, and its brand; returns the distance of each
-        table.
-        """
+        """Collects the entity and what is linked to it in `scope`, and returns the distance of each table."""
         self.connection.execute(
             "create or replace temporary table scope (table_name text, entity text, id text, distance int)"
         )
