@@ -61,7 +61,7 @@ def test_what_was_tried_is_what_a_run_then_lists_and_the_diff_says_so(
     tried = printed(run_touchstone("policies", "try", str(policy), "--json"))
     days = {(day["list_name"], day["as_of"]): day for day in tried["days"]}
     assert {date for _, date in days} == {FIRST_DAY, NEXT_DAY}
-    assert days[LIST, NEXT_DAY]["is_policy_of_now"] is True
+    assert days[LIST, NEXT_DAY]["is_current_policy"] is True
     assert days[LIST, NEXT_DAY]["in_force"]["listed"] == days[LIST, NEXT_DAY]["published"] == len(rows(home, before))
 
     done = run_touchstone("run", "--as-of", NEXT_DAY, TOUCHSTONE_POLICY=str(policy))
@@ -182,7 +182,7 @@ def test_dates_and_lists_that_cannot_be_tried_are_told(
 
 def test_nothing_can_be_tried_in_a_home_where_nothing_was_rated(tmp_path: Path, homes: Homes):
     refused = touchstone(tmp_path / "empty", "policies", "try", str(homes.policy))
-    assert (refused.code, "is rated yet" in refused.stderr) == (2, True)
+    assert (refused.code, "No day is rated" in refused.stderr) == (2, True)
 
 
 def test_the_policy_of_a_home_gives_the_same_lists_whether_its_terms_are_spelled_out_or_not(

@@ -182,7 +182,7 @@ def test_what_was_changed_on_disk_is_told_and_nothing_stands_on_it(made: Made) -
     file = leads_folder(made.home, DAYS[0]) / "leads.parquet"
     file.write_bytes(file.read_bytes() + b"x")
     assert ["leads.parquet was changed after it was written" in problem for problem in problems(made.home)] == [True]
-    with pytest.raises(VerificationError, match="not as it was written"):
+    with pytest.raises(VerificationError, match="was changed after it was written"):
         made.find([shop("a")], day=DAYS[1])
     assert not leads_folder(made.home, DAYS[1]).exists()
 

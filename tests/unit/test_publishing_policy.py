@@ -51,11 +51,11 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
     "target in quotes": ("n: 0.9\n", "n: '0.9'\n", 1, "a share above 0"),
     "target true": ("n: 0.9\n", "n: yes\n", 1, "invalid value True"),
     "target not a number": ("n: 0.9\n", "n: .nan\n", 1, "a share above 0"),
-    "target missing": ("target_precision: 0.9\n", "", 1, "target_precision: it is missing. Add it: a share"),
+    "target missing": ("target_precision: 0.9\n", "", 1, "target_precision: missing. Add it: a share"),
     "target empty": ("n: 0.9\n", "n:\n", 1, "invalid value None"),
-    "threshold for all": ("action: review\n", "action: review\nthreshold: 80\n", 3, "threshold: there is no such key"),
+    "threshold for all": ("action: review\n", "action: review\nthreshold: 80\n", 3, "threshold: unknown key"),
     "action unknown": ("action: review", "action: burn", 2, "one of watch, review, test_buy, restrict, remove"),
-    "action missing": ("action: review\n", "", 1, "action: it is missing"),
+    "action missing": ("action: review\n", "", 1, "action: missing"),
     "capacity 0": ("capacity: 100", "capacity: 0", 3, "capacity: invalid value 0. Write the maximum number of rows a day"),
     "capacity negative": ("capacity: 100", "capacity: -1", 3, "whole number of at least 1"),
     "capacity in parts": ("capacity: 100", "capacity: 1.5", 3, "whole number"),
@@ -379,7 +379,7 @@ def test_every_key_has_words_for_what_may_be_written():
 
 @pytest.mark.parametrize("text", ["", "- a list\n", "a word"])
 def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, text: str):
-    assert "line 1: the file: it is no mapping" in refusal(write(tmp_path, text))
+    assert "line 1: the file: not a mapping" in refusal(write(tmp_path, text))
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
