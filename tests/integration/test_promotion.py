@@ -105,7 +105,7 @@ def test_the_log_is_verified_against_mlflow_and_receipts(home: Path, run_touchst
     sound, now = log.read_bytes(), database.read_bytes()
     verified = run_touchstone("models", "log", "--verify")
     assert verified.code == ExitCode.DONE
-    assert verified.stdout.splitlines()[-1].startswith("The log holds, ")
+    assert verified.stdout.splitlines()[-1].startswith("The log is consistent with ")
     lines = sound.splitlines(keepends=True)
 
     def said(content: bytes) -> str:
