@@ -19,6 +19,8 @@ import duckdb
 RENAMED = {
     "began_date": "occurred_date",
     "buyer_trade_count": "buyer_transaction_count",
+    "firm_from": "verified_from",
+    "firm_until": "verified_until",
     "is_live": "is_active",
     "listed_trade_count": "listed_transaction_count",
     "live_listing_count": "active_listing_count",

@@ -43,6 +43,13 @@ SQL_TYPES: dict[ColumnType, str] = {
 LANDED_COLUMNS: dict[str, tuple[str, str]] = {
     "load_id": ("VARCHAR", "The load that the row came with: a digest of the load's content."),
     "landed_at": ("TIMESTAMP", "When that load landed (UTC)."),
+    "is_current": (
+        "BOOLEAN",
+        "Whether the load belongs to the table's present state: the newest full load and its increments.",
+    ),
+    "is_increment": ("BOOLEAN", "Whether the load is an increment, whose rows replace earlier ones with the same key."),
+    "is_only_load": ("BOOLEAN", "Whether the table has no other pinned load, so that every row has one version."),
+    "is_new": ("BOOLEAN", "Whether int_load_days does not yet contain the load."),
 }
 GENERATED_NOTE = "Generated from expectations/contract.yml by `python -m expectations.contract --write`; do not edit."
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ml.train import Parameters
     from touchstone.core.lists import ListName
     from touchstone.landing.ledger import LoadRecord, PinnedLoads
+    from touchstone.landing.views import LoadKey
     from touchstone.publishing.policy import Policy
     from touchstone.publishing.terms import AppliedTerm
 
@@ -51,10 +52,6 @@ logger = logging.getLogger("touchstone")
 AS_OF_TAG = "touchstone/as_of"
 PIPELINE_RUN_TAG = "touchstone/pipeline_run"
 ROW_GROUP_ROWS = 65_536
-# How many rows of a table the warehouse packs at once, half of what DuckDB would: a group that is full is packed and written
-# by whichever thread filled it, and all others by one alone when the file is closed. Whoever writes to the file has to say
-# the same number, or its closing packs all tables anew.
-WAREHOUSE_GROUP_ROWS = 61_440
 EXPORTS_AT_ONCE = 2  # of which each is sorted by all threads, and packed by one
 Step = Literal["shape", "features"]
 # The warehouse's tables that say what each step was last built of.
@@ -183,15 +180,14 @@ class Warehouse:
         import duckdb
 
         self._open = duckdb.connect(
+            self.path,
             config={
                 "threads": self.settings.threads,
                 "memory_limit": self.settings.memory_limit,
                 "temp_directory": f"{self.path}.tmp",
-            }
+            },
         )
         try:
-            self._open.execute(f"attach {sql_text(self.path)} as warehouse (row_group_size {WAREHOUSE_GROUP_ROWS})")
-            self._open.execute("use warehouse")
             yield self._open
         finally:
             self._open.close()
@@ -202,9 +198,21 @@ class Warehouse:
         from touchstone.landing.views import create_views
 
         with self.connect() as connection:
-            create_views(connection, landing, pins, contract)
+            create_views(connection, landing, pins, contract, known_loads=self._known_loads(connection))
         with replacing(self.pinned / "loads.json") as temporary:
             temporary.write_bytes(canonical_json({"digest": pins.digest, "loads": pins.as_dict()}))
+
+    @staticmethod
+    def _known_loads(connection: duckdb.DuckDBPyConnection) -> set[LoadKey]:
+        """Returns the loads whose daily sums the warehouse already contains, computed by this code and engine."""
+        if not connection.execute("select 1 from duckdb_tables() where table_name = 'int_load_days'").fetchall():
+            return set()
+        rows = connection.execute(
+            "select distinct table_name, content_digest, landed_at from int_load_days "
+            "where recipe = $project || ':duckdb ' || version()",
+            {"project": project_digest()},
+        )
+        return set(rows.fetchall())
 
     def pinned_loads(self) -> dict[str, Any]:
         """Returns the digest and the ids of the loads that the warehouse was shaped from.
@@ -288,8 +296,10 @@ class Warehouse:
             TouchstoneError: dbt itself failed: a model does not compile or run. A failed test is no exception.
             WarehouseDamagedError: The warehouse's file is damaged; it was removed.
         """
-        from orchestration.dbt_runner import run_dbt
+        from orchestration.dbt_runner import run_dbt, show_previous
 
+        with self.connect() as connection:
+            show_previous(connection, full_refresh="--full-refresh" in options)
         with removed_if_damaged(self.settings.home):
             return run_dbt(
                 self.settings, ["build", "--select", selection, "--exclude-resource-type", "unit_test", *options]
@@ -306,6 +316,11 @@ class Warehouse:
             self._keep("features", Built())  # which are made of it
             nodes = self._build_once("shape", recipe)
         return nodes
+
+    def invalidate_steps(self) -> None:
+        """Makes the next run build shape and features again, whatever they were built from."""
+        for step in BUILT:
+            self._keep(step, Built(self._built(step).project))
 
     def features_that_stand(self, as_of: date, *, with_training: bool) -> list[DbtNode] | None:
         """Returns how the features step ended that made what it would make now; None where it has to be built.
@@ -378,7 +393,6 @@ class Warehouse:
     def _export(connection: duckdb.DuckDBPyConnection, folder: ExportFolder) -> dict[str, int]:
         rows: dict[str, int] = {}
         with connection.cursor() as cursor, replacing_directory(folder.path) as temporary:
-            cursor.execute("use warehouse")
             for name, export in folder.exports.items():
                 file = temporary / f"{name}.parquet"
                 cursor.execute(
