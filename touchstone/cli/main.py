@@ -17,6 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from touchstone.cli import (
+    dbt,
     evaluate,
     leads,
     lists,
@@ -68,6 +69,7 @@ for command in (
     reports.report,
 ):
     app.command()(command)
+app.command(context_settings=dbt.PASSED_ON)(dbt.dbt)
 
 
 def main() -> None:
