@@ -106,7 +106,7 @@ def _counts(home: Path, traces: Traces) -> Iterable[str]:
         if column == "listing_id":
             ids = {name: name for name in ids}
         for table in tables:
-            held = [load["stands_in"] or load_id for (name, load_id), load in loads.items() if name == table]
+            held = [load["replaced_by"] or load_id for (name, load_id), load in loads.items() if name == table]
             picked = [_picked(_landed(home, table, load_id), column, set(ids.values())) for load_id in held]
             rows = [row for found in picked for row in map(_plain, found.to_pylist())]
             as_of = date.fromisoformat(traces[0]["as_of"])

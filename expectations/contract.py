@@ -44,7 +44,16 @@ SQL_TYPES: dict[ColumnType, str] = {
 LANDED_COLUMNS: dict[str, tuple[str, str]] = {
     "load_id": ("VARCHAR", "The load that the row came with: a digest of the load's content."),
     "landed_at": ("TIMESTAMP", "When that load landed (UTC)."),
+    "is_current": (
+        "BOOLEAN",
+        "Whether the load belongs to the table's present state: the newest full load and its increments.",
+    ),
+    "is_increment": ("BOOLEAN", "Whether the load is an increment, whose rows replace earlier ones with the same key."),
+    "is_only_load": ("BOOLEAN", "Whether the table has no other pinned load, so that every row has one version."),
+    "is_new": ("BOOLEAN", "Whether int_load_days does not yet contain the load."),
 }
+STALE_AFTER_DAYS = 2
+"""After how many days `dbt source freshness` warns of a table that did not land again."""
 GENERATED_NOTE = "Generated from expectations/contract.yml by `python -m expectations.contract --write`; do not edit."
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -236,7 +245,13 @@ def _dbt_table(name: str, table: Table) -> dict[str, Any]:
     meta: dict[str, Any] = {"key": list(table.key), "required": table.required}
     if table.event_at:
         meta["event_at"] = table.event_at
-    return {"name": name, "description": table.description, "config": {"meta": meta}, "columns": columns}
+    config = {
+        # A warning only: the gate on landed loads decides whether they are too old to rate, against the date that is rated.
+        "freshness": {"warn_after": {"count": STALE_AFTER_DAYS, "period": "day"}},
+        "loaded_at_field": "landed_at",
+        "meta": meta,
+    }
+    return {"name": name, "description": table.description, "config": config, "columns": columns}
 
 
 def _dbt_column(name: str, column: Column) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def backtest(
 def _variants(settings: Settings, model: str, policy: Path | None, without: Sequence[str]) -> list[Variant]:
     """The model as it is declared, and a second one if a change is asked for."""
     declaration, now, name = load_declarations()[model], load_policy(settings.policy), list_of_model(model).list_name
-    variants = [Variant("now", declaration, Parameters(target_precision=now.target_of(name)))]
+    variants = [Variant("now", declaration, Parameters(target_precision=now.list_target_precision(name)))]
     if policy is not None or without:
         wanted = now if policy is None else load_policy(policy)
         words = [
@@ -141,7 +141,9 @@ def _variants(settings: Settings, model: str, policy: Path | None, without: Sequ
             *([f"without {', '.join(without)}"] if without else []),
         ]
         other = lacking(declaration, without) if without else declaration
-        variants.append(Variant(" ".join(words), other, Parameters(target_precision=wanted.target_of(name))))
+        variants.append(
+            Variant(" ".join(words), other, Parameters(target_precision=wanted.list_target_precision(name)))
+        )
     return variants
 
 

@@ -27,7 +27,7 @@ from ml.declarations import Declaration, load_declarations
 from ml.registry import Registry
 from ml.train import Parameters
 from orchestration.dbt_results import Built, DbtNode
-from orchestration.dbt_runner import run_dbt
+from orchestration.dbt_runner import run_dbt, show_previous
 from orchestration.exports import CONCURRENT_EXPORTS, ROW_GROUP_ROWS, ExportFolder
 from orchestration.history import reduce_disk_waits
 from touchstone.core.errors import BadInputError, TouchstoneError
@@ -40,14 +40,13 @@ from touchstone.core.files import (
 )
 from touchstone.core.home import REBUILT, ensure_schema, home_lock
 from touchstone.core.lists import ListName
-from touchstone.core.process import tune_garbage_collector
 from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import LABEL_HORIZON_DAYS, Settings
-from touchstone.core.warehouse import WAREHOUSE_GROUP_ROWS, removed_if_damaged, warehouse_path
+from touchstone.core.warehouse import removed_if_damaged, warehouse_path
 from touchstone.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads, verify_loads
 from touchstone.landing.sql import literal
-from touchstone.landing.views import create_views, default_as_of
+from touchstone.landing.views import LoadKey, create_views, default_as_of
 from touchstone.maintenance.alerts import alerts_for, send_alerts
 from touchstone.publishing.policy import Policy, load_policy
 from touchstone.publishing.terms import AppliedTerm, applied_terms
@@ -93,15 +92,14 @@ class Warehouse:
     @contextmanager
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
         self._open = duckdb.connect(
+            self.path,
             config={
                 "threads": self.settings.threads,
                 "memory_limit": self.settings.memory_limit,
                 "temp_directory": f"{self.path}.tmp",
-            }
+            },
         )
         try:
-            self._open.execute(f"attach {literal(str(self.path))} as warehouse (row_group_size {WAREHOUSE_GROUP_ROWS})")
-            self._open.execute("use warehouse")
             yield self._open
         finally:
             self._open.close()
@@ -110,9 +108,21 @@ class Warehouse:
     def pin(self, pins: PinnedLoads, contract: Contract, landing: Path) -> None:
         """Shows dbt the pinned loads as views in the schema `landed`, and records which they are."""
         with self.connect() as connection:
-            create_views(connection, landing, pins, contract)
+            create_views(connection, landing, pins, contract, known_loads=self._known_loads(connection))
         with replacing(self.pinned / "loads.json") as temporary:
             temporary.write_bytes(canonical_json({"digest": pins.digest, "loads": pins.as_dict()}))
+
+    @staticmethod
+    def _known_loads(connection: duckdb.DuckDBPyConnection) -> set[LoadKey]:
+        """Returns the loads whose daily sums the warehouse already contains, computed by this code and engine."""
+        if not connection.execute("select 1 from duckdb_tables() where table_name = 'int_load_days'").fetchall():
+            return set()
+        rows = connection.execute(
+            "select distinct table_name, content_digest, landed_at from int_load_days "
+            "where recipe = $project || ':duckdb ' || version()",
+            {"project": project_digest()},
+        )
+        return set(rows.fetchall())
 
     def pinned_loads(self) -> dict[str, Any]:
         """Returns the digest and the ids of the loads that the warehouse was shaped from.
@@ -194,6 +204,8 @@ class Warehouse:
             TouchstoneError: dbt itself failed: a model does not compile or run. A failed test is no exception.
             WarehouseDamagedError: The warehouse's file is damaged; it was removed.
         """
+        with self.connect() as connection:
+            show_previous(connection, full_refresh="--full-refresh" in options)
         with removed_if_damaged(self.settings.home):
             return run_dbt(
                 self.settings, ["build", "--select", selection, "--exclude-resource-type", "unit_test", *options]
@@ -210,6 +222,11 @@ class Warehouse:
             self._keep("features", Built())  # which are made of it
             nodes = self._build_once("shape", recipe)
         return nodes
+
+    def invalidate_steps(self) -> None:
+        """Makes the next run build shape and features again, whatever they were built from."""
+        for step in BUILT:
+            self._keep(step, Built(self._built(step).project))
 
     def features_that_stand(self, as_of: date, *, with_training: bool) -> list[DbtNode] | None:
         """Returns how the features step ended that made what it would make now; None where it has to be built.
@@ -280,7 +297,6 @@ class Warehouse:
     def _export(connection: duckdb.DuckDBPyConnection, folder: ExportFolder) -> dict[str, int]:
         rows: dict[str, int] = {}
         with connection.cursor() as cursor, replacing_directory(folder.path) as temporary:
-            cursor.execute("use warehouse")
             for name, export in folder.exports.items():
                 file = temporary / f"{name}.parquet"
                 cursor.execute(
@@ -432,7 +448,6 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
     Whoever started several Dagster runs as one pipeline run ends its record and sends its alerts; of any other run that
     is done here, for no sensor sees what a job of `dagster job execute` did.
     """
-    tune_garbage_collector()
     reduce_disk_waits(settings.home / "dagster" / "history")
     ensure_schema(settings)
     runs = settings.home / "runs"

@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from sqlglot import exp, parse_one
+from sqlglot.errors import SqlglotError
+from sqlglot.lineage import lineage
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import build_scope
 
 from orchestration.dbt_runner import CACHE
 from orchestration.resources import Warehouse
@@ -67,11 +72,6 @@ def column_lineage(sql: str, columns: Iterable[str], schema: Mapping[str, Any]) 
     Raises:
         sqlglot.errors.SqlglotError: The query cannot be read.
     """
-    from sqlglot import exp, parse_one  # the only use of it: it takes half a second to import
-    from sqlglot.lineage import lineage
-    from sqlglot.optimizer.qualify import qualify
-    from sqlglot.optimizer.scope import build_scope
-
     catalog: dict[str, object] = {"warehouse": schema}
     query = qualify(
         parse_one(sql, dialect="duckdb"),
@@ -125,7 +125,7 @@ def _column_schema(node: Mapping[str, Any], columns: Mapping[str, str]) -> dg.Ta
     )
 
 
-def _column_lineage(lineage: Lineage, keys: Mapping[Relation, dg.AssetKey]) -> dg.TableColumnLineage:
+def _column_lineage(columns: Lineage, keys: Mapping[Relation, dg.AssetKey]) -> dg.TableColumnLineage:
     return dg.TableColumnLineage(
         deps_by_column={
             column: [
@@ -133,15 +133,13 @@ def _column_lineage(lineage: Lineage, keys: Mapping[Relation, dg.AssetKey]) -> d
                 for schema, table, name in sources
                 if (schema, table) in keys
             ]
-            for column, sources in lineage.items()
+            for column, sources in columns.items()
         }
     )
 
 
 def _lineages(nodes: Iterable[Mapping[str, Any]], schema: Mapping[str, Any], compiled: Path) -> dict[str, Lineage]:
     """Returns the lineage of each model by its dbt id, from the file of those that are known where their SQL is the same."""
-    from sqlglot.errors import SqlglotError
-
     known: dict[str, dict[str, Any]] = json.loads(LINEAGE_FILE.read_bytes()) if LINEAGE_FILE.exists() else {}
     found: dict[str, Lineage] = {}
     changed: dict[str, dict[str, Any]] = {}

@@ -8,53 +8,23 @@
 {% endmacro %}
 
 {#
-    What a listing's days are made of: each part is a table of its own (int_order_days and so on). Few events of a
-    listing share a day, so that one grouping by all measures (45 counters for every group, five times the time and
-    memory) would save few rows. `has_rates`: amounts are turned into the base currency at the day's rate. `has_owner`: the
-    merchant is the listing's present one, which may change; an order bears its own. `rests_on`: moments of which a day of the
-    part also rests on those of the days before (see days_rested_on), so that it is built again where one of these changes.
+    What a listing's days are made of: each part is a table of its own. Few events of a listing share a day, so that one
+    grouping by all measures (45 counters for every group, five times the time and memory) would save few rows.
 #}
 {% macro listing_parts() %}
     {{ return({
-        'orders': {
-            'model': 'int_order_days',
-            'moments': {'orders': ['placed_at', 'delivered_at', 'refunded_at']},
-            'has_rates': true,
-            'has_owner': false,
-        },
-        'reviews': {
-            'model': 'int_review_days',
-            'moments': {'reviews': ['created_at']},
-            'rests_on': {'reviews': ['created_at'], 'orders': ['placed_at', 'delivered_at']},
-            'has_rates': false,
-            'has_owner': true,
-        },
-        'sightings': {
-            'model': 'int_sighting_days',
-            'moments': {'listing_prices': ['observed_at'], 'listings': ['last_seen_at']},
-            'has_rates': true,
-            'has_owner': true,
-        },
-        'cases': {
-            'model': 'int_case_days',
-            'moments': {
-                'listings': ['listed_at', 'delisted_at'],
-                'notices': ['submitted_at', 'decided_at'],
-                'test_buys': ['decided_at'],
-                'moderation_decisions': ['decided_at'],
-                'platform_actions': ['occurred_at'],
-            },
-            'has_rates': false,
-            'has_owner': true,
-        },
+        'orders': 'int_order_days',
+        'reviews': 'int_review_days',
+        'sightings': 'int_sighting_days',
+        'cases': 'int_case_days',
     }) }}
 {% endmacro %}
 
 {#
-    How many days before its own a review looks back: to its order, and to a review with the same text. A bound keeps what
-    is told of a day comparable, however long the history, and a correction from reaching further.
+    How many days before its own a review looks back: to its order, and to a review with the same text. The bound keeps the
+    two shares comparable however long the history is, and a correction from reaching further.
 #}
-{% macro days_rested_on() %}30{% endmacro %}
+{% macro review_look_back_days() %}{{ return(30) }}{% endmacro %}
 
 {# The measures of one part. (Each is made only when it is asked for: dbt takes its time over a macro.) #}
 {% macro measures_of_part(part) %}
@@ -194,502 +164,159 @@
 {%- endmacro %}
 
 {#
-    From which columns of a landed table events come, by the moment on whose day they fall. What is not named here does not
-    count as a change of that day: an order that is delivered today leaves the day on which it was placed alone.
+    What one landed table adds to int_load_days, as CTEs: `<table>_new`, the rows of its new loads; `<table>_replaced`, the
+    earlier rows that new increments replace. `moments` has, by the column on whose day an event falls, the columns that the
+    event is made of: a change of any other column does not rebuild the day.
+    (The replaced rows' keys are looked up first: of a table that only grows nothing is replaced, and no other column is read.)
 #}
-{% macro event_moments() %}
-    {{ return({
-        'orders': {
-            'key': ['order_id'],
-            'moments': {
-                'placed_at': ['listing_id', 'merchant_id', 'quantity', 'amount', 'currency'],
-                'delivered_at': ['listing_id', 'merchant_id', 'placed_at'],
-                'refunded_at': ['listing_id', 'merchant_id', 'refund_reason'],
-            },
-        },
-        'reviews': {
-            'key': ['review_id'],
-            'moments': {
-                'created_at': ['listing_id', 'order_id', 'rating', 'text', 'language', 'has_photo', 'is_verified'],
-            },
-        },
-        'listing_prices': {
-            'key': ['listing_id', 'observed_at'],
-            'moments': {'observed_at': ['price', 'currency']},
-        },
-        'listings': {
-            'key': ['listing_id'],
-            'moments': {'listed_at': [], 'delisted_at': [], 'last_seen_at': []},
-        },
-        'notices': {
-            'key': ['notice_id'],
-            'moments': {'submitted_at': ['listing_id', 'kind'], 'decided_at': ['listing_id', 'outcome']},
-        },
-        'test_buys': {
-            'key': ['test_buy_id'],
-            'moments': {'decided_at': ['listing_id', 'verdict']},
-        },
-        'moderation_decisions': {
-            'key': ['entity_kind', 'entity_id', 'violation_type', 'decided_at'],
-            'moments': {'decided_at': ['verdict']},
-        },
-        'platform_actions': {
-            'key': ['action_id'],
-            'moments': {'occurred_at': ['entity_kind', 'entity_id', 'kind']},
-        },
-    }) }}
-{% endmacro %}
+{% macro rows_of_new_loads(table, key, moments) -%}
+    {%- set landed_table = source('landed', table) -%}
+    {%- set days_and_hashes -%}
+        {%- for moment, columns in moments.items() %}
+        {%- set hashed = (key + columns + [moment]) | unique | map('replace', '', 'landed_rows.', 1) | list %}
+        cast(landed_rows.{{ moment }} as date) as {{ moment }}_day,
+        {{ row_hash(hashed) }} as {{ moment }}_hash{{ ',' if not loop.last }}
+        {%- endfor %}
+    {%- endset -%}
+{{ table }}_new as (
 
-{#
-    Of a listing, each load tells when it was last seen, and all of them count (of other tables, and of what else a listing
-    tells, only the present rows): so a load's sums of it do not take off what other loads told.
-#}
-{% macro is_of_all_loads(table, moment) %}{{ return(table == 'listings' and moment == 'last_seen_at') }}{% endmacro %}
+    select
+        landed_rows.load_id,
+        landed_rows.landed_at,
+        landed_rows.is_current,
+        {{ days_and_hashes }}
+    from {{ landed_table }} as landed_rows
+    where landed_rows.is_new
 
-{#
-    The loads whose days are not added up yet: what landed.loads says of each, the ids of the loads that lay before an
-    increment in its table's present state, and its moments, with what is hashed of each and whether the rows that an increment
-    replaces are taken off. Of loads that are not present any more only those of listings count (see is_of_all_loads).
-#}
-{% macro loads_to_add_up() %}
-    {% if not execute %}
-        {{ return([]) }}
-    {% endif %}
-    {% set query %}
-        select
-            loads.table_name,
-            loads.load_id,
-            loads.content_digest,
-            cast(loads.landed_at as varchar) as landed_at,
-            loads.mode,
-            loads.is_current,
-            earlier.load_ids as earlier_load_ids
-        from landed.loads as loads
-        left join (
-            select
-                increments.table_name,
-                increments.landed_at,
-                string_agg(before.load_id, ''', ''' order by before.landed_at) as load_ids
-            from landed.loads as increments
-            inner join landed.loads as before
-                on
-                    before.table_name = increments.table_name
-                    and before.landed_at < increments.landed_at
-            where
-                increments.mode = 'incremental'
-                and before.is_current
-            group by
-                increments.table_name,
-                increments.landed_at
-        ) as earlier
-            on
-                earlier.table_name = loads.table_name
-                and earlier.landed_at = loads.landed_at
-        {% if goes_on() %}
-        cross join landed.run as run
-        left join {{ this }} as added
-            on
-                added.table_name = loads.table_name
-                and added.content_digest = loads.content_digest
-                and added.landed_at = loads.landed_at
-                and added.recipe = {{ digest_recipe() }}
-        {% endif %}
-        where
-            loads.table_name in ('{{ event_moments().keys() | join("', '") }}')
-            and (loads.is_current or loads.table_name = 'listings')
-            {{ 'and added.table_name is null' if goes_on() }}
-        order by
-            loads.table_name,
-            loads.landed_at
-    {% endset %}
-    {% set declared = event_moments() %}
-    {% set loads = [] %}
-    {% for row in run_query(query).rows %}
-        {% set table = declared[row.table_name] %}
-        {% set load = {'number': loop.index, 'key': table.key | join(', '), 'moments': []} %}
-        {% do load.update(row.dict()) %}
-        {% for name, columns in table.moments.items() %}
-            {% set is_of_all = is_of_all_loads(row.table_name, name) %}
-            {% if row.is_current or is_of_all %}
-                {% do load.moments.append({
-                    'name': name,
-                    'hash': row_hash((table.key + columns + [name]) | unique | list),
-                    'takes_off': row.mode == 'incremental' and row.is_current and not is_of_all,
-                }) %}
-            {% endif %}
-        {% endfor %}
-        {% do loads.append(load) %}
-    {% endfor %}
-    {{ return(loads) }}
-{% endmacro %}
+),
 
-{# The day and the hash of every moment of a row. #}
-{% macro days_and_hashes(moments) -%}
-    {%- for moment in moments %}
-        cast({{ moment.name }} as date) as {{ moment.name }}_day,
-        {{ moment.hash }} as {{ moment.name }}_hash{{ ',' if not loop.last }}
-    {%- endfor %}
+{{ table }}_replaced_keys as (
+
+    select
+        {% for column in key -%}
+        landed_rows.{{ column }},
+        {% endfor -%}
+        increments.load_id,
+        increments.landed_at,
+        max(landed_rows.landed_at) as replaced_landed_at
+    from {{ landed_table }} as landed_rows
+    inner join {{ landed_table }} as increments
+        on
+            {% for column in key -%}
+            increments.{{ column }} = landed_rows.{{ column }}
+            and {% endfor -%}
+            increments.landed_at > landed_rows.landed_at
+    where
+        landed_rows.is_current
+        and increments.is_current
+        and increments.is_increment
+        and increments.is_new
+    group by all
+
+),
+
+{{ table }}_replaced as (
+
+    select
+        replaced_keys.load_id,
+        replaced_keys.landed_at,
+        {{ days_and_hashes }}
+    from {{ landed_table }} as landed_rows
+    inner join {{ table }}_replaced_keys as replaced_keys
+        on
+            {% for column in key -%}
+            replaced_keys.{{ column }} = landed_rows.{{ column }}
+            and {% endfor -%}
+            replaced_keys.replaced_landed_at = landed_rows.landed_at
+    where landed_rows.is_current
+
+),
 {%- endmacro %}
 
-{# The CTEs that read one load: its rows, and those that it replaces if it is an increment. #}
-{% macro load_rows(load) -%}
-    {%- set source_table = source('landed', load.table_name) %}
-load_{{ load.number }}_rows as (
-
+{# The sums over the days of one moment of those rows. Loads that are not current add only what counts in every load. #}
+{% macro sums_of_new_loads(table, moment, counts_in_every_load=false) -%}
     select
-        {{ days_and_hashes(load.moments) }}
-    from {{ source_table }} as landed_rows
+        '{{ table }}' as table_name,
+        load_id,
+        landed_at,
+        '{{ moment }}' as moment,
+        {{ moment }}_day as day,
+        count(*) as row_count,
+        sum({{ moment }}_hash) as hash_sum
+    from {{ table }}_new
     where
-        landed_rows.load_id = '{{ load.load_id }}'
-        and landed_rows.landed_at = timestamp '{{ load.landed_at }}'
-
-),
-
-{% if load.mode == 'incremental' and load.is_current %}
-load_{{ load.number }}_replaced_keys as (
-
-    select
-        {{ load.key }},
-        max(landed_rows.landed_at) as landed_at
-    from {{ source_table }} as landed_rows
-    inner join (
-        select {{ load.key }}
-        from {{ source_table }} as landed_rows
-        where
-            landed_rows.load_id = '{{ load.load_id }}'
-            and landed_rows.landed_at = timestamp '{{ load.landed_at }}'
-    ) as given
-        using ({{ load.key }})
-    where
-        landed_rows.load_id in ('{{ load.earlier_load_ids }}')
-        and landed_rows.landed_at < timestamp '{{ load.landed_at }}'
-    group by {{ load.key }}
-
-),
-
--- Found by their keys first: of what only grows, nothing is replaced, and then no other column is read.
-load_{{ load.number }}_replaced as (
-
-    select
-        {{ days_and_hashes(load.moments) }}
-    from {{ source_table }} as landed_rows
-    inner join load_{{ load.number }}_replaced_keys as replaced_keys
-        using ({{ load.key }}, landed_at)
-    where landed_rows.load_id in ('{{ load.earlier_load_ids }}')
-
-),
-
-{% endif %}
-{%- endmacro %}
-
-{# The rows of int_load_days of that load, one select a moment, each with `union all` behind it. #}
-{% macro load_days(load) -%}
-    {%- for moment in load.moments %}
-    {%- for relation, sign in [('rows', ''), ('replaced', '-')] if not sign or moment.takes_off %}
-    select
-        '{{ load.table_name }}' as table_name,
-        '{{ load.content_digest }}' as content_digest,
-        timestamp '{{ load.landed_at }}' as landed_at,
-        '{{ moment.name }}' as moment,
-        {{ moment.name }}_day as day,
-        {{ sign }}count(*) as row_count,
-        {{ sign }}sum({{ moment.name }}_hash) as hash_sum
-    from load_{{ load.number }}_{{ relation }}
-    where {{ moment.name }}_day is not null
-    group by {{ moment.name }}_day
+        {{ moment }}_day is not null
+        {{- '' if counts_in_every_load else ' and is_current' }}
+    group by
+        load_id,
+        landed_at,
+        {{ moment }}_day
+    {%- if not counts_in_every_load %}
     union all
-    {%- endfor %}
-    {%- endfor %}
+    select
+        '{{ table }}' as table_name,
+        load_id,
+        landed_at,
+        '{{ moment }}' as moment,
+        {{ moment }}_day as day,
+        -count(*) as row_count,
+        -sum({{ moment }}_hash) as hash_sum
+    from {{ table }}_replaced
+    where {{ moment }}_day is not null
+    group by
+        load_id,
+        landed_at,
+        {{ moment }}_day
+    {%- endif %}
 {%- endmacro %}
 
-{# Deletes what was added up of loads that are pinned no more, and what other code or another engine added up. #}
-{% macro forget_other_loads() -%}
-    {{ forget_loads_unless(
-        'loads.table_name = kept.table_name and loads.content_digest = kept.content_digest '
-        ~ 'and loads.landed_at = kept.landed_at and kept.recipe = ' ~ digest_recipe()
-    ) }}
-{%- endmacro %}
-
-{# What digests of rows rest on beside the rows: this code and this engine. `run` is landed.run. #}
+{# What digests of rows depend on besides the rows: this code and this engine. `run` is landed.run. #}
 {% macro digest_recipe() -%}
     run.project_digest || ':' || {{ engine_version() }}
 {%- endmacro %}
 
 {#
-    The CTEs that end in `changed_days`, the days to build of a part: all of them where no table is there, else those whose
-    digest of events is not the one kept in the table, and those with an event of a listing that another merchant offers
-    now. A day that has lost its last event is among them, with a null digest. Every day is built with the owners of its
-    time or looked at when they change, so the newest change that any marker names is one up to which all days hold.
-
-    The digest is made of the sums that int_load_days keeps of each load, so that no event is read for it.
+    CTEs `changed_days`, the days that a part of the listings' days rebuilds, and `bounds`, one row: from when until when
+    (exclusive) they reach, `look_back_from` being so many days earlier. Joining events with `bounds` before they are grouped
+    keeps the engine from reading files and row groups outside; without changed days both bounds are in the far future.
 #}
-{% macro changed_days(part, is_there) -%}
-    {%- set declared = listing_parts()[part] %}
-sums as (
-
-    {% for table, moments in declared.moments.items() %}
-    {% for moment in moments %}
-    select
-        load_days.day,
-        {% if is_of_all_loads(table, moment) -%}
-        sum(distinct load_days.hash_sum) as hash_sum,
-        count(distinct load_days.hash_sum) as row_count
-        {%- else -%}
-        sum(load_days.hash_sum) as hash_sum,
-        sum(load_days.row_count) as row_count
-        {%- endif %}
-    from {{ ref('int_load_days') }} as load_days
-    inner join {{ source('landed', 'loads') }} as loads
-        on
-            loads.table_name = load_days.table_name
-            and loads.content_digest = load_days.content_digest
-            and loads.landed_at = load_days.landed_at
-            {{- '' if is_of_all_loads(table, moment) else ' and loads.is_current' }}
-    where
-        load_days.table_name = '{{ table }}'
-        and load_days.moment = '{{ moment }}'
-    group by load_days.day
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
-
-),
-
-{% if declared.has_rates %}
-rates as (
-
-    select
-        fx_rates.date as day,
-        sum({{ row_hash(['fx_rates.currency', 'fx_rates.rate']) }}) as hash_sum
-    from {{ ref('stg_fx_rates') }} as fx_rates
-    group by fx_rates.date
-
-),
-
-{% endif %}
-{% if declared.rests_on %}
-rested_on as (
-
-    select
-        days.day,
-        sum(load_days.hash_sum) as hash_sum
-    from (select distinct day from sums) as days
-    inner join {{ ref('int_load_days') }} as load_days
-        on
-            load_days.day >= {{ add_days('days.day', '-' ~ days_rested_on()) }}
-            and load_days.day <= days.day
-    inner join {{ source('landed', 'loads') }} as loads
-        on
-            loads.table_name = load_days.table_name
-            and loads.content_digest = load_days.content_digest
-            and loads.landed_at = load_days.landed_at
-            and loads.is_current
-    where
-        {% for table, moments in declared.rests_on.items() %}
-        (load_days.table_name = '{{ table }}' and load_days.moment in ('{{ moments | join("', '") }}'))
-        {{- ' or' if not loop.last }}
-        {% endfor %}
-    group by days.day
-
-),
-
-{% endif %}
-digests as (
-
-    select
-        sums.day,
-        {{ text_digest(
-            "concat_ws(':', sum(sums.row_count), sum(sums.hash_sum), "
-            ~ ("coalesce(min(rates.hash_sum), 0), " if declared.has_rates else '')
-            ~ ("coalesce(min(rested_on.hash_sum), 0), " if declared.rests_on else '') ~ "min(" ~ digest_recipe() ~ '))'
-        ) }} as events_digest
-    from sums
-    cross join {{ source('landed', 'run') }} as run
-    {% if declared.has_rates %}
-    left join rates
-        on rates.day = sums.day
-    {% endif %}
-    {% if declared.rests_on %}
-    left join rested_on
-        on rested_on.day = sums.day
-    {% endif %}
-    group by sums.day
-    having sum(sums.row_count) <> 0
-
-),
-
-newest as (
-
-    {% if declared.has_owner %}
-    select coalesce(max(owner_change), 0) as owner_change
-    from {{ ref('int_listing_owners') }}
-    {% else %}
-    select cast(0 as bigint) as owner_change
-    {% endif %}
-
-),
-
-{% if is_there %}
-kept as (
-
-    select
-        day,
-        events_digest
-    from {{ this }}
-    where is_marker
-
-),
-
-{% if declared.has_owner %}
-{%- set seen = seen_owner_change() %}
-waiting as (
-
-    select distinct
-        day,
-        listing_id
-    from {{ this }}
-    where
-        merchant_id is null
-        and not is_marker
-
-),
-
-moved as (
-
-    select built.day
-    from {{ this }} as built
-    inner join {{ ref('int_listing_owners') }} as owners_now
-        on owners_now.listing_id = built.listing_id
-    where
-        not built.is_marker
-        and not owners_now.is_new
-        and owners_now.owner_change > {{ seen }}
-        and owners_now.merchant_id is distinct from built.merchant_id
-    union
-    select waiting.day
-    from waiting
-    inner join {{ ref('int_listing_owners') }} as owners_now
-        on owners_now.listing_id = waiting.listing_id
-    where
-        owners_now.is_new
-        and owners_now.owner_change > {{ seen }}
-
-),
-
-{% endif %}
-to_build as (
-
-    select
-        coalesce(digests.day, kept.day) as day,
-        digests.events_digest
-    from digests
-    full outer join kept
-        on kept.day = digests.day
-    {% if declared.has_owner %}
-    left join moved
-        on moved.day = kept.day
-    {% endif %}
-    where
-        digests.events_digest is distinct from kept.events_digest
-        {{- ' or moved.day is not null' if declared.has_owner }}
-
-),
-
-{% else %}
-to_build as (
-
-    select * from digests
-
-),
-
-{% endif %}
+{% macro days_to_rebuild(part, look_back_days=0) -%}
 changed_days as (
 
+    select * from {{ ref('int_changed_days') }} where part = '{{ part }}'
+
+),
+
+{{ bounds_of_changed_days(look_back_days) }}
+{%- endmacro %}
+
+{% macro bounds_of_changed_days(look_back_days=0) -%}
+bounds as (
+
     select
-        to_build.day,
-        to_build.events_digest,
-        {{ text_digest("to_build.events_digest || ':' || newest.owner_change") }} as day_digest,
-        newest.owner_change
-    from to_build
-    cross join newest
+        cast(coalesce(min(day), {{ end_of_time() }}) as timestamp) as first_at,
+        cast(coalesce({{ add_days('min(day)', -look_back_days) }}, {{ end_of_time() }}) as timestamp) as look_back_from,
+        cast(coalesce({{ add_days('max(day)', 1) }}, {{ end_of_time() }}) as timestamp) as end_at
+    from changed_days
 
 ),
 {%- endmacro %}
 
-{#
-    Up to which change of owners all days of a table hold; -1 where the owners' table was made anew since and its numbers
-    began again below that. Asked before, because a bound that is a literal keeps the engine from joining every row.
-#}
-{% macro seen_owner_change() %}
-    {% if not execute %}
-        {{ return(-1) }}
-    {% endif %}
-    {% set query %}
-        select case when seen.owner_change <= newest.owner_change then seen.owner_change else -1 end
-        from (select coalesce(max(owner_change), -1) as owner_change from {{ this }} where is_marker) as seen
-        cross join (select max(owner_change) as owner_change from {{ ref('int_listing_owners') }}) as newest
-    {% endset %}
-    {{ return(run_query(query).columns[0].values()[0]) }}
-{% endmacro %}
+{# Whether a moment lies within `bounds`. #}
+{% macro is_within_bounds(moment, from='first_at') -%}
+    {{ moment }} >= bounds.{{ from }}
+    and {{ moment }} < bounds.end_at
+{%- endmacro %}
 
-{# What a marker of a part bears beside its day, by name, with its type. #}
+{# What a marker has besides its day, by name, with its type. #}
 {% macro marker_columns() %}
     {{ return({'events_digest': 'varchar', 'day_digest': 'varchar', 'owner_change': 'bigint'}) }}
 {% endmacro %}
 
-{# Deletes what a daily table holds of the days that it builds. #}
-{% macro forget_changed_days() -%}
-    delete from {{ this }} where day in (select day from {{ changed_days_table() }})
-{%- endmacro %}
-
-{# Where the days that a daily table builds are kept while it does: a table of the connection's own. #}
-{% macro changed_days_table() %}{{ return(this.identifier ~ '__changed_days') }}{% endmacro %}
-
-{#
-    Finds the days that have changed, by CTEs that end in `changed_days`, before their events are read, and returns the first
-    and the last: a bound that is known then keeps the engine from reading what lies outside, so that a day on top of 120
-    reads a hundredth of the rows. Both are none where nothing has changed. Only for a table that is there.
-#}
-{% macro ask_days(ctes) %}
-    {% set found = changed_days_table() %}
-    {% do run_query('create or replace temporary table ' ~ found ~ ' as with ' ~ ctes.strip().rstrip(',') ~ ' select * from changed_days') %}
-    {% set bounds = run_query('select cast(min(day) as varchar), cast(max(day) as varchar) from ' ~ found).rows[0] %}
-    {{ return({'first': bounds[0], 'last': bounds[1]}) }}
-{% endmacro %}
-
-{# The CTE changed_days out of what was found, or the CTEs that find them where nothing was asked. #}
-{% macro days_to_build(ctes, days) -%}
-{% if days is none %}
-{{ ctes }}
-{% else %}
-changed_days as (
-
-    select * from {{ changed_days_table() }}
-
-),
-{% endif %}
-{%- endmacro %}
-
-{#
-    The condition that a moment lies between the first of the days (or so many days before it) and the last; true where nothing
-    was asked.
-#}
-{% macro lies_within(moment, days, days_before=0) -%}
-    {%- if days is none -%}
-        true
-    {%- elif days.first -%}
-        {{ moment }} >= {{ add_days("date '" ~ days.first ~ "'", '-' ~ days_before) if days_before else "date '" ~ days.first ~ "'" }}
-        and {{ moment }} < {{ add_days("date '" ~ days.last ~ "'", 1) }}
-    {%- else -%}
-        false
-    {%- endif -%}
-{%- endmacro %}
-
 {#
     The last CTE of a part's model, over `events` (event_at, listing_id, merchant_id and what the measures are made of): the
-    events of the days that have changed, summed by day, listing and merchant. Each day that is built brings a marker row
-    with its digests, in the same commit; one that has lost all its events brings nothing.
+    events of the days that changed, summed by day, listing and merchant. Each rebuilt day also gets a marker row with its
+    digests, in the same commit; the marker of a day that lost all its events has no digest, and replaces the day's old rows.
 #}
 {% macro days_of_events(part) -%}
     {%- set measures = measures_of_part(part) -%}
@@ -723,7 +350,6 @@ final as (
         changed_days.{{ name }}
         {%- endfor %}
     from changed_days
-    where changed_days.day_digest is not null
 
 )
 {%- endmacro %}

@@ -1,17 +1,11 @@
-{# What several models of the shape step say in the same words; plain SQL, the same on every engine. #}
+{# Phrases that several models of the shape step share; plain SQL, the same on every engine. #}
 
 {#
-    The present rows of a landed table: those of its newest full load, an increment's row in place of an earlier one with
-    the same key. What that takes depends on how the table landed, which is asked when the view is made (every run makes
-    it anew): the engine then reads the loads that count and no others, and keeps the increments' keys in memory, not all.
+    The present rows of a landed table: those of its newest full load and its increments, an increment's row in place of an
+    earlier one with the same key. The conditions on is_current and is_increment are decided when the query is planned: without
+    increments nothing is read for `newest`.
 #}
 {% macro current_rows(table, key) %}
-    {%- set landing = how_it_landed(table) -%}
-    {%- if landing.loads <= 1 %}
-    select * from {{ source('landed', table) }}
-    {%- elif landing.increments == 0 %}
-    select * from {{ source('landed', table) }} where landed_at = timestamp '{{ landing.full_at }}'
-    {%- else %}
     select landed_rows.*
     from {{ source('landed', table) }} as landed_rows
     left join (
@@ -19,7 +13,9 @@
             {{ key | join(', ') }},
             max(landed_at) as landed_at
         from {{ source('landed', table) }}
-        where landed_at > timestamp '{{ landing.full_at }}'
+        where
+            is_current
+            and is_increment
         group by {{ key | join(', ') }}
     ) as newest
         on
@@ -27,42 +23,25 @@
             newest.{{ column }} = landed_rows.{{ column }}{{ ' and' if not loop.last }}
             {% endfor %}
     where
-        landed_rows.landed_at >= timestamp '{{ landing.full_at }}'
-        and coalesce(newest.landed_at, landed_rows.landed_at) = landed_rows.landed_at
-    {%- endif %}
+        landed_rows.is_current
+        and (newest.landed_at is null or newest.landed_at = landed_rows.landed_at)
 {% endmacro %}
 
 {#
-    How many loads a table has, how many of them are increments, and when the full one landed that counts. By its bare name:
-    unit tests bring no loads.
-#}
-{% macro how_it_landed(table) %}
-    {% if execute %}
-        {% set row = run_query(
-            "select count(*), count(*) filter (where mode = 'incremental' and is_current), "
-            ~ "cast(max(landed_at) filter (where mode = 'full' and is_current) as varchar) "
-            ~ "from landed.loads where table_name = '" ~ table ~ "'"
-        ).rows[0] %}
-        {{ return({'loads': row[0], 'increments': row[1], 'full_at': row[2]}) }}
-    {% endif %}
-    {{ return({'loads': 0, 'increments': 0, 'full_at': none}) }}
-{% endmacro %}
-
-{#
-    The versions of a landed table's rows over all its loads: one row a key and change of any of `columns`, with
+    The versions of a landed table's rows over all its loads: one row per key and change of any of `columns`, with
     known_from and known_until (exclusive). The first known version counts from the beginning, a later one from the day
     on which its load landed; of several on one day the last counts. With one load, every row is its only version.
-    Where several models read them, `spans` is a table of the same version_spans, so that they are found once. With `ends`,
-    the last version of a key that a full load no longer has is known until the day on which that one landed.
+    Where several models read them, `spans` is a table of the same version_spans, so that they are computed once. With `ends`,
+    the last version of a key that a full load no longer has is known until the day on which that load landed.
 #}
 {% macro row_versions(table, key, columns, spans=none, ends=false) %}
-    {%- if how_it_landed(table).loads <= 1 %}
     select
         *,
         {{ beginning() }} as known_from,
         {{ end_of_time() }} as known_until
     from {{ source('landed', table) }}
-    {%- else %}
+    where is_only_load
+    union all
     select
         landed_rows.*,
         spans.known_from,
@@ -74,20 +53,20 @@
             spans.{{ column }} = landed_rows.{{ column }} and
             {% endfor %}
             spans.landed_at = landed_rows.landed_at
-    {%- endif %}
+    where not landed_rows.is_only_load
 {% endmacro %}
 
 {# Which load brought which version of a row, and from when to when it was known: the key, landed_at and the span. #}
 {% macro version_spans(table, key, columns, ends=false) %}
     {%- set keys = key | join(', ') %}
-    {%- if how_it_landed(table).loads <= 1 %}
     select
         {{ keys }},
         landed_at,
         {{ beginning() }} as known_from,
         {{ end_of_time() }} as known_until
     from {{ source('landed', table) }}
-    {%- else %}
+    where is_only_load
+    union all
     select
         {{ keys }},
         landed_at,
@@ -124,6 +103,7 @@
                         landed_at,
                         {{ row_hash(columns) }} as version_hash
                     from {{ source('landed', table) }}
+                    where not is_only_load
                     {%- if ends %}
                     union all
                     {{ goings(table, keys) }}
@@ -135,7 +115,6 @@
         where version_hash is distinct from version_hash_before
     ) as changes
     where version_hash is not null
-    {%- endif %}
 {% endmacro %}
 
 {# Which keys the first full load after one that had them has no more, as versions without a hash. #}
@@ -150,13 +129,14 @@
             landed_at,
             lead(landed_at) over (partition by {{ keys }} order by landed_at) as next_landed_at
         from {{ source('landed', table) }}
+        where not is_only_load
     ) as landings
     inner join (
         select
             loads.landed_at as after,
             min(full_loads.landed_at) as landed_at
-        from landed.loads as loads
-        inner join landed.loads as full_loads
+        from {{ source('landed', 'loads') }} as loads
+        inner join {{ source('landed', 'loads') }} as full_loads
             on
                 full_loads.table_name = loads.table_name
                 and full_loads.landed_at > loads.landed_at
@@ -179,21 +159,6 @@
             then cast({{ versions }}.landed_at as date)
         else {{ versions }}.known_from
     end
-{%- endmacro %}
-
-{# Whether reviews of a load are yet to be looked through; those of one in which nothing was found always are. #}
-{% macro is_not_looked_through(load_id) -%}
-    {%- if goes_on() -%}
-        {%- set query = 'select distinct load_id from ' ~ this ~ ' order by load_id' -%}
-        {{ load_id }} not in ('{{ run_query(query).columns[0].values() | join("', '") }}')
-    {%- else -%}
-        true
-    {%- endif -%}
-{%- endmacro %}
-
-{# Deletes what was found in the reviews of loads that count no more. #}
-{% macro forget_reviews_of_other_loads() -%}
-    {{ forget_loads_unless("loads.table_name = 'reviews' and loads.load_id = kept.load_id and loads.is_current") }}
 {%- endmacro %}
 
 {# Validity from the beginning, and without an end (exclusive). #}

@@ -121,23 +121,6 @@
     group by {{ digest_recipe() }}
 {%- endmacro %}
 
-{# Deletes what was found by other code, another engine or other brands, and in texts that no listing has any more. #}
-{% macro forget_other_texts() -%}
-    delete from {{ this }} as kept
-    where
-        kept.recipe not in ({{ text_recipes() }})
-        or kept.text_digest not in (select {{ written_digest('history') }} from {{ ref('stg_listing_history') }} as history)
-{%- endmacro %}
-
-{# Whether a text is yet to be looked through. #}
-{% macro is_not_found_out(text_digest) -%}
-    {%- if goes_on() -%}
-        {{ text_digest }} not in (select kept.text_digest from {{ this }} as kept)
-    {%- else -%}
-        true
-    {%- endif -%}
-{%- endmacro %}
-
 {# The language of a review as the seeds write it; the empty text where it is not stated. #}
 {% macro review_language(relation) -%}
     coalesce(lower(left({{ relation }}.language, 2)), '')

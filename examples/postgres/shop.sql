@@ -1,4 +1,4 @@
--- A shop with names and codes of its own, and a few made-up rows, to try the mapping on: psql -d shop -f shop.sql
+-- A shop with its own names and codes and some sample data, to try the mapping: psql -d shop -f shop.sql
 create table sellers (
     seller_no text primary key, display_name text not null, signed_up_at timestamptz not null, country_code char(2),
     customised boolean not null
@@ -65,6 +65,6 @@ create table exchange_rates (code char(3) not null, on_day date not null, dollar
 insert into exchange_rates
 select 'EUR', date '2026-01-01' + n, 1.08 + 0.0001 * n from generate_series(0, 200) as n;
 
--- The user that Touchstone reads with may read, and nothing else.
+-- Touchstone connects as a user with read-only access.
 -- create role touchstone_reader login password '...';
 -- grant select on all tables in schema public to touchstone_reader;

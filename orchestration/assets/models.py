@@ -117,7 +117,7 @@ def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult 
         registry=run.registry,
         thresholds=run.settings.thresholds,
         provenance={"loads_digest": run.warehouse.pinned_loads()["digest"], "code_revision": code_revision()},
-        parameters=run.training_parameters(run.policy.target_of(rated.list_name)),
+        parameters=run.training_parameters(run.policy.list_target_precision(rated.list_name)),
         progress=_tell,
     )
 

@@ -34,6 +34,8 @@ PINNED = {
         *("published_flags", "lead_members"),
     )
 }
+# The schema that shows models what their own tables held before: no dependency on another asset.
+PREVIOUS = "previous"
 TERM_COLUMNS = {
     "model": "varchar", "model_digest": "varchar", "term": "integer", "category": "varchar", "brand": "varchar",
     "country": "varchar", "threshold": "double", "floor": "double", "capacity": "bigint", "corroboration": "bigint",
@@ -115,6 +117,8 @@ class Translator(DagsterDbtTranslator):
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = self.get_resource_props(manifest, unique_id)
         if node["resource_type"] == "source":
+            if node["source_name"] == PREVIOUS:
+                return spec.replace_attributes(key=dg.AssetKey([PREVIOUS, node["name"]]))
             return spec.replace_attributes(key=_source_key(node["name"]))
         step = _step(node)
         return spec.replace_attributes(
@@ -122,7 +126,7 @@ class Translator(DagsterDbtTranslator):
             group_name=STAGES[step],
             owners=OWNERS,
             tags={"layer": node["fqn"][1] if node["resource_type"] == "model" else node["resource_type"]},
-            deps=[dep for dep in spec.deps if dep.asset_key not in PINNED],
+            deps=[dep for dep in spec.deps if dep.asset_key not in PINNED and dep.asset_key.path[0] != PREVIOUS],
         )
 
 

@@ -486,7 +486,7 @@ def test_the_report_of_a_day_is_read_without_anything_else(served: Served, page:
         lambda route: route.fulfill(path=served.home / "reports" / f"as_of={FIRST_DAY}" / "report.html"),
     )
     page.goto(f"{served.dagster}/report.html")
-    expect(page.get_by_text("What needs a decision")).to_be_visible()
+    expect(page.get_by_text("Pending decisions")).to_be_visible()
     pictures = page.locator("img")
     assert pictures.count() > 0
     assert all(pictures.nth(at).evaluate("picture => picture.naturalWidth > 0") for at in range(pictures.count()))

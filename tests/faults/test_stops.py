@@ -90,8 +90,8 @@ def stop(home: Path, folder: Path, number: signal.Signals, moment: str, *options
 def hold(stopped: Stopped, home: Path, number: signal.Signals) -> None:
     """Holds a stopped run to what is promised."""
     assert stopped.code == 128 + number, stopped
-    assert f"Stopped by {number.name}. No list is half published" in stopped.stderr
-    assert "The same command completes the work." in stopped.stderr
+    assert f"Stopped by {number.name}. Lists are published atomically" in stopped.stderr
+    assert "Run the same command again to resume." in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert "bug in Touchstone" not in stopped.stderr
     assert verify(home / "published") == []

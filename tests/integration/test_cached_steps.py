@@ -12,12 +12,11 @@ import pytest
 from conftest import FIRST_DAY, NEXT_DAY, SmallHomes, touchstone
 
 from expectations.contract import load_contract
-from orchestration import dbt_runner, resources
+from orchestration import resources
 from orchestration.dbt_results import DbtNode
 from orchestration.resources import Warehouse
 from touchstone.core.run_record import RunRecord, Stage
 from touchstone.core.settings import read_settings
-from touchstone.core.warehouse import WAREHOUSE_GROUP_ROWS
 from touchstone.landing.ledger import Ledger, pinned_loads
 
 
@@ -75,20 +74,6 @@ def test_what_stands_is_told_as_it_was_and_what_does_not_is_built(
     assert sorted(node.unique_id for node in built) == sorted(node.unique_id for node in stood)
     assert ask(warehouse, everything) == orders
     assert not was_built(warehouse.build_shape())
-
-
-def test_whoever_writes_to_the_warehouse_leaves_tables_packed_as_they_are(warehouse: Warehouse):
-    def groups() -> int:
-        ((count,),) = ask(warehouse, "select count(distinct row_group_id) from pragma_storage_info('many')")
-        return int(count)
-
-    ask(warehouse, "create table many as select range as i, hash(range) as h from range(200_000)")
-    packed = groups()
-    assert packed >= 200_000 / WAREHOUSE_GROUP_ROWS
-    warehouse.show_row("run_of_nobody", {"i": ("integer", 1)})
-    assert groups() == packed
-    dbt_runner.run_dbt(warehouse.settings, ["build", "--select", "seriousness", "--exclude-resource-type", "unit_test"])
-    assert groups() == packed
 
 
 def test_another_project_builds_the_daily_tables_anew(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):

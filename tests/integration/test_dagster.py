@@ -240,3 +240,13 @@ def test_landing_is_tried_again_where_it_failed_and_nobody_has_to_correct_anythi
     assert not done.success
     assert attempts == [], "once more after the first error, and not again after the second"
     assert len(done.filter_events(lambda event: event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY)) == 1
+
+
+def test_a_stage_that_succeeds_when_it_is_tried_again_has_not_failed(tmp_path: Path):
+    record = RunRecord.start(tmp_path, "abc")
+    with pytest.raises(ConnectionError), record.stage("landing"):
+        raise ConnectionError
+    assert record.has_failed
+    with record.stage("landing"):
+        pass
+    assert not record.has_failed

@@ -257,7 +257,7 @@ def test_a_model_that_is_off_keeps_no_other_list_from_readers(homes: Homes, off:
         done = run(home, homes.policy, day)
         assert done.code == 0, done.stdout + done.stderr
         for name, rated in LISTS.items():
-            assert (f"{name:<18} none rated: the model is off" in done.stdout) == (rated.model == off)
+            assert (f"{name:<18} not rated: the model is off" in done.stdout) == (rated.model == off)
             assert (f"{rated.model} has no champion" in done.stdout) == (rated.model == off)
             assert (f"{rated.model} is off" in done.stdout) == (rated.model == off and day == FIRST_DAY)
             if rated.model != off:

@@ -61,7 +61,7 @@ def test_what_was_tried_is_what_a_run_then_lists_and_the_diff_says_so(
     tried = printed(run_touchstone("policies", "try", str(policy), "--json"))
     days = {(day["list_name"], day["as_of"]): day for day in tried["days"]}
     assert {date for _, date in days} == {FIRST_DAY, NEXT_DAY}
-    assert days[LIST, NEXT_DAY]["is_policy_of_now"] is True
+    assert days[LIST, NEXT_DAY]["is_current_policy"] is True
     assert days[LIST, NEXT_DAY]["in_force"]["listed"] == days[LIST, NEXT_DAY]["published"] == len(rows(home, before))
 
     done = run_touchstone("run", "--as-of", NEXT_DAY, TOUCHSTONE_POLICY=str(policy))
@@ -135,8 +135,8 @@ def test_what_is_suppressed_is_counted_and_comes_back_by_itself_when_that_runs_o
     assert manifest(home, before)["held"]["suppression"] == 1
     assert manifest(home, after)["held"]["suppression"] == 0
     found = printed(run_touchstone("lists", "diff", LIST, before, after, "--json"))
-    said = {cause["entity_id"]: (cause["cause"], cause["said"]) for cause in found["causes"]}
-    assert said[entity] == ("suppression", f"its suppression ran out on {NEXT_DAY}")
+    said = {cause["entity_id"]: (cause["cause"], cause["description"]) for cause in found["causes"]}
+    assert said[entity] == ("suppression", f"its suppression expired on {NEXT_DAY}")
     assert found["policy"] is None
 
 
@@ -152,7 +152,7 @@ def test_a_policy_with_mistakes_is_refused_with_its_lines_and_changes_nothing(
         assert all(part in refused.stderr for part in (str(broken), "line 1: target_precision", "line 2: action"))
     refused = run_touchstone("run", "--as-of", NEXT_DAY, TOUCHSTONE_POLICY=str(broken))
     assert refused.code == 2
-    assert "line 2: action: 'burn' does not belong there" in refused.stderr
+    assert "line 2: action: invalid value 'burn'" in refused.stderr
     assert latest(home) == before
 
 
@@ -168,7 +168,8 @@ def test_dates_and_lists_that_cannot_be_tried_are_told(
     assert {FIRST_DAY, NEXT_DAY} & set(wide["not_rated"]) == set()
     assert {"2026-06-10", "2026-07-02"} <= set(wide["not_rated"])
     assert any(
-        told.startswith(f"merchants as of {NEXT_DAY}: it was rated by a Touchstone") for told in wide["not_tried"]
+        told.startswith(f"merchants as of {NEXT_DAY}: it was rated by a version of Touchstone")
+        for told in wide["not_tried"]
     )
     other = [day for day in wide["days"] if day["list_name"] == "merchants"]
     assert other
@@ -182,7 +183,7 @@ def test_dates_and_lists_that_cannot_be_tried_are_told(
 
 def test_nothing_can_be_tried_in_a_home_where_nothing_was_rated(tmp_path: Path, homes: Homes):
     refused = touchstone(tmp_path / "empty", "policies", "try", str(homes.policy))
-    assert (refused.code, "is rated yet" in refused.stderr) == (2, True)
+    assert (refused.code, "No day is rated" in refused.stderr) == (2, True)
 
 
 def test_the_policy_of_a_home_gives_the_same_lists_whether_its_terms_are_spelled_out_or_not(

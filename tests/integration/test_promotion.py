@@ -93,7 +93,7 @@ def test_who_writes_to_the_home_is_waited_for(home: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         skipped = sensor.tick()
     assert isinstance(skipped, dg.SkipReason)
-    assert "Somebody writes to the home" in str(skipped.skip_message)
+    assert "Another process writes to the home" in str(skipped.skip_message)
     assert isinstance(sensor.tick(), dg.RunRequest)
 
 
@@ -105,7 +105,7 @@ def test_the_log_is_verified_against_mlflow_and_receipts(home: Path, run_touchst
     sound, now = log.read_bytes(), database.read_bytes()
     verified = run_touchstone("models", "log", "--verify")
     assert verified.code == ExitCode.DONE
-    assert verified.stdout.splitlines()[-1].startswith("The log holds, ")
+    assert verified.stdout.splitlines()[-1].startswith("The log is consistent with ")
     lines = sound.splitlines(keepends=True)
 
     def said(content: bytes) -> str:

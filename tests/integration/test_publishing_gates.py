@@ -92,8 +92,8 @@ def test_a_verdict_does_not_outlive_the_file_that_was_judged(tmp_path: Path):
     with duckdb.connect(":memory:") as connection:
         rows = connection.read_parquet(str(candidate.parquet)).filter("rank = 1").to_arrow_table()
         connection.from_arrow(rows).write_parquet(str(candidate.parquet))
-    with pytest.raises(GateRefusedError, match="not what its manifest names"):
+    with pytest.raises(GateRefusedError, match="does not match its manifest"):
         home.publish(candidate)
     settle(candidate, judge(home, candidate))
-    with pytest.raises(GateRefusedError, match="not what its manifest names"):
+    with pytest.raises(GateRefusedError, match="does not match its manifest"):
         home.publish(candidate)

@@ -216,11 +216,11 @@ def another_version_before(home: Home, candidate: Candidate) -> Candidate:
 
 REFUSALS: dict[str, tuple[Callable[[Home, Candidate], Candidate], str]] = {
     "no verdict": (no_verdict, "has no verdict"),
-    "half a verdict": (half_a_verdict, "not a sound verdict"),
+    "half a verdict": (half_a_verdict, "not a valid verdict"),
     "verdict of another candidate": (verdict_of_another, "about another candidate"),
     "other suites": (judged_otherwise(suites_digest=sha256_bytes(b"others")), "suites changed after it was judged"),
     "other policy": (judged_otherwise(policy_digest=sha256_bytes(b"others")), "policy changed after it was judged"),
-    **{f"gate {name} missing": (without_gate(name), f"gate {name} has not judged it") for name in GATES},
+    **{f"gate {name} missing": (without_gate(name), f"gate {name} did not run") for name in GATES},
     **{
         f"gate {name} refused": (
             with_gate(name, success=False, failures=(failure(),)),
@@ -299,7 +299,7 @@ def test_a_version_that_was_damaged_is_not_published_again(tmp_path: Path):
     first = home.release(code_revision="r1")
     home.release(code_revision="r2")
     (first.directory / "listings.csv").write_bytes(b"damaged")
-    with pytest.raises(VerificationError, match=r"listings\.csv is not as it was published"):
+    with pytest.raises(VerificationError, match=r"listings\.csv was changed after it was published"):
         home.release(code_revision="r1")
     assert latest(home) != first.version + "\n"
 
@@ -310,7 +310,7 @@ def test_a_folder_that_somebody_put_there_is_not_taken_for_a_publication(tmp_pat
     candidate = home.judge(home.build(code_revision="r2"))
     planted = home.published / "listings" / candidate.manifest().version
     shutil.copytree(candidate.directory, planted)
-    with pytest.raises(VerificationError, match="history does not name it"):
+    with pytest.raises(VerificationError, match="is not in the history"):
         home.publish(candidate)
 
 

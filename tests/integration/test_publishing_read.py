@@ -13,12 +13,13 @@ import pytest
 from publishing_fixtures import AS_OF, POLICY, TERMS, Home, Rated
 from typer.testing import CliRunner
 
+from touchstone.cli.lists import render_diff
 from touchstone.cli.main import app
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import canonical_json
 from touchstone.publishing.history import ListStore
 from touchstone.publishing.manifest import Manifest
-from touchstone.publishing.read import ChangedAction, ChangedScore, ListDiff, diff, read_list, render_diff
+from touchstone.publishing.read import ChangedAction, ChangedScore, ListDiff, diff, read_list
 
 YESTERDAY = AS_OF - dt.timedelta(days=1)
 V2_FIELDS = ("flagged_count", "held", "terms")
@@ -51,7 +52,7 @@ def test_the_diff_of_two_versions_says_what_came_went_and_changed(home: Home):
     assert found.changed == (ChangedScore("b", 92.0, 95.5),)
     nothing = between(home, before, before)
     assert (nothing.added, nothing.removed, nothing.changed, nothing.actions, nothing.causes) == ((), (), (), (), ())
-    assert render_diff(nothing).endswith("nothing changed")
+    assert render_diff(nothing).endswith("no changes")
 
 
 def between(home: Home, before: str, after: str) -> ListDiff:
@@ -60,7 +61,7 @@ def between(home: Home, before: str, after: str) -> ListDiff:
 
 def causes(found: ListDiff) -> dict[str, tuple[str, str]]:
     assert [moved.entity_id for moved in found.causes] == sorted([*found.added, *found.removed])
-    return {moved.entity_id: (moved.cause, moved.said) for moved in found.causes}
+    return {change.entity_id: (change.cause, change.description) for change in found.causes}
 
 
 def test_the_diff_says_why_each_row_came_or_went(tmp_path: Path):
@@ -87,25 +88,25 @@ def test_the_diff_says_why_each_row_came_or_went(tmp_path: Path):
     )  # fmt: skip
     found = between(home, before.version, after.version)
     assert causes(found) == {
-        "ran_out": ("suppression", "its suppression ran out on 2026-06-30"),
-        "taken_back": ("suppression", "its suppression was taken back"),
-        "had_no_room": ("capacity", "there is room within the capacity"),
-        "was_thin": ("corroboration", "signals enough now"),
-        "rose": ("score", "its scores rose"),
+        "ran_out": ("suppression", "its suppression expired on 2026-06-30"),
+        "taken_back": ("suppression", "its suppression was removed"),
+        "had_no_room": ("capacity", "within the capacity now"),
+        "was_thin": ("corroboration", "enough signals now"),
+        "rose": ("score", "its score increased"),
         "came": ("rated", "not rated before"),
-        "fell": ("score", "its scores fell"),
-        "framed": ("score", "its scores fell"),
+        "fell": ("score", "its score decreased"),
+        "framed": ("score", "its score decreased"),
         "gone": ("rated", "no longer rated"),
         # The terms have no capacity and ask for one signal: by them it would be listed still, so they cannot be the same.
-        "crowded": ("terms", "the terms before would list it still; beyond the capacity"),
-        "thin": ("terms", "the terms before would list it still; too few signals"),
+        "crowded": ("terms", "the earlier terms would still list it; beyond the capacity"),
+        "thin": ("terms", "the earlier terms would still list it; too few signals"),
         "suppressed_now": ("suppression", "suppressed until 2026-07-09"),
         "suppressed_for_ever": ("suppression", "suppressed"),
     }
-    told = render_diff(found)
-    assert "  + ran_out  its suppression ran out on 2026-06-30" in told
-    assert "  - suppressed_now  suppressed until 2026-07-09" in told
-    assert "moved by capacity: 1, corroboration: 1, rated: 2, score: 3, suppression: 4, terms: 2" in told
+    told = " ".join(render_diff(found).split())
+    assert "+ ran_out its suppression expired on 2026-06-30" in told
+    assert "- suppressed_now suppressed until 2026-07-09" in told
+    assert "causes: capacity 1, corroboration 1, rated 2, score 3, suppression 4, terms 2" in told
     held = read_list(home.published, "listings", after.version).manifest.held
     assert held is not None
     assert held.model_dump() == {"suppression": 2, "corroboration": 1, "capacity": 1}
@@ -129,13 +130,13 @@ def test_a_policy_that_changed_is_told_with_its_terms_and_with_what_they_moved(t
     found = between(home, before.version, after.version)
     assert found.policy is not None
     assert (found.policy.before, found.policy.after) == (POLICY.digest, stricter.policy.digest)
-    assert found.policy.terms_before == ("all else: review from 90 (target 0.9, target)",)
-    assert found.policy.terms_after == ("all else: remove from 95",)
-    assert causes(found) == dict.fromkeys(("b", "c"), ("terms", "the terms before would list it still"))
+    assert found.policy.terms_before == ("all other rows: review from 90 (target 0.9, target)",)
+    assert found.policy.terms_after == ("all other rows: remove from 95",)
+    assert causes(found) == dict.fromkeys(("b", "c"), ("terms", "the earlier terms would still list it"))
     assert found.actions == (ChangedAction("a", "review", "remove"),)
     assert "  ! a  review -> remove" in render_diff(found)
     back = between(home, after.version, before.version)
-    assert causes(back) == dict.fromkeys(("b", "c"), ("unknown", "not known, for its rating of then is gone"))
+    assert causes(back) == dict.fromkeys(("b", "c"), ("unknown", "unknown: its earlier rating was removed"))
 
 
 def test_another_model_is_told(tmp_path: Path):
@@ -156,7 +157,7 @@ def test_lists_from_before_terms_were_known_are_read_and_compared(home: Home):
     for wrong in (known | {"schema_version": 2}, json.loads(manifest.to_bytes()) | {"schema_version": 1}):
         with pytest.raises(VerificationError, match="belong to schema version 2"):
             Manifest.from_bytes(canonical_json(wrong), "manifest.json")
-    with pytest.raises(VerificationError, match="not the number of rows and of what was held"):
+    with pytest.raises(VerificationError, match="not the sum of the rows and the held entities"):
         Manifest.from_bytes(canonical_json(json.loads(manifest.to_bytes()) | {"flagged_count": 99}), "manifest.json")
 
 
@@ -175,17 +176,17 @@ def test_a_list_is_shown_with_the_reasons_that_its_readers_may_read(home: Home, 
     assert [[reason.get("effect") for reason in row] for row in reasons("brand")] == [[None]] * 3
     assert "below the brand's floor" in shown("--audience", "brand")
     assert reasons("merchant") == [[], [], []]
-    assert shown("--audience", "merchant").count("none of its reasons may be shown to this audience (merchant)") == 3
+    assert shown("--audience", "merchant").count("no reason may be shown to this audience (merchant)") == 3
     with pytest.raises(BadInputError, match="there is no audience 'press'"):
         shown("--audience", "press")
     with pytest.raises(BadInputError, match="there is no audience 'press'"):
-        read_list(home.published, "listings").told("press", limit=0)
+        read_list(home.published, "listings").rows_for("press", limit=0)
 
 
 @pytest.mark.parametrize(
     ("list_name", "version", "complaint"),
     [
-        ("orders", None, "there is no list 'orders'"),
+        ("orders", None, "There is no list 'orders'"),
         ("merchants", None, "not published yet"),
         ("listings", "2026-01-01-000000000000", "has no version"),
         ("listings", "../../candidates", "has no version"),

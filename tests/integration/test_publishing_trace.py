@@ -158,7 +158,7 @@ def test_a_list_that_was_not_published_is_traced_as_its_candidate(home: Path) ->
 @pytest.mark.parametrize(
     ("list_name", "entity_id", "options", "says"),
     [
-        ("listings", "nobody", {}, "scores are there of 2026-06-15, 2026-06-30"),
+        ("listings", "nobody", {}, "on any date with scores .2026-06-15, 2026-06-30"),
         ("listings", "nobody", {"as_of": date(2026, 6, 20)}, FIRST_DAY),
         ("listings", "nobody", {"version": "2026-06-30-000000000000"}, NEXT_DAY),
         ("goods", "nobody", {}, "listings, merchants"),
@@ -260,14 +260,14 @@ def test_a_person_who_was_erased_is_told_and_not_shown(home: Path, run_touchston
     assert told["features"] == before["features"]
     orders = next(load for load in told["loads"] if load["load_id"] == load_id)
     assert orders["state"] == "erased"
-    assert orders["stands_in"] not in (None, load_id)
+    assert orders["replaced_by"] not in (None, load_id)
     assert (orders["removals"][0]["who"], orders["removals"][0]["why"]) == ("an officer", "request 17")
     assert orders["files"] == orders["removals"][0]["files"]
     assert orders["files"] != orders["removals"][0]["replacement"]["files"]
     assert any(load_id in note and "erased" in note for note in told["notes"])
     assert buyer not in json.dumps(told, default=str)
     assert told["source_rows"]["orders"]["row_count"] < before["source_rows"]["orders"]["row_count"]
-    assert {one["load_ids"][0] for one in told["source_rows"]["orders"]["rows"]} <= {orders["stands_in"]}
+    assert {one["load_ids"][0] for one in told["source_rows"]["orders"]["rows"]} <= {orders["replaced_by"]}
     assert differences(home, [told]) == []
 
 
@@ -299,7 +299,7 @@ def test_a_date_whose_files_were_pruned_is_traced_from_what_is_left(
     assert told["row"] == before["row"]
     assert told["score"]["score"] == before["score"]["score"]
     assert told["source_rows"] == before["source_rows"]
-    assert any("not there any more" in note for note in told["notes"])
+    assert any("missing" in note for note in told["notes"])
 
 
 def test_a_version_whose_day_was_rated_again_is_traced_without_what_was_made_anew(home: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_signal_while_it_is_still_importing_is_heard(tmp_path: Path, number: s
     process.send_signal(number)
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 128 + number
-    assert f"Stopped by {number.name}. No list is half published" in said
+    assert f"Stopped by {number.name}. Lists are published atomically" in said
     assert "Traceback" not in said
 
 

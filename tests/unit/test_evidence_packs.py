@@ -544,7 +544,7 @@ def test_a_statement_has_all_that_article_17_asks_for() -> None:
     assert "DE, FR" in told["decision"]["territorial_scope"]
     assert told["decision"]["duration"]
     assert told["facts_and_circumstances"]["facts"] == ["half the price"]
-    assert "2 notices under Article 16" in told["facts_and_circumstances"]["origin"]
+    assert "2 upheld notices under Article 16" in told["facts_and_circumstances"]["origin"]
     assert told["automated_means"]["in_detection"]
     assert told["automated_means"]["in_decision"]
     assert told["legal_ground"]
@@ -553,7 +553,7 @@ def test_a_statement_has_all_that_article_17_asks_for() -> None:
     text = statement_text(told)
     assert all(
         part in text
-        for part in ("1. Decision", "2. Facts", "3. Automated", "4. Legal", "5. Contractual", "6. What can be done")
+        for part in ("1. Decision", "2. Facts", "3. Automated", "4. Legal", "5. Contractual", "6. Means of redress")
     )
     assert "linked to others" not in text
 

@@ -27,7 +27,7 @@ from touchstone.landing.checks import Violation, refusal
 from touchstone.maintenance.doctor import Finding
 from touchstone.maintenance.verification import Verification
 from touchstone.publishing.policy_trial import PolicyOutcome, PolicyTrial, TriedList
-from touchstone.publishing.read import ChangedAction, ChangedPolicy, ChangedScore, ListDiff, Moved, render_diff
+from touchstone.publishing.read import ChangedAction, ChangedPolicy, ChangedScore, ListChange, ListDiff
 from touchstone.publishing.verify import Problem
 
 DAY = dt.date(2026, 6, 30)
@@ -43,7 +43,7 @@ def run_summary(value: str) -> str:
         "fallbacks": {},
         "worst": [{"score": 99.0, "title": value, "why": f"it is said to be {value}"}], "stage_seconds": {},
     }  # fmt: skip
-    return summary.render(facts)
+    return summary.render_summary(facts)
 
 
 def published_list(value: str) -> str:
@@ -53,11 +53,11 @@ def published_list(value: str) -> str:
 
 
 def diff_of_lists(value: str) -> str:
-    return render_diff(
+    return lists.render_diff(
         ListDiff(
             "a", "b", ChangedPolicy("1" * 64, "2" * 64, (f"category {value}: review",), (f"brand {value}: review",)),
             (value,), (value,), (ChangedScore(value, 1, 2),), (ChangedAction(value, "review", "remove"),),
-            (Moved(value, "score", "its scores rose"),),
+            (ListChange(value, "score", "its scores rose"),),
         )
     )  # fmt: skip
 
@@ -140,7 +140,7 @@ def public_report(value: str) -> str:
 def evaluated(value: str) -> str:
     metrics = {name: {"mean": 0.5, "sd": None, "low": None, "high": None} for name in evaluation.METRIC_NAMES}
     warning = f"The feature {value!r} alone separates positives from others. Leave it out: --drop {value}."
-    return evaluation.render(
+    return evaluation.render_evaluation(
         {"rows": 9, "positives": 3, "metrics": metrics, "baseline": {}, "warnings": [warning]}, "#/1"
     )
 

@@ -97,7 +97,7 @@ def test_a_list_that_was_refused_makes_no_lead_and_those_before_stay(made: Made)
     made.find([shop("a")])
     before = {path.name: path.read_bytes() for path in leads_folder(made.home, DAY).iterdir()}
     made.rate([shop("a"), shop("b")], lists=("merchants", "reviews", "brushing_merchants"))
-    with pytest.raises(GateRefusedError, match="list listings of 2026-06-30 is not published from what was rated last"):
+    with pytest.raises(GateRefusedError, match="list listings of 2026-06-30 is not published from its latest ratings"):
         make_leads(made.home, DAY, tuple(LISTS))
     assert {path.name: path.read_bytes() for path in leads_folder(made.home, DAY).iterdir()} == before
 
@@ -181,8 +181,8 @@ def test_what_was_changed_on_disk_is_told_and_nothing_stands_on_it(made: Made) -
     assert list(problems(made.home)) == []
     file = leads_folder(made.home, DAYS[0]) / "leads.parquet"
     file.write_bytes(file.read_bytes() + b"x")
-    assert ["leads.parquet is not as it was written" in problem for problem in problems(made.home)] == [True]
-    with pytest.raises(VerificationError, match="not as it was written"):
+    assert ["leads.parquet was changed after it was written" in problem for problem in problems(made.home)] == [True]
+    with pytest.raises(VerificationError, match="was changed after it was written"):
         made.find([shop("a")], day=DAYS[1])
     assert not leads_folder(made.home, DAYS[1]).exists()
 

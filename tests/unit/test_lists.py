@@ -56,6 +56,12 @@ def test_every_list_has_a_shape_and_policies_make_no_other() -> None:
     assert set().union(*policies.values()) == set(LISTS)
 
 
+def test_dbt_exposes_every_list_by_its_mart() -> None:
+    exposures = read(MODELS / "marts" / "exposures.yml")["exposures"]
+    exposed = {exposure["name"]: exposure["depends_on"] for exposure in exposures}
+    assert exposed == {f"list_{name}": [f"ref('{rated.mart}')"] for name, rated in LISTS.items()}
+
+
 def test_no_two_lists_share_a_relation() -> None:
     assert len({rated.relation for rated in LISTS.values()}) == len(LISTS)
     names = ("listings", "merchants", "reviews", "brushing_merchants")

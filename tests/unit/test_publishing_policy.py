@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from touchstone.core.errors import BadInputError
 from touchstone.core.lists import LISTS
-from touchstone.publishing.policy import MODELS, WANTED, Action, Policy, Term, load_policy, most_signals
+from touchstone.publishing.policy import ALLOWED_VALUES, MODELS, Action, Policy, Term, load_policy, max_signals
 
 DEFAULT = Path(__file__).resolve().parents[2] / "policies" / "default.yml"
 SOUND = """target_precision: 0.9
@@ -44,50 +44,55 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         "n: 0.9\n",
         "n: 90\n",
         1,
-        "target_precision: 90 does not belong there. Write a share above 0 and up to 1",
+        "target_precision: invalid value 90. Write a share above 0 and up to 1",
     ),
     "target 0": ("n: 0.9\n", "n: 0\n", 1, "a share above 0"),
-    "target in words": ("n: 0.9\n", "n: high\n", 1, "'high' does not belong there"),
+    "target in words": ("n: 0.9\n", "n: high\n", 1, "invalid value 'high'"),
     "target in quotes": ("n: 0.9\n", "n: '0.9'\n", 1, "a share above 0"),
-    "target true": ("n: 0.9\n", "n: yes\n", 1, "True does not belong there"),
+    "target true": ("n: 0.9\n", "n: yes\n", 1, "invalid value True"),
     "target not a number": ("n: 0.9\n", "n: .nan\n", 1, "a share above 0"),
-    "target missing": ("target_precision: 0.9\n", "", 1, "target_precision: it is missing. Add it: a share"),
-    "target empty": ("n: 0.9\n", "n:\n", 1, "None does not belong there"),
-    "threshold for all": ("action: review\n", "action: review\nthreshold: 80\n", 3, "threshold: there is no such key"),
+    "target missing": ("target_precision: 0.9\n", "", 1, "target_precision: missing. Add it: a share"),
+    "target empty": ("n: 0.9\n", "n:\n", 1, "invalid value None"),
+    "threshold for all": ("action: review\n", "action: review\nthreshold: 80\n", 3, "threshold: unknown key"),
     "action unknown": ("action: review", "action: burn", 2, "one of watch, review, test_buy, restrict, remove"),
-    "action missing": ("action: review\n", "", 1, "action: it is missing"),
-    "capacity 0": ("capacity: 100", "capacity: 0", 3, "capacity: 0 does not belong there. Write the most rows a day"),
-    "capacity negative": ("capacity: 100", "capacity: -1", 3, "whole number from 1 on"),
+    "action missing": ("action: review\n", "", 1, "action: missing"),
+    "capacity 0": (
+        "capacity: 100",
+        "capacity: 0",
+        3,
+        "capacity: invalid value 0. Write the maximum number of rows a day",
+    ),
+    "capacity negative": ("capacity: 100", "capacity: -1", 3, "whole number of at least 1"),
     "capacity in parts": ("capacity: 100", "capacity: 1.5", 3, "whole number"),
     "capacity true": ("capacity: 100", "capacity: true", 3, "whole number"),
-    "corroboration 0": ("corroboration: 2", "corroboration: 0", 4, "a number of signals, a whole number from 1 on"),
+    "corroboration 0": ("corroboration: 2", "corroboration: 0", 4, "a number of signals, a whole number of at least 1"),
     "corroboration beyond": (
         "corroboration: 2",
         "corroboration: 4",
         4,
-        "never named by the reasons of one row of reviews. Write 3 or",
+        "reasons of a row of reviews name at most 3 signals. Write 3 or",
     ),
     "corroboration in words": ("corroboration: 2", "corroboration: many", 4, "a number of signals"),
     "allow_empty in words": ("allow_empty: false", "allow_empty: perhaps", 5, "Write true or false"),
     "allow_empty a number": ("allow_empty: false", "allow_empty: 0", 5, "Write true or false"),
-    "share 0": ("max_flagged_share: 0.1", "max_flagged_share: 0", 6, "max_flagged_share: 0 does not"),
-    "list unknown": ("lists: [listings", "lists: [ships, listings", 7, "lists.0: 'ships' does not belong there"),
+    "share 0": ("max_flagged_share: 0.1", "max_flagged_share: 0", 6, "max_flagged_share: invalid value 0"),
+    "list unknown": ("lists: [listings", "lists: [ships, listings", 7, "lists.0: invalid value 'ships'"),
     "no list": ("[listings, merchants, reviews]", "[]", 7, "a list of one or more of listings"),
     "lists not a list": ("[listings, merchants, reviews]", "listings", 7, "a list of one or more of listings"),
     "list twice": (
         "merchants, reviews]",
         "merchants, reviews, listings]",
         7,
-        "lists.3: listings is named twice. Keep one",
+        "lists.3: listings is repeated. Keep one",
     ),
-    "key misspelt": ("allow_empty", "alow_empty", 5, "there is no such key. Write allow_empty"),
+    "key misspelt": ("allow_empty", "alow_empty", 5, "unknown key. Write allow_empty"),
     "key of nothing": (
         "action: review\n",
         "action: review\nzzz: 1\n",
         3,
-        "There are target_precision, action, capacity",
+        "The keys are target_precision, action, capacity",
     ),
-    "key that is no word": ("action: review\n", "action: review\n7: 1\n", 3, "7: there is no such key"),
+    "key that is no word": ("action: review\n", "action: review\n7: 1\n", 3, "7: unknown key"),
     "key twice": ("action: review\n", "action: review\naction: remove\n", 3, "given twice, in line 2 before. Keep one"),
     "term key twice": (
         TERM,
@@ -105,43 +110,43 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         TERM,
         "  - watches\n",
         9,
-        "terms.0: it is no mapping. Write keys with their values: list, category",
+        "terms.0: not a mapping. Write keys with values: list, category",
     ),
     "term key misspelt": (
         TERM,
         term("list: listings, categroy: watches, threshold: 80"),
         9,
-        "no such key. Write category",
+        "unknown key. Write category",
     ),
     "term key of nothing": (
         TERM,
         term("list: listings, category: watches, allow_empty: true, threshold: 80"),
         9,
-        "There are list, category",
+        "The keys are list, category",
     ),
     "term without list": (
         TERM,
         term("category: watches, threshold: 80"),
         9,
-        "terms.0.list: it is missing. Add it: one of listings",
+        "terms.0.list: missing. Add it: one of listings",
     ),
     "term of an unknown list": (
         TERM,
         term("list: ships, threshold: 80"),
         9,
-        "'ships' does not belong there. Write one of listings",
+        "invalid value 'ships'. Write one of listings",
     ),
     "term of a list that is not made": (
         TERM,
         term("list: brushing_merchants, threshold: 80"),
         9,
-        "does not make the list brushing_merchants",
+        "does not build the list brushing_merchants",
     ),
     "term without effect": (
         TERM,
         term("list: listings, category: watches"),
         9,
-        "terms.0: it changes nothing. Add one of target_precision",
+        "terms.0: it has no effect. Add one of target_precision",
     ),
     "both limits": (
         TERM,
@@ -178,7 +183,7 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         TERM,
         term("list: listings, category: watches, capacity: 0"),
         9,
-        "terms.0.capacity: 0 does not",
+        "terms.0.capacity: invalid value 0",
     ),
     "term corroboration 0": (
         TERM,
@@ -190,7 +195,7 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         TERM,
         term("list: listings, category: watches, corroboration: 5"),
         9,
-        "row of listings. Write 4 or less",
+        "row of listings name at most 4 signals. Write 4 or less",
     ),
     "category empty": (
         TERM,
@@ -204,31 +209,31 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         TERM,
         term("list: listings, country: Germany, threshold: 80"),
         9,
-        "two capital letters of a country",
+        "a country code of two capital letters",
     ),
     "country in small letters": (
         TERM,
         term("list: listings, country: de, threshold: 80"),
         9,
-        "two capital letters of a country",
+        "a country code of two capital letters",
     ),
     "country that YAML takes for a word": (
         TERM,
         term("list: listings, country: NO, threshold: 80"),
         9,
-        "False does not belong there. Write the two capital letters",
+        "invalid value False. Write a country code of two capital letters",
     ),
     "a term that never decides": (
         RULE[:0] + "  - {list: reviews",
         term("list: listings, category: watches/wrist, action: remove") + "  - {list: reviews",
         11,
-        "it never decides, for the term in line 9 takes all",
+        "it has no effect, because the term in line 9 covers all",
     ),
     "a term after one for the whole list": (
         TERM,
         term("list: listings, action: watch"),
         10,
-        "for the term in line 9 takes all that it would",
+        "because the term in line 9 covers all its rows",
     ),
     "a brand in other letters": (
         "  - {list: reviews",
@@ -259,7 +264,7 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         RULE,
         "  - {name: an hour, column: hour_order_count, at_least: 4, action: watch}\n",
         13,
-        "small letters",
+        "lower-case letters",
     ),
     "rule with an unknown action": (
         RULE,
@@ -271,13 +276,13 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         RULE,
         "  - {name: hour, column: hour_order_count, at_least: 4, action: watch, list: reviews}\n",
         13,
-        "There are name, column",
+        "The keys are name, column",
     ),
     "rule without name": (
         RULE,
         "  - {column: hour_order_count, at_least: 4, action: watch}\n",
         13,
-        "rules.0.name: it is missing",
+        "rules.0.name: missing",
     ),
     "rule limit in words": (
         RULE,
@@ -291,17 +296,17 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         13,
         "Write a number",
     ),
-    "two rules of a name": (RULE, RULE + RULE, 14, "rules.1.name: two rules are called hour"),
+    "two rules of a name": (RULE, RULE + RULE, 14, "rules.1.name: two rules are named hour"),
     "drift that blocks first": ("block: 8", "block: 0.1", 14, "block is less than warn"),
-    "drift key misspelt": ("block: 8", "blok: 8", 14, "drift.blok: there is no such key. Write block"),
+    "drift key misspelt": ("block: 8", "blok: 8", 14, "drift.blok: unknown key. Write block"),
     "drift in words": ("warn: 0.25", "warn: little", 14, "a number above 0"),
     "drift that is no mapping": (
         "drift: {warn: 0.25, block: 8}",
         "drift: 3",
         14,
-        "drift: it is no mapping. Write keys with their values: warn",
+        "drift: not a mapping. Write keys with values: warn",
     ),
-    "a date": ("action: review", "action: 2026-99-99", 2, "'2026-99-99' does not belong there"),
+    "a date": ("action: review", "action: 2026-99-99", 2, "invalid value '2026-99-99'"),
     "YAML that does not end": ("action: review\n", "action: [\n", 4, "not YAML"),
     "YAML that is indented wrongly": ("allow_empty", " allow_empty", 5, "not YAML"),
     "a tab": ("action: review\n", "action: review\n\tcapacity: 1\n", 3, "not YAML"),
@@ -373,13 +378,13 @@ def test_several_mistakes_are_all_told_in_the_order_of_their_lines(tmp_path: Pat
 def test_every_key_has_words_for_what_may_be_written():
     models: Iterator[type[BaseModel]] = iter((Policy, *MODELS.values()))
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
-    assert keys == set(WANTED)
-    assert all(action in WANTED["action"] for action in get_args(Action))
+    assert keys == set(ALLOWED_VALUES)
+    assert all(action in ALLOWED_VALUES["action"] for action in get_args(Action))
 
 
 @pytest.mark.parametrize("text", ["", "- a list\n", "a word"])
 def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, text: str):
-    assert "line 1: the file: it is no mapping" in refusal(write(tmp_path, text))
+    assert "line 1: the file: not a mapping" in refusal(write(tmp_path, text))
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
@@ -425,21 +430,21 @@ def test_digest_follows_values_not_comments(tmp_path: Path):
         ({"country": "DE", "brand": "b"}, {"country": "DE"}, False),
     ],
 )
-def test_a_term_takes_all_of_another_only_if_each_condition_is_as_wide(
+def test_a_term_covers_another_only_if_each_condition_is_as_wide(
     one: dict[str, str], other: dict[str, str], *, takes: bool
 ):
     first, second = (Term.model_validate({"list": "listings", **conditions}) for conditions in (one, other))
-    assert first.takes_all_of(second) is takes
-    assert not first.takes_all_of(Term.model_validate({"list": "merchants", **other}))
+    assert first.covers(second) is takes
+    assert not first.covers(Term.model_validate({"list": "merchants", **other}))
 
 
 def test_a_model_is_trained_for_the_target_of_its_whole_list(tmp_path: Path):
     whole = "  - {list: merchants, target_precision: 0.8}\n  - {list: reviews"
     policy = load_policy(write(tmp_path, SOUND.replace("  - {list: reviews", whole)))
-    assert [policy.target_of(name) for name in ("listings", "merchants", "reviews")] == [0.9, 0.8, 0.9]
+    assert [policy.list_target_precision(name) for name in ("listings", "merchants", "reviews")] == [0.9, 0.8, 0.9]
 
 
 def test_as_many_signals_corroborate_as_reasons_can_name():
-    assert {name: most_signals(name) for name in LISTS} == {
+    assert {name: max_signals(name) for name in LISTS} == {
         "listings": 4, "merchants": 4, "reviews": 3, "brushing_merchants": 4
     }  # fmt: skip

@@ -73,9 +73,9 @@ def test_a_target_beyond_the_table_falls_back_and_is_told():
     assert [(term.threshold, term.basis) for term in found] == [(50.0, "fallback"), (61.5, "target")]
     (note,) = fallback_notes("listings", found, FLAGGING)
     assert note.startswith(
-        "listings, brand Acme: flagged from a fallback score of 50, because the verdicts do not show"
+        "listings, brand Acme: the fallback threshold of 50 applies, because the verdicts do not show"
     )
-    assert "precision of 0.99 (at 50 it is 0.60, 95 % interval 0.50 to 0.70, from 31 verdicts)" in note
+    assert "precision of 0.99 (at 50 the precision is 0.60, 95 % interval 0.50 to 0.70, from 31 verdicts)" in note
     assert "touchstone test-buys plan" in note
 
 
@@ -83,9 +83,9 @@ def test_a_list_without_a_verdict_that_high_says_so_and_names_the_decisions_that
     flagging = {**FLAGGING, "table": [{"score": 50.0, "precision": None, "low": None, "high": None, "verdicts": 0}]}
     found = applied_terms(policy(target_precision=0.95), "reviews", {**flagging, "basis": "fallback"})
     (note,) = fallback_notes("reviews", found, flagging)
-    assert "reviews: flagged from a fallback score of 50" in note
-    assert "(no verdict lies at 50 or above)" in note
-    assert "orders and reviews drawn at random" in note
+    assert "reviews: the fallback threshold of 50 applies" in note
+    assert "(there is no verdict at 50 or above)" in note
+    assert "randomly drawn orders and reviews" in note
     assert "inclusion_probability" in note
 
 
@@ -98,8 +98,8 @@ def test_terms_are_told_in_words():
         FLAGGING,
     )
     assert list(map(str, found)) == [
-        "category a, country DE: review from 40, 3 a day at most, 2 signals at least",
-        "all else: review from 61.5 (target 0.9, target)",
+        "category a, country DE: review from 40, at most 3 a day, at least 2 signals",
+        "all other rows: review from 61.5 (target 0.9, target)",
     ]
 
 

@@ -16,22 +16,23 @@ from ml.drift import reference
 from ml.model import RiskModel
 from tests.hostile import HOSTILE, unsafe_lines
 from tests.ml_fixtures import FEATURES, LISTINGS
+from touchstone.cli.trace import FEATURES_SHOWN, render_trace
 from touchstone.core.text import WRAP_COLUMNS, terminal_lines
 from touchstone.publishing.source_rows import as_known
-from touchstone.publishing.trace import FEATURES_SHOWN, features_told, render, why_not_listed
+from touchstone.publishing.trace import describe_features, why_not_listed
 
 CONTRACT = load_contract()
 AS_OF = date(2026, 6, 30)
 SCORE = {
     "score": 91.25, "own_conduct_score": 80.5, "margin": 2.5, "band": "[90,100]", "expected_precision": 0.9,
     "is_flagged": True, "is_suppressed": False, "held_by": None, "model_digest": "f" * 64, "threshold": 60.0, "floor": 70.0,
-    "term": {"capacity": 3, "corroboration": 2, "words": "watches: review"},
+    "term": {"capacity": 3, "corroboration": 2, "description": "watches: review"},
     "reasons": [{"signal": "price", "effect": 1.25, "text": "price is 12.00 USD; usual is 40.00 USD", "quote": "below all"}],
 }  # fmt: skip
 
 
 def feature(name: str, value: Any) -> dict[str, Any]:
-    said = {"name": name, "signal": "price", "controlled_by": "subject", "unit": "usd", "value": value, "usual": 40.0}
+    said = {"name": name, "signal": "price", "controlled_by": "subject", "unit": "usd", "value": value, "typical": 40.0}
     return said | {"as_extreme_share": 0.012, "signal_effect": 1.25}
 
 
@@ -44,7 +45,7 @@ def load(table: str, **changes: Any) -> dict[str, Any]:
         "row_count": 1200,
         "is_recorded": False,
     }
-    return said | {"state": "as it landed", "stands_in": None, "removals": []} | changes
+    return said | {"state": "unchanged", "replaced_by": None, "removals": []} | changes
 
 
 TOLD: dict[str, Any] = {
@@ -80,7 +81,7 @@ TOLD: dict[str, Any] = {
 
 
 def told(**changes: Any) -> str:
-    return render(copy.deepcopy(TOLD) | changes)
+    return render_trace(copy.deepcopy(TOLD) | changes)
 
 
 def test_the_sections_come_in_the_order_of_the_walk() -> None:
@@ -93,7 +94,7 @@ def test_the_sections_come_in_the_order_of_the_walk() -> None:
         "below all",
         "price_usd",
         "57, the newest 1",
-        "none of appeals",
+        "none in appeals",
         "by the policy's term: watches: review",
     ):
         assert part in said
@@ -110,7 +111,7 @@ def test_what_a_merchant_writes_does_not_move_the_cursor() -> None:
     assert "\x1b" not in said
     assert "\r" not in said
     assert "\nSCORE 0" not in said
-    assert "called a⟨U+001B⟩[2Jwatch⟨U+000D⟩⟨U+000A⟩SCORE 0," in said
+    assert "name a⟨U+001B⟩[2Jwatch⟨U+000D⟩⟨U+000A⟩SCORE 0," in said
 
 
 def test_no_value_of_a_trace_makes_a_terminal_do_anything() -> None:
@@ -123,7 +124,7 @@ def test_no_value_of_a_trace_makes_a_terminal_do_anything() -> None:
         removal = {"who": value, "at": "2026-07-02T08:00:00Z", "why": value}
         said = told(
             entity_id=value, row=TOLD["row"] | {"title": value, "brand": value, "category": value, "currency": value},
-            score=SCORE | {"term": SCORE["term"] | {"words": value}, "reasons": [reason]}, notes=[value], category=value,
+            score=SCORE | {"term": SCORE["term"] | {"description": value}, "reasons": [reason]}, notes=[value], category=value,
             model=TOLD["model"] | {"approval": approval}, loads=[load("orders", state="erased", removals=[removal])],
             features=[feature("price_usd", value)], source_rows=rows,
         )  # fmt: skip
@@ -136,14 +137,14 @@ def test_no_value_of_a_trace_makes_a_terminal_do_anything() -> None:
 def test_an_override_is_told_with_what_failed() -> None:
     approval = TOLD["model"]["approval"] | {"is_override": True, "failures": ["recall is 0.2"]}
     said = told(model=TOLD["model"] | {"approval": approval})
-    assert "OVERRIDE, although: recall is 0.2" in said
+    assert "OVERRIDE despite: recall is 0.2" in said
 
 
 def test_a_gate_that_refused_says_what_it_holds_against_the_list() -> None:
     failed = {"severity": "critical", "message": "too many rows"}
     gate = {"gate": "candidate", "passed": False, "expectations_run": 16, "failures": [failed]}
     said = told(verdict={"passed": False, "gates": [gate]}, version=None, publication=None)
-    assert "GATES REFUSED it" in said
+    assert "GATES REFUSED" in said
     assert "critical: too many rows" in said
     assert "no version" in said
 
@@ -151,25 +152,26 @@ def test_a_gate_that_refused_says_what_it_holds_against_the_list() -> None:
 def test_loads_that_went_say_by_whom_and_what_stands_in() -> None:
     line = {"who": "an officer", "at": "2026-07-02T08:00:00Z", "why": "request 17"}
     loads = [
-        load("orders", state="erased", stands_in="b" * 24, removals=[line]),
+        load("orders", state="erased", replaced_by="b" * 24, removals=[line]),
         load("reviews", state="pruned", removals=[line]),
     ]
     said = told(loads=loads)
-    assert f"ERASED since; {'b' * 24} stands in" in said
-    assert "PRUNED since\n" in said
+    assert "ERASED" in said
+    assert f"erased; replaced by {'b' * 24}" in said
+    assert "PRUNED" in said
     assert "by an officer at 2026-07-02T08:00: request 17" in said
 
 
 def test_what_is_not_there_any_more_is_said_and_not_left_out() -> None:
-    said = told(features=None, verdict=None, notes=["features of 2026-06-30 are not there any more"])
+    said = told(features=None, verdict=None, notes=["features of 2026-06-30 are missing"])
     assert "NOTE: features" in said
-    assert "FEATURES are not there any more" in said
-    assert "GATES: their verdict is not there any more" in said
+    assert "FEATURES are missing" in said
+    assert "GATES: the verdict is missing" in said
 
 
 def test_features_beyond_the_most_unusual_are_counted() -> None:
     said = told(features=[feature(f"f{number}", 1.0) for number in range(FEATURES_SHOWN + 7)])
-    assert "and 7 less unusual ones" in said
+    assert "and 7 more" in said
     assert f"f{FEATURES_SHOWN}" not in said
 
 
@@ -188,10 +190,10 @@ def test_a_row_that_is_not_listed_says_why_first() -> None:
         ({"own_conduct_score": 69.0}, ["own_conduct_score 69 is below the floor 70"]),
         ({"score": 1.0, "own_conduct_score": 1.0}, ["threshold", "floor"]),
         ({"is_suppressed": True}, ["it is suppressed"]),
-        ({"is_suppressed": None}, ["is not there any more"]),
-        ({"held_by": "capacity"}, ["took the 3 places that the policy's term has a day (watches: review)"]),
-        ({"held_by": "corroboration"}, ["fewer than 2 signals speak against it"]),
-        ({}, ["the policy 111111111111 left it out"]),
+        ({"is_suppressed": None}, ["the mart is missing"]),
+        ({"held_by": "capacity"}, ["3 rows a day, went to higher scores (watches: review)"]),
+        ({"held_by": "corroboration"}, ["fewer than 2 signals corroborate it"]),
+        ({}, ["the policy 111111111111 excluded it"]),
     ],
 )
 def test_why_a_rated_row_is_not_on_the_list(changes: dict[str, Any], says: list[str]) -> None:
@@ -214,21 +216,23 @@ def a_model(**body: Any) -> RiskModel:
 
 def test_features_are_told_as_they_are_beside_what_is_usual_in_their_category() -> None:
     row = EVERYBODY | {"refund_share": 7.0, "delivery_days": None}
-    told = features_told(a_model(), row, []) or []
+    told = describe_features(a_model(), row, []) or []
     assert {one["name"]: one["value"] for one in told} == {name: row[name] for name in LISTINGS.columns}
-    assert {one["name"]: one["usual"] for one in told} == {name: float(at) for at, name in enumerate(LISTINGS.columns)}
+    assert {one["name"]: one["typical"] for one in told} == {
+        name: float(at) for at, name in enumerate(LISTINGS.columns)
+    }
     assert [one["name"] for one in told[:2]] == ["delivery_days", "refund_share"]
     assert [one["as_extreme_share"] for one in told[:3]] == [0.0, 0.01, 0.99]
 
 
 def test_of_a_category_that_is_new_what_is_usual_everywhere_is_told() -> None:
-    told = features_told(a_model(), EVERYBODY | {"category": "boats"}, []) or []
-    assert {one["usual"] for one in told} == {0.0}
+    told = describe_features(a_model(), EVERYBODY | {"category": "boats"}, []) or []
+    assert {one["typical"] for one in told} == {0.0}
 
 
 def test_a_reason_is_told_with_each_feature_of_its_signals_first_of_what_is_equally_usual() -> None:
     reasons = [{"signal": "order", "effect": 2.0}, {"signal": "text", "with_signal": "order", "effect": 1.0}]
-    told = features_told(a_model(), EVERYBODY, reasons) or []
+    told = describe_features(a_model(), EVERYBODY, reasons) or []
     effects = [(one["name"], one["signal_effect"]) for one in told]
     assert effects[:4] == [
         ("delivery_days", 2.0),
@@ -239,9 +243,9 @@ def test_a_reason_is_told_with_each_feature_of_its_signals_first_of_what_is_equa
 
 
 def test_a_model_of_an_earlier_release_says_nothing_of_who_was_as_extreme() -> None:
-    told = features_told(a_model(reference={}), EVERYBODY, [])
+    told = describe_features(a_model(reference={}), EVERYBODY, [])
     assert {one["as_extreme_share"] for one in told or []} == {None}
-    assert "one_star_share" in render(TOLD | {"features": told})
+    assert "one_star_share" in render_trace(TOLD | {"features": told})
 
 
 SUBMITTED_AT, LATEST_AT = (

@@ -1,5 +1,5 @@
-"""What is done with a list: policies tried, leads, test buys, suppressions, appeals and other outcomes, reports, traces.
+"""Casework: what is done with the lists. Leads, evidence packs, test buys, suppressions, appeals, other outcomes, and reports.
 
-Here is what an analyst does, over files that the pipeline has written. It never imports Dagster. What comes back from the world
-(verdicts, decisions, appeals, hand-overs, cases) enters as loads of the contract's tables, like any source.
+The package reads files that the pipeline has written, and never imports Dagster. Verdicts, decisions, appeals, hand-overs and
+cases enter as loads of the contract's tables, like any source.
 """

@@ -113,7 +113,7 @@ def gather(
         loads = _create_views(connection, home, leads, contract)
         columns = {name: [lead[name] for lead in requested] for name in ("lead_id", "kind", "group_id")}
         connection.register(
-            "asked", pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+            "requested_leads", pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
         )
         connection.execute(MERCHANTS_IN_SCOPE, _parameters(MERCHANTS_IN_SCOPE, scope))
         if limit is not None:

@@ -58,7 +58,7 @@ MERCHANTS_IN_SCOPE = """
 create temp table visible_merchants as
 select members.lead_id, members.merchant_id
 from lead_merchants as members
-inner join asked on asked.lead_id = members.lead_id
+inner join requested_leads on requested_leads.lead_id = members.lead_id
 where
     $audience = 'internal'
     or ($audience = 'authority' and members.merchant_id in (select merchant_id from now_merchants where country = $jurisdiction))
@@ -183,9 +183,9 @@ SECTIONS: Final[Mapping[str, Section]] = {
             visible_merchants.lead_id, service.buyer_id, service.merchant_id, service.transaction_count, service.since_date,
             service.shares_device, service.shares_payer, service.repeated_text_count, service.buyer_merchant_count
         from visible_merchants
-        inner join asked on asked.lead_id = visible_merchants.lead_id and asked.kind = 'service'
+        inner join requested_leads on requested_leads.lead_id = visible_merchants.lead_id and requested_leads.kind = 'service'
         inner join brushing_services as service on service.merchant_id = visible_merchants.merchant_id and service.service_id =
-        asked.group_id
+        requested_leads.group_id
         """,
         ("merchant_id",),
         "merchant_id, buyer_id",
@@ -447,8 +447,8 @@ SECTIONS: Final[Mapping[str, Section]] = {
         "Hand-overs",
         _columns_of("lead_hand_overs", "recipient", "handed_over_at", "audience"),
         """
-        select asked.lead_id, hand_overs.recipient, hand_overs.handed_over_at, hand_overs.audience
-        from asked inner join now_lead_hand_overs as hand_overs using (lead_id)
+        select requested_leads.lead_id, hand_overs.recipient, hand_overs.handed_over_at, hand_overs.audience
+        from requested_leads inner join now_lead_hand_overs as hand_overs using (lead_id)
         """,
         ("recipient",),
         "handed_over_at, recipient",
@@ -461,9 +461,9 @@ SECTIONS: Final[Mapping[str, Section]] = {
         },
         """
         select
-            asked.lead_id, changes.as_of_date, changes.change, changes.merchant_count, changes.expected_harm_usd,
+            requested_leads.lead_id, changes.as_of_date, changes.change, changes.merchant_count, changes.expected_harm_usd,
             changes.other_lead_id
-        from asked inner join lead_changes as changes using (lead_id)
+        from requested_leads inner join lead_changes as changes using (lead_id)
         """,
         ("as_of_date",),
         "as_of_date",

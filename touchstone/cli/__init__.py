@@ -1,1 +1,1 @@
-"""The `touchstone` command: one module a group of commands, which parse, call and print. All rendering to a terminal is here."""
+"""The `touchstone` command: one module per command group, which parses, calls and prints. All rendering to a terminal is here."""

@@ -92,7 +92,7 @@ def render_trial(trial: PolicyTrial) -> str:
 
 def _comparison(days: Sequence[TriedList], totals: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Returns the table of both policies, by list and date and for all dates."""
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
             str(day.as_of),
             str(day.list_name),

@@ -1,4 +1,4 @@
-"""Which signals stop a command, and the message that suits it."""
+"""How signals stop a command, and the message that is printed then."""
 
 from __future__ import annotations
 

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     import duckdb
 
 FILE: Final = "warehouse.duckdb"
-WAREHOUSE_GROUP_ROWS: Final = 61_440
-"""How many rows of a table the warehouse compresses at once, half of DuckDB's default: a full group is compressed and written
-by the thread that filled it, and all others by a single thread when the file is closed. Whoever writes to the file has to use
-the same number, or its closing compresses all tables again."""
 _DAMAGE: Final = re.compile(
     r"Corrupt database file[^\n]*"
     rf"|The file \"[^\"]*{FILE}\" exists, but it is not a valid DuckDB database file"

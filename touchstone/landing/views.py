@@ -6,36 +6,63 @@ has. Nothing here writes to the landing zone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
 
-from expectations.contract import Contract, Table
+from expectations.contract import LANDED_COLUMNS, Contract, Table
 from touchstone.core.errors import BadInputError
 from touchstone.core.home import Home
 from touchstone.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads
 from touchstone.landing.sql import literal, parquet, quoted
 
 SCHEMA = "landed"
+LoadKey = tuple[str, str, datetime]
+"""A load as `int_load_days` knows it: table, digest of its content, and when it landed (UTC, without a zone)."""
 AS_OF_EVENTS = {"listings": "listed_at", "listing_prices": "observed_at", "orders": "placed_at"}
 """The tables whose newest events say which day is complete, with the column that says the event's day."""
 
 
-def create_views(connection: duckdb.DuckDBPyConnection, landing: Path, pins: PinnedLoads, contract: Contract) -> None:
-    """Makes or replaces schema `landed`: a view a contract table, and `landed.loads`.
+def create_views(
+    connection: duckdb.DuckDBPyConnection,
+    landing: Path,
+    pins: PinnedLoads,
+    contract: Contract,
+    *,
+    known_loads: Collection[LoadKey] = (),
+) -> None:
+    """Creates or replaces schema `landed`: one view per contract table, and `landed.loads`.
+
+    Each load's rows carry constants that describe the load (`is_current` and so on). DuckDB evaluates a condition on them
+    when it plans a query, so a model that asks for current or new rows does not read the files of the other loads.
 
     Args:
         connection: The warehouse, open for writing.
-        landing: The landing zone; views name its files by absolute path, so a home that moved needs them made again.
+        landing: The landing zone; views name its files by absolute path, so a home that moved needs them created again.
         pins: The loads that count.
         contract: Gives each view its columns; one that a load was made without is null in its rows.
+        known_loads: The loads whose daily sums the warehouse already contains; all others are marked as new.
     """
     connection.execute(f"create schema if not exists {SCHEMA}")
     for name, table in contract.tables.items():
         loads = pins.by_table.get(name, ())
-        selects = [_load_select(connection, landing.resolve(), table, load) for load in loads]
+        selects = [
+            _load_select(
+                connection,
+                landing.resolve(),
+                table,
+                load,
+                {
+                    "is_current": load in pins.current[name],
+                    "is_increment": load.mode == "incremental",
+                    "is_only_load": len(loads) == 1,
+                    "is_new": (name, load.content_digest, _utc(load.landed_at)) not in known_loads,
+                },
+            )
+            for load in loads
+        ]
         query = "\nunion all\n".join(selects or [_empty_select(table)])
         connection.execute(f"create or replace view {SCHEMA}.{quoted(name)} as {query}")
     connection.execute(f"create or replace view {SCHEMA}.loads as {_loads_select(pins)}")
@@ -61,7 +88,9 @@ def open_landed_views(connection: duckdb.DuckDBPyConnection, home: Path, contrac
     return pins
 
 
-def _load_select(connection: duckdb.DuckDBPyConnection, landing: Path, table: Table, load: LoadRecord) -> str:
+def _load_select(
+    connection: duckdb.DuckDBPyConnection, landing: Path, table: Table, load: LoadRecord, flags: Mapping[str, bool]
+) -> str:
     reader = parquet(load.existing_paths(landing))
     there = {row[0] for row in connection.execute(f"describe select * from {reader}").fetchall()}
     columns = [
@@ -69,12 +98,13 @@ def _load_select(connection: duckdb.DuckDBPyConnection, landing: Path, table: Ta
         for name, column in table.columns.items()
     ]
     columns += [f"{literal(str(load.load_id))} as load_id", f"{_timestamp(load.landed_at)} as landed_at"]
+    columns += [f"{str(value).lower()} as {name}" for name, value in flags.items()]
     return f"select {', '.join(columns)} from {reader}"
 
 
 def _empty_select(table: Table) -> str:
     columns = [f"cast(null as {column.sql_type}) as {quoted(name)}" for name, column in table.columns.items()]
-    columns += ["cast(null as varchar) as load_id", "cast(null as timestamp) as landed_at"]
+    columns += [f"cast(null as {sql_type}) as {name}" for name, (sql_type, _) in LANDED_COLUMNS.items()]
     return f"select {', '.join(columns)} where false"
 
 
@@ -97,7 +127,12 @@ def _loads_rows(pins: PinnedLoads) -> Iterator[str]:
 
 
 def _timestamp(moment: datetime) -> str:
-    return f"timestamp {literal(moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' '))}"
+    return f"timestamp {literal(_utc(moment).isoformat(sep=' '))}"
+
+
+def _utc(moment: datetime) -> datetime:
+    """Returns a moment as DuckDB's TIMESTAMP has it: UTC, without a zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def default_as_of(landing: Path, pins: PinnedLoads) -> date:

@@ -1,5 +1,5 @@
-"""From rated entities to a published list: candidate, verdict, manifest, publication, verification, reading. Nothing else.
+"""Publishing: from rated entities to a published list, and how lists are read, verified and traced.
 
-A list becomes visible by one atomic step, after this package has checked itself that every gate passed on exactly these
-bytes. It never imports Dagster, and what decides here is files and their digests, never objects that a caller holds.
+A list becomes visible in one atomic step, after this package has checked that every gate passed on exactly these bytes. It never
+imports Dagster. Its decisions depend on files and their digests, not on objects in memory.
 """

@@ -1,10 +1,10 @@
-"""A candidate: the list as it would be published, with its manifest, waiting for a verdict.
+"""Candidates: a list as it would be published, with its manifest, before the verdict of the gates.
 
     candidates/<list>/<sha256>/{<list>.parquet,<list>.csv,manifest.json[,verdict.json]}
-    candidates/<list>/as_of=<date>.json    which candidate was built last for a date
+    candidates/<list>/as_of=<date>.json    the candidate that was built last for a date
 
-Built from the rows of a mart's Parquet file that are flagged and held by nothing. The same mart, policy, inputs and previous
-version give the same bytes; `<sha256>` is that of the manifest. What may be published is decided in `verdict` and `publish`.
+A candidate holds the rows of a mart that are flagged and not held back. The same mart, policy, inputs and previous version
+give the same bytes; `<sha256>` is the digest of the manifest. `verdict` and `publish` decide whether it is published.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from touchstone.publishing.terms import AppliedTerm
 
 @dataclass(frozen=True)
 class ListShape:
-    """How a row of a list says what it is about: its ids, the key first, and the name that people know it by."""
+    """The identifying columns of a list: its ids, the key first, and the column with the name for people."""
 
     ids: tuple[str, ...]
     label: str
@@ -60,11 +60,11 @@ _MART_COLUMNS = {
     "reasons": "VARCHAR",
 }
 _ROW_GROUP_ROWS = 65_536
-_FORMULA_STARTS = r"^\s*[=+\-@\t\r＝＋－＠]"  # noqa: RUF001  # a spreadsheet takes the wide ones, too
+_FORMULA_STARTS = r"^\s*[=+\-@\t\r＝＋－＠]"  # noqa: RUF001  # spreadsheets accept the full-width characters, too
 
 
 def list_columns(list_name: ListName) -> tuple[str, ...]:
-    """Returns a list's columns in their order."""
+    """Returns the columns of a list, in order."""
     shape = SHAPES[list_name]
     tail = ("action", "first_flagged_date", "days_on_list", "is_new")
     return ("rank", *shape.ids, shape.label, *_MART_COLUMNS, *tail)
@@ -72,33 +72,36 @@ def list_columns(list_name: ListName) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate on disk; everything about it is in its files."""
+    """A candidate on disk."""
 
     directory: Path
     list_name: ListName
 
     @property
     def sha256(self) -> str:
-        """The candidate's identity as its folder states it; `publish` computes it anew."""
+        """The identity of the candidate, from the name of its folder; `publish` recomputes it."""
         return self.directory.name
 
     @property
     def parquet(self) -> Path:
-        """The list itself, for the gate that judges it."""
+        """The Parquet file of the list, for its gate."""
         return self.directory / f"{self.list_name}.parquet"
 
     def manifest(self) -> Manifest:
-        """Returns the candidate's manifest.
+        """Reads the manifest.
+
+        Returns:
+            The manifest.
 
         Raises:
-            VerificationError: It is missing, or its SHA-256 is not the candidate's identity.
+            VerificationError: It is missing, or its SHA-256 is not the identity of the candidate.
         """
         path = self.directory / MANIFEST_FILE
         if not path.is_file():
-            raise VerificationError(f"candidate {self.directory} has no {MANIFEST_FILE}. Build the list again.")
+            raise VerificationError(f"Candidate {self.directory} has no {MANIFEST_FILE}. Build the list again.")
         manifest = Manifest.from_bytes(path.read_bytes(), str(path))
         if manifest.sha256 != self.sha256:
-            raise VerificationError(f"candidate {self.directory} was changed after it was built. Build the list again.")
+            raise VerificationError(f"Candidate {self.directory} was changed after it was built. Build the list again.")
         return manifest
 
 
@@ -113,20 +116,23 @@ def build_candidate(
     candidates: Path,
     as_of: dt.date,
 ) -> Candidate:
-    """Makes the candidate of a list out of a mart's flagged rows and writes it, whole or not at all.
+    """Builds the candidate of a list from the flagged rows of a mart, and writes it atomically.
 
     Args:
-        list_name: Which list.
-        mart: Parquet file of the list's mart, such as `rated_listings`, as of `as_of`.
+        list_name: The list.
+        mart: Parquet file of the list's mart, such as `rated_listings`.
         policy: The policy in force.
-        terms: What its terms for the list came to, by which the mart was made.
-        inputs: What the manifest says of where the rows come from.
-        published: Folder of published lists; the version in force at the greatest earlier as_of is the previous one.
+        terms: The applied terms by which the mart was built.
+        inputs: The inputs for the manifest.
+        published: Folder of published lists; the version in force at the latest earlier as_of is the previous one.
         candidates: Folder of candidates.
-        as_of: The day that the mart is as of.
+        as_of: The as-of date of the mart.
+
+    Returns:
+        The candidate.
 
     Raises:
-        VerificationError: The previous version does not match its manifest, or history is damaged.
+        VerificationError: The previous version does not match its manifest, or the history is damaged.
     """
     store = ListStore(published, list_name)
     previous = previous_version(store.history(), as_of)
@@ -156,7 +162,7 @@ def build_candidate(
 
 
 def newest_candidate(list_name: ListName, candidates: Path, as_of: dt.date) -> Candidate | None:
-    """Returns the candidate that was built last for a date, or None."""
+    """Returns the newest candidate of a date, or None."""
     pointer = _pointer(candidates, list_name, as_of)
     if not pointer.is_file():
         return None
@@ -168,7 +174,7 @@ def _pointer(candidates: Path, list_name: ListName, as_of: dt.date) -> Path:
 
 
 def _write(candidate: Candidate, contents: Mapping[str, bytes]) -> None:
-    """Writes the candidate's folder unless it is there already; one that was damaged since is replaced, verdict and all."""
+    """Writes the folder of a candidate unless it exists unchanged; a damaged one is replaced together with its verdict."""
     directory = candidate.directory
     if all((directory / name).is_file() and (directory / name).read_bytes() == contents[name] for name in contents):
         return
@@ -187,7 +193,7 @@ def _previous_list(store: ListStore, version: str | None) -> Path | None:
 
 
 def _rows(list_name: ListName, mart: Path, previous: Path | None, as_of: dt.date) -> pa.Table:
-    """Returns the list's rows in rank order."""
+    """Returns the rows of the list, in rank order."""
     key = LISTS[list_name].key
     with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
         connection.execute(f"create table previous ({key} varchar, first_flagged_date date)")
@@ -199,12 +205,12 @@ def _rows(list_name: ListName, mart: Path, previous: Path | None, as_of: dt.date
 
 
 def _counts(mart: Path) -> tuple[int, int, Held]:
-    """Returns how many entities a mart rates, how many of these are flagged, and how many of those each thing holds."""
+    """Returns the numbers of rated and of flagged entities of a mart, and of those held back by cause."""
     held = ", ".join(f"count(*) filter (where held_by = '{name}')" for name in Held.model_fields)
     with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
         query = f"select count(*), count(*) filter (where is_flagged), {held} from read_parquet(?, hive_partitioning = false)"
-        rated, flagged, *kept_off = connection.execute(query, [str(mart)]).fetchall()[0]
-    return rated, flagged, Held(**dict(zip(Held.model_fields, kept_off, strict=True)))
+        rated, flagged, *counts = connection.execute(query, [str(mart)]).fetchall()[0]
+    return rated, flagged, Held(**dict(zip(Held.model_fields, counts, strict=True)))
 
 
 def _query(list_name: ListName) -> str:
@@ -233,14 +239,17 @@ def _parquet_bytes(rows: pa.Table) -> bytes:
 
 
 def csv_bytes(rows: pa.Table, most: int = MOST_CELL_CHARACTERS) -> bytes:
-    """Returns the rows as CSV that opens safely in a spreadsheet, for people: programs read the Parquet beside it.
+    """Returns rows as CSV that is safe to open in a spreadsheet. It is for people; programs read the Parquet file next to it.
 
-    What hides in a text is shown by its number and what is longer than a cell is cut (`core.text.visible`), so that a row
-    is a line; text that would run as a formula gets a leading `'`.
+    Hidden characters are escaped and long texts are cut (`core.text.visible`), so that a row is one line; a text that a
+    spreadsheet would run as a formula gets a leading `'`.
 
     Args:
         rows: The rows.
-        most: How many characters of a text are kept.
+        most: Maximum number of characters of a text.
+
+    Returns:
+        The CSV file.
     """
     buffer = io.BytesIO()
     inert = [_inert(_visible(column, most)) for column in rows.columns]
@@ -249,13 +258,13 @@ def csv_bytes(rows: pa.Table, most: int = MOST_CELL_CHARACTERS) -> bytes:
 
 
 def cell_of(text: str) -> str:
-    """Returns how `csv_bytes` writes a text, for who reads such a file back."""
+    """Returns a text as `csv_bytes` writes it, for reading such a file back."""
     (cell,) = _inert(pa.chunked_array([[visible(text, MOST_CELL_CHARACTERS)]])).to_pylist()
     return str(cell)
 
 
 def _visible(column: pa.ChunkedArray, most: int) -> pa.ChunkedArray:
-    """Returns `visible` of each text; a column of short ASCII without controls is not even looked at twice."""
+    """Applies `visible` to a column of text; a column of short, printable ASCII is returned unchanged."""
     if not pa.types.is_string(column.type):
         return column
     is_odd = pa.compute.or_kleene(
@@ -264,7 +273,7 @@ def _visible(column: pa.ChunkedArray, most: int) -> pa.ChunkedArray:
     if not pa.compute.any(is_odd).as_py():
         return column
     with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
-        # Row numbers keep the order, whatever the threads do.
+        # Row numbers keep the order with several threads.
         connection.register("texts", pa.table({"number": pa.array(np.arange(len(column))), "value": column}))
         query = f"select {visible_sql('value', most)} as value from texts order by number"
         return connection.execute(query).to_arrow_table()["value"]

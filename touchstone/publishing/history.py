@@ -1,11 +1,11 @@
-"""Where a published list's files are, and which version its history says is in force.
+"""The files of published lists, and their history, which determines the version in force.
 
     published/<list>/<version>/{<list>.parquet,<list>.csv,manifest.json,receipt.json[,receipt-<n>.json]}
-    published/<list>/history.jsonl   a line a publication, hash-chained; the line is what makes a version published
+    published/<list>/history.jsonl   one line per publication, hash-chained; a version is published once it has a line
     published/<list>/LATEST          the name of the version that readers use
-    published/<list>/.publishing     only while a publication is under way or was cut short: which one
+    published/<list>/.publishing     only during a publication, or after an interrupted one: names it
 
-`ListStore` knows these names and reads them; only `publish` writes them, and only `verify` judges them.
+`ListStore` reads these files; only `publish` writes them, and only `verify` checks them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from touchstone.publishing.manifest import MANIFEST_FILE, Manifest, Sha256, Vers
 
 HISTORY_FILE = "history.jsonl"
 LATEST_FILE = "LATEST"
-UNDER_WAY_FILE = ".publishing"
+PENDING_FILE = ".publishing"
 Receipt = Annotated[str, StringConstraints(pattern=r"^receipt(-[1-9][0-9]*)?\.json$")]
 
 
 class Publication(BaseModel):
-    """One line of history: a version that was published, and the receipt of that publication."""
+    """One line of history: a published version and the receipt of the publication."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,8 +40,8 @@ class Publication(BaseModel):
     receipt_sha256: Sha256
 
 
-class UnderWay(BaseModel):
-    """What `.publishing` holds: the version and the receipt that are being added."""
+class PendingPublication(BaseModel):
+    """The content of `.publishing`: the version and the receipt that are being added."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,7 +51,7 @@ class UnderWay(BaseModel):
 
 @dataclass(frozen=True)
 class ListStore:
-    """The folder of one published list."""
+    """Reads the folder of one published list."""
 
     published: Path
     list_name: str
@@ -67,18 +67,18 @@ class ListStore:
         return self.directory / LATEST_FILE
 
     @property
-    def under_way_file(self) -> Path:
-        """The file that names a publication that has begun and not ended."""
-        return self.directory / UNDER_WAY_FILE
+    def pending_file(self) -> Path:
+        """The file that names a pending publication."""
+        return self.directory / PENDING_FILE
 
     @property
     def log(self) -> ChainedLog:
-        """The history's file as a log."""
+        """The log of the history."""
         return ChainedLog(self.directory / HISTORY_FILE)
 
     @property
     def list_files(self) -> tuple[str, str]:
-        """Names of the files that hold the list itself."""
+        """File names of the list: Parquet and CSV."""
         return f"{self.list_name}.parquet", f"{self.list_name}.csv"
 
     def version_directory(self, version: str) -> Path:
@@ -86,10 +86,16 @@ class ListStore:
         return self.directory / version
 
     def manifest(self, version: str) -> Manifest:
-        """Returns a version's manifest.
+        """Reads the manifest of a version.
+
+        Args:
+            version: The version.
+
+        Returns:
+            The manifest.
 
         Raises:
-            VerificationError: It is missing or not sound.
+            VerificationError: It is missing or invalid.
         """
         path = self.version_directory(version) / MANIFEST_FILE
         if not path.is_file():
@@ -100,15 +106,22 @@ class ListStore:
         """Returns every publication, oldest first.
 
         Raises:
-            VerificationError: The chain is broken, or a line is not one of a history.
+            VerificationError: The hash chain is broken, or a line is invalid.
         """
         return [self._line(number, entry) for number, entry in enumerate(self.log.read(), start=1)]
 
     def line(self, version: str, receipt: str) -> Publication:
-        """Returns the line of history for a version and a receipt that stand in its folder.
+        """Builds the history line of a version.
+
+        Args:
+            version: The version, whose folder exists.
+            receipt: The name of a receipt in that folder.
+
+        Returns:
+            The line.
 
         Raises:
-            VerificationError: The manifest is missing or not sound.
+            VerificationError: The manifest is missing or invalid.
         """
         return Publication(
             version=version,
@@ -117,45 +130,46 @@ class ListStore:
             receipt_sha256=sha256_file(self.version_directory(version) / receipt),
         )
 
-    def under_way(self) -> UnderWay | None:
-        """Returns which publication is under way or was cut short, or None.
+    def pending(self) -> PendingPublication | None:
+        """Returns the pending or interrupted publication, or None.
 
         Raises:
-            VerificationError: The file that says so does not hold what publishing writes.
+            VerificationError: Its file is invalid.
         """
-        if not self.under_way_file.is_file():
+        if not self.pending_file.is_file():
             return None
         try:
-            return UnderWay.model_validate_json(self.under_way_file.read_bytes())
+            return PendingPublication.model_validate_json(self.pending_file.read_bytes())
         except ValidationError as error:
-            raise VerificationError(f"{self.under_way_file} is not sound. Restore it from a backup.") from error
+            raise VerificationError(f"{self.pending_file} is invalid. Restore it from a backup.") from error
 
-    def _ended(self) -> list[Publication]:
-        """Returns the publications that have ended: not one whose line is in history and which `LATEST` does not name yet."""
-        history, begun = self.history(), self.under_way()
+    def _completed(self) -> list[Publication]:
+        """Returns the completed publications: without one that is in history but not yet in `LATEST`."""
+        history, pending = self.history(), self.pending()
         newest = history[-1] if history else None
-        if begun and newest and (newest.version, newest.receipt) == (begun.version, begun.receipt):
+        if pending and newest and (newest.version, newest.receipt) == (pending.version, pending.receipt):
             return history[:-1]
         return history
 
     def latest(self) -> str | None:
-        """Returns the version that readers use: what `LATEST` holds, or None where nothing is published.
+        """Returns the version that `LATEST` names, or None if nothing is published.
 
         Raises:
-            VerificationError: `LATEST` is missing although something was published, or names no version that is there.
+            VerificationError: `LATEST` is missing although a version was published, or names a version that does not exist.
         """
         if not self.latest_file.is_file():
-            expected = latest_version(self._ended())
+            expected = latest_version(self._completed())
             if expected is None:
                 return None
             raise VerificationError(
-                f"{self.latest_file} is missing. By history it names {expected}: write this one line into it, or restore it "
-                f"from a backup. `touchstone verify {self.list_name}` checks the rest."
+                f"{self.latest_file} is missing. By the history it names {expected}: write this line into it, or restore "
+                f"it from a "
+                f"backup. `touchstone verify {self.list_name}` checks the rest."
             )
         version = self.latest_file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
         if not self.version_directory(version).is_dir():
             raise VerificationError(
-                f"{self.latest_file} names {version!r}, which is not there. Run `touchstone verify`."
+                f"{self.latest_file} names {version!r}, which does not exist. Run `touchstone verify`."
             )
         return version
 
@@ -163,31 +177,31 @@ class ListStore:
         try:
             return Publication.model_validate({key: value for key, value in entry.items() if key != PREVIOUS})
         except ValidationError as error:
-            fault = error.errors()[0]
+            detail = error.errors()[0]
             raise VerificationError(
-                f"{self.log.path}, line {number}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}. "
+                f"{self.log.path}, line {number}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}. "
                 "Restore the file from a backup; do not edit it."
             ) from error
 
 
 def latest_version(history: Sequence[Publication]) -> str | None:
-    """Returns what `LATEST` has to name: the greatest as_of and, within it, the newest line of history."""
+    """Returns the version that `LATEST` must name: of the latest as_of, the newest line of history."""
     if not history:
         return None
     return in_force(history, max(version_date(line.version) for line in history))
 
 
 def in_force(history: Sequence[Publication], as_of: dt.date) -> str | None:
-    """Returns the version in force at one as_of: the newest line of history with that date."""
+    """Returns the version in force at an as_of: the newest line of history with that date."""
     return next((line.version for line in reversed(history) if version_date(line.version) == as_of), None)
 
 
 def in_force_before(history: Sequence[Publication], as_of: dt.date) -> dict[dt.date, str]:
-    """Returns the versions in force at each as_of before a date, by that as_of, oldest first."""
+    """Returns the version in force at each as_of before a date, oldest first."""
     newest = {version_date(line.version): line.version for line in history}
     return {date: newest[date] for date in sorted(newest) if date < as_of}
 
 
 def previous_version(history: Sequence[Publication], as_of: dt.date) -> str | None:
-    """Returns the version in force at the greatest as_of before a date, or None."""
+    """Returns the version in force at the latest as_of before a date, or None."""
     return next(reversed(in_force_before(history, as_of).values()), None)

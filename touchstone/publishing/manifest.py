@@ -1,7 +1,7 @@
-"""The manifest: everything that a published list depends on, by digest, and nothing that differs between equal runs.
+"""The manifest of a list: the digests of everything that it depends on, and nothing that differs between equal runs.
 
-A candidate's identity is the SHA-256 of its manifest, which names the SHA-256 of each of its files; a version's name
-holds the first 12 digits of it. Run ids, times and hosts belong in the receipt.
+The identity of a candidate is the SHA-256 of its manifest, which contains the SHA-256 of each of its files; the name of a version
+contains the first 12 digits. Run ids, times and hosts belong in the receipt.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class _Data(BaseModel):
 
 
 class Loads(_Data):
-    """The pinned loads: their digest, and by table the ids of the loads that count."""
+    """The pinned loads: their digest, and the load ids by table."""
 
     digest: str
     tables: Mapping[str, tuple[str, ...]]
 
 
 class RatingModel(_Data):
-    """The model that rated: its name, its digest, and its own limits (0 to 100); where lists flag, the terms say."""
+    """The model that rated: its name, digest, and its own threshold and floor (0 to 100); the terms may set others."""
 
     name: str
     digest: str
@@ -55,17 +55,17 @@ class RatingModel(_Data):
 
 
 class ManifestInputs(_Data):
-    """What the caller knows of where a list comes from.
+    """The inputs of a list.
 
     Attributes:
         loads: The pinned loads.
-        dbt_build: Digest of the dbt project that shaped them.
+        dbt_build: Digest of the dbt project that transformed them.
         features: SHA-256 of the features file that was scored.
         scores: SHA-256 of the scores file.
         model: The model that rated.
         suites: Digest of all suites of expectations.
         code_revision: The revision of the code.
-        subjects: By gate that ran before the candidate was built, the digest of the files that it must have judged.
+        subjects: For each gate before the candidate, the digest of the files that it must have judged.
     """
 
     loads: Loads
@@ -79,7 +79,7 @@ class ManifestInputs(_Data):
 
 
 class Held(_Data):
-    """How many flagged rows were kept off the list, each counted once, by the first that kept it off."""
+    """Numbers of flagged rows that were held back, each counted once, by the first cause that applies."""
 
     suppression: int = Field(ge=0)
     corroboration: int = Field(ge=0)
@@ -87,22 +87,22 @@ class Held(_Data):
 
 
 class Manifest(_Data):
-    """A list's manifest: the inputs, what publishing itself knows, and the digests of the list's files.
+    """The manifest of a list: its inputs, counts, terms and the digests of its files.
 
     Attributes:
-        schema_version: Of this file's shape. Lists of version 1 knew neither `flagged_count` nor `held` nor `terms`.
-        list_name: Which list.
-        as_of: The day that everything is rated as of.
-        rated_count: Entities that were rated; the list holds `row_count` of them.
+        schema_version: Version of this schema. Version 1 has no `flagged_count`, `held` and `terms`.
+        list_name: The list.
+        as_of: The as-of date.
+        rated_count: Rated entities; the list contains `row_count` of them.
         row_count: Rows of the list.
-        flagged_count: Entities that were flagged: the list's rows, and what was held.
-        held: How many of these were kept off, and by what.
+        flagged_count: Flagged entities: the rows of the list and those held back.
+        held: Those held back, by cause.
         inputs: See `ManifestInputs`.
-        mart: SHA-256 of the mart's Parquet file that the list was made from.
+        mart: SHA-256 of the Parquet file of the mart.
         policy: Digest of the policy.
-        terms: What the policy's terms for the list came to by the model that rated, in the order in which they are tried.
-        previous: The version in force at the greatest earlier as_of, if any.
-        files: SHA-256 of each file of the list by its name.
+        terms: The applied terms of the policy, in order.
+        previous: The version in force at the latest earlier as_of, if any.
+        files: SHA-256 of each file of the list, by name.
     """
 
     schema_version: Literal[1, 2] = 2
@@ -121,17 +121,17 @@ class Manifest(_Data):
 
     @model_validator(mode="after")
     def _counts_add_up(self) -> Self:
-        told = (self.flagged_count, self.held, self.terms)
-        if any((part is None) != (self.schema_version == 1) for part in told):
-            raise ValueError("flagged_count, held and terms belong to schema version 2, and all of them")
+        added = (self.flagged_count, self.held, self.terms)
+        if any((value is None) != (self.schema_version == 1) for value in added):
+            raise ValueError("flagged_count, held and terms belong to schema version 2, which requires all of them")
         if self.held is not None and self.flagged_count != self.row_count + sum(self.held.model_dump().values()):
-            raise ValueError("flagged_count is not the number of rows and of what was held")
+            raise ValueError("flagged_count is not the sum of the rows and the held entities")
         return self
 
     def to_bytes(self) -> bytes:
-        """Returns the manifest as the canonical JSON that is hashed and published."""
-        unknown = {"flagged_count", "held", "terms"} if self.schema_version == 1 else set()
-        return canonical_json(self.model_dump(mode="json", exclude=unknown))
+        """Returns the manifest as canonical JSON, as it is hashed and published."""
+        excluded = {"flagged_count", "held", "terms"} if self.schema_version == 1 else set()
+        return canonical_json(self.model_dump(mode="json", exclude=excluded))
 
     @property
     def sha256(self) -> str:
@@ -140,29 +140,34 @@ class Manifest(_Data):
 
     @property
     def version(self) -> str:
-        """Name of the version that this manifest makes: `<as_of>-<12 hex>`."""
+        """The name of the version: `<as_of>-<12 hex>`."""
         return version_name(self.as_of, self.sha256)
 
     @classmethod
     def from_bytes(cls, content: bytes, where: str) -> Self:
-        """Returns the manifest in `content`.
+        """Parses a manifest.
 
         Args:
             content: Canonical JSON.
-            where: What to call it in a message.
+            where: The name of the file, for messages.
+
+        Returns:
+            The manifest.
 
         Raises:
-            VerificationError: It is no manifest, or not written as `to_bytes` writes it.
+            VerificationError: It is invalid, or not in the form that `to_bytes` writes.
         """
         try:
             manifest = cls.model_validate_json(content)
         except ValidationError as error:
-            raise VerificationError(f"{where} is not a sound manifest: {error.errors()[0]['msg']}.") from error
+            raise VerificationError(
+                f"{where} is not a valid manifest: {error.errors()[0]['msg']}. Restore it from a backup."
+            ) from error
         if manifest.to_bytes() != content:
-            raise VerificationError(f"{where} is not written as manifests are: it was edited.")
+            raise VerificationError(f"{where} is not in the canonical form: it was edited. Restore it from a backup.")
         return manifest
 
 
 def version_name(as_of: dt.date, manifest_sha256: str) -> str:
-    """Returns the name of the version of a date whose manifest has a SHA-256."""
+    """Returns the name of a version, from its date and the SHA-256 of its manifest."""
     return f"{as_of.isoformat()}-{manifest_sha256[:12]}"

@@ -1,7 +1,6 @@
-"""The policy: which lists are made, when an entity is flagged, and what is done with it. Data, validated, with a digest.
+"""The policy: which lists are built, when an entity is flagged, and which action follows. Validated data with a digest.
 
-Here is what a policy's file may say, and what is told of one that says something else. How its terms are applied to what
-is rated is in `terms`.
+This module defines and validates the policy file, with the line of every error. `terms` applies a policy to rated entities.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from ml.declarations import load_declarations
+from ml.explain import MOST_REASONS
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import canonical_json, sha256_bytes
 from touchstone.core.lists import LISTS, ListName
@@ -39,14 +40,14 @@ Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", strict=True)]
 
 
 class Rule(BaseModel):
-    """A rule of the marketplace's own on orders and reviews: what meets it is found, whatever a model says.
+    """A rule of the marketplace on orders and reviews: transactions that meet it are findings, independent of the models.
 
     Attributes:
-        name: What its findings are called by.
-        column: The indicator of a transaction that it looks at (see `transaction_indicators`).
-        at_least: The least value that meets it; None if there is no least.
-        at_most: The greatest value that meets it; None if there is no greatest.
-        action: What is to be done with what it finds.
+        name: The name of the rule.
+        column: The indicator of a transaction (see `transaction_indicators`).
+        at_least: Lower limit, inclusive; None for none.
+        at_most: Upper limit, inclusive; None for none.
+        action: The action for its findings.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,18 +61,18 @@ class Rule(BaseModel):
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
         if self.at_least is None and self.at_most is None:
-            raise ValueError("a rule has a limit. Give at_least or at_most.")
+            raise ValueError("a rule needs a limit. Give at_least or at_most.")
         if self.at_least is not None and self.at_most is not None and self.at_most < self.at_least:
-            raise ValueError("at_most is less than at_least, which nothing meets. Swap them.")
+            raise ValueError("at_most is less than at_least, so no value meets the rule. Swap them.")
         return self
 
 
 class Drift(BaseModel):
-    """How far those who live today may be from those whom a model was trained among, as population stability indices.
+    """Limits of the drift since training, as population stability indices.
 
     Attributes:
-        warn: From here on the gate on scores warns.
-        block: From here on it refuses.
+        warn: The gate on scores warns from this value on.
+        block: The gate on scores refuses from this value on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -87,18 +88,17 @@ class Drift(BaseModel):
 
 
 class Term(BaseModel):
-    """What holds for a part of a list in place of what holds for everything.
+    """A term: settings for a part of a list that override those of the policy.
 
-    A row of a list is decided by the first of the policy's terms whose conditions it meets; what that one leaves out comes
-    from the top of the policy.
+    The first term whose conditions a row meets decides on it; settings that the term omits come from the top level of the policy.
 
     Attributes:
         list_name: The list; a condition, as are the next three.
-        category: A category path; what lies below it is meant too.
-        brand: A brand, by the name that lists show, in capitals or not.
+        category: A category path; it includes the categories below it.
+        brand: A brand, as named on the lists; case-insensitive.
         country: The merchant's country.
         target_precision: See `Policy`; or
-        threshold: The least score to flag.
+        threshold: The lowest score to flag.
         capacity: See `Policy`.
         corroboration: See `Policy`.
         action: See `Policy`.
@@ -118,11 +118,11 @@ class Term(BaseModel):
 
     @property
     def is_for_all(self) -> bool:
-        """Whether it takes every row of its list."""
+        """Whether it has no conditions besides the list."""
         return (self.category, self.brand, self.country) == (None, None, None)
 
-    def takes_all_of(self, other: Term) -> bool:
-        """Tells whether every row that meets the other's conditions meets these."""
+    def covers(self, other: Term) -> bool:
+        """Returns whether every row that meets the conditions of the other term meets these, too."""
         below = other.category is not None and f"{other.category}/".startswith(f"{self.category}/")
         same_brand = other.brand is not None and self.brand is not None and self.brand.lower() == other.brand.lower()
         return (
@@ -134,19 +134,19 @@ class Term(BaseModel):
 
 
 class Policy(BaseModel):
-    """One policy over all lists.
+    """A policy for all lists.
 
     Attributes:
-        target_precision: Share of counterfeits wanted among what is flagged (0 to 1); picks the models' thresholds.
-        action: What a list asks its reader to do with a row.
-        capacity: The most rows that a list, and each of its terms, may have a day, the highest scores first; None for any.
-        corroboration: How many signals must speak against a row, by its reasons; with 1, reasons are not looked at.
-        allow_empty: Whether a list without a row may be published.
-        max_flagged_share: Greatest share of all rated entities (0 to 1) that may be flagged and not suppressed.
-        lists: The lists that are made.
-        terms: What holds for a list, and within it for a category, a brand, a country, instead. The first that fits decides.
-        rules: Rules of the marketplace's own, beside the models.
-        drift: How far the population may have moved since the model was trained.
+        target_precision: Target share of counterfeits among the flagged entities (0 to 1); determines the models' thresholds.
+        action: The action that a list asks for.
+        capacity: Maximum number of rows a day of a list and of each of its terms, highest scores first; None for no limit.
+        corroboration: Minimum number of signals among the reasons of a row; 1 disables the check.
+        allow_empty: Whether an empty list may be published.
+        max_flagged_share: Maximum share of the rated entities (0 to 1) that may be flagged and not suppressed.
+        lists: The lists that are built.
+        terms: Overrides for a list and within it for a category, a brand or a country; the first that matches decides.
+        rules: Rules on transactions, in addition to the models.
+        drift: Limits of the drift since training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -162,38 +162,44 @@ class Policy(BaseModel):
     rules: tuple[Rule, ...] = ()
     drift: Drift = Drift()
 
-    def target_of(self, list_name: ListName) -> float:
-        """Returns the target precision for the whole of a list, which its model is trained for."""
-        whole = (term for term in self.terms if term.list_name == list_name and term.is_for_all)
-        return next((term.target_precision for term in whole if term.target_precision), self.target_precision)
+    def list_target_precision(self, list_name: ListName) -> float:
+        """Returns the target precision of a whole list, for which its model is trained."""
+        overrides = (term for term in self.terms if term.list_name == list_name and term.is_for_all)
+        return next((term.target_precision for term in overrides if term.target_precision), self.target_precision)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the policy's values; comments and layout of its file do not count."""
+        """SHA-256 of the values; comments and layout of the file do not change it."""
         return sha256_bytes(canonical_json(self.model_dump(mode="json")))
 
 
 def load_policy(path: Path) -> Policy:
-    """Returns the policy in a YAML file.
+    """Loads and validates a policy file.
+
+    Args:
+        path: The YAML file.
+
+    Returns:
+        The policy.
 
     Raises:
-        BadInputError: The file is missing or not a sound policy; the message says of every mistake in which line it is, what
-            is wrong, and what to write.
+        BadInputError: The file is missing or not a valid policy; the message gives the line of every error, what is wrong and
+            what to write.
     """
     file = _read(path)
     faults = [*file.faults(), *_faults_of_values(file), *_faults_of_terms(file)]
     if faults:
-        told = "\n".join(f"  line {line}: {visible(said)}" for line, said in sorted(set(faults)))
-        raise BadInputError(f"policy {path} is not sound:\n{told}")
+        lines = "\n".join(f"  line {line}: {visible(message)}" for line, message in sorted(set(faults)))
+        raise BadInputError(f"Policy {path} is invalid:\n{lines}")
     return Policy.model_validate(file.content)
 
 
-# What may be written at each key of the file, wherever the key stands.
-WANTED: Mapping[str, str] = {
+# The allowed values of each key, at any level of the file.
+ALLOWED_VALUES: Mapping[str, str] = {
     "target_precision": "a share above 0 and up to 1, such as 0.9",
     "threshold": "a score from 1 to 100, such as 80",
-    "capacity": "the most rows a day, a whole number from 1 on; without it there is no limit",
-    "corroboration": "a number of signals, a whole number from 1 on",
+    "capacity": "the maximum number of rows a day, a whole number of at least 1; without it there is no limit",
+    "corroboration": "a number of signals, a whole number of at least 1",
     "action": f"one of {', '.join(get_args(Action))}",
     "allow_empty": "true or false",
     "max_flagged_share": "a share above 0 and up to 1, such as 0.1",
@@ -202,9 +208,9 @@ WANTED: Mapping[str, str] = {
     "list": f"one of {', '.join(LISTS)}",
     "category": "a category path, such as watches/wrist",
     "brand": "a brand's name",
-    "country": 'the two capital letters of a country, such as DE, in quotes where YAML takes them for a word of its own ("NO")',
+    "country": 'a country code of two capital letters, such as DE; quote "NO", which YAML reads as false',
     "rules": "a list of rules, each with name, column, limit and action",
-    "name": "small letters, digits and _, such as heavy_parcels",
+    "name": "lower-case letters, digits and _, such as heavy_parcels",
     "column": f"one of {', '.join(get_args(RuleColumn))}",
     "at_least": "a number",
     "at_most": "a number",
@@ -261,97 +267,101 @@ def _read(path: Path) -> _File:
 
 
 def _faults_of_values(file: _File) -> Iterator[Fault]:
-    """Yields what a key alone, or a rule or the drift, has wrong."""
+    """Yields the errors of single values, rules and the drift."""
     try:
         Policy.model_validate(file.content)
     except ValidationError as error:
-        for found in error.errors():
-            yield file.fault(found["loc"], _told(found))
+        for detail in error.errors():
+            yield file.fault(detail["loc"], _describe_error(detail))
 
 
-def _told(found: ErrorDetails) -> str:
-    """Returns what is wrong with a value, and what is to be written instead."""
-    place = found["loc"]
-    model = MODELS.get(str(place[0]), Policy) if len(place) > 1 or (place and found["type"] == "model_type") else Policy
+def _describe_error(detail: ErrorDetails) -> str:
+    """Describes the error in a value, and what to write instead."""
+    place = detail["loc"]
+    model = (
+        MODELS.get(str(place[0]), Policy) if len(place) > 1 or (place and detail["type"] == "model_type") else Policy
+    )
     keys = [described.alias or name for name, described in model.model_fields.items()]
-    wanted = next((WANTED[str(part)] for part in reversed(place) if part in WANTED), "keys with their values")
-    if found["type"] in ("extra_forbidden", "invalid_key"):
+    allowed = next(
+        (ALLOWED_VALUES[str(part)] for part in reversed(place) if part in ALLOWED_VALUES), "keys with their values"
+    )
+    if detail["type"] in ("extra_forbidden", "invalid_key"):
         near = difflib.get_close_matches(str(place[-1]), keys, n=1)
-        return f"there is no such key. {f'Write {near[0]}' if near else f'There are {", ".join(keys)}'}."
-    if found["type"] == "missing":
-        return f"it is missing. Add it: {wanted}."
-    if found["type"] == "value_error":
-        return str(found["ctx"]["error"])
-    if found["type"] == "model_type":
-        return f"it is no mapping. Write keys with their values: {', '.join(keys)}."
-    return f"{found['input']!r} does not belong there. Write {wanted}."
+        return f"unknown key. {f'Write {near[0]}' if near else f'The keys are {", ".join(keys)}'}."
+    if detail["type"] == "missing":
+        return f"missing. Add it: {allowed}."
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    if detail["type"] == "model_type":
+        return f"not a mapping. Write keys with values: {', '.join(keys)}."
+    return f"invalid value {detail['input']!r}. Write {allowed}."
 
 
 def _faults_of_terms(file: _File) -> Iterator[Fault]:
-    """Yields what is wrong with values that are sound each by itself."""
-    made, terms = file.list_of("lists"), file.list_of("terms")
-    for at, name in enumerate(made):
-        if name in made[:at]:
-            yield file.fault(("lists", at), f"{name} is named twice. Keep one.")
+    """Yields the errors of combinations of valid values."""
+    list_names, terms = file.list_of("lists"), file.list_of("terms")
+    for index, name in enumerate(list_names):
+        if name in list_names[:index]:
+            yield file.fault(("lists", index), f"{name} is repeated. Keep one.")
     names = [rule.get("name") for rule in file.list_of("rules") if isinstance(rule, dict)]
-    for at, name in enumerate(names):
-        if name is not None and name in names[:at]:
-            yield file.fault(("rules", at, "name"), f"two rules are called {name}. Give this one another name.")
+    for index, name in enumerate(names):
+        if name is not None and name in names[:index]:
+            yield file.fault(("rules", index, "name"), f"two rules are named {name}. Rename this one.")
     if isinstance(file.content, dict):
-        yield from _beyond(file, ("corroboration",), file.content.get("corroboration"), made)
-    for at, term in enumerate(terms):
+        yield from _check_corroboration(file, ("corroboration",), file.content.get("corroboration"), list_names)
+    for index, term in enumerate(terms):
         if isinstance(term, dict):
-            yield from _faults_of_term(file, at, term, made)
-    sound = {at: term for at, content in enumerate(terms) if (term := _sound_term(content)) is not None}
-    for at, term in sound.items():
-        earlier = next((one for one in sound if one < at and sound[one].takes_all_of(term)), None)
+            yield from _faults_of_term(file, index, term, list_names)
+    valid = {index: term for index, content in enumerate(terms) if (term := _parse_term(content)) is not None}
+    for index, term in valid.items():
+        earlier = next((other for other in valid if other < index and valid[other].covers(term)), None)
         if earlier is not None:
             line = file.line(("terms", earlier))
             yield file.fault(
-                ("terms", at),
-                f"it never decides, for the term in line {line} takes all that it would. Put it before that one, or remove it.",
+                ("terms", index),
+                f"it has no effect, because the term in line {line} covers all its rows. Put it before that one, or remove it.",
             )
 
 
-def _faults_of_term(file: _File, at: int, term: Mapping[str, Any], made: Sequence[Any]) -> Iterator[Fault]:
+def _faults_of_term(file: _File, index: int, term: Mapping[str, Any], list_names: Sequence[Any]) -> Iterator[Fault]:
     if term.get("target_precision") is not None and term.get("threshold") is not None:
         yield file.fault(
-            ("terms", at, "threshold"), "it stands beside target_precision, which picks another. Keep one of them."
+            ("terms", index, "threshold"),
+            "it conflicts with target_precision, which determines a threshold. Keep one of them.",
         )
     if all(term.get(effect) is None for effect in EFFECTS):
-        yield file.fault(("terms", at), f"it changes nothing. Add one of {', '.join(EFFECTS)} to it, or remove it.")
+        yield file.fault(("terms", index), f"it has no effect. Add one of {', '.join(EFFECTS)} to it, or remove it.")
     name = term.get("list")
-    if name in LISTS and made and name not in made:
+    if name in LISTS and list_names and name not in list_names:
         yield file.fault(
-            ("terms", at, "list"), f"the policy does not make the list {name}. Add it to lists, or remove the term."
+            ("terms", index, "list"), f"the policy does not build the list {name}. Add it to lists, or remove the term."
         )
-    yield from _beyond(file, ("terms", at, "corroboration"), term.get("corroboration"), [name])
+    yield from _check_corroboration(file, ("terms", index, "corroboration"), term.get("corroboration"), [name])
 
 
-def _sound_term(content: Any) -> Term | None:
+def _parse_term(content: Any) -> Term | None:
     try:
         return Term.model_validate(content)
     except ValidationError:
         return None
 
 
-def _beyond(file: _File, place: Sequence[str | int], corroboration: Any, lists: Sequence[Any]) -> Iterator[Fault]:
-    """Yields a corroboration that no row of a list can have."""
+def _check_corroboration(
+    file: _File, place: Sequence[str | int], corroboration: Any, lists: Sequence[Any]
+) -> Iterator[Fault]:
+    """Yields an error for a corroboration that no row can reach."""
     known = [name for name in lists if name in LISTS]
     if not isinstance(corroboration, int) or not known:
         return
-    most, name = min((most_signals(name), name) for name in known)
-    if corroboration > most:
+    maximum, name = min((max_signals(name), name) for name in known)
+    if corroboration > maximum:
         yield file.fault(
-            place, f"{corroboration} signals are never named by the reasons of one row of {name}. Write {most} or less."
+            place, f"the reasons of a row of {name} name at most {maximum} signals. Write {maximum} or less."
         )
 
 
 @cache
-def most_signals(list_name: ListName) -> int:
-    """Returns how many signals the reasons of a list's row can name: those of its model, as far as reasons tell them."""
-    from ml.declarations import load_declarations
-    from ml.explain import MOST_REASONS
-
+def max_signals(list_name: ListName) -> int:
+    """Returns the maximum number of signals that the reasons of a row can name, given the signals of the list's model."""
     features = load_declarations()[LISTS[list_name].model].features
     return min(MOST_REASONS, len({feature.signal for feature in features}))

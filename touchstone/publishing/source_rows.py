@@ -1,8 +1,8 @@
-"""Which rows of landed loads are about an entity, as they were known at a date.
+"""Source rows of an entity: the rows of landed loads that concern it, as known at a date.
 
-How rows belong together is read from the contract: what an entity refers to, what refers to it, and what is said of kinds of
-entities (`entity_kind`). Of each table those rows are told that are the nearest to it by that; of a listing, its own orders and
-not all of its merchant's. What else a list says of an entity, and where it came from, is in `trace`.
+How rows belong together is read from the contract: the entities that an entity references, those that reference it, and tables by
+`entity_kind`. Each table is joined by its shortest path to the entity; for a listing, these are its own orders, not all orders
+of its merchant.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from touchstone.landing.sql import quoted
 from touchstone.landing.views import create_views
 
 BRAND_DISTANCE: Final = 2
-"""How far a row's brand is from it: the list names it, no reference does."""
+"""Distance of a brand: it is matched by name, not by a reference."""
 
 Row = dict[str, Any]
 
 
 class SourceRows:
-    """The rows of some loads, in a DuckDB connection that this has to itself."""
+    """The source rows of some loads, in a DuckDB connection of its own."""
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, landing: Path, loads: PinnedLoads, contract: Contract, as_of: date
     ) -> None:
-        """Shows the loads to the connection.
+        """Creates views of the loads in the connection.
 
         Args:
-            connection: Gets the schema `landed` and two temporary tables.
+            connection: Receives the schema `landed` and two temporary tables.
             landing: The landing zone.
-            loads: The loads, whose digests were checked.
-            contract: How rows belong together.
-            as_of: What happened, or became known, after this day is not told.
+            loads: The loads, already verified.
+            contract: The source contract.
+            as_of: Events after this day, and what became known after it, are excluded.
         """
         create_views(connection, landing, loads, contract)
         self.connection = connection
@@ -46,97 +46,101 @@ class SourceRows:
         self.as_of = as_of
 
     def about(self, ids: Mapping[str, str | None], brand: str | None, *, rows: int) -> dict[str, dict[str, Any]]:
-        """Returns the rows that are about an entity.
+        """Returns the source rows of an entity.
 
         Args:
-            ids: Its ids, by the contract's columns (`listing_id`); others, and those that it does not have, do not count.
-            brand: Its brand's name, if it has one.
-            rows: Of each table at most so many, the newest.
+            ids: Its ids by column of the contract (`listing_id`); other columns and null ids are ignored.
+            brand: The name of its brand, if it has one.
+            rows: Maximum number of rows of each table, the newest.
 
         Returns:
-            By table, the nearest first: `row_count`, how many rows there are, and `rows`. Each has the values as they landed
-            in `row`, the loads that hold them in `load_ids`, oldest first, and in `known_later` what landed in a column that
-            came true after the day, and is null in `row`. A row that changed from load to load is there once a version.
+            By table, nearest first: `row_count`, the number of rows, and `rows`. Each has the landed values in `row`, the
+            loads that contain them in `load_ids`, oldest first, and in `known_later` the values that became known after the
+            day and are null in `row`. A row that changed between loads appears once per version.
         """
         tables = self.contract.tables_by_key()
         own = {tables[column]: value for column, value in ids.items() if column in tables and value is not None}
-        near = self._scope(own, brand)
+        distances = self._scope(own, brand)
         return {
-            name: self._of_table(name, self.contract.tables[name], on, rows)
-            for name, on in self._belonging(near).items()
+            name: self._table_rows(name, self.contract.tables[name], condition, rows)
+            for name, condition in self._join_conditions(distances).items()
         }
 
     def _scope(self, own: Mapping[str, str], brand: str | None) -> dict[str, int]:
-        """Collects in `scope` the entity, what it refers to, what refers to it, and its brand; tells how far each table is."""
+        """Collects the entity and what is linked to it in `scope`, and returns the distance of each table."""
         self.connection.execute(
             "create or replace temporary table scope (table_name text, entity text, id text, distance int)"
         )
-        near: dict[str, int] = {}
+        distances: dict[str, int] = {}
         for table, entity_id in own.items():
-            self._add(near, table, 0, {entity_id})
-        for table in (rising := list(own)):
-            parents = {column: to for column, to in self.contract.parents(table).items() if to not in near}
-            rows = self._looked_up(list(parents), table, self.contract.tables[table].key[0], table)
-            for place, parent in enumerate(parents.values()):
-                self._add(near, parent, near[table] + 1, {row[place] for row in rows})
-                rising.append(parent)
+            self._add(distances, table, 0, {entity_id})
+        for table in (with_parents := list(own)):
+            parents = {column: to for column, to in self.contract.parents(table).items() if to not in distances}
+            rows = self._look_up(list(parents), table, self.contract.tables[table].key[0], table)
+            for index, parent in enumerate(parents.values()):
+                self._add(distances, parent, distances[table] + 1, {row[index] for row in rows})
+                with_parents.append(parent)
         entities = {kind: table for name in self.contract.tables for kind, table in self.contract.kinds(name).items()}
-        for table in (falling := list(own)):
+        for table in (with_children := list(own)):
             for child in entities.values():
                 columns = [column for column, parent in self.contract.parents(child).items() if parent == table]
-                if child not in near and columns:
+                if child not in distances and columns:
                     key = self.contract.tables[child].key[0]
                     self._add(
-                        near,
+                        distances,
                         child,
-                        near[table] + 1,
-                        {row[0] for row in self._looked_up([key], child, columns[0], table)},
+                        distances[table] + 1,
+                        {row[0] for row in self._look_up([key], child, columns[0], table)},
                     )
-                    falling.append(child)
-        if brand is not None and "brands" not in near:
-            named = self.connection.execute("select brand_id from landed.brands where name = $brand", {"brand": brand})
-            self._add(near, "brands", BRAND_DISTANCE, {row[0] for row in named.fetchall()})
-        return near
+                    with_children.append(child)
+        if brand is not None and "brands" not in distances:
+            brands = self.connection.execute("select brand_id from landed.brands where name = $brand", {"brand": brand})
+            self._add(distances, "brands", BRAND_DISTANCE, {row[0] for row in brands.fetchall()})
+        return distances
 
-    def _add(self, near: dict[str, int], table: str, distance: int, ids: Iterable[str | None]) -> None:
-        near[table] = distance
-        known = sorted({one for one in ids if one is not None})
+    def _add(self, distances: dict[str, int], table: str, distance: int, ids: Iterable[str | None]) -> None:
+        distances[table] = distance
+        present = sorted({entity_id for entity_id in ids if entity_id is not None})
         self.connection.execute(
             "insert into scope select $table, $entity, unnest($ids), $distance",
-            {"table": table, "entity": _entity(table), "ids": known, "distance": distance},
+            {"table": table, "entity": _entity(table), "ids": present, "distance": distance},
         )
 
-    def _looked_up(self, columns: Sequence[str], table: str, by: str, scoped: str) -> list[tuple[str | None, ...]]:
-        """Returns some columns of a table's rows that name by one of their columns what of another table is in `scope`."""
+    def _look_up(self, columns: Sequence[str], table: str, by: str, scoped: str) -> list[tuple[str | None, ...]]:
+        """Returns columns of the rows of a table that reference, by one column, an entity of another table in `scope`."""
         if not columns:
             return []
-        wanted = ", ".join(map(quoted, columns))
+        selected = ", ".join(map(quoted, columns))
         return self.connection.execute(
-            f"select distinct {wanted} from landed.{quoted(table)} "
+            f"select distinct {selected} from landed.{quoted(table)} "
             f"where {quoted(by)} in (select id from scope where table_name = $scoped)",
             {"scoped": scoped},
         ).fetchall()
 
-    def _belonging(self, near: Mapping[str, int]) -> dict[str, str]:
-        """Returns, by table, the nearest first, the SQL condition under which a row of it belongs to one of `scope`."""
-        found: list[tuple[int, str, str]] = []
+    def _join_conditions(self, distances: Mapping[str, int]) -> dict[str, str]:
+        """Returns for each table, nearest first, the SQL condition that joins its rows to `scope`."""
+        conditions: list[tuple[int, str, str]] = []
         for name, table in self.contract.tables.items():
             if self.contract.kinds(name):
-                found.append((1, name, "scope.entity = landed_rows.entity_kind and scope.id = landed_rows.entity_id"))
+                conditions.append(
+                    (1, name, "scope.entity = landed_rows.entity_kind and scope.id = landed_rows.entity_id")
+                )
                 continue
-            parents = {column: parent for column, parent in self.contract.parents(name).items() if parent in near}
-            if name in near:
-                away, column, holder = near[name], table.key[0], name
+            parents = {column: parent for column, parent in self.contract.parents(name).items() if parent in distances}
+            if name in distances:
+                distance, column, holder = distances[name], table.key[0], name
             elif parents:
-                column = min(parents, key=lambda one: near[parents[one]])
-                away, holder = near[parents[column]] + 1, parents[column]
+                column = min(parents, key=lambda column: distances[parents[column]])
+                distance, holder = distances[parents[column]] + 1, parents[column]
             else:
                 continue
-            found.append((away, name, f"scope.table_name = '{holder}' and scope.id = landed_rows.{quoted(column)}"))
-        return {name: on for _, name, on in sorted(found, key=lambda one: one[0])}
+            conditions.append(
+                (distance, name, f"scope.table_name = '{holder}' and scope.id = landed_rows.{quoted(column)}")
+            )
+        return {name: condition for _, name, condition in sorted(conditions, key=lambda entry: entry[0])}
 
-    def _of_table(self, name: str, table: Table, on: str, rows: int) -> dict[str, Any]:
-        """Returns a table's newest rows, each version that the loads hold of them; to find them, only their keys are read."""
+    def _table_rows(self, name: str, table: Table, condition: str, rows: int) -> dict[str, Any]:
+        """Returns the newest rows of a table in all versions; only their keys are read to find them."""
         columns, key = (", ".join(map(quoted, names)) for names in (table.columns, table.key))
         event = quoted(table.event_at) if table.event_at else "cast(null as timestamp)"
         happened = f"({event} is null or cast({event} as date) <= $as_of)"
@@ -146,7 +150,7 @@ class SourceRows:
             select
                 {key}, min(distance) as distance, max({event}) as last_at, min({event}) as first_at,
                 count(*) over () as row_count
-            from landed.{quoted(name)} as landed_rows inner join scope on {on}
+            from landed.{quoted(name)} as landed_rows inner join scope on {condition}
             where {happened}
             group by {key}
             order by distance, last_at desc nulls last, {key}
@@ -154,61 +158,62 @@ class SourceRows:
             """,
             {"as_of": self.as_of, "rows": rows},
         )
-        counted = self.connection.execute("select max(row_count), min(first_at), max(last_at) from newest").fetchall()
-        row_count, low, high = counted[0]
+        row_count, low, high = self.connection.execute(
+            "select max(row_count), min(first_at), max(last_at) from newest"
+        ).fetchall()[0]
         if row_count is None:
             return {"row_count": 0, "rows": []}
         bounds = {}
         if table.event_at is not None and table.is_needed(table.event_at):
-            # Loads are sorted by their events, so that between two of them little has to be read.
+            # Loads are sorted by event time, so a time range reads little of them.
             happened = f"{happened} and {event} between $low and $high"
             bounds = {"low": low, "high": high}
-        # Of a table whose loads are its history, a later version of a row counts from the day on which it landed.
+        # In a table whose loads are its history, a later version of a row is known from the day it landed.
         known = f"first_landed_at = min(first_landed_at) over (partition by {key}) or cast(first_landed_at as date) <= $as_of"
-        told = self.connection.execute(
+        cursor = self.connection.execute(
             f"""
-            with found as (
+            with matches as (
                 select landed_rows.*, newest.distance, newest.last_at
                 from (select * from landed.{quoted(name)} where {happened}) as landed_rows inner join newest using ({key})
             )
             select {columns}, list(load_id order by landed_at, load_id) as load_ids, min(landed_at) as first_landed_at
-            from found group by {columns}, distance, last_at
+            from matches group by {columns}, distance, last_at
             {f"qualify {known}" if table.keeps_loads else ""}
             order by distance, last_at desc nulls last, {key}, first_landed_at desc
             """,
             {"as_of": self.as_of, **bounds},
         )
         names = [*table.columns, "load_ids"]
-        found = [dict(zip(names, row, strict=False)) for row in told.fetchall()]
-        return {"row_count": row_count, "rows": [as_known(row, table, self.as_of) for row in found]}
+        versions = [dict(zip(names, row, strict=False)) for row in cursor.fetchall()]
+        return {"row_count": row_count, "rows": [as_known(row, table, self.as_of) for row in versions]}
 
 
-def as_known(found: Row, table: Table, as_of: date) -> dict[str, Any]:
+def as_known(landed: Row, table: Table, as_of: date) -> dict[str, Any]:
     """Returns a row as it was known at the end of a day.
 
     Args:
-        found: The table's columns as they landed, and `load_ids`.
-        table: Says by which column's moment another one came true.
+        landed: The columns of the table as they landed, and `load_ids`.
+        table: The table, which names for a column the time at which its value became known.
         as_of: The day.
 
     Returns:
         `row`, `load_ids` and `known_later`; see `SourceRows.about`.
     """
-    row = {name: found[name] for name in table.columns}
+    row = {name: landed[name] for name in table.columns}
     later = {
         name: row[name]
         for name, column in table.columns.items()
         if column.known_at and row[name] is not None and _is_after(row[column.known_at], as_of)
     }
-    return {"load_ids": found["load_ids"], "row": {**row, **dict.fromkeys(later)}, "known_later": later}
+    return {"load_ids": landed["load_ids"], "row": {**row, **dict.fromkeys(later)}, "known_later": later}
 
 
-def _is_after(moment: date | datetime | None, as_of: date) -> bool:
-    if moment is None:
+def _is_after(time: date | datetime | None, as_of: date) -> bool:
+    if time is None:
         return False
-    return (moment.date() if isinstance(moment, datetime) else moment) > as_of
+    return (time.date() if isinstance(time, datetime) else time) > as_of
 
 
 def _entity(table: str) -> str:
-    """Returns the kind of entity that a table holds, as `entity_kind` spells it."""
+    """Returns the value of `entity_kind` for the entities of a table."""
     return table.removesuffix("s")

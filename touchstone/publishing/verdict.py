@@ -1,7 +1,7 @@
-"""The verdict on a candidate: which gates judged which bytes by which suites and policy, and whether it may be published.
+"""The verdict on a candidate: the results of its gates, and the suites and the policy they used.
 
-Written beside the candidate, whole or not at all; the newest one counts. `publish` reads it from there and believes
-nothing in it that it can check itself.
+It is written atomically next to the candidate; the newest one is valid. `publish` reads it from there and checks itself what
+can be checked.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ GATES = (*GATES_BEFORE, CANDIDATE_GATE)
 
 
 class Verdict(BaseModel):
-    """What the gates said of one candidate.
+    """The results of the gates for one candidate.
 
     Attributes:
         candidate: SHA-256 of the candidate's manifest.
-        suites: Digest of all suites that were in force.
-        policy: Digest of the policy that was in force.
-        gates: The result of each gate by its name.
+        suites: Digest of the suites in force.
+        policy: Digest of the policy in force.
+        gates: The result of each gate, by name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,12 +44,12 @@ class Verdict(BaseModel):
 
     @property
     def passed(self) -> bool:
-        """Whether every gate that there must be is there and lets the candidate through."""
+        """Whether all required gates ran and passed."""
         return not self.refusals()
 
     def refusals(self) -> list[str]:
-        """Returns in words what each gate that refuses, or is missing, holds against the candidate."""
-        missing = [f"gate {name} has not judged it" for name in GATES if name not in self.gates]
+        """Describes each gate that refuses the candidate or did not run."""
+        missing = [f"gate {name} did not run" for name in GATES if name not in self.gates]
         refusals = [refusal for result in self.gates.values() if (refusal := result.refusal()) is not None]
         return missing + refusals
 
@@ -61,13 +61,16 @@ class Verdict(BaseModel):
 def give_verdict(
     candidate: Candidate, gates: Sequence[SuiteResult], *, suites_digest: str, policy_digest: str
 ) -> Verdict:
-    """Writes the verdict on a candidate beside it, passed or refused, and returns it.
+    """Writes the verdict on a candidate next to it, passed or refused.
 
     Args:
-        candidate: What was judged.
-        gates: The result of every gate that ran for this list.
+        candidate: The candidate.
+        gates: The results of all gates that ran for this list.
         suites_digest: Digest of all suites.
         policy_digest: Digest of the policy.
+
+    Returns:
+        The verdict.
     """
     verdict = Verdict(
         candidate=candidate.manifest().sha256,
@@ -81,24 +84,30 @@ def give_verdict(
 
 
 def read_verdict(candidate: Candidate) -> Verdict:
-    """Returns the verdict that stands beside a candidate.
+    """Reads the verdict on a candidate.
+
+    Args:
+        candidate: The candidate.
+
+    Returns:
+        The verdict.
 
     Raises:
-        GateRefusedError: There is none, or it is not sound: no gate has let this candidate through.
+        GateRefusedError: There is none, or it is invalid.
     """
     path = candidate.directory / VERDICT_FILE
     if not path.is_file():
         raise GateRefusedError(
-            f"candidate {candidate.sha256[:12]} of list {candidate.list_name} has no verdict: its gates have not run, or "
-            "did not end. Nothing was published. Run the gates first."
+            f"Candidate {candidate.sha256[:12]} of list {candidate.list_name} has no verdict: its gates did not run or did not "
+            "complete. Nothing was published. Run the gates first."
         )
     try:
         return Verdict.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise GateRefusedError(f"{path} is not a sound verdict. Nothing was published. Run the gates again.") from error
+        raise GateRefusedError(f"{path} is not a valid verdict. Nothing was published. Run the gates again.") from error
 
 
 def gate_date(result: SuiteResult) -> dt.date | None:
-    """Returns the as_of date that a gate judged for, or None where its suite does not depend on one."""
+    """Returns the as_of date of a gate's result, or None if its suite does not depend on one."""
     value: Any = result.parameters.get("as_of")
     return dt.date.fromisoformat(value) if isinstance(value, str) else value

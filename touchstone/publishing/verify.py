@@ -1,9 +1,9 @@
-"""Recomputes every digest of what is published and says in words what does not hold.
+"""Verifies published lists: recomputes every digest and describes every mismatch.
 
-Checked, for each list: history's chain and each of its lines, byte for byte; each version's files against its manifest,
-the manifest against the version's name and history, the receipts against history; that nothing is missing and nothing
-stands there that history does not name; and that LATEST names what history says. A publication that was cut short (its
-`.publishing` is there) is no damage: readers never saw it. It reads only, and never repairs.
+Checked for each list: the hash chain of the history, byte for byte; the files of each version against its manifest, the
+manifest against the version's name and the history, and the receipts against the history; that no file is missing and there is
+none that history does not name; and that LATEST names the version in force. An interrupted publication (there is a
+`.publishing`) is no damage, because readers never saw it. Verification only reads, and never repairs.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from touchstone.core.text import visible
 from touchstone.publishing.history import (
     HISTORY_FILE,
     LATEST_FILE,
-    UNDER_WAY_FILE,
+    PENDING_FILE,
     ListStore,
+    PendingPublication,
     Publication,
-    UnderWay,
     latest_version,
 )
 from touchstone.publishing.manifest import MANIFEST_FILE, version_name
@@ -29,24 +29,27 @@ from touchstone.publishing.manifest import MANIFEST_FILE, version_name
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that does not hold: in which list, at which file, and what is wrong with it."""
+    """One problem: the list, the file, and the description."""
 
     list_name: str
     path: Path
     message: str
 
     def __str__(self) -> str:
-        """Returns the problem as one line."""
+        """Returns the problem in one line."""
         return f"{visible(str(self.path))}: {self.message}"
 
 
 def verify(published: Path, list_name: str | None = None, version: str | None = None) -> list[Problem]:
-    """Returns everything that does not hold among the published lists; nothing where all is as it was published.
+    """Verifies published lists.
 
     Args:
         published: Folder of published lists.
         list_name: Only this list.
-        version: Only this version of it, beside the list's history and LATEST.
+        version: Only this version, with the list's history and LATEST.
+
+    Returns:
+        The problems; empty if there are none.
 
     Raises:
         BadInputError: There is no such list or version.
@@ -55,16 +58,25 @@ def verify(published: Path, list_name: str | None = None, version: str | None = 
     if list_name is None:
         return [problem for entry in entries for problem in _verify_entry(entry)]
     store = ListStore(published, list_name)
-    # What is asked for is looked up by name: as a path it could be too long for the disk, or lead elsewhere.
+    # The list is looked up by name: used as a path, it could be too long, or lead elsewhere.
     if not any(entry.name == list_name and entry.is_dir() for entry in entries):
-        raise BadInputError(f"no list {list_name!r} is published in {published}.")
+        raise BadInputError(f"No list {list_name!r} is published in {published}. `touchstone run` publishes lists.")
     if version is not None and version not in _versions(store):
-        raise BadInputError(f"list {list_name} has no version {version!r}. `touchstone lists show` names them.")
+        raise BadInputError(
+            f"List {list_name} has no version {version!r}. Its versions are the folders in {store.directory}."
+        )
     return _verify_list(store, version)
 
 
 def store_problems(store: ListStore) -> list[Problem]:
-    """Returns what does not hold about a list's history, LATEST and folders, without reading the versions' files."""
+    """Verifies the history, LATEST and the folders of a list, without reading the files of its versions.
+
+    Args:
+        store: The list.
+
+    Returns:
+        The problems; empty if there are none.
+    """
     history, problems = _read_history(store)
     if history is None:
         return problems
@@ -75,7 +87,7 @@ def _verify_entry(entry: Path) -> list[Problem]:
     if entry.name.startswith(TEMPORARY_PREFIX):
         return []
     if not entry.is_dir():
-        return [Problem("", entry, "does not belong among the published lists.")]
+        return [Problem("", entry, "is not a published list.")]
     return _verify_list(ListStore(entry.parent, entry.name), None)
 
 
@@ -96,11 +108,11 @@ def _versions(store: ListStore) -> list[str]:
 
 
 def _read_history(store: ListStore) -> tuple[list[Publication] | None, list[Problem]]:
-    """Returns the history, or None with the reason why it cannot be believed."""
+    """Returns the history, or None with the problem if it is damaged."""
     try:
         history = store.history()
-        begun = store.under_way()
-        allowed = b"" if begun is None else _line_of(store, begun)
+        pending = store.pending()
+        allowed = b"" if pending is None else _pending_line(store, pending)
     except VerificationError as error:
         return None, [Problem(store.list_name, store.log.path, str(error))]
     rest = store.log.unfinished()
@@ -111,40 +123,44 @@ def _read_history(store: ListStore) -> tuple[list[Publication] | None, list[Prob
     return history, []
 
 
-def _line_of(store: ListStore, begun: UnderWay) -> bytes:
-    """Returns the line that the publication under way is about to add, or nothing where it has not come that far."""
-    directory = store.version_directory(begun.version)
-    if not (directory / begun.receipt).is_file():
+def _pending_line(store: ListStore, pending: PendingPublication) -> bytes:
+    """Returns the history line that the pending publication will append; empty if its receipt is not written yet."""
+    directory = store.version_directory(pending.version)
+    if not (directory / pending.receipt).is_file():
         return b""
-    return store.log.next_line(store.line(begun.version, begun.receipt).model_dump())
+    return store.log.next_line(store.line(pending.version, pending.receipt).model_dump())
 
 
 def _latest_problems(store: ListStore, history: Sequence[Publication]) -> Iterator[Problem]:
     allowed = {latest_version(history)}
-    begun = store.under_way()
-    if begun is not None and history and (history[-1].version, history[-1].receipt) == (begun.version, begun.receipt):
+    pending = store.pending()
+    if (
+        pending is not None
+        and history
+        and (history[-1].version, history[-1].receipt) == (pending.version, pending.receipt)
+    ):
         allowed.add(latest_version(history[:-1]))
     content = store.latest_file.read_bytes() if store.latest_file.is_file() else None
     if content not in {None if version is None else f"{version}\n".encode() for version in allowed}:
-        found = "is missing" if content is None else f"holds {content!r}"
+        state = "is missing" if content is None else f"holds {content!r}"
         yield Problem(
-            store.list_name, store.latest_file, f"{found}, but must name {latest_version(history)} by history."
+            store.list_name, store.latest_file, f"{state}, but by the history must name {latest_version(history)}."
         )
 
 
 def _folder_problems(store: ListStore, history: Sequence[Publication]) -> Iterator[Problem]:
-    begun = store.under_way()
+    pending = store.pending()
     named = {line.version for line in history}
     for missing in sorted(named - set(_versions(store))):
-        yield Problem(store.list_name, store.version_directory(missing), "is missing; history names it.")
-    known = named | {HISTORY_FILE, LATEST_FILE, UNDER_WAY_FILE} | ({begun.version} if begun else set())
+        yield Problem(store.list_name, store.version_directory(missing), "is missing, but history names it.")
+    known = named | {HISTORY_FILE, LATEST_FILE, PENDING_FILE} | ({pending.version} if pending else set())
     for entry in sorted(store.directory.iterdir()):
         if entry.name not in known and not entry.name.startswith(TEMPORARY_PREFIX):
-            yield Problem(store.list_name, entry, "stands there, but history does not name it.")
+            yield Problem(store.list_name, entry, "is not in the history.")
 
 
 def _version_problems(store: ListStore, version: str, history: Sequence[Publication] | None) -> list[Problem]:
-    """Returns what does not hold about one version's files; `history` is None where it cannot be believed."""
+    """Verifies the files of one version; `history` is None if it is damaged."""
     directory = store.version_directory(version)
     manifest_path = directory / MANIFEST_FILE
     try:
@@ -156,7 +172,7 @@ def _version_problems(store: ListStore, version: str, history: Sequence[Publicat
     if version_name(manifest.as_of, manifest.sha256) != version or manifest.list_name != store.list_name:
         problems.append(Problem(store.list_name, manifest_path, "is not the manifest of this version."))
     if any(line.manifest_sha256 != manifest.sha256 for line in lines):
-        problems.append(Problem(store.list_name, manifest_path, "is not the manifest that history names."))
+        problems.append(Problem(store.list_name, manifest_path, "is not the manifest in the history."))
     digests = {
         **manifest.files,
         MANIFEST_FILE: manifest.sha256,
@@ -174,16 +190,16 @@ def _file_problems(store: ListStore, directory: Path, digests: dict[str, str]) -
         if not path.is_file():
             yield Problem(store.list_name, path, "is missing.")
         elif name not in digests:
-            yield Problem(store.list_name, path, "is not named by its manifest.")
-        elif (found := sha256_file(path)) != digests[name]:
+            yield Problem(store.list_name, path, "is not in its manifest.")
+        elif (actual := sha256_file(path)) != digests[name]:
             yield Problem(
-                store.list_name, path, f"was changed: its SHA-256 is {found[:12]}…, recorded is {digests[name][:12]}…."
+                store.list_name, path, f"was changed: its SHA-256 is {actual[:12]}…, recorded is {digests[name][:12]}…."
             )
 
 
 def _extra_problems(store: ListStore, directory: Path, known: set[str]) -> Iterator[Problem]:
-    begun = store.under_way()
-    expected = known | ({begun.receipt} if begun is not None and begun.version == directory.name else set())
+    pending = store.pending()
+    expected = known | ({pending.receipt} if pending is not None and pending.version == directory.name else set())
     for entry in sorted(directory.iterdir()):
         if entry.name not in {*expected, *store.list_files} and not entry.name.startswith(TEMPORARY_PREFIX):
-            yield Problem(store.list_name, entry, "stands there, but neither manifest nor history names it.")
+            yield Problem(store.list_name, entry, "is in neither the manifest nor the history.")

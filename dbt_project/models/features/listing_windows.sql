@@ -19,7 +19,7 @@ places as (
         places.as_of_date,
         {{ windowed_sums(columns, 'listing_days', 'places.as_of_date') }}
     from places
-    inner join {{ ref(listing_parts()[part].model) }} as listing_days
+    inner join {{ ref(listing_parts()[part]) }} as listing_days
         on
             listing_days.listing_id = places.listing_id
             and listing_days.day <= places.as_of_date

@@ -64,7 +64,7 @@ offers as (
         offers.brand_id,
         offers.as_of_date,
         {{ sums(columns, 'listing_days') }}
-    from {{ ref(listing_parts()[part].model) }} as listing_days
+    from {{ ref(listing_parts()[part]) }} as listing_days
     inner join int_listing_brands
         on
             int_listing_brands.listing_id = listing_days.listing_id

@@ -6,9 +6,26 @@
 -- A review in a language of which the seed has no words says nothing either way (int_review_days, int_unread_texts).
 -- A load never changes, so its reviews are looked through once: a run adds those of new loads, and the hook takes out those
 -- of loads that count no more.
-{{ config(materialized='goes_on', forget='forget_reviews_of_other_loads') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='load_id',
+    on_schema_change='fail',
+    post_hook="delete from {{ this }} as kept where not exists (
+        select 1
+        from {{ source('landed', 'loads') }} as loads
+        where loads.table_name = 'reviews' and loads.load_id = kept.load_id and loads.is_current
+    )",
+) }}
 
 with
+
+known_loads as (
+
+    select distinct load_id
+    from {{ source('previous', 'int_authenticity_complaints') }}
+
+),
 
 reviews as (
 
@@ -129,9 +146,11 @@ texts as (
         lower({{ as_read('reviews.text') }}) as text,
         {{ review_language('reviews') }} as language
     from reviews
+    left join known_loads
+        on known_loads.load_id = reviews.load_id
     where
         reviews.text is not null
-        and {{ is_not_looked_through('reviews.load_id') }}
+        and known_loads.load_id is null
 
 ),
 

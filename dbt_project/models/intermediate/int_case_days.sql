@@ -1,14 +1,15 @@
 -- What platform, brands and testers did about a listing on a day, one row a day and listing. Incremental as int_order_days
 -- is.
-{{ config(materialized='goes_on', forget='forget_changed_days') }}
-
-{% set is_there = goes_on() %}
-{% set ctes = changed_days('cases', is_there) %}
-{% set days = ask_days(ctes) if is_there else none %}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='day',
+    on_schema_change='fail',
+) }}
 
 with
 
-{{ days_to_build(ctes, days) }}
+{{ days_to_rebuild('cases') }}
 
 -- Every import is used once: an engine that keeps a CTE used twice would keep all its rows.
 cases as (
@@ -19,7 +20,8 @@ cases as (
         listings.listing_id,
         cast(null as varchar) as detail
     from {{ ref('stg_listings') }} as listings
-    where {{ lies_within('listings.listed_at', days) }}
+    inner join bounds
+        on {{ is_within_bounds('listings.listed_at') }}
     union all
     select
         listings.delisted_at as event_at,
@@ -27,7 +29,8 @@ cases as (
         listings.listing_id,
         cast(null as varchar) as detail
     from {{ ref('stg_listings') }} as listings
-    where {{ lies_within('listings.delisted_at', days) }}
+    inner join bounds
+        on {{ is_within_bounds('listings.delisted_at') }}
     union all
     select
         notices.submitted_at as event_at,
@@ -77,9 +80,10 @@ events as (
         owners.merchant_id,
         cases.detail
     from cases
+    inner join bounds
+        on {{ is_within_bounds('cases.event_at') }}
     left join {{ ref('int_listing_owners') }} as owners
         on owners.listing_id = cases.listing_id
-    where {{ lies_within('cases.event_at', days) }}
 
 ),
 

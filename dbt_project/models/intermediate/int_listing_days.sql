@@ -8,14 +8,14 @@ with
 
 final as (
 
-    {% for name, part in listing_parts().items() %}
+    {% for name, model in listing_parts().items() %}
     select
         day,
         listing_id,
         merchant_id,
         '{{ name }}' as part,
         {{ measures_beside(measures, measures_of_part(name)) }}
-    from {{ ref(part.model) }}
+    from {{ ref(model) }}
     where merchant_id is not null
     {{ 'union all' if not loop.last }}
     {% endfor %}

@@ -1,52 +1,104 @@
--- What each load adds to the days of its events: how many rows, and the sum of their hashes, one row a load, moment (the
--- column whose day it is) and day. An increment's rows take the place of earlier ones with the same key, so those come off
--- again: what the loads of a table add together is what its present rows have. A load never changes, so this is computed once
--- a load; it is known by its content's digest, because erasing a person's rows changes that, and by its time.
-{{ config(materialized='goes_on', forget='forget_other_loads') }}
+-- What each load adds to the days of its events: how many rows, and the sum of their hashes, one row per load, moment (the
+-- column whose day it is) and day. An increment's rows replace earlier ones with the same key, so those are subtracted: what the
+-- loads of a table add together is what its present rows have. A load never changes, so this is computed once per load; it is
+-- identified by its content's digest, because erasing a person's rows changes that, and by its time.
+-- Which loads are new is determined before dbt starts, and is a column of the landed tables.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key=['table_name', 'content_digest', 'landed_at'],
+    on_schema_change='fail',
+    post_hook="delete from {{ this }} as kept where not exists (
+        select 1
+        from {{ source('landed', 'loads') }} as loads
+        where loads.table_name = kept.table_name
+            and loads.content_digest = kept.content_digest
+            and loads.landed_at = kept.landed_at
+    )",
+) }}
 
-{% set loads = loads_to_add_up() %}
+{% set tables = {
+    'orders': {
+        'key': ['order_id'],
+        'moments': {
+            'placed_at': ['listing_id', 'merchant_id', 'quantity', 'amount', 'currency'],
+            'delivered_at': ['listing_id', 'merchant_id', 'placed_at'],
+            'refunded_at': ['listing_id', 'merchant_id', 'refund_reason'],
+        },
+    },
+    'reviews': {
+        'key': ['review_id'],
+        'moments': {'created_at': ['listing_id', 'order_id', 'rating', 'text', 'language', 'has_photo', 'is_verified']},
+    },
+    'listing_prices': {
+        'key': ['listing_id', 'observed_at'],
+        'moments': {'observed_at': ['price', 'currency']},
+    },
+    'listings': {
+        'key': ['listing_id'],
+        'moments': {'listed_at': [], 'delisted_at': [], 'last_seen_at': []},
+    },
+    'notices': {
+        'key': ['notice_id'],
+        'moments': {'submitted_at': ['listing_id', 'kind'], 'decided_at': ['listing_id', 'outcome']},
+    },
+    'test_buys': {
+        'key': ['test_buy_id'],
+        'moments': {'decided_at': ['listing_id', 'verdict']},
+    },
+    'moderation_decisions': {
+        'key': ['entity_kind', 'entity_id', 'violation_type', 'decided_at'],
+        'moments': {'decided_at': ['verdict']},
+    },
+    'platform_actions': {
+        'key': ['action_id'],
+        'moments': {'occurred_at': ['entity_kind', 'entity_id', 'kind']},
+    },
+} %}
 
 with
 
-{% for load in loads %}
-{{ load_rows(load) }}
-{%- endfor %}
-added as (
+{% for table, events in tables.items() %}
+{{ rows_of_new_loads(table, events.key, events.moments) }}
 
-    {% for load in loads %}
-    {{ load_days(load) }}
-    {%- endfor %}
-    select
-        cast(null as varchar) as table_name,
-        cast(null as varchar) as content_digest,
-        cast(null as timestamp) as landed_at,
-        cast(null as varchar) as moment,
-        cast(null as date) as day,
-        cast(null as bigint) as row_count,
-        cast(null as hugeint) as hash_sum
-    where false
+{% endfor %}
+sums as (
+
+    {% for table, events in tables.items() %}
+    {% for moment in events.moments %}
+    {# Of a listing, every load says when it was last seen, and all of them count. #}
+    {{ sums_of_new_loads(table, moment, counts_in_every_load=(moment == 'last_seen_at')) }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 
 ),
 
 final as (
 
     select
-        added.table_name,
-        added.content_digest,
-        added.landed_at,
-        added.moment,
-        added.day,
-        cast(sum(added.row_count) as bigint) as row_count,
-        sum(added.hash_sum) as hash_sum,
+        sums.table_name,
+        loads.content_digest,
+        sums.landed_at,
+        sums.moment,
+        sums.day,
+        cast(sum(sums.row_count) as bigint) as row_count,
+        sum(sums.hash_sum) as hash_sum,
         {{ digest_recipe() }} as recipe
-    from added
+    from sums
+    inner join {{ source('landed', 'loads') }} as loads
+        on
+            loads.table_name = sums.table_name
+            and loads.load_id = sums.load_id
+            and loads.landed_at = sums.landed_at
     cross join {{ source('landed', 'run') }} as run
     group by
-        added.table_name,
-        added.content_digest,
-        added.landed_at,
-        added.moment,
-        added.day,
+        sums.table_name,
+        loads.content_digest,
+        sums.landed_at,
+        sums.moment,
+        sums.day,
         run.project_digest
 
 )

@@ -1,25 +1,32 @@
 -- What happened to a merchant on a day, itself and through its listings: their orders and reviews summed and the events of
--- the merchant as such, up to three rows a day and merchant, to be added up. Incremental in the same way; a day's digest is
+-- the merchant as such, up to three rows a day and merchant, to be added up. Incremental by day as well; a day's digest is
 -- made of those of the listings' parts and of the merchants' own events.
-{{ config(materialized='goes_on', forget='forget_changed_days') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='day',
+    on_schema_change='fail',
+) }}
 
-{% set is_there = goes_on() %}
 {% set measures = merchant_measures() %}
 {% set parts = merchant_parts() %}
 {% set part_measures = measures_of_parts(parts) %}
 
-{% set ctes %}
+with
+
 parts as (
 
-    {% for name in parts %}
+    {% for part in parts %}
     select
         day,
-        '{{ name }}' as part,
+        '{{ part }}' as part,
         day_digest as part_digest,
         cast(0 as bigint) as event_count,
         cast(0 as hugeint) as hash_sum
-    from {{ ref(listing_parts()[name].model) }}
-    where is_marker
+    from {{ ref(listing_parts()[part]) }}
+    where
+        is_marker
+        and day_digest is not null
     union all
     {% endfor %}
     select
@@ -52,21 +59,18 @@ digests as (
 
 ),
 
-{% if is_there %}
 kept as (
 
     select
         day,
         day_digest
-    from {{ this }}
+    from {{ source('previous', 'int_merchant_days') }}
     where is_marker
 
 ),
 
-{% endif %}
 changed_days as (
 
-    {% if is_there %}
     select
         coalesce(digests.day, kept.day) as day,
         digests.day_digest
@@ -74,20 +78,10 @@ changed_days as (
     full outer join kept
         on kept.day = digests.day
     where digests.day_digest is distinct from kept.day_digest
-    {% else %}
-    select
-        day,
-        day_digest
-    from digests
-    {% endif %}
 
 ),
-{% endset %}
-{% set days = ask_days(ctes) if is_there else none %}
 
-with
-
-{{ days_to_build(ctes, days) }}
+{{ bounds_of_changed_days() }}
 
 -- Each part is grouped on its own and gives rows of its own, as the listings' days do, and for the same reason.
 final as (
@@ -103,12 +97,10 @@ final as (
         {{ added_up(measures, 'listing_days', {}) }},
         false as is_marker,
         cast(null as varchar) as day_digest
-    from {{ ref(listing_parts()[name].model) }} as listing_days
+    from {{ ref(listing_parts()[name]) }} as listing_days
     inner join changed_days
         on changed_days.day = listing_days.day
-    where
-        listing_days.merchant_id is not null
-        and {{ lies_within('listing_days.day', days) }}
+    where listing_days.merchant_id is not null
     group by
         listing_days.day,
         listing_days.merchant_id
@@ -127,7 +119,8 @@ final as (
     from {{ ref('int_merchant_events') }} as events
     inner join changed_days
         on changed_days.day = events.event_date
-    where {{ lies_within('events.event_at', days) }}
+    inner join bounds
+        on {{ is_within_bounds('events.event_at') }}
     group by
         events.event_date,
         events.merchant_id
@@ -143,7 +136,6 @@ final as (
         true as is_marker,
         changed_days.day_digest
     from changed_days
-    where changed_days.day_digest is not null
 
 )
 

@@ -1,19 +1,20 @@
--- What was ordered, delivered and refunded of a listing on a day, one row a day, listing and merchant. Incremental by day, and
--- only the days whose digest of events is not the one kept in the table: so a kill, a missed day, a late, corrected or
--- deleted row heal by themselves. How is in the macros, which the four parts of a listing's days share.
-{{ config(materialized='goes_on', forget='forget_changed_days') }}
-
-{% set is_there = goes_on() %}
-{% set ctes = changed_days('orders', is_there) %}
-{% set days = ask_days(ctes) if is_there else none %}
+-- What was ordered, delivered and refunded of a listing on a day, one row per day, listing and merchant. Incremental by day:
+-- only the days of int_changed_days are rebuilt, so that a kill, a missed day, and late, corrected or deleted rows are repaired
+-- by the next run.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='day',
+    on_schema_change='fail',
+) }}
 
 with
 
-{{ days_to_build(ctes, days) }}
+{{ days_to_rebuild('orders') }}
 
 -- An order is an event when it is placed and others when its parcel arrives or its money goes back; each carries only what is
 -- known at its moment. Each reads the orders for itself: a bound on the moment then reaches the column, and what lies
--- outside is not read. (They are no import: an engine that keeps a CTE used thrice would keep all its rows.)
+-- outside is not read. (Not an import CTE: DuckDB would materialize all rows of a CTE that is used three times.)
 events as (
 
     select
@@ -26,7 +27,8 @@ events as (
         orders.amount_usd,
         cast(null as bigint) as waited_hours
     from {{ ref('stg_orders') }} as orders
-    where {{ lies_within('orders.placed_at', days) }}
+    inner join bounds
+        on {{ is_within_bounds('orders.placed_at') }}
     union all
     select
         orders.delivered_at as event_at,
@@ -38,7 +40,8 @@ events as (
         cast(null as decimal(18, 4)) as amount_usd,
         greatest({{ hours_between('orders.placed_at', 'orders.delivered_at') }}, 0) as waited_hours
     from {{ ref('stg_orders') }} as orders
-    where {{ lies_within('orders.delivered_at', days) }}
+    inner join bounds
+        on {{ is_within_bounds('orders.delivered_at') }}
     union all
     select
         orders.refunded_at as event_at,
@@ -50,7 +53,8 @@ events as (
         orders.amount_usd,
         cast(null as bigint) as waited_hours
     from {{ ref('stg_orders') }} as orders
-    where {{ lies_within('orders.refunded_at', days) }}
+    inner join bounds
+        on {{ is_within_bounds('orders.refunded_at') }}
 
 ),
 

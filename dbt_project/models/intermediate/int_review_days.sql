@@ -1,13 +1,14 @@
 -- What was said of a listing on a day, one row a day and listing. Incremental as int_order_days is.
-{{ config(materialized='goes_on', forget='forget_changed_days') }}
-
-{% set is_there = goes_on() %}
-{% set ctes = changed_days('reviews', is_there) %}
-{% set days = ask_days(ctes) if is_there else none %}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='day',
+    on_schema_change='fail',
+) }}
 
 with
 
-{{ days_to_build(ctes, days) }}
+{{ days_to_rebuild('reviews', look_back_days=review_look_back_days()) }}
 
 -- A text is repeated where a review of the days before had it, of whatever listing: later ones make nobody a copyist.
 long_texts as (
@@ -22,9 +23,10 @@ long_texts as (
     from {{ ref('stg_reviews') }} as reviews
     inner join {{ ref('int_review_texts') }} as texts
         on texts.review_hash = {{ row_hash(['reviews.load_id', 'reviews.review_id']) }}
-    where
-        {{ lies_within('reviews.created_at', days, days_rested_on()) }}
-        and {{ lies_within('texts.created_at', days, days_rested_on()) }}
+    inner join bounds
+        on
+            {{ is_within_bounds('reviews.created_at', from='look_back_from') }}
+            and {{ is_within_bounds('texts.created_at', from='look_back_from') }}
 
 ),
 
@@ -55,13 +57,14 @@ said as (
         cast(null as boolean) as is_early,
         cast(null as boolean) as is_repeated
     from {{ ref('stg_reviews') }} as reviews
+    inner join bounds
+        on {{ is_within_bounds('reviews.created_at') }}
     left join {{ ref('int_authenticity_complaints') }} as complaints
         on
             complaints.review_id = reviews.review_id
             and complaints.load_id = reviews.load_id
     left join languages
         on languages.language = {{ review_language('reviews') }}
-    where {{ lies_within('reviews.created_at', days) }}
     union all
     select
         reviews.created_at as event_at,
@@ -76,11 +79,13 @@ said as (
     from {{ ref('stg_reviews') }} as reviews
     inner join {{ ref('stg_orders') }} as orders
         on orders.order_id = reviews.order_id
+    inner join bounds
+        on
+            {{ is_within_bounds('reviews.created_at') }}
+            and {{ is_within_bounds('orders.placed_at', from='look_back_from') }}
     where
         orders.placed_at <= reviews.created_at
-        and {{ days_between('cast(orders.placed_at as date)', 'cast(reviews.created_at as date)') }} <= {{ days_rested_on() }}
-        and {{ lies_within('reviews.created_at', days) }}
-        and {{ lies_within('orders.placed_at', days, days_rested_on()) }}
+        and {{ days_between('cast(orders.placed_at as date)', 'cast(reviews.created_at as date)') }} <= {{ review_look_back_days() }}
     union all
     select
         long_texts.created_at as event_at,
@@ -93,11 +98,12 @@ said as (
         cast(null as boolean) as is_early,
         coalesce(
             {{ days_between('cast(long_texts.had_before_at as date)', 'cast(long_texts.created_at as date)') }}
-            <= {{ days_rested_on() }},
+            <= {{ review_look_back_days() }},
             false
         ) as is_repeated
     from long_texts
-    where {{ lies_within('long_texts.created_at', days) }}
+    inner join bounds
+        on {{ is_within_bounds('long_texts.created_at') }}
 
 ),
 

@@ -2,9 +2,26 @@
 -- enough. Whose it is, and what came before, is for the days (int_review_days).
 -- A load never changes, so its texts are hashed once, as complaints are looked for (int_authenticity_complaints). A review is
 -- known by a hash too: a load's id in every row of a join of all reviews would be ten times as long.
-{{ config(materialized='goes_on', forget='forget_reviews_of_other_loads') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='load_id',
+    on_schema_change='fail',
+    post_hook="delete from {{ this }} as kept where not exists (
+        select 1
+        from {{ source('landed', 'loads') }} as loads
+        where loads.table_name = 'reviews' and loads.load_id = kept.load_id and loads.is_current
+    )",
+) }}
 
 with
+
+known_loads as (
+
+    select distinct load_id
+    from {{ source('previous', 'int_review_texts') }}
+
+),
 
 reviews as (
 
@@ -20,9 +37,11 @@ keys as (
         reviews.created_at,
         {{ review_key('reviews.text') }} as text_key
     from reviews
+    left join known_loads
+        on known_loads.load_id = reviews.load_id
     where
         {{ bytes_in('reviews.text') }} >= {{ least_bytes() }}
-        and {{ is_not_looked_through('reviews.load_id') }}
+        and known_loads.load_id is null
 
 ),
 

@@ -1,7 +1,15 @@
 -- What there is to find in a title and its description, one row a text: words that say without saying it that goods are
 -- copies, a brand's name hidden from a search for it, words of two scripts, and bands by which like titles are found.
 -- A text never changes, so it is looked through once: a run adds new ones, and the hook takes out those that are gone.
-{{ config(materialized='goes_on', forget='forget_other_texts') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='text_digest',
+    on_schema_change='fail',
+    post_hook="delete from {{ this }} as kept where
+        kept.recipe not in ({{ text_recipes() }})
+        or kept.text_digest not in (select {{ written_digest('history') }} from {{ ref('stg_listing_history') }} as history)",
+) }}
 
 with
 
@@ -29,6 +37,16 @@ recipes as (
 
 ),
 
+-- Texts that were examined by the same code and engine, and for the same brands.
+examined as (
+
+    select examined.text_digest
+    from {{ source('previous', 'int_text_findings') }} as examined
+    inner join recipes
+        on recipes.recipe = examined.recipe
+
+),
+
 written as (
 
     select
@@ -42,12 +60,14 @@ written as (
 texts as (
 
     select
-        text_digest,
-        min(title) as title,
-        min(coalesce(title, '') || ' ' || coalesce(description, '')) as text
+        written.text_digest,
+        min(written.title) as title,
+        min(coalesce(written.title, '') || ' ' || coalesce(written.description, '')) as text
     from written
-    where {{ is_not_found_out('written.text_digest') }}
-    group by text_digest
+    left join examined
+        on examined.text_digest = written.text_digest
+    where examined.text_digest is null
+    group by written.text_digest
 
 ),
 

@@ -1,8 +1,5 @@
 -- What was known of a listing's pictures when. A listing is listed with the pictures that the first load of pictures brings
 -- from the day on which any load knew it; one that comes later counts from its load: nobody was seen with it before.
-{% set is_of_one_load = how_it_landed('listing_images').loads <= 1 %}
-{% set stg_listing_versions = ref('stg_listing_versions') %}
-
 with
 
 images as (
@@ -11,7 +8,6 @@ images as (
 
 ),
 
-{% if not is_of_one_load -%}
 first_known as (
 
     select
@@ -21,7 +17,7 @@ first_known as (
         select
             listing_id,
             landed_at
-        from {{ stg_listing_versions }}
+        from {{ ref('stg_listing_versions') }}
         union all
         select
             listing_id,
@@ -32,15 +28,22 @@ first_known as (
 
 ),
 
+image_loads as (
+
+    select distinct cast(landed_at as date) as landed_on
+    from {{ source('landed', 'loads') }}
+    where table_name = 'listing_images'
+
+),
+
 first_pictured as (
 
     select
         known.known_on,
-        cast(min(loads.landed_at) as date) as pictured_on
+        min(image_loads.landed_on) as pictured_on
     from (select distinct known_on from first_known) as known
-    inner join landed.loads as loads
-        on cast(loads.landed_at as date) >= known.known_on
-    where loads.table_name = 'listing_images'
+    inner join image_loads
+        on image_loads.landed_on >= known.known_on
     group by known.known_on
 
 ),
@@ -60,18 +63,5 @@ final as (
         on first_pictured.known_on = first_known.known_on
 
 )
-{%- else -%}
-final as (
-
-    select
-        images.image_id,
-        images.listing_id,
-        images.sha256,
-        images.known_from,
-        images.known_until
-    from images
-
-)
-{%- endif %}
 
 select * from final
