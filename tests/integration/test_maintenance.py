@@ -136,7 +136,7 @@ def test_a_dead_run_and_what_it_left_are_told_with_what_to_do(settings: Settings
     assert "touchstone run" in dead.remedy
     notes = "\n".join(map(str, found(settings, "note")))
     assert "1 partial" in notes
-    assert "no line of the ledger names" in notes
+    assert "folders of killed landings, which the ledger does not name" in notes
     assert "touchstone prune" in notes
 
 
@@ -241,7 +241,7 @@ def test_without_a_ledger_nothing_of_the_landing_zone_goes(settings: Settings, m
 
 
 def test_fewer_days_than_one_and_no_home_are_bad_input(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="at least the newest day"):
+    with pytest.raises(BadInputError, match="the newest day is always kept"):
         prune(settings, 0)
     with pytest.raises(BadInputError, match="no home"):
         prune(read_settings(home=tmp_path / "nowhere"), 1)
@@ -298,7 +298,7 @@ def test_an_erasure_that_was_cut_short_is_found_by_the_doctor(settings: Settings
     arguments = ("erase", BUYER.kind, BUYER.value_hash)
     assert touchstone(settings.home, *arguments, **{VARIABLE: "erase.ledger:after:kill"}).code == -signal.SIGKILL
     said = "\n".join(map(str, found(settings, "act")))
-    assert "still holds rows of a person who was erased" in said
+    assert "still holds rows of an erased person" in said
     assert touchstone(settings.home, *arguments).code == 0
     assert found(settings, "act") == []
 
