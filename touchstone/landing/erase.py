@@ -98,7 +98,7 @@ class _Eraser:
         self.work = work
 
     def removals(self, records: list[LoadRecord], person: Person, reason: Reason) -> Iterator[Removal]:
-        """Writes and places the loads that stand in, yielding after each the line that makes it count."""
+        """Writes the replacements of loads, and yields the ledger line of each after its file is committed."""
         erasure = Erasure(self.connection, self.contract, [person])
         loads = {
             (record.table, record.load_id): record
