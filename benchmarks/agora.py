@@ -31,7 +31,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ml.boosting import Parameters, fit_booster
 from ml.declarations import Declaration, load_declarations
-from ml.evaluate import ranking
+from ml.metrics import ranking
 from ml.model import load_booster, margin_of
 from ml.training_set import (
     Flags,

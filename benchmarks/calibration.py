@@ -28,7 +28,7 @@ from quality import AS_OF, calibration_slope, rate
 
 from ml import calibrate as calibrating
 from ml.declarations import load_declarations
-from ml.evaluate import calibration_slope as weighted_slope
+from ml.metrics import calibration_slope as weighted_slope
 from ml.model import load_booster, margin_of
 from ml.registry import Registry
 from ml.training_set import read_training_set
@@ -134,8 +134,8 @@ def tell_versions(home: Path) -> None:
         features, spine, edges = (learned / f"{name}.parquet" for name in ("features", "spine", "edges"))
         known = read_training_set(declaration, features, spine, edges, lives, date.fromisoformat(card["as_of"]))
         booster = load_booster((version.folder / "main.ubj").read_bytes())
-        verdicts, others = (known.rows.take(known.rows.purposed(name)) for name in ("calibrate", "known_positive"))
-        margins = [margin_of(booster, rows.features).astype(np.float64) for rows in (verdicts, others, known.live)]
+        verdicts, others = (known.rows.take(known.rows.has_purpose(name)) for name in ("calibrate", "known_positive"))
+        margins = [margin_of(booster, rows.features).astype(np.float64) for rows in (verdicts, others, known.active)]
         truths = TRUTHS[declaration.name].format(truth=home / "marketplace" / "truth", as_of=card["as_of"])
         listed = f"select listing_id as id from read_parquet('{lives}', hive_partitioning = false)"
         is_true = duckdb.sql(
@@ -154,7 +154,7 @@ def tell_versions(home: Path) -> None:
                     verdicts.is_random_arm,
                     is_known=np.isin(verdicts.entity, others.entity),
                     known=margins[1],
-                    live=margins[2][~known.live.is_taught],
+                    active=margins[2][~known.active.is_training_verdict],
                 )
             told = fitted.probability(margins[2])
             kept = np.clip(told, 1e-4, 1 - 1e-4)

@@ -182,7 +182,7 @@ def truth_of(home: Path, rates: str) -> dict[str, npt.NDArray[np.generic]]:
         "truth": home / "marketplace" / "truth",
         "as_of": AS_OF,
         "features": features_of(home, rates, AS_OF),
-        "live": features_of(home, "listings", AS_OF),
+        "active": features_of(home, "listings", AS_OF),
     }
     parts = {"labelled": LABELLED, "sellers": SELLERS, "selling": SELLING}
     parts = {name: sql.format(**places) for name, sql in parts.items()}

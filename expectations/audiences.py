@@ -53,10 +53,10 @@ class Audiences(BaseModel):
         return self
 
     def may_see(self, audience: Audience, column: str) -> bool:
-        """Tells whether an audience may see `table.column`.
+        """Returns whether an audience may see `table.column`.
 
         Raises:
-            KeyError: Nothing says so of the column.
+            KeyError: The column is not classified.
         """
         table, _, name = column.partition(".")
         groups = self.contract.get(table) or self.made[table]
@@ -71,11 +71,11 @@ def load_audiences(path: Path = AUDIENCES_PATH) -> Audiences:
     """Returns who may see what.
 
     Raises:
-        BadInputError: The file is not sound: it misses a column, or lets a personal one reach a brand.
+        BadInputError: The file is invalid: it misses a column, or lets a personal one reach a brand.
     """
     try:
         return Audiences.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError) as error:
         raise BadInputError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
-        raise BadInputError(f"{path} is not sound: {error.errors()[0]['msg']}") from error
+        raise BadInputError(f"{path} is invalid: {error.errors()[0]['msg']}") from error

@@ -1,4 +1,4 @@
-"""What came of judging a suite: the result, its failures in words, and the digest of what was judged.
+"""The result of judging a suite: its failures with their messages, and the digest of what was judged.
 
 Pure data, cheap to import, serialisable: a gate's result is a JSON file that publishing and Dagster read.
 """
@@ -57,19 +57,19 @@ class SuiteResult(BaseModel):
         return tuple(failure for failure in self.failures if failure.severity == severity)
 
     def refusal(self) -> str | None:
-        """Returns in words why this gate refuses, a Markdown list, or None when it lets through."""
-        return None if self.success else self._words("refused", "critical")
+        """Returns why this gate refuses, as a Markdown list, or None if it passes."""
+        return None if self.success else self._describe("refused", "critical")
 
     def warning(self) -> str | None:
-        """Returns in words what this gate warns of, a Markdown list, or None."""
-        return self._words("warns", "warning") if self.of_severity("warning") else None
+        """Returns what this gate warns of, as a Markdown list, or None."""
+        return self._describe("warns", "warning") if self.of_severity("warning") else None
 
-    def _words(self, does: str, severity: Severity) -> str:
+    def _describe(self, verb: str, severity: Severity) -> str:
         reasons = "\n".join(f"- {visible(failure.message)}" for failure in self.of_severity(severity))
-        return f"gate {self.suite} {does}:\n{reasons}"
+        return f"gate {self.suite} {verb}:\n{reasons}"
 
     def raise_if_refused(self) -> None:
-        """Does nothing when the gate lets through.
+        """Does nothing if the gate passes.
 
         Raises:
             GateRefusedError: A critical expectation failed; the message says which, what was seen and what is allowed.

@@ -139,7 +139,7 @@ def _failures(
 
 
 def _failure(expectation: Expectation, subject: str | None, observed: str, limit: str) -> Failure:
-    """Returns a failure in words; what is wrong with a row of `judged_tables` is wrong with the table that it is about."""
+    """Returns a failure with its message; one about a row of `judged_tables` is a failure of the table that the row names."""
     is_about_table = expectation.table == JUDGED_TABLES and subject is not None
     table, column = (str(subject), None) if is_about_table else (expectation.table, subject)
     place = table if column is None else f"{table}.{column}"
@@ -150,12 +150,12 @@ def _failure(expectation: Expectation, subject: str | None, observed: str, limit
         observed=observed,
         limit=limit,
         severity=expectation.severity,
-        message=f"{expectation.name} ({place}): expected that {expectation.says}; observed {observed}, allowed {limit}.",
+        message=f"{expectation.name} ({place}): expected that {expectation.description}; observed {observed}, allowed {limit}.",
     )
 
 
 def _native_figures(expectation: Expectation, result: Mapping[str, Any], bound: Mapping[str, Any]) -> tuple[str, str]:
-    """Returns what a native expectation observed and what it allows, in words."""
+    """Returns what a native expectation observed and what it allows, as text."""
     if "unexpected_count" in result:
         return _breaking_rows(result["unexpected_count"]), "none"
     arguments = expectation.bound_arguments(bound)
@@ -169,7 +169,7 @@ def _breaking_rows(count: int) -> str:
 
 
 def _error(info: Mapping[str, Any] | None) -> str | None:
-    """Returns why an expectation raised, or None. Only what a binder says is repeated: other messages quote values."""
+    """Returns why an expectation raised, or None. Only a binder's message is repeated: other messages quote values."""
     if not info:
         return None
     details = [info] if "raised_exception" in info else list(info.values())

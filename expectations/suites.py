@@ -1,6 +1,6 @@
 """What is expected: the suites as data, their digests, and the parameters that a caller binds to them.
 
-A suite is a YAML file in `expectations/suites/`. How one is judged belongs in `runner`, what came of it in `results`.
+A suite is a YAML file in `expectations/suites/`. How one is judged belongs in `runner`, its result in `results`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Table(_Data):
 class Expectation(_Data):
     """One rule, in one of three forms.
 
-    `gx` with `arguments` is an expectation of Great Expectations' own; `$name` stands for a parameter. `bad_rows` is a
+    `gx` with `arguments` is an expectation of Great Expectations' own; `$name` refers to a parameter. `bad_rows` is a
     SQL condition that no row may meet. `query` is SQL that returns a row for each thing that is wrong, with the columns
     `subject` (a column, table or group), `observed` and `allowed`; it must not return values of single rows.
     """
@@ -86,7 +86,7 @@ class Expectation(_Data):
     name: str
     table: str
     severity: Severity
-    says: str
+    description: str
     needs: tuple[str, ...] = ()
     column: str | None = None
     gx: NativeExpectation | None = None
@@ -124,7 +124,7 @@ class Suite(_Data):
     def _is_sound(self) -> Self:
         names = [expectation.name for expectation in self.expectations]
         if len(set(names)) != len(names):
-            raise ValueError("two expectations bear one name")
+            raise ValueError("two expectations have the same name")
         if not any(expectation.gx == "ExpectTableRowCountToBeBetween" for expectation in self.expectations):
             raise ValueError("no row count: an empty table would pass every other expectation")
         return self
@@ -207,13 +207,13 @@ def load_suite(name: str) -> Suite:
     """Returns a suite as data.
 
     Raises:
-        BadInputError: There is no such suite, or its file is not sound.
+        BadInputError: There is no such suite, or its file is invalid.
     """
     path = _path(name)
     try:
         return Suite.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError) as error:
-        raise BadInputError(f"{path.name} is not a sound suite: {error}") from error
+        raise BadInputError(f"{path.name} is not a valid suite: {error}") from error
 
 
 def _path(name: str) -> Path:

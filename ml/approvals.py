@@ -230,7 +230,7 @@ class ApprovalLog:
             floor=model.floor,
             bands=tuple(model.body["flagging"]["bands"]),
             folder=folder,
-            card={name: value for name, value in model.body.items() if name not in ("usual", "reference")},
+            card={name: value for name, value in model.body.items() if name not in ("baseline", "reference")},
             approved=decision,
         )
 

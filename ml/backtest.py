@@ -1,8 +1,8 @@
-"""A model walked forward over history: at each date trained on what was known by then, and held against what came out later.
+"""Walk-forward backtest: trains a model at past dates on what was known then, and compares its ratings with later outcomes.
 
-A step is a folder with the model that a training as of its date gives, and what that rates of all that lived then. Two
-variants of a model, such as today's and one without a signal, take the same steps and meet the same outcomes. Which rows a
-date has, and what came out, is handed in; nothing here is registered or may rate.
+A step is a folder with the model trained as of its date and its scores of the entities that were active then. Variants of a
+model, such as the current one and one without a signal, use the same steps and outcomes. Rows and outcomes are given by the
+caller; nothing here is registered or may rate.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ml.declarations import Declaration
 from ml.model import RiskModel, read_model
 from ml.plots import new_axes, png
 from ml.score import rate
-from ml.shadow import Bools, Found, flags_of, found_among
-from ml.train import Files, Parameters, fit_model, split_of, too_few, training_digest
+from ml.shadow import Bools, Outcomes, flagged_rows, match_outcomes
+from ml.train import Files, Parameters, fit_model, split_for, too_few, training_digest
 from ml.training_set import Floats
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import replacing_directory
@@ -33,42 +33,42 @@ if TYPE_CHECKING:
 STEP_FILE: Final = "step.json"
 SCORES_FILE: Final = "scores.parquet"
 OUTCOME_DAYS: Final = 28
-"""What is decided within so many days after a date is held against its scores, so that all dates are asked the same."""
+"""Decisions within this many days after a date are its outcomes, the same for all dates."""
 PANELS: Final = ("flagged", "precision", "recall", "calibration_slope")
 COLOURS: Final = ("#33658a", "#c1121f")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is walked forward.
+    """A variant of a model in a backtest.
 
     Attributes:
-        name: What it is called in tables and plots, such as `now` or `without link`.
+        name: Its name in tables and charts, such as `now` or `without link`.
         declaration: The model.
-        parameters: The choices of its trainings; the policy's target precision is one.
+        parameters: The training parameters, including the policy's target precision.
     """
 
     name: str
     declaration: Declaration
     parameters: Parameters
 
-    def digest(self, as_of: date, stands_on: Mapping[str, str]) -> str:
-        """Returns what a step depends on, as one digest: the variant, its code, the date and the digests of what it reads."""
-        return training_digest(self.declaration, stands_on, as_of, self.parameters)
+    def digest(self, as_of: date, depends_on: Mapping[str, str]) -> str:
+        """Returns a digest over everything that a step depends on: variant, code, date and digests of its inputs."""
+        return training_digest(self.declaration, depends_on, as_of, self.parameters)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a variant did at a date.
+    """The results of a variant at a date.
 
     Attributes:
         flagged: Entities at or above threshold and floor.
-        precision: Share of the flagged that have an outcome and were found positive; None where none has one.
-        recall: Share of those found positive that it flagged; None where none was.
-        expected_precision: Mean probability of the flagged, as the scores have it; None where none is flagged.
-        calibration_slope: Of outcomes drawn by design (test buys, audits), weighted to all; None under 5 positives.
-        expected_share: Mean probability of those, weighted; None where none was drawn.
-        positive_share: The share of them that was found positive, weighted.
+        precision: Share of positives among the flagged entities with an outcome; None without any.
+        recall: Share of the positive outcomes that it flagged; None without positives.
+        expected_precision: Mean probability of the flagged entities; None without any.
+        calibration_slope: Of sampled outcomes (test buys, audits), weighted to the population; None under 5 positives.
+        expected_share: Mean probability of the sampled outcomes, weighted; None without any.
+        positive_share: Share of positives among them, weighted.
     """
 
     flagged: int
@@ -82,15 +82,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class Step:
-    """A date.
+    """A date of a backtest.
 
     Attributes:
         as_of: The date.
-        rated: Entities that lived then.
-        outcomes: Those on which a decision came within 28 days.
-        positive_outcomes: Of these, those found positive.
+        rated: Entities active at the date.
+        outcomes: Those with a decision within 28 days.
+        positive_outcomes: Positives among these.
         both: Entities that all variants flag.
-        variants: What each did, by its name; None where it had too few labels to learn from.
+        variants: The results by variant; None if it had too few labels.
     """
 
     as_of: str
@@ -101,15 +101,15 @@ class Step:
     variants: Mapping[str, Measured | None]
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the step as plain data."""
+        """Returns the step as JSON-serialisable data."""
         return asdict(self)
 
 
 def without(declaration: Declaration, names: Sequence[str]) -> Declaration:
-    """Returns a model that lacks features, each named by itself or by its signal.
+    """Returns a model without some features, each named directly or by its signal.
 
     Raises:
-        BadInputError: A name is neither a feature of the model nor a signal, or what is left cannot flag anybody.
+        BadInputError: A name is neither a feature nor a signal of the model, or the remaining features cannot flag anyone.
     """
     known = {feature.name for feature in declaration.features} | {feature.signal for feature in declaration.features}
     unknown = [name for name in names if name not in known]
@@ -117,7 +117,7 @@ def without(declaration: Declaration, names: Sequence[str]) -> Declaration:
         signals = ", ".join(sorted({feature.signal for feature in declaration.features}))
         raise BadInputError(
             f"{declaration.name} has no feature and no signal {unknown[0]!r}. Its signals are {signals}; "
-            "its features stand in ml/models.yml."
+            "its features are listed in ml/models.yml."
         )
     left = tuple(feature for feature in declaration.features if not {feature.name, feature.signal} & set(names))
     if not any(feature.controlled_by != "third_party" for feature in left):
@@ -127,44 +127,43 @@ def without(declaration: Declaration, names: Sequence[str]) -> Declaration:
     return replace(declaration, features=left)
 
 
-def take_step(variant: Variant, files: Files, as_of: date, folder: Path) -> str | None:
-    """Trains a variant as of a date and rates all that lives then, into a folder that is there whole or not at all.
+def run_step(variant: Variant, files: Files, as_of: date, folder: Path) -> str | None:
+    """Trains a variant as of a date and rates the active entities, into a folder that is written atomically.
 
     Args:
         variant: The variant.
-        files: The training rows and the live entities of that date; `live` has to be given.
+        files: The training rows and the active entities of that date; `active` must be given.
         as_of: The date.
-        folder: Gets the model's files, `scores.parquet`, and `step.json`, which says why the variant is off or names the model.
+        folder: Folder to write: the model's files, `scores.parquet`, and `step.json` with the model's digest or why it is off.
 
     Returns:
         Why the variant is off at that date, or None.
     """
-    if files.live is None:
-        raise ValueError("a step rates the live entities of its date")
+    if files.active is None:
+        raise ValueError("a step rates the active entities of its date")
     training_set = files.read(variant.declaration, as_of)
-    split = split_of(variant.declaration, training_set, variant.parameters)
+    split = split_for(variant.declaration, training_set, variant.parameters)
     few = too_few(variant.declaration.name, split)
     with replacing_directory(folder) as temporary:
         off = None if few is None else few.message
-        told: dict[str, Any] = {"as_of": as_of.isoformat(), "off": off}
+        record: dict[str, Any] = {"as_of": as_of.isoformat(), "off": off}
         if few is None:
             model = fit_model(variant.declaration, training_set, split, variant.parameters, as_of).model
             for name, content in model.files().items():
                 (temporary / name).write_bytes(content)
-            rate(model, files.live, temporary / SCORES_FILE, None)
-            told["model_digest"] = model.digest
-        (temporary / STEP_FILE).write_text(json.dumps(told, indent=2) + "\n")
+            rate(model, files.active, temporary / SCORES_FILE, None)
+            record["model_digest"] = model.digest
+        (temporary / STEP_FILE).write_text(json.dumps(record, indent=2) + "\n")
     return off
 
 
-def hold(as_of: date, folders: Mapping[str, Path], outcomes: pa.Table) -> Step:
-    """Holds what variants rated as of a date against what came out.
+def measure_step(as_of: date, folders: Mapping[str, Path], outcomes: pa.Table) -> Step:
+    """Compares the ratings of variants as of a date with the outcomes.
 
     Args:
         as_of: The date.
         folders: The folder of the step of each variant, by its name.
-        outcomes: One row an entity on which a decision came: entity_id, is_positive, inclusion_probability (null where it
-            was not drawn by design).
+        outcomes: One row per decided entity: entity_id, is_positive, inclusion_probability (null if it was not sampled).
 
     Raises:
         VerificationError: A step's files are not what it wrote, or variants rated other entities.
@@ -180,39 +179,39 @@ def hold(as_of: date, folders: Mapping[str, Path], outcomes: pa.Table) -> Step:
     ids = [tables[name][model.id_column] for name, model in rates.items()]
     if not all(other.equals(ids[0]) for other in ids):
         raise VerificationError(f"{', '.join(map(str, folders.values()))}: rate different entities. Delete both.")
-    found = found_among(ids[0], outcomes)
-    flags = {name: flags_of(tables[name], model) for name, model in rates.items()}
-    measured |= {name: _measured(tables[name]["score"].to_numpy(), flagged, found) for name, flagged in flags.items()}
+    matched = match_outcomes(ids[0], outcomes)
+    flags = {name: flagged_rows(tables[name], model) for name, model in rates.items()}
+    measured |= {name: _measured(tables[name]["score"].to_numpy(), flagged, matched) for name, flagged in flags.items()}
     both = int(np.logical_and.reduce(list(flags.values())).sum())
-    return Step(as_of.isoformat(), len(ids[0]), len(found.at), int(found.is_positive.sum()), both, measured)
+    return Step(as_of.isoformat(), len(ids[0]), len(matched.index), int(matched.is_positive.sum()), both, measured)
 
 
 def why_off(folder: Path) -> str | None:
-    """Returns why a variant was off when it took a step, or None."""
-    why: str | None = _told(folder)["off"]
+    """Returns why a variant was off at a step, or None."""
+    why: str | None = _read_record(folder)["off"]
     return why
 
 
 def _model(folder: Path) -> RiskModel | None:
-    return None if why_off(folder) else read_model(folder, _told(folder)["model_digest"])
+    return None if why_off(folder) else read_model(folder, _read_record(folder)["model_digest"])
 
 
-def _told(folder: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((folder / STEP_FILE).read_bytes())
-    return told
+def _read_record(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / STEP_FILE).read_bytes())
+    return record
 
 
-def _measured(score: Floats, flagged: Bools, found: Found) -> Measured:
-    hits = flagged[found.at]
-    drawn = ~np.isnan(found.inclusion)
-    weight = 1.0 / found.inclusion[drawn]
-    side, label = Side(score[found.at][drawn], hits[drawn]), found.is_positive[drawn]
+def _measured(score: Floats, flagged: Bools, matched: Outcomes) -> Measured:
+    hits = flagged[matched.index]
+    drawn = ~np.isnan(matched.inclusion)
+    weight = 1.0 / matched.inclusion[drawn]
+    side, label = Side(score[matched.index][drawn], hits[drawn]), matched.is_positive[drawn]
     enough = min(int(label.sum()), int((~label).sum())) >= LEAST_POSITIVES
     slope = float(CALIBRATION["calibration_slope"](side, label, weight[None, :])[0]) if enough else np.nan
     return Measured(
         flagged=int(flagged.sum()),
-        precision=_mean(found.is_positive[hits]),
-        recall=_mean(hits[found.is_positive]),
+        precision=_mean(matched.is_positive[hits]),
+        recall=_mean(hits[matched.is_positive]),
         expected_precision=_mean(score[flagged] / 100.0),
         calibration_slope=round(slope, 4) if np.isfinite(slope) else None,
         expected_share=_mean(side.score / 100.0, weight),
@@ -229,12 +228,12 @@ def plot(model: str, steps: Sequence[Step]) -> bytes:
     figure, axes = new_axes("", "", "", 8.0, 5.6)
     axes.remove()
     panels = figure.subplots(2, 2, sharex=True)
-    figure.suptitle(f"{model}, trained anew at each date", fontsize=11)
+    figure.suptitle(f"{model}, retrained at each date", fontsize=11)
     dates = [step.as_of for step in steps]
     for axes, name in zip(panels.flat, PANELS, strict=True):
         for variant, colour in zip(steps[0].variants, COLOURS, strict=False):
-            told = [getattr(step.variants[variant], name, None) for step in steps]
-            values = [np.nan if value is None else float(value) for value in told]
+            results = [getattr(step.variants[variant], name, None) for step in steps]
+            values = [np.nan if value is None else float(value) for value in results]
             axes.plot(dates, values, marker="o", markersize=3.5, linewidth=1.2, color=colour, label=variant)
         axes.set_title(name.replace("_", " "), fontsize=9)
         axes.set_ylim(bottom=0)

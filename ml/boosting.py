@@ -1,7 +1,7 @@
-"""Boosters: the choices of a training, one fit, and forward folds that never know what they judge.
+"""Boosters: training parameters, fitting, and out-of-fold scores from forward folds.
 
-Every booster that rates is made by `fit_booster`, so that the folds say something about the one that is approved.
-Calibration, thresholds and registration live elsewhere.
+Every booster that rates is fitted by `fit_booster`, so that the folds represent the one that is approved.
+Calibration, thresholds and registration are elsewhere.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from ml.training_set import Flags, Integers, Rows, component_folds, forward_bloc
 
 @dataclass(frozen=True)
 class Parameters:
-    """Everything about a training that is a choice, and part of its digest.
+    """The parameters of a training; they are part of its digest.
 
-    The booster's are for few positives (50 to 1,500) among unlabelled rows some of which are positives too: shallow trees,
-    slow steps, strong shrinkage, and so few columns a tree that no single signal hides the others. Rounds are a fixed number:
-    held-out labels are as incomplete as those learned from, and by them a booster stopped at a third of the rounds at which
-    truth says that it ranks best. Measured against the demo's truth at scale 0.1, seed 102 (recall of unlabelled counterfeit
-    listings at 90 % precision), with 892, 196 and 47 positives: early stopping and 0.3 of the columns 0.53, 0.34, 0.08;
-    400 rounds and 0.1 of the columns 0.60, 0.44, 0.17; of merchants 0.73, 0.57, 0.22 and 0.73, 0.55, 0.36. A tree takes six
-    columns at least, and of twenty or fewer all: two of the twenty that merchant_brushing has would hardly ever be two that tell
-    something together (recall of brushing merchants at 90 % precision, 15 demos at scale 0.1: 0.74 with six, 0.76 with all).
+    The booster's parameters are for few positives (50 to 1,500) among unlabelled rows that contain positives too: shallow
+    trees, a low learning rate, strong regularisation, and so few columns per tree that no single signal hides the others.
+    The number of rounds is fixed: held-out labels are as incomplete as training labels, and early stopping on them stopped at
+    a third of the rounds at which the booster ranks best by the truth. Measured against the demo's truth at scale 0.1, seed
+    102 (recall of unlabelled counterfeit listings at 90 % precision), with 892, 196 and 47 positives: early stopping and 0.3
+    of the columns 0.53, 0.34, 0.08; 400 rounds and 0.1 of the columns 0.60, 0.44, 0.17; of merchants 0.73, 0.57, 0.22 and
+    0.73, 0.55, 0.36. A tree takes at least six columns, and all of twenty or fewer: two of the twenty columns of
+    merchant_brushing would rarely be two that interact (recall of brushing merchants at 90 % precision, 15 demos at scale
+    0.1: 0.74 with six, 0.76 with all).
     """
 
     seed: int = 7
@@ -59,8 +60,8 @@ class Forward:
 
     Attributes:
         rows: The rows.
-        unseen: Margins of boosters that saw no row of the row's component.
-        seen: Margins of boosters that saw earlier rows of the row's component; nan where there were none.
+        unseen: Margins of boosters that were trained on no row of the row's component.
+        seen: Margins of boosters that were trained on earlier rows of the row's component; nan if there are none.
     """
 
     rows: Rows
@@ -68,35 +69,39 @@ class Forward:
     seen: npt.NDArray[np.float64]
 
 
-def fit_booster(rows: Rows, columns: list[int], signs: Integers, parameters: Parameters) -> bytes:
+def fit_booster(rows: Rows, columns: list[int], monotone_constraints: Integers, parameters: Parameters) -> bytes:
     """Fits a booster.
 
-    What nothing labels counts as negative, but not of a merchant that these rows find guilty (docs/decisions/0009).
+    Unlabelled rows count as negatives, except those of merchants with a positive row (docs/decisions/0009).
 
     Args:
-        rows: The rows to learn from.
+        rows: Training rows.
         columns: Positions of the features that the booster takes.
-        signs: Monotone constraint of each feature that the rows have.
-        parameters: The training's choices.
+        monotone_constraints: Constraint of each feature of the rows: -1, 0 or 1.
+        parameters: The training parameters.
 
     Returns:
         The booster as UBJ.
     """
-    rows = rows.take(teaches(rows))
-    settings = _settings(rows, signs[columns], parameters)
-    return boosted(
-        settings, parameters.rounds, binned(rows.features[:, columns], rows.label, rows.weight, parameters.max_bin)
+    rows = rows.take(trainable_rows(rows))
+    settings = _settings(rows, monotone_constraints[columns], parameters)
+    return train_booster(
+        settings,
+        parameters.rounds,
+        quantile_matrix(rows.features[:, columns], rows.label, rows.weight, parameters.max_bin),
     )
 
 
-def binned(features: npt.NDArray[np.float32], label: Flags, weight: npt.NDArray[np.float64] | None, bins: int) -> Any:
-    """Cuts numbers into bins, as boosters take them. Made once it does for many fits, several at a time.
+def quantile_matrix(
+    features: npt.NDArray[np.float32], label: Flags, weight: npt.NDArray[np.float64] | None, bins: int
+) -> Any:
+    """Builds a matrix of binned features, which many fits can share in parallel.
 
     Args:
         features: Shape (n, d), nan where null.
         label: Truth, shape (n,).
-        weight: What each row stands for; None where all are alike.
-        bins: How many of a number at most; as `max_bin` of the fits.
+        weight: Sample weights; None for equal weights.
+        bins: Largest number of bins per feature; equal to `max_bin` of the fits.
 
     Returns:
         An `xgboost.QuantileDMatrix`.
@@ -106,16 +111,16 @@ def binned(features: npt.NDArray[np.float32], label: Flags, weight: npt.NDArray[
     return xgboost.QuantileDMatrix(features, label, weight=weight, max_bin=bins, nthread=threads(len(label)))
 
 
-def boosted(settings: Mapping[str, Any], rounds: int, learn: Any, stop: Any = None, patience: int = 50) -> bytes:
-    """Fits a booster; every one of the project is fitted here.
+def train_booster(settings: Mapping[str, Any], rounds: int, learn: Any, stop: Any = None, patience: int = 50) -> bytes:
+    """Fits a booster; the only place that calls `xgboost.train`.
 
     Args:
         settings: XGBoost's parameters.
-        rounds: How many trees; the most of them where `stop` is given.
-        learn: The rows to learn from, binned.
-        stop: Rows by whose log loss the number of trees is chosen, a plain `xgboost.DMatrix`: where much is null, rows
-            that are binned are scored at a third of the speed. None for all rounds.
-        patience: After how many rounds without a better log loss it ends.
+        rounds: Number of trees; the maximum if `stop` is given.
+        learn: Training rows, as `quantile_matrix` returns them.
+        stop: Rows for early stopping by log loss, as an `xgboost.DMatrix`: with many missing values, binned rows are scored
+            at a third of the speed. None for all rounds.
+        patience: Number of rounds without improvement after which training stops.
 
     Returns:
         The booster as UBJ.
@@ -124,26 +129,26 @@ def boosted(settings: Mapping[str, Any], rounds: int, learn: Any, stop: Any = No
 
     if stop is None:
         return bytes(xgboost.train(dict(settings), learn, rounds).save_raw("ubj"))
-    told = {"eval_metric": "logloss", **settings}
+    settings = {"eval_metric": "logloss", **settings}
     booster = xgboost.train(
-        told, learn, rounds, evals=[(stop, "held")], early_stopping_rounds=patience, verbose_eval=False
+        settings, learn, rounds, evals=[(stop, "held")], early_stopping_rounds=patience, verbose_eval=False
     )
     return bytes(booster[: booster.best_iteration + 1].save_raw("ubj"))
 
 
-def teaches(rows: Rows) -> Flags:
-    """Says which rows teach something: all but the unlabelled ones of merchants of which one of the rows is a positive.
+def trainable_rows(rows: Rows) -> Flags:
+    """Returns which rows are used for training: all but the unlabelled ones of merchants with a positive row.
 
-    Most of the other goods of whoever sold one counterfeit are counterfeit too, though nobody looked: as negatives they would
-    teach the opposite of what their neighbours do. Where nothing negative would be left, all rows do.
+    Most other listings of a merchant that sold a counterfeit are counterfeit too, although nobody checked them: as negatives
+    they would contradict the positives. If no negative row would remain, all rows are used.
     """
     guilty = np.unique(rows.merchant[rows.label])
-    told: Flags = rows.is_verdict | ~np.isin(rows.merchant, guilty)
-    return told if (told & ~rows.label).any() else np.ones(len(rows), dtype=np.bool_)
+    used: Flags = rows.is_verdict | ~np.isin(rows.merchant, guilty)
+    return used if (used & ~rows.label).any() else np.ones(len(rows), dtype=np.bool_)
 
 
-def _settings(rows: Rows, signs: Integers, parameters: Parameters) -> dict[str, Any]:
-    """XGBoost's parameters; `hist` gives the same trees at any number of threads."""
+def _settings(rows: Rows, monotone_constraints: Integers, parameters: Parameters) -> dict[str, Any]:
+    """Returns XGBoost's parameters; `hist` gives the same trees at any number of threads."""
     share = float(np.average(rows.label, weights=rows.weight))
     return {
         "objective": "binary:logistic",
@@ -157,66 +162,66 @@ def _settings(rows: Rows, signs: Integers, parameters: Parameters) -> dict[str, 
         "min_child_weight": parameters.min_child_weight,
         "reg_lambda": parameters.reg_lambda,
         "subsample": parameters.subsample,
-        "colsample_bytree": _share_of_columns(len(signs), parameters),
+        "colsample_bytree": _share_of_columns(len(monotone_constraints), parameters),
         "max_bin": parameters.max_bin,
-        "monotone_constraints": tuple(int(sign) for sign in signs),
+        "monotone_constraints": tuple(int(sign) for sign in monotone_constraints),
     }
 
 
 def _share_of_columns(columns: int, parameters: Parameters) -> float:
-    """The share of a model's columns that each of its trees takes."""
+    """Returns the share of a model's columns that each tree takes."""
     if columns <= parameters.few_columns:
         return 1.0
     return float(max(parameters.colsample_bytree, parameters.least_columns / columns))
 
 
 def threads(rows: int) -> int:
-    """Returns how many threads a fit on so many rows gets; 0 means all. No result depends on it.
+    """Returns the number of threads for a fit on so many rows; 0 means all. Results do not depend on it.
 
-    Threads that wait for each other at every node of a tree cost more than they give below some 100,000 rows, and six
-    times as much where other processes want the same cores (measured: 8,000 rows, two cores, both busy: 0.8 s against 4.7 s).
+    Below about 100,000 rows, synchronising threads at every node of a tree costs more than it saves, and six times as much
+    when other processes use the same cores (measured: 8,000 rows, two cores, both busy: 0.8 s against 4.7 s).
     """
     return 1 if rows < 100_000 else 0
 
 
-def forward_margins(rows: Rows, signs: Integers, parameters: Parameters) -> Forward:
-    """Scores each row by boosters that know neither its future nor, in one of two ways, its component.
+def forward_margins(rows: Rows, monotone_constraints: Integers, parameters: Parameters) -> Forward:
+    """Scores each row by boosters that were trained on earlier rows, with and without its component.
 
-    Blocks of dates go forward. A row of a later block is scored twice: by a booster on all rows known before its
-    block (`seen`, where those hold its component), and by one on those of other component folds (`unseen`). In the
-    first block there is no past: its rows are scored by folds of components inside it.
+    Rows are divided into consecutive blocks of dates. A row of a later block is scored twice: by a booster trained on all
+    rows known before its block (`seen`, if they contain its component), and by one trained on those of the other component
+    folds (`unseen`). The first block has no past: its rows are scored by cross-validation over components inside it.
 
     Args:
-        rows: Rows to learn from and to score, shape (n,).
-        signs: Monotone constraint of each feature.
-        parameters: The training's choices.
+        rows: Rows to train on and to score, shape (n,).
+        monotone_constraints: Constraint of each feature: -1, 0 or 1.
+        parameters: The training parameters.
 
     Returns:
-        Margins of shape (n,), nan where the known rows held too few positives to fit anything.
+        Margins of shape (n,), nan where the known rows contain too few positives.
     """
     block, group = forward_blocks(rows, parameters.forward_blocks), component_folds(rows, parameters.forward_groups)
     margins = {"unseen": np.full(len(rows), np.nan), "seen": np.full(len(rows), np.nan)}
     folds: list[tuple[str, Flags, Flags]] = []
-    for at in range(int(block.max(initial=-1)) + 1):
-        inside = block == at
-        known = known_before(rows, int(rows.day[inside].min())) if at else inside
+    for index in range(int(block.max(initial=-1)) + 1):
+        inside = block == index
+        known = known_before(rows, int(rows.day[inside].min())) if index else inside
         folds += [
             ("unseen", known & (group != fold), inside & (group == fold)) for fold in range(parameters.forward_groups)
         ]
-        if at:
+        if index:
             folds.append(("seen", known, inside & np.isin(rows.component, np.unique(rows.component[known]))))
-    told = model.in_parallel(
-        [partial(_fold_margins, rows, known, judged, signs, parameters) for _, known, judged in folds]
+    margins_by_fold = model.in_parallel(
+        [partial(_fold_margins, rows, known, judged, monotone_constraints, parameters) for _, known, judged in folds]
     )
-    for (way, _, judged), margin in zip(folds, told, strict=True):
+    for (way, _, judged), margin in zip(folds, margins_by_fold, strict=True):
         margins[way][judged] = margin
     return Forward(rows, margins["unseen"], margins["seen"])
 
 
 def _fold_margins(
-    rows: Rows, learn: Flags, judged: Flags, signs: Integers, parameters: Parameters
+    rows: Rows, learn: Flags, judged: Flags, monotone_constraints: Integers, parameters: Parameters
 ) -> npt.NDArray[np.float64]:
     if int(rows.label[learn].sum()) < 5 or bool(rows.label[learn].all()) or not judged.any():
         return np.full(int(judged.sum()), np.nan)
-    fitted = fit_booster(rows.take(learn), list(range(rows.features.shape[1])), signs, parameters)
+    fitted = fit_booster(rows.take(learn), list(range(rows.features.shape[1])), monotone_constraints, parameters)
     return model.margin_of(model.load_booster(fitted), rows.features[judged]).astype(np.float64)

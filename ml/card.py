@@ -1,7 +1,7 @@
-"""What a reviewer reads who was not there when the model was trained: the card, and the version's page in MLflow.
+"""Renders the model card and the version's page in MLflow, for the reviewer.
 
-The card is one HTML file, readable offline (`ml/card.html`); the page is Markdown, beside the signature that MLflow shows. What
-they say was measured elsewhere.
+The card is one HTML file, readable offline (`ml/card.html`); the page is Markdown, next to the signature that MLflow shows.
+All figures are computed elsewhere.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from ml.compare import Comparison, Figure
 from ml.declarations import Declaration
-from ml.evaluate import TOLD_BY, Report
 from ml.explain import EVERYWHERE, Explainer
+from ml.metrics import METRIC_SOURCES, Report
 from ml.model import MLFLOW_FILES, RiskModel, Scorer
 from ml.review import Evaluation
 from ml.training_set import Rows, Split, TrainingSet
@@ -27,35 +27,35 @@ from touchstone.core.text import visible, visible_in_html
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "card.html"
 EXAMPLES: Final = 10
-GAP: Final = "\u00a0" * 3  # MLflow's page puts the columns of a table next to each other
+GAP: Final = "\u00a0" * 3  # MLflow renders table columns without space between them
 MOST_FEATURES: Final = 20
 PICTURES: Final = {
-    "reliability.png": "Does 80 mean 80 %? On the dashed line it does.",
-    "precision_recall.png": "Precision against recall; the dot is where the threshold stands, the floor not counted in.",
-    "importances.png": "What moves the score: mean absolute attribution.",
+    "reliability.png": "Calibration: on the dashed line a score of 80 means 80 %.",
+    "precision_recall.png": "Precision against recall; the dot marks the threshold, without the floor.",
+    "importances.png": "Feature importance: mean absolute attribution.",
 }
 SOURCES: Final = {
-    "evaluate": "the last dates; unlabelled counts as genuine",
-    "verdict": "held-out verdicts, weighted to all goods",
-    "forward": "folds forward in time; every merchant weighs the same",
+    "evaluate": "the last dates; unlabelled rows count as negatives",
+    "verdict": "held-out verdicts, weighted to the population",
+    "forward": "forward folds; equal weight for every merchant",
 }
 LIMITS: Final = (
-    "What nothing labels counts as genuine while it learns, so recall on the last dates is of what somebody found.",
+    "Unlabelled rows count as negatives in training, so recall on the last dates refers to the positives that somebody found.",
     "Verdicts are few and some are wrong; a band with fewer than 20 of them has no expected precision.",
-    "It knows nothing of goods and merchants from before its history, and a new kind of counterfeiter looks like nobody.",
-    "Third parties can move what buyers tell: nobody is flagged by that alone, as long as the floor holds.",
+    "It has no data from before its history, and cannot recognise a new kind of counterfeiter.",
+    "Third parties can influence the features that buyers control; the floor limits what these alone can do.",
 )
 
 
 @dataclass(frozen=True)
 class Example:
-    """One held-out verdict, and what the model said.
+    """One held-out verdict with the model's ratings.
 
     Attributes:
         entity: Its id.
         score: 0 to 100.
         own_conduct_score: 0 to 100.
-        reasons: Sentences, from the strongest.
+        reasons: Sentences, the strongest first.
     """
 
     entity: str
@@ -76,11 +76,11 @@ def render(
     """Renders the card.
 
     Args:
-        declaration: What the model is.
+        declaration: The model's declaration.
         model: The model.
-        training_set: What it was trained on.
-        split: Which rows did what.
-        evaluation: What was found out about it.
+        training_set: Its training set.
+        split: The rows by use.
+        evaluation: Its evaluation.
         facts: `card.json`.
         pictures: PNG bytes by file name.
 
@@ -111,17 +111,16 @@ def render(
         metrics=list(_metrics(evaluation.report.metrics)),
         features=list(_features(declaration, evaluation.report)),
         examples=examples(model, split.calibrate, training_set.entities),
-        pictures=[(_embedded(pictures[name]), told) for name, told in PICTURES.items()],
+        pictures=[(_data_uri(pictures[name]), caption) for name, caption in PICTURES.items()],
         limits=LIMITS,
     )
     return page.encode()
 
 
 def examples(model: RiskModel, verdicts: Rows, entities: Sequence[str]) -> dict[str, list[Example]]:
-    """Picks up to ten of each of true and false positives and negatives among the held-out verdicts.
+    """Selects up to ten each of true and false positives and negatives among the held-out verdicts.
 
-    Those that the model is surest of: flagged ones from the highest score, others from the lowest, but false negatives, the
-    ones that it came nearest to finding, from the highest.
+    Flagged ones with the highest scores, true negatives with the lowest, and false negatives with the highest scores.
     """
     scorer = Scorer(model)
     score, own, flagged = scorer.rate(verdicts.features)
@@ -133,51 +132,51 @@ def examples(model: RiskModel, verdicts: Rows, entities: Sequence[str]) -> dict[
         "true negatives": (falling[::-1], ~flagged & ~verdicts.label),
     }
     explainer = Explainer(scorer)
-    told = {}
+    result = {}
     for kind, (order, chosen) in kinds.items():
-        at = order[chosen[order]][:EXAMPLES]
-        categories = [verdicts.categories[number] for number in verdicts.category[at]]
-        reasons = explainer.reasons(verdicts.features[at], categories, flagged[at])
-        told[kind] = [
+        rows = order[chosen[order]][:EXAMPLES]
+        categories = [verdicts.categories[number] for number in verdicts.category[rows]]
+        reasons = explainer.reasons(verdicts.features[rows], categories, flagged[rows])
+        result[kind] = [
             Example(
                 entity=entities[verdicts.entity[row]],
                 score=float(score[row]),
                 own_conduct_score=float(own[row]),
-                reasons=tuple(reason["text"] for reason in json.loads(said)),
+                reasons=tuple(reason["text"] for reason in json.loads(explanation)),
             )
-            for row, said in zip(at, reasons, strict=True)
+            for row, explanation in zip(rows, reasons, strict=True)
         ]
-    return told
+    return result
 
 
 def _windows(split: Split) -> Iterator[tuple[str, int, int, int, int]]:
-    """What the rows did, how many there are, how many positives, and their first and last day."""
+    """Yields use, number of rows and positives, first and last day."""
     for name, rows in (
-        ("learned from", split.train),
-        ("evaluated on", split.evaluate),
-        ("calibrated on", split.calibrate),
+        ("training", split.train),
+        ("evaluation", split.evaluate),
+        ("calibration", split.calibrate),
     ):
         if len(rows):
             yield name, len(rows), int(rows.label.sum()), int(rows.day.min()), int(rows.day.max())
 
 
 def _signals(declaration: Declaration) -> dict[str, dict[str, list[str]]]:
-    """By signal and who controls them: the features."""
-    told: dict[str, dict[str, list[str]]] = {}
+    """Returns feature names by signal and controller."""
+    result: dict[str, dict[str, list[str]]] = {}
     for feature in declaration.features:
-        told.setdefault(feature.signal, {}).setdefault(feature.controlled_by, []).append(feature.name)
-    return told
+        result.setdefault(feature.signal, {}).setdefault(feature.controlled_by, []).append(feature.name)
+    return result
 
 
 def _metrics(metrics: Mapping[str, float]) -> Iterator[tuple[str, str, str, dict[str, Figure]]]:
-    for source, told in SOURCES.items():
+    for source, description in SOURCES.items():
         for cell in ("seen", "unseen"):
-            found = {
+            figures = {
                 name: _named(metrics, f"{source}_{name}_{cell}") if source in sources else Figure(None, None, None)
-                for name, sources in TOLD_BY.items()
+                for name, sources in METRIC_SOURCES.items()
             }
-            if any(figure.value is not None for figure in found.values()):
-                yield source, told, cell, found
+            if any(figure.value is not None for figure in figures.values()):
+                yield source, description, cell, figures
 
 
 def _named(metrics: Mapping[str, float], name: str) -> Figure:
@@ -185,12 +184,12 @@ def _named(metrics: Mapping[str, float], name: str) -> Figure:
 
 
 def _features(declaration: Declaration, report: Report) -> Iterator[dict[str, Any]]:
-    of = {feature.name: feature for feature in declaration.features}
+    by_name = {feature.name: feature for feature in declaration.features}
     total = sum(report.importances.values()) or 1.0
     for name, importance in list(report.importances.items())[:MOST_FEATURES]:
         direction = report.directions.get(name, 0.0)
         yield {
-            "feature": of[name],
+            "feature": by_name[name],
             "share": importance / total,
             "direction": "raises the score"
             if direction > 0.1
@@ -211,46 +210,46 @@ def _day(day: int) -> str:
     return str(np.datetime64(int(day), "D"))
 
 
-def _embedded(content: bytes) -> str:
+def _data_uri(content: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
-def described(run_id: str, facts: Mapping[str, Any], evaluation: Evaluation) -> str:
-    """Returns the version's page in MLflow, as Markdown: a plain sentence, what stands beside the champion, what was measured.
+def describe_version(run_id: str, facts: Mapping[str, Any], evaluation: Evaluation) -> str:
+    """Returns the version's page in MLflow, as Markdown: a summary, the comparison with the champion, and the metrics.
 
     Args:
         run_id: MLflow's run, whose artifacts it shows and links to.
         facts: `card.json`.
-        evaluation: What was found out about the version.
+        evaluation: The version's evaluation.
     """
     judgement = evaluation.judgement
     failed = len(judgement.failures)
-    gate = f"fails {failed} of what the gate asks for" if failed else "holds all that the gate asks for"
+    gate = f"fails {failed} checks of the gate" if failed else "passes all checks of the gate"
     flags, calibration = facts["flagging"], facts["calibration"]["main"]
-    told = (
-        f"Trained as of {facts['as_of']}, {gate}. What is to be decided, and on what evidence, is on "
+    result = (
+        f"Trained as of {facts['as_of']}, {gate}. The decision and its evidence are on "
         f"[the model card]({_artifact(run_id, 'card.html')})."
     )
-    rests = (
+    calibration_text = (
         f"Calibration: {calibration['method']} on {calibration['positives']} positive verdicts and {calibration['known']} known "
-        "otherwise. "
+        "positives. "
         f"Threshold {flags['threshold']:g} ({flags['basis']}), floor {flags['floor']:g}."
     )
-    standing = (
-        "Of {live_count:,} that live and have no positive label, {flagged_count:,} would be flagged, "
-        "{between_floor_and_threshold_count:,} lie between floor and threshold (third parties could push these onto a list, "
-        "and no others), and {held_by_floor_count:,} are above the threshold but held off by the floor. "
-        "An estimated {exposed:.1%} of the honest merchants reach the floor, themselves or with some of their goods."
-    ).format(**facts["standing"], exposed=flags["exposed_share"])
+    population_text = (
+        "Of {active_count:,} active entities without a positive label, {flagged_count:,} would be flagged, "
+        "{between_floor_and_threshold_count:,} are between floor and threshold (third parties could push these onto a list, "
+        "and no others), and {held_by_floor_count:,} are above the threshold but kept off the list by the floor. "
+        "An estimated {exposed:.1%} of the honest merchants reach the floor, themselves or with a listing."
+    ).format(**facts["population"], exposed=flags["exposed_share"])
     failures = [f"- {sentence}" for sentence in judgement.failures]
     pictures = [picture(run_id, f"plots/{name}.png") for name in ("reliability", "importances")]
     return "\n\n".join(
         [
-            told,
+            result,
             *failures,
-            _beside(evaluation.comparison),
-            rests,
-            standing,
+            _comparison_table(evaluation.comparison),
+            calibration_text,
+            population_text,
             _measured_table(evaluation.report.metrics),
             *pictures,
         ]
@@ -258,7 +257,7 @@ def described(run_id: str, facts: Mapping[str, Any], evaluation: Evaluation) -> 
 
 
 def picture(run_id: str, path: str) -> str:
-    """Returns the Markdown that shows a picture among a run's artifacts."""
+    """Returns the Markdown that shows an image among a run's artifacts."""
     return f"![{Path(path).stem}]({_artifact(run_id, path)})"
 
 
@@ -267,55 +266,61 @@ def _artifact(run_id: str, path: str) -> str:
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
-    """Returns a table as Markdown, with room between its columns in MLflow's pages."""
+    """Returns a table as Markdown, with space between its columns in MLflow's UI."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(
         "| " + " | ".join(f"{visible(cell)}{GAP}" if cell != "---" else cell for cell in line) + " |" for line in lines
     )
 
 
-def _beside(comparison: Comparison | str | None) -> str:
-    """What stands beside the champion, as a table."""
+def _comparison_table(comparison: Comparison | str | None) -> str:
+    """Returns the comparison with the champion as a table."""
     if comparison is None or isinstance(comparison, str):
         return f"Not compared: {comparison or 'there is no champion yet'}."
     rows = [
-        [metric, cell, _said(pair.champion), _said(pair.challenger), _said(pair.difference, "+")]
+        [
+            metric,
+            cell,
+            _format_interval(pair.champion),
+            _format_interval(pair.challenger),
+            _format_interval(pair.difference, "+"),
+        ]
         for cell, pairs in comparison.ranking.items()
         for metric, pair in pairs.items()
     ]
-    moved = comparison.moves
-    told = (
-        f"Beside the champion ({comparison.champion_digest[:12]}, {comparison.basis}), on {comparison.rows:,} rows of later "
-        f"dates that neither learned from: {moved.added:,} would come onto the list and {moved.dropped:,} leave it. "
-        "In brackets: 95 %."
+    moved = comparison.list_changes
+    result = (
+        f"Compared with the champion ({comparison.champion_digest[:12]}, {comparison.basis}), on {comparison.rows:,} rows of "
+        f"later dates that neither was trained on: {moved.added:,} entities would be added to the list and {moved.dropped:,} "
+        "dropped. In brackets: 95 % interval."
     )
-    return "\n\n".join([told, table(["metric", "rows", "champion", "this one", "difference"], rows)])
+    return "\n\n".join([result, table(["metric", "rows", "champion", "this one", "difference"], rows)])
 
 
-def _said(figure: Figure, sign: str = "") -> str:
+def _format_interval(figure: Figure, sign: str = "") -> str:
     if figure.value is None or figure.low is None or figure.high is None:
         return ""
     return f"{figure.value:{sign}.3f} ({figure.low:{sign}.3f} to {figure.high:{sign}.3f})"
 
 
 def _measured_table(metrics: Mapping[str, float]) -> str:
-    """Each figure where its source can tell it, as a table."""
+    """Returns the metrics by source and cell as a table."""
     cells = [(source, cell) for source in ("evaluate", "verdict", "forward") for cell in ("seen", "unseen")]
     rows = []
-    for metric, sources in TOLD_BY.items():
+    for metric, sources in METRIC_SOURCES.items():
         known = [metrics.get(f"{source}_{metric}_{cell}") if source in sources else None for source, cell in cells]
         rows.append([metric, *("" if value is None else f"{value:.3f}" for value in known)])
     return table(["", *(f"{source} {cell}" for source, cell in cells)], rows)
 
 
 def mlflow_files(model: RiskModel) -> dict[str, bytes]:
-    """Returns what MLflow reads a signature and an example from, by file name: the features that it takes, and usual ones.
+    """Returns the files from which MLflow shows the signature and an input example (the baselines), by file name.
 
-    There is no flavour in it: MLflow shows the model, and only `ml/model.py` loads one, by its digests.
+    They declare no flavour: MLflow shows the model, but only `ml/model.py` loads it, by its digests.
     """
     inputs = [{"name": name, "type": "double", "required": False} for name in model.columns]
     outputs = [{"name": name, "type": "double", "required": True} for name in ("score", "own_conduct_score")]
-    described = {
+    describe_version = {
         "flavors": {},
         "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None},
         "saved_input_example_info": {
@@ -324,5 +329,5 @@ def mlflow_files(model: RiskModel) -> dict[str, bytes]:
             "pandas_orient": "split",
         },
     }
-    example = {"columns": list(model.columns), "data": [model.body["usual"][EVERYWHERE]]}
-    return dict(zip(MLFLOW_FILES, (canonical_json(described), canonical_json(example)), strict=True))
+    example = {"columns": list(model.columns), "data": [model.body["baseline"][EVERYWHERE]]}
+    return dict(zip(MLFLOW_FILES, (canonical_json(describe_version), canonical_json(example)), strict=True))

@@ -1,7 +1,7 @@
-"""A challenger beside the champion: what a reviewer weighs before one takes the other's place.
+"""Compares a challenger with the champion, for the reviewer.
 
-Both rate the same rows of later dates, which neither learned from. Intervals come from drawing components of merchants with
-replacement, the same draws for both, so that a difference has an interval of its own. Nothing is decided here.
+Both rate the same rows of later dates, which neither was trained on. Intervals are bootstrap intervals over components of
+merchants, with the same resamples for both, so that the difference has its own interval. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 
 from ml import drift
 from ml.calibrate import MIN_RANDOM_POSITIVES_FOR_SLOPE, logit_of
-from ml.evaluate import attributed, drawn_weights, ranking, shares
 from ml.flagging import BANDS, ENOUGH_VERDICTS
+from ml.metrics import bootstrap_weights, mean_attributions, ranking, shares
 from ml.model import RiskModel, Scorer
 from ml.training_set import Flags, Floats, Labels, Matrix, Rows
 
 LEAST_COMPONENTS: Final = 5
-"""Positives of fewer components make intervals that look sure of themselves: draws hardly differ."""
+"""With positives in fewer components the intervals would be too narrow: resamples hardly differ."""
 LEAST_POSITIVES: Final = 5
-"""Fewer positives say nothing about how well they are found; of calibration 20 say something (flagging.ENOUGH_VERDICTS)."""
+"""Minimum for ranking metrics; calibration needs 20 (flagging.ENOUGH_VERDICTS)."""
 LEAST_TOP: Final = 20
 LOGIT_STEP: Final = 0.05
 NEWTON_STEPS: Final = 25
@@ -30,35 +30,35 @@ NEWTON_STEPS: Final = 25
 
 @dataclass(frozen=True)
 class Contender:
-    """One of two versions, and the features of the same entities as it takes them.
+    """One of the two versions, with its features of the same entities.
 
     Attributes:
         model: The version's model.
         evaluate: Features of the rows of later dates.
         verdict: Features of the held-out verdicts.
-        live: Features of everything that lives at the cut.
+        active: Features of the active entities at cutoff_date.
     """
 
     model: RiskModel
     evaluate: Matrix
     verdict: Matrix
-    live: Matrix
+    active: Matrix
 
 
 @dataclass(frozen=True)
 class Side:
-    """How one of the two rates some rows; arrays of shape (n,).
+    """Ratings of rows by one of the two; arrays of shape (n,).
 
     Attributes:
         score: 0 to 100.
-        is_flagged: Whether each would be on the list.
+        is_flagged: Whether each reaches threshold and floor.
     """
 
     score: Floats
     is_flagged: Flags
 
     def take(self, chosen: Flags) -> Side:
-        """Returns the rows that a mask chooses."""
+        """Returns the rows that a mask selects."""
         return Side(self.score[chosen], self.is_flagged[chosen])
 
 
@@ -67,7 +67,7 @@ Metric = Callable[[Side, Flags, Floats], Floats]
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value with the ends of its 95 % interval; None where it cannot be measured."""
+    """An estimate with the bounds of its 95 % interval; None if it is undefined."""
 
     value: float | None
     low: float | None
@@ -76,7 +76,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Pair:
-    """A metric of both, and what the challenger has more of it."""
+    """A metric of both, and the challenger's difference to the champion."""
 
     champion: Figure
     challenger: Figure
@@ -85,14 +85,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of the rows of later dates.
+    """A slice of the rows of later dates.
 
     Attributes:
-        by: What it is cut by: category, brand, country, price_band, merchant_age_band, language, or seen.
-        value: Which part.
-        rows: Its rows.
-        positives: Positives among them.
-        average_precision: Of both; nothing is measured under 5 positives.
+        by: The dimension: category, brand, country, price_band, merchant_age_band, language, or seen.
+        value: The value of the dimension.
+        rows: Number of rows.
+        positives: Number of positives.
+        average_precision: Of both; undefined under 5 positives.
     """
 
     by: str
@@ -103,21 +103,21 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Moves:
-    """What moves on the list if the challenger were promoted, of all that lives at the cut.
+class ListChanges:
+    """Changes of the list if the challenger were promoted, among the active entities at cutoff_date.
 
     Attributes:
-        live: How many live.
-        champion_flagged: How many the champion flags.
-        challenger_flagged: How many the challenger flags.
-        added: How many the challenger flags and the champion does not.
-        dropped: How many the champion flags and the challenger does not.
-        added_precision: Mean probability, as the challenger has it, that the added are positives; None without any.
-        top_overlap: Share of the riskiest, as many as the champion flags and at least 20, that both have in common.
-        rank_correlation: Spearman's, of both scores over all that live.
+        active: Number of active entities.
+        champion_flagged: Number that the champion flags.
+        challenger_flagged: Number that the challenger flags.
+        added: Number that only the challenger flags.
+        dropped: Number that only the champion flags.
+        added_precision: Mean probability of the added ones by the challenger; None without any.
+        top_overlap: Overlap of the highest scores of both: as many as the champion flags, at least 20.
+        rank_correlation: Spearman correlation of both scores over all active entities.
     """
 
-    live: int
+    active: int
     champion_flagged: int
     challenger_flagged: int
     added: int
@@ -129,21 +129,21 @@ class Moves:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found.
+    """The comparison of a challenger with the champion.
 
     Attributes:
         champion_digest: The champion's model_digest.
-        basis: `as it rates`, or why and how it was trained again.
-        rows: Rows of later dates.
-        positives: Positives among them.
-        ranking: By cell (all, seen, unseen) and metric, on the rows of later dates, where unlabelled counts as negative.
-        labels: The champion's AUROC on what was decided: of later dates (`champion`), and of what the challenger learned from.
-        calibration: By metric, on the held-out verdicts, weighted to all goods. Both were calibrated on such.
-        bands: By band of ten points of score and side: verdicts, mean score, weighted share of positives.
-        slices: The rows of later dates by parts.
-        moves: What moves on the list.
-        stability: Population stability index of each feature of the champion, from those it was trained among to those now.
-        importances: Share of each feature in the mean absolute attribution, of both; 0 where one does not have it.
+        basis: `as it rates`, or why and how the champion was trained again.
+        rows: Number of rows of later dates.
+        positives: Number of positives among them.
+        ranking: By cell (all, seen, unseen) and metric, on the rows of later dates, where unlabelled rows count as negatives.
+        labels: The champion's AUROC on labelled rows: of later dates (`champion`), and of the challenger's training.
+        calibration: By metric, on the held-out verdicts, weighted to the population.
+        bands: By side and band of ten points: verdicts, mean score, weighted share of positives.
+        slices: The rows of later dates by slice.
+        list_changes: Changes of the list.
+        stability: Population stability index of each of the champion's features, between its cutoff_date and now.
+        importances: Share of each feature in the mean absolute attribution, of both; 0 if one does not use it.
     """
 
     champion_digest: str
@@ -155,12 +155,12 @@ class Comparison:
     calibration: Mapping[str, Pair]
     bands: tuple[Mapping[str, Any], ...]
     slices: tuple[Slice, ...]
-    moves: Moves
+    list_changes: ListChanges
     stability: Mapping[str, float]
     importances: Mapping[str, Mapping[str, float]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns all of it as plain data."""
+        """Returns the comparison as JSON-serialisable data."""
         return asdict(self)
 
 
@@ -179,21 +179,21 @@ def compare(
     resamples: int,
     seed: int,
 ) -> Comparison:
-    """Sets both side by side.
+    """Compares both.
 
     Args:
         rates: The champion as it rates.
-        champion: The champion, or its stand-in that was trained again on the challenger's rows.
+        champion: The champion, or the stand-in trained again on the challenger's rows.
         challenger: The challenger.
-        evaluate: Rows of later dates, which neither learned from, shape (n,).
+        evaluate: Rows of later dates, which neither was trained on, shape (n,).
         verdicts: Held-out verdicts.
-        unseen: Whether neither saw the component of each row of `evaluate`, shape (n,).
-        labels: What the rows of `evaluate` are cut into slices by, each of shape (n,).
+        unseen: Whether the component of each row of `evaluate` is in neither training, shape (n,).
+        labels: Slices of the rows of `evaluate`, each of shape (n,).
         importances: Share of each of the challenger's features in its attributions of these rows.
-        learned: Decided rows that the challenger learned from, with the champion's features.
-        basis: How the champion comes to these rows, in words.
-        resamples: How often components are drawn.
-        seed: Seed of the draws.
+        learned: Labelled rows of the challenger's training, with the champion's features.
+        basis: `as it rates`, or why and how the champion was trained again.
+        resamples: Number of bootstrap resamples of components.
+        seed: Seed of the bootstrap.
 
     Returns:
         The comparison.
@@ -202,7 +202,7 @@ def compare(
     contenders = tuple(zip(scorers, (champion, challenger), strict=True))
     later = [_side(scorer, each.evaluate) for scorer, each in contenders]
     judged = [_side(scorer, each.verdict) for scorer, each in contenders]
-    live = [_side(scorer, each.live) for scorer, each in contenders]
+    active = [_side(scorer, each.active) for scorer, each in contenders]
     draws = (resamples, seed)
     cells = {"all": unseen | ~unseen, "seen": ~unseen, "unseen": unseen}
     weight = verdicts.expansion_weight
@@ -221,8 +221,8 @@ def compare(
         calibration=pairs(judged, verdicts, weight, CALIBRATION, draws, ENOUGH_VERDICTS),
         bands=tuple(_bands(judged, verdicts.label, weight)),
         slices=tuple(_slices(later, evaluate, {**labels, "seen": _seen(unseen)}, draws)),
-        moves=moves(*live),
-        stability=drift.psi_by_feature(rates.body["reference"], champion.live, champion.model.columns),
+        list_changes=list_changes(*active),
+        stability=drift.psi_by_feature(rates.body["reference"], champion.active, champion.model.columns),
         importances=_importances(scorers[0], replace(evaluate, features=champion.evaluate), importances),
     )
 
@@ -235,15 +235,15 @@ def pairs(
     draws: tuple[int, int],
     least: int = LEAST_POSITIVES,
 ) -> dict[str, Pair]:
-    """Measures both on the same rows and the same draws of components.
+    """Measures both on the same rows and the same resamples of components.
 
     Args:
         sides: Champion and challenger.
         rows: The rows, shape (n,), for their labels and components.
-        weight: What each row stands for, shape (n,).
-        metrics: What is measured.
-        draws: How often components are drawn, and the seed.
-        least: Under so many positives nothing is measured.
+        weight: Sample weights, shape (n,).
+        metrics: The metrics.
+        draws: Number of bootstrap resamples, and the seed.
+        least: Minimum number of positives.
     """
     champion, challenger = (_drawn(side, rows, weight, metrics, draws, least) for side in sides)
     return {
@@ -253,10 +253,9 @@ def pairs(
 
 
 def label_agreement(champion: Scorer, learned: Rows, later: Rows, draws: tuple[int, int]) -> Pair:
-    """Says how well the champion ranks decisions that a challenger learned from, and those of later dates.
+    """Measures how well the champion ranks the labelled rows of a challenger's training, and those of later dates.
 
-    It learned from most of the former itself, so that it ranks them rather better; where it ranks them worse they are not the
-    labels that it knew.
+    It was trained on most of the former, so it should rank them better; if it ranks them worse, the labels have changed.
     """
     before, after = (rows.take(rows.is_verdict) for rows in (learned, later))
     drawn = [
@@ -268,42 +267,42 @@ def label_agreement(champion: Scorer, learned: Rows, later: Rows, draws: tuple[i
     return Pair(_figure(drawn[0]), _figure(drawn[1]), _figure(drawn[1] - drawn[0]))
 
 
-def figures(model: RiskModel, verdicts: Rows, draws: tuple[int, int]) -> dict[str, Figure]:
-    """Measures the calibration of one model on held-out verdicts, weighted to all goods.
+def calibration_figures(model: RiskModel, verdicts: Rows, draws: tuple[int, int]) -> dict[str, Figure]:
+    """Measures the calibration of one model on held-out verdicts, weighted to the population.
 
-    Positives that look harmless are picked by chance alone. Where too few of those are there for a slope to be fitted, one that
-    is measured is too great, however it is: its interval then reaches down to 0 (docs/decisions/0013).
+    Positives with low scores are sampled only by the random arm. With too few of them to fit a slope, the measured slope is
+    biased upwards: its interval is then extended to 0 (docs/decisions/0013).
     """
     weight = verdicts.expansion_weight
     side = _side(Scorer(model), verdicts.features)
     drawn = _drawn(side, verdicts, weight, CALIBRATION, draws, ENOUGH_VERDICTS)
-    told = {name: _figure(values) for name, values in drawn.items()}
+    result = {name: _figure(values) for name, values in drawn.items()}
     by_chance = int((verdicts.label & verdicts.is_random_arm).sum())
-    if by_chance < MIN_RANDOM_POSITIVES_FOR_SLOPE and told["calibration_slope"].low is not None:
-        told["calibration_slope"] = replace(told["calibration_slope"], low=0.0)
-    return told
+    if by_chance < MIN_RANDOM_POSITIVES_FOR_SLOPE and result["calibration_slope"].low is not None:
+        result["calibration_slope"] = replace(result["calibration_slope"], low=0.0)
+    return result
 
 
 def _drawn(
     side: Side, rows: Rows, weight: Floats, metrics: Mapping[str, Metric], draws: tuple[int, int], least: int
 ) -> dict[str, Floats]:
-    """Each metric on the rows as they are, first, and then on each draw.
+    """Returns each metric on the rows, followed by its values on each resample.
 
-    It is nan throughout where too few are positive, or in too few components, or all are.
+    All are nan if there are too few positives, positives in too few components, or only positives.
     """
     resamples, seed = draws
     few = len(np.unique(rows.component[rows.label])) < LEAST_COMPONENTS
     if few or rows.label.sum() < least or rows.label.all():
         return dict.fromkeys(metrics, np.full(1 + resamples, np.nan))
-    told = {name: [metric(side, rows.label, weight[None, :])] for name, metric in metrics.items()}
-    for drawn in drawn_weights(rows.component, weight, resamples, seed):
+    result = {name: [metric(side, rows.label, weight[None, :])] for name, metric in metrics.items()}
+    for drawn in bootstrap_weights(rows.component, weight, resamples, seed):
         for name, metric in metrics.items():
-            told[name].append(metric(side, rows.label, drawn))
-    return {name: np.concatenate(values) for name, values in told.items()}
+            result[name].append(metric(side, rows.label, drawn))
+    return {name: np.concatenate(values) for name, values in result.items()}
 
 
-def moves(champion: Side, challenger: Side) -> Moves:
-    """Says what moves on the list; see `Moves`."""
+def list_changes(champion: Side, challenger: Side) -> ListChanges:
+    """Returns the changes of the list; see `ListChanges`."""
     from scipy.stats import spearmanr
 
     before, after = champion.is_flagged, challenger.is_flagged
@@ -311,8 +310,8 @@ def moves(champion: Side, challenger: Side) -> Moves:
     top = min(len(before), max(int(before.sum()), LEAST_TOP))
     both = [set(np.argsort(-side.score, kind="stable")[:top].tolist()) for side in (champion, challenger)]
     constant = any(len(np.unique(side.score)) < 2 for side in (champion, challenger))
-    return Moves(
-        live=len(before),
+    return ListChanges(
+        active=len(before),
         champion_flagged=int(before.sum()),
         challenger_flagged=int(after.sum()),
         added=int(added.sum()),
@@ -335,11 +334,11 @@ def _seen(unseen: Flags) -> Labels:
 def _bands(sides: Sequence[Side], label: Flags, weight: Floats) -> Iterator[dict[str, Any]]:
     for name, side in zip(("champion", "challenger"), sides, strict=True):
         band = np.minimum((side.score // 10).astype(np.int64), len(BANDS) - 1)
-        for at in np.unique(band).tolist():
-            inside = band == at
+        for index in np.unique(band).tolist():
+            inside = band == index
             yield {
                 "side": name,
-                "band": BANDS[at],
+                "band": BANDS[index],
                 "verdicts": int(inside.sum()),
                 "mean_score": _rounded(float(np.average(side.score[inside], weights=weight[inside]))),
                 "positive_share": _rounded(float(np.average(label[inside], weights=weight[inside]))),
@@ -349,17 +348,17 @@ def _bands(sides: Sequence[Side], label: Flags, weight: Floats) -> Iterator[dict
 def _slices(sides: Sequence[Side], rows: Rows, labels: Mapping[str, Labels], draws: tuple[int, int]) -> Iterator[Slice]:
     for by, (number, names) in labels.items():
         positives = np.bincount(number, weights=rows.label, minlength=len(names))
-        for at in np.flatnonzero(positives >= LEAST_POSITIVES).tolist():
-            inside = number == at
+        for index in np.flatnonzero(positives >= LEAST_POSITIVES).tolist():
+            inside = number == index
             part = rows.take(inside)
             metric = {"average_precision": _average_precision}
             measured = pairs([side.take(inside) for side in sides], part, part.weight, metric, draws)
-            yield Slice(by, names[at] or "not known", len(part), int(positives[at]), measured["average_precision"])
+            yield Slice(by, names[index] or "unknown", len(part), int(positives[index]), measured["average_precision"])
 
 
 def _importances(champion: Scorer, rows: Rows, challenger: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Shares in the mean absolute attribution of both, by feature; 0 where one does not have it."""
-    before = shares(attributed(champion, rows)[0])
+    """Returns shares of the mean absolute attribution of both, by feature; 0 if one does not use it."""
+    before = shares(mean_attributions(champion, rows)[0])
     return {
         feature: {"champion": before.get(feature, 0.0), "challenger": challenger.get(feature, 0.0)}
         for feature in [*before, *(name for name in challenger if name not in before)]
@@ -367,7 +366,7 @@ def _importances(champion: Scorer, rows: Rows, challenger: Mapping[str, float]) 
 
 
 def _figure(drawn: Floats) -> Figure:
-    """The value on the rows as they are, and the middle 95 % of those on draws."""
+    """Returns the value on the rows, and the central 95 % of the values on resamples."""
     known = drawn[1:][np.isfinite(drawn[1:])]
     low, high = np.quantile(known, [0.025, 0.975]) if len(known) and np.isfinite(drawn[0]) else (np.nan, np.nan)
     return Figure(_rounded(float(drawn[0])), _rounded(float(low)), _rounded(float(high)))
@@ -377,7 +376,7 @@ def _rounded(value: float) -> float | None:
     return round(value, 4) if np.isfinite(value) else None
 
 
-# Metrics, each of a side, labels of shape (n,) and weights of shape (b, n): b values, nan where one cannot be measured ---
+# Metrics, each of a side, labels of shape (n,) and weights of shape (b, n): b values, nan if undefined ---
 
 
 def _auroc(side: Side, label: Flags, weight: Floats) -> Floats:
@@ -404,18 +403,18 @@ def _brier_skill(side: Side, label: Flags, weight: Floats) -> Floats:
 
 
 def _calibration_slope(side: Side, label: Flags, weight: Floats) -> Floats:
-    """The slope of a logistic regression of truth on log-odds, under many weightings at once: log-odds are binned for that."""
+    """Returns the slope of a logistic regression of truth on binned log-odds, for many weightings at once."""
     step = np.round(logit_of(side.score / 100.0) / LOGIT_STEP).astype(np.int64)
-    at, bin_of = np.unique(step, return_inverse=True)
-    x: Floats = at.astype(np.float64) * LOGIT_STEP
-    into = np.zeros((len(label), len(x)))
-    into[np.arange(len(label)), bin_of] = 1.0
-    positive, total = weight @ (into * label[:, None]), weight @ into
+    index, bin_index = np.unique(step, return_inverse=True)
+    x: Floats = index.astype(np.float64) * LOGIT_STEP
+    membership = np.zeros((len(label), len(x)))
+    membership[np.arange(len(label)), bin_index] = 1.0
+    positive, total = weight @ (membership * label[:, None]), weight @ membership
     return _slopes(x, positive, total)
 
 
 def _slopes(x: Floats, positive: Floats, total: Floats) -> Floats:
-    """Newton's method on binned rows, shape (b, bins); nan where it does not come to rest: one class, or separated ones."""
+    """Fits by Newton's method on binned rows, shape (b, bins); nan without convergence: one class, or separated classes."""
     intercept, slope = np.zeros(len(total)), np.ones(len(total))
     step = np.ones(len(total))
     with np.errstate(all="ignore"):

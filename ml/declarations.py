@@ -1,7 +1,7 @@
-"""What a risk model is declared to be: what it rates, for which violation, and by which features.
+"""Model declarations: what a risk model rates, for which violation, and with which features.
 
-`ml/models.yml` is authoritative for what a model uses. What a feature means (its signal, its unit, its description)
-stands with the feature itself, in the dbt project's YAML, which is read here as data. Nothing here looks at rows.
+`ml/models.yml` is authoritative for the features of a model. The meaning of a feature (signal, unit, description) is in the
+dbt project's YAML, which is read here as data.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from touchstone.core.lists import ENTITIES, ID_COLUMNS, Entity, relation_of
 Controller = Literal["subject", "third_party", "platform"]
 SIGNALS: Final = ("spec", "price", "review", "logo", "text", "merchant", "link", "order")
 CONTROLLERS: Final[tuple[Controller, ...]] = ("subject", "third_party", "platform")
-# Whom reasons are told. Internal is ourselves: it may read all and need not be listed.
+# Who may read reasons. Internal may read all and is never listed.
 AUDIENCES: Final = ("internal", "brand", "authority", "merchant")
 VIOLATION_TYPES: Final = ("counterfeit", "brushing")
 ROOT: Final = Path(__file__).resolve().parent.parent
 MODELS_FILE: Final = ROOT / "ml" / "models.yml"
 FEATURES_FOLDER: Final = ROOT / "dbt_project" / "models" / "features"
 
-# What a unit itself excludes. Lags in hours may be negative (a review before its delivery), and so may deviations.
+# Bounds by unit. Lags in hours may be negative (a review before its delivery), and so may deviations.
 UNIT_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "share": (0.0, 1.0), "boolean": (0.0, 1.0), "stars": (0.0, 5.0), "count": (0.0, math.inf), "days": (0.0, math.inf),
     "usd": (0.0, math.inf), "ratio": (0.0, math.inf),
@@ -43,12 +43,12 @@ class Feature:
         name: The column in `features.parquet`.
         signal: One of `SIGNALS`; reasons are given by signal.
         unit: The unit of its values (`ratio`, `share`, `count`, `days`, `usd`, ...).
-        description: What it says, in words, from the dbt project.
-        controlled_by: Who can move it: the subject that is rated, a third party, or the platform.
-        monotone: 1 if the risk may only rise with it, -1 if it may only fall, 0 if the data decide.
-        words: How a reason speaks of it, with `{value}` and, if it is compared, `{usual}`; empty for the unit's wording.
-        between: Least and greatest value it can have, where they are not its unit's; empty where they are.
-        audiences: Who beside internal may read it, sorted, any of `AUDIENCES`.
+        description: Its description in the dbt project.
+        controlled_by: Who can influence it: the rated subject, a third party, or the platform.
+        monotone: 1 if the risk must not decrease with it, -1 if it must not increase, 0 for no constraint.
+        words: The wording of a reason, with one placeholder (see `ml/reason_text.py`); empty to use the column's name.
+        between: Lowest and highest possible value, if they differ from its unit's; otherwise empty.
+        audiences: Who may read it in addition to internal, sorted, any of `AUDIENCES`.
     """
 
     name: str
@@ -63,12 +63,12 @@ class Feature:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The least and the greatest value that it can have."""
+        """The lowest and the highest possible value."""
         least, most = self.between or UNIT_BOUNDS.get(self.unit, (-math.inf, math.inf))
         return least, most
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the feature as plain data, for the model's JSON and its digests."""
+        """Returns the feature as JSON-serialisable data, for the model's JSON and its digests."""
         return {
             "name": self.name,
             "signal": self.signal,
@@ -83,7 +83,7 @@ class Feature:
 
     @staticmethod
     def from_dict(body: Mapping[str, Any]) -> Feature:
-        """Reads what `as_dict` wrote; what was written before there were audiences is internal."""
+        """Reads what `as_dict` wrote; without audiences the feature is internal."""
         lists = {name: tuple(body.get(name, ())) for name in ("between", "audiences")}
         return Feature(**{**body, **lists})
 
@@ -94,11 +94,11 @@ class Declaration:
 
     Attributes:
         name: Its name.
-        rates: The list that it rates, as it is published; what it reads is called by it too (see `relation_of`).
-        entity: What a row of that list is.
-        violation_type: What it is rated for.
-        features: What it reads.
-        most_exposed: Share of the honest merchants, 0 to 1, that may reach the floor, where others could put them on a list.
+        rates: The published list that it rates; the names of its tables derive from it (see `relation_of`).
+        entity: The kind of entity in that list.
+        violation_type: The violation.
+        features: The features.
+        most_exposed: Largest share of the honest merchants, 0 to 1, that may reach the floor.
     """
 
     name: str
@@ -110,21 +110,21 @@ class Declaration:
 
     @property
     def id_column(self) -> str:
-        """The column that names a rated entity."""
+        """The id column of a rated entity."""
         return ID_COLUMNS[self.entity]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The feature columns, in the order in which the boosters take them."""
+        """The feature columns, in the order of the boosters."""
         return tuple(feature.name for feature in self.features)
 
     @property
     def own_conduct(self) -> tuple[int, ...]:
-        """Positions of the features that no third party can move."""
-        return tuple(at for at, feature in enumerate(self.features) if feature.controlled_by != "third_party")
+        """Positions of the features that no third party controls."""
+        return tuple(index for index, feature in enumerate(self.features) if feature.controlled_by != "third_party")
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the declaration as plain data, for digests: all that a score depends on, so not what a list is called."""
+        """Returns everything that a score depends on, for digests; not the list's name."""
         return {
             "name": self.name,
             "entity": self.entity,
@@ -146,7 +146,7 @@ def load_declarations(
         The declarations by model name, in the file's order.
 
     Raises:
-        BadInputError: A model or a feature is declared wrongly, or a declared feature has no `meta` in the dbt project.
+        BadInputError: A declaration is invalid, or a declared feature has no `meta` in the dbt project.
     """
     meanings = read_meanings(features_folder)
     content = _read_yaml(models_file)
@@ -161,7 +161,7 @@ def load_declarations(
 
 
 def read_meanings(features_folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Reads what the dbt project says of each feature column.
+    """Reads the description and meta of each feature column in the dbt project.
 
     Args:
         features_folder: Folder of the feature models' YAML files.
@@ -174,11 +174,13 @@ def read_meanings(features_folder: Path) -> dict[str, dict[str, dict[str, Any]]]
         for model in _read_yaml(path).get("models") or []:
             columns = meanings.setdefault(str(model["name"]), {})
             columns.update({str(column["name"]): _meaning(column) for column in model.get("columns") or []})
-    return {model: {name: told for name, told in columns.items() if told} for model, columns in meanings.items()}
+    return {
+        model: {name: meaning for name, meaning in columns.items() if meaning} for model, columns in meanings.items()
+    }
 
 
 def _meaning(column: Mapping[str, Any]) -> dict[str, Any]:
-    """A column's meta may stand on the column or, as newer dbt wants it, in its `config`."""
+    """Reads a column's meta from the column or, as newer dbt expects, from its `config`."""
     meta = {**(column.get("config") or {}).get("meta", {}), **(column.get("meta") or {})}
     description = " ".join(str(column.get("description") or "").split())
     return {"description": description, **meta} if "signal" in meta else {}
@@ -198,10 +200,12 @@ def _declaration(
     relation = f"{relation_of(rates)}_features"
     if relation not in meanings:
         raise BadInputError(f"{place}: rates is {rates!r}, and the dbt project describes no {relation}.")
-    told = meanings[relation]
+    meanings_by_column = meanings[relation]
     declared = _mapping(body, "features", where, place)
     audiences = {**audiences, **_by_signal(body, place)}
-    features = tuple(_feature(column, given, told, audiences, place) for column, given in declared.items())
+    features = tuple(
+        _feature(column, given, meanings_by_column, audiences, place) for column, given in declared.items()
+    )
     if not any(feature.controlled_by != "third_party" for feature in features):
         raise BadInputError(
             f"{place}: no feature is controlled by the subject or the platform; no one could be flagged."
@@ -215,16 +219,16 @@ def _declaration(
 def _feature(
     column: str,
     given: Any,
-    told: Mapping[str, Mapping[str, Any]],
+    meanings_by_column: Mapping[str, Mapping[str, Any]],
     audiences: Mapping[str, tuple[str, ...]],
     place: str,
 ) -> Feature:
     place = f"{place}, feature {column}"
-    if column not in told:
+    if column not in meanings_by_column:
         raise BadInputError(
             f"{place}: no column of that name has meta: {{signal, unit}} in the dbt project's features."
         )
-    meaning = told[column]
+    meaning = meanings_by_column[column]
     monotone = given.get("monotone", 0)
     if monotone not in (-1, 0, 1):
         raise BadInputError(f"{place}: monotone is {monotone!r}; it is -1, 0 or 1.")
@@ -232,7 +236,7 @@ def _feature(
         raise BadInputError(f"{place}: its meta in the dbt project has no unit.")
     between = tuple(meaning.get("between", ()))
     if between and not (len(between) == 2 and between[0] < between[1]):
-        raise BadInputError(f"{place}: between is {list(between)} in its meta; it is the least and the greatest value.")
+        raise BadInputError(f"{place}: between is {list(between)} in its meta; it is the lowest and the highest value.")
     signal = _one_of(meaning, "signal", SIGNALS, place)
     return Feature(
         name=column,
@@ -248,7 +252,7 @@ def _feature(
 
 
 def _by_signal(body: Mapping[str, Any], place: str) -> dict[str, tuple[str, ...]]:
-    """Returns by signal who may read its features, for the signals of which `body` says so."""
+    """Returns the audiences by signal, for the signals that `body` lists."""
     given = body.get("audiences", {})
     if not isinstance(given, dict) or not set(given) <= set(SIGNALS):
         raise BadInputError(f"{place}: audiences is {given!r}; it is a mapping by signal: {', '.join(SIGNALS)}.")

@@ -1,7 +1,7 @@
 """From a score to a flag: the precision table, the bands, the flag threshold and the floor.
 
-Precision is estimated on verdicts that the boosters did not learn from, weighted so that they stand for all goods; the floor
-from where all stand who are rated. What a marketplace then does with a flag is its policy's business, not ours.
+Precision is estimated on verdicts that the boosters were not trained on, weighted to the whole population; the floor is
+set from the scores of all rated entities. What is done with a flagged entity is decided by the marketplace's policy.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ BANDS: Final = tuple(f"[{low},{low + 10})" if low < 90 else "[90,100]" for low i
 
 
 @dataclass(frozen=True)
-class Units:
+class ScoredSample:
     """Scored verdicts from which precision is estimated.
 
     Attributes:
         source: `held_out` for calibration verdicts, `out_of_fold` for forward folds.
         score: Scores, 0 to 100, shape (n,).
-        label: Whether each is a positive.
-        weight: How many goods each stands for.
-        is_verdict: Whether something labelled it; unlabelled out-of-fold rows count as negatives, so that precision is
-            rather under- than overestimated, but make no band well known.
-        merchant: A number for each merchant. Intervals count merchants: what one merchant sells tends to be of one
-            kind, and one can hold most of a band.
+        label: Whether each is positive.
+        weight: Expansion weights.
+        is_verdict: Whether it has a label; unlabelled out-of-fold rows count as negatives, so that precision is
+            underestimated rather than overestimated, but do not count towards the size of a band.
+        merchant: An integer for each merchant. Intervals count merchants, because the listings of one merchant tend to
+            be alike, and one merchant can hold most of a band.
     """
 
     source: str
@@ -53,20 +53,20 @@ class Units:
     is_verdict: Flags
     merchant: Integers
 
-    def take(self, chosen: Flags) -> Units:
-        """Returns the units that a mask chooses."""
+    def take(self, chosen: Flags) -> ScoredSample:
+        """Returns the rows that a mask selects."""
         arrays = (getattr(self, name)[chosen] for name in ("score", "label", "weight", "is_verdict", "merchant"))
-        return Units(self.source, *arrays)
+        return ScoredSample(self.source, *arrays)
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where those stand who live at the cut and have no positive label; arrays of shape (n,).
+class PopulationScores:
+    """Scores of the entities that are active at cutoff_date and have no positive label; arrays of shape (n,).
 
     Attributes:
         score: Scores, 0 to 100.
-        own_conduct_score: The same, of what no third party can move.
-        merchant: A number for each merchant.
+        own_conduct_score: Scores from the features that no third party controls.
+        merchant: An integer for each merchant.
     """
 
     score: Floats
@@ -74,36 +74,35 @@ class Standing:
     merchant: Integers
 
     def counts(self, threshold: float, floor: float) -> dict[str, int]:
-        """Counts them.
+        """Counts the entities on either side of threshold and floor.
 
         Returns:
-            live_count, all of them; flagged_count, at or above both; between_floor_and_threshold_count, at or above the
-            floor with a score below the threshold: bought reviews and false reports could put these on a list, and no
-            others; held_by_floor_count, at or above the threshold with an own_conduct_score below the floor: only the floor
-            keeps these off.
+            active_count: all. flagged_count: at or above both. between_floor_and_threshold_count: at or above the floor, score
+            below the threshold; third parties could push these onto a list, and no others. held_by_floor_count: at or above
+            the threshold, own_conduct_score below the floor; only the floor keeps these off the list.
         """
         above, own_above = self.score >= threshold, self.own_conduct_score >= floor
         return {
-            "live_count": len(above),
+            "active_count": len(above),
             "flagged_count": int((above & own_above).sum()),
             "between_floor_and_threshold_count": int((~above & own_above).sum()),
             "held_by_floor_count": int((above & ~own_above).sum()),
         }
 
     def exposed_share(self, floor: float) -> float:
-        """Estimates the share of honest merchants who reach the floor, themselves or with one of their goods."""
+        """Estimates the share of honest merchants that reach the floor, themselves or with a listing."""
         honesty, highest = self._merchants()
         return float(honesty[highest >= floor].sum() / honesty.sum()) if honesty.any() else 0.0
 
-    def least_floor(self, most_exposed: float) -> float:
-        """Returns the least floor, to 4 decimals, that no more than such a share of the honest merchants reach."""
+    def lowest_floor(self, most_exposed: float) -> float:
+        """Returns the lowest floor, to 4 decimals, that at most this share of the honest merchants reaches."""
         honesty, highest = self._merchants()
         order = np.argsort(-highest, kind="stable")
         too_many = np.flatnonzero(np.cumsum(honesty[order]) > most_exposed * honesty.sum())
         return round(float(highest[order][too_many[0]]) + 1e-4, 4) if len(too_many) else 0.0
 
     def _merchants(self) -> tuple[Floats, Floats]:
-        """How likely each merchant is honest, by its worst score, and its highest own_conduct_score."""
+        """Returns the probability that each merchant is honest, from its highest score, and its highest own_conduct_score."""
         merchants, owner = np.unique(self.merchant, return_inverse=True)
         worst, highest = np.zeros(len(merchants)), np.zeros(len(merchants))
         np.maximum.at(worst, owner, self.score)
@@ -113,19 +112,18 @@ class Standing:
 
 @dataclass(frozen=True)
 class Flagging:
-    """Where a flag begins, and what share of flags is expected to be right.
+    """The flag threshold, the floor, and the expected precision.
 
     Attributes:
-        threshold: The least score to flag.
-        floor: The least own_conduct_score to flag.
-        exposed_share: The estimated share of honest merchants who reach the floor: others can put these on a list, and nobody
-            else.
-        target: The precision that the policy asks for.
-        basis: `target` if the table names a score that reaches it, else `fallback`: the threshold is 50.
-        expected_precision: At the threshold; None on the fallback.
-        source: Where the estimates come from.
-        bands: One a band of ten points: band, expected_precision or None, verdicts.
-        table: One row for each ten points and each five above 50: score, precision, low, high, recall, verdicts.
+        threshold: The lowest score to flag.
+        floor: The lowest own_conduct_score to flag.
+        exposed_share: Estimated share of honest merchants that reach the floor: third parties can push only these onto a list.
+        target: The target precision of the policy.
+        basis: `target` if a score reaches the target precision, otherwise `fallback`: the threshold is 50.
+        expected_precision: Precision at the threshold; None for the fallback.
+        source: `held_out` or `out_of_fold`.
+        bands: One entry per band of ten points: band, expected_precision or None, verdicts.
+        table: One row per ten points, per five points above 50: score, precision, low, high, recall, verdicts.
     """
 
     threshold: float
@@ -139,7 +137,7 @@ class Flagging:
     table: tuple[dict[str, Any], ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns all of it as plain data, for the model's JSON."""
+        """Returns the fields as JSON-serialisable data, for the model's JSON."""
         return {**self.__dict__, "bands": list(self.bands), "table": list(self.table)}
 
 
@@ -149,52 +147,52 @@ def band_of(score: float) -> str:
 
 
 def flagging(
-    units: Units,
-    standing: Standing,
+    sample: ScoredSample,
+    population: PopulationScores,
     prevalence: float,
     target: float = DEFAULT_TARGET,
     most_exposed: float = MOST_EXPOSED,
 ) -> Flagging:
-    """Estimates the table, picks the threshold by the target, and sets the floor.
+    """Estimates the precision table, selects the threshold by the target precision, and sets the floor.
 
     Args:
-        units: Scored verdicts.
-        standing: Where those stand who are rated.
-        prevalence: Estimated share of positives among all goods, 0 to 1.
-        target: Precision that the policy asks for, 0 to 1.
-        most_exposed: Share of the honest merchants, 0 to 1, that may reach the floor.
+        sample: Scored verdicts.
+        population: Scores of the rated entities.
+        prevalence: Estimated share of positives in the population, 0 to 1.
+        target: Target precision of the policy, 0 to 1.
+        most_exposed: Largest share of the honest merchants, 0 to 1, that may reach the floor.
 
     Returns:
-        The threshold is the least score at which precision reaches the target; where its 95 % interval is wider than
-        0.30, or no score reaches it, 50. The floor is the least that at most `most_exposed` of the honest merchants reach,
-        but no less than 3 times the prevalence or 50, whichever is lower.
+        The threshold is the lowest score at which precision reaches the target; 50 if its 95 % interval is wider than
+        0.30, or no score reaches the target. The floor is the lowest that at most `most_exposed` of the honest merchants
+        reach, but at least the lower of 3 times the prevalence and 50.
     """
-    threshold, expected = _threshold(units, target)
+    threshold, expected = _threshold(sample, target)
     by_prevalence = min(100.0 * FLOOR_TIMES_PREVALENCE * prevalence, HIGHEST_BY_PREVALENCE)
-    floor = round(max(by_prevalence, standing.least_floor(most_exposed)), 4)
+    floor = round(max(by_prevalence, population.lowest_floor(most_exposed)), 4)
     return Flagging(
         threshold=threshold,
         floor=floor,
-        exposed_share=round(standing.exposed_share(floor), 4),
+        exposed_share=round(population.exposed_share(floor), 4),
         target=target,
         basis="fallback" if expected is None else "target",
         expected_precision=expected,
-        source=units.source,
-        bands=tuple(_band(units, low) for low in range(0, 100, 10)),
-        table=tuple(_table_row(units, float(at)) for at in (*range(0, 50, 10), *range(50, 100, 5))),
+        source=sample.source,
+        bands=tuple(_band(sample, low) for low in range(0, 100, 10)),
+        table=tuple(_table_row(sample, float(score)) for score in (*range(0, 50, 10), *range(50, 100, 5))),
     )
 
 
 def threshold_for(flagging: Mapping[str, Any], target: float) -> tuple[float, float | None]:
-    """Picks the threshold for another target than the model was trained for, by what the model keeps.
+    """Selects the threshold for another target precision than that of the training, from the model's stored table.
 
     Args:
-        flagging: What `Flagging.as_dict` keeps of a model.
-        target: Precision asked for, 0 to 1.
+        flagging: A model's stored `Flagging.as_dict`.
+        target: Target precision, 0 to 1.
 
     Returns:
-        The least score of the precision table, or the model's own threshold, at which precision reaches the target, and that
-        precision; a higher target never gives a lower score. Where the precision's interval is wider than 0.30, or no score
+        The lowest score of the precision table, or the model's own threshold, at which precision reaches the target, and that
+        precision; a higher target never gives a lower score. If the precision's interval is wider than 0.30, or no score
         reaches it, 50 and None, as in `flagging`.
     """
     own, own_target = float(flagging["threshold"]), float(flagging["target"])
@@ -213,26 +211,26 @@ def threshold_for(flagging: Mapping[str, Any], target: float) -> tuple[float, fl
     return min(reached), least["precision"]
 
 
-def precision_from(units: Units) -> tuple[Floats, Floats, Floats, Floats]:
-    """Estimates precision above every score that a unit has.
+def precision_from(sample: ScoredSample) -> tuple[Floats, Floats, Floats, Floats]:
+    """Estimates precision at each distinct score.
 
     Returns:
-        Distinct scores, falling; precision among units at or above each; the two ends of its 95 % Wilson interval at
+        Distinct scores, descending; precision of the rows at or above each; the bounds of its 95 % Wilson interval at
         the effective number of merchants.
     """
-    order = np.argsort(-units.score, kind="stable")
-    score, weight = units.score[order], units.weight[order]
+    order = np.argsort(-sample.score, kind="stable")
+    score, weight = sample.score[order], sample.weight[order]
     last = np.flatnonzero(np.append(np.diff(score) != 0, True)) if len(score) else np.array([], dtype=np.int64)
     total = np.cumsum(weight)[last]
-    precision = np.cumsum(weight * units.label[order])[last] / total
-    earlier = _earlier_of_merchant(weight, units.merchant[order])
+    precision = np.cumsum(weight * sample.label[order])[last] / total
+    earlier = _earlier_of_merchant(weight, sample.merchant[order])
     effective = total**2 / np.cumsum(weight**2 + 2 * weight * earlier)[last]
     low, high = wilson(precision, effective)
     return score[last], precision, low, high
 
 
 def _earlier_of_merchant(weight: Floats, merchant: Integers) -> Floats:
-    """The weight that each unit's merchant has in the units before it."""
+    """Returns the total weight of each row's merchant in the rows before it."""
     order = np.argsort(merchant, kind="stable")
     running = np.cumsum(weight[order]) - weight[order]
     firsts = np.flatnonzero(np.append(True, np.diff(merchant[order]) != 0)) if len(order) else order
@@ -242,14 +240,14 @@ def _earlier_of_merchant(weight: Floats, merchant: Integers) -> Floats:
 
 
 def wilson(share: Floats, size: Floats) -> tuple[Floats, Floats]:
-    """Returns the ends of the 95 % Wilson interval of shares observed among `size` units."""
+    """Returns the bounds of the 95 % Wilson interval of shares in samples of `size`."""
     centre = (share + Z95**2 / (2 * size)) / (1 + Z95**2 / size)
     half = Z95 / (1 + Z95**2 / size) * np.sqrt(share * (1 - share) / size + Z95**2 / (4 * size**2))
     return np.clip(centre - half, 0.0, 1.0), np.clip(centre + half, 0.0, 1.0)
 
 
-def _threshold(units: Units, target: float) -> tuple[float, float | None]:
-    score, precision, low, high = precision_from(units)
+def _threshold(sample: ScoredSample, target: float) -> tuple[float, float | None]:
+    score, precision, low, high = precision_from(sample)
     reached = np.flatnonzero(precision >= target)
     if not len(reached):
         return FALLBACK_THRESHOLD, None
@@ -259,30 +257,32 @@ def _threshold(units: Units, target: float) -> tuple[float, float | None]:
     return float(np.floor(score[least] * 1e4) / 1e4), round(float(precision[least]), 4)
 
 
-def _band(units: Units, low: int) -> dict[str, Any]:
-    inside = units.take((units.score >= low) & ((units.score < low + 10) | (low == 90)))
+def _band(sample: ScoredSample, low: int) -> dict[str, Any]:
+    inside = sample.take((sample.score >= low) & ((sample.score < low + 10) | (low == 90)))
     verdicts = int(inside.is_verdict.sum())
     known = _share(inside) if verdicts >= ENOUGH_VERDICTS else None
-    told = round(known[0], 4) if known and known[2] - known[1] <= WIDEST_INTERVAL else None
-    return {"band": BANDS[low // 10], "verdicts": verdicts, "expected_precision": told}
+    precision = round(known[0], 4) if known and known[2] - known[1] <= WIDEST_INTERVAL else None
+    return {"band": BANDS[low // 10], "verdicts": verdicts, "expected_precision": precision}
 
 
-def _share(units: Units) -> tuple[float, float, float]:
-    """The weighted share of positives, and the two ends of its interval."""
-    share = float(np.average(units.label, weights=units.weight))
-    merchants = effective_size(np.bincount(np.unique(units.merchant, return_inverse=True)[1], weights=units.weight))
+def _share(sample: ScoredSample) -> tuple[float, float, float]:
+    """Returns the weighted share of positives and the bounds of its interval."""
+    share = float(np.average(sample.label, weights=sample.weight))
+    merchants = effective_size(np.bincount(np.unique(sample.merchant, return_inverse=True)[1], weights=sample.weight))
     low, high = wilson(np.array([share]), np.array([merchants]))
     return share, float(low[0]), float(high[0])
 
 
-def _table_row(units: Units, at: float) -> dict[str, Any]:
-    above = units.take(units.score >= at)
-    positives = float(units.weight @ units.label)
-    row: dict[str, Any] = {"score": at, "verdicts": int(above.is_verdict.sum())}
+def _table_row(sample: ScoredSample, score: float) -> dict[str, Any]:
+    above = sample.take(sample.score >= score)
+    positives = float(sample.weight @ sample.label)
+    row: dict[str, Any] = {"score": score, "verdicts": int(above.is_verdict.sum())}
     if not len(above.score) or not positives:
         return {**row, "precision": None, "low": None, "high": None, "recall": None}
-    told = (*_share(above), float(above.weight @ above.label) / positives)
+    estimates = (*_share(above), float(above.weight @ above.label) / positives)
     return {
         **row,
-        **{name: round(value, 4) for name, value in zip(("precision", "low", "high", "recall"), told, strict=True)},
+        **{
+            name: round(value, 4) for name, value in zip(("precision", "low", "high", "recall"), estimates, strict=True)
+        },
     }

@@ -1,8 +1,8 @@
 """A risk model as data: two boosters as UBJ and one JSON with everything else that a score or a reason depends on.
 
 `model_digest` is the SHA-256 of that JSON, which names the boosters' own digests; nothing in it depends on when or
-where the model was trained. Boosters are loaded from bytes whose digest was checked, never through a flavour that
-could run code. Training, registering and scoring live elsewhere.
+where the model was trained. Boosters are loaded from bytes whose digest was checked, never through an MLflow flavour, which
+could run code. Training, registration and scoring are elsewhere.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ MODEL_FILE: Final = "model.json"
 MAIN_FILE: Final = "main.ubj"
 OWN_FILE: Final = "own_conduct.ubj"
 FILES: Final = (MODEL_FILE, MAIN_FILE, OWN_FILE)
-# What MLflow reads beside them (`card.mlflow_files`); nothing here does.
+# Files for MLflow (`card.mlflow_files`), which nothing here reads.
 MLFLOW_FILES: Final = ("MLmodel", "input_example.json")
-FORMAT: Final = 2
-# Below so many rows exact TreeSHAP gets one thread; it costs a thousand times a prediction.
+FORMAT: Final = 3
+# Below this many rows exact TreeSHAP runs on one thread; it costs a thousand times a prediction.
 SHAP_ALONE: Final = 500
-# So many rows are predicted at a time: enough to be worth a thread, and few enough that a batch keeps several busy.
+# Rows per prediction task: enough to be worth a thread, and few enough that a batch occupies several.
 ROWS_A_THREAD: Final = 16_384
-# What a person can do where a file of a version is not what its training wrote.
+# Advice if a file of a version is not what its training wrote.
 RESTORE: Final = (
-    "restore it from a backup, roll back (`touchstone models rollback`), or train (`touchstone run --train`) and approve what "
-    "comes of it"
+    "restore it from a backup, roll back (`touchstone models rollback`), or train (`touchstone run --train`) and approve the "
+    "new version"
 )
 
 Matrix = npt.NDArray[np.float32]
@@ -48,12 +48,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RiskModel:
-    """Everything that rates: what `model.json` says, and the bytes of both boosters.
+    """A model: the content of `model.json`, and the bytes of both boosters.
 
     Attributes:
         body: The content of `model.json`.
         main: UBJ of the booster on all features.
-        own: UBJ of the booster on what no third party controls.
+        own: UBJ of the booster on the features that no third party controls.
     """
 
     body: Mapping[str, Any]
@@ -141,15 +141,15 @@ def _read(path: Path) -> bytes:
 
 
 def _check(path: Path, content: bytes, digest: str) -> None:
-    found = sha256_bytes(content)
-    if found != digest:
+    actual = sha256_bytes(content)
+    if actual != digest:
         raise VerificationError(
-            f"{path}: its SHA-256 is {found}, not {digest}, which is what was reviewed. Nothing is rated with it: {RESTORE}."
+            f"{path}: its SHA-256 is {actual}, not {digest}, which is what was reviewed. Nothing is rated with it: {RESTORE}."
         )
 
 
 class Scorer:
-    """Both boosters of a model, loaded: margins, scores and nothing else."""
+    """Both boosters of a model, loaded."""
 
     def __init__(self, model: RiskModel) -> None:
         """Loads the boosters from the model's bytes."""
@@ -180,14 +180,14 @@ class Scorer:
             return np.zeros(matrix.shape, dtype=np.float64)
         booster = self._boosters["main"]
         booster.set_param({"nthread": 0 if len(matrix) >= SHAP_ALONE else 1})
-        told = booster.predict(xgboost.DMatrix(matrix, nthread=1), pred_contribs=True)
+        contributions = booster.predict(xgboost.DMatrix(matrix, nthread=1), pred_contribs=True)
         booster.set_param({"nthread": 1})
-        return np.asarray(told[:, :-1], dtype=np.float64)
+        return np.asarray(contributions[:, :-1], dtype=np.float64)
 
 
 def own_positions(features: tuple[Feature, ...]) -> list[int]:
-    """Returns the positions of the features that the own-conduct booster takes."""
-    return [at for at, feature in enumerate(features) if feature.controlled_by != "third_party"]
+    """Returns the positions of the own-conduct booster's features."""
+    return [index for index, feature in enumerate(features) if feature.controlled_by != "third_party"]
 
 
 def points(probability: Floats) -> Floats:
@@ -196,7 +196,7 @@ def points(probability: Floats) -> Floats:
 
 
 def load_booster(content: bytes) -> Any:
-    """Returns the booster that UBJ bytes hold; each of its predictions takes one thread."""
+    """Loads a booster from UBJ bytes; each of its predictions uses one thread."""
     import xgboost
 
     booster = xgboost.Booster({"nthread": 1})
@@ -205,9 +205,9 @@ def load_booster(content: bytes) -> Any:
 
 
 def margin_of(booster: Any, matrix: Matrix) -> npt.NDArray[np.float32]:
-    """Returns a booster's raw log-odds, float32, shape (n,); nan features count as unknown.
+    """Returns a booster's raw log-odds, float32, shape (n,); nan features count as missing.
 
-    Parts of the rows are predicted side by side: a row's log-odds do not depend on the others.
+    Parts of the rows are predicted in parallel: a row's log-odds do not depend on other rows.
     """
     if not len(matrix):
         return np.zeros(0, dtype=np.float32)
@@ -217,7 +217,7 @@ def margin_of(booster: Any, matrix: Matrix) -> npt.NDArray[np.float32]:
 
 
 def in_parallel[Result](tasks: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Runs independent tasks, as many at a time as there are cores; XGBoost lets go of Python's lock while it works."""
+    """Runs independent tasks in threads, one per core; XGBoost releases the GIL."""
     if len(tasks) == 1:
         return [tasks[0]()]
     with ThreadPoolExecutor(max_workers=max(1, min(len(tasks), os.cpu_count() or 1))) as pool:

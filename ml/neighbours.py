@@ -76,7 +76,7 @@ def neighbour_features(
     return np.concatenate(parts, axis=1), told
 
 
-def ways_over(edges: Mapping[str, Edges], rows: int) -> dict[str, Direct | Shared]:
+def links_over(edges: Mapping[str, Edges], rows: int) -> dict[str, Direct | Shared]:
     """Returns the ways in which edges lead from rows to rows, by name: from one to another, and over what is no row."""
     return {
         f"{kind} {how}".strip() if len(edges) > 1 or how else "": way

@@ -1,4 +1,4 @@
-"""Pictures for the model's review: reliability, precision and recall, importances. PNG bytes, nothing else."""
+"""Charts for the review: reliability, precision and recall, importances; as PNG bytes."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any, Final
 
 import numpy as np
 
-from ml.evaluate import Report, Scored
+from ml.metrics import Report, Scored
 
 BINS: Final = 10
-ONE_AT_A_TIME: Final = Lock()  # matplotlib shares what it knows of fonts and texts, and models are trained side by side
+ONE_AT_A_TIME: Final = Lock()  # matplotlib caches fonts globally, and models are trained in parallel
 NAMES: Final = {
-    "verdict": "held-out verdicts, weighted to all goods",
-    "evaluate": "last dates (unlabelled counts as genuine)",
-    "forward_seen": "forward folds, merchants seen",
-    "forward_unseen": "forward folds, merchants never seen",
-    "test": "test rows of all cuts",
+    "verdict": "held-out verdicts, weighted to the population",
+    "evaluate": "last dates (unlabelled rows count as negatives)",
+    "forward_seen": "forward folds, seen merchants",
+    "forward_unseen": "forward folds, unseen merchants",
+    "test": "test rows of all splits",
 }
 
 
 def pictures(report: Report, threshold: float) -> dict[str, bytes]:
-    """Draws everything that a reviewer looks at.
+    """Draws the charts of a model.
 
     Args:
-        report: What was measured.
-        threshold: The least score to flag; marked where precision is drawn against recall.
+        report: Its metrics.
+        threshold: The lowest score to flag; marked in the chart of precision and recall.
 
     Returns:
-        PNG bytes by file name. Reliability is drawn from held-out verdicts where there are any: elsewhere unlabelled counts
-        as genuine, and no score could look right.
+        PNG bytes by file name. Reliability uses only held-out verdicts if there are any: in the other sources unlabelled rows
+        count as negatives.
     """
     sources = {name: scored for name, scored in report.sources.items() if scored.label.any() and not scored.label.all()}
     calibrated = {name: scored for name, scored in sources.items() if name == "verdict"}
@@ -43,7 +43,7 @@ def pictures(report: Report, threshold: float) -> dict[str, bytes]:
 
 
 def table_pictures(scored: Scored, threshold: float) -> dict[str, bytes]:
-    """Draws how test rows of a table of somebody's own were scored; PNG bytes by file name."""
+    """Draws the charts for the test rows of a user's table; PNG bytes by file name."""
     return {
         "reliability.png": _reliability({"test": scored}),
         "precision_recall.png": _precision_recall({"test": scored}, threshold),
@@ -51,7 +51,7 @@ def table_pictures(scored: Scored, threshold: float) -> dict[str, bytes]:
 
 
 def new_axes(title: str, x: str, y: str, width: float = 6.5, height: float = 4.5) -> tuple[Any, Any]:
-    """Returns a new figure and its axes, in the one style that all our pictures have."""
+    """Returns a new figure and its axes, in the style of all charts."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -74,11 +74,11 @@ def png(figure: Any) -> bytes:
 
 
 def _reliability(sources: Mapping[str, Scored]) -> bytes:
-    figure, axes = new_axes("Score against the share that is positive", "mean score / 100", "share of positives")
+    figure, axes = new_axes("Reliability", "mean score / 100", "share of positives")
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--", label="perfect")
     for name, scored in sources.items():
-        said, true = _bins(scored)
-        axes.plot(said, true, marker="o", markersize=4, linewidth=1.2, label=NAMES[name])
+        mean_score, true = _bins(scored)
+        axes.plot(mean_score, true, marker="o", markersize=4, linewidth=1.2, label=NAMES[name])
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.legend(fontsize=8)
@@ -86,22 +86,22 @@ def _reliability(sources: Mapping[str, Scored]) -> bytes:
 
 
 def _bins(scored: Scored) -> tuple[list[float], list[float]]:
-    """Mean score and share of positives by band of ten points, where a band has rows."""
+    """Returns mean score and share of positives of each band of ten points that has rows."""
     band = np.minimum((scored.score // 10).astype(np.int64), BINS - 1)
-    said, true = [], []
-    for at in np.unique(band):
-        inside = band == at
-        said.append(float(np.average(scored.score[inside], weights=scored.weight[inside])) / 100.0)
+    mean_score, true = [], []
+    for index in np.unique(band):
+        inside = band == index
+        mean_score.append(float(np.average(scored.score[inside], weights=scored.weight[inside])) / 100.0)
         true.append(float(np.average(scored.label[inside], weights=scored.weight[inside])))
-    return said, true
+    return mean_score, true
 
 
 def _precision_recall(sources: Mapping[str, Scored], threshold: float) -> bytes:
     figure, axes = new_axes(f"Precision against recall; dots: threshold {threshold:g}", "recall", "precision")
     for name, scored in sources.items():
         order = np.argsort(-scored.score, kind="stable")
-        found = np.cumsum((scored.weight * scored.label)[order])
-        recall, precision = found / found[-1], found / np.cumsum(scored.weight[order])
+        true_positives = np.cumsum((scored.weight * scored.label)[order])
+        recall, precision = true_positives / true_positives[-1], true_positives / np.cumsum(scored.weight[order])
         (line,) = axes.step(recall, precision, where="post", linewidth=1.2, label=NAMES[name])
         flagged = int((scored.score >= threshold).sum())
         if flagged:
@@ -115,7 +115,7 @@ def _precision_recall(sources: Mapping[str, Scored], threshold: float) -> bytes:
 
 def _importances(importances: Mapping[str, float]) -> bytes:
     names = list(importances)[:20][::-1]
-    figure, axes = new_axes("What moves the score", "mean |TreeSHAP|, log-odds", "", height=1.5 + 0.24 * len(names))
+    figure, axes = new_axes("Feature importance", "mean |TreeSHAP|, log-odds", "", height=1.5 + 0.24 * len(names))
     axes.barh(names, [importances[name] for name in names], color="#33658a")
     axes.tick_params(axis="y", labelsize=8)
     return png(figure)

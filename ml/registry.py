@@ -141,9 +141,9 @@ class Registry:
                 "training_digest": training_digest,
                 **gate,
                 "gate_failures": "; ".join(failures)[:5000],
-                **{name: str(count) for name, count in facts["standing"].items()},
+                **{name: str(count) for name, count in facts["population"].items()},
             },
-            description=card.described(run.run_id, facts, evaluation),
+            description=card.describe_version(run.run_id, facts, evaluation),
         )
         client.log_param(run.run_id, "version", created.version)
         version = self._version(created, {}, metrics)

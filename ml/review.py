@@ -1,8 +1,8 @@
-"""The gate of the review: what a version must hold to be approved without an override, by `ml/thresholds.yml`.
+"""The gate of the review: the checks that a version must pass to be approved without an override (`ml/thresholds.yml`).
 
-It judges what the training measured, and the comparison with the champion where there is one. What it finds is registered
-with the version, in sentences for the reviewer. A figure that is not well known refuses nothing: limits on it are broken only
-where its whole 95 % interval lies outside. But minimums are taken at their value: what a model is worth it has to show.
+It checks the metrics of the training, and the comparison with the champion if there is one. The results are registered with
+the version, as sentences for the reviewer. An uncertain estimate fails no check: a limit is exceeded only if the whole 95 %
+interval lies outside. Minimums are compared with the point estimate: a model has to prove its value.
 """
 
 from __future__ import annotations
@@ -18,59 +18,59 @@ import yaml
 
 from ml.compare import Comparison, Figure, Pair
 from ml.declarations import Feature
-from ml.evaluate import Report
+from ml.metrics import Report
 from ml.training_set import Matrix
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import MOST_CONFIGURATION_BYTES, read_regular
 
 THRESHOLDS_FILE: Final = Path(__file__).resolve().parent / "thresholds.yml"
-DIGESTS: Final = ("features", "spine", "live", "loads_digest")
-"""What a version must name: the digests of the files that it was trained on and of the loads that they come from."""
+DIGESTS: Final = ("features", "spine", "active", "loads_digest")
+"""Required digests: of the training files, and of the loads that they come from."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: What, as `ml/thresholds.yml` has it.
-        passed: Whether it holds.
-        says: A sentence with the measured value and the limit.
+        name: The check's key in `ml/thresholds.yml`.
+        passed: Whether it passed.
+        message: A sentence with the measured value and the limit.
     """
 
     name: str
     passed: bool
-    says: str
+    message: str
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the gate found of a version."""
+    """The results of the gate for a version."""
 
     checks: tuple[Check, ...]
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """A sentence for each thing that does not hold."""
-        return tuple(check.says for check in self.checks if not check.passed)
+        """The messages of the failed checks."""
+        return tuple(check.message for check in self.checks if not check.passed)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns it as plain data."""
+        """Returns the results as JSON-serialisable data."""
         return {"passed": not self.failures, "checks": [asdict(check) for check in self.checks]}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a training found out about the version that it gave.
+    """The inputs of the gate.
 
     Attributes:
         metrics: By name.
-        calibration: Figures with intervals, on the held-out verdicts.
+        calibration: Estimates with intervals, on the held-out verdicts.
         importances: Share of each feature in the mean absolute attribution.
-        out_of_bounds: A sentence for each feature that has values which its declaration excludes.
-        digests: By name: of the files it was trained on, and of the loads.
-        comparison: With the champion; None without one, or why there is none.
+        out_of_bounds: A sentence for each feature with values outside its declared bounds.
+        digests: By name: of the training files, and of the loads.
+        comparison: With the champion; why there is none; or None without a champion.
     """
 
     metrics: Mapping[str, float]
@@ -83,13 +83,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that a training found out about the version that it gave.
+    """The evaluation of a version.
 
     Attributes:
-        report: What was measured.
-        calibration: Figures with intervals, on the held-out verdicts.
+        report: Metrics.
+        calibration: Estimates with intervals, on the held-out verdicts.
         comparison: With the champion; why there is none; or None without a champion.
-        judgement: What the gate found.
+        judgement: The results of the gate.
     """
 
     report: Report
@@ -99,10 +99,10 @@ class Evaluation:
 
 
 def read_limits(model: str, thresholds: Path = THRESHOLDS_FILE) -> Mapping[str, Any]:
-    """Reads what a model must hold.
+    """Reads the limits of a model.
 
     Raises:
-        BadInputError: The file declares nothing for the model, or something that is unknown here.
+        BadInputError: The file has no entry for the model, or an unknown key.
     """
     try:
         content = yaml.safe_load(read_regular(thresholds, MOST_CONFIGURATION_BYTES)) or {}
@@ -110,62 +110,62 @@ def read_limits(model: str, thresholds: Path = THRESHOLDS_FILE) -> Mapping[str, 
         raise BadInputError(f"{thresholds}: cannot be read as YAML: {error}.") from error
     limits = (content.get("models") or {}).get(model)
     if not limits:
-        raise BadInputError(f"{thresholds}: nothing for {model}; it could not be reviewed. Declare what it must hold.")
-    unknown = sorted(set(limits) - set(LOOKED_AT))
+        raise BadInputError(f"{thresholds}: no entry for {model}; it could not be reviewed. Declare its limits.")
+    unknown = sorted(set(limits) - set(CHECKS))
     if unknown:
-        raise BadInputError(f"{thresholds}, {model}: {unknown[0]} is not known; it is one of {', '.join(LOOKED_AT)}.")
+        raise BadInputError(f"{thresholds}, {model}: unknown key {unknown[0]}; it is one of {', '.join(CHECKS)}.")
     return dict(limits)
 
 
 def judge(measured: Measured, limits: Mapping[str, Any]) -> Judgement:
-    """Judges a version.
+    """Applies the gate.
 
     Args:
-        measured: What its training found out.
-        limits: What must hold, see `ml/thresholds.yml`.
+        measured: The inputs.
+        limits: The limits, see `ml/thresholds.yml`.
     """
     checks = [
-        check for name, looked_at in LOOKED_AT.items() if name in limits for check in looked_at(measured, limits[name])
+        check for name, looked_at in CHECKS.items() if name in limits for check in looked_at(measured, limits[name])
     ]
     return Judgement((*checks, *_bounds(measured), *_digests(measured)))
 
 
 def out_of_bounds(features: tuple[Feature, ...], matrices: Mapping[str, Matrix]) -> tuple[str, ...]:
-    """Says which features have values that their declaration excludes.
+    """Returns a sentence for each feature with values outside its declared bounds.
 
     Args:
         features: The features, in the order of the columns.
-        matrices: Features of rows by what the rows are.
+        matrices: Features of rows, by the name of the rows.
     """
-    told = []
-    for at, feature in enumerate(features):
+    messages = []
+    for index, feature in enumerate(features):
         least, most = feature.bounds
         for rows, matrix in matrices.items():
-            known = matrix[:, at][~np.isnan(matrix[:, at])]
+            known = matrix[:, index][~np.isnan(matrix[:, index])]
             wrong = (known < least) | (known > most)
             if wrong.any():
-                told.append(
+                messages.append(
                     f"{feature.name} is {float(known[wrong][0]):g} in {int(wrong.sum()):,} of {len(matrix):,} {rows} rows; "
                     f"it lies between {least:g} and {most:g}"
                 )
                 break
-    return tuple(told)
+    return tuple(messages)
 
 
 def _minimums(measured: Measured, limits: Mapping[str, float]) -> Iterator[Check]:
     for metric, least in limits.items():
         value, low, high = (measured.metrics.get(f"{metric}{end}") for end in ("", "_low", "_high"))
-        said = "was not measured" if value is None else f"is {value:.4f}"
+        text = "was not measured" if value is None else f"is {value:.4f}"
         if low is not None and high is not None:
-            said += f" (95 %: {low:.4f} to {high:.4f})"
-        yield Check("minimums", value is not None and value >= least, f"{metric} {said}, at least {least:g}")
+            text += f" (95 %: {low:.4f} to {high:.4f})"
+        yield Check("minimums", value is not None and value >= least, f"{metric} {text}, at least {least:g}")
 
 
 def _calibration(measured: Measured, limits: Mapping[str, tuple[float, float]]) -> Iterator[Check]:
     for metric, (least, most) in limits.items():
         figure = measured.calibration.get(metric, Figure(None, None, None))
         if figure.value is None or figure.low is None or figure.high is None:
-            yield Check("calibration", passed=True, says=f"{metric} cannot be measured on so few verdicts")
+            yield Check("calibration", passed=True, message=f"{metric} cannot be measured: too few verdicts")
             continue
         yield Check(
             "calibration",
@@ -178,7 +178,7 @@ def _calibration(measured: Measured, limits: Mapping[str, tuple[float, float]]) 
 def _against_champion(measured: Measured, limits: Mapping[str, float]) -> Iterator[Check]:
     comparison = measured.comparison
     if not isinstance(comparison, Comparison):
-        yield Check("against_champion", passed=True, says=comparison or "there is no champion to compare with")
+        yield Check("against_champion", passed=True, message=comparison or "there is no champion to compare with")
         return
     for cell, metrics in comparison.ranking.items():
         for metric, most in limits.items():
@@ -191,14 +191,14 @@ def _labels(measured: Measured, most: float) -> Iterator[Check]:
     pair = measured.comparison.labels
     gap = pair.difference
     if gap.value is None or gap.high is None:
-        yield Check("labels", passed=True, says="labels cannot be held against the champion: too few are decided")
+        yield Check("labels", passed=True, message="labels cannot be compared: too few decisions")
         return
     yield Check(
         "labels",
         not (gap.value < -most and gap.high < 0),
-        f"the champion's AUROC on the decided labels that this version learned from is {pair.challenger.value:.3f} against "
+        f"the champion's AUROC on the labels of this version's training is {pair.challenger.value:.3f} against "
         f"{pair.champion.value:.3f} on those of later dates (difference {gap.value:+.3f}, 95 %: {gap.low:+.3f} to "
-        f"{gap.high:+.3f}), lower by at most {most:g}: else they are wrong, or mean something else than they did",
+        f"{gap.high:+.3f}), lower by at most {most:g}: otherwise the labels are wrong, or their meaning has changed",
     )
 
 
@@ -222,15 +222,15 @@ def _slices(measured: Measured, limits: Mapping[str, float]) -> Iterator[Check]:
         yield Check(
             "slices",
             passed=True,
-            says=f"of {len(large)} slices of over {limits['rows']:,} rows none is worse by {limits['worse']:g}",
+            message=f"of {len(large)} slices of over {limits['rows']:,} rows none is worse by {limits['worse']:g}",
         )
 
 
 def _not_worse(name: str, what: str, pair: Pair, most: float) -> Check:
-    """Worse is what lies below the champion by more than so much, and whose interval excludes that nothing was lost."""
+    """Fails if the difference is below the limit and its whole interval is below 0."""
     gap = pair.difference
     if gap.value is None or gap.high is None:
-        return Check(name, passed=True, says=f"{what} cannot be compared: too few positives")
+        return Check(name, passed=True, message=f"{what} cannot be compared: too few positives")
     return Check(
         name,
         not (gap.value < -most and gap.high < 0),
@@ -246,18 +246,18 @@ def _most_importance(measured: Measured, most: float) -> Iterator[Check]:
 
 def _bounds(measured: Measured) -> Iterator[Check]:
     for sentence in measured.out_of_bounds:
-        yield Check("bounds", passed=False, says=sentence)
+        yield Check("bounds", passed=False, message=sentence)
     if not measured.out_of_bounds:
-        yield Check("bounds", passed=True, says="every feature lies within its declared bounds")
+        yield Check("bounds", passed=True, message="every feature is within its declared bounds")
 
 
 def _digests(measured: Measured) -> Iterator[Check]:
     missing = [name for name in DIGESTS if not _SHA256.fullmatch(measured.digests.get(name, ""))]
-    said = f"digests are missing: {', '.join(missing)}" if missing else "the digests of the data are there"
-    yield Check("digests", not missing, said)
+    text = f"digests are missing: {', '.join(missing)}" if missing else "the digests of the data are complete"
+    yield Check("digests", not missing, text)
 
 
-LOOKED_AT: Final[Mapping[str, Callable[[Measured, Any], Iterator[Check]]]] = {
+CHECKS: Final[Mapping[str, Callable[[Measured, Any], Iterator[Check]]]] = {
     "minimums": _minimums,
     "calibration": _calibration,
     "against_champion": _against_champion,

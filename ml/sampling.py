@@ -187,9 +187,9 @@ def _strata(frame: Frame, design: Design, merchants_wanted: int) -> Strata | Non
     bearable = _bearable(stall_size, stall_stratum, stall_merchant, limit, total, upper, budget)
     if bearable is None:
         return None
-    number, of_stall = bearable
+    number, stall_probability = bearable
     probability = np.ones(len(frame.cost))
-    probability[drawn] = of_stall[stall] * size[drawn] / stall_size[stall]
+    probability[drawn] = stall_probability[stall] * size[drawn] / stall_size[stall]
     stalls = np.full(len(frame.cost), -1, dtype=np.int64)
     stalls[drawn] = stall
     return Strata(
@@ -203,7 +203,7 @@ def _strata(frame: Frame, design: Design, merchants_wanted: int) -> Strata | Non
         stalls,
         stall_stratum,
         stall_merchant,
-        of_stall,
+        stall_probability,
         halvings,
     )
 
@@ -272,9 +272,9 @@ def _pooled(
     dear = np.where(keeps[cell], -1, band)
     group, kept = np.zeros(bands, dtype=np.int64), 0
     loose = dear >= 0
-    for at in range(bands - 1, -1, -1):  # from the dearest on, until a group gets enough
-        group[at] = kept
-        trial = np.where(loose & (group[np.maximum(dear, 0)] == kept) & (dear >= at), 0, 1)
+    for level in range(bands - 1, -1, -1):  # from the dearest on, until a group gets enough
+        group[level] = kept
+        trial = np.where(loose & (group[np.maximum(dear, 0)] == kept) & (dear >= level), 0, 1)
         if _enough(trial, merchant, cost, size, rate, buys_wanted, merchants_wanted)[0]:
             kept += 1
     group = np.minimum(group, max(kept - 1, 0))  # what is left over at the cheap end joins the group before
@@ -408,17 +408,17 @@ def _alternating(left: Integers, right: Integers, chance: np.random.Generator) -
     Every left vertex has an even degree. Trails begin at right vertices of odd degree first, so those end at such, too; what is
     left are circuits.
     """
-    at: dict[tuple[bool, int], list[int]] = defaultdict(list)
+    edges_at: dict[tuple[bool, int], list[int]] = defaultdict(list)
     for edge, (one, other) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
-        at[False, one].append(edge)
-        at[True, other].append(edge)
+        edges_at[False, one].append(edge)
+        edges_at[True, other].append(edge)
     ends = (left.tolist(), right.tolist())
     signs = [0] * len(left)
-    starts = [vertex for vertex, edges in at.items() if vertex[0] and len(edges) % 2]
+    starts = [vertex for vertex, edges in edges_at.items() if vertex[0] and len(edges) % 2]
     coins = iter(chance.integers(0, 2, size=len(left)).tolist())  # each trail has an edge, so there are no more trails
-    for start in [*starts, *at]:
+    for start in [*starts, *edges_at]:
         here, sign = start, 0
-        while edges := at[here]:
+        while edges := edges_at[here]:
             edge = edges.pop()
             if signs[edge]:
                 continue
@@ -455,8 +455,8 @@ def prevalence(
     if not inside.any():
         return Estimate(float("nan"), 0.0, 1.0, 0.0)
     _, of = np.unique(stratum, return_inverse=True)
-    bought, told = np.bincount(of), np.bincount(of, weights=answered)
-    weight = np.where(answered, bought[of] / np.maximum(told, 1)[of], 0.0) / probability
+    bought, decided = np.bincount(of), np.bincount(of, weights=answered)
+    weight = np.where(answered, bought[of] / np.maximum(decided, 1)[of], 0.0) / probability
     total = float(weight[inside].sum())
     share = float((weight * is_positive)[inside].sum() / total)
     part = np.where(inside, weight, 0.0)[answered] / total

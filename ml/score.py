@@ -1,7 +1,7 @@
-"""Rates entities with the champion: Arrow batches in, scores and reasons out, in bounded memory.
+"""Scoring: rates entities with the champion, from Arrow batches to scores and reasons, in bounded memory.
 
-Only a champion that the log of approvals names can rate, and only with the bytes that were reviewed. The same features
-and model give the same bytes at any batch size and number of threads.
+Only a champion in the log of approvals can rate, and only with the bytes that were reviewed. The same features and model give
+the same bytes at any batch size and number of threads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.approvals import Champion
-from ml.explain import Explainer, signals_told
+from ml.explain import Explainer, named_signals
 from ml.model import RiskModel, Scorer, read_model
 from ml.training_set import matrix
 from touchstone.core.errors import BadInputError
@@ -28,12 +28,12 @@ EXPLAINED_ROWS: Final = 1_000
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """What was written.
+    """Counts of what was written.
 
     Attributes:
         rows: Entities rated.
-        flagged: Those at or above the model's threshold and floor; what is then done with them is the policy's business.
-        explained: Those with reasons.
+        flagged: Entities at or above the model's threshold and floor.
+        explained: Entities with reasons.
     """
 
     rows: int
@@ -48,12 +48,12 @@ def score(
 
     Args:
         champion: The champion, from the registry's log.
-        features: `features/<list>/as_of=<date>/features.parquet`, one row an entity, sorted by id.
-        out_scores: Gets the entity's ids, score, own_conduct_score, margin and model_digest, sorted by id.
-        out_reasons: Gets the entity's id, reasons (JSON) and signal_count, of signals that they name, for the flagged rows and
-            the 1,000 highest; None where nobody will read them, as of a version in shadow.
-        explain_from: A score from which rows that reach the floor are explained as flagged ones are, where that is below the
-            model's threshold: a policy may flag from there on.
+        features: `features/<list>/as_of=<date>/features.parquet`, one row per entity, sorted by id.
+        out_scores: File to write: the entity's ids, score, own_conduct_score, margin and model_digest, sorted by id.
+        out_reasons: File to write: the entity's id, reasons (JSON) and signal_count (signals in the reasons), for the flagged
+            rows and the 1,000 highest scores; None for a version in shadow, whose reasons nobody reads.
+        explain_from: Score from which rows that reach the floor are explained like flagged ones, if it is below the
+            model's threshold: a policy may flag from there.
 
     Returns:
         Counts.
@@ -69,7 +69,7 @@ def score(
 def rate(
     model: RiskModel, features: Path, out_scores: Path, out_reasons: Path | None, *, explain_from: float = 100.0
 ) -> ScoringResult:
-    """Rates every row of a feature file with a model that nobody has to have approved; see `score`."""
+    """Rates every row of a feature file with a model that needs no approval; see `score`."""
     scorer = Scorer(model)
     _check_columns(features, model)
     margins, scores, flags = _write_scores(scorer, features, out_scores, min(model.threshold, explain_from))
@@ -88,7 +88,7 @@ def _check_columns(features: Path, model: RiskModel) -> None:
     if missing:
         raise BadInputError(
             f"{features}: no column {', '.join(missing)}, which {model.body['name']} reads. Build features with the code "
-            "that the model was trained on, or train anew."
+            "that the model was trained on, or train again."
         )
 
 
@@ -102,8 +102,8 @@ def _batches(features: Path, columns: list[str]) -> Iterator[Any]:
 def _write_scores(
     scorer: Scorer, features: Path, out: Path, least: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Writes the scores and keeps margin, score and whether it may be flagged of each row: 13 bytes a row."""
-    model, written = scorer.model, []
+    """Writes the scores; returns margin, score and whether it may be flagged of each row: 13 bytes per row."""
+    model, parts = scorer.model, []
     last: str | None = None
     with replacing(out) as temporary, _Writer(temporary, _score_schema(model)) as writer:
         for batch in _batches(features, [model.id_column, *model.carried, *model.columns]):
@@ -111,16 +111,16 @@ def _write_scores(
             values = matrix(batch, model.columns)
             margin, own_margin = scorer.margin(values), scorer.margin(values, "own")
             score, own_score = scorer.score(margin), scorer.score(own_margin, "own")
-            written.append((margin, score, (score >= least) & (own_score >= model.floor)))
+            parts.append((margin, score, (score >= least) & (own_score >= model.floor)))
             writer.write(_score_table(model, batch, score, own_score, margin))
-    if not written:
+    if not parts:
         return np.zeros(0, dtype=np.float32), np.zeros(0), np.zeros(0, dtype=bool)
-    margins, scores, flags = zip(*written, strict=True)
+    margins, scores, flags = zip(*parts, strict=True)
     return np.concatenate(margins), np.concatenate(scores), np.concatenate(flags)
 
 
 def _check_order(ids: Any, last: str | None, features: Path) -> str | None:
-    """Returns the last of a batch's ids, which all have to rise, also over the one before the batch."""
+    """Returns the last id of a batch, after checking that ids ascend, also from the previous batch."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -128,9 +128,9 @@ def _check_order(ids: Any, last: str | None, features: Path) -> str | None:
     rises = pc.fill_null(pc.less(names[:-1], names[1:]), fill_value=False)
     first_is_null = len(names) > 0 and not names[0].is_valid
     if first_is_null or not pc.all(rises, min_count=0).as_py():
-        at = 0 if first_is_null else pc.index(rises, False).as_py() + 1
+        index = 0 if first_is_null else pc.index(rises, False).as_py() + 1
         raise BadInputError(
-            f"{features}: ids are not sorted and unique at {names[at].as_py()!r}; export features ordered by id."
+            f"{features}: ids are not sorted and unique at {names[index].as_py()!r}; export features ordered by id."
         )
     return str(names[-1]) if len(names) else None
 
@@ -166,33 +166,33 @@ def _score_table(
 
 
 class _Writer:
-    """A Parquet writer whose row groups do not depend on how rows arrive."""
+    """A Parquet writer whose row groups do not depend on batch sizes."""
 
     def __init__(self, path: Path, schema: Any) -> None:
         import pyarrow.parquet as pq
 
         self._file = pq.ParquetWriter(path, schema, compression="zstd", version="2.6")
-        self._waiting: list[Any] = []
+        self._buffer: list[Any] = []
         self._schema = schema
 
     def __enter__(self) -> Self:
         return self
 
     def write(self, table: Any) -> None:
-        """Takes rows; writes them once a row group is full."""
-        self._waiting.append(table)
-        while sum(part.num_rows for part in self._waiting) >= ROW_GROUP_ROWS:
+        """Buffers rows; writes them when a row group is full."""
+        self._buffer.append(table)
+        while sum(part.num_rows for part in self._buffer) >= ROW_GROUP_ROWS:
             self._flush(ROW_GROUP_ROWS)
 
     def _flush(self, rows: int) -> None:
         import pyarrow as pa
 
-        whole = pa.concat_tables(self._waiting)
+        whole = pa.concat_tables(self._buffer)
         self._file.write_table(whole.slice(0, rows).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
-        self._waiting = [whole.slice(rows)] if whole.num_rows > rows else []
+        self._buffer = [whole.slice(rows)] if whole.num_rows > rows else []
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None and self._waiting:
+        if kind is None and self._buffer:
             self._flush(ROW_GROUP_ROWS)
         self._file.close()
 
@@ -200,7 +200,7 @@ class _Writer:
 def _to_explain(
     scores: npt.NDArray[np.float64], margins: npt.NDArray[np.float32], flags: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
-    """Positions of the flagged rows and the highest ones, rising; ties by margin, then by id (the rows' order)."""
+    """Returns positions of the flagged rows and the highest scores, ascending; ties by margin, then by id (row order)."""
     order = np.lexsort((np.arange(len(scores)), -margins, -scores))
     return np.union1d(order[:EXPLAINED_ROWS], np.flatnonzero(flags)).astype(np.int64)
 
@@ -223,8 +223,8 @@ def _write_reasons(
             low, high = np.searchsorted(chosen, [start, start + batch.num_rows])
             inside = batch.take(pa.array(chosen[low:high] - start))
             category = inside.column("category").cast(pa.string()).fill_null("").to_pylist()
-            told = explainer.reasons(matrix(inside, model.columns), category, flags[chosen[low:high]])
+            reasons = explainer.reasons(matrix(inside, model.columns), category, flags[chosen[low:high]])
             ids = inside.column(model.id_column).cast(pa.string())
-            counts = pa.array([len(signals_told(reasons)) for reasons in told], pa.int64())
-            writer.write(pa.table([ids, pa.array(told, pa.string()), counts], schema=schema))
+            counts = pa.array([len(named_signals(reasons)) for reasons in reasons], pa.int64())
+            writer.write(pa.table([ids, pa.array(reasons, pa.string()), counts], schema=schema))
             start += batch.num_rows

@@ -1,7 +1,7 @@
-"""A version in shadow beside the champion: what it would have flagged, and which of the two turned out to be right.
+"""Compares a version in shadow with the champion: what it would have flagged, and which of the two was right.
 
-Both rated the same entities of the same days; the shadow's scores touch no list. Outcomes are decisions that came after the
-day, on entities that both rated: who is never looked at has none, so that precision and recall are of what was looked at.
+Both rated the same entities on the same days; the shadow's scores affect no list. Outcomes are decisions made after the day,
+on entities that both rated. Entities that nobody checks have no outcome: precision and recall refer to checked entities.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Side:
-    """What one of the two did on a day.
+    """The result of one version on a day.
 
     Attributes:
         flagged: Entities at or above its threshold and floor.
-        precision: Share of the flagged that have an outcome and were found positive; None where none has one.
-        recall: Share of those found positive that it flagged; None where none was.
+        precision: Share of positives among the flagged entities with an outcome; None without any.
+        recall: Share of the positive outcomes that it flagged; None without positives.
     """
 
     flagged: int
@@ -46,12 +46,12 @@ class Day:
     Attributes:
         as_of: The day.
         rated: Entities that both rated.
-        champion: What the champion of now did with its scores of then.
-        shadow: What the version in shadow would have done.
+        champion: The result of the current champion, on its scores of that day.
+        shadow: The result of the version in shadow.
         both: Entities that both flagged.
-        rank_correlation: Spearman's, of the two margins; None where one of them is the same for all.
-        positive_outcomes: Of the next, those found positive.
-        outcomes: Entities that both rated and a decision after the day is on.
+        rank_correlation: Spearman correlation of the margins; None if one of them is constant.
+        positive_outcomes: Positives among the outcomes.
+        outcomes: Rated entities with a decision after the day.
     """
 
     as_of: str
@@ -64,22 +64,22 @@ class Day:
     outcomes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the day as plain data."""
+        """Returns the day as JSON-serialisable data."""
         return asdict(self)
 
 
 def compare_day(
     as_of: str, champion: Champion, shadow: Champion, scores: tuple[Path, Path], id_column: str, outcomes: pa.Table
 ) -> Day:
-    """Sets one day's scores of both beside each other.
+    """Compares the scores of both for one day.
 
     Args:
         as_of: The day.
         champion: The champion.
         shadow: The version in shadow.
-        scores: The scores of the one and of the other, sorted by id.
+        scores: Files with the scores of the champion and of the shadow, sorted by id.
         id_column: The column that names an entity.
-        outcomes: entity_id, is_positive and inclusion_probability, one row an entity: how it was decided on after the day.
+        outcomes: entity_id, is_positive and inclusion_probability, one row per entity decided after the day.
 
     Raises:
         VerificationError: The two files do not rate the same entities, or not by these models.
@@ -94,9 +94,9 @@ def compare_day(
             raise VerificationError(f"{path}: not rated by {rates.model} version {rates.version}. Rate {as_of} again.")
     if not tables[0][id_column].equals(tables[1][id_column]):
         raise VerificationError(f"{scores[1]}: rates other entities than {scores[0]}. Rate {as_of} again.")
-    found = found_among(tables[0][id_column], outcomes)
-    flags = [flags_of(table, rates) for table, rates in zip(tables, (champion, shadow), strict=True)]
-    sides = [_side(flag, found) for flag in flags]
+    matched = match_outcomes(tables[0][id_column], outcomes)
+    flags = [flagged_rows(table, rates) for table, rates in zip(tables, (champion, shadow), strict=True)]
+    sides = [_side(flag, matched) for flag in flags]
     margins = [table["margin"].to_numpy() for table in tables]
     is_constant = any(len(np.unique(margin)) < 2 for margin in margins)
     return Day(
@@ -106,53 +106,53 @@ def compare_day(
         shadow=sides[1],
         both=int((flags[0] & flags[1]).sum()),
         rank_correlation=None if is_constant else round(float(spearmanr(*margins).statistic), 4),
-        positive_outcomes=int(found.is_positive.sum()),
-        outcomes=len(found.at),
+        positive_outcomes=int(matched.is_positive.sum()),
+        outcomes=len(matched.index),
     )
 
 
 @dataclass(frozen=True)
-class Found:
-    """Outcomes of what was rated, all arrays of one length.
+class Outcomes:
+    """Outcomes of rated entities; all arrays have one length.
 
     Attributes:
-        at: Position of each entity among the rated ones.
-        is_positive: Whether it was found positive.
-        inclusion: The inclusion probability with which it was drawn; nan where it was not drawn by design.
+        index: Position of each entity among the rated ones.
+        is_positive: The outcome.
+        inclusion: Inclusion probability in the sample; nan if the entity was not sampled.
     """
 
-    at: npt.NDArray[np.int64]
+    index: npt.NDArray[np.int64]
     is_positive: Bools
     inclusion: npt.NDArray[np.float64]
 
 
-def found_among(ids: pa.ChunkedArray, outcomes: pa.Table) -> Found:
-    """Returns those of the outcomes that are of rated entities.
+def match_outcomes(ids: pa.ChunkedArray, outcomes: pa.Table) -> Outcomes:
+    """Returns the outcomes of rated entities.
 
     Args:
         ids: The ids of the rated entities.
-        outcomes: entity_id, is_positive and inclusion_probability, one row an entity.
+        outcomes: entity_id, is_positive and inclusion_probability, one row per entity.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    at = pc.index_in(outcomes["entity_id"].combine_chunks(), ids.combine_chunks())
-    of_rated = outcomes.filter(at.is_valid())
-    return Found(
-        np.asarray(at.drop_null(), dtype=np.int64),
-        np.asarray(of_rated["is_positive"].cast(pa.bool_()), dtype=bool),
-        np.asarray(of_rated["inclusion_probability"].cast(pa.float64()).to_numpy(), dtype=np.float64),
+    index = pc.index_in(outcomes["entity_id"].combine_chunks(), ids.combine_chunks())
+    rated_outcomes = outcomes.filter(index.is_valid())
+    return Outcomes(
+        np.asarray(index.drop_null(), dtype=np.int64),
+        np.asarray(rated_outcomes["is_positive"].cast(pa.bool_()), dtype=bool),
+        np.asarray(rated_outcomes["inclusion_probability"].cast(pa.float64()).to_numpy(), dtype=np.float64),
     )
 
 
-def flags_of(table: pa.Table, rates: Champion | RiskModel) -> Bools:
-    """Returns which rows of scores reach the threshold and the floor of what gave them."""
+def flagged_rows(table: pa.Table, rates: Champion | RiskModel) -> Bools:
+    """Returns which rows reach the threshold and the floor of the version that scored them."""
     own = table["own_conduct_score"].to_numpy()
     return np.asarray((table["score"].to_numpy() >= rates.threshold) & (own >= rates.floor))
 
 
-def _side(flagged: Bools, found: Found) -> Side:
-    hits, is_positive = flagged[found.at], found.is_positive
+def _side(flagged: Bools, matched: Outcomes) -> Side:
+    hits, is_positive = flagged[matched.index], matched.is_positive
     return Side(
         flagged=int(flagged.sum()),
         precision=round(float(is_positive[hits].mean()), 4) if hits.any() else None,

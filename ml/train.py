@@ -1,7 +1,7 @@
-"""Trains a declared model: boosters, calibration, threshold, evaluation, and the version that a reviewer will see.
+"""Trains a declared model: boosters, calibration, threshold, evaluation, and the version for review.
 
-The booster that is evaluated is the one that can be approved: nothing is fitted again afterwards. A training whose
-data, code and parameters were seen before returns the version they gave. Approving is the registry's business.
+The booster that is evaluated is the one that can be approved: nothing is refitted. A training with the data, code and
+parameters of an earlier one returns its version. The registry approves versions.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ml import card, drift, evaluate, explain, flagging, model, plots, review
+from ml import card, drift, explain, flagging, metrics, model, plots, review
 from ml.boosting import Forward, Parameters, fit_booster, forward_margins
 from ml.calibrate import Calibration, calibrate
-from ml.compare import Comparison, Contender, compare, figures
+from ml.compare import Comparison, Contender, calibration_figures, compare
 from ml.declarations import Declaration
 from ml.training_set import (
     EPOCH,
@@ -55,8 +55,8 @@ __all__ = [
 MIN_POSITIVES: Final = 20
 MIN_COMPONENTS: Final = 5
 PART_ROWS: Final = 65_536
-COMPARED_WITH: Final = 200
-"""How often components are drawn for the intervals of a comparison."""
+COMPARISON_RESAMPLES: Final = 200
+"""Number of bootstrap resamples of components for the intervals of a comparison."""
 HERE: Final = Path(__file__).resolve().parent
 
 Progress = Callable[[str], None]
@@ -64,12 +64,12 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TooFewLabels:
-    """Why a model is off for the run: it has too little to learn from.
+    """Why a model is off for the run: it has too few labels.
 
     Attributes:
         model: The model's name.
-        positives: Entities with a positive label among the rows that boosters may learn from.
-        components: Components of merchants that hold one.
+        positives: Entities with a positive label among the trainable rows.
+        components: Components of merchants with such an entity.
     """
 
     model: str
@@ -78,50 +78,52 @@ class TooFewLabels:
 
     @property
     def message(self) -> str:
-        """What a person is told."""
+        """The message for the user."""
         return (
-            f"{self.model} is off: {self.positives} labelled positives in {self.components} groups of merchants to learn "
-            f"from; it takes {MIN_POSITIVES} in {MIN_COMPONENTS}. More decided notices, moderation decisions or "
+            f"{self.model} is off: {self.positives} labelled positives in {self.components} groups of merchants to train "
+            f"on; it takes {MIN_POSITIVES} in {MIN_COMPONENTS}. More decided notices, moderation decisions or "
             "enforcement outcomes would turn it on."
         )
 
 
 @dataclass(frozen=True)
 class Files:
-    """What a training reads.
+    """The files that a training reads.
 
     Attributes:
         features: `training/<list>/as_of=<date>/features.parquet`.
-        spine: `spine.parquet` beside it.
-        edges: `edges.parquet` beside it, or None.
-        live: `features/<list>/as_of=<date>/features.parquet` of the same day, from which usual values come; None for the
-            newest rows instead.
-        slices: `slices.parquet` beside the spine, by which a comparison is cut; None for category alone.
+        spine: `spine.parquet` in the same folder.
+        edges: `edges.parquet` in the same folder, or None.
+        active: `features/<list>/as_of=<date>/features.parquet` of the same day, for the baselines; None to use the
+            newest rows.
+        slices: `slices.parquet` in the same folder, for the slices of a comparison; None for category alone.
     """
 
     features: Path
     spine: Path
     edges: Path | None = None
-    live: Path | None = None
+    active: Path | None = None
     slices: Path | None = None
 
-    def read(self, declaration: Declaration, cut: date) -> TrainingSet:
-        """Reads a model's training set, with components as they were known at a cut."""
-        return read_training_set(declaration, self.features, self.spine, self.edges, self.live, cut, self.slices)
+    def read(self, declaration: Declaration, cutoff_date: date) -> TrainingSet:
+        """Reads a model's training set, with components as known at cutoff_date."""
+        return read_training_set(
+            declaration, self.features, self.spine, self.edges, self.active, cutoff_date, self.slices
+        )
 
     def digests(self) -> dict[str, str]:
-        """Returns the SHA-256 of each file that is there."""
+        """Returns the SHA-256 of each file."""
         return {name: sha256_file(path) for name, path in self.__dict__.items() if path is not None}
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A registered version, new or known already.
+    """A registered version.
 
     Attributes:
         version: The version in the registry.
-        reused: Whether a training of the same data, code and parameters had given it already.
-        metrics: What was measured, by name.
+        reused: Whether an earlier training of the same data, code and parameters produced it.
+        metrics: Its metrics, by name.
     """
 
     version: Version
@@ -131,14 +133,14 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A training of which only the version is to be made.
+    """A finished training that is not registered yet.
 
     Attributes:
-        parameters: The training's choices.
+        parameters: The training parameters.
         model: The model.
-        evaluation: What was found out about it.
-        facts: What `card.json` will say.
-        files: The card and its pictures, by where they lie among the run's artifacts.
+        evaluation: Its evaluation.
+        facts: The content of `card.json`.
+        files: The card and its charts, by their path among the run's artifacts.
     """
 
     parameters: Parameters
@@ -159,22 +161,22 @@ def prepare(
     thresholds: Path = review.THRESHOLDS_FILE,
     progress: Progress = lambda _: None,
 ) -> Prepared | TrainingResult | TooFewLabels:
-    """Trains, calibrates, evaluates, sets beside the champion, judges and describes a model, and leaves nothing behind.
+    """Trains, calibrates and evaluates a model, compares it with the champion, applies the gate and renders the card.
 
-    Several models can be prepared side by side.
+    Nothing is written. Several models can be prepared in parallel.
 
     Args:
         declaration: The model.
-        files: What it learns from.
-        as_of: The training's cut, a day.
-        registry: Where the champion is, and the versions that there are.
-        provenance: Digests of loads, code revision and the like; noted with the run, no part of any digest here.
-        parameters: Choices of the training; the defaults if None.
-        thresholds: What a version must hold.
-        progress: Called with a line a step.
+        files: The training files.
+        as_of: The training's cutoff_date.
+        registry: Source of the champion and of earlier versions.
+        provenance: Digests of loads, code revision and the like; logged with the run, not part of any digest here.
+        parameters: The training parameters; the defaults if None.
+        thresholds: The limits of the gate.
+        progress: Called with a line per step.
 
     Returns:
-        What `register` takes; the version that the same training gave before; or why there is none.
+        A training to `register`; the version of an identical earlier training; or why the model is off.
 
     Raises:
         BadInputError: The files lack a declared column or do not belong together, or the thresholds cannot be read.
@@ -187,17 +189,19 @@ def prepare(
         progress(f"{declaration.name}: version {known.version} was trained on the same data, code and parameters")
         return TrainingResult(known, reused=True, metrics=known.metrics)
     training_set = files.read(declaration, as_of)
-    split = split_of(declaration, training_set, parameters)
+    split = split_for(declaration, training_set, parameters)
     few = too_few(declaration.name, split)
     if few is not None:
         progress(few.message)
         return few
-    progress(f"{declaration.name}: {len(split.train)} rows to learn from, {int(split.train.label.sum())} positive")
+    progress(f"{declaration.name}: {len(split.train)} training rows, {int(split.train.label.sum())} positive")
     trained = fit_model(declaration, training_set, split, parameters, as_of)
-    report = evaluate.report(trained.model, split, trained.forward, parameters.resamples, parameters.seed)
-    importances = evaluate.shares(report.importances)
-    comparison = _beside_champion(declaration, trained, training_set, split, importances, files, parameters, registry)
-    calibration = figures(trained.model, split.calibrate, (parameters.resamples, parameters.seed))
+    report = metrics.report(trained.model, split, trained.forward, parameters.resamples, parameters.seed)
+    importances = metrics.shares(report.importances)
+    comparison = _compare_with_champion(
+        declaration, trained, training_set, split, importances, files, parameters, registry
+    )
+    calibration = calibration_figures(trained.model, split.calibrate, (parameters.resamples, parameters.seed))
     judgement = review.judge(
         review.Measured(
             metrics=report.metrics,
@@ -208,7 +212,7 @@ def prepare(
                 {
                     "training": split.train.features,
                     "later": split.evaluate.features,
-                    "live": training_set.live.features,
+                    "active": training_set.active.features,
                 },
             ),
             digests={**data, **provenance},
@@ -221,8 +225,8 @@ def prepare(
     facts = _facts(trained, training_set, split, origin) | {"importances": dict(report.importances)}
     pictures = plots.pictures(report, trained.model.threshold)
     page = card.render(declaration, trained.model, training_set, split, evaluation, facts, pictures)
-    described = {"card.html": page, **{f"plots/{name}": content for name, content in pictures.items()}}
-    return Prepared(parameters, trained.model, evaluation, facts, described)
+    artifacts = {"card.html": page, **{f"plots/{name}": content for name, content in pictures.items()}}
+    return Prepared(parameters, trained.model, evaluation, facts, artifacts)
 
 
 def register(
@@ -232,9 +236,9 @@ def register(
 
     Args:
         prepared: The training.
-        registry: Where the version goes.
-        trained_by: Who trains; whoever that is may not approve, unless a setting allows it.
-        progress: Called with a line a step.
+        registry: The registry.
+        trained_by: Who trains; this person may not approve it, unless a setting allows it.
+        progress: Called with a line per step.
     """
     with failpoint("training.register", registry.home / "mlflow.db"):
         version = registry.register(
@@ -250,7 +254,7 @@ def register(
 
 
 def _champion_to_compare(name: str, registry: Registry) -> model.RiskModel | str | None:
-    """Returns the champion; why it cannot be compared with, for what takes its place has to be trained all the same; or None."""
+    """Returns the champion; why it cannot be read, since its successor must be trained all the same; or None."""
     try:
         champion = registry.champion(name)
         return None if champion is None else model.read_model(champion.folder, champion.model_digest)
@@ -258,7 +262,7 @@ def _champion_to_compare(name: str, registry: Registry) -> model.RiskModel | str
         return f"the champion is not what was reviewed: {error}"
 
 
-def _beside_champion(
+def _compare_with_champion(
     declaration: Declaration,
     trained: Trained,
     training_set: TrainingSet,
@@ -268,48 +272,48 @@ def _beside_champion(
     parameters: Parameters,
     registry: Registry,
 ) -> Comparison | str | None:
-    """Sets a challenger beside the champion on rows that neither learned from.
+    """Compares a challenger with the champion on rows that neither was trained on.
 
-    Where the champion's own training reached into these rows, its declaration is trained again on the challenger's.
+    If the champion's training used some of these rows, its declaration is trained again on the challenger's rows.
 
     Returns:
         The comparison; why there is none; or None without a champion.
     """
-    rates = _champion_to_compare(declaration.name, registry)
-    if not isinstance(rates, model.RiskModel):
-        return rates
-    if rates.digest == trained.model.digest:
+    champion = _champion_to_compare(declaration.name, registry)
+    if not isinstance(champion, model.RiskModel):
+        return champion
+    if champion.digest == trained.model.digest:
         return "it is the champion itself, trained again"
-    if rates.body["format"] != model.FORMAT:
-        return "the champion was trained by an earlier release, which did not keep what a comparison takes"
-    declared = replace(declaration, features=rates.features)
-    missing = missing_columns(declared, files.features, files.live)
+    if champion.body["format"] != model.FORMAT:
+        return "the champion was trained by an earlier release, which did not store what a comparison needs"
+    declared = replace(declaration, features=champion.features)
+    missing = missing_columns(declared, files.features, files.active)
     if missing:
-        return f"the champion reads columns that there are no longer: {', '.join(missing)}"
+        return f"the champion reads columns that no longer exist: {', '.join(missing)}"
     if not len(split.evaluate):
-        return "no row is late enough to compare on"
+        return "there are no rows of later dates to compare on"
     as_of = date.fromisoformat(trained.model.body["training"]["as_of"])
     first = EPOCH + timedelta(days=int(split.evaluate.day.min()))
-    training = rates.body["training"]
-    stands_in, basis, unseen = rates, "as it rates", ~split.evaluate_seen
+    training = champion.body["training"]
+    stand_in, basis, unseen = champion, "as it rates", ~split.evaluate_seen
     if date.fromisoformat(training["learned_before"]) > first:
         theirs = files.read(declared, as_of)
-        stands_in = fit_model(declared, theirs, split_of(declared, theirs, parameters), parameters, as_of).model
+        stand_in = fit_model(declared, theirs, split_for(declared, theirs, parameters), parameters, as_of).model
         basis = (
-            f"trained again on the challenger's rows, for it learned from rows before {training['learned_before']}, "
+            f"trained again on the challenger's rows, because its training rows end before {training['learned_before']} "
             f"and these begin on {first}"
         )
     else:
         theirs = files.read(declared, date.fromisoformat(training["as_of"]))
-        chance = theirs.rows.chance[theirs.rows.purposed("evaluate")]
+        chance = theirs.rows.chance[theirs.rows.has_purpose("evaluate")]
         unseen = unseen & (chance < training["unseen_share"])
-    evaluated = theirs.rows.features[theirs.rows.purposed("evaluate")]
-    learned = training_set.rows.purposed("train") & training_set.rows.is_verdict
+    evaluated = theirs.rows.features[theirs.rows.has_purpose("evaluate")]
+    learned = training_set.rows.has_purpose("train") & training_set.rows.is_verdict
     verdicts = theirs.rows.features[newest_verdicts(theirs.rows, declaration.entity)]
     return compare(
-        rates,
-        Contender(stands_in, evaluated, verdicts, theirs.live.features),
-        Contender(trained.model, split.evaluate.features, split.calibrate.features, training_set.live.features),
+        champion,
+        Contender(stand_in, evaluated, verdicts, theirs.active.features),
+        Contender(trained.model, split.evaluate.features, split.calibrate.features, training_set.active.features),
         split.evaluate,
         split.calibrate,
         unseen,
@@ -317,13 +321,13 @@ def _beside_champion(
         importances,
         learned=replace(training_set.rows.take(learned), features=theirs.rows.features[learned]),
         basis=basis,
-        resamples=COMPARED_WITH,
+        resamples=COMPARISON_RESAMPLES,
         seed=parameters.seed,
     )
 
 
-def split_of(declaration: Declaration, training_set: TrainingSet, parameters: Parameters) -> Split:
-    """Returns which rows of a training set do what."""
+def split_for(declaration: Declaration, training_set: TrainingSet, parameters: Parameters) -> Split:
+    """Splits a training set by use."""
     most = (parameters.least_unlabelled, parameters.unlabelled_per_positive, parameters.forward_unlabelled)
     return split_rows(training_set.rows, declaration.entity, parameters.unseen_share, most, parameters.seed)
 
@@ -348,8 +352,8 @@ def _xgboost_version() -> str:
 
 
 def too_few(name: str, split: Split) -> TooFewLabels | None:
-    """Returns why the boosters cannot learn from these rows, or None if they can."""
-    positive = split.forward.take(split.forward.label & split.forward.purposed("train"))
+    """Returns why the rows are too few for a training, or None."""
+    positive = split.forward.take(split.forward.label & split.forward.has_purpose("train"))
     entities, components = len(np.unique(positive.entity)), len(np.unique(positive.component))
     learnable = bool(split.train.label.any()) and not bool(split.train.label.all())
     if entities < MIN_POSITIVES or components < MIN_COMPONENTS or not learnable:
@@ -359,36 +363,36 @@ def too_few(name: str, split: Split) -> TooFewLabels | None:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with what its training left behind for evaluation and card.
+    """A model, and results of its training for evaluation and card.
 
     Attributes:
         model: The model.
         forward: Out-of-fold scores of forward folds.
-        standing: Where those stand who live at the cut and have no positive label.
+        population: Scores of the entities that are active at cutoff_date and have no positive label.
     """
 
     model: model.RiskModel
     forward: Forward
-    standing: flagging.Standing
+    population: flagging.PopulationScores
 
 
 def fit_model(
     declaration: Declaration, training_set: TrainingSet, split: Split, parameters: Parameters, as_of: date
 ) -> Trained:
-    """Fits both boosters, both calibrations, threshold, floor, usual values and the reference of drift."""
+    """Fits boosters, calibrations, threshold, floor, baselines and the drift reference."""
     columns = {"main": list(range(len(declaration.features))), "own": list(declaration.own_conduct)}
-    signs = np.array([feature.monotone for feature in declaration.features])
-    fits = [partial(fit_booster, split.train, chosen, signs, parameters) for chosen in columns.values()]
+    monotone_constraints = np.array([feature.monotone for feature in declaration.features])
+    fits = [partial(fit_booster, split.train, chosen, monotone_constraints, parameters) for chosen in columns.values()]
     fitted = dict(zip(columns, model.in_parallel(fits), strict=True))
-    forward = forward_margins(split.forward, signs, parameters)
-    # Calibration takes all verdicts that are held out, `split` the newest; what is known otherwise is part of the fit
-    # (docs/decisions/0010), and who taught is not.
+    forward = forward_margins(split.forward, monotone_constraints, parameters)
+    # Calibration uses all held-out verdicts, `split` the newest; known positives are part of the fit (docs/decisions/0010),
+    # training verdicts are not.
     verdicts, known = (
-        training_set.rows.take(training_set.rows.purposed(name)) for name in ("calibrate", "known_positive")
+        training_set.rows.take(training_set.rows.has_purpose(name)) for name in ("calibrate", "known_positive")
     )
     is_known = np.isin(verdicts.entity, known.entity)
-    live = training_set.live
-    lives = {name: _margins(fitted[name], live.features, chosen) for name, chosen in columns.items()}
+    active = training_set.active
+    active_margins = {name: _margins(fitted[name], active.features, chosen) for name, chosen in columns.items()}
     calibrations = {
         name: calibrate(
             _margins(fitted[name], verdicts.features, chosen),
@@ -397,23 +401,27 @@ def fit_model(
             verdicts.is_random_arm,
             is_known=is_known,
             known=_margins(fitted[name], known.features, chosen),
-            live=lives[name][~live.is_taught],
+            active=active_margins[name][~active.is_training_verdict],
         )
         for name, chosen in columns.items()
     }
     prevalence = calibrations["main"].prevalence
     if prevalence is None:
         prevalence = float(np.average(split.forward.label, weights=split.forward.weight))
-    taught = training_set.rows.label[training_set.rows.purposed("training_verdict")]
-    if len(taught):
-        prevalence = (prevalence * float((~live.is_taught).sum()) + float(taught.sum())) / len(live.is_taught)
+    training_labels = training_set.rows.label[training_set.rows.has_purpose("training_verdict")]
+    if len(training_labels):
+        prevalence = (prevalence * float((~active.is_training_verdict).sum()) + float(training_labels.sum())) / len(
+            active.is_training_verdict
+        )
     held_out = _margins(fitted["main"], split.calibrate.features, columns["main"])
-    units = flag_units(split.calibrate, held_out, forward, calibrations["main"])
-    scores = {name: model.points(calibrations[name].probability(margins)) for name, margins in lives.items()}
-    unlabelled = ~live.is_labelled
-    standing = flagging.Standing(scores["main"][unlabelled], scores["own"][unlabelled], live.merchant[unlabelled])
+    sample = scored_verdicts(split.calibrate, held_out, forward, calibrations["main"])
+    scores = {name: model.points(calibrations[name].probability(margins)) for name, margins in active_margins.items()}
+    unlabelled = ~active.is_labelled
+    population = flagging.PopulationScores(
+        scores["main"][unlabelled], scores["own"][unlabelled], active.merchant[unlabelled]
+    )
     main, own = fitted["main"], fitted["own"]
-    reference = drift.reference(live.features, declaration.columns)
+    reference = drift.reference(active.features, declaration.columns)
     first = int(split.evaluate.day.min()) if len(split.evaluate) else (as_of - EPOCH).days
     body = model.describe(declaration, main, own) | {
         "training": {
@@ -423,46 +431,46 @@ def fit_model(
         },
         "calibration": {name: calibration.as_dict() for name, calibration in calibrations.items()},
         "flagging": flagging.flagging(
-            units, standing, prevalence, parameters.target_precision, declaration.most_exposed
+            sample, population, prevalence, parameters.target_precision, declaration.most_exposed
         ).as_dict(),
         "prevalence": prevalence,
-        "usual": explain.usual_values(live, declaration.features),
-        "population": drift.population(live),
+        "baseline": explain.baseline_values(active, declaration.features),
+        "population": drift.population(active),
         "reference": reference | drift.reference(scores["main"][:, None].astype(np.float32), ["score"]),
-        "moves": drift.moves(training_set.rows, reference, declaration.columns, (as_of - EPOCH).days),
+        "past_psi": drift.past_psi(training_set.rows, reference, declaration.columns, (as_of - EPOCH).days),
     }
-    return Trained(model.RiskModel(body, main, own), forward, standing)
+    return Trained(model.RiskModel(body, main, own), forward, population)
 
 
 def _margins(fitted: bytes, features: npt.NDArray[np.float32], columns: list[int]) -> npt.NDArray[np.float32]:
-    """Margins of a booster that takes some of the columns, a part of the rows at a time: they may be all that live."""
+    """Returns margins of a booster on some of the columns, in parts: the rows may be the whole population."""
     booster = model.load_booster(fitted)
     starts = range(0, max(len(features), 1), PART_ROWS)
     parts = (np.ascontiguousarray(features[start : start + PART_ROWS, columns]) for start in starts)
     return np.concatenate([model.margin_of(booster, part) for part in parts])
 
 
-def flag_units(
+def scored_verdicts(
     verdicts: Rows, margin: npt.NDArray[np.float32], forward: Forward, calibration: Calibration
-) -> flagging.Units:
-    """Returns the verdicts that precision is estimated from: the held-out ones where there are enough, else out-of-fold.
+) -> flagging.ScoredSample:
+    """Returns the sample for estimating precision: held-out verdicts if they contain 20 positives, else out-of-fold rows.
 
-    Enough is 20 positives; fewer say nothing about a precision of 90 %.
+    Fewer positives cannot show a precision of 90 %.
     """
     if int(verdicts.label.sum()) >= flagging.ENOUGH_VERDICTS:
         score = model.points(calibration.probability(margin))
-        return flagging.Units(
+        return flagging.ScoredSample(
             "held_out", score, verdicts.label, verdicts.expansion_weight, verdicts.is_verdict, verdicts.merchant
         )
     margins = np.where(np.isnan(forward.seen), forward.unseen, forward.seen)
     known = ~np.isnan(margins)
     rows = forward.rows.take(known)
     score = model.points(calibration.probability(margins[known]))
-    return flagging.Units("out_of_fold", score, rows.label, rows.weight, rows.is_verdict, rows.merchant)
+    return flagging.ScoredSample("out_of_fold", score, rows.label, rows.weight, rows.is_verdict, rows.merchant)
 
 
 def _facts(trained: Trained, training_set: TrainingSet, split: Split, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """What `card.json` says: rows, labels, calibration, who stands where, where numbers come from."""
+    """Returns the content of `card.json`: rows, labels, calibration, population, provenance."""
     body = trained.model.body
     parts = {"train": split.train, "evaluate": split.evaluate, "calibrate": split.calibrate}
     return {
@@ -475,5 +483,5 @@ def _facts(trained: Trained, training_set: TrainingSet, split: Split, origin: Ma
         "calibration": body["calibration"],
         "flagging": body["flagging"],
         "prevalence": body["prevalence"],
-        "standing": trained.standing.counts(trained.model.threshold, trained.model.floor),
+        "population": trained.population.counts(trained.model.threshold, trained.model.floor),
     }

@@ -1,8 +1,8 @@
-"""The rows a model learns from and is judged on: joined, weighted, and folded so that nothing leaks.
+"""The training set: reads, joins and weights rows, and splits them without leakage.
 
-Merchants joined by shared identifiers form a component, and no fold ever splits one. Rows held out for calibration
-are kept from the boosters by entity; a share of the components is kept from them altogether, so that there are
-components never seen. No model is fitted here.
+Merchants connected by shared identifiers form a component, which no fold splits. Entities held out for calibration are not
+in the training rows; a share of the components is held out completely, so that metrics on unseen components can be
+measured. No model is fitted here.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ EPOCH: Final = date(1970, 1, 1)
 MAX_MEMBERS: Final = 200
 AGES: Final = (("under 30 days", 0, 30), ("30 to 90 days", 30, 90), ("over 90 days", 90, 1_000_000))
 PURPOSES: Final = ("score", "train", "evaluate", "calibrate", "known_positive", "training_verdict")
-# Who turns: an old verdict on a merchant says what was so then, of features that are those of the cut. The newest set the
-# threshold and are measured: of so many days, or as far back as so many positives reach (docs/decisions/0010).
-TURNING: Final = ("merchant",)
+# Entities that change: an old verdict on a merchant describes the past, but its features are those at cutoff_date. Only the
+# newest verdicts set the threshold and are measured: those of 30 days, or as many as contain 20 positives (docs/decisions/0010).
+CHANGING_ENTITIES: Final = ("merchant",)
 NEWEST_DAYS: Final = 30
 NEWEST_POSITIVES: Final = 20
 
@@ -35,20 +35,20 @@ Matrix = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Labels = tuple[Integers, tuple[str, ...]]
-"""A label of each row, as a position in names; an empty name where it is unknown."""
+"""A slice label of each row, as a position in names; an empty name if it is unknown."""
 
 
 @dataclass(frozen=True)
 class Components:
-    """Merchants joined through shared identifiers, as of the cut.
+    """Merchants connected through shared identifiers, as of cutoff_date.
 
     Attributes:
-        names: The component of each merchant that an edge touches: the smallest merchant id in it. All others are
-            components of their own.
-        joined: How many components of two or more there are.
+        names: The component of each merchant with an edge: the smallest merchant id in it. Other merchants are components
+            of their own.
+        joined: Number of components of two or more.
         largest: Members of the largest one, at most `MAX_MEMBERS`.
-        split: How many components were larger than that and were split.
-        dropped_edges: How many of their weakest edges were dropped to split them.
+        split: Number of larger components that were split.
+        dropped_edges: Number of their weakest edges that were dropped.
     """
 
     names: dict[str, str]
@@ -57,12 +57,12 @@ class Components:
     split: int
     dropped_edges: int
 
-    def of(self, merchants: list[str]) -> list[str]:
+    def component_of(self, merchants: list[str]) -> list[str]:
         """Returns the component of each merchant."""
         return [self.names.get(merchant, merchant) for merchant in merchants]
 
     def as_dict(self) -> dict[str, int]:
-        """Returns the counts, for the model's card."""
+        """Returns the counts, for the model card."""
         return {
             "joined": self.joined,
             "largest": self.largest,
@@ -73,24 +73,24 @@ class Components:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a training, all arrays of one length n.
+    """Rows of a training; all arrays have one length n.
 
     Attributes:
-        entity: A number for each rated entity.
-        merchant: A number for each merchant that they belong to.
-        component: A number for each component of merchants.
-        chance: The component's hash as a number in [0, 1): draws components the same way in every training.
+        entity: An integer for each rated entity.
+        merchant: An integer for each merchant.
+        component: An integer for each component of merchants.
+        chance: Hash of the component in [0, 1): selects components the same way in every training.
         category: Position in `categories`.
-        categories: Category paths; an empty one where it is unknown.
+        categories: Category paths; empty if unknown.
         day: as_of_date, in days since 1970-01-01.
-        decided_day: Day on which the label was decided; -1 where nothing labels the row.
+        decided_day: Day on which the label was decided; -1 for unlabelled rows.
         purpose: Position in `PURPOSES`.
-        label: Whether the row is a positive; unlabelled counts as negative.
-        is_verdict: Whether something labels the row.
-        weight: Inverse of the share with which the row was sampled.
-        expansion_weight: How many that live each calibration row stands for; 1 elsewhere.
-        is_random_arm: Whether a calibration row is of the random arm.
-        features: float32, shape (n, number of features); nan where unknown.
+        label: Whether the row is positive; unlabelled rows count as negatives.
+        is_verdict: Whether the row is labelled.
+        weight: Inverse of the row's sampling share.
+        expansion_weight: Number of active entities that each calibration row represents; 1 for other rows.
+        is_random_arm: Whether a calibration row belongs to the random arm.
+        features: float32, shape (n, number of features); nan if missing.
     """
 
     entity: Integers
@@ -114,24 +114,24 @@ class Rows:
         return len(self.entity)
 
     def take(self, chosen: Flags | Integers) -> Rows:
-        """Returns the rows that a mask or positions choose."""
+        """Returns the rows that a mask or positions select."""
         arrays = (name for name in self.__dataclass_fields__ if name != "categories")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
-    def purposed(self, purpose: str) -> Flags:
+    def has_purpose(self, purpose: str) -> Flags:
         """Returns which rows have a purpose."""
         return np.asarray(self.purpose == PURPOSES.index(purpose), dtype=bool)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which rows do what. Train and unseen rows never share a component; train and calibrate rows no entity.
+    """The rows for each use. Train and unseen rows share no component; train and calibrate rows share no entity.
 
     Attributes:
-        train: Rows that the boosters learn from (early stopping takes a fold of their components).
+        train: Training rows of the boosters.
         evaluate: Rows on the last grid dates.
         evaluate_seen: Whether the component of each evaluate row has a train row; shape (len(evaluate),).
-        calibrate: Held-out verdicts, of merchants the newest. The older ones calibrate as well, and do nothing else.
+        calibrate: Held-out verdicts; for merchants only the newest. The older ones are used for calibration alone.
         calibrate_seen: The same for those.
         forward: Train and evaluate rows together, thinned, before components are held out, for forward folds.
     """
@@ -145,13 +145,13 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Live:
-    """Entities that live at the cut, all arrays of one length n.
+class ActiveEntities:
+    """Entities that are active at cutoff_date; all arrays have one length n.
 
     Attributes:
-        merchant: A number for each merchant that they belong to.
+        merchant: An integer for each merchant.
         category: Position in `categories`.
-        categories: Category paths; an empty one where it is unknown.
+        categories: Category paths; empty if unknown.
         is_labelled: Whether each has a positive label.
         is_taught: Whether each has a verdict that boosters learned from where calibration could have had it.
         features: float32, shape (n, number of features).
@@ -161,26 +161,26 @@ class Live:
     category: Integers
     categories: tuple[str, ...]
     is_labelled: Flags
-    is_taught: Flags
+    is_training_verdict: Flags
     features: Matrix
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a training reads.
+    """The data of a training.
 
     Attributes:
         rows: All training rows, ordered by entity, date and purpose.
-        components: The components that their merchants were given.
-        live: What usual values, the floor and the reference of drift come from.
-        labels: What the evaluate rows are cut into slices by, each of the shape of those.
-        entities: The ids of the rated entities, by their number.
-        label_counts: By source and age at the cut: `source`, `age`, `positives` and `genuine` among labelled rows.
+        components: The components of their merchants.
+        active: The population for baselines, the floor and the drift reference.
+        labels: The slices of the evaluate rows, by name.
+        entities: The ids of the rated entities, by their integer.
+        label_counts: By source and age at cutoff_date: `source`, `age`, `positives` and `genuine` among labelled rows.
     """
 
     rows: Rows
     components: Components
-    live: Live
+    active: ActiveEntities
     labels: Mapping[str, Labels]
     entities: Sequence[str]
     label_counts: Sequence[Mapping[str, Any]]
@@ -191,8 +191,8 @@ def read_training_set(
     features: Path,
     spine: Path,
     edges: Path | None,
-    live: Path | None,
-    cut: date,
+    active: Path | None,
+    cutoff_date: date,
     slices: Path | None = None,
 ) -> TrainingSet:
     """Reads the training rows of a model.
@@ -201,10 +201,10 @@ def read_training_set(
         declaration: The model.
         features: `features.parquet`: keys, merchant_id, category and feature columns, one row for each row of the spine.
         spine: `spine.parquet`: keys, purpose, label and weights.
-        edges: `edges.parquet`, merchants that share identifiers; None where there are none.
-        live: `features.parquet` of the live entities at the cut; None for the newest unlabelled training rows instead.
-        cut: The training's as_of; edges known later do not count.
-        slices: `slices.parquet`: keys, and a text a slice, of the evaluate rows; None for no slices but category.
+        edges: `edges.parquet`, merchants that share identifiers; None if there are none.
+        active: `features.parquet` of the active entities at cutoff_date; None to use the newest unlabelled training rows.
+        cutoff_date: The training's as_of; edges known later are ignored.
+        slices: `slices.parquet`: keys and a text column per slice, of the evaluate rows; None for category alone.
 
     Returns:
         The training set.
@@ -217,36 +217,36 @@ def read_training_set(
     feature_table = _read_sorted(features, keys, [*_grouping(declaration), *declaration.columns])
     if any(not spine_table[key].equals(feature_table[key]) for key in keys):
         raise BadInputError(f"{features} and {spine} do not hold the same rows; build both again in one run.")
-    components = read_components(edges, cut)
+    components = read_components(edges, cutoff_date)
     rows = _rows(declaration, spine_table, feature_table, components)
-    labels = _labels(rows.take(rows.purposed("evaluate")), slices, spine_table, keys)
-    told = (labels, encode(spine_table[declaration.id_column])[1], _label_counts(spine_table, rows, cut))
-    if live is not None:
-        return TrainingSet(rows, components, _read_live(declaration, live, spine_table), *told)
-    newest = rows.day == rows.day[rows.purposed("evaluate")].max(initial=0)
-    chosen = rows.take(newest & rows.purposed("evaluate"))
+    labels = _labels(rows.take(rows.has_purpose("evaluate")), slices, spine_table, keys)
+    shared = (labels, encode(spine_table[declaration.id_column])[1], _label_counts(spine_table, rows, cutoff_date))
+    if active is not None:
+        return TrainingSet(rows, components, _read_active(declaration, active, spine_table), *shared)
+    newest = rows.day == rows.day[rows.has_purpose("evaluate")].max(initial=0)
+    chosen = rows.take(newest & rows.has_purpose("evaluate"))
     is_labelled = np.isin(chosen.entity, np.unique(rows.entity[rows.label]))
-    stand_in = Live(
+    stand_in = ActiveEntities(
         chosen.merchant, chosen.category, chosen.categories, is_labelled, np.zeros_like(is_labelled), chosen.features
     )
-    return TrainingSet(rows, components, stand_in, *told)
+    return TrainingSet(rows, components, stand_in, *shared)
 
 
-def _label_counts(spine: Any, rows: Rows, cut: date) -> list[dict[str, Any]]:
-    """Counts the labelled rows by source and by how old their label is at the cut."""
+def _label_counts(spine: Any, rows: Rows, cutoff_date: date) -> list[dict[str, Any]]:
+    """Counts the labelled rows by source and by the age of their label at cutoff_date."""
     source, sources = encode(spine["label_source"])
-    age = (cut - EPOCH).days - rows.decided_day
-    is_learned = rows.is_verdict & ~rows.purposed("known_positive")
+    age = (cutoff_date - EPOCH).days - rows.decided_day
+    is_learned = rows.is_verdict & ~rows.has_purpose("known_positive")
     counts = []
-    for at, name in sorted(enumerate(sources), key=lambda item: item[1]):
-        for words, least, most in AGES:
-            chosen = is_learned & (source == at) & (age >= least) & (age < most)
+    for index, name in sorted(enumerate(sources), key=lambda item: item[1]):
+        for age_group, least, most in AGES:
+            chosen = is_learned & (source == index) & (age >= least) & (age < most)
             if chosen.any():
                 positives = int(rows.label[chosen].sum())
                 counts.append(
                     {
-                        "source": name or "not said",
-                        "age": words,
+                        "source": name or "unknown",
+                        "age": age_group,
                         "positives": positives,
                         "genuine": int(chosen.sum()) - positives,
                     }
@@ -255,19 +255,19 @@ def _label_counts(spine: Any, rows: Rows, cut: date) -> list[dict[str, Any]]:
 
 
 def _labels(evaluate: Rows, slices: Path | None, spine: Any, keys: list[str]) -> dict[str, Labels]:
-    """The slices of the evaluate rows; rows and file are in the same order."""
+    """Returns the slices of the evaluate rows; rows and file are in the same order."""
     import pyarrow.compute as pc
 
     labels: dict[str, Labels] = {"category": (evaluate.category, evaluate.categories)}
     if slices is None:
         return labels
-    told = _read_sorted(slices, keys, [])
+    slice_table = _read_sorted(slices, keys, [])
     wanted = spine.filter(pc.equal(spine["purpose"], "evaluate"))
-    if any(told[key].to_pylist() != wanted[key].to_pylist() for key in keys):
+    if any(slice_table[key].to_pylist() != wanted[key].to_pylist() for key in keys):
         raise BadInputError(f"{slices} does not hold the rows of the spine that evaluate; build both again in one run.")
-    for name in told.column_names:
+    for name in slice_table.column_names:
         if name not in keys:
-            number, names = encode(told[name])
+            number, names = encode(slice_table[name])
             labels[name] = (number, tuple(names))
     return labels
 
@@ -276,30 +276,30 @@ def missing_columns(declaration: Declaration, *files: Path | None) -> list[str]:
     """Returns the declared columns that one of the files does not have."""
     import pyarrow.parquet as pq
 
-    there = [set(pq.read_schema(path).names) for path in files if path is not None]
-    return [name for name in declaration.columns if not all(name in names for names in there)]
+    present = [set(pq.read_schema(path).names) for path in files if path is not None]
+    return [name for name in declaration.columns if not all(name in names for names in present)]
 
 
 def _grouping(declaration: Declaration) -> list[str]:
-    """The columns beside the key that say whose a row is, and what of; the key of a merchant is its merchant."""
+    """Returns the columns with merchant and category; the key of a merchant is its merchant_id."""
     return [name for name in ("merchant_id", "category") if name != declaration.id_column]
 
 
-def _read_live(declaration: Declaration, path: Path, spine: Any) -> Live:
+def _read_active(declaration: Declaration, path: Path, spine: Any) -> ActiveEntities:
     import pyarrow.compute as pc
 
     table = _read(path, [declaration.id_column, *_grouping(declaration), *declaration.columns])
     positive = spine[declaration.id_column].filter(spine["label"])
     is_labelled = pc.is_in(table[declaration.id_column], value_set=positive.combine_chunks())
-    taught = spine[declaration.id_column].filter(pc.equal(spine["purpose"], "training_verdict"))
-    is_taught = pc.is_in(table[declaration.id_column], value_set=taught.combine_chunks())
+    training_verdict_ids = spine[declaration.id_column].filter(pc.equal(spine["purpose"], "training_verdict"))
+    is_training_verdict = pc.is_in(table[declaration.id_column], value_set=training_verdict_ids.combine_chunks())
     category, categories = encode(table["category"])
-    return Live(
+    return ActiveEntities(
         merchant=encode(table["merchant_id"])[0],
         category=category,
         categories=tuple(categories),
         is_labelled=np.asarray(is_labelled.to_numpy(zero_copy_only=False), dtype=bool),
-        is_taught=np.asarray(is_taught.to_numpy(zero_copy_only=False), dtype=bool),
+        is_training_verdict=np.asarray(is_training_verdict.to_numpy(zero_copy_only=False), dtype=bool),
         features=matrix(table, declaration.columns),
     )
 
@@ -321,8 +321,8 @@ def _read(path: Path, columns: list[str], *, only_these: bool = True) -> Any:
 
 def _rows(declaration: Declaration, spine: Any, features: Any, components: Components) -> Rows:
     merchant, merchants = encode(features["merchant_id"])
-    names = components.of(merchants)
-    numbers = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    names = components.component_of(merchants)
+    numbers = {name: index for index, name in enumerate(dict.fromkeys(names))}
     category, categories = encode(features["category"])
     purpose, purposes = encode(spine["purpose"])
     decided = _days(spine["label_decided_date"])
@@ -358,8 +358,8 @@ def encode(column: Any) -> tuple[Integers, list[str]]:
 def matrix(table: Any, columns: tuple[str, ...]) -> Matrix:
     """Returns feature columns of an Arrow table or batch as float32, shape (rows, columns), nan where null."""
     result = np.empty((table.num_rows, len(columns)), dtype=np.float32, order="C")
-    for at, name in enumerate(columns):
-        result[:, at] = _floats(table.column(name))
+    for index, name in enumerate(columns):
+        result[:, index] = _floats(table.column(name))
     return result
 
 
@@ -379,42 +379,42 @@ def _days(column: Any) -> Integers:
     return np.asarray(pc.fill_null(column.cast(pa.date32()).cast(pa.int32()), -1).to_numpy(), dtype=np.int64)
 
 
-def read_components(edges: Path | None, cut: date, max_members: int = MAX_MEMBERS) -> Components:
-    """Joins merchants that share an identifier value.
+def read_components(edges: Path | None, cutoff_date: date, max_members: int = MAX_MEMBERS) -> Components:
+    """Connects merchants that share an identifier value.
 
     Args:
         edges: Columns merchant_id_a, merchant_id_b, kind, value_hash, known_from, known_until (the day on which a 21st
-            bearer made the value one that joins nobody) and bearer_count; None for no edges.
-        cut: The day at whose end an edge has to be known.
-        max_members: No component is larger; a larger one is joined again from its strongest edge (fewest bearers) to
-            its weakest, leaving out each edge that would make a component too large.
+            merchant had the value, which then connects nobody) and bearer_count; None for no edges.
+        cutoff_date: Edges must be known at the end of this day.
+        max_members: Maximum size; a larger component is rebuilt from its strongest edge (fewest bearers) to its weakest,
+            skipping each edge that would exceed the maximum.
 
     Returns:
         The components.
     """
-    first, second, merchants = _read_edges(edges, cut) if edges else (np.array([]), np.array([]), [])
+    first, second, merchants = _read_edges(edges, cutoff_date) if edges else (np.array([]), np.array([]), [])
     if not merchants:
         return Components({}, 0, 0, 0, 0)
     count = len(first)
     labels = _connected(first, second, len(merchants))
     too_large = np.flatnonzero(np.bincount(labels) > max_members)
     if not len(too_large):
-        return _named(merchants, labels, 0, 0)
+        return _name_components(merchants, labels, 0, 0)
     within = np.isin(labels[first], too_large)
     kept = _capped(first[within], second[within], len(merchants), max_members)
     first = np.concatenate([first[~within], first[within][kept]])
     second = np.concatenate([second[~within], second[within][kept]])
-    return _named(merchants, _connected(first, second, len(merchants)), len(too_large), count - len(first))
+    return _name_components(merchants, _connected(first, second, len(merchants)), len(too_large), count - len(first))
 
 
-def _read_edges(path: Path, cut: date) -> tuple[Integers, Integers, list[str]]:
-    """Both ends of the edges known at the cut, from the strongest to the weakest, as positions in sorted merchant ids."""
+def _read_edges(path: Path, cutoff_date: date) -> tuple[Integers, Integers, list[str]]:
+    """Returns both ends of the edges known at cutoff_date, strongest first, as positions in sorted merchant ids."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     table = pq.read_table(path, partitioning=None)
-    known = pc.and_(pc.less_equal(table["known_from"], cut), pc.greater(table["known_until"], cut))
+    known = pc.and_(pc.less_equal(table["known_from"], cutoff_date), pc.greater(table["known_until"], cutoff_date))
     order = ("bearer_count", "kind", "value_hash", "merchant_id_a", "merchant_id_b")
     table = table.filter(known).sort_by([(name, "ascending") for name in order])
     ends = pa.chunked_array([*table["merchant_id_a"].chunks, *table["merchant_id_b"].chunks], pa.string())
@@ -435,15 +435,15 @@ def _connected(first: Integers, second: Integers, size: int) -> Integers:
 
 
 def _capped(first: Integers, second: Integers, size: int, max_members: int) -> Integers:
-    """Positions of the edges that can be kept, taken in order, without joining more than `max_members`."""
+    """Returns positions of the edges that can be kept, in order, without connecting more than `max_members`."""
     parent = list(range(size))
     members = [1] * size
 
-    def root(at: int) -> int:
-        while parent[at] != at:
-            parent[at] = parent[parent[at]]
-            at = parent[at]
-        return at
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
 
     kept = []
     for edge, (a, b) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
@@ -457,12 +457,12 @@ def _capped(first: Integers, second: Integers, size: int, max_members: int) -> I
     return np.array(kept, dtype=np.int64)
 
 
-def _named(merchants: list[str], labels: Integers, split: int, dropped: int) -> Components:
-    """Names each component by its smallest member; `merchants` come sorted, so that is the first one met."""
+def _name_components(merchants: list[str], labels: Integers, split: int, dropped: int) -> Components:
+    """Names each component by its smallest member: the first one, because `merchants` are sorted."""
     firsts = np.unique(labels, return_index=True)[1][labels]
     sizes = np.bincount(labels)
     return Components(
-        names={name: merchants[at] for name, at in zip(merchants, firsts.tolist(), strict=True)},
+        names={name: merchants[index] for name, index in zip(merchants, firsts.tolist(), strict=True)},
         joined=int((sizes >= 2).sum()),
         largest=int(sizes.max()),
         split=split,
@@ -471,40 +471,40 @@ def _named(merchants: list[str], labels: Integers, split: int, dropped: int) -> 
 
 
 def newest_verdicts(rows: Rows, entity: str) -> Flags:
-    """Returns which rows are verdicts that are held out, and of merchants only the newest of them.
+    """Returns which rows are held-out verdicts; for merchants only the newest.
 
     Args:
         rows: All rows of a training.
-        entity: What a row is.
+        entity: The kind of entity.
     """
-    verdicts = rows.purposed("calibrate")
-    if entity not in TURNING or not verdicts.any():
+    verdicts = rows.has_purpose("calibrate")
+    if entity not in CHANGING_ENTITIES or not verdicts.any():
         return verdicts
     age = rows.decided_day[verdicts].max() - rows.decided_day
-    of_positives = np.sort(age[verdicts & rows.label])
-    if len(of_positives) < NEWEST_POSITIVES:
+    positive_ages = np.sort(age[verdicts & rows.label])
+    if len(positive_ages) < NEWEST_POSITIVES:
         return verdicts
-    return np.asarray(verdicts & (age <= max(NEWEST_DAYS, int(of_positives[NEWEST_POSITIVES - 1]))), dtype=bool)
+    return np.asarray(verdicts & (age <= max(NEWEST_DAYS, int(positive_ages[NEWEST_POSITIVES - 1]))), dtype=bool)
 
 
 def split_rows(rows: Rows, entity: str, unseen_share: float, most_unlabelled: tuple[int, int, int], seed: int) -> Split:
-    """Says which rows do what.
+    """Splits the rows by use.
 
     Args:
         rows: All rows of a training.
-        entity: What a row is.
-        unseen_share: Share of the components, chosen by a hash of their name, that the boosters never see.
-        most_unlabelled: How many unlabelled rows train keeps at least and for each positive, and how many the forward folds.
-        seed: Seed of that draw.
+        entity: The kind of entity.
+        unseen_share: Share of the components, selected by a hash of their name, that are held out.
+        most_unlabelled: Unlabelled rows in train: at least, and per positive; and in the forward folds.
+        seed: Seed of that sample.
 
     Returns:
-        The split. Rows of entities with a verdict that is held out are no train rows, on whatever date.
+        The split. Entities with a held-out verdict have no train rows, on any date.
     """
     calibrate = rows.take(newest_verdicts(rows, entity))
-    held_out = np.isin(rows.entity, np.unique(rows.entity[rows.purposed("calibrate")]))
-    trainable = rows.purposed("train") & ~held_out
+    held_out = np.isin(rows.entity, np.unique(rows.entity[rows.has_purpose("calibrate")]))
+    trainable = rows.has_purpose("train") & ~held_out
     learnable = rows.take(trainable & (rows.chance >= unseen_share))
-    evaluate = rows.take(rows.purposed("evaluate"))
+    evaluate = rows.take(rows.has_purpose("evaluate"))
     train = thin(learnable, max(most_unlabelled[0], most_unlabelled[1] * int(learnable.label.sum())), seed)
     seen = np.unique(train.component)
     return Split(
@@ -513,24 +513,24 @@ def split_rows(rows: Rows, entity: str, unseen_share: float, most_unlabelled: tu
         evaluate_seen=np.isin(evaluate.component, seen),
         calibrate=calibrate,
         calibrate_seen=np.isin(calibrate.component, seen),
-        forward=thin(rows.take(trainable | (rows.purposed("evaluate") & ~held_out)), most_unlabelled[2], seed),
+        forward=thin(rows.take(trainable | (rows.has_purpose("evaluate") & ~held_out)), most_unlabelled[2], seed),
     )
 
 
 def _hash_share(name: str) -> float:
-    """A number in [0, 1) from the name alone."""
+    """Returns a hash of the name in [0, 1)."""
     return int(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:13], 16) / 16**13
 
 
 def component_folds(rows: Rows, folds: int) -> Integers:
-    """Deals components into folds of about the same number of positives, whole.
+    """Assigns whole components to folds with about the same number of positives.
 
     Args:
-        rows: Rows to fold.
+        rows: Rows to assign.
         folds: Number of folds.
 
     Returns:
-        The fold of each row, 0 to folds - 1. Components are dealt from the one with most positives (then rows) to the
+        The fold of each row, 0 to folds - 1. Components are assigned from the one with most positives (then rows) to the
         one with fewest, ties by the hash of their name, back and forth over the folds.
     """
     if not len(rows):
@@ -545,10 +545,10 @@ def component_folds(rows: Rows, folds: int) -> Integers:
 
 
 def forward_blocks(rows: Rows, blocks: int) -> Integers:
-    """Cuts the rows into blocks of consecutive dates with about the same number of positives.
+    """Divides the rows into blocks of consecutive dates with about the same number of positives.
 
     Returns:
-        The block of each row, 0 for the earliest; fewer blocks than asked for where there are fewer dates.
+        The block of each row, 0 for the earliest; at most one block per date.
     """
     days, inverse = np.unique(rows.day, return_inverse=True)
     if not len(days):
@@ -561,15 +561,15 @@ def forward_blocks(rows: Rows, blocks: int) -> Integers:
 
 
 def thin(rows: Rows, most: int, seed: int) -> Rows:
-    """Keeps every verdict, and at most `most` of the rows that nothing labels, which then weigh the more.
+    """Keeps all labelled rows and a sample of the unlabelled ones, whose weights are scaled up.
 
     Args:
         rows: The rows.
-        most: How many unlabelled rows are kept; with a few hundred positives, more of them only cost time.
-        seed: Seed of the draw.
+        most: Maximum number of unlabelled rows; with a few hundred positives, more of them only cost time.
+        seed: Seed of the sample.
 
     Returns:
-        The rows that are kept, in their order.
+        The kept rows, in their order.
     """
     unlabelled = np.flatnonzero(~rows.is_verdict & ~rows.label)
     if len(unlabelled) <= most:
@@ -584,5 +584,5 @@ def thin(rows: Rows, most: int, seed: int) -> Rows:
 
 
 def known_before(rows: Rows, day: int) -> Flags:
-    """Returns which rows a training on `day` could have used: seen before it, and their label decided before it."""
+    """Returns which rows a training on `day` could have used: dated and decided before it."""
     return (rows.day < day) & (rows.decided_day < day)

@@ -14,12 +14,14 @@ import dagster as dg
 from ml.registry import AUTOMATIC, Registry
 from touchstone.core.errors import BadInputError
 from touchstone.core.home import home_lock
-from touchstone.core.settings import Settings
+from touchstone.core.settings import MAX_AGE, Settings
 from touchstone.maintenance.approvals import newest_day, settle_moves
 
-LANDING, SHAPE, SIGNALS, FEATURES = "stage_1_landing", "stage_2_shape", "stage_2_signals", "stage_3_features"
-MODELS, SCORES, MARTS, LISTS = "stage_4_models", "stage_4_scores", "stage_5_marts", "stage_6_lists"
-REPORTS = "stage_7_reports"
+LANDING_GROUP, SHAPE_GROUP, SIGNALS_GROUP = "stage_1_landing", "stage_2_shape", "stage_2_signals"
+FEATURES_GROUP, MODELS_GROUP, SCORES_GROUP = "stage_3_features", "stage_4_models", "stage_4_scores"
+MARTS_GROUP, LISTS_GROUP, REPORTS_GROUP = "stage_5_marts", "stage_6_lists", "stage_7_reports"
+# Landed and published once a day: a day late is worth a warning, and a week late a failure, as `max_age` has it.
+DAILY_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=MAX_AGE, warn_window=timedelta(days=2))
 ONE_DAY_A_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 PROMOTION_TAG = "touchstone/promotion"
 WITH_TRAINING = {"ops": {"features": {"config": {"with_training": True}}}}
@@ -32,28 +34,31 @@ def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
 
 def jobs() -> list[Any]:
     """Returns the jobs: the whole, its parts, and the weekly training."""
-    shaping = (SHAPE, SIGNALS)
-    rating = (FEATURES, SCORES, MARTS, LISTS, REPORTS)
+    shaping = (SHAPE_GROUP, SIGNALS_GROUP)
+    rating = (FEATURES_GROUP, SCORES_GROUP, MARTS_GROUP, LISTS_GROUP, REPORTS_GROUP)
     parts: dict[str, tuple[str, tuple[str, ...]]] = {
-        "land": ("Pulls the source tables and checks them against the contract.", (LANDING,)),
-        "land_and_shape": ("Lands, then builds what does not depend on a date.", (LANDING, *shaping)),
-        "daily": ("Lands, shapes, rates, gates and publishes one day.", (LANDING, *shaping, *rating)),
-        "whole": ("The daily job with a training before the scores.", (LANDING, *shaping, *rating, MODELS)),
+        "land": ("Pulls the source tables and checks them against the contract.", (LANDING_GROUP,)),
+        "land_and_shape": ("Lands, then builds what does not depend on a date.", (LANDING_GROUP, *shaping)),
+        "daily": ("Lands, shapes, rates, gates and publishes one day.", (LANDING_GROUP, *shaping, *rating)),
+        "whole": ("The daily job with a training before the scores.", (LANDING_GROUP, *shaping, *rating, MODELS_GROUP)),
         "rate": ("Rates and publishes one day of what has landed.", (*shaping, *rating)),
-        "train_and_rate": ("Trains on what has landed, then rates and publishes.", (*shaping, *rating, MODELS)),
-        "weekly_training": ("Lands, shapes, trains, evaluates, registers.", (LANDING, *shaping, FEATURES, MODELS)),
+        "train_and_rate": ("Trains on what has landed, then rates and publishes.", (*shaping, *rating, MODELS_GROUP)),
+        "weekly_training": (
+            "Lands, shapes, trains, evaluates, registers.",
+            (LANDING_GROUP, *shaping, FEATURES_GROUP, MODELS_GROUP),
+        ),
         "prepare_training": (
             "Shapes what has landed and makes a day's features and training rows.",
-            (*shaping, FEATURES),
+            (*shaping, FEATURES_GROUP),
         ),
-        "publish": ("Makes, judges and publishes the lists of a day that is rated.", (LISTS, REPORTS)),
+        "publish": ("Makes, judges and publishes the lists of a day that is rated.", (LISTS_GROUP, REPORTS_GROUP)),
     }
     return [
         dg.define_asset_job(
             name,
             selection=dg.AssetSelection.groups(*groups),
             description=description,
-            config=WITH_TRAINING if MODELS in groups or name == "prepare_training" else None,
+            config=WITH_TRAINING if MODELS_GROUP in groups or name == "prepare_training" else None,
         )
         for name, (description, groups) in parts.items()
     ]
@@ -82,8 +87,32 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     ]
 
 
+def after_lists() -> dg.AutomationCondition[dg.AssetKey]:
+    """Returns the condition of a day's leads and report: made again when what they are made of was made without them.
+
+    The jobs make them with the lists and marts. The condition is for a list that a person publishes alone, which no schedule
+    knows of. A list whose model is off is never published, and days are often rated late, so neither a missing list nor an
+    older day keeps them from being made.
+    """
+    return (
+        dg.AutomationCondition.eager()
+        .without(~dg.AutomationCondition.any_deps_missing())
+        .without(dg.AutomationCondition.in_latest_time_window())
+        & dg.AutomationCondition.all_deps_blocking_checks_passed()
+    )
+
+
+def automation_sensor() -> dg.AutomationConditionSensorDefinition:
+    """Returns the sensor that evaluates the conditions of assets. It starts switched off, as the schedules do."""
+    return dg.AutomationConditionSensorDefinition(
+        "after_lists",
+        target=dg.AssetSelection.groups(LISTS_GROUP, REPORTS_GROUP),
+        description="Makes the leads and the report of a day again after a list or mart of that day was made alone.",
+    )
+
+
 def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
-    """Returns the sensor that settles moves of MLflow's aliases and rates the newest day again once a champion is another.
+    """Returns the sensor that reconciles MLflow's aliases, and rates the newest day again after a champion was replaced.
 
     A person promotes by `touchstone models approve` and `rollback`, or by the alias in MLflow; all three end in the log of
     approvals, which is what this reads. It starts switched on: as long as the daemon runs, it looks every five seconds.
@@ -92,26 +121,26 @@ def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
     @dg.sensor(
         name="promotions",
         job_name="rate",
-        minimum_interval_seconds=1,  # in each round of the daemon, every five seconds: at 5, each second round came too early
+        minimum_interval_seconds=1,  # every round of the daemon (five seconds): at 5, every second round came too early
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Settles aliases that were moved in MLflow; rates, judges and publishes the newest day with a new champion.",
+        description="Reconciles aliases moved in MLflow; with a new champion, rates and publishes the newest day.",
     )
     def promotions(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         registry = Registry(settings.home)
         if not registry.approvals.path.exists():
-            return dg.SkipReason("No model was trained yet.")
+            return dg.SkipReason("No model has been trained yet.")
         try:
             with home_lock(settings.model_copy(update={"lock_wait_seconds": 0}), "the sensor of promotions"):
                 heads = registry.approvals.heads()
                 settle_moves(settings, registry)
         except BadInputError as error:
-            return dg.SkipReason(f"Somebody writes to the home; looked at again in five seconds. {error}")
+            return dg.SkipReason(f"Another process writes to the home; checked again in five seconds. {error}")
         seen = heads.index(context.cursor) if context.cursor in heads else len(heads) - 1
         decided = [line for line in registry.approvals.decisions()[seen:] if line.action in {"approve", "rollback"}]
         decided = [line for line in decided if line.who != AUTOMATIC]  # the run that trained it rates with it
         context.update_cursor(registry.approvals.head())
         if not decided:
-            return dg.SkipReason("No champion is another.")
+            return dg.SkipReason("No champion was replaced.")
         day = newest_day(settings.home / "published")
         if day is None:
             return dg.SkipReason("Nothing is published yet: the next run rates with the new champion.")

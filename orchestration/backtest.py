@@ -1,8 +1,8 @@
 """`touchstone backtest`: a model walked forward over history, a step a day, each trained on what that day knew.
 
 What a day knew is built by the pipeline's own stages over the loads that are there, in a home of its own below `backtests/`,
-which shares landing and pictures with this one: nothing that is rated or published here stands on it. A step that was
-taken of the same loads, code and choices is not taken again, so a walk that was cut short goes on where it stopped. What is
+which shares landing and pictures with this one: nothing that is rated or published here depends on it. A step that was
+taken of the same loads, code and choices is not taken again, so a walk that was interrupted resumes. What is
 measured is in `ml/backtest.py`.
 """
 
@@ -18,7 +18,7 @@ import dagster as dg
 import pyarrow as pa
 
 from expectations.contract import load_contract
-from ml.backtest import OUTCOME_DAYS, Step, Variant, hold, plot, take_step, why_off
+from ml.backtest import OUTCOME_DAYS, Step, Variant, measure_step, plot, run_step, why_off
 from ml.backtest import without as lacking
 from ml.declarations import Declaration, load_declarations
 from ml.train import Files, Parameters
@@ -37,13 +37,13 @@ from touchstone.maintenance.approvals import outcomes_after
 from touchstone.publishing.policy import load_policy
 
 SHARED = ("landing", "signals", "marketplace")
-"""What the home in which days are built anew has in common with the one that it belongs to."""
+"""What the home in which days are rebuilt shares with the one that it belongs to."""
 ERRORS = {kind.exit_code: kind for kind in (BadInputError, GateRefusedError, VerificationError, TouchstoneError)}
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """What came of a walk.
+    """The result of a walk.
 
     Attributes:
         model: The model.
@@ -71,9 +71,9 @@ def backtest(
     every: int = 7,
     policy: Path | None = None,
     without: Sequence[str] = (),
-    on_step: Callable[[date, str], None] = lambda _day, _said: None,
+    on_step: Callable[[date, str], None] = lambda _day, _outcome: None,
 ) -> Backtest:
-    """Walks a model forward as it is declared, under the policy in force, and beside it as it would be otherwise.
+    """Walks a model forward as it is declared, under the policy in force, and next to it with the changes that are asked for.
 
     The home's lock is held for one step at a time. Decisions are those that the warehouse knows: of the last run's loads, up
     to its date.
@@ -87,7 +87,7 @@ def backtest(
         policy: A policy file to compare with, by its target precision for the whole of the model's list; None for the one in
             force. What other terms would do, `touchstone policies try` says.
         without: Features, or signals, to compare without.
-        on_step: Called after each step with its date and what became of it, in words.
+        on_step: Called after each step with its date and its outcome.
 
     Raises:
         BadInputError: There is no such model, feature, signal or policy, the range is none, or nothing was rated yet.
@@ -96,9 +96,9 @@ def backtest(
     prepare_home(settings)
     rated = list_of_model(model)
     check_range(settings, first, last)
-    days = [first + timedelta(days=at) for at in range(0, (last - first).days + 1, every)]
+    days = [first + timedelta(days=offset) for offset in range(0, (last - first).days + 1, every)]
     variants = _variants(settings, model, policy, without)
-    stands_on = {
+    basis = {
         "loads": pinned_loads(Ledger(settings.home / "landing").read(), load_contract()).digest,
         "project": project_digest(),
     }
@@ -106,7 +106,7 @@ def backtest(
     steps: list[Step] = []
     off: dict[str, dict[str, str]] = {}
     for day in days:
-        folders = {variant.name: here / f"as_of={day}" / variant.digest(day, stands_on)[:12] for variant in variants}
+        folders = {variant.name: here / f"as_of={day}" / variant.digest(day, basis)[:12] for variant in variants}
         missing = [variant for variant in variants if not folders[variant.name].exists()]
         with home_lock(settings, f"touchstone backtest, {day}"):
             remove_temporaries(here)  # of a walk that was killed
@@ -114,13 +114,15 @@ def backtest(
                 files = _built(settings, rated, day)
                 for variant in missing:
                     with failpoint("backtest.step", folders[variant.name]):
-                        take_step(variant, files, day, folders[variant.name])
+                        run_step(variant, files, day, folders[variant.name])
                 _clear(settings)
-            steps.append(hold(day, folders, _outcomes(settings, variants[0].declaration, day)))
-        if said := {name: why for name, folder in folders.items() if (why := why_off(folder))}:
-            off[str(day)] = said
-        on_step(day, "; ".join(f"{name}: {why}" for name, why in said.items()) or ("taken" if missing else "stands"))
-    which = sha256_bytes("".join(variant.digest(last, stands_on) for variant in variants).encode())[:12]
+            steps.append(measure_step(day, folders, _outcomes(settings, variants[0].declaration, day)))
+        if reasons := {name: why for name, folder in folders.items() if (why := why_off(folder))}:
+            off[str(day)] = reasons
+        on_step(
+            day, "; ".join(f"{name}: {why}" for name, why in reasons.items()) or ("taken" if missing else "up to date")
+        )
+    which = sha256_bytes("".join(variant.digest(last, basis) for variant in variants).encode())[:12]
     result = Backtest(model, tuple(steps), off, here / f"{first}-to-{last}-{which}")
     with replacing_directory(result.folder) as temporary:
         (temporary / "backtest.json").write_bytes(canonical_json(result.as_dict()))
@@ -129,7 +131,7 @@ def backtest(
 
 
 def _variants(settings: Settings, model: str, policy: Path | None, without: Sequence[str]) -> list[Variant]:
-    """The model as it stands, and the other one where anything is to be other."""
+    """The model as it is declared, and a second one if a change is asked for."""
     declaration, now, name = load_declarations()[model], load_policy(settings.policy), list_of_model(model).list_name
     variants = [Variant("now", declaration, Parameters(target_precision=now.list_target_precision(name)))]
     if policy is not None or without:
@@ -146,35 +148,35 @@ def _variants(settings: Settings, model: str, policy: Path | None, without: Sequ
 
 
 def _built(settings: Settings, rated: ListDefinition, day: date) -> Files:
-    """Builds what a day knew: its training rows and who lived then."""
-    apart = _apart(settings)
-    apart.home.mkdir(parents=True, exist_ok=True)
+    """Builds what was known on a day: its training rows and the entities that were active."""
+    rebuild = _rebuild_settings(settings)
+    rebuild.home.mkdir(parents=True, exist_ok=True)
     for name in SHARED:
-        if not (apart.home / name).is_symlink():
-            (apart.home / name).symlink_to(settings.home / name, target_is_directory=True)
-    ensure_schema(apart)
+        if not (rebuild.home / name).is_symlink():
+            (rebuild.home / name).symlink_to(settings.home / name, target_is_directory=True)
+    ensure_schema(rebuild)
     with dg.DagsterInstance.ephemeral() as instance:
-        result = run_job(apart, build_definitions(apart), instance, "prepare_training", day, with_training=True)
+        result = run_job(rebuild, build_definitions(rebuild), instance, "prepare_training", day, with_training=True)
     if result.messages:
         raise ERRORS[result.exit_code](f"The step of {day} could not be built. {' '.join(result.messages)}")
-    rows = apart.home / "training" / rated.list_name / f"as_of={day}"
+    rows = rebuild.home / "training" / rated.list_name / f"as_of={day}"
     return Files(
         features=rows / "features.parquet",
         spine=rows / "spine.parquet",
         edges=rows / "edges.parquet",
-        live=apart.home / "features" / rated.list_name / f"as_of={day}" / "features.parquet",
+        active=rebuild.home / "features" / rated.list_name / f"as_of={day}" / "features.parquet",
     )
 
 
-def _apart(settings: Settings) -> Settings:
-    """The settings of the home in which days are built anew."""
+def _rebuild_settings(settings: Settings) -> Settings:
+    """The settings of the home in which days are rebuilt."""
     return settings.model_copy(update={"home": settings.home / "backtests" / "home"})
 
 
 def _clear(settings: Settings) -> None:
-    """Removes a day's rows once its steps are taken; the warehouse stays, for the next day rests on it."""
+    """Removes a day's rows once its steps are taken; the warehouse stays, because the next day depends on it."""
     for name in ("features", "training"):
-        discard(_apart(settings).home / name)
+        discard(_rebuild_settings(settings).home / name)
 
 
 def _outcomes(settings: Settings, declaration: Declaration, day: date) -> pa.Table:

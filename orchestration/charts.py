@@ -1,7 +1,7 @@
 """Pictures of what gates judge and what lists hold, as PNG bytes. Those of models are in `ml/plots.py`.
 
 `markdown` is how Dagster shows one: inline in a check's description, one click away in an asset's metadata. A file that a
-gate has refused may be of any shape: where it lacks what would be drawn, there is no picture, and the gate's words say why.
+gate has refused may be of any shape: where it lacks what would be drawn, there is no picture, and the gate's message says why.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ OPENS_A_PICTURE = "\n\n!["
 
 
 def markdown(picture: bytes, title: str) -> str:
-    """Returns a picture as Markdown that holds all of it."""
+    """Returns Markdown that contains a picture itself."""
     return f"![{title}](data:image/png;base64,{base64.b64encode(picture).decode()})"
 
 
-def shown(picture: bytes | None, title: str) -> dg.MetadataValue[Any]:
+def picture_metadata(picture: bytes | None, title: str) -> dg.MetadataValue[Any]:
     """Returns a picture as metadata of an asset, or that there was nothing to draw."""
     return (
         dg.MetadataValue.text("nothing to draw") if picture is None else dg.MetadataValue.md(markdown(picture, title))
     )
 
 
-def words_with(words: str, picture: bytes | None, title: str) -> str:
-    """Returns Markdown with words first and a picture, if there is one, below them; see `words_of`."""
-    return words if picture is None else f"{words}\n\n{markdown(picture, title)}"
+def with_picture(text: str, picture: bytes | None, title: str) -> str:
+    """Returns Markdown: a text and, below it, a picture if there is one; see `text_of`."""
+    return text if picture is None else f"{text}\n\n{markdown(picture, title)}"
 
 
-def words_of(description: str) -> str:
-    """Returns the words of what `words_with` made."""
+def text_of(description: str) -> str:
+    """Returns the text of a description that `with_picture` made."""
     return description.partition(OPENS_A_PICTURE)[0]
 
 
@@ -159,7 +159,7 @@ def drift(indices: Mapping[str, Mapping[str, float]], *, warn: float) -> bytes |
         axes.plot([days.index(day) for day in by_day], list(by_day.values()), marker="o", markersize=3, label=name)
     axes.axhline(warn, color=LIMIT, linewidth=1.2, linestyle="--", label=f"warns from {warn:g}")
     shown = range(0, len(days), max(1, len(days) // 6))
-    axes.set_xticks(shown, [days[at] for at in shown])
+    axes.set_xticks(shown, [days[index] for index in shown])
     axes.set_ylim(bottom=0)
     axes.tick_params(labelsize=7)
     axes.legend(fontsize=6, ncols=2)
@@ -216,8 +216,8 @@ def _score_counts(file: Path) -> list[int] | None:
             "from scores where isfinite(score) group by band",
             [len(EDGES) - 2, EDGES[1]],
         ).fetchall()
-    found = dict(counted)
-    return [found.get(band, 0) for band in range(len(EDGES) - 1)]
+    counts = dict(counted)
+    return [counts.get(band, 0) for band in range(len(EDGES) - 1)]
 
 
 def _known_shares(file: Path) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""The gates as blocking asset checks: each suite of expectations beside the asset that it judges.
+"""The gates as blocking asset checks: each suite of expectations on the asset that it judges.
 
 A gate's result is kept in `gates/<as_of>/`, whole, with the digest of what it judged. The gate on a candidate also gives
-the verdict, for which it takes the results of the gates before it, and judges anew what has none. A blocking check stops
+the verdict, for which it takes the results of the gates before it, and judges again what has none. A blocking check stops
 only its own run, so what keeps an unjudged list from readers is the verdict that publishing reads, not the check.
 """
 
@@ -91,9 +91,9 @@ def _gate(
 
 
 def _is_off(run: Run, suite: str, rated: ListDefinition) -> bool:
-    """Tells whether a list has nothing to judge: no scores, or nobody to rate and no model that would.
+    """Returns whether a list has nothing to judge: no scores, or nobody to rate and no model that would.
 
-    A table that only one list stands on may be missing; that is no reason to keep the other lists from readers.
+    A table that only one list depends on may be missing; the other lists are published all the same.
     """
     if suite == "features":
         return not run.registry.has_champion(rated.model) and _active_count(run, rated) == 0
@@ -292,7 +292,7 @@ def _draw(run: Run, suite: str, name: ListName, failed: AbstractSet[str]) -> byt
 
 
 def _check_result(run: Run, result: SuiteResult, picture: bytes | None, name: str = "") -> dg.AssetCheckResult:
-    """Tells Dagster what a gate found, in words, as a picture and as a table; the run's record keeps refusals and warnings.
+    """Reports a gate's result to Dagster as text, picture and table; the run's record keeps refusals and warnings.
 
     A check that only warns fails in yellow and stops nothing.
     """
@@ -319,7 +319,7 @@ def _check_result(run: Run, result: SuiteResult, picture: bytes | None, name: st
     return dg.AssetCheckResult(
         passed=not result.failures,
         severity=dg.AssetCheckSeverity.WARN if result.success else dg.AssetCheckSeverity.ERROR,
-        description=charts.words_with(
+        description=charts.with_picture(
             result.refusal() or result.warning() or held, picture, f"what the gate {result.suite} judged"
         ),
         metadata=metadata,

@@ -13,7 +13,7 @@ class DbtNode:
         unique_id: dbt's id of the node.
         status: dbt's status: `success`, `pass`, `warn`, `fail`, `error` or `skipped`.
         seconds: Wall time.
-        message: What dbt said.
+        message: dbt's message.
         failures: Rows that a test found, if the node is one.
     """
 
@@ -35,7 +35,7 @@ class Built:
 
     Attributes:
         project: The dbt project and the engine that built its tables, if any did.
-        recipe: What it stands for; None where it was never whole.
+        recipe: Digest of the inputs that it was built of; None if it was never complete.
         nodes: How each of its nodes ended, as JSON.
     """
 

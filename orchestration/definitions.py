@@ -1,4 +1,4 @@
-"""The code location: everything that Dagster loads, put together in one place.
+"""The code location: everything that Dagster loads, assembled in one place.
 
 `build_definitions` serves production, tests and the command line alike; what differs between them is an argument.
 """
@@ -28,13 +28,13 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
 
     Args:
         settings: The home's settings.
-        **overrides: Arguments of `dagster.Definitions` that replace ours, such as `resources`.
+        **overrides: Arguments of `dagster.Definitions` that replace the defaults, such as `resources`.
     """
     quiet_libraries()
     contract = load_contract()
     manifest = prepare_manifest()
     daily = automation.daily_partitions(settings)
-    ours: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "assets": [
             landing_assets(contract),
             *dbt_steps(manifest, daily),
@@ -48,11 +48,11 @@ def build_definitions(settings: Settings, **overrides: Any) -> dg.Definitions:
         "asset_checks": checks.gates(contract, daily),
         "jobs": automation.jobs(),
         "schedules": automation.schedules(settings),
-        "sensors": [automation.promotion_sensor(settings)],
+        "sensors": [automation.promotion_sensor(settings), automation.automation_sensor()],
         "resources": {"run": run_resource(settings)},
         "executor": dg.in_process_executor,
     }
-    return dg.Definitions(**{**ours, **overrides})
+    return dg.Definitions(**{**arguments, **overrides})
 
 
 @dg.definitions

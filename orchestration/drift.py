@@ -1,4 +1,4 @@
-"""What has moved since a model's cut: measured with each scoring, kept beside the scores, and told to MLflow.
+"""What has moved since a model's cut: measured with each scoring, stored next to the scores, and logged to MLflow.
 
 How it is measured is in `ml/drift.py`; what of it warns, and what refuses, in the suite `scores` and the policy.
 """
@@ -16,7 +16,7 @@ from ml import drift
 from ml.approvals import Champion
 from ml.drift import calibration, label_delay
 from ml.model import RiskModel, read_model
-from ml.shadow import found_among
+from ml.shadow import match_outcomes
 from orchestration.resources import Run
 from touchstone.core.files import replacing
 from touchstone.core.lists import ListDefinition
@@ -27,7 +27,7 @@ DAYS = 28
 DAYS_BEFORE = 90
 """Delays of so many days up to the cut are those that it knew."""
 DAYS_SHOWN, FEATURES_SHOWN = 30, 6
-TELLING = 0.1
+CHARTED_FROM = 0.1
 """From this index on a feature has a chart of its own in MLflow."""
 DELAYS = {
     "notice": ("stg_notices", "submitted_at"),
@@ -36,7 +36,7 @@ DELAYS = {
 
 
 def measure(run: Run, rated: ListDefinition, champion: Champion) -> None:
-    """Measures the day that was just rated, writes `drift.parquet` beside its scores, and tells MLflow."""
+    """Measures the day that was just rated, writes `drift.parquet` next to its scores, and logs to MLflow."""
     model = read_model(champion.folder, champion.model_digest)
     scores = run.scores_file(rated.model, run.as_of)
     cut = date.fromisoformat(model.body["training"]["as_of"])
@@ -62,7 +62,7 @@ def _calibration(run: Run, rated: ListDefinition, champion: Champion, model: Ris
     with run.warehouse.connect() as connection:
         outcomes = outcomes_after(connection, run.declarations[rated.model], kept[0], run.as_of)
     scores = pq.read_table(run.scores_file(rated.model, kept[0]), columns=[model.id_column, "score"], partitioning=None)
-    yield from calibration(scores["score"].to_numpy(), found_among(scores[model.id_column], outcomes))
+    yield from calibration(scores["score"].to_numpy(), match_outcomes(scores[model.id_column], outcomes))
 
 
 def _delays(run: Run, cut: date) -> Iterator[dict[str, Any]]:
@@ -81,9 +81,11 @@ def _delays(run: Run, cut: date) -> Iterator[dict[str, Any]]:
 
 
 def _figures(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """What MLflow draws over days: the greatest index, that of the score, those that tell, outcomes and delays."""
+    """What MLflow draws over days: the greatest index, that of the score, the large ones, outcomes and delays."""
     indices = {row["name"]: row["amount"] for row in rows if row["measure"] == "psi"}
-    figures = {f"drift_psi_{name}": value for name, value in indices.items() if name == "score" or value >= TELLING}
+    figures = {
+        f"drift_psi_{name}": value for name, value in indices.items() if name == "score" or value >= CHARTED_FROM
+    }
     figures |= {"drift_psi_greatest": max(indices.values())} if indices else {}
     for row in rows:
         if row["measure"] == "calibration":
@@ -96,12 +98,12 @@ def _figures(rows: list[dict[str, Any]]) -> dict[str, float]:
 def indices_by_day(run: Run, model: str) -> dict[str, dict[str, float]]:
     """Returns the indices of what has moved most by now, by feature and day, as long as the same model rated."""
     days = [run.as_of - timedelta(days=days) for days in range(DAYS_SHOWN, -1, -1)]
-    told = {
+    tables = {
         day: pq.read_table(file, partitioning=None) for day in days if (file := run.drift_file(model, day)).exists()
     }
-    now = told[run.as_of].filter(pc.equal(told[run.as_of]["measure"], "psi"))
+    now = tables[run.as_of].filter(pc.equal(tables[run.as_of]["measure"], "psi"))
     by_day: dict[str, dict[str, float]] = {name: {} for name in now["name"].to_pylist()[:FEATURES_SHOWN]}
-    for day, table in told.items():
+    for day, table in tables.items():
         for row in table.to_pylist():
             if (
                 row["measure"] == "psi"

@@ -22,7 +22,7 @@ from expectations.contract import load_contract
 from expectations.suites import suites_digest
 from ml.registry import Registry
 from orchestration.automation import WITH_TRAINING
-from orchestration.charts import words_of
+from orchestration.charts import text_of
 from orchestration.definitions import build_definitions
 from orchestration.history import open_instance
 from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG
@@ -49,12 +49,12 @@ from touchstone.publishing.history import ListStore, in_force, previous_version
 from touchstone.publishing.policy import load_policy
 
 logger = logging.getLogger("touchstone")
-Standing = Literal["rated", "stands", "refused", "failed"]
+DayOutcome = Literal["rated", "up to date", "refused", "failed"]
 ERRORS = {
     kind.__name__: kind
     for kind in (WarehouseDamagedError, BadInputError, GateRefusedError, VerificationError, TouchstoneError)
 }
-_DAY_OUTCOMES: dict[ExitCode, Standing] = {
+_DAY_OUTCOMES: dict[ExitCode, DayOutcome] = {
     ExitCode.DONE: "rated",
     ExitCode.INTERNAL_ERROR: "failed",
     ExitCode.BAD_INPUT: "failed",
@@ -122,13 +122,13 @@ class Day:
 
     Attributes:
         as_of: The day.
-        outcome: `stands` where its lists are published from what a run would stand on now, so that nothing was done.
-        exit_code: What the day alone would end with.
+        outcome: `up to date` if its lists are already published from the same inputs, so that nothing was done.
+        exit_code: The exit code of the day alone.
         messages: What stopped it, a sentence each.
     """
 
     as_of: date
-    outcome: Standing
+    outcome: DayOutcome
     exit_code: ExitCode = ExitCode.DONE
     messages: tuple[str, ...] = ()
 
@@ -136,21 +136,21 @@ class Day:
 def backfill(
     settings: Settings, first: date, last: date, *, again: bool = False, on_day: Callable[[Day], None] = lambda _: None
 ) -> list[Day]:
-    """Rates every day of a range over what has landed, oldest first, as a list stands on the one before it.
+    """Rates every day of a range over what has landed, oldest first, because a list depends on the one before it.
 
     The home's lock is held for one day at a time, so that a daily run need not wait for all. A day whose lists stand is
-    passed over, so a backfill that was cut short goes on where it stopped. A day that a gate refuses does not keep the next
+    passed over, so a backfill that was interrupted resumes. A day that a gate refuses does not keep the next
     ones from being rated; any other failure does, for they would meet it too.
 
     Args:
         settings: The settings.
         first: The first day.
         last: The last day.
-        again: Whether also days whose lists stand are rated.
+        again: Whether days whose lists are up to date are rated too.
         on_day: Called after each day.
 
     Raises:
-        BadInputError: The range is none, nothing has landed for its last day yet, or no model may rate.
+        BadInputError: The range is empty, its last day has not landed yet, or no model may rate.
     """
     prepare_home(settings)
     check_range(settings, first, last)
@@ -159,15 +159,15 @@ def backfill(
     instance, definitions = open_instance(settings), build_definitions(settings)
     days: list[Day] = []
     while (as_of := first + timedelta(days=len(days))) <= last:
-        told: list[Alert] = []
+        alerts: list[Alert] = []
         with home_lock(settings, f"touchstone backfill, {as_of}"):
-            if not again and _stands(settings, as_of):
-                days.append(Day(as_of, "stands"))
+            if not again and _is_up_to_date(settings, as_of):
+                days.append(Day(as_of, "up to date"))
             else:
                 result = run_job(settings, definitions, instance, "rate", as_of)
-                told = alerts_of(result.record)
+                alerts = alerts_of(result.record)
                 days.append(Day(as_of, _DAY_OUTCOMES[result.exit_code], result.exit_code, tuple(result.messages)))
-        tell(settings, told)
+        tell(settings, alerts)
         on_day(days[-1])
         if days[-1].outcome == "failed":
             break
@@ -187,21 +187,21 @@ def run_job(
     ops = WITH_TRAINING["ops"] if with_training else {}
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]), as_of)
     tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
-    with _noting_a_stop(result):
+    with _recording_a_stop(result):
         _judge(result, _execute_rebuilding(definitions, instance, job, tags, ops))
         _end(result)
     return result
 
 
 def backfill_exit_code(days: Sequence[Day]) -> ExitCode:
-    """Returns what a backfill ends with: the code of the day that stopped it, else 3 where a gate refused one, else 0."""
+    """Returns a backfill's exit code: the code of the day that stopped it, else 3 where a gate refused one, else 0."""
     if days and days[-1].outcome == "failed":
         return days[-1].exit_code
     return ExitCode.GATE_REFUSED if any(day.outcome == "refused" for day in days) else ExitCode.DONE
 
 
 def check_range(settings: Settings, first: date, last: date) -> None:
-    """Refuses a range of days that is none, or for the last of which nothing has landed yet."""
+    """Refuses an empty range of days, or one whose last day has not landed yet."""
     if first > last:
         raise BadInputError(f"--from {first} lies after --to {last}. Give the older day first.")
     _check_first(settings, "--from", first)
@@ -244,8 +244,8 @@ def _newest_complete_day(settings: Settings) -> date:
     return day
 
 
-def _stands(settings: Settings, as_of: date) -> bool:
-    """Tells whether every list of a day is published from what a run would stand on now."""
+def _is_up_to_date(settings: Settings, as_of: date) -> bool:
+    """Returns whether every list of a day is published from the inputs that a run would use now."""
     policy, registry = load_policy(settings.policy), Registry(settings.home)
     loads = _pins(settings).digest
     has_lists = False
@@ -260,18 +260,18 @@ def _stands(settings: Settings, as_of: date) -> bool:
             return False
         manifest = store.manifest(version)
         inputs = manifest.inputs
-        stood = (inputs.loads.digest, inputs.dbt_build, inputs.model.digest, inputs.suites, inputs.code_revision)
+        published = (inputs.loads.digest, inputs.dbt_build, inputs.model.digest, inputs.suites, inputs.code_revision)
         now = (loads, project_digest(), champion.model_digest, suites_digest(), code_revision())
-        if (stood, manifest.policy, manifest.previous) != (now, policy.digest, previous_version(history, as_of)):
+        if (published, manifest.policy, manifest.previous) != (now, policy.digest, previous_version(history, as_of)):
             return False
         has_lists = True
-    # A day that was published before there were leads has none.
+    # A day that was published before leads were introduced has none.
     return not has_lists or as_of in lead_dates(settings.home)
 
 
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
     result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]))
-    with _noting_a_stop(result):
+    with _recording_a_stop(result):
         instance, definitions = open_instance(settings), build_definitions(settings)
         tags = {PIPELINE_RUN_TAG: result.record.run_id}
         landed = _execute(definitions, instance, "land", tags | ({AS_OF_TAG: str(as_of)} if as_of else {}), {})
@@ -321,8 +321,8 @@ def _rate_after_landing(
 
 
 @contextmanager
-def _noting_a_stop(result: PipelineResult) -> Iterator[None]:
-    """Has the run's record say so where a signal stops the run, whatever the libraries in between made of it.
+def _recording_a_stop(result: PipelineResult) -> Iterator[None]:
+    """Records that a signal stopped the run, whatever the libraries in between made of the signal.
 
     Raises:
         StoppedError: A signal did.
@@ -338,7 +338,7 @@ def _noting_a_stop(result: PipelineResult) -> Iterator[None]:
 
 
 def _has_to_train(runs: Path, registry: Registry) -> bool:
-    """Tells whether a first training is due: no model may rate yet, or the last training broke off before all were trained.
+    """Returns whether training is due: no model may rate yet, or the last training was interrupted.
 
     A model that was trained and may not rate, for want of labels or of a reviewer, is no reason to train again.
     """
@@ -348,7 +348,7 @@ def _has_to_train(runs: Path, registry: Registry) -> bool:
     trainings = [record for record in RunRecord.read_all(runs) if record.facts.get("with_training")]
     missed = waiting - {stage.name for stage in trainings[-1].stages if not stage.has_failed} if trainings else set()
     if missed:
-        logger.info("The last training broke off before all models were trained; it is done again.")
+        logger.info("The last training was interrupted before all models were trained; it is repeated.")
     return bool(missed)
 
 
@@ -407,12 +407,12 @@ def _message_of(error: Any) -> str:
 
 
 def _judge(result: PipelineResult, executed: dg.ExecuteInProcessResult) -> None:
-    """Reads a Dagster run's events for what stopped it: a gate, an error with a message for people, or a fault."""
+    """Reads from a Dagster run's events what stopped it: a gate, an error with a message for the user, or an internal error."""
     for evaluation in executed.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.blocking and evaluation.severity == dg.AssetCheckSeverity.ERROR:
             result.exit_code = ExitCode.GATE_REFUSED
-            words = words_of(evaluation.description or f"The check {evaluation.check_name} failed.")
-            result.messages.append(words)
+            text = text_of(evaluation.description or f"The check {evaluation.check_name} failed.")
+            result.messages.append(text)
     if executed.success or result.messages:
         return
     for event in executed.all_events:
@@ -426,12 +426,12 @@ def _judge(result: PipelineResult, executed: dg.ExecuteInProcessResult) -> None:
 def _explain(result: PipelineResult, error: Any) -> None:
     last = error
     for last in _causes(error):
-        kind, said = ERRORS.get(last.cls_name), _message_of(last)
-        if kind in {None, TouchstoneError} and (refusal := describe_disk_error(said)) is not None:
-            kind, said = BadInputError, refusal
+        kind, message = ERRORS.get(last.cls_name), _message_of(last)
+        if kind in {None, TouchstoneError} and (refusal := describe_disk_error(message)) is not None:
+            kind, message = BadInputError, refusal
         if kind is not None:
             result.exit_code = kind.exit_code
-            result.messages.append(said)
+            result.messages.append(message)
             return
     result.exit_code = ExitCode.INTERNAL_ERROR
     result.messages.append(f"Internal error (this is a bug in Touchstone): {last.to_string()}")

@@ -40,7 +40,6 @@ from touchstone.core.files import (
 )
 from touchstone.core.home import REBUILT, ensure_schema, home_lock
 from touchstone.core.lists import ListName
-from touchstone.core.process import tune_garbage_collector
 from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import LABEL_HORIZON_DAYS, Settings
@@ -427,24 +426,23 @@ def mark_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[RunRecord]:
 
 
 def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags: Mapping[str, str]) -> Iterator[Run]:
-    """Yields the run of a Dagster run: lock held, dead runs marked, record begun or gone on with.
+    """Yields the run of a Dagster run: lock held, dead runs marked, record created or continued.
 
     Whoever started several Dagster runs as one pipeline run ends its record and sends its alerts; of any other run that
     is done here, for no sensor sees what a job of `dagster job execute` did.
     """
-    tune_garbage_collector()
     reduce_disk_waits(settings.home / "dagster" / "history")
     ensure_schema(settings)
     runs = settings.home / "runs"
     record = RunRecord.start(runs, tags.get(PIPELINE_RUN_TAG, run_id), dagster_run_id=run_id)
     # `dagster job execute` opens the resources once more when the run has ended, to hand out its result.
     is_whole = PIPELINE_RUN_TAG not in tags and record.outcome == "running"
-    told = []
+    alerts = []
     try:
         with home_lock(settings, f"run {record.run_id}"):
             for dead in mark_dead_runs(instance, runs):
                 logger.warning("Run %s had died; it is marked as failed, and this run completes its work.", dead.run_id)
-                told += alerts_of(dead)
+                alerts += alerts_of(dead)
                 for folder in REBUILT:
                     remove_temporaries(settings.home / folder)
             run = Run(settings, record, Warehouse(settings), tags)
@@ -453,14 +451,14 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
             yield run
             if is_whole:
                 record.end("failed" if record.has_failed else "refused" if "refused_gates" in record.facts else "done")
-                told += alerts_of(record)
+                alerts += alerts_of(record)
     except TouchstoneError as error:
         if is_whole:
             record.end("failed", str(error))
-            told += alerts_of(record)
+            alerts += alerts_of(record)
         raise
     finally:
-        tell(settings, told)
+        tell(settings, alerts)
 
 
 def run_resource(settings: Settings) -> dg.ResourceDefinition:

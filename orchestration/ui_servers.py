@@ -11,7 +11,6 @@ import contextlib
 import sys
 
 from orchestration.ui_guard import UiGuard
-from touchstone.core.process import tune_garbage_collector
 from touchstone.core.settings import PROJECT_ROOT
 
 HOST = "127.0.0.1"
@@ -22,7 +21,6 @@ def guarded_mlflow() -> UiGuard:
     """Returns MLflow's application with the guard around it; uvicorn calls this, once a worker."""
     from mlflow.server.fastapi_app import app
 
-    tune_garbage_collector()
     return UiGuard(app)
 
 
@@ -35,7 +33,6 @@ def serve_dagster(port: int) -> None:
     from dagster._core.workspace.load import load_workspace_process_context_from_yaml_paths
     from dagster_webserver.app import create_app_from_workspace_process_context
 
-    tune_garbage_collector()
     with (
         dg.DagsterInstance.get() as instance,
         load_workspace_process_context_from_yaml_paths(instance, [str(WORKSPACE)]) as workspace,

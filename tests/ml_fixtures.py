@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ml.boosting import Parameters
 from ml.declarations import Declaration, Feature, load_declarations
-from ml.evaluate import Report
+from ml.metrics import Report
 from ml.model import RiskModel, read_model
 from ml.registry import Registry
 from ml.review import Check, Evaluation, Judgement
@@ -49,7 +49,7 @@ FEATURES = (
     Feature("noise_ratio", "text", "ratio", "Nothing at all.", "subject", 0, ""),
 )
 LISTINGS = Declaration("listing_counterfeit", "listings", "listing", "counterfeit", FEATURES)
-HOLDS = Judgement((Check("digests", passed=True, says="the digests of the data are there"),))
+HOLDS = Judgement((Check("digests", passed=True, message="the digests of the data are there"),))
 MERCHANTS = Declaration("merchant_counterfeit", "merchants", "merchant", "counterfeit", FEATURES)
 
 
@@ -333,7 +333,7 @@ def train_again(home: Path, name: str, as_of: str, thresholds: Path, *, rounds: 
             features=training / "features.parquet",
             spine=training / "spine.parquet",
             edges=training / "edges.parquet",
-            live=live / "features.parquet",
+            active=live / "features.parquet",
             slices=training / "slices.parquet",
         ),
         as_of=date.fromisoformat(as_of),

@@ -1,10 +1,9 @@
-"""Links: which merchants form a ring, told from the values that they share.
+"""Links: finds rings of merchants from the identifier values that they share.
 
-One shared value is no ring: honest merchants share an address, a courier's phone, a router. A ring's members share more than
-chance acquaintances do. So a merchant belongs to a ring only with ties enough of its own (`LEAST_TIES`), and a ring is one
-only if its members share clearly more than it takes to join them (`LEAST_SURPLUS`). The rarer a value, the more its ties
-weigh: in full where two bear it, nothing where 21 do. All sums are of whole numbers, so they do not depend on the order of
-rows.
+One shared value is not a ring: honest merchants share an address, a courier's phone, a router. A merchant belongs to a ring
+only if the values that it shares have enough weight (`LEAST_TIES`), and a ring's members must have clearly more ties than are
+needed to connect them (`LEAST_SURPLUS`). A rare value has more weight: the full weight if two merchants share it, none if 21 do.
+All sums are of integers, so they do not depend on the order of rows.
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ import numpy.typing as npt
 import pyarrow as pa
 
 MOST_BEARERS: Final = 20
-"""A value that more merchants bear joins nobody."""
+"""A value that more merchants share connects nobody."""
 MOST_MEMBERS: Final = 200
 FULL: Final = MOST_BEARERS - 1
-"""The weight of a value that two bear: one tie."""
+"""The weight of a value that two merchants share: one tie."""
 LEAST_TIES: Final = 1.5
-"""What the values that a member shares weigh together at least, in ties: two values, unless many bear them. And how many times
-as many ties as would join it a ring has at least: a large one needs more than `LEAST_SURPLUS`."""
+"""Minimum total weight of the values that a member shares, in ties: two values, unless many share them. Also the minimum ratio
+of a ring's ties to those needed to connect it: a large ring needs more than `LEAST_SURPLUS`."""
 LEAST_SURPLUS: Final = 3
-"""How many ties a ring has beyond the one a member that would join it. Two values never make a ring, however many share them."""
+"""Minimum number of ties beyond one per member. Two values never form a ring, however many merchants share them."""
 
 EDGES: Final = ("merchant_id_a", "merchant_id_b", "kind", "value_hash")
 RINGS: Final = pa.schema(
     [pa.field("merchant_id", pa.string(), nullable=False), pa.field("ring_id", pa.string(), nullable=False)]
 )
-"""One row a merchant in a ring; a ring is named by the smallest id in it."""
+"""One row per merchant in a ring; a ring is named by its smallest id."""
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -39,14 +38,14 @@ Flags = npt.NDArray[np.bool_]
 def rings(edges: pa.Table) -> pa.Table:
     """Finds the rings among merchants.
 
-    What holds together more than `MOST_MEMBERS` is looked at again without the values that most merchants bear, and so on
-    until it falls apart into rings that are small enough; what would stay too large to the last is none.
+    A ring of more than `MOST_MEMBERS` is searched again without the values that most merchants share, and so on until it
+    splits into small enough rings; one that stays too large is discarded.
 
     Args:
-        edges: `EDGES`: pairs of merchants and the value that both bear, each pair of a value's bearers once.
+        edges: `EDGES`: pairs of merchants and their shared value, each pair of a value once.
 
     Returns:
-        A table as `RINGS` says, sorted by merchant.
+        A table with schema `RINGS`, sorted by merchant.
     """
     merchants, merchant, value, bearers = _bearers(edges)
     ring = np.full(len(merchants), -1, dtype=np.int64)
@@ -55,8 +54,8 @@ def rings(edges: pa.Table) -> pa.Table:
         rows = np.flatnonzero(undecided & (bearers <= most))
         if not len(rows):
             break
-        found, is_large = _joined(merchant[rows], value[rows], MOST_BEARERS + 1 - bearers[rows], len(merchants))
-        ring = np.where((found >= 0) & ~is_large, found, ring)
+        candidate, is_large = _connect(merchant[rows], value[rows], MOST_BEARERS + 1 - bearers[rows], len(merchants))
+        ring = np.where((candidate >= 0) & ~is_large, candidate, ring)
         undecided &= is_large[merchant]
     member = np.flatnonzero(ring >= 0)
     ids = np.array(merchants, dtype=object)
@@ -66,15 +65,15 @@ def rings(edges: pa.Table) -> pa.Table:
 
 
 def alike(pairs: pa.Table) -> pa.Table:
-    """Makes edges of pairs that show much the same: all who hang together by one kind share one value of it.
+    """Converts pairs of merchants with similar content to edges: all merchants connected by one kind share one value.
 
-    Else a dozen merchants with the same three pictures would have a tie for each two of them, and be a ring by that alone.
+    Otherwise a dozen merchants with the same three images would have a tie per pair, and be a ring by these alone.
 
     Args:
         pairs: merchant_id_a, merchant_id_b and kind.
 
     Returns:
-        A table as `rings` takes it.
+        A table as `rings` expects it.
     """
     import pyarrow.compute as pc
 
@@ -98,22 +97,22 @@ def _bearers(edges: pa.Table) -> tuple[list[str], Integers, Integers, Integers]:
     distinct, number = np.unique(named, return_inverse=True)
     borne = np.unique(place[encoded.indices.to_numpy()] * max(len(distinct), 1) + np.tile(number, 2))
     merchant, value = np.divmod(borne, max(len(distinct), 1))
-    return [unsorted[at] for at in order], merchant, value, np.bincount(value)[value]
+    return [unsorted[index] for index in order], merchant, value, np.bincount(value)[value]
 
 
-def _joined(merchant: Integers, value: Integers, weight: Integers, size: int) -> tuple[Integers, Flags]:
-    """Joins merchants that bear the values.
+def _connect(merchant: Integers, value: Integers, weight: Integers, size: int) -> tuple[Integers, Flags]:
+    """Connects merchants that share values.
 
     Args:
-        merchant: Who bears a value, below `size`.
-        value: The value.
-        weight: What a tie through it weighs, in parts of `FULL`.
+        merchant: The merchant of each row, below `size`.
+        value: Its value.
+        weight: Weight of a tie through the value, in units of 1 / `FULL`.
         size: Number of merchants.
 
     Returns:
-        The least member of each merchant's ring, -1 without one, and whether it holds together with too many.
+        The smallest member of each merchant's ring, -1 without one; and whether it is connected with too many.
     """
-    kept = _with_ties_enough(merchant, value, weight, size)
+    kept = _prune_weak_members(merchant, value, weight, size)
     merchant, value, weight = merchant[kept], value[kept], weight[kept]
     group, groups = _connected(merchant, value, size)
     members = np.bincount(group[np.unique(merchant)], minlength=groups)
@@ -129,8 +128,8 @@ def _joined(merchant: Integers, value: Integers, weight: Integers, size: int) ->
     return np.where(is_member & is_ring[group], least[group], -1), is_member & (members > MOST_MEMBERS)[group]
 
 
-def _with_ties_enough(merchant: Integers, value: Integers, weight: Integers, size: int) -> Flags:
-    """Says which rows are left once everybody with too few ties is gone, and whoever has too few without them, and so on."""
+def _prune_weak_members(merchant: Integers, value: Integers, weight: Integers, size: int) -> Flags:
+    """Returns which rows remain after repeatedly removing merchants with too few ties."""
     kept = np.ones(len(merchant), dtype=np.bool_)
     values = int(value.max(initial=-1)) + 1
     while True:
@@ -142,7 +141,7 @@ def _with_ties_enough(merchant: Integers, value: Integers, weight: Integers, siz
 
 
 def _sums(group: Integers, weight: Integers, size: int) -> Integers:
-    """Sums weights by group, in whole numbers."""
+    """Sums integer weights by group."""
     sums = np.zeros(size, dtype=np.int64)
     np.add.at(sums, group, weight)
     return sums

@@ -1,12 +1,11 @@
-"""Leads as an asset: made a day, once every list of it that there is stands where readers see it.
+"""Leads as an asset: made a day, once every list of that day is published.
 
 What a lead is, and how it keeps its identity, is in `touchstone/casework/leads.py`.
 """
 
 import dagster as dg
 
-from orchestration.automation import LISTS as LISTS_GROUP
-from orchestration.automation import ONE_DAY_A_RUN
+from orchestration.automation import LISTS_GROUP, ONE_DAY_A_RUN, after_lists
 from orchestration.resources import Run
 from touchstone.casework.leads import leads_folder, make_leads
 from touchstone.core.lists import LISTS
@@ -47,5 +46,6 @@ def lead_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 "result": "Whom to look into first, by expected harm, of what is published: rings, merchants, brushing services."
             },
             owners_by_output_name={"result": ["team:brand-protection"]},
+            automation_conditions_by_output_name={"result": after_lists()},
         )
     ]

@@ -1,6 +1,6 @@
 """Lists as assets: a candidate a day, and what is published of it once its gates have passed.
 
-The gates are in `orchestration/checks.py`; what makes a list whole, and refuses one without a passing verdict, is in
+The gates are in `orchestration/checks.py`; what completes a list, and refuses one without a passing verdict, is in
 `touchstone/publishing/`.
 """
 
@@ -13,8 +13,8 @@ import dagster as dg
 
 from expectations.suites import suites_digest
 from ml.approvals import Champion
-from orchestration.automation import ONE_DAY_A_RUN
-from orchestration.charts import shown, versions
+from orchestration.automation import DAILY_FRESHNESS, ONE_DAY_A_RUN
+from orchestration.charts import picture_metadata, versions
 from orchestration.checks import picture_of, subject_of
 from orchestration.resources import Run
 from touchstone.core.errors import GateRefusedError
@@ -45,6 +45,7 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         description=f"The list of {name} as it would be published, waiting for its gates. Absent where the model is off.",
         deps=[["marts", LISTS[name].mart]],
         kinds={"parquet"},
+        tags={"list": name},
         skippable=True,
     )
 
@@ -84,7 +85,7 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
                 "flagged": manifest.flagged_count,
                 "held": held,
                 "candidate": built.sha256,
-                "plot": shown(picture_of(run, "candidate", name), "the list, by score"),
+                "plot": picture_metadata(picture_of(run, "candidate", name), "the list, by score"),
             },
         )
 
@@ -99,6 +100,8 @@ def _published_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
         description=f"The list of {name} that readers see. It checks the verdict itself: launched alone it refuses too.",
         deps=[["candidates", name]],
         kinds={"parquet"},
+        tags={"list": name},
+        freshness_policy=DAILY_FRESHNESS,
     )
 
     @dg.multi_asset(
@@ -152,8 +155,8 @@ def _approval(run: Run, candidate: Candidate) -> dict[str, Any] | None:
     approval = run.registry.approvals.approval_of(model.name, model.digest)
     if approval is None:
         return None
-    told = {name: getattr(approval, name) for name in ("action", "version", "who", "why", "at", "is_override")}
-    return {**told, "failures": list(approval.failures)}
+    fields = {name: getattr(approval, name) for name in ("action", "version", "who", "why", "at", "is_override")}
+    return {**fields, "failures": list(approval.failures)}
 
 
 def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any]:
@@ -187,5 +190,5 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
         "latest": done.latest,
         "rows": candidate.manifest().row_count,
         "folder": dg.MetadataValue.path(str(done.directory)),
-        "plot": shown(versions(rows, name), "rows by version"),
+        "plot": picture_metadata(versions(rows, name), "rows by version"),
     }

@@ -6,6 +6,7 @@ Belongs here: which files a model reads and writes, and what a person sees of it
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ml.score import score
 from ml.train import Files, Prepared, TooFewLabels, TrainingResult, prepare, register
 from orchestration import charts
 from orchestration.automation import ONE_DAY_A_RUN
-from orchestration.charts import shown
+from orchestration.charts import picture_metadata
 from orchestration.checks import picture_of
 from orchestration.drift import indices_by_day, measure
 from orchestration.resources import Run, logger
@@ -51,6 +52,7 @@ def training_assets() -> dg.AssetsDefinition:
             description=f"A new version of the model that rates {name}, for review. Its cut is the run's date.",
             deps=[["features", f"{rated.relation}_features"], ["features", f"{rated.relation}_spine"]],
             kinds={"xgboost", "mlflow"},
+            tags={"model": rated.model, "list": name},
         )
         for name, rated in LISTS.items()
     ]
@@ -84,9 +86,17 @@ def training_assets() -> dg.AssetsDefinition:
     return train
 
 
+def training_date(run: Run, rated: ListDefinition) -> date:
+    """Returns the date as of which a model is trained: the run's, or else the newest that has rows to train on."""
+    if run.as_of_tag is not None:
+        return run.as_of_tag
+    folders = run.training_folder(rated.list_name, run.as_of).parent.glob("as_of=*")
+    return max((date.fromisoformat(folder.name.removeprefix("as_of=")) for folder in folders), default=run.as_of)
+
+
 def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult | TooFewLabels:
     """Trains and judges the model of one list on the run's rows, and leaves nothing behind."""
-    as_of = run.as_of
+    as_of = training_date(run, rated)
     folder = run.training_folder(rated.list_name, as_of)
     if not folder.exists():
         raise BadInputError(
@@ -99,7 +109,7 @@ def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult 
             features=folder / "features.parquet",
             spine=folder / "spine.parquet",
             edges=folder / "edges.parquet",
-            live=run.features_folder(rated.list_name, as_of) / "features.parquet",
+            active=run.features_folder(rated.list_name, as_of) / "features.parquet",
             slices=folder / "slices.parquet",
         ),
         as_of=as_of,
@@ -150,6 +160,7 @@ def _score_asset(rated: ListDefinition, daily: dg.DailyPartitionsDefinition) -> 
                 description=f"Every live {rated.entity} of a day rated 0 to 100 by the champion, with reasons for the riskiest.",
                 deps=[["features", f"{rated.relation}_features"], ["models", rated.model]],
                 kinds={"xgboost", "parquet"},
+                tags={"model": rated.model, "list": rated.list_name},
             )
         ],
         partitions_def=daily,
@@ -205,8 +216,8 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
         "model_digest": champion.model_digest,
         "threshold": champion.threshold,
         "floor": champion.floor,
-        "plot": shown(picture_of(run, "scores", name), "scores"),
-        "drift": shown(charts.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
+        "plot": picture_metadata(picture_of(run, "scores", name), "scores"),
+        "drift": picture_metadata(charts.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
     }
 
 
@@ -238,5 +249,5 @@ def _card_metadata(result: TrainingResult | None, run: Run) -> dict[str, Any]:
         "metrics": dg.MetadataValue.json(metrics),
         "mlflow_run": dg.MetadataValue.url(f"{mlflow}/#/runs/{version.run_id}?workflowType=machine_learning"),
         **({"mlflow_runs": dg.MetadataValue.url(f"{mlflow}{runs}")} if runs else {}),
-        **{f"plot_{path.stem}": shown(path.read_bytes(), path.stem) for path in plots},
+        **{f"plot_{path.stem}": picture_metadata(path.read_bytes(), path.stem) for path in plots},
     }

@@ -1,6 +1,6 @@
 """The report of a day as an asset: written when the day's lists are published, or were refused.
 
-What it says is in `touchstone/casework/reports.py`.
+Its contents are in `touchstone/casework/reports.py`.
 """
 
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from orchestration.assets.warehouse import OUTCOMES
-from orchestration.automation import ONE_DAY_A_RUN, REPORTS
-from orchestration.charts import shown
+from orchestration.automation import ONE_DAY_A_RUN, REPORTS_GROUP, after_lists
+from orchestration.charts import picture_metadata
 from orchestration.resources import Run
 from touchstone.casework.reports import read_report, write_report
 
@@ -17,16 +17,17 @@ from touchstone.casework.reports import read_report, write_report
 def report_asset(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     """Returns the step that writes the report of a day.
 
-    It tells also of the lists that were published, or refused, so it comes last: by priority, as a list that was refused or has
+    It also reports the lists that were published or refused, so it comes last: by priority, as a list that was refused or has
     no model would otherwise keep it from being written.
     """
     spec = dg.AssetSpec(
         ["reports", "outcomes"],
-        group_name=REPORTS,
+        group_name=REPORTS_GROUP,
         owners=["team:brand-protection"],
-        description="What came of flags, notices, appeals and leads, and what needs a decision: report.html and report.json.",
+        description="Outcomes of flags, notices, appeals and leads, and pending decisions: report.html and report.json.",
         deps=[["marts", mart] for mart in OUTCOMES],
         kinds={"html"},
+        automation_condition=after_lists(),
     )
 
     @dg.multi_asset(
@@ -42,7 +43,7 @@ def report_asset(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         with run.record.stage("report"):
             pictures = write_report(run.home, run.as_of)
         path, _ = read_report(run.home, run.as_of)
-        plots = {f"plot_{name}": shown(picture, name) for name, picture in pictures.items()}
+        plots = {f"plot_{name}": picture_metadata(picture, name) for name, picture in pictures.items()}
         yield dg.MaterializeResult(asset_key=spec.key, metadata={"report": dg.MetadataValue.path(str(path)), **plots})
 
     return report

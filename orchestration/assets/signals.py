@@ -1,4 +1,4 @@
-"""What SQL cannot tell, between shape and features: what pictures show, and which merchants form a ring.
+"""Signals that SQL cannot compute, between shape and features: what images show, and which merchants form a ring.
 
 Belongs here: which rows a signal is computed of and where dbt finds what came out. What a signal is, is in `ml/signals/`; how
 pictures are read and their hashes kept, in `touchstone/landing/images.py`.
@@ -86,7 +86,7 @@ where
     )
 order by all
 """
-"""What is alike counts only beside a shared identifier: whoever is copied has no part in it, nor have those of its ring."""
+"""Similarity counts only together with a shared identifier: a merchant that is copied is not linked to those who copy it."""
 
 
 def signal_assets() -> list[dg.AssetsDefinition]:
@@ -108,8 +108,8 @@ def signal_assets() -> list[dg.AssetsDefinition]:
             stage.rows = {"pictures hashed": added.hashed}
         unread = dict(sorted(added.unread.items()))
         if set(unread) - {NO_FOLDER}:
-            told = ", ".join(f"{count:,} {reason}" for reason, count in unread.items())
-            run.note(f"Pictures of which nothing can be told: {told}. They count as unknown.")
+            counts = ", ".join(f"{count:,} {reason}" for reason, count in unread.items())
+            run.note(f"Images that cannot be read: {counts}. Their features are unknown.")
         yield dg.MaterializeResult(
             asset_key=["signals", "pictures"],
             metadata={"pictures": known, "new": added.hashed, "unread": dg.MetadataValue.json(unread)},

@@ -8,8 +8,10 @@ from typing import Any
 import dagster as dg
 
 from expectations.contract import Contract
+from orchestration.automation import DAILY_FRESHNESS, LANDING_GROUP
 from orchestration.metadata import materialized
 from orchestration.resources import Run, logger
+from touchstone.core.errors import TouchstoneError, describe_disk_error
 from touchstone.core.settings import MAX_AGE
 from touchstone.demo.create import demo_is_due, make_demo
 from touchstone.landing.land import land
@@ -17,7 +19,8 @@ from touchstone.landing.ledger import Ledger, LoadRecord, loads_in_use, pinned_l
 from touchstone.landing.sources import identifier_key, read_sources
 from touchstone.landing.sql import Limits
 
-GROUP = "stage_1_landing"
+GROUP = LANDING_GROUP
+RETRIES = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 OWNERS = ["team:data-engineering"]
 
 
@@ -30,16 +33,32 @@ def landing_assets(contract: Contract) -> dg.AssetsDefinition:
             owners=OWNERS,
             description=f"{table.description} Pulled from the source, checked against the contract, immutable.",
             kinds={"parquet"},
+            tags={
+                "required": str(table.required).lower(),
+                "personal_data": str(any(column.personal for column in table.columns.values())).lower(),
+            },
+            freshness_policy=DAILY_FRESHNESS,
         )
         for name, table in contract.tables.items()
     ]
 
-    @dg.multi_asset(name="land_tables", specs=specs, can_subset=True, required_resource_keys={"run"})
+    @dg.multi_asset(
+        name="land_tables",
+        specs=specs,
+        can_subset=True,
+        retry_policy=RETRIES,
+        required_resource_keys={"run"},
+    )
     def land(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
-        with run.record.stage("landing") as stage:
-            records = land_sources(run)
-            stage.rows = {record.table: record.row_count for record in records if record.status != "refused"}
+        try:
+            with run.record.stage("landing") as stage:
+                records = land_sources(run)
+                stage.rows = {record.table: record.row_count for record in records if record.status != "refused"}
+        except Exception as error:
+            # What a person has to correct is not tried again; a source that does not answer has been tried again already.
+            is_refusal = isinstance(error, TouchstoneError) or describe_disk_error(str(error)) is not None
+            raise dg.Failure(str(error), allow_retries=not is_refusal) from error
         found = {record.table: record for record in records}
         for name in contract.tables:
             yield from materialized(context, dg.AssetKey(["landed", name]), _load_metadata(found.get(name)))

@@ -18,6 +18,7 @@ from orchestration.dbt_results import DbtNode
 from orchestration.exports import Export, ExportFolder
 from orchestration.metadata import materialized
 from orchestration.resources import Run
+from orchestration.table_metadata import table_metadata
 from touchstone.core.failpoints import failpoint
 from touchstone.core.lists import LISTS
 from touchstone.landing.sql import file_list
@@ -40,7 +41,7 @@ TERM_COLUMNS = {
 }  # fmt: skip
 REASON_COLUMNS = {"reasons": "varchar", "signal_count": "bigint"}
 SCORE_COLUMNS = {"score": "double", "own_conduct_score": "double", "margin": "double", "model_digest": "varchar"}
-# The marts that show why, beside the rated ones, and by what their rows are in order.
+# The marts that hold the evidence, and the columns by which their rows are ordered.
 EVIDENCE = {
     "rings": "ring_id, merchant_id",
     "ring_edges": "ring_id, merchant_id_a, merchant_id_b, kind",
@@ -53,7 +54,7 @@ EVIDENCE = {
     "brushing_services": "service_id, buyer_id, merchant_id",
     "rule_findings": "rule, review_key",
 }
-# The marts that show what came of it.
+# The marts that hold outcomes.
 OUTCOMES = {
     "reporters": "reporter_id",
     "notices": "notice_id",
@@ -97,7 +98,7 @@ Events = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
 
 
 class FeaturesConfig(dg.Config):
-    """What the features step builds beside the rows to score.
+    """What the features step builds in addition to the rows to score.
 
     Attributes:
         with_training: Whether also the rows that models are trained, evaluated and calibrated on.
@@ -120,7 +121,7 @@ class Translator(DagsterDbtTranslator):
             key=dg.AssetKey([step, node["name"]]),
             group_name=STAGES[step],
             owners=OWNERS,
-            tags={},
+            tags={"layer": node["fqn"][1] if node["resource_type"] == "model" else node["resource_type"]},
             deps=[dep for dep in spec.deps if dep.asset_key not in PINNED],
         )
 
@@ -160,7 +161,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             with failpoint("shape.build", run.warehouse.path):
                 nodes = run.warehouse.build_shape()
             stage.steps = longest(nodes)
-        tell_unread(run)
+        note_unread(run)
         yield from _report(context, manifest, translator, nodes, {})
 
     @dbt_assets(
@@ -219,13 +220,13 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
     return [shape, features, marts]
 
 
-def tell_unread(run: Run) -> None:
-    """Notes how many specifications, titles and reviews cannot be read, and why; what they would have told is unknown."""
+def note_unread(run: Run) -> None:
+    """Notes how many specifications, titles and reviews cannot be read, and why; their features are unknown."""
     with run.warehouse.connect() as connection:
-        found = connection.sql("select * from int_unread_texts order by all").fetchall()
-    if found:
-        told = ", ".join(f"{part}: {count:,} {reason}" for part, reason, count in found)
-        run.note(f"Texts of which nothing can be told: {told}. They count as unknown.")
+        unread = connection.sql("select * from int_unread_texts order by all").fetchall()
+    if unread:
+        counts = ", ".join(f"{part}: {count:,} {reason}" for part, reason, count in unread)
+        run.note(f"Texts that cannot be read: {counts}. Their features are unknown.")
 
 
 def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, int]:
@@ -259,7 +260,7 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
 
 
 def pin_scores(run: Run, as_of: date) -> None:
-    """Shows dbt the scores and reasons of one date, what the policy's terms come to by the models that gave them, and its rules.
+    """Shows dbt the scores and reasons of one date, the policy's terms applied to the models that gave them, and its rules.
 
     A model that is off leaves an empty relation, and its entities no rating.
     """
@@ -273,8 +274,8 @@ def pin_scores(run: Run, as_of: date) -> None:
         champion = run.registry.champion(rated.model) if scores.exists() else None
         if champion is not None:
             for term in run.applied_terms(rated.list_name, champion):
-                told = {"model": rated.model, "model_digest": champion.model_digest, **term.model_dump()}
-                terms.append([told[column] for column in TERM_COLUMNS])
+                values = {"model": rated.model, "model_digest": champion.model_digest, **term.model_dump()}
+                terms.append([values[column] for column in TERM_COLUMNS])
             bands += [[rated.model, band["band"], band["expected_precision"]] for band in champion.bands]
     rules: list[list[object]] = [
         [rule.name, rule.column, rule.at_least, rule.at_most, rule.action] for rule in run.policy.rules
@@ -285,12 +286,12 @@ def pin_scores(run: Run, as_of: date) -> None:
 
 
 def pin_outcomes(run: Run, as_of: date) -> None:
-    """Shows dbt what readers had been told before a date, and whom leads had named by then.
+    """Shows dbt what had been published before a date, and the merchants that leads had named by then.
 
     A list as of a day is published after it has ended: what is published as of the date itself came too late to be acted on.
     """
     versions: list[list[object]] = []
-    told = []
+    flags = []
     for name, rated in LISTS.items():
         store = ListStore(run.home / "published", name)
         files = []
@@ -300,14 +301,14 @@ def pin_outcomes(run: Run, as_of: date) -> None:
             versions.append([files[-1], name, version, day, store.manifest(version).policy, violation_type])
         if files:
             read = f"read_parquet({file_list(map(Path, files))}, filename = true, hive_partitioning = false)"
-            told += [
+            flags += [
                 f"select list_name, version, as_of_date, policy, violation_type, '{column.removesuffix('_id')}' as entity_kind, "
                 f"{column} as entity_id, score, reasons from {read} as rows "
                 f"inner join landed.published_versions on file = rows.filename where {column} is not null"
                 for column in (rated.carried or (rated.key,))
             ]
     run.warehouse.show_rows("published_versions", VERSION_COLUMNS, versions)
-    run.warehouse.show_query("published_flags", " union all ".join(told), FLAG_COLUMNS)
+    run.warehouse.show_query("published_flags", " union all ".join(flags), FLAG_COLUMNS)
     leads = sorted((run.home / "leads").glob("as_of=*/lead_merchants.parquet"))
     leads = [path for path in leads if path.parent.name < f"as_of={as_of}"]
     named = (
@@ -346,6 +347,7 @@ def _report(
     A step is always built as a whole, whichever of its assets were selected: its tables are of one date and one set of loads.
     """
     checks = {key.name: key for key in context.selected_asset_check_keys}
+    described = _described(context.resources.run, manifest, translator, nodes)
     for node in nodes:
         properties = manifest["nodes"][node.unique_id]
         if node.is_test:
@@ -360,10 +362,26 @@ def _report(
                 )
         elif node.status == "success":
             key = translator.get_asset_spec(manifest, node.unique_id, None).key
-            yield from materialized(context, key, {"seconds": round(node.seconds, 3)})
+            yield from materialized(
+                context, key, {"seconds": round(node.seconds, 3), **described.get(node.unique_id, {})}
+            )
     context.log.info(
         "Built %s.", ", ".join([f"{len(nodes)} nodes", *(f"{rows[name]:,} rows of {name}" for name in rows)])
     )
+
+
+def _described(
+    run: Run, manifest: Mapping[str, Any], translator: Translator, nodes: list[DbtNode]
+) -> dict[str, dict[str, Any]]:
+    """Returns the metadata of the tables that a step has built, by their dbt id."""
+    models = {name: node for name, node in manifest["nodes"].items() if node["resource_type"] in {"model", "seed"}}
+    keys = {
+        (node["schema"], node["name"]): translator.get_asset_spec(manifest, name, None).key
+        for name, node in (models | manifest["sources"]).items()
+    }
+    keys = {relation: key for relation, key in keys.items() if key not in PINNED}
+    built = [models[node.unique_id] for node in nodes if node.unique_id in models]
+    return table_metadata(run.warehouse, built, keys, run.home / "dbt" / "compiled")
 
 
 def _test_sentence(properties: Mapping[str, Any], node: DbtNode) -> str:

@@ -189,6 +189,6 @@ def test_what_is_no_file_among_the_pictures_is_a_note_of_the_run(homes: Homes, t
     linked.symlink_to("/dev/zero")
     done = run(home, homes.policy, NEXT_DAY)
     assert done.code == 0, done.stderr
-    assert "Pictures of which nothing can be told: 3 not a regular file, 1 outside the folder of pictures." in (
+    assert "Images that cannot be read: 3 not a regular file, 1 outside the folder of pictures." in (
         done.stdout + done.stderr
     )

@@ -16,7 +16,7 @@ import pytest
 from conftest import FIRST_DAY, NEXT_DAY, ROOT, Homes, Outcome
 from test_gates import policy_with
 
-from orchestration.pipeline import Day, Standing, backfill, backfill_exit_code
+from orchestration.pipeline import Day, DayOutcome, backfill, backfill_exit_code
 from touchstone.core.errors import BadInputError, ExitCode
 from touchstone.core.failpoints import VARIABLE
 from touchstone.core.run_record import RunRecord
@@ -46,13 +46,13 @@ def test_a_range_that_cannot_be_rated_is_bad_input(
     ("days", "code"),
     [
         ([], ExitCode.DONE),
-        ([("stands", ExitCode.DONE), ("rated", ExitCode.DONE)], ExitCode.DONE),
+        ([("up to date", ExitCode.DONE), ("rated", ExitCode.DONE)], ExitCode.DONE),
         ([("refused", ExitCode.GATE_REFUSED), ("rated", ExitCode.DONE)], ExitCode.GATE_REFUSED),
         ([("refused", ExitCode.GATE_REFUSED), ("failed", ExitCode.BAD_INPUT)], ExitCode.BAD_INPUT),
     ],
 )
 def test_the_exit_code_is_that_of_what_stopped_it_or_of_a_refusal(
-    days: list[tuple[Standing, ExitCode]], code: ExitCode
+    days: list[tuple[DayOutcome, ExitCode]], code: ExitCode
 ):
     assert backfill_exit_code([Day(date(2026, 6, 1), outcome, ended) for outcome, ended in days]) == code
 
@@ -65,11 +65,11 @@ def test_a_backfill_that_is_killed_goes_on_where_it_stopped(run_touchstone: Call
     assert run_touchstone("verify").code == 0
     again = run_touchstone(*command)
     assert again.code == 0, again.stderr
-    assert [day["outcome"] for day in again.json["days"]] == ["stands", "rated"]
+    assert [day["outcome"] for day in again.json["days"]] == ["up to date", "rated"]
     for name in ("listings", "merchants"):
         assert publications(home, name) == [FIRST_DAY, NEXT_DAY, FIRST, SECOND]
     assert (home / "published" / "listings" / "LATEST").read_text() == latest
-    assert [day["outcome"] for day in run_touchstone(*command).json["days"]] == ["stands", "stands"]
+    assert [day["outcome"] for day in run_touchstone(*command).json["days"]] == ["up to date", "up to date"]
     assert run_touchstone("doctor").code == 0
 
 

@@ -27,12 +27,12 @@ def test_a_walk_goes_on_where_it_stopped(run_touchstone: Callable[..., Outcome],
     done = run_touchstone(*WALK, "--json")
     assert done.code == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("2026-")] == [
-        "2026-06-12  stands",
+        "2026-06-12  up to date",
         "2026-06-15  taken",
     ]
     again = run_touchstone(*WALK, "--json")
     assert again.stdout == done.stdout
-    assert again.stderr.count("stands") == 2
+    assert again.stderr.count("up to date") == 2
     assert published_files(home) == before
     assert {path: path.read_bytes() for path in (home / "features").rglob("*.parquet")} == features
     assert not list(home.rglob(".tmp-*"))

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import FIRST_DAY, SmallHomes, run
-
 from tests.unit.test_signals_pictures import png_that_claims
+
 from touchstone.core.files import sha256_bytes
 
 Row = dict[str, Any]
@@ -79,11 +79,11 @@ def home(small_homes: SmallHomes, tmp_path_factory: pytest.TempPathFactory) -> P
 def test_each_is_told_by_its_reason(home: Path) -> None:
     (record,) = [json.loads(path.read_text()) for path in (home / "runs").glob("*.json")]
     assert record["outcome"] == "done"
-    told = [note for note in record["facts"]["notes"] if "nothing can be told" in note]
+    told = [note for note in record["facts"]["notes"] if "cannot be read" in note]
     texts, pictures = told
-    assert pictures == "Pictures of which nothing can be told: 1 too many pixels. They count as unknown."
+    assert pictures == "Images that cannot be read: 1 too many pixels. Their features are unknown."
     assert texts == (
-        "Texts of which nothing can be told: review: 1 in a language without words for complaints, "
+        "Texts that cannot be read: review: 1 in a language without words for complaints, "
         "specification: 1 no JSON, specification: 1 no object, specification: 1 too long, "
         "title or description: 1 too long. They count as unknown."
     )

@@ -77,6 +77,6 @@ def test_what_cannot_be_drawn_gives_no_picture(tmp_path: Path, rated: Path):
 
 def test_words_come_back_without_their_picture():
     words = "gate landed refused:\n- orders: observed 9 days, allowed 7 days."
-    assert charts.words_of(charts.words_with(words, b"PNG", "loads")) == words
-    assert charts.words_of(charts.words_with(words, None, "loads")) == words
-    assert "(data:image/png;base64,UE5H)" in charts.words_with(words, b"PNG", "loads")
+    assert charts.text_of(charts.with_picture(words, b"PNG", "loads")) == words
+    assert charts.text_of(charts.with_picture(words, None, "loads")) == words
+    assert "(data:image/png;base64,UE5H)" in charts.with_picture(words, b"PNG", "loads")

@@ -15,6 +15,7 @@ import pytest
 from conftest import FIRST_DAY, NEXT_DAY, ROOT, SmallHomes, limits_of, published_files, touchstone
 from test_gates import dagster_run
 
+from orchestration.assets import sources
 from orchestration.automation import jobs, schedules
 from orchestration.definitions import build_definitions
 from orchestration.history import open_instance
@@ -38,6 +39,7 @@ ALONE = (
     ("reports", "outcomes"),
 )
 """An asset of each group, in the order of the flow."""
+AFTER_LISTS = (dg.AssetKey(["leads", "ranked"]), dg.AssetKey(["reports", "outcomes"]))
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +181,18 @@ def test_one_asset_of_each_group_is_materialised_alone(rated: Settings, key: tup
             tags={AS_OF_TAG: FIRST_DAY},
             raise_on_error=True,
         )
-    results = {event.asset_key for event in done.get_asset_materialization_events()}
+    metadata = {event.asset_key: event.materialization.metadata for event in done.get_asset_materialization_events()}
     assert done.success
-    assert asset in results
+    assert asset in metadata
+    if key[0] in {"features", "marts"}:
+        columns = {column.name for column in metadata[asset]["dagster/column_schema"].value.columns}
+        lineage = metadata[asset]["dagster/column_lineage"].value.deps_by_column
+        assert metadata[asset]["dagster/row_count"].value > 0
+        assert "listing_id" in columns
+        assert lineage.keys() == columns
+        parents = build_definitions(rated).resolve_asset_graph().get(asset).parent_keys
+        assert {dep.asset_key for deps in lineage.values() for dep in deps} <= parents
+        assert lineage["listing_id"]
     assert all(evaluation.passed for evaluation in done.get_asset_check_evaluations())
 
 
@@ -190,3 +201,52 @@ def test_one_asset_of_each_group_is_what_is_materialised_alone(definitions: dg.D
     groups = {graph.get(key).group_name for key in graph.materializable_asset_keys}
     assert {graph.get(dg.AssetKey(key)).group_name for key in ALONE} == groups
     assert len(ALONE) == len(groups)
+
+
+def test_landed_tables_and_published_lists_have_a_freshness_policy(definitions: dg.Definitions):
+    graph = definitions.resolve_asset_graph()
+    fresh = {key for key in graph.materializable_asset_keys if graph.get(key).freshness_policy is not None}
+    assert {key.path[0] for key in fresh} == {"landed", "published"}
+    assert {key for key in graph.materializable_asset_keys if key.path[0] in {"landed", "published"}} == fresh
+
+
+def test_leads_and_report_are_made_again_when_a_list_is_published_alone(definitions: dg.Definitions):
+    day, lists = "2026-06-30", [dg.AssetKey(["published", name]) for name in LISTS]
+    marts = definitions.resolve_asset_graph().get(AFTER_LISTS[1]).parent_keys
+    with dg.DagsterInstance.ephemeral() as instance:
+        for key in [*lists, *marts, *AFTER_LISTS]:
+            instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
+        first = dg.evaluate_automation_conditions(definitions, instance)
+        unchanged = dg.evaluate_automation_conditions(definitions, instance, cursor=first.cursor)
+        assert [unchanged.get_num_requested(key) for key in AFTER_LISTS] == [0, 0]
+        instance.report_runless_asset_event(dg.AssetMaterialization(lists[0], partition=day))
+        again = dg.evaluate_automation_conditions(definitions, instance, cursor=unchanged.cursor)
+    assert again.get_requested_partitions(AFTER_LISTS[0]) == {day}
+
+
+def test_landing_is_tried_again_where_it_failed_and_nobody_has_to_correct_anything(
+    rated: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    attempts: list[Exception] = [ConnectionError("reset by peer"), BadInputError("Correct the file.")]
+
+    def fail(_run: object) -> None:
+        raise attempts.pop(0)
+
+    monkeypatch.setattr(sources, "land_sources", fail)
+    monkeypatch.setattr(sources, "RETRIES", dg.RetryPolicy(max_retries=2))
+    job = build_definitions(rated).resolve_job_def("land")
+    with open_instance(rated) as instance:
+        done = job.execute_in_process(instance=instance, raise_on_error=False)
+    assert not done.success
+    assert attempts == [], "once more after the first error, and not again after the second"
+    assert len(done.filter_events(lambda event: event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY)) == 1
+
+
+def test_a_stage_that_succeeds_when_it_is_tried_again_has_not_failed(tmp_path: Path):
+    record = RunRecord.start(tmp_path, "abc")
+    with pytest.raises(ConnectionError), record.stage("landing"):
+        raise ConnectionError
+    assert record.has_failed
+    with record.stage("landing"):
+        pass
+    assert not record.has_failed

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml.signals.pictures import HASHES, UNREAD, VIEWS
+from ml.signals.images import HASHES, UNREAD, VIEWS
 from orchestration.assets.signals import MOST_ADDRESSES, PICTURES
 from tests.dbt_fixtures import REPOSITORY, make_warehouse, open_warehouse
 from touchstone.core.files import TEMPORARY_PREFIX, sha256_bytes

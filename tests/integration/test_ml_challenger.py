@@ -102,7 +102,7 @@ def add_hint(files: Files, simulation: Simulation, hint: Callable[[np.ndarray, p
     truth = dict(
         zip(pq.read_table(simulation.scoring)["listing_id"].to_pylist(), simulation.truth.tolist(), strict=True)
     )
-    for path in (files.features, files.live):
+    for path in (files.features, files.active):
         table = pq.read_table(path)
         is_fake = np.array([truth[name] for name in table["listing_id"].to_pylist()])
         values = hint(is_fake, table, np.random.default_rng(6))
@@ -128,8 +128,8 @@ def test_a_challenger_stands_beside_the_champion(home: Path, files: Files, simul
     assert gap["low"] > 0
     assert {part["value"] for part in told["slices"] if part["by"] == "country"} == {"DE", "FR"}
     assert {part["by"] for part in told["slices"]} == {"category", "country", "seen"}
-    moves = told["moves"]
-    assert moves["live"] == len(simulation.truth)
+    moves = told["list_changes"]
+    assert moves["active"] == len(simulation.truth)
     assert moves["challenger_flagged"] - moves["champion_flagged"] == moves["added"] - moves["dropped"]
     assert told["importances"]["hint_ratio"]["champion"] == 0
     assert told["importances"]["hint_ratio"]["challenger"] > 0.1
@@ -149,7 +149,7 @@ def test_one_that_leaks_is_refused(home: Path, files: Files) -> None:
     """A feature that copies the label is known where something labels, and nothing else is needed then."""
     spine = pq.read_table(files.spine)
     rewrite(files.features, lambda table: table.append_column("hint_ratio", spine["label"].cast(pa.float64())))
-    rewrite(files.live, lambda table: table.append_column("hint_ratio", pa.array(np.zeros(table.num_rows))))
+    rewrite(files.active, lambda table: table.append_column("hint_ratio", pa.array(np.zeros(table.num_rows))))
     version = trained(home, files, WITH_HINT)
     assert any(told.startswith("hint_ratio has") for told in version.failures), version.failures
 
@@ -171,7 +171,7 @@ def test_a_slope_from_few_positives_picked_by_chance_is_an_upper_end(home: Path,
     champion = Registry(home).champion(LISTINGS.name)
     assert champion is not None
     rows = files.read(LISTINGS, CUT).rows
-    verdicts = rows.take(rows.purposed("calibrate"))
+    verdicts = rows.take(rows.has_purpose("calibrate"))
     told = {}
     for by_chance in (9, 10):
         is_random_arm = ~verdicts.label | (np.cumsum(verdicts.label) <= by_chance)
@@ -236,7 +236,7 @@ def test_the_card_says_it_all_in_one_file(home: Path, files: Files, simulation: 
     page = (version.folder.parent / "card.html").read_text()
     assert re.findall(r"""(?:src|href)=["'](?!data:)""", page) == []
     assert "http" not in page
-    assert "It holds all that ml/thresholds.yml asks for" in page
+    assert "It passes all checks of ml/thresholds.yml" in page
     for head in ("Beside the champion", "What it learned from", "What it looks at", "Examples among held-out verdicts"):
         assert f">{head}<" in page
     told = evaluation(version)["comparison"]

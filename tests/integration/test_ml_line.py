@@ -21,8 +21,8 @@ from ml import score as scoring
 from ml.approvals import Champion
 from ml.boosting import Parameters, fit_booster
 from ml.declarations import Declaration
-from ml.evaluate import Scored, measure
-from ml.explain import EVERYWHERE, Explainer, signals_told
+from ml.explain import EVERYWHERE, Explainer, named_signals
+from ml.metrics import Scored, measure
 from ml.model import FILES, Scorer, read_model
 from ml.registry import Registry
 from ml.score import score
@@ -199,7 +199,7 @@ def test_whoever_is_flagged_is_told_at_least_one_reason(approved: Path) -> None:
     """Even where all is as usual, so that no signal does anything; who is not flagged is told nothing then."""
     champion = champion_of(approved)
     explainer = Explainer(Scorer(read_model(champion.folder, champion.model_digest)))
-    usual = np.array(explainer.scorer.model.body["usual"][EVERYWHERE], dtype=np.float32)
+    usual = np.array(explainer.scorer.model.body["baseline"][EVERYWHERE], dtype=np.float32)
     told = explainer.reasons(np.stack([usual, usual]), [EVERYWHERE] * 2, np.array([True, False]))
     assert [len(json.loads(reasons)) for reasons in told] == [1, 0]
 
@@ -331,8 +331,8 @@ def test_a_pair_of_signals_counts_as_both() -> None:
         {"signal": "spec", "effect": 0.0},
         {"signal": "link", "effect": -0.1, "with_signal": "logo"},
     ]
-    assert signals_told(json.dumps(reasons)) == {"price", "text"}
-    assert signals_told("[]") == set()
+    assert named_signals(json.dumps(reasons)) == {"price", "text"}
+    assert named_signals("[]") == set()
 
 
 def test_an_effect_is_the_drop_when_the_signal_goes_to_its_usual_value(
@@ -344,7 +344,7 @@ def test_an_effect_is_the_drop_when_the_signal_goes_to_its_usual_value(
     name = reasons["listing_id"][0].as_py()
     row = pq.read_table(simulation.scoring).filter(pc.equal(pc.field("listing_id"), name))
     base = scoring.matrix(row, LISTINGS.columns)
-    usual = model.body["usual"][row["category"][0].as_py()]
+    usual = model.body["baseline"][row["category"][0].as_py()]
     scorer = Scorer(model)
     for reason in json.loads(reasons["reasons"][0].as_py()):
         changed = base.copy()
@@ -356,7 +356,7 @@ def test_an_effect_is_the_drop_when_the_signal_goes_to_its_usual_value(
 
 
 def test_usual_values_are_medians_of_unlabelled_live_entities(approved: Path, simulation: Simulation) -> None:
-    usual = champion_model_body(approved)["usual"]
+    usual = champion_model_body(approved)["baseline"]
     assert set(usual) == {"", "bags", "watches/steel"}
     spine = pq.read_table(simulation.spine)
     positive = set(spine.filter(pc.equal(spine["label"], True))["listing_id"].to_pylist())
@@ -377,7 +377,7 @@ def test_the_card_says_who_stands_between_floor_and_threshold(
     rated = [row for row in pq.read_table(scored / "scores.parquet").to_pylist() if row["listing_id"] not in positive]
     high = [row["score"] >= champion.threshold for row in rated]
     own_high = [row["own_conduct_score"] >= champion.floor for row in rated]
-    told = json.loads((champion.folder.parent / "card.json").read_text())["standing"]
+    told = json.loads((champion.folder.parent / "card.json").read_text())["population"]
     assert told == {
         "live_count": len(rated),
         "flagged_count": sum(a and b for a, b in zip(high, own_high, strict=True)),

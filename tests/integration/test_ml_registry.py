@@ -13,7 +13,7 @@ import pytest
 from ml.alias_requests import reconcile_aliases
 from ml.approvals import Champion, Decision
 from ml.calibrate import Calibration
-from ml.evaluate import Report, Scored
+from ml.metrics import Report, Scored
 from ml.model import FILES, RiskModel, describe
 from ml.registry import Registry, Version
 from ml.review import Check, Evaluation, Judgement
@@ -23,8 +23,8 @@ from touchstone.core.files import sha256_bytes
 
 MODEL = "listing_counterfeit"
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
-STANDING = {
-    "live_count": 12_000,
+POPULATION = {
+    "active_count": 12_000,
     "flagged_count": 300,
     "between_floor_and_threshold_count": 1_400,
     "held_by_floor_count": 7,
@@ -47,14 +47,14 @@ def risk_model(number: int, name: str = MODEL) -> RiskModel:
             "table": [],
         },
         "prevalence": 0.03,
-        "usual": {"": [0.0] * len(FEATURES)},
+        "baseline": {"": [0.0] * len(FEATURES)},
         "name": name,
     }
     return RiskModel(body, main, own)
 
 
-PASSES = Judgement((Check("digests", passed=True, says="the digests of the data are there"),))
-FAILS = Judgement((*PASSES.checks, Check("bounds", passed=False, says="refund_share is 2 in 3 of 10 rows")))
+PASSES = Judgement((Check("digests", passed=True, message="the digests of the data are there"),))
+FAILS = Judgement((*PASSES.checks, Check("bounds", passed=False, message="refund_share is 2 in 3 of 10 rows")))
 
 
 def register(
@@ -68,7 +68,7 @@ def register(
         "provenance": {"loads_digest": "1" * 64},
         "flagging": model.body["flagging"],
         "calibration": model.body["calibration"],
-        "standing": STANDING,
+        "population": POPULATION,
     }
     report = Report(METRICS, {}, {"price_to_msrp_ratio": 0.5}, {"price_to_msrp_ratio": -0.4})
     return registry.register(
@@ -149,7 +149,7 @@ def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> 
     }
     assert version.folder.is_relative_to(shared)
     page = registry.mlflow.client().get_model_version(MODEL, "1")
-    assert {name: page.tags[name] for name in STANDING} == {name: str(count) for name, count in STANDING.items()}
+    assert {name: page.tags[name] for name in POPULATION} == {name: str(count) for name, count in POPULATION.items()}
     assert "1,400 lie between floor and threshold" in page.description
     assert "7 are above the threshold but held off by the floor" in page.description
     assert "An estimated 1.8% of the honest merchants reach the floor" in page.description
@@ -518,7 +518,7 @@ def test_a_first_model_that_passes_is_approved(registry: Registry) -> None:
     assert verdict.passed
     assert verdict.champion is not None
     assert verdict.champion.approved.who == "approve-if-passing"
-    assert verdict.champion.approved.why == "it holds all that ml/thresholds.yml asks for"
+    assert verdict.champion.approved.why == "all checks of ml/thresholds.yml passed"
 
 
 def test_a_second_model_waits_for_a_person(registry: Registry) -> None:

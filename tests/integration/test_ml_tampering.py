@@ -143,7 +143,7 @@ def test_what_is_not_as_reviewed_rates_nothing(small_homes: SmallHomes, home: Pa
 def test_an_alias_moved_to_a_version_that_failed_is_put_back_and_does_not_rate(
     small_homes: SmallHomes, home: Path
 ) -> None:
-    failed = Judgement((Check("average precision", passed=False, says="average precision is 0.1"),))
+    failed = Judgement((Check("average precision", passed=False, message="average precision is 0.1"),))
     version = register_again(home, MODEL, failed, raised_by=0.001)
     client = load_mlflow().MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     client.set_registered_model_alias(MODEL, "champion", str(version))

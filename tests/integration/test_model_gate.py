@@ -66,7 +66,7 @@ def test_a_training_on_labels_turned_round_is_refused(home: Path, model: str, wh
         features=learned / "features.parquet",
         spine=tmp_path / "spine.parquet",
         edges=learned / "edges.parquet",
-        live=lives / "features.parquet",
+        active=lives / "features.parquet",
         slices=learned / "slices.parquet",
     )
     result = train(

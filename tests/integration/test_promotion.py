@@ -20,7 +20,7 @@ from touchstone.core.errors import ExitCode, VerificationError
 from touchstone.core.settings import read_settings
 
 MODEL = "listing_counterfeit"
-FAILS = Judgement((Check("bounds", passed=False, says="refund_share is 2"),))
+FAILS = Judgement((Check("bounds", passed=False, message="refund_share is 2"),))
 
 
 def move_alias(home: Path, version: int) -> None:
@@ -93,7 +93,7 @@ def test_who_writes_to_the_home_is_waited_for(home: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         skipped = sensor.tick()
     assert isinstance(skipped, dg.SkipReason)
-    assert "Somebody writes to the home" in str(skipped.skip_message)
+    assert "Another process writes to the home" in str(skipped.skip_message)
     assert isinstance(sensor.tick(), dg.RunRequest)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from expectations.contract import load_contract
+from ml.labelled_table import Roles, read_table
 from ml.review import read_limits
-from ml.tables import Roles, read_table
 from touchstone.casework.outcomes import read_texts
 from touchstone.casework.test_buys import read_certain
 from touchstone.core.errors import BadInputError

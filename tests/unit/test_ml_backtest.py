@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml import backtest
-from ml.backtest import Variant, hold, plot, take_step, without
+from ml.backtest import Variant, measure_step, plot, run_step, without
 from ml.train import Files, Parameters
 from tests.ml_fixtures import CUT, LISTINGS, Simulation, simulate
 from touchstone.core.errors import BadInputError, VerificationError
@@ -41,7 +41,7 @@ def steps(simulation: Simulation, tmp_path_factory: pytest.TempPathFactory) -> d
         Variant("without noise", without(LISTINGS, ["noise_ratio"]), QUICK),
     ]
     for variant in variants:
-        assert take_step(variant, files, CUT, folder / variant.name) is None
+        assert run_step(variant, files, CUT, folder / variant.name) is None
     return {variant.name: folder / variant.name for variant in variants}
 
 
@@ -60,7 +60,7 @@ def outcomes(steps: dict[str, Path], simulation: Simulation) -> pa.Table:
 
 def test_a_step_is_counted(steps: dict[str, Path], simulation: Simulation) -> None:
     found = outcomes(steps, simulation)
-    step = hold(CUT, steps, found)
+    step = measure_step(CUT, steps, found)
     assert (step.rated, step.outcomes) == (len(simulation.truth), len(found))
     assert step.positive_outcomes == int(simulation.truth[::2].sum())
     flags = []
@@ -88,7 +88,7 @@ def test_a_step_is_counted(steps: dict[str, Path], simulation: Simulation) -> No
 
 
 def test_where_nothing_came_of_it_nothing_is_said(steps: dict[str, Path]) -> None:
-    told = hold(CUT, steps, NOBODY).variants["now"]
+    told = measure_step(CUT, steps, NOBODY).variants["now"]
     assert told is not None
     assert (told.precision, told.recall, told.calibration_slope, told.positive_share) == (None,) * 4
 
@@ -98,10 +98,10 @@ def test_a_variant_with_too_few_labels_is_off(simulation: Simulation, tmp_path: 
     nothing = spine.set_column(spine.schema.get_field_index("label"), "label", pa.array([False] * len(spine)))
     pq.write_table(nothing, tmp_path / "spine.parquet")
     files = Files(simulation.features, tmp_path / "spine.parquet", simulation.edges, simulation.scoring)
-    why = take_step(Variant("now", LISTINGS, QUICK), files, CUT, tmp_path / "step")
+    why = run_step(Variant("now", LISTINGS, QUICK), files, CUT, tmp_path / "step")
     assert why is not None
     assert "is off: 0 labelled positives" in why
-    assert hold(CUT, {"now": tmp_path / "step"}, NOBODY).variants == {"now": None}
+    assert measure_step(CUT, {"now": tmp_path / "step"}, NOBODY).variants == {"now": None}
 
 
 def test_a_step_that_was_changed_is_refused(steps: dict[str, Path], tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_step_that_was_changed_is_refused(steps: dict[str, Path], tmp_path: Pa
         content = path.read_bytes()
         (changed / path.name).write_bytes(content[:-1] + b"x" if path.name == "main.ubj" else content)
     with pytest.raises(VerificationError, match=r"main\.ubj: its SHA-256"):
-        hold(CUT, {"now": changed}, NOBODY)
+        measure_step(CUT, {"now": changed}, NOBODY)
 
 
 def test_a_step_depends_on_what_it_reads_and_on_what_it_is() -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml import boosting
-from ml.boosting import Parameters, fit_booster, forward_margins, teaches
+from ml.boosting import Parameters, fit_booster, forward_margins, trainable_rows
 from ml.model import in_parallel, load_booster, margin_of
 from ml.training_set import PURPOSES, Rows
 
@@ -125,13 +125,13 @@ def test_unlabelled_rows_of_who_was_caught_teach_nothing() -> None:
         label=np.array([True, False, False, False, False, False]),
         is_verdict=np.array([True, False, True, False, True, False]),
     )
-    assert teaches(made).tolist() == [True, False, True, True, True, True]
+    assert trainable_rows(made).tolist() == [True, False, True, True, True, True]
 
 
 def test_where_everybody_was_caught_the_unlabelled_are_all_there_is_to_learn_from() -> None:
     made = replace(rows(count=3), merchant=np.zeros(3), label=np.array([True, False, False]))
     made = replace(made, is_verdict=made.label)
-    assert teaches(made).all()
+    assert trainable_rows(made).all()
 
 
 def test_goods_beside_a_confirmed_counterfeit_do_not_teach_that_its_like_are_genuine() -> None:

@@ -16,11 +16,11 @@ from sklearn.linear_model import LogisticRegression
 from ml.calibrate import (
     MISSED,
     Calibration,
-    Standing,
-    Units,
+    CalibrationSample,
+    MarginCounts,
     Wrong,
-    _of_living,
-    _of_verdicts,
+    _population_loss,
+    _verdict_loss,
     calibrate,
     effective_size,
     logistic,
@@ -28,7 +28,7 @@ from ml.calibrate import (
     sigmoid,
     smoothed,
 )
-from ml.evaluate import brier_skill, calibration_slope
+from ml.metrics import brier_skill, calibration_slope
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -146,7 +146,7 @@ def test_a_single_positive_leaves_the_intercept_in_bounds(at: int, seed: int, kn
     margin, label = np.sort(random.normal(-4, 3, 30)), np.arange(30) == at
     named = random.normal(0, 3, known)
     live = np.concatenate([np.repeat(margin, 2), named])
-    fitted = calibrate(margin, label, np.full(30, 2.0), np.ones(30, dtype=bool), known=named, live=live)
+    fitted = calibrate(margin, label, np.full(30, 2.0), np.ones(30, dtype=bool), known=named, active=live)
     assert fitted.method == "shift"
     assert -margin.max() - 8 < fitted.intercept < -margin.min() + 8
 
@@ -175,7 +175,7 @@ def test_what_another_source_knows_is_counted(positives: int) -> None:
         )
         for counted in (True, False):
             known: dict[str, Any] = (
-                {"is_known": is_known[audited], "known": margin[is_known], "live": margin} if counted else {}
+                {"is_known": is_known[audited], "known": margin[is_known], "active": margin} if counted else {}
             )
             fitted = calibrate(*picked, **known)
             assert fitted.known == (is_known.sum() if counted else 0)
@@ -196,7 +196,7 @@ def test_who_is_taken_for_a_positive_by_mistake_does_not_count_as_one() -> None:
         random = np.random.default_rng(seed + 7)
         is_known, audited = random.random((2, len(truth))) < 0.1
         picked = (margin[audited], truth[audited], np.full(audited.sum(), 10.0), np.ones(audited.sum(), dtype=bool))
-        fitted = calibrate(*picked, is_known=is_known[audited], known=margin[is_known], live=margin)
+        fitted = calibrate(*picked, is_known=is_known[audited], known=margin[is_known], active=margin)
         ratios.append(fitted.probability(margin).mean() / truth.mean())
     assert np.median(ratios) == pytest.approx(1.0, abs=0.1)
 
@@ -206,7 +206,7 @@ def test_without_a_positive_verdict_what_is_known_moves_the_intercept() -> None:
     audited = ~truth & ~is_known & (np.random.default_rng(3).random(len(truth)) < 0.05)
     weight = np.full(audited.sum(), (~is_known).sum() / audited.sum())
     picked = (margin[audited], truth[audited], weight, np.ones(audited.sum(), dtype=bool))
-    fitted = calibrate(*picked, known=margin[is_known], live=margin)
+    fitted = calibrate(*picked, known=margin[is_known], active=margin)
     assert fitted.method == "shift"
     assert 0.4 * truth.mean() < fitted.probability(margin).mean() < truth.mean()
 
@@ -215,7 +215,7 @@ def test_where_everything_is_known_verdicts_alone_count() -> None:
     margin, truth, _, audited = partly_known(1)
     picked = (margin[audited], truth[audited], np.full(audited.sum(), 20.0), np.ones(audited.sum(), dtype=bool))
     everyone = np.ones(audited.sum(), dtype=bool)
-    assert calibrate(*picked, is_known=everyone, known=margin, live=margin) == calibrate(*picked)
+    assert calibrate(*picked, is_known=everyone, known=margin, active=margin) == calibrate(*picked)
 
 
 def test_few_positives_in_the_random_arm_are_too_few_for_a_slope() -> None:
@@ -309,7 +309,7 @@ def test_that_what_looks_worse_is_known_sooner_is_seen() -> None:
         weight = np.full(audited.sum(), 1 / 0.03)
         fitted = calibrate(
             margin[audited], truth[audited], weight, audited[audited], is_known=is_known[audited],
-            known=margin[is_known], live=margin,
+            known=margin[is_known], active=margin,
         )  # fmt: skip
         probability = fitted.probability(margin)
         slopes.append(calibration_slope(probability, truth, np.ones(len(truth))))
@@ -323,13 +323,13 @@ def test_that_what_looks_worse_is_known_sooner_is_seen() -> None:
 def test_the_gradient_is_that_of_the_loss(seed: int, told: list[float]) -> None:
     random = np.random.default_rng(seed)
     margin = random.normal(0, 2, 20)
-    verdicts = Units(margin, random.random(20) < 0.4, np.ones(20), Wrong(0.01, 0.03))
-    standing = Standing(margin, *random.integers(0, 9, (2, 20)).astype(np.float64))
+    verdicts = CalibrationSample(margin, random.random(20) < 0.4, np.ones(20), Wrong(0.01, 0.03))
+    counts_by_margin = MarginCounts(margin, *random.integers(0, 9, (2, 20)).astype(np.float64))
     is_known, weight = random.random(20) < 0.3, random.random(20)
 
     def parts(at: Floats) -> list[tuple[float, Floats]]:
         curves = at.reshape(3, 2)
-        return [_of_living(curves, standing), _of_verdicts(curves, verdicts, weight, is_known)]
+        return [_population_loss(curves, counts_by_margin), _verdict_loss(curves, verdicts, weight, is_known)]
 
     for part in range(2):
         numeric = approx_fprime(np.array(told), lambda at, part=part: parts(at)[part][0], 1e-6)

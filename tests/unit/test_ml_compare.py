@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.calibrate import sigmoid
-from ml.compare import CALIBRATION, RANKING, Side, moves, pairs
+from ml.compare import CALIBRATION, RANKING, Side, list_changes, pairs
 from ml.drift import psi, psi_by_feature, reference
-from ml.evaluate import brier_skill, calibration_slope, ranking
+from ml.metrics import brier_skill, calibration_slope, ranking
 from ml.training_set import Rows
 
 DRAWS = (200, 5)
@@ -114,15 +114,15 @@ def test_one_class_or_few_positives_measure_nothing(positives: int) -> None:
 def test_what_moves_on_the_list() -> None:
     before = Side(np.array([90.0, 80, 70, 10, 5]), np.array([True, True, False, False, False]))
     after = Side(np.array([95.0, 20, 60, 85, 5]), np.array([True, False, False, True, False]))
-    told = moves(before, after)
-    assert (told.live, told.champion_flagged, told.challenger_flagged, told.added, told.dropped) == (5, 2, 2, 1, 1)
+    told = list_changes(before, after)
+    assert (told.active, told.champion_flagged, told.challenger_flagged, told.added, told.dropped) == (5, 2, 2, 1, 1)
     assert told.added_precision == 0.85
     assert told.top_overlap == 1.0  # at least the twenty riskiest are compared, and there are five
     assert told.rank_correlation == pytest.approx(0.6)
-    assert moves(before, before).rank_correlation == 1.0
-    assert moves(before, before).added_precision is None
+    assert list_changes(before, before).rank_correlation == 1.0
+    assert list_changes(before, before).added_precision is None
     nobody = Side(np.zeros(0), np.zeros(0, dtype=bool))
-    assert (moves(nobody, nobody).live, moves(nobody, nobody).rank_correlation) == (0, None)
+    assert (list_changes(nobody, nobody).active, list_changes(nobody, nobody).rank_correlation) == (0, None)
 
 
 # Drift ----------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from ml.drift import (
     calibration,
     label_delay,
     measure,
-    moves,
+    past_psi,
     population,
     psi,
     reference,
@@ -166,11 +166,11 @@ def rows_of(days_back: Sequence[int], cut: int) -> Rows:
 def test_what_moves_as_it_did_before_is_no_drift_and_what_moves_faster_is(tmp_path: Path, days: int) -> None:
     cut = 20_000
     model = model_of(ageing(cut, 1))
-    own = moves(rows_of([14, 28], cut), model.body["reference"], COLUMNS, cut)
+    own = past_psi(rows_of([14, 28], cut), model.body["reference"], COLUMNS, cut)
     assert set(own) == {"refund_share"}
     assert [back for back, _ in own["refund_share"]] == [14, 28]
     assert moved(measured(tmp_path, model, ageing(cut, 2, 28), days=28)) == {"refund_share"}
-    aware = RiskModel({**model.body, "moves": own}, b"", b"")
+    aware = RiskModel({**model.body, "past_psi": own}, b"", b"")
     assert moved(measured(tmp_path, aware, ageing(cut, 2, days), days=days)) == set()
     assert moved(measured(tmp_path, aware, ageing(cut, 2, 4 * days + 28), days=days)) == {"refund_share"}
 
@@ -179,9 +179,9 @@ def test_dates_with_few_rows_or_long_ago_tell_no_movement() -> None:
     cut = 20_000
     reference = model_of(ageing(cut, 1)).body["reference"]
     rows = rows_of([14, 61], cut)
-    assert [back for back, _ in moves(rows, reference, COLUMNS, cut)["refund_share"]] == [14]
-    assert moves(rows.take(np.arange(len(rows)) % 40 == 0), reference, COLUMNS, cut) == {}
-    assert moves(rows, reference, COLUMNS, cut + 100) == {}
+    assert [back for back, _ in past_psi(rows, reference, COLUMNS, cut)["refund_share"]] == [14]
+    assert past_psi(rows.take(np.arange(len(rows)) % 40 == 0), reference, COLUMNS, cut) == {}
+    assert past_psi(rows, reference, COLUMNS, cut + 100) == {}
 
 
 def test_nobody_moves_nothing(tmp_path: Path) -> None:

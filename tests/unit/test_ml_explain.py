@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.calibrate import Calibration
-from ml.declarations import AUDIENCES, SIGNALS, Feature
-from ml.explain import Explainer, for_audience, in_words
+from ml.declarations import AUDIENCES, SIGNALS, Declaration, Feature, load_declarations
+from ml.explain import Explainer, for_audience
 from ml.model import RiskModel, Scorer
+from ml.reason_text import LABELS, PLACEHOLDER, describe_feature
 from touchstone.core.errors import BadInputError
 
 
@@ -25,33 +26,53 @@ def feature(unit: str, words: str = "") -> Feature:
 
 
 @pytest.mark.parametrize(
-    ("unit", "words", "value", "usual", "said"),
+    ("unit", "words", "value", "typical", "sentence"),
     [
-        (
-            "ratio",
-            "price is {value} of the recommended price",
-            0.41,
-            0.93,
-            "price is 0.41 of the recommended price; usual is 0.93",
-        ),
-        ("share", "", 0.25, 0.0312, "refund rate is 25 %; usual is 3.12 %"),
-        ("share", "{value} were refunded", 0.25, 0.0, "25 % were refunded; usual is 0 %"),
-        ("count", "", 3.0, 0.0, "refund rate is 3; usual is 0"),
-        ("days", "", 12.0, 300.0, "refund rate is 12 days; usual is 300 days"),
-        ("usd", "", 1234.5, 10.0, "refund rate is 1,234.50 USD; usual is 10.00 USD"),
-        ("boolean", "", 1.0, 0.0, "refund rate is yes; usual is no"),
-        ("ratio", "", float("nan"), 0.5, "not known: about it; usual is 0.5"),
-        ("ratio", "", 0.5, float("nan"), "refund rate is 0.5"),
-        ("ratio", "", 0.5, 0.5, "refund rate is 0.5"),
+        ("ratio", "{relative} the recommended price", 0.39, 0.85, "61 % below the recommended price (typical: 15 % below)"),
+        ("ratio", "{relative} the recommended price", 1.0, 1.2, "equal to the recommended price (typical: 20 % above)"),
+        ("ratio", "paid {relative} the listed price", 0.874, 0.981, "paid 13 % below the listed price (typical: 1.9 % below)"),
+        ("ratio", "a number differs by {percent}", 0.5, 0.0, "a number differs by 50 % (typical: 0 %)"),
+        ("ratio", "{times} its daily orders", 3.21, 1.0, "3.2 times its daily orders (typical: 1 time)"),
+        ("ratio", "the mean rating is {stars}", 0.82, 0.9, "the mean rating is 4.1 of 5 stars (typical: 4.5 of 5 stars)"),
+        ("ratio", "the mean rating {change}", -0.1, 0.0, "the mean rating fell by 0.5 stars (typical: did not change)"),
+        ("deviations", "{deviations} the median", -3.21, 0.0, "3.2 standard deviations below the median (typical: equal to)"),
+        ("share", "", 0.25, 0.0312, "refund rate: 25 % (typical: 3.1 %)"),
+        ("share", "{value} of the orders were refunded", 1.0, 0.0, "all of the orders were refunded (typical: 0 %)"),
+        ("share", "{value} of the orders were refunded", 0.0, 0.5, "none of the orders were refunded (typical: 50 %)"),
+        ("count", "", 3.0, 12_345.0, "refund rate: 3 (typical: 12,345)"),
+        ("days", "", 1.0, 300.0, "refund rate: 1 day (typical: 300 days)"),
+        ("usd", "", 1234.5, 10.0, "refund rate: 1,234.50 USD (typical: 10.00 USD)"),
+        ("boolean", "", 1.0, 0.0, "refund rate: yes (typical: no)"),
+        ("boolean", "the brand is {known|unknown}", 0.0, 1.0, "the brand is unknown (typical: known)"),
+        ("ratio", "", float("nan"), 0.5, "not known: about it (typical: 0.5)"),
+        ("ratio", "", 0.5, float("nan"), "refund rate: 0.5"),
+        ("ratio", "", 0.5, 0.5, "refund rate: 0.5"),
         ("ratio", "ask {value}", float("nan"), float("nan"), "not known: about it"),
     ],
-)
-def test_a_reason_is_said_in_its_unit(unit: str, words: str, value: float, usual: float, said: str) -> None:
-    assert in_words(feature(unit, words), value, usual) == said
+)  # fmt: skip
+def test_a_reason_states_a_fact_and_what_is_typical(
+    unit: str, words: str, value: float, typical: float, sentence: str
+) -> None:
+    assert describe_feature(feature(unit, words), value, typical) == f"Orders: {sentence}"
+
+
+def test_a_reason_names_the_category_if_the_typical_value_is_of_it() -> None:
+    text = describe_feature(feature("count"), 3.0, 1.0, is_of_category=True)
+    assert text == "Orders: refund rate: 3 (typical for this category: 1)"
+
+
+@pytest.mark.parametrize("declaration", load_declarations().values(), ids=lambda each: each.name)
+def test_every_feature_of_every_model_has_a_wording_for_any_value(declaration: Declaration) -> None:
+    for each in declaration.features:
+        assert len(PLACEHOLDER.findall(each.words)) == 1, each.name
+        for value in (-1.0, 0.0, 0.5, 1.0, 250.0, float("nan")):
+            text = describe_feature(each, value, 0.25)
+            assert text.startswith(f"{LABELS[each.signal]}: "), text
+            assert not set("{}|") & set(text), text
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    modules = "declarations, training_set, calibrate, flagging, evaluate, explain, model, train, registry, score, plots"
+    modules = "declarations, training_set, calibrate, flagging, metrics, explain, model, train, registry, score, plots"
     heavy = ("mlflow", "xgboost", "sklearn", "matplotlib", "pandas", "dagster", "scipy", "pyarrow")
     code = f"import sys; from ml import {modules}; print([name for name in {heavy!r} if name in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -76,7 +97,7 @@ def either_is_enough() -> Explainer:
     none = Calibration("none", 1.0, 0.0, (), 0, 0, 0, None).as_dict()
     body = {
         "features": [each.as_dict() for each in features],
-        "usual": {"": [1.0, 1.0, 1.0]},
+        "baseline": {"": [1.0, 1.0, 1.0]},
         "calibration": {"main": none, "own": none},
     }
     return Explainer(Scorer(RiskModel(body, content, content)))
@@ -87,7 +108,7 @@ def test_where_no_signal_alone_lowers_the_margin_the_strongest_pair_is_named(eit
     pair, alone = map(json.loads, either_is_enough.reasons(rows, ["", ""], np.array([True, True])))
     (told,) = pair
     assert (told["signal"], told["with_signal"]) == ("price", "spec")
-    assert told["text"] == "price is 0; usual is 1; together with this: spec is 0; usual is 1"
+    assert told["text"] == "Price: price: 0 (typical: 1); together with: Specification: spec: 0 (typical: 1)"
     assert told["audiences"] == ["authority"]  # of both
     usual = np.array([[1, 1, 0]], dtype=np.float32)
     drop = either_is_enough.scorer.margin(rows[:1]) - either_is_enough.scorer.margin(usual)
@@ -107,7 +128,7 @@ def test_nobody_is_told_a_feature_that_is_not_for_them(either_is_enough: Explain
         texts = [reason["text"] for each in told for reason in json.loads(for_audience(each, audience))]
         assert texts, audience
         for name, readers in READERS.items():
-            assert audience in readers or not any(f"{name} is" in text for text in texts), f"{name} to {audience}"
+            assert audience in readers or not any(f"{name}: " in text for text in texts), f"{name} to {audience}"
 
 
 REASON = st.fixed_dictionaries(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from ml.calibrate import effective_size, sigmoid
 from ml.flagging import (
     MOST_EXPOSED,
-    Standing,
-    Units,
+    PopulationScores,
+    ScoredSample,
     band_of,
     flagging,
     precision_from,
@@ -20,7 +20,7 @@ from ml.flagging import (
 )
 
 
-def units(seed: int, size: int = 30_000, steep: float = 12.0) -> Units:
+def units(seed: int, size: int = 30_000, steep: float = 12.0) -> ScoredSample:
     """Verdicts whose chance of being positive depends on the score alone, some picked ten times as often."""
     random = np.random.default_rng(seed)
     score = np.round(100 * random.beta(1, 3, size), 4)
@@ -31,14 +31,16 @@ def units(seed: int, size: int = 30_000, steep: float = 12.0) -> Units:
     return held_out(score[kept], label[kept], 1 / inclusion[kept])
 
 
-def held_out(score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None, **given: np.ndarray) -> Units:
+def held_out(
+    score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None, **given: np.ndarray
+) -> ScoredSample:
     """Verdicts that weigh the same and are of as many merchants, unless told otherwise."""
     size = len(score)
     usual = {"is_verdict": np.ones(size, dtype=bool), "merchant": np.arange(size)}
-    return Units("held_out", score, label, np.ones(size) if weight is None else weight, **(usual | given))
+    return ScoredSample("held_out", score, label, np.ones(size) if weight is None else weight, **(usual | given))
 
 
-NOBODY = Standing(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
+NOBODY = PopulationScores(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
 
 
 def chance(score: np.ndarray, steep: float = 12.0) -> np.ndarray:
@@ -118,23 +120,23 @@ def test_the_floor_is_three_times_the_prevalence_where_nobody_is_exposed(prevale
 def test_the_floor_is_the_least_that_few_honest_merchants_reach(seed: int, size: int, goods: int, steep: float) -> None:
     random = np.random.default_rng(seed)
     own = np.round(100 * random.beta(0.5, steep, size), random.integers(0, 5))
-    standing = Standing(np.round(own * random.random(size), 4), own, np.arange(size) // goods)
-    flags = flagging(units(0, 500), standing, 0.01)
-    exposed = exposed_share(standing, flags.floor)
+    population = PopulationScores(np.round(own * random.random(size), 4), own, np.arange(size) // goods)
+    flags = flagging(units(0, 500), population, 0.01)
+    exposed = exposed_share(population, flags.floor)
     assert flags.exposed_share == pytest.approx(exposed, abs=1e-4)
     assert exposed <= MOST_EXPOSED
     lower = np.round(flags.floor - 1e-4, 4)
-    assert lower < 3.0 or exposed_share(standing, lower) > MOST_EXPOSED
+    assert lower < 3.0 or exposed_share(population, lower) > MOST_EXPOSED
 
 
-def exposed_share(standing: Standing, floor: float) -> float:
+def exposed_share(population: PopulationScores, floor: float) -> float:
     """The same as a definition has it, merchant by merchant."""
     honesty = exposed = 0.0
-    for merchant in np.unique(standing.merchant):
-        own = standing.merchant == merchant
-        honest = 1 - standing.score[own].max() / 100
+    for merchant in np.unique(population.merchant):
+        own = population.merchant == merchant
+        honest = 1 - population.score[own].max() / 100
         honesty += honest
-        if standing.own_conduct_score[own].max() >= floor:
+        if population.own_conduct_score[own].max() >= floor:
             exposed += honest
     return exposed / honesty
 
@@ -142,11 +144,11 @@ def exposed_share(standing: Standing, floor: float) -> float:
 def test_whoever_is_probably_counterfeit_hardly_raises_the_floor_and_many_goods_of_one_no_more_than_one() -> None:
     own, nothing, sellers = np.repeat([20.0, 0.0], [2, 298]), np.zeros(300), np.arange(300)
     floors = {
-        "two of 300": Standing(nothing, own, sellers),
-        "two that are half counterfeit": Standing(np.where(own > 0, 49.0, 0.0), own, sellers),
-        "two goods of one": Standing(nothing, own, np.where(own > 0, 0, sellers)),
+        "two of 300": PopulationScores(nothing, own, sellers),
+        "two that are half counterfeit": PopulationScores(np.where(own > 0, 49.0, 0.0), own, sellers),
+        "two goods of one": PopulationScores(nothing, own, np.where(own > 0, 0, sellers)),
     }
-    assert {name: flagging(units(0, 500), standing, 0.01).floor for name, standing in floors.items()} == {
+    assert {name: flagging(units(0, 500), population, 0.01).floor for name, population in floors.items()} == {
         "two of 300": pytest.approx(20.0001),
         "two that are half counterfeit": 3.0,
         "two goods of one": 3.0,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.compare import Comparison, Figure, Moves, Pair, Slice
+from ml.compare import Comparison, Figure, ListChanges, Pair, Slice
 from ml.declarations import Feature, load_declarations
 from ml.review import Measured, judge, out_of_bounds, read_limits
 from touchstone.core.errors import BadInputError
@@ -34,8 +34,8 @@ def pair(champion: float, challenger: float, half: float = 0.01) -> Pair:
 
 
 def comparison(gap: Pair, *slices: Slice, labels: Pair | None = None) -> Comparison:
-    moves = Moves(
-        live=9,
+    list_changes = ListChanges(
+        active=9,
         champion_flagged=1,
         challenger_flagged=1,
         added=0,
@@ -46,7 +46,7 @@ def comparison(gap: Pair, *slices: Slice, labels: Pair | None = None) -> Compari
     )
     ranking = {cell: {"average_precision": gap} for cell in ("all", "seen", "unseen")}
     return Comparison(
-        "c" * 64, "as it rates", 900, 90, ranking, labels or pair(0.8, 0.9), {}, (), slices, moves, {}, {}
+        "c" * 64, "as it rates", 900, 90, ranking, labels or pair(0.8, 0.9), {}, (), slices, list_changes, {}, {}
     )
 
 
@@ -55,7 +55,7 @@ GOOD = Measured(
     calibration={"calibration_slope": Figure(1.1, 0.9, 1.3)},
     importances={"price": 0.3, "complaints": 0.2},
     out_of_bounds=(),
-    digests=dict.fromkeys(("features", "spine", "live", "loads_digest"), "a" * 64),
+    digests=dict.fromkeys(("features", "spine", "active", "loads_digest"), "a" * 64),
     comparison=comparison(pair(0.5, 0.52), Slice("country", "DE", 300, 30, pair(0.5, 0.45))),
 )
 
@@ -127,7 +127,7 @@ def test_labels_that_the_champion_does_not_know_fail(labels: Pair, *, fails: boo
     told = failures(comparison=comparison(pair(0.5, 0.5), labels=labels))
     assert bool(told) is fails
     if fails:
-        assert told[0].startswith("the champion's AUROC on the decided labels that this version learned from is 0.800")
+        assert told[0].startswith("the champion's AUROC on the labels of this version's training is 0.800")
 
 
 def test_a_large_slice_that_is_much_worse_fails_and_names_it() -> None:
@@ -144,7 +144,9 @@ def test_a_feature_that_says_it_all_fails() -> None:
 
 
 def test_missing_digests_fail() -> None:
-    assert failures(digests={**GOOD.digests, "spine": "", "live": "somewhere"}) == ("digests are missing: spine, live",)
+    assert failures(digests={**GOOD.digests, "spine": "", "active": "somewhere"}) == (
+        "digests are missing: spine, live",
+    )
 
 
 def test_values_that_a_declaration_excludes_are_told() -> None:
@@ -170,7 +172,7 @@ def test_every_declared_model_has_limits() -> None:
     ("content", "told"),
     [
         ("models: {}", "nothing for m"),
-        ("models: {m: {minimum: {a: 1}}}", "minimum is not known; it is one of minimums"),
+        ("models: {m: {minimum: {a: 1}}}", "unknown key minimum; it is one of minimums"),
         ("models: {m: [", "cannot be read as YAML"),
     ],
 )

@@ -78,7 +78,7 @@ def edge(first: str, second: str, **given: Any) -> dict[str, Any]:
 def test_merchants_that_share_an_identifier_are_one_component(tmp_path: Path) -> None:
     path = write_edges(tmp_path / "edges.parquet", [edge("C", "B"), edge("A", "B"), edge("X", "Y")])
     found = read_components(path, CUT)
-    assert found.of(["C", "B", "A", "X", "Y", "Z"]) == ["A", "A", "A", "X", "X", "Z"]
+    assert found.component_of(["C", "B", "A", "X", "Y", "Z"]) == ["A", "A", "A", "X", "X", "Z"]
     assert (found.joined, found.largest, found.split, found.dropped_edges) == (2, 3, 0, 0)
 
 
@@ -96,9 +96,9 @@ def test_edges_hold_only_while_they_are_known(tmp_path: Path) -> None:
 
 
 def test_without_edges_everyone_is_alone(tmp_path: Path) -> None:
-    assert read_components(None, CUT).of(["A", "B"]) == ["A", "B"]
+    assert read_components(None, CUT).component_of(["A", "B"]) == ["A", "B"]
     path = write_edges(tmp_path / "edges.parquet", [edge("A", "B", known_from=date(2027, 1, 1))])
-    assert read_components(path, CUT).of(["A", "B"]) == ["A", "B"]
+    assert read_components(path, CUT).component_of(["A", "B"]) == ["A", "B"]
 
 
 def test_a_component_that_is_too_large_loses_its_weakest_edges(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_split_shares_nothing_that_it_must_not(simulation: Simulation) -> None
     assert not set(split.train.component) & set(split.evaluate.component[~split.evaluate_seen])
     assert set(split.evaluate.component[split.evaluate_seen]) <= set(split.train.component)
     assert 0 < split.evaluate_seen.sum() < len(split.evaluate)
-    assert split.train.purposed("train").all()
+    assert split.train.has_purpose("train").all()
     assert 0.1 < (np.unique(split.forward.chance) < 0.2).mean() < 0.3
     assert split.train.chance.min() >= 0.2
     assert split.train.decided_day.max() < split.evaluate.day.min()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml import neighbours
-from ml.neighbours import Edges, neighbour_features, ways_over
+from ml.neighbours import Edges, links_over, neighbour_features
 
 ROWS, SHARED = 7, 3
 Matrix = npt.NDArray[np.float32]
@@ -81,7 +81,7 @@ def check(ways: Ways, column: list[float], told: Matrix, names: list[str]) -> No
 @given(st.lists(st.tuples(ends, ends, weights), min_size=1, max_size=15), values)
 def test_over_edges_from_row_to_row(found: list[tuple[int, int, float]], column: list[float]) -> None:
     features = np.array(column, dtype=np.float32)[:, None]
-    told, names = neighbour_features(features, ["x"], ways_over({"edges": edges_of(found)}, len(features)), 2)
+    told, names = neighbour_features(features, ["x"], links_over({"edges": edges_of(found)}, len(features)), 2)
     if all(one == other for one, other, _ in found):
         assert names == []
         return
@@ -92,14 +92,14 @@ def test_over_edges_from_row_to_row(found: list[tuple[int, int, float]], column:
 @given(st.lists(st.tuples(ends, st.integers(ROWS, ROWS + SHARED - 1), weights), min_size=1, max_size=15), values)
 def test_over_what_rows_share(found: list[tuple[int, int, float]], column: list[float]) -> None:
     features = np.array(column, dtype=np.float32)[:, None]
-    told, names = neighbour_features(features, ["x"], ways_over({"edges": edges_of(found)}, len(features)), 2)
+    told, names = neighbour_features(features, ["x"], links_over({"edges": edges_of(found)}, len(features)), 2)
     check(others(found), column, told, names)
 
 
 def test_each_kind_is_followed_by_itself() -> None:
     features = np.arange(4, dtype=np.float32)[:, None]
     kinds = {"buys": edges_of([(0, 1, 1.0)]), "calls": edges_of([(0, 2, 1.0), (0, 3, 1.0)])}
-    told, names = neighbour_features(features, ["x"], ways_over(kinds, 4), 1)
+    told, names = neighbour_features(features, ["x"], links_over(kinds, 4), 1)
     assert told[0, names.index("buys hop 1 mean of x")] == 1.0
     assert told[0, names.index("calls hop 1 mean of x")] == 2.5
     assert np.isnan(told[1, names.index("calls hop 1 mean of x")])
@@ -109,10 +109,11 @@ def test_maxima_are_the_same_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch
     random = np.random.default_rng(1)
     features = random.normal(size=(60, 3)).astype(np.float32)
     found = [(int(one), int(other), 1.0) for one, other in random.integers(0, 60, (200, 2))]
-    whole = neighbour_features(features, ["a", "b", "c"], ways_over({"edges": edges_of(found)}, len(features)), 2)[0]
+    whole = neighbour_features(features, ["a", "b", "c"], links_over({"edges": edges_of(found)}, len(features)), 2)[0]
     monkeypatch.setattr(neighbours, "GATHERED", 5)
     np.testing.assert_array_equal(
-        whole, neighbour_features(features, ["a", "b", "c"], ways_over({"edges": edges_of(found)}, len(features)), 2)[0]
+        whole,
+        neighbour_features(features, ["a", "b", "c"], links_over({"edges": edges_of(found)}, len(features)), 2)[0],
     )
 
 
@@ -122,7 +123,7 @@ def test_rows_that_are_near_each_other_have_places_near_each_other() -> None:
         [*((one, other, 1.0) for one, other in pairs), (0, 20, 1.0)],
         [(row, 42 + row // 20 * 9 + thing, 1.0) for row in range(40) for thing in range(9)],
     ):
-        (way,) = ways_over({"edges": edges_of(found)}, 42).values()
+        (way,) = links_over({"edges": edges_of(found)}, 42).values()
         places = way.places()
         assert np.isnan(places[40:]).all(), "rows without a link"
         assert np.isfinite(places[:40]).all()

@@ -1,6 +1,6 @@
 """The command `touchstone evaluate`: trains and evaluates the models on a labelled table of the user.
 
-This module has the options and the output. How a table is split, trained on and evaluated is in `ml/protocol.py`.
+This module has the options and the output. How a table is split, trained on and evaluated is in `ml/table_evaluation.py`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from touchstone.core.settings import Settings
 from touchstone.core.text import shorten, visible, wrap
 
 if TYPE_CHECKING:
-    from ml.protocol import Cut, Findings
-    from ml.tables import Roles, Table
+    from ml.labelled_table import Roles, Table
+    from ml.table_evaluation import Cut, Findings
 
 METRIC_NAMES = {
     "auroc": "AUROC",
@@ -96,8 +96,8 @@ def measure_table(
     Raises:
         BadInputError: A file or an option is wrong; nothing is logged.
     """
-    from ml.protocol import evaluate_table, inputs_of
-    from ml.tables import read_edges, read_table
+    from ml.labelled_table import read_edges, read_table
+    from ml.table_evaluation import build_inputs, evaluate_table
 
     options.check()
     table = read_table(options.table, options.roles)
@@ -106,7 +106,7 @@ def measure_table(
     warnings = []
     if nowhere:
         warnings.append(f"{nowhere:,} edges of {options.edges} are ignored: neither end is an id of the table.")
-    inputs = inputs_of(table, edges, options.hops)
+    inputs = build_inputs(table, edges, options.hops)
     progress(
         f"{len(table):,} rows, {int(table.label.sum()):,} of them positive ("
         f"{shorten(options.roles.label)} = {shorten(table.positive)}), "
@@ -125,22 +125,22 @@ def measure_table(
 
 
 def _cuts(options: EvaluationOptions, table: Table) -> list[Cut]:
-    from ml.protocol import cuts_by_column, cuts_by_draw
-    from ml.tables import read_splits
+    from ml.labelled_table import read_splits
+    from ml.table_evaluation import random_splits, splits_by_column
 
     seeds = list(range(options.seeds))
     if options.splits is not None:
-        return cuts_by_column(table, read_splits(options.splits, table, str(options.roles.id)), seeds)
+        return splits_by_column(table, read_splits(options.splits, table, str(options.roles.id)), seeds)
     if table.split is not None:
-        return cuts_by_column(table, {str(options.roles.split): table.split}, seeds)
-    return cuts_by_draw(table, options.test_size, seeds)
+        return splits_by_column(table, {str(options.roles.split): table.split}, seeds)
+    return random_splits(table, options.test_size, seeds)
 
 
 def _log(settings: Settings, options: EvaluationOptions, findings: Findings) -> str:
     from ml.mlflow_client import MlflowConnection
     from ml.plots import table_pictures
-    from ml.protocol import pooled
     from ml.run_log import RunLog
+    from ml.table_evaluation import pooled
 
     results = findings.as_dict()
     metrics = {
@@ -187,7 +187,7 @@ def _chosen(cut: str, blend: Any) -> dict[str, Any]:
         "trials": [trial.as_dict() for trial in blend.trials],
         "text share": blend.text_share,
         "linear share": blend.linear_share,
-        "neighbours' share": blend.near_share,
+        "neighbours' share": blend.neighbour_share,
         "calibration": blend.calibration.as_dict(),
         "threshold": blend.threshold,
     }
@@ -273,7 +273,7 @@ def evaluate(  # noqa: PLR0917  typer passes them by name
 
     Example: touchstone evaluate reviews.csv --label fake --id review_id --text body --group author --baseline
     """
-    from ml.tables import Roles
+    from ml.labelled_table import Roles
 
     roles = Roles(
         label=label,

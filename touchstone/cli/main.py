@@ -33,7 +33,6 @@ from touchstone.cli import (
 from touchstone.cli.common import print_message, settings_of_command
 from touchstone.cli.signals import stoppable
 from touchstone.core.errors import ExitCode, TouchstoneError, describe_disk_error
-from touchstone.core.process import tune_garbage_collector
 from touchstone.core.secrets import hide
 from touchstone.core.text import TerminalFormatter
 
@@ -76,7 +75,6 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 gets escapes, as on stderr
     _log_to_stderr()
-    tune_garbage_collector()
     try:
         with stoppable():  # outermost, so that no handler below reports an interrupted command as an error
             app(standalone_mode=False)

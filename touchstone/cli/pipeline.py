@@ -202,9 +202,9 @@ def render_day(day: Day) -> str:
     """Returns the outcome of a day of a backfill, with its messages."""
     outcomes = {
         "rated": "rated and published",
-        "stands": "up to date: published from the same inputs already",
-        "refused": "refused by a gate: not published",
-        "failed": "failed: later days were not started",
+        "up to date": "up to date: already published from the same inputs",
+        "refused": "refused by a gate: nothing was published for it",
+        "failed": "failed: the days after it were not tried",
     }
     return "\n".join([f"{day.as_of}  {outcomes[day.outcome]}", *(f"            {message}" for message in day.messages)])
 

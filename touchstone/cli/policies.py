@@ -94,8 +94,8 @@ def _comparison(days: Sequence[TriedList], totals: Mapping[str, Mapping[str, Any
     """Returns the table of both policies, by list and date and for all dates."""
     rows: list[tuple[object, ...]] = [
         (
-            day.as_of,
-            day.list_name,
+            str(day.as_of),
+            str(day.list_name),
             f"{day.rated:,}",
             *_listed(day.in_force.listed, day.tried.listed),
             f"{day.added:,}",

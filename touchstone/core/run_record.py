@@ -109,8 +109,8 @@ class RunRecord:
 
     @property
     def has_failed(self) -> bool:
-        """Whether a stage raised."""
-        return any(stage.has_failed for stage in self.stages)
+        """Whether a stage raised the last time that it was tried."""
+        return any(stage.has_failed for stage in {stage.name: stage for stage in self.stages}.values())
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:

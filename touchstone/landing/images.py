@@ -2,7 +2,7 @@
 
 Addresses come from listings, and so from anybody: one counts only if it lies in the folder that the sources file names, and
 the bytes only if they have the digest that the row says. What a hash is, and which pictures show the same, is in
-`ml/signals/pictures.py`. Hashes are kept in parts, each with its matches among all parts before it, so that a day costs what
+`ml/signals/images.py`. Hashes are kept in parts, each with its matches among all parts before it, so that a day costs what
 is new in it.
 """
 
@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ml.signals import pictures as signal
+from ml.signals import images as signal
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import (
     LargeFileError,
@@ -151,7 +151,7 @@ def _hashed(root: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table], Co
         elif row["in_use"]:
             absent[content] += 1
     contents = pa.array(read.values(), pa.large_binary())
-    return signal.hash_pictures(pa.table({"sha256": pa.array(read, pa.string()), "content": contents})), absent
+    return signal.hash_images(pa.table({"sha256": pa.array(read, pa.string()), "content": contents})), absent
 
 
 def content_of(root: Path, sha256: str, uris: list[str]) -> bytes | str:

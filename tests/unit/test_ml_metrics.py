@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ml.calibrate import sigmoid
-from ml.evaluate import Scored, brier_skill, calibration_slope, measure, measure_by_merchant, ranking
+from ml.metrics import Scored, brier_skill, calibration_slope, measure, measure_by_merchant, ranking
 
 
 def scored(seed: int, size: int = 400, merchants: int = 40, signal: float = 1.0) -> Scored:
@@ -76,7 +76,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
 def test_intervals_do_not_depend_on_how_draws_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
     made = scored(4, size=300)
     whole = measure_by_merchant(made, 40, 5)
-    monkeypatch.setattr("ml.evaluate.CHUNK", 1000)
+    monkeypatch.setattr("ml.metrics.CHUNK", 1000)
     assert measure_by_merchant(made, 40, 5) == whole
 
 

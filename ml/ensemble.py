@@ -17,12 +17,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ml.boosting import binned, boosted, threads
+from ml.boosting import quantile_matrix, threads, train_booster
 from ml.calibrate import Calibration, calibrate, sigmoid
-from ml.evaluate import ranking
+from ml.labelled_table import Category
+from ml.metrics import ranking
 from ml.model import in_parallel, load_booster, margin_of
 from ml.neighbours import Direct, Shared
-from ml.tables import Category
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ COPIES: Final = ((0, 4), (300_000, 1))
 LATE_SHARE: Final = 0.2
 TRIED_ON: Final = 20_000
 """Parameters are tried on so many rows at most."""
-HASTE: Final = 5
+COARSE_STEP_FACTOR: Final = 5
 """And in steps so many times as large, which takes a third of the time and ranks them much the same."""
 KEPT: Final = ((0, 3), (300_000, 1))
 """From how many training rows on how many sets of parameters are blended."""
@@ -95,7 +95,7 @@ class Trial:
     settings: Mapping[str, Any]
     is_own_only: bool
 
-    def drawn_again(self, copy: int) -> Trial:
+    def reseeded(self, copy: int) -> Trial:
         """Returns the same with other draws of rows and columns; of copy 0, the same."""
         return replace(self, settings={**self.settings, "seed": self.settings["seed"] + 100_000 * copy})
 
@@ -126,12 +126,12 @@ class Linear:
     nullable: Integers
     weight: Floats
     intercept: float
-    rarity: Floats | None = None
+    idf: Floats | None = None
 
     def prepared(self, values: Any) -> Any:
         """Returns the numbers, or the words, as the weights are for."""
-        if self.rarity is not None:
-            return _weighed(values, self.rarity)
+        if self.idf is not None:
+            return _weighed(values, self.idf)
         null = np.isnan(values)
         sound = np.where(null, self.centre, np.clip(values, self.low, self.high))
         return np.column_stack([(sound - self.centre) / self.scale, null[:, self.nullable]])
@@ -165,7 +165,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Blend:
+class Ensemble:
     """What rates.
 
     Attributes:
@@ -182,7 +182,7 @@ class Blend:
     folds: tuple[Fold, ...]
     text_share: float
     linear_share: float
-    near_share: float
+    neighbour_share: float
     calibration: Calibration
     threshold: float
 
@@ -196,9 +196,9 @@ class Blend:
         return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
 
     def _of_fold(self, inputs: Inputs, fold: Fold, rows: Integers) -> Floats:
-        rated = rows if self.near_share == 0 else np.arange(len(inputs.dense))
+        rated = rows if self.neighbour_share == 0 else np.arange(len(inputs.dense))
         margin = _blended(*_margins(inputs, fold, self.trials, rated), self.text_share, self.linear_share)
-        return margin if self.near_share == 0 else _drawn_near(margin, inputs, self.near_share)[rows]
+        return margin if self.neighbour_share == 0 else _smooth_over_graph(margin, inputs, self.neighbour_share)[rows]
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class Words:
     odds: Floats
 
 
-def fit_blend(
+def fit_ensemble(
     inputs: Inputs,
     label: Flags,
     rows: Integers,
@@ -226,7 +226,7 @@ def fit_blend(
     time: Floats | None = None,
     trials: int = 30,
     seed: int = 0,
-) -> Blend:
+) -> Ensemble:
     """Learns a blend.
 
     Args:
@@ -252,7 +252,7 @@ def fit_blend(
     has_neighbours = not bool(inputs.is_own.all())
     keep = _at(KEPT, len(rows))
     wanted = _trials(max(trials, keep), seed, has_neighbours=has_neighbours)
-    chosen, boosters = _race(inputs, label, folds, wanted, keep, copies, random)
+    chosen, boosters = _successive_halving(inputs, label, folds, wanted, keep, copies, random)
     folds = [replace(fold, boosters=made) for fold, made in zip(folds, boosters, strict=True)]
     # With ways all rows are rated, so that the held-out ones can be drawn towards their neighbours.
     every = np.arange(len(label))
@@ -270,15 +270,17 @@ def fit_blend(
     both = _mixed(of_boosters, of_text, text_share)
     linear_share = _best_share(lambda share: _mixed(both, of_linear, share), truth)
     blended = [_blended(*parts, text_share, linear_share) for parts in scored]
-    near_share = 0.0
+    neighbour_share = 0.0
     if inputs.ways:
-        near_share = _best_share(lambda share: held_out([_drawn_near(part, inputs, share) for part in blended]), truth)
-        blended = [_drawn_near(part, inputs, near_share) for part in blended]
+        neighbour_share = _best_share(
+            lambda share: held_out([_smooth_over_graph(part, inputs, share) for part in blended]), truth
+        )
+        blended = [_smooth_over_graph(part, inputs, neighbour_share) for part in blended]
     margin = held_out(blended)
     ones = np.ones(len(truth))
     calibration = calibrate(margin, truth, ones, np.ones(len(truth), dtype=bool))
     threshold = best_threshold(calibration.probability(margin), truth)
-    return Blend(tuple(chosen), tuple(folds), text_share, linear_share, near_share, calibration, threshold)
+    return Ensemble(tuple(chosen), tuple(folds), text_share, linear_share, neighbour_share, calibration, threshold)
 
 
 def best_threshold(probability: Floats, label: Flags) -> float:
@@ -312,7 +314,7 @@ def _cut(
         if 0 < label[rows[late]].sum() < late.sum() and 0 < label[rows[~late]].sum() < (~late).sum():
             return [(rows[~late], rows[late])]
     count = _at(FOLDS, len(rows))
-    fold = dealt(label[rows], None if group is None else group[rows], count if count > 1 else 5, random)
+    fold = group_folds(label[rows], None if group is None else group[rows], count if count > 1 else 5, random)
     cuts = [(rows[fold != at], rows[fold == at]) for at in range(count)]
     sound = [
         (learn, held)
@@ -332,7 +334,7 @@ def spread(rows: Integers, most: int) -> Integers:
     return rows[:: max(1, -(-len(rows) // most))]
 
 
-def dealt(label: Flags, group: Integers | None, folds: int, random: np.random.Generator) -> Integers:
+def group_folds(label: Flags, group: Integers | None, folds: int, random: np.random.Generator) -> Integers:
     """Deals rows into folds of about as many positives each, whole groups at a time.
 
     Returns:
@@ -365,7 +367,7 @@ def _learned(inputs: Inputs, label: Flags, group: Integers | None, learn: Intege
 
 def _of_other_texts(inputs: Inputs, label: Flags, learn: Integers, group: Integers | None, ridge: float) -> Floats:
     """What a text's linear model says of rows that are learned from, each fitted on the other parts of them."""
-    part = dealt(label[learn], None if group is None else group[learn], TEXT_PARTS, np.random.default_rng(0))
+    part = group_folds(label[learn], None if group is None else group[learn], TEXT_PARTS, np.random.default_rng(0))
     told = np.zeros(len(learn))
     for at in range(TEXT_PARTS):
         others, own = learn[part != at], part == at
@@ -442,14 +444,14 @@ def _linear_numbers(values: Floats, label: Flags, ridges: Sequence[float]) -> li
 def _linear_text(counts: Any, label: Flags, ridges: Sequence[float]) -> list[Linear]:
     """A linear model of words a ridge, of words that two of the rows have; those of one row teach nothing of another."""
     held = np.asarray((counts > 0).sum(axis=0), dtype=np.float64).ravel()
-    rarity = np.where(held > 1, np.log((1.0 + counts.shape[0]) / (1.0 + held)) + 1.0, 0.0)
+    idf = np.where(held > 1, np.log((1.0 + counts.shape[0]) / (1.0 + held)) + 1.0, 0.0)
     none, kept = np.zeros(0), np.flatnonzero(held > 1)
-    made = Linear(none, none, none, none, np.zeros(0, dtype=np.int64), np.zeros(len(rarity)), 0.0, rarity)
+    made = Linear(none, none, none, none, np.zeros(0, dtype=np.int64), np.zeros(len(idf)), 0.0, idf)
     if not len(kept):
         return [made]
     prepared, found = made.prepared(counts)[:, kept], []
     for ridge in ridges:
-        weight = np.zeros(len(rarity))
+        weight = np.zeros(len(idf))
         weight[kept], intercept = _regression(prepared, label, ridge, "lbfgs")
         found.append(replace(made, weight=weight, intercept=intercept))
     return found
@@ -465,13 +467,13 @@ def _regression(values: Any, label: Flags, ridge: float, solver: str) -> tuple[F
     return fitted.coef_[0], float(fitted.intercept_[0])
 
 
-def _weighed(counts: Any, rarity: Floats) -> Any:
+def _weighed(counts: Any, idf: Floats) -> Any:
     """Counts as weights of words: damped, by rarity, each text of length 1."""
     from sklearn.preprocessing import normalize
 
     told = counts.astype(np.float64)
     told.data = 1.0 + np.log(told.data)
-    return normalize(told.multiply(rarity).tocsr())
+    return normalize(told.multiply(idf).tocsr())
 
 
 def _best_linear(made: Sequence[Linear], values: Any, label: Flags) -> int:
@@ -503,7 +505,7 @@ def _trials(count: int, seed: int, *, has_neighbours: bool) -> list[Trial]:
     ][:count]
 
 
-def _race(
+def _successive_halving(
     inputs: Inputs,
     label: Flags,
     folds: Sequence[Fold],
@@ -523,13 +525,13 @@ def _race(
         for fold in folds:
             if len(going) <= keep:
                 break
-            drawn = [trials[at].drawn_again(copy) for at in going]
-            tried = in_parallel(_fits(inputs, label, fold, drawn, HASTE, random))
+            drawn = [trials[at].reseeded(copy) for at in going]
+            tried = in_parallel(_fits(inputs, label, fold, drawn, COARSE_STEP_FACTOR, random))
             for at, (_, score) in zip(going, tried, strict=True):
                 scores[at].append(score)
             ordered = sorted(going, key=lambda at: (-float(np.mean(scores[at])), at))
             going = ordered[: max(keep, len(going) // 3)]
-    kept = [trials[at].drawn_again(copy) for copy in range(copies) for at in going[:keep]]
+    kept = [trials[at].reseeded(copy) for copy in range(copies) for at in going[:keep]]
     fits = in_parallel([partial(_fits, inputs, label, fold, kept) for fold in folds])
     made = [booster for booster, _ in in_parallel([fit for of_fold in fits for fit in of_fold])]
     return kept, [tuple(made[at : at + len(kept)]) for at in range(0, len(made), len(kept))]
@@ -550,7 +552,7 @@ def _fits(
     label: Flags,
     fold: Fold,
     trials: Sequence[Trial],
-    haste: int = 1,
+    coarse_step_factor: int = 1,
     some_of: np.random.Generator | None = None,
 ) -> list[Callable[[], tuple[bytes, float]]]:
     """What fits a booster a trial on a fold, or on some of its rows, and says how good each is on those held out."""
@@ -565,19 +567,19 @@ def _fits(
         columns = _taken(inputs, fold, is_own_only=is_own_only)
         told, held = (part if columns is None else part[:, columns] for part in features)
         stop = xgboost.DMatrix(held, label[held_out], nthread=threads(len(held_out)))
-        matrices[is_own_only] = binned(told, label[learn], None, bins), stop, held
+        matrices[is_own_only] = quantile_matrix(told, label[learn], None, bins), stop, held
 
     def fit(trial: Trial) -> tuple[bytes, float]:
         told, stop, held = matrices[trial.is_own_only]
         settings = {
             **trial.settings,
-            "learning_rate": haste * trial.settings["learning_rate"],
+            "learning_rate": coarse_step_factor * trial.settings["learning_rate"],
             "colsample_bytree": min(trial.settings["colsample_bytree"], COLUMNS_A_TREE / held.shape[1]),
             "nthread": threads(len(learn)),
             "max_bin": bins,
             "base_score": float(label[learn].mean()),
         }
-        booster = boosted(settings, MOST_ROUNDS // haste, told, stop, PATIENCE // haste)
+        booster = train_booster(settings, MOST_ROUNDS // coarse_step_factor, told, stop, PATIENCE // coarse_step_factor)
         return booster, quality(margin_of(load_booster(booster), held).astype(np.float64), label[held_out])
 
     return [partial(fit, trial) for trial in trials]
@@ -627,7 +629,7 @@ def _blended(boosters: Floats, text: Floats, linear: Floats, text_share: float, 
     return _mixed(_mixed(boosters, text, text_share), linear, linear_share)
 
 
-def _drawn_near(margin: Floats, inputs: Inputs, share: float) -> Floats:
+def _smooth_over_graph(margin: Floats, inputs: Inputs, share: float) -> Floats:
     """Draws what rows are rated, shape (n,), towards what their neighbours are; once a hop, so that these are drawn, too."""
     drawn = margin
     for _ in range(inputs.hops if share > 0 else 0):

@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ml.blend import Blend, Inputs, best_threshold, dealt, fit_baseline, fit_blend, spread
-from ml.evaluate import Scored, brier_skill, calibration_slope, drawn_weights, ranking
-from ml.neighbours import Edges, neighbour_features, ways_over
-from ml.tables import Category, Table
+from ml.ensemble import Ensemble, Inputs, best_threshold, fit_baseline, fit_ensemble, group_folds, spread
+from ml.labelled_table import Category, Table
+from ml.metrics import Scored, bootstrap_weights, brier_skill, calibration_slope, ranking
+from ml.neighbours import Edges, links_over, neighbour_features
 from touchstone.core.errors import BadInputError
 from touchstone.core.text import shorten
 
@@ -41,7 +41,7 @@ TELLS: Final = 0.9
 """From this AUROC on ids tell the label."""
 SAME_SHARE: Final = 0.01
 """From this share of the test rows on, rows that are in training too are worth a warning."""
-LOOKED_AT: Final = 20_000
+CHECKS: Final = 20_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Measured:
     figures: Mapping[str, Mapping[str, float]]
     drawn: Mapping[str, Mapping[str, Floats]]
     scored: Scored
-    blend: Blend
+    blend: Ensemble
 
     def as_dict(self) -> dict[str, Any]:
         """Returns its rows and what the blend reached as plain data; null where it cannot be measured."""
@@ -132,7 +132,7 @@ def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
-def cuts_by_column(table: Table, splits: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> list[Cut]:
+def splits_by_column(table: Table, splits: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> list[Cut]:
     """Cuts a table as columns say.
 
     Args:
@@ -163,7 +163,7 @@ def cuts_by_column(table: Table, splits: Mapping[str, Sequence[str]], seeds: Seq
     return cuts
 
 
-def cuts_by_draw(table: Table, test_size: float, seeds: Sequence[int]) -> list[Cut]:
+def random_splits(table: Table, test_size: float, seeds: Sequence[int]) -> list[Cut]:
     """Cuts a table by time, where it has one, else by chance with as many positives on either side; groups whole.
 
     Raises:
@@ -213,7 +213,7 @@ def _check(table: Table, cut: Cut) -> None:
             )
 
 
-def inputs_of(table: Table, edges: Mapping[str, Edges], hops: int) -> Inputs:
+def build_inputs(table: Table, edges: Mapping[str, Edges], hops: int) -> Inputs:
     """Puts together what is known of a table's rows before anything is learned."""
     dense, names = table.numbers, list(table.names)
     text = None
@@ -221,7 +221,7 @@ def inputs_of(table: Table, edges: Mapping[str, Edges], hops: int) -> Inputs:
         told, kinds = _of_texts(table.texts)
         dense, names, text = np.concatenate([dense, told], axis=1), names + kinds, _hashed(table.texts)
     own = len(names)
-    ways = ways_over(edges, len(table))
+    ways = links_over(edges, len(table))
     if ways:
         near, of_near = neighbour_features(dense, names, ways, hops)
         dense, names = np.concatenate([dense, near], axis=1), names + of_near
@@ -292,7 +292,7 @@ def evaluate_table(
     found = [*warnings, *leaks(table, cuts)]
     measured = []
     for number, cut in enumerate(cuts, start=1):
-        blend = fit_blend(
+        blend = fit_ensemble(
             inputs, table.label, cut.train, cut.held, group=table.group, time=table.time, trials=trials, seed=cut.seed
         )
         rated = {"blend": (blend.probability(inputs, cut.test), blend.threshold)}
@@ -312,7 +312,7 @@ def evaluate_table(
             }
             parts = [
                 measure(probability, truth, threshold, weight)
-                for weight in drawn_weights(owner, np.ones(len(truth)), RESAMPLES, 0)
+                for weight in bootstrap_weights(owner, np.ones(len(truth)), RESAMPLES, 0)
             ]
             drawn[name] = {metric: np.concatenate([part[metric] for part in parts]) for metric in METRICS}
         scored = Scored(100.0 * rated["blend"][0], truth, np.ones(len(truth)), owner)
@@ -365,9 +365,9 @@ def leaks(table: Table, cuts: Sequence[Cut]) -> list[str]:
 
 def _separating(table: Table, cut: Cut) -> list[str]:
     """Features that alone separate the training rows."""
-    rows = spread(cut.train, LOOKED_AT)
+    rows = spread(cut.train, CHECKS)
     label = table.label[rows]
-    fold = dealt(label, None if table.group is None else table.group[rows], 2, np.random.default_rng(0))
+    fold = group_folds(label, None if table.group is None else table.group[rows], 2, np.random.default_rng(0))
     columns = {name: table.numbers[rows, at].astype(np.float64)[:, None] for at, name in enumerate(table.names)}
     columns |= {name: _rates(column, rows, label, fold)[:, None] for name, column in table.categories.items()}
     found = []
@@ -385,10 +385,10 @@ def _telling_ids(table: Table) -> list[str]:
     """Whether ids tell the label: by their number, their length or what they begin with."""
     if table.ids is None:
         return []
-    rows = spread(np.arange(len(table)), LOOKED_AT)
+    rows = spread(np.arange(len(table)), CHECKS)
     ids = table.ids.take(rows).to_pylist()
     label = table.label[rows]
-    fold = dealt(label, None, 2, np.random.default_rng(0))
+    fold = group_folds(label, None, 2, np.random.default_rng(0))
     letters = ["".join(sign for sign in name if not sign.isdigit()) for name in ids]
     digits = ["".join(sign for sign in name if sign.isdigit())[:15] for name in ids]
     words, code = np.unique(letters, return_inverse=True)

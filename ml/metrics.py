@@ -1,9 +1,9 @@
-"""What a model is worth, measured on rows that its boosters did not learn from.
+"""Metrics of a model, on rows that its boosters were not trained on.
 
-Three sources, each for components that were trained on (`seen`) and that never were (`unseen`): *evaluate*, the last
-dates of the grid, where unlabelled counts as negative; *verdict*, the held-out verdicts weighted to all goods; and
-*forward*, out-of-fold scores over the whole history, where every merchant weighs the same and intervals come from
-resampling merchants. Metrics are named `<source>_<metric>_<cell>`.
+There are three sources, each for components in the training data (`seen`) and others (`unseen`): *evaluate*, the last dates
+of the grid, where unlabelled rows count as negatives; *verdict*, the held-out verdicts weighted to the population; and
+*forward*, out-of-fold scores over the whole history, with equal weight for every merchant and bootstrap intervals over
+merchants. Metrics are named `<source>_<metric>_<cell>`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ml.boosting import Forward
 
 CELLS: Final = ("seen", "unseen")
-# Which sources can tell a metric: where unlabelled counts as negative, no calibration looks right.
-TOLD_BY: Final[Mapping[str, tuple[str, ...]]] = {
+# The sources of each metric: calibration cannot be measured where unlabelled rows count as negatives.
+METRIC_SOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "auroc": ("evaluate", "verdict", "forward"),
     "average_precision": ("evaluate", "verdict", "forward"),
     "precision": ("evaluate", "verdict"),
@@ -31,7 +31,7 @@ TOLD_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "calibration_slope": ("verdict",),
     "brier_skill": ("verdict",),
 }
-# Bounds the memory of the bootstrap: resamples are drawn in chunks of about this many weights.
+# Limits the memory of the bootstrap: resamples are drawn in chunks of about this many weights.
 CHUNK: Final = 2_000_000
 
 
@@ -42,8 +42,8 @@ class Scored:
     Attributes:
         score: 0 to 100.
         label: Truth, as far as it is known.
-        weight: What each row stands for.
-        merchant: A number for each merchant.
+        weight: Sample weights.
+        merchant: An integer for each merchant.
     """
 
     score: Floats
@@ -52,19 +52,19 @@ class Scored:
     merchant: Integers
 
     def take(self, chosen: Flags) -> Scored:
-        """Returns the rows that a mask chooses."""
+        """Returns the rows that a mask selects."""
         return Scored(self.score[chosen], self.label[chosen], self.weight[chosen], self.merchant[chosen])
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured.
+    """The metrics of a model.
 
     Attributes:
-        metrics: By name; what cannot be measured (one class only) is left out.
+        metrics: By name; undefined ones (only one class) are left out.
         sources: The scored rows behind each source, for plots.
         importances: Mean absolute exact TreeSHAP value by feature, largest first.
-        directions: How each feature's value and attribution go together, -1 to 1; 0 where it has one value.
+        directions: Correlation of each feature's value and attribution, -1 to 1; 0 if it is constant.
     """
 
     metrics: Mapping[str, float]
@@ -80,8 +80,8 @@ def report(model: RiskModel, split: Split, forward: Forward, resamples: int, see
         model: The model.
         split: Its rows.
         forward: Its out-of-fold margins.
-        resamples: How often merchants are resampled.
-        seed: Seed of the resampling.
+        resamples: Number of bootstrap resamples of merchants.
+        seed: Seed of the bootstrap.
 
     Returns:
         The report.
@@ -108,19 +108,19 @@ def report(model: RiskModel, split: Split, forward: Forward, resamples: int, see
         "verdict": verdicts,
         **{f"forward_{cell}": scored for cell, scored in folds.items()},
     }
-    return Report(metrics, sources, *attributed(scorer, split.evaluate if len(split.evaluate) else split.train))
+    return Report(metrics, sources, *mean_attributions(scorer, split.evaluate if len(split.evaluate) else split.train))
 
 
 def measure(scored: Scored, threshold: float) -> dict[str, float]:
     """Measures one cell of scored rows.
 
     Args:
-        scored: The rows, weighted by what each stands for.
-        threshold: The least score to flag.
+        scored: The rows with their weights.
+        threshold: The lowest score to flag.
 
     Returns:
         rows, positives, prevalence, auroc, average_precision, precision, recall (both at the threshold), calibration_slope,
-        brier_skill; nan where one class only makes a figure meaningless.
+        brier_skill; without the metrics that are undefined for one class.
     """
     counts = {"rows": float(len(scored.label)), "positives": float(scored.label.sum())}
     if not scored.label.any() or scored.label.all():
@@ -141,15 +141,15 @@ def measure(scored: Scored, threshold: float) -> dict[str, float]:
 
 
 def measure_by_merchant(scored: Scored, resamples: int, seed: int) -> dict[str, float]:
-    """Measures ranking with every merchant weighing the same.
+    """Measures ranking with equal weight for every merchant.
 
     Args:
         scored: The rows; a merchant's weights are scaled to sum to 1.
-        resamples: How often merchants are drawn with replacement.
-        seed: Seed of the draws.
+        resamples: Number of bootstrap resamples of merchants.
+        seed: Seed of the bootstrap.
 
     Returns:
-        auroc and average_precision, each with `_low` and `_high`, the ends of its 95 % interval; rows, positives,
+        auroc and average_precision, each with `_low` and `_high`, the bounds of its 95 % interval; rows, positives,
         merchants.
     """
     merchants, owner = np.unique(scored.merchant, return_inverse=True)
@@ -158,7 +158,7 @@ def measure_by_merchant(scored: Scored, resamples: int, seed: int) -> dict[str, 
         return counts
     weight = scored.weight / np.bincount(owner, weights=scored.weight)[owner]
     values = {"auroc": [], "average_precision": []}  # type: dict[str, list[Floats]]
-    for drawn in drawn_weights(owner, weight, resamples, seed):
+    for drawn in bootstrap_weights(owner, weight, resamples, seed):
         resampled = ranking(scored.score, scored.label, drawn)
         for name, value in zip(values, resampled, strict=True):
             values[name].append(value)
@@ -169,7 +169,7 @@ def measure_by_merchant(scored: Scored, resamples: int, seed: int) -> dict[str, 
 
 
 def ranking(score: Floats, label: Flags, weight: Floats) -> tuple[Floats, Floats]:
-    """Measures how scores rank, under many weightings at once.
+    """Computes AUROC and average precision for many weightings at once.
 
     Args:
         score: Scores, shape (n,); ties count half for AUROC and as one step for average precision.
@@ -177,19 +177,19 @@ def ranking(score: Floats, label: Flags, weight: Floats) -> tuple[Floats, Floats
         weight: Weights, shape (b, n).
 
     Returns:
-        AUROC and average precision, each of shape (b,); nan where a weighting leaves one class only.
+        AUROC and average precision, each of shape (b,); nan for a weighting with one class only.
     """
     order = np.argsort(-score, kind="stable")
     starts = np.flatnonzero(np.concatenate([[True], np.diff(score[order]) != 0]))
     ordered = weight[:, order]
     positive = np.add.reduceat(ordered * label[order], starts, axis=1)
     negative = np.add.reduceat(ordered * ~label[order], starts, axis=1)
-    above, beside = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
-    total = above[:, -1]
+    positives_above, negatives_above = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
+    total = positives_above[:, -1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        auroc = (negative * (above - positive / 2)).sum(axis=1) / (total * beside[:, -1])
-        steps = np.where(positive > 0, positive * above / (above + beside), 0.0)
-        average_precision = np.where(beside[:, -1] > 0, steps.sum(axis=1) / total, np.nan)
+        auroc = (negative * (positives_above - positive / 2)).sum(axis=1) / (total * negatives_above[:, -1])
+        steps = np.where(positive > 0, positive * positives_above / (positives_above + negatives_above), 0.0)
+        average_precision = np.where(negatives_above[:, -1] > 0, steps.sum(axis=1) / total, np.nan)
     return auroc, average_precision
 
 
@@ -199,17 +199,17 @@ def calibration_slope(probability: Floats, label: Flags, weight: Floats) -> floa
 
 
 def brier_skill(probability: Floats, label: Flags, weight: Floats) -> float:
-    """Returns 1 - Brier / (prevalence x (1 - prevalence)): 0 for knowing the prevalence alone, 1 for knowing all."""
+    """Returns 1 - Brier / (prevalence x (1 - prevalence)): 0 for predicting the prevalence, 1 for perfect predictions."""
     prevalence = float(np.average(label, weights=weight))
     return 1.0 - float(np.average((probability - label) ** 2, weights=weight)) / (prevalence * (1.0 - prevalence))
 
 
-def attributed(scorer: Scorer, rows: Rows, most: int = 2000) -> tuple[dict[str, float], dict[str, float]]:
-    """Attributes the scores of at most `most` rows, spread evenly, to the features.
+def mean_attributions(scorer: Scorer, rows: Rows, most: int = 2000) -> tuple[dict[str, float], dict[str, float]]:
+    """Computes the mean absolute attributions of at most `most` rows, evenly spaced.
 
     Returns:
-        The mean absolute exact TreeSHAP value of each feature, largest first; and how its value and its attribution go together
-        (correlation, -1 to 1; 0 where either has one value).
+        The mean absolute exact TreeSHAP value of each feature, largest first; and the correlation of its values and
+        attributions (-1 to 1; 0 if either is constant).
     """
     chosen = np.unique(np.linspace(0, len(rows) - 1, num=min(most, len(rows))).astype(np.int64))
     features = rows.features[chosen].astype(np.float64)
@@ -217,12 +217,12 @@ def attributed(scorer: Scorer, rows: Rows, most: int = 2000) -> tuple[dict[str, 
     means = np.abs(values).mean(axis=0)
     order = np.argsort(-means, kind="stable").tolist()
     names = scorer.model.columns
-    return {names[at]: float(means[at]) for at in order}, {
-        names[at]: _together(features[:, at], values[:, at]) for at in order
+    return {names[index]: float(means[index]) for index in order}, {
+        names[index]: _correlation(features[:, index], values[:, index]) for index in order
     }
 
 
-def _together(value: Floats, attribution: Floats) -> float:
+def _correlation(value: Floats, attribution: Floats) -> float:
     known = ~np.isnan(value)
     if known.sum() < 2 or np.ptp(value[known]) == 0 or np.ptp(attribution[known]) == 0:
         return 0.0
@@ -245,17 +245,17 @@ def _forward(rows: Rows, margin: Floats, calibration: Calibration) -> Scored:
     return Scored(score, rows.label[known], rows.weight[known], rows.merchant[known])
 
 
-def drawn_weights(owner: Integers, weight: Floats, resamples: int, seed: int) -> Iterator[Floats]:
-    """Draws owners with replacement, as many as there are, again and again.
+def bootstrap_weights(owner: Integers, weight: Floats, resamples: int, seed: int) -> Iterator[Floats]:
+    """Draws bootstrap resamples of owners.
 
     Args:
-        owner: A number for each row's owner (its merchant or component), shape (n,).
-        weight: The rows' weights, shape (n,).
-        resamples: How often owners are drawn.
-        seed: Seed of the draws.
+        owner: An integer for each row's owner (its merchant or component), shape (n,).
+        weight: Sample weights, shape (n,).
+        resamples: Number of resamples.
+        seed: Seed of the bootstrap.
 
     Yields:
-        The weights that the rows then have, shape (so many draws at a time, n).
+        Weights of the rows in several resamples, shape (resamples of the chunk, n).
     """
     number = np.unique(owner, return_inverse=True)[1]
     owners, rows = int(number.max(initial=-1)) + 1, len(number)
@@ -269,7 +269,7 @@ def drawn_weights(owner: Integers, weight: Floats, resamples: int, seed: int) ->
 
 
 def _named(measured: Mapping[str, float], source: str, cell: str) -> dict[str, float]:
-    """Puts source and cell into the names; the ends of an interval keep their ending last."""
+    """Adds source and cell to the names; the suffix of an interval's bound stays last."""
     named = {}
     for name, value in measured.items():
         stem, _, end = name.rpartition("_")

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml import blend
-from ml.blend import Inputs, dealt, fit_baseline, fit_blend
-from ml.neighbours import Edges, ways_over
-from ml.protocol import inputs_of
-from ml.tables import Category, Table
+from ml.ensemble import Inputs, dealt, fit_baseline, fit_ensemble
+from ml.labelled_table import Category, Table
+from ml.neighbours import Edges, links_over
+from ml.table_evaluation import build_inputs
 
 ROWS = 300
 RANDOM = np.random.default_rng(4)
@@ -34,7 +34,7 @@ def table() -> Table:
 @pytest.fixture(scope="module")
 def inputs() -> Inputs:
     ends = np.random.default_rng(2).integers(0, ROWS, (2, 600))
-    return inputs_of(table(), {"edges": Edges(ends[0], ends[1], np.ones(600))}, 2)
+    return build_inputs(table(), {"edges": Edges(ends[0], ends[1], np.ones(600))}, 2)
 
 
 @pytest.mark.parametrize("enough", [blend.ENOUGH, 10])
@@ -49,7 +49,8 @@ def test_no_label_but_those_of_training_and_validation_rows_is_read(
         if validation is None:
             other[held] = ~LABEL[held]
         found = [
-            fit_blend(inputs, label, train, validation, trials=4).probability(inputs, test) for label in (LABEL, other)
+            fit_ensemble(inputs, label, train, validation, trials=4).probability(inputs, test)
+            for label in (LABEL, other)
         ]
         np.testing.assert_array_equal(*found)
         other[held] = LABEL[held]
@@ -58,7 +59,7 @@ def test_no_label_but_those_of_training_and_validation_rows_is_read(
 
 def test_validation_rows_choose_and_do_not_teach(inputs: Inputs) -> None:
     train, held = np.arange(200), np.arange(200, ROWS)
-    found = fit_blend(inputs, LABEL, train, held, trials=0)
+    found = fit_ensemble(inputs, LABEL, train, held, trials=0)
     for fold in found.folds:
         assert set(fold.learn) < set(train)
         assert set(held) < set(fold.held)
@@ -69,22 +70,22 @@ def test_a_large_validation_part_alone_is_held_out_and_every_training_row_teache
 ) -> None:
     train, held = np.arange(200), np.arange(200, ROWS)
     monkeypatch.setattr(blend, "ENOUGH", int(min(LABEL[held].sum(), (~LABEL[held]).sum())))
-    found = fit_blend(inputs, LABEL, train, held, trials=5)
+    found = fit_ensemble(inputs, LABEL, train, held, trials=5)
     (fold,) = found.folds
     np.testing.assert_array_equal(fold.learn, train)
     np.testing.assert_array_equal(fold.held, held)
     assert len(found.trials) == len(set(fold.boosters)) == 12
     assert len({trial.settings["seed"] for trial in found.trials}) == 12
     monkeypatch.setattr(blend, "ENOUGH", blend.ENOUGH + 1)
-    assert len(fit_blend(inputs, LABEL, train, held, trials=0).folds) > 1
+    assert len(fit_ensemble(inputs, LABEL, train, held, trials=0).folds) > 1
 
 
 def test_with_a_time_the_last_rows_are_held_out_and_groups_stay_whole(inputs: Inputs) -> None:
     time = np.random.default_rng(0).permutation(ROWS).astype(np.float64)
-    (fold,) = fit_blend(inputs, LABEL, np.arange(ROWS), time=time, trials=0).folds
+    (fold,) = fit_ensemble(inputs, LABEL, np.arange(ROWS), time=time, trials=0).folds
     assert len(fold.held) == ROWS // 5
     assert time[fold.learn].max() < time[fold.held].min()
-    for fold in fit_blend(inputs, LABEL, np.arange(ROWS), group=SHOPS, trials=0).folds:
+    for fold in fit_ensemble(inputs, LABEL, np.arange(ROWS), group=SHOPS, trials=0).folds:
         assert not set(SHOPS[fold.learn]) & set(SHOPS[fold.held])
 
 
@@ -129,17 +130,17 @@ def test_folds_have_about_as_many_positives_each(label: list[bool], folds: int, 
 def test_what_a_table_without_neighbours_takes_is_all(inputs: Inputs) -> None:
     own: npt.NDArray[np.bool_] = np.ones(3, dtype=bool)
     alone = replace(inputs, dense=NUMBERS, names=("a", "b", "c"), is_own=own, text=None)
-    assert not any(trial.is_own_only for trial in fit_blend(alone, LABEL, np.arange(ROWS), trials=8).trials)
+    assert not any(trial.is_own_only for trial in fit_ensemble(alone, LABEL, np.arange(ROWS), trials=8).trials)
 
 
 def test_what_neighbours_are_rated_draws_a_row_once_a_hop() -> None:
     path = Edges(np.array([0, 1]), np.array([1, 2]), np.ones(2))
-    ways = tuple(ways_over({"edges": path}, 4).values())
+    ways = tuple(links_over({"edges": path}, 4).values())
     inputs = Inputs(np.zeros((4, 0), dtype=np.float32), (), np.zeros(0, dtype=bool), {}, None, ways, 1)
     margin = np.array([8.0, 0.0, 4.0, -1.0])
-    assert blend._drawn_near(margin, inputs, 0.5).tolist() == [4.0, 3.0, 2.0, -1.0]
-    assert blend._drawn_near(margin, replace(inputs, hops=2), 0.5).tolist() == [5.5, 1.5, 3.5, -1.0]
-    assert blend._drawn_near(margin, replace(inputs, hops=2), 0.0).tolist() == margin.tolist()
+    assert blend._smooth_over_graph(margin, inputs, 0.5).tolist() == [4.0, 3.0, 2.0, -1.0]
+    assert blend._smooth_over_graph(margin, replace(inputs, hops=2), 0.5).tolist() == [5.5, 1.5, 3.5, -1.0]
+    assert blend._smooth_over_graph(margin, replace(inputs, hops=2), 0.0).tolist() == margin.tolist()
 
 
 def test_rows_are_drawn_towards_their_neighbours_where_these_tell_and_else_not() -> None:
@@ -153,9 +154,9 @@ def test_rows_are_drawn_towards_their_neighbours_where_these_tell_and_else_not()
     alike = np.array([random.choice(np.flatnonzero(group == group[at])) for at in first])
     found = {}
     for name, second in (("alike", alike), ("any", random.integers(0, 900, 4000))):
-        inputs = inputs_of(told, {"edges": Edges(first, second, np.ones(4000))}, 1)
-        fitted = fit_blend(inputs, label, np.arange(600), trials=0)
-        found[name] = fitted.near_share, blend.quality(fitted.margin(inputs, np.arange(600, 900)), label[600:])
+        inputs = build_inputs(told, {"edges": Edges(first, second, np.ones(4000))}, 1)
+        fitted = fit_ensemble(inputs, label, np.arange(600), trials=0)
+        found[name] = fitted.neighbour_share, blend.quality(fitted.margin(inputs, np.arange(600, 900)), label[600:])
     assert found["alike"][0] > found["any"][0]
     assert found["alike"][1] > found["any"][1] + 0.2
 

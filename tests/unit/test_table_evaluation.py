@@ -16,20 +16,20 @@ from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
 from ml import blend
-from ml.blend import best_threshold
+from ml.ensemble import best_threshold
+from ml.labelled_table import Category, Table
 from ml.neighbours import Edges
-from ml.protocol import (
+from ml.table_evaluation import (
     METRICS,
     Cut,
     Findings,
-    cuts_by_column,
-    cuts_by_draw,
+    build_inputs,
     evaluate_table,
-    inputs_of,
     leaks,
     measure,
+    random_splits,
+    splits_by_column,
 )
-from ml.tables import Category, Table
 from touchstone.core.errors import BadInputError
 
 Floats = npt.NDArray[np.float64]
@@ -45,11 +45,11 @@ def made(rows: int = 400, seed: int = 0, signal: float = 1.5, columns: int = 4) 
 
 
 def cut_in_two(table: Table) -> list[Cut]:
-    return cuts_by_draw(table, 0.5, [0])
+    return random_splits(table, 0.5, [0])
 
 
 def told(table: Table, cuts: Sequence[Cut], trials: int = 0) -> Findings:
-    return evaluate_table(table, inputs_of(table, {}, 2), cuts, trials=trials, with_baseline=True)
+    return evaluate_table(table, build_inputs(table, {}, 2), cuts, trials=trials, with_baseline=True)
 
 
 @settings(max_examples=60)
@@ -89,7 +89,7 @@ def test_no_threshold_has_a_better_f1(label: npt.NDArray[np.bool_], tenths: npt.
 def test_groups_stay_whole_and_every_row_is_on_one_side(groups: list[int], seed: int, size: float) -> None:
     table = replace(made(120), group=np.array(groups, dtype=np.int64))
     try:
-        (cut,) = cuts_by_draw(table, size, [seed])
+        (cut,) = random_splits(table, size, [seed])
     except BadInputError:
         return
     assert sorted([*cut.train.tolist(), *cut.test.tolist()]) == list(range(120))
@@ -100,7 +100,7 @@ def test_groups_stay_whole_and_every_row_is_on_one_side(groups: list[int], seed:
 def test_without_groups_both_sides_have_as_many_positives() -> None:
     table = made()
     for size in (0.2, 0.3, 0.75):
-        (cut,) = cuts_by_draw(table, size, [3])
+        (cut,) = random_splits(table, size, [3])
         assert abs(len(cut.test) - 400 * size) <= 1
         assert abs(table.label[cut.test].mean() - table.label.mean()) < 0.01
 
@@ -108,7 +108,7 @@ def test_without_groups_both_sides_have_as_many_positives() -> None:
 def test_with_a_time_the_last_rows_test_and_no_group_is_learned_from_that_has_one() -> None:
     time = np.random.default_rng(1).permutation(400).astype(np.float64)
     table = replace(made(), time=time, group=np.arange(400) % 90)
-    (cut,) = cuts_by_draw(table, 0.2, [0])
+    (cut,) = random_splits(table, 0.2, [0])
     assert time[cut.train].max() < time[cut.test].min()
     assert len(cut.test) == 80
     assert table.group is not None
@@ -118,7 +118,7 @@ def test_with_a_time_the_last_rows_test_and_no_group_is_learned_from_that_has_on
 def test_a_column_cuts() -> None:
     table = replace(made(60), label=np.arange(60) % 3 == 0)
     told_sides = ["train"] * 30 + ["Val"] * 15 + ["test"] * 15
-    (one, two) = cuts_by_column(table, {"split": told_sides}, [0, 1])
+    (one, two) = splits_by_column(table, {"split": told_sides}, [0, 1])
     assert [cut.seed for cut in (one, two)] == [0, 1]
     assert one.held is not None
     assert (one.train.tolist(), one.held.tolist(), one.test.tolist()) == (
@@ -126,7 +126,7 @@ def test_a_column_cuts() -> None:
         list(range(30, 45)),
         list(range(45, 60)),
     )
-    several = cuts_by_column(table, {"a": told_sides, "b": told_sides[::-1]}, [0, 1])
+    several = splits_by_column(table, {"a": told_sides, "b": told_sides[::-1]}, [0, 1])
     assert [(cut.name, cut.seed) for cut in several] == [("a", 0), ("b", 0)]
 
 
@@ -141,12 +141,12 @@ def test_a_column_cuts() -> None:
 )
 def test_a_column_that_does_not_cover_is_refused(sides: list[str], said: str) -> None:
     with pytest.raises(BadInputError, match=said):
-        cuts_by_column(made(60), {"split": sides}, [0])
+        splits_by_column(made(60), {"split": sides}, [0])
 
 
 def test_a_signal_is_found_and_set_beside_the_baselines() -> None:
     table = made(1000, signal=3.0)
-    found = told(table, cuts_by_draw(table, 0.5, [0, 1])).as_dict()
+    found = told(table, random_splits(table, 0.5, [0, 1])).as_dict()
     auroc = found["metrics"]["auroc"]
     assert auroc["low"] < auroc["mean"] < auroc["high"]
     assert auroc["mean"] > 0.85
@@ -178,10 +178,10 @@ def test_labels_that_were_shuffled_tell_nothing(
     for seed in range(10):
         label = np.random.default_rng(seed).permutation(table.label)
         shuffled = replace(table, label=label, categories={"word": words}, texts={"body": text})
-        (cut,) = cuts_by_draw(shuffled, 0.5, [seed])
+        (cut,) = random_splits(shuffled, 0.5, [seed])
         if has_validation:
             cut = replace(cut, train=cut.train[::2], held=cut.train[1::2])
-        made_of = inputs_of(shuffled, {kind: edges[kind] for kind in kinds}, 2)
+        made_of = build_inputs(shuffled, {kind: edges[kind] for kind in kinds}, 2)
         measured = evaluate_table(shuffled, made_of, [cut], trials=0, with_baseline=False).measured[0]
         found.append(measured.figures["blend"]["auroc"])
     half = student.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / np.sqrt(len(found))
@@ -221,9 +221,9 @@ def test_ids_that_tell_the_label_are_told() -> None:
 def test_groups_that_straddle_a_given_cut_are_told() -> None:
     table = replace(made(), group=np.arange(400) // 2)
     sides = ["train" if at % 2 else "test" for at in range(400)]
-    assert "200 groups straddle the cut 'split'" in leaks(table, cuts_by_column(table, {"split": sides}, [0]))[0]
+    assert "200 groups straddle the cut 'split'" in leaks(table, splits_by_column(table, {"split": sides}, [0]))[0]
     whole = ["train" if at // 2 % 2 else "test" for at in range(400)]
-    assert leaks(table, cuts_by_column(table, {"split": whole}, [0])) == []
+    assert leaks(table, splits_by_column(table, {"split": whole}, [0])) == []
 
 
 def test_rows_that_are_on_both_sides_are_told() -> None:

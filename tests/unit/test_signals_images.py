@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageOps
 
-from ml.signals.pictures import HASHES, MATCHES, NEAR, VIEWS, hash_pictures, match
+from ml.signals.images import HASHES, MATCHES, NEAR, VIEWS, hash_images, match
 from touchstone.demo.arrays import generator
 from touchstone.demo.images import POOR, SIDE, altered, goods, jpeg, logo
 
@@ -32,7 +32,7 @@ def files(contents: dict[str, bytes]) -> pa.Table:
 
 
 def hashes(contents: dict[str, bytes]) -> pa.Table:
-    found, unread = hash_pictures(files(contents))
+    found, unread = hash_images(files(contents))
     assert unread.num_rows == 0
     return found
 
@@ -133,11 +133,11 @@ def test_what_is_transparent_shows_what_is_behind_it(kind: str):
     assert {(row["sha256"], row["like_sha256"]) for row in pairs} == {("black", "on white"), ("white", "on black")}
     assert max(row["distance"] for row in pairs) <= 20
     clear = saved(Image.new("LA", (300, 300), (7, 0)).convert("RGBA"), kind)
-    assert hash_pictures(files({"clear": clear}))[1]["reason"].to_pylist() == ["plain"]
+    assert hash_images(files({"clear": clear}))[1]["reason"].to_pylist() == ["plain"]
 
 
 def test_no_pictures_have_no_hashes_and_no_matches():
-    nothing, unread = hash_pictures(files({}))
+    nothing, unread = hash_images(files({}))
     assert (nothing.schema, nothing.num_rows, unread.num_rows) == (HASHES, 0, 0)
     some = hashes({"a": jpeg(drawn(1))})
     for one, other in ((nothing, some), (some, nothing), (nothing, nothing)):
@@ -162,7 +162,7 @@ def test_no_pictures_have_no_hashes_and_no_matches():
     ids=["30,000 x 30,000", "56 MP", "2^62", "no data", "empty", "SVG", "PDF", "BMP", "cut JPEG", "cut PNG", "white"],
 )
 def test_what_cannot_be_read_says_why(content: bytes, reason: str):
-    found, unread = hash_pictures(files({"odd": content, "fine": jpeg(drawn(1))}))
+    found, unread = hash_images(files({"odd": content, "fine": jpeg(drawn(1))}))
     assert unread.to_pylist() == [{"sha256": "odd", "reason": reason}]
     assert set(found["sha256"].to_pylist()) == {"fine"}
 
@@ -175,7 +175,7 @@ def test_bytes_that_were_flipped_never_raise():
         for place in rng.integers(0, len(content), int(rng.integers(1, 30))):
             content[place] = int(rng.integers(0, 256))
         odd[str(number)] = bytes(content)
-    found, unread = hash_pictures(files(odd))
+    found, unread = hash_images(files(odd))
     assert set(found["sha256"].to_pylist()) | set(unread["sha256"].to_pylist()) == set(odd)
 
 

@@ -13,7 +13,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ml.tables import Category, Roles, Table, read_edges, read_splits, read_table
+from ml.labelled_table import Category, Roles, Table, read_edges, read_splits, read_table
 from touchstone.core.errors import BadInputError
 
 ROWS = 24

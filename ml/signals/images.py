@@ -1,8 +1,8 @@
-"""Pictures: perceptual hashes of what bytes show, and which pictures show the same in spite of a turn, a crop or new colours.
+"""Images: perceptual hashes, and matching of images that show the same despite rotation, cropping or changed colours.
 
-A picture is hashed as it is and as others would have altered it (`VIEWS`: turned, cropped). Two show the same where one as it
-is comes near to any view of the other. A hash has 256 bits, lowest frequencies first: the first 64 find candidates by bands
-of 16, of which one may differ in one bit, all 256 then judge. So no pictures are compared that have no band in common.
+An image is hashed unaltered and in altered views (`VIEWS`: rotated, cropped). Two images match if the unaltered hash of one is
+near any view of the other. A hash has 256 bits, lowest frequencies first: the first 64 select candidates by bands of 16 bits,
+one of which may differ in one bit; all 256 then decide. Images without a common band are never compared.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 MOST_PIXELS: Final = 50_000_000
-SIDE: Final = 128  # pixels to which a picture is brought before it is turned and cropped
+SIDE: Final = 128  # pixels per side before rotation and cropping
 TURNS: Final = (0.0, -2.0, 2.0, -4.0, 4.0)  # degrees
 KEPT: Final = 0.95  # share of a side that a crop keeps
 WINDOWS: Final = ((0.0, 0.0, 1.0), *((x, y, KEPT) for x, y in product((0.0, 1.0 - KEPT), repeat=2)))
 VIEWS: Final = tuple(product(TURNS, WINDOWS))
-"""Turn and window (left, top and side as shares) of each view; the first is the picture as it is."""
-PLAIN: Final = 2.0  # a standard deviation of grey values below which a picture shows nothing
+"""Rotation and window (left, top and side as shares) of each view; the first is the unaltered image."""
+PLAIN: Final = 2.0  # standard deviation of grey values below which an image is blank
 GROUNDS: Final = (255, 0)
-"""What is behind a picture with transparent parts: white, as pages mostly are; black where it shows nothing on white."""
+"""Backgrounds for transparent images: white, as most pages are; black if the image is blank on white."""
 SEEN: Final = (64, 64)  # pixels of a view
-LOW: Final = 16  # of its frequencies, so many each way
+LOW: Final = 16  # lowest frequencies in each direction
 BITS: Final = LOW * LOW
 WORDS: Final = BITS // 64
 NEAR: Final = 64
-"""Most bits by which two views of the same differ."""
+"""Largest Hamming distance of a match."""
 _BAND_BITS: Final = 16
 _BANDS: Final = 4
 _BAND: Final = np.uint64(0xFFFF)
@@ -53,11 +53,11 @@ HASHES: Final = pa.schema(
         *(pa.field(f"bits_{word}", pa.uint64(), nullable=False) for word in range(WORDS)),
     ]
 )
-"""One row a picture and view."""
+"""One row per image and view."""
 UNREAD: Final = pa.schema(
     [pa.field("sha256", pa.string(), nullable=False), pa.field("reason", pa.string(), nullable=False)]
 )
-"""One row a picture that has no hash, with why."""
+"""One row per image without a hash, with the reason."""
 MATCHES: Final = pa.schema(
     [
         pa.field("sha256", pa.string(), nullable=False),
@@ -65,21 +65,21 @@ MATCHES: Final = pa.schema(
         pa.field("distance", pa.int16(), nullable=False),
     ]
 )
-"""One row a picture and another one that shows the same, with the bits by which they differ."""
+"""One row per matching pair, with its Hamming distance."""
 
 Words = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 
-def hash_pictures(pictures: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Hashes pictures under every view.
+def hash_images(pictures: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Hashes images in every view.
 
     Args:
         pictures: `sha256` and `content`, the file's bytes.
 
     Returns:
-        A table as `HASHES` says, in the order given, and one as `UNREAD` says: those with too many pixels, of a format that is
-        not read, that are broken or that show nothing.
+        A table with schema `HASHES`, in the given order, and one with schema `UNREAD`: images with too many pixels, of an
+        unsupported format, broken or blank.
     """
     hashed: list[str] = []
     words: list[Words] = []
@@ -102,10 +102,10 @@ def hash_pictures(pictures: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def _grey(content: bytes) -> Image.Image | str:
-    """Opens a picture as a small grey one; or says why not."""
+    """Opens an image and returns it small and grey, or the reason why it has no hash."""
     from PIL import Image, UnidentifiedImageError
 
-    # For good: what restores filters is not safe where pictures are hashed in threads.
+    # Not restored afterwards: restoring filters is not thread-safe.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
@@ -118,7 +118,7 @@ def _grey(content: bytes) -> Image.Image | str:
         return "too many pixels"
     except UnidentifiedImageError:
         return "not a picture of a known format"
-    # What a decoder makes of broken bytes is not documented: these are what Pillow's have been seen to raise.
+    # The exceptions of decoders on broken bytes are not documented: these are the ones observed with Pillow.
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, struct.error, zlib.error):
         return "broken"
     seen = (_on(ground, small) for ground in GROUNDS) if small.mode == "LA" else (small,)
@@ -126,7 +126,7 @@ def _grey(content: bytes) -> Image.Image | str:
 
 
 def _on(ground: int, small: Image.Image) -> Image.Image:
-    """Returns what a grey picture with transparent parts shows on a ground of one grey value."""
+    """Returns a transparent grey image on a background of one grey value."""
     from PIL import Image
 
     shown = Image.new("L", small.size, ground)
@@ -135,7 +135,7 @@ def _on(ground: int, small: Image.Image) -> Image.Image:
 
 
 def _hashes(grey: Image.Image) -> Words:
-    """Returns the hash of each view, one row a view: which of its lowest frequencies are above their median."""
+    """Returns one hash per view: which of its lowest frequencies are above their median."""
     from PIL import Image
     from scipy.fft import dct
 
@@ -156,38 +156,38 @@ _BY_FREQUENCY = (_ROWS[_ORDER], _COLUMNS[_ORDER])
 
 
 def match(pictures: pa.Table, views: pa.Table) -> pa.Table:
-    """Finds which pictures show what others show.
+    """Finds matching images.
 
     Args:
-        pictures: Hashes, of which the first view counts.
-        views: Hashes, all views of which count. Their number decides how much memory this takes.
+        pictures: Hashes, of which the unaltered view is used.
+        views: Hashes, of which all views are used. Memory grows with their number.
 
     Returns:
-        A table as `MATCHES` says, sorted by both digests: `sha256` of `pictures`, `like_sha256` of `views`. No picture is like
-        itself.
+        A table with schema `MATCHES`, sorted by both digests: `sha256` of `pictures`, `like_sha256` of `views`. No image
+        matches itself.
     """
-    as_is = pictures.filter(pc.equal(pictures["view"], 0))
-    asked, known = _words(as_is), _words(views)
+    queries = pictures.filter(pc.equal(pictures["view"], 0))
+    query_bits, known = _words(queries), _words(views)
     like = views["sha256"].combine_chunks().dictionary_encode()
-    number_of = like.indices.to_numpy()
-    same = pc.index_in(as_is["sha256"], like.dictionary).fill_null(-1).to_numpy()
-    found = [np.empty((0, 3), dtype=np.int64)]
-    for at, view in _candidates(asked[:, 0], known[:, 0]):
-        distance = np.bitwise_count(asked[at] ^ known[view]).sum(axis=1, dtype=np.int64)
-        kept = (distance <= NEAR) & (number_of[view] != same[at])
-        found.append(np.stack([at[kept], number_of[view[kept]], distance[kept]], axis=1))
-    rows = np.concatenate(found)
+    image_index = like.indices.to_numpy()
+    same = pc.index_in(queries["sha256"], like.dictionary).fill_null(-1).to_numpy()
+    parts = [np.empty((0, 3), dtype=np.int64)]
+    for query, view in _candidates(query_bits[:, 0], known[:, 0]):
+        distance = np.bitwise_count(query_bits[query] ^ known[view]).sum(axis=1, dtype=np.int64)
+        kept = (distance <= NEAR) & (image_index[view] != same[query])
+        parts.append(np.stack([query[kept], image_index[view[kept]], distance[kept]], axis=1))
+    rows = np.concatenate(parts)
     matches = pa.Table.from_arrays(
-        [as_is["sha256"].take(rows[:, 0]), like.dictionary.take(rows[:, 1]), pa.array(rows[:, 2], pa.int16())],
+        [queries["sha256"].take(rows[:, 0]), like.dictionary.take(rows[:, 1]), pa.array(rows[:, 2], pa.int16())],
         schema=MATCHES,
     )
     return nearest(matches)
 
 
 def nearest(matches: pa.Table) -> pa.Table:
-    """Returns one row a pair, with its least distance, sorted by both digests; a table as `MATCHES` says."""
-    found = matches.group_by(["sha256", "like_sha256"]).aggregate([("distance", "min")])
-    ordered = found.rename_columns({"distance_min": "distance"}).select(MATCHES.names)
+    """Returns one row per pair with its smallest distance, sorted by both digests, with schema `MATCHES`."""
+    parts = matches.group_by(["sha256", "like_sha256"]).aggregate([("distance", "min")])
+    ordered = parts.rename_columns({"distance_min": "distance"}).select(MATCHES.names)
     return ordered.sort_by([("sha256", "ascending"), ("like_sha256", "ascending")]).cast(MATCHES)
 
 
@@ -196,14 +196,14 @@ def _words(hashes: pa.Table) -> Words:
     return np.stack([hashes[f"bits_{word}"].to_numpy() for word in range(WORDS)], axis=1)
 
 
-def _candidates(asked: Words, known: Words) -> Iterator[tuple[Places, Places]]:
-    """Yields places in `asked` and in `known` whose first 64 bits have a band in common but for one bit, a share at a time."""
+def _candidates(query_bits: Words, known: Words) -> Iterator[tuple[Places, Places]]:
+    """Yields, in batches, positions in both arrays whose first 64 bits share a band up to one bit."""
     for band in range(_BANDS):
         shift = np.uint64(band * _BAND_BITS)
         values = (known >> shift) & _BAND
         order = np.argsort(values, kind="stable")
         begins = np.searchsorted(values[order], np.arange(int(_BAND) + 2, dtype=np.uint64))
-        wanted = (((asked >> shift) & _BAND)[:, None] ^ _FLIPS).astype(np.int64).ravel()
+        wanted = (((query_bits >> shift) & _BAND)[:, None] ^ _FLIPS).astype(np.int64).ravel()
         first, count = begins[wanted], begins[wanted + 1] - begins[wanted]
         ends = np.cumsum(count)
         cuts = np.searchsorted(ends, np.arange(_PAIRS_AT_ONCE, ends[-1] if len(ends) else 0, _PAIRS_AT_ONCE))

@@ -1,0 +1,35 @@
+"""Column lineage is read off compiled SQL: through common table expressions, stars, aggregates and unions."""
+
+from __future__ import annotations
+
+import pytest
+from sqlglot.errors import SqlglotError
+
+from orchestration.table_metadata import column_lineage
+
+SCHEMA = {
+    "landed": {"orders": {"order_id": "VARCHAR", "amount": "DECIMAL(18, 4)", "placed_at": "TIMESTAMP WITH TIME ZONE"}},
+    "main": {"refunds": {"order_id": "VARCHAR", "amount": "DECIMAL(18, 4)"}},
+}
+SQL = """
+with orders as (select * from "warehouse"."landed"."orders"),
+both_sides as (
+    select order_id, amount from orders
+    union all
+    select order_id, -amount from "warehouse"."main"."refunds"
+)
+select order_id, sum(amount) as amount, count(*) as row_count from both_sides group by order_id
+"""
+
+
+def test_each_column_names_the_columns_that_it_is_made_of():
+    assert column_lineage(SQL, ["order_id", "amount", "row_count"], SCHEMA) == {
+        "order_id": [["landed", "orders", "order_id"], ["main", "refunds", "order_id"]],
+        "amount": [["landed", "orders", "amount"], ["main", "refunds", "amount"]],
+        "row_count": [],
+    }
+
+
+def test_what_is_no_query_is_an_error():
+    with pytest.raises(SqlglotError):
+        column_lineage("select from where", ["a"], SCHEMA)
