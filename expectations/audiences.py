@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from expectations.contract import load_contract
 from touchstone.core.errors import BadInputError
+from touchstone.core.yaml import load_packaged_yaml
 
 Audience = Literal["internal", "brand", "authority"]
 AUDIENCES: Final[tuple[Audience, ...]] = get_args(Audience)
@@ -74,8 +74,6 @@ def load_audiences(path: Path = AUDIENCES_PATH) -> Audiences:
         BadInputError: The file is invalid: it misses a column, or lets a personal one reach a brand.
     """
     try:
-        return Audiences.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise BadInputError(f"{path} cannot be read: {error}") from error
+        return Audiences.model_validate(load_packaged_yaml(path))
     except ValidationError as error:
         raise BadInputError(f"{path} is invalid: {error.errors()[0]['msg']}") from error

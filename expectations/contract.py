@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import canonical_json, sha256_bytes, write_bytes
+from touchstone.core.yaml import load_packaged_yaml
 
 HERE = Path(__file__).resolve().parent
 CONTRACT_PATH = HERE / "contract.yml"
@@ -206,7 +207,7 @@ def load_contract(path: Path = CONTRACT_PATH) -> Contract:
         BadInputError: The file contradicts itself or holds keys that the contract does not have.
     """
     try:
-        return Contract.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Contract.model_validate(load_packaged_yaml(path))
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise BadInputError("\n".join([f"{path} is no valid source contract. Correct:", *lines])) from error
@@ -215,7 +216,7 @@ def load_contract(path: Path = CONTRACT_PATH) -> Contract:
 def render_dbt_sources(contract: Contract, warehouse_sources: Path = WAREHOUSE_SOURCES_PATH) -> str:
     """Returns dbt's `sources.yml`: the contract's tables as schema `landed` shows them, and the hand-written ones."""
     tables = [_dbt_table(name, table) for name, table in contract.tables.items()]
-    tables += yaml.safe_load(warehouse_sources.read_text(encoding="utf-8"))["tables"]
+    tables += load_packaged_yaml(warehouse_sources)["tables"]
     source = {
         "name": "landed",
         "schema": "landed",

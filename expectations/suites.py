@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import canonical_json, sha256_bytes, sha256_file
+from touchstone.core.yaml import load_packaged_yaml
 
 SUITES_DIRECTORY = Path(__file__).parent / "suites"
 
@@ -211,8 +211,8 @@ def load_suite(name: str) -> Suite:
     """
     path = _path(name)
     try:
-        return Suite.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError) as error:
+        return Suite.model_validate(load_packaged_yaml(path))
+    except ValidationError as error:
         raise BadInputError(f"{path.name} is not a valid suite: {error}") from error
 
 

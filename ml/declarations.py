@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
-
 from ml.flagging import MOST_EXPOSED
 from touchstone.core.errors import BadInputError
 from touchstone.core.lists import ENTITIES, ID_COLUMNS, Entity, relation_of
+from touchstone.core.yaml import load_packaged_yaml
 
 Controller = Literal["subject", "third_party", "platform"]
 SIGNALS: Final = ("spec", "price", "review", "logo", "text", "merchant", "link", "order")
@@ -280,9 +279,5 @@ def _mapping(body: Any, key: str, where: Path, place: str = "") -> dict[str, Any
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        # libyaml's, for the dbt project's descriptions are long: a tenth of the time.
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    except (OSError, yaml.YAMLError) as error:
-        raise BadInputError(f"{path}: cannot be read as YAML: {error}.") from error
+    content = load_packaged_yaml(path)
     return content if isinstance(content, dict) else {}

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import yaml
 
 from ml.compare import Comparison, Figure, Pair
 from ml.declarations import Feature
 from ml.metrics import Report
 from ml.training_set import Matrix
 from touchstone.core.errors import BadInputError
-from touchstone.core.files import MOST_CONFIGURATION_BYTES, read_regular
+from touchstone.core.yaml import InvalidYamlError, load_yaml
 
 THRESHOLDS_FILE: Final = Path(__file__).resolve().parent / "thresholds.yml"
 DIGESTS: Final = ("features", "spine", "active", "loads_digest")
@@ -105,8 +104,8 @@ def read_limits(model: str, thresholds: Path = THRESHOLDS_FILE) -> Mapping[str, 
         BadInputError: The file has no entry for the model, or an unknown key.
     """
     try:
-        content = yaml.safe_load(read_regular(thresholds, MOST_CONFIGURATION_BYTES)) or {}
-    except (OSError, yaml.YAMLError) as error:
+        content = load_yaml(thresholds) or {}
+    except (OSError, InvalidYamlError) as error:
         raise BadInputError(f"{thresholds}: cannot be read as YAML: {error}.") from error
     limits = (content.get("models") or {}).get(model)
     if not limits:

@@ -15,7 +15,7 @@ from ml.registry import AUTOMATIC, Registry
 from touchstone.core.errors import BadInputError
 from touchstone.core.home import home_lock
 from touchstone.core.settings import MAX_AGE, Settings
-from touchstone.maintenance.approvals import newest_day, settle_moves
+from touchstone.maintenance.approvals import newest_published_date, reconcile_alias_requests
 
 LANDING_GROUP, SHAPE_GROUP, SIGNALS_GROUP = "stage_1_landing", "stage_2_shape", "stage_2_signals"
 FEATURES_GROUP, MODELS_GROUP, SCORES_GROUP = "stage_3_features", "stage_4_models", "stage_4_scores"
@@ -132,7 +132,7 @@ def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
         try:
             with home_lock(settings.model_copy(update={"lock_wait_seconds": 0}), "the sensor of promotions"):
                 heads = registry.approvals.heads()
-                settle_moves(settings, registry)
+                reconcile_alias_requests(settings, registry)
         except BadInputError as error:
             return dg.SkipReason(f"Another process writes to the home; checked again in five seconds. {error}")
         seen = heads.index(context.cursor) if context.cursor in heads else len(heads) - 1
@@ -141,7 +141,7 @@ def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
         context.update_cursor(registry.approvals.head())
         if not decided:
             return dg.SkipReason("No champion was replaced.")
-        day = newest_day(settings.home / "published")
+        day = newest_published_date(settings.home / "published")
         if day is None:
             return dg.SkipReason("Nothing is published yet: the next run rates with the new champion.")
         why = "; ".join(

@@ -241,7 +241,7 @@ def _load_rows(run: Run) -> list[dict[str, Any]]:
             for load in ledger
             if load.table == table and load.status != "refused"
         ]
-        pulled, tried = run.pins.pulled(table), newest.get(table)
+        pulled, tried = run.pins.source_loads(table), newest.get(table)
         reads_on = any(load and load.mode == "incremental" for load in (*pulled[-1:], tried))
         rows.append(
             {

@@ -44,7 +44,7 @@ from touchstone.core.settings import Settings
 from touchstone.core.warehouse import WarehouseDamagedError
 from touchstone.landing.ledger import Ledger, PinnedLoads, pinned_loads
 from touchstone.landing.views import default_as_of
-from touchstone.maintenance.alerts import Alert, alerts_of, could_not_run, tell
+from touchstone.maintenance.alerts import Alert, alerts_for, could_not_run, send_alerts
 from touchstone.publishing.history import ListStore, in_force, previous_version
 from touchstone.publishing.policy import load_policy
 
@@ -110,9 +110,9 @@ def run_pipeline(
         with home_lock(settings, "touchstone run"):
             result = _run_locked(settings, as_of=as_of, train=train, approve_if_passing=approve_if_passing)
     except Exception:
-        tell(settings, [could_not_run("`touchstone run`")])
+        send_alerts(settings, [could_not_run("`touchstone run`")])
         raise
-    tell(settings, alerts_of(result.record))
+    send_alerts(settings, alerts_for(result.record))
     return result
 
 
@@ -165,9 +165,9 @@ def backfill(
                 days.append(Day(as_of, "up to date"))
             else:
                 result = run_job(settings, definitions, instance, "rate", as_of)
-                alerts = alerts_of(result.record)
+                alerts = alerts_for(result.record)
                 days.append(Day(as_of, _DAY_OUTCOMES[result.exit_code], result.exit_code, tuple(result.messages)))
-        tell(settings, alerts)
+        send_alerts(settings, alerts)
         on_day(days[-1])
         if days[-1].outcome == "failed":
             break

@@ -47,7 +47,7 @@ from touchstone.core.warehouse import WAREHOUSE_GROUP_ROWS, removed_if_damaged, 
 from touchstone.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads, verify_loads
 from touchstone.landing.sql import literal
 from touchstone.landing.views import create_views, default_as_of
-from touchstone.maintenance.alerts import alerts_of, tell
+from touchstone.maintenance.alerts import alerts_for, send_alerts
 from touchstone.publishing.policy import Policy, load_policy
 from touchstone.publishing.terms import AppliedTerm, applied_terms
 
@@ -442,7 +442,7 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
         with home_lock(settings, f"run {record.run_id}"):
             for dead in mark_dead_runs(instance, runs):
                 logger.warning("Run %s had died; it is marked as failed, and this run completes its work.", dead.run_id)
-                alerts += alerts_of(dead)
+                alerts += alerts_for(dead)
                 for folder in REBUILT:
                     remove_temporaries(settings.home / folder)
             run = Run(settings, record, Warehouse(settings), tags)
@@ -451,14 +451,14 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
             yield run
             if is_whole:
                 record.end("failed" if record.has_failed else "refused" if "refused_gates" in record.facts else "done")
-                alerts += alerts_of(record)
+                alerts += alerts_for(record)
     except TouchstoneError as error:
         if is_whole:
             record.end("failed", str(error))
-            alerts += alerts_of(record)
+            alerts += alerts_for(record)
         raise
     finally:
-        tell(settings, alerts)
+        send_alerts(settings, alerts)
 
 
 def run_resource(settings: Settings) -> dg.ResourceDefinition:

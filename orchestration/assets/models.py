@@ -25,7 +25,7 @@ from touchstone.core.failpoints import failpoint
 from touchstone.core.lists import LISTS, ListDefinition
 from touchstone.core.revision import code_revision
 from touchstone.core.text import visible
-from touchstone.maintenance.approvals import described, settle_moves, shadow_file
+from touchstone.maintenance.approvals import describe_request, reconcile_alias_requests, shadow_file
 from touchstone.publishing.terms import fallback_notes
 
 OWNERS = ["team:model-review"]
@@ -182,8 +182,8 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
         VerificationError: The log of approvals, MLflow's database or the champion's files are not what they were.
     """
     as_of, model, name = run.as_of, rated.model, rated.list_name
-    for move in settle_moves(run.settings, run.registry):
-        run.note(described(move))
+    for request in reconcile_alias_requests(run.settings, run.registry):
+        run.note(describe_request(request))
     champion = run.registry.champion_to_rate(model)
     if champion is None:
         if not run.registry.has_any_champion() and not run.policy.rules:

@@ -141,7 +141,7 @@ def test_a_file_made_to_be_hard_is_refused_in_time_and_memory(name: str, tmp_pat
     text = (tmp_path / "said").read_text()
     (tmp_path / name).unlink()
     assert process.returncode == 2, text
-    assert "listings: this load is refused whole; nothing of it landed." in text
+    assert "listings: this load was refused; none of its rows landed." in text
     assert said in text
     assert len(text) < 5_000
     assert 0 < peak < MEMORY_KB, f"{peak / 1024:.0f} MB"

@@ -32,8 +32,8 @@ from tests.source_fixtures import (
 )
 from touchstone.core.errors import BadInputError
 from touchstone.demo.generate import generate
-from touchstone.landing.connectors import Place
-from touchstone.landing.extract import Puller
+from touchstone.landing.connectors import SourceFolders
+from touchstone.landing.extract import Extractor
 from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
 from touchstone.landing.sources import read_sources
 
@@ -87,7 +87,7 @@ def test_postgres_is_read_in_a_session_that_cannot_write(postgres: Postgres, tmp
     sneaky = "select * from postgres_query('{alias}', 'update listings set title = ''mine'' returning *')"
     sources = sources_file(tmp_path, inputs)
     with duckdb.connect() as connection:
-        place = Place(tmp_path, tmp_path)
+        place = SourceFolders(tmp_path, tmp_path)
         sources.inputs["listings"].attach(connection, "listings", place)
         alias = str(
             connection.execute(
@@ -111,8 +111,8 @@ REFUSED_POSTGRES = [
     ({"host": "127.0.0.1", "port": 1}, "PostgreSQL at 127.0.0.1:1, database shop cannot be read", "Is the server up"),
     ({"user": "nobody"}, "nobody", "Correct `user`"),
     ({"database": "shopp"}, "shopp", "Correct `database`"),
-    ({"table": "listing"}, "has no table listing that may be read", "Did you mean listings?"),
-    ({"schema": "market"}, "has no table listings that may be read", "It has: none."),
+    ({"table": "listing"}, "has no readable table listing", "Did you mean listings?"),
+    ({"schema": "market"}, "has no readable table listings", "It has: none."),
     ({"port": "many"}, "inputs.listings.port", "integer"),
     ({"sslmode": "no"}, "inputs.listings.sslmode", "require"),
     ({"pasword": "x"}, "inputs.listings.pasword is not a known key", "did you mean password?"),
@@ -125,7 +125,7 @@ REFUSED_POSTGRES = [
 def test_a_postgres_source_that_cannot_be_read_says_where_why_and_what_to_do(
     changes: Options, said: str, remedy: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("touchstone.landing.databases.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("touchstone.core.retry.FIRST_PAUSE_SECONDS", 0.01)
     inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("listings") | changes}
     began = time.monotonic()
     try:
@@ -152,9 +152,9 @@ def test_a_wrong_password_is_said_without_it(postgres: Postgres, tmp_path: Path)
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("name::int", "the server says: invalid input syntax for type integer [sql]"),
-        ("('{' || name)::json::text", "the server says: invalid input syntax for type json [sql]"),
-        ("tell(name)", "the server refuses; its log says why, with the values [sql]"),
+        ("name::int", "the server reports: invalid input syntax for type integer [sql]"),
+        ("('{' || name)::json::text", "the server reports: invalid input syntax for type json [sql]"),
+        ("tell(name)", "the server refuses; its log has the reason and the values [sql]"),
     ],
 )
 def test_what_postgres_says_of_a_value_is_told_without_it(
@@ -252,7 +252,9 @@ def test_a_connection_that_breaks_once_is_made_again(
     expected = landed(sources_file(tmp_path / "whole", whole), tmp_path / "whole" / "landing")["listings"]
     assert ended
     assert (record.status, record.load_id) == ("accepted", expected.load_id), record.message
-    assert f"reading shop: postgres {postgres.host} shop long, for table listings: try 1 of 4 failed (" in caplog.text
+    assert (
+        f"reading shop: postgres {postgres.host} shop long, for table listings: attempt 1 of 4 failed (" in caplog.text
+    )
     assert "; the next in 0.5 s." in caplog.text
 
 
@@ -285,7 +287,7 @@ def test_a_connection_that_breaks_while_the_table_is_looked_for_is_made_again(
     record = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"]
     killer.join()
     assert record.status == "accepted", record.message
-    told = f"opening PostgreSQL at {postgres.host}:5432, database shop, for table listings: try 1 of 4 failed ("
+    told = f"opening PostgreSQL at {postgres.host}:5432, database shop, for table listings: attempt 1 of 4 failed ("
     assert told in caplog.text
 
 
@@ -313,7 +315,9 @@ def test_a_connection_that_breaks_every_time_is_given_up_and_nothing_lands(
     given_up.set()
     killer.join()
     assert record.status == "refused"
-    assert f"reading shop: postgres {postgres.host} shop torn, for table listings: 4 tries failed (" in record.message
+    assert (
+        f"reading shop: postgres {postgres.host} shop torn, for table listings: 4 attempts failed (" in record.message
+    )
     assert "Is the server up, and does it let a read finish?" in record.message
     assert PASSWORD not in record.message
     tried = [line for line in caplog.messages if "for table listings: try" in line]
@@ -369,7 +373,7 @@ def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str,
         (in_storage(storage, "s3://market/nothing.parquet"), "s3://market/nothing.parquet", "Correct `path`"),
         (
             in_storage(storage, "s3://market/nothing-*.parquet"),
-            "no object is at s3://market/nothing-*",
+            "there is no object s3://market/nothing-*",
             "correct `path`",
         ),
         (
@@ -411,27 +415,29 @@ def test_storage_that_never_answers_is_given_up_in_time(
     assert "Read timeout" in message
     assert time.monotonic() - began < 30
     tried = [
-        line for line in caplog.messages if line.startswith(f"reading s3://market/listings.parquet at {endpoint}: try")
+        line
+        for line in caplog.messages
+        if line.startswith(f"reading s3://market/listings.parquet at {endpoint}: attempt")
     ]
     assert [line.partition(" failed (Read timeout")[0][-6:] for line in tried] == ["1 of 4", "2 of 4", "3 of 4"]
 
 
 FILES: list[tuple[str, bytes | None, Options, str]] = [
-    ("shop.sqlite", None, {"connector": "sqlite", "table": "listings"}, "no file is at"),
+    ("shop.sqlite", None, {"connector": "sqlite", "table": "listings"}, "there is no file"),
     ("shop.sqlite", b"no database at all", {"connector": "sqlite", "table": "listings"}, "file is not a database"),
-    ("shop.sqlite", b"", {"connector": "sqlite", "table": "listings"}, "has no table listings that may be read. It has: none"),
+    ("shop.sqlite", b"", {"connector": "sqlite", "table": "listings"}, "has no readable table listings. It has: none"),
     ("shop.duckdb", b"no database at all", {"connector": "duckdb", "table": "listings"}, "not a valid DuckDB database"),
-    ("items.jsonl", b"", {"connector": "jsonl"}, "no line holds an object. If there may be none, name the keys under `columns`"),
+    ("items.jsonl", b"", {"connector": "jsonl"}, "no line holds an object. If the file may be empty, list the keys"),
     ("items.jsonl", b"[1, 2]\n", {"connector": "jsonl"}, "no line holds an object"),
     ("items.jsonl", b'{"listing_id": "l1"\n', {"connector": "jsonl"}, "at byte 20 in line 1: unexpected end of data"),
-    ("items.jsonl", b'{"listing_id": "l1", "LISTING_ID": "l2"}\n', {"connector": "jsonl"}, "differ by case alone"),
+    ("items.jsonl", b'{"listing_id": "l1", "LISTING_ID": "l2"}\n', {"connector": "jsonl"}, "differ only in case"),
     ("items.jsonl", b'{"listing_id": "\xff\xfe"}\n', {"connector": "jsonl"}, "in line 1: invalid UTF-8 encoding in string"),
     ("items.jsonl", b'{"a":' * 10_000 + b"1" + b"}" * 10_000, {"connector": "jsonl"}, "missing column"),
     ("items.jsonl", b"\0" * 100_000, {"connector": "jsonl"}, "at byte 1 in line 1: unexpected character"),
     ("items.jsonl", b'{"listing_id": "l1"}\n{"listing_id": "l2" oops}\n', {"connector": "jsonl"}, "in line 2: unexpected"),
-    ("items.jsonl", b'\xef\xbb\xbf{"listing_id": "l1"}\n', {"connector": "jsonl"}, "begins with a byte-order mark"),
+    ("items.jsonl", b'\xef\xbb\xbf{"listing_id": "l1"}\n', {"connector": "jsonl"}, "starts with a byte-order mark"),
     ("items.jsonl", b'{"listing_id": "l1", "": 1}\n', {"connector": "jsonl"}, "some keys are empty"),
-    ("items.jsonl.zst", b"\x28\xb5\x2f\xfd\x04", {"connector": "jsonl"}, "packed in a way that is not read here"),
+    ("items.jsonl.zst", b"\x28\xb5\x2f\xfd\x04", {"connector": "jsonl"}, "has a compression that is not supported"),
 ]  # fmt: skip
 
 
@@ -439,8 +445,8 @@ HEAD = b"listing_id,merchant_id,title,listed_at\n"
 ROW = b",m1,Watch,2026-03-01\n"
 CSV: Options = {"connector": "csv"}
 FILES += [
-    ("items.csv", b"", CSV, "the first line must name the columns"),
-    ("items.csv", b"\0" * 100_000, CSV, "the first line must name the columns"),
+    ("items.csv", b"", CSV, "the first line must be a header"),
+    ("items.csv", b"\0" * 100_000, CSV, "the first line must be a header"),
     ("items.csv", HEAD.replace(b",", b"|"), CSV, "unknown column"),
     ("items.csv", HEAD + b"l1,m1,\xff\xfe,2026-03-01\n", CSV, "cannot be read as utf-8 text. Set `encoding`"),
     ("items.csv", HEAD + b"l1,m1,Watch,2026-03-01,more\n", CSV, "Expected Number of Columns: 4 Found: 5"),
@@ -448,9 +454,9 @@ FILES += [
     ("items.csv", HEAD + b'l1,m1,"Watch,2026-03-01\n' + b"l2" + ROW * 200_000, CSV, "the rows cannot be read"),
     ("items.csv", HEAD + b"l1,m1," + b"long" * 2_500_000 + b",2026-03-01\n", CSV, "line 2 has more than 2,000,000"),
     ("items.csv", (HEAD + b"l1" + ROW).decode().encode("utf-16"), CSV | {"encoding": "latin-1"}, "must name the columns"),
-    ("items.csv", "\ufefflisting_id\nl1\n".encode("utf-16-be"), CSV | {"encoding": "utf-16"}, "begins with a byte-order mark"),
-    ("items.csv.bz2", b"BZh91AY&SY", CSV, "packed in a way that is not read here"),
-    ("long" * 100 + ".csv", None, CSV, "no file is at"),
+    ("items.csv", "\ufefflisting_id\nl1\n".encode("utf-16-be"), CSV | {"encoding": "utf-16"}, "starts with a byte-order mark"),
+    ("items.csv.bz2", b"BZh91AY&SY", CSV, "has a compression that is not supported"),
+    ("long" * 100 + ".csv", None, CSV, "there is no file"),
     ("items.csv", HEAD + b"l1,m1,too long: Ann,2026-03-01,more\n", CSV, "CSV Error on Line: 2; Expected Number of Columns: 4"),
     ("items.csv", HEAD + b"l1,m1,ERROR:  permission denied for Ann,2026-03-01,more\n", CSV, "CSV Error on Line: 2; Expected"),
     ("items.csv", HEAD + b"l1,m1,connection refused by Ann,2026-03-01,more\n", CSV, "CSV Error on Line: 2; Expected"),
@@ -472,7 +478,7 @@ def test_a_file_that_cannot_be_read_says_so(
     }
     began = time.monotonic()
     message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
-    assert message.startswith("listings: this load is refused whole; nothing of it landed.")
+    assert message.startswith("listings: this load was refused; none of its rows landed.")
     assert said in message
     assert "Ann" not in message, "a row is not quoted"
     assert not (tmp_path / "landing" / "listings").exists()
@@ -632,7 +638,7 @@ def test_sqlite_values_of_any_kind_are_read_as_they_stand(tmp_path: Path) -> Non
         {"sellers": {"connector": "sqlite", "path": "shop.sqlite", "table": "sellers"}},
     )
     with duckdb.connect() as connection:
-        sources.inputs["sellers"].attach(connection, "sellers", Place(tmp_path, tmp_path))
+        sources.inputs["sellers"].attach(connection, "sellers", SourceFolders(tmp_path, tmp_path))
         rows = connection.execute("from sellers order by merchant_id").fetchall()
     assert rows == [
         ("007", "Ann", "2026-01-01 10:00:00"),
@@ -674,11 +680,11 @@ def test_the_database_itself_leaves_out_what_has_landed(column: str, postgres: P
     sources = sources_file(tmp_path, {name: postgres.options(name) for name in ("merchants", "listings", "orders")})
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        sources.inputs["orders"].attach(connection, "orders", Place(tmp_path, tmp_path))
+        sources.inputs["orders"].attach(connection, "orders", SourceFolders(tmp_path, tmp_path))
         asked = f"select {column}, order_id from orders"
         name = column.rsplit(maxsplit=1)[-1]
-        query = Puller.pushed(asked, name, "TIMESTAMP WITH TIME ZONE", has_nulls=False)
-        plan = str(connection.execute(f"explain {query}", {"since": "2026-06-01"}).fetchall())
+        query = Extractor.push_down(asked, name, "TIMESTAMP WITH TIME ZONE", has_nulls=False)
+        plan = str(connection.execute(f"explain {query}", {"watermark": "2026-06-01"}).fetchall())
     assert plan.count("POSTGRES_SCAN") == 1
     assert "placed_at>=" in plan
     assert "FILTER" not in plan
@@ -737,7 +743,7 @@ BROKEN = [
         "a column renamed",
         "listings",
         "select * exclude (price), price as cost from t",
-        "cost: the contract does not know this",
+        "cost: not a column of the contract",
     ),
     (
         "a column retyped",
@@ -769,13 +775,13 @@ BROKEN = [
         "a date in the future",
         "listings",
         "select * replace (timestamptz '2101-01-01 00:00:00+00' as listed_at) from t",
-        "listed_at: 6 of 6 rows lie outside 1970-01-01 to 2100-12-31",
+        "listed_at: 6 of 6 rows are outside 1970-01-01 to 2100-12-31",
     ),
     (
         "the year 1",
         "listings",
         "select * replace (timestamptz '0001-01-01 00:00:00+00' as listed_at) from t",
-        "listed_at: 6 of 6 rows lie outside 1970-01-01 to 2100-12-31",
+        "listed_at: 6 of 6 rows are outside 1970-01-01 to 2100-12-31",
     ),
     (
         "not a number",
@@ -835,6 +841,6 @@ def test_broken_input_is_refused_alike_from_every_source(
             connection.execute(f"copy ({written}) to '{good}/{name}.parquet' (format parquet)")
     record = landed(sources_file(tmp_path, CONNECTORS[connector](good, tmp_path, request)), tmp_path / "landing")[table]
     assert record.status == "refused"
-    assert record.message.startswith(f"{table}: this load is refused whole; nothing of it landed.")
+    assert record.message.startswith(f"{table}: this load was refused; none of its rows landed.")
     assert OTHERWISE.get((case, connector), said) in record.message
     assert not (tmp_path / "landing" / table).exists()

@@ -18,7 +18,7 @@ import pytest
 from tests.landing_fixtures import BUYERS, CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, ORDERS, Market
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import VARIABLE
-from touchstone.landing.erase import Reason, erase, unfinished
+from touchstone.landing.erase import Reason, erase, unfinished_erasures
 from touchstone.landing.ledger import Ledger, Person, Removal, unread_folders, verify_loads
 from touchstone.landing.persons import IDENTIFIERS, NAMED_IN, OWN_ROWS, identifier_kinds, kinds, person
 
@@ -169,7 +169,7 @@ def test_an_identifier_of_a_merchant_goes_by_its_kind(tmp_path: Path) -> None:
 
 
 def test_a_person_that_no_load_knows_is_bad_input(market: Market) -> None:
-    with pytest.raises(BadInputError, match="No load holds anything of this buyer"):
+    with pytest.raises(BadInputError, match="No load holds data of this buyer"):
         erase(market.landing, CONTRACT, Person(kind="buyer", value_hash="0" * 32), REASON)
     assert Ledger(market.landing).removals() == []
 
@@ -220,11 +220,11 @@ def test_an_erasure_that_is_killed_is_completed_by_the_same_command(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     verify_loads(market.landing, market.pins())
     is_begun, is_left = bool(Ledger(market.landing).removals()), not armed.startswith("erase.remove")
-    assert bool(unfinished(market.landing, CONTRACT)) == (is_begun and is_left)
+    assert bool(unfinished_erasures(market.landing, CONTRACT)) == (is_begun and is_left)
     erase(market.landing, CONTRACT, BUYER, replace(REASON, why="again"))
     assert occurrences(market, BUYER.value_hash) == []
     assert market.pins().digest == undisturbed.pins().digest
-    assert unfinished(market.landing, CONTRACT) == []
+    assert unfinished_erasures(market.landing, CONTRACT) == []
     assert unread_folders(market.landing, Ledger(market.landing).lines()) == []
     market.land(days=2)
     assert not list(market.landing.glob("**/.tmp-*"))

@@ -596,7 +596,7 @@ def hold(case: Case, world: World, folder: Path, log: pytest.LogCaptureFixture) 
     else:
         assert case.unsure or case.unfit, said
     if record and record.status == "refused":
-        assert record.message.startswith(f"{case.table}: this load is refused whole; nothing of it landed.\n")
+        assert record.message.startswith(f"{case.table}: this load was refused; none of its rows landed.\n")
         assert any(f" [{rule}]" in record.message for rule in RULES), record.message
         assert f"in {path} under tables.{case.table}. Then run again" in record.message
 

@@ -106,9 +106,9 @@ def test_a_wrong_row_refuses_all_of_them_and_leaves_no_trace(
     before = Ledger(market.landing).read()
     with pytest.raises(BadInputError) as refused:
         give(market, "appeals", rows)
-    assert "appeals-given.csv: appeals: this load is refused whole" in str(refused.value)
+    assert "appeals-given.csv: appeals: this load was refused" in str(refused.value)
     assert said in str(refused.value)
-    assert "give the whole file again" in str(refused.value)
+    assert "give the complete file again" in str(refused.value)
     assert Ledger(market.landing).read() == before
     assert not (market.landing / "appeals").exists()
 
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_read_is_named(market: Market, content: bytes, sai
     file.write_bytes(content)
     with pytest.raises(BadInputError, match=said):
         record("appeals", file, CONTRACT, market.landing, hmac_key=KEY, now=NOW)
-    with pytest.raises(BadInputError, match="no file is at"):
+    with pytest.raises(BadInputError, match="there is no file"):
         record("appeals", market.folder / "absent.csv", CONTRACT, market.landing, hmac_key=KEY, now=NOW)
 
 

@@ -33,7 +33,7 @@ LINES = {
 
 
 TABLE_CASES = [
-    ("listings", "colour", "1", "colour: the contract does not know this", ""),
+    ("listings", "colour", "1", "colour: not a column of the contract", ""),
     (
         "listings",
         "listed_at",
@@ -92,11 +92,11 @@ TABLE_CASES = [
         "listings",
         "listed_at",
         "timestamp '1969-12-31 23:59:59'",
-        "6 rows lie outside 1970-01-01 to 2100-12-31",
+        "6 rows are outside 1970-01-01 to 2100-12-31",
         "1969-12-31",
     ),
-    ("listings", "listed_at", "timestamp '2101-01-01'", "lie outside", "2101-01-01"),
-    ("listings", "listed_at", "timestamp 'infinity'", "lie outside", "infinity"),
+    ("listings", "listed_at", "timestamp '2101-01-01'", "are outside", "2101-01-01"),
+    ("listings", "listed_at", "timestamp 'infinity'", "are outside", "infinity"),
     (
         "orders",
         "listing_id",
@@ -124,7 +124,7 @@ TABLE_CASES = [
 def test_a_rule_refuses(table: str, column: str, value: str, said: str, shown: str, tmp_path: Path) -> None:
     market = Market(tmp_path, LINES | {table: with_column(LINES[table], column, value)})
     message = refusal_of(market, table)
-    assert message.startswith(f"{table}: this load is refused whole; nothing of it landed.")
+    assert message.startswith(f"{table}: this load was refused; none of its rows landed.")
     assert said in message
     assert shown in message
     assert f"{tmp_path}/sources.yml under tables.{table}" in message
@@ -153,7 +153,7 @@ def columns_of(sql: str) -> set[str]:
 
 def test_a_missing_column_that_every_row_needs_is_named(tmp_path: Path) -> None:
     market = Market(tmp_path, LINES | {"listings": f"select * exclude (merchant_id) from ({LISTINGS})"})
-    assert "merchant_id: the source has no such column, and every row needs it" in refusal_of(market, "listings")
+    assert "merchant_id: the source has no such column, and it is required" in refusal_of(market, "listings")
 
 
 def test_a_good_market_is_refused_nothing(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_source_that_is_gone_is_a_refusal_that_names_the_path(tmp_path: Path) 
     (tmp_path / "source" / "orders.parquet").unlink()
     reports = {report.table: report for report in check(sources, CONTRACT, hmac_key=b"k")}
     assert not reports["orders"].accepted
-    assert f"no file is at {tmp_path}/source/orders.parquet" in reports["orders"].message
+    assert f"there is no file {tmp_path}/source/orders.parquet" in reports["orders"].message
     assert reports["listings"].accepted
 
 

@@ -17,7 +17,7 @@ from tests.conftest import Outcome, touchstone
 from tests.hostile_sql import HOSTILE_EXPRESSIONS, HOSTILE_QUERIES
 from tests.landing_fixtures import LISTINGS, MERCHANTS
 from tests.source_fixtures import ENVIRONMENT, PASSWORD, Postgres, landed, sources_file
-from touchstone.landing.connectors import Place
+from touchstone.landing.connectors import SourceFolders
 from touchstone.landing.databases import DuckDBConnector, PostgresConnector
 from touchstone.landing.sql import Limits, connection_with, lock, quoted
 
@@ -119,7 +119,7 @@ def test_the_password_is_in_no_file_and_no_list_while_the_database_is_attached(
         for name in lists:
             spy.execute(f"create view {name}_seen as select * from {name}()")
     options = {**shop["listings"], "password": PASSWORD}
-    place = Place(tmp_path, work)
+    place = SourceFolders(tmp_path, work)
     with connection_with(Limits(), work) as connection:
         PostgresConnector.model_validate(options).attach(connection, "listings", place)
         readable = [

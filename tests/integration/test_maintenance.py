@@ -135,7 +135,7 @@ def test_a_dead_run_and_what_it_left_are_told_with_what_to_do(settings: Settings
     assert "run abc" in dead.what
     assert "touchstone run" in dead.remedy
     notes = "\n".join(map(str, found(settings, "note")))
-    assert "1 half-written" in notes
+    assert "1 partial" in notes
     assert "no line of the ledger names" in notes
     assert "touchstone prune" in notes
 
@@ -144,7 +144,7 @@ def test_who_holds_the_lock_is_named_and_nobody_is_waited_for(settings: Settings
     with writer_lock(settings.home / "lock", purpose="a test", wait_seconds=0):
         (held, *_) = [str(finding) for finding in examine(settings) if "writes to the home" in finding.what]
     assert f"process {os.getpid()} (a test" in held
-    assert "it lives" in held
+    assert "it is running" in held
     assert "a test" not in "".join(map(str, examine(settings))), "a name in the file of a free lock says nothing"
 
 
@@ -172,10 +172,10 @@ def test_pruning_never_removes_what_a_kept_version_names(settings: Settings, mar
     first, second, third, fourth = orders(market)
     pins, listings = market.pins(), content(market.landing / "listings")
     pruned = prune(settings, 15)
-    assert {item.kind for item in pruned.doomed} == {
+    assert {item.kind for item in pruned.expired} == {
         "loads", "features", "scores", "marts", "gates", "training", "candidates"
     }  # fmt: skip
-    assert [str(item.load.load_id) for item in pruned.doomed if item.load] == [first], (
+    assert [str(item.load.load_id) for item in pruned.expired if item.load] == [first], (
         "the second is named, by the newest"
     )
     assert orders(market) == [second, third, fourth]
@@ -188,7 +188,7 @@ def test_pruning_never_removes_what_a_kept_version_names(settings: Settings, mar
         assert (settings.home / pattern.format(NEW)).exists()
     assert not list((settings.home / "candidates" / "listings").glob(f"as_of={OLD}*"))
     assert len(list((settings.home / "published" / "listings").glob("20*"))) == 2, "versions stay"
-    assert prune(settings, 15).doomed == []
+    assert prune(settings, 15).expired == []
 
 
 def test_the_newest_leads_stay_however_old(settings: Settings) -> None:
@@ -196,7 +196,7 @@ def test_the_newest_leads_stay_however_old(settings: Settings) -> None:
     for folder in folders:
         folder.mkdir(parents=True)
         (folder / "leads.parquet").write_bytes(b"x")
-    assert "leads" in {item.kind for item in prune(settings, 15).doomed}
+    assert "leads" in {item.kind for item in prune(settings, 15).expired}
     assert [folder.exists() for folder in folders] == [False, True]
 
 
@@ -213,7 +213,7 @@ def test_verify_says_pruned_where_a_version_stood_on_what_is_gone(settings: Sett
 def test_a_load_that_is_gone_without_a_line_is_broken(settings: Settings, market: Market) -> None:
     shutil.rmtree(market.landing / "orders" / orders(market)[0])
     (problem,) = verify_home(settings.home).problems
-    assert "is gone" in problem
+    assert "is missing" in problem
 
 
 def test_a_dry_run_says_what_would_go_and_leaves_it(settings: Settings) -> None:
@@ -221,8 +221,8 @@ def test_a_dry_run_says_what_would_go_and_leaves_it(settings: Settings) -> None:
     dry = prune(settings, 15, dry_run=True)
     assert content(settings.home) == before
     assert sum(size for _, size in dry.totals().values()) > 0
-    assert prune(settings, 15).doomed == dry.doomed
-    assert not any(item.path.exists() for item in dry.doomed)
+    assert prune(settings, 15).expired == dry.expired
+    assert not any(item.path.exists() for item in dry.expired)
 
 
 def test_content_that_was_pruned_may_land_again(settings: Settings, market: Market) -> None:

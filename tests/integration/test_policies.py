@@ -168,7 +168,8 @@ def test_dates_and_lists_that_cannot_be_tried_are_told(
     assert {FIRST_DAY, NEXT_DAY} & set(wide["not_rated"]) == set()
     assert {"2026-06-10", "2026-07-02"} <= set(wide["not_rated"])
     assert any(
-        told.startswith(f"merchants as of {NEXT_DAY}: it was rated by a version of Touchstone") for told in wide["not_tried"]
+        told.startswith(f"merchants as of {NEXT_DAY}: it was rated by a version of Touchstone")
+        for told in wide["not_tried"]
     )
     other = [day for day in wide["days"] if day["list_name"] == "merchants"]
     assert other

@@ -15,7 +15,7 @@ from touchstone.core.errors import BadInputError
 from touchstone.core.run_record import RunRecord, Stage
 from touchstone.core.settings import Settings, read_settings
 from touchstone.maintenance import alerts
-from touchstone.maintenance.alerts import Alert, alerts_of, send_test, tell
+from touchstone.maintenance.alerts import Alert, alerts_for, send_alerts, send_test
 
 ALERT = Alert("run failed", "Run abc failed.")
 
@@ -47,14 +47,14 @@ def record(folder: Path, outcome: str, **facts: object) -> RunRecord:
 
 
 def test_a_run_that_ended_well_tells_nothing(tmp_path: Path) -> None:
-    assert alerts_of(record(tmp_path, "done", as_of="2026-06-30")) == []
+    assert alerts_for(record(tmp_path, "done", as_of="2026-06-30")) == []
 
 
 def test_a_failed_run_names_its_stage_and_not_what_an_error_said(tmp_path: Path) -> None:
     failed = record(tmp_path, "failed")
     failed.stages.append(Stage("shape", has_failed=True))
     failed.message = "could not convert 'ann@example.com'"
-    (alert,) = alerts_of(failed)
+    (alert,) = alerts_for(failed)
     assert alert.subject == "run failed"
     assert "shape" in alert.text
     assert "touchstone doctor" in alert.text
@@ -64,31 +64,31 @@ def test_a_failed_run_names_its_stage_and_not_what_an_error_said(tmp_path: Path)
 def test_refused_gates_and_loads_are_told_each_by_itself(tmp_path: Path) -> None:
     loads = {"orders": "orders: the new load was refused; the one of 2026-06-30 is in use."}
     gates = {"scores listings": ["few_are_flagged: observed 0.4, allowed 0.1"]}
-    found = alerts_of(record(tmp_path, "refused", refused_loads=loads, refused_gates=gates))
+    found = alerts_for(record(tmp_path, "refused", refused_loads=loads, refused_gates=gates))
     assert [alert.subject for alert in found] == ["load of orders refused", "gate scores listings refused"]
     assert "observed 0.4, allowed 0.1" in found[1].text
-    assert [alert.subject for alert in alerts_of(record(tmp_path / "2", "done", refused_loads=loads))] == [
+    assert [alert.subject for alert in alerts_for(record(tmp_path / "2", "done", refused_loads=loads))] == [
         "load of orders refused"
     ]
-    assert [alert.subject for alert in alerts_of(record(tmp_path / "3", "killed"))] == ["run failed"]
+    assert [alert.subject for alert in alerts_for(record(tmp_path / "3", "killed"))] == ["run failed"]
 
 
 def test_a_gate_that_warns_is_told_and_is_no_failure(tmp_path: Path) -> None:
     gates = {"scores listings": ["population_is_as_at_the_cut: price_usd: observed 0.4, allowed 0.25"]}
-    (alert,) = alerts_of(record(tmp_path, "done", warning_gates=gates))
+    (alert,) = alerts_for(record(tmp_path, "done", warning_gates=gates))
     assert alert.subject == "gate scores listings warns"
-    assert "it stops nothing" in alert.text
+    assert "publication continues" in alert.text
     assert "price_usd: observed 0.4, allowed 0.25" in alert.text
 
 
 def test_the_same_subject_goes_out_once_an_hour_and_says_how_many_were_held_back(tmp_path: Path, web: Received) -> None:
     hourly = settings_with(tmp_path, webhook=f"http://{web.address}/hook")
     for _ in range(3):
-        tell(hourly, [ALERT])
-    tell(hourly, [Alert("gate scores refused", "another violation_type")])
+        send_alerts(hourly, [ALERT])
+    send_alerts(hourly, [Alert("gate scores refused", "another violation_type")])
     assert [post["headline"].rpartition(": ")[2] for post in web.posts] == ["run failed", "gate scores refused"]
-    tell(settings_with(tmp_path, webhook=f"http://{web.address}/hook", every_seconds=0), [ALERT])
-    assert "2 more of this were held back" in web.posts[-1]["text"]
+    send_alerts(settings_with(tmp_path, webhook=f"http://{web.address}/hook", every_seconds=0), [ALERT])
+    assert "2 more of these were suppressed" in web.posts[-1]["text"]
 
 
 def test_a_channel_that_does_not_work_is_logged_loudly_without_its_address(
@@ -96,12 +96,12 @@ def test_a_channel_that_does_not_work_is_logged_loudly_without_its_address(
 ) -> None:
     web.status = 500
     secret = settings_with(tmp_path, webhook=f"http://{web.address}/secret-token")
-    tell(secret, [ALERT])
+    send_alerts(secret, [ALERT])
     assert "COULD NOT BE SENT" in heard.text
     assert "500" in heard.text
     assert "secret-token" not in heard.text
     web.status = 200
-    tell(secret, [ALERT])
+    send_alerts(secret, [ALERT])
     assert len(web.posts) == 2, "what nobody took is not held back"
 
 
@@ -139,13 +139,13 @@ def test_a_home_that_cannot_be_written_does_not_make_alerts_raise(
     tmp_path: Path, web: Received, heard: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "alerts").write_text("a file in the way")
-    tell(settings_with(tmp_path, webhook=f"http://{web.address}/"), [ALERT])
+    send_alerts(settings_with(tmp_path, webhook=f"http://{web.address}/"), [ALERT])
     assert "ALERTS COULD NOT BE SENT" in heard.text
 
 
 def test_a_mail_comes_with_sender_recipients_and_text(tmp_path: Path) -> None:
     with mail_server() as mail:
-        tell(
+        send_alerts(
             settings_with(
                 tmp_path, smtp=f"smtp://{mail.address}", **{"from": "t@a.example", "to": "x@b.example, y@c.example"}
             ),
@@ -196,7 +196,7 @@ def test_a_mail_and_its_password_are_encrypted_wherever_the_server_can(
 
 
 def test_nothing_is_sent_where_no_channel_is_set(tmp_path: Path) -> None:
-    tell(settings_with(tmp_path), [ALERT])
+    send_alerts(settings_with(tmp_path), [ALERT])
     assert send_test(settings_with(tmp_path)) == {}
     assert list(tmp_path.iterdir()) == []
 

@@ -71,7 +71,7 @@ def decision(value: str) -> str:
 
 
 def backfilled_day(value: str) -> str:
-    violation = Violation("unknown column", (value,), "the contract does not know this", 1, (f"key={value!r}",))
+    violation = Violation("unknown column", (value,), "not a column of the contract", 1, (f"key={value!r}",))
     return pipeline.render_day(
         Day(DAY, "failed", ExitCode.BAD_INPUT, (refusal("listings", [violation], "Correct it."),))
     )
@@ -146,13 +146,13 @@ def evaluated(value: str) -> str:
 
 
 def refused_load(value: str) -> str:
-    violations = [Violation("unknown column", (value, f"{value}2"), "the contract does not know this", 1, ())]
+    violations = [Violation("unknown column", (value, f"{value}2"), "not a column of the contract", 1, ())]
     return refusal("listings", violations, "Correct it at the source.")
 
 
 def findings(value: str) -> str:
     return maintenance.render_findings(
-        Path("home"), [Finding("act", "is no record of a run", f"home/runs/{value}", "remove it")]
+        Path("home"), [Finding("act", "is not a run record", f"home/runs/{value}", "remove it")]
     )
 
 

@@ -16,10 +16,10 @@ from touchstone.landing.ledger import (
     LoadRecord,
     Removal,
     Replacement,
-    fates,
+    current_loads,
+    load_statuses,
     loads_in_use,
     pinned_loads,
-    standing,
 )
 
 CONTRACT = load_contract()
@@ -150,26 +150,26 @@ def removal(load_id: str, replacement: str | None = None) -> Removal:
 
 def test_a_load_that_nothing_befell_expansion_weight_itself() -> None:
     lines = [record("orders", "a"), record("orders", "a", 1, status="unchanged"), record("orders", None, 2)]
-    assert [(key, fate.removals, fate.stands) for key, fate in fates(lines).items()] == [
+    assert [(key, status.removals, status.current) for key, status in load_statuses(lines).items()] == [
         (("orders", "a"), (), lines[0])
     ]
 
 
 def test_what_stands_in_is_found_through_every_erasure() -> None:
     lines = [record("orders", "a"), removal("a", "b"), removal("b", "c")]
-    found = fates(lines)
-    assert [fate.stands and fate.stands.load_id for fate in found.values()] == ["c", "c", "c"]
+    found = load_statuses(lines)
+    assert [status.current and status.current.load_id for status in found.values()] == ["c", "c", "c"]
     assert found["orders", "a"].removals == (lines[1], lines[2])
     assert found["orders", "a"].load.load_id == "a"
     assert found["orders", "b"].removals == (lines[2],)
     assert found["orders", "c"].removals == ()
-    assert found["orders", "c"].stands == standing(lines)[0]
+    assert found["orders", "c"].current == current_loads(lines)[0]
 
 
 def test_of_what_was_pruned_nothing_stands_until_it_lands_again() -> None:
     lines = [record("orders", "a"), removal("a", "b"), removal("b")]
-    assert {fate.stands for fate in fates(lines).values()} == {None}
+    assert {status.current for status in load_statuses(lines).values()} == {None}
     again = record("orders", "b", 5)
-    found = fates([*lines, again])["orders", "b"]
+    found = load_statuses([*lines, again])["orders", "b"]
     assert found.removals == ()
-    assert found.stands is not None
+    assert found.current is not None

@@ -68,7 +68,7 @@ def test_pictures_lie_beside_the_file(tmp_path: Path) -> None:
 
 def test_a_folder_of_pictures_that_is_not_there_is_refused(tmp_path: Path) -> None:
     message = refused(tmp_path, f"{GOOD}pictures: shots\n")
-    assert "pictures is 'shots', and there is no such folder beside the file" in message
+    assert "pictures is 'shots', and there is no such folder next to the file" in message
     with pytest.raises(BadInputError, match="no such folder"):
         picture_folder(tmp_path / "sources.yml")
 
@@ -87,11 +87,11 @@ def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("version: 1", "version: 2", "version is 2; this program reads version 1"),
-        ("name: shop", "name: shop\ncolour: red", "colour is not a known key; known here: version, name"),
+        ("version: 1", "version: 2", "version is 2; this version of Touchstone reads 1"),
+        ("name: shop", "name: shop\ncolour: red", "colour is not a known key. The known names are: version, name"),
         ("name: shop", "name: shop\ntabels: {}", "tabels is not a known key; did you mean tables?"),
         ("name: shop", "name: shop\nname: other", "the key 'name' is given twice"),
-        ("name: shop", "name: [", "no valid YAML"),
+        ("name: shop", "name: [", "not valid YAML"),
         (
             "connector: parquet",
             "connector: parket",
@@ -123,23 +123,23 @@ def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
         (
             "    cursor: listed_at",
             "    cursor: listed_at\n    changed_at: listed_at",
-            "give either `cursor`, for rows that never change, or `changed_at`, for rows that do",
+            "give `cursor`, if rows never change, or `changed_at`, if they do; not both",
         ),
         ("    cursor: listed_at", "    changed_at: a; b", "tables.listings.changed_at cannot be used"),
         (
             "    cursor: listed_at",
             "    changed_at: (select max(id) from seller)",
-            "tables.listings.changed_at reads 'seller', which is no input or earlier view; did you mean sellers?",
+            "tables.listings.changed_at reads 'seller', which is not an input or earlier view; did you mean sellers?",
         ),
         (
             "    input: cheapest",
             "    input: cheapset",
-            "reads 'cheapset', which is no input or earlier view; did you mean cheapest?",
+            "reads 'cheapset', which is not an input or earlier view; did you mean cheapest?",
         ),
         (
             "md5(vendor",
             "no_such_function(vendor",
-            "tables.listings.columns.listing_id cannot be used: it calls no_such_function, which is none",
+            "tables.listings.columns.listing_id cannot be used: it calls no_such_function, which is not an allowed function",
         ),
         (
             "md5(vendor",
@@ -147,11 +147,11 @@ def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
             "tables.listings.columns.listing_id cannot be used",
         ),
         ("    input: cheapest", "    where2: x", "tables.listings.where2"),
-        ("    input: cheapest", "    input: items\n    query: select 1", "either `input` or `query`"),
+        ("    input: cheapest", "    input: items\n    query: select 1", "exactly one of `input` and `query`"),
         (
             "select id as merchant_id from sellers",
             "select 1; select 2",
-            "tables.merchants.query cannot be used: one statement",
+            "tables.merchants.query cannot be used: only one statement",
         ),
         ("select id as merchant_id from sellers", "delete from sellers", "only a select"),
         (
@@ -167,14 +167,14 @@ def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
         (
             "merchants: {query",
             "merchant: {query",
-            "tables.merchant is no table of the contract; did you mean merchants?",
+            "tables.merchant is not a table of the contract; did you mean merchants?",
         ),
-        ("views:", "masked: [replica, '(']\nviews:", "masked.1 cannot be used: it is no regular expression"),
-        ("views:", "masked: ['a*']\nviews:", "masked.0 cannot be used: it fits where nothing stands"),
+        ("views:", "masked: [replica, '(']\nviews:", "masked.1 cannot be used: it is not a regular expression"),
+        ("views:", "masked: ['a*']\nviews:", "masked.0 cannot be used: it matches the empty text"),
         ("views:", "masked: [1:1]\nviews:", "masked.0: Input should be a valid string (it is '61')"),
         ("merchants: {query", "brands: {query", "tables.merchants is required"),
-        ('listing_id: "md5', 'listing: "md5', "tables.listings.columns.listing is no column of the contract"),
-        ("cursor: listed_at", "cursor: lister", "tables.listings.cursor: lister is no column"),
+        ('listing_id: "md5', 'listing: "md5', "tables.listings.columns.listing is not a column of the contract"),
+        ("cursor: listed_at", "cursor: lister", "tables.listings.cursor: lister is not a column"),
         ("cursor: listed_at", "cursor: title", "must be a timestamp, a date or an integer"),
     ],
 )
@@ -191,7 +191,7 @@ def test_every_problem_with_the_contract_is_named_at_once(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("text", ["", "- 1", "just text"])
 def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
-    assert "holds no mapping" in refused(tmp_path, text)
+    assert "is not a mapping" in refused(tmp_path, text)
 
 
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_what_may_be_a_secret_reaches_no_message(sellers: str, said: str, tmp_pa
 
 @pytest.mark.parametrize("value", ["no\udcffutf-8", "nu\0ll"])
 def test_a_variable_that_holds_no_text_is_refused_by_name(value: str, tmp_path: Path) -> None:
-    said = "inputs.items.path needs the environment variable DATA, which holds bytes that are no UTF-8 text"
+    said = "inputs.items.path needs the environment variable DATA, which is not valid UTF-8 text"
     assert said in refused(tmp_path, GOOD, DATA=value)
 
 

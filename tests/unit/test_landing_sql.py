@@ -19,7 +19,7 @@ from touchstone.landing.allowed_sql import (
     problem_with_query,
     tables_named,
 )
-from touchstone.landing.sql import Hmac, Limits, connection_with, file_list, lock, masking, why
+from touchstone.landing.sql import Hmac, Limits, connection_with, describe_error, file_list, lock, masking
 
 
 @pytest.mark.parametrize(
@@ -173,14 +173,14 @@ def test_an_error_tells_no_value(sql: str) -> None:
     with duckdb.connect(":memory:") as connection, pytest.raises(duckdb.Error) as failed:
         connection.execute(f"{sql} from (select 'abc' || range as x from range(5))").fetchall()
     assert "1390" in str(failed.value)
-    assert "1390" not in why(failed.value)
-    assert "abc" not in why(failed.value)
+    assert "1390" not in describe_error(failed.value)
+    assert "abc" not in describe_error(failed.value)
 
 
 def test_an_error_in_the_sql_itself_is_told() -> None:
     with duckdb.connect(":memory:") as connection, pytest.raises(duckdb.Error) as failed:
         connection.execute("select titel from (select 1 as title)")
-    assert "titel" in why(failed.value)
+    assert "titel" in describe_error(failed.value)
 
 
 def test_a_database_that_was_attached_before_the_lock_stays_readable(tmp_path: Path) -> None:

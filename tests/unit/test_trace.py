@@ -218,7 +218,9 @@ def test_features_are_told_as_they_are_beside_what_is_usual_in_their_category() 
     row = EVERYBODY | {"refund_share": 7.0, "delivery_days": None}
     told = describe_features(a_model(), row, []) or []
     assert {one["name"]: one["value"] for one in told} == {name: row[name] for name in LISTINGS.columns}
-    assert {one["name"]: one["typical"] for one in told} == {name: float(at) for at, name in enumerate(LISTINGS.columns)}
+    assert {one["name"]: one["typical"] for one in told} == {
+        name: float(at) for at, name in enumerate(LISTINGS.columns)
+    }
     assert [one["name"] for one in told[:2]] == ["delivery_days", "refund_share"]
     assert [one["as_extreme_share"] for one in told[:3]] == [0.0, 0.01, 0.99]
 

@@ -43,7 +43,7 @@ from touchstone.core.errors import BadInputError
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
 from touchstone.core.settings import Settings
 from touchstone.core.text import MOST_CHARACTERS, visible, visible_values
-from touchstone.landing.images import content_of
+from touchstone.landing.images import read_image
 from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
 from touchstone.landing.sources import picture_folder
 from touchstone.landing.views import create_views
@@ -236,7 +236,7 @@ def _add_images(pack: EvidencePack, root: Path | None) -> None:
         if row["listing_id"] in shown and row["sha256"]:
             addresses.setdefault(row["sha256"], []).append(row["uri"] or "")
     for sha256, uris in sorted(addresses.items()):
-        content = content_of(root.resolve(), sha256, uris) if root is not None else ""
+        content = read_image(root.resolve(), sha256, uris) if root is not None else ""
         if isinstance(content, bytes) and image_suffix(content):
             pack.images[sha256] = content
         else:

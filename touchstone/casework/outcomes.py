@@ -89,7 +89,7 @@ def _record(settings: Settings, table: str, file: Path, label: str, *, is_dry: b
         settings.home / "landing",
         hmac_key=identifier_key(sources, settings),
         now=datetime.now(UTC),
-        told=label,
+        label=label,
         is_dry=is_dry,
         limits=Limits.from_settings(settings),
     )

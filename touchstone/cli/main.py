@@ -89,8 +89,8 @@ def main() -> None:
     except TyperException as error:
         _fail(f"{error.format_message()} `touchstone --help` lists the commands.", ExitCode.BAD_INPUT)
     except Exception as error:  # noqa: BLE001  # last resort: a disk error or an internal error
-        if (message := describe_disk_error(str(error))) is not None:
-            _fail(f"{message} The home is {settings_of_command().home}.", ExitCode.BAD_INPUT)
+        if (refusal := describe_disk_error(str(error))) is not None:
+            _fail(f"{refusal} The home is {settings_of_command().home}.", ExitCode.BAD_INPUT)
         print_message(hide(traceback.format_exc()))
         _fail(
             f"Internal error (this is a bug in Touchstone): {error!r}. Please report it with the lines above.",

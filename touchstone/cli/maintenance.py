@@ -106,11 +106,11 @@ def render_findings(home: Path, findings: list[Finding]) -> str:
 
 
 def pruning_facts(pruned: Pruning, *, dry_run: bool) -> dict[str, Any]:
-    """Returns the result of pruning as plain data."""
-    items = [{"kind": item.kind, "path": str(item.path), "bytes": item.size} for item in pruned.doomed]
+    """Returns what was pruned as plain data."""
+    items = [{"kind": item.kind, "path": str(item.path), "bytes": item.size} for item in pruned.expired]
     return {
         "dry_run": dry_run,
-        "bytes": sum(item.size for item in pruned.doomed),
+        "bytes": sum(item.size for item in pruned.expired),
         "items": items,
         "kept_as_history": {"tables": pruned.history_tables, "bytes": pruned.history_bytes},
     }

@@ -123,9 +123,9 @@ def shadow_model(
         with _locked_registry("touchstone models shadow") as registry:
             _print_decision(dataclasses.asdict(registry.shadow(model, version, who=who, why=why)), as_json)
         return
-    from touchstone.maintenance.approvals import shadow_report
+    from touchstone.maintenance.approvals import compare_shadow
 
-    champion, shadow, days = shadow_report(settings_of_command().home, _registry(), model)
+    champion, shadow, days = compare_shadow(settings_of_command().home, _registry(), model)
     facts = {
         "model": model,
         "champion": champion.version,
@@ -149,9 +149,9 @@ def models_log(
     registry = _registry()
     confirmation = ""
     if verify:
-        from touchstone.maintenance.approvals import heads_in_receipts
+        from touchstone.maintenance.approvals import receipt_heads
 
-        heads = dict(heads_in_receipts(settings_of_command().home / "published"))
+        heads = dict(receipt_heads(settings_of_command().home / "published"))
         problems = registry.problems(heads)
         if problems:
             print_result({"problems": problems}, as_json, lambda: "\n".join(problems))

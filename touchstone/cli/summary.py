@@ -73,7 +73,7 @@ def render_summary(summary: dict[str, Any]) -> str:
 
 
 def _rated(result: PipelineResult, name: str) -> dict[str, Any]:
-    """Returns the numbers of rated, flagged and held entities; from the scores if there is no candidate."""
+    """Returns how many entities were rated, flagged and, by cause, held back; without a candidate, as scores say."""
     rows = {stage.name: stage.rows for stage in result.record.stages}
     counts = rows.get(f"candidate {name}") or rows.get(f"score {name}", {})
     held = {key.removeprefix(HELD): count for key, count in counts.items() if key.startswith(HELD) and count}

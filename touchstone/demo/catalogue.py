@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from touchstone.core.yaml import load_packaged_yaml
 from touchstone.demo.arrays import Floats, Ints, generator, picked
 
 BRANDS_PER_CATEGORY = 9
@@ -56,7 +56,7 @@ class Category:
 
 
 def _goods() -> dict[str, Any]:
-    goods: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("goods.yml").read_text(encoding="utf-8"))
+    goods: dict[str, Any] = load_packaged_yaml(Path(__file__).with_name("goods.yml"))
     return goods
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
+from touchstone.core.yaml import load_packaged_yaml
 from touchstone.demo.arrays import Bools, Ints, joined, nullable, phrases, picked
 
 MOODS = ("happy", "fair", "unhappy", "doubtful", "reassured")
@@ -24,7 +24,7 @@ RETURN_DAYS = (7, 14, 15, 21, 28, 30, 45, 60, 90)
 
 @cache
 def _grammar() -> dict[str, Any]:
-    grammar: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("grammar.yml").read_text(encoding="utf-8"))
+    grammar: dict[str, Any] = load_packaged_yaml(Path(__file__).with_name("grammar.yml"))
     return grammar
 
 

@@ -1,5 +1,5 @@
-"""Pulls a source's tables into the landing zone: connectors, the contract's checks, immutable Parquet, the ledger.
+"""Brings a source's tables into the landing zone: connectors, contract checks, immutable Parquet files, the ledger.
 
-Everything about how a user's data comes in is here; what it means is the contract's, and what is made of it is dbt's.
-Nothing here knows Dagster, a model or a list.
+Only ingestion is here: the contract defines what the data means, and dbt transforms it. Nothing here depends on Dagster, a model
+or a list.
 """

@@ -1,9 +1,9 @@
-"""What the contract demands of a load, as set-based SQL over the pulled rows, and how a refusal reads.
+"""Checks extracted rows against the contract, with set-based SQL, and formats refusals.
 
-First each column is brought to the contract's type; what will not convert is kept as text beside it, so that a refusal
-can show it. Then one pass counts what breaks a rule, and only broken rules are asked for sample rows. A value of a
-personal column never reaches a message. Whether rows are plausible as a whole (volume, freshness, distribution) is for
-the suites.
+First each column is converted to the contract's type; values that cannot be converted are kept as text in an extra column, so
+that a refusal can show them. Then one pass counts the rows that break each rule, and only broken rules are queried for sample
+rows. Values of personal columns never appear in messages. Whether the rows are plausible as a whole (volume, freshness,
+distribution) is checked by the suites.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ FIRST_DAY, LAST_DAY = "1970-01-01", "2100-12-31"
 SAMPLE_ROWS = 3
 SHOWN_CHARACTERS = 60
 LONGEST_AHEAD = timedelta(days=1)
-"""How far a clock elsewhere may be ahead."""
+"""Tolerance for clocks that are ahead."""
 CHANGED_AT = "changed_at"
-"""The pulled column that says when a row last changed; it does not land, and no column of the contract has its name."""
+"""The extracted column with the time of a row's last change; it does not land, and no contract column has its name."""
 
 UNCONVERTED = "unconverted:"
-"""Prefix of the pulled columns that hold, as text, what a contract column could not take."""
+"""Prefix of the extracted columns that hold, as text, values that could not be converted."""
 
 Family = Literal["text", "integer", "floating", "decimal", "boolean", "date", "timestamp", "nested", "nothing", "other"]
 
@@ -66,10 +66,10 @@ class Violation:
 
     Attributes:
         rule: Short name of the rule.
-        columns: The columns it is about.
-        count: How many rows break it; None where it is not about rows.
-        text: What is wrong, without the table's and the columns' names.
-        samples: Up to three rows that break it, as `key=value` text without personal values.
+        columns: The columns that the rule checks.
+        text: The problem, without the names of table and columns.
+        count: How many rows break the rule; None if it does not check rows.
+        samples: Up to three rows that break the rule, as `key=value` text without personal values.
     """
 
     rule: str
@@ -79,7 +79,7 @@ class Violation:
     samples: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Replaces the secrets that this process knows: messages, the ledger and run records are made of violations."""
+        """Redacts secrets: violations appear in messages, the ledger and run records."""
         object.__setattr__(self, "text", hide(self.text))
         object.__setattr__(self, "samples", tuple(map(hide, self.samples)))
 
@@ -91,15 +91,15 @@ class Violation:
 
 @dataclass(frozen=True)
 class TableReport:
-    """What a check found about one table.
+    """The result of checking one table.
 
     Attributes:
         table: The contract's table.
-        row_count: Rows that were pulled.
-        absent_columns: Optional columns that the source does not have; they land empty.
-        violations: What breaks the contract; empty when the load would be accepted.
-        source: What the rows came from.
-        message: The refusal, or a sentence that says what would land.
+        row_count: Rows that were extracted.
+        absent_columns: Optional columns that the source does not have; they are null in the load.
+        violations: The broken rules; empty if the load would be accepted.
+        source: Description of the source.
+        message: The refusal, or a sentence about what would land.
     """
 
     table: str
@@ -111,30 +111,35 @@ class TableReport:
 
     @property
     def accepted(self) -> bool:
-        """Tells whether the load would land."""
+        """Whether the load would be accepted."""
         return not self.violations
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """How one source column becomes a contract column: SQL for the value, and for whether it fails."""
+    """The conversion of a source column to a contract column: SQL for the value, and for whether the conversion fails."""
 
     value: str
     fails: str | None
 
 
 def family_of(sql_type: str) -> Family:
-    """Returns what kind of type a DuckDB type is."""
+    """Returns the family of a DuckDB type."""
     if sql_type.endswith("]"):
         return "nested"
     return _FAMILIES.get(sql_type.partition("(")[0], "other")
 
 
 def conversion(column: Column, source_type: str, value: str) -> Conversion | None:
-    """Returns how `value`, of DuckDB type `source_type`, becomes the contract's type, or None if it never can.
+    """Returns the conversion of `value`, of DuckDB type `source_type`, to the contract's type; None if there is none.
 
-    Nothing is bent in silence: a fraction is no integer, a time is no day, 2 is no boolean. Decimals are rounded to
-    the contract's four places.
+    Lossy conversions fail: of a fraction to an integer, of a time to a date, of 2 to a boolean. Decimals are rounded to the
+    contract's four places.
+
+    Args:
+        column: The contract's column.
+        source_type: DuckDB type of the value.
+        value: SQL for the value.
     """
     family = family_of(source_type)
     if family == "nothing":
@@ -154,7 +159,7 @@ def conversion(column: Column, source_type: str, value: str) -> Conversion | Non
 
 
 def _has_odd_zone(text: str) -> str:
-    """Returns SQL for whether a time as text bears a zone other than UTC, an offset or a place: EST and BST mean several."""
+    """Returns SQL for whether a time as text has an ambiguous zone (EST, BST): not UTC, an offset or a place name."""
     ends = r"^\s*\d.*[A-Za-z]\s*$"
     known = r"(\d\s*Z|\b(UTC|GMT)|[A-Za-z_]+(/[A-Za-z_+-]+)+)\s*$"
     far = r":\d\d(\.\d+)?\s*[+-](1[6-9]|[2-9]\d)(:?\d\d)*\s*$"
@@ -166,7 +171,7 @@ def _has_odd_zone(text: str) -> str:
 
 def _lossy(column: Column, family: Family, value: str, cast: str) -> str:
     if column.type in ("integer", "decimal", "double") and family == "text":
-        # DuckDB also reads 0x10 and 1_000, as a program would write them.
+        # DuckDB also accepts the notations 0x10 and 1_000.
         odd = f" or regexp_matches({value}, '[xXbB_]')"
         return f" or try_cast({value} as double) <> {cast}{odd}" if column.type == "integer" else odd
     if column.type == "integer" and family != "integer":
@@ -187,53 +192,53 @@ def check_columns(
 
     Args:
         table: The contract's table.
-        types: DuckDB type by column name, of what the source gives.
-        mapped: The contract columns that the sources file gives an expression for.
-        tolerate_unknown: Whether columns that the contract does not know are left out in silence.
+        types: DuckDB types of the source's columns by name.
+        mapped: The contract columns for which the sources file has an expression.
+        tolerate_unknown: Whether to ignore columns that the contract does not have.
 
     Returns:
-        What is wrong: needed columns that are missing, columns the contract does not know, types that never convert.
+        The violations: missing columns that are needed, and columns that the contract does not have.
     """
     given = {name.lower() for name in types} | set(mapped)
-    found = [
-        Violation("missing column", (name,), "the source has no such column, and every row needs it")
+    violations = [
+        Violation("missing column", (name,), "the source has no such column, and it is required")
         for name in table.columns
         if table.is_needed(name) and name not in given
     ]
     unknown = [name for name in types if name.lower() not in table.columns]
     if unknown and not tolerate_unknown:
         known = ", ".join(name for name in table.columns if name not in given) or "none"
-        text = f"the contract does not know this; it knows, and the source lacks: {known}"
+        text = f"not a column of the contract. Columns of the contract that the source lacks: {known}"
         if len(unknown) == len(types):
-            # The first line of a file without a header is a row, and what it holds may be personal.
+            # The first line of a file without a header is a row, and its values may be personal.
             unknown = []
-            text = f"the contract knows none of the {len(types)} columns (is there a header?); it knows: {known}"
-        found.append(Violation("unknown column", tuple(unknown), text))
-    return found
+            text = f"none of the {len(types)} columns is in the contract (is there a header?). Its columns: {known}"
+        violations.append(Violation("unknown column", tuple(unknown), text))
+    return violations
 
 
 def unconvertible(name: str, column: Column, source_type: str) -> Violation:
-    """Returns the violation of a column whose type can never become the contract's."""
-    text = f"is {type_name(source_type)}, must be {column.type}; write an expression that makes it one under `columns`"
+    """Returns the violation of a column whose type cannot be converted to the contract's."""
+    text = f"is {type_name(source_type)}, must be {column.type}; convert it with an expression under `columns`"
     return Violation("type", (name,), text)
 
 
 def type_name(sql_type: str) -> str:
-    """Returns a DuckDB type for a message: without the members of an ENUM or STRUCT, which may be values."""
+    """Returns a DuckDB type for a message, without the members of an ENUM or STRUCT, which may be values."""
     return sql_type if re.fullmatch(r"[A-Z_ ]+(\(\d+(,\d+)?\))?(\[\d*\])*", sql_type) else sql_type.partition("(")[0]
 
 
 class RowChecks:
-    """The contract's rules about rows, run over one table's pulled rows."""
+    """Checks one table's extracted rows against the contract's rules."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, name: str, contract: Contract, rows: str) -> None:
-        """Names what is checked.
+        """Sets the rows to check.
 
         Args:
             connection: Can read `rows`.
             name: The contract's table.
             contract: The contract.
-            rows: SQL for the pulled rows: the contract's columns, and `unconverted:` ones beside them.
+            rows: SQL for the extracted rows: the contract's columns, and the `unconverted:` columns.
         """
         self.connection = connection
         self.name = name
@@ -244,47 +249,47 @@ class RowChecks:
     def run(
         self,
         unconverted: Iterable[str],
-        rises: tuple[str, str] | None,
+        cursor: tuple[str, str] | None,
         now: datetime,
         parents: Mapping[str, str],
         landed: str | None,
         source_rows: int | None,
     ) -> list[Violation]:
-        """Returns every rule that is broken, in the order of the columns; keys and references last.
+        """Returns every broken rule, in the order of the columns; keys and references last.
 
         Args:
-            unconverted: Contract columns that have an `unconverted:` one beside them.
-            rises: The column by which the table is read on, and its DuckDB type; it then needs a value in every row, and
-                none that lies ahead, since what comes meanwhile would never be pulled.
+            unconverted: Contract columns that have an `unconverted:` column.
+            cursor: The cursor column and its DuckDB type, of a table that is extracted incrementally. It must have a value in
+                every row, and none in the future: rows that come before such a value would never be extracted.
             now: The time of the landing.
-            parents: SQL for the tables that this one may refer to; a table that is not there is not checked.
-            landed: SQL for the rows that an incremental load adds to, if their keys may not come again.
-            source_rows: How many rows the source has, where only the new ones were pulled: those may be none.
+            parents: SQL for the tables that this one may refer to; references to other tables are not checked.
+            landed: SQL for the rows that an incremental load adds to, if their keys must not occur again.
+            source_rows: How many rows the source has, if only the new ones (possibly none) were extracted.
         """
-        rules = list(self._row_rules(set(unconverted), rises[0] if rises else None))
-        if rises and family_of(rises[1]) in ("timestamp", "date"):
-            rules += _rising_rules(rises[0], now)
-        found = [
+        rules = list(self._row_rules(set(unconverted), cursor[0] if cursor else None))
+        if cursor and family_of(cursor[1]) in ("timestamp", "date"):
+            rules += _cursor_rules(cursor[0], now)
+        violations = [
             self._violation(rule, column, text, condition, count)
             for (rule, column, text, condition), count in zip(rules, self._counts(rules), strict=True)
             if count and not self._is_stray(rule, column, count)
         ]
-        found += self._empty(source_rows)
-        return [*found, *self._repeated_keys(), *self._landed_keys(landed), *self._dangling(parents)]
+        violations += self._empty(source_rows)
+        return [*violations, *self._repeated_keys(), *self._landed_keys(landed), *self._dangling(parents)]
 
-    def _row_rules(self, unconverted: set[str], rises: str | None) -> Iterable[tuple[str, str, str, str]]:
+    def _row_rules(self, unconverted: set[str], cursor: str | None) -> Iterable[tuple[str, str, str, str]]:
         for name, column in self.table.columns.items():
             value = quoted(name)
             failed = f"{quoted(UNCONVERTED + name)} is not null" if name in unconverted else "false"
             if name in unconverted:
                 yield "type", name, f"cannot be read as {column.type}", failed
-            if self.table.is_needed(name) or name == rises:
+            if self.table.is_needed(name) or name == cursor:
                 empty = f" or {value} = ''" if name in self.table.key and column.sql_type == "VARCHAR" else ""
                 yield "required", name, "must have a value and has none", f"({value} is null{empty}) and not ({failed})"
             for rule, text, condition in _value_rules(column, value):
                 yield rule, name, text, condition
-        if rises == CHANGED_AT:
-            yield "required", rises, "must have a value and has none", f"{quoted(rises)} is null"
+        if cursor == CHANGED_AT:
+            yield "required", cursor, "must have a value and has none", f"{quoted(cursor)} is null"
 
     def _counts(self, rules: list[tuple[str, str, str, str]]) -> list[int]:
         if not rules:
@@ -293,7 +298,7 @@ class RowChecks:
         return [int(count) for count in self._one(f"select {counts} from {self.rows}")]
 
     def _is_stray(self, rule: str, column: str, count: int) -> bool:
-        """Tells whether unreadable values are some listers' doing: in at most half of the rows that have a value."""
+        """Returns whether unconverted values may come from single listers: in at most half of the rows that have a value."""
         if rule != "type" or not self.table.columns[column].by_anybody:
             return False
         return 2 * count <= int(self._one(f"select count({quoted(column)}) from {self.rows}")[0])
@@ -307,7 +312,7 @@ class RowChecks:
     def _empty(self, source_rows: int | None) -> list[Violation]:
         if not self.table.required or source_rows or self._one(f"select count(*) from {self.rows}")[0]:
             return []
-        return [Violation("rows", (), "the source has no row, and the table is required", 0)]
+        return [Violation("rows", (), "the source has no rows, and the table is required", 0)]
 
     def _repeated_keys(self) -> list[Violation]:
         key = ", ".join(map(quoted, self.table.key))
@@ -316,7 +321,7 @@ class RowChecks:
         keys, rows = self._one(f"select count(*), coalesce(sum(times), 0) from ({repeated})")
         if not keys:
             return []
-        text = f"{format_count(int(keys), 'key')} in {format_count(int(rows), 'row')}; each may stand in one alone"
+        text = f"{format_count(int(keys), 'key')} in {format_count(int(rows), 'row')}; a key may occur in one row only"
         return [Violation("key", self.table.key, text, int(rows), self._samples(repeated, "times"))]
 
     def _landed_keys(self, landed: str | None) -> list[Violation]:
@@ -328,8 +333,8 @@ class RowChecks:
         if not count:
             return []
         text = (
-            f"changed after it had landed, in {format_count(int(count), 'row')}, so the table does not only grow; "
-            "remove its `cursor`, and it is pulled whole, or say by `changed_at` when its rows change"
+            f"changed after it had landed, in {format_count(int(count), 'row')}, so the table is not append-only; "
+            "remove its `cursor` to extract it in full, or use `changed_at` with the time of each row's last change"
         )
         return [Violation("cursor", self.table.key, text, int(count), self._samples(query, self.table.key[0]))]
 
@@ -347,12 +352,12 @@ class RowChecks:
                 yield Violation("reference", (name,), text, int(count), self._samples(query, name))
 
     def _samples(self, query: str, column: str, shown: str = "") -> tuple[str, ...]:
-        """Returns up to three rows of a query as text, in the key's order; personal values are not even read.
+        """Returns up to three rows of a query as text, in the order of the key; personal values are not read.
 
         Args:
-            query: Gives the key's columns and `column`.
-            column: What is shown beside the key.
-            shown: SQL for it, where that is not the column itself.
+            query: Returns the key's columns and `column`.
+            column: The column that is shown with the key.
+            shown: SQL for its value, if that is not the column itself.
         """
         names = [name for name in self.table.key if name != column]
         parts = [(name, quoted(name)) for name in names] + [(column, shown or quoted(column))]
@@ -380,11 +385,11 @@ class RowChecks:
         return row
 
 
-def _rising_rules(name: str, now: datetime) -> Iterable[tuple[str, str, str, str]]:
+def _cursor_rules(name: str, now: datetime) -> Iterable[tuple[str, str, str, str]]:
     value, latest = quoted(name), literal((now.astimezone(UTC) + LONGEST_AHEAD).replace(tzinfo=None).isoformat(" "))
     if name == CHANGED_AT:
-        yield "date", name, f"lie before {FIRST_DAY}", f"{value} < date '{FIRST_DAY}'"
-    text = "lie more than a day ahead; until then, nothing that changes would be pulled"
+        yield "date", name, f"are before {FIRST_DAY}", f"{value} < date '{FIRST_DAY}'"
+    text = "are more than a day in the future; until then, changed rows would not be extracted"
     yield "date", name, text, f"{value} > timestamp {latest}"
 
 
@@ -401,7 +406,7 @@ def _value_rules(column: Column, value: str) -> Iterable[tuple[str, str, str]]:
         yield "values", f"are none of {', '.join(column.values)}", f"{value} not in ({known})"
     if column.type in ("date", "timestamp"):
         outside = f"{value} < date '{FIRST_DAY}' or {value} >= date '{LAST_DAY}' + 1"
-        yield "date", f"lie outside {FIRST_DAY} to {LAST_DAY}", outside
+        yield "date", f"are outside {FIRST_DAY} to {LAST_DAY}", outside
 
 
 def _short(value: str | None) -> str:
@@ -412,24 +417,24 @@ def _short(value: str | None) -> str:
 
 
 def refusal(table: str, violations: Sequence[Violation], what_to_do: str) -> str:
-    """Returns the message of a refused load, for whoever has to act on it.
+    """Returns the message of a refused load.
 
     Args:
         table: The contract's table.
-        violations: What is wrong, at least one.
-        what_to_do: The sentence that ends it.
+        violations: The broken rules, at least one.
+        what_to_do: The last sentence of the message.
     """
     lines = [f"  {line}" for violation in violations for line in str(violation).splitlines()]
-    return "\n".join([f"{table}: this load is refused whole; nothing of it landed.", *lines, f"  {what_to_do}"])
+    return "\n".join([f"{table}: this load was refused; none of its rows landed.", *lines, f"  {what_to_do}"])
 
 
-def correct_at(place: str) -> str:
-    """Returns what to do about a load that was pulled and refused.
+def describe_remedy(location: str) -> str:
+    """Returns what to do about a refused load.
 
     Args:
-        place: Where the table's entry stands: the sources file and the key in it.
+        location: The table's entry: the sources file and the key in it.
     """
     return (
-        f"Correct it at the source, or map or leave out such rows in {place}. Then run again; "
-        "`touchstone sources check` tries it without landing."
+        f"Correct the data at the source, or map or filter such rows in {location}. Then run again; "
+        "`touchstone sources check` tests it without landing."
     )

@@ -1,9 +1,9 @@
-"""Where rows come from: one class a kind of source, found by the word after `connector:` in a sources file.
+"""Connectors: one class per kind of source, selected by `connector:` in a sources file.
 
-A connector judges its source before data is read and makes one view over it in the landing's in-memory DuckDB. Files
-are here: Parquet, CSV and JSON lines, on this machine or in S3-compatible storage, from where they are fetched first.
-Databases are in `databases`. Nothing else in landing knows a kind of source. Shaping rows is the sources file's own SQL;
-checking them is `checks`.
+A connector inspects its source before data is read and creates one view over it in the landing's in-memory DuckDB. This module
+has the file connectors: Parquet, CSV and JSON lines, on this machine or in S3-compatible storage, from which they are downloaded
+first. Database connectors are in `databases`. The rest of landing does not depend on the kind of source. SQL of the sources file
+transforms the rows; `checks` checks them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
-import logging
 import os
 import re
 import zlib
@@ -27,47 +26,46 @@ import duckdb
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from touchstone.core.files import special_file
+from touchstone.core.retry import retry
 from touchstone.core.text import visible
-from touchstone.landing.sql import file_list, literal, parquet, quoted, why
+from touchstone.landing.sql import describe_error, file_list, literal, parquet, quoted
 
 MAX_ROWS_PER_BYTE = 10_000
-"""A Parquet footer that claims more is a bomb: a file of 42 KB once claimed trillions of values. Real files that
-compress best (sorted, nearly constant columns) stay under 1,000."""
+"""A Parquet file whose footer claims more is refused as a decompression bomb: a file of 42 KB once claimed trillions of values.
+Real files with the best compression (sorted, nearly constant columns) stay below 1,000."""
 
 
 MAX_HEADER_CHARACTERS = 100_000
-"""Of a CSV's first line no more is read; what has no line breaks is no CSV."""
+"""Maximum length of a CSV header; a file without line breaks is not CSV."""
 
 MAX_CSV_LINE, MAX_JSON_LINE = 2_000_000, 16_000_000
-"""Bytes that a line may have. DuckDB refuses longer ones, except that it drops in silence what follows the last line end
-where that is longer than its buffer of 32 MB (seen in 1.5.5)."""
+"""Maximum bytes of a line. DuckDB refuses longer ones, but silently drops the text after the last line end if it is longer than
+its buffer of 32 MB (seen in 1.5.5)."""
 
 MAX_COLUMNS = 10_000
-"""A table has no more columns; what has more is no table, and each costs memory."""
+"""Maximum columns of a table; each takes memory."""
 
 MAX_INFLATION, FREE_INFLATION = 100, 64 * 1024 * 1024
-"""What a gzipped file may grow to, for each byte of it that was read, after these first bytes. Rows compress to a tenth."""
+"""How many bytes a gzipped file may decompress to per byte read, after the first `FREE_INFLATION` bytes. Rows compress to about
+a tenth."""
 
 SECRET_OPTIONS = ("password", "access_key", "secret_key", "session_token")
-"""Options that a sources file may give only as `${NAME}`, a variable of the environment."""
+"""Options that a sources file may give only as `${NAME}`, an environment variable."""
 
-logger = logging.getLogger("touchstone")
 S3 = "s3://"
-ATTEMPTS = 4
-"""Tries in all, with growing pauses, before a source that does not answer is given up."""
 
 
 class SourceUnavailableError(Exception):
-    """An input cannot be read now; the message names it and says why."""
+    """An input cannot be read; the message names it and the reason."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a source's files are looked for, and where fetched ones go.
+class SourceFolders:
+    """The folders that connectors use.
 
     Attributes:
         base: The sources file's folder, to which paths are relative.
-        work: A folder for what is fetched; it goes when the landing ends.
+        work: A folder for downloads; it is removed when the landing ends.
     """
 
     base: Path
@@ -75,40 +73,40 @@ class Place:
 
 
 class Connector(BaseModel, ABC):
-    """What every kind of source can do; its fields are the options that a sources file may set."""
+    """Base class of connectors; the fields are the options that a sources file may set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     connector: str
 
     @abstractmethod
-    def attach(self, connection: duckdb.DuckDBPyConnection, view: str, place: Place) -> list[Path]:
-        """Judges the source and makes a view over it.
+    def attach(self, connection: duckdb.DuckDBPyConnection, view: str, folders: SourceFolders) -> list[Path]:
+        """Inspects the source and creates a view over it.
 
         Args:
             connection: The landing's DuckDB, not locked yet.
             view: The view's name.
-            place: Where paths start and fetched files go.
+            folders: The folders for relative paths and for downloads.
 
         Returns:
             The files that have to stay readable.
 
         Raises:
-            SourceUnavailableError: It cannot be read.
+            SourceUnavailableError: The source cannot be read.
         """
 
 
 class S3Storage(BaseModel):
-    """How S3-compatible storage is reached.
+    """Access to S3-compatible storage.
 
     Attributes:
         endpoint: URL of storage other than Amazon's, with http:// or https://.
         region: The bucket's region.
         access_key: As `${NAME}`. Without keys, requests are not signed.
         secret_key: As `${NAME}`.
-        session_token: As `${NAME}`, for keys that last a while.
-        connect_seconds: How long to wait for a connection.
-        read_seconds: How long to wait for the next bytes.
+        session_token: As `${NAME}`, for temporary keys.
+        connect_seconds: Timeout of a connection.
+        read_seconds: Timeout of a read.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -122,14 +120,17 @@ class S3Storage(BaseModel):
     read_seconds: Annotated[float, Field(gt=0)] = 60
 
     def fetch(self, address: str, folder: Path) -> dict[Path, str]:
-        """Copies the objects that an address names, and returns the copies, each with its address, in the keys' order.
+        """Downloads the objects that an address names.
 
         Args:
             address: `s3://bucket/key`; the key may be a pattern with `*`, `?` or `[...]`.
-            folder: Where the copies go.
+            folder: Where the downloads go.
+
+        Returns:
+            The downloaded files with their addresses, in the order of the keys.
 
         Raises:
-            SourceUnavailableError: No object is there, or the storage refuses, or does not answer when tried again.
+            SourceUnavailableError: There is no such object, or the storage refuses, or does not answer after retries.
         """
         from boto3.exceptions import Boto3Error
         from boto3.s3.transfer import TransferConfig
@@ -137,27 +138,28 @@ class S3Storage(BaseModel):
 
         bucket, _, pattern = address.removeprefix(S3).partition("/")
         where = f"{address} at {self.endpoint or 'Amazon S3'}"
-        # One request an object: parts that are fetched apart could be of two versions.
-        whole = TransferConfig(multipart_threshold=1 << 50, use_threads=False, num_download_attempts=ATTEMPTS)
+        # One request per object: parts that are downloaded separately could belong to two versions.
+        one_request = TransferConfig(multipart_threshold=1 << 50, use_threads=False, num_download_attempts=1)
         try:
             client = self._client()
-            client.meta.events.register_first("needs-retry.s3", partial(_say_that_it_is_tried_again, where))
             copies = {}
-            for number, key in enumerate(_matching(client, bucket, pattern)):
+            keys = retry(f"reading {where}", lambda: _matching(client, bucket, pattern), _transient_s3_error)
+            for number, key in enumerate(keys):
                 copy = folder / f"{number:05d}-{key.rpartition('/')[2]}"
-                client.download_file(bucket, key, str(copy), Config=whole)
+                download = partial(client.download_file, bucket, key, str(copy), Config=one_request)
+                retry(f"reading {where}", download, _transient_s3_error)
                 copies[copy] = f"{S3}{bucket}/{key}"
         except ClientError as error:
-            told = error.response.get("Error", {})
+            details = error.response.get("Error", {})
             raise SourceUnavailableError(
-                f"{where} cannot be read: {told.get('Code')} ({told.get('Message')}). {_S3_REMEDY}"
+                f"{where} cannot be read: {details.get('Code')} ({details.get('Message')}). {_S3_REMEDY}"
             ) from error
         except (BotoCoreError, Boto3Error) as error:
             raise SourceUnavailableError(
-                f"{where} cannot be read: {error}. Is `endpoint` right, and does it let this machine in?"
+                f"{where} cannot be read: {error}. Is `endpoint` right, and may this machine access it?"
             ) from error
         if not copies:
-            raise SourceUnavailableError(f"no object is at {where}. Put it there, or correct `path`.")
+            raise SourceUnavailableError(f"there is no object {where}. Put it there, or correct `path`.")
         return copies
 
     def _client(self) -> Any:
@@ -176,24 +178,29 @@ class S3Storage(BaseModel):
             config=Config(
                 connect_timeout=self.connect_seconds,
                 read_timeout=self.read_seconds,
-                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                retries={"mode": "standard", "total_max_attempts": 1},  # `retry` logs and repeats
                 **signing,
             ),
         )
 
 
-def _say_that_it_is_tried_again(
-    where: str, *, attempts: int, response: Any = None, caught_exception: Exception | None = None, **_: object
-) -> None:
-    """Logs what failed of a request that botocore, whose event this hears, then sends again by itself."""
-    status = response[0].status_code if response else 0
-    if attempts < ATTEMPTS and (caught_exception or status in _TRANSIENT_STATUSES):
-        failed = caught_exception or f"HTTP {status}"
-        logger.warning("reading %s: try %d of %d failed (%s); the next follows.", where, attempts, ATTEMPTS, failed)
+def _transient_s3_error(error: BaseException) -> str | None:
+    """Returns the reason of an error that may not occur again, such as a lost connection; None for any other error."""
+    from boto3.exceptions import RetriesExceededError
+    from botocore.exceptions import ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as StorageConnectionError
+
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        code = error.response.get("Error", {}).get("Code")
+        return f"HTTP {status}" if status in _TRANSIENT_STATUSES or code in _TRANSIENT_CODES else None
+    if isinstance(error, StorageConnectionError | HTTPClientError | RetriesExceededError):
+        return str(error)
+    return None
 
 
 def _matching(client: Any, bucket: str, pattern: str) -> list[str]:
-    """Returns the keys that a pattern names, sorted; a key without wildcards is asked for as it is."""
+    """Returns the keys that match a pattern, sorted; a key without wildcards is returned as it is."""
     prefix = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
     if prefix == pattern:
         return [pattern]
@@ -204,15 +211,16 @@ def _matching(client: Any, bucket: str, pattern: str) -> list[str]:
 
 
 _TRANSIENT_STATUSES = (429, 500, 502, 503, 504)
-_S3_REMEDY = "Correct `path`, or the keys and what they may read."
+_TRANSIENT_CODES = ("RequestTimeout", "RequestTimeoutException", "SlowDown", "Throttling", "ThrottlingException")
+_S3_REMEDY = "Correct `path`, or the keys and their permissions."
 
 
 class FileConnector(Connector):
-    """A source that is one or more files of the same shape.
+    """A source of one or more files with the same columns.
 
     Attributes:
         path: A file, or a pattern with `*`, `?` or `[...]`, relative to the sources file; or `s3://bucket/key`.
-        s3: How the storage is reached, for an `s3://` path.
+        s3: Access to the storage, for an `s3://` path.
     """
 
     path: Annotated[str, Field(min_length=1)]
@@ -221,47 +229,47 @@ class FileConnector(Connector):
     @model_validator(mode="after")
     def _storage_where_needed(self) -> Self:
         if self.path.startswith(S3) != (self.s3 is not None):
-            raise ValueError("`s3` says how storage is reached, and belongs with a `path` that starts with s3://")
+            raise ValueError("`s3` configures access to storage; use it with a `path` that starts with s3://")
         return self
 
-    def files(self, view: str, place: Place) -> dict[Path, str]:
-        """Returns the files that `path` names, fetched where they are not on this machine, and what a person calls each."""
+    def files(self, view: str, folders: SourceFolders) -> dict[Path, str]:
+        """Returns the files that `path` names, after downloading them if needed, with their names for messages."""
         if self.s3:
-            folder = place.work / f"fetched-{view}"
+            folder = folders.work / f"downloaded-{view}"
             folder.mkdir()
             return self.s3.fetch(self.path, folder)
-        target = (place.base / self.path).absolute()
+        target = (folders.base / self.path).absolute()
         path = Path(self.path)
-        # Only what the file says is a pattern, not the folder that it stands in.
-        base, pattern = (path.anchor, path.relative_to(path.anchor)) if path.is_absolute() else (place.base, path)
-        matches = [target] if is_file(target) else sorted(one.absolute() for one in Path(base).glob(str(pattern)))
+        # Only the option is a pattern, not the folder of the sources file.
+        base, pattern = (path.anchor, path.relative_to(path.anchor)) if path.is_absolute() else (folders.base, path)
+        matches = [target] if is_file(target) else sorted(match.absolute() for match in Path(base).glob(str(pattern)))
         for path in (target, *matches):
             refuse_special(path)
-        found = [path for path in matches if is_file(path)]
-        if not found:
-            raise SourceUnavailableError(f"no file is at {target}. Put it there, or correct `path`.")
-        return {_plain(path, number, view, place): _told(path) for number, path in enumerate(found)}
+        files = [path for path in matches if is_file(path)]
+        if not files:
+            raise SourceUnavailableError(f"there is no file {target}. Put it there, or correct `path`.")
+        return {_readable_path(path, number, view, folders): _printable(path) for number, path in enumerate(files)}
 
-    def attach(self, connection: duckdb.DuckDBPyConnection, view: str, place: Place) -> list[Path]:
-        """Judges the files, then makes a view over them; see `Connector`."""
-        files = self.files(view, place)
+    def attach(self, connection: duckdb.DuckDBPyConnection, view: str, folders: SourceFolders) -> list[Path]:
+        """Inspects the files and creates a view over them; see `Connector`."""
+        files = self.files(view, folders)
         paths = list(files)
         try:
             self.inspect(connection, paths)
             connection.execute(f"create view {quoted(view)} as select * from {self.reader(connection, paths)}")
         except duckdb.Error as error:
-            told = f"{', '.join(map(str, paths[:3]))} cannot be read: {self.explain(error)}"
-            raise SourceUnavailableError(_called(told, files)) from error
+            message = f"{', '.join(map(str, paths[:3]))} cannot be read: {self.explain(error)}"
+            raise SourceUnavailableError(_replace_file_names(message, files)) from error
         except SourceUnavailableError as error:
-            raise SourceUnavailableError(_called(str(error), files)) from error
+            raise SourceUnavailableError(_replace_file_names(str(error), files)) from error
         return paths
 
     def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
-        """Judges the files before their data is read; by default, not at all."""
+        """Inspects the files before their data is read; by default does nothing."""
 
     def explain(self, error: duckdb.Error) -> str:
-        """Returns what an error in opening the files means."""
-        return why(error)
+        """Returns the message of an error of opening the files."""
+        return describe_error(error)
 
     @abstractmethod
     def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:
@@ -269,7 +277,7 @@ class FileConnector(Connector):
 
 
 def is_file(path: Path) -> bool:
-    """Tells whether a file is there; a name that is too long for one is none."""
+    """Returns whether a path is a file; False if the name is too long."""
     try:
         return path.is_file()
     except OSError:
@@ -277,49 +285,49 @@ def is_file(path: Path) -> bool:
 
 
 def refuse_special(path: Path) -> None:
-    """Refuses a pipe, a socket or a device, which would keep whoever reads it waiting or have no end.
+    """Refuses a pipe, a socket or a device, which would block its reader or have no end.
 
     Raises:
-        SourceUnavailableError: It is one.
+        SourceUnavailableError: The path is a special file.
     """
     if (kind := special_file(path)) is not None:
         raise SourceUnavailableError(
-            f"{_told(path)} is {kind}, not a regular file. Put a file there, or correct `path`."
+            f"{_printable(path)} is {kind}, not a regular file. Put a file there, or correct `path`."
         )
 
 
-def _plain(path: Path, number: int, view: str, place: Place) -> Path:
-    """Returns a path that DuckDB reads as it is spelled: the file's own, or a link to it where that holds a pattern's signs."""
-    if _told(path) == str(path) and not re.search(r"[*?\[\]{}]", str(path)):
+def _readable_path(path: Path, number: int, view: str, folders: SourceFolders) -> Path:
+    """Returns a path that DuckDB does not take for a pattern: the file's own, or a link if it contains wildcards."""
+    if _printable(path) == str(path) and not re.search(r"[*?\[\]{}]", str(path)):
         return path
-    link = place.work / f"linked-{view}" / f"{number:05d}{'.gz' if path.suffix == '.gz' else ''}"
+    link = folders.work / f"linked-{view}" / f"{number:05d}{'.gz' if path.suffix == '.gz' else ''}"
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(path)
     return link
 
 
-def _told(path: Path) -> str:
-    """Returns a path as it can be written; bytes that are no UTF-8 become signs."""
+def _printable(path: Path) -> str:
+    """Returns a path as text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def _called(told: str, files: dict[Path, str]) -> str:
-    """Returns a message with each file called what a person calls it, not the copy that goes when the landing ends."""
+def _replace_file_names(message: str, files: dict[Path, str]) -> str:
+    """Returns a message with the original names of files instead of their temporary copies."""
     for path, name in files.items():
-        told = told.replace(str(path), visible(name))
-    return told
+        message = message.replace(str(path), visible(name))
+    return message
 
 
 def check_lines(path: Path, longest: int, encoding: str = "latin-1") -> None:
-    """Reads a text file once, and refuses it where a line is too long or it unpacks to far too much.
+    """Reads a text file once, and refuses it if a line is too long or it decompresses to too much.
 
     Args:
         path: The file, plain or gzipped.
-        longest: Characters that a line may have.
-        encoding: One in which line ends are found; those of UTF-8 are where they are in Latin 1.
+        longest: Maximum characters of a line.
+        encoding: An encoding in which line ends can be found; Latin 1 also finds those of UTF-8.
 
     Raises:
-        SourceUnavailableError: It is refused, or cannot be unpacked.
+        SourceUnavailableError: The file is refused, or cannot be decompressed.
     """
     size = length = ends = 0
     try:
@@ -335,12 +343,12 @@ def check_lines(path: Path, longest: int, encoding: str = "latin-1") -> None:
                 size += len(block)
                 if size > FREE_INFLATION + MAX_INFLATION * raw.tell():
                     raise SourceUnavailableError(
-                        f"{path} unpacks to more than {MAX_INFLATION} times its size: it is damaged or made to exhaust this "
-                        "machine. Export it again, or unpack it yourself."
+                        f"{path} decompresses to more than {MAX_INFLATION} times its size: it is damaged, or made to exhaust "
+                        "this machine. Export it again, or decompress it yourself."
                     )
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise SourceUnavailableError(
-            f"{path} cannot be read: {error}. Is it whole, and is its `encoding` right?"
+            f"{path} cannot be read: {error}. Is it complete, and is its `encoding` right?"
         ) from error
 
 
@@ -349,46 +357,46 @@ def _unpacked(path: Path, raw: BinaryIO, encoding: str) -> TextIO:
 
 
 def check_start(path: Path, marks: tuple[bytes, ...]) -> None:
-    """Refuses a text file that begins with a byte-order mark which its reader does not know, or is not packed by gzip.
+    """Refuses a text file that starts with an unsupported byte-order mark, or is compressed by other means than gzip.
 
     Args:
         path: The file, plain or gzipped.
-        marks: The byte-order marks that are refused.
+        marks: The byte-order marks to refuse.
 
     Raises:
-        SourceUnavailableError: It is refused, or cannot be unpacked.
+        SourceUnavailableError: The file is refused, or cannot be decompressed.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             start = file.read(4)
     except (OSError, EOFError, zlib.error) as error:
-        raise SourceUnavailableError(f"{path} cannot be read: {error}. Is it whole?") from error
+        raise SourceUnavailableError(f"{path} cannot be read: {error}. Is it complete?") from error
     if start.startswith(marks):
         raise SourceUnavailableError(
-            f"{path} begins with a byte-order mark behind which no row would be read. Save it as UTF-8 without one."
+            f"{path} starts with a byte-order mark that is not supported. Save it as UTF-8 without one."
         )
     if start.startswith(_PACKED):
         raise SourceUnavailableError(
-            f"{path} is packed in a way that is not read here. Unpack it, or gzip it and let its name end in .gz."
+            f"{path} has a compression that is not supported. Decompress it, or use gzip and the suffix .gz."
         )
 
 
 _PACKED = (b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zX", b"PK\x03\x04", b"\x1f\x8b")
-"""How files of zstd, bzip2, xz, zip and gzip begin."""
+"""First bytes of zstd, bzip2, xz, zip and gzip files."""
 
 
 def _compression(path: Path) -> str:
-    """Returns SQL for how a text file is packed, which DuckDB would else tell by more names than are judged here."""
+    """Returns a text file's compression as a SQL option; DuckDB would otherwise derive it from more suffixes than are checked."""
     return "compression = 'gzip'" if path.suffix == ".gz" else "compression = 'uncompressed'"
 
 
 class ParquetConnector(FileConnector):
-    """Parquet files. With several, columns are matched by name, and one that a file lacks is null in its rows."""
+    """Parquet files. Columns of several files are matched by name; a column that a file lacks is null in its rows."""
 
     connector: Literal["parquet"]
 
     def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
-        """Reads the footers alone, and refuses a file that claims more rows than its size could ever hold."""
+        """Reads only the footers, and refuses a file that claims more rows than its size can hold."""
         footers = connection.execute(
             f"select file_name, num_rows, num_row_groups from parquet_file_metadata({file_list(paths)})"
         ).fetchall()
@@ -396,38 +404,38 @@ class ParquetConnector(FileConnector):
             size = Path(name).stat().st_size
             if not 0 <= rows <= size * MAX_ROWS_PER_BYTE or not 0 <= groups <= size:
                 raise SourceUnavailableError(
-                    f"{name} claims {rows:,} rows in {groups:,} row groups, but has {size:,} bytes: it is damaged or made "
+                    f"{name} claims {rows:,} rows in {groups:,} row groups, but has {size:,} bytes: it is damaged, or made "
                     "to exhaust memory. Its data was not read. Export it again."
                 )
         wide = f"select file_name, name, precision from parquet_schema({file_list(paths)}) where precision > 38"
         for name, column, precision in connection.execute(wide).fetchall():
             raise SourceUnavailableError(
-                f"{name}: column {column} is a decimal of {precision} digits, of which more than 38 cannot be read without "
-                "bending them. Export it with fewer."
+                f"{name}: column {column} is a decimal of {precision} digits; more than 38 cannot be read without loss. "
+                "Export it with fewer."
             )
         names = f"select file_name from parquet_schema({file_list(paths)}) group by file_name having count(*) > {MAX_COLUMNS + 1}"
         for (name,) in connection.execute(names).fetchall():
             raise SourceUnavailableError(f"{name}: {_TOO_MANY_COLUMNS}")
 
     def explain(self, error: duckdb.Error) -> str:
-        """Returns the reason; a footer holds no values, so it may be told in full."""
+        """Returns the message, which is shown in full because a footer holds no values."""
         return str(error).split("\n")[0]
 
-    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002  JSON lines asks it
-        """Returns the reader."""
+    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002  used by JSON lines
+        """Returns SQL for the files' rows."""
         return parquet(paths)
 
 
 class CsvConnector(FileConnector):
-    """CSV files, plain or gzipped, whose first line names the columns.
+    """CSV files with a header, plain or gzipped.
 
-    Every column is read as text: guessing types by a sample turns `007` into 7.
+    Every column is read as text: inferring types from a sample turns `007` into 7.
 
     Attributes:
-        delimiter: What stands between two fields.
-        quote: What a field with a delimiter in it is wrapped in.
+        delimiter: The field delimiter.
+        quote: The quote character.
         encoding: The files' encoding.
-        null: What a field holds where there is no value, in quotes or not (many programs write every field in quotes).
+        null: The texts that mean null, quoted or not (many programs quote every field).
     """
 
     connector: Literal["csv"]
@@ -442,18 +450,20 @@ class CsvConnector(FileConnector):
             raise ValueError("`delimiter` and `quote` must differ, and neither may be a line end")
         return self
 
-    def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:  # noqa: ARG002  Parquet asks it
-        """Refuses what DuckDB would read in part."""
+    def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:  # noqa: ARG002  used by Parquet
+        """Refuses files that DuckDB would read only partially."""
         for path in paths:
             check_start(path, (codecs.BOM_UTF16_BE,))
             check_lines(path, MAX_CSV_LINE, "utf-16" if self.encoding == "utf-16" else "latin-1")
 
-    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002  JSON lines asks it
-        """Returns the readers of the files, those whose first lines name the same columns together: each takes memory."""
-        alike: dict[tuple[str, tuple[str, ...]], list[Path]] = {}
+    def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:  # noqa: ARG002  used by JSON lines
+        """Returns SQL for the files' rows. Files with the same header share a reader, because each reader takes memory."""
+        groups: dict[tuple[str, tuple[str, ...]], list[Path]] = {}
         for path in paths:
-            alike.setdefault((_compression(path), tuple(self._header(path))), []).append(path)
-        selects = [f"select * from {self._reader(some, names, how)}" for (how, names), some in alike.items()]
+            groups.setdefault((_compression(path), tuple(self._header(path))), []).append(path)
+        selects = [
+            f"select * from {self._reader(group, names, compression)}" for (compression, names), group in groups.items()
+        ]
         return f"({' union all by name '.join(selects)})"
 
     def _reader(self, paths: list[Path], names: tuple[str, ...], compression: str) -> str:
@@ -469,11 +479,11 @@ class CsvConnector(FileConnector):
             "nullstr": "[" + ", ".join(map(literal, self.null)) + "]",
             "hive_partitioning": "false",
         }
-        told = ", ".join(f"{key} = {value}" for key, value in options.items())
-        return f"read_csv({file_list(paths)}, {told}, {compression})"
+        listed = ", ".join(f"{key} = {value}" for key, value in options.items())
+        return f"read_csv({file_list(paths)}, {listed}, {compression})"
 
     def _header(self, path: Path) -> list[str]:
-        """Reads the first line. DuckDB would guess which line that is, and take a row of values where one looks odd."""
+        """Reads the first line. DuckDB would infer which line is the header, and could take a row of values for it."""
         encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
         opener = gzip.open if path.suffix == ".gz" else open
         try:
@@ -484,7 +494,7 @@ class CsvConnector(FileConnector):
         names = next(csv.reader([line.rstrip("\r\n")], delimiter=self.delimiter, quotechar=self.quote), [])
         if not names or not all(map(_is_name, names)) or len({name.lower() for name in names}) < len(names):
             raise SourceUnavailableError(
-                f"{path}: the first line must name the columns, each once. Add such a line, or set `delimiter`."
+                f"{path}: the first line must be a header with unique column names. Add one, or set `delimiter`."
             )
         if len(line) == MAX_HEADER_CHARACTERS or len(names) > MAX_COLUMNS:
             raise SourceUnavailableError(f"{path}: {_TOO_MANY_COLUMNS}")
@@ -502,32 +512,34 @@ def _is_name(text: str) -> bool:
 
 
 class JsonLinesConnector(FileConnector):
-    """JSON lines, plain or gzipped: an object a line. A key that a line lacks is null in its row.
+    """JSON lines, plain or gzipped: one object per line. A key that a line lacks is null in its row.
 
-    Every value is read as text, nested ones as JSON: guessing types by a sample bends numbers. A number that JSON does not
-    write in quotes has passed through a double before: `1.10` is read as `1.1`, and of 17 digits the last may differ.
+    Every value is read as text, nested ones as JSON: inferring types from a sample changes numbers. A number without quotes is
+    parsed as a double: `1.10` is read as `1.1`, and the last of 17 digits may differ.
 
     Attributes:
-        columns: Keys that are there although it may be that no line has them, as in a file without lines.
+        columns: Keys that are columns even if no line has them, for files that may be empty.
     """
 
     connector: Literal["jsonl"]
     columns: list[Annotated[str, Field(min_length=1)]] = []
 
-    def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:  # noqa: ARG002  Parquet asks it
-        """Refuses what takes too much memory, and what no reader takes."""
+    def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:  # noqa: ARG002  used by Parquet
+        """Refuses files that take too much memory or that the reader does not support."""
         for path in paths:
             check_start(path, (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             check_lines(path, MAX_JSON_LINE)
 
     def reader(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> str:
-        """Returns the reader, with the keys that any line has."""
-        whole = f"format = 'newline_delimited', maximum_object_size = {MAX_JSON_LINE}, hive_partitioning = false"
-        packed = {
-            how: [path for path in paths if _compression(path) == how] for how in sorted(set(map(_compression, paths)))
+        """Returns SQL for the files' rows, with the keys of all lines as columns."""
+        common = f"format = 'newline_delimited', maximum_object_size = {MAX_JSON_LINE}, hive_partitioning = false"
+        groups = {
+            compression: [path for path in paths if _compression(path) == compression]
+            for compression in sorted(set(map(_compression, paths)))
         }
         objects = " union all ".join(
-            f"select json from read_json_objects({file_list(some)}, {whole}, {how})" for how, some in packed.items()
+            f"select json from read_json_objects({file_list(group)}, {common}, {compression})"
+            for compression, group in groups.items()
         )
         keys = connection.execute(
             f"select distinct unnest(json_keys(json)) as key from ({objects}) order by key limit {MAX_COLUMNS + 1}"
@@ -538,15 +550,13 @@ class JsonLinesConnector(FileConnector):
             raise SourceUnavailableError(f"{shown}: {_TOO_MANY_COLUMNS}")
         if not names:
             raise SourceUnavailableError(
-                f"{shown}: no line holds an object. If there may be none, name the keys under `columns`."
+                f"{shown}: no line holds an object. If the file may be empty, list the keys under `columns`."
             )
         if len({name.lower() for name in names}) < len(names) or "" in names:
-            raise SourceUnavailableError(
-                f"{shown}: some keys are empty, or differ by case alone. Write each in one way."
-            )
+            raise SourceUnavailableError(f"{shown}: some keys are empty, or differ only in case. Rename them.")
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
         readers = [
-            f"select * from read_json({file_list(some)}, {whole}, {how}, records = true, columns = {{{columns}}})"
-            for how, some in packed.items()
+            f"select * from read_json({file_list(group)}, {common}, {compression}, records = true, columns = {{{columns}}})"
+            for compression, group in groups.items()
         ]
         return f"({' union all by name '.join(readers)})"

@@ -1,8 +1,8 @@
-"""Erases a person's rows from every load that has landed.
+"""Erases a person's rows from every load.
 
-Each load that holds some is written again without them, under the id of its new content; a line of the ledger names the
-old and the new digests, and from then on the new load stands in wherever the old one counted; then the old one's folder
-goes. What refers to rows that go is written first, so that a command that was killed finds the rest when given again.
+Each load that holds such rows is written again without them, under the id of its new content. A line of the ledger names the old
+and the new digests; from then on the new load replaces the old one. Finally the old load's folder is removed. Loads whose rows
+refer to erased rows are written first, so that a killed command finds the remaining rows when it is run again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from expectations.contract import Contract
 from touchstone.core.errors import BadInputError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import TEMPORARY_PREFIX, discard, sha256_file
-from touchstone.landing.land import FILE_NAME, PARQUET_OPTIONS, load_id_of, place
+from touchstone.landing.land import FILE_NAME, PARQUET_OPTIONS, commit_load, load_id_of
 from touchstone.landing.ledger import (
     Ledger,
     LoadedFile,
@@ -37,7 +37,7 @@ from touchstone.landing.sql import Limits, connection_with, literal, parquet, qu
 
 @dataclass(frozen=True)
 class Reason:
-    """Who has a person erased, why, and when."""
+    """Who erases a person, why, and when."""
 
     who: str
     why: str
@@ -47,21 +47,21 @@ class Reason:
 def erase(
     landing: Path, contract: Contract, person: Person, reason: Reason, *, limits: Limits | None = None
 ) -> list[Removal]:
-    """Takes a person's rows out of every load, and keeps them from landing again; one writer at a time.
+    """Removes a person's rows from every load, and keeps them from landing again. The caller holds the writer lock.
 
     Args:
         landing: The landing zone.
         contract: The contract.
-        person: Whose rows.
-        reason: What the ledger says of it.
+        person: The person.
+        reason: Recorded in the ledger.
         limits: Threads and memory for DuckDB; the loads do not depend on it.
 
     Returns:
-        The ledger's lines about this person, those of an earlier attempt too.
+        The ledger's removals for this person, including those of earlier attempts.
 
     Raises:
-        BadInputError: No load holds anything of this person, and none ever did.
-        VerificationError: The ledger is damaged, or a load is not what it says.
+        BadInputError: No load holds, or ever held, data of this person.
+        VerificationError: The ledger is damaged, or a load does not match it.
     """
     ledger = Ledger(landing)
     records = ledger.read()
@@ -76,20 +76,20 @@ def erase(
                     ledger.append(removal)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    found = [line for line in ledger.removals() if line.person == person]
-    if not found:
+    removals = [line for line in ledger.removals() if line.person == person]
+    if not removals:
         raise BadInputError(
-            f"No load holds anything of this {person.kind}, so nothing was erased. Check kind and hash: the hash must be made "
-            "under the key with which the loads landed."
+            f"No load holds data of this {person.kind}, so nothing was erased. Check kind and hash: the hash must be computed "
+            "with the key with which the loads landed."
         )
     for folder in removed_folders(landing, ledger.lines()):
         with failpoint("erase.remove", folder):
             discard(folder)
-    return found
+    return removals
 
 
 class _Eraser:
-    """Writes loads again without one person."""
+    """Writes loads again without one person's rows."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, contract: Contract, landing: Path, work: Path) -> None:
         self.connection = connection
@@ -103,9 +103,11 @@ class _Eraser:
         loads = {
             (record.table, record.load_id): record
             for record in records
-            if record.status == "accepted" and record.table in self.contract.tables and erasure.touches(record.table)
+            if record.status == "accepted"
+            and record.table in self.contract.tables
+            and erasure.may_contain(record.table)
         }
-        order = {table: place for place, table in enumerate(self.contract.in_landing_order())}
+        order = {table: index for index, table in enumerate(self.contract.in_landing_order())}
         parents_first = sorted(loads.values(), key=lambda load: (order[load.table], str(load.load_id)))
         for load in parents_first:
             rows = parquet(load.paths(self.landing))
@@ -115,15 +117,15 @@ class _Eraser:
                 yield removal
 
     def _written(self, erasure: Erasure, load: LoadRecord, person: Person, reason: Reason) -> Removal | None:
-        """Writes one load again, if it holds something of the person; the same bytes as if it had landed without."""
+        """Writes one load again if it holds data of the person; the bytes equal those of a load without that data."""
         rows = parquet(load.paths(self.landing))
         columns = _columns(self.connection, rows)
-        goes, is_cleared = erasure.goes(load.table, columns), erasure.is_cleared(load.table, columns)
-        counted = self.connection.execute(
-            f"select count(*) filter (where {goes}), count(*) filter (where not ({goes}) and ({is_cleared})), count(*) "
-            f"from {rows}"
+        is_removed, is_cleared = erasure.is_removed(load.table, columns), erasure.is_cleared(load.table, columns)
+        counts = self.connection.execute(
+            f"select count(*) filter (where {is_removed}), "
+            f"count(*) filter (where not ({is_removed}) and ({is_cleared})), count(*) from {rows}"
         ).fetchall()
-        removed, cleared, total = counted[0]
+        removed, cleared, total = counts[0]
         if not removed and not cleared:
             return None
         target = self.work / f"{load.table}-{load.load_id}.parquet"
@@ -132,7 +134,7 @@ class _Eraser:
         self.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
         digest = sha256_file(target)
         load_id = load_id_of(load.table, digest)
-        place(target, self.landing / load.table / load_id, digest)
+        commit_load(target, self.landing / load.table / load_id, digest)
         return Removal(
             status="erased",
             table=load.table,
@@ -150,23 +152,23 @@ class _Eraser:
         )
 
 
-def unfinished(landing: Path, contract: Contract) -> list[str]:
-    """Returns `<table>/<load_id>` of each load that holds rows of somebody who was erased: the command was cut short."""
+def unfinished_erasures(landing: Path, contract: Contract) -> list[str]:
+    """Returns `<table>/<load_id>` of each load that still holds rows of an erased person: the command was killed."""
     ledger = Ledger(landing)
     persons = erased_persons(ledger.removals())
     if not persons:
         return []
     with duckdb.connect(":memory:") as connection:
         erasure = Erasure(connection, contract, persons)
-        found: dict[str, None] = {}
+        unfinished: dict[str, None] = {}
         for load in ledger.read():
-            if load.status == "accepted" and load.table in contract.tables and erasure.touches(load.table):
+            if load.status == "accepted" and load.table in contract.tables and erasure.may_contain(load.table):
                 rows = parquet(load.paths(landing))
                 columns = _columns(connection, rows)
-                condition = f"{erasure.goes(load.table, columns)} or {erasure.is_cleared(load.table, columns)}"
+                condition = f"{erasure.is_removed(load.table, columns)} or {erasure.is_cleared(load.table, columns)}"
                 if connection.execute(f"select 1 from {rows} where {condition} limit 1").fetchone():
-                    found[f"{load.table}/{load.load_id}"] = None
-    return list(found)
+                    unfinished[f"{load.table}/{load.load_id}"] = None
+    return list(unfinished)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, rows: str) -> list[str]:

@@ -1,10 +1,14 @@
-"""Which functions of DuckDB the SQL of a sources file may call: those that compute something from their arguments alone.
+"""The DuckDB functions that the SQL of a sources file may call: those that depend only on their arguments.
 
-The lists were made from `duckdb_functions()` of DuckDB 1.5.5 with the extensions that landing loads, and then read through:
-whatever DuckDB marks as VOLATILE is refused but `error` (and so is `reservoir_quantile`, which it does not mark), and all that
-reads settings, variables, files, catalogs, sequences, secrets or other databases, or takes SQL as text. The clock may be
-read, for `where` leaves out the last minutes by it. What is on no list is refused, too; a test fails when DuckDB has a
-function that nobody has put on one.
+The lists come from `duckdb_functions()` of DuckDB 1.5.5 with the extensions that landing loads, and were reviewed by hand.
+Refused are:
+
+- functions that DuckDB marks as VOLATILE, except `error`, and `reservoir_quantile`, which is random but not marked
+- functions that read settings, variables, files, catalogs, sequences, secrets or other databases
+- functions that take SQL as text
+
+Reading the clock is allowed, because `where` uses it to exclude the last minutes. A function that is on no list is refused, and a
+test fails if DuckDB has such a function.
 """
 
 from __future__ import annotations
@@ -13,14 +17,14 @@ from typing import Final
 
 
 def words(text: str) -> frozenset[str]:
-    """Returns the words of a text."""
+    """Returns the words of a text as a set."""
     return frozenset(text.split())
 
 
 OPERATORS: Final = words("""
     !__postfix !~~ !~~* % & && * ** + - ->> / // <-> << <=> <@ >> @ @> ^ ^@ | || ~ ~~ ~~* ~~~
 """)
-"""Operators, which a parsed query holds as functions."""
+"""Operators, which are functions in a parsed query."""
 
 FUNCTIONS: Final = words("""
     abs acos acosh add age aggregate ago any_value apply approx_count_distinct approx_quantile approx_top_k
@@ -86,16 +90,16 @@ FUNCTIONS: Final = words("""
 TABLE_FUNCTIONS: Final = frozenset(
     {"generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row", "unnest"}
 )
-"""What may stand after `from` as a call."""
+"""The allowed table functions."""
 
 INTERNAL_PREFIXES: Final = ("__internal_", "icu_collate_")
-"""How DuckDB's own helpers begin, of which there are many; `collate` is how a collation is written."""
+"""Prefixes of DuckDB's internal functions; use `collate` for collations."""
 
 REFUSED_FUNCTIONS: Final = {
     "reads settings, variables or the environment": words("""
         current_setting getenv getvariable
 """),
-    "reads what DuckDB knows of itself and its databases": words("""
+    "reads DuckDB's catalog": words("""
         col_description current_catalog current_connection_id current_database current_query current_query_id
         current_role current_schema current_schemas current_transaction_id current_user format_pg_type
         format_type get_block_size has_any_column_privilege has_column_privilege has_database_privilege
@@ -109,26 +113,26 @@ REFUSED_FUNCTIONS: Final = {
         pg_ts_template_is_visible pg_type_is_visible session_user shobj_description stats txid_current user
         vector_type version
 """),
-    "gives another answer each time": words("""
+    "returns a different value each time": words("""
         gen_random_uuid random reservoir_quantile setseed uuid uuidv4 uuidv7
 """),
-    "counts on in a sequence": words("""
+    "reads or advances a sequence": words("""
         currval nextval
 """),
-    "handles SQL that is held in a text": words("""
+    "processes SQL in a text": words("""
         json_deserialize_sql json_serialize_plan json_serialize_sql
 """),
     "waits or writes to a log": words("""
         pg_sleep sleep_ms write_log
 """),
-    "is DuckDB's own tool, not made for queries": words("""
+    "is internal to DuckDB": words("""
         alias can_cast_implicitly cast_to_type combine constant_or_null
         create_sort_key equi_width_bins finalize get_type is_histogram_other_bin make_type
         parse_duckdb_log_message remap_struct replace_type switch timetz_byte_comparable unpivot_list
         variant_bytes_to_variant variant_normalize variant_to_parquet_variant
 """),
 }
-"""Functions that nobody may call, by what they do; `getenv` is one of DuckDB's command line alone."""
+"""Functions that are refused, by reason; `getenv` exists only in DuckDB's command line."""
 
 REFUSED_TABLE_FUNCTIONS: Final = {
     "reads files, and files are read only through `inputs`": words("""
@@ -141,17 +145,17 @@ REFUSED_TABLE_FUNCTIONS: Final = {
         pg_clear_cache postgres_attach postgres_configure_pool postgres_execute postgres_query postgres_scan
         postgres_scan_pushdown sqlite_attach sqlite_query sqlite_scan
 """),
-    "handles SQL or names of tables that are held in a text": words("""
+    "processes SQL or names of tables in a text": words("""
         histogram histogram_values json_execute_serialized_sql query query_table
 """),
-    "reads the memory of this program": words("""
+    "reads this program's memory": words("""
         arrow_scan arrow_scan_dumb pandas_scan python_map_function seq_scan
 """),
     "changes how DuckDB works": words("""
         checkpoint disable_logging disable_profiling enable_logging enable_profiling force_checkpoint
         truncate_duckdb_logs
 """),
-    "reads what DuckDB knows of itself and its databases": words("""
+    "reads DuckDB's catalog": words("""
         duckdb_approx_database_count duckdb_columns duckdb_connection_count duckdb_constraints
         duckdb_coordinate_systems duckdb_databases duckdb_dependencies duckdb_extensions
         duckdb_external_file_cache duckdb_functions duckdb_indexes duckdb_keywords duckdb_log_contexts
@@ -162,8 +166,8 @@ REFUSED_TABLE_FUNCTIONS: Final = {
         pragma_metadata_info pragma_platform pragma_show pragma_storage_info pragma_table_info pragma_user_agent
         pragma_version which_secret
 """),
-    "is DuckDB's own tool, not made for queries": words("""
+    "is internal to DuckDB": words("""
         summary test_all_types test_vector_types
 """),
 }
-"""Table functions that nobody may call, by what they do."""
+"""Table functions that are refused, by reason."""

@@ -1,9 +1,8 @@
-"""Pictures of what landed: read from where their rows say, hashed once for all, kept as hashes; their bytes are not kept.
+"""Perceptual hashes of the landed listing images. Each image is read and hashed once; its bytes are not stored.
 
-Addresses come from listings, and so from anybody: one counts only if it lies in the folder that the sources file names, and
-the bytes only if they have the digest that the row says. What a hash is, and which pictures show the same, is in
-`ml/signals/images.py`. Hashes are kept in parts, each with its matches among all parts before it, so that a day costs what
-is new in it.
+Addresses of images come from listings and are untrusted: only files below the folder that the sources file names are read, and
+only if they have the digest in their row. `ml/signals/images.py` computes the hashes and matches images. Hashes are stored in
+parts, each with its matches among all earlier parts, so that the cost of a day depends only on its new images.
 """
 
 from __future__ import annotations
@@ -35,22 +34,22 @@ from touchstone.core.files import (
 )
 
 MOST_BYTES = 20_000_000
-"""A picture file that is larger is not read."""
+"""A larger image file is not read."""
 PART_PICTURES, BATCH_PICTURES = 5_000, 50
 NO_FOLDER = "the sources file names no folder of pictures"
-NOT_A_FILE, NOT_THERE, OUTSIDE = "not the address of a file", "no file there", "outside the folder of pictures"
-OTHER_BYTES, TOO_LARGE, SPECIAL = "other bytes than its row says", "too large", "not a regular file"
+NOT_A_FILE, NOT_THERE, OUTSIDE = "not the address of a file", "file does not exist", "outside the folder of pictures"
+OTHER_BYTES, TOO_LARGE, SPECIAL = "digest differs from its row", "too large", "not a regular file"
 NO_DIGEST = "no digest in its row"
 
 
 @dataclass
 class Added:
-    """What a run did about pictures.
+    """The result of hashing images.
 
     Attributes:
-        hashed: Pictures that were hashed.
-        unread: How many pictures in use have no hash, by reason, whichever run found that out; those whose file may still come
-            are tried again by the next run.
+        hashed: Number of images that were hashed.
+        unread: Number of images in use without a hash, by reason, including those of earlier runs. The next run tries again
+            those whose file may still arrive.
     """
 
     hashed: int = 0
@@ -58,18 +57,18 @@ class Added:
 
 
 class PictureStore:
-    """The hashes of a home's pictures, below one folder."""
+    """The hashes of a home's images, stored below one folder."""
 
     def __init__(self, folder: Path, *, threads: int) -> None:
-        """Names the folder; nothing is read."""
+        """Sets the folder; nothing is read."""
         self._all = folder
         self._threads = threads
 
     @cached_property
     def _folder(self) -> Path:
-        """Where the hashes lie that this code and these libraries make; those of others are not comparable."""
-        made_by = [sha256_file(Path(signal.__file__)), version("pillow"), version("scipy")]
-        return self._all / sha256_bytes(" ".join(made_by).encode())[:12]
+        """Folder of the hashes by this code and these library versions; others are not comparable."""
+        versions = [sha256_file(Path(signal.__file__)), version("pillow"), version("scipy")]
+        return self._all / sha256_bytes(" ".join(versions).encode())[:12]
 
     def _parts(self) -> list[Path]:
         return sorted(path for path in self._folder.glob("[0-9]*") if path.is_dir())
@@ -81,12 +80,15 @@ class PictureStore:
             yield pq.read_table(part / f"{name}.parquet", schema=schema, columns=columns)
 
     def add(self, wanted: pa.Table, root: Path | None) -> Added:
-        """Hashes the pictures that are not hashed yet, and finds which show the same.
+        """Hashes the images that are not hashed yet, and matches them.
 
         Args:
-            wanted: `sha256` of pictures, one row each, sorted by it; `uris`, any of which may lead to it; `in_use`, whether it
-                may count among the unread.
-            root: The folder that addresses start from and may not leave; without one, no picture is read.
+            wanted: One row per image, sorted by `sha256`, with `uris` (any may be valid) and `in_use` (whether it is counted as
+                unread).
+            root: The folder of the images, which addresses may not leave; without one, no image is read.
+
+        Returns:
+            How many images were hashed and could not be read.
         """
         remove_temporaries(self._all)
         for other in self._all.glob("*"):
@@ -97,18 +99,18 @@ class PictureStore:
         if root is None:
             added.unread[NO_FOLDER] = new.filter(new["in_use"]).num_rows
         else:
-            for at in range(0, new.num_rows, PART_PICTURES):
-                self._add_part(new.slice(at, PART_PICTURES), root.resolve(), added)
+            for start in range(0, new.num_rows, PART_PICTURES):
+                self._add_part(new.slice(start, PART_PICTURES), root.resolve(), added)
         in_use = wanted.filter(wanted["in_use"])["sha256"]
         for unread in self._read("unread", signal.UNREAD):
             added.unread += Counter(unread.filter(pc.is_in(unread["sha256"], in_use))["reason"].to_pylist())
         return added
 
     def _add_part(self, new: pa.Table, root: Path, added: Added) -> None:
-        batches = [new.slice(at, BATCH_PICTURES) for at in range(0, new.num_rows, BATCH_PICTURES)]
+        batches = [new.slice(start, BATCH_PICTURES) for start in range(0, new.num_rows, BATCH_PICTURES)]
         with ThreadPoolExecutor(self._threads) as pool:
             done = list(pool.map(partial(_hashed, root), batches))
-        hashes, unread = (pa.concat_tables([tables[place] for tables, _ in done]) for place in range(2))
+        hashes, unread = (pa.concat_tables([tables[index] for tables, _ in done]) for index in range(2))
         for _, absent in done:
             added.unread += absent
         added.hashed += hashes.num_rows // len(signal.VIEWS)
@@ -124,7 +126,7 @@ class PictureStore:
             pq.write_table(pa.concat_tables(matches), temporary / "matches.parquet")
 
     def known(self) -> pa.Table:
-        """Returns `sha256` and `reason` of every picture that was read, sorted; the reason is null where it has a hash."""
+        """Returns `sha256` and `reason` of every image that was read, sorted; the reason is null if it has a hash."""
         views = self._read("hashes", signal.HASHES, ["sha256", "view"])
         hashed = [table.filter(pc.equal(table["view"], 0)).select(["sha256"]) for table in views]
         rows = [table.append_column("reason", pa.nulls(table.num_rows, pa.string())) for table in hashed]
@@ -133,19 +135,19 @@ class PictureStore:
         )
 
     def matches(self) -> pa.Table:
-        """Returns which pictures show the same, one row a pair, `sha256` the lesser, with the least distance; sorted."""
-        found = pa.concat_tables(self._read("matches", signal.MATCHES))
-        both = [found["sha256"], found["like_sha256"]]
+        """Returns the pairs of matching images with their least distance, sorted; `sha256` is the lesser of a pair."""
+        rows = pa.concat_tables(self._read("matches", signal.MATCHES))
+        both = [rows["sha256"], rows["like_sha256"]]
         lesser, greater = pc.min_element_wise(*both), pc.max_element_wise(*both)
-        return signal.nearest(pa.table({"sha256": lesser, "like_sha256": greater, "distance": found["distance"]}))
+        return signal.nearest(pa.table({"sha256": lesser, "like_sha256": greater, "distance": rows["distance"]}))
 
 
 def _hashed(root: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table], Counter[str]]:
-    """Reads and hashes a batch; also returns how many files may still come, by reason."""
+    """Reads and hashes a batch; also returns the number of files that may still arrive, by reason."""
     read: dict[str, bytes] = {}
     absent: Counter[str] = Counter()
     for row in wanted.to_pylist():
-        content = content_of(root, row["sha256"], row["uris"])
+        content = read_image(root, row["sha256"], row["uris"])
         if isinstance(content, bytes):
             read[row["sha256"]] = content
         elif row["in_use"]:
@@ -154,11 +156,20 @@ def _hashed(root: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table], Co
     return signal.hash_images(pa.table({"sha256": pa.array(read, pa.string()), "content": contents})), absent
 
 
-def content_of(root: Path, sha256: str, uris: list[str]) -> bytes | str:
-    """Returns the bytes that have a digest, from the first address that leads to them; or why the first does not."""
+def read_image(root: Path, sha256: str, uris: list[str]) -> bytes | str:
+    """Reads an image.
+
+    Args:
+        root: The folder of the images.
+        sha256: The image's digest.
+        uris: Addresses of the image.
+
+    Returns:
+        The bytes from the first address that leads to them, or the reason why the first address does not.
+    """
     reasons: list[str] = []
     for uri in uris:
-        content = _bytes_at(root, uri)
+        content = _read_bytes(root, uri)
         if isinstance(content, bytes):
             if sha256_bytes(content) == sha256:
                 return content
@@ -167,11 +178,11 @@ def content_of(root: Path, sha256: str, uris: list[str]) -> bytes | str:
     return reasons[0] if reasons else NOT_A_FILE
 
 
-def _bytes_at(root: Path, uri: str) -> bytes | str:
-    """Returns the bytes that an address leads to; or why it leads to none."""
+def _read_bytes(root: Path, uri: str) -> bytes | str:
+    """Returns the bytes at an address, or the reason why there are none."""
     if "://" in uri or "\0" in uri:
         return NOT_A_FILE
-    file = Path(os.path.realpath(root / uri))  # which, unlike Path.resolve, takes links that lead in a circle
+    file = Path(os.path.realpath(root / uri))  # unlike Path.resolve, it accepts cyclic links
     if not file.is_relative_to(root):
         return OUTSIDE
     try:

@@ -1,11 +1,11 @@
-"""How rows get in: `check` reports on a sources file, `land` brings its tables in, `record` takes rows that a command gives.
+"""Writes loads: `check` reports on a sources file, `land` lands its tables, `record` lands rows that a command gives.
 
-A table that was pulled and passed every check is written, synced, renamed and entered in the ledger, in this order. A
-load is one Parquet file, sorted by time and key, in a folder that is named by its content; the ledger's line
-makes it count. A kill at any moment leaves at most a folder that no line names. Reading the landing zone is `views`.
+A table that was extracted and passed every check is written, synced, renamed and appended to the ledger, in this order. A load is
+one Parquet file, sorted by time and key, in a folder that is named by its content; the ledger's line commits it. A kill at any
+moment leaves at most a folder that no line names. `views` reads the landing zone.
 
-What was recorded stays when the source's next full load comes: those of its rows whose keys the source does not have are
-carried over, as a load after it.
+Recorded rows are kept when the source's next full load lands: those whose keys the source does not have are carried over, as an
+increment of that load.
 """
 
 from __future__ import annotations
@@ -31,9 +31,17 @@ from touchstone.core.files import (
     sync_directory,
 )
 from touchstone.core.text import shorten, visible
-from touchstone.landing.checks import TableReport, correct_at, refusal
+from touchstone.landing.checks import TableReport, describe_remedy, refusal
 from touchstone.landing.connectors import CsvConnector, ParquetConnector
-from touchstone.landing.extract import Pulled, Puller, Since, check_mapping, landing_order, open_puller, place_of
+from touchstone.landing.extract import (
+    Extraction,
+    Extractor,
+    Watermark,
+    check_mapping,
+    entry_location,
+    landing_order,
+    open_extractor,
+)
 from touchstone.landing.ledger import (
     Ledger,
     LoadedFile,
@@ -50,7 +58,7 @@ from touchstone.landing.sources import Sources, TableSource
 from touchstone.landing.sql import Hmac, Limits, literal, parquet, quoted
 
 RECORDABLE = ("test_buys", "moderation_decisions", "appeals", "lead_hand_overs", "cases", "suppressions")
-"""The tables whose rows people give by command."""
+"""The tables whose rows can be recorded by a command."""
 
 ENTITIES = {
     "listing": ("listings", "listing_id"),
@@ -58,28 +66,28 @@ ENTITIES = {
     "review": ("reviews", "review_id"),
     "order": ("orders", "order_id"),
 }
-"""Where each kind of entity is, and the column that names it."""
+"""The table and the key column of each kind of entity."""
 
 GIVEN = "given"
-"""The only input of what is recorded."""
+"""Name of the only input of recorded rows."""
 
 LOAD_ID_DIGITS = 24
 FILE_NAME = "part-0.parquet"
 PARQUET_OPTIONS = "format parquet, compression zstd, compression_level 1, row_group_size 122880"
-"""With a total order, these give the same bytes at any number of threads (DuckDB's version is in them, too)."""
+"""With a total order, these give the same bytes at any number of threads. The bytes include DuckDB's version."""
 
 
 def check(sources: Sources, contract: Contract, *, hmac_key: bytes, limits: Limits | None = None) -> list[TableReport]:
-    """Pulls every table and reports what the contract says about it, without landing anything.
+    """Extracts and checks every table without landing anything.
 
     Args:
         sources: The sources file.
         contract: The contract.
-        hmac_key: Key under which personal identifiers are hashed.
+        hmac_key: Key of the HMACs of personal identifiers.
         limits: Threads and memory for DuckDB.
 
     Returns:
-        One report a table, in landing order.
+        One report per table, in landing order.
 
     Raises:
         BadInputError: The file maps a table or a column that the contract does not have, or lacks a required table.
@@ -88,26 +96,26 @@ def check(sources: Sources, contract: Contract, *, hmac_key: bytes, limits: Limi
     reports = []
     with tempfile.TemporaryDirectory(prefix="touchstone-check-") as folder:
         work = Path(folder).resolve()
-        with open_puller(
+        with open_extractor(
             sources, contract, Hmac(hmac_key), work, work, limits or Limits(), now=datetime.now(UTC)
-        ) as puller:
+        ) as extractor:
             parents: dict[str, str] = {}
             for name in landing_order(sources, contract):
-                pulled = puller.pull(name, None, parents)
-                if pulled.rows and not pulled.violations:
-                    parents[name] = pulled.rows
-                reports.append(_report(sources, name, pulled))
+                extraction = extractor.extract(name, None, parents)
+                if extraction.rows and not extraction.violations:
+                    parents[name] = extraction.rows
+                reports.append(_report(sources, name, extraction))
     return reports
 
 
-def _report(sources: Sources, name: str, pulled: Pulled) -> TableReport:
-    message = f"{name}: {format_count(pulled.row_count, 'row')} would land"
-    if pulled.absent_columns:
-        message += f"; the source does not have {', '.join(pulled.absent_columns)}, which stay empty"
-    if pulled.violations:
-        message = refusal(name, pulled.violations, correct_at(place_of(sources, name)))
+def _report(sources: Sources, name: str, extraction: Extraction) -> TableReport:
+    message = f"{name}: {format_count(extraction.row_count, 'row')} would land"
+    if extraction.absent_columns:
+        message += f"; the source does not have {', '.join(extraction.absent_columns)}, which will be null"
+    if extraction.violations:
+        message = refusal(name, extraction.violations, describe_remedy(entry_location(sources, name)))
     source = sources.origin_of(name)
-    return TableReport(name, pulled.row_count, pulled.absent_columns, pulled.violations, source, message)
+    return TableReport(name, extraction.row_count, extraction.absent_columns, extraction.violations, source, message)
 
 
 def land(
@@ -119,35 +127,37 @@ def land(
     now: datetime,
     limits: Limits | None = None,
 ) -> list[LoadRecord]:
-    """Pulls every table of a sources file into the landing zone; one writer at a time.
+    """Lands every table of a sources file. The caller holds the writer lock.
 
     Args:
         sources: The sources file.
         contract: The contract.
-        landing: The landing zone; made if absent.
-        hmac_key: Key under which personal identifiers are hashed.
-        now: The time that the loads bear, with a zone.
+        landing: The landing zone; created if absent.
+        hmac_key: Key of the HMACs of personal identifiers.
+        now: The landing time of the loads, with a time zone.
         limits: Threads and memory for DuckDB; the loads do not depend on it.
 
     Returns:
-        One ledger line a table, in landing order. A refused load is a line too: `loads_in_use` says whether an earlier
-        load can stand in.
+        One ledger record per table, in landing order. Refused loads are included: `loads_in_use` returns the earlier loads that
+        are used instead.
 
     Raises:
         BadInputError: The file maps a table or a column that the contract does not have, or lacks a required table.
-        VerificationError: The ledger is damaged, or a load that counts is not what it says.
+        VerificationError: The ledger is damaged, or a load in use does not match it.
     """
     check_mapping(sources, contract)
     landing.mkdir(parents=True, exist_ok=True)
     folder = landing.resolve()
-    _sweep(folder)
+    _remove_leftovers(folder)
     work = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     work.mkdir(mode=0o700)
     try:
-        erased = _verified(folder, contract)
+        erased = _verify_current_loads(folder, contract)
         hmac = Hmac(hmac_key)
-        with open_puller(sources, contract, hmac, folder, work, limits or Limits(), now=now, erased=erased) as puller:
-            lander = _Lander(puller, folder, work, now.astimezone(UTC))
+        with open_extractor(
+            sources, contract, hmac, folder, work, limits or Limits(), now=now, erased=erased
+        ) as extractor:
+            lander = _Lander(extractor, folder, work, now.astimezone(UTC))
             return [lander.land(name) for name in landing_order(sources, contract)]
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -155,14 +165,14 @@ def land(
 
 @dataclass(frozen=True)
 class Recorded:
-    """What came of rows that were given by command.
+    """The result of recording rows.
 
     Attributes:
         table: The contract's table.
-        load: The load that they make; None where all of them stood there already.
-        given: Rows that were given.
-        new: Those with a key that was not there.
-        changed: Those that take the place of others.
+        load: The new load; None if all rows were already in the table.
+        given: Number of rows that were given.
+        new: Number of rows with a new key.
+        changed: Number of rows that replace rows with the same key.
     """
 
     table: str
@@ -180,53 +190,57 @@ def record(
     *,
     hmac_key: bytes,
     now: datetime,
-    told: str | None = None,
+    label: str | None = None,
     is_dry: bool = False,
     limits: Limits | None = None,
 ) -> Recorded:
-    """Takes the rows of a file into a table, whole or not at all, by the checks that every load passes; one writer at a time.
+    """Lands the rows of a file atomically, after the checks that every load passes. The caller holds the writer lock.
 
-    A row takes the place of an earlier one with the same key. Given the same again, nothing lands.
+    A row replaces an earlier one with the same key. Rows that are already in the table do not land again.
 
     Args:
         table: A table of `RECORDABLE`.
-        file: CSV or, by its ending, Parquet, with the contract's columns.
+        file: CSV or, if its suffix is `.parquet`, Parquet, with the contract's columns.
         contract: The contract.
-        landing: The landing zone; made if absent.
-        hmac_key: Key under which personal identifiers are hashed.
-        now: The time that the load bears, with a zone.
-        told: What messages and the ledger call the file, if not by its name.
+        landing: The landing zone; created if absent.
+        hmac_key: Key of the HMACs of personal identifiers.
+        now: The landing time of the load, with a time zone.
+        label: How messages and the ledger name the file; by default its name.
         is_dry: Whether only to check and count.
         limits: Threads and memory for DuckDB; the load does not depend on it.
 
     Raises:
         BadInputError: The rows break the contract, or the file cannot be read.
-        VerificationError: The ledger is damaged, or a load that counts is not what it says.
+        VerificationError: The ledger is damaged, or a load in use does not match it.
     """
     landing.mkdir(parents=True, exist_ok=True)
     folder = landing.resolve()
-    _sweep(folder)
+    _remove_leftovers(folder)
     work = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     work.mkdir(mode=0o700)
     sources = _sources_of(table, file)
     try:
-        erased = _verified(folder, contract)
+        erased = _verify_current_loads(folder, contract)
         hmac = Hmac(hmac_key)
-        with open_puller(sources, contract, hmac, folder, work, limits or Limits(), now=now, erased=erased) as puller:
-            return _Lander(puller, folder, work, now.astimezone(UTC)).record(table, told or file.name, is_dry=is_dry)
+        with open_extractor(
+            sources, contract, hmac, folder, work, limits or Limits(), now=now, erased=erased
+        ) as extractor:
+            return _Lander(extractor, folder, work, now.astimezone(UTC)).record(
+                table, label or file.name, is_dry=is_dry
+            )
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _verified(landing: Path, contract: Contract) -> list[Person]:
-    """Verifies the loads that count, against which new rows are checked; returns whose rows do not land any more."""
+def _verify_current_loads(landing: Path, contract: Contract) -> list[Person]:
+    """Verifies the loads in use, against which new rows are checked; returns the erased persons."""
     ledger = Ledger(landing)
     verify_loads(landing, pinned_loads(ledger.read(), contract))
     return erased_persons(ledger.removals())
 
 
 def _sources_of(table: str, file: Path) -> Sources:
-    """Returns a file of rows as the only source of a table."""
+    """Returns sources with a file of rows as the only source of a table."""
     path = str(file.absolute())
     is_parquet = file.suffix == ".parquet"
     connector = (
@@ -246,12 +260,18 @@ def _sources_of(table: str, file: Path) -> Sources:
 
 
 def load_id_of(table: str, sha256: str) -> str:
-    """Returns the id of a load: what its file holds, and of which table."""
+    """Returns the id of a load: a digest of its table and its file."""
     return sha256_bytes(f"{table}\0{sha256}".encode())[:LOAD_ID_DIGITS]
 
 
-def place(written: Path, folder: Path, digest: str) -> None:
-    """Moves a load's file to the load's folder, unless the same bytes are there already."""
+def commit_load(written: Path, folder: Path, digest: str) -> None:
+    """Moves a load's file to the load's folder, unless the same file is already there.
+
+    Args:
+        written: The file.
+        folder: The load's folder.
+        digest: The file's SHA-256.
+    """
     final = folder / FILE_NAME
     if final.is_file() and sha256_file(final) == digest:
         return
@@ -260,29 +280,29 @@ def place(written: Path, folder: Path, digest: str) -> None:
     sync_directory(folder.parent.parent)
 
 
-def _sweep(landing: Path) -> None:
-    """Removes what was left in the middle of their work by landings, prunings and erasures that were killed."""
+def _remove_leftovers(landing: Path) -> None:
+    """Removes what killed landings, prunings and erasures left."""
     for pattern in (f"{TEMPORARY_PREFIX}*", f"*/{TEMPORARY_PREFIX}*"):
-        for left in landing.glob(pattern):
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in landing.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
     for folder in removed_folders(landing, Ledger(landing).lines()):
         discard(folder)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How a table is pulled this time, given what has landed."""
+    """How a table is extracted, given what has landed."""
 
     recipe: str
     last: LoadRecord | None
-    since: Since | None
+    watermark: Watermark | None
 
 
 class _Lander:
     """Lands the tables of one sources file, one after the other."""
 
-    def __init__(self, puller: Puller, landing: Path, work: Path, landed_at: datetime) -> None:
-        self.puller = puller
+    def __init__(self, extractor: Extractor, landing: Path, work: Path, landed_at: datetime) -> None:
+        self.extractor = extractor
         self.landing = landing
         self.work = work
         self.landed_at = landed_at
@@ -290,120 +310,124 @@ class _Lander:
         self.records = self.ledger.read()
 
     def land(self, name: str) -> LoadRecord:
-        """Pulls one table, and lands or refuses it; either way the ledger gets a line."""
-        pins = pinned_loads(self.records, self.puller.contract)
+        """Extracts one table, lands or refuses it, and appends a line to the ledger in both cases."""
+        pins = pinned_loads(self.records, self.extractor.contract)
         plan = self._plan(name, pins)
         parents = {table: self._rows(loads) for table, loads in pins.current.items()}
-        pulled = self.puller.pull(name, plan.since, parents)
-        record = self._refused(name, plan, pulled) if pulled.violations else self._landed(name, plan, pulled, pins)
-        self.puller.drop(pulled)
-        self._enter(record)
+        extraction = self.extractor.extract(name, plan.watermark, parents)
+        is_refused = bool(extraction.violations)
+        record = self._refused(name, plan, extraction) if is_refused else self._landed(name, plan, extraction, pins)
+        self.extractor.drop(extraction)
+        self._append_to_ledger(record)
         self._carry_over(name)
         return record
 
-    def record(self, name: str, told: str, *, is_dry: bool) -> Recorded:
-        """Checks rows that were given, and lands those that are new or differ from what is there."""
+    def record(self, name: str, label: str, *, is_dry: bool) -> Recorded:
+        """Checks recorded rows, and lands those that are new or differ from the current ones."""
         self._carry_over(name)
-        pins = pinned_loads(self.records, self.puller.contract)
+        pins = pinned_loads(self.records, self.extractor.contract)
         parents = {table: self._rows(loads) for table, loads in pins.current.items()}
-        pulled = self.puller.pull(name, None, parents)
-        if pulled.violations:
-            what_to_do = "Correct these rows and give the whole file again."
-            raise BadInputError(f"{visible(told)}: {refusal(name, pulled.violations, what_to_do)}")
-        self._refuse_unknown(name, pulled.rows, parents, told)
-        rows, new, changed = self._news(name, pulled.rows, pins.current.get(name, ()))
+        extraction = self.extractor.extract(name, None, parents)
+        if extraction.violations:
+            what_to_do = "Correct these rows and give the complete file again."
+            raise BadInputError(f"{visible(label)}: {refusal(name, extraction.violations, what_to_do)}")
+        self._refuse_unknown(name, extraction.rows, parents, label)
+        rows, new, changed = self._new_rows(name, extraction.rows, pins.current.get(name, ()))
         if is_dry or not new + changed:
-            return Recorded(name, None, pulled.row_count, new, changed)
+            return Recorded(name, None, extraction.row_count, new, changed)
         mode: Mode = "incremental" if name in pins.current else "full"
-        load = self._recorded(name, rows, mode, f"{GIVEN}: {told}", f"{new:,} new rows, {changed:,} in place of others")
-        return Recorded(name, load, pulled.row_count, new, changed)
+        load = self._recorded(
+            name, rows, mode, f"{GIVEN}: {label}", f"{new:,} new rows, {changed:,} in place of others"
+        )
+        return Recorded(name, load, extraction.row_count, new, changed)
 
-    def _refuse_unknown(self, name: str, rows: str, parents: Mapping[str, str], told: str) -> None:
-        """Refuses rows about an entity that the marketplace does not have, which in a command is a slip of the pen.
+    def _refuse_unknown(self, name: str, rows: str, parents: Mapping[str, str], label: str) -> None:
+        """Refuses recorded rows about an entity that the marketplace does not have: the id was mistyped.
 
         Raises:
-            BadInputError: There are some; names up to three.
+            BadInputError: There are such rows; the message names up to three entities of each kind.
         """
-        if "entity_kind" not in self.puller.contract.tables[name].columns:
+        if "entity_kind" not in self.extractor.contract.tables[name].columns:
             return
         unknown = []
         for kind, (table, key) in ENTITIES.items():
             known = f"anti join {parents[table]} as known on known.{key} = entity_id" if table in parents else ""
             query = f"select distinct entity_id from {rows} {known} where entity_kind = $kind order by all limit 3"
             unknown += [
-                f"{kind} {shorten(row[0])}" for row in self.puller.connection.execute(query, {"kind": kind}).fetchall()
+                f"{kind} {shorten(row[0])}"
+                for row in self.extractor.connection.execute(query, {"kind": kind}).fetchall()
             ]
         if unknown:
             raise BadInputError(
-                f"{visible(told)}: {name}: nothing of it landed, for the marketplace has no {', no '.join(unknown)}. Correct "
-                "`entity_kind` and `entity_id`, which are the platform's ids, and give the whole file again."
+                f"{visible(label)}: {name}: nothing landed, because the marketplace has no {', no '.join(unknown)}. Correct "
+                "`entity_kind` and `entity_id`, which are the platform's ids, and give the complete file again."
             )
 
-    def _news(self, name: str, rows: str, current: Sequence[LoadRecord]) -> tuple[str, int, int]:
-        """Returns SQL for the rows that say something new, and how many have a new key and how many another's.
+    def _new_rows(self, name: str, rows: str, current: Sequence[LoadRecord]) -> tuple[str, int, int]:
+        """Returns SQL for the rows that differ from the current ones, and how many have a new and how many a known key.
 
-        What only the source has said so far is news, too: it has to stay when the source says it no more.
+        Rows that only the source has had so far count as different: they have to stay when the source no longer has them.
         """
-        table = self.puller.contract.tables[name]
+        table = self.extractor.contract.tables[name]
         columns, key = (", ".join(map(quoted, names)) for names in (table.columns, table.key))
         recorded = [load for load in current if load.is_recorded]
-        present, known = (f"(select {columns} from {self._present(name, loads)})" for loads in (current, recorded))
-        told = f"(select {columns} from {rows} except (from {present} intersect from {known}))"
-        counts = (
-            f"select (select count(*) from {told}), (select count(*) from {told} semi join {present} using ({key}))"
-        )
-        total, changed = self.puller.connection.execute(counts).fetchall()[0]
-        return told, total - changed, changed
+        present, known = (f"(select {columns} from {self._newest_rows(name, loads)})" for loads in (current, recorded))
+        new = f"(select {columns} from {rows} except (from {present} intersect from {known}))"
+        counts = f"select (select count(*) from {new}), (select count(*) from {new} semi join {present} using ({key}))"
+        total, changed = self.extractor.connection.execute(counts).fetchall()[0]
+        return new, total - changed, changed
 
-    def _present(self, name: str, loads: Sequence[LoadRecord]) -> str:
-        """Returns SQL for the newest row of each key in some loads, oldest load first; a column that one lacks is null there."""
-        table = self.puller.contract.tables[name]
+    def _newest_rows(self, name: str, loads: Sequence[LoadRecord]) -> str:
+        """Returns SQL for the newest row of each key in some loads, oldest load first; columns that a load lacks are null."""
+        table = self.extractor.contract.tables[name]
         key = ", ".join(map(quoted, table.key))
-        empty = ", ".join(f"cast(null as {column.sql_type}) as {quoted(at)}" for at, column in table.columns.items())
-        numbered = [f"select *, {place} as load_place from {self._rows([load])}" for place, load in enumerate(loads)]
-        every = " union all by name ".join([f"(select {empty}, 0 as load_place where false)", *numbered])
-        newest = f"qualify row_number() over (partition by {key} order by load_place desc) = 1"
-        return f"(select * exclude (load_place) from ({every}) {newest})"
+        empty = ", ".join(
+            f"cast(null as {column.sql_type}) as {quoted(title)}" for title, column in table.columns.items()
+        )
+        numbered = [f"select *, {index} as load_index from {self._rows([load])}" for index, load in enumerate(loads)]
+        every = " union all by name ".join([f"(select {empty}, 0 as load_index where false)", *numbered])
+        newest = f"qualify row_number() over (partition by {key} order by load_index desc) = 1"
+        return f"(select * exclude (load_index) from ({every}) {newest})"
 
     def _carry_over(self, name: str) -> None:
-        """Lands again what was recorded before the newest full load, unless the source has it now.
+        """Lands the rows again that were recorded before the newest full load, unless the source has their keys now.
 
-        A kill between the two lines leaves the second to the next landing: until then the table is as the source has it.
+        After a kill between the full load and this one, the next landing does it. Until then the table lacks these rows.
         """
         recorded = [load for load in self.records if load.table == name and load.is_recorded]
-        current = pinned_loads(self.records, self.puller.contract).current.get(name, ())
+        current = pinned_loads(self.records, self.extractor.contract).current.get(name, ())
         if not recorded or any(load.is_recorded for load in current):
             return
-        key = ", ".join(map(quoted, self.puller.contract.tables[name].key))
-        rows = f"(select * from {self._present(name, recorded)} anti join {self._rows(current)} using ({key}))"
-        if self.puller.connection.execute(f"select 1 from {rows} limit 1").fetchone():
-            self._recorded(name, rows, "incremental", f"{GIVEN}: carried over", "what was recorded before stays")
+        key = ", ".join(map(quoted, self.extractor.contract.tables[name].key))
+        rows = f"(select * from {self._newest_rows(name, recorded)} anti join {self._rows(current)} using ({key}))"
+        if self.extractor.connection.execute(f"select 1 from {rows} limit 1").fetchone():
+            self._recorded(name, rows, "incremental", f"{GIVEN}: carried over", "recorded rows were carried over")
 
     def _recorded(self, name: str, rows: str, mode: Mode, source: str, message: str) -> LoadRecord:
-        """Writes, places and enters a load of rows that were given by command."""
+        """Writes and commits a load of recorded rows."""
         written = self._write(name, rows)
         digest = sha256_file(written)
         load_id = load_id_of(name, digest)
-        counted = self.puller.connection.execute(f"select count(*) from {parquet([written])}").fetchall()[0][0]
-        place(written, self.landing / name / load_id, digest)
+        row_count = self.extractor.connection.execute(f"select count(*) from {parquet([written])}").fetchall()[0][0]
+        commit_load(written, self.landing / name / load_id, digest)
         record = LoadRecord(
             table=name,
             load_id=load_id,
             status="accepted",
             mode=mode,
             is_recorded=True,
-            row_count=counted,
-            files=(LoadedFile(name=FILE_NAME, sha256=digest, rows=counted),),
+            row_count=row_count,
+            files=(LoadedFile(name=FILE_NAME, sha256=digest, rows=row_count),),
             source=source,
-            recipe=self.puller.contract.tables[name].digest(),
+            recipe=self.extractor.contract.tables[name].digest(),
             newest_event_date=self._newest_event_date(name, rows),
             landed_at=self.landed_at,
             message=message,
         )
-        self._enter(record)
+        self._append_to_ledger(record)
         return record
 
-    def _enter(self, record: LoadRecord) -> None:
+    def _append_to_ledger(self, record: LoadRecord) -> None:
         with failpoint("landing.ledger", self.ledger.log.path):
             self.ledger.append(record)
         self.records.append(record)
@@ -412,101 +436,101 @@ class _Lander:
         return parquet(path for load in loads for path in load.paths(self.landing))
 
     def _plan(self, name: str, pins: PinnedLoads) -> _Plan:
-        """Decides between a whole pull and one of what is new since the last.
+        """Decides between a full and an incremental extraction.
 
-        A whole one it is the first time, and whenever what shapes the rows has changed: rows that were hashed under
-        another key, or made by another expression, do not belong beside new ones.
+        The extraction is full the first time, and whenever the recipe of the rows has changed: rows that were hashed with
+        another key, or computed by another expression, must not be mixed with new ones.
         """
-        source, contract = self.puller.sources.tables[name], self.puller.contract
-        views = canonical_json(self.puller.sources.views)
-        made_by = {
+        source, contract = self.extractor.sources.tables[name], self.extractor.contract
+        views = canonical_json(self.extractor.sources.views)
+        inputs = {
             "source": source.digest(),
             "views": sha256_bytes(views),
             "table": contract.tables[name].digest(),
-            "key": self.puller.hmac.key_id,
+            "key": self.extractor.hmac.key_id,
         }
-        if masks := self.puller.masks(name):
-            made_by["masks"] = sha256_bytes(canonical_json(masks))
-        recipe = sha256_bytes(canonical_json(made_by))
-        tried = (load for load in self.records if load.table == name and not load.is_recorded)
-        seen = [load for load in tried if load.status != "refused"]
-        last = seen[-1] if seen else None
-        reads_on = source.cursor or source.changed_at
-        if not reads_on or last is None or last.recipe != recipe or last.cursor_value is None:
+        if masks := self.extractor.masks(name):
+            inputs["masks"] = sha256_bytes(canonical_json(masks))
+        recipe = sha256_bytes(canonical_json(inputs))
+        loads = (load for load in self.records if load.table == name and not load.is_recorded)
+        accepted = [load for load in loads if load.status != "refused"]
+        last = accepted[-1] if accepted else None
+        is_incremental = source.cursor or source.changed_at
+        if not is_incremental or last is None or last.recipe != recipe or last.cursor_value is None:
             return _Plan(recipe, last, None)
-        loads = tuple(self._rows([load]) for load in pins.pulled(name))
-        return _Plan(recipe, last, Since(last.cursor_value, loads))
+        landed = tuple(self._rows([load]) for load in pins.source_loads(name))
+        return _Plan(recipe, last, Watermark(last.cursor_value, landed))
 
-    def _record(self, name: str, plan: _Plan, pulled: Pulled, **facts: object) -> LoadRecord:
-        known: dict[str, object] = {
+    def _record(self, name: str, plan: _Plan, extraction: Extraction, **values: object) -> LoadRecord:
+        common: dict[str, object] = {
             "table": name,
-            "mode": "incremental" if plan.since else "full",
-            "row_count": pulled.row_count,
-            "source_rows": pulled.source_rows,
-            "source": self.puller.sources.origin_of(name),
+            "mode": "incremental" if plan.watermark else "full",
+            "row_count": extraction.row_count,
+            "source_rows": extraction.source_rows,
+            "source": self.extractor.sources.origin_of(name),
             "recipe": plan.recipe,
             "landed_at": self.landed_at,
         }
-        return LoadRecord.model_validate(known | facts)
+        return LoadRecord.model_validate(common | values)
 
-    def _refused(self, name: str, plan: _Plan, pulled: Pulled) -> LoadRecord:
-        message = refusal(name, pulled.violations, correct_at(place_of(self.puller.sources, name)))
-        return self._record(name, plan, pulled, load_id=None, status="refused", message=message)
+    def _refused(self, name: str, plan: _Plan, extraction: Extraction) -> LoadRecord:
+        message = refusal(name, extraction.violations, describe_remedy(entry_location(self.extractor.sources, name)))
+        return self._record(name, plan, extraction, load_id=None, status="refused", message=message)
 
-    def _landed(self, name: str, plan: _Plan, pulled: Pulled, pins: PinnedLoads) -> LoadRecord:
-        cursor_value = pulled.cursor_value or (plan.last.cursor_value if plan.last and plan.since else None)
-        if plan.since and plan.last and not pulled.row_count:
-            return self._unchanged(name, plan, pulled, plan.last, cursor_value)
-        written = self._write(name, pulled.rows)
+    def _landed(self, name: str, plan: _Plan, extraction: Extraction, pins: PinnedLoads) -> LoadRecord:
+        cursor_value = extraction.cursor_value or (plan.last.cursor_value if plan.last and plan.watermark else None)
+        if plan.watermark and plan.last and not extraction.row_count:
+            return self._unchanged(name, plan, extraction, plan.last, cursor_value)
+        written = self._write(name, extraction.rows)
         digest = sha256_file(written)
         load_id = load_id_of(name, digest)
-        current = pins.pulled(name)
-        if not plan.since and [load.load_id for load in current] == [load_id]:
-            return self._unchanged(name, plan, pulled, current[0], cursor_value)
-        place(written, self.landing / name / load_id, digest)
+        current = pins.source_loads(name)
+        if not plan.watermark and [load.load_id for load in current] == [load_id]:
+            return self._unchanged(name, plan, extraction, current[0], cursor_value)
+        commit_load(written, self.landing / name / load_id, digest)
         return self._record(
             name,
             plan,
-            pulled,
+            extraction,
             load_id=load_id,
             status="accepted",
-            files=[LoadedFile(name=FILE_NAME, sha256=digest, rows=pulled.row_count)],
+            files=[LoadedFile(name=FILE_NAME, sha256=digest, rows=extraction.row_count)],
             cursor_value=cursor_value,
-            newest_event_date=self._newest_event_date(name, pulled.rows),
-            message=f"{format_count(pulled.row_count, 'row')} landed",
+            newest_event_date=self._newest_event_date(name, extraction.rows),
+            message=f"{format_count(extraction.row_count, 'row')} landed",
         )
 
     def _unchanged(
-        self, name: str, plan: _Plan, pulled: Pulled, load: LoadRecord, cursor_value: str | None
+        self, name: str, plan: _Plan, extraction: Extraction, load: LoadRecord, cursor_value: str | None
     ) -> LoadRecord:
-        """Returns the line that says a load was seen again; it renews nothing."""
+        """Returns the record of an extraction whose content is already landed."""
         return self._record(
             name,
             plan,
-            pulled,
+            extraction,
             load_id=load.load_id,
             status="unchanged",
             cursor_value=cursor_value,
             newest_event_date=load.newest_event_date,
-            message="nothing new: the load in use stays",
+            message="nothing new: the previous load stays in use",
         )
 
     def _write(self, name: str, rows: str) -> Path:
-        """Writes the load's file in the working folder: the contract's columns, sorted."""
-        table = self.puller.contract.tables[name]
+        """Writes the load's file to the working folder: the contract's columns, sorted."""
+        table = self.extractor.contract.tables[name]
         columns, sorting = (", ".join(map(quoted, names)) for names in (table.columns, table.sorting))
         target = self.work / f"{name}-load.parquet"
         query = f"select {columns} from {rows} order by {sorting}"
         with failpoint("landing.write", target):
-            self.puller.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
+            self.extractor.connection.execute(f"copy ({query}) to {literal(str(target))} ({PARQUET_OPTIONS})")
         return target
 
     def _newest_event_date(self, name: str, rows: str) -> date | None:
-        event_at = self.puller.contract.tables[name].event_at
+        event_at = self.extractor.contract.tables[name].event_at
         if event_at is None:
             return None
         day = f"cast({quoted(event_at)} as date)"
-        row = self.puller.connection.execute(
+        row = self.extractor.connection.execute(
             f"select max({day}) filter (where {day} <= $today) from {rows}", {"today": self.landed_at.date()}
         ).fetchone()
         return row[0] if row else None

@@ -1,8 +1,8 @@
-"""The ledger: what was pulled, when, from where, and what became of it; and which loads count.
+"""The load ledger: every load with its time, source and status; and which loads are in use.
 
-It is append-only and hash-chained. Every load has a line, accepted or refused; a load that was pruned, or that another
-stands in for since a person's rows were erased, has one more that says so, with the digests before and after. What counts
-for a run is read from it alone: a folder in the landing zone that it does not name any more, or never did, is read by nobody.
+The ledger is append-only and hash-chained. Every load has a line, accepted or refused. A load that was pruned, or replaced
+because a person's rows were erased, has another line with the digests before and after. Runs use only loads that the ledger
+names: a folder in the landing zone that it does not name, or no longer names, is never read.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ class LoadRecord(BaseModel):
 
     Attributes:
         table: The contract's table.
-        load_id: Digest of the content, 24 hexadecimal digits; of a refused load there is none.
-        status: `unchanged` when the load holds what is in use already.
-        mode: `full`, or `incremental`: only rows that came after those of the load before.
-        is_recorded: Whether it was given by command (see `record`) and not pulled from the source. Such rows stay when the
-            source's next full load comes.
-        row_count: Rows of the load; of a refused one, rows that were pulled.
-        source_rows: How many rows the source had, where only those that are new were pulled.
-        files: The load's files; none when it was refused or unchanged.
-        source: What the rows came from, as the sources file spells it.
-        recipe: Digest of what shaped the rows: the sources file's entry, the contract's table and the HMAC key's name.
-        cursor_value: Up to where an append-only table was read, as text.
-        newest_event_date: Newest event day in the load that is not after the day it landed.
-        landed_at: When it was pulled (UTC).
-        message: Why it was refused; otherwise what happened, in a sentence.
+        load_id: Digest of the content, 24 hexadecimal digits; None for a refused load.
+        status: `unchanged` if the content equals that of the load in use.
+        mode: `full`, or `incremental`: only rows that are newer than those of the previous load.
+        is_recorded: Whether its rows were recorded by a command (see `record`) instead of extracted from the source. Such rows
+            are kept when the source's next full load lands.
+        row_count: Rows of the load; for a refused load, rows that were extracted.
+        source_rows: How many rows the source had, if only new ones were extracted.
+        files: The load's files; empty if it was refused or unchanged.
+        source: Description of the source, as the sources file spells it.
+        recipe: Digest of everything that determines the rows besides the data: the sources file's entry, the contract's table
+            and the id of the HMAC key.
+        cursor_value: The greatest value of the cursor column that was extracted, as text.
+        newest_event_date: Newest event day in the load that is not after the day on which it landed.
+        landed_at: When it was extracted (UTC).
+        message: Why it was refused; otherwise a sentence about the result.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,22 +78,22 @@ class LoadRecord(BaseModel):
         return sha256_bytes("".join(file.sha256 for file in self.files).encode())
 
     def paths(self, landing: Path) -> list[Path]:
-        """Returns where the load's files are below `landing`."""
+        """Returns the paths of the load's files below `landing`."""
         return [landing / self.table / str(self.load_id) / file.name for file in self.files]
 
     def existing_paths(self, landing: Path) -> list[Path]:
-        """Returns where the load's files are below `landing`, for whoever reads them without having verified them.
+        """Returns the paths of the load's files below `landing`, for readers that have not verified them.
 
         Raises:
-            VerificationError: One is gone; names all that are.
+            VerificationError: A file is missing; the message names all missing files.
         """
         paths = self.paths(landing)
-        _refuse_damage({path: "is gone" for path in paths if not path.is_file()})
+        _raise_if_damaged({path: "is missing" for path in paths if not path.is_file()})
         return paths
 
 
 class Person(BaseModel):
-    """Whose rows were erased: what kind of identifier, and its hash as it landed. `persons` says what rows those are."""
+    """A person, by the kind of an identifier and its hash as it landed. `persons` defines which rows are theirs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -101,7 +102,7 @@ class Person(BaseModel):
 
 
 class Replacement(BaseModel):
-    """The load that stands in for one from which a person's rows were erased."""
+    """The load that replaces one from which a person's rows were erased."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -110,20 +111,20 @@ class Replacement(BaseModel):
 
 
 class Removal(BaseModel):
-    """A line of the ledger by which a load's files go.
+    """A line of the ledger that records the removal of a load.
 
     Attributes:
-        status: `pruned`: they are too old to be kept. `erased`: they hold a person's rows, and `replacement` stands in.
+        status: `pruned` if the load was too old to be kept; `erased` if it held a person's rows and `replacement` replaces it.
         table: The contract's table.
-        load_id: The load that goes.
-        files: Its files as they were.
-        replacement: The load that stands in for an erased one.
-        person: Whose rows were erased; from then on they do not land again.
-        removed_rows: Rows that were left out of the replacement.
-        cleared_rows: Rows that stay without the value that named the person.
-        who: Who gave the command.
-        why: Why.
-        at: When (UTC).
+        load_id: The removed load.
+        files: Its files.
+        replacement: The load that replaces an erased one.
+        person: The person whose rows were erased; they do not land again.
+        removed_rows: Rows that the replacement does not contain.
+        cleared_rows: Rows that the replacement contains without the value that identified the person.
+        who: Who ran the command.
+        why: The reason given.
+        at: When the load was removed (UTC).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -141,13 +142,13 @@ class Removal(BaseModel):
     at: datetime
 
     def __str__(self) -> str:
-        """Returns what became of the load, in words."""
+        """Returns a sentence about the removal."""
         day = f"{self.at:%Y-%m-%d}"
         if self.replacement is None:
             return f"{self.table}/{self.load_id} was pruned on {day}"
         return (
-            f"{self.table}/{self.load_id} was erased on {day}: a {self.person and self.person.kind} was taken out of it, and "
-            f"{self.replacement.load_id} stands in"
+            f"{self.table}/{self.load_id} was erased on {day}: the rows of a {self.person and self.person.kind} were removed; "
+            f"{self.replacement.load_id} replaces it"
         )
 
 
@@ -155,27 +156,37 @@ class Ledger:
     """The ledger of one landing zone."""
 
     def __init__(self, landing: Path) -> None:
-        """Names the ledger below `landing`; the first `append` makes it."""
+        """Sets the path of the ledger below `landing`; the first `append` creates it."""
         self.log = ChainedLog(landing / "ledger" / "ledger.jsonl")
 
     def append(self, record: LoadRecord | Removal) -> None:
-        """Adds a line, synced to disk."""
+        """Appends a line and syncs it to disk."""
         self.log.append(record.model_dump(mode="json"))
 
     def lines(self) -> list[LoadRecord | Removal]:
-        """Returns every line as it was written, oldest first; raises `VerificationError` if the chain is broken."""
+        """Returns every line as it was written, oldest first.
+
+        Raises:
+            VerificationError: The hash chain is broken.
+        """
         return [_line({key: value for key, value in line.items() if key != PREVIOUS}) for line in self.log.read()]
 
     def read(self) -> list[LoadRecord]:
-        """Returns every load that was tried, oldest first, as it stands: without pruned ones, erased ones as replaced.
+        """Returns every accepted, refused or unchanged load in its current state, oldest first.
+
+        Pruned loads are omitted; erased loads appear as their replacements.
 
         Raises:
-            VerificationError: The chain is broken.
+            VerificationError: The hash chain is broken.
         """
-        return standing(self.lines())
+        return current_loads(self.lines())
 
     def removals(self) -> list[Removal]:
-        """Returns the lines by which loads went, oldest first; raises `VerificationError` if the chain is broken."""
+        """Returns the lines that record removals, oldest first.
+
+        Raises:
+            VerificationError: The hash chain is broken.
+        """
         return [line for line in self.lines() if isinstance(line, Removal)]
 
 
@@ -184,18 +195,18 @@ def _line(entry: dict[str, Any]) -> LoadRecord | Removal:
     return kind.model_validate(entry)
 
 
-def standing(lines: Iterable[LoadRecord | Removal]) -> list[LoadRecord]:
-    """Returns the loads as they stand after every line; what lands after a removal is not touched by it."""
+def current_loads(lines: Iterable[LoadRecord | Removal]) -> list[LoadRecord]:
+    """Returns the loads in the state after all lines. A removal does not affect loads that land after it."""
     records: list[LoadRecord] = []
     for line in lines:
         if isinstance(line, LoadRecord):
             records.append(line)
         else:
-            records = [left for record in records if (left := _after(line, record)) is not None]
+            records = [current for record in records if (current := _apply_removal(line, record)) is not None]
     return records
 
 
-def _after(removal: Removal, record: LoadRecord) -> LoadRecord | None:
+def _apply_removal(removal: Removal, record: LoadRecord) -> LoadRecord | None:
     if (record.table, record.load_id) != (removal.table, removal.load_id):
         return record
     if removal.replacement is None:
@@ -208,53 +219,53 @@ def _after(removal: Removal, record: LoadRecord) -> LoadRecord | None:
 
 
 @dataclass(frozen=True)
-class Fate:
-    """A load, and what became of it since it landed.
+class LoadStatus:
+    """A load with its removals.
 
     Attributes:
-        load: The load as it landed first, or as it began to stand in for an erased one.
-        removals: The lines by which its rows went, oldest first; more than one where its replacement was erased from, too.
-        stands: The load that holds its rows now: itself, or what stands in; None where they were pruned.
+        load: The load when it landed, or when it replaced an erased one.
+        removals: The removals of its rows, oldest first; more than one if its replacement was also erased from.
+        current: The load that holds its rows now: itself or its replacement; None if they were pruned.
     """
 
     load: LoadRecord
     removals: tuple[Removal, ...]
-    stands: LoadRecord | None
+    current: LoadRecord | None
 
 
-def fates(lines: Iterable[LoadRecord | Removal]) -> dict[tuple[str, str], Fate]:
-    """Returns, by table and load id, every load that was accepted or stands in for one, and what became of it."""
-    known: dict[tuple[str, str], LoadRecord] = {}
-    went: dict[tuple[str, str], Removal] = {}
+def load_statuses(lines: Iterable[LoadRecord | Removal]) -> dict[tuple[str, str], LoadStatus]:
+    """Returns the status of every accepted load and every replacement, by table and load id."""
+    loads: dict[tuple[str, str], LoadRecord] = {}
+    removals: dict[tuple[str, str], Removal] = {}
     for line in lines:
         key = (line.table, str(line.load_id))
         if isinstance(line, Removal):
-            went[key] = line
-            left = _after(line, known[key])
+            removals[key] = line
+            current = _apply_removal(line, loads[key])
         else:
-            left = line if line.status == "accepted" else None
-        if left is not None:
-            known.setdefault((left.table, str(left.load_id)), left)
-            went.pop((left.table, str(left.load_id)), None)
-    return {key: _fate(key, known, went) for key in known}
+            current = line if line.status == "accepted" else None
+        if current is not None:
+            loads.setdefault((current.table, str(current.load_id)), current)
+            removals.pop((current.table, str(current.load_id)), None)
+    return {key: _load_status(key, loads, removals) for key in loads}
 
 
-def _fate(
-    key: tuple[str, str], known: Mapping[tuple[str, str], LoadRecord], went: Mapping[tuple[str, str], Removal]
-) -> Fate:
-    removals: list[Removal] = []
-    at = key
-    while (removal := went.get(at)) is not None:
-        removals.append(removal)
+def _load_status(
+    key: tuple[str, str], loads: Mapping[tuple[str, str], LoadRecord], removals: Mapping[tuple[str, str], Removal]
+) -> LoadStatus:
+    own_removals: list[Removal] = []
+    current_key = key
+    while (removal := removals.get(current_key)) is not None:
+        own_removals.append(removal)
         if removal.replacement is None:
-            return Fate(known[key], tuple(removals), None)
-        at = (removal.table, removal.replacement.load_id)
-    return Fate(known[key], tuple(removals), known[at])
+            return LoadStatus(loads[key], tuple(own_removals), None)
+        current_key = (removal.table, removal.replacement.load_id)
+    return LoadStatus(loads[key], tuple(own_removals), loads[current_key])
 
 
 def unread_folders(landing: Path, lines: Sequence[LoadRecord | Removal]) -> list[Path]:
-    """Returns the folders of loads that the ledger does not name, or not any more: nothing reads them."""
-    named = {(record.table, record.load_id) for record in standing(lines)}
+    """Returns the folders of loads that the ledger does not name, or no longer names: nothing reads them."""
+    named = {(record.table, record.load_id) for record in current_loads(lines)}
     folders = (folder for folder in landing.glob("*/*") if folder.is_dir() and folder.parent.name != "ledger")
     return sorted(
         folder
@@ -264,19 +275,19 @@ def unread_folders(landing: Path, lines: Sequence[LoadRecord | Removal]) -> list
 
 
 def removed_folders(landing: Path, lines: Sequence[LoadRecord | Removal]) -> list[Path]:
-    """Returns those of the unread folders whose loads were pruned or erased: a kill kept them from going."""
+    """Returns the unread folders whose loads were pruned or erased: a kill prevented their removal."""
     removed = {(line.table, line.load_id) for line in lines if isinstance(line, Removal)}
     return [folder for folder in unread_folders(landing, lines) if (folder.parent.name, folder.name) in removed]
 
 
 @dataclass(frozen=True)
 class PinnedLoads:
-    """The loads that a run stands on, by table in the order in which they landed.
+    """The loads that a run uses, by table in the order in which they landed.
 
     Attributes:
         by_table: For a table with history `loads`, all accepted loads; for others, the newest full one and its
             increments.
-        current: The newest full load and its increments alone: the table as it is now.
+        current: The newest full load and its increments: the current state of the table.
     """
 
     by_table: dict[str, tuple[LoadRecord, ...]]
@@ -284,13 +295,13 @@ class PinnedLoads:
 
     @property
     def digest(self) -> str:
-        """Returns the SHA-256 that names the set: over tables and load ids, and the landing time of every later load.
+        """Returns the SHA-256 that identifies the set: over tables, load ids, and the landing time of every later load.
 
-        The first load of a table counts with its content alone, so that two homes that landed the same once agree. A
-        later one also counts with its time, because what it changed is known from then.
+        The first load of a table is identified by its content, so that two homes that landed the same data once agree. A later
+        load is also identified by its time, because its changes are known from then on.
         """
         named = {
-            table: [[load.load_id, load.landed_at.isoformat() if place else None] for place, load in enumerate(loads)]
+            table: [[load.load_id, load.landed_at.isoformat() if index else None] for index, load in enumerate(loads)]
             for table, loads in sorted(self.by_table.items())
         }
         return sha256_bytes(canonical_json(named))
@@ -299,18 +310,18 @@ class PinnedLoads:
         """Returns the load ids by table."""
         return {table: [str(load.load_id) for load in loads] for table, loads in sorted(self.by_table.items())}
 
-    def pulled(self, table: str) -> tuple[LoadRecord, ...]:
-        """Returns the current loads of a table that came from its source, none that was given by command."""
+    def source_loads(self, table: str) -> tuple[LoadRecord, ...]:
+        """Returns the current loads of a table that were extracted from its source, without recorded ones."""
         return tuple(load for load in self.current.get(table, ()) if not load.is_recorded)
 
     def newest_event_date(self, table: str) -> date | None:
-        """Returns the newest event day among what was pulled of a table and counts now; None without events."""
-        days = [load.newest_event_date for load in self.pulled(table) if load.newest_event_date]
+        """Returns the newest event day of a table's current source loads; None without events."""
+        days = [load.newest_event_date for load in self.source_loads(table) if load.newest_event_date]
         return max(days, default=None)
 
 
 def pinned_loads(records: Iterable[LoadRecord], contract: Contract) -> PinnedLoads:
-    """Returns the loads that count, given the ledger's lines."""
+    """Returns the loads that are in use, given the ledger's records."""
     by_table: dict[str, list[LoadRecord]] = {}
     current: dict[str, list[LoadRecord]] = {}
     for record in records:
@@ -329,20 +340,20 @@ def pinned_loads(records: Iterable[LoadRecord], contract: Contract) -> PinnedLoa
 
 
 def damage(landing: Path, loads: Iterable[LoadRecord]) -> Iterator[tuple[Path, str]]:
-    """Recomputes the digest of every file of some loads; yields each that does not hold, and what is wrong with it."""
+    """Recomputes the digest of every file of some loads; yields each damaged file with a description of the damage."""
     for load in loads:
         for path, file in zip(load.paths(landing), load.files, strict=True):
             if not path.is_file():
-                yield path, "is gone"
+                yield path, "is missing"
             elif sha256_file(path) != file.sha256:
                 yield path, "was changed after it landed"
 
 
 def verify_loads(landing: Path, pins: PinnedLoads) -> None:
-    """Recomputes the digest of every pinned file.
+    """Recomputes the digest of every file of the pinned loads.
 
     Raises:
-        VerificationError: A file is gone or is not what the ledger says; names all of them.
+        VerificationError: Files are missing or do not match the ledger; the message names all of them.
     """
     verify_files(landing, (load for loads in pins.by_table.values() for load in loads))
 
@@ -351,14 +362,14 @@ def verify_files(landing: Path, loads: Iterable[LoadRecord]) -> None:
     """Recomputes the digest of every file of some loads.
 
     Raises:
-        VerificationError: A file is gone or is not what the ledger says; names all of them.
+        VerificationError: Files are missing or do not match the ledger; the message names all of them.
     """
-    _refuse_damage(dict(damage(landing, loads)))
+    _raise_if_damaged(dict(damage(landing, loads)))
 
 
-def _refuse_damage(wrong: Mapping[Path, str]) -> None:
-    if wrong:
-        lines = [f"  {path} {what}" for path, what in sorted(wrong.items())]
+def _raise_if_damaged(damaged: Mapping[Path, str]) -> None:
+    if damaged:
+        lines = [f"  {path} {problem}" for path, problem in sorted(damaged.items())]
         raise VerificationError(
             "\n".join(
                 [
@@ -379,7 +390,7 @@ class InUse:
         refused: The refused load.
         load: The load in use.
         age_days: Its age at as_of: days since its newest event, or without events since the day it landed.
-        is_stale: Whether it is older than may be used; a gate refuses then.
+        is_stale: Whether it is too old to be used; a gate refuses then.
     """
 
     table: str
@@ -389,36 +400,36 @@ class InUse:
     is_stale: bool
 
     def __str__(self) -> str:
-        """Returns the sentence for the run's summary."""
+        """Returns a sentence for the run's summary."""
         state = "too old to be used" if self.is_stale else "in use"
         day = f"{self.load.landed_at:%Y-%m-%d}"
         age = f"its data is {self.age_days} days old"
-        return f"{self.table}: the new load was refused; the one of {day} is {state} ({age})."
+        return f"{self.table}: the new load was refused; the load of {day} is {state} ({age})."
 
 
 def loads_in_use(records: Iterable[LoadRecord], pins: PinnedLoads, as_of: date, max_age: timedelta) -> list[InUse]:
-    """Says, of each table that a landing refused, which earlier load stays in use and how old it is.
+    """Returns, for each table whose load was refused, the earlier load that stays in use and its age.
 
     Args:
-        records: What `land` returned.
-        pins: The loads that count after it.
+        records: The result of `land`.
+        pins: The loads in use after it.
         as_of: The day that is rated.
-        max_age: The oldest that a load in use may be.
+        max_age: Maximum age of a load in use.
 
     Returns:
-        One entry a refused table that has an earlier load, in the order of `records`.
+        One entry per refused table with an earlier load, in the order of `records`.
 
     Raises:
-        BadInputError: A table was refused that has no earlier load; carries every such message.
+        BadInputError: A table was refused that has no earlier load; the message contains all such refusals.
     """
     refused = [record for record in records if record.status == "refused"]
-    without = [record.message for record in refused if not pins.pulled(record.table)]
+    without = [record.message for record in refused if not pins.source_loads(record.table)]
     if without:
-        raise BadInputError("\n\n".join(without) + "\n\nNo earlier load of this can stand in.")
-    found = []
+        raise BadInputError("\n\n".join(without) + "\n\nThere is no earlier load to use instead.")
+    in_use = []
     for record in refused:
-        load = pins.pulled(record.table)[-1]
+        load = pins.source_loads(record.table)[-1]
         newest = pins.newest_event_date(record.table) or load.landed_at.astimezone(UTC).date()
         age = (as_of - newest).days
-        found.append(InUse(record.table, record, load, age, is_stale=age > max_age.days))
-    return found
+        in_use.append(InUse(record.table, record, load, age, is_stale=age > max_age.days))
+    return in_use

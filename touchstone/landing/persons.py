@@ -1,10 +1,13 @@
-"""Which rows are a person's, and what becomes of them when the person is erased.
+"""Defines which rows belong to a person, and how they are erased.
 
-A person is known by the kind of an identifier and its hash. A row that is the person's own goes: a buyer's account, orders
-and reviews, a merchant's identifier. A row that says something of somebody else stays without the value that names the
-person: a decision stands whoever took it, and a suppression must not end because its author left. A row that refers
-to one that goes, by the contract's references, goes with it. Landing applies the same to what it pulls, so that a person
-who is erased does not come back with the next load.
+A person is identified by the kind of an identifier and its hash.
+
+- The person's own rows are removed: a buyer's account, orders and reviews, a merchant's identifier.
+- A row about somebody else loses only the value that identifies the person: a decision remains valid whoever took it, and a
+  suppression must not end because its author left.
+- A row that refers to a removed row, by the contract's references, is removed with it.
+
+Landing applies the same rules to extracted rows, so that an erased person does not return with the next load.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ NAMED_IN: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 
 def identifier_kinds(contract: Contract) -> tuple[str, ...]:
-    """Returns the kinds of identifiers that a merchant may bear."""
+    """Returns the kinds of merchant identifiers."""
     values = contract.tables[IDENTIFIERS].columns["kind"].values
     return tuple(str(value) for value in values or ())
 
@@ -46,37 +49,42 @@ def kinds(contract: Contract) -> tuple[str, ...]:
 
 
 def person(contract: Contract, kind: str, value_hash: str) -> Person:
-    """Returns a person as the command line names one.
+    """Returns the person with an identifier.
+
+    Args:
+        contract: The contract.
+        kind: Kind of the identifier.
+        value_hash: Its hash.
 
     Raises:
-        BadInputError: There is no such kind, or the hash is none that landing makes.
+        BadInputError: There is no such kind, or the value is not a hash.
     """
     if kind not in kinds(contract):
-        raise BadInputError(f"There is no kind {kind!r} of person; there are {', '.join(kinds(contract))}.")
+        raise BadInputError(f"There is no kind {kind!r} of identifier. The kinds are {', '.join(kinds(contract))}.")
     if len(value_hash) != HMAC_DIGITS or set(value_hash) - set("0123456789abcdef"):
         raise BadInputError(
-            f"The second argument is no hash as landing makes them: {HMAC_DIGITS} digits of 0-9 and a-f. It is the HMAC of the "
-            "identifier under TOUCHSTONE_HMAC_KEY; docs/data-engineer.md says how to compute it."
+            f"The second argument is not a hash of {HMAC_DIGITS} hexadecimal digits (0-9, a-f). It must be the HMAC of the "
+            "identifier with TOUCHSTONE_HMAC_KEY; docs/data-engineer.md explains how to compute it."
         )
     return Person(kind=kind, value_hash=value_hash)
 
 
 def erased_persons(removals: Iterable[Removal]) -> list[Person]:
-    """Returns everybody who was erased, each once."""
-    found = {(line.person.kind, line.person.value_hash): line.person for line in removals if line.person is not None}
-    return [found[key] for key in sorted(found)]
+    """Returns all erased persons, each once."""
+    persons = {(line.person.kind, line.person.value_hash): line.person for line in removals if line.person is not None}
+    return [persons[key] for key in sorted(persons)]
 
 
 class Erasure:
-    """Leaves persons out of tables, in one DuckDB connection."""
+    """Removes persons from tables of one DuckDB connection."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, contract: Contract, persons: Sequence[Person]) -> None:
-        """Shows the persons to the connection.
+        """Creates temporary tables with the persons.
 
         Args:
             connection: Gets two temporary tables.
-            contract: Says which columns refer to which.
-            persons: Who is left out.
+            contract: Defines which columns refer to which.
+            persons: The erased persons.
         """
         self.connection = connection
         self.contract = contract
@@ -87,22 +95,22 @@ class Erasure:
             rows = [[person.kind, person.value_hash] for person in persons]
             connection.executemany("insert into erased_persons values (?, ?)", rows)
 
-    def touches(self, table: str) -> bool:
-        """Tells whether the table may hold something of these persons."""
+    def may_contain(self, table: str) -> bool:
+        """Returns whether the table may hold data of these persons."""
         columns = list(self.contract.tables[table].columns)
         return bool(self._conditions(table, columns) or self._cleared(table, columns))
 
-    def goes(self, table: str, columns: Iterable[str]) -> str:
-        """Returns the SQL condition, never null, under which a row of the table goes."""
-        return " or ".join(f"coalesce({one}, false)" for one in self._conditions(table, list(columns))) or "false"
+    def is_removed(self, table: str, columns: Iterable[str]) -> str:
+        """Returns the SQL condition, never null, for rows of the table that are removed."""
+        return " or ".join(f"coalesce({test}, false)" for test in self._conditions(table, list(columns))) or "false"
 
     def is_cleared(self, table: str, columns: Iterable[str]) -> str:
-        """Returns the SQL condition, never null, under which a row loses a value."""
+        """Returns the SQL condition, never null, for rows of the table that lose a value."""
         cleared = self._cleared(table, list(columns))
-        return " or ".join(f"coalesce({one}, false)" for one in cleared.values()) or "false"
+        return " or ".join(f"coalesce({test}, false)" for test in cleared.values()) or "false"
 
     def select(self, table: str, columns: Sequence[str], rows: str) -> str:
-        """Returns the query for what is left of some rows.
+        """Returns the query for the rows that remain, without the cleared values.
 
         Args:
             table: The contract's table.
@@ -116,22 +124,22 @@ class Erasure:
             else quoted(name)
             for name in columns
         )
-        return f"select {selected} from {rows} where not ({self.goes(table, columns)})"
+        return f"select {selected} from {rows} where not ({self.is_removed(table, columns)})"
 
     def collect(self, table: str, columns: Sequence[str], rows: str) -> None:
-        """Remembers the keys of the rows that go, for what refers to them; the table's own references come first."""
+        """Stores the keys of the removed rows, for tables that refer to them. Call it for referred tables first."""
         for key in sorted(self._referred(table) & set(columns)):
             self.connection.execute(
                 f"insert into erased_keys select distinct {literal(f'{table}.{key}')}, cast({quoted(key)} as varchar) "
-                f"from {rows} where {self.goes(table, columns)}"
+                f"from {rows} where {self.is_removed(table, columns)}"
             )
 
     def apply(self, table: str, rows: str) -> None:
-        """Leaves the persons out of a table of this connection that holds the contract's columns."""
+        """Removes the persons from a table of this connection that has the contract's columns."""
         columns = list(self.contract.tables[table].columns)
         self.collect(table, columns, rows)
         if self._conditions(table, columns):
-            self.connection.execute(f"delete from {rows} where {self.goes(table, columns)}")
+            self.connection.execute(f"delete from {rows} where {self.is_removed(table, columns)}")
         for column, condition in self._cleared(table, columns).items():
             self.connection.execute(f"update {rows} set {quoted(column)} = null where {condition}")
 
@@ -163,8 +171,8 @@ class Erasure:
         return any(owner == table for kind in self.kinds & set(OWN_ROWS) for owner, _ in OWN_ROWS[kind])
 
     def _referred(self, table: str) -> set[str]:
-        """Returns the columns of a table that others refer to, where rows of it may go."""
+        """Returns the columns of a table that others refer to, if rows of it may be removed."""
         if not self._has_own_rows(table):
             return set()
         columns = (column for other in self.contract.tables.values() for column in other.columns.values())
-        return {found[1] for column in columns if (found := column.reference) and found[0] == table}
+        return {reference[1] for column in columns if (reference := column.reference) and reference[0] == table}

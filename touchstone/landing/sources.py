@@ -1,8 +1,8 @@
-"""The sources file: one YAML file that maps a user's tables to the contract, read strictly.
+"""Reads the sources file: one YAML file that maps a user's tables to the contract.
 
-It names inputs (see `connectors`), optional views over them, and for each table of the contract where its rows come
-from. An unknown key, a variable that the environment lacks, an input that nobody declared or SQL that does more than
-select is refused here, before anything is pulled, with the file, the place and what to do.
+It declares inputs (see `connectors`), optional views over them, and the source of each contract table. Unknown keys, environment
+variables that are not set, undeclared inputs and SQL that does more than select are refused before any data is extracted. The
+message names the file, the location and what to do.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import duckdb
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from touchstone.core.errors import BadInputError
-from touchstone.core.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
+from touchstone.core.files import canonical_json, sha256_bytes
 from touchstone.core.secrets import remember
 from touchstone.core.settings import Settings
 from touchstone.core.text import visible
+from touchstone.core.yaml import INVALID_CHARACTERS, InvalidYamlError, load_yaml
 from touchstone.landing.allowed_sql import (
     problem_with_expression,
     problem_with_pattern,
@@ -46,34 +46,28 @@ CONNECTORS: dict[str, type[Connector]] = {
     "sqlite": SqliteConnector,
     "duckdb": DuckDBConnector,
 }
-"""Every kind of source, by the word after `connector:`."""
+"""Connectors by the value of `connector:`."""
 
 VERSION = 1
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
-MAX_NODES = 100_000
-"""Keys and values that a file may have with its aliases written out. Real ones have hundreds; 500 bytes can say billions."""
-MAX_DIGITS = 40
-"""Of a number no more are read: Python itself refuses to read or print one of 5,000."""
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")
-"""What no path, database or ledger takes: null characters, and the surrogates that stand for bytes that are no UTF-8."""
 _USER_IN_ADDRESS = re.compile(r"://[^/]*@")
-_TOLD = ("host", "database", "path", "schema", "table")
-"""Options that the ledger and messages tell as the file writes them."""
+_LOGGED_OPTIONS = ("host", "database", "path", "schema", "table")
+"""Options that appear in the ledger and in messages as the file spells them."""
 
 
 class TableSource(BaseModel):
-    """Where the rows of one contract table come from.
+    """The source of one contract table.
 
     Attributes:
-        input: The input (or view) whose rows they are.
-        query: Instead of `input`, one select over inputs and views.
-        columns: Contract column to SQL expression over the input's columns. Contract columns that are not named here
-            take the input's column of the same name, where it has one.
-        where: SQL condition over the input's columns; rows that do not meet it are left out.
-        cursor: Contract column by which only newer rows are pulled next time, for tables that only ever grow.
-        changed_at: SQL expression over the input's columns that says when a row last changed, by which only new and
-            changed rows are pulled next time.
+        input: The input (or view) with the rows.
+        query: One select over inputs and views, instead of `input`.
+        columns: SQL expressions over the input's columns, by contract column. Contract columns without an expression are read
+            from the input's column of the same name, if it has one.
+        where: SQL condition over the input's columns that filters the rows.
+        cursor: Contract column by which only newer rows are extracted next time, for append-only tables.
+        changed_at: SQL expression over the input's columns for the time of a row's last change, by which only new and changed
+            rows are extracted next time.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,7 +82,7 @@ class TableSource(BaseModel):
     @field_validator("query")
     @classmethod
     def _without_end(cls, query: str | None) -> str | None:
-        """Drops the semicolons that end a query, with which it could not stand in parentheses; comments stay."""
+        """Removes semicolons at the end of a query, which are not allowed in parentheses; comments are kept."""
         encoded = (query or "").encode()
         for start, _ in reversed(duckdb.tokenize(query or "")):
             if encoded[start : start + 1] != b";":
@@ -99,26 +93,26 @@ class TableSource(BaseModel):
     @model_validator(mode="after")
     def _one_origin(self) -> TableSource:
         if (self.input is None) == (self.query is None):
-            raise ValueError("give either `input` or `query`, not both and not neither")
+            raise ValueError("give exactly one of `input` and `query`")
         if self.cursor and self.changed_at:
-            raise ValueError("give either `cursor`, for rows that never change, or `changed_at`, for rows that do")
+            raise ValueError("give `cursor`, if rows never change, or `changed_at`, if they do; not both")
         return self
 
     @property
     def relation(self) -> str:
-        """Returns what stands after `from` for the rows before `columns` and `where`, quoted."""
+        """SQL for the rows, for a `from` clause, before `columns` and `where` apply."""
         return f"(\n{self.query}\n)" if self.query else f'"{self.input}"'
 
     @property
     def expressions(self) -> dict[str, str]:
-        """Returns the SQL expressions over the input's columns, by where they stand."""
+        """The SQL expressions over the input's columns, by their keys in the table's entry."""
         others = {"where": self.where, "changed_at": self.changed_at}
         return {f"columns.{column}": text for column, text in self.columns.items()} | {
-            place: text for place, text in others.items() if text is not None
+            key: text for key, text in others.items() if text is not None
         }
 
     def digest(self) -> str:
-        """Returns the SHA-256 of what the file says about the table."""
+        """Returns the SHA-256 of the table's entry."""
         return sha256_bytes(canonical_json(self.model_dump(mode="json")))
 
 
@@ -136,18 +130,18 @@ class _File(BaseModel):
 
 
 class Sources(BaseModel):
-    """A sources file that was read and found sound in itself.
+    """A validated sources file.
 
     Attributes:
         path: The file.
-        name: The marketplace's name, which the ledger carries.
-        identifiers: Whether its identifiers are those of persons, who need a secret HMAC key, or public and made up.
-        inputs: Connector by input name.
-        origins: By input name, what the ledger may say of it: its description before variables were expanded.
-        views: Query by view name, in the file's order.
-        tables: Where each contract table's rows come from.
-        pictures: The folder to which the addresses of pictures are relative; without one, no picture is read.
-        masked: Regular expressions for what is cut out of listings' texts before anything reads them.
+        name: The marketplace's name, which the ledger stores.
+        identifiers: Whether its identifiers are personal, which requires a secret HMAC key, or public (synthetic).
+        inputs: Connectors by input name.
+        origins: Descriptions of the inputs for the ledger, before environment variables were expanded.
+        views: Queries by view name, in the file's order.
+        tables: The source of each contract table.
+        pictures: The folder to which addresses of images are relative; without one, no image is read.
+        masked: Regular expressions that are removed from listings' texts before anything reads them.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -163,20 +157,28 @@ class Sources(BaseModel):
     masked: tuple[str, ...]
 
     def relations_of(self, table: str) -> list[str]:
-        """Returns the names of the inputs and views that a table reads, directly or through views, sorted."""
+        """Returns the names of the inputs and views that a table reads, directly or through views, sorted.
+
+        Args:
+            table: The contract's table.
+        """
         source = self.tables[table]
         pending: set[str] = {source.input} if source.input else tables_named(str(source.query))
         for expression in source.expressions.values():
             pending |= tables_named(f"select (\n{expression}\n)")
-        found: set[str] = set()
+        names: set[str] = set()
         while pending:
             name = pending.pop()
-            found.add(name)
+            names.add(name)
             pending |= tables_named(self.views[name]) if name in self.views else set()
-        return sorted(found)
+        return sorted(names)
 
     def origin_of(self, table: str) -> str:
-        """Returns, for the ledger, the file's name and what the table's inputs are."""
+        """Returns a description of a table's source for the ledger: the marketplace's name and the inputs.
+
+        Args:
+            table: The contract's table.
+        """
         return f"{self.name}: " + "; ".join(
             self.origins[name] for name in self.relations_of(table) if name in self.origins
         )
@@ -187,13 +189,13 @@ def read_sources(path: Path, environment: Mapping[str, str]) -> Sources:
 
     Args:
         path: The YAML file; paths in it are relative to its folder.
-        environment: Where `${NAME}` in the inputs' options is looked up.
+        environment: The environment variables for `${NAME}` in the inputs' options.
 
     Raises:
-        BadInputError: The file is absent, is no YAML, has keys that do not belong, names a variable or an input that
-            is not there, or holds SQL that does more than select.
+        BadInputError: The file does not exist, is not YAML, has unknown keys, names a variable that is not set or an input that
+            is not declared, or has SQL that is not allowed.
     """
-    file = _validated(path, _load_yaml(path))
+    file = _validated(path, _load(path))
     inputs = {name: _connector(path, name, options, environment) for name, options in file.inputs.items()}
     origins = {name: _origin(options) for name, options in file.inputs.items()}
     sources = Sources(
@@ -212,12 +214,15 @@ def read_sources(path: Path, environment: Mapping[str, str]) -> Sources:
 
 
 def picture_folder(path: Path) -> Path | None:
-    """Returns the folder of pictures that a sources file names, without asking for its variables; None where it names none.
+    """Returns the folder of images that a sources file names, without expanding variables; None if it names none.
+
+    Args:
+        path: The sources file.
 
     Raises:
-        BadInputError: The file is no sources file, or there is no such folder.
+        BadInputError: The file is not a sources file, or the folder does not exist.
     """
-    return _picture_folder(path, _validated(path, _load_yaml(path))) if path.exists() else None
+    return _picture_folder(path, _validated(path, _load(path))) if path.exists() else None
 
 
 def _picture_folder(path: Path, file: _File) -> Path | None:
@@ -226,128 +231,35 @@ def _picture_folder(path: Path, file: _File) -> Path | None:
     folder = path.parent / file.pictures
     if not folder.is_dir():
         raise BadInputError(
-            f"{path}: pictures is {file.pictures!r}, and there is no such folder beside the file. Correct it there."
+            f"{path}: pictures is {file.pictures!r}, and there is no such folder next to the file. Correct it there."
         )
     return folder
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as a sources file needs it; `<<` merges as ever.
-
-    Keys are the words that are written (`null` and `on` too), and a key given twice is refused, where YAML itself lets the
-    last one win in silence. There are neither dates nor tags, and aliases make nothing huge or endless.
-    """
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML keeps it as a plain attribute of the class
-        first: [
-            (tag, pattern)
-            for tag, pattern in kinds
-            if tag.rpartition(":")[2] in {"null", "bool", "int", "float", "merge"}
-        ]
-        for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Reads a node, which has no tag: they make objects of other kinds, or fail on what they are given."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]  # types-pyyaml gives it no types
-        if getattr(event, "tag", None) is not None:
-            raise _no_yaml(
-                "what starts with ! is a tag, and has no place here; if it is text, put it into quotes", event
-            )
-        return super().compose_node(parent, index)
-
-    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
-        """Reads a value that is no map or list."""
-        node = super().compose_scalar_node(anchor)
-        if _NO_TEXT.search(node.value):
-            raise _no_yaml("a null character or half a character (a surrogate) has no place here", node)
-        if node.tag.endswith((":int", ":float")) and len(node.value) > MAX_DIGITS:
-            raise _no_yaml(f"a number has more than {MAX_DIGITS} digits; if it is text, put it into quotes", node)
-        return node
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Reads a map whose keys are words and differ."""
-        node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for place, (key, value) in enumerate(node.value):
-            if not isinstance(key, yaml.ScalarNode):
-                raise _no_yaml("a key is a map or a list, and must be a word", key)
-            if key.tag == "tag:yaml.org,2002:merge":
-                continue
-            if key.value in seen:
-                raise _no_yaml(f"the key {key.value!r} is given twice", key)
-            seen.add(key.value)
-            word = yaml.ScalarNode(self.DEFAULT_SCALAR_TAG, key.value, key.start_mark, key.end_mark)
-            node.value[place] = (word, value)
-        return node
-
-    def construct_document(self, node: Any) -> Any:
-        """Makes of the nodes what they stand for, where that is not too much."""
-        _count(node, {})
-        return super().construct_document(node)
-
-
-def _count(node: yaml.Node, counts: dict[int, int]) -> int:
-    """Returns how many nodes a node is with its aliases written out, each counted once; refuses too many, and a circle."""
-    if counts.get(id(node)) == 0:
-        raise _no_yaml("a map or list holds itself", node)
-    if id(node) not in counts:
-        counts[id(node)] = 0
-        children = node.value if isinstance(node, yaml.SequenceNode) else []
-        if isinstance(node, yaml.MappingNode):
-            children = [part for pair in node.value for part in pair]
-        count = 1
-        for child in children:
-            count += _count(child, counts)
-            if count > MAX_NODES:
-                raise _no_yaml(f"with its aliases written out it has more than {MAX_NODES:,} keys and values", node)
-        counts[id(node)] = count
-    return counts[id(node)]
-
-
-def _no_yaml(problem: str, at: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
-
-
-def _load_yaml(path: Path) -> Any:
+def _load(path: Path) -> Any:
     try:
-        text = read_regular(path, MOST_CONFIGURATION_BYTES).decode()
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
+        return load_yaml(path)
     except OSError as error:
         raise BadInputError(f"{path} cannot be read ({error.strerror}). Name an existing sources file.") from error
-    except RecursionError:
-        raise BadInputError(f"{path} is no valid YAML: it is nested too deep. Correct it there.") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise BadInputError(f"{path} is no valid YAML: {_yaml_problem(error)}. Correct it there.") from None
-
-
-def _yaml_problem(error: Exception) -> str:
-    """Returns what is wrong and where, but nothing of the file's text, which may hold a password.
-
-    For the same reason the errors raised here have no cause: Dagster keeps causes, with the text that they quote.
-    """
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
-        # What these two name may be a password that starts with * or !.
-        problem = re.sub(r"^(found undefined (alias|tag handle)) .*", r"\1", error.problem, flags=re.DOTALL)
-        return f"{problem}, in line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
-    if isinstance(error, yaml.reader.ReaderError | UnicodeDecodeError):
-        return str(error)  # it shows one character or byte
-    return "a number or an escaped character in it cannot be read"
+    except InvalidYamlError as error:
+        raise BadInputError(f"{path} is not valid YAML: {error}. Correct it there.") from None
 
 
 def _validated(path: Path, content: Any) -> _File:
     if not isinstance(content, dict):
-        raise BadInputError(f"{path} holds no mapping. A sources file has the keys version, name, inputs and tables.")
+        raise BadInputError(f"{path} is not a mapping. A sources file has the keys version, name, inputs and tables.")
     if content.get("version") != VERSION:
-        raise BadInputError(f"{path}: version is {content.get('version')!r}; this program reads version {VERSION}.")
+        raise BadInputError(
+            f"{path}: version is {content.get('version')!r}; this version of Touchstone reads {VERSION}."
+        )
     try:
         return _File.model_validate(content)
     except ValidationError as error:
-        raise BadInputError(_explained(path, (), error, _known_keys)) from None
+        raise BadInputError(_validation_message(path, (), error, _known_keys)) from None
 
 
-def _known_keys(place: tuple[str, ...]) -> list[str]:
-    return list(TableSource.model_fields if place[:1] == ("tables",) else _File.model_fields)
+def _known_keys(location: tuple[str, ...]) -> list[str]:
+    return list(TableSource.model_fields if location[:1] == ("tables",) else _File.model_fields)
 
 
 def _connector(path: Path, name: str, options: dict[str, Any], environment: Mapping[str, str]) -> Connector:
@@ -361,25 +273,27 @@ def _connector(path: Path, name: str, options: dict[str, Any], environment: Mapp
     _check_secrets(path, f"inputs.{name}", options)
     expanded = _expanded(path, f"inputs.{name}", options, environment)
     _remember_secrets(expanded)
-    for told in (options, expanded):
-        _check_addresses(path, f"inputs.{name}", told)
+    for checked in (options, expanded):
+        _check_addresses(path, f"inputs.{name}", checked)
     try:
         return connector.model_validate(expanded)
     except ValidationError as error:
-        raise BadInputError(_explained(path, ("inputs", name), error, lambda _: _option_names(connector))) from None
+        raise BadInputError(
+            _validation_message(path, ("inputs", name), error, lambda _: _option_names(connector))
+        ) from None
 
 
 def _option_names(connector: type[Connector]) -> list[str]:
     return [field.alias or name for name, field in connector.model_fields.items()]
 
 
-def _check_secrets(path: Path, place: str, options: dict[str, Any]) -> None:
+def _check_secrets(path: Path, location: str, options: dict[str, Any]) -> None:
     for key, value in options.items():
         if isinstance(value, dict):
-            _check_secrets(path, f"{place}.{_word(key)}", value)
+            _check_secrets(path, f"{location}.{_word(key)}", value)
         elif key in SECRET_OPTIONS and not (isinstance(value, str) and _VARIABLE.fullmatch(value)):
             raise BadInputError(
-                f"{path}: {place}.{key} is written out. Put it into a variable of the environment, and write its name "
+                f"{path}: {location}.{key} is written out. Put it into an environment variable, and write the variable's name "
                 f"here: {key}: ${{NAME}}"
             )
 
@@ -392,90 +306,90 @@ def _remember_secrets(options: dict[str, Any]) -> None:
             remember(value)
 
 
-def _check_addresses(path: Path, place: str, options: dict[str, Any]) -> None:
-    """Refuses a user or password in what the ledger and messages tell."""
+def _check_addresses(path: Path, location: str, options: dict[str, Any]) -> None:
+    """Refuses a user or password in options that appear in the ledger and in messages."""
     for key, value in options.items():
         if isinstance(value, dict):
-            _check_addresses(path, f"{place}.{_word(key)}", value)
+            _check_addresses(path, f"{location}.{_word(key)}", value)
         elif not isinstance(value, str):
             continue
         elif key == "host" and ("@" in value or "://" in value):
             raise BadInputError(
-                f"{path}: {place}.host is an address with more than a host in it. Write the host alone, and the rest as "
+                f"{path}: {location}.host is an address with more than a host. Write only the host, and the rest as "
                 "`port`, `database`, `user` and `password`."
             )
-        elif (key == "endpoint" and "@" in value) or (key in _TOLD and _USER_IN_ADDRESS.search(value)):
+        elif (key == "endpoint" and "@" in value) or (key in _LOGGED_OPTIONS and _USER_IN_ADDRESS.search(value)):
             raise BadInputError(
-                f"{path}: {place}.{key} has a user or password before an @. Leave that out; credentials are options of "
-                "their own, such as `password` or, in `s3`, `access_key` and `secret_key`."
+                f"{path}: {location}.{key} has a user or password before an @. Remove it; credentials have their own options, "
+                "such as `password` or, in `s3`, `access_key` and `secret_key`."
             )
 
 
 def _origin(options: dict[str, Any]) -> str:
-    told = [str(options[key]) for key in _TOLD if key in options]
-    return f"{options.get('connector')} {' '.join(told)}".strip()
+    values = [str(options[key]) for key in _LOGGED_OPTIONS if key in options]
+    return f"{options.get('connector')} {' '.join(values)}".strip()
 
 
-def _expanded(path: Path, place: str, value: Any, environment: Mapping[str, str]) -> Any:
+def _expanded(path: Path, location: str, value: Any, environment: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {key: _expanded(path, f"{place}.{_word(key)}", item, environment) for key, item in value.items()}
+        return {key: _expanded(path, f"{location}.{_word(key)}", item, environment) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expanded(path, place, item, environment) for item in value]
+        return [_expanded(path, location, item, environment) for item in value]
     if not isinstance(value, str):
         return value
     for name in _VARIABLE.findall(value):
         if not environment.get(name):
             raise BadInputError(
-                f"{path}: {place} needs the environment variable {name}, which is not set. Set it and run again."
+                f"{path}: {location} needs the environment variable {name}, which is not set. Set it and run again."
             )
-        if _NO_TEXT.search(environment[name]):
+        if INVALID_CHARACTERS.search(environment[name]):
             raise BadInputError(
-                f"{path}: {place} needs the environment variable {name}, which holds bytes that are no UTF-8 text. Set it "
-                "anew and run again."
+                f"{path}: {location} needs the environment variable {name}, which is not valid UTF-8 text. Correct it and run "
+                "again."
             )
     return _VARIABLE.sub(lambda match: environment[match.group(1)], value)
 
 
 def _word(key: str) -> str:
-    """Returns a key below `inputs` up to where it is no word: after `password:` without a blank, a password follows."""
+    """Returns the first word of a key below `inputs`: after `password:` without a blank, a password may follow."""
     word = re.match(r"[\w-]*", key)
     return key if word is None or word.group() == key else f"{word.group()}…"
 
 
-def _explained(path: Path, prefix: tuple[str, ...], error: ValidationError, known_keys: Any) -> str:
-    """Returns what a file or an input has that it must not; of what stands below `inputs` no value, for it may be secret."""
+def _validation_message(path: Path, prefix: tuple[str, ...], error: ValidationError, known_keys: Any) -> str:
+    """Returns the message of a validation error, without values below `inputs`, which may be secret."""
     lines = []
     for item in error.errors():
-        place = (*prefix, *(str(part) for part in item["loc"] if part != "[key]"))
-        is_input = place[:1] == ("inputs",)
+        location = (*prefix, *(str(part) for part in item["loc"] if part != "[key]"))
+        is_input = location[:1] == ("inputs",)
         if is_input:
-            place = tuple(map(_word, place))
+            location = tuple(map(_word, location))
         if item["type"] == "extra_forbidden":
-            lines.append(f"{'.'.join(place)} is not a known key{_suggestion(place[-1], known_keys(place))}")
+            lines.append(f"{'.'.join(location)} is not a known key{_suggestion(location[-1], known_keys(location))}")
         else:
             hidden = is_input or item["type"] == "missing" or isinstance(item["input"], dict | list)
             got = "" if hidden else f" (it is {str(item['input'])[:80]!r})"
-            lines.append(f"{'.'.join(place)}: {item['msg'].removeprefix('Value error, ')}{got}")
-    return "\n".join([f"{path} is no valid sources file. Correct:", *(f"  {visible(line)}" for line in lines)])
+            lines.append(f"{'.'.join(location)}: {item['msg'].removeprefix('Value error, ')}{got}")
+    return "\n".join([f"{path} is not a valid sources file. Correct:", *(f"  {visible(line)}" for line in lines)])
 
 
 def _suggestion(word: str, known: list[str]) -> str:
     close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}."
+    return f"; did you mean {close[0]}?" if close else f". The known names are: {', '.join(known)}."
 
 
 def _check_sql(sources: Sources) -> None:
     views = set(sources.views)
     for table, source in sources.tables.items():
-        for place, text in source.expressions.items():
-            _refuse(sources, f"tables.{table}.{place}", text, problem_with_expression(text))
-            _check_names(sources, f"tables.{table}.{place}", tables_named(f"select (\n{text}\n)"), views)
+        for location, text in source.expressions.items():
+            _refuse(sources, f"tables.{table}.{location}", text, problem_with_expression(text))
+            _check_names(sources, f"tables.{table}.{location}", tables_named(f"select (\n{text}\n)"), views)
         if source.query is not None:
             _refuse(sources, f"tables.{table}.query", source.query, problem_with_query(source.query))
         named = {source.input} if source.input is not None else tables_named(str(source.query))
         _check_names(sources, f"tables.{table}", named, views)
-    for at, pattern in enumerate(sources.masked):
-        _refuse(sources, f"masked.{at}", pattern, problem_with_pattern(pattern))
+    for index, pattern in enumerate(sources.masked):
+        _refuse(sources, f"masked.{index}", pattern, problem_with_pattern(pattern))
     earlier: set[str] = set()
     for view, query in sources.views.items():
         if view in sources.inputs:
@@ -485,32 +399,36 @@ def _check_sql(sources: Sources) -> None:
         earlier.add(view)
 
 
-def _refuse(sources: Sources, place: str, sql: str, problem: str | None) -> None:
+def _refuse(sources: Sources, location: str, sql: str, problem: str | None) -> None:
     if problem:
-        raise BadInputError(f"{sources.path}: {place} cannot be used: {problem}.\n  {sql.strip()}")
+        raise BadInputError(f"{sources.path}: {location} cannot be used: {problem}.\n  {sql.strip()}")
 
 
-def _check_names(sources: Sources, place: str, named: set[str], views: set[str]) -> None:
+def _check_names(sources: Sources, location: str, named: set[str], views: set[str]) -> None:
     known = {*sources.inputs, *views}
     for name in sorted(named - known):
         raise BadInputError(
-            f"{sources.path}: {place} reads {name!r}, which is no input or earlier view{_suggestion(name, sorted(known))}"
+            f"{sources.path}: {location} reads {name!r}, which is not an input or earlier view{_suggestion(name, sorted(known))}"
             " Files are read only through `inputs`."
         )
 
 
 def identifier_key(sources: Sources, settings: Settings) -> bytes:
-    """Returns the key under which a sources file's personal identifiers land.
+    """Returns the HMAC key of a sources file's personal identifiers.
+
+    Args:
+        sources: The sources file.
+        settings: The settings.
 
     Raises:
-        BadInputError: The file does not say `identifiers: public`, and no key is set.
+        BadInputError: The file does not set `identifiers: public`, and no key is set.
     """
     if sources.identifiers == "public":
         return PUBLIC_HMAC_KEY
     if settings.hmac_key is None:
         raise BadInputError(
-            f"{sources.path}: its tables may hold personal identifiers, which land only as HMAC, and no key is set. "
+            f"{sources.path}: its tables may hold personal identifiers, which land only as HMACs, and no key is set. "
             "Set TOUCHSTONE_HMAC_KEY to a secret of at least 16 characters and keep it: with another key, "
-            "the same person becomes another."
+            "the same person gets different identifiers."
         )
     return settings.hmac_key.get_secret_value().encode()

@@ -1,4 +1,4 @@
-"""What keeps a home sound beside the runs: verification, the doctor, pruning, erasure, alerts.
+"""Maintenance of a home: verification, the doctor, pruning, erasure, alerts.
 
-It knows landing and publishing, and never imports Dagster: it works on files, and on a home whose runs do not.
+It depends on landing and publishing, and never imports Dagster: it works on files, also in a home whose runs fail.
 """

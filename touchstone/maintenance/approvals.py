@@ -1,6 +1,6 @@
-"""What surrounds the review of models in a home: aliases moved in MLflow, receipts, shadows, and decisions on what was rated.
+"""Connects the model review with a home: alias requests of MLflow, receipts, shadow scores, and outcomes of rated entities.
 
-Which version may rate is decided by `ml/approvals.py`, and how a shadow compares computed in `ml/shadow.py`.
+`ml/approvals.py` decides which version may rate, and `ml/shadow.py` compares a shadow with the champion.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.lists import LISTS, list_of_model
 from touchstone.core.warehouse import read_warehouse
-from touchstone.maintenance.alerts import Alert, tell
+from touchstone.maintenance.alerts import Alert, send_alerts
 from touchstone.publishing.history import ListStore
 from touchstone.publishing.manifest import version_date
 
@@ -40,59 +40,94 @@ group by entity_id order by entity_id
 LABELS = {"counterfeit": "entity_labels", "brushing": "brushing_labels"}
 
 
-def settle_moves(settings: Settings, registry: Registry) -> list[AliasRequest]:
-    """Grants or puts back what somebody moved in MLflow, and alerts of each; the caller holds the home's lock.
+def reconcile_alias_requests(settings: Settings, registry: Registry) -> list[AliasRequest]:
+    """Grants or reverts aliases that were changed in MLflow, with an alert for each. The caller holds the home's lock.
+
+    Args:
+        settings: The settings.
+        registry: The home's registry.
+
+    Returns:
+        The changes with their outcomes.
 
     Raises:
-        VerificationError: The log, or MLflow's database, is not what it was; that is alerted of, too.
+        VerificationError: The log of approvals or MLflow's database was changed; an alert is sent for that, too.
     """
     from ml.alias_requests import reconcile_aliases
 
     try:
-        moves = reconcile_aliases(registry, may_approve=settings.is_alias_trusted)
+        requests = reconcile_aliases(registry, may_approve=settings.is_alias_trusted)
     except VerificationError as error:
-        tell(settings, [Alert("log of approvals does not hold", f"Nothing is rated. {error}")])
+        send_alerts(settings, [Alert("log of approvals does not verify", f"Nothing is rated. {error}")])
         raise
-    tell(settings, [Alert(f"alias champion of {move.model}: {move.outcome}", described(move)) for move in moves])
-    return moves
+    alerts = [Alert(f"alias champion of {one.model}: {one.outcome}", describe_request(one)) for one in requests]
+    send_alerts(settings, alerts)
+    return requests
 
 
-def described(move: AliasRequest) -> str:
-    """Returns what became of a move of the alias, as a sentence."""
-    where = "removed" if move.version is None else f"set on version {move.version}"
-    return f"The alias champion of {move.model} was {where} in MLflow: {move.outcome}, {move.message}."
+def describe_request(request: AliasRequest) -> str:
+    """Returns a sentence about a changed alias and the outcome.
+
+    Args:
+        request: The change.
+    """
+    change = "removed" if request.version is None else f"set on version {request.version}"
+    return f"The alias champion of {request.model} was {change} in MLflow: {request.outcome}, {request.message}."
 
 
-def heads_in_receipts(published: Path) -> Iterator[tuple[str, str]]:
-    """Yields each receipt that can be read, as `<list>/<version>/<file>`, and the head of the log that it names."""
+def receipt_heads(published: Path) -> Iterator[tuple[str, str]]:
+    """Yields each valid receipt, as `<list>/<version>/<file>`, with the head of the log of approvals that it names.
+
+    Args:
+        published: Folder of the published lists.
+    """
     for path in sorted(published.glob("*/*/receipt*.json")):
         try:
             head = json.loads(path.read_bytes())["run"]["approvals_head"]
         except (ValueError, KeyError, TypeError):
-            continue  # `touchstone verify` says which receipts are not sound
+            continue  # `touchstone verify` reports invalid receipts
         yield path.relative_to(published).as_posix(), str(head)
 
 
-def newest_day(published: Path) -> date | None:
-    """Returns the newest day that a list is published for, or None."""
-    found = [ListStore(published, name).latest() for name in LISTS]
-    return max((version_date(version) for version in found if version is not None), default=None)
+def newest_published_date(published: Path) -> date | None:
+    """Returns the newest as-of date of all published lists, or None.
+
+    Args:
+        published: Folder of the published lists.
+    """
+    versions = [ListStore(published, name).latest() for name in LISTS]
+    return max((version_date(version) for version in versions if version is not None), default=None)
 
 
 def shadow_file(home: Path, model: str, model_digest: str, as_of: date | str) -> Path:
-    """Where the scores of one date are that a version gave in shadow."""
+    """Returns the path of a version's shadow scores of one date.
+
+    Args:
+        home: The home.
+        model: The model.
+        model_digest: The version's digest.
+        as_of: The date.
+    """
     return home / "shadow" / model / f"as_of={as_of}" / f"{model_digest[:12]}.parquet"
 
 
-def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion, Champion, list[Day]]:
-    """Sets the version in shadow beside the champion, on every day that both rated, oldest first.
+def compare_shadow(home: Path, registry: Registry, model: str) -> tuple[Champion, Champion, list[Day]]:
+    """Compares the shadow version with the champion on every day that both rated, oldest first.
 
-    Outcomes are the decisions that the warehouse knows: of the last run's loads, up to its date.
+    Outcomes are the decisions in the warehouse: those of the last run's loads, up to its date.
+
+    Args:
+        home: The home.
+        registry: The home's registry.
+        model: The model.
+
+    Returns:
+        The champion, the shadow version, and the comparison by day.
 
     Raises:
-        BadInputError: There is no such model, none of its versions rates in shadow, no day has both scores yet, or the
-            warehouse is missing or damaged.
-        VerificationError: Scores are not what they say.
+        BadInputError: There is no such model, it has no shadow version, no day has both scores yet, or the warehouse is missing
+            or damaged.
+        VerificationError: Scores do not match their digest.
     """
     from ml.declarations import load_declarations
     from ml.shadow import compare_day
@@ -102,17 +137,17 @@ def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion,
     if champion is None or shadow is None:
         missing = "champion" if champion is None else "version in shadow"
         raise BadInputError(
-            f"{model} has no {missing}. `touchstone models shadow` lets a version rate beside the champion."
+            f"{model} has no {missing}. `touchstone models shadow` lets a version rate next to the champion."
         )
     days = []
     with read_warehouse(home) as warehouse:
-        for beside in sorted((home / "shadow" / model).glob(f"as_of=*/{shadow.model_digest[:12]}.parquet")):
-            day = beside.parent.name.removeprefix("as_of=")
+        for shadow_scores in sorted((home / "shadow" / model).glob(f"as_of=*/{shadow.model_digest[:12]}.parquet")):
+            day = shadow_scores.parent.name.removeprefix("as_of=")
             scores = home / "scores" / model / f"as_of={day}" / "scores.parquet"
             if not scores.is_file() or not is_rated_by(scores, champion):
                 continue
             outcomes = outcomes_after(warehouse, declaration, date.fromisoformat(day))
-            days.append(compare_day(day, champion, shadow, (scores, beside), rated.key, outcomes))
+            days.append(compare_day(day, champion, shadow, (scores, shadow_scores), rated.key, outcomes))
     if not days:
         raise BadInputError(
             f"No day has been rated by {model} version {champion.version} and version {shadow.version} yet."
@@ -123,13 +158,28 @@ def shadow_report(home: Path, registry: Registry, model: str) -> tuple[Champion,
 def outcomes_after(
     warehouse: duckdb.DuckDBPyConnection, declaration: Declaration, day: date, until: date = date.max
 ) -> pa.Table:
-    """Returns how entities that a model rates were decided on after a day: entity_id, is_positive, inclusion_probability."""
+    """Returns the outcomes, decided after a day, of entities that a model rates.
+
+    Args:
+        warehouse: Connection to the warehouse.
+        declaration: The model's declaration.
+        day: Outcomes that were decided after it.
+        until: Outcomes that were decided up to it.
+
+    Returns:
+        entity_id, is_positive, inclusion_probability; one row per entity.
+    """
     query = OUTCOMES.format(labels=LABELS[declaration.violation_type])
     return warehouse.execute(query, {"kind": declaration.entity, "day": day, "until": until}).to_arrow_table()
 
 
 def is_rated_by(scores: Path, champion: Champion) -> bool:
-    """Tells whether a day's scores are the present champion's; a day of one before it is no comparison."""
+    """Returns whether a day's scores are those of the current champion, not of an earlier one.
+
+    Args:
+        scores: The file with the scores.
+        champion: The champion.
+    """
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(scores) as file:

@@ -1,8 +1,8 @@
-"""`touchstone doctor`: looks a home over and says what is wrong, where, and what to do. It changes nothing and waits for nobody.
+"""`touchstone doctor`: examines a home and reports what is wrong, where, and what to do. It changes nothing and never waits.
 
-What a run, a landing or a publication that was killed left behind is told as such; what no digest vouches for any more
-is broken. While somebody writes to the home, what may be that writer's work in hand is not judged. A warehouse that is
-missing or stale is no finding: it is made anew from what has landed.
+It reports what killed runs, landings and publications left, and data that does not match its digest. While another process
+writes to the home, possible work in progress is not reported. A missing or outdated warehouse is no finding: the next run
+rebuilds it from the landed data.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from touchstone.core.lock import describe_holder, holder_pid, is_held
 from touchstone.core.run_record import RunRecord, process_started
 from touchstone.core.settings import Settings
 from touchstone.core.text import visible
-from touchstone.landing.erase import unfinished
+from touchstone.landing.erase import unfinished_erasures
 from touchstone.landing.ledger import Ledger, damage, pinned_loads, removed_folders, unread_folders
 from touchstone.maintenance.verification import verify_home
 
 Level = Literal["broken", "act", "note"]
-# Landing writes the sources anew, a rebuild the warehouse; beside them stand features, scores and marts of one more day.
+# Landing writes all sources again, a rebuild the warehouse, and the run features, scores and marts of another day.
 ROOM_FACTOR = 2
 MIB = 1024 * 1024
 BY_DATE = ("features", "scores", "reasons", "marts")
@@ -37,13 +37,13 @@ BY_DATE = ("features", "scores", "reasons", "marts")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the doctor found.
+    """One finding of the doctor.
 
     Attributes:
-        level: `broken`: a digest does not match. `act`: somebody has to do something. `note`: good to know.
-        what: What it is, in words.
+        level: `broken`: a digest does not match. `act`: action is needed. `note`: information.
+        what: A description.
         where: The file or folder.
-        remedy: What to do; empty for a note that asks for nothing.
+        remedy: What to do; empty if nothing.
     """
 
     level: Level
@@ -58,25 +58,29 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Returns everything that was found, what is broken first; what `touchstone doctor` prints."""
+    """Returns all findings about a home, sorted by level.
+
+    Args:
+        settings: The settings, which name the home.
+    """
     home = settings.home
     if not home.is_dir():
-        remedy = "name yours with TOUCHSTONE_HOME, or `touchstone run` to make one"
+        remedy = "set TOUCHSTONE_HOME, or create a home with `touchstone run`"
         return [Finding("act", "there is no home", str(home), remedy)]
     schema = list(_schema(home))
     if any(finding.level == "act" for finding in schema):
         return schema
     is_being_written = is_held(home / LOCK_FILE)
-    found = [*schema, *_lock(home, is_held=is_being_written), *_runs(home), *_digests(home)]
+    findings = [*schema, *_lock(home, is_held=is_being_written), *_runs(home), *_digests(home)]
     if not is_being_written:
-        found += [*_leftovers(home), *_landing(home)]
-    found += disk(home, shutil.disk_usage(home).free)
+        findings += [*_leftovers(home), *_landing(home)]
+    findings += disk(home, shutil.disk_usage(home).free)
     order: tuple[Level, ...] = ("broken", "act", "note")
-    return sorted(found, key=lambda finding: order.index(finding.level))
+    return sorted(findings, key=lambda finding: order.index(finding.level))
 
 
 def exit_code(findings: list[Finding]) -> ExitCode:
-    """Returns 4 where a digest does not match, 2 where somebody has to act, else 0."""
+    """Returns 4 if a digest does not match, 2 if action is needed, else 0."""
     levels = {finding.level for finding in findings}
     if "broken" in levels:
         return ExitCode.VERIFICATION_FAILED
@@ -84,19 +88,21 @@ def exit_code(findings: list[Finding]) -> ExitCode:
 
 
 def as_data(findings: list[Finding]) -> list[dict[str, str]]:
-    """Returns the findings as plain data."""
+    """Returns the findings as JSON-like data."""
     return [asdict(finding) for finding in findings]
 
 
 def _schema(home: Path) -> Iterator[Finding]:
     marker = home / SCHEMA_FILE
     if not marker.is_file():
-        yield Finding("act", "the home bears no schema version", str(marker), "`touchstone run` marks it as a new home")
+        yield Finding("act", "the home has no schema version", str(marker), "`touchstone run` marks it as a new home")
         return
     version = schema_version(home)
     if version in MIGRATIONS:
         yield Finding(
-            "note", f"schema version {version}; the next command that writes makes it {SCHEMA_VERSION}", str(marker)
+            "note",
+            f"schema version {version}; the next command that writes migrates it to {SCHEMA_VERSION}",
+            str(marker),
         )
     elif version != SCHEMA_VERSION:
         yield Finding(
@@ -109,12 +115,14 @@ def _lock(home: Path, *, is_held: bool) -> Iterator[Finding]:
         return
     path = home / LOCK_FILE
     pid = holder_pid(path)
-    is_here = pid is not None and process_started(pid) != ""
-    lives = (
-        "it lives" if is_here else "that process is not on this machine: the lock is held from another, or by its child"
+    is_running = pid is not None and process_started(pid) != ""
+    state = (
+        "it is running"
+        if is_running
+        else "that process is not running on this machine: another machine, or its child process, holds the lock"
     )
     yield Finding(
-        "note", f"{describe_holder(path)} writes to the home; {lives}. Leftovers were not looked for", str(path)
+        "note", f"{describe_holder(path)} writes to the home; {state}. Leftovers were not searched for", str(path)
     )
 
 
@@ -124,19 +132,19 @@ def _runs(home: Path) -> Iterator[Finding]:
         try:
             record = RunRecord.read(path)
         except (ValueError, KeyError, TypeError):
-            yield Finding("act", "is no record of a run", str(path), "remove it")
+            yield Finding("act", "is not a run record", str(path), "remove it")
             continue
         if record.outcome == "running" and not record.is_alive:
-            said = f"run {record.run_id} of {record.started_at} died: process {record.pid} is gone"
-            yield Finding("act", said, str(path), remedy)
+            what = f"run {record.run_id} of {record.started_at} was killed: process {record.pid} no longer exists"
+            yield Finding("act", what, str(path), remedy)
 
 
 def _digests(home: Path) -> Iterator[Finding]:
-    """Yields what no digest vouches for: lists, loads, ledger, and the log of approvals with the models it names."""
+    """Yields data that does not match its digest: lists, loads, ledger, and the log of approvals with its models."""
     verified = verify_home(home)
-    told = set()
+    reported = set()
     for problem in verified.problems:
-        told.add(problem.split(" ", maxsplit=1)[0])
+        reported.add(problem.split(" ", maxsplit=1)[0])
         yield Finding("broken", problem, "published", "restore what it names from a backup")
     yield from (Finding("note", note, "landing") for note in verified.notes)
     landing = home / "landing"
@@ -144,7 +152,7 @@ def _digests(home: Path) -> Iterator[Finding]:
     try:
         loads = {(load.table, load.load_id): load for load in ledger.read() if load.status == "accepted"}
         for path, what in damage(landing, loads.values()):
-            if str(path) not in told:
+            if str(path) not in reported:
                 yield Finding(
                     "broken", what, str(path), "restore it from a backup; without one, land again in a new home"
                 )
@@ -166,18 +174,18 @@ def _models(home: Path) -> Iterator[Finding]:
 
 
 def _leftovers(home: Path) -> Iterator[Finding]:
-    """Yields what writers that were killed left half written."""
+    """Yields what killed writers left."""
     remedy = "the next `touchstone prune --keep-days N` removes them"
     for folder in sorted(path for path in home.iterdir() if path.is_dir() and path.name not in {"dagster", "dbt"}):
-        left = [path for path in folder.rglob(f"{TEMPORARY_PREFIX}*") if TEMPORARY_PREFIX not in str(path.parent)]
-        if left:
-            size = sum(map(size_of, left)) / MIB
+        leftovers = [path for path in folder.rglob(f"{TEMPORARY_PREFIX}*") if TEMPORARY_PREFIX not in str(path.parent)]
+        if leftovers:
+            size = sum(map(size_of, leftovers)) / MIB
             yield Finding(
-                "note", f"{len(left)} half-written files or folders of dead runs, {size:.1f} MiB", str(folder), remedy
+                "note", f"{len(leftovers)} partial files or folders of killed runs, {size:.1f} MiB", str(folder), remedy
             )
-    for under_way in sorted((home / "published").glob("*/.publishing")):
+    for marker in sorted((home / "published").glob("*/.publishing")):
         yield Finding(
-            "act", "a publication was cut short; readers have the list before", str(under_way), "`touchstone run`"
+            "act", "a publication was interrupted; readers see the previous list", str(marker), "`touchstone run`"
         )
 
 
@@ -185,44 +193,47 @@ def _landing(home: Path) -> Iterator[Finding]:
     landing = home / "landing"
     try:
         lines = Ledger(landing).lines()
-        held = unfinished(landing, load_contract())
+        unerased = unfinished_erasures(landing, load_contract())
     except (VerificationError, ValidationError, duckdb.Error):
-        return  # a damaged ledger or load; said by `_digests`
+        return  # a damaged ledger or load; `_digests` reports it
     removed = removed_folders(landing, lines)
-    left = [folder for folder in unread_folders(landing, lines) if folder not in removed]
-    for load in held:
-        said = "still holds rows of a person who was erased: the command was cut short"
-        yield Finding("act", said, str(landing / load), "give the same `touchstone erase KIND HASH` again")
+    unread = [folder for folder in unread_folders(landing, lines) if folder not in removed]
+    for load in unerased:
+        what = "still holds rows of an erased person: the command was interrupted"
+        yield Finding("act", what, str(landing / load), "run the same `touchstone erase KIND HASH` again")
     for folder in removed:
-        yield Finding(
-            "act", "was pruned or erased, and is still there", str(folder), "`touchstone run`, or prune again"
-        )
-    if left:
-        size = sum(map(size_of, left)) / MIB
-        said = f"{len(left)} folders that no line of the ledger names, left by landings that died, {size:.1f} MiB"
-        yield Finding("note", said, str(landing), "the next `touchstone prune --keep-days N` removes them")
+        yield Finding("act", "was pruned or erased, but still exists", str(folder), "`touchstone run`, or prune again")
+    if unread:
+        size = sum(map(size_of, unread)) / MIB
+        what = f"{len(unread)} folders of killed landings, which the ledger does not name, {size:.1f} MiB"
+        yield Finding("note", what, str(landing), "the next `touchstone prune --keep-days N` removes them")
 
 
 def disk(home: Path, free: int) -> list[Finding]:
-    """Compares the free bytes with what the next run may write, as the last one shows it."""
+    """Compares the free disk space with what the next run may write, estimated from the previous one.
+
+    Args:
+        home: The home.
+        free: Free bytes.
+    """
     written = size_of(home / "warehouse.duckdb")
     try:
         pins = pinned_loads(Ledger(home / "landing").read(), load_contract())
     except (VerificationError, ValidationError):
-        return []  # said by `_digests`
+        return []  # `_digests` reports it
     written += sum(
         size_of(path) for loads in pins.current.values() for load in loads for path in load.paths(home / "landing")
     )
     for name in BY_DATE:
         written += sum(max(map(size_of, folder.glob("as_of=*")), default=0) for folder in (home / name).glob("*"))
-    said = f"{free / MIB:,.0f} MiB free; the next run may write {written / MIB:,.0f} MiB"
+    what = f"{free / MIB:,.0f} MiB free; the next run may write {written / MIB:,.0f} MiB"
     if free < ROOM_FACTOR * written:
         return [
             Finding(
                 "act",
-                f"{said}, and wants twice that",
+                f"{what}, and needs twice that",
                 str(home),
                 "free some space, or `touchstone prune --keep-days N`",
             )
         ]
-    return [Finding("note", said, str(home))]
+    return [Finding("note", what, str(home))]

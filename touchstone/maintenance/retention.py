@@ -1,9 +1,9 @@
-"""What goes from a home on command: what is too old (`prune`), and a person's rows (`erase`).
+"""Removes data from a home: old data (`prune`), and a person's rows (`erase`).
 
-Pruning keeps all that the manifest of a kept version names. Kept are the versions as of the last N days, counted back from
-the newest as_of (ages count from as_of, never from the clock), and of each list the one that LATEST names. Published
-versions themselves always stay, and so do models, the ledger and every load that counts now: of a table whose columns have
-history `loads` these are all its loads, for features read from them what was known when. So pruning changes no result.
+Pruning keeps everything that the manifest of a kept version names. Kept versions are those of the last N days before the newest
+as-of date (ages count from it, never from the clock), and the version of each list that LATEST names. Published versions
+themselves, models, the ledger and every load in use are always kept. For a table with columns of history `loads`, all loads are
+in use, because features read from them what was known when. So pruning does not change any result.
 """
 
 from __future__ import annotations
@@ -40,14 +40,21 @@ from touchstone.publishing.history import ListStore, Publication, latest_version
 from touchstone.publishing.manifest import version_date
 
 AS_OF = "as_of="
-# The marts in which persons are named, by their hashes.
-OF_PERSONS = ("brushed_orders", "brushing_services", "rule_findings", "reporters", "notices")
+# The marts that contain hashed identifiers of persons.
+MARTS_WITH_PERSONS = ("brushed_orders", "brushing_services", "rule_findings", "reporters", "notices")
 BY_DATE = ("features", "training", "scores", "shadow", "reasons", "marts")
 
 
 @dataclass(frozen=True)
-class Doomed:
-    """Something that is too old: what it is, where, its bytes, and the load that it is, if it is one."""
+class ExpiredItem:
+    """Something that is too old to be kept.
+
+    Attributes:
+        kind: What it is.
+        path: The file or folder.
+        size: Its bytes.
+        load: The load, if it is one.
+    """
 
     kind: str
     path: Path
@@ -57,13 +64,13 @@ class Doomed:
 
 @dataclass(frozen=True)
 class Kept:
-    """What must not go.
+    """What pruning keeps.
 
     Attributes:
-        newest: The newest as_of; None in a home that never published or rated.
-        oldest: What is as of an earlier date, and not named by a kept version, goes.
+        newest: The newest as-of date; None in a home that never published or rated.
+        oldest: The oldest as-of date to keep, except for dates of kept versions.
         loads: Table and id of the loads that kept versions name.
-        dates: The as_of dates of kept versions.
+        dates: The as-of dates of kept versions.
         run_ids: The runs that published kept versions.
     """
 
@@ -76,39 +83,48 @@ class Kept:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What goes, and what of the loads stays only as history."""
+    """The plan or the result of pruning.
 
-    doomed: list[Doomed]
+    Attributes:
+        expired: The items to remove.
+        history_tables: Tables whose earlier loads are kept as history.
+        history_bytes: Bytes of these loads.
+    """
+
+    expired: list[ExpiredItem]
     history_tables: list[str]
     history_bytes: int
 
     def totals(self) -> Mapping[str, tuple[int, int]]:
-        """Returns how many things of each kind go, and their bytes."""
-        counts = Counter(item.kind for item in self.doomed)
+        """Returns the number of expired items and their bytes by kind."""
+        counts = Counter(item.kind for item in self.expired)
         return {
-            kind: (count, sum(item.size for item in self.doomed if item.kind == kind))
+            kind: (count, sum(item.size for item in self.expired if item.kind == kind))
             for kind, count in sorted(counts.items())
         }
 
 
 def prune(settings: Settings, keep_days: int, *, dry_run: bool = False) -> Pruning:
-    """Removes what is older than some days and no kept version names; the next run gives what it would have given.
+    """Removes old data that no kept version names. The results of later runs do not change.
 
-    A load's line in the ledger comes before its files go: after a kill in between, the next pruning or landing finds
-    files that the ledger calls pruned, and removes them.
+    A load's removal is written to the ledger before its files are removed: after a kill in between, the next pruning or landing
+    removes the files.
 
     Args:
         settings: The settings.
-        keep_days: How many days, the newest as_of the last of them, are kept.
-        dry_run: Whether only to say what would go.
+        keep_days: How many days to keep, up to and including the newest as-of date.
+        dry_run: Whether only to return the plan.
+
+    Returns:
+        What was, or would be, removed.
 
     Raises:
         BadInputError: `keep_days` is less than 1, or there is no home.
-        VerificationError: History or ledger are damaged: nothing is removed then.
+        VerificationError: A history or the ledger is damaged; nothing is removed.
     """
     home = settings.home
     if keep_days < 1:
-        raise BadInputError(f"--keep-days {keep_days}: at least the newest day is kept. Give 1 or more.")
+        raise BadInputError(f"--keep-days {keep_days}: the newest day is always kept. Use 1 or more.")
     _refuse_absent(home)
     if dry_run:
         return _plan(home, load_contract(), keep_days)
@@ -118,7 +134,7 @@ def prune(settings: Settings, keep_days: int, *, dry_run: bool = False) -> Pruni
             remove_temporaries(home / folder)
         plan = _plan(home, load_contract(), keep_days)
         ledger = Ledger(home / "landing")
-        for item in plan.doomed:
+        for item in plan.expired:
             if item.load is not None:
                 with failpoint("prune.ledger", ledger.log.path):
                     ledger.append(_pruned(item.load, keep_days))
@@ -128,33 +144,33 @@ def prune(settings: Settings, keep_days: int, *, dry_run: bool = False) -> Pruni
 
 
 def erase(settings: Settings, kind: str, value_hash: str, *, who: str, why: str) -> list[Removal]:
-    """Removes a person's rows from every load, and with them everything else in the home that could hold some.
+    """Removes a person's rows from every load, and all derived data that may contain them.
 
-    That is the warehouse, the rows of trainings and backtests, and the marts that name persons, which are made anew when asked
-    for. Features, scores, other marts, models, reports, published lists and leads hold no identifiers of persons.
+    The derived data are the warehouse, the rows of trainings and backtests, and the marts with persons; they are rebuilt on
+    demand. Features, scores, other marts, models, reports, published lists and leads contain no identifiers of persons.
 
     Args:
         settings: The settings.
-        kind: What kind of identifier names the person.
+        kind: The kind of the person's identifier.
         value_hash: The identifier's hash, as it landed.
-        who: Who gives the command.
-        why: Why.
+        who: Who runs the command.
+        why: The reason, for the ledger.
 
     Returns:
-        The ledger's lines about the person.
+        The ledger's removals for the person.
 
     Raises:
-        BadInputError: There is no such kind or home, the hash is none, or no load knows the person.
-        VerificationError: The ledger is damaged, or a load is not what it says.
+        BadInputError: There is no such kind or home, the value is not a hash, or no load holds data of the person.
+        VerificationError: The ledger is damaged, or a load does not match it.
     """
     contract = load_contract()
-    whose = person(contract, kind, value_hash)
+    erased = person(contract, kind, value_hash)
     _refuse_absent(settings.home)
     if not who.strip() or not why.strip():
-        raise BadInputError("The ledger needs to say who has a person erased and why; one of the two is empty.")
+        raise BadInputError("The ledger records who erases a person and why; one of the two is empty.")
     ensure_schema(settings)
     with home_lock(settings, "touchstone erase"):
-        # First, so that a command that was killed leaves a trace in the ledger as long as anything is left to do.
+        # First, so that as long as anything is left to do after a kill, the ledger shows it.
         for name in (
             "warehouse.duckdb",
             "warehouse.duckdb.wal",
@@ -162,16 +178,16 @@ def erase(settings: Settings, kind: str, value_hash: str, *, who: str, why: str)
             "pinned",
             "training",
             "backtests",
-            *(f"marts/{mart}" for mart in OF_PERSONS),
+            *(f"marts/{mart}" for mart in MARTS_WITH_PERSONS),
         ):
             discard(settings.home / name)
         reason = Reason(who, why, datetime.now(UTC))
-        return erase_loads(settings.home / "landing", contract, whose, reason, limits=Limits.from_settings(settings))
+        return erase_loads(settings.home / "landing", contract, erased, reason, limits=Limits.from_settings(settings))
 
 
 def _refuse_absent(home: Path) -> None:
     if not home.is_dir():
-        raise BadInputError(f"There is no home at {home}. Name yours with TOUCHSTONE_HOME.")
+        raise BadInputError(f"There is no home at {home}. Set TOUCHSTONE_HOME.")
 
 
 def _pruned(load: LoadRecord, keep_days: int) -> Removal:
@@ -193,7 +209,7 @@ def _plan(home: Path, contract: Contract, keep_days: int) -> Pruning:
     records = ledger.read()
     pins = pinned_loads(records, contract)
     kept = _kept(home, keep_days)
-    doomed = [
+    expired = [
         *_old_loads(landing, records, pins, kept, keep_days),
         *_unnamed(home, lines),
         *_old_dates(home, kept),
@@ -207,7 +223,7 @@ def _plan(home: Path, contract: Contract, keep_days: int) -> Pruning:
         if load not in pins.current[table]
     }
     size = sum(size_of(path) for load in history.values() for path in load.paths(landing))
-    return Pruning(doomed, sorted({table for table, _ in history}), size)
+    return Pruning(expired, sorted({table for table, _ in history}), size)
 
 
 def _kept(home: Path, keep_days: int) -> Kept:
@@ -238,8 +254,8 @@ def _kept(home: Path, keep_days: int) -> Kept:
 
 def _old_loads(
     landing: Path, records: list[LoadRecord], pins: PinnedLoads, kept: Kept, keep_days: int
-) -> Iterator[Doomed]:
-    """Yields the loads that count no more, that no kept version names, and with which no gate compares the next one."""
+) -> Iterator[ExpiredItem]:
+    """Yields loads that are not in use, not named by a kept version, and not needed by gates for comparison."""
     accepted = [record for record in records if record.status == "accepted"]
     if not accepted:
         return
@@ -252,47 +268,47 @@ def _old_loads(
     for key, load in {(record.table, record.load_id): record for record in accepted}.items():
         if key not in stays:
             folder = landing / load.table / str(load.load_id)
-            yield Doomed("loads", folder, size_of(folder), load)
+            yield ExpiredItem("loads", folder, size_of(folder), load)
 
 
-def _unnamed(home: Path, lines: Sequence[LoadRecord | Removal]) -> Iterator[Doomed]:
-    """Yields folders of loads that were never entered, left by kills; none that a manifest names, and none without a ledger."""
+def _unnamed(home: Path, lines: Sequence[LoadRecord | Removal]) -> Iterator[ExpiredItem]:
+    """Yields folders of loads that the ledger does not name, left by kills, unless a manifest names them."""
     named = {
-        (table, i)
-        for found in manifests(home / "published")
-        for table, ids in found.inputs.loads.tables.items()
-        for i in ids
+        (table, load_id)
+        for manifest in manifests(home / "published")
+        for table, load_ids in manifest.inputs.loads.tables.items()
+        for load_id in load_ids
     }
     for folder in unread_folders(home / "landing", lines) if lines else []:
         if (folder.parent.name, folder.name) not in named or folder in removed_folders(home / "landing", lines):
-            yield Doomed("files that no load needs", folder, size_of(folder))
+            yield ExpiredItem("unused files of loads", folder, size_of(folder))
 
 
-def _old_dates(home: Path, kept: Kept) -> Iterator[Doomed]:
+def _old_dates(home: Path, kept: Kept) -> Iterator[ExpiredItem]:
     folders = [(name, path) for name in BY_DATE for path in sorted((home / name).glob(f"*/{AS_OF}*"))]
     folders += [("gates", path) for path in sorted((home / "gates").glob("*"))]
-    # The newest leads stay, however old: the next ones are the same by them.
+    # The newest leads stay, however old: the next leads keep their identity by them.
     folders += [("leads", path) for path in sorted((home / "leads").glob(f"{AS_OF}*"))[:-1]]
     for kind, path in folders:
         day = _day(path)
         if day is not None and day < kept.oldest and day not in kept.dates:
-            yield Doomed(kind, path, size_of(path))
+            yield ExpiredItem(kind, path, size_of(path))
 
 
-def _old_candidates(candidates: Path, kept: Kept) -> Iterator[Doomed]:
-    """Yields candidates of old dates; the files that say which was built last for a date come before what they name."""
+def _old_candidates(candidates: Path, kept: Kept) -> Iterator[ExpiredItem]:
+    """Yields candidates of old dates; the pointers to the newest candidate of a date before the candidates."""
     for pointer in sorted(candidates.glob(f"*/{AS_OF}*.json")):
         day = _day(pointer)
         if day is not None and day < kept.oldest and day not in kept.dates:
-            yield Doomed("candidates", pointer, size_of(pointer))
+            yield ExpiredItem("candidates", pointer, size_of(pointer))
     for manifest in sorted(candidates.glob("*/*/manifest.json")):
         day = date.fromisoformat(json.loads(manifest.read_bytes())["as_of"])
         if day < kept.oldest and day not in kept.dates:
-            yield Doomed("candidates", manifest.parent, size_of(manifest.parent))
+            yield ExpiredItem("candidates", manifest.parent, size_of(manifest.parent))
 
 
-def _old_records(runs: Path, kept: Kept, keep_days: int) -> Iterator[Doomed]:
-    """Yields records of runs that ended more than some days before the newest run began."""
+def _old_records(runs: Path, kept: Kept, keep_days: int) -> Iterator[ExpiredItem]:
+    """Yields records of runs that started more than `keep_days` days before the newest one."""
     records = RunRecord.read_all(runs)
     if not records:
         return
@@ -300,11 +316,11 @@ def _old_records(runs: Path, kept: Kept, keep_days: int) -> Iterator[Doomed]:
     for record in records:
         is_old = datetime.fromisoformat(record.started_at) < young and record.outcome != "running"
         if is_old and record.run_id not in kept.run_ids:
-            yield Doomed("records of runs", record.path, size_of(record.path))
+            yield ExpiredItem("run records", record.path, size_of(record.path))
 
 
 def _day(path: Path) -> date | None:
-    """Returns the date in the name of a folder or file, or None where it holds none."""
+    """Returns the date in the name of a folder or file, or None."""
     try:
         return date.fromisoformat(path.name.removeprefix(AS_OF).removesuffix(".json"))
     except ValueError:

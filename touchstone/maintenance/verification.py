@@ -1,7 +1,7 @@
-"""What published versions stand on, and whether it still stands: `touchstone verify`.
+"""Verifies published versions and the data that they depend on: `touchstone verify`.
 
-Publishing verifies its own files, landing its loads; here a manifest's loads are looked up in the ledger. A load that was
-pruned, or erased for a person's sake, is no damage: the ledger says when and why, and verification says so.
+`publishing` verifies its own files, and `landing` its loads; this module looks up a manifest's loads in the ledger. A load that
+was pruned or erased is not damaged: the ledger has the date and the reason, and verification reports them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from touchstone.casework import leads
 from touchstone.core.errors import VerificationError
-from touchstone.landing.ledger import Fate, Ledger, damage, fates
+from touchstone.landing.ledger import Ledger, LoadStatus, damage, load_statuses
 from touchstone.publishing.history import ListStore
 from touchstone.publishing.manifest import Manifest
 from touchstone.publishing.verify import verify
@@ -20,11 +20,11 @@ from touchstone.publishing.verify import verify
 
 @dataclass(frozen=True)
 class Verification:
-    """What verification found.
+    """The result of a verification.
 
     Attributes:
-        problems: What does not hold, a sentence each.
-        notes: What is as it should be and yet not as it was: loads that were pruned or erased.
+        problems: Sentences about data that does not match its digest.
+        notes: Sentences about loads that were pruned or erased.
     """
 
     problems: list[str]
@@ -32,19 +32,25 @@ class Verification:
 
 
 def manifests(published: Path, list_name: str | None = None, version: str | None = None) -> Iterator[Manifest]:
-    """Yields the manifests of published versions that can be read; verification says which cannot."""
+    """Yields the manifests of published versions that can be read; verification reports the others.
+
+    Args:
+        published: Folder of the published lists.
+        list_name: Only this list.
+        version: Only this version.
+    """
     for directory in sorted(published.glob("*/*/manifest.json")):
-        name, found = directory.parent.parent.name, directory.parent.name
-        if (list_name or name, version or found) != (name, found):
+        name, own_version = directory.parent.parent.name, directory.parent.name
+        if (list_name or name, version or own_version) != (name, own_version):
             continue
         try:
-            yield ListStore(published, name).manifest(found)
+            yield ListStore(published, name).manifest(own_version)
         except VerificationError:
             continue
 
 
 def verify_home(home: Path, list_name: str | None = None, version: str | None = None) -> Verification:
-    """Recomputes every digest of what is published, of the loads that it names and, of a whole home, of its leads.
+    """Recomputes every digest of published versions, of the loads that they name and, for a whole home, of its leads.
 
     Args:
         home: The home.
@@ -64,26 +70,26 @@ def verify_home(home: Path, list_name: str | None = None, version: str | None = 
                 users.setdefault((table, load_id), []).append(str(manifest.as_of))
     ledger = Ledger(landing)
     if not users or not ledger.log.path.is_file():
-        return Verification(problems, ["There is no landing zone here: loads were not verified."] if users else [])
+        return Verification(problems, ["There is no landing zone: loads were not verified."] if users else [])
     try:
         lines = ledger.lines()
     except VerificationError as error:
         return Verification([*problems, str(error)], [])
-    known = fates(lines)
+    statuses = load_statuses(lines)
     notes = []
     for key, named_by in sorted(users.items()):
-        problem, note = _state(landing, key, known.get(key))
-        stands = f"; published versions that stood on it: {len(named_by)}, the newest of {max(named_by)}."
-        problems += [f"{problem}{stands}"] if problem else []
-        notes += [f"{note}{stands}"] if note else []
+        problem, note = _verify_load(landing, key, statuses.get(key))
+        use = f"; published versions that use it: {len(named_by)}, the newest of {max(named_by)}."
+        problems += [f"{problem}{use}"] if problem else []
+        notes += [f"{note}{use}"] if note else []
     return Verification(problems, notes)
 
 
-def _state(landing: Path, key: tuple[str, str], fate: Fate | None) -> tuple[str | None, str | None]:
-    """Returns what is wrong with a load, or what became of it; neither where it stands as it landed."""
-    if fate is None:
-        return f"The ledger knows no load {key[0]}/{key[1]}", None
-    if fate.removals:
-        return None, f"Load {fate.removals[0]}"
-    wrong = "; ".join(f"{path} {what}" for path, what in damage(landing, [fate.load]))
-    return wrong or None, None
+def _verify_load(landing: Path, key: tuple[str, str], status: LoadStatus | None) -> tuple[str | None, str | None]:
+    """Returns a problem or a note about a load; neither if it is as it landed."""
+    if status is None:
+        return f"The ledger has no load {key[0]}/{key[1]}", None
+    if status.removals:
+        return None, f"Load {status.removals[0]}"
+    problem = "; ".join(f"{path} {what}" for path, what in damage(landing, [status.load]))
+    return problem or None, None

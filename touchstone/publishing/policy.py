@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from ml.declarations import load_declarations
 from ml.explain import MOST_REASONS
 from touchstone.core.errors import BadInputError
-from touchstone.core.files import MOST_CONFIGURATION_BYTES, canonical_json, read_regular, sha256_bytes
+from touchstone.core.files import canonical_json, sha256_bytes
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.text import visible
+from touchstone.core.yaml import InvalidYamlError, YamlFile, read_yaml
 
 Action = Literal["watch", "review", "test_buy", "restrict", "remove"]
 RuleColumn = Literal[
@@ -187,7 +187,7 @@ def load_policy(path: Path) -> Policy:
             what to write.
     """
     file = _read(path)
-    faults = [*file.faults, *_faults_of_values(file), *_faults_of_terms(file)]
+    faults = [*file.faults(), *_faults_of_values(file), *_faults_of_terms(file)]
     if faults:
         lines = "\n".join(f"  line {line}: {visible(message)}" for line, message in sorted(set(faults)))
         raise BadInputError(f"Policy {path} is invalid:\n{lines}")
@@ -220,87 +220,50 @@ ALLOWED_VALUES: Mapping[str, str] = {
 }
 MODELS: Mapping[str, type[BaseModel]] = {"terms": Term, "rules": Rule, "drift": Drift}
 EFFECTS = ("target_precision", "threshold", "capacity", "corroboration", "action")
-Place = tuple[str, ...]
 Fault = tuple[int, str]
 
 
 @dataclass(frozen=True)
 class _File:
-    """A YAML file: what it says, in which line each part of it stands, and what is wrong with how it is written."""
+    """A policy file: its content with the lines."""
 
-    content: Any
-    lines: dict[Place, int]
-    faults: list[Fault] = field(default_factory=list)
+    yaml: YamlFile
+
+    @property
+    def content(self) -> Any:
+        """The content."""
+        return self.yaml.content
 
     def line(self, place: Sequence[str | int]) -> int:
-        """Returns the line of a place, or of what it would stand in."""
-        parts = tuple(map(str, place))
-        known = (self.lines[parts[:end]] for end in range(len(parts), 0, -1) if parts[:end] in self.lines)
-        return next(known, 1)
+        """Returns the line of a location, or of the nearest enclosing location that exists."""
+        return self.yaml.line(place)
 
-    def fault(self, place: Sequence[str | int], said: str) -> Fault:
-        """Returns a fault at a place, whose line and name it tells."""
+    def fault(self, place: Sequence[str | int], message: str) -> Fault:
+        """Returns a fault at a location, with its line and its name."""
         name = ".".join(map(str, place)) or "the file"
-        return self.line(place), f"{name}: {said}"
+        return self.line(place), f"{name}: {message}"
+
+    def faults(self) -> list[Fault]:
+        """Returns the keys that are given twice."""
+        return [
+            (key.line, f"{'.'.join(key.location)}: it is given twice, in line {key.first_line} before. Keep one.")
+            for key in self.yaml.duplicate_keys
+        ]
 
     def list_of(self, key: str) -> list[Any]:
-        """Returns what a key of the file lists; nothing where it lists nothing."""
-        found = self.content.get(key) if isinstance(self.content, dict) else None
-        return found if isinstance(found, list) else []
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without dates, which have no place in a policy."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML keeps it as a plain attribute of the class
-        first: [(tag, pattern) for tag, pattern in kinds if not tag.endswith(":timestamp")]
-        for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+        """Returns the list at a key; empty if there is none."""
+        value = self.content.get(key) if isinstance(self.content, dict) else None
+        return value if isinstance(value, list) else []
 
 
 def _read(path: Path) -> _File:
     try:
-        loader = _Loader(read_regular(path, MOST_CONFIGURATION_BYTES).decode())
-        node = loader.get_single_node()
-        lines: dict[Place, int] = {}
-        faults = list(_placed(node, (), lines, set()))
-        content = None if node is None else loader.construct_document(node)
+        return _File(read_yaml(path))
     except OSError as error:
         raise BadInputError(f"policy {path} cannot be read: {error.strerror}. Name an existing file.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadInputError(f"policy {path} is not YAML: {_yaml_problem(path, error)}. Correct it there.") from error
-    return _File(content, lines, faults)
-
-
-def _yaml_problem(path: Path, error: Exception) -> str:
-    """Returns in which line a file is no YAML, and why."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    if isinstance(error, UnicodeDecodeError):
-        return f"line {path.read_bytes()[: error.start].count(b'\n') + 1}: it is not UTF-8"
-    if isinstance(error, yaml.reader.ReaderError):
-        before = path.read_text(encoding="utf-8")[: error.position]
-        return f"line {before.count(chr(10)) + 1}: a character that YAML does not take"
-    return "line 1: it is nested too deep, or a number in it is too long"
-
-
-def _placed(node: yaml.Node | None, place: Place, lines: dict[Place, int], seen: set[int]) -> Iterator[Fault]:
-    """Notes the line of each part, and yields the keys that are given twice, of which YAML lets the last one win in silence."""
-    if node is None or id(node) in seen:
-        return
-    seen.add(id(node))
-    lines.setdefault(place, node.start_mark.line + 1)
-    if isinstance(node, yaml.SequenceNode):
-        for at, member in enumerate(node.value):
-            yield from _placed(member, (*place, str(at)), lines, seen)
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here, line = (*place, str(key.value)), key.start_mark.line + 1
-            if here in lines:
-                name = ".".join(map(str, here))
-                yield line, f"{name}: it is given twice, in line {lines[here]} before. Keep one."
-            lines[here] = line
-            yield from _placed(value, here, lines, seen)
+    except InvalidYamlError as error:
+        line = f"line {error.line}: " if error.line else ""
+        raise BadInputError(f"policy {path} is not YAML: {line}{error.problem}. Correct it there.") from error
 
 
 def _faults_of_values(file: _File) -> Iterator[Fault]:

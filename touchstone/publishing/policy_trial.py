@@ -248,7 +248,8 @@ def _refusal(policy: Policy, rated: int, listed: int, unsuppressed: int) -> str 
     if not listed and not policy.allow_empty:
         return "it is empty and allow_empty is false"
     if rated >= 20 and unsuppressed > policy.max_flagged_share * rated:
-        return f"{unsuppressed / rated:.4f} of the rated entities are flagged; max_flagged_share is {policy.max_flagged_share:g}"
+        share = unsuppressed / rated
+        return f"{share:.4f} of the rated entities are flagged and max_flagged_share is {policy.max_flagged_share:g}"
     return None
 
 

@@ -227,7 +227,7 @@ def _policy_change(before: Manifest, after: Manifest) -> ChangedPolicy | None:
 def _causes(
     before: PublishedList, after: PublishedList, added: Sequence[str], removed: Sequence[str], marts: Path
 ) -> tuple[ListChange, ...]:
-    """Returns why each entity was added or removed: from its ratings, and the earlier terms applied to the present ratings."""
+    """Returns why each entity was added or removed: its rating in both versions, and the earlier terms applied now."""
     if not added and not removed:
         return ()
     key = after.key

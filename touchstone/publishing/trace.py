@@ -24,7 +24,7 @@ from ml.approvals import Decision
 from ml.drift import as_extreme_share
 from ml.model import RiskModel
 from touchstone.core.errors import BadInputError
-from touchstone.landing.ledger import Fate
+from touchstone.landing.ledger import LoadStatus
 from touchstone.publishing.source_rows import Row, SourceRows
 from touchstone.publishing.traced_version import (
     TracedVersion,
@@ -124,7 +124,7 @@ class Evidence:
     verdict: tuple[Verdict, str] | None
     decision: Decision
     model: RiskModel
-    loads: list[Fate]
+    loads: list[LoadStatus]
     files: dict[str, Path | None]
     missing_files: list[str]
     connection: duckdb.DuckDBPyConnection
@@ -373,13 +373,13 @@ def why_not_listed(score: Mapping[str, Any], policy: str) -> list[str]:
     return causes or [f"it was flagged, and the policy {policy[:12]} excluded it"]
 
 
-def _load_facts(load: Fate) -> dict[str, Any]:
+def _load_facts(load: LoadStatus) -> dict[str, Any]:
     """Returns the ledger's record of a load, its digest, and its later removals."""
     return {
         **load.load.model_dump(mode="json"),
         "content_digest": load.load.content_digest,
         "state": load.removals[0].status if load.removals else "unchanged",
-        "replaced_by": load.stands.load_id if load.stands is not None and load.removals else None,
+        "replaced_by": load.current.load_id if load.current is not None and load.removals else None,
         # The ledger keeps whose rows were erased; a trace does not pass it on.
         "removals": [line.model_dump(mode="json", exclude={"person": {"value_hash"}}) for line in load.removals],
     }

@@ -16,7 +16,7 @@ from ml.registry import Registry
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.files import sha256_file
 from touchstone.core.lists import LISTS, ListDefinition
-from touchstone.landing.ledger import Fate, Ledger, LoadRecord, PinnedLoads, fates, verify_files
+from touchstone.landing.ledger import Ledger, LoadRecord, LoadStatus, PinnedLoads, load_statuses, verify_files
 from touchstone.publishing.candidate import Candidate, newest_candidate
 from touchstone.publishing.history import HISTORY_FILE, ListStore, Publication, in_force
 from touchstone.publishing.manifest import Manifest, version_date
@@ -236,7 +236,7 @@ def read_model_and_approval(
     return decision, read_model(registry.home / decision.folder, rating.digest)
 
 
-def read_loads(home: Path, traced: TracedVersion) -> list[Fate]:
+def read_loads(home: Path, traced: TracedVersion) -> list[LoadStatus]:
     """Reads the loads that the manifest names, and verifies the digests of those that still exist.
 
     Args:
@@ -250,7 +250,7 @@ def read_loads(home: Path, traced: TracedVersion) -> list[Fate]:
         VerificationError: The ledger does not have a load, or a load was changed.
     """
     ledger = Ledger(home / "landing")
-    statuses = fates(ledger.lines())
+    statuses = load_statuses(ledger.lines())
     keys = [
         (table, load_id)
         for table, load_ids in sorted(traced.manifest.inputs.loads.tables.items())
@@ -262,15 +262,15 @@ def read_loads(home: Path, traced: TracedVersion) -> list[Fate]:
             f"{ledger.log.path} has no load {', '.join(unknown)}, which {traced} was built from. Restore it from a backup."
         )
     loads = [statuses[key] for key in keys]
-    verify_files(home / "landing", [load.stands for load in loads if load.stands is not None])
+    verify_files(home / "landing", [load.current for load in loads if load.current is not None])
     return loads
 
 
-def pin_remaining_loads(statuses: Sequence[Fate], contract: Contract) -> PinnedLoads:
+def pin_remaining_loads(statuses: Sequence[LoadStatus], contract: Contract) -> PinnedLoads:
     """Returns the loads that hold the rows now, each once, in the order of landing."""
     by_table: dict[str, dict[str | None, LoadRecord]] = {}
     for status in statuses:
-        load = status.stands
+        load = status.current
         if load is not None and load.table in contract.tables:
             by_table.setdefault(load.table, {})[load.load_id] = load
     tables = {table: tuple(loads.values()) for table, loads in by_table.items()}
