@@ -321,7 +321,7 @@ def describe_features(
     """
     if row is None:
         return None
-    typical = model.body["usual"].get(row["category"], model.body["usual"][""])
+    typical = model.body["baseline"].get(row["category"], model.body["baseline"][""])
     effects = {
         signal: reason["effect"]
         for reason in reversed(reasons)
