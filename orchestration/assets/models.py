@@ -22,10 +22,11 @@ from orchestration.drift import indices_by_day, measure
 from orchestration.resources import Run, logger
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import failpoint
+from touchstone.core.home import Home
 from touchstone.core.lists import LISTS, ListDefinition
 from touchstone.core.revision import code_revision
 from touchstone.core.text import visible
-from touchstone.maintenance.approvals import describe_request, reconcile_alias_requests, shadow_file
+from touchstone.maintenance.approvals import describe_request, reconcile_alias_requests
 from touchstone.publishing.terms import fallback_notes
 
 OWNERS = ["team:model-review"]
@@ -228,7 +229,7 @@ def _rate_in_shadow(run: Run, rated: ListDefinition, features: Path) -> None:
         if shadow is None:
             return
         with run.record.stage(f"shadow {rated.list_name}") as stage:
-            scores = shadow_file(run.home, rated.model, shadow.model_digest, run.as_of)
+            scores = Home(run.home).shadow_scores(rated.model, run.as_of, shadow.model_digest)
             result = score(shadow, features, scores, out_reasons=None)
             stage.rows = {"rated": result.rows, "flagged": result.flagged}
     except (BadInputError, VerificationError) as error:

@@ -18,7 +18,7 @@ from tests.publishing_fixtures import RATED, Home
 from touchstone.core.errors import BadInputError, ExitCode
 from touchstone.core.failpoints import VARIABLE
 from touchstone.core.files import write_json
-from touchstone.core.home import _DAGSTER_YAML_1, DAGSTER_YAML, SCHEMA_VERSION, ensure_schema
+from touchstone.core.home import ensure_schema
 from touchstone.core.lock import writer_lock
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import Settings, read_settings
@@ -136,7 +136,7 @@ def test_a_dead_run_and_what_it_left_are_told_with_what_to_do(settings: Settings
     assert "touchstone run" in dead.remedy
     notes = "\n".join(map(str, found(settings, "note")))
     assert "1 partial" in notes
-    assert "no line of the ledger names" in notes
+    assert "folders of killed landings, which the ledger does not name" in notes
     assert "touchstone prune" in notes
 
 
@@ -241,7 +241,7 @@ def test_without_a_ledger_nothing_of_the_landing_zone_goes(settings: Settings, m
 
 
 def test_fewer_days_than_one_and_no_home_are_bad_input(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="at least the newest day"):
+    with pytest.raises(BadInputError, match="the newest day is always kept"):
         prune(settings, 0)
     with pytest.raises(BadInputError, match="no home"):
         prune(read_settings(home=tmp_path / "nowhere"), 1)
@@ -298,7 +298,7 @@ def test_an_erasure_that_was_cut_short_is_found_by_the_doctor(settings: Settings
     arguments = ("erase", BUYER.kind, BUYER.value_hash)
     assert touchstone(settings.home, *arguments, **{VARIABLE: "erase.ledger:after:kill"}).code == -signal.SIGKILL
     said = "\n".join(map(str, found(settings, "act")))
-    assert "still holds rows of a person who was erased" in said
+    assert "still holds rows of an erased person" in said
     assert touchstone(settings.home, *arguments).code == 0
     assert found(settings, "act") == []
 
@@ -313,26 +313,18 @@ def test_a_wrong_kind_is_bad_input_that_names_those_there_are(settings: Settings
 # The schema ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_home_of_version_1_is_migrated(settings: Settings) -> None:
-    marker, dagster = settings.home / "schema_version", settings.home / "dagster" / "dagster.yaml"
-    marker.write_text("1\n")
-    dagster.parent.mkdir()
-    dagster.write_bytes(_DAGSTER_YAML_1)
-    before = content(settings.home / "landing") | content(settings.home / "published")
-    assert exit_code(examine(settings)) == ExitCode.DONE
-    prune(settings, 1000)
-    assert marker.read_text() == f"{SCHEMA_VERSION}\n"
-    assert dagster.read_bytes() == DAGSTER_YAML
-    assert content(settings.home / "landing") | content(settings.home / "published") == before
-
-
-def test_a_dagster_file_that_a_person_changed_is_left(settings: Settings) -> None:
-    (settings.home / "schema_version").write_text("1\n")
-    dagster = settings.home / "dagster" / "dagster.yaml"
-    dagster.parent.mkdir()
-    dagster.write_text("telemetry: {enabled: false}\n")
-    ensure_schema(settings)
-    assert dagster.read_text() == "telemetry: {enabled: false}\n"
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_home_of_an_earlier_version_is_refused_with_instructions(settings: Settings, version: str) -> None:
+    (settings.home / "schema_version").write_text(f"{version}\n")
+    before = content(settings.home)
+    with pytest.raises(
+        BadInputError, match=rf"schema version {version}, of Touchstone 0\.1.*TOUCHSTONE_HOME to a new folder"
+    ):
+        prune(settings, 1000)
+    (finding,) = examine(settings)
+    assert (finding.level, exit_code([finding])) == ("act", ExitCode.BAD_INPUT)
+    assert "touchstone run --sources FILE" in finding.remedy
+    assert content(settings.home) == before
 
 
 @pytest.mark.parametrize("version", ["99", "0", "", "two"])

@@ -41,12 +41,13 @@ from touchstone.casework.leads import Leads, mart_file, read_leads, read_manifes
 from touchstone.casework.statements_of_reasons import statement_text
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
+from touchstone.core.home import Home
 from touchstone.core.settings import Settings
 from touchstone.core.text import MOST_CHARACTERS, visible, visible_values
 from touchstone.landing.images import read_image
-from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
+from touchstone.landing.ledger import LoadRecord
 from touchstone.landing.sources import picture_folder
-from touchstone.landing.views import create_views
+from touchstone.landing.views import open_landed_views
 from touchstone.publishing.candidate import csv_bytes
 from touchstone.publishing.history import ListStore
 
@@ -150,9 +151,7 @@ def _create_views(
     Returns:
         The loads that the views read.
     """
-    landing = home / "landing"
-    pins = pinned_loads(Ledger(landing).read(), contract)
-    create_views(connection, landing, pins, contract)
+    pins = open_landed_views(connection, home, contract)
     for name, table in contract.tables.items():
         connection.execute(
             f"create view now_{name} as select rows.* from landed.{name} as rows semi join landed.loads as loads "
@@ -172,7 +171,7 @@ def _create_views(
     for name in ("listings", "merchants", "brushing_merchants"):
         key = "listing_id" if name == "listings" else "merchant_id"
         if name in versions:
-            path = ListStore(home / "published", name).version_directory(versions[name]) / f"{name}.parquet"
+            path = ListStore(Home(home).published, name).version_directory(versions[name]) / f"{name}.parquet"
             connection.from_parquet(str(path), hive_partitioning=False).create_view(f"listed_{name}")
         else:
             connection.execute(
@@ -186,7 +185,7 @@ def _create_views(
 def _versions(home: Path, leads: Leads) -> dict[str, str]:
     """Returns the published version of each list that the leads were built from."""
     versions: dict[str, str] = read_manifest(leads.folder)["lists"]
-    return {name: version for name, version in versions.items() if (home / "published" / name / version).is_dir()}
+    return {name: version for name, version in versions.items() if (Home(home).published / name / version).is_dir()}
 
 
 def _section(
@@ -247,7 +246,7 @@ def _sources(home: Path, leads: Leads, loads: Sequence[LoadRecord], reader: Read
     """Returns the sources of all packs of an export, with digests and times."""
     lists = []
     for name, version in sorted(_versions(home, leads).items()):
-        store = ListStore(home / "published", name)
+        store = ListStore(Home(home).published, name)
         line = next(line for line in store.history() if line.version == version)
         receipt = json.loads((store.version_directory(version) / line.receipt).read_bytes())
         lists.append(

@@ -14,8 +14,7 @@ from touchstone.casework.outcomes import record_rows
 from touchstone.core.errors import BadInputError
 from touchstone.core.settings import Settings
 from touchstone.landing.land import Recorded
-from touchstone.landing.ledger import Ledger, pinned_loads
-from touchstone.landing.views import create_views
+from touchstone.landing.views import open_landed_views
 
 
 def record_hand_over(settings: Settings, lead_id: str, recipient: str, audience: str, at: dt.datetime) -> Recorded:
@@ -55,7 +54,7 @@ def read_hand_overs(home: Path) -> list[dict[str, Any]]:
     """Returns every recorded hand-over, oldest first."""
     contract = load_contract()
     with duckdb.connect(":memory:") as connection:
-        create_views(connection, home / "landing", pinned_loads(Ledger(home / "landing").read(), contract), contract)
+        open_landed_views(connection, home, contract)
         query = "select distinct handed_over_at, lead_id, recipient, audience from landed.lead_hand_overs order by all"
         rows: list[dict[str, Any]] = connection.execute(query).to_arrow_table().to_pylist()
     return rows

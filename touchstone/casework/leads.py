@@ -28,15 +28,14 @@ from touchstone.casework.lead_identity import INVARIANTS, ORDERS, PREVIOUS_TABLE
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
+from touchstone.core.home import Home
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.parquet import read_small_parquet
 from touchstone.publishing.history import ListStore, in_force
 
-FOLDER: Final = "leads"
 TABLES: Final = ("leads", "lead_merchants", "lead_changes")
 MANIFEST: Final = "manifest.json"
 MARTS: Final = ("lead_merchants", "merchant_ties")
-_AS_OF: Final = "as_of="
 
 
 @dataclass(frozen=True)
@@ -61,18 +60,17 @@ class LeadInputs:
 
 def leads_folder(home: Path, as_of: dt.date) -> Path:
     """Returns the folder of the leads of a date."""
-    return home / FOLDER / f"{_AS_OF}{as_of}"
+    return Home(home).leads(as_of)
 
 
 def mart_file(home: Path, mart: str, as_of: dt.date) -> Path:
     """Returns the Parquet file of a mart of a date."""
-    return home / "marts" / mart / f"{_AS_OF}{as_of}" / f"{mart}.parquet"
+    return Home(home).mart(mart, as_of)
 
 
 def dates(home: Path) -> list[dt.date]:
     """Returns the dates that have leads, oldest first."""
-    manifests = (home / FOLDER).glob(f"{_AS_OF}*/{MANIFEST}")
-    return sorted(dt.date.fromisoformat(path.parent.name.removeprefix(_AS_OF)) for path in manifests)
+    return Home(home).lead_dates()
 
 
 def lead_inputs(home: Path, as_of: dt.date, lists: Sequence[ListName]) -> LeadInputs:
@@ -91,8 +89,8 @@ def lead_inputs(home: Path, as_of: dt.date, lists: Sequence[ListName]) -> LeadIn
     """
     versions: dict[str, str] = {}
     for name in lists:
-        definition, store = LISTS[name], ListStore(home / "published", name)
-        scores = home / "scores" / definition.model / f"{_AS_OF}{as_of}" / "scores.parquet"
+        definition, store = LISTS[name], ListStore(Home(home).published, name)
+        scores = Home(home).scores(definition.model, as_of)
         version = in_force(store.history(), as_of)
         mart = mart_file(home, definition.mart, as_of)
         is_current = version is not None and mart.is_file() and store.manifest(version).mart == sha256_file(mart)
@@ -222,7 +220,7 @@ def problems(home: Path) -> Iterator[str]:
         try:
             refuse_damage(folder)
             for name, version in read_manifest(folder)["lists"].items():
-                if all(line.version != version for line in ListStore(home / "published", name).history()):
+                if all(line.version != version for line in ListStore(Home(home).published, name).history()):
                     yield f"{folder}: names the version {version} of list {name}, which was never published."
         except VerificationError as error:
             yield f"{folder}: {error}"

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from expectations.contract import load_contract
 from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.files import check_regular
+from touchstone.core.home import Home
 from touchstone.core.settings import Settings
 from touchstone.core.text import list_some, shorten, visible
 from touchstone.landing.land import GIVEN, Recorded, record
@@ -86,7 +87,7 @@ def _record(settings: Settings, table: str, file: Path, label: str, *, is_dry: b
         table,
         file,
         load_contract(),
-        settings.home / "landing",
+        Home(settings.home).landing,
         hmac_key=identifier_key(sources, settings),
         now=datetime.now(UTC),
         label=label,
@@ -249,7 +250,7 @@ def undo_suppressions(settings: Settings, *, who: str) -> Recorded:
     Raises:
         BadInputError: There is no such command.
     """
-    records = Ledger(settings.home / "landing").read()
+    records = Ledger(Home(settings.home).landing).read()
     loads = [load for load in records if load.table == SUPPRESSIONS and load.is_recorded]
     undone = {load.source.removeprefix(UNDO) for load in loads if load.source.startswith(UNDO)}
     commands = [load for load in loads if not load.source.startswith((UNDO, f"{GIVEN}: carried"))]
@@ -282,7 +283,7 @@ def in_force(
     moment = _start_of(settings, as_of)
     return [
         row
-        for row in _rows(settings, Ledger(settings.home / "landing").read())
+        for row in _rows(settings, Ledger(Home(settings.home).landing).read())
         if row.created_at <= moment
         and (row.expires_at is None or row.expires_at > moment)
         and (entity_kind is None or (row.entity_kind, row.entity_id) == (entity_kind, entity_id))
@@ -294,7 +295,7 @@ def _rows(settings: Settings, records: Sequence[LoadRecord]) -> list[Suppression
     contract = load_contract()
     key = ", ".join(contract.tables[SUPPRESSIONS].key)
     with duckdb.connect(":memory:") as connection:
-        create_views(connection, settings.home / "landing", pinned_loads(records, contract), contract)
+        create_views(connection, Home(settings.home).landing, pinned_loads(records, contract), contract)
         return [
             Suppression(*row)
             for row in connection.execute(
@@ -317,7 +318,7 @@ def _start_of(settings: Settings, first: date | None) -> datetime:
     if first is not None:
         return _midnight(first)
     contract = load_contract()
-    landing = settings.home / "landing"
+    landing = Home(settings.home).landing
     return _midnight(default_as_of(landing, pinned_loads(Ledger(landing).read(), contract)))
 
 

@@ -22,19 +22,19 @@ from typing import Any, Final
 
 import duckdb
 import numpy as np
-import yaml
 from jinja2 import Environment, StrictUndefined
 
 from ml.registry import Registry
 from ml.sampling import prevalence
 from touchstone.casework.report_charts import draw_charts
 from touchstone.casework.test_buys import CERTAIN
-from touchstone.casework.test_buys import FOLDER as PLANS
 from touchstone.core.errors import BadInputError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory
+from touchstone.core.home import Home
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.text import visible_in_html
+from touchstone.core.yaml import load_packaged_yaml
 from touchstone.publishing.history import ListStore, in_force, in_force_before
 from touchstone.publishing.read import read_list
 
@@ -110,7 +110,7 @@ PREVALENCE_NOTE: Final = (
 @functools.cache
 def definitions() -> tuple[Mapping[str, Figure], Mapping[str, Table]]:
     """Returns the definitions of all figures (except those of test buys) and tables, by name."""
-    content = yaml.safe_load(DEFINITIONS.read_text(encoding="utf-8"))
+    content = load_packaged_yaml(DEFINITIONS)
     figures = {name: Figure(*parts) for name, parts in content["figures"].items()}
     return figures, {name: Table(*parts) for name, parts in content["tables"].items()}
 
@@ -262,14 +262,14 @@ def open_marts(home: Path, as_of: dt.date) -> Iterator[duckdb.DuckDBPyConnection
     """
     with duckdb.connect(":memory:", config={"threads": 2}) as connection:
         for mart in MARTS:
-            file = home / "marts" / mart / f"as_of={as_of}" / f"{mart}.parquet"
+            file = Home(home).mart(mart, as_of)
             if not file.is_file():
                 raise BadInputError(
                     f"There is no mart {mart} as of {as_of} ({file}). `touchstone run --as-of {as_of}` or `touchstone backfill` "
                     "builds it."
                 )
             connection.read_parquet(str(file), hive_partitioning=False).create_view(mart)
-        plans = sorted(str(path) for path in (home / PLANS).glob("*/picks.parquet"))
+        plans = sorted(str(path) for path in (Home(home).test_buys).glob("*/picks.parquet"))
         if plans:
             connection.read_parquet(plans, hive_partitioning=False).create_view("picks")
         else:
@@ -319,7 +319,7 @@ def _create_state(connection: duckdb.DuckDBPyConnection, home: Path, as_of: dt.d
 
 def _insert_list(connection: duckdb.DuckDBPyConnection, home: Path, name: ListName, as_of: dt.date) -> None:
     """Inserts the newest versions of a list up to a date, and the rows of the version in force at it."""
-    definition, store = LISTS[name], ListStore(home / "published", name)
+    definition, store = LISTS[name], ListStore(Home(home).published, name)
     history = store.history()
     current = in_force(history, as_of)
     versions = in_force_before(history, as_of) | ({as_of: current} if current else {})
@@ -332,7 +332,7 @@ def _insert_list(connection: duckdb.DuckDBPyConnection, home: Path, name: ListNa
         return
     own, other = (definition.carried or (definition.key, None))[:2]
     kind = f"case when {own} is null then 'review' else '{own.removesuffix('_id')}' end"
-    connection.register("rows", read_list(home / "published", name, current).rows)
+    connection.register("rows", read_list(Home(home).published, name, current).rows)
     connection.execute(
         f"insert into listed select '{name}', {kind}, coalesce({own}, {other or 'null'}), {other or 'null'}, score, "
         "first_flagged_date, days_on_list, is_new from rows"
@@ -346,13 +346,12 @@ def _insert_leads(connection: duckdb.DuckDBPyConnection, home: Path, as_of: dt.d
         "create table leads (lead_id varchar, kind varchar, rank bigint, since_date date, merchant_count bigint, "
         "expected_harm_usd decimal(38, 4))"
     )
-    files = sorted((home / "leads").glob("as_of=*/leads.parquet"))
-    earlier = [path for path in files if path.parent.name <= f"as_of={as_of}"]
+    earlier = [day for day in Home(home).lead_dates() if day <= as_of]
     if earlier:
         columns = "lead_id, kind, rank, since_date, merchant_count, expected_harm_usd"
         connection.execute(
             f"insert into leads select {columns} from read_parquet(?, hive_partitioning = false) where status = 'found'",
-            [str(earlier[-1])],
+            [str(Home(home).leads(earlier[-1]) / "leads.parquet")],
         )
 
 
@@ -377,7 +376,7 @@ def _refused_gates(home: Path, as_of: dt.date) -> list[tuple[dt.date, str, str]]
     """Returns the gates whose newest result refuses, for each of the last days, with the first critical failure."""
     refusals = []
     for day in (as_of - dt.timedelta(days=back) for back in range(REFUSALS_DAYS)):
-        for file in sorted((home / "gates" / str(day)).glob("[!.]*.json")):
+        for file in sorted(Home(home).gates(day).glob("[!.]*.json")):
             result = json.loads(file.read_bytes())
             if not result["success"]:
                 critical = [failure for failure in result["failures"] if failure["severity"] == "critical"]
@@ -408,13 +407,12 @@ def to_json(value: Any) -> Any:
 
 
 def _folder(home: Path, as_of: dt.date) -> Path:
-    return home / "reports" / f"as_of={as_of}"
+    return Home(home).report(as_of)
 
 
 def _dates(home: Path) -> list[dt.date]:
     """Returns the dates that have a report, oldest first."""
-    names = (path.parent.name for path in (home / "reports").glob("as_of=*/report.json"))
-    return sorted(dt.date.fromisoformat(name.removeprefix("as_of=")) for name in names)
+    return Home(home).report_dates()
 
 
 # HTML ---------------------------------------------------------------------------------------------------------------

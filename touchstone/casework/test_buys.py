@@ -28,14 +28,13 @@ from ml.sampling import Design, Frame, Strata, design_strata, draw
 from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
+from touchstone.core.home import Home
 from touchstone.core.parquet import read_small_parquet
 from touchstone.core.settings import Settings
 from touchstone.core.text import visible_in_html, visible_values
-from touchstone.landing.ledger import Ledger, pinned_loads
-from touchstone.landing.views import create_views
+from touchstone.landing.views import open_landed_views
 from touchstone.publishing.candidate import csv_bytes
 
-FOLDER = "test_buys"
 BASE_CURRENCY = "USD"
 WINDOW_DAYS = 90
 CERTAIN = "certain"
@@ -148,7 +147,7 @@ def plan_test_buys(settings: Settings, request: Request) -> Plan:
     }
     plan_id = f"{request.as_of}-{sha256_bytes(canonical_json(facts))[:12]}"
     picks = _picks(frame, strata, drawn.listing, drawn.is_risk, names, plan_id)
-    folder = settings.home / FOLDER / plan_id
+    folder = Home(settings.home).test_buys / plan_id
     write_plan(folder, {"plan_id": plan_id, **facts}, picks)
     return read_plan(settings, plan_id)
 
@@ -165,12 +164,10 @@ def newest_rated(settings: Settings) -> date:
     Raises:
         BadInputError: No day was rated.
     """
-    days = sorted(
-        path.parent.name[6:] for path in (settings.home / "marts" / "rated_listings").glob("as_of=*/*.parquet")
-    )
+    days = Home(settings.home).mart_dates("rated_listings")
     if not days:
         raise BadInputError("No day was rated yet. Run `touchstone run` first.")
-    return date.fromisoformat(days[-1])
+    return days[-1]
 
 
 def read_certain(file: Path | None) -> tuple[str, ...]:
@@ -210,14 +207,14 @@ def read_plan(settings: Settings, plan_id: str | None = None) -> Plan:
     Raises:
         BadInputError: There is no such plan, or no plan at all.
     """
-    known = sorted(path.parent.name for path in (settings.home / FOLDER).glob("*/plan.json"))
+    known = sorted(path.parent.name for path in (Home(settings.home).test_buys).glob("*/plan.json"))
     if not known:
         raise BadInputError(
             "There is no plan of test buys yet. `touchstone test-buys plan --budget 20000` creates one."
         )
     if plan_id is not None and plan_id not in known:
         raise BadInputError(f"There is no plan {plan_id}; the newest are {', '.join(known[-5:])}.")
-    folder = settings.home / FOLDER / (plan_id or known[-1])
+    folder = Home(settings.home).test_buys / (plan_id or known[-1])
     return Plan(
         folder,
         json.loads((folder / "plan.json").read_bytes()),
@@ -245,9 +242,9 @@ def frame_of(settings: Settings, request: Request) -> tuple[pa.Table, dict[str, 
 def _frame(
     connection: duckdb.DuckDBPyConnection, settings: Settings, request: Request
 ) -> tuple[pa.Table, dict[str, int]]:
-    day = f"as_of={request.as_of}"
-    rated = settings.home / "marts" / "rated_listings" / day / "rated_listings.parquet"
-    features = settings.home / "features" / "listings" / day / "features.parquet"
+    day = request.as_of
+    rated = Home(settings.home).mart("rated_listings", day)
+    features = Home(settings.home).features("listings", day)
     if not rated.is_file() or not features.is_file():
         raise BadInputError(
             f"{request.as_of} was not rated: {rated} does not exist. Run `touchstone run --as-of {request.as_of}` first."
@@ -302,8 +299,7 @@ def _ipc_bytes(table: pa.Table) -> bytes:
 
 def create_landed_views(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """Creates the views of all landed tables in a connection."""
-    contract, landing = load_contract(), settings.home / "landing"
-    create_views(connection, landing, pinned_loads(Ledger(landing).read(), contract), contract)
+    open_landed_views(connection, settings.home, load_contract())
 
 
 def _rate(connection: duckdb.DuckDBPyConnection, request: Request) -> float:
@@ -324,7 +320,7 @@ def _rate(connection: duckdb.DuckDBPyConnection, request: Request) -> float:
 
 def _earlier_plans(settings: Settings, window_start: date, as_of: date) -> list[str]:
     """Returns the picks of plans of earlier days within the window. Plans of the same day are alternatives."""
-    plans = (settings.home / FOLDER).glob("*/picks.parquet")
+    plans = (Home(settings.home).test_buys).glob("*/picks.parquet")
     return sorted(str(path) for path in plans if window_start <= date.fromisoformat(path.parent.name[:10]) < as_of)
 
 

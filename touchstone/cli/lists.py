@@ -17,6 +17,7 @@ from touchstone.cli.common import (
 from touchstone.cli.summary import describe_reasons, wrap_reasons
 from touchstone.cli.tables import render_table
 from touchstone.core.errors import ExitCode
+from touchstone.core.home import Home
 from touchstone.core.text import LONG_LINE_COLUMNS, MOST_TITLE_COLUMNS, shorten
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def show_list(
     """
     from touchstone.publishing.read import read_list
 
-    published = read_list(settings_of_command().home / "published", name, version)
+    published = read_list(Home(settings_of_command().home).published, name, version)
     rows = published.rows_for(audience, limit)
     print_result({"rows": rows}, as_json, lambda: render_list(published.key, rows, audience))
 
@@ -61,7 +62,7 @@ def diff_lists(
     from touchstone.publishing.read import diff
 
     home = settings_of_command().home
-    changes = diff(home / "published", name, first, second, marts=home / "marts")
+    changes = diff(Home(home).published, name, first, second, marts=Home(home).marts)
     print_result(changes.as_dict(), as_json, lambda: render_diff(changes))
 
 

@@ -106,7 +106,7 @@ def render_findings(home: Path, findings: list[Finding]) -> str:
 
 
 def pruning_facts(pruned: Pruning, *, dry_run: bool) -> dict[str, Any]:
-    """Returns what was pruned as plain data."""
+    """Returns the result of pruning as plain data."""
     items = [{"kind": item.kind, "path": str(item.path), "bytes": item.size} for item in pruned.expired]
     return {
         "dry_run": dry_run,

@@ -20,6 +20,7 @@ from touchstone.cli.common import (
 )
 from touchstone.cli.tables import render_table
 from touchstone.core.errors import ExitCode
+from touchstone.core.home import Home
 from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, shorten, wrap
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def models_log(
     if verify:
         from touchstone.maintenance.approvals import receipt_heads
 
-        heads = dict(receipt_heads(settings_of_command().home / "published"))
+        heads = dict(receipt_heads(Home(settings_of_command().home).published))
         problems = registry.problems(heads)
         if problems:
             print_result({"problems": problems}, as_json, lambda: "\n".join(problems))

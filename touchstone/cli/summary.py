@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from touchstone.cli.tables import render_table
+from touchstone.core.home import Home
 from touchstone.core.lists import LISTS
 from touchstone.core.settings import Settings
 from touchstone.core.text import (
@@ -81,8 +82,7 @@ def _rated(result: PipelineResult, name: str) -> dict[str, Any]:
 
 
 def _riskiest(settings: Settings, as_of: date | None) -> list[dict[str, Any]]:
-    path = settings.home / "marts" / "rated_listings" / f"as_of={as_of}" / "rated_listings.parquet"
-    if not path.exists():
+    if as_of is None or not (path := Home(settings.home).mart("rated_listings", as_of)).exists():
         return []
     with duckdb.connect(":memory:") as connection:
         rows = connection.execute(
@@ -115,5 +115,5 @@ def _quote(reason: dict[str, Any]) -> str:
 
 
 def _published(settings: Settings, name: str) -> str | None:
-    latest: Path = settings.home / "published" / name / "LATEST"
+    latest: Path = Home(settings.home).published / name / "LATEST"
     return str(latest.parent / latest.read_text().strip() / f"{name}.csv") if latest.exists() else None

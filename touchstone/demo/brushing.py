@@ -1,9 +1,9 @@
-"""Who brushes and how, and who only looks like it: circles of buyers, hired accounts, campaigns, texts from a stock.
+"""Brushing, and honest behaviour that resembles it: circles of buyers, hired accounts, campaigns, texts from a stock.
 
-A brusher's orders are its customers' and, for a part, its own: placed by accounts that it made or hired, in campaigns
-that come before the platform looks at ranks, with parcels that are light and fast because nothing is in them, and
-followed by praise. Every one of these is a habit that honest merchants have too, more or less; only together do they
-tell. What a merchant does is drawn once, from the ranges in `MANNERS`; `trade` lets it happen.
+Some of a brusher's orders are its own: placed by accounts that it created or hired, in campaigns before the platform computes
+ranks, with parcels that are light and fast because they are empty, and followed by praise. Honest merchants share each of these
+habits to some degree; only their combination is evidence. A merchant's behaviour is drawn once, from the ranges in `MANNERS`;
+`transactions` applies it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Manner:
 
     Attributes:
         brushed: Share of the orders that are brushed.
-        circle: Share of the brushed orders that its own circle, or its service, places; anybody's name stands on the rest.
+        circle: Share of the brushed orders that its own circle, or its service, places; the rest have names of arbitrary buyers.
         alone: Share of what a client's service would place that its own circle places: who hires a service also helps itself.
         regular: Share of the other orders that the circle places.
         accounts: Number of accounts in the circle.
@@ -77,7 +77,7 @@ class Manner:
         before_look: Share of the campaigns that come just before the platform looks at ranks.
         stock: Share of the brushed reviews whose text comes from the stock.
         bought: Share of the reviews that are bought without an order.
-        habit: How many have each of the `HABITS`, where `tricks` does not say: an honest merchant has staff who buy, or a
+        habit: How many have each of the `HABITS`, if `tricks` is 0: an honest merchant has staff who buy, or a
             campaign, now and then.
         tricks: How many of the `HABITS` each has: a brusher uses several, not all.
     """
@@ -104,7 +104,7 @@ class Manner:
     tricks: int = 5
 
 
-USUAL = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15, tricks=0)
+TYPICAL_MANNER = Manner(campaign_days=(1.0, 4.0), before_look=0.3, habit=0.15, tricks=0)
 MANNERS: dict[int, Manner] = {
     SELF_BRUSHER: Manner(
         brushed=(0.2, 0.5), circle=(0.7, 0.92), regular=(0, 0), accounts=(15, 55), device=(0.35, 0.8), payer=(0.25, 0.65),
@@ -137,9 +137,9 @@ MANNERS: dict[int, Manner] = {
         own=(0, 0), age_days=130, hasty=(0.5, 0.95), campaign=(0.5, 0.95), session=(0.5, 1.0), stock=(0.3, 0.9),
     ),
 }  # fmt: skip
-"""What departs from `USUAL`; a dormitory's students and a company's staff are circles of regulars, and nothing worse."""
+"""Differences from `TYPICAL_MANNER`; a dormitory's students and a company's staff are circles of regulars, and nothing worse."""
 HABITS = ("own", "light", "rush", "hasty", "campaign", "session", "stock")
-"""What not every merchant of an archetype does at all: which, the lot says."""
+"""Habits that only some merchants of an archetype have, chosen at random."""
 SHARED_HABIT = 0.4
 """How many circles have devices, and how many have payers, in common; a brusher's own has the one or the other."""
 
@@ -230,7 +230,7 @@ def build_circles(span: Span, merchants: Merchants, listings: Listings, identifi
         service=np.where(is_served, (span.first + np.arange(count)) // _reach(span.world), -1),
         own_device=_own(span, identifiers, "device"),
         own_payer=_own(span, identifiers, "bank_account"),
-        campaign_day=_campaign_days(rng, _of_manners(merchants.archetype, "before_look"), length, days),
+        campaign_day=_campaign_days(rng, _manner_values(merchants.archetype, "before_look"), length, days),
         campaign_length=length,
     )
 
@@ -244,13 +244,13 @@ def _reach(world: World) -> int:
 def _drawn(rng: np.random.Generator, archetype: Ints) -> dict[str, Floats]:
     """Draws each merchant's own value of everything in its manner."""
     count = len(archetype)
-    habit, age_days = (_of_manners(archetype, name) for name in ("habit", "age_days"))
+    habit, age_days = (_manner_values(archetype, name) for name in ("habit", "age_days"))
     drawn = {}
     for name in ("brushed", "circle", "alone", "regular", "accounts", "device", "payer", "own", "light", "rush", "hasty",
                  "campaign", "campaign_days", "session", "stock", "bought"):  # fmt: skip
-        low, high = _of_manners(archetype, name).T
+        low, high = _manner_values(archetype, name).T
         drawn[name] = low + rng.random(count) * (high - low)
-    tricks = _of_manners(archetype, "tricks")
+    tricks = _manner_values(archetype, "tricks")
     lot = rng.random((count, len(HABITS))).argsort(axis=1).argsort(axis=1)
     for place, name in enumerate(HABITS):
         has_it = (lot[:, place] < tricks) | ((tricks == 0) & (rng.random(count) < habit))
@@ -260,15 +260,15 @@ def _drawn(rng: np.random.Generator, archetype: Ints) -> dict[str, Floats]:
         is_shared = np.where(tricks > 0, means == place, rng.random(count) < np.maximum(habit, SHARED_HABIT))
         drawn[name] = np.where(is_shared, drawn[name], rng.uniform(0.7, 1.0, count))
     has_regulars = rng.random(count) < 0.35
-    usual = np.where(has_regulars, rng.uniform(0.05, 0.5, count), rng.uniform(0, 0.06, count))
-    drawn["regular"] = np.where(np.isnan(drawn["regular"]), usual, drawn["regular"])
+    typical = np.where(has_regulars, rng.uniform(0.05, 0.5, count), rng.uniform(0, 0.06, count))
+    drawn["regular"] = np.where(np.isnan(drawn["regular"]), typical, drawn["regular"])
     drawn["age_days"] = age_days * np.exp(rng.normal(0.0, 0.7, count))
     return drawn
 
 
-def _of_manners(archetype: Ints, name: str) -> Floats:
-    """Looks up what the manner of each archetype says."""
-    values = [getattr(MANNERS.get(kind, USUAL), name) for kind in range(len(ARCHETYPES))]
+def _manner_values(archetype: Ints, name: str) -> Floats:
+    """Returns a field of each archetype's manner."""
+    values = [getattr(MANNERS.get(kind, TYPICAL_MANNER), name) for kind in range(len(ARCHETYPES))]
     return np.array([(np.nan, np.nan) if value is None else value for value in values])[archetype]
 
 
@@ -358,15 +358,15 @@ def account_of(rng: np.random.Generator, span: Span, circles: Circles, merchant:
     return np.where(is_hired, hired, own)
 
 
-def payers_of(span: Span, circles: Circles, merchant: Ints, buyer: Ints, usual: Keys) -> Keys:
-    """Says who pays for the orders of circles and services; `usual` pays for everybody else's."""
+def payers_of(span: Span, circles: Circles, merchant: Ints, buyer: Ints, typical: Keys) -> Keys:
+    """Returns the payers of orders; `typical` are the payers of orders that no circle or service places."""
     seed = span.world.seed
     member = buyer % ACCOUNTS_PER_MERCHANT
     shared = (span.first + merchant) * ACCOUNTS_PER_MERCHANT + member % circles.payers[merchant]
     is_own = unit(salt(seed, "own payer"), buyer) < circles.own_share[merchant]
     circle = np.where(is_own, circles.own_payer[merchant], keys(salt(seed, "circle payer"), shared))
     hired = keys(salt(seed, "hired payer"), _pooled(buyer, PAYERS_PER_SERVICE))
-    return np.select([buyer >= HIRED_BUYERS, buyer >= CIRCLE_BUYERS], [hired, circle], usual)
+    return np.select([buyer >= HIRED_BUYERS, buyer >= CIRCLE_BUYERS], [hired, circle], typical)
 
 
 def _pooled(buyer: Ints, pool: int) -> Ints:

@@ -1,4 +1,4 @@
-"""What there is to sell: categories, brands, their products with prices and true specifications, exchange rates.
+"""The catalogue: categories, brands, their products with prices and true specifications, exchange rates.
 
 All of it follows from the seed alone and is the same for every chunk and scale. Names are invented.
 """
@@ -32,15 +32,15 @@ class Field:
 
 @dataclass(frozen=True)
 class Category:
-    """One category of goods.
+    """One product category.
 
     Attributes:
         path: Category path.
         seriousness: Harm of a counterfeit, 1 to 5.
         price_usd: Median recommended price.
         weight_g: Median parcel weight.
-        appeal: How much counterfeiters like it, 1 being usual.
-        nouns: What a title calls the goods.
+        appeal: How attractive it is to counterfeiters; 1 is typical.
+        nouns: Words for the product in a title.
         things: What a review calls them, in the singular, by language.
         fields: Specification fields, `FIELD_SLOTS` of them.
     """
@@ -55,9 +55,9 @@ class Category:
     fields: tuple[Field, ...]
 
 
-def _goods() -> dict[str, Any]:
-    goods: dict[str, Any] = load_packaged_yaml(Path(__file__).with_name("goods.yml"))
-    return goods
+def _definitions() -> dict[str, Any]:
+    items: dict[str, Any] = load_packaged_yaml(Path(__file__).with_name("goods.yml"))
+    return items
 
 
 @cache
@@ -65,7 +65,7 @@ def categories() -> tuple[Category, ...]:
     """Returns the categories of `goods.yml`."""
     return tuple(
         Category(**{**item, "fields": tuple(Field(name, tuple(values)) for name, values in item["fields"].items())})
-        for item in _goods()["categories"]
+        for item in _definitions()["categories"]
     )
 
 
@@ -114,7 +114,7 @@ class Catalogue:
 
 
 def _brand_names(rng: np.random.Generator, count: int) -> list[str]:
-    parts = _goods()["names"]
+    parts = _definitions()["names"]
     names: dict[str, None] = {}
     while len(names) < count:
         syllables = [str(rng.choice(parts[part])) for part in ("onsets", "vowels", "codas") * 2]
@@ -127,21 +127,21 @@ def _brand_names(rng: np.random.Generator, count: int) -> list[str]:
 def build_catalogue(seed: int) -> Catalogue:
     """Makes brands and products from the seed: about 1,200 products of 108 brands."""
     rng = generator(seed, "catalogue")
-    goods = categories()
-    brand_count = len(goods) * BRANDS_PER_CATEGORY
+    items = categories()
+    brand_count = len(items) * BRANDS_PER_CATEGORY
     names = _brand_names(rng, brand_count)
     product_count = rng.integers(8, 15, brand_count)
     brand = np.repeat(np.arange(brand_count), product_count)
-    brand_categories = np.repeat(np.arange(len(goods)), BRANDS_PER_CATEGORY)
+    brand_categories = np.repeat(np.arange(len(items)), BRANDS_PER_CATEGORY)
     category, count = brand_categories[brand], len(brand)
     prestige = np.exp(rng.normal(0, 0.45, brand_count))
-    field_sizes = np.array([[len(field.values) for field in item.fields] for item in goods])
+    field_sizes = np.array([[len(field.values) for field in item.fields] for item in items])
     numbers = rng.permutation(90_000)[:count] + 10_000
-    series, tier = picked(rng, _goods()["names"]["series"], count), rng.integers(1, 10, count)
+    series, tier = picked(rng, _definitions()["names"]["series"], count), rng.integers(1, 10, count)
     return Catalogue(
         brand_names=names,
         brand_categories=brand_categories,
-        brand_popularity=np.tile(1.0 / np.arange(1, BRANDS_PER_CATEGORY + 1) ** 0.6, len(goods)),
+        brand_popularity=np.tile(1.0 / np.arange(1, BRANDS_PER_CATEGORY + 1) ** 0.6, len(items)),
         first_product=np.cumsum(product_count) - product_count,
         product_count=product_count,
         brand=brand,
@@ -151,9 +151,9 @@ def build_catalogue(seed: int) -> Catalogue:
             for owner, number in zip(brand.tolist(), numbers.tolist(), strict=True)
         ],
         series=[f"{name} {number}" for name, number in zip(series.to_pylist(), tier.tolist(), strict=True)],
-        msrp_usd=_prices(rng, np.array([item.price_usd for item in goods])[category] * prestige[brand]),
+        msrp_usd=_prices(rng, np.array([item.price_usd for item in items])[category] * prestige[brand]),
         floor_share=rng.uniform(0.55, 0.75, count),
-        weight_g=np.round(np.array([item.weight_g for item in goods])[category] * np.exp(rng.normal(0, 0.25, count)))
+        weight_g=np.round(np.array([item.weight_g for item in items])[category] * np.exp(rng.normal(0, 0.25, count)))
         + 20,
         truth=(rng.random((count, FIELD_SLOTS)) * field_sizes[category]).astype(np.int64),
     )
@@ -171,7 +171,7 @@ class Fragments:
         texts: JSON fragments.
         first: (categories, FIELD_SLOTS) index of the field's first value.
         size: (categories, FIELD_SLOTS) number of the field's values.
-        absurd: (categories, FIELD_SLOTS) index of a value that no such goods have: many times the greatest; where values are
+        absurd: (categories, FIELD_SLOTS) index of a value that no such product has: many times the greatest; where values are
             no numbers, a true one.
     """
 

@@ -1,4 +1,4 @@
-"""Makes the demo marketplace of a home that has no sources of its own, as the settings ask for it."""
+"""Creates the demo marketplace of a home without a sources file, with the parameters in the settings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ logger = logging.getLogger("touchstone")
 
 
 def demo_is_due(settings: Settings) -> bool:
-    """Whether no sources file is set and no demo was made yet; says that it is made now."""
+    """Returns whether the demo marketplace has to be created: no sources file is set and there is no demo yet."""
     if settings.sources is not None or settings.sources_file.exists():
         return False
-    logger.info("Making the demo marketplace (scale %g, seed %d)", settings.demo_scale, settings.demo_seed)
+    logger.info("Creating the demo marketplace (scale %g, seed %d)", settings.demo_scale, settings.demo_seed)
     return True
 
 
 def make_demo(settings: Settings) -> None:
-    """Makes the demo marketplace that the settings ask for."""
+    """Creates the demo marketplace with the parameters in the settings."""
     from touchstone.demo.generate import generate  # draws images with Pillow, which no other command needs
 
     generate(

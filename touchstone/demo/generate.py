@@ -1,7 +1,7 @@
-"""The demo marketplace, made: `generate` writes it, `latents` shows what stands behind each listing.
+"""Generates the demo marketplace: `generate` writes it, `latents` returns the latent variables of each listing.
 
-Merchants come in chunks of a fixed number, each with random streams of its own, so memory does not grow with scale and
-the same arguments give the same bytes. Everything is written into a temporary folder that is renamed at the end.
+Merchants are generated in chunks of a fixed size, each with its own random streams, so that memory does not grow with scale and
+the same arguments give the same bytes. Everything is written to a temporary folder that is renamed at the end.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ CURSORS = {
     "buyers": "registered_at", "platform_actions": "occurred_at", "enforcement_actions": "occurred_at", "fx_rates": "date",
 }  # fmt: skip
 CHANGED_AT = {"orders": "greatest(placed_at, shipped_at, delivered_at, refunded_at)"}
-"""When rows of the tables that change last did."""
+"""The time of a row's last change, for the tables whose rows change."""
 
 
 @dataclass(frozen=True)
 class GenerationReport:
-    """What was written.
+    """The result of generating a marketplace.
 
     Attributes:
-        directory: Where.
+        directory: Where it was written.
         rows: Rows by table.
     """
 
@@ -92,7 +92,7 @@ def generate(
     hardness: float = 1.0,
     newcomers_day: float | None = None,
 ) -> GenerationReport:
-    """Writes a marketplace with known truth below `directory`, whole or not at all.
+    """Writes a marketplace with known truth below `directory`, atomically.
 
     Args:
         directory: Receives `sources/<table>.parquet`, `pictures/<sha256>.jpg`, `truth/<entity>.parquet` and `sources.yml`;
@@ -128,11 +128,11 @@ def generate(
 def latents(*, scale: float, days: int = 120, seed: int = 7, hardness: float = 1.0) -> pa.Table:
     """Returns the latent variables of every listing of the marketplace that `generate` writes for the same arguments.
 
-    They are the parameters of the distributions that all its rows are drawn from; no model can know more. For the test
-    of the demo's difficulty; nothing in the pipeline calls this.
+    They are the parameters of the distributions that all its rows are drawn from; no model can know more. Only the test of the
+    demo's difficulty uses them.
 
     Returns:
-        The columns of `IDENTITY`, which say what the listing is, and one column a latent variable.
+        The columns of `IDENTITY`, which identify the listing, and one column per latent variable.
     """
     _check(scale, days, seed, hardness)
     return pa.concat_tables([_latents(span) for span in build_world(scale, days, seed, hardness).spans()])
@@ -166,7 +166,9 @@ def _check(scale: float, days: int, seed: int, hardness: float) -> None:
     if seed < 0:
         raise BadInputError(f"demo marketplace: seed {seed} is negative; give 0 or more.")
     if not 0.1 <= hardness <= 10:
-        raise BadInputError(f"demo marketplace: hardness {hardness} is out of range; give 0.1 to 10 (1 is usual).")
+        raise BadInputError(
+            f"demo marketplace: hardness {hardness} is out of range; give 0.1 to 10 (1 is the default)."
+        )
 
 
 def _chunks(world: World) -> Iterator[Chunk]:

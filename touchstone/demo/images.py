@@ -1,4 +1,4 @@
-"""The demo's pictures: brands' logos, goods before a background, and what becomes of a picture that is copied.
+"""The demo's images: brand logos, products before a background, and altered copies.
 
 Belongs here: which pictures there are, how one is drawn and stored. Who shows which is in `tables.py`.
 """
@@ -39,9 +39,9 @@ class Pictures:
     """The digests of the marketplace's pictures, which are also their files' names.
 
     Attributes:
-        press: What brands hand out of their goods.
+        press: Product images that brands publish.
         own: What merchants took themselves.
-        factory: What factories hand to whoever sells their goods.
+        factory: Product images that factories give to sellers.
         altered: Copies of the brands' pictures and logos, turned, cropped and recoloured by somebody.
         logos: The logo of each brand.
     """
@@ -78,23 +78,23 @@ def draw(world: World, folder: Path) -> Pictures:
 
 
 def _press(world: World, number: int) -> bytes:
-    return jpeg(_goods_of(world, number))
+    return jpeg(_product_image(world, number))
 
 
-def _goods_of(world: World, number: int) -> Image.Image:
+def _product_image(world: World, number: int) -> Image.Image:
     refs = world.catalogue.refs
-    return goods(generator(world.seed, "press picture", number), refs[number % len(refs)])
+    return draw_product(generator(world.seed, "press picture", number), refs[number % len(refs)])
 
 
 def _unmarked(whose: str, world: World, number: int) -> bytes:
-    return jpeg(goods(generator(world.seed, f"{whose} picture", number), ""), quality=75)
+    return jpeg(draw_product(generator(world.seed, f"{whose} picture", number), ""), quality=75)
 
 
 def _altered(press: int, world: World, number: int) -> bytes:
     rng = generator(world.seed, "altered picture", number)
     is_of_logo = rng.random() < LOGO_SHARE
-    of = int(rng.integers(0, len(world.catalogue.brand_names) if is_of_logo else press))
-    original = _logo_of(world, of) if is_of_logo else _goods_of(world, of)
+    original_number = int(rng.integers(0, len(world.catalogue.brand_names) if is_of_logo else press))
+    original = _logo_of(world, original_number) if is_of_logo else _product_image(world, original_number)
     return jpeg(altered(rng, original), quality=int(rng.integers(POOR, GOOD)))
 
 
@@ -113,12 +113,12 @@ def _stored(folder: Path, make: Callable[[int], bytes], number: int) -> str:
     return digest
 
 
-def goods(rng: np.random.Generator, mark: str) -> Image.Image:
-    """Draws goods: some shapes before a background that fades, with a mark upon them.
+def draw_product(rng: np.random.Generator, mark: str) -> Image.Image:
+    """Draws a product: shapes before a fading background, with a mark.
 
     Args:
         rng: The stream of this picture; the same stream gives the same picture.
-        mark: What is written on the goods.
+        mark: The text on the product.
     """
     picture = _faded(rng)
     draw = ImageDraw.Draw(picture)

@@ -1,9 +1,9 @@
-"""What a platform would really know: notices, test buys, audits, and what followed from them.
+"""Labels as a platform would have them: notices, test buys, audits, and their consequences.
 
-Notices are biased to what draws complaints, some are wrong, some late. Test buys are drawn by a design (a random arm
-over all listings, a risk arm over the riskiest by a noisy score of the platform's own), so that their inclusion
-probabilities are right for the whole. Each listing lives until its merchant withdraws it or a takedown ends it; first
-notices and bans shorten lives, then test buys happen within what is left, so that no pick is lost.
+Notices are biased towards listings that draw complaints; some are wrong, some late. Test buys are sampled by a design (a random
+arm over all listings, a risk arm over the riskiest by a noisy score of the platform), so that their inclusion probabilities are
+correct for all listings. A listing is active until its merchant withdraws it or a takedown ends it. Notices and bans are applied
+first; test buys happen within the remaining period, so that no pick is lost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from touchstone.demo.arrays import Bools, Floats, Ints, weighted
 from touchstone.demo.listings import Listings
 from touchstone.demo.merchants import DISCOUNTER, FRAMED, PARALLEL_IMPORTER, REFURBISHER, Merchants
-from touchstone.demo.world import LISTINGS_PER_MERCHANT, USUAL_DAYS, Span
+from touchstone.demo.world import LISTINGS_PER_MERCHANT, REFERENCE_DAYS, Span
 
 RANDOM_BUY_SHARE = 0.01
 RISK_BUY_SHARE = 0.005
@@ -25,7 +25,8 @@ TEST_BUY_DAYS = 75.0
 further behind would know little of what is new."""
 MERCHANT_AUDIT_SHARE = 0.15
 FALSE_ALARM_SHARE = 0.0003
-"""Share of the genuine that an examination takes for fake: small beside any prevalence, else it would drown the rare."""
+"""Share of genuine items that an examination takes for fake: small compared with any prevalence, so that false alarms do not
+outnumber rare positives."""
 REPORTED = {DISCOUNTER: 2.5, REFURBISHER: 2.0, PARALLEL_IMPORTER: 2.5, FRAMED: 6.0}
 """How many times as often as other honest merchants these are reported."""
 UPHELD, REJECTED, PENDING, COUNTERED = range(4)
@@ -76,7 +77,7 @@ class Audits:
 
 @dataclass(frozen=True)
 class Labels:
-    """Everything that was found out, and how long each listing lived.
+    """All labels, and how long each listing was active.
 
     Attributes:
         notices: Notices.
@@ -143,7 +144,7 @@ def _notices(rng: np.random.Generator, merchants: Merchants, listings: Listings,
     seen = np.minimum(listings.popularity, 4.0) ** 0.4
     start = np.where(is_fake, np.maximum(listings.since_day, 0.0), np.maximum(listings.listed_day, 0.0))
     exposure = np.clip((np.minimum(listings.natural_end_day, days) - start) / days, 0.0, 1.0)
-    rate = np.where(is_fake, 0.52 * seen, 0.014 * looks * seen) * exposure * days / USUAL_DAYS
+    rate = np.where(is_fake, 0.52 * seen, 0.014 * looks * seen) * exposure * days / REFERENCE_DAYS
     listing = np.repeat(np.arange(len(rate)), rng.poisson(rate))
     count = len(listing)
     submitted = start[listing] + rng.random(count) * exposure[listing] * days
@@ -173,8 +174,8 @@ def _takedowns(rng: np.random.Generator, listings: Listings, notices: Notices) -
     return np.where(np.isfinite(taken_down), taken_down, np.nan), is_reinstated
 
 
-def live_counterfeit(merchants: Merchants, listings: Listings, end: Floats, moment: Floats) -> Bools:
-    """Says for each merchant whether it has a live counterfeit listing at its moment."""
+def has_active_counterfeit(merchants: Merchants, listings: Listings, end: Floats, moment: Floats) -> Bools:
+    """Returns for each merchant whether it has an active counterfeit listing at its moment."""
     when = moment[listings.merchant]
     is_active = listings.is_counterfeit & (listings.since_day <= when) & (listings.listed_day <= when) & (end > when)
     return np.asarray(np.bincount(listings.merchant, is_active, len(merchants.key)) > 0)
@@ -187,7 +188,7 @@ def _audits(
     chosen = np.sort(rng.permutation(count)[:number])
     start = np.maximum(merchants.registered_day, 0.0)
     moment = start + rng.random(count) * (days - start)
-    is_fake = live_counterfeit(merchants, listings, end, moment)
+    is_fake = has_active_counterfeit(merchants, listings, end, moment)
     is_brushing = merchants.is_brushing & (merchants.brushing_day <= moment)
     wrong = rng.random((2, count)) < np.where([is_fake, is_brushing], 0.04, FALSE_ALARM_SHARE)
     return Audits(
@@ -230,8 +231,8 @@ def _test_buys(rng: np.random.Generator, listings: Listings, end: Floats, first:
     decided = ordered + 2.0 + np.minimum(np.exp(rng.normal(1.8, 0.5, len(listing))), 40.0)
     is_fake = listings.is_counterfeit[listing] & (listings.since_day[listing] <= ordered)
     draw = rng.random(len(listing))
-    found = np.where(is_fake, draw < 0.98, draw < FALSE_ALARM_SHARE)
-    verdict = np.where(rng.random(len(listing)) < 0.04, 2, found.astype(np.int64))
+    is_found = np.where(is_fake, draw < 0.98, draw < FALSE_ALARM_SHARE)
+    verdict = np.where(rng.random(len(listing)) < 0.04, 2, is_found.astype(np.int64))
     is_known = decided < days
     return Buys(
         listing, np.arange(len(listing)) < random_count, inclusion[listing], ordered,

@@ -1,4 +1,4 @@
-"""What is offered: listings with their lives, prices and specifications, and the latent variables behind them."""
+"""Listings with their active periods, prices and specifications, and the latent variables behind them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from touchstone.demo.arrays import (
 from touchstone.demo.catalogue import CURRENCIES, FIELD_SLOTS, Catalogue
 from touchstone.demo.merchants import (
     CURRENCY_CODES,
-    GOODS_TRAITS,
+    LISTING_TRAITS,
     PLACES,
     REFURBISHER,
     SLOT_WEIGHTS,
@@ -61,13 +61,13 @@ class Listings:
         since_day: From when; equal to `listed_day` for most.
         listed_day: When it was listed.
         natural_end_day: When the merchant would withdraw it; beyond the history if never.
-        latents: What stands behind what can be seen, by name.
+        latents: The latent variables by name.
         condition: Index into `CONDITIONS`.
         price: Price asked first, in the listing's currency.
         fake_price_factor: Factor on the price from `since_day` on.
         change_day: (n, PRICE_CHANGES) days on which the price changes.
         change_factor: (n, PRICE_CHANGES) by how much.
-        field_state: (n, FIELD_SLOTS) 0 true, 1 wrong, 2 left out, 3 beyond what such goods can be.
+        field_state: (n, FIELD_SLOTS) 0 true, 1 wrong, 2 left out, 3 impossible for such products.
         popularity: Weight in orders.
         is_bare: Whether its title avoids the brand that its first picture shows.
     """
@@ -105,17 +105,17 @@ def build_listings(span: Span, merchants: Merchants) -> Listings:
     merchant = np.repeat(np.arange(len(merchants.key)), merchants.listing_count)
     count = len(merchant)
     slot, product = _products(rng, world.catalogue, merchants, merchant)
-    listed, end = _lives(rng, merchants, merchant, world.days)
+    listed, end = _active_periods(rng, merchants, merchant, world.days)
     is_fake, since = _counterfeit(rng, merchants, merchant, slot, listed)
-    goods = _goods(rng, merchants, merchant, is_fake)
+    traits = _listing_traits(rng, merchants, merchant, is_fake)
     condition = _conditions(rng, merchants, merchant)
-    unlike = np.clip(0.09 * np.exp(goods["spread"]) * rng.standard_normal(count), -MOST_UNLIKE, MOST_UNLIKE)
-    ratio = -0.07 - 0.15 * goods["price"] - np.array([0.0, 0.12, 0.25])[condition] + unlike
+    unlike = np.clip(0.09 * np.exp(traits["spread"]) * rng.standard_normal(count), -MOST_UNLIKE, MOST_UNLIKE)
+    ratio = -0.07 - 0.15 * traits["price"] - np.array([0.0, 0.12, 0.25])[condition] + unlike
     rate = np.array([1.0, *(rate for _, rate in CURRENCIES)])
     currency = _currency_index()[merchants.place[merchant]]
     is_late = is_fake & (since > listed)
-    fake_part = np.where(is_late, -0.15 * goods["price_shift"], 0.0)
-    latents = _latents(merchants, merchant, slot, goods, ratio)
+    fake_part = np.where(is_late, -0.15 * traits["price_shift"], 0.0)
+    latents = _latents(merchants, merchant, slot, traits, ratio)
     return Listings(
         key=keys(salt(world.seed, "listing"), span.first * LISTINGS_PER_MERCHANT + np.arange(count)),
         merchant=merchant,
@@ -130,8 +130,8 @@ def build_listings(span: Span, merchants: Merchants) -> Listings:
         price=world.catalogue.msrp_usd[product] / rate[currency] * np.exp(ratio - fake_part),
         fake_price_factor=np.exp(fake_part),
         change_day=rng.uniform(-60, world.days, (count, PRICE_CHANGES)),
-        change_factor=_changes(rng, goods),
-        field_state=_field_states(rng, goods),
+        change_factor=_changes(rng, traits),
+        field_state=_field_states(rng, traits),
         popularity=_popularity(rng, merchants, merchant),
         is_bare=rng.random(count) < latents["bare_logo_share"],
     )
@@ -153,7 +153,7 @@ def _products(
     return slot, catalogue.first_product[brand] + within
 
 
-def _lives(rng: np.random.Generator, merchants: Merchants, merchant: Ints, days: int) -> tuple[Floats, Floats]:
+def _active_periods(rng: np.random.Generator, merchants: Merchants, merchant: Ints, days: int) -> tuple[Floats, Floats]:
     count = len(merchant)
     registered = merchants.opened_day(days)[merchant]
     churn = 0.36 + 0.10 * merchants.is_counterfeit[merchant]
@@ -178,57 +178,59 @@ def _counterfeit(
     return is_fake, np.where(is_before, turned, listed)
 
 
-def _goods(rng: np.random.Generator, merchants: Merchants, merchant: Ints, is_fake: Bools) -> dict[str, Floats]:
-    """Draws the goods traits of each listing: the merchant's own, a listing's part, and the shift of counterfeits."""
-    goods: dict[str, Floats] = {}
-    for name, own in GOODS_TRAITS.items():
+def _listing_traits(
+    rng: np.random.Generator, merchants: Merchants, merchant: Ints, is_fake: Bools
+) -> dict[str, Floats]:
+    """Draws the traits of each listing: the merchant's own, a listing's part, and the shift of counterfeits."""
+    traits: dict[str, Floats] = {}
+    for name, own in LISTING_TRAITS.items():
         shift = np.where(is_fake, merchants.shifts[merchant, TRAITS.index(name)], 0.0) * rng.uniform(
             0.8, 1.2, len(merchant)
         )
         noise = own * rng.standard_normal(len(merchant))
-        goods[name] = np.sqrt(1 - own**2) * merchants.trait(name)[merchant] + noise + shift
-        goods[f"{name}_shift"] = shift
-    return goods
+        traits[name] = np.sqrt(1 - own**2) * merchants.trait(name)[merchant] + noise + shift
+        traits[f"{name}_shift"] = shift
+    return traits
 
 
-def _changes(rng: np.random.Generator, goods: dict[str, Floats]) -> Floats:
+def _changes(rng: np.random.Generator, traits: dict[str, Floats]) -> Floats:
     """Draws by which factors a price changes: how many times, how far and which way differs; 1 where it does not."""
-    shape = (len(goods["drop"]), PRICE_CHANGES)
-    is_made = rng.random(shape) < sigmoid(-0.8 + 2.6 * goods["unrest"])[:, None]
+    shape = (len(traits["drop"]), PRICE_CHANGES)
+    is_made = rng.random(shape) < sigmoid(-0.8 + 2.6 * traits["unrest"])[:, None]
     size = np.clip(
-        0.045 * np.exp(0.72 * goods["swing"])[:, None] * rng.standard_normal(shape), -LARGEST_SWING, LARGEST_SWING
+        0.045 * np.exp(0.72 * traits["swing"])[:, None] * rng.standard_normal(shape), -LARGEST_SWING, LARGEST_SWING
     )
-    return np.where(is_made, np.exp(size - 0.01 - 0.03 * goods["drop"][:, None]), 1.0)
+    return np.where(is_made, np.exp(size - 0.01 - 0.03 * traits["drop"][:, None]), 1.0)
 
 
 def _conditions(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Ints:
     is_refurbisher = (merchants.archetype == REFURBISHER)[merchant]
     draw = rng.random(len(merchant))
-    usual = np.where(draw < 0.93, 0, np.where(draw < 0.96, 1, 2))
-    return np.where(is_refurbisher, np.where(draw < 0.65, 1, np.where(draw < 0.8, 2, 0)), usual)
+    typical = np.where(draw < 0.93, 0, np.where(draw < 0.96, 1, 2))
+    return np.where(is_refurbisher, np.where(draw < 0.65, 1, np.where(draw < 0.8, 2, 0)), typical)
 
 
-def _field_states(rng: np.random.Generator, goods: dict[str, Floats]) -> Ints:
+def _field_states(rng: np.random.Generator, traits: dict[str, Floats]) -> Ints:
     wrong, omitted = (
-        rng.random((len(goods["spec"]), FIELD_SLOTS)) < share(goods)[:, None]
+        rng.random((len(traits["spec"]), FIELD_SLOTS)) < share(traits)[:, None]
         for share in (_wrong_share, _omitted_share)
     )
     states = np.where(omitted, 2, np.where(wrong, 1, 0))
-    is_absurd = rng.random(len(states)) < _absurd_share(goods)
+    is_absurd = rng.random(len(states)) < _absurd_share(traits)
     states[is_absurd, rng.integers(0, FIELD_SLOTS, len(states))[is_absurd]] = 3
     return states
 
 
-def _wrong_share(goods: dict[str, Floats]) -> Floats:
-    return sigmoid(-3.6 + 1.8 * goods["spec"])
+def _wrong_share(traits: dict[str, Floats]) -> Floats:
+    return sigmoid(-3.6 + 1.8 * traits["spec"])
 
 
-def _omitted_share(goods: dict[str, Floats]) -> Floats:
-    return sigmoid(-3.0 + 2.6 * goods["omission"])
+def _omitted_share(traits: dict[str, Floats]) -> Floats:
+    return sigmoid(-3.0 + 2.6 * traits["omission"])
 
 
-def _absurd_share(goods: dict[str, Floats]) -> Floats:
-    return sigmoid(-3.2 + 2.7 * goods["absurdity"])
+def _absurd_share(traits: dict[str, Floats]) -> Floats:
+    return sigmoid(-3.2 + 2.7 * traits["absurdity"])
 
 
 def _popularity(rng: np.random.Generator, merchants: Merchants, merchant: Ints) -> Floats:
@@ -237,7 +239,7 @@ def _popularity(rng: np.random.Generator, merchants: Merchants, merchant: Ints) 
 
 
 def _latents(
-    merchants: Merchants, merchant: Ints, slot: Ints, goods: dict[str, Floats], ratio: Floats
+    merchants: Merchants, merchant: Ints, slot: Ints, traits: dict[str, Floats], ratio: Floats
 ) -> dict[str, Floats]:
     """Names the parameters that everything seen of a listing is drawn from."""
     conduct = {
@@ -246,36 +248,36 @@ def _latents(
     }
     return {
         "price_ratio_log": ratio,
-        "price_drop": goods["drop"],
-        "price_swing": goods["swing"],
-        "price_unrest": goods["unrest"],
-        "price_spread": goods["spread"],
-        "coupon_share": sigmoid(-2.0 + 1.9 * goods["discount"]),
-        "complaint_share": np.minimum(0.014 * np.exp(1.25 * goods["doubt"]), 0.45),
-        "refund_share": np.minimum(0.045 * np.exp(0.85 * goods["refund"]), 0.6),
-        "not_authentic_share": np.minimum(0.06 * np.exp(1.3 * goods["dispute"]), 0.7),
-        "rating_mean": 4.45 - 0.32 * goods["rating"],
-        "polar_share": sigmoid(-2.1 + 1.5 * goods["polarity"]),
-        "repeated_share": sigmoid(-3.5 + 2.2 * goods["repetition"]),
-        "brief_share": sigmoid(-2.6 + 1.9 * goods["brevity"]),
-        "early_share": sigmoid(-3.2 + 2.2 * goods["haste"]),
-        "spec_wrong_share": _wrong_share(goods),
-        "omitted_share": _omitted_share(goods),
-        "absurd_share": _absurd_share(goods),
-        "padded_share": sigmoid(-2.8 + 2.5 * goods["padding"]),
-        "invented_reference_share": sigmoid(-3.3 + 2.35 * goods["invention"]),
+        "price_drop": traits["drop"],
+        "price_swing": traits["swing"],
+        "price_unrest": traits["unrest"],
+        "price_spread": traits["spread"],
+        "coupon_share": sigmoid(-2.0 + 1.9 * traits["discount"]),
+        "complaint_share": np.minimum(0.014 * np.exp(1.25 * traits["doubt"]), 0.45),
+        "refund_share": np.minimum(0.045 * np.exp(0.85 * traits["refund"]), 0.6),
+        "not_authentic_share": np.minimum(0.06 * np.exp(1.3 * traits["dispute"]), 0.7),
+        "rating_mean": 4.45 - 0.32 * traits["rating"],
+        "polar_share": sigmoid(-2.1 + 1.5 * traits["polarity"]),
+        "repeated_share": sigmoid(-3.5 + 2.2 * traits["repetition"]),
+        "brief_share": sigmoid(-2.6 + 1.9 * traits["brevity"]),
+        "early_share": sigmoid(-3.2 + 2.2 * traits["haste"]),
+        "spec_wrong_share": _wrong_share(traits),
+        "omitted_share": _omitted_share(traits),
+        "absurd_share": _absurd_share(traits),
+        "padded_share": sigmoid(-2.8 + 2.5 * traits["padding"]),
+        "invented_reference_share": sigmoid(-3.3 + 2.35 * traits["invention"]),
         "no_reference_share": sigmoid(-3.0 + 2.2 * conduct["coyness"]),
-        "altered_picture_share": sigmoid(-3.0 + 2.45 * goods["copying"]),
-        "bare_logo_share": sigmoid(-3.1 + 2.35 * goods["baring"]),
-        "own_picture_share": sigmoid(0.4 - 1.25 * goods["borrowing"]),
-        "picture_count": 1.0 + np.exp(-0.1 - 1.15 * goods["sparing"]),
-        "pooled_picture_share": sigmoid(-3.1 + 2.1 * goods["pooling"]),
-        "hidden_brand_share": sigmoid(-3.2 + 2.7 * goods["hiding"]),
-        "evasive_share": sigmoid(-3.2 + 2.6 * goods["evasion"]),
-        "mixed_script_share": sigmoid(-3.2 + 2.5 * goods["mixing"]),
-        "stuffed_share": sigmoid(-2.6 + 2.3 * goods["stuffing"]),
-        "terse_share": sigmoid(-2.0 + 2.3 * goods["terseness"]),
-        "copied_title_share": sigmoid(-3.8 + 2.4 * goods["retitling"]),
+        "altered_picture_share": sigmoid(-3.0 + 2.45 * traits["copying"]),
+        "bare_logo_share": sigmoid(-3.1 + 2.35 * traits["baring"]),
+        "own_picture_share": sigmoid(0.4 - 1.25 * traits["borrowing"]),
+        "picture_count": 1.0 + np.exp(-0.1 - 1.15 * traits["sparing"]),
+        "pooled_picture_share": sigmoid(-3.1 + 2.1 * traits["pooling"]),
+        "hidden_brand_share": sigmoid(-3.2 + 2.7 * traits["hiding"]),
+        "evasive_share": sigmoid(-3.2 + 2.6 * traits["evasion"]),
+        "mixed_script_share": sigmoid(-3.2 + 2.5 * traits["mixing"]),
+        "stuffed_share": sigmoid(-2.6 + 2.3 * traits["stuffing"]),
+        "terse_share": sigmoid(-2.0 + 2.3 * traits["terseness"]),
+        "copied_title_share": sigmoid(-3.8 + 2.4 * traits["retitling"]),
         "photo_share": sigmoid(-1.2 - 1.2 * conduct["photo"]),
         "verified_share": sigmoid(2.0 - 1.3 * conduct["verified"]),
         "delivery_hours": np.exp(4.4 + 0.30 * conduct["delivery"]),

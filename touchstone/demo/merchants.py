@@ -51,19 +51,19 @@ OLDEST_DAYS = 20 * 365.0  # no platform is older, however long the tail of a log
 SLOT_WEIGHTS = (1.0, 0.6, 0.45, 0.35, 0.3, 0.25)
 """How a merchant's listings spread over its brand slots, before slots that it does not use are dropped."""
 SLOT_FAKE_SHARES = (1.0, 0.99, 0.99, 0.98, 0.98, 0.98)
-"""How often a counterfeiter's goods of the brand in each slot are counterfeit."""
-GOODS_TRAITS = {
+"""How often a counterfeiter's listings of the brand in each slot are counterfeit."""
+LISTING_TRAITS = {
     "price": 0.55, "drop": 0.5, "swing": 0.5, "unrest": 0.5, "spread": 0.4, "discount": 0.4,
     "doubt": 0.5, "rating": 0.4, "polarity": 0.4, "repetition": 0.4, "brevity": 0.4, "haste": 0.4, "refund": 0.4, "dispute": 0.4,
     "spec": 0.45, "omission": 0.45, "invention": 0.5, "absurdity": 0.5, "padding": 0.4,
     "copying": 0.6, "baring": 0.5, "borrowing": 0.5, "pooling": 0.5, "sparing": 0.4,
     "hiding": 0.5, "evasion": 0.5, "mixing": 0.5, "retitling": 0.5, "stuffing": 0.5, "terseness": 0.4,
 }  # fmt: skip
-"""What differs from one of a merchant's goods to the next, and the part of it (a standard deviation) that does."""
+"""Traits that differ between a merchant's listings, and the part (of a standard deviation) that differs."""
 CONDUCT_TRAITS = (
     "age", "photo", "verified", "delivery", "storefront", "authorised", "breadth", "coyness", "churn", "dormancy",
 )  # fmt: skip
-TRAITS = (*GOODS_TRAITS, *CONDUCT_TRAITS)
+TRAITS = (*LISTING_TRAITS, *CONDUCT_TRAITS)
 SHARED_SHIFTS = {
     TOO_CHEAP: 0.45, COMPLAINT_DRAWING: 0.45, SPEC_LIAR: 0.43, PICTURE_COPIER: 0.47, WORD_EVADER: 0.49, FLY_BY_NIGHT: 0.59,
     RING: 0.51, BRUSHER: 0.66,
@@ -178,10 +178,10 @@ IDENTIFIERS: tuple[IdentifierKind, ...] = (
     IdentifierKind("address", 0.90, 0.07, 0.4), IdentifierKind("tax_id", 0.60, 0.01, 0.9),
     IdentifierKind("ip", 0.90, 0.08, 0.3), IdentifierKind("key", 0.25, 0.01, 0.5),
 )  # fmt: skip
-LOOSE_KINDS = ("phone", "address", "ip")
+SPOOFABLE_KINDS = ("phone", "address", "ip")
 """What neighbours share: a building, a line, a connection. The other kinds are shared within a family."""
 NEIGHBOURS, FAMILY = 6, 2
-"""How many at most share the loose kinds, and the others."""
+"""How many merchants at most share identifiers of spoofable kinds, and of the others."""
 AGENCY_SHARE = 0.9
 """How many of a marketing agency's clients give its address for their own."""
 RING_KINDS = ("phone", "email", "bank_account", "device", "address", "ip")
@@ -203,7 +203,7 @@ class Identifiers:
         kind: Index into `IDENTIFIERS`.
         value: The identifier.
         bearers: How many merchants bear it.
-        is_taken_later: Whether it came beside the one with which the merchant had registered.
+        is_taken_later: Whether the merchant added it after registration, next to its first one.
     """
 
     merchant: Ints
@@ -225,7 +225,7 @@ class Merchants:
         ring: Number of its ring within the span, -1 without: of counterfeiters, or of one owner's honest shops.
         effect: How much of its archetype's shifts it shows (careful ones little).
         traits: (n, TRAITS) standard normal for the ordinary honest; a counterfeiter's include the shifts of its conduct.
-        shifts: (n, TRAITS) what its archetype adds; of the goods' traits to its counterfeits alone.
+        shifts: (n, TRAITS) what its archetype adds; for listing traits, only to its counterfeits.
         listing_count: Number of its listings.
         registered_day: Days from the start of the history.
         silent_share: Share of its time until the end of the history that passed before it offered anything.
@@ -234,7 +234,7 @@ class Merchants:
         place: Index into `COUNTRIES`.
         brand_slots: (n, BRAND_SLOTS) brands it sells, most sold first.
         slot_count: How many of the slots it uses.
-        is_slot_fake: (n, BRAND_SLOTS) whether its goods of that brand are counterfeit.
+        is_slot_fake: (n, BRAND_SLOTS) whether its listings of that brand are counterfeit.
         is_slot_authorised: (n, BRAND_SLOTS) whether the brand lets it sell.
     """
 
@@ -295,7 +295,7 @@ def build_merchants(span: Span) -> Merchants:
     slots, slot_count, is_fake, is_authorised = _brands(rng, span.world.catalogue, traits, is_counterfeit)
     return Merchants(
         key=keys(salt(span.world.seed, "merchant"), span.first + np.arange(count)),
-        archetype=_told_apart(span.rng("brushing"), archetype, ring),
+        archetype=_assign_brushing_archetypes(span.rng("brushing"), archetype, ring),
         is_counterfeit=is_counterfeit,
         is_brushing=archetype == BRUSHER,
         ring=ring,
@@ -358,18 +358,18 @@ def _newcomers(span: Span, archetype: Ints, ring: Ints) -> Bools:
     return is_new
 
 
-def _told_apart(rng: np.random.Generator, archetype: Ints, ring: Ints) -> Ints:
+def _assign_brushing_archetypes(rng: np.random.Generator, archetype: Ints, ring: Ints) -> Ints:
     """Says how each brusher goes about it, and which of the ordinary honest ones look like it."""
-    told = archetype.copy()
+    assigned = archetype.copy()
     kinds = list(BRUSHER_SHARES)
     is_brusher = archetype == BRUSHER
-    told[is_brusher] = np.array(kinds)[weighted(rng, list(BRUSHER_SHARES.values()), int(is_brusher.sum()))]
+    assigned[is_brusher] = np.array(kinds)[weighted(rng, list(BRUSHER_SHARES.values()), int(is_brusher.sum()))]
     ordinary = rng.permutation(np.flatnonzero((archetype == HONEST) & (ring < 0)))
     for kind, share in LOOK_ALIKE_SHARES.items():
         number = _rounded(rng, share * len(ordinary))
-        told[ordinary[:number]] = kind
+        assigned[ordinary[:number]] = kind
         ordinary = ordinary[number:]
-    return told
+    return assigned
 
 
 def _ring_numbers(rng: np.random.Generator, members: int, least: int, most: int) -> list[int]:
@@ -388,10 +388,10 @@ def _ring_numbers(rng: np.random.Generator, members: int, least: int, most: int)
 def _traits(
     rng: np.random.Generator, shifts: Floats, archetype: Ints, is_counterfeit: Bools, is_turned: Bools
 ) -> Floats:
-    """Draws traits; a counterfeiter's goods shifts are left to its counterfeit listings."""
+    """Draws traits; a counterfeiter's shifts of listing traits apply only to its counterfeit listings."""
     shifts = shifts.copy()
-    is_goods = np.array([name in GOODS_TRAITS for name in TRAITS])
-    shifts[is_counterfeit[:, None] & is_goods[None, :]] = 0.0
+    is_listing_trait = np.array([name in LISTING_TRAITS for name in TRAITS])
+    shifts[is_counterfeit[:, None] & is_listing_trait[None, :]] = 0.0
     shifts[(archetype == BRUSHER) & ~is_counterfeit] *= 0.25
     shifts[is_turned] *= 0.5
     return np.asarray(rng.standard_normal(shifts.shape) + shifts)
@@ -400,7 +400,7 @@ def _traits(
 def _sizes(rng: np.random.Generator, is_counterfeit: Bools, total: int) -> Ints:
     """Shares `total` listings among merchants by a power law, each at least two, none above a twentieth.
 
-    Counterfeiters differ less: who has hardly any goods sells few counterfeits, and who has many is looked at.
+    Counterfeiters differ less: with hardly any listings they sell few counterfeits, and with many they are noticed.
     """
     count = len(is_counterfeit)
     weight: Floats = np.minimum((1.0 - rng.random(count)) ** (-1.0 / 1.25), 30.0)
@@ -416,9 +416,9 @@ def _sizes(rng: np.random.Generator, is_counterfeit: Bools, total: int) -> Ints:
 
 
 def _places(rng: np.random.Generator, is_counterfeit: Bools) -> Ints:
-    usual = weighted(rng, [place.share for place in PLACES], len(is_counterfeit))
+    typical = weighted(rng, [place.share for place in PLACES], len(is_counterfeit))
     shifted = weighted(rng, [place.share * place.counterfeit_factor for place in PLACES], len(is_counterfeit))
-    return np.where(is_counterfeit, shifted, usual)
+    return np.where(is_counterfeit, shifted, typical)
 
 
 def _brands(
@@ -461,7 +461,7 @@ def build_identifiers(span: Span, merchants: Merchants) -> Identifiers:
     for place, item in enumerate(IDENTIFIERS):
         salted = salt(span.world.seed, "identifier", item.kind)
         value = keys(salted, (first + np.arange(count)) * 4)
-        partner = neighbour if item.kind in LOOSE_KINDS else relative
+        partner = neighbour if item.kind in SPOOFABLE_KINDS else relative
         shares = (merchants.ring < 0) & (rng.random(count) < item.shared_share)
         value = np.where(shares, keys(salted, (first + partner) * 4), value)
         gives = is_client & (item.kind == "address") & (rng.random(count) < AGENCY_SHARE)

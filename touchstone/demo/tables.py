@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from touchstone.demo import labels as found
+from touchstone.demo import labels as label_rules
 from touchstone.demo import text
 from touchstone.demo.arrays import (
     Bools,
@@ -170,8 +170,8 @@ def _snapshots(chunk: Chunk) -> pa.Table:
         chunk.listings.merchant[chunk.reviews.listing], chunk.reviews.created, chunk.reviews.rating, weeks, count
     )
     history = np.maximum(-merchants.registered_day, 0.0) * sold[:, -1:].ravel() / days * rng.uniform(0.3, 0.8, count)
-    usual = 4.3 - 0.2 * rng.standard_normal(count) ** 2
-    rating = np.clip((stars + 10 * usual[:, None]) / (rated + 10), 0, 5)
+    typical = 4.3 - 0.2 * rng.standard_normal(count) ** 2
+    rating = np.clip((stars + 10 * typical[:, None]) / (rated + 10), 0, 5)
     merchant, week = np.nonzero(weeks[None, :] > merchants.registered_day[:, None])
     order = np.lexsort((week, merchants.key[merchant]))
     merchant, week = merchant[order], week[order]
@@ -509,10 +509,10 @@ def _notices(chunk: Chunk) -> pa.Table:
         "listing_id": chunk.listing_ids(notices.listing),
         "reporter_id": id_text(keys(salt(chunk.seed, "reporter"), reporter)),
         "brand_id": brand_ids(chunk.seed, brand),
-        "kind": phrases(found.NOTICE_KINDS, notices.kind),
+        "kind": phrases(label_rules.NOTICE_KINDS, notices.kind),
         "submitted_at": chunk.world.moments(notices.submitted),
-        "outcome": phrases(found.OUTCOMES, notices.outcome),
-        "reason": phrases(found.REASONS, notices.reason),
+        "outcome": phrases(label_rules.OUTCOMES, notices.outcome),
+        "reason": phrases(label_rules.REASONS, notices.reason),
         "decided_at": chunk.world.moments(notices.decided),
     })  # fmt: skip
 
@@ -530,7 +530,7 @@ def _test_buys(chunk: Chunk) -> pa.Table:
         "arm": pc.if_else(pa.array(buys.is_random_arm), "random", "risk"),
         "inclusion_probability": pa.array(np.round(buys.inclusion, 9)),
         "ordered_at": chunk.world.moments(buys.ordered),
-        "verdict": phrases(found.VERDICTS, buys.verdict),
+        "verdict": phrases(label_rules.VERDICTS, buys.verdict),
         "decided_at": chunk.world.moments(buys.decided),
         "cost": decimals(listings.price_at(buys.listing, buys.ordered) + 6.0),
         "currency": _currencies(chunk.merchants.place[listings.merchant[buys.listing]]),
@@ -591,10 +591,10 @@ def _event_audit(chunk: Chunk, kind: str, key: Keys, prefix: str, began: Floats,
     rng, days = chunk.rng(f"audit {kind}"), chunk.world.days
     count = len(key)
     per_merchant = count // len(chunk.merchants.key)
-    number = found.quota(chunk.span.first * per_merchant, count, EVENT_AUDIT_SHARES[kind])
+    number = label_rules.quota(chunk.span.first * per_merchant, count, EVENT_AUDIT_SHARES[kind])
     chosen = np.sort(rng.permutation(count)[:number])
     decided = began[chosen] + rng.random(number) * (days - began[chosen])
-    is_found = _found(rng, is_fake[chosen])
+    is_found = _judge(rng, is_fake[chosen])
     return _decision_rows(
         chunk,
         kind,
@@ -622,7 +622,7 @@ def _spotted(chunk: Chunk) -> list[pa.Table]:
         is_chosen = rng.random(count) < np.where(is_fake, SPOTTED_SHARE, SUSPECTED_SHARE)
         decided = began + 1.0 + rng.random(count) * 29.0
         chosen = np.flatnonzero(is_chosen & (decided < chunk.world.days))
-        is_found = _found(rng, is_fake[chosen])
+        is_found = _judge(rng, is_fake[chosen])
         is_involved = (
             is_found & chunk.merchants.is_brushing[merchant[chosen]] & (rng.random(len(chosen)) < INVOLVED_SHARE)
         )
@@ -633,9 +633,9 @@ def _spotted(chunk: Chunk) -> list[pa.Table]:
     return [*tables, _investigated(chunk, known)]
 
 
-def _found(rng: np.random.Generator, is_fake: Bools) -> Bools:
+def _judge(rng: np.random.Generator, is_fake: Bools) -> Bools:
     """Returns what an examination makes of orders or reviews."""
-    return np.asarray(is_fake ^ (rng.random(len(is_fake)) < np.where(is_fake, 0.06, found.FALSE_ALARM_SHARE)))
+    return np.asarray(is_fake ^ (rng.random(len(is_fake)) < np.where(is_fake, 0.06, label_rules.FALSE_ALARM_SHARE)))
 
 
 def _investigated(chunk: Chunk, known: Floats) -> pa.Table:
@@ -645,7 +645,7 @@ def _investigated(chunk: Chunk, known: Floats) -> pa.Table:
     is_looked_at = np.isfinite(at_issue) & (rng.random(len(at_issue)) < WATCHED_SHARE)
     decided = np.maximum(at_issue, orders.placed) + 0.1 + rng.random(len(at_issue)) * 13.0
     chosen = np.flatnonzero(is_looked_at & (decided < chunk.world.days))
-    is_found = _found(rng, orders.is_brushed[chosen])
+    is_found = _judge(rng, orders.is_brushed[chosen])
     return _decision_rows(
         chunk, "order", id_text(orders.key[chosen], "o"), "brushing", decided[chosen], is_found, "investigation", None
     )
@@ -692,7 +692,7 @@ def _reinstated(chunk: Chunk) -> tuple[Ints, Floats]:
 
 
 def _appeals(chunk: Chunk) -> pa.Table:
-    """Says what those say who were taken down, banned or restricted: more of the honest do, and they are mostly right."""
+    """Returns appeals of those who were taken down, banned or restricted: the honest appeal more often, mostly successfully."""
     rng, labels, days = chunk.rng("appeals"), chunk.labels, chunk.world.days
     merchants, listings = chunk.merchants, chunk.listings
     back, back_day = _reinstated(chunk)
@@ -853,7 +853,7 @@ def truth_tables(chunk: Chunk) -> dict[str, pa.Table]:
     merchants, listings, orders, reviews = chunk.merchants, chunk.listings, chunk.orders, chunk.reviews
     seller = listings.merchant
     last = np.full(len(merchants.key), chunk.world.days - 0.001)
-    is_fake_merchant = found.live_counterfeit(merchants, listings, chunk.labels.end_day, last)
+    is_fake_merchant = label_rules.has_active_counterfeit(merchants, listings, chunk.labels.end_day, last)
     begun = np.full(len(merchants.key), np.inf)
     np.minimum.at(begun, seller[listings.is_counterfeit], listings.since_day[listings.is_counterfeit])
     merchant_since = np.where(is_fake_merchant, begun, np.where(merchants.is_brushing, merchants.brushing_day, np.nan))

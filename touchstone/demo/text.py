@@ -45,10 +45,10 @@ def titles(
         rng: The stream.
         brand: Brand as the merchant writes it, null where it avoids the name.
         series: The product's series.
-        noun: What the goods are called.
+        noun: The word for the product.
         ref: The brand's reference of the product.
         is_stuffed: Which are stuffed with whatever might be searched for.
-        is_evasive: Which say in other words that the goods are copies.
+        is_evasive: Which paraphrase that the products are copies.
     """
     count, pools = len(brand), _grammar()["titles"]
     head = nullable(picked(rng, pools["heads"], count), rng.random(count) < 0.75)
@@ -98,9 +98,9 @@ def reviews(
     Args:
         rng: The stream.
         mood: Index into `MOODS`.
-        things: What the goods are called, a column a language.
+        things: The words for the product, one column per language.
         language: Index into `LANGUAGES`.
-        is_brief: Which say a word or two.
+        is_brief: Which have only a word or two.
     """
     grammars = [_grammar()["reviews"][name] for name in LANGUAGES]
     texts = [_review(rng, grammar, mood, thing) for grammar, thing in zip(grammars, things, strict=True)]
@@ -120,7 +120,7 @@ def _review(rng: np.random.Generator, grammar: dict[str, Any], mood: Ints, thing
 
 
 def _brief(rng: np.random.Generator, grammar: dict[str, Any], mood: Ints) -> pa.Array:
-    """A word or two, and who says so: less than counts as a text that could be known again."""
+    """Returns texts of a word or two with their writers: too short to count as repeated texts."""
     count = len(mood)
     initial = picked(rng, grammar["initials"], count)
     name = joined([picked(rng, grammar["names"], count), initial], grammar["space"])

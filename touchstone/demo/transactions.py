@@ -1,4 +1,4 @@
-"""What happens to listings: orders and what becomes of them, buyers, reviews."""
+"""Transactions: orders with their outcomes, buyers, reviews."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from touchstone.demo.text import DOUBTFUL, FAIR, HAPPY, REASSURED, UNHAPPY
 from touchstone.demo.world import (
     LISTINGS_PER_MERCHANT,
     ORDERS_PER_LISTING,
-    USUAL_DAYS,
+    REFERENCE_DAYS,
     Span,
     World,
     orders_placed,
@@ -23,8 +23,8 @@ from touchstone.demo.world import (
 REVIEWS_PER_LISTING = 5
 EARLY_BUYERS_SHARE = 0.85
 REFUND_REASONS = ("not_authentic", "not_as_described", "defective", "late", "changed_mind", "other")
-USUAL_EARLY_SHARE, USUAL_REPEATED_SHARE, USUAL_POLAR_SHARE = 0.05, 0.05, 0.12
-USUAL_COUPON_SHARE, USUAL_BRIEF_SHARE = 0.12, 0.07
+TYPICAL_EARLY_SHARE, TYPICAL_REPEATED_SHARE, TYPICAL_POLAR_SHARE = 0.05, 0.05, 0.12
+TYPICAL_COUPON_SHARE, TYPICAL_BRIEF_SHARE = 0.12, 0.07
 _WEEK = np.array([1.02, 0.98, 0.95, 0.96, 1.02, 1.14, 1.18])
 _HOURS = np.array([3, 2, 1, 1, 1, 2, 3, 4, 5, 6, 6, 6, 7, 6, 6, 6, 6, 7, 8, 9, 10, 9, 7, 5], dtype=np.float64)
 
@@ -132,7 +132,7 @@ def build_orders(
     shipped, delivered = _deliveries(rng, circles, listings, listing, placed, is_brushed)
     refunded, reason = _refunds(rng, listings, listing, placed, delivered, is_brushed)
     quantity = 1 + (rng.random(total) < 0.12) + (rng.random(total) < 0.03)
-    couponed = rng.random(total) < _latent(listings, "coupon_share", listing, placed, USUAL_COUPON_SHARE)
+    couponed = rng.random(total) < _latent(listings, "coupon_share", listing, placed, TYPICAL_COUPON_SHARE)
     coupon = np.where(couponed, rng.uniform(0.8, 0.97, total), 1.0)
     buyer = _buyers(rng, span, circles, merchant, placed, is_brushed)
     return Orders(
@@ -155,7 +155,7 @@ def build_orders(
 
 
 def _is_ordinary(merchants: Merchants, listings: Listings) -> Bools:
-    """Says of each listing whether it is none that went viral: of a merchant's goods only the most popular did."""
+    """Returns for each listing whether it did not go viral: only a merchant's most popular listing does."""
     best = np.zeros(len(merchants.key))
     np.maximum.at(best, listings.merchant, listings.popularity)
     is_viral = merchants.archetype[listings.merchant] == VIRAL_PRODUCT
@@ -163,13 +163,13 @@ def _is_ordinary(merchants: Merchants, listings: Listings) -> Bools:
 
 
 def _is_bad(listings: Listings, listing: Ints, moment: Floats) -> Bools:
-    """Says of each event whether the goods' latents hold: always, but for goods that turned counterfeit later."""
+    """Returns for each event whether the listing's latents apply: always, except before a listing turned counterfeit."""
     return np.asarray(~listings.is_counterfeit[listing] | (moment >= listings.since_day[listing]))
 
 
-def _latent(listings: Listings, name: str, listing: Ints, moment: Floats, usual: float) -> Floats:
-    """Returns a latent variable for each event, the usual one where the goods had not turned yet."""
-    return np.where(_is_bad(listings, listing, moment), listings.latents[name][listing], usual)
+def _latent(listings: Listings, name: str, listing: Ints, moment: Floats, typical: float) -> Floats:
+    """Returns a latent variable for each event: the typical value before the listing turned counterfeit."""
+    return np.where(_is_bad(listings, listing, moment), listings.latents[name][listing], typical)
 
 
 def _deliveries(
@@ -205,7 +205,7 @@ def _weights(
     rng: np.random.Generator, world: World, circles: Circles, listings: Listings, listing: Ints,
     quantity: Ints, is_brushed: Bools,
 ) -> Floats:  # fmt: skip
-    """Weighs parcels: the goods, the merchant's packing, and some that are light (empty, for a part of the brushed)."""
+    """Returns parcel weights: the product and the packing; some are light (some brushed parcels are empty)."""
     count = len(listing)
     merchant = listings.merchant[listing]
     packing = np.exp(rng.normal(0, 0.15, len(circles.accounts)))
@@ -252,12 +252,12 @@ def build_reviews(
         circles.hasty_share[listings.merchant[orders.listing]],
     )
     lag = np.where(is_hasty, 0.1 + rng.random(len(lag)) * 1.5, lag)
-    early = _latent(listings, "early_share", orders.listing, orders.placed, USUAL_EARLY_SHARE)
+    early = _latent(listings, "early_share", orders.listing, orders.placed, TYPICAL_EARLY_SHARE)
     is_early = ~orders.is_brushed & (rng.random(len(lag)) < early)
     waited = rng.random(len(lag)) * (orders.delivered - orders.placed)
     created = np.where(is_early, orders.placed + waited, orders.delivered + lag)
     priority = np.where(created < days, rng.random(len(lag)) * np.where(orders.is_brushed, 0.55, 1.0), np.inf)
-    number = min(len(listings.key) * REVIEWS_PER_LISTING * days // USUAL_DAYS, int(np.isfinite(priority).sum()))
+    number = min(len(listings.key) * REVIEWS_PER_LISTING * days // REFERENCE_DAYS, int(np.isfinite(priority).sum()))
     order = np.sort(np.argsort(priority, kind="stable")[:number])
     listing = orders.listing[order]
     merchant = listings.merchant[listing]
@@ -267,9 +267,9 @@ def build_reviews(
         orders.is_brushed[order] | (rng.random(number) < listings.latents["verified_share"][listing])
     )
     start = np.maximum(listings.listed_day, 0.0)[listing]
-    loose = start + rng.random(number) * (np.minimum(end[listing], days) - start)
+    untied = start + rng.random(number) * (np.minimum(end[listing], days) - start)
     stranger = (rng.random(number) * span.world.buyer_count * EARLY_BUYERS_SHARE).astype(np.int64)
-    created = np.where(is_tied, created[order], loose)
+    created = np.where(is_tied, created[order], untied)
     is_bought &= created >= merchants.brushing_day[merchant]
     is_brushed = orders.is_brushed[order] | is_bought
     created = campaign_moments(
@@ -279,8 +279,8 @@ def build_reviews(
     writer = np.where(is_bought, account_of(hired, span, circles, merchant, is_bought), stranger)
     mood, rating = _opinions(rng, listings, listing, created, is_brushed)
     photo = np.where(is_brushed, 0.25, listings.latents["photo_share"][listing])
-    repeated = _latent(listings, "repeated_share", listing, created, USUAL_REPEATED_SHARE)
-    brief = _latent(listings, "brief_share", listing, created, USUAL_BRIEF_SHARE)
+    repeated = _latent(listings, "repeated_share", listing, created, TYPICAL_REPEATED_SHARE)
+    brief = _latent(listings, "brief_share", listing, created, TYPICAL_BRIEF_SHARE)
     return Reviews(
         key=keys(
             salt(span.world.seed, "review"),
@@ -308,7 +308,7 @@ def _opinions(
     level = _latent(listings, "rating_mean", listing, created, 4.45)
     is_doubtful = ~is_brushed & (rng.random(count) < doubt)
     stars = np.clip(np.rint(level + 0.8 * rng.standard_normal(count) + 0.1), 1, 5).astype(np.int64)
-    is_polar = rng.random(count) < _latent(listings, "polar_share", listing, created, USUAL_POLAR_SHARE)
+    is_polar = rng.random(count) < _latent(listings, "polar_share", listing, created, TYPICAL_POLAR_SHARE)
     stars = np.where(is_polar, np.where(rng.random(count) < 0.85, 5, 1), stars)
     stars = np.where(is_doubtful, 1 + weighted(rng, (0.45, 0.33, 0.22), count), stars)
     stars = np.where(is_brushed, np.where(rng.random(count) < 0.85, 5, 4), stars)

@@ -1,4 +1,4 @@
-"""The frame of one marketplace: its arguments, days and goods, and the spans of merchants that are drawn one at a time."""
+"""The parameters of one marketplace: its arguments, days and catalogue, and the spans of merchants, drawn one at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MERCHANTS_PER_SPAN = 500
 LISTINGS_PER_MERCHANT = 20
 BUYERS_PER_MERCHANT = 40
 ORDERS_PER_LISTING = 10
-USUAL_DAYS = 120
+REFERENCE_DAYS = 120
 """The length of history for which rates of orders, reviews and notices are given; a longer one has as many more."""
 
 
@@ -110,4 +110,4 @@ def build_world(scale: float, days: int, seed: int, hardness: float, newcomers_d
 
 def orders_placed(listing_count: int, days: int) -> int:
     """Returns how many orders a span of so many listings has in all."""
-    return listing_count * ORDERS_PER_LISTING * days // USUAL_DAYS
+    return listing_count * ORDERS_PER_LISTING * days // REFERENCE_DAYS

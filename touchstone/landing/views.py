@@ -14,7 +14,8 @@ import duckdb
 
 from expectations.contract import LANDED_COLUMNS, Contract, Table
 from touchstone.core.errors import BadInputError
-from touchstone.landing.ledger import LoadRecord, PinnedLoads
+from touchstone.core.home import Home
+from touchstone.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads
 from touchstone.landing.sql import literal, parquet, quoted
 
 SCHEMA = "landed"
@@ -65,6 +66,26 @@ def create_views(
         query = "\nunion all\n".join(selects or [_empty_select(table)])
         connection.execute(f"create or replace view {SCHEMA}.{quoted(name)} as {query}")
     connection.execute(f"create or replace view {SCHEMA}.loads as {_loads_select(pins)}")
+
+
+def open_landed_views(connection: duckdb.DuckDBPyConnection, home: Path, contract: Contract) -> PinnedLoads:
+    """Creates schema `landed` over the loads that are in use in a home.
+
+    Args:
+        connection: The database that gets the views.
+        home: The home.
+        contract: The contract.
+
+    Returns:
+        The loads in use.
+
+    Raises:
+        VerificationError: The ledger is damaged, or a file of a load is missing.
+    """
+    landing = Home(home).landing
+    pins = pinned_loads(Ledger(landing).read(), contract)
+    create_views(connection, landing, pins, contract)
+    return pins
 
 
 def _load_select(

@@ -26,6 +26,7 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from touchstone.core.files import write_json
+from touchstone.core.home import Home
 from touchstone.core.lock import writer_lock
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import Settings
@@ -107,7 +108,7 @@ def send_alerts(settings: Settings, alerts: Sequence[Alert]) -> None:
     if not alerts or not channels:
         return
     try:
-        folder = settings.home / "alerts"
+        folder = Home(settings.home).alerts
         with writer_lock(folder / "lock", purpose="sending alerts", wait_seconds=LOCK_WAIT_SECONDS):
             for alert in alerts:
                 _send(settings, folder / "sent.json", alert, channels)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.home import Home
 from touchstone.core.lists import LISTS, list_of_model
 from touchstone.core.warehouse import read_warehouse
 from touchstone.maintenance.alerts import Alert, send_alerts
@@ -99,18 +100,6 @@ def newest_published_date(published: Path) -> date | None:
     return max((version_date(version) for version in versions if version is not None), default=None)
 
 
-def shadow_file(home: Path, model: str, model_digest: str, as_of: date | str) -> Path:
-    """Returns the path of a version's shadow scores of one date.
-
-    Args:
-        home: The home.
-        model: The model.
-        model_digest: The version's digest.
-        as_of: The date.
-    """
-    return home / "shadow" / model / f"as_of={as_of}" / f"{model_digest[:12]}.parquet"
-
-
 def compare_shadow(home: Path, registry: Registry, model: str) -> tuple[Champion, Champion, list[Day]]:
     """Compares the shadow version with the champion on every day that both rated, oldest first.
 
@@ -139,15 +128,14 @@ def compare_shadow(home: Path, registry: Registry, model: str) -> tuple[Champion
         raise BadInputError(
             f"{model} has no {missing}. `touchstone models shadow` lets a version rate next to the champion."
         )
-    days = []
+    days, paths = [], Home(home)
     with read_warehouse(home) as warehouse:
-        for shadow_scores in sorted((home / "shadow" / model).glob(f"as_of=*/{shadow.model_digest[:12]}.parquet")):
-            day = shadow_scores.parent.name.removeprefix("as_of=")
-            scores = home / "scores" / model / f"as_of={day}" / "scores.parquet"
+        for day in paths.shadow_dates(model, shadow.model_digest):
+            scores, shadow_scores = paths.scores(model, day), paths.shadow_scores(model, day, shadow.model_digest)
             if not scores.is_file() or not is_rated_by(scores, champion):
                 continue
-            outcomes = outcomes_after(warehouse, declaration, date.fromisoformat(day))
-            days.append(compare_day(day, champion, shadow, (scores, shadow_scores), rated.key, outcomes))
+            outcomes = outcomes_after(warehouse, declaration, day)
+            days.append(compare_day(day.isoformat(), champion, shadow, (scores, shadow_scores), rated.key, outcomes))
     if not days:
         raise BadInputError(
             f"No day has been rated by {model} version {champion.version} and version {shadow.version} yet."

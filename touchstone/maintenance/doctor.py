@@ -19,7 +19,15 @@ from pydantic import ValidationError
 from expectations.contract import load_contract
 from touchstone.core.errors import ExitCode, VerificationError
 from touchstone.core.files import TEMPORARY_PREFIX, size_of
-from touchstone.core.home import LOCK_FILE, MIGRATIONS, SCHEMA_FILE, SCHEMA_VERSION, schema_refusal, schema_version
+from touchstone.core.home import (
+    AS_OF_PREFIX,
+    LOCK_FILE,
+    SCHEMA_FILE,
+    SCHEMA_VERSION,
+    Home,
+    schema_refusal,
+    schema_version,
+)
 from touchstone.core.lock import describe_holder, holder_pid, is_held
 from touchstone.core.run_record import RunRecord, process_started
 from touchstone.core.settings import Settings
@@ -98,13 +106,7 @@ def _schema(home: Path) -> Iterator[Finding]:
         yield Finding("act", "the home has no schema version", str(marker), "`touchstone run` marks it as a new home")
         return
     version = schema_version(home)
-    if version in MIGRATIONS:
-        yield Finding(
-            "note",
-            f"schema version {version}; the next command that writes migrates it to {SCHEMA_VERSION}",
-            str(marker),
-        )
-    elif version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION:
         yield Finding(
             "act", "this version of Touchstone cannot read the home", str(marker), schema_refusal(home, version)
         )
@@ -128,7 +130,7 @@ def _lock(home: Path, *, is_held: bool) -> Iterator[Finding]:
 
 def _runs(home: Path) -> Iterator[Finding]:
     remedy = "`touchstone run`: the next run marks it as failed and completes its work"
-    for path in RunRecord.paths(home / "runs"):
+    for path in RunRecord.paths(Home(home).runs):
         try:
             record = RunRecord.read(path)
         except (ValueError, KeyError, TypeError):
@@ -147,7 +149,7 @@ def _digests(home: Path) -> Iterator[Finding]:
         reported.add(problem.split(" ", maxsplit=1)[0])
         yield Finding("broken", problem, "published", "restore what it names from a backup")
     yield from (Finding("note", note, "landing") for note in verified.notes)
-    landing = home / "landing"
+    landing = Home(home).landing
     ledger = Ledger(landing)
     try:
         loads = {(load.table, load.load_id): load for load in ledger.read() if load.status == "accepted"}
@@ -183,14 +185,14 @@ def _leftovers(home: Path) -> Iterator[Finding]:
             yield Finding(
                 "note", f"{len(leftovers)} partial files or folders of killed runs, {size:.1f} MiB", str(folder), remedy
             )
-    for marker in sorted((home / "published").glob("*/.publishing")):
+    for marker in sorted(Home(home).published.glob("*/.publishing")):
         yield Finding(
             "act", "a publication was interrupted; readers see the previous list", str(marker), "`touchstone run`"
         )
 
 
 def _landing(home: Path) -> Iterator[Finding]:
-    landing = home / "landing"
+    landing = Home(home).landing
     try:
         lines = Ledger(landing).lines()
         unerased = unfinished_erasures(landing, load_contract())
@@ -216,16 +218,18 @@ def disk(home: Path, free: int) -> list[Finding]:
         home: The home.
         free: Free bytes.
     """
-    written = size_of(home / "warehouse.duckdb")
+    written = size_of(Home(home).warehouse)
     try:
-        pins = pinned_loads(Ledger(home / "landing").read(), load_contract())
+        pins = pinned_loads(Ledger(Home(home).landing).read(), load_contract())
     except (VerificationError, ValidationError):
         return []  # `_digests` reports it
     written += sum(
-        size_of(path) for loads in pins.current.values() for load in loads for path in load.paths(home / "landing")
+        size_of(path) for loads in pins.current.values() for load in loads for path in load.paths(Home(home).landing)
     )
     for name in BY_DATE:
-        written += sum(max(map(size_of, folder.glob("as_of=*")), default=0) for folder in (home / name).glob("*"))
+        written += sum(
+            max(map(size_of, folder.glob(f"{AS_OF_PREFIX}*")), default=0) for folder in (home / name).glob("*")
+        )
     what = f"{free / MIB:,.0f} MiB free; the next run may write {written / MIB:,.0f} MiB"
     if free < ROOM_FACTOR * written:
         return [

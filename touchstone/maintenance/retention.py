@@ -19,7 +19,7 @@ from expectations.contract import Contract, load_contract
 from touchstone.core.errors import BadInputError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import discard, remove_temporaries, size_of
-from touchstone.core.home import REBUILT, ensure_schema, home_lock
+from touchstone.core.home import AS_OF_PREFIX, REBUILT, Home, ensure_schema, home_lock, parse_as_of
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import Settings
 from touchstone.landing.erase import Reason
@@ -39,7 +39,6 @@ from touchstone.maintenance.verification import manifests
 from touchstone.publishing.history import ListStore, Publication, latest_version
 from touchstone.publishing.manifest import version_date
 
-AS_OF = "as_of="
 # The marts that contain hashed identifiers of persons.
 MARTS_WITH_PERSONS = ("brushed_orders", "brushing_services", "rule_findings", "reporters", "notices")
 BY_DATE = ("features", "training", "scores", "shadow", "reasons", "marts")
@@ -133,7 +132,7 @@ def prune(settings: Settings, keep_days: int, *, dry_run: bool = False) -> Pruni
         for folder in REBUILT:
             remove_temporaries(home / folder)
         plan = _plan(home, load_contract(), keep_days)
-        ledger = Ledger(home / "landing")
+        ledger = Ledger(Home(home).landing)
         for item in plan.expired:
             if item.load is not None:
                 with failpoint("prune.ledger", ledger.log.path):
@@ -182,7 +181,7 @@ def erase(settings: Settings, kind: str, value_hash: str, *, who: str, why: str)
         ):
             discard(settings.home / name)
         reason = Reason(who, why, datetime.now(UTC))
-        return erase_loads(settings.home / "landing", contract, erased, reason, limits=Limits.from_settings(settings))
+        return erase_loads(Home(settings.home).landing, contract, erased, reason, limits=Limits.from_settings(settings))
 
 
 def _refuse_absent(home: Path) -> None:
@@ -203,7 +202,7 @@ def _pruned(load: LoadRecord, keep_days: int) -> Removal:
 
 
 def _plan(home: Path, contract: Contract, keep_days: int) -> Pruning:
-    landing = home / "landing"
+    landing = Home(home).landing
     ledger = Ledger(landing)
     lines = ledger.lines()
     records = ledger.read()
@@ -213,8 +212,8 @@ def _plan(home: Path, contract: Contract, keep_days: int) -> Pruning:
         *_old_loads(landing, records, pins, kept, keep_days),
         *_unnamed(home, lines),
         *_old_dates(home, kept),
-        *_old_candidates(home / "candidates", kept),
-        *_old_records(home / "runs", kept, keep_days),
+        *_old_candidates(Home(home).candidates, kept),
+        *_old_records(Home(home).runs, kept, keep_days),
     ]
     history = {
         (table, load.load_id): load
@@ -227,13 +226,13 @@ def _plan(home: Path, contract: Contract, keep_days: int) -> Pruning:
 
 
 def _kept(home: Path, keep_days: int) -> Kept:
-    published = home / "published"
+    published = Home(home).published
     histories: list[tuple[ListStore, list[Publication]]] = []
     for folder in sorted(published.iterdir()) if published.is_dir() else []:
         store = ListStore(published, folder.name)
         histories.append((store, store.history()))
     dates = [version_date(line.version) for _, history in histories for line in history]
-    dates = dates or [day for name in BY_DATE for path in (home / name).glob("*/as_of=*") if (day := _day(path))]
+    dates = dates or [day for name in BY_DATE for path in (home / name).glob("*/as_of=*") if (day := parse_as_of(path))]
     newest = max(dates, default=None)
     oldest = newest - timedelta(days=keep_days - 1) if newest else date.min
     loads: set[tuple[str, str]] = set()
@@ -275,30 +274,31 @@ def _unnamed(home: Path, lines: Sequence[LoadRecord | Removal]) -> Iterator[Expi
     """Yields folders of loads that the ledger does not name, left by kills, unless a manifest names them."""
     named = {
         (table, load_id)
-        for manifest in manifests(home / "published")
+        for manifest in manifests(Home(home).published)
         for table, load_ids in manifest.inputs.loads.tables.items()
         for load_id in load_ids
     }
-    for folder in unread_folders(home / "landing", lines) if lines else []:
-        if (folder.parent.name, folder.name) not in named or folder in removed_folders(home / "landing", lines):
+    landing = Home(home).landing
+    for folder in unread_folders(landing, lines) if lines else []:
+        if (folder.parent.name, folder.name) not in named or folder in removed_folders(landing, lines):
             yield ExpiredItem("unused files of loads", folder, size_of(folder))
 
 
 def _old_dates(home: Path, kept: Kept) -> Iterator[ExpiredItem]:
-    folders = [(name, path) for name in BY_DATE for path in sorted((home / name).glob(f"*/{AS_OF}*"))]
+    folders = [(name, path) for name in BY_DATE for path in sorted((home / name).glob(f"*/{AS_OF_PREFIX}*"))]
     folders += [("gates", path) for path in sorted((home / "gates").glob("*"))]
     # The newest leads stay, however old: the next leads keep their identity by them.
-    folders += [("leads", path) for path in sorted((home / "leads").glob(f"{AS_OF}*"))[:-1]]
+    folders += [("leads", path) for path in sorted(Home(home).all_leads.glob(f"{AS_OF_PREFIX}*"))[:-1]]
     for kind, path in folders:
-        day = _day(path)
+        day = parse_as_of(path)
         if day is not None and day < kept.oldest and day not in kept.dates:
             yield ExpiredItem(kind, path, size_of(path))
 
 
 def _old_candidates(candidates: Path, kept: Kept) -> Iterator[ExpiredItem]:
     """Yields candidates of old dates; the pointers to the newest candidate of a date before the candidates."""
-    for pointer in sorted(candidates.glob(f"*/{AS_OF}*.json")):
-        day = _day(pointer)
+    for pointer in sorted(candidates.glob(f"*/{AS_OF_PREFIX}*.json")):
+        day = parse_as_of(pointer)
         if day is not None and day < kept.oldest and day not in kept.dates:
             yield ExpiredItem("candidates", pointer, size_of(pointer))
     for manifest in sorted(candidates.glob("*/*/manifest.json")):
@@ -317,11 +317,3 @@ def _old_records(runs: Path, kept: Kept, keep_days: int) -> Iterator[ExpiredItem
         is_old = datetime.fromisoformat(record.started_at) < young and record.outcome != "running"
         if is_old and record.run_id not in kept.run_ids:
             yield ExpiredItem("run records", record.path, size_of(record.path))
-
-
-def _day(path: Path) -> date | None:
-    """Returns the date in the name of a folder or file, or None."""
-    try:
-        return date.fromisoformat(path.name.removeprefix(AS_OF).removesuffix(".json"))
-    except ValueError:
-        return None

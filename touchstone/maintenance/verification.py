@@ -12,6 +12,7 @@ from pathlib import Path
 
 from touchstone.casework import leads
 from touchstone.core.errors import VerificationError
+from touchstone.core.home import Home
 from touchstone.landing.ledger import Ledger, LoadStatus, damage, load_statuses
 from touchstone.publishing.history import ListStore
 from touchstone.publishing.manifest import Manifest
@@ -60,7 +61,7 @@ def verify_home(home: Path, list_name: str | None = None, version: str | None = 
     Raises:
         BadInputError: There is no such list or version.
     """
-    published, landing = home / "published", home / "landing"
+    published, landing = Home(home).published, Home(home).landing
     problems = [str(problem) for problem in verify(published, list_name, version)]
     problems += leads.problems(home) if list_name is None else []
     users: dict[tuple[str, str], list[str]] = {}

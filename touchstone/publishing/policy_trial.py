@@ -19,6 +19,7 @@ import duckdb
 
 from ml.registry import Registry
 from touchstone.core.errors import BadInputError, VerificationError
+from touchstone.core.home import Home
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.settings import Settings
 from touchstone.publishing.history import ListStore, in_force
@@ -167,13 +168,12 @@ def try_policy(
 
 
 def _rated_dates(home: Path) -> set[dt.date]:
-    marts = (home / "marts" / definition.mart for definition in LISTS.values())
-    return {dt.date.fromisoformat(file.parent.name[6:]) for mart in marts for file in mart.glob("as_of=*/*.parquet")}
+    return {day for definition in LISTS.values() for day in Home(home).mart_dates(definition.mart)}
 
 
 def _mart(home: Path, name: ListName, date: dt.date) -> Path:
     mart = LISTS[name].mart
-    return home / "marts" / mart / f"as_of={date}" / f"{mart}.parquet"
+    return Home(home).mart(mart, date)
 
 
 def _tried(
@@ -305,7 +305,7 @@ def _compare(
 
 def _published(home: Path, name: ListName, date: dt.date) -> tuple[int | None, str | None]:
     """Returns how many rows the version in force for a day has, and the digest of its policy."""
-    store = ListStore(home / "published", name)
+    store = ListStore(Home(home).published, name)
     version = in_force(store.history(), date)
     if version is None:
         return None, None

@@ -18,6 +18,7 @@ import pyarrow as pa
 from ml.explain import for_audience
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import sha256_bytes, sha256_file
+from touchstone.core.home import mart_path
 from touchstone.core.lists import LISTS
 from touchstone.core.parquet import read_small_parquet
 from touchstone.publishing.history import ListStore, Publication
@@ -280,7 +281,7 @@ def _causes(
 
 def _mart(published: PublishedList, marts: Path) -> Path:
     mart = LISTS[published.manifest.list_name].mart
-    return marts / mart / f"as_of={published.manifest.as_of}" / f"{mart}.parquet"
+    return mart_path(marts, mart, published.manifest.as_of)
 
 
 def _create_ratings(connection: duckdb.DuckDBPyConnection, name: str, published: PublishedList, marts: Path) -> bool:

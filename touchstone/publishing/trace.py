@@ -24,6 +24,7 @@ from ml.approvals import Decision
 from ml.drift import as_extreme_share
 from ml.model import RiskModel
 from touchstone.core.errors import BadInputError
+from touchstone.core.home import Home
 from touchstone.landing.ledger import LoadStatus
 from touchstone.publishing.source_rows import Row, SourceRows
 from touchstone.publishing.traced_version import (
@@ -96,7 +97,7 @@ def open_evidence(
             files=files,
             missing_files=notes,
             connection=connection,
-            source_rows=SourceRows(connection, home / "landing", pins, contract, traced.manifest.as_of),
+            source_rows=SourceRows(connection, Home(home).landing, pins, contract, traced.manifest.as_of),
         )
 
 
@@ -209,13 +210,14 @@ class Evidence:
         message = f"No entity {entity_id!r} was rated for the list {definition.list_name} as of {self.as_of}"
         if self.files["scores"] is None:
             message = f"{self.traced} has no row {entity_id!r}, and the scores of that date are missing"
-        scores = sorted(str(path) for path in (self.home / "scores" / definition.model).glob("as_of=*/scores.parquet"))
+        scored = Home(self.home).score_dates(definition.model)
+        scores = [str(Home(self.home).scores(definition.model, day)) for day in scored]
         keys = ", ".join((definition.key, *definition.carried))
         query = f"select distinct as_of from read_parquet($paths, hive_partitioning = true) where $id in ({keys}) order by 1"
         dates = [str(row["as_of"]) for row in self._rows(query, {"paths": scores, "id": entity_id})] if scores else []
         if dates:
             return f"{message}. It was rated as of {', '.join(dates)}: choose one with --as-of."
-        days = ", ".join(Path(path).parent.name.removeprefix("as_of=") for path in scores) or "none"
+        days = ", ".join(map(str, scored)) or "none"
         return (
             f"{message} or on any date with scores ({days}). Only active entities are rated; check the id and the list."
         )

@@ -15,6 +15,7 @@ from ml.model import RiskModel, read_model
 from ml.registry import Registry
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.files import sha256_file
+from touchstone.core.home import Home
 from touchstone.core.lists import LISTS, ListDefinition
 from touchstone.landing.ledger import Ledger, LoadRecord, LoadStatus, PinnedLoads, load_statuses, verify_files
 from touchstone.publishing.candidate import Candidate, newest_candidate
@@ -74,7 +75,7 @@ def find_version(home: Path, list_name: str, as_of: date | None, version: str | 
     definition = next((one for name, one in LISTS.items() if name == list_name), None)
     if definition is None:
         raise BadInputError(f"There is no list {list_name!r}; the lists are {', '.join(LISTS)}.")
-    store = ListStore(home / "published", list_name)
+    store = ListStore(Home(home).published, list_name)
     history = store.history()
     if version is not None and all(line.version != version for line in history):
         raise BadInputError(f"List {list_name} has no version {version!r}. Its versions: {_format_versions(history)}.")
@@ -85,7 +86,7 @@ def find_version(home: Path, list_name: str, as_of: date | None, version: str | 
         _refuse_damage(store, name)
         line = next(line for line in reversed(history) if line.version == name)
         return TracedVersion(store.manifest(name), store.version_directory(name), line)
-    candidate = newest_candidate(definition.list_name, home / "candidates", as_of) if as_of else None
+    candidate = newest_candidate(definition.list_name, Home(home).candidates, as_of) if as_of else None
     if candidate is None:
         date_text = f" as of {as_of}" if as_of else ""
         raise BadInputError(f"List {list_name} has no version{date_text}. Its versions: {_format_versions(history)}.")
@@ -145,11 +146,11 @@ def check_files(home: Path, traced: TracedVersion) -> tuple[dict[str, Path | Non
         VerificationError: A file is neither the one that the list was built from nor one of a later run for the same date.
     """
     manifest, definition = traced.manifest, traced.definition
-    day = f"as_of={manifest.as_of}"
+    day = manifest.as_of
     recorded = {
-        "features": (home / "features" / definition.list_name / day / "features.parquet", manifest.inputs.features),
-        "scores": (home / "scores" / definition.model / day / "scores.parquet", manifest.inputs.scores),
-        "mart": (home / "marts" / definition.mart / day / f"{definition.mart}.parquet", manifest.mart),
+        "features": (Home(home).features(definition.list_name, day), manifest.inputs.features),
+        "scores": (Home(home).scores(definition.model, day), manifest.inputs.scores),
+        "mart": (Home(home).mart(definition.mart, day), manifest.mart),
     }
     files: dict[str, Path | None] = {}
     notes = []
@@ -168,7 +169,7 @@ def check_files(home: Path, traced: TracedVersion) -> tuple[dict[str, Path | Non
 
 def _candidate_with_file(home: Path, traced: TracedVersion, digest: str) -> str | None:
     """Returns the candidate of the same date whose manifest names a file with this digest, or None."""
-    for folder in sorted((home / "candidates" / traced.manifest.list_name).glob("[0-9a-f]*/")):
+    for folder in sorted((Home(home).candidates / traced.manifest.list_name).glob("[0-9a-f]*/")):
         manifest = Candidate(folder, traced.manifest.list_name).manifest()
         digests = (manifest.inputs.features, manifest.inputs.scores, manifest.mart)
         if manifest.as_of == traced.manifest.as_of and digest in digests:
@@ -190,7 +191,7 @@ def read_checked_verdict(home: Path, traced: TracedVersion) -> tuple[Verdict, st
         VerificationError: It is invalid, or about other files.
     """
     manifest = traced.manifest
-    candidate = Candidate(home / "candidates" / manifest.list_name / manifest.sha256, manifest.list_name)
+    candidate = Candidate(Home(home).candidates / manifest.list_name / manifest.sha256, manifest.list_name)
     path = candidate.directory / VERDICT_FILE
     if not path.is_file():
         return None
@@ -249,7 +250,7 @@ def read_loads(home: Path, traced: TracedVersion) -> list[LoadStatus]:
     Raises:
         VerificationError: The ledger does not have a load, or a load was changed.
     """
-    ledger = Ledger(home / "landing")
+    ledger = Ledger(Home(home).landing)
     statuses = load_statuses(ledger.lines())
     keys = [
         (table, load_id)
@@ -262,7 +263,7 @@ def read_loads(home: Path, traced: TracedVersion) -> list[LoadStatus]:
             f"{ledger.log.path} has no load {', '.join(unknown)}, which {traced} was built from. Restore it from a backup."
         )
     loads = [statuses[key] for key in keys]
-    verify_files(home / "landing", [load.current for load in loads if load.current is not None])
+    verify_files(Home(home).landing, [load.current for load in loads if load.current is not None])
     return loads
 
 
