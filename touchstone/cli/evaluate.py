@@ -21,7 +21,7 @@ from touchstone.core.text import shorten, visible, wrap
 
 if TYPE_CHECKING:
     from ml.labelled_table import Roles, Table
-    from ml.table_evaluation import Cut, Findings
+    from ml.table_evaluation import Findings, Split
 
 METRIC_NAMES = {
     "auroc": "AUROC",
@@ -31,23 +31,23 @@ METRIC_NAMES = {
     "calibration_slope": "calibration slope",
     "brier_skill": "Brier skill",
 }
-MEANING = "Mean over the cuts, ± their standard deviation; in brackets a 95 % interval from drawing test rows again."
-RATED_NAMES = {"blend": "our models", "prevalence": "prevalence", "logistic_regression": "logistic regression"}
+MEANING = "Mean over the splits, ± standard deviation; in brackets a 95 % bootstrap interval over test rows."
+MODEL_NAMES = {"ensemble": "our models", "prevalence": "prevalence", "logistic_regression": "logistic regression"}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for.
+    """The options of the command.
 
     Attributes:
         table: The table's file.
-        roles: Which column is what.
-        splits: A file of splits; None for the split column or for drawn ones.
-        test_size: The share of rows that test, where they are drawn.
-        seeds: How many seeds.
+        roles: The roles of the columns.
+        splits: A file of splits; None for the split column or for random splits.
+        test_size: The share of test rows in random splits.
+        seeds: Number of seeds.
         edges: A file of edges; None for none.
-        hops: How far they are followed.
-        trials: How many sets of parameters are tried.
+        hops: Number of hops that are followed.
+        trials: Number of candidates of the parameter search.
         with_baseline: Whether to compare with the prevalence and a logistic regression.
     """
 
@@ -62,12 +62,12 @@ class Wanted:
     with_baseline: bool = False
 
     def check(self) -> None:
-        """Raises BadInputError where options exclude each other or ask for nothing."""
+        """Raises BadInputError if options are invalid or exclude each other."""
         if self.splits is not None and self.roles.split is not None:
-            raise BadInputError("--split and --splits both say how the table is cut. Give one of them.")
+            raise BadInputError("--split and --splits both define the splits. Give one of them.")
         for option, file in (("--splits", self.splits), ("--edges", self.edges)):
             if file is not None and self.roles.id is None:
-                raise BadInputError(f"{option} names rows by their id. Say which column that is: --id COLUMN.")
+                raise BadInputError(f"{option} refers to rows by their id. Name the column: --id COLUMN.")
         if not 0 < self.test_size < 1:
             raise BadInputError(f"--test-size {self.test_size:g}: a share between 0 and 1, such as 0.2.")
         for option, number, least in (
@@ -82,15 +82,15 @@ class Wanted:
 def measure_table(
     settings: Settings, wanted: Wanted, progress: Callable[[str], None] = lambda _: None
 ) -> tuple[Findings, str]:
-    """Measures our models on a table and logs what came of it to MLflow.
+    """Evaluates our models on a table and logs the results to MLflow.
 
     Args:
         settings: The settings; the run is logged into their home.
-        wanted: What is asked for.
-        progress: Called with a line a cut.
+        wanted: The options.
+        progress: Called with a line per split.
 
     Returns:
-        What was found, and where MLflow's pages show it, below their address.
+        The results, and the path of the run in MLflow's UI.
 
     Raises:
         BadInputError: A file or an option is wrong; nothing is logged.
@@ -100,23 +100,23 @@ def measure_table(
 
     wanted.check()
     table = read_table(wanted.table, wanted.roles)
-    cuts = _cuts(wanted, table)
+    splits = _splits(wanted, table)
     edges, nowhere = ({}, 0) if wanted.edges is None else read_edges(wanted.edges, table)
     warnings = []
     if nowhere:
         warnings.append(
-            f"{nowhere:,} edges of {wanted.edges} lead nowhere, for neither end is an id of the table: they are left out."
+            f"{nowhere:,} edges of {wanted.edges} have no end that is an id of the table: they are ignored."
         )
     inputs = build_inputs(table, edges, wanted.hops)
     progress(
         f"{len(table):,} rows, {int(table.label.sum()):,} of them positive ("
         f"{shorten(wanted.roles.label)} = {shorten(table.positive)}), "
-        f"{len(inputs.names) + len(inputs.categories):,} features, {len(cuts)} cuts"
+        f"{len(inputs.names) + len(inputs.categories):,} features, {len(splits)} splits"
     )
     found = evaluate_table(
         table,
         inputs,
-        cuts,
+        splits,
         trials=wanted.trials,
         with_baseline=wanted.with_baseline,
         warnings=warnings,
@@ -125,7 +125,7 @@ def measure_table(
     return found, _log(settings, wanted, found)
 
 
-def _cuts(wanted: Wanted, table: Table) -> list[Cut]:
+def _splits(wanted: Wanted, table: Table) -> list[Split]:
     from ml.labelled_table import read_splits
     from ml.table_evaluation import random_splits, splits_by_column
 
@@ -143,12 +143,12 @@ def _log(settings: Settings, wanted: Wanted, found: Findings) -> str:
     from ml.run_log import RunLog
     from ml.table_evaluation import pooled
 
-    told = found.as_dict()
+    results = found.as_dict()
     metrics = {
         f"{prefix}{metric}{'' if which == 'mean' else f'_{which}'}": value
         for prefix, rated in {
-            "": told["metrics"],
-            **{f"{name}_": each for name, each in told["baseline"].items()},
+            "": results["metrics"],
+            **{f"{name}_": each for name, each in results["baseline"].items()},
         }.items()
         for metric, summary in rated.items()
         for which, value in summary.items()
@@ -156,16 +156,16 @@ def _log(settings: Settings, wanted: Wanted, found: Findings) -> str:
     }
     first = found.measured[0]
     files = {
-        "evaluation.json": canonical_json(told),
-        "cuts.json": canonical_json([one.as_dict() for one in found.measured]),
-        "chosen.json": canonical_json([_chosen(one.cut.name, one.blend) for one in found.measured]),
-        **table_pictures(pooled(found), 100.0 * first.blend.threshold),
+        "evaluation.json": canonical_json(results),
+        "splits.json": canonical_json([one.as_dict() for one in found.measured]),
+        "ensembles.json": canonical_json([_ensemble_facts(one.split.name, one.ensemble) for one in found.measured]),
+        **table_pictures(pooled(found), 100.0 * first.ensemble.threshold),
     }  # fmt: skip
     parameters = {
         "label": wanted.roles.label,
         "rows": found.rows,
         "positives": found.positives,
-        "cuts": len(found.measured),
+        "splits": len(found.measured),
         "trials": wanted.trials,
         "edges": wanted.edges.name if wanted.edges else "none",
         "hops": wanted.hops if wanted.edges else 0,
@@ -173,57 +173,62 @@ def _log(settings: Settings, wanted: Wanted, found: Findings) -> str:
     ensure_schema(settings)
     with home_lock(settings, "touchstone evaluate"):
         return RunLog(MlflowConnection(settings.home)).log_evaluation(
-            wanted.table.name, describe(told, wanted.roles.label), files, metrics, parameters, sha256_file(wanted.table)
+            wanted.table.name,
+            describe(results, wanted.roles.label),
+            files,
+            metrics,
+            parameters,
+            sha256_file(wanted.table),
         )
 
 
-def _chosen(cut: str, blend: Any) -> dict[str, Any]:
+def _ensemble_facts(split: str, ensemble: Any) -> dict[str, Any]:
     return {
-        "cut": cut,
-        "trials": [trial.as_dict() for trial in blend.trials],
-        "text share": blend.text_share,
-        "linear share": blend.linear_share,
-        "neighbours' share": blend.neighbour_share,
-        "calibration": blend.calibration.as_dict(),
-        "threshold": blend.threshold,
+        "split": split,
+        "candidates": [candidate.as_dict() for candidate in ensemble.candidates],
+        "text_weight": ensemble.text_weight,
+        "linear_weight": ensemble.linear_weight,
+        "neighbour_weight": ensemble.neighbour_weight,
+        "calibration": ensemble.calibration.as_dict(),
+        "threshold": ensemble.threshold,
     }
 
 
-def render(told: Mapping[str, Any], address: str) -> str:
-    """Returns the answer as a person reads it: one table, and what looks like a leak."""
-    lines = [f"{told['rows']:,} rows, {told['positives']:,} positive", ""]
-    heads, body = _compared(told)
+def render(results: Mapping[str, Any], address: str) -> str:
+    """Returns the results for a terminal: one table, and warnings."""
+    lines = [f"{results['rows']:,} rows, {results['positives']:,} positive", ""]
+    heads, body = _compared(results)
     lines += _columns([heads, *body])
     lines += ["", MEANING]
-    lines += ["\n" + "\n".join(wrap(f"Warning: {warning}", "")) for warning in told["warnings"]]
+    lines += ["\n" + "\n".join(wrap(f"Warning: {warning}", "")) for warning in results["warnings"]]
     lines += ["", f"In MLflow: {address}   (after `touchstone ui`)"]
     return "\n".join(lines)
 
 
-def describe(told: Mapping[str, Any], label: str) -> str:
-    """Returns the answer as MLflow's page of the run shows it, in Markdown."""
+def describe(results: Mapping[str, Any], label: str) -> str:
+    """Returns the results as Markdown, for the run's page in MLflow."""
     from ml.card import table
 
     first, second = (
-        f"{METRIC_NAMES[name]} {_figure(told['metrics'][name])}" for name in ("average_precision", "auroc")
+        f"{METRIC_NAMES[name]} {_figure(results['metrics'][name])}" for name in ("average_precision", "auroc")
     )
-    share = told["positives"] / told["rows"]
-    heads, body = _compared(told)
+    share = results["positives"] / results["rows"]
+    heads, body = _compared(results)
     opening = (
-        f"Of {told['rows']:,} rows {told['positives']:,} ({share:.1%}) are positives by `{visible(label)}`; our models rank them "
-        f"with {first} and {second}."
+        f"{results['positives']:,} of {results['rows']:,} rows ({share:.1%}) are positive by `{visible(label)}`; our models "
+        f"rank them with {first} and {second}."
     )
-    warnings = [f"**Warning:** {visible(warning)}" for warning in told["warnings"]]
+    warnings = [f"**Warning:** {visible(warning)}" for warning in results["warnings"]]
     return "\n\n".join([opening, *warnings, table(heads, body), MEANING])
 
 
-def _compared(told: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The heads and the lines of the table that sets our models beside the baselines."""
-    rated = {"blend": told["metrics"], **told["baseline"]}
+def _compared(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Returns heads and rows of the table that compares our models with the baselines."""
+    rated = {"ensemble": results["metrics"], **results["baseline"]}
     body = [
-        [said, *(_figure(summaries[metric]) for summaries in rated.values())] for metric, said in METRIC_NAMES.items()
+        [name, *(_figure(summaries[metric]) for summaries in rated.values())] for metric, name in METRIC_NAMES.items()
     ]
-    return ["", *(RATED_NAMES[name] for name in rated)], body
+    return ["", *(MODEL_NAMES[name] for name in rated)], body
 
 
 def _figure(summary: Mapping[str, float | None]) -> str:
@@ -235,40 +240,44 @@ def _figure(summary: Mapping[str, float | None]) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def evaluate(  # noqa: PLR0917  typer passes them by name
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="A labelled table, .parquet or .csv.")],
-    label: Annotated[str, typer.Option(metavar="COLUMN", help="The label, of two values.")],
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="The label, with two values.")],
     id_column: Annotated[
-        str | None, typer.Option("--id", metavar="COLUMN", help="Names the rows; never a feature.")
+        str | None, typer.Option("--id", metavar="COLUMN", help="The id of a row; never a feature.")
     ] = None,
-    features: Annotated[str, typer.Option(metavar="a,b", help="The features; without it, all other columns.")] = "",
+    features: Annotated[str, typer.Option(metavar="a,b", help="The features; by default all other columns.")] = "",
     drop: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="A column that is left out; may be repeated.")
+        list[str] | None, typer.Option(metavar="COLUMN", help="A column to ignore; may be repeated.")
     ] = None,
-    text: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="A column of text; may be repeated.")] = None,
-    group: Annotated[str | None, typer.Option(metavar="COLUMN", help="Rows of one group stay on one side.")] = None,
-    time: Annotated[str | None, typer.Option(metavar="COLUMN", help="When a row was: the last rows test.")] = None,
-    split: Annotated[str | None, typer.Option(metavar="COLUMN", help="Says train, validation or test.")] = None,
-    splits: Annotated[Path | None, typer.Option(metavar="FILE", help="The id, and one such column a split.")] = None,
-    test_size: Annotated[float, typer.Option(help="The share of rows that test.")] = 0.2,
-    seeds: Annotated[
-        int, typer.Option(help="How many cuts are drawn, or how many seeds one split is learned with.")
-    ] = 5,
+    text: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="A text column; may be repeated.")] = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Rows of one group stay on one side of a split.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(metavar="COLUMN", help="The time of a row: the latest rows test.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="A column with train, validation or test.")
+    ] = None,
+    splits: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file with the id and one such column per split.")
+    ] = None,
+    test_size: Annotated[float, typer.Option(help="The share of test rows.")] = 0.2,
+    seeds: Annotated[int, typer.Option(help="Number of random splits, or of seeds for a given split.")] = 5,
     edges: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Columns src, dst, and maybe weight and type.")
+        Path | None, typer.Option(metavar="FILE", help="A file with columns src and dst, optionally weight and type.")
     ] = None,
-    hops: Annotated[int, typer.Option(help="How far edges are followed.")] = 2,
-    trials: Annotated[int, typer.Option(help="How many sets of parameters are tried; 0 for none.")] = 30,
+    hops: Annotated[int, typer.Option(help="Number of hops along edges.")] = 2,
+    trials: Annotated[int, typer.Option(help="Number of candidates of the parameter search; 0 for none.")] = 30,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="Beside the prevalence and a logistic regression.")
+        bool, typer.Option("--baseline", help="Compare with the prevalence and a logistic regression.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Says what our models are worth on a labelled table of your own.
+    """Trains and evaluates our models on your own labelled table.
 
     Example: touchstone evaluate reviews.csv --label fake --id review_id --text body --group author --baseline
     """
@@ -286,10 +295,10 @@ def evaluate(  # noqa: PLR0917  typer passes them by name
     )
     wanted = Wanted(table, roles, splits, test_size, seeds, edges, hops, trials, baseline)
     found, address = measure_table(settings_of(), wanted, print_message)
-    told = found.as_dict()
-    print_result(told, as_json, lambda: render(told, address))
+    results = found.as_dict()
+    print_result(results, as_json, lambda: render(results, address))
 
 
 def _names(given: list[str] | None) -> tuple[str, ...]:
-    """The names of an option that may be repeated, or hold several with commas between them."""
+    """Returns the names of an option that may be repeated or comma-separated."""
     return tuple(name.strip() for each in given or () for name in each.split(",") if name.strip())
