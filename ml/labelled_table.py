@@ -14,6 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
 
 from ml.neighbours import Edges
 from ml.training_set import encode
@@ -147,8 +151,6 @@ def read_table(path: Path, roles: Roles) -> Table:
         BadInputError: The file cannot be read, lacks a column, has an invalid label, duplicate ids, or a feature that is
             null in every row or of an unsupported type.
     """
-    import pyarrow as pa
-
     content = _read(path)
     names = content.column_names
     roles.check(path, names)
@@ -197,9 +199,6 @@ def read_splits(path: Path, table: Table, id_column: str) -> dict[str, tuple[str
     Raises:
         BadInputError: The file has no id column or no other, has duplicate ids, or lacks a row of the table.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     content = _read(path)
     if id_column not in content.column_names:
         raise BadInputError(
@@ -235,9 +234,6 @@ def read_edges(path: Path, table: Table) -> tuple[dict[str, Edges], int]:
         BadInputError: A column is missing, an end is null, a weight is no number above 0, there are more than 16 types, or no
             edge has an end that is a row.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     content = _read(path)
     for name in EDGE_COLUMNS[:2]:
         if name not in content.column_names:
@@ -282,19 +278,12 @@ def read_edges(path: Path, table: Table) -> tuple[dict[str, Edges], int]:
 
 def _numbers(place: Any, other: Any, rows: int) -> Integers:
     """Returns the integer of each end: the position of a row, or one from the number of rows for other ends."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     beyond = pc.add(other.cast(pa.int64()), rows)
     return np.asarray(pc.coalesce(place.cast(pa.int64()), beyond).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _read(path: Path) -> Any:
     """Returns a file as an Arrow table; of a CSV file all columns are text."""
-    import pyarrow as pa
-    import pyarrow.csv as pc
-    import pyarrow.parquet as pq
-
     suffix = path.suffix.lower()
     try:
         check_regular(path)
@@ -302,15 +291,15 @@ def _read(path: Path) -> Any:
             return pq.read_table(path, partitioning=None)
         if suffix not in CSV:
             raise BadInputError(f"{path}: a table is a .parquet or a .csv file. Write it as one of them.")
-        parse = pc.ParseOptions(delimiter=CSV[suffix], newlines_in_values=True)
-        with pc.open_csv(path, parse_options=parse) as reader:
+        parse = csv.ParseOptions(delimiter=CSV[suffix], newlines_in_values=True)
+        with csv.open_csv(path, parse_options=parse) as reader:
             names = reader.schema.names
         if len(set(names)) < len(names):
             raise BadInputError(f"{path} has two columns of one name. Rename one of them.")
-        convert = pc.ConvertOptions(
+        convert = csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), null_values=NULLS, strings_can_be_null=True
         )
-        return pc.read_csv(path, parse_options=parse, convert_options=convert)
+        return csv.read_csv(path, parse_options=parse, convert_options=convert)
     except OSError as error:
         raise BadInputError(f"{path} cannot be read: {error.strerror or error}. Name an existing file.") from error
     except pa.ArrowInvalid as error:
@@ -321,8 +310,6 @@ def _read(path: Path) -> Any:
 
 def _label(path: Path, name: str, column: Any) -> tuple[Flags, str]:
     """Returns which rows are positive, and the positive value."""
-    import pyarrow as pa
-
     if column.null_count:
         raise BadInputError(
             f"{path}: {column.null_count:,} rows have no {name!r}. Rows without a label cannot be used: remove them."
@@ -361,9 +348,6 @@ def _positive(values: Sequence[str], counts: Integers) -> int:
 
 
 def _ids(path: Path, name: str, column: Any) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if column.null_count:
         raise BadInputError(f"{path}: {column.null_count:,} rows have no {name!r}, which is the id. Give each row one.")
     ids = column.cast(pa.string()).combine_chunks()
@@ -389,9 +373,6 @@ def _time(path: Path, name: str, column: Any) -> Floats:
 
 def _feature(path: Path, name: str, column: Any) -> Floats | Category:
     """Returns a column as numbers, or as a category."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
@@ -415,9 +396,6 @@ def _feature(path: Path, name: str, column: Any) -> Floats | Category:
 
 def _number(column: Any) -> Floats | None:
     """Returns a column as numbers in the range of float32, nan if null; None if it is not numeric."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kind = column.type
     if pa.types.is_temporal(kind):
         return None
@@ -438,8 +416,6 @@ def _number(column: Any) -> Floats | None:
 
 def _seconds(column: Any) -> Floats | None:
     """Returns a column of dates as seconds, nan if null; None if it is not a date."""
-    import pyarrow as pa
-
     if not pa.types.is_temporal(column.type):
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             return None
@@ -458,7 +434,4 @@ def _seconds(column: Any) -> Floats | None:
 
 def _words(column: Any) -> Any:
     """Returns a column as text in one chunk, empty if null."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     return pc.fill_null(column.cast(pa.string()), "").combine_chunks()

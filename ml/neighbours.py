@@ -16,6 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_matrix, diags
+from sklearn.utils.extmath import randomized_svd
+from threadpoolctl import threadpool_limits
 
 Matrix = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -89,8 +92,6 @@ def links_over(edges: Mapping[str, Edges], rows: int) -> dict[str, Direct | Shar
 
 
 def _links_of(edges: Edges, rows: int) -> Iterator[tuple[str, Direct | Shared]]:
-    from scipy.sparse import coo_matrix
-
     first, second = np.minimum(edges.first, edges.second), np.maximum(edges.first, edges.second)
     between = (second < rows) & (first != second)
     if between.any():
@@ -191,10 +192,6 @@ def _coordinates(weights: Any) -> Floats:
     column's degree. To the degrees their mean is added, without which the first vectors would each tell of a few rows that have
     links to nobody else (regularised spectral clustering).
     """
-    from scipy.sparse import diags
-    from sklearn.utils.extmath import randomized_svd
-    from threadpoolctl import threadpool_limits
-
     degrees = [np.asarray(weights.sum(axis=axis), dtype=np.float64).ravel() for axis in (1, 0)]
     scales = [1.0 / np.sqrt(degree + degree.mean()) for degree in degrees]
     count = min(COORDINATES, min(weights.shape) - 1)

@@ -13,6 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import hstack
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.tree import DecisionTreeClassifier
 
 from ml.ensemble import Ensemble, Inputs, best_threshold, fit_baseline, fit_ensemble, group_folds, spread
 from ml.labelled_table import Category, Table
@@ -242,9 +247,6 @@ def build_inputs(table: Table, edges: Mapping[str, Edges], hops: int) -> Inputs:
 
 def _text_features(texts: Mapping[str, Sequence[str]]) -> tuple[npt.NDArray[np.float32], list[str]]:
     """Returns the length of each text and its shares of kinds of characters."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     parts, names = [], []
     for name, column in texts.items():
         text = pa.array(column, pa.string())
@@ -263,9 +265,6 @@ def _text_features(texts: Mapping[str, Sequence[str]]) -> tuple[npt.NDArray[np.f
 
 def _hash_texts(texts: Mapping[str, Sequence[str]]) -> Any:
     """Returns hashed counts of words, pairs of words, and parts of words; nothing is learned for them."""
-    from scipy.sparse import hstack
-    from sklearn.feature_extraction.text import HashingVectorizer
-
     count = partial(HashingVectorizer, n_features=HASHED, alternate_sign=False, norm=None)
     vectorizers = (count(ngram_range=(1, 2)), count(analyzer="char_wb", ngram_range=(2, 5)))
     return hstack([each.transform(column) for column in texts.values() for each in vectorizers], format="csr")
@@ -478,8 +477,6 @@ def _target_encode(column: Category, rows: Integers, label: Flags, fold: Integer
 
 def _auroc_alone(values: Floats, label: Flags, fold: Integers) -> float:
     """Returns the AUROC of a small decision tree on the values, in two-fold cross-validation."""
-    from sklearn.tree import DecisionTreeClassifier
-
     score = np.full(len(label), label.mean())
     for index in (0, 1):
         learn, judged = fold != index, fold == index
