@@ -158,16 +158,16 @@ def test_rows_are_drawn_towards_their_neighbours_where_these_tell_and_else_not()
     told = Table(label, "1", numbers, ("a", "b"), {}, {})
     first = random.integers(0, 900, 4000)
     alike = np.array([random.choice(np.flatnonzero(group == group[at])) for at in first])
-    fitted = {}
+    results = {}
     for name, second in (("alike", alike), ("any", random.integers(0, 900, 4000))):
         inputs = build_inputs(told, {"edges": Edges(first, second, np.ones(4000))}, 1)
         fitted = fit_ensemble(inputs, label, np.arange(600), trials=0)
-        fitted[name] = (
+        results[name] = (
             fitted.neighbour_weight,
             ensemble.quality(fitted.margin(inputs, np.arange(600, 900)), label[600:]),
         )
-    assert fitted["alike"][0] > fitted["any"][0]
-    assert fitted["alike"][1] > fitted["any"][1] + 0.2
+    assert results["alike"][0] > results["any"][0]
+    assert results["alike"][1] > results["any"][1] + 0.2
 
 
 def test_what_a_text_tells_of_a_learned_row_comes_from_other_groups_alone(inputs: Inputs) -> None:
