@@ -6,14 +6,14 @@
 {%- endmacro %}
 
 {#
-    A share that few cases do not make extreme: some imagined cases are added in which nothing was amiss. Null where there is no
+    A share that few cases do not make extreme: prior cases are added, in none of which anything was amiss. Null where there is no
     case. (Not cases at the platform's own share: whoever buys many reviews for some would move it, and with it everybody who
     has few.)
 #}
 {% macro shrunken_share(part, whole) -%}
     case
         when {{ whole }} > 0
-            then round(cast({{ part }} as double) / (cast({{ whole }} as double) + {{ imagined_cases() }}), 6)
+            then round(cast({{ part }} as double) / (cast({{ whole }} as double) + {{ prior_count() }}), 6)
     end
 {%- endmacro %}
 
@@ -36,7 +36,7 @@
     cast(1.0 / {{ probability }} as decimal(28, 9))
 {%- endmacro %}
 
-{# By how many classes of age verdicts are scaled to what lives, at most, and how many verdicts a class holds at least. #}
+{# By how many classes of age verdicts are scaled to what is active, at most, and how many verdicts a class holds at least. #}
 {% macro age_classes() %}20{% endmacro %}
 {% macro verdicts_per_age_class() %}{{ return(var('verdicts_per_age_class', 50)) }}{% endmacro %}
 
@@ -82,7 +82,7 @@
 
 {#
     How many usual distances a price is from the median of the first peers that there are. What is usual among few is drawn
-    towards what is among the next wider ones, by as many imagined cases as peers must be, and is never under a twentieth.
+    towards what is among the next wider ones, by as many prior cases as peers must be, and is never under a twentieth.
 #}
 {% macro peer_deviation(price, peers) -%}
     {%- set distances = [] -%}
@@ -179,8 +179,8 @@
     greatest({{ total }} - coalesce({{ own }}, 0), 0)
 {%- endmacro %}
 
-{# How many imagined cases draw a share towards nothing. #}
-{% macro imagined_cases() %}10{% endmacro %}
+{# How many prior cases shrink a share towards 0. #}
+{% macro prior_count() %}10{% endmacro %}
 
 {#
     The features of a merchant's links, for itself and for its goods. Needs `links` (merchant_links) and `rings`
@@ -323,7 +323,7 @@ confirmed as (
 {%- endmacro %}
 
 {#
-    Notices against a merchant that were rejected or countered, for each living listing. `states` is merchant_states; needs
+    Notices against a merchant that were rejected or countered, for each active listing. `states` is merchant_states; needs
     `conduct` (merchant_conduct) and `platform` (platform_states).
 #}
 {% macro disputed_notice_ratio(states) -%}
