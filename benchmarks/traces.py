@@ -72,10 +72,10 @@ def _features(home: Path, traces: Traces) -> Iterable[str]:
     for told in traces:
         model = json.loads((home / told["model"]["folder"] / "model.json").read_bytes())
         row = rows[told["entity_id"]]
-        usual = model["baseline"].get(row["category"], model["baseline"][""])
+        baseline = model["baseline"].get(row["category"], model["baseline"][""])
         names = [feature["name"] for feature in model["features"]]
-        expected = {name: (row[name], usual[at]) for at, name in enumerate(names)}
-        if expected != {one["name"]: (one["value"], one["usual"]) for one in told["features"]}:
+        expected = {name: (row[name], baseline[at]) for at, name in enumerate(names)}
+        if expected != {one["name"]: (one["value"], one["typical"]) for one in told["features"]}:
             yield f"{told['entity_id']}: features differ from {path}"
 
 

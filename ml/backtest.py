@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ml.compare import CALIBRATION, LEAST_POSITIVES, Side
 from ml.declarations import Declaration
@@ -26,9 +28,6 @@ from ml.train import Files, Parameters, fit_model, split_for, too_few, training_
 from ml.training_set import Floats
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import replacing_directory
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 STEP_FILE: Final = "step.json"
 SCORES_FILE: Final = "scores.parquet"
@@ -168,8 +167,6 @@ def measure_step(as_of: date, folders: Mapping[str, Path], outcomes: pa.Table) -
     Raises:
         VerificationError: A step's files are not what it wrote, or variants rated other entities.
     """
-    import pyarrow.parquet as pq
-
     models = {name: _model(folder) for name, folder in folders.items()}
     rates = {name: model for name, model in models.items() if model is not None}
     tables = {name: pq.read_table(folders[name] / SCORES_FILE, partitioning=None) for name in rates}

@@ -106,9 +106,9 @@ def quantile_matrix(
     Returns:
         An `xgboost.QuantileDMatrix`.
     """
-    import xgboost
-
-    return xgboost.QuantileDMatrix(features, label, weight=weight, max_bin=bins, nthread=threads(len(label)))
+    return model.load_xgboost().QuantileDMatrix(
+        features, label, weight=weight, max_bin=bins, nthread=threads(len(label))
+    )
 
 
 def train_booster(settings: Mapping[str, Any], rounds: int, learn: Any, stop: Any = None, patience: int = 50) -> bytes:
@@ -125,8 +125,7 @@ def train_booster(settings: Mapping[str, Any], rounds: int, learn: Any, stop: An
     Returns:
         The booster as UBJ.
     """
-    import xgboost
-
+    xgboost = model.load_xgboost()
     if stop is None:
         return bytes(xgboost.train(dict(settings), learn, rounds).save_raw("ubj"))
     settings = {"eval_metric": "logloss", **settings}

@@ -15,7 +15,7 @@ import numpy as np
 from ml import drift
 from ml.calibrate import MIN_RANDOM_POSITIVES_FOR_SLOPE, logit_of
 from ml.flagging import BANDS, ENOUGH_VERDICTS
-from ml.metrics import bootstrap_weights, mean_attributions, ranking, shares
+from ml.metrics import bootstrap_weights, mean_attributions, rank_correlation, ranking, shares
 from ml.model import RiskModel, Scorer
 from ml.training_set import Flags, Floats, Labels, Matrix, Rows
 
@@ -303,13 +303,10 @@ def _drawn(
 
 def list_changes(champion: Side, challenger: Side) -> ListChanges:
     """Returns the changes of the list; see `ListChanges`."""
-    from scipy.stats import spearmanr
-
     before, after = champion.is_flagged, challenger.is_flagged
     added = after & ~before
     top = min(len(before), max(int(before.sum()), LEAST_TOP))
     both = [set(np.argsort(-side.score, kind="stable")[:top].tolist()) for side in (champion, challenger)]
-    constant = any(len(np.unique(side.score)) < 2 for side in (champion, challenger))
     return ListChanges(
         active=len(before),
         champion_flagged=int(before.sum()),
@@ -318,7 +315,7 @@ def list_changes(champion: Side, challenger: Side) -> ListChanges:
         dropped=int((before & ~after).sum()),
         added_precision=_rounded(float(challenger.score[added].mean()) / 100.0) if added.any() else None,
         top_overlap=round(len(both[0] & both[1]) / top, 4) if top else 1.0,
-        rank_correlation=None if constant else _rounded(float(spearmanr(champion.score, challenger.score).statistic)),
+        rank_correlation=rank_correlation(champion.score, challenger.score),
     )
 
 

@@ -11,18 +11,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ml.calibrate import effective_size
 from ml.model import RiskModel
+from ml.shadow import Outcomes
 from ml.training_set import ActiveEntities, Floats, Matrix, Rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from ml.shadow import Outcomes
 
 BINS: Final = 10
 LEAST_SHARE: Final = 1e-4
@@ -116,8 +114,6 @@ def measure(model: RiskModel, features: Path, scores: Path, *, days: int) -> lis
         new or vanished category with its shares; `amount` is the larger share, `allowed` the share of 20 rows. Parts that a
         model of an earlier release did not store are left out.
     """
-    import pyarrow.parquet as pq
-
     reference, kept, own = model.body["reference"], model.body.get("population"), model.body.get("past_psi", {})
     rows: list[dict[str, Any]] = []
     with pq.ParquetFile(features) as file, pq.ParquetFile(scores) as rated:
@@ -192,8 +188,6 @@ def label_delay(source: str, before: float | None, now: float | None) -> Iterato
 
 def table(model_digest: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Returns rows as a table, the largest amounts first, with the model's digest."""
-    import pyarrow as pa
-
     schema = pa.schema([(name, pa.string() if name in TEXTS else pa.float64()) for name in SCHEMA])
     ordered = sorted(rows, key=lambda row: (row["measure"], -row["amount"], row["name"]))
     return pa.Table.from_pylist([{**row, "model_digest": model_digest} for row in ordered], schema=schema)

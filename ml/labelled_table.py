@@ -1,8 +1,8 @@
-"""A labelled table of somebody's own, and what goes with it, as numbers: Parquet or CSV in, columns and edges out.
+"""Reads a user's labelled table, splits and edges from Parquet or CSV.
 
-Here is how a file is read and what its columns are taken for: numbers as they are, dates as ages, lists as counts, words as
-categories, text where it is named. What is learned of a column (a category's share of positives, how rare a word is) is learned
-in `blend`, of training rows alone. Whatever is wrong with a file is told as what, where and what to do.
+Columns are converted by type: numbers unchanged, dates to ages, lists to counts, strings to categories, text only if named.
+Whatever is learned from a column (target encoding, inverse document frequency) is learned in `ml/ensemble.py`, from training
+rows only. Errors in a file say what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
 
 from ml.neighbours import Edges
 from ml.training_set import encode
@@ -42,15 +46,15 @@ EDGE_COLUMNS: Final = ("src", "dst", "weight", "type")
 
 @dataclass(frozen=True)
 class Category:
-    """A column of words.
+    """A categorical column.
 
     Attributes:
-        code: The number of each row's word, -1 where null, shape (n,).
-        words: The words, by number.
+        code: The code of each row's value, -1 if missing, shape (n,).
+        values: The values, by code.
     """
 
     code: Integers
-    words: tuple[str, ...]
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,16 @@ class Table:
     """A labelled table, n rows in the order of its file.
 
     Attributes:
-        label: Whether each row is a positive.
-        positive: The word or number that says so in the file.
-        numbers: Numbers, ages in days and counts, shape (n, d), nan where null.
-        names: What each of them is.
-        categories: Columns of words, by name.
-        texts: Columns of text, by name; empty where null.
-        ids: The rows' ids as text; None where no column is named.
-        group: A number for each row's group; None where no column is named.
-        time: Each row's time, as a number that grows with it; None where no column is named.
-        split: What the split column says of each row; None where no column is named.
+        label: Whether each row is positive.
+        positive: The value of the label column that means positive.
+        numbers: Numbers, ages in days and counts, shape (n, d), nan if missing.
+        names: Their names.
+        categories: Categorical columns, by name.
+        texts: Text columns, by name; empty if missing.
+        ids: The rows' ids as text; None without an id column.
+        group: An integer for each row's group; None without a group column.
+        time: Each row's time as a number; None without a time column.
+        split: The value of the split column of each row; None without one.
     """
 
     label: Flags
@@ -88,17 +92,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Roles:
-    """Which column of a table is what; columns that have no role here are features.
+    """The roles of a table's columns; columns without a role are features.
 
     Attributes:
         label: The label.
-        id: Names the rows; never a feature.
-        group: Rows of one group stay on one side of a split; no feature unless named as one.
-        time: When a row was; likewise.
-        split: Says train, validation or test of each row; never a feature.
-        texts: Texts.
-        features: The columns that are features; None for all that have no other role.
-        drop: Columns that are left out.
+        id: The id of a row; never a feature.
+        group: Rows of one group stay on one side of a split; not a feature unless named as one.
+        time: The time of a row; likewise.
+        split: train, validation or test; never a feature.
+        texts: Text columns.
+        features: The features; None for all columns without another role.
+        drop: Columns to ignore.
     """
 
     label: str
@@ -111,7 +115,7 @@ class Roles:
     drop: tuple[str, ...] = ()
 
     def check(self, path: Path, names: Sequence[str]) -> None:
-        """Raises BadInputError where a named column is not there, or has two roles that exclude each other."""
+        """Raises BadInputError if a named column does not exist, or has two incompatible roles."""
         named = [
             ("--label", self.label), ("--id", self.id), ("--group", self.group), ("--time", self.time), ("--split", self.split),
             *(("--text", name) for name in self.texts), *(("--features", name) for name in self.features or ()),
@@ -124,16 +128,16 @@ class Roles:
             for name in names_of:
                 if name in (self.label, self.id, self.split):
                     raise BadInputError(
-                        f"{option} names {name!r}, which is the label, the id or the split and says nothing of a row. Leave "
+                        f"{option} names {name!r}, which is the label, the id or the split and cannot be a feature. Leave "
                         f"it out of {option}."
                     )
 
     def feature_columns(self, names: Sequence[str]) -> list[str]:
-        """Returns the columns that are features and no texts, in the file's order."""
+        """Returns the feature columns other than texts, in the file's order."""
         apart = {self.label, self.id, self.group, self.time, self.split}
         chosen = names if self.features is None else [name for name in names if name in self.features]
-        of_none = set() if self.features is not None else apart
-        return [name for name in chosen if name not in of_none and name not in self.drop and name not in self.texts]
+        excluded = set() if self.features is not None else apart
+        return [name for name in chosen if name not in excluded and name not in self.drop and name not in self.texts]
 
 
 def read_table(path: Path, roles: Roles) -> Table:
@@ -141,14 +145,12 @@ def read_table(path: Path, roles: Roles) -> Table:
 
     Args:
         path: A Parquet or CSV file.
-        roles: Which column is what.
+        roles: The roles of its columns.
 
     Raises:
-        BadInputError: The file cannot be read, lacks a column, has a label that is none, ids that are there twice, or a feature
-            that is null in every row or of a type that is no feature.
+        BadInputError: The file cannot be read, lacks a column, has an invalid label, duplicate ids, or a feature that is
+            null in every row or of an unsupported type.
     """
-    import pyarrow as pa
-
     content = _read(path)
     names = content.column_names
     roles.check(path, names)
@@ -156,7 +158,7 @@ def read_table(path: Path, roles: Roles) -> Table:
         raise BadInputError(f"{path} has no rows.")
     label, positive = _label(path, roles.label, content[roles.label])
     numbers = np.empty((len(roles.feature_columns(names)), len(label)), dtype=np.float32)
-    told: list[str] = []
+    number_names: list[str] = []
     categories: dict[str, Category] = {}
     for name in roles.feature_columns(names):
         column = content[name]
@@ -168,17 +170,17 @@ def read_table(path: Path, roles: Roles) -> Table:
         if isinstance(value, Category):
             categories[name] = value
         else:
-            numbers[len(told)] = value
-            told.append(name)
-    if not (told or categories or roles.texts):
+            numbers[len(number_names)] = value
+            number_names.append(name)
+    if not (number_names or categories or roles.texts):
         raise BadInputError(
             f"{path} has no column left that could be a feature. Name some: --features a,b, or --text COLUMN."
         )
     return Table(
         label=label,
         positive=positive,
-        numbers=np.ascontiguousarray(numbers[: len(told)].T),
-        names=tuple(told),
+        numbers=np.ascontiguousarray(numbers[: len(number_names)].T),
+        names=tuple(number_names),
         categories=categories,
         texts={name: tuple(_words(content[name]).to_pylist()) for name in roles.texts},
         ids=None if roles.id is None else _ids(path, roles.id, content[roles.id]),
@@ -189,17 +191,14 @@ def read_table(path: Path, roles: Roles) -> Table:
 
 
 def read_splits(path: Path, table: Table, id_column: str) -> dict[str, tuple[str, ...]]:
-    """Reads a table of splits: the id, and a column a split that says train, validation or test.
+    """Reads a table of splits: the id, and one column per split with train, validation or test.
 
     Returns:
-        What each split says of each row of the table, in the table's order, by the split's name.
+        The side of each row of the table, in the table's order, by the split's name.
 
     Raises:
-        BadInputError: The file has no id column or no other, names an id twice, or lacks a row of the table.
+        BadInputError: The file has no id column or no other, has duplicate ids, or lacks a row of the table.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     content = _read(path)
     if id_column not in content.column_names:
         raise BadInputError(
@@ -215,29 +214,26 @@ def read_splits(path: Path, table: Table, id_column: str) -> dict[str, tuple[str
     if place.null_count:
         lacking = table.ids.filter(place.is_null())
         raise BadInputError(
-            f"{path} says nothing of {len(lacking):,} rows of the table, such as {list_some(lacking.slice(0, 3).to_pylist())}. "
-            "Add them, or take them out of the table."
+            f"{path} lacks {len(lacking):,} rows of the table, such as {list_some(lacking.slice(0, 3).to_pylist())}. Add "
+            "them, or remove them from the table."
         )
     return {name: tuple(_words(content[name].cast(pa.string())).take(place).to_pylist()) for name in others}
 
 
 def read_edges(path: Path, table: Table) -> tuple[dict[str, Edges], int]:
-    """Reads edges between the rows of a table, or between rows and what they share.
+    """Reads edges between the rows of a table, or between rows and shared ends such as users.
 
     Args:
-        path: Columns src and dst, and, if there are, weight and type; undirected, each stored once.
+        path: Columns src and dst, and optionally weight and type; undirected, each stored once.
         table: The rows; its ids are the ends.
 
     Returns:
-        The edges by type, all of one type `edges` where the file has none; and how many lead nowhere, for neither end is a row.
+        The edges by type (`edges` without a type column); and the number of edges of which neither end is a row.
 
     Raises:
         BadInputError: A column is missing, an end is null, a weight is no number above 0, there are more than 16 types, or no
             edge has an end that is a row.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     content = _read(path)
     for name in EDGE_COLUMNS[:2]:
         if name not in content.column_names:
@@ -260,10 +256,10 @@ def read_edges(path: Path, table: Table) -> tuple[dict[str, Edges], int]:
         )
     weight = np.ones(len(first))
     if "weight" in content.column_names:
-        told = _number(content["weight"])
-        if told is None or not (np.isfinite(told) & (told > 0)).all():
+        weights = _number(content["weight"])
+        if weights is None or not (np.isfinite(weights) & (weights > 0)).all():
             raise BadInputError(f"{path}: a weight is null or no number above 0. Correct it, or leave the column out.")
-        weight = told
+        weight = weights
     kind, kinds = (
         (np.zeros(len(first), dtype=np.int64), ["edges"])
         if "type" not in content.column_names
@@ -275,26 +271,19 @@ def read_edges(path: Path, table: Table) -> tuple[dict[str, Edges], int]:
         )
     return {
         name: Edges(first[chosen], second[chosen], weight[chosen])
-        for at, name in sorted(enumerate(kinds), key=lambda told: told[1])
-        if (chosen := (kind == at) & ~nowhere).any()
+        for index, name in sorted(enumerate(kinds), key=lambda item: item[1])
+        if (chosen := (kind == index) & ~nowhere).any()
     }, int(nowhere.sum())
 
 
 def _numbers(place: Any, other: Any, rows: int) -> Integers:
-    """The number of each end: of a row its place, of what is no row a number from the number of rows on."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+    """Returns the integer of each end: the position of a row, or one from the number of rows for other ends."""
     beyond = pc.add(other.cast(pa.int64()), rows)
     return np.asarray(pc.coalesce(place.cast(pa.int64()), beyond).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _read(path: Path) -> Any:
     """Returns a file as an Arrow table; of a CSV file all columns are text."""
-    import pyarrow as pa
-    import pyarrow.csv as pc
-    import pyarrow.parquet as pq
-
     suffix = path.suffix.lower()
     try:
         check_regular(path)
@@ -302,15 +291,15 @@ def _read(path: Path) -> Any:
             return pq.read_table(path, partitioning=None)
         if suffix not in CSV:
             raise BadInputError(f"{path}: a table is a .parquet or a .csv file. Write it as one of them.")
-        parse = pc.ParseOptions(delimiter=CSV[suffix], newlines_in_values=True)
-        with pc.open_csv(path, parse_options=parse) as reader:
+        parse = csv.ParseOptions(delimiter=CSV[suffix], newlines_in_values=True)
+        with csv.open_csv(path, parse_options=parse) as reader:
             names = reader.schema.names
         if len(set(names)) < len(names):
             raise BadInputError(f"{path} has two columns of one name. Rename one of them.")
-        convert = pc.ConvertOptions(
+        convert = csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), null_values=NULLS, strings_can_be_null=True
         )
-        return pc.read_csv(path, parse_options=parse, convert_options=convert)
+        return csv.read_csv(path, parse_options=parse, convert_options=convert)
     except OSError as error:
         raise BadInputError(f"{path} cannot be read: {error.strerror or error}. Name an existing file.") from error
     except pa.ArrowInvalid as error:
@@ -320,46 +309,45 @@ def _read(path: Path) -> Any:
 
 
 def _label(path: Path, name: str, column: Any) -> tuple[Flags, str]:
-    """Returns who is a positive, and the word for it."""
-    import pyarrow as pa
-
+    """Returns which rows are positive, and the positive value."""
     if column.null_count:
         raise BadInputError(
-            f"{path}: {column.null_count:,} rows have no {name!r}. A row without a label can neither teach nor test: take it out."
+            f"{path}: {column.null_count:,} rows have no {name!r}. Rows without a label cannot be used: remove them."
         )
-    code, words = encode(column.cast(pa.string()))
-    counts = np.bincount(code, minlength=len(words))
-    if len(words) != 2:
+    code, values = encode(column.cast(pa.string()))
+    counts = np.bincount(code, minlength=len(values))
+    if len(values) != 2:
         raise BadInputError(
-            f"{path}: {name!r} has {len(words)} values ({list_some(words)}), and a label has two. Name another column with "
+            f"{path}: {name!r} has {len(values)} values ({list_some(values)}), and a label has two. Name another column with "
             "--label, or write it as 0 and 1."
         )
-    positive = _positive(words, counts)
+    positive = _positive(values, counts)
     rare = int(counts.min())
     if rare < LEAST_OF_A_CLASS:
         raise BadInputError(
-            f"{path}: only {rare} rows have {name!r} = {words[int(counts.argmin())]!r}; it takes {LEAST_OF_A_CLASS} to learn "
-            "from some and test on others. Label more rows."
+            f"{path}: only {rare} rows have {name!r} = {values[int(counts.argmin())]!r}; training and "
+            f"testing need {LEAST_OF_A_CLASS}. Label more rows."
         )
-    return np.asarray(code == positive, dtype=bool), words[positive]
+    return np.asarray(code == positive, dtype=bool), values[positive]
 
 
-def _positive(words: Sequence[str], counts: Integers) -> int:
-    """Which of two words says positive: the larger number, the known one, else the rarer."""
+def _positive(values: Sequence[str], counts: Integers) -> int:
+    """Returns which of two values is positive: the larger number, a known word, otherwise the rarer one."""
     try:
-        return int(float(words[1]) > float(words[0]))
+        return int(float(values[1]) > float(values[0]))
     except ValueError:
-        low = [word.strip().lower() for word in words]
-    for at in (0, 1):
-        if (low[at] in POSITIVE or low[1 - at] in NEGATIVE) and low[1 - at] not in POSITIVE and low[at] not in NEGATIVE:
-            return at
+        low = [word.strip().lower() for word in values]
+    for index in (0, 1):
+        if (
+            (low[index] in POSITIVE or low[1 - index] in NEGATIVE)
+            and low[1 - index] not in POSITIVE
+            and low[index] not in NEGATIVE
+        ):
+            return index
     return int(counts.argmin())
 
 
 def _ids(path: Path, name: str, column: Any) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if column.null_count:
         raise BadInputError(f"{path}: {column.null_count:,} rows have no {name!r}, which is the id. Give each row one.")
     ids = column.cast(pa.string()).combine_chunks()
@@ -367,8 +355,8 @@ def _ids(path: Path, name: str, column: Any) -> Any:
     twice = counted.filter(pc.greater(counted.field("counts"), 1)).field("values")
     if len(twice):
         raise BadInputError(
-            f"{path}: {len(twice):,} ids are there more than once, such as {list_some(twice.slice(0, 3).to_pylist())}. An id "
-            "names one row: name another column with --id, or take the repeated rows out."
+            f"{path}: {len(twice):,} ids are duplicated, such as {list_some(twice.slice(0, 3).to_pylist())}. Ids must "
+            "be unique: name another column with --id, or remove the duplicates."
         )
     return ids
 
@@ -384,10 +372,7 @@ def _time(path: Path, name: str, column: Any) -> Floats:
 
 
 def _feature(path: Path, name: str, column: Any) -> Floats | Category:
-    """Returns a column as numbers, or as words."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+    """Returns a column as numbers, or as a category."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
@@ -396,7 +381,7 @@ def _feature(path: Path, name: str, column: Any) -> Floats | Category:
         return np.asarray(pc.list_value_length(column).cast(pa.float64()).to_numpy(), dtype=np.float64)
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise BadInputError(
-            f"{path}: the column {name!r} is of the type {kind}, which is no feature. Leave it out: --drop {shorten(name)}."
+            f"{path}: the column {name!r} has the type {kind}, which is not supported. Leave it out: --drop {shorten(name)}."
         )
     number = _number(column)
     if number is not None:
@@ -404,16 +389,13 @@ def _feature(path: Path, name: str, column: Any) -> Floats | Category:
     seconds = _seconds(column)
     if seconds is not None:
         return (np.nanmax(seconds) - seconds) / DAY
-    code, words = encode(column)
+    code, values = encode(column)
     code[np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)] = -1
-    return Category(code, tuple(words))
+    return Category(code, tuple(values))
 
 
 def _number(column: Any) -> Floats | None:
-    """Returns a column as numbers, nan where null, within what 32 bits hold; None where it is none."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+    """Returns a column as numbers in the range of float32, nan if null; None if it is not numeric."""
     kind = column.type
     if pa.types.is_temporal(kind):
         return None
@@ -433,9 +415,7 @@ def _number(column: Any) -> Floats | None:
 
 
 def _seconds(column: Any) -> Floats | None:
-    """Returns a column of dates as seconds, nan where null; None where it is none."""
-    import pyarrow as pa
-
+    """Returns a column of dates as seconds, nan if null; None if it is not a date."""
     if not pa.types.is_temporal(column.type):
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             return None
@@ -453,8 +433,5 @@ def _seconds(column: Any) -> Floats | None:
 
 
 def _words(column: Any) -> Any:
-    """Returns a column as text in one piece, empty where null."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+    """Returns a column as text in one chunk, empty if null."""
     return pc.fill_null(column.cast(pa.string()), "").combine_chunks()

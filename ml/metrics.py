@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
+from ml.boosting import Forward
 from ml.calibrate import Calibration, logistic, logit_of
 from ml.model import RiskModel, Scorer, points
 from ml.training_set import Flags, Floats, Integers, Rows, Split
-
-if TYPE_CHECKING:
-    from ml.boosting import Forward
 
 CELLS: Final = ("seen", "unseen")
 # The sources of each metric: calibration cannot be measured where unlabelled rows count as negatives.
@@ -191,6 +189,15 @@ def ranking(score: Floats, label: Flags, weight: Floats) -> tuple[Floats, Floats
         steps = np.where(positive > 0, positive * positives_above / (positives_above + negatives_above), 0.0)
         average_precision = np.where(negatives_above[:, -1] > 0, steps.sum(axis=1) / total, np.nan)
     return auroc, average_precision
+
+
+def rank_correlation(one: Floats, other: Floats) -> float | None:
+    """Returns Spearman's rank correlation, 4 decimals; None if one of the two is constant."""
+    from scipy.stats import spearmanr
+
+    if len(np.unique(one)) < 2 or len(np.unique(other)) < 2:
+        return None
+    return round(float(spearmanr(one, other).statistic), 4)
 
 
 def calibration_slope(probability: Floats, label: Flags, weight: Floats) -> float:

@@ -174,13 +174,11 @@ class Scorer:
 
     def attributions(self, matrix: Matrix) -> Floats:
         """Returns exact TreeSHAP values of the main booster in log-odds, shape (n, number of features)."""
-        import xgboost
-
         if not len(matrix):
             return np.zeros(matrix.shape, dtype=np.float64)
         booster = self._boosters["main"]
         booster.set_param({"nthread": 0 if len(matrix) >= SHAP_ALONE else 1})
-        contributions = booster.predict(xgboost.DMatrix(matrix, nthread=1), pred_contribs=True)
+        contributions = booster.predict(load_xgboost().DMatrix(matrix, nthread=1), pred_contribs=True)
         booster.set_param({"nthread": 1})
         return np.asarray(contributions[:, :-1], dtype=np.float64)
 
@@ -195,11 +193,16 @@ def points(probability: Floats) -> Floats:
     return np.round(100.0 * probability, 4)
 
 
-def load_booster(content: bytes) -> Any:
-    """Loads a booster from UBJ bytes; each of its predictions uses one thread."""
+def load_xgboost() -> Any:
+    """Imports XGBoost, which takes seconds; the only function that imports it."""
     import xgboost
 
-    booster = xgboost.Booster({"nthread": 1})
+    return xgboost
+
+
+def load_booster(content: bytes) -> Any:
+    """Loads a booster from UBJ bytes; each of its predictions uses one thread."""
+    booster = load_xgboost().Booster({"nthread": 1})
     booster.load_model(bytearray(content))
     return booster
 

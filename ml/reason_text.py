@@ -43,7 +43,7 @@ def describe_feature(feature: Feature, value: float, typical: float, *, is_of_ca
     """
     words = feature.words or f"{feature.name.replace('_', ' ')}: {{value}}"
     (placeholder,) = PLACEHOLDER.findall(words)
-    usual = "" if math.isnan(typical) else _format(feature, placeholder, typical)
+    expected = "" if math.isnan(typical) else _format(feature, placeholder, typical)
     label = LABELS.get(feature.signal, feature.signal.capitalize())
     if math.isnan(value):
         actual = ""
@@ -52,10 +52,10 @@ def describe_feature(feature: Feature, value: float, typical: float, *, is_of_ca
         actual = _format(feature, placeholder, value)
         shown = {"0 %": "none", "100 %": "all"}.get(actual, actual) if words.startswith("{value} of ") else actual
         sentence = PLACEHOLDER.sub(lambda _: shown, words)
-    if usual in ("", actual):
+    if expected in ("", actual):
         return f"{label}: {sentence}"
     where = " for this category" if is_of_category else ""
-    return f"{label}: {sentence} (typical{where}: {usual})"
+    return f"{label}: {sentence} (typical{where}: {expected})"
 
 
 def _format(feature: Feature, placeholder: str, value: float) -> str:

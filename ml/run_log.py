@@ -34,7 +34,7 @@ TABLE_COLUMNS: Final = {
     "params.`label`": 120,
     "params.`rows`": 90,
     "params.`edges`": 120,
-    "params.`cuts`": 70,
+    "params.`splits`": 70,
     "metrics.`auroc`": 90,
     "metrics.`average_precision`": 150,
     "metrics.`f1`": 80,

@@ -13,6 +13,9 @@ from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ml.approvals import Champion
 from ml.explain import Explainer, named_signals
@@ -81,8 +84,6 @@ def rate(
 
 
 def _check_columns(features: Path, model: RiskModel) -> None:
-    import pyarrow.parquet as pq
-
     names = pq.read_schema(features).names
     missing = [name for name in (model.id_column, *model.carried, "category", *model.columns) if name not in names]
     if missing:
@@ -93,8 +94,6 @@ def _check_columns(features: Path, model: RiskModel) -> None:
 
 
 def _batches(features: Path, columns: list[str]) -> Iterator[Any]:
-    import pyarrow.parquet as pq
-
     with pq.ParquetFile(features) as file:
         yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns)
 
@@ -121,9 +120,6 @@ def _write_scores(
 
 def _check_order(ids: Any, last: str | None, features: Path) -> str | None:
     """Returns the last id of a batch, after checking that ids ascend, also from the previous batch."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     names = pa.concat_arrays([pa.array([] if last is None else [last], pa.string()), ids.cast(pa.string())])
     rises = pc.fill_null(pc.less(names[:-1], names[1:]), fill_value=False)
     first_is_null = len(names) > 0 and not names[0].is_valid
@@ -136,8 +132,6 @@ def _check_order(ids: Any, last: str | None, features: Path) -> str | None:
 
 
 def _score_schema(model: RiskModel) -> Any:
-    import pyarrow as pa
-
     return pa.schema(
         [
             pa.field(model.id_column, pa.string(), nullable=False),
@@ -157,8 +151,6 @@ def _score_table(
     own_score: npt.NDArray[np.float64],
     margin: npt.NDArray[np.float32],
 ) -> Any:
-    import pyarrow as pa
-
     ids = [batch.column(name).cast(pa.string()) for name in (model.id_column, *model.carried)]
     digest = pa.repeat(pa.scalar(model.digest, pa.string()), batch.num_rows)
     columns = [*ids, pa.array(score), pa.array(own_score), pa.array(margin.astype(np.float64)), digest]
@@ -169,8 +161,6 @@ class _Writer:
     """A Parquet writer whose row groups do not depend on batch sizes."""
 
     def __init__(self, path: Path, schema: Any) -> None:
-        import pyarrow.parquet as pq
-
         self._file = pq.ParquetWriter(path, schema, compression="zstd", version="2.6")
         self._buffer: list[Any] = []
         self._schema = schema
@@ -185,8 +175,6 @@ class _Writer:
             self._flush(ROW_GROUP_ROWS)
 
     def _flush(self, rows: int) -> None:
-        import pyarrow as pa
-
         whole = pa.concat_tables(self._buffer)
         self._file.write_table(whole.slice(0, rows).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
         self._buffer = [whole.slice(rows)] if whole.num_rows > rows else []
@@ -208,8 +196,6 @@ def _to_explain(
 def _write_reasons(
     scorer: Scorer, features: Path, chosen: npt.NDArray[np.int64], flags: npt.NDArray[np.bool_], out: Path
 ) -> None:
-    import pyarrow as pa
-
     model, explainer, start = scorer.model, Explainer(scorer), 0
     schema = pa.schema(
         [

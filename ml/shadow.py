@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ml.approvals import Champion
+from ml.metrics import rank_correlation
+from ml.model import RiskModel
 from touchstone.core.errors import VerificationError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from ml.model import RiskModel
 
 Bools = npt.NDArray[np.bool_]
 
@@ -84,10 +84,6 @@ def compare_day(
     Raises:
         VerificationError: The two files do not rate the same entities, or not by these models.
     """
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-    from scipy.stats import spearmanr
-
     tables = [pq.read_table(path, partitioning=None) for path in scores]
     for path, table, rates in zip(scores, tables, (champion, shadow), strict=True):
         if pc.unique(table["model_digest"]).to_pylist() not in ([rates.model_digest], []):
@@ -98,14 +94,13 @@ def compare_day(
     flags = [flagged_rows(table, rates) for table, rates in zip(tables, (champion, shadow), strict=True)]
     sides = [_side(flag, matched) for flag in flags]
     margins = [table["margin"].to_numpy() for table in tables]
-    is_constant = any(len(np.unique(margin)) < 2 for margin in margins)
     return Day(
         as_of=as_of,
         rated=len(tables[0]),
         champion=sides[0],
         shadow=sides[1],
         both=int((flags[0] & flags[1]).sum()),
-        rank_correlation=None if is_constant else round(float(spearmanr(*margins).statistic), 4),
+        rank_correlation=rank_correlation(*margins),
         positive_outcomes=int(matched.is_positive.sum()),
         outcomes=len(matched.index),
     )
@@ -133,9 +128,6 @@ def match_outcomes(ids: pa.ChunkedArray, outcomes: pa.Table) -> Outcomes:
         ids: The ids of the rated entities.
         outcomes: entity_id, is_positive and inclusion_probability, one row per entity.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     index = pc.index_in(outcomes["entity_id"].combine_chunks(), ids.combine_chunks())
     rated_outcomes = outcomes.filter(index.is_valid())
     return Outcomes(

@@ -1,7 +1,7 @@
-"""What our models are worth on a labelled table: how it is cut, what is measured, and what looks like a leak.
+"""Evaluation on a user's labelled table: splits, metrics, and warnings about leaks.
 
-A table is cut once a split, or once a seed; each time a blend learns of the training rows alone and is measured on the test
-rows alone. Figures are means over those, and their intervals come from drawing test rows again, groups whole.
+A table is split once per given split or per seed; each time an ensemble is fitted on the training rows and measured on the test
+rows. Metrics are means over the splits; their intervals are bootstrap intervals over test rows, with whole groups.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import hstack
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.tree import DecisionTreeClassifier
 
 from ml.ensemble import Ensemble, Inputs, best_threshold, fit_baseline, fit_ensemble, group_folds, spread
 from ml.labelled_table import Category, Table
@@ -36,24 +41,24 @@ LEAST_IN_TRAIN: Final = 5
 HASHED: Final = 2**18
 LETTERS: Final[Mapping[str, str]] = {"capitals": r"\p{Lu}", "digits": r"\p{Nd}", "marks": r"[^\p{L}\p{N}\s]"}
 SEPARATES: Final = 0.99
-"""From this AUROC on a feature alone is too good to be true."""
-TELLS: Final = 0.9
-"""From this AUROC on ids tell the label."""
-SAME_SHARE: Final = 0.01
-"""From this share of the test rows on, rows that are in training too are worth a warning."""
-CHECKS: Final = 20_000
+"""From this AUROC of a single feature there is a warning."""
+IDS_WITH_LABEL: Final = 0.9
+"""From this AUROC of the ids there is a warning."""
+DUPLICATE_SHARE: Final = 0.01
+"""From this share of test rows that are also training rows there is a warning."""
+LEAK_ROWS: Final = 20_000
 
 
 @dataclass(frozen=True)
-class Cut:
-    """One way in which a table is cut, as positions of rows.
+class Split:
+    """One split of a table, as positions of rows.
 
     Attributes:
-        name: The split or the seed.
-        train: What is learned from.
-        held: Validation rows; None to take them from the training rows.
-        test: What is measured on.
-        seed: Seed of everything that is drawn.
+        name: The name of the split or the seed.
+        train: Training rows.
+        held: Validation rows; None to hold out training rows.
+        test: Test rows.
+        seed: Seed of everything random.
     """
 
     name: str
@@ -65,37 +70,37 @@ class Cut:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on one cut.
+    """The results on one split.
 
     Attributes:
-        cut: The cut.
-        figures: By the name of what rated and the metric.
-        drawn: The same over test rows drawn again, each of shape (RESAMPLES,).
-        scored: The test rows' scores by the blend.
-        blend: The blend.
+        split: The split.
+        figures: By model (`ensemble` and baselines) and metric.
+        drawn: The same over bootstrap resamples of test rows, each of shape (RESAMPLES,).
+        scored: The test rows' scores by the ensemble.
+        ensemble: The ensemble.
     """
 
-    cut: Cut
+    split: Split
     figures: Mapping[str, Mapping[str, float]]
     drawn: Mapping[str, Mapping[str, Floats]]
     scored: Scored
-    blend: Ensemble
+    ensemble: Ensemble
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns its rows and what the blend reached as plain data; null where it cannot be measured."""
-        rows = {"train": len(self.cut.train), "test": len(self.cut.test)}
-        return {"cut": self.cut.name, "rows": rows, **_plain(self.figures["blend"])}
+        """Returns its rows and the ensemble's metrics as JSON-serialisable data; null if undefined."""
+        rows = {"train": len(self.split.train), "test": len(self.split.test)}
+        return {"split": self.split.name, "rows": rows, **_to_json(self.figures["ensemble"])}
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a table showed.
+    """The results on a table.
 
     Attributes:
-        rows: How many rows it has.
-        positives: How many of them are positives.
-        measured: What was measured, cut by cut.
-        warnings: What looks like a leak, in words.
+        rows: Number of rows.
+        positives: Number of positives.
+        measured: The results by split.
+        warnings: Warnings about leaks.
     """
 
     rows: int
@@ -104,12 +109,12 @@ class Findings:
     warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns it as plain data: mean, sd, low and high of each metric; null where it cannot be measured."""
+        """Returns mean, sd, low and high of each metric as JSON-serialisable data; null if undefined."""
         rated = list(self.measured[0].figures)
-        told = {name: {metric: self._summary(name, metric) for metric in METRICS} for name in rated}
+        result = {name: {metric: self._summary(name, metric) for metric in METRICS} for name in rated}
         return {
-            "metrics": told.pop("blend"),
-            "baseline": told,
+            "metrics": result.pop("ensemble"),
+            "baseline": result,
             "rows": self.rows,
             "positives": self.positives,
             "warnings": list(self.warnings),
@@ -123,54 +128,54 @@ class Findings:
         over_cuts = over_cuts[np.isfinite(over_cuts)]
         low, high = np.quantile(over_cuts, [0.025, 0.975]) if len(over_cuts) else (np.nan, np.nan)
         sd = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-        told = {"mean": float(values.mean()), "sd": sd, "low": float(low), "high": float(high)}
-        return _plain({name: round(value, 6) for name, value in told.items()})
+        result = {"mean": float(values.mean()), "sd": sd, "low": float(low), "high": float(high)}
+        return _to_json({name: round(value, 6) for name, value in result.items()})
 
 
-def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """Returns figures as JSON takes them: null where one cannot be measured."""
+def _to_json(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Returns numbers for JSON: null if undefined."""
     return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
-def splits_by_column(table: Table, splits: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> list[Cut]:
-    """Cuts a table as columns say.
+def splits_by_column(table: Table, columns: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> list[Split]:
+    """Splits a table by columns.
 
     Args:
         table: The table.
-        splits: What each says of each row, by name.
-        seeds: One a split, or several of which each takes the one split.
+        columns: The side of each row (train, validation or test), by the name of the split.
+        seeds: One per split, or several for a single split.
 
     Raises:
-        BadInputError: A row is told no side or an unknown one, or a side has too few of a class.
+        BadInputError: A row has no or an unknown side, or a side has too few rows of a class.
     """
-    cuts = []
-    for name, told in splits.items():
-        unknown = sorted({word for word in told if word.strip().lower() not in SIDES})
+    splits = []
+    for name, sides in columns.items():
+        unknown = sorted({word for word in sides if word.strip().lower() not in SIDES})
         if unknown:
-            count = sum(word in unknown for word in told)
+            count = sum(word in unknown for word in sides)
             shown = ", ".join(repr(word) for word in unknown[:3])
             raise BadInputError(
-                f"The split {name!r} says {shown} of {count:,} rows. It says train, validation or test of each row; correct it."
+                f"The split {name!r} is {shown} in {count:,} rows; it must be train, validation or test in each row. Correct it."
             )
-        side = np.array([SIDES[word.strip().lower()] for word in told])
+        side = np.array([SIDES[word.strip().lower()] for word in sides])
         parts = {which: np.flatnonzero(side == which) for which in ("train", "validation", "test")}
         held = parts["validation"] if len(parts["validation"]) else None
-        for seed in seeds if len(splits) == 1 else [seeds[0]]:
-            label = name if len(splits) > 1 or len(seeds) == 1 else f"{name}, seed {seed}"
-            cuts.append(Cut(label, parts["train"], held, parts["test"], seed))
-    for cut in cuts:
-        _check(table, cut)
-    return cuts
+        for seed in seeds if len(columns) == 1 else [seeds[0]]:
+            label = name if len(columns) > 1 or len(seeds) == 1 else f"{name}, seed {seed}"
+            splits.append(Split(label, parts["train"], held, parts["test"], seed))
+    for split in splits:
+        _check(table, split)
+    return splits
 
 
-def random_splits(table: Table, test_size: float, seeds: Sequence[int]) -> list[Cut]:
-    """Cuts a table by time, where it has one, else by chance with as many positives on either side; groups whole.
+def random_splits(table: Table, test_size: float, seeds: Sequence[int]) -> list[Split]:
+    """Splits a table by time if it has one, otherwise at random with the same share of positives; groups are kept whole.
 
     Raises:
         BadInputError: A side would have too few of a class.
     """
     rows = np.arange(len(table))
-    cuts = []
+    splits = []
     for seed in seeds:
         if table.time is not None:
             order = np.argsort(table.time, kind="stable")
@@ -178,16 +183,19 @@ def random_splits(table: Table, test_size: float, seeds: Sequence[int]) -> list[
             is_test = table.time >= first
             is_train = ~is_test if table.group is None else ~is_test & ~np.isin(table.group, table.group[is_test])
         else:
-            is_test = _drawn(table.label, table.group, test_size, np.random.default_rng([seed, 0]))
+            is_test = _sample_test_rows(table.label, table.group, test_size, np.random.default_rng([seed, 0]))
             is_train = ~is_test
-        cut = Cut(f"seed {seed}", rows[is_train], None, rows[is_test], seed)
-        _check(table, cut)
-        cuts.append(cut)
-    return cuts
+        split = Split(f"seed {seed}", rows[is_train], None, rows[is_test], seed)
+        _check(table, split)
+        splits.append(split)
+    return splits
 
 
-def _drawn(label: Flags, group: Integers | None, share: float, random: np.random.Generator) -> Flags:
-    """Draws a share of the positives and of the others; where groups stay whole, of those with positives and of those without."""
+def _sample_test_rows(label: Flags, group: Integers | None, share: float, random: np.random.Generator) -> Flags:
+    """Samples a share of the positives and of the negatives, or of the groups with positives and of those without.
+
+    scikit-learn has no splitter that keeps groups whole, is stratified, and takes any share.
+    """
     unit = np.arange(len(label)) if group is None else np.unique(group, return_inverse=True)[1]
     positives, rows = np.bincount(unit, weights=label), np.bincount(unit).astype(np.float64)
     chosen = np.zeros(len(rows), dtype=bool)
@@ -198,9 +206,9 @@ def _drawn(label: Flags, group: Integers | None, share: float, random: np.random
     return chosen[unit]
 
 
-def _check(table: Table, cut: Cut) -> None:
+def _check(table: Table, split: Split) -> None:
     for side, rows, least in (
-        ("train", cut.train, LEAST_IN_TRAIN), ("test", cut.test, LEAST_IN_TEST), ("validation", cut.held, LEAST_IN_TEST),
+        ("train", split.train, LEAST_IN_TRAIN), ("test", split.test, LEAST_IN_TEST), ("validation", split.held, LEAST_IN_TEST),
     ):  # fmt: skip
         if rows is None:
             continue
@@ -208,23 +216,23 @@ def _check(table: Table, cut: Cut) -> None:
         few = min(positives, len(rows) - positives)
         if few < least:
             raise BadInputError(
-                f"In the cut {cut.name!r} {side} has {positives:,} positives and {len(rows) - positives:,} others; it takes "
-                f"{least} of each. Cut the table otherwise, or label more rows."
+                f"In the split {split.name!r} {side} has {positives:,} positives and {len(rows) - positives:,} negatives; it "
+                f"needs {least} of each. Split the table differently, or label more rows."
             )
 
 
 def build_inputs(table: Table, edges: Mapping[str, Edges], hops: int) -> Inputs:
-    """Puts together what is known of a table's rows before anything is learned."""
+    """Builds the inputs of a table's rows, before anything is learned."""
     dense, names = table.numbers, list(table.names)
     text = None
     if table.texts:
-        told, kinds = _of_texts(table.texts)
-        dense, names, text = np.concatenate([dense, told], axis=1), names + kinds, _hashed(table.texts)
+        shapes, kinds = _text_features(table.texts)
+        dense, names, text = np.concatenate([dense, shapes], axis=1), names + kinds, _hash_texts(table.texts)
     own = len(names)
-    ways = links_over(edges, len(table))
-    if ways:
-        near, of_near = neighbour_features(dense, names, ways, hops)
-        dense, names = np.concatenate([dense, near], axis=1), names + of_near
+    links = links_over(edges, len(table))
+    if links:
+        near, neighbour_names = neighbour_features(dense, names, links, hops)
+        dense, names = np.concatenate([dense, near], axis=1), names + neighbour_names
     is_own = np.arange(len(names)) < own
     return Inputs(
         np.ascontiguousarray(dense, dtype=np.float32),
@@ -232,16 +240,13 @@ def build_inputs(table: Table, edges: Mapping[str, Edges], hops: int) -> Inputs:
         is_own,
         table.categories,
         text,
-        tuple(ways.values()),
+        tuple(links.values()),
         hops,
     )
 
 
-def _of_texts(texts: Mapping[str, Sequence[str]]) -> tuple[npt.NDArray[np.float32], list[str]]:
-    """How each text is written: how long, in which letters."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+def _text_features(texts: Mapping[str, Sequence[str]]) -> tuple[npt.NDArray[np.float32], list[str]]:
+    """Returns the length of each text and its shares of kinds of characters."""
     parts, names = [], []
     for name, column in texts.items():
         text = pa.array(column, pa.string())
@@ -258,52 +263,56 @@ def _of_texts(texts: Mapping[str, Sequence[str]]) -> tuple[npt.NDArray[np.float3
     return np.column_stack([part.to_numpy(zero_copy_only=False) for part in parts]).astype(np.float32), names
 
 
-def _hashed(texts: Mapping[str, Sequence[str]]) -> Any:
-    """Counts of words, pairs of words, and parts of words, by a hash that nothing is learned for."""
-    from scipy.sparse import hstack
-    from sklearn.feature_extraction.text import HashingVectorizer
-
+def _hash_texts(texts: Mapping[str, Sequence[str]]) -> Any:
+    """Returns hashed counts of words, pairs of words, and parts of words; nothing is learned for them."""
     count = partial(HashingVectorizer, n_features=HASHED, alternate_sign=False, norm=None)
-    ways = (count(ngram_range=(1, 2)), count(analyzer="char_wb", ngram_range=(2, 5)))
-    return hstack([way.transform(column) for column in texts.values() for way in ways], format="csr")
+    vectorizers = (count(ngram_range=(1, 2)), count(analyzer="char_wb", ngram_range=(2, 5)))
+    return hstack([each.transform(column) for column in texts.values() for each in vectorizers], format="csr")
 
 
 def evaluate_table(
     table: Table,
     inputs: Inputs,
-    cuts: Sequence[Cut],
+    splits: Sequence[Split],
     *,
     trials: int,
     with_baseline: bool,
     warnings: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Findings:
-    """Learns and measures on each cut.
+    """Fits and measures an ensemble on each split.
 
     Args:
         table: The table.
-        inputs: What is known of its rows.
-        cuts: How it is cut.
-        trials: How many sets of parameters are tried on each cut.
+        inputs: The inputs of its rows.
+        splits: The splits.
+        trials: Number of candidates of the parameter search.
         with_baseline: Whether to measure the prevalence and a logistic regression, too.
-        warnings: What else is to be told.
-        progress: Called with a line a cut.
+        warnings: Other warnings to report.
+        progress: Called with a line per split.
     """
-    found = [*warnings, *leaks(table, cuts)]
+    warnings = [*warnings, *leaks(table, splits)]
     measured = []
-    for number, cut in enumerate(cuts, start=1):
-        blend = fit_ensemble(
-            inputs, table.label, cut.train, cut.held, group=table.group, time=table.time, trials=trials, seed=cut.seed
+    for number, split in enumerate(splits, start=1):
+        ensemble = fit_ensemble(
+            inputs,
+            table.label,
+            split.train,
+            split.held,
+            group=table.group,
+            time=table.time,
+            trials=trials,
+            seed=split.seed,
         )
-        rated = {"blend": (blend.probability(inputs, cut.test), blend.threshold)}
+        rated = {"ensemble": (ensemble.probability(inputs, split.test), ensemble.threshold)}
         if with_baseline:
-            share = float(table.label[cut.train].mean())
-            rated["prevalence"] = (np.full(len(cut.test), share), share)
-            baseline = fit_baseline(inputs, table.label, cut.train)
-            threshold = best_threshold(baseline(cut.train), table.label[cut.train])
-            rated["logistic_regression"] = (baseline(cut.test), threshold)
-        truth = table.label[cut.test]
-        owner = np.arange(len(truth)) if table.group is None else table.group[cut.test]
+            share = float(table.label[split.train].mean())
+            rated["prevalence"] = (np.full(len(split.test), share), share)
+            baseline = fit_baseline(inputs, table.label, split.train)
+            threshold = best_threshold(baseline(split.train), table.label[split.train])
+            rated["logistic_regression"] = (baseline(split.test), threshold)
+        truth = table.label[split.test]
+        owner = np.arange(len(truth)) if table.group is None else table.group[split.test]
         figures, drawn = {}, {}
         for name, (probability, threshold) in rated.items():
             weights = np.ones((1, len(truth)))
@@ -315,25 +324,25 @@ def evaluate_table(
                 for weight in bootstrap_weights(owner, np.ones(len(truth)), RESAMPLES, 0)
             ]
             drawn[name] = {metric: np.concatenate([part[metric] for part in parts]) for metric in METRICS}
-        scored = Scored(100.0 * rated["blend"][0], truth, np.ones(len(truth)), owner)
-        measured.append(Measured(cut, figures, drawn, scored, blend))
-        told = ", ".join(f"{metric} {figures['blend'][metric]:.4f}" for metric in METRICS[:2])
-        progress(f"{shorten(cut.name)} ({number} of {len(cuts)}): {told}")
-    return Findings(len(table), int(table.label.sum()), tuple(measured), tuple(found))
+        scored = Scored(100.0 * rated["ensemble"][0], truth, np.ones(len(truth)), owner)
+        measured.append(Measured(split, figures, drawn, scored, ensemble))
+        summary = ", ".join(f"{metric} {figures['ensemble'][metric]:.4f}" for metric in METRICS[:2])
+        progress(f"{shorten(split.name)} ({number} of {len(splits)}): {summary}")
+    return Findings(len(table), int(table.label.sum()), tuple(measured), tuple(warnings))
 
 
 def measure(probability: Floats, label: Flags, threshold: float, weight: Floats) -> dict[str, Floats]:
     """Measures scores under many weightings at once.
 
     Args:
-        probability: Of each test row, shape (n,).
+        probability: Predicted probabilities, shape (n,).
         label: Truth, shape (n,).
-        threshold: The least probability to flag.
+        threshold: The lowest probability to flag.
         weight: Weights, shape (b, n).
 
     Returns:
-        Each metric, of shape (b,); nan where it cannot be measured. Precision at k is of the first k rows, k the number of
-        positives; of rows with one probability as many count as there is room for.
+        Each metric, of shape (b,); nan if undefined. Precision at k refers to the first k rows, k being the number of
+        positives; rows with equal probabilities count in proportion.
     """
     auroc, precision = ranking(probability, label, weight)
     flagged = probability >= threshold
@@ -341,12 +350,12 @@ def measure(probability: Floats, label: Flags, threshold: float, weight: Floats)
     positives = weight @ label.astype(np.float64)
     order = np.argsort(-probability, kind="stable")
     starts = np.flatnonzero(np.concatenate([[True], np.diff(probability[order]) != 0]))
-    of_positives = np.add.reduceat(weight[:, order] * label[order], starts, axis=1)
-    of_all = np.add.reduceat(weight[:, order], starts, axis=1)
-    before = np.cumsum(of_all, axis=1) - of_all
-    room = np.clip(positives[:, None] - before, 0.0, of_all)
+    positives_at = np.add.reduceat(weight[:, order] * label[order], starts, axis=1)
+    total_at = np.add.reduceat(weight[:, order], starts, axis=1)
+    before = np.cumsum(total_at, axis=1) - total_at
+    room = np.clip(positives[:, None] - before, 0.0, total_at)
     with np.errstate(divide="ignore", invalid="ignore"):
-        within = np.where(of_all > 0, of_positives * room / of_all, 0.0).sum(axis=1)
+        within = np.where(total_at > 0, positives_at * room / total_at, 0.0).sum(axis=1)
         f1 = np.where(positives > 0, 2 * right / (right + wrong + positives), np.nan)
         at_k = within / positives
     both = (positives > 0) & (positives < weight.sum(axis=1))
@@ -358,79 +367,84 @@ def measure(probability: Floats, label: Flags, threshold: float, weight: Floats)
     return dict(zip(METRICS, values, strict=True))
 
 
-def leaks(table: Table, cuts: Sequence[Cut]) -> list[str]:
-    """Says what looks as if the label leaked into the features or across a cut."""
-    return [*_separating(table, cuts[0]), *_telling_ids(table), *_straddling(table, cuts), *_repeated(table, cuts)]
+def leaks(table: Table, splits: Sequence[Split]) -> list[str]:
+    """Returns warnings about a label that may leak into the features or across a split."""
+    return [
+        *_separating(table, splits[0]),
+        *_ids_with_label(table),
+        *_groups_across_splits(table, splits),
+        *_duplicates(table, splits),
+    ]
 
 
-def _separating(table: Table, cut: Cut) -> list[str]:
-    """Features that alone separate the training rows."""
-    rows = spread(cut.train, CHECKS)
+def _separating(table: Table, split: Split) -> list[str]:
+    """Returns warnings about features that alone separate the training rows."""
+    rows = spread(split.train, LEAK_ROWS)
     label = table.label[rows]
-    fold = group_folds(label, None if table.group is None else table.group[rows], 2, np.random.default_rng(0))
-    columns = {name: table.numbers[rows, at].astype(np.float64)[:, None] for at, name in enumerate(table.names)}
-    columns |= {name: _rates(column, rows, label, fold)[:, None] for name, column in table.categories.items()}
-    found = []
+    fold = group_folds(label, None if table.group is None else table.group[rows], 2, 0)
+    columns = {name: table.numbers[rows, index].astype(np.float64)[:, None] for index, name in enumerate(table.names)}
+    columns |= {name: _target_encode(column, rows, label, fold)[:, None] for name, column in table.categories.items()}
+    warnings = []
     for name, values in columns.items():
-        auroc = _alone(values, label, fold)
+        auroc = _auroc_alone(values, label, fold)
         if auroc >= SEPARATES:
-            found.append(
-                f"The feature {name!r} alone separates positives from others (AUROC {auroc:.3f}). If it is only known once the "
-                f"label is, leave it out: --drop {shorten(name)}."
+            warnings.append(
+                f"The feature {name!r} alone separates the classes (AUROC {auroc:.3f}). If it is only known together with the "
+                f"label, leave it out: --drop {shorten(name)}."
             )
-    return found
+    return warnings
 
 
-def _telling_ids(table: Table) -> list[str]:
-    """Whether ids tell the label: by their number, their length or what they begin with."""
+def _ids_with_label(table: Table) -> list[str]:
+    """Returns a warning if the ids predict the label by their number, their length or their letters."""
     if table.ids is None:
         return []
-    rows = spread(np.arange(len(table)), CHECKS)
+    rows = spread(np.arange(len(table)), LEAK_ROWS)
     ids = table.ids.take(rows).to_pylist()
     label = table.label[rows]
-    fold = group_folds(label, None, 2, np.random.default_rng(0))
-    letters = ["".join(sign for sign in name if not sign.isdigit()) for name in ids]
-    digits = ["".join(sign for sign in name if sign.isdigit())[:15] for name in ids]
+    fold = group_folds(label, None, 2, 0)
+    letters = ["".join(character for character in name if not character.isdigit()) for name in ids]
+    digits = ["".join(character for character in name if character.isdigit())[:15] for name in ids]
     words, code = np.unique(letters, return_inverse=True)
-    starts = _rates(Category(code.astype(np.int64), tuple(words.tolist())), np.arange(len(rows)), label, fold)
+    starts = _target_encode(Category(code.astype(np.int64), tuple(words.tolist())), np.arange(len(rows)), label, fold)
     numbers = np.array([float(each) if each else np.nan for each in digits])
     values = np.column_stack([numbers, np.array([len(name) for name in ids], dtype=np.float64), starts])
-    auroc = _alone(values, label, fold)
-    if auroc < TELLS:
+    auroc = _auroc_alone(values, label, fold)
+    if auroc < IDS_WITH_LABEL:
         return []
-    said = f"The ids tell the label (AUROC {auroc:.3f}), as if rows had been numbered class by class. They are no feature here, "
-    return [said + "but whatever was made in the same order may tell it, too."]
+    text = f"The ids predict the label (AUROC {auroc:.3f}), as if rows were numbered by class. They are not used as a feature, "
+    return [text + "but other columns created in the same order may predict it too."]
 
 
-def _straddling(table: Table, cuts: Sequence[Cut]) -> list[str]:
-    """Groups on both sides of a cut."""
+def _groups_across_splits(table: Table, splits: Sequence[Split]) -> list[str]:
+    """Returns a warning about groups on both sides of a split."""
     if table.group is None:
         return []
-    found = []
-    for cut in cuts:
-        learned = cut.train if cut.held is None else np.concatenate([cut.train, cut.held])
-        both = np.intersect1d(table.group[learned], table.group[cut.test])
-        rows = int(np.isin(table.group[cut.test], both).sum())
-        said = (
-            f"{len(both):,} groups straddle the cut {cut.name!r}: {rows:,} of its {len(cut.test):,} test rows are of a group "
-            "that was learned from"
+    warnings = []
+    for split in splits:
+        learned = split.train if split.held is None else np.concatenate([split.train, split.held])
+        both = np.intersect1d(table.group[learned], table.group[split.test])
+        rows = int(np.isin(table.group[split.test], both).sum())
+        text = (
+            f"{len(both):,} groups are on both sides of the split {split.name!r}: {rows:,} of its {len(split.test):,} test rows "
+            "belong to a group with training rows"
         )
-        found.append((rows, said))
-    return _worst(found, "Without --split or --splits groups stay whole.")
+        warnings.append((rows, text))
+    return _worst(warnings, "Without --split or --splits groups are kept whole.")
 
 
-def _worst(found: Sequence[tuple[int, str]], remedy: str) -> list[str]:
-    """One sentence of the cut in which most rows are amiss, and how many other cuts have some."""
-    amiss = [told for told in found if told[0]]
-    if not amiss:
+def _worst(warnings: Sequence[tuple[int, str]], remedy: str) -> list[str]:
+    """Returns the warning about the split with most affected rows, and how many other splits have some."""
+    affected = [warning for warning in warnings if warning[0]]
+    if not affected:
         return []
-    said = max(amiss, key=lambda told: told[0])[1]
-    others = "" if len(amiss) == 1 else f", and {len(amiss) - 1} other cuts are like it"
-    return [f"{said}{others}. {remedy}"]
+    text = max(affected, key=lambda warning: warning[0])[1]
+    others = "" if len(affected) == 1 else f", and {len(affected) - 1} other splits are similar"
+    return [f"{text}{others}. {remedy}"]
 
 
-def _repeated(table: Table, cuts: Sequence[Cut]) -> list[str]:
-    """Test rows that are in training, feature by feature; where there are texts, by these alone."""
+def _duplicates(table: Table, splits: Sequence[Split]) -> list[str]:
+    """Returns a warning about test rows that equal a training row in all features, or in all texts if there are any."""
     if table.texts:
         joined = ["\x00".join(parts) for parts in zip(*table.texts.values(), strict=True)]
         same = np.unique(joined, return_inverse=True)[1]
@@ -440,34 +454,32 @@ def _repeated(table: Table, cuts: Sequence[Cut]) -> list[str]:
         values = np.ascontiguousarray(np.nan_to_num(np.concatenate([table.numbers, *codes], axis=1), nan=-1.25e30))
         whole = values.view(np.dtype((np.void, values.dtype.itemsize * values.shape[1]))).ravel()
         same, empty = np.unique(whole, return_inverse=True)[1], np.zeros(len(table), dtype=bool)
-    found = []
-    for cut in cuts:
-        again = int((np.isin(same[cut.test], same[cut.train]) & ~empty[cut.test]).sum())
-        amiss = again if again > 1 and again >= SAME_SHARE * len(cut.test) else 0
-        said = f"{again:,} of the {len(cut.test):,} test rows of the cut {cut.name!r} are the same as a training row"
-        found.append((amiss, said))
-    return _worst(found, "Take repeated rows out, or keep them together with --group.")
+    warnings = []
+    for split in splits:
+        again = int((np.isin(same[split.test], same[split.train]) & ~empty[split.test]).sum())
+        affected = again if again > 1 and again >= DUPLICATE_SHARE * len(split.test) else 0
+        text = f"{again:,} of the {len(split.test):,} test rows of the split {split.name!r} equal a training row"
+        warnings.append((affected, text))
+    return _worst(warnings, "Remove duplicates, or keep them together with --group.")
 
 
-def _rates(column: Category, rows: Integers, label: Flags, fold: Integers) -> Floats:
-    """How often a word is positive among the rows of the other fold; a word that is not there says the mean."""
+def _target_encode(column: Category, rows: Integers, label: Flags, fold: Integers) -> Floats:
+    """Returns the share of positives of each row's value in the other fold; the mean for a value that is not there."""
     code = column.code[rows] + 1
-    told = np.empty(len(rows))
-    for at in (0, 1):
-        other = fold != at
-        count = np.bincount(code[other], minlength=len(column.words) + 1)
-        positives = np.bincount(code[other], weights=label[other], minlength=len(column.words) + 1)
-        told[fold == at] = ((positives + label[other].mean()) / (count + 1))[code[fold == at]]
-    return told
+    result = np.empty(len(rows))
+    for index in (0, 1):
+        other = fold != index
+        count = np.bincount(code[other], minlength=len(column.values) + 1)
+        positives = np.bincount(code[other], weights=label[other], minlength=len(column.values) + 1)
+        result[fold == index] = ((positives + label[other].mean()) / (count + 1))[code[fold == index]]
+    return result
 
 
-def _alone(values: Floats, label: Flags, fold: Integers) -> float:
-    """The AUROC of a small tree on values alone, over rows of the fold that it did not learn from."""
-    from sklearn.tree import DecisionTreeClassifier
-
+def _auroc_alone(values: Floats, label: Flags, fold: Integers) -> float:
+    """Returns the AUROC of a small decision tree on the values, in two-fold cross-validation."""
     score = np.full(len(label), label.mean())
-    for at in (0, 1):
-        learn, judged = fold != at, fold == at
+    for index in (0, 1):
+        learn, judged = fold != index, fold == index
         if 0 < label[learn].sum() < learn.sum() and judged.any():
             tree = DecisionTreeClassifier(max_depth=3, min_samples_leaf=3, random_state=0)
             score[judged] = tree.fit(values[learn], label[learn]).predict_proba(values[judged])[:, 1]
@@ -475,7 +487,7 @@ def _alone(values: Floats, label: Flags, fold: Integers) -> float:
 
 
 def pooled(findings: Findings) -> Scored:
-    """Returns the test rows of all cuts together, for pictures."""
+    """Returns the test rows of all splits together, for charts."""
     parts = [one.scored for one in findings.measured]
     stacked = {
         name: np.concatenate([getattr(part, name) for part in parts])

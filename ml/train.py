@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from functools import partial
+from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from ml.boosting import Forward, Parameters, fit_booster, forward_margins
 from ml.calibrate import Calibration, calibrate
 from ml.compare import Comparison, Contender, calibration_figures, compare
 from ml.declarations import Declaration
+from ml.registry import Registry, Version
 from ml.training_set import (
     EPOCH,
     Rows,
@@ -35,9 +37,6 @@ from ml.training_set import (
 from touchstone.core.errors import VerificationError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import sha256_bytes, sha256_file, sha256_tree
-
-if TYPE_CHECKING:
-    from ml.registry import Registry, Version
 
 __all__ = [
     "Files",
@@ -340,15 +339,9 @@ def training_digest(declaration: Declaration, data: Mapping[str, str], as_of: da
         "code": sha256_tree(HERE, ("*.py",)),
         "declaration": declaration.as_dict(),
         "parameters": asdict(parameters),
-        "xgboost": _xgboost_version(),
+        "xgboost": installed_version("xgboost"),
     }
     return sha256_bytes(json.dumps(recipe, sort_keys=True).encode())
-
-
-def _xgboost_version() -> str:
-    from importlib.metadata import version
-
-    return version("xgboost")
 
 
 def too_few(name: str, split: Split) -> TooFewLabels | None:

@@ -16,8 +16,12 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ml.declarations import Declaration
+from ml.signals.links import connected_groups
 from touchstone.core.errors import BadInputError
 
 EPOCH: Final = date(1970, 1, 1)
@@ -256,8 +260,6 @@ def _label_counts(spine: Any, rows: Rows, cutoff_date: date) -> list[dict[str, A
 
 def _labels(evaluate: Rows, slices: Path | None, spine: Any, keys: list[str]) -> dict[str, Labels]:
     """Returns the slices of the evaluate rows; rows and file are in the same order."""
-    import pyarrow.compute as pc
-
     labels: dict[str, Labels] = {"category": (evaluate.category, evaluate.categories)}
     if slices is None:
         return labels
@@ -274,8 +276,6 @@ def _labels(evaluate: Rows, slices: Path | None, spine: Any, keys: list[str]) ->
 
 def missing_columns(declaration: Declaration, *files: Path | None) -> list[str]:
     """Returns the declared columns that one of the files does not have."""
-    import pyarrow.parquet as pq
-
     present = [set(pq.read_schema(path).names) for path in files if path is not None]
     return [name for name in declaration.columns if not all(name in names for names in present)]
 
@@ -286,8 +286,6 @@ def _grouping(declaration: Declaration) -> list[str]:
 
 
 def _read_active(declaration: Declaration, path: Path, spine: Any) -> ActiveEntities:
-    import pyarrow.compute as pc
-
     table = _read(path, [declaration.id_column, *_grouping(declaration), *declaration.columns])
     positive = spine[declaration.id_column].filter(spine["label"])
     is_labelled = pc.is_in(table[declaration.id_column], value_set=positive.combine_chunks())
@@ -310,8 +308,6 @@ def _read_sorted(path: Path, keys: list[str], columns: list[str]) -> Any:
 
 
 def _read(path: Path, columns: list[str], *, only_these: bool = True) -> Any:
-    import pyarrow.parquet as pq
-
     names = pq.read_schema(path).names
     missing = [name for name in columns if name not in names]
     if missing:
@@ -347,9 +343,6 @@ def _rows(declaration: Declaration, spine: Any, features: Any, components: Compo
 
 def encode(column: Any) -> tuple[Integers, list[str]]:
     """Returns an Arrow string column as numbers, by first appearance, and the strings; null counts as empty."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     chunk = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     encoded = pc.fill_null(chunk.cast(pa.string()), "").dictionary_encode()
     return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64), encoded.dictionary.to_pylist()
@@ -364,8 +357,6 @@ def matrix(table: Any, columns: tuple[str, ...]) -> Matrix:
 
 
 def _floats(column: Any) -> Floats:
-    import pyarrow as pa
-
     chunk = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_boolean(chunk.type):
         chunk = chunk.cast(pa.int8())
@@ -373,9 +364,6 @@ def _floats(column: Any) -> Floats:
 
 
 def _days(column: Any) -> Integers:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     return np.asarray(pc.fill_null(column.cast(pa.date32()).cast(pa.int32()), -1).to_numpy(), dtype=np.int64)
 
 
@@ -396,7 +384,7 @@ def read_components(edges: Path | None, cutoff_date: date, max_members: int = MA
     if not merchants:
         return Components({}, 0, 0, 0, 0)
     count = len(first)
-    labels = _connected(first, second, len(merchants))
+    labels = connected_groups(first, second, len(merchants))[0]
     too_large = np.flatnonzero(np.bincount(labels) > max_members)
     if not len(too_large):
         return _name_components(merchants, labels, 0, 0)
@@ -404,15 +392,13 @@ def read_components(edges: Path | None, cutoff_date: date, max_members: int = MA
     kept = _capped(first[within], second[within], len(merchants), max_members)
     first = np.concatenate([first[~within], first[within][kept]])
     second = np.concatenate([second[~within], second[within][kept]])
-    return _name_components(merchants, _connected(first, second, len(merchants)), len(too_large), count - len(first))
+    return _name_components(
+        merchants, connected_groups(first, second, len(merchants))[0], len(too_large), count - len(first)
+    )
 
 
 def _read_edges(path: Path, cutoff_date: date) -> tuple[Integers, Integers, list[str]]:
     """Returns both ends of the edges known at cutoff_date, strongest first, as positions in sorted merchant ids."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     table = pq.read_table(path, partitioning=None)
     known = pc.and_(pc.less_equal(table["known_from"], cutoff_date), pc.greater(table["known_until"], cutoff_date))
     order = ("bearer_count", "kind", "value_hash", "merchant_id_a", "merchant_id_b")
@@ -424,14 +410,6 @@ def _read_edges(path: Path, cutoff_date: date) -> tuple[Integers, Integers, list
     place[sort] = np.arange(len(sort))
     first, second = np.split(place[numbers], 2)
     return first, second, sorted(merchants)
-
-
-def _connected(first: Integers, second: Integers, size: int) -> Integers:
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_matrix((np.ones(len(first), dtype=np.int8), (first, second)), shape=(size, size))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def _capped(first: Integers, second: Integers, size: int, max_members: int) -> Integers:

@@ -3,13 +3,13 @@
 {# The key of what can be brushed: an order, or a review without one; their ids may be the same. #}
 {% macro transaction_key(kind, id) %}'{{ kind }}:' || {{ id }}{% endmacro %}
 
-{# A number that stands for an id where millions of rows are joined by it; null for none. #}
+{# Hash of an id where millions of rows are joined by it; null for none. #}
 {% macro key_hash(id) %}case when {{ id }} is not null then {{ row_hash([id]) }} end{% endmacro %}
 
 {# How long a transaction is rated: what is older moves no rank any more. #}
 {% macro transaction_days() %}365{% endmacro %}
 
-{# A parcel is light under so many hundredths of what the listing's usually weigh, a delivery fast under so many of the usual hours. #}
+{# A parcel is light under so many hundredths of what the listing's typically weigh, a delivery fast under so many of the typical hours. #}
 {% macro light_hundredths() %}65{% endmacro %}
 {% macro fast_hundredths() %}60{% endmacro %}
 
@@ -78,7 +78,7 @@
 {# Those of them that a buyer's other transactions with the merchant are asked for. #}
 {% macro pair_counts() %}{{ return(['light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded']) }}{% endmacro %}
 
-{# The share of a relation's transactions that show an indicator, the transaction of `own` left out; drawn towards none where they are few. #}
+{# The share of a relation's transactions that show an indicator, the transaction of `own` left out; shrunk towards 0 where they are few. #}
 {% macro other_share(relation, name, own) -%}
     {%- set indicator = own ~ '.' ~ transaction_counts()[name] -%}
     {{ shrunken_share(

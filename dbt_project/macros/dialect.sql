@@ -1,6 +1,7 @@
 {#
-    The functions that differ between engines, each dispatched: models call these and stay plain SQL. A new engine is one
-    more `<engine>__` line a function; one that is missing is a compilation error, not another engine's answer.
+    Functions that differ between DuckDB and Spark, each dispatched, so that models are plain SQL; and a few names for what
+    both write alike. A new engine is one more `<engine>__` line per function; one that is missing is a compilation error.
+    (dbt's own dateadd and datediff are not used: in DuckDB they return timestamps, and count boundaries, not whole hours.)
 
     Hashes: `row_hash` is quick and may change with the engine's version (so the version is part of a day's digest);
     `key_share` is md5 and never changes, so samples are drawn from it.
@@ -28,24 +29,20 @@
 {% macro duckdb__engine_version() %}'duckdb ' || version(){% endmacro %}
 
 {# 32 hexadecimal digits of a text: the same on every engine and version. #}
-{% macro text_digest(text) %}{{ return(adapter.dispatch('text_digest', 'touchstone')(text)) }}{% endmacro %}
-{% macro duckdb__text_digest(text) %}md5({{ text }}){% endmacro %}
+{% macro text_digest(text) %}md5({{ text }}){% endmacro %}
 
 {# A share in [0, 1) drawn from a text, uniform over keys: 13 hexadecimal digits of its md5. #}
 {% macro key_share(text) %}{{ return(adapter.dispatch('key_share', 'touchstone')(text)) }}{% endmacro %}
 {% macro duckdb__key_share(text) %}(cast('0x' || left(md5({{ text }}), 13) as bigint) / 4503599627370496.0){% endmacro %}
 
 {# The value in the row with the greatest `order_by`, null where no row has both. #}
-{% macro value_at_greatest(value, order_by) %}{{ return(adapter.dispatch('value_at_greatest', 'touchstone')(value, order_by)) }}{% endmacro %}
-{% macro duckdb__value_at_greatest(value, order_by) %}max_by({{ value }}, {{ order_by }}){% endmacro %}
+{% macro value_at_greatest(value, order_by) %}max_by({{ value }}, {{ order_by }}){% endmacro %}
 
 {# The value in the row with the least `order_by`, null where no row has both. #}
-{% macro value_at_least(value, order_by) %}{{ return(adapter.dispatch('value_at_least', 'touchstone')(value, order_by)) }}{% endmacro %}
-{% macro duckdb__value_at_least(value, order_by) %}min_by({{ value }}, {{ order_by }}){% endmacro %}
+{% macro value_at_least(value, order_by) %}min_by({{ value }}, {{ order_by }}){% endmacro %}
 
 {# Null in place of an error where a text or a number does not fit the type. #}
-{% macro safe_cast_to(value, type) %}{{ return(adapter.dispatch('safe_cast_to', 'touchstone')(value, type)) }}{% endmacro %}
-{% macro duckdb__safe_cast_to(value, type) %}try_cast({{ value }} as {{ type }}){% endmacro %}
+{% macro safe_cast_to(value, type) %}try_cast({{ value }} as {{ type }}){% endmacro %}
 
 {# Whole hours from one time to another, rounded down. #}
 {% macro hours_between(from_time, to_time) %}{{ return(adapter.dispatch('hours_between', 'touchstone')(from_time, to_time)) }}{% endmacro %}
@@ -182,8 +179,7 @@
 {% macro duckdb__without_accents(text) %}strip_accents({{ text }}){% endmacro %}
 
 {# Each of the characters of a text replaced by the one at its place in another text; all three are expressions. #}
-{% macro translated(text, characters, others) %}{{ return(adapter.dispatch('translated', 'touchstone')(text, characters, others)) }}{% endmacro %}
-{% macro duckdb__translated(text, characters, others) %}translate({{ text }}, {{ characters }}, {{ others }}){% endmacro %}
+{% macro translated(text, characters, others) %}translate({{ text }}, {{ characters }}, {{ others }}){% endmacro %}
 
 {# Regular expressions (RE2's common ground: no look-around) #}
 
@@ -193,5 +189,4 @@
 {% macro count_matches(text, pattern) %}{{ return(adapter.dispatch('count_matches', 'touchstone')(text, pattern)) }}{% endmacro %}
 {% macro duckdb__count_matches(text, pattern) %}len(regexp_extract_all({{ text }}, {{ pattern }})){% endmacro %}
 
-{% macro has_text(text, part) %}{{ return(adapter.dispatch('has_text', 'touchstone')(text, part)) }}{% endmacro %}
-{% macro duckdb__has_text(text, part) %}contains({{ text }}, {{ part }}){% endmacro %}
+{% macro has_text(text, part) %}contains({{ text }}, {{ part }}){% endmacro %}

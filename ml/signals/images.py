@@ -13,15 +13,13 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-
-if TYPE_CHECKING:
-    from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 MOST_PIXELS: Final = 50_000_000
@@ -103,8 +101,6 @@ def hash_images(pictures: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 def _grey(content: bytes) -> Image.Image | str:
     """Opens an image and returns it small and grey, or the reason why it has no hash."""
-    from PIL import Image, UnidentifiedImageError
-
     # Not restored afterwards: restoring filters is not thread-safe.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     try:
@@ -127,8 +123,6 @@ def _grey(content: bytes) -> Image.Image | str:
 
 def _on(ground: int, small: Image.Image) -> Image.Image:
     """Returns a transparent grey image on a background of one grey value."""
-    from PIL import Image
-
     shown = Image.new("L", small.size, ground)
     shown.paste(small.getchannel("L"), mask=small.getchannel("A"))
     return shown
@@ -136,7 +130,6 @@ def _on(ground: int, small: Image.Image) -> Image.Image:
 
 def _hashes(grey: Image.Image) -> Words:
     """Returns one hash per view: which of its lowest frequencies are above their median."""
-    from PIL import Image
     from scipy.fft import dct
 
     turned = {turn: grey.rotate(turn, Image.Resampling.BILINEAR) if turn else grey for turn in TURNS}

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 MOST_BEARERS: Final = 20
 """A value that more merchants share connects nobody."""
@@ -75,12 +76,10 @@ def alike(pairs: pa.Table) -> pa.Table:
     Returns:
         A table as `rings` expects it.
     """
-    import pyarrow.compute as pc
-
     ends = [pc.binary_join_element_wise(pairs["kind"], pairs[name], " ").combine_chunks() for name in EDGES[:2]]
     nodes = pa.concat_arrays(ends).dictionary_encode()
     first, second = np.split(nodes.indices.to_numpy().astype(np.int64), 2)
-    group, _ = _groups(first, second, len(nodes.dictionary))
+    group, _ = connected_groups(first, second, len(nodes.dictionary))
     return pairs.select(EDGES[:3]).append_column(EDGES[3], pa.array(group[first]).cast(pa.string()))
 
 
@@ -149,11 +148,11 @@ def _sums(group: Integers, weight: Integers, size: int) -> Integers:
 
 def _connected(merchant: Integers, value: Integers, size: int) -> tuple[Integers, int]:
     """Returns the connected group of each merchant, and how many groups there are."""
-    group, count = _groups(merchant, size + value, size + int(value.max(initial=-1)) + 1)
+    group, count = connected_groups(merchant, size + value, size + int(value.max(initial=-1)) + 1)
     return group[:size], count
 
 
-def _groups(first: Integers, second: Integers, nodes: int) -> tuple[Integers, int]:
+def connected_groups(first: Integers, second: Integers, nodes: int) -> tuple[Integers, int]:
     """Returns the connected group of each node, and how many groups there are."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components

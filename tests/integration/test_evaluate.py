@@ -196,7 +196,7 @@ def test_classes_that_the_scores_part_wholly_have_no_slope(home: Path, tmp_path:
     assert found["metrics"]["calibration_slope"]["mean"] is None
     client = load_mlflow().MlflowClient(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
     (newest,) = client.search_runs([client.get_experiment_by_name("evaluate").experiment_id], max_results=1)
-    (cut,) = json.loads(Path(client.download_artifacts(newest.info.run_id, "cuts.json", str(tmp_path))).read_text())
+    (cut,) = json.loads(Path(client.download_artifacts(newest.info.run_id, "splits.json", str(tmp_path))).read_text())
     assert (cut["auroc"], cut["calibration_slope"]) == (1.0, None)
 
 
@@ -242,7 +242,7 @@ def test_beside_the_baselines_in_words_and_in_mlflow(home: Path, tables: Path) -
     assert "| average precision" in note
     assert f"/get-artifact?path=reliability.png&run_uuid={run_id}" in note
     files = {file.path for file in client.list_artifacts(run_id)}
-    assert files == {"chosen.json", "cuts.json", "evaluation.json", "precision_recall.png", "reliability.png"}
+    assert files == {"ensembles.json", "evaluation.json", "precision_recall.png", "reliability.png", "splits.json"}
 
 
 @pytest.mark.parametrize(
@@ -253,11 +253,11 @@ def test_beside_the_baselines_in_words_and_in_mlflow(home: Path, tables: Path) -
         (("--label", "fake", "--edges", "edges.parquet"), "--id COLUMN"),
         (("--label", "fake", "--id", "row", "--edges", "splits.parquet"), "has no column 'src'"),
         (("--label", "fake", "--id", "row", "--split", "part", "--splits", "splits.parquet"), "Give one of them"),
-        (("--label", "fake", "--split", "country"), "says 'CN', 'DE', 'FR' of 600 rows"),
-        (("--label", "fake", "--test-size", "1"), "not a share between 0 and 1"),
-        (("--label", "fake", "--seeds", "0"), "The minimum is 1"),
-        (("--label", "fake", "--trials", "-1"), "The minimum is 0"),
-        (("--label", "fake", "--test-size", "0.005"), "it takes 2 of each"),
+        (("--label", "fake", "--split", "country"), "is 'CN', 'DE', 'FR' in 600 rows"),
+        (("--label", "fake", "--test-size", "1"), "a share between 0 and 1"),
+        (("--label", "fake", "--seeds", "0"), "a whole number from 1 on"),
+        (("--label", "fake", "--trials", "-1"), "a whole number from 0 on"),
+        (("--label", "fake", "--test-size", "0.005"), "it needs 2 of each"),
     ],
 )
 def test_what_cannot_be_is_told_with_what_to_do(

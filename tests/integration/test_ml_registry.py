@@ -576,7 +576,7 @@ def test_a_version_that_the_log_does_not_know_is_not_approved(registry: Registry
 
 
 def test_who_trained_may_not_approve_unless_told_so(registry: Registry) -> None:
-    with pytest.raises(BadInputError, match=r"Tim trained .* and whoever trains may not approve"):
+    with pytest.raises(BadInputError, match=r"Tim trained .* and a trainer may not approve"):
         registry.approve(MODEL, 1, who="Tim", why="x", by_trainer=False)
     assert registry.approve(MODEL, 1, who="Ada", why="x", by_trainer=False).version == 1
     assert registry.approve(MODEL, 2, who="Tim", why="x").approved.replaces == 1

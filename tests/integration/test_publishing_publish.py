@@ -234,15 +234,15 @@ REFUSALS: dict[str, tuple[Callable[[Home, Candidate], Candidate], str]] = {
     },
     "gate of another day": (
         with_gate("landed", parameters={"as_of": YESTERDAY}),
-        "gate landed judged as of 2026-06-29",
+        "gate landed judged the date 2026-06-29",
     ),
-    "list changed": (changed_after("listings.parquet"), r"listings\.parquet is not what its manifest names"),
-    "csv changed": (changed_after("listings.csv"), r"listings\.csv is not what its manifest names"),
+    "list changed": (changed_after("listings.parquet"), r"listings\.parquet does not match its manifest"),
+    "csv changed": (changed_after("listings.csv"), r"listings\.csv does not match its manifest"),
     "manifest changed": (changed_after("manifest.json"), "candidate"),
     "csv removed": (removed_after("listings.csv"), "damaged"),
     "manifest removed": (removed_after("manifest.json"), "no candidate"),
     "list and manifest changed": (list_and_manifest_changed_together, "about another candidate"),
-    "another version before": (another_version_before, "built upon no version"),
+    "another version before": (another_version_before, "built on no version"),
 }
 
 

@@ -134,7 +134,7 @@ def test_a_policy_that_changed_is_told_with_its_terms_and_with_what_they_moved(t
     assert found.policy.terms_after == ("all other rows: remove from 95",)
     assert causes(found) == dict.fromkeys(("b", "c"), ("terms", "the earlier terms would still list it"))
     assert found.actions == (ChangedAction("a", "review", "remove"),)
-    assert "  ! a  review -> remove" in render_diff(found)
+    assert "  !  a  review -> remove" in render_diff(found)
     back = between(home, after.version, before.version)
     assert causes(back) == dict.fromkeys(("b", "c"), ("unknown", "unknown: its earlier rating was removed"))
 

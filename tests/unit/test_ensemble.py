@@ -1,4 +1,4 @@
-"""What a blend learns, and of which rows."""
+"""What an ensemble learns, and from which rows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml import blend
-from ml.ensemble import Inputs, dealt, fit_baseline, fit_ensemble
+from ml import ensemble
+from ml.ensemble import Inputs, fit_baseline, fit_ensemble, group_folds
 from ml.labelled_table import Category, Table
 from ml.neighbours import Edges, links_over
 from ml.table_evaluation import build_inputs
@@ -37,30 +37,30 @@ def inputs() -> Inputs:
     return build_inputs(table(), {"edges": Edges(ends[0], ends[1], np.ones(600))}, 2)
 
 
-@pytest.mark.parametrize("enough", [blend.ENOUGH, 10])
+@pytest.mark.parametrize("enough", [ensemble.ENOUGH, 10])
 def test_no_label_but_those_of_training_and_validation_rows_is_read(
     inputs: Inputs, enough: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blend, "ENOUGH", enough)
+    monkeypatch.setattr(ensemble, "ENOUGH", enough)
     train, held, test = np.arange(150), np.arange(150, 220), np.arange(220, ROWS)
     other = LABEL.copy()
     other[test] = ~other[test]
     for validation in (None, held):
         if validation is None:
             other[held] = ~LABEL[held]
-        found = [
+        fitted = [
             fit_ensemble(inputs, label, train, validation, trials=4).probability(inputs, test)
             for label in (LABEL, other)
         ]
-        np.testing.assert_array_equal(*found)
+        np.testing.assert_array_equal(*fitted)
         other[held] = LABEL[held]
     np.testing.assert_array_equal(*(fit_baseline(inputs, label, train)(test) for label in (LABEL, other)))
 
 
 def test_validation_rows_choose_and_do_not_teach(inputs: Inputs) -> None:
     train, held = np.arange(200), np.arange(200, ROWS)
-    found = fit_ensemble(inputs, LABEL, train, held, trials=0)
-    for fold in found.folds:
+    fitted = fit_ensemble(inputs, LABEL, train, held, trials=0)
+    for fold in fitted.folds:
         assert set(fold.learn) < set(train)
         assert set(held) < set(fold.held)
 
@@ -69,14 +69,14 @@ def test_a_large_validation_part_alone_is_held_out_and_every_training_row_teache
     inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train, held = np.arange(200), np.arange(200, ROWS)
-    monkeypatch.setattr(blend, "ENOUGH", int(min(LABEL[held].sum(), (~LABEL[held]).sum())))
-    found = fit_ensemble(inputs, LABEL, train, held, trials=5)
-    (fold,) = found.folds
+    monkeypatch.setattr(ensemble, "ENOUGH", int(min(LABEL[held].sum(), (~LABEL[held]).sum())))
+    fitted = fit_ensemble(inputs, LABEL, train, held, trials=5)
+    (fold,) = fitted.folds
     np.testing.assert_array_equal(fold.learn, train)
     np.testing.assert_array_equal(fold.held, held)
-    assert len(found.trials) == len(set(fold.boosters)) == 12
-    assert len({trial.settings["seed"] for trial in found.trials}) == 12
-    monkeypatch.setattr(blend, "ENOUGH", blend.ENOUGH + 1)
+    assert len(fitted.candidates) == len(set(fold.boosters)) == 12
+    assert len({candidate.settings["seed"] for candidate in fitted.candidates}) == 12
+    monkeypatch.setattr(ensemble, "ENOUGH", ensemble.ENOUGH + 1)
     assert len(fit_ensemble(inputs, LABEL, train, held, trials=0).folds) > 1
 
 
@@ -89,39 +89,43 @@ def test_with_a_time_the_last_rows_are_held_out_and_groups_stay_whole(inputs: In
         assert not set(SHOPS[fold.learn]) & set(SHOPS[fold.held])
 
 
-def test_a_training_row_does_not_tell_of_itself_by_its_word() -> None:
-    words = Category(np.arange(ROWS), tuple(map(str, range(ROWS))))
-    inputs = Inputs(NUMBERS, ("a", "b", "c"), np.ones(3, dtype=bool), {"id": words})
-    rows = np.arange(ROWS)
-    fold = blend.Fold(rows, rows, (blend._words(words, rows, LABEL),))
-    count, odds = blend._of_words(inputs, fold, rows, LABEL).T
-    assert set(count) == {np.float32(np.log(2))}
-    assert len(set(odds)) == 1
+def encoding(codes: npt.NDArray[np.int64], label: npt.NDArray[np.bool_]) -> ensemble.CategoryEncoding:
+    column = Category(codes, tuple(map(str, range(int(codes.max()) + 1))))
+    inputs = Inputs(np.zeros((len(codes), 0), dtype=np.float32), (), np.zeros(0, dtype=bool), {"word": column})
+    fitted = ensemble._fit_categories(inputs, np.arange(len(codes)), label)
+    assert fitted is not None
+    return fitted
 
 
-def test_a_word_that_training_does_not_have_says_the_mean() -> None:
-    words = Category(np.arange(ROWS) % 30, tuple(map(str, range(30))))
-    rows = np.flatnonzero(words.code < 29)
-    found = blend._words(words, rows, LABEL)
-    share = LABEL[rows].mean()
-    assert found.odds[29] == pytest.approx(np.log(share / (1 - share)))
-    assert found.odds[-1] == found.odds[29]
+def test_the_encoding_of_a_training_row_does_not_contain_its_own_label() -> None:
+    """Every value is there once: what is left is the mean of the other parts, which says nothing of the row."""
+    learned = encoding(np.arange(ROWS), LABEL).learned
+    assert len(set(learned.ravel())) <= 5
+    other = LABEL.copy()
+    other[0] = not other[0]
+    assert encoding(np.arange(ROWS), other).learned[0] == learned[0]
 
 
-def test_words_with_a_column_of_their_own_and_null() -> None:
-    words = Category(np.array([0, 1, -1, 0]), ("a", "b"))
-    label = np.array([True, False, True, False])
-    inputs = Inputs(NUMBERS[:4], ("a", "b", "c"), np.ones(3, dtype=bool), {"word": words})
-    rows = np.arange(4)
-    fold = blend.Fold(rows, rows, (blend._words(words, rows, label),))
-    assert blend._of_words(inputs, fold, rows, None).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]
+def test_a_value_that_training_does_not_have_gets_the_mean() -> None:
+    fitted = encoding(np.arange(ROWS) % 30, LABEL)
+    share = LABEL.mean()
+    assert fitted.transform(np.array([[31]]))[0, 0] == pytest.approx(np.log(share / (1 - share)))
+
+
+def test_few_values_and_missing_ones_have_a_column_each() -> None:
+    fitted = encoding(np.array([0, 1, -1, 0]), np.array([True, False, True, False]))
+    assert fitted.transform(np.array([[0], [1], [-1], [7]])).tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0]]
 
 
 @settings(max_examples=60)
-@given(st.lists(st.booleans(), min_size=20, max_size=80), st.integers(2, 5), st.integers(0, 9))
+@given(
+    st.lists(st.booleans(), min_size=20, max_size=80).filter(lambda label: 5 <= sum(label) <= len(label) - 5),
+    st.integers(2, 5),
+    st.integers(0, 9),
+)
 def test_folds_have_about_as_many_positives_each(label: list[bool], folds: int, seed: int) -> None:
     truth = np.array(label)
-    fold = dealt(truth, None, folds, np.random.default_rng(seed))
+    fold = group_folds(truth, None, folds, seed)
     for rows in (truth, ~truth):
         counts = np.bincount(fold[rows], minlength=folds)
         assert counts.max() - counts.min() <= 2
@@ -130,17 +134,19 @@ def test_folds_have_about_as_many_positives_each(label: list[bool], folds: int, 
 def test_what_a_table_without_neighbours_takes_is_all(inputs: Inputs) -> None:
     own: npt.NDArray[np.bool_] = np.ones(3, dtype=bool)
     alone = replace(inputs, dense=NUMBERS, names=("a", "b", "c"), is_own=own, text=None)
-    assert not any(trial.is_own_only for trial in fit_ensemble(alone, LABEL, np.arange(ROWS), trials=8).trials)
+    assert not any(
+        candidate.is_own_only for candidate in fit_ensemble(alone, LABEL, np.arange(ROWS), trials=8).candidates
+    )
 
 
 def test_what_neighbours_are_rated_draws_a_row_once_a_hop() -> None:
     path = Edges(np.array([0, 1]), np.array([1, 2]), np.ones(2))
-    ways = tuple(links_over({"edges": path}, 4).values())
-    inputs = Inputs(np.zeros((4, 0), dtype=np.float32), (), np.zeros(0, dtype=bool), {}, None, ways, 1)
+    links = tuple(links_over({"edges": path}, 4).values())
+    inputs = Inputs(np.zeros((4, 0), dtype=np.float32), (), np.zeros(0, dtype=bool), {}, None, links, 1)
     margin = np.array([8.0, 0.0, 4.0, -1.0])
-    assert blend._smooth_over_graph(margin, inputs, 0.5).tolist() == [4.0, 3.0, 2.0, -1.0]
-    assert blend._smooth_over_graph(margin, replace(inputs, hops=2), 0.5).tolist() == [5.5, 1.5, 3.5, -1.0]
-    assert blend._smooth_over_graph(margin, replace(inputs, hops=2), 0.0).tolist() == margin.tolist()
+    assert ensemble._smooth_over_graph(margin, inputs, 0.5).tolist() == [4.0, 3.0, 2.0, -1.0]
+    assert ensemble._smooth_over_graph(margin, replace(inputs, hops=2), 0.5).tolist() == [5.5, 1.5, 3.5, -1.0]
+    assert ensemble._smooth_over_graph(margin, replace(inputs, hops=2), 0.0).tolist() == margin.tolist()
 
 
 def test_rows_are_drawn_towards_their_neighbours_where_these_tell_and_else_not() -> None:
@@ -152,20 +158,23 @@ def test_rows_are_drawn_towards_their_neighbours_where_these_tell_and_else_not()
     told = Table(label, "1", numbers, ("a", "b"), {}, {})
     first = random.integers(0, 900, 4000)
     alike = np.array([random.choice(np.flatnonzero(group == group[at])) for at in first])
-    found = {}
+    results = {}
     for name, second in (("alike", alike), ("any", random.integers(0, 900, 4000))):
         inputs = build_inputs(told, {"edges": Edges(first, second, np.ones(4000))}, 1)
         fitted = fit_ensemble(inputs, label, np.arange(600), trials=0)
-        found[name] = fitted.neighbour_share, blend.quality(fitted.margin(inputs, np.arange(600, 900)), label[600:])
-    assert found["alike"][0] > found["any"][0]
-    assert found["alike"][1] > found["any"][1] + 0.2
+        results[name] = (
+            fitted.neighbour_weight,
+            ensemble.quality(fitted.margin(inputs, np.arange(600, 900)), label[600:]),
+        )
+    assert results["alike"][0] > results["any"][0]
+    assert results["alike"][1] > results["any"][1] + 0.2
 
 
 def test_what_a_text_tells_of_a_learned_row_comes_from_other_groups_alone(inputs: Inputs) -> None:
     rows, group = np.arange(ROWS), np.arange(ROWS) // 2
-    told = blend._of_other_texts(inputs, LABEL, rows, group, 1.0)
-    part = dealt(LABEL, group, blend.TEXT_PARTS, np.random.default_rng(0))
+    told = ensemble._cross_fit_text(inputs, LABEL, rows, group, 1.0)
+    part = group_folds(LABEL, group, ensemble.TEXT_PARTS, 0)
     assert all(len(set(part[group == each])) == 1 for each in group)
-    for at in range(blend.TEXT_PARTS):
-        fitted = blend._linear_text(inputs.text[part != at], LABEL[part != at], (1.0,))[0]
-        np.testing.assert_array_equal(told[part == at], fitted.margin(inputs.text[part == at]))
+    for at in range(ensemble.TEXT_PARTS):
+        fitted = ensemble._fit_text(inputs.text[part != at], LABEL[part != at], (1.0,))[0]
+        np.testing.assert_array_equal(told[part == at], ensemble._linear_margin(fitted, inputs.text[part == at]))

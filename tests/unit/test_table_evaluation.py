@@ -15,14 +15,14 @@ from hypothesis.extra import numpy as npst
 from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
-from ml import blend
+from ml import ensemble
 from ml.ensemble import best_threshold
 from ml.labelled_table import Category, Table
 from ml.neighbours import Edges
 from ml.table_evaluation import (
     METRICS,
-    Cut,
     Findings,
+    Split,
     build_inputs,
     evaluate_table,
     leaks,
@@ -44,12 +44,12 @@ def made(rows: int = 400, seed: int = 0, signal: float = 1.5, columns: int = 4) 
     return Table(label, "1", numbers, tuple(f"x{at}" for at in range(columns)), {}, {}, ids=ids)
 
 
-def cut_in_two(table: Table) -> list[Cut]:
+def cut_in_two(table: Table) -> list[Split]:
     return random_splits(table, 0.5, [0])
 
 
-def told(table: Table, cuts: Sequence[Cut], trials: int = 0) -> Findings:
-    return evaluate_table(table, build_inputs(table, {}, 2), cuts, trials=trials, with_baseline=True)
+def told(table: Table, splits: Sequence[Split], trials: int = 0) -> Findings:
+    return evaluate_table(table, build_inputs(table, {}, 2), splits, trials=trials, with_baseline=True)
 
 
 @settings(max_examples=60)
@@ -89,37 +89,37 @@ def test_no_threshold_has_a_better_f1(label: npt.NDArray[np.bool_], tenths: npt.
 def test_groups_stay_whole_and_every_row_is_on_one_side(groups: list[int], seed: int, size: float) -> None:
     table = replace(made(120), group=np.array(groups, dtype=np.int64))
     try:
-        (cut,) = random_splits(table, size, [seed])
+        (split,) = random_splits(table, size, [seed])
     except BadInputError:
         return
-    assert sorted([*cut.train.tolist(), *cut.test.tolist()]) == list(range(120))
+    assert sorted([*split.train.tolist(), *split.test.tolist()]) == list(range(120))
     assert table.group is not None
-    assert not set(table.group[cut.train]) & set(table.group[cut.test])
+    assert not set(table.group[split.train]) & set(table.group[split.test])
 
 
 def test_without_groups_both_sides_have_as_many_positives() -> None:
     table = made()
     for size in (0.2, 0.3, 0.75):
-        (cut,) = random_splits(table, size, [3])
-        assert abs(len(cut.test) - 400 * size) <= 1
-        assert abs(table.label[cut.test].mean() - table.label.mean()) < 0.01
+        (split,) = random_splits(table, size, [3])
+        assert abs(len(split.test) - 400 * size) <= 1
+        assert abs(table.label[split.test].mean() - table.label.mean()) < 0.01
 
 
 def test_with_a_time_the_last_rows_test_and_no_group_is_learned_from_that_has_one() -> None:
     time = np.random.default_rng(1).permutation(400).astype(np.float64)
     table = replace(made(), time=time, group=np.arange(400) % 90)
-    (cut,) = random_splits(table, 0.2, [0])
-    assert time[cut.train].max() < time[cut.test].min()
-    assert len(cut.test) == 80
+    (split,) = random_splits(table, 0.2, [0])
+    assert time[split.train].max() < time[split.test].min()
+    assert len(split.test) == 80
     assert table.group is not None
-    assert not set(table.group[cut.train]) & set(table.group[cut.test])
+    assert not set(table.group[split.train]) & set(table.group[split.test])
 
 
 def test_a_column_cuts() -> None:
     table = replace(made(60), label=np.arange(60) % 3 == 0)
     told_sides = ["train"] * 30 + ["Val"] * 15 + ["test"] * 15
     (one, two) = splits_by_column(table, {"split": told_sides}, [0, 1])
-    assert [cut.seed for cut in (one, two)] == [0, 1]
+    assert [split.seed for split in (one, two)] == [0, 1]
     assert one.held is not None
     assert (one.train.tolist(), one.held.tolist(), one.test.tolist()) == (
         list(range(30)),
@@ -127,16 +127,16 @@ def test_a_column_cuts() -> None:
         list(range(45, 60)),
     )
     several = splits_by_column(table, {"a": told_sides, "b": told_sides[::-1]}, [0, 1])
-    assert [(cut.name, cut.seed) for cut in several] == [("a", 0), ("b", 0)]
+    assert [(split.name, split.seed) for split in several] == [("a", 0), ("b", 0)]
 
 
 @pytest.mark.parametrize(
     ("sides", "said"),
     [
-        (["train"] * 40 + [""] * 20, "says '' of 20 rows"),
-        (["train"] * 40 + ["later"] * 20, "says 'later' of 20 rows"),
-        (["train"] * 60, "test has 0 positives and 0 others"),
-        (["test"] * 60, "train has 0 positives and 0 others"),
+        (["train"] * 40 + [""] * 20, "is '' in 20 rows"),
+        (["train"] * 40 + ["later"] * 20, "is 'later' in 20 rows"),
+        (["train"] * 60, "test has 0 positives and 0 negatives"),
+        (["test"] * 60, "train has 0 positives and 0 negatives"),
     ],
 )
 def test_a_column_that_does_not_cover_is_refused(sides: list[str], said: str) -> None:
@@ -163,7 +163,7 @@ def test_labels_that_were_shuffled_tell_nothing(
     kinds: Sequence[str], *, has_validation: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With numbers, words, text and edges, of which each would give itself away if it were learned of test rows."""
-    monkeypatch.setattr(blend, "ENOUGH", 5)
+    monkeypatch.setattr(ensemble, "ENOUGH", 5)
     random = np.random.default_rng(5)
     table = made(500, signal=0.0)
     words = Category(random.integers(0, 200, 500), tuple(map(str, range(200))))
@@ -178,12 +178,12 @@ def test_labels_that_were_shuffled_tell_nothing(
     for seed in range(10):
         label = np.random.default_rng(seed).permutation(table.label)
         shuffled = replace(table, label=label, categories={"word": words}, texts={"body": text})
-        (cut,) = random_splits(shuffled, 0.5, [seed])
+        (split,) = random_splits(shuffled, 0.5, [seed])
         if has_validation:
-            cut = replace(cut, train=cut.train[::2], held=cut.train[1::2])
+            split = replace(split, train=split.train[::2], held=split.train[1::2])
         made_of = build_inputs(shuffled, {kind: edges[kind] for kind in kinds}, 2)
-        measured = evaluate_table(shuffled, made_of, [cut], trials=0, with_baseline=False).measured[0]
-        found.append(measured.figures["blend"]["auroc"])
+        measured = evaluate_table(shuffled, made_of, [split], trials=0, with_baseline=False).measured[0]
+        found.append(measured.figures["ensemble"]["auroc"])
     half = student.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / np.sqrt(len(found))
     assert abs(np.mean(found) - 0.5) < half, found
     assert half < 0.05
@@ -211,17 +211,20 @@ def test_ids_that_tell_the_label_are_told() -> None:
     table = made()
     order = np.argsort(np.argsort(~table.label, kind="stable"))
     assert (
-        "The ids tell the label"
+        "The ids predict the label"
         in leaks(replace(table, ids=pa.array([f"r{at}" for at in order])), cut_in_two(table))[0]
     )
     begin = pa.array([f"{'f' if positive else 'g'}{at}" for at, positive in enumerate(table.label)])
-    assert "The ids tell the label" in leaks(replace(table, ids=begin), cut_in_two(table))[0]
+    assert "The ids predict the label" in leaks(replace(table, ids=begin), cut_in_two(table))[0]
 
 
 def test_groups_that_straddle_a_given_cut_are_told() -> None:
     table = replace(made(), group=np.arange(400) // 2)
     sides = ["train" if at % 2 else "test" for at in range(400)]
-    assert "200 groups straddle the cut 'split'" in leaks(table, splits_by_column(table, {"split": sides}, [0]))[0]
+    assert (
+        "200 groups are on both sides of the split 'split'"
+        in leaks(table, splits_by_column(table, {"split": sides}, [0]))[0]
+    )
     whole = ["train" if at // 2 % 2 else "test" for at in range(400)]
     assert leaks(table, splits_by_column(table, {"split": whole}, [0])) == []
 
@@ -229,9 +232,9 @@ def test_groups_that_straddle_a_given_cut_are_told() -> None:
 def test_rows_that_are_on_both_sides_are_told() -> None:
     table = made()
     twice = replace(table, numbers=np.concatenate([table.numbers[:200], table.numbers[:200]]))
-    assert "are the same as a training row" in leaks(twice, cut_in_two(twice))[0]
+    assert "equal a training row" in leaks(twice, cut_in_two(twice))[0]
     bodies = replace(table, texts={"body": tuple(f"text {at % 200}" for at in range(400))})
-    assert "are the same as a training row" in leaks(bodies, cut_in_two(bodies))[0]
+    assert "equal a training row" in leaks(bodies, cut_in_two(bodies))[0]
 
 
 def test_a_table_that_does_not_leak_has_no_warning() -> None:

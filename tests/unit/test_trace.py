@@ -207,10 +207,10 @@ EVERYBODY: dict[str, Any] = dict.fromkeys(LISTINGS.columns, 1.0) | {"category": 
 
 def a_model(**body: Any) -> RiskModel:
     """A model that knows what is usual, and among whom it was trained: everybody had 1, but one in a hundred 7."""
-    usual = {"": [0.0] * len(FEATURES), "watches": [float(at) for at in range(len(FEATURES))]}
+    baseline = {"": [0.0] * len(FEATURES), "watches": [float(at) for at in range(len(FEATURES))]}
     lived = np.ones((100, len(FEATURES)), dtype=np.float32)
     lived[0] = 7.0
-    kept = {"features": [one.as_dict() for one in FEATURES], "baseline": usual}
+    kept = {"features": [one.as_dict() for one in FEATURES], "baseline": baseline}
     return RiskModel(kept | {"reference": reference(lived, LISTINGS.columns)} | body, b"", b"")
 
 

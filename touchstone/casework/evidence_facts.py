@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from touchstone.casework.evidence_sections import Reader
+from touchstone.casework.evidence_sections import EvidencePack, Reader
 from touchstone.casework.statements_of_reasons import statement
-
-if TYPE_CHECKING:
-    from touchstone.casework.evidence_packs import EvidencePack
 
 _PROBABILITY_TERMS: Final = (
     (95, "almost certain"),

@@ -16,7 +16,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +33,7 @@ from touchstone.casework.evidence_sections import (
     LISTINGS_IN_SCOPE,
     MERCHANTS_IN_SCOPE,
     SECTIONS,
+    EvidencePack,
     Reader,
     Section,
 )
@@ -56,27 +56,6 @@ _MARTS: Final = (
     "brushing_services",
 )  # fmt: skip
 # Gathering ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class EvidencePack:
-    """Everything that a reader gets of a lead, by section, filtered by row and column."""
-
-    lead: dict[str, Any]
-    reader: Reader
-    as_of: dt.date
-    sections: dict[str, pa.Table]
-    actions: list[dict[str, Any]]
-    sources: dict[str, Any]
-    images: dict[str, bytes] = field(default_factory=dict)
-    """Contents of the available images, by digest."""
-    missing_images: int = 0
-    merchant_count: int = 0
-    """Number of merchants of the marketplace, for comparison with the number that share a value."""
-
-    def rows(self, section: str) -> list[dict[str, Any]]:
-        """Returns the rows of a section; empty if the reader does not get it."""
-        return self.sections[section].to_pylist() if section in self.sections else []
 
 
 def gather(

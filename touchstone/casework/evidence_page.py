@@ -7,16 +7,14 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
+from PIL import Image
 
-from touchstone.casework.evidence_sections import SECTIONS
+from touchstone.casework.evidence_sections import SECTIONS, EvidencePack
 from touchstone.core.files import sha256_bytes
 from touchstone.core.text import visible, visible_in_html, visible_values
-
-if TYPE_CHECKING:
-    from touchstone.casework.evidence_packs import EvidencePack
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "lead.html"
 STYLE: Final = Path(__file__).resolve().parent / "lead.css"
@@ -28,8 +26,6 @@ _IMAGE_SUFFIXES: Final = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "g
 
 def image_suffix(content: bytes) -> str | None:
     """Returns the file suffix of an image, or None if the content is no image or one too large for a browser."""
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(content)) as image:
             is_small_enough = image.width * image.height <= MAX_IMAGE_PIXELS
@@ -40,8 +36,6 @@ def image_suffix(content: bytes) -> str | None:
 
 def _thumbnail(content: bytes) -> str | None:
     """Returns a thumbnail as a data URL, or None. It is re-encoded, so that nothing of the file remains but its pixels."""
-    from PIL import Image
-
     try:
         with Image.open(io.BytesIO(content)) as image:
             thumbnail = image.convert("RGB")

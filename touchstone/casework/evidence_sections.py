@@ -6,10 +6,13 @@ every column of every section names the column that it comes from.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
 
 from expectations.audiences import Audience
 from touchstone.core.errors import BadInputError
@@ -98,6 +101,27 @@ class Section:
     query: str
     key: tuple[str, ...]
     order_by: str
+
+
+@dataclass
+class EvidencePack:
+    """Everything that a reader gets of a lead, by section, filtered by row and column."""
+
+    lead: dict[str, Any]
+    reader: Reader
+    as_of: dt.date
+    sections: dict[str, pa.Table]
+    actions: list[dict[str, Any]]
+    sources: dict[str, Any]
+    images: dict[str, bytes] = field(default_factory=dict)
+    """Contents of the available images, by digest."""
+    missing_images: int = 0
+    merchant_count: int = 0
+    """Number of merchants of the marketplace, for comparison with the number that share a value."""
+
+    def rows(self, section: str) -> list[dict[str, Any]]:
+        """Returns the rows of a section; empty if the reader does not get it."""
+        return self.sections[section].to_pylist() if section in self.sections else []
 
 
 def _columns_of(table: str, *columns: str) -> dict[str, str]:

@@ -15,6 +15,11 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
 from expectations.contract import load_contract
 from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.files import check_regular
@@ -67,9 +72,6 @@ def record_rows(
     Raises:
         BadInputError: A row violates the contract, or names an entity that does not exist.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
     # A column without any value has no type of its own; text can be cast to every type.
     arrays = {name: pa.array(values, None if any(values) else pa.string()) for name, values in columns.items()}
@@ -222,9 +224,6 @@ def read_texts(file: Path) -> tuple[list[str], list[dict[str, str | None]]]:
     Raises:
         BadInputError: The file cannot be read.
     """
-    import pyarrow as pa
-    import pyarrow.csv as pa_csv
-
     try:
         check_regular(file)
         header = pa_csv.open_csv(file).schema.names
@@ -293,8 +292,6 @@ def in_force(
 
 def _rows(settings: Settings, records: Sequence[LoadRecord]) -> list[Suppression]:
     """Returns the newest version of each suppression in some loads of the ledger, by kind, id and start."""
-    import duckdb
-
     contract = load_contract()
     key = ", ".join(contract.tables[SUPPRESSIONS].key)
     with duckdb.connect(":memory:") as connection:

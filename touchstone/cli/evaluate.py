@@ -1,11 +1,11 @@
-"""The command `touchstone evaluate`: trains and evaluates the models on a labelled table of the user.
+"""`touchstone evaluate`: trains and evaluates a model on the user's own labelled table.
 
-This module has the options and the output. How a table is split, trained on and evaluated is in `ml/table_evaluation.py`.
+This module has the options and the output of the command. Splitting, training and metrics are in `ml/table_evaluation.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from touchstone.cli.common import Json, print_message, print_result, settings_of_command
-from touchstone.cli.tables import render_table
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import canonical_json, sha256_file
 from touchstone.core.home import ensure_schema, home_lock
@@ -22,7 +21,7 @@ from touchstone.core.text import shorten, visible, wrap
 
 if TYPE_CHECKING:
     from ml.labelled_table import Roles, Table
-    from ml.table_evaluation import Cut, Findings
+    from ml.table_evaluation import Findings, Split
 
 METRIC_NAMES = {
     "auroc": "AUROC",
@@ -32,24 +31,24 @@ METRIC_NAMES = {
     "calibration_slope": "calibration slope",
     "brier_skill": "Brier skill",
 }
-MEANING = "Mean over the splits ± standard deviation; in brackets a 95 % bootstrap interval over test rows."
-RATED_NAMES = {"blend": "Touchstone", "prevalence": "prevalence", "logistic_regression": "logistic regression"}
+MEANING = "Mean over the splits, ± standard deviation; in brackets a 95 % bootstrap interval over test rows."
+MODEL_NAMES = {"ensemble": "our models", "prevalence": "prevalence", "logistic_regression": "logistic regression"}
 
 
 @dataclass(frozen=True)
-class EvaluationOptions:
-    """The options of an evaluation.
+class Wanted:
+    """The options of the command.
 
     Attributes:
-        table: The file of the table.
+        table: The table's file.
         roles: The roles of the columns.
-        splits: A file of splits; None for the split column or random splits.
-        test_size: The share of test rows of random splits.
-        seeds: The number of random seeds.
+        splits: A file of splits; None for the split column or for random splits.
+        test_size: The share of test rows in random splits.
+        seeds: Number of seeds.
         edges: A file of edges; None for none.
-        hops: The maximum distance along edges.
-        trials: The number of hyperparameter candidates.
-        with_baseline: Also evaluate the prevalence and a logistic regression.
+        hops: Number of hops that are followed.
+        trials: Number of candidates of the parameter search.
+        with_baseline: Whether to compare with the prevalence and a logistic regression.
     """
 
     table: Path
@@ -63,35 +62,35 @@ class EvaluationOptions:
     with_baseline: bool = False
 
     def check(self) -> None:
-        """Raises BadInputError if options conflict or are out of range."""
+        """Raises BadInputError if options are invalid or exclude each other."""
         if self.splits is not None and self.roles.split is not None:
-            raise BadInputError("--split and --splits conflict. Give one of them.")
+            raise BadInputError("--split and --splits both define the splits. Give one of them.")
         for option, file in (("--splits", self.splits), ("--edges", self.edges)):
             if file is not None and self.roles.id is None:
-                raise BadInputError(f"{option} refers to rows by id. Name the id column: --id COLUMN.")
+                raise BadInputError(f"{option} refers to rows by their id. Name the column: --id COLUMN.")
         if not 0 < self.test_size < 1:
-            raise BadInputError(f"--test-size {self.test_size:g}: not a share between 0 and 1. Write it as 0.2.")
-        for option, number, minimum in (
+            raise BadInputError(f"--test-size {self.test_size:g}: a share between 0 and 1, such as 0.2.")
+        for option, number, least in (
             ("--seeds", self.seeds, 1),
             ("--hops", self.hops, 1),
             ("--trials", self.trials, 0),
         ):
-            if number < minimum:
-                raise BadInputError(f"{option} {number}: too small. The minimum is {minimum}.")
+            if number < least:
+                raise BadInputError(f"{option} {number}: a whole number from {least} on.")
 
 
 def measure_table(
-    settings: Settings, options: EvaluationOptions, progress: Callable[[str], None] = lambda _: None
+    settings: Settings, wanted: Wanted, progress: Callable[[str], None] = lambda _: None
 ) -> tuple[Findings, str]:
-    """Trains and evaluates the models on a table, and logs the results to MLflow.
+    """Evaluates our models on a table and logs the results to MLflow.
 
     Args:
         settings: The settings; the run is logged into their home.
-        options: The options.
-        progress: Called with a line for each split.
+        wanted: The options.
+        progress: Called with a line per split.
 
     Returns:
-        The results, and their location in MLflow's UI, relative to its address.
+        The results, and the path of the run in MLflow's UI.
 
     Raises:
         BadInputError: A file or an option is wrong; nothing is logged.
@@ -99,50 +98,52 @@ def measure_table(
     from ml.labelled_table import read_edges, read_table
     from ml.table_evaluation import build_inputs, evaluate_table
 
-    options.check()
-    table = read_table(options.table, options.roles)
-    cuts = _cuts(options, table)
-    edges, nowhere = ({}, 0) if options.edges is None else read_edges(options.edges, table)
+    wanted.check()
+    table = read_table(wanted.table, wanted.roles)
+    splits = _splits(wanted, table)
+    edges, nowhere = ({}, 0) if wanted.edges is None else read_edges(wanted.edges, table)
     warnings = []
     if nowhere:
-        warnings.append(f"{nowhere:,} edges of {options.edges} are ignored: neither end is an id of the table.")
-    inputs = build_inputs(table, edges, options.hops)
+        warnings.append(
+            f"{nowhere:,} edges of {wanted.edges} have no end that is an id of the table: they are ignored."
+        )
+    inputs = build_inputs(table, edges, wanted.hops)
     progress(
         f"{len(table):,} rows, {int(table.label.sum()):,} of them positive ("
-        f"{shorten(options.roles.label)} = {shorten(table.positive)}), "
-        f"{len(inputs.names) + len(inputs.categories):,} features, {len(cuts)} cuts"
+        f"{shorten(wanted.roles.label)} = {shorten(table.positive)}), "
+        f"{len(inputs.names) + len(inputs.categories):,} features, {len(splits)} splits"
     )
-    findings = evaluate_table(
+    found = evaluate_table(
         table,
         inputs,
-        cuts,
-        trials=options.trials,
-        with_baseline=options.with_baseline,
+        splits,
+        trials=wanted.trials,
+        with_baseline=wanted.with_baseline,
         warnings=warnings,
         progress=progress,
     )
-    return findings, _log(settings, options, findings)
+    return found, _log(settings, wanted, found)
 
 
-def _cuts(options: EvaluationOptions, table: Table) -> list[Cut]:
+def _splits(wanted: Wanted, table: Table) -> list[Split]:
     from ml.labelled_table import read_splits
     from ml.table_evaluation import random_splits, splits_by_column
 
-    seeds = list(range(options.seeds))
-    if options.splits is not None:
-        return splits_by_column(table, read_splits(options.splits, table, str(options.roles.id)), seeds)
+    seeds = list(range(wanted.seeds))
+    if wanted.splits is not None:
+        return splits_by_column(table, read_splits(wanted.splits, table, str(wanted.roles.id)), seeds)
     if table.split is not None:
-        return splits_by_column(table, {str(options.roles.split): table.split}, seeds)
-    return random_splits(table, options.test_size, seeds)
+        return splits_by_column(table, {str(wanted.roles.split): table.split}, seeds)
+    return random_splits(table, wanted.test_size, seeds)
 
 
-def _log(settings: Settings, options: EvaluationOptions, findings: Findings) -> str:
+def _log(settings: Settings, wanted: Wanted, found: Findings) -> str:
     from ml.mlflow_client import MlflowConnection
     from ml.plots import table_pictures
     from ml.run_log import RunLog
     from ml.table_evaluation import pooled
 
-    results = findings.as_dict()
+    results = found.as_dict()
     metrics = {
         f"{prefix}{metric}{'' if which == 'mean' else f'_{which}'}": value
         for prefix, rated in {
@@ -153,51 +154,51 @@ def _log(settings: Settings, options: EvaluationOptions, findings: Findings) -> 
         for which, value in summary.items()
         if value is not None
     }
-    first = findings.measured[0]
+    first = found.measured[0]
     files = {
         "evaluation.json": canonical_json(results),
-        "cuts.json": canonical_json([one.as_dict() for one in findings.measured]),
-        "chosen.json": canonical_json([_chosen(one.cut.name, one.blend) for one in findings.measured]),
-        **table_pictures(pooled(findings), 100.0 * first.blend.threshold),
+        "splits.json": canonical_json([one.as_dict() for one in found.measured]),
+        "ensembles.json": canonical_json([_ensemble_facts(one.split.name, one.ensemble) for one in found.measured]),
+        **table_pictures(pooled(found), 100.0 * first.ensemble.threshold),
     }  # fmt: skip
     parameters = {
-        "label": options.roles.label,
-        "rows": findings.rows,
-        "positives": findings.positives,
-        "cuts": len(findings.measured),
-        "trials": options.trials,
-        "edges": options.edges.name if options.edges else "none",
-        "hops": options.hops if options.edges else 0,
+        "label": wanted.roles.label,
+        "rows": found.rows,
+        "positives": found.positives,
+        "splits": len(found.measured),
+        "trials": wanted.trials,
+        "edges": wanted.edges.name if wanted.edges else "none",
+        "hops": wanted.hops if wanted.edges else 0,
     }
     ensure_schema(settings)
     with home_lock(settings, "touchstone evaluate"):
         return RunLog(MlflowConnection(settings.home)).log_evaluation(
-            options.table.name,
-            describe(results, options.roles.label),
+            wanted.table.name,
+            describe(results, wanted.roles.label),
             files,
             metrics,
             parameters,
-            sha256_file(options.table),
+            sha256_file(wanted.table),
         )
 
 
-def _chosen(cut: str, blend: Any) -> dict[str, Any]:
+def _ensemble_facts(split: str, ensemble: Any) -> dict[str, Any]:
     return {
-        "cut": cut,
-        "trials": [trial.as_dict() for trial in blend.trials],
-        "text share": blend.text_share,
-        "linear share": blend.linear_share,
-        "neighbours' share": blend.neighbour_share,
-        "calibration": blend.calibration.as_dict(),
-        "threshold": blend.threshold,
+        "split": split,
+        "candidates": [candidate.as_dict() for candidate in ensemble.candidates],
+        "text_weight": ensemble.text_weight,
+        "linear_weight": ensemble.linear_weight,
+        "neighbour_weight": ensemble.neighbour_weight,
+        "calibration": ensemble.calibration.as_dict(),
+        "threshold": ensemble.threshold,
     }
 
 
-def render_evaluation(results: Mapping[str, Any], address: str) -> str:
-    """Returns the results as text: one table, and warnings about possible leakage."""
+def render(results: Mapping[str, Any], address: str) -> str:
+    """Returns the results for a terminal: one table, and warnings."""
     lines = [f"{results['rows']:,} rows, {results['positives']:,} positive", ""]
-    headers, body = _comparison(results)
-    lines += render_table(headers, body)
+    heads, body = _compared(results)
+    lines += _columns([heads, *body])
     lines += ["", MEANING]
     lines += ["\n" + "\n".join(wrap(f"Warning: {warning}", "")) for warning in results["warnings"]]
     lines += ["", f"In MLflow: {address}   (after `touchstone ui`)"]
@@ -209,29 +210,28 @@ def describe(results: Mapping[str, Any], label: str) -> str:
     from ml.card import table
 
     first, second = (
-        f"{METRIC_NAMES[name]} {_format_metric(results['metrics'][name])}" for name in ("average_precision", "auroc")
+        f"{METRIC_NAMES[name]} {_figure(results['metrics'][name])}" for name in ("average_precision", "auroc")
     )
     share = results["positives"] / results["rows"]
-    headers, body = _comparison(results)
+    heads, body = _compared(results)
     opening = (
-        f"{results['positives']:,} of {results['rows']:,} rows ({share:.1%}) positive by `{visible(label)}`. Touchstone ranks "
-        f"them with {first} and {second}."
+        f"{results['positives']:,} of {results['rows']:,} rows ({share:.1%}) are positive by `{visible(label)}`; our models "
+        f"rank them with {first} and {second}."
     )
     warnings = [f"**Warning:** {visible(warning)}" for warning in results["warnings"]]
-    return "\n\n".join([opening, *warnings, table(headers, body), MEANING])
+    return "\n\n".join([opening, *warnings, table(heads, body), MEANING])
 
 
-def _comparison(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Returns the header and the rows of the table that compares the models with the baselines."""
-    rated = {"blend": results["metrics"], **results["baseline"]}
+def _compared(results: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Returns heads and rows of the table that compares our models with the baselines."""
+    rated = {"ensemble": results["metrics"], **results["baseline"]}
     body = [
-        [label, *(_format_metric(summaries[metric]) for summaries in rated.values())]
-        for metric, label in METRIC_NAMES.items()
+        [name, *(_figure(summaries[metric]) for summaries in rated.values())] for metric, name in METRIC_NAMES.items()
     ]
-    return ["", *(RATED_NAMES[name] for name in rated)], body
+    return ["", *(MODEL_NAMES[name] for name in rated)], body
 
 
-def _format_metric(summary: Mapping[str, float | None]) -> str:
+def _figure(summary: Mapping[str, float | None]) -> str:
     if summary["mean"] is None:
         return "none"
     spread = "" if summary["sd"] is None else f" ± {summary['sd']:.4f}"
@@ -239,37 +239,45 @@ def _format_metric(summary: Mapping[str, float | None]) -> str:
     return f"{summary['mean']:.4f}{spread}{interval}"
 
 
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def evaluate(  # noqa: PLR0917  typer passes them by name
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Labelled table, .parquet or .csv.")],
-    label: Annotated[str, typer.Option(metavar="COLUMN", help="Label column with two values.")],
-    id_column: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Id column; never a feature.")] = None,
-    features: Annotated[str, typer.Option(metavar="a,b", help="Feature columns; default: all other columns.")] = "",
-    drop: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Column to ignore; can be repeated.")] = None,
-    text: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Text column; can be repeated.")] = None,
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A labelled table, .parquet or .csv.")],
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="The label, with two values.")],
+    id_column: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="The id of a row; never a feature.")
+    ] = None,
+    features: Annotated[str, typer.Option(metavar="a,b", help="The features; by default all other columns.")] = "",
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A column to ignore; may be repeated.")
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="A text column; may be repeated.")] = None,
     group: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Group column; no group is split between training and test.")
+        str | None, typer.Option(metavar="COLUMN", help="Rows of one group stay on one side of a split.")
     ] = None,
-    time: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Time column; the latest rows become the test set.")
+    time: Annotated[str | None, typer.Option(metavar="COLUMN", help="The time of a row: the latest rows test.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="A column with train, validation or test.")
     ] = None,
-    split: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with train, validation or test.")] = None,
     splits: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the id and one split column per split.")
+        Path | None, typer.Option(metavar="FILE", help="A file with the id and one such column per split.")
     ] = None,
-    test_size: Annotated[float, typer.Option(help="Share of test rows.")] = 0.2,
+    test_size: Annotated[float, typer.Option(help="The share of test rows.")] = 0.2,
     seeds: Annotated[int, typer.Option(help="Number of random splits, or of seeds for a given split.")] = 5,
     edges: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Edges with columns src and dst, and optionally weight and type."),
+        Path | None, typer.Option(metavar="FILE", help="A file with columns src and dst, optionally weight and type.")
     ] = None,
-    hops: Annotated[int, typer.Option(help="Maximum distance along edges.")] = 2,
-    trials: Annotated[int, typer.Option(help="Number of hyperparameter candidates; 0 for none.")] = 30,
+    hops: Annotated[int, typer.Option(help="Number of hops along edges.")] = 2,
+    trials: Annotated[int, typer.Option(help="Number of candidates of the parameter search; 0 for none.")] = 30,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="Also evaluate the prevalence and a logistic regression.")
+        bool, typer.Option("--baseline", help="Compare with the prevalence and a logistic regression.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Trains and evaluates the models on a labelled table of your own.
+    """Trains and evaluates our models on your own labelled table.
 
     Example: touchstone evaluate reviews.csv --label fake --id review_id --text body --group author --baseline
     """
@@ -285,12 +293,12 @@ def evaluate(  # noqa: PLR0917  typer passes them by name
         features=tuple(_names([features])) or None,
         drop=_names(drop),
     )
-    options = EvaluationOptions(table, roles, splits, test_size, seeds, edges, hops, trials, baseline)
-    findings, address = measure_table(settings_of_command(), options, print_message)
-    results = findings.as_dict()
-    print_result(results, as_json, lambda: render_evaluation(results, address))
+    wanted = Wanted(table, roles, splits, test_size, seeds, edges, hops, trials, baseline)
+    found, address = measure_table(settings_of_command(), wanted, print_message)
+    results = found.as_dict()
+    print_result(results, as_json, lambda: render(results, address))
 
 
 def _names(given: list[str] | None) -> tuple[str, ...]:
-    """Returns the column names of an option that can be repeated or comma-separated."""
+    """Returns the names of an option that may be repeated or comma-separated."""
     return tuple(name.strip() for each in given or () for name in each.split(",") if name.strip())

@@ -130,7 +130,7 @@ peer_dates as (
 
 ),
 
--- A listing that is not live is not among its merchant's living ones, so there is nothing of it to take out of them.
+-- A listing that is not live is not among its merchant's active ones, so there is nothing of it to take out of them.
 offered as (
 
     select

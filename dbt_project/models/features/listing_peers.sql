@@ -1,4 +1,4 @@
--- What peers ask at a rating date: the median price of the living listings of one product, of one brand in one category
+-- What peers ask at a rating date: the median price of the active listings of one product, of one brand in one category
 -- and of one category, each in one condition, and how far from it prices are in the middle, where at least 20 bear a price.
 with
 

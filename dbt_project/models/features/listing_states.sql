@@ -1,5 +1,5 @@
--- What each listing offers at a date: at the rating dates every listing that lives, at the date of a decision that stands
--- alone the living goods of its merchant, and in either case what was decided on (it may have gone the same day).
+-- What each listing offers at a date: at the rating dates every active listing, at the date of a decision that stands
+-- alone the active goods of its merchant, and in either case what was decided on (it may have gone the same day).
 with
 
 rating_dates as (

@@ -1,4 +1,4 @@
--- A merchant's goods of one brand at a date: its living listings of the brand, and what happened to all it ever offered of
+-- A merchant's goods of one brand at a date: its active listings of the brand, and what happened to all it ever offered of
 -- it, one row a merchant, brand and date. Fakes come by the brand: a merchant may sell true goods of one beside them.
 with
 

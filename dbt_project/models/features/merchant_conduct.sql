@@ -1,4 +1,4 @@
--- What a merchant did by a date that its living goods do not show: pauses in its offers, new identities, goods offered again
+-- What a merchant did by a date that its active goods do not show: pauses in its offers, new identities, goods offered again
 -- after they were taken down; and how often it was reported in vain. One row a merchant and date of merchant_windows.
 with
 

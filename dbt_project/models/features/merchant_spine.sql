@@ -3,27 +3,6 @@
 -- calibrated on audited decisions. A merchant none of whose goods was confirmed counts as unlabelled.
 with
 
-merchant_states as (
-
-    select * from {{ ref('merchant_states') }}
-
-),
-
-rated as (
-
-    select
-        merchant_id as entity_id,
-        merchant_id,
-        category,
-        as_of_date,
-        is_active,
-        {{ add_days('as_of_date', '-merchant_age_days') }} as active_since
-    from merchant_states
-
-),
-
-{{ spine_rows('merchant', 'rated', 'moderation_decision', var('unlabelled_per_date', 15000)) }},
-
 final as (
 
     select
@@ -39,7 +18,8 @@ final as (
         expansion_weight,
         is_random_arm,
         is_active
-    from spine_rows
+    from {{ ref('spines') }}
+    where relation = 'merchant'
 
 )
 

@@ -1,5 +1,5 @@
--- What each merchant is and offers at a date: its age, its storefront, its living listings counted and summed. One row a
--- merchant with a living listing, and date.
+-- What each merchant is and offers at a date: its age, its storefront, its active listings counted and summed. One row a
+-- merchant with a active listing, and date.
 with
 
 listing_states as (

@@ -1,4 +1,4 @@
--- The dates at which all that lives is looked at, one row each, with what each is for: the scoring date, the weekly grid
+-- The dates at which everything active is looked at, one row each, with what each is for: the scoring date, the weekly grid
 -- of a training (from day 28 of the history to cut - H, the last two evaluate), and the other weeks of the history, from
 -- which only peers are taken.
 with

@@ -2,7 +2,7 @@
 -- taken back ("not a fake"), or a word for genuine that is ("not the original") up to three words before in the same clause.
 -- What only looks like taking back does not count ("no doubt an original").
 -- The quick search for one word of a phrase comes before anything that costs: of 10 million reviews few are left. A
--- regular expression out of a column would be compiled anew for every pair of review and word (185 s for 400,000).
+-- regular expression out of a column would be compiled again for every pair of review and word (185 s for 400,000).
 -- A review in a language of which the seed has no words says nothing either way (int_review_days, int_unread_texts).
 -- A load never changes, so its reviews are looked through once: a run adds those of new loads, and the hook takes out those
 -- of loads that count no more.

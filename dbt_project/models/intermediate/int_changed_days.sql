@@ -14,9 +14,9 @@ with
 moments as (
 
     select
-        part,
-        table_name,
-        moment
+        event_moments.part,
+        event_moments.table_name,
+        event_moments.moment
     from (
         values
         ('orders', 'orders', 'placed_at'),
@@ -32,7 +32,7 @@ moments as (
         ('cases', 'test_buys', 'decided_at'),
         ('cases', 'moderation_decisions', 'decided_at'),
         ('cases', 'platform_actions', 'occurred_at')
-    ) as moments (part, table_name, moment)
+    ) as event_moments (part, table_name, moment)
 
 ),
 
@@ -168,7 +168,8 @@ seen as (
     select
         kept.part,
         case
-            when max(kept.owner_change) <= (select max(owner_change) from {{ ref('int_listing_owners') }}) then max(kept.owner_change)
+            when max(kept.owner_change) <= (select max(owner_change) from {{ ref('int_listing_owners') }})
+                then max(kept.owner_change)
             else -1
         end as owner_change
     from kept
@@ -185,7 +186,7 @@ changed_owners as (
         owners.is_new
     from {{ ref('int_listing_owners') }} as owners
     inner join seen
-        on owners.owner_change > seen.owner_change
+        on seen.owner_change < owners.owner_change
 
 ),
 

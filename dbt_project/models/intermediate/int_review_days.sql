@@ -85,7 +85,8 @@ said as (
             and {{ is_within_bounds('orders.placed_at', from='look_back_from') }}
     where
         orders.placed_at <= reviews.created_at
-        and {{ days_between('cast(orders.placed_at as date)', 'cast(reviews.created_at as date)') }} <= {{ review_look_back_days() }}
+        and {{ days_between('cast(orders.placed_at as date)', 'cast(reviews.created_at as date)') }}
+        <= {{ review_look_back_days() }}
     union all
     select
         long_texts.created_at as event_at,

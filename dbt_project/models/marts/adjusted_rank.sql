@@ -1,10 +1,10 @@
--- What the ranking would be without the suspected transactions: sales, rating and rank of each living listing within its
+-- What the ranking would be without the suspected transactions: sales, rating and rank of each active listing within its
 -- category, with and without them. A listing's adjusted rank is the place that its adjusted sales would have among what the
 -- others sell as they stand: nobody moves for what another did. Places are shared by those who sell as many. One row a
 -- listing.
 with
 
-living as (
+active_listings as (
 
     select
         listing_spine.listing_id,
@@ -49,7 +49,7 @@ sums as (
 listings as (
 
     select
-        living.*,
+        active_listings.*,
         cast(coalesce(sums.raw_sales_count, 0) as bigint) as raw_sales_count,
         cast(coalesce(sums.adjusted_sales_count, 0) as bigint) as adjusted_sales_count,
         cast(coalesce(sums.suspected_count, 0) as bigint) as suspected_count,
@@ -57,9 +57,9 @@ listings as (
         cast(coalesce(sums.raw_sales_count > sums.adjusted_sales_count, false) as integer) as is_counted_itself,
         {{ ratio('sums.raw_rating_sum', 'sums.raw_rating_count') }} as raw_rating,
         {{ ratio('sums.adjusted_rating_sum', 'sums.adjusted_rating_count') }} as adjusted_rating
-    from living
+    from active_listings
     left join sums
-        on sums.listing_id = living.listing_id
+        on sums.listing_id = active_listings.listing_id
 
 ),
 

@@ -65,7 +65,7 @@ found as (
 
 ),
 
-living as (
+active_listings as (
 
     select
         merchant_id,
@@ -100,7 +100,7 @@ final as (
         coalesce(found.action_count, 0) as action_count,
         coalesce(found.is_found_during_action, false) as is_found_during_action,
         bans.banned_at,
-        coalesce(living.active_listing_count, 0) as active_listing_count,
+        coalesce(active_listings.active_listing_count, 0) as active_listing_count,
         rings.ring_id,
         rings.merchant_count as ring_merchant_count
     from confirmed
@@ -109,8 +109,8 @@ final as (
         on stg_merchants.merchant_id = confirmed.merchant_id
     left join found
         on found.merchant_id = confirmed.merchant_id
-    left join living
-        on living.merchant_id = confirmed.merchant_id
+    left join active_listings
+        on active_listings.merchant_id = confirmed.merchant_id
     left join bans
         on bans.merchant_id = confirmed.merchant_id
     left join rings

@@ -1,4 +1,4 @@
--- What each living listing is expected to do harm with, one row a listing: score/100 × units of 30 days (at least 1) × price in
+-- What each active listing is expected to do harm with, one row a listing: score/100 × units of 30 days (at least 1) × price in
 -- the base currency × how serious a counterfeit of its category is. What is kept off the lists does none; what nobody rated or
 -- nothing prices is unknown. A DECIMAL all along, so that sums do not depend on the order of rows.
 with
@@ -9,7 +9,7 @@ run as (
 
 ),
 
-living as (
+active_listings as (
 
     select
         listing_states.listing_id,
@@ -54,22 +54,22 @@ rated_listings as (
 weighed as (
 
     select
-        living.*,
+        active_listings.*,
         rated_listings.brand,
         cast(rated_listings.score as decimal(9, 4)) as score,
         coalesce(rated_listings.is_flagged and rated_listings.held_by is null, false) as is_listed,
         coalesce(rated_listings.is_suppressed, false) as is_suppressed,
         cast(least(coalesce(sales.unit_count, 0), 1000000000) as bigint) as unit_count,
         coalesce(of_category.seriousness, of_first_part.seriousness, 1) as seriousness
-    from living
+    from active_listings
     left join sales
-        on sales.listing_id = living.listing_id
+        on sales.listing_id = active_listings.listing_id
     left join rated_listings
-        on rated_listings.listing_id = living.listing_id
+        on rated_listings.listing_id = active_listings.listing_id
     left join seriousness as of_category
-        on of_category.category = living.category
+        on of_category.category = active_listings.category
     left join seriousness as of_first_part
-        on of_first_part.category = split_part(living.category, '/', 1)
+        on of_first_part.category = split_part(active_listings.category, '/', 1)
 
 ),
 

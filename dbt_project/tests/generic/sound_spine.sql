@@ -35,7 +35,7 @@ judged as (
             when (spine.purpose = 'score') <> (spine.label is null) then 'a label has no place where there is scoring, and only there'
             when (spine.label_source is null) <> (spine.label_decided_date is null) then 'a label has a source and a day'
             when spine.label_source is null and spine.label then 'what nothing labels is negative'
-            when spine.purpose in ('score', 'calibrate', 'known_positive', 'training_verdict') and not spine.is_active then 'only what lives is scored'
+            when spine.purpose in ('score', 'calibrate', 'known_positive', 'training_verdict') and not spine.is_active then 'only what is active is scored'
             when spine.purpose = 'known_positive' and not spine.label then 'what is known is a positive'
             when (spine.purpose = 'calibrate') <> (spine.inclusion_probability is not null) then 'what calibrates was drawn'
             when (spine.purpose = 'calibrate') <> coalesce(spine.expansion_weight > 0, false) then 'what calibrates stands for some'
