@@ -145,7 +145,7 @@ def test_a_wrong_password_is_said_without_it(postgres: Postgres, tmp_path: Path)
     wrong = read_sources(tmp_path / "sources.yml", {"SHOP_PASSWORD": "not this one"})
     message = landed(wrong, tmp_path / "landing")["listings"].message
     assert "password authentication failed" in message
-    assert "Correct `user`, or what the variable that `password` names holds" in message
+    assert "Correct `user`, or the value of the variable that `password` names" in message
     assert "not this one" not in message
 
 
@@ -255,7 +255,7 @@ def test_a_connection_that_breaks_once_is_made_again(
     assert (
         f"reading shop: postgres {postgres.host} shop long, for table listings: attempt 1 of 4 failed (" in caplog.text
     )
-    assert "; the next in 0.5 s." in caplog.text
+    assert "; the next one follows in 0.5 s." in caplog.text
 
 
 def test_a_connection_that_breaks_while_the_table_is_looked_for_is_made_again(
@@ -320,8 +320,10 @@ def test_a_connection_that_breaks_every_time_is_given_up_and_nothing_lands(
     )
     assert "Is the server up, and does it let a read finish?" in record.message
     assert PASSWORD not in record.message
-    tried = [line for line in caplog.messages if "for table listings: try" in line]
-    assert [line.partition("for table listings: ")[2][:12] for line in tried] == [f"try {n} of 4 f" for n in (1, 2, 3)]
+    tried = [line for line in caplog.messages if "for table listings: attempt" in line]
+    assert [line.partition("for table listings: ")[2][:16] for line in tried] == [
+        f"attempt {n} of 4 f" for n in (1, 2, 3)
+    ]
     assert not (tmp_path / "landing" / "listings").exists()
 
 
@@ -382,7 +384,7 @@ def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str,
             "Is `endpoint` right",
         ),
         (in_storage("127.0.0.1:9000", "s3://market/x"), "inputs.listings.s3.endpoint", "^https?://"),
-        (in_storage(storage, "/listings.parquet"), "`s3` says how storage is reached", "starts with s3://"),
+        (in_storage(storage, "/listings.parquet"), "`s3` configures access to storage", "starts with s3://"),
         (
             in_storage(storage, "s3://market/x") | {"s3": {"secret_key": "mine"}},
             "s3.secret_key is written out",
@@ -453,7 +455,7 @@ FILES += [
     ("items.csv", HEAD + b"l1,m1\n", CSV, "Expected Number of Columns: 4 Found: 2"),
     ("items.csv", HEAD + b'l1,m1,"Watch,2026-03-01\n' + b"l2" + ROW * 200_000, CSV, "the rows cannot be read"),
     ("items.csv", HEAD + b"l1,m1," + b"long" * 2_500_000 + b",2026-03-01\n", CSV, "line 2 has more than 2,000,000"),
-    ("items.csv", (HEAD + b"l1" + ROW).decode().encode("utf-16"), CSV | {"encoding": "latin-1"}, "must name the columns"),
+    ("items.csv", (HEAD + b"l1" + ROW).decode().encode("utf-16"), CSV | {"encoding": "latin-1"}, "must be a header"),
     ("items.csv", "\ufefflisting_id\nl1\n".encode("utf-16-be"), CSV | {"encoding": "utf-16"}, "starts with a byte-order mark"),
     ("items.csv.bz2", b"BZh91AY&SY", CSV, "has a compression that is not supported"),
     ("long" * 100 + ".csv", None, CSV, "there is no file"),
@@ -575,7 +577,7 @@ def test_a_duckdb_file_that_is_being_written_says_by_whom(
         message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
         writer.communicate(b"\n")
     assert f"shop.duckdb cannot be read: process {writer.pid} has it open for writing" in message
-    assert "Wait until it is closed, or name a copy" in message
+    assert "Wait until it is closed, or use a copy" in message
 
 
 def test_rows_before_a_line_that_is_too_long_do_not_land_alone(
@@ -813,14 +815,14 @@ BROKEN = [
         "select *, '{\"a\": ' as specs from t",
         "specs: 6 of 6 rows cannot be read as json",
     ),
-    ("no row", "listings", "from t where false", "the source has no row, and the table is required"),
+    ("no row", "listings", "from t where false", "the source has no rows, and the table is required"),
 ]
 RATES = "select 'EUR' as currency, date '2026-06-01' + i::integer as date, 1.1::double as rate from range(3) as r(i)"
 OTHERWISE = {
     # The sources file says that each line of JSON has all columns, so one that is missing is null in every row.
     ("a column missing", "jsonl"): "listed_at: 6 of 6 rows must have a value and has none",
     # A file of JSON lines without lines names no columns, unless the sources file does.
-    ("no row", "jsonl"): "the source has no row, and the table is required",
+    ("no row", "jsonl"): "the source has no rows, and the table is required",
     # SQLite keeps no infinite number and makes null of one that is none.
     ("not a number", "sqlite"): "rate: 3 of 3 rows must have a value",
 }

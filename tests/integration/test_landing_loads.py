@@ -23,7 +23,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expectations.contract import Contract
+from expectations.contract import LANDED_COLUMNS, Contract
 from tests.landing_fixtures import BUYERS, CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, ORDERS, Market
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.landing import ledger as ledger_module
@@ -441,7 +441,7 @@ def test_a_row_that_does_not_say_when_it_changed_is_refused_not_lost(tmp_path: P
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("listing_id", "changed_at: is VARCHAR, must be a timestamp, a date or an integer; write an expression"),
+        ("listing_id", "changed_at: is VARCHAR, must be a timestamp, a date or an integer; convert it"),
         ("no_such_column", "changed_at: "),
         ("listing_id::timestamp", "changed_at: Conversion error"),
     ],
@@ -525,7 +525,7 @@ def test_dbt_sees_the_pinned_loads_and_empty_tables(tmp_path: Path) -> None:
         for name, table in CONTRACT.tables.items():
             described = [row[:2] for row in warehouse.execute(f"describe landed.{name}").fetchall()]
             expected = [(column, spec.sql_type) for column, spec in table.columns.items()]
-            assert described == [*expected, ("load_id", "VARCHAR"), ("landed_at", "TIMESTAMP")]
+            assert described == [*expected, *((column, sql_type) for column, (sql_type, _) in LANDED_COLUMNS.items())]
         assert warehouse.execute("select count(*) from landed.reviews").fetchall() == [(0,)]
         assert warehouse.execute("select count(*) from landed.orders").fetchall() == [(11,)]
         shown = warehouse.execute(

@@ -177,7 +177,7 @@ def test_at_most_three_rows_are_shown_and_long_values_are_cut(tmp_path: Path) ->
 
 def test_a_required_table_needs_rows(tmp_path: Path) -> None:
     market = Market(tmp_path, LINES | {"merchants": f"select * from ({MERCHANTS}) where false"})
-    assert "the source has no row, and the table is required" in refusal_of(market, "merchants")
+    assert "the source has no rows, and the table is required" in refusal_of(market, "merchants")
 
 
 def test_an_optional_table_may_be_empty(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_footer_that_claims_trillions_of_rows_is_not_read(tmp_path: Path) -> N
     path.write_bytes(raw[:start] + footer + struct.pack("<I", len(footer)) + b"PAR1")
     assert pq.read_metadata(path).num_rows == 2_000_000_000_000
     reports = {report.table: report for report in check(sources, CONTRACT, hmac_key=b"k")}
-    assert "damaged or made to exhaust memory" in reports["orders"].message
+    assert "damaged, or made to exhaust memory" in reports["orders"].message
 
 
 def _varint(number: int) -> bytes:
