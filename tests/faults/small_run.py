@@ -19,7 +19,7 @@ from touchstone.core.errors import TouchstoneError, describe_disk_error
 from touchstone.core.files import sha256_bytes
 from touchstone.core.lists import LISTS
 from touchstone.core.lock import writer_lock
-from touchstone.demo.images import goods, jpeg
+from touchstone.demo.images import draw_product, jpeg
 from touchstone.landing.images import PictureStore
 
 DAYS = {"first": AS_OF - dt.timedelta(days=1), "next": AS_OF}
@@ -35,7 +35,7 @@ def add_pictures(folder: Path, count: int) -> None:
     """Hashes the first pictures of the market that are not hashed yet."""
     root = folder / "pictures"
     root.mkdir(exist_ok=True)
-    contents = [jpeg(goods(np.random.default_rng(number), str(number))) for number in range(count)]
+    contents = [jpeg(draw_product(np.random.default_rng(number), str(number))) for number in range(count)]
     rows = {sha256_bytes(content): f"{number}.jpg" for number, content in enumerate(contents)}
     for address, content in zip(rows.values(), contents, strict=True):
         (root / address).write_bytes(content)

@@ -45,7 +45,7 @@ def test_it_is_refused_by_the_gate_that_the_decision_names(agora: tuple[Path, Ou
     assert outcome.code == 3, outcome.stderr
     assert "few_are_flagged" in outcome.stderr
     assert "0.1" in outcome.stderr
-    assert "few_are_flagged" in (ROOT / "docs" / "decisions" / "0005-agora-is-refused.md").read_text()
+    assert "few_are_flagged" in (ROOT / "docs" / "decisions" / "0017-policies.md").read_text()
     assert not (home / "published").exists()
 
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import FIRST_DAY, SmallHomes, run
-from tests.unit.test_signals_pictures import png_that_claims
 
+from tests.unit.test_signals_images import png_that_claims
 from touchstone.core.files import sha256_bytes
 
 Row = dict[str, Any]

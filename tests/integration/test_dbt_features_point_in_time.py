@@ -25,7 +25,15 @@ import duckdb
 import pytest
 
 from orchestration.assets.signals import merchant_rings
-from tests.dbt_fixtures import contract_tables, landed_columns, list_nodes, make_warehouse, open_warehouse, run_dbt
+from tests.dbt_fixtures import (
+    LOAD_COLUMNS,
+    contract_tables,
+    landed_columns,
+    list_nodes,
+    make_warehouse,
+    open_warehouse,
+    run_dbt,
+)
 from touchstone.demo.generate import generate
 from touchstone.landing.images import PictureStore
 
@@ -125,13 +133,14 @@ def fill(home: Path, sources: Path, as_of: date, cut: date | None, *, with_train
                 f'''case when {known_by(table, name)} > $cut then {unknown(table, name)}
                 else cast("{name}" as {sql_type}) end as "{name}"'''
                 for name, sql_type in landed_columns(table).items()
-                if name not in ("load_id", "landed_at")
+                if name not in LOAD_COLUMNS
             )
             event_at = declared.get("event_at")
             condition = f'coalesce(cast("{event_at}" as date) <= $cut, true)' if event_at else "$cut is not null"
             later = kept_in_loads(table)
             connection.execute(
-                f"""insert into landed."{table}" select {columns}, 'load-1', timestamp '{FIRST_LANDED_AT if later else LANDED_AT}'
+                f"""insert into landed."{table}" by name select {columns}, 'load-1' as load_id,
+                timestamp '{FIRST_LANDED_AT if later else LANDED_AT}' as landed_at
                 from read_parquet('{sources / table}.parquet') where {condition}""",
                 {"cut": cut or date(9999, 12, 31)},
             )

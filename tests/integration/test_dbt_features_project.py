@@ -32,6 +32,7 @@ UNITS = {
 }
 
 DOUBLES = {
+    "held_out_probability",
     "sampling_share",
     "inclusion_probability",
     "expansion_weight",
@@ -41,8 +42,14 @@ DOUBLES = {
     "own_conduct_score",
     "value",
 }
-DOUBLES |= {"weight_ratio", "delivery_ratio", "delivery_route_ratio", "day_burst_ratio", "hour_order_buyer_ratio"}
-DOUBLES |= {"raw_rating", "adjusted_rating"}
+DOUBLES |= {
+    "weight_ratio",
+    "delivery_ratio",
+    "delivery_route_ratio",
+    "day_burst_ratio",
+    "hour_order_buyer_ratio",
+}
+DOUBLES |= {"held_out_probability", "raw_rating", "adjusted_rating"}
 """The columns of doubles that a table has which others read: shares, and what is only compared."""
 
 LISTING = {"listing_id": "l1", "merchant_id": "m1", "as_of_date": "2026-01-31", "is_active": True, "sampling_share": 1}
@@ -200,6 +207,24 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "merchant_conduct",
         [{"merchant_id": "m1", "as_of_date": "2026-01-31"}] * 2,
     ),
+    **{
+        f"unique_combination_spine_{table}_relation__entity_id__as_of_date{'__purpose' if has_purpose else ''}": (
+            f"spine_{table}",
+            [
+                {"relation": "listing", "entity_id": "l1", "as_of_date": "2026-01-31"}
+                | ({"purpose": "train"} if has_purpose else {})
+            ]
+            * 2,
+        )
+        for table, has_purpose in {
+            "candidates": False,
+            "known_positives": False,
+            "labelled_rows": True,
+            "unlabelled_rows": True,
+            "verdicts": False,
+            "calibration_rows": False,
+        }.items()
+    },
     "unique_combination_listing_spine": ("listing_spine", [SCORED] * 2),
     "unique_combination_merchant_spine": (
         "merchant_spine",

@@ -106,6 +106,7 @@ BAD_ROWS = {
     "int_order_days_hang_together": "update int_order_days set merchant_id = null where not is_marker",
     "int_review_days_hang_together": "update int_review_days set rating_count = 5",
     "int_sighting_days_hang_together": "update int_sighting_days set price_usd_last = price_usd_max + 1",
+    "unique_combination_int_changed_days_part__day": "insert into int_changed_days from int_changed_days limit 1",
     "listing_days_hold_every_order": "delete from int_order_days where day = '2026-01-04'",
     "loads_are_fresh": "update landed.loads set newest_event_date = date '2026-01-01'",
     "one_digest_a_day_int_case_days": "update int_case_days set day_digest = null",

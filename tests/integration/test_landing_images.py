@@ -19,7 +19,7 @@ from orchestration.assets.signals import MOST_ADDRESSES, PICTURES
 from tests.dbt_fixtures import REPOSITORY, make_warehouse, open_warehouse
 from touchstone.core.files import TEMPORARY_PREFIX, sha256_bytes
 from touchstone.core.run_record import _peak_memory_mib
-from touchstone.demo.images import POOR, altered, goods, jpeg
+from touchstone.demo.images import POOR, altered, draw_product, jpeg
 from touchstone.landing import images as landing
 from touchstone.landing.images import MOST_BYTES, PictureStore
 
@@ -28,7 +28,7 @@ def draw(folder: Path, *numbers: int, copy: bool = False) -> dict[str, str]:
     """Writes pictures into a folder; returns address by digest."""
     rows: dict[str, str] = {}
     for number in numbers:
-        picture = goods(np.random.default_rng([21, number]), f"NO-{number}")
+        picture = draw_product(np.random.default_rng([21, number]), f"NO-{number}")
         content = jpeg(altered(np.random.default_rng([22, number]), picture), POOR) if copy else jpeg(picture)
         digest = sha256_bytes(content)
         (folder / f"{digest}.jpg").write_bytes(content)
@@ -112,7 +112,7 @@ def test_an_address_leads_nowhere_else(store: PictureStore, root: Path):
     (root / "large.jpg").write_bytes(b"")
     os.truncate(root / "large.jpg", MOST_BYTES + 1)
     (root / "folder").mkdir()
-    (root / "other.jpg").write_bytes(jpeg(goods(np.random.default_rng(1), "")))
+    (root / "other.jpg").write_bytes(jpeg(draw_product(np.random.default_rng(1), "")))
     for address, reason in {
         f"../{name}": landing.OUTSIDE,
         str(root.parent / name): landing.OUTSIDE,

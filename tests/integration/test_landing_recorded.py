@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expectations.contract import LANDED_COLUMNS
 from tests.landing_fixtures import CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, Market
 from touchstone.core import failpoints as faults
 from touchstone.core.errors import BadInputError
@@ -53,8 +54,9 @@ def present(market: Market, table: str) -> list[dict[str, Any]]:
     key = ", ".join(CONTRACT.tables[table].key)
     with duckdb.connect() as connection:
         create_views(connection, market.landing, market.pins(), CONTRACT)
+        excluded = ", ".join(LANDED_COLUMNS)
         newest = f"qualify row_number() over (partition by {key} order by landed_at desc) = 1"
-        query = f"select * exclude (load_id, landed_at) from (select * from landed.{table} {newest}) order by {key}"
+        query = f"select * exclude ({excluded}) from (select * from landed.{table} {newest}) order by {key}"
         return connection.execute(query).to_arrow_table().to_pylist()
 
 

@@ -20,7 +20,7 @@ import pytest
 from ml import train as training
 from ml.boosting import Parameters
 from ml.calibrate import Calibration
-from ml.compare import figures
+from ml.compare import calibration_figures
 from ml.declarations import Declaration, Feature
 from ml.model import read_model
 from ml.registry import Registry, Version
@@ -175,7 +175,7 @@ def test_a_slope_from_few_positives_picked_by_chance_is_an_upper_end(home: Path,
     told = {}
     for by_chance in (9, 10):
         is_random_arm = ~verdicts.label | (np.cumsum(verdicts.label) <= by_chance)
-        told[by_chance] = figures(
+        told[by_chance] = calibration_figures(
             read_model(champion.folder, champion.model_digest), replace(verdicts, is_random_arm=is_random_arm), (100, 1)
         )
     few, enough = (told[by_chance]["calibration_slope"] for by_chance in (9, 10))

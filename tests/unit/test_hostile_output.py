@@ -140,7 +140,7 @@ def public_report(value: str) -> str:
 def evaluated(value: str) -> str:
     metrics = {name: {"mean": 0.5, "sd": None, "low": None, "high": None} for name in evaluation.METRIC_NAMES}
     warning = f"The feature {value!r} alone separates positives from others. Leave it out: --drop {value}."
-    return evaluation.render_evaluation(
+    return evaluation.render(
         {"rows": 9, "positives": 3, "metrics": metrics, "baseline": {}, "warnings": [warning]}, "#/1"
     )
 

@@ -43,7 +43,7 @@ def refusal(folder: Path, roles: Roles = ROLES, **columns: Any) -> str:
 
 
 @pytest.mark.parametrize("name", ["table.parquet", "table.csv"])
-def test_numbers_dates_booleans_and_words_are_told_from_either_kind_of_file(tmp_path: Path, name: str) -> None:
+def test_numbers_dates_booleans_and_words_are_read_from_either_kind_of_file(tmp_path: Path, name: str) -> None:
     table = table_of(
         tmp_path,
         name=name,
@@ -64,7 +64,7 @@ def test_numbers_dates_booleans_and_words_are_told_from_either_kind_of_file(tmp_
     assert by_name["truth"][:4].tolist() == [1, 0, 0, 1]
     assert by_name["day"][:2].tolist() == [ROWS - 1, ROWS - 2]
     assert by_name["moment"][0] == pytest.approx((ROWS - 1) / 24)
-    assert table.categories["word"].words[:2] == ("one", "two")
+    assert table.categories["word"].values[:2] == ("one", "two")
     assert table.categories["word"].code[:3].tolist() == [0, 1, -1]
 
 
@@ -123,11 +123,11 @@ BAD: Sequence[tuple[str, Roles, dict[str, Any], str]] = [
     ("a label that is null", ROLES, {"y": [None, *LABEL[1:]], "x": [1] * ROWS}, "1 rows have no 'y'"),
     ("all null", ROLES, {"x": pa.array([None] * ROWS, pa.int64())}, "'x' is null in every row. Leave it out: --drop x"),
     ("all null of no type", ROLES, {"x": pa.nulls(ROWS)}, "null in every row"),
-    ("ids twice", ROLES, {"id": ["a", *IDS[1:-1], "a"], "x": [1] * ROWS}, "1 ids are there more than once, such as a"),
+    ("ids twice", ROLES, {"id": ["a", *IDS[1:-1], "a"], "x": [1] * ROWS}, "1 ids are duplicated, such as a"),
     ("an id that is null", ROLES, {"id": [None, *IDS[1:]], "x": [1] * ROWS}, "1 rows have no 'id'"),
     ("no feature", ROLES, {}, "no column left that could be a feature"),
-    ("a struct", ROLES, {"x": [{"a": 1}] * ROWS}, "which is no feature. Leave it out: --drop x"),
-    ("bytes", ROLES, {"x": [b"a"] * ROWS}, "which is no feature. Leave it out: --drop x"),
+    ("a struct", ROLES, {"x": [{"a": 1}] * ROWS}, "which is not supported. Leave it out: --drop x"),
+    ("bytes", ROLES, {"x": [b"a"] * ROWS}, "which is not supported. Leave it out: --drop x"),
     ("a label that is a feature", Roles("y", "id", features=("y",)), {"x": [1] * ROWS}, "--features names 'y'"),
     ("a time of words", Roles("y", time="x"), {"x": ["soon"] * ROWS, "z": [1] * ROWS}, "neither a date nor a number"),
 ]  # fmt: skip
@@ -168,10 +168,10 @@ def test_splits_are_put_into_the_tables_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"id": IDS[:-2], "first": ["train"] * (ROWS - 2)}, "says nothing of 2 rows of the table, such as r22, r23"),
+        ({"id": IDS[:-2], "first": ["train"] * (ROWS - 2)}, "lacks 2 rows of the table, such as r22, r23"),
         ({"key": IDS, "first": ["train"] * ROWS}, "has no column 'id', which is the table's id"),
         ({"id": IDS}, "has the ids alone"),
-        ({"id": [*IDS[:-1], "r0"], "first": ["train"] * ROWS}, "1 ids are there more than once"),
+        ({"id": [*IDS[:-1], "r0"], "first": ["train"] * ROWS}, "1 ids are duplicated"),
     ],
 )
 def test_splits_that_cannot_be_used(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
@@ -230,4 +230,4 @@ def test_a_category_knows_null_from_the_empty_word(tmp_path: Path) -> None:
     column = table.categories["word"]
     assert isinstance(column, Category)
     assert column.code[2] == -1
-    assert column.words[column.code[0]] == ""
+    assert column.values[column.code[0]] == ""

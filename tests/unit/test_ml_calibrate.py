@@ -18,7 +18,7 @@ from ml.calibrate import (
     Calibration,
     CalibrationSample,
     MarginCounts,
-    Wrong,
+    VerdictErrorRates,
     _population_loss,
     _verdict_loss,
     calibrate,
@@ -323,7 +323,7 @@ def test_that_what_looks_worse_is_known_sooner_is_seen() -> None:
 def test_the_gradient_is_that_of_the_loss(seed: int, told: list[float]) -> None:
     random = np.random.default_rng(seed)
     margin = random.normal(0, 2, 20)
-    verdicts = CalibrationSample(margin, random.random(20) < 0.4, np.ones(20), Wrong(0.01, 0.03))
+    verdicts = CalibrationSample(margin, random.random(20) < 0.4, np.ones(20), VerdictErrorRates(0.01, 0.03))
     counts_by_margin = MarginCounts(margin, *random.integers(0, 9, (2, 20)).astype(np.float64))
     is_known, weight = random.random(20) < 0.3, random.random(20)
 

@@ -29,8 +29,8 @@ from ml.drift import (
     table,
 )
 from ml.model import RiskModel
-from ml.shadow import Found
-from ml.training_set import PURPOSES, Live, Rows
+from ml.shadow import Outcomes
+from ml.training_set import PURPOSES, ActiveEntities, Rows
 from tests.ml_fixtures import LISTINGS
 
 COLUMNS = LISTINGS.columns
@@ -56,7 +56,7 @@ def model_of(features: Features) -> RiskModel:
     matrix = np.column_stack([np.array(features[name], dtype=np.float32) for name in (*COLUMNS, "score")])
     category = np.array([names.index(name) for name in features["category"]])
     nobody = np.zeros(len(matrix), dtype=np.int64)
-    live = Live(nobody, category, tuple(names), nobody > 0, nobody > 0, matrix)
+    live = ActiveEntities(nobody, category, tuple(names), nobody > 0, nobody > 0, matrix)
     declared: Declaration = LISTINGS
     body = {
         **declared.as_dict(),
@@ -188,8 +188,8 @@ def test_nobody_moves_nothing(tmp_path: Path) -> None:
     assert measured(tmp_path, model_of(drawn(1)), drawn(2, 0)) == []
 
 
-def outcomes(positive: npt.NDArray[np.bool_], inclusion: float = 0.1) -> Found:
-    return Found(np.arange(len(positive)), positive, np.full(len(positive), inclusion))
+def outcomes(positive: npt.NDArray[np.bool_], inclusion: float = 0.1) -> Outcomes:
+    return Outcomes(np.arange(len(positive)), positive, np.full(len(positive), inclusion))
 
 
 def test_outcomes_are_held_against_what_was_expected() -> None:

@@ -145,7 +145,7 @@ def test_a_feature_that_says_it_all_fails() -> None:
 
 def test_missing_digests_fail() -> None:
     assert failures(digests={**GOOD.digests, "spine": "", "active": "somewhere"}) == (
-        "digests are missing: spine, live",
+        "digests are missing: spine, active",
     )
 
 
@@ -171,7 +171,7 @@ def test_every_declared_model_has_limits() -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("models: {}", "nothing for m"),
+        ("models: {}", "no entry for m"),
         ("models: {m: {minimum: {a: 1}}}", "unknown key minimum; it is one of minimums"),
         ("models: {m: [", "cannot be read as YAML"),
     ],

@@ -110,7 +110,7 @@ def test_maxima_are_the_same_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch
     features = random.normal(size=(60, 3)).astype(np.float32)
     found = [(int(one), int(other), 1.0) for one, other in random.integers(0, 60, (200, 2))]
     whole = neighbour_features(features, ["a", "b", "c"], links_over({"edges": edges_of(found)}, len(features)), 2)[0]
-    monkeypatch.setattr(neighbours, "GATHERED", 5)
+    monkeypatch.setattr(neighbours, "BATCH_EDGES", 5)
     np.testing.assert_array_equal(
         whole,
         neighbour_features(features, ["a", "b", "c"], links_over({"edges": edges_of(found)}, len(features)), 2)[0],
@@ -124,10 +124,10 @@ def test_rows_that_are_near_each_other_have_places_near_each_other() -> None:
         [(row, 42 + row // 20 * 9 + thing, 1.0) for row in range(40) for thing in range(9)],
     ):
         (way,) = links_over({"edges": edges_of(found)}, 42).values()
-        places = way.places()
+        places = way.coordinates()
         assert np.isnan(places[40:]).all(), "rows without a link"
         assert np.isfinite(places[:40]).all()
         own, other = places[:20, :2], places[20:40, :2]
         apart = np.linalg.norm(own.mean(axis=0) - other.mean(axis=0))
         assert max(np.ptp(own, axis=0).max(), np.ptp(other, axis=0).max()) < 0.3 * apart
-        np.testing.assert_array_equal(places, way.places())
+        np.testing.assert_array_equal(places, way.coordinates())

@@ -13,13 +13,13 @@ from PIL import Image, ImageOps
 
 from ml.signals.images import HASHES, MATCHES, NEAR, VIEWS, hash_images, match
 from touchstone.demo.arrays import generator
-from touchstone.demo.images import POOR, SIDE, altered, goods, jpeg, logo
+from touchstone.demo.images import POOR, SIDE, altered, draw_product, jpeg, logo
 
 
 def drawn(number: int) -> Image.Image:
     """A picture; another number, another picture."""
     rng = np.random.default_rng([11, number])
-    return logo(rng, f"Brand{number}") if number % 4 == 0 else goods(rng, f"NO-{number}")
+    return logo(rng, f"Brand{number}") if number % 4 == 0 else draw_product(rng, f"NO-{number}")
 
 
 def copied(number: int) -> bytes:
@@ -181,4 +181,4 @@ def test_bytes_that_were_flipped_never_raise():
 
 def test_a_box_hardly_wider_than_its_round_corners_can_be_drawn() -> None:
     """By a part of a pixel: the demo of seed 1021 could not be made."""
-    assert goods(generator(1021, "own picture", 370), "").size == (SIDE, SIDE)
+    assert draw_product(generator(1021, "own picture", 370), "").size == (SIDE, SIDE)
