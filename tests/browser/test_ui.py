@@ -464,7 +464,7 @@ def test_the_graph_opens_its_groups(served: Served, page: Page, keep: Keep):
         ("scores/listing_counterfeit", "model-review", "Every live listing of a day rated 0 to 100", "plot"),
         ("candidates/listings", "brand-protection", "waiting for its gates", "plot"),
         ("published/listings", "brand-protection", "The list of listings that readers see", "plot"),
-        ("reports/outcomes", "brand-protection", "What came of flags, notices, appeals and leads", "plot_notices"),
+        ("reports/outcomes", "brand-protection", "Outcomes of flags, notices, appeals and leads", "plot_notices"),
     ],
     ids=lambda value: value if value and "/" in value else "",
 )
@@ -517,7 +517,7 @@ def test_mlflow_shows_a_challenger_beside_the_champion_and_its_card(served: Serv
         page.get_by_role("link", name="the model card").click()
     page.set_viewport_size({"width": 1280, "height": 985})
     page.set_content(card.value.path().read_text())
-    expect(page.get_by_role("heading", name="What you are asked to decide")).to_be_visible()
+    expect(page.get_by_role("heading", name="Your decision")).to_be_visible()
     keep("card")
 
 

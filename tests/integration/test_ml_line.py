@@ -379,7 +379,7 @@ def test_the_card_says_who_stands_between_floor_and_threshold(
     own_high = [row["own_conduct_score"] >= champion.floor for row in rated]
     told = json.loads((champion.folder.parent / "card.json").read_text())["population"]
     assert told == {
-        "live_count": len(rated),
+        "active_count": len(rated),
         "flagged_count": sum(a and b for a, b in zip(high, own_high, strict=True)),
         "between_floor_and_threshold_count": sum(b and not a for a, b in zip(high, own_high, strict=True)),
         "held_by_floor_count": sum(a and not b for a, b in zip(high, own_high, strict=True)),

@@ -150,8 +150,8 @@ def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> 
     assert version.folder.is_relative_to(shared)
     page = registry.mlflow.client().get_model_version(MODEL, "1")
     assert {name: page.tags[name] for name in POPULATION} == {name: str(count) for name, count in POPULATION.items()}
-    assert "1,400 lie between floor and threshold" in page.description
-    assert "7 are above the threshold but held off by the floor" in page.description
+    assert "1,400 are between floor and threshold" in page.description
+    assert "7 are above the threshold but kept off the list by the floor" in page.description
     assert "An estimated 1.8% of the honest merchants reach the floor" in page.description
     rows = page.description.splitlines()
     assert [row for row in rows if row.startswith("|") and row.split("|")[1].strip() == "auroc"]

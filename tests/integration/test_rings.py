@@ -20,7 +20,7 @@ AS_OF = date(2026, 6, 30)
 # Everybody gives the phone of a public office. Of four, each bears three identifiers that all four bear and one that two do;
 # another four share as much, but nothing that the platform has verified.
 IDENTIFIERS = """
-insert into landed.merchant_identifiers
+insert into landed.merchant_identifiers by name
 with borne as (
   select number, 'phone' as kind, 'public office' as value, true as is_verified from range(5000) as everybody (number)
   union all
@@ -32,8 +32,9 @@ with borne as (
   select number, kind, 'planted', false
   from range(20, 24) as framed (number), (values ('phone'), ('email'), ('address')) as kinds (kind))
 select
-  'm' || lpad(number::varchar, 4, '0'), kind, value, timestamp '2026-01-01 12:00:00', is_verified,
-  'load-1', timestamp '2026-06-30 23:59:59'
+  'm' || lpad(number::varchar, 4, '0') as merchant_id, kind, value as value_hash,
+  timestamp '2026-01-01 12:00:00' as first_seen_at, is_verified,
+  'load-1' as load_id, timestamp '2026-06-30 23:59:59' as landed_at
 from borne
 """
 

@@ -19,7 +19,7 @@ def dbt(context: typer.Context) -> None:
 
     Exits with 4 if a model or test failed. Artifacts (compiled SQL, documentation) are written to `dbt/` in the home.
 
-    Example: touchstone dbt build --select int_order_days+
+    Example: touchstone dbt build --select int_order_days
     """
     from orchestration.dbt_shell import OFFLINE, run_dbt_command
 

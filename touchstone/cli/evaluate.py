@@ -32,7 +32,7 @@ METRIC_NAMES = {
     "brier_skill": "Brier skill",
 }
 MEANING = "Mean over the splits, ± standard deviation; in brackets a 95 % bootstrap interval over test rows."
-MODEL_NAMES = {"ensemble": "our models", "prevalence": "prevalence", "logistic_regression": "logistic regression"}
+MODEL_NAMES = {"ensemble": "Touchstone", "prevalence": "prevalence", "logistic_regression": "logistic regression"}
 
 
 @dataclass(frozen=True)
