@@ -34,7 +34,8 @@ with borne as (
 select
   'm' || lpad(number::varchar, 4, '0') as merchant_id, kind, value as value_hash,
   timestamp '2026-01-01 12:00:00' as first_seen_at, is_verified,
-  'load-1' as load_id, timestamp '2026-06-30 23:59:59' as landed_at
+  'load-1' as load_id, timestamp '2026-06-30 23:59:59' as landed_at,
+  true as is_current, false as is_increment, true as is_only_load, true as is_new
 from borne
 """
 
