@@ -94,8 +94,8 @@ LATE_KEYS = {
     "moderation_decisions": {"entity_id": "lead(entity_id) over (order by decided_at, entity_id)"},
 }
 """How a row that comes late gets a key of its own, if not by another id."""
-BOOKKEEPING = ("int_load_days", "int_listing_owners")
-"""What keeps loads that count no more, and listings that are gone: nothing is read of those."""
+BOOKKEEPING = ("int_load_days", "int_listing_owners", "int_changed_days")
+"""What keeps loads that count no more, listings that are gone, and days that a run rebuilds: nothing is read of those."""
 SIGNALS = ("pictures", "picture_matches", "merchant_rings")
 WRITTEN = {
     "listings": ["title", "description", "brand_claimed", "category", "condition", "specs"],
