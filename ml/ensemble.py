@@ -20,7 +20,7 @@ import xgboost
 from joblib import parallel_config
 from scipy.stats import loguniform, randint, uniform
 from sklearn.compose import ColumnTransformer
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401  it makes the search importable
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401  # scikit-learn exports HalvingRandomSearchCV only after this import
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression

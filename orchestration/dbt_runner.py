@@ -27,6 +27,7 @@ from touchstone.core.settings import DBT_PROJECT, Settings
 
 if TYPE_CHECKING:
     import duckdb
+    from dbt.cli.main import dbtRunnerResult
     from dbt.contracts.graph.manifest import Manifest
 
 logger = logging.getLogger("touchstone")
@@ -77,19 +78,11 @@ def run_command(settings: Settings, arguments: Sequence[str]) -> bool:
     Raises:
         BadInputError: dbt could not run it: unknown options, or a project that cannot be parsed.
     """
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-    from dbt.cli.main import dbtRunner
-
-    target = settings.home / "dbt"
     with _environment(settings.home, threads=settings.threads, memory_limit=settings.memory_limit):
-        try:
-            # Variables change the project, and `parse` reads it: both start from the files.
-            is_parsed_again = {"--vars", "parse", "--help"} & set(arguments)
-            manifest = None if is_parsed_again else read_project()
-            outcome = dbtRunner(manifest=manifest).invoke([*arguments, *_project_options(target, arguments)])
-        finally:
-            # Without this the warehouse's file stays locked for every later reader in this process.
-            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        # Variables change the project, and `parse` reads it: both start from the files.
+        is_parsed_again = {"--vars", "parse", "--help"} & set(arguments)
+        manifest = None if is_parsed_again else read_project()
+        outcome = _run_in_process([*arguments, *_project_options(settings.home / "dbt", arguments)], manifest)
     if outcome.exception is not None:
         raise BadInputError(f"dbt does not run `{' '.join(arguments)}`: {outcome.exception}") from outcome.exception
     return bool(outcome.success)
@@ -153,18 +146,22 @@ def _parse() -> None:
     write_bytes(CACHE / DIGEST, project_digest().encode())
 
 
-def _invoke(arguments: Sequence[str], *, target: Path, manifest: Manifest | None) -> Any:
+def _run_in_process(arguments: Sequence[str], manifest: Manifest | None) -> dbtRunnerResult:
+    """Runs dbt and closes its connections, without which the warehouse's file stays locked for later readers here."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
-    where = _project_options(target, arguments)
-    output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(output):
-            outcome = dbtRunner(manifest=manifest).invoke([*arguments, *where, "--no-use-colors", "--quiet"])
+        return dbtRunner(manifest=manifest).invoke(list(arguments))
     finally:
-        # Without this the warehouse's file stays locked for every later reader in this process.
-        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]  # dbt-duckdb gives it no types
+
+
+def _invoke(arguments: Sequence[str], *, target: Path, manifest: Manifest | None) -> Any:
+    options = [*_project_options(target, arguments), "--no-use-colors", "--quiet"]
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        outcome = _run_in_process([*arguments, *options], manifest)
     if output.getvalue().strip():
         logger.info("dbt: %s", output.getvalue().strip())
     if outcome.exception is not None:

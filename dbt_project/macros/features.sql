@@ -354,3 +354,18 @@ confirmed as (
         when {{ number }} >= {{ edges[-1] }} then '{{ edges[-1] }} {{ unit }} and more'
     end
 {%- endmacro %}
+
+{# The columns that the four spines have in common. #}
+{% macro spine_columns() -%}
+        category,
+        as_of_date,
+        purpose,
+        label,
+        label_source,
+        label_decided_date,
+        sampling_share,
+        inclusion_probability,
+        expansion_weight,
+        is_random_arm,
+        is_active
+{%- endmacro %}

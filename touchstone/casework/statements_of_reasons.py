@@ -117,6 +117,7 @@ def statement_id(action: Mapping[str, Any]) -> str:
 def statement_text(content: Mapping[str, Any]) -> str:
     """Renders a statement, whose values were made visible before (`core.text.visible_values`), as the text of a letter."""
     decision, facts, means = content["decision"], content["facts_and_circumstances"], content["automated_means"]
+    automated = {name: "yes" if means[name] else "no" for name in ("in_detection", "in_decision")}
     lines = [
         f"Statement of reasons {content['statement_id']}",
         "(Article 17 of Regulation (EU) 2022/2065, the Digital Services Act)",
@@ -131,7 +132,7 @@ def statement_text(content: Mapping[str, Any]) -> str:
         *[f"   - {fact}" for fact in facts["facts"]],
         *([f"   Estimated risk: {facts['estimated_risk']}."] if facts["estimated_risk"] else []),
         f"   Origin: {facts['origin']}.",
-        f"3. Automated means: in detection {_yes(means['in_detection'])}, in the decision {_yes(means['in_decision'])}.",
+        f"3. Automated means: in detection {automated['in_detection']}, in the decision {automated['in_decision']}.",
         f"   {means['explanation']}",
         f"4. Legal ground: {content['legal_ground']}",
         f"5. Contractual ground: {content['contractual_ground']}",
@@ -139,7 +140,3 @@ def statement_text(content: Mapping[str, Any]) -> str:
         *[f"   - {way}" for way in content["redress"]],
     ]
     return "\n".join(lines) + "\n"
-
-
-def _yes(value: bool) -> str:  # noqa: FBT001  # formats a bool
-    return "yes" if value else "no"

@@ -17,17 +17,7 @@ final as (
     select
         entity_id as listing_id,
         merchant_id,
-        category,
-        as_of_date,
-        purpose,
-        label,
-        label_source,
-        label_decided_date,
-        sampling_share,
-        inclusion_probability,
-        expansion_weight,
-        is_random_arm,
-        is_active
+        {{ spine_columns() }}
     from {{ ref('spines') }}
     where relation = 'listing'
 

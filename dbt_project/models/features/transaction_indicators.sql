@@ -442,7 +442,7 @@ ties as (
 
 ),
 
-beside as (
+joined as (
 
     select
         transactions.*,
@@ -595,7 +595,7 @@ indicators as (
         hour_order_count >= 3 as is_crowded,
         tied_merchant_count > 0 as is_tied,
         not is_order as is_lone_review
-    from beside
+    from joined
 
 ),
 

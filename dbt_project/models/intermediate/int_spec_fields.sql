@@ -62,7 +62,7 @@ crowded as (
 
 ),
 
-beside as (
+field_pairs as (
 
     select
         claims.brand_id,
@@ -110,7 +110,7 @@ measured as (
         *,
         min(distance) over (partition by brand_id, model_key, specs_hash, known_from, claimed_field) as least_from_claim,
         min(distance) over (partition by brand_id, model_key, specs_hash, known_from, field) as least_from_field
-    from beside
+    from field_pairs
     where is_crowded
 
 ),
@@ -138,7 +138,7 @@ compared as (
         expected,
         is_discrepant,
         millionths_apart
-    from beside
+    from field_pairs
     where not is_crowded
     union all
     select
