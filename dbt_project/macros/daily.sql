@@ -102,7 +102,7 @@
 {# The parts of a listing's days that are summed by merchant too; what else is asked of a merchant is asked at a date. #}
 {% macro merchant_parts() %}{{ return(['orders', 'reviews']) }}{% endmacro %}
 
-{# What happens to a merchant itself, beside what happens to its listings. #}
+{# What happens to a merchant itself, apart from what happens to its listings. #}
 {% macro merchant_measures() %}
     {{ return({
         'merchant_counterfeit_decision_count': count_where("kind = 'counterfeit_decided' and detail = 'fake'"),

@@ -62,12 +62,12 @@
     )
 {%- endmacro %}
 
-{# The geometric mean of ratios out of the sum of their logarithms: a few dear goods among cheap ones do not hide these. #}
+{# The geometric mean of ratios out of the sum of their logarithms: a few dear listings among cheap ones do not hide these. #}
 {% macro mean_ratio(log_sum, count) -%}
     round(exp({{ ratio(log_sum, count) }}), 6)
 {%- endmacro %}
 
-{# The price level of a merchant's goods beside one listing; `goods` is merchant_states or merchant_brands, the listing `offered`. #}
+{# The price level of a merchant's listings compared with one listing; `goods` is merchant_states or merchant_brands, the listing `offered`. #}
 {% macro others_msrp_ratio(goods) -%}
     {{ mean_ratio(
         goods ~ '.log_msrp_ratio_sum - coalesce(offered.own_log_msrp_ratio, 0)',
@@ -81,7 +81,7 @@
 {%- endmacro %}
 
 {#
-    How many usual distances a price is from the median of the first peers that there are. What is usual among few is drawn
+    How many typical distances a price is from the median of the first peers that there are. What is typical among few is drawn
     towards what is among the next wider ones, by as many prior cases as peers must be, and is never under a twentieth.
 #}
 {% macro peer_deviation(price, peers) -%}
@@ -174,7 +174,7 @@
     }) }}
 {% endmacro %}
 
-{# What a merchant has beside one listing of its own: the merchant's sum less the listing's, never below nothing. #}
+{# What a merchant has apart from one listing of its own: the merchant's sum less the listing's, never below nothing. #}
 {% macro less_own(total, own) -%}
     greatest({{ total }} - coalesce({{ own }}, 0), 0)
 {%- endmacro %}
@@ -183,7 +183,7 @@
 {% macro prior_count() %}10{% endmacro %}
 
 {#
-    The features of a merchant's links, for itself and for its goods. Needs `links` (merchant_links) and `rings`
+    The features of a merchant's links, for itself and for its listings. Needs `links` (merchant_links) and `rings`
     (merchant_rings), both left joined, and `platform` (platform_states). A platform without identifiers links nobody: that
     is unknown, not nothing.
 #}
@@ -315,7 +315,7 @@ confirmed as (
 {%- endmacro %}
 
 {#
-    How much cheaper a merchant's cheapest goods are than its dearest, each against its recommended price; unknown of a single
+    How much cheaper a merchant's cheapest listings are than its dearest, each against its recommended price; unknown of a single
     one. `states` is merchant_states.
 #}
 {% macro price_spread(states) -%}

@@ -1,4 +1,4 @@
--- What every rated mart has in common: the rating of an entity beside what its model calls risky.
+-- What every rated mart has in common: the rating of an entity compared with what its model calls risky.
 
 {#
     CTE `ratings`: each scored row with its ids, band, expected_precision, reasons, and until when it is suppressed; `terms` are

@@ -37,7 +37,7 @@ written as (
     end
 {%- endmacro %}
 
-{# A text in which nothing is told by case, accents or white space. #}
+{# A text in which nothing is reported by case, accents or white space. #}
 {% macro plain_text(text) -%}
     {{ single_spaced(without_accents(as_read('lower(' ~ text ~ ')'))) }}
 {%- endmacro %}

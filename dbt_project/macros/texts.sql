@@ -110,7 +110,7 @@
     {{ text_digest("coalesce(" ~ relation ~ ".title, '') || chr(10) || coalesce(" ~ relation ~ ".description, '')") }}
 {%- endmacro %}
 
-{# What findings rest on beside the text: this code, this engine, and the brands' names. One row. #}
+{# What findings rest on apart from the text: this code, this engine, and the brands' names. One row. #}
 {% macro text_recipes() -%}
     select {{ digest_recipe() }} || ':' || coalesce(sum({{ row_hash([
         'names.name_key', 'names.word_count', 'names.known_from', 'names.known_until'

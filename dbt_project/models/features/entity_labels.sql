@@ -53,7 +53,7 @@ began as (
 
 ),
 
--- The upheld appeals of what was there at a date that a training looks at. What is told by an evaluation date teaches at none
+-- The upheld appeals of what was there at a date that a training looks at. What is reported by an evaluation date teaches at none
 -- before.
 appeals_looked_at as (
 

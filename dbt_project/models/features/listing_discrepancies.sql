@@ -1,4 +1,4 @@
--- What each listing that is rated claims, beside what others say of the same product, where the two disagree: one row a
+-- What each listing that is rated claims, compared with what others say of the same product, where the two disagree: one row a
 -- listing, field and reference the other is. It is what analysts read first and what reasons quote; no model reads it.
 with
 

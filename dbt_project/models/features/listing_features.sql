@@ -1,5 +1,5 @@
 -- What the models see of a listing: one row for each row of its spine. Point in time: only what had happened and was known
--- by the end of as_of_date; null is unknown. Other goods of the merchant never include the listing itself.
+-- by the end of as_of_date; null is unknown. Other listings of the merchant never include the listing itself.
 with
 
 listing_spine as (

@@ -1,7 +1,7 @@
 -- What a listing of the spine shows at a date, one row a listing that shows a picture which was read, and date: how much of
 -- it is altered, how many other merchants show the same and how many of these were found to sell counterfeits with it, and
 -- whose logos it shows without naming the brand.
--- A label of the same case or day as one of the merchant or its goods does not count.
+-- A label of the same case or day as one of the merchant or its listings does not count.
 with
 
 places as (

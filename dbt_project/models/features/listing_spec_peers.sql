@@ -1,7 +1,7 @@
--- A listing of the spine beside what most other merchants state of the same product, in fields of which the brand's catalogue
--- says nothing: one row a listing, date and field in which most others agree (at least three merchants, and more than half of
--- those that state the field). Its own merchant never counts, and a merchant has one voice for a value, however many its
--- listings are.
+-- A listing of the spine compared with what most other merchants state of the same product, in fields of which the brand's
+-- catalogue says nothing: one row a listing, date and field in which most others agree (at least three merchants, and more
+-- than half of those that state the field). Its own merchant never counts, and a merchant has one voice for a value,
+-- however many its listings are.
 with
 
 places as (

@@ -1,5 +1,5 @@
 -- What each listing offers at a date: at the rating dates every active listing, at the date of a decision that stands
--- alone the active goods of its merchant, and in either case what was decided on (it may have gone the same day).
+-- alone the active listings of its merchant, and in either case what was decided on (it may have gone the same day).
 with
 
 rating_dates as (
@@ -517,7 +517,7 @@ products as (
 ),
 
 -- Where no price was seen by then, the one stated in the listing itself counts, at the day's rate. The brand's prices are those
--- in force, at the rate of the day of the price that is beside them.
+-- in force, at the rate of the day of the price that is next to them.
 priced as (
 
     select

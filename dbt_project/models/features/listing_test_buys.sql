@@ -1,4 +1,4 @@
--- What test buys said of the other goods of a listing's merchant by a date: one row a listing and date of the spine of whose
+-- What test buys said of the other listings of a listing's merchant by a date: one row a listing and date of the spine of whose
 -- merchant two or more were bought and decided on by then. (What one purchase says, it says of one good, and examiners err.)
 -- A label of the same case (a plan) or day as one of the listing's own does not count. A verdict that an appeal took back by
 -- then counts as genuine.

@@ -1,5 +1,5 @@
--- A merchant's goods of one brand at a date: its active listings of the brand, and what happened to all it ever offered of
--- it, one row a merchant, brand and date. Fakes come by the brand: a merchant may sell true goods of one beside them.
+-- A merchant's listings of one brand at a date: its active listings of the brand, and what happened to all it ever offered of
+-- it, one row a merchant, brand and date. Fakes come by the brand: a merchant may sell genuine products of one as well.
 with
 
 merchant_windows as (

@@ -1,5 +1,6 @@
--- What a merchant did by a date that its active goods do not show: pauses in its offers, new identities, goods offered again
--- after they were taken down; and how often it was reported in vain. One row a merchant and date of merchant_windows.
+-- What a merchant did by a date that its active listings do not show: pauses in its offers, new identities, listings
+-- offered again after they were taken down; and how often it was reported in vain. One row a merchant and date of
+-- merchant_windows.
 with
 
 places as (

@@ -1,7 +1,7 @@
 -- What a merchant's neighbours are like at a date, the merchant itself left out: how many, how many of them were found to
 -- sell counterfeits by then, and, of those that nobody could have planted, sums of what they offer and what happened to
 -- them; the same sums of their own neighbours (`second_`). One row a merchant with a neighbour, and date. A label of the same
--- case or day as one of the merchant or its goods does not count.
+-- case or day as one of the merchant or its listings does not count.
 {% set state_columns = {
     'msrp_ratio_count': 'bigint', 'log_msrp_ratio_sum': 'decimal(38, 6)',
     'compared_field_count': 'bigint', 'discrepant_field_count': 'bigint',

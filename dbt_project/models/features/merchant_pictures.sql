@@ -1,4 +1,4 @@
--- What a merchant's active goods show at a date, one row a merchant of which a picture was read, and date.
+-- What a merchant's active listings show at a date, one row a merchant of which a picture was read, and date.
 with
 
 listing_states as (

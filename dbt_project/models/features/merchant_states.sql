@@ -20,7 +20,7 @@ merchant_history as (
 
 ),
 
--- Counted by category and by brand first: to count distinct ones among all goods at all dates takes three times as long.
+-- Counted by category and by brand first: to count distinct ones among all listings at all dates takes three times as long.
 category_counts as (
 
     select

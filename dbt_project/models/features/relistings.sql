@@ -1,6 +1,6 @@
 -- Which listing offers again what was taken down of its merchant: one row a listing, removed listing and span of days. The same
--- goods are the same product of a brand, or the same title. A removal counts until it is taken back; what was on offer
--- beside it before is no relisting.
+-- listings are the same product of a brand, or the same title. A removal counts until it is taken back; what was on offer
+-- next to it before is no relisting.
 with
 
 actions as (
@@ -75,7 +75,7 @@ removed_of as (
 
 ),
 
--- Only the goods of those of whom something was removed.
+-- Only the listings of those of whom something was removed.
 candidates as (
 
     select

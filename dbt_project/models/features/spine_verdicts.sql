@@ -84,8 +84,8 @@ dated as (
 
 ),
 
--- What is gone by the scoring date is no part of the goods that are rated then, unless it is gone because of this very verdict:
--- without those, calibration would never see what test buys and audits catch.
+-- What is gone by the scoring date is no part of the listings that are rated then, unless it is gone because of this very
+-- verdict: without those, calibration would never see what test buys and audits catch.
 removed_for_it as (
 
     select distinct

@@ -1,6 +1,6 @@
--- What each transaction of brushing_transactions shows beside the merchant's others, the buyer's others and what is usual,
--- one row a transaction and date. An indicator (is_...) is null where it cannot be known; what counts as one is said in
--- macros/brushing.sql.
+-- What each transaction of brushing_transactions shows compared with the merchant's others, the buyer's others and what is
+-- typical, one row a transaction and date. An indicator (is_...) is null where it cannot be known; what counts as one is
+-- said in macros/brushing.sql.
 {% set hour = 'interval 1 hour' %}
 with
 
@@ -16,7 +16,7 @@ all_transactions as (
 
 ),
 
--- What is usual
+-- What is typical
 
 listing_usuals as (
 
@@ -185,7 +185,7 @@ payer_totals as (
 
 ),
 
--- How long a route takes: from where the goods are sent to the buyer's country. At the dates of a training by the
+-- How long a route takes: from where the listings are sent to the buyer's country. At the dates of a training by the
 -- transactions of the merchants that were drawn, who are a sample of all.
 routes as (
 

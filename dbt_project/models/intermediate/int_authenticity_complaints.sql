@@ -1,4 +1,4 @@
--- Reviews that say the goods are not authentic, by a lexicon of words in several languages: a word for fake that is not
+-- Reviews that say the listings are not authentic, by a lexicon of words in several languages: a word for fake that is not
 -- taken back ("not a fake"), or a word for genuine that is ("not the original") up to three words before in the same clause.
 -- What only looks like taking back does not count ("no doubt an original").
 -- The quick search for one word of a phrase comes before anything that costs: of 10 million reviews few are left. A

@@ -1,4 +1,4 @@
--- A listing's specification beside the brand's own, one row a listing and span of days in which both hold, with how many
+-- A listing's specification compared with the brand's own, one row a listing and span of days in which both hold, with how many
 -- fields both state, how many of those disagree, and by how much numbers do.
 with
 

@@ -1,4 +1,4 @@
--- Every field of a brand product's specification beside what listings of that product state, one row a specification as
+-- Every field of a brand product's specification compared with what listings of that product state, one row a specification as
 -- listings write it, product and field: many listings write the same, and it is compared once for all.
 -- Names that are alike but for a unit may be one field (case, case_mm) or several (input_v, input_w). So what a listing states
 -- is held against the field of the same whole name alone, else against what is of one dimension, and where it agrees with one
@@ -48,7 +48,7 @@ expectations as (
 
 ),
 
--- Fields that share a name but for a unit with another of their specification. All others are beside one at most.
+-- Fields that share a name but for a unit with another of their specification. All others are paired with one at most.
 crowded as (
 
     select

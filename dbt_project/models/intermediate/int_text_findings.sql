@@ -1,4 +1,4 @@
--- What there is to find in a title and its description, one row a text: words that say without saying it that goods are
+-- What there is to find in a title and its description, one row a text: words that say without saying it that listings are
 -- copies, a brand's name hidden from a search for it, words of two scripts, and bands by which like titles are found.
 -- A text never changes, so it is looked through once: a run adds new ones, and the hook takes out those that are gone.
 {{ config(

@@ -1,5 +1,5 @@
 -- Every suspected transaction with its evidence, for analysts: an order or review that was flagged and that nobody keeps
--- off the lists, beside what it shows. One row a transaction.
+-- off the lists, next to what it shows. One row a transaction.
 with
 
 run as (

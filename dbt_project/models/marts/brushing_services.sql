@@ -1,7 +1,7 @@
 -- Groups of buyers that serve many merchants, one row a service, buyer and merchant served. Merchants that are tied by
 -- their buyers far beyond chance (co_purchases) form a component, and components that the same accounts go round form one
 -- service; its accounts are the buyers most of whose transactions are with its merchants, and who buy with several of them
--- or share device or payer with an account that does. What holds it together stands beside it.
+-- or share device or payer with an account that does. What holds it together is in the same row.
 {% set rounds = 8 %}
 {% set part_rounds = 4 %}
 with

@@ -1,5 +1,5 @@
 -- What two merchants share at as_of, for analysts, one row a pair and kind: identifiers, which are not here themselves, and
--- titles and pictures alike. How rare it is stands beside it: how many merchants bear the rarest of what they share.
+-- titles and pictures alike. How rare it is is in the same row: how many merchants bear the rarest of what they share.
 with
 
 run as (

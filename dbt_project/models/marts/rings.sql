@@ -1,4 +1,4 @@
--- The rings at as_of, for analysts, one row a member. They are told from all that is shared, planted or not: each tie is in
+-- The rings at as_of, for analysts, one row a member. They are reported from all that is shared, planted or not: each tie is in
 -- ring_edges, with whether a third party could have planted it.
 with
 
