@@ -158,8 +158,8 @@ def training_of(home: Path, as_of: date) -> Path:
 
 def read_goods(home: Path, swapped: Path, as_of: date, declaration: Declaration) -> Goods:
     """Reads the labelled listings of a home, and which features stay when categories are swapped."""
-    rows, told = (_read_rows(at, as_of, declaration) for at in (home, swapped))
-    if not np.array_equal(rows.day, told.day) or not np.array_equal(rows.entity, told.entity):
+    rows, swapped_rows = (_read_rows(at, as_of, declaration) for at in (home, swapped))
+    if not np.array_equal(rows.day, swapped_rows.day) or not np.array_equal(rows.entity, swapped_rows.entity):
         raise SystemExit(
             "With the categories swapped the pipeline rates other listings or days, so nothing can be compared."
         )
@@ -174,7 +174,7 @@ def read_goods(home: Path, swapped: Path, as_of: date, declaration: Declaration)
     return Goods(
         rows=replace(kept, weight=alike(kept.merchant) * len(kept)),
         titles=np.array([titles[one] for one in ids])[labelled],
-        columns=readable(kept.features, told.features[labelled], declaration),
+        columns=readable(kept.features, swapped_rows.features[labelled], declaration),
         signs=np.array([feature.monotone for feature in declaration.features]),
     )
 
@@ -254,7 +254,7 @@ def so_far(merchant: Integers, day: Integers, value: Floats) -> Floats:
 def texts(goods: Goods, learn: Flags, judged: Flags) -> tuple[Floats, Floats]:
     """Returns what texts tell of the learned and of the judged rows: title and merchant's mean, shape (rows, 2).
 
-    The learned rows are told of by what was learned from other merchants among them, as the judged ones are. The mean takes in
+    The learned rows are rated by what was learned from other merchants among them, as the judged ones are. The mean takes in
     what the merchant offered before the block that is judged; it is of the same fold, and so never learned from.
     """
     rows = goods.rows
@@ -266,18 +266,18 @@ def texts(goods: Goods, learn: Flags, judged: Flags) -> tuple[Floats, Floats]:
     learned = np.column_stack([margin, so_far(rows.merchant[known], rows.day[known], margin)])
     theirs = np.flatnonzero(np.isin(rows.merchant, rows.merchant[judged]) & (rows.day <= rows.day[judged].max()))
     margin = topic(goods, learn, theirs)
-    told = np.column_stack([margin, so_far(rows.merchant[theirs], rows.day[theirs], margin)])
-    return learned, told[np.isin(theirs, np.flatnonzero(judged))]
+    text_margins = np.column_stack([margin, so_far(rows.merchant[theirs], rows.day[theirs], margin)])
+    return learned, text_margins[np.isin(theirs, np.flatnonzero(judged))]
 
 
 def margins(goods: Goods, folds: Sequence[tuple[Flags, Flags]], parameters: Parameters) -> dict[str, Floats]:
     """Returns each way's margins of the rows, nan where no fold judged one."""
     found = {name: np.full(len(goods.rows), np.nan) for name in MEANINGS}
     for learn, judged in folds:
-        learned, told = texts(goods, learn, judged)
-        found[TOPIC][judged], found[TEXTS][judged] = told.T
+        learned, text_margins = texts(goods, learn, judged)
+        found[TOPIC][judged], found[TEXTS][judged] = text_margins.T
         found[SIGNALS][judged] = boosted(goods, learn, judged, parameters, None)
-        found[BOTH][judged] = boosted(goods, learn, judged, parameters, (learned, told))
+        found[BOTH][judged] = boosted(goods, learn, judged, parameters, (learned, text_margins))
     return found
 
 
@@ -336,10 +336,10 @@ def compare(
     weight = alike(merchant) if equal else np.ones(len(label))
     drawn = np.random.default_rng(seed).multinomial(len(vendors), np.full(len(vendors), 1 / len(vendors)), size=draws)
     weights = np.vstack([weight, drawn[:, owner] * weight])
-    told = {name: ranking(values, label, weights) for name, values in margin.items()}
+    rankings = {name: ranking(values, label, weights) for name, values in margin.items()}
     return {
-        name: tuple((_figure(one), _figure(one - base)) for one, base in zip(values, told[TOPIC], strict=True))
-        for name, values in told.items()
+        name: tuple((_figure(one), _figure(one - base)) for one, base in zip(values, rankings[TOPIC], strict=True))
+        for name, values in rankings.items()
     }
 
 
@@ -364,10 +364,10 @@ def page(goods: Goods, margin: Mapping[str, Floats], declaration: Declaration, y
     parts.append(
         f"Features used (those that neither the market's categories nor words that admit a copy influence): {read}."
     )
-    for title, told in figures.items():
+    for title, values in figures.items():
         lines = [
             f"| {name} | "
-            + " | ".join(f"{value} | {'' if name == TOPIC else more.signed}" for value, more in told[name])
+            + " | ".join(f"{value} | {'' if name == TOPIC else more.signed}" for value, more in values[name])
             + " |"
             for name in MEANINGS
         ]
@@ -381,17 +381,19 @@ def _verdicts(figures: Mapping[str, Mapping[str, tuple[tuple[Figure, Figure], ..
     """Says of each way where its interval lies above the baseline, where below, and where it shows nothing."""
     lines = []
     for name in list(MEANINGS)[1:]:
-        told: dict[str, list[str]] = {
+        by_effect: dict[str, list[str]] = {
             "better than the baseline": [],
             "worse than the baseline": [],
             "no significant difference": [],
         }
-        above, below, neither = told.values()
+        above, below, neither = by_effect.values()
         for title, ways in figures.items():
             for metric, (_, more) in zip(METRICS, ways[name], strict=True):
                 (above if more.low > 0 else below if more.high < 0 else neither).append(f"{metric} ({title})")
         lines.append(
-            f"- **{name}**: " + "; ".join(f"{what}: {', '.join(where)}" for what, where in told.items() if where) + "."
+            f"- **{name}**: "
+            + "; ".join(f"{what}: {', '.join(where)}" for what, where in by_effect.items() if where)
+            + "."
         )
     return lines
 

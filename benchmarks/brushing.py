@@ -2,7 +2,7 @@
 
 Each seed is made, trained and rated as of 2026-06-30. Of orders and of merchants it counts how many lie above the score at which
 nine of ten are brushed, by archetype; an order that is not rated is not found. Then the greatest AUROC that one feature has
-within an archetype, how the adjusted ranks compare with the true ones, and how well the accounts of services are told, by pairs.
+within an archetype, how the adjusted ranks compare with the true ones, and how well the accounts of services are found, by pairs.
 Prints Markdown.
 
     make bench-brushing                                     (sixteen seeds: 500 innocent merchants of each kind)

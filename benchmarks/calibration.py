@@ -156,13 +156,13 @@ def tell_versions(home: Path) -> None:
                     known=margins[1],
                     active=margins[2][~known.active.is_training_verdict],
                 )
-            told = fitted.probability(margins[2])
-            kept = np.clip(told, 1e-4, 1 - 1e-4)
+            probability = fitted.probability(margins[2])
+            kept = np.clip(probability, 1e-4, 1 - 1e-4)
             loss = -float(np.mean(np.where(truth, np.log(kept), np.log(1 - kept))))
             if least:
                 of_verdicts = weighted_slope(fitted.probability(margins[0]), verdicts.label, verdicts.expansion_weight)
                 cells.append(f"{of_verdicts:.2f}")
-            cells += [f"{calibration_slope(told, truth):.2f}", f"{loss:.4f}"]
+            cells += [f"{calibration_slope(probability, truth):.2f}", f"{loss:.4f}"]
         print("| " + " | ".join(cells) + " |", flush=True)
 
 

@@ -123,15 +123,18 @@ def main() -> None:
     parser.add_argument("--as-of", type=dt.date.fromisoformat)
     arguments = parser.parse_args()
     as_of = read_leads(arguments.home, arguments.as_of).as_of
-    told = measure(arguments.home, as_of)
-    share = told.one_lead / told.rings if told.rings else float("nan")
-    print(f"as of {as_of}: {told.leads} leads")
-    print(f"true rings with a flagged member: {told.rings}, with exactly one lead: {told.one_lead} ({share:.0%})")
-    print(f"leads of several merchants: {told.several}, all of one true ring: {told.pure}")
-    first, shared = told.first_usd / told.worst_usd, told.shared_usd / told.worst_usd
-    print(f"true harm of the 20 worst: {told.worst_usd:,.0f} USD")
+    measured = measure(arguments.home, as_of)
+    share = measured.one_lead / measured.rings if measured.rings else float("nan")
+    print(f"as of {as_of}: {measured.leads} leads")
     print(
-        f"in the first 20 leads: {told.first_usd:,.0f} USD ({first:.0%}), theirs: {told.shared_usd:,.0f} USD ({shared:.0%})"
+        f"true rings with a flagged member: {measured.rings}, with exactly one lead: {measured.one_lead} ({share:.0%})"
+    )
+    print(f"leads of several merchants: {measured.several}, all of one true ring: {measured.pure}")
+    first, shared = measured.first_usd / measured.worst_usd, measured.shared_usd / measured.worst_usd
+    print(f"true harm of the 20 worst: {measured.worst_usd:,.0f} USD")
+    print(
+        f"in the first 20 leads: {measured.first_usd:,.0f} USD ({first:.0%}), "
+        f"theirs: {measured.shared_usd:,.0f} USD ({shared:.0%})"
     )
 
 

@@ -38,8 +38,8 @@ def write_groups(folder: Path, rows: int, edges: int, splits: int) -> None:
     random = np.random.default_rng(SEED)
     numbers = random.normal(size=(rows, COLUMNS)).astype(np.float32)
     group = random.integers(0, GROUPS, rows)
-    told = numbers[:, 0] + 0.8 * numbers[:, 1] * numbers[:, 2] + random.normal(size=GROUPS)[group]
-    label = random.random(rows) < 1 / (1 + np.exp(2.5 - 1.3 * told))
+    logit = numbers[:, 0] + 0.8 * numbers[:, 1] * numbers[:, 2] + random.normal(size=GROUPS)[group]
+    label = random.random(rows) < 1 / (1 + np.exp(2.5 - 1.3 * logit))
     first, second = random.integers(0, rows, edges), random.integers(0, rows, edges)
     members = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[members], np.arange(GROUPS + 1))
@@ -71,8 +71,8 @@ def write_plain(folder: Path, rows: int, _: int, splits: int) -> None:
     """Writes a table without edges, of which a tenth are positives."""
     random = np.random.default_rng(SEED)
     numbers = random.normal(size=(rows, 50)).astype(np.float32)
-    told = numbers[:, 0] + numbers[:, 1] * numbers[:, 2] + np.abs(numbers[:, 3])
-    write(folder, random, numbers, random.random(rows) < 1 / (1 + np.exp(4.0 - told)), None, splits)
+    logit = numbers[:, 0] + numbers[:, 1] * numbers[:, 2] + np.abs(numbers[:, 3])
+    write(folder, random, numbers, random.random(rows) < 1 / (1 + np.exp(4.0 - logit)), None, splits)
 
 
 def names(letter: str, numbers: Any) -> Any:

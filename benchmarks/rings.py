@@ -1,7 +1,7 @@
-"""How well rings are told, against the demo's truth: pairs of merchants of one ring, by seed.
+"""How well rings are found, against the demo's truth: pairs of merchants of one ring, by seed.
 
 Of the demo only merchants, listings with their pictures' digests, and identifiers are landed, and of the warehouse only what
-rings are told from is built.
+rings are found from is built.
 Prints one line a seed: precision and recall over pairs, the recall of joining whoever shares anything (no rule on identifiers
 can find more), the largest ring and the largest component.
 
@@ -61,7 +61,7 @@ select
 
 
 def build(home: Path, scale: float, seed: int) -> Warehouse:
-    """Makes a marketplace and of its warehouse what rings are told from."""
+    """Makes a marketplace and of its warehouse what rings are found from."""
     touchstone(home, "demo", "--scale", str(scale), "--seed", str(seed))
     settings, contract = Settings(home=home), load_contract()
     whole = yaml.safe_load((home / "marketplace" / "sources.yml").read_text())
@@ -90,19 +90,19 @@ def pairs(truth: Path, found: pa.Table) -> tuple[float, float, int]:
     """Returns precision and recall over pairs of one ring, and the members of the largest."""
     with duckdb.connect(":memory:") as connection:
         connection.register("found", found)
-        both, told, true, largest = connection.execute(PAIRS.format(truth=truth)).fetchall()[0]
-    return both / told if told else float("nan"), both / true if true else float("nan"), largest or 0
+        both, found, true, largest = connection.execute(PAIRS.format(truth=truth)).fetchall()[0]
+    return both / found if found else float("nan"), both / true if true else float("nan"), largest or 0
 
 
 @dataclass(frozen=True)
 class Measured:
-    """How well the rings of one marketplace are told.
+    """How well the rings of one marketplace are found.
 
     Attributes:
-        precision: Share of the pairs told that are of one ring.
-        recall: Share of the true pairs that are told.
+        precision: Share of the pairs found that are of one ring.
+        recall: Share of the true pairs that are found.
         most_recall: Share of the true pairs that joining whoever shares anything finds.
-        largest_ring: Members of the largest ring told.
+        largest_ring: Members of the largest ring found.
         largest_component: Merchants of the largest component of whoever shares anything.
     """
 
@@ -134,10 +134,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
     arguments = parser.parse_args()
     for seed in arguments.seeds:
-        told = measure(arguments.scale, seed)
+        result = measure(arguments.scale, seed)
         print(
-            f"seed {seed}: precision {told.precision:.3f}, recall {told.recall:.3f} (at most {told.most_recall:.3f}), "
-            f"largest ring {told.largest_ring}, largest component {told.largest_component}",
+            f"seed {seed}: precision {result.precision:.3f}, recall {result.recall:.3f} (at most {result.most_recall:.3f}), "
+            f"largest ring {result.largest_ring}, largest component {result.largest_component}",
             flush=True,
         )
 

@@ -135,7 +135,7 @@ def work_one(home: Path, month: Month, budget: float | None) -> tuple[set[str], 
     """Works one month in one home: rates and trains, lets a model rate that passes, and buys where there is a budget.
 
     Returns:
-        The listings that it has a label of, the version that rates from now on, and what the test buys told.
+        The listings that it has a label of, the version that rates from now on, and what the test buys found.
     """
     done(touchstone(home, "run", "--as-of", str(month.as_of), "--train", "--approve-if-passing"))
     labelled, version = labels_of(home, month), approve(home, month)
@@ -232,7 +232,7 @@ def summary(seeds: dict[int, list[dict[str, Any]]]) -> dict[str, Any]:
 
 
 def draw(seeds: dict[int, list[dict[str, Any]]], target: Path) -> None:
-    """Draws both curves of average precision and the prevalence that is told beside the true one."""
+    """Draws both curves of average precision and the prevalence that is estimated next to the true one."""
     import matplotlib as mpl
 
     mpl.use("Agg")

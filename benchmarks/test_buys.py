@@ -77,8 +77,8 @@ def tell(frame: Frame, truth: npt.NDArray[np.bool_], budget: float, plans: int) 
         if np.bincount(frame.merchant[at]).max() > design.merchant_cap or frame.cost[at].sum() > budget:
             raise AssertionError(f"plan {seed} passes its cap or its budget")
         everybody = np.ones(len(at), dtype=bool)
-        told = (strata.stratum[at], strata.probability[at], frame.risk[at], truth[at], everybody)
-        estimates.append(prevalence(*told))
+        sample = (strata.stratum[at], strata.probability[at], frame.risk[at], truth[at], everybody)
+        estimates.append(prevalence(*sample))
         costs.append(frame.cost[at].sum())
         risky.append(truth[at][plan.is_risk].mean())
     took = time.monotonic() - begun

@@ -57,9 +57,9 @@ OF_MERCHANT = ("merchants", "merchant_snapshots", "merchant_identifiers", "enfor
 
 
 def differences(home: Path, traces: Traces) -> list[str]:
-    """Returns what traces say otherwise than the files do, a line each; traces of one list and date."""
+    """Returns where traces differ from the files, a line each; traces of one list and date."""
     wrong = [*_features(home, traces), *_counts(home, traces)]
-    tables = {table for told in traces for table in told["source_rows"]}
+    tables = {table for trace in traces for table in trace["source_rows"]}
     return wrong + [line for table in sorted(tables) for line in _rows(home, table, traces)]
 
 
@@ -67,23 +67,23 @@ def _features(home: Path, traces: Traces) -> Iterable[str]:
     first = traces[0]
     rated = LISTS[first["list"]]
     path = home / "features" / first["list"] / f"as_of={first['as_of']}" / "features.parquet"
-    found = _picked(pq.read_table(path, partitioning=None), rated.key, {told["entity_id"] for told in traces})
+    found = _picked(pq.read_table(path, partitioning=None), rated.key, {trace["entity_id"] for trace in traces})
     rows = {row[rated.key]: row for row in found.to_pylist()}
-    for told in traces:
-        model = json.loads((home / told["model"]["folder"] / "model.json").read_bytes())
-        row = rows[told["entity_id"]]
+    for trace in traces:
+        model = json.loads((home / trace["model"]["folder"] / "model.json").read_bytes())
+        row = rows[trace["entity_id"]]
         baseline = model["baseline"].get(row["category"], model["baseline"][""])
         names = [feature["name"] for feature in model["features"]]
         expected = {name: (row[name], baseline[at]) for at, name in enumerate(names)}
-        if expected != {one["name"]: (one["value"], one["typical"]) for one in told["features"]}:
-            yield f"{told['entity_id']}: features differ from {path}"
+        if expected != {one["name"]: (one["value"], one["typical"]) for one in trace["features"]}:
+            yield f"{trace['entity_id']}: features differ from {path}"
 
 
 def _rows(home: Path, table: str, traces: Traces) -> Iterable[str]:
     """Looks up every source row in each load that a trace says holds it."""
     wanted: dict[str, list[dict[str, Any]]] = {}
-    for told in traces:
-        for one in told["source_rows"][table]["rows"]:
+    for trace in traces:
+        for one in trace["source_rows"][table]["rows"]:
             for load_id in one["load_ids"]:
                 wanted.setdefault(load_id, []).append(one["row"] | one["known_later"])
     for load_id, rows in wanted.items():
@@ -102,7 +102,9 @@ def _counts(home: Path, traces: Traces) -> Iterable[str]:
         by_id = [("merchant_id", (*OF_MERCHANT, "listings", "orders"))]
     loads = {(load["table"], load["load_id"]): load for load in traces[0]["loads"]}
     for column, tables in by_id:
-        ids = {told["entity_id"]: told["source_rows"]["merchants"]["rows"][0]["row"]["merchant_id"] for told in traces}
+        ids = {
+            trace["entity_id"]: trace["source_rows"]["merchants"]["rows"][0]["row"]["merchant_id"] for trace in traces
+        }
         if column == "listing_id":
             ids = {name: name for name in ids}
         for table in tables:
@@ -112,10 +114,11 @@ def _counts(home: Path, traces: Traces) -> Iterable[str]:
             as_of = date.fromisoformat(traces[0]["as_of"])
             known = [row for row in rows if table not in EVENTS or row[EVENTS[table]].date() <= as_of]
             distinct = {(row[column], *(row[name] for name in KEYS[table])) for row in known}
-            for told in traces:
-                counted = sum(one[0] == ids[told["entity_id"]] for one in distinct)
-                if counted != told["source_rows"][table]["row_count"]:
-                    yield f"{told['entity_id']}: {table}: {told['source_rows'][table]['row_count']} rows told, {counted} there"
+            for trace in traces:
+                counted = sum(one[0] == ids[trace["entity_id"]] for one in distinct)
+                traced = trace["source_rows"][table]["row_count"]
+                if counted != traced:
+                    yield f"{trace['entity_id']}: {table}: {traced} rows in the trace, {counted} in the files"
 
 
 def _landed(home: Path, table: str, load_id: str) -> pa.Table:
@@ -167,7 +170,7 @@ def main() -> None:
             traces = [evidence.trace(entity_id) for entity_id in ids]
         took = (time.monotonic() - begun - open_for) / len(ids)
         wrong = differences(options.home, traces)
-        held = sum(len(found["rows"]) for told in traces for found in told["source_rows"].values())
+        held = sum(len(found["rows"]) for trace in traces for found in trace["source_rows"].values())
         print(f"| {name} | {len(ids)} | {len(wrong)} | {open_for:.2f} | {took:.2f} | {held} |", flush=True)
         print("".join(f"\n{line}" for line in wrong[:10]))
 
