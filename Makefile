@@ -32,9 +32,9 @@ help:
 	@echo "make bench-leads [HOME_OF=.touchstone]   whether leads are the rings there are, and the worst come first, against the demo's truth"
 	@echo "make bench-rings   how well rings are found, against the demo's truth"
 	@echo "make bench-test-buys   how well test buys estimate the prevalence, against the demo's truth (half an hour)"
-	@echo "make simulate-year   a year of test buys, with and without learning from them (many hours; goes on where it stopped)"
+	@echo "make simulate-year   a year of test buys, with and without learning from them (many hours; resumes where it was interrupted)"
 	@echo "make bench-agora [YEAR=2014]   how a real market's goods are ranked (needs its tables, see TOUCHSTONE_SHARED; 3 minutes)"
-	@echo "make lock      requirements.lock anew from pyproject.toml"
+	@echo "make lock      rebuilds requirements.lock from pyproject.toml"
 
 install: $(INSTALLED)
 
