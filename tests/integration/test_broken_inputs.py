@@ -85,7 +85,7 @@ def test_each_is_told_by_its_reason(home: Path) -> None:
     assert texts == (
         "Texts that cannot be read: review: 1 in a language without words for complaints, "
         "specification: 1 no JSON, specification: 1 no object, specification: 1 too long, "
-        "title or description: 1 too long. They count as unknown."
+        "title or description: 1 too long. Their features are unknown."
     )
 
 

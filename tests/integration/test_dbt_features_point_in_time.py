@@ -606,8 +606,11 @@ def test_late_corrected_and_deleted_rows_heal(homes: Homes, tmp_path: Path) -> N
         as_before = set()
         for table in [f"main.{name}" for name in built] + [f"landed.{name}" for name in SIGNALS]:
             columns = "columns(name -> name not in ('day_digest', 'owner_change', 'is_new'))"
+            names = {row[0] for row in connection.execute(f"describe warehouse.{table}").fetchall()}
+            # A day that lost all its events keeps a marker without a digest, which holds nothing else.
+            rows = "not (is_marker and day_digest is null)" if {"is_marker", "day_digest"} <= names else "true"
             ours, theirs, before = (
-                f"select {columns} from {name}.{table}" for name in ("warehouse", "fresh", "before")
+                f"select {columns} from {name}.{table} where {rows}" for name in ("warehouse", "fresh", "before")
             )
             difference = f"({ours} except all {theirs}) union all ({theirs} except all {ours}) limit 3"
             assert connection.execute(difference).fetchall() == [], table

@@ -212,7 +212,7 @@ def test_a_champion_that_learned_from_these_rows_is_trained_again(tmp_path: Path
     champion = Registry(tmp_path / "home").approve(LISTINGS.name, 1, who="Ada", why="x")
     told = evaluation(trained(tmp_path / "home", files))["comparison"]
     assert told["basis"].startswith(
-        "trained again on the challenger's rows, for it learned from rows before 2026-06-15"
+        "trained again on the challenger's rows, because its training rows end before 2026-06-15"
     )
     assert told["champion_digest"] == champion.model_digest  # and not that of the stand-in
     gap = told["ranking"]["all"]["average_precision"]
@@ -227,7 +227,7 @@ def test_why_there_is_no_comparison_is_said(home: Path, files: Files, simulation
     without = replace(LISTINGS, features=FEATURES[:-1])
     told = evaluation(trained(home, plain, without))["comparison"]
     Registry(home).rollback(LISTINGS.name, who="Ada", why="the others compare with the first")
-    assert told == "the champion reads columns that there are no longer: hint_ratio"
+    assert told == "the champion reads columns that no longer exist: hint_ratio"
 
 
 def test_the_card_says_it_all_in_one_file(home: Path, files: Files, simulation: Simulation) -> None:
@@ -237,7 +237,7 @@ def test_the_card_says_it_all_in_one_file(home: Path, files: Files, simulation: 
     assert re.findall(r"""(?:src|href)=["'](?!data:)""", page) == []
     assert "http" not in page
     assert "It passes all checks of ml/thresholds.yml" in page
-    for head in ("Beside the champion", "What it learned from", "What it looks at", "Examples among held-out verdicts"):
+    for head in ("Compared with the champion", "Training data", "Features", "Examples among held-out verdicts"):
         assert f">{head}<" in page
     told = evaluation(version)["comparison"]
     gap = told["ranking"]["all"]["average_precision"]

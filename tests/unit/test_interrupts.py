@@ -64,6 +64,17 @@ with interruptible("Nothing is lost.", grace):
     except StoppedError:
         print("stopped")
 """
+IN_A_FINALIZER = """
+class Waits:
+    def __del__(self):
+        time.sleep(60)  # the handler raises here, and Python drops what a finalizer raises
+
+with interruptible("Nothing is lost.", grace):
+    waits = Waits()
+    ready()
+    del waits
+    check()
+"""
 FORGETS = """
 with interruptible("Nothing is lost.", grace):
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -121,6 +132,7 @@ def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
         (SWALLOWS, "went on\n"),
         (FAILS_BY_IT, ""),
         (FORGETS, ""),
+        (IN_A_FINALIZER, ""),
         (WITHIN_ANOTHER, "stopped\n"),
     ],
 )

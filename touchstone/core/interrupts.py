@@ -62,6 +62,9 @@ def _outermost(message: str, grace_seconds: float) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     woken_before = signal.set_wakeup_fd(sending.fileno(), warn_on_full_buffer=False)
     _arriving = arriving
+    # Python prints and drops what is raised in a finalizer; the signal is not lost by that (`check`), and needs no traceback.
+    unraisable_before = sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, StoppedError) else unraisable_before(lost)
     watching = Thread(target=_watch, args=(arriving, message, grace_seconds), name="signals", daemon=True)
     watching.start()
     try:
@@ -78,6 +81,7 @@ def _outermost(message: str, grace_seconds: float) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(woken_before)
+        sys.unraisablehook = unraisable_before
         sending.close()
         watching.join()
         _arriving = None
