@@ -75,6 +75,28 @@ with interruptible("Nothing is lost.", grace):
     del waits
     check()
 """
+IN_A_FINALIZER_BY_ANOTHER_HANDLER = """
+class AnotherError(BaseException):
+    pass  # as Dagster's
+
+
+class Waits:
+    def __del__(self):
+        time.sleep(60)
+
+
+def another(number, frame):
+    raise AnotherError
+
+
+with interruptible("Nothing is lost.", grace):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, another)
+    waits = Waits()
+    ready()
+    del waits
+    check()
+"""
 FORGETS = """
 with interruptible("Nothing is lost.", grace):
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -133,6 +155,7 @@ def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
         (FAILS_BY_IT, ""),
         (FORGETS, ""),
         (IN_A_FINALIZER, ""),
+        (IN_A_FINALIZER_BY_ANOTHER_HANDLER, ""),
         (WITHIN_ANOTHER, "stopped\n"),
     ],
 )

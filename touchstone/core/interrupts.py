@@ -62,9 +62,10 @@ def _outermost(message: str, grace_seconds: float) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     woken_before = signal.set_wakeup_fd(sending.fileno(), warn_on_full_buffer=False)
     _arriving = arriving
-    # Python prints and drops what is raised in a finalizer; the signal is not lost by that (`check`), and needs no traceback.
+    # Python prints and drops what a signal's handler raises in a finalizer. The signal is not lost by that (`check`) and needs
+    # no traceback, whether the handler is this module's or one that a library installed.
     unraisable_before = sys.unraisablehook
-    sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, StoppedError) else unraisable_before(lost)
+    sys.unraisablehook = lambda lost: None if _is_of_a_signal(lost.exc_value) else unraisable_before(lost)
     watching = Thread(target=_watch, args=(arriving, message, grace_seconds), name="signals", daemon=True)
     watching.start()
     try:
@@ -103,6 +104,11 @@ def check() -> None:
     """
     if (stopped_by := received()) is not None:
         raise StoppedError(f"Stopped by {stopped_by.name}.")
+
+
+def _is_of_a_signal(error: BaseException | None) -> bool:
+    # Handlers raise what no `except Exception` catches: KeyboardInterrupt, or Dagster's own.
+    return error is not None and not isinstance(error, Exception) and received() is not None
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
