@@ -158,7 +158,7 @@ def _run_in_process(arguments: Sequence[str], manifest: Manifest | None) -> dbtR
 
 
 def _invoke(arguments: Sequence[str], *, target: Path, manifest: Manifest | None) -> Any:
-    options = [*_project_options(target, arguments), "--no-use-colors", "--quiet"]
+    options = [*_project_options(target, arguments), "--no-use-colors", "--quiet", "--log-level-file", "none"]
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         outcome = _run_in_process([*arguments, *options], manifest)

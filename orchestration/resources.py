@@ -30,6 +30,7 @@ from orchestration.dbt_results import Built, DbtNode
 from orchestration.dbt_runner import run_dbt, show_previous
 from orchestration.exports import CONCURRENT_EXPORTS, ROW_GROUP_ROWS, ExportFolder
 from orchestration.history import reduce_disk_waits
+from orchestration.process import tune_garbage_collector
 from touchstone.core.errors import BadInputError, TouchstoneError
 from touchstone.core.files import (
     canonical_json,
@@ -448,6 +449,7 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
     Whoever started several Dagster runs as one pipeline run ends its record and sends its alerts; of any other run that
     is done here, for no sensor sees what a job of `dagster job execute` did.
     """
+    tune_garbage_collector()
     reduce_disk_waits(settings.home / "dagster" / "history")
     ensure_schema(settings)
     runs = settings.home / "runs"

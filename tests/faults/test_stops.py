@@ -150,21 +150,40 @@ def test_a_signal_at_every_moment_of_a_first_run(homes: Homes, tmp_path: Path, m
 
 
 def test_ctrl_c_while_the_demo_is_made_stops_it(tmp_path: Path):
+    """A terminal sends it to the run and to the process that makes the demo: one message, and neither is left behind."""
     home = tmp_path / "home"
     process, _, told = warm.start(
         ("run",), os.environ | {"TOUCHSTONE_HOME": str(home), "TOUCHSTONE_DEMO_SCALE": "0.2"}, tmp_path
     )
     until(lambda: [*home.glob(".tmp-*-marketplace")] != [], process, "the demo is being made")
-    os.kill(process.pid or 0, signal.SIGINT)
+    children = children_of(process)
+    assert children
+    for pid in (process.pid or 0, *children):
+        os.kill(pid, signal.SIGINT)
     process.join(LONGEST_SECONDS)
     assert process.exitcode == 130
     assert told.read_text().splitlines()[-1].startswith("Stopped by SIGINT. ")
     assert "Traceback" not in told.read_text()
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while (left := [pid for pid in children if is_running(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == []
     assert not (home / "marketplace").exists()
     (record,) = records(home)
     assert record["outcome"] in {"stopped", "running"}  # running: it was ended by force, and the next run marks it
     if record["outcome"] == "stopped":
         assert not list(home.rglob(".tmp-*"))
+
+
+def children_of(process: ForkServerProcess) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 # Pictures that are none -------------------------------------------------------------------------------------------------
