@@ -14,7 +14,6 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -200,41 +199,19 @@ def keep(page: Page, tmp_path: Path) -> Keep:
     return keep_picture
 
 
-@dataclass(frozen=True)
-class Launched:
-    """What was launched by clicks before anything was looked at: a backfill and two runs.
-
-    Attributes:
-        backfill: Id of the backfill of three days.
-        land_and_shape: Id of the run over all unpartitioned assets.
-        daily: Id of the run for a date.
-    """
-
-    backfill: str
-    land_and_shape: str
-    daily: str
-
-
 @pytest.fixture(scope="module")
-def launched(served: Served, browser: Browser) -> Launched:
-    """Launches all that takes long: their processes start beside each other, and then wait for the home's lock in turn."""
+def land_and_shape(served: Served, browser: Browser) -> str:
+    """The id of the run over all unpartitioned assets that a click launched."""
     for page in open_page(browser):
-        backfill = launch_backfill(served, page, THREE_DAYS, "3 partitions")
         page.goto(f"{served.dagster}{JOBS}/land_and_shape")
         page.get_by_role("button", name="Materialize all").click()
-        land_and_shape = served.launched(pipelineName="land_and_shape")
-        page.goto(f"{served.dagster}{JOBS}/daily")
-        choose_days(page, DAY, "1 partition")
-        page.get_by_role("button", name="Launch 1 run").click()
-        daily = served.launched(pipelineName="daily", tags=[{"key": "dagster/partition", "value": DAY}])
-    return Launched(backfill, land_and_shape, daily)
+    return served.launched(pipelineName="land_and_shape")
 
 
 @pytest.fixture(scope="module")
-def scheduled(served: Served, browser: Browser, launched: Launched) -> str:
+def scheduled(served: Served, browser: Browser, land_and_shape: str) -> str:
     """The id of the run that the schedule asks for as soon as it is on: of the gates on what landed, its is the last."""
-    earlier = {launched.land_and_shape, launched.daily}
-    until(lambda: earlier <= judged_landed(served), "the gate on what landed has judged the runs before")
+    until(lambda: land_and_shape in judged_landed(served), "the gate on what landed has judged the run before")
     for page in open_page(browser):
         page.goto(f"{served.dagster}{SCHEDULE}")
         switch = page.locator("label:has(input[type=checkbox])")
@@ -536,19 +513,22 @@ def test_the_printed_link_opens_a_models_runs_by_their_main_metrics(served: Serv
 
 
 def test_a_job_over_all_unpartitioned_assets_ends_in_success(
-    served: Served, page: Page, launched: Launched, keep: Keep
+    served: Served, page: Page, land_and_shape: str, keep: Keep
 ):
-    assert served.ended(launched.land_and_shape) == "SUCCESS"
-    page.goto(f"{served.dagster}/runs/{launched.land_and_shape}")
+    assert served.ended(land_and_shape) == "SUCCESS"
+    page.goto(f"{served.dagster}/runs/{land_and_shape}")
     expect(page.get_by_text("Success", exact=True).first).to_be_visible()
     keep("run")
 
 
-def test_the_daily_job_of_a_date_publishes_it(served: Served, page: Page, launched: Launched, keep: Keep):
+@pytest.mark.slow
+def test_the_daily_job_of_a_date_publishes_it(served: Served, page: Page, keep: Keep):
     page.goto(f"{served.dagster}{JOBS}/daily")
     choose_days(page, DAY, "1 partition")
     keep("launch-a-day")
-    assert served.ended(launched.daily) == "SUCCESS"
+    page.get_by_role("button", name="Launch 1 run").click()
+    daily = served.launched(pipelineName="daily", tags=[{"key": "dagster/partition", "value": DAY}])
+    assert served.ended(daily) == "SUCCESS"
     assert DAY in published_days(served)
 
 
@@ -568,9 +548,11 @@ def test_the_schedule_ticks_and_its_run_is_refused_by_a_gate_that_says_why(
     keep("gate_landed")
 
 
-def test_a_backfill_of_three_days_publishes_them(served: Served, page: Page, launched: Launched, keep: Keep):
-    assert ended_backfill(served, launched.backfill) == "COMPLETED_SUCCESS"
-    page.goto(f"{served.dagster}/runs/b/{launched.backfill}")
+@pytest.mark.slow
+def test_a_backfill_of_three_days_publishes_them(served: Served, page: Page, keep: Keep):
+    backfill = launch_backfill(served, page, THREE_DAYS, "3 partitions")
+    assert ended_backfill(served, backfill) == "COMPLETED_SUCCESS"
+    page.goto(f"{served.dagster}/runs/b/{backfill}")
     expect(page.get_by_text("100% completed")).to_be_visible()
     keep("backfill")
     assert {f"2026-06-{day}" for day in (17, 18, 19)} <= published_days(served)
@@ -663,6 +645,7 @@ def newest_receipt(home: Path) -> Path:
     return max((folder / version).glob("receipt*.json"), key=lambda file: file.stat().st_mtime)
 
 
+@pytest.mark.slow
 def test_one_asset_of_each_group_is_materialised_alone(served: Served, page: Page):
     assert len(ALONE) == len(GROUPS)
     for asset, day in ALONE.items():

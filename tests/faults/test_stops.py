@@ -119,6 +119,16 @@ def complete(homes: Homes, home: Path, day: str) -> None:
     assert not list(home.rglob(".tmp-*"))
 
 
+def test_a_run_that_is_stopped_leaves_the_lists_as_they_were(homes: Homes, tmp_path: Path):
+    home = tmp_path / "home"
+    shutil.copytree(homes.rated, home)
+    options, limits = options_of(homes, NEXT_DAY)
+    before = latest(home)
+    hold(stop(home, tmp_path / "stopped", signal.SIGTERM, "landing", *options, **limits), home, signal.SIGTERM)
+    assert latest(home) == before
+
+
+@pytest.mark.slow
 def test_a_run_that_is_stopped_again_and_again_is_completed(homes: Homes, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(homes.rated, home)

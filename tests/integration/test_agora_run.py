@@ -80,6 +80,7 @@ def test_mlflow_holds_forward_figures_with_intervals(agora: tuple[Path, Outcome]
     assert found[f"forward_merchants_{cell}"] >= 20
 
 
+@pytest.mark.slow
 def test_with_the_market_s_own_policy_it_is_published(agora: tuple[Path, Outcome]):
     home, _ = agora
     outcome = run_agora(home, TOUCHSTONE_POLICY=str(ROOT / "examples" / "agora" / "policy.yml"))

@@ -15,7 +15,8 @@ MODEL = "merchant_counterfeit"
 WALK = ("backtest", MODEL, "--from", "2026-06-12", "--to", "2026-06-15", "--every", "3d", "--without", "link")
 
 
-def test_a_walk_goes_on_where_it_stopped(run_touchstone: Callable[..., Outcome], home: Path):
+@pytest.mark.slow
+def test_a_walk_resumes_where_it_stopped(run_touchstone: Callable[..., Outcome], home: Path):
     before = published_files(home)
     features = {path: path.read_bytes() for path in (home / "features").rglob("*.parquet")}
     killed = run_touchstone(*WALK, **{VARIABLE: "backtest.step:after:kill:1"})

@@ -16,6 +16,9 @@ from conftest import FIRST_DAY, SmallHomes, run
 from tests.unit.test_signals_images import png_that_claims
 from touchstone.core.files import sha256_bytes
 
+pytestmark = (
+    pytest.mark.slow
+)  # in small: tests/integration/test_dbt_specs.py, test_dbt_texts.py, test_landing_images.py
 Row = dict[str, Any]
 HUGE = png_that_claims(30_000, 30_000)
 NESTED = "[" * 10_000 + "]" * 10_000

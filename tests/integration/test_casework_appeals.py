@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 
 from tests.conftest import NEXT_DAY, Homes, Outcome, run
 
@@ -62,6 +63,7 @@ def row(query: str) -> Sequence[Any]:
     return found
 
 
+@pytest.mark.slow
 def test_false_notices_cost_their_reporter_its_word_and_an_upheld_appeal_lifts_its_flag_and_teaches(
     home: Path, homes: Homes, run_touchstone: Callable[..., Outcome]
 ) -> None:

@@ -299,7 +299,7 @@ def test_a_change_of_owners_is_seen_once_their_table_was_lost(home: Path, copy_b
     assert_healed(home, rows, copy_built("fresh"))
 
 
-@pytest.mark.parametrize("seed", [21, 22, 23, 24])
+@pytest.mark.parametrize("seed", [21, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (22, 23, 24))])
 def test_any_sequence_of_changes_heals(seed: int, home: Path, copy_built: Callable[[str], Path]) -> None:
     """Days of random changes on top of each other, a run after each."""
     draw, rows = random.Random(seed), shop(seed)
@@ -526,6 +526,7 @@ def build_from_nothing(home: Path, fresh: Path) -> None:
     run_again(fresh)
 
 
+@pytest.mark.slow
 def test_a_build_that_is_killed_heals(builder: Builder, tmp_path: Path) -> None:
     """Killed at three moments of the first build and at one of a rebuild; what was whole before a kill still is."""
     home, fresh = tmp_path / "home", tmp_path / "fresh"

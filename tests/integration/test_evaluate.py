@@ -99,6 +99,7 @@ def test_csv_and_any_number_of_threads_give_the_same(home: Path, tables: Path, p
     assert told(home, tables, *PLAIN, **TWO_THREADS) == plain
 
 
+@pytest.mark.slow
 def test_text_and_edges_tell_more(home: Path, tables: Path, plain: dict[str, Any]) -> None:
     read = told(home, tables, "--text", "body", "--drop", "shop,day,part", *QUICK)
     near = told(home, tables, "--edges", str(tables / "edges.parquet"), *PLAIN)

@@ -107,19 +107,22 @@ def reproduced(home: Path, *, first_day: bool) -> dict[str, bytes]:
     return {name: file.read_bytes() for name, file in named.items() if (FIRST_DAY in name) == first_day}
 
 
-@pytest.mark.parametrize("source", ["marketplace/sources", "marketplace/truth"])
-def test_two_homes_have_the_same_demo(rated_home: Path, twin: Path, source: str):
-    made = {file.name: file.read_bytes() for file in (rated_home / source).iterdir()}
-    assert len(made) > 1
-    assert {file.name: file.read_bytes() for file in (twin / source).iterdir()} == made
+def test_two_homes_have_the_same_demo(homes: Homes, tmp_path: Path):
+    make_market(tmp_path)
+    for source in ("marketplace/sources", "marketplace/truth"):
+        made = {file.name: file.read_bytes() for file in (homes.made / source).iterdir()}
+        assert len(made) > 1
+        assert {file.name: file.read_bytes() for file in (tmp_path / source).iterdir()} == made
 
 
+@pytest.mark.slow
 def test_two_homes_agree_to_the_byte(rated_home: Path, twin: Path):
     expected = reproduced(rated_home, first_day=True)
     assert len(expected) == len(LIST_NAMES) * 11
     assert differing(reproduced(twin, first_day=True), expected) == set()
 
 
+@pytest.mark.slow
 def test_deleting_the_warehouse_loses_nothing(rated_home: Path, twin: Path):
     """The day after is what it is where the warehouse was kept, also every byte before the lists."""
     expected = reproduced(rated_home, first_day=False)

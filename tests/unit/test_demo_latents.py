@@ -91,6 +91,7 @@ def _judge(seed: int, scale: float, chance: float = 0.0) -> None:
         assert max(_oracle_recalls(case)) <= 0.95, f"seed {seed}: the latent variables give {name} away"
 
 
+@pytest.mark.slow
 def test_neither_one_latent_variable_nor_all_of_them_give_an_archetype_away() -> None:
     _judge(seed=1007, scale=0.15, chance=0.02)
 

@@ -37,7 +37,7 @@ def inputs() -> Inputs:
     return build_inputs(table(), {"edges": Edges(ends[0], ends[1], np.ones(600))}, 2)
 
 
-@pytest.mark.parametrize("enough", [ensemble.ENOUGH, 10])
+@pytest.mark.parametrize("enough", [pytest.param(ensemble.ENOUGH, marks=pytest.mark.slow), 10])
 def test_no_label_but_those_of_training_and_validation_rows_is_read(
     inputs: Inputs, enough: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

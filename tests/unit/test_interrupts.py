@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -124,6 +124,14 @@ with interruptible("Nothing is lost.", grace):
     while True:
         time.sleep(0.01)
 """
+
+
+@pytest.fixture(autouse=True)
+def hangups_are_heard() -> Iterator[None]:
+    """A child inherits what its parent ignores: SIGHUP where the tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def start(program: str, folder: Path, *, grace: float = 60, **options: object) -> subprocess.Popen[str]:

@@ -157,8 +157,15 @@ def test_a_signal_is_found_and_set_beside_the_baselines() -> None:
     assert set(found["metrics"]) == set(METRICS)
 
 
-@pytest.mark.parametrize("has_validation", [False, True], ids=["folds", "validation rows held out alone"])
-@pytest.mark.parametrize("kinds", [(), ("beside", "user")], ids=["without edges", "with edges"])
+@pytest.mark.parametrize(
+    ("has_validation", "kinds"),
+    [
+        pytest.param(False, (), id="folds", marks=pytest.mark.slow),
+        pytest.param(False, ("beside", "user"), id="folds, with edges", marks=pytest.mark.slow),
+        pytest.param(True, (), id="validation rows held out alone", marks=pytest.mark.slow),
+        pytest.param(True, ("beside", "user"), id="validation rows held out alone, with edges"),
+    ],
+)
 def test_labels_that_were_shuffled_tell_nothing(
     kinds: Sequence[str], *, has_validation: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
