@@ -69,7 +69,7 @@ ui: $(INSTALLED)
 test: $(INSTALLED) browser
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-# The faults' grid is one file of some hundred minutes, so its cases are dealt out one by one.
+# The faults' grid is one file of some hundred minutes, so its cases are distributed one by one.
 test-all: $(INSTALLED) browser
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/faults
 	@$(BIN)/pytest -n 3 --dist load tests/faults

@@ -1,4 +1,4 @@
-"""How goods of vendors never seen are ranked on Agora, a real market with real counterfeits, beside what titles alone tell.
+"""How listings of unseen vendors are ranked on Agora, a real market with real counterfeits, compared with what titles alone show.
 
 The pipeline itself lands the market, shapes it and makes the features, through examples/agora/sources.yml. A listing is rated
 as of the day on which it is first seen. Folds go forward in time and keep vendors whole. No feature is read that changes when
@@ -135,7 +135,7 @@ def days_of(folders: Sequence[Path]) -> list[date]:
 
 
 def run_pipeline(data: Path, home: Path, as_of: date) -> None:
-    """Runs everything over a market; what the gates say of the lists does not matter here."""
+    """Runs everything over a market; what the gates say of the lists is irrelevant here."""
     command = [str(Path(sys.executable).parent / "touchstone"), "run", "--sources", str(EXAMPLE / "sources.yml")]
     done = subprocess.run(  # noqa: S603  # our own command
         [*command, "--as-of", as_of.isoformat(), "--train"],
@@ -211,7 +211,7 @@ def forward_folds(rows: Rows, first_day: int, blocks: int = BLOCKS, groups: int 
         rows: The rows.
         first_day: The first day that is judged; what lies before is only learned from.
         blocks: How many spans of days are judged one after the other; the first only where there are rows before it.
-        groups: Into how many groups the merchants, joined by shared keys, are dealt. Each group of a block is judged by
+        groups: Into how many groups the merchants, joined by shared keys, are divided. Each group of a block is judged by
             what was known of the other groups before the block.
     """
     group = component_folds(rows, groups)

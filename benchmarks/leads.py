@@ -45,7 +45,7 @@ rings as (
     where rated.is_flagged and rated.held_by is null)
   group by truth.ring_id),
 
--- And the other way: how many true rings a lead of several merchants holds, and whether strangers beside them.
+-- And the other way: how many true rings a lead of several merchants holds, and whether other merchants too.
 several as (
   select members.lead_id, count(*) as merchant_count, count(truth.ring_id) as ringed_count, count(distinct truth.ring_id)
   as ring_count

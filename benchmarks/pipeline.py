@@ -175,7 +175,7 @@ def new_day(home: Path) -> dict[str, Any]:
 
 
 def plot(figures: dict[str, Any], target: Path) -> None:
-    """Draws seconds, peak memory and bytes written of each stage of the first run, as bars beside each other."""
+    """Draws seconds, peak memory and bytes written of each stage of the first run, as adjacent bars."""
     from matplotlib.figure import Figure
 
     stages = {name: stage for name, stage in figures["run"]["stages"].items() if stage["seconds"] >= 0.5}

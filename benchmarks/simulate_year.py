@@ -4,11 +4,12 @@ Of each seed one marketplace of 540 days is worked in two homes. Each month both
 its review, and one that fails only where none rates yet; the first home also plans some 400 test buys, and gets the verdicts ten
 days later, as the truth has them. In the sixth month a new kind of counterfeiter appears, with a hundredth of the listings.
 
-Told of each month: average precision of the listings' scores, over listings that neither home has a label of, and the
-prevalence that the test buys tell, with its interval, beside the true one of what could be bought. Of the last three months, over
-the seeds: the mean difference of average precision with its paired 95 % interval. The pipeline never reads the truth; this does.
+Printed for each month: average precision of the listings' scores, over listings that neither home has a label of, and the
+prevalence estimated from the test buys, with its interval, and the true one of what could be bought. Printed over the seeds, of
+the last three months: the mean difference of average precision with its paired 95 % interval.
+The pipeline never reads the truth; this does.
 
-    make simulate-year                                            (many hours; given again, it goes on where it stopped)
+    make simulate-year                                            (many hours; resumes when run again)
     python benchmarks/simulate_year.py --seeds 1402 --rounds 3    (a small one)
 """
 
@@ -177,7 +178,7 @@ def approve(home: Path, month: Month) -> int:
 
 
 def buy(home: Path, month: Month, budget: float) -> dict[str, Any]:
-    """Plans test buys, gives the verdicts that the truth has, and returns what they tell beside what is true."""
+    """Plans test buys, gives the verdicts that the truth has, and returns the estimates and the truth."""
     names, _, is_counterfeit = scores_of(home, month)
     truth = dict(zip(names, is_counterfeit.tolist(), strict=True))
     settings = read_settings(home=home)

@@ -1,8 +1,8 @@
-"""How well plans of test buys tell the prevalence, against the demo's truth: a thousand plans of one home, for each budget.
+"""How well plans of test buys estimate the prevalence, against the demo's truth: a thousand plans of one home, for each budget.
 
-Of the estimates: bias in standard errors, how often the 95 % interval holds the truth, and how wide it is beside Clopper and
-Pearson's at the variance that the estimates have. Of the plans: buys, what they cost, and how many of those bought for their risk
-are counterfeit. The pipeline never reads the truth; this does, afterwards. Prints Markdown.
+Of the estimates: bias in standard errors, how often the 95 % interval holds the truth, and how wide it is compared with Clopper
+and Pearson's at the variance that the estimates have. Of the plans: buys, what they cost, and how many of those bought for
+their risk are counterfeit. The pipeline never reads the truth; this does, afterwards. Prints Markdown.
 
     python benchmarks/test_buys.py --seed 1101                       (makes a home at scale 0.1 and rates it; half an hour)
     python benchmarks/test_buys.py --home FOLDER --plans 1000        (a home that was rated as of 2026-06-30 already)
@@ -45,7 +45,7 @@ COLUMNS = (
     "mean estimate",
     "bias in standard errors",
     "interval holds it",
-    "width beside Clopper and Pearson's",
+    "width relative to Clopper and Pearson's",
     "of bought for risk counterfeit",
     "seconds a plan",
 )

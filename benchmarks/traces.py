@@ -1,7 +1,7 @@
 """Whether traces tell the truth, and how long they take: random published rows, held against `features/` and `landing/`.
 
-Every feature of the model, each source row and how many there are of them are read anew with Arrow, by other code than that which
-traces. Where it is asked to, it deletes the warehouse first: give it a copy of a home. Prints Markdown.
+Every feature of the model, each source row and how many there are of them are read again with Arrow, by independent code.
+Where it is asked to, it deletes the warehouse first: give it a copy of a home. Prints Markdown.
 
     python benchmarks/traces.py --home FOLDER --rows 100 --seed 1001 [--as-of 2026-06-30]
 """

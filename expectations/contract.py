@@ -306,13 +306,13 @@ tables:                          # contract table: an input (or view), or a quer
 ```
 
 - Times are UTC. A timestamp without a zone is taken as UTC. Nothing may lie before 1970 or after 2100.
-- Amounts are `decimal` with four places; more places are rounded. Their currency stands beside them, and `fx_rates`
+- Amounts are `decimal` with four places; more places are rounded. Their currency is in a column next to them, and `fx_rates`
   says what one unit is worth in {currency}.
 - **Key** columns together identify a row: never null, never twice. **Required** columns are never null.
 - *Personal: hash* lands only as an HMAC under your key; an empty value lands as null. *Personal: masked* lands as it is
   and is never shown in a message.
 - *By anybody*: whoever lists goods writes it. Values that cannot be read spoil their own rows alone: they land as they came, a
-  text of up to 4,000,000 bytes cut to its first 100,000 characters, nothing is told by them, and the run says how many there
+  text of up to 4,000,000 bytes cut to its first 100,000 characters, they are not used, and the run says how many there
   are. Where more than half cannot be read, the load is refused.
 - *Known* says from when a value may be used: `event` from the time in the row (the column named, else the table's event
   column), `loads` as the loads up to then showed it, `none` only now, so it is never a feature.

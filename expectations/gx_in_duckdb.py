@@ -2,7 +2,7 @@
 
 Great Expectations reads a result after it has closed the connection that it came from, and DuckDB's are gone by then
 ("list index out of range" on every expectation). So every result is fetched whole as soon as its statement has run. It
-also keeps engines, and with a pool their connections, so nothing is pooled: the database ends with its owner's connection.
+also keeps engines, and with a pool their connections, so nothing is pooled: the database is closed with its owner's connection.
 This module is slow to import (5 s), so `runner` imports it where a suite is judged.
 """
 

@@ -75,7 +75,7 @@ def _has_its_tables(expectation: Expectation, tables: Mapping[str, Sequence[Path
 
 @contextmanager
 def _database(spec: Suite, tables: Mapping[str, Sequence[Path]], bound: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the address of an in-memory DuckDB with a view a table and a relation a parameter; it ends with the block."""
+    """Yields the address of an in-memory DuckDB with a view a table and a relation a parameter; closed after the block."""
     url = f"{DIALECT}:///:memory:gate_{next(_databases)}"
     with sqlalchemy.create_engine(url).connect() as owner:
         owner.exec_driver_sql("set temp_directory = ''")

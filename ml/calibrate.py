@@ -101,7 +101,7 @@ class Calibration:
         method: `platt`, `isotonic`, `shift` (the intercept alone) or `none`.
         slope: Slope on the margin (1 unless `platt`; `isotonic` refines a Platt fit).
         intercept: Intercept in log-odds.
-        knots: For `isotonic`: pairs of (Platt log-odds, probability), rising in both; empty otherwise.
+        knots: For `isotonic`: pairs of (Platt log-odds, probability), ascending in both; empty otherwise.
         verdicts: Number of verdicts in the fit.
         positives: Number of positives among them.
         random_positives: Number of positives in the random arm.
@@ -458,8 +458,8 @@ def _isotonic(logit: Floats, sample: CalibrationSample) -> tuple[tuple[float, fl
 
     centre = mean(logit[order])
     value = np.clip((fit.x[edges] - error_rates.false_alarms) / error_rates.contrast, CLIP, 1 - CLIP)
-    rising = np.concatenate([[True], (np.diff(centre) > 0) & (np.diff(value) > 0)])
-    return tuple(zip(centre[rising].tolist(), value[rising].tolist(), strict=True))
+    ascending = np.concatenate([[True], (np.diff(centre) > 0) & (np.diff(value) > 0)])
+    return tuple(zip(centre[ascending].tolist(), value[ascending].tolist(), strict=True))
 
 
 def _isotonic_is_better(sample: CalibrationSample) -> bool:

@@ -88,7 +88,7 @@ class Strata:
         probability: Inclusion probability of each listing. Shape (n,).
         risk_share: Share of each listing's size that goes by its risk. Shape (n,).
         stall: The stall of each listing; -1 for what is certain. Shape (n,).
-        stall_stratum: The stratum of each stall, rising. Shape (m,).
+        stall_stratum: The stratum of each stall, ascending. Shape (m,).
         stall_merchant: The merchant of each stall. Shape (m,).
         stall_probability: Probability that a stall is bought from. Shape (m,).
         halvings: How often hits are halved until a buy is left.
@@ -271,15 +271,17 @@ def _pooled(
     keeps = _enough(cell, merchant, cost, size, rate, buys_wanted, merchants_wanted)
     dear = np.where(keeps[cell], -1, band)
     group, kept = np.zeros(bands, dtype=np.int64), 0
-    loose = dear >= 0
+    is_pooled = dear >= 0
     for level in range(bands - 1, -1, -1):  # from the dearest on, until a group gets enough
         group[level] = kept
-        trial = np.where(loose & (group[np.maximum(dear, 0)] == kept) & (dear >= level), 0, 1)
+        trial = np.where(is_pooled & (group[np.maximum(dear, 0)] == kept) & (dear >= level), 0, 1)
         if _enough(trial, merchant, cost, size, rate, buys_wanted, merchants_wanted)[0]:
             kept += 1
     group = np.minimum(group, max(kept - 1, 0))  # what is left over at the cheap end joins the group before
     cells = int(cell.max()) + 1
-    return np.unique(np.where(loose, cells + group[np.maximum(dear, 0)], cell), return_inverse=True)[1].astype(np.int64)
+    return np.unique(np.where(is_pooled, cells + group[np.maximum(dear, 0)], cell), return_inverse=True)[1].astype(
+        np.int64
+    )
 
 
 def _totals(of: Integers, cost: Floats, size: Floats) -> tuple[Floats, Floats]:
@@ -390,7 +392,7 @@ def _rounded(strata: Strata, chance: np.random.Generator) -> Integers:
     order = np.lexsort((chance.random(len(strata.stall_stratum)), strata.stall_stratum))
     line = np.cumsum(strata.stall_probability[order]) * hits_each
     starts = np.concatenate([[0], np.cumsum(strata.number * hits_each)])
-    # A line ends where the next begins, but for rounding; the start of each is drawn anew.
+    # A line ends where the next begins, but for rounding; the start of each is drawn separately.
     ends = np.searchsorted(strata.stall_stratum[order], np.arange(len(strata.number)), side="right")
     line[ends - 1] = starts[1:]
     ticks = np.arange(starts[-1]) + np.repeat(chance.random(len(strata.number)), strata.number * hits_each)
@@ -463,7 +465,7 @@ def prevalence(
     residual = part * (is_positive[answered] - share)
     variance, freedom = _covariance(of[answered], residual, residual, probability[answered])
     # Where positives are likelier to be bought, they weigh less: a draw that holds many holds fewer in all, and the ratio rises
-    # by more than it falls. That is small beside the interval; where few were bought it takes off half of either share at most.
+    # by more than it falls. That is small compared with the interval; where few were bought it removes at most half of either.
     upward = -_covariance(of[answered], residual, part, probability[answered])[0]
     upward /= 1 + _covariance(of[answered], part, part, probability[answered])[0]
     share -= float(np.clip(upward, (share - 1) / 2, share / 2))

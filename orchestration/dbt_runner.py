@@ -2,7 +2,7 @@
 
 Reading the project takes dbt some seconds, so what it read is kept in `dbt_project/target/` with the project's digest:
 `manifest.json`, which Dagster's definitions are made of, and dbt's own form of it, which a run starts from. Both are
-made anew when the project has changed, and are the same for every home.
+rebuilt when the project has changed, and are the same for every home.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MANIFEST, PARSED, DIGEST = "manifest.json", "partial_parse.msgpack", "project-di
 
 
 def prepare_manifest() -> dict[str, Any]:
-    """Returns dbt's manifest as data, parsed anew only where the project has changed since it was read."""
+    """Returns dbt's manifest as data, parsed again only if the project has changed since it was parsed."""
     if not _is_current():
         _parse()
     manifest: dict[str, Any] = json.loads((CACHE / MANIFEST).read_bytes())
@@ -57,7 +57,7 @@ def run_dbt(settings: Settings, arguments: Sequence[str]) -> list[DbtNode]:
         memory_limit=settings.memory_limit,
         models_at_once=_models_at_once(settings),
     ):
-        # What dbt writes beside the tables (a manifest, results) is the project again, and nobody reads it.
+        # Besides tables, dbt writes a manifest and results, which nobody reads.
         results = _invoke([*arguments, "--no-write-json"], target=settings.home / "dbt", manifest=read_project())
     nodes = [
         DbtNode(item.node.unique_id, str(item.status), item.execution_time, item.message or "", item.failures)

@@ -213,12 +213,12 @@ class Warehouse:
             )
 
     def build_shape(self) -> list[DbtNode]:
-        """Builds the shape step; what the same code made of the same loads stands, and is told as it was then.
+        """Builds the shape step; what the same code built from the same loads is kept, with the metadata of then.
 
-        The daily tables are built anew where another project built them, for their columns may differ.
+        The daily tables are rebuilt if another version of the project built them, for their columns may differ.
         """
         recipe = self._recipe()
-        nodes = self._standing("shape", recipe)
+        nodes = self._cached("shape", recipe)
         if nodes is None:
             self._keep("features", Built())  # which are made of it
             nodes = self._build_once("shape", recipe)
@@ -229,13 +229,13 @@ class Warehouse:
         for step in BUILT:
             self._keep(step, Built(self._built(step).project))
 
-    def features_that_stand(self, as_of: date, *, with_training: bool) -> list[DbtNode] | None:
+    def cached_features(self, as_of: date, *, with_training: bool) -> list[DbtNode] | None:
         """Returns how the features step ended that made what it would make now; None where it has to be built.
 
-        Rows to learn from lie beside those to score, so a step that made both stands for one without.
+        Training rows are in the same files as rows to score, so a step that built both serves scoring too.
         """
         asked = [True] if with_training else [True, False]
-        return self._standing("features", *(self._recipe_of_features(as_of, with_training=each) for each in asked))
+        return self._cached("features", *(self._recipe_of_features(as_of, with_training=each) for each in asked))
 
     def build_features(self, as_of: date, *, with_training: bool) -> list[DbtNode]:
         """Builds the features step of the date that the run is about."""
@@ -249,16 +249,16 @@ class Warehouse:
         pictures = [sha256_file(path) for path in sorted(self.pinned.glob("picture*.parquet"))]
         return self._recipe(as_of, "with training" if with_training else "to score", *pictures)
 
-    def _standing(self, step: Step, *recipes: str) -> list[DbtNode] | None:
+    def _cached(self, step: Step, *recipes: str) -> list[DbtNode] | None:
         built = self._built(step)
         if built.recipe not in recipes:
             return None
-        logger.info("What the step %s made of these loads stands.", step)
+        logger.info("The step %s is up to date with these loads.", step)
         return [DbtNode(**node | {"seconds": 0.0}) for node in json.loads(built.nodes)]
 
     def _build_once(self, step: Step, recipe: str) -> list[DbtNode]:
         project, project_now = self._built(step).project, f"{project_digest()} {_engine()}"
-        # Until it is whole again, it stands for nothing.
+        # Until it is complete again, it is not up to date.
         self._keep(step, Built(project))
         nodes = self.build(f"tag:{step}", *([] if project == project_now else ["--full-refresh"]))
         self._keep(step, Built(project_now, recipe, json.dumps([asdict(node) for node in nodes])))

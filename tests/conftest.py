@@ -255,7 +255,7 @@ def rated_home(homes: Homes) -> Path:
 
 @pytest.fixture
 def home(homes: Homes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the rated home, to break; unless told otherwise, whatever the test starts goes by the homes' policy."""
+    """A copy of the rated home, to break; unless a test says otherwise, whatever it starts uses the homes' policy."""
     monkeypatch.setenv("TOUCHSTONE_POLICY", str(homes.policy))
     copy = tmp_path / "home"
     shutil.copytree(homes.undisturbed, copy)

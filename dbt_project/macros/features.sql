@@ -67,11 +67,11 @@
     round(exp({{ ratio(log_sum, count) }}), 6)
 {%- endmacro %}
 
-{# The price level of a merchant's listings compared with one listing; `goods` is merchant_states or merchant_brands, the listing `offered`. #}
-{% macro others_msrp_ratio(goods) -%}
+{# The price level of a merchant's listings compared with one listing; `merchants` is merchant_states or merchant_brands, the listing `offered`. #}
+{% macro others_msrp_ratio(merchants) -%}
     {{ mean_ratio(
-        goods ~ '.log_msrp_ratio_sum - coalesce(offered.own_log_msrp_ratio, 0)',
-        less_own(goods ~ '.msrp_ratio_count', 'offered.own_msrp_ratio_count')
+        merchants ~ '.log_msrp_ratio_sum - coalesce(offered.own_log_msrp_ratio, 0)',
+        less_own(merchants ~ '.msrp_ratio_count', 'offered.own_msrp_ratio_count')
     ) }}
 {%- endmacro %}
 
@@ -157,7 +157,7 @@
 {%- endmacro %}
 
 {#
-    How divided ratings are, for an entity's windowed sums `own`: the share that stands against one at the other end, five stars
+    How divided ratings are, for an entity's windowed sums `own`: the share compared with one at the other end, five stars
     against one, each in a pair. (Five stars and one together are many where all are glad, and where all are cross.)
 #}
 {% macro polarised_share(own) -%}
@@ -342,7 +342,7 @@ confirmed as (
 {#
   The band of a number, in words: under the first edge, between two, from the last on. Null where it is unknown.
 
-  edges  numbers, rising
+  edges  numbers, ascending
   unit   what it counts
 #}
 {% macro banded(number, edges, unit) -%}

@@ -74,7 +74,7 @@ hops as (
 
 {#
     The query that sums columns over an entity's neighbours, and over theirs (`second_`): one row a place that has any. Null
-    where none of them has a row; what the entity itself is like stands in the tables.
+    where none of them has a row; the entity itself is described in the tables.
 
     Args:
         neighbours: name of a CTE as `hops` is, and state_date: the date of the tables at which a neighbour is looked at.

@@ -273,7 +273,7 @@ reversals as (
 )
 {% endmacro %}
 
-{# CTE `ties`: what two members of a ring share, told of both. #}
+{# CTE `ties`: what two members of a ring share, one row for each of the two. #}
 {% macro ties() %}
 ties as (
 

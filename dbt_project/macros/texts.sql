@@ -27,7 +27,7 @@
     trim({{ replace_matches(text, "'[\\p{Z}\\p{Cc}]+'", "' '") }})
 {%- endmacro %}
 
-{# Of a long text what stands around a part of it: one line that holds it. #}
+{# The surroundings of a part of a long text: one line that contains it. #}
 {% macro around(text, part) -%}
     case
         when length({{ text }}) <= {{ most_quoted_characters() }} then {{ text }}

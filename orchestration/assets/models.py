@@ -118,7 +118,7 @@ def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult 
         thresholds=run.settings.thresholds,
         provenance={"loads_digest": run.warehouse.pinned_loads()["digest"], "code_revision": code_revision()},
         parameters=run.training_parameters(run.policy.list_target_precision(rated.list_name)),
-        progress=_tell,
+        progress=_log_line,
     )
 
 
@@ -130,7 +130,7 @@ def register_model(
         run.note(prepared.message)
         return None
     if isinstance(prepared, Prepared):
-        result = register(prepared, run.registry, trained_by=run.settings.reviewer, progress=_tell)
+        result = register(prepared, run.registry, trained_by=run.settings.reviewer, progress=_log_line)
     else:
         result = prepared
     model = result.version.model
@@ -141,7 +141,7 @@ def register_model(
     return result
 
 
-def _tell(line: str) -> None:
+def _log_line(line: str) -> None:
     logger.info("%s", line)
 
 

@@ -184,7 +184,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
         with run.record.stage("features") as stage:
             run.warehouse.set_run(as_of=as_of, with_training=config.with_training)
             rings: dict[str, int] = {}
-            nodes = run.warehouse.features_that_stand(as_of, with_training=config.with_training)
+            nodes = run.warehouse.cached_features(as_of, with_training=config.with_training)
             if nodes is None:
                 with failpoint("features.rings", run.warehouse.pinned):
                     rings = add_rings(run, as_of, with_training=config.with_training)

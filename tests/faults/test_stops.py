@@ -74,7 +74,9 @@ def stop(home: Path, folder: Path, number: signal.Signals, moment: str, *options
         stages = [stage["name"] for path in started for stage in json.loads(path.read_text())["stages"]]
         return bool(started) if moment == "start" else moment in stages
 
-    process, _, told = warm.start(("run", *options), os.environ | {"TOUCHSTONE_HOME": str(home)} | environment, folder)
+    process, _, result = warm.start(
+        ("run", *options), os.environ | {"TOUCHSTONE_HOME": str(home)} | environment, folder
+    )
     until(has_come, process, moment)
     sent = time.monotonic()
     os.kill(process.pid or 0, number)
@@ -84,7 +86,7 @@ def stop(home: Path, folder: Path, number: signal.Signals, moment: str, *options
     process.kill()
     process.join()
     (record,) = [json.loads(path.read_text()) for path in (home / "runs").glob("[!.]*.json") if path.name not in known]
-    return Stopped(code, told.read_text(), seconds, record["outcome"], record["message"])
+    return Stopped(code, result.read_text(), seconds, record["outcome"], record["message"])
 
 
 def hold(stopped: Stopped, home: Path, number: signal.Signals) -> None:
@@ -162,7 +164,7 @@ def test_a_signal_at_every_moment_of_a_first_run(homes: Homes, tmp_path: Path, m
 def test_ctrl_c_while_the_demo_is_made_stops_it(tmp_path: Path):
     """A terminal sends it to the run and to the process that makes the demo: one message, and neither is left behind."""
     home = tmp_path / "home"
-    process, _, told = warm.start(
+    process, _, result = warm.start(
         ("run",), os.environ | {"TOUCHSTONE_HOME": str(home), "TOUCHSTONE_DEMO_SCALE": "0.2"}, tmp_path
     )
     until(lambda: [*home.glob(".tmp-*-marketplace")] != [], process, "the demo is being made")
@@ -172,8 +174,8 @@ def test_ctrl_c_while_the_demo_is_made_stops_it(tmp_path: Path):
         os.kill(pid, signal.SIGINT)
     process.join(LONGEST_SECONDS)
     assert process.exitcode == 130
-    assert told.read_text().splitlines()[-1].startswith("Stopped by SIGINT. ")
-    assert "Traceback" not in told.read_text()
+    assert result.read_text().splitlines()[-1].startswith("Stopped by SIGINT. ")
+    assert "Traceback" not in result.read_text()
     deadline = time.monotonic() + LONGEST_SECONDS
     while (left := [pid for pid in children if is_running(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)

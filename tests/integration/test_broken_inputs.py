@@ -82,8 +82,8 @@ def home(small_homes: SmallHomes, tmp_path_factory: pytest.TempPathFactory) -> P
 def test_each_is_told_by_its_reason(home: Path) -> None:
     (record,) = [json.loads(path.read_text()) for path in (home / "runs").glob("*.json")]
     assert record["outcome"] == "done"
-    told = [note for note in record["facts"]["notes"] if "cannot be read" in note]
-    texts, pictures = told
+    result = [note for note in record["facts"]["notes"] if "cannot be read" in note]
+    texts, pictures = result
     assert pictures == "Images that cannot be read: 1 too many pixels. Their features are unknown."
     assert texts == (
         "Texts that cannot be read: review: 1 in a language without words for complaints, "

@@ -92,7 +92,7 @@ def test_features_stand_for_their_day_and_pictures_until_their_step_or_shape_is_
     day = date.fromisoformat(NEXT_DAY)
 
     def standing(as_of: date = day, *, with_training: bool = False) -> list[DbtNode] | None:
-        return warehouse.features_that_stand(as_of, with_training=with_training)
+        return warehouse.cached_features(as_of, with_training=with_training)
 
     stood = standing()
     assert stood is not None

@@ -81,7 +81,7 @@ def test_false_notices_cost_their_reporter_its_word_and_an_upheld_appeal_lifts_i
     recorded = run_touchstone("appeals", "record", str(file))
     assert (recorded.code, "3 new" in recorded.stdout) == (0, True), recorded.stderr
     assert listed(run_touchstone) == before  # nothing changes until it is published
-    # The champion rates here, so one run shows both: what is published next, and what the next training is told.
+    # The champion rates here, so one run shows both: what is published next, and what the next training reads.
     done = run(home, homes.policy, NEXT_DAY, "--train")
     assert done.code == 0, done.stderr
     after = listed(run_touchstone)

@@ -55,9 +55,9 @@ def test_leads_are_listed_shown_exported_and_handed_over(run_touchstone: Command
     done = run_touchstone(
         "leads", "export", lead["lead_id"], "--audience", "internal", "--to", str(tmp_path / "packs"), "--json"
     ).json
-    told = json.loads((Path(done["packs"][0]) / "lead.json").read_text())
-    assert [row["recipient"] for row in told["hand_overs"]] == ["Customs, DE"]
-    assert {"what": "hand-over", "at": NEXT_DAY, "text": "to Customs, DE (authority)"} in told["timeline"]
+    result = json.loads((Path(done["packs"][0]) / "lead.json").read_text())
+    assert [row["recipient"] for row in result["hand_overs"]] == ["Customs, DE"]
+    assert {"what": "hand-over", "at": NEXT_DAY, "text": "to Customs, DE (authority)"} in result["timeline"]
 
 
 def test_who_asks_wrongly_hears_how_to_ask(run_touchstone: Command, tmp_path: Path) -> None:

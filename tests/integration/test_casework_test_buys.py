@@ -101,18 +101,18 @@ def test_the_same_request_gives_the_same_plan_and_another_seed_another(
 ) -> None:
     folder = plan_folder(home)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    told = run_touchstone("test-buys", "plan", "--budget", str(BUDGET), "--json").json
-    assert told["plan_id"] == folder.name
-    assert told["budget"] == BUDGET
+    result = run_touchstone("test-buys", "plan", "--budget", str(BUDGET), "--json").json
+    assert result["plan_id"] == folder.name
+    assert result["budget"] == BUDGET
     names = ("listing_id", "stratum", "arm", "cost", "inclusion_probability")
-    assert told["picks"] == [{name: pick[name] for name in names} for pick in picks_of(folder)]
+    assert result["picks"] == [{name: pick[name] for name in names} for pick in picks_of(folder)]
     shutil.rmtree(folder)
-    assert run_touchstone("test-buys", "plan", "--budget", str(BUDGET), "--json").json == told
+    assert run_touchstone("test-buys", "plan", "--budget", str(BUDGET), "--json").json == result
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     other = run_touchstone("test-buys", "plan", "--budget", str(BUDGET), "--seed", "5", "--json").json
-    assert other["plan_id"] != told["plan_id"]
-    assert {pick["listing_id"] for pick in other["picks"]} != {pick["listing_id"] for pick in told["picks"]}
-    assert {pick["stratum"] for pick in other["picks"]} == {pick["stratum"] for pick in told["picks"]}
+    assert other["plan_id"] != result["plan_id"]
+    assert {pick["listing_id"] for pick in other["picks"]} != {pick["listing_id"] for pick in result["picks"]}
+    assert {pick["stratum"] for pick in other["picks"]} == {pick["stratum"] for pick in result["picks"]}
 
 
 def test_what_is_to_be_bought_for_sure_is_bought_with_probability_one(
@@ -122,11 +122,11 @@ def test_what_is_to_be_bought_for_sure_is_bought_with_probability_one(
     wanted = [min(goods.keys() - lately), min(lately & goods.keys())]
     file = home / "certain.csv"
     file.write_text("listing_id\n" + "\n".join(wanted) + "\n")
-    told = run_touchstone("test-buys", "plan", "--budget", str(BUDGET), "--certain", str(file), "--json").json
-    sure = {pick["listing_id"]: pick for pick in told["picks"] if pick["arm"] == "certain"}
+    result = run_touchstone("test-buys", "plan", "--budget", str(BUDGET), "--certain", str(file), "--json").json
+    sure = {pick["listing_id"]: pick for pick in result["picks"] if pick["arm"] == "certain"}
     assert sorted(sure) == sorted(wanted)
     assert {(pick["stratum"], pick["inclusion_probability"]) for pick in sure.values()} == {("certain", 1.0)}
-    assert sum(pick["cost"] for pick in told["picks"]) <= BUDGET
+    assert sum(pick["cost"] for pick in result["picks"]) <= BUDGET
 
 
 def test_costs_are_in_the_budget_s_currency(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
@@ -134,9 +134,11 @@ def test_costs_are_in_the_budget_s_currency(home: Path, run_touchstone: Callable
         f"select rate from '{home}/landing/fx_rates/*/*.parquet' where currency = 'EUR' and date = date '{NEXT_DAY}'"
     )
     ((rate,),) = duckdb.execute(rates).fetchall()
-    told = run_touchstone("test-buys", "plan", "--budget", "5000", "--currency", "EUR", "--json").json
+    result = run_touchstone("test-buys", "plan", "--budget", "5000", "--currency", "EUR", "--json").json
     goods = live(home)
-    assert all(pick["cost"] == pytest.approx(goods[pick["listing_id"]][1] / rate, abs=0.011) for pick in told["picks"])
+    assert all(
+        pick["cost"] == pytest.approx(goods[pick["listing_id"]][1] / rate, abs=0.011) for pick in result["picks"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -211,9 +213,9 @@ def test_verdicts_land_with_what_the_plan_knows_once_and_correctably(
     assert "nothing new" in again.stdout
     changed = run_touchstone("test-buys", "record", str(filled(home, first | {two: "inconclusive"})))
     assert "0 new, 1 replaced" in changed.stdout
-    told = run_touchstone("test-buys", "report", "--json").json
-    assert told["verdicts"] == {"genuine": 0, "counterfeit": 1, "inconclusive": 1, "delisted": 1}
-    assert (told["bought"], told["pending"], told["picks"]) == (2, len(picks) - 3, len(picks))
+    result = run_touchstone("test-buys", "report", "--json").json
+    assert result["verdicts"] == {"genuine": 0, "counterfeit": 1, "inconclusive": 1, "delisted": 1}
+    assert (result["bought"], result["pending"], result["picks"]) == (2, len(picks) - 3, len(picks))
 
 
 @pytest.mark.parametrize(
@@ -265,22 +267,22 @@ def test_what_was_bought_is_not_bought_again_and_the_report_follows_the_truth(
         pick["listing_id"]: "counterfeit" if number % 3 == 0 else "genuine" for number, pick in enumerate(picks)
     }
     assert run_touchstone("test-buys", "record", str(filled(home, verdicts))).code == 0
-    told = run_touchstone("test-buys", "report", "--json").json
+    result = run_touchstone("test-buys", "report", "--json").json
     weights = {pick["listing_id"]: 1 / pick["inclusion_probability"] for pick in picks}
     hits = sum(weight for name, weight in weights.items() if verdicts[name] == "counterfeit")
     # Less the bias of a ratio, which is far smaller than the interval.
-    assert told["prevalence"]["share"] == pytest.approx(hits / sum(weights.values()), rel=0.01)
-    assert told["prevalence"]["low"] < told["prevalence"]["share"] < told["prevalence"]["high"]
-    by_category = told["prevalence_by_category"]
+    assert result["prevalence"]["share"] == pytest.approx(hits / sum(weights.values()), rel=0.01)
+    assert result["prevalence"]["low"] < result["prevalence"]["share"] < result["prevalence"]["high"]
+    by_category = result["prevalence_by_category"]
     assert sorted(by_category) == sorted({pick["category"] for pick in picks})
-    counted = sum(rate["verdicts"] for rate in told["hit_rate_by_arm"].values())
-    assert counted == sum(rate["verdicts"] for rate in told["hit_rate_by_band"].values()) == len(picks)
-    assert told["paid"] == pytest.approx(sum(pick["cost"] for pick in picks), abs=0.01)
+    counted = sum(rate["verdicts"] for rate in result["hit_rate_by_arm"].values())
+    assert counted == sum(rate["verdicts"] for rate in result["hit_rate_by_band"].values()) == len(picks)
+    assert result["paid"] == pytest.approx(sum(pick["cost"] for pick in picks), abs=0.01)
     found = sum(verdict == "counterfeit" for verdict in verdicts.values())
-    assert told["paid_per_counterfeit"] == pytest.approx(told["paid"] / found, abs=0.01)
-    assert told["budget_for_half_the_interval"] > 2 * BUDGET
+    assert result["paid_per_counterfeit"] == pytest.approx(result["paid"] / found, abs=0.01)
+    assert result["budget_for_half_the_interval"] > 2 * BUDGET
     words = run_touchstone("test-buys", "report").stdout
-    assert f"{100 * told['prevalence']['share']:.2f} %" in words
+    assert f"{100 * result['prevalence']['share']:.2f} %" in words
     assert "not the prevalence" in words
     again = run_touchstone("test-buys", "plan", "--budget", str(BUDGET), "--json").json
     assert not {pick["listing_id"] for pick in again["picks"]} & set(verdicts)

@@ -219,7 +219,7 @@ from (
         and json_extract_string(specs, 'model_ref') is not null
 );
 
--- The brand of one is told by a product that is announced later, that of another by one that another brand has later too.
+-- The brand of one is recognised by a product that is announced later, that of another by one that another brand has later too.
 update listings set
     brand_claimed = null,
     specs = case when place = 1 then '{"model_ref": "announced"}' else specs end
@@ -407,9 +407,9 @@ def test_what_was_not_known_is_cut(homes: Homes, table: str) -> None:
         assert row_count(homes.knowing, later) > 0, moment
         assert row_count(homes.unknowing, later) == 0, moment
         for name in names:
-            told = f"{name} is not null and {name} is distinct from {unknown(table, name)}"
-            assert row_count(homes.knowing, f"{later} and {told}") > 0, name
-            assert row_count(homes.unknowing, f"from landed.{table} where {moment} is null and {told}") == 0, name
+            result = f"{name} is not null and {name} is distinct from {unknown(table, name)}"
+            assert row_count(homes.knowing, f"{later} and {result}") > 0, name
+            assert row_count(homes.unknowing, f"from landed.{table} where {moment} is null and {result}") == 0, name
 
 
 def test_the_marketplace_goes_on_after_as_of(homes: Homes) -> None:

@@ -519,11 +519,11 @@ def test_each_rule_of_a_sound_rating_is_held(home: Path) -> None:
 def test_every_feature_says_its_signal_and_its_unit(table: str, ids: set[str]) -> None:
     model = next(model for model in models() if model.name == table)
     assert model.config.contract.enforced
-    told = {"purpose", *ids, "merchant_id", "category", "as_of_date"}
+    result = {"purpose", *ids, "merchant_id", "category", "as_of_date"}
     for name, column in model.columns.items():
         assert column.description, name
-        assert (name in told) is not (column.config.meta.get("signal") in SIGNALS), name
-        if name not in told:
+        assert (name in result) is not (column.config.meta.get("signal") in SIGNALS), name
+        if name not in result:
             unit = column.config.meta["unit"]
             assert name.endswith(UNITS[unit]) if unit in UNITS else name.startswith(("is_", "has_")), name
 

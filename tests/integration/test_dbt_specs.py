@@ -117,9 +117,9 @@ def test_what_cannot_be_read_is_counted_by_reason(home: Path) -> None:
 
 def test_and_is_unknown_to_the_models(home: Path) -> None:
     rows = read_rows(home, "select listing_id, spec_discrepant_count, spec_impossible_count from listing_features")
-    told = {row["listing_id"] for row in rows if row["spec_discrepant_count"] is not None}
+    result = {row["listing_id"] for row in rows if row["spec_discrepant_count"] is not None}
     assert len(rows) == len(READ) + len(CLAIMS) + sum(map(len, UNREAD.values()))
-    assert told == {"fine", *CLAIMS}
+    assert result == {"fine", *CLAIMS}
     assert {row["listing_id"] for row in rows if row["spec_impossible_count"] is not None} == {*READ, *CLAIMS}
 
 

@@ -414,7 +414,7 @@ def test_self_brushers_lend_their_own_device_and_account_and_few_honest_merchant
         from orders o join buyers using (buyer_id) group by 1)
       select archetype, avg((share > 0)::int), avg(share), max(share)
       from own join truth_merchants using (merchant_id) group by archetype"""
-    of = {archetype: told for archetype, *told in market.execute(own).fetchall()}
+    of = {archetype: result for archetype, *result in market.execute(own).fetchall()}
     merchants, share, most = of["self_brusher"]
     honest_merchants, honest_share, _ = of["honest"]
     assert merchants > 3 * honest_merchants > 0  # honest merchants have staff who buy

@@ -1,4 +1,4 @@
-"""Drift by the real command: nothing is told of twenty undisturbed days, and each disturbance on the first run that meets it.
+"""Drift by the real command: no alert for twenty undisturbed days, and each disturbance on the first run that meets it.
 
 A demo is rated as of a day with models that were trained then, and on each of the twenty days after it. Then its sources are
 changed, each time in a copy, and the last day is rated again over what lands.
@@ -66,7 +66,7 @@ DISTURBED: Mapping[str, tuple[Mapping[str, str], dict[str, str]]] = {
 """What is done to which tables, and the feature that has to be named on which list; the largest category where none is."""
 
 
-def told(home: Path, day: str) -> dict[str, set[str]]:
+def result(home: Path, day: str) -> dict[str, set[str]]:
     """What the gate on scores says has moved, by list."""
     found = {}
     for path in (home / "gates" / day).glob("scores-*.json"):
@@ -79,7 +79,7 @@ def told(home: Path, day: str) -> dict[str, set[str]]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose models were trained as of the cut.
 
-    With so few verdicts a model may be calibrated too badly to pass its review; drift is told of it all the same.
+    With so few verdicts a model may be calibrated too badly to pass its review; drift is reported all the same.
     """
     home = tmp_path_factory.mktemp("drift") / "home"
     limits = yaml.safe_load((ROOT / "ml" / "thresholds.yml").read_text())
@@ -90,7 +90,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = {"TOUCHSTONE_THRESHOLDS": str(home.parent / "thresholds.yml")}
     done = touchstone(home, "run", "--as-of", CUT, "--approve-if-passing", **environment)
     assert done.code in (0, 3), done.stderr
-    assert set(told(home, CUT)) == {"listings", "merchants", "reviews", "brushing_merchants"}
+    assert set(result(home, CUT)) == {"listings", "merchants", "reviews", "brushing_merchants"}
     return home
 
 
@@ -106,7 +106,7 @@ def rated(home: Path) -> Path:
 def test_at_most_one_alarm_in_twenty_undisturbed_days(rated: Path) -> None:
     days = sorted(path.name for path in (rated / "gates").iterdir() if path.name > CUT)
     assert (len(days), days[-1]) == (20, LAST)
-    alarms = [(day, *alarm) for day in days for alarm in told(rated, day).items() if alarm[1]]
+    alarms = [(day, *alarm) for day in days for alarm in result(rated, day).items() if alarm[1]]
     assert len(alarms) <= 1, alarms
 
 
@@ -129,6 +129,6 @@ def test_a_disturbance_is_told_by_the_first_run_that_meets_it(rated: Path, tmp_p
             (sources / f"{table}.new").rename(sources / f"{table}.parquet")
     done = touchstone(home, "run", "--as-of", LAST)
     assert done.code in (0, 3), done.stderr
-    found = told(home, LAST)
+    found = result(home, LAST)
     for list_name, feature in expected.items():
         assert (feature or largest) in found[list_name], (found, done.stderr)

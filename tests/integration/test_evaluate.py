@@ -73,7 +73,7 @@ def run(home: Path, tables: Path, *arguments: str, table: str = "reviews.parquet
     return touchstone(home, "evaluate", str(tables / table), *arguments, "--json", **environment)
 
 
-def told(home: Path, tables: Path, *arguments: str, **options: Any) -> dict[str, Any]:
+def result(home: Path, tables: Path, *arguments: str, **options: Any) -> dict[str, Any]:
     done = run(home, tables, *arguments, **options)
     assert done.code == 0, done.stderr
     found: dict[str, Any] = done.json
@@ -82,7 +82,7 @@ def told(home: Path, tables: Path, *arguments: str, **options: Any) -> dict[str,
 
 @pytest.fixture(scope="module")
 def plain(home: Path, tables: Path) -> dict[str, Any]:
-    return told(home, tables, *PLAIN)
+    return result(home, tables, *PLAIN)
 
 
 def test_the_answer_has_its_form(plain: dict[str, Any]) -> None:
@@ -95,29 +95,29 @@ def test_the_answer_has_its_form(plain: dict[str, Any]) -> None:
 
 
 def test_csv_and_any_number_of_threads_give_the_same(home: Path, tables: Path, plain: dict[str, Any]) -> None:
-    assert told(home, tables, *PLAIN, table="reviews.csv", TOUCHSTONE_THREADS="1", OMP_NUM_THREADS="1") == plain
-    assert told(home, tables, *PLAIN, **TWO_THREADS) == plain
+    assert result(home, tables, *PLAIN, table="reviews.csv", TOUCHSTONE_THREADS="1", OMP_NUM_THREADS="1") == plain
+    assert result(home, tables, *PLAIN, **TWO_THREADS) == plain
 
 
 @pytest.mark.slow
 def test_text_and_edges_tell_more(home: Path, tables: Path, plain: dict[str, Any]) -> None:
-    read = told(home, tables, "--text", "body", "--drop", "shop,day,part", *QUICK)
-    near = told(home, tables, "--edges", str(tables / "edges.parquet"), *PLAIN)
-    one_hop = told(home, tables, "--edges", str(tables / "edges.parquet"), "--hops", "1", *PLAIN)
+    read = result(home, tables, "--text", "body", "--drop", "shop,day,part", *QUICK)
+    near = result(home, tables, "--edges", str(tables / "edges.parquet"), *PLAIN)
+    one_hop = result(home, tables, "--edges", str(tables / "edges.parquet"), "--hops", "1", *PLAIN)
     assert read["metrics"]["auroc"]["mean"] > plain["metrics"]["auroc"]["mean"] + 0.05
     assert near["metrics"]["auroc"]["mean"] > plain["metrics"]["auroc"]["mean"] + 0.02
     assert near["metrics"] != one_hop["metrics"]
     by_csv = ("--edges", str(tables / "edges.csv"), "--text", "body", "--drop", "shop,day,part", *QUICK)
     by_parquet = ("--edges", str(tables / "edges.parquet"), "--text", "body", "--drop", "shop,day,part", *QUICK)
-    both = told(home, tables, *by_csv, table="reviews.csv")
-    assert both == told(home, tables, *by_parquet, **TWO_THREADS)
+    both = result(home, tables, *by_csv, table="reviews.csv")
+    assert both == result(home, tables, *by_parquet, **TWO_THREADS)
     assert both["metrics"]["auroc"]["mean"] > max(found["metrics"]["auroc"]["mean"] for found in (read, near))
 
 
 def test_features_and_what_is_dropped(home: Path, tables: Path, plain: dict[str, Any]) -> None:
-    one = told(home, tables, "--features", "length", *QUICK)
+    one = result(home, tables, "--features", "length", *QUICK)
     assert one["metrics"]["auroc"]["mean"] < plain["metrics"]["auroc"]["mean"] - 0.05
-    less = told(home, tables, "--drop", "body,shop,day,part", "--drop", "stars", *QUICK)
+    less = result(home, tables, "--drop", "body,shop,day,part", "--drop", "stars", *QUICK)
     assert less["metrics"]["auroc"]["mean"] < plain["metrics"]["auroc"]["mean"] - 0.1
 
 
@@ -131,10 +131,10 @@ def test_cuts_seeds_and_trials(home: Path, tables: Path, plain: dict[str, Any]) 
         ("--test-size", "0.4"),
     ):
         drop = ",".join(name for name in ("body", "shop", "day", "part") if name not in options)
-        answers.append(told(home, tables, *options, "--drop", drop, *QUICK))
+        answers.append(result(home, tables, *options, "--drop", drop, *QUICK))
         assert answers[-1]["warnings"] == [], options
-    answers.append(told(home, tables, *PLAIN, "--trials", "6"))
-    answers.append(told(home, tables, *PLAIN, "--seeds", "2"))
+    answers.append(result(home, tables, *PLAIN, "--trials", "6"))
+    answers.append(result(home, tables, *PLAIN, "--seeds", "2"))
     assert len({str(answer["metrics"]) for answer in answers}) == len(answers)
     deviations = [answer["metrics"]["auroc"]["sd"] for answer in answers]
     assert [sd is not None for sd in deviations] == [False, False, False, False, True, False, False, True]
@@ -175,7 +175,7 @@ def test_the_features_of_the_demo_with_truth(home: Path, rated_home: Path, tmp_p
         "0",
     )
     options = ("--drop", ",".join(["purpose", "as_of_date", *empty]), "--edges", str(tmp_path / "of.csv"), "--baseline")
-    found = told(home, tmp_path, *roles, *options, table="goods.parquet")
+    found = result(home, tmp_path, *roles, *options, table="goods.parquet")
     assert found["warnings"] == []
     assert found["metrics"]["auroc"]["low"] > 0.6
     assert found["metrics"]["average_precision"]["mean"] > 5 * found["positives"] / found["rows"]
@@ -183,7 +183,7 @@ def test_the_features_of_the_demo_with_truth(home: Path, rated_home: Path, tmp_p
 
 
 def test_classes_that_the_scores_part_wholly_have_no_slope(home: Path, tmp_path: Path) -> None:
-    """A logistic regression of the truth on such scores has no finite fit; all else is told, and kept of each cut."""
+    """A logistic regression of the truth on such scores has no finite fit; everything else is reported for each split."""
     random = np.random.default_rng(5)
     fake = random.random(ROWS) < 0.25
     content = {
@@ -192,7 +192,7 @@ def test_classes_that_the_scores_part_wholly_have_no_slope(home: Path, tmp_path:
         "stars": random.random(ROWS) + 9 * fake,
     }
     pq.write_table(pa.table(content), tmp_path / "parted.parquet")
-    found = told(home, tmp_path, *QUICK, table="parted.parquet")
+    found = result(home, tmp_path, *QUICK, table="parted.parquet")
     assert found["metrics"]["auroc"]["mean"] == 1.0
     assert found["metrics"]["calibration_slope"]["mean"] is None
     client = load_mlflow().MlflowClient(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
@@ -218,8 +218,8 @@ def test_a_table_cut_from_a_real_market(home: Path, tmp_path: Path) -> None:
     """.replace(f"'{daily}'", f"'{daily}' as listings_daily")
     )
     roles = ("--label", "is_counterfeit", "--id", "good", "--text", "title", "--trials", "0", "--drop", "first_day")
-    by_row = told(home, tmp_path, *roles, "--drop", "vendor", "--seeds", "1", table="agora.parquet")
-    unseen = told(home, tmp_path, *roles, "--group", "vendor", "--seeds", "3", "--baseline", table="agora.parquet")
+    by_row = result(home, tmp_path, *roles, "--drop", "vendor", "--seeds", "1", table="agora.parquet")
+    unseen = result(home, tmp_path, *roles, "--group", "vendor", "--seeds", "3", "--baseline", table="agora.parquet")
     assert by_row["rows"] == unseen["rows"] > 2000
     assert by_row["metrics"]["auroc"]["mean"] > 0.9, "goods of vendors whose others were seen"
     assert 0.6 < unseen["metrics"]["auroc"]["mean"] < by_row["metrics"]["auroc"]["mean"]

@@ -109,11 +109,11 @@ def test_leads_are_shown_and_exported_without_obeying_anybody(home: Path, tmp_pa
     safe(touchstone(home, "leads", "list"), 0)
     safe(touchstone(home, "leads", "show", listed[0]["lead_id"]), 0)
     for brand in ARGUMENTS[::80]:
-        told = touchstone(
+        result = touchstone(
             home, "leads", "export", "--audience", "brand", "--brand", brand, "--to", str(tmp_path / "p\n\x1b[2J")
         )
-        safe(told, told.code)
-        assert told.code in {0, 2}, told.stderr
+        safe(result, result.code)
+        assert result.code in {0, 2}, result.stderr
 
 
 def test_suppressions_are_listed_without_obeying_them(home: Path) -> None:
@@ -206,8 +206,8 @@ def test_refused_loads_show_header_and_rows_without_obeying_them(tmp_path: Path)
         )
     for listings in ("listings", "rows", "gone\nFORGED"):
         content = write_sources(tmp_path, listings, f"{source.name}/")
-        told = safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml")), 2)
-        assert "listings" in told.stdout + told.stderr
+        result = safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml")), 2)
+        assert "listings" in result.stdout + result.stderr
     content["tables"]["\x1b[2J\nFORGED"] = {"input": "listings", "\u202e": 1}
     (tmp_path / "sources.yml").write_text(yaml.safe_dump(content))
     safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml")), 2)
@@ -249,8 +249,8 @@ def test_verify_and_doctor_name_files_without_obeying_their_names(home: Path) ->
     record.write_text("{}")
     try:
         for command in ("verify", "doctor"):
-            told = touchstone(home, command)
-            safe(told, told.code)
+            result = touchstone(home, command)
+            safe(result, result.code)
             assert json.loads(touchstone(home, command, "--json").stdout)
         assert "⟨U+001B⟩[2J⟨U+000A⟩FORGED.json" in touchstone(home, "doctor").stdout
     finally:
@@ -282,5 +282,5 @@ def test_a_buy_sheet_of_hostile_listings_is_taken_back_as_it_was_written(home: P
             row | {"ordered_at": "2026-06-30 10:00", "decided_at": "2026-07-01 10:00", "verdict": "genuine"}
             for row in rows
         )
-    told = whole(touchstone(copy, "test-buys", "record", str(filled), "--dry-run", "--json"))
-    assert told["new"] == len(listings)
+    result = whole(touchstone(copy, "test-buys", "record", str(filled), "--dry-run", "--json"))
+    assert result["new"] == len(listings)

@@ -240,8 +240,8 @@ def test_a_connection_that_breaks_once_is_made_again(
             and query not like '%pg_attribute%'
         """
         while not ended:
-            if "     1" in (told := postgres.run(query)):
-                ended.append(told)
+            if "     1" in (result := postgres.run(query)):
+                ended.append(result)
 
     killer = Thread(target=end_the_session)
     killer.start()
@@ -287,8 +287,8 @@ def test_a_connection_that_breaks_while_the_table_is_looked_for_is_made_again(
     record = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"]
     killer.join()
     assert record.status == "accepted", record.message
-    told = f"opening PostgreSQL at {postgres.host}:5432, database shop, for table listings: attempt 1 of 4 failed ("
-    assert told in caplog.text
+    result = f"opening PostgreSQL at {postgres.host}:5432, database shop, for table listings: attempt 1 of 4 failed ("
+    assert result in caplog.text
 
 
 def test_a_connection_that_breaks_every_time_is_given_up_and_nothing_lands(

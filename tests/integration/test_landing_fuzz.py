@@ -638,9 +638,9 @@ def rows_of(table: str, record: LoadRecord, landing: Path) -> list[tuple[Any, ..
 def as_offered(case: Case, rows: list[tuple[Any, ...]]) -> None:
     """What landed is what was offered, in the columns whose fate was foretold."""
     columns = list(CONTRACT.tables[case.table].columns)
-    told = [name for name in columns if all(name in wanted for wanted in case.wanted)]
-    landed = sorted(repr([row[columns.index(name)] for name in told]) for row in rows)
-    wanted = sorted(repr([normal(case.table, name, wanted[name]) for name in told]) for wanted in case.wanted)
+    result = [name for name in columns if all(name in wanted for wanted in case.wanted)]
+    landed = sorted(repr([row[columns.index(name)] for name in result]) for row in rows)
+    wanted = sorted(repr([normal(case.table, name, wanted[name]) for name in result]) for wanted in case.wanted)
     if case.damage is None and case.with_header:
         assert landed == wanted
     for name in columns:

@@ -159,7 +159,7 @@ def test_what_is_no_regular_file_is_not_opened(store: PictureStore, root: Path):
 
 
 def test_any_address_may_lead_to_a_picture(store: PictureStore, root: Path):
-    """Where none does, why the first does not is told."""
+    """Where none does, the reason of the first is reported."""
     (digest, address), *_ = draw(root, 1).items()
     (root / "other.jpg").write_bytes(b"other")
     planted = ["missing.jpg", "http://127.0.0.1:9/x.jpg", "other.jpg"]

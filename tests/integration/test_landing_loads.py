@@ -649,10 +649,10 @@ def test_too_little_memory_is_said_and_lands_nothing(tmp_path: Path) -> None:
 
 def labelled_goods(word: str) -> str:
     """Listings of which the odd ones say a word in title, description and brand."""
-    told = f"case when i % 2 = 1 then '{word}' else '' end"
+    words = f"case when i % 2 = 1 then '{word}' else '' end"
     return LISTINGS.replace(
         "'Watch ' || i as title,",
-        f"""'Watch ' || i || {told} as title, {told} || ' of steel' as description, 'Vupeom ' || {told} as brand_claimed,""",
+        f"""'Watch ' || i || {words} as title, {words} || ' of steel' as description, 'Vupeom ' || {words} as brand_claimed,""",
     )
 
 

@@ -74,7 +74,7 @@ def test_a_hostile_file_reaches_no_source_and_ends_with_2(
 ) -> None:
     home = tmp_path / "home"
     file = write(tmp_path, shop, {"query": READS_ALL})
-    postgres.run("alter role shop connection limit 0")  # whoever tries to connect is told so
+    postgres.run("alter role shop connection limit 0")  # a connection fails with this message
     try:
         for command in (("sources", "check", str(file)), ("run", "--sources", str(file))):
             outcome = touchstone(home, *command, **VARIABLES)

@@ -114,33 +114,35 @@ def good_hint(is_fake: np.ndarray, _: pa.Table, random: Random) -> np.ndarray:
 
 
 def evaluation(version: Version) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((version.folder.parent / "evaluation.json").read_text())
-    return told
+    described: dict[str, Any] = json.loads((version.folder.parent / "evaluation.json").read_text())
+    return described
 
 
 def test_a_challenger_stands_beside_the_champion(home: Path, files: Files, simulation: Simulation) -> None:
     add_hint(files, simulation, good_hint)
     version = trained(home, files, WITH_HINT)
     assert version.failures == ()
-    told = evaluation(version)["comparison"]
-    assert told["basis"] == "as it rates"
-    gap = told["ranking"]["all"]["average_precision"]["difference"]
+    described = evaluation(version)["comparison"]
+    assert described["basis"] == "as it rates"
+    gap = described["ranking"]["all"]["average_precision"]["difference"]
     assert gap["low"] > 0
-    assert {part["value"] for part in told["slices"] if part["by"] == "country"} == {"DE", "FR"}
-    assert {part["by"] for part in told["slices"]} == {"category", "country", "seen"}
-    moves = told["list_changes"]
+    assert {part["value"] for part in described["slices"] if part["by"] == "country"} == {"DE", "FR"}
+    assert {part["by"] for part in described["slices"]} == {"category", "country", "seen"}
+    moves = described["list_changes"]
     assert moves["active"] == len(simulation.truth)
     assert moves["challenger_flagged"] - moves["champion_flagged"] == moves["added"] - moves["dropped"]
-    assert told["importances"]["hint_ratio"]["champion"] == 0
-    assert told["importances"]["hint_ratio"]["challenger"] > 0.1
-    assert max(told["stability"].values()) < 0.01  # the same goods live
+    assert described["importances"]["hint_ratio"]["champion"] == 0
+    assert described["importances"]["hint_ratio"]["challenger"] > 0.1
+    assert max(described["stability"].values()) < 0.01  # the same goods live
     assert version.status == "challenger"
 
 
 def test_one_that_learned_from_wrong_labels_is_refused(home: Path, files: Files) -> None:
     rewrite(files.spine, invert_some_labels)
     version = trained(home, files)
-    assert any(told.startswith("average_precision of all rows is") for told in version.failures), version.failures
+    assert any(described.startswith("average_precision of all rows is") for described in version.failures), (
+        version.failures
+    )
     with pytest.raises(GateRefusedError, match="against the champion's"):
         Registry(home).approve(LISTINGS.name, version.version, who="Ada", why="hurry")
 
@@ -151,7 +153,7 @@ def test_one_that_leaks_is_refused(home: Path, files: Files) -> None:
     rewrite(files.features, lambda table: table.append_column("hint_ratio", spine["label"].cast(pa.float64())))
     rewrite(files.active, lambda table: table.append_column("hint_ratio", pa.array(np.zeros(table.num_rows))))
     version = trained(home, files, WITH_HINT)
-    assert any(told.startswith("hint_ratio has") for told in version.failures), version.failures
+    assert any(described.startswith("hint_ratio has") for described in version.failures), version.failures
 
 
 def test_one_that_is_badly_calibrated_is_refused(home: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +165,7 @@ def test_one_that_is_badly_calibrated_is_refused(home: Path, files: Files, monke
 
     monkeypatch.setattr(training, "calibrate", overconfident)
     version = trained(home, files, parameters=replace(QUICK, seed=8))
-    assert any(told.startswith("calibration_slope is 0.4") for told in version.failures), version.failures
+    assert any(described.startswith("calibration_slope is 0.4") for described in version.failures), version.failures
 
 
 def test_a_slope_from_few_positives_picked_by_chance_is_an_upper_end(home: Path, files: Files) -> None:
@@ -172,17 +174,17 @@ def test_a_slope_from_few_positives_picked_by_chance_is_an_upper_end(home: Path,
     assert champion is not None
     rows = files.read(LISTINGS, CUT).rows
     verdicts = rows.take(rows.has_purpose("calibrate"))
-    told = {}
+    described = {}
     for by_chance in (9, 10):
         is_random_arm = ~verdicts.label | (np.cumsum(verdicts.label) <= by_chance)
-        told[by_chance] = calibration_figures(
+        described[by_chance] = calibration_figures(
             read_model(champion.folder, champion.model_digest), replace(verdicts, is_random_arm=is_random_arm), (100, 1)
         )
-    few, enough = (told[by_chance]["calibration_slope"] for by_chance in (9, 10))
+    few, enough = (described[by_chance]["calibration_slope"] for by_chance in (9, 10))
     assert enough.low is not None
     assert enough.low > 0
     assert (few.value, few.low, few.high) == (enough.value, 0.0, enough.high)
-    assert told[9]["brier_skill"] == told[10]["brier_skill"]
+    assert described[9]["brier_skill"] == described[10]["brier_skill"]
 
 
 def test_one_that_is_better_but_much_worse_for_a_country_is_refused(
@@ -193,7 +195,9 @@ def test_one_that_is_better_but_much_worse_for_a_country_is_refused(
 
     add_hint(files, simulation, but_for_france)
     version = trained(home, files, WITH_HINT)
-    assert all(told.startswith("average precision where country is FR") for told in version.failures), version.failures
+    assert all(described.startswith("average precision where country is FR") for described in version.failures), (
+        version.failures
+    )
     assert version.failures
 
 
@@ -210,12 +214,12 @@ def test_a_champion_that_learned_from_these_rows_is_trained_again(tmp_path: Path
         )
     trained(tmp_path / "home", replace(known, slices=None))
     champion = Registry(tmp_path / "home").approve(LISTINGS.name, 1, who="Ada", why="x")
-    told = evaluation(trained(tmp_path / "home", files))["comparison"]
-    assert told["basis"].startswith(
+    described = evaluation(trained(tmp_path / "home", files))["comparison"]
+    assert described["basis"].startswith(
         "trained again on the challenger's rows, because its training rows end before 2026-06-15"
     )
-    assert told["champion_digest"] == champion.model_digest  # and not that of the stand-in
-    gap = told["ranking"]["all"]["average_precision"]
+    assert described["champion_digest"] == champion.model_digest  # and not that of the stand-in
+    gap = described["ranking"]["all"]["average_precision"]
     assert gap["champion"] == gap["challenger"]  # the same declaration and the same rows
 
 
@@ -225,9 +229,9 @@ def test_why_there_is_no_comparison_is_said(home: Path, files: Files, simulation
     better = trained(home, files, WITH_HINT)
     Registry(home).approve(LISTINGS.name, better.version, who="Ada", why="better")
     without = replace(LISTINGS, features=FEATURES[:-1])
-    told = evaluation(trained(home, plain, without))["comparison"]
+    described = evaluation(trained(home, plain, without))["comparison"]
     Registry(home).rollback(LISTINGS.name, who="Ada", why="the others compare with the first")
-    assert told == "the champion reads columns that no longer exist: hint_ratio"
+    assert described == "the champion reads columns that no longer exist: hint_ratio"
 
 
 def test_the_card_says_it_all_in_one_file(home: Path, files: Files, simulation: Simulation) -> None:
@@ -239,11 +243,11 @@ def test_the_card_says_it_all_in_one_file(home: Path, files: Files, simulation: 
     assert "It passes all checks of ml/thresholds.yml" in page
     for head in ("Compared with the champion", "Training data", "Features", "Examples among held-out verdicts"):
         assert f">{head}<" in page
-    told = evaluation(version)["comparison"]
-    gap = told["ranking"]["all"]["average_precision"]
+    described = evaluation(version)["comparison"]
+    gap = described["ranking"]["all"]["average_precision"]
     for figure in (gap["champion"], gap["challenger"], gap["difference"]):
         assert f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})" in page
-    assert f"{told['moves']['added']:,} would be added" in page
+    assert f"{described['moves']['added']:,} would be added" in page
     truth = dict(
         zip(pq.read_table(simulation.scoring)["listing_id"].to_pylist(), simulation.truth.tolist(), strict=True)
     )

@@ -136,7 +136,7 @@ def test_an_entity_of_two_ids_is_learned_and_rated_as_one_of_one_id_is(
 
 def test_scores_are_probabilities_among_all_goods(tmp_path: Path) -> None:
     """On three markets, against truth: the slope, the prevalence and the high scores are right, and ranking is good."""
-    told = []
+    described = []
     for seed in (11, 12, 13):
         simulation = simulate(tmp_path / f"in{seed}", seed=seed)
         home = tmp_path / f"home{seed}"
@@ -144,8 +144,8 @@ def test_scores_are_probabilities_among_all_goods(tmp_path: Path) -> None:
         champion = Registry(home, now=lambda: NOW).approve(LISTINGS.name, 1, who="w", why="w")
         assert champion.card["calibration"]["main"]["method"] == "platt"
         score(champion, simulation.scoring, home / "scores.parquet", home / "reasons.parquet")
-        told.append(_against_truth(home / "scores.parquet", simulation.truth, champion.threshold))
-    middle = {name: float(np.median([each[name] for each in told])) for name in told[0]}
+        described.append(_against_truth(home / "scores.parquet", simulation.truth, champion.threshold))
+    middle = {name: float(np.median([each[name] for each in described])) for name in described[0]}
     assert 0.8 <= middle["calibration_slope"] <= 1.25
     assert 0.8 <= middle["mean_to_prevalence"] <= 1.2
     assert abs(middle["high_error"]) <= 0.1
@@ -196,12 +196,12 @@ def test_the_number_of_threads_does_not_matter(
 
 
 def test_whoever_is_flagged_is_told_at_least_one_reason(approved: Path) -> None:
-    """Even where all is as usual, so that no signal does anything; who is not flagged is told nothing then."""
+    """Even where all is as usual, so that no signal does anything; without a flag there is no reason then."""
     champion = champion_of(approved)
     explainer = Explainer(Scorer(read_model(champion.folder, champion.model_digest)))
     usual = np.array(explainer.scorer.model.body["baseline"][EVERYWHERE], dtype=np.float32)
-    told = explainer.reasons(np.stack([usual, usual]), [EVERYWHERE] * 2, np.array([True, False]))
-    assert [len(json.loads(reasons)) for reasons in told] == [1, 0]
+    described = explainer.reasons(np.stack([usual, usual]), [EVERYWHERE] * 2, np.array([True, False]))
+    assert [len(json.loads(reasons)) for reasons in described] == [1, 0]
 
 
 def test_the_size_of_batches_does_not_matter(
@@ -291,12 +291,16 @@ def test_reasons_are_given_for_flagged_and_highest(approved: Path, scored: Path)
     highest = scores.sort_by([("score", "descending"), ("margin", "descending"), ("listing_id", "ascending")])
     ids = set(flagged["listing_id"].to_pylist()) | set(highest["listing_id"].to_pylist()[:1000])
     assert reasons["listing_id"].to_pylist() == sorted(ids)
-    told = dict(zip(reasons["listing_id"].to_pylist(), map(json.loads, reasons["reasons"].to_pylist()), strict=True))
-    assert all(each for each in told.values())
-    effects = [{reason["signal"] for reason in each if reason["effect"] > 0} for each in told.values()]
+    described = dict(
+        zip(reasons["listing_id"].to_pylist(), map(json.loads, reasons["reasons"].to_pylist()), strict=True)
+    )
+    assert all(each for each in described.values())
+    effects = [{reason["signal"] for reason in each if reason["effect"] > 0} for each in described.values()]
     assert reasons["signal_count"].to_pylist() == [len(signals) for signals in effects]
     for listing in flagged["listing_id"].to_pylist():
-        assert all({"signal", "effect", "attribution", "audiences", "text"} == set(reason) for reason in told[listing])
+        assert all(
+            {"signal", "effect", "attribution", "audiences", "text"} == set(reason) for reason in described[listing]
+        )
 
 
 def test_whoever_a_policy_may_flag_below_the_threshold_is_explained_as_the_flagged_are(
@@ -377,14 +381,14 @@ def test_the_card_says_who_stands_between_floor_and_threshold(
     rated = [row for row in pq.read_table(scored / "scores.parquet").to_pylist() if row["listing_id"] not in positive]
     high = [row["score"] >= champion.threshold for row in rated]
     own_high = [row["own_conduct_score"] >= champion.floor for row in rated]
-    told = json.loads((champion.folder.parent / "card.json").read_text())["population"]
-    assert told == {
+    described = json.loads((champion.folder.parent / "card.json").read_text())["population"]
+    assert described == {
         "active_count": len(rated),
         "flagged_count": sum(a and b for a, b in zip(high, own_high, strict=True)),
         "between_floor_and_threshold_count": sum(b and not a for a, b in zip(high, own_high, strict=True)),
         "held_by_floor_count": sum(a and not b for a, b in zip(high, own_high, strict=True)),
     }
-    assert told["between_floor_and_threshold_count"] > 0
+    assert described["between_floor_and_threshold_count"] > 0
 
 
 def champion_model_body(home: Path) -> dict[str, dict[str, list[float]]]:
@@ -497,6 +501,6 @@ score(Registry(home).champion("listing_counterfeit"), features, out / "scores.pa
 print([name for name in ("mlflow", "matplotlib", "sqlalchemy") if name in sys.modules])
 """
     arguments = [str(approved), str(simulation.scoring), str(tmp_path)]
-    told = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    described = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert described.stdout.strip() == "[]"
     assert (tmp_path / "scores.parquet").exists()

@@ -476,7 +476,7 @@ def test_a_log_that_was_edited_rates_nothing(registry: Registry) -> None:
 
 
 def kill_before_the_mirror(registry: Registry, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Approves a version, but for what MLflow is told of it."""
+    """Approves a version, except for the MLflow mirror."""
 
     def kill(_: str) -> None:
         raise KeyboardInterrupt

@@ -44,8 +44,8 @@ def test_a_training_on_newer_rows_passes(home: Path, model: str) -> None:
     first, *_ = Registry(home).versions(model)
     again = Registry(home).version(model, 2)
     assert first.status == "champion"
-    told = json.loads((again.folder.parent / "evaluation.json").read_text())["comparison"]
-    assert told["basis"] == "as it rates"
+    described = json.loads((again.folder.parent / "evaluation.json").read_text())["comparison"]
+    assert described["basis"] == "as it rates"
     assert again.failures == ()
 
 
@@ -78,5 +78,5 @@ def test_a_training_on_labels_turned_round_is_refused(home: Path, model: str, wh
         trained_by="Tim",
     )
     assert isinstance(result, TrainingResult)
-    told = [failure for failure in result.version.failures if "the champion's" in failure]
-    assert told, result.version.failures
+    described = [failure for failure in result.version.failures if "the champion's" in failure]
+    assert described, result.version.failures

@@ -88,7 +88,7 @@ select 'ban ' || place as action_id, 'merchant' as entity_kind, merchant_id as e
     timestamp '2026-05-20' + to_days(cast(place as integer)) as occurred_at, notices.load_id, notices.landed_at
 from fakes, (select max(load_id) as load_id, max(landed_at) as landed_at from landed.notices) as notices
 where cast(occurred_at as date) <= $as_of or $knowing;
--- What is called how, and who a merchant is, is told as it is now.
+-- Names, and who a merchant is, are reported as they are now.
 update landed.brands set name = first.name from landed.brands as first
 where first.brand_id = brands.brand_id and first.load_id = 'load-1';
 update landed.merchants set name = first.name, country = first.country from landed.merchants as first
@@ -182,7 +182,7 @@ def test_whoever_an_action_finds_joins_the_lead_is_a_label_and_its_links_are_fol
 
 
 def test_the_register_carries_what_the_cases_say(homes: Homes):
-    told = rows(
+    result = rows(
         homes, "select case_id, merchant_id, stage, amount, is_open, stage_days from case_register order by all"
     )
     latest = rows(
@@ -191,8 +191,8 @@ def test_the_register_carries_what_the_cases_say(homes: Homes):
         date '2026-05-31' - max(stage_at)::date as stage_days
         from landed.cases where stage_at < '2026-06-01' group by case_id, merchant_id order by all""",
     )
-    assert told == latest
-    assert {row["stage"] for row in told} == {"hearing"}
+    assert result == latest
+    assert {row["stage"] for row in result} == {"hearing"}
 
 
 def test_the_funnel_carries_what_lists_leads_and_actions_say(homes: Homes):
@@ -205,13 +205,13 @@ def test_the_funnel_carries_what_lists_leads_and_actions_say(homes: Homes):
         "suspects_named": """select distinct merchant_id from landed.enforcement_actions
             where occurred_at < '2026-06-01' and suspects > 0""",
     }.items():
-        told = rows(
+        result = rows(
             homes, f"select entity_id from funnel where entity_kind = 'merchant' and stage = '{stage}' order by all"
         )
-        assert [row["entity_id"] for row in told] == sorted(next(iter(row.values())) for row in rows(homes, query)), (
+        assert [row["entity_id"] for row in result] == sorted(next(iter(row.values())) for row in rows(homes, query)), (
             stage
         )
-        assert told, stage
+        assert result, stage
     leads = rows(homes, "select entity_id, stage from funnel where entity_kind = 'lead' order by all")
     assert {row["entity_id"] for row in leads if row["stage"] == "handed_over"} == {"lead0", "lead1"}
     slow = rows(homes, "select count(*) as n from funnel where delay_days < 0")
@@ -225,8 +225,8 @@ def test_an_appeal_is_told_with_the_signals_of_the_list_it_is_against(homes: Hom
         join landed.published_flags using (entity_kind, entity_id, violation_type)
         where as_of_date < submitted_at::date order by all""",
     )
-    told = rows(homes, "select appeal_id, signals, policy from appeals where list_name is not null order by all")
-    assert [row["appeal_id"] for row in told] == [row["appeal_id"] for row in seen]
-    assert {(row["signals"], row["policy"]) for row in told} == {("price,link", "policy")}
+    result = rows(homes, "select appeal_id, signals, policy from appeals where list_name is not null order by all")
+    assert [row["appeal_id"] for row in result] == [row["appeal_id"] for row in seen]
+    assert {(row["signals"], row["policy"]) for row in result} == {("price,link", "policy")}
     shares = rows(homes, "select value, appeal_count from overturn_rates where grouped_by = 'signal' order by all")
-    assert {row["value"]: row["appeal_count"] for row in shares}["price"] == len(told)
+    assert {row["value"]: row["appeal_count"] for row in shares}["price"] == len(result)

@@ -67,7 +67,7 @@ def test_what_was_tried_is_what_a_run_then_lists_and_the_diff_says_so(
     done = run_touchstone("run", "--as-of", NEXT_DAY, TOUCHSTONE_POLICY=str(policy))
     assert done.code == 0, done.stdout + done.stderr
     after = latest(home)
-    told, listed = manifest(home, after), rows(home, after)
+    result, listed = manifest(home, after), rows(home, after)
     trial, changes = days[LIST, NEXT_DAY], printed(run_touchstone("lists", "diff", LIST, before, after, "--json"))
     assert (trial["tried"]["listed"], trial["added"], trial["dropped"]) == (
         len(listed), len(changes["added"]), len(changes["removed"]),
@@ -75,14 +75,14 @@ def test_what_was_tried_is_what_a_run_then_lists_and_the_diff_says_so(
     assert trial["dropped"] > 0
     assert {row["entity_id"] for row in trial["examples"]["dropped"]} <= set(changes["removed"])
     assert trial["unexplained"] == 0 or trial["tried"]["held"]["corroboration"] >= trial["unexplained"]
-    assert {name: count for name, count in told["held"].items() if count} == trial["tried"]["held"]
+    assert {name: count for name, count in result["held"].items() if count} == trial["tried"]["held"]
 
-    assert told["policy"] == load_policy(policy).digest
-    assert [term["action"] for term in told["terms"]] == ["test_buy", "remove", "review", "review"]
-    assert told["flagged_count"] == told["row_count"] + sum(told["held"].values()) == trial["tried"]["flagged"]
+    assert result["policy"] == load_policy(policy).digest
+    assert [term["action"] for term in result["terms"]] == ["test_buy", "remove", "review", "review"]
+    assert result["flagged_count"] == result["row_count"] + sum(result["held"].values()) == trial["tried"]["flagged"]
     assert (changes["policy"]["before"], changes["policy"]["after"]) == (
         manifest(home, before)["policy"],
-        told["policy"],
+        result["policy"],
     )
     assert len(changes["policy"]["terms_after"]) == 3
     assert {cause["cause"] for cause in changes["causes"]} == {"terms"}
@@ -90,8 +90,8 @@ def test_what_was_tried_is_what_a_run_then_lists_and_the_diff_says_so(
 
     by_action = Counter(row["action"] for row in listed)
     assert by_action["test_buy"] == 1
-    assert told["held"]["capacity"] > 0
-    top = told["terms"][0]["category"]
+    assert result["held"]["capacity"] > 0
+    top = result["terms"][0]["category"]
     capped = [row for row in listed if f"{row['category']}/".startswith(f"{top}/")]
     assert {row["action"] for row in capped} == {"test_buy"}
     for row in listed:
@@ -168,8 +168,8 @@ def test_dates_and_lists_that_cannot_be_tried_are_told(
     assert {FIRST_DAY, NEXT_DAY} & set(wide["not_rated"]) == set()
     assert {"2026-06-10", "2026-07-02"} <= set(wide["not_rated"])
     assert any(
-        told.startswith(f"merchants as of {NEXT_DAY}: it was rated by a version of Touchstone")
-        for told in wide["not_tried"]
+        result.startswith(f"merchants as of {NEXT_DAY}: it was rated by a version of Touchstone")
+        for result in wide["not_tried"]
     )
     other = [day for day in wide["days"] if day["list_name"] == "merchants"]
     assert other

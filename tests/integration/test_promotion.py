@@ -140,9 +140,9 @@ def test_a_version_in_shadow_rates_beside_the_champion_and_touches_no_list(
     done = run_touchstone("run", "--as-of", NEXT_DAY)
     assert done.code == 0, done.stdout + done.stderr
     assert published(home) == homes.lists[NEXT_DAY]
-    told = run_touchstone("models", "shadow", MODEL, "--json").json
-    assert (told["champion"], told["shadow"]) == (1, version)
-    (day,) = told["days"]
+    result = run_touchstone("models", "shadow", MODEL, "--json").json
+    assert (result["champion"], result["shadow"]) == (1, version)
+    (day,) = result["days"]
     assert day["as_of"] == NEXT_DAY
     assert day["rank_correlation"] == 1.0
     assert day["champion"]["flagged"] >= day["shadow"]["flagged"] == day["both"]  # the same but for a higher threshold

@@ -103,10 +103,10 @@ def test_the_diff_says_why_each_row_came_or_went(tmp_path: Path):
         "suppressed_now": ("suppression", "suppressed until 2026-07-09"),
         "suppressed_for_ever": ("suppression", "suppressed"),
     }
-    told = " ".join(render_diff(found).split())
-    assert "+ ran_out its suppression expired on 2026-06-30" in told
-    assert "- suppressed_now suppressed until 2026-07-09" in told
-    assert "causes: capacity 1, corroboration 1, rated 2, score 3, suppression 4, terms 2" in told
+    result = " ".join(render_diff(found).split())
+    assert "+ ran_out its suppression expired on 2026-06-30" in result
+    assert "- suppressed_now suppressed until 2026-07-09" in result
+    assert "causes: capacity 1, corroboration 1, rated 2, score 3, suppression 4, terms 2" in result
     held = read_list(home.published, "listings", after.version).manifest.held
     assert held is not None
     assert held.model_dump() == {"suppression": 2, "corroboration": 1, "capacity": 1}

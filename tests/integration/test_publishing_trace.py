@@ -53,51 +53,51 @@ def traced(home: Path, list_name: str, as_of: date) -> list[dict[str, Any]]:
 def test_traces_are_what_the_files_say_as_of_both_days_and_without_the_warehouse(home: Path) -> None:
     before = {(name, day): traced(home, name, day) for name in LISTS for day in (FIRST, NEXT)}
     assert all(before.values())
-    for told in before.values():
-        assert differences(home, told) == []
+    for result in before.values():
+        assert differences(home, result) == []
     for name in ("warehouse.duckdb", "mlflow.db", "pinned", "training", "signals"):
         shutil.rmtree(home / name) if (home / name).is_dir() else (home / name).unlink()
     assert {(name, day): traced(home, name, day) for name in LISTS for day in (FIRST, NEXT)} == before
 
 
 def test_each_table_that_a_trace_tells_rows_of_is_held_against_what_landed(home: Path) -> None:
-    told = [trace for list_name in LISTS for trace in traced(home, list_name, NEXT)]
-    assert {table for trace in told for table in trace["source_rows"]} <= set(KEYS)
+    result = [trace for list_name in LISTS for trace in traced(home, list_name, NEXT)]
+    assert {table for trace in result for table in trace["source_rows"]} <= set(KEYS)
 
 
 def test_a_trace_names_what_the_row_stands_on(home: Path) -> None:
     for name, rated in LISTS.items():
-        told = traced(home, name, NEXT)[0]
+        result = traced(home, name, NEXT)[0]
         version = ListStore(home / "published", name).latest()
         assert version is not None
         manifest = ListStore(home / "published", name).manifest(version)
-        assert told["version"] == version
-        assert told["manifest"] == manifest.model_dump(mode="json")
-        assert {load["load_id"] for load in told["loads"]} == {
+        assert result["version"] == version
+        assert result["manifest"] == manifest.model_dump(mode="json")
+        assert {load["load_id"] for load in result["loads"]} == {
             i for ids in manifest.inputs.loads.tables.values() for i in ids
         }
         scores = pq.read_table(home / "scores" / rated.model / f"as_of={NEXT}" / "scores.parquet", partitioning=None)
-        row = next(row for row in scores.to_pylist() if row[rated.key] == told["entity_id"])
-        assert [told["score"][one] for one in ("score", "own_conduct_score", "margin", "model_digest")] == [
+        row = next(row for row in scores.to_pylist() if row[rated.key] == result["entity_id"])
+        assert [result["score"][one] for one in ("score", "own_conduct_score", "margin", "model_digest")] == [
             row[one] for one in ("score", "own_conduct_score", "margin", "model_digest")
         ]
-        assert told["model"]["approval"]["who"] == "approve-if-passing"
-        assert told["verdict"]["passed"]
-        assert [gate["gate"] for gate in told["verdict"]["gates"]] == ["landed", "features", "scores", "candidate"]
-        assert told["notes"] == []
+        assert result["model"]["approval"]["who"] == "approve-if-passing"
+        assert result["verdict"]["passed"]
+        assert [gate["gate"] for gate in result["verdict"]["gates"]] == ["landed", "features", "scores", "candidate"]
+        assert result["notes"] == []
 
 
 def test_a_past_date_knows_nothing_of_what_came_later(home: Path) -> None:
-    told = traced(home, "listings", FIRST)
-    assert told[0]["version"].startswith(FIRST_DAY)
+    result = traced(home, "listings", FIRST)
+    assert result[0]["version"].startswith(FIRST_DAY)
     rows = [
-        (table, one["row"]) for each in told for table, found in each["source_rows"].items() for one in found["rows"]
+        (table, one["row"]) for each in result for table, found in each["source_rows"].items() for one in found["rows"]
     ]
     moments = [value for _, row in rows for value in row.values() if isinstance(value, datetime)]
     assert moments
     assert max(moments).date() <= FIRST
     later = [
-        one for each in told for found in each["source_rows"].values() for one in found["rows"] if one["known_later"]
+        one for each in result for found in each["source_rows"].values() for one in found["rows"] if one["known_later"]
     ]
     assert later, "some order was delivered after the first day"
 
@@ -115,10 +115,10 @@ def test_the_command_says_what_the_module_found(home: Path, run_touchstone: Call
 
 
 def test_a_review_is_found_by_its_order(home: Path) -> None:
-    told = traced(home, "reviews", NEXT)[0]
-    by_order = trace(home, "reviews", told["row"]["order_id"], rows=20)
-    assert by_order == told
-    assert by_order["source_rows"]["orders"]["rows"][0]["row"]["order_id"] == told["row"]["order_id"]
+    result = traced(home, "reviews", NEXT)[0]
+    by_order = trace(home, "reviews", result["row"]["order_id"], rows=20)
+    assert by_order == result
+    assert by_order["source_rows"]["orders"]["rows"][0]["row"]["order_id"] == result["row"]["order_id"]
 
 
 def test_who_was_rated_and_is_not_on_the_list_is_traced_with_the_reason(home: Path) -> None:
@@ -127,12 +127,12 @@ def test_who_was_rated_and_is_not_on_the_list_is_traced_with_the_reason(home: Pa
     )
     listed = set(published_ids(home, "listings", NEXT))
     row = next(row for row in mart.to_pylist() if row["listing_id"] not in listed and not row["is_suppressed"])
-    told = trace(home, "listings", row["listing_id"])
-    assert not told["is_listed"]
-    assert told["row"] is None
-    assert ("threshold" in told["why_not_listed"][0]) == (row["score"] < told["score"]["threshold"])
-    assert told["score"]["score"] == row["score"]
-    assert differences(home, [told]) == []
+    result = trace(home, "listings", row["listing_id"])
+    assert not result["is_listed"]
+    assert result["row"] is None
+    assert ("threshold" in result["why_not_listed"][0]) == (row["score"] < result["score"]["threshold"])
+    assert result["score"]["score"] == row["score"]
+    assert differences(home, [result]) == []
 
 
 def test_who_was_suppressed_is_traced_with_that_and_the_row_that_says_so(home: Path) -> None:
@@ -140,19 +140,19 @@ def test_who_was_suppressed_is_traced_with_that_and_the_row_that_says_so(home: P
         home / "marts" / "rated_listings" / f"as_of={NEXT}" / "rated_listings.parquet", partitioning=None
     )
     row = next(row for row in mart.to_pylist() if row["is_suppressed"])
-    told = trace(home, "listings", row["listing_id"])
-    assert not told["is_listed"]
-    assert "it is suppressed" in told["why_not_listed"][-1]
-    assert [one["row"]["entity_id"] for one in told["source_rows"]["suppressions"]["rows"]] == [row["listing_id"]]
+    result = trace(home, "listings", row["listing_id"])
+    assert not result["is_listed"]
+    assert "it is suppressed" in result["why_not_listed"][-1]
+    assert [one["row"]["entity_id"] for one in result["source_rows"]["suppressions"]["rows"]] == [row["listing_id"]]
 
 
 def test_a_list_that_was_not_published_is_traced_as_its_candidate(home: Path) -> None:
     listing = a_listing(home)
     shutil.rmtree(home / "published" / "listings")
-    told = trace(home, "listings", listing, as_of=NEXT)
-    assert told["version"] is None
-    assert told["publication"] is None
-    assert told["row"]["listing_id"] == listing
+    result = trace(home, "listings", listing, as_of=NEXT)
+    assert result["version"] is None
+    assert result["publication"] is None
+    assert result["row"]["listing_id"] == listing
 
 
 @pytest.mark.parametrize(
@@ -230,9 +230,9 @@ def test_a_verdict_on_other_files_is_refused_and_a_later_one_on_the_same_is_told
     verdict = json.loads(path.read_bytes())
     verdict["gates"]["landed"]["parameters"]["max_age_days"] = 8
     path.write_text(json.dumps(verdict))
-    told = trace(home, "listings", listing)
-    assert not told["verdict"]["is_as_published"]
-    assert "judged again" in told["notes"][0]
+    result = trace(home, "listings", listing)
+    assert not result["verdict"]["is_as_published"]
+    assert "judged again" in result["notes"][0]
     verdict["gates"]["features"]["subject_digest"] = "0" * 64
     path.write_text(json.dumps(verdict))
     with pytest.raises(VerificationError, match=r"verdict\.json is not about"):
@@ -249,26 +249,26 @@ def test_what_the_log_of_approvals_lost_is_missed(home: Path) -> None:
 
 def test_a_person_who_was_erased_is_told_and_not_shown(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
     listing, buyer, load_id = next(
-        (told["entity_id"], one["row"]["buyer_id"], one["load_ids"][0])
-        for told in traced(home, "listings", NEXT)
-        for one in told["source_rows"]["orders"]["rows"]
+        (result["entity_id"], one["row"]["buyer_id"], one["load_ids"][0])
+        for result in traced(home, "listings", NEXT)
+        for one in result["source_rows"]["orders"]["rows"]
     )
     before = trace(home, "listings", listing, rows=20)
     erased = run_touchstone("erase", "buyer", buyer, "--who", "an officer", "--why", "request 17")
     assert erased.code == 0, erased.stderr
-    told = trace(home, "listings", listing, rows=20)
-    assert told["features"] == before["features"]
-    orders = next(load for load in told["loads"] if load["load_id"] == load_id)
+    result = trace(home, "listings", listing, rows=20)
+    assert result["features"] == before["features"]
+    orders = next(load for load in result["loads"] if load["load_id"] == load_id)
     assert orders["state"] == "erased"
     assert orders["replaced_by"] not in (None, load_id)
     assert (orders["removals"][0]["who"], orders["removals"][0]["why"]) == ("an officer", "request 17")
     assert orders["files"] == orders["removals"][0]["files"]
     assert orders["files"] != orders["removals"][0]["replacement"]["files"]
-    assert any(load_id in note and "erased" in note for note in told["notes"])
-    assert buyer not in json.dumps(told, default=str)
-    assert told["source_rows"]["orders"]["row_count"] < before["source_rows"]["orders"]["row_count"]
-    assert {one["load_ids"][0] for one in told["source_rows"]["orders"]["rows"]} <= {orders["replaced_by"]}
-    assert differences(home, [told]) == []
+    assert any(load_id in note and "erased" in note for note in result["notes"])
+    assert buyer not in json.dumps(result, default=str)
+    assert result["source_rows"]["orders"]["row_count"] < before["source_rows"]["orders"]["row_count"]
+    assert {one["load_ids"][0] for one in result["source_rows"]["orders"]["rows"]} <= {orders["replaced_by"]}
+    assert differences(home, [result]) == []
 
 
 def test_a_load_that_was_pruned_is_told(home: Path) -> None:
@@ -280,11 +280,11 @@ def test_a_load_that_was_pruned_is_told(home: Path) -> None:
     gone = {"table": load.table, "load_id": ranks["load_id"], "files": load.files}
     ledger.append(Removal(status="pruned", who="touchstone prune", why="older", at=datetime.now(UTC), **gone))
     shutil.rmtree(home / "landing" / load.table / ranks["load_id"])
-    told = trace(home, "listings", listing)
-    assert {one["load_id"]: one["state"] for one in told["loads"]}[ranks["load_id"]] == "pruned"
-    assert any("was pruned" in note for note in told["notes"])
-    assert told["source_rows"]["listing_prices"]["row_count"] < before["source_rows"]["listing_prices"]["row_count"]
-    assert told["features"] == before["features"]
+    result = trace(home, "listings", listing)
+    assert {one["load_id"]: one["state"] for one in result["loads"]}[ranks["load_id"]] == "pruned"
+    assert any("was pruned" in note for note in result["notes"])
+    assert result["source_rows"]["listing_prices"]["row_count"] < before["source_rows"]["listing_prices"]["row_count"]
+    assert result["features"] == before["features"]
 
 
 def test_a_date_whose_files_were_pruned_is_traced_from_what_is_left(
@@ -294,12 +294,12 @@ def test_a_date_whose_files_were_pruned_is_traced_from_what_is_left(
     pruned = run_touchstone("prune", "--keep-days", "1")
     assert pruned.code == 0, pruned.stderr
     assert not (home / "features" / "listings" / f"as_of={FIRST}").exists()
-    told = trace(home, "listings", before["entity_id"], as_of=FIRST, rows=20)
-    assert told["features"] is None
-    assert told["row"] == before["row"]
-    assert told["score"]["score"] == before["score"]["score"]
-    assert told["source_rows"] == before["source_rows"]
-    assert any("missing" in note for note in told["notes"])
+    result = trace(home, "listings", before["entity_id"], as_of=FIRST, rows=20)
+    assert result["features"] is None
+    assert result["row"] == before["row"]
+    assert result["score"]["score"] == before["score"]["score"]
+    assert result["source_rows"] == before["source_rows"]
+    assert any("missing" in note for note in result["notes"])
 
 
 def test_a_version_whose_day_was_rated_again_is_traced_without_what_was_made_anew(home: Path) -> None:
@@ -315,12 +315,12 @@ def test_a_version_whose_day_was_rated_again_is_traced_without_what_was_made_ane
     again = home / "candidates" / "listings" / later.sha256
     again.mkdir()
     (again / "manifest.json").write_bytes(later.to_bytes())
-    told = trace(home, "listings", listing)
-    (note,) = told["notes"]
+    result = trace(home, "listings", listing)
+    (note,) = result["notes"]
     assert "mart" in note
     assert later.version in note
-    assert told["features"] == before["features"]
-    assert told["score"]["margin"] == before["score"]["margin"]
+    assert result["features"] == before["features"]
+    assert result["score"]["margin"] == before["score"]["margin"]
 
 
 # Source rows over several loads -----------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ def test_a_listings_own_rows_are_told_and_not_all_of_its_merchants(market: Marke
     market.tables["brands"] = "select 'b1' as brand_id, 'Voltera' as name union all select 'b2', 'Other'"
     market.land(days=3)
     found = rows_of(market, date(2026, 7, 10), {"listing_id": "l3", "review_key": "order:o2"}, brand="Voltera")
-    ids = {table: [next(iter(one["row"].values())) for one in told["rows"]] for table, told in found.items()}
+    ids = {table: [next(iter(one["row"].values())) for one in result["rows"]] for table, result in found.items()}
     assert ids["listings"][0] == "l3"
     assert ids["merchants"] == ["m1"]
     assert ids["orders"] == ["o8", "o2"]

@@ -141,7 +141,7 @@ def sources(rated_home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture(scope="module")
-def told(rated_home: Path) -> dict[str, Any]:
+def result(rated_home: Path) -> dict[str, Any]:
     """The report's figures by name."""
     return figure_values(read_report(rated_home, AS_OF)[1])
 
@@ -153,11 +153,11 @@ def count(sources: duckdb.DuckDBPyConnection, query: str) -> Any:
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_figure_is_what_the_sources_say(sources: duckdb.DuckDBPyConnection, told: dict[str, Any], name: str):
-    assert told[name] == count(sources, f"select count(*) {EXPECTED[name]}")
+def test_a_figure_is_what_the_sources_say(sources: duckdb.DuckDBPyConnection, result: dict[str, Any], name: str):
+    assert result[name] == count(sources, f"select count(*) {EXPECTED[name]}")
 
 
-def test_no_figure_is_left_out(told: dict[str, Any]):
+def test_no_figure_is_left_out(result: dict[str, Any]):
     others = {
         *(f"lists.{name}.{what}_count" for name in LIST_NAMES for what in ("row", "new", "gone")),
         *("decisions.unreviewed", "decisions.leads", "decisions.models", "decisions.gates"),
@@ -168,46 +168,46 @@ def test_no_figure_is_left_out(told: dict[str, Any]):
         *("confirmed.spoofable_account_count", "banned.returned_count"),
         *("test_buys.prevalence_share", "test_buys.prevalence_low", "test_buys.prevalence_high"),
     }
-    assert set(EXPECTED) | others == set(told)
-    assert set(definitions()[0]) <= set(told)
-    assert told["decisions.leads"] > 0  # nobody was handed one yet
-    assert told["decisions.models"] == told["decisions.gates"] == 0
-    assert {told[name] for name in told if name.startswith("cases.") or name == "funnel.handed_over"} == {0}
-    assert any(told[name] for name in ("appeals.upheld_count", "strikes.strike_count"))
+    assert set(EXPECTED) | others == set(result)
+    assert set(definitions()[0]) <= set(result)
+    assert result["decisions.leads"] > 0  # nobody was handed one yet
+    assert result["decisions.models"] == result["decisions.gates"] == 0
+    assert {result[name] for name in result if name.startswith("cases.") or name == "funnel.handed_over"} == {0}
+    assert any(result[name] for name in ("appeals.upheld_count", "strikes.strike_count"))
 
 
 @pytest.mark.parametrize("name", LIST_NAMES)
 def test_what_is_said_of_a_list_is_what_is_published(
-    sources: duckdb.DuckDBPyConnection, told: dict[str, Any], name: str
+    sources: duckdb.DuckDBPyConnection, result: dict[str, Any], name: str
 ):
     key, now, before = (
         LISTS[name].key,
         f"select {LISTS[name].key} from listed_{name}",
         f"select {LISTS[name].key} from flagged_{name}",
     )
-    assert told[f"lists.{name}.row_count"] == count(sources, f"select count(*) from listed_{name}")
-    assert told[f"lists.{name}.new_count"] == count(sources, f"select count(*) from ({now} except {before})"), key
-    assert told[f"lists.{name}.gone_count"] == count(sources, f"select count(*) from ({before} except {now})")
+    assert result[f"lists.{name}.row_count"] == count(sources, f"select count(*) from listed_{name}")
+    assert result[f"lists.{name}.new_count"] == count(sources, f"select count(*) from ({now} except {before})"), key
+    assert result[f"lists.{name}.gone_count"] == count(sources, f"select count(*) from ({before} except {now})")
 
 
-def test_times_and_shares_are_those_of_the_sources(sources: duckdb.DuckDBPyConnection, told: dict[str, Any]):
+def test_times_and_shares_are_those_of_the_sources(sources: duckdb.DuckDBPyConnection, result: dict[str, Any]):
     days = "date_diff('day', submitted_at::date, decided_at::date)"
     for table in ("notices", "appeals"):
         query = f"select quantile_disc({days}, 0.5) from known_{table} where said <> 'pending'"
-        assert told[f"{table}.decision_days"] == count(sources, query)
+        assert result[f"{table}.decision_days"] == count(sources, query)
     hours = sources.execute(
         f"""select date_sub('hour', submitted_at, min(occurred_at)) from known_notices
         join platform_actions on entity_id = listing_id and platform_actions.kind = 'takedown'
             and occurred_at >= submitted_at and occurred_at::date <= {DAY}
         group by notice_id, submitted_at order by 1"""
     ).fetchall()
-    assert told["notices.takedown_hours"] == hours[-(-len(hours) // 2) - 1][0]
-    assert told["notices.takedown_hours_p90"] == hours[int(np.ceil(len(hours) * 0.9)) - 1][0]
-    upheld, decided = told["appeals.upheld_count"], told["appeals.decided_count"]
-    assert told["appeals.overturn_share"] == (pytest.approx(upheld / decided, abs=1e-6) if decided else None)
+    assert result["notices.takedown_hours"] == hours[-(-len(hours) // 2) - 1][0]
+    assert result["notices.takedown_hours_p90"] == hours[int(np.ceil(len(hours) * 0.9)) - 1][0]
+    upheld, decided = result["appeals.upheld_count"], result["appeals.decided_count"]
+    assert result["appeals.overturn_share"] == (pytest.approx(upheld / decided, abs=1e-6) if decided else None)
 
 
-def test_the_prior_of_reporters_is_fitted_to_the_sources(sources: duckdb.DuckDBPyConnection, told: dict[str, Any]):
+def test_the_prior_of_reporters_is_fitted_to_the_sources(sources: duckdb.DuckDBPyConnection, result: dict[str, Any]):
     judged = sources.execute(
         """select
             count(*) filter (where said = 'upheld' and not undone),
@@ -221,11 +221,13 @@ def test_the_prior_of_reporters_is_fitted_to_the_sources(sources: duckdb.DuckDBP
         where reporter_id is not null group by reporter_id"""
     ).fetchall()
     share, weight = fitted(judged)
-    assert told["reporters.prior_share"] == pytest.approx(share, abs=1e-5)
-    assert told["reporters.prior_weight"] == pytest.approx(weight, abs=1e-4)
+    assert result["reporters.prior_share"] == pytest.approx(share, abs=1e-5)
+    assert result["reporters.prior_weight"] == pytest.approx(weight, abs=1e-4)
 
 
-def test_prevalence_is_estimated_from_the_buys_of_the_sources(sources: duckdb.DuckDBPyConnection, told: dict[str, Any]):
+def test_prevalence_is_estimated_from_the_buys_of_the_sources(
+    sources: duckdb.DuckDBPyConnection, result: dict[str, Any]
+):
     rows = sources.execute(
         f"""select plan_id || arm, inclusion_probability, decided_at::date <= {DAY}, verdict from test_buys
         where ordered_at::date between {DAY} - 89 and {DAY} order by test_buy_id"""
@@ -236,23 +238,23 @@ def test_prevalence_is_estimated_from_the_buys_of_the_sources(sources: duckdb.Du
     answered = hit | np.array([bool(row[2]) and row[3] == "genuine" for row in rows])
     rough = prevalence(stratum, probability, np.zeros(len(rows)), hit, answered).share
     found = prevalence(stratum, probability, np.full(len(rows), rough), hit, answered)
-    assert [told[f"test_buys.prevalence_{name}"] for name in ("share", "low", "high")] == pytest.approx(
+    assert [result[f"test_buys.prevalence_{name}"] for name in ("share", "low", "high")] == pytest.approx(
         [found.share, found.low, found.high], abs=1e-6
     )
 
 
-def test_sums_of_enforcement_are_those_of_the_sources(sources: duckdb.DuckDBPyConnection, told: dict[str, Any]):
+def test_sums_of_enforcement_are_those_of_the_sources(sources: duckdb.DuckDBPyConnection, result: dict[str, Any]):
     known = f"from enforcement_actions where occurred_at::date <= {DAY}"
     assert count(sources, f"select count(*) {known} and currency <> 'USD'") == 0
-    assert told["enforcement.seized_value_usd"] == float(
+    assert result["enforcement.seized_value_usd"] == float(
         count(sources, f"select coalesce(sum(seized_value), 0) {known}")
     )
-    assert told["enforcement.suspect_count"] == count(sources, f"select coalesce(sum(suspects), 0) {known}")
-    assert told["enforcement.found_count"] == 0
+    assert result["enforcement.suspect_count"] == count(sources, f"select coalesce(sum(suspects), 0) {known}")
+    assert result["enforcement.found_count"] == 0
 
 
 def test_who_is_unreviewed_is_whom_nobody_decided_on_since_the_list(
-    sources: duckdb.DuckDBPyConnection, told: dict[str, Any]
+    sources: duckdb.DuckDBPyConnection, result: dict[str, Any]
 ):
     def unreviewed(name: str, kind: str, key: str, violation_type: str) -> int:
         of_kind = f"entity_kind = '{kind}' and violation_type = '{violation_type}'"
@@ -282,10 +284,10 @@ def test_who_is_unreviewed_is_whom_nobody_decided_on_since_the_list(
         and review_id in (
             select entity_id from decided where entity_kind = 'review' and violation_type = 'brushing' and {AFTER}
         ), false)"""
-    assert told["decisions.unreviewed"] == entities + count(sources, trades)
+    assert result["decisions.unreviewed"] == entities + count(sources, trades)
 
 
-def test_tables_carry_what_the_figures_do(rated_home: Path, told: dict[str, Any]):
+def test_tables_carry_what_the_figures_do(rated_home: Path, result: dict[str, Any]):
     tables = read_report(rated_home, AS_OF)[1]["tables"]
     assert set(tables) == set(definitions()[1])
 
@@ -293,17 +295,17 @@ def test_tables_carry_what_the_figures_do(rated_home: Path, told: dict[str, Any]
         rows = [dict(zip(tables[table]["columns"], row, strict=True)) for row in tables[table]["rows"]]
         return sum(row[column] for row in rows if all(row[name] == value for name, value in where.items()))
 
-    assert total("notices_by_month", "submitted_count") == told["notices.submitted_count"]
-    assert total("notices_by_month", "upheld_count") == told["notices.upheld_count"]
-    assert total("overturn_rates", "upheld_count", grouped_by="policy") == told["appeals.upheld_count"]
+    assert total("notices_by_month", "submitted_count") == result["notices.submitted_count"]
+    assert total("notices_by_month", "upheld_count") == result["notices.upheld_count"]
+    assert total("overturn_rates", "upheld_count", grouped_by="policy") == result["appeals.upheld_count"]
     for stage in ("flagged", "reviewed", "confirmed", "acted_on", "suspects_named"):
         found = total("funnel", "entity_count", stage=stage, entity_kind="merchant", violation_type="counterfeit")
-        assert found == told[f"funnel.{stage}"]
+        assert found == result[f"funnel.{stage}"]
     for table in ("enforcement_by_month", "enforcement_by_brand", "seized_by_currency"):
-        assert total(table, "action_count") == told["enforcement.action_count"]
-        assert total(table, "seized_value_usd") == pytest.approx(told["enforcement.seized_value_usd"])
+        assert total(table, "action_count") == result["enforcement.action_count"]
+        assert total(table, "seized_value_usd") == pytest.approx(result["enforcement.seized_value_usd"])
     assert total("lists_by_day", "row_count", as_of_date=NEXT_DAY) == sum(
-        told[f"lists.{name}.row_count"] for name in LIST_NAMES
+        result[f"lists.{name}.row_count"] for name in LIST_NAMES
     )
 
 
@@ -407,9 +409,9 @@ def test_what_a_gate_refuses_is_told(home: Path):
     )
     file.write_text(json.dumps(gate("candidate", "a" * 64, failures=[failure]).as_dict()))
     write_report(home, AS_OF)
-    told = read_report(home, AS_OF)[1]
-    assert figure_values(told)["decisions.gates"] == 1
-    assert told["tables"]["refused_gates"]["rows"] == [["2026-06-29", "candidate-listings", "too many"]]
+    result = read_report(home, AS_OF)[1]
+    assert figure_values(result)["decisions.gates"] == 1
+    assert result["tables"]["refused_gates"]["rows"] == [["2026-06-29", "candidate-listings", "too many"]]
     write_report(home, date.fromisoformat(FIRST_DAY))
     assert figure_values(read_report(home, date.fromisoformat(FIRST_DAY))[1])["decisions.gates"] == 0
 
@@ -422,8 +424,8 @@ def test_a_model_that_nobody_decided_on_is_told_until_somebody_does(home: Path):
     log.write_text("".join(lines[: trained[-1] + 1]))
     model = registry.approvals.decisions()[-1].model
     write_report(home, AS_OF)
-    told = read_report(home, AS_OF)[1]
-    assert told["tables"]["models_waiting"]["rows"][-1][0] == model
+    result = read_report(home, AS_OF)[1]
+    assert result["tables"]["models_waiting"]["rows"][-1][0] == model
     log.write_text("".join(lines))
     write_report(home, AS_OF)
     assert figure_values(read_report(home, AS_OF)[1])["decisions.models"] == 0

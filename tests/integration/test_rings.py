@@ -1,4 +1,4 @@
-"""What very many bear makes no ring, what third parties can plant no firm one, and the demo's rings are told as they are."""
+"""What very many share makes no ring, what third parties can plant no verified one, and the demo's rings are found."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def test_before_anybody_bore_them_there_is_none(home: Path) -> None:
     ("scale", "seed"), [(0.02, 1028), pytest.param(0.1, 1027, marks=pytest.mark.slow)], ids=["small", "large"]
 )
 def test_the_demos_rings_are_told(scale: float, seed: int) -> None:
-    told = measure(scale, seed)
-    assert told.precision >= 0.95
-    assert told.recall >= 0.85
-    assert told.largest_ring <= MAX_MEMBERS
-    assert told.largest_component <= MAX_MEMBERS
+    result = measure(scale, seed)
+    assert result.precision >= 0.95
+    assert result.recall >= 0.85
+    assert result.largest_ring <= MAX_MEMBERS
+    assert result.largest_component <= MAX_MEMBERS

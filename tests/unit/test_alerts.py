@@ -1,4 +1,4 @@
-"""What is told of a run, how often, by which channel, and that a run never fails for it. Over real sockets."""
+"""Which alerts are sent for a run, how often, by which channel, and that a run never fails for it. Over real sockets."""
 
 from __future__ import annotations
 

@@ -112,16 +112,16 @@ def test_a_merchant_s_mean_knows_its_own_past_and_day_only() -> None:
 def test_what_texts_tell_of_a_row_comes_from_other_vendors_and_no_later_row() -> None:
     goods = goods_of()
     learn, judged = agora.forward_folds(goods.rows, 0)[0]
-    learned, told = agora.texts(goods, learn, judged)
+    learned, result = agora.texts(goods, learn, judged)
     assert learned.shape == (learn.sum(), 2)
-    assert told.shape == (judged.sum(), 2)
+    assert result.shape == (judged.sum(), 2)
     outside = ~learn & (goods.rows.day > goods.rows.day[judged].max())
     label = np.where(learn, goods.rows.label, ~goods.rows.label)
     titles = np.where(outside, "watch replica", goods.titles)
     changed = replace(goods, rows=replace(goods.rows, label=label), titles=titles)
     again = agora.texts(changed, learn, judged)
     assert np.array_equal(again[0], learned)
-    assert np.array_equal(again[1], told)
+    assert np.array_equal(again[1], result)
 
 
 def test_all_ways_judge_the_same_rows_and_texts_of_a_merchant_tell_more_than_a_title() -> None:
@@ -132,10 +132,10 @@ def test_all_ways_judge_the_same_rows_and_texts_of_a_merchant_tell_more_than_a_t
     for values in margin.values():
         assert np.array_equal(~np.isnan(values), judged)
     rows = goods.rows.take(judged)
-    told = agora.compare(
+    result = agora.compare(
         {name: one[judged] for name, one in margin.items()}, rows.label, rows.merchant, 100, 1, equal=True
     )
-    assert told[agora.TEXTS][0][1].low > 0
+    assert result[agora.TEXTS][0][1].low > 0
     declaration = load_declarations()["listing_counterfeit"]
     page = agora.page(goods, margin, declaration, 2014, 100)
     assert f"{judged.sum():,} listings of {len(np.unique(rows.merchant))} vendors" in page
@@ -162,10 +162,10 @@ def test_tables_of_several_folders_are_joined_cut_and_swapped(tmp_path: Path) ->
     folders = [tmp_path / "2014", tmp_path / "2015"]
     assert agora.days_of(folders)[-1] == date(2015, 3, 3)
     agora.gather(folders, tmp_path / "swapped", date(2015, 3, 2), swapped=True)
-    told = duckdb.execute(
+    result = duckdb.execute(
         f"select category, count(*), max(snapshot_date) from '{tmp_path}/swapped/listings_daily.parquet' group by 1 order by 1"
     ).fetchall()
-    assert told == [("Counterfeits/a", 3, date(2014, 3, 3)), ("Other", 2, date(2015, 3, 2))]
+    assert result == [("Counterfeits/a", 3, date(2014, 3, 3)), ("Other", 2, date(2015, 3, 2))]
     vendors = duckdb.execute(f"select count(*), max(pgp_sha1) from '{tmp_path}/swapped/vendors_daily.parquet'")
     assert vendors.fetchone() == (0, None)
     assert (tmp_path / "swapped" / "btc_usd.csv").read_text() == "date,usd_per_btc\n2014-03-01,600.0\n"

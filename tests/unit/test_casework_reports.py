@@ -62,29 +62,29 @@ def test_nothing_is_drawn_of_nothing():
 
 @given(COUNTS, COUNTS)
 def test_no_small_count_can_be_computed_from_a_part_and_its_whole(one: int, other: int):
-    told, whole = part(one, one + other), few(one + other)
+    result, whole = part(one, one + other), few(one + other)
     for small in (one, other):
         if 0 < small < FEW:
-            assert isinstance(told, str) or isinstance(whole, str)
+            assert isinstance(result, str) or isinstance(whole, str)
     if one not in range(1, FEW) and other not in range(1, FEW):
-        assert (told, whole) == (one, one + other)
+        assert (result, whole) == (one, one + other)
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 12)))
 def test_no_small_count_can_be_computed_from_kinds_and_their_sum(counts: dict[str, int]):
-    told = without_small(counts)
-    assert all(count >= FEW for count in told.values())
-    rest = sum(counts.values()) - sum(told.values())
-    assert rest == 0 or not told
-    assert all(told[kind] == counts[kind] for kind in told if kind != "others")
+    result = without_small(counts)
+    assert all(count >= FEW for count in result.values())
+    rest = sum(counts.values()) - sum(result.values())
+    assert rest == 0 or not result
+    assert all(result[kind] == counts[kind] for kind in result if kind != "others")
 
 
 @pytest.mark.parametrize(
-    ("count", "whole", "told"),
+    ("count", "whole", "result"),
     [(0, 9, 0), (4, 9, "<5"), (5, 9, ">4"), (9, 9, 9), (3, 3, "<5"), (5, 10, 5), (32, 33, ">28")],
 )
-def test_a_part_is_told_exactly_where_both_are_large(count: int, whole: int, told: int | str):
-    assert part(count, whole) == told
+def test_a_part_is_told_exactly_where_both_are_large(count: int, whole: int, result: int | str):
+    assert part(count, whole) == result
 
 
 def test_the_public_report_says_that_it_does_not_tell():

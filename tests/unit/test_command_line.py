@@ -15,13 +15,13 @@ HEAVY = {"dagster", "dbt", "great_expectations", "matplotlib", "mlflow", "pandas
 
 
 def test_the_command_line_loads_heavy_libraries_only_where_they_are_used():
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", "import sys, touchstone.cli.main; print(*sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     )
-    loaded = set(told.stdout.split())
+    loaded = set(result.stdout.split())
     assert {"touchstone.cli.main", "typer"} <= loaded
     assert not HEAVY & loaded
 

@@ -62,14 +62,14 @@ def test_a_row_is_suppressed_under_either_of_its_ids_and_stays_one_row() -> None
         query = f"with {ratings}, {described}, {by_terms.decided('described', 'review_key')} select * from decided order by all"
         found = connection.execute(query).to_arrow_table()
     assert found.column_names[:5] == ["as_of_date", "review_key", "order_id", "review_id", "score"]
-    told = {
+    result = {
         row["review_key"]: (row["order_id"], row["review_id"], row["is_flagged"], row["is_suppressed"])
         for row in found.to_pylist()
     }
     held = {row["review_key"] for row in found.to_pylist() if row["held_by"] == "suppression"}
-    assert found.num_rows == len(told)
-    assert held == {key for key, (*_, is_flagged, is_suppressed) in told.items() if is_flagged and is_suppressed}
-    assert told == {
+    assert found.num_rows == len(result)
+    assert held == {key for key, (*_, is_flagged, is_suppressed) in result.items() if is_flagged and is_suppressed}
+    assert result == {
         "o1": ("o1", "r1", True, True),
         "o2": ("o2", "r2", True, True),
         "o3": ("o3", "r3", True, False),

@@ -67,8 +67,8 @@ def test_the_prior_is_the_one_that_moments_give(reporters: list[Reporter]):
 @settings(max_examples=60)
 @given(REPORTERS, st.integers(0, 40), st.integers(0, 40), st.integers(1, 100))
 def test_whoever_was_wrong_more_often_is_trusted_less(others: list[Reporter], right: int, wrong: int, more: int):
-    told = accuracies([*others, (right, wrong), (right, wrong + more), (right + more, wrong)])
-    same, worse, better = (accuracy for accuracy, _, _ in told[-3:])
+    result = accuracies([*others, (right, wrong), (right, wrong + more), (right + more, wrong)])
+    same, worse, better = (accuracy for accuracy, _, _ in result[-3:])
     assert 0 < worse < same < better < 1
 
 

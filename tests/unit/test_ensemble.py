@@ -155,12 +155,12 @@ def test_rows_are_drawn_towards_their_neighbours_where_these_tell_and_else_not()
     group = random.integers(0, 20, 900)
     label = (group < 6) ^ (random.random(900) < 0.05)
     numbers = (label[:, None] + 2.5 * random.normal(size=(900, 2))).astype(np.float32)
-    told = Table(label, "1", numbers, ("a", "b"), {}, {})
+    result = Table(label, "1", numbers, ("a", "b"), {}, {})
     first = random.integers(0, 900, 4000)
     alike = np.array([random.choice(np.flatnonzero(group == group[at])) for at in first])
     results = {}
     for name, second in (("alike", alike), ("any", random.integers(0, 900, 4000))):
-        inputs = build_inputs(told, {"edges": Edges(first, second, np.ones(4000))}, 1)
+        inputs = build_inputs(result, {"edges": Edges(first, second, np.ones(4000))}, 1)
         fitted = fit_ensemble(inputs, label, np.arange(600), trials=0)
         results[name] = (
             fitted.neighbour_weight,
@@ -172,9 +172,9 @@ def test_rows_are_drawn_towards_their_neighbours_where_these_tell_and_else_not()
 
 def test_what_a_text_tells_of_a_learned_row_comes_from_other_groups_alone(inputs: Inputs) -> None:
     rows, group = np.arange(ROWS), np.arange(ROWS) // 2
-    told = ensemble._cross_fit_text(inputs, LABEL, rows, group, 1.0)
+    result = ensemble._cross_fit_text(inputs, LABEL, rows, group, 1.0)
     part = group_folds(LABEL, group, ensemble.TEXT_PARTS, 0)
     assert all(len(set(part[group == each])) == 1 for each in group)
     for at in range(ensemble.TEXT_PARTS):
         fitted = ensemble._fit_text(inputs.text[part != at], LABEL[part != at], (1.0,))[0]
-        np.testing.assert_array_equal(told[part == at], ensemble._linear_margin(fitted, inputs.text[part == at]))
+        np.testing.assert_array_equal(result[part == at], ensemble._linear_margin(fitted, inputs.text[part == at]))

@@ -358,9 +358,9 @@ def test_what_came_after_the_day_is_not_told(tmp_path: Path) -> None:
     made.land()
     made.find(merchants, rows=marts)
     (folder,) = packed(made, INTERNAL)
-    told = json.loads((folder / "lead.json").read_text())
-    assert [(row["outcome"], row["reason"]) for row in told["notices"]] == [("pending", None)]
-    assert told["test_buys"] == []
+    result = json.loads((folder / "lead.json").read_text())
+    assert [(row["outcome"], row["reason"]) for row in result["notices"]] == [("pending", None)]
+    assert result["test_buys"] == []
     assert not any("told-late" in text for _, text in texts([folder]))
 
 
@@ -539,18 +539,18 @@ def test_a_statement_has_all_that_article_17_asks_for() -> None:
         {"signal": "price", "audiences": ["merchant"], "text": "half the price"},
         {"signal": "link", "audiences": ["authority"], "text": "linked to others"},
     ]
-    told = statement(action(score=93.2, as_of=DAY, reasons=json.dumps(reasons), notice_count=2, ships_to="DE, FR"))
-    assert told["decision"]["is_restriction"]
-    assert "DE, FR" in told["decision"]["territorial_scope"]
-    assert told["decision"]["duration"]
-    assert told["facts_and_circumstances"]["facts"] == ["half the price"]
-    assert "2 upheld notices under Article 16" in told["facts_and_circumstances"]["origin"]
-    assert told["automated_means"]["in_detection"]
-    assert told["automated_means"]["in_decision"]
-    assert told["legal_ground"]
-    assert told["contractual_ground"]
-    assert len(told["redress"]) == 3
-    text = statement_text(told)
+    result = statement(action(score=93.2, as_of=DAY, reasons=json.dumps(reasons), notice_count=2, ships_to="DE, FR"))
+    assert result["decision"]["is_restriction"]
+    assert "DE, FR" in result["decision"]["territorial_scope"]
+    assert result["decision"]["duration"]
+    assert result["facts_and_circumstances"]["facts"] == ["half the price"]
+    assert "2 upheld notices under Article 16" in result["facts_and_circumstances"]["origin"]
+    assert result["automated_means"]["in_detection"]
+    assert result["automated_means"]["in_decision"]
+    assert result["legal_ground"]
+    assert result["contractual_ground"]
+    assert len(result["redress"]) == 3
+    text = statement_text(result)
     assert all(
         part in text
         for part in ("1. Decision", "2. Facts", "3. Automated", "4. Legal", "5. Contractual", "6. Means of redress")
@@ -559,15 +559,15 @@ def test_a_statement_has_all_that_article_17_asks_for() -> None:
 
 
 def test_an_action_that_restricts_nothing_says_so() -> None:
-    told = statement(action(kind="review", score=60.0, as_of=DAY, reasons=None))
-    assert not told["decision"]["is_restriction"]
-    assert told["facts_and_circumstances"]["origin"] == "Own-initiative investigation"
+    result = statement(action(kind="review", score=60.0, as_of=DAY, reasons=None))
+    assert not result["decision"]["is_restriction"]
+    assert result["facts_and_circumstances"]["origin"] == "Own-initiative investigation"
 
 
 def test_what_the_platform_did_itself_is_not_said_to_be_a_models() -> None:
-    told = statement(action(kind="takedown", reason="sold fakes"))
-    assert not told["automated_means"]["in_decision"]
-    assert told["facts_and_circumstances"]["facts"] == ["Reason given by the platform: sold fakes"]
+    result = statement(action(kind="takedown", reason="sold fakes"))
+    assert not result["automated_means"]["in_decision"]
+    assert result["facts_and_circumstances"]["facts"] == ["Reason given by the platform: sold fakes"]
 
 
 def test_each_action_has_a_statement_of_its_own() -> None:

@@ -1,4 +1,4 @@
-"""When `touchstone run` trains without being told to: until every model had its turn, whatever broke a run in between."""
+"""When `touchstone run` trains without `--train`: until every model had its turn, whatever broke a run in between."""
 
 from __future__ import annotations
 

@@ -213,8 +213,8 @@ def test_a_buy_sheet_to_print_hides_nothing() -> None:
 def test_an_evaluation_in_markdown_hides_nothing() -> None:
     metrics = {name: {"mean": 0.5, "sd": None, "low": None, "high": None} for name in evaluation.METRIC_NAMES}
     for value in HOSTILE:
-        told = {"rows": 9, "positives": 3, "metrics": metrics, "baseline": {}, "warnings": [f"leave out {value}"]}
-        page = evaluation.describe(told, value)
+        result = {"rows": 9, "positives": 3, "metrics": metrics, "baseline": {}, "warnings": [f"leave out {value}"]}
+        page = evaluation.describe(result, value)
         assert not [
             sign for sign in page if not sign.isprintable() and sign not in "\n\u00a0"
         ]  # its tables have wide gaps

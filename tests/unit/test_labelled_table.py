@@ -1,4 +1,4 @@
-"""A table of somebody's own: what its columns are taken for, and what is told of one that cannot be used."""
+"""A table of somebody's own: what its columns are taken for, and the error for one that cannot be used."""
 
 from __future__ import annotations
 

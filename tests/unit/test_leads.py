@@ -223,10 +223,10 @@ def test_leads_are_told_in_words(made: Made) -> None:
     assert "1 lead as of 2026-06-30" in render_leads(read_leads(made.home), 1)
     made.find([*ring("a", "a", "b", harm=150), shop("c", 1)], day=DAYS[1])
     leads = read_leads(made.home)
-    told = render_leads(leads, 1)
-    assert "2 leads as of 2026-07-01" in told
-    assert "+50 %" in told
-    assert len(told.splitlines()) == 4
+    result = render_leads(leads, 1)
+    assert "2 leads as of 2026-07-01" in result
+    assert "+50 %" in result
+    assert len(result.splitlines()) == 4
     lead = leads.current()[0]
     assert "a " in render_lead(leads.as_of, leads.lead(lead["lead_id"]))
     assert mart_file(made.home, "lead_merchants", DAYS[1]).is_file()

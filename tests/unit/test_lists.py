@@ -28,8 +28,8 @@ def read(path: Path) -> Any:
 
 def described(folder: str) -> set[str]:
     """The dbt models of a step that its YAML describes and SQL builds."""
-    told = {model["name"] for path in (MODELS / folder).glob("*.yml") for model in read(path).get("models", ())}
-    return told & {path.stem for path in (MODELS / folder).glob("*.sql")}
+    result = {model["name"] for path in (MODELS / folder).glob("*.yml") for model in read(path).get("models", ())}
+    return result & {path.stem for path in (MODELS / folder).glob("*.sql")}
 
 
 def sources() -> dict[str, dict[str, str]]:
@@ -75,13 +75,13 @@ def test_suites_allow_every_key() -> None:
 
 
 def test_scores_and_reasons_are_sources_of_the_warehouse() -> None:
-    told = {name: columns for name, columns in sources().items() if name.endswith(("_scores", "_reasons"))}
+    result = {name: columns for name, columns in sources().items() if name.endswith(("_scores", "_reasons"))}
     expected = {}
     for rated in LISTS.values():
         ids = dict.fromkeys((rated.key, *rated.carried), "varchar")
         expected[f"{rated.relation}_scores"] = {**ids, **SCORE_COLUMNS}
         expected[f"{rated.relation}_reasons"] = {rated.key: "varchar", **REASON_COLUMNS}
-    assert told == expected
+    assert result == expected
 
 
 @EVERY

@@ -72,25 +72,25 @@ def test_a_step_is_counted(steps: dict[str, Path], simulation: Simulation) -> No
             scores["own_conduct_score"].to_numpy() >= model.floor
         )
         flags.append(flagged)
-        told = step.variants[name]
-        assert told is not None
-        assert told.flagged == int(flagged.sum())
-        assert told.recall == round(float(flagged[::2][simulation.truth[::2]].mean()), 4)
-        assert told.precision == round(float(simulation.truth[::2][flagged[::2]].mean()), 4)
-        assert told.positive_share == round(float(simulation.truth[::4].mean()), 4)
-        assert told.expected_share == pytest.approx(scores["score"].to_numpy()[::4].mean() / 100, abs=1e-4)
-        assert told.expected_precision == pytest.approx(scores["score"].to_numpy()[flagged].mean() / 100, abs=1e-4)
-        assert told.flagged > 0
-        assert told.calibration_slope is not None
-        assert 0.2 < told.calibration_slope < 5
+        result = step.variants[name]
+        assert result is not None
+        assert result.flagged == int(flagged.sum())
+        assert result.recall == round(float(flagged[::2][simulation.truth[::2]].mean()), 4)
+        assert result.precision == round(float(simulation.truth[::2][flagged[::2]].mean()), 4)
+        assert result.positive_share == round(float(simulation.truth[::4].mean()), 4)
+        assert result.expected_share == pytest.approx(scores["score"].to_numpy()[::4].mean() / 100, abs=1e-4)
+        assert result.expected_precision == pytest.approx(scores["score"].to_numpy()[flagged].mean() / 100, abs=1e-4)
+        assert result.flagged > 0
+        assert result.calibration_slope is not None
+        assert 0.2 < result.calibration_slope < 5
     assert step.both == (flags[0] & flags[1]).sum()
     assert plot("m", [step, step]).startswith(b"\x89PNG")
 
 
 def test_where_nothing_came_of_it_nothing_is_said(steps: dict[str, Path]) -> None:
-    told = measure_step(CUT, steps, NOBODY).variants["now"]
-    assert told is not None
-    assert (told.precision, told.recall, told.calibration_slope, told.positive_share) == (None,) * 4
+    result = measure_step(CUT, steps, NOBODY).variants["now"]
+    assert result is not None
+    assert (result.precision, result.recall, result.calibration_slope, result.positive_share) == (None,) * 4
 
 
 def test_a_variant_with_too_few_labels_is_off(simulation: Simulation, tmp_path: Path) -> None:

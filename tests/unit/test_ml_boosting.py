@@ -57,8 +57,8 @@ def test_forward_folds_know_neither_future_nor_component(
         return np.zeros(int(judged.sum()))
 
     monkeypatch.setattr(boosting, "_fold_margins", record)
-    told = forward_margins(made, np.zeros(3, dtype=np.int64), replace(QUICK, forward_blocks=blocks))
-    first = made.day[~np.isnan(told.unseen) & np.isnan(told.seen)].min(initial=10**6)
+    result = forward_margins(made, np.zeros(3, dtype=np.int64), replace(QUICK, forward_blocks=blocks))
+    first = made.day[~np.isnan(result.unseen) & np.isnan(result.seen)].min(initial=10**6)
     for learn, judged in folds:
         if not judged.any():
             continue
@@ -75,14 +75,14 @@ def test_forward_folds_know_neither_future_nor_component(
                 shares_component == bool(np.isin(made.component[judged], made.component[learn]).all())
                 or not learn.any()
             )
-    assert not np.isnan(told.unseen).any()
+    assert not np.isnan(result.unseen).any()
     assert (np.sum([judged for _, judged in folds], axis=0) <= 2).all()
 
 
 def test_forward_margins_rank_what_they_never_saw() -> None:
     made = rows(1, count=2000)
-    told = forward_margins(made, np.zeros(3, dtype=np.int64), QUICK)
-    for margin in (told.unseen, told.seen):
+    result = forward_margins(made, np.zeros(3, dtype=np.int64), QUICK)
+    for margin in (result.unseen, result.seen):
         known = ~np.isnan(margin)
         assert known.sum() > 800
         label = made.label[known]
@@ -92,9 +92,9 @@ def test_forward_margins_rank_what_they_never_saw() -> None:
 def test_a_fold_with_too_few_positives_scores_nothing() -> None:
     made = rows(2)
     few = replace(made, label=np.arange(len(made)) < 4)
-    told = forward_margins(few, np.zeros(3, dtype=np.int64), QUICK)
-    assert np.isnan(told.unseen).all()
-    assert np.isnan(told.seen).all()
+    result = forward_margins(few, np.zeros(3, dtype=np.int64), QUICK)
+    assert np.isnan(result.unseen).all()
+    assert np.isnan(result.seen).all()
 
 
 def test_a_booster_has_as_many_rounds_as_were_chosen() -> None:

@@ -319,8 +319,8 @@ def test_that_what_looks_worse_is_known_sooner_is_seen() -> None:
 
 
 @settings(max_examples=30)
-@given(seed=st.integers(0, 1000), told=st.lists(st.floats(-2, 2), min_size=6, max_size=6))
-def test_the_gradient_is_that_of_the_loss(seed: int, told: list[float]) -> None:
+@given(seed=st.integers(0, 1000), result=st.lists(st.floats(-2, 2), min_size=6, max_size=6))
+def test_the_gradient_is_that_of_the_loss(seed: int, result: list[float]) -> None:
     random = np.random.default_rng(seed)
     margin = random.normal(0, 2, 20)
     verdicts = CalibrationSample(margin, random.random(20) < 0.4, np.ones(20), VerdictErrorRates(0.01, 0.03))
@@ -332,5 +332,5 @@ def test_the_gradient_is_that_of_the_loss(seed: int, told: list[float]) -> None:
         return [_population_loss(curves, counts_by_margin), _verdict_loss(curves, verdicts, weight, is_known)]
 
     for part in range(2):
-        numeric = approx_fprime(np.array(told), lambda at, part=part: parts(at)[part][0], 1e-6)
-        assert parts(np.array(told))[part][1].ravel() == pytest.approx(numeric, rel=1e-3, abs=1e-3)
+        numeric = approx_fprime(np.array(result), lambda at, part=part: parts(at)[part][0], 1e-6)
+        assert parts(np.array(result))[part][1].ravel() == pytest.approx(numeric, rel=1e-3, abs=1e-3)

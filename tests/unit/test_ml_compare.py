@@ -54,7 +54,7 @@ def test_values_are_those_of_one_model_alone(seed: int, factor: float) -> None:
     rows, logit, random = market(seed, 600)
     weight = random.random(600) + 0.1
     one = side(factor * logit)
-    told = pairs([one, one], rows, weight, {**RANKING, **CALIBRATION}, (3, 1))
+    result = pairs([one, one], rows, weight, {**RANKING, **CALIBRATION}, (3, 1))
     probability = one.score / 100
     auroc, precision_of_ranks = ranking(one.score, rows.label, weight[None, :])
     expected = {
@@ -64,10 +64,10 @@ def test_values_are_those_of_one_model_alone(seed: int, factor: float) -> None:
         "recall": (weight @ (one.is_flagged & rows.label)) / (weight @ rows.label),
         "brier_skill": brier_skill(probability, rows.label, weight),
     }
-    assert {name: told[name].champion.value for name in expected} == pytest.approx(expected, abs=1e-4)
-    slope = told["calibration_slope"].champion.value
+    assert {name: result[name].champion.value for name in expected} == pytest.approx(expected, abs=1e-4)
+    slope = result["calibration_slope"].champion.value
     assert slope == pytest.approx(calibration_slope(probability, rows.label, weight), rel=0.02)
-    assert all(pair.difference.value == 0.0 and pair.champion == pair.challenger for pair in told.values())
+    assert all(pair.difference.value == 0.0 and pair.champion == pair.challenger for pair in result.values())
 
 
 def test_a_difference_is_better_known_than_either() -> None:
@@ -114,11 +114,17 @@ def test_one_class_or_few_positives_measure_nothing(positives: int) -> None:
 def test_what_moves_on_the_list() -> None:
     before = Side(np.array([90.0, 80, 70, 10, 5]), np.array([True, True, False, False, False]))
     after = Side(np.array([95.0, 20, 60, 85, 5]), np.array([True, False, False, True, False]))
-    told = list_changes(before, after)
-    assert (told.active, told.champion_flagged, told.challenger_flagged, told.added, told.dropped) == (5, 2, 2, 1, 1)
-    assert told.added_precision == 0.85
-    assert told.top_overlap == 1.0  # at least the twenty riskiest are compared, and there are five
-    assert told.rank_correlation == pytest.approx(0.6)
+    result = list_changes(before, after)
+    assert (result.active, result.champion_flagged, result.challenger_flagged, result.added, result.dropped) == (
+        5,
+        2,
+        2,
+        1,
+        1,
+    )
+    assert result.added_precision == 0.85
+    assert result.top_overlap == 1.0  # at least the twenty riskiest are compared, and there are five
+    assert result.rank_correlation == pytest.approx(0.6)
     assert list_changes(before, before).rank_correlation == 1.0
     assert list_changes(before, before).added_precision is None
     nobody = Side(np.zeros(0), np.zeros(0, dtype=bool))
@@ -146,10 +152,10 @@ def test_a_population_that_moved_is_seen_in_the_feature_that_moved() -> None:
     now = random.lognormal(3, 1, (20_000, 3)).astype(np.float32)
     now[:, 0] *= 1.8
     now[random.random(20_000) < 0.3, 1] = np.nan
-    told = psi_by_feature(kept, now, ["price", "unknown", "same"])
-    assert told["price"] > 0.25
-    assert told["unknown"] > 0.25
-    assert told["same"] < 0.01
+    result = psi_by_feature(kept, now, ["price", "unknown", "same"])
+    assert result["price"] > 0.25
+    assert result["unknown"] > 0.25
+    assert result["same"] < 0.01
 
 
 def test_the_index_is_the_field_s() -> None:
@@ -169,5 +175,5 @@ def test_positives_of_a_few_components_say_nothing(components: int, *, is_measur
     rows, logit, _ = market(4, 400, 400)
     component = np.where(rows.label, np.arange(400) % components, 1_000 + np.arange(400))
     few = rows_of(rows.label, component)
-    told = pairs([side(logit), side(logit)], few, few.weight, RANKING, DRAWS)["recall"]
-    assert (told.difference.value is not None) == is_measured
+    result = pairs([side(logit), side(logit)], few, few.weight, RANKING, DRAWS)["recall"]
+    assert (result.difference.value is not None) == is_measured

@@ -27,8 +27,8 @@ def write(
     models.write_text(yaml.safe_dump(content, sort_keys=False))
     described = folder / "features"
     described.mkdir()
-    told = {"version": 2, "models": [{"name": "listing_features", "columns": columns}]}
-    (described / "listing_features.yml").write_text(yaml.safe_dump(told))
+    result = {"version": 2, "models": [{"name": "listing_features", "columns": columns}]}
+    (described / "listing_features.yml").write_text(yaml.safe_dump(result))
     return models, described
 
 
@@ -52,7 +52,7 @@ def test_meta_may_stand_in_a_columns_config(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "columns", "body", "told"),
+    ("features", "columns", "body", "result"),
     [
         ({"a_ratio": {"controlled_by": "subject"}}, [{"name": "a_ratio"}], {}, "meta"),
         ({"a_ratio": {"controlled_by": "subject"}}, [], {}, "a_ratio"),
@@ -96,9 +96,9 @@ def test_meta_may_stand_in_a_columns_config(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_named(
-    tmp_path: Path, features: dict[str, Any], columns: list[dict[str, Any]], body: dict[str, Any], told: str
+    tmp_path: Path, features: dict[str, Any], columns: list[dict[str, Any]], body: dict[str, Any], result: str
 ) -> None:
-    with pytest.raises(BadInputError, match=told):
+    with pytest.raises(BadInputError, match=result):
         load_declarations(*write(tmp_path, features, columns, **body))
 
 
@@ -153,7 +153,7 @@ def test_every_feature_has_audiences_and_who_may_not_read_it_does_not() -> None:
             assert "authority" in feature.audiences, place
             for audience, words in kept_from.items():
                 is_kept = any(word in feature.name for word in words)
-                assert not (is_kept and audience in feature.audiences), f"{place} is told to a {audience}"
+                assert not (is_kept and audience in feature.audiences), f"{place} is shown to a {audience}"
             if declared.violation_type == "brushing" and feature.signal != "merchant":
                 assert feature.audiences == ("authority",), place
 

@@ -41,13 +41,13 @@ Features = dict[str, list[Any]]
 def drawn(seed: int, rows: int = ROWS) -> Features:
     """A population: whatever its features are, it is drawn like every other."""
     dice = np.random.default_rng(seed)
-    told: Features = {name: dice.lognormal(0, 0.3, rows).tolist() for name in COLUMNS}
-    told["merchant_age_days"] = (dice.exponential(400, rows) + 30).tolist()
-    told["is_authorised"] = (dice.random(rows) < 0.3).astype(float).tolist()
-    told["refund_share"] = np.where(dice.random(rows) < 0.6, 0.0, dice.random(rows)).tolist()
-    told["category"] = dice.choice(["watches", "chargers", "bags", "rare"], rows, p=[0.5, 0.3, 0.199, 0.001]).tolist()
-    told["score"] = (100 * dice.beta(1, 20, rows)).tolist()
-    return told
+    result: Features = {name: dice.lognormal(0, 0.3, rows).tolist() for name in COLUMNS}
+    result["merchant_age_days"] = (dice.exponential(400, rows) + 30).tolist()
+    result["is_authorised"] = (dice.random(rows) < 0.3).astype(float).tolist()
+    result["refund_share"] = np.where(dice.random(rows) < 0.6, 0.0, dice.random(rows)).tolist()
+    result["category"] = dice.choice(["watches", "chargers", "bags", "rare"], rows, p=[0.5, 0.3, 0.199, 0.001]).tolist()
+    result["score"] = (100 * dice.beta(1, 20, rows)).tolist()
+    return result
 
 
 def model_of(features: Features) -> RiskModel:
@@ -150,8 +150,8 @@ def ageing(cut: int, seed: int, days: int = 0, pace: float = 10.0) -> Features:
 
 def rows_of(days_back: Sequence[int], cut: int) -> Rows:
     """Training rows of some dates before a cut, one in ten of them of a kind that is drawn ten times as often."""
-    told = [ageing(cut, 100 + back, -back) for back in days_back]
-    matrix = np.vstack([np.column_stack([each[name] for name in COLUMNS]) for each in told]).astype(np.float32)
+    result = [ageing(cut, 100 + back, -back) for back in days_back]
+    matrix = np.vstack([np.column_stack([each[name] for name in COLUMNS]) for each in result]).astype(np.float32)
     n, nothing = len(matrix), np.zeros(len(matrix), dtype=np.int64)
     day = np.repeat([cut - back for back in days_back], ROWS)
     return Rows(
@@ -213,11 +213,11 @@ def test_what_moved_most_comes_first() -> None:
         {"measure": "psi", "name": name, "before": 0.0, "now": 0.0, "amount": amount, "allowed": 0.0}
         for name, amount in (("b", 0.1), ("c", 0.3), ("a", 0.1))
     ]
-    told = table("digest", rows)
-    assert tuple(told.column_names) == SCHEMA
-    assert told["name"].to_pylist() == ["c", "a", "b"]
-    assert set(told["model_digest"].to_pylist()) == {"digest"}
-    assert table("digest", rows[::-1]).equals(told)
+    result = table("digest", rows)
+    assert tuple(result.column_names) == SCHEMA
+    assert result["name"].to_pylist() == ["c", "a", "b"]
+    assert set(result["model_digest"].to_pylist()) == {"digest"}
+    assert table("digest", rows[::-1]).equals(result)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=12), st.lists(st.floats(0, 1), min_size=2, max_size=12))

@@ -75,8 +75,8 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     modules = "declarations, training_set, calibrate, flagging, metrics, explain, model, train, registry, score, plots"
     heavy = ("mlflow", "xgboost", "sklearn", "matplotlib", "pandas", "dagster", "scipy")
     code = f"import sys; from ml import {modules}; print([name for name in {heavy!r} if name in sys.modules])"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 READERS = {"price": ("authority", "brand"), "spec": ("authority", "merchant"), "text": ()}
@@ -106,14 +106,14 @@ def either_is_enough() -> Explainer:
 def test_where_no_signal_alone_lowers_the_margin_the_strongest_pair_is_named(either_is_enough: Explainer) -> None:
     rows = np.array([[0, 0, 0], [0, 1, 0]], dtype=np.float32)
     pair, alone = map(json.loads, either_is_enough.reasons(rows, ["", ""], np.array([True, True])))
-    (told,) = pair
-    assert (told["signal"], told["with_signal"]) == ("price", "spec")
-    assert told["text"] == "Price: price: 0 (typical: 1); together with: Specification: spec: 0 (typical: 1)"
-    assert told["audiences"] == ["authority"]  # of both
+    (result,) = pair
+    assert (result["signal"], result["with_signal"]) == ("price", "spec")
+    assert result["text"] == "Price: price: 0 (typical: 1); together with: Specification: spec: 0 (typical: 1)"
+    assert result["audiences"] == ["authority"]  # of both
     usual = np.array([[1, 1, 0]], dtype=np.float32)
     drop = either_is_enough.scorer.margin(rows[:1]) - either_is_enough.scorer.margin(usual)
-    assert told["effect"] == pytest.approx(float(drop[0]), abs=1e-3)
-    assert told["effect"] > 3
+    assert result["effect"] == pytest.approx(float(drop[0]), abs=1e-3)
+    assert result["effect"] > 3
     assert [(reason["signal"], "with_signal" in reason) for reason in alone] == [("price", False)]
 
 
@@ -123,9 +123,9 @@ def test_whoever_is_not_flagged_is_told_no_pair(either_is_enough: Explainer) -> 
 
 def test_nobody_is_told_a_feature_that_is_not_for_them(either_is_enough: Explainer) -> None:
     rows = np.array(list(product((0, 1), repeat=3)), dtype=np.float32)
-    told = either_is_enough.reasons(rows, [""] * len(rows), np.ones(len(rows), dtype=bool))
+    result = either_is_enough.reasons(rows, [""] * len(rows), np.ones(len(rows), dtype=bool))
     for audience in AUDIENCES[1:]:
-        texts = [reason["text"] for each in told for reason in json.loads(for_audience(each, audience))]
+        texts = [reason["text"] for each in result for reason in json.loads(for_audience(each, audience))]
         assert texts, audience
         for name, readers in READERS.items():
             assert audience in readers or not any(f"{name}: " in text for text in texts), f"{name} to {audience}"

@@ -34,7 +34,7 @@ def units(seed: int, size: int = 30_000, steep: float = 12.0) -> ScoredSample:
 def held_out(
     score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None, **given: np.ndarray
 ) -> ScoredSample:
-    """Verdicts that weigh the same and are of as many merchants, unless told otherwise."""
+    """Verdicts that weigh the same and are of as many merchants, by default."""
     size = len(score)
     usual = {"is_verdict": np.ones(size, dtype=bool), "merchant": np.arange(size)}
     return ScoredSample("held_out", score, label, np.ones(size) if weight is None else weight, **(usual | given))

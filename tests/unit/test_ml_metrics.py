@@ -57,8 +57,8 @@ def test_intervals_come_from_resampling_merchants() -> None:
     many = Scored(*(np.repeat(getattr(few, name), 25) for name in few.__dict__))
     narrow = scored(2, size=1000, merchants=1000, signal=2)
     widths = [
-        told["auroc_high"] - told["auroc_low"]
-        for told in (measure_by_merchant(each, 400, 3) for each in (few, many, narrow))
+        result["auroc_high"] - result["auroc_low"]
+        for result in (measure_by_merchant(each, 400, 3) for each in (few, many, narrow))
     ]
     assert widths[1] == pytest.approx(widths[0], rel=0.05)
     assert widths[2] < 0.5 * widths[0]
@@ -68,8 +68,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     truth = measure_by_merchant(scored(99, size=200_000, merchants=200_000), 1, 0)["auroc"]
     covered = 0
     for seed in range(60):
-        told = measure_by_merchant(scored(seed, size=300, merchants=300), 200, seed)
-        covered += told["auroc_low"] <= truth <= told["auroc_high"]
+        result = measure_by_merchant(scored(seed, size=300, merchants=300), 200, seed)
+        covered += result["auroc_low"] <= truth <= result["auroc_high"]
     assert 50 <= covered <= 60
 
 
@@ -87,10 +87,10 @@ def test_precision_and_recall_are_weighted() -> None:
         np.array([1.0, 2, 3, 4]),
         np.zeros(4, dtype=int),
     )
-    told = measure(made, 70.0)
-    assert told["precision"] == pytest.approx(4 / 6)
-    assert told["recall"] == pytest.approx(4 / 8)
-    assert "precision" in told
+    result = measure(made, 70.0)
+    assert result["precision"] == pytest.approx(4 / 6)
+    assert result["recall"] == pytest.approx(4 / 8)
+    assert "precision" in result
     assert np.isnan(measure(made, 95.0)["precision"])
 
 

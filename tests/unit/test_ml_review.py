@@ -89,10 +89,10 @@ def test_what_is_below_a_floor_or_was_not_measured_fails() -> None:
     ],
 )
 def test_a_calibration_that_is_surely_off_fails(figure: Figure, *, fails: bool) -> None:
-    told = failures(calibration={"calibration_slope": figure})
-    assert bool(told) is fails
+    result = failures(calibration={"calibration_slope": figure})
+    assert bool(result) is fails
     if fails:
-        assert f"calibration_slope is {figure.value:.2f} on the held-out verdicts" in told[0]
+        assert f"calibration_slope is {figure.value:.2f} on the held-out verdicts" in result[0]
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_a_calibration_that_is_surely_off_fails(figure: Figure, *, fails: bool) 
     ],
 )
 def test_what_is_surely_and_much_worse_than_the_champion_fails(gap: Pair, *, fails: bool) -> None:
-    told = failures(comparison=comparison(gap))
-    assert len(told) == (3 if fails else 0)
+    result = failures(comparison=comparison(gap))
+    assert len(result) == (3 if fails else 0)
     if fails:
-        assert told[0].startswith(
+        assert result[0].startswith(
             "average_precision of all rows is 0.400 against the champion's 0.500 (difference -0.100"
         )
 
@@ -124,16 +124,16 @@ def test_what_is_surely_and_much_worse_than_the_champion_fails(gap: Pair, *, fai
     ],
 )
 def test_labels_that_the_champion_does_not_know_fail(labels: Pair, *, fails: bool) -> None:
-    told = failures(comparison=comparison(pair(0.5, 0.5), labels=labels))
-    assert bool(told) is fails
+    result = failures(comparison=comparison(pair(0.5, 0.5), labels=labels))
+    assert bool(result) is fails
     if fails:
-        assert told[0].startswith("the champion's AUROC on the labels of this version's training is 0.800")
+        assert result[0].startswith("the champion's AUROC on the labels of this version's training is 0.800")
 
 
 def test_a_large_slice_that_is_much_worse_fails_and_names_it() -> None:
     bad = Slice("country", "FR", 500, 50, pair(0.6, 0.3))
-    (told,) = failures(comparison=comparison(pair(0.5, 0.55), bad, Slice("country", "DE", 500, 50, pair(0.5, 0.6))))
-    assert told.startswith("average precision where country is FR (500 rows) is 0.300 against the champion's 0.600")
+    (result,) = failures(comparison=comparison(pair(0.5, 0.55), bad, Slice("country", "DE", 500, 50, pair(0.5, 0.6))))
+    assert result.startswith("average precision where country is FR (500 rows) is 0.300 against the champion's 0.600")
     assert failures(comparison=comparison(pair(0.5, 0.55), replace(bad, rows=200))) == ()
 
 
@@ -155,12 +155,12 @@ def test_values_that_a_declaration_excludes_are_told() -> None:
     fine = np.array([[0.0, -1.0], [np.nan, 1.0], [1.0, np.nan]], dtype=np.float32)
     assert out_of_bounds((share, change), {"live": fine}) == ()
     wrong = np.array([[1.5, 0.0], [0.5, -3.0], [-0.1, 0.0]], dtype=np.float32)
-    told = out_of_bounds((share, change), {"live": fine, "training": wrong})
-    assert told == (
+    result = out_of_bounds((share, change), {"live": fine, "training": wrong})
+    assert result == (
         "refund_share is 1.5 in 2 of 3 training rows; it lies between 0 and 1",
         "change_ratio is -3 in 1 of 3 training rows; it lies between -1 and 1",
     )
-    assert failures(out_of_bounds=told) == told
+    assert failures(out_of_bounds=result) == result
 
 
 def test_every_declared_model_has_limits() -> None:
@@ -169,14 +169,14 @@ def test_every_declared_model_has_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "result"),
     [
         ("models: {}", "no entry for m"),
         ("models: {m: {minimum: {a: 1}}}", "unknown key minimum; it is one of minimums"),
         ("models: {m: [", "cannot be read as YAML"),
     ],
 )
-def test_limits_that_cannot_be_read_are_bad_input(tmp_path: Path, content: str, told: str) -> None:
+def test_limits_that_cannot_be_read_are_bad_input(tmp_path: Path, content: str, result: str) -> None:
     (tmp_path / "thresholds.yml").write_text(content)
-    with pytest.raises(BadInputError, match=told):
+    with pytest.raises(BadInputError, match=result):
         read_limits("m", tmp_path / "thresholds.yml")

@@ -152,8 +152,8 @@ def test_the_share_of_all_is_found_without_bias_and_within_its_interval(non_resp
     for seed in range(200):
         at = draw(strata, seed).listing
         answered = chance.random(len(at)) >= non_response
-        told = (strata.stratum[at], strata.probability[at], goods.risk[at], is_positive[at], answered)
-        estimates.append(prevalence(*told))
+        result = (strata.stratum[at], strata.probability[at], goods.risk[at], is_positive[at], answered)
+        estimates.append(prevalence(*result))
     shares, truth = np.array([estimate.share for estimate in estimates]), is_positive.mean()
     assert abs(shares.mean() - truth) <= 3.5 * shares.std() / np.sqrt(len(shares))
     assert np.mean([estimate.low <= truth <= estimate.high for estimate in estimates]) >= 0.92
@@ -169,8 +169,8 @@ def test_of_few_buys_the_ratio_alone_says_too_much_and_its_bias_is_taken_off() -
         at = draw(strata, seed).listing
         weight, verdict = 1 / strata.probability[at], is_positive[at]
         ratios.append((weight * verdict).sum() / weight.sum())
-        told = (strata.stratum[at], strata.probability[at], goods.risk[at], verdict, np.ones(len(at), dtype=bool))
-        shares.append(prevalence(*told).share)
+        result = (strata.stratum[at], strata.probability[at], goods.risk[at], verdict, np.ones(len(at), dtype=bool))
+        shares.append(prevalence(*result).share)
 
     def bias(estimates: list[float]) -> float:
         return float((np.mean(estimates) - is_positive.mean()) / (np.std(estimates) / np.sqrt(len(estimates))))
@@ -183,10 +183,10 @@ def test_of_few_buys_the_ratio_alone_says_too_much_and_its_bias_is_taken_off() -
 
 def test_a_share_of_a_part_rests_on_the_part_alone() -> None:
     stratum, probability, risk = np.zeros(6, dtype=np.int64), np.full(6, 0.1), np.full(6, 0.2)
-    verdict, told = np.array([1, 0, 0, 1, 1, 1], dtype=bool), np.ones(6, dtype=bool)
+    verdict, result = np.array([1, 0, 0, 1, 1, 1], dtype=bool), np.ones(6, dtype=bool)
     part = np.array([1, 1, 1, 0, 0, 0], dtype=bool)
-    assert prevalence(stratum, probability, risk, verdict, told, part).share == pytest.approx(1 / 3)
-    nobody = prevalence(stratum, probability, risk, verdict, told, np.zeros(6, dtype=bool))
+    assert prevalence(stratum, probability, risk, verdict, result, part).share == pytest.approx(1 / 3)
+    nobody = prevalence(stratum, probability, risk, verdict, result, np.zeros(6, dtype=bool))
     assert (nobody.low, nobody.high, nobody.effective) == (0.0, 1.0, 0.0)
 
 

@@ -52,28 +52,28 @@ def others(found: list[tuple[int, int, float]]) -> Ways:
 
 
 def walked(ways: Ways, column: list[float], name: str) -> list[float]:
-    told = []
+    result = []
     for row in range(ROWS):
         known = [(column[there], weight) for there, weight in ways[row] if not np.isnan(column[there])]
         if not known:
-            told.append(float("nan"))
+            result.append(float("nan"))
         elif name == "max":
-            told.append(max(value for value, _ in known))
+            result.append(max(value for value, _ in known))
         else:
             total = sum(value * weight for value, weight in known)
-            told.append(total / sum(weight for _, weight in known) if name == "mean" else total)
-    return told
+            result.append(total / sum(weight for _, weight in known) if name == "mean" else total)
+    return result
 
 
-def check(ways: Ways, column: list[float], told: Matrix, names: list[str]) -> None:
+def check(ways: Ways, column: list[float], result: Matrix, names: list[str]) -> None:
     degree = [sum(weight for _, weight in ways[row]) for row in range(ROWS)]
-    np.testing.assert_allclose(told[:, names.index("degree")], degree, rtol=1e-6)
+    np.testing.assert_allclose(result[:, names.index("degree")], degree, rtol=1e-6)
     for aggregate in ("mean", "sum", "max"):
         for of, own in (("x", column), ("degree", degree)):
             before = own
             for hop in (1, 2):
                 before = walked(ways, before, aggregate)
-                found = told[:, names.index(f"hop {hop} {aggregate} of {of}")]
+                found = result[:, names.index(f"hop {hop} {aggregate} of {of}")]
                 np.testing.assert_allclose(found, np.array(before, dtype=np.float32), rtol=1e-5, atol=1e-6)
 
 
@@ -81,28 +81,28 @@ def check(ways: Ways, column: list[float], told: Matrix, names: list[str]) -> No
 @given(st.lists(st.tuples(ends, ends, weights), min_size=1, max_size=15), values)
 def test_over_edges_from_row_to_row(found: list[tuple[int, int, float]], column: list[float]) -> None:
     features = np.array(column, dtype=np.float32)[:, None]
-    told, names = neighbour_features(features, ["x"], links_over({"edges": edges_of(found)}, len(features)), 2)
+    result, names = neighbour_features(features, ["x"], links_over({"edges": edges_of(found)}, len(features)), 2)
     if all(one == other for one, other, _ in found):
         assert names == []
         return
-    check(near(found), column, told, names)
+    check(near(found), column, result, names)
 
 
 @settings(max_examples=150)
 @given(st.lists(st.tuples(ends, st.integers(ROWS, ROWS + SHARED - 1), weights), min_size=1, max_size=15), values)
 def test_over_what_rows_share(found: list[tuple[int, int, float]], column: list[float]) -> None:
     features = np.array(column, dtype=np.float32)[:, None]
-    told, names = neighbour_features(features, ["x"], links_over({"edges": edges_of(found)}, len(features)), 2)
-    check(others(found), column, told, names)
+    result, names = neighbour_features(features, ["x"], links_over({"edges": edges_of(found)}, len(features)), 2)
+    check(others(found), column, result, names)
 
 
 def test_each_kind_is_followed_by_itself() -> None:
     features = np.arange(4, dtype=np.float32)[:, None]
     kinds = {"buys": edges_of([(0, 1, 1.0)]), "calls": edges_of([(0, 2, 1.0), (0, 3, 1.0)])}
-    told, names = neighbour_features(features, ["x"], links_over(kinds, 4), 1)
-    assert told[0, names.index("buys hop 1 mean of x")] == 1.0
-    assert told[0, names.index("calls hop 1 mean of x")] == 2.5
-    assert np.isnan(told[1, names.index("calls hop 1 mean of x")])
+    result, names = neighbour_features(features, ["x"], links_over(kinds, 4), 1)
+    assert result[0, names.index("buys hop 1 mean of x")] == 1.0
+    assert result[0, names.index("calls hop 1 mean of x")] == 2.5
+    assert np.isnan(result[1, names.index("calls hop 1 mean of x")])
 
 
 def test_maxima_are_the_same_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

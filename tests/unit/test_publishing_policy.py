@@ -1,4 +1,4 @@
-"""The policy: the default is sound, every mistake is told with its line and what to write, the digest follows the values."""
+"""The policy: the default is sound, every mistake is reported with its line and what to write, the digest follows the values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def term(content: str) -> str:
     return f"  - {{{content}}}\n"
 
 
-# By what is wrong: the text of the sound policy that is replaced, by what, the line that is told, and what of the words.
+# By what is wrong: the text of the sound policy that is replaced, by what, the line that is reported, and what of the words.
 MISTAKES: dict[str, tuple[str, str, int, str]] = {
     "target above 1": (
         "n: 0.9\n",
@@ -359,8 +359,8 @@ def test_a_mistake_is_refused_with_its_line_and_what_to_write(
     tmp_path: Path, was: str, is_now: str, line: int, said: str
 ):
     assert was in SOUND
-    told = refusal(write(tmp_path, SOUND.replace(was, is_now, 1)))
-    assert any(f"line {line}:" in part and said in part for part in told.splitlines()), told
+    result = refusal(write(tmp_path, SOUND.replace(was, is_now, 1)))
+    assert any(f"line {line}:" in part and said in part for part in result.splitlines()), result
 
 
 def test_several_mistakes_are_all_told_in_the_order_of_their_lines(tmp_path: Path):
@@ -368,9 +368,9 @@ def test_several_mistakes_are_all_told_in_the_order_of_their_lines(tmp_path: Pat
         SOUND.replace("0.9\n", "9\n").replace("capacity: 100", "capacity: 0").replace("threshold: 80", "threshold: 800")
     )
     found = found.replace("merchants, reviews]", "merchants]").replace("block: 8", "blok: 8") + "action: burn\n"
-    told = refusal(write(tmp_path, found)).splitlines()[1:]
-    lines = [int(match[1]) for match in map(re.compile(r"  line (\d+): ").match, told) if match]
-    assert len(lines) == len(told)
+    result = refusal(write(tmp_path, found)).splitlines()[1:]
+    lines = [int(match[1]) for match in map(re.compile(r"  line (\d+): ").match, result) if match]
+    assert len(lines) == len(result)
     assert lines == sorted(lines)
     assert set(lines) == {1, 3, 9, 11, 14, 15}
 

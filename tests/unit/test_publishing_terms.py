@@ -197,7 +197,7 @@ def decided(entities: list[dict[str, Any]], terms: list[AppliedTerm], mart: Path
     for listing_id, *_, is_flagged, held_by, is_listed, is_unexplained in rows:
         assert is_listed == (is_flagged and held_by is None)
         assert is_unexplained == (held_by == "corroboration" and listing_id not in explained)
-    return {listing_id: tuple(told) for listing_id, *told, _, _ in rows}
+    return {listing_id: tuple(result) for listing_id, *result, _, _ in rows}
 
 
 def test_without_a_term_nothing_is_listed(tmp_path: Path):

@@ -48,7 +48,7 @@ def cut_in_two(table: Table) -> list[Split]:
     return random_splits(table, 0.5, [0])
 
 
-def told(table: Table, splits: Sequence[Split], trials: int = 0) -> Findings:
+def result(table: Table, splits: Sequence[Split], trials: int = 0) -> Findings:
     return evaluate_table(table, build_inputs(table, {}, 2), splits, trials=trials, with_baseline=True)
 
 
@@ -146,7 +146,7 @@ def test_a_column_that_does_not_cover_is_refused(sides: list[str], said: str) ->
 
 def test_a_signal_is_found_and_set_beside_the_baselines() -> None:
     table = made(1000, signal=3.0)
-    found = told(table, random_splits(table, 0.5, [0, 1])).as_dict()
+    found = result(table, random_splits(table, 0.5, [0, 1])).as_dict()
     auroc = found["metrics"]["auroc"]
     assert auroc["low"] < auroc["mean"] < auroc["high"]
     assert auroc["mean"] > 0.85
@@ -198,7 +198,7 @@ def test_labels_that_were_shuffled_tell_nothing(
 
 def test_the_same_twice_is_the_same() -> None:
     table = made(200)
-    assert told(table, cut_in_two(table), trials=4).as_dict() == told(table, cut_in_two(table), trials=4).as_dict()
+    assert result(table, cut_in_two(table), trials=4).as_dict() == result(table, cut_in_two(table), trials=4).as_dict()
 
 
 def test_a_feature_that_separates_alone_is_told() -> None:

@@ -1,4 +1,4 @@
-"""How a trace is told in words, why a row is not on its list, and what of a source row was known at a date."""
+"""How a trace is rendered, why a row is not on its list, and what of a source row was known at a date."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ TOLD: dict[str, Any] = {
 }  # fmt: skip
 
 
-def told(**changes: Any) -> str:
+def result(**changes: Any) -> str:
     return render_trace(copy.deepcopy(TOLD) | changes)
 
 
 def test_the_sections_come_in_the_order_of_the_walk() -> None:
-    said = told()
+    said = result()
     heads = ["l1 is row 3 of 40 on listings", "SCORE", "MODEL", "FEATURES", "GATES", "LOADS", "SOURCE ROWS orders"]
     assert [said.index(head) for head in heads] == sorted(said.index(head) for head in heads)
     for part in (
@@ -103,11 +103,11 @@ def test_the_sections_come_in_the_order_of_the_walk() -> None:
 def test_a_line_is_no_longer_than_a_terminal_is_wide() -> None:
     long = {"text": "word " * 200, "url": "https://market.example/" + "x" * 300}
     rows = {"reviews": {"row_count": 1, "rows": [{"load_ids": ["a" * 24], "row": long, "known_later": {}}]}}
-    assert max(map(len, told(source_rows=rows).splitlines())) <= WRAP_COLUMNS
+    assert max(map(len, result(source_rows=rows).splitlines())) <= WRAP_COLUMNS
 
 
 def test_what_a_merchant_writes_does_not_move_the_cursor() -> None:
-    said = told(row=TOLD["row"] | {"title": "a\x1b[2Jwatch\r\nSCORE 0"})
+    said = result(row=TOLD["row"] | {"title": "a\x1b[2Jwatch\r\nSCORE 0"})
     assert "\x1b" not in said
     assert "\r" not in said
     assert "\nSCORE 0" not in said
@@ -122,7 +122,7 @@ def test_no_value_of_a_trace_makes_a_terminal_do_anything() -> None:
             "reviews": {"row_count": 1, "rows": [{"load_ids": ["a" * 24], "row": {"text": value}, "known_later": {}}]}
         }
         removal = {"who": value, "at": "2026-07-02T08:00:00Z", "why": value}
-        said = told(
+        said = result(
             entity_id=value, row=TOLD["row"] | {"title": value, "brand": value, "category": value, "currency": value},
             score=SCORE | {"term": SCORE["term"] | {"description": value}, "reasons": [reason]}, notes=[value], category=value,
             model=TOLD["model"] | {"approval": approval}, loads=[load("orders", state="erased", removals=[removal])],
@@ -136,14 +136,14 @@ def test_no_value_of_a_trace_makes_a_terminal_do_anything() -> None:
 
 def test_an_override_is_told_with_what_failed() -> None:
     approval = TOLD["model"]["approval"] | {"is_override": True, "failures": ["recall is 0.2"]}
-    said = told(model=TOLD["model"] | {"approval": approval})
+    said = result(model=TOLD["model"] | {"approval": approval})
     assert "OVERRIDE despite: recall is 0.2" in said
 
 
 def test_a_gate_that_refused_says_what_it_holds_against_the_list() -> None:
     failed = {"severity": "critical", "message": "too many rows"}
     gate = {"gate": "candidate", "passed": False, "expectations_run": 16, "failures": [failed]}
-    said = told(verdict={"passed": False, "gates": [gate]}, version=None, publication=None)
+    said = result(verdict={"passed": False, "gates": [gate]}, version=None, publication=None)
     assert "GATES REFUSED" in said
     assert "critical: too many rows" in said
     assert "no version" in said
@@ -155,7 +155,7 @@ def test_loads_that_went_say_by_whom_and_what_stands_in() -> None:
         load("orders", state="erased", replaced_by="b" * 24, removals=[line]),
         load("reviews", state="pruned", removals=[line]),
     ]
-    said = told(loads=loads)
+    said = result(loads=loads)
     assert "ERASED" in said
     assert f"erased; replaced by {'b' * 24}" in said
     assert "PRUNED" in said
@@ -163,20 +163,20 @@ def test_loads_that_went_say_by_whom_and_what_stands_in() -> None:
 
 
 def test_what_is_not_there_any_more_is_said_and_not_left_out() -> None:
-    said = told(features=None, verdict=None, notes=["features of 2026-06-30 are missing"])
+    said = result(features=None, verdict=None, notes=["features of 2026-06-30 are missing"])
     assert "NOTE: features" in said
     assert "FEATURES are missing" in said
     assert "GATES: the verdict is missing" in said
 
 
 def test_features_beyond_the_most_unusual_are_counted() -> None:
-    said = told(features=[feature(f"f{number}", 1.0) for number in range(FEATURES_SHOWN + 7)])
+    said = result(features=[feature(f"f{number}", 1.0) for number in range(FEATURES_SHOWN + 7)])
     assert "and 7 more" in said
     assert f"f{FEATURES_SHOWN}" not in said
 
 
 def test_a_row_that_is_not_listed_says_why_first() -> None:
-    said = told(row=None, why_not_listed=["its score 12 is below the threshold 60"])
+    said = result(row=None, why_not_listed=["its score 12 is below the threshold 60"])
     assert said.splitlines()[:2] == [
         "l1 is not on the list listings of 2026-06-30 (2026-06-30-abc):",
         "  its score 12 is below the threshold 60",
@@ -216,24 +216,24 @@ def a_model(**body: Any) -> RiskModel:
 
 def test_features_are_told_as_they_are_beside_what_is_usual_in_their_category() -> None:
     row = EVERYBODY | {"refund_share": 7.0, "delivery_days": None}
-    told = describe_features(a_model(), row, []) or []
-    assert {one["name"]: one["value"] for one in told} == {name: row[name] for name in LISTINGS.columns}
-    assert {one["name"]: one["typical"] for one in told} == {
+    result = describe_features(a_model(), row, []) or []
+    assert {one["name"]: one["value"] for one in result} == {name: row[name] for name in LISTINGS.columns}
+    assert {one["name"]: one["typical"] for one in result} == {
         name: float(at) for at, name in enumerate(LISTINGS.columns)
     }
-    assert [one["name"] for one in told[:2]] == ["delivery_days", "refund_share"]
-    assert [one["as_extreme_share"] for one in told[:3]] == [0.0, 0.01, 0.99]
+    assert [one["name"] for one in result[:2]] == ["delivery_days", "refund_share"]
+    assert [one["as_extreme_share"] for one in result[:3]] == [0.0, 0.01, 0.99]
 
 
 def test_of_a_category_that_is_new_what_is_usual_everywhere_is_told() -> None:
-    told = describe_features(a_model(), EVERYBODY | {"category": "boats"}, []) or []
-    assert {one["typical"] for one in told} == {0.0}
+    result = describe_features(a_model(), EVERYBODY | {"category": "boats"}, []) or []
+    assert {one["typical"] for one in result} == {0.0}
 
 
 def test_a_reason_is_told_with_each_feature_of_its_signals_first_of_what_is_equally_usual() -> None:
     reasons = [{"signal": "order", "effect": 2.0}, {"signal": "text", "with_signal": "order", "effect": 1.0}]
-    told = describe_features(a_model(), EVERYBODY, reasons) or []
-    effects = [(one["name"], one["signal_effect"]) for one in told]
+    result = describe_features(a_model(), EVERYBODY, reasons) or []
+    effects = [(one["name"], one["signal_effect"]) for one in result]
     assert effects[:4] == [
         ("delivery_days", 2.0),
         ("refund_share", 2.0),
@@ -243,9 +243,9 @@ def test_a_reason_is_told_with_each_feature_of_its_signals_first_of_what_is_equa
 
 
 def test_a_model_of_an_earlier_release_says_nothing_of_who_was_as_extreme() -> None:
-    told = describe_features(a_model(reference={}), EVERYBODY, [])
-    assert {one["as_extreme_share"] for one in told or []} == {None}
-    assert "one_star_share" in render_trace(TOLD | {"features": told})
+    result = describe_features(a_model(reference={}), EVERYBODY, [])
+    assert {one["as_extreme_share"] for one in result or []} == {None}
+    assert "one_star_share" in render_trace(TOLD | {"features": result})
 
 
 SUBMITTED_AT, LATEST_AT = (

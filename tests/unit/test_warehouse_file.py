@@ -1,4 +1,4 @@
-"""A warehouse that is damaged is told from other errors, in DuckDB's own words, and goes where it can be rebuilt."""
+"""A warehouse that is damaged is distinguished from other errors, in DuckDB's own words, and goes where it can be rebuilt."""
 
 from __future__ import annotations
 

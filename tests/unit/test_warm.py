@@ -15,8 +15,8 @@ def _tell(file: str) -> None:
 
 
 def test_no_progress_is_drawn_into_what_a_command_prints(tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    process = CONTEXT.Process(target=_tell, args=(str(told),))
+    result = tmp_path / "told"
+    process = CONTEXT.Process(target=_tell, args=(str(result),))
     process.start()
     process.join()
-    assert told.read_text(encoding="utf-8") == "(False,)"
+    assert result.read_text(encoding="utf-8") == "(False,)"

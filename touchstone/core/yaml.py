@@ -4,7 +4,7 @@ Files of users are read strictly, with the line of every key for messages:
 
 - Keys are text as it is written (`null` and `on` too). Duplicate keys, which YAML resolves silently to the last one, are
   reported.
-- There are no dates and no tags; `<<` merges as usual.
+- There are no dates and no tags; `<<` merges as in YAML 1.1.
 - Limits on nesting, digits, and the size with expanded aliases keep a small file from exhausting memory.
 
 Error messages contain nothing of the file's text, which may hold a password. For the same reason the errors have no cause:

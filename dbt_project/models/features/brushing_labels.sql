@@ -100,7 +100,7 @@ audited as (
 
 ),
 
-told as (
+labelled as (
 
     select
         'review' as entity_kind,
@@ -163,7 +163,7 @@ final as (
         arm,
         inclusion_probability,
         false as is_standalone
-    from told
+    from labelled
 
 )
 

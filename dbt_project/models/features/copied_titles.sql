@@ -1,5 +1,5 @@
 -- From when until when a listing's title is nearly one that another merchant had written before, one row a listing and span
--- of days. A title that more merchants share than share an identifier is the usual name of the product, and copied by nobody.
+-- of days. A title that more merchants share than share an identifier is the product's generic name, and copied by nobody.
 with
 
 title_appearances as (

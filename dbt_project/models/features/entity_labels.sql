@@ -1,6 +1,6 @@
 -- Every label of a listing or a merchant that is known at the cut, one row each, with what the spine and the features ask
--- of it: how strong it is, whose merchant it concerns, and whether it stands alone, with a row of its own day. (A listing's
--- decision, passed on to its merchant, does not: the merchant was there before.) An upheld appeal stands alone where a
+-- of it: how strong it is, whose merchant it concerns, and whether it is standalone, with a row of its own day. (A listing's
+-- decision, passed on to its merchant, does not: the merchant was there before.) An upheld appeal is standalone where a
 -- training looks at no date before it on which what it concerns was there: else the next one would not know of the mistake.
 with
 

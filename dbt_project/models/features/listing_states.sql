@@ -1,4 +1,4 @@
--- What each listing offers at a date: at the rating dates every active listing, at the date of a decision that stands
+-- What each listing offers at a date: at the rating dates every active listing, at the date of a standalone decision
 -- alone the active listings of its merchant, and in either case what was decided on (it may have gone the same day).
 with
 

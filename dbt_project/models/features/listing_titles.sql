@@ -1,5 +1,5 @@
 -- Who else has written nearly the same title, one row a listing of the spine, and date: how many other merchants by then. A
--- title that more merchants share than share an identifier is the usual name of the product.
+-- title that more merchants share than share an identifier is the generic name of the product.
 with
 
 places as (

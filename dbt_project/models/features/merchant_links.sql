@@ -72,7 +72,7 @@ dates as (
 
 ),
 
-firm as (
+verified as (
 
     select
         neighbours.merchant_id,
@@ -89,7 +89,7 @@ firm as (
 
 sums as (
 
-    {{ neighbour_sums('firm', {'merchant_states': state_columns, 'merchant_windows': windowed_columns}, 'merchant_id') }}
+    {{ neighbour_sums('verified', {'merchant_states': state_columns, 'merchant_windows': windowed_columns}, 'merchant_id') }}
 
 ),
 

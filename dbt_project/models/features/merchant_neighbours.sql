@@ -1,6 +1,6 @@
 -- Which merchants are linked to which at a date: one row a merchant, neighbour and date, by identifiers that both bear by
--- then. A link is loose where it rests only on what a third party could plant. The neighbours' own neighbours are there too,
--- two hops away, where both links are firm and no firm one is shorter; who offers nothing is a way to others all the same.
+-- then. A link is spoofable if it depends only on what a third party could plant. The neighbours' own neighbours are there too,
+-- two hops away, where both links are verified and no verified one is shorter; merchants without listings connect others too.
 with
 
 merchant_windows as (
@@ -53,7 +53,7 @@ verified_edges as (
 
 {{ hops('merchant_windows', 'verified_edges', 'merchant_id') }}
 
-loose as (
+spoofable as (
 
     select distinct
         merchant_windows.merchant_id,
@@ -90,7 +90,7 @@ final as (
         neighbour_id,
         1 as hop_count,
         true as is_spoofable
-    from loose
+    from spoofable
 
 )
 

@@ -1,6 +1,6 @@
 -- The ring that a merchant is in at a date, the merchant itself left out: how many others, how many of them were found to
 -- sell counterfeits by then, and since when two of the ring share a value. One row a merchant that is in a ring, and date.
--- Firm rings rest on nothing that a third party could plant, loose ones on all that is shared. A label of the same case or
+-- Verified rings depend on nothing that a third party could plant, spoofable ones on all shared. A label of the same case or
 -- day as one of the merchant or its listings does not count.
 with
 

@@ -88,7 +88,7 @@ candidates as (
 
 ),
 
-goods as (
+products as (
 
     select
         candidates.*,
@@ -121,13 +121,13 @@ relisted as (
         greatest(offered.known_from, cast(offered.listed_at as date)) as known_from,
         least(offered.known_until, removals.known_until) as known_until
     from removals
-    inner join goods as removed
+    inner join products as removed
         on
             removed.listing_id = removals.listing_id
             and removed.known_from <= removals.known_from
             and removed.known_until > removals.known_from
             and removed.mark <> ''
-    inner join goods as offered
+    inner join products as offered
         on
             offered.merchant_id = removals.merchant_id
             and offered.listing_id <> removals.listing_id

@@ -1,6 +1,6 @@
 -- Pairs of merchants that show much the same, and from when until when: at least three nearly identical titles, or three
 -- pictures of the same bytes, that few show. One title or picture in common says nothing: listings have their typical names, and
--- pictures are passed on. A picture that either takes down is shown until then. Such an edge is never firm: whoever is copied
+-- pictures are passed on. A picture that either takes down is shown until then. Such an edge is never verified: whoever is copied
 -- has no part in it.
 {% set least_pictures = 3 %}
 {# Two titles of one have at most all bands in common, each. #}

@@ -1,7 +1,7 @@
 -- Pairs of merchants that bear the same identifier. A value that more than 20 merchants bear links nobody (a shop's
 -- address, a shared proxy): its edges hold only until the day on which the 21st is seen with it. So a value has at most
--- 190 edges, however many bear it. An edge is firm, no more to be planted, from the day on which both ends bear the value;
--- a phone, an address or an email anybody can give as his own, so those are firm only while the platform has verified both:
+-- 190 edges, however many bear it. An edge is verified, and cannot be planted, from the day on which both ends bear the value;
+-- a phone, an address or an email anybody can give as theirs, so those are verified only while the platform has verified both:
 -- one row for each span of that.
 with
 

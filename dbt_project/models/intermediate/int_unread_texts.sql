@@ -1,4 +1,4 @@
--- How many specifications, values in them, titles with descriptions, and reviews there are of which nothing can be told, one
+-- How many specifications, values in them, titles with descriptions, and reviews there are that cannot be read, one
 -- row a part and reason.
 -- A view: a run asks it once.
 {{ config(materialized='view') }}

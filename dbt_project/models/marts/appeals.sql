@@ -1,5 +1,5 @@
--- Every appeal as of the date, one row each: what was decided and how soon, and what readers had been told of the entity, by the
--- last list from before the appeal that held it: score, the signals of its reasons, and the policy.
+-- Every appeal as of the date, one row each: what was decided and how soon, and what the last list before the
+-- appeal that contained the entity stated: score, the signals of its reasons, and the policy.
 with
 
 run as (
@@ -26,7 +26,7 @@ appealed as (
 
 ),
 
-told as (
+latest_flags as (
 
     select
         appealed.appeal_id,
@@ -68,16 +68,16 @@ final as (
             when not appealed.is_decided or coalesce(appealed.outcome, 'pending') = 'pending'
                 then {{ days_between('cast(appealed.submitted_at as date)', 'appealed.as_of') }}
         end as waiting_days,
-        told.list_name,
-        told.version,
-        told.policy,
-        cast(told.score as decimal(9, 4)) as score,
-        {{ joined_members(json_texts_of('told.reasons', 'signal'), "','") }} as signals
+        latest_flags.list_name,
+        latest_flags.version,
+        latest_flags.policy,
+        cast(latest_flags.score as decimal(9, 4)) as score,
+        {{ joined_members(json_texts_of('latest_flags.reasons', 'signal'), "','") }} as signals
     from appealed
-    left join told
+    left join latest_flags
         on
-            told.appeal_id = appealed.appeal_id
-            and told.place = 1
+            latest_flags.appeal_id = appealed.appeal_id
+            and latest_flags.place = 1
 
 )
 

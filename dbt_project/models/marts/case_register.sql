@@ -1,5 +1,5 @@
 -- The register of cases as of the date, one row a case and defendant's account: at which stage it is, and since when. What is
--- claimed is of the last stage that told it.
+-- claimed is of the last stage that stated it.
 with
 
 run as (
@@ -40,8 +40,8 @@ placed as (
 
 ),
 
--- The amount of a stage that tells none is that of the last one before it that did.
-told as (
+-- A stage without an amount has that of the last stage with one before it.
+filled as (
 
     select
         placed.*,
@@ -61,30 +61,30 @@ told as (
 final as (
 
     select
-        told.as_of as as_of_date,
-        told.case_id,
-        told.merchant_id,
-        told.violation_type,
-        told.plaintiff,
-        told.defendant,
-        told.court,
-        told.claim,
-        cast(told.last_amount as decimal(18, 4)) as amount,
-        told.last_currency as currency,
-        cast(told.last_amount_usd as decimal(18, 4)) as amount_usd,
-        told.stage,
-        told.stage_at,
-        told.opened_at,
-        {{ days_between('cast(told.stage_at as date)', 'told.as_of') }} as stage_days,
-        told.stage in ('filed', 'hearing') as is_open,
-        told.lead_id,
+        filled.as_of as as_of_date,
+        filled.case_id,
+        filled.merchant_id,
+        filled.violation_type,
+        filled.plaintiff,
+        filled.defendant,
+        filled.court,
+        filled.claim,
+        cast(filled.last_amount as decimal(18, 4)) as amount,
+        filled.last_currency as currency,
+        cast(filled.last_amount_usd as decimal(18, 4)) as amount_usd,
+        filled.stage,
+        filled.stage_at,
+        filled.opened_at,
+        {{ days_between('cast(filled.stage_at as date)', 'filled.as_of') }} as stage_days,
+        filled.stage in ('filed', 'hearing') as is_open,
+        filled.lead_id,
         named.named_date
-    from told
+    from filled
     left join named
         on
-            named.lead_id = told.lead_id
-            and named.merchant_id = told.merchant_id
-    where told.place = 1
+            named.lead_id = filled.lead_id
+            and named.merchant_id = filled.merchant_id
+    where filled.place = 1
 
 )
 

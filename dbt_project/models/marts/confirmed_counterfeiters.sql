@@ -10,7 +10,7 @@ run as (
 
 {{ labels_and_reversals() }},
 
-standing as (
+upheld as (
 
     select
         labels.entity_id as merchant_id,
@@ -49,7 +49,7 @@ confirmed as (
         {{ value_at_least('source', '(decided_at, source)') }} as confirmed_by,
         count(*) as confirmation_count,
         count(distinct via_listing_id) as counterfeit_listing_count
-    from standing
+    from upheld
     group by merchant_id
 
 ),

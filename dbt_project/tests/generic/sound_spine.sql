@@ -38,7 +38,7 @@ judged as (
             when spine.purpose in ('score', 'calibrate', 'known_positive', 'training_verdict') and not spine.is_active then 'only what is active is scored'
             when spine.purpose = 'known_positive' and not spine.label then 'what is known is a positive'
             when (spine.purpose = 'calibrate') <> (spine.inclusion_probability is not null) then 'what calibrates was drawn'
-            when (spine.purpose = 'calibrate') <> coalesce(spine.expansion_weight > 0, false) then 'what calibrates stands for some'
+            when (spine.purpose = 'calibrate') <> coalesce(spine.expansion_weight > 0, false) then 'a calibration row without an expansion weight'
             when not (spine.sampling_share > 0 and spine.sampling_share <= 1) then 'a share lies between 0 and 1'
             when spine.label_source is not null and spine.sampling_share < 1 then 'only what nothing labels is sampled'
             when spine.purpose in ('train', 'evaluate') and spine.label_decided_date < spine.as_of_date
