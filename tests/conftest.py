@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,16 @@ class Outcome:
     def json(self) -> Any:
         """The JSON object that it printed."""
         return json.loads(self.stdout)
+
+
+def mostly_slow[Case](cases: Iterable[Case], quick: int) -> list[Any]:
+    """Marks all cases but the first ones as slow: the same assertion on other data, which `make test-all` makes on each."""
+    return [
+        case
+        if number < quick
+        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+        for number, case in enumerate(cases)
+    ]
 
 
 def touchstone(home: Path, *arguments: str, **environment: str) -> Outcome:

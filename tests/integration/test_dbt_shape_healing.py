@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import mostly_slow
 
 from tests.dbt_fixtures import REPOSITORY, make_warehouse, open_warehouse, read_rows, run_dbt, table_content
 
@@ -245,7 +246,9 @@ def home(copy_built: Callable[[str], Path]) -> Path:
     return copy_built("home")
 
 
-@pytest.mark.parametrize("change", [*ROW_CHANGES, without_events], ids=lambda change: change.__name__)
+@pytest.mark.parametrize(
+    "change", mostly_slow([*ROW_CHANGES, without_events], quick=4), ids=lambda change: change.__name__
+)
 def test_rows_that_change_heal(
     change: Callable[[Shop], None], built: Path, home: Path, copy_built: Callable[[str], Path]
 ) -> None:
