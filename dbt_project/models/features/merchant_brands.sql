@@ -17,7 +17,7 @@ listing_states as (
         merchant_id,
         brand_id,
         as_of_date,
-        case when is_active then listing_id end as live_listing_id,
+        case when is_active then listing_id end as active_listing_id,
         case when is_active then log_msrp_ratio end as log_msrp_ratio,
         case when is_active then compared_field_count end as compared_field_count,
         case when is_active then discrepant_field_count end as discrepant_field_count
@@ -38,7 +38,7 @@ offers as (
         listing_states.merchant_id,
         listing_states.brand_id,
         listing_states.as_of_date,
-        cast(count(listing_states.live_listing_id) as integer) as active_listing_count,
+        cast(count(listing_states.active_listing_id) as integer) as active_listing_count,
         cast(count(listing_states.log_msrp_ratio) as integer) as msrp_ratio_count,
         sum(listing_states.log_msrp_ratio) as log_msrp_ratio_sum,
         cast(sum(listing_states.compared_field_count) as bigint) as compared_field_count,

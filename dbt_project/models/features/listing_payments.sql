@@ -1,0 +1,42 @@
+-- What was paid for a listing's orders so far, and what the prices last seen before them come to, from when until when. Orders
+-- between two sightings count only when that time is over: until then more may be placed.
+with
+
+payments as (
+
+    select
+        price_history.listing_id,
+        price_history.seen_date,
+        price_history.next_seen_date,
+        cast(sum(int_order_days.amount_usd) as decimal(18, 4)) as paid_usd,
+        cast(sum(int_order_days.unit_count * price_history.price_usd) as decimal(18, 4)) as asked_usd
+    from {{ ref('int_order_days') }} as int_order_days
+    inner join {{ ref('listing_price_history') }} as price_history
+        on
+            price_history.listing_id = int_order_days.listing_id
+            and price_history.seen_date <= int_order_days.day
+            and price_history.next_seen_date > int_order_days.day
+    where
+        int_order_days.amount_usd > 0
+        and price_history.price_usd > 0
+    group by
+        price_history.listing_id,
+        price_history.seen_date,
+        price_history.next_seen_date
+
+),
+
+final as (
+
+    select
+        listing_id,
+        next_seen_date as known_from,
+        coalesce(lead(next_seen_date) over so_far, {{ end_of_time() }}) as known_until,
+        cast(sum(paid_usd) over so_far as decimal(18, 4)) as paid_usd,
+        cast(sum(asked_usd) over so_far as decimal(18, 4)) as asked_usd
+    from payments
+    window so_far as (partition by listing_id order by seen_date)
+
+)
+
+select * from final

@@ -1,0 +1,149 @@
+-- Which listings are offered at a date, with the prices seen by then: at the rating dates every active listing, at the date of a
+-- standalone decision the active listings of its merchant, and in either case what was decided on (it may have gone that day).
+with
+
+rating_dates as (
+
+    select * from {{ ref('rating_dates') }}
+
+),
+
+run as (
+
+    select * from {{ source('landed', 'run') }}
+
+),
+
+entity_labels as (
+
+    select * from {{ ref('entity_labels') }}
+
+),
+
+listings as (
+
+    select
+        listing_id,
+        merchant_id,
+        cast(listed_at as date) as listed_date,
+        cast(delisted_at as date) as delisted_date
+    from {{ ref('stg_listings') }}
+
+),
+
+-- A decision that calibrates gives no training row, only, from the first evaluation date on, one that evaluates.
+evaluation as (
+
+    select min(as_of_date) as first_date
+    from rating_dates
+    where purpose = 'evaluate'
+
+),
+
+decision_dates as (
+
+    select distinct
+        entity_labels.merchant_id,
+        entity_labels.decided_date as as_of_date
+    from entity_labels
+    inner join run
+        on run.with_training
+    cross join evaluation
+    left join rating_dates
+        on rating_dates.as_of_date = entity_labels.decided_date
+    where
+        entity_labels.is_standalone
+        and (
+            entity_labels.entity_kind = 'listing'
+            or entity_labels.inclusion_probability is null
+            or entity_labels.decided_date >= evaluation.first_date
+        )
+        and rating_dates.as_of_date is null
+
+),
+
+decided as (
+
+    select distinct
+        entity_id as listing_id,
+        decided_date as as_of_date
+    from entity_labels
+    where
+        entity_kind = 'listing'
+        and is_standalone
+
+),
+
+offered as (
+
+    select
+        rating_dates.as_of_date,
+        true as is_rating_date,
+        listings.*
+    from listings
+    inner join rating_dates
+        on rating_dates.as_of_date >= listings.listed_date
+    union all
+    select
+        decision_dates.as_of_date,
+        false as is_rating_date,
+        listings.*
+    from listings
+    inner join decision_dates
+        on
+            decision_dates.merchant_id = listings.merchant_id
+            and decision_dates.as_of_date >= listings.listed_date
+
+),
+
+seen as (
+
+    select
+        offered.as_of_date,
+        offered.is_rating_date,
+        offered.listing_id,
+        offered.merchant_id,
+        offered.listed_date,
+        price_history.price_usd,
+        price_history.price_date,
+        price_history.lowest_price_usd,
+        price_history.lowest_price_date,
+        price_history.highest_price_usd,
+        price_history.price_change_count,
+        price_history.largest_price_drop,
+        payments.paid_usd,
+        payments.asked_usd,
+        (offered.delisted_date is null or offered.delisted_date > offered.as_of_date)
+        and (
+            price_history.seen_date is null
+            or price_history.seen_date >= {{ add_days('offered.as_of_date', -14) }}
+        ) as is_active
+    from offered
+    left join {{ ref('listing_price_history') }} as price_history
+        on
+            price_history.listing_id = offered.listing_id
+            and price_history.seen_date <= offered.as_of_date
+            and price_history.next_seen_date > offered.as_of_date
+    left join {{ ref('listing_payments') }} as payments
+        on
+            payments.listing_id = offered.listing_id
+            and payments.known_from <= offered.as_of_date
+            and payments.known_until > offered.as_of_date
+
+),
+
+final as (
+
+    select seen.*
+    from seen
+    left join decided
+        on
+            decided.listing_id = seen.listing_id
+            and decided.as_of_date = seen.as_of_date
+    where
+        seen.is_active
+        or decided.listing_id is not null
+
+)
+
+select * from final
