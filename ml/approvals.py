@@ -17,6 +17,7 @@ from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import Failpoint, failpoint
 from touchstone.core.files import sha256_bytes, sync_directory, sync_file
 from touchstone.core.hash_chain import ChainedLog
+from touchstone.core.home import Home
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -103,7 +104,7 @@ class ApprovalLog:
         """Sets the home; no file is opened or created until it is needed."""
         self.home = home
         self.now = now
-        self._log = ChainedLog(home / "models" / "log.jsonl")
+        self._log = ChainedLog(Home(home).approvals_log)
         self.path = self._log.path
 
     def decisions(self) -> list[Decision]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from touchstone.core.home import Home
+
 
 def load_mlflow() -> Any:
     """Imports MLflow, which takes seconds, without telemetry and log output; the only place that imports it."""
@@ -27,21 +29,21 @@ class MlflowConnection:
 
     def __init__(self, home: Path) -> None:
         """Sets the home; nothing is opened or created."""
-        self.home = home
+        self.paths = Home(home)
         self._client: Any = None
         self._lock = threading.Lock()
 
     @property
     def exists(self) -> bool:
         """Whether the home has a database."""
-        return (self.home / "mlflow.db").exists()
+        return self.paths.mlflow_database.exists()
 
     def client(self) -> Any:
         """Returns MLflow's client; creating the database takes some seconds."""
         with self._lock:  # several models are trained at the same time
             if self._client is None:
-                self.home.mkdir(parents=True, exist_ok=True)
-                store = f"sqlite:///{self.home / 'mlflow.db'}"
+                self.paths.root.mkdir(parents=True, exist_ok=True)
+                store = f"sqlite:///{self.paths.mlflow_database}"
                 self._client = load_mlflow().MlflowClient(tracking_uri=store, registry_uri=store)
             return self._client
 

@@ -14,6 +14,7 @@ from ml.mlflow_client import MlflowConnection
 from touchstone.core.errors import VerificationError
 from touchstone.core.files import write_bytes
 from touchstone.core.hash_chain import GENESIS
+from touchstone.core.home import Home
 
 HEAD_TAG: Final = "approvals_log_head"
 
@@ -25,7 +26,7 @@ class MlflowMirror:
         """Sets the log and the connection."""
         self._approvals = approvals
         self._mlflow = mlflow
-        self._pending = approvals.home / "models" / "unmirrored"
+        self._pending = Home(approvals.home).unmirrored_approvals
 
     def update(self, model: str) -> None:
         """Writes a model's statuses, aliases and the log's head to MLflow."""
@@ -72,8 +73,8 @@ class MlflowMirror:
         line = decisions[newest - 1]
         raise VerificationError(
             f"MLflow's database does not have the newest line of the log of approvals on {model} ({line.action} of version "
-            f"{line.version} by {line.who}, {line.at}): it was restored from before. Restore {self._mlflow.home / 'mlflow.db'} "
-            "as of then or later; or decide again what rates, by `touchstone models approve`, among the versions that it has."
+            f"{line.version} by {line.who}, {line.at}): it was restored from before. Restore "
+            f"{self._mlflow.paths.mlflow_database} as of then or later; or decide again what rates, by `touchstone models approve`, among the versions that it has."
         )
 
     def models(self, decisions: Sequence[Decision]) -> list[str]:

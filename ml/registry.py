@@ -33,6 +33,7 @@ from ml.run_log import RunLog
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.failpoints import Failpoint
 from touchstone.core.files import canonical_json, sha256_bytes
+from touchstone.core.home import Home
 from touchstone.core.lists import LISTS
 
 UNFINISHED: Final = "unfinished"
@@ -447,7 +448,7 @@ class Registry:
             training_digest=tags.get("training_digest", ""),
             run_id=created.run_id,
             status=status,
-            folder=self.home / "mlflow-artifacts" / created.name / created.run_id / "artifacts" / "model",
+            folder=Home(self.home).mlflow_artifacts / created.name / created.run_id / "artifacts" / "model",
             metrics={name: value for name, value in metrics.items() if not name.startswith(DRIFT_PREFIX)},
             failures=failures,
         )

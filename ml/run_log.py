@@ -138,7 +138,7 @@ class RunLog:
         """Returns the experiment, whose artifacts lie in this home; one from before the home moved is renamed."""
         client = self._mlflow.client()
         existing = client.get_experiment_by_name(name)
-        location = (self._mlflow.home / "mlflow-artifacts" / name).as_uri()
+        location = (self._mlflow.paths.mlflow_artifacts / name).as_uri()
         if existing is not None and existing.artifact_location != location:
             client.rename_experiment(existing.experiment_id, f"{name}, until {existing.experiment_id} moved")
             existing = None
@@ -170,7 +170,7 @@ class RunLog:
             entities.Dataset(name, digest[:36], "touchstone", name) for name, digest in sorted(data.items()) if digest
         ]
         try:
-            models = self._mlflow.home / "models"
+            models = self._mlflow.paths.models
             models.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=models, prefix=TEMPORARY_PREFIX) as folder:
                 for name, content in files.items():

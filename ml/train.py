@@ -37,6 +37,7 @@ from ml.training_set import (
 from touchstone.core.errors import VerificationError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import sha256_bytes, sha256_file, sha256_tree
+from touchstone.core.home import Home
 
 __all__ = [
     "Files",
@@ -239,7 +240,7 @@ def register(
         trained_by: Who trains; this person may not approve it, unless a setting allows it.
         progress: Called with a line per step.
     """
-    with failpoint("training.register", registry.home / "mlflow.db"):
+    with failpoint("training.register", Home(registry.home).mlflow_database):
         version = registry.register(
             prepared.model,
             facts=prepared.facts,

@@ -13,7 +13,7 @@ import dagster as dg
 
 from ml.registry import AUTOMATIC, Registry
 from touchstone.core.errors import BadInputError
-from touchstone.core.home import home_lock
+from touchstone.core.home import Home, home_lock
 from touchstone.core.settings import MAX_AGE, Settings
 from touchstone.maintenance.approvals import newest_published_date, reconcile_alias_requests
 
@@ -141,7 +141,7 @@ def promotion_sensor(settings: Settings) -> dg.SensorDefinition:
         context.update_cursor(registry.approvals.head())
         if not decided:
             return dg.SkipReason("No champion was replaced.")
-        day = newest_published_date(settings.home / "published")
+        day = newest_published_date(Home(settings.home).published)
         if day is None:
             return dg.SkipReason("Nothing is published yet: the next run rates with the new champion.")
         why = "; ".join(

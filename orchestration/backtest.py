@@ -27,7 +27,7 @@ from orchestration.pipeline import check_range, run_job
 from touchstone.core.errors import BadInputError, GateRefusedError, TouchstoneError, VerificationError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, discard, remove_temporaries, replacing_directory, sha256_bytes
-from touchstone.core.home import ensure_schema, home_lock, prepare_home
+from touchstone.core.home import Home, ensure_schema, home_lock, prepare_home
 from touchstone.core.lists import ListDefinition, list_of_model
 from touchstone.core.revision import project_digest
 from touchstone.core.settings import Settings
@@ -99,10 +99,10 @@ def backtest(
     days = [first + timedelta(days=offset) for offset in range(0, (last - first).days + 1, every)]
     variants = _variants(settings, model, policy, without)
     basis = {
-        "loads": pinned_loads(Ledger(settings.home / "landing").read(), load_contract()).digest,
+        "loads": pinned_loads(Ledger(Home(settings.home).landing).read(), load_contract()).digest,
         "project": project_digest(),
     }
-    here = settings.home / "backtests" / model
+    here = Home(settings.home).backtests / model
     steps: list[Step] = []
     off: dict[str, dict[str, str]] = {}
     for day in days:
@@ -159,18 +159,19 @@ def _built(settings: Settings, rated: ListDefinition, day: date) -> Files:
         result = run_job(rebuild, build_definitions(rebuild), instance, "prepare_training", day, with_training=True)
     if result.messages:
         raise ERRORS[result.exit_code](f"The step of {day} could not be built. {' '.join(result.messages)}")
-    rows = rebuild.home / "training" / rated.list_name / f"as_of={day}"
+    paths = Home(rebuild.home)
+    rows = paths.training_rows(rated.list_name, day)
     return Files(
         features=rows / "features.parquet",
         spine=rows / "spine.parquet",
         edges=rows / "edges.parquet",
-        active=rebuild.home / "features" / rated.list_name / f"as_of={day}" / "features.parquet",
+        active=paths.features(rated.list_name, day),
     )
 
 
 def _rebuild_settings(settings: Settings) -> Settings:
     """The settings of the home in which days are rebuilt."""
-    return settings.model_copy(update={"home": settings.home / "backtests" / "home"})
+    return settings.model_copy(update={"home": Home(settings.home).rebuilt_days})
 
 
 def _clear(settings: Settings) -> None:

@@ -8,7 +8,6 @@ only its own run, so what keeps an unjudged list from readers is the verdict tha
 import warnings
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ def _is_off(run: Run, suite: str, rated: ListDefinition) -> bool:
     """
     if suite == "features":
         return not run.registry.has_champion(rated.model) and _active_count(run, rated) == 0
-    return suite == "scores" and not run.scores_file(rated.model, run.as_of).exists()
+    return suite == "scores" and not run.paths.scores(rated.model, run.as_of).exists()
 
 
 def judge(run: Run, suite: str, name: ListName) -> SuiteResult:
@@ -109,7 +108,7 @@ def judge(run: Run, suite: str, name: ListName) -> SuiteResult:
 
 def give_verdict_on(run: Run, name: ListName, candidate_result: SuiteResult) -> None:
     """Writes the verdict on the candidate that was just judged, from its own gate's result and those of the gates before."""
-    candidate = newest_candidate(name, run.home / "candidates", run.as_of)
+    candidate = newest_candidate(name, run.paths.candidates, run.as_of)
     if candidate is None:
         return
     before = [_kept_or_judged(run, gate, name) for gate in GATES_BEFORE]
@@ -125,14 +124,14 @@ def files_of(run: Run, suite: str, name: ListName) -> Files:
     """Returns the Parquet files that a suite judges for a list, by the table they are to it."""
     if suite == "landed":
         return _landed_files(run)
-    features = run.features_folder(name, run.as_of) / "features.parquet"
-    scores = run.scores_file(LISTS[name].model, run.as_of)
+    features = run.paths.features(name, run.as_of)
+    scores = run.paths.scores(LISTS[name].model, run.as_of)
     if suite == "scores":
-        drift = run.drift_file(LISTS[name].model, run.as_of)
+        drift = run.paths.drift(LISTS[name].model, run.as_of)
         return {"scores": [scores], "features": [features], **({"drift": [drift]} if drift.exists() else {})}
     if suite == "candidate":
-        return {"candidate": [_candidate_file(run, name)], "rated": [run.mart_file(LISTS[name].mart, run.as_of)]}
-    before = _before(run.home / "features" / name, run.as_of, "features.parquet")
+        return {"candidate": [_candidate_file(run, name)], "rated": [run.paths.mart(LISTS[name].mart, run.as_of)]}
+    before = run.paths.features_before(name, run.as_of)
     return {"features": [features], **({"features_before": [before]} if before else {})}
 
 
@@ -153,14 +152,8 @@ def _kept_or_judged(run: Run, suite: str, name: ListName) -> SuiteResult:
 
 
 def _candidate_file(run: Run, name: ListName) -> Path:
-    candidate = newest_candidate(name, run.home / "candidates", run.as_of)
-    return candidate.parquet if candidate else run.home / "candidates" / name / "none"
-
-
-def _before(folder: Path, as_of: date, file: str) -> Path | None:
-    """Returns a file of the greatest earlier date, where there is one."""
-    dates = sorted(found for path in folder.glob(f"as_of=*/{file}") if (found := path.parent.name[6:]) < str(as_of))
-    return folder / f"as_of={dates[-1]}" / file if dates else None
+    candidate = newest_candidate(name, run.paths.candidates, run.as_of)
+    return candidate.parquet if candidate else run.paths.candidates / name / "none"
 
 
 def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
@@ -177,7 +170,7 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
     if suite == "scores":
         # Scores alone do not say which term decides; whoever reaches all of them is flagged by any.
         rating["threshold"] = max(term.threshold for term in terms)
-        before = _before(run.home / "scores" / model, run.as_of, "scores.parquet")
+        before = run.paths.scores_before(model, run.as_of)
         rating |= {"model_digest": champion.model_digest, "prevalence": champion.card["prevalence"]}
         rating |= {"drift_warn": run.policy.drift.warn, "drift_block": run.policy.drift.block}
         return {**rating, "previous_mean_score": _mean_score(before, champion.model_digest) if before else None}
@@ -286,7 +279,7 @@ def _draw(run: Run, suite: str, name: ListName, failed: AbstractSet[str]) -> byt
         return None
     threshold = min(term.threshold for term in run.applied_terms(name, champion))
     if suite == "scores":
-        before = _before(run.home / "scores" / LISTS[name].model, run.as_of, "scores.parquet")
+        before = run.paths.scores_before(LISTS[name].model, run.as_of)
         return charts.scores(files["scores"], before, threshold=threshold, entities=entities)
     return charts.listed(files["candidate"], files["rated"], threshold=threshold, entities=entities)
 

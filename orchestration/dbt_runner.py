@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from orchestration.dbt_results import DbtNode
 from touchstone.core.errors import BadInputError, TouchstoneError
 from touchstone.core.files import write_bytes
+from touchstone.core.home import Home
 from touchstone.core.revision import project_digest
 from touchstone.core.settings import DBT_PROJECT, Settings
 
@@ -58,7 +59,9 @@ def run_dbt(settings: Settings, arguments: Sequence[str]) -> list[DbtNode]:
         models_at_once=_models_at_once(settings),
     ):
         # Besides tables, dbt writes a manifest and results, which nobody reads.
-        results = _invoke([*arguments, "--no-write-json"], target=settings.home / "dbt", manifest=read_project())
+        results = _invoke(
+            [*arguments, "--no-write-json"], target=Home(settings.home).dbt_target, manifest=read_project()
+        )
     nodes = [
         DbtNode(item.node.unique_id, str(item.status), item.execution_time, item.message or "", item.failures)
         for item in results
@@ -82,7 +85,7 @@ def run_command(settings: Settings, arguments: Sequence[str]) -> bool:
         # Variables change the project, and `parse` reads it: both start from the files.
         is_parsed_again = {"--vars", "parse", "--help"} & set(arguments)
         manifest = None if is_parsed_again else read_project()
-        outcome = _run_in_process([*arguments, *_project_options(settings.home / "dbt", arguments)], manifest)
+        outcome = _run_in_process([*arguments, *_project_options(Home(settings.home).dbt_target, arguments)], manifest)
     if outcome.exception is not None:
         raise BadInputError(f"dbt does not run `{' '.join(arguments)}`: {outcome.exception}") from outcome.exception
     return bool(outcome.success)
@@ -115,7 +118,7 @@ def _models_at_once(settings: Settings) -> int:
     Four at once instead of one save 7 s of a run of 93 s at scale 0.02; large tables would share the memory and spill
     (docs/performance.md).
     """
-    landed = sum(path.stat().st_size for path in (settings.home / "landing").rglob("*.parquet"))
+    landed = sum(path.stat().st_size for path in (Home(settings.home).landing).rglob("*.parquet"))
     return SMALL_MODELS_AT_ONCE if landed < SMALL_LANDING_BYTES and settings.threads > 1 else 1
 
 

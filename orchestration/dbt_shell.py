@@ -11,6 +11,7 @@ from datetime import date
 from expectations.contract import load_contract
 from orchestration.dbt_runner import run_command, show_previous
 from orchestration.resources import Warehouse
+from touchstone.core.home import Home
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import removed_if_damaged
 from touchstone.landing.ledger import Ledger, pinned_loads
@@ -47,7 +48,7 @@ def run_dbt_command(settings: Settings, arguments: Sequence[str]) -> bool:
 
 def _prepare(settings: Settings, *, full_refresh: bool) -> None:
     contract = load_contract()
-    landing = settings.home / "landing"
+    landing = Home(settings.home).landing
     pins, warehouse = pinned_loads(Ledger(landing).read(), contract), Warehouse(settings)
     with warehouse.connect() as connection:
         warehouse.pin(pins, contract, landing)

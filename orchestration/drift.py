@@ -38,15 +38,15 @@ DELAYS = {
 def measure(run: Run, rated: ListDefinition, champion: Champion) -> None:
     """Measures the day that was just rated, writes `drift.parquet` next to its scores, and logs to MLflow."""
     model = read_model(champion.folder, champion.model_digest)
-    scores = run.scores_file(rated.model, run.as_of)
+    scores = run.paths.scores(rated.model, run.as_of)
     cut = date.fromisoformat(model.body["training"]["as_of"])
-    features, days = run.features_folder(rated.list_name, run.as_of) / "features.parquet", (run.as_of - cut).days
+    features, days = run.paths.features(rated.list_name, run.as_of), (run.as_of - cut).days
     rows = [
         *drift.measure(model, features, scores, days=days),
         *_calibration(run, rated, champion, model),
         *(_delays(run, cut) if model.body["violation_type"] == "counterfeit" else []),
     ]
-    with replacing(run.drift_file(rated.model, run.as_of)) as temporary:
+    with replacing(run.paths.drift(rated.model, run.as_of)) as temporary:
         pq.write_table(drift.table(model.digest, rows), temporary)
     run.registry.runs.log_drift(champion, _figures(rows), run.as_of, days=days)
 
@@ -55,13 +55,15 @@ def _calibration(run: Run, rated: ListDefinition, champion: Champion, model: Ris
     """Holds the oldest scores of the last 28 days that this champion gave against what was decided since."""
     earlier = [run.as_of - timedelta(days=days) for days in range(DAYS, 0, -1)]
     kept = [
-        day for day in earlier if (file := run.scores_file(rated.model, day)).exists() and is_rated_by(file, champion)
+        day for day in earlier if (file := run.paths.scores(rated.model, day)).exists() and is_rated_by(file, champion)
     ]
     if not kept:
         return
     with run.warehouse.connect() as connection:
         outcomes = outcomes_after(connection, run.declarations[rated.model], kept[0], run.as_of)
-    scores = pq.read_table(run.scores_file(rated.model, kept[0]), columns=[model.id_column, "score"], partitioning=None)
+    scores = pq.read_table(
+        run.paths.scores(rated.model, kept[0]), columns=[model.id_column, "score"], partitioning=None
+    )
     yield from calibration(scores["score"].to_numpy(), match_outcomes(scores[model.id_column], outcomes))
 
 
@@ -99,7 +101,7 @@ def indices_by_day(run: Run, model: str) -> dict[str, dict[str, float]]:
     """Returns the indices of what has moved most by now, by feature and day, as long as the same model rated."""
     days = [run.as_of - timedelta(days=days) for days in range(DAYS_SHOWN, -1, -1)]
     tables = {
-        day: pq.read_table(file, partitioning=None) for day in days if (file := run.drift_file(model, day)).exists()
+        day: pq.read_table(file, partitioning=None) for day in days if (file := run.paths.drift(model, day)).exists()
     }
     now = tables[run.as_of].filter(pc.equal(tables[run.as_of]["measure"], "psi"))
     by_day: dict[str, dict[str, float]] = {name: {} for name in now["name"].to_pylist()[:FEATURES_SHOWN]}

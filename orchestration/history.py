@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy
 
+from touchstone.core.home import Home
 from touchstone.core.settings import Settings
 
 MAX_OPEN_DATABASES = 4  # one is the index of all runs, and each run of a backfill has its own
@@ -20,7 +21,7 @@ MAX_OPEN_DATABASES = 4  # one is the index of all runs, and each run of a backfi
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Returns Dagster's instance of a home, which `prepare_home` has made the current one."""
-    reduce_disk_waits(settings.home / "dagster" / "history")
+    reduce_disk_waits(Home(settings.home).dagster_history)
     return dg.DagsterInstance.get()
 
 

@@ -37,7 +37,7 @@ from touchstone.core.errors import (
     VerificationError,
     describe_disk_error,
 )
-from touchstone.core.home import home_lock, prepare_home
+from touchstone.core.home import Home, home_lock, prepare_home
 from touchstone.core.lists import LISTS
 from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import Outcome, RunRecord
@@ -186,7 +186,7 @@ def run_job(
 ) -> PipelineResult:
     """Runs one job for one day as a run with a record of its own."""
     ops = WITH_TRAINING["ops"] if with_training else {}
-    result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]), as_of)
+    result = PipelineResult(RunRecord.start(Home(settings.home).runs, uuid.uuid4().hex[:12]), as_of)
     tags = {PIPELINE_RUN_TAG: result.record.run_id, "dagster/partition": str(as_of)}
     with _recording_a_stop(result):
         _judge(result, _execute_rebuilding(definitions, instance, job, tags, ops))
@@ -222,7 +222,7 @@ def _check_first(settings: Settings, option: str, day: date) -> None:
 
 
 def _pins(settings: Settings) -> PinnedLoads:
-    return pinned_loads(Ledger(settings.home / "landing").read(), load_contract())
+    return pinned_loads(Ledger(Home(settings.home).landing).read(), load_contract())
 
 
 def _newest_complete_day(settings: Settings) -> date:
@@ -232,7 +232,7 @@ def _newest_complete_day(settings: Settings) -> date:
         BadInputError: There is none, or Dagster has no partition for it: it lies before the first day, or is not over by this
             machine's clock.
     """
-    day = default_as_of(settings.home / "landing", _pins(settings))
+    day = default_as_of(Home(settings.home).landing, _pins(settings))
     newest = f"The last complete day of what has landed is {day}"
     if str(day) < settings.first_day:
         raise BadInputError(
@@ -254,7 +254,7 @@ def _is_up_to_date(settings: Settings, as_of: date) -> bool:
         champion = registry.champion(rated.model)
         if name not in policy.lists or champion is None:
             continue
-        store = ListStore(settings.home / "published", name)
+        store = ListStore(Home(settings.home).published, name)
         history = store.history()
         version = in_force(history, as_of)
         if version is None:
@@ -271,7 +271,7 @@ def _is_up_to_date(settings: Settings, as_of: date) -> bool:
 
 
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
-    result = PipelineResult(RunRecord.start(settings.home / "runs", uuid.uuid4().hex[:12]))
+    result = PipelineResult(RunRecord.start(Home(settings.home).runs, uuid.uuid4().hex[:12]))
     with _recording_a_stop(result):
         load_libraries(settings)
         instance, definitions = open_instance(settings), build_definitions(settings)
@@ -308,7 +308,7 @@ def _rate_after_landing(
     registry = Registry(settings.home)
     try:
         result.as_of = as_of or _newest_complete_day(settings)
-        with_training = train or _has_to_train(settings.home / "runs", registry)
+        with_training = train or _has_to_train(Home(settings.home).runs, registry)
         registry.check_log()
         if not with_training:
             for rated in LISTS.values():  # what may not rate is refused now, not after the features

@@ -13,12 +13,13 @@ from importlib import import_module
 from multiprocessing import get_context, parent_process
 from threading import Thread
 
+from ml.mlflow_client import load_mlflow
 from orchestration.dbt_runner import read_project
 from touchstone.core.files import remove_temporaries
 from touchstone.core.settings import Settings
 from touchstone.demo.create import demo_is_due, make_demo
 
-SLOW_LIBRARIES = ("great_expectations", "mlflow", "xgboost", "sklearn.model_selection", "scipy.stats")
+SLOW_LIBRARIES = ("great_expectations", "xgboost", "sklearn.model_selection", "scipy.stats")
 """They are imported where they are used; a run uses all of them."""
 
 
@@ -32,6 +33,7 @@ def tune_garbage_collector() -> None:
 def load_libraries(settings: Settings) -> None:
     """Imports slow libraries and reads dbt's project; where the demo is due, another process makes it meanwhile."""
     with _demo_being_made(settings):
+        load_mlflow()
         for library in SLOW_LIBRARIES:
             import_module(library)
         read_project()

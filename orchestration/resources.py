@@ -39,7 +39,7 @@ from touchstone.core.files import (
     replacing_directory,
     sha256_file,
 )
-from touchstone.core.home import REBUILT, ensure_schema, home_lock
+from touchstone.core.home import REBUILT, Home, ensure_schema, home_lock
 from touchstone.core.lists import ListName
 from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import RunRecord
@@ -71,7 +71,7 @@ class Warehouse:
         """Names the file; nothing is opened."""
         self.settings = settings
         self.path = warehouse_path(settings.home)
-        self.pinned = settings.home / "pinned"
+        self.pinned = Home(settings.home).pinned
         self._open: duckdb.DuckDBPyConnection | None = None
 
     @contextmanager
@@ -349,6 +349,11 @@ class Run:
         """Folder that holds all state."""
         return self.settings.home
 
+    @property
+    def paths(self) -> Home:
+        """The paths below that folder."""
+        return Home(self.home)
+
     @functools.cached_property
     def contract(self) -> Contract:
         """The source contract."""
@@ -372,7 +377,7 @@ class Run:
     @property
     def landing(self) -> Path:
         """Folder of the landing zone."""
-        return self.home / "landing"
+        return self.paths.landing
 
     @property
     def ledger(self) -> list[LoadRecord]:
@@ -397,33 +402,9 @@ class Run:
         """Returns the choices of a training: the defaults, this machine's threads and the policy's target."""
         return Parameters(target_precision=target_precision)
 
-    def features_folder(self, list_name: str, as_of: date) -> Path:
-        """Where the features of one date are (`features.parquet`)."""
-        return self.home / "features" / list_name / f"as_of={as_of}"
-
-    def training_folder(self, list_name: str, as_of: date) -> Path:
-        """Where the rows of a training as of a date are (`features`, `spine` and `edges`)."""
-        return self.home / "training" / list_name / f"as_of={as_of}"
-
-    def scores_file(self, model: str, as_of: date) -> Path:
-        """Where a model's scores of one date are."""
-        return self.home / "scores" / model / f"as_of={as_of}" / "scores.parquet"
-
-    def drift_file(self, model: str, as_of: date) -> Path:
-        """Where what has moved since a model's cut is, as of one date."""
-        return self.scores_file(model, as_of).with_name("drift.parquet")
-
-    def reasons_file(self, model: str, as_of: date) -> Path:
-        """Where the reasons behind a model's scores of one date are."""
-        return self.home / "reasons" / model / f"as_of={as_of}" / "reasons.parquet"
-
-    def mart_file(self, mart: str, as_of: date) -> Path:
-        """Where a mart of one date is."""
-        return self.home / "marts" / mart / f"as_of={as_of}" / f"{mart}.parquet"
-
     def gate_file(self, suite: str, as_of: date) -> Path:
         """Where the result of a gate at one date is; a gate that judges each list's own files has one a list."""
-        return self.home / "gates" / str(as_of) / f"{suite}.json"
+        return self.paths.gates(as_of) / f"{suite}.json"
 
 
 def mark_dead_runs(instance: dg.DagsterInstance, runs: Path) -> list[RunRecord]:
@@ -450,9 +431,9 @@ def open_run(settings: Settings, instance: dg.DagsterInstance, run_id: str, tags
     is done here, for no sensor sees what a job of `dagster job execute` did.
     """
     tune_garbage_collector()
-    reduce_disk_waits(settings.home / "dagster" / "history")
+    reduce_disk_waits(Home(settings.home).dagster_history)
     ensure_schema(settings)
-    runs = settings.home / "runs"
+    runs = Home(settings.home).runs
     record = RunRecord.start(runs, tags.get(PIPELINE_RUN_TAG, run_id), dagster_run_id=run_id)
     # `dagster job execute` opens the resources once more when the run has ended, to hand out its result.
     is_whole = PIPELINE_RUN_TAG not in tags and record.outcome == "running"

@@ -21,7 +21,7 @@ from ml.registry import Registry
 from orchestration.resources import logger, mark_dead_runs
 from orchestration.ui_servers import HOST, WORKSPACE
 from touchstone.core.errors import TouchstoneError
-from touchstone.core.home import prepare_home
+from touchstone.core.home import Home, prepare_home
 from touchstone.core.lists import LISTS
 from touchstone.core.settings import PROJECT_ROOT, Settings
 
@@ -38,8 +38,8 @@ def commands(settings: Settings, port: int) -> dict[str, list[str]]:
         "MLflow": [
             *(str(scripts / "mlflow"), "server", "--app-name", "touchstone", "--workers", "1"),
             *("--host", HOST, "--port", str(port + 1)),
-            *("--backend-store-uri", f"sqlite:///{settings.home / 'mlflow.db'}"),
-            *("--default-artifact-root", (settings.home / "mlflow-artifacts").as_uri()),
+            *("--backend-store-uri", f"sqlite:///{Home(settings.home).mlflow_database}"),
+            *("--default-artifact-root", Home(settings.home).mlflow_artifacts.as_uri()),
         ],
     }
 
@@ -55,7 +55,7 @@ def serve(settings: Settings, *, port: int) -> None:
     instance.get_runs(limit=1)
     instance.all_instigator_state()
     # A run that died with the machine would else count as running, and hold its place among a backfill's, for ever.
-    for dead in mark_dead_runs(instance, settings.home / "runs"):
+    for dead in mark_dead_runs(instance, Home(settings.home).runs):
         logger.warning("Run %s had died; it is marked as failed, and the next run completes its work.", dead)
     mlflow, registry = f"http://127.0.0.1:{port + 1}", Registry(settings.home)
     runs = {rated.model: registry.runs.page(rated.model) for rated in LISTS.values()}

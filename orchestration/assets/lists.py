@@ -58,19 +58,19 @@ def _candidate_asset(name: ListName, daily: dg.DailyPartitionsDefinition) -> dg.
     )
     def candidate(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         run: Run = context.resources.run
-        if name not in run.policy.lists or not run.scores_file(LISTS[name].model, run.as_of).exists():
+        if name not in run.policy.lists or not run.paths.scores(LISTS[name].model, run.as_of).exists():
             context.log.info("No candidate: the model that rates %s is off, or the policy makes no such list.", name)
             return
         champion = champion_of(run, name)
         with run.record.stage(f"candidate {name}") as stage:
             built = build_candidate(
                 name,
-                run.mart_file(LISTS[name].mart, run.as_of),
+                run.paths.mart(LISTS[name].mart, run.as_of),
                 policy=run.policy,
                 terms=run.applied_terms(name, champion),
                 inputs=manifest_inputs(run, name, champion),
-                published=run.home / "published",
-                candidates=run.home / "candidates",
+                published=run.paths.published,
+                candidates=run.paths.candidates,
                 as_of=run.as_of,
             )
             manifest = built.manifest()
@@ -138,8 +138,8 @@ def manifest_inputs(run: Run, name: ListName, champion: Champion) -> ManifestInp
     return ManifestInputs(
         loads=Loads(digest=pinned["digest"], tables={table: tuple(ids) for table, ids in pinned["loads"].items()}),
         dbt_build=project_digest(),
-        features=sha256_file(run.features_folder(name, run.as_of) / "features.parquet"),
-        scores=sha256_file(run.scores_file(champion.model, run.as_of)),
+        features=sha256_file(run.paths.features(name, run.as_of)),
+        scores=sha256_file(run.paths.scores(champion.model, run.as_of)),
         model=RatingModel(
             name=champion.model, digest=champion.model_digest, threshold=champion.threshold, floor=champion.floor
         ),
@@ -165,12 +165,12 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
     Raises:
         GateRefusedError: There is no candidate, or its verdict does not let it through.
     """
-    candidate = newest_candidate(name, run.home / "candidates", run.as_of)
+    candidate = newest_candidate(name, run.paths.candidates, run.as_of)
     if candidate is None:
         raise GateRefusedError(f"There is no candidate of the list {name} as of {run.as_of}; nothing was published.")
     done = publish(
         candidate,
-        run.home / "published",
+        run.paths.published,
         suites_digest=suites_digest(),
         policy_digest=run.policy.digest,
         receipt={
@@ -182,7 +182,7 @@ def publish_list(run: Run, dagster_run_id: str, name: ListName) -> dict[str, Any
             "approval": _approval(run, candidate),
         },
     )
-    store = ListStore(run.home / "published", name)
+    store = ListStore(run.paths.published, name)
     rows = {line.version[:10]: store.manifest(line.version).row_count for line in store.history()[-VERSIONS_DRAWN:]}
     return {
         "version": done.version,

@@ -91,14 +91,14 @@ def training_date(run: Run, rated: ListDefinition) -> date:
     """Returns the date as of which a model is trained: the run's, or else the newest that has rows to train on."""
     if run.as_of_tag is not None:
         return run.as_of_tag
-    folders = run.training_folder(rated.list_name, run.as_of).parent.glob("as_of=*")
+    folders = run.paths.training_rows(rated.list_name, run.as_of).parent.glob("as_of=*")
     return max((date.fromisoformat(folder.name.removeprefix("as_of=")) for folder in folders), default=run.as_of)
 
 
 def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult | TooFewLabels:
     """Trains and judges the model of one list on the run's rows, and leaves nothing behind."""
     as_of = training_date(run, rated)
-    folder = run.training_folder(rated.list_name, as_of)
+    folder = run.paths.training_rows(rated.list_name, as_of)
     if not folder.exists():
         raise BadInputError(
             f"There are no rows to train on as of {as_of}. Run the job weekly_training or prepare_training for that day first, "
@@ -110,7 +110,7 @@ def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult 
             features=folder / "features.parquet",
             spine=folder / "spine.parquet",
             edges=folder / "edges.parquet",
-            active=run.features_folder(rated.list_name, as_of) / "features.parquet",
+            active=run.paths.features(rated.list_name, as_of),
             slices=folder / "slices.parquet",
         ),
         as_of=as_of,
@@ -193,12 +193,12 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
                 "`touchstone models approve MODEL VERSION --why REASON`, or run with --approve-if-passing."
             )
         run.note(f"{model} has no champion: no list is made of {name}. Approve a version of it, or train with --train.")
-        for file in (run.scores_file(model, as_of), run.drift_file(model, as_of), run.reasons_file(model, as_of)):
+        for file in (run.paths.scores(model, as_of), run.paths.drift(model, as_of), run.paths.reasons(model, as_of)):
             file.unlink(missing_ok=True)
         return {"status": "off: no version is approved", "rated": 0}
     with run.record.stage(f"score {name}") as stage:
-        features = run.features_folder(name, as_of) / "features.parquet"
-        scores = run.scores_file(model, as_of)
+        features = run.paths.features(name, as_of)
+        scores = run.paths.scores(model, as_of)
         terms = run.applied_terms(name, champion)
         if fallbacks := fallback_notes(name, terms, champion.card["flagging"]):
             run.record.facts.setdefault("fallbacks", {})[name] = fallbacks
@@ -206,7 +206,7 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
                 logger.warning("%s", note)
         with failpoint("scores.write", scores):
             explain_from = min(term.threshold for term in terms)
-            result = score(champion, features, scores, run.reasons_file(model, as_of), explain_from=explain_from)
+            result = score(champion, features, scores, run.paths.reasons(model, as_of), explain_from=explain_from)
             measure(run, rated, champion)
         stage.rows = {"rated": result.rows, "flagged": result.flagged, "explained": result.explained}
     _rate_in_shadow(run, rated, features)

@@ -120,7 +120,7 @@ def signal_assets() -> list[dg.AssetsDefinition]:
 
 def add_pictures(run: Run) -> tuple[Added, int]:
     """Hashes what is new among the pictures that landed and shows dbt all; returns what was done and how many are known."""
-    store = PictureStore(run.home / "signals" / "pictures", threads=run.settings.threads)
+    store = PictureStore(run.paths.image_hashes, threads=run.settings.threads)
     with run.warehouse.connect() as connection:
         wanted = connection.sql(PICTURES).to_arrow_table()
         ((without_digest,),) = connection.execute(WITHOUT_DIGEST).fetchall()

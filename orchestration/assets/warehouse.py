@@ -191,7 +191,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
                 with failpoint("features.build", run.warehouse.path):
                     nodes = run.warehouse.build_features(as_of, with_training=config.with_training)
             stage.steps = longest(nodes)
-            with failpoint("features.export", run.home / "features"):
+            with failpoint("features.export", run.home):
                 exported = export_features(run, as_of, with_training=config.with_training)
             stage.rows = rings | exported
         if rings:
@@ -217,7 +217,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             with failpoint("marts.build", run.warehouse.path):
                 nodes = run.warehouse.build("tag:marts")
             stage.steps = longest(nodes)
-            with failpoint("marts.export", run.home / "marts"):
+            with failpoint("marts.export", run.paths.marts):
                 stage.rows = export_marts(run, as_of)
         yield from _report(context, manifest, translator, nodes, stage.rows)
 
@@ -244,7 +244,7 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
     folders: list[ExportFolder] = []
     for name, rated in LISTS.items():
         scored = Export(f"select * from {rated.relation}_features where purpose = 'score'", order_by=rated.key)
-        folders.append(ExportFolder(run.features_folder(name, as_of), {"features": scored}, name))
+        folders.append(ExportFolder(run.paths.features(name, as_of).parent, {"features": scored}, name))
         if with_training:
             order = f"{rated.key}, as_of_date, purpose"
             exports = {
@@ -259,7 +259,7 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
                     "select * from int_merchant_edges", order_by="merchant_id_a, merchant_id_b, kind, value_hash"
                 ),
             }
-            folders.append(ExportFolder(run.training_folder(name, as_of), exports, f"{name} training"))
+            folders.append(ExportFolder(run.paths.training_rows(name, as_of), exports, f"{name} training"))
     return run.warehouse.export(folders)
 
 
@@ -271,7 +271,7 @@ def pin_scores(run: Run, as_of: date) -> None:
     terms: list[list[object]] = []
     bands: list[list[object]] = []
     for rated in LISTS.values():
-        scores, reasons = run.scores_file(rated.model, as_of), run.reasons_file(rated.model, as_of)
+        scores, reasons = run.paths.scores(rated.model, as_of), run.paths.reasons(rated.model, as_of)
         ids = dict.fromkeys((rated.key, *rated.carried), "varchar")
         run.warehouse.show_parquet(f"{rated.relation}_scores", scores, {**ids, **SCORE_COLUMNS})
         run.warehouse.show_parquet(f"{rated.relation}_reasons", reasons, {rated.key: "varchar", **REASON_COLUMNS})
@@ -297,7 +297,7 @@ def pin_outcomes(run: Run, as_of: date) -> None:
     versions: list[list[object]] = []
     flags = []
     for name, rated in LISTS.items():
-        store = ListStore(run.home / "published", name)
+        store = ListStore(run.paths.published, name)
         files = []
         for day, version in in_force_before(store.history(), as_of).items():
             files.append(str(store.version_directory(version) / f"{name}.parquet"))
@@ -313,7 +313,7 @@ def pin_outcomes(run: Run, as_of: date) -> None:
             ]
     run.warehouse.show_rows("published_versions", VERSION_COLUMNS, versions)
     run.warehouse.show_query("published_flags", " union all ".join(flags), FLAG_COLUMNS)
-    leads = sorted((run.home / "leads").glob("as_of=*/lead_merchants.parquet"))
+    leads = sorted((run.paths.all_leads).glob("as_of=*/lead_merchants.parquet"))
     leads = [path for path in leads if path.parent.name < f"as_of={as_of}"]
     named = (
         "select lead_id, merchant_id, cast(regexp_extract(filename, 'as_of=([0-9-]+)/[^/]*$', 1) as date) as as_of_date "
@@ -327,7 +327,7 @@ def export_marts(run: Run, as_of: date) -> dict[str, int]:
     order = {rated.mart: rated.key for rated in LISTS.values()} | EVIDENCE | OUTCOMES
     return run.warehouse.export(
         [
-            ExportFolder(run.mart_file(mart, as_of).parent, {mart: Export(f"select * from {mart}", order_by=order_by)})
+            ExportFolder(run.paths.mart(mart, as_of).parent, {mart: Export(f"select * from {mart}", order_by=order_by)})
             for mart, order_by in order.items()
         ]
     )
@@ -385,7 +385,7 @@ def _described(
     }
     keys = {relation: key for relation, key in keys.items() if key not in PINNED}
     built = [models[node.unique_id] for node in nodes if node.unique_id in models]
-    return table_metadata(run.warehouse, built, keys, run.home / "dbt" / "compiled")
+    return table_metadata(run.warehouse, built, keys, run.paths.dbt_target / "compiled")
 
 
 def _test_sentence(properties: Mapping[str, Any], node: DbtNode) -> str:

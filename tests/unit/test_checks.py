@@ -31,7 +31,7 @@ def test_a_gate_has_nothing_to_judge_only_where_nothing_rates(
         as_of=date(2026, 6, 30),
         registry=SimpleNamespace(has_champion=lambda _: has_champion),
         warehouse=SimpleNamespace(connect=lambda: duckdb.connect(warehouse, read_only=True)),
-        scores_file=lambda *_: scores,
+        paths=SimpleNamespace(scores=lambda *_: scores),
     )
     off = {suite: _is_off(run, suite, LISTS["listings"]) for suite in ("features", "scores", "candidate")}
     assert off == {"features": not live and not has_champion, "scores": not has_scores, "candidate": False}

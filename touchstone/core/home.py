@@ -127,9 +127,49 @@ class Home:
         return self.root / "backtests"
 
     @property
+    def rebuilt_days(self) -> Path:
+        """The home below this one in which backtests build the features of past days."""
+        return self.backtests / "home"
+
+    @property
     def training(self) -> Path:
         """Folder of the training rows."""
         return self.root / "training"
+
+    @property
+    def dagster_history(self) -> Path:
+        """Folder of Dagster's databases."""
+        return self.dagster / "history"
+
+    @property
+    def dbt_target(self) -> Path:
+        """Folder that dbt compiles into."""
+        return self.root / "dbt"
+
+    @property
+    def mlflow_database(self) -> Path:
+        """The database of MLflow."""
+        return self.root / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Folder of MLflow's artifacts."""
+        return self.root / "mlflow-artifacts"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the model versions and the approvals log."""
+        return self.root / "models"
+
+    @property
+    def approvals_log(self) -> Path:
+        """The log of the decisions about model versions."""
+        return self.models / "log.jsonl"
+
+    @property
+    def unmirrored_approvals(self) -> Path:
+        """Marks that MLflow does not show the newest decisions yet."""
+        return self.models / "unmirrored"
 
     @property
     def test_buys(self) -> Path:
@@ -155,9 +195,29 @@ class Home:
         """Returns the file with the features of a list's entities."""
         return self.root / "features" / list_name / _as_of(as_of) / "features.parquet"
 
+    def training_rows(self, list_name: str, as_of: date | str) -> Path:
+        """Returns the folder of the rows of a training: `features`, `spine` and `edges`."""
+        return self.training / list_name / _as_of(as_of)
+
+    def features_before(self, list_name: str, as_of: date) -> Path | None:
+        """Returns the features file of the last date before `as_of`, or None."""
+        return self._last_before(self.root / "features" / list_name, "features.parquet", as_of)
+
     def scores(self, model: str, as_of: date | str) -> Path:
         """Returns the file with a model's scores."""
         return self.root / "scores" / model / _as_of(as_of) / "scores.parquet"
+
+    def scores_before(self, model: str, as_of: date) -> Path | None:
+        """Returns the scores file of the last date before `as_of`, or None."""
+        return self._last_before(self.root / "scores" / model, "scores.parquet", as_of)
+
+    def drift(self, model: str, as_of: date | str) -> Path:
+        """Returns the file with what moved since a model was trained."""
+        return self.scores(model, as_of).with_name("drift.parquet")
+
+    def reasons(self, model: str, as_of: date | str) -> Path:
+        """Returns the file with the reasons of a model's scores."""
+        return self.root / "reasons" / model / _as_of(as_of) / "reasons.parquet"
 
     def score_dates(self, model: str) -> list[date]:
         """Returns the dates that a model rated, ascending."""
@@ -179,9 +239,14 @@ class Home:
         """Returns the as-of dates of an exported mart, ascending."""
         return _dates(self.marts / name, f"{name}.parquet")
 
+    @property
+    def all_gates(self) -> Path:
+        """Folder of the gates' results of all dates."""
+        return self.root / "gates"
+
     def gates(self, as_of: date | str) -> Path:
-        """Returns the folder of the gates' results."""
-        return self.root / "gates" / str(as_of)
+        """Returns the folder of the gates' results of a date."""
+        return self.all_gates / str(as_of)
 
     def leads(self, as_of: date | str) -> Path:
         """Returns the folder of the leads of a date."""
@@ -198,6 +263,11 @@ class Home:
     def report_dates(self) -> list[date]:
         """Returns the dates that have a report, ascending."""
         return _dates(self.all_reports, "report.json")
+
+    @staticmethod
+    def _last_before(folder: Path, file: str, as_of: date) -> Path | None:
+        earlier = [day for day in _dates(folder, file) if day < as_of]
+        return folder / _as_of(earlier[-1]) / file if earlier else None
 
 
 def mart_path(marts: Path, name: str, as_of: date | str) -> Path:

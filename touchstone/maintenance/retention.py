@@ -286,7 +286,7 @@ def _unnamed(home: Path, lines: Sequence[LoadRecord | Removal]) -> Iterator[Expi
 
 def _old_dates(home: Path, kept: Kept) -> Iterator[ExpiredItem]:
     folders = [(name, path) for name in BY_DATE for path in sorted((home / name).glob(f"*/{AS_OF_PREFIX}*"))]
-    folders += [("gates", path) for path in sorted((home / "gates").glob("*"))]
+    folders += [("gates", path) for path in sorted(Home(home).all_gates.glob("*"))]
     # The newest leads stay, however old: the next leads keep their identity by them.
     folders += [("leads", path) for path in sorted(Home(home).all_leads.glob(f"{AS_OF_PREFIX}*"))[:-1]]
     for kind, path in folders:
