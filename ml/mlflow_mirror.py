@@ -74,7 +74,8 @@ class MlflowMirror:
         raise VerificationError(
             f"MLflow's database does not have the newest line of the log of approvals on {model} ({line.action} of version "
             f"{line.version} by {line.who}, {line.at}): it was restored from before. Restore "
-            f"{self._mlflow.paths.mlflow_database} as of then or later; or decide again what rates, by `touchstone models approve`, among the versions that it has."
+            f"{self._mlflow.paths.mlflow_database} as of then or later; or decide again what rates, by "
+            "`touchstone models approve`, among the versions that it has."
         )
 
     def models(self, decisions: Sequence[Decision]) -> list[str]:

@@ -247,7 +247,7 @@ def test_the_card_says_it_all_in_one_file(home: Path, files: Files, simulation: 
     gap = described["ranking"]["all"]["average_precision"]
     for figure in (gap["champion"], gap["challenger"], gap["difference"]):
         assert f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})" in page
-    assert f"{described['moves']['added']:,} would be added" in page
+    assert f"{described['list_changes']['added']:,} would be added" in page
     truth = dict(
         zip(pq.read_table(simulation.scoring)["listing_id"].to_pylist(), simulation.truth.tolist(), strict=True)
     )
