@@ -1,7 +1,6 @@
 -- What each transaction of brushing_transactions shows compared with the merchant's others, the buyer's others and what is
 -- typical, one row a transaction and date. An indicator (is_...) is null where it cannot be known; what counts as one is
 -- said in macros/brushing.sql.
-{% set hour = 'interval 1 hour' %}
 with
 
 transactions as (
@@ -16,9 +15,15 @@ all_transactions as (
 
 ),
 
+busiest_hours as (
+
+    select * from {{ ref('busiest_hours') }}
+
+),
+
 -- What is typical
 
-listing_usuals as (
+typical_listings as (
 
     select
         as_of_date,
@@ -32,7 +37,7 @@ listing_usuals as (
 
 ),
 
-merchant_usuals as (
+typical_merchants as (
 
     select
         as_of_date,
@@ -226,118 +231,6 @@ own_identifiers as (
 
 ),
 
--- Hours: from each order on, how many orders the merchant had within the hour, and of how many buyers; an order's is the
--- greatest of the hours that it lies in. Most have no other within an hour: pairs are made of those that have, by the hour of
--- the clock, in which an order is looked for from its own and from the one before.
-
-bought as (
-
-    select
-        as_of_date,
-        transaction_hash,
-        merchant_hash,
-        buyer_hash,
-        occurred_at,
-        lag(occurred_at) over (partition by as_of_date, merchant_hash order by occurred_at, transaction_hash) as before_at,
-        lead(occurred_at) over (partition by as_of_date, merchant_hash order by occurred_at, transaction_hash) as next_at
-    from transactions
-    where
-        is_order
-        and buyer_hash is not null
-
-),
-
-crowding as (
-
-    select
-        *,
-        cast(floor({{ milliseconds_until('occurred_at') }} / 3600000) as bigint) as clock_hour
-    from bought
-    where
-        before_at >= occurred_at - {{ hour }}
-        or next_at <= occurred_at + {{ hour }}
-
-),
-
-reached as (
-
-    select
-        *,
-        clock_hour as from_hour
-    from crowding
-    union all
-    select
-        *,
-        clock_hour - 1 as from_hour
-    from crowding
-
-),
-
-within_hours as (
-
-    select
-        crowding.as_of_date,
-        crowding.transaction_hash as first_number,
-        reached.transaction_hash,
-        reached.buyer_hash
-    from crowding
-    inner join reached
-        on
-            reached.as_of_date = crowding.as_of_date
-            and reached.merchant_hash = crowding.merchant_hash
-            and reached.from_hour = crowding.clock_hour
-            and reached.occurred_at >= crowding.occurred_at
-            and reached.occurred_at <= crowding.occurred_at + {{ hour }}
-
-),
-
-hours as (
-
-    select
-        as_of_date,
-        first_number,
-        count(*) as order_count,
-        count(distinct buyer_hash) as buyer_count
-    from within_hours
-    group by
-        as_of_date,
-        first_number
-
-),
-
-crowded_hours as (
-
-    select
-        within_hours.as_of_date,
-        within_hours.transaction_hash,
-        max(hours.order_count) as hour_order_count,
-        max({{ ratio('hours.order_count', 'hours.buyer_count') }}) as hour_order_buyer_ratio
-    from within_hours
-    inner join hours
-        on
-            hours.as_of_date = within_hours.as_of_date
-            and hours.first_number = within_hours.first_number
-    group by
-        within_hours.as_of_date,
-        within_hours.transaction_hash
-
-),
-
-busiest_hours as (
-
-    select
-        bought.as_of_date,
-        bought.transaction_hash,
-        coalesce(crowded_hours.hour_order_count, 1) as hour_order_count,
-        coalesce(crowded_hours.hour_order_buyer_ratio, 1) as hour_order_buyer_ratio
-    from bought
-    left join crowded_hours
-        on
-            crowded_hours.as_of_date = bought.as_of_date
-            and crowded_hours.transaction_hash = bought.transaction_hash
-
-),
-
 -- When the platform looked at ranks
 
 looks as (
@@ -455,12 +348,12 @@ joined as (
         own_devices.value_hash64 is not null as is_device_own,
         own_payers.value_hash64 is not null as is_payer_own,
         accounts.device_hash64 is not null or transactions.payer_hash64 is not null as is_own_known,
-        {{ ratio('transactions.unit_weight_g', 'listing_usuals.unit_weight_g') }} as weight_ratio,
-        {{ ratio('transactions.delivery_hours', 'merchant_usuals.delivery_hours') }} as delivery_ratio,
+        {{ ratio('transactions.unit_weight_g', 'typical_listings.unit_weight_g') }} as weight_ratio,
+        {{ ratio('transactions.delivery_hours', 'typical_merchants.delivery_hours') }} as delivery_ratio,
         {{ ratio('transactions.delivery_hours', 'routes.delivery_hours') }} as delivery_route_ratio,
         {{ ratio(
-            'merchant_days.order_count * (' ~ days_between('merchant_usuals.first_date', 'transactions.as_of_date') ~ ' + 1)',
-            'merchant_usuals.order_count'
+            'merchant_days.order_count * (' ~ days_between('typical_merchants.first_date', 'transactions.as_of_date') ~ ' + 1)',
+            'typical_merchants.order_count'
         ) }} as day_burst_ratio,
         busiest_hours.hour_order_count,
         busiest_hours.hour_order_buyer_ratio,
@@ -470,14 +363,14 @@ joined as (
         end as text_writing_count,
         case when transactions.buyer_hash is not null then coalesce(ties.tied_merchant_count, 0) end as tied_merchant_count
     from transactions
-    inner join merchant_usuals
+    inner join typical_merchants
         on
-            merchant_usuals.as_of_date = transactions.as_of_date
-            and merchant_usuals.merchant_hash = transactions.merchant_hash
-    left join listing_usuals
+            typical_merchants.as_of_date = transactions.as_of_date
+            and typical_merchants.merchant_hash = transactions.merchant_hash
+    left join typical_listings
         on
-            listing_usuals.as_of_date = transactions.as_of_date
-            and listing_usuals.listing_hash = transactions.listing_hash
+            typical_listings.as_of_date = transactions.as_of_date
+            and typical_listings.listing_hash = transactions.listing_hash
     left join merchant_days
         on
             merchant_days.as_of_date = transactions.as_of_date

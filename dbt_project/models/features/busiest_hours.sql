@@ -1,0 +1,116 @@
+-- The busiest hour that each order of brushing_transactions lies in: from each order on, how many orders the merchant had within
+-- the hour, and of how many buyers; an order has the greatest of the hours that contain it. Most have no other order within an
+-- hour: pairs are made of those that have, by the hour of the clock, in which an order is looked for from its own and from the
+-- one before.
+{% set hour = 'interval 1 hour' %}
+with
+
+bought as (
+
+    select
+        as_of_date,
+        transaction_hash,
+        merchant_hash,
+        buyer_hash,
+        occurred_at,
+        lag(occurred_at) over (partition by as_of_date, merchant_hash order by occurred_at, transaction_hash) as before_at,
+        lead(occurred_at) over (partition by as_of_date, merchant_hash order by occurred_at, transaction_hash) as next_at
+    from {{ ref('brushing_transactions') }}
+    where
+        is_order
+        and buyer_hash is not null
+
+),
+
+crowding as (
+
+    select
+        *,
+        cast(floor({{ milliseconds_until('occurred_at') }} / 3600000) as bigint) as clock_hour
+    from bought
+    where
+        before_at >= occurred_at - {{ hour }}
+        or next_at <= occurred_at + {{ hour }}
+
+),
+
+reached as (
+
+    select
+        *,
+        clock_hour as from_hour
+    from crowding
+    union all
+    select
+        *,
+        clock_hour - 1 as from_hour
+    from crowding
+
+),
+
+within_hours as (
+
+    select
+        crowding.as_of_date,
+        crowding.transaction_hash as first_transaction_hash,
+        reached.transaction_hash,
+        reached.buyer_hash
+    from crowding
+    inner join reached
+        on
+            reached.as_of_date = crowding.as_of_date
+            and reached.merchant_hash = crowding.merchant_hash
+            and reached.from_hour = crowding.clock_hour
+            and reached.occurred_at >= crowding.occurred_at
+            and reached.occurred_at <= crowding.occurred_at + {{ hour }}
+
+),
+
+hours as (
+
+    select
+        as_of_date,
+        first_transaction_hash,
+        count(*) as order_count,
+        count(distinct buyer_hash) as buyer_count
+    from within_hours
+    group by
+        as_of_date,
+        first_transaction_hash
+
+),
+
+crowded_hours as (
+
+    select
+        within_hours.as_of_date,
+        within_hours.transaction_hash,
+        max(hours.order_count) as hour_order_count,
+        max({{ ratio('hours.order_count', 'hours.buyer_count') }}) as hour_order_buyer_ratio
+    from within_hours
+    inner join hours
+        on
+            hours.as_of_date = within_hours.as_of_date
+            and hours.first_transaction_hash = within_hours.first_transaction_hash
+    group by
+        within_hours.as_of_date,
+        within_hours.transaction_hash
+
+),
+
+final as (
+
+    select
+        bought.as_of_date,
+        bought.transaction_hash,
+        coalesce(crowded_hours.hour_order_count, 1) as hour_order_count,
+        coalesce(crowded_hours.hour_order_buyer_ratio, 1) as hour_order_buyer_ratio
+    from bought
+    left join crowded_hours
+        on
+            crowded_hours.as_of_date = bought.as_of_date
+            and crowded_hours.transaction_hash = bought.transaction_hash
+
+)
+
+select * from final
