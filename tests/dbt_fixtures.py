@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import cache
@@ -260,6 +260,40 @@ def run_dbt(home: Path, *arguments: str, expect_success: bool = True) -> dict[st
         ]
         raise AssertionError("dbt failed:\n" + "\n".join(failures))
     return {result.node.name: str(result.status) for result in results}
+
+
+def compile_data_tests(home: Path, names: Iterable[str]) -> dict[str, str]:
+    """Returns the compiled SQL of data tests by their names: the rows that fail.
+
+    Args:
+        home: Folder of a warehouse.
+        names: The tests' whole names.
+    """
+    with _dbt_environment(home):
+        outcome = _runner(_manifest()).invoke(["compile", "--select", *names, *project_arguments(home)])
+        _close_connections()
+    assert outcome.success, outcome.exception
+    nodes = [result.node for result in outcome.result]
+    assert {(node.config.severity, node.config.fail_calc, node.config.error_if) for node in nodes} == {
+        ("ERROR", "count(*)", "!= 0")
+    }, "whether a test fails depends on more than whether it has rows"
+    return {node.name: node.compiled_code for node in nodes}
+
+
+def fails_after(connection: duckdb.DuckDBPyConnection, change: Callable[[], None], test: str) -> bool:
+    """Says whether a data test fails after a change, which is undone again: it does if its SQL has rows, as in dbt.
+
+    Args:
+        connection: A warehouse, open for writing.
+        change: Changes it through this connection.
+        test: The test's compiled SQL.
+    """
+    connection.begin()
+    try:
+        change()
+        return connection.execute(f"select 1 from ({test}) as failing limit 1").fetchone() is not None
+    finally:
+        connection.rollback()
 
 
 def project_arguments(home: Path) -> list[str]:

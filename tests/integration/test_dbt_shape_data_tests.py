@@ -6,11 +6,13 @@ The list below is complete: a data test that nothing here makes fail is itself a
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from tests.dbt_fixtures import list_nodes, make_warehouse, open_warehouse, run_dbt
+from tests.dbt_fixtures import compile_data_tests, fails_after, list_nodes, make_warehouse, open_warehouse, run_dbt
 
 AS_OF = "2026-01-09"
 ROWS = {
@@ -172,8 +174,31 @@ def test_every_data_test_is_shown_to_fail() -> None:
     assert sorted(shape_tests()) == sorted(BAD_ROWS)
 
 
+@pytest.fixture(scope="module")
+def compiled(sound: Path) -> dict[str, str]:
+    """The SQL of each data test, by its full name."""
+    return compile_data_tests(sound, shape_tests().values())
+
+
+@pytest.fixture(scope="module")
+def warehouse(sound: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The sound warehouse, in which each test undoes what it changed."""
+    with open_warehouse(sound, read_only=False) as connection:
+        yield connection
+
+
 @pytest.mark.parametrize("test", sorted(BAD_ROWS))
-def test_it_fails_on_a_bad_row(test: str, sound: Path, tmp_path: Path) -> None:
+def test_it_fails_on_a_bad_row_and_only_then(
+    test: str, compiled: dict[str, str], warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    sql = compiled[shape_tests()[test]]
+    assert not fails_after(warehouse, lambda: None, sql)
+    assert fails_after(warehouse, lambda: warehouse.execute(BAD_ROWS[test]), sql)
+
+
+def test_dbt_says_fail_too(sound: Path, tmp_path: Path) -> None:
+    """What the tests above take for a failure is one in dbt."""
+    test = "unique_combination_int_transactions"
     shutil.copy(sound / "warehouse.duckdb", tmp_path)
     with open_warehouse(tmp_path, read_only=False) as connection:
         connection.execute(BAD_ROWS[test])
