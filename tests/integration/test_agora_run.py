@@ -11,6 +11,9 @@ import duckdb
 import pytest
 from conftest import ROOT, Outcome, shared_data, touchstone
 
+pytestmark = (
+    pytest.mark.slow
+)  # in small: test_agora_mapping.py, and another stranger's tables in test_order_brushing.py
 AS_OF = "2014-12-30"
 SOURCES = str(ROOT / "examples" / "agora" / "sources.yml")
 
@@ -80,7 +83,6 @@ def test_mlflow_holds_forward_figures_with_intervals(agora: tuple[Path, Outcome]
     assert found[f"forward_merchants_{cell}"] >= 20
 
 
-@pytest.mark.slow
 def test_with_the_market_s_own_policy_it_is_published(agora: tuple[Path, Outcome]):
     home, _ = agora
     outcome = run_agora(home, TOUCHSTONE_POLICY=str(ROOT / "examples" / "agora" / "policy.yml"))

@@ -117,6 +117,7 @@ def test_features_stand_for_their_day_and_pictures_until_their_step_or_shape_is_
     assert standing() is None
 
 
+@pytest.mark.slow
 def test_a_day_rated_again_takes_features_as_they_stand_and_comes_out_the_same_as_with_none(
     small_homes: SmallHomes, tmp_path: Path
 ):

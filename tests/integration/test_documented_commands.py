@@ -39,6 +39,8 @@ BIN = Path(sys.executable).parent
 SERVERS = ("touchstone ui",)
 """They run until they are stopped; tests/browser starts and stops them."""
 TAKES_LONG = ("run", "backfill", "backtest", "evaluate", "demo")
+COVERED_ELSEWHERE = ("touchstone dbt compile", "touchstone dbt docs")
+"""By test_dbt_command.py, each half a minute."""
 TIMES = 10
 
 DONE, BAD_INPUT, GATE_REFUSED = 0, 2, 3
@@ -261,7 +263,10 @@ def test_pages_show_commands_of_every_group() -> None:
     assert {*CODES, *CODES_AGAIN, *PREPARED_BY} <= set(DOCUMENTED), "only what a page shows"
 
 
-@pytest.mark.parametrize("command", SHORT)
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(command, marks=[pytest.mark.slow] * command.startswith(COVERED_ELSEWHERE)) for command in SHORT],
+)
 def test_a_documented_command_ends_as_documented(small: Place, command: str) -> None:
     ended_as_documented(small, command, 1)
 

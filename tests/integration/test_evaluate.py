@@ -140,6 +140,7 @@ def test_cuts_seeds_and_trials(home: Path, tables: Path, plain: dict[str, Any]) 
     assert [sd is not None for sd in deviations] == [False, False, False, False, True, False, False, True]
 
 
+@pytest.mark.slow
 def test_the_features_of_the_demo_with_truth(home: Path, rated_home: Path, tmp_path: Path) -> None:
     """Merchants stay whole; what a merchant's goods have in common is followed over the merchant, which is no row.
 

@@ -353,7 +353,7 @@ def orders_with(rows: dict[int, tuple[int | None, int]]) -> str:
     """
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(
     ticks=st.lists(
         st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3), st.booleans()), max_size=5), min_size=2, max_size=5
