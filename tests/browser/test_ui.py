@@ -412,7 +412,7 @@ def test_a_gate_shows_what_it_judged(served: Served, page: Page, keep: Keep, ass
     keep(gate)
 
 
-@pytest.mark.usefixtures("launched")
+@pytest.mark.usefixtures("land_and_shape")
 def test_the_graph_opens_its_groups(served: Served, page: Page, keep: Keep):
     page.set_viewport_size({"width": 1600, "height": 1200})  # on a smaller one Dagster leaves the assets' names out
     page.goto(f"{served.dagster}/asset-groups")
