@@ -205,7 +205,8 @@ def land_and_shape(served: Served, browser: Browser) -> str:
     for page in open_page(browser):
         page.goto(f"{served.dagster}{JOBS}/land_and_shape")
         page.get_by_role("button", name="Materialize all").click()
-    return served.launched(pipelineName="land_and_shape")
+        launched = served.launched(pipelineName="land_and_shape")  # the page is closed only then
+    return launched
 
 
 @pytest.fixture(scope="module")

@@ -174,6 +174,7 @@ def test_no_nesting_hides_a_hostile_expression(sql: str, wrappings: list[str]) -
     assume(problem_with_expression(harmless) is None)  # DuckDB has no window within a window's definition
     problem = problem_with_expression(nested)
     assert problem is not None
+    assume("not allowed in window definitions" not in problem)  # some hostile expressions are windows themselves
     assert HOSTILE_EXPRESSIONS[sql].lower() in problem.lower()
 
 
