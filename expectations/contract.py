@@ -311,9 +311,9 @@ tables:                          # contract table: an input (or view), or a quer
 - **Key** columns together identify a row: never null, never twice. **Required** columns are never null.
 - *Personal: hash* lands only as an HMAC under your key; an empty value lands as null. *Personal: masked* lands as it is
   and is never shown in a message.
-- *By anybody*: whoever lists goods writes it. Values that cannot be read spoil their own rows alone: they land as they came, a
-  text of up to 4,000,000 bytes cut to its first 100,000 characters, they are not used, and the run says how many there
-  are. Where more than half cannot be read, the load is refused.
+- *By anybody*: whoever lists goods writes it. Values that cannot be read affect their own rows only: they land as they
+  came, a text of up to 4,000,000 bytes cut to its first 100,000 characters; no feature uses them; the run reports how many
+  there are. Where more than half cannot be read, the load is refused.
 - *Known* says from when a value may be used: `event` from the time in the row (the column named, else the table's event
   column), `loads` as the loads up to then showed it, `none` only now, so it is never a feature.
 """

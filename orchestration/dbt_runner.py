@@ -118,7 +118,7 @@ def _models_at_once(settings: Settings) -> int:
     Four at once instead of one save 7 s of a run of 93 s at scale 0.02; large tables would share the memory and spill
     (docs/performance.md).
     """
-    landed = sum(path.stat().st_size for path in (Home(settings.home).landing).rglob("*.parquet"))
+    landed = sum(path.stat().st_size for path in Home(settings.home).landing.rglob("*.parquet"))
     return SMALL_MODELS_AT_ONCE if landed < SMALL_LANDING_BYTES and settings.threads > 1 else 1
 
 

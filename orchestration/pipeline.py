@@ -25,7 +25,7 @@ from orchestration.automation import WITH_TRAINING
 from orchestration.charts import text_of
 from orchestration.definitions import build_definitions
 from orchestration.history import open_instance
-from orchestration.process import load_libraries
+from orchestration.process import creating_demo, load_libraries
 from orchestration.resources import AS_OF_TAG, PIPELINE_RUN_TAG
 from touchstone.casework.leads import dates as lead_dates
 from touchstone.core import interrupts
@@ -273,7 +273,8 @@ def _is_up_to_date(settings: Settings, as_of: date) -> bool:
 def _run_locked(settings: Settings, *, as_of: date | None, train: bool, approve_if_passing: bool) -> PipelineResult:
     result = PipelineResult(RunRecord.start(Home(settings.home).runs, uuid.uuid4().hex[:12]))
     with _recording_a_stop(result):
-        load_libraries(settings)
+        with creating_demo(settings):
+            load_libraries()
         instance, definitions = open_instance(settings), build_definitions(settings)
         tags = {PIPELINE_RUN_TAG: result.record.run_id}
         landed = _execute(definitions, instance, "land", tags | ({AS_OF_TAG: str(as_of)} if as_of else {}), {})

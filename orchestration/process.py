@@ -7,6 +7,7 @@ import functools
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,6 +16,7 @@ from threading import Thread
 
 from ml.mlflow_client import load_mlflow
 from orchestration.dbt_runner import read_project
+from touchstone.core.errors import TouchstoneError
 from touchstone.core.files import remove_temporaries
 from touchstone.core.settings import Settings
 from touchstone.demo.create import demo_is_due, make_demo
@@ -30,38 +32,44 @@ def tune_garbage_collector() -> None:
     atexit.register(gc.freeze)
 
 
-def load_libraries(settings: Settings) -> None:
-    """Imports slow libraries and reads dbt's project; where the demo is due, another process makes it meanwhile."""
-    with _demo_being_made(settings):
-        load_mlflow()
-        for library in SLOW_LIBRARIES:
-            import_module(library)
-        read_project()
+def load_libraries() -> None:
+    """Imports slow libraries and reads dbt's project."""
+    load_mlflow()
+    for library in SLOW_LIBRARIES:
+        import_module(library)
+    read_project()
 
 
 @contextmanager
-def _demo_being_made(settings: Settings) -> Iterator[None]:
+def creating_demo(settings: Settings) -> Iterator[None]:
+    """Creates the demo marketplace, if it is due, in another process while the block runs, and waits for it.
+
+    If that process fails, landing finds no demo, creates it itself, and reports what fails.
+
+    Args:
+        settings: The settings, which name the home and the demo's parameters.
+    """
     if not demo_is_due(settings):
         yield
         return
-    making = get_context("spawn").Process(target=_make_demo, args=(settings,))
-    # Ctrl+C in a terminal reaches all of its processes; this one ends with its parent, and prints nothing of its own.
+    creating = get_context("spawn").Process(target=_create_demo, args=(settings,))
+    # Ctrl+C in a terminal reaches all of its processes; this one exits with its parent, and prints nothing of its own.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        making.start()
+        creating.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         yield
-        making.join()
+        creating.join()
     except BaseException:
-        making.kill()
-        making.join()
+        creating.kill()
+        creating.join()
         remove_temporaries(settings.demo.parent, settings.demo.name)
         raise
 
 
-def _make_demo(settings: Settings) -> None:
+def _create_demo(settings: Settings) -> None:
     parent = parent_process()
 
     def exit_with_parent() -> None:  # a killed run leaves no process that writes to the home
@@ -72,5 +80,5 @@ def _make_demo(settings: Settings) -> None:
     Thread(target=exit_with_parent, daemon=True).start()
     try:
         make_demo(settings)
-    except Exception:  # noqa: BLE001  landing finds no demo then, makes it itself, and reports what fails
-        os._exit(1)
+    except (OSError, TouchstoneError) as error:
+        sys.exit(f"The demo could not be created ahead of landing, which tries again: {error}")

@@ -157,8 +157,8 @@
 {%- endmacro %}
 
 {#
-    How divided ratings are, for an entity's windowed sums `own`: the share compared with one at the other end, five stars
-    against one, each in a pair. (Five stars and one together are many where all are glad, and where all are cross.)
+    How divided ratings are, for an entity's windowed sums `own`: the share that has a counterpart at the other end, five stars
+    and one, each in a pair. (Five stars and one together are many where all are glad, and where all are cross.)
 #}
 {% macro polarised_share(own) -%}
     {{ shrunken_share(

@@ -191,7 +191,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
                 with failpoint("features.build", run.warehouse.path):
                     nodes = run.warehouse.build_features(as_of, with_training=config.with_training)
             stage.steps = longest(nodes)
-            with failpoint("features.export", run.home):
+            with failpoint("features.export", run.paths.all_features):
                 exported = export_features(run, as_of, with_training=config.with_training)
             stage.rows = rings | exported
         if rings:
@@ -313,7 +313,7 @@ def pin_outcomes(run: Run, as_of: date) -> None:
             ]
     run.warehouse.show_rows("published_versions", VERSION_COLUMNS, versions)
     run.warehouse.show_query("published_flags", " union all ".join(flags), FLAG_COLUMNS)
-    leads = sorted((run.paths.all_leads).glob("as_of=*/lead_merchants.parquet"))
+    leads = sorted(run.paths.all_leads.glob("as_of=*/lead_merchants.parquet"))
     leads = [path for path in leads if path.parent.name < f"as_of={as_of}"]
     named = (
         "select lead_id, merchant_id, cast(regexp_extract(filename, 'as_of=([0-9-]+)/[^/]*$', 1) as date) as as_of_date "

@@ -34,7 +34,7 @@ class Opened:
 
     page: Page
     asked: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
 
 
 def opened(browser: Browser, file: Path) -> Opened:
@@ -42,9 +42,9 @@ def opened(browser: Browser, file: Path) -> Opened:
     context = browser.new_context(offline=True, viewport={"width": 1120, "height": 1400})
     found = Opened(context.new_page())
     found.page.on("request", lambda request: found.asked.append(request.url))
-    found.page.on("console", lambda message: found.said.append(message.text))
-    found.page.on("pageerror", lambda error: found.said.append(str(error)))
-    found.page.on("dialog", lambda dialog: (found.said.append(dialog.message), dialog.dismiss()))
+    found.page.on("console", lambda message: found.printed.append(message.text))
+    found.page.on("pageerror", lambda error: found.printed.append(str(error)))
+    found.page.on("dialog", lambda dialog: (found.printed.append(dialog.message), dialog.dismiss()))
     found.page.goto(file.as_uri())
     return found
 
@@ -52,7 +52,7 @@ def opened(browser: Browser, file: Path) -> Opened:
 def only_itself(found: Opened, file: Path) -> None:
     """Fails if the page asked for anything but itself and the pictures within it, or complained."""
     assert [url for url in found.asked if not url.startswith("data:image/jpeg")] == [file.as_uri()]
-    assert found.said == []
+    assert found.printed == []
 
 
 def test_a_lead_of_the_demo_opens_offline_and_looks_right(browser: Browser, home: Path, tmp_path: Path) -> None:

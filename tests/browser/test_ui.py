@@ -231,11 +231,11 @@ def judged_landed(served: Served) -> set[str]:
     return {execution["runId"] for execution in executions if execution["status"] != "IN_PROGRESS"}
 
 
-def launch_backfill(served: Served, page: Page, days: str, said: str) -> str:
+def launch_backfill(served: Served, page: Page, days: str, message: str) -> str:
     """Launches a backfill by clicks and returns its id."""
     known = backfills(served)
     page.goto(f"{served.dagster}{JOBS}/rate")
-    choose_days(page, days, said)
+    choose_days(page, days, message)
     page.get_by_role("button", name="Launch").last.click()
     (launched,) = until(lambda: backfills(served).keys() - known.keys(), "the backfill is there")
     return launched
@@ -263,7 +263,7 @@ def published_days(served: Served) -> set[str]:
     return {json.loads(line)["version"][:10] for line in history.splitlines()}
 
 
-def choose_days(page: Page, days: str, said: str) -> None:
+def choose_days(page: Page, days: str, message: str) -> None:
     """Opens a job's dialog and chooses the days to materialise."""
     page.get_by_role("button", name="Materialize all").click()
     dialog = page.get_by_role("dialog")
@@ -271,7 +271,7 @@ def choose_days(page: Page, days: str, said: str) -> None:
     field = dialog.locator("input[type=text], input:not([type])").first
     field.fill(days)
     field.press("Enter")
-    expect(dialog.get_by_text(said, exact=True)).to_be_visible()
+    expect(dialog.get_by_text(message, exact=True)).to_be_visible()
 
 
 def schedule_state(served: Served) -> Any:

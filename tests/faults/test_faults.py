@@ -183,11 +183,11 @@ def test_of_two_runs_at_once_one_waits_and_says_for_whom(homes: Homes, tmp_path:
             subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             for command in commands
         ]
-        said = [process.communicate(timeout=600)[0].decode() for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
-    waited = [text for text in said if "Waiting for process" in text]
-    assert len(waited) == 1, said
-    holder = started[1 - said.index(waited[0])]
+        message = [process.communicate(timeout=600)[0].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0], message
+    waited = [text for text in message if "Waiting for process" in text]
+    assert len(waited) == 1, message
+    holder = started[1 - message.index(waited[0])]
     assert f"Waiting for process {holder.pid} (" in waited[0]
     assert published(home) == homes.lists[NEXT_DAY]
     assert {record["outcome"] for record in records(home)} == {"done"}
@@ -274,17 +274,19 @@ def test_a_small_run_that_is_broken_anywhere_is_completed(small: Small, tmp_path
         if armed is None:
             time.sleep(share * small.seconds)
             process.kill()
-        said = process.communicate(timeout=60)[1]
-        assert process.returncode in ({-signal.SIGKILL} if armed and "kill" in armed else {-signal.SIGKILL, 0, 2}), said
+        message = process.communicate(timeout=60)[1]
+        assert process.returncode in ({-signal.SIGKILL} if armed and "kill" in armed else {-signal.SIGKILL, 0, 2}), (
+            message
+        )
         if armed and "kill" not in armed:
-            assert process.returncode == 2, said
-            assert "then run the same command again" in said
+            assert process.returncode == 2, message
+            assert "then run the same command again" in message
         assert verify(home / "published") == []
         between, either = latest(home), (latest(small.before), latest(small.after))
         assert all(between[name] in {state[name] for state in either} for name in LIST_NAMES)
         again = start_small(home, "next")
-        said = again.communicate(timeout=60)[1]
-    assert again.returncode == 0, said
+        message = again.communicate(timeout=60)[1]
+    assert again.returncode == 0, message
     assert published(home) == published(small.after)
     assert store(home).known() == store(small.after).known()
     assert store(home).known().num_rows == max(PICTURES["next"])

@@ -62,7 +62,7 @@ def test_leads_are_listed_shown_exported_and_handed_over(run_touchstone: Command
 
 def test_who_asks_wrongly_hears_how_to_ask(run_touchstone: Command, tmp_path: Path) -> None:
     to = ("--to", str(tmp_path / "packs"))
-    for arguments, said in (
+    for arguments, message in (
         (("export", "--audience", "brand", *to), "a brand needs --brand"),
         (("export", "--audience", "brand", "--brand", "No such brand", *to), "may see nothing of any lead"),
         (("export", "lead-000000000000", "--audience", "internal", *to), "There is no lead"),
@@ -71,7 +71,7 @@ def test_who_asks_wrongly_hears_how_to_ask(run_touchstone: Command, tmp_path: Pa
         (("hand-over", "lead-000000000000", "--to", "x", "--audience", "brand", "--at", "soon"), "not a time"),
     ):
         done = run_touchstone("leads", *arguments)
-        assert (done.code, said in done.stderr) == (2, True), (arguments, done.stderr)
+        assert (done.code, message in done.stderr) == (2, True), (arguments, done.stderr)
     assert not (tmp_path / "packs").exists()
 
 

@@ -64,7 +64,7 @@ def test_one_that_is_removed_ends_then_and_the_days_before_stay_as_they_were(set
 
 
 @pytest.mark.parametrize(
-    ("act", "said"),
+    ("act", "message"),
     [
         (lambda s: keep_off(s, "l1"), "suppressed already"),
         (lambda s: keep_off(s, "l99"), "no listing l99"),
@@ -75,11 +75,11 @@ def test_one_that_is_removed_ends_then_and_the_days_before_stay_as_they_were(set
     ],
 )
 def test_what_makes_no_sense_is_refused_and_changes_nothing(
-    settings: Settings, act: Callable[[Settings], object], said: str
+    settings: Settings, act: Callable[[Settings], object], message: str
 ) -> None:
     keep_off(settings, "l1")
     before = Ledger(settings.home / "landing").read()
-    with pytest.raises(BadInputError, match=said):
+    with pytest.raises(BadInputError, match=message):
         act(settings)
     assert Ledger(settings.home / "landing").read() == before
 
@@ -90,13 +90,13 @@ def test_a_file_of_them_holds_whole_or_not_at_all(settings: Settings) -> None:
     assert (came.new, came.load, held(settings)) == (2, None, [])
     import_suppressions(settings, csv_of(settings, *lines), who="Ann", first=None)
     assert (held(settings), held(settings, date(2026, 4, 1))) == (["l1", "m2"], ["l1"])
-    for wrong, said in (
+    for wrong, message in (
         ("listing,l2,,", "line 3 has no reason"),
         ("listing,l98,shop,", "no listing l98"),
         ("shop,l2,shop,", "entity_kind"),
         ("listing,l2,shop,soon", "expires_at"),
     ):
-        with pytest.raises(BadInputError, match=said):
+        with pytest.raises(BadInputError, match=message):
             import_suppressions(settings, csv_of(settings, lines[0], "listing,l3,shop,", wrong), who="Ann", first=None)
     with pytest.raises(BadInputError, match="unknown columns why"):
         import_suppressions(settings, csv_of(settings, lines[0] + ",why", "listing,l3,shop,,x"), who="Ann", first=None)

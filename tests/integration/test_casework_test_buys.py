@@ -142,7 +142,7 @@ def test_costs_are_in_the_budget_s_currency(home: Path, run_touchstone: Callable
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--budget", "1"), "does not buy 2"),
         (("--budget", "0"), "does not buy 2"),
@@ -155,13 +155,13 @@ def test_costs_are_in_the_budget_s_currency(home: Path, run_touchstone: Callable
     ],
 )
 def test_a_plan_that_cannot_be_made_is_refused(
-    planned: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+    planned: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     file = tmp_path / "certain.txt"
     file.write_text("no such listing\n")
     before = sorted((planned / "test_buys").rglob("*"))
     done = touchstone(planned, "test-buys", "plan", *(argument.format(file=file) for argument in arguments))
-    assert (done.code, said in done.stderr) == (2, True), done.stderr
+    assert (done.code, message in done.stderr) == (2, True), done.stderr
     assert sorted((planned / "test_buys").rglob("*")) == before
 
 
@@ -219,7 +219,7 @@ def test_verdicts_land_with_what_the_plan_knows_once_and_correctably(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"verdict": "fake"}, "not one of genuine, counterfeit"),
         ({"verdict": "genuine", "decided_at": ""}, "no decided_at"),
@@ -232,7 +232,7 @@ def test_verdicts_land_with_what_the_plan_knows_once_and_correctably(
     ],
 )
 def test_a_sheet_with_a_wrong_row_is_refused_whole(
-    home: Path, run_touchstone: Callable[..., Outcome], change: dict[str, str], said: str
+    home: Path, run_touchstone: Callable[..., Outcome], change: dict[str, str], message: str
 ) -> None:
     picks = picks_of(plan_folder(home))
     sheet = filled(home, {pick["listing_id"]: "genuine" for pick in picks[:3]})
@@ -244,7 +244,7 @@ def test_a_sheet_with_a_wrong_row_is_refused_whole(
         writer.writerows(rows)
     before = (home / "landing" / "ledger" / "ledger.jsonl").read_bytes()
     done = run_touchstone("test-buys", "record", str(sheet))
-    assert (done.code, said in done.stderr) == (2, True), done.stderr
+    assert (done.code, message in done.stderr) == (2, True), done.stderr
     assert (home / "landing" / "ledger" / "ledger.jsonl").read_bytes() == before
 
 

@@ -149,11 +149,11 @@ def ended_as_documented(place: Place, command: str, times: int) -> None:
     codes = [first, *[CODES_AGAIN.get(command, first)] * (times - 1)]
     for number, code in enumerate(codes, start=1):
         done = place.run(command)
-        said = f"{command}: time {number} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-        assert done.returncode == code, said
-        assert "Traceback" not in done.stderr, said
-        assert "bug in Touchstone" not in done.stderr, said
-        assert "terminate called" not in done.stderr, said
+        message = f"{command}: time {number} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+        assert done.returncode == code, message
+        assert "Traceback" not in done.stderr, message
+        assert "bug in Touchstone" not in done.stderr, message
+        assert "terminate called" not in done.stderr, message
 
 
 def one(query: str, *parameters: Any) -> Any:

@@ -248,7 +248,7 @@ def test_beside_the_baselines_in_words_and_in_mlflow(home: Path, tables: Path) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--label", "no"), "has no column 'no'"),
         (("--label", "stars", "--id", "row"), "a label has two"),
@@ -263,12 +263,12 @@ def test_beside_the_baselines_in_words_and_in_mlflow(home: Path, tables: Path) -
     ],
 )
 def test_what_cannot_be_is_told_with_what_to_do(
-    tables: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+    tables: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     done = run(
         tmp_path / "home", tables, *(str(tables / each) if each.endswith(".parquet") else each for each in arguments)
     )
     assert done.code == 2, done.stdout + done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "home" / "mlflow.db").exists()

@@ -115,7 +115,7 @@ def peak_kb(pid: int) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EVIL)
 def test_a_file_made_to_be_hard_is_refused_in_time_and_memory(name: str, tmp_path: Path) -> None:
-    make, said = EVIL[name]
+    make, message = EVIL[name]
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"copy ({MERCHANTS}) to '{tmp_path}/merchants.parquet' (format parquet)")
@@ -142,7 +142,7 @@ def test_a_file_made_to_be_hard_is_refused_in_time_and_memory(name: str, tmp_pat
     (tmp_path / name).unlink()
     assert process.returncode == 2, text
     assert "listings: this load was refused; none of its rows landed." in text
-    assert said in text
+    assert message in text
     assert len(text) < 5_000
     assert 0 < peak < MEMORY_KB, f"{peak / 1024:.0f} MB"
     assert seconds < SECONDS

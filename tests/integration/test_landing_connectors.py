@@ -121,9 +121,9 @@ REFUSED_POSTGRES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changes", "said", "remedy"), REFUSED_POSTGRES)
+@pytest.mark.parametrize(("changes", "printed", "remedy"), REFUSED_POSTGRES)
 def test_a_postgres_source_that_cannot_be_read_says_where_why_and_what_to_do(
-    changes: Options, said: str, remedy: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: Options, printed: str, remedy: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("touchstone.core.retry.FIRST_PAUSE_SECONDS", 0.01)
     inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("listings") | changes}
@@ -132,7 +132,7 @@ def test_a_postgres_source_that_cannot_be_read_says_where_why_and_what_to_do(
         message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
     except BadInputError as error:
         message = str(error)
-    assert said in message
+    assert printed in message
     assert remedy in message
     assert PASSWORD not in message
     assert "kept:out" not in message
@@ -150,7 +150,7 @@ def test_a_wrong_password_is_said_without_it(postgres: Postgres, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "printed"),
     [
         ("name::int", "the server reports: invalid input syntax for type integer [sql]"),
         ("('{' || name)::json::text", "the server reports: invalid input syntax for type json [sql]"),
@@ -158,7 +158,7 @@ def test_a_wrong_password_is_said_without_it(postgres: Postgres, tmp_path: Path)
     ],
 )
 def test_what_postgres_says_of_a_value_is_told_without_it(
-    expression: str, said: str, postgres: Postgres, tmp_path: Path
+    expression: str, printed: str, postgres: Postgres, tmp_path: Path
 ) -> None:
     body = "begin raise exception 'no good: %', $1; end"
     postgres.run(
@@ -172,7 +172,7 @@ def test_what_postgres_says_of_a_value_is_told_without_it(
     postgres.run("grant select on telling, told to shop", "shop")
     inputs = {"merchants": postgres.options("telling"), "listings": postgres.options("listings")}
     message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["merchants"].message
-    assert said in message
+    assert printed in message
     assert "Ann" not in message
 
 
@@ -391,14 +391,14 @@ def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str,
             "${NAME}",
         ),
     ]
-    for number, (options, said, remedy) in enumerate(cases):
+    for number, (options, printed, remedy) in enumerate(cases):
         inputs = {"merchants": {"connector": "parquet", "path": str(market / "merchants.parquet")}, "listings": options}
         try:
             folder = tmp_path / str(number)
             message = landed(sources_file(folder, inputs), folder / "landing")["listings"].message
         except BadInputError as error:
             message = str(error)
-        assert said in message
+        assert printed in message
         assert remedy in message
         assert ENVIRONMENT["STORE_SECRET"] not in message
 
@@ -467,10 +467,10 @@ FILES += [
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "options", "said"), FILES, ids=[f"{name}-{said[:40]}" for name, _, _, said in FILES]
+    ("name", "content", "options", "printed"), FILES, ids=[f"{name}-{printed[:40]}" for name, _, _, printed in FILES]
 )
 def test_a_file_that_cannot_be_read_says_so(
-    name: str, content: bytes | None, options: Options, said: str, market: Path, tmp_path: Path
+    name: str, content: bytes | None, options: Options, printed: str, market: Path, tmp_path: Path
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
@@ -481,7 +481,7 @@ def test_a_file_that_cannot_be_read_says_so(
     began = time.monotonic()
     message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
     assert message.startswith("listings: this load was refused; none of its rows landed.")
-    assert said in message
+    assert printed in message
     assert "Ann" not in message, "a row is not quoted"
     assert not (tmp_path / "landing" / "listings").exists()
     assert time.monotonic() - began < 60
@@ -538,7 +538,7 @@ def test_a_decimal_of_more_digits_than_can_be_read_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("sql_type", "value", "said"),
+    ("sql_type", "value", "printed"),
     [
         ("numeric(18,4)", "'NaN'", "a numeric is NaN or infinite [sql]"),
         ("numeric", "'NaN'", "price: 1 of 1 rows cannot be read as decimal [type]"),
@@ -547,7 +547,7 @@ def test_a_decimal_of_more_digits_than_can_be_read_is_refused(
     ],
 )
 def test_what_is_no_number_of_postgres_does_not_land_as_zero(
-    sql_type: str, value: str, said: str, postgres: Postgres, market: Path, tmp_path: Path
+    sql_type: str, value: str, printed: str, postgres: Postgres, market: Path, tmp_path: Path
 ) -> None:
     with duckdb.connect() as connection:
         merchant = connection.execute(f"select min(merchant_id) from '{market}/merchants.parquet'").fetchall()[0][0]
@@ -559,7 +559,7 @@ def test_what_is_no_number_of_postgres_does_not_land_as_zero(
         "listings": postgres.options("priced"),
     }
     message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["listings"].message
-    assert said in message
+    assert printed in message
 
 
 def test_a_duckdb_file_that_is_being_written_says_by_whom(
@@ -829,9 +829,9 @@ OTHERWISE = {
 
 
 @pytest.mark.parametrize("connector", CONNECTORS)
-@pytest.mark.parametrize(("case", "table", "query", "said"), BROKEN, ids=[case for case, *_ in BROKEN])
+@pytest.mark.parametrize(("case", "table", "query", "printed"), BROKEN, ids=[case for case, *_ in BROKEN])
 def test_broken_input_is_refused_alike_from_every_source(
-    case: str, table: str, query: str, said: str, connector: str, tmp_path: Path, request: pytest.FixtureRequest
+    case: str, table: str, query: str, printed: str, connector: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     good = tmp_path / "good"
     good.mkdir()
@@ -844,5 +844,5 @@ def test_broken_input_is_refused_alike_from_every_source(
     record = landed(sources_file(tmp_path, CONNECTORS[connector](good, tmp_path, request)), tmp_path / "landing")[table]
     assert record.status == "refused"
     assert record.message.startswith(f"{table}: this load was refused; none of its rows landed.")
-    assert OTHERWISE.get((case, connector), said) in record.message
+    assert OTHERWISE.get((case, connector), printed) in record.message
     assert not (tmp_path / "landing" / table).exists()

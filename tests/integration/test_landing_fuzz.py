@@ -574,27 +574,27 @@ def hold(case: Case, world: World, folder: Path, log: pytest.LogCaptureFixture) 
     log.clear()
     limits = Limits(threads=1, memory="500MB")
     records: list[LoadRecord] = []
-    said: list[str] = []
+    printed: list[str] = []
     try:
         sources = read_sources(path, ENVIRONMENT)
         records = land(sources, CONTRACT, landing, hmac_key=KEY, now=NOW, limits=limits)
-        said = [record.message for record in records]
+        printed = [record.message for record in records]
         if case.is_checked:
             reports = check(sources, CONTRACT, hmac_key=KEY, limits=limits)
             assert [report.accepted for report in reports] == [record.status == "accepted" for record in records]
-            assert all(found.accepted or found.message == said[place] for place, found in enumerate(reports))
+            assert all(found.accepted or found.message == printed[place] for place, found in enumerate(reports))
     except BadInputError as error:
-        said = [str(error)]
-        assert str(path) in said[0]
-        assert f"tables.{case.table}" in said[0] or "inputs.victim" in said[0]
+        printed = [str(error)]
+        assert str(path) in printed[0]
+        assert f"tables.{case.table}" in printed[0] or "inputs.victim" in printed[0]
     whole_or_nothing(landing, records)
-    no_secret(case, "\n".join([*said, *log.messages, log.text]), landing)
+    no_secret(case, "\n".join([*printed, *log.messages, log.text]), landing)
     record = next((record for record in records if record.table == case.table), None)
     if record and record.status == "accepted":
         assert case.unsure or not case.unfit, (record, case.unfit)
         as_offered(case, [tuple(row) for row in rows_of(case.table, record, landing)])
     else:
-        assert case.unsure or case.unfit, said
+        assert case.unsure or case.unfit, printed
     if record and record.status == "refused":
         assert record.message.startswith(f"{case.table}: this load was refused; none of its rows landed.\n")
         assert any(f" [{rule}]" in record.message for rule in RULES), record.message
@@ -616,10 +616,10 @@ def whole_or_nothing(landing: Path, records: list[LoadRecord]) -> None:
     verify_loads(landing, pinned_loads(known, CONTRACT))
 
 
-def no_secret(case: Case, said: str, landing: Path) -> None:
+def no_secret(case: Case, printed: str, landing: Path) -> None:
     """No message, log line or line of the ledger shows a personal value, its hash, a password, or a trace."""
     ledger = Ledger(landing).log.path
-    everything = said + (ledger.read_text() if ledger.exists() else "")
+    everything = printed + (ledger.read_text() if ledger.exists() else "")
     personal = [name for name, column in CONTRACT.tables[case.table].columns.items() if column.personal == "hash"]
     hashes = {str(wanted[name]) for wanted in case.wanted for name in personal if wanted.get(name)}
     for secret in {MARK, "MARK", *hashes, *(ENVIRONMENT[name] for name in ("SHOP_PASSWORD", "STORE_SECRET"))}:

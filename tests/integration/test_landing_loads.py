@@ -439,17 +439,17 @@ def test_a_row_that_does_not_say_when_it_changed_is_refused_not_lost(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "printed"),
     [
         ("listing_id", "changed_at: is VARCHAR, must be a timestamp, a date or an integer; convert it"),
         ("no_such_column", "changed_at: "),
         ("listing_id::timestamp", "changed_at: Conversion error"),
     ],
 )
-def test_what_cannot_say_when_a_row_changed_is_refused(expression: str, said: str, tmp_path: Path) -> None:
+def test_what_cannot_say_when_a_row_changed_is_refused(expression: str, printed: str, tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": expression}})
     message = market.land()["orders"].message
-    assert said in message
+    assert printed in message
     assert "under tables.orders" in message
 
 
@@ -620,7 +620,7 @@ def test_several_csv_files_are_one_table_by_column_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "printed"),
     [
         (b"merchant_id,name\nm1,Ann\nm2,Bob,extra Carol\n", "Line: 3"),
         (b"merchant_id,name\nm1,Ann\nm2,Carol \xff\n", "cannot be read as utf-8"),
@@ -630,11 +630,11 @@ def test_several_csv_files_are_one_table_by_column_name(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "cannot be read as utf-8"),
     ],
 )
-def test_a_csv_that_does_not_fit_is_refused_without_its_values(content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_csv_that_does_not_fit_is_refused_without_its_values(content: bytes, printed: str, tmp_path: Path) -> None:
     sources = csv_merchants(Market(tmp_path, dict(LINES)), content)
     report = next(report for report in check(sources, CONTRACT, hmac_key=KEY) if report.table == "merchants")
     assert not report.accepted
-    assert said in report.message
+    assert printed in report.message
     assert "Carol" not in report.message
 
 

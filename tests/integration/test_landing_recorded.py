@@ -92,7 +92,7 @@ def test_the_same_again_lands_nothing_and_a_changed_row_takes_the_place_of_its_o
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([appeal("a1"), appeal("a2", entity_kind="shop")], "entity_kind"),
         ([appeal("a1"), appeal("a1", reason="again")], "appeal_id"),
@@ -103,13 +103,13 @@ def test_the_same_again_lands_nothing_and_a_changed_row_takes_the_place_of_its_o
     ],
 )
 def test_a_wrong_row_refuses_all_of_them_and_leaves_no_trace(
-    market: Market, rows: list[dict[str, str]], said: str
+    market: Market, rows: list[dict[str, str]], message: str
 ) -> None:
     before = Ledger(market.landing).read()
     with pytest.raises(BadInputError) as refused:
         give(market, "appeals", rows)
     assert "appeals-given.csv: appeals: this load was refused" in str(refused.value)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "give the complete file again" in str(refused.value)
     assert Ledger(market.landing).read() == before
     assert not (market.landing / "appeals").exists()
@@ -123,12 +123,12 @@ def test_a_row_about_what_the_marketplace_does_not_have_is_refused(market: Marke
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "empty|column|line"), (b"appeal_id\n\xff\xfe\n", "UTF-8|utf-8|unicode")]
+    ("content", "message"), [(b"", "empty|column|line"), (b"appeal_id\n\xff\xfe\n", "UTF-8|utf-8|unicode")]
 )
-def test_a_file_that_cannot_be_read_is_named(market: Market, content: bytes, said: str) -> None:
+def test_a_file_that_cannot_be_read_is_named(market: Market, content: bytes, message: str) -> None:
     file = market.folder / "broken.csv"
     file.write_bytes(content)
-    with pytest.raises(BadInputError, match=said):
+    with pytest.raises(BadInputError, match=message):
         record("appeals", file, CONTRACT, market.landing, hmac_key=KEY, now=NOW)
     with pytest.raises(BadInputError, match="there is no file"):
         record("appeals", market.folder / "absent.csv", CONTRACT, market.landing, hmac_key=KEY, now=NOW)

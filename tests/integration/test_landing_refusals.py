@@ -120,12 +120,12 @@ TABLE_CASES = [
 ]
 
 
-@pytest.mark.parametrize(("table", "column", "value", "said", "shown"), TABLE_CASES)
-def test_a_rule_refuses(table: str, column: str, value: str, said: str, shown: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("table", "column", "value", "text", "shown"), TABLE_CASES)
+def test_a_rule_refuses(table: str, column: str, value: str, text: str, shown: str, tmp_path: Path) -> None:
     market = Market(tmp_path, LINES | {table: with_column(LINES[table], column, value)})
     message = refusal_of(market, table)
     assert message.startswith(f"{table}: this load was refused; none of its rows landed.")
-    assert said in message
+    assert text in message
     assert shown in message
     assert f"{tmp_path}/sources.yml under tables.{table}" in message
 
@@ -305,13 +305,13 @@ def test_no_personal_value_is_ever_in_a_message(
     market.tables[table] = sql
     market.entries[table] = {"columns": {column: expression.format(column=column)}}
     reports, records = market.check(), market.land()
-    said = [report.message for report in reports.values()] + [record.message for record in records.values()]
+    text = [report.message for report in reports.values()] + [record.message for record in records.values()]
     secrets = [
         "MARK",
         "1390",
         *(hmac.new(KEY, f"1390-MARK-{place}".encode(), "sha256").hexdigest()[:32] for place in range(30)),
     ]
-    assert not [(secret, message) for message in said for secret in secrets if secret in message]
+    assert not [(secret, message) for message in text for secret in secrets if secret in message]
     kept = b"".join(path.read_bytes() for path in market.landing.rglob("*.jsonl"))
     assert b"MARK" not in kept
 
@@ -333,9 +333,9 @@ MASKED_RULES = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "said"), MASKED_RULES)
+@pytest.mark.parametrize(("rule", "text"), MASKED_RULES)
 def test_a_masked_column_that_breaks_a_rule_is_told_without_its_value(
-    rule: dict[str, object], said: str, tmp_path: Path
+    rule: dict[str, object], text: str, tmp_path: Path
 ) -> None:
     """Today's contract gives masked columns no such rule; one that did must not show what they hold."""
     content = CONTRACT.model_dump()
@@ -343,7 +343,7 @@ def test_a_masked_column_that_breaks_a_rule_is_told_without_its_value(
     market = Market(tmp_path, dict(LINES))
     reports = {report.table: report for report in check(market.write(), Contract.model_validate(content), hmac_key=KEY)}
     message = reports["merchants"].message
-    assert said in message
+    assert text in message
     assert "e.g. merchant_id='m1', name is personal and not shown" in message
     assert "Ann" not in message
 

@@ -55,11 +55,11 @@ def write(
 
 def places(shop: Mapping[str, Any], folder: Path) -> Iterator[tuple[Path, str]]:
     """Writes one hostile sources file after the other; yields each with the word by which it has to be refused."""
-    for sql, said in HOSTILE_QUERIES.items():
-        yield write(folder, shop, {"query": sql}), said
-        yield write(folder, shop, {"input": "seen"}, {"seen": sql}), said
-    for sql, said in HOSTILE_EXPRESSIONS.items():
-        yield write(folder, shop, {"input": "offers", "columns": {"title": sql}}), said
+    for sql, printed in HOSTILE_QUERIES.items():
+        yield write(folder, shop, {"query": sql}), printed
+        yield write(folder, shop, {"input": "seen"}, {"seen": sql}), printed
+    for sql, printed in HOSTILE_EXPRESSIONS.items():
+        yield write(folder, shop, {"input": "offers", "columns": {"title": sql}}), printed
 
 
 def assert_no_secret(home: Path, outcome: Outcome) -> None:
@@ -97,11 +97,11 @@ def test_every_hostile_file_reaches_no_source_and_ends_with_2(
     home = tmp_path / "home"
     postgres.run("alter role shop connection limit 0")
     try:
-        for number, (file, said) in enumerate(places(shop, tmp_path)):
+        for number, (file, printed) in enumerate(places(shop, tmp_path)):
             command = ("run", "--sources", str(file)) if number % 20 == 0 else ("sources", "check", str(file))
             outcome = touchstone(home, *command, **VARIABLES)
             assert outcome.code == 2, (file.read_text(), outcome)
-            assert said.lower() in outcome.stderr.lower(), (file.read_text(), outcome)
+            assert printed.lower() in outcome.stderr.lower(), (file.read_text(), outcome)
             assert "too many connections" not in outcome.stdout + outcome.stderr
             assert_no_secret(home, outcome)
     finally:

@@ -87,10 +87,10 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_a_sound_home_is_said_to_be_sound_and_is_not_touched(settings: Settings) -> None:
     before = content(settings.home)
-    said = touchstone(settings.home, "doctor")
-    assert said.code == 0, said.stdout
-    assert "No problems in" in said.stdout
-    assert "MiB free" in said.stdout
+    message = touchstone(settings.home, "doctor")
+    assert message.code == 0, message.stdout
+    assert "No problems in" in message.stdout
+    assert "MiB free" in message.stdout
     assert content(settings.home) == before
 
 
@@ -297,8 +297,8 @@ def test_after_an_erasure_verify_says_erased_and_not_broken(settings: Settings) 
 def test_an_erasure_that_was_cut_short_is_found_by_the_doctor(settings: Settings) -> None:
     arguments = ("erase", BUYER.kind, BUYER.value_hash)
     assert touchstone(settings.home, *arguments, **{VARIABLE: "erase.ledger:after:kill"}).code == -signal.SIGKILL
-    said = "\n".join(map(str, found(settings, "act")))
-    assert "still holds rows of an erased person" in said
+    message = "\n".join(map(str, found(settings, "act")))
+    assert "still holds rows of an erased person" in message
     assert touchstone(settings.home, *arguments).code == 0
     assert found(settings, "act") == []
 

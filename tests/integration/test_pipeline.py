@@ -312,7 +312,7 @@ def test_a_broken_sources_file_ends_with_two_and_changes_nothing(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("as_of", "said"),
+    ("as_of", "message"),
     [
         ("yesterday", "yesterday"),
         ("2013-12-31", "--as-of 2013-12-31 lies before 2014-01-01, the first day there is"),
@@ -320,10 +320,10 @@ def test_a_broken_sources_file_ends_with_two_and_changes_nothing(tmp_path: Path)
         ("9999-12-31", "--as-of 9999-12-31 is not over"),
     ],
 )
-def test_an_as_of_that_is_no_day_to_rate_ends_with_two_before_anything_starts(as_of: str, said: str, tmp_path: Path):
+def test_an_as_of_that_is_no_day_to_rate_ends_with_two_before_anything_starts(as_of: str, message: str, tmp_path: Path):
     refused = touchstone(tmp_path / "home", "run", "--as-of", as_of)
     assert refused.code == 2
-    assert said in refused.stderr
+    assert message in refused.stderr
     assert not (tmp_path / "home").exists()
 
 

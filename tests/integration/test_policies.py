@@ -135,8 +135,8 @@ def test_what_is_suppressed_is_counted_and_comes_back_by_itself_when_that_runs_o
     assert manifest(home, before)["held"]["suppression"] == 1
     assert manifest(home, after)["held"]["suppression"] == 0
     found = printed(run_touchstone("lists", "diff", LIST, before, after, "--json"))
-    said = {cause["entity_id"]: (cause["cause"], cause["description"]) for cause in found["causes"]}
-    assert said[entity] == ("suppression", f"its suppression expired on {NEXT_DAY}")
+    message = {cause["entity_id"]: (cause["cause"], cause["description"]) for cause in found["causes"]}
+    assert message[entity] == ("suppression", f"its suppression expired on {NEXT_DAY}")
     assert found["policy"] is None
 
 
@@ -174,9 +174,9 @@ def test_dates_and_lists_that_cannot_be_tried_are_told(
     other = [day for day in wide["days"] if day["list_name"] == "merchants"]
     assert other
     assert all(day["tried"]["listed"] == 0 and day["dropped"] == day["in_force"]["listed"] for day in other)
-    said = run_touchstone("policies", "try", policy, "--from", "2026-06-10", "--to", "2026-07-02")
-    assert "Not rated: 2026-06-10" in said.stdout
-    assert "Not tried: merchants" in said.stdout
+    message = run_touchstone("policies", "try", policy, "--from", "2026-06-10", "--to", "2026-07-02")
+    assert "Not rated: 2026-06-10" in message.stdout
+    assert "Not tried: merchants" in message.stdout
     none = run_touchstone("policies", "try", policy, "--from", "2025-01-01", "--to", "2025-01-02")
     assert (none.code, "No date from 2025-01-01 to 2025-01-02 is rated" in none.stderr) == (2, True)
 

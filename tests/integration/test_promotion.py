@@ -108,22 +108,22 @@ def test_the_log_is_verified_against_mlflow_and_receipts(home: Path, run_touchst
     assert verified.stdout.splitlines()[-1].startswith("The log is consistent with ")
     lines = sound.splitlines(keepends=True)
 
-    def said(content: bytes) -> str:
+    def text(content: bytes) -> str:
         log.write_bytes(content)
         found = run_touchstone("models", "log", "--verify")
         log.write_bytes(sound)
         assert found.code == ExitCode.VERIFICATION_FAILED
         return found.stdout
 
-    assert "which MLflow holds for" in said(b"".join(lines[:-1]))
-    assert "receipt.json names" in said(b"".join(lines[:2]))
-    assert "chain is broken" in said(b"".join(lines[1:]))
-    assert "chain is broken" in said(
+    assert "which MLflow holds for" in text(b"".join(lines[:-1]))
+    assert "receipt.json names" in text(b"".join(lines[:2]))
+    assert "chain is broken" in text(b"".join(lines[1:]))
+    assert "chain is broken" in text(
         sound.replace(b"Ada", b"Eve").replace(lines[0], lines[0].replace(b"passes", b"Passes"))
     )
-    assert "which MLflow holds for" in said(b"")
+    assert "which MLflow holds for" in text(b"")
     database.write_bytes(before)
-    assert "it was restored from before" in said(sound)
+    assert "it was restored from before" in text(sound)
     database.write_bytes(now)
     assert run_touchstone("models", "log", "--verify").code == ExitCode.DONE
 

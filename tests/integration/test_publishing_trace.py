@@ -104,9 +104,9 @@ def test_a_past_date_knows_nothing_of_what_came_later(home: Path) -> None:
 
 def test_the_command_says_what_the_module_found(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
     listing = a_listing(home)
-    said = run_touchstone("trace", "listings", listing, "--json", "--rows", "3")
-    assert said.code == ExitCode.DONE, said.stderr
-    assert said.json == json.loads(json.dumps(trace(home, "listings", listing, rows=3), default=str))
+    message = run_touchstone("trace", "listings", listing, "--json", "--rows", "3")
+    assert message.code == ExitCode.DONE, message.stderr
+    assert message.json == json.loads(json.dumps(trace(home, "listings", listing, rows=3), default=str))
     before = a_listing(home, FIRST)
     words = run_touchstone("trace", "listings", before, "--as-of", FIRST_DAY)
     assert words.code == ExitCode.DONE, words.stderr
@@ -178,9 +178,9 @@ def test_a_date_and_a_version_that_disagree_are_refused(rated_home: Path) -> Non
 
 
 def test_the_command_ends_with_2_where_nobody_is_rated_by_that_name(run_touchstone: Callable[..., Outcome]) -> None:
-    said = run_touchstone("trace", "listings", "nobody")
-    assert said.code == ExitCode.BAD_INPUT
-    assert NEXT_DAY in said.stderr
+    message = run_touchstone("trace", "listings", "nobody")
+    assert message.code == ExitCode.BAD_INPUT
+    assert NEXT_DAY in message.stderr
 
 
 def changed(path: Path) -> None:
@@ -217,10 +217,10 @@ def test_what_is_not_as_recorded_is_refused_by_name(home: Path, file: str) -> No
 def test_the_command_ends_with_4_and_names_the_file(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
     listing = a_listing(home)
     changed(home / "features" / "listings" / f"as_of={NEXT_DAY}" / "features.parquet")
-    said = run_touchstone("trace", "listings", listing)
-    assert said.code == ExitCode.VERIFICATION_FAILED
-    assert "features.parquet" in said.stderr
-    assert said.stdout == ""
+    message = run_touchstone("trace", "listings", listing)
+    assert message.code == ExitCode.VERIFICATION_FAILED
+    assert "features.parquet" in message.stderr
+    assert message.stdout == ""
 
 
 def test_a_verdict_on_other_files_is_refused_and_a_later_one_on_the_same_is_told(home: Path) -> None:

@@ -339,9 +339,9 @@ def test_the_same_home_gives_the_same_bytes_and_the_page_is_made_of_the_json(rat
 
 
 def test_the_command_says_where_the_report_is_and_what_it_says(run_touchstone: Callable[..., Outcome], home: Path):
-    said = run_touchstone("report")
-    assert said.code == 0, said.stderr
-    assert f"{home}/reports/as_of={NEXT_DAY}/report.html" in said.stdout
+    printed = run_touchstone("report")
+    assert printed.code == 0, printed.stderr
+    assert f"{home}/reports/as_of={NEXT_DAY}/report.html" in printed.stdout
     assert run_touchstone("report", "--as-of", FIRST_DAY, "--json").json["as_of"] == FIRST_DAY
     for wrong in (
         ("--as-of", "2026-06-01"),

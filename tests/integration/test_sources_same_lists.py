@@ -27,8 +27,8 @@ def same_lists(homes: Homes, folder: Path, inputs: dict[str, Options]) -> None:
     assert not (home / "marketplace").exists()
     assert published(home) == homes.lists[FIRST_DAY]
     written = b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
-    said = (done.stdout + done.stderr).encode()
-    assert [name for name in ("SHOP_PASSWORD", "STORE_SECRET") if ENVIRONMENT[name].encode() in written + said] == []
+    message = (done.stdout + done.stderr).encode()
+    assert [name for name in ("SHOP_PASSWORD", "STORE_SECRET") if ENVIRONMENT[name].encode() in written + message] == []
 
 
 @pytest.mark.slow  # the loads of each kind are compared in make test (test_landing_connectors.py); lists in make test-all

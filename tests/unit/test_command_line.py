@@ -40,10 +40,10 @@ def test_a_signal_while_it_is_still_importing_is_heard(tmp_path: Path, number: s
     while "pydantic" not in (line := process.stderr.readline()):
         assert line, "it ended before it imported pydantic"
     process.send_signal(number)
-    said = process.communicate(timeout=30)[1]
+    message = process.communicate(timeout=30)[1]
     assert process.returncode == 128 + number
-    assert f"Stopped by {number.name}. Lists are published atomically" in said
-    assert "Traceback" not in said
+    assert f"Stopped by {number.name}. Lists are published atomically" in message
+    assert "Traceback" not in message
 
 
 def test_output_that_nobody_reads_is_no_fault(tmp_path: Path):

@@ -63,7 +63,7 @@ def test_the_page_for_people_names_every_table_and_column() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"colour": "red"}, "colour"),
         ({"key": ["merchant"]}, "merchant"),
@@ -86,7 +86,7 @@ def test_the_page_for_people_names_every_table_and_column() -> None:
         ),
     ],
 )
-def test_a_contract_that_contradicts_itself_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_a_contract_that_contradicts_itself_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     content = yaml.safe_load(CONTRACT_PATH.read_text())
     content["tables"]["merchants"] |= {"event_at": None} | change
     path = tmp_path / "contract.yml"
@@ -94,7 +94,7 @@ def test_a_contract_that_contradicts_itself_is_refused(change: dict[str, Any], s
     with pytest.raises(BadInputError) as refused:
         load_contract(path)
     assert str(path) in str(refused.value)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_reference_from_a_hashed_column_to_a_plain_one_is_refused(tmp_path: Path) -> None:

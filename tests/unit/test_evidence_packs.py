@@ -77,7 +77,7 @@ def test_every_column_of_the_marts_that_packs_read_has_its_readers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda rules: rules["contract"].pop("orders"), "tables that only the contract"),
         (lambda rules: rules["contract"]["orders"]["authority"].remove("amount"), "amount"),
@@ -89,12 +89,12 @@ def test_every_column_of_the_marts_that_packs_read_has_its_readers() -> None:
         (lambda rules: rules["made"]["leads"]["both"].append("rank"), "named twice"),
     ],
 )
-def test_rules_that_miss_a_column_or_show_a_personal_one_are_refused(change: Any, said: str, tmp_path: Path) -> None:
+def test_rules_that_miss_a_column_or_show_a_personal_one_are_refused(change: Any, message: str, tmp_path: Path) -> None:
     rules = yaml.safe_load(AUDIENCES_PATH.read_text())
     change(rules)
     file = tmp_path / "audiences.yml"
     file.write_text(yaml.safe_dump(rules))
-    with pytest.raises(BadInputError, match=said):
+    with pytest.raises(BadInputError, match=message):
         load_audiences(file)
 
 

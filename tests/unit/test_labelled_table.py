@@ -133,13 +133,13 @@ BAD: Sequence[tuple[str, Roles, dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("roles", "columns", "said"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
-def test_a_table_that_cannot_be_used(tmp_path: Path, roles: Roles, columns: dict[str, Any], said: str) -> None:
-    assert said in refusal(tmp_path, roles, **columns)
+@pytest.mark.parametrize(("roles", "columns", "message"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+def test_a_table_that_cannot_be_used(tmp_path: Path, roles: Roles, columns: dict[str, Any], message: str) -> None:
+    assert message in refusal(tmp_path, roles, **columns)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("no.csv", None, "cannot be read"),
         ("a.xlsx", b"PK", "a table is a .parquet or a .csv file"),
@@ -150,11 +150,11 @@ def test_a_table_that_cannot_be_used(tmp_path: Path, roles: Roles, columns: dict
         ("headless.csv", b"id,y,x\n", "has no rows"),
     ],
 )
-def test_a_file_that_is_no_table(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+def test_a_file_that_is_no_table(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(BadInputError, match=said):
+    with pytest.raises(BadInputError, match=message):
         read_table(path, ROLES)
 
 
@@ -166,7 +166,7 @@ def test_splits_are_put_into_the_tables_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "message"),
     [
         ({"id": IDS[:-2], "first": ["train"] * (ROWS - 2)}, "lacks 2 rows of the table, such as r22, r23"),
         ({"key": IDS, "first": ["train"] * ROWS}, "has no column 'id', which is the table's id"),
@@ -174,9 +174,9 @@ def test_splits_are_put_into_the_tables_order(tmp_path: Path) -> None:
         ({"id": [*IDS[:-1], "r0"], "first": ["train"] * ROWS}, "1 ids are duplicated"),
     ],
 )
-def test_splits_that_cannot_be_used(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
+def test_splits_that_cannot_be_used(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     table = table_of(tmp_path, x=list(range(ROWS)))
-    with pytest.raises(BadInputError, match=said):
+    with pytest.raises(BadInputError, match=message):
         read_splits(written(tmp_path, columns, "splits.parquet"), table, "id")
 
 
@@ -206,7 +206,7 @@ def test_ids_that_are_numbers_are_ends_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "message"),
     [
         ({"from": ["r0"], "dst": ["r1"]}, "has no column 'src'"),
         ({"src": ["r0", None], "dst": ["r1", "r2"]}, "1 edges have no src"),
@@ -219,9 +219,9 @@ def test_ids_that_are_numbers_are_ends_too(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_edges_that_cannot_be_used(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
+def test_edges_that_cannot_be_used(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     table = table_of(tmp_path, x=list(range(ROWS)))
-    with pytest.raises(BadInputError, match=said):
+    with pytest.raises(BadInputError, match=message):
         read_edges(written(tmp_path, columns, "edges.parquet"), table)
 
 

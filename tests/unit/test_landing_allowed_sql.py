@@ -20,7 +20,7 @@ from touchstone.landing.sources import Sources, read_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = {name: {"connector": "csv", "path": f"{name}.csv"} for name in ("offers", "sellers")}
-QUERIES = HOSTILE_QUERIES | {f"select {sql} from offers": said for sql, said in HOSTILE_EXPRESSIONS.items()}
+QUERIES = HOSTILE_QUERIES | {f"select {sql} from offers": printed for sql, printed in HOSTILE_EXPRESSIONS.items()}
 
 
 def read(folder: Path, *, views: dict[str, str] | None = None, **entry: object) -> Sources:
@@ -30,12 +30,12 @@ def read(folder: Path, *, views: dict[str, str] | None = None, **entry: object) 
     return read_sources(folder / "sources.yml", {})
 
 
-def assert_refused(folder: Path, place: str, said: str, **entry: object) -> None:
+def assert_refused(folder: Path, place: str, printed: str, **entry: object) -> None:
     with pytest.raises(BadInputError) as error:
         read(folder, **entry)  # type: ignore[arg-type]  # views or an entry, by name
     message = str(error.value)
     assert message.startswith(f"{folder / 'sources.yml'}: {place}")
-    assert said.lower() in message.partition("\n")[0].lower()  # the parser writes names in small letters
+    assert printed.lower() in message.partition("\n")[0].lower()  # the parser writes names in small letters
 
 
 @pytest.mark.parametrize("sql", QUERIES)

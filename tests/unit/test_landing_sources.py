@@ -85,7 +85,7 @@ def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "printed"),
     [
         ("version: 1", "version: 2", "version is 2; this version of Touchstone reads 1"),
         ("name: shop", "name: shop\ncolour: red", "colour is not a known key. The known names are: version, name"),
@@ -178,15 +178,17 @@ def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
         ("cursor: listed_at", "cursor: title", "must be a timestamp, a date or an integer"),
     ],
 )
-def test_a_bad_file_is_refused_where_it_is_bad(old: str, new: str, said: str, tmp_path: Path) -> None:
+def test_a_bad_file_is_refused_where_it_is_bad(old: str, new: str, printed: str, tmp_path: Path) -> None:
     assert old in GOOD
-    assert said in refused(tmp_path, GOOD.replace(old, new))
+    assert printed in refused(tmp_path, GOOD.replace(old, new))
 
 
 def test_every_problem_with_the_contract_is_named_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("merchants: {query", "merchant: {query").replace("cursor: listed_at", "cursor: title")
     message = refused(tmp_path, text)
-    assert all(said in message for said in ("tables.merchants is required", "tables.merchant is no", "cursor: title"))
+    assert all(
+        printed in message for printed in ("tables.merchants is required", "tables.merchant is no", "cursor: title")
+    )
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "just text"])
@@ -224,7 +226,7 @@ def test_a_map_is_merged_into_another_that_says_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sellers", "said"),
+    ("sellers", "printed"),
     [
         ("postgres://reader:hunter2@db.internal/shop", "inputs.sellers: Input should be a valid dictionary"),
         (f"[{{{POSTGRES}, password: hunter2}}]", "inputs.sellers: Input should be a valid dictionary"),
@@ -255,16 +257,16 @@ def test_a_map_is_merged_into_another_that_says_more(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_may_be_a_secret_reaches_no_message(sellers: str, said: str, tmp_path: Path) -> None:
+def test_what_may_be_a_secret_reaches_no_message(sellers: str, printed: str, tmp_path: Path) -> None:
     assert SELLERS in GOOD
     variables = {"SECRET": "hunter2", "ADDRESS": "postgres://u:hunter2@db/d", "LOGIN": "key:hunter2@"}
-    assert said in refused(tmp_path, GOOD.replace(SELLERS, sellers), **variables)
+    assert printed in refused(tmp_path, GOOD.replace(SELLERS, sellers), **variables)
 
 
 @pytest.mark.parametrize("value", ["no\udcffutf-8", "nu\0ll"])
 def test_a_variable_that_holds_no_text_is_refused_by_name(value: str, tmp_path: Path) -> None:
-    said = "inputs.items.path needs the environment variable DATA, which is not valid UTF-8 text"
-    assert said in refused(tmp_path, GOOD, DATA=value)
+    printed = "inputs.items.path needs the environment variable DATA, which is not valid UTF-8 text"
+    assert printed in refused(tmp_path, GOOD, DATA=value)
 
 
 @pytest.mark.parametrize(

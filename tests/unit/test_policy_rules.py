@@ -36,7 +36,7 @@ def test_a_rule_is_part_of_the_policys_digest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "message"),
     [
         ("name: hour, column: hour_order_count, action: watch", "at_least or at_most"),
         ("name: hour, column: score, at_least: 4, action: watch", "column"),
@@ -45,6 +45,6 @@ def test_a_rule_is_part_of_the_policys_digest(tmp_path: Path) -> None:
         ("name: hour, column: hour_order_count, at_least: 4, action: watch, list: reviews", "list"),
     ],
 )
-def test_a_rule_that_is_not_sound_is_refused_by_the_key(rule: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match=said):
+def test_a_rule_that_is_not_sound_is_refused_by_the_key(rule: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=message):
         load_policy(policy_with(rule, tmp_path))

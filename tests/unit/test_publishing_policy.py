@@ -354,13 +354,13 @@ def test_a_sound_policy_says_what_it_says(tmp_path: Path):
     ]
 
 
-@pytest.mark.parametrize(("was", "is_now", "line", "said"), MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize(("was", "is_now", "line", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_refused_with_its_line_and_what_to_write(
-    tmp_path: Path, was: str, is_now: str, line: int, said: str
+    tmp_path: Path, was: str, is_now: str, line: int, message: str
 ):
     assert was in SOUND
     result = refusal(write(tmp_path, SOUND.replace(was, is_now, 1)))
-    assert any(f"line {line}:" in part and said in part for part in result.splitlines()), result
+    assert any(f"line {line}:" in part and message in part for part in result.splitlines()), result
 
 
 def test_several_mistakes_are_all_told_in_the_order_of_their_lines(tmp_path: Path):

@@ -131,7 +131,7 @@ def test_a_column_cuts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sides", "said"),
+    ("sides", "message"),
     [
         (["train"] * 40 + [""] * 20, "is '' in 20 rows"),
         (["train"] * 40 + ["later"] * 20, "is 'later' in 20 rows"),
@@ -139,8 +139,8 @@ def test_a_column_cuts() -> None:
         (["test"] * 60, "train has 0 positives and 0 negatives"),
     ],
 )
-def test_a_column_that_does_not_cover_is_refused(sides: list[str], said: str) -> None:
-    with pytest.raises(BadInputError, match=said):
+def test_a_column_that_does_not_cover_is_refused(sides: list[str], message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
         splits_by_column(made(60), {"split": sides}, [0])
 
 
@@ -161,9 +161,9 @@ def test_a_signal_is_found_and_set_beside_the_baselines() -> None:
     ("has_validation", "kinds"),
     [
         pytest.param(False, (), id="folds", marks=pytest.mark.slow),
-        pytest.param(False, ("beside", "user"), id="folds, with edges", marks=pytest.mark.slow),
+        pytest.param(False, ("neighbour", "user"), id="folds, with edges", marks=pytest.mark.slow),
         pytest.param(True, (), id="validation rows held out alone", marks=pytest.mark.slow),
-        pytest.param(True, ("beside", "user"), id="validation rows held out alone, with edges"),
+        pytest.param(True, ("neighbour", "user"), id="validation rows held out alone, with edges"),
     ],
 )
 def test_labels_that_were_shuffled_tell_nothing(
@@ -176,9 +176,9 @@ def test_labels_that_were_shuffled_tell_nothing(
     words = Category(random.integers(0, 200, 500), tuple(map(str, range(200))))
     text = tuple(" ".join(map(str, random.integers(0, 300, 6))) for _ in range(500))
     group = random.integers(0, 40, 500)
-    beside = np.array([random.choice(np.flatnonzero(group == own)) for own in group])
+    neighbour = np.array([random.choice(np.flatnonzero(group == own)) for own in group])
     edges = {
-        "beside": Edges(np.arange(500), beside, np.ones(500)),
+        "neighbour": Edges(np.arange(500), neighbour, np.ones(500)),
         "user": Edges(np.arange(500), 500 + group, np.ones(500)),
     }
     found = []

@@ -32,12 +32,19 @@ SCORE = {
 
 
 def feature(name: str, value: Any) -> dict[str, Any]:
-    said = {"name": name, "signal": "price", "controlled_by": "subject", "unit": "usd", "value": value, "typical": 40.0}
-    return said | {"as_extreme_share": 0.012, "signal_effect": 1.25}
+    message = {
+        "name": name,
+        "signal": "price",
+        "controlled_by": "subject",
+        "unit": "usd",
+        "value": value,
+        "typical": 40.0,
+    }
+    return message | {"as_extreme_share": 0.012, "signal_effect": 1.25}
 
 
 def load(table: str, **changes: Any) -> dict[str, Any]:
-    said = {
+    message = {
         "table": table,
         "load_id": "a" * 24,
         "landed_at": "2026-07-01T06:00:00+00:00",
@@ -45,10 +52,10 @@ def load(table: str, **changes: Any) -> dict[str, Any]:
         "row_count": 1200,
         "is_recorded": False,
     }
-    return said | {"state": "unchanged", "replaced_by": None, "removals": []} | changes
+    return message | {"state": "unchanged", "replaced_by": None, "removals": []} | changes
 
 
-TOLD: dict[str, Any] = {
+TRACE: dict[str, Any] = {
     "list": "listings", "entity_id": "l1", "as_of": "2026-06-30", "version": "2026-06-30-abc", "is_listed": True,
     "row": {
         "rank": 3, "title": "A watch", "brand": "Voltera", "category": "watches", "price": 12, "currency": "USD",
@@ -81,13 +88,13 @@ TOLD: dict[str, Any] = {
 
 
 def result(**changes: Any) -> str:
-    return render_trace(copy.deepcopy(TOLD) | changes)
+    return render_trace(copy.deepcopy(TRACE) | changes)
 
 
 def test_the_sections_come_in_the_order_of_the_walk() -> None:
-    said = result()
+    message = result()
     heads = ["l1 is row 3 of 40 on listings", "SCORE", "MODEL", "FEATURES", "GATES", "LOADS", "SOURCE ROWS orders"]
-    assert [said.index(head) for head in heads] == sorted(said.index(head) for head in heads)
+    assert [message.index(head) for head in heads] == sorted(message.index(head) for head in heads)
     for part in (
         "A. Reviewer",
         "better on unseen merchants",
@@ -97,7 +104,7 @@ def test_the_sections_come_in_the_order_of_the_walk() -> None:
         "none in appeals",
         "by the policy's term: watches: review",
     ):
-        assert part in said
+        assert part in message
 
 
 def test_a_line_is_no_longer_than_a_terminal_is_wide() -> None:
@@ -107,46 +114,46 @@ def test_a_line_is_no_longer_than_a_terminal_is_wide() -> None:
 
 
 def test_what_a_merchant_writes_does_not_move_the_cursor() -> None:
-    said = result(row=TOLD["row"] | {"title": "a\x1b[2Jwatch\r\nSCORE 0"})
-    assert "\x1b" not in said
-    assert "\r" not in said
-    assert "\nSCORE 0" not in said
-    assert "name a⟨U+001B⟩[2Jwatch⟨U+000D⟩⟨U+000A⟩SCORE 0," in said
+    message = result(row=TRACE["row"] | {"title": "a\x1b[2Jwatch\r\nSCORE 0"})
+    assert "\x1b" not in message
+    assert "\r" not in message
+    assert "\nSCORE 0" not in message
+    assert "name a⟨U+001B⟩[2Jwatch⟨U+000D⟩⟨U+000A⟩SCORE 0," in message
 
 
 def test_no_value_of_a_trace_makes_a_terminal_do_anything() -> None:
     for value in HOSTILE:
         reason = {"signal": "price", "effect": 1.0, "text": value, "quote": value}
-        approval = TOLD["model"]["approval"] | {"who": value, "why": value, "is_override": True, "failures": [value]}
+        approval = TRACE["model"]["approval"] | {"who": value, "why": value, "is_override": True, "failures": [value]}
         rows = {
             "reviews": {"row_count": 1, "rows": [{"load_ids": ["a" * 24], "row": {"text": value}, "known_later": {}}]}
         }
         removal = {"who": value, "at": "2026-07-02T08:00:00Z", "why": value}
-        said = result(
-            entity_id=value, row=TOLD["row"] | {"title": value, "brand": value, "category": value, "currency": value},
+        message = result(
+            entity_id=value, row=TRACE["row"] | {"title": value, "brand": value, "category": value, "currency": value},
             score=SCORE | {"term": SCORE["term"] | {"description": value}, "reasons": [reason]}, notes=[value], category=value,
-            model=TOLD["model"] | {"approval": approval}, loads=[load("orders", state="erased", removals=[removal])],
+            model=TRACE["model"] | {"approval": approval}, loads=[load("orders", state="erased", removals=[removal])],
             features=[feature("price_usd", value)], source_rows=rows,
         )  # fmt: skip
-        assert not unsafe_lines(terminal_lines(said)), value[:40]
-        assert {sign for sign in said if not sign.isprintable()} == {
+        assert not unsafe_lines(terminal_lines(message)), value[:40]
+        assert {sign for sign in message if not sign.isprintable()} == {
             "\n"
         }  # values are visible before the guard sees them
 
 
 def test_an_override_is_told_with_what_failed() -> None:
-    approval = TOLD["model"]["approval"] | {"is_override": True, "failures": ["recall is 0.2"]}
-    said = result(model=TOLD["model"] | {"approval": approval})
-    assert "OVERRIDE despite: recall is 0.2" in said
+    approval = TRACE["model"]["approval"] | {"is_override": True, "failures": ["recall is 0.2"]}
+    message = result(model=TRACE["model"] | {"approval": approval})
+    assert "OVERRIDE despite: recall is 0.2" in message
 
 
 def test_a_gate_that_refused_says_what_it_holds_against_the_list() -> None:
     failed = {"severity": "critical", "message": "too many rows"}
     gate = {"gate": "candidate", "passed": False, "expectations_run": 16, "failures": [failed]}
-    said = result(verdict={"passed": False, "gates": [gate]}, version=None, publication=None)
-    assert "GATES REFUSED" in said
-    assert "critical: too many rows" in said
-    assert "no version" in said
+    message = result(verdict={"passed": False, "gates": [gate]}, version=None, publication=None)
+    assert "GATES REFUSED" in message
+    assert "critical: too many rows" in message
+    assert "no version" in message
 
 
 def test_loads_that_went_say_by_whom_and_what_stands_in() -> None:
@@ -155,29 +162,29 @@ def test_loads_that_went_say_by_whom_and_what_stands_in() -> None:
         load("orders", state="erased", replaced_by="b" * 24, removals=[line]),
         load("reviews", state="pruned", removals=[line]),
     ]
-    said = result(loads=loads)
-    assert "ERASED" in said
-    assert f"erased; replaced by {'b' * 24}" in said
-    assert "PRUNED" in said
-    assert "by an officer at 2026-07-02T08:00: request 17" in said
+    message = result(loads=loads)
+    assert "ERASED" in message
+    assert f"erased; replaced by {'b' * 24}" in message
+    assert "PRUNED" in message
+    assert "by an officer at 2026-07-02T08:00: request 17" in message
 
 
 def test_what_is_not_there_any_more_is_said_and_not_left_out() -> None:
-    said = result(features=None, verdict=None, notes=["features of 2026-06-30 are missing"])
-    assert "NOTE: features" in said
-    assert "FEATURES are missing" in said
-    assert "GATES: the verdict is missing" in said
+    message = result(features=None, verdict=None, notes=["features of 2026-06-30 are missing"])
+    assert "NOTE: features" in message
+    assert "FEATURES are missing" in message
+    assert "GATES: the verdict is missing" in message
 
 
 def test_features_beyond_the_most_unusual_are_counted() -> None:
-    said = result(features=[feature(f"f{number}", 1.0) for number in range(FEATURES_SHOWN + 7)])
-    assert "and 7 more" in said
-    assert f"f{FEATURES_SHOWN}" not in said
+    message = result(features=[feature(f"f{number}", 1.0) for number in range(FEATURES_SHOWN + 7)])
+    assert "and 7 more" in message
+    assert f"f{FEATURES_SHOWN}" not in message
 
 
 def test_a_row_that_is_not_listed_says_why_first() -> None:
-    said = result(row=None, why_not_listed=["its score 12 is below the threshold 60"])
-    assert said.splitlines()[:2] == [
+    message = result(row=None, why_not_listed=["its score 12 is below the threshold 60"])
+    assert message.splitlines()[:2] == [
         "l1 is not on the list listings of 2026-06-30 (2026-06-30-abc):",
         "  its score 12 is below the threshold 60",
     ]
@@ -199,7 +206,7 @@ def test_a_row_that_is_not_listed_says_why_first() -> None:
 def test_why_a_rated_row_is_not_on_the_list(changes: dict[str, Any], says: list[str]) -> None:
     reasons = why_not_listed(SCORE | changes, "1" * 64)
     assert len(reasons) == len(says)
-    assert all(said in reason for said, reason in zip(says, reasons, strict=True))
+    assert all(message in reason for message, reason in zip(says, reasons, strict=True))
 
 
 EVERYBODY: dict[str, Any] = dict.fromkeys(LISTINGS.columns, 1.0) | {"category": "watches"}
@@ -245,7 +252,7 @@ def test_a_reason_is_told_with_each_feature_of_its_signals_first_of_what_is_equa
 def test_a_model_of_an_earlier_release_says_nothing_of_who_was_as_extreme() -> None:
     result = describe_features(a_model(reference={}), EVERYBODY, [])
     assert {one["as_extreme_share"] for one in result or []} == {None}
-    assert "one_star_share" in render_trace(TOLD | {"features": result})
+    assert "one_star_share" in render_trace(TRACE | {"features": result})
 
 
 SUBMITTED_AT, LATEST_AT = (

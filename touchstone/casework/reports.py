@@ -269,7 +269,7 @@ def open_marts(home: Path, as_of: dt.date) -> Iterator[duckdb.DuckDBPyConnection
                     "builds it."
                 )
             connection.read_parquet(str(file), hive_partitioning=False).create_view(mart)
-        plans = sorted(str(path) for path in (Home(home).test_buys).glob("*/picks.parquet"))
+        plans = sorted(str(path) for path in Home(home).test_buys.glob("*/picks.parquet"))
         if plans:
             connection.read_parquet(plans, hive_partitioning=False).create_view("picks")
         else:

@@ -207,7 +207,7 @@ def read_plan(settings: Settings, plan_id: str | None = None) -> Plan:
     Raises:
         BadInputError: There is no such plan, or no plan at all.
     """
-    known = sorted(path.parent.name for path in (Home(settings.home).test_buys).glob("*/plan.json"))
+    known = sorted(path.parent.name for path in Home(settings.home).test_buys.glob("*/plan.json"))
     if not known:
         raise BadInputError(
             "There is no plan of test buys yet. `touchstone test-buys plan --budget 20000` creates one."
@@ -320,7 +320,7 @@ def _rate(connection: duckdb.DuckDBPyConnection, request: Request) -> float:
 
 def _earlier_plans(settings: Settings, window_start: date, as_of: date) -> list[str]:
     """Returns the picks of plans of earlier days within the window. Plans of the same day are alternatives."""
-    plans = (Home(settings.home).test_buys).glob("*/picks.parquet")
+    plans = Home(settings.home).test_buys.glob("*/picks.parquet")
     return sorted(str(path) for path in plans if window_start <= date.fromisoformat(path.parent.name[:10]) < as_of)
 
 

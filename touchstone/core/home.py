@@ -127,6 +127,11 @@ class Home:
         return self.root / "backtests"
 
     @property
+    def all_features(self) -> Path:
+        """Folder of the features of all lists and dates."""
+        return self.root / "features"
+
+    @property
     def rebuilt_days(self) -> Path:
         """The home below this one in which backtests build the features of past days."""
         return self.backtests / "home"
@@ -193,7 +198,7 @@ class Home:
 
     def features(self, list_name: str, as_of: date | str) -> Path:
         """Returns the file with the features of a list's entities."""
-        return self.root / "features" / list_name / _as_of(as_of) / "features.parquet"
+        return self.all_features / list_name / _as_of(as_of) / "features.parquet"
 
     def training_rows(self, list_name: str, as_of: date | str) -> Path:
         """Returns the folder of the rows of a training: `features`, `spine` and `edges`."""
@@ -201,7 +206,7 @@ class Home:
 
     def features_before(self, list_name: str, as_of: date) -> Path | None:
         """Returns the features file of the last date before `as_of`, or None."""
-        return self._last_before(self.root / "features" / list_name, "features.parquet", as_of)
+        return self._last_before(self.all_features / list_name, "features.parquet", as_of)
 
     def scores(self, model: str, as_of: date | str) -> Path:
         """Returns the file with a model's scores."""
