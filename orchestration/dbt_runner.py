@@ -1,6 +1,6 @@
 """Runs dbt inside this process: never a subprocess, which a killed run would leave behind with the warehouse's lock.
 
-Reading the project takes dbt some seconds, so what it read is kept in `dbt_project/target/` with the project's digest:
+Reading the project takes dbt some seconds, so what it read is kept in a cache (`cache_folder`) with the project's digest:
 `manifest.json`, which Dagster's definitions are made of, and dbt's own form of it, which a run starts from. Both are
 rebuilt when the project has changed, and are the same for every home.
 """
@@ -32,10 +32,21 @@ if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
 logger = logging.getLogger("touchstone")
-CACHE = DBT_PROJECT / "target"
 SMALL_LANDING_BYTES = 500_000_000
 SMALL_MODELS_AT_ONCE = 4
 MANIFEST, PARSED, DIGEST = "manifest.json", "partial_parse.msgpack", "project-digest"
+
+
+def cache_folder(project: Path) -> Path:
+    """Returns the folder that keeps the parsed project: its `target/`, or the user's cache if the installation is read-only."""
+    target = project / "target"
+    if (target / DIGEST).exists() or os.access(project, os.W_OK):
+        return target
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "touchstone" / f"dbt-{project_digest()[:16]}"
+
+
+CACHE = cache_folder(DBT_PROJECT)
 
 
 def prepare_manifest() -> dict[str, Any]:
@@ -110,6 +121,12 @@ def show_previous(connection: duckdb.DuckDBPyConnection, *, full_refresh: bool) 
             nothing = [f"cast(null as {column.data_type}) as {name}" for name, column in source.columns.items()]
             query = f"select {', '.join(nothing)} where false"
         connection.execute(f"create or replace view previous.{source.name} as {query}")
+
+
+def source_columns(name: str) -> dict[str, str]:
+    """Returns the columns of a table of source `landed` with their types, as the project declares them."""
+    source = read_project().sources[f"source.touchstone.landed.{name}"]
+    return {column: str(declared.data_type) for column, declared in source.columns.items()}
 
 
 def _models_at_once(settings: Settings) -> int:

@@ -171,9 +171,9 @@ class Warehouse:
                 connection.execute(f"copy pinned_rows to {literal(str(temporary))} (format parquet)")
             self._show(connection, name, target)
 
-    def show_parquet(self, name: str, path: Path, empty_columns: Mapping[str, str]) -> None:
+    def show_parquet(self, name: str, path: Path | None, empty_columns: Mapping[str, str]) -> None:
         """Shows a Parquet file as `landed.<name>`; where it is absent, an empty relation of the given columns."""
-        if path.exists():
+        if path is not None and path.exists():
             with self.connect() as connection:
                 self._show(connection, name, path)
         else:

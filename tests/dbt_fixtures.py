@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import date
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -278,6 +279,38 @@ def compile_data_tests(home: Path, names: Iterable[str]) -> dict[str, str]:
         ("ERROR", "count(*)", "!= 0")
     }, "whether a test fails depends on more than whether it has rows"
     return {node.name: node.compiled_code for node in nodes}
+
+
+def compile_models(selection: str) -> list[Any]:
+    """Returns the compiled nodes of models, parents first; their SQL does not depend on a warehouse.
+
+    Args:
+        selection: What dbt selects.
+    """
+    with TemporaryDirectory() as folder:
+        home = Path(folder)
+        make_warehouse(home, {}, "2026-01-31")
+        with _dbt_environment(home):
+            outcome = _runner(_manifest()).invoke(["compile", "--select", selection, *project_arguments(home)])
+            _close_connections()
+    assert outcome.success, outcome.exception
+    return [result.node for result in outcome.result if result.node.resource_type == "model"]
+
+
+def build_models(connection: duckdb.DuckDBPyConnection, nodes: Sequence[Any]) -> None:
+    """Builds compiled models as tables of a warehouse in memory, with the types of their contracts.
+
+    Args:
+        connection: Its database is named as dbt's; it has the sources.
+        nodes: The models, parents first.
+    """
+    for node in nodes:
+        if node.config.contract.enforced:
+            columns = ", ".join(f"{column.name} {column.data_type}" for column in node.columns.values())
+            connection.execute(f"create or replace table main.{node.name} ({columns})")
+            connection.execute(f"insert into main.{node.name} by name {node.compiled_code}")
+        else:
+            connection.execute(f"create or replace table main.{node.name} as {node.compiled_code}")
 
 
 def fails_after(connection: duckdb.DuckDBPyConnection, change: Callable[[], None], test: str) -> bool:

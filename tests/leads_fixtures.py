@@ -19,9 +19,10 @@ import duckdb
 import yaml
 
 from expectations.contract import load_contract
+from tests.dbt_fixtures import build_models, compile_models, run_tables
 from tests.hostile import HOSTILE
 from tests.publishing_fixtures import POLICY, SUITES, TERMS, manifest_inputs, passing_gates
-from touchstone.casework.leads import make_leads, mart_file
+from touchstone.casework.leads import TABLES, lead_inputs, mart_file, write_leads
 from touchstone.core.files import sha256_bytes, sha256_file
 from touchstone.core.lists import LISTS, ListName
 from touchstone.landing.ledger import Ledger, LoadedFile, LoadRecord
@@ -68,6 +69,33 @@ class Merchant:
     def harm(self) -> int:
         """The harm expected of its goods."""
         return sum(one.harm for one in self.goods)
+
+
+@functools.cache
+def lead_models() -> list[Any]:
+    """Returns the compiled models of leads, once a process."""
+    return compile_models("tag:leads")
+
+
+def make_leads(home: Path, day: dt.date, lists: Sequence[ListName]) -> dict[str, int]:
+    """Builds and writes the leads of a date as their asset does, with the models that dbt compiles, in memory."""
+    inputs = lead_inputs(home, day, lists)
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("attach ':memory:' as warehouse; use warehouse; create schema landed")
+        for name, columns in run_tables().items():
+            typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+            connection.execute(f"create table landed.{name} ({typed})")
+        connection.executemany("insert into landed.published_lists values (?, ?, ?)", inputs.published())
+        connection.register("groups", inputs.merchant_groups())
+        connection.execute("insert into landed.merchant_groups by name from groups")
+        for name in ("lead_candidates", *(f"previous_{table}" for table in TABLES)):
+            if name in inputs.files:
+                path = str(inputs.files[name])
+                connection.execute(
+                    f"insert into landed.{name} by name from read_parquet(?, hive_partitioning = false)", [path]
+                )
+        build_models(connection, lead_models())
+        return write_leads(home, inputs, connection)
 
 
 @functools.cache
@@ -277,4 +305,6 @@ def hostile_market() -> list[Merchant]:
     return merchants
 
 
-__all__ = ["DAY", "Goods", "Made", "Merchant", "hostile_market", "landed_of", "mart_columns", "worth", "write_rows"]
+__all__ = [
+    "DAY", "Goods", "Made", "Merchant", "hostile_market", "landed_of", "make_leads", "mart_columns", "worth", "write_rows",
+]  # fmt: skip

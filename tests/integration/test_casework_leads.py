@@ -9,7 +9,8 @@ from pathlib import Path
 
 from conftest import FIRST_DAY, NEXT_DAY, Outcome
 
-from touchstone.casework.leads import leads_folder, make_leads, read_leads, read_manifest
+from tests.leads_fixtures import make_leads
+from touchstone.casework.leads import leads_folder, read_leads, read_manifest
 from touchstone.core.lists import LISTS
 from touchstone.publishing.history import ListStore
 

@@ -22,7 +22,7 @@ from tests.dbt_fixtures import (
     run_dbt,
 )
 
-LAYERS = ("features", "marts")
+LAYERS = ("features", "marts", "leads")
 FEATURE_TABLES = {
     "listing_features": {"listing_id"},
     "merchant_features": {"merchant_id"},
@@ -173,7 +173,33 @@ STAGE = {
     "entity_id": "m1",
     "stage": "flagged",
 }
+LEAD = {
+    "rank": 1, "lead_id": "lead-a", "family": "goods", "status": "found", "merchant_count": 1, "listed_merchant_count": 1,
+    "listed_brusher_count": 0, "listed_listing_count": 0, "listed_transaction_count": 0, "expected_harm_usd": 1,
+}  # fmt: skip
 BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    "unique_combination_listed_candidates_kind__merchant_id": (
+        "listed_candidates",
+        [{"kind": "ring", "merchant_id": "m1"}] * 2,
+    ),
+    "unique_combination_lead_groups_family__merchant_id": (
+        "lead_groups",
+        [{"family": "goods", "merchant_id": "m1"}] * 2,
+    ),
+    "unique_combination_lead_ids_family__group_id": ("lead_ids", [{"family": "goods", "group_id": "r1"}] * 2),
+    "unique_lead_ids_lead_id": ("lead_ids", [{"lead_id": "lead-a"}] * 2),
+    "not_null_lead_ids_lead_id": ("lead_ids", [{"lead_id": None}]),
+    "unique_merged_leads_lead_id": ("merged_leads", [{"lead_id": "lead-a"}] * 2),
+    "unique_combination_lead_memberships_lead_id__merchant_id": (
+        "lead_memberships",
+        [{"lead_id": "lead-a", "merchant_id": "m1"}] * 2,
+    ),
+    "holds_leads_status": ("leads", [LEAD | {"merchant_count": 0}]),
+    "ranked_by_harm_leads": ("leads", [LEAD, LEAD | {"lead_id": "lead-b", "rank": 2, "expected_harm_usd": 2}]),
+    "unique_leads_lead_id": ("leads", [LEAD, LEAD]),
+    "relationships_leads_lead_id__lead_id__ref_lead_changes": ("leads", [LEAD]),
+    "relationships_leads_merged_into__lead_id__ref_leads": ("leads", [LEAD | {"merged_into": "lead-z"}]),
+    "accepted_values_lead_changes_change": ("lead_changes", [{"lead_id": "lead-a", "change": "other"}]),
     "unique_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": "2026-01-31", "purpose": "score"}] * 2),
     "not_null_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": None, "purpose": "score"}]),
     "holds_rating_dates": ("rating_dates", [{"as_of_date": "2026-01-31", "purpose": "other"}]),
@@ -425,7 +451,17 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse without a row, built: unit tests need the relations to be there."""
     home = tmp_path_factory.mktemp("empty")
     make_warehouse(home, {}, "2026-01-31")
-    run_dbt(home, "build", "--select", "+tag:features", "+tag:marts", "--exclude-resource-type", "unit_test", "test")
+    run_dbt(
+        home,
+        "build",
+        "--select",
+        "+tag:features",
+        "+tag:marts",
+        "tag:leads",
+        "--exclude-resource-type",
+        "unit_test",
+        "test",
+    )
     return home
 
 

@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.leads_fixtures import DAY, Made, Merchant, worth
-from touchstone.casework.lead_identity import connected_merchants
+from tests.leads_fixtures import DAY, Made, Merchant, make_leads, worth
 from touchstone.casework.leads import (
+    connected_merchants,
     leads_folder,
-    make_leads,
     mart_file,
     problems,
     read_leads,

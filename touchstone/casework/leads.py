@@ -8,7 +8,8 @@ previous date with which it shares most of its members, by harm. The folder of a
 the next date reads only the latest folder before it. A list whose gates refused produces no leads: the manifests of the lists
 name the marts that they were built from.
 
-`lead_identity` holds the SQL; `evidence_packs` decides what is shown of a lead to whom.
+dbt builds the tables (`dbt_project/models/leads/`). This module determines what they are built from, and writes, verifies and
+reads them; `evidence_packs` decides what is shown of a lead to whom.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from touchstone.casework.lead_identity import INVARIANTS, ORDERS, PREVIOUS_TABLES, build_tables
+from ml.signals.links import connected_groups
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
@@ -36,6 +38,33 @@ from touchstone.publishing.history import ListStore, in_force
 TABLES: Final = ("leads", "lead_merchants", "lead_changes")
 MANIFEST: Final = "manifest.json"
 MARTS: Final = ("lead_merchants", "merchant_ties")
+MODELS: Final = {
+    "leads": "select * from leads order by rank nulls last, lead_id",
+    "lead_merchants": "select * from lead_memberships order by lead_id, merchant_id",
+    "lead_changes": "select * from lead_changes order by lead_id, as_of_date",
+}
+"""The rows of each table, of the dbt model that builds it."""
+MAX_BEARERS: Final = 5
+"""Listed merchants that share a value form one lead if at most this many merchants bear the value. A few per cent of merchants
+are listed: two of them among five bearers are rarely a coincidence, among twenty they often are."""
+_STANDALONE_TIES: Final = """
+with
+
+listed as (
+
+    select merchant_id
+    from read_parquet($candidates, hive_partitioning = false)
+    where kind = 'merchant' and ((is_listed and $merchants) or (is_brushing_listed and $brushing_merchants))
+
+)
+
+select distinct ties.merchant_id_a, ties.merchant_id_b
+from read_parquet($ties, hive_partitioning = false) as ties
+inner join listed as a on a.merchant_id = ties.merchant_id_a
+inner join listed as b on b.merchant_id = ties.merchant_id_b
+where ties.bearer_count <= $max_bearers and ties.kind not in ('title', 'picture')
+order by all
+"""
 
 
 @dataclass(frozen=True)
@@ -47,12 +76,36 @@ class LeadInputs:
         lists: The version in force of each list that is published as of the date.
         marts: SHA-256 of each mart that is read.
         previous: The latest earlier date that has leads.
+        files: The Parquet file of each source that dbt reads; one of the previous leads is absent without a previous date.
     """
 
     as_of: dt.date
     lists: Mapping[str, str]
     marts: Mapping[str, str]
     previous: dt.date | None
+    files: Mapping[str, Path]
+
+    def published(self) -> list[list[object]]:
+        """Returns the rows of `landed.published_lists`: date, list, and whether it is published."""
+        return [[self.as_of, name, name in self.lists] for name in LISTS]
+
+    def merchant_groups(self) -> pa.Table:
+        """Groups the listed merchants outside any ring that share a rare identifier: rows of `landed.merchant_groups`.
+
+        Connected components are a graph algorithm, which SQL expresses only by slow recursion.
+        """
+        with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
+            ties = connection.execute(
+                _STANDALONE_TIES,
+                {
+                    "candidates": str(self.files["lead_candidates"]),
+                    "ties": str(self.files["lead_ties"]),
+                    "max_bearers": MAX_BEARERS,
+                    "merchants": "merchants" in self.lists,
+                    "brushing_merchants": "brushing_merchants" in self.lists,
+                },
+            ).to_arrow_table()
+        return connected_merchants(ties)
 
 
 # Inputs ---------------------------------------------------------------------------------------------------------------
@@ -82,10 +135,11 @@ def lead_inputs(home: Path, as_of: dt.date, lists: Sequence[ListName]) -> LeadIn
         lists: The lists that the policy builds.
 
     Returns:
-        The published versions, the digests of the marts and the previous date.
+        The published versions, the digests of the marts, the previous date and the files.
 
     Raises:
         GateRefusedError: A list was scored for the date but is not published, or not from the present marts.
+        VerificationError: The leads of the previous date are damaged.
     """
     versions: dict[str, str] = {}
     for name in lists:
@@ -101,58 +155,52 @@ def lead_inputs(home: Path, as_of: dt.date, lists: Sequence[ListName]) -> LeadIn
                 f"The list {name} of {as_of} is not published from its latest ratings, so no leads are built; the previous leads "
                 "are unchanged. Check why its gates refused it, then rate and publish the day again."
             )
+    previous = max((day for day in dates(home) if day < as_of), default=None)
+    files = {
+        "lead_candidates": mart_file(home, "lead_merchants", as_of),
+        "lead_ties": mart_file(home, "merchant_ties", as_of),
+    }
+    if previous is not None:
+        refuse_damage(leads_folder(home, previous))
+        files |= {f"previous_{name}": leads_folder(home, previous) / f"{name}.parquet" for name in TABLES}
     marts = {mart: sha256_file(mart_file(home, mart, as_of)) for mart in MARTS}
-    return LeadInputs(as_of, versions, marts, max((day for day in dates(home) if day < as_of), default=None))
+    return LeadInputs(as_of, versions, marts, previous, files)
 
 
-# Building -------------------------------------------------------------------------------------------------------------
+def connected_merchants(ties: pa.Table) -> pa.Table:
+    """Groups merchants into connected components.
+
+    Args:
+        ties: `merchant_id_a` and `merchant_id_b`, one row per pair.
+
+    Returns:
+        `merchant_id` and `group_id`, the smallest merchant id of the component; sorted by `merchant_id`.
+    """
+    ends = [ties[name].to_numpy() for name in ("merchant_id_a", "merchant_id_b")]
+    merchants, positions = np.unique(np.concatenate(ends).astype(object), return_inverse=True)
+    groups, _ = connected_groups(*np.split(positions, 2), len(merchants))
+    smallest = merchants[np.unique(groups, return_index=True)[1]][groups]
+    return pa.table({"merchant_id": pa.array(merchants, pa.string()), "group_id": pa.array(smallest, pa.string())})
 
 
-def make_leads(home: Path, as_of: dt.date, lists: Sequence[ListName]) -> dict[str, int]:
-    """Builds the leads of a date and writes them atomically. The same marts and previous leads give the same bytes.
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+def write_leads(home: Path, inputs: LeadInputs, connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Writes the leads of a date atomically. The same marts and previous leads give the same bytes.
 
     Args:
         home: The home.
-        as_of: The date, whose lists are published.
-        lists: The lists that the policy builds.
+        inputs: The files that the leads were built from.
+        connection: A warehouse in which dbt has built the models of `MODELS`.
 
     Returns:
         The number of leads by kind.
-
-    Raises:
-        GateRefusedError: A list was scored for the date but is not published from these ratings.
-        VerificationError: The leads of the previous date are damaged, or the result violates an invariant.
     """
-    inputs = lead_inputs(home, as_of, lists)
-    with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
-        _read_previous(connection, home, inputs.previous)
-        paths = {mart: str(mart_file(home, mart, as_of)) for mart in MARTS}
-        build_tables(connection, as_of=as_of, lists=inputs.lists, **paths)
-        for violation, query in INVARIANTS.items():
-            if broken := connection.execute(query).fetchall():
-                raise VerificationError(
-                    f"The leads of {as_of} would contain {violation}: {broken[0][0]}. Nothing was written."
-                )
-        tables = {
-            name: connection.sql(f"select * from {name} order by {ORDERS[name]}").to_arrow_table() for name in TABLES
-        }
+    tables = {name: connection.sql(query).to_arrow_table() for name, query in MODELS.items()}
     _write(home, inputs, tables)
     kinds = tables["leads"].filter(pa.compute.equal(tables["leads"]["status"], "found"))["kind"].to_pylist()
     return {f"{kind} leads": kinds.count(kind) for kind in ("ring", "merchant", "service")}
-
-
-def _read_previous(connection: duckdb.DuckDBPyConnection, home: Path, previous: dt.date | None) -> None:
-    """Creates the tables of `PREVIOUS_TABLES` and fills them with the leads of the previous date, if there is one."""
-    connection.execute(PREVIOUS_TABLES)
-    if previous is None:
-        return
-    refuse_damage(leads_folder(home, previous))
-    names = {"leads": "previous_leads", "lead_merchants": "previous_merchants", "lead_changes": "previous_changes"}
-    for name, table in names.items():
-        path = leads_folder(home, previous) / f"{name}.parquet"
-        connection.execute(
-            f"insert into {table} by name select * from read_parquet(?, hive_partitioning = false)", [str(path)]
-        )
 
 
 def _write(home: Path, inputs: LeadInputs, tables: Mapping[str, pa.Table]) -> None:

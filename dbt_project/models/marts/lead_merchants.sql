@@ -1,7 +1,7 @@
 -- Whom leads may be made of, one row a kind, group and merchant: the members of rings, the merchants above their threshold
 -- that are in no ring, and those that a brushing service serves (its transactions with one say nothing of the merchant).
 -- With what is on lists of each, and the harm expected of its listings. Which are a lead is said once lists are published
--- (acting/leads.py).
+-- (dbt_project/models/leads).
 with
 
 run as (

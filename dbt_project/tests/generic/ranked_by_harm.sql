@@ -1,0 +1,23 @@
+{# Leads of the date have ranks in the order of their expected harm, and something of each is on a published list. #}
+{% test ranked_by_harm(model) %}
+
+with
+
+ranked as (
+
+    select
+        *,
+        lag(expected_harm_usd) over (order by rank) as harm_above_usd
+    from {{ model }}
+    where status = 'found'
+
+)
+
+select lead_id
+from ranked
+where
+    expected_harm_usd > harm_above_usd
+    or rank is null
+    or listed_merchant_count + listed_brusher_count + listed_listing_count + listed_transaction_count = 0
+
+{% endtest %}
