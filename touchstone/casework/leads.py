@@ -178,7 +178,8 @@ def connected_merchants(ties: pa.Table) -> pa.Table:
     """
     ends = [ties[name].to_numpy() for name in ("merchant_id_a", "merchant_id_b")]
     merchants, positions = np.unique(np.concatenate(ends).astype(object), return_inverse=True)
-    groups, _ = connected_groups(*np.split(positions, 2), len(merchants))
+    first, second = np.split(positions, 2)
+    groups, _ = connected_groups(first, second, len(merchants))
     smallest = merchants[np.unique(groups, return_index=True)[1]][groups]
     return pa.table({"merchant_id": pa.array(merchants, pa.string()), "group_id": pa.array(smallest, pa.string())})
 
