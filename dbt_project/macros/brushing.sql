@@ -1,44 +1,60 @@
-{# What the models of brushing say in the same words: keys, limits, and what counts as an indicator. #}
+{# Keys, limits and indicators that the brushing models share. #}
 
-{# The key of what can be brushed: an order, or a review without one; their ids may be the same. #}
+{#
+    Key of a transaction: an order, or a review without an order. The kind is part of the key because ids of the two may coincide.
+#}
 {% macro transaction_key(kind, id) %}'{{ kind }}:' || {{ id }}{% endmacro %}
 
-{# Hash of an id where millions of rows are joined by it; null for none. #}
+{# Hash of an id, used where millions of rows are joined on it; null for a null id. #}
 {% macro key_hash(id) %}case when {{ id }} is not null then {{ row_hash([id]) }} end{% endmacro %}
 
-{# How long a transaction is rated: what is older moves no rank any more. #}
+{# Days for which a transaction is rated. Older transactions no longer affect any rank. #}
 {% macro transaction_days() %}365{% endmacro %}
 
-{# A parcel is light under so many hundredths of what the listing's typically weigh, a delivery fast under so many of the typical hours. #}
+{#
+    Upper limits in hundredths: parcel weight relative to the listing's typical weight, delivery time relative to the typical
+    time.
+#}
 {% macro light_hundredths() %}65{% endmacro %}
 {% macro fast_hundredths() %}60{% endmacro %}
 
-{# A review is hasty within so many hours after the delivery, a buyer new for so many days, an order just before a look for as many. #}
+{#
+    Hours after delivery within which a review is hasty; days for which a buyer is new; days before a rank observation within
+    which an order counts as placed just before it.
+#}
 {% macro hasty_hours() %}48{% endmacro %}
 {% macro new_buyer_days() %}60{% endmacro %}
 {% macro before_look_days() %}3{% endmacro %}
 
-{# Who serves fewer merchants is no service. #}
+{# Minimum number of merchants that a brushing service works for. #}
 {% macro least_clients() %}3{% endmacro %}
 
-{# So many accounts that go round two components of merchants, and hardly elsewhere, make one service of them. #}
+{#
+    Minimum number of buyer accounts shared by two components of merchants, and by few others, that merges them into one service.
+#}
 {% macro least_bridging_buyers() %}3{% endmacro %}
 
-{# A transaction that shows fewer indicators is not rated: nobody would flag it, and they are four of five. #}
+{#
+    Minimum number of indicators for a transaction to be rated. Four of five transactions have fewer; none of them would be
+    flagged.
+#}
 {% macro min_indicators() %}2{% endmacro %}
 
-{# So many buyers, and so many times as many as chance would have, make two merchants tied; who buys everywhere ties nobody. #}
+{#
+    Two merchants are tied if they share at least this many buyers and this many times the number expected by chance. Buyers of
+    more merchants than the maximum are not counted.
+#}
 {% macro least_common_buyers() %}4{% endmacro %}
 {% macro least_chance_ratio() %}15{% endmacro %}
 {% macro most_merchants_of_a_tie() %}30{% endmacro %}
 
-{# About how many merchants, and how many of their transactions, are drawn at each grid date of those that nothing labels. #}
+{# Approximate number of merchants, and of their transactions, sampled among the unlabelled ones at each grid date. #}
 {% macro merchants_per_date() %}{{ return(var('brushing_merchants_per_date', 400)) }}{% endmacro %}
 {% macro transactions_per_date() %}{{ return(var('brushing_transactions_per_date', 4000)) }}{% endmacro %}
 
 {#
-    What is counted of a merchant's transactions, and of a buyer's with the merchant: by name, whether a transaction shows it (a boolean of
-    transaction_indicators, null where that is unknown).
+    Counts over a merchant's transactions, and over a buyer's transactions with the merchant: name of the count, and the boolean
+    column of transaction_indicators that is counted (null if unknown).
 #}
 {% macro transaction_counts() %}
     {{ return({
@@ -60,14 +76,14 @@
         'own_haste': 'is_own_haste',
     }) }}
 {% endmacro %}
-{# Those of them that count as indicators: what half of all transactions do, as praise, tells nothing by itself. #}
+{# Columns that count as indicators. Columns true for about half of all transactions, such as praise, carry no evidence alone. #}
 {% macro telling_indicators() %}
     {{ return([
         'is_light', 'is_fast', 'is_hasty', 'is_repeated', 'is_own', 'is_device_shared', 'is_payer_shared', 'is_devoted',
         'is_crowded', 'is_tied',
     ]) }}
 {% endmacro %}
-{# Those of them that a merchant's other transactions are asked for. #}
+{# Counts whose share among the merchant's other transactions is a feature. #}
 {% macro context_counts() %}
     {{ return([
         'light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded', 'own', 'shared_device', 'shared_payer', 'devoted',
@@ -75,10 +91,10 @@
     ]) }}
 {% endmacro %}
 
-{# Those of them that a buyer's other transactions with the merchant are asked for. #}
+{# Counts whose share among the buyer's other transactions with the merchant is a feature. #}
 {% macro pair_counts() %}{{ return(['light', 'fast', 'hasty', 'repeated', 'before_look', 'crowded']) }}{% endmacro %}
 
-{# The share of a relation's transactions that show an indicator, the transaction of `own` left out; shrunk towards 0 where they are few. #}
+{# Share of a relation's transactions with an indicator, without the transaction of `own`; shrunk towards 0 if there are few. #}
 {% macro other_share(relation, name, own) -%}
     {%- set indicator = own ~ '.' ~ transaction_counts()[name] -%}
     {{ shrunken_share(
@@ -87,7 +103,7 @@
     ) }}
 {%- endmacro %}
 
-{# The indicators of a transaction that a rule of the policy may look at (touchstone/publishing/policy.py has the same). #}
+{# Columns that a rule of the policy may refer to (touchstone/publishing/policy.py has the same list). #}
 {% macro rule_columns() %}
     {{ return([
         'buyer_age_days', 'buyer_transaction_count', 'buyer_merchant_count', 'buyer_here_count', 'device_buyer_count',

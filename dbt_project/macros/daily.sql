@@ -1,15 +1,15 @@
 {#
-    What the daily tables hold, said once: the name of each measure, how it comes out of one day's events, its type, and
-    whether it adds up over days and listings (counts and sums do, prices do not). Means and shares are for later, over a
-    window. Sums are of integers and decimals only: a sum of doubles differs from run to run.
+    Definition of the daily tables' measures: name, aggregation of one day's events, type, and whether the measure is additive
+    over days and listings (counts and sums are, prices are not). Means and shares are computed later, over a window. Only
+    integers and decimals are summed: a sum of doubles differs between runs.
 #}
 {% macro listing_measures() %}
     {{ return(measures_of_parts(listing_parts().keys())) }}
 {% endmacro %}
 
 {#
-    What a listing's days are made of: each part is a table of its own. Few events of a listing share a day, so that one
-    grouping by all measures (45 counters for every group, five times the time and memory) would save few rows.
+    The parts of a listing's days; each is a table of its own. Few events of a listing share a day, so one grouping by all
+    measures (45 counters per group, five times the time and memory) would save few rows.
 #}
 {% macro listing_parts() %}
     {{ return({
@@ -21,12 +21,12 @@
 {% endmacro %}
 
 {#
-    How many days before its own a review looks back: to its order, and to a review with the same text. The bound keeps the
-    two shares comparable however long the history is, and a correction from reaching further.
+    Number of days before its own day that a review looks back: to its order, and to a review with the same text. The limit keeps
+    the two shares comparable however long the history is, and limits how many days a correction affects.
 #}
 {% macro review_look_back_days() %}{{ return(30) }}{% endmacro %}
 
-{# The measures of one part. (Each is made only when it is asked for: dbt takes its time over a macro.) #}
+{# The measures of one part. (Built only on request, because dbt evaluates macros slowly.) #}
 {% macro measures_of_part(part) %}
     {% if part == 'orders' %}
         {{ return({
@@ -99,10 +99,10 @@
     {{ return(measures) }}
 {% endmacro %}
 
-{# The parts of a listing's days that are summed by merchant too; what else is asked of a merchant is asked at a date. #}
+{# The parts that are also aggregated by merchant. Other merchant measures are computed at an as-of date. #}
 {% macro merchant_parts() %}{{ return(['orders', 'reviews']) }}{% endmacro %}
 
-{# What happens to a merchant itself, apart from what happens to its listings. #}
+{# Measures of events that concern the merchant itself, not one of its listings. #}
 {% macro merchant_measures() %}
     {{ return({
         'merchant_counterfeit_decision_count': count_where("kind = 'counterfeit_decided' and detail = 'fake'"),
@@ -134,14 +134,14 @@
     {{ return({'of_events': of_events, 'adds_up': false, 'type': 'decimal(18, 4)'}) }}
 {% endmacro %}
 
-{# The select list that makes measures out of events. #}
+{# Select list that computes measures from events. #}
 {% macro measures_of_events(measures) -%}
     {%- for name, measure in measures.items() %}
         cast({{ measure.of_events }} as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 
-{# The select list of measures of which a part has its `own`; those of other parts are nothing: zero, or no price. #}
+{# Select list of `measures` in which those not in `own` are empty: 0 if additive, else null. #}
 {% macro measures_beside(measures, own) -%}
     {%- for name, measure in measures.items() %}
         {%- set nothing = 'cast(' ~ ('0' if measure.adds_up else 'null') ~ ' as ' ~ measure.type ~ ') as ' ~ name %}
@@ -149,14 +149,14 @@
     {%- endfor %}
 {%- endmacro %}
 
-{# The select list of nothing at all, for markers. #}
+{# Select list of null measures, for marker rows. #}
 {% macro no_measures(measures) -%}
     {%- for name, measure in measures.items() %}
         cast(null as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 
-{# The select list that adds up measures already made, over whatever the query groups by; those that are not `own` are zero. #}
+{# Select list that sums existing measures over the query's groups; measures not in `own` are 0. #}
 {% macro added_up(measures, relation, own) -%}
     {%- for name, measure in measures.items() %}
         cast({{ 'sum(' ~ relation ~ '.' ~ name ~ ')' if name in own else '0' }} as {{ measure.type }}) as {{ name }}{{ ',' if not loop.last }}
@@ -164,10 +164,10 @@
 {%- endmacro %}
 
 {#
-    What one landed table adds to int_load_days, as CTEs: `<table>_new`, the rows of its new loads; `<table>_replaced`, the
-    earlier rows that new increments replace. `moments` has, by the column on whose day an event falls, the columns that the
-    event is made of: a change of any other column does not rebuild the day.
-    (The replaced rows' keys are looked up first: of a table that only grows nothing is replaced, and no other column is read.)
+    The CTEs that one landed table contributes to int_load_days: `<table>_new`, the rows of its new loads, and `<table>_replaced`,
+    the earlier rows that new increments replace. `moments` maps each column whose day an event falls on to the columns that the
+    event consists of; a change of any other column does not rebuild the day.
+    (The keys of replaced rows are looked up first: in an append-only table nothing is replaced, and no other column is read.)
 #}
 {% macro rows_of_new_loads(table, key, moments) -%}
     {%- set landed_table = source('landed', table) -%}
@@ -233,7 +233,7 @@
 ),
 {%- endmacro %}
 
-{# The sums over the days of one moment of those rows. Loads that are not current add only what counts in every load. #}
+{# Sums over the days of one moment of those rows. Loads that are not current are included only if `counts_in_every_load`. #}
 {% macro sums_of_new_loads(table, moment, counts_in_every_load=false) -%}
     select
         '{{ table }}' as table_name,
@@ -270,15 +270,15 @@
     {%- endif %}
 {%- endmacro %}
 
-{# What digests of rows depend on besides the rows: this code and this engine. `run` is landed.run. #}
+{# The part of a digest that does not depend on the rows: version of the code and of the engine. `run` is landed.run. #}
 {% macro digest_recipe() -%}
     run.project_digest || ':' || {{ engine_version() }}
 {%- endmacro %}
 
 {#
-    CTEs `changed_days`, the days that a part of the listings' days rebuilds, and `bounds`, one row: from when until when
-    (exclusive) they reach, `look_back_from` being so many days earlier. Joining events with `bounds` before they are grouped
-    keeps the engine from reading files and row groups outside; without changed days both bounds are in the far future.
+    CTE `changed_days`: the days that a part of the listings' days rebuilds. CTE `bounds`: one row with the range of those days
+    (end exclusive) and `look_back_from`, which is `look_back_days` earlier. Joining events with `bounds` before grouping lets the
+    engine skip files and row groups outside the range. Without changed days both bounds are in the far future.
 #}
 {% macro days_to_rebuild(part, look_back_days=0) -%}
 changed_days as (
@@ -308,15 +308,15 @@ bounds as (
     and {{ moment }} < bounds.end_at
 {%- endmacro %}
 
-{# What a marker has besides its day, by name, with its type. #}
+{# Columns of a marker row other than its day, with their types. #}
 {% macro marker_columns() %}
     {{ return({'events_digest': 'varchar', 'day_digest': 'varchar', 'owner_change': 'bigint'}) }}
 {% endmacro %}
 
 {#
-    The last CTE of a part's model, over `events` (event_at, listing_id, merchant_id and what the measures are made of): the
-    events of the days that changed, summed by day, listing and merchant. Each rebuilt day also gets a marker row with its
-    digests, in the same commit; the marker of a day that lost all its events has no digest, and replaces the day's old rows.
+    The last CTE of a part's model. It reads `events` (event_at, listing_id, merchant_id and the columns of the measures) and
+    aggregates the events of the changed days by day, listing and merchant. Each rebuilt day also gets a marker row with its
+    digests, in the same commit. The marker of a day that lost all its events has no digest, and replaces the day's old rows.
 #}
 {% macro days_of_events(part) -%}
     {%- set measures = measures_of_part(part) -%}

@@ -1,17 +1,16 @@
 {#
-    Functions that differ between DuckDB and Spark, each dispatched, so that models are plain SQL; and a few names for what
-    both write alike. A new engine is one more `<engine>__` line per function; one that is missing is a compilation error.
-    (dbt's own dateadd and datediff are not used: in DuckDB they return timestamps, and count boundaries, not whole hours.)
-
-    Hashes: `row_hash` is quick and may change with the engine's version (so the version is part of a day's digest);
-    `key_share` is md5 and never changes, so samples are drawn from it.
+    Functions that differ between DuckDB and Spark, each dispatched, so that models are plain SQL; and names for some functions
+    that both engines share. A new engine needs one `<engine>__` macro per function; a missing one is a compilation error.
+    (dbt's own dateadd and datediff are not used: in DuckDB they return timestamps, and count boundaries instead of whole hours.)
+    Hashes: `row_hash` is fast and may change with the engine's version, so the version is part of a day's digest. `key_share` is
+    md5 and never changes, so samples are drawn from it.
 #}
 
-{# A non-negative integer over the columns' values; nulls count. Compare within one engine version only. #}
+{# A non-negative integer hash of the columns' values; nulls are included. Comparable only within one engine version. #}
 {% macro row_hash(columns) %}{{ return(adapter.dispatch('row_hash', 'touchstone')(columns)) }}{% endmacro %}
 {#
-    DuckDB's hash is quick, but gives one number to many texts of more than a few words that differ in two places: to a seventh of
-    a million specifications of four numbers. So what people write goes through md5 first; ids and amounts need not.
+    DuckDB's hash is fast, but collides for long texts that differ in two places: for one in seven of a million specifications of
+    four numbers. Free-text columns are therefore hashed with md5 first; ids and amounts are not.
 #}
 {% macro duckdb__row_hash(columns) -%}
     {%- set hashed = [] -%}
@@ -21,38 +20,38 @@
     hash({{ hashed | join(', ') }})
 {%- endmacro %}
 
-{# The columns that hold what people write, by name. #}
+{# Names of the columns that hold free text. #}
 {% macro written_columns() %}{{ return(['title', 'description', 'specs', 'brand_claimed', 'name', 'aliases', 'text', 'text_key']) }}{% endmacro %}
 
-{# The engine's name and version, part of every digest that rests on row_hash. #}
+{# Name and version of the engine, part of every digest that depends on row_hash. #}
 {% macro engine_version() %}{{ return(adapter.dispatch('engine_version', 'touchstone')()) }}{% endmacro %}
 {% macro duckdb__engine_version() %}'duckdb ' || version(){% endmacro %}
 
-{# 32 hexadecimal digits of a text: the same on every engine and version. #}
+{# 32 hexadecimal digits of a text; equal on every engine and version. #}
 {% macro text_digest(text) %}md5({{ text }}){% endmacro %}
 
-{# A share in [0, 1) drawn from a text, uniform over keys: 13 hexadecimal digits of its md5. #}
+{# A pseudo-random number in [0, 1) derived from a text, uniform over keys: 13 hexadecimal digits of its md5. #}
 {% macro key_share(text) %}{{ return(adapter.dispatch('key_share', 'touchstone')(text)) }}{% endmacro %}
 {% macro duckdb__key_share(text) %}(cast('0x' || left(md5({{ text }}), 13) as bigint) / 4503599627370496.0){% endmacro %}
 
-{# The value in the row with the greatest `order_by`, null where no row has both. #}
+{# The value in the row with the greatest `order_by`; null if no row has both. #}
 {% macro value_at_greatest(value, order_by) %}max_by({{ value }}, {{ order_by }}){% endmacro %}
 
-{# The value in the row with the least `order_by`, null where no row has both. #}
+{# The value in the row with the least `order_by`; null if no row has both. #}
 {% macro value_at_least(value, order_by) %}min_by({{ value }}, {{ order_by }}){% endmacro %}
 
-{# Null in place of an error where a text or a number does not fit the type. #}
+{# Cast that returns null instead of an error if the value does not fit the type. #}
 {% macro safe_cast_to(value, type) %}try_cast({{ value }} as {{ type }}){% endmacro %}
 
-{# Whole hours from one time to another, rounded down. #}
+{# Whole hours between two times, rounded down. #}
 {% macro hours_between(from_time, to_time) %}{{ return(adapter.dispatch('hours_between', 'touchstone')(from_time, to_time)) }}{% endmacro %}
 {% macro duckdb__hours_between(from_time, to_time) %}date_sub('hour', {{ from_time }}, {{ to_time }}){% endmacro %}
 
-{# A date so many days later (earlier, if negative). #}
+{# The date `days` days later (earlier if negative). #}
 {% macro add_days(date, days) %}{{ return(adapter.dispatch('add_days', 'touchstone')(date, days)) }}{% endmacro %}
 {% macro duckdb__add_days(date, days) %}({{ date }} + cast({{ days }} as integer)){% endmacro %}
 
-{# Milliseconds from 1970 until a time. #}
+{# Milliseconds from 1970-01-01 to a time. #}
 {% macro milliseconds_until(time) %}{{ return(adapter.dispatch('milliseconds_until', 'touchstone')(time)) }}{% endmacro %}
 {% macro duckdb__milliseconds_until(time) %}epoch_ms({{ time }}){% endmacro %}
 
@@ -60,41 +59,41 @@
 {% macro days_between(from_date, to_date) %}{{ return(adapter.dispatch('days_between', 'touchstone')(from_date, to_date)) }}{% endmacro %}
 {% macro duckdb__days_between(from_date, to_date) %}cast({{ to_date }} - {{ from_date }} as integer){% endmacro %}
 
-{# The middle one of the values in order (the lower of two): never a mean, so it is exact and one of them. #}
+{# The median as one of the values (the lower of the two in the middle); never a mean, so it is exact. #}
 {% macro median(value) %}{{ return(adapter.dispatch('median', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__median(value) %}quantile_disc({{ value }}, 0.5){% endmacro %}
 
-{# How far the values are from their median, in the middle: of an even number of DECIMALs an exact mean of two. #}
+{# Median absolute deviation. For an even number of DECIMALs it is the exact mean of the middle two. #}
 {% macro middle_distance(value) %}{{ return(adapter.dispatch('middle_distance', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__middle_distance(value) %}mad({{ value }}){% endmacro %}
 
-{# The one a tenth of the way up among the values in order. #}
+{# The 10th percentile, as one of the values. #}
 {% macro p10(value) %}{{ return(adapter.dispatch('p10', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__p10(value) %}quantile_disc({{ value }}, 0.1){% endmacro %}
 
-{# A value that nine of ten lie at or below. #}
+{# The 90th percentile, as one of the values. #}
 {% macro p90(value) %}{{ return(adapter.dispatch('p90', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__p90(value) %}quantile_disc({{ value }}, 0.9){% endmacro %}
 
-{# One row for each date from the first to the last, both included: an expression for the select list. #}
+{# One row per date from the first to the last, both included; an expression for the select list. #}
 {% macro each_date(first_date, last_date) %}{{ return(adapter.dispatch('each_date', 'touchstone')(first_date, last_date)) }}{% endmacro %}
 {% macro duckdb__each_date(first_date, last_date) %}cast(unnest(generate_series({{ first_date }}, {{ last_date }}, interval 1 day)) as date){% endmacro %}
 
 {# Lists #}
 
-{# One row for each member of a list: an expression for the select list. #}
+{# One row per member of a list; an expression for the select list. #}
 {% macro each_member(list) %}{{ return(adapter.dispatch('each_member', 'touchstone')(list)) }}{% endmacro %}
 {% macro duckdb__each_member(list) %}unnest({{ list }}){% endmacro %}
 
-{# The last so many members of a list, in order. #}
+{# The last `number` members of a list, in order. #}
 {% macro last_members(list, number) %}{{ return(adapter.dispatch('last_members', 'touchstone')(list, number)) }}{% endmacro %}
 {% macro duckdb__last_members(list, number) %}list_slice({{ list }}, -{{ number }}, -1){% endmacro %}
 
-{# The members of a list of texts as one text, with a separator between them. #}
+{# The members of a list of texts joined with a separator. #}
 {% macro joined_members(list, separator) %}{{ return(adapter.dispatch('joined_members', 'touchstone')(list, separator)) }}{% endmacro %}
 {% macro duckdb__joined_members(list, separator) %}array_to_string({{ list }}, {{ separator }}){% endmacro %}
 
-{# All members of a list but the last. #}
+{# All members of a list except the last. #}
 {% macro all_but_last(list) %}{{ return(adapter.dispatch('all_but_last', 'touchstone')(list)) }}{% endmacro %}
 {% macro duckdb__all_but_last(list) %}list_slice({{ list }}, 1, -2){% endmacro %}
 
@@ -102,26 +101,26 @@
 {% macro have_common_member(list_a, list_b) %}{{ return(adapter.dispatch('have_common_member', 'touchstone')(list_a, list_b)) }}{% endmacro %}
 {% macro duckdb__have_common_member(list_a, list_b) %}list_has_any({{ list_a }}, {{ list_b }}){% endmacro %}
 
-{# A text with a space in place of each member of a list, one after the other. #}
+{# A text in which each member of a list is replaced by a space, one member after the other. #}
 {% macro without_members(text, list) %}{{ return(adapter.dispatch('without_members', 'touchstone')(text, list)) }}{% endmacro %}
 {% macro duckdb__without_members(text, list) %}list_reduce({{ list }}, lambda kept, member: replace(kept, member, ' '), {{ text }}){% endmacro %}
 
-{# The values of a group as a list, in no order. #}
+{# The values of a group as an unordered list. #}
 {% macro collect(value) %}{{ return(adapter.dispatch('collect', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__collect(value) %}list({{ value }}){% endmacro %}
 
-{# The values of a group as a list, in their order. #}
+{# The values of a group as a sorted list. #}
 {% macro collect_in_order(value) %}{{ return(adapter.dispatch('collect_in_order', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__collect_in_order(value) %}list({{ value }} order by {{ value }}){% endmacro %}
 
-{# Each `size` consecutive members of a list of texts, as one text with spaces between them: a list, shorter by size - 1. #}
+{# The n-grams of a list of texts (`size` consecutive members, joined with spaces): a list, shorter by size - 1. #}
 {% macro runs_of(list, size) %}{{ return(adapter.dispatch('runs_of', 'touchstone')(list, size)) }}{% endmacro %}
 {% macro duckdb__runs_of(list, size) %}list_transform(
         generate_series(1, len({{ list }}) - {{ size - 1 }}),
         lambda place: array_to_string(list_slice({{ list }}, place, place + {{ size - 1 }}), ' ')
     ){% endmacro %}
 
-{# The members of one list, then those of another. #}
+{# The members of one list followed by those of another. #}
 {% macro both_lists(list_a, list_b) %}{{ return(adapter.dispatch('both_lists', 'touchstone')(list_a, list_b)) }}{% endmacro %}
 {% macro duckdb__both_lists(list_a, list_b) %}list_concat({{ list_a }}, {{ list_b }}){% endmacro %}
 
@@ -129,34 +128,34 @@
 {% macro hashes_of(list) %}{{ return(adapter.dispatch('hashes_of', 'touchstone')(list)) }}{% endmacro %}
 {% macro duckdb__hashes_of(list) %}list_transform({{ list }}, lambda member: hash(member)){% endmacro %}
 
-{# The least of a list's members under the hash function of a number; null of an empty list. See row_hash. #}
+{# The least hash of a list's members under the hash function with this number; null for an empty list. See row_hash. #}
 {% macro least_hash(list, number) %}{{ return(adapter.dispatch('least_hash', 'touchstone')(list, number)) }}{% endmacro %}
 {% macro duckdb__least_hash(list, number) %}list_min(list_transform({{ list }}, lambda member: hash(member, {{ number }}))){% endmacro %}
 
-{# The members of a list from one place to another, both included. #}
+{# The members of a list from one position to another, both included. #}
 {% macro members_from(list, first, last) %}{{ return(adapter.dispatch('members_from', 'touchstone')(list, first, last)) }}{% endmacro %}
 {% macro duckdb__members_from(list, first, last) %}list_slice({{ list }}, {{ first }}, {{ last }}){% endmacro %}
 
-{# A text's parts between occurrences of a separator. #}
+{# The parts of a text between occurrences of a separator. #}
 {% macro parts_of(text, separator) %}{{ return(adapter.dispatch('parts_of', 'touchstone')(text, separator)) }}{% endmacro %}
 {% macro duckdb__parts_of(text, separator) %}string_split({{ text }}, {{ separator }}){% endmacro %}
 
-{# JSON, held as text; null where the text is not JSON or the member is not there. #}
+{# JSON, held as text; null if the text is not JSON or the member does not exist. #}
 
 {% macro json_member_names(json) %}{{ return(adapter.dispatch('json_member_names', 'touchstone')(json)) }}{% endmacro %}
 {% macro duckdb__json_member_names(json) %}json_keys(try_cast({{ json }} as json)){% endmacro %}
 
-{# What a JSON text is (OBJECT, ARRAY and so on); null where it is none. #}
+{# The type of a JSON text (OBJECT, ARRAY and so on); null if it is not JSON. #}
 {% macro json_kind(json) %}{{ return(adapter.dispatch('json_kind', 'touchstone')(json)) }}{% endmacro %}
 {% macro duckdb__json_kind(json) %}json_type(try_cast({{ json }} as json)){% endmacro %}
 
-{# The member's value as text; `name` is an expression, any text (a JSON pointer, with its two signs escaped). #}
+{# The member's value as text. `name` is an expression with any text (it becomes a JSON pointer, with ~ and / escaped). #}
 {% macro json_text(json, name) %}{{ return(adapter.dispatch('json_text', 'touchstone')(json, name)) }}{% endmacro %}
 {% macro duckdb__json_text(json, name) %}json_extract_string(
         try_cast({{ json }} as json), '/' || replace(replace({{ name }}, '~', '~0'), '/', '~1')
     ){% endmacro %}
 
-{# A text as JSON writes it, in quotes. #}
+{# A text as a quoted JSON string. #}
 {% macro json_quoted(text) %}{{ return(adapter.dispatch('json_quoted', 'touchstone')(text)) }}{% endmacro %}
 {% macro duckdb__json_quoted(text) %}cast(to_json({{ text }}) as varchar){% endmacro %}
 
@@ -164,13 +163,13 @@
 {% macro json_texts(json) %}{{ return(adapter.dispatch('json_texts', 'touchstone')(json)) }}{% endmacro %}
 {% macro duckdb__json_texts(json) %}try_cast(try_cast({{ json }} as json) as varchar[]){% endmacro %}
 
-{# What each object of a JSON array has under a name (a plain word), as a list of texts. #}
+{# The values under a name (a plain word) in each object of a JSON array, as a list of texts. #}
 {% macro json_texts_of(json, name) %}{{ return(adapter.dispatch('json_texts_of', 'touchstone')(json, name)) }}{% endmacro %}
 {% macro duckdb__json_texts_of(json, name) %}json_extract_string(try_cast({{ json }} as json), '$[*].{{ name }}'){% endmacro %}
 
 {# Texts #}
 
-{# How many bytes a text has in UTF-8. #}
+{# Number of bytes of a text in UTF-8. #}
 {% macro bytes_in(text) %}{{ return(adapter.dispatch('bytes_in', 'touchstone')(text)) }}{% endmacro %}
 {% macro duckdb__bytes_in(text) %}strlen({{ text }}){% endmacro %}
 
@@ -178,10 +177,10 @@
 {% macro without_accents(text) %}{{ return(adapter.dispatch('without_accents', 'touchstone')(text)) }}{% endmacro %}
 {% macro duckdb__without_accents(text) %}strip_accents({{ text }}){% endmacro %}
 
-{# Each of the characters of a text replaced by the one at its place in another text; all three are expressions. #}
+{# A text in which each of `characters` is replaced by the one at the same position in `others`; all three are expressions. #}
 {% macro translated(text, characters, others) %}translate({{ text }}, {{ characters }}, {{ others }}){% endmacro %}
 
-{# Regular expressions (RE2's common ground: no look-around) #}
+{# Regular expressions (the common subset with RE2: no look-around) #}
 
 {% macro replace_matches(text, pattern, replacement) %}{{ return(adapter.dispatch('replace_matches', 'touchstone')(text, pattern, replacement)) }}{% endmacro %}
 {% macro duckdb__replace_matches(text, pattern, replacement) %}regexp_replace({{ text }}, {{ pattern }}, {{ replacement }}, 'g'){% endmacro %}

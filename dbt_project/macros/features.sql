@@ -1,14 +1,14 @@
-{# What several models of the features step say in the same words; plain SQL, the same on every engine. #}
+{# Expressions that several feature models share; plain SQL, equal on every engine. #}
 
-{# One number over another, rounded to six digits; null where either is unknown or there is nothing to divide by. #}
+{# Quotient of two numbers, rounded to six digits; null if either is null or the denominator is 0. #}
 {% macro ratio(numerator, denominator) -%}
     round(cast({{ numerator }} as double) / nullif(cast({{ denominator }} as double), 0), 6)
 {%- endmacro %}
 
 {#
-    A share that few cases do not make extreme: prior cases are added, in none of which anything was amiss. Null where there is no
-    case. (Not cases at the platform's own share: whoever buys many reviews for some would move it, and with it everybody who
-    has few.)
+    A share shrunk towards 0: negative prior cases are added to the denominator, so that few cases do not make it extreme. Null if
+    there is no case. (The prior is 0, not the platform's mean: buying many reviews for some entities would move the mean, and
+    with it every entity that has few.)
 #}
 {% macro shrunken_share(part, whole) -%}
     case
@@ -18,8 +18,8 @@
 {%- endmacro %}
 
 {#
-    The select list that sums a daily table's columns up to as_of (`<column>_life`) and, where a feature asks for it, over
-    the last 90 and 30 days (`<column>_90`, `<column>_30`); nothing in a window is 0. `columns` as in summed_columns.
+    Select list that sums a daily table's columns up to the as-of date (`<column>_life`) and, if a feature needs it, over the last
+    90 and 30 days (`<column>_90`, `<column>_30`); an empty window is 0. `columns` as in summed_columns.
 #}
 {% macro windowed_sums(columns, daily, as_of_date) -%}
     {%- for column, windows in columns.items() %}
@@ -31,19 +31,22 @@
     {%- endfor %}
 {%- endmacro %}
 
-{# 1 divided by a probability, as a decimal: sums of these are the same in every run. #}
+{# 1 divided by a probability, as a decimal: sums of decimals are equal in every run. #}
 {% macro inverse(probability) -%}
     cast(1.0 / {{ probability }} as decimal(28, 9))
 {%- endmacro %}
 
-{# By how many classes of age verdicts are scaled to what is active, at most, and how many verdicts a class holds at least. #}
+{# Maximum number of age classes in which verdicts are scaled to the active entities, and minimum number of verdicts per class. #}
 {% macro age_classes() %}20{% endmacro %}
 {% macro verdicts_per_age_class() %}{{ return(var('verdicts_per_age_class', 50)) }}{% endmacro %}
 
-{# How many positive verdicts calibration takes for sure; of more a part teaches instead, at most half (docs/decisions/0010). #}
+{#
+    Number of positive verdicts that are always used to calibrate. Of further ones at most half are used to train
+    (docs/decisions/0010).
+#}
 {% macro calibrating_positives() %}{{ return(var('calibrating_positives', 100)) }}{% endmacro %}
 
-{# The select list of windowed sums made before, from a side of a left join that may have no row. #}
+{# Select list of windowed sums that exist in `relation`, 0 if a left join found no row. #}
 {% macro windowed_sums_of(columns, relation) -%}
     {%- for column, windows in columns.items() %}
         {%- for window in windows %}
@@ -52,7 +55,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{# A ratio that can be summed: DECIMAL(18,6), at most a million. (`least` would make a million of an unknown one.) #}
+{# A ratio that can be summed: DECIMAL(18,6), capped at a million. (`least` would return a million for null.) #}
 {% macro decimal_ratio(numerator, denominator) -%}
     cast(
         case
@@ -62,12 +65,12 @@
     )
 {%- endmacro %}
 
-{# The geometric mean of ratios out of the sum of their logarithms: a few dear listings among cheap ones do not hide these. #}
+{# Geometric mean of ratios, from the sum of their logarithms: a few expensive listings do not hide many cheap ones. #}
 {% macro mean_ratio(log_sum, count) -%}
     round(exp({{ ratio(log_sum, count) }}), 6)
 {%- endmacro %}
 
-{# The price level of a merchant's listings compared with one listing; `merchants` is merchant_states or merchant_brands, the listing `offered`. #}
+{# Price level of the merchant's listings other than the one in `offered`; `merchants` is merchant_states or merchant_brands. #}
 {% macro others_msrp_ratio(merchants) -%}
     {{ mean_ratio(
         merchants ~ '.log_msrp_ratio_sum - coalesce(offered.own_log_msrp_ratio, 0)',
@@ -75,14 +78,15 @@
     ) }}
 {%- endmacro %}
 
-{# The natural logarithm of a price, DECIMAL: a middle of them is exact. Null where nothing is asked. #}
+{# Natural logarithm of a price as DECIMAL, so that medians are exact. Null for a price of 0 or less. #}
 {% macro log_price(price) -%}
     case when {{ price }} > 0 then cast(ln(cast({{ price }} as double)) as decimal(9, 6)) end
 {%- endmacro %}
 
 {#
-    How many typical distances a price is from the median of the first peers that there are. What is typical among few is drawn
-    towards what is among the next wider ones, by as many prior cases as peers must be, and is never under a twentieth.
+    Distance of a price from the median of its peers, in units of 1.4826 median absolute deviations of the log price. The median
+    is that of the first peer group that exists. The deviation within a small group is shrunk towards that of the next wider one,
+    with 20 prior cases (the minimum size of a peer group), and the unit is at least 0.05.
 #}
 {% macro peer_deviation(price, peers) -%}
     {%- set distances = [] -%}
@@ -107,8 +111,8 @@
 {%- endmacro %}
 
 {#
-    The columns of the daily tables from which features come, by part, and their windows: counts and whole sums, so they
-    add up.
+    Columns of the daily tables that features are computed from, by part, with their windows. All are counts or integer sums,
+    hence additive.
 #}
 {% macro summed_columns_by_part() %}
     {{ return({
@@ -149,7 +153,7 @@
     {{ return(columns) }}
 {% endmacro %}
 
-{# The sums of a daily table's columns under their own names. #}
+{# Sums of a daily table's columns under their own names. #}
 {% macro sums(columns, relation) -%}
     {%- for column in columns %}
         cast(coalesce(sum({{ relation }}.{{ column }}), 0) as bigint) as {{ column }}{{ ',' if not loop.last }}
@@ -157,8 +161,9 @@
 {%- endmacro %}
 
 {#
-    How divided ratings are, for an entity's windowed sums `own`: the share that has a counterpart at the other end, five stars
-    and one, each in a pair. (Five stars and one together are many where all are glad, and where all are cross.)
+    Polarisation of ratings, from an entity's windowed sums `own`: the share of ratings that can be paired off as five stars
+    against one star. (The share of five-star and one-star ratings together would also be high where all are satisfied or all are
+    not.)
 #}
 {% macro polarised_share(own) -%}
     {{ shrunken_share(
@@ -166,7 +171,7 @@
     ) }}
 {%- endmacro %}
 
-{# The columns that are summed by merchant and brand too, by part. #}
+{# Columns that are also summed by merchant and brand, by part. #}
 {% macro brand_columns() %}
     {{ return({
         'orders': ['order_count', 'refund_count', 'refund_not_authentic_count'],
@@ -174,18 +179,18 @@
     }) }}
 {% endmacro %}
 
-{# What a merchant has apart from one listing of its own: the merchant's sum less the listing's, never below nothing. #}
+{# A merchant's sum without one of its own listings, at least 0. #}
 {% macro less_own(total, own) -%}
     greatest({{ total }} - coalesce({{ own }}, 0), 0)
 {%- endmacro %}
 
-{# How many prior cases shrink a share towards 0. #}
+{# Number of prior cases that shrink a share towards 0. #}
 {% macro prior_count() %}10{% endmacro %}
 
 {#
-    The features of a merchant's links, for itself and for its listings. Needs `links` (merchant_links) and `rings`
-    (merchant_rings), both left joined, and `platform` (platform_states). A platform without identifiers links nobody: that
-    is unknown, not nothing.
+    Link features of a merchant, used for the merchant and for its listings. Needs `links` (merchant_links) and `rings`
+    (merchant_rings), both left joined, and `platform` (platform_states). On a platform without identifiers counts are null
+    (unknown), not 0.
 #}
 {% macro link_features() -%}
         case when platform.has_identifiers then coalesce(links.verified_count, 0) end as link_merchant_count,
@@ -212,9 +217,9 @@
 {%- endmacro %}
 
 {#
-    CTEs over `labels` (entity_labels): a merchant's cases and the days of its decisions, of which no label counts for it; with
-    key='listing_id', a listing's. A rejected notice makes neither, unless asked for: anybody can send one, and would choose
-    what counts.
+    CTEs over `labels` (entity_labels): a merchant's own cases and decision days, on which no label counts for it; with
+    key='listing_id', a listing's. Rejected notices are left out by default: anybody can submit one, and could otherwise choose
+    which labels are ignored.
 #}
 {% macro own_cases_and_days(with_rejected_notices=false, key='merchant_id') -%}
 own_labels as (
@@ -248,8 +253,9 @@ own_days as (
 {%- endmacro %}
 
 {#
-    CTE `confirmed`: of a relation's pairs (merchant_id, as_of_date, neighbour_id), once each, those whose neighbour was found
-    to sell counterfeits by then, in no case and on no day of the merchant's own. Needs `labels` and own_cases_and_days.
+    CTE `confirmed`: the distinct pairs (merchant_id, as_of_date, neighbour_id) of a relation whose neighbour had been found to
+    sell counterfeits by the date, in no case and on no decision day of the merchant itself. Needs `labels` and
+    own_cases_and_days.
 #}
 {% macro confirmed_among(pairs) -%}
 confirmed as (
@@ -280,7 +286,7 @@ confirmed as (
 ),
 {%- endmacro %}
 
-{# The last rating date by each date of a relation that has one; needs the CTE `rating_dates`. #}
+{# For each date of a relation, the last rating date up to it, if any; needs the CTE `rating_dates`. #}
 {% macro last_rating_dates(relation) -%}
     select
         asked.as_of_date,
@@ -291,7 +297,7 @@ confirmed as (
     group by asked.as_of_date
 {%- endmacro %}
 
-{# Which picture resembles which, a row each way, out of a CTE of landed.picture_matches. #}
+{# Pairs of similar pictures in both directions, from a CTE over landed.picture_matches. #}
 {% macro both_ways(picture_matches) -%}
     select
         sha256,
@@ -304,7 +310,9 @@ confirmed as (
     from {{ picture_matches }}
 {%- endmacro %}
 
-{# The same, and each picture of a relation with itself: what counts as one picture. `of` is a relation with a sha256. #}
+{#
+    The same pairs plus each picture of a relation with itself: the pictures that count as one. `of` is a relation with a sha256.
+#}
 {% macro like_pictures(of) -%}
     {{ both_ways('picture_matches') }}
     union all
@@ -315,22 +323,22 @@ confirmed as (
 {%- endmacro %}
 
 {#
-    How much cheaper a merchant's cheapest listings are than its dearest, each against its recommended price; unknown of a single
-    one. `states` is merchant_states.
+    Price of a merchant's cheapest listings divided by that of its most expensive ones, each relative to the recommended price;
+    null for a single listing. `states` is merchant_states.
 #}
 {% macro price_spread(states) -%}
     {{ ratio(states ~ '.low_msrp_ratio', 'case when ' ~ states ~ '.msrp_ratio_count > 1 then ' ~ states ~ '.high_msrp_ratio end') }}
 {%- endmacro %}
 
 {#
-    Notices against a merchant that were rejected or countered, for each active listing. `states` is merchant_states; needs
-    `conduct` (merchant_conduct) and `platform` (platform_states).
+    Notices against a merchant that were rejected or countered, per active listing. `states` is merchant_states; needs `conduct`
+    (merchant_conduct) and `platform` (platform_states).
 #}
 {% macro disputed_notice_ratio(states) -%}
     case when platform.has_notices then {{ ratio('conduct.disputed_notice_count', states ~ '.active_listing_count') }} end
 {%- endmacro %}
 
-{# Brands for each month since a merchant joined, the first whole; `states` is merchant_states. #}
+{# Brands per month since the merchant joined; the first month counts as a whole one. `states` is merchant_states. #}
 {% macro brand_age_ratio(states) -%}
     {{ ratio(
         '30 * ' ~ states ~ '.brand_count',
@@ -340,10 +348,9 @@ confirmed as (
 {%- endmacro %}
 
 {#
-  The band of a number, in words: under the first edge, between two, from the last on. Null where it is unknown.
-
-  edges  numbers, ascending
-  unit   what it counts
+    The band of a number as text: below the first edge, between two edges, or from the last edge on. Null if unknown.
+    edges  numbers, ascending
+    unit   what the number counts
 #}
 {% macro banded(number, edges, unit) -%}
     case

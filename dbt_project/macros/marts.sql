@@ -1,10 +1,10 @@
--- What every rated mart has in common: the rating of an entity compared with what its model calls risky.
+-- CTEs shared by the rated marts: the rating of each entity with its band, expected precision, reasons and suppression.
 
 {#
-    CTE `ratings`: each scored row with its ids, band, expected_precision, reasons, and until when it is suppressed; `terms` are
-    what the policy says of such rows (see `decided`). The relation is what the scores are called by, the key names a row, and
-    entity_kinds says which column holds the id of each kind of entity that a row is about: whoever keeps one of these off the
-    lists keeps the row off.
+    CTE `ratings`: each scored row with its ids, band, expected_precision, reasons and the end of its suppression. CTE `terms`:
+    the policy's terms for these rows (see `decided`). `relation` is the prefix of the scores' tables, `key` the column that
+    identifies a row, and `entity_kinds` maps each kind of entity that a row concerns to the column with its id: a suppression of
+    any of them suppresses the row.
 #}
 {% macro ratings(relation, model, key, entity_kinds) %}
 run as (
@@ -49,7 +49,7 @@ known_labels as (
 
 ),
 
--- Kept off the lists by somebody's word, or by an appeal that was upheld, unless something later shows otherwise.
+-- Suppressions recorded by a person, and upheld appeals without a later positive label.
 suppressions as (
 
     select
@@ -150,7 +150,7 @@ ratings as (
 {% endmacro %}
 
 
--- CTE `brands_of_listings`: the brand of each listing as of the run's date, by the brand's own name where it is known.
+-- CTE `brands_of_listings`: the brand of each listing as of the run's date, under the brand's own name if it is known.
 {% macro brands_of_listings() %}
 brands_of_listings as (
 
@@ -168,7 +168,7 @@ brands_of_listings as (
 )
 {% endmacro %}
 
-{# What the CTE `ratings` says of an entity, in the order in which all lists say it; reasons may be said with a quote. #}
+{# The rating's columns in the order that all lists share. `reasons` may be an expression that adds quotes. #}
 {% macro rating_columns(reasons='ratings.reasons') -%}
     ratings.score,
         ratings.own_conduct_score,
@@ -183,8 +183,8 @@ brands_of_listings as (
 {%- endmacro %}
 
 {#
-    CTE `described`: every merchant of the CTE `ratings`, with who it is and what it mostly sells. A merchant has no address and
-    no price: they are there so that all lists have the same columns.
+    CTE `described`: every merchant of the CTE `ratings` with name, country, main category and main brand. Its url, price and
+    currency are null; they exist so that all lists have the same columns.
 #}
 {% macro merchants_of_ratings() %}
 {{ brands_of_listings() }},
@@ -277,10 +277,13 @@ described as (
 )
 {% endmacro %}
 
-{# The signals that discrepancies belong to. #}
+{# The signals that discrepancies can belong to. #}
 {% macro quoted_signals() %}{{ return(['spec', 'price', 'logo', 'text']) }}{% endmacro %}
 
-{# Reasons with a `quote` in that of each of these signals; `quotes` has <signal>_words, null where there is nothing to quote. #}
+{#
+    Reasons with a `quote` in the reason of each of these signals. `quotes` has columns <signal>_words, null if there is nothing
+    to quote.
+#}
 {% macro quoting(reasons, quotes) -%}
     {%- set quoted = namespace(reasons=reasons) -%}
     {%- for signal in quoted_signals() -%}
@@ -297,7 +300,7 @@ described as (
     {{ quoted.reasons }}
 {%- endmacro %}
 
-{# Who is in which ring at as_of, planted ties or not. #}
+{# Members of each ring as of the run's date, including rings that depend on spoofable links. #}
 {% macro ring_members() -%}
     select
         merchant_rings.as_of_date,

@@ -1,18 +1,18 @@
 {#
-    What the neighbours of anything are like: who is near whom over any edges (`hops`), and sums of any tables' columns over
-    those (`neighbour_sums`). Itself left out, each neighbour once, over however many paths; means are ratios of such sums and
-    come last. Whole numbers and decimals only, so that the order of rows does not count. Plain jinja and plain SQL.
+    Aggregates over an entity's neighbours: which entities are connected over any edges (`hops`), and sums of any tables' columns
+    over them (`neighbour_sums`). The entity itself is excluded, and each neighbour counts once, over however many paths. Means
+    are ratios of such sums, computed later. Only integers and decimals are summed, so that the order of rows does not matter.
+    Plain jinja and plain SQL.
 #}
 
 {#
-    CTEs that end in `hops`: one row a place, neighbour and number of links between them, 1 or 2. Whoever is one link away is
-    not two away as well.
-
+    CTEs that end in `hops`: one row per place, neighbour and hop count, 1 or 2. A direct neighbour is not also a second-degree
+    one.
     Args:
-        places: name of a CTE: the key and as_of_date, for which neighbours are asked; one row each.
-        edges: name of a CTE: the key, neighbour_id, and from when until when (exclusive) the two are linked, known_from and
-            known_until; a row each way, several of two are one link.
-        key: the column that names the entity.
+        places: name of a CTE with the key and as_of_date for which neighbours are requested; one row each.
+        edges: name of a CTE with the key, neighbour_id, and the span of the edge, known_from and known_until (exclusive); one row
+            per direction; several edges between two entities are one link.
+        key: the column that identifies the entity.
 #}
 {% macro hops(places, edges, key) -%}
 first_hop as (
@@ -73,13 +73,12 @@ hops as (
 {%- endmacro %}
 
 {#
-    The query that sums columns over an entity's neighbours, and over theirs (`second_`): one row a place that has any. Null
-    where none of them has a row; the entity itself is described in the tables.
-
+    Query that sums columns over an entity's neighbours, and over second-degree ones (`second_`): one row per place that has any.
+    Null if none of them has a row in the table.
     Args:
-        neighbours: name of a CTE as `hops` is, and state_date: the date of the tables at which a neighbour is looked at.
-        tables: columns with the types of their sums, by the name of a CTE that has the key, as_of_date and one row for both.
-        key: the column that names the entity.
+        neighbours: name of a CTE with the columns of `hops`, and state_date: the date at which the tables describe a neighbour.
+        tables: by the name of a CTE (key, as_of_date, one row per combination), the columns to sum with the types of their sums.
+        key: the column that identifies the entity.
 #}
 {% macro neighbour_sums(neighbours, tables, key) -%}
     select

@@ -1,8 +1,8 @@
-{# What the marts of outcomes have in common: what was known of notices, actions and merchants by the end of as_of. #}
+{# CTEs shared by the marts of outcomes: the state of notices, actions and merchants known by the end of as_of. #}
 
 {#
-    CTE `known_notices`: each notice with what was known of it; `is_right` says whether its reporter was. Upheld is right, unless
-    an appeal of the listing undid it later; rejected is wrong, unless as a duplicate, which says nothing.
+    CTE `known_notices`: each notice with its state as of the run's date. `is_right` is true if the notice was upheld, unless an
+    appeal of the listing reversed that later, and false if it was rejected. It is null if undecided or rejected as a duplicate.
 #}
 {% macro known_notices() %}
 reversals as (
@@ -60,13 +60,11 @@ known_notices as (
 {% endmacro %}
 
 {#
-    CTEs `reporter_counts`, and `reporter_prior`: one row with the mean and the weight of a beta distribution that fits all
-    reporters, by moments of a beta-binomial (Kleinman 1973). The intraclass correlation r is
-
+    CTEs `reporter_counts`, and `reporter_prior`: one row with the mean and the weight of a beta distribution fitted to all
+    reporters by the method of moments for a beta-binomial (Kleinman 1973). The intraclass correlation r is
         (S / (p q) - (k - 1)) / (n - sum n_i^2 / n - (k - 1)),    S = sum n_i (x_i / n_i - p)^2,
-
-    and the weight 1 / r - 1, held between 2 and 50 notices. p counts one upheld and one rejected notice more, so that it is
-    neither 0 nor 1. Sums are of integers and decimals, which are the same in every run.
+    and the weight is 1 / r - 1, limited to 2 to 50 notices. p includes one additional upheld and one additional rejected notice,
+    so that it is neither 0 nor 1. Only integers and decimals are summed; these sums are equal in every run.
 #}
 {% macro reporter_prior() %}
 reporter_counts as (
@@ -124,7 +122,7 @@ reporter_spread as (
 
 ),
 
--- Where each has one notice, or there is one reporter, nothing tells how they differ: then the prior counts least.
+-- If there is one reporter, or one notice per reporter, r cannot be estimated: the prior then has the least weight.
 reporter_prior as (
 
     select
@@ -135,7 +133,7 @@ reporter_prior as (
 )
 {% endmacro %}
 
-{# The accuracy of a reporter of so many notices that were judged: the mean of the beta distribution after them. #}
+{# Accuracy of a reporter with this many judged notices: mean of the posterior beta distribution. #}
 {% macro accuracy(right, judged) -%}
     cast(round(
         ({{ right }} + reporter_prior.prior_weight * reporter_prior.prior_share)
@@ -143,11 +141,11 @@ reporter_prior as (
     ) as decimal(9, 6))
 {%- endmacro %}
 
-{# How long a strike counts, and after how long it is worth half as much; a platform sets its own as dbt vars. #}
+{# Days for which a strike counts, and the half-life of its weight in days; a platform can override both as dbt vars. #}
 {% macro strike_window_days() %}{{ return(var('strike_window_days', 365)) }}{% endmacro %}
 {% macro strike_half_life_days() %}{{ return(var('strike_half_life_days', 90)) }}{% endmacro %}
 
-{# CTE `bans`: merchants that are banned at as_of, since when. #}
+{# CTE `bans`: merchants that are banned as of the run's date, with the time of the ban. #}
 {% macro bans() %}
 merchant_actions as (
 
@@ -182,8 +180,8 @@ bans as (
 {% endmacro %}
 
 {#
-    CTE `named`: who is named by which lead since when, in the leads that were made before as_of. CTE `brand_of_merchants`: the
-    brand of most of a merchant's listings, living or not, for the merchants of the CTE that is given.
+    CTE `named`: merchants named by each lead, and since when, in leads made before as_of. CTE `brand_of_merchants`: the brand of
+    most of a merchant's listings, active or not, for the merchants of the given CTE.
 #}
 {% macro named() %}
 named as (
@@ -245,7 +243,10 @@ brand_of_merchants as (
 )
 {% endmacro %}
 
-{# CTE `labels`: what was decided by the end of as_of. CTE `reversals`: of what an appeal said genuine, and when it last did. #}
+{#
+    CTE `labels`: labels decided by the end of as_of. CTE `reversals`: entities with an upheld appeal, and the time of the last
+    one.
+#}
 {% macro labels_and_reversals() %}
 labels as (
 
@@ -273,7 +274,7 @@ reversals as (
 )
 {% endmacro %}
 
-{# CTE `ties`: what two members of a ring share, one row for each of the two. #}
+{# CTE `ties`: identifiers shared by two members of a ring, one row per direction. #}
 {% macro ties() %}
 ties as (
 

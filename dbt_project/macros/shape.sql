@@ -1,8 +1,8 @@
-{# Phrases that several models of the shape step share; plain SQL, the same on every engine. #}
+{# Expressions that several staging and intermediate models share; plain SQL, equal on every engine. #}
 
 {#
-    The present rows of a landed table: those of its newest full load and its increments, an increment's row in place of an
-    earlier one with the same key. The conditions on is_current and is_increment are decided when the query is planned: without
+    The current rows of a landed table: those of its newest full load and of its increments, where an increment's row replaces an
+    earlier one with the same key. The conditions on is_current and is_increment are resolved when the query is planned: without
     increments nothing is read for `newest`.
 #}
 {% macro current_rows(table, key) %}
@@ -28,11 +28,11 @@
 {% endmacro %}
 
 {#
-    The versions of a landed table's rows over all its loads: one row per key and change of any of `columns`, with
-    known_from and known_until (exclusive). The first known version counts from the beginning, a later one from the day
-    on which its load landed; of several on one day the last counts. With one load, every row is its only version.
-    Where several models read them, `spans` is a table of the same version_spans, so that they are computed once. With `ends`,
-    the last version of a key that a full load no longer has is known until the day on which that load landed.
+    The versions of a landed table's rows over all its loads: one row per key and change of any of `columns`, with known_from and
+    known_until (exclusive). The first known version is valid from the beginning, a later one from the day on which its load
+    landed; of several on one day the last is used. With one load, every row is its only version.
+    If several models read the versions, `spans` is a table of the same version_spans, so that they are computed once. With
+    `ends`, the last version of a key that is missing from a later full load is valid until the day on which that load landed.
 #}
 {% macro row_versions(table, key, columns, spans=none, ends=false) %}
     select
@@ -56,7 +56,10 @@
     where not landed_rows.is_only_load
 {% endmacro %}
 
-{# Which load brought which version of a row, and from when to when it was known: the key, landed_at and the span. #}
+{#
+    The load that contains each version of a row, and the span in which it was known: the key, landed_at, known_from and
+    known_until.
+#}
 {% macro version_spans(table, key, columns, ends=false) %}
     {%- set keys = key | join(', ') %}
     select
@@ -117,7 +120,7 @@
     where version_hash is not null
 {% endmacro %}
 
-{# Which keys the first full load after one that had them has no more, as versions without a hash. #}
+{# Keys that are missing from the first full load after one that had them, as versions without a hash. #}
 {% macro goings(table, keys) %}
     select
         {{ keys }},
@@ -150,8 +153,8 @@
 {% endmacro %}
 
 {#
-    From when a row of row_versions counts where a first version that landed after a day was not there before: from the day
-    of its load.
+    Start of validity of a version of row_versions: a first version that landed after `day` is valid from the day of its load, not
+    from the beginning.
 #}
 {% macro known_from_unless_after(versions, day) -%}
     case
@@ -161,14 +164,13 @@
     end
 {%- endmacro %}
 
-{# Validity from the beginning, and without an end (exclusive). #}
+{# Start of a validity that has none, and end (exclusive) of one that has none. #}
 {% macro beginning() %}cast('1900-01-01' as date){% endmacro %}
 {% macro end_of_time() %}cast('9999-12-31' as date){% endmacro %}
 
 {#
-    An amount in the base currency, DECIMAL(18,4); null where the rate is missing, and from a thousand million on, which is
-    a slip or a prank and would run over in a sum. One row's product of doubles is the same on every run; what must not be
-    done in doubles is a sum.
+    An amount in the base currency, DECIMAL(18,4). Null if the rate is missing, and from one billion on, which is an input error
+    and would overflow sums. The product of doubles is deterministic for one row; a sum of doubles would not be.
 #}
 {% macro in_base_currency(amount, currency, rate) -%}
     case
@@ -178,7 +180,7 @@
     end
 {%- endmacro %}
 
-{# The spelling under which a name is looked up: lower case, letters and digits only, of plain width. #}
+{# Normalised spelling of a name for look-ups: lower case, letters and digits only, full-width characters converted. #}
 {% macro name_key(name) -%}
     case
         when {{ bytes_in(name) }} <> length({{ name }})
@@ -187,32 +189,35 @@
     end
 {%- endmacro %}
 
-{# A text with plain letters and digits in place of wide ones, as East Asian keyboards write them. #}
+{# A text with full-width Latin letters and digits, as East Asian input methods produce them, replaced by plain ones. #}
 {% macro in_plain_width(text) -%}
     {%- set wide = "'ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ０１２３４５６７８９'" -%}
     {%- set plain = "'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'" -%}
     {{ translated(text, wide, plain) }}
 {%- endmacro %}
 
-{# The spelling under which a brand's models are compared: "116610 LN" is "116610ln". What has no letter or digit stays as it is. #}
+{#
+    Normalised spelling of a model reference for comparisons: "116610 LN" is "116610ln". A reference without letters or digits is
+    unchanged.
+#}
 {% macro model_key(model_ref) -%}
     coalesce(nullif({{ name_key(model_ref) }}, ''), {{ model_ref }})
 {%- endmacro %}
 
 {#
-    The key of a model whose reference differs from an earlier one of the brand in signs alone, as AX-1.5 from AX-15: it is found
-    only as it is written.
+    Key of a model whose reference differs from an earlier one of the brand only in punctuation, such as AX-1.5 and AX-15: it
+    matches only the exact spelling.
 #}
 {% macro own_model_key(model_ref) -%}
     '=' || {{ model_ref }}
 {%- endmacro %}
 
-{# An identifier that more merchants than this bear links nobody. #}
+{# Maximum number of merchants with the same identifier; a value that more merchants have creates no links. #}
 {% macro most_bearers() %}20{% endmacro %}
 
 {#
-    A text as words between single spaces, with one before the first and after the last, so that a phrase is found by
-    looking for it between spaces: lower case, apostrophes dropped, every Chinese character a word of its own.
+    A text as words separated by single spaces, with a space at both ends, so that a phrase can be searched for between spaces:
+    lower case, apostrophes removed, every Chinese character a word of its own.
 #}
 {% macro as_words(text, signs='') -%}
     ' ' || trim({{ replace_matches(
@@ -224,7 +229,7 @@
     ) }}) || ' '
 {%- endmacro %}
 
-{# The same, with a full stop as a word of its own wherever a clause ends. #}
+{# The same, with a full stop as a separate word at the end of every clause. #}
 {% macro as_clauses(text) -%}
     {{ as_words(replace_matches(text, "'[.,;:!?…。，；：！？、\\n]+'", "' . '"), '.') }}
 {%- endmacro %}

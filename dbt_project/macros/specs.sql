@@ -1,15 +1,15 @@
-{# How a specification's fields and values are brought to one form, and when two of them are the same. #}
+{# Normalisation of a specification's fields and values, and comparison of two values. #}
 
-{# A specification of more fields is not read, and a value of more characters, white space aside, is no value. #}
+{# Maximum number of fields of a specification that is parsed, and maximum length of a value without white space. #}
 {% macro most_fields() %}200{% endmacro %}
 {% macro most_value_characters() %}200{% endmacro %}
 
-{# What a specification is known by: compare within one build only. #}
+{# Hash of a specification; comparable only within one build. #}
 {% macro specs_hash(specs) -%}
     case when {{ specs }} is not null then {{ row_hash([specs]) }} end
 {%- endmacro %}
 
-{# CTE `written`: each specification that listings of a category write, once. Needs `listing_history` (stg_listing_history). #}
+{# CTE `written`: the distinct specifications of listings per category. Needs `listing_history` (stg_listing_history). #}
 {% macro written_specs() -%}
 written as (
 
@@ -29,7 +29,7 @@ written as (
 ),
 {%- endmacro %}
 
-{# Whether a specification states anything that can be read. #}
+{# Whether a specification can be parsed and has a field. #}
 {% macro can_be_read(specs) -%}
     case
         when length({{ specs }}) <= {{ most_characters() }}
@@ -37,14 +37,14 @@ written as (
     end
 {%- endmacro %}
 
-{# A text in which nothing is reported by case, accents or white space. #}
+{# A text normalised for case, accents and white space. #}
 {% macro plain_text(text) -%}
     {{ single_spaced(without_accents(as_read('lower(' ~ text ~ ')'))) }}
 {%- endmacro %}
 
 {#
-    The spelling under which a plain text is compared: letters and digits, and a point between two digits, so that
-    "Stainless steel" is "stainless-steel" and 3.7 is not 37.
+    Normalised spelling of a plain text for comparisons: letters and digits, and a point between two digits, so that "Stainless
+    steel" equals "stainless-steel" and 3.7 differs from 37.
 #}
 {% macro text_key(plain) -%}
     {{ replace_matches(
@@ -53,12 +53,12 @@ written as (
     ) }}
 {%- endmacro %}
 
-{# Whether a plain text is one number, with or without a unit behind it. #}
+{# Whether a plain text is one number, with or without a unit after it. #}
 {% macro is_quantity(plain) -%}
     {{ count_matches(plain, "'^[-+]?[0-9][0-9.,]*\\s*[\\p{L}°%\"]*[.]?$'") }} = 1
 {%- endmacro %}
 
-{# The number at the beginning of such a text; 1,500 is a thousand and a half thousand, 1,5 and 0,500 have a decimal comma. #}
+{# The number at the beginning of such a text. In 1,500 the comma separates thousands; in 1,5 and 0,500 it is a decimal comma. #}
 {% macro leading_number(plain) -%}
     {%- set digits = replace_matches(plain, "'[^-+0-9.,].*$'", "''") -%}
     {{ safe_cast_to("case
@@ -69,12 +69,12 @@ written as (
     end", 'decimal(24, 6)') }}
 {%- endmacro %}
 
-{# The unit behind it, as it is written; nothing where there is none. #}
+{# The unit after the number, as written; empty if there is none. #}
 {% macro unit_behind(plain) -%}
     {{ replace_matches(plain, "'^[-+]?[0-9][0-9.,]*\\s*|[.]$'", "''") }}
 {%- endmacro %}
 
-{# Where a field's name ends in a unit, as in case_mm: that unit, and the name without it. #}
+{# If a field's name ends in a unit, as in case_mm: the unit, and the name without it. #}
 {% macro unit_of_field(plain) -%}
     {{ replace_matches(plain, "'^.*[ _-]'", "''") }}
 {%- endmacro %}
@@ -83,9 +83,9 @@ written as (
 {%- endmacro %}
 
 {#
-    Whether two statements of one field (relations with text_key, number, amount and base_unit) say the same: numbers by what
-    they are worth in the base unit, up to a hundredth where a unit was converted; a number without a unit is what the other
-    one states or is worth; all else by its spelling.
+    Whether two statements of one field (relations with text_key, number, amount, unit and base_unit) agree. Numbers are compared
+    in the base unit, with a tolerance of 1 % if a unit was converted. A number without a unit agrees if it equals the other
+    number, in its own unit or in the base unit. Everything else is compared by its normalised spelling.
 #}
 {% macro says_the_same(one, other) -%}
     case
@@ -104,7 +104,7 @@ written as (
     end
 {%- endmacro %}
 
-{# By how much two numbers of one kind differ, in millionths of the greater: at most all of it. Null where they are of two. #}
+{# Difference of two numbers of one dimension, in millionths of the greater, at most 1000000. Null if the dimensions differ. #}
 {% macro millionths_apart(one, other) -%}
     case
         when {{ one }}.base_unit = {{ other }}.base_unit or {{ one }}.unit = '' or {{ other }}.unit = ''
@@ -115,7 +115,7 @@ written as (
     end
 {%- endmacro %}
 
-{# A DECIMAL as people write it: without zeros that say nothing. #}
+{# A DECIMAL without trailing zeros. #}
 {% macro as_number(value) -%}
     {{ replace_matches('cast(' ~ value ~ ' as varchar)', "'[.]?0+$'", "''") }}
 {%- endmacro %}

@@ -1,16 +1,16 @@
 {#
-    How the policy's terms decide on rated rows. What asks on demand what other terms would do
-    (touchstone/publishing/terms.py) runs this very text without dbt: so it calls no other macro, and is plain SQL.
+    How the policy's terms decide on rated rows. touchstone/publishing/terms.py runs this text without dbt, to compute on demand
+    what other terms would do: so it calls no other macro, and is plain SQL.
 #}
 
 {#
-    CTE `decided`: the rows of `rows`, each with the `term` that decides on it, the `action` that this asks for, `is_flagged`
-    and, where it is flagged and stays off the list, `held_by`: suppression, corroboration or capacity, the first that keeps it
-    off. It reads `terms`, those of one list; `rows` have category, brand, country, model_digest, score, own_conduct_score,
-    margin, is_suppressed and signal_count, and are named by `key`.
+    CTE `decided`: the rows of `rows`, each with the `term` that decides on it, the term's `action`, `is_flagged` and, if it is
+    flagged but kept off the list, `held_by`: suppression, corroboration or capacity, the first that applies. It reads `terms`,
+    those of one list; `rows` have category, brand, country, model_digest, score, own_conduct_score, margin, is_suppressed and
+    signal_count, and are identified by `key`.
 #}
 {% macro decided(rows, key) %}
--- What conditions look at, once: far fewer than rows.
+-- Distinct values that conditions refer to: far fewer than rows.
 places as (
 
     select distinct
@@ -21,7 +21,7 @@ places as (
 
 ),
 
--- The first term of which all conditions hold.
+-- The first term whose conditions all hold.
 deciding as (
 
     select
@@ -66,7 +66,7 @@ flagging as (
 
 ),
 
--- A term's capacity goes to the highest scores among those that neither suppression nor corroboration keeps off.
+-- A term's capacity goes to the highest scores among the rows that neither suppression nor corroboration holds back.
 placed_by_term as (
 
     select

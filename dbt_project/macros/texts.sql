@@ -1,14 +1,14 @@
 {#
-    What is looked for in titles and descriptions: how a brand's name is hidden, what makes a word odd, when titles are alike;
-    and which reviews are too short to tell one writer from another.
+    Analysis of titles and descriptions: hidden brand names, words of mixed scripts, similar titles; and the minimum length of a
+    review's text for comparisons between writers.
 #}
 
-{# A text longer than this is not looked through; titles and descriptions are shorter by far. #}
+{# Maximum length of a text that is analysed; titles and descriptions are far shorter. #}
 {% macro most_characters() %}20000{% endmacro %}
 
 {#
-    A text as it is read: without what nobody sees (characters of no width, marks of direction), by which words are hidden from a
-    search, and in letters of plain width.
+    A text as a reader sees it: without invisible characters (zero width, direction marks), which hide words from a search, and
+    with full-width letters converted.
 #}
 {% macro as_read(text) -%}
     case
@@ -17,17 +17,17 @@
     end
 {%- endmacro %}
 
-{# A text with a space wherever a line or a column ends. #}
+{# A text with a space in place of each tab and line break. #}
 {% macro on_one_line(text) -%}
     {{ translated(text, 'chr(9) || chr(10) || chr(13)', "'   '") }}
 {%- endmacro %}
 
-{# A text without white space around it, and with a single space wherever there is any within. #}
+{# A text trimmed, with each run of white space replaced by one space. #}
 {% macro single_spaced(text) -%}
     trim({{ replace_matches(text, "'[\\p{Z}\\p{Cc}]+'", "' '") }})
 {%- endmacro %}
 
-{# The surroundings of a part of a long text: one line that contains it. #}
+{# An excerpt of a long text around a part of it. #}
 {% macro around(text, part) -%}
     case
         when length({{ text }}) <= {{ most_quoted_characters() }} then {{ text }}
@@ -36,15 +36,15 @@
 {%- endmacro %}
 {% macro most_quoted_characters() %}{{ return(200) }}{% endmacro %}
 
-{# How many words a text has, as as_words tells them. #}
+{# Number of words of a text, as as_words separates them. #}
 {% macro words_in(text) -%}
     len({{ parts_of('trim(' ~ as_words(text) ~ ')', "' '") }})
 {%- endmacro %}
 
 {#
-    The key under which a name and what looks like it are the same: accents dropped, letters of other scripts and forms,
-    digits and signs replaced by the Latin letter that they pass for, then letters and spaces alone. What passes for one
-    another has one letter: i, l and 1 are l; rn is m and vv is w.
+    Key that is equal for a name and its look-alikes: accents removed; letters of other scripts and forms, digits and punctuation
+    replaced by the Latin letter that they imitate; then letters and spaces only. Characters that imitate each other share a
+    letter: i, l and 1 are l; rn is m and vv is w.
 #}
 {% macro look_alike_key(text) -%}
     {%- set others = "'аеорсухкмтнвіѕԁјӏгьԛԝһ" ~ "αορνετκιυχ" ~ "013456789i|!$@€£'" -%}
@@ -54,7 +54,7 @@
     ) }}, 'rn', 'm'), 'vv', 'w')
 {%- endmacro %}
 
-{# A text with plain letters in place of circled ones and of Latin ones that few keyboards have. #}
+{# A text with plain letters in place of circled ones and of rare Latin ones. #}
 {% macro in_plain_letters(text) -%}
     {%- set others = "'ⓐⓑⓒⓓⓔⓕⓖⓗⓘⓙⓚⓛⓜⓝⓞⓟⓠⓡⓢⓣⓤⓥⓦⓧⓨⓩⒶⒷⒸⒹⒺⒻⒼⒽⒾⒿⓀⓁⓂⓃⓄⓅⓆⓇⓈⓉⓊⓋⓌⓍⓎⓏ" ~ "ıøØđĐłŁŧŦħĦ¢'" -%}
     {%- set latin = "'abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz" ~ "iooddlltthhc'" -%}
@@ -65,8 +65,8 @@
 {%- endmacro %}
 
 {#
-    A text as words (as_words) in which the ratio 1:1 is a word of its own, 1to1: without its sign it would be in every
-    "1 1/2 inch" and "USB 1.1".
+    A text as words (as_words) in which the ratio 1:1 is a word of its own, 1to1: without the colon it would match "1 1/2 inch"
+    and "USB 1.1".
 #}
 {% macro as_words_and_ratios(text) -%}
     {%- set has_ratio -%}
@@ -77,20 +77,20 @@
     ) ~ ' else ' ~ text ~ ' end') }}
 {%- endmacro %}
 
-{# Words in which letters of two scripts stand side by side: nobody's keyboard writes them. #}
+{# Number of places in which letters of two scripts are adjacent; no keyboard layout produces these. #}
 {% macro mixed_words(text) -%}
     {{ count_matches(text, "'[\\p{Latin}][\\p{Cyrillic}\\p{Greek}]|[\\p{Cyrillic}\\p{Greek}][\\p{Latin}]'") }}
 {%- endmacro %}
 
 {#
-    Titles are compared by bands of MinHash over their words and pairs of words: two that have a share j of these in common
-    agree in a band with probability j^6, in one of the four with 1 - (1 - j^6)^4: 0.79 where the last word of eleven was
-    changed (j = 19/23), 0.001 where two titles of one product share a quarter. Each band is a number.
+    Titles are compared by MinHash bands over their words and word pairs: two titles with Jaccard similarity j agree in a band
+    with probability j^6, and in one of the four with 1 - (1 - j^6)^4: 0.79 if the last of eleven words was changed (j = 19/23),
+    0.001 if two titles of one product share a quarter. Each band is a number.
 #}
 {% macro title_bands() %}{{ return([0, 1, 2, 3]) }}{% endmacro %}
 {% macro hashes_per_band() %}{{ return(6) }}{% endmacro %}
 
-{# The columns of a relation that hold them. #}
+{# The columns of a relation that hold the bands. #}
 {% macro title_band_columns(relation) -%}
     {%- for band in title_bands() -%}
         {{ relation }}.title_band_{{ band }}{{ ', ' if not loop.last }}
@@ -105,12 +105,12 @@
     {{ row_hash(hashes) }}
 {%- endmacro %}
 
-{# What is known by a text: its title and description together. #}
+{# Digest of a text: its title and description together. #}
 {% macro written_digest(relation) -%}
     {{ text_digest("coalesce(" ~ relation ~ ".title, '') || chr(10) || coalesce(" ~ relation ~ ".description, '')") }}
 {%- endmacro %}
 
-{# What findings rest on apart from the text: this code, this engine, and the brands' names. One row. #}
+{# The part of a finding's digest that does not depend on the text: code, engine, and the brands' names. One row. #}
 {% macro text_recipes() -%}
     select {{ digest_recipe() }} || ':' || coalesce(sum({{ row_hash([
         'names.name_key', 'names.word_count', 'names.known_from', 'names.known_until'
@@ -121,21 +121,21 @@
     group by {{ digest_recipe() }}
 {%- endmacro %}
 
-{# The language of a review as the seeds write it; the empty text where it is not stated. #}
+{# The language of a review as in the seeds; an empty string if it is not stated. #}
 {% macro review_language(relation) -%}
     coalesce(lower(left({{ relation }}.language, 2)), '')
 {%- endmacro %}
 
 {#
-    By what a review's text is known again: lower case, without what nobody sees, spaces and common signs (for these a regular
-    expression takes twice the time).
+    Normalised text of a review for fingerprints: lower case, without invisible characters, spaces and common punctuation (removed
+    by translation, because a regular expression takes twice the time).
 #}
 {% macro review_key(text) -%}
     {{ translated('lower(' ~ as_read(text) ~ ')', "' .,;:!?-()''。，！？、；：' || chr(9) || chr(10) || chr(13)", "''") }}
 {%- endmacro %}
 
 {#
-    A review's text of fewer bytes than this, without spaces and signs, is what many write by chance ("great, thanks"): six
-    English words have about as many, or ten Chinese characters.
+    Minimum length in bytes of a review's text, without spaces and punctuation, for comparisons. Shorter texts coincide by chance
+    ("great, thanks"): six English words have about as many bytes, or ten Chinese characters.
 #}
 {% macro least_bytes() %}30{% endmacro %}

@@ -1,4 +1,4 @@
--- Day by day, the merchants' sums are their listings' sums.
+-- For each day, the sums of the merchants equal the sums of their listings.
 with
 
 int_listing_days as (

@@ -1,4 +1,4 @@
--- Every order that was placed is in the daily table, on the day on which it was placed, and nothing else is.
+-- The daily table contains every order on the day on which it was placed, and no others.
 with
 
 orders as (

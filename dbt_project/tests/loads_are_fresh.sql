@@ -1,6 +1,6 @@
--- What is rated as of a day rests on loads that reach it: the newest event among the tables that say what is on offer and
--- what is bought is at most 7 days before as_of. Against as_of, never the clock: a past day is rated as it was. (How old
--- each table may be is a gate's business; this stops features that would be all nulls.) It runs with the features.
+-- The newest event among listings, listing prices and orders is at most 7 days before as_of. It is compared with as_of, never
+-- with the clock: a past day is rated as it was. (Limits per table are checked by a gate; this test prevents features that are
+-- all null.) It runs with the features.
 {{ config(tags=['features']) }}
 
 with

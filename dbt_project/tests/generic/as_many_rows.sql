@@ -1,4 +1,4 @@
-{# Has as many rows as the other: none is lost in a join, none is made twice. #}
+{# The model has as many rows as the other: no join lost or duplicated a row. #}
 {% test as_many_rows(model, other) %}
 
 select

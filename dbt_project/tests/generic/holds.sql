@@ -1,4 +1,4 @@
-{# Every row keeps to an expression; a null is not kept to it. #}
+{# The expression is true for every row; null counts as a failure. #}
 {% test holds(model, expression) %}
 
 select *

@@ -1,6 +1,7 @@
 {#
-    A daily table has each day once and complete, with one marker that has its digest; a day that lost all its events has a
-    marker without a digest and no other row. A day built twice has two markers, and rows without one were never finished.
+    Every day of a daily table is complete and has exactly one marker row, with its digest. A day that lost all its events has a
+    marker without a digest and no other row. A day built twice has two markers; rows without a marker are from an incomplete
+    build.
 #}
 {% test one_digest_a_day(model) %}
 

@@ -1,4 +1,4 @@
-{# Leads of the date have ranks in the order of their expected harm, and something of each is on a published list. #}
+{# Leads of the date are ranked by expected harm, and each has something on a published list. #}
 {% test ranked_by_harm(model) %}
 
 with

@@ -1,6 +1,6 @@
 {#
-    A rating is whole: scores from 0 to 100, in their band, by a model; a flagged row has reasons and a term's action, and what is
-    suppressed is held off by that.
+    A rating is complete: scores from 0 to 100 in the matching band, with a model; a flagged row has reasons and a term's action,
+    and a flagged row that is suppressed is held by its suppression.
 #}
 {% test sound_rating(model) %}
 

@@ -1,6 +1,6 @@
 {#
-    Every row of a spine keeps to what its purpose means; whatever breaks a rule is named with the rule. An entity that
-    calibrates is never learned from, and nothing that was decided from the first evaluation date on is.
+    Every row of a spine is consistent with its purpose; failing rows are returned with the rule that they break. An entity used
+    to calibrate is never used to train, and nor is a label decided on or after the first evaluation date.
 #}
 {% test sound_spine(model, key) %}
 

@@ -1,4 +1,4 @@
-{# The spans known_from <= day < known_until of one key hold at least a day, and no day is in two of them. #}
+{# Spans known_from <= day < known_until of one key are at least a day long and do not overlap. #}
 {% test spans_apart(model, key) %}
 
 with

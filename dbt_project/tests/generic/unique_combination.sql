@@ -1,4 +1,4 @@
-{# No two rows agree in all of these columns. #}
+{# No two rows have equal values in all of these columns. #}
 {% test unique_combination(model, columns) %}
 
 select
