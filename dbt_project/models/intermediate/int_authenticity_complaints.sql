@@ -1,11 +1,11 @@
--- Reviews that say the listings are not authentic, by a lexicon of words in several languages: a word for fake that is not
--- taken back ("not a fake"), or a word for genuine that is ("not the original") up to three words before in the same clause.
--- What only looks like taking back does not count ("no doubt an original").
--- The quick search for one word of a phrase comes before anything that costs: of 10 million reviews few are left. A
--- regular expression out of a column would be compiled again for every pair of review and word (185 s for 400,000).
--- A review in a language of which the seed has no words says nothing either way (int_review_days, int_unread_texts).
--- A load never changes, so its reviews are looked through once: a run adds those of new loads, and the hook takes out those
--- of loads that count no more.
+-- Reviews that doubt that the listing is authentic, by a lexicon of phrases in several languages: a phrase for fake that is not
+-- negated ("not a fake"), or a phrase for genuine that is negated ("not the original") up to three words before it in the same
+-- clause. Phrases that only look like a negation do not count ("no doubt an original").
+-- The fast search for one word of each phrase comes first: of 10 million reviews few are left for the expensive steps. A regular
+-- expression taken from a column would be compiled again for every pair of review and word (185 s for 400,000).
+-- A review in a language without phrases in the seed is neither a complaint nor none (int_review_days, int_unread_texts).
+-- A load never changes, so its reviews are searched once: a run adds those of new loads, and the hook deletes those of loads that
+-- are no longer current.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -51,7 +51,7 @@ idle_negations as (
 
 ),
 
--- A review without a language is looked through for the words of all; its language is then the empty text.
+-- A review without a language is searched for the phrases of all languages; its language is then an empty string.
 phrases as (
 
     select
@@ -68,7 +68,7 @@ phrases as (
 
 ),
 
--- The longest word of each phrase is what is searched for first; a longer one that holds a shorter adds nothing.
+-- The longest word of each phrase is searched for first; a longest word that contains another one is redundant.
 phrase_words as (
 
     select

@@ -1,6 +1,6 @@
--- Which brand a name means: one row a spelling and span of days, from the brands' names and aliases over all loads. Where
--- two brands claim one spelling, the one that had it first, until it has it no more; then the one whose name it is, then the
--- lesser id.
+-- The brand that a spelling of a name refers to; one row per spelling and span of days, from the brands' names and aliases over
+-- all loads. If two brands claim one spelling, the earlier one has it for as long as it claims it; at a tie, the one whose name
+-- (not alias) it is, then the lesser id.
 with
 
 brands as (
@@ -57,7 +57,7 @@ ranked as (
 
 ),
 
--- Until when those had it that come before.
+-- The day until which earlier claimants hold the spelling.
 claims as (
 
     select

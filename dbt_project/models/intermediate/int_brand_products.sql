@@ -1,5 +1,5 @@
--- What a brand sells, one row a product and span of days, spans of one product never overlapping: a row holds until its
--- valid_to, or until a later row of the same product begins. A day belongs to the row that holds at its end.
+-- The products of each brand; one row per product and span of days, without overlaps. A row is valid until its valid_to, or until
+-- a later row of the same product begins. A day belongs to the row that is valid at its end.
 with
 
 brand_products as (
@@ -24,7 +24,7 @@ models as (
 
 ),
 
--- Two references that differ in signs alone are two products: the first has the key that they share.
+-- Two references that differ only in punctuation are two products; the first has the key that they share.
 keyed as (
 
     select

@@ -1,5 +1,5 @@
--- What platform, brands and testers did about a listing on a day, one row a day and listing. Incremental as int_order_days
--- is.
+-- Actions of platform, brands and testers on listings; one row per day, listing and merchant. Incremental in the same way as
+-- int_order_days.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -11,7 +11,7 @@ with
 
 {{ days_to_rebuild('cases') }}
 
--- Every import is used once: an engine that keeps a CTE used twice would keep all its rows.
+-- Each source is read by one reference: an engine that materialises a CTE used twice would keep all its rows.
 cases as (
 
     select

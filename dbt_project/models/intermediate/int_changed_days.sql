@@ -1,8 +1,8 @@
--- Which days of the listings' daily tables this run rebuilds, one row per part and day: those whose digest of events is not the
--- one that the table had before the run, and those with an event of a listing that another merchant offers now. A day that lost
--- its last event is among them, with a null digest. Every day is built with the owners of its time or looked at when they change,
--- so the newest change that any marker names is one up to which all days hold.
--- Digests are made of the sums that int_load_days keeps per load, so that no event is read for them.
+-- Days of the listings' daily tables that this run rebuilds; one row per part and day. These are the days whose digest of events
+-- differs from the one that the table had before the run, and those with an event of a listing that has a different merchant now.
+-- A day that lost its last event is included, with a null digest. Every day is built with the current owners or checked when they
+-- change, so all days are up to date with the newest owner change that any marker has.
+-- Digests are computed from the sums that int_load_days keeps per load, so that no event is read.
 {{ config(materialized='table') }}
 
 {% set parts = listing_parts() %}
@@ -10,7 +10,7 @@
 
 with
 
--- Which moments (tables and their columns) the events of a part come from.
+-- The moments (table and column) that the events of a part come from.
 moments as (
 
     select
@@ -73,7 +73,7 @@ sums as (
         moments.part,
         load_days.day
     union all
-    -- Every load says when a listing was last seen, and all of them count; loads that say the same count once.
+    -- Every load has the time at which a listing was last seen, and all of them count; loads with equal times count once.
     select
         moments.part,
         load_days.day,
@@ -161,8 +161,8 @@ kept as (
 
 ),
 
--- Up to which change of owners all days of a part hold. -1, so that all are looked at, where the table of owners was rebuilt
--- since and its numbers began again below that.
+-- The owner change up to which all days of a part are up to date. -1, so that all are checked, if the table of owners was rebuilt
+-- since and its numbers restarted below that.
 seen as (
 
     select
@@ -205,7 +205,7 @@ moved as (
         and not built.is_marker
         and changed_owners.merchant_id is distinct from built.merchant_id
     union
-    -- Of a listing that is new, only events that waited for a merchant can have been summed.
+    -- Of a new listing, only events that had no merchant yet can have been summed before.
     select
         '{{ part }}' as part,
         built.day

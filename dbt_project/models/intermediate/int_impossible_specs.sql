@@ -1,6 +1,6 @@
--- Numbers that no product of the category comes near, one row a listing, field and span of days: more than twice the
--- greatest or less than half of the least that any brand states of it, nothing or less where none has that. Only products
--- that the brands have by then count.
+-- Numbers that are far outside the category's range; one row per listing, field and span of days. A number is far outside if it
+-- is more than twice the greatest or less than half of the least that any brand states for the field; if all brands' values are 0
+-- or less, the limits are those values. Only products that the brands have by then count.
 with
 
 listing_history as (
@@ -68,7 +68,7 @@ ranged as (
 
 ),
 
--- The range, and until when it stayed that: few spans, however many products there are.
+-- The range and the span in which it was valid: few spans, however many products there are.
 ranges as (
 
     select

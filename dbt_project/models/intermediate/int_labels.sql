@@ -1,6 +1,6 @@
--- Every label event there is, for every kind of entity: what was decided, when, by what, and whether a notice, a test buy
--- or a takedown had come before. A listing found counterfeit is also a label of its merchant (via_listing_id); one found
--- genuine says nothing of the merchant's others. An appeal that was upheld says genuine.
+-- All label events of all kinds of entity: verdict, time, source, and whether a notice, a test buy or a takedown came before it.
+-- A listing found counterfeit is also a label of its merchant (via_listing_id); a listing found genuine is not a label of the
+-- merchant's others. An upheld appeal is a genuine label.
 with
 
 notices as (
@@ -159,7 +159,7 @@ labels as (
 
 ),
 
--- What may have drawn attention to a listing.
+-- Events that may have drawn attention to a listing.
 listing_alerts as (
 
     select

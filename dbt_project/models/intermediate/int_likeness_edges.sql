@@ -1,9 +1,9 @@
--- Pairs of merchants that show much the same, and from when until when: at least three nearly identical titles, or three
--- pictures of the same bytes, that few show. One title or picture in common says nothing: listings have their typical names, and
--- pictures are passed on. A picture that either takes down is shown until then. Such an edge is never verified: whoever is copied
--- has no part in it.
+-- Pairs of merchants with similar listings, and the span in which they are: at least three nearly identical titles, or three
+-- pictures with equal bytes, that few merchants show. A single title or picture in common is no evidence: listings have common
+-- names, and pictures are passed on. A picture counts until either merchant removes it. Such an edge is never verified, because
+-- the copied merchant has no part in it.
 {% set least_pictures = 3 %}
-{# Two titles of one have at most all bands in common, each. #}
+{# Two titles have at most 4 bands in common each; only a third reaches the limit. #}
 {% set least_bands = 2 * (title_bands() | length) + 2 %}
 
 with

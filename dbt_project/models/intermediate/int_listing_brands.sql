@@ -1,5 +1,5 @@
--- Which brand and product a listing claims to be, one row a listing and span of days: by the brand's name or an alias of
--- it, else by a model that only one brand has by then. While a spelling was not known, it named no brand.
+-- The brand and product that a listing claims to be; one row per listing and span of days. The brand is identified by its name or
+-- an alias, else by a model that only one brand has by then. While a spelling was unknown, it refers to no brand.
 with
 
 listing_history as (
@@ -60,7 +60,7 @@ ranked_products as (
 
 ),
 
--- A model tells a brand from the day on which the first has it until that on which a second one has it too.
+-- A model identifies a brand from the day on which the first brand has it until the day on which a second brand has it too.
 known_models as (
 
     select * from ranked_products
@@ -119,7 +119,7 @@ claims as (
 
 ),
 
--- Every day of a spelling that is ever known, with the brand that it names or without one.
+-- All days of every spelling that is ever known, with or without the brand that it refers to.
 name_spans as (
 
     select
@@ -194,7 +194,7 @@ claimed as (
 
 ),
 
--- What is written as a model that is found only so means it from the day on which the brand has it.
+-- A spelling that has a model key of its own (own_model_key) refers to that model from the day on which the brand has it.
 final as (
 
     select

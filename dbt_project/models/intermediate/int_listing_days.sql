@@ -1,5 +1,5 @@
--- What happened to a listing on a day, to be added up: up to four rows a day, listing and merchant, one for each part. A view
--- over the tables of the parts. An event of a listing that no merchant offers is in its part's table, waiting, and not here.
+-- Daily measures of listings, additive; up to four rows per day, listing and merchant, one for each part. A view over the tables
+-- of the parts. An event of a listing without a merchant is only in the part's table until the listing has one.
 {{ config(materialized='view') }}
 
 {% set measures = listing_measures() %}

@@ -1,9 +1,10 @@
--- Which merchant offers a listing now, and since which change. A table because every event of a listing asks it, and
--- incremental because what changed hands since a daily table was built is found by the number of its change: a run that
--- finds listings that are new, gone or another's gives them the next number. A listing that is gone stays, without a merchant.
--- What no run had seen before is marked as new: of its events only those can have been summed that waited for a merchant.
--- Numbers are the time of the newest load in milliseconds, or one more than the last, so that they rise even where the table
--- is rebuilt.
+-- The current merchant of each listing, and the number of the change since which it has it; one row per listing. A table, because
+-- every event of a listing is joined with it. Incremental, because listings that changed hands since a daily table was built are
+-- found by the number of their change: a run that finds listings that are new, gone or moved gives them the next number. A
+-- listing that is gone is kept, without a merchant. A listing that no earlier run had is marked as new: only events that had no
+-- merchant yet can have been summed before.
+-- Numbers are the time of the newest load in milliseconds, or one more than the last, so that they increase even if the table is
+-- rebuilt.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -25,7 +26,7 @@ known_before as (
 
 ),
 
--- One row; null where no run has seen a listing yet.
+-- One row; null if no earlier run had a listing.
 known_until as (
 
     select max(owner_change) as owner_change

@@ -1,4 +1,4 @@
--- What was found in a listing's title and description, one row a listing and span of days.
+-- Findings in a listing's title and description; one row per listing and span of days.
 with
 
 listing_history as (

@@ -1,7 +1,7 @@
--- What each load adds to the days of its events: how many rows, and the sum of their hashes, one row per load, moment (the
--- column whose day it is) and day. An increment's rows replace earlier ones with the same key, so those are subtracted: what the
--- loads of a table add together is what its present rows have. A load never changes, so this is computed once per load; it is
--- identified by its content's digest, because erasing a person's rows changes that, and by its time.
+-- Contribution of each load to the days of its events: number of rows and sum of their hashes; one row per load, moment (the
+-- column whose day it is) and day. An increment's rows replace earlier ones with the same key, so those are subtracted: the
+-- contributions of a table's loads add up to its current rows. A load never changes, so this is computed once per load. A load is
+-- identified by the digest of its content, because erasing a person's rows changes that, and by its time.
 -- Which loads are new is determined before dbt starts, and is a column of the landed tables.
 {{ config(
     materialized='incremental',
@@ -66,7 +66,7 @@ sums as (
 
     {% for table, events in tables.items() %}
     {% for moment in events.moments %}
-    {# Of a listing, every load says when it was last seen, and all of them count. #}
+    {# Every load has the time at which a listing was last seen, and all of them count. #}
     {{ sums_of_new_loads(table, moment, counts_in_every_load=(moment == 'last_seen_at')) }}
     {{ 'union all' if not loop.last }}
     {% endfor %}

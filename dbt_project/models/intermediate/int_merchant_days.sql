@@ -1,6 +1,6 @@
--- What happened to a merchant on a day, itself and through its listings: their orders and reviews summed and the events of
--- the merchant as such, up to three rows a day and merchant, to be added up. Incremental by day as well; a day's digest is
--- made of those of the listings' parts and of the merchants' own events.
+-- Daily measures of merchants, additive: orders and reviews of their listings, and events of the merchant itself; up to three
+-- rows per day and merchant. Incremental by day; a day's digest is computed from those of the listings' parts and from the
+-- merchants' own events.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -83,7 +83,7 @@ changed_days as (
 
 {{ bounds_of_changed_days() }}
 
--- Each part is grouped on its own and gives rows of its own, as the listings' days do, and for the same reason.
+-- Each part is grouped separately and has its own rows, as in the listings' days and for the same reason.
 final as (
 
     {% for name in parts %}

@@ -1,8 +1,7 @@
--- Pairs of merchants that bear the same identifier. A value that more than 20 merchants bear links nobody (a shop's
--- address, a shared proxy): its edges hold only until the day on which the 21st is seen with it. So a value has at most
--- 190 edges, however many bear it. An edge is verified, and cannot be planted, from the day on which both ends bear the value;
--- a phone, an address or an email anybody can give as theirs, so those are verified only while the platform has verified both:
--- one row for each span of that.
+-- Pairs of merchants with the same identifier. A value that more than 20 merchants have creates no links (a shop's address, a
+-- shared proxy): its edges are valid only until the day on which the 21st is seen with it. So a value has at most 190 edges. An
+-- edge is verified, and cannot be spoofed, from the day on which both merchants have the value. Anybody can state a phone, an
+-- address or an email, so edges of these are verified only while the platform has verified both ends: one row for each such span.
 with
 
 merchant_identifiers as (
@@ -81,7 +80,7 @@ pairs as (
 
 ),
 
--- While both ends are verified.
+-- Spans in which both ends are verified.
 both_verified as (
 
     select

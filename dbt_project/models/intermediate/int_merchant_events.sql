@@ -1,4 +1,4 @@
--- One row an event that concerns a merchant itself rather than one of its listings, on its day.
+-- Events that concern a merchant itself, not one of its listings; one row per event.
 {{ config(materialized='view') }}
 
 with

@@ -1,6 +1,5 @@
--- What was ordered, delivered and refunded of a listing on a day, one row per day, listing and merchant. Incremental by day:
--- only the days of int_changed_days are rebuilt, so that a kill, a missed day, and late, corrected or deleted rows are repaired
--- by the next run.
+-- Orders, deliveries and refunds; one row per day, listing and merchant. Incremental by day: only the days of int_changed_days
+-- are rebuilt. So the next run repairs an interrupted run, a missed day, and late, corrected or deleted rows.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -12,9 +11,9 @@ with
 
 {{ days_to_rebuild('orders') }}
 
--- An order is an event when it is placed and others when its parcel arrives or its money goes back; each carries only what is
--- known at its moment. Each reads the orders for itself: a bound on the moment then reaches the column, and what lies
--- outside is not read. (Not an import CTE: DuckDB would materialize all rows of a CTE that is used three times.)
+-- An order is one event when it is placed, and others when it is delivered or refunded; each event has only what is known at its
+-- time. Each reads the orders separately: the bound on the time is then pushed down to the column, and data outside is not read.
+-- (Not an import CTE: DuckDB would materialise all rows of a CTE that is used three times.)
 events as (
 
     select

@@ -1,4 +1,4 @@
--- What was said of a listing on a day, one row a day and listing. Incremental as int_order_days is.
+-- Reviews; one row per day, listing and merchant. Incremental in the same way as int_order_days.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -10,7 +10,7 @@ with
 
 {{ days_to_rebuild('reviews', look_back_days=review_look_back_days()) }}
 
--- A text is repeated where a review of the days before had it, of whatever listing: later ones make nobody a copyist.
+-- A text is repeated if a review of the preceding days had it, of any listing. Later reviews with the text do not make it a copy.
 long_texts as (
 
     select
@@ -30,7 +30,8 @@ long_texts as (
 
 ),
 
--- In which a review can be understood; in all of them, where it does not state its own.
+-- The languages with phrases in the seed, and the empty one of reviews without a stated language, which are searched for all
+-- phrases.
 languages as (
 
     select language from {{ ref('authenticity_words') }}
@@ -39,9 +40,9 @@ languages as (
 
 ),
 
--- A review is early where its order had not arrived when it was written: that is known at once, whatever arrives later. Of an
--- order of long ago that never arrived nobody knows whether its arrival was only not noted. Each kind reads the reviews for
--- itself, so that none carries what another needs.
+-- A review is early if its order had not arrived when it was written; this is known at once, whatever arrives later. For old
+-- orders without a delivery it is unknown whether only the record is missing. Each kind reads the reviews separately, so that
+-- none carries columns that only another needs.
 said as (
 
     select

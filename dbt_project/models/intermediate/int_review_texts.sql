@@ -1,7 +1,7 @@
--- By what a review's text is known again: a hash of it without case, spaces and signs, one row a review whose text is long
--- enough. Whose it is, and what came before, is for the days (int_review_days).
--- A load never changes, so its texts are hashed once, as complaints are looked for (int_authenticity_complaints). A review is
--- known by a hash too: a load's id in every row of a join of all reviews would be ten times as long.
+-- Fingerprints of review texts: a hash without case, spaces and punctuation; one row per review whose text is long enough.
+-- Listing and earlier reviews with the same text are looked up in int_review_days.
+-- A load never changes, so its texts are hashed once, as in int_authenticity_complaints. A review is identified by a hash too: a
+-- load's id in every row of a join of all reviews would take ten times the space.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',

@@ -1,4 +1,5 @@
--- When a listing was seen on offer, and at what price, one row a day and listing. Incremental as int_order_days is.
+-- Sightings of listings on offer, with prices; one row per day, listing and merchant. Incremental in the same way as
+-- int_order_days.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -10,7 +11,7 @@ with
 
 {{ days_to_rebuild('sightings') }}
 
--- A listing was on offer when a price of it was seen, and whenever a load says that it was last seen.
+-- A listing was on offer when a price was observed, and whenever a load has it as last seen.
 sightings as (
 
     select

@@ -1,5 +1,5 @@
--- A listing's specification compared with the brand's own, one row a listing and span of days in which both hold, with how many
--- fields both state, how many of those disagree, and by how much numbers do.
+-- Comparison of a listing's specification with the brand's; one row per listing and span of days in which both are valid. It
+-- counts the fields that both state and those that disagree, and has the greatest difference of numbers.
 with
 
 int_listing_brands as (

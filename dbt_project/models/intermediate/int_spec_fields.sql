@@ -1,8 +1,8 @@
--- Every field of a brand product's specification compared with what listings of that product state, one row a specification as
--- listings write it, product and field: many listings write the same, and it is compared once for all.
--- Names that are alike but for a unit may be one field (case, case_mm) or several (input_v, input_w). So what a listing states
--- is held against the field of the same whole name alone, else against what is of one dimension, and where it agrees with one
--- field it contradicts no other. Of another dimension it is a contradiction where neither side has anything nearer.
+-- Comparison of each field of a brand product's specification with what listings of the product state; one row per listing
+-- specification, product and field. Many listings have the same specification, which is compared once.
+-- Names that differ only in a unit may be one field (case, case_mm) or several (input_v, input_w). So a listing's statement is
+-- compared with the field of the same full name, else with fields of the same dimension, and if it agrees with one field it
+-- contradicts no other. A statement of another dimension is a contradiction if neither side has a closer match.
 with
 
 int_listing_brands as (
@@ -48,7 +48,7 @@ expectations as (
 
 ),
 
--- Fields that share a name but for a unit with another of their specification. All others are paired with one at most.
+-- Fields that share a name, except for the unit, with another field of their specification. All others have at most one match.
 crowded as (
 
     select
@@ -158,7 +158,7 @@ compared as (
 
 ),
 
--- Beside a field there may be statements that all belong to others.
+-- A field whose candidate statements all belong to other fields is omitted by the listing.
 left_out as (
 
     select

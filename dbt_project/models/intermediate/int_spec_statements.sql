@@ -1,6 +1,5 @@
--- What specifications state, one row a specification and field: a listing's and a brand's alike, and each text once, whoever
--- wrote it. Values are brought to one form once for all that state them. What cannot be read states nothing; why is in
--- int_unread_texts.
+-- Statements in specifications of listings and brands; one row per specification and field. Each distinct text is read once, and
+-- each distinct value is normalised once. A text that cannot be parsed has no rows; int_unread_texts has the reasons.
 with
 
 listing_history as (
@@ -96,7 +95,7 @@ measured as (
 
 ),
 
--- A unit that the seed does not have is its own base.
+-- A unit that is not in the seed is its own base unit.
 converted as (
 
     select

@@ -1,6 +1,6 @@
--- What there is to find in a title and its description, one row a text: words that say without saying it that listings are
--- copies, a brand's name hidden from a search for it, words of two scripts, and bands by which like titles are found.
--- A text never changes, so it is looked through once: a run adds new ones, and the hook takes out those that are gone.
+-- Findings in titles and descriptions; one row per text: phrases that imply that listings are copies, a brand's name hidden from
+-- search, words of mixed scripts, and the bands by which similar titles are found.
+-- A text never changes, so it is examined once: a run adds new ones, and the hook deletes those that no listing has any more.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -117,7 +117,7 @@ evasions as (
 
 ),
 
--- A name may be hidden by signs for letters, in any word, or by taking it apart, in a title.
+-- A name may be hidden by characters that imitate letters, in any word, or by splitting it, in a title.
 split_texts as (
 
     select
@@ -162,8 +162,8 @@ runs as (
 
 ),
 
--- What has three letters or fewer is found by chance, and so is a name in a number without letters, or one of four in a number
--- with one.
+-- Names of three letters or fewer match by chance, and so does a name in a run without letters, or a name of four letters in a
+-- run with one letter.
 hideable as (
 
     select
@@ -196,7 +196,7 @@ hidden_runs as (
     inner join hideable
         on hideable.look_alike_key = replace(runs.look_alike_key, ' ', '')
     where
-        -- As a case it is asked of what matches; a comparison would be made for every run before the join.
+        -- The case expression is evaluated only for matches; a plain comparison would be evaluated for every run before the join.
         case
             when
                 {{ without_accents(name_key('runs.run')) }} <> hideable.plain_key
@@ -206,7 +206,7 @@ hidden_runs as (
 
 ),
 
--- The name known first: which it is does not change when others become known.
+-- The earliest known name: the choice does not change when other names become known.
 hidden as (
 
     select

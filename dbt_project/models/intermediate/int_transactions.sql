@@ -1,7 +1,6 @@
--- What can be brushed, one row each: an order with its first review, if any, or a review without an order. Whose it is, when
--- it began (placed, or written), and what became of it; what was known by a date is for the features. An order that bears no
--- buyer is nobody's: it is there, and tells of no buyer. A review that was written on a day before its order is one without:
--- on that day nobody knew of the order.
+-- Transactions, one row each: an order with its first review, if any, or a review without an order. It has the merchant, the
+-- start (placed, or written) and the outcome; the features select what was known by a date. An order without a buyer is included,
+-- but belongs to no buyer. A review written on a day before its order counts as one without: on that day the order was unknown.
 with
 
 orders as (
@@ -22,7 +21,7 @@ texts as (
 
 ),
 
--- Rating and all but the words: those are known again by their hash.
+-- Rating and all other columns except the text, which is represented by its hash.
 reviews as (
 
     select

@@ -1,6 +1,5 @@
--- How many specifications, values in them, titles with descriptions, and reviews there are that cannot be read, one
--- row a part and reason.
--- A view: a run asks it once.
+-- Numbers of specifications, of values in them, of titles with descriptions, and of reviews that cannot be read; one row per part
+-- and reason. A view, because a run reads it once.
 {{ config(materialized='view') }}
 
 with

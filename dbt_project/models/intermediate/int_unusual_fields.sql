@@ -1,5 +1,5 @@
--- Specification fields that no product of the category has, one row a listing, field and span of days. From the day on which
--- the first product of the category has a specification, until that on which one has the field.
+-- Specification fields that no product of the category has; one row per listing, field and span of days. A field is unusual from
+-- the day on which the first product of the category has a specification until the day on which one has the field.
 with
 
 listing_history as (

@@ -1,4 +1,5 @@
--- What was known of the brands' logos when. Those of the table's first load count from the beginning, later ones from theirs.
+-- History of the brands' logos. Logos of the table's first load are valid from the beginning, later ones from the day of their
+-- load.
 with
 
 brand_logos as (

@@ -1,6 +1,6 @@
--- A day without a rate takes that of the last day of the week before it which has one. No rate holds for longer, whether or
--- not another comes after it: what is known later changes nothing. The first one holds back to the beginning of 2000 (brands
--- state prices from long ago). A table, because every amount of money looks up its rate here.
+-- Exchange rates, one row per currency and day. A day without a rate uses the last rate of the week before it. No rate is carried
+-- for longer, whether or not a later one exists: later data changes nothing. The first rate also applies to all earlier days from
+-- 2000 on (brands state prices from long ago). A table, because every amount of money is converted with it.
 {{ config(materialized='table') }}
 
 with

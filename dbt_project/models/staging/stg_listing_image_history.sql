@@ -1,5 +1,6 @@
--- What was known of a listing's pictures when. A listing is listed with the pictures that the first load of pictures brings
--- from the day on which any load knew it; one that comes later counts from its load: nobody was seen with it before.
+-- History of a listing's pictures. Pictures of the first load of pictures after the listing landed are valid from the day on
+-- which any load had the listing. Later ones are valid from the day of their load: before that no load showed the listing with
+-- them.
 with
 
 images as (

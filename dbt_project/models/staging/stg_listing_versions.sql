@@ -1,5 +1,5 @@
--- Which load brought which version of a listing. A table, because four models read stg_listing_history, and to find the
--- versions takes the columns of all loads.
+-- The load that contains each version of a listing. A table, because four models read stg_listing_history, and finding the
+-- versions reads the columns of all loads.
 {{ config(materialized='table') }}
 
 with
