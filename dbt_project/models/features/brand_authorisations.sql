@@ -1,5 +1,5 @@
--- From when until when a brand lets a merchant sell it. Authorisations that overlap or meet are one, so that a day is in at most
--- one of them.
+-- Spans in which a brand authorises a merchant to sell it; one row per brand, merchant and span. Overlapping and adjacent
+-- authorisations are merged, so that a day is in at most one span.
 with
 
 authorised_merchants as (

@@ -1,9 +1,9 @@
--- Every decision on brushing that is known at the cut, one row each, on what it is a label of: a transaction (entity_kind
--- review) or a merchant. A review's decision is its order's, where it has one; audits of either may then have picked it,
--- and its probability is that of one or the other; where no orders are audited there is none, for reviewed orders do not
--- stand for the rest. A transaction that was found fake is a label of its merchant only where the decision says that the
--- merchant had a hand in it (reason merchant_involved): rivals brush, too. None makes a row of its own (is_standalone): the
--- weeks before it do.
+-- Decisions on brushing known by the cutoff date; one row per decision and labelled entity: a transaction (entity_kind review) or
+-- a merchant. A decision on a review applies to its order, if it has one. Such a transaction may have been selected by an audit
+-- of orders or one of reviews, so its inclusion probability is that of either; it is null if no orders are audited, because
+-- reviewed orders are not representative of the others. A transaction that was found fake is a label of its merchant only if the
+-- decision states that the merchant was involved (reason merchant_involved): competitors brush, too. No label is standalone
+-- (is_standalone): the rows come from the weeks before the decision.
 with
 
 run as (
@@ -22,7 +22,7 @@ decisions as (
 
 ),
 
--- One row an order, and one a review.
+-- One row per order and one per review.
 transactions as (
 
     select
@@ -66,7 +66,7 @@ decided_transactions as (
 
 ),
 
--- With which probability an audit picks a reviewed order on average over all of them, by what it audits.
+-- Mean probability with which an audit selects a reviewed order, by the kind of audit.
 mean_probabilities as (
 
     select

@@ -1,6 +1,6 @@
--- What the model of brushing merchants sees, one row for each row of brushing_merchant_spine: how many of the merchant's
--- transactions show each indicator, but for ties: in the demo these by themselves would give the clients of a service away.
--- A merchant without transactions is unknown in all of them.
+-- Features of merchants for the brushing model; one row for each row of brushing_merchant_spine: the share of the merchant's
+-- transactions with each indicator. Ties are left out: in the demo they alone would identify the clients of a service. All are
+-- null for a merchant without transactions.
 with
 
 brushing_merchant_spine as (

@@ -1,5 +1,5 @@
--- Which merchants are rated for brushing or learned from, and when: one row a merchant, date and purpose, as in merchant_spine.
--- At the dates of a training those that a decision concerns within H days, and those drawn from the others.
+-- Merchants to rate or train on for brushing; one row per merchant, date and purpose, as in merchant_spine. The dates of a
+-- training have merchants with a decision within H days, and a sample of the others.
 with
 
 final as (

@@ -1,8 +1,8 @@
--- Whose transactions are looked at, and when: one row a merchant and date. At the scoring date everybody's; at the dates of
--- a training those of the merchants of which something is found fake within H days (audits aside: they calibrate), and of a
--- hash sample of all (is_drawn, with the share that was drawn), so that what a training costs does not grow with the
--- platform. The dates are as far apart as the horizon, or nearly: every decision then lies ahead of one of them. Who
--- registers later is not there yet.
+-- Merchants and dates whose transactions are analysed; one row per merchant and date. The scoring date has all merchants. The
+-- dates of a training have the merchants with something found fake within H days (except by audits, which calibrate) and a hash
+-- sample of all (is_drawn, with the sampled share), so that the cost of a training does not grow with the platform. The dates are
+-- about as far apart as the horizon, so that every decision is within the horizon of one of them. A merchant is absent before it
+-- registers.
 with
 
 run as (

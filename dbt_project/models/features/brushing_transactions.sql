@@ -1,5 +1,5 @@
--- The transactions of brushing_places as far as each was known at the end of the date: one row a transaction and date. What
--- came later (the delivery, the review) is null.
+-- Transactions of brushing_places as known at the end of the date; one row per transaction and date. Later events (delivery,
+-- review) are null.
 with
 
 places as (

@@ -1,7 +1,7 @@
--- The busiest hour that each order of brushing_transactions lies in: from each order on, how many orders the merchant had within
--- the hour, and of how many buyers; an order has the greatest of the hours that contain it. Most have no other order within an
--- hour: pairs are made of those that have, by the hour of the clock, in which an order is looked for from its own and from the
--- one before.
+-- The busiest hour around each order of brushing_transactions; one row per order with a buyer and date. For the hour that starts
+-- at each order, the merchant's orders and their buyers are counted; an order gets the greatest counts of the hours that contain
+-- it. Most orders have no other within an hour. Those that do are paired by clock hour: an order can be in an hour that starts in
+-- its own clock hour or in the preceding one.
 {% set hour = 'interval 1 hour' %}
 with
 

@@ -1,6 +1,7 @@
--- Which merchants are tied by their buyers: those of brushing_places that have far more buyers in common with another than
--- chance would have (how many buyers each has, among all who buy with several). One row a merchant, other merchant and date.
--- Who buys with a crowd of merchants tells of none, and whom many buy with is tied by nothing less than many.
+-- Ties between merchants by common buyers: merchants of brushing_places that have far more buyers in common with another merchant
+-- than expected by chance (from the number of buyers of each, among all who buy from several merchants). One row per merchant,
+-- other merchant and date. Buyers of a large number of merchants are left out, and a merchant with many buyers needs many in
+-- common to be tied.
 with
 
 places as (

@@ -1,5 +1,5 @@
--- From when until when a listing's title is nearly one that another merchant had written before, one row a listing and span
--- of days. A title that more merchants share than share an identifier is the product's generic name, and copied by nobody.
+-- Spans in which a listing's title is nearly identical to an earlier one of another merchant; one row per listing and span. A
+-- title that more than 20 merchants share is the product's generic name, and counts as no copy.
 with
 
 title_appearances as (

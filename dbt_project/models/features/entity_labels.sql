@@ -1,7 +1,7 @@
--- Every label of a listing or a merchant that is known at the cut, one row each, with what the spine and the features ask
--- of it: how strong it is, whose merchant it concerns, and whether it is standalone, with a row of its own day. (A listing's
--- decision, passed on to its merchant, does not: the merchant was there before.) An upheld appeal is standalone where a
--- training looks at no date before it on which what it concerns was there: else the next one would not know of the mistake.
+-- Labels of listings and merchants known by the cutoff date; one row per label, with its strength, the merchant concerned, and
+-- whether it is standalone, which means that it has a row on its own day. (A listing's decision that is passed on to its merchant
+-- is not standalone: the merchant was active before.) An upheld appeal is standalone if no date of a training before it has the
+-- entity: the next training would otherwise not learn of the mistake.
 with
 
 run as (
@@ -53,8 +53,8 @@ began as (
 
 ),
 
--- The upheld appeals of what was there at a date that a training looks at. What is reported by an evaluation date teaches at none
--- before.
+-- Upheld appeals whose entity existed at an earlier date of a training. A label decided on or after the first evaluation date is
+-- not used at the dates before that one.
 appeals_looked_at as (
 
     select distinct

@@ -1,5 +1,5 @@
--- What each listing that is rated claims, compared with what others say of the same product, where the two disagree: one row a
--- listing, field and reference the other is. It is what analysts read first and what reasons quote; no model reads it.
+-- Claims of scored listings that contradict a reference for the same product; one row per listing, field and reference. Analysts
+-- read it first and reasons quote it; no model uses it.
 with
 
 run as (
@@ -161,7 +161,7 @@ unknown_models as (
 
 ),
 
--- A discount is no contradiction: a price is one below what the brand ever asks, and below half of what peers do.
+-- A discount is no contradiction: a price is one if it is below the brand's lowest price, or below half of the peers' median.
 below_floor as (
 
     select
@@ -285,7 +285,7 @@ found as (
 
 ),
 
--- What a listing states twice of one field counts once, by what is farthest off; texts are cut to what a line holds.
+-- If a listing states a field twice, the statement that is farthest off counts; texts are truncated to the length of a quote.
 numbered as (
 
     select

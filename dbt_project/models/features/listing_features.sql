@@ -1,5 +1,5 @@
--- What the models see of a listing: one row for each row of its spine. Point in time: only what had happened and was known
--- by the end of as_of_date; null is unknown. Other listings of the merchant never include the listing itself.
+-- Features of listings; one row for each row of listing_spine. Point in time: only what had happened and was known by the end of
+-- as_of_date; null if unknown. "Other listings of the merchant" exclude the listing itself.
 with
 
 listing_spine as (
@@ -130,7 +130,7 @@ peer_dates as (
 
 ),
 
--- A listing that is not live is not among its merchant's active ones, so there is nothing of it to take out of them.
+-- An inactive listing is not among its merchant's active ones, so its own values are not subtracted from their sums.
 offered as (
 
     select
@@ -196,7 +196,7 @@ relisted as (
 
 ),
 
--- On a platform that shows no orders or reviews by then, their counts are unknown, not nothing.
+-- If the platform has no orders or reviews by the date, their counts are null (unknown), not 0.
 final as (
 
     select

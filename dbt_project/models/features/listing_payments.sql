@@ -1,5 +1,5 @@
--- What was paid for a listing's orders so far, and what the prices last seen before them come to, from when until when. Orders
--- between two sightings count only when that time is over: until then more may be placed.
+-- Cumulative amount paid for a listing's orders, and the same orders at the prices last seen before them; one row per listing and
+-- span of days. Orders between two sightings count only from the second one on: until then more may be placed.
 with
 
 payments as (

@@ -1,5 +1,5 @@
--- What peers ask at a rating date: the median price of the active listings of one product, of one brand in one category
--- and of one category, each in one condition, and how far from it prices are in the middle, where at least 20 bear a price.
+-- Peer prices at a rating date: median price and median absolute deviation of the log price of active listings of one product, of
+-- one brand in one category, and of one category, each in one condition; one row per group of at least 20 listings with a price.
 with
 
 listing_states as (

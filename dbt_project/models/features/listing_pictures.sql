@@ -1,7 +1,6 @@
--- What a listing of the spine shows at a date, one row a listing that shows a picture which was read, and date: how much of
--- it is altered, how many other merchants show the same and how many of these were found to sell counterfeits with it, and
--- whose logos it shows without naming the brand.
--- A label of the same case or day as one of the merchant or its listings does not count.
+-- Pictures of listings of the spine; one row per listing with an analysed picture, and date: altered pictures, other merchants
+-- with the same picture and how many of them were found to sell counterfeits with it, and logos of brands that the title does not
+-- name. A label of the same case or day as one of the merchant or its listings does not count.
 with
 
 places as (
@@ -144,7 +143,7 @@ shown as (
 
 ),
 
--- Only to a merchant that is labelled itself some of these do not count: its own, and those of its cases and days.
+-- Exclusions apply only to merchants that have labels: their own labels, and those of their cases and days.
 shown_by_labelled as (
 
     select distinct

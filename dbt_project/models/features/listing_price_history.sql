@@ -1,5 +1,5 @@
--- Each day on which a listing was seen, until the next, with its prices by then and how often they had changed. The day of the
--- lowest price comes with it as the last digits of one number, so that it takes no second pass.
+-- Price history of listings; one row per listing and day on which it was seen, valid until the next: prices up to then and number
+-- of changes. The day of the lowest price is encoded in the last digits of one number, which saves a second pass.
 with
 
 int_listing_days as (
@@ -30,7 +30,7 @@ seen_days as (
 
 ),
 
--- A move of a fiftieth or less may be the rate of its currency.
+-- A move of 2 % or less may be caused by the exchange rate.
 changes as (
 
     select

@@ -1,7 +1,7 @@
--- A listing of the spine compared with what most other merchants state of the same product, in fields of which the brand's
--- catalogue says nothing: one row a listing, date and field in which most others agree (at least three merchants, and more
--- than half of those that state the field). Its own merchant never counts, and a merchant has one voice for a value,
--- however many its listings are.
+-- Comparison of a listing's specification with the statements of most other merchants on the same product, for fields that the
+-- brand's catalogue does not have; one row per listing, date and field with a majority (at least three other merchants, and more
+-- than half of those that state the field). The listing's own merchant is excluded, and a merchant counts once per value, however
+-- many listings it has.
 with
 
 places as (
@@ -77,8 +77,8 @@ written as (
 
 ),
 
--- What a specification states and the catalogue has never stated by then. Numbers of one kind are one value in whatever unit,
--- and numbers of two kinds are of two fields.
+-- Statements on fields that the catalogue has never had by then. Numbers of one dimension are compared in any unit; numbers of
+-- two dimensions are two fields.
 unstated as (
 
     select

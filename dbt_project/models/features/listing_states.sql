@@ -1,4 +1,4 @@
--- What each listing offers at a date: its text, brand, product, prices and specification as they were known by then.
+-- State of each listing at a date: text, brand, product, prices and specification as known by then; one row per listing and date.
 with
 
 offered_listings as (
@@ -67,7 +67,7 @@ authorisations as (
 
 ),
 
--- Of a brand without a catalogue nobody knows which models it has, nor in such a category which numbers are possible.
+-- Without a catalogue, a brand's models and the possible numbers in a category are unknown.
 catalogues as (
 
     select
@@ -78,7 +78,7 @@ catalogues as (
 
 ),
 
--- Before any brand has a name, none can be hidden.
+-- Before any brand's name is known, no name can be hidden.
 first_brand as (
 
     select min(known_from) as known_from from {{ ref('int_brand_names') }}
@@ -96,7 +96,7 @@ category_catalogues as (
 
 ),
 
--- Few listings have any, and those one or two.
+-- Few listings have such fields, and then one or two.
 {% for name, fields in {'impossible': 'int_impossible_specs', 'unusual': 'int_unusual_fields'}.items() %}
 {{ name }}_fields as (
 
@@ -117,7 +117,7 @@ category_catalogues as (
 ),
 
 {% endfor %}
--- A brand that names nobody by then leaves it open who is authorised.
+-- If a brand lists no authorised merchants by then, authorisation is unknown.
 brand_lists as (
 
     select
@@ -199,7 +199,7 @@ products_in_order as (
 
 ),
 
--- A model that the brand no longer sells is one that it had, without a price.
+-- A model that the brand no longer sells is still known, but without a price.
 products as (
 
     select
@@ -225,8 +225,8 @@ products as (
 
 ),
 
--- Where no price was seen by then, the one stated in the listing itself counts, at the day's rate. The brand's prices are those
--- in force, at the rate of the day of the price that is next to them.
+-- If no price was seen by then, the price stated in the listing is used, at the day's exchange rate. The brand's prices are those
+-- in force, at the exchange rate of the day of the price that they are compared with.
 priced as (
 
     select

@@ -1,7 +1,6 @@
--- What test buys said of the other listings of a listing's merchant by a date: one row a listing and date of the spine of whose
--- merchant two or more were bought and decided on by then. (What one purchase says, it says of one good, and examiners err.)
--- A label of the same case (a plan) or day as one of the listing's own does not count. A verdict that an appeal took back by
--- then counts as genuine.
+-- Verdicts of test buys on other listings of the same merchant; one row per listing and date of the spine with at least two
+-- verdicts by then. (One verdict concerns one product, and examiners err.) A label of the same case (a plan) or day as one of the
+-- listing's own does not count. A verdict that an appeal had reversed by then counts as genuine.
 with
 
 places as (

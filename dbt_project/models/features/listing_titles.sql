@@ -1,5 +1,5 @@
--- Who else has written nearly the same title, one row a listing of the spine, and date: how many other merchants by then. A
--- title that more merchants share than share an identifier is the generic name of the product.
+-- Number of other merchants with nearly the same title; one row per listing of the spine and date. A title that more than 20
+-- merchants share is the product's generic name, and counts for none.
 with
 
 places as (

@@ -1,5 +1,5 @@
--- What happened to a listing by a date: orders, refunds and reviews summed over its life and the last 90 and 30 days, one
--- row for each listing and date of the spine. Each part is summed on its own: few columns are carried at a time.
+-- Orders, refunds and reviews of a listing by a date, summed over all time and the last 90 and 30 days; one row per listing and
+-- date of the spine. Each part is summed separately, so that few columns are processed at a time.
 with
 
 places as (

@@ -1,5 +1,6 @@
--- A merchant's listings of one brand at a date: its active listings of the brand, and what happened to all it ever offered of
--- it, one row a merchant, brand and date. Fakes come by the brand: a merchant may sell genuine products of one as well.
+-- A merchant's listings of one brand at a date: sums over its active listings of the brand, and over the orders and reviews of
+-- all it ever offered; one row per merchant, brand and date. Counterfeits are brand-specific: a merchant may sell genuine
+-- products of other brands.
 with
 
 merchant_windows as (

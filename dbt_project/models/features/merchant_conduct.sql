@@ -1,6 +1,5 @@
--- What a merchant did by a date that its active listings do not show: pauses in its offers, new identities, listings
--- offered again after they were taken down; and how often it was reported in vain. One row a merchant and date of
--- merchant_windows.
+-- Conduct of a merchant that its active listings do not show: pauses between offers, new identities, relistings after takedowns,
+-- and unsuccessful notices against it. One row per merchant and date of merchant_windows.
 with
 
 places as (
@@ -95,7 +94,8 @@ offers as (
 
 ),
 
--- What the platform has verified nobody else can plant. Devices and lines change by themselves.
+-- Only verified identifiers: a third party cannot spoof them. Devices and IP addresses are left out, because they change without
+-- a decision of the merchant.
 borne as (
 
     select
@@ -173,7 +173,7 @@ relisted as (
 
 ),
 
--- A notice of which a label was made, or that was decided on the day of one, is not counted.
+-- A notice that is the source of a label, or that was decided on the day of one, is not counted.
 disputes as (
 
     select

@@ -1,6 +1,6 @@
--- What the models see of a merchant: one row for each row of its spine. Point in time: only what had happened and was known
--- by the end of as_of_date; null is unknown. Nothing that was found out about the merchant or its listings is here, nor
--- what hangs on it (a takedown, a notice of which a label was made): a confirmed listing is a label of its merchant.
+-- Features of merchants; one row for each row of merchant_spine. Point in time: only what had happened and was known by the end
+-- of as_of_date; null if unknown. Findings about the merchant or its listings, and their consequences (a takedown, a notice that
+-- is the source of a label), are excluded: a confirmed listing is a label of its merchant.
 with
 
 merchant_spine as (
@@ -98,7 +98,7 @@ offers as (
 
 ),
 
--- The brand by which a merchant looks worst: fakes come by the brand, and a mean over all listings hides them.
+-- The brand with the worst value per merchant: counterfeits are brand-specific, and a mean over all listings hides them.
 worst_brands as (
 
     select

@@ -1,7 +1,7 @@
--- What a merchant's neighbours are like at a date, the merchant itself left out: how many, how many of them were found to
--- sell counterfeits by then, and, of those that nobody could have planted, sums of what they offer and what happened to
--- them; the same sums of their own neighbours (`second_`). One row a merchant with a neighbour, and date. A label of the same
--- case or day as one of the merchant or its listings does not count.
+-- Aggregates over a merchant's neighbours at a date, without the merchant itself: number of neighbours, number of those found to
+-- sell counterfeits by then, and, for verified links, sums over their listings and events; the same sums over second-degree
+-- neighbours (`second_`). One row per merchant with a neighbour, and date. A label of the same case or day as one of the merchant
+-- or its listings does not count.
 {% set state_columns = {
     'msrp_ratio_count': 'bigint', 'log_msrp_ratio_sum': 'decimal(38, 6)',
     'compared_field_count': 'bigint', 'discrepant_field_count': 'bigint',
@@ -65,7 +65,7 @@ labels as (
 
 {{ confirmed_among('near_neighbours') }}
 
--- Between two rating dates a neighbour is taken as it was at the earlier one.
+-- Between two rating dates, a neighbour's state at the earlier one is used.
 dates as (
 
     {{ last_rating_dates('neighbours') }}

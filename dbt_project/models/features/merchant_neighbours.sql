@@ -1,6 +1,6 @@
--- Which merchants are linked to which at a date: one row a merchant, neighbour and date, by identifiers that both bear by
--- then. A link is spoofable if it depends only on what a third party could plant. The neighbours' own neighbours are there too,
--- two hops away, where both links are verified and no verified one is shorter; merchants without listings connect others too.
+-- Links between merchants at a date by common identifiers; one row per merchant, neighbour and date. A link is spoofable if all
+-- its identifiers could have been planted by a third party. Second-degree neighbours are included, with two hops, if both links
+-- are verified and no verified link is shorter. Merchants without listings connect others, too.
 with
 
 merchant_windows as (

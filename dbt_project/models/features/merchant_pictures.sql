@@ -1,4 +1,4 @@
--- What a merchant's active listings show at a date, one row a merchant of which a picture was read, and date.
+-- Pictures of a merchant's active listings; one row per merchant with an analysed picture, and date.
 with
 
 listing_states as (
@@ -21,7 +21,7 @@ merchant_windows as (
 
 ),
 
--- A picture that more merchants show than share an identifier is everybody's.
+-- A picture that more than 20 merchants show is common.
 common as (
 
     select
@@ -32,7 +32,7 @@ common as (
 
 ),
 
--- Most listings show all their pictures over the same days: a row for all that become common on one.
+-- Most listings show all their pictures over the same days: those that become common on one day share a row.
 listing_appearances as (
 
     select

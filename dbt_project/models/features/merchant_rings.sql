@@ -1,7 +1,7 @@
--- The ring that a merchant is in at a date, the merchant itself left out: how many others, how many of them were found to
--- sell counterfeits by then, and since when two of the ring share a value. One row a merchant that is in a ring, and date.
--- Verified rings depend on nothing that a third party could plant, spoofable ones on all shared. A label of the same case or
--- day as one of the merchant or its listings does not count.
+-- The ring of a merchant at a date, without the merchant itself: number of other members, number of those found to sell
+-- counterfeits by then, and the first day on which two members share a value. One row per merchant in a ring, and date. Verified
+-- rings depend only on links that a third party cannot plant, spoofable ones on all links. A label of the same case or day as one
+-- of the merchant or its listings does not count.
 with
 
 rating_dates as (
@@ -39,7 +39,7 @@ labels as (
 
 {{ own_cases_and_days() }}
 
--- Between two rating dates a ring is taken as it was at the earlier one.
+-- Between two rating dates, the ring of the earlier one is used.
 dates as (
 
     {{ last_rating_dates('merchant_windows') }}

@@ -1,6 +1,6 @@
--- Which merchants are rated or learned from, and when: one row a merchant, date and purpose, as in listing_spine. A
--- merchant's labels are its confirmed counterfeit listings, what authorities did, and decisions on itself; it is
--- calibrated on audited decisions. A merchant none of whose listings was confirmed counts as unlabelled.
+-- Merchants to rate or train on; one row per merchant, date and purpose, as in listing_spine. A merchant's labels are its
+-- confirmed counterfeit listings, enforcement actions, and decisions on the merchant itself; audited decisions calibrate. A
+-- merchant without a confirmed listing counts as unlabelled.
 with
 
 final as (

@@ -1,5 +1,5 @@
--- What each merchant is and offers at a date: its age, its storefront, its active listings counted and summed. One row a
--- merchant with a active listing, and date.
+-- State of each merchant at a date: age, storefront, and counts and sums over its active listings; one row per merchant with an
+-- active listing, and date.
 with
 
 listing_states as (
@@ -20,7 +20,7 @@ merchant_history as (
 
 ),
 
--- Counted by category and by brand first: to count distinct ones among all listings at all dates takes three times as long.
+-- Counted by category and by brand first: counting distinct values over all listings at all dates takes three times as long.
 category_counts as (
 
     select

@@ -1,4 +1,4 @@
--- How many of a merchant's transactions show each indicator, and of how many it is known, one row a merchant and date of
+-- Number of a merchant's transactions with each indicator, and of those for which it is known; one row per merchant and date of
 -- transaction_indicators.
 with
 

@@ -1,6 +1,6 @@
--- What happened to a merchant by a date, all its listings together: orders, refunds and reviews summed over its life and
--- the last 90 and 30 days, and what the platform last showed of it. One row a merchant and date, where it is rated,
--- learned from, or may be a neighbour of one that is.
+-- Orders, refunds and reviews of all listings of a merchant by a date, summed over all time and the last 90 and 30 days, and the
+-- rating and sales that the platform last displayed. One row per merchant and date at which it is rated, trained on, or a
+-- possible neighbour of one that is.
 with
 
 listing_spine as (

@@ -1,5 +1,6 @@
--- Which listings are offered at a date, with the prices seen by then: at the rating dates every active listing, at the date of a
--- standalone decision the active listings of its merchant, and in either case what was decided on (it may have gone that day).
+-- Listings on offer at a date, with the prices seen by then; one row per listing and date. Rating dates have every active
+-- listing. Dates of a standalone decision have the active listings of its merchant. Both have the listings decided on, which may
+-- have been removed that day.
 with
 
 rating_dates as (
@@ -31,7 +32,7 @@ listings as (
 
 ),
 
--- A decision that calibrates gives no training row, only, from the first evaluation date on, one that evaluates.
+-- A decision that calibrates gives no training row, but from the first evaluation date on an evaluation row.
 evaluation as (
 
     select min(as_of_date) as first_date

@@ -1,5 +1,5 @@
--- Which listing shows which picture, from when until when, of the pictures that were read. One is altered if, before anybody
--- showed it, another merchant or a brand had shown one that it resembles.
+-- Spans in which a listing shows a picture, for the pictures that could be read; one row per picture of a listing and span. A
+-- picture is altered if another merchant or a brand had shown a similar one before it first appeared.
 with
 
 images as (
@@ -50,7 +50,7 @@ shown as (
 
 ),
 
--- Who takes a picture down has shown it all the same; a logo that a brand takes back is its own no more.
+-- A picture that a merchant removes still counts as shown by it; a logo that a brand withdraws is no longer the brand's.
 first_shown as (
 
     select

@@ -1,4 +1,4 @@
--- Which merchants have shown a picture, or one that resembles it, and in what order they came: one row a picture and merchant.
+-- Merchants that have shown a picture or a similar one, in order of first appearance; one row per picture and merchant.
 with
 
 picture_appearances as (

@@ -1,5 +1,5 @@
--- What a platform has by a date, one row a date: what it lacks is unknown of everybody, not nothing. Whether, never how many:
--- what few do must not move what is said of everybody.
+-- Kinds of data that the platform has by a date; one row per date. Features based on data that it lacks are null for all
+-- entities, not 0. Booleans instead of counts: the behaviour of a few must not change the features of all.
 with
 
 listing_spine as (

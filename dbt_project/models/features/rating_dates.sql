@@ -1,6 +1,6 @@
--- The dates at which everything active is looked at, one row each, with what each is for: the scoring date, the weekly grid
--- of a training (from day 28 of the history to cut - H, the last two evaluate), and the other weeks of the history, from
--- which only peers are taken.
+-- Dates at which all active entities are analysed, with their purpose; one row per date: the scoring date, the weekly grid of a
+-- training (from day 28 of the history to the cutoff date less H; the last two evaluate), and the other weeks of the history,
+-- which only provide peers.
 with
 
 run as (
@@ -9,7 +9,7 @@ run as (
 
 ),
 
--- The history begins with what was observed: a listing may have been offered for years before.
+-- The history begins with the first observation; a listing may have been offered for years before.
 observed_days as (
 
     select distinct day
@@ -18,7 +18,7 @@ observed_days as (
 
 ),
 
--- Two years at most: an order that bears a date of long ago must not make a grid of thousands of dates.
+-- At most two years: a single order with a wrong, early date must not create thousands of grid dates.
 history as (
 
     select

@@ -1,6 +1,6 @@
--- Which listing offers again what was taken down of its merchant: one row a listing, removed listing and span of days. The same
--- listings are the same product of a brand, or the same title. A removal counts until it is taken back; what was on offer
--- next to it before is no relisting.
+-- Listings that offer again what was removed from the same merchant; one row per listing, removed listing and span of days. Two
+-- listings match if they are the same product of a brand or have the same title. A removal counts until it is reversed. A listing
+-- that was on offer before the removal is no relisting.
 with
 
 actions as (
@@ -75,7 +75,7 @@ removed_of as (
 
 ),
 
--- Only the listings of those of whom something was removed.
+-- Only listings of merchants with a removal.
 candidates as (
 
     select
@@ -137,8 +137,8 @@ relisted as (
 
 ),
 
--- Of what was found out in the case of its own label, or on its day, a listing tells nothing. A rejected notice is no such
--- label: anybody can send one, and would choose what counts.
+-- Findings of the listing's own case or on its own decision day are excluded. Rejected notices do not exclude: anybody can submit
+-- one, and could otherwise choose which findings are ignored.
 own_cases as (
 
     select distinct

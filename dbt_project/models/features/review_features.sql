@@ -1,6 +1,6 @@
--- What the model of brushing sees of a transaction, one row for each row of review_spine: its own indicators, those of the
--- buyer's other transactions with the merchant, and those of the merchant's other transactions; the transaction itself is
--- left out of both.
+-- Features of transactions for the brushing model; one row for each row of review_spine: the transaction's indicators, those of
+-- the buyer's other transactions with the merchant, and those of the merchant's other transactions. Both exclude the transaction
+-- itself.
 with
 
 review_spine as (

@@ -1,7 +1,6 @@
--- Which transactions are rated or learned from, and when: one row a transaction, date and purpose, as in listing_spine. At
--- the scoring date every transaction of the year that shows two indicators; at the dates of a training those that are
--- decided on within H days, and a hash sample of those that nothing labels: of the merchants that are drawn, about so many
--- transactions a date. Calibrated on audited transactions.
+-- Transactions to rate or train on; one row per transaction, date and purpose, as in listing_spine. The scoring date has every
+-- transaction of the last 365 days with two indicators. The dates of a training have those decided within H days, and a hash
+-- sample of the unlabelled ones: about a fixed number per date, from the sampled merchants. Audited transactions calibrate.
 with
 
 final as (

@@ -1,8 +1,8 @@
--- By what a reviewer cuts the rows that evaluate a model: one row each, of every spine. A text is null where it is not known, or
--- where such rows have none. No model reads it, so it is a view, looked at by a training alone.
+-- Attributes by which a reviewer can break down a model's evaluation; one row for each evaluation row of every spine. Null if
+-- unknown or not applicable. No model uses it, so it is a view that only a training reads.
 {{ config(materialized='view') }}
 
--- What the features of each spine tell of it; what is left out they do not tell, but for the merchant's age.
+-- Expressions for the attributes that each spine has; all others are null, except the merchant's age, which is in the features.
 {% set spines = [
     {'relation': 'listing', 'key': 'listing_id', 'brand': 'brands.name', 'price': 'features.price_usd'},
     {'relation': 'merchant', 'key': 'merchant_id', 'price': 'features.price_usd'},

@@ -1,6 +1,6 @@
--- The verdicts that are held out for calibration, with their expansion weights. A verdict comes some time after what it is
--- about, so of what is new few of the planned ones are there. By classes of age, of so many verdicts each, they are scaled to
--- what is active and no other source has found to be a positive.
+-- Verdicts held out for calibration, with expansion weights; one row per relation and entity. Verdicts take time, so few of those
+-- planned for new entities exist yet. Verdicts are therefore weighted by age class (each with a minimum number of verdicts) to
+-- represent all entities that are active and not found to be positive by another source.
 with
 
 verdicts as (
@@ -100,7 +100,7 @@ class_weights as (
 
 ),
 
--- Besides what is active, what a verdict removed: it represents others like it that nobody examined.
+-- Active entities, and those that a verdict removed: such a verdict represents similar entities that were not examined.
 unknown_to_others as (
 
     select

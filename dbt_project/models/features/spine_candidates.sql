@@ -1,9 +1,9 @@
--- Whatever can be rated or learned from at a date, of all four spines: one row per relation, entity and date.
+-- Candidates for all four spines; one row per relation, entity and date.
 --   listing, merchant    all that have a state at the date
---   brushing_merchant    the merchants whose transactions are looked at: all at the scoring date, a hash sample before it
---   review               transactions with two indicators: at the scoring date all of the year; before it those that are decided
---                        on, and a hash sample of those that nothing labels, of the merchants that are drawn
--- `drawn_share` is the share of what nothing labels that was drawn here already; spine_unlabelled_rows may draw again.
+--   brushing_merchant    merchants whose transactions are analysed: all at the scoring date, a hash sample before it
+--   review               transactions with two indicators: at the scoring date all of the last 365 days; before it those that are
+--                        decided on, and a hash sample of the unlabelled ones of the sampled merchants
+-- `drawn_share` is the share of the unlabelled candidates that was sampled here; spine_unlabelled_rows may sample again.
 with
 
 listing_states as (

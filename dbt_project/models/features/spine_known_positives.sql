@@ -1,5 +1,5 @@
--- What is active at the scoring date and is a positive by another source than the one that calibrates: calibration fits how much
--- of all positives that is.
+-- Entities that are active at the scoring date and found positive by a source that does not calibrate; one row per relation and
+-- entity. Calibration estimates what share of all positives these are.
 with
 
 candidates as (

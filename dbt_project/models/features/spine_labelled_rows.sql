@@ -1,5 +1,5 @@
--- What a label makes a row to train on or to evaluate by: one row per relation, entity, date and purpose. Where labels within the
--- horizon disagree, the strongest source counts, then the latest.
+-- Labelled rows to train on or evaluate with; one row per relation, entity, date and purpose. If labels within the horizon
+-- disagree, the strongest source is used, then the latest.
 with
 
 candidates as (
@@ -46,7 +46,7 @@ labels_ahead as (
             partition by candidates.relation, candidates.entity_id, candidates.as_of_date
             order by labels.strength desc, labels.decided_at desc, labels.is_positive desc, labels.case_id asc
         ) as place,
-        -- What was picked for its risk was chosen by the champion: a challenger would be held to what the champion suspects.
+        -- Entities of the risk arm were selected by the champion: they would bias the evaluation of a challenger.
         grid_dates.purpose = 'train' or min(
             case when labels.arm = 'risk' then 1 else 0 end
         ) over (partition by candidates.relation, candidates.entity_id, candidates.as_of_date) = 0 as is_used
@@ -97,7 +97,7 @@ standalone_decisions as (
 
 ),
 
--- A standalone decision on a grid date of its own entity gives way to the label ahead, where there is one.
+-- A standalone decision on a grid date of its own entity is replaced by the label ahead, if there is one.
 labelled as (
 
     select * from labels_ahead where place = 1 and is_used

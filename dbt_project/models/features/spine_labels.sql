@@ -1,5 +1,5 @@
--- The labels of each spine's entities. Those that calibrate have a known inclusion probability: test buys of listings, and
--- audited decisions on merchants and transactions.
+-- Labels of each spine's entities; one row per label. Labels that calibrate have a known inclusion probability: test buys of
+-- listings, and audited decisions on merchants and transactions.
 with
 
 all_labels as (

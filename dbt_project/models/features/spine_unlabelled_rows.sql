@@ -1,7 +1,7 @@
--- What nothing labels and is trained on or evaluated by as a negative: all of it, or a hash sample. Of listings and merchants
--- about `unlabelled_per_date` are drawn at each grid date. A date to train on needs no more than a quarter of it, or 80 for each
--- positive if these are more: a training keeps 30,000 in all, or 50 for each positive, of those whose components it may see
--- (ml/boosting.py).
+-- Unlabelled rows to train on or evaluate with as negatives; one row per relation, entity, date and purpose: all of them or a
+-- hash sample. Of listings and merchants about `unlabelled_per_date` are sampled at each grid date. A training date gets at most
+-- a quarter of that, or 80 per positive if these are more: a training keeps 30,000 in total, or 50 per positive, of those whose
+-- components it may use (ml/boosting.py).
 {% set per_date = var('unlabelled_per_date', 15000) %}
 {% set share = 'least(1.0, round(counts.wanted_count / counts.unlabelled_count, 6))' %}
 
@@ -54,7 +54,7 @@ positive_counts as (
 
 ),
 
--- Counted by date first: a count over a window would hold all candidates of all dates, to keep a hundredth of them.
+-- Counted by date first: a window function would hold all candidates of all dates in memory, to keep one in a hundred.
 counts as (
 
     select

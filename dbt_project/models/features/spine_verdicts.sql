@@ -1,6 +1,7 @@
--- The newest verdict of known inclusion probability on each entity, at the date by which calibration looks at it: the scoring
--- date if the entity is active then; if it was removed for this very verdict, the last grid date before it. Where there are
--- many positive verdicts, a part of all trains the model instead (`is_held_out` is false), at most half (docs/decisions/0010).
+-- The newest verdict with a known inclusion probability on each entity, at the date that calibration uses: the scoring date if
+-- the entity is active then; if it was removed because of this verdict, the last grid date before it. One row per relation and
+-- entity. If there are many positive verdicts, a part of all verdicts, at most half, trains the model instead (`is_held_out` is
+-- false; docs/decisions/0010).
 with
 
 candidates as (
@@ -84,8 +85,8 @@ dated as (
 
 ),
 
--- What is gone by the scoring date is no part of the listings that are rated then, unless it is gone because of this very
--- verdict: without those, calibration would never see what test buys and audits catch.
+-- Entities that are gone by the scoring date are not among those rated then, unless they were removed because of this verdict:
+-- without these, calibration would never include what test buys and audits find.
 removed_for_it as (
 
     select distinct
@@ -164,7 +165,7 @@ final as (
         verdicts.is_at_cut,
         verdicts.is_known,
         verdicts.chance < coalesce(held_shares.share, 1.0) as is_held_out,
-        -- With which probability a verdict is drawn and held out, among those that do not train.
+        -- Probability that a verdict is selected and held out, given that it is not used to train.
         verdicts.inclusion_probability * held_shares.share
         / (1.0 - verdicts.inclusion_probability * (1.0 - held_shares.share)) as held_out_probability
     from verdicts

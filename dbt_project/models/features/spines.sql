@@ -1,4 +1,4 @@
--- The rows of all four spines: one per relation, entity, date and purpose. What each purpose means is in listing_spine.
+-- The rows of all four spines; one row per relation, entity, date and purpose. listing_spine describes the purposes.
 {{ config(materialized='view') }}
 
 with

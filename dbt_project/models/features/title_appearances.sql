@@ -1,4 +1,4 @@
--- Which listing has a title of which band of like titles, from when until when: one row a listing, span of days and band.
+-- Spans in which a listing has a title in a MinHash band; one row per listing, span of days and band.
 {{ config(materialized='view') }}
 
 with

@@ -1,5 +1,5 @@
--- Which merchants have written a title of a band, and in what order they came: one row a band of like titles that several
--- merchants have, and merchant.
+-- Merchants with a title in a band value, in order of first appearance; one row per band value that several merchants have, and
+-- merchant.
 with
 
 first_shown as (

@@ -1,6 +1,6 @@
--- What each transaction of brushing_transactions shows compared with the merchant's others, the buyer's others and what is
--- typical, one row a transaction and date. An indicator (is_...) is null where it cannot be known; what counts as one is
--- said in macros/brushing.sql.
+-- Indicators of each transaction of brushing_transactions, compared with the merchant's and the buyer's other transactions and
+-- with typical values; one row per transaction and date. An indicator (is_...) is null if unknown; macros/brushing.sql defines
+-- which columns count as indicators.
 with
 
 transactions as (
@@ -21,7 +21,7 @@ busiest_hours as (
 
 ),
 
--- What is typical
+-- Typical values
 
 typical_listings as (
 
@@ -68,7 +68,7 @@ merchant_days as (
 
 ),
 
--- Who buys
+-- Buyers
 
 buyers as (
 
@@ -190,8 +190,8 @@ payer_totals as (
 
 ),
 
--- How long a route takes: from where the listings are sent to the buyer's country. At the dates of a training by the
--- transactions of the merchants that were drawn, who are a sample of all.
+-- Delivery time of a route, from the listing's origin to the buyer's country. At the dates of a training it is computed from
+-- transactions of the sampled merchants.
 routes as (
 
     select
@@ -231,7 +231,7 @@ own_identifiers as (
 
 ),
 
--- When the platform looked at ranks
+-- Days on which the platform observed ranks
 
 looks as (
 
@@ -266,7 +266,7 @@ days_to_looks as (
 
 ),
 
--- What is said
+-- Texts
 
 texts as (
 
@@ -296,7 +296,7 @@ repeated_texts as (
 
 ),
 
--- Round robins: at how many of the merchants that the merchant is tied to the buyer buys, too.
+-- Round robins: number of merchants tied to this merchant from which the buyer also buys.
 
 purchases as (
 

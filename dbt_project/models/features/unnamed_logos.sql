@@ -1,7 +1,7 @@
--- Where a listing shows a brand's logo, or a picture that resembles it, while its title does not name the brand: one row a
--- listing, brand and span of days. A brand is named by any spelling of it that is known then, anywhere in the title; one of
--- three letters or fewer has to be a word, or its letters words ("H&M"), or a third of all titles would name it. A logo is one
--- while it is known.
+-- Spans in which a listing shows a brand's logo, or a picture that resembles it, while its title does not name the brand; one row
+-- per listing, brand and span of days. A title names a brand if it contains any spelling known by then. A spelling of three
+-- letters or fewer has to be a separate word, or its letters separate words ("H&M"); otherwise a third of all titles would match.
+-- A logo counts while it is known.
 with
 
 picture_appearances as (
