@@ -1,7 +1,6 @@
--- What the ranking would be without the suspected transactions: sales, rating and rank of each active listing within its
--- category, with and without them. A listing's adjusted rank is the place that its adjusted sales would have among what the
--- others sell as they stand: nobody moves for what another did. Places are shared by those who sell as many. One row a
--- listing.
+-- Ranking with and without suspected transactions: sales, rating and rank of each active listing within its category. A listing's
+-- adjusted rank is the rank that its adjusted sales would have among the unadjusted sales of the others, so that no listing moves
+-- because of another's transactions. Equal sales share a rank. One row per listing.
 with
 
 active_listings as (
@@ -53,7 +52,7 @@ listings as (
         cast(coalesce(sums.raw_sales_count, 0) as bigint) as raw_sales_count,
         cast(coalesce(sums.adjusted_sales_count, 0) as bigint) as adjusted_sales_count,
         cast(coalesce(sums.suspected_count, 0) as bigint) as suspected_count,
-        -- Among those who sell more than its adjusted sales it would find itself.
+        -- 1 if the listing itself is among those that sell more than its adjusted sales.
         cast(coalesce(sums.raw_sales_count > sums.adjusted_sales_count, false) as integer) as is_counted_itself,
         {{ ratio('sums.raw_rating_sum', 'sums.raw_rating_count') }} as raw_rating,
         {{ ratio('sums.adjusted_rating_sum', 'sums.adjusted_rating_count') }} as adjusted_rating
@@ -63,7 +62,7 @@ listings as (
 
 ),
 
--- How many listings of a category sell more than so many.
+-- Number of listings of a category at each level of sales.
 levels as (
 
     select

@@ -1,5 +1,5 @@
--- Every appeal as of the date, one row each: what was decided and how soon, and what the last list before the
--- appeal that contained the entity stated: score, the signals of its reasons, and the policy.
+-- Appeals as of the date, one row each: outcome, days to the decision, and the score, the signals of the reasons and the policy
+-- on the last list before the appeal that contained the entity.
 with
 
 run as (

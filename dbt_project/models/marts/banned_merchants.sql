@@ -1,5 +1,5 @@
--- Merchants that are banned at as_of, one row each, with the accounts of their ring that registered since: who comes back under
--- another name.
+-- Merchants that are banned as of the date, one row each, with the accounts of their ring that registered after the ban:
+-- merchants that may have returned under another name.
 with
 
 run as (

@@ -1,5 +1,5 @@
--- Every suspected transaction with its evidence, for analysts: an order or review that was flagged and that nobody keeps
--- off the lists, next to what it shows. One row a transaction.
+-- Suspected transactions with their evidence, for analysts: orders and reviews that are flagged and not suppressed, with their
+-- indicators. One row per transaction.
 with
 
 run as (

@@ -1,7 +1,7 @@
--- Groups of buyers that serve many merchants, one row a service, buyer and merchant served. Merchants that are tied by
--- their buyers far beyond chance (co_purchases) form a component, and components that the same accounts go round form one
--- service; its accounts are the buyers most of whose transactions are with its merchants, and who buy with several of them
--- or share device or payer with an account that does. What holds it together is in the same row.
+-- Brushing services: groups of buyers that serve several merchants; one row per service, buyer and merchant served. Merchants
+-- that are tied by their buyers far beyond chance (co_purchases) form a component, and components visited by the same accounts
+-- form one service. Its accounts are buyers with most of their transactions at its merchants that buy from several of them, or
+-- share a device or payer with an account that does. The row includes what connects the service.
 {% set rounds = 8 %}
 {% set part_rounds = 4 %}
 with
@@ -33,7 +33,8 @@ indicators as (
 
 ),
 
--- The least id that is reached in so many steps names the component: who goes round reaches each in a few.
+-- A component is named by the least merchant id reachable in a fixed number of steps; in a round robin each merchant is reached
+-- in a few.
 labels_0 as (
 
     select
@@ -83,8 +84,8 @@ visits as (
 
 ),
 
--- A service sends teams to its clients, and two of them may have hardly an account in common: its merchants are then parted.
--- Accounts that go round both parts, and hardly elsewhere, put them together.
+-- A service sends teams to its clients, and two teams may hardly have an account in common; its merchants then form several
+-- components. Accounts that buy from both components, and hardly elsewhere, merge them.
 bridges as (
 
     select
@@ -185,7 +186,7 @@ devoted as (
 
 ),
 
--- What an account uses: its device, and who pays for it.
+-- Device and payers of an account.
 means as (
 
     select
@@ -221,7 +222,8 @@ means as (
 
 ),
 
--- What an account uses that goes round itself. (A shop's regulars share devices, too, but none of them goes round.)
+-- Devices and payers shared with an account that buys from several of the merchants. (Regular customers of a shop share devices,
+-- too, but none of them buys from several.)
 shared_means as (
 
     select

@@ -1,5 +1,5 @@
--- The register of cases as of the date, one row a case and defendant's account: at which stage it is, and since when. What is
--- claimed is of the last stage that stated it.
+-- Register of court cases as of the date; one row per case and defendant's account, with the current stage and its start. The
+-- amount claimed is that of the last stage that stated one.
 with
 
 run as (
@@ -40,7 +40,7 @@ placed as (
 
 ),
 
--- A stage without an amount has that of the last stage with one before it.
+-- A stage without an amount gets that of the last stage before it that has one.
 filled as (
 
     select

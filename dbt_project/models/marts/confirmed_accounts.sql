@@ -1,5 +1,5 @@
--- The other accounts of confirmed counterfeiters, one row a counterfeiter and another merchant that shares something with it:
--- what to look at next, also where one was found during an action.
+-- Other accounts of confirmed counterfeiters; one row per counterfeiter and merchant that shares something with it. These
+-- accounts are the next to investigate, also for counterfeiters found during an action.
 with
 
 run as (

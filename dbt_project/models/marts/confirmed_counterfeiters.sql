@@ -1,5 +1,5 @@
--- Merchants that were confirmed to sell counterfeits by as_of, one row each: by what and when, and what is known of them. Who was
--- confirmed only by what an appeal undid is not here.
+-- Merchants confirmed to sell counterfeits by as_of, one row each, with source and time of the confirmation and the merchant's
+-- data. Merchants whose only confirmations an appeal reversed are not included.
 with
 
 run as (

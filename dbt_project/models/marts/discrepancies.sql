@@ -1,4 +1,5 @@
--- Where a rated listing contradicts its brand's product, its peers, its picture or its own text: what an analyst reads first.
+-- Contradictions of rated listings to the brand's product, to peers, to their picture or to their own text, for analysts; one row
+-- per listing, field and reference.
 with
 
 listing_discrepancies as (

@@ -1,5 +1,5 @@
--- What came of enforcement by month, authority, brand and currency as of the date; one row each. Values are sums in their own
--- currency, and in the base one where a rate is known.
+-- Results of enforcement as of the date; one row per month, authority, brand and currency. Values are sums in their own currency,
+-- and in the base currency if the rate is known.
 with
 
 results as (

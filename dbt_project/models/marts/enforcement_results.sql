@@ -1,5 +1,5 @@
--- What authorities have done by as_of, one row an action: against whom, after which lead, how long after its hand-over, and what
--- came of it. A merchant that an action names, and its lead did not until then, was found during the action.
+-- Enforcement actions by as_of, one row each: merchant, lead, days since the lead's hand-over, and results. A merchant named by
+-- an action, but not by its lead until then, was found during the action.
 with
 
 run as (

@@ -1,6 +1,6 @@
--- What each active listing is expected to do harm with, one row a listing: score/100 × units of 30 days (at least 1) × price in
--- the base currency × how serious a counterfeit of its category is. What is kept off the lists does none; what nobody rated or
--- nothing prices is unknown. A DECIMAL all along, so that sums do not depend on the order of rows.
+-- Expected harm of each active listing; one row per listing: score/100 × units sold in 30 days (at least 1) × price in the base
+-- currency × severity of a counterfeit in its category. It is 0 for suppressed listings, and null without a rating or price.
+-- Computed as DECIMAL throughout, so that sums do not depend on the order of rows.
 with
 
 run as (
@@ -50,7 +50,7 @@ rated_listings as (
 
 ),
 
--- Nobody sells a thousand million of a thing in a month: beyond that it is a slip, and would not fit.
+-- Units are capped at one billion a month: more is an input error, and would overflow.
 weighed as (
 
     select

@@ -1,6 +1,6 @@
--- How far each entity and each lead came by as_of, one row each and stage: flagged (by a list that readers had), reviewed and
--- confirmed (after that), handed over with a lead, acted on by an authority, suspects named; with the days from the stage before.
--- Flags are those that were published before as_of: a list as of a day is read on the next.
+-- Stages that each entity and lead has reached by as_of; one row per entity and stage: flagged (on a published list), reviewed
+-- and confirmed (after that), handed over with a lead, acted on by an authority, suspects named; with the days since the previous
+-- stage. Only flags published before as_of count: the list of a day is read on the next.
 with
 
 run as (

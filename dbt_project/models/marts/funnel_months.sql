@@ -1,5 +1,5 @@
--- The funnel by month, authority and brand as of the date: how many came to each stage, and after how many days from the stage
--- before (the middle one). One row a month, violation_type, kind of entity, stage, authority and brand.
+-- The funnel by month, authority and brand as of the date; one row per month, violation type, kind of entity, stage, authority
+-- and brand: number of entities that reached the stage, and median days since the previous stage.
 with
 
 funnel as (

@@ -1,5 +1,5 @@
--- What became of each lead by as_of, one row an event: whom it named, to whom it was handed over, who was acted on, who was found
--- during the action, and which cases stand on it.
+-- Events of each lead by as_of, one row each: merchants named, hand-overs, actions, merchants found during an action, and stages
+-- of cases that refer to it.
 with
 
 run as (

@@ -1,6 +1,6 @@
--- Whom leads may be made of, one row a kind, group and merchant: the members of rings, the merchants above their threshold
--- that are in no ring, and those that a brushing service serves (its transactions with one say nothing of the merchant).
--- With what is on lists of each, and the harm expected of its listings. Which are a lead is said once lists are published
+-- Candidates for leads; one row per kind, group and merchant: members of rings, merchants above their threshold that are in no
+-- ring, and merchants served by a brushing service (transactions with a service are no evidence against the merchant). With the
+-- merchant's entries on lists and the expected harm of its listings. The leads are built after lists are published
 -- (dbt_project/models/leads).
 with
 

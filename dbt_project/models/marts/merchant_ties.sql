@@ -1,5 +1,5 @@
--- What two merchants share at as_of, for analysts, one row a pair and kind: identifiers, which are not here themselves, and
--- titles and pictures alike. How rare it is is in the same row: how many merchants bear the rarest of what they share.
+-- What two merchants share as of the date, for analysts; one row per pair and kind: identifiers (not their values), similar
+-- titles and similar pictures. The rarity is in the same row: the number of merchants that have the rarest of the shared values.
 with
 
 run as (

@@ -1,5 +1,5 @@
--- Every notice as of the date, one row each: what was decided and how soon, when the listing was taken down, and for those that
--- wait in which order to look at them. A notice is worth the chance that its reporter is right or, failing that, the model is.
+-- Notices as of the date, one row each: outcome, days to the decision, time of the listing's takedown, and the queue position of
+-- pending ones. The priority of a notice is the probability that its reporter or else the model is right.
 with
 
 run as (

@@ -1,5 +1,5 @@
--- How often appeals are upheld as of the date: of all, by each signal among the reasons that were published, and by policy. One
--- row a signal or policy; what was on no list is counted under "not on a list".
+-- Share of appeals that are upheld as of the date: of all, by signal of the published reasons, and by policy. One row per signal
+-- or policy; appeals of entities on no list are counted under "not on a list".
 with
 
 run as (

@@ -1,4 +1,4 @@
--- Every merchant that was rated for brushing, for analysts: who it is, what it mostly sells, its score and why.
+-- Merchants rated for brushing, for analysts, one row each: name, main category and brand, score and reasons.
 with
 
 {{ ratings('brushing_merchant', 'merchant_brushing', 'merchant_id', {'merchant': 'merchant_id'}) }},

@@ -1,4 +1,4 @@
--- Every listing that was rated, for analysts: what it is, its score and why. Lists are made of the flagged ones.
+-- Rated listings, for analysts, one row each: data of the listing, score and reasons. Lists are published from the flagged ones.
 with
 
 {{ ratings('listing', 'listing_counterfeit', 'listing_id', {'listing': 'listing_id'}) }},
@@ -29,7 +29,7 @@ listing_discrepancies as (
 
 ),
 
--- The worst of each kind, which the reason of its signal quotes.
+-- The greatest discrepancy per signal, which the reason of that signal quotes.
 quotes as (
 
     select

@@ -1,4 +1,4 @@
--- Every merchant that was rated, for analysts: who it is, what it mostly sells, its score and why.
+-- Rated merchants, for analysts, one row each: name, main category and brand, score and reasons.
 with
 
 {{ ratings('merchant', 'merchant_counterfeit', 'merchant_id', {'merchant': 'merchant_id'}) }},

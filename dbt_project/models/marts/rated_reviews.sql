@@ -1,4 +1,4 @@
--- Every order and review that was rated for brushing, for analysts: whose it is, of what, its score and why.
+-- Orders and reviews rated for brushing, for analysts, one row per transaction: merchant, listing, score and reasons.
 with
 
 {{ ratings('review', 'review_brushing', 'review_key', {'order': 'order_id', 'review': 'review_id'}) }},

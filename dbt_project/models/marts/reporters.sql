@@ -1,5 +1,6 @@
--- How far each reporter of notices has been right by as_of, one row a reporter: the share of its judged notices that were, drawn
--- towards that of all reporters by a beta distribution that fits them (macro reporter_prior). Few notices show little.
+-- Accuracy of each reporter of notices by as_of; one row per reporter: share of its judged notices that were right, shrunk
+-- towards that of all reporters by a beta distribution fitted to them (macro reporter_prior), so that few notices have little
+-- influence.
 with
 
 run as (

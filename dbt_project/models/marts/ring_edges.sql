@@ -1,4 +1,5 @@
--- What two members of a ring share at as_of, for analysts, one row a pair and kind: the ties (merchant_ties) within it.
+-- What two members of a ring share as of the date, for analysts; one row per pair and kind: the ties (merchant_ties) within the
+-- ring.
 with
 
 run as (

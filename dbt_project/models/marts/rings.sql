@@ -1,5 +1,5 @@
--- The rings at as_of, for analysts, one row a member. They are reported from all that is shared, planted or not: each tie is in
--- ring_edges, with whether a third party could have planted it.
+-- Rings as of the date, for analysts; one row per member. They are found by all shared values, including spoofable ones;
+-- ring_edges has each tie, and whether a third party could have planted it.
 with
 
 run as (

@@ -1,5 +1,4 @@
--- What the policy's own rules find among the transactions of the scoring date, one row a rule and transaction: no model has
--- a say.
+-- Transactions of the scoring date that match the policy's rules; one row per rule and transaction. No model is involved.
 with
 
 rules as (

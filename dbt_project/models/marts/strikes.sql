@@ -1,6 +1,6 @@
--- The strikes of each merchant at as_of, one row a merchant and violation_type: what was found against it or one of its
--- listings, once a case, that no appeal undid later. Strikes count for a while (strike_window_days) and fade: each is worth
--- half as much strike_half_life_days later.
+-- Strikes of each merchant as of the date; one row per merchant and violation type: findings against it or one of its listings,
+-- counted once per case and not reversed by a later appeal. Strikes count for strike_window_days, and their weight halves every
+-- strike_half_life_days.
 with
 
 run as (

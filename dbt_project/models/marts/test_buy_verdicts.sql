@@ -1,4 +1,4 @@
--- Every test buy as of the date, one row each, with its place in the plan and what is known of its verdict.
+-- Test buys as of the date, one row each, with their place in the plan and the verdict known by then.
 with
 
 run as (
