@@ -66,7 +66,7 @@ class _Strict(BaseModel):
 class Column(_Strict):
     """One column of the contract; times are UTC, and `unit` names what a number counts.
 
-    A column that is `by_anybody` is written by whoever lists goods: what cannot be read of it spoils its own row alone.
+    A column that is `by_anybody` is written by merchants or buyers: an unreadable value affects only its own row.
     """
 
     type: ColumnType
@@ -124,21 +124,21 @@ class Table(_Strict):
         return self
 
     def is_needed(self, column: str) -> bool:
-        """Tells whether a row must have a value in `column`: keys always, others where the contract says required."""
+        """Returns whether a row must have a value in `column`: keys always, others where the contract says required."""
         return column in self.key or self.columns[column].required
 
     @property
     def keeps_loads(self) -> bool:
-        """Tells whether earlier loads are the history of some column, so that all full loads stay in view."""
+        """Returns whether earlier loads are the history of some column, so that all full loads stay in view."""
         return any(column.history == "loads" for column in self.columns.values())
 
     @property
     def sorting(self) -> tuple[str, ...]:
-        """The columns by which a load's rows are sorted: a day is what is read most, so its rows lie together; then by key."""
+        """The columns by which a load's rows are sorted: by day, the most frequent filter, then by key."""
         return tuple(dict.fromkeys([*([self.event_at] if self.event_at else []), *self.key]))
 
     def digest(self) -> str:
-        """Returns the SHA-256 of what the table declares."""
+        """Returns the SHA-256 of the table's declaration."""
         return sha256_bytes(canonical_json(self.model_dump(mode="json")))
 
 
@@ -277,45 +277,45 @@ _DOCS_HEAD = """# The source contract
 
 <!-- {note} -->
 
-What a marketplace's tables must look like to be rated. Only `merchants` and `listings` are required. A table or a column
-that you do not have is left out: it counts as empty, and the signals that need it are off. Map your own tables to these in
-one sources file, with SQL expressions where names or units differ; `touchstone sources check FILE` says what does not fit.
+The tables and columns that Touchstone reads. Only `merchants` and `listings` are required. Leave out tables and columns that
+you do not have: they count as empty, and the features that need them are null. Map your own tables to these in one sources
+file, with SQL expressions where names or units differ; `touchstone sources check FILE` reports what does not fit.
 
 ```yaml
 version: 1
 name: shop
-identifiers: personal            # those of persons land under your own secret, TOUCHSTONE_HMAC_KEY; `public` ones do not
+identifiers: personal            # those of persons are stored as HMACs with your TOUCHSTONE_HMAC_KEY; or `public`
 inputs:                          # named relations; paths are relative to this file, ${{NAME}} comes from the environment
   items: {{connector: parquet, path: "${{SHOP_DIR}}/items-*.parquet"}}
   sellers: {{connector: csv, path: sellers.csv, delimiter: ";"}}
   prices: {{connector: parquet, path: prices.parquet}}
-views:                           # optional queries over inputs and earlier views, for what several tables need
+views:                           # optional queries over inputs and earlier views, to be used by several tables
   live_items: select * from items where state <> 'draft'
 tables:                          # contract table: an input (or view), or a query
   merchants: {{query: "select id as merchant_id, shop_name as name, joined as registered_at from sellers"}}
   listings:
     input: live_items
-    columns:                     # contract column: SQL over the input's columns; others are taken by name
+    columns:                     # contract column: SQL over the input's columns; other columns are matched by name
       listing_id: cast(item_no as varchar)
       merchant_id: seller
     where: price is not null
   listing_prices:
     input: prices
-    cursor: observed_at          # only for a table that grows and never changes: next time, only what is newer is pulled
-    # changed_at: updated_at     # for one that changes: when a row last did; next time, only what is new or changed is pulled
+    cursor: observed_at          # for an append-only table: the next load reads only newer rows
+    # changed_at: updated_at     # for a table whose rows change: the next load reads only new and changed rows
 ```
 
 - Times are UTC. A timestamp without a zone is taken as UTC. Nothing may lie before 1970 or after 2100.
 - Amounts are `decimal` with four places; more places are rounded. Their currency is in a column next to them, and `fx_rates`
-  says what one unit is worth in {currency}.
-- **Key** columns together identify a row: never null, never twice. **Required** columns are never null.
-- *Personal: hash* lands only as an HMAC under your key; an empty value lands as null. *Personal: masked* lands as it is
-  and is never shown in a message.
-- *By anybody*: whoever lists goods writes it. Values that cannot be read affect their own rows only: they land as they
-  came, a text of up to 4,000,000 bytes cut to its first 100,000 characters; no feature uses them; the run reports how many
-  there are. Where more than half cannot be read, the load is refused.
-- *Known* says from when a value may be used: `event` from the time in the row (the column named, else the table's event
-  column), `loads` as the loads up to then showed it, `none` only now, so it is never a feature.
+  gives the value of one unit in {currency}.
+- **Key** columns together identify a row: never null, and unique in combination. **Required** columns are never null.
+- *Personal: hash*: only an HMAC with your key is stored; an empty value is stored as null. *Personal: masked*: the value is
+  stored and never shown in a message.
+- *By anybody*: written by merchants or buyers. An unreadable value affects only its own row: it is stored as it is (a text of
+  up to 4,000,000 bytes is truncated to 100,000 characters), no feature uses it, and the run reports how many there are. If more
+  than half are unreadable, the load is refused.
+- *Known* states from when a value may be used: `event`, from the time in the row (in the named column, else in the table's
+  event column); `loads`, as of the load that contained it; `none`, only for the present, so it is never a feature.
 """
 
 

@@ -50,7 +50,7 @@ def _landed_gate(contract: Contract) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=dg.AssetKey(["landed", "listings"]),
         name="gate_landed",
-        description="The loads in use are there, whole, young enough, and not unlike those before them.",
+        description="The loads in use are complete, recent, and similar to the previous ones.",
         additional_deps=[["landed", name] for name in contract.tables if name != "listings"],
         blocking=True,
         required_resource_keys={"run"},
