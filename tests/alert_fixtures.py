@@ -1,4 +1,4 @@
-"""Servers on this machine that take alerts: HTTP for a webhook, and as much SMTP as a mail needs, encrypted or not."""
+"""Local servers that receive alerts: HTTP for a webhook, and the SMTP that sending mail needs, with or without TLS."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 @dataclass
 class Received:
-    """What a server got.
+    """What a server received.
 
     Attributes:
-        address: Where it listens, `host:port`.
-        posts: Bodies of the posts, read as JSON.
-        mails: Mails as they came, headers and all.
-        encrypted: Of each mail and each login, whether it came over an encrypted connection.
-        status: What the web server answers with.
-        location: Where it redirects to; nowhere where empty.
-        gets: How many requests came that were no posts.
+        address: The address it listens on, `host:port`.
+        posts: Bodies of the POST requests, parsed as JSON.
+        mails: The received mails, including their headers.
+        encrypted: For each mail and each login, whether the connection was encrypted.
+        status: The status with which the web server responds.
+        location: The redirect target; none if empty.
+        gets: The number of requests that were not POST requests.
     """
 
     address: str = ""
@@ -60,7 +60,7 @@ def serving(server: socketserver.BaseServer, received: Received) -> Iterator[Rec
 
 @contextmanager
 def web_server() -> Iterator[Received]:
-    """Takes posts."""
+    """Accepts POST requests."""
     received = Received()
 
     class Handler(BaseHTTPRequestHandler):
@@ -87,7 +87,7 @@ def web_server() -> Iterator[Received]:
 
 @contextmanager
 def slow_server() -> Iterator[str]:
-    """Answers any request with a byte every tenth of a second, without end; yields its address, `host:port`."""
+    """Responds to any request with one byte every tenth of a second, endlessly; yields its address, `host:port`."""
     stopped = threading.Event()
 
     class Handler(socketserver.BaseRequestHandler):
@@ -105,7 +105,7 @@ def slow_server() -> Iterator[str]:
 
 
 def own_certificate(folder: Path) -> Path:
-    """Writes a certificate for 127.0.0.1, signed by itself, and its key into one file; returns the file."""
+    """Writes a self-signed certificate for 127.0.0.1 and its key into one file; returns the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -126,7 +126,7 @@ def own_certificate(folder: Path) -> Path:
 
 
 class _MailServer(socketserver.TCPServer):
-    """What its handlers share: what it offers, its certificate, and what came."""
+    """State shared by the handlers: extensions, certificate, and what was received."""
 
     def __init__(self, extensions: Sequence[str], certificate: Path | None, *, is_encrypted: bool) -> None:
         super().__init__(("127.0.0.1", 0), _MailHandler)
@@ -137,7 +137,7 @@ class _MailServer(socketserver.TCPServer):
 
 
 class _MailHandler(socketserver.StreamRequestHandler):
-    """The commands of RFC 5321 that sending a mail needs; any user may log in by AUTH PLAIN."""
+    """The RFC 5321 commands that sending a mail needs; any user may log in by AUTH PLAIN."""
 
     server: _MailServer
 
@@ -147,37 +147,37 @@ class _MailHandler(socketserver.StreamRequestHandler):
             self.encrypt()
 
     def handle(self) -> None:
-        self.say("220 here")
+        self.reply("220 here")
         while line := self.rfile.readline().decode().strip():
             command = line.split()[0].lower()
             getattr(self, f"on_{command}", self.on_any)(line)
 
     def on_ehlo(self, _: str) -> None:
-        self.say("250-here", *(f"250-{extension}" for extension in self.server.extensions), "250 HELP")
+        self.reply("250-here", *(f"250-{extension}" for extension in self.server.extensions), "250 HELP")
 
     def on_starttls(self, _: str) -> None:
-        self.say("220 go on")
+        self.reply("220 go on")
         self.encrypt()
 
     def on_auth(self, line: str) -> None:
-        self.take(line)
-        self.say("235 welcome")
+        self.store(line)
+        self.reply("235 welcome")
 
     def on_data(self, _: str) -> None:
-        self.say("354 go on")
-        self.take("\n".join(iter(lambda: self.rfile.readline().decode().rstrip("\r\n"), ".")))
-        self.say("250 taken")
+        self.reply("354 go on")
+        self.store("\n".join(iter(lambda: self.rfile.readline().decode().rstrip("\r\n"), ".")))
+        self.reply("250 taken")
 
     def on_quit(self, _: str) -> None:
-        self.say("221 bye")
+        self.reply("221 bye")
 
     def on_any(self, _: str) -> None:
-        self.say("250 fine")
+        self.reply("250 fine")
 
-    def say(self, *lines: str) -> None:
+    def reply(self, *lines: str) -> None:
         self.wfile.write("".join(f"{line}\r\n" for line in lines).encode())
 
-    def take(self, text: str) -> None:
+    def store(self, text: str) -> None:
         self.server.received.mails.append(text)
         self.server.received.encrypted.append(isinstance(self.request, ssl.SSLSocket))
 
@@ -188,7 +188,7 @@ class _MailHandler(socketserver.StreamRequestHandler):
 
 @contextmanager
 def mail_server(*extensions: str, certificate: Path | None = None, is_encrypted: bool = False) -> Iterator[Received]:
-    """Takes mails: over an encrypted connection from the start, or from STARTTLS on where that is among the extensions."""
+    """Receives mails: over TLS from the start, or after STARTTLS where that is among the extensions."""
     server = _MailServer(extensions, certificate, is_encrypted=is_encrypted)
     with serving(server, server.received) as running:
         yield running

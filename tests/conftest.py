@@ -1,8 +1,8 @@
-"""What every test may use: homes that the whole pipeline ran in, made once a session and copied for each test.
+"""Fixtures shared by all tests: homes in which the whole pipeline ran, made once a session and copied for each test.
 
-A run of the whole pipeline costs about half a minute, at this scale as at ten times as much, so tests that need one share
-it. They get a copy, to break as they like. With several workers the first to ask makes it and the others wait. The homes
-are small, and their policy is their own: so few rows that a tenth of them is soon flagged, or none.
+A run of the whole pipeline takes about half a minute, at this scale as at ten times as much, so tests share one. Each
+gets a copy that it may damage. With several workers the first to request it makes it and the others wait. The homes are
+small, and have a policy of their own: with so few rows, either a tenth of them or none is flagged.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from touchstone.core import secrets
 from touchstone.core.lists import LISTS
 from touchstone.core.lock import writer_lock
 
-# An example that meets a busy machine is no failure: how long things take is for benchmarks.
+# A slow example on a busy machine is no failure: timing is measured by benchmarks.
 settings.register_profile("touchstone", deadline=None)
 settings.load_profile("touchstone")
 
-# Workers keep the cores busy: a second thread wins a run nothing then, and costs a quarter more CPU.
+# Workers keep the cores busy: a second thread does not speed up a run, and costs a quarter more CPU.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TOUCHSTONE_THREADS", "1")
 
@@ -39,19 +39,19 @@ ROOT = Path(__file__).resolve().parents[1]
 SCALE, SEED = 0.002, 3
 FIRST_DAY, NEXT_DAY = "2026-06-15", "2026-06-30"
 LIST_NAMES = tuple(LISTS)
-# What others are held against is made with two threads, as by default; bytes do not depend on it.
+# Reference outputs are made with two threads, the default; bytes do not depend on the thread count.
 TWO_THREADS = {"TOUCHSTONE_THREADS": "2"}
 
 
 @pytest.fixture(autouse=True)
 def no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets no test hide what another took for a secret, such as the word `secret`."""
+    """Keeps secrets registered by one test, such as the word `secret`, from being redacted in another."""
     monkeypatch.setattr(secrets, "_forms", set())
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: its exit code and what it printed."""
+    """How a command ended: its exit code and its output."""
 
     code: int
     stdout: str
@@ -59,12 +59,12 @@ class Outcome:
 
     @property
     def json(self) -> Any:
-        """The JSON object that it printed."""
+        """The JSON object on stdout."""
         return json.loads(self.stdout)
 
 
 def mostly_slow[Case](cases: Iterable[Case], quick: int) -> list[Any]:
-    """Marks all cases but the first ones as slow: the same assertion on other data, which `make test-all` makes on each."""
+    """Marks all but the first cases as slow: the same assertion on other data, which `make test-all` runs."""
     return [
         case
         if number < quick
@@ -74,7 +74,7 @@ def mostly_slow[Case](cases: Iterable[Case], quick: int) -> list[Any]:
 
 
 def touchstone(home: Path, *arguments: str, **environment: str) -> Outcome:
-    """Runs the real command in a process of its own, over `home`."""
+    """Runs the real command over `home` in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         return Outcome(
             *warm.run(arguments, os.environ | {"TOUCHSTONE_HOME": str(home)} | environment, Path(folder), 900)
@@ -82,7 +82,7 @@ def touchstone(home: Path, *arguments: str, **environment: str) -> Outcome:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Lets one file make the small homes while other workers run what does without them; the unit tests fill what is left."""
+    """Lets one file make the small homes while other workers run tests without them; unit tests fill the gaps."""
     needing = [item.path for item in items if "small_homes" in getattr(item, "fixturenames", ())]
 
     def place(item: pytest.Item) -> int:
@@ -102,10 +102,10 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
 
 @dataclass(frozen=True)
 class SmallHomes:
-    """Homes so small that a run of the pipeline takes half a minute; not to be changed.
+    """Homes so small that a run of the pipeline takes half a minute; read-only.
 
     Attributes:
-        made: A marketplace, and nothing done yet.
+        made: A marketplace before any run.
         rated: The same after a run as of `FIRST_DAY`, which trained.
         policy: The policy file.
     """
@@ -117,11 +117,11 @@ class SmallHomes:
 
 @dataclass(frozen=True)
 class Homes(SmallHomes):
-    """The small homes, and what became of them when nothing disturbed the runs.
+    """The small homes, and their state after undisturbed runs.
 
     Attributes:
-        undisturbed: The rated one after a run as of `NEXT_DAY` too.
-        lists: What is published after the run as of each day, by the day.
+        undisturbed: The rated home, also run as of `NEXT_DAY`.
+        lists: The published files after the run as of each day, by day.
     """
 
     undisturbed: Path
@@ -129,20 +129,21 @@ class Homes(SmallHomes):
 
 
 def published(home: Path) -> dict[str, bytes]:
-    """Returns the published files that depend on nothing but loads, code and models, by name."""
+    """Returns the published files that depend only on loads, code and models, by name."""
     names = ("manifest.json", "LATEST", *(f"{name}.{kind}" for name in LIST_NAMES for kind in ("parquet", "csv")))
     files = (file for file in (home / "published").rglob("*") if file.name in names)
     return {str(file.relative_to(home)): file.read_bytes() for file in files}
 
 
-def call_the_newest_counterfeit(sources: Path) -> None:
-    """Says in a marketplace that is too small for models that all who joined last are counterfeit.
+def label_newest_merchants_counterfeit(sources: Path) -> None:
+    """Labels all merchants that joined last as counterfeit, in a marketplace that is too small for models.
 
-    And that all who joined first brush, and orders that arrived soon are brushed. By decisions on merchants, listings and orders,
-    and by test buys.
+    Likewise, all that joined first brush, and orders that arrived soon are brushed. The labels are decisions on
+    merchants, listings and orders, and test buys.
 
-    At this scale it has ten counterfeiters, and a model takes twenty. What is learned is nonsense, but it is learned; and the
-    test buys, by which scores are calibrated, say the same, so that some scores are high.
+    At this scale the marketplace has ten counterfeiters, and a model needs twenty. The models learn meaningless labels,
+    but they do learn; and the test buys, by which scores are calibrated, agree with the labels, so that some scores are
+    high.
     """
     target, bought = sources / "moderation_decisions.parquet", sources / "test_buys.parquet"
     with duckdb.connect(":memory:") as connection:
@@ -209,10 +210,10 @@ def call_the_newest_counterfeit(sources: Path) -> None:
 
 
 def make_market(home: Path) -> None:
-    """Makes a demo marketplace, with labels enough for models."""
+    """Makes a demo marketplace with enough labels to train models."""
     made = touchstone(home, "demo", "--scale", str(SCALE), "--seed", str(SEED))
     assert made.code == 0, made.stderr
-    call_the_newest_counterfeit(home / "marketplace" / "sources")
+    label_newest_merchants_counterfeit(home / "marketplace" / "sources")
 
 
 @pytest.fixture(scope="session")
@@ -227,7 +228,7 @@ def small_homes(shared_folder: Path) -> SmallHomes:
             default = yaml.safe_load((ROOT / "policies" / "default.yml").read_text())
             changes = {"target_precision": 0.5, "allow_empty": True, "max_flagged_share": 1.0}
             found.policy.write_text(yaml.safe_dump(default | changes))
-            # What is learned of labels that go by when a merchant joined is when it joined.
+            # With labels that depend on the registration date, the models learn the registration date.
             limits = yaml.safe_load((ROOT / "ml" / "thresholds.yml").read_text())
             for model in limits["models"].values():
                 model["most_importance"] = 1.0
@@ -242,7 +243,7 @@ def small_homes(shared_folder: Path) -> SmallHomes:
 
 @pytest.fixture(scope="session")
 def homes(shared_folder: Path, small_homes: SmallHomes) -> Homes:
-    """The small homes, and what an undisturbed run as of each day publishes."""
+    """The small homes, and what an undisturbed run publishes as of each day."""
     made, rated, policy = small_homes.made, small_homes.rated, small_homes.policy
     undisturbed = shared_folder / "undisturbed-home"
     with writer_lock(shared_folder / "undisturbed-home.lock", purpose="making a home for tests", wait_seconds=900):
@@ -259,13 +260,13 @@ def homes(shared_folder: Path, small_homes: SmallHomes) -> Homes:
 
 @pytest.fixture(scope="session")
 def rated_home(homes: Homes) -> Path:
-    """A home that was rated as of both days; not to be changed. See `home` for a copy."""
+    """A home that was rated as of both days; read-only. See `home` for a copy."""
     return homes.undisturbed
 
 
 @pytest.fixture
 def home(homes: Homes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the rated home, to break; unless a test says otherwise, whatever it starts uses the homes' policy."""
+    """A copy of the rated home that a test may damage; by default its processes use the homes' policy."""
     monkeypatch.setenv("TOUCHSTONE_POLICY", str(homes.policy))
     copy = tmp_path / "home"
     shutil.copytree(homes.undisturbed, copy)
@@ -275,12 +276,12 @@ def home(homes: Homes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @pytest.fixture
 def run_touchstone(home: Path) -> Callable[..., Outcome]:
-    """The command over the test's own home."""
+    """The command bound to the test's own home."""
     return lambda *arguments, **environment: touchstone(home, *arguments, **environment)
 
 
 def published_files(home: Path) -> dict[str, bytes]:
-    """Returns every published file with its content, also receipts and histories, which tell the time."""
+    """Returns every published file with its content, including receipts and histories, which hold timestamps."""
     files = (file for file in (home / "published").rglob("*") if file.is_file())
     return {str(file.relative_to(home)): file.read_bytes() for file in files}
 
@@ -301,7 +302,7 @@ def _thresholds(policy: Path) -> Path:
 
 
 def shared_data(name: str) -> Path:
-    """Returns a folder of real data outside the project, or skips the test and says where it was looked for."""
+    """Returns a folder of real data outside the project, or skips the test and names where it was searched for."""
     folder = Path(os.environ.get("TOUCHSTONE_SHARED", ROOT.parent / "shared")) / "data" / name
     if not folder.is_dir():
         pytest.skip(f"real data is absent: no {folder} (set TOUCHSTONE_SHARED to the folder that holds data/{name})")

@@ -1,7 +1,7 @@
 """A small warehouse for tests of the dbt project: typed `landed` tables from the source contract, filled from dicts.
 
-Belongs here: making such a warehouse, running dbt on it in process, and reading a table back. What a model should
-answer belongs in the tests. Real runs have views over Parquet in place of these tables; dbt cannot tell them apart.
+Scope: making such a warehouse, running dbt on it in process, and reading a table back. The expected results of models
+belong in the tests. Real runs have views over Parquet in place of these tables; dbt cannot distinguish them.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ LOAD_COLUMNS = {name: sql_type for name, (sql_type, _) in LANDED_COLUMNS.items()
 
 @cache
 def contract_tables() -> dict[str, dict[str, Any]]:
-    """Returns the source contract's tables as they stand in the YAML file."""
+    """Returns the source contract's tables as defined in the YAML file."""
     tables: dict[str, dict[str, Any]] = yaml.safe_load(CONTRACT.read_text())["tables"]
     return tables
 
 
 @cache
 def run_tables() -> dict[str, dict[str, str]]:
-    """Returns the tables that orchestration hands to dbt beside the contract's: their columns with DuckDB types."""
+    """Returns the tables that orchestration adds to the contract's for dbt: their columns with DuckDB types."""
     tables = yaml.safe_load(WAREHOUSE_SOURCES.read_text())["tables"]
     return {table["name"]: {column["name"]: column["data_type"] for column in table["columns"]} for table in tables}
 
@@ -78,9 +78,9 @@ def make_warehouse(
     """Makes (or refills) `home`/warehouse.duckdb with a typed `landed` table for every source.
 
     A row may leave columns out (null). Rows of contract tables get `load_id` 'load-1' and `landed_at` (by default the
-    end of as_of) unless they bring their own; `landed.loads` is derived from them, every load being full unless a row
-    of it says `mode: incremental`. Other tables of the warehouse stay, so that a second call with other rows is the
-    next day's landing.
+    end of as_of) unless they set their own; `landed.loads` is derived from them, every load being full unless one of
+    its rows sets `mode: incremental`. Other tables of the warehouse are kept, so that a second call with other rows is
+    the next day's landing.
 
     Args:
         home: folder of the warehouse; made if absent.
@@ -88,7 +88,7 @@ def make_warehouse(
         as_of: the date to rate as of.
         with_training: whether the features step also makes training rows.
         label_horizon_days: H, days.
-        project_digest: what stands for the digest of the dbt project.
+        project_digest: stands in for the digest of the dbt project.
         landed_at: when load-1 landed, UTC.
 
     Returns:
@@ -127,7 +127,7 @@ def make_warehouse(
 
 
 def _load_row(table: str, row: dict[str, Any]) -> Row:
-    """The line of landed.loads that a row speaks for; takes `mode` out of the row."""
+    """The row of landed.loads implied by a row; removes `mode` from the row."""
     return {
         "table_name": table,
         "load_id": row["load_id"],
@@ -150,7 +150,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Row]
 
 
 def _complete_loads(connection: duckdb.DuckDBPyConnection) -> None:
-    """Fills in which loads are current (the newest full one and its increments) and each one's newest event day."""
+    """Computes which loads are current (the newest full one and its increments) and each one's newest event day."""
     connection.execute(
         """update landed.loads set is_current = loads.landed_at >= newest.landed_at
         from (select table_name, max(landed_at) as landed_at from landed.loads where mode = 'full' group by table_name)
@@ -174,10 +174,10 @@ def _complete_loads(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def mark_loads(connection: duckdb.DuckDBPyConnection) -> None:
-    """Fills in what the landed rows say of their loads, as the views of a real run do; `is_new` from int_load_days."""
+    """Fills in the load columns of landed rows as the views of a real run do; `is_new` comes from int_load_days."""
     tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
     known = "int_load_days" if "int_load_days" in tables else "(select *, '' as recipe from landed.loads where false)"
-    # A test may have put a view in a table's place; what it says of its loads is then its own.
+    # A test may have put a view in a table's place; that view then defines its load columns itself.
     landed = connection.execute("select table_name from duckdb_tables() where schema_name = 'landed'").fetchall()
     for table in sorted(contract_tables().keys() & {name for (name,) in landed}):
         connection.execute(
@@ -221,8 +221,8 @@ def read_rows(home: Path, query: str, parameters: Sequence[object] = ()) -> list
 def table_content(home: Path, table: str) -> list[tuple[Any, ...]]:
     """Returns all rows of a table in a total order, to compare two warehouses.
 
-    Without what a marker says of the state of the listings' owners in which a day was built, and without the markers of days
-    that lost all their events, which a table built from nothing never had.
+    Excludes a marker's record of the owners' state in which a day was built, and the markers of days that lost all
+    their events, which a table built from nothing never had.
     """
     with open_warehouse(home) as connection:
         columns = {row[0] for row in connection.execute(f'describe "{table}"').fetchall()}
@@ -238,13 +238,13 @@ def run_dbt(home: Path, *arguments: str, expect_success: bool = True) -> dict[st
     Args:
         home: folder of the warehouse.
         arguments: dbt's own, as ("build", "--select", "tag:shape").
-        expect_success: whether anything but success is an error of the test.
+        expect_success: whether anything but success fails the test.
 
     Returns:
-        Status ('success', 'pass', 'fail', 'error', 'skipped') by name of node.
+        Status ('success', 'pass', 'fail', 'error', 'skipped') by node name.
 
     Raises:
-        AssertionError: dbt failed and success was expected; the message names the nodes and what they said.
+        AssertionError: dbt failed and success was expected; the message names the nodes and their messages.
     """
     with open_warehouse(home, read_only=False) as connection:
         mark_loads(connection)
@@ -264,11 +264,11 @@ def run_dbt(home: Path, *arguments: str, expect_success: bool = True) -> dict[st
 
 
 def compile_data_tests(home: Path, names: Iterable[str]) -> dict[str, str]:
-    """Returns the compiled SQL of data tests by their names: the rows that fail.
+    """Returns the compiled SQL of data tests by name; it selects the failing rows.
 
     Args:
         home: Folder of a warehouse.
-        names: The tests' whole names.
+        names: The tests' full names.
     """
     with _dbt_environment(home):
         outcome = _runner(_manifest()).invoke(["compile", "--select", *names, *project_arguments(home)])
@@ -282,10 +282,10 @@ def compile_data_tests(home: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def compile_models(selection: str) -> list[Any]:
-    """Returns the compiled nodes of models, parents first; their SQL does not depend on a warehouse.
+    """Returns the compiled nodes of models in dependency order; their SQL does not depend on a warehouse.
 
     Args:
-        selection: What dbt selects.
+        selection: dbt's selection.
     """
     with TemporaryDirectory() as folder:
         home = Path(folder)
@@ -298,11 +298,11 @@ def compile_models(selection: str) -> list[Any]:
 
 
 def build_models(connection: duckdb.DuckDBPyConnection, nodes: Sequence[Any]) -> None:
-    """Builds compiled models as tables of a warehouse in memory, with the types of their contracts.
+    """Builds compiled models as tables of an in-memory warehouse, with the types of their contracts.
 
     Args:
-        connection: Its database is named as dbt's; it has the sources.
-        nodes: The models, parents first.
+        connection: Its database has dbt's database name; it has the sources.
+        nodes: The models, in dependency order.
     """
     for node in nodes:
         if node.config.contract.enforced:
@@ -314,11 +314,11 @@ def build_models(connection: duckdb.DuckDBPyConnection, nodes: Sequence[Any]) ->
 
 
 def fails_after(connection: duckdb.DuckDBPyConnection, change: Callable[[], None], test: str) -> bool:
-    """Says whether a data test fails after a change, which is undone again: it does if its SQL has rows, as in dbt.
+    """Returns whether a data test fails after a change, which is rolled back: whether its SQL returns rows, as in dbt.
 
     Args:
         connection: A warehouse, open for writing.
-        change: Changes it through this connection.
+        change: Makes the change through this connection.
         test: The test's compiled SQL.
     """
     connection.begin()
@@ -330,7 +330,7 @@ def fails_after(connection: duckdb.DuckDBPyConnection, change: Callable[[], None
 
 
 def project_arguments(home: Path) -> list[str]:
-    """Returns what every call of dbt says about where the project is and where it may write: below `home` only."""
+    """Returns dbt's arguments that set the project's location and where it may write: below `home` only."""
     target = ["--target-path", str(home / "target"), "--log-path", str(home / "logs")]
     return ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--quiet", "--no-write-json", *target]
 
@@ -347,7 +347,7 @@ def _dbt_environment(home: Path) -> Iterator[None]:
 
 
 def _manifest() -> Any:
-    """A copy of the parsed project, because a run writes into the manifest that it is given."""
+    """A copy of the parsed project, because a run modifies the manifest that it is given."""
     manifest = read_project().deepcopy()
     manifest.build_parent_and_child_maps()
     return manifest

@@ -1,6 +1,7 @@
-"""Simple features of a generated marketplace's listings, for the tests of its difficulty: what an analyst would try first.
+"""Simple features of a generated marketplace's listings, for the tests of its difficulty: an analyst's first attempts.
 
-They are the tests' own on purpose: the demo must be neither trivial nor hopeless whatever the pipeline's features are.
+They are independent of the pipeline on purpose: the demo must be neither trivial nor unsolvable whatever the pipeline's
+features are.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ create table sold as
     date_diff('minute', placed_at, delivered_at) / 60.0 as hours, parcel_weight_g / quantity as weight, o.buyer_id, device_hash,
     payer_hash, date_diff('day', registered_at, placed_at) as buyer_days
   from orders o left join buyers using (buyer_id);
-create table said as
+create table reviewed as
   select r.listing_id, merchant_id, rating, is_verified::int as verified, has_photo::int as photo,
     (rating <= 3 and regexp_matches(text, '{DOUBT}'))::int as doubting
   from reviews r join listings using (listing_id);
@@ -62,9 +63,9 @@ create table allowed as
     select 1 from authorised_merchants a where a.merchant_id = priced.merchant_id and a.brand_id = priced.brand_id
   )::int as is_authorised from priced;
 create table shared as
-  with borne as (select kind, value_hash, count(*) as bearers from merchant_identifiers group by 1, 2)
+  with identifier_counts as (select kind, value_hash, count(*) as bearers from merchant_identifiers group by 1, 2)
   select merchant_id, sum((bearers > 1)::int) as identifiers, max(bearers) as bearers
-  from merchant_identifiers join borne using (kind, value_hash) group by 1;
+  from merchant_identifiers join identifier_counts using (kind, value_hash) group by 1;
 create table known as
   select listing_id, bool_or(is_fake) as is_fake from (
     select listing_id, outcome = 'upheld' as is_fake from notices
@@ -78,7 +79,7 @@ _SOLD = """avg(refunded) as {0}_refunded, sum(doubted) / count(*) as {0}_doubted
   count(distinct buyer_id) / count(*) as {0}_buyers,
   count(distinct device_hash) / count(*) as {0}_devices, count(distinct payer_hash) / count(*) as {0}_payers,
   avg(buyer_days) as {0}_buyer_days, avg(weight) as {0}_weight, count(*) as {0}_orders"""
-_SAID = """avg(rating) as {0}_rating, avg((rating = 5)::int) as {0}_five, avg((rating = 1)::int) as {0}_one,
+_REVIEWED = """avg(rating) as {0}_rating, avg((rating = 5)::int) as {0}_five, avg((rating = 1)::int) as {0}_one,
   avg(verified) as {0}_verified, avg(photo) as {0}_photo, avg(doubting) as {0}_doubting, count(*) as {0}_reviews"""
 _RESULT = f"""
 select p.listing_id, p.merchant_id, p.category, p.to_msrp, p.to_floor, p.to_peers, p.spec_wrong, p.has_no_model, p.stock,
@@ -93,8 +94,8 @@ left join about_merchant a on a.merchant_id = p.merchant_id left join range r on
 left join shared s on s.merchant_id = p.merchant_id
 left join (select listing_id, {_SOLD.format("l")} from sold group by 1) ls on ls.listing_id = p.listing_id
 left join (select merchant_id, {_SOLD.format("m")} from sold group by 1) ms on ms.merchant_id = p.merchant_id
-left join (select listing_id, {_SAID.format("l")} from said group by 1) lr on lr.listing_id = p.listing_id
-left join (select merchant_id, {_SAID.format("m")} from said group by 1) mr on mr.merchant_id = p.merchant_id
+left join (select listing_id, {_REVIEWED.format("l")} from reviewed group by 1) lr on lr.listing_id = p.listing_id
+left join (select merchant_id, {_REVIEWED.format("m")} from reviewed group by 1) mr on mr.merchant_id = p.merchant_id
 left join (select category, avg(weight) as weight from sold join listings using (listing_id) group by 1) cw
   on cw.category = p.category
 order by p.listing_id
@@ -108,7 +109,7 @@ Columns = dict[str, npt.NDArray[np.generic]]
 
 
 def listing_features(directory: Path) -> Columns:
-    """Returns features and truth of every listing as of the end of the history, a column each."""
+    """Returns features and truth of every listing as of the end of the history, one column each."""
     connection = connect(directory)
     connection.execute(_STEPS)
     table: Columns = connection.execute(_RESULT).fetchnumpy()
@@ -120,10 +121,10 @@ def _plain(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 
 def names(columns: Columns) -> list[str]:
-    """Returns which columns are features."""
+    """Returns the names of the feature columns."""
     return [name for name in columns if name not in NOT_FEATURES]
 
 
 def matrix(columns: Columns, chosen: list[str]) -> npt.NDArray[np.float32]:
-    """Returns the chosen columns side by side, (listings, features)."""
+    """Returns the chosen columns as a matrix, (listings, features)."""
     return np.column_stack([columns[name].astype(np.float32) for name in chosen])

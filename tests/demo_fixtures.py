@@ -1,4 +1,4 @@
-"""What the marketplace's tests share: generated marketplaces, made once a session, and queries over their files."""
+"""Shared fixtures of the marketplace's tests: marketplaces, generated once a session, and queries over their files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def contract_tables() -> dict[str, dict[str, Any]]:
 
 
 def connect(directory: Path) -> duckdb.DuckDBPyConnection:
-    """Opens views on a marketplace: one a source table, and `truth_<entity>`."""
+    """Opens views on a marketplace: one for each source table, and `truth_<entity>`."""
     connection = duckdb.connect(":memory:")
     connection.execute("set timezone = 'UTC'")
     for path in sorted(directory.glob("sources/*.parquet")):
@@ -39,7 +39,7 @@ def connect(directory: Path) -> duckdb.DuckDBPyConnection:
 
 
 def violations(connection: duckdb.DuckDBPyConnection, table: str, rules: dict[str, Any]) -> list[str]:
-    """Returns what in a table breaks the contract, a line a rule."""
+    """Returns the contract violations of a table, one line per rule."""
     columns = rules["columns"]
     described = {row[0]: row[1] for row in connection.execute(f'describe "{table}"').fetchall()}
     wanted = {name: DUCKDB_TYPES[column["type"]] for name, column in columns.items()}
@@ -56,7 +56,7 @@ def violations(connection: duckdb.DuckDBPyConnection, table: str, rules: dict[st
 
 
 def _conditions(name: str, column: dict[str, Any], *, is_key: bool) -> dict[str, str]:
-    """Returns the SQL condition under which a row breaks each rule of a column."""
+    """Returns the SQL condition under which a row violates each rule of a column."""
     conditions = {}
     if is_key or column.get("required"):
         conditions["is required"] = f'"{name}" is null'

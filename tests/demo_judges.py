@@ -1,4 +1,4 @@
-"""How hard a marketplace is: ranks, recall at a precision, and the best that models can do, for the tests of its difficulty."""
+"""Measures of how hard a marketplace is: ranks, recall at a precision, and the best that models can do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def auroc(values: Floats, truth: Bools) -> float:
-    """Returns the area under the ROC curve of one column, in whichever direction it is larger; unknown counts as usual."""
+    """Returns the area under the ROC curve of one column, in the larger direction; nulls count as the median."""
     from scipy.stats import rankdata
 
     known = np.where(np.isnan(values), np.nanmedian(values), values)
@@ -20,7 +20,7 @@ def auroc(values: Floats, truth: Bools) -> float:
 
 
 def recall_at(precision: float, scores: Floats, truth: Bools, weights: Floats) -> float:
-    """Returns the greatest recall at which the precision holds; weights count the negatives that were sampled."""
+    """Returns the greatest recall at which the precision holds; weights count the sampled negatives."""
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(truth[order])
     misses = np.cumsum((weights * ~truth)[order])
@@ -29,7 +29,7 @@ def recall_at(precision: float, scores: Floats, truth: Bools, weights: Floats) -
 
 
 def boosted(train: Floats, truth: Bools, weights: Floats, test: Floats, rounds: int = 150) -> Floats:
-    """Returns the margins that boosted trees give `test` after training on `train`."""
+    """Returns the margins of boosted trees on `test` after training on `train`."""
     import xgboost as xgb
 
     parameters = {
@@ -41,7 +41,7 @@ def boosted(train: Floats, truth: Bools, weights: Floats, test: Floats, rounds: 
 
 
 def logistic(train: Floats, truth: Bools, weights: Floats, test: Floats) -> Floats:
-    """Returns the margins that a logistic regression on standardised columns and their squares gives `test`."""
+    """Returns the margins on `test` of a logistic regression on standardised columns and their squares."""
     from sklearn.linear_model import LogisticRegression
 
     middle, spread = train.mean(axis=0), train.std(axis=0) + 1e-9
@@ -55,5 +55,5 @@ def logistic(train: Floats, truth: Bools, weights: Floats, test: Floats) -> Floa
 
 
 def part(merchant_ids: npt.NDArray[np.generic], parts: int, place: int = 1) -> npt.NDArray[np.int64]:
-    """Deals rows into parts by merchant, by two digits of the merchant's id from `place` on."""
+    """Assigns rows to parts by merchant, by two digits of the merchant's ID from `place` on."""
     return np.array([int(str(merchant)[place : place + 2], 16) % parts for merchant in merchant_ids])

@@ -1,4 +1,4 @@
-"""Sound data and parameters for every suite, and one way to break each expectation. Real Parquet files throughout."""
+"""Valid data and parameters for every suite, and one way to violate each expectation. Real Parquet files throughout."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ DRIFT = """
 
 
 def load(table: str, rows: int, **changes: Any) -> dict[str, Any]:
-    """Returns the parameters' row of one table of the landed suite."""
+    """Returns the parameter row of one table of the landed suite."""
     row = {
         "table_name": table,
         "row_count": rows,
@@ -99,7 +99,7 @@ def load(table: str, rows: int, **changes: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Case:
-    """What a suite judges: tables as SQL, statements that then change them, and parameters."""
+    """The input of a suite: tables as SQL, statements that then change them, and parameters."""
 
     suite: str
     tables: Mapping[str, str]
@@ -111,7 +111,7 @@ class Case:
         return Case(self.suite, self.tables, {**self.parameters, **parameters}, (*self.statements, *statements))
 
     def write(self, folder: Path) -> dict[str, list[Path]]:
-        """Writes the tables that the statements leave, as one Parquet file each."""
+        """Writes each table, as the statements leave it, as one Parquet file."""
         with duckdb.connect(":memory:") as connection:
             for name, query in self.tables.items():
                 connection.execute(f"create table {name} as {query}")
@@ -123,7 +123,7 @@ class Case:
         return {name: [folder / f"{name}.parquet"] for name in left}
 
     def judge(self, folder: Path) -> SuiteResult:
-        """Returns what the suite says of the case."""
+        """Returns the suite's result for the case."""
         return run_suite(self.suite, self.write(folder), self.parameters)
 
 
@@ -182,7 +182,7 @@ GOOD: dict[str, Case] = {
 
 
 def landed_with(table: str, **changes: Any) -> Case:
-    """Returns the sound landed case with the parameters' row of one table changed."""
+    """Returns the valid landed case with one table's parameter row changed."""
     rows = [{**row, **changes} if row["table_name"] == table else row for row in GOOD["landed"].parameters["loads"]]
     return GOOD["landed"].broken(loads=rows)
 
@@ -297,7 +297,7 @@ BAD: dict[str, dict[str, Case]] = {
 
 
 def candidate_faults() -> dict[str, tuple[str, Case]]:
-    """Returns further ways in which a list breaks its terms, each with the expectation that sees it."""
+    """Returns further ways in which a list violates its terms, each with the expectation that detects it."""
     good = GOOD["candidate"]
     terms = good.parameters["terms"]
     unheld = "update rated set held_by = null where listing_id = 'l5'"

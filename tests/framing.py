@@ -1,7 +1,8 @@
-"""Rivals that frame honest merchants of a demo marketplace: bought bad reviews, false reports, orders sent back, or brushed.
+"""Competitors that frame honest merchants of a demo marketplace: bad reviews, false reports, returned orders, brushing.
 
-What each victim suffers is drawn by hypothesis, once for all victims; the rows follow from the draw and obey the contract. No
-false report is upheld: an upheld one is the platform's own finding, a label, and no model can know better than its labels.
+The attack on each victim is drawn by hypothesis, once for all victims; the rows follow from the draw and obey the
+contract. No false report is upheld: an upheld report is the platform's own finding, a label, and no model can know
+better than its labels.
 """
 
 from __future__ import annotations
@@ -21,31 +22,31 @@ from touchstone.core.lists import LISTS, ListName
 from touchstone.publishing.candidate import newest_candidate
 
 MOST_TIMES = 50
-"""How many times as many reviews, reports and orders as a listing usually has."""
+"""Multiples of a listing's usual number of reviews, reports and orders."""
 LIST_OF_MODEL: dict[str, ListName] = {rated.model: name for name, rated in LISTS.items() if rated.entity != "review"}
-"""Whom others can frame. A review's subject is its author, and an attack by reviews and orders adds to those that are rated."""
+"""Entities that others can frame. A review's subject is its author, and an attack adds to the rated reviews and orders."""
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What a rival does to one merchant.
+    """A competitor's attack on one merchant.
 
     Attributes:
-        listing_count: How many of its listings.
-        review_times: How many times as many bad reviews as the listing has reviews; of a listing without any, as one.
-        report_times: The same of reports.
-        order_times: The same of orders.
-        days_ago: On which day before as_of it begins.
-        burst_days: Over how many days.
-        delivery_days: How far the buyers live.
-        refund_percent: How many of the orders are sent back as not authentic.
-        verified_percent: How many of the reviews are tied to one of these orders, as far as there are.
-        is_brushing: Whether it brushes the merchant to have it punished for that: praise in place of bad reviews, by accounts on
-            a few devices, and nothing sent back.
-        is_copied: Whether all reviews of a listing have one text.
-        outcome: What the platform decides on the reports.
-        reason: Why.
-        decision_days: How long it takes.
+        listing_count: The number of attacked listings.
+        review_times: Bad reviews as a multiple of the listing's reviews; of one review for a listing without any.
+        report_times: The same for reports.
+        order_times: The same for orders.
+        days_ago: The number of days before as_of on which it begins.
+        burst_days: Its duration in days.
+        delivery_days: The delivery time to the buyers, in days.
+        refund_percent: The percentage of orders returned as not authentic.
+        verified_percent: The percentage of reviews tied to one of these orders, as far as there are enough.
+        is_brushing: Whether it brushes the merchant to have it punished for that: praise instead of bad reviews, by
+            accounts on a few devices, and no returns.
+        is_copied: Whether all reviews of a listing share one text.
+        outcome: The platform's decision on the reports.
+        reason: The reason of that decision.
+        decision_days: The time to that decision, in days.
     """
 
     listing_count: int
@@ -75,7 +76,7 @@ DECISIONS = (
 
 @st.composite
 def attacks(draw: st.DrawFn) -> Attack:
-    """An attack: on one listing, a few or all of a merchant's, in any mix of means."""
+    """An attack: on one listing, a few or all of a merchant's, by any combination of means."""
     times = st.integers(0, MOST_TIMES)
     days_ago = draw(st.integers(3, 100))
     outcome, reason = draw(st.sampled_from(DECISIONS))
@@ -98,7 +99,7 @@ def attacks(draw: st.DrawFn) -> Attack:
 
 
 def drawn_attacks(count: int) -> list[Attack]:
-    """Draws as many attacks, the same ones each time."""
+    """Draws a number of attacks, deterministically."""
     drawn: list[Attack] = []
 
     @settings(
@@ -118,7 +119,7 @@ def drawn_attacks(count: int) -> list[Attack]:
 
 
 def honest_merchants(home: Path, as_of: str, count: int) -> list[str]:
-    """Returns merchants that are honest in truth and live at as_of, any of them."""
+    """Returns merchants that are truly honest and active at as_of, in any order."""
     found = duckdb.execute(
         f"""
         select merchant_id from '{home}/marketplace/truth/merchants.parquet'
@@ -136,7 +137,7 @@ def frame(home: Path, as_of: str, victims: dict[str, Attack]) -> None:
     Args:
         home: Its marketplace is changed; nothing else is.
         as_of: The last day that the attackers have seen.
-        victims: What becomes of each merchant.
+        victims: The attack on each merchant.
     """
     sources = home / "marketplace" / "sources"
     table = [{"merchant_id": merchant, **dataclasses.asdict(attack)} for merchant, attack in victims.items()]
@@ -152,7 +153,7 @@ def frame(home: Path, as_of: str, victims: dict[str, Attack]) -> None:
             (sources / f"{name}.new").rename(sources / f"{name}.parquet")
 
 
-# Every number that is drawn for a row comes from a hash of what the row is.
+# Every number drawn for a row comes from a hash of that row's identity.
 ATTACKED = """
 create macro drawn(what, number, below) as cast(hash(what || number) % below as bigint);
 create macro by_then(moment) as case when moment <= timestamptz '{as_of} 23:59:59+00' then moment end;
@@ -254,7 +255,7 @@ from (
 left join bought
     on bought.listing_id = written.listing_id and bought.number = written.tied_number
 """
-# The merchant sends what it always does: what a parcel weighs no rival decides, where it goes to he does.
+# The merchant ships what it always does: the competitor controls the destination of a parcel, but not its weight.
 BUYERS = """
 select
     buyer_id,
@@ -287,7 +288,7 @@ from (
 
 
 def moved_features(peaceful: Path, attacked: Path, model: str, as_of: str) -> dict[str, list[str]]:
-    """Returns the features of a model that differ between two homes for anybody, by who controls them."""
+    """Returns the features of a model that differ between two homes for any entity, by who controls them."""
     declaration = load_declarations()[model]
     file = f"features/{LIST_OF_MODEL[model]}/as_of={as_of}/features.parquet"
     differing = ", ".join(
@@ -316,7 +317,7 @@ def scores(home: Path, model: str, as_of: str) -> dict[str, tuple[float, float]]
 
 
 def listed(home: Path, name: ListName, as_of: str) -> dict[str, str]:
-    """Returns who is on the list that was built of a day, published or not: the merchant of each entity."""
+    """Returns the entities on a day's built list, published or not: the merchant of each entity."""
     candidate = newest_candidate(name, home / "candidates", date.fromisoformat(as_of))
     assert candidate is not None, f"no list of {name} was built"
     rows = duckdb.execute(

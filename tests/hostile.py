@@ -1,6 +1,6 @@
-"""A hundred values and more that somebody may write: to make a spreadsheet calculate, a browser run, a terminal obey."""
+"""More than a hundred hostile values of free-text fields, aimed at spreadsheets, browsers and terminals."""
 
-# ruff: noqa: E501, RUF001  # they are what they are
+# ruff: noqa: E501, RUF001  # hostile values are kept verbatim
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ TERMINAL: Final = (
     "x" * 280 + " FORGED" + " FORGED" * 99, "Nike\ufe0f", "Nike" + "".join(map(chr, range(0xE0100, 0xE0110))), "a\u034fb", "\u115f\u3164\uffa0",
     "\u2800" * 40, "a\u180bb", "\u0301x", "a\u1160\u1160\u1160" * 3 + "\u11a8" * 300, "宽" * 500, "👩\u200d🚀", "\U0010fffd", "\u00ad", "`", "```", "|",
 )  # fmt: skip
-"""What a terminal or its reader is fooled by; none of them may begin a line with FORGED."""
+"""Values that deceive a terminal or its reader; none may start an output line with FORGED."""
 LONG: Final = ("n" * 100_000, "=" * 100_001, "<b>" * 40_000, "\u202e" * 100_002, "' or 1=1; --", "null", "NaN", "")
 HOSTILE: Final = (*FORMULAS, *MARKUP, *PATHS, *HIDDEN, *TERMINAL, *LONG)
 
 
 def unsafe_lines(output: str) -> list[str]:
-    """Returns the lines of a command's output that may do harm on a terminal: none where all is well.
+    """Returns the lines of a command's output that are unsafe on a terminal; none if all are safe.
 
-    It judges by Unicode's own tables, not by the code that is tested.
+    It classifies by Unicode's own tables, not by the code under test.
     """
     return [line[:200] for line in output.split("\n") if _is_unsafe(line)]
 

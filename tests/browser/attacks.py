@@ -1,8 +1,8 @@
-"""What a hostile web page tries on Dagster's and MLflow's servers while a person has them open, and what shows its success.
+"""Attacks of a hostile web page on Dagster's and MLflow's servers in a user's browser, and how success is detected.
 
-A page is served from another port of this machine and opened in a real browser. Each attempt bears a name that shows wherever
-it has an effect: as one of Dagster's pools, as the key of an asset, as one of MLflow's experiments. `OpenServer` refuses
-nothing, so that a test can see that each attempt does leave the browser.
+The page is served from another port of this machine and opened in a real browser. Each attempt has a name that is
+visible wherever it takes effect: as one of Dagster's pools, as an asset key, or as one of MLflow's experiments.
+`OpenServer` refuses nothing, so that a test can verify that each attempt does leave the browser.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ STATE = f"""{{
   runsOrError {{ ... on Runs {{ results {{ runId }} }} }}
   scheduleOrError(scheduleSelector: {SCHEDULE}) {{ ... on Schedule {{ scheduleState {{ status }} }} }}
 }}"""
-# Each attempt that changes something if it arrives, by the name that it bears.
+# Names of the attempts that change something if they arrive.
 CHANGES = (
     *("post", "post-json-as-text", "get", "img", "script-get", "form-urlencoded", "form-multipart", "form-text"),
     *("beacon", "beacon-json", "report", "schedule", "launch", "cors-post"),
     *("mlflow-post", "mlflow-form", "mlflow-beacon", "mlflow-cors", "mlflow-alias"),
 )
-# Each attempt that gets to see something if it is answered.
+# Names of the attempts that read something if they are answered.
 READS = (
     *("read-get", "read-post", "read-page", "script", "image", "graphql-ws", "graphql-transport-ws"),
     *("mlflow-read-runs", "mlflow-read-version", "mlflow-read-graphql", "mlflow-script", "mlflow-image"),
 )
-# What the open server answers, by the suffix of the path: a page, a script, an image.
+# The open server's responses by path suffix: a page, a script, an image.
 CONTENT = {
     "": (
         "text/html",
@@ -147,14 +147,14 @@ ATTACK = """async ({dagster, mlflow, dagster_script, mlflow_script, schedule, la
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a hostile page got to see, by attempt, and the addresses of the frames that it could show."""
+    """What a hostile page could read, by attempt, and the addresses of the frames that it could display."""
 
     seen: dict[str, str]
     frames: dict[str, str]
 
 
 def attack(page: Page, dagster: str, mlflow: str) -> Outcome:
-    """Makes every attempt from the page that is open."""
+    """Makes every attempt from the open page."""
     addresses = {"dagster": dagster, "mlflow": mlflow}
     scripts = {f"{name}_script": script_of(address) for name, address in addresses.items()}
     seen = page.evaluate(ATTACK, {**addresses, **scripts, "schedule": SCHEDULE, "launch": LAUNCH, "model": MODEL})
@@ -170,7 +170,7 @@ def script_of(address: str) -> str:
 
 
 def state(served: Served) -> dict[str, Any]:
-    """Returns what an attempt would change: Dagster's pools, assets, runs and schedule, MLflow's experiments and models."""
+    """Returns the state that an attempt would change: Dagster's pools, assets, runs, schedule; MLflow's registry."""
     api = f"{served.mlflow}/api/2.0/mlflow"
     experiments = requests.post(f"{api}/experiments/search", json={"max_results": 1000}, timeout=60).json()
     models = requests.get(f"{api}/registered-models/search", timeout=60).json()
@@ -183,10 +183,10 @@ def state(served: Served) -> dict[str, Any]:
 
 @dataclass
 class OpenServer:
-    """A server that answers everything to everybody, and keeps what it was asked.
+    """A server that responds to every request and records it.
 
     Attributes:
-        port: Where it listens, on this machine alone.
+        port: The port it listens on, on this machine only.
         asked: Address and body of each request.
     """
 
@@ -237,7 +237,7 @@ def open_server() -> Iterator[OpenServer]:
             self.send_header("Sec-WebSocket-Accept", accept.decode())
             self.send_header("Sec-WebSocket-Protocol", self.headers["Sec-WebSocket-Protocol"])
             self.end_headers()
-            self.wfile.write(b"\x81\x02hi")  # a frame of two letters
+            self.wfile.write(b"\x81\x02hi")  # a frame of two bytes
             self.close_connection = True
 
         do_GET = do_POST = do_OPTIONS = answer  # noqa: N815  # names that http.server looks for
@@ -253,7 +253,7 @@ def open_server() -> Iterator[OpenServer]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered a request whose headers are the test's own."""
+    """A server's response to a request whose headers the test sets."""
 
     status: int
     headers: http.client.HTTPMessage

@@ -1,6 +1,8 @@
-"""Which Chromium the browser tests drive. As a program: it tells whether there is one that starts, and else what to do.
+"""The Chromium that the browser tests drive.
 
-Playwright's own comes first, then one that the system has; `TOUCHSTONE_CHROMIUM` names another.
+As a program it reports whether one starts, and if not, how to install one.
+
+Playwright's own comes first, then one that the system has; `TOUCHSTONE_CHROMIUM` overrides both.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ from pathlib import Path
 from playwright.sync_api import Browser, Error, Playwright, sync_playwright
 
 SYSTEM = ("/usr/bin/chromium", "/usr/bin/google-chrome", "/usr/bin/chromium-browser")
-# The name of a foreign site whose owner has it lead to this machine, as in an attack by DNS rebinding.
+# A foreign host name that resolves to this machine, as in a DNS rebinding attack.
 REBOUND = "rebound.test"
-# As root there is no sandbox; and no name but this machine's address, or one that leads to it, may be looked up.
+# There is no sandbox when running as root; only names that resolve to this machine may be looked up.
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-background-networking",
@@ -28,10 +30,10 @@ REMEDY = (
 
 
 def launch(playwright: Playwright) -> Browser:
-    """Starts the first Chromium that does start, without a window.
+    """Starts the first working Chromium, headless.
 
     Raises:
-        RuntimeError: None does; the message says what was tried and what to do.
+        RuntimeError: None starts; the message lists what was tried and what to do.
     """
     named = os.environ.get("TOUCHSTONE_CHROMIUM")
     tried = []

@@ -1,4 +1,4 @@
-"""Both UIs over a copy of a home, as `touchstone ui` serves them, and questions to Dagster's GraphQL."""
+"""Serves both UIs over a copy of a home as `touchstone ui` does, and queries Dagster's GraphQL."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ RUNS = """query($filter: RunsFilter) {
 
 @dataclass(frozen=True)
 class Served:
-    """The UIs of a home: their addresses, and questions to Dagster's GraphQL."""
+    """The UIs of a home: their addresses, and queries to Dagster's GraphQL."""
 
     home: Path
     dagster: str
     mlflow: str
 
     def ask(self, query: str, **variables: Any) -> Any:
-        """Returns the data that GraphQL answers with."""
+        """Returns the data of a GraphQL response."""
         body = {"query": query, "variables": variables}
         answer = requests.post(f"{self.dagster}/graphql", json=body, timeout=60).json()
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
 
     def runs(self, **filters: Any) -> dict[str, str]:
-        """Returns the status of every run that a filter lets through, newest first, by its id."""
+        """Returns the status of every run that matches the filters, newest first, by run ID."""
         found = self.ask(RUNS, filter=filters)["runsOrError"]["results"]
         return {run["runId"]: run["status"] for run in found}
 
     def launched(self, **filters: Any) -> str:
-        """Waits until there is a run that a filter lets through, and returns the newest one's id."""
+        """Waits for a run that matches the filters and returns the newest one's ID."""
         return until(lambda: next(iter(self.runs(**filters)), None), f"a run of {filters} is launched")
 
     def ended(self, run: str) -> str:
-        """Waits until a run has ended, and returns its status."""
+        """Waits until a run has ended and returns its status."""
 
         def status() -> str | None:
             (found,) = self.runs(runIds=[run]).values()
@@ -64,7 +64,7 @@ class Served:
 
 
 def until[T](found: Callable[[], T | None], what: str, seconds: float = RUN_SECONDS) -> T:
-    """Returns what `found` returns as soon as it is something, and fails after a while."""
+    """Polls `found` until it returns a truthy value and returns that; fails after a timeout."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if result := found():
@@ -74,7 +74,7 @@ def until[T](found: Callable[[], T | None], what: str, seconds: float = RUN_SECO
 
 
 def free_port() -> int:
-    """Returns a port that is free, and the next one too."""
+    """Returns a free port whose successor is free too."""
     while True:
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
@@ -90,7 +90,7 @@ def free_port() -> int:
 def serving(homes: SmallHomes, folder: Path) -> Iterator[Served]:
     """Serves a home that was rated as of one day, with a daily schedule that ticks every minute, until the block ends.
 
-    A second version of the listings' model was trained in it; what the servers print is in `log.txt` beside it.
+    A second version of the listings' model was trained in it; the servers' output is in `log.txt` next to it.
     """
     port, home, log = free_port(), folder / "home", folder / "log.txt"
     shutil.copytree(homes.rated, home)

@@ -1,4 +1,7 @@
-"""A lead's page as whoever receives it opens it: a file, in a real Chromium, with the network off. It asks for nothing."""
+"""A lead's page as its recipient opens it: a local file, in a real Chromium, offline.
+
+It requests no external resource.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Opened:
-    """A page that was opened offline, all that it asked for, and all that it complained of."""
+    """A page that was opened offline, its requests, and its console output."""
 
     page: Page
     asked: list[str] = field(default_factory=list)
@@ -38,7 +41,7 @@ class Opened:
 
 
 def opened(browser: Browser, file: Path) -> Opened:
-    """Opens a file with the network off."""
+    """Opens a file offline."""
     context = browser.new_context(offline=True, viewport={"width": 1120, "height": 1400})
     found = Opened(context.new_page())
     found.page.on("request", lambda request: found.asked.append(request.url))
@@ -49,13 +52,13 @@ def opened(browser: Browser, file: Path) -> Opened:
     return found
 
 
-def only_itself(found: Opened, file: Path) -> None:
-    """Fails if the page asked for anything but itself and the pictures within it, or complained."""
+def assert_self_contained(found: Opened, file: Path) -> None:
+    """Fails if the page requested anything but itself and its embedded images, or printed to the console."""
     assert [url for url in found.asked if not url.startswith("data:image/jpeg")] == [file.as_uri()]
     assert found.printed == []
 
 
-def test_a_lead_of_the_demo_opens_offline_and_looks_right(browser: Browser, home: Path, tmp_path: Path) -> None:
+def test_a_lead_of_the_demo_opens_offline_and_renders_correctly(browser: Browser, home: Path, tmp_path: Path) -> None:
     done = touchstone(
         home, "leads", "export", "--audience", "internal", "--to", str(tmp_path / "packs"), "--limit", "1", "--json"
     )
@@ -74,17 +77,17 @@ def test_a_lead_of_the_demo_opens_offline_and_looks_right(browser: Browser, home
         expect(found.page.get_by_role("heading", name=title, exact=True)).to_be_visible()
     assert found.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing runs off the page"
     assert found.page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-    only_itself(found, file)
+    assert_self_contained(found, file)
     with Image.open(io.BytesIO(found.page.screenshot())) as picture:
         picture.convert("RGB").quantize(128).save(
             Path(os.environ.get(SCREENSHOTS, tmp_path)) / "lead.png", optimize=True
         )
     found.page.emulate_media(media="print")
     assert found.page.pdf().startswith(b"%PDF")
-    only_itself(found, file)
+    assert_self_contained(found, file)
 
 
-def test_a_page_of_hostile_text_runs_nothing_and_asks_for_nothing(browser: Browser, tmp_path: Path) -> None:
+def test_a_page_with_hostile_text_runs_no_script_and_makes_no_request(browser: Browser, tmp_path: Path) -> None:
     merchants = [
         Merchant(
             f"{value}{number}", (Goods(f"{value}{number}", title=value, url=value),), name=value, country="DE", ring="r"
@@ -100,4 +103,4 @@ def test_a_page_of_hostile_text_runs_nothing_and_asks_for_nothing(browser: Brows
     assert found.page.evaluate("document.scripts.length") == 0
     assert found.page.locator("h1").inner_text().startswith("Ring")
     assert found.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    only_itself(found, folder / "lead.html")
+    assert_self_contained(found, folder / "lead.html")

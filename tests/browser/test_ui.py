@@ -1,8 +1,8 @@
-"""What a person does in Dagster's and MLflow's pages: by clicks, in a real Chromium, on the real servers, over a real home.
+"""User actions in Dagster's and MLflow's pages: by clicks, in a real Chromium, on the real servers, over a real home.
 
-A test clicks, asks GraphQL until what it started has ended, and then looks at the page. Runs of one home take turns, so
-the long ones are started first and looked at last. Each page is kept as a picture; `make screenshots` puts those of the
-documentation in their place.
+A test clicks, polls GraphQL until what it started has ended, and then checks the page. Runs of one home are serialized,
+so the long ones are started first and checked last. A screenshot of each page is kept; `make screenshots` updates those
+of the documentation.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GROUPS = (
 MODEL = "listing_counterfeit"
 PROMOTED = f"approve {MODEL} version {{}} by mlflow-ui, unauthenticated: the alias champion was set on it in MLflow"
 DAY, THREE_DAYS = "2026-06-16", "[2026-06-17...2026-06-19]"
-# MLflow opens in another mode, with a panel and a promotion; a test's browser is always a new one.
+# MLflow starts in another mode, with a panel and a promotion; each test uses a new browser context.
 MLFLOW_SETTINGS = {
     "mlflow.workflowType_v1": '"machine_learning"',
     "mlflow.assistant.panelOpen_v1": "false",
@@ -60,8 +60,8 @@ TICKS = """{
   }) { ... on Schedule { scheduleState { status ticks(limit: 5) { status runIds } } } }
 }"""
 
-# Requests that a server is asked with headers of the test's own: {own} is its address without http://, {mlflow} is MLflow's port.
-# They do nothing but read, so that it is the guard that they show, and not what else a server would refuse.
+# Requests with custom headers: {own} is the server's address without http://, {mlflow} is MLflow's port.
+# They only read, so a refusal comes from the guard and not from another check of the server.
 REFUSED_HEADERS: dict[str, tuple[tuple[str, str], ...]] = {
     "no host": (),
     "two hosts": (("Host", "{own}"), ("Host", "{own}")),
@@ -69,16 +69,16 @@ REFUSED_HEADERS: dict[str, tuple[tuple[str, str], ...]] = {
     "another host of this port": (("Host", "evil.test:{port}"),),
     "another port": (("Host", "127.0.0.1:1"),),
     "no port": (("Host", "127.0.0.1"),),
-    "an address of the network": (("Host", "192.168.0.7:{port}"),),
+    "an address of the local network": (("Host", "192.168.0.7:{port}"),),
     "all addresses": (("Host", "0.0.0.0:{port}"),),
     "IPv6": (("Host", "[::1]:{port}"),),
     "origin null": (("Host", "{own}"), ("Origin", "null")),
-    "origin elsewhere": (("Host", "{own}"), ("Origin", "http://evil.test")),
+    "origin of another site": (("Host", "{own}"), ("Origin", "http://evil.test")),
     "origin of another port": (("Host", "{own}"), ("Origin", "http://127.0.0.1:1")),
     "origin of another name": (("Host", "{own}"), ("Origin", "http://localhost:{port}")),
     "origin of another scheme": (("Host", "{own}"), ("Origin", "https://{own}")),
     "two origins": (("Host", "{own}"), ("Origin", "http://{own}"), ("Origin", "http://evil.test")),
-    "a frame elsewhere": (
+    "a frame on another site": (
         *(("Host", "{own}"), ("Sec-Fetch-Site", "cross-site")),
         *(("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")),
     ),
@@ -124,7 +124,7 @@ REFUSED_CONTENT = {  # server, method, path, content type, body, status
     ),
     "MLflow, GraphQL by get": ("mlflow", "GET", f"/graphql?query={quote('{test}')}", "", "", 403),
 }
-ELSEWHERE = {
+OTHER_ORIGINS = {
     "another port of this machine": "http://127.0.0.1:{elsewhere}/",
     "another name of this machine": "http://localhost:{elsewhere}/",
     "no origin": "http://127.0.0.1:{elsewhere}/sandboxed",
@@ -142,7 +142,7 @@ ALONE = {
     "published/listings": FIRST_DAY,
     "reports/outcomes": FIRST_DAY,
 }
-"""An asset of each group, and the day for which it is made, where it has days."""
+"""An asset of each group, and its partition if it has days."""
 Keep = Callable[[str], None]
 
 
@@ -155,7 +155,7 @@ def served(small_homes: SmallHomes, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium without a window."""
+    """A headless Chromium."""
     expect.set_options(timeout=PAGE_SECONDS * 1000)
     with sync_playwright() as playwright:
         started = launch(playwright)
@@ -164,7 +164,7 @@ def browser() -> Iterator[Browser]:
 
 
 def open_page(browser: Browser) -> Iterator[Page]:
-    """Yields a page of a new browser session, and fails if it asked anything but this machine's own address."""
+    """Yields a page of a new browser session, and fails if it requested any address but this machine's."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id="UTC", locale="en-GB")
     context.set_default_timeout(PAGE_SECONDS * 1000)
     context.add_init_script(
@@ -187,12 +187,12 @@ page = pytest.fixture(open_page)
 
 @pytest.fixture
 def keep(page: Page, tmp_path: Path) -> Keep:
-    """Keeps a picture of the page under a name, in the folder that `TOUCHSTONE_SCREENSHOTS` names, else in the test's own."""
+    """Saves a named screenshot in the folder that `TOUCHSTONE_SCREENSHOTS` names, or else in the test's own."""
     folder = Path(os.environ.get(SCREENSHOTS, tmp_path))
 
     def keep_picture(name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        page.wait_for_timeout(400)  # what moves comes to rest
+        page.wait_for_timeout(400)  # animations have finished
         with Image.open(io.BytesIO(page.screenshot())) as picture:
             picture.convert("RGB").quantize(128).save(folder / f"{name}.png", optimize=True)
 
@@ -201,17 +201,17 @@ def keep(page: Page, tmp_path: Path) -> Keep:
 
 @pytest.fixture(scope="module")
 def land_and_shape(served: Served, browser: Browser) -> str:
-    """The id of the run over all unpartitioned assets that a click launched."""
+    """The ID of the run over all unpartitioned assets that a click launched."""
     for page in open_page(browser):
         page.goto(f"{served.dagster}{JOBS}/land_and_shape")
         page.get_by_role("button", name="Materialize all").click()
-        launched = served.launched(pipelineName="land_and_shape")  # the page is closed only then
+        launched = served.launched(pipelineName="land_and_shape")  # the page must stay open until then
     return launched
 
 
 @pytest.fixture(scope="module")
 def scheduled(served: Served, browser: Browser, land_and_shape: str) -> str:
-    """The id of the run that the schedule asks for as soon as it is on: of the gates on what landed, its is the last."""
+    """The ID of the run that the enabled schedule launches; it is the last one with a result of the landed gate."""
     until(lambda: land_and_shape in judged_landed(served), "the gate on what landed has judged the run before")
     for page in open_page(browser):
         page.goto(f"{served.dagster}{SCHEDULE}")
@@ -226,13 +226,13 @@ def scheduled(served: Served, browser: Browser, land_and_shape: str) -> str:
 
 
 def judged_landed(served: Served) -> set[str]:
-    """Returns the runs of which the gate on what landed has judged the loads."""
+    """Returns the runs whose loads the landed gate has judged."""
     executions = served.ask(LANDED_GATE)["assetCheckExecutions"]
     return {execution["runId"] for execution in executions if execution["status"] != "IN_PROGRESS"}
 
 
 def launch_backfill(served: Served, page: Page, days: str, message: str) -> str:
-    """Launches a backfill by clicks and returns its id."""
+    """Launches a backfill by clicks and returns its ID."""
     known = backfills(served)
     page.goto(f"{served.dagster}{JOBS}/rate")
     choose_days(page, days, message)
@@ -242,7 +242,7 @@ def launch_backfill(served: Served, page: Page, days: str, message: str) -> str:
 
 
 def backfills(served: Served) -> dict[str, str]:
-    """Returns the status of every backfill by its id."""
+    """Returns the status of every backfill by ID."""
     found = served.ask(BACKFILLS)["partitionBackfillsOrError"]["results"]
     return {backfill["id"]: backfill["status"] for backfill in found}
 
@@ -258,7 +258,7 @@ def ended_backfill(served: Served, backfill: str) -> str:
 
 
 def published_days(served: Served) -> set[str]:
-    """Returns the days of which a list of listings was published."""
+    """Returns the days for which a list of listings was published."""
     history = (served.home / "published" / "listings" / "history.jsonl").read_text()
     return {json.loads(line)["version"][:10] for line in history.splitlines()}
 
@@ -279,23 +279,23 @@ def schedule_state(served: Served) -> Any:
     return served.ask(TICKS)["scheduleOrError"]["scheduleState"]
 
 
-def see_gate(page: Page, served: Served, asset: str, gate: str) -> None:
-    """Opens a gate's page and sees a picture of what it judged."""
+def check_gate_page(page: Page, served: Served, asset: str, gate: str) -> None:
+    """Opens a gate's page and checks that it shows a chart of what was judged."""
     page.goto(f"{served.dagster}/assets/{asset}?view=checks&checkDetail={gate}")
     picture = page.get_by_alt_text(f"what the gate {gate.removeprefix('gate_')} judged")
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.complete && image.naturalWidth") > 300
 
 
-def see_plot(page: Page, key: str) -> None:
-    """Opens the plot in an asset's metadata by one click."""
+def check_plot(page: Page, key: str) -> None:
+    """Opens the plot in an asset's metadata with one click."""
     page.get_by_role("row").filter(has_text=key).get_by_text("[Show Markdown]").click()
     picture = page.get_by_role("dialog").get_by_role("img").filter(visible=True).last
     expect(picture).to_be_visible()
 
 
-# The tests of what is refused come first: nothing has been launched yet, so whatever is there afterwards is their doing.
-@pytest.mark.parametrize("address", ELSEWHERE.values(), ids=ELSEWHERE)
+# The refusal tests come first: nothing has been launched yet, so any later state is an effect of the attempts.
+@pytest.mark.parametrize("address", OTHER_ORIGINS.values(), ids=OTHER_ORIGINS)
 def test_a_page_of_another_origin_changes_and_reads_nothing(served: Served, browser: Browser, address: str):
     before = state(served)
     with open_server() as elsewhere, browser.new_context() as context:
@@ -305,8 +305,8 @@ def test_a_page_of_another_origin_changes_and_reads_nothing(served: Served, brow
     assert state(served) == before
 
 
-def test_each_of_its_attempts_does_leave_the_browser(browser: Browser):
-    """Else the test above would show nothing: here the server is open, and everything arrives and is seen."""
+def test_each_attempt_leaves_the_browser(browser: Browser):
+    """Positive control of the test above: here the server is open, so every attempt arrives and is recorded."""
     with open_server() as elsewhere, browser.new_context() as context:
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{elsewhere.port}/")
@@ -319,8 +319,8 @@ def test_each_of_its_attempts_does_leave_the_browser(browser: Browser):
         }
 
 
-def test_a_foreign_name_that_leads_to_this_machine_sees_nothing(served: Served, browser: Browser):
-    """DNS rebinding: to the browser the page and the server are of one origin, so only the Host header shows it."""
+def test_a_foreign_name_that_resolves_to_this_machine_reads_nothing(served: Served, browser: Browser):
+    """DNS rebinding: to the browser, page and server have one origin, so only the Host header distinguishes them."""
     with browser.new_context() as context:
         page = context.new_page()
         for server in (served.dagster, served.mlflow):
@@ -336,7 +336,7 @@ def test_a_foreign_name_that_leads_to_this_machine_sees_nothing(served: Served, 
             assert status == 403
 
 
-def test_links_from_elsewhere_and_the_other_name_open_the_pages(served: Served, browser: Browser):
+def test_links_from_other_sites_and_the_alternative_host_name_open_the_pages(served: Served, browser: Browser):
     with open_server() as elsewhere, browser.new_context() as context:
         page = context.new_page()
         for address, title in ((f"{served.dagster}/runs", "Runs"), (f"{served.mlflow}/", "MLflow")):
@@ -357,7 +357,7 @@ def test_a_request_of_another_host_or_origin_reads_nothing(served: Served, heade
         own = urlsplit(address)
         given = [(name, value.format(own=own.netloc, port=own.port)) for name, value in headers]
         answer = ask_raw(address, method, path, [*given, ("Content-Type", "application/json")], body)
-        # Without a Host header the HTTP server itself may refuse.
+        # Without a Host header the HTTP server itself may refuse the request.
         assert answer.status in ({400, 403} if not headers else {403}), (server, method, path)
         assert not any(name.lower().startswith("access-control-") for name in answer.headers)
         assert answer.text.startswith("Refused: ") or answer.status == 400
@@ -371,7 +371,7 @@ def test_a_request_of_another_host_or_origin_reads_nothing(served: Served, heade
 
 
 @pytest.mark.parametrize("request_", REFUSED_CONTENT.values(), ids=REFUSED_CONTENT)
-def test_a_request_that_a_page_could_send_unasked_changes_nothing(
+def test_a_request_without_cors_preflight_changes_nothing(
     served: Served, request_: tuple[str, str, str, str, str, int]
 ):
     before = state(served)
@@ -386,7 +386,7 @@ def test_a_request_that_a_page_could_send_unasked_changes_nothing(
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("with_origin", [True, False], ids=["a page", "a script"])
-def test_its_own_pages_and_scripts_are_answered(served: Served, name: str, *, with_origin: bool):
+def test_own_pages_and_scripts_are_served(served: Served, name: str, *, with_origin: bool):
     for server, method, path, body in READING_REQUESTS.values():
         if method == "OPTIONS":
             continue
@@ -407,15 +407,15 @@ def test_its_own_pages_and_scripts_are_answered(served: Served, name: str, *, wi
         ("scores/listing_counterfeit", "gate_scores"),
     ],
 )
-def test_a_gate_shows_what_it_judged(served: Served, page: Page, keep: Keep, asset: str, gate: str):
-    """Before anything is launched: a page shows the newest run that has the gate before it, even while that has no result."""
-    see_gate(page, served, asset, gate)
+def test_a_gate_page_shows_what_was_judged(served: Served, page: Page, keep: Keep, asset: str, gate: str):
+    """Runs before any launch: a page shows the newest run that includes the gate, even while that has no result yet."""
+    check_gate_page(page, served, asset, gate)
     keep(gate)
 
 
 @pytest.mark.usefixtures("land_and_shape")
-def test_the_graph_opens_its_groups(served: Served, page: Page, keep: Keep):
-    page.set_viewport_size({"width": 1600, "height": 1200})  # on a smaller one Dagster leaves the assets' names out
+def test_the_asset_graph_expands_its_groups(served: Served, page: Page, keep: Keep):
+    page.set_viewport_size({"width": 1600, "height": 1200})  # on a smaller viewport Dagster omits the asset names
     page.goto(f"{served.dagster}/asset-groups")
     for group in GROUPS:
         expect(page.get_by_text(group, exact=True).first).to_be_visible()
@@ -423,14 +423,14 @@ def test_the_graph_opens_its_groups(served: Served, page: Page, keep: Keep):
     keep("graph")
     page.keyboard.press("Alt+KeyE")
     page.wait_for_url(lambda url: all(group in url for group in GROUPS))
-    # What does not fit on the page has no name there: so the features first, and then what is made of them.
+    # Assets outside the viewport show no name: so check the features first, and then their downstream assets.
     shown = {GROUPS[3:4]: ("listing_features", "merchant_states"), GROUPS[4:]: ("rated_merchants", "strikes")}
     for groups, assets in shown.items():
         opened = ",".join(f"global@global:{group}" for group in groups)
         page.goto(f"{served.dagster}/asset-groups?expanded={opened}")
         for asset in assets:
             expect(page.get_by_text(asset, exact=True)).to_be_visible()
-    page.wait_for_timeout(3000)  # the graph moves to where it fits
+    page.wait_for_timeout(3000)  # the graph is centered
     keep("graph-open")
 
 
@@ -446,7 +446,7 @@ def test_the_graph_opens_its_groups(served: Served, page: Page, keep: Keep):
     ],
     ids=lambda value: value if value and "/" in value else "",
 )
-def test_an_asset_says_whose_it_is_what_it_is_and_shows_a_plot(
+def test_an_asset_page_shows_owner_description_and_plot(
     served: Served, page: Page, keep: Keep, asset: str, owner: str, described: str, plot: str | None
 ):
     page.goto(f"{served.dagster}/assets/{asset}")
@@ -454,11 +454,11 @@ def test_an_asset_says_whose_it_is_what_it_is_and_shows_a_plot(
     expect(page.get_by_text(described).first).to_be_visible()
     keep(f"asset-{asset.replace('/', '-')}")
     if plot:
-        see_plot(page, plot)
+        check_plot(page, plot)
         keep(f"plot-{asset.replace('/', '-')}")
 
 
-def test_the_report_of_a_day_is_read_without_anything_else(served: Served, page: Page, keep: Keep):
+def test_the_outcomes_report_of_a_day_is_self_contained(served: Served, page: Page, keep: Keep):
     page.route(
         "**/report.html",
         lambda route: route.fulfill(path=served.home / "reports" / f"as_of={FIRST_DAY}" / "report.html"),
@@ -486,7 +486,7 @@ def test_mlflow_shows_the_registry_and_the_run_of_a_version(served: Served, page
     keep("mlflow-run")
 
 
-def test_mlflow_shows_a_challenger_beside_the_champion_and_its_card(served: Served, page: Page, keep: Keep):
+def test_mlflow_shows_a_challenger_compared_with_the_champion_and_its_card(served: Served, page: Page, keep: Keep):
     page.set_viewport_size({"width": 1280, "height": 718})
     page.goto(f"{served.mlflow}/#/models/{MODEL}/versions/2")
     expect(page.get_by_role("columnheader", name="difference")).to_be_visible()
@@ -499,8 +499,11 @@ def test_mlflow_shows_a_challenger_beside_the_champion_and_its_card(served: Serv
     keep("card")
 
 
-def test_the_printed_link_opens_a_models_runs_by_their_main_metrics(served: Served, page: Page, keep: Keep):
-    """By itself MLflow shows no metric there. The champion's run is not: it was made before the home was copied."""
+def test_the_printed_link_opens_a_models_runs_with_their_main_metrics(served: Served, page: Page, keep: Keep):
+    """By default MLflow shows no metric there.
+
+    The champion's run is not listed: it was made before the home was copied.
+    """
     page.set_viewport_size({"width": 1840, "height": 480})
     printed = (served.home.parent / "log.txt").read_text()
     (link,) = re.findall(rf"{MODEL} +(http\S+workflowType=machine_learning\S+)", printed)
@@ -513,9 +516,7 @@ def test_the_printed_link_opens_a_models_runs_by_their_main_metrics(served: Serv
     keep("mlflow-runs")
 
 
-def test_a_job_over_all_unpartitioned_assets_ends_in_success(
-    served: Served, page: Page, land_and_shape: str, keep: Keep
-):
+def test_a_job_over_all_unpartitioned_assets_succeeds(served: Served, page: Page, land_and_shape: str, keep: Keep):
     assert served.ended(land_and_shape) == "SUCCESS"
     page.goto(f"{served.dagster}/runs/{land_and_shape}")
     expect(page.get_by_text("Success", exact=True).first).to_be_visible()
@@ -523,7 +524,7 @@ def test_a_job_over_all_unpartitioned_assets_ends_in_success(
 
 
 @pytest.mark.slow
-def test_the_daily_job_of_a_date_publishes_it(served: Served, page: Page, keep: Keep):
+def test_the_daily_job_publishes_its_date(served: Served, page: Page, keep: Keep):
     page.goto(f"{served.dagster}{JOBS}/daily")
     choose_days(page, DAY, "1 partition")
     keep("launch-a-day")
@@ -533,15 +534,15 @@ def test_the_daily_job_of_a_date_publishes_it(served: Served, page: Page, keep: 
     assert DAY in published_days(served)
 
 
-def test_the_schedule_ticks_and_its_run_is_refused_by_a_gate_that_says_why(
+def test_the_schedule_ticks_and_a_gate_refuses_its_run_with_the_reason(
     served: Served, page: Page, scheduled: str, keep: Keep
 ):
-    """The demo ends in June 2026: its loads are too old for yesterday, which is what a schedule rates."""
+    """The demo ends in June 2026: its loads are too old for yesterday, which is the date that a schedule rates."""
     assert served.ended(scheduled) == "FAILURE"
     page.goto(f"{served.dagster}{SCHEDULE}")
     expect(page.get_by_text("1 run requested").first).to_be_visible()
     keep("schedule")
-    see_gate(page, served, "landed/listings", "gate_landed")
+    check_gate_page(page, served, "landed/listings", "gate_landed")
     expect(page.get_by_text("gate landed refused").first).to_be_visible()
     expect(page.get_by_text("tables_that_date_a_run_are_fresh (listings)").first).to_be_visible()
     expect(page.get_by_text("allowed 7 days").first).to_be_visible()
@@ -560,8 +561,8 @@ def test_a_backfill_of_three_days_publishes_them(served: Served, page: Page, kee
 
 
 @pytest.mark.slow
-def test_a_backfill_of_which_a_run_was_killed_goes_on_with_what_is_missing(served: Served, page: Page, keep: Keep):
-    """Whatever starts next marks the killed run as failed; until then the backfill waits for it."""
+def test_a_backfill_with_a_killed_run_resumes_with_the_missing_days(served: Served, page: Page, keep: Keep):
+    """The next process to start marks the killed run as failed; until then the backfill waits for it."""
     days = "[2026-06-22...2026-06-23]"
     first = launch_backfill(served, page, days, "2 partitions")
     tag = [{"key": "dagster/backfill", "value": first}]
@@ -591,14 +592,14 @@ def test_a_backfill_of_which_a_run_was_killed_goes_on_with_what_is_missing(serve
 
 
 @pytest.mark.slow
-def test_a_version_promoted_in_mlflow_rates_at_once_and_a_rollback_gives_the_former_list(
+def test_a_version_promoted_in_mlflow_rates_at_once_and_a_rollback_restores_the_list(
     served: Served, page: Page, keep: Keep
 ):
     """As a reviewer does it: 'Edit aliases' on the version's page; then `touchstone models rollback`."""
     version = register_again(served.home, MODEL, raised_by=0.001)
     (newest,) = {Path(file).parent.name[:10] for file in newest_list(served.home)}
     page.goto(f"{served.dagster}{JOBS}/rate")
-    # Once more, for a manifest names the list of the day before, and that day may have been published since.
+    # Rated once more, because a manifest names the previous day's list, and that day may have been published since.
     choose_days(page, newest, "1 partition")
     page.get_by_role("button", name="Launch 1 run").click()
     assert served.ended(served.launched(pipelineName="rate", statuses=["QUEUED", "STARTING", "STARTED"])) == "SUCCESS"
@@ -632,7 +633,7 @@ def test_a_version_promoted_in_mlflow_rates_at_once_and_a_rollback_gives_the_for
 
 
 def newest_list(home: Path) -> dict[str, bytes]:
-    """Returns the list in use: the path of each of its files and its bytes."""
+    """Returns the path and bytes of each file of the list in force."""
     folder = home / "published" / "listings"
     version = (folder / "LATEST").read_text().strip()
     files = [folder / version / name for name in ("listings.parquet", "listings.csv", "manifest.json")]
@@ -640,14 +641,14 @@ def newest_list(home: Path) -> dict[str, bytes]:
 
 
 def newest_receipt(home: Path) -> Path:
-    """Returns the receipt of the list in use that was written last."""
+    """Returns the most recent receipt of the list in force."""
     folder = home / "published" / "listings"
     version = (folder / "LATEST").read_text().strip()
     return max((folder / version).glob("receipt*.json"), key=lambda file: file.stat().st_mtime)
 
 
 @pytest.mark.slow
-def test_one_asset_of_each_group_is_materialised_alone(served: Served, page: Page):
+def test_one_asset_of_each_group_can_be_materialised_alone(served: Served, page: Page):
     assert len(ALONE) == len(GROUPS)
     for asset, day in ALONE.items():
         known = served.runs()

@@ -1,7 +1,7 @@
-"""A run in small, as a program: it lands tables, hashes pictures, makes every list out of a table, judges and publishes them.
+"""A miniature run as a program: it lands tables, hashes images, builds lists from a table, judges and publishes them.
 
-What it calls is what the whole pipeline calls, without Dagster, dbt and models; so it takes a second and can be killed
-hundreds of times. `python small_run.py FOLDER LINE`, where LINE (`first` or `next`) says what the sources hold.
+It calls the same code as the whole pipeline, without Dagster, dbt and models; so it takes a second and can be killed
+hundreds of times. `python small_run.py FOLDER LINE`, where LINE (`first` or `next`) selects the sources' content.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ TABLES = {
     "next": {"merchants": MERCHANTS, "listings": f"{LISTINGS} where i > 1", "orders": ORDERS, "buyers": BUYERS},
 }
 PICTURES = {"first": (1,), "next": (2, 3)}
-"""How many pictures there are, each time that they are looked through."""
+"""The number of images at each scan."""
 
 
 def add_pictures(folder: Path, count: int) -> None:
-    """Hashes the first pictures of the market that are not hashed yet."""
+    """Hashes the market's first images that are not hashed yet."""
     root = folder / "pictures"
     root.mkdir(exist_ok=True)
     contents = [jpeg(draw_product(np.random.default_rng(number), str(number))) for number in range(count)]
@@ -45,12 +45,12 @@ def add_pictures(folder: Path, count: int) -> None:
 
 
 def store(folder: Path) -> PictureStore:
-    """Returns the store of a small home."""
+    """Returns the image store of a small home."""
     return PictureStore(folder / "signals" / "pictures", threads=1)
 
 
 def run(folder: Path, line: str) -> None:
-    """Lands, hashes, makes, judges and publishes, under the home's lock."""
+    """Lands, hashes, builds, judges and publishes, under the home's lock."""
     market = Market(folder, tables=TABLES[line])
     with writer_lock(folder / "lock", purpose="a small run", wait_seconds=60):
         market.land(days=list(DAYS).index(line))

@@ -1,8 +1,9 @@
-"""Whatever dies, wherever: nothing half published, nothing lost, and the next run completes the work.
+"""After a crash at any point nothing is half published and nothing is lost, and the next run completes the work.
 
-Two kinds of runs are broken. The real command over a small home, at every failpoint of `touchstone/core/failpoints.py`; one such
-case costs a minute, so all but one are slow. And a run in small (`small_run.py`: landing, candidate, verdict, publication,
-in the pipeline's own code) two hundred times, at a failpoint or at any moment. A reader reads all the while.
+Two kinds of runs are interrupted. The real command over a small home, at every failpoint of
+`touchstone/core/failpoints.py`; one such case takes a minute, so all but one are slow. And a miniature run
+(`small_run.py`: landing, candidate, verdict, publication, in the pipeline's own code) two hundred times, at a failpoint
+or at any moment. A reader polls the lists throughout.
 """
 
 from __future__ import annotations
@@ -42,18 +43,18 @@ TRIALS = 200
 QUICK_TRIALS = 4
 
 
-# What is broken, and what it is held to -----------------------------------------------------------------------------
+# Faults, and the invariants that must hold ----------------------------------------------------------------------------
 
 
 def latest(home: Path) -> dict[str, str | None]:
-    """Returns what `LATEST` of each list holds."""
+    """Returns the content of each list's `LATEST`."""
     files = {name: home / "published" / name / "LATEST" for name in LIST_NAMES}
     return {name: file.read_text() if file.exists() else None for name, file in files.items()}
 
 
 @contextmanager
 def reader(published: Path) -> Iterator[None]:
-    """Reads both lists again and again through `LATEST`, and fails if one was ever not whole or once gone again."""
+    """Polls both lists through `LATEST`, and fails if one was ever incomplete or disappeared."""
     stop, faults, seen = threading.Event(), [], set()
 
     def read_until_stopped() -> None:
@@ -94,7 +95,7 @@ def unfinished_dagster_runs(home: Path) -> list[str]:
 
 
 def leave_half_written(home: Path) -> None:
-    """Leaves what a kill in the middle of a write does, wherever runs write whole files and folders."""
+    """Leaves the remains of a kill during a write, wherever runs write files and folders atomically."""
     for folder in (
         "signals/pictures",
         "features/listings",
@@ -109,8 +110,8 @@ def leave_half_written(home: Path) -> None:
         (home / folder / ".tmp-1-y.json").write_bytes(b"{")
 
 
-def break_the_run(homes: Homes, home: Path, armed: str) -> None:
-    """Runs the command with a fault armed, and again without; holds both to what is promised."""
+def check_interrupted_run(homes: Homes, home: Path, armed: str) -> None:
+    """Runs the command with a fault armed, and again without it, and checks the invariants after both."""
     name, fault = armed.split(":", maxsplit=1)[0], armed.split(":")[2]
     is_first = name in ONLY_IN_A_FIRST_RUN
     day = FIRST_DAY if is_first else NEXT_DAY
@@ -147,7 +148,7 @@ def break_the_run(homes: Homes, home: Path, armed: str) -> None:
 
 
 def test_a_killed_publication_is_completed_by_the_next_run(homes: Homes, tmp_path: Path):
-    break_the_run(homes, tmp_path / "home", "publish.history:after:kill:2")
+    check_interrupted_run(homes, tmp_path / "home", "publish.history:after:kill:2")
 
 
 @pytest.mark.slow
@@ -155,12 +156,12 @@ def test_a_killed_publication_is_completed_by_the_next_run(homes: Homes, tmp_pat
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", OF_A_RUN)
 def test_every_fault_at_every_failpoint(homes: Homes, tmp_path: Path, name: str, moment: str, fault: str):
-    break_the_run(homes, tmp_path / "home", f"{name}:{moment}:{fault}")
+    check_interrupted_run(homes, tmp_path / "home", f"{name}:{moment}:{fault}")
     shutil.rmtree(tmp_path / "home")
 
 
 @pytest.mark.slow
-def test_of_two_runs_at_once_one_waits_and_says_for_whom(homes: Homes, tmp_path: Path):
+def test_of_two_concurrent_runs_one_waits_and_names_the_lock_holder(homes: Homes, tmp_path: Path):
     """One from the command line, one from Dagster's own; both complete, one after the other."""
     home = tmp_path / "home"
     shutil.copytree(homes.rated, home)
@@ -206,7 +207,7 @@ def test_of_two_runs_at_once_one_waits_and_says_for_whom(homes: Homes, tmp_path:
     ],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_whatever_writes_waits_for_the_home_s_writer(tmp_path: Path, command: tuple[str, ...]):
+def test_every_writing_command_waits_for_the_writer_lock(tmp_path: Path, command: tuple[str, ...]):
     with writer_lock(tmp_path / "lock", purpose="a test", wait_seconds=0):
         refused = touchstone(tmp_path, *command, TOUCHSTONE_LOCK_WAIT_SECONDS="0.1")
     assert refused.code == 2, refused.stderr
@@ -214,11 +215,11 @@ def test_whatever_writes_waits_for_the_home_s_writer(tmp_path: Path, command: tu
     assert "did not finish within 0.1 s" in refused.stderr
 
 
-# The run in small, two hundred times --------------------------------------------------------------------------------
+# The miniature run, two hundred times ---------------------------------------------------------------------------------
 
 
 def start_small(folder: Path, line: str, **environment: str) -> subprocess.Popen[str]:
-    """Starts a run in small and returns when it has begun its work."""
+    """Starts a miniature run and returns when it has begun its work."""
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("small_run.py")), str(folder), line],
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
@@ -234,7 +235,7 @@ def start_small(folder: Path, line: str, **environment: str) -> subprocess.Popen
 
 @dataclass(frozen=True)
 class Small:
-    """A small home before and after an undisturbed run, and how long that took."""
+    """A small home before and after an undisturbed run, and that run's duration."""
 
     before: Path
     after: Path
@@ -243,7 +244,7 @@ class Small:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    """What every trial starts from."""
+    """The state from which every trial starts."""
     before, after = (tmp_path_factory.mktemp("small") / name for name in ("before", "after"))
     before.mkdir()
     assert start_small(before, "first").wait(60) == 0
@@ -254,7 +255,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 def trial(number: int) -> tuple[str | None, float]:
-    """Returns what a trial arms, or None and the part of the run after which it is killed; a seed, so the same each time."""
+    """Returns the failpoint that a trial arms, or None and the fraction of the run after which it is killed."""
     dice = random.Random(number)
     if number % 2:
         return None, dice.random()
@@ -265,7 +266,7 @@ def trial(number: int) -> tuple[str | None, float]:
 @pytest.mark.parametrize(
     "number", [pytest.param(number, marks=[pytest.mark.slow] * (number >= QUICK_TRIALS)) for number in range(TRIALS)]
 )
-def test_a_small_run_that_is_broken_anywhere_is_completed(small: Small, tmp_path: Path, number: int):
+def test_a_small_run_interrupted_anywhere_is_completed_by_the_next(small: Small, tmp_path: Path, number: int):
     home = tmp_path / "home"
     shutil.copytree(small.before, home)
     armed, share = trial(number)
@@ -295,7 +296,7 @@ def test_a_small_run_that_is_broken_anywhere_is_completed(small: Small, tmp_path
     shutil.rmtree(home)
 
 
-# The hook itself ----------------------------------------------------------------------------------------------------
+# The failpoint itself ------------------------------------------------------------------------------------------------
 
 
 def test_a_failpoint_does_nothing_unless_armed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -322,7 +323,7 @@ def test_a_failpoint_does_nothing_unless_armed(monkeypatch: pytest.MonkeyPatch, 
         "publish.latest:before:kill:0",
     ],
 )
-def test_an_unknown_fault_is_an_error_that_names_what_there_is(
+def test_an_unknown_fault_is_an_error_that_lists_the_known_ones(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, armed: str
 ):
     monkeypatch.setenv(VARIABLE, armed)

@@ -1,8 +1,8 @@
-"""A signal at any moment of a run: it stops soon, says so, publishes nothing more, and the same command completes the work.
+"""A signal at any moment of a run stops it soon; nothing more is published, and the same command resumes the run.
 
-A moment is the end of a stage, read off the run's record, so the signal meets whatever comes behind it: dbt, DuckDB, XGBoost,
-Dagster between two steps, a publication. Each moment by itself costs a run and a half, so that is slow; quick is one run that
-is stopped three times.
+A moment is the end of a stage, read from the run's record, so the signal arrives during whatever follows: dbt, DuckDB,
+XGBoost, Dagster between two steps, a publication. Each moment takes a run and a half, so those tests are slow; the
+quick test is one run that is stopped once.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ MOMENTS = (
     "marts",
     "publish merchants",
 )
-"""Behind which stage of a first run the signal comes."""
+"""Stages of a first run after which the signal is sent."""
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """How a run that was sent a signal ended: its exit code, what it printed on stderr, how long that took, and its record."""
+    """The outcome of a run that was sent a signal: exit code, stderr, duration, and its record."""
 
     code: int | None
     stderr: str
@@ -56,7 +56,7 @@ class Stopped:
 
 
 def until(is_so: Callable[[], bool], process: ForkServerProcess, what: str) -> None:
-    """Waits until something is so, and fails where the process ends before, or it takes too long."""
+    """Waits until a condition holds; fails if the process ends before, or on timeout."""
     deadline = time.monotonic() + START_SECONDS
     while not is_so():
         assert process.exitcode is None, f"the run ended before {what}"
@@ -69,7 +69,7 @@ def stop(home: Path, folder: Path, number: signal.Signals, moment: str, *options
     folder.mkdir()
     known = {path.name for path in (home / "runs").glob("*.json")} if (home / "runs").exists() else set()
 
-    def has_come() -> bool:
+    def is_reached() -> bool:
         started = [path for path in (home / "runs").glob("[!.]*.json") if path.name not in known]
         stages = [stage["name"] for path in started for stage in json.loads(path.read_text())["stages"]]
         return bool(started) if moment == "start" else moment in stages
@@ -77,7 +77,7 @@ def stop(home: Path, folder: Path, number: signal.Signals, moment: str, *options
     process, _, result = warm.start(
         ("run", *options), os.environ | {"TOUCHSTONE_HOME": str(home)} | environment, folder
     )
-    until(has_come, process, moment)
+    until(is_reached, process, moment)
     sent = time.monotonic()
     os.kill(process.pid or 0, number)
     process.join(LONGEST_SECONDS)
@@ -89,15 +89,15 @@ def stop(home: Path, folder: Path, number: signal.Signals, moment: str, *options
     return Stopped(code, result.read_text(), seconds, record["outcome"], record["message"])
 
 
-def hold(stopped: Stopped, home: Path, number: signal.Signals) -> None:
-    """Holds a stopped run to what is promised."""
+def check_stopped(stopped: Stopped, home: Path, number: signal.Signals) -> None:
+    """Checks the invariants of a stopped run."""
     assert stopped.code == 128 + number, stopped
     assert f"Stopped by {number.name}. Lists are published atomically" in stopped.stderr
     assert "Run the same command again to resume." in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert "bug in Touchstone" not in stopped.stderr
     assert verify(home / "published") == []
-    # One that had to be ended by force is marked by the next run.
+    # A run that had to be killed is marked by the next run.
     assert (stopped.outcome, stopped.message) in {("stopped", f"Stopped by {number.name}."), ("running", "")}
     if stopped.outcome == "stopped":
         assert unfinished_dagster_runs(home) == []
@@ -109,7 +109,7 @@ def options_of(homes: Homes, day: str) -> tuple[tuple[str, ...], dict[str, str]]
 
 
 def complete(homes: Homes, home: Path, day: str) -> None:
-    """Gives the command once more, and compares what it publishes with what an undisturbed run does."""
+    """Runs the command once more, and compares its publication with that of an undisturbed run."""
     again = run(home, homes.policy, day)
     assert again.code == 0, again.stdout + again.stderr
     assert published(home) == homes.lists[day]
@@ -121,17 +121,17 @@ def complete(homes: Homes, home: Path, day: str) -> None:
     assert not list(home.rglob(".tmp-*"))
 
 
-def test_a_run_that_is_stopped_leaves_the_lists_as_they_were(homes: Homes, tmp_path: Path):
+def test_a_stopped_run_leaves_the_lists_unchanged(homes: Homes, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(homes.rated, home)
     options, limits = options_of(homes, NEXT_DAY)
     before = latest(home)
-    hold(stop(home, tmp_path / "stopped", signal.SIGTERM, "landing", *options, **limits), home, signal.SIGTERM)
+    check_stopped(stop(home, tmp_path / "stopped", signal.SIGTERM, "landing", *options, **limits), home, signal.SIGTERM)
     assert latest(home) == before
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_again_and_again_is_completed(homes: Homes, tmp_path: Path):
+def test_a_run_that_is_stopped_repeatedly_is_completed(homes: Homes, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(homes.rated, home)
     options, limits = options_of(homes, NEXT_DAY)
@@ -139,7 +139,7 @@ def test_a_run_that_is_stopped_again_and_again_is_completed(homes: Homes, tmp_pa
     for step, (moment, number) in enumerate(
         [("start", signal.SIGINT), ("landing", signal.SIGTERM), ("marts", signal.SIGINT)]
     ):
-        hold(stop(home, tmp_path / str(step), number, moment, *options, **limits), home, number)
+        check_stopped(stop(home, tmp_path / str(step), number, moment, *options, **limits), home, number)
         assert latest(home) == before
     complete(homes, home, NEXT_DAY)
 
@@ -147,11 +147,13 @@ def test_a_run_that_is_stopped_again_and_again_is_completed(homes: Homes, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_signal_at_every_moment_of_a_first_run(homes: Homes, tmp_path: Path, moment: str, number: signal.Signals):
+def test_a_first_run_stopped_at_any_stage_is_completed(
+    homes: Homes, tmp_path: Path, moment: str, number: signal.Signals
+):
     home = tmp_path / "home"
     shutil.copytree(homes.made, home)
     options, limits = options_of(homes, FIRST_DAY)
-    hold(stop(home, tmp_path / "stopped", number, moment, *options, **limits), home, number)
+    check_stopped(stop(home, tmp_path / "stopped", number, moment, *options, **limits), home, number)
     between = latest(home)
     if not moment.startswith("publish"):
         assert set(between.values()) == {None}
@@ -161,8 +163,8 @@ def test_a_signal_at_every_moment_of_a_first_run(homes: Homes, tmp_path: Path, m
     shutil.rmtree(home)
 
 
-def test_ctrl_c_while_the_demo_is_made_stops_it(tmp_path: Path):
-    """A terminal sends it to the run and to the process that makes the demo: one message, and neither is left behind."""
+def test_ctrl_c_during_demo_generation_stops_it(tmp_path: Path):
+    """A terminal sends it to the run and to the process that makes the demo; there is one message, and both end."""
     home = tmp_path / "home"
     process, _, result = warm.start(
         ("run",), os.environ | {"TOUCHSTONE_HOME": str(home), "TOUCHSTONE_DEMO_SCALE": "0.2"}, tmp_path
@@ -182,7 +184,7 @@ def test_ctrl_c_while_the_demo_is_made_stops_it(tmp_path: Path):
     assert left == []
     assert not (home / "marketplace").exists()
     (record,) = records(home)
-    assert record["outcome"] in {"stopped", "running"}  # running: it was ended by force, and the next run marks it
+    assert record["outcome"] in {"stopped", "running"}  # still "running" if it was killed; the next run marks it
     if record["outcome"] == "stopped":
         assert not list(home.rglob(".tmp-*"))
 
@@ -198,11 +200,11 @@ def is_running(pid: int) -> bool:
         return False
 
 
-# Pictures that are none -------------------------------------------------------------------------------------------------
+# Images that are not regular files ------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_what_is_no_file_among_the_pictures_is_a_note_of_the_run(homes: Homes, tmp_path: Path):
+def test_an_image_path_that_is_no_regular_file_is_noted_in_the_run_record(homes: Homes, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(homes.rated, home)
     shutil.rmtree(home / "signals" / "pictures")
@@ -214,7 +216,7 @@ def test_what_is_no_file_among_the_pictures_is_a_note_of_the_run(homes: Homes, t
     os.mkfifo(pipe)
     os.mknod(plugged, 0o600 | stat.S_IFSOCK)
     if os.geteuid() == 0:
-        os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # zero, which has no end
+        os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero is endless
     else:
         os.mkfifo(device)
     linked.symlink_to("/dev/zero")

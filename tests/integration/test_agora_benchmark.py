@@ -1,4 +1,4 @@
-"""The Agora benchmark over the real market: it runs as its page says, and reads nothing that knows the label."""
+"""The Agora benchmark on the real market: it runs as documented, and reads no feature that encodes the label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conftest import ROOT, shared_data
 
 
 @pytest.mark.slow
-def test_the_page_is_of_goods_never_learned_from_and_features_that_do_not_know_the_label():
+def test_results_are_for_held_out_listings_and_features_that_do_not_encode_the_label():
     command = [
         sys.executable,
         str(ROOT / "benchmarks" / "agora.py"),
@@ -33,7 +33,7 @@ def test_the_page_is_of_goods_never_learned_from_and_features_that_do_not_know_t
         assert len(re.findall(rf"^\| {way} \| 0\.\d+ \(", done.stdout, re.MULTILINE)) == 2
 
 
-def test_without_the_tables_it_says_so(tmp_path: Path):
+def test_missing_tables_are_reported(tmp_path: Path):
     command = [sys.executable, str(ROOT / "benchmarks" / "agora.py"), "--data", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Agora 2014 lands as the rules say, counted again from the raw tables by pandas, which knows nothing of the mapping."""
+"""Agora 2014 lands according to its mapping, checked against an independent count of the raw tables in pandas."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Lo
 
 @pytest.fixture(scope="module")
 def seen() -> pd.DataFrame:
-    """The raw rows with a vendor, with the id and the first day of their listing."""
+    """The raw rows with a vendor, with the ID and the first day of their listing."""
     rows = pd.read_parquet(AGORA / "listings_daily.parquet")
     rows = rows[rows["vendor"].notna()].copy()
     rows["day"] = pd.to_datetime(rows["snapshot_date"])
@@ -60,7 +60,7 @@ def table(landed: tuple[Path, dict[str, LoadRecord]], name: str) -> pd.DataFrame
     return duckdb.connect(":memory:").execute("select * from read_parquet($files)", {"files": files}).df()
 
 
-def test_without_agora_dir_the_variable_is_named() -> None:
+def test_a_missing_agora_dir_variable_is_named() -> None:
     with pytest.raises(BadInputError, match="AGORA_DIR"):
         read_sources(SOURCES, {})
 
@@ -101,7 +101,9 @@ def test_merchants_are_the_vendors_of_both_tables(
 
 
 @needs_agora
-def test_listings_are_vendor_and_title(landed: tuple[Path, dict[str, LoadRecord]], seen: pd.DataFrame) -> None:
+def test_a_listing_is_a_pair_of_vendor_and_title(
+    landed: tuple[Path, dict[str, LoadRecord]], seen: pd.DataFrame
+) -> None:
     listings = table(landed, "listings").set_index("listing_id")
     by_id = seen.groupby("listing_id")
     assert listings["merchant_id"].to_dict() == by_id["vendor"].first().to_dict()
@@ -112,7 +114,7 @@ def test_listings_are_vendor_and_title(landed: tuple[Path, dict[str, LoadRecord]
 
 
 @needs_agora
-def test_of_several_rows_a_day_the_lowest_price_counts(
+def test_the_lowest_price_of_several_rows_a_day_is_kept(
     landed: tuple[Path, dict[str, LoadRecord]], seen: pd.DataFrame
 ) -> None:
     prices = table(landed, "listing_prices").set_index(["listing_id", "observed_at"])["price"].astype(float)
@@ -126,7 +128,7 @@ def test_of_several_rows_a_day_the_lowest_price_counts(
 
 
 @needs_agora
-def test_who_lives_at_the_end_is_who_was_seen_within_14_days(
+def test_listings_active_at_the_end_are_those_seen_within_14_days(
     landed: tuple[Path, dict[str, LoadRecord]], seen: pd.DataFrame
 ) -> None:
     prices = table(landed, "listing_prices")
@@ -138,7 +140,9 @@ def test_who_lives_at_the_end_is_who_was_seen_within_14_days(
 
 
 @needs_agora
-def test_decisions_are_the_category_first_seen(landed: tuple[Path, dict[str, LoadRecord]], seen: pd.DataFrame) -> None:
+def test_decisions_follow_the_first_seen_category(
+    landed: tuple[Path, dict[str, LoadRecord]], seen: pd.DataFrame
+) -> None:
     first_rows = seen[(seen["day"] == seen["first"]) & seen["category"].notna()]
     kinds = first_rows["category"].str.startswith("Counterfeits/").groupby(first_rows["listing_id"]).agg(["min", "max"])
     decided = kinds[kinds["min"] == kinds["max"]]["max"]
@@ -153,7 +157,7 @@ def test_decisions_are_the_category_first_seen(landed: tuple[Path, dict[str, Loa
 
 
 @needs_agora
-def test_the_category_reaches_nothing_but_the_decisions(landed: tuple[Path, dict[str, LoadRecord]]) -> None:
+def test_the_category_appears_only_in_the_decisions(landed: tuple[Path, dict[str, LoadRecord]]) -> None:
     listings = table(landed, "listings")
     assert set(listings["category"]) == {"physical goods"}
     assert table(landed, "moderation_decisions")["reason"].isna().all()
@@ -163,7 +167,7 @@ def test_the_category_reaches_nothing_but_the_decisions(landed: tuple[Path, dict
 
 
 @needs_agora
-def test_titles_hold_no_admission_and_no_trace_of_one(
+def test_titles_contain_no_admission_of_a_copy_and_no_trace_of_masking(
     landed: tuple[Path, dict[str, LoadRecord]], seen: pd.DataFrame
 ) -> None:
     titles = table(landed, "listings")["title"].dropna()
@@ -178,22 +182,22 @@ def test_titles_hold_no_admission_and_no_trace_of_one(
 
 
 @needs_agora
-def test_snapshots_and_shared_keys(landed: tuple[Path, dict[str, LoadRecord]]) -> None:
+def test_snapshots_and_shared_keys_match_the_raw_tables(landed: tuple[Path, dict[str, LoadRecord]]) -> None:
     vendors = pd.read_parquet(AGORA / "vendors_daily.parquet")
     snapshots = table(landed, "merchant_snapshots")
     least = vendors["deals"].str.strip().str.extract(r"^(\d+)")[0].astype(float)
     assert snapshots["sales_count"].sum() == least.sum()
     assert snapshots["rating"].astype(float).sum() == pytest.approx(vendors["rating"].astype(float).sum(), abs=0.01)
     keys = table(landed, "merchant_identifiers")
-    borne = vendors.dropna(subset=["pgp_sha1"]).groupby("pgp_sha1")["vendor"].nunique()
-    assert len(keys) == borne.sum() == 126
-    assert sorted(keys.groupby("value_hash")["merchant_id"].nunique()) == sorted(borne)
-    assert (borne > 1).sum() == 3
-    assert not set(keys["value_hash"]) & set(borne.index)
+    vendors_per_key = vendors.dropna(subset=["pgp_sha1"]).groupby("pgp_sha1")["vendor"].nunique()
+    assert len(keys) == vendors_per_key.sum() == 126
+    assert sorted(keys.groupby("value_hash")["merchant_id"].nunique()) == sorted(vendors_per_key)
+    assert (vendors_per_key > 1).sum() == 3
+    assert not set(keys["value_hash"]) & set(vendors_per_key.index)
 
 
 @needs_agora
-def test_rates_are_the_file_s_and_the_first_day_takes_the_next(landed: tuple[Path, dict[str, LoadRecord]]) -> None:
+def test_exchange_rates_match_the_file_from_its_second_day_on(landed: tuple[Path, dict[str, LoadRecord]]) -> None:
     rates = table(landed, "fx_rates")
     raw = pd.read_csv(AGORA / "btc_usd.csv")
     assert dict(zip(rates["date"].dt.strftime("%Y-%m-%d"), rates["rate"], strict=True)) == dict(
@@ -204,5 +208,5 @@ def test_rates_are_the_file_s_and_the_first_day_takes_the_next(landed: tuple[Pat
 
 
 @needs_agora
-def test_the_rows_without_a_vendor_are_the_only_ones_left_out(seen: pd.DataFrame) -> None:
+def test_only_rows_without_a_vendor_are_dropped(seen: pd.DataFrame) -> None:
     assert len(pd.read_parquet(AGORA / "listings_daily.parquet")) - len(seen) == 3

@@ -1,4 +1,4 @@
-"""Past days over what has landed: oldest first, none twice, readers left where they are, and on from where it stopped."""
+"""Backfills over landed data: oldest day first, no day twice, `LATEST` unchanged, resumable."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def publications(home: Path, name: str = "listings") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "says"), [(SECOND, FIRST, "older day first"), (FIRST, "2026-07-31", f"lies after {NEXT_DAY}")]
+    ("first", "last", "message"), [(SECOND, FIRST, "older day first"), (FIRST, "2026-07-31", f"lies after {NEXT_DAY}")]
 )
-def test_a_range_that_cannot_be_rated_is_bad_input(
-    rated_home: Path, monkeypatch: pytest.MonkeyPatch, first: str, last: str, says: str
+def test_an_invalid_range_is_bad_input(
+    rated_home: Path, monkeypatch: pytest.MonkeyPatch, first: str, last: str, message: str
 ):
     monkeypatch.setenv("DAGSTER_HOME", "put back after the test")
-    with pytest.raises(BadInputError, match=says):
+    with pytest.raises(BadInputError, match=message):
         backfill(read_settings(home=rated_home), date.fromisoformat(first), date.fromisoformat(last))
 
 
@@ -51,14 +51,12 @@ def test_a_range_that_cannot_be_rated_is_bad_input(
         ([("refused", ExitCode.GATE_REFUSED), ("failed", ExitCode.BAD_INPUT)], ExitCode.BAD_INPUT),
     ],
 )
-def test_the_exit_code_is_that_of_what_stopped_it_or_of_a_refusal(
-    days: list[tuple[DayOutcome, ExitCode]], code: ExitCode
-):
+def test_the_exit_code_reflects_the_failure_or_else_a_refusal(days: list[tuple[DayOutcome, ExitCode]], code: ExitCode):
     assert backfill_exit_code([Day(date(2026, 6, 1), outcome, ended) for outcome, ended in days]) == code
 
 
 @pytest.mark.slow
-def test_a_backfill_that_is_killed_goes_on_where_it_stopped(run_touchstone: Callable[..., Outcome], home: Path):
+def test_a_killed_backfill_resumes_where_it_stopped(run_touchstone: Callable[..., Outcome], home: Path):
     latest = (home / "published" / "listings" / "LATEST").read_text()
     command = ("backfill", "--from", FIRST, "--to", SECOND, "--json")
     assert run_touchstone(*command, **{VARIABLE: "publish.history:after:kill:3"}).code == -signal.SIGKILL
@@ -98,8 +96,8 @@ def dagster(home: Path, program: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_dagster_s_own_backfill_rates_one_day_at_a_time_oldest_first(home: Path):
-    """What the UI's *Launch backfill* does: runs that wait in the queue, which the daemon starts."""
+def test_dagster_backfill_rates_one_day_at_a_time_oldest_first(home: Path):
+    """Equivalent of the UI's *Launch backfill*: runs that wait in the queue, which the daemon starts."""
     daemon = dagster(home, "dagster-daemon", "run", "-w", "workspace.yaml")
     try:
         launch = (

@@ -1,4 +1,4 @@
-"""A walk forward over history by the real command: cut short and gone on with, repeated, and in nobody's way."""
+"""A backtest over history by the real command: resumable, repeatable, and without effect on published files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WALK = ("backtest", MODEL, "--from", "2026-06-12", "--to", "2026-06-15", "--ever
 
 
 @pytest.mark.slow
-def test_a_walk_resumes_where_it_stopped(run_touchstone: Callable[..., Outcome], home: Path):
+def test_an_interrupted_backtest_resumes_where_it_stopped(run_touchstone: Callable[..., Outcome], home: Path):
     before = published_files(home)
     features = {path: path.read_bytes() for path in (home / "features").rglob("*.parquet")}
     killed = run_touchstone(*WALK, **{VARIABLE: "backtest.step:after:kill:1"})
@@ -53,7 +53,7 @@ def test_a_walk_resumes_where_it_stopped(run_touchstone: Callable[..., Outcome],
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "message"),
     [
         (
             {"merchant_counterfeit": "merchant_risk"},
@@ -65,10 +65,10 @@ def test_a_walk_resumes_where_it_stopped(run_touchstone: Callable[..., Outcome],
         ({"link": "magic"}, "has no feature and no signal 'magic'. Its signals are "),
     ],
 )
-def test_what_cannot_be_walked_is_bad_input(
-    run_touchstone: Callable[..., Outcome], home: Path, changed: dict[str, str], says: str
+def test_invalid_backtest_arguments_are_bad_input(
+    run_touchstone: Callable[..., Outcome], home: Path, changed: dict[str, str], message: str
 ):
     outcome = run_touchstone(*(changed.get(word, word) for word in WALK))
     assert outcome.code == 2
-    assert says in outcome.stderr
+    assert message in outcome.stderr
     assert not (home / "backtests").exists()

@@ -1,4 +1,4 @@
-"""What signals cannot read, all of it at once in a small home: the run ends well, tells each by reason, and leaves it unknown."""
+"""Unreadable input of every kind in one small home: the run succeeds, reports the reasons, and features are null."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from touchstone.core.files import sha256_bytes
 
 pytestmark = (
     pytest.mark.slow
-)  # in small: tests/integration/test_dbt_specs.py, test_dbt_texts.py, test_landing_images.py
+)  # small versions: tests/integration/test_dbt_specs.py, test_dbt_texts.py, test_landing_images.py
 Row = dict[str, Any]
 HUGE = png_that_claims(30_000, 30_000)
 NESTED = "[" * 10_000 + "]" * 10_000
@@ -49,7 +49,7 @@ UNKNOWN = {
 
 
 def add(sources: Path, table: str, usable: Callable[[Row], bool], changes: list[Row]) -> None:
-    """Adds rows to a table of a marketplace: its first usable one, each time with other columns."""
+    """Appends copies of a table's first usable row, each with other columns changed."""
     file = sources / f"{table}.parquet"
     rows = pq.read_table(file)
     first = next(row for row in rows.to_pylist() if usable(row))
@@ -58,7 +58,7 @@ def add(sources: Path, table: str, usable: Callable[[Row], bool], changes: list[
 
 @pytest.fixture(scope="module")
 def home(small_homes: SmallHomes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that was rated with broken input among the rest."""
+    """A home that was rated with broken inputs among valid ones."""
     home = tmp_path_factory.mktemp("broken") / "home"
     shutil.copytree(small_homes.made, home)
     sources = home / "marketplace" / "sources"
@@ -79,7 +79,7 @@ def home(small_homes: SmallHomes, tmp_path_factory: pytest.TempPathFactory) -> P
     return home
 
 
-def test_each_is_told_by_its_reason(home: Path) -> None:
+def test_unreadable_inputs_are_counted_by_reason(home: Path) -> None:
     (record,) = [json.loads(path.read_text()) for path in (home / "runs").glob("*.json")]
     assert record["outcome"] == "done"
     result = [note for note in record["facts"]["notes"] if "cannot be read" in note]
@@ -92,7 +92,7 @@ def test_each_is_told_by_its_reason(home: Path) -> None:
     )
 
 
-def test_and_is_unknown_and_the_rest_is_known(home: Path) -> None:
+def test_features_of_unreadable_inputs_are_null_and_others_are_not(home: Path) -> None:
     read = pq.read_table(home / "features" / "listings" / f"as_of={FIRST_DAY}" / "features.parquet").to_pylist()
     rows = {row["listing_id"]: row for row in read if row["listing_id"] in LISTINGS}
     assert rows.keys() == LISTINGS.keys(), "all are rated"
@@ -101,6 +101,6 @@ def test_and_is_unknown_and_the_rest_is_known(home: Path) -> None:
         assert None not in [rows["whole"][feature] for feature in features], name
 
 
-def test_a_word_is_found_between_characters_that_nobody_sees(home: Path) -> None:
+def test_a_word_is_found_between_invisible_characters(home: Path) -> None:
     read = pq.read_table(home / "features" / "listings" / f"as_of={FIRST_DAY}" / "features.parquet").to_pylist()
     assert [row["complaint_count"] for row in read if row["listing_id"] == "whole"] == [1]

@@ -1,4 +1,4 @@
-"""What the same code made of the same loads, shape or features, is not built again; of anything else, and after a kill, it is."""
+"""Shape and features built by the same code from the same loads are cached; any change or a kill invalidates them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from touchstone.landing.ledger import Ledger, pinned_loads
 
 @pytest.fixture
 def warehouse(home: Path) -> Warehouse:
-    """The warehouse of a home that was rated, over its own loads."""
+    """The warehouse of a rated home, over its own loads."""
     found, contract, landing = Warehouse(read_settings(home=home)), load_contract(), home / "landing"
     found.pin(pinned_loads(Ledger(landing).read(), contract), contract, landing)
     found.set_run(as_of=date.fromisoformat(NEXT_DAY), with_training=False)
@@ -45,7 +45,7 @@ def killed_while(building: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 
 
 def newest_features(home: Path) -> Stage:
-    """Returns how the features step of the newest run went."""
+    """Returns the features stage of the newest run."""
     (features,) = [stage for stage in RunRecord.read_all(home / "runs")[-1].stages if stage.name == "features"]
     return features
 
@@ -54,13 +54,13 @@ def was_built(nodes: list[DbtNode]) -> bool:
     return any(node.seconds > 0 for node in nodes)
 
 
-def test_what_stands_is_told_as_it_was_and_what_does_not_is_built(
+def test_an_up_to_date_shape_returns_its_recorded_nodes_and_any_other_is_built(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ):
-    stood = warehouse.build_shape()
-    assert not was_built(stood)
-    assert {node.unique_id for node in stood} >= {"model.touchstone.int_order_days", "model.touchstone.stg_orders"}
-    assert {node.status for node in stood} == {"success", "pass"}
+    recorded = warehouse.build_shape()
+    assert not was_built(recorded)
+    assert {node.unique_id for node in recorded} >= {"model.touchstone.int_order_days", "model.touchstone.stg_orders"}
+    assert {node.status for node in recorded} == {"success", "pass"}
     everything = "select * exclude (day_digest, events_digest, owner_change) from int_order_days order by all"
     orders = ask(warehouse, everything)
     ask(warehouse, "delete from int_order_days")
@@ -70,13 +70,13 @@ def test_what_stands_is_told_as_it_was_and_what_does_not_is_built(
     killed_while(warehouse.build_shape, monkeypatch)
     built = warehouse.build_shape()
     assert was_built(built)
-    # Which of two nodes that do not wait for one another comes first is chance, and another in each process.
-    assert sorted(node.unique_id for node in built) == sorted(node.unique_id for node in stood)
+    # The order of independent nodes varies, also between processes.
+    assert sorted(node.unique_id for node in built) == sorted(node.unique_id for node in recorded)
     assert ask(warehouse, everything) == orders
     assert not was_built(warehouse.build_shape())
 
 
-def test_another_project_builds_the_daily_tables_anew(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
+def test_a_changed_project_rebuilds_the_daily_tables(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
     commands = []
     monkeypatch.setattr(resources, "run_dbt", lambda _, arguments: commands.append(arguments) or [])
     ask(warehouse, "update landed.shaped set recipe = null")
@@ -86,42 +86,45 @@ def test_another_project_builds_the_daily_tables_anew(warehouse: Warehouse, monk
     assert ["--full-refresh" in command for command in commands] == [False, True]
 
 
-def test_features_stand_for_their_day_and_pictures_until_their_step_or_shape_is_built_anew(
+def test_features_are_cached_per_day_and_images_until_their_step_or_shape_is_rebuilt(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ):
     day = date.fromisoformat(NEXT_DAY)
 
-    def standing(as_of: date = day, *, with_training: bool = False) -> list[DbtNode] | None:
+    def cached(as_of: date = day, *, with_training: bool = False) -> list[DbtNode] | None:
         return warehouse.cached_features(as_of, with_training=with_training)
 
-    stood = standing()
-    assert stood is not None
-    assert not was_built(stood)
-    assert {node.unique_id for node in stood} >= {"model.touchstone.listing_features", "model.touchstone.rating_dates"}
-    assert standing(day - timedelta(days=1)) is None
-    assert standing(with_training=True) is None, "there are no rows to learn from"
+    recorded = cached()
+    assert recorded is not None
+    assert not was_built(recorded)
+    assert {node.unique_id for node in recorded} >= {
+        "model.touchstone.listing_features",
+        "model.touchstone.rating_dates",
+    }
+    assert cached(day - timedelta(days=1)) is None
+    assert cached(with_training=True) is None, "there are no rows to learn from"
 
     pictures = warehouse.pinned / "pictures.parquet"
     known = pictures.read_bytes()
     pictures.write_bytes(known + b"more")
-    assert standing() is None
+    assert cached() is None
     pictures.write_bytes(known)
-    assert standing() is not None
+    assert cached() is not None
 
     killed_while(lambda: warehouse.build_features(day, with_training=False), monkeypatch)
-    assert standing() is None
+    assert cached() is None
     warehouse.build_features(day, with_training=False)
-    assert standing() is not None
+    assert cached() is not None
     ask(warehouse, "update landed.shaped set recipe = null")
     killed_while(warehouse.build_shape, monkeypatch)
-    assert standing() is None
+    assert cached() is None
 
 
 @pytest.mark.slow
-def test_a_day_rated_again_takes_features_as_they_stand_and_comes_out_the_same_as_with_none(
+def test_a_day_rated_again_with_cached_features_equals_one_with_rebuilt_features(
     small_homes: SmallHomes, tmp_path: Path
 ):
-    """The run before trained, so the features that stand have rows to learn from beside those to score."""
+    """The run before trained, so the cached features include training rows in addition to those to score."""
     home = tmp_path / "home"
     shutil.copytree(small_homes.rated, home)
 

@@ -1,7 +1,7 @@
 """A framed merchant, by the real command: a hundred false notices of one reporter, and appeals against flags.
 
-The reporter's word loses its worth, the merchant stays off the lists; the flag of an appeal that was upheld goes with the next
-publication, and the next training holds it as genuine.
+The reporter's accuracy falls, the merchant stays off the lists; an upheld appeal removes the flag from the next
+publication, and the next training uses it as a genuine label.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def listed(run_touchstone: Callable[..., Outcome]) -> list[str]:
 
 
 def accused(home: Path) -> str:
-    """Adds a hundred notices of one reporter that were rejected, and ten that wait, to the goods of a merchant on no list."""
+    """Adds one reporter's hundred rejected and ten pending notices about the listings of a merchant on no list."""
     sources = home / "marketplace" / "sources"
     listed_before = "".join(
         f" and merchant_id not in (select merchant_id from '{file}')"
@@ -64,7 +64,7 @@ def row(query: str) -> Sequence[Any]:
 
 
 @pytest.mark.slow
-def test_false_notices_cost_their_reporter_its_word_and_an_upheld_appeal_lifts_its_flag_and_teaches(
+def test_false_notices_lower_a_reporters_accuracy_and_an_upheld_appeal_unlists_and_labels(
     home: Path, homes: Homes, run_touchstone: Callable[..., Outcome]
 ) -> None:
     before = listed(run_touchstone)
@@ -80,8 +80,8 @@ def test_false_notices_cost_their_reporter_its_word_and_an_upheld_appeal_lifts_i
     )
     recorded = run_touchstone("appeals", "record", str(file))
     assert (recorded.code, "3 new" in recorded.stdout) == (0, True), recorded.stderr
-    assert listed(run_touchstone) == before  # nothing changes until it is published
-    # The champion rates here, so one run shows both: what is published next, and what the next training reads.
+    assert listed(run_touchstone) == before  # nothing changes before the next publication
+    # The champion rates here, so one run shows both the next publication and the labels of the next training.
     done = run(home, homes.policy, NEXT_DAY, "--train")
     assert done.code == 0, done.stderr
     after = listed(run_touchstone)

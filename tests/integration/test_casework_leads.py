@@ -1,4 +1,4 @@
-"""Leads by the real command, over a home that the whole pipeline ran in."""
+"""Leads by the real command, over a home in which the whole pipeline ran."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from touchstone.publishing.history import ListStore
 Command = Callable[..., Outcome]
 
 
-def test_a_day_of_the_pipeline_has_leads_of_what_is_published(rated_home: Path) -> None:
+def test_leads_of_a_run_refer_to_published_versions(rated_home: Path) -> None:
     for day in (FIRST_DAY, NEXT_DAY):
         folder = rated_home / "leads" / f"as_of={day}"
         manifest = read_manifest(folder)
@@ -27,7 +27,7 @@ def test_a_day_of_the_pipeline_has_leads_of_what_is_published(rated_home: Path) 
     assert manifest["previous"] == FIRST_DAY
 
 
-def test_made_again_leads_have_the_same_bytes(home: Path) -> None:
+def test_rebuilt_leads_have_the_same_bytes(home: Path) -> None:
     leads = read_leads(home)
     before = {path.name: path.read_bytes() for path in leads.folder.iterdir()}
     shutil.rmtree(leads.folder)
@@ -61,7 +61,7 @@ def test_leads_are_listed_shown_exported_and_handed_over(run_touchstone: Command
     assert {"what": "hand-over", "at": NEXT_DAY, "text": "to Customs, DE (authority)"} in result["timeline"]
 
 
-def test_who_asks_wrongly_hears_how_to_ask(run_touchstone: Command, tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused_with_instructions(run_touchstone: Command, tmp_path: Path) -> None:
     to = ("--to", str(tmp_path / "packs"))
     for arguments, message in (
         (("export", "--audience", "brand", *to), "a brand needs --brand"),
@@ -76,7 +76,7 @@ def test_who_asks_wrongly_hears_how_to_ask(run_touchstone: Command, tmp_path: Pa
     assert not (tmp_path / "packs").exists()
 
 
-def test_verify_and_doctor_say_that_leads_were_changed(home: Path, run_touchstone: Command) -> None:
+def test_verify_and_doctor_report_modified_leads(home: Path, run_touchstone: Command) -> None:
     assert run_touchstone("verify").code == 0
     file = leads_folder(home, read_leads(home).as_of) / "lead_merchants.parquet"
     file.write_bytes(file.read_bytes()[:-1])

@@ -1,4 +1,4 @@
-"""Test buys by the real command over a rated home: what is planned, what comes back, and what the verdicts say of all."""
+"""Test buys by the real command over a rated home: plans, recorded verdicts, and estimates for all listings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUDGET = 6000.0
 
 @pytest.fixture(scope="module")
 def planned(homes: Homes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A rated home with one plan; not to be changed."""
+    """A rated home with one plan; read-only."""
     copy = tmp_path_factory.mktemp("planned") / "home"
     shutil.copytree(homes.undisturbed, copy)
     made = touchstone(copy, "test-buys", "plan", "--budget", str(BUDGET))
@@ -56,8 +56,8 @@ def picks_of(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def live(home: Path) -> dict[str, tuple[str, float, float]]:
-    """Returns merchant, price in the base currency and score of each listing that was rated."""
+def active_listings(home: Path) -> dict[str, tuple[str, float, float]]:
+    """Returns merchant, price in the base currency and score of each rated listing."""
     rows = duckdb.execute(
         f"""
         select listing_id, merchant_id, round(price_usd, 2), score
@@ -69,7 +69,7 @@ def live(home: Path) -> dict[str, tuple[str, float, float]]:
     return {listing: (merchant, price, score) for listing, merchant, price, score in rows}
 
 
-def bought_lately(home: Path) -> set[str]:
+def recently_bought(home: Path) -> set[str]:
     query = f"""
         select distinct listing_id from '{home}/landing/test_buys/*/*.parquet'
         where cast(ordered_at as date) between date '{NEXT_DAY}' - 90 and date '{NEXT_DAY}'
@@ -77,14 +77,14 @@ def bought_lately(home: Path) -> set[str]:
     return {row[0] for row in duckdb.execute(query).fetchall()}
 
 
-def test_a_plan_keeps_to_budget_caps_window_and_the_live_listings(planned: Path) -> None:
-    folder, goods = plan_folder(planned), live(planned)
+def test_a_plan_respects_budget_caps_window_and_active_listings(planned: Path) -> None:
+    folder, goods = plan_folder(planned), active_listings(planned)
     picks = picks_of(folder)
     assert len(picks) > 10
     assert len({pick["listing_id"] for pick in picks}) == len(picks)
     assert sum(pick["cost"] for pick in picks) <= BUDGET
     assert max(Counter(pick["merchant_id"] for pick in picks).values()) <= 2
-    assert not {pick["listing_id"] for pick in picks} & bought_lately(planned)
+    assert not {pick["listing_id"] for pick in picks} & recently_bought(planned)
     for pick in picks:
         assert (pick["merchant_id"], pick["cost"], pytest.approx(100 * pick["risk"])) == goods[pick["listing_id"]]
         assert 0 < pick["inclusion_probability"] <= 1
@@ -92,11 +92,11 @@ def test_a_plan_keeps_to_budget_caps_window_and_the_live_listings(planned: Path)
     facts = json.loads((folder / "plan.json").read_text())
     assert sum(stratum["buys"] * stratum["upper_cost"] for stratum in facts["strata"]) <= BUDGET
     assert Counter(pick["stratum"] for pick in picks) == {row["stratum"]: row["buys"] for row in facts["strata"]}
-    assert facts["frame"]["listings"] == len(goods.keys() - bought_lately(planned))
+    assert facts["frame"]["listings"] == len(goods.keys() - recently_bought(planned))
     assert folder.name == facts["plan_id"]
 
 
-def test_the_same_request_gives_the_same_plan_and_another_seed_another(
+def test_a_plan_is_deterministic_and_another_seed_gives_another_plan(
     home: Path, run_touchstone: Callable[..., Outcome]
 ) -> None:
     folder = plan_folder(home)
@@ -115,27 +115,25 @@ def test_the_same_request_gives_the_same_plan_and_another_seed_another(
     assert {pick["stratum"] for pick in other["picks"]} == {pick["stratum"] for pick in result["picks"]}
 
 
-def test_what_is_to_be_bought_for_sure_is_bought_with_probability_one(
-    home: Path, run_touchstone: Callable[..., Outcome]
-) -> None:
-    goods, lately = live(home), bought_lately(home)
-    wanted = [min(goods.keys() - lately), min(lately & goods.keys())]
+def test_certain_buys_have_inclusion_probability_one(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+    goods, recent = active_listings(home), recently_bought(home)
+    wanted = [min(goods.keys() - recent), min(recent & goods.keys())]
     file = home / "certain.csv"
     file.write_text("listing_id\n" + "\n".join(wanted) + "\n")
     result = run_touchstone("test-buys", "plan", "--budget", str(BUDGET), "--certain", str(file), "--json").json
-    sure = {pick["listing_id"]: pick for pick in result["picks"] if pick["arm"] == "certain"}
-    assert sorted(sure) == sorted(wanted)
-    assert {(pick["stratum"], pick["inclusion_probability"]) for pick in sure.values()} == {("certain", 1.0)}
+    certain_picks = {pick["listing_id"]: pick for pick in result["picks"] if pick["arm"] == "certain"}
+    assert sorted(certain_picks) == sorted(wanted)
+    assert {(pick["stratum"], pick["inclusion_probability"]) for pick in certain_picks.values()} == {("certain", 1.0)}
     assert sum(pick["cost"] for pick in result["picks"]) <= BUDGET
 
 
-def test_costs_are_in_the_budget_s_currency(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+def test_costs_are_in_the_currency_of_the_budget(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
     rates = (
         f"select rate from '{home}/landing/fx_rates/*/*.parquet' where currency = 'EUR' and date = date '{NEXT_DAY}'"
     )
     ((rate,),) = duckdb.execute(rates).fetchall()
     result = run_touchstone("test-buys", "plan", "--budget", "5000", "--currency", "EUR", "--json").json
-    goods = live(home)
+    goods = active_listings(home)
     assert all(
         pick["cost"] == pytest.approx(goods[pick["listing_id"]][1] / rate, abs=0.011) for pick in result["picks"]
     )
@@ -154,7 +152,7 @@ def test_costs_are_in_the_budget_s_currency(home: Path, run_touchstone: Callable
         (("--budget", "much"), "budget"),
     ],
 )
-def test_a_plan_that_cannot_be_made_is_refused(
+def test_an_infeasible_or_invalid_plan_is_refused(
     planned: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     file = tmp_path / "certain.txt"
@@ -192,7 +190,7 @@ def filled(home: Path, verdicts: dict[str, str], **facts: str) -> Path:
     return target
 
 
-def test_verdicts_land_with_what_the_plan_knows_once_and_correctably(
+def test_verdicts_land_once_with_the_plans_fields_and_can_be_corrected(
     home: Path, run_touchstone: Callable[..., Outcome]
 ) -> None:
     folder = plan_folder(home)
@@ -231,7 +229,7 @@ def test_verdicts_land_with_what_the_plan_knows_once_and_correctably(
         ({"verdict": "genuine", "paid": "a lot"}, "cost"),
     ],
 )
-def test_a_sheet_with_a_wrong_row_is_refused_whole(
+def test_a_sheet_with_an_invalid_row_is_refused_atomically(
     home: Path, run_touchstone: Callable[..., Outcome], change: dict[str, str], message: str
 ) -> None:
     picks = picks_of(plan_folder(home))
@@ -248,7 +246,9 @@ def test_a_sheet_with_a_wrong_row_is_refused_whole(
     assert (home / "landing" / "ledger" / "ledger.jsonl").read_bytes() == before
 
 
-def test_a_listing_twice_or_an_empty_sheet_is_refused(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+def test_a_sheet_with_a_duplicate_listing_or_no_verdict_is_refused(
+    home: Path, run_touchstone: Callable[..., Outcome]
+) -> None:
     picks = picks_of(plan_folder(home))
     sheet = filled(home, {picks[0]["listing_id"]: "genuine"})
     lines = sheet.read_text().splitlines()
@@ -259,7 +259,7 @@ def test_a_listing_twice_or_an_empty_sheet_is_refused(home: Path, run_touchstone
     assert "no column plan_id, ordered_at" in run_touchstone("test-buys", "record", str(sheet)).stderr
 
 
-def test_what_was_bought_is_not_bought_again_and_the_report_follows_the_truth(
+def test_bought_listings_are_not_picked_again_and_the_report_matches_the_verdicts(
     home: Path, run_touchstone: Callable[..., Outcome]
 ) -> None:
     picks = picks_of(plan_folder(home))
@@ -270,7 +270,7 @@ def test_what_was_bought_is_not_bought_again_and_the_report_follows_the_truth(
     result = run_touchstone("test-buys", "report", "--json").json
     weights = {pick["listing_id"]: 1 / pick["inclusion_probability"] for pick in picks}
     hits = sum(weight for name, weight in weights.items() if verdicts[name] == "counterfeit")
-    # Less the bias of a ratio, which is far smaller than the interval.
+    # Minus the bias of a ratio, which is far smaller than the interval.
     assert result["prevalence"]["share"] == pytest.approx(hits / sum(weights.values()), rel=0.01)
     assert result["prevalence"]["low"] < result["prevalence"]["share"] < result["prevalence"]["high"]
     by_category = result["prevalence_by_category"]
@@ -289,7 +289,7 @@ def test_what_was_bought_is_not_bought_again_and_the_report_follows_the_truth(
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_plan_that_is_killed_is_there_whole_or_not_and_given_again_it_is_the_same(
+def test_a_killed_plan_is_written_atomically_and_a_repeat_gives_the_same_plan(
     home: Path, run_touchstone: Callable[..., Outcome], moment: str
 ) -> None:
     folder = plan_folder(home)
@@ -306,12 +306,12 @@ def test_a_plan_that_is_killed_is_there_whole_or_not_and_given_again_it_is_the_s
 @pytest.mark.parametrize(
     "fault", ["landing.commit:before:kill", "landing.ledger:before:enospc", "landing.ledger:after:kill"]
 )
-def test_verdicts_whose_recording_is_cut_short_count_once_when_given_again(
+def test_verdicts_count_once_when_an_interrupted_recording_is_repeated(
     home: Path, run_touchstone: Callable[..., Outcome], fault: str
 ) -> None:
     sheet = filled(home, {picks_of(plan_folder(home))[0]["listing_id"]: "counterfeit"})
-    cut = run_touchstone("test-buys", "record", str(sheet), **{VARIABLE: fault})
-    assert cut.code == (2 if "enospc" in fault else -signal.SIGKILL), cut.stderr
+    interrupted = run_touchstone("test-buys", "record", str(sheet), **{VARIABLE: fault})
+    assert interrupted.code == (2 if "enospc" in fault else -signal.SIGKILL), interrupted.stderr
     is_in = run_touchstone("test-buys", "report", "--json").json["verdicts"]["counterfeit"] == 1
     assert is_in == ("after" in fault)
     again = run_touchstone("test-buys", "record", str(sheet))
@@ -319,7 +319,7 @@ def test_verdicts_whose_recording_is_cut_short_count_once_when_given_again(
     assert run_touchstone("test-buys", "report", "--json").json["verdicts"]["counterfeit"] == 1
 
 
-def test_without_a_plan_record_and_report_say_what_to_do(homes: Homes, tmp_path: Path) -> None:
+def test_missing_plan_or_run_is_reported_with_what_to_do(homes: Homes, tmp_path: Path) -> None:
     done = touchstone(homes.undisturbed, "test-buys", "report")
     assert (done.code, "touchstone test-buys plan" in done.stderr) == (2, True)
     done = touchstone(tmp_path / "new", "test-buys", "plan", "--budget", "100")

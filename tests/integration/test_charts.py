@@ -1,4 +1,4 @@
-"""What gates draw: the same file gives the same bytes, and a file of a wrong shape gives no picture instead of an error."""
+"""Charts of the gates: deterministic bytes, and no chart instead of an error for a file of the wrong schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOADS = [
 
 
 def parquet(file: Path, query: str) -> Path:
-    """Writes what a query returns, and returns the file."""
+    """Writes a query's result to a Parquet file and returns the file."""
     duckdb.sql(query).write_parquet(str(file))
     return file
 
@@ -28,8 +28,8 @@ def rated(tmp_path: Path) -> Path:
     return parquet(tmp_path / "rated.parquet", "select i % 101 as score from range(1000) as t (i)")
 
 
-def test_every_picture_is_the_same_each_time(rated: Path):
-    def all_pictures() -> list[bytes | None]:
+def test_charts_are_deterministic(rated: Path):
+    def all_charts() -> list[bytes | None]:
         return [
             charts.loads(LOADS, {"orders": 9}, failed={"orders"}, max_age_days=7),
             charts.loads(LOADS[1:], {}, failed=set(), max_age_days=7),
@@ -40,9 +40,9 @@ def test_every_picture_is_the_same_each_time(rated: Path):
             charts.versions({"2026-06-15": 3, "2026-06-16": 0}, "listings"),
         ]
 
-    drawn = all_pictures()
+    drawn = all_charts()
     assert all(picture is not None and picture.startswith(PNG) for picture in drawn)
-    assert drawn == all_pictures()
+    assert drawn == all_charts()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_every_picture_is_the_same_each_time(rated: Path):
         ("'much'", {}),
     ],
 )
-def test_a_score_of_any_value_is_counted_or_left_out(tmp_path: Path, score: str, counts: dict[int, int]):
+def test_a_score_of_any_value_is_counted_or_dropped(tmp_path: Path, score: str, counts: dict[int, int]):
     file = parquet(tmp_path / "scores.parquet", f"select {score} as score from range(3)")
     counted = charts._score_counts(file)
     assert counted is not None
@@ -66,7 +66,7 @@ def test_a_score_of_any_value_is_counted_or_left_out(tmp_path: Path, score: str,
     assert charts.scores(file, None, threshold=50, entities="listings") is not None
 
 
-def test_what_cannot_be_drawn_gives_no_picture(tmp_path: Path, rated: Path):
+def test_files_of_the_wrong_schema_give_no_chart(tmp_path: Path, rated: Path):
     other = parquet(tmp_path / "other.parquet", "select 1 as margin")
     empty = parquet(tmp_path / "empty.parquet", "select 1 as margin where false")
     assert charts.scores(other, rated, threshold=50, entities="listings") is None
@@ -75,8 +75,8 @@ def test_what_cannot_be_drawn_gives_no_picture(tmp_path: Path, rated: Path):
     assert charts.known_shares(empty, None) is None
 
 
-def test_words_come_back_without_their_picture():
-    words = "gate landed refused:\n- orders: observed 9 days, allowed 7 days."
-    assert charts.text_of(charts.with_picture(words, b"PNG", "loads")) == words
-    assert charts.text_of(charts.with_picture(words, None, "loads")) == words
-    assert "(data:image/png;base64,UE5H)" in charts.with_picture(words, b"PNG", "loads")
+def test_text_is_recovered_without_its_chart():
+    text = "gate landed refused:\n- orders: observed 9 days, allowed 7 days."
+    assert charts.text_of(charts.with_picture(text, b"PNG", "loads")) == text
+    assert charts.text_of(charts.with_picture(text, None, "loads")) == text
+    assert "(data:image/png;base64,UE5H)" in charts.with_picture(text, b"PNG", "loads")

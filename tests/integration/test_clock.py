@@ -1,4 +1,4 @@
-"""A clock that is behind what has landed: the run ends with a sentence and exit code 2, and changes nothing."""
+"""A clock behind the landed data: the run exits with 2 and a message, and changes nothing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.landing_fixtures import NOW, Market
 from touchstone.core.run_record import RunRecord
 
 AHEAD = (datetime.now(UTC) - NOW).days + 30
-"""Days after the fixtures' own time at which the market landed: a month after today."""
+"""Days after the fixtures' own time at which the market landed: a month from today."""
 
 
 @pytest.fixture
 def market(tmp_path: Path) -> Market:
-    """A market that landed a month from now, with a listing of the day before."""
+    """A market that landed a month in the future, with a listing of the day before."""
     found = Market(tmp_path)
     found.tables["listings"] = f"""
         select 'l1' as listing_id, 'm1' as merchant_id, 'Watch' as title, 10.5 as price, 'USD' as currency,
@@ -32,8 +32,8 @@ def market(tmp_path: Path) -> Market:
     [("run", "--sources", "sources.yml"), ("backfill", "--from", "2026-06-01", "--to", "2026-06-02")],
     ids=lambda command: command[0],
 )
-def test_a_clock_behind_what_has_landed_is_told(market: Market, command: tuple[str, ...]) -> None:
-    """For the moment at which the newest day will be over there is no partition yet, which was a traceback of Dagster's."""
+def test_a_clock_behind_the_landed_data_is_reported(market: Market, command: tuple[str, ...]) -> None:
+    """The end of the newest day has no partition yet; this used to be a traceback of Dagster's."""
     arguments = [str(market.folder / word) if word.endswith(".yml") else word for word in command]
     done = touchstone(market.folder, *arguments, TOUCHSTONE_HMAC_KEY="a key for these tests")
     assert done.code == 2, done.stderr

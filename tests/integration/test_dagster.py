@@ -1,4 +1,4 @@
-"""What Dagster sees: the code location loads, everything in it can be read, and its own command line runs the daily job."""
+"""The Dagster code location: it loads, its definitions are readable, and Dagster's own CLI runs the daily job."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ALONE = (
     ("published", "listings"),
     ("reports", "outcomes"),
 )
-"""An asset of each group, in the order of the flow."""
+"""An asset of each group, in pipeline order."""
 AFTER_LISTS = (dg.AssetKey(["leads", "ranked"]), dg.AssetKey(["reports", "outcomes"]))
 
 
@@ -76,16 +76,16 @@ def test_every_asset_has_a_stage_an_owner_and_a_description(definitions: dg.Defi
         assert len(key.path) == 2, key
 
 
-def test_nothing_but_landing_stands_on_something_that_no_asset_makes(definitions: dg.Definitions):
+def test_every_dependency_of_an_asset_is_materializable(definitions: dg.Definitions):
     graph = definitions.resolve_asset_graph()
     made = graph.materializable_asset_keys
-    strangers = {
+    unmade = {
         (key.to_user_string(), parent.to_user_string())
         for key in made
         for parent in graph.get(key).parent_keys
         if parent not in made
     }
-    assert strangers == set()
+    assert unmade == set()
 
 
 def test_everything_from_features_on_has_a_daily_partition(definitions: dg.Definitions):
@@ -96,7 +96,7 @@ def test_everything_from_features_on_has_a_daily_partition(definitions: dg.Defin
         assert is_daily == (key.path[0] in dated), key
 
 
-def test_every_gate_blocks_and_knows_its_day(definitions: dg.Definitions):
+def test_every_gate_is_blocking_and_partitioned_by_day(definitions: dg.Definitions):
     graph = definitions.resolve_asset_graph()
     gates = {key: graph.get(key) for key in graph.asset_check_keys if key.name.startswith("gate_")}
     assert {key.name for key in gates} == {"gate_landed", "gate_features", "gate_scores", "gate_candidate"}
@@ -106,7 +106,7 @@ def test_every_gate_blocks_and_knows_its_day(definitions: dg.Definitions):
         assert (node.partitions_def is not None) == (key.name != "gate_landed"), key
 
 
-def test_jobs_and_schedules_are_there(definitions: dg.Definitions):
+def test_jobs_and_schedules_are_defined(definitions: dg.Definitions):
     repository = definitions.get_repository_def()
     names = {job.name for job in jobs()}
     assert {"daily", "whole", "weekly_training", "land", "publish"} <= names
@@ -114,14 +114,14 @@ def test_jobs_and_schedules_are_there(definitions: dg.Definitions):
     assert {schedule.name for schedule in repository.schedule_defs} == {"daily_schedule", "weekly_training_schedule"}
 
 
-def test_schedules_run_when_the_settings_say(tmp_path: Path):
+def test_schedules_run_at_the_configured_times(tmp_path: Path):
     daily, weekly = schedules(read_settings(home=tmp_path, daily_cron="30 1 * * *", weekly_cron="0 5 * * SUN"))
     assert (daily.cron_schedule, weekly.cron_schedule) == ("30 1 * * *", "0 5 * * SUN")
     with pytest.raises(BadInputError, match="TOUCHSTONE_DAILY_CRON"):
         read_settings(home=tmp_path, daily_cron="at night")
 
 
-def test_a_schedule_runs_the_last_complete_day(definitions: dg.Definitions):
+def test_a_schedule_launches_the_last_complete_day(definitions: dg.Definitions):
     from datetime import UTC, datetime
 
     repository = definitions.get_repository_def()
@@ -132,7 +132,7 @@ def test_a_schedule_runs_the_last_complete_day(definitions: dg.Definitions):
     assert request.partition_key == "2026-06-30"
 
 
-@pytest.mark.slow  # in small, the browser tests launch the same job
+@pytest.mark.slow  # small version: the browser tests launch the same job
 def test_the_daily_job_runs_from_dagster_s_own_command_line(home: Path):
     before = published_files(home)
     done = dagster_run(home, "daily", NEXT_DAY)
@@ -143,7 +143,7 @@ def test_the_daily_job_runs_from_dagster_s_own_command_line(home: Path):
     assert {record["outcome"] for record in records} == {"done"}
 
 
-def test_a_record_knows_whether_its_process_lives(tmp_path: Path):
+def test_a_run_record_detects_whether_its_process_is_alive(tmp_path: Path):
     record = RunRecord.start(tmp_path, "abc", dagster_run_id="one")
     assert record.is_alive
     assert RunRecord.read_dead(tmp_path) == []
@@ -169,7 +169,7 @@ def rated(small_homes: SmallHomes, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.parametrize("key", ALONE, ids="/".join)
-def test_one_asset_of_each_group_is_materialised_alone(rated: Settings, key: tuple[str, str]):
+def test_one_asset_of_each_group_can_be_materialised_alone(rated: Settings, key: tuple[str, str]):
     job = build_definitions(rated).resolve_implicit_global_asset_job_def()
     asset = dg.AssetKey(key)
     is_daily = job.asset_layer.get(asset).partitions_def is not None
@@ -196,7 +196,7 @@ def test_one_asset_of_each_group_is_materialised_alone(rated: Settings, key: tup
     assert all(evaluation.passed for evaluation in done.get_asset_check_evaluations())
 
 
-def test_one_asset_of_each_group_is_what_is_materialised_alone(definitions: dg.Definitions):
+def test_the_assets_materialised_alone_cover_every_group(definitions: dg.Definitions):
     graph = definitions.resolve_asset_graph()
     groups = {graph.get(key).group_name for key in graph.materializable_asset_keys}
     assert {graph.get(dg.AssetKey(key)).group_name for key in ALONE} == groups
@@ -210,7 +210,7 @@ def test_landed_tables_and_published_lists_have_a_freshness_policy(definitions: 
     assert {key for key in graph.materializable_asset_keys if key.path[0] in {"landed", "published"}} == fresh
 
 
-def test_leads_and_report_are_made_again_when_a_list_is_published_alone(definitions: dg.Definitions):
+def test_leads_and_report_are_requested_again_when_a_list_alone_is_published(definitions: dg.Definitions):
     day, lists = "2026-06-30", [dg.AssetKey(["published", name]) for name in LISTS]
     marts = definitions.resolve_asset_graph().get(AFTER_LISTS[1]).parent_keys
     with dg.DagsterInstance.ephemeral() as instance:
@@ -224,7 +224,7 @@ def test_leads_and_report_are_made_again_when_a_list_is_published_alone(definiti
     assert again.get_requested_partitions(AFTER_LISTS[0]) == {day}
 
 
-def test_landing_is_tried_again_where_it_failed_and_nobody_has_to_correct_anything(
+def test_landing_is_retried_after_a_transient_error_but_not_after_bad_input(
     rated: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     attempts: list[Exception] = [ConnectionError("reset by peer"), BadInputError("Correct the file.")]
@@ -242,7 +242,7 @@ def test_landing_is_tried_again_where_it_failed_and_nobody_has_to_correct_anythi
     assert len(done.filter_events(lambda event: event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY)) == 1
 
 
-def test_a_stage_that_succeeds_when_it_is_tried_again_has_not_failed(tmp_path: Path):
+def test_a_stage_that_succeeds_on_retry_has_not_failed(tmp_path: Path):
     record = RunRecord.start(tmp_path, "abc")
     with pytest.raises(ConnectionError), record.stage("landing"):
         raise ConnectionError

@@ -1,4 +1,4 @@
-"""`touchstone dbt`: any dbt command over a home, and compiled SQL that does not depend on what the home's warehouse holds."""
+"""`touchstone dbt`: any dbt command over a home, and compiled SQL that is independent of the warehouse's content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from conftest import Outcome, SmallHomes, touchstone
 
 @pytest.fixture
 def rated(small_homes: SmallHomes, tmp_path: Path) -> Path:
-    """A copy of a home that was rated, to change."""
+    """A copy of a rated home that a test may change."""
     return shutil.copytree(small_homes.rated, tmp_path / "rated")
 
 
@@ -31,7 +31,7 @@ def compiled(home: Path) -> dict[str, str]:
 
 
 def test_compiled_sql_does_not_depend_on_the_warehouse(rated: Path, tmp_path: Path):
-    """The same text before anything landed as after a run, and in a warehouse that has half of its tables."""
+    """The text is the same before anything landed, after a run, and in a warehouse that lacks half of its tables."""
     empty = tmp_path / "empty"
     before = compiled(empty)
     assert {Path(name).stem for name in before} >= {"int_order_days", "stg_orders", "listing_spine", "rated_listings"}
@@ -41,7 +41,7 @@ def test_compiled_sql_does_not_depend_on_the_warehouse(rated: Path, tmp_path: Pa
     assert compiled(rated) == before
 
 
-def test_a_command_sees_the_home_and_the_next_run_builds_what_it_changed(rated: Path):
+def test_a_command_runs_on_the_home_and_the_next_run_rebuilds_what_it_changed(rated: Path):
     assert "touchstone.intermediate.int_order_days" in dbt(rated, "ls", "--select", "int_order_days").stdout.split()
 
     def content() -> list[tuple[object, ...]]:
@@ -66,7 +66,7 @@ def test_documentation_is_generated(rated: Path):
     assert "source.touchstone.landed.orders" in catalog["sources"]
 
 
-def test_failures_have_exit_codes_of_their_own(rated: Path):
+def test_failures_have_distinct_exit_codes(rated: Path):
     assert "No such option" in dbt(rated, "build", "--no-such-option", code=2).stderr
     with duckdb.connect(str(rated / "warehouse.duckdb")) as connection:
         connection.execute("insert into int_order_days from int_order_days")

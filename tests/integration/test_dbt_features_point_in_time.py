@@ -1,11 +1,12 @@
-"""Spine and features are point in time: what came later changes nothing, and a leak would be seen.
+"""Spines and features are point-in-time correct: later data changes nothing, and a leak would be detected.
 
-Three warehouses hold the same demo marketplace. `knowing` has all of it. From `unknowing` everything after as_of is
-removed: rows that came later, loads that landed later, and in the rows that stay each column that was not known yet (the
-contract says by which moment each becomes known). Spines and features of both have to be the same, row by row. `earlier`
-ends at one of the grid dates and scores there: the training rows of that date have to be what scoring saw on that day.
-Leaks are then put into single models of `knowing`, through late rows, late columns and late loads, and have to show. At
-last `knowing` gets late, corrected and deleted rows: what its next run leaves is what a build from nothing makes of them.
+Three warehouses hold the same demo marketplace. `complete` has all of it. From `truncated` everything after as_of is
+removed: rows that came later, loads that landed later, and in the remaining rows each column that was not known yet
+(the contract declares by which moment each becomes known). Spines and features of both have to be the same, row by row.
+`earlier` ends at one of the grid dates and scores there: the training rows of that date have to equal the scored
+features of that day. Leaks are then introduced into single models of `complete`, through late rows, late columns and
+late loads, and have to be detected. Finally `complete` gets late, corrected and deleted rows: its next run must leave
+what a build from scratch produces from them.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ from touchstone.landing.images import PictureStore
 
 AS_OF = date(2026, 6, 7)
 GRID_DATE = date(2026, 5, 10)
-"""Both are Sundays: on those no rate is published, and the next day's is not known."""
+"""Both are Sundays: no exchange rate is published on them, and the next day's is not known."""
 GRID_ROWS = f"purpose = 'train' and as_of_date = '{GRID_DATE}' and label_source is null"
-"""Those that nothing labels: what is found out in the case of a label, or on its day, is not in its features."""
+"""Unlabelled rows: findings from the case of a label, or of its day, are excluded from its features."""
 FIRST_LANDED_AT = "2026-05-01 23:59:59"
 LANDED_AT = "2026-06-30 23:59:59"
 PICTURES_SHOWN = """
@@ -56,9 +57,9 @@ from (
 group by sha256
 order by sha256
 """
-"""Of listings that are known: what nobody shows yet is not known either."""
+"""Images of known listings: an image that no listing shows yet is not known either."""
 KEYS = {"listing": "listing_id", "merchant": "merchant_id", "review": "review_key", "brushing_merchant": "merchant_id"}
-"""What is rated, by what its spine and its features are called."""
+"""Keys of the rated entities, by the prefix of their spine and features."""
 RATED = tuple(f"{entity}_{table}" for table in ("spine", "features") for entity in KEYS)
 COMPARED = (*RATED, "listing_discrepancies")
 LATER = {
@@ -70,8 +71,8 @@ LATER = {
     "test_buys": {"decided_at": ["verdict"]},
     "appeals": {"decided_at": ["outcome", "reason", "decided_by"]},
 }
-"""The moments that come after a row did, and what hangs on each."""
-AT_ONCE = {
+"""Moments after a row's creation, and the columns that become known at each."""
+KNOWN_WITH_ROW = {
     "listings": "listing_id merchant_id title description brand_claimed category condition price currency ships_from"
     " ships_to specs stock url listed_at",
     "orders": "order_id listing_id merchant_id buyer_id quantity amount currency placed_at payer_hash",
@@ -81,9 +82,9 @@ AT_ONCE = {
     "test_buys": "test_buy_id listing_id plan_id arm inclusion_probability ordered_at cost currency evidence_uri",
     "appeals": "appeal_id entity_kind entity_id violation_type submitted_at",
 }
-"""What of the same tables is known as soon as the row is."""
-SET_AHEAD = {("suppressions", "expires_at")}
-"""Moments that are known before they come."""
+"""Columns of the same tables that are known as soon as the row is."""
+KNOWN_IN_ADVANCE = {("suppressions", "expires_at")}
+"""Moments that are known in advance."""
 
 TODAY = date(2026, 7, 1)
 INCREMENTS = ("listing_prices", "merchant_snapshots", "notices")
@@ -95,20 +96,20 @@ LATE_KEYS = {
     },
     "moderation_decisions": {"entity_id": "lead(entity_id) over (order by decided_at, entity_id)"},
 }
-"""How a row that comes late gets a key of its own, if not by another id."""
+"""Expressions that give a late row a key of its own, where another ID does not."""
 BOOKKEEPING = ("int_load_days", "int_listing_owners", "int_changed_days")
-"""What keeps loads that count no more, listings that are gone, and days that a run rebuilds: nothing is read of those."""
+"""Tables of superseded loads, removed listings and days to rebuild: they are not compared."""
 FILLED_WITH_TRAINING = {
     f"main.spine_{rows}"
     for rows in ("verdicts", "known_positives", "calibration_rows", "unlabelled_rows", "labelled_rows")
 }
-"""Empty where a run does not train, as the one that heals."""
+"""Empty if a run does not train, like the healing run."""
 SIGNALS = ("pictures", "picture_matches", "merchant_rings")
 WRITTEN = {
     "listings": ["title", "description", "brand_claimed", "category", "condition", "specs"],
     "listing_images": ["uri"],
 }
-"""What is known with its row, but counts from its load where a later one changes it."""
+"""Columns known with their row, but valid from the load of a later change."""
 
 
 def known_by(table: str, name: str) -> str:
@@ -118,52 +119,56 @@ def known_by(table: str, name: str) -> str:
 
 
 def unknown(table: str, name: str) -> str:
-    """SQL for what a column holds before it is known."""
+    """SQL for the value of a column before it is known."""
     return "'pending'" if "pending" in contract_tables()[table]["columns"].get(name, {}).get("values", ()) else "null"
 
 
 def kept_in_loads(table: str) -> list[str]:
-    """The columns whose past is read from earlier loads: in the warehouse's second load each row has those of another."""
+    """Columns whose history is read from earlier loads; the second load has another row's values in them."""
     columns: dict[str, dict[str, Any]] = contract_tables()[table]["columns"]
     names = [name for name in columns if columns[name].get("history") == "loads"]
     return [name for name in names if name not in contract_tables()[table]["key"]] + WRITTEN.get(table, [])
 
 
-def fill(home: Path, sources: Path, as_of: date, cut: date | None, *, with_training: bool) -> None:
-    """Makes a warehouse of the demo's sources; with `cut`, of what was known at the end of that day."""
+def fill(home: Path, sources: Path, as_of: date, cutoff_date: date | None, *, with_training: bool) -> None:
+    """Makes a warehouse of the demo's sources; with `cutoff_date`, of what was known at the end of that day."""
     make_warehouse(home, {}, as_of, with_training=with_training)
     with open_warehouse(home, read_only=False) as connection:
         for table, declared in contract_tables().items():
             if not (sources / f"{table}.parquet").exists():
                 continue
             columns = ", ".join(
-                f'''case when {known_by(table, name)} > $cut then {unknown(table, name)}
+                f'''case when {known_by(table, name)} > $cutoff_date then {unknown(table, name)}
                 else cast("{name}" as {sql_type}) end as "{name}"'''
                 for name, sql_type in landed_columns(table).items()
                 if name not in LOAD_COLUMNS
             )
             event_at = declared.get("event_at")
-            condition = f'coalesce(cast("{event_at}" as date) <= $cut, true)' if event_at else "$cut is not null"
+            condition = (
+                f'coalesce(cast("{event_at}" as date) <= $cutoff_date, true)'
+                if event_at
+                else "$cutoff_date is not null"
+            )
             later = kept_in_loads(table)
             connection.execute(
                 f"""insert into landed."{table}" by name select {columns}, 'load-1' as load_id,
                 timestamp '{FIRST_LANDED_AT if later else LANDED_AT}' as landed_at
                 from read_parquet('{sources / table}.parquet') where {condition}""",
-                {"cut": cut or date(9999, 12, 31)},
+                {"cutoff_date": cutoff_date or date(9999, 12, 31)},
             )
-            if later and not cut:
+            if later and not cutoff_date:
                 key = ", ".join(declared["key"])
                 others = ", ".join(f'lead("{name}") over (order by {key}) as "{name}"' for name in later)
                 connection.execute(
                     f"""insert into landed."{table}" select * replace (
                     {others}, 'load-2' as load_id, timestamp '{LANDED_AT}' as landed_at) from landed."{table}" """
                 )
-            add_loads(connection, table, as_of, f"{table} known by {cut}")
-        show_pictures(connection, home, sources)
+            add_loads(connection, table, as_of, f"{table} known by {cutoff_date}")
+        register_pictures(connection, home, sources)
 
 
 def add_loads(connection: duckdb.DuckDBPyConnection, table: str, as_of: date, content: str) -> None:
-    """Writes the ledger of a landed table: its loads by when they landed, each of them whole."""
+    """Writes the ledger of a landed table: its loads by landing time, each of them full."""
     connection.execute(
         f"""insert into landed.loads (table_name, load_id, content_digest, landed_at, mode, newest_event_date, is_current)
         select $table, load_id, $content || load_id, landed_at, 'full', $as_of, landed_at = max(landed_at) over ()
@@ -172,8 +177,8 @@ def add_loads(connection: duckdb.DuckDBPyConnection, table: str, as_of: date, co
     )
 
 
-def show_pictures(connection: duckdb.DuckDBPyConnection, home: Path, sources: Path) -> None:
-    """Hashes the pictures that are new and shows dbt all."""
+def register_pictures(connection: duckdb.DuckDBPyConnection, home: Path, sources: Path) -> None:
+    """Hashes the new images and registers all of them for dbt."""
     store = PictureStore(home / "signals" / "pictures", threads=2)
     store.add(connection.sql(PICTURES_SHOWN).to_arrow_table(), sources.parent)
     for table, found in (("pictures", store.known()), ("picture_matches", store.matches())):
@@ -183,7 +188,7 @@ def show_pictures(connection: duckdb.DuckDBPyConnection, home: Path, sources: Pa
 
 
 def build(home: Path) -> None:
-    """Builds everything up to the features; the tests of the project have their own turn."""
+    """Builds everything up to the features; the project's own tests run separately."""
     run_dbt(home, "build", "--select", "tag:shape", "--exclude-resource-type", "test", "unit_test")
     with open_warehouse(home, read_only=False) as connection:
         as_of, with_training = connection.execute("select as_of, with_training from landed.run").fetchall()[0]
@@ -194,11 +199,11 @@ def build(home: Path) -> None:
 
 
 def add_ring(sources: Path) -> None:
-    """Lets five merchants share four identifiers: three before the grid date, one more before as_of, one after it."""
+    """Makes five merchants share four identifiers: three before the grid date, one more before as_of, one after it."""
     path = sources / "merchant_identifiers.parquet"
     with duckdb.connect() as connection:
         connection.execute(
-            """create table borne as
+            """create table assigned as
             with members as (
               select merchant_id, row_number() over (order by count(*) desc, merchant_id) as place
               from read_parquet($listings) group by merchant_id order by place limit 5)
@@ -209,7 +214,7 @@ def add_ring(sources: Path) -> None:
             union all by name from read_parquet($identifiers)""",
             {"listings": str(sources / "listings.parquet"), "identifiers": str(path)},
         )
-        connection.execute(f"copy (from borne order by all) to '{path}' (format parquet)")
+        connection.execute(f"copy (from assigned order by all) to '{path}' (format parquet)")
 
 
 ADDED = """
@@ -225,7 +230,7 @@ from (
         and json_extract_string(specs, 'model_ref') is not null
 );
 
--- The brand of one is recognised by a product that is announced later, that of another by one that another brand has later too.
+-- Brands: recognised by a product that is announced later, and by one that another brand also has later.
 update listings set
     brand_claimed = null,
     specs = case when place = 1 then '{"model_ref": "announced"}' else specs end
@@ -240,8 +245,8 @@ select brand_products.* replace (
     timestamp '2026-06-15 12:00:00' as valid_from, cast(null as timestamp) as valid_to)
 from brand_products inner join chosen using (model_ref) where place = 2 order by valid_from limit 1;
 
--- A model found by its letters and digits, until the brand has one that is written as the listing writes it; prices of
--- another in a currency of which the rate changes every day.
+-- Models: matched by letters and digits, until the brand has one that is spelled like in the listing; prices of
+-- another are in a currency whose rate changes every day.
 update listings set specs = json_object('model_ref', chosen.model_ref || '.')
 from chosen where chosen.listing_id = listings.listing_id and place = 21;
 insert into brand_products by name
@@ -251,20 +256,20 @@ from brand_products inner join chosen using (model_ref) where place = 21 order b
 update brand_products set currency = 'EUR'
 from chosen where chosen.model_ref = brand_products.model_ref and place between 22 and 30;
 
--- Catalogues and authorisations that end; a merchant that joined when it had goods already.
+-- Catalogues and authorisations that end; a merchant that joined after its listings were listed.
 update brand_products set valid_to = timestamp '2026-06-20 12:00:00' where valid_to is null;
 update authorised_merchants set valid_to = timestamp '2026-06-20 12:00:00' where valid_to is null;
 update merchants set registered_at = timestamp '2026-06-20 12:00:00', is_default_storefront = true
 from chosen where chosen.merchant_id = merchants.merchant_id and place = 3;
 
--- Goods that nobody saw for weeks; prices in a currency that had no rate for as long.
+-- Listings not seen for weeks; prices in a currency without a rate for as long.
 delete from listing_prices using chosen
 where chosen.listing_id = listing_prices.listing_id and place between 4 and 8 and observed_at > timestamp '2026-05-05';
 update listings set last_seen_at = timestamp '2026-06-20 12:00:00', delisted_at = null
 from chosen where chosen.listing_id = listings.listing_id and place between 4 and 8;
 delete from fx_rates where currency = 'EUR' and date between '2026-05-24' and '2026-06-14';
 
--- Notices, a test buy and appeals that are decided weeks after they were made.
+-- Notices, a test buy and appeals that are decided weeks after their submission.
 insert into notices by name
 select
     'late ' || place as notice_id, listing_id, 'counterfeit' as kind, timestamp '2026-05-15 12:00:00' as submitted_at,
@@ -284,7 +289,7 @@ select
     'looked into' as reason, 'somebody' as decided_by, timestamp '2026-06-15 12:00:00' as decided_at
 from chosen where place between 31 and 32;
 
--- What was taken down is offered again, and the removal taken back.
+-- Takedowns whose listings are relisted, and that are reinstated later.
 insert into listings by name
 select listings.* replace (
     'relisted ' || listing_id as listing_id, timestamp '2026-04-20 12:00:00' as listed_at)
@@ -296,9 +301,9 @@ from chosen, (values ('takedown', timestamp '2026-04-15 12:00:00'), ('reinstatem
     as actions (kind, occurred_at)
 where place between 18 and 20;
 
--- Merchants whose buyers go round, all from one device: five with the first two and the fourth, and with the third only later,
--- whom another had gone to before; one goes to the second only later. The fourth joins later, as does one of the buyers, and
--- another on the device; the device is seen to be the first's own, and an order placed that had been reviewed.
+-- Merchants with common buyers, all from one device: five buy from the first two and the fourth, and from the third only later,
+-- from whom another had bought before; one buys from the second only later. The fourth joins later, as do one of the buyers and
+-- another on the device; the device turns out to be the first's own, and an order is placed that had been reviewed.
 insert into merchants by name
 select
     'tied ' || place as merchant_id, 'Tied ' || place as name,
@@ -328,11 +333,11 @@ select
     'before its order' as review_id, 'tied 2' as listing_id, 'round 7' as buyer_id, 'round 7 2' as order_id, 5 as rating,
     timestamp '2026-05-20 12:00:00' as created_at;
 """
-"""What the demo lacks: moments of every kind that come after as_of."""
+"""Rows that the demo lacks: moments of every kind after as_of."""
 
 
 def add_to(sources: Path) -> None:
-    """Writes what is added into the demo's files."""
+    """Appends the additional rows to the demo's files."""
     with duckdb.connect() as connection:
         tables = [table for table in contract_tables() if (sources / f"{table}.parquet").exists()]
         for table in tables:
@@ -346,8 +351,8 @@ def add_to(sources: Path) -> None:
 class Homes:
     """The three warehouses' folders."""
 
-    knowing: Path
-    unknowing: Path
+    complete: Path
+    truncated: Path
     earlier: Path
 
 
@@ -356,101 +361,101 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Homes:
     """Builds the three warehouses."""
     folder = tmp_path_factory.mktemp("point-in-time")
     generate(folder / "market", scale=0.001, seed=9)
-    made = Homes(folder / "knowing", folder / "unknowing", folder / "earlier")
+    made = Homes(folder / "complete", folder / "truncated", folder / "earlier")
     sources = folder / "market" / "sources"
     add_ring(sources)
     add_to(sources)
-    fill(made.knowing, sources, AS_OF, None, with_training=True)
-    fill(made.unknowing, sources, AS_OF, AS_OF, with_training=True)
+    fill(made.complete, sources, AS_OF, None, with_training=True)
+    fill(made.truncated, sources, AS_OF, AS_OF, with_training=True)
     fill(made.earlier, sources, GRID_DATE, GRID_DATE, with_training=False)
-    for home in (made.knowing, made.unknowing, made.earlier):
+    for home in (made.complete, made.truncated, made.earlier):
         build(home)
     return made
 
 
 def differences(one: Path, other: Path, table: str) -> list[tuple[Any, ...]]:
-    """The rows that one of two warehouses has in a table and the other has not."""
+    """The rows that only one of two warehouses has in a table."""
     with open_warehouse(one) as connection:
         connection.execute(f"attach '{other}/warehouse.duckdb' as other (read_only)")
         return differing(connection, table)
 
 
 def differing(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[Any, ...]]:
-    """The same, of a warehouse that is open and another one attached to it as `other`."""
+    """The same, of an open warehouse and another one attached to it as `other`."""
     here, there = f"from warehouse.main.{table}", f"from other.main.{table}"
     return connection.execute(f"({here} except {there}) union all ({there} except {here}) order by all").fetchall()
 
 
 def row_count(home: Path, query: str) -> int:
-    """How many rows a query has."""
+    """The number of rows of a query."""
     with open_warehouse(home) as connection:
         return int(connection.execute(f"select count(*) from ({query})").fetchall()[0][0])
 
 
-def test_every_column_has_its_moment() -> None:
-    """A column that is new in the contract has to be named here, and what comes true later has to say by when."""
+def test_every_column_declares_when_it_becomes_known() -> None:
+    """New columns of the contract have to be listed here, and those filled later must declare the moment."""
     for table, declared in contract_tables().items():
         columns = declared["columns"]
         moments = {name for name, column in columns.items() if column["type"] in ("timestamp", "date")}
-        ahead = {name for name in moments if (table, name) in SET_AHEAD}
+        ahead = {name for name in moments if (table, name) in KNOWN_IN_ADVANCE}
         assert moments - ahead <= {declared.get("event_at"), *LATER.get(table, ())}, table
         assert {name: column["known_at"] for name, column in columns.items() if "known_at" in column} == {
             name: moment for moment, names in LATER.get(table, {}).items() for name in (moment, *names)
         }, table
         if table in LATER:
             later = {name for moment, names in LATER[table].items() for name in (moment, *names)}
-            assert set(columns) == later | set(AT_ONCE[table].split()), table
+            assert set(columns) == later | set(KNOWN_WITH_ROW[table].split()), table
 
 
 @pytest.mark.parametrize("table", LATER)
-def test_what_was_not_known_is_cut(homes: Homes, table: str) -> None:
-    """Of rows that were there each later moment comes after as_of in some; without the cut they tell what hangs on it."""
+def test_columns_that_were_not_known_are_removed_at_the_cutoff(homes: Homes, table: str) -> None:
+    """Some rows have a later moment after as_of; without the cutoff the columns that depend on it would leak."""
     event_at = contract_tables()[table]["event_at"]
     for moment, names in LATER[table].items():
         later = (
             f"from landed.{table} where cast({event_at} as date) <= '{AS_OF}' and cast({moment} as date) > '{AS_OF}'"
         )
-        assert row_count(homes.knowing, later) > 0, moment
-        assert row_count(homes.unknowing, later) == 0, moment
+        assert row_count(homes.complete, later) > 0, moment
+        assert row_count(homes.truncated, later) == 0, moment
         for name in names:
             result = f"{name} is not null and {name} is distinct from {unknown(table, name)}"
-            assert row_count(homes.knowing, f"{later} and {result}") > 0, name
-            assert row_count(homes.unknowing, f"from landed.{table} where {moment} is null and {result}") == 0, name
+            assert row_count(homes.complete, f"{later} and {result}") > 0, name
+            assert row_count(homes.truncated, f"from landed.{table} where {moment} is null and {result}") == 0, name
 
 
-def test_the_marketplace_goes_on_after_as_of(homes: Homes) -> None:
-    """Otherwise the tests below would compare the same rows."""
+def test_the_marketplace_continues_after_as_of(homes: Homes) -> None:
+    """Otherwise the tests below would compare identical rows."""
     for table in ("orders", "reviews", "listing_prices", "listings", "notices", "brand_products", "platform_actions"):
         query = f"from landed.{table}"
-        assert row_count(homes.knowing, query) > row_count(homes.unknowing, query), table
+        assert row_count(homes.complete, query) > row_count(homes.truncated, query), table
 
 
 @pytest.mark.parametrize("purpose", ["score", "train", "evaluate", "calibrate", "known_positive"])
 def test_every_purpose_has_rows(homes: Homes, purpose: str) -> None:
     for table in RATED:
-        assert row_count(homes.knowing, f"from {table} where purpose = '{purpose}'") > 0, table
+        assert row_count(homes.complete, f"from {table} where purpose = '{purpose}'") > 0, table
 
 
 @pytest.mark.parametrize("table", COMPARED)
-def test_what_came_later_changes_nothing(homes: Homes, table: str) -> None:
-    assert differences(homes.knowing, homes.unknowing, table) == []
+def test_later_data_changes_nothing(homes: Homes, table: str) -> None:
+    assert differences(homes.complete, homes.truncated, table) == []
 
 
 @pytest.mark.parametrize("entity", KEYS)
-def test_training_sees_of_a_day_what_scoring_saw_on_it(homes: Homes, entity: str) -> None:
-    assert row_count(homes.knowing, f"from {entity}_spine where {GRID_ROWS}") > 0
-    assert grid_differences(homes.knowing, homes.earlier, entity) == []
+def test_training_features_equal_the_scored_features_of_the_same_day(homes: Homes, entity: str) -> None:
+    assert row_count(homes.complete, f"from {entity}_spine where {GRID_ROWS}") > 0
+    assert grid_differences(homes.complete, homes.earlier, entity) == []
 
 
-def grid_differences(knowing: Path, earlier: Path, entity: str) -> list[tuple[Any, ...]]:
-    """How the grid date's training rows differ from what scoring saw on it."""
-    with open_warehouse(knowing) as connection:
+def grid_differences(complete: Path, earlier: Path, entity: str) -> list[tuple[Any, ...]]:
+    """The differences between the grid date's training rows and the rows scored on it."""
+    with open_warehouse(complete) as connection:
         connection.execute(f"attach '{earlier}/warehouse.duckdb' as earlier (read_only)")
         return differing_on_grid(connection, entity)
 
 
 def differing_on_grid(connection: duckdb.DuckDBPyConnection, entity: str) -> list[tuple[Any, ...]]:
-    """The same, of a warehouse that is open and the earlier one attached to it."""
+    """The same, of an open warehouse and the earlier one attached to it."""
     key = KEYS[entity]
     rows = f"(select {key}, as_of_date from warehouse.main.{entity}_spine where {GRID_ROWS})"
     trained, scored = (
@@ -463,8 +468,8 @@ def differing_on_grid(connection: duckdb.DuckDBPyConnection, entity: str) -> lis
     ).fetchall()
 
 
-def test_a_ring_grows_with_what_becomes_known(homes: Homes) -> None:
-    with open_warehouse(homes.knowing) as connection:
+def test_a_ring_grows_as_identifiers_become_known(homes: Homes) -> None:
+    with open_warehouse(homes.complete) as connection:
         ring = connection.execute(
             """select min(merchant_id) from landed.merchant_identifiers
             where value_hash = 'shared key' and first_seen_at < timestamp '2026-05-01'"""
@@ -478,7 +483,7 @@ def test_a_ring_grows_with_what_becomes_known(homes: Homes) -> None:
         ).fetchall()
     (first, before), (last, after) = found
     assert (first, last) == (GRID_DATE, AS_OF)
-    assert before >= 3  # and whoever one of the three shares a ring of the demo's with
+    assert before >= 3  # and everyone with whom one of the three shares a ring of the demo's
     assert after == before + 1
 
 
@@ -512,22 +517,24 @@ def test_a_ring_grows_with_what_becomes_known(homes: Homes) -> None:
         quick=6,
     ),
 )
-def test_a_leak_through_late_rows_is_seen(homes: Homes, model: str, guard: str) -> None:
-    assert is_seen(homes, {model: lambda sql: sql.replace(guard, f"{guard} + 28")})
+def test_a_leak_through_late_rows_is_detected(homes: Homes, model: str, guard: str) -> None:
+    assert is_detected(homes, {model: lambda sql: sql.replace(guard, f"{guard} + 28")})
 
 
-def test_without_a_leak_none_is_seen(homes: Homes) -> None:
-    """What is built anew to put in a leak is what dbt had built, but for the leak."""
-    shape = {name: str for name, node in models().items() if "shape" in node.tags and compiled_sql(homes.knowing, name)}
-    assert not is_seen(homes, shape)
+def test_no_leak_is_detected_without_one(homes: Homes) -> None:
+    """Models rebuilt to introduce a leak equal dbt's build, apart from the leak."""
+    shape = {
+        name: str for name, node in models().items() if "shape" in node.tags and compiled_sql(homes.complete, name)
+    }
+    assert not is_detected(homes, shape)
 
 
 @pytest.mark.parametrize(
     ("table", "moment"),
     mostly_slow(((table, moment) for table, moments in LATER.items() for moment in moments), quick=3),
 )
-def test_a_leak_through_a_late_column_is_seen(homes: Homes, table: str, moment: str) -> None:
-    """A moment that comes after as_of is read as if it had come four weeks earlier, and with it what hangs on it."""
+def test_a_leak_through_a_late_column_is_detected(homes: Homes, table: str, moment: str) -> None:
+    """A moment after as_of, and its dependent columns, are read as if it had come four weeks earlier."""
     event_at, landed = contract_tables()[table]["event_at"], f'"warehouse"."landed"."{table}"'
     early = f"greatest({moment} - interval 28 day, {event_at})"
     early = f"case when cast({moment} as date) > date '{AS_OF}' then {early} else {moment} end"
@@ -535,45 +542,45 @@ def test_a_leak_through_a_late_column_is_seen(homes: Homes, table: str, moment: 
     readers = {
         name: (lambda sql: sql.replace(landed, leaking))
         for name in models()
-        if landed in compiled_sql(homes.knowing, name)
+        if landed in compiled_sql(homes.complete, name)
     }
-    assert is_seen(homes, readers)
+    assert is_detected(homes, readers)
 
 
 @pytest.mark.parametrize("table", mostly_slow((table for table in contract_tables() if kept_in_loads(table)), quick=2))
-def test_a_leak_through_a_late_load_is_seen(homes: Homes, table: str) -> None:
-    """What a load after as_of says otherwise is read as if it had landed four weeks earlier."""
+def test_a_leak_through_a_late_load_is_detected(homes: Homes, table: str) -> None:
+    """The changes of a load after as_of are read as if it had landed four weeks earlier."""
     landed, guard = f'"warehouse"."landed"."{table}"', "cast(landed_at as date)"
     readers = {
         name: (lambda sql: sql.replace(guard, f"{guard} - 28"))
         for name in models()
-        if landed in compiled_sql(homes.knowing, name) and guard in compiled_sql(homes.knowing, name)
+        if landed in compiled_sql(homes.complete, name) and guard in compiled_sql(homes.complete, name)
     }
-    assert is_seen(homes, readers)
+    assert is_detected(homes, readers)
 
 
-def is_seen(homes: Homes, leaks: Mapping[str, Callable[[str], str]]) -> bool:
-    """Says whether the comparisons above fail once models of `knowing`, and what stands on them, are built with a leak."""
+def is_detected(homes: Homes, leaks: Mapping[str, Callable[[str], str]]) -> bool:
+    """Returns whether the comparisons above fail once models of `complete` and their dependents have a leak."""
     assert leaks
     with tempfile.TemporaryDirectory() as folder:
-        # A copy, for within a transaction DuckDB plans by the rows that a table had before.
-        shutil.copy(homes.knowing / "warehouse.duckdb", folder)
+        # A copy, because within a transaction DuckDB plans by a table's former row count.
+        shutil.copy(homes.complete / "warehouse.duckdb", folder)
         with open_warehouse(Path(folder), read_only=False) as connection:
-            for name, home in (("other", homes.unknowing), ("earlier", homes.earlier)):
+            for name, home in (("other", homes.truncated), ("earlier", homes.earlier)):
                 connection.execute(f"attach '{home}/warehouse.duckdb' as {name} (read_only)")
-            # As for a full refresh: the incremental models make all their rows again, not those of changed days alone.
+            # Like a full refresh: the incremental models rebuild all rows, not only those of changed days.
             show_previous(connection, full_refresh=True)
             for table in contract_tables():
                 connection.execute(f"update landed.{table} set is_new = true")
             return any(
-                is_different_with(connection, homes.knowing, node, leaks) for node in standing_on(leaks).values()
+                is_different_with(connection, homes.complete, node, leaks) for node in dependents_within(leaks).values()
             )
 
 
 def is_different_with(
     connection: duckdb.DuckDBPyConnection, home: Path, node: Any, leaks: Mapping[str, Callable[[str], str]]
 ) -> bool:
-    """Builds a model with its leak, if it has one, and says whether a comparison of it fails now."""
+    """Builds a model, with its leak if it has one, and returns whether a comparison of it now fails."""
     sql = leaks.get(node.name, str)(compiled_sql(home, node.name))
     if node.config.materialized != "view":
         connection.execute(f"delete from warehouse.main.{node.name}")
@@ -587,14 +594,14 @@ def is_different_with(
 
 
 def test_late_corrected_and_deleted_rows_heal(homes: Homes, tmp_path: Path) -> None:
-    """Daily tables, texts, pictures, rings and features: a run leaves what a build from nothing makes of the same loads."""
-    healed, fresh, sources = tmp_path / "healed", tmp_path / "fresh", homes.knowing.parent / "market" / "sources"
-    shutil.copytree(homes.knowing, healed)
+    """Daily tables, texts, images, rings and features equal a build from scratch of the same loads."""
+    healed, fresh, sources = tmp_path / "healed", tmp_path / "fresh", homes.complete.parent / "market" / "sources"
+    shutil.copytree(homes.complete, healed)
     fresh.mkdir()
     with open_warehouse(healed, read_only=False) as connection:
         for table in contract_tables():
             land_again(connection, table)
-        show_something_new(connection, sources)
+        add_new_content(connection, sources)
         connection.execute(f"update landed.run set as_of = date '{TODAY}', with_training = false")
         connection.execute(f"attach '{fresh}/warehouse.duckdb' as fresh")
         connection.execute("create schema fresh.landed")
@@ -603,7 +610,7 @@ def test_late_corrected_and_deleted_rows_heal(homes: Homes, tmp_path: Path) -> N
             connection.execute(f"create table fresh.landed.{table} as from warehouse.landed.{table}")
     for home in (healed, fresh):
         with open_warehouse(home, read_only=False) as connection:
-            show_pictures(connection, home, sources)
+            register_pictures(connection, home, sources)
         build(home)
     built = [
         name
@@ -611,13 +618,13 @@ def test_late_corrected_and_deleted_rows_heal(homes: Homes, tmp_path: Path) -> N
         if compiled_sql(fresh, name) and node.config.materialized != "view" and name not in BOOKKEEPING
     ]
     with open_warehouse(healed) as connection:
-        for name, home in (("fresh", fresh), ("before", homes.knowing)):
+        for name, home in (("fresh", fresh), ("before", homes.complete)):
             connection.execute(f"attach '{home}/warehouse.duckdb' as {name} (read_only)")
         as_before = set()
         for table in [f"main.{name}" for name in built] + [f"landed.{name}" for name in SIGNALS]:
             columns = "columns(name -> name not in ('day_digest', 'owner_change', 'is_new'))"
             names = {row[0] for row in connection.execute(f"describe warehouse.{table}").fetchall()}
-            # A day that lost all its events keeps a marker without a digest, which holds nothing else.
+            # A day that lost all its events keeps a marker without a digest or other content.
             rows = "not (is_marker and day_digest is null)" if {"is_marker", "day_digest"} <= names else "true"
             ours, theirs, before = (
                 f"select {columns} from {name}.{table} where {rows}" for name in ("warehouse", "fresh", "before")
@@ -632,14 +639,14 @@ def test_late_corrected_and_deleted_rows_heal(homes: Homes, tmp_path: Path) -> N
 
 
 def land_again(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Lands a table a day after its last load: with rows that are corrected, rows that come late, and without deleted ones.
+    """Lands a table a day after its last load: with corrected rows, late rows, and without deleted ones.
 
-    Where it lands as an increment, it brings only the first two.
+    An incremental load has only the first two.
     """
     columns, key = contract_tables()[table]["columns"], contract_tables()[table]["key"]
     mode = "incremental" if table in INCREMENTS else "full"
     drawn = f"hash({', '.join(key)}) % 20"
-    kept = {*key, "uri"} if "sha256" in key else set(key)  # a picture's address leads to its bytes
+    kept = {*key, "uri"} if "sha256" in key else set(key)  # an image's address determines its bytes
     corrected = ", ".join(
         name
         if name in kept
@@ -662,8 +669,8 @@ def land_again(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     )
 
 
-def show_something_new(connection: duckdb.DuckDBPyConnection, sources: Path) -> None:
-    """Lets listings and pictures that come late show what none did: words, numbers, a known picture in other bytes."""
+def add_new_content(connection: duckdb.DuckDBPyConnection, sources: Path) -> None:
+    """Gives late listings and images new content: words, numbers, a known image in other bytes."""
     connection.execute(
         """update landed.listings set title = title || ' R0lex', specs = '{"case": "' || hash(listing_id) % 99 || ' mm"}'
         where starts_with(listing_id, 'late')"""
@@ -679,7 +686,7 @@ def show_something_new(connection: duckdb.DuckDBPyConnection, sources: Path) -> 
 
 @cache
 def models() -> dict[str, Any]:
-    """The project's models by name, each after those that it reads."""
+    """The project's models by name, in dependency order."""
     nodes = {node.unique_id: node for node in list_nodes("model")}
     order = TopologicalSorter(
         {name: [on for on in node.depends_on.nodes if on in nodes] for name, node in nodes.items()}
@@ -687,9 +694,9 @@ def models() -> dict[str, Any]:
     return {nodes[name].name: nodes[name] for name in order.static_order()}
 
 
-def standing_on(names: Iterable[str]) -> dict[str, Any]:
-    """Models, and what between them and the tables that are compared stands on them, in order."""
-    # A mart may be called as a landed table is, so only models count.
+def dependents_within(names: Iterable[str]) -> dict[str, Any]:
+    """Models, and their dependents between them and the compared tables, in order."""
+    # A mart may have the name of a landed table, so only models count.
     reading = {
         name: {on.split(".")[-1] for on in node.depends_on.nodes if on.startswith("model.")}
         for name, node in models().items()
@@ -704,6 +711,6 @@ def standing_on(names: Iterable[str]) -> dict[str, Any]:
 
 @cache
 def compiled_sql(home: Path, model: str) -> str:
-    """A model's SQL as dbt compiled it for this warehouse."""
+    """A model's compiled SQL for this warehouse."""
     path = home / "target" / "compiled" / "touchstone" / "models" / models()[model].path
     return path.read_text() if path.exists() else ""

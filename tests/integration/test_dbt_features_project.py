@@ -1,4 +1,4 @@
-"""The features and marts steps keep their own rules, and each of their data tests is shown to fail on a bad row."""
+"""The features and marts steps follow their own rules, and each of their data tests is shown to fail on a bad row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FEATURE_TABLES = {
     "review_features": {"review_key", "order_id", "review_id"},
     "brushing_merchant_features": {"merchant_id"},
 }
-"""The tables that models see, each with the ids of what its rows are about."""
+"""The tables that models read, each with the IDs of the entities of its rows."""
 UNITS = {
     "count": "_count",
     "share": "_share",
@@ -60,7 +60,7 @@ DOUBLES |= {
     "hour_order_buyer_ratio",
 }
 DOUBLES |= {"held_out_probability", "raw_rating", "adjusted_rating"}
-"""The columns of doubles that a table has which others read: shares, and what is only compared."""
+"""DOUBLE columns of tables that others read: shares, and values that are only compared."""
 
 LISTING = {"listing_id": "l1", "merchant_id": "m1", "as_of_date": "2026-01-31", "is_active": True, "sampling_share": 1}
 SCORED = LISTING | {"purpose": "score"}
@@ -413,22 +413,23 @@ KNOWN = SCORED | {
     "label_decided_date": "2026-01-02",
 }
 BROKEN_RULES = {
-    "no purpose": SCORED | {"purpose": "other"},
+    "an unknown purpose": SCORED | {"purpose": "other"},
     "a scored label": SCORED | {"label": True, "label_source": "notice", "label_decided_date": "2026-02-03"},
     "a trained row without a label": TRAINED | {"label": None, "label_source": None, "label_decided_date": None},
     "a source without a day": TRAINED | {"label_decided_date": None},
-    "a positive that nothing labels": TRAINED | {"label_source": None, "label_decided_date": None},
-    "a calibrating one that is gone": CALIBRATING | {"is_active": False},
-    "a calibrating one that nobody drew": CALIBRATING | {"inclusion_probability": None},
-    "a calibrating one that stands for none": CALIBRATING | {"expansion_weight": 0},
-    "a known one that is gone": KNOWN | {"is_active": False},
-    "a known one that is no positive": KNOWN | {"label": False},
-    "no share": TRAINED | {"sampling_share": 0},
+    "an unlabelled positive": TRAINED | {"label_source": None, "label_decided_date": None},
+    "an inactive calibration row": CALIBRATING | {"is_active": False},
+    "a calibration row without inclusion probability": CALIBRATING | {"inclusion_probability": None},
+    "a calibration row with weight zero": CALIBRATING | {"expansion_weight": 0},
+    "an inactive known positive": KNOWN | {"is_active": False},
+    "a known positive labelled negative": KNOWN | {"label": False},
+    "a sampling share of zero": TRAINED | {"sampling_share": 0},
     "a share above one": TRAINED | {"sampling_share": 1.1},
     "a labelled row that was sampled": TRAINED | {"sampling_share": 0.5},
-    "a label of the past": TRAINED | {"label_decided_date": "2026-01-30"},
-    "learned from the evaluation's time": TRAINED | {"label_decided_date": "2026-02-10"},
-    "learned in the evaluation's time": TRAINED | {"as_of_date": "2026-02-10", "label_decided_date": "2026-02-10"},
+    "a label decided before its date": TRAINED | {"label_decided_date": "2026-01-30"},
+    "a training label decided in the evaluation period": TRAINED | {"label_decided_date": "2026-02-10"},
+    "a training row in the evaluation period": TRAINED
+    | {"as_of_date": "2026-02-10", "label_decided_date": "2026-02-10"},
 }
 
 
@@ -437,18 +438,18 @@ BROKEN_RATINGS = {
     "flagged without reasons": RATED | {"reasons": None},
     "flagged by no term": RATED | {"term": None},
     "flagged for no action": RATED | {"action": None},
-    "held though it is not flagged": RATED | {"is_flagged": False, "held_by": "capacity"},
-    "held by a suppression that there is not": RATED | {"held_by": "suppression"},
+    "held but not flagged": RATED | {"is_flagged": False, "held_by": "capacity"},
+    "held by a missing suppression": RATED | {"held_by": "suppression"},
     "suppressed and listed": SUPPRESSED | {"held_by": None},
-    "suppressed and held by another": SUPPRESSED | {"held_by": "capacity"},
-    "suppressed until nobody knows when": SUPPRESSED | {"suppressed_until_date": None},
-    "not suppressed until a day": RATED | {"suppressed_until_date": "2026-02-01"},
+    "suppressed and held by capacity": SUPPRESSED | {"held_by": "capacity"},
+    "suppressed without an end date": SUPPRESSED | {"suppressed_until_date": None},
+    "an end date without a suppression": RATED | {"suppressed_until_date": "2026-02-01"},
 }
 
 
 @pytest.fixture(scope="module")
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A warehouse without a row, built: unit tests need the relations to be there."""
+    """An empty warehouse, built: unit tests need the relations to exist."""
     home = tmp_path_factory.mktemp("empty")
     make_warehouse(home, {}, "2026-01-31")
     run_dbt(
@@ -467,19 +468,19 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def judged(empty_home: Path) -> dict[str, str]:
-    """What each data test says of the empty warehouse, by its whole name."""
+    """Each data test's result on the empty warehouse, by full name."""
     return run_dbt(empty_home, "test", "--select", *data_tests().values())
 
 
 @pytest.fixture(scope="module")
 def compiled(empty_home: Path) -> dict[str, str]:
-    """The SQL of each data test, by its whole name."""
+    """The SQL of each data test, by full name."""
     return compile_data_tests(empty_home, data_tests().values())
 
 
 @pytest.fixture(scope="module")
 def warehouse(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A copy of the empty warehouse, in which each test undoes what it changed."""
+    """A copy of the empty warehouse, in which each test rolls back its changes."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copy(empty_home / "warehouse.duckdb", folder)
     with open_warehouse(folder, read_only=False) as connection:
@@ -488,7 +489,7 @@ def warehouse(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def home(empty_home: Path, tmp_path: Path) -> Path:
-    """A copy of the empty warehouse, to fill with bad rows."""
+    """A copy of the empty warehouse, for bad rows."""
     shutil.copy(empty_home / "warehouse.duckdb", tmp_path)
     return tmp_path
 
@@ -502,7 +503,7 @@ def models() -> list[Any]:
 
 
 def data_tests() -> dict[str, str]:
-    """The data tests that stand in these layers: their whole names by the names used above."""
+    """The data tests of these layers: full names by the names used above."""
     names = [node.name for node in list_nodes("test") if layer_of(node) in LAYERS]
     return {short_name(name): name for name in names}
 
@@ -514,13 +515,13 @@ def short_name(name: str) -> str:
 
 
 def insert(home: Path, table: str, rows: list[dict[str, Any]]) -> None:
-    """Puts rows into a table of a home."""
+    """Inserts rows into a table of a home."""
     with open_warehouse(home, read_only=False) as connection:
         insert_into(connection, table, rows)
 
 
 def insert_into(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
-    """Puts rows into a table as it was built, without the promises that its contract makes of nulls."""
+    """Inserts rows into a built table, without the not-null constraints of its contract."""
     connection.execute(f"create or replace table main.{table} as from main.{table}")
     for row in rows:
         columns, marks = ", ".join(row), ", ".join("?" for _ in row)
@@ -528,7 +529,7 @@ def insert_into(connection: duckdb.DuckDBPyConnection, table: str, rows: list[di
 
 
 def test_an_empty_marketplace_has_no_features(empty_home: Path) -> None:
-    """No table landed a row; every table is there, and only the scoring date is not empty."""
+    """No table landed a row; every table exists, and only the scoring date is not empty."""
     counts = {
         model.name: read_rows(empty_home, f"select count(*) as n from {model.name}")[0]["n"] for model in models()
     }
@@ -561,10 +562,10 @@ def test_a_data_test_fails_on_a_bad_row_and_only_then(
     assert fails_after(warehouse, lambda: insert_into(warehouse, *BAD_ROWS[name]), compiled[whole_name])
 
 
-def test_a_spine_is_judged_by_every_rule(home: Path) -> None:
+def test_the_spine_test_checks_every_rule(home: Path) -> None:
     insert(home, "rating_dates", [{"as_of_date": "2026-02-10", "purpose": "evaluate"}])
-    sound = [SCORED, TRAINED | {"listing_id": "l2"}, CALIBRATING, KNOWN]
-    insert(home, "listing_spine", sound)
+    valid = [SCORED, TRAINED | {"listing_id": "l2"}, CALIBRATING, KNOWN]
+    insert(home, "listing_spine", valid)
     selected = ["--select", data_tests()["sound_spine_listing_spine"]]
     assert list(run_dbt(home, "test", *selected).values()) == ["pass"]
     broken = [row | {"listing_id": f"b{number}"} for number, row in enumerate(BROKEN_RULES.values())]
@@ -572,11 +573,13 @@ def test_a_spine_is_judged_by_every_rule(home: Path) -> None:
     assert list(run_dbt(home, "test", *selected, "--store-failures", expect_success=False).values()) == ["fail"]
     failures = "main_dbt_test__audit." + data_tests()["sound_spine_listing_spine"]
     found = {row["listing_id"] for row in read_rows(home, f"select listing_id from {failures}")}
-    rules = dict(zip((row["listing_id"] for row in broken), BROKEN_RULES, strict=True)) | {"l1": "it calibrates too"}
+    rules = dict(zip((row["listing_id"] for row in broken), BROKEN_RULES, strict=True)) | {
+        "l1": "also a calibration row"
+    }
     assert {rules[listing_id] for listing_id in found} == set(rules.values())
 
 
-def test_each_rule_of_a_sound_rating_is_held(home: Path) -> None:
+def test_the_rating_test_checks_every_rule(home: Path) -> None:
     name = data_tests()["sound_rating_rated_listings"]
     broken = [row | {"listing_id": f"b{number}"} for number, row in enumerate(BROKEN_RATINGS.values())]
     insert(home, "rated_listings", [*broken, RATED, SUPPRESSED | {"listing_id": "l2"}])
@@ -587,7 +590,7 @@ def test_each_rule_of_a_sound_rating_is_held(home: Path) -> None:
 
 
 @pytest.mark.parametrize(("table", "ids"), FEATURE_TABLES.items())
-def test_every_feature_says_its_signal_and_its_unit(table: str, ids: set[str]) -> None:
+def test_every_feature_declares_its_signal_and_unit(table: str, ids: set[str]) -> None:
     model = next(model for model in models() if model.name == table)
     assert model.config.contract.enforced
     result = {"purpose", *ids, "merchant_id", "category", "as_of_date"}
@@ -607,8 +610,8 @@ def test_every_column_of_marts_and_spines_is_described(empty_home: Path) -> None
         assert model.description, model.name
 
 
-def test_columns_under_brushing_have_the_types_and_units_that_they_tell(empty_home: Path) -> None:
-    """These tables keep no contract, which would have them written through a cast of every column."""
+def test_brushing_columns_have_their_declared_types_and_units(empty_home: Path) -> None:
+    """These tables have no contract, because a contract would write them through a cast of every column."""
     for model in models():
         if model.patch_path.endswith("brushing.yml"):
             types = {row["column_name"]: row["column_type"] for row in read_rows(empty_home, f"describe {model.name}")}
@@ -617,23 +620,23 @@ def test_columns_under_brushing_have_the_types_and_units_that_they_tell(empty_ho
             assert {name for name, column in model.columns.items() if column.config.meta.get("unit")} == quantities
 
 
-def test_no_sum_is_of_floats(empty_home: Path) -> None:
-    """Sums of DOUBLE differ from run to run: what is a double is never added up, and what ends a line has no readers.
+def test_floats_are_never_summed(empty_home: Path) -> None:
+    """Sums of DOUBLE vary between runs: a DOUBLE is never added up, and final tables have no readers.
 
-    But for what only picks rows of the features or of the ratings: it groups nothing.
+    Exception: models that only select rows of the features or of the ratings, without grouping.
     """
-    ends = {*FEATURE_TABLES, *(model.name for model in models() if model.name.startswith(("rated_", "discrepancies")))}
+    final = {*FEATURE_TABLES, *(model.name for model in models() if model.name.startswith(("rated_", "discrepancies")))}
     doubles = {
         row["column_name"]
         for model in models()
-        if model.name not in ends
+        if model.name not in final
         for row in read_rows(empty_home, f"describe {model.name}")
         if row["column_type"] in ("DOUBLE", "FLOAT")
     }
     assert doubles == DOUBLES
     for model in models():
         assert not re.search(rf"\b(?:sum|avg)\(\s*(?:\w+\.)?(?:{'|'.join(doubles)})\b", model.raw_code), model.name
-        if {parent.split(".")[-1] for parent in model.depends_on.nodes} & ends:
+        if {parent.split(".")[-1] for parent in model.depends_on.nodes} & final:
             assert model.name in {"brushed_orders", "slices", "expected_harms", "lead_merchants"}, model.name
             added_up = re.findall(r"\b(?:sum|avg)\((?:cast\()?\s*(?:\w+\.)?(\w+)", model.raw_code)
             assert set(added_up) <= WHOLE or "group by" not in model.raw_code, model.name

@@ -86,7 +86,7 @@ ROWS = {
 }
 
 ALIKE = "'title', date '2026-01-01', date '9999-12-31'"
-# What is done to a warehouse in which everything is well, by the data test that has to see it.
+# The change to a valid warehouse, by the data test that has to detect it.
 BAD_ROWS = {
     "accepted_values_authenticity_words_meaning__fake__genuine": "update authenticity_words set meaning = 'odd'",
     "daily_tables_agree": "update int_merchant_days set amount_usd = amount_usd + 0.0001",
@@ -144,16 +144,16 @@ BAD_ROWS = {
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A warehouse in which everything is well: each table of the shape step has a row, and every data test passes."""
-    home = tmp_path_factory.mktemp("sound")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A valid warehouse: each table of the shape step has a row, and every data test passes."""
+    home = tmp_path_factory.mktemp("valid")
     make_warehouse(home, ROWS, AS_OF)
     run_dbt(home, "build", "--select", "tag:shape", "loads_are_fresh", "--exclude-resource-type", "unit_test")
     return home
 
 
 def shape_tests() -> dict[str, str]:
-    """The data tests that judge staging, intermediate models, seeds and loads: full name by the name used above."""
+    """The data tests of staging, intermediate models, seeds and loads: full name by the name used above."""
     names = {}
     for node in list_nodes("test"):
         judged = {parent.split(".")[-1] for parent in node.depends_on.nodes}
@@ -175,20 +175,20 @@ def test_every_data_test_is_shown_to_fail() -> None:
 
 
 @pytest.fixture(scope="module")
-def compiled(sound: Path) -> dict[str, str]:
+def compiled(valid: Path) -> dict[str, str]:
     """The SQL of each data test, by its full name."""
-    return compile_data_tests(sound, shape_tests().values())
+    return compile_data_tests(valid, shape_tests().values())
 
 
 @pytest.fixture(scope="module")
-def warehouse(sound: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The sound warehouse, in which each test undoes what it changed."""
-    with open_warehouse(sound, read_only=False) as connection:
+def warehouse(valid: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The valid warehouse, in which each test rolls back its changes."""
+    with open_warehouse(valid, read_only=False) as connection:
         yield connection
 
 
 @pytest.mark.parametrize("test", sorted(BAD_ROWS))
-def test_it_fails_on_a_bad_row_and_only_then(
+def test_a_data_test_fails_on_a_bad_row_and_only_then(
     test: str, compiled: dict[str, str], warehouse: duckdb.DuckDBPyConnection
 ) -> None:
     sql = compiled[shape_tests()[test]]
@@ -196,10 +196,10 @@ def test_it_fails_on_a_bad_row_and_only_then(
     assert fails_after(warehouse, lambda: warehouse.execute(BAD_ROWS[test]), sql)
 
 
-def test_dbt_says_fail_too(sound: Path, tmp_path: Path) -> None:
-    """What the tests above take for a failure is one in dbt."""
+def test_dbt_reports_the_same_failure(valid: Path, tmp_path: Path) -> None:
+    """A failure by the definition of the tests above is a failure in dbt."""
     test = "unique_combination_int_transactions"
-    shutil.copy(sound / "warehouse.duckdb", tmp_path)
+    shutil.copy(valid / "warehouse.duckdb", tmp_path)
     with open_warehouse(tmp_path, read_only=False) as connection:
         connection.execute(BAD_ROWS[test])
     name = shape_tests()[test]

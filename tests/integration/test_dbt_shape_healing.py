@@ -1,8 +1,8 @@
-"""The daily tables heal: whatever happened before, the next run's tables are those of a full build on the same loads.
+"""The daily tables heal: whatever happened before, the next run's tables equal those of a full build on the same loads.
 
-Killed in the middle, a missed day, late, corrected and deleted rows, a day that loses its last event, other code: each
-is done to a warehouse that was built, and what the next run leaves is compared, row by row, with a build from nothing.
-And what is built as a whole stands until its successor is whole, whatever it was before.
+Killed builds, a missed day, late, corrected and deleted rows, a day that loses its last event, changed code: each is
+applied to a built warehouse, and the result of the next run is compared, row by row, with a build from scratch. A model
+built as a whole is kept until its successor is complete.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from conftest import mostly_slow
 from tests.dbt_fixtures import REPOSITORY, make_warehouse, open_warehouse, read_rows, run_dbt, table_content
 
 AS_OF = date(2026, 1, 31)
-FIRST_DAY = datetime.fromisoformat("2026-01-01 09:00")  # without a zone: what has landed is UTC
+FIRST_DAY = datetime.fromisoformat("2026-01-01 09:00")  # naive: landed times are UTC
 PARTS = ("int_order_days", "int_review_days", "int_sighting_days", "int_case_days")
 DAILY_TABLES = (*PARTS, "int_merchant_days")
 LONG_TEXTS = ("I could not be happier with what came.", "Comes in a box that has seen better days.")
@@ -34,7 +34,7 @@ Shop = dict[str, list[dict[str, Any]]]
 
 
 def build(home: Path) -> None:
-    """Builds the daily tables and everything they rest on."""
+    """Builds the daily tables and everything they depend on."""
     run_dbt(
         home,
         "build",
@@ -48,7 +48,7 @@ def build(home: Path) -> None:
 
 
 def run_again(home: Path, *options: str) -> None:
-    """Builds what is a table, over views that an earlier build made (which are as good as new)."""
+    """Builds the tables only, over the views of an earlier build, which are still current."""
     of_reviews = ("int_authenticity_complaints", "int_review_texts")
     rest_on = ("stg_fx_rates", "int_listing_owners", *of_reviews, "int_load_days", "int_changed_days")
     run_dbt(home, "run", "--select", *rest_on, *DAILY_TABLES, *options)
@@ -81,7 +81,7 @@ def shop(seed: int = 1, days: int = 20) -> Shop:
         )
     reviews = [
         {
-            "load_id": f"reviews-{seed}",  # by which their texts are known, once for all
+            "load_id": f"reviews-{seed}",  # the load identifies the texts
             "review_id": f"r{number}",
             "listing_id": draw.choice(listings)["listing_id"] if number % 5 else "waited",
             "order_id": f"o{draw.randrange(60)}",
@@ -125,7 +125,7 @@ def shop(seed: int = 1, days: int = 20) -> Shop:
 
 
 def assert_healed(home: Path, rows: Shop, fresh: Path) -> None:
-    """The home's daily tables are those of a full build from the same rows; `fresh` is a copy that never had any."""
+    """Asserts that the home's daily tables equal a full build from the same rows; `fresh` is a copy to build in."""
     with open_warehouse(fresh, read_only=False) as connection:
         for table in ("int_load_days", *DAILY_TABLES):
             connection.execute(f"drop table {table}")
@@ -157,11 +157,11 @@ def deleted(rows: Shop) -> None:
     del rows["orders"][5]
 
 
-def told_later(rows: Shop) -> None:
+def refunded_later(rows: Shop) -> None:
     rows["orders"][6] |= {"refunded_at": FIRST_DAY + timedelta(days=25), "refund_reason": "not_as_described"}
 
 
-def of_another_merchant(rows: Shop) -> None:
+def moved_to_another_merchant(rows: Shop) -> None:
     rows["listings"][0]["merchant_id"] = "m1"
 
 
@@ -169,17 +169,17 @@ def without_a_listing(rows: Shop) -> None:
     rows["listings"].pop()
 
 
-def with_a_listing_that_was_waited_for(rows: Shop) -> None:
+def with_a_referenced_listing(rows: Shop) -> None:
     if all(listing["listing_id"] != "waited" for listing in rows["listings"]):
         rows["listings"].append(rows["listings"][0] | {"listing_id": "waited", "merchant_id": "m1"})
 
 
-def at_another_rate(rows: Shop) -> None:
+def with_another_rate(rows: Shop) -> None:
     rows["fx_rates"][7]["rate"] = 1.2
 
 
-def delivered_otherwise(rows: Shop) -> None:
-    """Of an order that a review follows, on days whose reviews stay what they are."""
+def delivered_at_another_time(rows: Shop) -> None:
+    """Changes deliveries of reviewed orders, on days whose reviews are unchanged."""
     of_reviews = {review["order_id"]: review["created_at"] for review in rows["reviews"]}
     for order in rows["orders"]:
         reviewed_at = of_reviews.get(order["order_id"])
@@ -188,8 +188,8 @@ def delivered_otherwise(rows: Shop) -> None:
             order["delivered_at"] = order["placed_at"] if is_early else None
 
 
-def written_before(rows: Shop) -> None:
-    """Late reviews, a load of their own, that make later ones repeat their texts."""
+def reviewed_earlier(rows: Shop) -> None:
+    """Adds late reviews, in a load of their own, whose texts later reviews repeat."""
     load = {"load_id": "late", "landed_at": "2026-02-01 01:00:00", "mode": "incremental"}
     if not any(review["load_id"] == "late" for review in rows["reviews"]):
         rows["reviews"] += [
@@ -213,15 +213,15 @@ def without_events(rows: Shop) -> None:
 
 
 ROW_CHANGES = (
-    *(late, corrected, corrected_day, deleted, told_later, at_another_rate, emptied_day),
-    *(of_another_merchant, without_a_listing, with_a_listing_that_was_waited_for),
-    *(delivered_otherwise, written_before),
+    *(late, corrected, corrected_day, deleted, refunded_later, with_another_rate, emptied_day),
+    *(moved_to_another_merchant, without_a_listing, with_a_referenced_listing),
+    *(delivered_at_another_time, reviewed_earlier),
 )
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A warehouse with the shop as it was yesterday; not to be changed."""
+    """A warehouse with the shop as of yesterday; read-only."""
     home = tmp_path_factory.mktemp("built")
     make_warehouse(home, shop(), AS_OF)
     build(home)
@@ -242,14 +242,14 @@ def copy_built(built: Path, tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def home(copy_built: Callable[[str], Path]) -> Path:
-    """A copy of that warehouse, to change."""
+    """A copy of that warehouse that a test may change."""
     return copy_built("home")
 
 
 @pytest.mark.parametrize(
     "change", mostly_slow([*ROW_CHANGES, without_events], quick=4), ids=lambda change: change.__name__
 )
-def test_rows_that_change_heal(
+def test_daily_tables_heal_after_changed_rows(
     change: Callable[[Shop], None], built: Path, home: Path, copy_built: Callable[[str], Path]
 ) -> None:
     rows = shop()
@@ -261,12 +261,13 @@ def test_rows_that_change_heal(
 
 
 @pytest.mark.parametrize(
-    ("change", "measure"), [(delivered_otherwise, "early_review_count"), (written_before, "repeated_review_count")]
+    ("change", "measure"),
+    [(delivered_at_another_time, "early_review_count"), (reviewed_earlier, "repeated_review_count")],
 )
-def test_reviews_are_told_anew_where_what_they_rest_on_changes(
+def test_review_days_are_rebuilt_when_their_dependencies_change(
     change: Callable[[Shop], None], measure: str, built: Path, home: Path
 ) -> None:
-    """On days whose own reviews are as they were."""
+    """On days whose own reviews are unchanged."""
     rows = shop()
     change(rows)
     make_warehouse(home, rows, AS_OF)
@@ -275,11 +276,11 @@ def test_reviews_are_told_anew_where_what_they_rest_on_changes(
     assert sorted(map(str, read_rows(home, counted))) != sorted(map(str, read_rows(built, counted)))
 
 
-def test_a_listing_that_comes_goes_and_comes_back_is_seen_each_time(
+def test_a_listing_added_removed_and_added_again_is_detected_each_time(
     home: Path, copy_built: Callable[[str], Path]
 ) -> None:
     rows = shop()
-    for change in (with_a_listing_that_was_waited_for, without_a_listing, with_a_listing_that_was_waited_for):
+    for change in (with_a_referenced_listing, without_a_listing, with_a_referenced_listing):
         change(rows)
         make_warehouse(home, rows, AS_OF)
         run_again(home)
@@ -289,8 +290,10 @@ def test_a_listing_that_comes_goes_and_comes_back_is_seen_each_time(
     assert_healed(home, rows, copy_built("fresh"))
 
 
-def test_a_change_of_owners_is_seen_once_their_table_was_lost(home: Path, copy_built: Callable[[str], Path]) -> None:
-    """Its numbers begin again, at or below those that the daily tables have seen."""
+def test_a_change_of_owners_is_detected_after_their_table_was_lost(
+    home: Path, copy_built: Callable[[str], Path]
+) -> None:
+    """Its change numbers restart, at or below those that the daily tables have recorded."""
     rows = shop()
     for merchant, is_lost in (("m1", False), ("m0", True), ("m1", False)):
         rows["listings"][0]["merchant_id"] = merchant
@@ -303,8 +306,10 @@ def test_a_change_of_owners_is_seen_once_their_table_was_lost(home: Path, copy_b
 
 
 @pytest.mark.parametrize("seed", [21, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (22, 23, 24))])
-def test_any_sequence_of_changes_heals(seed: int, home: Path, copy_built: Callable[[str], Path]) -> None:
-    """Days of random changes on top of each other, a run after each."""
+def test_daily_tables_heal_after_any_sequence_of_changes(
+    seed: int, home: Path, copy_built: Callable[[str], Path]
+) -> None:
+    """Several rounds of random changes, a run after each."""
     draw, rows = random.Random(seed), shop(seed)
     for _ in range(3):
         for change in draw.sample(ROW_CHANGES, 3):
@@ -315,7 +320,7 @@ def test_any_sequence_of_changes_heals(seed: int, home: Path, copy_built: Callab
 
 
 def in_loads(rows: Shop, changed: Shop, number: int, *, mode: str) -> Shop:
-    """Returns what has landed once `changed` came after `rows`: whole, or the rows that are new or other as an increment."""
+    """Returns the landed rows after `changed` followed `rows`: all of them, or an increment of new and changed rows."""
     load = {"load_id": f"load-{number}", "landed_at": f"2026-01-31 0{number}:00:00", "mode": mode}
     landed: Shop = {}
     for table in changed:
@@ -327,10 +332,10 @@ def in_loads(rows: Shop, changed: Shop, number: int, *, mode: str) -> Shop:
 
 
 @pytest.mark.parametrize("modes", [("incremental", "incremental"), ("incremental", "full", "incremental")])
-def test_corrections_that_come_as_increments_heal(
+def test_daily_tables_heal_after_corrections_in_increments(
     modes: tuple[str, ...], tmp_path: Path, copy_built: Callable[[str], Path]
 ) -> None:
-    """An increment's row takes the place of an earlier one, on whatever day that was, and may be taken back again."""
+    """An increment's row replaces an earlier one, on whatever day that was, and may be reverted again."""
     home = copy_built("home")
     rows = shop()
     landed = in_loads({}, rows, 0, mode="full")
@@ -338,7 +343,7 @@ def test_corrections_that_come_as_increments_heal(
     build(home)
     original = rows["orders"][4]["placed_at"]
     for number, mode in enumerate(modes, start=1):
-        change = (late, corrected, told_later)[number % 3]
+        change = (late, corrected, refunded_later)[number % 3]
         change(rows)
         rows["orders"][4]["placed_at"] = original + timedelta(days=number % 2)
         rows["reviews"][number]["rating"] = 1 + rows["reviews"][number]["rating"] % 5
@@ -357,7 +362,7 @@ def test_corrections_that_come_as_increments_heal(
 
 
 def test_a_missed_day_is_caught_up(home: Path, copy_built: Callable[[str], Path]) -> None:
-    """One run lands what there was on day 9, none runs on day 10, the next lands day 11: all days are there."""
+    """One run lands the state of day 9, none runs on day 10, the next lands day 11: all days are built."""
     whole = shop()
     for last_day in (9, 11):
         until = FIRST_DAY + timedelta(days=last_day)
@@ -367,8 +372,8 @@ def test_a_missed_day_is_caught_up(home: Path, copy_built: Callable[[str], Path]
     assert_healed(home, rows, copy_built("fresh"))
 
 
-def test_an_unchanged_day_is_left_alone(home: Path) -> None:
-    """The digest decides: a day whose digest is the kept one is not built again, the others are."""
+def test_an_unchanged_day_is_not_rebuilt(home: Path) -> None:
+    """The digest decides: a day with an unchanged digest is not rebuilt, the others are."""
     rows = shop()
     corrected(rows)
     with open_warehouse(home, read_only=False) as connection:
@@ -379,8 +384,8 @@ def test_an_unchanged_day_is_left_alone(home: Path) -> None:
     assert [row["day"] for row in rebuilt] == [rows["orders"][3]["placed_at"].date()]
 
 
-def test_what_a_day_of_reviews_rests_on_reaches_a_month_on(home: Path) -> None:
-    """A day is built again where an order of the month before it has changed, and no day before that order is."""
+def test_a_changed_order_rebuilds_the_review_days_that_follow(home: Path) -> None:
+    """Review days from the changed order's day on are rebuilt, and no day before it."""
     rows = shop()
     late(rows)
     placed_on = rows["orders"][-1]["placed_at"].date()
@@ -406,7 +411,7 @@ def test_what_a_day_of_reviews_rests_on_reaches_a_month_on(home: Path) -> None:
         "drop table int_merchant_days",
     ],
 )
-def test_what_a_table_lost_comes_back(loss: str, built: Path, home: Path) -> None:
+def test_lost_rows_and_tables_are_restored(loss: str, built: Path, home: Path) -> None:
     with open_warehouse(home, read_only=False) as connection:
         connection.execute(loss)
     run_again(home)
@@ -414,8 +419,8 @@ def test_what_a_table_lost_comes_back(loss: str, built: Path, home: Path) -> Non
         assert table_content(home, table) == table_content(built, table), table
 
 
-def test_other_code_builds_every_day_again(built: Path, home: Path) -> None:
-    """Also into a table that an older version of the code made, with columns missing: a full refresh, as a run asks for."""
+def test_changed_code_rebuilds_every_day(built: Path, home: Path) -> None:
+    """Also into a table of an older code version that lacks columns: a full refresh, as a run requests it."""
     with open_warehouse(home, read_only=False) as connection:
         connection.execute("alter table int_case_days drop column takedown_count")
         connection.execute("alter table int_merchant_days drop column enforcement_count")
@@ -434,7 +439,7 @@ def test_other_code_builds_every_day_again(built: Path, home: Path) -> None:
 
 
 def make_large_warehouse(home: Path, amount: int) -> None:
-    """Makes a warehouse with so many orders that there is time to kill a build."""
+    """Makes a warehouse with so many orders that a build can be killed in time."""
     make_warehouse(home, shop(), AS_OF)
     with open_warehouse(home, read_only=False) as connection:
         connection.execute(
@@ -470,7 +475,7 @@ for line in sys.stdin:
 
 
 class Builder:
-    """A process that builds in children of its own, to be killed; it reads the project once for all of them."""
+    """A process that builds in killable child processes; it parses the project once for all of them."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -478,7 +483,7 @@ class Builder:
         )
 
     def kill_build(self, home: Path, model: str, wait_seconds: float) -> None:
-        """Starts a build and kills it, so long after it has begun with `model`."""
+        """Starts a build and kills it a given time after `model` has started."""
         log = home / "logs" / "dbt.log"
         log.unlink(missing_ok=True)
         assert self.process.stdin
@@ -498,7 +503,7 @@ class Builder:
 
 @pytest.fixture
 def builder() -> Iterator[Builder]:
-    """The process that builds, ended with the test."""
+    """The building process, terminated after the test."""
     builder = Builder()
     with builder.process:
         yield builder
@@ -521,7 +526,7 @@ def assert_same_tables(home: Path, other: Path) -> None:
 
 
 def build_from_nothing(home: Path, fresh: Path) -> None:
-    """Builds the daily tables of a copy of `home` that has none."""
+    """Builds the daily tables in a copy of `home` without any."""
     shutil.copy(home / "warehouse.duckdb", fresh)
     with open_warehouse(fresh, read_only=False) as connection:
         for table in ("int_load_days", *DAILY_TABLES):
@@ -530,8 +535,8 @@ def build_from_nothing(home: Path, fresh: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_build_that_is_killed_heals(builder: Builder, tmp_path: Path) -> None:
-    """Killed at three moments of the first build and at one of a rebuild; what was whole before a kill still is."""
+def test_daily_tables_heal_after_a_killed_build(builder: Builder, tmp_path: Path) -> None:
+    """Killed at three moments of the first build and at one of a rebuild; what was complete before a kill still is."""
     home, fresh = tmp_path / "home", tmp_path / "fresh"
     fresh.mkdir()
     make_large_warehouse(home, amount=5)
@@ -555,8 +560,8 @@ def relation_kinds(home: Path) -> dict[str, str]:
     return {row["table_name"]: row["table_type"] for row in read_rows(home, query)}
 
 
-def test_a_model_that_fails_leaves_what_it_was(tmp_path: Path) -> None:
-    """What fails only when its rows are made, after the old table was dropped, drops nothing."""
+def test_a_failing_model_leaves_its_previous_table(tmp_path: Path) -> None:
+    """A model that fails only while its rows are computed must not have dropped its previous table."""
     make_warehouse(tmp_path, shop(), AS_OF)
     run_dbt(tmp_path, "run", "--select", "stg_fx_rates")
     before = table_content(tmp_path, "stg_fx_rates")
@@ -572,8 +577,8 @@ def test_a_model_that_fails_leaves_what_it_was(tmp_path: Path) -> None:
     assert table_content(tmp_path, "stg_fx_rates") == before
 
 
-def test_a_view_becomes_a_table_and_a_table_a_view(tmp_path: Path) -> None:
-    """An older release may have declared a model as the other."""
+def test_a_view_is_replaced_by_a_table_and_vice_versa(tmp_path: Path) -> None:
+    """An older release may have declared a model with the other materialization."""
     make_warehouse(tmp_path, shop(), AS_OF)
     run_dbt(tmp_path, "run", "--select", "stg_fx_rates", "stg_reviews")
     rates, reviews = table_content(tmp_path, "stg_fx_rates"), table_content(tmp_path, "stg_reviews")

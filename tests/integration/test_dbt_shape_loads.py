@@ -1,4 +1,4 @@
-"""How several loads of a table become one present, and one past: full loads, increments, and what changed between them."""
+"""Several loads of a table form one current state and one history: full loads, increments, and changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def listing(listing_id: str, **columns: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three full loads of listings, merchants, buyers, brands and identifiers, and a full load of orders with two increments."""
+    """Three full loads of most tables, and a full load of orders with two increments."""
     home = tmp_path_factory.mktemp("loads")
     order = {"listing_id": "l1", "merchant_id": "m1", "amount": 5, "currency": "USD", "placed_at": "2026-01-05"}
     identifier = {"kind": "phone", "value_hash": "x", "first_seen_at": "2026-01-01"}
@@ -104,7 +104,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def test_the_newest_full_load_is_the_present(home: Path) -> None:
+def test_the_newest_full_load_is_the_current_state(home: Path) -> None:
     listings = read_rows(home, "select listing_id, title, price_usd from stg_listings order by listing_id")
     assert [(row["listing_id"], row["title"], int(row["price_usd"])) for row in listings] == [
         ("l1", "Real shoe", 12),
@@ -112,13 +112,13 @@ def test_the_newest_full_load_is_the_present(home: Path) -> None:
     ]
 
 
-def test_an_increments_row_takes_the_place_of_an_earlier_one(home: Path) -> None:
+def test_an_incremental_row_replaces_an_earlier_one(home: Path) -> None:
     orders = read_rows(home, "select order_id, amount from stg_orders order by order_id")
     assert [(row["order_id"], int(row["amount"])) for row in orders] == [("added", 5), ("corrected", 7), ("kept", 5)]
 
 
-def test_a_later_loads_change_counts_from_the_day_it_landed(home: Path) -> None:
-    """The first value counts from the beginning; of two loads on one day the later; what does not change begins nothing."""
+def test_a_change_is_valid_from_the_day_its_load_landed(home: Path) -> None:
+    """The first value is valid from the beginning; the later load of a day wins; unchanged values start no version."""
     history = read_rows(
         home,
         "select listing_id, title, known_from, known_until from stg_listing_history order by listing_id, known_from",
@@ -131,7 +131,7 @@ def test_a_later_loads_change_counts_from_the_day_it_landed(home: Path) -> None:
     ]
 
 
-def test_a_value_that_goes_away_is_a_change(home: Path) -> None:
+def test_a_removed_value_is_a_change(home: Path) -> None:
     history = read_rows(
         home,
         "select merchant_id, country, known_from, known_until from stg_merchant_history order by merchant_id, known_from",
@@ -143,7 +143,7 @@ def test_a_value_that_goes_away_is_a_change(home: Path) -> None:
     ]
 
 
-def test_a_buyer_changes_its_device(home: Path) -> None:
+def test_a_changed_device_starts_a_version(home: Path) -> None:
     history = read_rows(
         home,
         "select buyer_id, device_hash, known_from, known_until from stg_buyer_history order by buyer_id, known_from",
@@ -155,12 +155,12 @@ def test_a_buyer_changes_its_device(home: Path) -> None:
     ]
 
 
-def test_every_time_a_load_saw_a_listing_is_a_sighting(home: Path) -> None:
+def test_every_last_seen_time_in_a_load_is_a_sighting(home: Path) -> None:
     seen = read_rows(home, "select day from int_sighting_days where listing_id = 'l1' order by all")
     assert [row["day"] for row in seen] == [date(2026, 1, 31), date(2026, 2, 1), date(2026, 2, 2)]
 
 
-def test_a_spelling_names_a_brand_from_the_day_it_was_known(home: Path) -> None:
+def test_an_alias_matches_a_brand_from_the_day_it_was_known(home: Path) -> None:
     brands = read_rows(
         home,
         """select known_from, known_until, brand_id, matched_by from int_listing_brands
@@ -174,7 +174,7 @@ def test_a_spelling_names_a_brand_from_the_day_it_was_known(home: Path) -> None:
     ]
 
 
-def test_a_spelling_that_a_brand_has_no_more_is_another_s_or_nobody_s(home: Path) -> None:
+def test_a_removed_alias_passes_to_another_brand_or_expires(home: Path) -> None:
     names = read_rows(
         home, "select name_key, brand_id, known_from, known_until from int_brand_names order by name_key, known_from"
     )
@@ -187,17 +187,17 @@ def test_a_spelling_that_a_brand_has_no_more_is_another_s_or_nobody_s(home: Path
     ]
 
 
-def test_a_link_is_firm_from_the_day_both_ends_were_verified(home: Path) -> None:
+def test_an_edge_is_verified_from_the_day_both_ends_were(home: Path) -> None:
     edges = read_rows(home, "select merchant_id_a, merchant_id_b, known_from, verified_from from int_merchant_edges")
     assert [tuple(row.values()) for row in edges] == [("m1", "m2", date(2026, 1, 1), date(2026, 2, 9))]
 
 
 @pytest.fixture(scope="module")
 def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three loads of listings, pictures and logos.
+    """Three loads of listings, images and logos.
 
-    The second brings to an old listing of m2 an altered copy of what l1 shows, to l3 what it is listed with, and a logo
-    that resembles what l1 shows; it lacks a logo, and a picture each of l1 and of l4, of which the third brings back one.
+    The second adds an altered copy of l1's image to an old listing of m2, l3's initial images, and a logo that
+    resembles l1's image; it lacks a logo, and one image each of l1 and l4, of which the third restores one.
     """
     home = tmp_path_factory.mktemp("pictured")
     listings = [
@@ -249,8 +249,8 @@ def pictured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def test_a_picture_that_comes_later_counts_from_its_load(pictured: Path) -> None:
-    """So nobody has shown it before, whenever the listing was listed; what a new listing is listed with counts from then."""
+def test_a_later_image_counts_from_its_load(pictured: Path) -> None:
+    """Until then no listing showed it, whenever listed; a new listing's initial images count from its listing date."""
     appearances = read_rows(
         pictured,
         """select image_id, shown_from, shown_until, is_altered from picture_appearances
@@ -265,8 +265,8 @@ def test_a_picture_that_comes_later_counts_from_its_load(pictured: Path) -> None
     ]
 
 
-def test_a_picture_that_a_full_load_lacks_is_shown_until_then(pictured: Path) -> None:
-    """Also where it comes back, and where merchants were alike by it."""
+def test_an_image_missing_from_a_full_load_ends_at_that_load(pictured: Path) -> None:
+    """Also if it is restored later, and for merchants that were linked by it."""
     appearances = read_rows(
         pictured, "select shown_from, shown_until from picture_appearances where image_id = 'x' order by shown_from"
     )
@@ -278,8 +278,8 @@ def test_a_picture_that_a_full_load_lacks_is_shown_until_then(pictured: Path) ->
     assert [tuple(row.values()) for row in alike] == [("m1", "m4", "picture", date(2026, 1, 12), date(2026, 2, 5))]
 
 
-def test_a_logo_counts_from_its_load_until_one_lacks_it(pictured: Path) -> None:
-    """What was shown before it came is no altered copy of it, and its listing said nothing of it until then."""
+def test_a_logo_is_valid_from_its_load_until_a_load_lacks_it(pictured: Path) -> None:
+    """An image shown before it is no altered copy of it, and the listing has no unnamed logo until then."""
     unnamed = read_rows(
         pictured, "select listing_id, unnamed_from, unnamed_until from unnamed_logos order by listing_id, unnamed_from"
     )

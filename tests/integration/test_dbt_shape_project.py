@@ -1,4 +1,4 @@
-"""The shape step's project keeps its own rules: unit tests pass and are there, every column is described, SQL is safe."""
+"""Rules of the shape step's project: unit tests exist and pass, columns are described, SQL is deterministic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.dbt_fixtures import PROJECT, list_nodes, make_warehouse, read_rows, run_dbt
 
 LAYERS = ("staging", "intermediate")
-# What the engine adds up in an order that threads decide, and what would make two runs differ.
+# Constructs whose result depends on thread order, and other sources of nondeterminism between runs.
 FORBIDDEN = {
     r"\b(?:avg|stddev\w*|var_\w+|variance|corr|covar\w*|fsum|kahan_sum)\s*\(": "a mean or a spread of floats",
     r"\brange\s+between\b": "a RANGE frame",
@@ -23,7 +23,7 @@ FORBIDDEN = {
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A warehouse without a row, built: unit tests need the relations to be there."""
+    """An empty warehouse, built: unit tests need the relations to exist."""
     home = tmp_path_factory.mktemp("empty")
     make_warehouse(home, {}, "2026-01-31")
     run_dbt(home, "build", "--select", "tag:shape", "--exclude-resource-type", "unit_test")
@@ -39,7 +39,7 @@ def shape_models() -> list[Any]:
 
 
 def test_an_empty_marketplace_builds(home: Path) -> None:
-    """No table landed a row; every table is there, empty (the fixture would have failed otherwise)."""
+    """No table landed a row; every table exists, empty (otherwise the fixture would have failed)."""
     for model in shape_models():
         assert read_rows(home, f"select count(*) as row_count from {model.name}") == [{"row_count": 0}]
 
@@ -52,11 +52,11 @@ def test_unit_tests_pass(home: Path) -> None:
 
 
 def test_every_model_with_logic_has_a_unit_test() -> None:
-    """Logic is a join, a case, a grouping or a window; picking and naming columns is none."""
+    """Logic is a join, a case, a grouping or a window; selecting and renaming columns is none."""
     tested = {node.model for node in list_nodes("unit_test")}
     logic = re.compile(r"\b(?:join|case|group by|over|union|distinct)\b|row_versions|in_base_currency|daily_part")
     with_logic = {model.name for model in shape_models() if logic.search(model.raw_code)}
-    # One macro makes the histories, and sums of loads are asked of the warehouse: loads are what tests them
+    # One macro makes the histories, and aggregates over loads query the warehouse: both are tested with loads
     # (test_dbt_shape_loads.py, test_dbt_shape_healing.py).
     over_loads = {"stg_brand_logo_history", "stg_buyer_history", "stg_listing_image_history", "stg_merchant_history"}
     over_loads |= {"int_load_days"}
@@ -71,22 +71,22 @@ def test_every_column_is_described(home: Path) -> None:
         assert model.description, model.name
 
 
-def test_columns_of_money_and_counts_say_their_unit() -> None:
-    """A number has a unit, in its name's ending or in its meta."""
+def test_columns_of_money_and_counts_declare_their_unit() -> None:
+    """A number has a unit, in its name's suffix or in its meta."""
     for model in shape_models():
         for column in model.columns.values():
             if column.data_type in ("integer", "bigint", "decimal(18,4)", "double"):
                 assert column.config.meta.get("unit"), f"{model.name}.{column.name}"
 
 
-def test_every_table_keeps_a_contract() -> None:
+def test_every_table_has_an_enforced_contract() -> None:
     for model in shape_models():
         if layer_of(model) == "intermediate" and model.config.materialized != "view":
             assert model.config.contract.enforced, model.name
 
 
-def test_no_sum_is_of_floats(home: Path) -> None:
-    """Sums and means of DOUBLE differ from run to run; the only doubles are rates and probabilities, never summed."""
+def test_floats_are_never_summed(home: Path) -> None:
+    """Sums and means of DOUBLE vary between runs; the only doubles are rates and probabilities, never summed."""
     doubles = {
         (model.name, row["column_name"])
         for model in shape_models()
@@ -99,14 +99,14 @@ def test_no_sum_is_of_floats(home: Path) -> None:
 
 
 @pytest.mark.parametrize(("pattern", "what"), FORBIDDEN.items(), ids=FORBIDDEN.values())
-def test_sql_is_the_same_on_every_run(pattern: str, what: str) -> None:
+def test_sql_is_deterministic(pattern: str, what: str) -> None:
     for path in [*PROJECT.glob("models/**/*.sql"), *PROJECT.glob("macros/*.sql")]:
         code = re.sub(r"--.*|\{#.*?#\}", "", path.read_text(), flags=re.DOTALL if "macros" in str(path) else 0)
         assert not re.search(pattern, code, flags=re.IGNORECASE), f"{what} in {path.relative_to(PROJECT)}"
 
 
 def windows(code: str) -> list[str]:
-    """Returns each `over (...)` of a text of SQL, with the function before it and its parentheses closed."""
+    """Returns each `over (...)` of an SQL text, with the function before it and balanced parentheses."""
     found = []
     for start in re.finditer(r"\b(row_number|rank|lag|lead|first_value|last_value)\(", code):
         depth, end = 0, code.index(" over (", start.end()) + len(" over ")
@@ -117,8 +117,8 @@ def windows(code: str) -> list[str]:
     return found
 
 
-def test_windows_that_number_rows_order_them() -> None:
-    """Which row comes first must not depend on the engine."""
+def test_row_numbering_windows_have_an_order() -> None:
+    """The order of rows must not depend on the engine."""
     found = [window for model in shape_models() for window in windows(model.raw_code)]
     assert len(found) >= 5
     for window in found:
@@ -126,7 +126,7 @@ def test_windows_that_number_rows_order_them() -> None:
 
 
 def test_functions_that_differ_between_engines_are_dispatched() -> None:
-    """They stand in macros/dialect.sql, once each, and nowhere else."""
+    """They are defined in macros/dialect.sql, once each, and nowhere else."""
     dialect = (PROJECT / "macros" / "dialect.sql").read_text()
     dispatched = re.findall(r"adapter\.dispatch\('(\w+)'", dialect)
     assert Counter(dispatched) == Counter(re.findall(r"macro duckdb__(\w+)\(", dialect))

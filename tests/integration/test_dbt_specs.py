@@ -1,4 +1,4 @@
-"""Specifications as anybody may write them: whatever stands there, a run goes on, states what it can and tells the rest."""
+"""Free-form specifications: whatever they contain, a run succeeds, reads what it can and reports the rest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ READ = {
     ),
     "twice": '{"case_mm": 38, "case_mm": 42, "Case (mm)": "4.2 cm"}',
     "only signs": json.dumps({"case_mm": "1.2.3,4", "weight_g": "-", "power_w": "+", "plug": "1,,2 mm"}),
-    # The engine's quick hash gives these two one number.
+    # DuckDB's hash() of these two collides.
     "six": json.dumps(
         {
             "model_ref": "GE-73870",
@@ -55,7 +55,7 @@ READ = {
 }
 PADDING = " \u00a0\u3000\u200b\t\n" * 50
 SEVERAL = {"input_v": 230, "input_w": 65, "chest_s": "90-95", "chest_m": "96-99", "run_h": 5, "run_min": 30}
-# By the brand's name and a model, whatever signs stand in it.
+# Matched by the brand's name and a model, whatever punctuation is between them.
 CLAIMS = {
     "as the brand": {"model_ref": "116610LN", **SEVERAL},
     "padded": {"model_ref": f"116610{PADDING}ln", "input_w": f"{PADDING}900{PADDING}"},
@@ -105,7 +105,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def test_what_cannot_be_read_is_counted_by_reason(home: Path) -> None:
+def test_unreadable_specifications_are_counted_by_reason(home: Path) -> None:
     found = read_rows(home, "select part, reason, text_count from int_unread_texts")
     expected = {("specification", reason): len(all_specs) for reason, all_specs in UNREAD.items()}
     assert {(row["part"], row["reason"]): row["text_count"] for row in found} == {
@@ -115,7 +115,7 @@ def test_what_cannot_be_read_is_counted_by_reason(home: Path) -> None:
     }
 
 
-def test_and_is_unknown_to_the_models(home: Path) -> None:
+def test_features_of_unreadable_specifications_are_null(home: Path) -> None:
     rows = read_rows(home, "select listing_id, spec_discrepant_count, spec_impossible_count from listing_features")
     result = {row["listing_id"] for row in rows if row["spec_discrepant_count"] is not None}
     assert len(rows) == len(READ) + len(CLAIMS) + sum(map(len, UNREAD.values()))
@@ -123,7 +123,7 @@ def test_and_is_unknown_to_the_models(home: Path) -> None:
     assert {row["listing_id"] for row in rows if row["spec_impossible_count"] is not None} == {*READ, *CLAIMS}
 
 
-def test_what_can_be_read_is_compared(home: Path) -> None:
+def test_readable_specifications_are_compared(home: Path) -> None:
     rows = read_rows(
         home, "select field, claimed, expected from int_spec_fields where is_discrepant and brand_id = 'b1'"
     )
@@ -138,14 +138,14 @@ def test_what_can_be_read_is_compared(home: Path) -> None:
     ]
 
 
-def test_a_number_of_any_size_states_its_spelling_or_an_amount(home: Path) -> None:
+def test_a_number_of_any_size_is_read_as_text_or_amount(home: Path) -> None:
     rows = read_rows(
         home, "select stated, amount from int_spec_statements where stated like '999%' or stated like '1,,2%'"
     )
     assert {row["amount"] for row in rows} == {None}
 
 
-def test_specifications_much_alike_are_told_apart(home: Path) -> None:
+def test_similar_specifications_are_distinguished(home: Path) -> None:
     alike = f"select distinct hash(x) as number from (values ('{READ['six']}'), ('{READ['nine']}')) as t (x)"
     assert len(read_rows(home, alike)) == 1, "the two have become a bad example"
     stated = read_rows(
@@ -154,7 +154,7 @@ def test_specifications_much_alike_are_told_apart(home: Path) -> None:
     assert len({row["specs_hash"] for row in stated}) == 2
 
 
-def test_a_specification_like_the_brands_own_contradicts_it_in_nothing(home: Path) -> None:
+def test_a_specification_equal_to_the_brands_own_has_no_discrepancy(home: Path) -> None:
     counts = read_rows(
         home,
         """
@@ -166,7 +166,7 @@ def test_a_specification_like_the_brands_own_contradicts_it_in_nothing(home: Pat
     assert read_rows(home, "select * from listing_discrepancies where listing_id = 'as the brand'") == []
 
 
-def test_neither_a_space_in_the_model_nor_padding_evades_the_comparison(home: Path) -> None:
+def test_spaces_in_the_model_or_padding_do_not_evade_the_comparison(home: Path) -> None:
     assert read_rows(
         home, "select words from listing_discrepancies where listing_id = 'padded' and reference = 'brand'"
     ) == [{"words": 'input_w is "900" where the brand\'s product has "65"'}]

@@ -1,4 +1,4 @@
-"""The four spines, from the states and labels of entities to their rows: the chain of models `spine_*`, case by case."""
+"""The four spines, from the states and labels of entities to their rows: the model chain `spine_*`, case by case."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INPUTS = (
 
 
 def given_rows(case: Mapping[str, Any]) -> dict[str, Sequence[Mapping[str, Any]]]:
-    """Returns the rows of a case's inputs by the name of the model or of the landed table."""
+    """Returns the rows of a case's inputs by model or landed table name."""
     return {given["input"].split("'")[-2]: given["rows"] for given in case["given"]}
 
 
@@ -46,8 +46,8 @@ def fill_inputs(home: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
                 connection.execute(f"insert into {model} ({', '.join(row)}) values ({marks})", list(row.values()))
 
 
-def plain(row: Mapping[str, Any]) -> str:
-    """Returns a row in a form in which what YAML and DuckDB mean by it is the same."""
+def normalized(row: Mapping[str, Any]) -> str:
+    """Returns a row in a normal form in which equal values of YAML and DuckDB are equal."""
 
     def value(cell: Any) -> Any:
         if isinstance(cell, date):
@@ -60,7 +60,7 @@ def plain(row: Mapping[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_spine_has_the_rows_of_its_case(name: str, tmp_path: Path) -> None:
+def test_a_spine_has_the_expected_rows_of_its_case(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     rows = given_rows(case)
     (run,) = rows["run"]
@@ -76,4 +76,4 @@ def test_a_spine_has_the_rows_of_its_case(name: str, tmp_path: Path) -> None:
     run_dbt(tmp_path, "run", "--select", *CHAIN, case["model"], "--vars", json.dumps(variables))
     expected = case["expect"]["rows"]
     found = read_rows(tmp_path, f"select {', '.join(expected[0])} from {case['model']}")
-    assert sorted(map(plain, found)) == sorted(map(plain, expected))
+    assert sorted(map(normalized, found)) == sorted(map(normalized, expected))

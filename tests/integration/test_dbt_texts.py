@@ -1,4 +1,4 @@
-"""What is found in titles and descriptions: looked through once, found anew where brands or code change, bounded in length."""
+"""Findings in titles and descriptions: scanned once, rescanned when brands or code change, bounded in length."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def brand(name: str) -> dict[str, Any]:
 
 
 def build(home: Path) -> None:
-    """Builds what texts rest on, and what is found in them."""
+    """Builds what text scanning depends on, and the findings."""
     run_dbt(home, "build", "--select", "+int_listing_texts", "--exclude-resource-type", "test", "unit_test")
 
 
@@ -35,7 +35,7 @@ def run_again(home: Path) -> None:
 
 
 def findings(home: Path) -> dict[str, int]:
-    """How many evasive words each listing's present text is found to have."""
+    """The number of evasive words found in each listing's current text."""
     rows = read_rows(
         home, "select listing_id, evasive_word_count from int_listing_texts where known_until = '9999-12-31'"
     )
@@ -50,15 +50,15 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def meddle(home: Path) -> None:
-    """Makes findings wrong, so that a text which is looked through again shows."""
+def tamper(home: Path) -> None:
+    """Makes findings wrong, so that a rescanned text is recognisable."""
     with open_warehouse(home, read_only=False) as connection:
         connection.execute("update int_text_findings set evasive_word_count = 99")
 
 
-def test_a_text_is_looked_through_once(home: Path) -> None:
+def test_a_text_is_scanned_once(home: Path) -> None:
     assert findings(home) == {"l1": 1, "l2": 0}
-    meddle(home)
+    tamper(home)
     make_warehouse(home, {
         "listings": [listing("l1", "AAA bag"), listing("l3", "Replica"), listing("l4", "Replica")],
         "brands": [brand("Rolex")],
@@ -69,8 +69,8 @@ def test_a_text_is_looked_through_once(home: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["a brand", "the code"])
-def test_all_are_where_what_finds_them_has_changed(home: Path, change: str) -> None:
-    meddle(home)
+def test_all_texts_are_rescanned_when_brands_or_code_change(home: Path, change: str) -> None:
+    tamper(home)
     brands = [brand("Rolex"), brand("Replica")] if change == "a brand" else [brand("Rolex")]
     digest = "other" if change == "the code" else "project"
     listings = [listing("l1", "AAA bag"), listing("l2", "Rep1ica bag")]
@@ -82,7 +82,7 @@ def test_all_are_where_what_finds_them_has_changed(home: Path, change: str) -> N
 
 
 @pytest.mark.parametrize("title", ["x" * 1_000_000, "R0lex " * 200_000])
-def test_a_text_of_a_million_characters_is_told_not_read(tmp_path: Path, title: str) -> None:
+def test_a_text_of_a_million_characters_is_reported_and_not_scanned(tmp_path: Path, title: str) -> None:
     make_warehouse(
         tmp_path, {"listings": [listing("l1", title), listing("l2", "R0lex")], "brands": [brand("Rolex")]}, AS_OF
     )
@@ -107,14 +107,14 @@ def test_a_text_of_a_million_characters_is_told_not_read(tmp_path: Path, title: 
         " ",
     ],
 )
-def test_no_text_stops_a_run(tmp_path: Path, title: str) -> None:
+def test_no_text_makes_a_run_fail(tmp_path: Path, title: str) -> None:
     make_warehouse(tmp_path, {"listings": [listing("l1", title, description=title)], "brands": [brand("Rolex")]}, AS_OF)
     build(tmp_path)
     assert findings(tmp_path) == {"l1": 0}
 
 
-def test_titles_agree_in_a_band_as_often_as_is_said(tmp_path: Path) -> None:
-    """The last word of eleven changed: 0.79 of the pairs; four of eleven words common: hardly ever."""
+def test_similar_titles_share_a_band_at_the_documented_rate(tmp_path: Path) -> None:
+    """With the last of eleven words changed: 0.79 of the pairs; with four of eleven words in common: hardly ever."""
     draw = random.Random(5)
     titles = {}
     for pair in range(300):

@@ -1,4 +1,4 @@
-"""A generated marketplace keeps the source contract and the design's promises about its shape, at tiny and small scales."""
+"""A generated marketplace obeys the source contract and its documented shape, at tiny and small scales."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from touchstone.core.files import sha256_file
 from touchstone.demo.generate import generate
 from touchstone.landing.sources import picture_folder
 
-GIVEN_BY_COMMAND = {"lead_hand_overs", "cases"}  # what is made of what was found, which the demo's world cannot know
+GIVEN_BY_COMMAND = {"lead_hand_overs", "cases"}  # casework, which the demo does not generate
 
 
 @pytest.fixture(scope="module", params=[(0.0005, 8), (0.004, 7)], ids=["tiny", "small"])
@@ -23,14 +23,14 @@ def marketplace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     return directory
 
 
-def test_every_table_of_the_contract_is_written_and_keeps_it(marketplace: Path) -> None:
+def test_every_table_of_the_contract_is_written_and_valid(marketplace: Path) -> None:
     connection = connect(marketplace)
     tables = {name: rules for name, rules in contract_tables().items() if name not in GIVEN_BY_COMMAND}
     assert sorted(path.stem for path in marketplace.glob("sources/*.parquet")) == sorted(tables)
     assert [line for name, rules in tables.items() for line in violations(connection, name, rules)] == []
 
 
-def test_sources_file_maps_every_table_to_a_file_that_is_there(marketplace: Path) -> None:
+def test_sources_file_maps_every_table_to_an_existing_file(marketplace: Path) -> None:
     mapping = yaml.safe_load((marketplace / "sources.yml").read_text())
     tables = contract_tables()
     assert mapping["version"] == 1
@@ -42,7 +42,7 @@ def test_sources_file_maps_every_table_to_a_file_that_is_there(marketplace: Path
         assert entry.get("cursor", "listing_id") in {*tables[name]["columns"], "listing_id"}
 
 
-def test_every_picture_is_where_its_row_says(marketplace: Path) -> None:
+def test_every_image_is_at_its_address(marketplace: Path) -> None:
     folder = picture_folder(marketplace / "sources.yml")
     assert folder is not None
     named = "select sha256, uri from listing_images union select sha256, uri from brand_logos"

@@ -1,4 +1,4 @@
-"""The demo is neither trivial nor hopeless: simple features of the generated tables, judged on seeds kept for checks."""
+"""The demo is neither trivial nor unsolvable: simple features of generated tables, judged on check seeds."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FOLDS = 3
 
 
 def _best_single(columns: Columns, archetype: str) -> tuple[float, str]:
-    """Returns the feature that tells an archetype's counterfeits best from honest merchants' listings of their categories."""
+    """Returns the feature that best separates an archetype's counterfeits from honest listings of their categories."""
     is_fake = columns["is_counterfeit"].astype(bool)
     brushes = np.isin(columns["archetype"], BRUSHERS)
-    # The kinds of brusher differ in how they brush, not in their goods, and each is few: they are judged as one.
+    # The kinds of brushers differ in how they brush, not in their listings, and each is small: they are judged as one.
     positives = is_fake & (brushes if archetype == "brusher" else columns["archetype"] == archetype)
     merchants = columns["merchant_id"]
     honest = ~np.isin(merchants, np.unique(merchants[is_fake].astype(str))) & ~brushes
@@ -28,7 +28,7 @@ def _best_single(columns: Columns, archetype: str) -> tuple[float, str]:
 
 
 def _margins_from_labels(columns: Columns) -> Floats:
-    """Trains on what the platform knows (unlabelled counts as genuine), out of fold by merchant."""
+    """Trains on the platform's labels (unlabelled counts as genuine), out of fold by merchant."""
     values, known = matrix(columns, names(columns)), columns["is_known_fake"].astype(bool)
     fold = part(columns["merchant_id"], FOLDS)
     margins = np.empty(len(known))
@@ -45,7 +45,7 @@ def _average_precision(margins: Floats, truth: Bools) -> float:
 
 
 def _brier_skill(margins: Floats, truth: Bools) -> float:
-    """Returns the Brier skill of the margins once two numbers, level and slope, are known."""
+    """Returns the Brier skill of the margins after fitting level and slope."""
     from sklearn.linear_model import LogisticRegression
 
     score = LogisticRegression(C=1e6).fit(margins[:, None], truth).predict_proba(margins[:, None])[:, 1]
@@ -55,7 +55,9 @@ def _brier_skill(margins: Floats, truth: Bools) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1001, 1002, 1003, 1004, 1005])
-def test_no_feature_gives_an_archetype_away_and_the_labels_are_enough_to_learn_from(seed: int, tmp_path: Path) -> None:
+def test_no_single_feature_identifies_an_archetype_and_the_labels_suffice_for_learning(
+    seed: int, tmp_path: Path
+) -> None:
     generate(tmp_path / "demo", scale=0.1, seed=seed)
     columns = listing_features(tmp_path / "demo")
     best = {archetype: _best_single(columns, archetype) for archetype in COUNTERFEITERS}
@@ -64,5 +66,5 @@ def test_no_feature_gives_an_archetype_away_and_the_labels_are_enough_to_learn_f
     margins = _margins_from_labels(columns)
     unlabelled = is_active & ~is_known
     assert _average_precision(margins[unlabelled], truth[unlabelled]) >= 10 * truth[unlabelled].mean()
-    # Less than the models have to reach (0.3, test_quality.py): these features see no pictures and no texts of listings.
+    # Lower than the models' limit (0.3, test_quality.py): these features use no images and no texts of listings.
     assert _brier_skill(margins[is_active], truth[is_active]) >= 0.25

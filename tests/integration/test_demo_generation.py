@@ -1,4 +1,4 @@
-"""How a marketplace is made: the same bytes for the same arguments, whole or not at all, in memory that does not grow."""
+"""Demo generation: the same bytes for the same arguments, atomically, with bounded memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
     assert one != other
 
 
-def test_a_second_marketplace_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_a_second_marketplace_replaces_the_first(tmp_path: Path) -> None:
     generate(tmp_path / "demo", scale=SCALE, seed=21)
     (tmp_path / "demo" / "sources" / "left_over.parquet").touch()
     report = generate(tmp_path / "demo", scale=0.0005, seed=21)
@@ -35,7 +35,7 @@ def test_a_second_marketplace_takes_the_place_of_the_first(tmp_path: Path) -> No
     assert not (tmp_path / "demo" / "sources" / "left_over.parquet").exists()
 
 
-def test_a_generation_that_dies_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_generation_leaves_the_existing_marketplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generate(tmp_path / "demo", scale=SCALE, seed=21)
     before = sha256_tree(tmp_path / "demo")
 
@@ -49,7 +49,7 @@ def test_a_generation_that_dies_leaves_what_was_there(tmp_path: Path, monkeypatc
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demo"]
 
 
-def test_a_generation_that_is_killed_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
+def test_a_killed_generation_leaves_nothing_that_looks_complete(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from touchstone.demo import generate as g\n"
         "g.truth_tables = lambda chunk: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -79,7 +79,7 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, float], message
 
 
 def _peak_megabytes(scale: float, directory: Path) -> float:
-    """Returns the peak memory of a process that does nothing but generate."""
+    """Returns the peak memory of a process that only generates."""
     program = (
         "import resource, sys; from pathlib import Path; from touchstone.demo.generate import generate\n"
         f"generate(Path(sys.argv[1]), scale={scale}, seed=21)\n"
@@ -94,7 +94,7 @@ def test_memory_does_not_grow_with_scale(tmp_path: Path) -> None:
     assert four < one * 1.25 + 20
 
 
-def test_a_longer_history_has_as_many_more_orders(tmp_path: Path) -> None:
+def test_orders_scale_with_the_length_of_the_history(tmp_path: Path) -> None:
     usual = generate(tmp_path / "usual", scale=SCALE, seed=21).rows
     longer = generate(tmp_path / "longer", scale=SCALE, days=240, seed=21).rows
     assert longer["orders"] == 2 * usual["orders"] == 2 * 24_000

@@ -1,4 +1,4 @@
-"""What is true of a generated marketplace, and what its platform found out: prevalence, labels, designs, lives, signals."""
+"""The truth of a generated marketplace and the platform's findings: prevalence, labels, lifecycles, signals."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def one(market: duckdb.DuckDBPyConnection, query: str) -> Any:
     return row[0] if len(row) == 1 else row
 
 
-def test_sizes_follow_scale(market: duckdb.DuckDBPyConnection) -> None:
+def test_sizes_are_proportional_to_scale(market: duckdb.DuckDBPyConnection) -> None:
     for table, count in {"merchants": MERCHANTS, "listings": LISTINGS, "orders": ORDERS, "reviews": REVIEWS}.items():
         assert one(market, f"select count(*) from {table}") == count
         assert one(market, f"select count(*) from truth_{table}") == count
 
 
-def test_about_three_listings_and_five_merchants_in_a_hundred_are_counterfeit(
+def test_three_percent_of_listings_and_five_percent_of_merchants_are_counterfeit(
     market: duckdb.DuckDBPyConnection,
 ) -> None:
     live = (
@@ -54,7 +54,7 @@ def test_about_three_listings_and_five_merchants_in_a_hundred_are_counterfeit(
     assert 0.042 < one(market, "select avg(is_counterfeit::int) from truth_merchants") < 0.060
 
 
-def test_a_merchant_is_counterfeit_if_it_has_a_active_counterfeit_listing(market: duckdb.DuckDBPyConnection) -> None:
+def test_a_merchant_is_counterfeit_if_it_has_an_active_counterfeit_listing(market: duckdb.DuckDBPyConnection) -> None:
     different = """
       with live as (
         select merchant_id, bool_or(t.is_counterfeit) as is_counterfeit, min(since) filter (t.is_counterfeit) as since
@@ -65,14 +65,14 @@ def test_a_merchant_is_counterfeit_if_it_has_a_active_counterfeit_listing(market
     assert one(market, different) == 0
 
 
-def test_every_archetype_is_there_and_half_of_the_brushers_sell_genuine_goods(
+def test_every_archetype_occurs_and_half_of_the_brushers_sell_genuine_listings(
     market: duckdb.DuckDBPyConnection,
 ) -> None:
     found = {row[0] for row in market.execute("select distinct archetype from truth_merchants").fetchall()}
     assert found == set(ARCHETYPES) - {
         ARCHETYPES[BRUSHER],
         ARCHETYPES[NEWCOMER],
-    }  # a new kind appears where it is asked for
+    }  # generated only on request
     honest = found - set(COUNTERFEITERS) - set(BRUSHERS)
     assert honest > set(BRUSHING_LOOK_ALIKES)
     assert (
@@ -108,7 +108,7 @@ def test_rings_share_identifiers_and_have_several_members(market: duckdb.DuckDBP
     assert one(market, linked) > 0.7
 
 
-def test_counterfeits_are_counterfeit_from_when_they_are_listed_or_the_merchant_turned(
+def test_counterfeits_start_when_listed_or_when_the_merchant_turned_counterfeiter(
     market: duckdb.DuckDBPyConnection,
 ) -> None:
     fakes = "from truth_listings join listings using (listing_id) where is_counterfeit"
@@ -162,7 +162,7 @@ def test_test_buys_follow_the_design(market: duckdb.DuckDBPyConnection) -> None:
     assert one(market, outside) == 0
 
 
-def test_audits_are_random_shares_of_merchants_orders_and_reviews(market: duckdb.DuckDBPyConnection) -> None:
+def test_audits_sample_random_shares_of_merchants_orders_and_reviews(market: duckdb.DuckDBPyConnection) -> None:
     audited = dict(
         market.execute(
             """select entity_kind || ' ' || violation_type, count(distinct entity_id) from moderation_decisions
@@ -187,18 +187,20 @@ def test_audits_are_random_shares_of_merchants_orders_and_reviews(market: duckdb
     assert one(market, before) == 0
 
 
-def test_verdicts_are_nearly_always_right(market: duckdb.DuckDBPyConnection) -> None:
+def test_verdicts_are_almost_always_correct(market: duckdb.DuckDBPyConnection) -> None:
     right = """select avg(((verdict = 'counterfeit') = (is_counterfeit and since <= ordered_at::date))::int)
                from test_buys join truth_listings using (listing_id) where verdict in ('genuine', 'counterfeit')"""
     assert one(market, right) > 0.98
     orders = """select avg(((verdict = 'fake') = is_brushing)::int) from moderation_decisions
                 join truth_orders on entity_kind = 'order' and entity_id = order_id where {}"""
     assert one(market, orders.format("reason = 'random_audit'")) > 0.98
-    # Where moderators look on purpose much more is brushed, and one in sixteen of that is missed.
+    # Targeted moderation looks at much more brushing, and misses one in sixteen.
     assert one(market, orders.format("reason <> 'random_audit'")) > 0.95
 
 
-def test_moderators_come_upon_a_part_of_what_is_brushed_and_suspect_others(market: duckdb.DuckDBPyConnection) -> None:
+def test_moderators_find_part_of_the_brushing_and_suspect_some_genuine_transactions(
+    market: duckdb.DuckDBPyConnection,
+) -> None:
     for kind in ("order", "review"):
         found, suspected = one(
             market,
@@ -225,7 +227,7 @@ known as (
 """
 
 
-def test_a_merchant_is_found_involved_only_where_it_brushes_and_then_half_its_orders_are_looked_at(
+def test_only_brushing_merchants_are_found_involved_and_half_their_orders_are_investigated(
     market: duckdb.DuckDBPyConnection,
 ) -> None:
     innocent = """select count(*), count(*) filter (not is_brushing or verdict = 'genuine')
@@ -261,10 +263,12 @@ def test_takedowns_are_partial_and_come_later(market: duckdb.DuckDBPyConnection)
     gone = """select count(*) from platform_actions a join listings on listing_id = entity_id where kind = 'takedown'
               and not exists (select 1 from platform_actions b where b.entity_id = a.entity_id and b.kind = 'reinstatement')
               and (delisted_at is null or abs(date_diff('minute', delisted_at, occurred_at)) > 1)"""
-    assert one(market, gone) <= 2  # a reinstatement may lie beyond the end of the history
+    assert one(market, gone) <= 2  # a reinstatement may fall after the end of the history
 
 
-def test_a_listing_on_offer_was_seen_within_fourteen_days_at_every_past_day(market: duckdb.DuckDBPyConnection) -> None:
+def test_on_every_past_day_each_offered_listing_was_seen_within_fourteen_days(
+    market: duckdb.DuckDBPyConnection,
+) -> None:
     unseen = """
       with day as (select unnest(generate_series(timestamptz '2026-03-31', timestamptz '2026-06-30', interval 7 day)) as day),
       live as (select day, listing_id from listings, day where listed_at < day and (delisted_at is null or delisted_at > day))
@@ -290,7 +294,7 @@ def test_a_listing_on_offer_was_seen_within_fourteen_days_at_every_past_day(mark
     assert one(market, "select count(*) / (select count(*) from listings) from listing_prices") < 7.5
 
 
-def test_orders_take_their_course_in_time(market: duckdb.DuckDBPyConnection) -> None:
+def test_order_events_are_in_chronological_order(market: duckdb.DuckDBPyConnection) -> None:
     wrong = """select count(*) from orders join listings using (listing_id) join merchants m on m.merchant_id = orders.merchant_id
                where orders.merchant_id <> listings.merchant_id or placed_at < listed_at or placed_at > delisted_at
                   or shipped_at < placed_at or delivered_at < shipped_at or (refunded_at is null) <> (refund_reason is null)
@@ -301,12 +305,12 @@ def test_orders_take_their_course_in_time(market: duckdb.DuckDBPyConnection) -> 
     assert one(market, "select count(*) from reviews join orders using (order_id) where created_at < placed_at") == 0
 
 
-def test_nobody_is_older_than_a_platform_can_be(market: duckdb.DuckDBPyConnection) -> None:
+def test_registration_dates_are_plausible(market: duckdb.DuckDBPyConnection) -> None:
     for table in ("merchants", "buyers"):
         assert one(market, f"select min(registered_at) >= timestamptz '2005-01-01' from {table}")
 
 
-def test_trade_has_a_weekly_rhythm_and_sale_days(market: duckdb.DuckDBPyConnection) -> None:
+def test_orders_have_a_weekly_rhythm_and_sale_days(market: duckdb.DuckDBPyConnection) -> None:
     weekend, week = one(
         market,
         "select avg(n) filter (isodow(day) >= 6), avg(n) filter (isodow(day) < 6) from "
@@ -318,7 +322,7 @@ def test_trade_has_a_weekly_rhythm_and_sale_days(market: duckdb.DuckDBPyConnecti
     )
 
 
-def test_brushed_orders_come_from_circles_in_light_parcels_with_praise(market: duckdb.DuckDBPyConnection) -> None:
+def test_brushed_orders_come_from_buyer_circles_in_light_parcels_with_praise(market: duckdb.DuckDBPyConnection) -> None:
     query = """select avg(parcel_weight_g), count(distinct payer_hash) / count(*) from orders o
                join truth_orders t using (order_id) join truth_listings l using (listing_id)
                where l.is_brushing and t.is_brushing = {}"""
@@ -342,7 +346,9 @@ def test_review_buyers_have_brushed_reviews_and_no_brushed_orders(market: duckdb
     assert merchants == one(market, "select count(*) from truth_merchants where archetype = 'review_buyer'")
 
 
-def test_what_a_rival_brushes_is_brushed_and_its_victim_is_innocent(market: duckdb.DuckDBPyConnection) -> None:
+def test_orders_brushed_by_a_rival_count_as_brushed_and_their_merchant_is_innocent(
+    market: duckdb.DuckDBPyConnection,
+) -> None:
     for kind in ("orders", "reviews"):
         archetypes = {
             row[0]
@@ -354,7 +360,7 @@ def test_what_a_rival_brushes_is_brushed_and_its_victim_is_innocent(market: duck
         assert one(market, victims) == 0
 
 
-def test_a_service_serves_many_merchants_by_accounts_that_share_devices_and_payers(
+def test_a_brushing_service_serves_many_merchants_with_accounts_sharing_devices_and_payers(
     market: duckdb.DuckDBPyConnection,
 ) -> None:
     clients, merchants_of_account, devices, payers = one(
@@ -369,7 +375,7 @@ def test_a_service_serves_many_merchants_by_accounts_that_share_devices_and_paye
     assert payers < 0.9
 
 
-def test_the_truth_about_services_is_the_orders_truth(market: duckdb.DuckDBPyConnection) -> None:
+def test_the_truth_about_services_matches_the_truth_about_orders(market: duckdb.DuckDBPyConnection) -> None:
     ordered = """select service_id, buyer_id, merchant_id, count(*) as order_count from truth_orders join orders using (order_id)
                  where service_id is not null group by all"""
     truth = "select service_id, buyer_id, merchant_id, order_count from truth_services"
@@ -385,8 +391,8 @@ def test_the_truth_about_services_is_the_orders_truth(market: duckdb.DuckDBPyCon
     assert one(market, reviewed) == 0
 
 
-def test_brushed_orders_come_in_sittings_before_the_platform_looks_at_ranks(market: duckdb.DuckDBPyConnection) -> None:
-    """Against the other orders of the merchants that have brushed ones, so that their sizes do not matter."""
+def test_brushed_orders_come_in_sessions_before_ranks_are_observed(market: duckdb.DuckDBPyConnection) -> None:
+    """Compared with the other orders of brushing merchants, so that merchant size does not matter."""
     of_them = """
       with looked as (select distinct observed_at from listing_ranks),
       placed as (
@@ -397,13 +403,13 @@ def test_brushed_orders_come_in_sittings_before_the_platform_looks_at_ranks(mark
       select avg((gap < interval 5 minute)::int),
              avg((exists (from looked where placed_at < observed_at and placed_at > observed_at - interval 84 hour))::int)
       from placed where has_brushed and is_brushing = {}"""
-    in_sitting, before_look = one(market, of_them.format("true"))
+    in_session, before_look = one(market, of_them.format("true"))
     by_chance, at_any_time = one(market, of_them.format("false"))
-    assert in_sitting > 5 * by_chance  # a campaign without sittings has four times as many
+    assert in_session > 5 * by_chance  # a campaign without sessions has four times as many
     assert before_look > 2 * at_any_time
 
 
-def test_self_brushers_lend_their_own_device_and_account_and_few_honest_merchants_do(
+def test_self_brushers_share_devices_and_accounts_with_buyers_more_than_honest_merchants(
     market: duckdb.DuckDBPyConnection,
 ) -> None:
     own = """
@@ -417,13 +423,13 @@ def test_self_brushers_lend_their_own_device_and_account_and_few_honest_merchant
     of = {archetype: result for archetype, *result in market.execute(own).fetchall()}
     merchants, share, most = of["self_brusher"]
     honest_merchants, honest_share, _ = of["honest"]
-    assert merchants > 3 * honest_merchants > 0  # honest merchants have staff who buy
+    assert merchants > 3 * honest_merchants > 0  # honest merchants have employees who buy
     assert share > 5 * honest_share
     assert most < MOST_BRUSHED_SHARE
     assert of["brushed_by_rival"] == [0, 0, 0]
 
 
-def test_look_alikes_have_shared_devices_or_payers_or_a_rush(market: duckdb.DuckDBPyConnection) -> None:
+def test_innocent_look_alikes_have_shared_devices_or_payers_or_order_peaks(market: duckdb.DuckDBPyConnection) -> None:
     shown = """
       with busy as (
         select merchant_id, max(n) / sum(n) as peak, sum(n) as orders from (
@@ -441,7 +447,7 @@ def test_look_alikes_have_shared_devices_or_payers_or_a_rush(market: duckdb.Duck
     assert min(of["viral_product"][2], of["sale_day"][2]) > 1.25 * peak
 
 
-def test_praise_that_is_bought_comes_from_a_stock(market: duckdb.DuckDBPyConnection) -> None:
+def test_bought_praise_reuses_texts(market: duckdb.DuckDBPyConnection) -> None:
     repeated = """select avg((n > 1)::int) filter (is_brushing), avg((n > 1)::int) filter (not is_brushing)
                   from (select is_brushing, count(*) over (partition by text) as n
                         from reviews join truth_reviews using (review_id))"""
@@ -449,7 +455,7 @@ def test_praise_that_is_bought_comes_from_a_stock(market: duckdb.DuckDBPyConnect
     assert bought > 3 * usual
 
 
-def test_texts_seldom_repeat(market: duckdb.DuckDBPyConnection) -> None:
+def test_texts_rarely_repeat(market: duckdb.DuckDBPyConnection) -> None:
     for table, column in {"listings": "title", "reviews": "text"}.items():
         assert one(market, f"select count(distinct {column}) / count(*) from {table}") > 0.87
 
@@ -476,10 +482,10 @@ TRICKS = {
 
 
 @pytest.mark.parametrize("archetype", TRICKS)
-def test_an_archetype_shows_its_trick_more_often_but_not_alone(
+def test_an_archetype_shows_its_trick_more_often_than_others_but_not_exclusively(
     market: duckdb.DuckDBPyConnection, archetype: str
 ) -> None:
-    """Among its counterfeits, against goods of everybody else, of whom some show it too."""
+    """Among its counterfeits, compared with everyone else's listings, some of which show it too."""
     its_own, others, innocents = one(
         market,
         f"""select avg(shown) filter (archetype = '{archetype}' and is_counterfeit),
@@ -490,7 +496,7 @@ def test_an_archetype_shows_its_trick_more_often_but_not_alone(
     assert innocents > 0
 
 
-def test_a_copied_title_is_an_earlier_one_of_another_merchant(market: duckdb.DuckDBPyConnection) -> None:
+def test_a_copied_title_is_an_earlier_title_of_another_merchant(market: duckdb.DuckDBPyConnection) -> None:
     twins = """from listings a join listings b on a.title = b.title and a.merchant_id <> b.merchant_id
                and (a.listed_at, a.listing_id) < (b.listed_at, b.listing_id)"""
     assert one(market, f"select count(*) {twins}") > 0.03 * LISTINGS
@@ -499,7 +505,7 @@ def test_a_copied_title_is_an_earlier_one_of_another_merchant(market: duckdb.Duc
     )
 
 
-def test_the_framed_are_reported_often_and_found_innocent(market: duckdb.DuckDBPyConnection) -> None:
+def test_framed_merchants_are_reported_often_and_found_innocent(market: duckdb.DuckDBPyConnection) -> None:
     often, usual, rejected = one(
         market,
         """select avg(coalesce(n, 0)) filter (archetype = 'framed'), avg(coalesce(n, 0)) filter (archetype = 'honest'),

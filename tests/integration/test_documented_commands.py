@@ -1,8 +1,8 @@
-"""Every command that the README and docs/ show, run as a person runs it: a process of its own, over a home that was rated.
+"""Every command shown in the README and docs/, run as a user runs it: in its own process, over a rated home.
 
-The short version runs each command that takes seconds once, in a process forked from one that has imported the libraries. The
-slow one runs all of them ten times each from a shell's point of view, over the demo home that `make run` makes: only there is
-seen what is aborted while Python ends.
+The quick tests run each command that takes seconds once, in a process forked from one that has imported the libraries.
+The slow ones run all of them ten times each as from a shell, over the demo home of `make run`: only there would an
+abort during Python's shutdown be detected.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from tests import warm
 from tests.ml_fixtures import train_again
 
 PAGES = (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))
-"""Not docs/decisions: they say what was true when they were written."""
+"""Without docs/decisions, which record the state at the time of writing."""
 BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)")
 COMMAND = re.compile(r"(?:\.venv/bin/)?((?:touchstone|dagster job execute)(?: .*)?)")
 BIN = Path(sys.executable).parent
 SERVERS = ("touchstone ui",)
-"""They run until they are stopped; tests/browser starts and stops them."""
+"""Commands that run until they are stopped; tests/browser starts and stops them."""
 TAKES_LONG = ("run", "backfill", "backtest", "evaluate", "demo")
 COVERED_ELSEWHERE = ("touchstone dbt compile", "touchstone dbt docs")
-"""By test_dbt_command.py, each half a minute."""
+"""Tested in test_dbt_command.py; each takes half a minute."""
 TIMES = 10
 
 DONE, BAD_INPUT, GATE_REFUSED = 0, 2, 3
@@ -48,7 +48,7 @@ APPROVE = 'touchstone models approve listing_counterfeit 2 --who "your name" --w
 CODES = {
     "touchstone alerts test": BAD_INPUT,  # no channel is set
     "touchstone models shadow listing_counterfeit": BAD_INPUT,  # no day has been rated by both versions yet
-    # Named in a sentence, without what they need:
+    # Mentioned in a sentence, without their required arguments:
     "touchstone backfill": BAD_INPUT,
     "touchstone evaluate": BAD_INPUT,
     "touchstone leads hand-over": BAD_INPUT,
@@ -59,13 +59,13 @@ CODES = {
     "touchstone suppress add": BAD_INPUT,
     "touchstone trace": BAD_INPUT,
 }
-"""What a command ends with, other than 0."""
+"""Exit codes other than 0."""
 CODES_AGAIN = {
     'touchstone suppress add listing ID --why "invoice seen" --until 2027-01-01': BAD_INPUT,  # it is suppressed already
-    'touchstone models rollback listing_counterfeit --why "what went wrong"': BAD_INPUT,  # there is one before, not two
+    'touchstone models rollback listing_counterfeit --why "what went wrong"': BAD_INPUT,  # only one is before it
     'touchstone models shadow listing_counterfeit --stop --who "your name" --why "seen enough"': BAD_INPUT,
 }
-"""What it ends with when it is given again, other than the first time."""
+"""Exit codes of a repeated command that differ from the first ones."""
 PREPARED_BY = {
     'touchstone models rollback listing_counterfeit --why "what went wrong"': (
         "touchstone models approve listing_counterfeit 2 --override --why before",
@@ -78,11 +78,11 @@ PREPARED_BY = {
     "touchstone test-buys record buy_sheet.csv --dry-run": ("touchstone test-buys plan --budget 20000",),
     "touchstone test-buys report": ("touchstone test-buys plan --budget 20000",),
 }
-"""What has to be done before it, where its page does that first."""
+"""Commands to run before, where the page runs them first."""
 
 
 def documented() -> dict[str, list[str]]:
-    """Returns every command that a page shows, in a block or in a sentence, with the pages' names."""
+    """Returns every command shown on a page, in a block or in a sentence, with the pages' names."""
     found: dict[str, list[str]] = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
@@ -91,9 +91,7 @@ def documented() -> dict[str, list[str]]:
         lines += [line.strip() for line in rest.splitlines() if line.startswith("    ")]
         lines += [re.sub(r"\s+", " ", code) for code in INLINE.findall(rest)]
         for line in lines:
-            if match := COMMAND.fullmatch(
-                re.sub(r"\s+#.*|\s+\\?\|.*", "", line)
-            ):  # a comment, or what reads its output
+            if match := COMMAND.fullmatch(re.sub(r"\s+#.*|\s+\\?\|.*", "", line)):  # a comment, or a pipe
                 found.setdefault(match[1], []).append(page.name)
     return {command: sorted(set(pages)) for command, pages in sorted(found.items())}
 
@@ -103,8 +101,8 @@ SHORT = [command for command in DOCUMENTED if command in CODES or command.split(
 
 
 @dataclass(frozen=True)
-class Place:
-    """A home to run commands over, a folder to run them in, and what stands for the names that pages use."""
+class Sandbox:
+    """A home to run commands over, a working folder, and the values of the pages' placeholders."""
 
     home: Path
     folder: Path
@@ -135,20 +133,20 @@ class Place:
         )
 
 
-def ended_as_documented(place: Place, command: str, times: int) -> None:
-    """Runs a command so often, having prepared it once, and asserts how it ends each time."""
+def assert_exits_as_documented(sandbox: Sandbox, command: str, times: int) -> None:
+    """Runs a command the given number of times, after its preparation, and asserts each exit code."""
     for before in PREPARED_BY.get(command, ()):
-        prepared = place.run(before)
+        prepared = sandbox.run(before)
         assert prepared.returncode == DONE, prepared.stdout + prepared.stderr
     first = CODES.get(command, DONE)
     if (
         command == APPROVE
-        and json.loads(place.run("touchstone models show listing_counterfeit 2 --json").stdout)["failures"]
+        and json.loads(sandbox.run("touchstone models show listing_counterfeit 2 --json").stdout)["failures"]
     ):
-        first = GATE_REFUSED  # by chance, as it was trained in haste
+        first = GATE_REFUSED  # by chance, as its training was short
     codes = [first, *[CODES_AGAIN.get(command, first)] * (times - 1)]
     for number, code in enumerate(codes, start=1):
-        done = place.run(command)
+        done = sandbox.run(command)
         message = f"{command}: time {number} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
         assert done.returncode == code, message
         assert "Traceback" not in done.stderr, message
@@ -163,7 +161,7 @@ def one(query: str, *parameters: Any) -> Any:
 
 
 def names_of(home: Path, days: Sequence[str]) -> dict[str, str]:
-    """Returns what a page's names stand for in a home, by a pattern that finds them."""
+    """Returns the values of the pages' placeholders in a home, by a pattern that matches them."""
     published = home / "published" / "listings"
     before, after = (next(published.glob(f"{day}-*")) for day in days)
     leads, rated = home / "leads" / f"as_of={days[1]}", home / "marts" / "rated_listings" / f"as_of={days[1]}"
@@ -194,7 +192,7 @@ def names_of(home: Path, days: Sequence[str]) -> dict[str, str]:
 
 
 def fill_sheet(home: Path, target: Path) -> None:
-    """Fills the newest plan's sheet in, as whoever bought does."""
+    """Fills in the newest plan's buy sheet, as a buyer would."""
     sheet = max((home / "test_buys").glob("*/buy_sheet.csv"), key=lambda path: path.stat().st_mtime)
     with sheet.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -207,7 +205,7 @@ def fill_sheet(home: Path, target: Path) -> None:
 
 
 def write_files(home: Path, folder: Path, policy: Path) -> None:
-    """Writes the files that pages speak of: what people decided, another policy, and a labelled table."""
+    """Writes the files that pages mention: decisions, another policy, and a labelled table."""
     listing = one("select min(listing_id) from read_parquet(?)", str(home / "landing" / "listings" / "*" / "*.parquet"))
     merchant = one(
         "select min(merchant_id) from read_parquet(?)", str(home / "landing" / "merchants" / "*" / "*.parquet")
@@ -238,7 +236,7 @@ def write_files(home: Path, folder: Path, policy: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(homes: Homes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small home that was rated as of two days, with a second version of the listings' model; not to be changed."""
+    """A small home that was rated as of two days, with a second version of the listings' model; read-only."""
     home = tmp_path_factory.mktemp("documented") / "home"
     shutil.copytree(homes.undisturbed, home)
     train_again(home, "listing_counterfeit", FIRST_DAY, homes.policy.with_name("thresholds.yml"), rounds=100)
@@ -246,12 +244,12 @@ def prepared(homes: Homes, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small(homes: Homes, prepared: Path, tmp_path: Path) -> Iterator[Place]:
-    """A copy of it, to break."""
+def small(homes: Homes, prepared: Path, tmp_path: Path) -> Iterator[Sandbox]:
+    """A copy of it that a test may damage."""
     home = tmp_path / "home"
     shutil.copytree(prepared, home)
     write_files(home, tmp_path, homes.policy)
-    yield Place(
+    yield Sandbox(
         home, tmp_path, names_of(home, (FIRST_DAY, NEXT_DAY)), {"TOUCHSTONE_POLICY": str(homes.policy)}, is_forked=True
     )
     shutil.rmtree(home)
@@ -267,16 +265,16 @@ def test_pages_show_commands_of_every_group() -> None:
     "command",
     [pytest.param(command, marks=[pytest.mark.slow] * command.startswith(COVERED_ELSEWHERE)) for command in SHORT],
 )
-def test_a_documented_command_ends_as_documented(small: Place, command: str) -> None:
-    ended_as_documented(small, command, 1)
+def test_a_documented_command_exits_as_documented(small: Sandbox, command: str) -> None:
+    assert_exits_as_documented(small, command, 1)
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The demo home that `make run` makes, rated as of a second day, with a second version of the listings' model."""
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """The demo home of `make run`, rated as of a second day, with a second version of the listings' model."""
     folder = tmp_path_factory.mktemp("demo")
     home = folder / "home"
-    bare = Place(home, folder, {}, {})
+    bare = Sandbox(home, folder, {}, {})
     for command in (
         "touchstone run --approve-if-passing",
         f"touchstone backfill --from {FIRST_DAY} --to {FIRST_DAY}",
@@ -285,42 +283,42 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Place:
         assert done.returncode == DONE, done.stdout + done.stderr
     train_again(home, "listing_counterfeit", NEXT_DAY, ROOT / "ml" / "thresholds.yml", rounds=100)
     write_files(home, folder, ROOT / "policies" / "default.yml")
-    return Place(home, folder, names_of(home, (FIRST_DAY, NEXT_DAY)), {})
+    return Sandbox(home, folder, names_of(home, (FIRST_DAY, NEXT_DAY)), {})
 
 
-def copy_of(demo: Place, folder: Path) -> Place:
-    """Returns a copy of the demo home and of the files beside it, below a folder."""
+def copy_of(demo: Sandbox, folder: Path) -> Sandbox:
+    """Returns a copy of the demo home and of the files next to it, in a folder."""
     home = folder / "home"
     shutil.copytree(demo.home, home)
     for file in demo.folder.iterdir():
         if file.is_file():
             shutil.copy(file, folder)
-    return Place(
+    return Sandbox(
         home, folder, {name: value.replace(str(demo.home), str(home)) for name, value in demo.names.items()}, {}
     )
 
 
 @pytest.fixture(scope="module")
-def shared_demo(demo: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A copy for the commands that take long: what one of them built, such as the steps of a backtest, the next finds."""
+def shared_demo(demo: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A copy shared by the long-running commands: one reuses what another built, such as a backtest's steps."""
     return copy_of(demo, tmp_path_factory.mktemp("shared"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", SHORT)
-def test_a_documented_command_ends_as_documented_ten_times(demo: Place, tmp_path: Path, command: str) -> None:
-    place = copy_of(demo, tmp_path)
-    ended_as_documented(place, command, TIMES)
-    shutil.rmtree(place.home)
+def test_a_documented_command_exits_as_documented_ten_times(demo: Sandbox, tmp_path: Path, command: str) -> None:
+    sandbox = copy_of(demo, tmp_path)
+    assert_exits_as_documented(sandbox, command, TIMES)
+    shutil.rmtree(sandbox.home)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command in DOCUMENTED if command not in SHORT])
-def test_a_documented_command_that_takes_long_ends_as_documented_ten_times(
-    demo: Place, shared_demo: Place, tmp_path: Path, command: str
+def test_a_documented_command_that_takes_long_exits_as_documented_ten_times(
+    demo: Sandbox, shared_demo: Sandbox, tmp_path: Path, command: str
 ) -> None:
     makes_another_demo = command.startswith("touchstone demo")
-    place = copy_of(demo, tmp_path) if makes_another_demo else shared_demo
-    ended_as_documented(place, command, TIMES)
+    sandbox = copy_of(demo, tmp_path) if makes_another_demo else shared_demo
+    assert_exits_as_documented(sandbox, command, TIMES)
     if makes_another_demo:
-        shutil.rmtree(place.home)
+        shutil.rmtree(sandbox.home)

@@ -1,7 +1,7 @@
-"""Drift by the real command: no alert for twenty undisturbed days, and each disturbance on the first run that meets it.
+"""Drift by the real command: no alert for twenty undisturbed days, and each disturbance is reported by the next run.
 
-A demo is rated as of a day with models that were trained then, and on each of the twenty days after it. Then its sources are
-changed, each time in a copy, and the last day is rated again over what lands.
+A demo is rated as of a day with models that were trained then, and on each of the twenty days after it. Then its
+sources are changed, each time in a copy, and the last day is rated again over the newly landed data.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import yaml
 from conftest import ROOT, touchstone
 
 pytestmark = pytest.mark.slow
-CUT, LAST = "2026-06-10", "2026-06-30"
+CUTOFF_DATE, LAST = "2026-06-10", "2026-06-30"
 DAYS = (("2026-06-11", "2026-06-15"), ("2026-06-16", "2026-06-20"), ("2026-06-21", "2026-06-25"), ("2026-06-26", LAST))
-"""Twenty days, in quarters: a command of a test may take a quarter of an hour, and a slow machine took it for half of them."""
-TELL = (
+"""Twenty days in four parts: a test's command may take a quarter of an hour, which a slow machine needs for ten days."""
+DRIFT_EXPECTATIONS = (
     "population_is_as_at_the_cut",
     "population_is_not_another",
     "categories_are_as_at_the_cut",
@@ -31,7 +31,7 @@ DISTURBED: Mapping[str, tuple[Mapping[str, str], dict[str, str]]] = {
         {
             "listings": "select * replace (price * 1.3 as price) from sources",
             "listing_prices": f"""
-                select * replace (case when observed_at > timestamp '{CUT}' then price * 1.3 else price end as price)
+                select * replace (case when observed_at > timestamp '{CUTOFF_DATE}' then price * 1.3 else price end as price)
                 from sources
             """,
         },
@@ -41,7 +41,7 @@ DISTURBED: Mapping[str, tuple[Mapping[str, str], dict[str, str]]] = {
         {
             "listings": f"""
                 select * replace (
-                    case when category = (select mode(category) from sources) then timestamp '{CUT}' else delisted_at end
+                    case when category = (select mode(category) from sources) then timestamp '{CUTOFF_DATE}' else delisted_at end
                     as delisted_at)
                 from sources
             """
@@ -52,7 +52,7 @@ DISTURBED: Mapping[str, tuple[Mapping[str, str], dict[str, str]]] = {
         {
             "merchants": f"""
                 select * replace (
-                    case when hash(merchant_id) % 2 = 0 then timestamp '{CUT}' else registered_at end as registered_at)
+                    case when hash(merchant_id) % 2 = 0 then timestamp '{CUTOFF_DATE}' else registered_at end as registered_at)
                 from sources
             """
         },
@@ -63,23 +63,25 @@ DISTURBED: Mapping[str, tuple[Mapping[str, str], dict[str, str]]] = {
         {"reviews": "weight_ratio"},
     ),
 }
-"""What is done to which tables, and the feature that has to be named on which list; the largest category where none is."""
+"""The changes by table, and the feature to be named by list; if empty, the largest category."""
 
 
 def result(home: Path, day: str) -> dict[str, set[str]]:
-    """What the gate on scores says has moved, by list."""
+    """Returns the columns with drift according to the gate on scores, by list."""
     found = {}
     for path in (home / "gates" / day).glob("scores-*.json"):
         failures = json.loads(path.read_text())["failures"]
-        found[path.stem.removeprefix("scores-")] = {item["column"] for item in failures if item["expectation"] in TELL}
+        found[path.stem.removeprefix("scores-")] = {
+            item["column"] for item in failures if item["expectation"] in DRIFT_EXPECTATIONS
+        }
     return found
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose models were trained as of the cut.
+    """A home whose models were trained as of the cutoff date.
 
-    With so few verdicts a model may be calibrated too badly to pass its review; drift is reported all the same.
+    With so few verdicts a model's calibration may be too poor to pass its review; drift is reported all the same.
     """
     home = tmp_path_factory.mktemp("drift") / "home"
     limits = yaml.safe_load((ROOT / "ml" / "thresholds.yml").read_text())
@@ -88,32 +90,32 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home.parent / "thresholds.yml").write_text(yaml.safe_dump(limits))
     assert touchstone(home, "demo", "--scale", "0.03", "--seed", "31").code == 0
     environment = {"TOUCHSTONE_THRESHOLDS": str(home.parent / "thresholds.yml")}
-    done = touchstone(home, "run", "--as-of", CUT, "--approve-if-passing", **environment)
+    done = touchstone(home, "run", "--as-of", CUTOFF_DATE, "--approve-if-passing", **environment)
     assert done.code in (0, 3), done.stderr
-    assert set(result(home, CUT)) == {"listings", "merchants", "reviews", "brushing_merchants"}
+    assert set(result(home, CUTOFF_DATE)) == {"listings", "merchants", "reviews", "brushing_merchants"}
     return home
 
 
 @pytest.fixture(scope="module")
 def rated(home: Path) -> Path:
-    """The same home once the twenty days after it were rated."""
+    """The same home after the twenty following days were rated."""
     for first, last in DAYS:
         done = touchstone(home, "backfill", "--from", first, "--to", last, "--json")
         assert [day["outcome"] for day in done.json["days"] if day["outcome"] == "failed"] == [], done.stderr
     return home
 
 
-def test_at_most_one_alarm_in_twenty_undisturbed_days(rated: Path) -> None:
-    days = sorted(path.name for path in (rated / "gates").iterdir() if path.name > CUT)
+def test_at_most_one_drift_alarm_in_twenty_undisturbed_days(rated: Path) -> None:
+    days = sorted(path.name for path in (rated / "gates").iterdir() if path.name > CUTOFF_DATE)
     assert (len(days), days[-1]) == (20, LAST)
     alarms = [(day, *alarm) for day in days for alarm in result(rated, day).items() if alarm[1]]
     assert len(alarms) <= 1, alarms
 
 
 @pytest.mark.parametrize("name", DISTURBED)
-def test_a_disturbance_is_told_by_the_first_run_that_meets_it(rated: Path, tmp_path: Path, name: str) -> None:
+def test_a_disturbance_is_reported_by_the_next_run(rated: Path, tmp_path: Path, name: str) -> None:
     home = tmp_path / "home"
-    # All lands anew: a table with a cursor would be refused where rows change that have landed, or not pulled again.
+    # Everything lands again: a table with a cursor would refuse changed rows that have landed, or not pull them again.
     landed = ("landing", "warehouse.duckdb")
     shutil.copytree(
         rated, home, ignore=lambda folder, names: [n for n in names if n in landed and folder == str(rated)]

@@ -1,4 +1,4 @@
-"""`touchstone evaluate` on generated tables: numbers, text and edges, from either kind of file; each option changes its part."""
+"""`touchstone evaluate` on generated tables: numbers, text and edges, both file formats, and every option."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLAIN = ("--drop", "body,shop,day,part", *QUICK)
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One marketplace of reviews: what is fake shows in numbers, in words, and in who is beside whom."""
+    """One marketplace of reviews: fakes show in numbers, in words, and in their neighbours."""
     folder = tmp_path_factory.mktemp("tables")
     random = np.random.default_rng(11)
     fake = random.random(ROWS) < 0.25
@@ -85,7 +85,7 @@ def plain(home: Path, tables: Path) -> dict[str, Any]:
     return result(home, tables, *PLAIN)
 
 
-def test_the_answer_has_its_form(plain: dict[str, Any]) -> None:
+def test_the_result_has_the_documented_structure(plain: dict[str, Any]) -> None:
     assert list(plain) == ["metrics", "baseline", "rows", "positives", "warnings"]
     metrics = ("auroc", "average_precision", "f1", "precision_at_k", "calibration_slope", "brier_skill")
     assert tuple(plain["metrics"]) == metrics
@@ -94,13 +94,13 @@ def test_the_answer_has_its_form(plain: dict[str, Any]) -> None:
     assert 0.7 < plain["metrics"]["auroc"]["mean"] < 0.95
 
 
-def test_csv_and_any_number_of_threads_give_the_same(home: Path, tables: Path, plain: dict[str, Any]) -> None:
+def test_csv_and_any_thread_count_give_the_same_result(home: Path, tables: Path, plain: dict[str, Any]) -> None:
     assert result(home, tables, *PLAIN, table="reviews.csv", TOUCHSTONE_THREADS="1", OMP_NUM_THREADS="1") == plain
     assert result(home, tables, *PLAIN, **TWO_THREADS) == plain
 
 
 @pytest.mark.slow
-def test_text_and_edges_tell_more(home: Path, tables: Path, plain: dict[str, Any]) -> None:
+def test_text_and_edges_improve_the_metrics(home: Path, tables: Path, plain: dict[str, Any]) -> None:
     read = result(home, tables, "--text", "body", "--drop", "shop,day,part", *QUICK)
     near = result(home, tables, "--edges", str(tables / "edges.parquet"), *PLAIN)
     one_hop = result(home, tables, "--edges", str(tables / "edges.parquet"), "--hops", "1", *PLAIN)
@@ -114,14 +114,14 @@ def test_text_and_edges_tell_more(home: Path, tables: Path, plain: dict[str, Any
     assert both["metrics"]["auroc"]["mean"] > max(found["metrics"]["auroc"]["mean"] for found in (read, near))
 
 
-def test_features_and_what_is_dropped(home: Path, tables: Path, plain: dict[str, Any]) -> None:
+def test_selected_and_dropped_features_take_effect(home: Path, tables: Path, plain: dict[str, Any]) -> None:
     one = result(home, tables, "--features", "length", *QUICK)
     assert one["metrics"]["auroc"]["mean"] < plain["metrics"]["auroc"]["mean"] - 0.05
     less = result(home, tables, "--drop", "body,shop,day,part", "--drop", "stars", *QUICK)
     assert less["metrics"]["auroc"]["mean"] < plain["metrics"]["auroc"]["mean"] - 0.1
 
 
-def test_cuts_seeds_and_trials(home: Path, tables: Path, plain: dict[str, Any]) -> None:
+def test_splits_seeds_and_trials_take_effect(home: Path, tables: Path, plain: dict[str, Any]) -> None:
     answers = [plain]
     for options in (
         ("--group", "shop"),
@@ -141,10 +141,12 @@ def test_cuts_seeds_and_trials(home: Path, tables: Path, plain: dict[str, Any]) 
 
 
 @pytest.mark.slow
-def test_the_features_of_the_demo_with_truth(home: Path, rated_home: Path, tmp_path: Path) -> None:
-    """Merchants stay whole; what a merchant's goods have in common is followed over the merchant, which is no row.
+def test_demo_features_with_true_labels_are_evaluated_without_warnings(
+    home: Path, rated_home: Path, tmp_path: Path
+) -> None:
+    """Merchants are kept together; what a merchant's listings share is followed over the merchant, which is no row.
 
-    Nine merchants sell counterfeits, so a cut tests on two: one cut or two say little, four do.
+    Nine merchants sell counterfeits, so a split tests on two: one or two splits have little power, four suffice.
     """
     day = max((rated_home / "features" / "listings").iterdir())
     duckdb.sql(f"""
@@ -183,7 +185,7 @@ def test_the_features_of_the_demo_with_truth(home: Path, rated_home: Path, tmp_p
     assert found["baseline"]["prevalence"]["auroc"]["mean"] == 0.5
 
 
-def test_classes_that_the_scores_part_wholly_have_no_slope(home: Path, tmp_path: Path) -> None:
+def test_perfectly_separated_classes_have_no_calibration_slope(home: Path, tmp_path: Path) -> None:
     """A logistic regression of the truth on such scores has no finite fit; everything else is reported for each split."""
     random = np.random.default_rng(5)
     fake = random.random(ROWS) < 0.25
@@ -198,12 +200,12 @@ def test_classes_that_the_scores_part_wholly_have_no_slope(home: Path, tmp_path:
     assert found["metrics"]["calibration_slope"]["mean"] is None
     client = load_mlflow().MlflowClient(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
     (newest,) = client.search_runs([client.get_experiment_by_name("evaluate").experiment_id], max_results=1)
-    (cut,) = json.loads(Path(client.download_artifacts(newest.info.run_id, "splits.json", str(tmp_path))).read_text())
-    assert (cut["auroc"], cut["calibration_slope"]) == (1.0, None)
+    (fold,) = json.loads(Path(client.download_artifacts(newest.info.run_id, "splits.json", str(tmp_path))).read_text())
+    assert (fold["auroc"], fold["calibration_slope"]) == (1.0, None)
 
 
-def test_a_table_cut_from_a_real_market(home: Path, tmp_path: Path) -> None:
-    """Agora's goods, a row each; the label is the market's own category, and words that admit a copy are masked."""
+def test_a_table_extracted_from_a_real_market(home: Path, tmp_path: Path) -> None:
+    """Agora's listings, one row each; the label is the market's own category, and admissions of a copy are masked."""
     daily = shared_data("agora") / "listings_daily.parquet"
     duckdb.sql(
         f"""
@@ -226,7 +228,7 @@ def test_a_table_cut_from_a_real_market(home: Path, tmp_path: Path) -> None:
     assert 0.6 < unseen["metrics"]["auroc"]["mean"] < by_row["metrics"]["auroc"]["mean"]
 
 
-def test_beside_the_baselines_in_words_and_in_mlflow(home: Path, tables: Path) -> None:
+def test_baselines_are_reported_as_text_and_in_mlflow(home: Path, tables: Path) -> None:
     done = touchstone(home, "evaluate", str(tables / "reviews.parquet"), *PLAIN, "--baseline")
     assert done.code == 0, done.stderr
     assert "Touchstone" in done.stdout
@@ -262,7 +264,7 @@ def test_beside_the_baselines_in_words_and_in_mlflow(home: Path, tables: Path) -
         (("--label", "fake", "--test-size", "0.005"), "it needs 2 of each"),
     ],
 )
-def test_what_cannot_be_is_told_with_what_to_do(
+def test_invalid_arguments_are_refused_with_instructions(
     tables: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     done = run(

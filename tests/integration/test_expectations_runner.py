@@ -1,4 +1,4 @@
-"""The runner on real files: what cannot be judged does not pass, nothing of a row leaks, and nothing outlives a run."""
+"""The runner on real files: unevaluable expectations block, no row values leak, and no thread outlives a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_warning_that_cannot_be_evaluated_blocks(tmp_path: Path):
     assert not result.success
 
 
-def test_values_of_rows_never_stand_in_a_result(tmp_path: Path):
+def test_a_result_never_contains_row_values(tmp_path: Path):
     case = GOOD["candidate"].broken(
         f"update candidate set listing_id = '{PERSONAL}', action = '{PERSONAL}', reasons = '{PERSONAL}', band = '{PERSONAL}'",
         f"alter table rated alter score type varchar using '{PERSONAL}'",
@@ -44,7 +44,7 @@ def test_values_of_rows_never_stand_in_a_result(tmp_path: Path):
     assert PERSONAL not in result.model_dump_json()
 
 
-def test_expectations_without_their_optional_table_are_skipped_by_name(tmp_path: Path):
+def test_expectations_without_their_optional_table_are_listed_as_skipped(tmp_path: Path):
     case = GOOD["landed"].broken("drop table reviews", "drop table orders_before")
     rows = [row for row in case.parameters["loads"] if row["table_name"] != "reviews"]
     result = case.broken(loads=rows).judge(tmp_path)
@@ -64,14 +64,14 @@ def test_an_empty_list_passes_only_where_the_policy_allows_it(tmp_path: Path):
     assert empty.broken(least_rows=0).judge(tmp_path).failures == ()
 
 
-def test_digests_name_the_suite_and_the_judged_bytes(tmp_path: Path):
+def test_digests_identify_the_suite_and_the_judged_bytes(tmp_path: Path):
     tables = GOOD["features"].write(tmp_path)
     result = run_suite("features", tables, GOOD["features"].parameters)
     assert result.suite_digest == suite_digest("features")
     assert result.subject_digest == subject_digest(tables)
 
 
-def test_several_files_of_a_table_are_judged_as_one_and_paths_may_hold_anything(tmp_path: Path):
+def test_several_files_of_a_table_are_judged_as_one_and_paths_may_contain_any_character(tmp_path: Path):
     folder = tmp_path / "it's as_of=2026-06-30 $1"
     folder.mkdir()
     case = GOOD["scores"]
@@ -82,7 +82,7 @@ def test_several_files_of_a_table_are_judged_as_one_and_paths_may_hold_anything(
     assert failed == {"scores_have_one_row_an_entity", "scores_are_of_the_entities_with_features"}
 
 
-def test_the_same_table_name_may_hold_other_columns_in_the_next_run(tmp_path: Path):
+def test_a_table_may_have_other_columns_in_the_next_run(tmp_path: Path):
     assert GOOD["features"].judge(tmp_path).success
     changed = GOOD["features"].broken(
         "update features set merchant_id = listing_id",
@@ -94,7 +94,7 @@ def test_the_same_table_name_may_hold_other_columns_in_the_next_run(tmp_path: Pa
     assert result.failures == ()
 
 
-def test_no_thread_of_a_database_outlives_its_run(tmp_path: Path):
+def test_no_database_thread_outlives_its_run(tmp_path: Path):
     GOOD["scores"].judge(tmp_path)
     tasks = Path("/proc/self/task")
     if not tasks.is_dir():
@@ -105,7 +105,7 @@ def test_no_thread_of_a_database_outlives_its_run(tmp_path: Path):
     assert len(list(tasks.iterdir())) <= before
 
 
-def test_files_that_are_not_handed_in_properly_are_refused_before_anything_runs(tmp_path: Path):
+def test_missing_tables_and_parameters_are_refused_before_anything_runs(tmp_path: Path):
     case = GOOD["scores"]
     tables = case.write(tmp_path)
     with pytest.raises(BadInputError, match="features is missing"):

@@ -1,4 +1,4 @@
-"""Every suite lets sound data through, and every expectation of every suite is seen to fail on bad data."""
+"""Every suite passes valid data, and every expectation of every suite is shown to fail on bad data."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ WARNINGS = [case for case, severity in SEVERITIES.items() if severity == "warnin
 
 
 @pytest.mark.parametrize("suite", suite_names())
-def test_every_expectation_has_a_case_that_breaks_it(suite: str):
+def test_every_expectation_has_a_case_that_violates_it(suite: str):
     assert set(BAD[suite]) == {expectation.name for expectation in load_suite(suite).expectations}
 
 
 @pytest.mark.parametrize("suite", suite_names())
-def test_sound_data_passes(suite: str, tmp_path: Path):
+def test_valid_data_passes(suite: str, tmp_path: Path):
     result = GOOD[suite].judge(tmp_path)
     assert result.failures == ()
     assert result.success
@@ -31,7 +31,7 @@ def test_sound_data_passes(suite: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("suite", "name"), CASES)
-def test_bad_data_is_seen(suite: str, name: str, tmp_path: Path):
+def test_bad_data_is_detected(suite: str, name: str, tmp_path: Path):
     severity = SEVERITIES[suite, name]
     result = BAD[suite][name].judge(tmp_path)
     failure = next(failure for failure in result.failures if failure.expectation == name)
@@ -45,9 +45,7 @@ def test_bad_data_is_seen(suite: str, name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("rows", "refusals"), [(99, 1), (100, 0)])
-def test_a_table_of_which_only_the_new_is_pulled_is_seen_to_shrink_at_its_source(
-    rows: int, refusals: int, tmp_path: Path
-):
+def test_shrinking_of_an_incrementally_pulled_table_is_detected_at_its_source(rows: int, refusals: int, tmp_path: Path):
     result = landed_with("reviews", source_row_count=rows, previous_source_row_count=200).judge(tmp_path)
     assert [failure.observed for failure in result.failures] == [f"{rows} rows at the source"] * refusals
 
@@ -61,7 +59,7 @@ def test_a_warning_alone_does_not_block(suite: str, name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("expectation", "case"), candidate_faults().values(), ids=candidate_faults())
-def test_a_list_that_breaks_a_term_is_refused(expectation: str, case: Case, tmp_path: Path):
+def test_a_list_that_violates_a_term_is_refused(expectation: str, case: Case, tmp_path: Path):
     result = case.judge(tmp_path)
     assert expectation in {failure.expectation for failure in result.of_severity("critical")}
     with pytest.raises(GateRefusedError, match=expectation):

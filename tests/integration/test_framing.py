@@ -1,7 +1,8 @@
-"""A rival cannot frame an honest merchant: what buyers and reporters do moves nobody's own_conduct_score.
+"""Competitors cannot frame an honest merchant: actions of buyers and reporters change nobody's own_conduct_score.
 
-A marketplace is rated twice by one champion, as it is and with hundreds of honest merchants under attack (tests/framing.py).
-Nobody below the floor gets on a list by it. Those between floor and threshold can, and the floor sees to it that they are few.
+A marketplace is rated twice by one champion, as it is and with hundreds of honest merchants under attack
+(tests/framing.py). No attack lists an entity below the floor. Entities between floor and threshold can be listed by
+one, and the floor ensures that they are few.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from quality import AS_OF, TRAINED_AS_OF
 VICTIMS = 500
 MOST_ONLY_BY_THE_ATTACK = 0.02
 BRUSHING = "merchant_brushing"
-"""What it reads of a merchant's own doing are shares of its orders, and whoever orders has a part in them: so nobody's own
-conduct has to stand still, but nobody may get on its list."""
+"""Its features of a merchant's own conduct are shares of its orders, which buyers influence: its own_conduct_score may
+change, but nobody may get on its list."""
 CHECK_SEED = 1029
 MOVED_BY_BUYERS = {"delivery_days", "one_star_share", "complaint_share", "refund_not_authentic_share"}
 FELT_BY = 20
@@ -34,7 +35,7 @@ FELT_BY = 20
 
 @dataclass(frozen=True)
 class Framed:
-    """Two homes with the same champions, one of them under attack, and whom the attack is meant for."""
+    """Two homes with the same champions, one of them under attack, and the victims of the attack."""
 
     peaceful: Path
     attacked: Path
@@ -44,8 +45,8 @@ class Framed:
 def attacked_home(trained: Path, peaceful: Path, home: Path, as_of: str, count: int) -> list[str]:
     """Makes a home with the champions of another, and its marketplace under attack; returns the victims.
 
-    Nothing has landed there yet: the gate of landed tables compares with the load before, and refuses so many bad reviews at
-    once. An attack that grows slowly would pass it.
+    Nothing has landed there yet: the landed gate compares with the load before, and refuses so many bad reviews at
+    once. A slowly growing attack would pass it.
     """
     victims = honest_merchants(peaceful, as_of, count)
     assert len(victims) == count
@@ -56,8 +57,8 @@ def attacked_home(trained: Path, peaceful: Path, home: Path, as_of: str, count: 
     return victims
 
 
-def assert_that_own_conduct_stands(peaceful: Path, attacked: Path, as_of: str) -> None:
-    """What a third party does moves no feature of the subject or the platform, and no own_conduct_score, of anybody."""
+def assert_own_conduct_is_unchanged(peaceful: Path, attacked: Path, as_of: str) -> None:
+    """Asserts that third parties change no own-conduct feature and no own_conduct_score of any entity."""
     for model in LIST_OF_MODEL.keys() - {BRUSHING}:
         moved = moved_features(peaceful, attacked, model, as_of)
         assert not moved["subject"], f"{model}: a third party moves what ml/models.yml says the subject controls"
@@ -74,9 +75,9 @@ def assert_that_own_conduct_stands(peaceful: Path, attacked: Path, as_of: str) -
 def only_by_the_attack(
     peaceful: Path, attacked: Path, as_of: str, victims: list[str], models: Iterable[str] = tuple(LIST_OF_MODEL)
 ) -> set[str]:
-    """Returns the victims that are on the models' lists, or one of whose goods is, only because of the attack.
+    """Returns the victims that are listed, or have a listing that is, only because of the attack.
 
-    What is new on a list has to lie at or above the floor.
+    Any new entry of a list has to lie at or above the floor.
     """
     framed: set[str] = set()
     for model in models:
@@ -92,19 +93,19 @@ def only_by_the_attack(
     return framed & set(victims)
 
 
-def test_in_a_small_marketplace_only_what_buyers_control_moves(homes: Homes, tmp_path: Path):
-    """Although the model was taught nonsense (conftest.py)."""
+def test_in_a_small_marketplace_only_features_controlled_by_buyers_change(homes: Homes, tmp_path: Path):
+    """Although the model was trained on meaningless labels (conftest.py)."""
     attacked = tmp_path / "attacked"
     victims = attacked_home(homes.rated, homes.undisturbed, attacked, NEXT_DAY, 60)
     done = run(attacked, homes.policy, NEXT_DAY)
     assert done.code == 0, done.stdout + done.stderr
-    assert_that_own_conduct_stands(homes.undisturbed, attacked, NEXT_DAY)
+    assert_own_conduct_is_unchanged(homes.undisturbed, attacked, NEXT_DAY)
     only_by_the_attack(homes.undisturbed, attacked, NEXT_DAY, victims)
 
 
 @pytest.fixture(scope="module")
 def framed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Framed]:
-    """A marketplace of 5,000 merchants, calm and with 500 of them under attack: some fifteen minutes."""
+    """A marketplace of 5,000 merchants, undisturbed and with 500 of them under attack: some fifteen minutes."""
     folder = tmp_path_factory.mktemp("framing")
     trained, peaceful, attacked = folder / "trained", folder / "peaceful", folder / "attacked"
     done = touchstone(trained, "demo", "--scale", "0.05", "--seed", str(CHECK_SEED))
@@ -123,12 +124,12 @@ def framed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Framed]:
 
 @pytest.mark.slow
 def test_of_500_framed_merchants_none_below_the_floor_is_listed(framed: Framed):
-    assert_that_own_conduct_stands(framed.peaceful, framed.attacked, AS_OF)
+    assert_own_conduct_is_unchanged(framed.peaceful, framed.attacked, AS_OF)
     only_by_the_attack(framed.peaceful, framed.attacked, AS_OF, framed.victims)
 
 
 @pytest.mark.slow
-def test_of_500_framed_merchants_few_get_on_a_list(framed: Framed, record_property: Callable[[str, object], None]):
+def test_of_500_framed_merchants_few_are_listed(framed: Framed, record_property: Callable[[str, object], None]):
     counterfeits = LIST_OF_MODEL.keys() - {BRUSHING}
     by_attack = only_by_the_attack(framed.peaceful, framed.attacked, AS_OF, framed.victims, counterfeits)
     record_property("listed_only_by_the_attack", len(by_attack))
@@ -136,5 +137,5 @@ def test_of_500_framed_merchants_few_get_on_a_list(framed: Framed, record_proper
 
 
 @pytest.mark.slow
-def test_of_500_framed_merchants_none_gets_on_the_list_of_brushers(framed: Framed):
+def test_of_500_framed_merchants_none_is_on_the_list_of_brushers(framed: Framed):
     assert only_by_the_attack(framed.peaceful, framed.attacked, AS_OF, framed.victims, [BRUSHING]) == set()

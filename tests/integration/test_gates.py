@@ -1,4 +1,4 @@
-"""Gates refuse, and what they refused stays unpublished: through the pipeline, and through every way around it."""
+"""What a gate refused stays unpublished: through the pipeline, and through every way around it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def dagster_run(home: Path, job: str, day: str, **environment: str) -> subproces
 
 
 def publish_alone(home: Path, day: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Materialises the published lists of a day alone, as somebody might from Dagster's command line."""
+    """Materialises only the published lists of a day, as from Dagster's command line."""
     return subprocess.run(
         [
             *(str(Path(sys.executable).parent / "dagster"), "asset", "materialize", "-m", "orchestration.definitions"),
@@ -61,7 +61,7 @@ def policy_with(policy: Path, folder: Path, **changes: object) -> str:
 
 
 def rewrite(parquet: Path, query: str, parameters: Mapping[str, object] | None = None) -> None:
-    """Replaces a Parquet file by what a query makes of it (`t` is the file)."""
+    """Replaces a Parquet file by the result of a query over it (`t` is the file)."""
     connection = duckdb.connect()
     connection.execute(f"create table t as select * from read_parquet('{parquet}', hive_partitioning = false)")
     connection.execute(f"copy ({query}) to '{parquet}' (format parquet)", parameters or {})
@@ -77,8 +77,8 @@ def test_landed_gate_refuses_stale_loads(run_touchstone: Callable[..., Outcome],
     assert published_files(home) == before
 
 
-def test_gates_see_files_that_were_changed_after_they_had_passed(home: Path):
-    """Both at once: each gate judges its own file, and that one of them refuses is enough (test_publishing_publish.py)."""
+def test_gates_detect_files_that_were_changed_after_passing(home: Path):
+    """Both at once: each gate judges its own file, and one refusal is enough (test_publishing_publish.py)."""
 
     def listings_of(files: dict[str, bytes]) -> dict[str, bytes]:
         return {file: content for file, content in files.items() if file.startswith("published/listings/")}
@@ -98,14 +98,14 @@ def test_gates_see_files_that_were_changed_after_they_had_passed(home: Path):
 
 @pytest.fixture(scope="module")
 def refused_day(homes: Homes, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
-    """A home in which the gate of scores refused a day, and how that run ended."""
+    """A home in which the gate of scores refused a day, and the outcome of that run."""
     folder = tmp_path_factory.mktemp("refused")
     shutil.copytree(homes.undisturbed, folder / "home")
     policy = policy_with(homes.policy, folder, max_flagged_share=0.00001)
     return folder / "home", touchstone(folder / "home", "run", "--as-of", REFUSED_DAY, TOUCHSTONE_POLICY=policy)
 
 
-def test_scores_gate_refuses_and_says_which_expectation_observed_value_and_limit(
+def test_scores_gate_refuses_and_names_expectation_observed_value_and_limit(
     refused_day: tuple[Path, Outcome], rated_home: Path
 ):
     home, refused = refused_day
@@ -133,10 +133,10 @@ def test_publishing_alone_after_the_candidate_gate_refused_publishes_nothing(hom
     assert published_files(home) == before
 
 
-def test_an_older_day_that_passes_does_not_let_a_refused_day_through(
+def test_a_passing_older_day_does_not_release_a_refused_day(
     refused_day: tuple[Path, Outcome], homes: Homes, tmp_path: Path
 ):
-    """A check without partitions of its own forgot which day it was about, and automation published the refused one."""
+    """Regression: a check without partitions did not record its day, and automation published the refused one."""
     home, policy = tmp_path / "home", str(homes.policy)
     shutil.copytree(refused_day[0], home)
     newest = (home / "published" / "listings" / "LATEST").read_text()
@@ -158,7 +158,7 @@ def test_publishing_a_day_that_was_never_rated_publishes_nothing(home: Path):
     assert published_files(home) == before
 
 
-def test_a_refused_load_with_a_fresh_one_in_use_lets_the_run_go_on(run_touchstone: Callable[..., Outcome], home: Path):
+def test_a_refused_load_with_a_fresh_stand_in_lets_the_run_continue(run_touchstone: Callable[..., Outcome], home: Path):
     before = published_files(home)
     newest = "select order_id from t order by greatest(placed_at, shipped_at, delivered_at, refunded_at) desc limit 1"
     broken = f"select * replace (if(order_id in ({newest}), -1, quantity) as quantity) from t"
@@ -191,7 +191,7 @@ def test_a_refused_load_with_a_fresh_one_in_use_lets_the_run_go_on(run_touchston
         ),
     ],
 )
-def test_a_load_is_refused_by_the_gate_that_names_what_is_wrong_with_it(
+def test_the_landed_gate_refuses_a_run_and_names_the_reason(
     run_touchstone: Callable[..., Outcome],
     home: Path,
     table: str,
@@ -208,7 +208,7 @@ def test_a_load_is_refused_by_the_gate_that_names_what_is_wrong_with_it(
     assert published_files(home) == before
 
 
-def test_a_refused_load_with_none_before_ends_with_two(home: Path, tmp_path: Path):
+def test_a_refused_load_without_a_previous_one_exits_with_2(home: Path, tmp_path: Path):
     fresh = tmp_path / "fresh"
     shutil.copytree(home / "marketplace", fresh / "marketplace")
     rewrite(fresh / "marketplace/sources/merchants.parquet", "select * from t union all (from t limit 3)")

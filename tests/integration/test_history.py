@@ -1,4 +1,4 @@
-"""How a process that runs stages writes Dagster's history: few waits for the disk, and who follows a run sees each line."""
+"""How a process that runs stages writes Dagster's history: few disk syncs, and subscribers receive each line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 
 
 @pytest.mark.usefixtures("instance")
-def test_a_commit_does_not_wait_for_the_disk_and_other_readers_see_it(tmp_path: Path):
+def test_a_commit_does_not_sync_to_disk_and_is_visible_to_other_readers(tmp_path: Path):
     database = tmp_path / "dagster" / "history" / "runs" / "index.db"
     engine = sqlalchemy.create_engine(f"sqlite:///{database}", poolclass=sqlalchemy.pool.NullPool)
     for number in range(2):
@@ -41,13 +41,13 @@ def test_a_commit_does_not_wait_for_the_disk_and_other_readers_see_it(tmp_path: 
 
 
 @pytest.mark.usefixtures("instance")
-def test_databases_outside_dagster_s_history_are_left_alone(tmp_path: Path):
+def test_databases_outside_dagster_s_history_keep_their_settings(tmp_path: Path):
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'mlflow.db'}")
     with engine.connect() as connection:
         assert connection.execute(sqlalchemy.text("pragma synchronous")).scalar() == 2  # full, SQLite's default
 
 
-def test_who_follows_a_run_sees_each_line_when_it_is_written(instance: dg.DagsterInstance):
+def test_a_subscriber_of_a_run_receives_each_line_when_it_is_written(instance: dg.DagsterInstance):
     run_id, seen = str(uuid.uuid4()), []
     lines = [f"line {number}" for number in range(5)]
     instance.watch_event_logs(run_id, None, lambda entry, _: seen.append(entry.user_message))

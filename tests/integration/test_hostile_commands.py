@@ -1,4 +1,4 @@
-"""Commands as processes over a home in which all that people wrote is hostile: they print, write and refuse, and obey nothing."""
+"""Commands over a home in which all user-written text is hostile: none of it takes effect on a terminal."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠]")  # noqa: RUF001
 
 
 def touchstone(home: Path, *arguments: str) -> Outcome:
-    """Runs the command with a key, without which no rows are taken in."""
+    """Runs the command with a key, which recording rows requires."""
     return run_touchstone(home, *arguments, **KEY)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with lists and leads of a hundred hostile merchants; tests only read it."""
+    """A home with lists and leads of a hundred hostile merchants; read-only."""
     home = tmp_path_factory.mktemp("hostile")
     merchants = hostile_market()
     made = Made(home, landed_of(merchants))
@@ -64,8 +64,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def safe(outcome: Outcome, code: int) -> Outcome:
-    """Returns how a command ended, having seen that it ended as it should and printed nothing that a terminal obeys."""
+def assert_safe(outcome: Outcome, code: int) -> Outcome:
+    """Asserts a command's exit code and that its output is assert_safe on a terminal; returns the outcome."""
     assert outcome.code == code, (outcome.stdout[-500:], outcome.stderr[-1_000:])
     assert "Traceback" not in outcome.stderr
     assert not unsafe_lines(outcome.stdout)
@@ -73,8 +73,8 @@ def safe(outcome: Outcome, code: int) -> Outcome:
     return outcome
 
 
-def whole(outcome: Outcome) -> Any:
-    """Returns what a command printed for a program, having seen that it escapes whatever hides."""
+def assert_escaped(outcome: Outcome) -> Any:
+    """Asserts that a command's JSON output escapes invisible characters; returns the parsed output."""
     assert outcome.code == 0, outcome.stderr[-1_000:]
     assert outcome.stdout.isascii()
     assert {sign for sign in outcome.stdout if not sign.isprintable()} == {"\n"}
@@ -82,16 +82,16 @@ def whole(outcome: Outcome) -> Any:
 
 
 @pytest.mark.parametrize("name", ["listings", "merchants"])
-def test_lists_are_shown_without_obeying_them_and_whole_as_json(home: Path, name: str) -> None:
-    shown = safe(touchstone(home, "lists", "show", name, "--limit", "500"), 0).stdout
+def test_lists_with_hostile_text_are_printed_safely_and_unchanged_as_json(home: Path, name: str) -> None:
+    shown = assert_safe(touchstone(home, "lists", "show", name, "--limit", "500"), 0).stdout
     assert "⟨U+001B⟩]0;owned⟨U+0007⟩" in shown
     assert "⟨U+202E⟩gnp.exe" in shown
     assert len(shown) < 200_000
-    rows = whole(touchstone(home, "lists", "show", name, "--limit", "500", "--json"))["rows"]
+    rows = assert_escaped(touchstone(home, "lists", "show", name, "--limit", "500", "--json"))["rows"]
     assert {row.get("title", row.get("name")) for row in rows} == set(HOSTILE)
 
 
-def test_csv_of_a_list_has_a_line_a_row_and_hides_nothing_and_parquet_has_what_was_written(home: Path) -> None:
+def test_csv_of_a_list_is_safe_with_one_line_per_row_and_parquet_is_verbatim(home: Path) -> None:
     (folder,) = (home / "published" / "listings").glob("2026-*")
     text = (folder / "listings.csv").read_bytes().decode()
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
@@ -104,27 +104,27 @@ def test_csv_of_a_list_has_a_line_a_row_and_hides_nothing_and_parquet_has_what_w
     assert set(pq.read_table(folder / "listings.parquet")["title"].to_pylist()) == set(HOSTILE)
 
 
-def test_leads_are_shown_and_exported_without_obeying_anybody(home: Path, tmp_path: Path) -> None:
-    listed = whole(touchstone(home, "leads", "list", "--json"))["leads"]
-    safe(touchstone(home, "leads", "list"), 0)
-    safe(touchstone(home, "leads", "show", listed[0]["lead_id"]), 0)
+def test_leads_with_hostile_text_are_printed_and_exported_safely(home: Path, tmp_path: Path) -> None:
+    listed = assert_escaped(touchstone(home, "leads", "list", "--json"))["leads"]
+    assert_safe(touchstone(home, "leads", "list"), 0)
+    assert_safe(touchstone(home, "leads", "show", listed[0]["lead_id"]), 0)
     for brand in ARGUMENTS[::80]:
         result = touchstone(
             home, "leads", "export", "--audience", "brand", "--brand", brand, "--to", str(tmp_path / "p\n\x1b[2J")
         )
-        safe(result, result.code)
+        assert_safe(result, result.code)
         assert result.code in {0, 2}, result.stderr
 
 
-def test_suppressions_are_listed_without_obeying_them(home: Path) -> None:
-    shown = safe(touchstone(home, "suppress", "list", "--as-of", str(DAY)), 0).stdout
+def test_suppressions_with_hostile_text_are_printed_safely(home: Path) -> None:
+    shown = assert_safe(touchstone(home, "suppress", "list", "--as-of", str(DAY)), 0).stdout
     assert sum(line.startswith("merchant  ") for line in shown.splitlines()) == len(HOSTILE)
-    facts = whole(touchstone(home, "suppress", "list", "--as-of", str(DAY), "--json"))["suppressions"]
+    facts = assert_escaped(touchstone(home, "suppress", "list", "--as-of", str(DAY), "--json"))["suppressions"]
     assert {row["reason"] for row in facts} == set(HOSTILE)
 
 
 def write_sources(folder: Path, listings: str, within: str = "") -> dict[str, Any]:
-    """Writes a sources file that maps two tables, and returns what it says."""
+    """Writes a sources file that maps two tables, and returns its content."""
     content: dict[str, Any] = {
         "version": 1,
         "name": "hostile",
@@ -139,13 +139,13 @@ def write_sources(folder: Path, listings: str, within: str = "") -> dict[str, An
 
 
 def refused_commands(folder: Path) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Yields commands that refuse what they are given, with the code that they end with."""
+    """Yields commands that refuse their input, with their exit codes."""
     value = "\x1b]0;owned\x07\x1b[2J\nFORGED \u202e" + "x" * 300
     for number, argument in enumerate(ARGUMENTS[::60]):
         yield ("lists", "show", argument), 2
         yield ("leads", "show", argument), 2
         yield ("trace", argument, "l1"), 2
-        yield ("trace", "listings", argument), 4  # nobody approved the model of this home
+        yield ("trace", "listings", argument), 4  # this home's model was never approved
         yield ("erase", argument, f"{number:032x}"), 2
     yield ("run", "--as-of", value), 2
     yield ("verify", value), 2
@@ -185,12 +185,12 @@ def refused_commands(folder: Path) -> Iterator[tuple[tuple[str, ...], int]]:
     yield ("evaluate", str(labelled), "--label", value + "y"), 2
 
 
-def test_what_is_refused_is_named_without_obeying_it(home: Path, tmp_path: Path) -> None:
+def test_refused_hostile_input_is_named_safely(home: Path, tmp_path: Path) -> None:
     for arguments, code in refused_commands(tmp_path):
-        safe(touchstone(home, *arguments), code)
+        assert_safe(touchstone(home, *arguments), code)
 
 
-def test_refused_loads_show_header_and_rows_without_obeying_them(tmp_path: Path) -> None:
+def test_refused_loads_print_header_and_rows_safely(tmp_path: Path) -> None:
     source = tmp_path / "source\x1b[2J"
     source.mkdir()
     columns = ", ".join(f'1 as "{value.replace(chr(34), "")}"' for value in ARGUMENTS[::10] if value.replace('"', ""))
@@ -206,15 +206,15 @@ def test_refused_loads_show_header_and_rows_without_obeying_them(tmp_path: Path)
         )
     for listings in ("listings", "rows", "gone\nFORGED"):
         content = write_sources(tmp_path, listings, f"{source.name}/")
-        result = safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml")), 2)
+        result = assert_safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml")), 2)
         assert "listings" in result.stdout + result.stderr
     content["tables"]["\x1b[2J\nFORGED"] = {"input": "listings", "\u202e": 1}
     (tmp_path / "sources.yml").write_text(yaml.safe_dump(content))
-    safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml")), 2)
+    assert_safe(touchstone(tmp_path / "home", "sources", "check", str(tmp_path / "sources.yml")), 2)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
-def test_a_real_terminal_gets_nothing_but_text_and_line_ends(home: Path, encoding: str) -> None:
+def test_a_real_terminal_receives_only_text_and_line_ends(home: Path, encoding: str) -> None:
     controller, terminal = pty.openpty()
     command = [
         sys.executable,
@@ -233,7 +233,7 @@ def test_a_real_terminal_gets_nothing_but_text_and_line_ends(home: Path, encodin
         while True:
             try:
                 received += os.read(controller, 65_536)
-            except OSError:  # Linux says so when the other side has closed
+            except OSError:  # Linux's response once the other side has closed
                 break
     os.close(controller)
     assert process.returncode == 0
@@ -243,21 +243,21 @@ def test_a_real_terminal_gets_nothing_but_text_and_line_ends(home: Path, encodin
     assert {sign for sign in text if not sign.isprintable()} == {"\n"}
 
 
-def test_verify_and_doctor_name_files_without_obeying_their_names(home: Path) -> None:
+def test_verify_and_doctor_print_hostile_file_names_safely(home: Path) -> None:
     record = home / "runs" / "x\x1b[2J\nFORGED.json"
     record.parent.mkdir(exist_ok=True)
     record.write_text("{}")
     try:
         for command in ("verify", "doctor"):
             result = touchstone(home, command)
-            safe(result, result.code)
+            assert_safe(result, result.code)
             assert json.loads(touchstone(home, command, "--json").stdout)
         assert "⟨U+001B⟩[2J⟨U+000A⟩FORGED.json" in touchstone(home, "doctor").stdout
     finally:
         record.unlink()
 
 
-def test_a_buy_sheet_of_hostile_listings_is_taken_back_as_it_was_written(home: Path, tmp_path: Path) -> None:
+def test_a_buy_sheet_of_hostile_listings_can_be_recorded_unchanged(home: Path, tmp_path: Path) -> None:
     listings = [
         goods.listing_id for merchant in hostile_market() for goods in merchant.goods if len(goods.listing_id) < 5_000
     ]
@@ -282,5 +282,5 @@ def test_a_buy_sheet_of_hostile_listings_is_taken_back_as_it_was_written(home: P
             row | {"ordered_at": "2026-06-30 10:00", "decided_at": "2026-07-01 10:00", "verdict": "genuine"}
             for row in rows
         )
-    result = whole(touchstone(copy, "test-buys", "record", str(filled), "--dry-run", "--json"))
+    result = assert_escaped(touchstone(copy, "test-buys", "record", str(filled), "--dry-run", "--json"))
     assert result["new"] == len(listings)

@@ -1,4 +1,4 @@
-"""No bad file takes more than a minute or 2 GB to be refused: the real command, measured, over files made to be hard on it."""
+"""No malicious file takes more than a minute or 2 GB to be refused: the real command on adversarial files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LINE = b'{"listing_id": "l1", "merchant_id": "m1", "listed_at": "2026-03-01"}\n'
 
 
 def repeated(path: Path, head: bytes, chunk: bytes, times: int, tail: bytes = b"") -> None:
-    """Writes a file, gzipped if its name says so."""
+    """Writes a file, gzipped if its name ends so."""
     with gzip.open(path, "wb", compresslevel=1) if path.suffix == ".gz" else path.open("wb") as file:
         file.write(head)
         for _ in range(times):
@@ -34,7 +34,7 @@ def repeated(path: Path, head: bytes, chunk: bytes, times: int, tail: bytes = b"
         file.write(tail)
 
 
-def goods(path: Path, titles: pa.Array, **options: object) -> None:
+def write_listings(path: Path, titles: pa.Array, **options: object) -> None:
     """Writes listings with the given titles as Parquet."""
     rows = len(titles)
     columns = {"listing_id": [f"l{place}" for place in range(rows)], "merchant_id": ["m1"] * rows}
@@ -43,23 +43,26 @@ def goods(path: Path, titles: pa.Array, **options: object) -> None:
 
 
 def one_dictionary(path: Path) -> None:
-    """A dictionary whose one value has a gigabyte."""
-    goods(path, pa.array(["x" * (1000 * MB)]), data_page_size=1 << 31, dictionary_pagesize_limit=(1 << 31) - 1)
+    """Writes a dictionary whose single value has a gigabyte."""
+    write_listings(path, pa.array(["x" * (1000 * MB)]), data_page_size=1 << 31, dictionary_pagesize_limit=(1 << 31) - 1)
 
 
 def one_page(path: Path) -> None:
-    """A thousand values of a megabyte in one page."""
+    """Writes a thousand values of a megabyte in one page."""
     titles = pa.array(["x" * MB + str(place) for place in range(1000)])
-    goods(path, titles, use_dictionary=False, data_page_size=1 << 31)
+    write_listings(path, titles, use_dictionary=False, data_page_size=1 << 31)
 
 
 def one_value(path: Path) -> None:
-    """A hundred thousand rows that share a value of a megabyte: 100 GB in a file of some KB."""
-    goods(path, pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["x" * MB])))
+    """Writes a hundred thousand rows that share a value of a megabyte: 100 GB in a file of a few KB."""
+    write_listings(path, pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["x" * MB])))
 
 
-EVIL: dict[str, tuple[Callable[[Path], None], str]] = {
-    "strings.parquet": (lambda path: goods(path, pa.array(["x" * (10 * MB)] * 50)), "title: a value has more than"),
+ADVERSARIAL: dict[str, tuple[Callable[[Path], None], str]] = {
+    "strings.parquet": (
+        lambda path: write_listings(path, pa.array(["x" * (10 * MB)] * 50)),
+        "title: a value has more than",
+    ),
     "strings.csv": (
         lambda path: repeated(path, HEAD, b"l1,m1," + b"x" * (10 * MB) + b",2026-03-01\n", 20),
         "line 2 has more than 2,000,000 characters",
@@ -104,7 +107,7 @@ EVIL: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 def peak_kb(pid: int) -> int:
-    """Returns the most memory that a process has had; `getrusage` would count what this one had when it started it."""
+    """Returns the peak memory of a process; `getrusage` would include this process's memory at the fork."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except FileNotFoundError:
@@ -113,9 +116,9 @@ def peak_kb(pid: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EVIL)
-def test_a_file_made_to_be_hard_is_refused_in_time_and_memory(name: str, tmp_path: Path) -> None:
-    make, message = EVIL[name]
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_an_adversarial_file_is_refused_within_time_and_memory_limits(name: str, tmp_path: Path) -> None:
+    make, message = ADVERSARIAL[name]
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"copy ({MERCHANTS}) to '{tmp_path}/merchants.parquet' (format parquet)")
@@ -126,7 +129,7 @@ def test_a_file_made_to_be_hard_is_refused_in_time_and_memory(name: str, tmp_pat
     }
     sources = sources_file(tmp_path, inputs, identifiers="public")
     began = time.monotonic()
-    with (tmp_path / "said").open("wb") as output:
+    with (tmp_path / "output").open("wb") as output:
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / "touchstone"), "sources", "check", str(sources.path)],
             env=os.environ | {"TOUCHSTONE_HOME": str(tmp_path / "home")},
@@ -138,7 +141,7 @@ def test_a_file_made_to_be_hard_is_refused_in_time_and_memory(name: str, tmp_pat
             peak = max(peak, peak_kb(process.pid))
             time.sleep(0.02)
     seconds = time.monotonic() - began
-    text = (tmp_path / "said").read_text()
+    text = (tmp_path / "output").read_text()
     (tmp_path / name).unlink()
     assert process.returncode == 2, text
     assert "listings: this load was refused; none of its rows landed." in text

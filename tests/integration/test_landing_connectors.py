@@ -1,4 +1,4 @@
-"""Whatever tables come from, the same rows become the same load; and a source that cannot be read says why."""
+"""The same rows from any kind of source become the same load; unreadable sources are refused with the reason."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small demo marketplace's source tables."""
+    """The source tables of a small demo marketplace."""
     folder = tmp_path_factory.mktemp("market") / "demo"
     generate(folder, scale=0.0005, seed=3)
     return folder / "sources"
@@ -50,7 +50,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def postgres(postgres: Postgres, market: Path) -> Postgres:
-    """PostgreSQL that holds the marketplace."""
+    """A PostgreSQL server with the marketplace's tables."""
     postgres.fill(market)
     return postgres
 
@@ -59,13 +59,13 @@ def postgres(postgres: Postgres, market: Path) -> Postgres:
 def from_parquet(
     market: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> dict[str, LoadRecord]:
-    """What the marketplace's own files become."""
+    """The loads from the marketplace's own Parquet files."""
     folder = tmp_path_factory.mktemp("parquet")
     return landed(sources_file(folder, as_parquet(market, folder, request)), folder / "landing")
 
 
 @pytest.mark.parametrize("connector", [name for name in CONNECTORS if name != "parquet"])
-def test_every_connector_gives_the_loads_that_parquet_gives(
+def test_every_connector_gives_the_same_loads_as_parquet(
     connector: str,
     market: Path,
     from_parquet: dict[str, LoadRecord],
@@ -122,7 +122,7 @@ REFUSED_POSTGRES = [
 
 
 @pytest.mark.parametrize(("changes", "printed", "remedy"), REFUSED_POSTGRES)
-def test_a_postgres_source_that_cannot_be_read_says_where_why_and_what_to_do(
+def test_an_unreadable_postgres_source_is_reported_with_location_reason_and_remedy(
     changes: Options, printed: str, remedy: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("touchstone.core.retry.FIRST_PAUSE_SECONDS", 0.01)
@@ -139,7 +139,7 @@ def test_a_postgres_source_that_cannot_be_read_says_where_why_and_what_to_do(
     assert time.monotonic() - began < 30
 
 
-def test_a_wrong_password_is_said_without_it(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_without_showing_it(postgres: Postgres, tmp_path: Path) -> None:
     inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("listings")}
     sources_file(tmp_path, inputs)
     wrong = read_sources(tmp_path / "sources.yml", {"SHOP_PASSWORD": "not this one"})
@@ -154,23 +154,23 @@ def test_a_wrong_password_is_said_without_it(postgres: Postgres, tmp_path: Path)
     [
         ("name::int", "the server reports: invalid input syntax for type integer [sql]"),
         ("('{' || name)::json::text", "the server reports: invalid input syntax for type json [sql]"),
-        ("tell(name)", "the server refuses; its log has the reason and the values [sql]"),
+        ("reject(name)", "the server refuses; its log has the reason and the values [sql]"),
     ],
 )
-def test_what_postgres_says_of_a_value_is_told_without_it(
+def test_a_postgres_error_about_a_value_is_reported_without_the_value(
     expression: str, printed: str, postgres: Postgres, tmp_path: Path
 ) -> None:
     body = "begin raise exception 'no good: %', $1; end"
     postgres.run(
-        f"create or replace function tell(text) returns text language plpgsql as '{body.replace("'", "''")}'", "shop"
+        f"create or replace function reject(text) returns text language plpgsql as '{body.replace("'", "''")}'", "shop"
     )
     postgres.run(
-        "drop view if exists telling; create table if not exists told as select 'm1' as merchant_id, 'Ann Secret' as name",
+        "drop view if exists people_view; create table if not exists people as select 'm1' as merchant_id, 'Ann Secret' as name",
         "shop",
     )
-    postgres.run(f"create view telling as select merchant_id, {expression} as country from told", "shop")
-    postgres.run("grant select on telling, told to shop", "shop")
-    inputs = {"merchants": postgres.options("telling"), "listings": postgres.options("listings")}
+    postgres.run(f"create view people_view as select merchant_id, {expression} as country from people", "shop")
+    postgres.run("grant select on people_view, people to shop", "shop")
+    inputs = {"merchants": postgres.options("people_view"), "listings": postgres.options("listings")}
     message = landed(sources_file(tmp_path, inputs), tmp_path / "landing")["merchants"].message
     assert printed in message
     assert "Ann" not in message
@@ -180,10 +180,10 @@ def test_what_postgres_says_of_a_value_is_told_without_it(
 @pytest.mark.parametrize(
     ("name", "content"), [("b.csv", "b1,Ann Secret\nb2,Bob Secret\n"), ("b.jsonl", '{"b1": 1, "Ann Secret": 2}\n')]
 )
-def test_names_that_may_be_values_are_not_told(
+def test_column_names_that_may_be_values_are_not_reported(
     name: str, content: str, columns: Options, market: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """What a file without a header has for names is its first row."""
+    """The column names of a file without a header are its first row."""
     (tmp_path / name).write_text(content)
     inputs = {table: as_parquet(market, tmp_path, request)[table] for table in ("merchants", "listings")}
     inputs["buyers"] = {"connector": name.partition(".")[2], "path": name}
@@ -193,7 +193,9 @@ def test_names_that_may_be_values_are_not_told(
     assert "Secret" not in message
 
 
-def test_a_time_is_no_day_in_text_either(market: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_timestamp_text_is_not_accepted_as_a_date(
+    market: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     (tmp_path / "rates.csv").write_text(
         "currency,date,rate\nEUR,2026-06-01 00:00:00,1.1\nEUR,2026-06-02 12:00:00,1.1\n"
     )
@@ -203,7 +205,7 @@ def test_a_time_is_no_day_in_text_either(market: Path, tmp_path: Path, request: 
     assert "date: 1 of 2 rows cannot be read as date" in message
 
 
-def test_a_damaged_object_is_called_by_its_address(
+def test_a_damaged_object_is_named_by_its_address(
     storage: str, market: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     bucket(storage).put_object(Bucket="market", Key="torn/part-0.parquet", Body=b"PAR1 and no more")
@@ -214,7 +216,7 @@ def test_a_damaged_object_is_called_by_its_address(
     assert "fetched" not in message
 
 
-def test_a_slow_statement_is_given_up_in_time(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_slow_statement_times_out(postgres: Postgres, tmp_path: Path) -> None:
     postgres.run("create or replace view slow as select * from listings where pg_sleep(1)::text = ''", "shop")
     postgres.run("grant select on slow to shop", "shop")
     inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("slow", statement_seconds=2)}
@@ -224,16 +226,16 @@ def test_a_slow_statement_is_given_up_in_time(postgres: Postgres, tmp_path: Path
     assert time.monotonic() - began < 20
 
 
-def test_a_connection_that_breaks_once_is_made_again(
+def test_a_connection_that_breaks_once_is_retried(
     postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The server ends the session in the middle of the read; the read starts over and is whole."""
+    """The server ends the session in the middle of the read; the read is retried and complete."""
     postgres.run("create or replace view long as select * from listings where pg_sleep(0.002)::text = ''", "shop")
     postgres.run("grant select on long to shop", "shop")
     ended: list[str] = []
 
     def end_the_session() -> None:
-        # What looks for the table names it too, in a question to pg_attribute: that is not the read.
+        # Queries that look up the table mention it too, in pg_attribute: those are not the read.
         query = """
             select count(pg_terminate_backend(pid)) as ended from pg_stat_activity
             where application_name = 'touchstone' and state = 'active' and query like '%long%'
@@ -258,10 +260,10 @@ def test_a_connection_that_breaks_once_is_made_again(
     assert "; the next one follows in 0.5 s." in caplog.text
 
 
-def test_a_connection_that_breaks_while_the_table_is_looked_for_is_made_again(
+def test_a_connection_that_breaks_during_the_table_lookup_is_retried(
     postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The server ends the session that asks its catalogue, which waits for a lock meanwhile."""
+    """The server ends the session that queries its catalogue while it waits for a lock."""
     locked = tmp_path / "locked"
     end_one_session = f"""
         begin;
@@ -280,7 +282,7 @@ def test_a_connection_that_breaks_while_the_table_is_looked_for_is_made_again(
     """
     killer = Thread(target=postgres.run, args=(end_one_session, "shop"))
     killer.start()
-    # Nothing of another process tells that it holds the lock but the file that it makes then; one that died makes none.
+    # The process signals that it holds the lock by creating this file; a process that died creates none.
     while killer.is_alive() and not locked.exists():
         time.sleep(0.01)
     inputs = {name: postgres.options(name) for name in ("merchants", "listings")}
@@ -291,7 +293,7 @@ def test_a_connection_that_breaks_while_the_table_is_looked_for_is_made_again(
     assert result in caplog.text
 
 
-def test_a_connection_that_breaks_every_time_is_given_up_and_nothing_lands(
+def test_a_connection_that_always_breaks_fails_after_retries_and_nothing_lands(
     postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     postgres.run("create or replace view torn as select * from listings where pg_sleep(0.002)::text = ''", "shop")
@@ -299,7 +301,7 @@ def test_a_connection_that_breaks_every_time_is_given_up_and_nothing_lands(
     given_up = Event()
 
     def end_every_session() -> None:
-        # Not those that look for the table, which name it too, in a question to pg_attribute.
+        # Excluding the queries that look up the table, which mention it too, in pg_attribute.
         query = """
             select count(pg_terminate_backend(pid)) as ended from pg_stat_activity
             where application_name = 'touchstone' and state = 'active' and query like '%torn%'
@@ -327,8 +329,8 @@ def test_a_connection_that_breaks_every_time_is_given_up_and_nothing_lands(
     assert not (tmp_path / "landing" / "listings").exists()
 
 
-def test_a_database_that_changes_under_the_read_is_seen_as_it_was(postgres: Postgres, tmp_path: Path) -> None:
-    """Rows that come, go and change while a slow read is under way: what lands is the table as the read began."""
+def test_a_database_that_changes_during_the_read_is_read_from_one_snapshot(postgres: Postgres, tmp_path: Path) -> None:
+    """Rows are added, removed and changed during a slow read: the table lands as of the start of the read."""
     postgres.run("create table shifting as select * from listings", "shop")
     postgres.run("create view shifting_slowly as select * from shifting where pg_sleep(0.002)::text = ''", "shop")
     postgres.run("grant select on shifting, shifting_slowly to shop", "shop")
@@ -340,7 +342,7 @@ def test_a_database_that_changes_under_the_read_is_seen_as_it_was(postgres: Post
     changed: list[str] = []
 
     def change() -> None:
-        # The read quotes the view's name; what asks for its columns beforehand has the name as a value.
+        # The read quotes the view's name; the earlier lookup of its columns passes the name as a value.
         reading = (
             """select 1 as reading from pg_stat_activity where state = 'active' and query like '%"shifting_slowly"%'"""
         )
@@ -361,11 +363,13 @@ def test_a_database_that_changes_under_the_read_is_seen_as_it_was(postgres: Post
     assert (during.status, during.load_id) == ("accepted", before.load_id), during.message
 
 
-def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str, market: Path, tmp_path: Path) -> None:
+def test_unreadable_storage_is_reported_with_location_reason_and_remedy(
+    storage: str, market: Path, tmp_path: Path
+) -> None:
     bucket(storage).upload_file(str(market / "listings.parquet"), "market", "listings.parquet")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        unused = f"http://127.0.0.1:{closed.getsockname()[1]}"
     cases = [
         (
             in_storage(storage, "s3://nowhere/listings.parquet"),
@@ -379,7 +383,7 @@ def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str,
             "correct `path`",
         ),
         (
-            in_storage(nobody, "s3://market/listings.parquet"),
+            in_storage(unused, "s3://market/listings.parquet"),
             "Could not connect to the endpoint",
             "Is `endpoint` right",
         ),
@@ -403,9 +407,7 @@ def test_storage_that_cannot_be_read_says_where_why_and_what_to_do(storage: str,
         assert ENVIRONMENT["STORE_SECRET"] not in message
 
 
-def test_storage_that_never_answers_is_given_up_in_time(
-    market: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_storage_that_never_responds_times_out(market: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         inputs = {
@@ -469,7 +471,7 @@ FILES += [
 @pytest.mark.parametrize(
     ("name", "content", "options", "printed"), FILES, ids=[f"{name}-{printed[:40]}" for name, _, _, printed in FILES]
 )
-def test_a_file_that_cannot_be_read_says_so(
+def test_an_unreadable_file_is_reported_with_the_reason(
     name: str, content: bytes | None, options: Options, printed: str, market: Path, tmp_path: Path
 ) -> None:
     if content is not None:
@@ -500,7 +502,7 @@ def test_a_file_that_cannot_be_read_says_so(
         ]
     ],
 )
-def test_no_sign_in_a_name_changes_what_is_read(
+def test_special_characters_in_file_names_are_read_literally(
     connector: str, names: list[str], path: str, market: Path, tmp_path: Path
 ) -> None:
     with duckdb.connect() as connection:
@@ -523,9 +525,7 @@ def test_no_sign_in_a_name_changes_what_is_read(
 
 
 @pytest.mark.parametrize(("precision", "scale"), [(45, 4), (50, 18)])
-def test_a_decimal_of_more_digits_than_can_be_read_is_refused(
-    precision: int, scale: int, market: Path, tmp_path: Path
-) -> None:
+def test_a_decimal_with_too_many_digits_is_refused(precision: int, scale: int, market: Path, tmp_path: Path) -> None:
     rows = pq.read_table(market / "listings.parquet").slice(0, 1)
     price = pa.array([Decimal("19.99")], pa.decimal256(precision, scale))
     pq.write_table(rows.set_column(rows.schema.get_field_index("price"), "price", price), tmp_path / "items.parquet")
@@ -546,7 +546,7 @@ def test_a_decimal_of_more_digits_than_can_be_read_is_refused(
         ("numeric(5,-2)", "1200", "column price has a negative scale"),
     ],
 )
-def test_what_is_no_number_of_postgres_does_not_land_as_zero(
+def test_a_postgres_nan_or_infinity_does_not_land_as_zero(
     sql_type: str, value: str, printed: str, postgres: Postgres, market: Path, tmp_path: Path
 ) -> None:
     with duckdb.connect() as connection:
@@ -562,7 +562,7 @@ def test_what_is_no_number_of_postgres_does_not_land_as_zero(
     assert printed in message
 
 
-def test_a_duckdb_file_that_is_being_written_says_by_whom(
+def test_a_locked_duckdb_file_is_reported_with_the_writing_process(
     market: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     code = f"import duckdb; c = duckdb.connect('{tmp_path}/shop.duckdb'); print(flush=True); input()"
@@ -580,10 +580,10 @@ def test_a_duckdb_file_that_is_being_written_says_by_whom(
     assert "Wait until it is closed, or use a copy" in message
 
 
-def test_rows_before_a_line_that_is_too_long_do_not_land_alone(
+def test_rows_before_an_overlong_line_do_not_land_alone(
     market: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """DuckDB's reader drops in silence a last line that is longer than its buffer."""
+    """DuckDB's reader silently drops a last line that is longer than its buffer."""
     with duckdb.connect() as connection:
         merchant = connection.execute(f"select min(merchant_id) from '{market}/merchants.parquet'").fetchall()[0][0]
     row = f"l1,{merchant},Watch,2026-03-01\n".encode()
@@ -610,7 +610,7 @@ def test_parquet_with_encrypted_columns_is_refused(market: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_csv_lands_alike_with_any_line_end_and_byte_order_mark(
+def test_csv_lands_equally_with_any_line_end_and_byte_order_mark(
     ending: bytes, mark: bytes, market: Path, tmp_path: Path
 ) -> None:
     with duckdb.connect() as connection:
@@ -628,7 +628,7 @@ def test_csv_lands_alike_with_any_line_end_and_byte_order_mark(
     assert titles.fetchall() == [("Watch, gold",)]
 
 
-def test_sqlite_values_of_any_kind_are_read_as_they_stand(tmp_path: Path) -> None:
+def test_sqlite_values_of_any_type_are_read_as_text(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "shop.sqlite") as shop:
         shop.execute("create table sellers (merchant_id, name, registered_at)")
         shop.executemany(
@@ -655,15 +655,15 @@ def orders_of(landing: Path) -> list[tuple[Any, ...]]:
     return duckdb.execute("select * from read_parquet($files) order by order_id", {"files": files}).fetchall()
 
 
-@pytest.mark.parametrize("reads_on", ["cursor", "changed_at"])
-def test_a_postgres_table_that_grows_is_read_on(reads_on: str, postgres: Postgres, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode_key", ["cursor", "changed_at"])
+def test_a_growing_postgres_table_is_pulled_incrementally(mode_key: str, postgres: Postgres, tmp_path: Path) -> None:
     def grown(until: str) -> None:
         query = f"create or replace view grown as select * from orders where placed_at < '{until}'"
         postgres.run(f"{query}; grant select on grown to shop", "shop")
 
     inputs = {name: postgres.options(name) for name in ("merchants", "listings", "buyers")}
     inputs["orders"] = postgres.options("grown")
-    sources = sources_file(tmp_path, inputs, {"orders": {reads_on: "placed_at"}})
+    sources = sources_file(tmp_path, inputs, {"orders": {mode_key: "placed_at"}})
     grown("2026-06-01")
     first = landed(sources, tmp_path / "landing")["orders"]
     grown("2027-01-01")
@@ -678,7 +678,7 @@ def test_a_postgres_table_that_grows_is_read_on(reads_on: str, postgres: Postgre
 
 
 @pytest.mark.parametrize("column", ["placed_at", "placed_at as changed_at"])
-def test_the_database_itself_leaves_out_what_has_landed(column: str, postgres: Postgres, tmp_path: Path) -> None:
+def test_the_watermark_filter_is_pushed_down_to_the_database(column: str, postgres: Postgres, tmp_path: Path) -> None:
     sources = sources_file(tmp_path, {name: postgres.options(name) for name in ("merchants", "listings", "orders")})
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
@@ -692,9 +692,7 @@ def test_the_database_itself_leaves_out_what_has_landed(column: str, postgres: P
     assert "FILTER" not in plan
 
 
-def test_what_was_corrected_or_deleted_is_seen_where_a_table_is_pulled_whole(
-    postgres: Postgres, tmp_path: Path
-) -> None:
+def test_corrected_and_deleted_rows_are_detected_by_a_full_pull(postgres: Postgres, tmp_path: Path) -> None:
     query = "create or replace view moving as select * from listings where true"
     postgres.run(f"{query}; grant select on moving to shop", "shop")
     inputs = {"merchants": postgres.options("merchants"), "listings": postgres.options("moving")}
@@ -819,18 +817,18 @@ BROKEN = [
 ]
 RATES = "select 'EUR' as currency, date '2026-06-01' + i::integer as date, 1.1::double as rate from range(3) as r(i)"
 OTHERWISE = {
-    # The sources file says that each line of JSON has all columns, so one that is missing is null in every row.
+    # The sources file declares that each line of JSON has all columns, so a missing one is null in every row.
     ("a column missing", "jsonl"): "listed_at: 6 of 6 rows must have a value and has none",
-    # A file of JSON lines without lines names no columns, unless the sources file does.
+    # A JSON lines file without lines has no column names unless the sources file declares them.
     ("no row", "jsonl"): "the source has no rows, and the table is required",
-    # SQLite keeps no infinite number and makes null of one that is none.
+    # SQLite stores infinity and NaN as null.
     ("not a number", "sqlite"): "rate: 3 of 3 rows must have a value",
 }
 
 
 @pytest.mark.parametrize("connector", CONNECTORS)
 @pytest.mark.parametrize(("case", "table", "query", "printed"), BROKEN, ids=[case for case, *_ in BROKEN])
-def test_broken_input_is_refused_alike_from_every_source(
+def test_broken_input_is_refused_equally_from_every_source(
     case: str, table: str, query: str, printed: str, connector: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     good = tmp_path / "good"

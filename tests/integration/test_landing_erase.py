@@ -1,4 +1,4 @@
-"""Erasing a person: from every load, for good, whatever dies meanwhile, and so that the rest is as if landed without."""
+"""Erasing a person: from every load, permanently, crash-safe, and leaving the rest as if landed without the person."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BUYER = Person(kind="buyer", value_hash=hashed("b1"))
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Market:
-    """A market with two loads of buyers, orders and reviews; not to be changed."""
+    """A market with two loads of buyers, orders and reviews; read-only."""
     market = Market(tmp_path_factory.mktemp("market"), dict(LINES))
     market.land()
     market.tables |= {"orders": f"{ORDERS} where i > 1", "buyers": f"select *, 'DE' as country from ({BUYERS})"}
@@ -56,13 +56,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Market:
 
 @pytest.fixture
 def market(made: Market, tmp_path: Path) -> Market:
-    """A copy of it, to erase from."""
+    """A copy of it to erase from."""
     return copied(made, tmp_path / "market")
 
 
 @pytest.fixture(scope="module")
 def undisturbed(made: Market, tmp_path_factory: pytest.TempPathFactory) -> Market:
-    """What it is after the buyer was erased."""
+    """The market after the buyer was erased."""
     market = copied(made, tmp_path_factory.mktemp("undisturbed") / "market")
     erase(market.landing, CONTRACT, BUYER, REASON)
     return market
@@ -86,7 +86,7 @@ def without(market: Market, folder: Path) -> Market:
 
 
 def occurrences(market: Market, digest: str) -> list[str]:
-    """Returns the files of the landing zone in which a digest stands, in any column."""
+    """Returns the files of the landing zone that contain a digest, in any column."""
     found = []
     for path in sorted(market.landing.rglob("*.parquet")):
         rows = duckdb.execute("select * from read_parquet(?)", [str(path)]).fetchall()
@@ -95,7 +95,7 @@ def occurrences(market: Market, digest: str) -> list[str]:
     return found
 
 
-def test_every_hashed_column_is_somebody_s() -> None:
+def test_every_hashed_column_belongs_to_a_kind_of_person() -> None:
     named = {column for traces in (*OWN_ROWS.values(), *NAMED_IN.values()) for column in traces}
     hashed_columns = {
         (table, name)
@@ -108,7 +108,7 @@ def test_every_hashed_column_is_somebody_s() -> None:
     assert set(identifier_kinds(CONTRACT)) < set(kinds(CONTRACT))
 
 
-def test_a_buyer_goes_from_every_load_and_the_rest_is_as_if_landed_without(market: Market, tmp_path: Path) -> None:
+def test_a_buyer_is_erased_from_every_load_and_the_rest_is_as_if_landed_without(market: Market, tmp_path: Path) -> None:
     never_there = without(market, tmp_path / "other")
     never_there.land()
     assert len(occurrences(market, BUYER.value_hash)) > 3
@@ -123,7 +123,7 @@ def test_a_buyer_goes_from_every_load_and_the_rest_is_as_if_landed_without(marke
     assert unread_folders(market.landing, Ledger(market.landing).lines()) == []
 
 
-def test_the_ledger_names_old_and_new_digests_who_and_why(market: Market) -> None:
+def test_the_ledger_records_old_and_new_digests_who_and_why(market: Market) -> None:
     (before,) = market.pins().current["orders"]
     erase(market.landing, CONTRACT, BUYER, REASON)
     (after,) = market.pins().current["orders"]
@@ -135,7 +135,7 @@ def test_the_ledger_names_old_and_new_digests_who_and_why(market: Market) -> Non
     assert (after.landed_at, after.newest_event_date) == (before.landed_at, before.newest_event_date)
 
 
-def test_who_was_erased_does_not_land_again(market: Market) -> None:
+def test_an_erased_person_does_not_land_again(market: Market) -> None:
     erase(market.landing, CONTRACT, BUYER, REASON)
     pins = market.pins()
     assert {record.status for record in market.land(days=2).values()} == {"unchanged"}, (
@@ -147,7 +147,7 @@ def test_who_was_erased_does_not_land_again(market: Market) -> None:
     assert occurrences(market, BUYER.value_hash) == occurrences(market, hashed("o1")) == []
 
 
-def test_a_row_about_somebody_else_stays_without_the_person(market: Market) -> None:
+def test_a_row_about_another_entity_is_kept_without_the_person(market: Market) -> None:
     reporter = Person(kind="reporter", value_hash=hashed("r1"))
     (line,) = erase(market.landing, CONTRACT, reporter, REASON)
     assert (line.removed_rows, line.cleared_rows) == (0, 1)
@@ -157,30 +157,30 @@ def test_a_row_about_somebody_else_stays_without_the_person(market: Market) -> N
     assert occurrences(market, reporter.value_hash) == []
 
 
-def test_an_identifier_of_a_merchant_goes_by_its_kind(tmp_path: Path) -> None:
+def test_a_merchant_identifier_is_erased_by_its_kind(tmp_path: Path) -> None:
     market = Market(tmp_path)
-    bears = (
+    identifiers = (
         "select 'm1' as merchant_id, unnest(['phone', 'email']) as kind, '123' as value_hash, now() as first_seen_at"
     )
-    market.tables[IDENTIFIERS] = bears
+    market.tables[IDENTIFIERS] = identifiers
     market.land()
     erase(market.landing, CONTRACT, Person(kind="phone", value_hash=hashed("123")), REASON)
     assert [row[1] for row in market.rows(IDENTIFIERS)] == ["email"]
 
 
-def test_a_person_that_no_load_knows_is_bad_input(market: Market) -> None:
+def test_a_person_in_no_load_is_bad_input(market: Market) -> None:
     with pytest.raises(BadInputError, match="No load holds data of this buyer"):
         erase(market.landing, CONTRACT, Person(kind="buyer", value_hash="0" * 32), REASON)
     assert Ledger(market.landing).removals() == []
 
 
 @pytest.mark.parametrize(("kind", "digest"), [("cousin", "0" * 32), ("buyer", "b1"), ("buyer", "Z" * 32)])
-def test_kind_and_hash_have_to_be_what_landing_makes(kind: str, digest: str) -> None:
+def test_an_invalid_kind_or_hash_is_bad_input(kind: str, digest: str) -> None:
     with pytest.raises(BadInputError):
         person(CONTRACT, kind, digest)
 
 
-def test_a_damaged_load_is_not_written_again(market: Market) -> None:
+def test_a_damaged_load_is_not_rewritten(market: Market) -> None:
     (path,) = market.pins().current["orders"][0].paths(market.landing)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(VerificationError):
@@ -206,9 +206,7 @@ erase(Path(sys.argv[1]), CONTRACT, BUYER, REASON)
         "erase.remove:after:kill:2",
     ],
 )
-def test_an_erasure_that_is_killed_is_completed_by_the_same_command(
-    market: Market, undisturbed: Market, armed: str
-) -> None:
+def test_a_killed_erasure_is_completed_by_the_same_command(market: Market, undisturbed: Market, armed: str) -> None:
     killed = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(market.landing)],
         env=os.environ | {"PYTHONPATH": str(ROOT), VARIABLE: armed},

@@ -1,9 +1,9 @@
-"""Whatever a source and its sources file hold, a load lands whole and as it was offered, or is refused with a sentence.
+"""Whatever a source and its sources file contain, a load lands completely and unchanged, or is refused with a message.
 
-Each example offers one table of the contract by one kind of source: values that are fit or unfit, columns that are gone,
-renamed, extra or of another type, files that are damaged, and a mapping that may be nonsense. What the example must come
-to is known beside it: every value is drawn together with what it lands as, or the fact that no load may hold it. The
-rows of the persons in it bear a mark, which no message, log line or ledger may show; nor may a password.
+Each example offers one table of the contract by one kind of source: valid or invalid values, columns that are missing,
+renamed, extra or of another type, damaged files, and a mapping that may be invalid. The expected outcome is drawn with
+the example: every value comes with its landed value, or the fact that no load may hold it. Personal values carry a
+marker, which no message, log line or ledger may show; nor may a password.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from touchstone.landing.sources import read_sources
 from touchstone.landing.sql import Limits
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-"""The same examples each time; another number tries others."""
+"""The same examples each time; another seed draws others."""
 
 MARK = "1390-MARK"
 REFUSED = object()
-"""What a value that no load may hold comes to."""
+"""The expected outcome of a value that no load may hold."""
 
 VICTIMS = ("merchants", "listings", "buyers", "reviews", "fx_rates", "listing_prices")
 FILES = ("parquet", "csv", "jsonl")
 KINDS = ("parquet",) * 4 + ("csv",) * 4 + ("jsonl",) * 4 + ("sqlite",) * 3 + ("duckdb",) * 3 + ("postgres", "s3")
 AS_TEXT = ("csv", "jsonl", "sqlite")
-"""Kinds in which each value is read as text."""
+"""Kinds of sources in which each value is read as text."""
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  times without a zone count as UTC
 Value = tuple[Any, Any]
-"""What the source holds, and what that lands as."""
+"""A value in the source and its landed value."""
 
 
-# Values, each with what it comes to ---------------------------------------------------------------------------------
+# Values with their expected landed values --------------------------------------------------------------------------
 
 TEXT = st.text(max_size=12) | st.sampled_from(
     ["NULL", "007", "nan", "'; drop table x; --", '"', "a,b", "a\nb", "a\r\nb"]
@@ -77,7 +77,7 @@ MONEY = st.decimals(0, 10**13, places=4, allow_nan=False)
 
 
 def same(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Value]:
-    """Values that land as they are."""
+    """Values that land unchanged."""
     return strategy.map(lambda value: (value, value))
 
 
@@ -87,13 +87,13 @@ def none_of(*values: Any) -> st.SearchStrategy[Value]:
 
 
 def written(value: Value) -> Value:
-    """Returns a value as the text that a source without types has."""
+    """Returns a value as text, for a source without types."""
     return (value[0] if value[0] is None else str(value[0]), value[1])
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way in which a source may hold a column: its type, and fit and unfit values."""
+    """One representation of a column in a source: its type, and valid and invalid values."""
 
     type: pa.DataType
     fit: st.SearchStrategy[Value]
@@ -101,13 +101,13 @@ class Way:
 
 
 def in_text(way: Way, *unfit: str) -> Way:
-    """Returns the same values as text, with others that text alone can hold."""
+    """Returns the same values as text, with others that only text can hold."""
     return Way(pa.string(), way.fit.map(written), way.unfit.map(written) | none_of("soon", "\x00", *unfit))
 
 
 @cache
 def ways(column: Column) -> list[Way]:  # noqa: PLR0911  one a type
-    """Returns the ways in which a source may hold a column of the contract."""
+    """Returns the possible representations of a contract column in a source."""
     if column.type == "string":
         unfit = none_of(*["no such value"] * bool(column.values), "x" * 1_000_001)
         return [Way(pa.string(), strings(column), st.nothing() if column.by_anybody else unfit)]
@@ -144,7 +144,7 @@ def ways(column: Column) -> list[Way]:  # noqa: PLR0911  one a type
 
 
 def strings(column: Column) -> st.SearchStrategy[Value]:
-    """Returns fit values of a text column; personal ones bear the mark, hashed ones land as their hash."""
+    """Returns valid values of a text column; personal ones carry the marker, hashed ones land as their hash."""
     if column.values:
         return same(st.sampled_from(column.values))
     if column.personal is None:
@@ -154,7 +154,7 @@ def strings(column: Column) -> st.SearchStrategy[Value]:
 
 
 def digest(text: str) -> str:
-    """Returns what an identifier lands as."""
+    """Returns the landed value of an identifier."""
     return hmac.new(KEY, text.encode(), "sha256").hexdigest()[:32]
 
 
@@ -169,15 +169,15 @@ class Case:
         table: The contract's table.
         kind: The kind of source.
         types: Arrow type by column, as the source has it.
-        rows: By row, what the source holds by column.
-        wanted: By row, what lands by column; columns whose fate is not foretold are left out.
-        unfit: Why the load must be refused; empty where it must land.
-        unsure: Whether either end is fair, as for a file whose bytes were changed.
+        rows: For each row, the source's value by column.
+        wanted: For each row, the landed value by column; columns without a predicted outcome are left out.
+        unfit: Why the load must be refused; empty if it must land.
+        unsure: Whether both outcomes are acceptable, as for a file whose bytes were changed.
         damage: Changes the file's bytes.
-        options: Of the connector, beside what the kind needs.
-        entry: Of the table in the sources file.
-        with_header: Whether a CSV file names its columns.
-        is_checked: Whether it is checked, too, without landing.
+        options: Connector options in addition to what the kind needs.
+        entry: The table's entry in the sources file.
+        with_header: Whether a CSV file has a header.
+        is_checked: Whether it is also checked without landing.
     """
 
     table: str
@@ -203,7 +203,7 @@ CHANGES = ("none",) * 8 + (
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """Draws a table, good as it is, and then changes it."""
+    """Draws a valid table and then changes it."""
     case = Case(draw(st.sampled_from(VICTIMS)), draw(st.sampled_from(KINDS)), is_checked=draw(st.integers(0, 3)) == 0)
     table = CONTRACT.tables[case.table]
     number = draw(st.integers(0 if case.table in ("buyers", "reviews") else 1, 4))
@@ -218,7 +218,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def fill(draw: st.DrawFn, case: Case, name: str, column: Column, *, some_unfit: bool) -> None:
-    """Gives a column to every row."""
+    """Gives every row a value of a column."""
     table = CONTRACT.tables[case.table]
     way = draw(st.sampled_from(ways(column)))
     if way.fit.is_empty and not some_unfit:
@@ -248,14 +248,14 @@ def fill(draw: st.DrawFn, case: Case, name: str, column: Column, *, some_unfit: 
 
 
 def as_held(kind: str, value: Value, *, needed: bool) -> Value:
-    """Returns a value as a kind of source can hold it."""
+    """Returns a value as a kind of source stores it."""
     held, wanted = value
     if kind == "postgres" and isinstance(held, str) and "\x00" in held:
         return "x" if wanted is not REFUSED else held.replace("\x00", "x"), ("x" if wanted is not REFUSED else REFUSED)
     if kind == "csv" and held == "":
         return held, REFUSED if needed else None
     if kind == "sqlite" and isinstance(held, float):
-        if math.isnan(held):  # SQLite makes null of it
+        if math.isnan(held):  # SQLite stores NaN as null
             return None, REFUSED if needed else None
         held = float(f"{held:.15g}")  # SQLite writes no more digits
         return held, held if isinstance(wanted, float) else wanted
@@ -263,15 +263,15 @@ def as_held(kind: str, value: Value, *, needed: bool) -> Value:
 
 
 def alter(draw: st.DrawFn, case: Case, change: str) -> None:  # noqa: C901, PLR0912  a branch a change
-    """Changes a table that was good."""
+    """Changes a valid table."""
     table, names = CONTRACT.tables[case.table], list(case.types)
     known = [name for name in names if name in table.columns]
-    if not known or len(case.wanted) < len(case.rows):  # a `where` already leaves rows out
+    if not known or len(case.wanted) < len(case.rows):  # a `where` drops rows already
         return
     name = draw(st.sampled_from(known))
     if change in ("gone", "renamed"):
         held = case.types.pop(name)
-        fate = f"{name} is {change}"
+        problem = f"{name} is {change}"
         if change == "renamed":
             case.types["colour"] = held
         for row, wanted in zip(case.rows, case.wanted, strict=True):
@@ -280,7 +280,7 @@ def alter(draw: st.DrawFn, case: Case, change: str) -> None:  # noqa: C901, PLR0
             if change == "renamed":
                 row["colour"] = value
         if change == "renamed" or table.is_needed(name):
-            case.unfit.append(fate)
+            case.unfit.append(problem)
         case.unsure |= "columns" in case.entry
     elif change == "upper" and name.upper() not in names:
         case.types = {name.upper() if own == name else own: held for own, held in case.types.items()}
@@ -291,7 +291,7 @@ def alter(draw: st.DrawFn, case: Case, change: str) -> None:  # noqa: C901, PLR0
         for row in case.rows:
             row["colour"] = "red"
         if not case.entry.get("columns"):
-            case.unfit.append("a column that nobody knows")
+            case.unfit.append("an unknown column")
     elif change in ("nested", "binary", "nothing"):
         case.unsure = True
         types = {"nested": pa.struct({"a": pa.list_(pa.string())}), "binary": pa.binary(), "nothing": pa.null()}
@@ -361,7 +361,7 @@ QUERIES = [
 
 
 def flipped(content: bytes, place: int) -> bytes:
-    """Returns bytes of which one is another."""
+    """Returns the bytes with one of them changed."""
     return content[:place] + bytes(255 - byte for byte in content[place : place + 1]) + content[place + 1 :]
 
 
@@ -379,7 +379,7 @@ DAMAGES: dict[str, Callable[[bytes, int], bytes]] = {
 
 
 def map_otherwise(draw: st.DrawFn, case: Case, change: str, name: str) -> None:  # noqa: C901  a branch a change
-    """Changes what the sources file says of the table, or the file's bytes."""
+    """Changes the table's entry in the sources file, or the file's bytes."""
     column = f'"{name}"'
     if change == "columns" and name in CONTRACT.tables[case.table].columns:
         case.entry.setdefault("columns", {})[name] = draw(st.sampled_from([column, f"coalesce({column}, null)"]))
@@ -418,7 +418,7 @@ def map_otherwise(draw: st.DrawFn, case: Case, change: str, name: str) -> None: 
 
 @dataclass
 class World:
-    """What examples share: good parents, a PostgreSQL and a storage, once each."""
+    """State shared by the examples: valid parent tables, a PostgreSQL and a storage, started once each."""
 
     parents: Path
     request: pytest.FixtureRequest
@@ -426,7 +426,7 @@ class World:
     _client: Any = None
 
     def postgres(self) -> Postgres:
-        """Returns the server, whose schema `fuzz` everybody may read."""
+        """Returns the server; everyone may read its schema `fuzz`."""
         postgres: Postgres = self.request.getfixturevalue("postgres")
         if self._server is None:
             postgres.run("drop schema if exists fuzz cascade", "shop")
@@ -440,7 +440,7 @@ class World:
         return postgres
 
     def offer(self, case: Case, folder: Path) -> Options:
-        """Writes the table, and returns the options of its input."""
+        """Writes the table and returns the options of its input."""
         if case.kind == "postgres":
             postgres = self.postgres()
             assert self._server is not None
@@ -461,7 +461,7 @@ class World:
 
 
 def arrow(case: Case) -> pa.Table:
-    """Returns the table as Arrow; what a type cannot hold stands as text."""
+    """Returns the table as Arrow; values outside the type become text."""
     arrays = {}
     for name, kind in case.types.items():
         values = [row[name] for row in case.rows]
@@ -478,7 +478,7 @@ def write_parquet(case: Case, path: Path) -> None:
 
 
 def write_csv(case: Case, path: Path) -> None:
-    """Writes a CSV file in which everything but null is quoted."""
+    """Writes a CSV file in which every value but null is quoted."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_NOTNULL, lineterminator="\n")
     if case.with_header:
@@ -488,7 +488,7 @@ def write_csv(case: Case, path: Path) -> None:
 
 
 def write_jsonl(case: Case, path: Path) -> None:
-    """Writes JSON lines: whole numbers, truths and nested values as JSON has them, the rest as text."""
+    """Writes JSON lines: integers, booleans and nested values natively, the rest as text."""
     native = (bool, int, dict, type(None))
     lines = [
         json.dumps({name: row[name] if isinstance(row[name], native) else plain(row[name]) for name in case.types})
@@ -512,7 +512,7 @@ def write_sqlite(case: Case, path: Path) -> None:
 
 
 def fits(value: object) -> bool:
-    """Tells whether SQLite has a number so large."""
+    """Returns whether SQLite can store so large a number."""
     return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
@@ -534,7 +534,7 @@ WRITERS: dict[str, Callable[[Case, Path], None]] = {
 
 
 def plain(value: object) -> object:
-    """Returns a value as text; None stays."""
+    """Returns a value as text; None is kept."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bytes):
@@ -542,12 +542,12 @@ def plain(value: object) -> object:
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
-# What must hold -----------------------------------------------------------------------------------------------------
+# Invariants -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> World:
-    """Good parents on disk, and servers when they are asked for."""
+    """Valid parent tables on disk, and servers on demand."""
     folder = tmp_path_factory.mktemp("parents")
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
@@ -568,8 +568,8 @@ def sources_for(case: Case, world: World, folder: Path) -> Path:
     return path
 
 
-def hold(case: Case, world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
-    """Lands an example and holds it to what is promised."""
+def check_landing_result(case: Case, world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
+    """Lands an example and checks the invariants."""
     path, landing = sources_for(case, world, folder), folder / "landing"
     log.clear()
     limits = Limits(threads=1, memory="500MB")
@@ -587,12 +587,12 @@ def hold(case: Case, world: World, folder: Path, log: pytest.LogCaptureFixture) 
         printed = [str(error)]
         assert str(path) in printed[0]
         assert f"tables.{case.table}" in printed[0] or "inputs.victim" in printed[0]
-    whole_or_nothing(landing, records)
-    no_secret(case, "\n".join([*printed, *log.messages, log.text]), landing)
+    assert_atomic(landing, records)
+    assert_no_secret(case, "\n".join([*printed, *log.messages, log.text]), landing)
     record = next((record for record in records if record.table == case.table), None)
     if record and record.status == "accepted":
         assert case.unsure or not case.unfit, (record, case.unfit)
-        as_offered(case, [tuple(row) for row in rows_of(case.table, record, landing)])
+        assert_as_offered(case, [tuple(row) for row in rows_of(case.table, record, landing)])
     else:
         assert case.unsure or case.unfit, printed
     if record and record.status == "refused":
@@ -607,8 +607,8 @@ RULES = (
 )
 
 
-def whole_or_nothing(landing: Path, records: list[LoadRecord]) -> None:
-    """The ledger and the folders agree, digests match, and nothing half made is left."""
+def assert_atomic(landing: Path, records: list[LoadRecord]) -> None:
+    """Asserts that ledger and folders agree, digests match, and nothing partial is left."""
     known = Ledger(landing).read()
     assert known == records
     expected = {file for record in known for file in record.paths(landing)}
@@ -616,8 +616,8 @@ def whole_or_nothing(landing: Path, records: list[LoadRecord]) -> None:
     verify_loads(landing, pinned_loads(known, CONTRACT))
 
 
-def no_secret(case: Case, printed: str, landing: Path) -> None:
-    """No message, log line or line of the ledger shows a personal value, its hash, a password, or a trace."""
+def assert_no_secret(case: Case, printed: str, landing: Path) -> None:
+    """Asserts that no message, log line or ledger line shows a personal value, its hash, a password, or a traceback."""
     ledger = Ledger(landing).log.path
     everything = printed + (ledger.read_text() if ledger.exists() else "")
     personal = [name for name, column in CONTRACT.tables[case.table].columns.items() if column.personal == "hash"]
@@ -635,8 +635,8 @@ def rows_of(table: str, record: LoadRecord, landing: Path) -> list[tuple[Any, ..
     ).fetchall()
 
 
-def as_offered(case: Case, rows: list[tuple[Any, ...]]) -> None:
-    """What landed is what was offered, in the columns whose fate was foretold."""
+def assert_as_offered(case: Case, rows: list[tuple[Any, ...]]) -> None:
+    """Asserts that the landed values equal the offered ones, in the columns with a predicted outcome."""
     columns = list(CONTRACT.tables[case.table].columns)
     result = [name for name in columns if all(name in wanted for wanted in case.wanted)]
     landed = sorted(repr([row[columns.index(name)] for name in result]) for row in rows)
@@ -649,7 +649,7 @@ def as_offered(case: Case, rows: list[tuple[Any, ...]]) -> None:
 
 
 def normal(table: str, name: str, value: object) -> object:
-    """Returns a value as DuckDB gives it."""
+    """Returns a value as DuckDB returns it."""
     kind = CONTRACT.tables[table].columns[name].type
     if value is not None and kind == "decimal":
         return Decimal(str(value)).quantize(Decimal("0.0001"))
@@ -657,7 +657,7 @@ def normal(table: str, name: str, value: object) -> object:
 
 
 def fuzzed(examples: int) -> Callable[[Any], Any]:
-    """Returns the settings under which a number of examples is tried, the same ones each time."""
+    """Returns settings that run a number of examples, deterministically."""
     return settings(
         max_examples=examples,
         database=None,
@@ -673,7 +673,7 @@ def test_a_load_lands_as_offered_or_is_refused(
     case: Case, world: World, tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "touchstone")
-    hold(case, world, tmp_path_factory.mktemp("example"), caplog)
+    check_landing_result(case, world, tmp_path_factory.mktemp("example"), caplog)
 
 
 @pytest.mark.slow
@@ -684,4 +684,4 @@ def test_two_thousand_loads_land_as_offered_or_are_refused(
     case: Case, world: World, tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "touchstone")
-    hold(case, world, tmp_path_factory.mktemp("example"), caplog)
+    check_landing_result(case, world, tmp_path_factory.mktemp("example"), caplog)

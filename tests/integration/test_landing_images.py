@@ -1,4 +1,4 @@
-"""Pictures are read once, from one folder only, and kept as hashes by content; what cannot be read is counted, never a crash."""
+"""Images are read once, from one folder only, and kept as hashes by content; unreadable ones are counted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from touchstone.landing.images import MOST_BYTES, PictureStore
 
 
 def draw(folder: Path, *numbers: int, copy: bool = False) -> dict[str, str]:
-    """Writes pictures into a folder; returns address by digest."""
+    """Draws images into a folder; returns address by digest."""
     rows: dict[str, str] = {}
     for number in numbers:
         picture = draw_product(np.random.default_rng([21, number]), f"NO-{number}")
@@ -60,7 +60,7 @@ def store(tmp_path: Path) -> PictureStore:
     return PictureStore(tmp_path / "home" / "signals" / "pictures", threads=2)
 
 
-def test_day_by_day_gives_what_all_at_once_does(store: PictureStore, root: Path, tmp_path: Path):
+def test_adding_images_day_by_day_equals_adding_them_at_once(store: PictureStore, root: Path, tmp_path: Path):
     first, second, copies = draw(root, 1, 2, 3), draw(root, 4, 5), draw(root, 1, 4, copy=True)
     whole = PictureStore(tmp_path / "whole", threads=1)
     assert whole.add(wanted(first | second | copies), root).hashed == 7
@@ -73,7 +73,7 @@ def test_day_by_day_gives_what_all_at_once_does(store: PictureStore, root: Path,
     assert pairs == {frozenset(pair) for pair in zip(copied, copies, strict=True)}
 
 
-def test_a_known_picture_is_not_read_again(store: PictureStore, root: Path):
+def test_a_known_image_is_not_read_again(store: PictureStore, root: Path):
     rows = draw(root, 1, 2)
     store.add(wanted(rows), root)
     for file in root.iterdir():
@@ -82,7 +82,7 @@ def test_a_known_picture_is_not_read_again(store: PictureStore, root: Path):
     assert (again.hashed, again.unread) == (0, Counter())
 
 
-def test_a_picture_that_comes_later_is_hashed_then(store: PictureStore, root: Path):
+def test_a_missing_image_is_hashed_once_it_exists(store: PictureStore, root: Path):
     (digest, address), *_ = draw(root, 1).items()
     content = (root / address).read_bytes()
     (root / address).unlink()
@@ -92,8 +92,8 @@ def test_a_picture_that_comes_later_is_hashed_then(store: PictureStore, root: Pa
     assert store.add(wanted({digest: address}), root).hashed == 1
 
 
-def test_bytes_that_are_no_picture_are_read_once_and_say_why(store: PictureStore, root: Path):
-    """In every run, while a row shows them: also in one that finds the file gone, or no folder."""
+def test_bytes_that_are_no_image_are_read_once_and_reported_with_the_reason(store: PictureStore, root: Path):
+    """In every run while a row uses them: also in one in which the file or the folder is gone."""
     (root / "x").write_bytes(b"no picture")
     rows = {sha256_bytes(b"no picture"): "x"}
     assert store.add(wanted(rows), root).unread == Counter({"not a picture of a known format": 1})
@@ -105,7 +105,7 @@ def test_bytes_that_are_no_picture_are_read_once_and_say_why(store: PictureStore
     assert store.known().to_pylist() == [{"sha256": next(iter(rows)), "reason": "not a picture of a known format"}]
 
 
-def test_an_address_leads_nowhere_else(store: PictureStore, root: Path):
+def test_an_address_outside_the_folder_or_with_other_bytes_is_not_read(store: PictureStore, root: Path):
     secret = draw(root.parent, 1)
     (digest, name), *_ = secret.items()
     (root / "link.jpg").symlink_to(root.parent / name)
@@ -132,8 +132,8 @@ def test_an_address_leads_nowhere_else(store: PictureStore, root: Path):
     assert store.add(wanted({digest: "other.jpg"}, in_use=False), root).unread == Counter()
 
 
-def test_what_is_no_regular_file_is_not_opened(store: PictureStore, root: Path):
-    """A pipe would keep the run waiting for ever, and a device has no end; links to them are none the better."""
+def test_special_files_are_not_opened(store: PictureStore, root: Path):
+    """A pipe would block the run forever, and a device is endless; links to them are equally refused."""
     (digest, _), *_ = draw(root.parent, 1).items()
     os.mkfifo(root / "pipe.jpg")
     (root / "pipe-link.jpg").symlink_to("pipe.jpg")
@@ -158,8 +158,8 @@ def test_what_is_no_regular_file_is_not_opened(store: PictureStore, root: Path):
     assert store.add(wanted({digest: "zero"}), Path("/dev")).unread == Counter({landing.SPECIAL: 1})
 
 
-def test_any_address_may_lead_to_a_picture(store: PictureStore, root: Path):
-    """Where none does, the reason of the first is reported."""
+def test_any_of_several_addresses_may_lead_to_an_image(store: PictureStore, root: Path):
+    """If none does, the reason of the first is reported."""
     (digest, address), *_ = draw(root, 1).items()
     (root / "other.jpg").write_bytes(b"other")
     planted = ["missing.jpg", "http://127.0.0.1:9/x.jpg", "other.jpg"]
@@ -168,8 +168,8 @@ def test_any_address_may_lead_to_a_picture(store: PictureStore, root: Path):
     assert (added.hashed, added.unread) == (1, Counter())
 
 
-def test_addresses_are_tried_by_turns_of_those_who_show_a_picture(tmp_path: Path):
-    """So one listing with many addresses leaves the others theirs; a brand's own comes first, then what landed first."""
+def test_addresses_of_an_image_are_tried_round_robin_over_its_listings(tmp_path: Path):
+    """So one listing with many addresses cannot crowd out others; a brand's own comes first, then what landed first."""
     first, later = {"landed_at": "2026-02-01"}, {"load_id": "load-2", "landed_at": "2026-02-02"}
     crowd = [{"image_id": f"c{i}", "listing_id": "crowd", "sha256": "p", "uri": f"0{i}"} | first for i in range(30)]
     many = [{"image_id": f"m{i}", "listing_id": f"m{i}", "sha256": "p", "uri": f"1{i}"} | later for i in range(30)]
@@ -194,10 +194,10 @@ def test_addresses_are_tried_by_turns_of_those_who_show_a_picture(tmp_path: Path
     assert without == ("q", [], False)
 
 
-def test_what_a_killed_writer_left_goes(store: PictureStore, root: Path):
+def test_remains_of_a_killed_writer_are_removed(store: PictureStore, root: Path):
     rows = draw(root, 1)
     store.add(wanted(rows), root)
-    [part] = store._parts()  # where a writer that is killed leaves its work
+    [part] = store._parts()  # where a killed writer leaves partial work
     left = part.with_name(f"{TEMPORARY_PREFIX}left-000001")
     left.mkdir()
     (left / "hashes.parquet").write_bytes(b"half")
@@ -206,13 +206,15 @@ def test_what_a_killed_writer_left_goes(store: PictureStore, root: Path):
     assert store.known().num_rows == 1
 
 
-def test_without_a_folder_no_picture_is_read(store: PictureStore, root: Path):
+def test_without_a_folder_no_image_is_read(store: PictureStore, root: Path):
     added = store.add(wanted(draw(root, 1, 2)), None)
     assert (added.hashed, added.unread) == (0, Counter({landing.NO_FOLDER: 2}))
     assert store.add(wanted({}), None).unread == Counter()
 
 
-def test_hashes_of_other_code_go(store: PictureStore, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_hashes_of_other_code_versions_are_replaced(
+    store: PictureStore, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     rows = draw(root, 1, 2)
     store.add(wanted(rows), root)
     monkeypatch.setattr(landing, "version", lambda name: f"another {name}")
@@ -221,7 +223,7 @@ def test_hashes_of_other_code_go(store: PictureStore, root: Path, monkeypatch: p
     assert len(list((tmp_path / "home" / "signals" / "pictures").iterdir())) == 1
 
 
-def test_many_pictures_take_several_parts(store: PictureStore, root: Path, monkeypatch: pytest.MonkeyPatch):
+def test_many_images_are_stored_in_several_parts(store: PictureStore, root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(landing, "PART_PICTURES", 3)
     originals, copies = draw(root, *range(4)), draw(root, *range(4), copy=True)
     assert store.add(wanted(originals | copies), root).hashed == 8
@@ -230,7 +232,7 @@ def test_many_pictures_take_several_parts(store: PictureStore, root: Path, monke
 
 
 def hashed_by_name(_: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table], Counter[str]]:
-    """Stands for reading pictures: four whose digests end alike show the same, each of its views in 32 bits another."""
+    """Replaces reading images: four whose digests end alike show the same, with noise in one of 32 bits per view."""
     digests = wanted["sha256"].to_pylist()
     shown = [np.random.default_rng(int(digest[1:], 16)).integers(0, 2**64, (1, 4), np.uint64) for digest in digests]
     noise = np.random.default_rng(int(digests[0], 16)).integers(0, 2**64, (3, len(digests), len(VIEWS), 4), np.uint64)
@@ -244,7 +246,7 @@ def hashed_by_name(_: Path, wanted: pa.Table) -> tuple[tuple[pa.Table, pa.Table]
 
 
 def match_many(folder: Path, count: int) -> None:
-    """Writes how much memory it took to keep and match so many pictures, beside what this process had, MiB; and the matches."""
+    """Prints the memory for keeping and matching so many images, in MiB above the baseline, and the matches."""
     landing._hashed = hashed_by_name
     rows = wanted({f"{number % 4}{number // 4:063x}": "x" for number in range(count)})
     before = _peak_memory_mib()
@@ -255,10 +257,8 @@ def match_many(folder: Path, count: int) -> None:
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_pictures(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-):
-    """But for the names of what is kept and found."""
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, record_property: Callable[[str, object], None]):
+    """Except for the names of the stored images and matches."""
     taken: dict[int, float] = {}
     for count in (20_000, 100_000):
         imports = "from tests.integration.test_landing_images import Path, match_many"

@@ -1,4 +1,4 @@
-"""What lands: the contract's columns, once, whatever the order, the threads or the moment of a kill."""
+"""Landing: the contract's columns, each row once, whatever the order, the thread count or the moment of a kill."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_load_has_the_contract_s_columns_types_and_order(tmp_path: Path) -> No
     assert [row[0] for row in market.rows("listings")] == [f"l{i}" for i in range(1, 7)]
 
 
-def test_the_ledger_says_what_landed_and_from_where(tmp_path: Path) -> None:
+def test_the_ledger_records_what_landed_and_from_where(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES))
     record = market.land()["orders"]
     (path,) = record.paths(market.landing)
@@ -84,7 +84,7 @@ def test_identifiers_land_as_hmac_and_link_across_tables(tmp_path: Path) -> None
     assert all(b"device " not in path.read_bytes() for path in market.landing.rglob("*.parquet"))
 
 
-def test_an_empty_identifier_links_nobody(tmp_path: Path) -> None:
+def test_an_empty_identifier_creates_no_link(tmp_path: Path) -> None:
     tables = LINES | {"orders": f"select *, if(order_id = 'o1', 'p', ' ') as payer_hash from ({ORDERS})"}
     market = Market(tmp_path, tables)
     market.land()
@@ -94,14 +94,14 @@ def test_an_empty_identifier_links_nobody(tmp_path: Path) -> None:
     )
 
 
-def test_nothing_of_the_work_is_left_behind(tmp_path: Path) -> None:
+def test_no_temporary_files_are_left_behind(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES))
     market.land()
     assert not [path for path in market.landing.rglob("*") if path.name.startswith(".tmp")]
     assert {path.name for path in market.landing.iterdir()} == {*LINES, "ledger"}
 
 
-def test_the_same_content_twice_is_one_load(tmp_path: Path) -> None:
+def test_identical_content_is_one_load(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES))
     first = market.land()
     before = tree(market.landing / "orders")
@@ -114,7 +114,7 @@ def test_the_same_content_twice_is_one_load(tmp_path: Path) -> None:
     assert len(Ledger(market.landing).read()) == 2 * len(LINES)
 
 
-def test_content_that_comes_back_counts_again_without_a_second_copy(tmp_path: Path) -> None:
+def test_returning_content_becomes_current_again_without_a_second_copy(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES))
     first = market.land()["listings"]
     market.tables["listings"] = f"select * replace (title || '!' as title) from ({LISTINGS})"
@@ -127,7 +127,7 @@ def test_content_that_comes_back_counts_again_without_a_second_copy(tmp_path: Pa
     assert market.rows("listings")[0][2] == "Watch 1"
 
 
-def test_a_refused_load_leaves_the_one_before_in_use(tmp_path: Path) -> None:
+def test_a_refused_load_leaves_the_previous_one_in_use(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES))
     market.land()
     before, files = market.pins(), tree(market.landing / "orders")
@@ -139,7 +139,7 @@ def test_a_refused_load_leaves_the_one_before_in_use(tmp_path: Path) -> None:
     assert market.land(days=2)["orders"].status == "unchanged"
 
 
-def test_children_are_checked_against_the_parent_that_stays_in_use(tmp_path: Path) -> None:
+def test_children_are_checked_against_the_parent_load_in_use(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES))
     market.land()
     market.tables["listings"] = (
@@ -151,7 +151,7 @@ def test_children_are_checked_against_the_parent_that_stays_in_use(tmp_path: Pat
     assert "not in listings" in records["orders"].message
 
 
-def test_a_landing_that_dies_before_the_ledger_s_line_does_not_count(
+def test_a_landing_that_fails_before_its_ledger_line_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     market = Market(tmp_path, dict(LINES))
@@ -186,7 +186,7 @@ for day in range(1000):
 
 
 @pytest.mark.parametrize("milliseconds", [30, 170, 410])
-def test_a_landing_that_is_killed_leaves_whole_loads_only(milliseconds: int, tmp_path: Path) -> None:
+def test_a_killed_landing_leaves_only_complete_loads(milliseconds: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -202,7 +202,7 @@ def test_a_landing_that_is_killed_leaves_whole_loads_only(milliseconds: int, tmp
     assert not [path for path in market.landing.rglob("*") if path.name.startswith(".tmp")]
 
 
-def test_a_byte_changed_in_the_landing_zone_is_found(tmp_path: Path) -> None:
+def test_a_changed_byte_in_the_landing_zone_is_detected(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES))
     (path,) = market.land()["orders"].paths(market.landing)
     verify_loads(market.landing, market.pins())
@@ -226,10 +226,10 @@ ROWS = st.lists(
 
 @settings(max_examples=8)
 @given(rows=ROWS, seed=st.randoms(use_true_random=False))
-def test_the_load_id_depends_on_content_alone(
+def test_the_load_id_depends_only_on_content(
     rows: list[tuple[int, str, int | None]], seed: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The same rows in any order, at any number of threads, from any kind of file, are the same load."""
+    """The same rows in any order, at any thread count, from any kind of file, are the same load."""
     shuffled = list(rows)
     seed.shuffle(shuffled)
     found = set()
@@ -253,7 +253,7 @@ def listings_of(rows: list[tuple[int, str, int | None]]) -> str:
 
 
 def test_a_large_load_has_the_same_bytes_at_any_thread_count_and_memory(tmp_path: Path) -> None:
-    """More rows than a row group holds, so that threads and spilling could show."""
+    """More rows than a row group holds, so that effects of threads and spilling could show."""
     many = """
         select 'm' || i as merchant_id, 'name ' || md5(i::varchar) as name, date '2026-01-01' as registered_at
         from range(300000) as r(i) order by md5(i::varchar)
@@ -269,16 +269,16 @@ def test_a_large_load_has_the_same_bytes_at_any_thread_count_and_memory(tmp_path
 @settings(max_examples=10)
 @given(
     days=st.lists(st.integers(0, 12), min_size=1, max_size=30).map(sorted),
-    cuts=st.lists(st.integers(0, 30), min_size=1, max_size=3).map(sorted),
+    pull_points=st.lists(st.integers(0, 30), min_size=1, max_size=3).map(sorted),
 )
-def test_pulling_by_cursor_gives_what_a_whole_pull_gives(
-    days: list[int], cuts: list[int], tmp_path_factory: pytest.TempPathFactory
+def test_pulling_by_cursor_equals_a_full_pull(
+    days: list[int], pull_points: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The table grows; rows share cursor values, also across two pulls."""
     folder = tmp_path_factory.mktemp("market")
     step = Market(folder / "step", dict(LINES), {"orders": {"cursor": "placed_at"}})
     whole = Market(folder / "whole", dict(LINES))
-    for place, count in enumerate([*cuts, len(days)]):
+    for place, count in enumerate([*pull_points, len(days)]):
         step.tables["orders"] = orders_on(days[:count])
         record = step.land(days=place)["orders"]
         assert record.status in ("accepted", "unchanged")
@@ -297,7 +297,7 @@ def orders_on(days: list[int]) -> str:
     """
 
 
-def test_a_second_pull_reads_on_from_the_cursor(tmp_path: Path) -> None:
+def test_a_second_pull_resumes_from_the_cursor(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})
     market.tables["orders"] = orders_on([1, 2, 2])
     first = market.land()["orders"]
@@ -312,7 +312,7 @@ def test_a_second_pull_reads_on_from_the_cursor(tmp_path: Path) -> None:
     assert market.pins().as_dict()["orders"] == [first.load_id, second.load_id]
 
 
-def test_a_row_that_changed_at_the_cursor_is_refused_not_lost(tmp_path: Path) -> None:
+def test_a_changed_row_at_the_cursor_is_refused_and_not_lost(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})
     market.land()
     market.tables["orders"] = f"select * replace (if(order_id = 'o10', 5, quantity) as quantity) from ({ORDERS})"
@@ -322,7 +322,7 @@ def test_a_row_that_changed_at_the_cursor_is_refused_not_lost(tmp_path: Path) ->
     assert "remove its `cursor`" in record.message
 
 
-def test_a_row_without_a_cursor_value_is_refused_not_lost(tmp_path: Path) -> None:
+def test_a_row_without_a_cursor_value_is_refused_and_not_lost(tmp_path: Path) -> None:
     nothing = (
         f"select * replace (if(listing_id = 'l2', null, stock) as stock) from (select *, 3 as stock from ({LISTINGS}))"
     )
@@ -330,8 +330,8 @@ def test_a_row_without_a_cursor_value_is_refused_not_lost(tmp_path: Path) -> Non
     assert "stock: 1 of 6 rows must have a value" in market.land()["listings"].message
 
 
-def test_a_new_row_without_a_cursor_value_is_refused_not_lost_either(tmp_path: Path) -> None:
-    """On the second pull, the condition on the cursor would leave such a row out in silence."""
+def test_a_new_row_without_a_cursor_value_is_refused_and_not_lost(tmp_path: Path) -> None:
+    """On the second pull, the condition on the cursor would silently drop such a row."""
     market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})
     assert market.land()["orders"].status == "accepted"
     market.tables["orders"] = f"{ORDERS} union all select 'o99', 'l1', 'm1', 'b1', 1, 1, 'USD', null"
@@ -342,7 +342,7 @@ def test_a_new_row_without_a_cursor_value_is_refused_not_lost_either(tmp_path: P
 
 
 def orders_with(rows: dict[int, tuple[int | None, int]]) -> str:
-    """Returns SQL for orders by number: when each last changed, in minutes, and its quantity."""
+    """Returns SQL for orders by number: the minute of each order's last change, and its quantity."""
     values = ", ".join(
         f"({number}, {'null' if tick is None else tick}, {quantity})" for number, (tick, quantity) in rows.items()
     )
@@ -359,10 +359,10 @@ def orders_with(rows: dict[int, tuple[int | None, int]]) -> str:
         st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3), st.booleans()), max_size=5), min_size=2, max_size=5
     )
 )
-def test_pulling_what_changed_gives_what_a_whole_pull_gives(
+def test_pulling_changed_rows_equals_a_full_pull(
     ticks: list[list[tuple[int, int, bool]]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Orders come and change; several changes share a moment, also across two pulls, and may be taken back."""
+    """Orders are added and changed; several changes share a timestamp, also across two pulls, and may be reverted."""
     folder = tmp_path_factory.mktemp("market")
     entry = {"orders": {"changed_at": "updated_at"}}
     step, whole = Market(folder / "step", dict(LINES), dict(entry)), Market(folder / "whole", dict(LINES), dict(entry))
@@ -383,7 +383,7 @@ def test_pulling_what_changed_gives_what_a_whole_pull_gives(
     assert step.land(days=day + 2)["orders"].status == "unchanged"
 
 
-def test_only_what_changed_is_pulled(tmp_path: Path) -> None:
+def test_only_changed_rows_are_pulled(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "updated_at"}})
     market.tables["orders"] = orders_with({1: (1, 1), 2: (2, 1), 3: (3, 1)})
     first = market.land()["orders"]
@@ -397,7 +397,7 @@ def test_only_what_changed_is_pulled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", [{"cursor": "listed_at"}, {"changed_at": "listed_at"}])
-def test_a_required_table_of_which_nothing_is_new_stays(entry: dict[str, str], tmp_path: Path) -> None:
+def test_a_required_table_without_new_rows_keeps_its_load(entry: dict[str, str], tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"listings": entry})
     market.land()
     record = market.land(days=1)["listings"]
@@ -408,7 +408,7 @@ def test_a_required_table_of_which_nothing_is_new_stays(entry: dict[str, str], t
     assert "the source has no row" in market.land(days=2)["listings"].message
 
 
-def test_a_moment_made_of_several_columns_says_when_a_row_changed(tmp_path: Path) -> None:
+def test_changed_at_may_combine_several_columns(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "greatest(placed_at, refunded_at)"}})
     market.tables["orders"] = f"select *, null::timestamp as refunded_at from ({ORDERS})"
     market.land()
@@ -418,7 +418,7 @@ def test_a_moment_made_of_several_columns_says_when_a_row_changed(tmp_path: Path
     assert (record.mode, record.status, record.row_count) == ("incremental", "accepted", 1)
 
 
-def test_the_moment_may_be_a_text_that_the_contract_does_not_know(tmp_path: Path) -> None:
+def test_changed_at_may_use_a_text_column_outside_the_contract(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "updated_at::timestamp"}})
     for day, ticks in enumerate(((1, 1), (1, 2))):
         orders = orders_with({number: (tick, 1) for number, tick in enumerate(ticks)})
@@ -427,7 +427,7 @@ def test_the_moment_may_be_a_text_that_the_contract_does_not_know(tmp_path: Path
         assert (record.mode, record.row_count) == (("full", 2), ("incremental", 1))[day], record.message
 
 
-def test_a_row_that_does_not_say_when_it_changed_is_refused_not_lost(tmp_path: Path) -> None:
+def test_a_row_without_changed_at_is_refused_and_not_lost(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "updated_at"}})
     market.tables["orders"] = orders_with({1: (1, 1)})
     assert market.land()["orders"].status == "accepted"
@@ -446,7 +446,7 @@ def test_a_row_that_does_not_say_when_it_changed_is_refused_not_lost(tmp_path: P
         ("listing_id::timestamp", "changed_at: Conversion error"),
     ],
 )
-def test_what_cannot_say_when_a_row_changed_is_refused(expression: str, printed: str, tmp_path: Path) -> None:
+def test_an_invalid_changed_at_expression_is_refused(expression: str, printed: str, tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": expression}})
     message = market.land()["orders"].message
     assert printed in message
@@ -454,7 +454,7 @@ def test_what_cannot_say_when_a_row_changed_is_refused(expression: str, printed:
 
 
 @pytest.mark.parametrize("columns", [{}, {"buyer_id": "quantity"}])
-def test_what_is_personal_does_not_say_when_a_row_changed(columns: dict[str, str], tmp_path: Path) -> None:
+def test_changed_at_must_not_read_personal_columns(columns: dict[str, str], tmp_path: Path) -> None:
     entry = {"changed_at": "buyer_id::bigint + quantity", "columns": columns}
     with pytest.raises(BadInputError, match=r"tables\.orders\.changed_at reads .*, which is personal"):
         Market(tmp_path, dict(LINES), {"orders": entry}).land()
@@ -462,7 +462,7 @@ def test_what_is_personal_does_not_say_when_a_row_changed(columns: dict[str, str
 
 @pytest.mark.parametrize("when", ["timestamp 'infinity'", "timestamp '9999-12-31'", "timestamp '2026-07-03'"])
 @pytest.mark.parametrize("how", ["cursor", "changed_at"])
-def test_a_row_from_the_future_does_not_keep_what_comes_meanwhile_from_being_pulled(
+def test_a_row_dated_in_the_future_is_refused_so_that_later_rows_are_pulled(
     how: str, when: str, tmp_path: Path
 ) -> None:
     rows = f"select * replace (if(order_id = 'o3', {when}, placed_at) as placed_at) from ({LINES['orders']})"
@@ -473,7 +473,7 @@ def test_a_row_from_the_future_does_not_keep_what_comes_meanwhile_from_being_pul
     assert "order_id='o3'" in record.message
 
 
-def test_a_column_beside_the_one_that_says_when_rows_change_is_still_unknown(tmp_path: Path) -> None:
+def test_an_extra_column_next_to_changed_at_is_still_reported_as_unknown(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"changed_at": "updated_at"}})
     market.tables["orders"] = f"select *, 1 as colour from ({orders_with({1: (1, 1)})})"
     message = market.land()["orders"].message
@@ -481,12 +481,12 @@ def test_a_column_beside_the_one_that_says_when_rows_change_is_still_unknown(tmp
     assert "updated_at" not in message
 
 
-def test_no_column_of_the_contract_has_the_name_of_the_moment_of_change() -> None:
+def test_no_contract_column_is_named_changed_at() -> None:
     assert not [name for name, table in CONTRACT.tables.items() if CHANGED_AT in table.columns]
 
 
 @pytest.mark.parametrize("changed", ["key", "where", "columns", "cursor", "changed_at"])
-def test_whatever_shapes_the_rows_has_changed_makes_the_next_pull_whole(changed: str, tmp_path: Path) -> None:
+def test_a_changed_mapping_key_or_cursor_makes_the_next_pull_full(changed: str, tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})
     market.land()
     entry = {
@@ -501,7 +501,7 @@ def test_whatever_shapes_the_rows_has_changed_makes_the_next_pull_whole(changed:
     assert len(market.rows("orders")) == 10
 
 
-def test_the_contract_has_the_last_word_on_an_older_load(tmp_path: Path) -> None:
+def test_older_loads_are_read_with_the_current_contract(tmp_path: Path) -> None:
     """A column that the contract gained after a load is null in the load's rows."""
     market = Market(tmp_path, dict(LINES))
     market.land()
@@ -512,7 +512,7 @@ def test_the_contract_has_the_last_word_on_an_older_load(tmp_path: Path) -> None
         assert warehouse.execute("select count(*), count(colour) from landed.listings").fetchall() == [(6, 0)]
 
 
-def test_dbt_sees_the_pinned_loads_and_empty_tables(tmp_path: Path) -> None:
+def test_dbt_views_show_the_pinned_loads_and_empty_tables(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"orders": {"cursor": "placed_at"}})
     first = market.land()
     market.tables["listings"] = f"select * replace (title || '!' as title) from ({LISTINGS})"
@@ -558,12 +558,12 @@ def as_of_on(landing_day: str, tmp_path: Path) -> date:
 @pytest.mark.parametrize(
     ("landing_day", "as_of"), [("2026-07-09", "2026-06-25"), ("2026-06-26", "2026-06-25"), ("2026-06-25", "2026-03-07")]
 )
-def test_the_day_that_is_rated_is_the_last_complete_one(landing_day: str, as_of: str, tmp_path: Path) -> None:
-    """Events of the day of the load itself, or after it, do not make a day complete."""
+def test_the_default_as_of_is_the_last_complete_day(landing_day: str, as_of: str, tmp_path: Path) -> None:
+    """Events on or after the landing day do not make a day complete."""
     assert as_of_on(landing_day, tmp_path) == date.fromisoformat(as_of)
 
 
-def test_without_a_complete_day_there_is_nothing_to_rate(tmp_path: Path) -> None:
+def test_without_a_complete_day_nothing_can_be_rated(tmp_path: Path) -> None:
     market = Market(
         tmp_path, {"merchants": MERCHANTS, "listings": f"select * replace (now() as listed_at) from ({LISTINGS})"}
     )
@@ -572,7 +572,7 @@ def test_without_a_complete_day_there_is_nothing_to_rate(tmp_path: Path) -> None
         default_as_of(market.landing, market.pins())
 
 
-def test_an_event_that_is_dated_ahead_does_not_make_a_load_young(tmp_path: Path) -> None:
+def test_an_event_dated_in_the_future_does_not_make_a_load_fresh(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES))
     market.tables["orders"] = (
         f"select * replace (if(order_id = 'o1', timestamp '2099-01-01', placed_at) as placed_at) from ({ORDERS})"
@@ -602,7 +602,7 @@ def csv_merchants(market: Market, content: bytes, name: str = "merchants.csv", *
         (b"'merchant_id',name\n'007',Ann\n08,NULL\n", {"quote": "'"}),
     ],
 )
-def test_csv_keeps_text_as_it_is(content: bytes, options: dict[str, Any], tmp_path: Path) -> None:
+def test_csv_text_is_unchanged(content: bytes, options: dict[str, Any], tmp_path: Path) -> None:
     market = Market(tmp_path, LINES | {"listings": f"select * replace ('007' as merchant_id) from ({LISTINGS})"})
     sources = csv_merchants(market, content, null=["", "NULL"], **options)
     records = land(sources, CONTRACT, market.landing, hmac_key=KEY, now=NOW)
@@ -630,7 +630,7 @@ def test_several_csv_files_are_one_table_by_column_name(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "cannot be read as utf-8"),
     ],
 )
-def test_a_csv_that_does_not_fit_is_refused_without_its_values(content: bytes, printed: str, tmp_path: Path) -> None:
+def test_an_invalid_csv_is_refused_without_showing_its_values(content: bytes, printed: str, tmp_path: Path) -> None:
     sources = csv_merchants(Market(tmp_path, dict(LINES)), content)
     report = next(report for report in check(sources, CONTRACT, hmac_key=KEY) if report.table == "merchants")
     assert not report.accepted
@@ -638,7 +638,7 @@ def test_a_csv_that_does_not_fit_is_refused_without_its_values(content: bytes, p
     assert "Carol" not in report.message
 
 
-def test_too_little_memory_is_said_and_lands_nothing(tmp_path: Path) -> None:
+def test_insufficient_memory_is_reported_and_lands_nothing(tmp_path: Path) -> None:
     many = "select 'm' || i as merchant_id, md5(i::varchar) as name from range(400000) as r(i)"
     market = Market(tmp_path, {"merchants": many, "listings": LISTINGS})
     with pytest.raises(BadInputError, match="TOUCHSTONE_MEMORY_LIMIT"):
@@ -648,7 +648,7 @@ def test_too_little_memory_is_said_and_lands_nothing(tmp_path: Path) -> None:
 
 
 def labelled_goods(word: str) -> str:
-    """Listings of which the odd ones say a word in title, description and brand."""
+    """Listings of which the odd-numbered contain a word in title, description and brand."""
     words = f"case when i % 2 = 1 then '{word}' else '' end"
     return LISTINGS.replace(
         "'Watch ' || i as title,",
@@ -656,21 +656,21 @@ def labelled_goods(word: str) -> str:
     )
 
 
-def test_a_listing_that_tells_by_a_masked_word_alone_lands_like_any_other(tmp_path: Path) -> None:
-    """So no feature, model or list, all of which come from what landed, can know of the word."""
+def test_a_listing_that_differs_only_by_masked_words_lands_like_any_other(tmp_path: Path) -> None:
+    """So no feature, model or list, all of which derive from landed rows, can depend on the word."""
     loads = {}
-    for name, word in (("told", " - [AAA replica]"), ("untold", "")):
+    for name, word in (("marked", " - [AAA replica]"), ("unmarked", "")):
         market = Market(tmp_path / name, {"merchants": MERCHANTS, "listings": labelled_goods(word)})
         assert market.land()["listings"].status == "accepted"
         plain = {row[2] for row in market.rows("listings")}
         market.masked = [r"\baaa\b", "replicas?"]
         loads[name] = market.land(days=1)["listings"]
         assert {row[2] for row in market.rows("listings")} == {f"Watch {i}" for i in range(1, 7)}
-        assert (plain == {f"Watch {i}" for i in range(1, 7)}) == (name == "untold")
-    assert loads["told"].load_id == loads["untold"].load_id
+        assert (plain == {f"Watch {i}" for i in range(1, 7)}) == (name == "unmarked")
+    assert loads["marked"].load_id == loads["unmarked"].load_id
 
 
-def test_a_changed_mask_is_put_on_all_rows_and_no_other_table_is_pulled_again(tmp_path: Path) -> None:
+def test_a_changed_mask_applies_to_all_rows_and_other_tables_stay_incremental(tmp_path: Path) -> None:
     entries = {name: {"cursor": at} for name, at in (("listings", "listed_at"), ("orders", "placed_at"))}
     market = Market(tmp_path, dict(LINES), entries)
     market.land()
@@ -684,7 +684,7 @@ def test_a_changed_mask_is_put_on_all_rows_and_no_other_table_is_pulled_again(tm
 @pytest.mark.parametrize("what", ["gone", "changed"])
 @pytest.mark.parametrize("table", ["merchants", "listings"])
 def test_a_landing_refuses_to_check_new_rows_against_a_damaged_load(tmp_path: Path, table: str, what: str) -> None:
-    """Merchants are what listings refer to; nothing refers to listings here."""
+    """Listings refer to merchants; nothing refers to listings here."""
     market = Market(tmp_path)
     (path,) = market.land()[table].paths(market.landing)
     if what == "gone":

@@ -1,4 +1,4 @@
-"""Rows that people give by command: whole or not at all, once, and beside what the source gives, whatever comes in between."""
+"""Rows recorded by command: atomically, once, and merged with the source's rows, whatever lands in between."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def appeal(name: str, **facts: str) -> dict[str, str]:
 
 
 def give(market: Market, table: str, rows: list[dict[str, str]], days: float = 0, **options: Any) -> Recorded:
-    """Records rows out of a CSV file, `days` after `NOW`."""
+    """Records rows from a CSV file, `days` after `NOW`."""
     file = market.folder / f"{table}-given.csv"
     with file.open("w", newline="") as target:
         writer = csv.DictWriter(target, list(dict.fromkeys(name for row in rows for name in row)))
@@ -50,7 +50,7 @@ def give(market: Market, table: str, rows: list[dict[str, str]], days: float = 0
 
 
 def present(market: Market, table: str) -> list[dict[str, Any]]:
-    """Returns a table's rows as dbt sees them: the newest of each key in the view over the pinned loads."""
+    """Returns a table's rows as dbt reads them: the newest of each key in the view over the pinned loads."""
     key = ", ".join(CONTRACT.tables[table].key)
     with duckdb.connect() as connection:
         create_views(connection, market.landing, market.pins(), CONTRACT)
@@ -67,11 +67,11 @@ def market(tmp_path: Path) -> Market:
     return found
 
 
-def test_what_is_recorded_of_a_table_that_no_source_has_is_its_content(market: Market) -> None:
-    came = give(
+def test_recorded_rows_are_the_content_of_a_table_without_a_source(market: Market) -> None:
+    recorded_result = give(
         market, "appeals", [appeal("a1"), appeal("a2", outcome="upheld", decided_at="2026-06-03", decided_by="Ann")]
     )
-    assert (came.given, came.new, came.changed) == (2, 2, 0)
+    assert (recorded_result.given, recorded_result.new, recorded_result.changed) == (2, 2, 0)
     rows = present(market, "appeals")
     assert [row["appeal_id"] for row in rows] == ["a1", "a2"]
     assert rows[1]["decided_by"] == hmac.new(KEY, b"Ann", hashlib.sha256).hexdigest()[:32]
@@ -79,13 +79,15 @@ def test_what_is_recorded_of_a_table_that_no_source_has_is_its_content(market: M
     assert (line.is_recorded, line.mode, line.row_count, line.source) == (True, "full", 2, "given: appeals-given.csv")
 
 
-def test_the_same_again_lands_nothing_and_a_changed_row_takes_the_place_of_its_own(market: Market) -> None:
+def test_repeated_rows_land_nothing_and_a_changed_row_replaces_its_predecessor(market: Market) -> None:
     give(market, "appeals", [appeal("a1"), appeal("a2")])
     before = Ledger(market.landing).read()
     assert give(market, "appeals", [appeal("a2"), appeal("a1")], days=1).load is None
     assert Ledger(market.landing).read() == before
-    came = give(market, "appeals", [appeal("a1"), appeal("a2", outcome="rejected", decided_at="2026-06-09")], days=1)
-    assert (came.new, came.changed) == (0, 1)
+    recorded_result = give(
+        market, "appeals", [appeal("a1"), appeal("a2", outcome="rejected", decided_at="2026-06-09")], days=1
+    )
+    assert (recorded_result.new, recorded_result.changed) == (0, 1)
     assert [row["outcome"] for row in present(market, "appeals")] == [None, "rejected"]
     give(market, "appeals", [appeal("a2")], days=2)
     assert [row["outcome"] for row in present(market, "appeals")] == [None, None]
@@ -102,7 +104,7 @@ def test_the_same_again_lands_nothing_and_a_changed_row_takes_the_place_of_its_o
         ([appeal("a1", outcome="overturned")], "outcome"),
     ],
 )
-def test_a_wrong_row_refuses_all_of_them_and_leaves_no_trace(
+def test_an_invalid_row_refuses_the_whole_file_and_lands_nothing(
     market: Market, rows: list[dict[str, str]], message: str
 ) -> None:
     before = Ledger(market.landing).read()
@@ -115,7 +117,7 @@ def test_a_wrong_row_refuses_all_of_them_and_leaves_no_trace(
     assert not (market.landing / "appeals").exists()
 
 
-def test_a_row_about_what_the_marketplace_does_not_have_is_refused(market: Market) -> None:
+def test_a_row_about_an_unknown_entity_is_refused(market: Market) -> None:
     bought = {"test_buy_id": "t1", "listing_id": "l99", "ordered_at": "2026-06-01"}
     with pytest.raises(BadInputError, match="l99"):
         give(market, "test_buys", [bought])
@@ -125,7 +127,7 @@ def test_a_row_about_what_the_marketplace_does_not_have_is_refused(market: Marke
 @pytest.mark.parametrize(
     ("content", "message"), [(b"", "empty|column|line"), (b"appeal_id\n\xff\xfe\n", "UTF-8|utf-8|unicode")]
 )
-def test_a_file_that_cannot_be_read_is_named(market: Market, content: bytes, message: str) -> None:
+def test_an_unreadable_file_is_refused_with_the_reason(market: Market, content: bytes, message: str) -> None:
     file = market.folder / "broken.csv"
     file.write_bytes(content)
     with pytest.raises(BadInputError, match=message):
@@ -136,12 +138,17 @@ def test_a_file_that_cannot_be_read_is_named(market: Market, content: bytes, mes
 
 def test_a_dry_run_counts_and_lands_nothing(market: Market) -> None:
     give(market, "appeals", [appeal("a1")])
-    came = give(market, "appeals", [appeal("a1", reason="new"), appeal("a2")], days=1, is_dry=True)
-    assert (came.given, came.new, came.changed, came.load) == (2, 1, 1, None)
+    recorded_result = give(market, "appeals", [appeal("a1", reason="new"), appeal("a2")], days=1, is_dry=True)
+    assert (recorded_result.given, recorded_result.new, recorded_result.changed, recorded_result.load) == (
+        2,
+        1,
+        1,
+        None,
+    )
     assert len(present(market, "appeals")) == 1
 
 
-def test_recorded_rows_stay_when_the_source_s_next_full_load_comes_and_give_way_to_its_own(tmp_path: Path) -> None:
+def test_recorded_rows_survive_the_next_full_load_unless_it_has_the_same_key(tmp_path: Path) -> None:
     suppression = """
         select 'listing' as entity_kind, 'l{n}' as entity_id, timestamp '2026-06-01' as created_at, '{why}' as reason
     """
@@ -156,13 +163,13 @@ def test_recorded_rows_stay_when_the_source_s_next_full_load_comes_and_give_way_
     assert [(row["entity_id"], row["reason"]) for row in present(market, "suppressions")] == expected
     lines = len(Ledger(market.landing).read())
     assert market.land(days=3)["suppressions"].status == "unchanged"
-    assert len(Ledger(market.landing).read()) == lines + 3  # a line for each table of the source and none more
+    assert len(Ledger(market.landing).read()) == lines + 3  # exactly one line for each table of the source
     give(market, "suppressions", [kept | {"entity_id": "l3", "reason": "analyst"}], days=4)
     expected[2] = ("l3", "analyst")
     assert [(row["entity_id"], row["reason"]) for row in present(market, "suppressions")] == expected
 
 
-def test_a_fault_before_the_carried_line_is_mended_by_the_next_landing(
+def test_a_failure_before_the_carried_over_line_is_repaired_by_the_next_landing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     market = Market(tmp_path)
@@ -189,7 +196,7 @@ steps = st.lists(
 
 @given(steps)
 @settings(max_examples=25)
-def test_a_key_has_the_row_that_came_last_and_the_source_loses_only_its_own(
+def test_a_key_has_its_latest_row_and_a_full_load_drops_only_source_rows(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, dict[str, str]]]
 ) -> None:
     market = Market(tmp_path_factory.mktemp("market"))

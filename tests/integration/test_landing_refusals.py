@@ -1,4 +1,4 @@
-"""Every rule of the contract is seen to refuse a load, whole, with a message that says what is wrong and shows it."""
+"""Every rule of the contract is shown to refuse a load, atomically, with a message that names and shows the problem."""
 
 from __future__ import annotations
 
@@ -121,7 +121,9 @@ TABLE_CASES = [
 
 
 @pytest.mark.parametrize(("table", "column", "value", "text", "shown"), TABLE_CASES)
-def test_a_rule_refuses(table: str, column: str, value: str, text: str, shown: str, tmp_path: Path) -> None:
+def test_a_violated_rule_refuses_the_load(
+    table: str, column: str, value: str, text: str, shown: str, tmp_path: Path
+) -> None:
     market = Market(tmp_path, LINES | {table: with_column(LINES[table], column, value)})
     message = refusal_of(market, table)
     assert message.startswith(f"{table}: this load was refused; none of its rows landed.")
@@ -133,7 +135,7 @@ def test_a_rule_refuses(table: str, column: str, value: str, text: str, shown: s
 @pytest.mark.parametrize(
     "zone", ["", "Z", " UTC", " utc", "+02", "+05:30", "-03:00", " Europe/Berlin", " America/New_York"]
 )
-def test_a_time_may_bear_a_zone_that_means_one_thing(zone: str, tmp_path: Path) -> None:
+def test_a_timestamp_may_have_an_unambiguous_time_zone(zone: str, tmp_path: Path) -> None:
     listed = f"'2026-03-01 10:00:00{zone}'"
     market = Market(tmp_path, LINES | {"listings": with_column(LINES["listings"], "listed_at", listed)})
     assert market.land()["listings"].status == "accepted"
@@ -151,24 +153,24 @@ def columns_of(sql: str) -> set[str]:
         return {row[0] for row in connection.execute(f"describe {sql}").fetchall()}
 
 
-def test_a_missing_column_that_every_row_needs_is_named(tmp_path: Path) -> None:
+def test_a_missing_required_column_is_named(tmp_path: Path) -> None:
     market = Market(tmp_path, LINES | {"listings": f"select * exclude (merchant_id) from ({LISTINGS})"})
     assert "merchant_id: the source has no such column, and it is required" in refusal_of(market, "listings")
 
 
-def test_a_good_market_is_refused_nothing(tmp_path: Path) -> None:
+def test_a_valid_market_is_accepted(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES))
     assert {report.table for report in market.check().values() if report.accepted} == set(LINES)
     assert {record.status for record in market.land().values()} == {"accepted"}
 
 
-def test_every_broken_rule_is_named_at_once(tmp_path: Path) -> None:
+def test_all_broken_rules_are_named_at_once(tmp_path: Path) -> None:
     listings = f"select * replace (-price as price, 'm9' as merchant_id), 'odd' as condition from ({LISTINGS})"
     message = refusal_of(Market(tmp_path, LINES | {"listings": listings}), "listings")
     assert all(f"[{rule}]" in message for rule in ("range", "reference", "values"))
 
 
-def test_at_most_three_rows_are_shown_and_long_values_are_cut(tmp_path: Path) -> None:
+def test_at_most_three_rows_are_shown_and_long_values_are_truncated(tmp_path: Path) -> None:
     listings = f"select *, repeat('long ', 100) as condition from ({LISTINGS})"
     message = refusal_of(Market(tmp_path, LINES | {"listings": listings}), "listings")
     assert message.count("e.g.") == 3
@@ -185,27 +187,27 @@ def test_an_optional_table_may_be_empty(tmp_path: Path) -> None:
     assert market.land()["reviews"].status == "accepted"
 
 
-def test_children_of_a_table_that_is_not_there_are_not_checked_against_it(tmp_path: Path) -> None:
+def test_children_of_a_missing_table_are_not_checked_against_it(tmp_path: Path) -> None:
     market = Market(tmp_path, {name: sql for name, sql in LINES.items() if name != "orders"})
     market.tables["reviews"] = f"select *, 'o77' as order_id from ({REVIEWS})"
     assert market.land()["reviews"].status == "accepted"
 
 
-def test_an_unknown_column_beside_mapped_ones_is_left_out(tmp_path: Path) -> None:
+def test_an_unknown_column_next_to_mapped_ones_is_dropped(tmp_path: Path) -> None:
     market = Market(tmp_path, LINES | {"listings": f"select *, 'x' as secret_column from ({LISTINGS})"})
     market.entries["listings"] = {"columns": {"title": "upper(title)"}}
     assert market.land()["listings"].status == "accepted"
     assert any("WATCH 1" in row for row in market.rows("listings"))
 
 
-def test_an_expression_that_the_input_cannot_answer_is_named(tmp_path: Path) -> None:
+def test_an_expression_over_unknown_columns_is_named(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"listings": {"columns": {"title": "upper(titel)"}}})
     message = refusal_of(market, "listings")
     assert "columns.title" in message
     assert "titel" in message
 
 
-def test_an_expression_that_fails_on_a_row_is_named_without_the_row(tmp_path: Path) -> None:
+def test_an_expression_that_fails_on_a_row_is_named_without_the_value(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES), {"listings": {"columns": {"stock": "cast(title as integer)"}}})
     message = refusal_of(market, "listings")
     assert "columns.stock" in message
@@ -213,7 +215,7 @@ def test_an_expression_that_fails_on_a_row_is_named_without_the_row(tmp_path: Pa
     assert "Watch" not in message
 
 
-def test_a_source_that_is_gone_is_a_refusal_that_names_the_path(tmp_path: Path) -> None:
+def test_a_missing_source_is_refused_with_its_path(tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES))
     sources = market.write()
     (tmp_path / "source" / "orders.parquet").unlink()
@@ -224,7 +226,7 @@ def test_a_source_that_is_gone_is_a_refusal_that_names_the_path(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all", b"PAR1" + b"\0" * 50 + b"PAR1"])
-def test_a_damaged_file_is_a_refusal(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(content: bytes, tmp_path: Path) -> None:
     market = Market(tmp_path, dict(LINES))
     sources = market.write()
     (tmp_path / "source" / "orders.parquet").write_bytes(content)
@@ -247,7 +249,7 @@ def test_a_footer_that_claims_trillions_of_rows_is_not_read(tmp_path: Path) -> N
 
 
 def _varint(number: int) -> bytes:
-    """Encodes an integer as Parquet's footer does."""
+    """Encodes an integer as in Parquet's footer."""
     number, out = number * 2, bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -287,10 +289,10 @@ EXPRESSIONS = [
     broken=st.sampled_from(["", "country = 5", "rating = 9", "quantity = -1", "registered_at = 'x'", "duplicate"]),
 )
 @example(table="buyers", place=0, damage="*", expression="{column}", broken="duplicate")
-def test_no_personal_value_is_ever_in_a_message(
+def test_no_message_contains_a_personal_value(
     table: str, place: int, damage: str, expression: str, broken: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Columns that are personal hold a mark; whatever is broken around them, no message holds it."""
+    """Personal columns hold a marker; whatever is broken around them, no message contains it."""
     column = PERSONAL[table][place % len(PERSONAL[table])]
     market = Market(tmp_path_factory.mktemp("market"), dict(LINES))
     marks = ", ".join(f"'1390-MARK-' || row_number() over () as {name}" for name in PERSONAL[table])
@@ -316,7 +318,7 @@ def test_no_personal_value_is_ever_in_a_message(
     assert b"MARK" not in kept
 
 
-def test_a_personal_key_that_repeats_is_told_without_its_hash(tmp_path: Path) -> None:
+def test_a_duplicate_personal_key_is_reported_without_its_hash(tmp_path: Path) -> None:
     market = Market(tmp_path, LINES | {"buyers": f"{BUYERS} union all {BUYERS}"})
     message = refusal_of(market, "buyers")
     assert "buyer_id: 3 keys in 6 rows" in message
@@ -334,10 +336,10 @@ MASKED_RULES = [
 
 
 @pytest.mark.parametrize(("rule", "text"), MASKED_RULES)
-def test_a_masked_column_that_breaks_a_rule_is_told_without_its_value(
+def test_a_masked_column_that_violates_a_rule_is_reported_without_its_value(
     rule: dict[str, object], text: str, tmp_path: Path
 ) -> None:
-    """Today's contract gives masked columns no such rule; one that did must not show what they hold."""
+    """The current contract gives masked columns no such rule; if one had a rule, its values must not be shown."""
     content = CONTRACT.model_dump()
     content["tables"]["merchants"]["columns"]["name"] |= rule | {"personal": "masked"}
     market = Market(tmp_path, dict(LINES))
@@ -348,8 +350,8 @@ def test_a_masked_column_that_breaks_a_rule_is_told_without_its_value(
     assert "Ann" not in message
 
 
-def test_what_one_lister_writes_stops_no_load(tmp_path: Path) -> None:
-    """Half of the specifications cannot be read and one title has more than a megabyte: they land for what they are."""
+def test_malformed_text_of_single_listings_does_not_refuse_a_load(tmp_path: Path) -> None:
+    """Half of the specifications are unreadable and one title is larger than a megabyte: they land nevertheless."""
     spoiled = f"""
         select * replace (if(listing_id = 'l1', repeat('é', 600_000), title) as title),
             if(listing_id < 'l4', '{{"case_mm": ', '{{"case_mm": 38}}') as specs
@@ -365,13 +367,13 @@ def test_what_one_lister_writes_stops_no_load(tmp_path: Path) -> None:
     assert [row["specs"] for row in landed.values()] == ['{"case_mm": '] * 3 + ['{"case_mm": 38}'] * 3
 
 
-def test_a_column_that_is_mostly_unreadable_is_mapped_wrongly(tmp_path: Path) -> None:
+def test_a_mostly_unreadable_column_is_refused_as_wrongly_mapped(tmp_path: Path) -> None:
     spoiled = f"select *, if(listing_id < 'l5', 'steel, 38 mm', '{{}}') as specs from ({LISTINGS})"
     message = refusal_of(Market(tmp_path, {"merchants": MERCHANTS, "listings": spoiled}), "listings")
     assert "specs: 4 of 6 rows cannot be read as json" in message
 
 
-def test_a_text_of_many_megabytes_is_refused_whoever_wrote_it(tmp_path: Path) -> None:
+def test_a_text_of_several_megabytes_is_refused(tmp_path: Path) -> None:
     spoiled = f"select * replace (repeat('x', 4_000_001) as title) from ({LISTINGS})"
     message = refusal_of(Market(tmp_path, {"merchants": MERCHANTS, "listings": spoiled}), "listings")
     assert "title: a value has more than 4,000,000 bytes" in message

@@ -1,4 +1,4 @@
-"""Hostile SQL and a real database with a password: nothing is reached, and no file, list or message shows the password or key."""
+"""Hostile SQL over a real database: it accesses nothing, and no file, list or message shows the password or key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VARIABLES = ENVIRONMENT | {"TOUCHSTONE_HMAC_KEY": KEY}
 FORMS = {PASSWORD, KEY, quote(PASSWORD, safe=""), json.dumps(PASSWORD)[1:-1], repr(PASSWORD)[1:-1], "of 'sight"}
 LEAK = "select l.*, t.content from listings as l join merchants as m using (merchant_id), read_text({0}) as t"
 READS_ALL = LEAK.format("current_setting('temp_directory') || '/*'")
-"""What once printed the password: binding fails on `using`, and what came after the comma was then not looked at."""
+"""SQL that once printed the password: binding fails on `using`, and the part after the comma was then not checked."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def write(
 
 
 def places(shop: Mapping[str, Any], folder: Path) -> Iterator[tuple[Path, str]]:
-    """Writes one hostile sources file after the other; yields each with the word by which it has to be refused."""
+    """Writes hostile sources files one by one; yields each with the term by which it has to be refused."""
     for sql, printed in HOSTILE_QUERIES.items():
         yield write(folder, shop, {"query": sql}), printed
         yield write(folder, shop, {"input": "seen"}, {"seen": sql}), printed
@@ -63,18 +63,18 @@ def places(shop: Mapping[str, Any], folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def assert_no_secret(home: Path, outcome: Outcome) -> None:
-    """Searches all that a command printed and every file of a home."""
+    """Asserts that no output of a command and no file of a home contains the secrets."""
     for form in FORMS:
         assert form not in outcome.stdout + outcome.stderr
         assert not [path for path in home.rglob("*") if path.is_file() and form.encode() in path.read_bytes()], form
 
 
-def test_a_hostile_file_reaches_no_source_and_ends_with_2(
+def test_a_hostile_file_accesses_no_source_and_exits_with_2(
     postgres: Postgres, shop: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
     file = write(tmp_path, shop, {"query": READS_ALL})
-    postgres.run("alter role shop connection limit 0")  # a connection fails with this message
+    postgres.run("alter role shop connection limit 0")  # a connection attempt fails with this message
     try:
         for command in (("sources", "check", str(file)), ("run", "--sources", str(file))):
             outcome = touchstone(home, *command, **VARIABLES)
@@ -91,7 +91,7 @@ def test_a_hostile_file_reaches_no_source_and_ends_with_2(
 
 
 @pytest.mark.slow
-def test_every_hostile_file_reaches_no_source_and_ends_with_2(
+def test_every_hostile_file_accesses_no_source_and_exits_with_2(
     postgres: Postgres, shop: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
@@ -111,7 +111,7 @@ def test_every_hostile_file_reaches_no_source_and_ends_with_2(
 def test_the_password_is_in_no_file_and_no_list_while_the_database_is_attached(
     postgres: Postgres, shop: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Not even a view within a DuckDB file, which is a program of whoever made the file, finds it."""
+    """Not even a view in a DuckDB file, written by an attacker, can find it."""
     work = tmp_path / "work"
     work.mkdir()
     lists = ("duckdb_databases", "duckdb_secrets", "duckdb_settings", "duckdb_variables", "duckdb_views")
@@ -130,7 +130,7 @@ def test_the_password_is_in_no_file_and_no_list_while_the_database_is_attached(
             ).attach(connection, name, place)
         ]
         lock(connection, readable, work)
-        # The connections that are opened again have to know the password, too.
+        # Reconnections need the password, too.
         for _ in range(3):
             assert connection.execute("select count(*) from listings").fetchall() == [(6,)]
             postgres.run("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'shop'")
@@ -143,7 +143,7 @@ def test_the_password_is_in_no_file_and_no_list_while_the_database_is_attached(
         assert not [path for path in files for form in FORMS if form.encode() in path.read_bytes()]
 
 
-def test_a_value_that_is_the_password_is_not_shown_in_a_refusal(
+def test_a_value_equal_to_the_password_is_not_shown_in_a_refusal(
     postgres: Postgres, shop: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     literal = "'" + PASSWORD.replace("'", "''") + "'"
@@ -157,10 +157,10 @@ def test_a_value_that_is_the_password_is_not_shown_in_a_refusal(
     assert not [form for form in FORMS if form in record.message]
 
 
-def test_an_error_that_nobody_foresaw_leaves_landing_without_the_password(
+def test_an_unexpected_error_leaves_landing_without_the_password(
     shop: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dagster keeps the error of a step with all that led to it."""
+    """Dagster stores the error of a step with its causes."""
 
     def fail(connector: PostgresConnector, *_: object) -> None:
         raise duckdb.InternalException(f"no connection with password={connector.password}")

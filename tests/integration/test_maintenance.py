@@ -1,4 +1,4 @@
-"""Looking a home over, pruning it, erasing from it, migrating it: on small homes that landing and publishing made."""
+"""Diagnosing, pruning, erasing and schema checks: on small homes made by landing and publishing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BY_DATE = (
 
 
 def publish(market: Market, as_of: date) -> str:
-    """Publishes a list that stands on the market's present loads, with the files that a run leaves for its date."""
+    """Publishes a list based on the market's current loads, with the files that a run leaves for its date."""
     pins = market.pins()
     loads = Loads(digest=pins.digest, tables={name: tuple(ids) for name, ids in pins.as_dict().items()})
     for pattern in BY_DATE:
@@ -48,8 +48,8 @@ def publish(market: Market, as_of: date) -> str:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Market:
-    """A home of four landings ten days apart: a version stands on the first, a newer one on the second."""
-    folder = tmp_path_factory.mktemp("upkeep")
+    """A home of four landings ten days apart: a version depends on the first, a newer one on the second."""
+    folder = tmp_path_factory.mktemp("maintenance")
     market = Market(folder, {"merchants": MERCHANTS, "listings": LISTINGS, "buyers": BUYERS, "orders": ORDERS})
     ensure_schema(read_settings(home=folder))
     for number, as_of in enumerate((OLD, NEW, None, None)):
@@ -85,7 +85,7 @@ def content(folder: Path) -> dict[str, bytes]:
 # The doctor ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_sound_home_is_said_to_be_sound_and_is_not_touched(settings: Settings) -> None:
+def test_doctor_reports_no_problems_in_an_intact_home_and_changes_nothing(settings: Settings) -> None:
     before = content(settings.home)
     message = touchstone(settings.home, "doctor")
     assert message.code == 0, message.stdout
@@ -101,7 +101,7 @@ def change_byte(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "code", "says"),
+    ("file", "code", "message"),
     [
         ("published/listings/*/listings.csv", 4, "was changed"),
         ("published/listings/history.jsonl", 4, "history.jsonl"),
@@ -109,15 +109,17 @@ def change_byte(path: Path) -> None:
         ("landing/ledger/ledger.jsonl", 4, "ledger.jsonl"),
     ],
 )
-def test_what_no_digest_vouches_for_is_broken(settings: Settings, file: str, code: int, says: str) -> None:
+def test_a_file_that_does_not_match_its_digest_is_broken(
+    settings: Settings, file: str, code: int, message: str
+) -> None:
     change_byte(min(settings.home.glob(file)))
     findings = examine(settings)
     assert exit_code(findings) == code
     assert findings[0].level == "broken"
-    assert says in str(findings[0])
+    assert message in str(findings[0])
 
 
-def test_a_model_that_was_changed_after_its_approval_is_broken(settings: Settings) -> None:
+def test_a_model_changed_after_its_approval_is_broken(settings: Settings) -> None:
     log = settings.home / "models" / "log.jsonl"
     log.parent.mkdir()
     log.write_text("{}\n")
@@ -125,7 +127,7 @@ def test_a_model_that_was_changed_after_its_approval_is_broken(settings: Setting
     assert str(log) in found(settings, "broken")[0].where
 
 
-def test_a_dead_run_and_what_it_left_are_told_with_what_to_do(settings: Settings) -> None:
+def test_a_dead_run_and_its_remains_are_reported_with_instructions(settings: Settings) -> None:
     record = RunRecord.start(settings.home / "runs", "abc")
     write_json(record.path, json.loads(record.path.read_text()) | {"process_started": "1"})
     (settings.home / "features" / ".tmp-1-half").mkdir()
@@ -140,7 +142,7 @@ def test_a_dead_run_and_what_it_left_are_told_with_what_to_do(settings: Settings
     assert "touchstone prune" in notes
 
 
-def test_who_holds_the_lock_is_named_and_nobody_is_waited_for(settings: Settings) -> None:
+def test_the_lock_holder_is_named_without_waiting(settings: Settings) -> None:
     with writer_lock(settings.home / "lock", purpose="a test", wait_seconds=0):
         (held, *_) = [str(finding) for finding in examine(settings) if "writes to the home" in finding.what]
     assert f"process {os.getpid()} (a test" in held
@@ -148,7 +150,7 @@ def test_who_holds_the_lock_is_named_and_nobody_is_waited_for(settings: Settings
     assert "a test" not in "".join(map(str, examine(settings))), "a name in the file of a free lock says nothing"
 
 
-def test_no_home_and_an_unknown_schema_need_somebody(settings: Settings, tmp_path: Path) -> None:
+def test_a_missing_home_and_an_unknown_schema_require_action(settings: Settings, tmp_path: Path) -> None:
     assert exit_code(examine(read_settings(home=tmp_path / "nowhere"))) == ExitCode.BAD_INPUT
     (settings.home / "schema_version").write_text("99\n")
     (only,) = examine(settings)
@@ -156,7 +158,7 @@ def test_no_home_and_an_unknown_schema_need_somebody(settings: Settings, tmp_pat
     assert "TOUCHSTONE_HOME" in only.remedy
 
 
-def test_a_disk_without_room_for_the_next_run_needs_somebody(settings: Settings) -> None:
+def test_a_disk_without_space_for_the_next_run_requires_action(settings: Settings) -> None:
     assert disk(settings.home, 2**40)[0].level == "note"
     assert disk(settings.home, 10_000)[0].level == "act"
 
@@ -168,7 +170,7 @@ def orders(market: Market) -> list[str]:
     return [str(load.load_id) for load in Ledger(market.landing).read() if load.table == "orders"]
 
 
-def test_pruning_never_removes_what_a_kept_version_names(settings: Settings, market: Market) -> None:
+def test_pruning_keeps_everything_that_a_kept_version_depends_on(settings: Settings, market: Market) -> None:
     first, second, third, fourth = orders(market)
     pins, listings = market.pins(), content(market.landing / "listings")
     pruned = prune(settings, 15)
@@ -191,7 +193,7 @@ def test_pruning_never_removes_what_a_kept_version_names(settings: Settings, mar
     assert prune(settings, 15).expired == []
 
 
-def test_the_newest_leads_stay_however_old(settings: Settings) -> None:
+def test_the_newest_leads_are_kept_regardless_of_age(settings: Settings) -> None:
     folders = [settings.home / "leads" / f"as_of=2026-05-0{day}" for day in (1, 2)]
     for folder in folders:
         folder.mkdir(parents=True)
@@ -200,7 +202,7 @@ def test_the_newest_leads_stay_however_old(settings: Settings) -> None:
     assert [folder.exists() for folder in folders] == [False, True]
 
 
-def test_verify_says_pruned_where_a_version_stood_on_what_is_gone(settings: Settings) -> None:
+def test_verify_notes_versions_that_depend_on_pruned_loads(settings: Settings) -> None:
     prune(settings, 15)
     verified = verify_home(settings.home)
     assert verified.problems == []
@@ -210,13 +212,13 @@ def test_verify_says_pruned_where_a_version_stood_on_what_is_gone(settings: Sett
     assert exit_code(examine(settings)) == ExitCode.DONE
 
 
-def test_a_load_that_is_gone_without_a_line_is_broken(settings: Settings, market: Market) -> None:
+def test_a_missing_load_without_a_ledger_line_is_broken(settings: Settings, market: Market) -> None:
     shutil.rmtree(market.landing / "orders" / orders(market)[0])
     (problem,) = verify_home(settings.home).problems
     assert "is missing" in problem
 
 
-def test_a_dry_run_says_what_would_go_and_leaves_it(settings: Settings) -> None:
+def test_a_dry_run_lists_what_would_be_pruned_and_removes_nothing(settings: Settings) -> None:
     before = content(settings.home)
     dry = prune(settings, 15, dry_run=True)
     assert content(settings.home) == before
@@ -225,7 +227,7 @@ def test_a_dry_run_says_what_would_go_and_leaves_it(settings: Settings) -> None:
     assert not any(item.path.exists() for item in dry.expired)
 
 
-def test_content_that_was_pruned_may_land_again(settings: Settings, market: Market) -> None:
+def test_pruned_content_may_land_again(settings: Settings, market: Market) -> None:
     first = orders(market)[0]
     prune(settings, 15)
     market.tables["orders"] = f"{ORDERS} where i > 0"
@@ -233,14 +235,14 @@ def test_content_that_was_pruned_may_land_again(settings: Settings, market: Mark
     assert verify_home(settings.home).problems == []
 
 
-def test_without_a_ledger_nothing_of_the_landing_zone_goes(settings: Settings, market: Market) -> None:
+def test_without_a_ledger_pruning_keeps_the_landing_zone(settings: Settings, market: Market) -> None:
     (market.landing / "ledger" / "ledger.jsonl").unlink()
     before = content(market.landing)
     prune(settings, 1)
     assert content(market.landing) == before
 
 
-def test_fewer_days_than_one_and_no_home_are_bad_input(settings: Settings, tmp_path: Path) -> None:
+def test_pruning_zero_days_or_a_missing_home_is_bad_input(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="the newest day is always kept"):
         prune(settings, 0)
     with pytest.raises(BadInputError, match="no home"):
@@ -256,7 +258,7 @@ def test_fewer_days_than_one_and_no_home_are_bad_input(settings: Settings, tmp_p
         pytest.param("prune.remove:after:kill:2", marks=pytest.mark.slow),
     ],
 )
-def test_a_pruning_that_is_killed_is_completed_by_the_next(settings: Settings, market: Market, armed: str) -> None:
+def test_a_killed_pruning_is_completed_by_the_next(settings: Settings, market: Market, armed: str) -> None:
     first = orders(market)[0]
     assert touchstone(settings.home, "prune", "--keep-days", "15", **{VARIABLE: armed}).code == -signal.SIGKILL
     assert verify_home(settings.home).problems == []
@@ -271,7 +273,7 @@ def test_a_pruning_that_is_killed_is_completed_by_the_next(settings: Settings, m
 # Erasing -------------------------------------------------------------------------------------------------------------
 
 
-def test_after_an_erasure_verify_says_erased_and_not_broken(settings: Settings) -> None:
+def test_verify_reports_erased_rows_as_notes_and_not_as_problems(settings: Settings) -> None:
     for name in (
         *("warehouse.duckdb", "pinned/loads.json", "training/listings/as_of=2026-06-30/edges.parquet"),
         "marts/reporters/as_of=2026-06-30/reporters.parquet",
@@ -294,7 +296,7 @@ def test_after_an_erasure_verify_says_erased_and_not_broken(settings: Settings) 
 
 
 @pytest.mark.slow
-def test_an_erasure_that_was_cut_short_is_found_by_the_doctor(settings: Settings) -> None:
+def test_an_interrupted_erasure_is_reported_by_the_doctor(settings: Settings) -> None:
     arguments = ("erase", BUYER.kind, BUYER.value_hash)
     assert touchstone(settings.home, *arguments, **{VARIABLE: "erase.ledger:after:kill"}).code == -signal.SIGKILL
     message = "\n".join(map(str, found(settings, "act")))
@@ -303,7 +305,7 @@ def test_an_erasure_that_was_cut_short_is_found_by_the_doctor(settings: Settings
     assert found(settings, "act") == []
 
 
-def test_a_wrong_kind_is_bad_input_that_names_those_there_are(settings: Settings) -> None:
+def test_an_unknown_kind_is_bad_input_that_lists_the_known_ones(settings: Settings) -> None:
     with pytest.raises(BadInputError, match="buyer"):
         erase(settings, "cousin", "0" * 32, who="an officer", why="x")
     with pytest.raises(BadInputError, match="who"):
@@ -328,7 +330,7 @@ def test_a_home_of_an_earlier_version_is_refused_with_instructions(settings: Set
 
 
 @pytest.mark.parametrize("version", ["99", "0", "", "two"])
-def test_any_other_version_is_refused_with_the_way_out(settings: Settings, version: str) -> None:
+def test_any_other_schema_version_is_refused_with_instructions(settings: Settings, version: str) -> None:
     (settings.home / "schema_version").write_text(version)
     before = content(settings.home)
     with pytest.raises(BadInputError, match="TOUCHSTONE_HOME"):

@@ -1,4 +1,4 @@
-"""A challenger is trained, set beside the champion and judged: what a reviewer would refuse is refused, with the reason."""
+"""A challenger is trained, compared with the champion and judged: what a reviewer would refuse is refused."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from ml.declarations import Declaration, Feature
 from ml.model import read_model
 from ml.registry import Registry, Version
 from ml.train import Files, TrainingResult
-from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate, train
+from tests.ml_fixtures import CUTOFF_DATE, FEATURES, LISTINGS, Simulation, simulate, train
 from touchstone.core.errors import GateRefusedError
 
 QUICK = Parameters(rounds=80, forward_blocks=2, forward_groups=2, resamples=100)
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
-HINT = Feature("hint_ratio", "text", "ratio", "Something that tells much.", "subject", 0, "")
+HINT = Feature("hint_ratio", "text", "ratio", "Something informative.", "subject", 0, "")
 WITH_HINT = replace(LISTINGS, features=(*FEATURES, HINT))
 Random = np.random.Generator
 
@@ -46,7 +46,7 @@ def country_of(table: pa.Table) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
-    """A market with a country for each row that evaluates."""
+    """A market with a country for each evaluation row."""
     made = simulate(tmp_path_factory.mktemp("simulation"), notice_share=0.8)
     rows = pq.read_table(made.features)
     rows = rows.append_column("country", pa.array(country_of(rows)))
@@ -59,7 +59,7 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, simulation: Simulation) -> Path:
-    """A home with a champion, that the tests' challengers are set beside."""
+    """A home with a champion, with which the tests' challengers are compared."""
     home = tmp_path_factory.mktemp("home")
     first = trained(home, files_of(simulation.features.parent))
     assert first.failures == ()
@@ -69,7 +69,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, simulation: Simulation) -> Pa
 
 @pytest.fixture
 def files(simulation: Simulation, tmp_path: Path) -> Files:
-    """The market's files, to be changed."""
+    """The market's files, which a test may change."""
     return files_of(Path(shutil.copytree(simulation.features.parent, tmp_path / "files")))
 
 
@@ -77,7 +77,7 @@ def trained(home: Path, files: Files, declaration: Declaration = LISTINGS, param
     result = train(
         declaration,
         files,
-        as_of=CUT,
+        as_of=CUTOFF_DATE,
         registry=Registry(home, now=lambda: NOW),
         provenance={"loads_digest": "0" * 64},
         parameters=parameters,
@@ -98,7 +98,7 @@ def invert_some_labels(spine: pa.Table) -> pa.Table:
 
 
 def add_hint(files: Files, simulation: Simulation, hint: Callable[[np.ndarray, pa.Table, Random], np.ndarray]) -> None:
-    """Adds a feature that is made of truth, as given, to what is learned from and what is rated."""
+    """Adds a feature derived from the truth, as given, to the training and scoring features."""
     truth = dict(
         zip(pq.read_table(simulation.scoring)["listing_id"].to_pylist(), simulation.truth.tolist(), strict=True)
     )
@@ -118,7 +118,7 @@ def evaluation(version: Version) -> dict[str, Any]:
     return described
 
 
-def test_a_challenger_stands_beside_the_champion(home: Path, files: Files, simulation: Simulation) -> None:
+def test_a_challenger_is_compared_with_the_champion(home: Path, files: Files, simulation: Simulation) -> None:
     add_hint(files, simulation, good_hint)
     version = trained(home, files, WITH_HINT)
     assert version.failures == ()
@@ -133,11 +133,11 @@ def test_a_challenger_stands_beside_the_champion(home: Path, files: Files, simul
     assert moves["challenger_flagged"] - moves["champion_flagged"] == moves["added"] - moves["dropped"]
     assert described["importances"]["hint_ratio"]["champion"] == 0
     assert described["importances"]["hint_ratio"]["challenger"] > 0.1
-    assert max(described["stability"].values()) < 0.01  # the same goods live
+    assert max(described["stability"].values()) < 0.01  # the active listings are the same
     assert version.status == "challenger"
 
 
-def test_one_that_learned_from_wrong_labels_is_refused(home: Path, files: Files) -> None:
+def test_a_challenger_trained_on_wrong_labels_is_refused(home: Path, files: Files) -> None:
     rewrite(files.spine, invert_some_labels)
     version = trained(home, files)
     assert any(described.startswith("average_precision of all rows is") for described in version.failures), (
@@ -147,8 +147,8 @@ def test_one_that_learned_from_wrong_labels_is_refused(home: Path, files: Files)
         Registry(home).approve(LISTINGS.name, version.version, who="Ada", why="hurry")
 
 
-def test_one_that_leaks_is_refused(home: Path, files: Files) -> None:
-    """A feature that copies the label is known where something labels, and nothing else is needed then."""
+def test_a_challenger_with_a_leaking_feature_is_refused(home: Path, files: Files) -> None:
+    """A feature that copies the label is only known for labelled rows, where nothing else is needed."""
     spine = pq.read_table(files.spine)
     rewrite(files.features, lambda table: table.append_column("hint_ratio", spine["label"].cast(pa.float64())))
     rewrite(files.active, lambda table: table.append_column("hint_ratio", pa.array(np.zeros(table.num_rows))))
@@ -156,7 +156,7 @@ def test_one_that_leaks_is_refused(home: Path, files: Files) -> None:
     assert any(described.startswith("hint_ratio has") for described in version.failures), version.failures
 
 
-def test_one_that_is_badly_calibrated_is_refused(home: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_badly_calibrated_challenger_is_refused(home: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     calibrated = training.calibrate
 
     def overconfident(*arguments: Any, **known: Any) -> Calibration:
@@ -168,11 +168,11 @@ def test_one_that_is_badly_calibrated_is_refused(home: Path, files: Files, monke
     assert any(described.startswith("calibration_slope is 0.4") for described in version.failures), version.failures
 
 
-def test_a_slope_from_few_positives_picked_by_chance_is_an_upper_end(home: Path, files: Files) -> None:
-    """Counterfeits that look harmless are bought by chance alone: with a few of them every model looks too flat."""
+def test_a_slope_from_few_random_arm_positives_is_an_upper_bound(home: Path, files: Files) -> None:
+    """Only the random arm buys counterfeits that look harmless: with few of them every model looks too flat."""
     champion = Registry(home).champion(LISTINGS.name)
     assert champion is not None
-    rows = files.read(LISTINGS, CUT).rows
+    rows = files.read(LISTINGS, CUTOFF_DATE).rows
     verdicts = rows.take(rows.has_purpose("calibrate"))
     described = {}
     for by_chance in (9, 10):
@@ -187,13 +187,13 @@ def test_a_slope_from_few_positives_picked_by_chance_is_an_upper_end(home: Path,
     assert described[9]["brier_skill"] == described[10]["brier_skill"]
 
 
-def test_one_that_is_better_but_much_worse_for_a_country_is_refused(
+def test_a_better_challenger_that_is_much_worse_for_a_country_is_refused(
     home: Path, files: Files, simulation: Simulation
 ) -> None:
-    def but_for_france(is_fake: np.ndarray, table: pa.Table, random: Random) -> np.ndarray:
+    def except_for_france(is_fake: np.ndarray, table: pa.Table, random: Random) -> np.ndarray:
         return good_hint(np.where(country_of(table) == "FR", ~is_fake, is_fake), table, random)
 
-    add_hint(files, simulation, but_for_france)
+    add_hint(files, simulation, except_for_france)
     version = trained(home, files, WITH_HINT)
     assert all(described.startswith("average precision where country is FR") for described in version.failures), (
         version.failures
@@ -201,7 +201,9 @@ def test_one_that_is_better_but_much_worse_for_a_country_is_refused(
     assert version.failures
 
 
-def test_a_champion_that_learned_from_these_rows_is_trained_again(tmp_path: Path, files: Files) -> None:
+def test_a_champion_trained_on_the_evaluation_rows_is_retrained_for_the_comparison(
+    tmp_path: Path, files: Files
+) -> None:
     known = files_of(Path(shutil.copytree(files.features.parent, tmp_path / "known")))
     for path in (known.spine, known.features):
         rewrite(
@@ -218,12 +220,14 @@ def test_a_champion_that_learned_from_these_rows_is_trained_again(tmp_path: Path
     assert described["basis"].startswith(
         "trained again on the challenger's rows, because its training rows end before 2026-06-15"
     )
-    assert described["champion_digest"] == champion.model_digest  # and not that of the stand-in
+    assert described["champion_digest"] == champion.model_digest  # and not the stand-in's
     gap = described["ranking"]["all"]["average_precision"]
     assert gap["champion"] == gap["challenger"]  # the same declaration and the same rows
 
 
-def test_why_there_is_no_comparison_is_said(home: Path, files: Files, simulation: Simulation, tmp_path: Path) -> None:
+def test_a_missing_comparison_is_reported_with_the_reason(
+    home: Path, files: Files, simulation: Simulation, tmp_path: Path
+) -> None:
     plain = files_of(Path(shutil.copytree(files.features.parent, tmp_path / "plain")))
     add_hint(files, simulation, good_hint)
     better = trained(home, files, WITH_HINT)
@@ -234,7 +238,7 @@ def test_why_there_is_no_comparison_is_said(home: Path, files: Files, simulation
     assert described == "the champion reads columns that no longer exist: hint_ratio"
 
 
-def test_the_card_says_it_all_in_one_file(home: Path, files: Files, simulation: Simulation) -> None:
+def test_the_model_card_is_one_self_contained_file(home: Path, files: Files, simulation: Simulation) -> None:
     add_hint(files, simulation, good_hint)
     version = trained(home, files, WITH_HINT)
     page = (version.folder.parent / "card.html").read_text()
@@ -263,7 +267,7 @@ def test_the_card_says_it_all_in_one_file(home: Path, files: Files, simulation: 
         assert {truth[name] for name in found} == {is_fake}
 
 
-def test_a_card_is_the_same_bytes_again(home: Path, files: Files, tmp_path: Path) -> None:
+def test_a_model_card_is_deterministic(home: Path, files: Files, tmp_path: Path) -> None:
     first, again = Registry(home).version(LISTINGS.name, 1), trained(tmp_path / "again", files)
     assert again.model_digest == first.model_digest
     for name in ("card.html", "card.json", "evaluation.json"):

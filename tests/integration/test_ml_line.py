@@ -1,4 +1,4 @@
-"""The models' whole line on simulated files: train, register, score, explain; the same bytes again; right on truth."""
+"""The model pipeline on simulated files: train, register, score, explain; deterministic, correct against the truth."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ml.registry import Registry
 from ml.score import score
 from ml.train import Files, TooFewLabels, TrainingResult
 from ml.training_set import read_training_set, split_rows
-from tests.ml_fixtures import CUT, FEATURES, LISTINGS, Simulation, simulate, train
+from tests.ml_fixtures import CUTOFF_DATE, FEATURES, LISTINGS, Simulation, simulate, train
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import sha256_file
 
@@ -42,7 +42,7 @@ def trained(
     return train(
         declaration,
         Files(simulation.features, simulation.spine, simulation.edges, simulation.scoring),
-        as_of=CUT,
+        as_of=CUTOFF_DATE,
         registry=Registry(home, now=lambda: NOW),
         provenance={"loads_digest": "0" * 64},
         parameters=parameters,
@@ -72,13 +72,15 @@ def approved(tmp_path_factory: pytest.TempPathFactory, simulation: Simulation) -
 
 @pytest.fixture(scope="module")
 def scored(approved: Path, simulation: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the scores and reasons that its champion gives."""
+    """A folder with its champion's scores and reasons."""
     folder = tmp_path_factory.mktemp("scored")
     score(champion_of(approved), simulation.scoring, folder / "scores.parquet", folder / "reasons.parquet")
     return folder
 
 
-def test_scores_hold_what_the_design_says(approved: Path, simulation: Simulation, scored: Path) -> None:
+def test_scores_have_the_documented_columns_ranges_and_order(
+    approved: Path, simulation: Simulation, scored: Path
+) -> None:
     table = pq.read_table(scored / "scores.parquet")
     assert table.column_names == ["listing_id", "score", "own_conduct_score", "margin", "model_digest"]
     assert table["listing_id"].to_pylist() == pq.read_table(simulation.scoring)["listing_id"].to_pylist()
@@ -91,7 +93,7 @@ def test_scores_hold_what_the_design_says(approved: Path, simulation: Simulation
     assert (np.diff(table["score"].to_numpy()[order]) >= 0).all()
 
 
-def test_a_champion_that_is_lost_does_not_keep_another_from_being_trained(
+def test_a_lost_champion_does_not_prevent_training_another(
     approved: Path, simulation: Simulation, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
@@ -104,10 +106,10 @@ def test_a_champion_that_is_lost_does_not_keep_another_from_being_trained(
     assert evaluated["comparison"].startswith("the champion is not what was reviewed: ")
 
 
-def test_an_entity_of_two_ids_is_learned_and_rated_as_one_of_one_id_is(
+def test_an_entity_with_two_ids_is_trained_and_scored_like_one_with_one_id(
     simulation: Simulation, scored: Path, tmp_path: Path
 ) -> None:
-    """Orders and reviews go by one key, and either id may be null; their merchant is known from the features."""
+    """Orders and reviews share one key, and either ID may be null; the features have their merchant."""
     reviews = Declaration("review_brushing", "reviews", "review", "brushing", FEATURES)
     renamed = {"listing_id": "review_key"}
     for name in ("features", "scoring", "spine"):
@@ -134,8 +136,8 @@ def test_an_entity_of_two_ids_is_learned_and_rated_as_one_of_one_id_is(
     assert pq.read_table(tmp_path / "reasons.parquet").equals(reasons)
 
 
-def test_scores_are_probabilities_among_all_goods(tmp_path: Path) -> None:
-    """On three markets, against truth: the slope, the prevalence and the high scores are right, and ranking is good."""
+def test_scores_are_calibrated_probabilities_among_all_listings(tmp_path: Path) -> None:
+    """On three markets, against the truth: slope, prevalence and high scores are accurate, and the ranking is good."""
     described = []
     for seed in (11, 12, 13):
         simulation = simulate(tmp_path / f"in{seed}", seed=seed)
@@ -164,7 +166,7 @@ def _against_truth(path: Path, truth: npt.NDArray[np.bool_], threshold: float) -
     }
 
 
-def test_two_homes_give_the_same_bytes(approved: Path, simulation: Simulation, scored: Path, tmp_path: Path) -> None:
+def test_two_homes_produce_the_same_bytes(approved: Path, simulation: Simulation, scored: Path, tmp_path: Path) -> None:
     result = trained(tmp_path / "other" / "home", simulation)
     assert isinstance(result, TrainingResult)
     assert not result.reused
@@ -178,11 +180,11 @@ def test_two_homes_give_the_same_bytes(approved: Path, simulation: Simulation, s
         assert sha256_file(tmp_path / name) == sha256_file(scored / name)
 
 
-def test_the_number_of_threads_does_not_matter(
+def test_results_do_not_depend_on_the_thread_count(
     approved: Path, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     champion = champion_of(approved)
-    read = read_training_set(LISTINGS, simulation.features, simulation.spine, simulation.edges, None, CUT)
+    read = read_training_set(LISTINGS, simulation.features, simulation.spine, simulation.edges, None, CUTOFF_DATE)
     rows = split_rows(read.rows, "listing", QUICK.unseen_share, (5000, 1, 5000), 7).train
     signs = np.array([feature.monotone for feature in FEATURES])
     found = set()
@@ -195,8 +197,8 @@ def test_the_number_of_threads_does_not_matter(
     assert len(found) == 1
 
 
-def test_whoever_is_flagged_is_told_at_least_one_reason(approved: Path) -> None:
-    """Even where all is as usual, so that no signal does anything; without a flag there is no reason then."""
+def test_every_flagged_entity_has_at_least_one_reason(approved: Path) -> None:
+    """Even if all values are typical, so that no signal has an effect; an unflagged one then has no reason."""
     champion = champion_of(approved)
     explainer = Explainer(Scorer(read_model(champion.folder, champion.model_digest)))
     usual = np.array(explainer.scorer.model.body["baseline"][EVERYWHERE], dtype=np.float32)
@@ -204,7 +206,7 @@ def test_whoever_is_flagged_is_told_at_least_one_reason(approved: Path) -> None:
     assert [len(json.loads(reasons)) for reasons in described] == [1, 0]
 
 
-def test_the_size_of_batches_does_not_matter(
+def test_results_do_not_depend_on_the_batch_size(
     approved: Path, simulation: Simulation, scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "BATCH_ROWS", 777)
@@ -213,7 +215,7 @@ def test_the_size_of_batches_does_not_matter(
         assert sha256_file(tmp_path / name) == sha256_file(scored / name)
 
 
-def test_row_groups_are_filled_whatever_the_batches(
+def test_row_groups_are_filled_for_any_batch_size(
     approved: Path, simulation: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "ROW_GROUP_ROWS", 3000)
@@ -226,7 +228,7 @@ def test_row_groups_are_filled_whatever_the_batches(
     ]
 
 
-def test_a_training_that_was_seen_before_returns_its_version(approved: Path, simulation: Simulation) -> None:
+def test_a_repeated_training_returns_its_existing_version(approved: Path, simulation: Simulation) -> None:
     again = trained(approved, simulation)
     assert isinstance(again, TrainingResult)
     assert again.reused
@@ -236,7 +238,7 @@ def test_a_training_that_was_seen_before_returns_its_version(approved: Path, sim
     assert len(Registry(approved).versions(LISTINGS.name)) == 1
 
 
-def test_other_parameters_are_another_training(approved: Path, simulation: Simulation) -> None:
+def test_other_parameters_make_another_training(approved: Path, simulation: Simulation) -> None:
     other = trained(approved, simulation, replace(QUICK, seed=8))
     assert isinstance(other, TrainingResult)
     assert not other.reused
@@ -244,7 +246,9 @@ def test_other_parameters_are_another_training(approved: Path, simulation: Simul
     assert other.version.model_digest != champion_of(approved).model_digest
 
 
-def test_no_third_party_moves_the_own_conduct_score(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
+def test_third_party_features_do_not_change_the_own_conduct_score(
+    approved: Path, simulation: Simulation, tmp_path: Path
+) -> None:
     table = pq.read_table(simulation.scoring)
     for name in (feature.name for feature in FEATURES if feature.controlled_by == "third_party"):
         table = table.set_column(table.column_names.index(name), name, pa.array(np.linspace(0, 1, table.num_rows)))
@@ -277,7 +281,7 @@ def _with(base: npt.NDArray[np.float32], at: int, value: float) -> npt.NDArray[n
     return changed
 
 
-def test_reasons_are_given_for_flagged_and_highest(approved: Path, scored: Path) -> None:
+def test_reasons_are_given_for_flagged_and_highest_scores(approved: Path, scored: Path) -> None:
     champion = champion_of(approved)
     scores = pq.read_table(scored / "scores.parquet")
     reasons = pq.read_table(scored / "reasons.parquet")
@@ -303,7 +307,7 @@ def test_reasons_are_given_for_flagged_and_highest(approved: Path, scored: Path)
         )
 
 
-def test_whoever_a_policy_may_flag_below_the_threshold_is_explained_as_the_flagged_are(
+def test_entities_that_a_policy_may_flag_below_the_threshold_are_fully_explained(
     approved: Path, simulation: Simulation, scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "EXPLAINED_ROWS", 1)
@@ -339,7 +343,7 @@ def test_a_pair_of_signals_counts_as_both() -> None:
     assert named_signals("[]") == set()
 
 
-def test_an_effect_is_the_drop_when_the_signal_goes_to_its_usual_value(
+def test_an_effect_is_the_margin_drop_when_a_signal_is_set_to_its_baseline(
     approved: Path, simulation: Simulation, scored: Path
 ) -> None:
     champion = champion_of(approved)
@@ -359,20 +363,22 @@ def test_an_effect_is_the_drop_when_the_signal_goes_to_its_usual_value(
         assert reason["effect"] == pytest.approx(drop, abs=1e-3)
 
 
-def test_usual_values_are_medians_of_unlabelled_live_entities(approved: Path, simulation: Simulation) -> None:
+def test_baseline_values_are_medians_of_unlabelled_active_entities(approved: Path, simulation: Simulation) -> None:
     usual = champion_model_body(approved)["baseline"]
     assert set(usual) == {"", "bags", "watches/steel"}
     spine = pq.read_table(simulation.spine)
     positive = set(spine.filter(pc.equal(spine["label"], True))["listing_id"].to_pylist())
-    live = pq.read_table(simulation.scoring).to_pylist()
+    active_rows = pq.read_table(simulation.scoring).to_pylist()
     prices = [
-        row["price_to_msrp_ratio"] for row in live if row["listing_id"] not in positive and row["category"] == "bags"
+        row["price_to_msrp_ratio"]
+        for row in active_rows
+        if row["listing_id"] not in positive and row["category"] == "bags"
     ]
     known = [price for price in prices if price is not None]
     assert usual["bags"][0] == pytest.approx(float(np.median(known)), rel=1e-4)
 
 
-def test_the_card_says_who_stands_between_floor_and_threshold(
+def test_the_model_card_counts_entities_between_floor_and_threshold(
     approved: Path, simulation: Simulation, scored: Path
 ) -> None:
     champion = champion_of(approved)
@@ -417,7 +423,7 @@ def test_a_missing_feature_is_named_before_anything_is_written(
     assert list(tmp_path.iterdir()) == [tmp_path / "features.parquet"]
 
 
-def test_no_row_is_no_error(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
+def test_scoring_without_rows_succeeds(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
     pq.write_table(pq.read_table(simulation.scoring).slice(0, 0), tmp_path / "features.parquet")
     result = score(champion_of(approved), tmp_path / "features.parquet", tmp_path / "s.parquet", tmp_path / "r.parquet")
     assert (result.rows, result.flagged, result.explained) == (0, 0, 0)
@@ -430,7 +436,9 @@ def test_no_row_is_no_error(approved: Path, simulation: Simulation, tmp_path: Pa
     ]
 
 
-def test_an_unknown_category_is_compared_with_everyone(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
+def test_an_unknown_category_is_compared_with_all_categories(
+    approved: Path, simulation: Simulation, tmp_path: Path
+) -> None:
     table = pq.read_table(simulation.scoring).slice(0, 50)
     for value in (None, "never/seen"):
         odd = table.set_column(2, "category", pa.array([value] * 50, pa.string()))
@@ -450,7 +458,7 @@ def test_too_few_labels_turn_the_model_off(tmp_path: Path) -> None:
     assert Registry(tmp_path / "home").versions() == []
 
 
-def test_no_row_to_learn_from_turns_the_model_off(simulation: Simulation, tmp_path: Path) -> None:
+def test_no_training_row_turns_the_model_off(simulation: Simulation, tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.parquet" for name in ("features", "spine", "scoring")}
     for name, path in files.items():
         pq.write_table(pq.read_table(getattr(simulation, name)).slice(0, 0), path)
@@ -458,7 +466,7 @@ def test_no_row_to_learn_from_turns_the_model_off(simulation: Simulation, tmp_pa
     assert result == TooFewLabels(LISTINGS.name, positives=0, components=0)
 
 
-def test_no_verdict_leaves_margins_alone(simulation: Simulation, tmp_path: Path) -> None:
+def test_margins_stay_uncalibrated_without_verdicts(simulation: Simulation, tmp_path: Path) -> None:
     for name in ("features", "spine"):
         table = pq.read_table(getattr(simulation, name))
         pq.write_table(table.filter(pc.not_equal(table["purpose"], "calibrate")), tmp_path / f"{name}.parquet")
@@ -475,7 +483,9 @@ def test_no_verdict_leaves_margins_alone(simulation: Simulation, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_changed_file_rates_nothing(approved: Path, simulation: Simulation, tmp_path: Path, name: str) -> None:
+def test_a_modified_model_file_prevents_scoring(
+    approved: Path, simulation: Simulation, tmp_path: Path, name: str
+) -> None:
     champion = champion_of(approved)
     path = champion.folder / name
     content = path.read_bytes()
@@ -490,7 +500,7 @@ def test_a_changed_file_rates_nothing(approved: Path, simulation: Simulation, tm
     assert not (tmp_path / "s.parquet").exists()
 
 
-def test_scoring_loads_nothing_of_the_registry_server(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
+def test_scoring_imports_no_registry_server(approved: Path, simulation: Simulation, tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path

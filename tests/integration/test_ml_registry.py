@@ -1,4 +1,4 @@
-"""The review: only the log of approvals says what rates, and only with the bytes that were reviewed."""
+"""The review: only the log of approvals decides which model rates, and only with the reviewed bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ METRICS = {"forward_auroc_unseen": 0.8, "evaluate_auroc_all": 0.7}
 
 
 def risk_model(number: int, name: str = MODEL) -> RiskModel:
-    """A model whose boosters are no boosters: the registry never loads them."""
+    """A model with invalid boosters: the registry never loads them."""
     main, own = f"main {number}".encode(), b"own"
     fitted = Calibration("none", 1.0, 0.0, (), 0, 0, 0, None).as_dict()
     body = describe(LISTINGS, main, own) | {
@@ -94,7 +94,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def registry(shared: Path) -> Registry:
-    """The home as it was after the trainings."""
+    """The home as of the end of the trainings."""
     shutil.copy(shared / "trained.jsonl", shared / "models" / "log.jsonl")
     registry = Registry(shared, now=lambda: NOW)
     registry.mirror.update(MODEL)
@@ -105,7 +105,7 @@ def decisions(registry: Registry) -> list[Decision]:
     return [line for line in registry.approvals.decisions() if line.action != "train"]
 
 
-def test_a_version_waits_for_review_and_the_newest_is_the_challenger(registry: Registry) -> None:
+def test_versions_wait_for_review_and_the_newest_is_the_challenger(registry: Registry) -> None:
     versions = registry.versions(MODEL)
     assert [(version.version, version.status) for version in versions] == [
         (1, "waiting"),
@@ -122,7 +122,7 @@ def test_a_version_waits_for_review_and_the_newest_is_the_challenger(registry: R
     assert int(client.get_model_version_by_alias(MODEL, "challenger").version) == 3
 
 
-def test_a_run_holds_what_a_reviewer_needs(registry: Registry, shared: Path) -> None:
+def test_an_mlflow_run_has_what_a_reviewer_needs(registry: Registry, shared: Path) -> None:
     version = registry.version(MODEL, 1)
     run = registry.mlflow.client().get_run(version.run_id)
     assert run.info.status == "FINISHED"
@@ -168,8 +168,8 @@ def test_an_approval_makes_the_champion_and_is_logged(registry: Registry) -> Non
     assert [version.status for version in registry.versions(MODEL)] == ["waiting", "champion", "challenger"]
 
 
-def test_the_approval_at_a_head_of_the_log_is_the_one_of_then(registry: Registry) -> None:
-    first = registry.approve(MODEL, 1, who="Ann", why="looks sound")
+def test_the_approval_at_an_earlier_log_head_is_the_one_of_that_time(registry: Registry) -> None:
+    first = registry.approve(MODEL, 1, who="Ann", why="looks good")
     head = registry.approvals.head()
     registry.approve(MODEL, 2, who="Ann", why="better")
     registry.rollback(MODEL, who="Bob", why="appeals doubled")
@@ -179,7 +179,7 @@ def test_the_approval_at_a_head_of_the_log_is_the_one_of_then(registry: Registry
         registry.approvals.approval_of(MODEL, first.model_digest, "0" * 63 + "1")
 
 
-def test_mlflow_shows_what_the_log_says(registry: Registry) -> None:
+def test_mlflow_mirrors_the_log(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     registry.approve(MODEL, 3, who="Ada", why="x")
     client = registry.mlflow.client()
@@ -200,13 +200,13 @@ def move_alias(registry: Registry, version: int | None) -> None:
         registry.mlflow.client().set_registered_model_alias(MODEL, "champion", str(version))
 
 
-def test_an_alias_moved_in_mlflow_changes_nothing_by_itself(registry: Registry) -> None:
+def test_moving_an_alias_in_mlflow_alone_changes_nothing(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     move_alias(registry, 2)
     assert version_of(registry.champion_to_rate(MODEL)) == 1
 
 
-def test_a_move_of_the_alias_is_granted(registry: Registry) -> None:
+def test_a_moved_alias_is_approved(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     assert reconcile_aliases(registry, may_approve=True) == []
     move_alias(registry, 2)
@@ -220,7 +220,7 @@ def test_a_move_of_the_alias_is_granted(registry: Registry) -> None:
     assert reconcile_aliases(registry, may_approve=True) == []
 
 
-def test_a_move_that_has_to_be_confirmed_waits_for_a_person(registry: Registry) -> None:
+def test_a_moved_alias_that_needs_confirmation_waits_for_a_person(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     move_alias(registry, 2)
     (move,) = reconcile_aliases(registry, may_approve=False)
@@ -242,7 +242,7 @@ def test_a_move_that_has_to_be_confirmed_waits_for_a_person(registry: Registry) 
         (3, r"main\.ubj: its SHA-256"),
     ],
 )
-def test_a_move_that_is_not_valid_is_undone(
+def test_an_invalid_alias_move_is_undone(
     registry: Registry, to: int | None, because: str, *, may_approve: bool
 ) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
@@ -262,7 +262,7 @@ def test_a_move_that_is_not_valid_is_undone(
     assert re.search(because, registry.approvals.decisions()[-1].why)
 
 
-def test_a_move_to_a_version_that_fails_the_gate_is_undone(failed: Registry) -> None:
+def test_an_alias_move_to_a_version_that_fails_the_gate_is_undone(failed: Registry) -> None:
     move_alias(failed, 1)
     (move,) = reconcile_aliases(failed, may_approve=True)
     assert (move.outcome, alias(failed), failed.champion(MODEL)) == ("undone", None, None)
@@ -270,7 +270,7 @@ def test_a_move_to_a_version_that_fails_the_gate_is_undone(failed: Registry) -> 
     assert failed.approvals.decisions()[-1].failures == ("refund_share is 2 in 3 of 10 rows",)
 
 
-def test_a_model_that_the_log_does_not_know_is_nobodys_business(registry: Registry) -> None:
+def test_a_model_unknown_to_the_log_is_ignored(registry: Registry) -> None:
     client = registry.mlflow.client()
     client.create_registered_model("somebodys")
     made = client.create_model_version("somebodys", source=str(registry.home / "mlflow-artifacts"))
@@ -281,7 +281,7 @@ def test_a_model_that_the_log_does_not_know_is_nobodys_business(registry: Regist
         client.delete_registered_model("somebodys")
 
 
-def test_a_version_rates_in_shadow_until_it_is_decided_on(registry: Registry) -> None:
+def test_a_version_rates_in_shadow_until_a_decision(registry: Registry) -> None:
     assert registry.shadowing(MODEL) is None
     with pytest.raises(BadInputError, match="No version of listing_counterfeit rates in shadow"):
         registry.unshadow(MODEL, who="Ada", why="x")
@@ -304,7 +304,7 @@ def test_a_version_rates_in_shadow_until_it_is_decided_on(registry: Registry) ->
     assert version_of(registry.champion_to_rate(MODEL)) == 3
 
 
-def test_a_log_whose_end_was_cut_off_rates_nothing(registry: Registry) -> None:
+def test_a_truncated_log_prevents_rating(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     receipts = {"receipt.json": registry.approvals.head()}
     registry.approve(MODEL, 2, who="Ada", why="x")
@@ -325,7 +325,9 @@ def test_a_log_whose_end_was_cut_off_rates_nothing(registry: Registry) -> None:
                 call()
 
 
-def test_what_a_kill_left_untold_is_told_to_mlflow(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_approval_interrupted_by_a_kill_is_mirrored_to_mlflow_later(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     kill_before_the_mirror(registry, 2, monkeypatch)
     assert alias(registry) == 1
@@ -334,7 +336,7 @@ def test_what_a_kill_left_untold_is_told_to_mlflow(registry: Registry, monkeypat
     assert registry.problems({}) == []
 
 
-def test_what_a_kill_left_untold_is_told_though_another_model_comes_first(
+def test_an_interrupted_approval_is_mirrored_even_if_another_model_is_registered_first(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
@@ -344,7 +346,7 @@ def test_what_a_kill_left_untold_is_told_though_another_model_comes_first(
     assert (version_of(registry.champion_to_rate(MODEL)), alias(registry)) == (2, 2)
 
 
-def test_mlflows_database_restored_from_before_rates_nothing(tmp_path: Path) -> None:
+def test_a_restored_older_mlflow_database_prevents_rating(tmp_path: Path) -> None:
     registry = Registry(tmp_path, now=lambda: NOW)
     register(registry, 1)
     registry.approve(MODEL, 1, who="Ada", why="x")
@@ -372,7 +374,7 @@ def test_approving_the_champion_again_logs_nothing(registry: Registry) -> None:
     assert len(decisions(registry)) == 1
 
 
-def test_a_rollback_puts_the_one_before_in_force(registry: Registry) -> None:
+def test_a_rollback_restores_the_previous_champion(registry: Registry) -> None:
     for version in (1, 2, 3):
         registry.approve(MODEL, version, who="Ada", why="x")
     assert registry.rollback(MODEL, who="Bob", why="complaints").version == 2
@@ -387,7 +389,7 @@ def test_a_rollback_puts_the_one_before_in_force(registry: Registry) -> None:
     assert registry.rollback(MODEL, who="Bob", why="not fixed").version == 1
 
 
-def test_a_rejected_version_is_marked_and_the_champion_cannot_be_one(registry: Registry) -> None:
+def test_a_rejected_version_is_marked_and_the_champion_cannot_be_rejected(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     registry.reject(MODEL, 2, who="Ada", why="worse")
     assert [version.status for version in registry.versions(MODEL)] == ["champion", "rejected", "challenger"]
@@ -397,7 +399,7 @@ def test_a_rejected_version_is_marked_and_the_champion_cannot_be_one(registry: R
 
 
 @pytest.mark.parametrize(("who", "why"), [("", "x"), ("Ada", "  ")])
-def test_a_review_says_who_and_why(registry: Registry, who: str, why: str) -> None:
+def test_a_review_requires_who_and_why(registry: Registry, who: str, why: str) -> None:
     with pytest.raises(BadInputError, match="who decided and why"):
         registry.approve(MODEL, 1, who=who, why=why)
     assert registry.champion(MODEL) is None
@@ -410,7 +412,7 @@ def test_an_unknown_version_is_named(registry: Registry) -> None:
         registry.approve("merchant_counterfeit", 1, who="Ada", why="x")
 
 
-def test_a_version_that_was_changed_cannot_be_approved(registry: Registry) -> None:
+def test_a_modified_version_cannot_be_approved(registry: Registry) -> None:
     path = registry.version(MODEL, 2).folder / "main.ubj"
     content = path.read_bytes()
     path.write_bytes(content + b"!")
@@ -426,7 +428,7 @@ def test_a_version_that_was_changed_cannot_be_approved(registry: Registry) -> No
     assert decisions(registry) == []
 
 
-def test_a_model_swapped_for_another_whole_one_does_not_rate(registry: Registry) -> None:
+def test_a_model_replaced_by_another_valid_one_does_not_rate(registry: Registry) -> None:
     champion = registry.approve(MODEL, 1, who="Ada", why="x")
     kept = {path.name: path.read_bytes() for path in champion.folder.iterdir()}
     for name, content in risk_model(5).files().items():
@@ -439,10 +441,10 @@ def test_a_model_swapped_for_another_whole_one_does_not_rate(registry: Registry)
             (champion.folder / name).write_bytes(content)
 
 
-def test_an_approval_that_named_only_what_rates_holds_and_nothing_may_be_added(
+def test_an_approval_of_an_older_release_holds_and_added_files_are_detected(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As homes of before have them."""
+    """As in homes of earlier releases."""
     with monkeypatch.context() as patch:
         patch.setattr("ml.approvals.check_files", lambda *_: None)
         patch.setattr(
@@ -460,7 +462,7 @@ def test_an_approval_that_named_only_what_rates_holds_and_nothing_may_be_added(
         planted.unlink()
 
 
-def test_a_log_that_was_edited_rates_nothing(registry: Registry) -> None:
+def test_an_edited_log_prevents_rating(registry: Registry) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     registry.approve(MODEL, 2, who="Ada", why="x")
     lines = registry.approvals.path.read_text().splitlines()
@@ -476,7 +478,7 @@ def test_a_log_that_was_edited_rates_nothing(registry: Registry) -> None:
 
 
 def kill_before_the_mirror(registry: Registry, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Approves a version, except for the MLflow mirror."""
+    """Approves a version, and is killed before the MLflow mirror."""
 
     def kill(_: str) -> None:
         raise KeyboardInterrupt
@@ -490,7 +492,7 @@ def version_of(champion: Champion | None) -> int | None:
     return None if champion is None else champion.version
 
 
-def test_an_approval_that_a_kill_cut_off_did_not_happen(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_approval_truncated_by_a_kill_did_not_happen(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     registry.approve(MODEL, 1, who="Ada", why="x")
     whole = registry.approvals.path.read_bytes()
     kill_before_the_mirror(registry, 2, monkeypatch)
@@ -501,7 +503,7 @@ def test_an_approval_that_a_kill_cut_off_did_not_happen(registry: Registry, monk
     assert [line.version for line in decisions(registry)] == [1, 3]
 
 
-def test_a_home_that_moved_still_rates(registry: Registry, tmp_path: Path) -> None:
+def test_a_moved_home_still_rates(registry: Registry, tmp_path: Path) -> None:
     """Paths in the log are relative to the home."""
     registry.approve(MODEL, 1, who="Ada", why="x")
     moved = tmp_path / "moved"
@@ -513,7 +515,7 @@ def test_a_home_that_moved_still_rates(registry: Registry, tmp_path: Path) -> No
     assert champion.version == 1
 
 
-def test_a_first_model_that_passes_is_approved(registry: Registry) -> None:
+def test_a_first_model_that_passes_the_gate_is_approved(registry: Registry) -> None:
     verdict = registry.approve_if_passing(registry.version(MODEL, 1))
     assert verdict.passed
     assert verdict.champion is not None
@@ -531,14 +533,14 @@ def test_a_second_model_waits_for_a_person(registry: Registry) -> None:
 
 @pytest.fixture
 def failed(tmp_path: Path) -> Registry:
-    """A home with one version, which does not hold what it must."""
+    """A home with one version that fails the gate."""
     registry = Registry(tmp_path / "home", now=lambda: NOW)
     version = register(registry, 1, FAILS)
     assert version.failures == ("refund_share is 2 in 3 of 10 rows",)
     return registry
 
 
-def test_a_version_that_fails_the_gate_is_approved_by_override_alone(failed: Registry) -> None:
+def test_a_version_that_fails_the_gate_is_approved_only_by_override(failed: Registry) -> None:
     tags = failed.mlflow.client().get_model_version(MODEL, "1").tags
     assert (tags["gate"], tags["gate_failures"]) == ("failed", "refund_share is 2 in 3 of 10 rows")
     verdict = failed.approve_if_passing(failed.version(MODEL, 1))
@@ -551,11 +553,11 @@ def test_a_version_that_fails_the_gate_is_approved_by_override_alone(failed: Reg
     assert champion.approved.failures == ("refund_share is 2 in 3 of 10 rows",)
 
 
-def test_an_override_of_what_passes_is_none(registry: Registry) -> None:
+def test_overriding_a_passing_version_is_no_override(registry: Registry) -> None:
     assert not registry.approve(MODEL, 1, who="Ada", why="x", override=True).approved.is_override
 
 
-def test_what_the_gate_found_cannot_be_edited(failed: Registry) -> None:
+def test_edited_gate_results_are_detected(failed: Registry) -> None:
     file = failed.version(MODEL, 1).folder.parent / "evaluation.json"
     file.write_text(file.read_text().replace("false", "true"))
     with pytest.raises(VerificationError, match=r"evaluation\.json is not what its training"):
@@ -565,8 +567,8 @@ def test_what_the_gate_found_cannot_be_edited(failed: Registry) -> None:
         failed.approve(MODEL, 1, who="Ada", why="x", override=True)
 
 
-def test_a_version_that_the_log_does_not_know_is_not_approved(registry: Registry) -> None:
-    """As one that somebody registered in MLflow, or whose training was killed just before the log had it."""
+def test_a_version_unknown_to_the_log_is_not_approved(registry: Registry) -> None:
+    """For example one registered manually in MLflow, or whose training was killed before its log line."""
     lines = registry.approvals.path.read_text().splitlines(keepends=True)
     registry.approvals.path.write_text("".join(lines[:2]))
     assert [version.status for version in registry.versions(MODEL)] == ["waiting", "challenger", "unfinished"]
@@ -575,14 +577,14 @@ def test_a_version_that_the_log_does_not_know_is_not_approved(registry: Registry
         registry.approve(MODEL, 3, who="Ada", why="x")
 
 
-def test_who_trained_may_not_approve_unless_told_so(registry: Registry) -> None:
+def test_a_trainer_may_approve_only_if_the_settings_allow_it(registry: Registry) -> None:
     with pytest.raises(BadInputError, match=r"Tim trained .* and a trainer may not approve"):
         registry.approve(MODEL, 1, who="Tim", why="x", by_trainer=False)
     assert registry.approve(MODEL, 1, who="Ada", why="x", by_trainer=False).version == 1
     assert registry.approve(MODEL, 2, who="Tim", why="x").approved.replaces == 1
 
 
-def test_a_run_that_fails_half_way_makes_no_version(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_registration_makes_no_version(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry(shared, now=lambda: NOW)
     before = len(registry.versions(MODEL))
     client = registry.mlflow.client()
@@ -597,7 +599,7 @@ def test_a_run_that_fails_half_way_makes_no_version(shared: Path, monkeypatch: p
     assert registry.version_of_training(MODEL, "training 4") is None
 
 
-def test_no_plot_needs_positives() -> None:
+def test_all_plots_are_drawn_without_positives() -> None:
     import numpy as np
 
     from ml.plots import pictures

@@ -1,4 +1,4 @@
-"""Whoever changes what was reviewed gets no list out of it: the real command, over a home of which one thing was changed."""
+"""Tampering with what was reviewed prevents any list: the real command, over a home in which one thing was changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Change = Callable[[Path], None]
 
 
 class Planted:
-    """What makes a folder where it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -61,7 +61,7 @@ def pickle_for_the_booster(home: Path) -> None:
     (folder_of(home) / "main.ubj").write_bytes(pickle.dumps(Planted(home / "planted")))
 
 
-def pickle_beside_it(home: Path) -> None:
+def additional_pickle(home: Path) -> None:
     (folder_of(home) / "python_model.pkl").write_bytes(pickle.dumps(Planted(home / "planted")))
 
 
@@ -92,8 +92,8 @@ def no_log(home: Path) -> None:
     (home / "models" / "log.jsonl").unlink()
 
 
-def mlflow_from_before(home: Path) -> None:
-    """Restores MLflow's database as it was before a second version was approved."""
+def older_mlflow_database(home: Path) -> None:
+    """Restores MLflow's database to its state before a second version was approved."""
     kept = (home / "mlflow.db").read_bytes()
     version = register_again(home, MODEL, raised_by=0.001)
     approved = touchstone(home, "models", "approve", MODEL, str(version), "--who", "Ada", "--why", "reads well")
@@ -105,15 +105,15 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "one byte of the booster": (one_byte, r"main\.ubj: its SHA-256 is"),
     "the booster of another model": (booster_of_another_model, r"main\.ubj: its SHA-256 is"),
     "the calibration": (another_calibration, r"model\.json: its SHA-256 is"),
-    "a pickle for the booster": (pickle_for_the_booster, r"main\.ubj: its SHA-256 is"),
-    "a pickle beside it": (pickle_beside_it, r"python_model\.pkl was added"),
+    "a pickle instead of the booster": (pickle_for_the_booster, r"main\.ubj: its SHA-256 is"),
+    "an additional pickle": (additional_pickle, r"python_model\.pkl was added"),
     "a loader_module": (loader_module, r"MLmodel was changed"),
     "a missing booster": (no_booster, r"own_conduct\.ubj: a file of a registered model cannot be read"),
-    "a line that says another": (changed_lines(reworded), "chain is broken"),
-    "a line less": (changed_lines(lambda lines: lines[:2] + lines[3:]), "chain is broken"),
-    "an end cut off": (changed_lines(lambda lines: lines[:-1]), "its end was cut off"),
+    "a changed log line": (changed_lines(reworded), "chain is broken"),
+    "a missing log line": (changed_lines(lambda lines: lines[:2] + lines[3:]), "chain is broken"),
+    "a truncated log": (changed_lines(lambda lines: lines[:-1]), "its end was cut off"),
     "no log": (no_log, "its end was cut off"),
-    "MLflow's database of before": (mlflow_from_before, "it was restored from before"),
+    "an older MLflow database": (older_mlflow_database, "it was restored from before"),
 }
 
 
@@ -124,25 +124,25 @@ def home(small_homes: SmallHomes, tmp_path: Path) -> Path:
     return copy
 
 
-@pytest.mark.parametrize(("change", "says"), CHANGES.values(), ids=CHANGES)
-def test_what_is_not_as_reviewed_rates_nothing(small_homes: SmallHomes, home: Path, change: Change, says: str) -> None:
+@pytest.mark.parametrize(("change", "pattern"), CHANGES.values(), ids=CHANGES)
+def test_modified_reviewed_files_prevent_rating(
+    small_homes: SmallHomes, home: Path, change: Change, pattern: str
+) -> None:
     before = published_files(home)
     change(home)
     done = run(home, small_homes.policy, NEXT_DAY)
     assert done.code == 4, done.stderr
-    assert re.search(says, done.stderr)
+    assert re.search(pattern, done.stderr)
     assert "Traceback" not in done.stderr
     assert published_files(home) == before
     assert not (home / "planted").exists(), "a pickle was read"
     verified = touchstone(home, "models", "log", "--verify")
     assert verified.code == 4
-    assert re.search(says, verified.stdout + verified.stderr)
+    assert re.search(pattern, verified.stdout + verified.stderr)
 
 
 @pytest.mark.slow
-def test_an_alias_moved_to_a_version_that_failed_is_put_back_and_does_not_rate(
-    small_homes: SmallHomes, home: Path
-) -> None:
+def test_an_alias_moved_to_a_failed_version_is_restored_and_does_not_rate(small_homes: SmallHomes, home: Path) -> None:
     failed = Judgement((Check("average precision", passed=False, message="average precision is 0.1"),))
     version = register_again(home, MODEL, failed, raised_by=0.001)
     client = load_mlflow().MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
@@ -156,8 +156,8 @@ def test_an_alias_moved_to_a_version_that_failed_is_put_back_and_does_not_rate(
 
 
 @pytest.mark.slow
-def test_a_champion_that_is_lost_does_not_keep_another_from_being_trained(small_homes: SmallHomes, home: Path) -> None:
-    """The message says to train and approve; so that has to work."""
+def test_a_lost_champion_does_not_prevent_training_another(small_homes: SmallHomes, home: Path) -> None:
+    """The message pattern to train and approve; so that has to work."""
     one_byte(home)
     limits = {
         "TOUCHSTONE_POLICY": str(small_homes.policy),

@@ -1,4 +1,4 @@
-"""The gate of the review on the demo at scale 0.1: a training on newer rows passes, one on labels turned round does not."""
+"""The review's gate on the demo at scale 0.1: training on newer rows passes, training on inverted labels does not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_training_on_newer_rows_passes(home: Path, model: str) -> None:
+def test_training_on_newer_rows_passes(home: Path, model: str) -> None:
     first, *_ = Registry(home).versions(model)
     again = Registry(home).version(model, 2)
     assert first.status == "champion"
@@ -51,9 +51,9 @@ def test_a_training_on_newer_rows_passes(home: Path, model: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("which", ["rows", "verdicts"])
-def test_a_training_on_labels_turned_round_is_refused(home: Path, model: str, which: str, tmp_path: Path) -> None:
+def test_training_on_inverted_labels_is_refused(home: Path, model: str, which: str, tmp_path: Path) -> None:
     rates = MODELS[model].rates
-    learned, lives = home / "training" / rates / f"as_of={NOW}", home / "features" / rates / f"as_of={NOW}"
+    learned, active_entities = home / "training" / rates / f"as_of={NOW}", home / "features" / rates / f"as_of={NOW}"
     spine = pq.read_table(learned / "spine.parquet", partitioning=None)
     label = np.array(spine["label"].to_pylist())
     chosen = np.array(pc.equal(spine["purpose"], "train")) & (np.random.default_rng(3).random(len(label)) < INVERTED)
@@ -66,7 +66,7 @@ def test_a_training_on_labels_turned_round_is_refused(home: Path, model: str, wh
         features=learned / "features.parquet",
         spine=tmp_path / "spine.parquet",
         edges=learned / "edges.parquet",
-        active=lives / "features.parquet",
+        active=active_entities / "features.parquet",
         slices=learned / "slices.parquet",
     )
     result = train(

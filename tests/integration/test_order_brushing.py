@@ -1,4 +1,4 @@
-"""The contest's rule as a policy alone finds what the rule names, counted again from the table by plain Python."""
+"""The contest's rule as a policy finds exactly the matching orders, checked against plain Python over the table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def orders_of(table: Path) -> list[Order]:
 
 
 def named_by_the_rule(orders: list[Order], at_least: int) -> set[tuple[str, str]]:
-    """Shop and order of every order that lies in an hour whose orders are at least so many times its distinct buyers."""
+    """Shop and order of every order in an hour whose orders are at least so many times its distinct buyers."""
     named: set[tuple[str, str]] = set()
     shops: dict[str, list[Order]] = {}
     for order in orders:
@@ -39,7 +39,7 @@ def named_by_the_rule(orders: list[Order], at_least: int) -> set[tuple[str, str]
 
 
 def random_orders(seed: int) -> Iterator[list[str]]:
-    """Shops with few buyers and crowded days, so that hours lie on either side of the rule, many at its very edge."""
+    """Shops with few buyers and busy days, so that hours fall on either side of the rule, many right at its limit."""
     rng, number = random.Random(seed), 0
     for shop in range(1000, 1040):
         buyers = rng.randint(1, 6)
@@ -49,7 +49,7 @@ def random_orders(seed: int) -> Iterator[list[str]]:
             yield [f"{number}", f"{shop}", f"{shop * 10 + rng.randint(1, buyers)}", moment.isoformat(" ")]
 
 
-def test_the_rule_names_exactly_the_shops_and_buyers_of_its_hours(tmp_path: Path) -> None:
+def test_the_rule_finds_exactly_the_shops_and_buyers_of_its_hours(tmp_path: Path) -> None:
     example = shutil.copytree(EXAMPLE, tmp_path / "example")
     with (example / "orders.csv").open("a", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(random_orders(seed=5))

@@ -1,7 +1,7 @@
-"""The marts of outcomes on a marketplace that goes on after as_of: what came later changes nothing, and links hang together.
+"""The outcome marts on a marketplace that continues after as_of: later data changes nothing, and links are consistent.
 
-`knowing` holds the whole demo, and flags, leads, hand-overs, actions and cases made up from its truth, before as_of and after it;
-`unknowing` holds what was known at the end of as_of. Both have to give the same marts.
+`complete` holds the whole demo, and flags, leads, hand-overs, actions and cases made up from its truth, before and
+after as_of; `truncated` holds what was known at the end of as_of. Both have to give the same marts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ select listing_id, merchant_id, row_number() over (order by listing_id) as place
 from read_parquet('{truth}/listings.parquet') join landed.listings using (listing_id)
 where listed_at < '2026-04-01' and load_id = 'load-1';
 
--- Two lists a month, of which the last is of as_of itself, which nobody had read by then.
+-- Two lists a month; the last is of as_of itself and had not been read by then.
 insert into landed.published_flags by name
 select list_name, 'v' || as_of_date as version, as_of_date, 'policy' as policy, 'counterfeit' as violation_type,
 entity_kind, entity_id,
@@ -38,27 +38,27 @@ from (
     select 'merchants' as list_name, 'merchant' as entity_kind, merchant_id as entity_id, place from fakes
     union all select 'listings', 'listing', listing_id, place from goods where place <= 400
 ), (select unnest(['2026-04-15', '2026-05-01', '2026-05-15', '2026-05-31', '2026-06-15']::date[]) as as_of_date)
-where place % 5 <> day(as_of_date) % 5 and (as_of_date < $as_of or $knowing);
+where place % 5 <> day(as_of_date) % 5 and (as_of_date < $as_of or $complete);
 insert into landed.lead_members by name
 select 'lead' || place % 3 as lead_id, merchant_id, as_of_date
 from fakes, (select unnest(['2026-05-01', '2026-05-15', '2026-06-15']::date[]) as as_of_date)
-where place <= 9 and (as_of_date < $as_of or $knowing);
+where place <= 9 and (as_of_date < $as_of or $complete);
 insert into landed.lead_hand_overs by name
 select * from (values
     ('lead0', 'customs', timestamp '2026-05-10 10:00:00', 'authority'), ('lead1', 'Acme', timestamp '2026-05-20', 'brand'),
     ('lead1', 'city police', timestamp '2026-06-02', 'authority'), ('lead2', 'customs', timestamp '2026-06-20', 'authority')
-) as given (lead_id, recipient, handed_over_at, audience) where cast(handed_over_at as date) <= $as_of or $knowing;
+) as given (lead_id, recipient, handed_over_at, audience) where cast(handed_over_at as date) <= $as_of or $complete;
 insert into landed.enforcement_actions by name
 select 'led ' || place as action_id, merchant_id, 'lead' || (place + 1) % 3 as lead_id, 'customs' as authority, 'raid' as kind,
     timestamp '2026-05-22' + to_days(cast(place as integer)) as occurred_at, 100 * place as seized_value, 'EUR' as currency,
     place as suspects
-from fakes where place <= 14 and (cast(occurred_at as date) <= $as_of or $knowing);
+from fakes where place <= 14 and (cast(occurred_at as date) <= $as_of or $complete);
 insert into landed.cases by name
 select 'case ' || place as case_id, merchant_id, stage, stage_at, 'counterfeit' as violation_type, 1000 * place as amount,
     'EUR' as currency, 'lead0' as lead_id
 from fakes, (values ('filed', timestamp '2026-05-25'), ('hearing', timestamp '2026-05-30'), ('judgment', timestamp '2026-06-10'))
     as stages (stage, stage_at)
-where place <= 4 and (cast(stage_at as date) <= $as_of or $knowing);
+where place <= 4 and (cast(stage_at as date) <= $as_of or $complete);
 insert into landed.appeals by name
 select 'made up ' || place as appeal_id, 'listing' as entity_kind, listing_id as entity_id, 'counterfeit' as violation_type,
     timestamp '2026-05-20' + to_days(cast(place % 20 as integer)) as submitted_at,
@@ -66,9 +66,9 @@ select 'made up ' || place as appeal_id, 'listing' as entity_kind, listing_id as
 from (
     select
         *,
-        case when $knowing or place % 20 < 7 then timestamp '2026-05-25' + to_days(cast(place % 20 as integer)) end as decided_at
+        case when $complete or place % 20 < 7 then timestamp '2026-05-25' + to_days(cast(place % 20 as integer)) end as decided_at
     from goods where place <= 60
-) where cast(submitted_at as date) <= $as_of or $knowing;
+) where cast(submitted_at as date) <= $as_of or $complete;
 update landed.lead_hand_overs set load_id = 'given', landed_at = timestamp '2026-06-30 23:59:59';
 update landed.cases set load_id = 'given', landed_at = timestamp '2026-06-30 23:59:59';
 update landed.enforcement_actions set load_id = any_load, landed_at = any_time
@@ -87,8 +87,8 @@ insert into landed.platform_actions by name
 select 'ban ' || place as action_id, 'merchant' as entity_kind, merchant_id as entity_id, 'ban' as kind,
     timestamp '2026-05-20' + to_days(cast(place as integer)) as occurred_at, notices.load_id, notices.landed_at
 from fakes, (select max(load_id) as load_id, max(landed_at) as landed_at from landed.notices) as notices
-where cast(occurred_at as date) <= $as_of or $knowing;
--- Names, and who a merchant is, are reported as they are now.
+where cast(occurred_at as date) <= $as_of or $complete;
+-- Names and countries of merchants are reported with their current values.
 update landed.brands set name = first.name from landed.brands as first
 where first.brand_id = brands.brand_id and first.load_id = 'load-1';
 update landed.merchants set name = first.name, country = first.country from landed.merchants as first
@@ -102,21 +102,21 @@ insert into landed.merchant_scores by name select merchant_id, 10 + place % 90 a
 class Homes:
     """The folders of the two warehouses."""
 
-    knowing: Path
-    unknowing: Path
+    complete: Path
+    truncated: Path
 
 
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> Homes:
-    """Builds both, the marts of outcomes and what they stand on."""
+    """Builds both, with the outcome marts and their dependencies."""
     folder = tmp_path_factory.mktemp("outcomes")
     generate(folder / "market", scale=0.002, seed=12)
-    made = Homes(folder / "knowing", folder / "unknowing")
-    for home, cut in ((made.knowing, None), (made.unknowing, AS_OF)):
-        fill(home, folder / "market" / "sources", AS_OF, cut, with_training=False)
+    made = Homes(folder / "complete", folder / "truncated")
+    for home, cutoff_date in ((made.complete, None), (made.truncated, AS_OF)):
+        fill(home, folder / "market" / "sources", AS_OF, cutoff_date, with_training=False)
         with open_warehouse(home, read_only=False) as connection:
             for statement in ADDED.format(truth=folder / "market" / "truth").split(";\n"):
-                known = {"as_of": AS_OF, "knowing": cut is None}
+                known = {"as_of": AS_OF, "complete": cutoff_date is None}
                 connection.execute(statement, {name: value for name, value in known.items() if f"${name}" in statement})
         run_dbt(
             home,
@@ -131,10 +131,10 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Homes:
 
 
 @pytest.mark.parametrize("mart", OUTCOMES)
-def test_what_came_later_changes_nothing(homes: Homes, mart: str):
-    knowing, unknowing = (read_rows(home, f"from {mart} order by all") for home in (homes.knowing, homes.unknowing))
-    assert knowing == unknowing
-    assert knowing, "nothing is compared"
+def test_later_data_changes_nothing(homes: Homes, mart: str):
+    complete, truncated = (read_rows(home, f"from {mart} order by all") for home in (homes.complete, homes.truncated))
+    assert complete == truncated
+    assert complete, "nothing is compared"
 
 
 @pytest.mark.parametrize(
@@ -144,19 +144,19 @@ def test_what_came_later_changes_nothing(homes: Homes, mart: str):
         *("lead_hand_overs", "cases", "published_flags", "lead_members"),
     ],
 )
-def test_the_marketplace_goes_on_after_as_of(homes: Homes, table: str):
+def test_the_marketplace_continues_after_as_of(homes: Homes, table: str):
     counts = [
         read_rows(home, f"select count(*) as n from landed.{table}")[0]["n"]
-        for home in (homes.knowing, homes.unknowing)
+        for home in (homes.complete, homes.truncated)
     ]
     assert counts[0] > counts[1] > 0
 
 
 def rows(homes: Homes, query: str) -> list[dict[str, Any]]:
-    return read_rows(homes.unknowing, query)
+    return read_rows(homes.truncated, query)
 
 
-def test_whoever_an_action_finds_joins_the_lead_is_a_label_and_its_links_are_followed(homes: Homes):
+def test_merchants_found_during_an_action_join_the_lead_are_labels_and_are_followed(homes: Homes):
     found = rows(
         homes,
         "select lead_id, merchant_id, action_id from enforcement_results where is_found_during_action order by all",
@@ -164,7 +164,7 @@ def test_whoever_an_action_finds_joins_the_lead_is_a_label_and_its_links_are_fol
     assert found
     for row in found:
         named = "select 1 from landed.lead_members where lead_id = $lead_id and merchant_id = $merchant_id"
-        assert read_rows(homes.unknowing, named, {key: row[key] for key in ("lead_id", "merchant_id")}) == []  # type: ignore[arg-type]
+        assert read_rows(homes.truncated, named, {key: row[key] for key in ("lead_id", "merchant_id")}) == []  # type: ignore[arg-type]
     events = rows(
         homes,
         "select lead_id, merchant_id, detail as action_id from lead_history where event = 'found_during_action' order by all",
@@ -181,7 +181,7 @@ def test_whoever_an_action_finds_joins_the_lead_is_a_label_and_its_links_are_fol
     }
 
 
-def test_the_register_carries_what_the_cases_say(homes: Homes):
+def test_the_case_register_matches_the_cases(homes: Homes):
     result = rows(
         homes, "select case_id, merchant_id, stage, amount, is_open, stage_days from case_register order by all"
     )
@@ -195,7 +195,7 @@ def test_the_register_carries_what_the_cases_say(homes: Homes):
     assert {row["stage"] for row in result} == {"hearing"}
 
 
-def test_the_funnel_carries_what_lists_leads_and_actions_say(homes: Homes):
+def test_the_funnel_matches_lists_leads_and_actions(homes: Homes):
     for stage, query in {
         "flagged": """select distinct entity_id from landed.published_flags
             where entity_kind = 'merchant' and as_of_date < '2026-05-31'""",
@@ -218,7 +218,7 @@ def test_the_funnel_carries_what_lists_leads_and_actions_say(homes: Homes):
     assert slow == [{"n": 0}]
 
 
-def test_an_appeal_is_told_with_the_signals_of_the_list_it_is_against(homes: Homes):
+def test_an_appeal_has_the_signals_of_the_appealed_list_entry(homes: Homes):
     seen = rows(
         homes,
         """select distinct appeal_id from landed.appeals

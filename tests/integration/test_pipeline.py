@@ -1,4 +1,4 @@
-"""The main job, end to end, through the real command: what it leaves, that it is the same twice, and how it ends."""
+"""The main job, end to end, through the real command: its outputs, its reproducibility, and its exit codes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REPRODUCED = (
     *(f"{folder}/**/*.parquet" for folder in ("features", "training", "scores", "reasons")),
     *(f"published/*/{name}" for name in ("*/manifest.json", "*/*.parquet", "*/*.csv", "LATEST")),
 )
-"""What depends on nothing but loads, code and models."""
+"""Files that depend only on loads, code and models."""
 
 
 def latest(home: Path, name: str) -> Path:
@@ -50,13 +50,13 @@ def test_every_list_is_published_for_both_dates(rated_home: Path, name: str):
     assert [version[:10] for version in versions] == [FIRST_DAY, NEXT_DAY]
     assert latest(rated_home, name).name == versions[-1]
     rows = pq.read_table(latest(rated_home, name) / f"{name}.parquet").to_pylist()
-    # One honest merchant in two thousand may reach the floor of brushers: of the two hundred here perhaps nobody at all does.
+    # One honest merchant in two thousand may reach the floor of brushers: of two hundred, possibly none.
     assert rows or name == "brushing_merchants"
     assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
     assert all(json.loads(row["reasons"]) for row in rows)
 
 
-def test_scores_are_one_row_for_every_live_listing(rated_home: Path):
+def test_scores_have_one_row_per_active_listing(rated_home: Path):
     scores = rated_home / "scores" / "listing_counterfeit" / f"as_of={NEXT_DAY}" / "scores.parquet"
     features = rated_home / "features" / "listings" / f"as_of={NEXT_DAY}" / "features.parquet"
     assert pq.read_schema(scores).names == ["listing_id", "score", "own_conduct_score", "margin", "model_digest"]
@@ -80,7 +80,7 @@ def test_demo_listings_on_offer_are_all_rated(rated_home: Path):
 
 @pytest.fixture(scope="module")
 def twin(homes: Homes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another home, from the same demo on: rated as of the same days, but its warehouse was damaged between them."""
+    """Another home made from the same seed: rated as of the same days, but its warehouse was damaged in between."""
     home = tmp_path_factory.mktemp("twin") / "home"
     make_market(home)
     first = run(home, homes.policy, FIRST_DAY)
@@ -93,7 +93,7 @@ def twin(homes: Homes, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def damage(home: Path, start: float) -> None:
-    """Overwrites the warehouse's bytes from a share of the file on."""
+    """Zeroes the warehouse's bytes from a fraction of the file on."""
     file = home / "warehouse.duckdb"
     content = file.read_bytes()
     kept = int(len(content) * start)
@@ -101,7 +101,7 @@ def damage(home: Path, start: float) -> None:
 
 
 def reproduced(home: Path, *, first_day: bool) -> dict[str, bytes]:
-    """Returns the files that another home has to have too: those of the first day, or all others."""
+    """Returns the files that another home has to reproduce: those of the first day, or all others."""
     files = (file for pattern in REPRODUCED for file in home.glob(pattern))
     named = {str(file.relative_to(home)): file for file in files}
     return {name: file.read_bytes() for name, file in named.items() if (FIRST_DAY in name) == first_day}
@@ -116,7 +116,7 @@ def test_two_homes_have_the_same_demo(homes: Homes, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_two_homes_agree_to_the_byte(rated_home: Path, twin: Path):
+def test_two_homes_have_identical_files(rated_home: Path, twin: Path):
     expected = reproduced(rated_home, first_day=True)
     assert len(expected) == len(LIST_NAMES) * 11
     assert differing(reproduced(twin, first_day=True), expected) == set()
@@ -124,26 +124,26 @@ def test_two_homes_agree_to_the_byte(rated_home: Path, twin: Path):
 
 @pytest.mark.slow
 def test_deleting_the_warehouse_loses_nothing(rated_home: Path, twin: Path):
-    """The day after is what it is where the warehouse was kept, also every byte before the lists."""
+    """The next day equals that of a home with an intact warehouse, including every byte upstream of the lists."""
     expected = reproduced(rated_home, first_day=False)
     assert len(expected) == len(LIST_NAMES) * 8
     assert differing(reproduced(twin, first_day=False), expected) == set()
 
 
 def differing(files: dict[str, bytes], expected: dict[str, bytes]) -> set[str]:
-    """Returns the names of the files that only one has, or that are not the same."""
+    """Returns the names of the files that only one has, or that differ."""
     return {name for name in files.keys() | expected.keys() if files.get(name) != expected.get(name)}
 
 
-def waited_for[Found](look: Callable[[], Found], seconds: float = 120) -> Found:
-    """Returns what a look finds, as soon as it finds something: files and processes are all that a run shows from outside."""
+def wait_for[Found](look: Callable[[], Found], seconds: float = 120) -> Found:
+    """Polls until `look` returns a truthy value; files and processes are all that a run shows from outside."""
     deadline = time.monotonic() + seconds
     while not (found := look()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return found
 
 
-def test_a_run_after_a_killed_one_marks_it_and_publishes_nothing_new(
+def test_a_run_after_a_killed_one_marks_it_as_killed_and_publishes_nothing_new(
     run_touchstone: Callable[..., Outcome], home: Path
 ):
     before, known = published_files(home), set(RunRecord.paths(home / "runs"))
@@ -154,7 +154,7 @@ def test_a_run_after_a_killed_one_marks_it_and_publishes_nothing_new(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    begun = waited_for(lambda: set(RunRecord.paths(home / "runs")) - known)
+    begun = wait_for(lambda: set(RunRecord.paths(home / "runs")) - known)
     process.kill()
     process.wait()
     (record,) = begun
@@ -166,7 +166,7 @@ def test_a_run_after_a_killed_one_marks_it_and_publishes_nothing_new(
     assert run_touchstone("verify").code == 0
 
 
-def test_a_run_that_is_killed_while_it_makes_the_demo_leaves_no_half_of_one(tmp_path: Path):
+def test_a_run_killed_during_demo_generation_leaves_no_partial_demo(tmp_path: Path):
     process = subprocess.Popen(
         [str(Path(sys.executable).parent / "touchstone"), "run"],
         env=os.environ | {"TOUCHSTONE_HOME": str(tmp_path / "home"), "TOUCHSTONE_DEMO_SCALE": "0.1"},
@@ -174,7 +174,7 @@ def test_a_run_that_is_killed_while_it_makes_the_demo_leaves_no_half_of_one(tmp_
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    begun = waited_for(lambda: [*(tmp_path / "home").glob(".tmp-*-marketplace")])
+    begun = wait_for(lambda: [*(tmp_path / "home").glob(".tmp-*-marketplace")])
     process.kill()
     process.wait()
     assert begun
@@ -184,7 +184,7 @@ def test_a_run_that_is_killed_while_it_makes_the_demo_leaves_no_half_of_one(tmp_
 
 
 @pytest.mark.slow
-def test_after_an_erasure_the_next_run_stands_on_loads_without_the_person(
+def test_after_an_erasure_the_next_run_uses_loads_without_the_person(
     run_touchstone: Callable[..., Outcome], home: Path
 ):
     orders = str(home / "landing" / "orders" / "*" / "*.parquet")
@@ -229,13 +229,13 @@ FEW_LABELS = {
     "review_brushing": {"moderation_decisions": "violation_type = 'counterfeit' or entity_kind = 'merchant'"},
     "merchant_brushing": {"moderation_decisions": "violation_type = 'counterfeit' or entity_kind <> 'merchant'"},
 }
-"""Which rows stay where a model is to have too few labels to learn from, and the others enough."""
+"""Rows to keep so that only one model has too few labels for training."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("off", FEW_LABELS)
-def test_a_model_that_is_off_keeps_no_other_list_from_readers(homes: Homes, off: str, tmp_path: Path):
-    """Nor does it have the others trained again on the next day."""
+def test_a_model_that_is_off_does_not_block_other_lists(homes: Homes, off: str, tmp_path: Path):
+    """It does not cause the others to be retrained on the next day either."""
     home = tmp_path / "home"
     shutil.copytree(homes.made, home)
     sources = home / "marketplace" / "sources"
@@ -270,7 +270,7 @@ def test_a_model_that_is_off_keeps_no_other_list_from_readers(homes: Homes, off:
                 assert not list((home / "scores").glob(f"{off}/*/*"))
 
 
-def test_verify_accepts_what_was_published_and_sees_any_changed_file(
+def test_verify_accepts_published_files_and_detects_any_changed_file(
     run_touchstone: Callable[..., Outcome], home: Path
 ):
     assert run_touchstone("verify").code == 0
@@ -282,7 +282,7 @@ def test_verify_accepts_what_was_published_and_sees_any_changed_file(
         changed[len(changed) // 2] ^= 1
         file.write_bytes(bytes(changed))
         assert verify_home(home).problems, file
-        if file == files[0]:  # the command does no more than tell what was found, so one process is enough
+        if file == files[0]:  # the command only prints the findings, so one process is enough
             found = run_touchstone("verify", "--json")
             assert found.code == 4
             assert found.json["problems"]
@@ -290,7 +290,7 @@ def test_verify_accepts_what_was_published_and_sees_any_changed_file(
     assert run_touchstone("verify").code == 0
 
 
-def test_the_run_s_record_tells_stages_rows_and_memory(rated_home: Path):
+def test_the_run_record_has_stages_and_memory(rated_home: Path):
     records = [json.loads(path.read_text()) for path in (rated_home / "runs").glob("*.json")]
     assert {record["outcome"] for record in records} == {"done"}
     stages = {stage["name"] for record in records for stage in record["stages"]}
@@ -298,7 +298,7 @@ def test_the_run_s_record_tells_stages_rows_and_memory(rated_home: Path):
     assert all(record["peak_memory_mib"] > 0 for record in records)
 
 
-def test_a_broken_sources_file_ends_with_two_and_changes_nothing(tmp_path: Path):
+def test_an_invalid_sources_file_exits_with_2_and_changes_nothing(tmp_path: Path):
     sources = tmp_path / "sources.yml"
     sources.write_text("version: 1\nname: x\ninputs: {}\ntables: {}\n")
     with web_server() as web:
@@ -320,7 +320,7 @@ def test_a_broken_sources_file_ends_with_two_and_changes_nothing(tmp_path: Path)
         ("9999-12-31", "--as-of 9999-12-31 is not over"),
     ],
 )
-def test_an_as_of_that_is_no_day_to_rate_ends_with_two_before_anything_starts(as_of: str, message: str, tmp_path: Path):
+def test_an_invalid_as_of_exits_with_2_before_anything_starts(as_of: str, message: str, tmp_path: Path):
     refused = touchstone(tmp_path / "home", "run", "--as-of", as_of)
     assert refused.code == 2
     assert message in refused.stderr
@@ -328,5 +328,5 @@ def test_an_as_of_that_is_no_day_to_rate_ends_with_two_before_anything_starts(as
 
 
 @pytest.mark.parametrize("command", [["nonsense"], ["run", "--nonsense"], ["models", "show", "listing_counterfeit"]])
-def test_bad_usage_ends_with_two(tmp_path: Path, command: list[str]):
+def test_bad_usage_exits_with_2(tmp_path: Path, command: list[str]):
     assert touchstone(tmp_path / "home", *command).code == 2

@@ -1,4 +1,4 @@
-"""A policy's terms through the real pipeline: what is tried is what a run then lists, gates hold it to that, a diff says it."""
+"""A policy's terms in the real pipeline: a trial predicts the list of a run, and gates enforce the terms."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def printed(outcome: Outcome) -> dict[str, Any]:
 
 
 def terms_for(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns terms: less of the category with most rows, another action for one brand, all else from a higher score on."""
+    """Returns terms: a capacity for the largest category, an action for one brand, a higher threshold for the rest."""
     category = Counter(row["category"] for row in listed).most_common(1)[0][0]
     brand = next(row["brand"] for row in listed if row["category"] != category and row["brand"])
     scores = sorted(row["score"] for row in listed)
@@ -54,7 +54,7 @@ def policy(homes: Homes, home: Path, tmp_path: Path) -> Path:
     return Path(policy_with(homes.policy, tmp_path, terms=terms_for(rows(home, latest(home)))))
 
 
-def test_what_was_tried_is_what_a_run_then_lists_and_the_diff_says_so(
+def test_a_policy_trial_matches_the_list_of_the_next_run_and_its_diff(
     home: Path, policy: Path, run_touchstone: Callable[..., Outcome]
 ):
     before = latest(home)
@@ -99,7 +99,9 @@ def test_what_was_tried_is_what_a_run_then_lists_and_the_diff_says_so(
             assert len({reason["signal"] for reason in json.loads(row["reasons"]) if reason["effect"] > 0}) >= 2
 
 
-def test_a_gate_refuses_a_list_that_breaks_its_terms(home: Path, policy: Path, run_touchstone: Callable[..., Outcome]):
+def test_a_gate_refuses_a_list_that_violates_its_terms(
+    home: Path, policy: Path, run_touchstone: Callable[..., Outcome]
+):
     done = run_touchstone("run", "--as-of", NEXT_DAY, TOUCHSTONE_POLICY=str(policy))
     assert done.code == 0, done.stdout + done.stderr
     in_force = latest(home)
@@ -113,7 +115,7 @@ def test_a_gate_refuses_a_list_that_breaks_its_terms(home: Path, policy: Path, r
     assert latest(home) == in_force
 
 
-def test_what_is_suppressed_is_counted_and_comes_back_by_itself_when_that_runs_out(
+def test_a_suppressed_row_is_counted_and_returns_when_its_suppression_expires(
     home: Path, homes: Homes, run_touchstone: Callable[..., Outcome]
 ):
     listed = rows(home, latest(home))
@@ -140,7 +142,7 @@ def test_what_is_suppressed_is_counted_and_comes_back_by_itself_when_that_runs_o
     assert found["policy"] is None
 
 
-def test_a_policy_with_mistakes_is_refused_with_its_lines_and_changes_nothing(
+def test_an_invalid_policy_is_refused_with_line_numbers_and_changes_nothing(
     home: Path, tmp_path: Path, run_touchstone: Callable[..., Outcome]
 ):
     broken = tmp_path / "broken.yml"
@@ -156,7 +158,7 @@ def test_a_policy_with_mistakes_is_refused_with_its_lines_and_changes_nothing(
     assert latest(home) == before
 
 
-def test_dates_and_lists_that_cannot_be_tried_are_told(
+def test_dates_and_lists_that_cannot_be_tried_are_reported(
     home: Path, homes: Homes, tmp_path: Path, run_touchstone: Callable[..., Outcome]
 ):
     policy = policy_with(homes.policy, tmp_path, lists=[LIST])
@@ -181,12 +183,12 @@ def test_dates_and_lists_that_cannot_be_tried_are_told(
     assert (none.code, "No date from 2025-01-01 to 2025-01-02 is rated" in none.stderr) == (2, True)
 
 
-def test_nothing_can_be_tried_in_a_home_where_nothing_was_rated(tmp_path: Path, homes: Homes):
+def test_a_policy_cannot_be_tried_in_a_home_without_rated_days(tmp_path: Path, homes: Homes):
     refused = touchstone(tmp_path / "empty", "policies", "try", str(homes.policy))
     assert (refused.code, "No day is rated" in refused.stderr) == (2, True)
 
 
-def test_the_policy_of_a_home_gives_the_same_lists_whether_its_terms_are_spelled_out_or_not(
+def test_explicit_default_terms_give_the_same_lists(
     homes: Homes, tmp_path: Path, run_touchstone: Callable[..., Outcome]
 ):
     spelled = yaml.safe_load(homes.policy.read_text())

@@ -1,4 +1,4 @@
-"""A promotion, by command or by MLflow's alias, is settled by the sensor, which has the newest day rated again."""
+"""The sensor reconciles a promotion, by command or by MLflow's alias, and has the newest day rated again."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ FAILS = Judgement((Check("bounds", passed=False, message="refund_share is 2"),))
 
 
 def move_alias(home: Path, version: int) -> None:
-    """What MLflow's page does on 'Edit aliases'."""
+    """Moves the alias as MLflow's page does with 'Edit aliases'."""
     Registry(home).mlflow.client().set_registered_model_alias(MODEL, "champion", str(version))
 
 
 class Sensor:
-    """The sensor of a home, asked as the daemon asks it: with the cursor that it left."""
+    """The sensor of a home, evaluated as by the daemon: with its stored cursor."""
 
     def __init__(self, home: Path, **settings: object) -> None:
         self.settings = read_settings(home=home, **settings)
         self.cursor: str | None = None
 
     def tick(self) -> dg.RunRequest | dg.SkipReason:
-        """Returns what the sensor asks for now."""
+        """Returns the sensor's current result."""
         context = dg.build_sensor_context(cursor=self.cursor)
         outcome = promotion_sensor(self.settings)(context)
         assert isinstance(outcome, dg.RunRequest | dg.SkipReason)
@@ -62,7 +62,7 @@ def test_a_promotion_starts_one_run_of_the_newest_day(home: Path, run_touchstone
     assert asked.tags[PROMOTION_TAG] == f"rollback {MODEL} version 1 by Ada: appeals have doubled"
 
 
-def test_a_move_before_the_first_look_is_seen(home: Path) -> None:
+def test_an_alias_move_before_the_first_tick_is_detected(home: Path) -> None:
     version = register_again(home, MODEL)
     move_alias(home, version)
     assert isinstance(Sensor(home).tick(), dg.RunRequest)
@@ -71,7 +71,7 @@ def test_a_move_before_the_first_look_is_seen(home: Path) -> None:
 @pytest.mark.parametrize(
     ("judgement", "settings", "outcome"), [(FAILS, {}, "undone"), (HOLDS, {"alias_may_approve": False}, "waits")]
 )
-def test_a_move_that_is_not_granted_is_put_back_and_told(
+def test_a_refused_alias_move_is_undone_and_alerted(
     home: Path, judgement: Judgement, settings: dict[str, object], outcome: str
 ) -> None:
     version = register_again(home, MODEL, judgement)
@@ -85,7 +85,7 @@ def test_a_move_that_is_not_granted_is_put_back_and_told(
     assert [taken["headline"].endswith(f"alias champion of {MODEL}: {outcome}") for taken in web.posts] == [True]
 
 
-def test_who_writes_to_the_home_is_waited_for(home: Path) -> None:
+def test_the_sensor_skips_while_the_home_is_locked(home: Path) -> None:
     version, sensor = register_again(home, MODEL), Sensor(home)
     sensor.tick()
     move_alias(home, version)
@@ -102,16 +102,16 @@ def test_the_log_is_verified_against_mlflow_and_receipts(home: Path, run_touchst
     before = database.read_bytes()
     version = register_again(home, MODEL)
     assert run_touchstone("models", "approve", MODEL, str(version), "--who", "Ada", "--why", "reads well").code == 0
-    sound, now = log.read_bytes(), database.read_bytes()
+    intact, now = log.read_bytes(), database.read_bytes()
     verified = run_touchstone("models", "log", "--verify")
     assert verified.code == ExitCode.DONE
     assert verified.stdout.splitlines()[-1].startswith("The log is consistent with ")
-    lines = sound.splitlines(keepends=True)
+    lines = intact.splitlines(keepends=True)
 
     def text(content: bytes) -> str:
         log.write_bytes(content)
         found = run_touchstone("models", "log", "--verify")
-        log.write_bytes(sound)
+        log.write_bytes(intact)
         assert found.code == ExitCode.VERIFICATION_FAILED
         return found.stdout
 
@@ -119,16 +119,16 @@ def test_the_log_is_verified_against_mlflow_and_receipts(home: Path, run_touchst
     assert "receipt.json names" in text(b"".join(lines[:2]))
     assert "chain is broken" in text(b"".join(lines[1:]))
     assert "chain is broken" in text(
-        sound.replace(b"Ada", b"Eve").replace(lines[0], lines[0].replace(b"passes", b"Passes"))
+        intact.replace(b"Ada", b"Eve").replace(lines[0], lines[0].replace(b"passes", b"Passes"))
     )
     assert "which MLflow holds for" in text(b"")
     database.write_bytes(before)
-    assert "it was restored from before" in text(sound)
+    assert "it was restored from before" in text(intact)
     database.write_bytes(now)
     assert run_touchstone("models", "log", "--verify").code == ExitCode.DONE
 
 
-def test_a_version_in_shadow_rates_beside_the_champion_and_touches_no_list(
+def test_a_shadow_version_rates_alongside_the_champion_and_changes_no_list(
     home: Path, homes: Homes, run_touchstone: Callable[..., Outcome]
 ) -> None:
     version = register_again(home, MODEL)
@@ -145,14 +145,14 @@ def test_a_version_in_shadow_rates_beside_the_champion_and_touches_no_list(
     (day,) = result["days"]
     assert day["as_of"] == NEXT_DAY
     assert day["rank_correlation"] == 1.0
-    assert day["champion"]["flagged"] >= day["shadow"]["flagged"] == day["both"]  # the same but for a higher threshold
+    assert day["champion"]["flagged"] >= day["shadow"]["flagged"] == day["both"]  # only the threshold is higher
     assert run_touchstone("models", "shadow", MODEL).stdout.count(NEXT_DAY) == 1
     ended = run_touchstone("models", "shadow", MODEL, "--stop", "--who", "Ada", "--why", "seen enough")
     assert ended.code == 0, ended.stderr
     assert "has no version in shadow" in run_touchstone("models", "shadow", MODEL).stderr
 
 
-def test_a_log_that_was_cut_short_lets_nothing_rate(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+def test_a_truncated_log_prevents_rating(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
     version, published = register_again(home, MODEL), published_files(home)
     assert run_touchstone("models", "approve", MODEL, str(version), "--who", "Ada", "--why", "reads well").code == 0
     log = home / "models" / "log.jsonl"

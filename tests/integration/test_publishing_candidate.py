@@ -1,4 +1,4 @@
-"""Candidates: exactly the flagged rows, in order, with their past, as the same bytes for the same inputs."""
+"""Candidates: exactly the flagged rows, in order, with their history, and deterministic."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def csv_of(candidate: Candidate) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_a_list_holds_what_is_flagged_and_not_suppressed_in_the_order_of_score_margin_and_id(tmp_path: Path):
+def test_a_list_has_flagged_unsuppressed_rows_ordered_by_score_margin_and_id(tmp_path: Path):
     rated = [
         Rated("b", 80.0),
         Rated("a", 80.0),
@@ -45,7 +45,7 @@ def test_a_list_holds_what_is_flagged_and_not_suppressed_in_the_order_of_score_m
     assert {row["action"] for row in rows} == {"review"}
 
 
-def test_columns_are_those_of_the_design_in_both_files(tmp_path: Path):
+def test_both_files_have_the_documented_columns(tmp_path: Path):
     candidate = Home(tmp_path).build()
     expected = [
         "rank", "listing_id", "merchant_id", "title", "url", "category", "brand", "price", "currency", "score",
@@ -58,14 +58,14 @@ def test_columns_are_those_of_the_design_in_both_files(tmp_path: Path):
     assert json.loads(csv_of(candidate)[0]["reasons"])[0]["signal"] == "price"
 
 
-def test_a_list_of_merchants_names_them_and_may_lack_prices(tmp_path: Path):
+def test_a_list_of_merchants_has_names_and_may_lack_prices(tmp_path: Path):
     candidate = Home(tmp_path, "merchants").build()
     row = rows_of(candidate)[0]
     assert list(row)[:3] == ["rank", "merchant_id", "name"]
     assert (row["merchant_id"], row["price"], row["currency"]) == ("e2", None, None)
 
 
-def test_the_past_of_a_row_comes_from_the_version_before(tmp_path: Path):
+def test_the_history_of_a_row_comes_from_the_previous_version(tmp_path: Path):
     home = Home(tmp_path)
     home.release([Rated("a", 91.0), Rated("b", 92.0)], as_of=AS_OF - dt.timedelta(days=9))
     home.release([Rated("a", 93.0)], as_of=AS_OF - dt.timedelta(days=2))
@@ -74,7 +74,7 @@ def test_the_past_of_a_row_comes_from_the_version_before(tmp_path: Path):
     assert [rows["b"][name] for name in TODAY_COLUMNS] == [AS_OF, 0, True]
 
 
-def test_a_later_version_is_no_past(tmp_path: Path):
+def test_a_later_version_is_not_used_as_history(tmp_path: Path):
     home = Home(tmp_path)
     home.release(as_of=AS_OF + dt.timedelta(days=1))
     candidate = home.build()
@@ -82,7 +82,7 @@ def test_a_later_version_is_no_past(tmp_path: Path):
     assert all(row["is_new"] for row in rows_of(candidate))
 
 
-def test_the_version_in_force_before_counts_not_an_older_one_of_that_day(tmp_path: Path):
+def test_history_comes_from_the_version_in_force_and_not_a_replaced_one(tmp_path: Path):
     home = Home(tmp_path)
     yesterday = AS_OF - dt.timedelta(days=1)
     home.release([Rated("a", 91.0)], as_of=yesterday)
@@ -98,13 +98,13 @@ def test_the_same_inputs_give_the_same_bytes_in_two_homes(tmp_path: Path):
     assert all((first.directory / name).read_bytes() == (second.directory / name).read_bytes() for name in names)
 
 
-def test_the_order_of_rows_in_the_mart_does_not_matter_to_the_list(tmp_path: Path):
+def test_the_list_does_not_depend_on_the_row_order_of_the_mart(tmp_path: Path):
     first = Home(tmp_path / "one").build()
     second = Home(tmp_path / "two").build(tuple(reversed(RATED)))
     assert sha256_file(first.parquet) == sha256_file(second.parquet)
 
 
-def test_the_manifest_names_what_the_list_depends_on(tmp_path: Path):
+def test_the_manifest_records_all_inputs_of_the_list(tmp_path: Path):
     candidate = Home(tmp_path).build()
     manifest = candidate.manifest()
     content = json.loads((candidate.directory / "manifest.json").read_bytes())
@@ -122,7 +122,7 @@ def test_the_manifest_names_what_the_list_depends_on(tmp_path: Path):
     }  # fmt: skip
 
 
-def test_anything_that_the_manifest_names_makes_another_candidate(tmp_path: Path):
+def test_any_changed_input_of_the_manifest_makes_another_candidate(tmp_path: Path):
     home = Home(tmp_path)
     before = home.build()
     assert home.build(code_revision="r2").sha256 != before.sha256
@@ -138,7 +138,7 @@ def test_the_newest_candidate_of_a_date_is_found_again(tmp_path: Path):
     assert newest_candidate("listings", tmp_path / "candidates", AS_OF) == second
 
 
-def test_building_again_keeps_the_verdict_unless_the_candidate_was_damaged(tmp_path: Path):
+def test_rebuilding_keeps_the_verdict_unless_the_candidate_was_damaged(tmp_path: Path):
     home = Home(tmp_path)
     verdict = home.judge(home.build()).directory / "verdict.json"
     home.build()
@@ -149,7 +149,7 @@ def test_building_again_keeps_the_verdict_unless_the_candidate_was_damaged(tmp_p
     assert not verdict.exists()
 
 
-def test_a_damaged_version_before_stops_the_build(tmp_path: Path):
+def test_a_damaged_previous_version_aborts_the_build(tmp_path: Path):
     home = Home(tmp_path)
     before = home.release(as_of=AS_OF - dt.timedelta(days=1))
     path = before.directory / "listings.parquet"
@@ -158,7 +158,7 @@ def test_a_damaged_version_before_stops_the_build(tmp_path: Path):
         home.build()
 
 
-def test_nothing_flagged_makes_an_empty_list_with_its_columns(tmp_path: Path):
+def test_without_flagged_rows_the_list_is_empty_with_its_columns(tmp_path: Path):
     candidate = Home(tmp_path).build([Rated("a", 3.0, is_flagged=False)])
     assert candidate.manifest().row_count == 0
     assert pq.read_schema(candidate.parquet).names == list(list_columns("listings"))
@@ -166,7 +166,7 @@ def test_nothing_flagged_makes_an_empty_list_with_its_columns(tmp_path: Path):
 
 
 @pytest.mark.parametrize("hostile", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "=a\u202eb"])
-def test_text_that_a_spreadsheet_would_run_is_inert_in_csv_and_unchanged_in_parquet(tmp_path: Path, hostile: str):
+def test_spreadsheet_formulas_are_inert_in_csv_and_unchanged_in_parquet(tmp_path: Path, hostile: str):
     candidate = Home(tmp_path).build([Rated("a", 91.0, label=hostile)])
     content = (candidate.directory / "listings.csv").read_bytes().decode()
     title = next(csv.DictReader(io.StringIO(content, newline="")))["title"]
@@ -189,7 +189,7 @@ rated_entities = st.builds(
 
 @settings(max_examples=60)
 @given(rated=st.lists(rated_entities, max_size=12, unique_by=lambda item: item.entity_id))
-def test_whatever_is_rated_ranks_are_one_to_n_and_csv_equals_parquet(
+def test_ranks_are_one_to_n_and_csv_equals_parquet_for_any_rated_rows(
     rated: list[Rated], tmp_path_factory: pytest.TempPathFactory
 ):
     candidate = Home(tmp_path_factory.mktemp("home")).build(rated)

@@ -1,4 +1,4 @@
-"""The candidate's gate and publishing together: the real suite judges a built list, and only what it passes is published."""
+"""The candidate's gate and publishing together: only a built list that passes the real suite is published."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RATED = (
 
 
 def judge(home: Home, candidate: Candidate, **parameters: Any) -> SuiteResult:
-    """Judges a candidate by the suite, beside the mart that it was made from."""
+    """Judges a candidate by the suite, with the mart it was made from."""
     model = candidate.manifest().inputs.model
     bound = {
         "key": LISTS[candidate.list_name].key,
@@ -42,8 +42,8 @@ def judge(home: Home, candidate: Candidate, **parameters: Any) -> SuiteResult:
     return run_suite("candidate", {"candidate": [candidate.parquet], "rated": [home.mart()]}, {**bound, **parameters})
 
 
-def settle(candidate: Candidate, result: SuiteResult) -> None:
-    """Gives the verdict: the candidate's real gate beside those before it."""
+def give_candidate_verdict(candidate: Candidate, result: SuiteResult) -> None:
+    """Gives the verdict: the candidate's real gate together with the earlier ones."""
     gates = [*passing_gates(candidate)[:3], result]
     give_verdict(candidate, gates, suites_digest=SUITES, policy_digest=POLICY.digest)
 
@@ -55,7 +55,7 @@ def test_a_built_list_passes_its_gate_and_is_published(list_name: ListName, tmp_
     result = judge(home, candidate)
     assert result.failures == ()
     assert result.subject_digest == candidate_subject(candidate.manifest())
-    settle(candidate, result)
+    give_candidate_verdict(candidate, result)
     assert home.publish(candidate).outcome == "published"
 
 
@@ -69,16 +69,16 @@ BAD: dict[str, tuple[Callable[[Rateds], Rateds], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("expectation", BAD)
-def test_a_list_that_its_gate_refuses_stays_out_and_says_why(expectation: str, tmp_path: Path):
+def test_a_list_refused_by_its_gate_is_not_published_and_the_reason_is_recorded(expectation: str, tmp_path: Path):
     home = Home(tmp_path)
     good = home.build(RATED)
-    settle(good, judge(home, good))
+    give_candidate_verdict(good, judge(home, good))
     in_force = home.publish(good).version
     spoil, parameters = BAD[expectation]
     candidate = home.build(spoil((*RATED, Rated("new", 1.5, is_flagged=False))))
     result = judge(home, candidate, **parameters)
     failed = next(failure for failure in result.failures if failure.expectation == expectation)
-    settle(candidate, result)
+    give_candidate_verdict(candidate, result)
     with pytest.raises(GateRefusedError) as refused:
         home.publish(candidate)
     assert all(text in str(refused.value) for text in (expectation, failed.observed, failed.limit))
@@ -88,12 +88,12 @@ def test_a_list_that_its_gate_refuses_stays_out_and_says_why(expectation: str, t
 def test_a_verdict_does_not_outlive_the_file_that_was_judged(tmp_path: Path):
     home = Home(tmp_path)
     candidate = home.build(RATED)
-    settle(candidate, judge(home, candidate))
+    give_candidate_verdict(candidate, judge(home, candidate))
     with duckdb.connect(":memory:") as connection:
         rows = connection.read_parquet(str(candidate.parquet)).filter("rank = 1").to_arrow_table()
         connection.from_arrow(rows).write_parquet(str(candidate.parquet))
     with pytest.raises(GateRefusedError, match="does not match its manifest"):
         home.publish(candidate)
-    settle(candidate, judge(home, candidate))
+    give_candidate_verdict(candidate, judge(home, candidate))
     with pytest.raises(GateRefusedError, match="does not match its manifest"):
         home.publish(candidate)

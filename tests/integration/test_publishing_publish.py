@@ -1,4 +1,4 @@
-"""Publishing: nothing without a passing verdict on exactly these bytes, a list whole or not at all, history kept."""
+"""Publishing: only with a passing verdict on exactly these bytes, atomically, and with history."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def latest(home: Home) -> str:
 # --- What is published -------------------------------------------------------------------------------------------------
 
 
-def test_a_candidate_that_passed_becomes_the_list_that_readers_see(tmp_path: Path):
+def test_a_passing_candidate_becomes_the_list_in_force(tmp_path: Path):
     home = Home(tmp_path)
     candidate = home.judge(home.build())
     done = home.publish(candidate)
@@ -59,7 +59,7 @@ def test_a_candidate_that_passed_becomes_the_list_that_readers_see(tmp_path: Pat
     assert (line.receipt, line.receipt_sha256) == ("receipt.json", sha256_file(done.directory / "receipt.json"))
 
 
-def test_what_is_in_force_already_publishes_nothing(tmp_path: Path):
+def test_republishing_the_list_in_force_changes_nothing(tmp_path: Path):
     home = Home(tmp_path)
     home.release()
     before = tree(home.published)
@@ -90,7 +90,7 @@ def test_a_rollback_publishes_the_same_bytes_again_with_another_receipt(tmp_path
     assert verify(home.published) == []
 
 
-def test_a_backfill_does_not_move_readers_back(tmp_path: Path):
+def test_a_backfill_does_not_change_latest(tmp_path: Path):
     home = Home(tmp_path)
     today = home.release()
     earlier = home.release([Rated("e2", 93.0)], as_of=YESTERDAY)
@@ -102,7 +102,7 @@ def test_a_backfill_does_not_move_readers_back(tmp_path: Path):
     assert verify(home.published) == []
 
 
-def test_lists_are_published_apart(tmp_path: Path):
+def test_lists_are_published_independently(tmp_path: Path):
     listings, merchants = Home(tmp_path), Home(tmp_path, "merchants")
     listings.release()
     merchants.release()
@@ -114,7 +114,7 @@ def test_lists_are_published_apart(tmp_path: Path):
 
 @settings(max_examples=12)
 @given(releases=st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abc")), min_size=1, max_size=8))
-def test_latest_names_the_greatest_day_and_the_newest_publication_of_it(
+def test_latest_is_the_newest_publication_of_the_greatest_day(
     releases: list[tuple[int, str]], tmp_path_factory: pytest.TempPathFactory
 ):
     home = Home(tmp_path_factory.mktemp("home"))
@@ -247,7 +247,7 @@ REFUSALS: dict[str, tuple[Callable[[Home, Candidate], Candidate], str]] = {
 
 
 @pytest.mark.parametrize("how", REFUSALS)
-def test_what_no_gate_let_through_is_not_published(how: str, tmp_path: Path):
+def test_a_candidate_without_a_valid_passing_verdict_is_not_published(how: str, tmp_path: Path):
     step, complaint = REFUSALS[how]
     home = Home(tmp_path)
     home.release([Rated("e9", 92.0)])
@@ -259,7 +259,7 @@ def test_what_no_gate_let_through_is_not_published(how: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("changed", ["suites_digest", "policy_digest"])
-def test_suites_or_policy_that_changed_since_the_verdict_refuse(changed: str, tmp_path: Path):
+def test_a_suite_or_policy_changed_since_the_verdict_refuses_publication(changed: str, tmp_path: Path):
     home = Home(tmp_path)
     candidate = home.judge(home.build())
     digests = {"suites_digest": SUITES, "policy_digest": POLICY.digest, changed: sha256_bytes(b"new")}
@@ -268,13 +268,13 @@ def test_suites_or_policy_that_changed_since_the_verdict_refuse(changed: str, tm
     assert not home.published.exists()
 
 
-def test_warnings_do_not_keep_a_list_back(tmp_path: Path):
+def test_warnings_do_not_block_publication(tmp_path: Path):
     home = Home(tmp_path)
     warned = with_gate("scores", failures=(failure("warning"),))(home, home.build())
     assert home.publish(warned).outcome == "published"
 
 
-def test_a_later_verdict_that_refuses_replaces_one_that_passed(tmp_path: Path):
+def test_a_later_refusing_verdict_replaces_a_passing_one(tmp_path: Path):
     home = Home(tmp_path)
     candidate = home.judge(home.build())
     with_gate("candidate", success=False, failures=(failure(),))(home, candidate)
@@ -294,7 +294,7 @@ def test_nothing_is_added_to_a_damaged_list(file: str, tmp_path: Path):
     assert tree(home.published) == before
 
 
-def test_a_version_that_was_damaged_is_not_published_again(tmp_path: Path):
+def test_a_damaged_version_is_not_published_again(tmp_path: Path):
     home = Home(tmp_path)
     first = home.release(code_revision="r1")
     home.release(code_revision="r2")
@@ -304,7 +304,7 @@ def test_a_version_that_was_damaged_is_not_published_again(tmp_path: Path):
     assert latest(home) != first.version + "\n"
 
 
-def test_a_folder_that_somebody_put_there_is_not_taken_for_a_publication(tmp_path: Path):
+def test_a_manually_added_folder_is_not_accepted_as_a_publication(tmp_path: Path):
     home = Home(tmp_path)
     home.release(code_revision="r1")
     candidate = home.judge(home.build(code_revision="r2"))
@@ -314,12 +314,12 @@ def test_a_folder_that_somebody_put_there_is_not_taken_for_a_publication(tmp_pat
         home.publish(candidate)
 
 
-# --- What dies in between ----------------------------------------------------------------------------------------------
+# --- Crashes ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Publishing:
-    """A publication, undisturbed: the home before it, what it published, and the list's files before and after."""
+    """An undisturbed publication: the home before it, what it published, and the list's files before and after."""
 
     home: Home
     candidate: Candidate
@@ -334,7 +334,7 @@ class Publishing:
         return added[0].rpartition("/")[2]
 
     def put(self, files: dict[str, bytes]) -> None:
-        """Makes the list's folder hold exactly these files."""
+        """Makes the list's folder contain exactly these files."""
         folder = self.home.published / "listings"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -343,7 +343,7 @@ class Publishing:
             (folder / name).write_bytes(content)
 
     def states(self) -> Iterator[tuple[str, dict[str, bytes]]]:
-        """Yields what a kill leaves at each failpoint, in the order of writing."""
+        """Yields the state after a kill at each failpoint, in the order of writing."""
         version, history = self.done.version, "history.jsonl"
         marker = {".publishing": json.dumps({"receipt": self.receipt, "version": version}).encode()}
         new = {name: self.after[name] for name in self.after if name.startswith(version) and name not in self.before}
@@ -388,7 +388,7 @@ KINDS = (first_publication, next_day, backfill, rollback)
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
 def publishing(request: pytest.FixtureRequest, tmp_path: Path) -> Publishing:
-    """A publication of each kind, with the list as it was before and after."""
+    """A publication of each kind, with the list's files before and after."""
     home = Home(tmp_path)
     candidate = request.param(home)
     folder = home.published / "listings"
@@ -398,11 +398,11 @@ def publishing(request: pytest.FixtureRequest, tmp_path: Path) -> Publishing:
 
 
 def readable(published: Path) -> str | None:
-    """Returns the version that a reader gets, read whole, or None where nothing is published."""
+    """Returns the version that a reader reads completely, or None if nothing is published."""
     return read_list(published, "listings").version if (published / "listings" / "LATEST").exists() else None
 
 
-def test_a_kill_leaves_readers_a_whole_list_and_verify_content(publishing: Publishing):
+def test_after_a_kill_readers_get_a_complete_list_and_verify_finds_no_problem(publishing: Publishing):
     publishing.put(publishing.before)
     version_before = readable(publishing.home.published)
     for failpoint, files in publishing.states():
@@ -411,7 +411,7 @@ def test_a_kill_leaves_readers_a_whole_list_and_verify_content(publishing: Publi
         assert readable(publishing.home.published) in {version_before, publishing.done.latest}, failpoint
 
 
-def test_the_same_candidate_completes_what_a_kill_left(publishing: Publishing):
+def test_the_same_candidate_completes_a_killed_publication(publishing: Publishing):
     for failpoint, files in publishing.states():
         publishing.put(files)
         done = publishing.home.publish(publishing.candidate)
@@ -419,7 +419,7 @@ def test_the_same_candidate_completes_what_a_kill_left(publishing: Publishing):
         assert tree(publishing.home.published / "listings") == publishing.after, failpoint
 
 
-def test_another_candidate_takes_away_what_was_never_published(publishing: Publishing):
+def test_another_candidate_removes_an_uncommitted_publication(publishing: Publishing):
     other_day = AS_OF - dt.timedelta(days=30)
     for failpoint, files in publishing.states():
         publishing.put(files)
@@ -433,7 +433,7 @@ def test_another_candidate_takes_away_what_was_never_published(publishing: Publi
         assert not list((publishing.home.published / "listings").glob("**/.*")), failpoint
 
 
-def test_a_refused_candidate_leaves_what_a_kill_left(publishing: Publishing):
+def test_a_refused_candidate_leaves_a_killed_publication_unchanged(publishing: Publishing):
     for failpoint, files in publishing.states():
         publishing.put(files)
         refused = with_gate("scores", success=False, failures=(failure(),))
@@ -442,7 +442,7 @@ def test_a_refused_candidate_leaves_what_a_kill_left(publishing: Publishing):
         assert tree(publishing.home.published / "listings") == files, failpoint
 
 
-def test_readers_that_loop_over_latest_see_whole_lists_only(tmp_path: Path):
+def test_readers_polling_latest_see_only_complete_lists(tmp_path: Path):
     home = Home(tmp_path)
     home.release(code_revision="r0")
     stop, seen, faults = threading.Event(), set(), []
@@ -467,7 +467,7 @@ def test_readers_that_loop_over_latest_see_whole_lists_only(tmp_path: Path):
     assert seen <= made
 
 
-def test_gates_of_a_verdict_are_kept_with_what_they_found(tmp_path: Path):
+def test_a_verdict_records_its_gates_and_their_failures(tmp_path: Path):
     home = Home(tmp_path)
     candidate = home.build()
     results = [*passing_gates(candidate)[:3], gate("candidate", "0" * 64, failures=[failure()])]

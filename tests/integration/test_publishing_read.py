@@ -1,4 +1,4 @@
-"""Reading: the list that LATEST names or any version, never damaged bytes, and what changed between two versions."""
+"""Reading: the list that LATEST names or any version, never damaged bytes, and the changes between two versions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-def test_the_list_that_latest_names_is_read_unless_a_version_is_asked_for(home: Home):
+def test_the_latest_list_is_read_unless_a_version_is_given(home: Home):
     newest = read_list(home.published, "listings")
     assert newest.rows["listing_id"].to_pylist() == ["b", "d", "a"]
     assert newest.manifest.as_of == AS_OF
@@ -43,7 +43,7 @@ def test_the_list_that_latest_names_is_read_unless_a_version_is_asked_for(home: 
     assert earlier.version == newest.manifest.previous
 
 
-def test_the_diff_of_two_versions_says_what_came_went_and_changed(home: Home):
+def test_the_diff_of_two_versions_lists_added_removed_and_changed_rows(home: Home):
     after = read_list(home.published, "listings")
     before = str(after.manifest.previous)
     found = between(home, before, after.version)
@@ -64,7 +64,7 @@ def causes(found: ListDiff) -> dict[str, tuple[str, str]]:
     return {change.entity_id: (change.cause, change.description) for change in found.causes}
 
 
-def test_the_diff_says_why_each_row_came_or_went(tmp_path: Path):
+def test_the_diff_explains_why_each_row_was_added_or_removed(tmp_path: Path):
     home, other = Home(tmp_path), {"score": 80.0, "is_flagged": False}
     before = home.release(
         [
@@ -97,7 +97,7 @@ def test_the_diff_says_why_each_row_came_or_went(tmp_path: Path):
         "fell": ("score", "its score decreased"),
         "framed": ("score", "its score decreased"),
         "gone": ("rated", "no longer rated"),
-        # The terms have no capacity and ask for one signal: by them it would be listed still, so they cannot be the same.
+        # The terms have no capacity and require one signal: they would still list it, so they have changed.
         "crowded": ("terms", "the earlier terms would still list it; beyond the capacity"),
         "thin": ("terms", "the earlier terms would still list it; too few signals"),
         "suppressed_now": ("suppression", "suppressed until 2026-07-09"),
@@ -112,7 +112,7 @@ def test_the_diff_says_why_each_row_came_or_went(tmp_path: Path):
     assert held.model_dump() == {"suppression": 2, "corroboration": 1, "capacity": 1}
 
 
-def test_a_policy_that_changed_is_told_with_its_terms_and_with_what_they_moved(tmp_path: Path):
+def test_a_changed_policy_is_reported_with_its_terms_and_their_effects(tmp_path: Path):
     home = Home(tmp_path)
     before = home.release([Rated("a", 97.0), Rated("b", 91.0), Rated("c", 96.0), Rated("z", 9.0, is_flagged=False)])
     stricter = dataclasses.replace(
@@ -139,7 +139,7 @@ def test_a_policy_that_changed_is_told_with_its_terms_and_with_what_they_moved(t
     assert causes(back) == dict.fromkeys(("b", "c"), ("unknown", "unknown: its earlier rating was removed"))
 
 
-def test_another_model_is_told(tmp_path: Path):
+def test_a_changed_model_is_reported(tmp_path: Path):
     home = Home(tmp_path)
     before = home.release([Rated("a", 97.0), Rated("b", 91.0), Rated("c", 3.0, is_flagged=False)], as_of=YESTERDAY)
     rated = [Rated("a", 97.0), Rated("b", 3.0, is_flagged=False), Rated("c", 97.0)]
@@ -147,8 +147,8 @@ def test_another_model_is_told(tmp_path: Path):
     assert {cause for cause, _ in causes(between(home, before.version, after.version)).values()} == {"model"}
 
 
-def test_lists_from_before_terms_were_known_are_read_and_compared(home: Home):
-    """A manifest of schema version 1 keeps its bytes, though this code knows more fields."""
+def test_lists_of_an_older_schema_without_terms_are_read_and_compared(home: Home):
+    """A manifest of schema version 1 keeps its bytes, although this code knows more fields."""
     manifest = read_list(home.published, "listings").manifest
     known = {name: value for name, value in json.loads(manifest.to_bytes()).items() if name not in V2_FIELDS}
     content = canonical_json({**known, "schema_version": 1})
@@ -161,7 +161,7 @@ def test_lists_from_before_terms_were_known_are_read_and_compared(home: Home):
         Manifest.from_bytes(canonical_json(json.loads(manifest.to_bytes()) | {"flagged_count": 99}), "manifest.json")
 
 
-def test_a_list_is_shown_with_the_reasons_that_its_readers_may_read(home: Home, monkeypatch: pytest.MonkeyPatch):
+def test_a_list_is_shown_with_the_reasons_permitted_for_its_audience(home: Home, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TOUCHSTONE_HOME", str(home.root))
 
     def shown(*options: str) -> str:
@@ -192,12 +192,12 @@ def test_a_list_is_shown_with_the_reasons_that_its_readers_may_read(home: Home, 
         ("listings", "../../candidates", "has no version"),
     ],
 )
-def test_what_is_not_published_is_named(home: Home, list_name: str, version: str | None, complaint: str):
+def test_an_unpublished_list_or_version_is_named(home: Home, list_name: str, version: str | None, complaint: str):
     with pytest.raises(BadInputError, match=complaint):
         read_list(home.published, list_name, version)
 
 
-def test_damaged_bytes_are_not_handed_out(home: Home):
+def test_damaged_bytes_are_not_returned(home: Home):
     path = home.published / "listings" / read_list(home.published, "listings").version / "listings.parquet"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -206,13 +206,13 @@ def test_damaged_bytes_are_not_handed_out(home: Home):
         read_list(home.published, "listings")
 
 
-def test_a_latest_that_names_nothing_is_damage(home: Home):
+def test_a_latest_naming_no_version_is_reported_as_damage(home: Home):
     (home.published / "listings" / "LATEST").write_text("2026-06-30-000000000000\n")
     with pytest.raises(VerificationError, match="LATEST"):
         read_list(home.published, "listings")
 
 
-def test_a_latest_that_is_gone_is_damage_and_says_what_to_write_into_it(home: Home):
+def test_a_missing_latest_is_reported_as_damage_with_its_correct_content(home: Home):
     newest = read_list(home.published, "listings").version
     latest = home.published / "listings" / "LATEST"
     latest.unlink()
@@ -223,7 +223,7 @@ def test_a_latest_that_is_gone_is_damage_and_says_what_to_write_into_it(home: Ho
     assert read_list(home.published, "listings").version == newest
 
 
-def test_a_first_publication_that_was_cut_short_before_latest_is_no_damage(tmp_path: Path):
+def test_a_first_publication_interrupted_before_latest_is_no_damage(tmp_path: Path):
     home = Home(tmp_path)
     home.release([Rated("a", 91.0)])
     (line,) = ListStore(home.published, "listings").history()
@@ -235,7 +235,7 @@ def test_a_first_publication_that_was_cut_short_before_latest_is_no_damage(tmp_p
 
 
 def test_reading_a_list_starts_no_thread(home: Home):
-    """A process that ends while Arrow still starts one is aborted: `lists show` was, in most calls on an idle machine."""
+    """Regression: a process that exits while Arrow starts a thread is aborted, as most `lists show` calls were."""
     code = (
         "import os, sys; from pathlib import Path; import pyarrow.parquet; from touchstone.publishing.read import read_list;"
         "count = lambda: len(os.listdir('/proc/self/task')); before = count();"

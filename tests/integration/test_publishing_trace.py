@@ -1,4 +1,4 @@
-"""Traces over whole homes: equal to what lies in features/ and landing/, also later, also without the warehouse; and refused."""
+"""Traces over whole homes: equal to the files of features/ and landing/, also without the warehouse, or refused."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from touchstone.publishing.source_rows import SourceRows
 from touchstone.publishing.trace import open_evidence, trace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from traces import KEYS, differences  # what is held against is read by other code
+from traces import KEYS, differences  # the expected values are read by independent code
 
 FIRST, NEXT = date.fromisoformat(FIRST_DAY), date.fromisoformat(NEXT_DAY)
 MOST_TRACED = 12
-"""Of a list at most so many rows are traced here; `benchmarks/traces.py` traces a hundred of a larger home."""
+"""The number of rows traced per list; `benchmarks/traces.py` traces a hundred of a larger home."""
 
 
 def published_ids(home: Path, list_name: str, as_of: date) -> list[str]:
@@ -44,13 +44,13 @@ def a_listing(home: Path, as_of: date = NEXT) -> str:
 
 
 def traced(home: Path, list_name: str, as_of: date) -> list[dict[str, Any]]:
-    """Traces rows of a list, the riskiest, as of a date."""
+    """Traces the riskiest rows of a list as of a date."""
     ids = published_ids(home, list_name, as_of)[:MOST_TRACED]
     with open_evidence(home, list_name, as_of=as_of) as evidence:
         return [evidence.trace(entity_id, rows=20) for entity_id in ids]
 
 
-def test_traces_are_what_the_files_say_as_of_both_days_and_without_the_warehouse(home: Path) -> None:
+def test_traces_match_the_files_as_of_both_days_and_without_the_warehouse(home: Path) -> None:
     before = {(name, day): traced(home, name, day) for name in LISTS for day in (FIRST, NEXT)}
     assert all(before.values())
     for result in before.values():
@@ -60,12 +60,12 @@ def test_traces_are_what_the_files_say_as_of_both_days_and_without_the_warehouse
     assert {(name, day): traced(home, name, day) for name in LISTS for day in (FIRST, NEXT)} == before
 
 
-def test_each_table_that_a_trace_tells_rows_of_is_held_against_what_landed(home: Path) -> None:
+def test_every_table_in_a_trace_is_compared_with_the_landed_rows(home: Path) -> None:
     result = [trace for list_name in LISTS for trace in traced(home, list_name, NEXT)]
     assert {table for trace in result for table in trace["source_rows"]} <= set(KEYS)
 
 
-def test_a_trace_names_what_the_row_stands_on(home: Path) -> None:
+def test_a_trace_names_what_its_row_depends_on(home: Path) -> None:
     for name, rated in LISTS.items():
         result = traced(home, name, NEXT)[0]
         version = ListStore(home / "published", name).latest()
@@ -87,7 +87,7 @@ def test_a_trace_names_what_the_row_stands_on(home: Path) -> None:
         assert result["notes"] == []
 
 
-def test_a_past_date_knows_nothing_of_what_came_later(home: Path) -> None:
+def test_a_trace_of_a_past_date_contains_no_later_data(home: Path) -> None:
     result = traced(home, "listings", FIRST)
     assert result[0]["version"].startswith(FIRST_DAY)
     rows = [
@@ -102,7 +102,7 @@ def test_a_past_date_knows_nothing_of_what_came_later(home: Path) -> None:
     assert later, "some order was delivered after the first day"
 
 
-def test_the_command_says_what_the_module_found(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+def test_the_command_prints_the_trace_of_the_module(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
     listing = a_listing(home)
     message = run_touchstone("trace", "listings", listing, "--json", "--rows", "3")
     assert message.code == ExitCode.DONE, message.stderr
@@ -121,7 +121,7 @@ def test_a_review_is_found_by_its_order(home: Path) -> None:
     assert by_order["source_rows"]["orders"]["rows"][0]["row"]["order_id"] == result["row"]["order_id"]
 
 
-def test_who_was_rated_and_is_not_on_the_list_is_traced_with_the_reason(home: Path) -> None:
+def test_a_rated_unlisted_entity_is_traced_with_the_reason(home: Path) -> None:
     mart = pq.read_table(
         home / "marts" / "rated_listings" / f"as_of={NEXT}" / "rated_listings.parquet", partitioning=None
     )
@@ -135,7 +135,7 @@ def test_who_was_rated_and_is_not_on_the_list_is_traced_with_the_reason(home: Pa
     assert differences(home, [result]) == []
 
 
-def test_who_was_suppressed_is_traced_with_that_and_the_row_that_says_so(home: Path) -> None:
+def test_a_suppressed_entity_is_traced_with_the_suppressing_row(home: Path) -> None:
     mart = pq.read_table(
         home / "marts" / "rated_listings" / f"as_of={NEXT}" / "rated_listings.parquet", partitioning=None
     )
@@ -146,7 +146,7 @@ def test_who_was_suppressed_is_traced_with_that_and_the_row_that_says_so(home: P
     assert [one["row"]["entity_id"] for one in result["source_rows"]["suppressions"]["rows"]] == [row["listing_id"]]
 
 
-def test_a_list_that_was_not_published_is_traced_as_its_candidate(home: Path) -> None:
+def test_an_unpublished_list_is_traced_from_its_candidate(home: Path) -> None:
     listing = a_listing(home)
     shutil.rmtree(home / "published" / "listings")
     result = trace(home, "listings", listing, as_of=NEXT)
@@ -156,7 +156,7 @@ def test_a_list_that_was_not_published_is_traced_as_its_candidate(home: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("list_name", "entity_id", "options", "says"),
+    ("list_name", "entity_id", "options", "pattern"),
     [
         ("listings", "nobody", {}, "on any date with scores .2026-06-15, 2026-06-30"),
         ("listings", "nobody", {"as_of": date(2026, 6, 20)}, FIRST_DAY),
@@ -164,20 +164,20 @@ def test_a_list_that_was_not_published_is_traced_as_its_candidate(home: Path) ->
         ("goods", "nobody", {}, "listings, merchants"),
     ],
 )
-def test_what_is_not_there_is_refused_with_what_is(
-    rated_home: Path, list_name: str, entity_id: str, options: dict[str, Any], says: str
+def test_an_unknown_list_entity_date_or_version_is_refused_with_the_existing_ones(
+    rated_home: Path, list_name: str, entity_id: str, options: dict[str, Any], pattern: str
 ) -> None:
-    with pytest.raises(BadInputError, match=says):
+    with pytest.raises(BadInputError, match=pattern):
         trace(rated_home, list_name, entity_id, **options)
 
 
-def test_a_date_and_a_version_that_disagree_are_refused(rated_home: Path) -> None:
+def test_contradictory_date_and_version_are_refused(rated_home: Path) -> None:
     version = ListStore(rated_home / "published", "listings").latest()
     with pytest.raises(BadInputError, match="not as of"):
         trace(rated_home, "listings", "nobody", as_of=FIRST, version=version)
 
 
-def test_the_command_ends_with_2_where_nobody_is_rated_by_that_name(run_touchstone: Callable[..., Outcome]) -> None:
+def test_the_command_exits_with_2_for_an_entity_that_was_not_rated(run_touchstone: Callable[..., Outcome]) -> None:
     message = run_touchstone("trace", "listings", "nobody")
     assert message.code == ExitCode.BAD_INPUT
     assert NEXT_DAY in message.stderr
@@ -206,7 +206,7 @@ def changed(path: Path) -> None:
         "mlflow-artifacts/listing_counterfeit/*/artifacts/model/main.ubj",
     ],
 )
-def test_what_is_not_as_recorded_is_refused_by_name(home: Path, file: str) -> None:
+def test_a_modified_file_is_refused_by_name(home: Path, file: str) -> None:
     listing = a_listing(home)
     (path,) = home.glob(file)
     changed(path)
@@ -214,7 +214,9 @@ def test_what_is_not_as_recorded_is_refused_by_name(home: Path, file: str) -> No
         trace(home, "listings", listing)
 
 
-def test_the_command_ends_with_4_and_names_the_file(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+def test_the_command_exits_with_4_and_names_the_modified_file(
+    home: Path, run_touchstone: Callable[..., Outcome]
+) -> None:
     listing = a_listing(home)
     changed(home / "features" / "listings" / f"as_of={NEXT_DAY}" / "features.parquet")
     message = run_touchstone("trace", "listings", listing)
@@ -223,7 +225,7 @@ def test_the_command_ends_with_4_and_names_the_file(home: Path, run_touchstone: 
     assert message.stdout == ""
 
 
-def test_a_verdict_on_other_files_is_refused_and_a_later_one_on_the_same_is_told(home: Path) -> None:
+def test_a_verdict_on_other_files_is_refused_and_a_later_one_on_the_same_is_noted(home: Path) -> None:
     listing = a_listing(home)
     sha256 = trace(home, "listings", listing)["publication"]["manifest_sha256"]
     path = home / "candidates" / "listings" / sha256 / "verdict.json"
@@ -239,7 +241,7 @@ def test_a_verdict_on_other_files_is_refused_and_a_later_one_on_the_same_is_told
         trace(home, "listings", listing)
 
 
-def test_what_the_log_of_approvals_lost_is_missed(home: Path) -> None:
+def test_a_truncated_log_of_approvals_is_detected(home: Path) -> None:
     listing = a_listing(home)
     log = home / "models" / "log.jsonl"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
@@ -247,7 +249,7 @@ def test_what_the_log_of_approvals_lost_is_missed(home: Path) -> None:
         trace(home, "listings", listing)
 
 
-def test_a_person_who_was_erased_is_told_and_not_shown(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
+def test_an_erasure_is_noted_without_showing_the_person(home: Path, run_touchstone: Callable[..., Outcome]) -> None:
     listing, buyer, load_id = next(
         (result["entity_id"], one["row"]["buyer_id"], one["load_ids"][0])
         for result in traced(home, "listings", NEXT)
@@ -271,7 +273,7 @@ def test_a_person_who_was_erased_is_told_and_not_shown(home: Path, run_touchston
     assert differences(home, [result]) == []
 
 
-def test_a_load_that_was_pruned_is_told(home: Path) -> None:
+def test_a_pruned_load_is_noted(home: Path) -> None:
     listing = a_listing(home)
     before = trace(home, "listings", listing)
     ranks = next(load for load in before["loads"] if load["table"] == "listing_prices")
@@ -287,7 +289,7 @@ def test_a_load_that_was_pruned_is_told(home: Path) -> None:
     assert result["features"] == before["features"]
 
 
-def test_a_date_whose_files_were_pruned_is_traced_from_what_is_left(
+def test_a_date_with_pruned_files_is_traced_from_the_remaining_ones(
     home: Path, run_touchstone: Callable[..., Outcome]
 ) -> None:
     before = traced(home, "listings", FIRST)[0]
@@ -302,7 +304,7 @@ def test_a_date_whose_files_were_pruned_is_traced_from_what_is_left(
     assert any("missing" in note for note in result["notes"])
 
 
-def test_a_version_whose_day_was_rated_again_is_traced_without_what_was_made_anew(home: Path) -> None:
+def test_a_version_of_a_day_rated_again_is_traced_without_the_rebuilt_files(home: Path) -> None:
     listing = a_listing(home)
     before = trace(home, "listings", listing)
     mart = home / "marts" / "rated_listings" / f"as_of={NEXT}" / "rated_listings.parquet"
@@ -333,7 +335,7 @@ def rows_of(market: Market, as_of: date, ids: dict[str, str | None], brand: str 
 
 @pytest.fixture
 def market(tmp_path: Path) -> Market:
-    """A market of three landings: titles change on the second, those of two listings on the third; orders grow on the second."""
+    """Three landings: titles change with the second, and two of them with the third; orders grow with the second."""
     tables = {"merchants": MERCHANTS, "listings": LISTINGS, "orders": f"{ORDERS} where i <= 8"}
     market = Market(tmp_path, tables, {"orders": {"cursor": "placed_at"}})
     market.land()
@@ -344,7 +346,7 @@ def market(tmp_path: Path) -> Market:
     return market
 
 
-def test_each_version_of_a_row_is_told_with_the_loads_that_hold_it(market: Market) -> None:
+def test_each_version_of_a_row_is_listed_with_its_loads(market: Market) -> None:
     found = rows_of(market, date(2026, 7, 10), {"listing_id": "l4"})["listings"]
     assert found["row_count"] == 1
     assert [one["row"]["title"] for one in found["rows"]] == ["Watch 4!", "Watch 4"]
@@ -352,12 +354,12 @@ def test_each_version_of_a_row_is_told_with_the_loads_that_hold_it(market: Marke
     assert [one["load_ids"] for one in found["rows"]] == [loads[1:], loads[:1]]
 
 
-def test_a_version_that_landed_after_the_day_was_not_known_and_the_first_always_was(market: Market) -> None:
+def test_a_row_version_that_landed_after_the_day_is_excluded_and_the_first_is_not(market: Market) -> None:
     found = rows_of(market, date(2026, 6, 30), {"listing_id": "l4"})["listings"]
     assert [one["row"]["title"] for one in found["rows"]] == ["Watch 4"]
 
 
-def test_what_happened_after_the_day_is_not_told(market: Market) -> None:
+def test_events_after_the_day_are_excluded(market: Market) -> None:
     merchant = {"merchant_id": "m1"}
     counts = [rows_of(market, date(2026, 6, day), merchant)["orders"]["row_count"] for day in (1, 3, 6)]
     assert counts == [1, 5, 10]
@@ -379,7 +381,7 @@ PRODUCTS = """
 """
 
 
-def test_a_listings_own_rows_are_told_and_not_all_of_its_merchants(market: Market) -> None:
+def test_a_listing_trace_has_its_own_rows_and_not_all_of_its_merchants(market: Market) -> None:
     market.tables |= {"notices": NOTICES, "platform_actions": ACTIONS, "brand_products": PRODUCTS}
     market.tables["brands"] = "select 'b1' as brand_id, 'Voltera' as name union all select 'b2', 'Other'"
     market.land(days=3)

@@ -1,4 +1,4 @@
-"""Verification: one flipped byte in any published file is seen, so is a file too many or too few, and words say which."""
+"""Verification detects one flipped byte in any published file, and a file too many or too few, by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ YESTERDAY = AS_OF - dt.timedelta(days=1)
 
 
 def released(root: Path) -> Home:
-    """Returns a home with two lists; one has a day before, a version taken back by a rollback, and a backfill."""
+    """Returns a home with two lists; one has an earlier day, a version replaced by a rollback, and a backfill."""
     home = Home(root)
     home.release([Rated("e1", 92.0)], as_of=YESTERDAY)
     home.release(code_revision="r1")
@@ -33,13 +33,13 @@ def released(root: Path) -> Home:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A released home that every test leaves as it found it."""
+    """A released home that every test leaves unchanged."""
     return released(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture
 def home(shared: Home, tmp_path: Path) -> Home:
-    """A copy of the released home, to break."""
+    """A copy of the released home that a test may damage."""
     shutil.copytree(shared.root, tmp_path / "home")
     return Home(tmp_path / "home")
 
@@ -48,15 +48,15 @@ def published_files(home: Home) -> list[Path]:
     return sorted(path for path in home.published.rglob("*") if path.is_file())
 
 
-def test_what_was_published_verifies(shared: Home):
+def test_published_lists_verify(shared: Home):
     assert verify(shared.published) == []
     assert len(published_files(shared)) == 4 * 4 + 1 + 2 + 4 + 2, "every kind of file is there"
     store = ListStore(shared.published, "listings")
     assert all(verify(shared.published, "listings", line.version) == [] for line in store.history())
 
 
-def flipped_is_seen(home: Home, path: Path, position: int, mask: int) -> None:
-    """Flips bits of one byte, verifies, and puts the byte back."""
+def assert_flip_is_detected(home: Home, path: Path, position: int, mask: int) -> None:
+    """Flips bits of one byte, asserts that verification fails, and restores the byte."""
     content = path.read_bytes()
     flipped = bytearray(content)
     flipped[position] ^= mask
@@ -73,23 +73,23 @@ def flipped_is_seen(home: Home, path: Path, position: int, mask: int) -> None:
 
 @settings(max_examples=300)
 @given(data=st.data())
-def test_one_flipped_byte_in_any_file_is_seen(shared: Home, data: st.DataObject):
+def test_one_flipped_byte_in_any_file_is_detected(shared: Home, data: st.DataObject):
     path = data.draw(st.sampled_from(published_files(shared)))
     position = data.draw(st.integers(0, path.stat().st_size - 1))
-    flipped_is_seen(shared, path, position, data.draw(st.integers(1, 255)))
+    assert_flip_is_detected(shared, path, position, data.draw(st.integers(1, 255)))
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x20, 0x29])
-def test_every_byte_of_latest_and_of_history_s_last_line_counts(shared: Home, mask: int):
+def test_every_byte_of_latest_and_the_last_history_line_is_verified(shared: Home, mask: int):
     folder = shared.published / "listings"
     history = (folder / "history.jsonl").read_bytes()
     last_line = history.rstrip(b"\n").rfind(b"\n")
     for name, first in (("LATEST", 0), ("history.jsonl", last_line)):
         for position in range(first, (folder / name).stat().st_size):
-            flipped_is_seen(shared, folder / name, position, mask)
+            assert_flip_is_detected(shared, folder / name, position, mask)
 
 
-def test_every_file_that_is_missing_is_seen(home: Home):
+def test_every_missing_file_is_detected(home: Home):
     for path in published_files(home):
         content = path.read_bytes()
         path.unlink()
@@ -99,7 +99,7 @@ def test_every_file_that_is_missing_is_seen(home: Home):
 
 
 @pytest.mark.parametrize("where", ["", "listings", "listings/{version}"])
-def test_a_file_too_many_is_seen(home: Home, where: str):
+def test_an_extra_file_is_detected(home: Home, where: str):
     version = ListStore(home.published, "listings").latest()
     extra = home.published / where.format(version=version) / "notes.txt"
     extra.write_text("hello")
@@ -107,14 +107,14 @@ def test_a_file_too_many_is_seen(home: Home, where: str):
     assert problem.path == extra
 
 
-def test_a_version_that_history_does_not_name_is_seen(home: Home):
+def test_a_version_that_is_not_in_the_history_is_detected(home: Home):
     folder = home.published / "listings"
     version = ListStore(home.published, "listings").latest()
     shutil.copytree(folder / str(version), folder / "2026-07-01-0123456789ab")
     assert {"2026-07-01-0123456789ab", "manifest.json"} <= {problem.path.name for problem in verify(home.published)}
 
 
-def test_a_version_that_went_missing_is_seen(home: Home):
+def test_a_missing_version_is_detected(home: Home):
     version = str(ListStore(home.published, "listings").latest())
     shutil.rmtree(home.published / "listings" / version)
     assert any(version in str(problem) and "missing" in str(problem) for problem in verify(home.published))
@@ -130,7 +130,7 @@ def drop_middle_line(folder: Path) -> None:
     (folder / "history.jsonl").write_bytes(b"".join(lines[:1] + lines[2:]))
 
 
-def cut_last_line(folder: Path) -> None:
+def truncate_last_line(folder: Path) -> None:
     path = folder / "history.jsonl"
     path.write_bytes(path.read_bytes()[:-10])
 
@@ -158,17 +158,17 @@ def swap_receipts(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [drop_last_line, drop_middle_line, cut_last_line, name_another_version, swap_versions, swap_receipts],
+    [drop_last_line, drop_middle_line, truncate_last_line, name_another_version, swap_versions, swap_receipts],
     ids=lambda damage: damage.__name__,
 )
-def test_damage_beyond_a_byte_is_seen(home: Home, damage: Callable[[Path], None]):
+def test_larger_damage_is_detected(home: Home, damage: Callable[[Path], None]):
     damage(home.published / "listings")
     problems = verify(home.published)
     assert problems
     assert {problem.list_name for problem in problems} == {"listings"}
 
 
-def test_one_list_or_version_can_be_verified_alone(home: Home):
+def test_a_single_list_or_version_can_be_verified(home: Home):
     version = str(ListStore(home.published, "listings").latest())
     path = home.published / "listings" / version / "listings.csv"
     path.write_bytes(path.read_bytes() + b"\n")
@@ -181,7 +181,7 @@ def test_one_list_or_version_can_be_verified_alone(home: Home):
     assert verify(home.published, "listings", other) == []
 
 
-def test_what_is_not_there_is_bad_usage_not_damage(home: Home, tmp_path: Path):
+def test_an_unknown_list_or_version_is_bad_input_and_not_damage(home: Home, tmp_path: Path):
     with pytest.raises(BadInputError, match="reviews"):
         verify(home.published, "reviews")
     with pytest.raises(BadInputError, match="2026-01-01-000000000000"):

@@ -1,7 +1,7 @@
-"""Every figure of a report is what the marketplace's own tables say, counted here again by other queries than the marts'.
+"""Every figure of a report matches the marketplace's own tables, counted by other queries than the marts'.
 
-The rated home was rated as of two days; what is said of the second must not know more than that day, and its flags are those of
-the first day's lists. The queries below read the demo's sources and the published files, never the marts.
+The rated home was rated as of two days; the report of the second must not include later data, and its flags are those
+of the first day's lists. The queries below read the demo's sources and the published files, never the marts.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ FLAGGED_ON = f"date '{FIRST_DAY}'"
 VIEWS = f"""
 create view known_notices as
 select *, coalesce(decided_at::date <= {DAY}, false) as is_known,
-    case when coalesce(decided_at::date <= {DAY}, false) then outcome else 'pending' end as said
+    case when coalesce(decided_at::date <= {DAY}, false) then outcome else 'pending' end as status
 from notices where submitted_at::date <= {DAY};
 create view known_appeals as
-select *, case when coalesce(decided_at::date <= {DAY}, false) then outcome else 'pending' end as said
+select *, case when coalesce(decided_at::date <= {DAY}, false) then outcome else 'pending' end as status
 from appeals where submitted_at::date <= {DAY};
-create view won as select entity_kind, entity_id, violation_type, decided_at from known_appeals where said = 'upheld';
+create view won as select entity_kind, entity_id, violation_type, decided_at from known_appeals where status = 'upheld';
 create view listing_fakes as
 select listing_id, decided_at, 'notice' || notice_id as what from known_notices
-where said = 'upheld' and coalesce(kind, 'counterfeit') = 'counterfeit'
+where status = 'upheld' and coalesce(kind, 'counterfeit') = 'counterfeit'
 union all
 select listing_id, decided_at, 'buy' || coalesce(plan_id, test_buy_id) from test_buys
 where verdict = 'counterfeit' and decided_at::date <= {DAY}
@@ -59,7 +59,7 @@ where entity_kind = 'merchant' and verdict = 'fake' and decided_at::date <= {DAY
 union all
 select merchant_id, 'counterfeit', null, occurred_at, 'action' || coalesce(lead_id, action_id)
 from enforcement_actions where occurred_at::date <= {DAY};
-create view standing as
+create view valid_fakes as
 select * from fakes where not exists (
     select 1 from won where won.violation_type = fakes.violation_type and won.decided_at >= fakes.decided_at
     and (won.entity_kind = 'merchant' and won.entity_id = fakes.merchant_id
@@ -71,27 +71,27 @@ where entity_kind = 'merchant' and kind in ('ban', 'reinstatement') and occurred
 group by entity_id having last = 'ban';
 create view decided as
 select 'listing' as entity_kind, listing_id as entity_id, decided_at, 'counterfeit' as violation_type from known_notices
-where said in ('upheld', 'rejected')
+where status in ('upheld', 'rejected')
 union all select 'listing', listing_id, decided_at, 'counterfeit' from test_buys
 where verdict in ('genuine', 'counterfeit') and decided_at::date <= {DAY}
 union all select entity_kind, entity_id, decided_at, violation_type from moderation_decisions where decided_at::date <= {DAY}
-union all select entity_kind, entity_id, decided_at, violation_type from known_appeals where said <> 'pending'
+union all select entity_kind, entity_id, decided_at, violation_type from known_appeals where status <> 'pending'
 union all select 'merchant', merchant_id, decided_at, 'counterfeit' from listing_fakes join listings using (listing_id);
 """
 SEEN = "(select merchant_id as entity_id from flagged_merchants)"
 AFTER = f"decided_at::date > {FLAGGED_ON}"
 EXPECTED = {
-    "decisions.notices": "from known_notices where said = 'pending'",
-    "decisions.appeals": "from known_appeals where said = 'pending'",
+    "decisions.notices": "from known_notices where status = 'pending'",
+    "decisions.appeals": "from known_appeals where status = 'pending'",
     "notices.submitted_count": "from known_notices",
-    "notices.upheld_count": "from known_notices where said = 'upheld'",
-    "notices.rejected_count": "from known_notices where said = 'rejected'",
+    "notices.upheld_count": "from known_notices where status = 'upheld'",
+    "notices.rejected_count": "from known_notices where status = 'rejected'",
     "reporters.reporter_count": "from (select distinct reporter_id from known_notices where reporter_id is not null)",
     "appeals.appeal_count": "from known_appeals",
-    "appeals.decided_count": "from known_appeals where said <> 'pending'",
-    "appeals.upheld_count": "from known_appeals where said = 'upheld'",
-    "strikes.merchant_count": "from (select distinct merchant_id from standing)",
-    "strikes.strike_count": "from (select distinct merchant_id, violation_type, what, listing_id from standing)",
+    "appeals.decided_count": "from known_appeals where status <> 'pending'",
+    "appeals.upheld_count": "from known_appeals where status = 'upheld'",
+    "strikes.merchant_count": "from (select distinct merchant_id from valid_fakes)",
+    "strikes.strike_count": "from (select distinct merchant_id, violation_type, what, listing_id from valid_fakes)",
     "funnel.flagged": f"from {SEEN}",
     "funnel.reviewed": (
         f"from {SEEN} where entity_id in (select entity_id from decided where entity_kind = 'merchant' "
@@ -106,9 +106,9 @@ EXPECTED = {
     ),
     "enforcement.action_count": f"from enforcement_actions where occurred_at::date <= {DAY}",
     "enforcement.merchant_count": f"from (select distinct merchant_id from enforcement_actions where occurred_at::date <= {DAY})",
-    "confirmed.merchant_count": "from (select distinct merchant_id from standing where violation_type = 'counterfeit')",
+    "confirmed.merchant_count": "from (select distinct merchant_id from valid_fakes where violation_type = 'counterfeit')",
     "confirmed.banned_count": (
-        "from (select distinct merchant_id from standing where violation_type = 'counterfeit') join banned using (merchant_id)"
+        "from (select distinct merchant_id from valid_fakes where violation_type = 'counterfeit') join banned using (merchant_id)"
     ),
     "banned.merchant_count": "from banned",
     "test_buys.bought_count": f"from test_buys where ordered_at::date between {DAY} - 89 and {DAY}",
@@ -121,12 +121,12 @@ EXPECTED = {
         "and verdict = 'counterfeit'"
     ),
 }
-"""What each figure counts, as a query over the sources."""
+"""Each figure as a query over the sources."""
 
 
 @pytest.fixture(scope="module")
 def sources(rated_home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The sources of the demo by their names, what readers saw as `flagged_<list>` and `listed_<list>`, and the views above."""
+    """The demo's sources by name, the lists in force as `flagged_<list>` and `listed_<list>`, and the views above."""
     with duckdb.connect(":memory:") as connection:
         connection.execute("set TimeZone = 'UTC'")
         for file in (rated_home / "marketplace" / "sources").glob("*.parquet"):
@@ -153,11 +153,11 @@ def count(sources: duckdb.DuckDBPyConnection, query: str) -> Any:
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_figure_is_what_the_sources_say(sources: duckdb.DuckDBPyConnection, result: dict[str, Any], name: str):
+def test_a_figure_matches_the_sources(sources: duckdb.DuckDBPyConnection, result: dict[str, Any], name: str):
     assert result[name] == count(sources, f"select count(*) {EXPECTED[name]}")
 
 
-def test_no_figure_is_left_out(result: dict[str, Any]):
+def test_every_figure_is_tested(result: dict[str, Any]):
     others = {
         *(f"lists.{name}.{what}_count" for name in LIST_NAMES for what in ("row", "new", "gone")),
         *("decisions.unreviewed", "decisions.leads", "decisions.models", "decisions.gates"),
@@ -170,14 +170,14 @@ def test_no_figure_is_left_out(result: dict[str, Any]):
     }
     assert set(EXPECTED) | others == set(result)
     assert set(definitions()[0]) <= set(result)
-    assert result["decisions.leads"] > 0  # nobody was handed one yet
+    assert result["decisions.leads"] > 0  # no lead was handed over yet
     assert result["decisions.models"] == result["decisions.gates"] == 0
     assert {result[name] for name in result if name.startswith("cases.") or name == "funnel.handed_over"} == {0}
     assert any(result[name] for name in ("appeals.upheld_count", "strikes.strike_count"))
 
 
 @pytest.mark.parametrize("name", LIST_NAMES)
-def test_what_is_said_of_a_list_is_what_is_published(
+def test_the_figures_of_a_list_match_the_published_list(
     sources: duckdb.DuckDBPyConnection, result: dict[str, Any], name: str
 ):
     key, now, before = (
@@ -190,10 +190,10 @@ def test_what_is_said_of_a_list_is_what_is_published(
     assert result[f"lists.{name}.gone_count"] == count(sources, f"select count(*) from ({before} except {now})")
 
 
-def test_times_and_shares_are_those_of_the_sources(sources: duckdb.DuckDBPyConnection, result: dict[str, Any]):
+def test_times_and_shares_match_the_sources(sources: duckdb.DuckDBPyConnection, result: dict[str, Any]):
     days = "date_diff('day', submitted_at::date, decided_at::date)"
     for table in ("notices", "appeals"):
-        query = f"select quantile_disc({days}, 0.5) from known_{table} where said <> 'pending'"
+        query = f"select quantile_disc({days}, 0.5) from known_{table} where status <> 'pending'"
         assert result[f"{table}.decision_days"] == count(sources, query)
     hours = sources.execute(
         f"""select date_sub('hour', submitted_at, min(occurred_at)) from known_notices
@@ -210,8 +210,8 @@ def test_times_and_shares_are_those_of_the_sources(sources: duckdb.DuckDBPyConne
 def test_the_prior_of_reporters_is_fitted_to_the_sources(sources: duckdb.DuckDBPyConnection, result: dict[str, Any]):
     judged = sources.execute(
         """select
-            count(*) filter (where said = 'upheld' and not undone),
-            count(*) filter (where said = 'upheld' and undone or said = 'rejected' and coalesce(reason, '') <> 'duplicate')
+            count(*) filter (where status = 'upheld' and not undone),
+            count(*) filter (where status = 'upheld' and undone or status = 'rejected' and coalesce(reason, '') <> 'duplicate')
         from (
             select *, exists (
                 select 1 from won where won.entity_kind = 'listing' and won.entity_id = n.listing_id
@@ -225,7 +225,7 @@ def test_the_prior_of_reporters_is_fitted_to_the_sources(sources: duckdb.DuckDBP
     assert result["reporters.prior_weight"] == pytest.approx(weight, abs=1e-4)
 
 
-def test_prevalence_is_estimated_from_the_buys_of_the_sources(
+def test_prevalence_is_estimated_from_the_test_buys_of_the_sources(
     sources: duckdb.DuckDBPyConnection, result: dict[str, Any]
 ):
     rows = sources.execute(
@@ -243,7 +243,7 @@ def test_prevalence_is_estimated_from_the_buys_of_the_sources(
     )
 
 
-def test_sums_of_enforcement_are_those_of_the_sources(sources: duckdb.DuckDBPyConnection, result: dict[str, Any]):
+def test_enforcement_sums_match_the_sources(sources: duckdb.DuckDBPyConnection, result: dict[str, Any]):
     known = f"from enforcement_actions where occurred_at::date <= {DAY}"
     assert count(sources, f"select count(*) {known} and currency <> 'USD'") == 0
     assert result["enforcement.seized_value_usd"] == float(
@@ -253,7 +253,7 @@ def test_sums_of_enforcement_are_those_of_the_sources(sources: duckdb.DuckDBPyCo
     assert result["enforcement.found_count"] == 0
 
 
-def test_who_is_unreviewed_is_whom_nobody_decided_on_since_the_list(
+def test_unreviewed_entities_have_no_decision_since_they_were_listed(
     sources: duckdb.DuckDBPyConnection, result: dict[str, Any]
 ):
     def unreviewed(name: str, kind: str, key: str, violation_type: str) -> int:
@@ -287,7 +287,7 @@ def test_who_is_unreviewed_is_whom_nobody_decided_on_since_the_list(
     assert result["decisions.unreviewed"] == entities + count(sources, trades)
 
 
-def test_tables_carry_what_the_figures_do(rated_home: Path, result: dict[str, Any]):
+def test_tables_are_consistent_with_the_figures(rated_home: Path, result: dict[str, Any]):
     tables = read_report(rated_home, AS_OF)[1]["tables"]
     assert set(tables) == set(definitions()[1])
 
@@ -309,7 +309,7 @@ def test_tables_carry_what_the_figures_do(rated_home: Path, result: dict[str, An
     )
 
 
-def test_months_sum_up_to_what_they_are_made_of(rated_home: Path):
+def test_monthly_tables_sum_to_their_details(rated_home: Path):
     marts = {path.name: next(path.glob(f"as_of={NEXT_DAY}/*.parquet")) for path in (rated_home / "marts").iterdir()}
     for months, whole, counted in (
         ("funnel_months", "funnel", "entity_count"),
@@ -323,7 +323,7 @@ def test_months_sum_up_to_what_they_are_made_of(rated_home: Path):
 # The files, and the commands -------------------------------------------------------------------------------------------
 
 
-def test_the_same_home_gives_the_same_bytes_and_the_page_is_made_of_the_json(rated_home: Path, tmp_path: Path):
+def test_reports_are_deterministic_and_the_page_is_rendered_from_the_json(rated_home: Path, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(rated_home, home, ignore=shutil.ignore_patterns("landing", "marketplace", "features", "dagster"))
     folder = home / "reports" / f"as_of={NEXT_DAY}"
@@ -338,7 +338,7 @@ def test_the_same_home_gives_the_same_bytes_and_the_page_is_made_of_the_json(rat
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
-def test_the_command_says_where_the_report_is_and_what_it_says(run_touchstone: Callable[..., Outcome], home: Path):
+def test_the_command_prints_the_report_and_its_path(run_touchstone: Callable[..., Outcome], home: Path):
     printed = run_touchstone("report")
     assert printed.code == 0, printed.stderr
     assert f"{home}/reports/as_of={NEXT_DAY}/report.html" in printed.stdout
@@ -354,7 +354,7 @@ def test_the_command_says_where_the_report_is_and_what_it_says(run_touchstone: C
         assert "Traceback" not in refused.stderr
 
 
-def test_the_public_report_reconciles_and_names_nobody(
+def test_the_public_report_reconciles_and_contains_no_names(
     run_touchstone: Callable[..., Outcome], home: Path, sources: duckdb.DuckDBPyConnection
 ):
     period = ("--public", "--from", "2026-04-01", "--to", NEXT_DAY)
@@ -385,17 +385,17 @@ def test_the_public_report_reconciles_and_names_nobody(
     assert (unrated.code, "no mart" in unrated.stderr) == (2, True)
 
 
-# What it stands on -------------------------------------------------------------------------------------------------------
+# Dependencies ----------------------------------------------------------------------------------------------------
 
 
-def test_the_report_is_the_last_thing_that_a_run_does(rated_home: Path):
-    """It tells of the lists of the day, so it has to come after they are published, or refused."""
+def test_the_report_is_the_last_stage_of_a_run(rated_home: Path):
+    """It covers the day's lists, so it has to come after they are published or refused."""
     records = [json.loads(file.read_text()) for file in (rated_home / "runs").glob("*.json")]
     assert [record["stages"][-1]["name"] for record in records] == ["report"] * len(records)
     assert records
 
 
-def test_what_a_gate_refuses_is_told(home: Path):
+def test_a_refused_gate_is_reported(home: Path):
     file = home / "gates" / "2026-06-29" / "candidate-listings.json"
     file.parent.mkdir()
     failure = Failure(
@@ -416,7 +416,7 @@ def test_what_a_gate_refuses_is_told(home: Path):
     assert figure_values(read_report(home, date.fromisoformat(FIRST_DAY))[1])["decisions.gates"] == 0
 
 
-def test_a_model_that_nobody_decided_on_is_told_until_somebody_does(home: Path):
+def test_a_model_without_a_decision_is_reported_until_it_has_one(home: Path):
     registry = Registry(home)
     log = home / "models" / "log.jsonl"
     lines = log.read_text().splitlines(keepends=True)

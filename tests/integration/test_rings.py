@@ -1,4 +1,4 @@
-"""What very many share makes no ring, what third parties can plant no verified one, and the demo's rings are found."""
+"""Widely shared identifiers form no ring, third parties cannot plant a verified one, and the demo's rings are found."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from rings import measure
 
 AS_OF = date(2026, 6, 30)
-# Everybody gives the phone of a public office. Of four, each bears three identifiers that all four bear and one that two do;
-# another four share as much, but nothing that the platform has verified.
+# All merchants have the phone of a public office. Four share three identifiers, and pairs of them a fourth;
+# another four share as much, but only unverified identifiers.
 IDENTIFIERS = """
 insert into landed.merchant_identifiers by name
-with borne as (
-  select number, 'phone' as kind, 'public office' as value, true as is_verified from range(5000) as everybody (number)
+with assigned as (
+  select number, 'phone' as kind, 'public office' as value, true as is_verified from range(5000) as merchants (number)
   union all
   select number, kind, 'of the ring', false
   from range(10, 14) as ring (number), (values ('device'), ('ip'), ('key')) as kinds (kind)
@@ -36,7 +36,7 @@ select
   timestamp '2026-01-01 12:00:00' as first_seen_at, is_verified,
   'load-1' as load_id, timestamp '2026-06-30 23:59:59' as landed_at,
   true as is_current, false as is_increment, true as is_only_load, true as is_new
-from borne
+from assigned
 """
 
 
@@ -51,7 +51,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_a_public_phone_makes_no_ring(home: Path) -> None:
+def test_a_public_phone_forms_no_ring(home: Path) -> None:
     with open_warehouse(home) as connection:
         bearers = connection.execute(
             "select count(*) from landed.merchant_identifiers where value_hash = 'public office'"
@@ -70,7 +70,7 @@ def test_a_public_phone_makes_no_ring(home: Path) -> None:
     assert rings == {(True, "m0010"): ring, (False, "m0010"): ring, (False, "m0020"): framed}
 
 
-def test_before_anybody_bore_them_there_is_none(home: Path) -> None:
+def test_no_ring_exists_before_its_identifiers_were_seen(home: Path) -> None:
     with open_warehouse(home) as connection:
         assert merchant_rings(connection, date(2025, 12, 31), with_training=False).num_rows == 0
 
@@ -78,7 +78,7 @@ def test_before_anybody_bore_them_there_is_none(home: Path) -> None:
 @pytest.mark.parametrize(
     ("scale", "seed"), [(0.02, 1028), pytest.param(0.1, 1027, marks=pytest.mark.slow)], ids=["small", "large"]
 )
-def test_the_demos_rings_are_told(scale: float, seed: int) -> None:
+def test_the_demos_rings_are_found(scale: float, seed: int) -> None:
     result = measure(scale, seed)
     assert result.precision >= 0.95
     assert result.recall >= 0.85

@@ -1,4 +1,4 @@
-"""Wherever a marketplace's tables come from, the real command publishes the same lists, byte for byte."""
+"""Whatever kind of source a marketplace's tables come from, the real command publishes identical lists."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.source_fixtures import CONNECTORS, ENVIRONMENT, Options, names_in, so
 OTHERS = tuple(name for name in CONNECTORS if name != "parquet")
 
 
-def same_lists(homes: Homes, folder: Path, inputs: dict[str, Options]) -> None:
-    """Runs over tables that come from elsewhere, in a home that has nothing else, and compares what is published."""
+def assert_same_lists(homes: Homes, folder: Path, inputs: dict[str, Options]) -> None:
+    """Runs over tables of other sources, in an otherwise empty home, and compares the published lists."""
     home = folder / "home"
     sources = sources_file(folder, inputs, identifiers="public", pictures=str(homes.made / "marketplace"))
     done = run(home, homes.policy, FIRST_DAY, TOUCHSTONE_SOURCES=str(sources.path), **ENVIRONMENT)
@@ -31,8 +31,8 @@ def same_lists(homes: Homes, folder: Path, inputs: dict[str, Options]) -> None:
     assert [name for name in ("SHOP_PASSWORD", "STORE_SECRET") if ENVIRONMENT[name].encode() in written + message] == []
 
 
-@pytest.mark.slow  # the loads of each kind are compared in make test (test_landing_connectors.py); lists in make test-all
-def test_tables_that_each_come_by_another_kind_give_the_lists_that_parquet_gives(
+@pytest.mark.slow  # make test compares the loads of each kind (test_landing_connectors.py); make test-all the lists
+def test_tables_from_mixed_kinds_of_sources_give_the_same_lists_as_parquet(
     homes: Homes, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     market = homes.made / "marketplace" / "sources"
@@ -45,12 +45,12 @@ def test_tables_that_each_come_by_another_kind_give_the_lists_that_parquet_gives
             shutil.copy(market / f"{name}.parquet", own)
         inputs |= CONNECTORS[kind](own, tmp_path, request)
     assert sorted(inputs) == names_in(market)
-    same_lists(homes, tmp_path, inputs)
+    assert_same_lists(homes, tmp_path, inputs)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", OTHERS)
-def test_every_kind_of_source_gives_the_lists_that_parquet_gives(
+def test_every_kind_of_source_gives_the_same_lists_as_parquet(
     kind: str, homes: Homes, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    same_lists(homes, tmp_path, CONNECTORS[kind](homes.made / "marketplace" / "sources", tmp_path, request))
+    assert_same_lists(homes, tmp_path, CONNECTORS[kind](homes.made / "marketplace" / "sources", tmp_path, request))

@@ -1,4 +1,4 @@
-"""A pipe, a socket, a device or a folder where a command expects a file: it says so and exits with 2, and never waits for one."""
+"""A command given a pipe, socket, device or folder instead of a file reports it and exits with 2, without blocking."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from touchstone.publishing.policy import load_policy
 
 @pytest.fixture(params=["pipe", "pipe behind a link", "socket", "device"])
 def special(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Path]:
-    """Makes a special file of a name; a device is one behind a link, which needs no rights."""
+    """Makes a special file with a name; a device is a link to one, which needs no privileges."""
 
     def make(name: str) -> Path:
         path = tmp_path / name
@@ -57,7 +57,7 @@ def test_a_special_file_is_named_and_never_read(special: Callable[[str], Path]):
             read(path)
 
 
-def test_a_file_is_read_up_to_a_limit_and_a_folder_or_nothing_is_none(tmp_path: Path):
+def test_a_file_is_read_up_to_a_limit_and_folders_and_missing_files_raise(tmp_path: Path):
     file, link = tmp_path / "file", tmp_path / "link"
     file.write_bytes(b"12345")
     link.symlink_to("file")
@@ -73,7 +73,7 @@ def test_a_file_is_read_up_to_a_limit_and_a_folder_or_nothing_is_none(tmp_path: 
     assert [special_file(path) for path in (file, link, tmp_path, tmp_path / "gone")] == [None] * 4
 
 
-def test_a_pipe_that_takes_a_file_s_place_after_it_was_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_pipe_that_replaces_a_file_after_the_check_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     os.mkfifo(tmp_path / "x")
     monkeypatch.setattr("touchstone.core.files.special_file", lambda *_, **__: None)
     with pytest.raises(SpecialFileError, match="named pipe"):
@@ -92,7 +92,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_every_file_that_a_command_is_given(special: Callable[[str], Path], name: str):
+def test_every_file_argument_of_a_command_refuses_special_files(special: Callable[[str], Path], name: str):
     path = special(name)
     with pytest.raises(BadInputError, match=rf"{name}.*not a regular file"):
         READERS[name](path)
@@ -116,7 +116,9 @@ tables:
     ("connector", "more"),
     [("csv", ""), ("parquet", ""), ("jsonl", ""), ("sqlite", ", table: t"), ("duckdb", ", table: t")],
 )
-def test_every_input_of_a_sources_file(special: Callable[[str], Path], tmp_path: Path, connector: str, more: str):
+def test_every_input_of_a_sources_file_refuses_special_files(
+    special: Callable[[str], Path], tmp_path: Path, connector: str, more: str
+):
     special("rows.csv")
     file = tmp_path / "market.yml"
     file.write_text(SOURCES.format(connector=connector, path="rows.csv", more=more))

@@ -1,4 +1,4 @@
-"""The wheel runs without a checkout: dbt project, policies and templates are in it."""
+"""The wheel runs without a checkout: it includes dbt project, policies and templates."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Builds the wheel and installs it into an environment of its own; returns that environment's folder of commands.
+    """Builds the wheel and installs it into an environment of its own; returns that environment's bin folder.
 
-    Its dependencies are those of this environment, whose own copy of the project (an editable one) is not on the path: a path
+    Its dependencies are those of this environment, whose own (editable) copy of the project is not on the path: a path
     file in a folder that another path file names is not read.
     """
     wheels, folder = tmp_path_factory.mktemp("wheels"), tmp_path_factory.mktemp("environment")

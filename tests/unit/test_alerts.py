@@ -1,4 +1,4 @@
-"""Which alerts are sent for a run, how often, by which channel, and that a run never fails for it. Over real sockets."""
+"""The alerts sent for a run, how often and by which channel; a run never fails because of them. Over real sockets."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def web() -> Iterator[Received]:
 
 
 @pytest.fixture
-def heard(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """The log, which our logger keeps from pytest where the command line has set it up."""
+def captured_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """The log; the command line's setup would keep our logger's records from pytest."""
     logger = logging.getLogger("touchstone")
     before, logger.propagate = logger.propagate, True
     yield caplog
@@ -46,11 +46,11 @@ def record(folder: Path, outcome: str, **facts: object) -> RunRecord:
     return found
 
 
-def test_a_run_that_ended_well_tells_nothing(tmp_path: Path) -> None:
+def test_a_successful_run_sends_no_alert(tmp_path: Path) -> None:
     assert alerts_for(record(tmp_path, "done", as_of="2026-06-30")) == []
 
 
-def test_a_failed_run_names_its_stage_and_not_what_an_error_said(tmp_path: Path) -> None:
+def test_a_failed_run_names_its_stage_without_the_error_message(tmp_path: Path) -> None:
     failed = record(tmp_path, "failed")
     failed.stages.append(Stage("shape", has_failed=True))
     failed.message = "could not convert 'ann@example.com'"
@@ -61,7 +61,7 @@ def test_a_failed_run_names_its_stage_and_not_what_an_error_said(tmp_path: Path)
     assert "ann@example.com" not in alert.text
 
 
-def test_refused_gates_and_loads_are_told_each_by_itself(tmp_path: Path) -> None:
+def test_refused_gates_and_loads_have_separate_alerts(tmp_path: Path) -> None:
     loads = {"orders": "orders: the new load was refused; the one of 2026-06-30 is in use."}
     gates = {"scores listings": ["few_are_flagged: observed 0.4, allowed 0.1"]}
     found = alerts_for(record(tmp_path, "refused", refused_loads=loads, refused_gates=gates))
@@ -73,7 +73,7 @@ def test_refused_gates_and_loads_are_told_each_by_itself(tmp_path: Path) -> None
     assert [alert.subject for alert in alerts_for(record(tmp_path / "3", "killed"))] == ["run failed"]
 
 
-def test_a_gate_that_warns_is_told_and_is_no_failure(tmp_path: Path) -> None:
+def test_a_gate_warning_is_alerted_and_is_no_failure(tmp_path: Path) -> None:
     gates = {"scores listings": ["population_is_as_at_the_cut: price_usd: observed 0.4, allowed 0.25"]}
     (alert,) = alerts_for(record(tmp_path, "done", warning_gates=gates))
     assert alert.subject == "gate scores listings warns"
@@ -81,7 +81,7 @@ def test_a_gate_that_warns_is_told_and_is_no_failure(tmp_path: Path) -> None:
     assert "price_usd: observed 0.4, allowed 0.25" in alert.text
 
 
-def test_the_same_subject_goes_out_once_an_hour_and_says_how_many_were_held_back(tmp_path: Path, web: Received) -> None:
+def test_a_subject_is_sent_once_an_hour_with_the_number_of_suppressed_ones(tmp_path: Path, web: Received) -> None:
     hourly = settings_with(tmp_path, webhook=f"http://{web.address}/hook")
     for _ in range(3):
         send_alerts(hourly, [ALERT])
@@ -91,15 +91,15 @@ def test_the_same_subject_goes_out_once_an_hour_and_says_how_many_were_held_back
     assert "2 more of these were suppressed" in web.posts[-1]["text"]
 
 
-def test_a_channel_that_does_not_work_is_logged_loudly_without_its_address(
-    tmp_path: Path, web: Received, heard: pytest.LogCaptureFixture
+def test_a_failing_channel_is_logged_without_its_address(
+    tmp_path: Path, web: Received, captured_log: pytest.LogCaptureFixture
 ) -> None:
     web.status = 500
     secret = settings_with(tmp_path, webhook=f"http://{web.address}/secret-token")
     send_alerts(secret, [ALERT])
-    assert "COULD NOT BE SENT" in heard.text
-    assert "500" in heard.text
-    assert "secret-token" not in heard.text
+    assert "COULD NOT BE SENT" in captured_log.text
+    assert "500" in captured_log.text
+    assert "secret-token" not in captured_log.text
     web.status = 200
     send_alerts(secret, [ALERT])
     assert len(web.posts) == 2, "what nobody took is not held back"
@@ -118,10 +118,10 @@ def test_a_redirect_is_not_followed_and_not_reported_as_sent(tmp_path: Path, web
 
 
 @pytest.mark.parametrize("channel", ["webhook", "mail"])
-def test_a_server_that_answers_byte_by_byte_is_given_up_in_time(
+def test_a_server_that_responds_byte_by_byte_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channel: str
 ) -> None:
-    """Each byte comes well within the time that a socket waits, so only a limit on the whole helps."""
+    """Each byte arrives well within the socket's timeout, so only a limit on the whole response helps."""
     monkeypatch.setattr(alerts, "SEND_SECONDS", 1.0)
     mail = {"smtp": "smtp://{}", "from": "t@a.example", "to": "x@b.example"}
     with slow_server() as address:
@@ -135,15 +135,15 @@ def test_a_server_that_answers_byte_by_byte_is_given_up_in_time(
     assert "1 s" in result[channel]
 
 
-def test_a_home_that_cannot_be_written_does_not_make_alerts_raise(
-    tmp_path: Path, web: Received, heard: pytest.LogCaptureFixture
+def test_an_unwritable_home_does_not_make_alerts_raise(
+    tmp_path: Path, web: Received, captured_log: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "alerts").write_text("a file in the way")
     send_alerts(settings_with(tmp_path, webhook=f"http://{web.address}/"), [ALERT])
-    assert "ALERTS COULD NOT BE SENT" in heard.text
+    assert "ALERTS COULD NOT BE SENT" in captured_log.text
 
 
-def test_a_mail_comes_with_sender_recipients_and_text(tmp_path: Path) -> None:
+def test_a_mail_has_sender_recipients_and_text(tmp_path: Path) -> None:
     with mail_server() as mail:
         send_alerts(
             settings_with(
@@ -158,7 +158,7 @@ def test_a_mail_comes_with_sender_recipients_and_text(tmp_path: Path) -> None:
     assert "Run abc failed." in text
 
 
-def test_a_user_logs_in_with_the_password_of_the_environment(tmp_path: Path) -> None:
+def test_smtp_login_uses_the_password_of_the_settings(tmp_path: Path) -> None:
     with mail_server("AUTH PLAIN") as mail:
         result = send_test(
             settings_with(
@@ -173,7 +173,7 @@ def test_a_user_logs_in_with_the_password_of_the_environment(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("scheme", "extensions"), [("smtp", ["STARTTLS", "AUTH PLAIN"]), ("smtps", ["AUTH PLAIN"])])
-def test_a_mail_and_its_password_are_encrypted_wherever_the_server_can(
+def test_a_mail_and_its_password_are_encrypted_if_the_server_supports_it(
     scheme: str,
     extensions: list[str],
     tmp_path: Path,
@@ -195,7 +195,7 @@ def test_a_mail_and_its_password_are_encrypted_wherever_the_server_can(
     assert mail.encrypted == [True, True]
 
 
-def test_nothing_is_sent_where_no_channel_is_set(tmp_path: Path) -> None:
+def test_nothing_is_sent_without_a_channel(tmp_path: Path) -> None:
     send_alerts(settings_with(tmp_path), [ALERT])
     assert send_test(settings_with(tmp_path)) == {}
     assert list(tmp_path.iterdir()) == []
@@ -211,7 +211,7 @@ def test_nothing_is_sent_where_no_channel_is_set(tmp_path: Path) -> None:
         ({"every_seconds": -1}, "ALERT_EVERY_SECONDS"),
     ],
 )
-def test_a_wrong_setting_is_named_and_a_secret_in_it_is_not_shown(
+def test_an_invalid_setting_is_named_without_showing_a_secret_in_it(
     tmp_path: Path, values: dict[str, object], names: str
 ) -> None:
     with pytest.raises(BadInputError, match=names) as refused:

@@ -1,4 +1,4 @@
-"""The Agora benchmark's parts: what may be learned from what, how vendors weigh, what an interval says, what is read."""
+"""Parts of the Agora benchmark: forward folds, vendor weights, intervals, and the features that are used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNT, VENDORS, DAYS = 600, 24, 60
 
 
 def goods_of(seed: int = 5) -> agora.Goods:
-    """Listings of vendors that joined in pairs, each rated on the day of its decision; titles tell the label in half of them."""
+    """Listings of vendors that joined in pairs, rated on their decision day; half of the titles reveal the label."""
     random = np.random.default_rng(seed)
     vendor = random.integers(0, VENDORS, COUNT)
     label = (vendor % 3 == 0) ^ (random.random(COUNT) < 0.05)
@@ -67,25 +67,25 @@ def test_folds_go_forward_and_no_vendor_is_on_both_sides(first_day: int) -> None
     assert (first == first_day) == (first_day > 0), "the first span of days is judged where there are rows before it"
 
 
-def test_folds_that_could_learn_nothing_are_left_out() -> None:
+def test_folds_without_anything_to_learn_are_dropped() -> None:
     rows = goods_of().rows
     assert agora.forward_folds(replace(rows, label=np.zeros(COUNT, dtype=bool)), 0) == []
     assert agora.forward_folds(rows, DAYS) == []
 
 
-def test_every_vendor_weighs_the_same() -> None:
+def test_every_vendor_has_the_same_weight() -> None:
     weight = agora.alike(np.array([7, 7, 7, 2]))
     assert weight.tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
     label, merchant = np.array([True, True, True, False, True, False]), np.array([1, 1, 1, 1, 2, 2])
     margin = {agora.TOPIC: np.array([9.0, 8.0, 7.0, 1.0, 2.0, 3.0])}
     (by_row, _), _ = agora.compare(margin, label, merchant, 50, 1, equal=False)[agora.TOPIC]
     (by_vendor, _), _ = agora.compare(margin, label, merchant, 50, 1, equal=True)[agora.TOPIC]
-    # Of the pairs of a positive and a negative only (2, 3) is in the wrong order: 1 of 8, or 1/2 x 1/2 of 5/4 x 3/4.
+    # Of the positive-negative pairs, only (2, 3) is in the wrong order: 1 of 8, or 1/2 x 1/2 of 5/4 x 3/4.
     assert by_row.value == pytest.approx(7 / 8)
     assert by_vendor.value == pytest.approx(1 - (1 / 4) / (15 / 16))
 
 
-def test_intervals_come_from_vendors_and_differences_from_the_same_draws() -> None:
+def test_intervals_resample_vendors_and_differences_use_the_same_draws() -> None:
     random = np.random.default_rng(3)
     few = np.arange(60)
     label, noise = few % 2 == 0, random.normal(0, 1, 60)
@@ -94,7 +94,7 @@ def test_intervals_come_from_vendors_and_differences_from_the_same_draws() -> No
     (figure, none), _ = alone[agora.TEXTS]
     assert figure.low < figure.value < figure.high
     assert (none.value, none.low, none.high) == (0, 0, 0), "the same order on the same draws differs nowhere"
-    # A hundred copies of each vendor's row are no more evidence, and the interval knows.
+    # A hundred copies of each vendor's row are no additional evidence, and do not narrow the interval.
     many = {name: np.repeat(values, 100) for name, values in margin.items()}
     repeated = agora.compare(many, np.repeat(label, 100), np.repeat(few, 100), 400, 7, equal=False)
     (copied, _), _ = repeated[agora.TEXTS]
@@ -103,13 +103,13 @@ def test_intervals_come_from_vendors_and_differences_from_the_same_draws() -> No
     assert better[agora.TEXTS][0][1].low > 0
 
 
-def test_a_merchant_s_mean_knows_its_own_past_and_day_only() -> None:
+def test_a_merchant_mean_covers_only_its_own_past_and_current_day() -> None:
     merchant, day = np.array([1, 2, 1, 1, 1]), np.array([3, 1, 1, 1, 2])
     value = np.array([10.0, 50.0, 1.0, 3.0, 8.0])
     assert agora.so_far(merchant, day, value).tolist() == pytest.approx([22 / 4, 50, 2, 2, 12 / 3])
 
 
-def test_what_texts_tell_of_a_row_comes_from_other_vendors_and_no_later_row() -> None:
+def test_text_scores_of_a_row_use_only_other_vendors_and_no_later_row() -> None:
     goods = goods_of()
     learn, judged = agora.forward_folds(goods.rows, 0)[0]
     learned, result = agora.texts(goods, learn, judged)
@@ -124,7 +124,7 @@ def test_what_texts_tell_of_a_row_comes_from_other_vendors_and_no_later_row() ->
     assert np.array_equal(again[1], result)
 
 
-def test_all_ways_judge_the_same_rows_and_texts_of_a_merchant_tell_more_than_a_title() -> None:
+def test_all_methods_judge_the_same_rows_and_merchant_texts_beat_titles() -> None:
     goods = goods_of()
     folds = agora.forward_folds(goods.rows, 0, blocks=3, groups=2)
     margin = agora.margins(goods, folds, Parameters())
@@ -142,7 +142,7 @@ def test_all_ways_judge_the_same_rows_and_texts_of_a_merchant_tell_more_than_a_t
     assert "- **merchant texts**: better than the baseline: AUROC" in page
 
 
-def test_a_feature_that_the_categories_move_is_not_read() -> None:
+def test_a_feature_that_depends_on_the_categories_is_not_used() -> None:
     declaration = load_declarations()["listing_counterfeit"]
     columns = list(declaration.columns)
     features = np.zeros((4, len(columns)), dtype=np.float32)
@@ -153,7 +153,7 @@ def test_a_feature_that_the_categories_move_is_not_read() -> None:
     assert agora.readable(features, swapped, declaration) == [columns.index("price_usd")]
 
 
-def test_tables_of_several_folders_are_joined_cut_and_swapped(tmp_path: Path) -> None:
+def test_tables_of_several_folders_are_joined_truncated_and_swapped(tmp_path: Path) -> None:
     for year, extra in ((2014, ", 'a' as category"), (2015, ", 'Counterfeits/Watches' as category, 'x' as unknown")):
         (tmp_path / str(year)).mkdir()
         rows = f"select 'Watch' as title, 1 as price_btc, 'v' as vendor, '{year}-03-0' || i as snapshot_date{extra}"

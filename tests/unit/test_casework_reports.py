@@ -1,4 +1,4 @@
-"""What reports say in words, what they hide of small numbers, and that what they show is only text."""
+"""Text of reports, suppression of small counts, and escaping."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ def report(**figures: Any) -> dict[str, Any]:
     }
 
 
-def test_every_figure_and_table_has_a_place_on_the_page_and_only_one():
+def test_every_figure_and_table_is_on_the_page_exactly_once():
     assert {name.split(".")[0] for name in FIGURES} | {"test_buys"} == {part.figures for part in SECTIONS}
     placed = [name for section in SECTIONS for name in section.tables]
     assert len(placed) == len(set(placed))
     assert set(placed) == set(TABLES)
 
 
-def test_what_others_wrote_is_shown_as_text():
+def test_external_text_is_escaped():
     page = render_html(report(notices__submitted_count=2), {})
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "http" not in page
 
 
-def test_what_moved_since_the_report_before_is_told():
+def test_changes_since_the_previous_report_are_listed():
     page = render_html(report(notices__submitted_count=2, appeals__appeal_count=1), {})
     changed = page.split("Changes since 2026-06-15")[1].split("<h2>")[0]
     assert changed.count("<tr><td>") == 1
     assert "<tr><td>Notices</td>" in changed
 
 
-def test_nothing_is_drawn_of_nothing():
+def test_empty_tables_give_no_chart():
     tables = {name: {"columns": [], "rows": []} for name in TABLES}
     assert draw_charts(tables) == {}
 
 
 @given(COUNTS, COUNTS)
-def test_no_small_count_can_be_computed_from_a_part_and_its_whole(one: int, other: int):
+def test_no_small_count_can_be_derived_from_a_part_and_its_total(one: int, other: int):
     result, whole = part(one, one + other), few(one + other)
     for small in (one, other):
         if 0 < small < FEW:
@@ -71,7 +71,7 @@ def test_no_small_count_can_be_computed_from_a_part_and_its_whole(one: int, othe
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 12)))
-def test_no_small_count_can_be_computed_from_kinds_and_their_sum(counts: dict[str, int]):
+def test_no_small_count_can_be_derived_from_kinds_and_their_sum(counts: dict[str, int]):
     result = without_small(counts)
     assert all(count >= FEW for count in result.values())
     rest = sum(counts.values()) - sum(result.values())
@@ -83,11 +83,11 @@ def test_no_small_count_can_be_computed_from_kinds_and_their_sum(counts: dict[st
     ("count", "whole", "result"),
     [(0, 9, 0), (4, 9, "<5"), (5, 9, ">4"), (9, 9, 9), (3, 3, "<5"), (5, 10, 5), (32, 33, ">28")],
 )
-def test_a_part_is_told_exactly_where_both_are_large(count: int, whole: int, result: int | str):
+def test_a_part_is_exact_only_if_it_and_its_complement_are_large(count: int, whole: int, result: int | str):
     assert part(count, whole) == result
 
 
-def test_the_public_report_says_that_it_does_not_tell():
+def test_the_public_report_marks_suppressed_figures():
     text = render_public(
         {"from": "2026-04-01", "to": "2026-06-30", "appeals": {"received": "<5", "upheld_share": None}, "notes": ["n"]}
     )
@@ -95,7 +95,7 @@ def test_the_public_report_says_that_it_does_not_tell():
     assert "- upheld share: too few to show" in text
 
 
-def test_the_public_report_tells_shares_in_percent():
+def test_the_public_report_shows_shares_in_percent():
     prevalence = {"test_buys": 1167, "counterfeit_share": 0.075537, "low": 0.027015, "high": 0.160916}
     text = render_public({"from": "2026-06-01", "to": "2026-06-30", "prevalence": prevalence, "notes": []})
     assert text.splitlines()[4:] == [

@@ -1,4 +1,4 @@
-"""What the command line loads before it knows what is asked, and how it ends before and behind that."""
+"""Imports of the command line, and signals and closed pipes during start and exit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"dagster", "dbt", "great_expectations", "matplotlib", "mlflow", "pandas", "pyarrow", "sqlalchemy", "xgboost"}
 
 
-def test_the_command_line_loads_heavy_libraries_only_where_they_are_used():
+def test_the_command_line_imports_heavy_libraries_lazily():
     result = subprocess.run(
         [sys.executable, "-c", "import sys, touchstone.cli.main; print(*sys.modules)"],
         capture_output=True,
@@ -27,7 +27,7 @@ def test_the_command_line_loads_heavy_libraries_only_where_they_are_used():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_it_is_still_importing_is_heard(tmp_path: Path, number: signal.Signals):
+def test_a_signal_during_imports_is_handled(tmp_path: Path, number: signal.Signals):
     process = subprocess.Popen(
         [sys.executable, "-X", "importtime", "-c", "from touchstone.cli.start import main; main()", "verify"],
         env=os.environ | {"TOUCHSTONE_HOME": str(tmp_path)},
@@ -46,7 +46,7 @@ def test_a_signal_while_it_is_still_importing_is_heard(tmp_path: Path, number: s
     assert "Traceback" not in message
 
 
-def test_output_that_nobody_reads_is_no_fault(tmp_path: Path):
+def test_a_closed_output_pipe_exits_quietly(tmp_path: Path):
     reading, writing = os.pipe()
     os.close(reading)
     ended = subprocess.run(

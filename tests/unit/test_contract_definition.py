@@ -1,4 +1,4 @@
-"""The source contract: it is sound, it refuses to contradict itself, and what is generated from it is up to date."""
+"""The source contract is valid, contradictory definitions are refused, and generated files are up to date."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_generated_files_are_up_to_date() -> None:
     assert main(["--check"]) == 0
 
 
-def test_a_drifted_file_is_found_and_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outdated_generated_file_is_detected_and_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DOCS_PATH", tmp_path / "source-contract.md")
     monkeypatch.setattr(module, "DBT_SOURCES_PATH", tmp_path / "sources.yml")
     (tmp_path / "sources.yml").write_text("version: 2\n")
@@ -32,7 +32,7 @@ def test_only_merchants_and_listings_are_required() -> None:
     assert [name for name, table in load_contract().tables.items() if table.required] == ["merchants", "listings"]
 
 
-def test_tables_land_after_those_they_refer_to() -> None:
+def test_tables_land_after_the_tables_they_reference() -> None:
     contract = load_contract()
     order = contract.in_landing_order()
     assert sorted(order) == sorted(contract.tables)
@@ -42,7 +42,7 @@ def test_tables_land_after_those_they_refer_to() -> None:
                 assert order.index(column.reference[0]) < order.index(name)
 
 
-def test_dbt_sees_every_column_with_its_type_and_where_its_load_stands() -> None:
+def test_dbt_sources_have_every_column_with_its_type_and_the_load_columns() -> None:
     contract = load_contract()
     source = yaml.safe_load(render_dbt_sources(contract))["sources"][0]
     tables = {table["name"]: {column["name"]: column for column in table["columns"]} for table in source["tables"]}
@@ -54,7 +54,7 @@ def test_dbt_sees_every_column_with_its_type_and_where_its_load_stands() -> None
     assert {"loads", "run", "listing_scores", "merchant_reasons", "terms", "precision_bands"} <= set(tables)
 
 
-def test_the_page_for_people_names_every_table_and_column() -> None:
+def test_the_contract_documentation_names_every_table_and_column() -> None:
     contract = load_contract()
     page = render_docs(contract)
     for name, table in contract.tables.items():
@@ -86,7 +86,7 @@ def test_the_page_for_people_names_every_table_and_column() -> None:
         ),
     ],
 )
-def test_a_contract_that_contradicts_itself_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_a_contradictory_contract_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     content = yaml.safe_load(CONTRACT_PATH.read_text())
     content["tables"]["merchants"] |= {"event_at": None} | change
     path = tmp_path / "contract.yml"
@@ -106,7 +106,7 @@ def test_a_reference_from_a_hashed_column_to_a_plain_one_is_refused(tmp_path: Pa
         load_contract(path)
 
 
-def test_a_row_names_what_it_refers_to_and_what_bears_its_whole_key() -> None:
+def test_parents_include_references_and_tables_with_the_same_key() -> None:
     contract = load_contract()
     assert contract.parents("orders") == {"listing_id": "listings", "merchant_id": "merchants", "buyer_id": "buyers"}
     assert contract.parents("merchants") == {}
@@ -116,7 +116,7 @@ def test_a_row_names_what_it_refers_to_and_what_bears_its_whole_key() -> None:
         assert references.items() <= contract.parents(name).items()
 
 
-def test_every_kind_of_entity_is_a_table_with_a_key_of_its_own() -> None:
+def test_every_entity_kind_is_a_table_with_its_own_key() -> None:
     contract = load_contract()
     of_kinds = {name: contract.kinds(name) for name in contract.tables if contract.kinds(name)}
     assert set(of_kinds) == {"moderation_decisions", "platform_actions", "appeals", "suppressions"}

@@ -1,4 +1,4 @@
-"""Durable files, the hash-chained log and the writer's lock: what they promise, and that damage is seen."""
+"""Durable files, the hash-chained log and the writer's lock: guarantees, and detection of damage."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from touchstone.core.hash_chain import GENESIS, ChainedLog
 from touchstone.core.lock import describe_holder, holder_pid, is_held, writer_lock
 
 
-def test_every_error_has_the_exit_code_of_the_design():
+def test_every_error_has_its_documented_exit_code():
     assert TouchstoneError.exit_code == ExitCode.INTERNAL_ERROR == 1
     assert BadInputError.exit_code == 2
     assert GateRefusedError.exit_code == 3
     assert VerificationError.exit_code == 4
 
 
-def test_replacing_leaves_the_old_file_when_the_writer_fails(tmp_path: Path):
+def test_replacing_keeps_the_old_file_when_the_writer_fails(tmp_path: Path):
     target = tmp_path / "list.csv"
     target.write_text("old")
     with pytest.raises(RuntimeError, match="disk"), replacing(target) as temporary:
@@ -68,7 +68,7 @@ def test_replacing_directory_swaps_whole_folders(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
-def test_discarding_takes_a_file_or_a_folder_whole_and_leaves_nothing(tmp_path: Path):
+def test_discard_removes_a_file_or_a_folder_completely(tmp_path: Path):
     (tmp_path / "folder" / "inner").mkdir(parents=True)
     (tmp_path / "folder" / "inner" / "file").write_bytes(b"12345")
     (tmp_path / "file").write_bytes(b"123")
@@ -90,10 +90,10 @@ def test_replacing_directory_keeps_the_old_folder_when_the_writer_fails(tmp_path
 
 
 @pytest.mark.parametrize("writer", [replacing, replacing_directory])
-def test_a_full_disk_s_error_names_the_file_that_was_written(
+def test_the_error_of_a_full_disk_names_the_written_file(
     tmp_path: Path, writer: Callable[[Path], AbstractContextManager[Path]]
 ):
-    """`/dev/full` answers as a full disk does: with an error that does not say what was written."""
+    """`/dev/full` behaves like a full disk: its error does not name the written file."""
     target = tmp_path / "target"
     with pytest.raises(OSError, match="No space") as caught, writer(target), Path("/dev/full").open("wb", 0) as full:
         full.write(b"x")
@@ -101,7 +101,7 @@ def test_a_full_disk_s_error_names_the_file_that_was_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_s_error_names_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_error_of_a_full_disk_names_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     log = ChainedLog(tmp_path / "log.jsonl")
     log.append({"a": 1})
 
@@ -138,7 +138,7 @@ def test_a_full_disk_s_error_names_the_log(tmp_path: Path, monkeypatch: pytest.M
         ),
     ],
 )
-def test_a_disk_error_is_described_with_what_to_do(error: str, start: str):
+def test_a_disk_error_is_described_with_a_remedy(error: str, start: str):
     message = describe_disk_error(error)
     assert message is not None
     assert message.startswith(start)
@@ -148,18 +148,18 @@ def test_a_disk_error_is_described_with_what_to_do(error: str, start: str):
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.none() | st.booleans()))
-def test_canonical_json_depends_on_the_value_alone(value: dict[str, object]):
+def test_canonical_json_depends_only_on_the_value(value: dict[str, object]):
     shuffled = dict(reversed(value.items()))
     assert canonical_json(value) == canonical_json(shuffled)
     assert json.loads(canonical_json(value)) == value
 
 
-def test_canonical_json_refuses_what_json_cannot_say():
+def test_canonical_json_refuses_nan():
     with pytest.raises(ValueError, match="JSON"):
         canonical_json({"score": float("nan")})
 
 
-def test_tree_digest_sees_content_and_names_but_not_caches(tmp_path: Path):
+def test_tree_digest_covers_content_and_names_but_not_caches(tmp_path: Path):
     (tmp_path / "a.py").write_text("x = 1")
     before = sha256_tree(tmp_path)
     (tmp_path / "__pycache__").mkdir()
@@ -172,12 +172,12 @@ def test_tree_digest_sees_content_and_names_but_not_caches(tmp_path: Path):
     assert len({before, renamed, sha256_tree(tmp_path)}) == 3
 
 
-def test_file_digest_is_that_of_its_bytes(tmp_path: Path):
+def test_file_digest_is_the_digest_of_its_bytes(tmp_path: Path):
     write_json(tmp_path / "a.json", {"b": 1})
     assert sha256_file(tmp_path / "a.json") == sha256_bytes(b'{\n  "b": 1\n}\n')
 
 
-def test_log_carries_each_line_s_hash_to_the_next(tmp_path: Path):
+def test_each_log_line_contains_the_hash_of_the_previous_one(tmp_path: Path):
     log = ChainedLog(tmp_path / "log.jsonl")
     assert log.read() == []
     assert log.head() == GENESIS
@@ -189,13 +189,15 @@ def test_log_carries_each_line_s_hash_to_the_next(tmp_path: Path):
 
 
 @given(st.data())
-def test_log_sees_any_changed_byte_before_its_last_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject):
+def test_log_detects_any_changed_byte_before_its_last_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+):
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
     log = ChainedLog(path)
     for version in range(3):
         log.append({"version": version, "who": "é"})
     content = bytearray(path.read_bytes())
-    checked = content.rstrip(b"\n").rfind(b"\n")  # the last line is guarded by whoever recorded the head
+    checked = content.rstrip(b"\n").rfind(b"\n")  # the last line is protected by recorded log heads
     position = data.draw(st.integers(min_value=0, max_value=checked))
     content[position] ^= data.draw(st.integers(min_value=1, max_value=255))
     path.write_bytes(bytes(content))
@@ -203,7 +205,7 @@ def test_log_sees_any_changed_byte_before_its_last_line(tmp_path_factory: pytest
         log.read()
 
 
-def test_log_sees_a_last_line_that_is_spelled_differently(tmp_path: Path):
+def test_log_detects_a_last_line_that_is_formatted_differently(tmp_path: Path):
     log = ChainedLog(tmp_path / "log.jsonl")
     log.append({"version": 1})
     log.path.write_bytes(log.path.read_bytes().replace(b": 1", b":\t1"))
@@ -211,7 +213,7 @@ def test_log_sees_a_last_line_that_is_spelled_differently(tmp_path: Path):
         log.read()
 
 
-def test_log_says_which_line_comes_next_and_what_a_kill_left(tmp_path: Path):
+def test_log_returns_its_next_line_and_an_unfinished_one(tmp_path: Path):
     log = ChainedLog(tmp_path / "log.jsonl")
     assert log.unfinished() == b""
     log.append({"version": 1})
@@ -223,7 +225,7 @@ def test_log_says_which_line_comes_next_and_what_a_kill_left(tmp_path: Path):
     assert log.path.read_bytes().splitlines()[1] == line
 
 
-def test_log_cuts_off_a_line_that_a_kill_left_half_written(tmp_path: Path):
+def test_log_truncates_a_partially_written_last_line(tmp_path: Path):
     log = ChainedLog(tmp_path / "log.jsonl")
     log.append({"version": 1})
     with log.path.open("ab") as file:
@@ -284,7 +286,7 @@ def test_lock_names_its_holder_and_is_free_when_the_holder_is_killed(tmp_path: P
         assert "another" in describe_holder(path)
 
 
-def test_whether_a_lock_is_held_is_told_without_taking_it(tmp_path: Path):
+def test_whether_a_lock_is_held_is_determined_without_taking_it(tmp_path: Path):
     lock = tmp_path / "lock"
     assert not is_held(lock)
     with writer_lock(lock, purpose="a test", wait_seconds=0):
@@ -295,7 +297,7 @@ def test_whether_a_lock_is_held_is_told_without_taking_it(tmp_path: Path):
     assert holder_pid(lock) is None
 
 
-def test_lock_may_be_taken_again_within_its_process(tmp_path: Path):
+def test_lock_is_reentrant_within_its_process(tmp_path: Path):
     path = tmp_path / "lock"
     with writer_lock(path, purpose="outer", wait_seconds=0):
         with writer_lock(path, purpose="inner", wait_seconds=0):
@@ -322,7 +324,7 @@ def _is_held_elsewhere(path: Path) -> bool:
     return answer
 
 
-def test_waiting_ends_as_soon_as_the_holder_is_gone(tmp_path: Path):
+def test_waiting_ends_as_soon_as_the_holder_exits(tmp_path: Path):
     path = tmp_path / "lock"
     holder = start_holder(path)
     holder.kill()

@@ -1,4 +1,4 @@
-"""Where the parsed dbt project is kept."""
+"""The location of the parsed dbt project."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from orchestration.dbt_runner import DIGEST, cache_folder
 from touchstone.core.revision import project_digest
 
 
-def test_a_project_that_can_be_written_keeps_it_in_target(tmp_path: Path) -> None:
+def test_a_writable_project_keeps_the_parsed_project_in_target(tmp_path: Path) -> None:
     assert cache_folder(tmp_path) == tmp_path / "target"
 
 
-def test_a_read_only_installation_keeps_it_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Permissions do not keep root from writing, and tests may run as root.
+def test_a_read_only_installation_keeps_the_parsed_project_in_the_users_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Permissions do not prevent root from writing, and tests may run as root.
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert cache_folder(tmp_path) == tmp_path / "cache" / "touchstone" / f"dbt-{project_digest()[:16]}"
@@ -25,7 +27,7 @@ def test_a_read_only_installation_keeps_it_in_the_users_cache(tmp_path: Path, mo
     assert cache_folder(tmp_path).is_relative_to(tmp_path / ".cache" / "touchstone")
 
 
-def test_a_read_only_installation_that_was_prepared_uses_what_it_has(
+def test_a_prepared_read_only_installation_uses_its_own_parsed_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "target").mkdir()

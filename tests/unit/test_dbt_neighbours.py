@@ -1,4 +1,4 @@
-"""Sums over the neighbours of anything: a query that the macros make, beside what walking from one to the next finds."""
+"""Sums over neighbours: the query of the macros, compared with an explicit graph walk."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ values = st.dictionaries(st.tuples(shops, days), st.none() | st.integers(0, 9))
     prices=values,
     orders=values,
 )
-def test_sums_are_those_of_a_walk(
+def test_sums_equal_those_of_a_graph_walk(
     pairs: list[tuple[str, str, str, str]], places: set[tuple[str, str]], prices: Values, orders: Values
 ) -> None:
-    """Over links that end, that are there twice, that lead to oneself; to neighbours of whom nothing is known."""
+    """Over edges that end, duplicate edges and self-loops, and neighbours without values."""
     edges = pairs + [(other, one, start, end) for one, other, start, end in pairs]
     assert summed(edges, places, prices, orders) == {place: walked(edges, place, prices, orders) for place in places}
 
 
-def test_who_has_no_neighbour_has_no_sums() -> None:
+def test_sums_are_null_without_neighbours() -> None:
     assert summed([], {("a", DAYS[0])}, {("a", DAYS[0]): 7}, {}) == {("a", DAYS[0]): (None,) * 6}
 
 
-def test_who_is_reached_over_two_paths_counts_once() -> None:
+def test_a_neighbour_reached_over_two_paths_counts_once() -> None:
     square = [("a", "b"), ("b", "d"), ("a", "c"), ("c", "d")]
     edges = [(*pair, DAYS[0], DAYS[2]) for one, other in square for pair in ((one, other), (other, one))]
     prices = {(shop, DAYS[0]): price for shop, price in zip("abcd", (1, 10, 100, 1000), strict=True)}
@@ -52,7 +52,7 @@ def test_who_is_reached_over_two_paths_counts_once() -> None:
 def walked(
     edges: list[tuple[str, str, str, str]], place: tuple[str, str], prices: Values, orders: Values
 ) -> tuple[Any, ...]:
-    """What the neighbours of one shop sum to on a day, and theirs."""
+    """The sums over one shop's neighbours on a day, and over their neighbours."""
     shop, day = place
     near = {there for here, there, start, end in edges if here == shop and start <= day < end} - {shop}
     far = {there for here, there, start, end in edges if here in near and start <= day < end} - near - {shop}
@@ -69,7 +69,7 @@ def walked(
 def summed(
     edges: list[tuple[str, str, str, str]], places: set[tuple[str, str]], prices: Values, orders: Values
 ) -> dict[tuple[str, str], tuple[Any, ...]]:
-    """The same by the query, for all places."""
+    """The same by the query, for all shops and days."""
     macros: Any = Environment(autoescape=True).from_string((PROJECT / "macros" / "neighbours.sql").read_text()).module
     columns = [f"{prefix}{column}" for prefix in ("", "second_") for names in TABLES.values() for column in names]
     query = f"""

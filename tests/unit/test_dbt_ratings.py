@@ -1,4 +1,4 @@
-"""The ratings that marts are made of, where a row has ids of two kinds of entity: the query that the macro makes."""
+"""The ratings from which marts are made, for rows with IDs of two kinds of entity: the query of the macro."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from (values
 """
 
 
-def test_a_row_is_suppressed_under_either_of_its_ids_and_stays_one_row() -> None:
+def test_a_row_is_suppressed_by_either_of_its_ids_and_is_not_duplicated() -> None:
     environment = Environment(autoescape=False)  # noqa: S701  # SQL, not HTML
     environment.globals |= {"source": lambda _, table: table, "ref": lambda table: table}
     macros: Any = environment.from_string((PROJECT / "macros" / "marts.sql").read_text()).module
@@ -76,9 +76,9 @@ def test_a_row_is_suppressed_under_either_of_its_ids_and_stays_one_row() -> None
         "o4": ("o4", None, False, False),
         "r5": (None, "r5", False, True),
         "r6": (None, "r6", False, False),
-        "o7": ("o7", None, True, True),  # lifted by an appeal
-        "r8": (None, "r8", True, False),  # found again after it was lifted
-        "o9": ("o9", None, True, False),  # the appeal was in another violation_type,
-        "o10": ("o10", None, True, False),  # or is decided tomorrow
-        "o11": ("o11", None, True, False),  # called genuine, but nobody had appealed
+        "o7": ("o7", None, True, True),  # suppressed by an upheld appeal
+        "r8": (None, "r8", True, False),  # positive again after the appeal
+        "o9": ("o9", None, True, False),  # the appeal has another violation_type,
+        "o10": ("o10", None, True, False),  # or is decided after as_of
+        "o11": ("o11", None, True, False),  # genuine, but not by an appeal
     }

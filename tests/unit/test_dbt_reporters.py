@@ -1,4 +1,4 @@
-"""The accuracy of reporters: the query that the macro makes, against a fit of its own, and what must always hold of it."""
+"""The accuracy of reporters: the query of the macro, compared with an independent fit, and its invariants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jinja2 import Environment
 from tests.dbt_fixtures import PROJECT
 
 Reporter = tuple[int, int]
-"""How many of its judged notices were right, and how many wrong."""
+"""The numbers of its judged notices that were right and wrong."""
 REPORTERS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=12)
 
 
@@ -43,7 +43,7 @@ def accuracies(reporters: Sequence[Reporter]) -> list[tuple[float, float, float]
 
 
 def fitted(reporters: Sequence[Reporter]) -> tuple[float, float]:
-    """Returns share and weight of the prior, computed in fractions."""
+    """Returns share and weight of the prior, computed with fractions."""
     counts = [(right, right + wrong) for right, wrong in reporters if right + wrong]
     k, n, x = len(counts), sum(n for _, n in counts), sum(x for x, _ in counts)
     p = Fraction(x + 1, n + 2)
@@ -56,7 +56,7 @@ def fitted(reporters: Sequence[Reporter]) -> tuple[float, float]:
 
 @settings(max_examples=60)
 @given(REPORTERS)
-def test_the_prior_is_the_one_that_moments_give(reporters: list[Reporter]):
+def test_the_prior_equals_the_method_of_moments(reporters: list[Reporter]):
     share, weight = fitted(reporters)
     for (right, wrong), (accuracy, prior_share, prior_weight) in zip(reporters, accuracies(reporters), strict=True):
         assert prior_share == pytest.approx(share, abs=1e-6)
@@ -66,7 +66,9 @@ def test_the_prior_is_the_one_that_moments_give(reporters: list[Reporter]):
 
 @settings(max_examples=60)
 @given(REPORTERS, st.integers(0, 40), st.integers(0, 40), st.integers(1, 100))
-def test_whoever_was_wrong_more_often_is_trusted_less(others: list[Reporter], right: int, wrong: int, more: int):
+def test_a_reporter_with_more_wrong_notices_has_lower_accuracy(
+    others: list[Reporter], right: int, wrong: int, more: int
+):
     result = accuracies([*others, (right, wrong), (right, wrong + more), (right + more, wrong)])
     same, worse, better = (accuracy for accuracy, _, _ in result[-3:])
     assert 0 < worse < same < better < 1
@@ -79,6 +81,6 @@ def test_a_hundred_false_notices_outweigh_any_prior(others: list[Reporter]):
     assert accuracy <= share / 3 + 1e-6
 
 
-def test_a_reporter_of_whom_nothing_is_known_is_as_all_are():
+def test_a_reporter_without_judged_notices_has_the_prior_share():
     *_, (accuracy, share, _) = accuracies([(10, 10), (3, 1), (0, 0)])
     assert accuracy == pytest.approx(share, abs=1e-6)

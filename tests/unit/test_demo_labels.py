@@ -1,4 +1,4 @@
-"""The test buys' design: on all picks, weighted by the whole design's inclusion probabilities, prevalence comes out right."""
+"""The design of test buys: over all picks, weighted by the inclusion probabilities, prevalence is unbiased."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _picks(seed: int) -> tuple[Buys, np.ndarray, float]:
     return buys, listings.is_counterfeit[buys.listing], float(listings.is_counterfeit.mean())
 
 
-def test_inclusion_probabilities_are_right_for_the_whole_design() -> None:
+def test_inclusion_probabilities_are_correct_for_the_combined_design() -> None:
     drawn = [_picks(seed) for seed in SEEDS]
     truth = np.mean([prevalence for _, _, prevalence in drawn])
     errors = np.array([(is_fake / buys.inclusion).sum() / 10_000 - prevalence for buys, is_fake, prevalence in drawn])
@@ -36,7 +36,7 @@ def test_inclusion_probabilities_are_right_for_the_whole_design() -> None:
     assert hit > 4 * truth
 
 
-def test_no_listing_is_bought_twice_and_each_arm_has_its_number() -> None:
+def test_no_listing_is_bought_twice_and_each_arm_has_its_size() -> None:
     for seed in SEEDS[:5]:
         buys, _, _ = _picks(seed)
         assert len(set(buys.listing.tolist())) == len(buys.listing) == 150
@@ -44,7 +44,7 @@ def test_no_listing_is_bought_twice_and_each_arm_has_its_number() -> None:
 
 
 @pytest.mark.parametrize(("share", "total"), [(0.01, 12_345), (0.005, 999), (0.15, 50)])
-def test_quotas_of_parts_add_up_to_the_whole(share: float, total: int) -> None:
+def test_quotas_of_parts_sum_to_the_total(share: float, total: int) -> None:
     edges = [0, total // 3, total // 2, total]
     parts = [quota(low, high - low, share) for low, high in pairwise(edges)]
     assert sum(parts) == round(total * share)

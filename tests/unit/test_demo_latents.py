@@ -1,4 +1,4 @@
-"""The demo's difficulty, judged on the generator's own latent variables: no archetype is given away, on seeds kept for checks."""
+"""The demo's difficulty by the generator's latent variables: none identifies an archetype, on held-out check seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OF_BRUSHING = (
     "circle_share", "circle_accounts", "circle_device_share", "circle_payer_share", "circle_age_days", "light_share",
     "express_share",
 )  # fmt: skip
-KEPT = 12  # one honest merchant in so many is looked at, and counts as so many
+KEPT = 12  # one in so many honest merchants is sampled, with this weight
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Case:
 
 
 def _log(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Puts shares and counts on the scale on which the generator draws them."""
+    """Transforms shares and counts to the scale on which the generator draws them."""
     return np.log(values + 1e-3) if values.min() >= 0 else values
 
 
 def _with_merchant_means(values: Floats, merchants: npt.NDArray[np.generic]) -> Floats:
-    """Adds each column's mean over the merchant's listings: what a merchant's goods have in common shows better so."""
+    """Adds each column's mean over the merchant's listings, which shows better what a merchant's listings share."""
     _, group = np.unique(merchants.astype(str), return_inverse=True)
     sizes = np.bincount(group)
     means = [np.bincount(group, column)[group] / sizes[group] for column in values.T]
@@ -59,7 +59,7 @@ def _cases(seed: int, scale: float) -> dict[str, Case]:
     is_training = part(merchants, 2) == 0
     cases = {}
     for name in COUNTERFEITERS:
-        # The kinds of brusher differ in how they brush, not in their goods, and each is few: they are judged as one.
+        # The kinds of brushers differ in how they brush, not in their listings, and each is small: judged as one.
         positives = is_fake & (brushes if name == "brusher" else archetype == name)
         chosen = positives | (is_honest & is_kept & np.isin(category, np.unique(category[positives])))
         weights = np.where(positives, 1.0, KEPT)[chosen]
@@ -73,7 +73,7 @@ def _best_single(case: Case) -> tuple[float, str]:
 
 
 def _oracle_recalls(case: Case) -> list[float]:
-    """How many all latents together find; those of brushing left out, for what those tell is for the models of brushing."""
+    """The recall of all latents together, without those of brushing, which inform the models of brushing."""
     train, test = case.is_training, ~case.is_training
     values = case.values[:, [not name.endswith(OF_BRUSHING) for name in case.columns]]
     arguments = (values[train], case.truth[train], case.weights[train], values[test])
@@ -84,7 +84,7 @@ def _oracle_recalls(case: Case) -> list[float]:
 
 
 def _judge(seed: int, scale: float, chance: float = 0.0) -> None:
-    """Judges one marketplace; where archetypes have few cases, an area is `chance` off."""
+    """Judges one marketplace; if archetypes have few cases, an area may be off by `chance`."""
     for name, case in _cases(seed, scale).items():
         area, column = _best_single(case)
         assert area <= 0.90 + chance, f"seed {seed}: {column} alone gives {name} away (AUROC {area:.3f})"
@@ -92,22 +92,22 @@ def _judge(seed: int, scale: float, chance: float = 0.0) -> None:
 
 
 @pytest.mark.slow
-def test_neither_one_latent_variable_nor_all_of_them_give_an_archetype_away() -> None:
+def test_no_latent_variable_alone_nor_all_together_identify_an_archetype() -> None:
     _judge(seed=1007, scale=0.15, chance=0.02)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1002, 1003, 1004, 1005, 1007])
-def test_the_same_on_other_check_seeds(seed: int) -> None:
+def test_no_latent_variables_identify_an_archetype_on_other_check_seeds(seed: int) -> None:
     _judge(seed=seed, scale=0.3)
 
 
-def test_no_price_is_absurd() -> None:
+def test_prices_are_within_a_plausible_range() -> None:
     ratio = latents(scale=0.1, seed=1001)["price_ratio_log"].to_numpy()
-    assert np.abs(ratio).max() < 2  # the recommended price over or times seven
+    assert np.abs(ratio).max() < 2  # within a factor of seven of the recommended price
 
 
-def test_hardness_moves_the_overlap() -> None:
+def test_hardness_changes_the_overlap_of_the_classes() -> None:
     def median_area(hardness: float) -> float:
         table = latents(scale=0.03, seed=501, hardness=hardness)
         truth = table["is_counterfeit"].to_numpy(zero_copy_only=False)
@@ -126,7 +126,7 @@ def test_hardness_moves_the_overlap() -> None:
     assert usual > hard + 0.05
 
 
-def test_latents_are_those_of_the_listings_that_are_generated(tmp_path: Path) -> None:
+def test_latents_match_the_generated_listings(tmp_path: Path) -> None:
     generate(tmp_path / "demo", scale=0.001, seed=501)
     truth = pq.read_table(tmp_path / "demo/truth/listings.parquet").select(
         ["listing_id", "is_counterfeit", "archetype"]

@@ -1,4 +1,4 @@
-"""Pages lead where they say."""
+"""Links, citations and ordering in the documentation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CITED = re.compile(r"docs/decisions/(\d{4})")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
-def test_every_link_to_a_file_of_ours_leads_to_one(page: Path) -> None:
+def test_every_link_to_a_repository_file_resolves(page: Path) -> None:
     links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_every_decision_that_code_cites_exists() -> None:
+def test_every_decision_cited_in_code_exists() -> None:
     decisions = {page.name[:4] for page in ROOT.glob("docs/decisions/[0-9]*.md")}
     sources = [
         path for folder in CODE for path in ROOT.glob(f"{folder}/**/*") if path.suffix in {".py", ".sql", ".yml"}

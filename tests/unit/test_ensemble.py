@@ -1,4 +1,4 @@
-"""What an ensemble learns, and from which rows."""
+"""The ensemble: which rows and labels it learns from."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def inputs() -> Inputs:
 
 
 @pytest.mark.parametrize("enough", [pytest.param(ensemble.ENOUGH, marks=pytest.mark.slow), 10])
-def test_no_label_but_those_of_training_and_validation_rows_is_read(
+def test_only_labels_of_training_and_validation_rows_are_used(
     inputs: Inputs, enough: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ensemble, "ENOUGH", enough)
@@ -57,7 +57,7 @@ def test_no_label_but_those_of_training_and_validation_rows_is_read(
     np.testing.assert_array_equal(*(fit_baseline(inputs, label, train)(test) for label in (LABEL, other)))
 
 
-def test_validation_rows_choose_and_do_not_teach(inputs: Inputs) -> None:
+def test_validation_rows_are_held_out_and_not_trained_on(inputs: Inputs) -> None:
     train, held = np.arange(200), np.arange(200, ROWS)
     fitted = fit_ensemble(inputs, LABEL, train, held, trials=0)
     for fold in fitted.folds:
@@ -65,7 +65,7 @@ def test_validation_rows_choose_and_do_not_teach(inputs: Inputs) -> None:
         assert set(held) < set(fold.held)
 
 
-def test_a_large_validation_part_alone_is_held_out_and_every_training_row_teaches(
+def test_a_large_validation_set_is_the_only_holdout_and_all_training_rows_are_used(
     inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train, held = np.arange(200), np.arange(200, ROWS)
@@ -80,7 +80,7 @@ def test_a_large_validation_part_alone_is_held_out_and_every_training_row_teache
     assert len(fit_ensemble(inputs, LABEL, train, held, trials=0).folds) > 1
 
 
-def test_with_a_time_the_last_rows_are_held_out_and_groups_stay_whole(inputs: Inputs) -> None:
+def test_with_a_time_the_last_rows_are_held_out_and_groups_are_kept_together(inputs: Inputs) -> None:
     time = np.random.default_rng(0).permutation(ROWS).astype(np.float64)
     (fold,) = fit_ensemble(inputs, LABEL, np.arange(ROWS), time=time, trials=0).folds
     assert len(fold.held) == ROWS // 5
@@ -98,7 +98,7 @@ def encoding(codes: npt.NDArray[np.int64], label: npt.NDArray[np.bool_]) -> ense
 
 
 def test_the_encoding_of_a_training_row_does_not_contain_its_own_label() -> None:
-    """Every value is there once: what is left is the mean of the other parts, which says nothing of the row."""
+    """Every value occurs once: its encoding is the mean of the other folds, independent of the row."""
     learned = encoding(np.arange(ROWS), LABEL).learned
     assert len(set(learned.ravel())) <= 5
     other = LABEL.copy()
@@ -106,13 +106,13 @@ def test_the_encoding_of_a_training_row_does_not_contain_its_own_label() -> None
     assert encoding(np.arange(ROWS), other).learned[0] == learned[0]
 
 
-def test_a_value_that_training_does_not_have_gets_the_mean() -> None:
+def test_a_category_value_unseen_in_training_gets_the_mean() -> None:
     fitted = encoding(np.arange(ROWS) % 30, LABEL)
     share = LABEL.mean()
     assert fitted.transform(np.array([[31]]))[0, 0] == pytest.approx(np.log(share / (1 - share)))
 
 
-def test_few_values_and_missing_ones_have_a_column_each() -> None:
+def test_few_values_and_nulls_are_one_hot_encoded() -> None:
     fitted = encoding(np.array([0, 1, -1, 0]), np.array([True, False, True, False]))
     assert fitted.transform(np.array([[0], [1], [-1], [7]])).tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0]]
 
@@ -123,7 +123,7 @@ def test_few_values_and_missing_ones_have_a_column_each() -> None:
     st.integers(2, 5),
     st.integers(0, 9),
 )
-def test_folds_have_about_as_many_positives_each(label: list[bool], folds: int, seed: int) -> None:
+def test_folds_have_balanced_positives(label: list[bool], folds: int, seed: int) -> None:
     truth = np.array(label)
     fold = group_folds(truth, None, folds, seed)
     for rows in (truth, ~truth):
@@ -131,7 +131,7 @@ def test_folds_have_about_as_many_positives_each(label: list[bool], folds: int, 
         assert counts.max() - counts.min() <= 2
 
 
-def test_what_a_table_without_neighbours_takes_is_all(inputs: Inputs) -> None:
+def test_without_neighbours_no_candidate_is_restricted_to_own_columns(inputs: Inputs) -> None:
     own: npt.NDArray[np.bool_] = np.ones(3, dtype=bool)
     alone = replace(inputs, dense=NUMBERS, names=("a", "b", "c"), is_own=own, text=None)
     assert not any(
@@ -139,7 +139,7 @@ def test_what_a_table_without_neighbours_takes_is_all(inputs: Inputs) -> None:
     )
 
 
-def test_what_neighbours_are_rated_draws_a_row_once_a_hop() -> None:
+def test_margins_are_smoothed_over_neighbours_once_per_hop() -> None:
     path = Edges(np.array([0, 1]), np.array([1, 2]), np.ones(2))
     links = tuple(links_over({"edges": path}, 4).values())
     inputs = Inputs(np.zeros((4, 0), dtype=np.float32), (), np.zeros(0, dtype=bool), {}, None, links, 1)
@@ -149,8 +149,8 @@ def test_what_neighbours_are_rated_draws_a_row_once_a_hop() -> None:
     assert ensemble._smooth_over_graph(margin, replace(inputs, hops=2), 0.0).tolist() == margin.tolist()
 
 
-def test_rows_are_drawn_towards_their_neighbours_where_these_tell_and_else_not() -> None:
-    """A row's own numbers tell little; who is beside whom tells much, or nothing."""
+def test_graph_smoothing_is_used_only_if_neighbours_are_informative() -> None:
+    """A row's own numbers have little information; its neighbours have much, or none."""
     random = np.random.default_rng(7)
     group = random.integers(0, 20, 900)
     label = (group < 6) ^ (random.random(900) < 0.05)
@@ -170,7 +170,7 @@ def test_rows_are_drawn_towards_their_neighbours_where_these_tell_and_else_not()
     assert results["alike"][1] > results["any"][1] + 0.2
 
 
-def test_what_a_text_tells_of_a_learned_row_comes_from_other_groups_alone(inputs: Inputs) -> None:
+def test_text_margins_of_training_rows_are_cross_fitted_over_groups(inputs: Inputs) -> None:
     rows, group = np.arange(ROWS), np.arange(ROWS) // 2
     result = ensemble._cross_fit_text(inputs, LABEL, rows, group, 1.0)
     part = group_folds(LABEL, group, ensemble.TEXT_PARTS, 0)

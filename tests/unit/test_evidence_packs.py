@@ -1,4 +1,4 @@
-"""What a pack shows to whom: their own rows, the columns that are for them, and nothing that runs, hides or leads astray."""
+"""Packs contain only the reader's own rows and permitted columns, and no executable, hidden or deceptive content."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def packed(made: Made, reader: Reader, pictures: Path | None = None, name: str =
 
 
 def texts(folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """Yields every file of packs, by its path, as text; JSON with its escapes undone."""
+    """Yields the path and text of every file of packs; escapes in JSON are decoded."""
     for folder in folders:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             content = path.read_bytes().decode(errors="replace")
             yield str(path), json.dumps(json.loads(content), ensure_ascii=False) if path.suffix == ".json" else content
 
 
-# Whose rows, and which columns ----------------------------------------------------------------------------------------
+# Rows and columns by reader ------------------------------------------------------------------------------------------
 
 
-def test_every_column_has_its_readers_and_what_is_personal_never_reaches_a_brand() -> None:
+def test_every_column_has_audiences_and_personal_ones_are_never_shown_to_a_brand() -> None:
     audiences = load_audiences()
     for table, declared in load_contract().tables.items():
         for column, one in declared.columns.items():
@@ -68,7 +68,7 @@ def test_every_column_has_its_readers_and_what_is_personal_never_reaches_a_brand
                 assert not audiences.may_see("authority", f"{table}.{column}"), (table, column)
 
 
-def test_every_column_of_the_marts_that_packs_read_has_its_readers() -> None:
+def test_every_mart_column_read_by_packs_has_audiences() -> None:
     made = load_audiences().made
     for mart in set(made) & set(mart_columns()) - {"lead_merchants"}:
         assert {column for columns in made[mart].values() for column in columns} == set(mart_columns()[mart]), mart
@@ -89,7 +89,9 @@ def test_every_column_of_the_marts_that_packs_read_has_its_readers() -> None:
         (lambda rules: rules["made"]["leads"]["both"].append("rank"), "named twice"),
     ],
 )
-def test_rules_that_miss_a_column_or_show_a_personal_one_are_refused(change: Any, message: str, tmp_path: Path) -> None:
+def test_audience_rules_that_miss_a_column_or_show_a_personal_one_are_refused(
+    change: Any, message: str, tmp_path: Path
+) -> None:
     rules = yaml.safe_load(AUDIENCES_PATH.read_text())
     change(rules)
     file = tmp_path / "audiences.yml"
@@ -98,7 +100,7 @@ def test_rules_that_miss_a_column_or_show_a_personal_one_are_refused(change: Any
         load_audiences(file)
 
 
-def test_every_section_names_where_its_columns_come_from() -> None:
+def test_every_section_names_the_sources_of_its_columns() -> None:
     audiences: Audiences = load_audiences()
     for name, section in SECTIONS.items():
         assert set(section.key) <= set(section.columns), name
@@ -115,12 +117,12 @@ def test_every_section_names_where_its_columns_come_from() -> None:
         ("brand", {"brand": "A", "jurisdiction": "DE"}),
     ],
 )
-def test_a_reader_is_named_as_it_should_be(audience: Any, more: Mapping[str, str]) -> None:
+def test_an_incomplete_or_contradictory_reader_is_refused(audience: Any, more: Mapping[str, str]) -> None:
     with pytest.raises(BadInputError, match=f"--audience {audience}"):
         Reader(audience, **more)
 
 
-def test_a_jurisdiction_is_a_country() -> None:
+def test_a_jurisdiction_must_be_a_country() -> None:
     with pytest.raises(BadInputError, match="not a country"):
         Reader("authority", jurisdiction="Germany")
 
@@ -130,7 +132,7 @@ COUNTRIES, BRANDS = ("CN", "DE", None), ("Acme", "ACME", "Bolt", None)
 
 @st.composite
 def markets(draw: st.DrawFn) -> list[Merchant]:
-    """Merchants in two rings and alone, in three countries, with goods of two brands and none; all ids are words of their own."""
+    """Merchants in two rings and alone, in three countries, with listings of two brands and none; IDs are distinct."""
     merchants = []
     for number in range(draw(st.integers(2, 6))):
         goods = tuple(
@@ -160,7 +162,7 @@ def markets(draw: st.DrawFn) -> list[Merchant]:
 def everything(
     merchants: Sequence[Merchant],
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
-    """Returns what landed of a market, and marts of it, with a row of each kind about each merchant and listing."""
+    """Returns the landed rows and marts of a market, with a row of each kind about each merchant and listing."""
     goods = [(merchant, one) for merchant in merchants for one in merchant.goods]
     landed = landed_of(merchants) | {
         "brands": [{"brand_id": "brand-acme", "name": "Acme"}, {"brand_id": "brand-bolt", "name": "Bolt"}],
@@ -277,7 +279,7 @@ def everything(
 
 
 def prepared(home: Path, merchants: Sequence[Merchant]) -> Made:
-    """Returns a made-up home with a row of everything about everybody, and leads."""
+    """Returns a made-up home with rows of every kind about every entity, and leads."""
     landed, marts = everything(merchants)
     made = Made(home, landed)
     made.land()
@@ -287,7 +289,7 @@ def prepared(home: Path, merchants: Sequence[Merchant]) -> Made:
 
 
 def foreign_to_acme(merchants: Sequence[Merchant]) -> set[str]:
-    """Returns the words that the brand Acme may not read: of others' goods, of who sells none of its own, and of persons."""
+    """Returns the words that the brand Acme must not read: of other brands' listings, other merchants, persons."""
     words = {word for one in merchants for word in (one.name, one.city)}
     for merchant in merchants:
         own = [one for one in merchant.goods if (one.brand or "").lower() == "acme"]
@@ -297,7 +299,7 @@ def foreign_to_acme(merchants: Sequence[Merchant]) -> set[str]:
 
 
 def foreign_to_germany(merchants: Sequence[Merchant]) -> set[str]:
-    """Returns the words that an authority of Germany may not read: of whoever is elsewhere."""
+    """Returns the words that an authority of Germany must not read: merchants in other countries."""
     elsewhere = [one for one in merchants if one.country != "DE"]
     words = {word for one in elsewhere for word in (one.merchant_id, one.name, one.city)}
     return words | {word for one in elsewhere for goods in one.goods for word in (goods.listing_id, goods.title)}
@@ -305,7 +307,7 @@ def foreign_to_germany(merchants: Sequence[Merchant]) -> set[str]:
 
 @settings(max_examples=6)
 @given(merchants=markets())
-def test_a_pack_holds_no_row_and_no_personal_column_that_is_not_the_readers(merchants: list[Merchant]) -> None:
+def test_a_pack_contains_no_row_or_personal_column_outside_its_readers_permission(merchants: list[Merchant]) -> None:
     with TemporaryDirectory() as folder:
         made = prepared(Path(folder), merchants)
         internal = "".join(text for _, text in texts(packed(made, INTERNAL, name="internal")))
@@ -316,7 +318,7 @@ def test_a_pack_holds_no_row_and_no_personal_column_that_is_not_the_readers(merc
                 assert {word for word in foreign | of_nobody_outside if word in text} == set(), path
 
 
-def test_what_is_the_readers_is_there(tmp_path: Path) -> None:
+def test_a_pack_contains_its_readers_rows_and_columns(tmp_path: Path) -> None:
     shops = [
         Merchant(
             "merchant-0-",
@@ -343,16 +345,16 @@ def test_what_is_the_readers_is_there(tmp_path: Path) -> None:
         assert word in authority
 
 
-def test_a_lead_of_which_nothing_is_the_readers_has_no_pack(tmp_path: Path) -> None:
+def test_a_lead_without_rows_of_its_reader_has_no_pack(tmp_path: Path) -> None:
     made = prepared(tmp_path, [Merchant("merchant-0-", (Goods("listing-0-", "Bolt"),), country="CN")])
     assert packed(made, ACME) == packed(made, GERMANY) == []
 
 
-def test_what_came_after_the_day_is_not_told(tmp_path: Path) -> None:
+def test_a_pack_excludes_data_after_its_day(tmp_path: Path) -> None:
     merchants = [Merchant("merchant-0-", (Goods("listing-0-0-"),))]
     landed, marts = everything(merchants)
     late = dt.datetime(2026, 7, 1, 1)  # noqa: DTZ001  # as landed
-    landed["notices"] = [{**landed["notices"][0], "decided_at": late, "reason": "told-late"}]
+    landed["notices"] = [{**landed["notices"][0], "decided_at": late, "reason": "added-late"}]
     landed["test_buys"] = [{**landed["test_buys"][0], "ordered_at": late}]
     made = Made(tmp_path, landed)
     made.land()
@@ -361,10 +363,10 @@ def test_what_came_after_the_day_is_not_told(tmp_path: Path) -> None:
     result = json.loads((folder / "lead.json").read_text())
     assert [(row["outcome"], row["reason"]) for row in result["notices"]] == [("pending", None)]
     assert result["test_buys"] == []
-    assert not any("told-late" in text for _, text in texts([folder]))
+    assert not any("added-late" in text for _, text in texts([folder]))
 
 
-def test_the_same_home_gives_the_same_pack_and_its_custody_holds(tmp_path: Path) -> None:
+def test_packs_are_deterministic_and_their_custody_digests_match(tmp_path: Path) -> None:
     made = prepared(
         tmp_path, [Merchant("merchant-0-", (Goods("listing-0-0-"),), ring="r"), Merchant("merchant-1-", ring="r")]
     )
@@ -381,7 +383,7 @@ def test_the_same_home_gives_the_same_pack_and_its_custody_holds(tmp_path: Path)
     assert {entry["list"] for entry in custody["sources"]["lists"]} == set(LISTS)
 
 
-def test_pictures_are_evidence_only_if_they_are_the_pictures(tmp_path: Path) -> None:
+def test_images_are_evidence_only_if_their_digests_match(tmp_path: Path) -> None:
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -418,7 +420,7 @@ def test_pictures_are_evidence_only_if_they_are_the_pictures(tmp_path: Path) -> 
 
 
 class Page(HTMLParser):
-    """Gathers the elements of a page and what they ask for."""
+    """Collects the elements of a page and their requests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -426,14 +428,14 @@ class Page(HTMLParser):
         self.attributes: set[tuple[str, str]] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Is called for each element."""
+        """Called for each element."""
         self.tags.add(tag)
         self.attributes |= {(name, value or "") for name, value in attrs}
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pack of a ring of a hundred hostile merchants, for an authority, which gets names too."""
+    """The pack of a ring of a hundred hostile merchants, for an authority, which may read names too."""
     home = tmp_path_factory.mktemp("hostile")
     merchants = hostile_market()
     made = Made(home, landed_of(merchants))
@@ -459,14 +461,14 @@ def test_there_are_a_hundred_hostile_values() -> None:
     assert max(map(len, HOSTILE)) >= 100_000
 
 
-def test_no_file_is_named_by_what_anybody_wrote(hostile: Path) -> None:
+def test_no_file_name_contains_user_text(hostile: Path) -> None:
     for path in hostile.rglob("*"):
         assert re.fullmatch(r"[a-z0-9_-]+(\.[a-z]+)?", path.name), path
         assert not path.is_symlink()
     assert {path.name for path in hostile.parent.iterdir()} == {hostile.name}
 
 
-def test_no_cell_of_a_csv_is_a_formula_or_hides_anything(hostile: Path) -> None:
+def test_no_csv_cell_is_a_formula_or_has_invisible_characters(hostile: Path) -> None:
     cells = 0
     for path in sorted(hostile.glob("evidence/*.csv")):
         for row in csv.reader(io.StringIO(path.read_text())):
@@ -481,7 +483,7 @@ def test_no_cell_of_a_csv_is_a_formula_or_hides_anything(hostile: Path) -> None:
     assert cells > 10 * len(HOSTILE)
 
 
-def test_nothing_on_the_page_runs_or_asks_or_hides(hostile: Path) -> None:
+def test_the_page_has_no_scripts_requests_or_invisible_characters(hostile: Path) -> None:
     content = (hostile / "lead.html").read_text()
     page = Page()
     page.feed(content)
@@ -497,7 +499,7 @@ def test_nothing_on_the_page_runs_or_asks_or_hides(hostile: Path) -> None:
     assert len(content) < 5_000_000
 
 
-def test_statements_hide_nothing_and_the_record_keeps_what_was_written(hostile: Path) -> None:
+def test_statements_have_no_invisible_characters_and_the_record_is_verbatim(hostile: Path) -> None:
     for path in hostile.glob("statements/*.txt"):
         assert all(sign.isprintable() or sign == "\n" for sign in path.read_text()), path
     raw = (hostile / "lead.json").read_bytes()
@@ -506,20 +508,20 @@ def test_statements_hide_nothing_and_the_record_keeps_what_was_written(hostile: 
 
 
 @given(text=st.text(max_size=50))
-def test_what_is_visible_hides_nothing_and_changes_nothing_else(text: str) -> None:
+def test_visible_escapes_only_unprintable_characters(text: str) -> None:
     shown = visible(text)
     assert shown.isprintable()
     if text.isprintable():
         assert shown == text
 
 
-# What is said ---------------------------------------------------------------------------------------------------------
+# Text ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("score", "words"), [(100, "almost certain (100"), (79.9, "likely (80"), (40, "about even (40"), (0, "very un")]
 )
-def test_a_probability_is_said_in_words_and_number(score: float, words: str) -> None:
+def test_a_probability_is_rendered_as_words_and_number(score: float, words: str) -> None:
     assert describe_score(score).startswith(words)
 
 
@@ -534,7 +536,7 @@ def action(**more: Any) -> dict[str, Any]:
     }
 
 
-def test_a_statement_has_all_that_article_17_asks_for() -> None:
+def test_a_statement_has_everything_required_by_article_17() -> None:
     reasons = [
         {"signal": "price", "audiences": ["merchant"], "text": "half the price"},
         {"signal": "link", "audiences": ["authority"], "text": "linked to others"},
@@ -558,19 +560,19 @@ def test_a_statement_has_all_that_article_17_asks_for() -> None:
     assert "linked to others" not in text
 
 
-def test_an_action_that_restricts_nothing_says_so() -> None:
+def test_a_statement_of_an_unrestrictive_action_declares_it() -> None:
     result = statement(action(kind="review", score=60.0, as_of=DAY, reasons=None))
     assert not result["decision"]["is_restriction"]
     assert result["facts_and_circumstances"]["origin"] == "Own-initiative investigation"
 
 
-def test_what_the_platform_did_itself_is_not_said_to_be_a_models() -> None:
+def test_a_decision_of_the_platform_is_not_attributed_to_a_model() -> None:
     result = statement(action(kind="takedown", reason="sold fakes"))
     assert not result["automated_means"]["in_decision"]
     assert result["facts_and_circumstances"]["facts"] == ["Reason given by the platform: sold fakes"]
 
 
-def test_each_action_has_a_statement_of_its_own() -> None:
+def test_each_action_has_its_own_statement() -> None:
     actions = [action(), action(kind="ban"), action(violation_type="brushing"), action(entity_id="l2"), action(at=AT)]
     assert len({statement_id(one) for one in actions}) == len(actions)
     assert statement_id(action(entity_id="../../x")).startswith("statement-")

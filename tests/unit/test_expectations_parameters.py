@@ -1,4 +1,4 @@
-"""Suites as data: parameters are typed and checked before anything runs, digests follow the content, results are JSON."""
+"""Suites as data: parameters are validated before anything runs, digests follow the content, results are JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from expectations.suites import Suite, load_suite, suite_digest, suite_names, su
 from touchstone.core.errors import BadInputError, GateRefusedError
 from touchstone.core.files import sha256_file
 
-SOUND: dict[str, Any] = {
+VALID: dict[str, Any] = {
     "suite": "s",
     "description": "d",
     "parameters": {
@@ -55,13 +55,13 @@ VALUES: dict[str, Any] = {
 }
 
 
-def sound(**changes: Any) -> Suite:
-    """Returns a suite of every kind of parameter, with top-level keys replaced."""
-    return Suite.model_validate({**SOUND, **changes})
+def valid_suite(**changes: Any) -> Suite:
+    """Returns a suite with every kind of parameter, with top-level keys replaced."""
+    return Suite.model_validate({**VALID, **changes})
 
 
-def test_sound_values_are_bound_and_absent_optional_ones_are_none():
-    assert sound().bind(VALUES) == {**VALUES, "count": None}
+def test_valid_values_are_bound_and_absent_optional_ones_are_none():
+    assert valid_suite().bind(VALUES) == {**VALUES, "count": None}
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_sound_values_are_bound_and_absent_optional_ones_are_none():
         ("unheard_of", 1),
     ],
 )
-def test_values_that_do_not_fit_are_refused_by_name(name: str, value: Any):
+def test_invalid_values_are_refused_by_name(name: str, value: Any):
     with pytest.raises(BadInputError, match=name):
-        sound().bind({**VALUES, name: value})
+        valid_suite().bind({**VALUES, name: value})
 
 
-def test_only_identifiers_of_a_closed_list_become_part_of_sql():
-    suite = sound()
+def test_only_identifiers_of_a_closed_list_are_inserted_into_sql():
+    suite = valid_suite()
     spelled = suite.spelled_out(suite.expectations[1], suite.bind(VALUES))
     assert spelled.bad_rows == "t.\"a\" is null and '{limit}' = ''"
 
@@ -103,42 +103,42 @@ def test_only_identifiers_of_a_closed_list_become_part_of_sql():
         ({"t": [Path("f")], "u": []}, "u has no file"),
     ],
 )
-def test_tables_that_are_not_those_of_the_suite_are_refused(tables: dict[str, list[Path]], complaint: str):
+def test_missing_unknown_and_empty_tables_are_refused(tables: dict[str, list[Path]], complaint: str):
     with pytest.raises(BadInputError, match=complaint):
-        sound().check_tables(tables)
+        valid_suite().check_tables(tables)
 
 
 @pytest.mark.parametrize(
     "expectations",
     [
-        [SOUND["expectations"][1]],
-        [SOUND["expectations"][0], SOUND["expectations"][0]],
-        [SOUND["expectations"][0], {**SOUND["expectations"][1], "query": "select 1 from {batch}"}],
+        [VALID["expectations"][1]],
+        [VALID["expectations"][0], VALID["expectations"][0]],
+        [VALID["expectations"][0], {**VALID["expectations"][1], "query": "select 1 from {batch}"}],
         [
-            SOUND["expectations"][0],
+            VALID["expectations"][0],
             {"name": "q", "table": "t", "severity": "warning", "description": "x", "query": "select 1"},
         ],
-        [{**SOUND["expectations"][0], "gx": "ExpectColumnValuesToMatchRegex"}],
+        [{**VALID["expectations"][0], "gx": "ExpectColumnValuesToMatchRegex"}],
     ],
-    ids=["no row count", "two of a name", "two forms", "not of the batch", "regex"],
+    ids=["no row count", "duplicate names", "two forms", "not of the batch", "regex"],
 )
-def test_unsound_suites_do_not_load(expectations: list[dict[str, Any]]):
+def test_invalid_suites_do_not_load(expectations: list[dict[str, Any]]):
     with pytest.raises(ValidationError):
-        sound(expectations=expectations)
+        valid_suite(expectations=expectations)
 
 
-def test_suites_of_the_project_are_sound_and_all_have_a_digest():
+def test_suites_of_the_project_are_valid_and_have_distinct_digests():
     assert suite_names() == ["candidate", "features", "landed", "scores"]
     assert all(load_suite(name).suite == name for name in suite_names())
     assert len({suites_digest(), *(suite_digest(name) for name in suite_names())}) == 5
 
 
-def test_an_unknown_suite_is_named_with_those_that_exist():
+def test_an_unknown_suite_is_refused_with_the_existing_ones():
     with pytest.raises(BadInputError, match=r"(?s)'lists'.*candidate, features"):
         load_suite("lists")
 
 
-def test_subject_digest_follows_bytes_and_tables_not_names_or_order(tmp_path: Path):
+def test_subject_digest_depends_on_bytes_and_tables_not_names_or_order(tmp_path: Path):
     for name, content in (("a", "1"), ("b", "2"), ("c", "1")):
         (tmp_path / name).write_text(content)
     a, b, c = tmp_path / "a", tmp_path / "b", tmp_path / "c"
@@ -163,12 +163,12 @@ def _result(severity: str) -> SuiteResult:
     )
 
 
-def test_a_result_survives_json():
+def test_a_result_round_trips_through_json():
     written = json.dumps(_result("critical").as_dict())
     assert SuiteResult.model_validate_json(written).as_dict() == json.loads(written)
 
 
-def test_a_refusal_says_expectation_observed_and_limit():
+def test_a_refusal_names_expectation_observed_value_and_limit():
     with pytest.raises(GateRefusedError, match=r"(?s)gate scores refused:.*e \(t\.c\).*observed 3, allowed 2"):
         _result("critical").raise_if_refused()
     assert _result("warning").refusal() is None

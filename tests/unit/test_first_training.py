@@ -1,4 +1,4 @@
-"""When `touchstone run` trains without `--train`: until every model had its turn, whatever broke a run in between."""
+"""`touchstone run` trains without `--train` until every model was attempted, even if a run was interrupted."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ def trains(runs: Path, *champions: str) -> bool:
     return _has_to_train(runs, registry)
 
 
-def test_it_trains_until_a_model_may_rate(tmp_path: Path):
+def test_a_run_trains_until_a_model_may_rate(tmp_path: Path):
     assert trains(tmp_path)
     ran(tmp_path, "2026-06-01T00:00:00", MODELS)
     assert trains(tmp_path)
     assert not trains(tmp_path, MODELS[0])
 
 
-def test_a_model_that_may_rate_needs_no_record(tmp_path: Path):
+def test_a_model_that_may_rate_needs_no_training_record(tmp_path: Path):
     assert not trains(tmp_path, MODELS[0])
 
 
 @pytest.mark.parametrize("failed", [None, MODELS[1]])
-def test_a_training_that_broke_off_is_done_again(tmp_path: Path, failed: str | None):
+def test_an_interrupted_training_is_repeated(tmp_path: Path, failed: str | None):
     ran(tmp_path, "2026-06-01T00:00:00", MODELS[:1], failed=failed)
     ran(tmp_path, "2026-06-02T00:00:00", [], with_training=False)
     assert trains(tmp_path, MODELS[0])
     assert not trains(tmp_path, *MODELS)
 
 
-def test_the_last_training_counts(tmp_path: Path):
+def test_the_latest_training_decides(tmp_path: Path):
     ran(tmp_path, "2026-06-02T00:00:00", MODELS)
     ran(tmp_path, "2026-06-01T00:00:00", MODELS[:1])
     assert not trains(tmp_path, MODELS[0])
 
 
-def test_what_is_still_being_written_is_no_record(tmp_path: Path):
+def test_a_partially_written_record_is_ignored(tmp_path: Path):
     ran(tmp_path, "2026-06-01T00:00:00", MODELS)
     (tmp_path / f"{TEMPORARY_PREFIX}0-2026-06-02.json").write_text("{")
     assert [record.run_id for record in RunRecord.read_all(tmp_path)] == ["2026-06-01T00:00:00"]

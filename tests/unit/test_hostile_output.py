@@ -1,7 +1,7 @@
-"""Whatever somebody writes, no command's output obeys it on a terminal, and no page or Markdown file hides any of it.
+"""No command's output of user-written text takes effect on a terminal, and no page or Markdown file hides any of it.
 
-Each function that puts a command's result in words is given every hostile value in every field that people fill in; what comes
-out is printed as commands print. Commands as processes are in tests/integration/test_hostile_commands.py.
+Each function that renders a command's result is given every hostile value in every field that users fill in; its output
+is printed as commands print. Commands as processes are tested in tests/integration/test_hostile_commands.py.
 """
 
 from __future__ import annotations
@@ -168,11 +168,11 @@ RENDERED: dict[str, Callable[[str], str]] = {
         test_buy_report, public_report, evaluated, refused_load, findings, verification,
     )
 }  # fmt: skip
-del test_buy_report  # it is no test, and pytest would take it for one
+del test_buy_report  # pytest would collect it as a test
 
 
 @pytest.mark.parametrize("name", RENDERED)
-def test_no_value_makes_a_terminal_do_anything(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_hostile_value_takes_effect_on_a_terminal(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(HOSTILE) >= 40
     for value in HOSTILE:
         print_result({"value": value}, False, lambda value=value: RENDERED[name](value))
@@ -186,7 +186,7 @@ def test_no_value_makes_a_terminal_do_anything(name: str, capsys: pytest.Capture
         assert json.loads(printed) == {"value": value}
 
 
-def test_the_report_as_a_page_hides_nothing() -> None:
+def test_the_html_report_has_no_invisible_characters() -> None:
     _, tables = casework_reports.definitions()
     for value in HOSTILE:
         page = casework_reports.render_html(
@@ -201,7 +201,7 @@ def test_the_report_as_a_page_hides_nothing() -> None:
         assert not [sign for sign in page if not sign.isprintable() and sign != "\n"]
 
 
-def test_a_buy_sheet_to_print_hides_nothing() -> None:
+def test_a_printable_buy_sheet_has_no_invisible_characters() -> None:
     facts = {"plan_id": "p", "budget": 1.0, "currency": "USD"}
     names = ("listing_id", "merchant_id", "title", "url", "brand", "category")
     picks = [dict.fromkeys(names, value) | {"price": 1, "currency": "USD"} for value in HOSTILE]
@@ -210,11 +210,9 @@ def test_a_buy_sheet_to_print_hides_nothing() -> None:
     assert len(page) < 500_000
 
 
-def test_an_evaluation_in_markdown_hides_nothing() -> None:
+def test_a_markdown_evaluation_has_no_invisible_characters() -> None:
     metrics = {name: {"mean": 0.5, "sd": None, "low": None, "high": None} for name in evaluation.METRIC_NAMES}
     for value in HOSTILE:
         result = {"rows": 9, "positives": 3, "metrics": metrics, "baseline": {}, "warnings": [f"leave out {value}"]}
         page = evaluation.describe(result, value)
-        assert not [
-            sign for sign in page if not sign.isprintable() and sign not in "\n\u00a0"
-        ]  # its tables have wide gaps
+        assert not [sign for sign in page if not sign.isprintable() and sign not in "\n\u00a0"]  # its tables are padded

@@ -1,4 +1,4 @@
-"""How a signal stops a process, each in a process of its own: soon, with a message and its exit code, whatever it does."""
+"""How a signal stops a process: soon, with a message and its exit code, whatever the process is doing."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ with interruptible("Nothing is lost.", grace):
     finally:
         thread.join()
 """
-GOES_ON_FOR_EVER = """
+NEVER_ENDS = """
 with interruptible("Nothing is lost.", grace):
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     ready()
@@ -127,15 +127,15 @@ with interruptible("Nothing is lost.", grace):
 
 
 @pytest.fixture(autouse=True)
-def hangups_are_heard() -> Iterator[None]:
-    """A child inherits what its parent ignores: SIGHUP where the tests run under `nohup`."""
+def reset_sighup() -> Iterator[None]:
+    """A child inherits its parent's ignored signals: SIGHUP, if the tests run under `nohup`."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
 
 
 def start(program: str, folder: Path, *, grace: float = 60, **options: object) -> subprocess.Popen[str]:
-    """Starts a program and returns when it is in its work."""
+    """Starts a program and returns once it is working."""
     process: subprocess.Popen[str] = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(BEGIN + program), str(grace), str(folder / "pipe")],
         stdout=subprocess.PIPE,
@@ -149,7 +149,7 @@ def start(program: str, folder: Path, *, grace: float = 60, **options: object) -
 
 
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Waits for a process and returns its exit code and what it printed."""
+    """Waits for a process and returns its exit code and output."""
     out, err = process.communicate(timeout=20)
     return process.returncode, out, err
 
@@ -167,7 +167,7 @@ def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
         (WITHIN_ANOTHER, "stopped\n"),
     ],
 )
-def test_a_process_cleans_up_and_ends_by_the_signal_s_code(
+def test_a_process_cleans_up_and_exits_with_the_code_of_the_signal(
     tmp_path: Path, program: str, out: str, number: signal.Signals
 ):
     process = start(program, tmp_path)
@@ -175,14 +175,14 @@ def test_a_process_cleans_up_and_ends_by_the_signal_s_code(
     assert outcome(process) == (128 + number, out, f"Stopped by {number.name}. Nothing is lost.\n")
 
 
-@pytest.mark.parametrize("program", [WAITS_FOR_A_THREAD, GOES_ON_FOR_EVER])
-def test_what_does_not_end_in_time_is_ended(tmp_path: Path, program: str):
+@pytest.mark.parametrize("program", [WAITS_FOR_A_THREAD, NEVER_ENDS])
+def test_a_process_that_does_not_end_in_time_is_terminated(tmp_path: Path, program: str):
     process = start(program, tmp_path, grace=0.2)
     process.terminate()
     assert outcome(process) == (143, "", "Stopped by SIGTERM. Nothing is lost.\n")
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path: Path):
+def test_a_second_signal_terminates_immediately(tmp_path: Path):
     process = start(WAITS_FOR_A_THREAD, tmp_path)
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
@@ -191,8 +191,8 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path):
     assert outcome(process) == (130, "", "Stopped by SIGINT. Nothing is lost.\n")
 
 
-def test_what_a_shell_has_the_process_ignore(tmp_path: Path):
-    """SIGINT, of a job in the background, is heard all the same; SIGHUP, of `nohup`, is not."""
+def test_ignored_sigint_is_handled_and_ignored_sighup_is_not(tmp_path: Path):
+    """SIGINT, ignored in background jobs of a shell, is handled; SIGHUP, ignored under `nohup`, is not."""
 
     def ignore() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -206,7 +206,7 @@ def test_what_a_shell_has_the_process_ignore(tmp_path: Path):
     assert outcome(process)[0] == 130
 
 
-def test_a_message_that_nobody_takes_does_not_keep_it():
+def test_a_blocked_stderr_does_not_delay_termination():
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     while select.select([], [writing], [], 0)[1]:
@@ -223,7 +223,7 @@ def test_a_message_that_nobody_takes_does_not_keep_it():
     os.close(writing)
 
 
-def test_without_a_signal_all_is_as_before():
+def test_without_a_signal_process_state_is_restored():
     handlers = [signal.getsignal(number) for number in SIGNALS]
     threads = threading.active_count()
     for failing in (False, True):
@@ -241,13 +241,13 @@ def test_without_a_signal_all_is_as_before():
         assert received() is None
 
 
-def test_nothing_durable_is_begun_after_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_durable_step_starts_after_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(interrupts, "_received", [signal.SIGTERM])
     with pytest.raises(StoppedError, match="Stopped by SIGTERM"), failpoint("publish.history", tmp_path):
         pytest.fail("the step was begun")
 
 
-def test_a_stop_is_no_exception_that_code_handles():
+def test_a_stop_is_a_keyboard_interrupt_and_not_an_exception():
     stopped: Callable[[], BaseException] = StoppedError
     assert isinstance(stopped(), KeyboardInterrupt)
     assert not isinstance(stopped(), Exception)

@@ -1,4 +1,4 @@
-"""A table of somebody's own: what its columns are taken for, and the error for one that cannot be used."""
+"""A user's own table: the types inferred for its columns, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def refusal(folder: Path, roles: Roles = ROLES, **columns: Any) -> str:
 
 
 @pytest.mark.parametrize("name", ["table.parquet", "table.csv"])
-def test_numbers_dates_booleans_and_words_are_read_from_either_kind_of_file(tmp_path: Path, name: str) -> None:
+def test_numbers_dates_booleans_and_categories_are_read_from_parquet_and_csv(tmp_path: Path, name: str) -> None:
     table = table_of(
         tmp_path,
         name=name,
@@ -68,12 +68,12 @@ def test_numbers_dates_booleans_and_words_are_read_from_either_kind_of_file(tmp_
     assert table.categories["word"].code[:3].tolist() == [0, 1, -1]
 
 
-def test_lists_are_counted(tmp_path: Path) -> None:
+def test_lists_become_their_length(tmp_path: Path) -> None:
     table = table_of(tmp_path, tags=[["a"] * (at % 4) for at in range(ROWS)])
     assert table.numbers[:4, 0].tolist() == [0, 1, 2, 3]
 
 
-def test_what_no_float_of_32_bits_holds_is_the_largest_that_one_does(tmp_path: Path) -> None:
+def test_values_beyond_float32_are_clipped(tmp_path: Path) -> None:
     table = table_of(tmp_path, far=[1e300, -np.inf] * (ROWS // 2))
     assert np.isfinite(table.numbers).all()
 
@@ -85,18 +85,18 @@ def test_what_no_float_of_32_bits_holds_is_the_largest_that_one_does(tmp_path: P
         (("genuine", "odd"), "odd"), (("Fake", "Original"), "Fake"),
     ],
 )  # fmt: skip
-def test_which_value_is_positive(tmp_path: Path, words: tuple[Any, Any], positive: str) -> None:
+def test_the_positive_value_is_recognised(tmp_path: Path, words: tuple[Any, Any], positive: str) -> None:
     table = table_of(tmp_path, y=[words[at % 2] for at in range(ROWS)], x=list(range(ROWS)))
     assert table.positive == positive
     assert int(table.label.sum()) == ROWS // 2
 
 
-def test_of_two_words_that_say_nothing_the_rarer_is_positive(tmp_path: Path) -> None:
+def test_the_rarer_of_two_unknown_label_values_is_positive(tmp_path: Path) -> None:
     table = table_of(tmp_path, y=["a"] * 10 + ["b"] * 14, x=list(range(ROWS)))
     assert (table.positive, int(table.label.sum())) == ("a", 10)
 
 
-def test_ids_groups_times_texts_and_splits_are_no_features(tmp_path: Path) -> None:
+def test_ids_groups_times_texts_and_splits_are_not_features(tmp_path: Path) -> None:
     columns = {
         "x": list(range(ROWS)), "shop": ["a", "b"] * 12, "when": [date(2024, 1, 1)] * ROWS, "body": ["word"] * ROWS,
         "part": ["train", "test"] * 12, "gone": [1] * ROWS,
@@ -122,19 +122,19 @@ BAD: Sequence[tuple[str, Roles, dict[str, Any], str]] = [
     ("a class of three", ROLES, {"y": [1] * 3 + [0] * 21, "x": [1] * ROWS}, "only 3 rows have 'y' = '1'"),
     ("a label that is null", ROLES, {"y": [None, *LABEL[1:]], "x": [1] * ROWS}, "1 rows have no 'y'"),
     ("all null", ROLES, {"x": pa.array([None] * ROWS, pa.int64())}, "'x' is null in every row. Leave it out: --drop x"),
-    ("all null of no type", ROLES, {"x": pa.nulls(ROWS)}, "null in every row"),
-    ("ids twice", ROLES, {"id": ["a", *IDS[1:-1], "a"], "x": [1] * ROWS}, "1 ids are duplicated, such as a"),
+    ("all null without a type", ROLES, {"x": pa.nulls(ROWS)}, "null in every row"),
+    ("duplicate ids", ROLES, {"id": ["a", *IDS[1:-1], "a"], "x": [1] * ROWS}, "1 ids are duplicated, such as a"),
     ("an id that is null", ROLES, {"id": [None, *IDS[1:]], "x": [1] * ROWS}, "1 rows have no 'id'"),
     ("no feature", ROLES, {}, "no column left that could be a feature"),
     ("a struct", ROLES, {"x": [{"a": 1}] * ROWS}, "which is not supported. Leave it out: --drop x"),
     ("bytes", ROLES, {"x": [b"a"] * ROWS}, "which is not supported. Leave it out: --drop x"),
     ("a label that is a feature", Roles("y", "id", features=("y",)), {"x": [1] * ROWS}, "--features names 'y'"),
-    ("a time of words", Roles("y", time="x"), {"x": ["soon"] * ROWS, "z": [1] * ROWS}, "neither a date nor a number"),
+    ("a time as text", Roles("y", time="x"), {"x": ["soon"] * ROWS, "z": [1] * ROWS}, "neither a date nor a number"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("roles", "columns", "message"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
-def test_a_table_that_cannot_be_used(tmp_path: Path, roles: Roles, columns: dict[str, Any], message: str) -> None:
+def test_an_invalid_table_is_refused(tmp_path: Path, roles: Roles, columns: dict[str, Any], message: str) -> None:
     assert message in refusal(tmp_path, roles, **columns)
 
 
@@ -150,7 +150,7 @@ def test_a_table_that_cannot_be_used(tmp_path: Path, roles: Roles, columns: dict
         ("headless.csv", b"id,y,x\n", "has no rows"),
     ],
 )
-def test_a_file_that_is_no_table(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
@@ -158,7 +158,7 @@ def test_a_file_that_is_no_table(tmp_path: Path, name: str, content: bytes | Non
         read_table(path, ROLES)
 
 
-def test_splits_are_put_into_the_tables_order(tmp_path: Path) -> None:
+def test_splits_are_ordered_like_the_table(tmp_path: Path) -> None:
     table = table_of(tmp_path, x=list(range(ROWS)))
     sides = ["test" if at % 4 == 0 else "train" for at in range(ROWS)]
     path = written(tmp_path, {"id": IDS[::-1], "first": sides[::-1]}, "splits.csv")
@@ -174,13 +174,13 @@ def test_splits_are_put_into_the_tables_order(tmp_path: Path) -> None:
         ({"id": [*IDS[:-1], "r0"], "first": ["train"] * ROWS}, "1 ids are duplicated"),
     ],
 )
-def test_splits_that_cannot_be_used(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
+def test_invalid_splits_are_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     table = table_of(tmp_path, x=list(range(ROWS)))
     with pytest.raises(BadInputError, match=message):
         read_splits(written(tmp_path, columns, "splits.parquet"), table, "id")
 
 
-def test_ends_that_are_no_rows_are_numbered_after_them(tmp_path: Path) -> None:
+def test_edge_ends_outside_the_table_are_numbered_after_its_rows(tmp_path: Path) -> None:
     table = table_of(tmp_path, x=list(range(ROWS)))
     path = written(
         tmp_path,
@@ -195,7 +195,7 @@ def test_ends_that_are_no_rows_are_numbered_after_them(tmp_path: Path) -> None:
     assert edges["a"].weight.tolist() == [1.0, 1.0]
 
 
-def test_ids_that_are_numbers_are_ends_too(tmp_path: Path) -> None:
+def test_numeric_ids_may_be_edge_ends(tmp_path: Path) -> None:
     table = table_of(tmp_path, id=list(range(ROWS)), x=list(range(ROWS)))
     edges, _ = read_edges(written(tmp_path, {"src": ["0"], "dst": ["5"], "weight": [2]}, "edges.csv"), table)
     assert (edges["edges"].first.tolist(), edges["edges"].second.tolist(), edges["edges"].weight.tolist()) == (
@@ -219,13 +219,13 @@ def test_ids_that_are_numbers_are_ends_too(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_edges_that_cannot_be_used(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
+def test_invalid_edges_are_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     table = table_of(tmp_path, x=list(range(ROWS)))
     with pytest.raises(BadInputError, match=message):
         read_edges(written(tmp_path, columns, "edges.parquet"), table)
 
 
-def test_a_category_knows_null_from_the_empty_word(tmp_path: Path) -> None:
+def test_a_category_distinguishes_null_from_the_empty_string(tmp_path: Path) -> None:
     table = table_of(tmp_path, word=["", "a", None] * 8)
     column = table.categories["word"]
     assert isinstance(column, Category)

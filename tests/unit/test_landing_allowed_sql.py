@@ -1,4 +1,4 @@
-"""What SQL a sources file may hold: hostile queries are refused by name, useful ones are not, and nothing is on no list."""
+"""The SQL allowed in a sources file: hostile queries are refused by name, and every function is classified."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def assert_refused(folder: Path, place: str, printed: str, **entry: object) -> N
         read(folder, **entry)  # type: ignore[arg-type]  # views or an entry, by name
     message = str(error.value)
     assert message.startswith(f"{folder / 'sources.yml'}: {place}")
-    assert printed.lower() in message.partition("\n")[0].lower()  # the parser writes names in small letters
+    assert printed.lower() in message.partition("\n")[0].lower()  # the parser lowercases names
 
 
 @pytest.mark.parametrize("sql", QUERIES)
@@ -46,16 +46,16 @@ def test_a_hostile_query_is_refused_by_name_as_a_query_and_as_a_view(sql: str, t
 
 @pytest.mark.parametrize("sql", HOSTILE_EXPRESSIONS)
 @pytest.mark.parametrize("place", ["columns.title", "where", "changed_at"])
-def test_a_hostile_expression_is_refused_by_name_wherever_one_may_stand(sql: str, place: str, tmp_path: Path) -> None:
+def test_a_hostile_expression_is_refused_by_name_in_every_place(sql: str, place: str, tmp_path: Path) -> None:
     entry = {"columns": {"title": sql}} if place == "columns.title" else {place: sql}
     assert_refused(tmp_path, f"tables.listings.{place}", HOSTILE_EXPRESSIONS[sql], input="offers", **entry)
 
 
-def test_an_input_is_a_name_and_no_sql(tmp_path: Path) -> None:
+def test_an_input_must_be_a_name_and_not_sql(tmp_path: Path) -> None:
     assert_refused(tmp_path, "tables.listings", "read_text", input="offers\" join read_text('x') on true --")
 
 
-def test_a_refused_function_comes_with_the_reason_and_another_that_is_like_it(tmp_path: Path) -> None:
+def test_a_refused_function_is_reported_with_the_reason_or_a_suggestion(tmp_path: Path) -> None:
     assert_refused(tmp_path, "tables.listings.where", "read_text, which reads files, and files are read only through `inputs`",
                    input="offers", where="(select 1 from read_text('x')) = 1")  # fmt: skip
     assert_refused(
@@ -71,7 +71,7 @@ def test_a_refused_function_comes_with_the_reason_and_another_that_is_like_it(tm
 
 
 @pytest.mark.parametrize("sql", ALLOWED)
-def test_a_function_that_only_computes_may_be_called_and_is_one(sql: str) -> None:
+def test_pure_functions_are_allowed_and_exist(sql: str) -> None:
     assert problem_with_expression(sql) is None
     with duckdb.connect() as connection:
         connection.execute("create table offers (id int, title varchar); create table sellers as from offers")
@@ -79,13 +79,13 @@ def test_a_function_that_only_computes_may_be_called_and_is_one(sql: str) -> Non
 
 
 @pytest.mark.parametrize("sql", ALLOWED_QUERIES)
-def test_a_query_that_only_selects_may_be_asked(sql: str) -> None:
+def test_queries_that_only_select_are_allowed(sql: str) -> None:
     assert problem_with_query(sql) is None
     assert tables_named(sql) <= {"offers", "sellers"}
 
 
 def snippets() -> list[str]:
-    """Returns the SQL that the pages show for a sources file: after a key of one, or in a YAML example."""
+    """Returns the SQL that the documentation shows for a sources file: after a key, or in a YAML example."""
     found: set[str] = set()
     for page in ("sources.md", "data-engineer.md", "source-contract.md"):
         text = (ROOT / "docs" / page).read_text()
@@ -101,7 +101,7 @@ def snippets() -> list[str]:
     return sorted(found)
 
 
-def test_the_sql_that_the_pages_show_may_be_written() -> None:
+def test_documented_sql_is_allowed() -> None:
     shown = snippets()
     assert {"updated_at < now() - interval 10 minute", "placed_at < current_date", "price_cents / 100"} <= set(shown)
     for sql in shown:
@@ -110,13 +110,13 @@ def test_the_sql_that_the_pages_show_may_be_written() -> None:
 
 
 @pytest.mark.parametrize("example", ["agora", "order_brushing", "postgres"])
-def test_the_examples_may_be_read(example: str) -> None:
+def test_the_examples_sources_files_are_valid(example: str) -> None:
     variables = {"AGORA_DIR": "/agora", "SHOP_HOST": "db.internal", "SHOP_PASSWORD": "a secret"}
     assert read_sources(ROOT / "examples" / example / "sources.yml", variables).tables
 
 
-def test_every_function_of_duckdb_is_on_a_list() -> None:
-    """Whatever a new version of DuckDB brings has to be read about, and put on one of the lists of `functions`."""
+def test_every_duckdb_function_is_listed_as_allowed_or_refused() -> None:
+    """New functions of a DuckDB version have to be reviewed, and put on one of the lists of `functions`."""
     query = """
         select distinct lower(function_name), function_type in ('table', 'table_macro') from duckdb_functions()
         where function_type <> 'pragma'
@@ -132,11 +132,11 @@ def test_every_function_of_duckdb_is_on_a_list() -> None:
     assert not allowed & refused
     own = {(name, is_table) for name, is_table in there if name.startswith(functions.INTERNAL_PREFIXES)}
     assert sorted(there - allowed - refused - own) == [], "read about these, and put each on a list"
-    written = {("unnest", False), ("unlist", False), ("getenv", False)}  # syntax of DuckDB, and its command line's own
+    written = {("unnest", False), ("unlist", False), ("getenv", False)}  # syntax and CLI functions
     assert (allowed | refused) - there == written, "DuckDB has these no more"
 
 
-def test_what_is_volatile_or_runs_a_query_is_not_allowed() -> None:
+def test_volatile_functions_and_macros_with_queries_are_not_allowed() -> None:
     with duckdb.connect() as connection:
         volatile = connection.execute(
             "select function_name from duckdb_functions() where stability = 'VOLATILE'"
@@ -178,5 +178,5 @@ def test_no_nesting_hides_a_hostile_expression(sql: str, wrappings: list[str]) -
     assert HOSTILE_EXPRESSIONS[sql].lower() in problem.lower()
 
 
-def test_what_is_nested_too_deep_is_refused() -> None:
+def test_too_deeply_nested_sql_is_refused() -> None:
     assert problem_with_expression("not " * 20_000 + "true")

@@ -1,4 +1,4 @@
-"""How source types become the contract's, and what is refused rather than bent."""
+"""Conversion of source types to the contract's, and refusal of lossy conversions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from touchstone.landing.checks import conversion
 
 
 def convert(column_type: ColumnType, value: str) -> Any:
-    """Converts an SQL value: the result as text, 'fails' where the rows' check finds it, 'never' where the type cannot."""
+    """Converts an SQL value: the result as text, 'fails' if the row check detects it, 'never' for a refused type."""
     with duckdb.connect(":memory:") as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"create table source as select {value} as x")
@@ -82,13 +82,15 @@ def convert(column_type: ColumnType, value: str) -> Any:
         ("json", "7", "never"),
     ],
 )
-def test_a_value_becomes_the_contract_s_type_or_is_found(column_type: ColumnType, value: str, result: str) -> None:
+def test_a_value_is_converted_to_the_contract_type_or_detected(
+    column_type: ColumnType, value: str, result: str
+) -> None:
     assert convert(column_type, value) == result
 
 
 @pytest.mark.parametrize(
     "column_type", ["string", "integer", "decimal", "double", "boolean", "date", "timestamp", "json"]
 )
-def test_nothing_stays_nothing(column_type: ColumnType) -> None:
+def test_null_stays_null(column_type: ColumnType) -> None:
     assert convert(column_type, "null") in (None, "never")
     assert convert(column_type, "null::varchar") is None

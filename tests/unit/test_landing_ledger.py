@@ -1,4 +1,4 @@
-"""Which loads count, what names a set of them, and what becomes of a run when a load is refused."""
+"""Which loads are current, the digest of a set of loads, and runs after a refused load."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def record(table: str, load_id: str | None, day: int = 0, **facts: Any) -> LoadR
     return LoadRecord.model_validate(known | facts)
 
 
-def test_the_ledger_gives_back_what_it_was_given(tmp_path: Path) -> None:
+def test_the_ledger_round_trips_its_records(tmp_path: Path) -> None:
     lines = [record("orders", "a"), record("orders", None, 1), record("listings", "b", 2, newest_event_date=None)]
     for line in lines:
         Ledger(tmp_path).append(line)
@@ -58,7 +58,7 @@ def test_a_changed_line_breaks_the_ledger(tmp_path: Path) -> None:
         Ledger(tmp_path).read()
 
 
-def test_the_newest_full_load_and_its_increments_count() -> None:
+def test_the_newest_full_load_and_its_increments_are_current() -> None:
     lines = [
         record("orders", "a"),
         record("orders", "b", 1, mode="incremental"),
@@ -74,18 +74,18 @@ def test_the_newest_full_load_and_its_increments_count() -> None:
 
 
 @pytest.mark.parametrize("table", ["listings", "listing_images", "brand_logos"])
-def test_where_loads_are_history_all_of_them_stay(table: str) -> None:
+def test_tables_with_history_keep_all_loads(table: str) -> None:
     lines = [record(table, "a"), record(table, "b", 1), record(table, "a", 2)]
     pins = pinned_loads(lines, CONTRACT)
     assert pins.as_dict() == {table: ["a", "b", "a"]}
     assert [load.landed_at for load in pins.current[table]] == [START + timedelta(days=2)]
 
 
-def test_a_table_that_left_the_contract_does_not_count() -> None:
+def test_loads_of_a_table_removed_from_the_contract_are_ignored() -> None:
     assert pinned_loads([record("unheard_of", "a")], CONTRACT).as_dict() == {}
 
 
-def test_the_digest_names_content_and_for_later_loads_their_time() -> None:
+def test_the_digest_covers_content_and_the_landing_time_of_later_loads() -> None:
     def digest(*lines: LoadRecord) -> str:
         return pinned_loads(lines, CONTRACT).digest
 
@@ -98,7 +98,7 @@ def test_the_digest_names_content_and_for_later_loads_their_time() -> None:
     assert digest(history, record("listings", "b", 1)) != digest(history, record("listings", "b", 2))
 
 
-def test_a_refused_load_with_a_young_one_before_it_lets_the_run_go_on() -> None:
+def test_a_refused_load_with_a_fresh_predecessor_lets_the_run_continue() -> None:
     lines = [record("orders", "a"), record("orders", None, 1)]
     found = loads_in_use(lines[1:], pinned_loads(lines, CONTRACT), date(2026, 6, 7), timedelta(days=7))
     assert [(entry.table, entry.load.load_id, entry.age_days, entry.is_stale) for entry in found] == [
@@ -107,26 +107,26 @@ def test_a_refused_load_with_a_young_one_before_it_lets_the_run_go_on() -> None:
     assert "7 days old" in str(found[0])
 
 
-def test_one_day_more_and_it_is_stale() -> None:
+def test_a_load_one_day_older_is_stale() -> None:
     lines = [record("orders", "a"), record("orders", None, 1)]
     found = loads_in_use(lines[1:], pinned_loads(lines, CONTRACT), date(2026, 6, 8), timedelta(days=7))
     assert [entry.is_stale for entry in found] == [True]
     assert "too old" in str(found[0])
 
 
-def test_without_events_a_load_is_as_old_as_its_landing() -> None:
+def test_the_age_of_a_load_without_events_counts_from_its_landing() -> None:
     lines = [record("brands", "a", newest_event_date=None), record("brands", None, 1)]
     found = loads_in_use(lines[1:], pinned_loads(lines, CONTRACT), date(2026, 6, 5), timedelta(days=7))
     assert found[0].age_days == 4
 
 
-def test_seeing_the_same_content_again_does_not_make_it_younger() -> None:
+def test_unchanged_content_does_not_make_a_load_fresher() -> None:
     lines = [record("orders", "a"), record("orders", "a", 6, status="unchanged"), record("orders", None, 7)]
     found = loads_in_use(lines[2:], pinned_loads(lines, CONTRACT), date(2026, 6, 10), timedelta(days=7))
     assert found[0].is_stale
 
 
-def test_nothing_to_stand_in_is_bad_input_with_every_message() -> None:
+def test_refused_loads_without_stand_ins_are_bad_input_with_all_messages() -> None:
     lines = [record("orders", None), record("reviews", None), record("listings", "a")]
     with pytest.raises(BadInputError) as refused:
         loads_in_use(lines, pinned_loads(lines, CONTRACT), date(2026, 6, 5), timedelta(days=7))
@@ -148,14 +148,14 @@ def removal(load_id: str, replacement: str | None = None) -> Removal:
     )
 
 
-def test_a_load_that_nothing_befell_expansion_weight_itself() -> None:
+def test_a_load_without_removals_is_its_own_current_load() -> None:
     lines = [record("orders", "a"), record("orders", "a", 1, status="unchanged"), record("orders", None, 2)]
     assert [(key, status.removals, status.current) for key, status in load_statuses(lines).items()] == [
         (("orders", "a"), (), lines[0])
     ]
 
 
-def test_what_stands_in_is_found_through_every_erasure() -> None:
+def test_the_replacement_of_a_load_is_resolved_through_all_erasures() -> None:
     lines = [record("orders", "a"), removal("a", "b"), removal("b", "c")]
     found = load_statuses(lines)
     assert [status.current and status.current.load_id for status in found.values()] == ["c", "c", "c"]
@@ -166,7 +166,7 @@ def test_what_stands_in_is_found_through_every_erasure() -> None:
     assert found["orders", "c"].current == current_loads(lines)[0]
 
 
-def test_of_what_was_pruned_nothing_stands_until_it_lands_again() -> None:
+def test_a_pruned_load_has_no_current_load_until_it_lands_again() -> None:
     lines = [record("orders", "a"), removal("a", "b"), removal("b")]
     assert {status.current for status in load_statuses(lines).values()} == {None}
     again = record("orders", "b", 5)

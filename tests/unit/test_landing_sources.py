@@ -1,4 +1,4 @@
-"""The sources file: what is wrong with one is said with the file, the place and what to do."""
+"""The sources file: problems are reported with the file, the location and a remedy."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def refused(tmp_path: Path, text: str, **environment: str) -> str:
     return str(error.value)
 
 
-def test_a_good_file_is_read(tmp_path: Path) -> None:
+def test_a_valid_file_is_read(tmp_path: Path) -> None:
     sources = read(tmp_path, GOOD)
     check_mapping(sources, load_contract())
     assert sources.name == "shop"
@@ -57,7 +57,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
     assert sources.origin_of("listings") == "shop: parquet ${DATA}/items-*.parquet; csv sellers.csv"
 
 
-def test_pictures_lie_beside_the_file(tmp_path: Path) -> None:
+def test_the_image_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     assert read(tmp_path, GOOD).pictures is None
     assert picture_folder(tmp_path / "sources.yml") is None
     (tmp_path / "shots").mkdir()
@@ -66,7 +66,7 @@ def test_pictures_lie_beside_the_file(tmp_path: Path) -> None:
     assert picture_folder(tmp_path / "absent.yml") is None
 
 
-def test_a_folder_of_pictures_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_image_folder_is_refused(tmp_path: Path) -> None:
     message = refused(tmp_path, f"{GOOD}pictures: shots\n")
     assert "pictures is 'shots', and there is no such folder next to the file" in message
     with pytest.raises(BadInputError, match="no such folder"):
@@ -78,7 +78,7 @@ def test_variables_are_expanded_in_inputs(tmp_path: Path) -> None:
     assert sources.inputs["items"].model_dump()["path"] == "/elsewhere/items-*.parquet"
 
 
-def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
+def test_the_digest_of_a_table_depends_on_its_query(tmp_path: Path) -> None:
     first, second = read(tmp_path, GOOD), read(tmp_path, GOOD.replace("price is not null", "price > 0"))
     assert first.tables["listings"].digest() != second.tables["listings"].digest()
     assert first.tables["merchants"].digest() == second.tables["merchants"].digest()
@@ -178,12 +178,12 @@ def test_the_inputs_of_the_example_differ_by_recipe(tmp_path: Path) -> None:
         ("cursor: listed_at", "cursor: title", "must be a timestamp, a date or an integer"),
     ],
 )
-def test_a_bad_file_is_refused_where_it_is_bad(old: str, new: str, printed: str, tmp_path: Path) -> None:
+def test_an_invalid_file_is_refused_with_the_location(old: str, new: str, printed: str, tmp_path: Path) -> None:
     assert old in GOOD
     assert printed in refused(tmp_path, GOOD.replace(old, new))
 
 
-def test_every_problem_with_the_contract_is_named_at_once(tmp_path: Path) -> None:
+def test_all_contract_violations_are_reported_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("merchants: {query", "merchant: {query").replace("cursor: listed_at", "cursor: title")
     message = refused(tmp_path, text)
     assert all(
@@ -192,7 +192,7 @@ def test_every_problem_with_the_contract_is_named_at_once(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "just text"])
-def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_mapping_is_refused(text: str, tmp_path: Path) -> None:
     assert "is not a mapping" in refused(tmp_path, text)
 
 
@@ -201,7 +201,7 @@ def test_an_absent_file_is_refused(tmp_path: Path) -> None:
         read_sources(tmp_path / "none.yml", {})
 
 
-def test_a_secret_from_the_environment_reaches_no_message(tmp_path: Path) -> None:
+def test_a_secret_from_the_environment_is_in_no_message(tmp_path: Path) -> None:
     text = GOOD.replace('delimiter: ";"', 'delimiter: "${HIDDEN}"')
     assert "hunter2" not in refused(tmp_path, text, HIDDEN="hunter2-is-too-long")
 
@@ -210,7 +210,7 @@ LAUGHS = "\n".join(f"x{level}: &x{level} [{', '.join([f'*x{level - 1}'] * 9)}]" 
 
 
 @pytest.mark.parametrize("last", ["inputs: *x9", "inputs: {<<: *x9}", "name: *x9"])
-def test_aliases_that_stand_for_billions_are_refused_at_once(last: str, tmp_path: Path) -> None:
+def test_exponentially_expanding_aliases_are_refused_immediately(last: str, tmp_path: Path) -> None:
     text = f"version: 1\nx0: &x0 {{a: lol}}\n{LAUGHS}\n{last}\ntables: {{}}\n"
     assert "with its aliases written out it has more than 100,000 keys and values" in refused(tmp_path, text)
 
@@ -219,7 +219,7 @@ SELLERS = '{connector: csv, path: sellers.csv, delimiter: ";", "null": ["", "NUL
 POSTGRES = "connector: postgres, host: h, user: u, database: d, table: t"
 
 
-def test_a_map_is_merged_into_another_that_says_more(tmp_path: Path) -> None:
+def test_merge_keys_are_overridden_by_explicit_ones(tmp_path: Path) -> None:
     text = GOOD.replace("items: {connector: parquet", "items: &file {connector: csv, null: [NA]")
     sellers = read(tmp_path, text.replace(SELLERS, "{<<: *file, path: sellers.csv}")).inputs["sellers"].model_dump()
     assert (sellers["path"], sellers["null"]) == ("sellers.csv", ["NA"])
@@ -257,14 +257,14 @@ def test_a_map_is_merged_into_another_that_says_more(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_may_be_a_secret_reaches_no_message(sellers: str, printed: str, tmp_path: Path) -> None:
+def test_possible_secrets_are_in_no_message(sellers: str, printed: str, tmp_path: Path) -> None:
     assert SELLERS in GOOD
     variables = {"SECRET": "hunter2", "ADDRESS": "postgres://u:hunter2@db/d", "LOGIN": "key:hunter2@"}
     assert printed in refused(tmp_path, GOOD.replace(SELLERS, sellers), **variables)
 
 
 @pytest.mark.parametrize("value", ["no\udcffutf-8", "nu\0ll"])
-def test_a_variable_that_holds_no_text_is_refused_by_name(value: str, tmp_path: Path) -> None:
+def test_a_variable_without_valid_text_is_refused_by_name(value: str, tmp_path: Path) -> None:
     printed = "inputs.items.path needs the environment variable DATA, which is not valid UTF-8 text"
     assert printed in refused(tmp_path, GOOD, DATA=value)
 
@@ -272,7 +272,9 @@ def test_a_variable_that_holds_no_text_is_refused_by_name(value: str, tmp_path: 
 @pytest.mark.parametrize(
     ("written", "read_as"), [("[NA, 2026-02-30]", ["NA", "2026-02-30"]), ('["", "NULL"]', ["", "NULL"])]
 )
-def test_the_option_null_needs_no_quotes_and_a_date_is_text(written: str, read_as: list[str], tmp_path: Path) -> None:
+def test_the_null_option_needs_no_quotes_and_reads_dates_as_text(
+    written: str, read_as: list[str], tmp_path: Path
+) -> None:
     sources = read(tmp_path, GOOD.replace('"null": ["", "NULL"]', f"null: {written}"))
     assert sources.inputs["sellers"].model_dump()["null"] == read_as
 
@@ -292,7 +294,7 @@ def test_a_query_may_end_in_semicolons(query: str, relation: str) -> None:
     assert duckdb.sql("select 1 as sellers").query("sellers", f"from {TableSource(query=query).relation}").fetchone()
 
 
-def test_the_example_on_the_contract_s_page_is_a_good_file(tmp_path: Path) -> None:
+def test_the_example_in_the_contract_documentation_is_valid(tmp_path: Path) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "source-contract.md").read_text()
     example = page.split("```yaml\n")[1].split("```")[0]
     sources = read(tmp_path, example, SHOP_DIR="/shop")

@@ -1,4 +1,4 @@
-"""What a user's SQL may be, what DuckDB may touch, and HMAC in SQL."""
+"""User SQL, DuckDB's restricted access, and HMAC in SQL."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from touchstone.landing.sql import Hmac, Limits, connection_with, describe_error
         "a = 1 and b in ('x', ';')",
     ],
 )
-def test_an_expression_may_be_any_single_one(sql: str) -> None:
+def test_any_single_expression_is_accepted(sql: str) -> None:
     assert problem_with_expression(sql) is None
 
 
@@ -54,7 +54,7 @@ def test_an_expression_may_be_any_single_one(sql: str) -> None:
         "title order by 1",
     ],
 )
-def test_anything_else_is_no_expression(sql: str) -> None:
+def test_anything_but_a_single_expression_is_refused(sql: str) -> None:
     assert problem_with_expression(sql)
 
 
@@ -74,11 +74,11 @@ def test_anything_else_is_no_expression(sql: str) -> None:
         "selct 1",
     ],
 )
-def test_a_query_only_selects(sql: str) -> None:
+def test_a_query_that_does_more_than_select_is_refused(sql: str) -> None:
     assert problem_with_query(sql)
 
 
-def test_the_relations_of_a_query_leave_out_its_own() -> None:
+def test_the_relations_of_a_query_exclude_its_ctes() -> None:
     sql = "with a as (select * from b) select * from a join c on true where exists (select 1 from d)"
     assert problem_with_query(sql) is None
     assert tables_named(sql) == {"b", "c", "d"}
@@ -94,7 +94,7 @@ def test_the_relations_of_a_query_leave_out_its_own() -> None:
         ("select * from a where x in (with b as (select 1 as x) select x from b join c using (x))", {"a", "c"}),
     ],
 )
-def test_a_join_by_name_is_told_as_any_other(sql: str, read: set[str]) -> None:
+def test_relations_in_joins_by_name_are_found(sql: str, read: set[str]) -> None:
     assert tables_named(sql) == read
 
 
@@ -104,15 +104,15 @@ def test_a_join_by_name_is_told_as_any_other(sql: str, read: set[str]) -> None:
     key=st.binary(min_size=1, max_size=100),
     text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=80),
 )
-def test_hmac_in_sql_is_the_one_of_the_standard_library(key: bytes, text: str) -> None:
+def test_hmac_in_sql_equals_the_standard_library(key: bytes, text: str) -> None:
     made = Hmac(key)
     with duckdb.connect(":memory:") as connection:
         found = connection.execute(f"select {made.sql('$text')}", {**made.parameters, "text": text}).fetchall()[0][0]
-    is_blank = all(unicodedata.category(character) == "Zs" for character in text)  # all that DuckDB's trim takes off
+    is_blank = all(unicodedata.category(character) == "Zs" for character in text)  # what DuckDB's trim removes
     assert found == (None if is_blank else hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32])
 
 
-def test_hmac_of_nothing_is_nothing_and_needs_a_key() -> None:
+def test_hmac_of_null_is_null_and_an_empty_key_is_refused() -> None:
     made = Hmac(b"key")
     with duckdb.connect(":memory:") as connection:
         found = connection.execute(f"select {made.sql('null::varchar')}", made.parameters).fetchall()
@@ -121,7 +121,7 @@ def test_hmac_of_nothing_is_nothing_and_needs_a_key() -> None:
         Hmac(b"")
 
 
-def test_two_keys_have_two_names_and_neither_shows_the_key() -> None:
+def test_two_keys_have_different_ids_that_do_not_show_the_key() -> None:
     one, other = Hmac(b"secret one"), Hmac(b"secret two")
     assert one.key_id != other.key_id
     assert "secret" not in one.key_id + one.sql("x")
@@ -141,7 +141,7 @@ def test_two_keys_have_two_names_and_neither_shows_the_key() -> None:
         "load httpfs",
     ],
 )
-def test_duckdb_touches_nothing_but_the_inputs_and_its_folder(sql: str, tmp_path: Path) -> None:
+def test_duckdb_accesses_only_the_inputs_and_its_folder(sql: str, tmp_path: Path) -> None:
     outside, folder = tmp_path, tmp_path / "work"
     folder.mkdir()
     (outside / "secret.txt").write_text("secret\n1\n")
@@ -169,7 +169,7 @@ def test_duckdb_reads_an_input_whose_name_looks_like_a_pattern(tmp_path: Path) -
         "select json_extract('{1390' || x, '$.a')",
     ],
 )
-def test_an_error_tells_no_value(sql: str) -> None:
+def test_an_error_contains_no_values(sql: str) -> None:
     with duckdb.connect(":memory:") as connection, pytest.raises(duckdb.Error) as failed:
         connection.execute(f"{sql} from (select 'abc' || range as x from range(5))").fetchall()
     assert "1390" in str(failed.value)
@@ -177,7 +177,7 @@ def test_an_error_tells_no_value(sql: str) -> None:
     assert "abc" not in describe_error(failed.value)
 
 
-def test_an_error_in_the_sql_itself_is_told() -> None:
+def test_an_error_in_the_sql_itself_is_reported() -> None:
     with duckdb.connect(":memory:") as connection, pytest.raises(duckdb.Error) as failed:
         connection.execute("select titel from (select 1 as title)")
     assert "titel" in describe_error(failed.value)
@@ -203,7 +203,7 @@ def test_a_database_that_was_attached_before_the_lock_stays_readable(tmp_path: P
         ("timestamp '2026-01-01'", set()),
     ],
 )
-def test_the_columns_that_an_expression_names(expression: str, columns: set[str]) -> None:
+def test_the_columns_of_an_expression_are_found(expression: str, columns: set[str]) -> None:
     assert columns_named(expression) == columns
 
 
@@ -220,12 +220,12 @@ def test_the_columns_that_an_expression_names(expression: str, columns: set[str]
         (None, None),
     ],
 )
-def test_what_is_masked_is_gone_without_a_trace(text: str | None, masked: str | None) -> None:
+def test_masked_words_are_removed_without_a_trace(text: str | None, masked: str | None) -> None:
     expression = masking("given", [r"replicas?", r"\b1\s*:?\s+1\b|1:1", "高仿"])
     assert duckdb.execute(f"select {expression} from (select $1::varchar as given)", [text]).fetchone() == (masked,)
 
 
 @pytest.mark.parametrize(("pattern", "message"), [("(", "missing )"), ("a*", "everywhere"), ("", "everywhere")])
-def test_a_pattern_that_cannot_be_cut_out_is_named(pattern: str, message: str) -> None:
+def test_an_invalid_masking_pattern_is_reported(pattern: str, message: str) -> None:
     assert message in str(problem_with_pattern(pattern))
     assert problem_with_pattern("it's|b+") is None

@@ -1,4 +1,4 @@
-"""How the code hangs together: no import cycles, and no private names of libraries."""
+"""The structure of the code: no import cycles, and no private names of libraries."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def module_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-# Why nothing public does it is in docs/decisions/0020.
+# docs/decisions/0020 explains why no public name does it.
 INDISPENSABLE = {"dagster._core.workspace.load.load_workspace_process_context_from_yaml_paths"}
 MODULES = {module_of(path): path for path in FILES}
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The modules of ours that a module imports anywhere, in functions and for types too."""
+    """The project's modules that a module imports, including imports in functions and for types."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
@@ -34,7 +34,7 @@ def imported(path: Path) -> Iterator[str]:
                 yield name if name in MODULES else node.module
 
 
-def test_no_module_imports_itself_by_way_of_others():
+def test_there_are_no_import_cycles():
     graph = {
         name: {other for other in imported(path) if other in MODULES and other != name}
         for name, path in MODULES.items()

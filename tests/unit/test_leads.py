@@ -1,4 +1,4 @@
-"""What makes a lead, how leads are ranked, and which lead of one day is which of the day before."""
+"""The definition and ranking of leads, and the identity of leads from one day to the next."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ring(name: str, *members: str, harm: int = 100) -> list[Merchant]:
 
 
 def leads_by_members(made: Made, day: dt.date) -> dict[frozenset[str], dict[str, Any]]:
-    """Returns the leads that are found as of a day, by who is in them."""
+    """Returns the leads as of a day by their members."""
     leads = read_leads(made.home, day)
     members: dict[str, set[str]] = {}
     for row in leads.merchants.to_pylist():
@@ -51,7 +51,7 @@ def leads_by_members(made: Made, day: dt.date) -> dict[frozenset[str], dict[str,
     return {frozenset(members[lead["lead_id"]]): lead for lead in leads.current()}
 
 
-def of(made: Made, day: dt.date, *members: str) -> dict[str, Any]:
+def lead_of(made: Made, day: dt.date, *members: str) -> dict[str, Any]:
     return leads_by_members(made, day)[frozenset(members)]
 
 
@@ -68,12 +68,12 @@ def test_rings_and_merchants_outside_one_are_leads_by_harm(made: Made) -> None:
     ]  # fmt: skip
 
 
-def test_a_ring_of_which_nothing_is_on_a_list_is_none(made: Made) -> None:
+def test_a_ring_without_listed_members_is_no_lead(made: Made) -> None:
     quiet = [Merchant(name, score=1, ring="a") for name in ("a", "b")]
     assert made.find([*quiet, shop("c")])["ring leads"] == 0
 
 
-def test_a_ring_is_one_by_a_single_listing_on_a_list(made: Made) -> None:
+def test_a_ring_with_a_single_listed_listing_is_a_lead(made: Made) -> None:
     assert made.find([shop("a", score=1, ring="a"), Merchant("b", score=1, ring="a")])["ring leads"] == 1
 
 
@@ -85,14 +85,14 @@ def test_flagged_merchants_that_share_a_rare_value_are_one_lead(made: Made) -> N
     assert set(leads_by_members(made, DAY)) == {frozenset("a"), frozenset("b"), frozenset("c")}
 
 
-def test_a_service_is_a_lead_by_trades_on_a_list_and_its_merchants_may_be_in_others(made: Made) -> None:
+def test_a_service_with_listed_transactions_is_a_lead_and_shares_merchants_with_others(made: Made) -> None:
     served = [shop("a", service="s"), shop("b", score=1, service="s")]
     assert made.find(served)["service leads"] == 0
     served = [shop("a", service="s", brushing_score=90), shop("b", score=1, service="s")]
     assert made.find(served) == {"ring leads": 0, "merchant leads": 1, "service leads": 1}
 
 
-def test_a_list_that_was_refused_makes_no_lead_and_those_before_stay(made: Made) -> None:
+def test_a_refused_list_makes_no_leads_and_existing_ones_are_kept(made: Made) -> None:
     made.find([shop("a")])
     before = {path.name: path.read_bytes() for path in leads_folder(made.home, DAY).iterdir()}
     made.rate([shop("a"), shop("b")], lists=("merchants", "reviews", "brushing_merchants"))
@@ -101,7 +101,7 @@ def test_a_list_that_was_refused_makes_no_lead_and_those_before_stay(made: Made)
     assert {path.name: path.read_bytes() for path in leads_folder(made.home, DAY).iterdir()} == before
 
 
-def test_what_a_list_that_is_off_says_counts_for_nothing(made: Made) -> None:
+def test_a_list_that_is_off_is_ignored(made: Made) -> None:
     made.rate([shop("a"), shop("b", score=1, brushing_score=90)], lists=("brushing_merchants",))
     make_leads(made.home, DAY, ("brushing_merchants",))
     found = leads_by_members(made, DAY)
@@ -124,58 +124,58 @@ def test_a_ring_that_grows_and_shrinks_is_the_same_lead_with_a_history(made: Mad
     made.find(ring("a", "a", "b"), day=DAYS[0])
     made.find(ring("a", "a", "b", "c"), day=DAYS[1])
     made.find(ring("b", "b", "c"), day=DAYS[2])
-    lead = of(made, DAYS[2], "b", "c")
-    assert lead["lead_id"] == of(made, DAYS[0], "a", "b")["lead_id"]
+    lead = lead_of(made, DAYS[2], "b", "c")
+    assert lead["lead_id"] == lead_of(made, DAYS[0], "a", "b")["lead_id"]
     assert lead["since_date"] == DAYS[0]
     assert changes(made, DAYS[2], lead["lead_id"]) == ["found", "grew", "shrank"]
     assert read_leads(made.home, DAYS[2]).lead(lead["lead_id"])["history"][1]["joined_merchants"] == ["c"]
 
 
-def test_a_merchant_that_turns_out_to_be_in_a_ring_is_the_same_lead(made: Made) -> None:
+def test_a_merchant_found_in_a_ring_later_is_the_same_lead(made: Made) -> None:
     made.find([shop("b")], day=DAYS[0])
     made.find(ring("a", "a", "b"), day=DAYS[1])
-    assert of(made, DAYS[1], "a", "b")["lead_id"] == of(made, DAYS[0], "b")["lead_id"]
+    assert lead_of(made, DAYS[1], "a", "b")["lead_id"] == lead_of(made, DAYS[0], "b")["lead_id"]
 
 
-def test_of_a_lead_that_splits_the_part_with_most_harm_stays_it(made: Made) -> None:
+def test_a_split_lead_keeps_its_id_in_the_part_with_most_harm(made: Made) -> None:
     made.find([*ring("a", "a", "b", harm=10), *ring("a", "c", "d", harm=30)], day=DAYS[0])
     made.find([*ring("a", "a", "b", harm=10), *ring("c", "c", "d", harm=30)], day=DAYS[1])
-    whole = of(made, DAYS[0], "a", "b", "c", "d")["lead_id"]
-    assert of(made, DAYS[1], "c", "d")["lead_id"] == whole
-    other = of(made, DAYS[1], "a", "b")
+    whole = lead_of(made, DAYS[0], "a", "b", "c", "d")["lead_id"]
+    assert lead_of(made, DAYS[1], "c", "d")["lead_id"] == whole
+    other = lead_of(made, DAYS[1], "a", "b")
     assert (other["split_from"], other["since_date"]) == (whole, DAYS[1])
     assert changes(made, DAYS[1], other["lead_id"]) == ["split"]
 
 
-def test_leads_that_merge_go_on_as_the_one_with_most_harm(made: Made) -> None:
+def test_merged_leads_continue_as_the_one_with_most_harm(made: Made) -> None:
     made.find([*ring("a", "a", "b", harm=10), *ring("c", "c", "d", harm=30)], day=DAYS[0])
     made.find([*ring("a", "a", "b", harm=10), *ring("a", "c", "d", harm=30)], day=DAYS[1])
-    lesser, greater = (of(made, DAYS[0], *pair)["lead_id"] for pair in ("ab", "cd"))
-    assert of(made, DAYS[1], "a", "b", "c", "d")["lead_id"] == greater
+    lesser, greater = (lead_of(made, DAYS[0], *pair)["lead_id"] for pair in ("ab", "cd"))
+    assert lead_of(made, DAYS[1], "a", "b", "c", "d")["lead_id"] == greater
     gone = read_leads(made.home, DAYS[1]).lead(lesser)
     assert (gone["status"], gone["merged_into"], gone["merchants"]) == ("merged", greater, [])
 
 
-def test_a_lead_that_ended_comes_back_as_itself(made: Made) -> None:
+def test_an_ended_lead_returns_with_the_same_id(made: Made) -> None:
     made.find([shop("a"), shop("b")], day=DAYS[0])
     made.find([shop("b")], day=DAYS[1])
     made.find([shop("a"), shop("b")], day=DAYS[2])
-    lead_id = of(made, DAYS[0], "a")["lead_id"]
+    lead_id = lead_of(made, DAYS[0], "a")["lead_id"]
     assert read_leads(made.home, DAYS[1]).lead(lead_id)["status"] == "ended"
-    assert of(made, DAYS[2], "a")["lead_id"] == lead_id
+    assert lead_of(made, DAYS[2], "a")["lead_id"] == lead_id
     assert changes(made, DAYS[2], lead_id) == ["found", "ended", "returned"]
 
 
-def test_the_greatest_earlier_date_counts_not_what_was_made_last(made: Made) -> None:
+def test_a_lead_follows_the_greatest_earlier_date_and_not_the_latest_build(made: Made) -> None:
     made.find(ring("a", "a", "b"), day=DAYS[1])
     made.find(ring("a", "a", "b", "c"), day=DAYS[3])
     made.find(ring("a", "a", "b"), day=DAYS[0])
     made.find(ring("a", "a", "b"), day=DAYS[2])
-    assert of(made, DAYS[2], "a", "b")["lead_id"] == of(made, DAYS[1], "a", "b")["lead_id"]
-    assert of(made, DAYS[0], "a", "b")["lead_id"] != of(made, DAYS[1], "a", "b")["lead_id"]
+    assert lead_of(made, DAYS[2], "a", "b")["lead_id"] == lead_of(made, DAYS[1], "a", "b")["lead_id"]
+    assert lead_of(made, DAYS[0], "a", "b")["lead_id"] != lead_of(made, DAYS[1], "a", "b")["lead_id"]
 
 
-def test_what_was_changed_on_disk_is_told_and_nothing_stands_on_it(made: Made) -> None:
+def test_modified_leads_are_reported_and_not_used_for_later_days(made: Made) -> None:
     made.find([shop("a")], day=DAYS[0])
     assert list(problems(made.home)) == []
     file = leads_folder(made.home, DAYS[0]) / "leads.parquet"
@@ -187,7 +187,7 @@ def test_what_was_changed_on_disk_is_told_and_nothing_stands_on_it(made: Made) -
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_disk_that_refuses_leaves_a_day_s_leads_whole_and_made_again_they_are_the_same(
+def test_leads_are_written_atomically_on_a_full_disk_and_rebuilt_identically(
     made: Made, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     made.find([shop("a")], day=DAYS[0])
@@ -198,16 +198,16 @@ def test_a_disk_that_refuses_leaves_a_day_s_leads_whole_and_made_again_they_are_
     assert list(problems(made.home)) == []
     assert leads_folder(made.home, DAYS[1]).exists() == (moment == "after")
     made.find([shop("a")], day=DAYS[1])
-    assert of(made, DAYS[1], "a")["lead_id"] == of(made, DAYS[0], "a")["lead_id"]
+    assert lead_of(made, DAYS[1], "a")["lead_id"] == lead_of(made, DAYS[0], "a")["lead_id"]
 
 
-def test_a_version_that_was_never_published_is_told(made: Made) -> None:
+def test_a_version_that_was_never_published_is_reported(made: Made) -> None:
     made.find([shop("a")])
     (made.home / "published" / "listings" / "history.jsonl").write_bytes(b"")
     assert any("never published" in problem for problem in problems(made.home))
 
 
-def test_who_asks_for_what_there_is_not_hears_what_there_is(made: Made) -> None:
+def test_an_unknown_date_or_lead_is_refused_with_what_exists(made: Made) -> None:
     with pytest.raises(BadInputError, match="There are no leads"):
         read_leads(made.home)
     made.find([shop("a")])
@@ -217,7 +217,7 @@ def test_who_asks_for_what_there_is_not_hears_what_there_is(made: Made) -> None:
         read_leads(made.home).lead("lead-x")
 
 
-def test_leads_are_told_in_words(made: Made) -> None:
+def test_leads_are_rendered_as_text(made: Made) -> None:
     made.find(ring("a", "a", "b"), day=DAYS[0])
     assert "1 lead as of 2026-06-30" in render_leads(read_leads(made.home), 1)
     made.find([*ring("a", "a", "b", harm=150), shop("c", 1)], day=DAYS[1])
@@ -231,7 +231,7 @@ def test_leads_are_told_in_words(made: Made) -> None:
     assert mart_file(made.home, "lead_merchants", DAYS[1]).is_file()
 
 
-def test_who_hangs_together_is_named_by_the_least() -> None:
+def test_connected_merchants_are_named_by_the_smallest_id() -> None:
     ties = pa.table({"merchant_id_a": ["b", "c", "x"], "merchant_id_b": ["c", "d", "y"]})
     assert connected_merchants(ties).to_pydict() == {
         "merchant_id": ["b", "c", "d", "x", "y"],
@@ -240,21 +240,21 @@ def test_who_hangs_together_is_named_by_the_least() -> None:
     assert connected_merchants(ties.slice(0, 0)).num_rows == 0
 
 
-def test_a_moment_without_a_zone_is_utc_and_one_with_is_told_in_it() -> None:
+def test_a_time_without_zone_is_utc_and_one_with_zone_is_converted() -> None:
     noon = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
     assert parse_time("2026-07-01T12:00", "--at") == parse_time("2026-07-01T14:00+02:00", "--at") == noon
     with pytest.raises(BadInputError, match="--at noon: not a time"):
         parse_time("noon", "--at")
 
 
-PEOPLE = "abcdefg"
-PARTITIONS = st.lists(st.integers(0, 4), min_size=len(PEOPLE), max_size=len(PEOPLE))
+MERCHANT_NAMES = "abcdefg"
+PARTITIONS = st.lists(st.integers(0, 4), min_size=len(MERCHANT_NAMES), max_size=len(MERCHANT_NAMES))
 
 
 def market(groups: Sequence[int]) -> list[Merchant]:
-    """Returns merchants in rings by number: 0 is not flagged, 1 alone, the others rings of those of that number."""
+    """Returns merchants grouped by number: 0 is not flagged, 1 is alone, others form rings of equal numbers."""
     found = []
-    for number, (name, group) in enumerate(zip(PEOPLE, groups, strict=True)):
+    for number, (name, group) in enumerate(zip(MERCHANT_NAMES, groups, strict=True)):
         is_ringed = group > 1 and groups.count(group) > 1
         found.append(shop(name, 10 * number + 1, ring=f"ring{group}" if is_ringed else None, score=90 if group else 1))
     return found
@@ -262,7 +262,7 @@ def market(groups: Sequence[int]) -> list[Merchant]:
 
 @settings(max_examples=8)
 @given(days=st.lists(PARTITIONS, min_size=2, max_size=4))
-def test_however_merchants_are_grouped_day_by_day_each_lead_has_one_past(days: list[list[int]]) -> None:
+def test_each_lead_has_one_history_for_any_grouping_of_merchants(days: list[list[int]]) -> None:
     with TemporaryDirectory() as folder:
         made = Made(Path(folder))
         seen: dict[str, dt.date] = {}
@@ -278,7 +278,7 @@ def test_however_merchants_are_grouped_day_by_day_each_lead_has_one_past(days: l
                 for row in leads.merchants.to_pylist()
                 if row["lead_id"] in {one["lead_id"] for one in found}
             ]
-            flagged = {name for name, group in zip(PEOPLE, groups, strict=True) if group}
+            flagged = {name for name, group in zip(MERCHANT_NAMES, groups, strict=True) if group}
             assert sorted(members) == sorted(flagged)
             assert set(seen) == {row["lead_id"] for row in leads.leads.to_pylist()}
             before = leads_by_members(made, day)

@@ -1,4 +1,4 @@
-"""What names a list agrees: the table of what is rated, the declared models, policies, lists' shapes, suites and dbt."""
+"""Consistency of everything that names a list: rated lists, declared models, policies, shapes, suites and dbt."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def read(path: Path) -> Any:
 
 
 def described(folder: str) -> set[str]:
-    """The dbt models of a step that its YAML describes and SQL builds."""
+    """The dbt models of a step that are both described in YAML and defined in SQL."""
     result = {model["name"] for path in (MODELS / folder).glob("*.yml") for model in read(path).get("models", ())}
     return result & {path.stem for path in (MODELS / folder).glob("*.sql")}
 
 
 def sources() -> dict[str, dict[str, str]]:
-    """The columns of each relation beside the contract's, with their types."""
+    """The columns of each relation that is not in the contract, with their types."""
     tables = read(WAREHOUSE_SOURCES_PATH)["tables"]
     return {table["name"]: {column["name"]: column["data_type"] for column in table["columns"]} for table in tables}
 
@@ -45,7 +45,7 @@ def test_every_declared_model_rates_one_list() -> None:
     assert set(read(ROOT / "ml" / "thresholds.yml")["models"]) == {rated.model for rated in LISTS.values()}
 
 
-def test_every_list_has_a_shape_and_policies_make_no_other() -> None:
+def test_every_list_has_a_shape_and_policies_use_only_these_lists() -> None:
     assert list(SHAPES) == list(LISTS)
     for name, rated in LISTS.items():
         ids = (rated.key, *rated.carried)
@@ -56,7 +56,7 @@ def test_every_list_has_a_shape_and_policies_make_no_other() -> None:
     assert set().union(*policies.values()) == set(LISTS)
 
 
-def test_dbt_exposes_every_list_by_its_mart() -> None:
+def test_dbt_has_an_exposure_for_every_list() -> None:
     exposures = read(MODELS / "marts" / "exposures.yml")["exposures"]
     exposed = {exposure["name"]: exposure["depends_on"] for exposure in exposures}
     assert exposed == {f"list_{name}": [f"ref('{rated.mart}')"] for name, rated in LISTS.items()}

@@ -1,4 +1,4 @@
-"""A step of a walk over history: what is counted, against figures worked out by hand, and what a variant may lack."""
+"""A backtest step: its metrics, checked against manual calculations, and variants with too few labels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from ml import backtest
 from ml.backtest import Variant, measure_step, plot, run_step, without
 from ml.train import Files, Parameters
-from tests.ml_fixtures import CUT, LISTINGS, Simulation, simulate
+from tests.ml_fixtures import CUTOFF_DATE, LISTINGS, Simulation, simulate
 from touchstone.core.errors import BadInputError, VerificationError
 
 QUICK = Parameters(rounds=100, resamples=20, target_precision=0.5)
-NOBODY = pa.table(
+NO_OUTCOMES = pa.table(
     {
         "entity_id": pa.array([], pa.string()),
         "is_positive": pa.array([], pa.bool_()),
@@ -33,7 +33,7 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 
 @pytest.fixture(scope="module")
 def steps(simulation: Simulation, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The steps of a model and of the same without a feature."""
+    """The steps of a model and of the same model without a feature."""
     folder = tmp_path_factory.mktemp("steps")
     files = Files(simulation.features, simulation.spine, simulation.edges, simulation.scoring)
     variants = [
@@ -41,12 +41,12 @@ def steps(simulation: Simulation, tmp_path_factory: pytest.TempPathFactory) -> d
         Variant("without noise", without(LISTINGS, ["noise_ratio"]), QUICK),
     ]
     for variant in variants:
-        assert run_step(variant, files, CUT, folder / variant.name) is None
+        assert run_step(variant, files, CUTOFF_DATE, folder / variant.name) is None
     return {variant.name: folder / variant.name for variant in variants}
 
 
 def outcomes(steps: dict[str, Path], simulation: Simulation) -> pa.Table:
-    """The truth about every second entity, every fourth of them drawn by design at one in ten."""
+    """The truth about every second entity, every fourth of them sampled with probability one in ten."""
     ids = pq.read_table(steps["now"] / "scores.parquet")["listing_id"].to_pylist()
     chosen = range(0, len(ids), 2)
     return pa.table(
@@ -58,9 +58,9 @@ def outcomes(steps: dict[str, Path], simulation: Simulation) -> pa.Table:
     )
 
 
-def test_a_step_is_counted(steps: dict[str, Path], simulation: Simulation) -> None:
+def test_the_metrics_of_a_step_match_manual_calculations(steps: dict[str, Path], simulation: Simulation) -> None:
     found = outcomes(steps, simulation)
-    step = measure_step(CUT, steps, found)
+    step = measure_step(CUTOFF_DATE, steps, found)
     assert (step.rated, step.outcomes) == (len(simulation.truth), len(found))
     assert step.positive_outcomes == int(simulation.truth[::2].sum())
     flags = []
@@ -87,8 +87,8 @@ def test_a_step_is_counted(steps: dict[str, Path], simulation: Simulation) -> No
     assert plot("m", [step, step]).startswith(b"\x89PNG")
 
 
-def test_where_nothing_came_of_it_nothing_is_said(steps: dict[str, Path]) -> None:
-    result = measure_step(CUT, steps, NOBODY).variants["now"]
+def test_without_outcomes_all_metrics_are_none(steps: dict[str, Path]) -> None:
+    result = measure_step(CUTOFF_DATE, steps, NO_OUTCOMES).variants["now"]
     assert result is not None
     assert (result.precision, result.recall, result.calibration_slope, result.positive_share) == (None,) * 4
 
@@ -98,36 +98,38 @@ def test_a_variant_with_too_few_labels_is_off(simulation: Simulation, tmp_path: 
     nothing = spine.set_column(spine.schema.get_field_index("label"), "label", pa.array([False] * len(spine)))
     pq.write_table(nothing, tmp_path / "spine.parquet")
     files = Files(simulation.features, tmp_path / "spine.parquet", simulation.edges, simulation.scoring)
-    why = run_step(Variant("now", LISTINGS, QUICK), files, CUT, tmp_path / "step")
+    why = run_step(Variant("now", LISTINGS, QUICK), files, CUTOFF_DATE, tmp_path / "step")
     assert why is not None
     assert "is off: 0 labelled positives" in why
-    assert measure_step(CUT, {"now": tmp_path / "step"}, NOBODY).variants == {"now": None}
+    assert measure_step(CUTOFF_DATE, {"now": tmp_path / "step"}, NO_OUTCOMES).variants == {"now": None}
 
 
-def test_a_step_that_was_changed_is_refused(steps: dict[str, Path], tmp_path: Path) -> None:
+def test_a_modified_step_is_refused(steps: dict[str, Path], tmp_path: Path) -> None:
     changed = tmp_path / "step"
     changed.mkdir()
     for path in steps["now"].iterdir():
         content = path.read_bytes()
         (changed / path.name).write_bytes(content[:-1] + b"x" if path.name == "main.ubj" else content)
     with pytest.raises(VerificationError, match=r"main\.ubj: its SHA-256"):
-        measure_step(CUT, {"now": changed}, NOBODY)
+        measure_step(CUTOFF_DATE, {"now": changed}, NO_OUTCOMES)
 
 
-def test_a_step_depends_on_what_it_reads_and_on_what_it_is() -> None:
-    now, stands_on = Variant("now", LISTINGS, QUICK), {"loads": "a"}
+def test_the_digest_of_a_step_covers_its_inputs_and_its_definition() -> None:
+    now, inputs = Variant("now", LISTINGS, QUICK), {"loads": "a"}
     digests = {
-        now.digest(CUT, stands_on),
-        now.digest(date(2026, 6, 1), stands_on),
-        now.digest(CUT, {"loads": "b"}),
-        Variant("now", LISTINGS, Parameters(rounds=100, resamples=20, target_precision=0.6)).digest(CUT, stands_on),
-        Variant("now", without(LISTINGS, ["review"]), QUICK).digest(CUT, stands_on),
+        now.digest(CUTOFF_DATE, inputs),
+        now.digest(date(2026, 6, 1), inputs),
+        now.digest(CUTOFF_DATE, {"loads": "b"}),
+        Variant("now", LISTINGS, Parameters(rounds=100, resamples=20, target_precision=0.6)).digest(
+            CUTOFF_DATE, inputs
+        ),
+        Variant("now", without(LISTINGS, ["review"]), QUICK).digest(CUTOFF_DATE, inputs),
     }
     assert len(digests) == 5
-    assert Variant("another name", LISTINGS, QUICK).digest(CUT, stands_on) in digests
+    assert Variant("another name", LISTINGS, QUICK).digest(CUTOFF_DATE, inputs) in digests
 
 
-def test_features_go_by_their_name_or_by_their_signal() -> None:
+def test_features_are_removed_by_name_or_by_signal() -> None:
     assert {feature.name for feature in LISTINGS.features} - {
         feature.name for feature in without(LISTINGS, ["review", "noise_ratio"]).features
     } == {"complaint_share", "one_star_share", "noise_ratio"}
@@ -140,5 +142,5 @@ def test_features_go_by_their_name_or_by_their_signal() -> None:
         without(LISTINGS, controlled)
 
 
-def test_a_mean_of_nothing_is_nothing() -> None:
+def test_the_mean_of_no_values_is_none() -> None:
     assert backtest._mean(np.zeros(0)) is None

@@ -1,4 +1,4 @@
-"""Boosters and forward folds: nothing that is judged was learned from, and nothing of the future was."""
+"""Boosters and forward folds: neither evaluation rows nor the future are used for training."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def rows(seed: int = 0, count: int = 600, components: int = 80, share: float = 0
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10_000), components=st.integers(3, 80), blocks=st.integers(1, 5))
-def test_forward_folds_know_neither_future_nor_component(
+def test_forward_folds_use_neither_the_future_nor_shared_components(
     monkeypatch: pytest.MonkeyPatch, seed: int, components: int, blocks: int
 ) -> None:
     made = rows(seed, components=components)
@@ -79,7 +79,7 @@ def test_forward_folds_know_neither_future_nor_component(
     assert (np.sum([judged for _, judged in folds], axis=0) <= 2).all()
 
 
-def test_forward_margins_rank_what_they_never_saw() -> None:
+def test_forward_margins_rank_unseen_rows() -> None:
     made = rows(1, count=2000)
     result = forward_margins(made, np.zeros(3, dtype=np.int64), QUICK)
     for margin in (result.unseen, result.seen):
@@ -97,12 +97,12 @@ def test_a_fold_with_too_few_positives_scores_nothing() -> None:
     assert np.isnan(result.seen).all()
 
 
-def test_a_booster_has_as_many_rounds_as_were_chosen() -> None:
+def test_a_booster_has_the_chosen_number_of_rounds() -> None:
     fitted = fit_booster(rows(3), [0, 1, 2], np.zeros(3, dtype=np.int64), replace(QUICK, rounds=7))
     assert load_booster(fitted).num_boosted_rounds() == 7
 
 
-def test_a_booster_takes_only_its_columns() -> None:
+def test_a_booster_uses_only_its_columns() -> None:
     made = rows(5)
     fitted = fit_booster(made, [1, 2], np.zeros(3, dtype=np.int64), QUICK)
     changed = replace(made, features=made.features * np.array([7, 1, 1], dtype=np.float32))
@@ -110,7 +110,7 @@ def test_a_booster_takes_only_its_columns() -> None:
     assert load_booster(fitted).num_features() == 2
 
 
-def test_signs_belong_to_the_columns_that_are_taken() -> None:
+def test_monotone_constraints_apply_to_the_selected_columns() -> None:
     made = rows(6, count=1500)
     against = fit_booster(made, [2, 0], np.array([-1, 0, 0]), QUICK)
     matrix = np.zeros((50, 2), dtype=np.float32)
@@ -118,7 +118,7 @@ def test_signs_belong_to_the_columns_that_are_taken() -> None:
     assert (np.diff(margin_of(load_booster(against), matrix)) <= 1e-6).all()
 
 
-def test_unlabelled_rows_of_who_was_caught_teach_nothing() -> None:
+def test_unlabelled_rows_of_caught_merchants_are_not_trained_on() -> None:
     made = replace(
         rows(count=6),
         merchant=np.array([1, 1, 1, 2, 2, 3]),
@@ -128,14 +128,14 @@ def test_unlabelled_rows_of_who_was_caught_teach_nothing() -> None:
     assert trainable_rows(made).tolist() == [True, False, True, True, True, True]
 
 
-def test_where_everybody_was_caught_the_unlabelled_are_all_there_is_to_learn_from() -> None:
+def test_unlabelled_rows_are_trained_on_if_all_merchants_were_caught() -> None:
     made = replace(rows(count=3), merchant=np.zeros(3), label=np.array([True, False, False]))
     made = replace(made, is_verdict=made.label)
     assert trainable_rows(made).all()
 
 
-def test_goods_beside_a_confirmed_counterfeit_do_not_teach_that_its_like_are_genuine() -> None:
-    """Half of the merchants were caught with one good in ten: were the other nine negatives, none could come above 0.1."""
+def test_other_listings_of_a_caught_merchant_are_not_negatives() -> None:
+    """Half of the merchants were caught with one listing in ten; with the rest as negatives, none could exceed 0.1."""
     count = 4000
     made = rows(11, count=count)
     merchant = np.arange(count) // 10
@@ -148,7 +148,7 @@ def test_goods_beside_a_confirmed_counterfeit_do_not_teach_that_its_like_are_gen
     assert np.median(1 / (1 + np.exp(-margin[is_fake]))) > 0.15
 
 
-def test_the_best_start_is_the_weighted_share() -> None:
+def test_the_base_score_is_the_weighted_share() -> None:
     made = rows(7)
     weight = np.where(made.label, 1.0, 30.0)
     fitted = fit_booster(replace(made, weight=weight), [0], np.zeros(3, dtype=np.int64), QUICK)
@@ -156,7 +156,7 @@ def test_the_best_start_is_the_weighted_share() -> None:
     assert np.average(mean, weights=weight) == pytest.approx(np.average(made.label, weights=weight), rel=0.25)
 
 
-def test_side_by_side_keeps_the_order_and_the_errors() -> None:
+def test_parallel_execution_keeps_order_and_raises_errors() -> None:
     assert in_parallel([lambda at=at: at * at for at in range(20)]) == [at * at for at in range(20)]
 
     def fail() -> int:

@@ -1,4 +1,4 @@
-"""Calibration: probabilities among all goods from few, oddly picked verdicts."""
+"""Calibration: probabilities for the whole population from few, selectively sampled verdicts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def market(seed: int, size: int = 60_000, prevalence_logit: float = -5.0) -> tup
 
 
 def verdicts(margin: Floats, truth: Flags, seed: int, share: float = 0.03) -> tuple[Floats, Flags, Floats, Flags]:
-    """A random arm, and a second one among the riskiest; each stands for the inverse of the whole design's probability."""
+    """A random arm, and one among the riskiest; weights are inverses of the combined inclusion probabilities."""
     random = np.random.default_rng(seed + 1)
     risky = margin >= np.quantile(margin, 0.95)
     by_chance, by_risk = random.random(len(margin)) < share, risky & (random.random(len(margin)) < 0.2)
@@ -52,7 +52,7 @@ def verdicts(margin: Floats, truth: Flags, seed: int, share: float = 0.03) -> tu
     return margin[picked], truth[picked], 1 / inclusion[picked], by_chance[picked]
 
 
-def test_platt_gives_slope_and_prevalence_among_all_goods() -> None:
+def test_platt_recovers_slope_and_prevalence_of_the_population() -> None:
     slopes, ratios = [], []
     for seed in range(8):
         margin, truth = market(seed)
@@ -76,8 +76,8 @@ def test_a_few_wrong_verdicts_do_not_flatten_the_slope() -> None:
     assert 0.85 <= np.median(slopes) <= 1.2
 
 
-def test_one_heavy_verdict_decides_less_than_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second arm picks by something else than the margin, so honest goods with a high margin are rare and heavy."""
+def test_one_heavy_verdict_has_less_influence_than_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second arm samples independently of the margin, so genuine listings with a high margin are rare and heavy."""
 
     def slopes() -> list[float]:
         found = []
@@ -101,7 +101,7 @@ def test_one_heavy_verdict_decides_less_than_its_weight(monkeypatch: pytest.Monk
 
 @settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), ratio=st.floats(1.0, 200.0))
-def test_smoothed_weights_keep_their_sum_and_that_of_the_positives(seed: int, ratio: float) -> None:
+def test_smoothed_weights_preserve_their_sums_over_all_and_over_positives(seed: int, ratio: float) -> None:
     random = np.random.default_rng(seed)
     margin, label = random.normal(0, 2, 600), random.random(600) < 0.3
     weight = np.where(random.random(600) < sigmoid(margin + label), 1.0, ratio)
@@ -112,19 +112,19 @@ def test_smoothed_weights_keep_their_sum_and_that_of_the_positives(seed: int, ra
     assert smooth[label].sum() == pytest.approx(weight[label].sum(), rel=2e-2)
 
 
-def test_equal_weights_stay_as_they_are() -> None:
+def test_equal_weights_are_unchanged() -> None:
     weight, label = np.full(50, 6.7), np.arange(50) % 3 == 0
     assert (smoothed(weight, np.linspace(-3, 3, 50), label) == weight).all()
 
 
-def test_prevalence_is_that_of_all_goods_not_of_what_was_picked() -> None:
+def test_prevalence_is_that_of_the_population_and_not_of_the_sample() -> None:
     margin, truth = market(3)
     picked, label, weight, random_arm = verdicts(margin, truth, 3)
     assert calibrate(picked, label, weight, random_arm).prevalence == pytest.approx(truth.mean(), rel=0.2)
     assert label.mean() > 2 * truth.mean()
 
 
-def test_few_positives_move_the_intercept_alone() -> None:
+def test_few_positives_change_only_the_intercept() -> None:
     ratios = []
     for seed in range(12):
         margin, truth = market(seed)
@@ -140,19 +140,19 @@ def test_few_positives_move_the_intercept_alone() -> None:
 @settings(max_examples=60)
 @given(at=st.integers(0, 29), seed=st.integers(0, 1000), known=st.integers(0, 20))
 @example(at=0, seed=744, known=0)
-def test_a_single_positive_leaves_the_intercept_in_bounds(at: int, seed: int, known: int) -> None:
-    """Also where it has the least margin of all: with no slope to fit, it is not taken for a false alarm."""
+def test_a_single_positive_keeps_the_intercept_in_bounds(at: int, seed: int, known: int) -> None:
+    """Even if it has the lowest margin: without a slope to fit, it does not count as a verdict error."""
     random = np.random.default_rng(seed)
     margin, label = np.sort(random.normal(-4, 3, 30)), np.arange(30) == at
     named = random.normal(0, 3, known)
-    live = np.concatenate([np.repeat(margin, 2), named])
-    fitted = calibrate(margin, label, np.full(30, 2.0), np.ones(30, dtype=bool), known=named, active=live)
+    population = np.concatenate([np.repeat(margin, 2), named])
+    fitted = calibrate(margin, label, np.full(30, 2.0), np.ones(30, dtype=bool), known=named, active=population)
     assert fitted.method == "shift"
     assert -margin.max() - 8 < fitted.intercept < -margin.min() + 8
 
 
 def partly_known(seed: int) -> tuple[Floats, Flags, Flags, Flags]:
-    """Margins and truth; another source knows seven in ten positives, and a few others for such; one in twenty has a verdict."""
+    """Margins and truth; another source knows 70 % of the positives with few errors; 5 % have a verdict."""
     margin, truth = market(seed, size=30_000, prevalence_logit=-4.5)
     random = np.random.default_rng(seed + 7)
     is_known = random.random(len(truth)) < np.where(truth, 0.7, 0.003)
@@ -160,8 +160,8 @@ def partly_known(seed: int) -> tuple[Floats, Flags, Flags, Flags]:
 
 
 @pytest.mark.parametrize("positives", [15, 1000])
-def test_what_another_source_knows_is_counted(positives: int) -> None:
-    """With many verdicts and with few: near to the truth, and steadier than by verdicts alone."""
+def test_known_positives_of_another_source_improve_the_estimate(positives: int) -> None:
+    """With many and with few verdicts: close to the truth, with less variance than from verdicts alone."""
     errors: dict[bool, list[float]] = {True: [], False: []}
     prevalences: dict[bool, list[float]] = {True: [], False: []}
     for seed in range(12):
@@ -188,8 +188,8 @@ def test_what_another_source_knows_is_counted(positives: int) -> None:
     assert np.mean(prevalences[True]) == pytest.approx(1.0, abs=0.1)
 
 
-def test_who_is_taken_for_a_positive_by_mistake_does_not_count_as_one() -> None:
-    """Verdicts say that the other source is no better than chance: then counting it changes nothing."""
+def test_false_known_positives_do_not_count_as_positives() -> None:
+    """The verdicts show that the other source is no better than chance: using it then changes nothing."""
     ratios = []
     for seed in range(6):
         margin, truth = market(seed, size=30_000, prevalence_logit=-4.5)
@@ -201,7 +201,7 @@ def test_who_is_taken_for_a_positive_by_mistake_does_not_count_as_one() -> None:
     assert np.median(ratios) == pytest.approx(1.0, abs=0.1)
 
 
-def test_without_a_positive_verdict_what_is_known_moves_the_intercept() -> None:
+def test_without_positive_verdicts_known_positives_change_the_intercept() -> None:
     margin, truth, is_known, _ = partly_known(2)
     audited = ~truth & ~is_known & (np.random.default_rng(3).random(len(truth)) < 0.05)
     weight = np.full(audited.sum(), (~is_known).sum() / audited.sum())
@@ -211,7 +211,7 @@ def test_without_a_positive_verdict_what_is_known_moves_the_intercept() -> None:
     assert 0.4 * truth.mean() < fitted.probability(margin).mean() < truth.mean()
 
 
-def test_where_everything_is_known_verdicts_alone_count() -> None:
+def test_only_verdicts_are_used_if_everything_is_known() -> None:
     margin, truth, _, audited = partly_known(1)
     picked = (margin[audited], truth[audited], np.full(audited.sum(), 20.0), np.ones(audited.sum(), dtype=bool))
     everyone = np.ones(audited.sum(), dtype=bool)
@@ -227,21 +227,21 @@ def test_few_positives_in_the_random_arm_are_too_few_for_a_slope() -> None:
 
 
 @pytest.mark.parametrize("label", [np.zeros(40, dtype=bool), np.zeros(0, dtype=bool)])
-def test_without_positives_nothing_is_done(label: Flags) -> None:
+def test_without_positives_margins_are_not_calibrated(label: Flags) -> None:
     margin = np.linspace(-8, 2, len(label))
     fitted = calibrate(margin, label, np.ones(len(label)), np.ones(len(label), dtype=bool))
     assert (fitted.method, fitted.prevalence) == ("none", None)
     assert np.allclose(fitted.probability(margin), sigmoid(margin))
 
 
-def test_the_order_of_margins_is_never_turned_round() -> None:
+def test_calibration_never_inverts_the_order_of_margins() -> None:
     margin, truth = market(4)
     picked, label, weight, random_arm = verdicts(margin, truth, 4)
     fitted = calibrate(-picked, label, weight, random_arm)
     assert (fitted.method, fitted.slope) == ("shift", 1.0)
 
 
-def test_isotonic_is_for_many_positives_that_bend() -> None:
+def test_isotonic_is_used_for_many_positives_with_a_nonlinear_curve() -> None:
     random = np.random.default_rng(5)
     margin = random.normal(0, 2, 40_000)
     truth = random.random(40_000) < 0.02 + 0.38 * (margin > 0) + 0.55 * (margin > 3)
@@ -260,14 +260,14 @@ def test_isotonic_is_for_many_positives_that_bend() -> None:
     assert calibrate(margin[keep], straight[keep], np.ones(keep.sum()), straight[keep]).method == "platt"
 
 
-def test_a_calibration_survives_json() -> None:
+def test_a_calibration_round_trips_through_json() -> None:
     fitted = Calibration("isotonic", 1.1, 0.4, ((-2.0, 0.1), (1.0, 0.8)), 5, 2, 1, 0.1)
     assert Calibration.from_dict(fitted.as_dict()) == fitted
 
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), slope=st.floats(0.2, 3.0), intercept=st.floats(-3, 3))
-def test_logistic_agrees_with_an_independent_one(seed: int, slope: float, intercept: float) -> None:
+def test_logistic_matches_scikit_learn(seed: int, slope: float, intercept: float) -> None:
     random = np.random.default_rng(seed)
     x, weight = random.normal(0, 1.5, 800), random.random(800) + 0.1
     label = random.random(800) < sigmoid(intercept + slope * x)
@@ -279,14 +279,14 @@ def test_logistic_agrees_with_an_independent_one(seed: int, slope: float, interc
     )
 
 
-def test_logistic_says_where_there_is_no_fit() -> None:
+def test_logistic_returns_nan_without_a_finite_fit() -> None:
     x = np.linspace(-1, 1, 10)
     assert np.isnan(logistic(x, x > 5, np.ones(10))[1])
     assert np.isnan(logistic(x, x > 0, np.ones(10))[1])
 
 
 @given(st.floats(-700, 700))
-def test_sigmoid_and_logit_undo_each_other_within_the_clip(logit: float) -> None:
+def test_sigmoid_and_logit_are_inverse_within_the_clip(logit: float) -> None:
     probability = sigmoid(np.array([logit]))
     assert 0 <= probability[0] <= 1
     assert logit_of(probability)[0] == pytest.approx(np.clip(logit, -9.2102, 9.2102), abs=1e-3)
@@ -298,8 +298,8 @@ def test_effective_size_counts_equal_weights() -> None:
     assert effective_size(np.zeros(0)) == 0.0
 
 
-def test_that_what_looks_worse_is_known_sooner_is_seen() -> None:
-    """Sources find more of what has a high margin; taken to find as many everywhere, they would bend the curve."""
+def test_detection_rates_that_depend_on_the_margin_are_modelled() -> None:
+    """Sources know more of the high-margin positives; assuming a constant rate would distort the curve."""
     slopes, ratios = [], []
     for seed in range(8):
         margin, truth = market(seed, size=60_000, prevalence_logit=-4.5)
@@ -320,7 +320,7 @@ def test_that_what_looks_worse_is_known_sooner_is_seen() -> None:
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 1000), result=st.lists(st.floats(-2, 2), min_size=6, max_size=6))
-def test_the_gradient_is_that_of_the_loss(seed: int, result: list[float]) -> None:
+def test_the_gradient_matches_the_loss(seed: int, result: list[float]) -> None:
     random = np.random.default_rng(seed)
     margin = random.normal(0, 2, 20)
     verdicts = CalibrationSample(margin, random.random(20) < 0.4, np.ones(20), VerdictErrorRates(0.01, 0.03))

@@ -1,4 +1,4 @@
-"""Two versions side by side: against independent implementations, and on cases whose answer is known."""
+"""Paired comparison of two versions: against independent implementations, and on cases with known answers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def market(seed: int, size: int = 3000, components: int = 300) -> tuple[Rows, np
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), factor=st.floats(0.4, 2.0))
-def test_values_are_those_of_one_model_alone(seed: int, factor: float) -> None:
+def test_values_equal_those_of_a_single_model(seed: int, factor: float) -> None:
     rows, logit, random = market(seed, 600)
     weight = random.random(600) + 0.1
     one = side(factor * logit)
@@ -70,18 +70,18 @@ def test_values_are_those_of_one_model_alone(seed: int, factor: float) -> None:
     assert all(pair.difference.value == 0.0 and pair.champion == pair.challenger for pair in result.values())
 
 
-def test_a_difference_is_better_known_than_either() -> None:
-    """Both are drawn together: what one has by luck, the other has too."""
+def test_a_paired_difference_has_a_narrower_interval_than_either_value() -> None:
+    """Both are resampled together, so their chance errors cancel."""
     rows, logit, random = market(1)
     champion, challenger = side(logit + random.normal(0, 0.5, len(logit))), side(logit)
     pair = pairs([champion, challenger], rows, rows.weight, RANKING, DRAWS)["average_precision"]
     assert pair.difference.low is not None
     assert pair.difference.low > 0
-    assert pair.champion.high > pair.challenger.low  # either alone would leave it open
+    assert pair.champion.high > pair.challenger.low  # separately, the intervals overlap
     assert pair.difference.value == pytest.approx(pair.challenger.value - pair.champion.value, abs=2e-4)
 
 
-def test_an_interval_covers_no_difference_about_as_often_as_it_says() -> None:
+def test_an_interval_covers_a_zero_difference_at_its_nominal_rate() -> None:
     covered = 0
     for seed in range(60):
         rows, logit, random = market(seed, 800, 200)
@@ -91,8 +91,8 @@ def test_an_interval_covers_no_difference_about_as_often_as_it_says() -> None:
     assert 52 <= covered <= 60
 
 
-def test_components_are_drawn_whole() -> None:
-    """Rows of a component that all say the same are one observation, however many there are."""
+def test_components_are_resampled_as_a_whole() -> None:
+    """Identical rows of one component are one observation, however many there are."""
     rows, logit, _ = market(3, 200, 10_000)
     few = rows_of(rows.label, np.arange(200))
     many = rows_of(np.repeat(rows.label, 20), np.repeat(np.arange(200), 20))
@@ -104,14 +104,14 @@ def test_components_are_drawn_whole() -> None:
 
 
 @pytest.mark.parametrize("positives", [0, 4, 20])
-def test_one_class_or_few_positives_measure_nothing(positives: int) -> None:
+def test_one_class_or_few_positives_give_no_metrics(positives: int) -> None:
     rows = rows_of(np.arange(20) < positives, np.arange(20))
     one = side(np.linspace(-2, 2, 20))
     for pair in pairs([one, one], rows, rows.weight, {**RANKING, **CALIBRATION}, DRAWS).values():
         assert (pair.champion.value, pair.champion.low, pair.difference.value) == (None, None, None)
 
 
-def test_what_moves_on_the_list() -> None:
+def test_changes_of_the_list_are_counted() -> None:
     before = Side(np.array([90.0, 80, 70, 10, 5]), np.array([True, True, False, False, False]))
     after = Side(np.array([95.0, 20, 60, 85, 5]), np.array([True, False, False, True, False]))
     result = list_changes(before, after)
@@ -123,12 +123,12 @@ def test_what_moves_on_the_list() -> None:
         1,
     )
     assert result.added_precision == 0.85
-    assert result.top_overlap == 1.0  # at least the twenty riskiest are compared, and there are five
+    assert result.top_overlap == 1.0  # top overlap compares at least the twenty riskiest, and there are five
     assert result.rank_correlation == pytest.approx(0.6)
     assert list_changes(before, before).rank_correlation == 1.0
     assert list_changes(before, before).added_precision is None
-    nobody = Side(np.zeros(0), np.zeros(0, dtype=bool))
-    assert (list_changes(nobody, nobody).active, list_changes(nobody, nobody).rank_correlation) == (0, None)
+    empty = Side(np.zeros(0), np.zeros(0, dtype=bool))
+    assert (list_changes(empty, empty).active, list_changes(empty, empty).rank_correlation) == (0, None)
 
 
 # Drift ----------------------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def test_what_moves_on_the_list() -> None:
 
 @settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 400), levels=st.integers(1, 30), unknown=st.floats(0, 1))
-def test_a_population_stands_as_it_stood(seed: int, size: int, levels: int, unknown: float) -> None:
+def test_the_same_population_has_no_drift(seed: int, size: int, levels: int, unknown: float) -> None:
     random = np.random.default_rng(seed)
     values = random.integers(0, levels, (size, 1)).astype(np.float32)
     values[random.random(size) < unknown] = np.nan
@@ -145,7 +145,7 @@ def test_a_population_stands_as_it_stood(seed: int, size: int, levels: int, unkn
     assert psi_by_feature(kept, random.permutation(values), ["x"])["x"] == pytest.approx(0, abs=1e-3)
 
 
-def test_a_population_that_moved_is_seen_in_the_feature_that_moved() -> None:
+def test_a_shifted_population_is_detected_in_the_shifted_feature() -> None:
     random = np.random.default_rng(0)
     values = random.lognormal(3, 1, (20_000, 3)).astype(np.float32)
     kept = reference(values, ["price", "unknown", "same"])
@@ -158,20 +158,20 @@ def test_a_population_that_moved_is_seen_in_the_feature_that_moved() -> None:
     assert result["same"] < 0.01
 
 
-def test_the_index_is_the_field_s() -> None:
+def test_the_population_stability_index_matches_its_definition() -> None:
     assert psi([0.5, 0.5], [0.5, 0.5]) == 0
     assert psi([0.5, 0.5], [0.25, 0.75]) == pytest.approx(-0.25 * np.log(0.5) + 0.25 * np.log(1.5))
     assert psi([1.0, 0.0], [0.0, 1.0]) == psi([0.0, 1.0], [1.0, 0.0]) > 10
 
 
-def test_a_feature_that_the_reference_does_not_have_is_left_out() -> None:
+def test_a_feature_without_a_reference_is_skipped() -> None:
     kept = reference(np.ones((5, 1), dtype=np.float32), ["x"])
     assert psi_by_feature(kept, np.ones((5, 2), dtype=np.float32), ["x", "y"]) == {"x": 0.0}
 
 
 @pytest.mark.parametrize(("components", "is_measured"), [(4, False), (5, True)])
-def test_positives_of_a_few_components_say_nothing(components: int, *, is_measured: bool) -> None:
-    """Draws of one ring hardly differ, and an interval without width would refuse a version for it."""
+def test_positives_of_few_components_give_no_difference(components: int, *, is_measured: bool) -> None:
+    """Resamples of one ring hardly differ, and a zero-width interval would refuse a version."""
     rows, logit, _ = market(4, 400, 400)
     component = np.where(rows.label, np.arange(400) % components, 1_000 + np.arange(400))
     few = rows_of(rows.label, component)

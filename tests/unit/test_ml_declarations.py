@@ -1,4 +1,4 @@
-"""What a declaration must say, and which mistakes in one are found."""
+"""Model declarations: required content, and detection of mistakes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(
     return models, described
 
 
-def test_a_declaration_joins_what_the_model_uses_with_what_the_feature_means(tmp_path: Path) -> None:
+def test_a_declaration_joins_model_features_with_their_dbt_metadata(tmp_path: Path) -> None:
     features = {"b_ratio": {"controlled_by": "subject", "monotone": -1}, "a_ratio": {"controlled_by": "third_party"}}
     columns = [column("a_ratio", "review", "share"), {"name": "listing_id"}, column("b_ratio"), column("unused_ratio")]
     declared = load_declarations(*write(tmp_path, features, columns))["listing_counterfeit"]
@@ -45,7 +45,7 @@ def test_a_declaration_joins_what_the_model_uses_with_what_the_feature_means(tmp
     ]
 
 
-def test_meta_may_stand_in_a_columns_config(tmp_path: Path) -> None:
+def test_meta_may_be_in_a_columns_config(tmp_path: Path) -> None:
     described = {"name": "a_ratio", "description": "x", "config": {"meta": {"signal": "spec", "unit": "count"}}}
     declared = load_declarations(*write(tmp_path, {"a_ratio": {"controlled_by": "subject"}}, [described]))
     assert declared["listing_counterfeit"].features[0].signal == "spec"
@@ -95,14 +95,14 @@ def test_meta_may_stand_in_a_columns_config(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_mistake_is_named(
+def test_a_mistake_in_a_declaration_is_named(
     tmp_path: Path, features: dict[str, Any], columns: list[dict[str, Any]], body: dict[str, Any], result: str
 ) -> None:
     with pytest.raises(BadInputError, match=result):
         load_declarations(*write(tmp_path, features, columns, **body))
 
 
-def test_a_feature_goes_before_its_model_and_that_before_its_signal(tmp_path: Path) -> None:
+def test_audiences_of_a_feature_override_its_model_and_its_signal(tmp_path: Path) -> None:
     features: dict[str, Any] = {name: {"controlled_by": "subject"} for name in ("a_ratio", "b_ratio", "c_ratio")}
     features["c_ratio"]["audiences"] = ["merchant", "internal", "authority"]
     columns = [column("a_ratio"), column("b_ratio", "link"), column("c_ratio", "link")]
@@ -110,21 +110,21 @@ def test_a_feature_goes_before_its_model_and_that_before_its_signal(tmp_path: Pa
     assert [feature.audiences for feature in declared.features] == [("brand",), (), ("authority", "merchant")]
 
 
-def test_a_feature_is_read_as_it_was_written_and_one_from_before_is_internal() -> None:
+def test_a_feature_round_trips_and_one_without_audiences_is_internal() -> None:
     feature = Feature("a_ratio", "price", "ratio", "", "subject", 0, "", audiences=("brand",))
     assert Feature.from_dict(feature.as_dict()) == feature
     before = {name: value for name, value in feature.as_dict().items() if name != "audiences"}
     assert Feature.from_dict(before).audiences == ()
 
 
-def test_a_file_that_is_no_yaml_is_bad_input(tmp_path: Path) -> None:
+def test_a_file_that_is_not_yaml_is_bad_input(tmp_path: Path) -> None:
     models, described = write(tmp_path, {"a_ratio": {"controlled_by": "subject"}}, [column("a_ratio")])
     models.write_text("models: [")
     with pytest.raises(BadInputError, match="YAML"):
         load_declarations(models, described)
 
 
-def test_every_declared_model_is_sound() -> None:
+def test_every_declared_model_is_valid() -> None:
     for name, declared in load_declarations().items():
         assert declared.own_conduct, name
         assert len(declared.own_conduct) < len(declared.columns), name
@@ -132,16 +132,16 @@ def test_every_declared_model_is_sound() -> None:
             assert feature.description, f"{name}: {feature.name}"
 
 
-def test_what_buyers_do_is_never_own_conduct() -> None:
-    """Unless it is what is rated: the subject of an order or a review is its author."""
+def test_buyer_features_are_never_own_conduct() -> None:
+    """Except where orders or reviews are rated, whose subject is their author."""
     buyers = ("review", "rating", "complaint", "refund", "order", "sales", "star", "loose_")
     for declared in load_declarations().values():
         for at in declared.own_conduct if declared.entity != "review" else ():
             assert not any(word in declared.columns[at] for word in buyers), declared.columns[at]
 
 
-def test_every_feature_has_audiences_and_who_may_not_read_it_does_not() -> None:
-    """By what a column's name says of it, so that a new one does not pass by its signal's default."""
+def test_every_feature_has_audiences_and_none_that_must_not_read_it() -> None:
+    """Checked by the column's name, so that a new feature does not inherit its signal's default unnoticed."""
     kept_from = {
         "brand": ("order", "refund", "paid", "buyer", "identity", "notice", "unauthorised", "worst_brand", "early_"),
         "merchant": ("floor", "link", "ring", "confirmed", "device", "payer", "buyer", "notice", "early_", "repeated"),
@@ -158,7 +158,7 @@ def test_every_feature_has_audiences_and_who_may_not_read_it_does_not() -> None:
                 assert feature.audiences == ("authority",), place
 
 
-def test_no_feature_is_computed_for_nothing() -> None:
+def test_every_computed_feature_is_used() -> None:
     meanings = read_meanings(FEATURES_FOLDER)
     used: dict[str, set[str]] = {}
     for declared in load_declarations().values():

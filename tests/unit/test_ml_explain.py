@@ -1,4 +1,4 @@
-"""Reasons in words, and what importing the package costs."""
+"""Reasons as text, audiences, and the import cost of the package."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def feature(unit: str, words: str = "") -> Feature:
         ("ratio", "ask {value}", float("nan"), float("nan"), "not known: about it"),
     ],
 )  # fmt: skip
-def test_a_reason_states_a_fact_and_what_is_typical(
+def test_a_reason_states_a_value_and_the_typical_one(
     unit: str, words: str, value: float, typical: float, sentence: str
 ) -> None:
     assert describe_feature(feature(unit, words), value, typical) == f"Orders: {sentence}"
@@ -62,7 +62,7 @@ def test_a_reason_names_the_category_if_the_typical_value_is_of_it() -> None:
 
 
 @pytest.mark.parametrize("declaration", load_declarations().values(), ids=lambda each: each.name)
-def test_every_feature_of_every_model_has_a_wording_for_any_value(declaration: Declaration) -> None:
+def test_every_feature_has_a_wording_for_any_value(declaration: Declaration) -> None:
     for each in declaration.features:
         assert len(PLACEHOLDER.findall(each.words)) == 1, each.name
         for value in (-1.0, 0.0, 0.5, 1.0, 250.0, float("nan")):
@@ -71,7 +71,7 @@ def test_every_feature_of_every_model_has_a_wording_for_any_value(declaration: D
             assert not set("{}|") & set(text), text
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
+def test_importing_the_package_loads_no_heavy_library() -> None:
     modules = "declarations, training_set, calibrate, flagging, metrics, explain, model, train, registry, score, plots"
     heavy = ("mlflow", "xgboost", "sklearn", "matplotlib", "pandas", "dagster", "scipy")
     code = f"import sys; from ml import {modules}; print([name for name in {heavy!r} if name in sys.modules])"
@@ -84,14 +84,14 @@ READERS = {"price": ("authority", "brand"), "spec": ("authority", "merchant"), "
 
 @pytest.fixture(scope="module")
 def either_is_enough() -> Explainer:
-    """Explains a model that learned that a low price or a low spec is enough, and that text says nothing."""
+    """Explains a model in which a low price or a low spec suffices, and text has no effect."""
     import xgboost
 
     features = [
         Feature(name, name, "ratio", "", "subject", 0, "", audiences=audiences) for name, audiences in READERS.items()
     ]
     rows = np.random.default_rng(7).integers(0, 2, (400, 3)).astype(np.float32)
-    target = 4.0 * (rows[:, :2] == 0).any(axis=1)  # the margin itself, so that two are no more than one
+    target = 4.0 * (rows[:, :2] == 0).any(axis=1)  # the target is the margin, so that two low values count like one
     main = xgboost.train({"max_depth": 2, "nthread": 1}, xgboost.DMatrix(rows, target), 200)
     content = bytes(main.save_raw("ubj"))
     none = Calibration("none", 1.0, 0.0, (), 0, 0, 0, None).as_dict()
@@ -103,13 +103,13 @@ def either_is_enough() -> Explainer:
     return Explainer(Scorer(RiskModel(body, content, content)))
 
 
-def test_where_no_signal_alone_lowers_the_margin_the_strongest_pair_is_named(either_is_enough: Explainer) -> None:
+def test_the_strongest_pair_is_named_if_no_single_signal_lowers_the_margin(either_is_enough: Explainer) -> None:
     rows = np.array([[0, 0, 0], [0, 1, 0]], dtype=np.float32)
     pair, alone = map(json.loads, either_is_enough.reasons(rows, ["", ""], np.array([True, True])))
     (result,) = pair
     assert (result["signal"], result["with_signal"]) == ("price", "spec")
     assert result["text"] == "Price: price: 0 (typical: 1); together with: Specification: spec: 0 (typical: 1)"
-    assert result["audiences"] == ["authority"]  # of both
+    assert result["audiences"] == ["authority"]  # the intersection of both
     usual = np.array([[1, 1, 0]], dtype=np.float32)
     drop = either_is_enough.scorer.margin(rows[:1]) - either_is_enough.scorer.margin(usual)
     assert result["effect"] == pytest.approx(float(drop[0]), abs=1e-3)
@@ -117,11 +117,11 @@ def test_where_no_signal_alone_lowers_the_margin_the_strongest_pair_is_named(eit
     assert [(reason["signal"], "with_signal" in reason) for reason in alone] == [("price", False)]
 
 
-def test_whoever_is_not_flagged_is_told_no_pair(either_is_enough: Explainer) -> None:
+def test_an_unflagged_entity_has_no_pair(either_is_enough: Explainer) -> None:
     assert either_is_enough.reasons(np.zeros((1, 3), dtype=np.float32), [""], np.array([False])) == ["[]"]
 
 
-def test_nobody_is_told_a_feature_that_is_not_for_them(either_is_enough: Explainer) -> None:
+def test_no_audience_gets_a_feature_it_must_not_read(either_is_enough: Explainer) -> None:
     rows = np.array(list(product((0, 1), repeat=3)), dtype=np.float32)
     result = either_is_enough.reasons(rows, [""] * len(rows), np.ones(len(rows), dtype=bool))
     for audience in AUDIENCES[1:]:
@@ -143,7 +143,9 @@ REASON = st.fixed_dictionaries(
 
 
 @given(st.lists(REASON), st.sampled_from(AUDIENCES[1:]))
-def test_others_are_shown_their_reasons_in_order_and_no_figures(reasons: list[dict[str, Any]], audience: str) -> None:
+def test_external_audiences_get_their_reasons_in_order_without_figures(
+    reasons: list[dict[str, Any]], audience: str
+) -> None:
     shown = for_audience(json.dumps(reasons), audience)
     internal = {"effect", "attribution"} | ({"quote"} if audience == "merchant" else set())
     assert json.loads(shown) == [
@@ -155,11 +157,11 @@ def test_others_are_shown_their_reasons_in_order_and_no_figures(reasons: list[di
     assert for_audience(json.dumps(reasons), "internal") == json.dumps(reasons)
 
 
-def test_reasons_from_before_there_were_audiences_are_internal() -> None:
+def test_reasons_of_older_releases_without_audiences_are_internal() -> None:
     before = '[{"signal": "price", "effect": 1.0, "text": "a"}]'
     assert [for_audience(before, audience) for audience in AUDIENCES] == [before, "[]", "[]", "[]"]
 
 
-def test_an_audience_that_is_none_is_named() -> None:
+def test_an_unknown_audience_is_named() -> None:
     with pytest.raises(BadInputError, match="no audience 'press'; there are internal, brand, authority, merchant"):
         for_audience("[]", "press")

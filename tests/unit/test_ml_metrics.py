@@ -1,4 +1,4 @@
-"""Metrics against independent implementations and against cases whose answer is known."""
+"""Metrics against independent implementations and on cases with known answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def scored(seed: int, size: int = 400, merchants: int = 40, signal: float = 1.0)
 
 @settings(max_examples=80)
 @given(seed=st.integers(0, 10_000), size=st.integers(3, 200), levels=st.integers(1, 50))
-def test_ranking_agrees_with_an_independent_one(seed: int, size: int, levels: int) -> None:
+def test_ranking_matches_scikit_learn(seed: int, size: int, levels: int) -> None:
     random = np.random.default_rng(seed)
     score, label = random.integers(0, levels, size).astype(float), random.random(size) < 0.4
     assume(0 < label.sum() < size)
@@ -42,7 +42,7 @@ def test_one_class_has_no_ranking() -> None:
     }
 
 
-def test_every_merchant_weighs_the_same() -> None:
+def test_every_merchant_has_the_same_weight() -> None:
     base = scored(1)
     double = base.merchant == 3
     more = Scored(*(np.concatenate([getattr(base, name), getattr(base, name)[double]]) for name in base.__dict__))
@@ -52,7 +52,7 @@ def test_every_merchant_weighs_the_same() -> None:
 
 
 def test_intervals_come_from_resampling_merchants() -> None:
-    """A merchant's rows that all say the same are one observation, however many there are."""
+    """Identical rows of one merchant are one observation, however many there are."""
     few = scored(2, size=40, merchants=40, signal=2)
     many = Scored(*(np.repeat(getattr(few, name), 25) for name in few.__dict__))
     narrow = scored(2, size=1000, merchants=1000, signal=2)
@@ -64,7 +64,7 @@ def test_intervals_come_from_resampling_merchants() -> None:
     assert widths[2] < 0.5 * widths[0]
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+def test_intervals_cover_the_truth_at_their_nominal_rate() -> None:
     truth = measure_by_merchant(scored(99, size=200_000, merchants=200_000), 1, 0)["auroc"]
     covered = 0
     for seed in range(60):
@@ -73,7 +73,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     assert 50 <= covered <= 60
 
 
-def test_intervals_do_not_depend_on_how_draws_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_intervals_do_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     made = scored(4, size=300)
     whole = measure_by_merchant(made, 40, 5)
     monkeypatch.setattr("ml.metrics.CHUNK", 1000)
@@ -94,7 +94,7 @@ def test_precision_and_recall_are_weighted() -> None:
     assert np.isnan(measure(made, 95.0)["precision"])
 
 
-def test_calibration_slope_tells_over_and_underconfidence() -> None:
+def test_calibration_slope_detects_over_and_underconfidence() -> None:
     random = np.random.default_rng(0)
     logit = random.normal(-2, 1.5, 50_000)
     label, weight = random.random(50_000) < sigmoid(logit), np.ones(50_000)
@@ -103,7 +103,7 @@ def test_calibration_slope_tells_over_and_underconfidence() -> None:
     assert calibration_slope(sigmoid(logit / 2), label, weight) == pytest.approx(2.0, abs=0.1)
 
 
-def test_brier_skill_is_nought_for_the_prevalence_and_one_for_the_truth() -> None:
+def test_brier_skill_is_zero_for_the_prevalence_and_one_for_the_truth() -> None:
     label = np.arange(100) < 30
     assert brier_skill(np.full(100, 0.3), label, np.ones(100)) == pytest.approx(0.0)
     assert brier_skill(label.astype(float), label, np.ones(100)) == 1.0

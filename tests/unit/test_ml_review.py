@@ -1,4 +1,4 @@
-"""The gate of the review: each limit is seen to refuse, with the reason that a reviewer would give, and to let pass."""
+"""The review's gate: each limit is shown to refuse, with a reason, and to pass."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def failures(**changes: object) -> tuple[str, ...]:
     return judge(replace(GOOD, **changes), LIMITS).failures
 
 
-def test_a_good_one_passes() -> None:
+def test_a_good_version_passes() -> None:
     assert judge(GOOD, LIMITS).failures == ()
     assert {check.name for check in judge(GOOD, LIMITS).checks} == {*LIMITS, "bounds", "digests"}
     assert failures(comparison=None) == ()
     assert failures(comparison="it is the champion itself, trained again") == ()
 
 
-def test_what_is_below_a_floor_or_was_not_measured_fails() -> None:
+def test_a_metric_below_its_minimum_or_not_measured_fails() -> None:
     assert failures(metrics={"forward_auroc_unseen": 0.5}) == ("forward_auroc_unseen is 0.5000, at least 0.55",)
     measured = {"forward_auroc_unseen": 0.5, "forward_auroc_unseen_low": 0.41, "forward_auroc_unseen_high": 0.58}
     assert failures(metrics=measured) == ("forward_auroc_unseen is 0.5000 (95 %: 0.4100 to 0.5800), at least 0.55",)
@@ -82,13 +82,13 @@ def test_what_is_below_a_floor_or_was_not_measured_fails() -> None:
     ("figure", "fails"),
     [
         (Figure(0.5, 0.4, 0.65), True),
-        (Figure(0.5, 0.3, 0.75), False),  # may be 0.75: nothing is known against it
+        (Figure(0.5, 0.3, 0.75), False),  # 0.75 is possible: no evidence against it
         (Figure(2.0, 1.5, 2.5), True),
         (Figure(2.0, 1.3, 2.7), False),
         (NOTHING, False),
     ],
 )
-def test_a_calibration_that_is_surely_off_fails(figure: Figure, *, fails: bool) -> None:
+def test_a_significantly_wrong_calibration_fails(figure: Figure, *, fails: bool) -> None:
     result = failures(calibration={"calibration_slope": figure})
     assert bool(result) is fails
     if fails:
@@ -99,13 +99,13 @@ def test_a_calibration_that_is_surely_off_fails(figure: Figure, *, fails: bool) 
     ("gap", "fails"),
     [
         (pair(0.5, 0.4), True),
-        (pair(0.5, 0.49), False),  # surely worse, but by little
-        (pair(0.5, 0.4, half=0.2), False),  # much worse, but perhaps by chance
+        (pair(0.5, 0.49), False),  # significantly worse, but only slightly
+        (pair(0.5, 0.4, half=0.2), False),  # much worse, but not significantly
         (pair(0.5, 0.6), False),
         (Pair(NOTHING, NOTHING, NOTHING), False),
     ],
 )
-def test_what_is_surely_and_much_worse_than_the_champion_fails(gap: Pair, *, fails: bool) -> None:
+def test_a_significantly_and_much_worse_version_fails(gap: Pair, *, fails: bool) -> None:
     result = failures(comparison=comparison(gap))
     assert len(result) == (3 if fails else 0)
     if fails:
@@ -123,7 +123,7 @@ def test_what_is_surely_and_much_worse_than_the_champion_fails(gap: Pair, *, fai
         (Pair(NOTHING, NOTHING, NOTHING), False),
     ],
 )
-def test_labels_that_the_champion_does_not_know_fail(labels: Pair, *, fails: bool) -> None:
+def test_labels_that_contradict_the_champion_fail(labels: Pair, *, fails: bool) -> None:
     result = failures(comparison=comparison(pair(0.5, 0.5), labels=labels))
     assert bool(result) is fails
     if fails:
@@ -137,7 +137,7 @@ def test_a_large_slice_that_is_much_worse_fails_and_names_it() -> None:
     assert failures(comparison=comparison(pair(0.5, 0.55), replace(bad, rows=200))) == ()
 
 
-def test_a_feature_that_says_it_all_fails() -> None:
+def test_a_dominating_feature_fails() -> None:
     assert failures(importances={"copied_label": 0.7, "price": 0.3}) == (
         "copied_label has 70% of the importance, at most 50%",
     )
@@ -149,7 +149,7 @@ def test_missing_digests_fail() -> None:
     )
 
 
-def test_values_that_a_declaration_excludes_are_told() -> None:
+def test_values_outside_the_declared_bounds_are_reported() -> None:
     share = Feature("refund_share", "order", "share", "", "third_party", 0, "")
     change = Feature("change_ratio", "review", "ratio", "", "third_party", 0, "", between=(-1.0, 1.0))
     fine = np.array([[0.0, -1.0], [np.nan, 1.0], [1.0, np.nan]], dtype=np.float32)
@@ -176,7 +176,7 @@ def test_every_declared_model_has_limits() -> None:
         ("models: {m: [", "cannot be read as YAML"),
     ],
 )
-def test_limits_that_cannot_be_read_are_bad_input(tmp_path: Path, content: str, result: str) -> None:
+def test_invalid_limits_are_bad_input(tmp_path: Path, content: str, result: str) -> None:
     (tmp_path / "thresholds.yml").write_text(content)
     with pytest.raises(BadInputError, match=result):
         read_limits("m", tmp_path / "thresholds.yml")

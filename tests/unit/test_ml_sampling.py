@@ -1,4 +1,4 @@
-"""Plans of test buys: the numbers, caps and budgets that each keeps, how likely each buy was, and what they say of all."""
+"""Test buy plans: numbers, caps and budgets, inclusion probabilities, and estimates for the whole population."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_plan(goods: Frame, design: Design, strata: Strata, plan: Plan) -> None
     budget=st.floats(500, 5000),
     seed=st.integers(0, 2**32),
 )
-def test_a_plan_keeps_its_numbers_its_caps_and_its_budget(
+def test_a_plan_respects_its_numbers_caps_and_budget(
     number: int, merchants: int, categories: int, cap: int, budget: float, seed: int
 ) -> None:
     goods, design = frame(number, merchants, categories, seed), Design(budget, cap)
@@ -68,8 +68,8 @@ def test_a_plan_keeps_its_numbers_its_caps_and_its_budget(
 
 
 @pytest.mark.parametrize(("cap", "budget"), [(1, 500.0), (2, 900.0), (3, 1500.0)])
-def test_each_listing_is_drawn_as_often_as_its_probability_says(cap: int, budget: float) -> None:
-    """In small; ten thousand draws stay within four standard errors too."""
+def test_listings_are_drawn_with_their_inclusion_probabilities(cap: int, budget: float) -> None:
+    """A small version; ten thousand draws stay within four standard errors too."""
     goods, draws = frame(60, 14, 3, seed=5), 1500
     strata = design_strata(goods, Design(budget, cap))
     drawn = np.bincount(np.concatenate([draw(strata, seed).listing for seed in range(draws)]), minlength=60)
@@ -77,8 +77,8 @@ def test_each_listing_is_drawn_as_often_as_its_probability_says(cap: int, budget
     assert (np.abs(drawn / draws - strata.probability) <= 4 * error + 1e-9).all()
 
 
-def test_a_stratum_of_few_merchants_costs_the_others_nothing() -> None:
-    """Of three merchants who have a category to themselves, cheap goods and dear, six buys would pass their caps."""
+def test_a_stratum_of_few_merchants_does_not_reduce_the_others() -> None:
+    """Three merchants are alone in a category, with cheap and expensive listings: six buys would exceed their caps."""
     many = frame(4000, 2000, 1, seed=6)
     few = Frame(
         merchant=2000 + np.arange(120) % 3,
@@ -95,8 +95,8 @@ def test_a_stratum_of_few_merchants_costs_the_others_nothing() -> None:
         check_plan(goods, Design(budget), strata, draw(strata, 1))
 
 
-def test_two_strata_of_the_same_few_merchants_are_pooled_and_the_others_stay() -> None:
-    """Each has two merchants and needs both, so the one that both have would sell as often as its cap allows, and for sure."""
+def test_strata_of_the_same_few_merchants_are_pooled_and_others_are_kept() -> None:
+    """Each stratum needs both its merchants, so the shared one would reach its cap with certainty."""
     many, design = frame(400, 80, 2, seed=3), Design(6000.0, merchant_cap=2)
     goods = Frame(
         merchant=np.concatenate([many.merchant, np.tile([80, 81], 20), np.tile([80, 82], 20)]),
@@ -114,13 +114,13 @@ def test_two_strata_of_the_same_few_merchants_are_pooled_and_the_others_stay() -
         check_plan(goods, design, strata, draw(strata, seed))
 
 
-def test_the_same_seed_draws_the_same_plan_and_another_another() -> None:
+def test_a_draw_is_deterministic_by_seed() -> None:
     strata = design_strata(frame(300, 80, 3, seed=1), Design(2000))
     assert np.array_equal(draw(strata, 7).listing, draw(strata, 7).listing)
     assert not np.array_equal(draw(strata, 7).listing, draw(strata, 8).listing)
 
 
-def test_what_is_certain_is_always_bought_and_costs_the_others_their_money() -> None:
+def test_certain_listings_are_always_bought_and_reduce_the_remaining_budget() -> None:
     goods, design = frame(300, 80, 3, seed=1), Design(2000)
     without = design_strata(goods, design)
     named = replace(goods, certain=np.arange(300) < 5)
@@ -132,7 +132,7 @@ def test_what_is_certain_is_always_bought_and_costs_the_others_their_money() -> 
         check_plan(named, design, strata, draw(strata, seed))
 
 
-def test_risk_is_met_rather_and_the_arm_says_so() -> None:
+def test_risky_listings_are_oversampled_and_marked_by_their_arm() -> None:
     goods = frame(2000, 500, 3, seed=2)
     strata = design_strata(goods, Design(4000))
     plans = [draw(strata, seed) for seed in range(40)]
@@ -143,8 +143,8 @@ def test_risk_is_met_rather_and_the_arm_says_so() -> None:
 
 
 @pytest.mark.parametrize("non_response", [0.0, 0.2])
-def test_the_share_of_all_is_found_without_bias_and_within_its_interval(non_response: float) -> None:
-    """In small; how it holds on the demo is for the simulation."""
+def test_the_population_share_is_unbiased_and_covered_by_its_interval(non_response: float) -> None:
+    """A small version; coverage on the demo is tested by the simulation."""
     goods = frame(3000, 700, 4, seed=3)
     chance = np.random.default_rng(4)
     is_positive = chance.random(3000) < goods.risk
@@ -160,8 +160,8 @@ def test_the_share_of_all_is_found_without_bias_and_within_its_interval(non_resp
     assert all(estimate.effective > 0 for estimate in estimates)
 
 
-def test_of_few_buys_the_ratio_alone_says_too_much_and_its_bias_is_taken_off() -> None:
-    """Positives are likelier to be bought, so they weigh less: a ratio of eight buys rises with them by more than it falls."""
+def test_the_bias_of_the_ratio_estimator_for_few_buys_is_corrected() -> None:
+    """Positives are bought more often, so they have lower weights: the ratio of eight buys is biased upwards."""
     goods = frame(2000, 900, 1, seed=6)
     is_positive = np.random.default_rng(6).random(2000) < goods.risk
     strata, ratios, shares = design_strata(goods, Design(1500)), [], []
@@ -181,16 +181,16 @@ def test_of_few_buys_the_ratio_alone_says_too_much_and_its_bias_is_taken_off() -
     assert max(shares) <= 1
 
 
-def test_a_share_of_a_part_rests_on_the_part_alone() -> None:
+def test_a_share_of_a_part_depends_only_on_that_part() -> None:
     stratum, probability, risk = np.zeros(6, dtype=np.int64), np.full(6, 0.1), np.full(6, 0.2)
     verdict, result = np.array([1, 0, 0, 1, 1, 1], dtype=bool), np.ones(6, dtype=bool)
     part = np.array([1, 1, 1, 0, 0, 0], dtype=bool)
     assert prevalence(stratum, probability, risk, verdict, result, part).share == pytest.approx(1 / 3)
-    nobody = prevalence(stratum, probability, risk, verdict, result, np.zeros(6, dtype=bool))
-    assert (nobody.low, nobody.high, nobody.effective) == (0.0, 1.0, 0.0)
+    empty_part = prevalence(stratum, probability, risk, verdict, result, np.zeros(6, dtype=bool))
+    assert (empty_part.low, empty_part.high, empty_part.effective) == (0.0, 1.0, 0.0)
 
 
-def test_no_positive_among_many_leaves_an_upper_end() -> None:
+def test_an_estimate_without_positives_has_an_upper_bound() -> None:
     estimate = prevalence(
         np.zeros(100, dtype=np.int64),
         np.full(100, 0.01),
@@ -199,11 +199,11 @@ def test_no_positive_among_many_leaves_an_upper_end() -> None:
         np.ones(100, dtype=bool),
     )
     assert (estimate.share, estimate.low) == (0.0, 0.0)
-    assert 0.03 < estimate.high < 0.04  # Clopper and Pearson's for none of a hundred
+    assert 0.03 < estimate.high < 0.04  # Clopper-Pearson for none of a hundred
 
 
 @pytest.mark.parametrize(
-    ("design", "change", "says"),
+    ("design", "change", "message"),
     [
         (Design(10), {}, "does not buy 2 of the dearest listing"),
         (Design(2000, merchant_cap=0), {}, "a cap of 0 buys a merchant"),
@@ -211,6 +211,6 @@ def test_no_positive_among_many_leaves_an_upper_end() -> None:
         (Design(20_000, merchant_cap=1), {"merchant": np.arange(300) % 2}, "raise the cap of buys from a merchant"),
     ],
 )
-def test_a_plan_that_cannot_be_is_refused(design: Design, change: dict[str, np.ndarray], says: str) -> None:
-    with pytest.raises(BadInputError, match=says):
+def test_an_infeasible_plan_is_refused(design: Design, change: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
         design_strata(replace(frame(300, 80, 3, seed=1), **change), design)

@@ -1,4 +1,4 @@
-"""A shadow beside the champion: what is counted, against figures worked out by hand."""
+"""A shadow version compared with the champion: metrics checked against manual calculations."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def scores(folder: Path, version: int, score: list[float], own: list[float] | No
     return path
 
 
-def test_a_day_is_counted(tmp_path: Path) -> None:
+def test_the_metrics_of_a_day_match_manual_calculations(tmp_path: Path) -> None:
     one = scores(tmp_path, 1, [90, 80, 70, 20, 10])
     other = scores(tmp_path, 2, [80, 40, 70, 90, 60], own=[100, 100, 5, 100, 100])
     day = compare_day("2026-06-30", rates(1), rates(2), (one, other), "listing_id", OUTCOMES)
     assert day.as_dict() == {
         "as_of": "2026-06-30",
         "rated": 5,
-        "champion": {"flagged": 3, "precision": 0.5, "recall": 0.5},  # a and b of those decided on; d is missed
+        "champion": {"flagged": 3, "precision": 0.5, "recall": 0.5},  # a and b of the decided ones; d is missed
         "shadow": {"flagged": 3, "precision": 1.0, "recall": 1.0},  # c is held by the floor
         "both": 1,
         "rank_correlation": 0.0,  # 1 - 6 * (1 + 9 + 0 + 9 + 1) / 120 = 0
@@ -56,7 +56,7 @@ def test_a_day_is_counted(tmp_path: Path) -> None:
     }
 
 
-def test_where_nothing_came_of_it_nothing_is_said(tmp_path: Path) -> None:
+def test_without_outcomes_the_metrics_are_none(tmp_path: Path) -> None:
     files = (scores(tmp_path, 1, [0.0] * 5), scores(tmp_path, 2, [90.0, 0, 0, 0, 0]))
     day = compare_day("2026-06-30", rates(1), rates(2), files, "listing_id", OUTCOMES.slice(0, 0))
     assert (day.champion.precision, day.champion.recall, day.rank_correlation, day.outcomes) == (None, None, None, 0)

@@ -1,4 +1,4 @@
-"""Components, folds and splits: nothing that a booster learned from may come back in what judges it."""
+"""Components, folds and splits: no overlap between training rows and the rows that evaluate them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ml.training_set import (
     split_rows,
     thin,
 )
-from tests.ml_fixtures import CUT, LISTINGS, Simulation, simulate
+from tests.ml_fixtures import CUTOFF_DATE, LISTINGS, Simulation, simulate
 from touchstone.core.errors import BadInputError
 
 ENDLESS = date(9999, 12, 31)
@@ -77,36 +77,36 @@ def edge(first: str, second: str, **given: Any) -> dict[str, Any]:
 
 def test_merchants_that_share_an_identifier_are_one_component(tmp_path: Path) -> None:
     path = write_edges(tmp_path / "edges.parquet", [edge("C", "B"), edge("A", "B"), edge("X", "Y")])
-    found = read_components(path, CUT)
+    found = read_components(path, CUTOFF_DATE)
     assert found.component_of(["C", "B", "A", "X", "Y", "Z"]) == ["A", "A", "A", "X", "X", "Z"]
     assert (found.joined, found.largest, found.split, found.dropped_edges) == (2, 3, 0, 0)
 
 
-def test_edges_hold_only_while_they_are_known(tmp_path: Path) -> None:
+def test_edges_apply_only_while_they_are_known(tmp_path: Path) -> None:
     path = write_edges(
         tmp_path / "edges.parquet",
         [
-            edge("A", "B", known_from=CUT),
+            edge("A", "B", known_from=CUTOFF_DATE),
             edge("C", "D", known_from=date(2026, 6, 16)),
-            edge("E", "F", known_until=CUT),
+            edge("E", "F", known_until=CUTOFF_DATE),
             edge("G", "H", known_until=date(2026, 6, 16)),
         ],
     )
-    assert set(read_components(path, CUT).names) == {"A", "B", "G", "H"}
+    assert set(read_components(path, CUTOFF_DATE).names) == {"A", "B", "G", "H"}
 
 
-def test_without_edges_everyone_is_alone(tmp_path: Path) -> None:
-    assert read_components(None, CUT).component_of(["A", "B"]) == ["A", "B"]
+def test_without_edges_every_merchant_is_its_own_component(tmp_path: Path) -> None:
+    assert read_components(None, CUTOFF_DATE).component_of(["A", "B"]) == ["A", "B"]
     path = write_edges(tmp_path / "edges.parquet", [edge("A", "B", known_from=date(2027, 1, 1))])
-    assert read_components(path, CUT).component_of(["A", "B"]) == ["A", "B"]
+    assert read_components(path, CUTOFF_DATE).component_of(["A", "B"]) == ["A", "B"]
 
 
-def test_a_component_that_is_too_large_loses_its_weakest_edges(tmp_path: Path) -> None:
+def test_a_too_large_component_loses_its_weakest_edges(tmp_path: Path) -> None:
     strong = [edge(f"A{at}", f"A{at + 1}", bearer_count=2) for at in range(3)]
     strong += [edge(f"B{at}", f"B{at + 1}", bearer_count=2) for at in range(3)]
     weak = [edge("A0", "B0", bearer_count=15), edge("A1", "B1", bearer_count=15)]
     path = write_edges(tmp_path / "edges.parquet", [*weak, *strong, edge("X", "Y")])
-    found = read_components(path, CUT, max_members=4)
+    found = read_components(path, CUTOFF_DATE, max_members=4)
     assert (found.split, found.dropped_edges, found.largest) == (1, 2, 4)
     assert found.names["A3"] == "A0"
     assert found.names["B3"] == "B0"
@@ -127,9 +127,9 @@ def test_components_are_capped_and_do_not_depend_on_the_order_of_edges(
         edge(f"M{min(a, b):02d}", f"M{max(a, b):02d}", bearer_count=bearers, value_hash=f"{a}-{b}-{bearers}")
         for a, b, bearers in pairs
     ]
-    first = read_components(write_edges(folder / "a.parquet", edges), CUT, max_members=most)
+    first = read_components(write_edges(folder / "a.parquet", edges), CUTOFF_DATE, max_members=most)
     order.shuffle(edges)
-    second = read_components(write_edges(folder / "b.parquet", edges), CUT, max_members=most)
+    second = read_components(write_edges(folder / "b.parquet", edges), CUTOFF_DATE, max_members=most)
     assert first == second
     sizes = np.unique(list(first.names.values()), return_counts=True)[1]
     assert sizes.max() <= most
@@ -138,7 +138,7 @@ def test_components_are_capped_and_do_not_depend_on_the_order_of_edges(
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), folds=st.integers(2, 6), components=st.integers(1, 30))
-def test_folds_keep_components_whole(seed: int, folds: int, components: int) -> None:
+def test_folds_do_not_split_components(seed: int, folds: int, components: int) -> None:
     made = rows(seed=seed, components=components)
     fold = component_folds(made, folds)
     assert fold.min() >= 0
@@ -147,7 +147,7 @@ def test_folds_keep_components_whole(seed: int, folds: int, components: int) -> 
         assert len(np.unique(fold[made.component == name])) == 1
 
 
-def test_folds_share_the_positives() -> None:
+def test_folds_have_balanced_positives() -> None:
     made = rows(count=4000, components=400)
     positives = np.bincount(component_folds(made, 4), weights=made.label)
     assert positives.min() > 0.9 * positives.max()
@@ -155,7 +155,7 @@ def test_folds_share_the_positives() -> None:
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), blocks=st.integers(1, 6), days=st.integers(1, 12))
-def test_blocks_go_forward_in_time_and_hold_whole_days(seed: int, blocks: int, days: int) -> None:
+def test_blocks_are_ordered_in_time_and_do_not_split_days(seed: int, blocks: int, days: int) -> None:
     made = rows(seed=seed, days=days)
     block = forward_blocks(made, blocks)
     assert block.max() < blocks
@@ -168,14 +168,14 @@ def test_blocks_go_forward_in_time_and_hold_whole_days(seed: int, blocks: int, d
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), day=st.integers(100, 160))
-def test_nothing_of_a_day_or_later_is_known_before_it(seed: int, day: int) -> None:
+def test_rows_known_before_a_day_exclude_that_day_and_later(seed: int, day: int) -> None:
     made = rows(seed=seed)
     known = made.take(known_before(made, day))
     assert (known.day < day).all()
     assert (known.decided_day < day).all()
 
 
-def test_thinning_keeps_verdicts_and_the_weight_of_the_rest() -> None:
+def test_thinning_keeps_verdicts_and_the_total_weight_of_the_rest() -> None:
     made = rows(count=4000)
     thinned = thin(made, 300, seed=1)
     assert thinned.label.sum() == made.label.sum()
@@ -185,14 +185,14 @@ def test_thinning_keeps_verdicts_and_the_weight_of_the_rest() -> None:
 
 
 def verdicts_on(decided: list[int], positives: int) -> Rows:
-    """Verdicts decided on these days; of each day's the first `positives` are positive."""
+    """Verdicts decided on these days; the first `positives` of each day are positive."""
     day = np.repeat(decided, 10)
     label = np.tile(np.arange(10) < positives, len(decided))
     purpose = np.full(len(day), PURPOSES.index("calibrate"))
     return rows(count=len(day), decided_day=day, label=label, purpose=purpose, is_verdict=np.ones(len(day), dtype=bool))
 
 
-def test_of_merchants_the_newest_verdicts_calibrate() -> None:
+def test_merchants_are_calibrated_on_the_newest_verdicts() -> None:
     made = verdicts_on([100, 150, 180, 200], positives=10)
     newest = newest_verdicts(made, "merchant")
     assert set(made.decided_day[newest]) == {180, 200}
@@ -201,7 +201,7 @@ def test_of_merchants_the_newest_verdicts_calibrate() -> None:
     assert newest_verdicts(made, "review").all()
 
 
-def test_where_the_newest_have_few_positives_older_verdicts_on_merchants_calibrate_too() -> None:
+def test_older_merchant_verdicts_are_added_if_the_newest_have_few_positives() -> None:
     made = verdicts_on([100, 150, 180, 200], positives=6)
     assert 2 * 6 < NEWEST_POSITIVES <= 4 * 6
     newest = newest_verdicts(made, "merchant")
@@ -216,8 +216,8 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
     return simulate(tmp_path_factory.mktemp("simulation"), listings=3000, merchants=300)
 
 
-def test_a_split_shares_nothing_that_it_must_not(simulation: Simulation) -> None:
-    read = read_training_set(LISTINGS, simulation.features, simulation.spine, simulation.edges, None, CUT)
+def test_a_split_has_no_forbidden_overlap(simulation: Simulation) -> None:
+    read = read_training_set(LISTINGS, simulation.features, simulation.spine, simulation.edges, None, CUTOFF_DATE)
     split = split_rows(read.rows, "listing", 0.2, (10**6, 1, 10**6), 7)
     assert read.components.joined > 10
     assert not set(split.train.entity) & set(split.calibrate.entity)
@@ -235,24 +235,24 @@ def test_a_spine_of_other_rows_is_refused(simulation: Simulation, tmp_path: Path
     table = pq.read_table(simulation.spine)
     pq.write_table(table.slice(1), tmp_path / "spine.parquet")
     with pytest.raises(BadInputError, match="same rows"):
-        read_training_set(LISTINGS, simulation.features, tmp_path / "spine.parquet", None, None, CUT)
+        read_training_set(LISTINGS, simulation.features, tmp_path / "spine.parquet", None, None, CUTOFF_DATE)
 
 
 def test_a_missing_feature_column_is_named(simulation: Simulation, tmp_path: Path) -> None:
     table = pq.read_table(simulation.features).drop_columns(["complaint_share"])
     pq.write_table(table, tmp_path / "features.parquet")
     with pytest.raises(BadInputError, match="complaint_share"):
-        read_training_set(LISTINGS, tmp_path / "features.parquet", simulation.spine, None, None, CUT)
+        read_training_set(LISTINGS, tmp_path / "features.parquet", simulation.spine, None, None, CUTOFF_DATE)
 
 
-def test_the_order_of_files_does_not_matter(simulation: Simulation, tmp_path: Path) -> None:
+def test_the_training_set_does_not_depend_on_row_order(simulation: Simulation, tmp_path: Path) -> None:
     for name in ("features", "spine"):
         table = pq.read_table(getattr(simulation, name))
         order = np.random.default_rng(len(name)).permutation(table.num_rows)
         pq.write_table(table.take(pa.array(order)), tmp_path / f"{name}.parquet")
-    first = read_training_set(LISTINGS, simulation.features, simulation.spine, None, None, CUT).rows
+    first = read_training_set(LISTINGS, simulation.features, simulation.spine, None, None, CUTOFF_DATE).rows
     second = read_training_set(
-        LISTINGS, tmp_path / "features.parquet", tmp_path / "spine.parquet", None, None, CUT
+        LISTINGS, tmp_path / "features.parquet", tmp_path / "spine.parquet", None, None, CUTOFF_DATE
     ).rows
     assert np.array_equal(first.features, second.features, equal_nan=True)
     assert np.array_equal(first.label, second.label)

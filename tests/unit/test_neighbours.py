@@ -1,4 +1,4 @@
-"""Aggregates over neighbours, beside what walking from one to the next finds."""
+"""Aggregates over neighbours, compared with an explicit graph walk."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def edges_of(found: list[tuple[int, int, float]]) -> Edges:
     return Edges(np.array(first, dtype=np.int64), np.array(second, dtype=np.int64), np.array(weight, dtype=np.float64))
 
 
-def near(found: list[tuple[int, int, float]]) -> Ways:
-    """Each row's neighbours with the weight of the link: what is there twice is one, of both weights."""
+def neighbours_of(found: list[tuple[int, int, float]]) -> Ways:
+    """Each row's neighbours with the weight of the link; duplicate edges are one, with the sum of their weights."""
     linked: dict[tuple[int, int], float] = {}
     for one, other, weight in found:
         if one != other:
@@ -35,17 +35,17 @@ def near(found: list[tuple[int, int, float]]) -> Ways:
     return {row: [(there, weight) for (here, there), weight in linked.items() if here == row] for row in range(ROWS)}
 
 
-def others(found: list[tuple[int, int, float]]) -> Ways:
-    """Each row's others over what both have an edge to, once for each such thing."""
-    borne: dict[tuple[int, int], float] = {}
-    for row, thing, weight in found:
-        borne[row, thing] = borne.get((row, thing), 0.0) + weight
+def neighbours_by_shared_node(found: list[tuple[int, int, float]]) -> Ways:
+    """Each row's neighbours via shared nodes, once for each such node."""
+    weights_by_node: dict[tuple[int, int], float] = {}
+    for row, node, weight in found:
+        weights_by_node[row, node] = weights_by_node.get((row, node), 0.0) + weight
     return {
         row: [
             (there, own * weight)
-            for (here, thing), own in borne.items()
-            for (there, same), weight in borne.items()
-            if here == row and same == thing and there != row
+            for (here, node), own in weights_by_node.items()
+            for (there, same), weight in weights_by_node.items()
+            if here == row and same == node and there != row
         ]
         for row in range(ROWS)
     }
@@ -79,24 +79,28 @@ def check(ways: Ways, column: list[float], result: Matrix, names: list[str]) -> 
 
 @settings(max_examples=150)
 @given(st.lists(st.tuples(ends, ends, weights), min_size=1, max_size=15), values)
-def test_over_edges_from_row_to_row(found: list[tuple[int, int, float]], column: list[float]) -> None:
+def test_aggregates_over_edges_between_rows_match_a_graph_walk(
+    found: list[tuple[int, int, float]], column: list[float]
+) -> None:
     features = np.array(column, dtype=np.float32)[:, None]
     result, names = neighbour_features(features, ["x"], links_over({"edges": edges_of(found)}, len(features)), 2)
     if all(one == other for one, other, _ in found):
         assert names == []
         return
-    check(near(found), column, result, names)
+    check(neighbours_of(found), column, result, names)
 
 
 @settings(max_examples=150)
 @given(st.lists(st.tuples(ends, st.integers(ROWS, ROWS + SHARED - 1), weights), min_size=1, max_size=15), values)
-def test_over_what_rows_share(found: list[tuple[int, int, float]], column: list[float]) -> None:
+def test_aggregates_over_shared_nodes_match_a_graph_walk(
+    found: list[tuple[int, int, float]], column: list[float]
+) -> None:
     features = np.array(column, dtype=np.float32)[:, None]
     result, names = neighbour_features(features, ["x"], links_over({"edges": edges_of(found)}, len(features)), 2)
-    check(others(found), column, result, names)
+    check(neighbours_by_shared_node(found), column, result, names)
 
 
-def test_each_kind_is_followed_by_itself() -> None:
+def test_each_edge_type_is_aggregated_separately() -> None:
     features = np.arange(4, dtype=np.float32)[:, None]
     kinds = {"buys": edges_of([(0, 1, 1.0)]), "calls": edges_of([(0, 2, 1.0), (0, 3, 1.0)])}
     result, names = neighbour_features(features, ["x"], links_over(kinds, 4), 1)
@@ -105,7 +109,7 @@ def test_each_kind_is_followed_by_itself() -> None:
     assert np.isnan(result[1, names.index("calls hop 1 mean of x")])
 
 
-def test_maxima_are_the_same_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aggregates_do_not_depend_on_the_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(1)
     features = random.normal(size=(60, 3)).astype(np.float32)
     found = [(int(one), int(other), 1.0) for one, other in random.integers(0, 60, (200, 2))]
@@ -117,11 +121,11 @@ def test_maxima_are_the_same_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch
     )
 
 
-def test_rows_that_are_near_each_other_have_places_near_each_other() -> None:
+def test_connected_rows_have_nearby_coordinates() -> None:
     pairs = [(one + part, other + part) for part in (0, 20) for one in range(20) for other in range(one)]
     for found in (
         [*((one, other, 1.0) for one, other in pairs), (0, 20, 1.0)],
-        [(row, 42 + row // 20 * 9 + thing, 1.0) for row in range(40) for thing in range(9)],
+        [(row, 42 + row // 20 * 9 + node, 1.0) for row in range(40) for node in range(9)],
     ):
         (way,) = links_over({"edges": edges_of(found)}, 42).values()
         places = way.coordinates()

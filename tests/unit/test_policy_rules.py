@@ -1,4 +1,4 @@
-"""Rules of a policy: which signs they may look at, and what is refused."""
+"""Rules of a policy: the indicators they may use, and refused rules."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from touchstone.core.errors import BadInputError
 from touchstone.publishing.policy import RuleColumn, load_policy
 
 ROOT = Path(__file__).resolve().parents[2]
-SOUND = (ROOT / "policies" / "default.yml").read_text(encoding="utf-8")
+DEFAULT = (ROOT / "policies" / "default.yml").read_text(encoding="utf-8")
 
 
 def policy_with(rule: str, folder: Path) -> Path:
     path = folder / "policy.yml"
-    path.write_text(re.sub(r"rules: \[\].*", f"rules:\n  - {{{rule}}}", SOUND), encoding="utf-8")
+    path.write_text(re.sub(r"rules: \[\].*", f"rules:\n  - {{{rule}}}", DEFAULT), encoding="utf-8")
     return path
 
 
-def test_a_rule_may_look_at_the_signs_that_dbt_offers() -> None:
+def test_rules_may_use_the_indicators_of_the_dbt_macro() -> None:
     macro = (ROOT / "dbt_project" / "macros" / "brushing.sql").read_text(encoding="utf-8")
     offered = macro[macro.index("macro rule_columns()") :]
     assert re.findall(r"'(\w+)'", offered) == list(get_args(RuleColumn))
@@ -45,6 +45,6 @@ def test_a_rule_is_part_of_the_policys_digest(tmp_path: Path) -> None:
         ("name: hour, column: hour_order_count, at_least: 4, action: watch, list: reviews", "list"),
     ],
 )
-def test_a_rule_that_is_not_sound_is_refused_by_the_key(rule: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_rule_is_refused_by_its_key(rule: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=message):
         load_policy(policy_with(rule, tmp_path))

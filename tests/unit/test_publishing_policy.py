@@ -1,4 +1,4 @@
-"""The policy: the default is sound, every mistake is reported with its line and what to write, the digest follows the values."""
+"""The policy: the default is valid, mistakes are reported with line and remedy, and the digest covers the values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from touchstone.core.lists import LISTS
 from touchstone.publishing.policy import ALLOWED_VALUES, MODELS, Action, Policy, Term, load_policy, max_signals
 
 DEFAULT = Path(__file__).resolve().parents[2] / "policies" / "default.yml"
-SOUND = """target_precision: 0.9
+VALID = """target_precision: 0.9
 action: review
 capacity: 100
 corroboration: 2
@@ -38,7 +38,7 @@ def term(content: str) -> str:
     return f"  - {{{content}}}\n"
 
 
-# By what is wrong: the text of the sound policy that is replaced, by what, the line that is reported, and what of the words.
+# By mistake: the replaced text of the valid policy, its replacement, the reported line, and part of the message.
 MISTAKES: dict[str, tuple[str, str, int, str]] = {
     "target above 1": (
         "n: 0.9\n",
@@ -47,7 +47,7 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         "target_precision: invalid value 90. Write a share above 0 and up to 1",
     ),
     "target 0": ("n: 0.9\n", "n: 0\n", 1, "a share above 0"),
-    "target in words": ("n: 0.9\n", "n: high\n", 1, "invalid value 'high'"),
+    "target as text": ("n: 0.9\n", "n: high\n", 1, "invalid value 'high'"),
     "target in quotes": ("n: 0.9\n", "n: '0.9'\n", 1, "a share above 0"),
     "target true": ("n: 0.9\n", "n: yes\n", 1, "invalid value True"),
     "target not a number": ("n: 0.9\n", "n: .nan\n", 1, "a share above 0"),
@@ -63,17 +63,17 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         "capacity: invalid value 0. Write the maximum number of rows a day",
     ),
     "capacity negative": ("capacity: 100", "capacity: -1", 3, "whole number of at least 1"),
-    "capacity in parts": ("capacity: 100", "capacity: 1.5", 3, "whole number"),
+    "capacity fractional": ("capacity: 100", "capacity: 1.5", 3, "whole number"),
     "capacity true": ("capacity: 100", "capacity: true", 3, "whole number"),
     "corroboration 0": ("corroboration: 2", "corroboration: 0", 4, "a number of signals, a whole number of at least 1"),
-    "corroboration beyond": (
+    "corroboration above the maximum": (
         "corroboration: 2",
         "corroboration: 4",
         4,
         "reasons of a row of reviews name at most 3 signals. Write 3 or",
     ),
-    "corroboration in words": ("corroboration: 2", "corroboration: many", 4, "a number of signals"),
-    "allow_empty in words": ("allow_empty: false", "allow_empty: perhaps", 5, "Write true or false"),
+    "corroboration as text": ("corroboration: 2", "corroboration: many", 4, "a number of signals"),
+    "allow_empty as text": ("allow_empty: false", "allow_empty: perhaps", 5, "Write true or false"),
     "allow_empty a number": ("allow_empty: false", "allow_empty: 0", 5, "Write true or false"),
     "share 0": ("max_flagged_share: 0.1", "max_flagged_share: 0", 6, "max_flagged_share: invalid value 0"),
     "list unknown": ("lists: [listings", "lists: [ships, listings", 7, "lists.0: invalid value 'ships'"),
@@ -86,13 +86,13 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         "lists.3: listings is repeated. Keep one",
     ),
     "key misspelt": ("allow_empty", "alow_empty", 5, "unknown key. Write allow_empty"),
-    "key of nothing": (
+    "key that does not exist": (
         "action: review\n",
         "action: review\nzzz: 1\n",
         3,
         "The keys are target_precision, action, capacity",
     ),
-    "key that is no word": ("action: review\n", "action: review\n7: 1\n", 3, "7: unknown key"),
+    "key that is a number": ("action: review\n", "action: review\n7: 1\n", 3, "7: unknown key"),
     "key twice": ("action: review\n", "action: review\naction: remove\n", 3, "given twice, in line 2 before. Keep one"),
     "term key twice": (
         TERM,
@@ -101,12 +101,12 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         "terms.0.threshold: it is given twice",
     ),
     "terms not a list": (
-        SOUND[SOUND.index("terms:") : SOUND.index("rules")],
+        VALID[VALID.index("terms:") : VALID.index("rules")],
         "terms: {list: listings, action: watch}\n",
         8,
         "a list of terms",
     ),
-    "term that is no mapping": (
+    "term that is not a mapping": (
         TERM,
         "  - watches\n",
         9,
@@ -118,7 +118,7 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         9,
         "unknown key. Write category",
     ),
-    "term key of nothing": (
+    "term key that does not exist": (
         TERM,
         term("list: listings, category: watches, allow_empty: true, threshold: 80"),
         9,
@@ -166,7 +166,7 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         9,
         "a score from 1 to 100",
     ),
-    "threshold in words": (
+    "threshold as text": (
         TERM,
         term("list: listings, category: watches, threshold: '80'"),
         9,
@@ -205,25 +205,25 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
     ),
     "category a number": (TERM, term("list: listings, category: 7, threshold: 80"), 9, "a category path"),
     "brand empty": (TERM, term("list: listings, brand: '', threshold: 80"), 9, "a brand's name"),
-    "country in words": (
+    "country as a name": (
         TERM,
         term("list: listings, country: Germany, threshold: 80"),
         9,
         "a country code of two capital letters",
     ),
-    "country in small letters": (
+    "country in lower case": (
         TERM,
         term("list: listings, country: de, threshold: 80"),
         9,
         "a country code of two capital letters",
     ),
-    "country that YAML takes for a word": (
+    "country that YAML reads as a boolean": (
         TERM,
         term("list: listings, country: NO, threshold: 80"),
         9,
         "invalid value False. Write a country code of two capital letters",
     ),
-    "a term that never decides": (
+    "an unreachable term": (
         RULE[:0] + "  - {list: reviews",
         term("list: listings, category: watches/wrist, action: remove") + "  - {list: reviews",
         11,
@@ -235,7 +235,7 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         10,
         "because the term in line 9 covers all its rows",
     ),
-    "a brand in other letters": (
+    "a brand in another case": (
         "  - {list: reviews",
         term("list: listings, category: bags/hand/new, brand: ACME, country: DE, capacity: 3") + "  - {list: reviews",
         11,
@@ -248,13 +248,13 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         13,
         "Give at_least or at_most",
     ),
-    "rule that nothing meets": (
+    "rule that no row satisfies": (
         RULE,
         "  - {name: hour, column: hour_order_count, at_least: 4, at_most: 3, action: watch}\n",
         13,
         "Swap them",
     ),
-    "rule on an unknown sign": (
+    "rule on an unknown indicator": (
         RULE,
         "  - {name: hour, column: score, at_least: 4, action: watch}\n",
         13,
@@ -284,35 +284,35 @@ MISTAKES: dict[str, tuple[str, str, int, str]] = {
         13,
         "rules.0.name: missing",
     ),
-    "rule limit in words": (
+    "rule limit as text": (
         RULE,
         "  - {name: hour, column: hour_order_count, at_least: four, action: watch}\n",
         13,
         "Write a number",
     ),
-    "rule limit without end": (
+    "rule limit infinite": (
         RULE,
         "  - {name: hour, column: hour_order_count, at_least: .inf, action: watch}\n",
         13,
         "Write a number",
     ),
-    "two rules of a name": (RULE, RULE + RULE, 14, "rules.1.name: two rules are named hour"),
-    "drift that blocks first": ("block: 8", "block: 0.1", 14, "block is less than warn"),
+    "two rules with one name": (RULE, RULE + RULE, 14, "rules.1.name: two rules are named hour"),
+    "drift that blocks before it warns": ("block: 8", "block: 0.1", 14, "block is less than warn"),
     "drift key misspelt": ("block: 8", "blok: 8", 14, "drift.blok: unknown key. Write block"),
-    "drift in words": ("warn: 0.25", "warn: little", 14, "a number above 0"),
-    "drift that is no mapping": (
+    "drift as text": ("warn: 0.25", "warn: little", 14, "a number above 0"),
+    "drift that is not a mapping": (
         "drift: {warn: 0.25, block: 8}",
         "drift: 3",
         14,
         "drift: not a mapping. Write keys with values: warn",
     ),
     "a date": ("action: review", "action: 2026-99-99", 2, "invalid value '2026-99-99'"),
-    "YAML that does not end": ("action: review\n", "action: [\n", 4, "not YAML"),
-    "YAML that is indented wrongly": ("allow_empty", " allow_empty", 5, "not YAML"),
+    "unterminated YAML": ("action: review\n", "action: [\n", 4, "not YAML"),
+    "wrongly indented YAML": ("allow_empty", " allow_empty", 5, "not YAML"),
     "a tab": ("action: review\n", "action: review\n\tcapacity: 1\n", 3, "not YAML"),
     "a tag": ("action: review", "action: !review x", 2, "not YAML"),
-    "an alias of nothing": ("action: review", "action: *nothing", 2, "not YAML"),
-    "a character that has no place": ("action: review", "action: \a", 2, "not YAML"),
+    "an undefined alias": ("action: review", "action: *nothing", 2, "not YAML"),
+    "a control character": ("action: review", "action: \a", 2, "not YAML"),
 }
 
 
@@ -329,7 +329,7 @@ def refusal(path: Path) -> str:
     return str(refused.value)
 
 
-def test_default_policy_is_what_the_design_says():
+def test_default_policy_has_its_documented_values():
     policy = load_policy(DEFAULT)
     assert (policy.target_precision, policy.action, policy.allow_empty) == (0.9, "review", False)
     assert (policy.capacity, policy.corroboration, policy.terms) == (None, 1, ())
@@ -337,8 +337,8 @@ def test_default_policy_is_what_the_design_says():
     assert 0 < policy.max_flagged_share < 0.5
 
 
-def test_a_sound_policy_says_what_it_says(tmp_path: Path):
-    policy = load_policy(write(tmp_path, SOUND))
+def test_a_valid_policy_is_parsed(tmp_path: Path):
+    policy = load_policy(write(tmp_path, VALID))
     assert (policy.capacity, policy.corroboration) == (100, 2)
     assert [(one.list_name, one.category, one.brand, one.country) for one in policy.terms] == [
         ("listings", "watches", None, None),
@@ -355,17 +355,17 @@ def test_a_sound_policy_says_what_it_says(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("was", "is_now", "line", "message"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_refused_with_its_line_and_what_to_write(
+def test_a_mistake_is_refused_with_its_line_and_a_remedy(
     tmp_path: Path, was: str, is_now: str, line: int, message: str
 ):
-    assert was in SOUND
-    result = refusal(write(tmp_path, SOUND.replace(was, is_now, 1)))
+    assert was in VALID
+    result = refusal(write(tmp_path, VALID.replace(was, is_now, 1)))
     assert any(f"line {line}:" in part and message in part for part in result.splitlines()), result
 
 
-def test_several_mistakes_are_all_told_in_the_order_of_their_lines(tmp_path: Path):
+def test_several_mistakes_are_all_reported_in_line_order(tmp_path: Path):
     found = (
-        SOUND.replace("0.9\n", "9\n").replace("capacity: 100", "capacity: 0").replace("threshold: 80", "threshold: 800")
+        VALID.replace("0.9\n", "9\n").replace("capacity: 100", "capacity: 0").replace("threshold: 80", "threshold: 800")
     )
     found = found.replace("merchants, reviews]", "merchants]").replace("block: 8", "blok: 8") + "action: burn\n"
     result = refusal(write(tmp_path, found)).splitlines()[1:]
@@ -375,7 +375,7 @@ def test_several_mistakes_are_all_told_in_the_order_of_their_lines(tmp_path: Pat
     assert set(lines) == {1, 3, 9, 11, 14, 15}
 
 
-def test_every_key_has_words_for_what_may_be_written():
+def test_every_key_has_a_description_of_its_allowed_values():
     models: Iterator[type[BaseModel]] = iter((Policy, *MODELS.values()))
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
     assert keys == set(ALLOWED_VALUES)
@@ -383,7 +383,7 @@ def test_every_key_has_words_for_what_may_be_written():
 
 
 @pytest.mark.parametrize("text", ["", "- a list\n", "a word"])
-def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, text: str):
+def test_a_file_that_is_not_a_policy_is_refused(tmp_path: Path, text: str):
     assert "line 1: the file: not a mapping" in refusal(write(tmp_path, text))
 
 
@@ -393,16 +393,16 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path):
     path = tmp_path / "policy.yml"
-    path.write_bytes(SOUND.encode().replace(b"Acme", b"Acm\xe9"))
+    path.write_bytes(VALID.encode().replace(b"Acme", b"Acm\xe9"))
     assert "line 10: it is not UTF-8" in refusal(path)
 
 
-def test_what_is_nested_without_end_is_refused(tmp_path: Path):
+def test_too_deep_or_recursive_nesting_is_refused(tmp_path: Path):
     assert "nested too deep" in refusal(write(tmp_path, "a: " + "[" * 5000))
     assert "line 1: a map or list holds itself" in refusal(write(tmp_path, "action: &here [*here]\n"))
 
 
-def test_digest_follows_values_not_comments(tmp_path: Path):
+def test_digest_depends_on_values_and_not_on_comments(tmp_path: Path):
     text = DEFAULT.read_text(encoding="utf-8")
     digest = load_policy(DEFAULT).digest
     assert load_policy(write(tmp_path, "# another comment\n" + text)).digest == digest
@@ -440,11 +440,11 @@ def test_a_term_covers_another_only_if_each_condition_is_as_wide(
 
 def test_a_model_is_trained_for_the_target_of_its_whole_list(tmp_path: Path):
     whole = "  - {list: merchants, target_precision: 0.8}\n  - {list: reviews"
-    policy = load_policy(write(tmp_path, SOUND.replace("  - {list: reviews", whole)))
+    policy = load_policy(write(tmp_path, VALID.replace("  - {list: reviews", whole)))
     assert [policy.list_target_precision(name) for name in ("listings", "merchants", "reviews")] == [0.9, 0.8, 0.9]
 
 
-def test_as_many_signals_corroborate_as_reasons_can_name():
+def test_the_maximum_corroboration_is_the_number_of_signals():
     assert {name: max_signals(name) for name in LISTS} == {
         "listings": 4, "merchants": 4, "reviews": 3, "brushing_merchants": 4
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Terms: what they come to by a model, and whom they list, held against plain Python over whatever is rated."""
+"""Terms: their effective values by model, and the rows they list, checked against plain Python for any rated rows."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def policy(*terms: dict[str, Any], **changes: Any) -> Policy:
     return Policy.model_validate({**top, "lists": ["listings", "merchants"], "terms": terms, **changes})
 
 
-def test_without_terms_a_list_has_one_for_all_with_the_model_s_own_threshold():
+def test_without_terms_a_list_has_one_default_term_with_the_model_threshold():
     (only,) = applied_terms(policy(), "listings", FLAGGING)
     assert (only.term, only.conditions, only.threshold, only.floor, only.basis) == (1, {}, 61.5, 9.0, "target")
     assert (only.capacity, only.corroboration, only.action) == (None, 1, "review")
 
 
-def test_a_term_says_what_it_states_and_the_rest_comes_from_the_top():
+def test_a_term_inherits_unset_values_from_the_policy():
     found = applied_terms(
         policy(
             {"list": "merchants", "action": "watch"},
@@ -68,7 +68,7 @@ def test_a_term_says_what_it_states_and_the_rest_comes_from_the_top():
     assert fallback_notes("listings", found, FLAGGING) == []
 
 
-def test_a_target_beyond_the_table_falls_back_and_is_told():
+def test_a_target_beyond_the_table_falls_back_and_is_noted():
     found = applied_terms(policy({"list": "listings", "brand": "Acme", "target_precision": 0.99}), "listings", FLAGGING)
     assert [(term.threshold, term.basis) for term in found] == [(50.0, "fallback"), (61.5, "target")]
     (note,) = fallback_notes("listings", found, FLAGGING)
@@ -79,7 +79,7 @@ def test_a_target_beyond_the_table_falls_back_and_is_told():
     assert "touchstone test-buys plan" in note
 
 
-def test_a_list_without_a_verdict_that_high_says_so_and_names_the_decisions_that_would_help():
+def test_a_fallback_without_verdicts_is_noted_with_the_decisions_needed():
     flagging = {**FLAGGING, "table": [{"score": 50.0, "precision": None, "low": None, "high": None, "verdicts": 0}]}
     found = applied_terms(policy(target_precision=0.95), "reviews", {**flagging, "basis": "fallback"})
     (note,) = fallback_notes("reviews", found, flagging)
@@ -89,7 +89,7 @@ def test_a_list_without_a_verdict_that_high_says_so_and_names_the_decisions_that
     assert "inclusion_probability" in note
 
 
-def test_terms_are_told_in_words():
+def test_terms_are_rendered_as_text():
     found = applied_terms(
         policy(
             {"list": "listings", "category": "a", "country": "DE", "threshold": 40, "capacity": 3, "corroboration": 2}
@@ -137,7 +137,7 @@ stated = st.fixed_dictionaries(
 
 
 def expected(row: dict[str, Any], terms: list[AppliedTerm]) -> tuple[AppliedTerm, bool, str | None]:
-    """Returns which term decides on a row, whether it flags it, and what but capacity holds it; in plain Python."""
+    """Returns the deciding term of a row, whether it flags it, and what except capacity holds it; in plain Python."""
 
     def fits(term: AppliedTerm) -> bool:
         path, wanted = row["category"], term.category
@@ -157,7 +157,7 @@ def expected(row: dict[str, Any], terms: list[AppliedTerm]) -> tuple[AppliedTerm
 
 @settings(max_examples=60, deadline=None)
 @given(rated=st.lists(rows, max_size=25), conditions=st.lists(stated, max_size=4))
-def test_whatever_is_rated_the_first_term_that_fits_decides_and_capacity_takes_the_highest(
+def test_the_first_matching_term_decides_and_capacity_keeps_the_highest_scores(
     rated: list[dict[str, Any]], conditions: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ):
     entities = [
@@ -212,5 +212,5 @@ def test_without_a_term_nothing_is_listed(tmp_path: Path):
     assert decided([row], [], tmp_path / "mart.parquet") == {"l1": (None, None, False, None)}
 
 
-def test_a_term_of_the_file_is_read_by_its_own_names():
+def test_a_term_is_parsed_by_its_key_aliases():
     assert Term.model_validate({"list": "listings", "action": "watch"}).list_name == "listings"

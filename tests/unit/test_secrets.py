@@ -1,4 +1,4 @@
-"""Secrets that a process knows are in nothing that it says."""
+"""Secrets known to a process never appear in its output."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ SECRET = "kept:out\\of 'sight' & \"mind\" ü"  # noqa: S105  every character tha
         SECRET.replace("'", "''"),
         SECRET.replace("\\", "\\\\").replace("'", "\\'"),
     ],
-    ids=["as it is", "percent", "JSON", "Python", "SQL", "libpq"],
+    ids=["verbatim", "percent", "JSON", "Python", "SQL", "libpq"],
 )
-def test_a_secret_is_hidden_however_it_is_written(written: str) -> None:
+def test_a_secret_is_hidden_in_any_escaping(written: str) -> None:
     remember(SECRET)
     assert hide(f"before {written} after {written}.") == "before [secret] after [secret]."
 
 
-def test_what_is_too_short_to_be_a_secret_garbles_nothing() -> None:
+def test_too_short_values_are_not_treated_as_secrets() -> None:
     remember("")
     remember("abc")
     assert hide("abcd") == "abcd"
 
 
-def test_of_two_secrets_the_longer_is_hidden_whole() -> None:
+def test_the_longer_of_two_overlapping_secrets_is_hidden_completely() -> None:
     remember("hunter")
     remember("hunter2-and-more")
     assert hide("hunter2-and-more hunter") == "[secret] [secret]"
 
 
-def test_an_error_and_a_refusal_hide_it() -> None:
+def test_errors_and_violations_hide_secrets() -> None:
     remember(SECRET)
     assert str(BadInputError(f"no {SECRET}")) == "no [secret]"
     assert str(Violation("type", ("a",), SECRET, 1, (f"a={SECRET}",))) == "a: [secret] [type]\n    e.g. a=[secret]"
 
 
-def test_a_line_of_the_log_hides_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_lines_hide_secrets(caplog: pytest.LogCaptureFixture) -> None:
     remember(SECRET)
     logging.getLogger("touchstone").warning("try %d: %s", 1, SECRET)
     assert caplog.messages == ["try 1: [secret]"]
@@ -68,8 +68,8 @@ def fail_with(error: Exception, cause: Exception) -> None:
 @pytest.mark.parametrize(
     ("error", "raised"), [(BadInputError("wrong"), BadInputError), (ValueError("wrong"), RuntimeError)]
 )
-def test_a_cause_that_shows_it_is_left_out(error: Exception, raised: type[Exception]) -> None:
-    """Dagster keeps an error with its causes and contexts, each with its text."""
+def test_an_error_cause_with_a_secret_is_dropped(error: Exception, raised: type[Exception]) -> None:
+    """Dagster stores an error with its causes and contexts, each with its message."""
     remember(SECRET)
     with pytest.raises(raised, match="wrong") as shown, without_secrets():
         fail_with(error, KeyError(SECRET))
@@ -79,7 +79,7 @@ def test_a_cause_that_shows_it_is_left_out(error: Exception, raised: type[Except
     assert getattr(shown.value, "exit_code", ExitCode.BAD_INPUT) == ExitCode.BAD_INPUT
 
 
-def test_an_error_without_it_stays_as_it_was() -> None:
+def test_an_error_without_secrets_is_unchanged() -> None:
     remember(SECRET)
     error = ValueError("wrong")
     with pytest.raises(ValueError, match="wrong") as shown, without_secrets():
@@ -88,7 +88,7 @@ def test_an_error_without_it_stays_as_it_was() -> None:
     assert isinstance(shown.value.__cause__, KeyError)
 
 
-def test_the_secrets_of_the_settings_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_secrets_of_the_settings_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "HMAC_KEY": "a key of 16 or more",
         "ALERT_WEBHOOK": "https://chat.example/T123/B456",

@@ -1,4 +1,4 @@
-"""How a table of somebody's own is cut and measured, and which leaks are seen."""
+"""Splits and metrics of a user's own table, and the detection of leaks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def made(rows: int = 400, seed: int = 0, signal: float = 1.5, columns: int = 4) -> Table:
-    """A table of noise, of which the first column tells something of the label."""
+    """A table of noise whose first column is informative about the label."""
     random = np.random.default_rng(seed)
     numbers = random.normal(size=(rows, columns)).astype(np.float32)
     label = random.random(rows) < 1 / (1 + np.exp(1.5 - signal * numbers[:, 0]))
@@ -44,7 +44,7 @@ def made(rows: int = 400, seed: int = 0, signal: float = 1.5, columns: int = 4) 
     return Table(label, "1", numbers, tuple(f"x{at}" for at in range(columns)), {}, {}, ids=ids)
 
 
-def cut_in_two(table: Table) -> list[Split]:
+def halves(table: Table) -> list[Split]:
     return random_splits(table, 0.5, [0])
 
 
@@ -54,9 +54,7 @@ def result(table: Table, splits: Sequence[Split], trials: int = 0) -> Findings:
 
 @settings(max_examples=60)
 @given(npst.arrays(np.bool_, 40), npst.arrays(np.int64, 40, elements=st.integers(1, 9)), st.integers(1, 9))
-def test_figures_are_those_of_the_library(
-    label: npt.NDArray[np.bool_], tenths: npt.NDArray[np.int64], tenth: int
-) -> None:
+def test_metrics_match_scikit_learn(label: npt.NDArray[np.bool_], tenths: npt.NDArray[np.int64], tenth: int) -> None:
     if label.all() or not label.any():
         return
     probability = tenths / 10
@@ -68,7 +66,7 @@ def test_figures_are_those_of_the_library(
     assert found["brier_skill"] == pytest.approx(1 - brier_score_loss(label, probability) / (share * (1 - share)))
 
 
-def test_precision_at_k_takes_of_equal_rows_as_many_as_there_is_room_for() -> None:
+def test_precision_at_k_counts_tied_rows_proportionally() -> None:
     label = np.array([True, False, True, False, False])
     at_k = measure(np.array([0.9, 0.5, 0.5, 0.5, 0.1]), label, 0.5, np.ones((1, 5)))["precision_at_k"][0]
     assert at_k == pytest.approx((1 + 1 / 3) / 2)
@@ -76,7 +74,7 @@ def test_precision_at_k_takes_of_equal_rows_as_many_as_there_is_room_for() -> No
 
 @settings(max_examples=60)
 @given(npst.arrays(np.bool_, 30), npst.arrays(np.int64, 30, elements=st.integers(0, 9)))
-def test_no_threshold_has_a_better_f1(label: npt.NDArray[np.bool_], tenths: npt.NDArray[np.int64]) -> None:
+def test_the_best_threshold_maximises_f1(label: npt.NDArray[np.bool_], tenths: npt.NDArray[np.int64]) -> None:
     if not label.any():
         return
     probability = tenths / 10
@@ -86,7 +84,7 @@ def test_no_threshold_has_a_better_f1(label: npt.NDArray[np.bool_], tenths: npt.
 
 @settings(max_examples=40)
 @given(st.lists(st.integers(0, 8), min_size=120, max_size=120), st.integers(0, 3), st.sampled_from([0.2, 0.5, 0.8]))
-def test_groups_stay_whole_and_every_row_is_on_one_side(groups: list[int], seed: int, size: float) -> None:
+def test_groups_are_not_split_and_every_row_is_on_one_side(groups: list[int], seed: int, size: float) -> None:
     table = replace(made(120), group=np.array(groups, dtype=np.int64))
     try:
         (split,) = random_splits(table, size, [seed])
@@ -97,7 +95,7 @@ def test_groups_stay_whole_and_every_row_is_on_one_side(groups: list[int], seed:
     assert not set(table.group[split.train]) & set(table.group[split.test])
 
 
-def test_without_groups_both_sides_have_as_many_positives() -> None:
+def test_without_groups_both_sides_have_the_same_share_of_positives() -> None:
     table = made()
     for size in (0.2, 0.3, 0.75):
         (split,) = random_splits(table, size, [3])
@@ -105,7 +103,7 @@ def test_without_groups_both_sides_have_as_many_positives() -> None:
         assert abs(table.label[split.test].mean() - table.label.mean()) < 0.01
 
 
-def test_with_a_time_the_last_rows_test_and_no_group_is_learned_from_that_has_one() -> None:
+def test_with_a_time_the_last_rows_are_the_test_set_and_their_groups_are_not_trained_on() -> None:
     time = np.random.default_rng(1).permutation(400).astype(np.float64)
     table = replace(made(), time=time, group=np.arange(400) % 90)
     (split,) = random_splits(table, 0.2, [0])
@@ -115,10 +113,10 @@ def test_with_a_time_the_last_rows_test_and_no_group_is_learned_from_that_has_on
     assert not set(table.group[split.train]) & set(table.group[split.test])
 
 
-def test_a_column_cuts() -> None:
+def test_a_column_defines_splits() -> None:
     table = replace(made(60), label=np.arange(60) % 3 == 0)
-    told_sides = ["train"] * 30 + ["Val"] * 15 + ["test"] * 15
-    (one, two) = splits_by_column(table, {"split": told_sides}, [0, 1])
+    given_sides = ["train"] * 30 + ["Val"] * 15 + ["test"] * 15
+    (one, two) = splits_by_column(table, {"split": given_sides}, [0, 1])
     assert [split.seed for split in (one, two)] == [0, 1]
     assert one.held is not None
     assert (one.train.tolist(), one.held.tolist(), one.test.tolist()) == (
@@ -126,7 +124,7 @@ def test_a_column_cuts() -> None:
         list(range(30, 45)),
         list(range(45, 60)),
     )
-    several = splits_by_column(table, {"a": told_sides, "b": told_sides[::-1]}, [0, 1])
+    several = splits_by_column(table, {"a": given_sides, "b": given_sides[::-1]}, [0, 1])
     assert [(split.name, split.seed) for split in several] == [("a", 0), ("b", 0)]
 
 
@@ -139,12 +137,12 @@ def test_a_column_cuts() -> None:
         (["test"] * 60, "train has 0 positives and 0 negatives"),
     ],
 )
-def test_a_column_that_does_not_cover_is_refused(sides: list[str], message: str) -> None:
+def test_an_invalid_split_column_is_refused(sides: list[str], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         splits_by_column(made(60), {"split": sides}, [0])
 
 
-def test_a_signal_is_found_and_set_beside_the_baselines() -> None:
+def test_a_signal_is_learned_and_compared_with_the_baselines() -> None:
     table = made(1000, signal=3.0)
     found = result(table, random_splits(table, 0.5, [0, 1])).as_dict()
     auroc = found["metrics"]["auroc"]
@@ -162,14 +160,14 @@ def test_a_signal_is_found_and_set_beside_the_baselines() -> None:
     [
         pytest.param(False, (), id="folds", marks=pytest.mark.slow),
         pytest.param(False, ("neighbour", "user"), id="folds, with edges", marks=pytest.mark.slow),
-        pytest.param(True, (), id="validation rows held out alone", marks=pytest.mark.slow),
-        pytest.param(True, ("neighbour", "user"), id="validation rows held out alone, with edges"),
+        pytest.param(True, (), id="only validation rows held out", marks=pytest.mark.slow),
+        pytest.param(True, ("neighbour", "user"), id="only validation rows held out, with edges"),
     ],
 )
-def test_labels_that_were_shuffled_tell_nothing(
+def test_shuffled_labels_give_chance_performance(
     kinds: Sequence[str], *, has_validation: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With numbers, words, text and edges, of which each would give itself away if it were learned of test rows."""
+    """With numbers, categories, text and edges, each of which would leak if it were fitted on test rows."""
     monkeypatch.setattr(ensemble, "ENOUGH", 5)
     random = np.random.default_rng(5)
     table = made(500, signal=0.0)
@@ -196,36 +194,35 @@ def test_labels_that_were_shuffled_tell_nothing(
     assert half < 0.05
 
 
-def test_the_same_twice_is_the_same() -> None:
+def test_evaluation_is_deterministic() -> None:
     table = made(200)
-    assert result(table, cut_in_two(table), trials=4).as_dict() == result(table, cut_in_two(table), trials=4).as_dict()
+    assert result(table, halves(table), trials=4).as_dict() == result(table, halves(table), trials=4).as_dict()
 
 
-def test_a_feature_that_separates_alone_is_told() -> None:
+def test_a_perfectly_separating_feature_is_reported() -> None:
     table = made()
     leaking = replace(
         table, numbers=np.column_stack([table.numbers, table.label * 2.0]), names=(*table.names, "verdict")
     )
-    assert ["'verdict' alone separates" in warning for warning in leaks(leaking, cut_in_two(leaking))] == [True]
+    assert ["'verdict' alone separates" in warning for warning in leaks(leaking, halves(leaking))] == [True]
     words = Category(np.where(table.label, np.arange(400) % 3, 3 + np.arange(400) % 3), ("a", "b", "c", "d", "e", "f"))
-    assert "'state' alone separates" in leaks(replace(table, categories={"state": words}), cut_in_two(table))[0]
+    assert "'state' alone separates" in leaks(replace(table, categories={"state": words}), halves(table))[0]
     middle = np.where(table.label, 0.0, np.where(np.arange(400) % 2, 5.0, -5.0))
     leaking = replace(table, numbers=np.column_stack([table.numbers, middle]), names=(*table.names, "middle"))
-    assert "'middle' alone separates" in leaks(leaking, cut_in_two(leaking))[0]
+    assert "'middle' alone separates" in leaks(leaking, halves(leaking))[0]
 
 
-def test_ids_that_tell_the_label_are_told() -> None:
+def test_ids_that_predict_the_label_are_reported() -> None:
     table = made()
     order = np.argsort(np.argsort(~table.label, kind="stable"))
     assert (
-        "The ids predict the label"
-        in leaks(replace(table, ids=pa.array([f"r{at}" for at in order])), cut_in_two(table))[0]
+        "The ids predict the label" in leaks(replace(table, ids=pa.array([f"r{at}" for at in order])), halves(table))[0]
     )
     begin = pa.array([f"{'f' if positive else 'g'}{at}" for at, positive in enumerate(table.label)])
-    assert "The ids predict the label" in leaks(replace(table, ids=begin), cut_in_two(table))[0]
+    assert "The ids predict the label" in leaks(replace(table, ids=begin), halves(table))[0]
 
 
-def test_groups_that_straddle_a_given_cut_are_told() -> None:
+def test_groups_on_both_sides_of_a_given_split_are_reported() -> None:
     table = replace(made(), group=np.arange(400) // 2)
     sides = ["train" if at % 2 else "test" for at in range(400)]
     assert (
@@ -236,12 +233,12 @@ def test_groups_that_straddle_a_given_cut_are_told() -> None:
     assert leaks(table, splits_by_column(table, {"split": whole}, [0])) == []
 
 
-def test_rows_that_are_on_both_sides_are_told() -> None:
+def test_duplicate_rows_on_both_sides_are_reported() -> None:
     table = made()
     twice = replace(table, numbers=np.concatenate([table.numbers[:200], table.numbers[:200]]))
-    assert "equal a training row" in leaks(twice, cut_in_two(twice))[0]
+    assert "equal a training row" in leaks(twice, halves(twice))[0]
     bodies = replace(table, texts={"body": tuple(f"text {at % 200}" for at in range(400))})
-    assert "equal a training row" in leaks(bodies, cut_in_two(bodies))[0]
+    assert "equal a training row" in leaks(bodies, halves(bodies))[0]
 
 
 def test_a_table_that_does_not_leak_has_no_warning() -> None:
@@ -252,4 +249,4 @@ def test_a_table_that_does_not_leak_has_no_warning() -> None:
         texts={"body": tuple(f"text {at}" for at in range(400))},
         group=np.arange(400) // 3,
     )
-    assert leaks(table, cut_in_two(table)) == []
+    assert leaks(table, halves(table)) == []

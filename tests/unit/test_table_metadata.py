@@ -1,4 +1,4 @@
-"""Column lineage is read off compiled SQL: through common table expressions, stars, aggregates and unions."""
+"""Column lineage from compiled SQL: through common table expressions, stars, aggregates and unions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ select order_id, sum(amount) as amount, count(*) as row_count from both_sides gr
 """
 
 
-def test_each_column_names_the_columns_that_it_is_made_of():
+def test_each_column_has_its_upstream_columns():
     assert column_lineage(SQL, ["order_id", "amount", "row_count"], SCHEMA) == {
         "order_id": [["landed", "orders", "order_id"], ["main", "refunds", "order_id"]],
         "amount": [["landed", "orders", "amount"], ["main", "refunds", "amount"]],
@@ -30,6 +30,6 @@ def test_each_column_names_the_columns_that_it_is_made_of():
     }
 
 
-def test_what_is_no_query_is_an_error():
+def test_invalid_sql_raises():
     with pytest.raises(SqlglotError):
         column_lineage("select from where", ["a"], SCHEMA)

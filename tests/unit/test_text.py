@@ -1,6 +1,6 @@
-"""Text of strangers: what hides is shown by its number, what is long is cut, and nothing that is to be read is changed."""
+"""User text: invisible characters are shown by code point, long text is shortened, visible text is unchanged."""
 
-# ruff: noqa: E501, RUF001  # they are what they are
+# ruff: noqa: E501, RUF001  # hostile values are kept verbatim
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ORDINARY = (
 
 
 @pytest.mark.parametrize("title", ORDINARY)
-def test_what_people_write_stays_as_it_is(title: str) -> None:
+def test_ordinary_text_is_unchanged(title: str) -> None:
     assert visible(title) == title
     assert shorten(title, 80) == title
     assert terminal_lines(title) == title
@@ -60,34 +60,34 @@ def test_what_people_write_stays_as_it_is(title: str) -> None:
         ("\u0301x", "⟨U+0301⟩x"), ("\u202e\u0301", "⟨U+202E⟩⟨U+0301⟩"), ("Z" + "\u0300" * 10, "Z" + "\u0300" * 8 + "⟨U+0300⟩" * 2),
     ],
 )  # fmt: skip
-def test_what_hides_is_shown_by_its_number(hostile: str, shown: str) -> None:
+def test_invisible_characters_are_shown_by_code_point(hostile: str, shown: str) -> None:
     assert visible(hostile) == shown
     assert visible(shown) == shown
 
 
 @given(value=st.text(max_size=60) | st.sampled_from(HOSTILE))
-def test_nothing_hides_and_twice_is_once(value: str) -> None:
+def test_visible_output_is_printable_and_idempotent(value: str) -> None:
     shown = visible(value, 300)
     assert shown.isprintable()
     assert visible(shown, 10**6) == shown
     assert visible_in_html(value) == visible(value, 10**6)
 
 
-def test_a_long_text_says_how_long_it_was() -> None:
+def test_a_shortened_text_states_its_original_length() -> None:
     assert visible("n" * 2_001) == "n" * 2_000 + "… (cut: 2,001 characters)"
     assert visible("n" * 2_000) == "n" * 2_000
-    # Numbers are longer than what they stand for, and none is cut in two.
+    # Code points are longer than their characters, and none is split.
     assert visible("\x1b" * 10, 20) == "⟨U+001B⟩⟨U+001B⟩… (cut: 10 characters)"
     assert len(visible("\u202e" * 100_002, 32_000)) < 32_767
 
 
-def test_every_text_in_plain_data_is_made_visible_and_nothing_else() -> None:
+def test_visible_values_escapes_only_texts_in_nested_data() -> None:
     data = {"a\x1b": ["\x1b", 1, None, ("x\n",)], "b": {"c": "\u202e"}}
     assert visible_values(data) == {"a\x1b": ["⟨U+001B⟩", 1, None, ["x⟨U+000A⟩"]], "b": {"c": "⟨U+202E⟩"}}
 
 
 @given(value=st.text(max_size=60) | st.sampled_from(HOSTILE), columns=st.integers(2, 90))
-def test_a_value_takes_no_more_columns_than_it_may(value: str, columns: int) -> None:
+def test_a_shortened_value_fits_the_column_limit(value: str, columns: int) -> None:
     shown = shorten(value, columns)
     assert cell_len(shown) <= columns
     assert not unsafe_lines(f"  {shown}")
@@ -95,7 +95,7 @@ def test_a_value_takes_no_more_columns_than_it_may(value: str, columns: int) -> 
     assert columns <= cell_len(pad(value, columns, columns)) <= columns
 
 
-def test_wide_characters_count_two_columns_and_marks_none() -> None:
+def test_wide_characters_count_two_columns_and_combining_marks_none() -> None:
     assert shorten("宽" * 10, 9) == "宽" * 4 + "…"
     assert shorten("e\u0301" * 10, 10) == "e\u0301" * 10
     assert pad("宽", 4) == "宽  "
@@ -103,18 +103,18 @@ def test_wide_characters_count_two_columns_and_marks_none() -> None:
 
 
 @given(lines=st.lists(st.text(max_size=40) | st.sampled_from(HOSTILE), max_size=4))
-def test_no_value_wrapped_leaves_the_terminal_unsafe(lines: list[str]) -> None:
+def test_wrapped_values_are_safe_on_a_terminal(lines: list[str]) -> None:
     assert not unsafe_lines("\n".join(terminal_lines(line) for value in lines for line in wrap(value)))
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_the_guard_lets_nothing_but_printable_lines_of_300_columns_pass(value: str) -> None:
+def test_the_terminal_guard_passes_only_printable_lines_of_300_columns(value: str) -> None:
     guarded = terminal_lines(f"title: {value.replace(chr(10), '')}")
     assert not unsafe_lines(guarded)
     assert max(map(cell_len, guarded.split("\n"))) <= TERMINAL_COLUMNS
 
 
-def test_the_guard_loses_nothing_of_an_error_and_sets_its_lines_in() -> None:
+def test_the_terminal_guard_keeps_all_of_an_error_and_indents_wrapped_lines() -> None:
     path = "/home/" + "/".join(f"folder-{number:03d}" for number in range(60))
     error = f"  {path} cannot be read: " + "word " * 100
     first, *rest = terminal_lines(error).split("\n")
@@ -125,7 +125,7 @@ def test_the_guard_loses_nothing_of_an_error_and_sets_its_lines_in() -> None:
     assert terminal_lines("one\n\n  two\n") == "one\n\n  two\n"
 
 
-def test_lines_of_a_log_and_tracebacks_pass_the_guard() -> None:
+def test_log_lines_and_tracebacks_are_safe_on_a_terminal() -> None:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TerminalFormatter("%(message)s"))
@@ -141,7 +141,7 @@ def test_lines_of_a_log_and_tracebacks_pass_the_guard() -> None:
     assert "ValueError: ⟨U+001B⟩[2Jbad" in stream.getvalue()
 
 
-def test_json_for_programs_is_ascii_and_whole() -> None:
+def test_json_output_is_ascii_and_complete() -> None:
     printed = json.dumps({"titles": HOSTILE}, indent=2, default=str)
     assert printed.isascii()
     assert all(sign.isprintable() or sign == "\n" for sign in printed)
@@ -151,10 +151,10 @@ def test_json_for_programs_is_ascii_and_whole() -> None:
 # In SQL ---------------------------------------------------------------------------------------------------------------
 
 
-def test_sql_takes_the_same_characters_of_all_unicode_for_hidden_and_for_marks() -> None:
+def test_sql_classifies_all_unicode_characters_like_python() -> None:
     signs = [chr(number) for number in range(sys.maxunicode + 1) if unicodedata.category(chr(number)) != "Cs"]
     array = pa.array(signs)
-    hidden, marks = text._character_classes()  # the very classes that the SQL holds
+    hidden, marks = text._character_classes()  # the character classes used in SQL
     assert pc.match_substring_regex(array, f"[{hidden}]").to_pylist() == [is_hidden(sign) for sign in signs]
     expected = [is_mark(sign) and not is_hidden(sign) for sign in signs]
     assert pc.match_substring_regex(array, f"[{marks}]").to_pylist() == expected
@@ -170,7 +170,7 @@ def in_sql(values: list[str | None], most: int) -> list[str | None]:
     return [row[0] for row in rows]
 
 
-def test_sql_makes_the_same_of_hostile_and_ordinary_texts() -> None:
+def test_sql_escapes_texts_like_python() -> None:
     every_fiftieth = [chr(number) for number in range(0, sys.maxunicode, 50) if not 0xD800 <= number <= 0xDFFF]
     around = [f"{before}{sign}\u0301{sign}x" for sign in every_fiftieth for before in ("", "a\u0300")]
     floods = ["Z" + "\u0300" * number for number in range(2 * MARKS_IN_A_ROW + 2)]

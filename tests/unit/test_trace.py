@@ -1,4 +1,4 @@
-"""How a trace is rendered, why a row is not on its list, and what of a source row was known at a date."""
+"""Rendering of a trace, the reasons why a row is not listed, and the source values known at a date."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def result(**changes: Any) -> str:
     return render_trace(copy.deepcopy(TRACE) | changes)
 
 
-def test_the_sections_come_in_the_order_of_the_walk() -> None:
+def test_sections_are_in_the_documented_order() -> None:
     message = result()
     heads = ["l1 is row 3 of 40 on listings", "SCORE", "MODEL", "FEATURES", "GATES", "LOADS", "SOURCE ROWS orders"]
     assert [message.index(head) for head in heads] == sorted(message.index(head) for head in heads)
@@ -107,13 +107,13 @@ def test_the_sections_come_in_the_order_of_the_walk() -> None:
         assert part in message
 
 
-def test_a_line_is_no_longer_than_a_terminal_is_wide() -> None:
+def test_lines_are_wrapped_to_the_terminal_width() -> None:
     long = {"text": "word " * 200, "url": "https://market.example/" + "x" * 300}
     rows = {"reviews": {"row_count": 1, "rows": [{"load_ids": ["a" * 24], "row": long, "known_later": {}}]}}
     assert max(map(len, result(source_rows=rows).splitlines())) <= WRAP_COLUMNS
 
 
-def test_what_a_merchant_writes_does_not_move_the_cursor() -> None:
+def test_merchant_text_cannot_move_the_cursor() -> None:
     message = result(row=TRACE["row"] | {"title": "a\x1b[2Jwatch\r\nSCORE 0"})
     assert "\x1b" not in message
     assert "\r" not in message
@@ -121,7 +121,7 @@ def test_what_a_merchant_writes_does_not_move_the_cursor() -> None:
     assert "name a⟨U+001B⟩[2Jwatch⟨U+000D⟩⟨U+000A⟩SCORE 0," in message
 
 
-def test_no_value_of_a_trace_makes_a_terminal_do_anything() -> None:
+def test_no_hostile_value_of_a_trace_takes_effect_on_a_terminal() -> None:
     for value in HOSTILE:
         reason = {"signal": "price", "effect": 1.0, "text": value, "quote": value}
         approval = TRACE["model"]["approval"] | {"who": value, "why": value, "is_override": True, "failures": [value]}
@@ -138,16 +138,16 @@ def test_no_value_of_a_trace_makes_a_terminal_do_anything() -> None:
         assert not unsafe_lines(terminal_lines(message)), value[:40]
         assert {sign for sign in message if not sign.isprintable()} == {
             "\n"
-        }  # values are visible before the guard sees them
+        }  # values are escaped before the terminal guard
 
 
-def test_an_override_is_told_with_what_failed() -> None:
+def test_an_override_is_shown_with_the_failed_checks() -> None:
     approval = TRACE["model"]["approval"] | {"is_override": True, "failures": ["recall is 0.2"]}
     message = result(model=TRACE["model"] | {"approval": approval})
     assert "OVERRIDE despite: recall is 0.2" in message
 
 
-def test_a_gate_that_refused_says_what_it_holds_against_the_list() -> None:
+def test_a_refusing_gate_is_shown_with_its_failures() -> None:
     failed = {"severity": "critical", "message": "too many rows"}
     gate = {"gate": "candidate", "passed": False, "expectations_run": 16, "failures": [failed]}
     message = result(verdict={"passed": False, "gates": [gate]}, version=None, publication=None)
@@ -156,7 +156,7 @@ def test_a_gate_that_refused_says_what_it_holds_against_the_list() -> None:
     assert "no version" in message
 
 
-def test_loads_that_went_say_by_whom_and_what_stands_in() -> None:
+def test_removed_loads_are_shown_with_who_why_and_replacement() -> None:
     line = {"who": "an officer", "at": "2026-07-02T08:00:00Z", "why": "request 17"}
     loads = [
         load("orders", state="erased", replaced_by="b" * 24, removals=[line]),
@@ -169,7 +169,7 @@ def test_loads_that_went_say_by_whom_and_what_stands_in() -> None:
     assert "by an officer at 2026-07-02T08:00: request 17" in message
 
 
-def test_what_is_not_there_any_more_is_said_and_not_left_out() -> None:
+def test_missing_parts_are_mentioned_and_not_omitted() -> None:
     message = result(features=None, verdict=None, notes=["features of 2026-06-30 are missing"])
     assert "NOTE: features" in message
     assert "FEATURES are missing" in message
@@ -182,7 +182,7 @@ def test_features_beyond_the_most_unusual_are_counted() -> None:
     assert f"f{FEATURES_SHOWN}" not in message
 
 
-def test_a_row_that_is_not_listed_says_why_first() -> None:
+def test_an_unlisted_row_starts_with_the_reason() -> None:
     message = result(row=None, why_not_listed=["its score 12 is below the threshold 60"])
     assert message.splitlines()[:2] == [
         "l1 is not on the list listings of 2026-06-30 (2026-06-30-abc):",
@@ -191,7 +191,7 @@ def test_a_row_that_is_not_listed_says_why_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "messages"),
     [
         ({"score": 59.9}, ["score 59.9 is below the threshold 60"]),
         ({"own_conduct_score": 69.0}, ["own_conduct_score 69 is below the floor 70"]),
@@ -203,26 +203,26 @@ def test_a_row_that_is_not_listed_says_why_first() -> None:
         ({}, ["the policy 111111111111 excluded it"]),
     ],
 )
-def test_why_a_rated_row_is_not_on_the_list(changes: dict[str, Any], says: list[str]) -> None:
+def test_reasons_why_a_rated_row_is_not_listed(changes: dict[str, Any], messages: list[str]) -> None:
     reasons = why_not_listed(SCORE | changes, "1" * 64)
-    assert len(reasons) == len(says)
-    assert all(message in reason for message, reason in zip(says, reasons, strict=True))
+    assert len(reasons) == len(messages)
+    assert all(message in reason for message, reason in zip(messages, reasons, strict=True))
 
 
-EVERYBODY: dict[str, Any] = dict.fromkeys(LISTINGS.columns, 1.0) | {"category": "watches"}
+TYPICAL: dict[str, Any] = dict.fromkeys(LISTINGS.columns, 1.0) | {"category": "watches"}
 
 
 def a_model(**body: Any) -> RiskModel:
-    """A model that knows what is usual, and among whom it was trained: everybody had 1, but one in a hundred 7."""
+    """A model with baseline values and a training population: all values are 1, but one in a hundred is 7."""
     baseline = {"": [0.0] * len(FEATURES), "watches": [float(at) for at in range(len(FEATURES))]}
-    lived = np.ones((100, len(FEATURES)), dtype=np.float32)
-    lived[0] = 7.0
+    population = np.ones((100, len(FEATURES)), dtype=np.float32)
+    population[0] = 7.0
     kept = {"features": [one.as_dict() for one in FEATURES], "baseline": baseline}
-    return RiskModel(kept | {"reference": reference(lived, LISTINGS.columns)} | body, b"", b"")
+    return RiskModel(kept | {"reference": reference(population, LISTINGS.columns)} | body, b"", b"")
 
 
-def test_features_are_told_as_they_are_beside_what_is_usual_in_their_category() -> None:
-    row = EVERYBODY | {"refund_share": 7.0, "delivery_days": None}
+def test_features_are_shown_with_the_typical_values_of_their_category() -> None:
+    row = TYPICAL | {"refund_share": 7.0, "delivery_days": None}
     result = describe_features(a_model(), row, []) or []
     assert {one["name"]: one["value"] for one in result} == {name: row[name] for name in LISTINGS.columns}
     assert {one["name"]: one["typical"] for one in result} == {
@@ -232,14 +232,14 @@ def test_features_are_told_as_they_are_beside_what_is_usual_in_their_category() 
     assert [one["as_extreme_share"] for one in result[:3]] == [0.0, 0.01, 0.99]
 
 
-def test_of_a_category_that_is_new_what_is_usual_everywhere_is_told() -> None:
-    result = describe_features(a_model(), EVERYBODY | {"category": "boats"}, []) or []
+def test_a_new_category_is_shown_with_the_overall_typical_values() -> None:
+    result = describe_features(a_model(), TYPICAL | {"category": "boats"}, []) or []
     assert {one["typical"] for one in result} == {0.0}
 
 
-def test_a_reason_is_told_with_each_feature_of_its_signals_first_of_what_is_equally_usual() -> None:
+def test_features_with_a_reason_are_shown_first_among_equally_extreme_ones() -> None:
     reasons = [{"signal": "order", "effect": 2.0}, {"signal": "text", "with_signal": "order", "effect": 1.0}]
-    result = describe_features(a_model(), EVERYBODY, reasons) or []
+    result = describe_features(a_model(), TYPICAL, reasons) or []
     effects = [(one["name"], one["signal_effect"]) for one in result]
     assert effects[:4] == [
         ("delivery_days", 2.0),
@@ -249,8 +249,8 @@ def test_a_reason_is_told_with_each_feature_of_its_signals_first_of_what_is_equa
     ]
 
 
-def test_a_model_of_an_earlier_release_says_nothing_of_who_was_as_extreme() -> None:
-    result = describe_features(a_model(reference={}), EVERYBODY, [])
+def test_a_model_of_an_earlier_release_has_no_as_extreme_shares() -> None:
+    result = describe_features(a_model(reference={}), TYPICAL, [])
     assert {one["as_extreme_share"] for one in result or []} == {None}
     assert "one_star_share" in render_trace(TRACE | {"features": result})
 
@@ -258,14 +258,14 @@ def test_a_model_of_an_earlier_release_says_nothing_of_who_was_as_extreme() -> N
 SUBMITTED_AT, LATEST_AT = (
     datetime.fromisoformat("2026-06-01"),
     datetime.fromisoformat("2026-07-30"),
-)  # landed without a zone
+)  # naive, as landed
 NOTICE = dict.fromkeys(CONTRACT.tables["notices"].columns) | {
     "notice_id": "n1", "submitted_at": SUBMITTED_AT, "outcome": "upheld", "reason": "seen",
 }  # fmt: skip
 
 
 @given(st.datetimes(SUBMITTED_AT, LATEST_AT))
-def test_what_came_true_after_the_day_is_null_and_told_apart(decided_at: datetime) -> None:
+def test_values_known_after_the_day_are_null_and_listed_separately(decided_at: datetime) -> None:
     landed = NOTICE | {"decided_at": decided_at, "load_ids": ["a"]}
     found = as_known(landed, CONTRACT.tables["notices"], AS_OF)
     assert {**found["row"], **found["known_later"], "load_ids": ["a"]} == landed
@@ -275,7 +275,7 @@ def test_what_came_true_after_the_day_is_null_and_told_apart(decided_at: datetim
     assert found["row"]["submitted_at"] == SUBMITTED_AT
 
 
-def test_what_has_no_moment_yet_stays_as_it_landed() -> None:
+def test_values_without_a_moment_are_unchanged() -> None:
     found = as_known(NOTICE | {"outcome": "pending", "load_ids": ["a"]}, CONTRACT.tables["notices"], AS_OF)
     assert found["row"]["outcome"] == "pending"
     assert found["known_later"] == {}

@@ -1,4 +1,4 @@
-"""The guard of `touchstone ui` around an application that would answer everything: what reaches it, and what does not."""
+"""The guard of `touchstone ui` around an application that would answer everything: which requests pass."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 def scope_of(*headers: tuple[str, str], method: str = "GET", target: str = "/", port: int = PORT) -> Scope:
-    """Returns the scope that uvicorn makes of a request: the path is unquoted, the query string is as it came."""
+    """Returns uvicorn's scope of a request: the path is unquoted, the query string is raw."""
     path, _, query = target.partition("?")
     return {
         "type": "http",
@@ -51,7 +51,7 @@ def socket_scope(*headers: tuple[str, str], target: str = "/graphql") -> Scope:
 
 
 def answer(scope: Scope) -> tuple[bool, list[Message]]:
-    """Returns whether a request reached the application behind the guard, and what was sent back."""
+    """Returns whether a request reached the application behind the guard, and the response."""
     reached: list[Scope] = []
     sent: list[Any] = []
 
@@ -76,9 +76,9 @@ def answer(scope: Scope) -> tuple[bool, list[Message]]:
 
 ALLOWED = {
     "a page in a tab": scope_of(HOST),
-    "by its other name": scope_of(("host", f"localhost:{PORT}"), ("origin", f"http://localhost:{PORT}")),
+    "by its alternative host name": scope_of(("host", f"localhost:{PORT}"), ("origin", f"http://localhost:{PORT}")),
     "typed into the address bar": scope_of(HOST, ("sec-fetch-site", "none"), NAVIGATES, DOCUMENT),
-    "a link from elsewhere": scope_of(HOST, CROSS, NAVIGATES, DOCUMENT, target="/runs?status=FAILURE"),
+    "a link from another site": scope_of(HOST, CROSS, NAVIGATES, DOCUMENT, target="/runs?status=FAILURE"),
     "a link from another port": scope_of(HOST, SAME_SITE, NAVIGATES, DOCUMENT),
     "the page's own request": scope_of(HOST, ORIGIN, JSON, ("sec-fetch-site", "same-origin"), method="POST"),
     "a frame of its own page": scope_of(HOST, ("sec-fetch-site", "same-origin"), NAVIGATES, IFRAME),
@@ -86,12 +86,12 @@ ALLOWED = {
     "JSON with a charset": scope_of(HOST, ("content-type", "Application/JSON; charset=utf-8"), method="POST"),
     "an operation's name": scope_of(HOST, ORIGIN, JSON, method="POST", target="/graphql?op=RunQuery_1"),
     "the page of GraphiQL": scope_of(HOST, target="/graphql"),
-    "a query elsewhere": scope_of(HOST, target="/search?query=mutation"),
-    "a head": scope_of(HOST, method="HEAD"),
+    "a query on another path": scope_of(HOST, target="/search?query=mutation"),
+    "a HEAD request": scope_of(HOST, method="HEAD"),
     "a delete without a body": scope_of(HOST, ORIGIN, method="DELETE"),
     "the page's own socket": socket_scope(HOST, ORIGIN),
     "a script's socket": socket_scope(HOST),
-    "on the port that addresses leave out": scope_of(("host", "localhost"), ("origin", "http://localhost"), port=80),
+    "on the default port of http": scope_of(("host", "localhost"), ("origin", "http://localhost"), port=80),
 }
 FORBIDDEN = {
     "no host": (),
@@ -102,25 +102,25 @@ FORBIDDEN = {
     "another port": (("host", "127.0.0.1:3001"),),
     "an address of the network": (("host", f"192.168.0.7:{PORT}"),),
     "any address": (("host", f"0.0.0.0:{PORT}"),),
-    "IPv6, where it does not listen": (("host", f"[::1]:{PORT}"),),
+    "IPv6, on which it does not listen": (("host", f"[::1]:{PORT}"),),
     "a longer name": (("host", f"127.0.0.1:{PORT}.evil.test"),),
     "a user": (("host", f"evil@127.0.0.1:{PORT}"),),
     "a name with a dot": (("host", f"localhost.:{PORT}"),),
     "two names": (("host", f"{OWN}, evil.test"),),
     "origin null": (HOST, ("origin", "null")),
-    "no origin in it": (HOST, ("origin", "")),
+    "an empty origin": (HOST, ("origin", "")),
     "origin of another port": (HOST, ("origin", "http://127.0.0.1:3001")),
-    "origin of its other name": (HOST, ("origin", f"http://localhost:{PORT}")),
+    "origin of its alternative host name": (HOST, ("origin", f"http://localhost:{PORT}")),
     "origin of another scheme": (HOST, ("origin", f"https://{OWN}")),
-    "origin elsewhere": (HOST, ("origin", "http://evil.test")),
-    "own origin at its end": (HOST, ("origin", f"http://evil.test/http://{OWN}")),
+    "origin of another site": (HOST, ("origin", "http://evil.test")),
+    "own origin as a suffix": (HOST, ("origin", f"http://evil.test/http://{OWN}")),
     "two origins": (HOST, ORIGIN, ("origin", "http://evil.test")),
-    "an image elsewhere": (HOST, CROSS, ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")),
+    "an image on another site": (HOST, CROSS, ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")),
     "a script on another port": (HOST, SAME_SITE, ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "script")),
-    "a frame elsewhere": (HOST, CROSS, NAVIGATES, IFRAME),
-    "an object elsewhere": (HOST, CROSS, NAVIGATES, ("sec-fetch-dest", "object")),
-    "a fetch elsewhere that says document": (HOST, CROSS, ("sec-fetch-mode", "no-cors"), DOCUMENT),
-    "a site that no standard names": (HOST, ("sec-fetch-site", "SAME-ORIGIN")),
+    "a frame on another site": (HOST, CROSS, NAVIGATES, IFRAME),
+    "an object on another site": (HOST, CROSS, NAVIGATES, ("sec-fetch-dest", "object")),
+    "a cross-site fetch with destination document": (HOST, CROSS, ("sec-fetch-mode", "no-cors"), DOCUMENT),
+    "a non-standard site value": (HOST, ("sec-fetch-site", "SAME-ORIGIN")),
     "two sites": (HOST, ("sec-fetch-site", "same-origin"), CROSS, ("sec-fetch-mode", "cors")),
 }
 GRAPHQL_TARGETS = (
@@ -144,17 +144,17 @@ GRAPHQL_TARGETS = (
 
 
 @pytest.mark.parametrize("scope", ALLOWED.values(), ids=ALLOWED)
-def test_what_a_person_and_a_script_do_gets_through(scope: Scope):
+def test_requests_of_users_and_scripts_pass(scope: Scope):
     reached, sent = answer(scope)
     assert reached
     if scope["type"] == "http":
-        # Both policies hold then: a browser enforces each.
+        # Both policies apply then: browsers enforce each.
         assert sent[0]["headers"] == [(b"content-security-policy", b"object-src 'none'"), *ANSWER_HEADERS]
 
 
 @pytest.mark.parametrize("headers", FORBIDDEN.values(), ids=FORBIDDEN)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "websocket"])
-def test_what_names_another_address_or_origin_is_forbidden(headers: Headers, method: str):
+def test_another_host_or_origin_is_forbidden(headers: Headers, method: str):
     scope = socket_scope(*headers) if method == "websocket" else scope_of(*headers, JSON, method=method)
     reached, sent = answer(scope)
     assert not reached
@@ -165,7 +165,7 @@ def test_what_names_another_address_or_origin_is_forbidden(headers: Headers, met
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "HEAD"])
-def test_a_link_from_elsewhere_can_only_get(method: str):
+def test_a_cross_site_navigation_may_only_use_get(method: str):
     assert_refused(answer(scope_of(HOST, CROSS, NAVIGATES, DOCUMENT, JSON, method=method))[1], 403)
 
 
@@ -199,15 +199,15 @@ def test_a_body_of_another_type_is_refused_by_any_method(method: str):
 
 
 @pytest.mark.parametrize("method", ["post", "CONNECT", "any"])
-def test_a_method_that_no_page_uses_needs_json_too(method: str):
+def test_an_unusual_method_needs_json_too(method: str):
     assert_refused(answer(scope_of(HOST, method=method))[1], 415)
 
 
-def test_the_start_and_the_end_of_a_server_are_the_applications():
+def test_lifespan_events_reach_the_application():
     assert answer({"type": "lifespan"})[0]
 
 
-# What follows is drawn from what is close to right, as a random header is refused at once.
+# The following inputs are nearly valid, because random headers are refused trivially.
 PIECES = st.sampled_from(
     [
         "127.0.0.1",
@@ -230,7 +230,7 @@ TEXT = st.lists(PIECES, max_size=4).map("".join) | st.sampled_from([OWN, f"http:
 
 
 @given(st.lists(TEXT, max_size=2), st.lists(TEXT, max_size=2))
-def test_only_the_servers_own_host_and_origin_get_through(hosts: list[str], origins: list[str]):
+def test_only_the_servers_own_host_and_origin_pass(hosts: list[str], origins: list[str]):
     headers = [*(("host", host) for host in hosts), *(("origin", origin) for origin in origins)]
     is_own = hosts in [[f"{name}:{PORT}"] for name in NAMES] and set(origins) <= {f"http://{hosts[0]}"}
     assert (refusal(scope_of(*headers)) is None) == is_own
@@ -241,8 +241,8 @@ def test_only_the_servers_own_host_and_origin_get_through(hosts: list[str], orig
         st.sampled_from(["op", "query", "=", "&", ";", "%71uery", "%26", "%3D", "+", "a", "\x00", "é"]), max_size=8
     )
 )
-def test_the_router_sees_no_parameter_of_graphql_but_the_operations_name(pieces: list[str]):
-    """Starlette and Werkzeug read the query string as `parse_qsl` does."""
+def test_the_router_sees_no_graphql_parameter_but_the_operation_name(pieces: list[str]):
+    """Starlette and Werkzeug parse the query string like `parse_qsl`."""
     query = "".join(pieces)
     if refusal(scope_of(HOST, target=f"/graphql?{query}")) is None:
         assert {name for name, _ in parse_qsl(query, keep_blank_values=True)} <= {"op"}
@@ -253,7 +253,7 @@ def test_the_router_sees_no_parameter_of_graphql_but_the_operations_name(pieces:
     st.sampled_from(["graphql", "GRAPHQL", "%67raphql", "graphq%6C", "%2567raphql"]),
     st.sampled_from(["", "/", "%2F", "%0A", "%0D", "%00", ";a", "/..", "%20"]),
 )
-def test_no_path_that_dagsters_router_takes_for_graphql_gets_by_with_a_query(before: str, word: str, after: str):
+def test_no_path_routed_to_graphql_passes_with_a_query(before: str, word: str, after: str):
     from starlette.routing import Match, Route, Router
 
     scope = scope_of(HOST, target=f"{before}{word}{after}?query={quote('{version}')}")
@@ -271,7 +271,7 @@ def test_both_servers_are_started_with_the_guard(tmp_path: Path):
 
 
 def assert_refused(sent: list[Message], status: int) -> None:
-    """Fails unless the answer is a refusal that says why in a sentence, and lets no other origin read it."""
+    """Asserts that the response is a refusal with a reason that no other origin can read."""
     start, body = sent
     assert start["status"] == status
     assert start["headers"] == [(b"content-type", b"text/plain; charset=utf-8"), *ANSWER_HEADERS]

@@ -1,4 +1,4 @@
-"""A warehouse that is damaged is distinguished from other errors, in DuckDB's own words, and goes where it can be rebuilt."""
+"""A damaged warehouse is recognised by DuckDB's own error messages, and removed if it can be rebuilt."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from touchstone.core.warehouse import WarehouseDamagedError, damage_in, read_war
 Damage = Callable[[bytes], bytes]
 DAMAGES: dict[str, Damage] = {
     "empty": lambda _: b"",
-    "no database": lambda content: b"x" * len(content),
-    "cut in the header": lambda content: content[:5_000],
-    "cut in half": lambda content: content[: len(content) // 2],
+    "not a database": lambda content: b"x" * len(content),
+    "truncated in the header": lambda content: content[:5_000],
+    "truncated in half": lambda content: content[: len(content) // 2],
     "header changed": lambda content: content[:4_200] + b"x" * 100 + content[4_300:],
     "blocks changed": lambda content: content[: 3 * 4096] + bytes(len(content) - 3 * 4096),
 }
@@ -26,7 +26,7 @@ DAMAGES: dict[str, Damage] = {
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    """A warehouse with a table of some blocks."""
+    """A warehouse with a table of several blocks."""
     made = Warehouse(read_settings(home=tmp_path))
     with made.connect() as connection:
         connection.execute("create table rows as select range as i, hash(range) as h from range(500_000)")
@@ -39,7 +39,7 @@ def count(warehouse: Warehouse) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_warehouse_is_removed_and_the_next_may_be_built(warehouse: Warehouse, damage: str) -> None:
+def test_a_damaged_warehouse_is_removed_and_can_be_rebuilt(warehouse: Warehouse, damage: str) -> None:
     count(warehouse)
     warehouse.path.write_bytes(DAMAGES[damage](warehouse.path.read_bytes()))
     with pytest.raises(BadInputError, match="damaged"), read_warehouse(warehouse.settings.home) as connection:
@@ -53,7 +53,7 @@ def test_a_damaged_warehouse_is_removed_and_the_next_may_be_built(warehouse: War
         assert connection.execute("select count(*) from duckdb_tables()").fetchall() == [(0,)]
 
 
-def test_other_errors_are_left_as_they_are(warehouse: Warehouse) -> None:
+def test_other_errors_are_unchanged(warehouse: Warehouse) -> None:
     with pytest.raises(duckdb.CatalogException), warehouse.connect() as connection:
         connection.execute("from rows_that_are_not_there")
     (other := warehouse.path.with_name("cut.parquet")).write_bytes(b"PAR1")
@@ -63,7 +63,7 @@ def test_other_errors_are_left_as_they_are(warehouse: Warehouse) -> None:
     assert damage_in('IO Error: Could not set lock on file "x/warehouse.duckdb": Conflicting lock') is None
 
 
-def test_who_reads_a_warehouse_that_is_not_there_is_told_what_builds_it(tmp_path: Path) -> None:
+def test_reading_a_missing_warehouse_names_the_command_that_builds_it(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="touchstone run"), read_warehouse(tmp_path):
         pass
     assert not list(tmp_path.iterdir())

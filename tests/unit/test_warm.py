@@ -1,4 +1,4 @@
-"""A warm command is one like any other: what its libraries find out about the process is what a shell's command has."""
+"""A forked command behaves like one from a shell, also for what libraries detect about the process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _write_setting(file: str) -> None:
     Path(file).write_text(str(row), encoding="utf-8")
 
 
-def test_no_progress_is_drawn_into_what_a_command_prints(tmp_path: Path) -> None:
+def test_no_progress_bar_is_printed_into_a_commands_output(tmp_path: Path) -> None:
     result = tmp_path / "setting"
     process = CONTEXT.Process(target=_write_setting, args=(str(result),))
     process.start()
