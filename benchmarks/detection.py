@@ -40,7 +40,7 @@ Bools = npt.NDArray[np.bool_]
 Counts = dict[str, list[Any]]
 TARGET = 0.90
 EVERYTHING = "everything"
-"""Stands where a signal's name does: nothing was left out."""
+"""In place of a signal's name: nothing was left out."""
 AT_FLAG = "at the flag threshold"
 ANY = "all of them"
 OWN_SIGNAL = {

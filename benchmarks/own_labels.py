@@ -1,6 +1,6 @@
 """How long `touchstone evaluate` takes on a network: 12,000 rows by 40 columns, 500,000 edges, ten splits, defaults.
 
-Of 300 groups, within which half of the edges run, some are worse than others; one column tells something, two more only
+Of 300 groups, within which half of the edges run, some are worse than others; one column is informative, two more only
 together. With `--network rings` rows are reviews, edges lead to their users and products, and a tenth of the users are of 40
 rings, of which each praises six products; with `plain` there are 50 columns and no edges. Prints seconds, the most memory
 that was held, and what was measured.

@@ -161,7 +161,7 @@ def new_day(home: Path) -> dict[str, Any]:
     first = run(home, "--sources", str(sources), "--as-of", str(LAST_DAY - timedelta(days=1)))
     after = run(home, "--as-of", str(LAST_DAY))
     daily = [seconds_of(figures, *DAILY_TABLES) for figures in (first, after)]
-    # What tells which days have changed is no daily table, but belongs to their price.
+    # The table of changed days is no daily table, but belongs to their cost.
     sums = [seconds_of(figures, SUMS_OF_LOADS) for figures in (first, after)]
     return {
         "first": first,

@@ -55,8 +55,8 @@ order by listing_id
 def revision() -> str:
     """Returns the commit that this code is of, with `-dirty` where it was changed since."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603  # our own command
-    return said.stdout.strip()
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603  # our own command
+    return done.stdout.strip()
 
 
 def touchstone(home: Path, *arguments: str) -> None:

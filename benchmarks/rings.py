@@ -114,7 +114,7 @@ class Measured:
 
 
 def measure(scale: float, seed: int) -> Measured:
-    """Makes a marketplace and tells its rings."""
+    """Makes a marketplace and finds its rings."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         warehouse = build(home, scale, seed)

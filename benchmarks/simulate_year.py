@@ -91,9 +91,9 @@ def touchstone(home: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def done(command: subprocess.Popen[str]) -> str:
     """Waits for a command and returns what it printed; anything but success ends the simulation."""
-    printed, said = command.communicate()
+    printed, errors = command.communicate()
     if command.returncode:
-        raise SystemExit(f"{command.args!r} ended with {command.returncode}:\n{said}")
+        raise SystemExit(f"{command.args!r} ended with {command.returncode}:\n{errors}")
     return printed
 
 

@@ -301,7 +301,7 @@ def _enough(
     buys_wanted: float,
     merchants_wanted: int,
 ) -> Flags:
-    """Tells of each part whether the best use of the budget, without limits, would buy enough in it, of enough merchants."""
+    """Returns for each part whether the best use of the budget, without limits, would buy enough in it, of enough merchants."""
     total, upper = _totals(of, cost, size)
     beyond = int(merchant.max()) + 1
     merchants = np.bincount(np.unique(of * beyond + merchant) // beyond, minlength=len(total))

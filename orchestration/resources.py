@@ -141,7 +141,7 @@ class Warehouse:
         return content
 
     def set_run(self, *, as_of: date, with_training: bool) -> None:
-        """Writes the one-row table that tells dbt what the run is about, and shows it as `landed.run`."""
+        """Writes the one-row table with the parameters of the run, and shows it as `landed.run`."""
         columns: dict[str, tuple[str, object]] = {
             "as_of": ("date", as_of),
             "with_training": ("boolean", with_training),

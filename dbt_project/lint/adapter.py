@@ -1,5 +1,5 @@
 # ruff: noqa: INP001
-"""Stands for dbt's `adapter` when sqlfluff renders the models: a dispatched macro becomes a call of its own name.
+"""Replaces dbt's `adapter` when sqlfluff renders the models: a dispatched macro becomes a call of its own name.
 
 So the models can be linted without dbt and without a warehouse; what an engine makes of the macro is in
 macros/dialect.sql. Nothing else belongs here.

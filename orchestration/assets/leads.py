@@ -32,7 +32,7 @@ def lead_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         folder = dg.MetadataValue.path(str(leads_folder(run.home, run.as_of)))
         return dg.Output(None, metadata={**stage.rows, "folder": folder})
 
-    # Dagster tells a graph's inputs by the names of its arguments.
+    # Dagster identifies a graph's inputs by the names of its arguments.
     @dg.graph(name="leads", ins={name: dg.GraphIn() for name in LISTS})
     def graph(listings, merchants, reviews, brushing_merchants):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         return make([listings, merchants, reviews, brushing_merchants])

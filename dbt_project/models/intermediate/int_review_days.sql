@@ -43,7 +43,7 @@ languages as (
 -- A review is early if its order had not arrived when it was written; this is known at once, whatever arrives later. For old
 -- orders without a delivery it is unknown whether only the record is missing. Each kind reads the reviews separately, so that
 -- none carries columns that only another needs.
-said as (
+review_events as (
 
     select
         reviews.created_at as event_at,
@@ -112,11 +112,11 @@ said as (
 events as (
 
     select
-        said.*,
+        review_events.*,
         owners.merchant_id
-    from said
+    from review_events
     left join {{ ref('int_listing_owners') }} as owners
-        on owners.listing_id = said.listing_id
+        on owners.listing_id = review_events.listing_id
 
 ),
 
