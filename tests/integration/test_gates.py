@@ -186,7 +186,7 @@ def test_a_refused_load_with_a_fresh_stand_in_lets_the_run_continue(run_touchsto
             "orders",
             "select * from t order by order_id limit (select count(*) // 3 from t)",
             (),
-            ("gate landed refused", "no table has shrunk to less than half", "orders"),
+            ("gate landed refused", "no table has fewer than half of the rows of the previous full load", "orders"),
             id="a table that shrank by half",
         ),
     ],
