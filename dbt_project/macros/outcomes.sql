@@ -200,6 +200,17 @@ named as (
 )
 {% endmacro %}
 
+{#
+    Aggregate over the members of a lead: the violation that the lead is about. A brushing service's lead is about brushing; any
+    other is about counterfeits if one of its merchants or listings is on a list of those, and about brushing if none is.
+#}
+{% macro violation_type_of_members() -%}
+    case
+        when bool_or(role <> 'served' and (is_listed or listed_listing_count > 0)) then 'counterfeit'
+        else 'brushing'
+    end
+{%- endmacro %}
+
 {% macro brand_of_merchants(wanted) %}
 wanted_merchants as (
 

@@ -86,7 +86,13 @@ FLAG_COLUMNS = {
     "score": "double",
     "reasons": "varchar",
 }
-LEAD_COLUMNS = {"lead_id": "varchar", "merchant_id": "varchar", "as_of_date": "date"}
+LEAD_COLUMNS = {
+    **dict.fromkeys(("lead_id", "merchant_id"), "varchar"),
+    "as_of_date": "date",
+    "role": "varchar",
+    "is_listed": "boolean",
+    "listed_listing_count": "bigint",
+}
 RULE_COLUMNS = {
     "rule": "varchar",
     "indicator": "varchar",
@@ -316,7 +322,8 @@ def pin_outcomes(run: Run, as_of: date) -> None:
     leads = sorted(run.paths.all_leads.glob("as_of=*/lead_merchants.parquet"))
     leads = [path for path in leads if path.parent.name < f"as_of={as_of}"]
     named = (
-        "select lead_id, merchant_id, cast(regexp_extract(filename, 'as_of=([0-9-]+)/[^/]*$', 1) as date) as as_of_date "
+        "select lead_id, merchant_id, cast(regexp_extract(filename, 'as_of=([0-9-]+)/[^/]*$', 1) as date) as as_of_date, "
+        "role, is_listed, listed_listing_count "
         f"from read_parquet({file_list(leads)}, filename = true, hive_partitioning = false)"
     )
     run.warehouse.show_query("lead_members", named if leads else "", LEAD_COLUMNS)

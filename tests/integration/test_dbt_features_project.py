@@ -174,8 +174,9 @@ STAGE = {
     "stage": "flagged",
 }
 LEAD = {
-    "rank": 1, "lead_id": "lead-a", "family": "goods", "status": "found", "merchant_count": 1, "listed_merchant_count": 1,
-    "listed_brusher_count": 0, "listed_listing_count": 0, "listed_transaction_count": 0, "expected_harm_usd": 1,
+    "rank": 1, "lead_id": "lead-a", "family": "goods", "violation_type": "counterfeit", "status": "found",
+    "merchant_count": 1, "listed_merchant_count": 1, "listed_brusher_count": 0, "listed_listing_count": 0,
+    "listed_transaction_count": 0, "expected_harm_usd": 1,
 }  # fmt: skip
 BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "unique_combination_listed_candidates_kind__merchant_id": (

@@ -40,7 +40,7 @@ from (
 ), (select unnest(['2026-04-15', '2026-05-01', '2026-05-15', '2026-05-31', '2026-06-15']::date[]) as as_of_date)
 where place % 5 <> day(as_of_date) % 5 and (as_of_date < $as_of or $complete);
 insert into landed.lead_members by name
-select 'lead' || place % 3 as lead_id, merchant_id, as_of_date
+select 'lead' || place % 3 as lead_id, merchant_id, as_of_date, 'listed' as role, true as is_listed
 from fakes, (select unnest(['2026-05-01', '2026-05-15', '2026-06-15']::date[]) as as_of_date)
 where place <= 9 and (as_of_date < $as_of or $complete);
 insert into landed.lead_hand_overs by name

@@ -370,6 +370,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
             "merchant_id",
             "authority",
             "kind",
+            "violation_type",
             "occurred_at",
             "seized_value",
             "seized_items",
@@ -378,7 +379,8 @@ SECTIONS: Final[Mapping[str, Section]] = {
         """
         select
             visible_merchants.lead_id, actions.action_id, actions.merchant_id, actions.authority, actions.kind,
-            actions.occurred_at, actions.seized_value, actions.seized_items, actions.currency, actions.suspects
+            coalesce(actions.violation_type, 'counterfeit') as violation_type, actions.occurred_at, actions.seized_value,
+            actions.seized_items, actions.currency, actions.suspects
         from visible_merchants inner join now_enforcement_actions as actions using (merchant_id)
         where cast(actions.occurred_at as date) <= $as_of
         """,

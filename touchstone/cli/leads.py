@@ -122,6 +122,7 @@ def render_leads(leads: Leads, limit: int) -> str:
             lead["rank"],
             lead["lead_id"],
             lead["kind"],
+            lead.get("violation_type"),
             lead["merchant_count"],
             f"{lead['expected_harm_usd']:,.0f}",
             lead["since_date"],
@@ -129,8 +130,8 @@ def render_leads(leads: Leads, limit: int) -> str:
         )
         for lead in current[:limit]
     ]
-    headers = ("rank", "lead", "kind", "members", "harm", "since", "change")
-    return "\n".join([*lines, *render_table(headers, rows, right=(0, 3, 4))])
+    headers = ("rank", "lead", "kind", "violation", "members", "harm", "since", "change")
+    return "\n".join([*lines, *render_table(headers, rows, right=(0, 4, 5))])
 
 
 def render_lead(as_of: dt.date, lead: Mapping[str, Any]) -> str:
@@ -139,7 +140,7 @@ def render_lead(as_of: dt.date, lead: Mapping[str, Any]) -> str:
 
     status = {"found": f"rank {lead['rank']}", "ended": "ended", "merged": f"merged into {lead['merged_into']}"}
     lines = [
-        f"{lead['lead_id']}: {lead['kind']}, {status[lead['status']]} as of {as_of}, since {lead['since_date']}",
+        f"{lead['lead_id']}: {_describe_kind(lead)}, {status[lead['status']]} as of {as_of}, since {lead['since_date']}",
         f"expected harm {lead['expected_harm_usd']:,.2f} USD in 30 days ({harm_change(lead)})",
         (
             f"on lists: {lead['listed_merchant_count']} of {lead['merchant_count']} merchants and "
@@ -173,6 +174,12 @@ def render_export(facts: Mapping[str, Any]) -> str:
         *(visible(path) for path in facts["packs"]),
     ]
     return "\n".join([*lines, "Open lead.html in each folder; custody.json holds the digests."])
+
+
+def _describe_kind(lead: Mapping[str, Any]) -> str:
+    """Returns the kind of a lead and its violation type, which leads that an earlier version made do not have."""
+    violation_type = lead.get("violation_type")
+    return f"{lead['kind']} ({violation_type})" if violation_type else str(lead["kind"])
 
 
 def _describe_change(row: Mapping[str, Any]) -> str:

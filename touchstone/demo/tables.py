@@ -749,6 +749,7 @@ def _enforcement(chunk: Chunk) -> pa.Table:
         "lead_id": pa.nulls(count, pa.string()),
         "authority": picked(rng, ("city police", "customs", "market supervision", "public prosecutor"), count),
         "kind": picked(rng, ("raid", "raid", "seizure", "arrest", "charge", "closure"), count),
+        "violation_type": pa.repeat("counterfeit", count),
         "occurred_at": chunk.world.moments(start + rng.random(count) * (days - 0.01 - start)),
         "seized_value": decimals(np.exp(rng.normal(9.5, 1.0, count))),
         "seized_items": pa.array(np.floor(np.exp(rng.normal(5.0, 1.0, count))).astype(np.int64)),

@@ -1,9 +1,10 @@
--- Decisions on brushing known by the cutoff date; one row per decision and labelled entity: a transaction (entity_kind review) or
--- a merchant. A decision on a review applies to its order, if it has one. Such a transaction may have been selected by an audit
--- of orders or one of reviews, so its inclusion probability is that of either; it is null if no orders are audited, because
--- reviewed orders are not representative of the others. A transaction that was found fake is a label of its merchant only if the
--- decision states that the merchant was involved (reason merchant_involved): competitors brush, too. No label is standalone
--- (is_standalone): the rows come from the weeks before the decision.
+-- Decisions on brushing known by the cutoff date; one row per decision and labelled entity: a transaction (entity_kind review)
+-- or a merchant. An enforcement action against a brusher is a decision on the merchant. A decision on a review applies to its
+-- order, if it has one. Such a transaction may have been selected by an audit of orders or one of reviews, so its inclusion
+-- probability is that of either; it is null if no orders are audited, because reviewed orders are not representative of the
+-- others. A transaction that was found fake is a label of its merchant only if the decision states that the merchant was
+-- involved (reason merchant_involved): competitors brush, too. No label is standalone (is_standalone): the rows come from the
+-- weeks before the decision.
 with
 
 run as (
@@ -158,7 +159,7 @@ final as (
         cast(decided_at as date) as decided_date,
         decided_at,
         source,
-        2 as strength,
+        case source when 'enforcement' then 4 else 2 end as strength,
         case_id,
         arm,
         inclusion_probability,

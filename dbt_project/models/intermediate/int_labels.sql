@@ -102,7 +102,7 @@ own_labels as (
     select
         'merchant' as entity_kind,
         enforcement_actions.merchant_id as entity_id,
-        'counterfeit' as violation_type,
+        enforcement_actions.violation_type,
         true as is_positive,
         enforcement_actions.occurred_at as decided_at,
         'enforcement' as source,

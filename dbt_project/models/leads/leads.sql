@@ -29,6 +29,7 @@ sums as (
 
     select
         lead_id,
+        {{ violation_type_of_members() }} as violation_type,
         count(*) as merchant_count,
         sum(listing_count) as listing_count,
         sum(cast(is_listed as integer)) as listed_merchant_count,
@@ -91,6 +92,7 @@ final as (
         ) end as rank,
         all_leads.lead_id,
         all_leads.kind,
+        sums.violation_type,
         all_leads.family,
         all_leads.group_id,
         all_leads.status,

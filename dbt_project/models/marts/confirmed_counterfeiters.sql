@@ -61,6 +61,7 @@ found as (
         bool_or(is_found_during_action) as is_found_during_action,
         count(*) as action_count
     from {{ ref('enforcement_results') }}
+    where violation_type = 'counterfeit'
     group by merchant_id
 
 ),

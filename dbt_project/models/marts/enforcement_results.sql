@@ -56,6 +56,7 @@ final as (
         actions.lead_id,
         actions.authority,
         actions.kind,
+        actions.violation_type,
         actions.occurred_at,
         brand_of_merchants.brand,
         actions.seized_value,

@@ -1,6 +1,7 @@
 -- Stages that each entity and lead has reached by as_of; one row per entity and stage: flagged (on a published list), reviewed
 -- and confirmed (after that), handed over with a lead, acted on by an authority, suspects named; with the days since the previous
--- stage. Only flags published before as_of count: the list of a day is read on the next.
+-- stage. Only flags published before as_of count: the list of a day is read on the next. A hand-over has the violation type of
+-- its lead on the day before, an action its own.
 with
 
 run as (
@@ -71,15 +72,43 @@ results as (
 
 {{ named() }},
 
+lead_types as (
+
+    select
+        lead_members.lead_id,
+        lead_members.as_of_date,
+        {{ violation_type_of_members() }} as violation_type
+    from {{ source('landed', 'lead_members') }} as lead_members
+    inner join run
+        on run.as_of > lead_members.as_of_date
+    group by
+        lead_members.lead_id,
+        lead_members.as_of_date
+
+),
+
+-- A lead that is not known to have existed before its hand-over counts as one of counterfeits.
 hand_overs as (
 
     select
         stg_lead_hand_overs.lead_id,
         stg_lead_hand_overs.handed_over_at,
-        case when stg_lead_hand_overs.audience = 'authority' then stg_lead_hand_overs.recipient end as authority
+        case when stg_lead_hand_overs.audience = 'authority' then stg_lead_hand_overs.recipient end as authority,
+        coalesce(
+            {{ value_at_greatest('lead_types.violation_type', 'lead_types.as_of_date') }}, 'counterfeit'
+        ) as violation_type
     from {{ ref('stg_lead_hand_overs') }} as stg_lead_hand_overs
     inner join run
         on run.as_of >= cast(stg_lead_hand_overs.handed_over_at as date)
+    left join lead_types
+        on
+            lead_types.lead_id = stg_lead_hand_overs.lead_id
+            and lead_types.as_of_date < cast(stg_lead_hand_overs.handed_over_at as date)
+    group by
+        stg_lead_hand_overs.lead_id,
+        stg_lead_hand_overs.handed_over_at,
+        stg_lead_hand_overs.recipient,
+        stg_lead_hand_overs.audience
 
 ),
 
@@ -132,7 +161,7 @@ steps as (
             and cast(labels.decided_at as date) > flagged.flagged_date
     union all
     select
-        'counterfeit' as violation_type,
+        hand_overs.violation_type,
         'merchant' as entity_kind,
         named.merchant_id as entity_id,
         'handed_over' as stage,
@@ -147,7 +176,7 @@ steps as (
             and named.named_date < cast(hand_overs.handed_over_at as date)
     union all
     select
-        'counterfeit' as violation_type,
+        hand_overs.violation_type,
         'lead' as entity_kind,
         hand_overs.lead_id as entity_id,
         'handed_over' as stage,
@@ -159,7 +188,7 @@ steps as (
     {% for stage, number, condition in [('acted_on', 5, 'true'), ('suspects_named', 6, 'results.suspect_count > 0')] %}
     union all
     select
-        'counterfeit' as violation_type,
+        results.violation_type,
         'merchant' as entity_kind,
         results.merchant_id as entity_id,
         '{{ stage }}' as stage,
@@ -171,7 +200,7 @@ steps as (
     where {{ condition }}
     union all
     select
-        'counterfeit' as violation_type,
+        results.violation_type,
         'lead' as entity_kind,
         results.lead_id as entity_id,
         '{{ stage }}' as stage,

@@ -20,6 +20,7 @@ final as (
         enforcement_actions.lead_id,
         enforcement_actions.authority,
         enforcement_actions.kind,
+        coalesce(enforcement_actions.violation_type, 'counterfeit') as violation_type,
         enforcement_actions.occurred_at,
         enforcement_actions.seized_value,
         {{ in_base_currency(
