@@ -236,3 +236,18 @@ def test_removals_are_lines_of_the_same_chain(market: Market) -> None:
     file.write_text(file.read_text().replace("an officer", "nobody", 1))
     with pytest.raises(VerificationError, match="chain is broken"):
         Ledger(market.landing).read()
+
+
+def test_an_identifier_that_was_erased_before_it_was_normalised_does_not_return(tmp_path: Path) -> None:
+    """The ledger holds the hash of the identifier as it was written."""
+    market = Market(tmp_path)
+    market.tables[IDENTIFIERS] = """
+        select 'm1' as merchant_id, 'email' as kind, unnest(['Ann@Example.org', 'Bob@Example.org']) as value_hash,
+            now() as first_seen_at
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("touchstone.landing.extract.NORMALISED_KINDS", ("phone",))
+        market.land()
+    erase(market.landing, CONTRACT, Person(kind="email", value_hash=hashed("Ann@Example.org")), REASON)
+    market.land(days=1)
+    assert [row[2] for row in market.rows(IDENTIFIERS)] == [hashed("bob@example.org")]

@@ -84,6 +84,87 @@ def test_identifiers_land_as_hmac_and_link_across_tables(tmp_path: Path) -> None
     assert all(b"device " not in path.read_bytes() for path in market.landing.rglob("*.parquet"))
 
 
+IDENTIFIED = """
+    select * from (values
+        ('m1', 'phone', '030 901820', timestamp '2026-02-02', false), ('m1', 'phone', '+49 30 901820', '2026-02-01', true),
+        ('m2', 'phone', '(030) 901820', '2026-02-03', false), ('m3', 'phone', '030-901820', '2026-02-04', false),
+        ('m1', 'email', 'A.nn@gmail.com', '2026-02-01', null), ('m2', 'email', 'ann+2@GMAIL.com', '2026-02-01', null),
+        ('m1', 'device', 'ABC', '2026-02-01', null), ('m2', 'device', 'abc', '2026-02-01', null)
+    ) as given (merchant_id, kind, value_hash, first_seen_at, is_verified)
+"""
+IN_COUNTRIES = f"select *, case merchant_id when 'm3' then 'US' else 'DE' end as country from ({MERCHANTS})"
+
+
+def identifiers(*rows: tuple[str, str, str, datetime, bool | None]) -> list[tuple[Any, ...]]:
+    """Returns rows as they land: the identifier hashed, sorted."""
+    return sorted((merchant, kind, digest_of(value), *rest) for merchant, kind, value, *rest in rows)
+
+
+def test_spellings_of_an_identifier_land_as_one(tmp_path: Path) -> None:
+    """A phone number is read by the merchant's country; the first time counts, and one verified spelling verifies it."""
+    market = Market(tmp_path, LINES | {"merchants": IN_COUNTRIES, "merchant_identifiers": IDENTIFIED})
+    assert not any(report.violations for report in market.check().values())
+    market.land()
+    february = [datetime(2026, 2, day) for day in range(1, 5)]  # noqa: DTZ001
+    assert market.rows("merchant_identifiers") == identifiers(
+        ("m1", "phone", "+4930901820", february[0], True),
+        ("m2", "phone", "+4930901820", february[2], False),
+        ("m3", "phone", "030-901820", february[3], False),
+        ("m1", "email", "ann@gmail.com", february[0], None),
+        ("m2", "email", "ann@gmail.com", february[0], None),
+        ("m1", "device", "ABC", february[0], None),
+        ("m2", "device", "abc", february[0], None),
+    )
+    assert all(b"901820" not in path.read_bytes() for path in market.landing.rglob("*.parquet"))
+
+
+def test_the_same_spelling_twice_is_a_duplicate_key(tmp_path: Path) -> None:
+    twice = f"from ({IDENTIFIED}) union all (from ({IDENTIFIED}) where kind = 'email')"
+    market = Market(tmp_path, LINES | {"merchants": IN_COUNTRIES, "merchant_identifiers": twice})
+    (violation,) = market.check()["merchant_identifiers"].violations
+    assert (violation.rule, violation.count) == ("key", 4)
+
+
+@pytest.mark.parametrize("how", ["cursor", "changed_at"])
+def test_a_later_spelling_of_a_landed_identifier_is_not_refused(tmp_path: Path, how: str) -> None:
+    entry = {"merchant_identifiers": {how: "first_seen_at"}}
+    first = f"from ({IDENTIFIED}) where merchant_id <> 'm2'"
+    market = Market(tmp_path, LINES | {"merchants": IN_COUNTRIES, "merchant_identifiers": first}, entry)
+    market.land()
+    market.tables["merchant_identifiers"] = f"""
+        from ({IDENTIFIED}) union all
+        select 'm1', 'email', 'ANN@googlemail.com', timestamp '2026-03-01', true
+    """
+    assert {record.status for record in market.land(days=1).values()} <= {"accepted", "unchanged"}
+    emails = [row for row in market.present_rows("merchant_identifiers") if row[1] == "email" and row[0] == "m1"]
+    assert len(emails) == 1
+    market.land(days=2)
+    assert [
+        row for row in market.present_rows("merchant_identifiers") if row[1] == "email" and row[0] == "m1"
+    ] == emails
+
+
+def test_another_normalisation_pulls_identifiers_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"merchant_identifiers": {"cursor": "first_seen_at"}}
+    market = Market(tmp_path, LINES | {"merchants": IN_COUNTRIES, "merchant_identifiers": IDENTIFIED}, entry)
+    monkeypatch.setattr("touchstone.landing.extract.NORMALISED_KINDS", ("email",))
+    monkeypatch.setattr("touchstone.landing.land.NORMALISATION", "0")
+    market.land()
+    monkeypatch.undo()
+    record = market.land(days=1)["merchant_identifiers"]
+    assert (record.status, record.mode) == ("accepted", "full")
+    assert market.land(days=2)["merchant_identifiers"].status == "unchanged"
+
+
+def test_identifiers_beyond_the_cache_land_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    market = Market(tmp_path / "a", LINES | {"merchants": IN_COUNTRIES, "merchant_identifiers": IDENTIFIED})
+    market.land()
+    monkeypatch.setattr("touchstone.landing.extract.CACHED_ROWS", 1)
+    other = Market(tmp_path / "b", dict(market.tables))
+    other.land()
+    assert other.rows("merchant_identifiers") == market.rows("merchant_identifiers")
+
+
 def test_an_empty_identifier_creates_no_link(tmp_path: Path) -> None:
     tables = LINES | {"orders": f"select *, if(order_id = 'o1', 'p', ' ') as payer_hash from ({ORDERS})"}
     market = Market(tmp_path, tables)

@@ -16,6 +16,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import duckdb
+from duckdb.func import FunctionNullHandling, PythonUDFType
+from duckdb.sqltypes import VARCHAR
 
 from expectations.contract import Contract, Table
 from touchstone.core.errors import BadInputError, without_secrets
@@ -36,8 +38,9 @@ from touchstone.landing.checks import (
 )
 from touchstone.landing.connectors import SourceFolders, SourceUnavailableError
 from touchstone.landing.databases import lost_connection
+from touchstone.landing.identifiers import NORMALISED_KINDS, normalise_all
 from touchstone.landing.ledger import Person
-from touchstone.landing.persons import Erasure
+from touchstone.landing.persons import IDENTIFIERS, Erasure
 from touchstone.landing.sources import Sources, TableSource
 from touchstone.landing.sql import (
     Hmac,
@@ -68,6 +71,12 @@ stop a load with one text."""
 
 _TOO_LONG = re.compile(r"Invalid Input Error: too long: (\w+)")
 
+
+NORMALISE = "normalised_identifier"
+"""The SQL function for `normalise_all`; the SQL of a sources file cannot call it."""
+
+SPELLING, COUNTRY = "spelling:", "country:"
+"""Columns that exist while identifiers are extracted: a hash of the value as written, and the merchant's country."""
 
 MASKED_COLUMNS = {"listings": ("title", "description", "brand_claimed")}
 """The columns that a sources file may mask, by table: texts that merchants write and features read."""
@@ -292,6 +301,14 @@ class Extractor:
         self.unavailable = unavailable
         self.now = now
         self.erasure = Erasure(connection, contract, erased) if erased else None
+        connection.create_function(
+            NORMALISE,
+            normalise_all,
+            [VARCHAR, VARCHAR, VARCHAR],
+            VARCHAR,
+            type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,
+        )
         for name, query in sources.views.items():
             try:
                 connection.execute(f"create view {quoted(name)} as {query}")
@@ -311,7 +328,8 @@ class Extractor:
             expressions = self._expressions(name)
             conversions = self._conversions(name, expressions)
             cursor_column = self._cursor_column(name, expressions, conversions)
-            rows, source_rows = self._copy(name, expressions, conversions, cursor_column, watermark)
+            merchants = parents.get("merchants")
+            rows, source_rows = self._copy(name, expressions, conversions, cursor_column, watermark, merchants)
         except _RefusedError as refused:
             return Extraction(refused.violations)
         if self.erasure is not None:
@@ -399,6 +417,7 @@ class Extractor:
         conversions: Mapping[str, Conversion],
         cursor_column: CursorColumn | None,
         watermark: Watermark | None,
+        merchants: str | None,
     ) -> tuple[str, int | None]:
         """Reads the source, once, into a table of this DuckDB.
 
@@ -429,7 +448,10 @@ class Extractor:
         rows = quoted(f"{EXTRACTED}{name}")
         try:
             if hashed:
-                query = self._hashing(name, query, hashed, parameters)
+                if name == IDENTIFIERS:
+                    query = self._hashing_identifiers(query, parameters, merchants, is_changing=bool(source.changed_at))
+                else:
+                    query = self._hashing(name, query, hashed, parameters)
                 parameters |= self.hmac.parameters
             self._create(name, rows, query, parameters)
         except duckdb.OutOfMemoryException:
@@ -486,6 +508,64 @@ class Extractor:
         )
         return f"select r.* replace ({digested}) from ({query}) as r {joins}"
 
+    def _hashing_identifiers(
+        self, query: str, parameters: Mapping[str, object], merchants: str | None, *, is_changing: bool
+    ) -> str:
+        """Returns the query of merchants' identifiers with each normalised and hashed, and one row for all its spellings.
+
+        The row has the time of the first spelling, and is verified if one of them is. A value that occurs twice as written is
+        not merged: the checks refuse it. An erased person's identifier keeps the hash by which it was erased, so that its row
+        is removed.
+
+        Args:
+            query: The rows.
+            parameters: The values bound in the query.
+            merchants: SQL for the merchants, if any landed.
+            is_changing: Whether the rows have the time of their last change.
+        """
+        join, country = "", "cast(null as varchar)"
+        if merchants:
+            # The country decides how a phone number is read, and nothing else.
+            countries = f"(select merchant_id, max(country) as country from {merchants} group by merchant_id)"
+            join, country = (
+                f"left join {countries} as m using (merchant_id)",
+                "case when r.kind = 'phone' then m.country end",
+            )
+        rows = f"select r.*, {country} as {quoted(COUNTRY)} from ({query}) as r {join}"
+        digests = quoted(f"{EXTRACTED}digests")
+        some = f"select kind, value_hash, {quoted(COUNTRY)} from ({rows}) limit {CACHED_ROWS}"
+        cache = f"select *, {self._identifier_digest()} as digest from (select distinct * from ({some})) as r"
+        self._create(IDENTIFIERS, digests, cache, {**parameters, **self.hmac.parameters})
+        hashed = (
+            f"select r.* replace (coalesce(d.digest, {self._identifier_digest()}) as value_hash), "
+            f"hash(r.value_hash) as {quoted(SPELLING)} from ({rows}) as r left join {digests} as d on d.kind = r.kind "
+            f"and d.value_hash = r.value_hash and d.{quoted(COUNTRY)} is not distinct from r.{quoted(COUNTRY)}"
+        )
+        spellings = "over (partition by merchant_id, kind, value_hash"
+        merged = [
+            f"case when first_seen_at is not null then min(first_seen_at) {spellings}) end as first_seen_at",
+            f"bool_or(is_verified) {spellings}) as is_verified",
+        ]
+        if is_changing:
+            merged.append(f"max({quoted(CHANGED_AT)}) {spellings}) as {quoted(CHANGED_AT)}")
+        first = (
+            f"first_value({quoted(SPELLING)}) {spellings} order by first_seen_at asc nulls first, {quoted(SPELLING)})"
+        )
+        return (
+            f"select * exclude ({quoted(SPELLING)}, {quoted(COUNTRY)}) replace ({', '.join(merged)}) from ({hashed}) "
+            f"qualify value_hash is null or {quoted(SPELLING)} = {first}"
+        )
+
+    def _identifier_digest(self) -> str:
+        """Returns SQL for the hash of a merchant's identifier in a row `r`."""
+        kinds = ", ".join(map(literal, NORMALISED_KINDS))
+        canonical = f"{NORMALISE}(r.kind, r.value_hash, r.{quoted(COUNTRY)})"
+        digest = self.hmac.sql(f"case when r.kind in ({kinds}) then {canonical} else r.value_hash end")
+        if self.erasure is None:
+            return digest
+        written = self.hmac.sql("r.value_hash")
+        return f"case when {self.erasure.is_erased_identifier('r.kind', written)} then {written} else {digest} end"
+
     def _without_landed(self, name: str, rows: str, cursor_column: CursorColumn, watermark: Watermark) -> str:
         """Leaves out the rows at the last value that landed which are as they landed, and returns the new table.
 
@@ -501,6 +581,13 @@ class Extractor:
             landed = f"select {own} from {watermark.landed} where {is_at_watermark}"
         known = f"select row({own}) from ({landed})"
         kept = f"select * from {rows} where not coalesce({is_at_watermark}, false) or row({own}) not in ({known})"
+        if name == IDENTIFIERS and source.cursor:
+            # A later spelling of an identifier that has landed changes nothing.
+            same = " and ".join(f"new.{quoted(column)} = old.{quoted(column)}" for column in table.key)
+            kept = (
+                f"select new.* from ({kept}) as new anti join {watermark.landed} as old "
+                f"on {same} and old.first_seen_at < new.first_seen_at"
+            )
         newer = quoted(f"{EXTRACTED}{name}:newer")
         self._create(name, newer, kept, {"watermark": watermark.value})
         self.connection.execute(f"drop table {rows}")

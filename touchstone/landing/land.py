@@ -42,6 +42,7 @@ from touchstone.landing.extract import (
     landing_order,
     open_extractor,
 )
+from touchstone.landing.identifiers import NORMALISATION
 from touchstone.landing.ledger import (
     Ledger,
     LoadedFile,
@@ -53,7 +54,7 @@ from touchstone.landing.ledger import (
     removed_folders,
     verify_loads,
 )
-from touchstone.landing.persons import erased_persons
+from touchstone.landing.persons import IDENTIFIERS, erased_persons
 from touchstone.landing.sources import Sources, TableSource
 from touchstone.landing.sql import Hmac, Limits, literal, parquet, quoted
 
@@ -314,6 +315,8 @@ class _Lander:
         pins = pinned_loads(self.records, self.extractor.contract)
         plan = self._plan(name, pins)
         parents = {table: self._rows(loads) for table, loads in pins.current.items()}
+        if name == IDENTIFIERS and "merchants" in parents:
+            parents["merchants"] = self._newest_rows("merchants", pins.current["merchants"])
         extraction = self.extractor.extract(name, plan.watermark, parents)
         is_refused = bool(extraction.violations)
         record = self._refused(name, plan, extraction) if is_refused else self._landed(name, plan, extraction, pins)
@@ -451,6 +454,8 @@ class _Lander:
         }
         if masks := self.extractor.masks(name):
             inputs["masks"] = sha256_bytes(canonical_json(masks))
+        if name == IDENTIFIERS:
+            inputs["normalisation"] = NORMALISATION
         recipe = sha256_bytes(canonical_json(inputs))
         loads = (load for load in self.records if load.table == name and not load.is_recorded)
         accepted = [load for load in loads if load.status != "refused"]

@@ -109,6 +109,16 @@ class Erasure:
         cleared = self._cleared(table, list(columns))
         return " or ".join(f"coalesce({test}, false)" for test in cleared.values()) or "false"
 
+    @staticmethod
+    def is_erased_identifier(kind: str, value_hash: str) -> str:
+        """Returns the SQL condition for a merchant's identifier that was erased.
+
+        Args:
+            kind: SQL for its kind.
+            value_hash: SQL for its hash.
+        """
+        return f"row({kind}, {value_hash}) in (select row(kind, value_hash) from erased_persons)"
+
     def select(self, table: str, columns: Sequence[str], rows: str) -> str:
         """Returns the query for the rows that remain, without the cleared values.
 
@@ -151,7 +161,7 @@ class Erasure:
             if owner == table and column in columns
         ]
         if table == IDENTIFIERS and self.kinds & set(identifier_kinds(self.contract)):
-            own.append("row(kind, value_hash) in (select row(kind, value_hash) from erased_persons)")
+            own.append(self.is_erased_identifier("kind", "value_hash"))
         return own + [
             f"cast({quoted(name)} as varchar) in (select key from erased_keys where table_name = "
             f"{literal(f'{reference[0]}.{reference[1]}')})"
