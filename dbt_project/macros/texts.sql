@@ -17,6 +17,20 @@
     end
 {%- endmacro %}
 
+{#
+    A text in which the phrases of a lexicon are looked for, and the phrase itself: without accents (and the marks of other scripts),
+    and with spaces around each character of scripts that write no spaces between words, as as_words does for Chinese. A phrase of
+    these scripts is found wherever its characters follow each other, also across words.
+#}
+{% macro for_lexicon(text) -%}
+    case
+        when {{ bytes_in(text) }} = length({{ text }}) then {{ text }}
+        else {{ replace_matches(
+            without_accents(text), "'([ー\\p{Hiragana}\\p{Katakana}\\p{Thai}\\p{Lao}\\p{Khmer}\\p{Myanmar}])'", "' \\1 '"
+        ) }}
+    end
+{%- endmacro %}
+
 {# A text with a space in place of each tab and line break. #}
 {% macro on_one_line(text) -%}
     {{ translated(text, 'chr(9) || chr(10) || chr(13)', "'   '") }}

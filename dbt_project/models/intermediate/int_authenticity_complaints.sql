@@ -1,6 +1,6 @@
 -- Reviews that doubt that the listing is authentic, by a lexicon of phrases in several languages: a phrase for fake that is not
 -- negated ("not a fake"), or a phrase for genuine that is negated ("not the original") up to three words before it in the same
--- clause. Phrases that only look like a negation do not count ("no doubt an original").
+-- clause. Phrases that only look like a negation do not count ("no doubt an original"). Accents do not matter.
 -- The fast search for one word of each phrase comes first: of 10 million reviews few are left for the expensive steps. A regular
 -- expression taken from a column would be compiled again for every pair of review and word (185 s for 400,000).
 -- A review in a language without phrases in the seed is neither a complaint nor none (int_review_days, int_unread_texts).
@@ -35,19 +35,29 @@ reviews as (
 
 authenticity_words as (
 
-    select * from {{ ref('authenticity_words') }}
+    select
+        language,
+        {{ for_lexicon('phrase') }} as phrase,
+        meaning
+    from {{ ref('authenticity_words') }}
 
 ),
 
 negation_words as (
 
-    select * from {{ ref('negation_words') }}
+    select
+        language,
+        {{ for_lexicon('word') }} as word
+    from {{ ref('negation_words') }}
 
 ),
 
 idle_negations as (
 
-    select * from {{ ref('idle_negations') }}
+    select
+        language,
+        {{ for_lexicon('phrase') }} as phrase
+    from {{ ref('idle_negations') }}
 
 ),
 
@@ -138,12 +148,12 @@ idle as (
 
 ),
 
-texts as (
+read_texts as (
 
     select
         reviews.load_id,
         reviews.review_id,
-        lower({{ as_read('reviews.text') }}) as text,
+        {{ as_read('reviews.text') }} as text,
         {{ review_language('reviews') }} as language
     from reviews
     left join known_loads
@@ -151,6 +161,17 @@ texts as (
     where
         reviews.text is not null
         and known_loads.load_id is null
+
+),
+
+texts as (
+
+    select
+        load_id,
+        review_id,
+        language,
+        lower({{ for_lexicon('text') }}) as text
+    from read_texts
 
 ),
 

@@ -84,24 +84,40 @@ written_plainly as (
 
 ),
 
+for_search as (
+
+    select
+        *,
+        {{ for_lexicon('text_read') }} as text_for_lexicon
+    from written_plainly
+
+),
+
 readable as (
 
     select
         text_digest,
         {{ as_words('title_read') }} as title_words,
-        {{ as_words_and_ratios('text_read') }} as words,
+        {{ as_words_and_ratios('text_for_lexicon') }} as words,
         {{ words_in('title') }} as title_word_count,
         {{ words_in('text') }} as word_count,
         {{ parts_of(on_one_line('title'), "' '") }} as title,
         {{ on_one_line('text') }} as text
-    from written_plainly
+    from for_search
+
+),
+
+evasive_phrases as (
+
+    select {{ for_lexicon('phrase') }} as phrase
+    from evasive_words
 
 ),
 
 phrases as (
 
     select distinct {{ as_words_and_ratios('phrase') }} as phrase
-    from evasive_words
+    from evasive_phrases
 
 ),
 
