@@ -24,6 +24,7 @@ SAME = {
     ],
     "bank_account": [
         ("DE89370400440532013000", ["DE89 3704 0044 0532 0130 00", "de89-3704-0044-0532-0130-00"], None),
+        ("BE68539007547034", ["be68539007547034"], None),
         ("GB29NWBK60161331926819", ["IBAN: GB29 NWBK 6016 1331 9268 19"], None),
     ],
 }  # fmt: skip
@@ -58,7 +59,8 @@ def test_identifiers_that_may_differ_stay_apart(kind: str, one: str, other: str,
 @pytest.mark.parametrize(
     "value",
     [
-        "5d41402abc4b2a76b9719d911017c592", "q3Jv7fYwzK1", "n/a", "0", "ann at example.org", "a@b@c.de", "@gmail.com",
+        "5d41402abc4b2a76b9719d911017c592", "ca372d073e948ec5", "be260212ee9403c1",
+        "q3Jv7fYwzK1", "n/a", "0", "ann at example.org", "a@b@c.de", "@gmail.com",
         "12-345 678", "+999 123", "12345678901234567890123456789012", "1" * 1000,
     ],
 )  # fmt: skip
