@@ -24,7 +24,7 @@ with
 truth as (select merchant_id, ring_id from read_parquet($merchants) where ring_id is not null and archetype = 'ring'),
 
 harms as (
-  select harms.merchant_id, sum(case when goods.is_counterfeit then harms.stake_usd else 0 end) as harm_usd
+  select harms.merchant_id, sum(case when goods.is_counterfeit then harms.stake_base else 0 end) as harm_base
   from read_parquet($harms, hive_partitioning = false) as harms
   inner join read_parquet($listings) as goods on goods.listing_id = harms.listing_id
   group by harms.merchant_id),
@@ -53,17 +53,17 @@ several as (
   where members.kind <> 'service' group by members.lead_id having count(*) > 1),
 
 culprits as (
-  select coalesce(truth.ring_id, harms.merchant_id) as culprit, sum(harms.harm_usd) as harm_usd
+  select coalesce(truth.ring_id, harms.merchant_id) as culprit, sum(harms.harm_base) as harm_base
   from harms left join truth using (merchant_id) group by 1),
 
-worst as (select * from culprits order by harm_usd desc, culprit limit 20),
+worst as (select * from culprits order by harm_base desc, culprit limit 20),
 
 first as (
-  select sum(harms.harm_usd) as harm_usd
+  select sum(harms.harm_base) as harm_base
   from harms where harms.merchant_id in (select merchant_id from members where rank <= 20)),
 
 shared as (
-  select sum(harms.harm_usd) as harm_usd
+  select sum(harms.harm_base) as harm_base
   from harms left join truth using (merchant_id)
   where harms.merchant_id in (select merchant_id from members where rank <= 20)
   and coalesce(truth.ring_id, harms.merchant_id) in (select culprit from worst))
@@ -71,7 +71,7 @@ shared as (
 select
   (select count(*) from rings), (select count(*) from rings where lead_count = 1),
   (select count(*) from several), (select count(*) from several where ring_count = 1 and ringed_count = merchant_count),
-  (select count(*) from leads), (select sum(harm_usd) from worst), (select harm_usd from first), (select harm_usd from shared)
+  (select count(*) from leads), (select sum(harm_base) from worst), (select harm_base from first), (select harm_base from shared)
 """
 
 
@@ -85,9 +85,9 @@ class Measured:
         several: Leads about goods of several merchants.
         pure: Those whose merchants are all of one true ring.
         leads: All leads.
-        worst_usd: True harm of the 20 worst true rings and single merchants (USD of 30 days).
-        first_usd: True harm of whoever is in the first 20 leads.
-        shared_usd: How much of `first_usd` is theirs of whom `worst_usd` is.
+        worst_base: True harm of the 20 worst true rings and single merchants (USD of 30 days).
+        first_base: True harm of whoever is in the first 20 leads.
+        shared_base: How much of `first_base` is theirs of whom `worst_base` is.
     """
 
     rings: int
@@ -95,9 +95,9 @@ class Measured:
     several: int
     pure: int
     leads: int
-    worst_usd: float
-    first_usd: float
-    shared_usd: float
+    worst_base: float
+    first_base: float
+    shared_base: float
 
 
 def measure(home: Path, as_of: dt.date) -> Measured:
@@ -130,11 +130,11 @@ def main() -> None:
         f"true rings with a flagged member: {measured.rings}, with exactly one lead: {measured.one_lead} ({share:.0%})"
     )
     print(f"leads of several merchants: {measured.several}, all of one true ring: {measured.pure}")
-    first, shared = measured.first_usd / measured.worst_usd, measured.shared_usd / measured.worst_usd
-    print(f"true harm of the 20 worst: {measured.worst_usd:,.0f} USD")
+    first, shared = measured.first_base / measured.worst_base, measured.shared_base / measured.worst_base
+    print(f"true harm of the 20 worst: {measured.worst_base:,.0f} USD")
     print(
-        f"in the first 20 leads: {measured.first_usd:,.0f} USD ({first:.0%}), "
-        f"theirs: {measured.shared_usd:,.0f} USD ({shared:.0%})"
+        f"in the first 20 leads: {measured.first_base:,.0f} USD ({first:.0%}), "
+        f"theirs: {measured.shared_base:,.0f} USD ({shared:.0%})"
     )
 
 

@@ -17,6 +17,10 @@ from pathlib import Path
 import duckdb
 
 RENAMED = {
+    **{
+        f"{name}_usd": f"{name}_base"
+        for name in ("price", "stake", "expected_harm", "expected_harm_before", "seized_value", "amount")
+    },
     "began_date": "occurred_date",
     "buyer_trade_count": "buyer_transaction_count",
     "firm_from": "verified_from",

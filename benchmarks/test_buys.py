@@ -27,14 +27,14 @@ GOODS = """
 select
     dense_rank() over (order by features.merchant_id) - 1 as merchant,
     dense_rank() over (order by features.category) - 1 as category,
-    features.price_usd as cost,
+    features.price_base as cost,
     scores.score / 100 as risk,
     truths.is_counterfeit and truths.since <= date '{as_of}' as is_counterfeit
 from read_parquet('{home}/features/listings/as_of={as_of}/features.parquet', hive_partitioning = false) as features
 inner join read_parquet('{home}/scores/listing_counterfeit/as_of={as_of}/scores.parquet', hive_partitioning = false) as scores
     using (listing_id)
 inner join read_parquet('{home}/marketplace/truth/listings.parquet') as truths using (listing_id)
-where features.price_usd > 0
+where features.price_base > 0
 order by listing_id
 """
 COLUMNS = (

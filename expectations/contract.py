@@ -146,7 +146,6 @@ class Contract(_Strict):
     """Every table that Touchstone knows."""
 
     version: Literal[1]
-    base_currency: str
     tables: dict[Identifier, Table]
 
     @model_validator(mode="after")
@@ -268,7 +267,7 @@ def _dbt_column(name: str, column: Column) -> dict[str, Any]:
 
 def render_docs(contract: Contract) -> str:
     """Returns the page that shows the contract to a person who maps tables to it."""
-    parts = [_DOCS_HEAD.format(note=GENERATED_NOTE, currency=contract.base_currency)]
+    parts = [_DOCS_HEAD.format(note=GENERATED_NOTE)]
     parts += [_docs_table(name, table) for name, table in contract.tables.items()]
     return "\n".join(parts)
 
@@ -307,7 +306,9 @@ tables:                          # contract table: an input (or view), or a quer
 
 - Times are UTC. A timestamp without a zone is taken as UTC. Nothing may lie before 1970 or after 2100.
 - Amounts are `decimal` with four places; more places are rounded. Their currency is in a column next to them, and `fx_rates`
-  gives the value of one unit in {currency}.
+  gives the value of one unit in the base currency. That is `TOUCHSTONE_BASE_CURRENCY`, by default the most frequent currency of
+  what landed. Without `fx_rates` only amounts in the base currency are compared; a run reports how many others there are. The
+  rates may contain the base currency itself, with rate 1.
 - **Key** columns together identify a row: never null, and unique in combination. **Required** columns are never null.
 - *Personal: hash*: only an HMAC with your key is stored; an empty value is stored as null. *Personal: masked*: the value is
   stored and never shown in a message.

@@ -110,14 +110,14 @@ def render(
         signals=_signals(declaration),
         metrics=list(_metrics(evaluation.report.metrics)),
         features=list(_features(declaration, evaluation.report)),
-        examples=examples(model, split.calibrate, training_set.entities),
+        examples=examples(model, split.calibrate, training_set.entities, facts["provenance"].get("base_currency", "")),
         pictures=[(_data_uri(pictures[name]), caption) for name, caption in PICTURES.items()],
         limits=LIMITS,
     )
     return page.encode()
 
 
-def examples(model: RiskModel, verdicts: Rows, entities: Sequence[str]) -> dict[str, list[Example]]:
+def examples(model: RiskModel, verdicts: Rows, entities: Sequence[str], currency: str = "") -> dict[str, list[Example]]:
     """Selects up to ten each of true and false positives and negatives among the held-out verdicts.
 
     Flagged ones with the highest scores, true negatives with the lowest, and false negatives with the highest scores.
@@ -131,7 +131,7 @@ def examples(model: RiskModel, verdicts: Rows, entities: Sequence[str]) -> dict[
         "false negatives": (falling, ~flagged & verdicts.label),
         "true negatives": (falling[::-1], ~flagged & ~verdicts.label),
     }
-    explainer = Explainer(scorer)
+    explainer = Explainer(scorer, currency)
     result = {}
     for kind, (order, chosen) in kinds.items():
         rows = order[chosen[order]][:EXAMPLES]

@@ -30,7 +30,7 @@ FEATURES_FOLDER: Final = ROOT / "dbt_project" / "models" / "features"
 # Bounds by unit. Lags in hours may be negative (a review before its delivery), and so may deviations.
 UNIT_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "share": (0.0, 1.0), "boolean": (0.0, 1.0), "stars": (0.0, 5.0), "count": (0.0, math.inf), "days": (0.0, math.inf),
-    "usd": (0.0, math.inf), "ratio": (0.0, math.inf),
+    "base": (0.0, math.inf), "ratio": (0.0, math.inf),
 }  # fmt: skip
 
 
@@ -41,7 +41,7 @@ class Feature:
     Attributes:
         name: The column in `features.parquet`.
         signal: One of `SIGNALS`; reasons are given by signal.
-        unit: The unit of its values (`ratio`, `share`, `count`, `days`, `usd`, ...).
+        unit: The unit of its values (`ratio`, `share`, `count`, `days`, `base`, ...).
         description: Its description in the dbt project.
         controlled_by: Who can influence it: the rated subject, a third party, or the platform.
         monotone: 1 if the risk must not decrease with it, -1 if it must not increase, 0 for no constraint.

@@ -73,9 +73,15 @@ def _baseline(matrix: Matrix, rows: Integers, features: Sequence[Feature]) -> li
 class Explainer:
     """Computes the reasons of scored rows, with the baselines of the model."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        """Groups the model's features by signal."""
+    def __init__(self, scorer: Scorer, currency: str = "") -> None:
+        """Groups the model's features by signal.
+
+        Args:
+            scorer: The model.
+            currency: The base currency, which amounts are in.
+        """
         self.scorer = scorer
+        self.currency = currency
         self.features = scorer.model.features
         self.signals: dict[str, list[int]] = {}
         for index, feature in enumerate(self.features):
@@ -169,7 +175,11 @@ class Explainer:
             named = [self._named(self.signals[signal], values, single) for signal in signals]
             texts = [
                 describe_feature(
-                    self.features[index], float(values[index]), float(baseline[index]), is_of_category=is_of_category
+                    self.features[index],
+                    float(values[index]),
+                    float(baseline[index]),
+                    is_of_category=is_of_category,
+                    currency=self.currency,
                 )
                 for index in named
             ]

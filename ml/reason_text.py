@@ -4,7 +4,7 @@ A feature's `words` in `ml/models.yml` contain one placeholder, which decides ho
 
 | placeholder | a value such as | is written as |
 |---|---|---|
-| `{value}` | any | in its unit: `61 %`, `12 days`, `1,234.50 USD`, `3`; a share before `of` may be `all` or `none` |
+| `{value}` | any | in its unit: `61 %`, `12 days`, `1,234.50 EUR`, `3`; a share before `of` may be `all` or `none` |
 | `{relative}` | ratio 0.39, 1.2 | `61 % below`, `20 % above` |
 | `{percent}` | ratio 0.61 | `61 %` |
 | `{times}` | ratio 3.2 | `3.2 times` |
@@ -32,7 +32,9 @@ STARS: Final = 5
 PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 
 
-def describe_feature(feature: Feature, value: float, typical: float, *, is_of_category: bool = False) -> str:
+def describe_feature(
+    feature: Feature, value: float, typical: float, *, is_of_category: bool = False, currency: str = ""
+) -> str:
     """Returns a sentence such as `Price: 61 % below the brand's recommended price (typical: 15 % below)`.
 
     Args:
@@ -40,16 +42,17 @@ def describe_feature(feature: Feature, value: float, typical: float, *, is_of_ca
         value: Its value; nan if missing.
         typical: The typical value; nan if missing values are typical, and then it is left out.
         is_of_category: Whether the typical value is that of the entity's category.
+        currency: The base currency, which amounts are in.
     """
     words = feature.words or f"{feature.name.replace('_', ' ')}: {{value}}"
     (placeholder,) = PLACEHOLDER.findall(words)
-    expected = "" if math.isnan(typical) else _format(feature, placeholder, typical)
+    expected = "" if math.isnan(typical) else _format(feature, placeholder, typical, currency)
     label = LABELS.get(feature.signal, feature.signal.capitalize())
     if math.isnan(value):
         actual = ""
         sentence = f"not known: {feature.description[:1].lower()}{feature.description[1:].rstrip('.')}"
     else:
-        actual = _format(feature, placeholder, value)
+        actual = _format(feature, placeholder, value, currency)
         shown = {"0 %": "none", "100 %": "all"}.get(actual, actual) if words.startswith("{value} of ") else actual
         sentence = PLACEHOLDER.sub(lambda _: shown, words)
     if expected in ("", actual):
@@ -58,20 +61,20 @@ def describe_feature(feature: Feature, value: float, typical: float, *, is_of_ca
     return f"{label}: {sentence} (typical{where}: {expected})"
 
 
-def _format(feature: Feature, placeholder: str, value: float) -> str:
+def _format(feature: Feature, placeholder: str, value: float, currency: str) -> str:
     if "|" in placeholder:
         if_true, if_false = placeholder.split("|")
         return if_true if value >= 0.5 else if_false
-    return FORMATS[placeholder](value) if placeholder != "value" else _in_unit(feature.unit, value)
+    return FORMATS[placeholder](value) if placeholder != "value" else _in_unit(feature.unit, value, currency)
 
 
-def _in_unit(unit: str, value: float) -> str:
+def _in_unit(unit: str, value: float, currency: str) -> str:
     if unit in BOOLEAN_UNITS:
         return "yes" if value >= 0.5 else "no"
     if unit == "share":
         return _percent(value)
-    if unit == "usd":
-        return f"{value:,.2f} USD"
+    if unit == "base":
+        return f"{value:,.2f} {currency}".rstrip()
     number = _number(value)
     if unit in ("days", "hours", "stars", "grams"):
         return f"{number} {unit.removesuffix('s') if number == '1' else unit}"

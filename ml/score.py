@@ -45,7 +45,13 @@ class ScoringResult:
 
 
 def score(
-    champion: Champion, features: Path, out_scores: Path, out_reasons: Path | None, *, explain_from: float = 100.0
+    champion: Champion,
+    features: Path,
+    out_scores: Path,
+    out_reasons: Path | None,
+    *,
+    explain_from: float = 100.0,
+    currency: str = "",
 ) -> ScoringResult:
     """Rates every row of a feature file.
 
@@ -57,6 +63,7 @@ def score(
             rows and the 1,000 highest scores; None for a version in shadow, whose reasons nobody reads.
         explain_from: Score from which rows that reach the floor are explained like flagged ones, if it is below the
             model's threshold: a policy may flag from there.
+        currency: The base currency, which amounts in reasons are in.
 
     Returns:
         Counts.
@@ -66,11 +73,17 @@ def score(
         BadInputError: A feature column is missing, or ids are not sorted or not unique.
     """
     model = read_model(champion.folder, champion.model_digest)
-    return rate(model, features, out_scores, out_reasons, explain_from=explain_from)
+    return rate(model, features, out_scores, out_reasons, explain_from=explain_from, currency=currency)
 
 
 def rate(
-    model: RiskModel, features: Path, out_scores: Path, out_reasons: Path | None, *, explain_from: float = 100.0
+    model: RiskModel,
+    features: Path,
+    out_scores: Path,
+    out_reasons: Path | None,
+    *,
+    explain_from: float = 100.0,
+    currency: str = "",
 ) -> ScoringResult:
     """Rates every row of a feature file with a model that needs no approval; see `score`."""
     scorer = Scorer(model)
@@ -78,7 +91,7 @@ def rate(
     margins, scores, flags = _write_scores(scorer, features, out_scores, min(model.threshold, explain_from))
     chosen = _to_explain(scores, margins, flags) if out_reasons is not None else np.zeros(0, dtype=np.int64)
     if out_reasons is not None:
-        _write_reasons(scorer, features, chosen, flags, out_reasons)
+        _write_reasons(Explainer(scorer, currency), features, chosen, flags, out_reasons)
     flagged = int((flags & (scores >= model.threshold)).sum())
     return ScoringResult(rows=len(scores), flagged=flagged, explained=len(chosen))
 
@@ -194,9 +207,9 @@ def _to_explain(
 
 
 def _write_reasons(
-    scorer: Scorer, features: Path, chosen: npt.NDArray[np.int64], flags: npt.NDArray[np.bool_], out: Path
+    explainer: Explainer, features: Path, chosen: npt.NDArray[np.int64], flags: npt.NDArray[np.bool_], out: Path
 ) -> None:
-    model, explainer, start = scorer.model, Explainer(scorer), 0
+    model, start = explainer.scorer.model, 0
     schema = pa.schema(
         [
             pa.field(model.id_column, pa.string(), nullable=False),

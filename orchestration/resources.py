@@ -45,6 +45,7 @@ from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import LABEL_HORIZON_DAYS, Settings
 from touchstone.core.warehouse import removed_if_damaged, warehouse_path
+from touchstone.landing.currencies import base_currency
 from touchstone.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads, verify_loads
 from touchstone.landing.sql import literal
 from touchstone.landing.views import LoadKey, create_views, default_as_of
@@ -110,8 +111,10 @@ class Warehouse:
         """Shows dbt the pinned loads as views in the schema `landed`, and records which they are."""
         with self.connect() as connection:
             create_views(connection, landing, pins, contract, known_loads=self._known_loads(connection))
+            currency = base_currency(connection, contract, self.settings.base_currency)
         with replacing(self.pinned / "loads.json") as temporary:
-            temporary.write_bytes(canonical_json({"digest": pins.digest, "loads": pins.as_dict()}))
+            pinned = {"base_currency": currency, "digest": pins.digest, "loads": pins.as_dict()}
+            temporary.write_bytes(canonical_json(pinned))
 
     @staticmethod
     def _known_loads(connection: duckdb.DuckDBPyConnection) -> set[LoadKey]:
@@ -126,7 +129,7 @@ class Warehouse:
         return set(rows.fetchall())
 
     def pinned_loads(self) -> dict[str, Any]:
-        """Returns the digest and the ids of the loads that the warehouse was shaped from.
+        """Returns the digest and the ids of the loads that the warehouse was shaped from, and their base currency.
 
         Raises:
             BadInputError: Nothing was shaped yet.
@@ -142,12 +145,13 @@ class Warehouse:
 
     def set_run(self, *, as_of: date, with_training: bool) -> None:
         """Writes the one-row table with the parameters of the run, and shows it as `landed.run`."""
+        pinned = self.pinned_loads()
         columns: dict[str, tuple[str, object]] = {
             "as_of": ("date", as_of),
             "with_training": ("boolean", with_training),
             "label_horizon_days": ("integer", LABEL_HORIZON_DAYS),
-            "base_currency": ("varchar", "USD"),
-            "loads_digest": ("varchar", self.pinned_loads()["digest"]),
+            "base_currency": ("varchar", pinned["base_currency"]),
+            "loads_digest": ("varchar", pinned["digest"]),
             "project_digest": ("varchar", project_digest()),
         }
         self.show_row("run", columns)
@@ -242,8 +246,9 @@ class Warehouse:
         return self._build_once("features", self._recipe_of_features(as_of, with_training=with_training))
 
     def _recipe(self, *further: object) -> str:
-        """Returns what a step is made of and by: the loads, what else it takes, and the code."""
-        return " ".join(map(str, (self.pinned_loads()["digest"], *further, code_revision(), _engine())))
+        """Returns what a step is made of and by: the loads, their base currency, what else it takes, and the code."""
+        pinned = self.pinned_loads()
+        return " ".join(map(str, (pinned["digest"], pinned["base_currency"], *further, code_revision(), _engine())))
 
     def _recipe_of_features(self, as_of: date, *, with_training: bool) -> str:
         pictures = [sha256_file(path) for path in sorted(self.pinned.glob("picture*.parquet"))]

@@ -74,6 +74,7 @@ def make_warehouse(
     label_horizon_days: int = 14,
     project_digest: str = "project",
     landed_at: str | None = None,
+    base_currency: str = "USD",
 ) -> Path:
     """Makes (or refills) `home`/warehouse.duckdb with a typed `landed` table for every source.
 
@@ -90,6 +91,7 @@ def make_warehouse(
         label_horizon_days: H, days.
         project_digest: stands in for the digest of the dbt project.
         landed_at: when load-1 landed, UTC.
+        base_currency: the currency that amounts are converted to.
 
     Returns:
         The warehouse's path.
@@ -115,7 +117,7 @@ def make_warehouse(
             "as_of": as_of,
             "with_training": with_training,
             "label_horizon_days": label_horizon_days,
-            "base_currency": "USD",
+            "base_currency": base_currency,
             "loads_digest": "loads",
             "project_digest": project_digest,
         }

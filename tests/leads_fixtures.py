@@ -226,7 +226,7 @@ def marts_of(
             "is_brushing_listed": merchant.brushing_score >= 50, "listing_count": len(merchant.goods),
             "listed_listing_count": sum(one.score >= 50 for one in merchant.goods), "listed_transaction_count": 0,
             "unit_count": 1,
-            "expected_harm_usd": merchant.harm,
+            "expected_harm_base": merchant.harm,
         }  # fmt: skip
         if merchant.ring:
             suspects.append(row | {"kind": "ring", "group_id": merchant.ring})
@@ -254,8 +254,8 @@ def marts_of(
         "expected_harms": [
             {
                 "as_of_date": day, "listing_id": one.listing_id, "merchant_id": merchant.merchant_id, "category": one.category,
-                "brand": one.brand, "price_usd": 10, "unit_count": 1, "seriousness": 1, "score": one.score,
-                "is_listed": one.score >= 50, "is_suppressed": False, "stake_usd": one.harm, "expected_harm_usd": one.harm,
+                "brand": one.brand, "price_base": 10, "unit_count": 1, "seriousness": 1, "score": one.score,
+                "is_listed": one.score >= 50, "is_suppressed": False, "stake_base": one.harm, "expected_harm_base": one.harm,
             }
             for merchant, one in goods
         ],

@@ -32,7 +32,7 @@
         {{ return({
             'order_count': count_where("kind = 'order_placed'"),
             'unit_count': sum_where('coalesce(quantity, 1)', "kind = 'order_placed'"),
-            'amount_usd': money_where('amount_usd', "kind = 'order_placed'"),
+            'amount_base': money_where('amount_base', "kind = 'order_placed'"),
             'delivered_count': count_where("kind = 'order_delivered'"),
             'delivery_hours_sum': sum_where('waited_hours', "kind = 'order_delivered'"),
             'refund_count': count_where("kind = 'order_refunded'"),
@@ -64,9 +64,9 @@
     {% elif part == 'sightings' %}
         {{ return({
             'sighting_count': count_where("kind = 'sighting'"),
-            'price_usd_min': price_at('min(price_usd)'),
-            'price_usd_max': price_at('max(price_usd)'),
-            'price_usd_last': price_at(value_at_greatest('price_usd', 'event_at')),
+            'price_base_min': price_at('min(price_base)'),
+            'price_base_max': price_at('max(price_base)'),
+            'price_base_last': price_at(value_at_greatest('price_base', 'event_at')),
         }) }}
     {% elif part == 'cases' %}
         {{ return({
@@ -113,7 +113,7 @@
         'merchant_ban_count': count_where("kind = 'ban'"),
         'merchant_reinstatement_count': count_where("kind = 'reinstatement'"),
         'enforcement_count': count_where("kind = 'enforcement'"),
-        'seized_value_usd': money_where('amount_usd', "kind = 'enforcement'"),
+        'seized_value_base': money_where('amount_base', "kind = 'enforcement'"),
         'snapshot_count': count_where("kind = 'snapshot'"),
     }) }}
 {% endmacro %}

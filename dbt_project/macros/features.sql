@@ -102,7 +102,7 @@
     {%- endfor -%}
     {%- set medians = [] -%}
     {%- for peer in peers -%}
-        {%- do medians.append(peer ~ '.median_price_usd') -%}
+        {%- do medians.append(peer ~ '.median_price_base') -%}
     {%- endfor -%}
     {{ ratio(
         log_price(price) ~ ' - ' ~ log_price('coalesce(' ~ medians | join(', ') ~ ')'),
@@ -350,15 +350,15 @@ confirmed as (
 {#
     The band of a number as text: below the first edge, between two edges, or from the last edge on. Null if unknown.
     edges  numbers, ascending
-    unit   what the number counts
+    unit   what the number counts, as SQL
 #}
 {% macro banded(number, edges, unit) -%}
     case
-        when {{ number }} < {{ edges[0] }} then 'under {{ edges[0] }} {{ unit }}'
+        when {{ number }} < {{ edges[0] }} then 'under {{ edges[0] }} ' || {{ unit }}
         {%- for edge in edges[1:] %}
-        when {{ number }} < {{ edge }} then '{{ edges[loop.index0] }} to {{ edge }} {{ unit }}'
+        when {{ number }} < {{ edge }} then '{{ edges[loop.index0] }} to {{ edge }} ' || {{ unit }}
         {%- endfor %}
-        when {{ number }} >= {{ edges[-1] }} then '{{ edges[-1] }} {{ unit }} and more'
+        when {{ number }} >= {{ edges[-1] }} then '{{ edges[-1] }} ' || {{ unit }} || ' and more'
     end
 {%- endmacro %}
 

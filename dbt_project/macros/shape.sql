@@ -168,13 +168,17 @@
 {% macro beginning() %}cast('1900-01-01' as date){% endmacro %}
 {% macro end_of_time() %}cast('9999-12-31' as date){% endmacro %}
 
+{# The currency that amounts are converted to. It is determined before dbt starts, from the pinned loads and the settings. #}
+{% macro base_currency() %}(select run.base_currency from {{ source('landed', 'run') }} as run){% endmacro %}
+
 {#
-    An amount in the base currency, DECIMAL(18,4). Null if the rate is missing, and from one billion on, which is an input error
-    and would overflow sums. The product of doubles is deterministic for one row; a sum of doubles would not be.
+    An amount in the base currency, DECIMAL(18,4). An amount in that currency needs no rate. Null if the rate is missing, and from
+    one billion on, which is an input error and would overflow sums. The product of doubles is deterministic for one row; a sum of
+    doubles would not be.
 #}
 {% macro in_base_currency(amount, currency, rate) -%}
     case
-        when {{ currency }} = 'USD' then case when {{ amount }} < 1000000000 then {{ amount }} end
+        when {{ currency }} = {{ base_currency() }} then case when {{ amount }} < 1000000000 then {{ amount }} end
         when cast({{ amount }} as double) * {{ rate }} < 1000000000
             then cast(round(cast({{ amount }} as double) * {{ rate }}, 4) as decimal(18, 4))
     end

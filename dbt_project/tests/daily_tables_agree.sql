@@ -6,7 +6,7 @@ int_listing_days as (
     select
         day,
         sum(order_count) as order_count,
-        sum(amount_usd) as amount_usd,
+        sum(amount_base) as amount_base,
         sum(refund_count) as refund_count,
         sum(review_count) as review_count,
         sum(rating_sum) as rating_sum
@@ -20,7 +20,7 @@ int_merchant_days as (
     select
         day,
         sum(order_count) as order_count,
-        sum(amount_usd) as amount_usd,
+        sum(amount_base) as amount_base,
         sum(refund_count) as refund_count,
         sum(review_count) as review_count,
         sum(rating_sum) as rating_sum
@@ -38,7 +38,7 @@ full outer join int_merchant_days
     on int_merchant_days.day = int_listing_days.day
 where
     coalesce(int_listing_days.order_count, 0) <> coalesce(int_merchant_days.order_count, 0)
-    or coalesce(int_listing_days.amount_usd, 0) <> coalesce(int_merchant_days.amount_usd, 0)
+    or coalesce(int_listing_days.amount_base, 0) <> coalesce(int_merchant_days.amount_base, 0)
     or coalesce(int_listing_days.refund_count, 0) <> coalesce(int_merchant_days.refund_count, 0)
     or coalesce(int_listing_days.review_count, 0) <> coalesce(int_merchant_days.review_count, 0)
     or coalesce(int_listing_days.rating_sum, 0) <> coalesce(int_merchant_days.rating_sum, 0)

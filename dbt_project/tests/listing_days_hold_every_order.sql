@@ -6,7 +6,7 @@ orders as (
     select
         cast(placed_at as date) as day,
         count(*) as order_count,
-        sum(amount_usd) as amount_usd
+        sum(amount_base) as amount_base
     from {{ ref('stg_orders') }}
     group by cast(placed_at as date)
 
@@ -17,7 +17,7 @@ int_listing_days as (
     select
         day,
         sum(order_count) as order_count,
-        sum(amount_usd) as amount_usd
+        sum(amount_base) as amount_base
     from {{ ref('int_listing_days') }}
     group by day
 
@@ -32,4 +32,4 @@ full outer join int_listing_days
     on int_listing_days.day = orders.day
 where
     coalesce(orders.order_count, 0) <> coalesce(int_listing_days.order_count, 0)
-    or coalesce(orders.amount_usd, 0) <> coalesce(int_listing_days.amount_usd, 0)
+    or coalesce(orders.amount_base, 0) <> coalesce(int_listing_days.amount_base, 0)

@@ -3,6 +3,7 @@
 Belongs here: which files a model reads and writes, and what a person sees of it. What a model is, is in `ml/`.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,7 @@ def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult 
             f"There are no rows to train on as of {as_of}. Run the job weekly_training or prepare_training for that day first, "
             "or `touchstone run --train`."
         )
+    pinned = run.warehouse.pinned_loads()
     return prepare(
         run.declarations[rated.model],
         Files(
@@ -116,7 +118,11 @@ def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult 
         as_of=as_of,
         registry=run.registry,
         thresholds=run.settings.thresholds,
-        provenance={"loads_digest": run.warehouse.pinned_loads()["digest"], "code_revision": code_revision()},
+        provenance={
+            "loads_digest": pinned["digest"],
+            "base_currency": pinned["base_currency"],
+            "code_revision": code_revision(),
+        },
         parameters=run.training_parameters(run.policy.list_target_precision(rated.list_name)),
         progress=_log_line,
     )
@@ -200,13 +206,28 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
         features = run.paths.features(name, as_of)
         scores = run.paths.scores(model, as_of)
         terms = run.applied_terms(name, champion)
+        currency = run.warehouse.pinned_loads()["base_currency"]
+        facts = json.loads((champion.folder.parent / "card.json").read_bytes())
+        trained_in = facts["provenance"].get("base_currency", currency)
+        if trained_in != currency:
+            run.note(
+                f"{model} was trained with amounts in {trained_in}, and the base currency is {currency} now. Train again, or set "
+                f"TOUCHSTONE_BASE_CURRENCY={trained_in}."
+            )
         if fallbacks := fallback_notes(name, terms, champion.card["flagging"]):
             run.record.facts.setdefault("fallbacks", {})[name] = fallbacks
             for note in fallbacks:
                 logger.warning("%s", note)
         with failpoint("scores.write", scores):
             explain_from = min(term.threshold for term in terms)
-            result = score(champion, features, scores, run.paths.reasons(model, as_of), explain_from=explain_from)
+            result = score(
+                champion,
+                features,
+                scores,
+                run.paths.reasons(model, as_of),
+                explain_from=explain_from,
+                currency=currency,
+            )
             measure(run, rated, champion)
         stage.rows = {"rated": result.rows, "flagged": result.flagged, "explained": result.explained}
     _rate_in_shadow(run, rated, features)

@@ -55,6 +55,7 @@ EVIDENCE = {
     "adjusted_rank": "listing_id",
     "brushing_services": "service_id, buyer_id, merchant_id",
     "rule_findings": "rule, review_key",
+    "currencies": "table_name nulls first, currency",
 }
 # The marts that hold outcomes.
 OUTCOMES = {
@@ -172,6 +173,7 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
                 nodes = run.warehouse.build_shape()
             stage.steps = longest(nodes)
         note_unread(run)
+        note_currencies(run)
         yield from _report(context, manifest, translator, nodes, {})
 
     @dbt_assets(
@@ -237,6 +239,29 @@ def note_unread(run: Run) -> None:
     if unread:
         counts = ", ".join(f"{part}: {count:,} {reason}" for part, reason, count in unread)
         run.note(f"Texts that cannot be read: {counts}. Their features are unknown.")
+
+
+def note_currencies(run: Run) -> None:
+    """Notes the base currency if there are several, and which share of each table's amounts has no exchange rate to it."""
+    with run.warehouse.connect() as connection:
+        currency_count = connection.sql("select count(distinct currency) from int_currency_days").fetchall()[0][0]
+        missing = connection.sql(
+            "select table_name, sum(no_rate_count) as missing, sum(amount_count), "
+            "string_agg(distinct coalesce(currency, 'no currency'), ', ' order by coalesce(currency, 'no currency')) "
+            "filter (where no_rate_count > 0) from int_currency_days group by table_name having missing > 0 order by table_name"
+        ).fetchall()
+    base = run.warehouse.pinned_loads()["base_currency"]
+    if currency_count > 1 or missing:
+        chosen = "as set" if run.settings.base_currency else "the most frequent; TOUCHSTONE_BASE_CURRENCY sets another"
+        run.note(f"Base currency: {base} ({chosen}).")
+    if missing:
+        parts = "; ".join(
+            f"{table}: {count:,} of {total:,} ({count / total:.2%}; {names})" for table, count, total, names in missing
+        )
+        run.note(
+            f"Amounts without an exchange rate to {base}: {parts}. Features that compare them are unknown. Provide rates in the "
+            "table fx_rates, or the currency of the amounts if they have none."
+        )
 
 
 def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, int]:

@@ -24,7 +24,7 @@ def test_results_are_for_held_out_listings_and_features_that_do_not_encode_the_l
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     read = set(re.findall(r"`(\w+)`", done.stdout.partition("Features that are read")[2].partition("\n")[0]))
-    assert {"price_usd", "merchant_age_days", "merchant_active_listing_count"} <= read
+    assert {"price_base", "merchant_age_days", "merchant_active_listing_count"} <= read
     assert not [name for name in read if "confirmed" in name or "evasive" in name or "category_count" in name]
     judged, vendors = re.findall(r"([\d,]+) listings of (\d+) vendors are judged", done.stdout)[0]
     assert int(judged.replace(",", "")) > 1500

@@ -200,10 +200,12 @@ def test_snapshots_and_shared_keys_match_the_raw_tables(landed: tuple[Path, dict
 def test_exchange_rates_match_the_file_from_its_second_day_on(landed: tuple[Path, dict[str, LoadRecord]]) -> None:
     rates = table(landed, "fx_rates")
     raw = pd.read_csv(AGORA / "btc_usd.csv")
-    assert dict(zip(rates["date"].dt.strftime("%Y-%m-%d"), rates["rate"], strict=True)) == dict(
+    bitcoin = rates[rates["currency"] == "BTC"]
+    assert dict(zip(bitcoin["date"].dt.strftime("%Y-%m-%d"), bitcoin["rate"], strict=True)) == dict(
         zip(raw["date"], raw["usd_per_btc"], strict=True)
     )
-    assert set(rates["currency"]) == {"BTC"}
+    assert set(rates["currency"]) == {"BTC", "USD"}
+    assert set(rates.loc[rates["currency"] == "USD", "rate"]) == {1}
     assert rates["date"].min() == pd.Timestamp("2014-01-02")
 
 

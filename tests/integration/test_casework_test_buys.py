@@ -60,7 +60,7 @@ def active_listings(home: Path) -> dict[str, tuple[str, float, float]]:
     """Returns merchant, price in the base currency and score of each rated listing."""
     rows = duckdb.execute(
         f"""
-        select listing_id, merchant_id, round(price_usd, 2), score
+        select listing_id, merchant_id, round(price_base, 2), score
         from '{home}/features/listings/as_of={NEXT_DAY}/features.parquet' as features
         inner join '{home}/scores/listing_counterfeit/as_of={NEXT_DAY}/scores.parquet' as scores
             using (listing_id)

@@ -37,7 +37,7 @@ UNITS = {
     "days": ("_days", "days_to_look"),
     "hours": "_hours",
     "stars": "rating",
-    "usd": "_usd",
+    "base": "_base",
     "deviations": "_deviation",
 }
 
@@ -94,15 +94,15 @@ RING_EDGE = {
     "bearer_count": 2,
     "since_date": "2026-01-01",
 }
-WHOLE = {"unit_count", "is_listed", "expected_harm_usd"}  # integers, truth values and a DECIMAL
+WHOLE = {"unit_count", "is_listed", "expected_harm_base"}  # integers, truth values and a DECIMAL
 SHARED = {name: value for name, value in RING_EDGE.items() if name != "ring_id"}
 HARM = {
     "as_of_date": "2026-01-31",
     "listing_id": "l1",
     "unit_count": 0,
     "seriousness": 1,
-    "stake_usd": 10,
-    "expected_harm_usd": 5,
+    "stake_base": 10,
+    "expected_harm_base": 5,
 }
 SUSPECT = {
     "as_of_date": "2026-01-31",
@@ -110,7 +110,7 @@ SUSPECT = {
     "merchant_id": "m1",
     "listing_count": 1,
     "listed_listing_count": 1,
-    "expected_harm_usd": 0,
+    "expected_harm_base": 0,
 }
 TRADE = {"as_of_date": "2026-01-31", "review_key": "order:o1", "merchant_id": "m1"}
 SEEN = TRADE | {"order_id": "o1", "is_order": True, "occurred_date": "2026-01-02"}
@@ -162,6 +162,13 @@ SERVED = {
     "shares_payer": False,
 }
 FOUND = {"as_of_date": "2026-01-31", "rule": "a", "review_key": "order:o1", "value": 1}
+CURRENCY = {
+    "as_of_date": "2026-01-31",
+    "table_name": "orders",
+    "currency": "EUR",
+    "amount_count": 2,
+    "no_rate_count": 1,
+}
 CONTRADICTED = {"listing_id": "l1", "as_of_date": "2026-01-31", "reference": "brand", "field": "f", "words": "f is odd"}
 MERCHANT = {"as_of_date": "2026-01-31", "merchant_id": "m1"}
 REPORTER = {"accuracy_share": 0.5, "notice_count": 2, "judged_count": 1, "right_count": 1, "pending_count": 1}
@@ -176,7 +183,7 @@ STAGE = {
 LEAD = {
     "rank": 1, "lead_id": "lead-a", "family": "goods", "violation_type": "counterfeit", "status": "found",
     "merchant_count": 1, "listed_merchant_count": 1, "listed_brusher_count": 0, "listed_listing_count": 0,
-    "listed_transaction_count": 0, "expected_harm_usd": 1,
+    "listed_transaction_count": 0, "expected_harm_base": 1,
 }  # fmt: skip
 BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "unique_combination_listed_candidates_kind__merchant_id": (
@@ -196,7 +203,7 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         [{"lead_id": "lead-a", "merchant_id": "m1"}] * 2,
     ),
     "holds_leads_status": ("leads", [LEAD | {"merchant_count": 0}]),
-    "ranked_by_harm_leads": ("leads", [LEAD, LEAD | {"lead_id": "lead-b", "rank": 2, "expected_harm_usd": 2}]),
+    "ranked_by_harm_leads": ("leads", [LEAD, LEAD | {"lead_id": "lead-b", "rank": 2, "expected_harm_base": 2}]),
     "unique_leads_lead_id": ("leads", [LEAD, LEAD]),
     "relationships_leads_lead_id__lead_id__ref_lead_changes": ("leads", [LEAD]),
     "relationships_leads_merged_into__lead_id__ref_leads": ("leads", [LEAD | {"merged_into": "lead-z"}]),
@@ -328,7 +335,7 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "unique_combination_merchant_ties": ("merchant_ties", [SHARED] * 2),
     "holds_merchant_ties": ("merchant_ties", [SHARED | {"bearer_count": 1}]),
     "unique_combination_expected_harms": ("expected_harms", [HARM] * 2),
-    "holds_expected_harms": ("expected_harms", [HARM | {"expected_harm_usd": 11}]),
+    "holds_expected_harms": ("expected_harms", [HARM | {"expected_harm_base": 11}]),
     "unique_combination_lead_merchants": ("lead_merchants", [SUSPECT] * 2),
     "holds_lead_merchants": ("lead_merchants", [SUSPECT | {"listed_listing_count": 2}]),
     "sound_rating_rated_listings": ("rated_listings", [RATED | {"reasons": None}]),
@@ -384,6 +391,8 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "holds_brushing_services": ("brushing_services", [SERVED | {"buyer_merchant_count": 1}]),
     "unique_combination_rule_findings": ("rule_findings", [FOUND] * 2),
     "holds_rule_findings": ("rule_findings", [FOUND | {"value": None}]),
+    "unique_combination_currencies": ("currencies", [CURRENCY] * 2),
+    "holds_currencies": ("currencies", [CURRENCY | {"no_rate_count": 3}]),
     "holds_reporters": ("reporters", [REPORTER | {"accuracy_share": 1.1}]),
     "unique_combination_notices": ("notices", [NOTICE] * 2),
     "holds_notices": ("notices", [NOTICE | {"place": None}]),
@@ -534,7 +543,7 @@ def test_an_empty_marketplace_has_no_features(empty_home: Path) -> None:
     counts = {
         model.name: read_rows(empty_home, f"select count(*) as n from {model.name}")[0]["n"] for model in models()
     }
-    assert {name: count for name, count in counts.items() if count} == {"rating_dates": 1}
+    assert {name: count for name, count in counts.items() if count} == {"rating_dates": 1, "currencies": 1}
 
 
 def test_unit_tests_pass(empty_home: Path) -> None:

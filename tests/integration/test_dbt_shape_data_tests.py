@@ -89,7 +89,7 @@ ALIKE = "'title', date '2026-01-01', date '9999-12-31'"
 # The change to a valid warehouse, by the data test that has to detect it.
 BAD_ROWS = {
     "accepted_values_authenticity_words_meaning__fake__genuine": "update authenticity_words set meaning = 'odd'",
-    "daily_tables_agree": "update int_merchant_days set amount_usd = amount_usd + 0.0001",
+    "daily_tables_agree": "update int_merchant_days set amount_base = amount_base + 0.0001",
     "holds_int_authenticity_complaints": "update int_authenticity_complaints set mention_count = 0",
     "holds_int_likeness_edges": f"insert into int_likeness_edges values ('b', 'a', {ALIKE})",
     "holds_int_merchant_edges": "update int_merchant_edges set merchant_id_a = 'z'",
@@ -107,7 +107,7 @@ BAD_ROWS = {
     "int_case_days_hang_together": "update int_case_days set counterfeit_notice_count = notice_count + 1",
     "int_order_days_hang_together": "update int_order_days set merchant_id = null where not is_marker",
     "int_review_days_hang_together": "update int_review_days set rating_count = 5",
-    "int_sighting_days_hang_together": "update int_sighting_days set price_usd_last = price_usd_max + 1",
+    "int_sighting_days_hang_together": "update int_sighting_days set price_base_last = price_base_max + 1",
     "unique_combination_int_changed_days_part__day": "insert into int_changed_days from int_changed_days limit 1",
     "listing_days_hold_every_order": "delete from int_order_days where day = '2026-01-04'",
     "loads_are_fresh": "update landed.loads set newest_event_date = date '2026-01-01'",
@@ -126,6 +126,7 @@ BAD_ROWS = {
     "spans_apart_stg_listing_history": "insert into landed.listings from landed.listings",
     "spans_apart_stg_listing_image_history": "insert into landed.listing_images from landed.listing_images",
     "spans_apart_stg_merchant_history": "insert into landed.merchants from landed.merchants",
+    "unique_combination_int_currency_days": "insert into int_currency_days from int_currency_days",
     "unique_combination_int_likeness_edges": f"insert into int_likeness_edges values ('a', 'b', {ALIKE}), ('a', 'b', {ALIKE})",
     "unique_combination_int_impossible_specs": "insert into int_impossible_specs from int_impossible_specs",
     "unique_combination_int_unusual_fields": "insert into int_unusual_fields from int_unusual_fields",

@@ -124,12 +124,12 @@ def shop(seed: int = 1, days: int = 20) -> Shop:
     }
 
 
-def assert_healed(home: Path, rows: Shop, fresh: Path) -> None:
+def assert_healed(home: Path, rows: Shop, fresh: Path, base_currency: str = "USD") -> None:
     """Asserts that the home's daily tables equal a full build from the same rows; `fresh` is a copy to build in."""
     with open_warehouse(fresh, read_only=False) as connection:
         for table in ("int_load_days", *DAILY_TABLES):
             connection.execute(f"drop table {table}")
-    make_warehouse(fresh, rows, AS_OF)
+    make_warehouse(fresh, rows, AS_OF, base_currency=base_currency)
     run_again(fresh)
     for table in DAILY_TABLES:
         assert table_content(home, table) == table_content(fresh, table), table
@@ -317,6 +317,16 @@ def test_daily_tables_heal_after_any_sequence_of_changes(
         make_warehouse(home, rows, AS_OF)
         run_again(home)
     assert_healed(home, rows, copy_built("fresh"))
+
+
+def test_daily_tables_are_in_the_new_base_currency_when_it_changes(
+    home: Path, copy_built: Callable[[str], Path]
+) -> None:
+    rows, before = shop(), contents(home)
+    make_warehouse(home, rows, AS_OF, base_currency="EUR")
+    run_again(home)
+    assert contents(home) != before
+    assert_healed(home, rows, copy_built("fresh"), "EUR")
 
 
 def in_loads(rows: Shop, changed: Shop, number: int, *, mode: str) -> Shop:

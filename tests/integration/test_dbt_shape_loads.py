@@ -105,8 +105,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_newest_full_load_is_the_current_state(home: Path) -> None:
-    listings = read_rows(home, "select listing_id, title, price_usd from stg_listings order by listing_id")
-    assert [(row["listing_id"], row["title"], int(row["price_usd"])) for row in listings] == [
+    listings = read_rows(home, "select listing_id, title, price_base from stg_listings order by listing_id")
+    assert [(row["listing_id"], row["title"], int(row["price_base"])) for row in listings] == [
         ("l1", "Real shoe", 12),
         ("new", "Sock", 10),
     ]

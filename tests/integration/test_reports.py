@@ -163,8 +163,8 @@ def test_every_figure_is_tested(result: dict[str, Any]):
         *("decisions.unreviewed", "decisions.leads", "decisions.models", "decisions.gates"),
         *("notices.decision_days", "notices.takedown_hours", "notices.takedown_hours_p90"),
         *("reporters.prior_share", "reporters.prior_weight", "appeals.overturn_share", "appeals.decision_days"),
-        *("enforcement.found_count", "enforcement.suspect_count", "enforcement.seized_value_usd"),
-        *("cases.case_count", "cases.open_count", "cases.open_amount_usd", "funnel.handed_over"),
+        *("enforcement.found_count", "enforcement.suspect_count", "enforcement.seized_value_base"),
+        *("cases.case_count", "cases.open_count", "cases.open_amount_base", "funnel.handed_over"),
         *("confirmed.spoofable_account_count", "banned.returned_count"),
         *("test_buys.prevalence_share", "test_buys.prevalence_low", "test_buys.prevalence_high"),
     }
@@ -246,7 +246,7 @@ def test_prevalence_is_estimated_from_the_test_buys_of_the_sources(
 def test_enforcement_sums_match_the_sources(sources: duckdb.DuckDBPyConnection, result: dict[str, Any]):
     known = f"from enforcement_actions where occurred_at::date <= {DAY}"
     assert count(sources, f"select count(*) {known} and currency <> 'USD'") == 0
-    assert result["enforcement.seized_value_usd"] == float(
+    assert result["enforcement.seized_value_base"] == float(
         count(sources, f"select coalesce(sum(seized_value), 0) {known}")
     )
     assert result["enforcement.suspect_count"] == count(sources, f"select coalesce(sum(suspects), 0) {known}")
@@ -303,7 +303,7 @@ def test_tables_are_consistent_with_the_figures(rated_home: Path, result: dict[s
         assert found == result[f"funnel.{stage}"]
     for table in ("enforcement_by_month", "enforcement_by_brand", "seized_by_currency"):
         assert total(table, "action_count") == result["enforcement.action_count"]
-        assert total(table, "seized_value_usd") == pytest.approx(result["enforcement.seized_value_usd"])
+        assert total(table, "seized_value_base") == pytest.approx(result["enforcement.seized_value_base"])
     assert total("lists_by_day", "row_count", as_of_date=NEXT_DAY) == sum(
         result[f"lists.{name}.row_count"] for name in LIST_NAMES
     )

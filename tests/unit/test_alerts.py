@@ -74,11 +74,11 @@ def test_refused_gates_and_loads_have_separate_alerts(tmp_path: Path) -> None:
 
 
 def test_a_gate_warning_is_alerted_and_is_no_failure(tmp_path: Path) -> None:
-    gates = {"scores listings": ["population_is_as_at_the_cut: price_usd: observed 0.4, allowed 0.25"]}
+    gates = {"scores listings": ["population_is_as_at_the_cut: price_base: observed 0.4, allowed 0.25"]}
     (alert,) = alerts_for(record(tmp_path, "done", warning_gates=gates))
     assert alert.subject == "gate scores listings warns"
     assert "publication continues" in alert.text
-    assert "price_usd: observed 0.4, allowed 0.25" in alert.text
+    assert "price_base: observed 0.4, allowed 0.25" in alert.text
 
 
 def test_a_subject_is_sent_once_an_hour_with_the_number_of_suppressed_ones(tmp_path: Path, web: Received) -> None:

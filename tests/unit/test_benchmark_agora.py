@@ -146,11 +146,11 @@ def test_a_feature_that_depends_on_the_categories_is_not_used() -> None:
     declaration = load_declarations()["listing_counterfeit"]
     columns = list(declaration.columns)
     features = np.zeros((4, len(columns)), dtype=np.float32)
-    for name in ("price_usd", "link_confirmed_share", *agora.ADMISSIONS):
+    for name in ("price_base", "link_confirmed_share", *agora.ADMISSIONS):
         features[:, columns.index(name)] = [0, 1, 2, np.nan]
     swapped = features.copy()
     swapped[1, columns.index("link_confirmed_share")] = 0
-    assert agora.readable(features, swapped, declaration) == [columns.index("price_usd")]
+    assert agora.readable(features, swapped, declaration) == [columns.index("price_base")]
 
 
 def test_tables_of_several_folders_are_joined_truncated_and_swapped(tmp_path: Path) -> None:

@@ -80,14 +80,14 @@ def backfilled_day(value: str) -> str:
 def lead(value: str) -> str:
     row = {
         "merchant_id": value, "role": "member", "country": value, "score": 1.0, "brushing_score": None,
-        "expected_harm_usd": 1, "since_date": DAY,
+        "expected_harm_base": 1, "since_date": DAY,
     }  # fmt: skip
     facts: dict[str, Any] = {
         "lead_id": "lead-000000000000", "kind": "ring", "status": "found", "rank": 1, "merged_into": None, "since_date": DAY,
-        "expected_harm_usd": 1, "expected_harm_before_usd": None, "listed_merchant_count": 1, "merchant_count": 1,
+        "expected_harm_base": 1, "expected_harm_before_base": None, "listed_merchant_count": 1, "merchant_count": 1,
         "listed_listing_count": 1, "listing_count": 1, "merchants": [row], "history": [],
     }  # fmt: skip
-    return leads.render_lead(DAY, facts)
+    return leads.render_lead(DAY, facts, "EUR")
 
 
 def exported(value: str) -> str:

@@ -63,7 +63,7 @@ def test_rings_and_merchants_outside_one_are_leads_by_harm(made: Made) -> None:
     counts = made.find([*ring("a", "a", "b", harm=10), shop("c", 50), shop("d", 5)])
     assert counts == {"ring leads": 1, "merchant leads": 2, "service leads": 0}
     found = read_leads(made.home).current()
-    assert [(lead["rank"], lead["kind"], lead["expected_harm_usd"]) for lead in found] == [
+    assert [(lead["rank"], lead["kind"], lead["expected_harm_base"]) for lead in found] == [
         (1, "merchant", 50), (2, "ring", 20), (3, "merchant", 5),
     ]  # fmt: skip
 
@@ -106,7 +106,7 @@ def test_a_list_that_is_off_is_ignored(made: Made) -> None:
     make_leads(made.home, DAY, ("brushing_merchants",))
     found = leads_by_members(made, DAY)
     assert set(found) == {frozenset("b")}
-    assert found[frozenset("b")]["expected_harm_usd"] == 0
+    assert found[frozenset("b")]["expected_harm_base"] == 0
 
 
 def test_the_same_marts_give_the_same_bytes(made: Made, tmp_path: Path) -> None:
@@ -219,15 +219,15 @@ def test_an_unknown_date_or_lead_is_refused_with_what_exists(made: Made) -> None
 
 def test_leads_are_rendered_as_text(made: Made) -> None:
     made.find(ring("a", "a", "b"), day=DAYS[0])
-    assert "1 lead as of 2026-06-30" in render_leads(read_leads(made.home), 1)
+    assert "1 lead as of 2026-06-30" in render_leads(read_leads(made.home), 1, "EUR")
     made.find([*ring("a", "a", "b", harm=150), shop("c", 1)], day=DAYS[1])
     leads = read_leads(made.home)
-    result = render_leads(leads, 1)
+    result = render_leads(leads, 1, "EUR")
     assert "2 leads as of 2026-07-01" in result
     assert "+50 %" in result
     assert len(result.splitlines()) == 4
     lead = leads.current()[0]
-    assert "a " in render_lead(leads.as_of, leads.lead(lead["lead_id"]))
+    assert "a " in render_lead(leads.as_of, leads.lead(lead["lead_id"]), "EUR")
     assert mart_file(made.home, "lead_merchants", DAYS[1]).is_file()
 
 

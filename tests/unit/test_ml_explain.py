@@ -41,7 +41,7 @@ def feature(unit: str, words: str = "") -> Feature:
         ("share", "{value} of the orders were refunded", 0.0, 0.5, "none of the orders were refunded (typical: 50 %)"),
         ("count", "", 3.0, 12_345.0, "refund rate: 3 (typical: 12,345)"),
         ("days", "", 1.0, 300.0, "refund rate: 1 day (typical: 300 days)"),
-        ("usd", "", 1234.5, 10.0, "refund rate: 1,234.50 USD (typical: 10.00 USD)"),
+        ("base", "", 1234.5, 10.0, "refund rate: 1,234.50 EUR (typical: 10.00 EUR)"),
         ("boolean", "", 1.0, 0.0, "refund rate: yes (typical: no)"),
         ("boolean", "the brand is {known|unknown}", 0.0, 1.0, "the brand is unknown (typical: known)"),
         ("ratio", "", float("nan"), 0.5, "not known: about it (typical: 0.5)"),
@@ -53,7 +53,7 @@ def feature(unit: str, words: str = "") -> Feature:
 def test_a_reason_states_a_value_and_the_typical_one(
     unit: str, words: str, value: float, typical: float, sentence: str
 ) -> None:
-    assert describe_feature(feature(unit, words), value, typical) == f"Orders: {sentence}"
+    assert describe_feature(feature(unit, words), value, typical, currency="EUR") == f"Orders: {sentence}"
 
 
 def test_a_reason_names_the_category_if_the_typical_value_is_of_it() -> None:

@@ -36,7 +36,7 @@ def feature(name: str, value: Any) -> dict[str, Any]:
         "name": name,
         "signal": "price",
         "controlled_by": "subject",
-        "unit": "usd",
+        "unit": "base",
         "value": value,
         "typical": 40.0,
     }
@@ -77,7 +77,7 @@ TRACE: dict[str, Any] = {
             "is_override": False, "failures": [],
         },
     },
-    "features": [feature("price_usd", 12.0), feature("is_brand_known", None)],
+    "features": [feature("price_base", 12.0), feature("is_brand_known", None)],
     "verdict": {"passed": True, "gates": [{"gate": "landed", "passed": True, "expectations_run": 8, "failures": []}]},
     "loads": [load("orders")],
     "source_rows": {
@@ -99,7 +99,7 @@ def test_sections_are_in_the_documented_order() -> None:
         "A. Reviewer",
         "better on unseen merchants",
         "below all",
-        "price_usd",
+        "price_base",
         "57, the newest 1",
         "none in appeals",
         "by the policy's term: watches: review",
@@ -133,7 +133,7 @@ def test_no_hostile_value_of_a_trace_takes_effect_on_a_terminal() -> None:
             entity_id=value, row=TRACE["row"] | {"title": value, "brand": value, "category": value, "currency": value},
             score=SCORE | {"term": SCORE["term"] | {"description": value}, "reasons": [reason]}, notes=[value], category=value,
             model=TRACE["model"] | {"approval": approval}, loads=[load("orders", state="erased", removals=[removal])],
-            features=[feature("price_usd", value)], source_rows=rows,
+            features=[feature("price_base", value)], source_rows=rows,
         )  # fmt: skip
         assert not unsafe_lines(terminal_lines(message)), value[:40]
         assert {sign for sign in message if not sign.isprintable()} == {

@@ -77,14 +77,14 @@ def volumes(pack: EvidencePack) -> list[dict[str, Any]]:
             return []
         total = sums.setdefault(
             row["category"] or "no category",
-            {"listings": 0, "units": 0, "value_usd": Decimal(0), "harm_usd": Decimal(0)},
+            {"listings": 0, "units": 0, "value_base": Decimal(0), "harm_base": Decimal(0)},
         )
         total["listings"] += 1
         total["units"] += row["unit_count"] or 0
-        total["value_usd"] += (row["unit_count"] or 0) * (row["price_usd"] or Decimal(0))
-        total["harm_usd"] += row["expected_harm_usd"] or Decimal(0)
+        total["value_base"] += (row["unit_count"] or 0) * (row["price_base"] or Decimal(0))
+        total["harm_base"] += row["expected_harm_base"] or Decimal(0)
     overall = {
-        name: sum(total[name] for total in sums.values()) for name in ("listings", "units", "value_usd", "harm_usd")
+        name: sum(total[name] for total in sums.values()) for name in ("listings", "units", "value_base", "harm_base")
     }
     return [{"category": name, **sums[name]} for name in sorted(sums)] + (
         [{"category": "all", **overall}] if sums else []
@@ -163,7 +163,7 @@ def unknown_facts(pack: EvidencePack) -> list[str]:
     )
     if unrated := sum(row["score"] is None for row in listings):
         gaps.append(f"The risk of {unrated} listings: they were not rated.")
-    if unpriced := sum("price_usd" in row and row["price_usd"] is None for row in listings):
+    if unpriced := sum("price_base" in row and row["price_base"] is None for row in listings):
         gaps.append(f"The value of {unpriced} listings: the price or the exchange rate is missing.")
     if missing := pack.missing_images:
         gaps.append(f"The contents of {missing} images: their files are missing or are not images.")

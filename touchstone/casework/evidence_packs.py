@@ -26,6 +26,7 @@ import pyarrow as pa
 from expectations.audiences import load_audiences
 from expectations.contract import Contract, load_contract
 from ml.explain import for_audience
+from touchstone.casework.currencies import base_currency
 from touchstone.casework.evidence_facts import known_facts, statements, timeline, unknown_facts, volumes
 from touchstone.casework.evidence_page import MAX_LISTINGS_SHOWN, image_suffix, render_page
 from touchstone.casework.evidence_sections import (
@@ -263,7 +264,13 @@ def _sources(home: Path, leads: Leads, loads: Sequence[LoadRecord], reader: Read
         for load in sorted(loads, key=lambda load: (load.table, load.landed_at))
     ]  # fmt: skip
     marts = {mart: sha256_file(mart_file(home, mart, leads.as_of)) for mart in _MARTS}
-    return {"leads_manifest_sha256": leads.digest, "lists": lists, "marts_sha256": marts, "loads": load_facts}
+    return {
+        "base_currency": base_currency(home, leads.as_of),
+        "leads_manifest_sha256": leads.digest,
+        "lists": lists,
+        "marts_sha256": marts,
+        "loads": load_facts,
+    }
 
 
 # Exporting ------------------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
                 "lead_merchants", "score", "brushing_score", "is_listed", "is_brushing_listed", "listing_count"
             ),
             **_columns_of(
-                "lead_merchants", "listed_listing_count", "listed_transaction_count", "unit_count", "expected_harm_usd"
+                "lead_merchants", "listed_listing_count", "listed_transaction_count", "unit_count", "expected_harm_base"
             ),
             **_columns_of("rated_merchants", "band", "expected_precision", "reasons"),
         },
@@ -148,7 +148,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
             visible_merchants.lead_id, visible_merchants.merchant_id, members.role, members.since_date, merchants.name,
             merchants.country, merchants.region, merchants.city, merchants.registered_at, members.score,
             members.brushing_score, members.is_listed, members.is_brushing_listed, members.listing_count,
-            members.listed_listing_count, members.listed_transaction_count, members.unit_count, members.expected_harm_usd,
+            members.listed_listing_count, members.listed_transaction_count, members.unit_count, members.expected_harm_base,
             rated.band, rated.expected_precision, rated.reasons
         from visible_merchants
         inner join lead_merchants as members using (lead_id, merchant_id)
@@ -156,7 +156,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
         left join rated_merchants as rated using (merchant_id)
         """,
         ("merchant_id",),
-        "expected_harm_usd desc, merchant_id",
+        "expected_harm_base desc, merchant_id",
     ),
     "links": Section(
         "Links and their rarity",
@@ -232,11 +232,11 @@ SECTIONS: Final[Mapping[str, Section]] = {
             **_columns_of(
                 "expected_harms",
                 "is_listed",
-                "price_usd",
+                "price_base",
                 "unit_count",
                 "seriousness",
-                "stake_usd",
-                "expected_harm_usd",
+                "stake_base",
+                "expected_harm_base",
             ),
             **_columns_of("listings", "condition", "ships_from", "ships_to", "stock", "listed_at"),
         },
@@ -244,8 +244,8 @@ SECTIONS: Final[Mapping[str, Section]] = {
         select
             visible_listings.lead_id, visible_listings.listing_id, visible_listings.merchant_id, rated.title, rated.brand,
             rated.category, rated.price, rated.currency,
-            rated.score, rated.band, rated.expected_precision, rated.reasons, rated.url, harms.is_listed, harms.price_usd,
-            harms.unit_count, harms.seriousness, harms.stake_usd, harms.expected_harm_usd, listings.condition,
+            rated.score, rated.band, rated.expected_precision, rated.reasons, rated.url, harms.is_listed, harms.price_base,
+            harms.unit_count, harms.seriousness, harms.stake_base, harms.expected_harm_base, listings.condition,
             listings.ships_from,
             listings.ships_to, listings.stock, listings.listed_at
         from visible_listings
@@ -254,7 +254,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
         left join now_listings as listings using (listing_id)
         """,
         ("listing_id",),
-        "is_listed desc, expected_harm_usd desc nulls last, score desc, listing_id",
+        "is_listed desc, expected_harm_base desc nulls last, score desc, listing_id",
     ),
     "discrepancies": Section(
         "Discrepancies of the listings",
@@ -482,12 +482,12 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "history": Section(
         "History of the lead",
         {
-            **_columns_of("lead_changes", "as_of_date", "change", "merchant_count", "expected_harm_usd"),
+            **_columns_of("lead_changes", "as_of_date", "change", "merchant_count", "expected_harm_base"),
             "other_lead_id": "lead_changes.other_lead_id",
         },
         """
         select
-            requested_leads.lead_id, changes.as_of_date, changes.change, changes.merchant_count, changes.expected_harm_usd,
+            requested_leads.lead_id, changes.as_of_date, changes.change, changes.merchant_count, changes.expected_harm_base,
             changes.other_lead_id
         from requested_leads inner join lead_changes as changes using (lead_id)
         """,

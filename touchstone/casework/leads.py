@@ -346,7 +346,7 @@ def read_leads(home: Path, as_of: dt.date | None = None) -> Leads:
 
 def harm_change(lead: Mapping[str, Any]) -> str:
     """Describes how a lead's expected harm changed since the previous date, such as `+12 %` or `new`."""
-    before, now = lead["expected_harm_before_usd"], lead["expected_harm_usd"]
+    before, now = lead["expected_harm_before_base"], lead["expected_harm_base"]
     if before is None:
         return "new"
     if before == now:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import duckdb
 
+from touchstone.casework.currencies import base_currency
 from touchstone.casework.reports import PREVALENCE_NOTE, estimate_prevalence, open_marts, to_json
 from touchstone.core.errors import BadInputError
 
@@ -48,7 +49,7 @@ def compose_public(home: Path, first: dt.date, last: dt.date) -> dict[str, Any]:
         return {
             "from": str(first),
             "to": str(last),
-            "base_currency": "USD",
+            "base_currency": base_currency(home, last),
             "prevalence": _prevalence(connection, first, last),
             "notices": _notices(connection, period),
             "returning_sellers": _returning_sellers(connection, period),
@@ -130,7 +131,7 @@ def _enforcement(connection: duckdb.DuckDBPyConnection, period: Mapping[str, dt.
     actions, merchants, suspects, items, value = _row(
         connection,
         "select count(*), count(distinct merchant_id), coalesce(sum(suspect_count), 0), coalesce(sum(seized_count), 0), "
-        f"coalesce(sum(seized_value_usd), 0) from enforcement_results where {_within('occurred_at')}",
+        f"coalesce(sum(seized_value_base), 0) from enforcement_results where {_within('occurred_at')}",
         period,
     )
     kinds = connection.execute(
@@ -145,7 +146,7 @@ def _enforcement(connection: duckdb.DuckDBPyConnection, period: Mapping[str, dt.
         "merchants": part(merchants, actions),
         "suspects": None if is_few else few(int(suspects)),
         "items_seized": None if is_few else int(items),
-        "value_seized_usd": None if is_few else value,
+        "value_seized_base": None if is_few else value,
     }
 
 

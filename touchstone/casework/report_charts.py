@@ -89,12 +89,12 @@ def _draw_funnel(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _draw_enforcement(rows: list[dict[str, Any]]) -> bytes:
-    figure, axes = _axes("Seized by month, USD")
+    figure, axes = _axes("Seized by month, base currency")
     months = sorted({row["month_date"][:7] for row in rows})
     below = [0.0] * len(months)
     for authority in sorted({row["authority"] or "unknown" for row in rows}):
         values = {
-            row["month_date"][:7]: row["seized_value_usd"]
+            row["month_date"][:7]: row["seized_value_base"]
             for row in rows
             if (row["authority"] or "unknown") == authority
         }

@@ -26,6 +26,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ml.registry import Registry
 from ml.sampling import prevalence
+from touchstone.casework.currencies import base_currency
 from touchstone.casework.report_charts import draw_charts
 from touchstone.casework.test_buys import CERTAIN
 from touchstone.core.errors import BadInputError
@@ -43,7 +44,7 @@ DEFINITIONS: Final = Path(__file__).with_name("report.yml")
 MARTS: Final = (
     *("reporters", "notices", "appeals", "overturn_rates", "strikes", "test_buy_verdicts", "banned_merchants"),
     *("enforcement_results", "enforcement_months", "funnel", "funnel_months", "lead_history", "case_register"),
-    *("confirmed_counterfeiters", "confirmed_accounts"),
+    *("confirmed_counterfeiters", "confirmed_accounts", "currencies"),
 )
 PREVALENCE_DAYS: Final = 90
 REFUSALS_DAYS: Final = 7
@@ -181,6 +182,7 @@ def compose(home: Path, as_of: dt.date) -> dict[str, Any]:
     """
     earlier = [date for date in _dates(home) if date < as_of]
     before = figure_values(read_report(home, earlier[-1])[1]) if earlier else {}
+    currency = base_currency(home, as_of)
     with open_marts(home, as_of) as connection:
         _create_state(connection, home, as_of)
         figure_definitions, table_definitions = definitions()
@@ -190,17 +192,24 @@ def compose(home: Path, as_of: dt.date) -> dict[str, Any]:
         }
         tables = {name: _rows(connection, table) for name, table in table_definitions.items()}
         values |= _test_buy_figures(connection, as_of)
+        rate_notes = _missing_rates(connection, currency)
     figures = [
-        {"name": name, "label": label, "unit": unit, "value": value, "before": before.get(name)}
+        {
+            "name": name,
+            "label": label,
+            "unit": currency if unit == "base" else unit,
+            "value": value,
+            "before": before.get(name),
+        }
         for name, (label, unit, value) in values.items()
     ]
     return {
         "as_of": str(as_of),
         "previous": str(earlier[-1]) if earlier else None,
-        "base_currency": "USD",
+        "base_currency": currency,
         "figures": figures,
         "tables": tables,
-        "notes": [PREVALENCE_NOTE],
+        "notes": [*rate_notes, PREVALENCE_NOTE],
     }
 
 
@@ -251,6 +260,16 @@ def _test_buy_figures(connection: duckdb.DuckDBPyConnection, as_of: dt.date) -> 
         "test_buys.prevalence_low": ("95 % interval, lower bound", "share", estimate["low"]),
         "test_buys.prevalence_high": ("95 % interval, upper bound", "share", estimate["high"]),
     }
+
+
+def _missing_rates(connection: duckdb.DuckDBPyConnection, base: str) -> list[str]:
+    """Says which share of each table's amounts has no exchange rate; nothing if all have one."""
+    shares = connection.execute(
+        "select table_name, sum(no_rate_count) / sum(amount_count) as share from currencies where amount_count > 0 "
+        "group by table_name having share > 0 order by table_name"
+    ).fetchall()
+    parts = ", ".join(f"{table} {share:.2%}" for table, share in shares)
+    return [f"Amounts without an exchange rate to {base}, which features do not compare: {parts}."] if shares else []
 
 
 @contextmanager
@@ -344,11 +363,11 @@ def _insert_leads(connection: duckdb.DuckDBPyConnection, home: Path, as_of: dt.d
     """Creates the table of the newest leads up to a date."""
     connection.execute(
         "create table leads (lead_id varchar, kind varchar, rank bigint, since_date date, merchant_count bigint, "
-        "expected_harm_usd decimal(38, 4))"
+        "expected_harm_base decimal(38, 4))"
     )
     earlier = [day for day in Home(home).lead_dates() if day <= as_of]
     if earlier:
-        columns = "lead_id, kind, rank, since_date, merchant_count, expected_harm_usd"
+        columns = "lead_id, kind, rank, since_date, merchant_count, expected_harm_base"
         connection.execute(
             f"insert into leads select {columns} from read_parquet(?, hive_partitioning = false) where status = 'found'",
             [str(Home(home).leads(earlier[-1]) / "leads.parquet")],
@@ -444,7 +463,9 @@ def format_figure(figure: Mapping[str, Any], which: str = "value") -> str:
         return "-"
     if unit == "share":
         return f"{value:.1%}"
-    return f"{value:,.0f} USD" if unit == "usd" else f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
+    if unit.isupper():  # a currency
+        return f"{value:,.0f} {unit}"
+    return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
 
 
 def _format_cell(value: Any, column: str) -> str:

@@ -25,6 +25,7 @@ from jinja2 import Environment
 
 from expectations.contract import load_contract
 from ml.sampling import Design, Frame, Strata, design_strata, draw
+from touchstone.casework.currencies import base_currency
 from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
@@ -35,7 +36,6 @@ from touchstone.core.text import visible_in_html, visible_values
 from touchstone.landing.views import open_landed_views
 from touchstone.publishing.candidate import csv_bytes
 
-BASE_CURRENCY = "USD"
 WINDOW_DAYS = 90
 CERTAIN = "certain"
 SHEET_TEMPLATE = Path(__file__).with_name("buy_sheet.html")
@@ -52,7 +52,7 @@ select
     coalesce(rated.category, '') as category,
     rated.price,
     rated.currency,
-    round(features.price_usd / $rate, 2) as cost,
+    round(features.price_base / $rate, 2) as cost,
     rated.score / 100 as risk
 from read_parquet($rated, hive_partitioning = false) as rated
 inner join read_parquet($features, hive_partitioning = false) as features
@@ -250,7 +250,7 @@ def _frame(
             f"{request.as_of} was not rated: {rated} does not exist. Run `touchstone run --as-of {request.as_of}` first."
         )
     create_landed_views(connection, settings)
-    parameters = {"rated": str(rated), "features": str(features), "rate": _rate(connection, request)}
+    parameters = {"rated": str(rated), "features": str(features), "rate": _rate(connection, settings, request)}
     connection.execute(f"create table active as {FRAME}", parameters)
     window_start = request.as_of - timedelta(days=request.window_days)
     connection.execute(
@@ -302,9 +302,10 @@ def create_landed_views(connection: duckdb.DuckDBPyConnection, settings: Setting
     open_landed_views(connection, settings.home, load_contract())
 
 
-def _rate(connection: duckdb.DuckDBPyConnection, request: Request) -> float:
+def _rate(connection: duckdb.DuckDBPyConnection, settings: Settings, request: Request) -> float:
     """Returns the value of one unit of the plan's currency in the base currency, by the newest rate up to the day."""
-    if request.currency == BASE_CURRENCY:
+    base = base_currency(settings.home, request.as_of)
+    if request.currency == base:
         return 1.0
     row = connection.execute(
         "select rate from landed.fx_rates where currency = $currency and date <= $as_of and rate > 0 order by date desc limit 1",
@@ -313,7 +314,7 @@ def _rate(connection: duckdb.DuckDBPyConnection, request: Request) -> float:
     if row is None:
         raise BadInputError(
             f"--currency {request.currency}: the table fx_rates has no rate up to {request.as_of}. Give the budget in "
-            f"{BASE_CURRENCY}."
+            f"{base}."
         )
     return float(row[0])
 

@@ -41,10 +41,13 @@ def list_leads(
 
     Example: touchstone leads list --limit 50
     """
+    from touchstone.casework.currencies import base_currency
     from touchstone.casework.leads import lead_facts, read_leads
 
-    leads = read_leads(settings_of_command().home, parse_day(as_of, "--as-of"))
-    print_result(lead_facts(leads, limit), as_json, lambda: render_leads(leads, limit))
+    home = settings_of_command().home
+    leads = read_leads(home, parse_day(as_of, "--as-of"))
+    currency = base_currency(home, leads.as_of)
+    print_result(lead_facts(leads, limit), as_json, lambda: render_leads(leads, limit, currency))
 
 
 @app.command("show")
@@ -53,11 +56,13 @@ def show_lead(lead: LeadId, as_of: AsOf = None, as_json: Json = False) -> None:
 
     Example: touchstone leads show lead-d292d2879db4
     """
+    from touchstone.casework.currencies import base_currency
     from touchstone.casework.leads import read_leads
 
-    leads = read_leads(settings_of_command().home, parse_day(as_of, "--as-of"))
-    facts = leads.lead(lead)
-    print_result({"as_of": leads.as_of, **facts}, as_json, lambda: render_lead(leads.as_of, facts))
+    home = settings_of_command().home
+    leads = read_leads(home, parse_day(as_of, "--as-of"))
+    facts, currency = leads.lead(lead), base_currency(home, leads.as_of)
+    print_result({"as_of": leads.as_of, **facts}, as_json, lambda: render_lead(leads.as_of, facts, currency))
 
 
 @app.command("export")
@@ -111,12 +116,12 @@ def hand_over_lead(
         print_recorded(record_hand_over(settings, lead, to, audience, parse_time(at, "--at")), as_json)
 
 
-def render_leads(leads: Leads, limit: int) -> str:
-    """Returns the first leads as a table."""
+def render_leads(leads: Leads, limit: int, currency: str) -> str:
+    """Returns the first leads as a table; `currency` is the base currency."""
     from touchstone.casework.leads import harm_change
 
     current = leads.current()
-    lines = [f"{format_count(len(current), 'lead')} as of {leads.as_of}, by expected harm (USD, 30 days)", ""]
+    lines = [f"{format_count(len(current), 'lead')} as of {leads.as_of}, by expected harm ({currency}, 30 days)", ""]
     rows = [
         (
             lead["rank"],
@@ -124,7 +129,7 @@ def render_leads(leads: Leads, limit: int) -> str:
             lead["kind"],
             lead.get("violation_type"),
             lead["merchant_count"],
-            f"{lead['expected_harm_usd']:,.0f}",
+            f"{lead['expected_harm_base']:,.0f}",
             lead["since_date"],
             harm_change(lead),
         )
@@ -134,14 +139,14 @@ def render_leads(leads: Leads, limit: int) -> str:
     return "\n".join([*lines, *render_table(headers, rows, right=(0, 4, 5))])
 
 
-def render_lead(as_of: dt.date, lead: Mapping[str, Any]) -> str:
-    """Returns a lead with its merchants and its history."""
+def render_lead(as_of: dt.date, lead: Mapping[str, Any], currency: str) -> str:
+    """Returns a lead with its merchants and its history; `currency` is the base currency."""
     from touchstone.casework.leads import harm_change
 
     status = {"found": f"rank {lead['rank']}", "ended": "ended", "merged": f"merged into {lead['merged_into']}"}
     lines = [
         f"{lead['lead_id']}: {_describe_kind(lead)}, {status[lead['status']]} as of {as_of}, since {lead['since_date']}",
-        f"expected harm {lead['expected_harm_usd']:,.2f} USD in 30 days ({harm_change(lead)})",
+        f"expected harm {lead['expected_harm_base']:,.2f} {currency} in 30 days ({harm_change(lead)})",
         (
             f"on lists: {lead['listed_merchant_count']} of {lead['merchant_count']} merchants and "
             f"{lead['listed_listing_count']} of {lead['listing_count']} listings"
@@ -155,7 +160,7 @@ def render_lead(as_of: dt.date, lead: Mapping[str, Any]) -> str:
             row["country"],
             _format_score(row["score"]),
             _format_score(row["brushing_score"]),
-            f"{row['expected_harm_usd']:,.2f}",
+            f"{row['expected_harm_base']:,.2f}",
             row["since_date"],
         )
         for row in lead["merchants"]
@@ -163,7 +168,7 @@ def render_lead(as_of: dt.date, lead: Mapping[str, Any]) -> str:
     headers = ("merchant", "role", "country", "score", "brushing", "harm", "since")
     lines += render_table(headers, rows, right=(3, 4, 5))
     lines += ["", "history"]
-    lines += [f"  {row['as_of_date']}  {_describe_change(row)}" for row in lead["history"]]
+    lines += [f"  {row['as_of_date']}  {_describe_change(row, currency)}" for row in lead["history"]]
     return "\n".join(lines)
 
 
@@ -182,8 +187,10 @@ def _describe_kind(lead: Mapping[str, Any]) -> str:
     return f"{lead['kind']} ({violation_type})" if violation_type else str(lead["kind"])
 
 
-def _describe_change(row: Mapping[str, Any]) -> str:
-    parts = [f"{row['change']}: {format_count(row['merchant_count'], 'merchant')}, {row['expected_harm_usd']:,.2f} USD"]
+def _describe_change(row: Mapping[str, Any], currency: str) -> str:
+    parts = [
+        f"{row['change']}: {format_count(row['merchant_count'], 'merchant')}, {row['expected_harm_base']:,.2f} {currency}"
+    ]
     parts += [f"{len(row['joined_merchants'])} joined"] if row["joined_merchants"] and row["change"] != "found" else []
     parts += [f"{len(row['left_merchants'])} left"] if row["left_merchants"] else []
     parts += [f"see {row['other_lead_id']}"] if row["other_lead_id"] else []

@@ -30,7 +30,9 @@ app = typer.Typer(
 @app.command("plan")
 def plan_buys(
     budget: Annotated[float, typer.Option(help="Maximum total cost of the buys.")],
-    currency: Annotated[str, typer.Option(help="Currency of the budget, ISO 4217.")] = "USD",
+    currency: Annotated[
+        str | None, typer.Option(help="Currency of the budget, ISO 4217; default: the base currency.")
+    ] = None,
     as_of: Annotated[
         str | None,
         typer.Option(
@@ -53,13 +55,15 @@ def plan_buys(
 
     Example: touchstone test-buys plan --budget 20000 --currency USD
     """
+    from touchstone.casework.currencies import base_currency
     from touchstone.casework.test_buys import Request, newest_rated, plan_facts, plan_test_buys, read_certain
 
     with writing("touchstone test-buys plan") as settings:
+        day = parse_day(as_of, "--as-of") or newest_rated(settings)
         request = Request(
             budget=budget,
-            currency=currency,
-            as_of=parse_day(as_of, "--as-of") or newest_rated(settings),
+            currency=currency or base_currency(settings.home, day),
+            as_of=day,
             seed=seed,
             certain=read_certain(certain),
             merchant_cap=merchant_cap,

@@ -20,7 +20,7 @@ from touchstone.core.lock import writer_lock
 from touchstone.core.settings import Settings, quiet_libraries
 
 logger = logging.getLogger("touchstone")
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA_FILE = "schema_version"
 LOCK_FILE = "lock"
 AS_OF_PREFIX = "as_of="
@@ -357,12 +357,14 @@ def schema_refusal(home: Path, version: int | None) -> str:
             f"{home / SCHEMA_FILE} contains no version. Restore it from a backup, or use a new home: set TOUCHSTONE_HOME to a "
             "new folder."
         )
-    if version in {1, 2}:
+    if version in {1, 2, 3}:
+        release = "0.2" if version == 3 else "0.1"
         return (
-            f"The home {home} has schema version {version}, of Touchstone 0.1; this version of Touchstone reads "
-            f"{SCHEMA_VERSION}. Columns were renamed since then, and landed loads are immutable, so the home cannot be migrated. "
-            "To keep working with it, use Touchstone 0.1. To move to this version, set TOUCHSTONE_HOME to a new folder and run "
-            "`touchstone run --sources FILE`: it lands the sources again. The files in the old home's `published` stay readable."
+            f"The home {home} has schema version {version}, of Touchstone {release}; this version of Touchstone reads "
+            f"{SCHEMA_VERSION}. Columns were renamed since then, so the home cannot be migrated. "
+            f"To keep working with it, use Touchstone {release}. To move to this version, set TOUCHSTONE_HOME to a new folder "
+            "and run `touchstone run --sources FILE`: it lands the sources again. The files in the old home's `published` stay "
+            "readable."
         )
     return (
         f"The home {home} has schema version {version}; this version of Touchstone reads {SCHEMA_VERSION}. Use the version of "

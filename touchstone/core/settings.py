@@ -35,6 +35,8 @@ class Settings(BaseSettings):
         sources: The sources file. By default the demo marketplace is used, and created if absent.
         policy: The policy file.
         thresholds: File with the thresholds that a model version must meet to be approved without an override.
+        base_currency: Currency that amounts are converted to, ISO 4217; by default the most frequent one of what landed. The
+            table `fx_rates` gives rates to it.
         hmac_key: Key of the HMACs of personal identifiers. Required by sources files with identifiers of real persons.
         threads: Threads of DuckDB and XGBoost. Results do not depend on it.
         memory_limit: Memory limit of DuckDB, such as `8GB`.
@@ -65,6 +67,7 @@ class Settings(BaseSettings):
     sources: Path | None = None
     policy: Path = POLICY_FILE
     thresholds: Path = THRESHOLDS_FILE
+    base_currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3,5}$")] | None = None
     hmac_key: SecretStr | None = Field(default=None, min_length=16)
     threads: int = Field(default=2, ge=1, le=256)
     memory_limit: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(MB|GB)$")] = "8GB"

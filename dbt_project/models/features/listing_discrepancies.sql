@@ -168,12 +168,12 @@ below_floor as (
         listing_id,
         'price' as signal,
         'price' as field,
-        cast(cast(price_usd as decimal(18, 2)) as varchar) || ' USD' as claimed,
-        cast(cast(floor_price_usd as decimal(18, 2)) as varchar) || ' USD' as expected,
+        cast(cast(price_base as decimal(18, 2)) as varchar) || ' ' || {{ base_currency() }} as claimed,
+        cast(cast(floor_price_base as decimal(18, 2)) as varchar) || ' ' || {{ base_currency() }} as expected,
         'brand' as reference,
-        cast(round(1000000 * (1 - {{ ratio('price_usd', 'floor_price_usd') }})) as integer) as millionths_apart
+        cast(round(1000000 * (1 - {{ ratio('price_base', 'floor_price_base') }})) as integer) as millionths_apart
     from states
-    where price_usd < floor_price_usd
+    where price_base < floor_price_base
 
 ),
 
@@ -183,10 +183,10 @@ below_peers as (
         states.listing_id,
         'price' as signal,
         'price' as field,
-        cast(cast(states.price_usd as decimal(18, 2)) as varchar) || ' USD' as claimed,
-        cast(cast(peers.median_price_usd as decimal(18, 2)) as varchar) || ' USD' as expected,
+        cast(cast(states.price_base as decimal(18, 2)) as varchar) || ' ' || {{ base_currency() }} as claimed,
+        cast(cast(peers.median_price_base as decimal(18, 2)) as varchar) || ' ' || {{ base_currency() }} as expected,
         'peers' as reference,
-        cast(round(1000000 * (1 - {{ ratio('states.price_usd', 'peers.median_price_usd') }})) as integer) as millionths_apart
+        cast(round(1000000 * (1 - {{ ratio('states.price_base', 'peers.median_price_base') }})) as integer) as millionths_apart
     from states
     inner join peers
         on
@@ -195,7 +195,7 @@ below_peers as (
             and peers.brand_id = states.brand_id
             and peers.model_key = states.model_key
             and peers.condition_key = coalesce(states.condition, '')
-    where 2 * states.price_usd < peers.median_price_usd
+    where 2 * states.price_base < peers.median_price_base
 
 ),
 

@@ -154,14 +154,14 @@ offered as (
         case when states.is_active and states.price_change_count is not null then 1 else 0 end as own_sighted_count,
         case when states.is_active then states.price_change_count end as own_price_change_count,
         case
-            when states.is_active and {{ decimal_ratio('states.price_usd', 'states.highest_price_usd') }} is not null then 1
+            when states.is_active and {{ decimal_ratio('states.price_base', 'states.highest_price_base') }} is not null then 1
             else 0
         end as own_price_ratio_count,
         case
-            when states.is_active then {{ decimal_ratio('states.price_usd', 'states.highest_price_usd') }}
+            when states.is_active then {{ decimal_ratio('states.price_base', 'states.highest_price_base') }}
         end as own_highest_price_ratio,
         case
-            when states.is_active then {{ decimal_ratio('states.lowest_price_usd', 'states.highest_price_usd') }}
+            when states.is_active then {{ decimal_ratio('states.lowest_price_base', 'states.highest_price_base') }}
         end as own_price_range_ratio,
         case when states.is_active and states.is_authorised is not null then 1 else 0 end as own_authorisation_count,
         case when states.is_active and not states.is_authorised then 1 else 0 end as own_unauthorised_count,
@@ -206,20 +206,20 @@ final as (
         offered.category,
         offered.as_of_date,
 
-        cast(offered.price_usd as double) as price_usd,
-        {{ ratio('offered.price_usd', 'offered.msrp_usd') }} as price_msrp_ratio,
-        {{ ratio('offered.price_usd', 'offered.floor_price_usd') }} as price_floor_ratio,
-        {{ ratio('offered.price_usd', 'coalesce(
-            product_peers.median_price_usd, brand_peers.median_price_usd, category_peers.median_price_usd
+        cast(offered.price_base as double) as price_base,
+        {{ ratio('offered.price_base', 'offered.msrp_base') }} as price_msrp_ratio,
+        {{ ratio('offered.price_base', 'offered.floor_price_base') }} as price_floor_ratio,
+        {{ ratio('offered.price_base', 'coalesce(
+            product_peers.median_price_base, brand_peers.median_price_base, category_peers.median_price_base
         )') }} as price_peer_ratio,
-        {{ ratio('offered.price_usd', 'category_peers.median_price_usd') }} as price_category_ratio,
-        {{ peer_deviation('offered.price_usd', ['product_peers', 'brand_peers', 'category_peers']) }} as price_peer_deviation,
-        {{ ratio('offered.lowest_price_usd', 'offered.lowest_price_msrp_usd') }} as lowest_price_msrp_ratio,
-        1 - {{ ratio('offered.price_usd', 'offered.highest_price_usd') }} as price_drop_share,
+        {{ ratio('offered.price_base', 'category_peers.median_price_base') }} as price_category_ratio,
+        {{ peer_deviation('offered.price_base', ['product_peers', 'brand_peers', 'category_peers']) }} as price_peer_deviation,
+        {{ ratio('offered.lowest_price_base', 'offered.lowest_price_msrp_base') }} as lowest_price_msrp_ratio,
+        1 - {{ ratio('offered.price_base', 'offered.highest_price_base') }} as price_drop_share,
         cast(offered.largest_price_drop as double) as largest_price_drop_share,
         offered.price_change_count,
-        {{ ratio('offered.lowest_price_usd', 'offered.highest_price_usd') }} as price_range_ratio,
-        {{ ratio('offered.paid_usd', 'offered.asked_usd') }} as paid_price_ratio,
+        {{ ratio('offered.lowest_price_base', 'offered.highest_price_base') }} as price_range_ratio,
+        {{ ratio('offered.paid_base', 'offered.asked_base') }} as paid_price_ratio,
         {{ ratio('offered.msrp_ratio', others_msrp_ratio('merchant_states')) }} as price_own_goods_ratio,
 
         offered.discrepant_field_count as spec_discrepant_count,
@@ -385,8 +385,8 @@ final as (
         ) }} as merchant_price_change_count,
         {{ price_spread('merchant_states') }} as merchant_price_spread_ratio,
         {{ ratio(
-            less_own('merchant_states.paid_usd', 'case when offered.is_active then offered.paid_usd end'),
-            less_own('merchant_states.asked_usd', 'case when offered.is_active then offered.asked_usd end')
+            less_own('merchant_states.paid_base', 'case when offered.is_active then offered.paid_base end'),
+            less_own('merchant_states.asked_base', 'case when offered.is_active then offered.asked_base end')
         ) }} as merchant_paid_price_ratio,
         {{ ratio(
             less_own('merchant_states.omitted_field_count', 'offered.own_omitted_count'),

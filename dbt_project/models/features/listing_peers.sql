@@ -7,12 +7,12 @@ listing_states as (
     select
         *,
         coalesce(condition, '') as condition_key,
-        {{ log_price('price_usd') }} as log_price
+        {{ log_price('price_base') }} as log_price
     from {{ ref('listing_states') }}
     where
         is_active
         and is_rating_date
-        and price_usd is not null
+        and price_base is not null
 
 ),
 
@@ -25,7 +25,7 @@ groups as (
         model_key,
         cast(null as varchar) as category,
         condition_key,
-        price_usd,
+        price_base,
         log_price
     from listing_states
     where
@@ -39,7 +39,7 @@ groups as (
         cast(null as varchar) as model_key,
         category,
         condition_key,
-        price_usd,
+        price_base,
         log_price
     from listing_states
     where
@@ -53,7 +53,7 @@ groups as (
         cast(null as varchar) as model_key,
         category,
         condition_key,
-        price_usd,
+        price_base,
         log_price
     from listing_states
     where category is not null
@@ -70,7 +70,7 @@ final as (
         category,
         condition_key,
         cast(count(*) as integer) as listing_count,
-        {{ median('price_usd') }} as median_price_usd,
+        {{ median('price_base') }} as median_price_base,
         {{ middle_distance('log_price') }} as log_price_distance
     from groups
     group by

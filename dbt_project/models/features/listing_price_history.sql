@@ -14,14 +14,14 @@ seen_days as (
         listing_id,
         day as seen_date,
         coalesce(lead(day) over (partition by listing_id order by day), {{ end_of_time() }}) as next_seen_date,
-        last_value(price_usd_min ignore nulls) over so_far as price_usd,
-        last_value(price_usd_min ignore nulls) over before_it as price_usd_before,
-        last_value(case when price_usd_min is not null then day end ignore nulls) over so_far as price_date,
-        min(price_usd_min) over so_far as lowest_price_usd,
+        last_value(price_base_min ignore nulls) over so_far as price_base,
+        last_value(price_base_min ignore nulls) over before_it as price_base_before,
+        last_value(case when price_base_min is not null then day end ignore nulls) over so_far as price_date,
+        min(price_base_min) over so_far as lowest_price_base,
         min(
-            cast(10000 * price_usd_min as bigint) * 100000 + {{ days_between(beginning(), 'day') }}
+            cast(10000 * price_base_min as bigint) * 100000 + {{ days_between(beginning(), 'day') }}
         ) over so_far % 100000 as lowest_price_day,
-        max(price_usd_max) over so_far as highest_price_usd
+        max(price_base_max) over so_far as highest_price_base
     from int_listing_days
     where sighting_count > 0
     window
@@ -35,7 +35,7 @@ changes as (
 
     select
         *,
-        coalesce(abs(price_usd - price_usd_before) * 50 > price_usd_before, false) as is_price_change
+        coalesce(abs(price_base - price_base_before) * 50 > price_base_before, false) as is_price_change
     from seen_days
 
 ),
@@ -46,21 +46,21 @@ final as (
         listing_id,
         seen_date,
         next_seen_date,
-        price_usd,
+        price_base,
         price_date,
-        lowest_price_usd,
+        lowest_price_base,
         {{ add_days(beginning(), 'lowest_price_day') }} as lowest_price_date,
-        highest_price_usd,
+        highest_price_base,
         case
-            when price_usd is not null then cast(sum(cast(is_price_change as integer)) over so_far as integer)
+            when price_base is not null then cast(sum(cast(is_price_change as integer)) over so_far as integer)
         end as price_change_count,
         case
-            when price_usd is not null
+            when price_base is not null
                 then coalesce(
                     max(
                         case
-                            when is_price_change and price_usd < price_usd_before
-                                then cast((price_usd_before - price_usd) / price_usd_before as decimal(18, 6))
+                            when is_price_change and price_base < price_base_before
+                                then cast((price_base_before - price_base) / price_base_before as decimal(18, 6))
                         end
                     ) over so_far,
                     0

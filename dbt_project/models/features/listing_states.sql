@@ -144,14 +144,14 @@ described as (
         int_listing_brands.specs_hash,
         coalesce(offered_listings.price_date, offered_listings.as_of_date) as price_date,
         coalesce(offered_listings.lowest_price_date, offered_listings.as_of_date) as lowest_price_date,
-        offered_listings.price_usd as seen_price_usd,
-        offered_listings.lowest_price_usd as lowest_seen_price_usd,
-        offered_listings.highest_price_usd as highest_seen_price_usd,
+        offered_listings.price_base as seen_price_base,
+        offered_listings.lowest_price_base as lowest_seen_price_base,
+        offered_listings.highest_price_base as highest_seen_price_base,
         offered_listings.price_change_count,
         offered_listings.largest_price_drop,
-        offered_listings.paid_usd,
-        offered_listings.asked_usd,
-        {{ in_base_currency('listing_history.price', 'listing_history.currency', 'fx_rates.rate') }} as stated_price_usd,
+        offered_listings.paid_base,
+        offered_listings.asked_base,
+        {{ in_base_currency('listing_history.price', 'listing_history.currency', 'fx_rates.rate') }} as stated_price_base,
         cast(listing_history.brand_claimed is null as integer)
         + cast(listing_history.category is null as integer)
         + cast(listing_history.condition is null as integer)
@@ -231,13 +231,13 @@ priced as (
 
     select
         described.*,
-        coalesce(described.seen_price_usd, described.stated_price_usd) as price_usd,
-        coalesce(described.lowest_seen_price_usd, described.stated_price_usd) as lowest_price_usd,
-        coalesce(described.highest_seen_price_usd, described.stated_price_usd) as highest_price_usd,
+        coalesce(described.seen_price_base, described.stated_price_base) as price_base,
+        coalesce(described.lowest_seen_price_base, described.stated_price_base) as lowest_price_base,
+        coalesce(described.highest_seen_price_base, described.stated_price_base) as highest_price_base,
         products.brand_id is not null as is_model_known,
-        {{ in_base_currency('products.msrp', 'products.currency', 'price_rates.rate') }} as msrp_usd,
-        {{ in_base_currency('products.floor_price', 'products.currency', 'price_rates.rate') }} as floor_price_usd,
-        {{ in_base_currency('products.msrp', 'products.currency', 'lowest_rates.rate') }} as lowest_price_msrp_usd
+        {{ in_base_currency('products.msrp', 'products.currency', 'price_rates.rate') }} as msrp_base,
+        {{ in_base_currency('products.floor_price', 'products.currency', 'price_rates.rate') }} as floor_price_base,
+        {{ in_base_currency('products.msrp', 'products.currency', 'lowest_rates.rate') }} as lowest_price_msrp_base
     from described
     left join products
         on
@@ -270,20 +270,20 @@ final as (
         priced.brand_id,
         priced.model_key,
         priced.specs_hash,
-        priced.price_usd,
-        priced.lowest_price_usd,
-        priced.highest_price_usd,
+        priced.price_base,
+        priced.lowest_price_base,
+        priced.highest_price_base,
         priced.price_change_count,
         priced.largest_price_drop,
-        priced.paid_usd,
-        priced.asked_usd,
+        priced.paid_base,
+        priced.asked_base,
         priced.missing_field_count,
         priced.is_authorised,
-        priced.msrp_usd,
-        priced.floor_price_usd,
-        priced.lowest_price_msrp_usd,
-        {{ decimal_ratio('priced.price_usd', 'priced.msrp_usd') }} as msrp_ratio,
-        {{ log_price(decimal_ratio('priced.price_usd', 'priced.msrp_usd')) }} as log_msrp_ratio,
+        priced.msrp_base,
+        priced.floor_price_base,
+        priced.lowest_price_msrp_base,
+        {{ decimal_ratio('priced.price_base', 'priced.msrp_base') }} as msrp_ratio,
+        {{ log_price(decimal_ratio('priced.price_base', 'priced.msrp_base')) }} as log_msrp_ratio,
         priced.model_key is not null as has_model_ref,
         case
             when catalogues.brand_id is not null and priced.model_key is not null

@@ -105,15 +105,15 @@ seen as (
         offered.listing_id,
         offered.merchant_id,
         offered.listed_date,
-        price_history.price_usd,
+        price_history.price_base,
         price_history.price_date,
-        price_history.lowest_price_usd,
+        price_history.lowest_price_base,
         price_history.lowest_price_date,
-        price_history.highest_price_usd,
+        price_history.highest_price_base,
         price_history.price_change_count,
         price_history.largest_price_drop,
-        payments.paid_usd,
-        payments.asked_usd,
+        payments.paid_base,
+        payments.asked_base,
         (offered.delisted_date is null or offered.delisted_date > offered.as_of_date)
         and (
             price_history.seen_date is null

@@ -4,8 +4,8 @@
 
 -- Expressions for the attributes that each spine has; all others are null, except the merchant's age, which is in the features.
 {% set spines = [
-    {'relation': 'listing', 'key': 'listing_id', 'brand': 'brands.name', 'price': 'features.price_usd'},
-    {'relation': 'merchant', 'key': 'merchant_id', 'price': 'features.price_usd'},
+    {'relation': 'listing', 'key': 'listing_id', 'brand': 'brands.name', 'price': 'features.price_base'},
+    {'relation': 'merchant', 'key': 'merchant_id', 'price': 'features.price_base'},
     {'relation': 'review', 'key': 'review_key', 'age': 'cast(null as integer)', 'language': 'reviews.language'},
     {'relation': 'brushing_merchant', 'key': 'merchant_id'},
 ] %}
@@ -33,7 +33,7 @@ merchants as (
         spine.as_of_date,
         spine.purpose,
         {{ spine.brand | default('cast(null as varchar)') }} as brand,
-        {{ spine.price | default('cast(null as decimal(18, 4))') }} as price_usd,
+        {{ spine.price | default('cast(null as decimal(18, 4))') }} as price_base,
         {{ spine.age | default('features.merchant_age_days') }} as merchant_age_days,
         {{ spine.language | default('cast(null as varchar)') }} as language
     from {{ ref(spine.relation ~ '_spine') }} as spine
@@ -77,8 +77,8 @@ final as (
         unioned.purpose,
         unioned.brand,
         merchants.country,
-        {{ banded('unioned.price_usd', [10, 30, 100, 300], 'USD') }} as price_band,
-        {{ banded('unioned.merchant_age_days', [30, 90, 365, 1095], 'days') }} as merchant_age_band,
+        {{ banded('unioned.price_base', [10, 30, 100, 300], base_currency()) }} as price_band,
+        {{ banded('unioned.merchant_age_days', [30, 90, 365, 1095], "'days'") }} as merchant_age_band,
         unioned.language
     from unioned
     left join merchants

@@ -130,6 +130,7 @@ digests as (
         {{ text_digest(
             "concat_ws(':', sum(sums.row_count), sum(sums.hash_sum), "
             ~ "case when sums.part in ('orders', 'sightings') then coalesce(min(rates.hash_sum), 0) end, "
+            ~ "case when sums.part in ('orders', 'sightings') then min(run.base_currency) end, "
             ~ "case when sums.part = 'reviews' then coalesce(min(looked_back_on.hash_sum), 0) end, "
             ~ "min(" ~ digest_recipe() ~ '))'
         ) }} as events_digest

@@ -36,7 +36,7 @@ parts as (
         count(*) as event_count,
         sum({{ row_hash([
             'merchant_events.event_at', 'merchant_events.kind', 'merchant_events.merchant_id', 'merchant_events.detail',
-            'merchant_events.amount_usd', 'merchant_events.rating', 'merchant_events.sales_count',
+            'merchant_events.amount_base', 'merchant_events.rating', 'merchant_events.sales_count',
         ]) }}) as hash_sum
     from {{ ref('int_merchant_events') }} as merchant_events
     group by merchant_events.event_date

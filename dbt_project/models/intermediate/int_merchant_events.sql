@@ -34,7 +34,7 @@ all_events as (
         'enforcement' as kind,
         enforcement_actions.merchant_id,
         enforcement_actions.kind as detail,
-        enforcement_actions.seized_value_usd as amount_usd,
+        enforcement_actions.seized_value_base as amount_base,
         cast(null as decimal(18, 4)) as rating,
         cast(null as bigint) as sales_count
     from enforcement_actions
@@ -44,7 +44,7 @@ all_events as (
         'snapshot' as kind,
         merchant_snapshots.merchant_id,
         cast(null as varchar) as detail,
-        cast(null as decimal(18, 4)) as amount_usd,
+        cast(null as decimal(18, 4)) as amount_base,
         merchant_snapshots.rating,
         merchant_snapshots.sales_count
     from merchant_snapshots
@@ -54,7 +54,7 @@ all_events as (
         moderation_decisions.violation_type || '_decided' as kind,
         moderation_decisions.entity_id as merchant_id,
         moderation_decisions.verdict as detail,
-        cast(null as decimal(18, 4)) as amount_usd,
+        cast(null as decimal(18, 4)) as amount_base,
         cast(null as decimal(18, 4)) as rating,
         cast(null as bigint) as sales_count
     from moderation_decisions
@@ -65,7 +65,7 @@ all_events as (
         platform_actions.kind,
         platform_actions.entity_id as merchant_id,
         platform_actions.reason as detail,
-        cast(null as decimal(18, 4)) as amount_usd,
+        cast(null as decimal(18, 4)) as amount_base,
         cast(null as decimal(18, 4)) as rating,
         cast(null as bigint) as sales_count
     from platform_actions
@@ -81,7 +81,7 @@ final as (
         all_events.kind,
         all_events.merchant_id,
         all_events.detail,
-        all_events.amount_usd,
+        all_events.amount_base,
         all_events.rating,
         all_events.sales_count
     from all_events

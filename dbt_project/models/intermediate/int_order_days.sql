@@ -23,7 +23,7 @@ events as (
         orders.merchant_id,
         cast(null as varchar) as detail,
         orders.quantity,
-        orders.amount_usd,
+        orders.amount_base,
         cast(null as bigint) as waited_hours
     from {{ ref('stg_orders') }} as orders
     inner join bounds
@@ -36,7 +36,7 @@ events as (
         orders.merchant_id,
         cast(null as varchar) as detail,
         cast(null as bigint) as quantity,
-        cast(null as decimal(18, 4)) as amount_usd,
+        cast(null as decimal(18, 4)) as amount_base,
         greatest({{ hours_between('orders.placed_at', 'orders.delivered_at') }}, 0) as waited_hours
     from {{ ref('stg_orders') }} as orders
     inner join bounds
@@ -49,7 +49,7 @@ events as (
         orders.merchant_id,
         orders.refund_reason as detail,
         cast(null as bigint) as quantity,
-        orders.amount_usd,
+        orders.amount_base,
         cast(null as bigint) as waited_hours
     from {{ ref('stg_orders') }} as orders
     inner join bounds

@@ -17,7 +17,7 @@ sightings as (
     select
         listing_prices.listing_id,
         listing_prices.observed_at as seen_at,
-        listing_prices.price_usd
+        listing_prices.price_base
     from {{ ref('stg_listing_prices') }} as listing_prices
     inner join bounds
         on {{ is_within_bounds('listing_prices.observed_at') }}
@@ -25,7 +25,7 @@ sightings as (
     select distinct
         landed_listings.listing_id,
         landed_listings.last_seen_at as seen_at,
-        cast(null as decimal(18, 4)) as price_usd
+        cast(null as decimal(18, 4)) as price_base
     from {{ source('landed', 'listings') }} as landed_listings
     inner join bounds
         on {{ is_within_bounds('landed_listings.last_seen_at') }}
@@ -39,7 +39,7 @@ events as (
         'sighting' as kind,
         sightings.listing_id,
         owners.merchant_id,
-        sightings.price_usd
+        sightings.price_base
     from sightings
     left join {{ ref('int_listing_owners') }} as owners
         on owners.listing_id = sightings.listing_id

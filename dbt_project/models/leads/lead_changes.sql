@@ -78,7 +78,7 @@ changes as (
             when left_merchants.merchants is not null then 'shrank'
         end as change,
         leads.merchant_count,
-        leads.expected_harm_usd,
+        leads.expected_harm_base,
         coalesce(joined_merchants.merchants, []) as joined_merchants,
         case when leads.status = 'found' then coalesce(left_merchants.merchants, []) else [] end as left_merchants,
         coalesce(leads.merged_into, leads.split_from) as other_lead_id

@@ -36,7 +36,7 @@ pairs as (
         previous_leads.lead_id,
         previous_leads.since_date,
         previous_leads.status = 'found' as was_found,
-        sum(lead_groups.expected_harm_usd) as shared_harm_usd,
+        sum(lead_groups.expected_harm_base) as shared_harm_base,
         count(*) as shared_count
     from lead_groups
     inner join previous_lead_merchants
@@ -56,7 +56,7 @@ best_pairs as (
     from pairs
     qualify row_number() over (
         partition by family, group_id
-        order by was_found desc, shared_harm_usd desc, shared_count desc, since_date asc, lead_id asc
+        order by was_found desc, shared_harm_base desc, shared_count desc, since_date asc, lead_id asc
     ) = 1
 
 ),
@@ -66,7 +66,7 @@ ranked_pairs as (
     select
         *,
         row_number() over (
-            partition by lead_id order by shared_harm_usd desc, shared_count desc, group_id asc
+            partition by lead_id order by shared_harm_base desc, shared_count desc, group_id asc
         ) = 1 as is_same
     from best_pairs
 

@@ -50,7 +50,7 @@ final as (
         lead_groups.is_brushing_listed,
         lead_groups.listed_listing_count,
         lead_groups.listed_transaction_count,
-        lead_groups.expected_harm_usd
+        lead_groups.expected_harm_base
     from lead_groups
     inner join lead_ids
         on

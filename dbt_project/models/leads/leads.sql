@@ -37,7 +37,7 @@ sums as (
         sum(listed_listing_count) as listed_listing_count,
         sum(listed_transaction_count) as listed_transaction_count,
         sum(unit_count) as unit_count,
-        sum(expected_harm_usd) as expected_harm_usd
+        sum(expected_harm_base) as expected_harm_base
     from lead_memberships
     group by lead_id
 
@@ -53,7 +53,7 @@ all_leads as (
         'found' as status,
         coalesce(previous_leads.since_date, lead_ids.as_of_date) as since_date,
         lead_ids.as_of_date as last_date,
-        previous_leads.expected_harm_usd as expected_harm_before_usd,
+        previous_leads.expected_harm_base as expected_harm_before_base,
         cast(null as varchar) as merged_into,
         coalesce(previous_leads.split_from, lead_ids.split_from) as split_from
     from lead_ids
@@ -70,7 +70,7 @@ all_leads as (
         end as status,
         previous_leads.since_date,
         previous_leads.last_date,
-        previous_leads.expected_harm_before_usd,
+        previous_leads.expected_harm_before_base,
         coalesce(merged_leads.merged_into, previous_leads.merged_into) as merged_into,
         previous_leads.split_from
     from previous_leads
@@ -86,7 +86,7 @@ final as (
         case when all_leads.status = 'found' then row_number() over (
             order by
                 all_leads.status <> 'found',
-                sums.expected_harm_usd desc,
+                sums.expected_harm_base desc,
                 sums.listed_merchant_count + sums.listed_brusher_count desc,
                 all_leads.lead_id
         ) end as rank,
@@ -105,8 +105,8 @@ final as (
         cast(coalesce(sums.listed_listing_count, 0) as bigint) as listed_listing_count,
         cast(coalesce(sums.listed_transaction_count, 0) as bigint) as listed_transaction_count,
         cast(coalesce(sums.unit_count, 0) as bigint) as unit_count,
-        cast(coalesce(sums.expected_harm_usd, 0) as decimal(38, 4)) as expected_harm_usd,
-        cast(all_leads.expected_harm_before_usd as decimal(38, 4)) as expected_harm_before_usd,
+        cast(coalesce(sums.expected_harm_base, 0) as decimal(38, 4)) as expected_harm_base,
+        cast(all_leads.expected_harm_before_base as decimal(38, 4)) as expected_harm_before_base,
         all_leads.merged_into,
         all_leads.split_from
     from all_leads

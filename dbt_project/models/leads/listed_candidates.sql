@@ -42,7 +42,7 @@ final as (
         candidates.is_brushing_listed and published.has_brushing_merchants as is_brushing_listed,
         case when published.has_listings then candidates.listed_listing_count else 0 end as listed_listing_count,
         case when published.has_reviews then candidates.listed_transaction_count else 0 end as listed_transaction_count,
-        case when published.has_listings then candidates.expected_harm_usd else 0 end as expected_harm_usd
+        case when published.has_listings then candidates.expected_harm_base else 0 end as expected_harm_base
     from lead_candidates as candidates
     cross join published
     left join merchant_groups

@@ -47,7 +47,7 @@ final as (
     group by previous_leads.lead_id, lead_ids.lead_id
     qualify row_number() over (
         partition by previous_leads.lead_id
-        order by sum(previous_lead_merchants.expected_harm_usd) desc, count(*) desc, lead_ids.lead_id
+        order by sum(previous_lead_merchants.expected_harm_base) desc, count(*) desc, lead_ids.lead_id
     ) = 1
 
 )

@@ -48,9 +48,9 @@ filled as (
         max(placed.amount) over (
             partition by placed.case_id, placed.merchant_id, placed.amount_number
         ) as last_amount,
-        max(placed.amount_usd) over (
+        max(placed.amount_base) over (
             partition by placed.case_id, placed.merchant_id, placed.amount_number
-        ) as last_amount_usd,
+        ) as last_amount_base,
         max(case when placed.amount is not null then placed.currency end) over (
             partition by placed.case_id, placed.merchant_id, placed.amount_number
         ) as last_currency
@@ -71,7 +71,7 @@ final as (
         filled.claim,
         cast(filled.last_amount as decimal(18, 4)) as amount,
         filled.last_currency as currency,
-        cast(filled.last_amount_usd as decimal(18, 4)) as amount_usd,
+        cast(filled.last_amount_base as decimal(18, 4)) as amount_base,
         filled.stage,
         filled.stage_at,
         filled.opened_at,

@@ -22,7 +22,7 @@ final as (
         cast(coalesce(sum(suspect_count), 0) as bigint) as suspect_count,
         cast(coalesce(sum(seized_count), 0) as bigint) as seized_count,
         cast(coalesce(sum(seized_value), 0) as decimal(28, 4)) as seized_value,
-        cast(coalesce(sum(seized_value_usd), 0) as decimal(28, 4)) as seized_value_usd,
+        cast(coalesce(sum(seized_value_base), 0) as decimal(28, 4)) as seized_value_base,
         {{ median('handed_over_days') }} as handed_over_days
     from results
     group by

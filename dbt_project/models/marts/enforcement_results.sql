@@ -61,7 +61,7 @@ final as (
         brand_of_merchants.brand,
         actions.seized_value,
         actions.currency,
-        actions.seized_value_usd,
+        actions.seized_value_base,
         actions.seized_items as seized_count,
         actions.suspects as suspect_count,
         known_leads.lead_id is not null as is_lead_known,

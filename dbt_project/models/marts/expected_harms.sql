@@ -15,7 +15,7 @@ active_listings as (
         listing_states.listing_id,
         listing_states.merchant_id,
         listing_states.category,
-        listing_states.price_usd
+        listing_states.price_base
     from {{ ref('listing_states') }} as listing_states
     inner join run
         on run.as_of = listing_states.as_of_date
@@ -78,8 +78,8 @@ valued as (
     select
         *,
         cast(
-            cast(price_usd as decimal(24, 4)) * cast(greatest(unit_count, 1) * seriousness as decimal(14, 0)) as decimal(38, 4)
-        ) as stake_usd
+            cast(price_base as decimal(24, 4)) * cast(greatest(unit_count, 1) * seriousness as decimal(14, 0)) as decimal(38, 4)
+        ) as stake_base
     from weighed
 
 ),
@@ -92,19 +92,19 @@ final as (
         valued.merchant_id,
         valued.category,
         valued.brand,
-        valued.price_usd,
+        valued.price_base,
         valued.unit_count,
         cast(valued.seriousness as integer) as seriousness,
         valued.score,
         valued.is_listed,
         valued.is_suppressed,
-        cast(valued.stake_usd as decimal(32, 4)) as stake_usd,
+        cast(valued.stake_base as decimal(32, 4)) as stake_base,
         cast(
             case
                 when valued.is_suppressed then 0
-                else cast(valued.stake_usd as decimal(30, 4)) * cast(valued.score * 0.01 as decimal(8, 6))
+                else cast(valued.stake_base as decimal(30, 4)) * cast(valued.score * 0.01 as decimal(8, 6))
             end as decimal(32, 4)
-        ) as expected_harm_usd
+        ) as expected_harm_base
     from valued
     cross join run
 

@@ -49,7 +49,7 @@ listings as (
         count(*) as listing_count,
         sum(cast(is_listed as integer)) as listed_listing_count,
         sum(unit_count) as unit_count,
-        sum(expected_harm_usd) as expected_harm_usd
+        sum(expected_harm_base) as expected_harm_base
     from {{ ref('expected_harms') }}
     group by merchant_id
 
@@ -138,7 +138,7 @@ final as (
         cast(coalesce(listings.listed_listing_count, 0) as bigint) as listed_listing_count,
         coalesce(transactions.listed_transaction_count, 0) as listed_transaction_count,
         cast(coalesce(listings.unit_count, 0) as bigint) as unit_count,
-        cast(coalesce(listings.expected_harm_usd, 0) as decimal(38, 4)) as expected_harm_usd
+        cast(coalesce(listings.expected_harm_base, 0) as decimal(38, 4)) as expected_harm_base
     from members
     cross join run
     left join stg_merchants

@@ -31,7 +31,7 @@ final as (
         bought.ordered_at,
         case when bought.is_decided then bought.verdict end as verdict,
         case when bought.is_decided then bought.decided_at end as decided_at,
-        bought.cost_usd
+        bought.cost_base
     from bought
 
 )

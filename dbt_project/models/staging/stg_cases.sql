@@ -25,7 +25,7 @@ final as (
         cases.court,
         cases.claim,
         cases.amount,
-        {{ in_base_currency('cases.amount', 'cases.currency', 'fx_rates.rate') }} as amount_usd,
+        {{ in_base_currency('cases.amount', 'cases.currency', 'fx_rates.rate') }} as amount_base,
         cases.currency,
         cases.lead_id
     from cases

@@ -25,7 +25,7 @@ final as (
         enforcement_actions.seized_value,
         {{ in_base_currency(
             'enforcement_actions.seized_value', 'enforcement_actions.currency', 'fx_rates.rate'
-        ) }} as seized_value_usd,
+        ) }} as seized_value_base,
         enforcement_actions.seized_items,
         enforcement_actions.currency,
         enforcement_actions.suspects

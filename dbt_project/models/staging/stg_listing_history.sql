@@ -32,7 +32,7 @@ final as (
         listings.condition,
         listings.price,
         listings.currency,
-        {{ in_base_currency('listings.price', 'listings.currency', 'fx_rates.rate') }} as price_usd,
+        {{ in_base_currency('listings.price', 'listings.currency', 'fx_rates.rate') }} as price_base,
         listings.ships_from,
         listings.ships_to,
         listings.specs,

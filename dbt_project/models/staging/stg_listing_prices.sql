@@ -18,7 +18,7 @@ final as (
         listing_prices.listing_id,
         listing_prices.observed_at,
         listing_prices.price,
-        {{ in_base_currency('listing_prices.price', 'listing_prices.currency', 'fx_rates.rate') }} as price_usd,
+        {{ in_base_currency('listing_prices.price', 'listing_prices.currency', 'fx_rates.rate') }} as price_base,
         listing_prices.currency
     from listing_prices
     left join fx_rates

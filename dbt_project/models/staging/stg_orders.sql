@@ -21,7 +21,7 @@ final as (
         orders.buyer_id,
         orders.quantity,
         orders.amount,
-        {{ in_base_currency('orders.amount', 'orders.currency', 'fx_rates.rate') }} as amount_usd,
+        {{ in_base_currency('orders.amount', 'orders.currency', 'fx_rates.rate') }} as amount_base,
         orders.currency,
         orders.placed_at,
         orders.shipped_at,

@@ -24,7 +24,7 @@ final as (
         test_buys.verdict,
         test_buys.decided_at,
         test_buys.cost,
-        {{ in_base_currency('test_buys.cost', 'test_buys.currency', 'fx_rates.rate') }} as cost_usd,
+        {{ in_base_currency('test_buys.cost', 'test_buys.currency', 'fx_rates.rate') }} as cost_base,
         test_buys.currency,
         test_buys.evidence_uri
     from test_buys

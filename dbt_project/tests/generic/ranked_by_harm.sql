@@ -7,7 +7,7 @@ ranked as (
 
     select
         *,
-        lag(expected_harm_usd) over (order by rank) as harm_above_usd
+        lag(expected_harm_base) over (order by rank) as harm_above_base
     from {{ model }}
     where status = 'found'
 
@@ -16,7 +16,7 @@ ranked as (
 select lead_id
 from ranked
 where
-    expected_harm_usd > harm_above_usd
+    expected_harm_base > harm_above_base
     or rank is null
     or listed_merchant_count + listed_brusher_count + listed_listing_count + listed_transaction_count = 0
 
