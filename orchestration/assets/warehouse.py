@@ -55,6 +55,7 @@ EVIDENCE = {
     "adjusted_rank": "listing_id",
     "brushing_services": "service_id, buyer_id, merchant_id",
     "rule_findings": "rule, review_key",
+    "rule_buyers": "rule, merchant_id, buyer_id",
     "currencies": "table_name nulls first, currency",
 }
 # The marts that hold outcomes.

@@ -162,6 +162,10 @@ SERVED = {
     "shares_payer": False,
 }
 FOUND = {"as_of_date": "2026-01-31", "rule": "a", "review_key": "order:o1", "value": 1}
+BUYER = {
+    "as_of_date": "2026-01-31", "rule": "a", "merchant_id": "m1", "buyer_id": "b1", "transaction_count": 1,
+    "merchant_transaction_count": 2, "first_date": "2026-01-30", "last_date": "2026-01-31",
+}  # fmt: skip
 CURRENCY = {
     "as_of_date": "2026-01-31",
     "table_name": "orders",
@@ -391,6 +395,8 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "holds_brushing_services": ("brushing_services", [SERVED | {"buyer_merchant_count": 1}]),
     "unique_combination_rule_findings": ("rule_findings", [FOUND] * 2),
     "holds_rule_findings": ("rule_findings", [FOUND | {"value": None}]),
+    "unique_combination_rule_buyers": ("rule_buyers", [BUYER] * 2),
+    "holds_rule_buyers": ("rule_buyers", [BUYER | {"transaction_count": 3}]),
     "unique_combination_currencies": ("currencies", [CURRENCY] * 2),
     "holds_currencies": ("currencies", [CURRENCY | {"no_rate_count": 3}]),
     "holds_reporters": ("reporters", [REPORTER | {"accuracy_share": 1.1}]),

@@ -40,7 +40,7 @@ from touchstone.publishing.history import ListStore, Publication, latest_version
 from touchstone.publishing.manifest import version_date
 
 # The marts that contain hashed identifiers of persons.
-MARTS_WITH_PERSONS = ("brushed_orders", "brushing_services", "rule_findings", "reporters", "notices")
+MARTS_WITH_PERSONS = ("brushed_orders", "brushing_services", "rule_findings", "rule_buyers", "reporters", "notices")
 BY_DATE = ("features", "training", "scores", "shadow", "reasons", "marts")
 
 

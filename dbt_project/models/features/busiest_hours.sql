@@ -1,7 +1,8 @@
--- The busiest hour around each order of brushing_transactions; one row per order with a buyer and date. For the hour that starts
--- at each order, the merchant's orders and their buyers are counted; an order gets the greatest counts of the hours that contain
--- it. Most orders have no other within an hour. Those that do are paired by clock hour: an order can be in an hour that starts in
--- its own clock hour or in the preceding one.
+-- The busiest hour around each order of brushing_transactions; one row per order with a buyer and date. An hour may start at any
+-- instant, and both its ends belong to it. It contains the orders of one of two windows: those of the hour that ends at an order,
+-- or those within an hour after an order, without that order. In each of them the merchant's orders and their buyers are counted;
+-- an order gets the greatest counts of the windows that contain it. Most orders have no other within an hour. Those that do are
+-- paired by clock hour: an order can be in an hour that starts in its own clock hour or in the preceding one.
 {% set hour = 'interval 1 hour' %}
 with
 
@@ -48,13 +49,15 @@ reached as (
 
 ),
 
-within_hours as (
+pairs as (
 
     select
         crowding.as_of_date,
-        crowding.transaction_hash as first_transaction_hash,
-        reached.transaction_hash,
-        reached.buyer_hash
+        crowding.transaction_hash as earlier_hash,
+        crowding.buyer_hash as earlier_buyer_hash,
+        reached.transaction_hash as later_hash,
+        reached.buyer_hash as later_buyer_hash,
+        reached.occurred_at > crowding.occurred_at as is_later
     from crowding
     inner join reached
         on
@@ -66,17 +69,41 @@ within_hours as (
 
 ),
 
+-- As an hour moves on, its orders change where one enters (the hour ends at it) and just after one has left.
+within_hours as (
+
+    select
+        as_of_date,
+        later_hash as limit_hash,
+        true as is_end,
+        earlier_hash as transaction_hash,
+        earlier_buyer_hash as buyer_hash
+    from pairs
+    union all
+    select
+        as_of_date,
+        earlier_hash as limit_hash,
+        false as is_end,
+        later_hash as transaction_hash,
+        later_buyer_hash as buyer_hash
+    from pairs
+    where is_later
+
+),
+
 hours as (
 
     select
         as_of_date,
-        first_transaction_hash,
+        limit_hash,
+        is_end,
         count(*) as order_count,
         count(distinct buyer_hash) as buyer_count
     from within_hours
     group by
         as_of_date,
-        first_transaction_hash
+        limit_hash,
+        is_end
 
 ),
 
@@ -91,7 +118,8 @@ crowded_hours as (
     inner join hours
         on
             hours.as_of_date = within_hours.as_of_date
-            and hours.first_transaction_hash = within_hours.first_transaction_hash
+            and hours.limit_hash = within_hours.limit_hash
+            and hours.is_end = within_hours.is_end
     group by
         within_hours.as_of_date,
         within_hours.transaction_hash
