@@ -143,6 +143,7 @@ def _failure(expectation: Expectation, subject: str | None, observed: str, limit
     is_about_table = expectation.table == JUDGED_TABLES and subject is not None
     table, column = (str(subject), None) if is_about_table else (expectation.table, subject)
     place = table if column is None else f"{table}.{column}"
+    remedy = f" {expectation.remedy}" if expectation.remedy else ""
     return Failure(
         expectation=expectation.name,
         table=table,
@@ -150,7 +151,8 @@ def _failure(expectation: Expectation, subject: str | None, observed: str, limit
         observed=observed,
         limit=limit,
         severity=expectation.severity,
-        message=f"{expectation.name} ({place}): expected that {expectation.description}; observed {observed}, allowed {limit}.",
+        message=f"{expectation.name} ({place}): expected that {expectation.description}; "
+        f"observed {observed}, allowed {limit}.{remedy}",
     )
 
 

@@ -80,13 +80,15 @@ class Expectation(_Data):
 
     `gx` with `arguments` is an expectation of Great Expectations' own; `$name` refers to a parameter. `bad_rows` is a
     SQL condition that no row may meet. `query` is SQL that returns a row for each thing that is wrong, with the columns
-    `subject` (a column, table or group), `observed` and `allowed`; it must not return values of single rows.
+    `subject` (a column, table or group), `observed` and `allowed`; it must not return values of single rows. `remedy` says
+    what to do about a failure: the setting and the command.
     """
 
     name: str
     table: str
     severity: Severity
     description: str
+    remedy: str | None = None
     needs: tuple[str, ...] = ()
     column: str | None = None
     gx: NativeExpectation | None = None

@@ -106,6 +106,7 @@ def run_pipeline(
         _check_first(settings, "--as-of", as_of)
         if as_of >= (today := datetime.now(UTC).date()):
             raise BadInputError(f"--as-of {as_of} is not over: today is {today} (UTC). Give a day before it.")
+    load_policy(settings.policy)  # refused before anything lands
     prepare_home(settings)
     try:
         with home_lock(settings, "touchstone run"):
@@ -153,6 +154,7 @@ def backfill(
     Raises:
         BadInputError: The range is empty, its last day has not landed yet, or no model may rate.
     """
+    load_policy(settings.policy)
     prepare_home(settings)
     check_range(settings, first, last)
     if not Registry(settings.home).has_any_champion():

@@ -40,6 +40,7 @@ from touchstone.core.files import (
     sha256_file,
 )
 from touchstone.core.home import REBUILT, Home, ensure_schema, home_lock
+from touchstone.core.last_run import what_is_missing
 from touchstone.core.lists import ListName
 from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import RunRecord
@@ -137,8 +138,8 @@ class Warehouse:
         path = self.pinned / "loads.json"
         if not path.exists():
             raise BadInputError(
-                f"{self.settings.home} holds no shaped loads yet. Materialise the landing and shape stages first, "
-                "or start with `touchstone run`."
+                f"{self.settings.home} holds no shaped loads yet. Materialise the landing and shape stages first. "
+                + what_is_missing(self.settings.home, "`touchstone run` does both.")
             )
         content: dict[str, Any] = json.loads(path.read_text())
         return content

@@ -451,10 +451,11 @@ CSV: Options = {"connector": "csv"}
 FILES += [
     ("items.csv", b"", CSV, "the first line must be a header"),
     ("items.csv", b"\0" * 100_000, CSV, "the first line must be a header"),
-    ("items.csv", HEAD.replace(b",", b"|"), CSV, "unknown column"),
+    ("items.csv", HEAD.replace(b",", b"|"), CSV, "the header has 1 column, split at '|' it has 4. Set `delimiter: \"|\"`"),
     ("items.csv", HEAD + b"l1,m1,\xff\xfe,2026-03-01\n", CSV, "cannot be read as utf-8 text. Set `encoding`"),
     ("items.csv", HEAD + b"l1,m1,Watch,2026-03-01,more\n", CSV, "Expected Number of Columns: 4 Found: 5"),
-    ("items.csv", HEAD + b"l1,m1\n", CSV, "Expected Number of Columns: 4 Found: 2"),
+    ("items.csv", HEAD + b"l1,m1\n", CSV, "Columns: 4 Found: 2; file items.csv; delimiter ','"),
+    ("items.csv", b"id,title,ID\nl1,a,b\n", CSV, "at ',' it has 3 columns, of which columns 1 and 3 have the same name"),
     ("items.csv", HEAD + b'l1,m1,"Watch,2026-03-01\n' + b"l2" + ROW * 200_000, CSV, "the rows cannot be read"),
     ("items.csv", HEAD + b"l1,m1," + b"long" * 2_500_000 + b",2026-03-01\n", CSV, "line 2 has more than 2,000,000"),
     ("items.csv", (HEAD + b"l1" + ROW).decode().encode("utf-16"), CSV | {"encoding": "latin-1"}, "must be a header"),

@@ -31,6 +31,7 @@ from touchstone.core.errors import BadInputError, GateRefusedError, Verification
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory, sha256_bytes, sha256_file
 from touchstone.core.home import Home
+from touchstone.core.last_run import what_is_missing
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.parquet import read_small_parquet
 from touchstone.publishing.history import ListStore, in_force
@@ -332,7 +333,9 @@ def read_leads(home: Path, as_of: dt.date | None = None) -> Leads:
     """
     available = dates(home)
     if not available:
-        raise BadInputError(f"There are no leads in {home} yet. `touchstone run` builds them.")
+        raise BadInputError(
+            f"There are no leads in {home} yet. {what_is_missing(home, '`touchstone run` builds them.')}"
+        )
     day = as_of or available[-1]
     if day not in available:
         raise BadInputError(

@@ -33,6 +33,7 @@ from touchstone.core.errors import BadInputError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing_directory
 from touchstone.core.home import Home
+from touchstone.core.last_run import what_is_missing
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.text import visible_in_html
 from touchstone.core.yaml import load_packaged_yaml
@@ -156,8 +157,9 @@ def read_report(home: Path, as_of: dt.date | None) -> tuple[Path, dict[str, Any]
     """
     dates = _dates(home)
     if not dates or (as_of is not None and as_of not in dates):
-        hint = f"The newest is as of {dates[-1]}." if dates else "No report exists yet."
-        raise BadInputError(f"There is no report as of {as_of or 'any date'}. {hint} `touchstone run` writes one.")
+        hint = f"The newest is as of {dates[-1]}. `touchstone run` writes one." if dates else "No report exists yet. "
+        hint += "" if dates else what_is_missing(home, "`touchstone run` writes one.")
+        raise BadInputError(f"There is no report as of {as_of or 'any date'}. {hint}")
     folder = _folder(home, as_of or dates[-1])
     return folder / "report.html", json.loads((folder / "report.json").read_bytes())
 

@@ -30,6 +30,7 @@ from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
 from touchstone.core.home import Home
+from touchstone.core.last_run import what_is_missing
 from touchstone.core.parquet import read_small_parquet
 from touchstone.core.settings import Settings
 from touchstone.core.text import visible_in_html, visible_values
@@ -166,7 +167,7 @@ def newest_rated(settings: Settings) -> date:
     """
     days = Home(settings.home).mart_dates("rated_listings")
     if not days:
-        raise BadInputError("No day was rated yet. Run `touchstone run` first.")
+        raise BadInputError(f"No day was rated yet. {what_is_missing(settings.home, 'Run `touchstone run` first.')}")
     return days[-1]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import discard
+from touchstone.core.last_run import what_is_missing
 
 if TYPE_CHECKING:
     import duckdb
@@ -76,7 +77,8 @@ def read_warehouse(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
     path = warehouse_path(home)
     if not path.exists():
-        raise BadInputError(f"{home} has no warehouse, so no decisions can be read. `touchstone run` builds it.")
+        missing = what_is_missing(home, "`touchstone run` builds it.")
+        raise BadInputError(f"{home} has no warehouse, so no decisions can be read. {missing}")
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
             yield connection

@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import json
 import os
 import re
 import zlib
@@ -25,6 +26,7 @@ from typing import Annotated, Any, BinaryIO, Literal, Self, TextIO, cast
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from touchstone.core.errors import format_count
 from touchstone.core.files import special_file
 from touchstone.core.retry import retry
 from touchstone.core.text import visible
@@ -494,11 +496,35 @@ class CsvConnector(FileConnector):
         names = next(csv.reader([line.rstrip("\r\n")], delimiter=self.delimiter, quotechar=self.quote), [])
         if not names or not all(map(_is_name, names)) or len({name.lower() for name in names}) < len(names):
             raise SourceUnavailableError(
-                f"{path}: the first line must be a header with unique column names. Add one, or set `delimiter`."
+                f"{path}, line 1: the first line must be a header with unique column names. Split at {self.delimiter!r} it has "
+                f"{format_count(len(names), 'column')}, {_fault_in_header(names)}. Add a header, or set `delimiter`."
+            )
+        if len(names) == 1 and (found := _likely_delimiter(line)):
+            raise SourceUnavailableError(
+                f"{path}, line 1: split at {self.delimiter!r} the header has 1 column, split at {found!r} it has "
+                f"{line.count(found) + 1}. Set `delimiter: {json.dumps(found)}` for this input."
             )
         if len(line) == MAX_HEADER_CHARACTERS or len(names) > MAX_COLUMNS:
             raise SourceUnavailableError(f"{path}: {_TOO_MANY_COLUMNS}")
         return names
+
+
+def _fault_in_header(names: list[str]) -> str:
+    """Returns what is wrong with a header, by the number of the column: without a header, the names are values of a row."""
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names, start=1):
+        if not _is_name(name):
+            return f"of which column {number} has no printable name"
+        if name.lower() in seen:
+            return f"of which columns {seen[name.lower()]} and {number} have the same name"
+        seen[name.lower()] = number
+    return "none of which has a name"
+
+
+def _likely_delimiter(line: str) -> str | None:
+    """Returns the delimiter that splits a header into the most columns, each with a name; None if none does."""
+    found = [sign for sign in ",;\t|" if sign in line and all(map(_is_name, line.rstrip("\r\n").split(sign)))]
+    return max(found, key=line.count, default=None)
 
 
 _TOO_MANY_COLUMNS = (

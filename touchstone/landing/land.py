@@ -318,12 +318,36 @@ class _Lander:
         if name == IDENTIFIERS and "merchants" in parents:
             parents["merchants"] = self._newest_rows("merchants", pins.current["merchants"])
         extraction = self.extractor.extract(name, plan.watermark, parents)
+        if name == "merchants" and not plan.watermark:
+            self._refuse_another_marketplace(extraction, pins.source_loads(name))
         is_refused = bool(extraction.violations)
         record = self._refused(name, plan, extraction) if is_refused else self._landed(name, plan, extraction, pins)
         self.extractor.drop(extraction)
         self._append_to_ledger(record)
         self._carry_over(name)
         return record
+
+    def _refuse_another_marketplace(self, extraction: Extraction, landed: Sequence[LoadRecord]) -> None:
+        """Refuses merchants of which none has landed before: their listings would be compared with those of other merchants.
+
+        Raises:
+            BadInputError: There are landed and new merchants, and they share none.
+        """
+        if not landed or not extraction.rows:
+            return
+        new, old = f"(select merchant_id from {extraction.rows})", f"(select merchant_id from {self._rows(landed)})"
+        shares = f"(select count(*) from {new} semi join {old} using (merchant_id))"
+        counts = f"select (select count(*) from {new}), (select count(*) from {old}), {shares}"
+        given, known, shared = self.extractor.connection.execute(counts).fetchall()[0]
+        if shared or not given or not known:
+            return
+        sources, home = self.extractor.sources, self.landing.parent
+        raise BadInputError(
+            f"{sources.path} is another marketplace than the home's: none of its {format_count(given, 'merchant')} "
+            f"({sources.origin_of('merchants')}) is among the {format_count(known, 'merchant')} in {home} ({landed[-1].source}). "
+            "Nothing landed. Give each marketplace its own home (TOUCHSTONE_HOME). If the same merchants have new ids, "
+            "start a new home too, or map the old ids in `tables.merchants.columns.merchant_id` of the sources file."
+        )
 
     def record(self, name: str, label: str, *, is_dry: bool) -> Recorded:
         """Checks recorded rows, and lands those that are new or differ from the current ones."""

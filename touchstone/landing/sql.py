@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 
 from touchstone.core.settings import Settings
+from touchstone.core.text import visible
 
 HMAC_DIGITS = 32
 """Hexadecimal digits kept of an HMAC-SHA256: 128 bits, too many for collisions in any marketplace."""
@@ -165,9 +166,17 @@ def describe_error(error: duckdb.Error) -> str:
         return f"{head} Did you mean {close[0]}?" if close else head
     if _NO_NUMBER.match(message):
         return "a numeric is NaN or infinite"
-    locations = "; ".join(map(_format_location, _LOCATION.finditer(message)))
+    locations = "; ".join([*map(_format_location, _LOCATION.finditer(message)), *_csv_options(message)])
     kind = type(error).__name__.removesuffix("Exception")
     return f"{kind} error: a value does not allow it" + (f" ({locations})" if locations else "")
+
+
+def _csv_options(message: str) -> list[str]:
+    """Returns the file and the delimiter of a message about CSV: after the last such lines, no value of a row follows."""
+    found = [message.rpartition(f"\n  {key} = ")[2].partition("\n")[0] for key in ("file", "delimiter")]
+    if "\n  delimiter = " not in message:
+        return []
+    return [f"file {visible(Path(found[0]).name)}", f"delimiter {found[1].partition(' (')[0]!r}"]
 
 
 def _format_location(match: re.Match[str]) -> str:

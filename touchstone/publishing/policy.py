@@ -6,6 +6,7 @@ This module defines and validates the policy file, with the line of every error.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -142,7 +143,7 @@ class Policy(BaseModel):
         capacity: Maximum number of rows a day of a list and of each of its terms, highest scores first; None for no limit.
         corroboration: Minimum number of signals among the reasons of a row; 1 disables the check.
         allow_empty: Whether an empty list may be published.
-        max_flagged_share: Maximum share of the rated entities (0 to 1) that may be flagged and not suppressed.
+        max_flagged_share: Maximum share of the rated entities (0 to 1) that may be flagged and not suppressed, apart from chance.
         lists: The lists that are built.
         terms: Overrides for a list and within it for a category, a brand or a country; the first that matches decides.
         rules: Rules on transactions, in addition to the models.
@@ -161,6 +162,15 @@ class Policy(BaseModel):
     terms: tuple[Term, ...] = ()
     rules: tuple[Rule, ...] = ()
     drift: Drift = Drift()
+
+    def max_flagged(self, rated: int) -> float:
+        """Returns how many of the rated entities may be flagged: `max_flagged_share` of them and three standard deviations.
+
+        The suites `scores` and `candidate` have the same rule in SQL. Among a few hundred entities, chance alone moves a share by
+        several points; among 100,000 by a tenth of a point.
+        """
+        share = self.max_flagged_share
+        return share * rated + 3 * math.sqrt(share * (1 - share) * rated)
 
     def list_target_precision(self, list_name: ListName) -> float:
         """Returns the target precision of a whole list, for which its model is trained."""

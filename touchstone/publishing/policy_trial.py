@@ -20,6 +20,7 @@ import duckdb
 from ml.registry import Registry
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.home import Home
+from touchstone.core.last_run import what_is_missing
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.settings import Settings
 from touchstone.publishing.history import ListStore, in_force
@@ -140,7 +141,8 @@ def try_policy(
     chosen = sorted(date for date in dates if first <= date <= last)
     if not chosen:
         if not dates:
-            raise BadInputError(f"No day is rated in {settings.home} yet. `touchstone run` rates one.")
+            missing = what_is_missing(settings.home, "`touchstone run` rates one.")
+            raise BadInputError(f"No day is rated in {settings.home} yet. {missing}")
         raise BadInputError(
             f"No date from {first} to {last} is rated in {settings.home}; the rated dates lie between {min(dates)} "
             f"and {max(dates)}. Give other dates, or rate more: `touchstone backfill --from DATE --to DATE`."
@@ -247,7 +249,7 @@ def _side(
 def _refusal(policy: Policy, rated: int, listed: int, unsuppressed: int) -> str | None:
     if not listed and not policy.allow_empty:
         return "it is empty and allow_empty is false"
-    if rated >= 20 and unsuppressed > policy.max_flagged_share * rated:
+    if rated >= 20 and unsuppressed > policy.max_flagged(rated):
         share = unsuppressed / rated
         return f"{share:.4f} of the rated entities are flagged and max_flagged_share is {policy.max_flagged_share:g}"
     return None

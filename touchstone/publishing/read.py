@@ -19,6 +19,7 @@ from ml.explain import for_audience
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import sha256_bytes, sha256_file
 from touchstone.core.home import mart_path
+from touchstone.core.last_run import what_is_missing
 from touchstone.core.lists import LISTS
 from touchstone.core.parquet import read_small_parquet
 from touchstone.publishing.history import ListStore, Publication
@@ -158,7 +159,8 @@ def read_list(published: Path, list_name: str, version: str | None = None) -> Pu
     store = ListStore(published, list_name)
     name = version or store.latest()
     if name is None:
-        raise BadInputError(f"List {list_name} is not published yet. Run `touchstone run`.")
+        missing = what_is_missing(published.parent, "Run `touchstone run`.")
+        raise BadInputError(f"List {list_name} is not published yet. {missing}")
     if all(line.version != name for line in store.history()):
         raise BadInputError(
             f"List {list_name} has no version {name!r}. `touchstone verify {list_name}` checks those that exist."

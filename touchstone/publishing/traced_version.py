@@ -16,6 +16,7 @@ from ml.registry import Registry
 from touchstone.core.errors import BadInputError, GateRefusedError, VerificationError
 from touchstone.core.files import sha256_file
 from touchstone.core.home import Home
+from touchstone.core.last_run import what_is_missing
 from touchstone.core.lists import LISTS, ListDefinition
 from touchstone.landing.ledger import Ledger, LoadRecord, LoadStatus, PinnedLoads, load_statuses, verify_files
 from touchstone.publishing.candidate import Candidate, newest_candidate
@@ -78,7 +79,9 @@ def find_version(home: Path, list_name: str, as_of: date | None, version: str | 
     store = ListStore(Home(home).published, list_name)
     history = store.history()
     if version is not None and all(line.version != version for line in history):
-        raise BadInputError(f"List {list_name} has no version {version!r}. Its versions: {_format_versions(history)}.")
+        raise BadInputError(
+            f"List {list_name} has no version {version!r}. Its versions: {_format_versions(home, history)}"
+        )
     if version is not None and as_of is not None and version_date(version) != as_of:
         raise BadInputError(f"Version {version} is not as of {as_of}. Leave out --as-of or --version.")
     name = version or (store.latest() if as_of is None else in_force(history, as_of))
@@ -89,7 +92,9 @@ def find_version(home: Path, list_name: str, as_of: date | None, version: str | 
     candidate = newest_candidate(definition.list_name, Home(home).candidates, as_of) if as_of else None
     if candidate is None:
         date_text = f" as of {as_of}" if as_of else ""
-        raise BadInputError(f"List {list_name} has no version{date_text}. Its versions: {_format_versions(history)}.")
+        raise BadInputError(
+            f"List {list_name} has no version{date_text}. Its versions: {_format_versions(home, history)}"
+        )
     traced = TracedVersion(candidate.manifest(), candidate.directory, None)
     recorded = traced.manifest.files[traced.list_file.name]
     actual = sha256_file(traced.list_file) if traced.list_file.is_file() else None
@@ -98,9 +103,9 @@ def find_version(home: Path, list_name: str, as_of: date | None, version: str | 
     return traced
 
 
-def _format_versions(history: Sequence[Publication]) -> str:
+def _format_versions(home: Path, history: Sequence[Publication]) -> str:
     versions = list(dict.fromkeys(line.version for line in history))
-    return ", ".join(versions) or "none yet; run `touchstone run`"
+    return f"{', '.join(versions)}." if versions else f"none yet. {what_is_missing(home, 'Run `touchstone run`.')}"
 
 
 def _refuse_damage(store: ListStore, version: str) -> None:

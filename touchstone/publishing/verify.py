@@ -14,6 +14,7 @@ from pathlib import Path
 
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import TEMPORARY_PREFIX, sha256_file
+from touchstone.core.last_run import what_is_missing
 from touchstone.core.text import visible
 from touchstone.publishing.history import (
     HISTORY_FILE,
@@ -60,7 +61,8 @@ def verify(published: Path, list_name: str | None = None, version: str | None = 
     store = ListStore(published, list_name)
     # The list is looked up by name: used as a path, it could be too long, or lead elsewhere.
     if not any(entry.name == list_name and entry.is_dir() for entry in entries):
-        raise BadInputError(f"No list {list_name!r} is published in {published}. `touchstone run` publishes lists.")
+        missing = what_is_missing(published.parent, "`touchstone run` publishes lists.")
+        raise BadInputError(f"No list {list_name!r} is published in {published}. {missing}")
     if version is not None and version not in _versions(store):
         raise BadInputError(
             f"List {list_name} has no version {version!r}. Its versions are the folders in {store.directory}."
