@@ -25,6 +25,7 @@ from touchstone.core.files import write_json
 from touchstone.core.lists import LISTS, ListDefinition, ListName
 from touchstone.core.settings import MAX_AGE
 from touchstone.core.text import visible
+from touchstone.landing.acceptances import accepted_reasons
 from touchstone.landing.ledger import LoadRecord
 from touchstone.publishing.candidate import list_columns, newest_candidate
 from touchstone.publishing.verdict import GATES_BEFORE, give_verdict
@@ -227,12 +228,13 @@ def _load_rows(run: Run) -> list[dict[str, Any]]:
     ledger = _pulled(run)
     newest = {load.table: load for load in ledger}
     rows = []
+    accepted = accepted_reasons(run.landing, [(table, str(load.load_id)) for table, load in newest.items()])
     for table, loads in run.pins.current.items():
-        before = _full_load_before(run, table)
+        before = None if table in accepted else _full_load_before(run, table)
         at_source = [
             load.source_rows if load.source_rows is not None else load.row_count
             for load in ledger
-            if load.table == table and load.status != "refused"
+            if load.table == table and load.status != "refused" and table not in accepted
         ]
         pulled, tried = run.pins.source_loads(table), newest.get(table)
         reads_on = any(load and load.mode == "incremental" for load in (*pulled[-1:], tried))
@@ -241,7 +243,7 @@ def _load_rows(run: Run) -> list[dict[str, Any]]:
                 "table_name": table,
                 "row_count": sum(load.row_count for load in loads),
                 "previous_row_count": before.row_count if before else None,
-                "source_row_count": at_source[-1] if reads_on else None,
+                "source_row_count": at_source[-1] if reads_on and at_source else None,
                 "previous_source_row_count": at_source[-2] if reads_on and len(at_source) > 1 else None,
                 "newest_event_date": run.pins.newest_event_date(table),
                 "landed_date": (pulled or loads)[-1].landed_at.date(),

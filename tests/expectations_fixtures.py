@@ -199,6 +199,7 @@ def _bad_landed() -> dict[str, Case]:
         ),
         "steady_tables_are_fresh": landed_with("reviews", newest_event_date=AS_OF - dt.timedelta(days=8)),
         "volume_holds": landed_with("reviews", previous_row_count=401),
+        "volume_does_not_explode": landed_with("reviews", previous_row_count=19),
         "volume_holds_closely": landed_with("reviews", previous_row_count=223),
         "listings_are_as_complete": good.broken("update listings set brand_claimed = null where price < 30"),
         "prices_are_of_the_same_order": good.broken("update listings set price = price * 100"),
@@ -245,7 +246,7 @@ def _bad_scores() -> dict[str, Case]:
         ),
         "scores_are_the_champions": good.broken("update scores set model_digest = null where listing_id = 'l2'"),
         "scores_differ": good.broken("update scores set score = 5"),
-        "few_are_flagged": good.broken(max_flagged_share=0.09),
+        "few_are_flagged": good.broken(max_flagged_share=0.001),
         "mean_score_is_as_before": good.broken(previous_mean_score=15.1),
         "mean_score_is_the_prevalence": good.broken(prevalence=0.005),
         "population_is_as_at_the_cut": good.broken("update drift set amount = 0.4 where name = 'refund_share'"),
@@ -283,7 +284,7 @@ def _bad_candidate() -> dict[str, Case]:
         "nothing_suppressed_is_listed": good.broken("update rated set is_suppressed = true where listing_id = 'l1'"),
         "list_is_what_is_flagged": good.broken("update rated set is_flagged = true where listing_id = 'l9'"),
         "list_is_as_of_the_day": good.broken("update rated set as_of_date = '2026-06-29' where listing_id = 'l9'"),
-        "flagged_share_is_small": good.broken(max_flagged_share=0.069),
+        "flagged_share_is_small": good.broken(max_flagged_share=0.001),
         "days_on_list_count_from_the_first_flag": good.broken("update candidate set days_on_list = 3 where rank = 2"),
     }
 

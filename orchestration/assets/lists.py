@@ -21,6 +21,7 @@ from touchstone.core.errors import GateRefusedError
 from touchstone.core.files import sha256_file
 from touchstone.core.lists import LISTS, ListName
 from touchstone.core.revision import code_revision, project_digest
+from touchstone.landing.acceptances import accepted_reasons
 from touchstone.publishing.candidate import Candidate, build_candidate, newest_candidate
 from touchstone.publishing.history import ListStore
 from touchstone.publishing.manifest import Loads, ManifestInputs, RatingModel
@@ -135,8 +136,12 @@ def champion_of(run: Run, name: ListName) -> Champion:
 def manifest_inputs(run: Run, name: ListName, champion: Champion) -> ManifestInputs:
     """Returns what a manifest says of where a list comes from, every digest computed from the files themselves."""
     pinned = run.warehouse.pinned_loads()
+    tables = {table: tuple(ids) for table, ids in pinned["loads"].items()}
+    accepted = accepted_reasons(
+        run.landing, [(table, load_id) for table, ids in tables.items() for load_id in ids[-1:]]
+    )
     return ManifestInputs(
-        loads=Loads(digest=pinned["digest"], tables={table: tuple(ids) for table, ids in pinned["loads"].items()}),
+        loads=Loads(digest=pinned["digest"], tables=tables, accepted=accepted),
         dbt_build=project_digest(),
         features=sha256_file(run.paths.features(name, run.as_of)),
         scores=sha256_file(run.paths.scores(champion.model, run.as_of)),

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pytest
 
 from expectations.runner import run_suite
 from tests.expectations_fixtures import GOOD
-from tests.landing_fixtures import LISTINGS, MERCHANTS, Market
-from touchstone.core.errors import BadInputError
+from tests.landing_fixtures import CONTRACT, LISTINGS, MERCHANTS, Market
+from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.home import Home
 from touchstone.core.last_run import what_is_missing
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import POLICY_FILE, Settings
+from touchstone.landing.acceptances import accept_load, read_acceptances
 from touchstone.landing.ledger import Ledger
+from touchstone.publishing.manifest import Loads
 from touchstone.publishing.policy import load_policy
 from touchstone.publishing.read import read_list
 
@@ -52,7 +56,7 @@ def _flagged_gate(folder: Path, rated: int, flagged: int) -> str | None:
     ],
 )
 def test_few_are_flagged_allows_for_chance_in_small_marketplaces(
-    rated: int, flagged: int, passes: bool, tmp_path: Path
+    rated: int, flagged: int, *, passes: bool, tmp_path: Path
 ) -> None:
     refused = _flagged_gate(tmp_path / "files", rated, flagged)
     assert (refused is None) == passes, refused
@@ -121,3 +125,78 @@ def test_an_invalid_policy_is_refused_before_anything_lands(tmp_path: Path) -> N
     with pytest.raises(BadInputError, match=r"max_flaged_share: unknown key\. Write max_flagged_share"):
         run_pipeline(settings)
     assert not (tmp_path / "home").exists()
+
+
+def _volume_gate(market: Market) -> str | None:
+    """Returns what the gate on landed tables refuses of a marketplace's loads as to their volume, or None."""
+    from orchestration.checks import _load_rows
+
+    run = SimpleNamespace(landing=market.landing, pins=market.pins(), ledger=Ledger(market.landing).read())
+    rows = _load_rows(run)  # type: ignore[arg-type]
+    files = {
+        table: [path for load in loads for path in load.paths(market.landing)]
+        for table, loads in run.pins.current.items()
+    }
+    result = run_suite("landed", files, {"as_of": date(2026, 6, 6), "max_age_days": 365, "loads": rows})
+    return "\n".join(failure.message for failure in result.failures if "volume" in failure.expectation) or None
+
+
+def test_a_load_that_the_volume_gate_refused_can_be_accepted_once(tmp_path: Path) -> None:
+    market = Market(tmp_path, {"merchants": MERCHANTS, "listings": LISTINGS})
+    market.land()
+    now, why = datetime(2026, 6, 9, tzinfo=UTC), "closed shops were removed"
+    with pytest.raises(BadInputError, match=r"it has 6 rows, and there is no load before\. There is nothing to accept"):
+        accept_load(market.landing, CONTRACT, "listings", who="Ann", why=why, now=now)
+    market.tables["listings"] = f"select * from ({LISTINGS}) where listing_id in ('l1', 'l2')"
+    load = market.land(days=1)["listings"]
+    refused = _volume_gate(market)
+    assert refused is not None
+    assert "volume_holds (listings)" in refused
+    assert "observed 2 rows, allowed at least 3 rows" in refused
+    assert 'accept this load with `touchstone sources accept TABLE --why "…"`' in refused
+    with pytest.raises(BadInputError, match="--why is empty"):
+        accept_load(market.landing, CONTRACT, "listings", who="Ann", why=" ", now=now)
+    line = accept_load(market.landing, CONTRACT, "listings", who="Ann", why=why, now=now)
+    assert (line.load_id, line.row_count, line.previous_row_count) == (load.load_id, 2, 6)
+    assert read_acceptances(market.landing) == [line]
+    assert _volume_gate(market) is None
+    market.land(days=2)
+    assert _volume_gate(market) is None, "the same content again"
+    market.tables["listings"] = f"select * from ({LISTINGS}) where false"
+    assert market.land(days=3)["listings"].status == "refused", "the contract's checks hold as before"
+    with pytest.raises(BadInputError, match="No load of orders is in use"):
+        accept_load(market.landing, CONTRACT, "orders", who="Ann", why=why, now=now)
+
+
+def test_the_log_of_acceptances_is_hash_chained(tmp_path: Path) -> None:
+    market = Market(tmp_path, {"merchants": MERCHANTS, "listings": LISTINGS})
+    market.land()
+    market.tables["listings"] = f"select * from ({LISTINGS}) limit 1"
+    market.land(days=1)
+    accept_load(market.landing, CONTRACT, "listings", who="Ann", why="cut", now=datetime(2026, 6, 9, tzinfo=UTC))
+    log = market.landing / "ledger" / "acceptances.jsonl"
+    log.write_text(log.read_text().replace('"cut"', '"set"') * 2)
+    with pytest.raises(VerificationError, match="hash chain is broken"):
+        read_acceptances(market.landing)
+
+
+def test_a_table_that_grew_tenfold_warns(tmp_path: Path) -> None:
+    market = Market(tmp_path, {"merchants": MERCHANTS, "listings": f"select * from ({LISTINGS}) limit 1"})
+    market.land()
+    market.tables["listings"] = (
+        f"select l.* replace (l.listing_id || j as listing_id) from ({LISTINGS}) as l, range(2) as r(j)"
+    )
+    market.land(days=1)
+    warned = _volume_gate(market)
+    assert warned is not None
+    assert "volume_does_not_explode (listings)" in warned
+    assert "observed 12 rows, allowed at most 10 rows" in warned
+
+
+def test_a_manifest_names_accepted_loads_and_is_unchanged_without_any() -> None:
+    plain = Loads(digest="d", tables={"listings": ("a",)})
+    assert plain.model_dump(mode="json") == {"digest": "d", "tables": {"listings": ["a"]}}
+    accepted = Loads(digest="d", tables={"listings": ("a",)}, accepted={"listings": "closed shops were removed"})
+    dumped = accepted.model_dump(mode="json")
+    assert dumped["accepted"] == {"listings": "closed shops were removed"}
+    assert Loads.model_validate(dumped) == accepted

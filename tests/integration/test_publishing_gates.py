@@ -64,7 +64,7 @@ BAD: dict[str, tuple[Callable[[Rateds], Rateds], dict[str, Any]]] = {
     "list_is_not_empty": (lambda rated: tuple(dataclasses.replace(item, is_flagged=False) for item in rated), {}),
     "scores_reach_the_threshold": (lambda rated: (*rated, Rated("low", 89.9)), {}),
     "own_conduct_scores_reach_the_floor": (lambda rated: (*rated, Rated("framed", 95.0, own_conduct_score=8.9)), {}),
-    "flagged_share_is_small": (lambda rated: rated, {"max_flagged_share": 0.05}),
+    "flagged_share_is_small": (lambda rated: rated, {"max_flagged_share": 0.001}),
 }
 
 

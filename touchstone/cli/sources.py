@@ -11,8 +11,11 @@ import typer
 
 from touchstone.cli.common import (
     Json,
+    Who,
+    Why,
     print_result,
     settings_of_command,
+    writing,
 )
 from touchstone.core.errors import ExitCode
 
@@ -43,3 +46,34 @@ def check_sources(
         lambda: "\n".join(report.message for report in reports),
     )
     raise SystemExit(int(ExitCode.DONE if all(report.accepted for report in reports) else ExitCode.BAD_INPUT))
+
+
+@app.command("accept")
+def accept_load(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="The table whose newest load is accepted.")],
+    why: Why,
+    who: Who = "unnamed reviewer",
+    as_json: Json = False,
+) -> None:
+    """Accepts the newest load of a table that the gate on volume refused; the next run uses it.
+
+    Example: touchstone sources accept reviews --why "reviews before 2024 were archived"
+    """
+    from datetime import UTC, datetime
+
+    from expectations.contract import load_contract
+    from touchstone.core.home import Home
+    from touchstone.landing import acceptances
+
+    with writing("touchstone sources accept") as settings:
+        accepted = acceptances.accept_load(
+            Home(settings.home).landing, load_contract(), table, who=who, why=why, now=datetime.now(UTC)
+        )
+    print_result(
+        accepted.model_dump(mode="json"),
+        as_json,
+        lambda: (
+            f"{accepted.table}: load {accepted.load_id} with {accepted.row_count:,} rows is accepted; the one before has "
+            f"{accepted.previous_row_count:,}. Run again to use it; the manifests of its lists name the reason."
+        ),
+    )

@@ -10,7 +10,17 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from touchstone.core.errors import VerificationError
 from touchstone.core.files import canonical_json, sha256_bytes
@@ -39,10 +49,22 @@ class _Data(BaseModel):
 
 
 class Loads(_Data):
-    """The pinned loads: their digest, and the load ids by table."""
+    """The pinned loads.
+
+    Attributes:
+        digest: Their digest.
+        tables: The load ids by table.
+        accepted: Why a person accepted a load that the gate on volume had refused, by table; omitted from the file if empty.
+    """
 
     digest: str
     tables: Mapping[str, tuple[str, ...]]
+    accepted: Mapping[str, str] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        content: dict[str, object] = handler(self)
+        return content if self.accepted else {key: value for key, value in content.items() if key != "accepted"}
 
 
 class RatingModel(_Data):
