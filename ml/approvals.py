@@ -79,6 +79,7 @@ class Champion:
         folder: Folder of its files.
         card: The model's JSON without baselines and reference: features, calibration, flagging, prevalence.
         approved: The decision that put it in force.
+        is_calibrated: Whether its scores are probabilities.
     """
 
     model: str
@@ -90,6 +91,7 @@ class Champion:
     folder: Path
     card: Mapping[str, Any]
     approved: Decision
+    is_calibrated: bool = True
 
 
 def utc_now() -> datetime:
@@ -230,6 +232,7 @@ class ApprovalLog:
             threshold=model.threshold,
             floor=model.floor,
             bands=tuple(model.body["flagging"]["bands"]),
+            is_calibrated=model.is_calibrated,
             folder=folder,
             card={name: value for name, value in model.body.items() if name not in ("baseline", "reference")},
             approved=decision,

@@ -44,6 +44,8 @@ FIXED: Final = 1e9
 # Nearly no shrinkage: enough to keep coefficients finite where a class has weights of one kind only.
 SMOOTHING_C: Final = 100.0
 CLIP: Final = 1e-4
+# Knots of a stored ranking; fewer if there are fewer distinct margins.
+MOST_KNOTS: Final = 2_000
 TINY: Final = 1e-12
 
 
@@ -98,10 +100,12 @@ class Calibration:
     """A map from margin to probability.
 
     Attributes:
-        method: `platt`, `isotonic`, `shift` (the intercept alone) or `none`.
+        method: `platt`, `isotonic`, `shift` (the intercept alone) or `none`; or, where no verdict allows a probability,
+            `ranking` (the share of the active entities with a lower margin) or `assumed` (an assumed prevalence).
         slope: Slope on the margin (1 unless `platt`; `isotonic` refines a Platt fit).
         intercept: Intercept in log-odds.
-        knots: For `isotonic`: pairs of (Platt log-odds, probability), ascending in both; empty otherwise.
+        knots: For `isotonic`: pairs of (Platt log-odds, probability), ascending in both; for `ranking`: pairs of (margin,
+            share of the active entities below it). Empty otherwise.
         verdicts: Number of verdicts in the fit.
         positives: Number of positives among them.
         random_positives: Number of positives in the random arm.
@@ -118,6 +122,11 @@ class Calibration:
     random_positives: int
     prevalence: float | None
     known: int = 0
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether verdicts determined it, so that a score is a probability."""
+        return self.method in ("platt", "isotonic", "shift")
 
     def probability(self, margin: npt.NDArray[Any]) -> Floats:
         """Returns calibrated probabilities for margins (raw log-odds of a booster), of the same shape."""
@@ -204,6 +213,49 @@ def calibrate(
         else (counts_by_margin.margin, counts_by_margin.known + counts_by_margin.unknown)
     )
     return replace(calibration, prevalence=float(np.average(calibration.probability(goods), weights=each)))
+
+
+def rank_calibration(active: npt.NDArray[Any], calibration: Calibration | None = None) -> Calibration:
+    """Returns the map from margin to rank: the share of the active entities with a lower margin.
+
+    Args:
+        active: Margins of all active entities, shape (n,).
+        calibration: The calibration without a probability whose counts of verdicts are kept; None for none.
+    """
+    margins, counts = np.unique(active.astype(np.float64), return_counts=True)
+    below = (np.cumsum(counts) - counts) / max(len(active), 1)
+    if len(margins) > MOST_KNOTS:
+        # Evenly spaced ranks, and closer and closer ones towards the top, which is what lists are made of.
+        grid = np.union1d(np.linspace(0.0, 1.0, MOST_KNOTS // 2), 1.0 - np.geomspace(1e-7, 1.0, MOST_KNOTS // 2))
+        chosen = np.union1d(np.unique(np.searchsorted(below, grid).clip(max=len(margins) - 1)), [0, len(margins) - 1])
+        margins, below = margins[chosen], below[chosen]
+    knots = tuple((float(margin), round(float(share), 9)) for margin, share in zip(margins, below, strict=True))
+    base = calibration or Calibration("ranking", 1.0, 0.0, (), 0, 0, 0, None)
+    return replace(base, method="ranking", slope=1.0, intercept=0.0, knots=knots or ((0.0, 0.0),), prevalence=None)
+
+
+def assume_prevalence(calibration: Calibration, prevalence: float) -> Calibration:
+    """Returns the map to the probabilities that an assumed prevalence implies: a ranking's intercept is shifted to it.
+
+    Args:
+        calibration: A `ranking`, which describes the margins of the active entities.
+        prevalence: The assumed share of positives among them, between 0 and 1.
+
+    Returns:
+        Logistic in the margin, with the intercept at which the mean probability of the active entities is the prevalence.
+    """
+    from scipy.optimize import brentq
+
+    margins, below = np.array(calibration.knots, dtype=np.float64).T
+    weight = np.diff(below, append=1.0)
+
+    def excess(intercept: float) -> float:
+        return float(weight @ sigmoid(intercept + margins)) - prevalence
+
+    widest = 40.0 + float(np.abs(margins).max())
+    return replace(
+        calibration, method="assumed", intercept=float(brentq(excess, -widest, widest)), knots=(), prevalence=prevalence
+    )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from ml.explain import EVERYWHERE, Explainer
 from ml.metrics import METRIC_SOURCES, Report
 from ml.model import MLFLOW_FILES, RiskModel, Scorer
 from ml.review import Evaluation
+from ml.starter import read_scorecard
 from ml.training_set import Rows, Split, TrainingSet
 from touchstone.core.files import canonical_json
 from touchstone.core.text import visible, visible_in_html
@@ -107,6 +108,7 @@ def render(
         calibration=evaluation.calibration,
         windows=list(_windows(split)),
         labels=training_set.label_counts,
+        indicators=read_scorecard(declaration) if model.is_starter else (),
         signals=_signals(declaration),
         metrics=list(_metrics(evaluation.report.metrics)),
         features=list(_features(declaration, evaluation.report)),

@@ -144,6 +144,7 @@ class Comparison:
         list_changes: Changes of the list.
         stability: Population stability index of each of the champion's features, between its cutoff_date and now.
         importances: Share of each feature in the mean absolute attribution, of both; 0 if one does not use it.
+        replaces_starter: Whether the champion is a starter model, which a trained one has to beat.
     """
 
     champion_digest: str
@@ -158,6 +159,7 @@ class Comparison:
     list_changes: ListChanges
     stability: Mapping[str, float]
     importances: Mapping[str, Mapping[str, float]]
+    replaces_starter: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the comparison as JSON-serialisable data."""
@@ -224,6 +226,7 @@ def compare(
         list_changes=list_changes(*active),
         stability=drift.psi_by_feature(rates.body["reference"], champion.active, champion.model.columns),
         importances=_importances(scorers[0], replace(evaluate, features=champion.evaluate), importances),
+        replaces_starter=rates.is_starter,
     )
 
 
@@ -355,7 +358,7 @@ def _slices(sides: Sequence[Side], rows: Rows, labels: Mapping[str, Labels], dra
 
 def _importances(champion: Scorer, rows: Rows, challenger: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """Returns shares of the mean absolute attribution of both, by feature; 0 if one does not use it."""
-    before = shares(mean_attributions(champion, rows)[0])
+    before = shares(mean_attributions(champion, rows.features)[0])
     return {
         feature: {"champion": before.get(feature, 0.0), "challenger": challenger.get(feature, 0.0)}
         for feature in [*before, *(name for name in challenger if name not in before)]

@@ -23,6 +23,10 @@ DEFAULT_TARGET: Final = 0.90
 WIDEST_INTERVAL: Final = 0.30
 FALLBACK_THRESHOLD: Final = 50.0
 ENOUGH_VERDICTS: Final = 20
+MOST_RANKED: Final = 1_000
+MOST_RANKED_SHARE: Final = 0.05
+RANK_POWER: Final = 20
+"""See `rank_risk`: nobody knows the share of positives yet, and a few per cent are typical."""
 # The floor: see docs/decisions/0011.
 FLOOR_TIMES_PREVALENCE: Final = 3.0
 HIGHEST_BY_PREVALENCE: Final = 50.0
@@ -119,7 +123,8 @@ class Flagging:
         floor: The lowest own_conduct_score to flag.
         exposed_share: Estimated share of honest merchants that reach the floor: third parties can push only these onto a list.
         target: The target precision of the policy.
-        basis: `target` if a score reaches the target precision, otherwise `fallback`: the threshold is 50.
+        basis: `target` if a score reaches the target precision; `ranking` if the score is a rank (see `rank_threshold`);
+            otherwise `fallback`: the threshold is 50.
         expected_precision: Precision at the threshold; None for the fallback.
         source: `held_out` or `out_of_fold`.
         bands: One entry per band of ten points: band, expected_precision or None, verdicts.
@@ -181,6 +186,25 @@ def flagging(
         bands=tuple(_band(sample, low) for low in range(0, 100, 10)),
         table=tuple(_table_row(sample, float(score)) for score in (*range(0, 50, 10), *range(50, 100, 5))),
     )
+
+
+def rank_threshold(active_count: int) -> float:
+    """Returns the rank from which an entity is flagged where no verdict says which score is precise enough.
+
+    The lists' capacity decides how many of the flagged entities are listed; this limits how many can be.
+
+    Args:
+        active_count: Number of rated entities.
+
+    Returns:
+        The score that a twentieth of the entities reach, or a thousand of them if those are fewer.
+    """
+    return round(100.0 * max(1.0 - MOST_RANKED_SHARE, 1.0 - MOST_RANKED / max(active_count, 1)), 4)
+
+
+def rank_risk(score: Floats) -> Floats:
+    """Returns the risk from 0 to 1 to assume for scores that are ranks (0 to 100): mostly at the top, 1 / 21 in the mean."""
+    return np.asarray((score / 100.0) ** RANK_POWER, dtype=np.float64)
 
 
 def threshold_for(flagging: Mapping[str, Any], target: float) -> tuple[float, float | None]:

@@ -17,7 +17,7 @@ import numpy as np
 from ml.boosting import Forward
 from ml.calibrate import Calibration, logistic, logit_of
 from ml.model import RiskModel, Scorer, points
-from ml.training_set import Flags, Floats, Integers, Rows, Split
+from ml.training_set import Flags, Floats, Integers, Matrix, Rows, Split
 
 CELLS: Final = ("seen", "unseen")
 # The sources of each metric: calibration cannot be measured where unlabelled rows count as negatives.
@@ -71,7 +71,9 @@ class Report:
     directions: Mapping[str, float]
 
 
-def report(model: RiskModel, split: Split, forward: Forward, resamples: int, seed: int) -> Report:
+def report(
+    model: RiskModel, split: Split, forward: Forward, resamples: int, seed: int, active: Matrix | None = None
+) -> Report:
     """Measures a model on every source and cell.
 
     Args:
@@ -80,6 +82,7 @@ def report(model: RiskModel, split: Split, forward: Forward, resamples: int, see
         forward: Its out-of-fold margins.
         resamples: Number of bootstrap resamples of merchants.
         seed: Seed of the bootstrap.
+        active: Features of the active entities, for the importances of a model that no row was trained on; else None.
 
     Returns:
         The report.
@@ -88,11 +91,9 @@ def report(model: RiskModel, split: Split, forward: Forward, resamples: int, see
     evaluated = _scored(scorer, split.evaluate, split.evaluate.weight)
     verdicts = _scored(scorer, split.calibrate, split.calibrate.expansion_weight)
     folds = {cell: _forward(forward.rows, getattr(forward, cell), model.calibration("main")) for cell in CELLS}
-    metrics: dict[str, float] = {
-        "threshold": model.threshold,
-        "floor": model.floor,
-        "prevalence": model.body["prevalence"],
-    }
+    metrics: dict[str, float] = {"threshold": model.threshold, "floor": model.floor}
+    if model.body["prevalence"] is not None:
+        metrics["prevalence"] = model.body["prevalence"]
     for source, scored, seen in (
         ("evaluate", evaluated, split.evaluate_seen),
         ("verdict", verdicts, split.calibrate_seen),
@@ -106,7 +107,9 @@ def report(model: RiskModel, split: Split, forward: Forward, resamples: int, see
         "verdict": verdicts,
         **{f"forward_{cell}": scored for cell, scored in folds.items()},
     }
-    return Report(metrics, sources, *mean_attributions(scorer, split.evaluate if len(split.evaluate) else split.train))
+    if active is None:
+        active = (split.evaluate if len(split.evaluate) else split.train).features
+    return Report(metrics, sources, *mean_attributions(scorer, active))
 
 
 def measure(scored: Scored, threshold: float) -> dict[str, float]:
@@ -211,7 +214,7 @@ def brier_skill(probability: Floats, label: Flags, weight: Floats) -> float:
     return 1.0 - float(np.average((probability - label) ** 2, weights=weight)) / (prevalence * (1.0 - prevalence))
 
 
-def mean_attributions(scorer: Scorer, rows: Rows, most: int = 2000) -> tuple[dict[str, float], dict[str, float]]:
+def mean_attributions(scorer: Scorer, rows: Matrix, most: int = 2000) -> tuple[dict[str, float], dict[str, float]]:
     """Computes the mean absolute attributions of at most `most` rows, evenly spaced.
 
     Returns:
@@ -219,9 +222,9 @@ def mean_attributions(scorer: Scorer, rows: Rows, most: int = 2000) -> tuple[dic
         attributions (-1 to 1; 0 if either is constant).
     """
     chosen = np.unique(np.linspace(0, len(rows) - 1, num=min(most, len(rows))).astype(np.int64))
-    features = rows.features[chosen].astype(np.float64)
-    values = scorer.attributions(rows.features[chosen])
-    means = np.abs(values).mean(axis=0)
+    features = rows[chosen].astype(np.float64)
+    values = scorer.attributions(rows[chosen])
+    means = np.abs(values).mean(axis=0) if len(values) else np.zeros(values.shape[1])
     order = np.argsort(-means, kind="stable").tolist()
     names = scorer.model.columns
     return {names[index]: float(means[index]) for index in order}, {

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ml.calibrate import Calibration
+from ml.calibrate import Calibration, assume_prevalence
 from ml.declarations import Declaration, Feature
 from touchstone.core.errors import VerificationError
 from touchstone.core.files import canonical_json, sha256_bytes
@@ -54,11 +54,14 @@ class RiskModel:
         body: The content of `model.json`.
         main: UBJ of the booster on all features.
         own: UBJ of the booster on the features that no third party controls.
+        assumed_prevalence: The prevalence that a policy assumes where no verdict determines it; None for none. It is no part
+            of the model.
     """
 
     body: Mapping[str, Any]
     main: bytes
     own: bytes
+    assumed_prevalence: float | None = None
 
     @property
     def digest(self) -> str:
@@ -88,20 +91,52 @@ class RiskModel:
     @property
     def threshold(self) -> float:
         """The least score to flag."""
-        return float(self.body["flagging"]["threshold"])
+        return float(flagging_under(self.body, self.assumed_prevalence)["threshold"])
 
     @property
     def floor(self) -> float:
         """The least own_conduct_score to flag."""
         return float(self.body["flagging"]["floor"])
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether its scores are probabilities that verdicts determined."""
+        return self.calibration("main").is_calibrated
+
+    @property
+    def is_starter(self) -> bool:
+        """Whether it is a scorecard that no label was used for."""
+        return bool(self.body.get("is_starter", False))
+
     def calibration(self, booster: str) -> Calibration:
         """Returns the calibration of a booster, `main` or `own`."""
-        return Calibration.from_dict(self.body["calibration"][booster])
+        calibration = Calibration.from_dict(self.body["calibration"][booster])
+        if booster == "main" and calibration.method == "ranking" and self.assumed_prevalence is not None:
+            return assume_prevalence(calibration, self.assumed_prevalence)
+        return calibration
 
     def files(self) -> dict[str, bytes]:
         """Returns the model's files by name."""
         return {MODEL_FILE: canonical_json(self.body), MAIN_FILE: self.main, OWN_FILE: self.own}
+
+
+def flagging_under(body: Mapping[str, Any], assumed_prevalence: float | None) -> Mapping[str, Any]:
+    """Returns a model's stored flagging, with its threshold in the scores that an assumed prevalence gives.
+
+    Args:
+        body: The content of `model.json`.
+        assumed_prevalence: See `RiskModel`; ignored if verdicts calibrated the model.
+    """
+    flagging: Mapping[str, Any] = body["flagging"]
+    if flagging["basis"] != "ranking" or assumed_prevalence is None:
+        return flagging
+    ranking = Calibration.from_dict(body["calibration"]["main"])
+    margins, below = np.array(ranking.knots, dtype=np.float64).T
+    margin = np.interp([float(flagging["threshold"]) / 100.0], below, margins)
+    return {
+        **flagging,
+        "threshold": float(points(assume_prevalence(ranking, assumed_prevalence).probability(margin))[0]),
+    }
 
 
 def describe(declaration: Declaration, main: bytes, own: bytes) -> dict[str, Any]:

@@ -179,13 +179,30 @@ def _against_champion(measured: Measured, limits: Mapping[str, float]) -> Iterat
     if not isinstance(comparison, Comparison):
         yield Check("against_champion", passed=True, message=comparison or "there is no champion to compare with")
         return
+    if comparison.replaces_starter:
+        yield _beats_starter(comparison)
+        return
     for cell, metrics in comparison.ranking.items():
         for metric, most in limits.items():
             yield _not_worse("against_champion", f"{metric} of {cell} rows", metrics[metric], most)
 
 
+def _beats_starter(comparison: Comparison) -> Check:
+    """Fails unless a trained model ranks the labelled rows of later dates better than the starter that it would replace."""
+    pair = comparison.ranking["all"]["average_precision"]
+    if pair.difference.value is None:
+        message = "too few positives on later dates to show that it ranks better than the starter model"
+        return Check("against_champion", passed=False, message=message)
+    return Check(
+        "against_champion",
+        pair.difference.value > 0,
+        f"average precision on later dates is {pair.challenger.value:.3f} against the starter model's "
+        f"{pair.champion.value:.3f}, which a trained model has to exceed",
+    )
+
+
 def _labels(measured: Measured, most: float) -> Iterator[Check]:
-    if not isinstance(measured.comparison, Comparison):
+    if not isinstance(measured.comparison, Comparison) or measured.comparison.replaces_starter:
         return
     pair = measured.comparison.labels
     gap = pair.difference
@@ -202,7 +219,7 @@ def _labels(measured: Measured, most: float) -> Iterator[Check]:
 
 
 def _slices(measured: Measured, limits: Mapping[str, float]) -> Iterator[Check]:
-    if not isinstance(measured.comparison, Comparison):
+    if not isinstance(measured.comparison, Comparison) or measured.comparison.replaces_starter:
         return
     large = [part for part in measured.comparison.slices if part.rows > limits["rows"]]
     checks = [

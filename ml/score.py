@@ -7,7 +7,7 @@ the same bytes at any batch size and number of threads.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -52,6 +52,7 @@ def score(
     *,
     explain_from: float = 100.0,
     currency: str = "",
+    assumed_prevalence: float | None = None,
 ) -> ScoringResult:
     """Rates every row of a feature file.
 
@@ -64,6 +65,7 @@ def score(
         explain_from: Score from which rows that reach the floor are explained like flagged ones, if it is below the
             model's threshold: a policy may flag from there.
         currency: The base currency, which amounts in reasons are in.
+        assumed_prevalence: The share of positives to assume if no verdict calibrated the model; None for none.
 
     Returns:
         Counts.
@@ -72,7 +74,7 @@ def score(
         VerificationError: A file of the model is not the one that was reviewed.
         BadInputError: A feature column is missing, or ids are not sorted or not unique.
     """
-    model = read_model(champion.folder, champion.model_digest)
+    model = replace(read_model(champion.folder, champion.model_digest), assumed_prevalence=assumed_prevalence)
     return rate(model, features, out_scores, out_reasons, explain_from=explain_from, currency=currency)
 
 

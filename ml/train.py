@@ -7,7 +7,7 @@ parameters of an earlier one returns its version. The registry approves versions
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from functools import partial
@@ -18,9 +18,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ml import card, drift, explain, flagging, metrics, model, plots, review
+from ml import card, drift, explain, flagging, metrics, model, plots, review, starter
 from ml.boosting import Forward, Parameters, fit_booster, forward_margins
-from ml.calibrate import Calibration, calibrate
+from ml.calibrate import Calibration, calibrate, rank_calibration
 from ml.compare import Comparison, Contender, calibration_figures, compare
 from ml.declarations import Declaration
 from ml.registry import Registry, Version
@@ -191,12 +191,26 @@ def prepare(
     training_set = files.read(declaration, as_of)
     split = split_for(declaration, training_set, parameters)
     few = too_few(declaration.name, split)
-    if few is not None:
+    indicators = _starter_indicators(declaration, training_set, registry) if few is not None else ()
+    if few is not None and not indicators:
         progress(few.message)
         return few
-    progress(f"{declaration.name}: {len(split.train)} training rows, {int(split.train.label.sum())} positive")
-    trained = fit_model(declaration, training_set, split, parameters, as_of)
-    report = metrics.report(trained.model, split, trained.forward, parameters.resamples, parameters.seed)
+    if few is not None:
+        progress(
+            f"{few.message} Until then its starter model ranks, from {_describe_indicators(declaration, indicators)}."
+        )
+        trained = fit_starter(declaration, training_set, split, parameters, as_of)
+    else:
+        progress(f"{declaration.name}: {len(split.train)} training rows, {int(split.train.label.sum())} positive")
+        trained = fit_model(declaration, training_set, split, parameters, as_of)
+    report = metrics.report(
+        trained.model,
+        split,
+        trained.forward,
+        parameters.resamples,
+        parameters.seed,
+        None if few is None else training_set.active.features,
+    )
     importances = metrics.shares(report.importances)
     comparison = _compare_with_champion(
         declaration, trained, training_set, split, importances, files, parameters, registry
@@ -218,7 +232,7 @@ def prepare(
             digests={**data, **provenance},
             comparison=comparison,
         ),
-        limits,
+        limits if few is None else {},
     )
     evaluation = review.Evaluation(report, calibration, comparison, judgement)
     origin = {"as_of": as_of.isoformat(), "training_digest": digest, "data": data, "provenance": dict(provenance)}
@@ -227,6 +241,23 @@ def prepare(
     page = card.render(declaration, trained.model, training_set, split, evaluation, facts, pictures)
     artifacts = {"card.html": page, **{f"plots/{name}": content for name, content in pictures.items()}}
     return Prepared(parameters, trained.model, evaluation, facts, artifacts)
+
+
+def _starter_indicators(
+    declaration: Declaration, training_set: TrainingSet, registry: Registry
+) -> tuple[starter.Indicator, ...]:
+    """Returns what a starter model would rank by; nothing if a trained model rates already, or no indicator has values."""
+    champion = _champion_to_compare(declaration.name, registry)
+    if champion is not None and not (isinstance(champion, model.RiskModel) and champion.is_starter):
+        return ()
+    return starter.available(starter.read_scorecard(declaration), declaration, training_set.active.features)
+
+
+def _describe_indicators(declaration: Declaration, indicators: Sequence[starter.Indicator]) -> str:
+    """Returns a phrase such as `7 of 16 indicators (price, text)`."""
+    signal_of = {feature.name: feature.signal for feature in declaration.features}
+    signals = dict.fromkeys(signal_of[one.feature] for one in indicators)
+    return f"{len(indicators)} of {len(starter.read_scorecard(declaration))} indicators ({', '.join(signals)})"
 
 
 def register(
@@ -337,7 +368,7 @@ def training_digest(declaration: Declaration, data: Mapping[str, str], as_of: da
     recipe = {
         "data": dict(data),
         "as_of": as_of.isoformat(),
-        "code": sha256_tree(HERE, ("*.py",)),
+        "code": sha256_tree(HERE, ("*.py", "starter.yml")),
         "declaration": declaration.as_dict(),
         "parameters": asdict(parameters),
         "xgboost": installed_version("xgboost"),
@@ -374,39 +405,59 @@ def fit_model(
     declaration: Declaration, training_set: TrainingSet, split: Split, parameters: Parameters, as_of: date
 ) -> Trained:
     """Fits boosters, calibrations, threshold, floor, baselines and the drift reference."""
-    columns = {"main": list(range(len(declaration.features))), "own": list(declaration.own_conduct)}
+    columns = _booster_columns(declaration)
     monotone_constraints = np.array([feature.monotone for feature in declaration.features])
     fits = [partial(fit_booster, split.train, chosen, monotone_constraints, parameters) for chosen in columns.values()]
     fitted = dict(zip(columns, model.in_parallel(fits), strict=True))
     forward = forward_margins(split.forward, monotone_constraints, parameters)
-    # Calibration uses all held-out verdicts, `split` the newest; known positives are part of the fit (docs/decisions/0010),
-    # training verdicts are not.
-    verdicts, known = (
-        training_set.rows.take(training_set.rows.has_purpose(name)) for name in ("calibrate", "known_positive")
-    )
-    is_known = np.isin(verdicts.entity, known.entity)
-    active = training_set.active
+    return _assemble(declaration, fitted, forward, training_set, split, parameters, as_of)
+
+
+def fit_starter(
+    declaration: Declaration, training_set: TrainingSet, split: Split, parameters: Parameters, as_of: date
+) -> Trained:
+    """Fits the starter model of a declaration, its scorecard, to the active entities; no label is used."""
+    indicators, active = starter.read_scorecard(declaration), training_set.active.features
+    fitted = {
+        name: starter.fit_scorecard(
+            indicators, [declaration.columns[index] for index in chosen], np.ascontiguousarray(active[:, chosen])
+        )
+        for name, chosen in _booster_columns(declaration).items()
+    }
+    nothing = split.forward.take(np.zeros(len(split.forward), dtype=bool))
+    forward = Forward(nothing, np.zeros(0), np.zeros(0))
+    return _assemble(declaration, fitted, forward, training_set, split, parameters, as_of, is_starter=True)
+
+
+def _booster_columns(declaration: Declaration) -> dict[str, list[int]]:
+    """Returns the positions of the features that each booster takes."""
+    return {"main": list(range(len(declaration.features))), "own": list(declaration.own_conduct)}
+
+
+def _assemble(
+    declaration: Declaration,
+    fitted: Mapping[str, bytes],
+    forward: Forward,
+    training_set: TrainingSet,
+    split: Split,
+    parameters: Parameters,
+    as_of: date,
+    *,
+    is_starter: bool = False,
+) -> Trained:
+    """Adds to fitted boosters what a model needs besides: calibrations, threshold, floor, baselines, drift reference."""
+    columns, active = _booster_columns(declaration), training_set.active
     active_margins = {name: _margins(fitted[name], active.features, chosen) for name, chosen in columns.items()}
     calibrations = {
-        name: calibrate(
-            _margins(fitted[name], verdicts.features, chosen),
-            verdicts.label,
-            verdicts.expansion_weight,
-            verdicts.is_random_arm,
-            is_known=is_known,
-            known=_margins(fitted[name], known.features, chosen),
-            active=active_margins[name][~active.is_training_verdict],
-        )
+        name: rank_calibration(active_margins[name])
+        if is_starter
+        else _calibration(fitted[name], chosen, active_margins[name], training_set)
         for name, chosen in columns.items()
     }
-    prevalence = calibrations["main"].prevalence
-    if prevalence is None:
-        prevalence = float(np.average(split.forward.label, weights=split.forward.weight))
-    training_labels = training_set.rows.label[training_set.rows.has_purpose("training_verdict")]
-    if len(training_labels):
-        prevalence = (prevalence * float((~active.is_training_verdict).sum()) + float(training_labels.sum())) / len(
-            active.is_training_verdict
-        )
+    if not calibrations["main"].is_calibrated:
+        # The scores are ranks, both of them: a rank and a probability cannot be compared.
+        calibrations = {name: rank_calibration(active_margins[name], calibrations[name]) for name in columns}
+    prevalence = _prevalence(calibrations["main"], training_set)
     held_out = _margins(fitted["main"], split.calibrate.features, columns["main"])
     sample = scored_verdicts(split.calibrate, held_out, forward, calibrations["main"])
     scores = {name: model.points(calibrations[name].probability(margins)) for name, margins in active_margins.items()}
@@ -417,23 +468,66 @@ def fit_model(
     main, own = fitted["main"], fitted["own"]
     reference = drift.reference(active.features, declaration.columns)
     first = int(split.evaluate.day.min()) if len(split.evaluate) else (as_of - EPOCH).days
+    is_ranking = not calibrations["main"].is_calibrated
+    # The floor depends on how many of those who reach it are honest, which a rank does not say.
+    weighed = replace(population, score=100.0 * flagging.rank_risk(population.score)) if is_ranking else population
+    flags = flagging.flagging(sample, weighed, prevalence or 0.0, parameters.target_precision, declaration.most_exposed)
+    if is_ranking:
+        threshold = flagging.rank_threshold(len(active.features))
+        flags = replace(flags, threshold=threshold, basis="ranking", expected_precision=None)
     body = model.describe(declaration, main, own) | {
         "training": {
             "as_of": as_of.isoformat(),
-            "learned_before": (EPOCH + timedelta(days=first)).isoformat(),
-            "unseen_share": parameters.unseen_share,
+            # A starter was trained on no row: any row may be compared on.
+            "learned_before": (EPOCH if is_starter else EPOCH + timedelta(days=first)).isoformat(),
+            "unseen_share": 1.0 if is_starter else parameters.unseen_share,
         },
         "calibration": {name: calibration.as_dict() for name, calibration in calibrations.items()},
-        "flagging": flagging.flagging(
-            sample, population, prevalence, parameters.target_precision, declaration.most_exposed
-        ).as_dict(),
+        "flagging": flags.as_dict(),
         "prevalence": prevalence,
         "baseline": explain.baseline_values(active, declaration.features),
         "population": drift.population(active),
         "reference": reference | drift.reference(scores["main"][:, None].astype(np.float32), ["score"]),
         "past_psi": drift.past_psi(training_set.rows, reference, declaration.columns, (as_of - EPOCH).days),
     }
+    if is_starter:
+        body["is_starter"] = True
     return Trained(model.RiskModel(body, main, own), forward, population)
+
+
+def _calibration(
+    fitted: bytes, columns: list[int], active_margins: npt.NDArray[np.float32], training_set: TrainingSet
+) -> Calibration:
+    """Calibrates a booster.
+
+    It uses all held-out verdicts, `split` the newest; known positives are part of the fit (docs/decisions/0010), training
+    verdicts are not.
+    """
+    verdicts, known = (
+        training_set.rows.take(training_set.rows.has_purpose(name)) for name in ("calibrate", "known_positive")
+    )
+    return calibrate(
+        _margins(fitted, verdicts.features, columns),
+        verdicts.label,
+        verdicts.expansion_weight,
+        verdicts.is_random_arm,
+        is_known=np.isin(verdicts.entity, known.entity),
+        known=_margins(fitted, known.features, columns),
+        active=active_margins[~training_set.active.is_training_verdict],
+    )
+
+
+def _prevalence(calibration: Calibration, training_set: TrainingSet) -> float | None:
+    """Estimates the share of positives among the active entities; None where no verdict allows it."""
+    active, prevalence = training_set.active, calibration.prevalence
+    if prevalence is None:
+        return None
+    training_labels = training_set.rows.label[training_set.rows.has_purpose("training_verdict")]
+    if len(training_labels):
+        prevalence = (prevalence * float((~active.is_training_verdict).sum()) + float(training_labels.sum())) / len(
+            active.is_training_verdict
+        )
+    return prevalence
 
 
 def _margins(fitted: bytes, features: npt.NDArray[np.float32], columns: list[int]) -> npt.NDArray[np.float32]:

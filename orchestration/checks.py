@@ -19,6 +19,7 @@ from expectations.contract import Contract
 from expectations.results import SuiteResult, subject_digest
 from expectations.runner import run_suite
 from expectations.suites import load_suite, suite_digest, suites_digest
+from ml.approvals import Champion
 from orchestration import charts
 from orchestration.resources import Run
 from touchstone.core.files import write_json
@@ -172,7 +173,7 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
         # Scores alone do not say which term decides; whoever reaches all of them is flagged by any.
         rating["threshold"] = max(term.threshold for term in terms)
         before = run.paths.scores_before(model, run.as_of)
-        rating |= {"model_digest": champion.model_digest, "prevalence": champion.card["prevalence"]}
+        rating |= {"model_digest": champion.model_digest, "prevalence": _expected_share(run, name, champion)}
         rating |= {"drift_warn": run.policy.drift.warn, "drift_block": run.policy.drift.block}
         return {**rating, "previous_mean_score": _mean_score(before, champion.model_digest) if before else None}
     return {
@@ -182,6 +183,11 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
         "least_rows": 0 if run.policy.allow_empty else 1,
         "terms": [term.model_dump(include=set(TERM_PARAMETERS)) for term in terms],
     }
+
+
+def _expected_share(run: Run, name: ListName, champion: Champion) -> float | None:
+    """Returns the share of positives that the mean score should be near; None for a ranking, whose mean says nothing."""
+    return champion.card["prevalence"] if champion.is_calibrated else run.policy.assumed_share(name)
 
 
 def _active_count(run: Run, rated: ListDefinition) -> int:

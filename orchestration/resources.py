@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from expectations.contract import Contract, load_contract
 from ml.approvals import Champion
 from ml.declarations import Declaration, load_declarations
+from ml.model import flagging_under
 from ml.registry import Registry
 from ml.train import Parameters
 from orchestration.dbt_results import Built, DbtNode
@@ -402,7 +403,8 @@ class Run:
 
     def applied_terms(self, list_name: ListName, champion: Champion) -> tuple[AppliedTerm, ...]:
         """Returns what the policy's terms for a list come to by the model that rates."""
-        return applied_terms(self.policy, list_name, champion.card["flagging"])
+        flagging = flagging_under(champion.card, self.policy.assumed_share(list_name))
+        return applied_terms(self.policy, list_name, flagging)
 
     def training_parameters(self, target_precision: float) -> Parameters:
         """Returns the choices of a training: the defaults, this machine's threads and the policy's target."""

@@ -16,7 +16,8 @@ from expectations.runner import run_suite
 AS_OF = dt.date(2026, 6, 30)
 LIST_COLUMNS = (
     "rank", "listing_id", "merchant_id", "title", "url", "category", "brand", "price", "currency", "score",
-    "own_conduct_score", "band", "expected_precision", "reasons", "action", "first_flagged_date", "days_on_list", "is_new",
+    "own_conduct_score", "band", "expected_precision", "reasons", "is_calibrated", "action", "first_flagged_date",
+    "days_on_list", "is_new",
 )  # fmt: skip
 
 LISTINGS = """
@@ -57,7 +58,7 @@ CANDIDATE = """
         'https://shop.example' as url, category, brand, 12.5::decimal(18, 4) as price,
         'USD' as currency, score, own_conduct_score, '[90,100]' as band, 0.9::double as expected_precision,
         '[{"signal": "price", "effect": 1.5}, {"signal": "text", "with_signal": "link", "effect": 0.5}]' as reasons,
-        action, date '2026-06-28' as first_flagged_date,
+        true as is_calibrated, action, date '2026-06-28' as first_flagged_date,
         2::integer as days_on_list, false as is_new
     from rated
     where is_flagged and held_by is null

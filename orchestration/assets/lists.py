@@ -145,12 +145,24 @@ def manifest_inputs(run: Run, name: ListName, champion: Champion) -> ManifestInp
         dbt_build=project_digest(),
         features=sha256_file(run.paths.features(name, run.as_of)),
         scores=sha256_file(run.paths.scores(champion.model, run.as_of)),
-        model=RatingModel(
-            name=champion.model, digest=champion.model_digest, threshold=champion.threshold, floor=champion.floor
-        ),
+        model=_rating_model(run, name, champion),
         suites=suites_digest(),
         code_revision=code_revision(),
         subjects={gate: subject_of(run, gate, name) for gate in GATES_BEFORE},
+    )
+
+
+def _rating_model(run: Run, name: ListName, champion: Champion) -> RatingModel:
+    """Returns what a manifest says of the model that rated."""
+    assumed = None if champion.is_calibrated else run.policy.assumed_prevalence.get(name)
+    return RatingModel(
+        name=champion.model,
+        digest=champion.model_digest,
+        threshold=champion.threshold,
+        floor=champion.floor,
+        is_calibrated=champion.is_calibrated,
+        assumed_prevalence=assumed.share if assumed else None,
+        assumption_source=assumed.source if assumed else None,
     )
 
 

@@ -24,7 +24,7 @@ from orchestration.resources import Run, logger
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.home import Home
-from touchstone.core.lists import LISTS, ListDefinition
+from touchstone.core.lists import LISTS, ListDefinition, ListName
 from touchstone.core.revision import code_revision
 from touchstone.core.text import visible
 from touchstone.maintenance.approvals import describe_request, reconcile_alias_requests
@@ -202,6 +202,8 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
         for file in (run.paths.scores(model, as_of), run.paths.drift(model, as_of), run.paths.reasons(model, as_of)):
             file.unlink(missing_ok=True)
         return {"status": "off: no version is approved", "rated": 0}
+    if not champion.is_calibrated:
+        run.note(_describe_ranking(name, run.policy.assumed_share(name)))
     with run.record.stage(f"score {name}") as stage:
         features = run.paths.features(name, as_of)
         scores = run.paths.scores(model, as_of)
@@ -227,6 +229,7 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
                 run.paths.reasons(model, as_of),
                 explain_from=explain_from,
                 currency=currency,
+                assumed_prevalence=run.policy.assumed_share(name),
             )
             measure(run, rated, champion)
         stage.rows = {"rated": result.rows, "flagged": result.flagged, "explained": result.explained}
@@ -241,6 +244,17 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
         "plot": picture_metadata(picture_of(run, "scores", name), "scores"),
         "drift": picture_metadata(charts.drift(indices_by_day(run, model), warn=run.policy.drift.warn), "drift"),
     }
+
+
+def _describe_ranking(name: ListName, assumed: float | None) -> str:
+    """Returns what a list without calibrated scores means, and what would calibrate them."""
+    scores = "a ranking, not probabilities" if assumed is None else f"probabilities that assume {assumed:.2%} positives"
+    plans = {
+        "listings": "`touchstone test-buys plan` or `touchstone audits plan`",
+        "merchants": "`touchstone audits plan --list merchants`",
+    }
+    draw = f"{plans[name]} draws them" if name in plans else "record them in moderation_decisions"
+    return f"{name}: the scores are {scores}. About 200 verdicts on randomly drawn {name} would calibrate them: {draw}."
 
 
 def _rate_in_shadow(run: Run, rated: ListDefinition, features: Path) -> None:

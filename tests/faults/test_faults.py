@@ -37,7 +37,9 @@ from touchstone.publishing.verify import verify
 ONLY_IN_A_FIRST_RUN = tuple(
     name for name in FAILPOINTS if name.startswith(("landing.commit", "shape", "images", "training", "approval"))
 )
-OF_A_RUN = tuple(name for name in FAILPOINTS if not name.startswith(("prune", "erase", "backtest", "test_buys")))
+OF_A_RUN = tuple(
+    name for name in FAILPOINTS if not name.startswith(("prune", "erase", "backtest", "test_buys", "audits"))
+)
 SMALL = tuple(name for name in FAILPOINTS if name.startswith(("landing", "images", "candidate", "verdict", "publish")))
 TRIALS = 200
 QUICK_TRIALS = 4

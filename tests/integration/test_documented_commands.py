@@ -77,6 +77,8 @@ PREPARED_BY = {
     "touchstone test-buys record buy_sheet.csv": ("touchstone test-buys plan --budget 20000",),
     "touchstone test-buys record buy_sheet.csv --dry-run": ("touchstone test-buys plan --budget 20000",),
     "touchstone test-buys report": ("touchstone test-buys plan --budget 20000",),
+    "touchstone audits record decision_sheet.csv": ("touchstone audits plan --size 200",),
+    "touchstone audits record decision_sheet.csv --dry-run": ("touchstone audits plan --size 200",),
 }
 """Commands to run before, where the page runs them first."""
 
@@ -116,7 +118,11 @@ class Sandbox:
             command = re.sub(name, value.replace("\\", r"\\"), command)
         words = shlex.split(command.replace("[", "").replace("]", ""))
         if "buy_sheet.csv" in words:
-            fill_sheet(self.home, self.folder / "buy_sheet.csv")
+            done = {"ordered_at": f"{NEXT_DAY} 12:00:00", "decided_at": f"{NEXT_DAY} 13:00:00", "verdict": "genuine"}
+            fill_sheet(self.home / "test_buys", self.folder / "buy_sheet.csv", done)
+        if "decision_sheet.csv" in words:
+            done = {"decided_at": f"{NEXT_DAY} 13:00:00", "verdict": "genuine"}
+            fill_sheet(self.home / "audits", self.folder / "decision_sheet.csv", done)
         environment = os.environ | self.environment | {"TOUCHSTONE_HOME": str(self.home)}
         if self.is_forked and words[0] == "touchstone":
             with tempfile.TemporaryDirectory() as folder:
@@ -191,13 +197,11 @@ def names_of(home: Path, days: Sequence[str]) -> dict[str, str]:
     }
 
 
-def fill_sheet(home: Path, target: Path) -> None:
-    """Fills in the newest plan's buy sheet, as a buyer would."""
-    sheet = max((home / "test_buys").glob("*/buy_sheet.csv"), key=lambda path: path.stat().st_mtime)
+def fill_sheet(plans: Path, target: Path, done: dict[str, str]) -> None:
+    """Fills in the newest plan's sheet, as its reader would."""
+    sheet = max(plans.glob(f"*/{target.name}"), key=lambda path: path.stat().st_mtime)
     with sheet.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        row |= {"ordered_at": f"{NEXT_DAY} 12:00:00", "decided_at": f"{NEXT_DAY} 13:00:00", "verdict": "genuine"}
+        rows = [row | done for row in csv.DictReader(file)]
     with target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

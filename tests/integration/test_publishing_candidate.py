@@ -49,8 +49,8 @@ def test_both_files_have_the_documented_columns(tmp_path: Path):
     candidate = Home(tmp_path).build()
     expected = [
         "rank", "listing_id", "merchant_id", "title", "url", "category", "brand", "price", "currency", "score",
-        "own_conduct_score", "band", "expected_precision", "reasons", "action", "first_flagged_date", "days_on_list",
-        "is_new",
+        "own_conduct_score", "band", "expected_precision", "reasons", "is_calibrated", "action", "first_flagged_date",
+        "days_on_list", "is_new",
     ]  # fmt: skip
     assert pq.read_schema(candidate.parquet).names == expected == list(list_columns("listings"))
     assert list(csv_of(candidate)[0]) == expected

@@ -323,7 +323,7 @@ def _create_state(connection: duckdb.DuckDBPyConnection, home: Path, as_of: dt.d
     """Creates the tables that are no marts: published lists, leads, pending models, and refused gates."""
     connection.execute(
         "create table lists (list_name varchar, as_of_date date, version varchar, row_count bigint, rated_count bigint, "
-        "is_newest boolean, is_previous boolean); "
+        "is_calibrated boolean, is_newest boolean, is_previous boolean); "
         "create table listed (list_name varchar, entity_kind varchar, entity_id varchar, other_id varchar, score double, "
         "first_flagged_date date, days_on_list integer, is_new boolean); "
         "create view reviewed as select distinct entity_kind, entity_id from funnel where stage = 'reviewed'; "
@@ -347,8 +347,11 @@ def _insert_list(connection: duckdb.DuckDBPyConnection, home: Path, name: ListNa
     previous_day = max((day for day in versions if day < as_of), default=None)
     for day, version in list(versions.items())[-VERSIONS_SHOWN:]:
         manifest = store.manifest(version)
-        row = [name, day, version, manifest.row_count, manifest.rated_count, version == current, day == previous_day]
-        connection.execute("insert into lists values (?, ?, ?, ?, ?, ?, ?)", row)
+        is_calibrated = manifest.inputs.model.is_calibrated
+        row = [name, day, version, manifest.row_count, manifest.rated_count, is_calibrated]
+        connection.execute(
+            "insert into lists values (?, ?, ?, ?, ?, ?, ?, ?)", [*row, version == current, day == previous_day]
+        )
     if current is None:
         return
     own, other = (definition.carried or (definition.key, None))[:2]

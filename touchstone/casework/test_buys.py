@@ -24,6 +24,8 @@ import pyarrow.parquet as pq
 from jinja2 import Environment
 
 from expectations.contract import load_contract
+from ml.flagging import RANK_POWER
+from ml.registry import Registry
 from ml.sampling import Design, Frame, Strata, design_strata, draw
 from touchstone.casework.currencies import base_currency
 from touchstone.core.errors import BadInputError, format_count
@@ -31,6 +33,7 @@ from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
 from touchstone.core.home import Home
 from touchstone.core.last_run import what_is_missing
+from touchstone.core.lists import LISTS, ListName
 from touchstone.core.parquet import read_small_parquet
 from touchstone.core.settings import Settings
 from touchstone.core.text import visible_in_html, visible_values
@@ -54,7 +57,7 @@ select
     rated.price,
     rated.currency,
     round(features.price_base / $rate, 2) as cost,
-    rated.score / 100 as risk
+    case when $is_calibrated then rated.score / 100 else pow(rated.score / 100, $rank_power) end as risk
 from read_parquet($rated, hive_partitioning = false) as rated
 inner join read_parquet($features, hive_partitioning = false) as features
     on features.listing_id = rated.listing_id
@@ -129,7 +132,7 @@ def plan_test_buys(settings: Settings, request: Request) -> Plan:
     """
     frame, counts = frame_of(settings, request)
     design = Design(budget=request.budget, merchant_cap=request.merchant_cap)
-    strata = design_strata(_sampling_frame(frame, request.certain), design)
+    strata = design_strata(sampling_frame(frame, request.certain), design)
     digest = sha256_bytes(_ipc_bytes(frame.select(["listing_id", "merchant_id", "category", "cost", "risk"])))
     seed = int(sha256_bytes(f"{digest} {request.as_of}".encode())[:8], 16) if request.seed is None else request.seed
     drawn = draw(strata, seed)
@@ -251,7 +254,13 @@ def _frame(
             f"{request.as_of} was not rated: {rated} does not exist. Run `touchstone run --as-of {request.as_of}` first."
         )
     create_landed_views(connection, settings)
-    parameters = {"rated": str(rated), "features": str(features), "rate": _rate(connection, settings, request)}
+    parameters = {
+        "rated": str(rated),
+        "features": str(features),
+        "rate": _rate(connection, settings, request),
+        "is_calibrated": rates_by_probability(settings, "listings", rated),
+        "rank_power": RANK_POWER,
+    }
     connection.execute(f"create table active as {FRAME}", parameters)
     window_start = request.as_of - timedelta(days=request.window_days)
     connection.execute(
@@ -298,6 +307,20 @@ def _ipc_bytes(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
+def rates_by_probability(settings: Settings, list_name: ListName, mart: Path) -> bool:
+    """Returns whether the scores of a mart are probabilities; ranks are turned into risks as by `ml.flagging.rank_risk`.
+
+    Args:
+        settings: The settings.
+        list_name: The list of the mart.
+        mart: Its Parquet file.
+    """
+    digests = pc.unique(pq.read_table(mart, columns=["model_digest"], partitioning=None)["model_digest"]).to_pylist()
+    registry = Registry(settings.home)
+    champions = [registry.once_champion(LISTS[list_name].model, digest) for digest in digests if digest is not None]
+    return all(champion is None or champion.is_calibrated for champion in champions)
+
+
 def create_landed_views(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """Creates the views of all landed tables in a connection."""
     open_landed_views(connection, settings.home, load_contract())
@@ -326,7 +349,15 @@ def _earlier_plans(settings: Settings, window_start: date, as_of: date) -> list[
     return sorted(str(path) for path in plans if window_start <= date.fromisoformat(path.parent.name[:10]) < as_of)
 
 
-def _sampling_frame(frame: pa.Table, certain: Sequence[str]) -> Frame:
+def sampling_frame(frame: pa.Table, certain: Sequence[str] = (), key: str = "listing_id") -> Frame:
+    """Returns a frame's rows as arrays for the draw.
+
+    Args:
+        frame: Columns `key`, merchant_id, category, cost and risk.
+        certain: Ids that are drawn with certainty.
+        key: The column with the ids.
+    """
+
     def codes(name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
         return np.asarray(pc.rank(frame[name], tiebreaker="dense").to_numpy(), dtype=np.int64) - 1
 
@@ -335,7 +366,7 @@ def _sampling_frame(frame: pa.Table, certain: Sequence[str]) -> Frame:
         category=codes("category"),
         cost=frame["cost"].to_numpy(),
         risk=frame["risk"].to_numpy(),
-        certain=np.isin(np.asarray(frame["listing_id"].to_pylist(), dtype=object), list(certain)),
+        certain=np.isin(np.asarray(frame[key].to_pylist(), dtype=object), list(certain)),
     )
 
 

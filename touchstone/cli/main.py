@@ -17,6 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from touchstone.cli import (
+    audits,
     dbt,
     evaluate,
     leads,
@@ -52,6 +53,7 @@ app.add_typer(outcomes.decisions_app, name="decisions")
 app.add_typer(outcomes.appeals_app, name="appeals")
 app.add_typer(outcomes.cases_app, name="cases")
 app.add_typer(test_buys.app, name="test-buys")
+app.add_typer(audits.app, name="audits")
 app.add_typer(leads.app, name="leads")
 app.add_typer(policies.app, name="policies")
 for command in (

@@ -56,6 +56,7 @@ Failpoint = Literal[
     "publish.history",  # the version's line is appended to the history: it is published
     "publish.latest",  # `LATEST` names the version
     "test_buys.plan",  # a plan of what to buy, with its sheet
+    "audits.plan",  # a plan of what to decide on, with its sheet
     "leads.write",  # the leads of a date, with their members and their status
     "report.write",  # the report of the day gets its final name
     "prune.ledger",  # a line records that a load is pruned

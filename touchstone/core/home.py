@@ -182,6 +182,11 @@ class Home:
         return self.root / "test_buys"
 
     @property
+    def audits(self) -> Path:
+        """Folder of the audit plans."""
+        return self.root / "audits"
+
+    @property
     def marts(self) -> Path:
         """Folder of the exported marts."""
         return self.root / "marts"

@@ -66,7 +66,7 @@ _FORMULA_STARTS = r"^\s*[=+\-@\t\r＝＋－＠]"  # noqa: RUF001  # spreadsheets
 def list_columns(list_name: ListName) -> tuple[str, ...]:
     """Returns the columns of a list, in order."""
     shape = SHAPES[list_name]
-    tail = ("action", "first_flagged_date", "days_on_list", "is_new")
+    tail = ("is_calibrated", "action", "first_flagged_date", "days_on_list", "is_new")
     return ("rank", *shape.ids, shape.label, *_MART_COLUMNS, *tail)
 
 
@@ -136,7 +136,7 @@ def build_candidate(
     """
     store = ListStore(published, list_name)
     previous = previous_version(store.history(), as_of)
-    rows = _rows(list_name, mart, _previous_list(store, previous), as_of)
+    rows = _rows(list_name, mart, _previous_list(store, previous), as_of, is_calibrated=inputs.model.is_calibrated)
     rated_count, flagged_count, held = _counts(mart)
     files = {f"{list_name}.parquet": _parquet_bytes(rows), f"{list_name}.csv": csv_bytes(rows)}
     manifest = Manifest(
@@ -192,7 +192,7 @@ def _previous_list(store: ListStore, version: str | None) -> Path | None:
     return path
 
 
-def _rows(list_name: ListName, mart: Path, previous: Path | None, as_of: dt.date) -> pa.Table:
+def _rows(list_name: ListName, mart: Path, previous: Path | None, as_of: dt.date, *, is_calibrated: bool) -> pa.Table:
     """Returns the rows of the list, in rank order."""
     key = LISTS[list_name].key
     with duckdb.connect(":memory:", config={"temp_directory": ""}) as connection:
@@ -201,7 +201,9 @@ def _rows(list_name: ListName, mart: Path, previous: Path | None, as_of: dt.date
             connection.execute(
                 f"insert into previous select {key}, first_flagged_date from read_parquet(?)", [str(previous)]
             )
-        return connection.execute(_query(list_name), {"as_of": as_of, "mart": str(mart)}).to_arrow_table()
+        return connection.execute(
+            _query(list_name), {"as_of": as_of, "mart": str(mart), "is_calibrated": is_calibrated}
+        ).to_arrow_table()
 
 
 def _counts(mart: Path) -> tuple[int, int, Held]:
@@ -221,6 +223,7 @@ def _query(list_name: ListName) -> str:
         select
           row_number() over (order by mart.score desc, mart.margin desc, mart.{key}) as rank,
           {columns},
+          cast($is_calibrated as boolean) as is_calibrated,
           cast(mart.action as varchar) as action,
           coalesce(previous.first_flagged_date, cast($as_of as date)) as first_flagged_date,
           cast(cast($as_of as date) - coalesce(previous.first_flagged_date, cast($as_of as date)) as integer) as days_on_list,

@@ -68,12 +68,26 @@ class Loads(_Data):
 
 
 class RatingModel(_Data):
-    """The model that rated: its name, digest, and its own threshold and floor (0 to 100); the terms may set others."""
+    """The model that rated.
+
+    Attributes:
+        name: Its name.
+        digest: Its digest.
+        threshold: Its own threshold, 0 to 100; the terms may set others.
+        floor: Its floor, 0 to 100.
+        is_calibrated: Whether a score is a probability. If not, it is a rank: the share of the rated entities below it, unless a
+            prevalence is assumed.
+        assumed_prevalence: The share of positives that the policy assumes for a model that is not calibrated; None for none.
+        assumption_source: Where the policy has that share from.
+    """
 
     name: str
     digest: str
     threshold: float
     floor: float
+    is_calibrated: bool = True
+    assumed_prevalence: float | None = None
+    assumption_source: str | None = None
 
 
 class ManifestInputs(_Data):
@@ -112,7 +126,8 @@ class Manifest(_Data):
     """The manifest of a list: its inputs, counts, terms and the digests of its files.
 
     Attributes:
-        schema_version: Version of this schema. Version 1 has no `flagged_count`, `held` and `terms`.
+        schema_version: Version of this schema. Version 1 has no `flagged_count`, `held` and `terms`; before version 3 a model
+            has no `is_calibrated` and nothing assumed.
         list_name: The list.
         as_of: The as-of date.
         rated_count: Rated entities; the list contains `row_count` of them.
@@ -127,7 +142,7 @@ class Manifest(_Data):
         files: SHA-256 of each file of the list, by name.
     """
 
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[1, 2, 3] = 3
     list_name: ListName
     as_of: dt.date
     rated_count: int = Field(ge=0)
@@ -145,15 +160,23 @@ class Manifest(_Data):
     def _counts_add_up(self) -> Self:
         added = (self.flagged_count, self.held, self.terms)
         if any((value is None) != (self.schema_version == 1) for value in added):
-            raise ValueError("flagged_count, held and terms belong to schema version 2, which requires all of them")
+            raise ValueError(
+                "flagged_count, held and terms belong to schema version 2 and later, which require all of them"
+            )
         if self.held is not None and self.flagged_count != self.row_count + sum(self.held.model_dump().values()):
             raise ValueError("flagged_count is not the sum of the rows and the held entities")
         return self
 
     def to_bytes(self) -> bytes:
         """Returns the manifest as canonical JSON, as it is hashed and published."""
-        excluded = {"flagged_count", "held", "terms"} if self.schema_version == 1 else set()
-        return canonical_json(self.model_dump(mode="json", exclude=excluded))
+        content = self.model_dump(mode="json")
+        if self.schema_version == 1:
+            for name in ("flagged_count", "held", "terms"):
+                del content[name]
+        if self.schema_version < 3:
+            for name in ("is_calibrated", "assumed_prevalence", "assumption_source"):
+                del content["inputs"]["model"][name]
+        return canonical_json(content)
 
     @property
     def sha256(self) -> str:

@@ -134,6 +134,22 @@ class Term(BaseModel):
         )
 
 
+class AssumedPrevalence(BaseModel):
+    """The share of positives that a policy assumes among the rated entities of a list.
+
+    It turns the ranking of a model that no random verdict calibrated into probabilities; they are as good as the assumption.
+
+    Attributes:
+        share: The share, above 0 and below 1.
+        source: Where it comes from, for the readers of the manifest.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: Annotated[float, Field(gt=0, lt=1, strict=True)]
+    source: Word
+
+
 class Policy(BaseModel):
     """A policy for all lists.
 
@@ -148,6 +164,7 @@ class Policy(BaseModel):
         terms: Overrides for a list and within it for a category, a brand or a country; the first that matches decides.
         rules: Rules on transactions, in addition to the models.
         drift: Limits of the drift since training.
+        assumed_prevalence: By list, the share of positives to assume until random verdicts estimate it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -162,6 +179,12 @@ class Policy(BaseModel):
     terms: tuple[Term, ...] = ()
     rules: tuple[Rule, ...] = ()
     drift: Drift = Drift()
+    assumed_prevalence: Mapping[ListName, AssumedPrevalence] = {}
+
+    def assumed_share(self, list_name: ListName) -> float | None:
+        """Returns the assumed share of positives of a list; None if the policy assumes none."""
+        assumed = self.assumed_prevalence.get(list_name)
+        return None if assumed is None else assumed.share
 
     def max_flagged(self, rated: int) -> float:
         """Returns how many of the rated entities may be flagged: `max_flagged_share` of them and three standard deviations.
@@ -225,10 +248,18 @@ ALLOWED_VALUES: Mapping[str, str] = {
     "at_least": "a number",
     "at_most": "a number",
     "drift": "a mapping, such as {warn: 0.25, block: 8.0}",
+    "assumed_prevalence": 'a mapping by list, such as {listings: {share: 0.03, source: "audit of May"}}',
+    "share": "a share above 0 and below 1, such as 0.03",
+    "source": "words that say where the share comes from",
     "warn": "a number above 0",
     "block": "a number above 0",
 }
-MODELS: Mapping[str, type[BaseModel]] = {"terms": Term, "rules": Rule, "drift": Drift}
+MODELS: Mapping[str, type[BaseModel]] = {
+    "terms": Term,
+    "rules": Rule,
+    "drift": Drift,
+    "assumed_prevalence": AssumedPrevalence,
+}
 EFFECTS = ("target_precision", "threshold", "capacity", "corroboration", "action")
 Fault = tuple[int, str]
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 
+from ml.model import flagging_under
 from ml.registry import Registry
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.home import Home
@@ -195,7 +196,8 @@ def _tried(
             )
         sides = []
         for table, policy in zip(("in_force", "tried"), policies, strict=True):
-            terms = applied_terms(policy, name, model.card["flagging"]) if name in policy.lists else ()
+            flagging = flagging_under(model.card, policies[0].assumed_share(name))
+            terms = applied_terms(policy, name, flagging) if name in policy.lists else ()
             decide(connection, table, name, mart, terms, digest)
             sides.append(_side(connection, table, policy, terms))
         return _compare(connection, home, name, date, policies[0], (sides[0], sides[1]))

@@ -21,6 +21,8 @@ from touchstone.core.lists import LISTS, ListName
 from touchstone.publishing.policy import Action, Policy, Term
 
 MACRO = Path(__file__).resolve().parents[2] / "dbt_project" / "macros" / "terms.sql"
+RANKING_CAPACITY = 100
+"""Rows a day of a list that is a ranking, unless the policy sets a capacity."""
 _BY_DECISIONS = (
     "To change this, record more decisions on randomly drawn {} in `moderation_decisions`, with their "
     "`inclusion_probability`."
@@ -45,8 +47,8 @@ class AppliedTerm(BaseModel):
         brand: Only rows of this brand.
         country: Only rows of merchants of this country.
         target_precision: The precision that determined the threshold, 0 to 1; None if the policy states a threshold.
-        basis: Origin of the threshold: `target`; `fallback` if no score of the model's precision table reaches the target; or
-            `stated`.
+        basis: Origin of the threshold: `target`; `fallback` if no score of the model's precision table reaches the target;
+            `ranking` if the scores are no probabilities, so that the capacity decides; or `stated`.
         threshold: The lowest score to flag.
         floor: The lowest own_conduct_score to flag; always the model's.
         capacity: Maximum number of rows a day; None for no limit.
@@ -61,7 +63,7 @@ class AppliedTerm(BaseModel):
     brand: str | None = None
     country: str | None = None
     target_precision: float | None = None
-    basis: Literal["target", "fallback", "stated"]
+    basis: Literal["target", "fallback", "ranking", "stated"]
     threshold: float
     floor: float
     capacity: int | None = None
@@ -77,7 +79,8 @@ class AppliedTerm(BaseModel):
     def __str__(self) -> str:
         """Describes the term."""
         conditions = ", ".join(f"{name} {value}" for name, value in self.conditions.items()) or "all other rows"
-        target = "" if self.target_precision is None else f" (target {self.target_precision:g}, {self.basis})"
+        target = " (a ranking)" if self.basis == "ranking" else ""
+        target = target if self.target_precision is None else f" (target {self.target_precision:g}, {self.basis})"
         capacity = "" if self.capacity is None else f", at most {self.capacity} a day"
         corroboration = "" if self.corroboration == 1 else f", at least {self.corroboration} signals"
         return f"{conditions}: {self.action} from {self.threshold:g}{target}{capacity}{corroboration}"
@@ -101,11 +104,16 @@ def applied_terms(policy: Policy, list_name: ListName, flagging: Mapping[str, An
 def _apply(policy: Policy, term: Term | None, number: int, flagging: Mapping[str, Any]) -> AppliedTerm:
     own = {} if term is None else term.model_dump(exclude={"list_name"}, exclude_none=True)
     threshold, basis = own.pop("threshold", None), "stated"
+    shared = {name: getattr(policy, name) for name in ("capacity", "corroboration", "action")}
+    if flagging["basis"] == "ranking":
+        own.pop("target_precision", None)  # no score of a ranking is known to reach any precision
+        shared["capacity"] = policy.capacity or RANKING_CAPACITY
+        if threshold is None:
+            threshold, basis = float(flagging["threshold"]), "ranking"
     target = None if threshold is not None else own.pop("target_precision", policy.target_precision)
     if target is not None:
         threshold, expected = threshold_for(flagging, target)
         basis = "fallback" if expected is None else "target"
-    shared = {name: getattr(policy, name) for name in ("capacity", "corroboration", "action")}
     floor = float(flagging["floor"])
     effective = {"term": number, "target_precision": target, "basis": basis, "threshold": threshold, "floor": floor}
     return AppliedTerm.model_validate({**shared, **own, **effective})

@@ -9,12 +9,16 @@ run as (
 
 ),
 
--- The history begins with the first observation; a listing may have been offered for years before.
+-- The history begins with the first observation or, if somebody decided on an entity before it, with that decision, whose training
+-- row needs peers of its date; a listing may have been offered for years before.
 observed_days as (
 
-    select distinct day
+    select day
     from {{ ref('int_listing_days') }}
     where order_count + review_count + sighting_count > 0
+    union
+    select cast(decided_at as date) as day
+    from {{ ref('int_labels') }}
 
 ),
 

@@ -1,5 +1,5 @@
 -- Labels of each spine's entities; one row per label. Labels that calibrate have a known inclusion probability: test buys of
--- listings, and audited decisions on merchants and transactions.
+-- listings, and audited decisions on listings, merchants and transactions.
 with
 
 all_labels as (
@@ -32,7 +32,7 @@ final as (
         inclusion_probability,
         is_standalone,
         inclusion_probability is not null
-        and source = case relation when 'listing' then 'test_buy' else 'moderation_decision' end as is_calibrating
+        and (source = 'moderation_decision' or (relation = 'listing' and source = 'test_buy')) as is_calibrating
     from all_labels
 
 )
