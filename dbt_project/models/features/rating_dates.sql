@@ -9,8 +9,8 @@ run as (
 
 ),
 
--- The history begins with the first observation or, if somebody decided on an entity before it, with that decision, whose training
--- row needs peers of its date; a listing may have been offered for years before.
+-- The history begins with the first observation or, if somebody decided on an entity before it, with that decision, whose
+-- training row needs peers of its date; a listing may have been offered for years before.
 observed_days as (
 
     select day
