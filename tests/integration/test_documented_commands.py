@@ -48,6 +48,7 @@ APPROVE = 'touchstone models approve listing_counterfeit 2 --who "your name" --w
 CODES = {
     "touchstone alerts test": BAD_INPUT,  # no channel is set
     "touchstone models shadow listing_counterfeit": BAD_INPUT,  # no day has been rated by both versions yet
+    'touchstone sources accept TABLE --why "…"': BAD_INPUT,  # no load of the home was refused
     # Mentioned in a sentence, without their required arguments:
     "touchstone backfill": BAD_INPUT,
     "touchstone evaluate": BAD_INPUT,
