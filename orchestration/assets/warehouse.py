@@ -243,13 +243,20 @@ def note_unread(run: Run) -> None:
 
 
 def note_currencies(run: Run) -> None:
-    """Notes the base currency if there are several, and which share of each table's amounts has no exchange rate to it."""
+    """Notes the base currency if there are several, and which share of each table's amounts has no exchange rate to it.
+
+    Amounts up to the run's date count, as in the mart `currencies`.
+    """
     with run.warehouse.connect() as connection:
-        currency_count = connection.sql("select count(distinct currency) from int_currency_days").fetchall()[0][0]
+        connection.execute(
+            "create or replace temporary view amounts_so_far as select currency_days.* from int_currency_days as currency_days "
+            "cross join landed.run as run where coalesce(currency_days.day <= run.as_of, true)"
+        )
+        currency_count = connection.sql("select count(distinct currency) from amounts_so_far").fetchall()[0][0]
         missing = connection.sql(
             "select table_name, sum(no_rate_count) as missing, sum(amount_count), "
             "string_agg(distinct coalesce(currency, 'no currency'), ', ' order by coalesce(currency, 'no currency')) "
-            "filter (where no_rate_count > 0) from int_currency_days group by table_name having missing > 0 order by table_name"
+            "filter (where no_rate_count > 0) from amounts_so_far group by table_name having missing > 0 order by table_name"
         ).fetchall()
     base = run.warehouse.pinned_loads()["base_currency"]
     if currency_count > 1 or missing:
