@@ -30,7 +30,8 @@ import yaml
 from ml.metrics import calibration_slope
 from ml.registry import Registry
 from ml.sampling import Design, design_strata
-from touchstone.casework.test_buys import Request, frame_of, sampling_frame
+from touchstone.casework.plans import sampling_frame
+from touchstone.casework.test_buys import Request, frame_of
 from touchstone.core.settings import Settings
 from touchstone.demo.generate import generate
 
@@ -140,27 +141,32 @@ def _budgets(settings: Settings, as_of: date) -> list[float]:
 
 def _buys(settings: Settings, as_of: date, budget: float) -> int:
     frame, _ = frame_of(settings, Request(budget=budget, currency="USD", as_of=as_of))
-    return int(design_strata(sampling_frame(frame), Design(budget=budget)).number.sum())
+    return int(design_strata(sampling_frame(frame, "listing_id"), Design(budget=budget)).number.sum())
 
 
 def measure(home: Path, truth: Path, as_of: date) -> Round:
     """Measures the scores of a day against the truth."""
-    rows = duckdb.execute(
-        """
-        with verdicts as (select distinct listing_id from read_parquet($buys, union_by_name = true))
-        select scores.score, scores.margin, coalesce(t.is_counterfeit and t.since <= $as_of, false) as is_true,
-            verdicts.listing_id is not null as has_verdict
-        from read_parquet($scores) as scores
-        left join read_parquet($truth) as t using (listing_id)
-        left join verdicts using (listing_id)
-        order by scores.score desc, scores.margin desc, scores.listing_id
-        """.replace("read_parquet($buys, union_by_name = true)", _verdicts(home)),
-        {
-            "scores": str(home / "scores" / MODEL / f"as_of={as_of}" / "scores.parquet"),
-            "truth": str(truth / "listings.parquet"),
-            "as_of": as_of,
-        },
-    ).fetchnumpy()
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("create table verdicts (listing_id varchar)")
+        if files := [str(file) for file in home.glob("landing/test_buys/*/*.parquet")]:
+            connection.execute(
+                "insert into verdicts select distinct listing_id from read_parquet($files)", {"files": sorted(files)}
+            )
+        rows = connection.execute(
+            """
+            select scores.score, coalesce(t.is_counterfeit and t.since <= $as_of, false) as is_true,
+                verdicts.listing_id is not null as has_verdict
+            from read_parquet($scores, hive_partitioning = false) as scores
+            left join read_parquet($truth) as t using (listing_id)
+            left join verdicts using (listing_id)
+            order by scores.score desc, scores.margin desc, scores.listing_id
+            """,
+            {
+                "scores": str(home / "scores" / MODEL / f"as_of={as_of}" / "scores.parquet"),
+                "truth": str(truth / "listings.parquet"),
+                "as_of": as_of,
+            },
+        ).fetchnumpy()
     score, is_true, open_ = rows["score"] / 100, rows["is_true"].astype(bool), ~rows["has_verdict"].astype(bool)
     found = is_true[open_]
     precision = np.cumsum(found) / np.arange(1, len(found) + 1)
@@ -173,13 +179,6 @@ def measure(home: Path, truth: Path, as_of: date) -> Round:
         as_of, kind, int((~open_).sum()), len(found), float(found.mean()), float(precision[found].mean()),
         float(found[:100].mean()), float(score.mean()), float(is_true.mean()), slope,
     )  # fmt: skip
-
-
-def _verdicts(home: Path) -> str:
-    files = sorted(home.glob("landing/test_buys/*/*.parquet"))
-    if not files:
-        return "(select null::varchar as listing_id where false)"
-    return f"read_parquet({[str(file) for file in files]}, union_by_name = true)"
 
 
 def run_seed(scale: float, seed: int, rounds: int) -> list[Round]:

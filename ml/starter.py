@@ -102,10 +102,10 @@ def fit_scorecard(indicators: Sequence[Indicator], names: Sequence[str], feature
     """
     positions = {name: index for index, name in enumerate(names)}
     trees = [
-        _stump(tree, positions[one.feature], threshold, one.direction, one.points * rise, below, len(features))
+        _stump(tree, positions[one.feature], threshold, one.direction, one.points * rise, below, features.shape)
         for tree, (one, threshold, rise, below) in enumerate(_stumps(indicators, positions, features))
     ]
-    return _booster(trees or [_leaf(len(features))], len(names))
+    return _booster(trees, len(names))
 
 
 def surprise(values: Floats, direction: int) -> tuple[Floats, Floats]:
@@ -151,9 +151,10 @@ def _stumps(
 
 
 def _stump(
-    number: int, feature: int, threshold: float, direction: int, value: float, below: int, rows: int
+    number: int, feature: int, threshold: float, direction: int, value: float, below: int, shape: tuple[int, ...]
 ) -> dict[str, Any]:
     """Returns a tree that adds `value` where a feature reaches a threshold; XGBoost goes left where x < condition."""
+    rows, features = shape
     is_high = direction > 0
     condition = np.float32(threshold) if is_high else np.nextafter(np.float32(threshold), np.float32(np.inf))
     left, right = (0.0, value) if is_high else (value, 0.0)
@@ -174,26 +175,12 @@ def _stump(
         "split_indices": [feature, 0, 0],
         "split_type": [0, 0, 0],
         "sum_hessian": [float(cover) for cover in covers],
-        "tree_param": {"num_deleted": "0", "num_feature": "0", "num_nodes": "3", "size_leaf_vector": "1"},
+        "tree_param": {"num_deleted": "0", "num_feature": str(features), "num_nodes": "3", "size_leaf_vector": "1"},
     }
-
-
-def _leaf(rows: int) -> dict[str, Any]:
-    """Returns a tree that adds nothing, for a scorecard of which no indicator is known."""
-    zero = {name: [0.0] for name in ("base_weights", "loss_changes", "split_conditions")}
-    nothing: dict[str, Any] = {f"categories{end}": [] for end in ("", "_nodes", "_segments", "_sizes")}
-    index = {name: [-1] for name in ("left_children", "right_children")}
-    return {
-        **zero, **nothing, **index, "default_left": [0], "id": 0, "parents": [2147483647], "split_indices": [0],
-        "split_type": [0], "sum_hessian": [float(rows)],
-        "tree_param": {"num_deleted": "0", "num_feature": "0", "num_nodes": "1", "size_leaf_vector": "1"},
-    }  # fmt: skip
 
 
 def _booster(trees: list[dict[str, Any]], features: int) -> bytes:
     """Returns trees as a booster, in XGBoost's documented JSON form and then in UBJ."""
-    for tree in trees:
-        tree["tree_param"]["num_feature"] = str(features)
     body = {
         "learner": {
             "attributes": {},

@@ -191,7 +191,8 @@ def prepare(
     training_set = files.read(declaration, as_of)
     split = split_for(declaration, training_set, parameters)
     few = too_few(declaration.name, split)
-    indicators = _starter_indicators(declaration, training_set, registry) if few is not None else ()
+    champion = _champion_to_compare(declaration.name, registry)
+    indicators = _starter_indicators(declaration, training_set, champion) if few is not None else ()
     if few is not None and not indicators:
         progress(few.message)
         return few
@@ -213,7 +214,7 @@ def prepare(
     )
     importances = metrics.shares(report.importances)
     comparison = _compare_with_champion(
-        declaration, trained, training_set, split, importances, files, parameters, registry
+        declaration, trained, training_set, split, importances, files, parameters, champion
     )
     calibration = calibration_figures(trained.model, split.calibrate, (parameters.resamples, parameters.seed))
     judgement = review.judge(
@@ -244,10 +245,9 @@ def prepare(
 
 
 def _starter_indicators(
-    declaration: Declaration, training_set: TrainingSet, registry: Registry
+    declaration: Declaration, training_set: TrainingSet, champion: model.RiskModel | str | None
 ) -> tuple[starter.Indicator, ...]:
     """Returns what a starter model would rank by; nothing if a trained model rates already, or no indicator has values."""
-    champion = _champion_to_compare(declaration.name, registry)
     if champion is not None and not (isinstance(champion, model.RiskModel) and champion.is_starter):
         return ()
     return starter.available(starter.read_scorecard(declaration), declaration, training_set.active.features)
@@ -301,7 +301,7 @@ def _compare_with_champion(
     importances: Mapping[str, float],
     files: Files,
     parameters: Parameters,
-    registry: Registry,
+    champion: model.RiskModel | str | None,
 ) -> Comparison | str | None:
     """Compares a challenger with the champion on rows that neither was trained on.
 
@@ -310,7 +310,6 @@ def _compare_with_champion(
     Returns:
         The comparison; why there is none; or None without a champion.
     """
-    champion = _champion_to_compare(declaration.name, registry)
     if not isinstance(champion, model.RiskModel):
         return champion
     if champion.digest == trained.model.digest:

@@ -107,9 +107,9 @@ def test_recorded_decisions_are_labels_with_the_probability_that_drew_them(home:
     [
         ({"verdict": "counterfeit"}, "verdict 'counterfeit' is not one of fake, genuine"),
         ({"decided_at": ""}, "the verdict fake has no decided_at"),
-        ({"entity_id": "nobody"}, "did not draw 'nobody'"),
-        ({"plan_id": "2020-01-01-000000000000"}, "There is no audit plan '2020-01-01-000000000000'"),
-        ({"verdict": ""}, "no row has a verdict"),
+        ({"entity_id": "nobody"}, "has no entity 'nobody'"),
+        ({"plan_id": "2020-01-01-000000000000"}, "There is no plan 2020-01-01-000000000000"),
+        ({"verdict": ""}, "no row has a value in verdict"),
     ],
 )
 def test_an_invalid_sheet_records_nothing_and_says_what_is_wrong(

@@ -15,7 +15,7 @@ from tests.landing_fixtures import CONTRACT, LISTINGS, MERCHANTS, Market
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.home import Home
 from touchstone.core.last_run import what_is_missing
-from touchstone.core.run_record import RunRecord
+from touchstone.core.run_record import Outcome, RunRecord
 from touchstone.core.settings import POLICY_FILE, Settings
 from touchstone.landing.acceptances import accept_load, read_acceptances
 from touchstone.landing.ledger import Ledger
@@ -94,17 +94,17 @@ def test_a_sources_file_that_shares_one_merchant_lands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["refused", "failed"])
-def test_after_a_run_a_command_says_what_the_run_said(outcome: str, tmp_path: Path) -> None:
+def test_after_a_run_a_command_repeats_its_messages(outcome: Outcome, tmp_path: Path) -> None:
     home = Home(tmp_path)
     with pytest.raises(BadInputError, match=r"List listings is not published yet\. Run `touchstone run`\."):
         read_list(home.published, "listings")
     record = RunRecord.start(home.runs, "abc")
     assert "Run `touchstone run`" in what_is_missing(tmp_path, "Run `touchstone run`."), "it has not ended"
-    record.end(outcome, "tables.listings is required, and the file does not map it.")  # type: ignore[arg-type]
+    record.end(outcome, "tables.listings is required, and the file does not map it.")
     with pytest.raises(BadInputError) as refused:
         read_list(home.published, "listings")
     assert "tables.listings is required, and the file does not map it." in str(refused.value)
-    assert f"The last run (abc, {record.started_at[:10]}) ended as {outcome} and said:" in str(refused.value)
+    assert f"The last run (abc, {record.started_at[:10]}) ended as {outcome} with these messages:" in str(refused.value)
     assert "touchstone run" not in str(refused.value)
 
 
@@ -132,7 +132,7 @@ def _volume_gate(market: Market) -> str | None:
     from orchestration.checks import _load_rows
 
     run = SimpleNamespace(landing=market.landing, pins=market.pins(), ledger=Ledger(market.landing).read())
-    rows = _load_rows(run)  # type: ignore[arg-type]
+    rows = _load_rows(run)  # type: ignore[arg-type]  # the part of a run that the gate reads
     files = {
         table: [path for load in loads for path in load.paths(market.landing)]
         for table, loads in run.pins.current.items()

@@ -105,7 +105,7 @@ def test_spellings_of_an_identifier_land_as_one(tmp_path: Path) -> None:
     market = Market(tmp_path, LINES | {"merchants": IN_COUNTRIES, "merchant_identifiers": IDENTIFIED})
     assert not any(report.violations for report in market.check().values())
     market.land()
-    february = [datetime(2026, 2, day) for day in range(1, 5)]  # noqa: DTZ001
+    february = [datetime(2026, 2, day) for day in range(1, 5)]  # noqa: DTZ001  # landed times have no zone: they are UTC
     assert market.rows("merchant_identifiers") == identifiers(
         ("m1", "phone", "+4930901820", february[0], True),
         ("m2", "phone", "+4930901820", february[2], False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
 import pytest
 
@@ -10,10 +12,10 @@ from touchstone.core.errors import BadInputError
 from touchstone.landing.currencies import NO_CURRENCY, base_currency
 
 Amounts = dict[str, dict[str | None, int]]
-Rates = list[tuple[str, float]]
+Rates = Sequence[tuple[str, float]]
 
 
-def chosen(amounts: Amounts, rates: Rates = [], given: str | None = None) -> str:  # noqa: B006  # never changed
+def chosen(amounts: Amounts, rates: Rates = (), given: str | None = None) -> str:
     """Returns the base currency of tables with so many rows of each currency."""
     contract = load_contract()
     with duckdb.connect(":memory:") as connection:

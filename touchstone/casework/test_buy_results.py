@@ -5,8 +5,8 @@ Verdicts enter as rows of the contract's `test_buys`, with the inclusion probabi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,20 @@ import numpy as np
 import pyarrow as pa
 
 from ml.sampling import Estimate, prevalence, times_for_half
-from touchstone.casework.outcomes import read_texts, record_rows
-from touchstone.casework.test_buys import CERTAIN, Plan, create_landed_views, read_plan
-from touchstone.core.errors import BadInputError, format_count
+from touchstone.casework.outcomes import record_rows
+from touchstone.casework.plans import Pick, Plan, Row, Sheet, read_sheet
+from touchstone.casework.test_buys import CERTAIN, create_landed_views, read_buys_plan
 from touchstone.core.settings import Settings
-from touchstone.core.text import shorten
 from touchstone.landing.land import Recorded
-from touchstone.publishing.candidate import cell_of
 
 VERDICTS = ("genuine", "counterfeit", "inconclusive", "delisted")
+SHEET = Sheet(
+    name="buy_sheet.csv",
+    noun="listing",
+    key="listing_id",
+    needed=("plan_id", "listing_id", "verdict", "ordered_at"),
+    filled_by=("verdict", "ordered_at"),
+)
 
 
 def record_test_buys(settings: Settings, file: Path, *, is_dry: bool = False) -> Recorded:
@@ -43,55 +48,13 @@ def record_test_buys(settings: Settings, file: Path, *, is_dry: bool = False) ->
         BadInputError: The file cannot be read, or a row is invalid: an unknown or repeated listing, an unknown verdict, or a
             verdict without a time.
     """
-    header, rows = read_texts(file)
-    needed = ("plan_id", "listing_id", "verdict", "ordered_at")
-    if missing := [name for name in needed if name not in header]:
-        raise BadInputError(
-            f"{file} has no column {', '.join(missing)}. Use the buy_sheet.csv of the plan, which has all columns."
-        )
-    filled = [
-        (line, row)
-        for line, row in enumerate(rows, start=2)
-        if any(row.get(name) for name in ("verdict", "ordered_at"))
-    ]
-    if not filled:
-        raise BadInputError(
-            f"{file}: no row has a verdict or an ordered_at, so there is nothing to record. Fill in the buy sheet first."
-        )
-    plans = {plan_id: read_plan(settings, plan_id) for plan_id in sorted({row["plan_id"] or "" for _, row in filled})}
-    # The sheet escapes hidden characters in ids, and puts a ' before an id that a spreadsheet would run as a formula.
-    known = {(name, cell_of(pick["listing_id"])): pick for name, plan in plans.items() for pick in plan.picks}
-    known |= {(name, pick["listing_id"]): pick for name, plan in plans.items() for pick in plan.picks}
-    test_buys: list[dict[str, object]] = []
-    errors: list[str] = []
-    seen: dict[tuple[str, str], int] = {}
-    for line, row in filled:
-        key = (row["plan_id"] or "", row["listing_id"] or "")
-        if problem := _problem(row, key, known, seen):
-            errors.append(f"line {line}: {problem}")
-            continue
-        seen[key] = line
-        test_buys.append(_test_buy(row, known[key], plans[key[0]]))
-    if errors:
-        shown = "\n".join(f"  {error}" for error in errors[:10])
-        raise BadInputError(
-            f"{file}: nothing was recorded; {format_count(len(errors), 'row')} invalid:\n{shown}\nCorrect them in the file and "
-            f"record it again."
-        )
-    return record_rows(settings, "test_buys", test_buys, label=file.name, is_dry=is_dry)
+    completed = read_sheet(file, SHEET, partial(read_buys_plan, settings), _problem)
+    rows = [_test_buy(row, pick, plan) for row, pick, plan in completed]
+    return record_rows(settings, "test_buys", rows, label=file.name, is_dry=is_dry)
 
 
-def _problem(
-    row: Mapping[str, str | None],
-    key: tuple[str, str],
-    known: Mapping[tuple[str, str], object],
-    seen: Mapping[tuple[str, str], int],
-) -> str | None:
-    """Returns the error in a row of a buy sheet, or None."""
-    if key not in known:
-        return f"plan {key[0]} has no listing {key[1]!r}"
-    if key in seen:
-        return f"listing {shorten(key[1])} is in line {seen[key]} already"
+def _problem(row: Row) -> str | None:
+    """Returns the error in the values of a row of a buy sheet, or None."""
     verdict = row["verdict"]
     if verdict and verdict not in VERDICTS:
         return f"verdict {verdict!r} is not one of {', '.join(VERDICTS)}"
@@ -102,7 +65,7 @@ def _problem(
     return None
 
 
-def _test_buy(row: Mapping[str, str | None], pick: Mapping[str, Any], plan: Plan) -> dict[str, object]:
+def _test_buy(row: Row, pick: Pick, plan: Plan) -> dict[str, object]:
     """Returns a row of the contract's table test_buys, from a row of the sheet and its pick."""
     is_delisted = row["verdict"] == "delisted"
     paid = row.get("paid") or (None if is_delisted else str(pick["cost"]))
@@ -155,7 +118,7 @@ def report_test_buys(settings: Settings, plan_id: str | None = None) -> dict[str
     Raises:
         BadInputError: There is no such plan.
     """
-    plan = read_plan(settings, plan_id)
+    plan = read_buys_plan(settings, plan_id)
     with duckdb.connect(":memory:") as connection:
         create_landed_views(connection, settings)
         picks = str(plan.folder / "picks.parquet")

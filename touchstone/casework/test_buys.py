@@ -9,7 +9,6 @@ give the same plan.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -19,28 +18,33 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jinja2 import Environment
 
 from expectations.contract import load_contract
-from ml.flagging import RANK_POWER
-from ml.registry import Registry
-from ml.sampling import Design, Frame, Strata, design_strata, draw
+from ml.sampling import Design, Strata, design_strata, draw
 from touchstone.casework.currencies import base_currency
+from touchstone.casework.plans import (
+    WINDOW_DAYS,
+    Plan,
+    earlier_picks,
+    frame_digest,
+    plan_id_of,
+    read_plan,
+    sampling_frame,
+    seed_of,
+    with_risks,
+)
 from touchstone.core.errors import BadInputError, format_count
 from touchstone.core.failpoints import failpoint
-from touchstone.core.files import canonical_json, open_regular, replacing_directory, sha256_bytes, write_json
+from touchstone.core.files import open_regular, replacing_directory, write_json
 from touchstone.core.home import Home
-from touchstone.core.last_run import what_is_missing
-from touchstone.core.lists import LISTS, ListName
-from touchstone.core.parquet import read_small_parquet
 from touchstone.core.settings import Settings
 from touchstone.core.text import visible_in_html, visible_values
 from touchstone.landing.views import open_landed_views
 from touchstone.publishing.candidate import csv_bytes
 
-WINDOW_DAYS = 90
+PLANS_COMMAND = "touchstone test-buys plan --budget 20000"
 CERTAIN = "certain"
 SHEET_TEMPLATE = Path(__file__).with_name("buy_sheet.html")
 SHEET_COLUMNS = ("verdict", "ordered_at", "decided_at", "paid", "paid_currency", "evidence_uri")
@@ -57,7 +61,7 @@ select
     rated.price,
     rated.currency,
     round(features.price_base / $rate, 2) as cost,
-    case when $is_calibrated then rated.score / 100 else pow(rated.score / 100, $rank_power) end as risk
+    rated.score
 from read_parquet($rated, hive_partitioning = false) as rated
 inner join read_parquet($features, hive_partitioning = false) as features
     on features.listing_id = rated.listing_id
@@ -102,20 +106,6 @@ class Request:
     window_days: int = WINDOW_DAYS
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A plan on disk; `facts` holds plan.json, `picks` the rows of picks.parquet."""
-
-    folder: Path
-    facts: Mapping[str, Any]
-    picks: Sequence[Mapping[str, Any]]
-
-    @property
-    def plan_id(self) -> str:
-        """The id of the plan: its day and a digest of its contents."""
-        return self.folder.name
-
-
 def plan_test_buys(settings: Settings, request: Request) -> Plan:
     """Draws a plan and writes it with its buy sheet. The same request over the same frame gives the existing plan.
 
@@ -132,9 +122,9 @@ def plan_test_buys(settings: Settings, request: Request) -> Plan:
     """
     frame, counts = frame_of(settings, request)
     design = Design(budget=request.budget, merchant_cap=request.merchant_cap)
-    strata = design_strata(sampling_frame(frame, request.certain), design)
-    digest = sha256_bytes(_ipc_bytes(frame.select(["listing_id", "merchant_id", "category", "cost", "risk"])))
-    seed = int(sha256_bytes(f"{digest} {request.as_of}".encode())[:8], 16) if request.seed is None else request.seed
+    strata = design_strata(sampling_frame(frame, "listing_id", request.certain), design)
+    digest = frame_digest(frame.select(["listing_id", "merchant_id", "category", "cost", "risk"]))
+    seed = seed_of(request.seed, digest, request.as_of)
     drawn = draw(strata, seed)
     names = _stratum_names(frame, strata, request.currency)
     facts = {
@@ -149,29 +139,11 @@ def plan_test_buys(settings: Settings, request: Request) -> Plan:
         "frame": {"sha256": digest, **counts},
         "strata": _strata_facts(strata, names),
     }
-    plan_id = f"{request.as_of}-{sha256_bytes(canonical_json(facts))[:12]}"
+    plan_id = plan_id_of(request.as_of, facts)
     picks = _picks(frame, strata, drawn.listing, drawn.is_risk, names, plan_id)
     folder = Home(settings.home).test_buys / plan_id
     write_plan(folder, {"plan_id": plan_id, **facts}, picks)
-    return read_plan(settings, plan_id)
-
-
-def newest_rated(settings: Settings) -> date:
-    """Returns the newest day whose listings were rated.
-
-    Args:
-        settings: The settings.
-
-    Returns:
-        The day.
-
-    Raises:
-        BadInputError: No day was rated.
-    """
-    days = Home(settings.home).mart_dates("rated_listings")
-    if not days:
-        raise BadInputError(f"No day was rated yet. {what_is_missing(settings.home, 'Run `touchstone run` first.')}")
-    return days[-1]
+    return read_buys_plan(settings, plan_id)
 
 
 def read_certain(file: Path | None) -> tuple[str, ...]:
@@ -198,32 +170,9 @@ def read_certain(file: Path | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line for line in lines if line not in ("", "listing_id")))
 
 
-def read_plan(settings: Settings, plan_id: str | None = None) -> Plan:
-    """Reads a plan.
-
-    Args:
-        settings: The settings.
-        plan_id: The plan; by default the last by name, so one of the newest day.
-
-    Returns:
-        The plan.
-
-    Raises:
-        BadInputError: There is no such plan, or no plan at all.
-    """
-    known = sorted(path.parent.name for path in Home(settings.home).test_buys.glob("*/plan.json"))
-    if not known:
-        raise BadInputError(
-            "There is no plan of test buys yet. `touchstone test-buys plan --budget 20000` creates one."
-        )
-    if plan_id is not None and plan_id not in known:
-        raise BadInputError(f"There is no plan {plan_id}; the newest are {', '.join(known[-5:])}.")
-    folder = Home(settings.home).test_buys / (plan_id or known[-1])
-    return Plan(
-        folder,
-        json.loads((folder / "plan.json").read_bytes()),
-        read_small_parquet(folder / "picks.parquet").to_pylist(),
-    )
+def read_buys_plan(settings: Settings, plan_id: str | None = None) -> Plan:
+    """Reads a plan of test buys; see `read_plan`."""
+    return read_plan(Home(settings.home).test_buys, PLANS_COMMAND, plan_id)
 
 
 def frame_of(settings: Settings, request: Request) -> tuple[pa.Table, dict[str, int]]:
@@ -254,13 +203,7 @@ def _frame(
             f"{request.as_of} was not rated: {rated} does not exist. Run `touchstone run --as-of {request.as_of}` first."
         )
     create_landed_views(connection, settings)
-    parameters = {
-        "rated": str(rated),
-        "features": str(features),
-        "rate": _rate(connection, settings, request),
-        "is_calibrated": rates_by_probability(settings, "listings", rated),
-        "rank_power": RANK_POWER,
-    }
+    parameters = {"rated": str(rated), "features": str(features), "rate": _rate(connection, settings, request)}
     connection.execute(f"create table active as {FRAME}", parameters)
     window_start = request.as_of - timedelta(days=request.window_days)
     connection.execute(
@@ -268,7 +211,7 @@ def _frame(
         "where cast(ordered_at as date) between $window_start and $as_of",
         {"window_start": window_start, "as_of": request.as_of},
     )
-    if plans := _earlier_plans(settings, window_start, request.as_of):
+    if plans := earlier_picks(Home(settings.home).test_buys, window_start, request.as_of):
         connection.execute("insert into bought select listing_id from read_parquet($plans)", {"plans": plans})
     connection.execute(
         "create table certain as select unnest(cast($ids as varchar[])) as listing_id", {"ids": request.certain}
@@ -297,28 +240,7 @@ def _frame(
         "left_out_without_cost": costless,
         "left_out_bought_lately": recent,
     }
-    return frame, counts
-
-
-def _ipc_bytes(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return bytes(sink.getvalue())
-
-
-def rates_by_probability(settings: Settings, list_name: ListName, mart: Path) -> bool:
-    """Returns whether the scores of a mart are probabilities; ranks are turned into risks as by `ml.flagging.rank_risk`.
-
-    Args:
-        settings: The settings.
-        list_name: The list of the mart.
-        mart: Its Parquet file.
-    """
-    digests = pc.unique(pq.read_table(mart, columns=["model_digest"], partitioning=None)["model_digest"]).to_pylist()
-    registry = Registry(settings.home)
-    champions = [registry.once_champion(LISTS[list_name].model, digest) for digest in digests if digest is not None]
-    return all(champion is None or champion.is_calibrated for champion in champions)
+    return with_risks(settings, "listings", rated, frame), counts
 
 
 def create_landed_views(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
@@ -341,33 +263,6 @@ def _rate(connection: duckdb.DuckDBPyConnection, settings: Settings, request: Re
             f"{base}."
         )
     return float(row[0])
-
-
-def _earlier_plans(settings: Settings, window_start: date, as_of: date) -> list[str]:
-    """Returns the picks of plans of earlier days within the window. Plans of the same day are alternatives."""
-    plans = Home(settings.home).test_buys.glob("*/picks.parquet")
-    return sorted(str(path) for path in plans if window_start <= date.fromisoformat(path.parent.name[:10]) < as_of)
-
-
-def sampling_frame(frame: pa.Table, certain: Sequence[str] = (), key: str = "listing_id") -> Frame:
-    """Returns a frame's rows as arrays for the draw.
-
-    Args:
-        frame: Columns `key`, merchant_id, category, cost and risk.
-        certain: Ids that are drawn with certainty.
-        key: The column with the ids.
-    """
-
-    def codes(name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-        return np.asarray(pc.rank(frame[name], tiebreaker="dense").to_numpy(), dtype=np.int64) - 1
-
-    return Frame(
-        merchant=codes("merchant_id"),
-        category=codes("category"),
-        cost=frame["cost"].to_numpy(),
-        risk=frame["risk"].to_numpy(),
-        certain=np.isin(np.asarray(frame[key].to_pylist(), dtype=object), list(certain)),
-    )
 
 
 def _stratum_names(frame: pa.Table, strata: Strata, currency: str) -> list[str]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from touchstone.cli.common import DryRun, Json, parse_day, print_recorded, print_result, writing
+from touchstone.cli.common import DryRun, Json, RatedDay, Seed, Window, parse_day, print_recorded, print_result, writing
 
 if TYPE_CHECKING:
-    from touchstone.casework.audits import Plan
+    from touchstone.casework.plans import Plan
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,17 +24,10 @@ def plan_audits(
     list_name: Annotated[
         Literal["listings", "merchants"], typer.Option("--list", help="The list whose rated entities are sampled.")
     ] = "listings",
-    as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", metavar="DATE", help="Rated day to sample from; default: the newest rated day."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Random seed; default: derived from the entities and the day.")
-    ] = None,
+    as_of: RatedDay = None,
+    seed: Seed = None,
     merchant_cap: Annotated[int, typer.Option(min=1, help="Maximum number of listings of one merchant.")] = 2,
-    window: Annotated[
-        int, typer.Option("--window", metavar="DAYS", min=0, help="Do not draw an entity twice within this many days.")
-    ] = 90,
+    window: Window = 90,
     as_json: Json = False,
 ) -> None:
     """Draws a random sample of entities to decide on, and writes a decision sheet to fill in.
@@ -42,13 +35,13 @@ def plan_audits(
     Example: touchstone audits plan --size 200
     """
     from touchstone.casework.audits import Request, plan_audit, plan_facts
-    from touchstone.casework.test_buys import newest_rated
+    from touchstone.casework.plans import newest_rated
 
     with writing("touchstone audits plan") as settings:
         request = Request(
             list_name=list_name,
             size=size,
-            as_of=parse_day(as_of, "--as-of") or newest_rated(settings),
+            as_of=parse_day(as_of, "--as-of") or newest_rated(settings, list_name),
             seed=seed,
             merchant_cap=merchant_cap,
             window_days=window,

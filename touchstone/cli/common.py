@@ -26,6 +26,17 @@ Who = Annotated[
 ]
 
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="As-of date; default: the newest.")]
+RatedDay = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="DATE", help="Rated day to draw from; default: the newest rated day."),
+]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Random seed; default: derived from what can be drawn and the day.")
+]
+Window = Annotated[
+    int,
+    typer.Option("--window", metavar="DAYS", min=0, help="Do not draw again what was drawn within this many days."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and count only; record nothing.")]
 RowsFile = Annotated[Path, typer.Argument(metavar="FILE", help="CSV or Parquet with the contract's columns.")]
 

@@ -11,6 +11,9 @@ import typer
 from touchstone.cli.common import (
     DryRun,
     Json,
+    RatedDay,
+    Seed,
+    Window,
     parse_day,
     print_recorded,
     print_result,
@@ -20,7 +23,7 @@ from touchstone.cli.common import (
 from touchstone.cli.tables import render_table
 
 if TYPE_CHECKING:
-    from touchstone.casework.test_buys import Plan
+    from touchstone.casework.plans import Plan
 
 app = typer.Typer(
     no_args_is_help=True, help="Test buys: plan a random sample of listings to buy, and estimate from the verdicts."
@@ -33,22 +36,13 @@ def plan_buys(
     currency: Annotated[
         str | None, typer.Option(help="Currency of the budget, ISO 4217; default: the base currency.")
     ] = None,
-    as_of: Annotated[
-        str | None,
-        typer.Option(
-            "--as-of", metavar="DATE", help="Day whose active listings are sampled; default: the newest rated day."
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Random seed; default: derived from the listings and the day.")
-    ] = None,
+    as_of: RatedDay = None,
+    seed: Seed = None,
     certain: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Listings to buy with certainty: one id per line.")
     ] = None,
     merchant_cap: Annotated[int, typer.Option(min=1, help="Maximum number of buys from one merchant.")] = 2,
-    window: Annotated[
-        int, typer.Option("--window", metavar="DAYS", min=0, help="Do not buy a listing twice within this many days.")
-    ] = 90,
+    window: Window = 90,
     as_json: Json = False,
 ) -> None:
     """Draws a random sample of listings to buy within a budget, and writes a buy sheet to fill in.
@@ -56,10 +50,11 @@ def plan_buys(
     Example: touchstone test-buys plan --budget 20000 --currency USD
     """
     from touchstone.casework.currencies import base_currency
-    from touchstone.casework.test_buys import Request, newest_rated, plan_facts, plan_test_buys, read_certain
+    from touchstone.casework.plans import newest_rated
+    from touchstone.casework.test_buys import Request, plan_facts, plan_test_buys, read_certain
 
     with writing("touchstone test-buys plan") as settings:
-        day = parse_day(as_of, "--as-of") or newest_rated(settings)
+        day = parse_day(as_of, "--as-of") or newest_rated(settings, "listings")
         request = Request(
             budget=budget,
             currency=currency or base_currency(settings.home, day),

@@ -1,4 +1,4 @@
-"""What the last run said: for commands that find nothing, because a run did not get far enough to make it."""
+"""The messages of the last run, for commands that find nothing, because a run did not get far enough to make it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def what_is_missing(home: Path, never_run: str) -> str:
         never_run: What to do if no run has ended yet, a sentence.
 
     Returns:
-        What the last run that ended said, whatever ended it; `never_run` if there was none.
+        The messages of the last run that ended, whatever ended it; `never_run` if there was none.
     """
     ended = [record for record in RunRecord.read_all(Home(home).runs) if record.outcome != "running"]
     if not ended:
         return never_run
     last = ended[-1]
-    said = [last.message, *last.facts.get("notes", [])] if last.outcome != "done" else last.facts.get("notes", [])
-    told = "\n".join(text for text in said if text)
+    notes = last.facts.get("notes", [])
+    messages = [text for text in (notes if last.outcome == "done" else [last.message, *notes]) if text]
     head = f"The last run ({last.run_id}, {last.started_at[:10]}) ended as {last.outcome}"
-    if not told:
+    if not messages:
         return f"{head} and did not make it. `touchstone doctor` checks the home."
-    return f"{head} and said:\n{told}"
+    return "\n".join([f"{head} with these messages:", *messages])
