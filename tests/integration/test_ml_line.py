@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import rankdata
 
 from ml import score as scoring
 from ml.approvals import Champion
@@ -34,6 +35,8 @@ from touchstone.core.files import sha256_file
 
 QUICK = Parameters(rounds=80, forward_blocks=2, forward_groups=2, resamples=50)
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
+WITHOUT_STARTER = replace(LISTINGS, name="review_brushing")
+"""A model for which there is no scorecard in starter.yml."""
 
 
 def trained(
@@ -451,7 +454,7 @@ def test_an_unknown_category_is_compared_with_all_categories(
 
 def test_too_few_labels_turn_the_model_off(tmp_path: Path) -> None:
     simulation = simulate(tmp_path / "in", listings=1000, merchants=100, notice_share=0.2)
-    result = trained(tmp_path / "home", simulation)
+    result = trained(tmp_path / "home", simulation, declaration=WITHOUT_STARTER)
     assert isinstance(result, TooFewLabels)
     assert result.positives < 20
     assert "is off" in result.message
@@ -462,11 +465,11 @@ def test_no_training_row_turns_the_model_off(simulation: Simulation, tmp_path: P
     files = {name: tmp_path / f"{name}.parquet" for name in ("features", "spine", "scoring")}
     for name, path in files.items():
         pq.write_table(pq.read_table(getattr(simulation, name)).slice(0, 0), path)
-    result = trained(tmp_path / "home", replace(simulation, **files))
-    assert result == TooFewLabels(LISTINGS.name, positives=0, components=0)
+    result = trained(tmp_path / "home", replace(simulation, **files), declaration=WITHOUT_STARTER)
+    assert result == TooFewLabels(WITHOUT_STARTER.name, positives=0, components=0)
 
 
-def test_margins_stay_uncalibrated_without_verdicts(simulation: Simulation, tmp_path: Path) -> None:
+def test_without_verdicts_a_score_is_a_rank_among_the_active(simulation: Simulation, tmp_path: Path) -> None:
     for name in ("features", "spine"):
         table = pq.read_table(getattr(simulation, name))
         pq.write_table(table.filter(pc.not_equal(table["purpose"], "calibrate")), tmp_path / f"{name}.parquet")
@@ -474,12 +477,12 @@ def test_margins_stay_uncalibrated_without_verdicts(simulation: Simulation, tmp_
     result = trained(tmp_path / "home", without)
     assert isinstance(result, TrainingResult)
     champion = Registry(tmp_path / "home").approve(LISTINGS.name, 1, who="w", why="w")
-    assert champion.card["calibration"]["main"]["method"] == "none"
-    assert champion.card["flagging"]["source"] == "out_of_fold"
-    assert champion.threshold == 50.0
+    assert champion.card["calibration"]["main"]["method"] == "ranking"
     score(champion, simulation.scoring, tmp_path / "s.parquet", tmp_path / "r.parquet")
     table = pq.read_table(tmp_path / "s.parquet")
-    assert table["score"].to_numpy() == pytest.approx(100 / (1 + np.exp(-table["margin"].to_numpy())), abs=1e-4)
+    below = rankdata(table["margin"].to_numpy(), "min") - 1
+    assert table["score"].to_numpy() == pytest.approx(100 * below / len(table), abs=1.0)
+    assert 0 < np.count_nonzero(table["score"].to_numpy() >= champion.threshold) <= 0.06 * len(table)
 
 
 @pytest.mark.parametrize("name", FILES)
