@@ -62,6 +62,7 @@ CODES = {
 }
 """Exit codes other than 0."""
 CODES_AGAIN = {
+    "touchstone sources draft exports/*.csv --output draft.yml": BAD_INPUT,  # the file exists
     'touchstone suppress add listing ID --why "invoice seen" --until 2027-01-01': BAD_INPUT,  # it is suppressed already
     'touchstone models rollback listing_counterfeit --why "what went wrong"': BAD_INPUT,  # only one is before it
     'touchstone models shadow listing_counterfeit --stop --who "your name" --why "seen enough"': BAD_INPUT,
@@ -210,7 +211,7 @@ def fill_sheet(plans: Path, target: Path, done: dict[str, str]) -> None:
 
 
 def write_files(home: Path, folder: Path, policy: Path) -> None:
-    """Writes the files that pages mention: decisions, another policy, and a labelled table."""
+    """Writes the files that pages mention: decisions, another policy, a labelled table, and exports of a marketplace."""
     listing = one("select min(listing_id) from read_parquet(?)", str(home / "landing" / "listings" / "*" / "*.parquet"))
     merchant = one(
         "select min(merchant_id) from read_parquet(?)", str(home / "landing" / "merchants" / "*" / "*.parquet")
@@ -228,6 +229,9 @@ def write_files(home: Path, folder: Path, policy: Path) -> None:
     stricter = {**yaml.safe_load(policy.read_text()), "target_precision": 0.95}
     (folder / "stricter.yml").write_text(yaml.safe_dump(stricter))
     shutil.copy(folder / "stricter.yml", folder / "FILE")
+    (folder / "exports").mkdir(exist_ok=True)
+    (folder / "exports" / "sellers.csv").write_text("seller_no,shop_name\n1,Alpha\n2,Beta\n")
+    (folder / "exports" / "items.csv").write_text("item_no,seller_no,title,created_at\n1,1,Red shoes,2026-01-31\n")
     generator = random.Random(7)
     words = {"yes": ("cheap", "copy", "mirror", "quality"), "no": ("box", "fast", "charger", "thanks")}
     with (folder / "reviews.csv").open("w", newline="", encoding="utf-8") as file:
@@ -298,6 +302,7 @@ def copy_of(demo: Sandbox, folder: Path) -> Sandbox:
     for file in demo.folder.iterdir():
         if file.is_file():
             shutil.copy(file, folder)
+    shutil.copytree(demo.folder / "exports", folder / "exports")
     return Sandbox(
         home, folder, {name: value.replace(str(demo.home), str(home)) for name, value in demo.names.items()}, {}
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +14,13 @@ from touchstone.cli.common import (
     Json,
     Who,
     Why,
+    print_message,
     print_result,
     settings_of_command,
     writing,
 )
-from touchstone.core.errors import ExitCode
+from touchstone.core.errors import BadInputError, ExitCode
+from touchstone.core.files import write_bytes
 
 app = typer.Typer(no_args_is_help=True, help="Source tables of a marketplace.")
 
@@ -77,3 +80,42 @@ def accept_load(
             f"{accepted.previous_row_count:,}. Run again to use it; the manifests of its lists name the reason."
         ),
     )
+
+
+@app.command("draft")
+def draft(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="FILES... | DATABASE_URL", help="CSV, Parquet, JSON lines, or a database.")
+    ],
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Default: standard output.")] = None,
+    name: Annotated[str, typer.Option("--name", help="The marketplace's name.")] = "my_market",
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Drafts a sources file from files or a database: matches names and values to the contract, and checks the result.
+
+    Example: touchstone sources draft exports/*.csv --output my_market.yml
+    """
+    from expectations.contract import load_contract
+    from touchstone.landing.draft.draft import draft_sources, summary
+    from touchstone.landing.sources import NAME_PATTERN
+    from touchstone.landing.sql import Limits
+
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise BadInputError(f"--name {name!r}: use lower-case letters, digits and _, beginning with a letter.")
+    if output is not None and output.exists() and not force:
+        raise BadInputError(f"{output} exists. Choose another --output, or replace it with --force.")
+    if output is not None and not output.parent.is_dir():
+        raise BadInputError(f"{output.parent} is not a folder. Make it, or choose another --output.")
+    result = draft_sources(
+        sources,
+        load_contract(),
+        name=name,
+        folder=Path() if output is None else output.parent,
+        environment=os.environ,
+        limits=Limits.from_settings(settings_of_command()),
+    )
+    if output is None:
+        typer.echo(result.text, nl=False)
+    else:
+        write_bytes(output, result.text.encode())
+    print_message(summary(result) + (f"\nWritten: {output}" if output else ""))

@@ -14,6 +14,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, Self, TextIO, cast
+from typing import Annotated, Any, BinaryIO, Final, Literal, Self, TextIO, cast, get_args
 
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -428,6 +429,15 @@ class ParquetConnector(FileConnector):
         return parquet(paths)
 
 
+Encoding = Literal[
+    "utf-8", "utf-16", "latin-1", "windows-1252", "windows-1250", "windows-1251", "windows-1254", "iso-8859-2", "iso-8859-9",
+    "koi8-r", "gb18030", "big5", "shift_jis", "euc-kr",
+]  # fmt: skip
+"""The encodings of CSV files."""
+RECODED: Final[tuple[str, ...]] = get_args(Encoding)[3:]
+"""The encodings that DuckDB does not read without an extension that it would download."""
+
+
 class CsvConnector(FileConnector):
     """CSV files with a header, plain or gzipped.
 
@@ -436,14 +446,14 @@ class CsvConnector(FileConnector):
     Attributes:
         delimiter: The field delimiter.
         quote: The quote character.
-        encoding: The files' encoding.
+        encoding: The files' encoding. DuckDB reads the first three; files in any of `RECODED` are copied as UTF-8 first.
         null: The texts that mean null, quoted or not (many programs quote every field).
     """
 
     connector: Literal["csv"]
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
-    encoding: Literal["utf-8", "utf-16", "latin-1"] = "utf-8"
+    encoding: Encoding = "utf-8"
     null: Annotated[list[str], Field(min_length=1)] = [""]
 
     @model_validator(mode="after")
@@ -451,6 +461,33 @@ class CsvConnector(FileConnector):
         if self.delimiter == self.quote or {self.delimiter, self.quote} & {"\n", "\r", "\0"}:
             raise ValueError("`delimiter` and `quote` must differ, and neither may be a line end")
         return self
+
+    def files(self, view: str, folders: SourceFolders) -> dict[Path, str]:
+        """Returns the files, or copies in UTF-8 of files whose encoding DuckDB does not read."""
+        files = super().files(view, folders)
+        if self.encoding not in RECODED:
+            return files
+        folder = folders.work / f"recoded-{view}"
+        folder.mkdir()
+        return {
+            self._recoded(path, folder / f"{number:05d}", name): name
+            for number, (path, name) in enumerate(files.items())
+        }
+
+    def _recoded(self, path: Path, copy: Path, name: str) -> Path:
+        check_lines(path, MAX_CSV_LINE)
+        opener = gzip.open if path.suffix == ".gz" else open
+        try:
+            with (
+                opener(path, "rt", encoding=self.encoding, newline="") as source,
+                copy.open("w", encoding="utf-8", newline="") as target,
+            ):
+                shutil.copyfileobj(source, target)
+        except (OSError, EOFError, zlib.error, UnicodeError) as error:
+            raise SourceUnavailableError(
+                f"{visible(name)} cannot be read as {self.encoding} text. Set `encoding`."
+            ) from error
+        return copy
 
     def inspect(self, connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:  # noqa: ARG002  used by Parquet
         """Refuses files that DuckDB would read only partially."""
@@ -468,6 +505,11 @@ class CsvConnector(FileConnector):
         ]
         return f"({' union all by name '.join(selects)})"
 
+    @property
+    def _encoding_read(self) -> str:
+        """The encoding of the files that are read, some of which are copies."""
+        return "utf-8" if self.encoding in RECODED else self.encoding
+
     def _reader(self, paths: list[Path], names: tuple[str, ...], compression: str) -> str:
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
         options = {
@@ -477,7 +519,7 @@ class CsvConnector(FileConnector):
             "delim": literal(self.delimiter),
             "quote": literal(self.quote),
             "escape": literal(self.quote),
-            "encoding": literal(self.encoding),
+            "encoding": literal(self._encoding_read),
             "nullstr": "[" + ", ".join(map(literal, self.null)) + "]",
             "hive_partitioning": "false",
         }
@@ -486,7 +528,7 @@ class CsvConnector(FileConnector):
 
     def _header(self, path: Path) -> list[str]:
         """Reads the first line. DuckDB would infer which line is the header, and could take a row of values for it."""
-        encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+        encoding = "utf-8-sig" if self._encoding_read == "utf-8" else self._encoding_read
         opener = gzip.open if path.suffix == ".gz" else open
         try:
             with opener(path, "rt", encoding=encoding, newline="") as file:

@@ -92,14 +92,35 @@ class DatabaseConnector(Connector):
             raise SourceUnavailableError(f"{self.where} cannot be read: {self.explain(error)}") from error
         return readable
 
-    def _check_table(self, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
+    def tables(self, connection: duckdb.DuckDBPyConnection, folders: SourceFolders) -> list[str]:
+        """Returns the names of the schema's tables and views, sorted.
+
+        Args:
+            connection: A DuckDB in which the database gets attached for this.
+            folders: The folders for relative paths.
+
+        Raises:
+            SourceUnavailableError: The database cannot be read.
+        """
+        try:
+            retry(f"opening {self.where}", lambda: self.open(connection, "listed", folders), lost_connection)
+            names = self._table_names(connection, "listed")
+            connection.execute("detach listed")
+        except duckdb.Error as error:
+            raise SourceUnavailableError(f"{self.where} cannot be read: {self.explain(error)}") from error
+        return sorted(names)
+
+    def _table_names(self, connection: duckdb.DuckDBPyConnection, alias: str) -> list[str]:
         query = """
             select table_name from duckdb_tables() where database_name = $alias and schema_name = $schema
             union all
             select view_name from duckdb_views() where database_name = $alias and schema_name = $schema and not internal
         """
         rows = connection.execute(query, {"alias": alias, "schema": self.schema_name}).fetchall()
-        names = [str(name) for (name,) in rows]
+        return [str(name) for (name,) in rows]
+
+    def _check_table(self, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
+        names = self._table_names(connection, alias)
         if self.table not in names:
             close = get_close_matches(self.table, names, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"It has: {', '.join(sorted(names)[:20]) or 'none'}."

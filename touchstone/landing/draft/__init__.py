@@ -1,0 +1,1 @@
+"""Drafts a first sources file from files or a database: see `draft.py`."""
