@@ -31,6 +31,8 @@ RANK_POWER: Final = 20
 FLOOR_TIMES_PREVALENCE: Final = 3.0
 HIGHEST_BY_PREVALENCE: Final = 50.0
 MOST_EXPOSED: Final = 0.005
+LEAST_EXPOSED: Final = 3
+"""A ranking may expose as many honest merchants, however few there are: among 300, half a per cent is one, and ranks often tie."""
 Z95: Final = 1.959963984540054
 BANDS: Final = tuple(f"[{low},{low + 10})" if low < 90 else "[90,100]" for low in range(0, 100, 10))
 
@@ -104,6 +106,10 @@ class PopulationScores:
         order = np.argsort(-highest, kind="stable")
         too_many = np.flatnonzero(np.cumsum(honesty[order]) > most_exposed * honesty.sum())
         return round(float(highest[order][too_many[0]]) + 1e-4, 4) if len(too_many) else 0.0
+
+    def most_exposed(self, declared: float) -> float:
+        """Returns the share of honest merchants that may reach the floor of a ranking: the declared one, or that of three."""
+        return max(declared, LEAST_EXPOSED / max(len(np.unique(self.merchant)), 1))
 
     def _merchants(self) -> tuple[Floats, Floats]:
         """Returns the probability that each merchant is honest, from its highest score, and its highest own_conduct_score."""

@@ -470,7 +470,8 @@ def _assemble(
     is_ranking = not calibrations["main"].is_calibrated
     # The floor depends on how many of those who reach it are honest, which a rank does not say.
     weighed = replace(population, score=100.0 * flagging.rank_risk(population.score)) if is_ranking else population
-    flags = flagging.flagging(sample, weighed, prevalence or 0.0, parameters.target_precision, declaration.most_exposed)
+    exposed = population.most_exposed(declaration.most_exposed) if is_ranking else declaration.most_exposed
+    flags = flagging.flagging(sample, weighed, prevalence or 0.0, parameters.target_precision, exposed)
     if is_ranking:
         threshold = flagging.rank_threshold(len(active.features))
         flags = replace(flags, threshold=threshold, basis="ranking", expected_precision=None)

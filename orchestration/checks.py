@@ -180,7 +180,7 @@ def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
         **rating,
         "as_of": run.as_of,
         "columns": list(list_columns(name)),
-        "least_rows": 0 if run.policy.allow_empty else 1,
+        "least_rows": run.policy.least_rows(is_calibrated=champion.is_calibrated),
         "terms": [term.model_dump(include=set(TERM_PARAMETERS)) for term in terms],
     }
 

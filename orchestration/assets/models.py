@@ -232,6 +232,11 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
                 assumed_prevalence=run.policy.assumed_share(name),
             )
             measure(run, rated, champion)
+        if not champion.is_calibrated and not result.flagged:
+            run.note(
+                f"{name}: the list is empty. None of the first {name} ranks among the first by its own conduct as well, and what "
+                "only third parties say lists nobody."
+            )
         stage.rows = {"rated": result.rows, "flagged": result.flagged, "explained": result.explained}
     _rate_in_shadow(run, rated, features)
     return {

@@ -34,7 +34,7 @@ def judge(home: Home, candidate: Candidate, **parameters: Any) -> SuiteResult:
         "key": LISTS[candidate.list_name].key,
         "as_of": AS_OF,
         "columns": list(list_columns(candidate.list_name)),
-        "least_rows": 0 if POLICY.allow_empty else 1,
+        "least_rows": POLICY.least_rows(is_calibrated=model.is_calibrated),
         "max_flagged_share": POLICY.max_flagged_share,
         "floor": model.floor,
         "terms": [term.model_dump(include=set(TERM_PARAMETERS)) for term in TERMS],

@@ -157,6 +157,15 @@ def test_likely_counterfeiters_and_many_listings_of_one_merchant_hardly_raise_th
     }
 
 
+def test_a_ranking_of_few_merchants_may_expose_three() -> None:
+    own, nothing = np.repeat([20.0, 0.0], [2, 298]), np.zeros(300)
+    few = PopulationScores(nothing, own, np.arange(300))
+    many = PopulationScores(np.zeros(2000), np.zeros(2000), np.arange(2000))
+    assert (few.most_exposed(MOST_EXPOSED), many.most_exposed(MOST_EXPOSED)) == (0.01, MOST_EXPOSED)
+    assert few.lowest_floor(few.most_exposed(MOST_EXPOSED)) <= 20.0 < few.lowest_floor(MOST_EXPOSED)
+    assert NO_POPULATION.most_exposed(MOST_EXPOSED) == 3.0
+
+
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 400), target=st.floats(0.3, 0.95))
 def test_every_reported_precision_equals_the_counted_one(seed: int, size: int, target: float) -> None:

@@ -354,6 +354,13 @@ def test_a_valid_policy_is_parsed(tmp_path: Path):
     ]
 
 
+def test_only_a_ranking_or_a_policy_that_says_so_may_give_an_empty_list(tmp_path: Path):
+    strict = load_policy(write(tmp_path, VALID))
+    lenient = load_policy(write(tmp_path, VALID.replace("allow_empty: false", "allow_empty: true")))
+    assert [strict.least_rows(is_calibrated=True), strict.least_rows(is_calibrated=False)] == [1, 0]
+    assert [lenient.least_rows(is_calibrated=True), lenient.least_rows(is_calibrated=False)] == [0, 0]
+
+
 @pytest.mark.parametrize(("was", "is_now", "line", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_refused_with_its_line_and_a_remedy(
     tmp_path: Path, was: str, is_now: str, line: int, message: str

@@ -186,6 +186,14 @@ class Policy(BaseModel):
         assumed = self.assumed_prevalence.get(list_name)
         return None if assumed is None else assumed.share
 
+    def least_rows(self, *, is_calibrated: bool) -> int:
+        """Returns the fewest rows of a list: 1, or 0 if the policy allows an empty list or the scores are a ranking.
+
+        A ranking says nothing about how many positives there are. A list of it is empty if nobody ranks high by own conduct,
+        because all that the tables contain is what third parties say.
+        """
+        return 0 if self.allow_empty or not is_calibrated else 1
+
     def max_flagged(self, rated: int) -> float:
         """Returns how many of the rated entities may be flagged: `max_flagged_share` of them and three standard deviations.
 

@@ -199,7 +199,7 @@ def _tried(
             flagging = flagging_under(model.card, policies[0].assumed_share(name))
             terms = applied_terms(policy, name, flagging) if name in policy.lists else ()
             decide(connection, table, name, mart, terms, digest)
-            sides.append(_side(connection, table, policy, terms))
+            sides.append(_side(connection, table, policy, terms, is_calibrated=model.is_calibrated))
         return _compare(connection, home, name, date, policies[0], (sides[0], sides[1]))
 
 
@@ -219,7 +219,12 @@ def _model_digest(connection: duckdb.DuckDBPyConnection, mart: Path) -> str | No
 
 
 def _side(
-    connection: duckdb.DuckDBPyConnection, table: str, policy: Policy, terms: Sequence[AppliedTerm]
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    policy: Policy,
+    terms: Sequence[AppliedTerm],
+    *,
+    is_calibrated: bool,
 ) -> PolicyOutcome:
     term_counts = connection.execute(
         f"select term, count(*), count(*) filter (is_flagged), count(*) filter (is_listed) from {table} group by term"
@@ -237,19 +242,20 @@ def _side(
         f"select held_by, count(*) from {table} where held_by is not null group by held_by order by held_by"
     ).fetchall()
     none = {"rated": 0, "flagged": 0, "listed": 0}
+    least_rows = policy.least_rows(is_calibrated=is_calibrated)
     return PolicyOutcome(
         flagged=flagged,
         listed=listed,
         held=dict(held),
         by_scores=round(float(points) / listed / 100, 4) if listed else None,
         by_bands=round(float(banded) / in_bands, 4) if in_bands else None,
-        refusal=_refusal(policy, rated, listed, unsuppressed) if terms else None,
+        refusal=_refusal(policy, least_rows, rated, listed, unsuppressed) if terms else None,
         terms=tuple({"term": term.term, "description": str(term), **counts.get(term.term, none)} for term in terms),
     )
 
 
-def _refusal(policy: Policy, rated: int, listed: int, unsuppressed: int) -> str | None:
-    if not listed and not policy.allow_empty:
+def _refusal(policy: Policy, least_rows: int, rated: int, listed: int, unsuppressed: int) -> str | None:
+    if listed < least_rows:
         return "it is empty and allow_empty is false"
     if rated >= 20 and unsuppressed > policy.max_flagged(rated):
         share = unsuppressed / rated
