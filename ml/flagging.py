@@ -32,7 +32,7 @@ FLOOR_TIMES_PREVALENCE: Final = 3.0
 HIGHEST_BY_PREVALENCE: Final = 50.0
 MOST_EXPOSED: Final = 0.005
 LEAST_EXPOSED: Final = 3
-"""A ranking may expose as many honest merchants, however few there are: among 300, half a per cent is one, and ranks often tie."""
+"""A ranking may expose so many honest merchants, however few there are: of 300, half a per cent is one, and ranks often tie."""
 Z95: Final = 1.959963984540054
 BANDS: Final = tuple(f"[{low},{low + 10})" if low < 90 else "[90,100]" for low in range(0, 100, 10))
 

@@ -381,7 +381,7 @@ class _Writer:
             yield f"REQUIRED, but not found: {table}. {self.contract.tables[table].description}"
         mapped = {entry.table for entry in self.entries}
         if not mapped & set(_LABELS):
-            yield f"No labels were found: a model learns from {', '.join(_LABELS)}."
+            yield f"No labels were found: a model learns from {', '.join(_LABELS)}. Without them a starter model ranks."
         absent = [table for table in self.contract.tables if table not in mapped and table not in missing]
         if absent:
             yield f"Tables of the contract without a match: {', '.join(absent)}"
