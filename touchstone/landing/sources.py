@@ -240,8 +240,10 @@ def _load(path: Path) -> Any:
     try:
         return load_yaml(path)
     except OSError as error:
-        raise BadInputError(f"{path} cannot be read ({error.strerror}). Name an existing sources file, where the command "
-            "has no option for it with the environment variable TOUCHSTONE_SOURCES.") from error
+        raise BadInputError(
+            f"{path} cannot be read ({error.strerror}). Name an existing sources file, where the command "
+            "has no option for it with the environment variable TOUCHSTONE_SOURCES."
+        ) from error
     except InvalidYamlError as error:
         raise BadInputError(f"{path} is not valid YAML: {error}. Correct it there.") from None
 
