@@ -38,6 +38,7 @@ from touchstone.core.files import (
     remove_temporaries,
     replacing,
     replacing_directory,
+    sha256_bytes,
     sha256_file,
 )
 from touchstone.core.home import REBUILT, Home, ensure_schema, home_lock
@@ -65,6 +66,12 @@ BUILT: Mapping[Step, str] = {"shape": "shaped", "features": "featured"}
 
 def _engine() -> str:
     return f"duckdb {duckdb.__version__}"
+
+
+def _built_by(loads: Mapping[str, Sequence[str]]) -> str:
+    """Returns the digest of what builds the tables: the dbt project, and the phrases that the marketplace adds to its seeds."""
+    phrases = loads.get("lexicon", ())
+    return sha256_bytes(canonical_json([project_digest(), *phrases])) if phrases else project_digest()
 
 
 class Warehouse:
@@ -112,21 +119,21 @@ class Warehouse:
     def pin(self, pins: PinnedLoads, contract: Contract, landing: Path) -> None:
         """Shows dbt the pinned loads as views in the schema `landed`, and records which they are."""
         with self.connect() as connection:
-            create_views(connection, landing, pins, contract, known_loads=self._known_loads(connection))
+            create_views(connection, landing, pins, contract, known_loads=self._known_loads(connection, pins.as_dict()))
             currency = base_currency(connection, contract, self.settings.base_currency)
         with replacing(self.pinned / "loads.json") as temporary:
             pinned = {"base_currency": currency, "digest": pins.digest, "loads": pins.as_dict()}
             temporary.write_bytes(canonical_json(pinned))
 
     @staticmethod
-    def _known_loads(connection: duckdb.DuckDBPyConnection) -> set[LoadKey]:
+    def _known_loads(connection: duckdb.DuckDBPyConnection, loads: Mapping[str, Sequence[str]]) -> set[LoadKey]:
         """Returns the loads whose daily sums the warehouse already contains, computed by this code and engine."""
         if not connection.execute("select 1 from duckdb_tables() where table_name = 'int_load_days'").fetchall():
             return set()
         rows = connection.execute(
             "select distinct table_name, content_digest, landed_at from int_load_days "
             "where recipe = $project || ':duckdb ' || version()",
-            {"project": project_digest()},
+            {"project": _built_by(loads)},
         )
         return set(rows.fetchall())
 
@@ -154,7 +161,7 @@ class Warehouse:
             "label_horizon_days": ("integer", LABEL_HORIZON_DAYS),
             "base_currency": ("varchar", pinned["base_currency"]),
             "loads_digest": ("varchar", pinned["digest"]),
-            "project_digest": ("varchar", project_digest()),
+            "project_digest": ("varchar", _built_by(pinned["loads"])),
         }
         self.show_row("run", columns)
 
@@ -264,7 +271,7 @@ class Warehouse:
         return [DbtNode(**node | {"seconds": 0.0}) for node in json.loads(built.nodes)]
 
     def _build_once(self, step: Step, recipe: str) -> list[DbtNode]:
-        project, project_now = self._built(step).project, f"{project_digest()} {_engine()}"
+        project, project_now = self._built(step).project, f"{_built_by(self.pinned_loads()['loads'])} {_engine()}"
         # Until it is complete again, it is not up to date.
         self._keep(step, Built(project))
         nodes = self.build(f"tag:{step}", *([] if project == project_now else ["--full-refresh"]))

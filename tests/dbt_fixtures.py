@@ -21,6 +21,7 @@ import yaml
 
 from expectations.contract import LANDED_COLUMNS
 from orchestration.dbt_runner import read_project, show_previous
+from touchstone.core.words import register
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = REPOSITORY / "dbt_project"
@@ -207,6 +208,7 @@ def open_warehouse(home: Path, *, read_only: bool = True) -> Iterator[duckdb.Duc
     connection = duckdb.connect(str(home / "warehouse.duckdb"), read_only=read_only)
     try:
         connection.execute("set TimeZone = 'UTC'")
+        register(connection)
         yield connection
     finally:
         connection.close()

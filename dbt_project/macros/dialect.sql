@@ -89,6 +89,18 @@
 {% macro last_members(list, number) %}{{ return(adapter.dispatch('last_members', 'touchstone')(list, number)) }}{% endmacro %}
 {% macro duckdb__last_members(list, number) %}list_slice({{ list }}, -{{ number }}, -1){% endmacro %}
 
+{# A list of texts in which each member that is a key of a map is replaced by its value. #}
+{% macro replaced_members(list, map) %}{{ return(adapter.dispatch('replaced_members', 'touchstone')(list, map)) }}{% endmacro %}
+{% macro duckdb__replaced_members(list, map) %}list_transform({{ list }}, lambda member: coalesce({{ map }}[member], member)){% endmacro %}
+
+{# A map of the keys of a group to their values, each key once. #}
+{% macro collect_map(key, value) %}{{ return(adapter.dispatch('collect_map', 'touchstone')(key, value)) }}{% endmacro %}
+{% macro duckdb__collect_map(key, value) %}map(list({{ key }} order by {{ key }}), list({{ value }} order by {{ key }})){% endmacro %}
+
+{# Whether a text has a match of a pattern. #}
+{% macro matches(text, pattern) %}{{ return(adapter.dispatch('matches', 'touchstone')(text, pattern)) }}{% endmacro %}
+{% macro duckdb__matches(text, pattern) %}regexp_matches({{ text }}, {{ pattern }}){% endmacro %}
+
 {# The members of a list of texts joined with a separator. #}
 {% macro joined_members(list, separator) %}{{ return(adapter.dispatch('joined_members', 'touchstone')(list, separator)) }}{% endmacro %}
 {% macro duckdb__joined_members(list, separator) %}array_to_string({{ list }}, {{ separator }}){% endmacro %}

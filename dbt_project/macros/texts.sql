@@ -20,7 +20,8 @@
 {#
     A text in which the phrases of a lexicon are looked for, and the phrase itself: without accents (and the marks of other scripts),
     and with spaces around each character of scripts that write no spaces between words, as as_words does for Chinese. A phrase of
-    these scripts is found wherever its characters follow each other, also across words.
+    these scripts is found wherever its characters follow each other, also across words: listings offer copies in words that no
+    dictionary has.
 #}
 {% macro for_lexicon(text) -%}
     case
@@ -28,6 +29,54 @@
         else {{ replace_matches(
             without_accents(text), "'([ー\\p{Hiragana}\\p{Katakana}\\p{Thai}\\p{Lao}\\p{Khmer}\\p{Myanmar}])'", "' \\1 '"
         ) }}
+    end
+{%- endmacro %}
+
+{# The same, but with a space between the words of these scripts, as ICU's dictionaries find them: negations need words. #}
+{% macro for_lexicon_of_words(text) -%}
+    {{ without_accents('spaced_words(' ~ text ~ ')') }}
+{%- endmacro %}
+
+{#
+    A select of words that are other forms of a lexicon's words: form, word and language. Two words of a language are forms of one
+    another if they have the same stem (Snowball), unless the form is another kind of word (genuine: genuinely) or more than one
+    letter shorter (original: origin). A word of three letters has no other form.
+
+    vocabulary: a relation with the columns language and word.
+    lexicon_words: a relation with the columns language, stem_language and word. language may be an empty string, for texts without
+    a stated one; the stem is that of stem_language.
+#}
+{% macro inflected_forms(vocabulary, lexicon_words) -%}
+    select
+        {{ vocabulary }}.language,
+        {{ vocabulary }}.word as form,
+        min({{ lexicon_words }}.word) as word
+    from {{ vocabulary }}
+    inner join {{ lexicon_words }}
+        on
+            {{ lexicon_words }}.language = {{ vocabulary }}.language
+            and left({{ lexicon_words }}.word, 3) = left({{ vocabulary }}.word, 3)
+    left join {{ lexicon_words }} as exact
+        on
+            exact.language = {{ vocabulary }}.language
+            and exact.word = {{ vocabulary }}.word
+    where
+        exact.word is null
+        and length({{ lexicon_words }}.word) >= 4
+        and length({{ vocabulary }}.word) >= length({{ lexicon_words }}.word) - 1
+        and not {{ matches(vocabulary ~ '.word', "'(ing|ly|ment|mente|ite|ites|idad|idade|ita)$'") }}
+        and word_stem({{ vocabulary }}.word, {{ lexicon_words }}.stem_language)
+        = word_stem({{ lexicon_words }}.word, {{ lexicon_words }}.stem_language)
+    group by
+        {{ vocabulary }}.language,
+        {{ vocabulary }}.word
+{%- endmacro %}
+
+{# Text of single-spaced words, with a space at both ends, in which each form (inflected_forms) is replaced by the lexicon's word. #}
+{% macro in_lexicon_forms(text, forms) -%}
+    case
+        when {{ forms }} is null then {{ text }}
+        else ' ' || {{ joined_members(replaced_members(parts_of('trim(' ~ text ~ ')', "' '"), forms), "' '") }} || ' '
     end
 {%- endmacro %}
 

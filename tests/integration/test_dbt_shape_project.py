@@ -39,8 +39,10 @@ def shape_models() -> list[Any]:
 
 
 def test_an_empty_marketplace_builds(home: Path) -> None:
-    """No table landed a row; every table exists, empty (otherwise the fixture would have failed)."""
+    """No table landed a row; every table exists, empty (otherwise the fixture would have failed), but for the shipped phrases."""
     for model in shape_models():
+        if model.name == "int_lexicon":
+            continue
         assert read_rows(home, f"select count(*) as row_count from {model.name}") == [{"row_count": 0}]
 
 

@@ -12,7 +12,7 @@ from touchstone.core.files import sha256_file
 from touchstone.demo.generate import generate
 from touchstone.landing.sources import picture_folder
 
-GIVEN_BY_COMMAND = {"lead_hand_overs", "cases"}  # casework, which the demo does not generate
+GIVEN_BY_COMMAND = {"lead_hand_overs", "cases", "lexicon"}  # casework and own phrases, which the demo does not generate
 
 
 @pytest.fixture(scope="module", params=[(0.0005, 8), (0.004, 7)], ids=["tiny", "small"])

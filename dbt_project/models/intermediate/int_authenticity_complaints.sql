@@ -1,9 +1,11 @@
 -- Reviews that doubt that the listing is authentic, by a lexicon of phrases in several languages: a phrase for fake that is not
 -- negated ("not a fake"), or a phrase for genuine that is negated ("not the original") up to three words before it in the same
--- clause. Phrases that only look like a negation do not count ("no doubt an original"). Accents do not matter.
--- The fast search for one word of each phrase comes first: of 10 million reviews few are left for the expensive steps. A regular
--- expression taken from a column would be compiled again for every pair of review and word (185 s for 400,000).
--- A review in a language without phrases in the seed is neither a complaint nor none (int_review_days, int_unread_texts).
+-- clause, or after it in languages that negate so (Japanese, Turkish). Phrases that only look like a negation do not count ("no
+-- doubt an original"). Accents do not matter, and other forms of a phrase's words count as well (inflected_forms), but not of
+-- English words for genuine, which as adjectives have none.
+-- The fast search for the beginning of one word of each phrase comes first: of 10 million reviews few are left for the expensive
+-- steps. A regular expression taken from a column would be compiled again for every pair of review and word (185 s for 400,000).
+-- A review in a language without phrases in the lexicon is neither a complaint nor none (int_review_days, int_unread_texts).
 -- A load never changes, so its reviews are searched once: a run adds those of new loads, and the hook deletes those of loads that
 -- are no longer current.
 {{ config(
@@ -33,52 +35,48 @@ reviews as (
 
 ),
 
-authenticity_words as (
+lexicon as (
 
-    select
-        language,
-        {{ for_lexicon('phrase') }} as phrase,
-        meaning
-    from {{ ref('authenticity_words') }}
-
-),
-
-negation_words as (
-
-    select
-        language,
-        {{ for_lexicon('word') }} as word
-    from {{ ref('negation_words') }}
-
-),
-
-idle_negations as (
-
-    select
-        language,
-        {{ for_lexicon('phrase') }} as phrase
-    from {{ ref('idle_negations') }}
+    select * from {{ ref('int_lexicon') }}
 
 ),
 
 -- A review without a language is searched for the phrases of all languages; its language is then an empty string.
-phrases as (
+authenticity_phrases as (
 
     select
-        authenticity_words.language,
-        authenticity_words.phrase,
-        authenticity_words.meaning
-    from authenticity_words
+        language,
+        language as stem_language,
+        phrase,
+        meaning
+    from lexicon
+    where meaning in ('fake', 'genuine')
     union all
     select
         '' as language,
-        authenticity_words.phrase,
-        authenticity_words.meaning
-    from authenticity_words
+        language as stem_language,
+        phrase,
+        meaning
+    from lexicon
+    where meaning in ('fake', 'genuine')
 
 ),
 
--- The longest word of each phrase is searched for first; a longest word that contains another one is redundant.
+phrases as (
+
+    select
+        language,
+        stem_language,
+        {{ without_accents('phrase') }} as phrase,
+        {{ as_words(for_lexicon_of_words('phrase')) }} as phrase_in_words,
+        meaning,
+        stem_language in ('ja', 'tr') as is_negated_after
+    from authenticity_phrases
+
+),
+
+-- The longest word of each phrase is searched for first, without its last two letters, which other forms may lack; a word that
+-- contains another one is redundant.
 phrase_words as (
 
     select
@@ -94,27 +92,37 @@ longest_words as (
     select
         language,
         phrase,
-        word,
+        left(word, cast(greatest(4, length(word) - 2) as integer)) as beginning,
         row_number() over (partition by language, phrase order by length(word) desc, word asc) as place
     from phrase_words
 
 ),
 
-stems as (
+beginnings as (
 
     select distinct
         longest_words.language,
-        longest_words.word as stem
+        longest_words.beginning
     from longest_words
     left join longest_words as shorter
         on
             shorter.language = longest_words.language
             and shorter.place = 1
-            and shorter.word <> longest_words.word
-            and {{ has_text('longest_words.word', 'shorter.word') }}
+            and shorter.beginning <> longest_words.beginning
+            and {{ has_text('longest_words.beginning', 'shorter.beginning') }}
     where
         longest_words.place = 1
-        and shorter.word is null
+        and shorter.beginning is null
+
+),
+
+negation_words as (
+
+    select
+        language,
+        {{ without_accents('phrase') }} as word
+    from lexicon
+    where meaning = 'negation'
 
 ),
 
@@ -133,17 +141,27 @@ negations as (
 
 ),
 
+idle_negations as (
+
+    select
+        language,
+        {{ as_words(for_lexicon_of_words('phrase')) }} as phrase
+    from lexicon
+    where meaning = 'idle_negation'
+
+),
+
 idle as (
 
     select
         idle_negations.language,
-        {{ collect_in_order(as_words('idle_negations.phrase')) }} as phrases
+        {{ collect_in_order('idle_negations.phrase') }} as phrases
     from idle_negations
     group by idle_negations.language
     union all
     select
         '' as language,
-        {{ collect_in_order(as_words('idle_negations.phrase')) }} as phrases
+        {{ collect_in_order('idle_negations.phrase') }} as phrases
     from idle_negations
 
 ),
@@ -170,7 +188,8 @@ texts as (
         load_id,
         review_id,
         language,
-        lower({{ for_lexicon('text') }}) as text
+        text,
+        lower({{ without_accents('text') }}) as plain_text
     from read_texts
 
 ),
@@ -183,30 +202,82 @@ candidates as (
         texts.language,
         texts.text
     from texts
-    inner join stems
+    inner join beginnings
         on
-            stems.language = texts.language
-            and {{ has_text('texts.text', 'stems.stem') }}
+            beginnings.language = texts.language
+            and {{ has_text('texts.plain_text', 'beginnings.beginning') }}
+
+),
+
+written_words as (
+
+    select
+        candidates.load_id,
+        candidates.review_id,
+        candidates.language,
+        {{ as_clauses(for_lexicon_of_words('candidates.text')) }} as text
+    from candidates
+
+),
+
+vocabulary as (
+
+    select distinct
+        written_words.language,
+        {{ each_member(parts_of('trim(written_words.text)', "' '")) }} as word
+    from written_words
+
+),
+
+inflected_words as (
+
+    select distinct
+        phrases.language,
+        phrases.stem_language,
+        {{ each_member(parts_of('trim(phrases.phrase_in_words)', "' '")) }} as word
+    from phrases
+    where
+        phrases.meaning = 'fake'
+        or phrases.stem_language <> 'en'
+
+),
+
+other_forms as (
+
+    {{ inflected_forms('vocabulary', 'inflected_words') }}
+
+),
+
+forms as (
+
+    select
+        language,
+        {{ collect_map('form', 'word') }} as word_of_form
+    from other_forms
+    group by language
 
 ),
 
 words as (
 
     select
-        candidates.load_id,
-        candidates.review_id,
-        candidates.language,
-        {{ as_clauses('candidates.text') }} as text
-    from candidates
+        written_words.load_id,
+        written_words.review_id,
+        written_words.language,
+        {{ in_lexicon_forms('written_words.text', 'forms.word_of_form') }} as text
+    from written_words
+    left join forms
+        on forms.language = written_words.language
 
 ),
 
 spaced_phrases as (
 
-    select
-        phrases.language,
-        phrases.meaning,
-        {{ as_words('phrases.phrase') }} as phrase
+    select distinct
+        language,
+        meaning,
+        is_negated_after,
+        phrase_in_words as phrase
     from phrases
 
 ),
@@ -218,7 +289,9 @@ mentions as (
         words.review_id,
         words.language,
         spaced_phrases.meaning,
-        {{ each_member(all_but_last(parts_of('words.text', 'spaced_phrases.phrase'))) }} as text_before
+        spaced_phrases.is_negated_after,
+        {{ each_member(all_but_last(parts_of('words.text', 'spaced_phrases.phrase'))) }} as text_before,
+        {{ each_member(members_from(parts_of('words.text', 'spaced_phrases.phrase'), 2, 'len(words.text)')) }} as text_after
     from words
     inner join spaced_phrases
         on
@@ -234,7 +307,11 @@ clauses as (
         mentions.review_id,
         mentions.language,
         mentions.meaning,
-        {{ replace_matches("' ' || mentions.text_before || ' '", "'^.* [.] '", "' '") }} as text_before
+        mentions.is_negated_after,
+        case
+            when mentions.is_negated_after then {{ replace_matches("' ' || mentions.text_after || ' '", "' [.] .*$'", "' '") }}
+            else {{ replace_matches("' ' || mentions.text_before || ' '", "'^.* [.] '", "' '") }}
+        end as context
     from mentions
 
 ),
@@ -246,10 +323,9 @@ meant as (
         clauses.review_id,
         clauses.language,
         clauses.meaning,
-        case
-            when idle.language is null then clauses.text_before
-            else {{ without_members('clauses.text_before', 'idle.phrases') }}
-        end as text_before
+        clauses.is_negated_after,
+        {{ parts_of("trim(" ~ "case when idle.language is null then clauses.context else "
+            ~ without_members('clauses.context', 'idle.phrases') ~ " end)", "' '") }} as context_words
     from clauses
     left join idle
         on idle.language = clauses.language
@@ -264,7 +340,8 @@ judged as (
         meant.meaning,
         coalesce(
             {{ have_common_member(
-                last_members(parts_of('trim(meant.text_before)', "' '"), 3), 'negations.words'
+                'case when meant.is_negated_after then ' ~ members_from('meant.context_words', 1, '3')
+                ~ ' else ' ~ last_members('meant.context_words', 3) ~ ' end', 'negations.words'
             ) }},
             false
         ) as is_negated

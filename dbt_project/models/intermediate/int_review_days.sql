@@ -30,11 +30,13 @@ long_texts as (
 
 ),
 
--- The languages with phrases in the seed, and the empty one of reviews without a stated language, which are searched for all
+-- The languages with phrases in the lexicon, and the empty one of reviews without a stated language, which are searched for all
 -- phrases.
 languages as (
 
-    select language from {{ ref('authenticity_words') }}
+    select language
+    from {{ ref('int_lexicon') }}
+    where meaning in ('fake', 'genuine')
     union
     select '' as language
 

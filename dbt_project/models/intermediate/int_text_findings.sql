@@ -19,9 +19,9 @@ listing_history as (
 
 ),
 
-evasive_words as (
+lexicon as (
 
-    select * from {{ ref('evasive_words') }}
+    select * from {{ ref('int_lexicon') }}
 
 ),
 
@@ -109,27 +109,86 @@ readable as (
 
 evasive_phrases as (
 
-    select {{ for_lexicon('phrase') }} as phrase
-    from evasive_words
+    select
+        language,
+        {{ for_lexicon('phrase') }} as phrase
+    from lexicon
+    where meaning = 'evasive'
 
 ),
 
 phrases as (
 
-    select distinct {{ as_words_and_ratios('phrase') }} as phrase
+    select distinct
+        language,
+        {{ as_words_and_ratios('phrase') }} as phrase
     from evasive_phrases
+
+),
+
+-- A text is searched for the phrases of all languages, as nobody states its own.
+inflected_words as (
+
+    select distinct
+        '' as language,
+        phrases.language as stem_language,
+        {{ each_member(parts_of('trim(phrases.phrase)', "' '")) }} as word
+    from phrases
+
+),
+
+vocabulary as (
+
+    select distinct
+        '' as language,
+        {{ each_member(parts_of('trim(readable.words)', "' '")) }} as word
+    from readable
+
+),
+
+other_forms as (
+
+    {{ inflected_forms('vocabulary', 'inflected_words') }}
+
+),
+
+forms as (
+
+    select
+        language,
+        {{ collect_map('form', 'word') }} as word_of_form
+    from other_forms
+    group by language
+
+),
+
+searched as (
+
+    select
+        readable.text_digest,
+        {{ in_lexicon_forms('readable.words', 'forms.word_of_form') }} as words
+    from readable
+    left join forms
+        on forms.language = ''
+
+),
+
+searched_for as (
+
+    select distinct phrase
+    from phrases
 
 ),
 
 evasions as (
 
     select
-        readable.text_digest,
+        searched.text_digest,
         count(*) as evasive_word_count
-    from readable
-    inner join phrases
-        on {{ has_text('readable.words', 'phrases.phrase') }}
-    group by readable.text_digest
+    from searched
+    inner join searched_for
+        on {{ has_text('searched.words', 'searched_for.phrase') }}
+    group by searched.text_digest
 
 ),
 

@@ -79,7 +79,11 @@ judged as (
     where
         language <> ''
         and text_count > 0
-        and language not in (select words.language from {{ ref('authenticity_words') }} as words)
+        and language not in (
+            select lexicon.language
+            from {{ ref('int_lexicon') }} as lexicon
+            where lexicon.meaning in ('fake', 'genuine')
+        )
 
 ),
 
