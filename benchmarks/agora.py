@@ -33,6 +33,7 @@ from ml.boosting import Parameters, fit_booster
 from ml.declarations import Declaration, load_declarations
 from ml.metrics import ranking
 from ml.model import load_booster, margin_of
+from ml.starter import fit_scorecard, read_scorecard
 from ml.training_set import (
     Flags,
     Floats,
@@ -58,11 +59,13 @@ BLOCKS, GROUPS, FEWEST = 6, 5, 5
 INNER_FOLDS = 4
 
 TOPIC, TEXTS, SIGNALS, BOTH = "title", "merchant texts", "signals", "signals and texts"
+STARTER = "starter, without labels"
 MEANINGS = {
     TOPIC: "the baseline: logistic regression on TF-IDF of the masked title",
     TEXTS: "the mean of that score over all listings that the merchant offered up to that day",
     SIGNALS: "the pipeline's booster on the pipeline's features",
     BOTH: "the same booster on the features, the title and the merchant's texts",
+    STARTER: "the starter model, which is fitted to the features of the same rows without their labels",
 }
 HEAD = """# Agora {year}: ranking listings of vendors never seen
 
@@ -74,6 +77,9 @@ TAIL = """## Limits
 
 - **merchant texts** is not a feature of the pipeline. It shows what could be gained by reading all listings of a
   merchant together.
+- The **starter** model finds nothing here. The market's tables fill six of its 34 indicators (prices against comparable listings and
+  the category, copied titles, age and shown rating of the merchant), and the words that admit a copy are masked. It needs
+  complaints, orders or brands' data.
 - The market has no reviews, orders, specifications, brands or pictures, from which most features come. Their worth has
   to be measured on other data.
 - These methods were chosen among about ten that were tried on 2014, and the intervals do not account for that. Test
@@ -158,7 +164,11 @@ def training_of(home: Path, as_of: date) -> Path:
 
 def read_goods(home: Path, swapped: Path, as_of: date, declaration: Declaration) -> Goods:
     """Reads the labelled listings of a home, and which features stay when categories are swapped."""
-    rows, swapped_rows = (_read_rows(at, as_of, declaration) for at in (home, swapped))
+    # Known positives are rows of the last day, of other listings where the categories are swapped; what is compared is as of the
+    # day on which a listing was first seen.
+    every, every_swapped = (_read_rows(at, as_of, declaration) for at in (home, swapped))
+    labelled, labelled_swapped = (one.is_verdict & ~one.has_purpose("known_positive") for one in (every, every_swapped))
+    rows, swapped_rows = every.take(labelled), every_swapped.take(labelled_swapped)
     if not np.array_equal(rows.day, swapped_rows.day) or not np.array_equal(rows.entity, swapped_rows.entity):
         raise SystemExit(
             "With the categories swapped the pipeline rates other listings or days, so nothing can be compared."
@@ -169,12 +179,10 @@ def read_goods(home: Path, swapped: Path, as_of: date, declaration: Declaration)
     ].to_pylist()
     landed = str(home / "landing" / "listings" / "*" / "*.parquet")
     titles = dict(duckdb.execute("select listing_id, coalesce(title, '') from read_parquet(?)", [landed]).fetchall())
-    labelled = rows.is_verdict
-    kept = rows.take(labelled)
     return Goods(
-        rows=replace(kept, weight=alike(kept.merchant) * len(kept)),
+        rows=replace(rows, weight=alike(rows.merchant) * len(rows)),
         titles=np.array([titles[one] for one in ids])[labelled],
-        columns=readable(kept.features, swapped_rows.features[labelled], declaration),
+        columns=readable(rows.features, swapped_rows.features, declaration),
         signs=np.array([feature.monotone for feature in declaration.features]),
     )
 
@@ -270,7 +278,9 @@ def texts(goods: Goods, learn: Flags, judged: Flags) -> tuple[Floats, Floats]:
     return learned, text_margins[np.isin(theirs, np.flatnonzero(judged))]
 
 
-def margins(goods: Goods, folds: Sequence[tuple[Flags, Flags]], parameters: Parameters) -> dict[str, Floats]:
+def margins(
+    goods: Goods, folds: Sequence[tuple[Flags, Flags]], parameters: Parameters, declaration: Declaration
+) -> dict[str, Floats]:
     """Returns each way's margins of the rows, nan where no fold judged one."""
     found = {name: np.full(len(goods.rows), np.nan) for name in MEANINGS}
     for learn, judged in folds:
@@ -278,7 +288,15 @@ def margins(goods: Goods, folds: Sequence[tuple[Flags, Flags]], parameters: Para
         found[TOPIC][judged], found[TEXTS][judged] = text_margins.T
         found[SIGNALS][judged] = boosted(goods, learn, judged, parameters, None)
         found[BOTH][judged] = boosted(goods, learn, judged, parameters, (learned, text_margins))
+        found[STARTER][judged] = started(goods, learn, judged, declaration)
     return found
+
+
+def started(goods: Goods, learn: Flags, judged: Flags, declaration: Declaration) -> Floats:
+    """Returns the starter model's margins of the judged rows; no label is used."""
+    features, names = goods.rows.features[:, goods.columns], [declaration.columns[at] for at in goods.columns]
+    booster = load_booster(fit_scorecard(read_scorecard(declaration), names, features[learn]))
+    return margin_of(booster, np.ascontiguousarray(features[judged])).astype(np.float64)
 
 
 def boosted(
@@ -429,7 +447,7 @@ def main() -> None:
     folds = forward_folds(goods.rows, (date(year, 1, 1) - date(1970, 1, 1)).days)
     if not folds:
         raise SystemExit(f"Before {as_of} there is too little to learn from.")
-    print(page(goods, margins(goods, folds, Parameters()), declaration, year, arguments.draws), end="")
+    print(page(goods, margins(goods, folds, Parameters(), declaration), declaration, year, arguments.draws), end="")
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ def test_results_are_for_held_out_listings_and_features_that_do_not_encode_the_l
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
-    read = set(re.findall(r"`(\w+)`", done.stdout.partition("Features that are read")[2].partition("\n")[0]))
+    read = set(re.findall(r"`(\w+)`", done.stdout.partition("Features used")[2].partition("\n")[0]))
     assert {"price_base", "merchant_age_days", "merchant_active_listing_count"} <= read
     assert not [name for name in read if "confirmed" in name or "evasive" in name or "category_count" in name]
-    judged, vendors = re.findall(r"([\d,]+) listings of (\d+) vendors are judged", done.stdout)[0]
+    judged, vendors = re.findall(r"ranks ([\d,]+) listings of (\d+) vendors", done.stdout)[0]
     assert int(judged.replace(",", "")) > 1500
     assert int(vendors) > 100
-    for way in ("topic", "texts of the merchant", "signals", "signals and texts"):
+    for way in ("title", "merchant texts", "signals", "signals and texts", "starter, without labels"):
         assert len(re.findall(rf"^\| {way} \| 0\.\d+ \(", done.stdout, re.MULTILINE)) == 2
 
 

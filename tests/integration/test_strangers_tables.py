@@ -1,0 +1,141 @@
+"""The first run over tables that strangers brought: each ends with a list of the stated kind, never with a crash.
+
+One case for each situation that once ended with nothing or a crash. Each is a whole run of half a minute, so `make test` has two
+and `make test-all` the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+
+from tests.conftest import Outcome, touchstone
+from touchstone.demo.generate import generate
+
+DAY = "2026-06-30"
+CATALOGUE = ("merchants", "listings")
+SALES = ("orders", "reviews", "buyers")
+DECIDED = """
+    select 'listing' as entity_kind, listing_id as entity_id, 'counterfeit' as violation_type, timestamp '{at}' as decided_at,
+        if(is_counterfeit, 'fake', 'genuine') as verdict
+    from read_parquet('{truth}') inner join listings using (listing_id)
+    qualify row_number() over (partition by is_counterfeit order by listing_id) <= {count}
+"""
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A marketplace made of the demo's tables.
+
+    Attributes:
+        tables: The demo's tables that it has.
+        queries: Queries for tables that it has in another form, over the demo's tables by name.
+        kind: What its listings are rated by: `starter`, or `ranking` or `calibrated` for a trained model.
+    """
+
+    tables: tuple[str, ...]
+    kind: str
+    queries: Mapping[str, str] = field(default_factory=dict)
+
+
+STRANGERS = {
+    "no labels": Stranger(CATALOGUE, "starter"),
+    "decisions older than any observation": Stranger(
+        CATALOGUE, "starter", {"moderation_decisions": DECIDED.replace("{at}", "2015-03-01").replace("{count}", "10")}
+    ),
+    "orders and reviews in euros without rates": Stranger(
+        (*CATALOGUE, *SALES),
+        "starter",
+        {
+            "orders": "select * replace ('EUR' as currency) from orders",
+            "listings": "select * replace ('EUR' as currency) from listings",
+        },
+    ),
+    "labels without audits": Stranger(
+        (*CATALOGUE, *SALES),
+        "ranking",
+        {
+            "moderation_decisions": DECIDED.replace("{at}", "2026-06-10").replace("{count}", "150"),
+            "orders": "select * replace ('USD' as currency) from orders",
+            "listings": "select * replace ('USD' as currency) from listings",
+        },
+    ),
+    "prices derived from sales": Stranger(
+        (*CATALOGUE, *SALES),
+        "starter",
+        {"listing_prices": "select listing_id, placed_at as observed_at, any_value(amount / quantity) as price, "
+         "any_value(currency) as currency from orders where listing_id is not null group by all"},
+    ),
+    "labels dated after the newest listing": Stranger(
+        (*CATALOGUE, *SALES),
+        "ranking",
+        {
+            "listings": "select * from listings where listed_at < timestamp '2026-06-20'",
+            "moderation_decisions": DECIDED.replace("{at}", "2026-06-29").replace("{count}", "200"),
+        },
+    ),
+}  # fmt: skip
+QUICK = ("no labels", "decisions older than any observation")
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo marketplace that strangers' tables are made of."""
+    folder = tmp_path_factory.mktemp("strangers") / "demo"
+    generate(folder, scale=0.003, days=60, seed=21, hardness=1.0)
+    return folder
+
+
+def write_market(demo: Path, folder: Path, stranger: Stranger) -> Path:
+    """Writes a stranger's tables and sources file."""
+    (folder / "sources").mkdir(parents=True)
+    names = dict.fromkeys([*stranger.tables, *stranger.queries])
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        for source in sorted((demo / "sources").glob("*.parquet")):
+            connection.read_parquet(str(source)).create_view(source.stem)
+        for name in names:
+            query = stranger.queries.get(name, f"select * from {name}").replace(
+                "{truth}", str(demo / "truth" / "listings.parquet")
+            )
+            connection.sql(query).write_parquet(str(folder / "sources" / f"{name}.parquet"))
+    content = {
+        "version": 1,
+        "identifiers": "public",
+        "name": "stranger",
+        "inputs": {name: {"connector": "parquet", "path": f"sources/{name}.parquet"} for name in names},
+        "tables": {name: {"input": name} for name in names},
+    }
+    (folder / "sources.yml").write_text(yaml.safe_dump(content))
+    return folder / "sources.yml"
+
+
+def rated(demo: Path, folder: Path, stranger: Stranger) -> tuple[Path, Outcome]:
+    """Runs over a stranger's marketplace; returns the home and how the run ended."""
+    home = folder / "home"
+    sources = write_market(demo, folder / "market", stranger)
+    return home, touchstone(home, "run", "--sources", str(sources), "--approve-if-passing")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in STRANGERS]
+)
+def test_a_strangers_first_run_ends_with_a_list_of_the_stated_kind(demo: Path, tmp_path: Path, name: str) -> None:
+    stranger = STRANGERS[name]
+    home, done = rated(demo, tmp_path, stranger)
+    message = done.stdout[-4000:] + done.stderr[-4000:]
+    assert done.code == 0, message
+    (list_folder,) = (home / "published" / "listings").glob("2026-*")
+    manifest = json.loads((list_folder / "manifest.json").read_text())
+    assert 0 < manifest["row_count"] <= 100, message
+    assert manifest["inputs"]["model"]["is_calibrated"] is (stranger.kind == "calibrated"), message
+    assert ("starter model ranks" in message) is (stranger.kind == "starter"), message
+    for command in (("lists", "show", "listings"), ("audits", "plan", "--size", "50")):
+        again = touchstone(home, *command)
+        assert again.code == 0, again.stderr
