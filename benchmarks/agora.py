@@ -77,8 +77,8 @@ TAIL = """## Limits
 
 - **merchant texts** is not a feature of the pipeline. It shows what could be gained by reading all listings of a
   merchant together.
-- The **starter** model finds nothing here. The market's tables fill six of its 34 indicators (prices against comparable listings and
-  the category, copied titles, age and shown rating of the merchant), and the words that admit a copy are masked. It needs
+- The **starter** model finds nothing here. The market's tables fill six of its 34 indicators (prices against comparable listings
+  and the category, copied titles, age and shown rating of the merchant), and the words that admit a copy are masked. It needs
   complaints, orders or brands' data.
 - The market has no reviews, orders, specifications, brands or pictures, from which most features come. Their worth has
   to be measured on other data.

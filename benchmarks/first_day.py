@@ -72,8 +72,8 @@ class Round:
     slope: float
 
 
-def without_labels(folder: Path, scale: float, seed: int) -> Path:
-    """Makes the demo marketplace without its label tables; returns its sources file."""
+def without_labels(folder: Path, scale: float, seed: int) -> None:
+    """Makes the demo marketplace without its label tables."""
     generate(folder, scale=scale, days=120, seed=seed, hardness=1.0)
     file = folder / "sources.yml"
     content = yaml.safe_load(file.read_text())
@@ -82,14 +82,18 @@ def without_labels(folder: Path, scale: float, seed: int) -> Path:
         content["tables"].pop(name, None)
         (folder / "sources" / f"{name}.parquet").unlink(missing_ok=True)
     file.write_text(yaml.safe_dump(content, sort_keys=False))
-    return file
 
 
 def touchstone(home: Path, *arguments: str) -> str:
     """Runs a command over a home; returns what it prints."""
     done = subprocess.run(  # noqa: S603  # the commands of this file
         [sys.executable, "-c", "from touchstone.cli.start import main; main()", *arguments],
-        env=os.environ | {"TOUCHSTONE_HOME": str(home), "TOUCHSTONE_TRAINER_MAY_APPROVE": "true"},
+        env=os.environ
+        | {
+            "TOUCHSTONE_HOME": str(home),
+            "TOUCHSTONE_SOURCES": str(home.parent / "market" / "sources.yml"),
+            "TOUCHSTONE_TRAINER_MAY_APPROVE": "true",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -186,10 +190,11 @@ def run_seed(scale: float, seed: int, rounds: int) -> list[Round]:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         market, home = Path(folder) / "market", Path(folder) / "home"
-        sources, truth = without_labels(market, scale, seed), market / "truth"
+        without_labels(market, scale, seed)
+        truth = market / "truth"
         dates = DATES[len(DATES) - 1 - rounds :]
         for number, as_of in enumerate(dates):
-            arguments = ["run", "--sources", str(sources), "--as-of", str(as_of)]
+            arguments = ["run", "--as-of", str(as_of)]
             touchstone(home, *arguments, "--train", "--approve-if-passing")
             newest = max(Registry(home).versions(MODEL), key=lambda version: version.version)
             if newest.status == "challenger":

@@ -166,6 +166,21 @@ class Comparison:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class AgainstStarter:
+    """How a trained model and the starter that it would replace rank training rows, if there are no rows of later dates.
+
+    Attributes:
+        positives: Number of labelled positives.
+        starter: Average precision of the starter, to which labels are unknown.
+        trained: Average precision out of fold: each row is scored by a booster trained on other components.
+    """
+
+    positives: int
+    starter: float
+    trained: float
+
+
 def compare(
     rates: RiskModel,
     champion: Contender,

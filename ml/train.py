@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ml import card, drift, explain, flagging, metrics, model, plots, review, starter
 from ml.boosting import Forward, Parameters, fit_booster, forward_margins
 from ml.calibrate import Calibration, calibrate, rank_calibration
-from ml.compare import Comparison, Contender, calibration_figures, compare
+from ml.compare import AgainstStarter, Comparison, Contender, calibration_figures, compare
 from ml.declarations import Declaration
 from ml.registry import Registry, Version
 from ml.training_set import (
@@ -29,6 +29,7 @@ from ml.training_set import (
     Rows,
     Split,
     TrainingSet,
+    component_folds,
     missing_columns,
     newest_verdicts,
     read_training_set,
@@ -57,6 +58,7 @@ MIN_COMPONENTS: Final = 5
 PART_ROWS: Final = 65_536
 COMPARISON_RESAMPLES: Final = 200
 """Number of bootstrap resamples of components for the intervals of a comparison."""
+FOLDS_AGAINST_STARTER: Final = 5
 HERE: Final = Path(__file__).resolve().parent
 
 Progress = Callable[[str], None]
@@ -232,6 +234,7 @@ def prepare(
             ),
             digests={**data, **provenance},
             comparison=comparison,
+            against_starter=None if few is not None else _against_starter(declaration, split, parameters, champion),
         ),
         limits if few is None else {},
     )
@@ -242,6 +245,26 @@ def prepare(
     page = card.render(declaration, trained.model, training_set, split, evaluation, facts, pictures)
     artifacts = {"card.html": page, **{f"plots/{name}": content for name, content in pictures.items()}}
     return Prepared(parameters, trained.model, evaluation, facts, artifacts)
+
+
+def _against_starter(
+    declaration: Declaration, split: Split, parameters: Parameters, champion: model.RiskModel | str | None
+) -> AgainstStarter | None:
+    """Compares a trained model out of fold with the starter that it would replace, if there are no rows of later dates."""
+    if not isinstance(champion, model.RiskModel) or not champion.is_starter or len(split.evaluate):
+        return None
+    if not set(champion.columns) <= set(declaration.columns):
+        return None  # the comparison says which columns no longer exist
+    rows, columns = split.train, _booster_columns(declaration)["main"]
+    signs = np.array([feature.monotone for feature in declaration.features])
+    fold, margin = component_folds(rows, FOLDS_AGAINST_STARTER), np.zeros(len(rows))
+    for number in range(FOLDS_AGAINST_STARTER):
+        learned, judged = rows.take(fold != number), fold == number
+        margin[judged] = _margins(fit_booster(learned, columns, signs, parameters), rows.features[judged], columns)
+    theirs = [declaration.columns.index(name) for name in champion.columns]
+    known = _margins(champion.main, rows.features, theirs).astype(np.float64)
+    trained, started = (metrics.ranking(each, rows.label, rows.weight[None, :])[1][0] for each in (margin, known))
+    return AgainstStarter(int(rows.label.sum()), float(started), float(trained))
 
 
 def _starter_indicators(

@@ -376,3 +376,8 @@ confirmed as (
         is_random_arm,
         is_active
 {%- endmacro %}
+
+{# The first date that evaluates, of all rating dates; the day after the last one if none does, so that every label trains. #}
+{% macro first_evaluation_date() -%}
+    coalesce(min(case when purpose = 'evaluate' then as_of_date end), {{ add_days('max(as_of_date)', 1) }})
+{%- endmacro %}

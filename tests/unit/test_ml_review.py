@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.compare import Comparison, Figure, ListChanges, Pair, Slice
+from ml.compare import AgainstStarter, Comparison, Figure, ListChanges, Pair, Slice
 from ml.declarations import Feature, load_declarations
 from ml.review import Measured, judge, out_of_bounds, read_limits
 from touchstone.core.errors import BadInputError
@@ -69,6 +69,17 @@ def test_a_good_version_passes() -> None:
     assert {check.name for check in judge(GOOD, LIMITS).checks} == {*LIMITS, "bounds", "digests"}
     assert failures(comparison=None) == ()
     assert failures(comparison="it is the champion itself, trained again") == ()
+
+
+def test_without_later_dates_a_starter_is_replaced_only_by_a_model_that_ranks_better_out_of_fold() -> None:
+    none = "there are no rows of later dates to compare on"
+    assert failures(comparison=none, against_starter=AgainstStarter(30, 0.3, 0.4)) == ()
+    worse, few = (
+        failures(comparison=none, against_starter=AgainstStarter(*each)) for each in ((30, 0.4, 0.4), (4, 0.3, 0.9))
+    )
+    assert len(worse) == len(few) == 1
+    assert "0.400 against the starter model's 0.400" in worse[0]
+    assert "too few positives" in few[0]
 
 
 def test_a_metric_below_its_minimum_or_not_measured_fails() -> None:

@@ -30,9 +30,8 @@ rating_dates as (
 
 evaluation as (
 
-    select min(as_of_date) as first_date
+    select {{ first_evaluation_date() }} as first_date
     from rating_dates
-    where purpose = 'evaluate'
 
 ),
 

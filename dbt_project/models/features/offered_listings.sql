@@ -35,9 +35,8 @@ listings as (
 -- A decision that calibrates gives no training row, but from the first evaluation date on an evaluation row.
 evaluation as (
 
-    select min(as_of_date) as first_date
+    select {{ first_evaluation_date() }} as first_date
     from rating_dates
-    where purpose = 'evaluate'
 
 ),
 

@@ -1,6 +1,6 @@
 -- Dates at which all active entities are analysed, with their purpose; one row per date: the scoring date, the weekly grid of a
--- training (from day 28 of the history to the cutoff date less H; the last two evaluate), and the other weeks of the history,
--- which only provide peers.
+-- training (from day 28 of the history to the cutoff date less H; the last two evaluate, unless too few labels would be left to
+-- train on), and the other weeks of the history, which only provide peers.
 with
 
 run as (
@@ -62,13 +62,33 @@ aged as (
 
 ),
 
+-- Labels decided from the first evaluation date on only evaluate. A marketplace that began to decide a few weeks ago would train no
+-- model for as long, so until enough positives are older, all of them train. 20 is what a training requires (ml/train.py).
+positives as (
+
+    select
+        count(distinct labels.entity_id) as positive_count,
+        count(distinct case
+            when cast(labels.decided_at as date) < {{ add_days('run.as_of', '-(run.label_horizon_days + 7)') }} then labels.entity_id
+        end) as early_positive_count
+    from run
+    inner join {{ ref('int_labels') }} as labels
+        on
+            labels.is_positive
+            and labels.violation_type = 'counterfeit'
+            and cast(labels.decided_at as date) <= run.as_of
+
+),
+
 placed as (
 
     select
         *,
         mod(days_before_last, 7) = 0 as is_weekly,
-        mod(days_before_last, 7) = 0 and days_before_last >= 0 and day_number >= 28 as is_on_grid
+        mod(days_before_last, 7) = 0 and days_before_last >= 0 and day_number >= 28 as is_on_grid,
+        days_before_last < 14 and not (positive_count >= 20 and early_positive_count < 20) as is_late
     from aged
+    cross join positives
 
 ),
 
@@ -78,7 +98,7 @@ final as (
         as_of_date,
         case
             when as_of_date = cut_date then 'score'
-            when is_on_grid and days_before_last < 14 then 'evaluate'
+            when is_on_grid and is_late then 'evaluate'
             when is_on_grid then 'train'
             else 'peers'
         end as purpose

@@ -20,17 +20,22 @@ run as (
 
 ),
 
+rating_dates as (
+
+    select * from {{ ref('rating_dates') }}
+
+),
+
 grid_dates as (
 
-    select * from {{ ref('rating_dates') }} where purpose in ('train', 'evaluate')
+    select * from rating_dates where purpose in ('train', 'evaluate')
 
 ),
 
 evaluation as (
 
-    select min(as_of_date) as first_date
-    from grid_dates
-    where purpose = 'evaluate'
+    select {{ first_evaluation_date() }} as first_date
+    from rating_dates
 
 ),
 
