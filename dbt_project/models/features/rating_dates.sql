@@ -62,14 +62,15 @@ aged as (
 
 ),
 
--- Labels decided from the first evaluation date on only evaluate. A marketplace that began to decide a few weeks ago would train no
--- model for as long, so until enough positives are older, all of them train. 20 is what a training requires (ml/train.py).
+-- Labels decided from the first evaluation date on only evaluate. A marketplace that began to decide a few weeks ago would train
+-- no model for as long, so until enough positives are older, all of them train. 20 is what a training requires (ml/train.py).
 positives as (
 
     select
         count(distinct labels.entity_id) as positive_count,
         count(distinct case
-            when cast(labels.decided_at as date) < {{ add_days('run.as_of', '-(run.label_horizon_days + 7)') }} then labels.entity_id
+            when cast(labels.decided_at as date) < {{ add_days('run.as_of', '-(run.label_horizon_days + 7)') }}
+                then labels.entity_id
         end) as early_positive_count
     from run
     inner join {{ ref('int_labels') }} as labels
