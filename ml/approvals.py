@@ -80,6 +80,7 @@ class Champion:
         card: The model's JSON without baselines and reference: features, calibration, flagging, prevalence.
         approved: The decision that put it in force.
         is_calibrated: Whether its scores are probabilities.
+        is_starter: Whether it was made without labels.
     """
 
     model: str
@@ -92,6 +93,7 @@ class Champion:
     card: Mapping[str, Any]
     approved: Decision
     is_calibrated: bool = True
+    is_starter: bool = False
 
 
 def utc_now() -> datetime:
@@ -233,6 +235,7 @@ class ApprovalLog:
             floor=model.floor,
             bands=tuple(model.body["flagging"]["bands"]),
             is_calibrated=model.is_calibrated,
+            is_starter=model.is_starter,
             folder=folder,
             card={name: value for name, value in model.body.items() if name not in ("baseline", "reference")},
             approved=decision,

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from ml.compare import Comparison, Figure
+from ml.coverage import describe_signal
 from ml.declarations import Declaration
 from ml.explain import EVERYWHERE, Explainer
 from ml.metrics import METRIC_SOURCES, Report
@@ -94,6 +95,7 @@ def render(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible_in_html
     )
     environment.filters |= {"figure": _figure, "share": lambda value: f"{value:.0%}", "day": _day}
+    environment.filters["coverage"] = describe_signal
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     comparison = evaluation.comparison
     page = template.render(

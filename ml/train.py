@@ -7,7 +7,7 @@ parameters of an earlier one returns its version. The registry approves versions
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from functools import partial
@@ -22,6 +22,7 @@ from ml import card, drift, explain, flagging, metrics, model, plots, review, st
 from ml.boosting import Forward, Parameters, fit_booster, forward_margins
 from ml.calibrate import Calibration, calibrate, rank_calibration
 from ml.compare import AgainstStarter, Comparison, Contender, calibration_figures, compare
+from ml.coverage import active_coverage
 from ml.declarations import Declaration
 from ml.registry import Registry, Version
 from ml.training_set import (
@@ -161,6 +162,7 @@ def prepare(
     provenance: Mapping[str, str],
     parameters: Parameters | None = None,
     thresholds: Path = review.THRESHOLDS_FILE,
+    provided: Collection[str] | None = None,
     progress: Progress = lambda _: None,
 ) -> Prepared | TrainingResult | TooFewLabels:
     """Trains, calibrates and evaluates a model, compares it with the champion, applies the gate and renders the card.
@@ -175,6 +177,7 @@ def prepare(
         provenance: Digests of loads, code revision and the like; logged with the run, not part of any digest here.
         parameters: The training parameters; the defaults if None.
         thresholds: The limits of the gate.
+        provided: The source tables with rows and their columns (`table.column`) with values; None for a card without coverage.
         progress: Called with a line per step.
 
     Returns:
@@ -240,7 +243,10 @@ def prepare(
     )
     evaluation = review.Evaluation(report, calibration, comparison, judgement)
     origin = {"as_of": as_of.isoformat(), "training_digest": digest, "data": data, "provenance": dict(provenance)}
-    facts = _facts(trained, training_set, split, origin) | {"importances": dict(report.importances)}
+    facts = _facts(trained, training_set, split, origin) | {
+        "importances": dict(report.importances),
+        "coverage": {} if provided is None else active_coverage(declaration, training_set.active.features, provided),
+    }
     pictures = plots.pictures(report, trained.model.threshold)
     page = card.render(declaration, trained.model, training_set, split, evaluation, facts, pictures)
     artifacts = {"card.html": page, **{f"plots/{name}": content for name, content in pictures.items()}}

@@ -21,12 +21,14 @@ from orchestration.charts import picture_metadata
 from orchestration.checks import picture_of
 from orchestration.drift import indices_by_day, measure
 from orchestration.resources import Run, logger
+from touchstone.casework.coverage import coverage_markdown
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.home import Home
 from touchstone.core.lists import LISTS, ListDefinition, ListName
 from touchstone.core.revision import code_revision
 from touchstone.core.text import visible
+from touchstone.landing.provided import provided_inputs
 from touchstone.maintenance.approvals import describe_request, reconcile_alias_requests
 from touchstone.publishing.terms import fallback_notes
 
@@ -124,6 +126,7 @@ def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult 
             "code_revision": code_revision(),
         },
         parameters=run.training_parameters(run.policy.list_target_precision(rated.list_name)),
+        provided=provided_inputs(run.landing, run.pins),
         progress=_log_line,
     )
 
@@ -283,7 +286,9 @@ def _card_metadata(result: TrainingResult | None, run: Run) -> dict[str, Any]:
     plots = [version.folder.parent / "plots" / plot for plot in PLOTS]
     metrics = {name: round(value, 4) for name, value in sorted(result.metrics.items()) if math.isfinite(value)}
     mlflow, runs = run.settings.mlflow_address, run.registry.runs.page(version.model)
+    coverage = json.loads((version.folder.parent / "card.json").read_bytes()).get("coverage")
     return {
+        **({"coverage": dg.MetadataValue.md(coverage_markdown({"signals": coverage}))} if coverage else {}),
         "version": version.version,
         "model_digest": version.model_digest,
         "was_known": result.reused,

@@ -11,6 +11,7 @@ from orchestration.assets.warehouse import OUTCOMES
 from orchestration.automation import ONE_DAY_A_RUN, REPORTS_GROUP, after_lists
 from orchestration.charts import picture_metadata
 from orchestration.resources import Run
+from touchstone.casework.coverage import coverage_markdown, read_coverage
 from touchstone.casework.reports import read_report, write_report
 
 
@@ -44,6 +45,10 @@ def report_asset(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
             pictures = write_report(run.home, run.as_of)
         path, _ = read_report(run.home, run.as_of)
         plots = {f"plot_{name}": picture_metadata(picture, name) for name, picture in pictures.items()}
-        yield dg.MaterializeResult(asset_key=spec.key, metadata={"report": dg.MetadataValue.path(str(path)), **plots})
+        coverage = read_coverage(run.home, run.as_of)
+        shown = {"coverage": dg.MetadataValue.md(coverage_markdown(coverage))} if coverage else {}
+        yield dg.MaterializeResult(
+            asset_key=spec.key, metadata={"report": dg.MetadataValue.path(str(path)), **shown, **plots}
+        )
 
     return report

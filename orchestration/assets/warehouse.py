@@ -14,6 +14,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtP
 
 from orchestration.assets.signals import add_rings
 from orchestration.automation import ONE_DAY_A_RUN
+from orchestration.coverage import write_coverage
 from orchestration.dbt_results import DbtNode
 from orchestration.exports import Export, ExportFolder
 from orchestration.metadata import materialized
@@ -203,6 +204,8 @@ def dbt_steps(manifest: Mapping[str, Any], daily: dg.DailyPartitionsDefinition) 
             with failpoint("features.export", run.paths.all_features):
                 exported = export_features(run, as_of, with_training=config.with_training)
             stage.rows = rings | exported
+        with run.record.stage("coverage"):
+            write_coverage(run)
         if rings:
             context.log.info("%s.", ", ".join(f"{name}: {count:,}" for name, count in rings.items()))
         yield from _report(context, manifest, translator, nodes, exported)

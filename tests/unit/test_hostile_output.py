@@ -42,6 +42,10 @@ def run_summary(value: str) -> str:
         "as_of": "2026-06-30", "rated": {"listings": {"rated": 3, "flagged": 1, "held": {}}}, "notes": [], "lists": {},
         "fallbacks": {},
         "worst": [{"score": 99.0, "title": value, "why": f"it is said to be {value}"}], "stage_seconds": {},
+        "coverage": {
+            "signals": {}, "base_currency": "USD",
+            "without_rate": [{"table": "orders", "currency": value, "without_rate": 1, "amounts": 2}],
+        },
     }  # fmt: skip
     return summary.render_summary(facts)
 

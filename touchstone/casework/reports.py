@@ -26,6 +26,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ml.registry import Registry
 from ml.sampling import prevalence
+from touchstone.casework.coverage import coverage_rows, read_coverage
 from touchstone.casework.currencies import base_currency
 from touchstone.casework.report_charts import draw_charts
 from touchstone.casework.test_buys import CERTAIN
@@ -211,6 +212,7 @@ def compose(home: Path, as_of: dt.date) -> dict[str, Any]:
         "base_currency": currency,
         "figures": figures,
         "tables": tables,
+        "coverage": [list(row) for row in coverage_rows(coverage)] if (coverage := read_coverage(home, as_of)) else [],
         "notes": [*rate_notes, PREVALENCE_NOTE],
     }
 

@@ -34,7 +34,9 @@ def check_sources(
     Example: touchstone sources check my_market.yml
     """
     from expectations.contract import load_contract
+    from touchstone.casework.coverage import predicted_coverage, render_coverage
     from touchstone.landing.land import check
+    from touchstone.landing.provided import as_inputs
     from touchstone.landing.sources import identifier_key, read_sources
     from touchstone.landing.sql import Limits
 
@@ -43,10 +45,12 @@ def check_sources(
     reports = check(
         sources, load_contract(), hmac_key=identifier_key(sources, settings), limits=Limits.from_settings(settings)
     )
+    provided = set().union(*(as_inputs(report.table, report.row_count, report.filled_columns) for report in reports))
+    coverage = predicted_coverage(provided)
     print_result(
-        {"tables": [dataclasses.asdict(report) for report in reports]},
+        {"tables": [dataclasses.asdict(report) for report in reports], "coverage": coverage},
         as_json,
-        lambda: "\n".join(report.message for report in reports),
+        lambda: "\n".join([*(report.message for report in reports), "", *render_coverage(coverage)]),
     )
     raise SystemExit(int(ExitCode.DONE if all(report.accepted for report in reports) else ExitCode.BAD_INPUT))
 

@@ -29,6 +29,8 @@ HELD = "held by "
 
 def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
     """Returns the summary as plain data, as `--json` prints it."""
+    from touchstone.casework.coverage import read_coverage
+
     stages = {stage.name: stage.seconds for stage in result.record.stages}
     return {
         "run_id": result.record.run_id,
@@ -38,6 +40,7 @@ def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
         "notes": result.record.facts.get("notes", []),
         "rated": {name: _rated(result, name) for name in LISTS} if result.as_of else {},
         "fallbacks": result.record.facts.get("fallbacks", {}),
+        "coverage": read_coverage(settings.home, result.as_of) if result.as_of else None,
         "worst": _riskiest(settings, result.as_of) if result.as_of else [],
         "lists": {name: _published(settings, name) for name in LISTS},
         "stage_seconds": stages,
@@ -48,6 +51,8 @@ def summarise(settings: Settings, result: PipelineResult) -> dict[str, Any]:
 
 def render_summary(summary: dict[str, Any]) -> str:
     """Returns the summary as text."""
+    from touchstone.casework.coverage import render_coverage
+
     was_rated = any(counts["rated"] for counts in summary["rated"].values())
     lines = [f"Touchstone rated the marketplace as of {summary['as_of']}." if was_rated else "Nothing was rated."]
     for name, counts in summary["rated"].items():
@@ -59,6 +64,8 @@ def render_summary(summary: dict[str, Any]) -> str:
         elif was_rated:
             lines.append(f"  {name:<18} not rated: the model is off")
     lines += [f"  {note}" for note in summary["notes"]]
+    if summary["coverage"]:
+        lines += ["", *render_coverage(summary["coverage"])]
     if summary["worst"]:
         lines += ["", f"The {len(summary['worst'])} riskiest listings"]
     for row in summary["worst"]:

@@ -58,6 +58,7 @@ Failpoint = Literal[
     "test_buys.plan",  # a plan of what to buy, with its sheet
     "audits.plan",  # a plan of what to decide on, with its sheet
     "leads.write",  # the leads of a date, with their members and their status
+    "coverage.write",  # the coverage of a date
     "report.write",  # the report of the day gets its final name
     "prune.ledger",  # a line records that a load is pruned
     "prune.remove",  # an expired file or folder is removed

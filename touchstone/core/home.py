@@ -39,6 +39,7 @@ REBUILT = (
     "pinned",
     "models",
     "reports",
+    "coverage",
 )
 DAGSTER_YAML = b"""# Written by Touchstone: nothing leaves this machine, and our log lines show in the UI.
 telemetry: {enabled: false}
@@ -269,6 +270,10 @@ class Home:
     def report(self, as_of: date | str) -> Path:
         """Returns the folder of the report of a date."""
         return self.all_reports / _as_of(as_of)
+
+    def coverage(self, as_of: date | str) -> Path:
+        """Returns the file with the coverage of a date."""
+        return self.root / "coverage" / _as_of(as_of) / "coverage.json"
 
     def report_dates(self) -> list[date]:
         """Returns the dates that have a report, ascending."""

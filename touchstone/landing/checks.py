@@ -100,6 +100,7 @@ class TableReport:
         violations: The broken rules; empty if the load would be accepted.
         source: Description of the source.
         message: The refusal, or a sentence about what would land.
+        filled_columns: Columns with a value; none if the load would be refused.
     """
 
     table: str
@@ -108,6 +109,7 @@ class TableReport:
     violations: tuple[Violation, ...]
     source: str
     message: str = field(default="")
+    filled_columns: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:

@@ -55,6 +55,7 @@ from touchstone.landing.ledger import (
     verify_loads,
 )
 from touchstone.landing.persons import IDENTIFIERS, erased_persons
+from touchstone.landing.provided import filled_columns
 from touchstone.landing.sources import Sources, TableSource
 from touchstone.landing.sql import Hmac, Limits, literal, parquet, quoted
 
@@ -103,20 +104,24 @@ def check(sources: Sources, contract: Contract, *, hmac_key: bytes, limits: Limi
             parents: dict[str, str] = {}
             for name in landing_order(sources, contract):
                 extraction = extractor.extract(name, None, parents)
+                filled: tuple[str, ...] = ()
                 if extraction.rows and not extraction.violations:
                     parents[name] = extraction.rows
-                reports.append(_report(sources, name, extraction))
+                    filled = filled_columns(extractor.connection, extraction.rows, contract.tables[name].columns)
+                reports.append(_report(sources, name, extraction, filled))
     return reports
 
 
-def _report(sources: Sources, name: str, extraction: Extraction) -> TableReport:
+def _report(sources: Sources, name: str, extraction: Extraction, filled: tuple[str, ...]) -> TableReport:
     message = f"{name}: {format_count(extraction.row_count, 'row')} would land"
     if extraction.absent_columns:
         message += f"; the source does not have {', '.join(extraction.absent_columns)}, which will be null"
     if extraction.violations:
         message = refusal(name, extraction.violations, describe_remedy(entry_location(sources, name)))
     source = sources.origin_of(name)
-    return TableReport(name, extraction.row_count, extraction.absent_columns, extraction.violations, source, message)
+    return TableReport(
+        name, extraction.row_count, extraction.absent_columns, extraction.violations, source, message, filled
+    )
 
 
 def land(

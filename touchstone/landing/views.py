@@ -145,18 +145,24 @@ def default_as_of(landing: Path, pins: PinnedLoads) -> date:
     Raises:
         BadInputError: No event lies before the day on which it landed.
     """
-    days = [
-        day
-        for name, event_at in AS_OF_EVENTS.items()
-        for load in pins.current.get(name, ())
-        if (day := _newest_complete_day(landing, load, event_at)) is not None
-    ]
+    days = complete_days(landing, pins)
     if not days:
         raise BadInputError(
             f"No row of {', '.join(AS_OF_EVENTS)} lies on a day before the one on which it landed, so there is no "
             "complete day to rate. Check the tables' times, or name a day with --as-of."
         )
-    return max(days)
+    return max(days.values())
+
+
+def complete_days(landing: Path, pins: PinnedLoads) -> dict[str, date]:
+    """Returns the newest event day before the day of its load, of each table that says which day is complete and has one."""
+    newest: dict[str, date] = {}
+    for name, event_at in AS_OF_EVENTS.items():
+        for load in pins.current.get(name, ()):
+            day = _newest_complete_day(landing, load, event_at)
+            if day is not None:
+                newest[name] = max(day, newest.get(name, day))
+    return newest
 
 
 def _newest_complete_day(landing: Path, load: LoadRecord, event_at: str) -> date | None:
