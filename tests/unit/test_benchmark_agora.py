@@ -127,7 +127,7 @@ def test_text_scores_of_a_row_use_only_other_vendors_and_no_later_row() -> None:
 def test_all_methods_judge_the_same_rows_and_merchant_texts_beat_titles() -> None:
     goods = goods_of()
     folds = agora.forward_folds(goods.rows, 0, blocks=3, groups=2)
-    margin = agora.margins(goods, folds, Parameters())
+    margin = agora.margins(goods, folds, Parameters(), load_declarations()["listing_counterfeit"])
     judged = np.any([one for _, one in folds], axis=0)
     for values in margin.values():
         assert np.array_equal(~np.isnan(values), judged)
