@@ -276,6 +276,14 @@ select
     case when place % 2 = 0 then 'upheld' else 'rejected' end as outcome, case when place = 9 then 'genuine' end as reason,
     timestamp '2026-06-15 12:00:00' as decided_at
 from chosen where place between 9 and 16;
+-- Enough positives before the first evaluation date: otherwise no date evaluates.
+insert into notices by name
+select
+    'early ' || listing_id as notice_id, listing_id, 'counterfeit' as kind, timestamp '2026-04-20 12:00:00' as submitted_at,
+    'upheld' as outcome, timestamp '2026-04-25 12:00:00' as decided_at
+from listings anti join chosen using (merchant_id)
+where listed_at < timestamp '2026-04-01'
+order by listing_id limit 20;
 insert into test_buys by name
 select
     'late' as test_buy_id, listing_id, timestamp '2026-05-15 12:00:00' as ordered_at, 'counterfeit' as verdict,
