@@ -288,11 +288,11 @@ def margins(
         found[TOPIC][judged], found[TEXTS][judged] = text_margins.T
         found[SIGNALS][judged] = boosted(goods, learn, judged, parameters, None)
         found[BOTH][judged] = boosted(goods, learn, judged, parameters, (learned, text_margins))
-        found[STARTER][judged] = started(goods, learn, judged, declaration)
+        found[STARTER][judged] = starter_margins(goods, learn, judged, declaration)
     return found
 
 
-def started(goods: Goods, learn: Flags, judged: Flags, declaration: Declaration) -> Floats:
+def starter_margins(goods: Goods, learn: Flags, judged: Flags, declaration: Declaration) -> Floats:
     """Returns the starter model's margins of the judged rows; no label is used."""
     features, names = goods.rows.features[:, goods.columns], [declaration.columns[at] for at in goods.columns]
     booster = load_booster(fit_scorecard(read_scorecard(declaration), names, features[learn]))

@@ -38,15 +38,18 @@
 {%- endmacro %}
 
 {#
-    A select of words that are other forms of a lexicon's words: form, word and language. Two words of a language are forms of one
-    another if they have the same stem (Snowball), unless the form is another kind of word (genuine: genuinely) or more than one
-    letter shorter (original: origin). A word of three letters has no other form.
+    CTEs `other_forms`, the words of texts that are other forms of a lexicon's words, and `forms`, by language a map of each form to the
+    lexicon's word (`word_of_form`, for in_lexicon_forms). Two words of a language are forms of one another if they have the same
+    stem (Snowball), unless the form is another kind of word (genuine: genuinely) or more than one letter shorter (original:
+    origin). A word of three letters has no other form.
 
     vocabulary: a relation with the columns language and word.
     lexicon_words: a relation with the columns language, stem_language and word. language may be an empty string, for texts without
     a stated one; the stem is that of stem_language.
 #}
 {% macro inflected_forms(vocabulary, lexicon_words) -%}
+other_forms as (
+
     select
         {{ vocabulary }}.language,
         {{ vocabulary }}.word as form,
@@ -70,6 +73,18 @@
     group by
         {{ vocabulary }}.language,
         {{ vocabulary }}.word
+
+),
+
+forms as (
+
+    select
+        language,
+        {{ collect_map('form', 'word') }} as word_of_form
+    from other_forms
+    group by language
+
+)
 {%- endmacro %}
 
 {# Text of single-spaced words, with a space at both ends, in which each form (inflected_forms) is replaced by the lexicon's word. #}

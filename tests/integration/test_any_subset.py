@@ -12,10 +12,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
-import yaml
 
 from expectations.contract import load_contract
 from tests.conftest import touchstone
+from tests.market_fixtures import write_sources_file
 from touchstone.demo.generate import generate
 
 CASES = 200
@@ -91,16 +91,7 @@ def write_market(market: Path, folder: Path, drawn: Case) -> Path:
                 f"copy (select {', '.join(selected)} from read_parquet('{source}')) "
                 f"to '{folder / 'sources' / f'{name}.parquet'}' (format parquet)"
             )
-    content = {
-        "version": 1,
-        "identifiers": "public",
-        "name": "subset",
-        "inputs": {name: {"connector": "parquet", "path": f"sources/{name}.parquet"} for name in there},
-        "tables": {name: {"input": name} for name in there},
-    }
-    file = folder / "sources.yml"
-    file.write_text(yaml.safe_dump(content))
-    return file
+    return write_sources_file(folder, there)
 
 
 @pytest.mark.parametrize(

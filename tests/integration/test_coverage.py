@@ -9,10 +9,10 @@ from typing import Any
 
 import duckdb
 import pytest
-import yaml
 
 from ml.declarations import SIGNALS
 from tests.conftest import Outcome, touchstone
+from tests.market_fixtures import write_sources_file
 from touchstone.demo.generate import generate
 
 CRAWLED = {
@@ -49,19 +49,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_market(demo: Path, folder: Path, tables: dict[str, str]) -> Path:
     """Writes columns of some of the demo's tables, and their sources file."""
-    folder.mkdir(parents=True)
+    (folder / "sources").mkdir(parents=True)
     for name, columns in tables.items():
         source = demo / "sources" / f"{name}.parquet"
-        duckdb.execute(f"copy (select {columns} from read_parquet('{source}')) to '{folder / name}.parquet'")
-    content = {
-        "version": 1,
-        "identifiers": "public",
-        "name": "few_tables",
-        "inputs": {name: {"connector": "parquet", "path": f"{name}.parquet"} for name in tables},
-        "tables": {name: {"input": name} for name in tables},
-    }
-    (folder / "sources.yml").write_text(yaml.safe_dump(content))
-    return folder / "sources.yml"
+        duckdb.execute(
+            f"copy (select {columns} from read_parquet('{source}')) to '{folder / 'sources' / name}.parquet'"
+        )
+    return write_sources_file(folder, tables)
 
 
 def run_market(demo: Path, folder: Path, tables: dict[str, str]) -> Market:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
-import yaml
 
 from tests.conftest import Outcome, touchstone
+from tests.market_fixtures import write_sources_file
 from touchstone.demo.generate import generate
 
 DAY = "2026-06-30"
@@ -110,15 +110,7 @@ def write_market(demo: Path, folder: Path, stranger: Stranger) -> Path:
                 "{truth}", str(demo / "truth" / "listings.parquet")
             )
             connection.sql(query).write_parquet(str(folder / "sources" / f"{name}.parquet"))
-    content = {
-        "version": 1,
-        "identifiers": "public",
-        "name": "stranger",
-        "inputs": {name: {"connector": "parquet", "path": f"sources/{name}.parquet"} for name in names},
-        "tables": {name: {"input": name} for name in names},
-    }
-    (folder / "sources.yml").write_text(yaml.safe_dump(content))
-    return folder / "sources.yml"
+    return write_sources_file(folder, names)
 
 
 def rated(demo: Path, folder: Path, stranger: Stranger) -> tuple[Path, Outcome]:

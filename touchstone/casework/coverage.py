@@ -45,7 +45,7 @@ def read_coverage(home: Path, as_of: dt.date) -> dict[str, Any] | None:
         return None
     try:
         states = model_states(home, as_of)
-    except VerificationError:  # whoever reads the report is told by the command that checks it
+    except VerificationError:  # `touchstone verify` says what is wrong; a report about the tables does not fail for it
         unverified = {"state": "off", "detail": "its approval cannot be verified: `touchstone verify`"}
         states = {rated.model: unverified for rated in LISTS.values()}
     return {**json.loads(path.read_bytes()), "states": states}

@@ -12,7 +12,7 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
-import snowballstemmer  # type: ignore[import-untyped]
+import snowballstemmer
 from duckdb.func import FunctionNullHandling, PythonUDFType
 from duckdb.sqltypes import VARCHAR
 from icu4py.breakers import WordBreaker

@@ -242,21 +242,7 @@ inflected_words as (
 
 ),
 
-other_forms as (
-
-    {{ inflected_forms('vocabulary', 'inflected_words') }}
-
-),
-
-forms as (
-
-    select
-        language,
-        {{ collect_map('form', 'word') }} as word_of_form
-    from other_forms
-    group by language
-
-),
+{{ inflected_forms('vocabulary', 'inflected_words') }},
 
 words as (
 

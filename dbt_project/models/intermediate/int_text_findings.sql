@@ -146,21 +146,7 @@ vocabulary as (
 
 ),
 
-other_forms as (
-
-    {{ inflected_forms('vocabulary', 'inflected_words') }}
-
-),
-
-forms as (
-
-    select
-        language,
-        {{ collect_map('form', 'word') }} as word_of_form
-    from other_forms
-    group by language
-
-),
+{{ inflected_forms('vocabulary', 'inflected_words') }},
 
 searched as (
 

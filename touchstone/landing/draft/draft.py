@@ -305,24 +305,16 @@ def _is_column(sql: str) -> bool:
     return sql.lower() not in {"null", "true", "false", "default"}
 
 
+@dataclass
 class _Writer:
     """The draft as it is corrected, and as YAML."""
 
-    def __init__(
-        self,
-        name: str,
-        contract: Contract,
-        inputs: Sequence[Input],
-        entries: list[Entry],
-        matches: Matches,
-        folder: Path,
-    ) -> None:
-        self.name = name
-        self.contract = contract
-        self.inputs = inputs
-        self.entries = entries
-        self.matches = matches
-        self.folder = folder
+    name: str
+    contract: Contract
+    inputs: Sequence[Input]
+    entries: list[Entry]
+    matches: Matches
+    folder: Path
 
     def result(self, missing: Sequence[str], variables: Sequence[str]) -> Draft:
         """Returns the finished draft."""

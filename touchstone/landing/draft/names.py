@@ -28,7 +28,9 @@ WEAK_WEIGHT, OWN_WEIGHT, UNKNOWN_WEIGHT = 0.2, 0.15, 0.6
 INFLECTED, ABBREVIATED, MISSPELT = 0.95, 0.75, 0.7
 """How far a word counts as a concept if it is not one of its words but has another ending, is short for it, or is similar."""
 
-_BREAKS = re.compile(r"[\W_]+|(?<=[a-zа-яё0-9])(?=[A-ZА-ЯЁ])|(?<=[A-ZА-ЯЁ])(?=[A-ZА-ЯЁ][a-zа-яё])")  # noqa: RUF001
+_LOWER, _UPPER = r"a-z\u0430-\u044f\u0451", r"A-Z\u0410-\u042f\u0401"
+"""Latin and Russian letters, as ranges of a regular expression."""
+_BREAKS = re.compile(rf"[\W_]+|(?<=[{_LOWER}0-9])(?=[{_UPPER}])|(?<=[{_UPPER}])(?=[{_UPPER}][{_LOWER}])")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
 _LINKS = ("", "s", "es", "n", "en", "e", "er")
 """What may stand between the parts of a compound and after them."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import duckdb
@@ -235,7 +235,15 @@ def _with(profile: Profile, **changes: object) -> Profile:
     return Profile(**{**profile.__dict__, **changes})
 
 
-def _text_profile(known: Profile, texts: Sequence[str], shares: dict[str, float]) -> Profile:  # noqa: PLR0911  one per kind
+def _text_profile(known: Profile, texts: Sequence[str], shares: dict[str, float]) -> Profile:
+    """Returns the profile of a column of text: that of the first kind whose notation nearly all values have."""
+    kinds = (_as_boolean, _as_iso_date, _as_integer, _as_decimal, _as_formatted_date)
+    found: Iterator[dict[str, object]] = (changes for kind in kinds if (changes := kind(texts)))
+    return _with(known, shares=shares, **next(found, {"kind": "text"}))
+
+
+def _as_boolean(texts: Sequence[str]) -> dict[str, object]:
+    """Returns the changes of a profile by which values are booleans; none if they are not. So do the following functions."""
     lower = {text.lower() for text in texts}
     # A lone x or s is no boolean; digits may be, which the contract's column decides.
     if (
@@ -244,27 +252,42 @@ def _text_profile(known: Profile, texts: Sequence[str], shares: dict[str, float]
         and len(lower) > len(lower & {"1", "0"})
         and lower & (_TRUE | _FALSE - {""})
     ):
-        return _with(known, kind="boolean", shares=shares)
+        return {"kind": "boolean"}
+    return {}
+
+
+def _as_iso_date(texts: Sequence[str]) -> dict[str, object]:
     if _most(texts, _ISO.fullmatch):
-        return _with(known, kind="date" if all(len(text) == 10 for text in texts) else "timestamp", shares=shares)
+        return {"kind": "date" if all(len(text) == 10 for text in texts) else "timestamp"}
+    return {}
+
+
+def _as_integer(texts: Sequence[str]) -> dict[str, object]:
+    if not _most(texts, _INTEGER.fullmatch) or any(_CURRENCY_SIGN.search(text) for text in texts):
+        return {}
+    if _most(texts, lambda text: re.match(r"(19|20)\d{6}$", text) and _parses(text, "%Y%m%d")):
+        return {"kind": "date", "formats": ("%Y%m%d",)}
+    return {"kind": "integer", "is_epoch": _is_epoch(texts)}
+
+
+def _as_decimal(texts: Sequence[str]) -> dict[str, object]:
     bare = [_CURRENCY_SIGN.sub("", text) for text in texts]
-    has_sign = bare != list(texts)
-    if _most(bare, _INTEGER.fullmatch) and not has_sign:
-        if _most(texts, lambda text: re.match(r"(19|20)\d{6}$", text) and _parses(text, "%Y%m%d")):
-            return _with(known, kind="date", shares=shares, formats=("%Y%m%d",))
-        return _with(known, kind="integer", shares=shares, is_epoch=_is_epoch(texts))
     for notation, pattern in (("plain", _POINT), ("comma", _COMMA), ("grouped", _POINT_GROUPED)):
         if _most(bare, pattern.fullmatch):
             # 1,234 is a thousand and more in English, and one and a bit elsewhere.
             is_both = notation == "comma" and _most(bare, _POINT_GROUPED.fullmatch)
-            return _with(
-                known, kind="decimal", notation=notation, has_sign=has_sign, is_ambiguous=is_both, shares=shares
-            )
-    if formats := _formats(list(dict.fromkeys(texts))):
-        other = [f for f in DATE_FORMATS if f not in formats and all(_parses(text, f) for text in texts)]
-        kind = "timestamp" if any("%H" in f or "%I" in f for f in formats) else "date"
-        return _with(known, kind=kind, formats=formats, is_ambiguous=bool(other), shares=shares)
-    return _with(known, kind="text", shares=shares)
+            has_sign = bare != list(texts)
+            return {"kind": "decimal", "notation": notation, "has_sign": has_sign, "is_ambiguous": is_both}
+    return {}
+
+
+def _as_formatted_date(texts: Sequence[str]) -> dict[str, object]:
+    formats = _formats(list(dict.fromkeys(texts)))
+    if not formats:
+        return {}
+    other = [f for f in DATE_FORMATS if f not in formats and all(_parses(text, f) for text in texts)]
+    kind = "timestamp" if any("%H" in f or "%I" in f for f in formats) else "date"
+    return {"kind": kind, "formats": formats, "is_ambiguous": bool(other)}
 
 
 def _most(texts: Sequence[str], matches: Callable[[str], object]) -> bool:
@@ -295,7 +318,7 @@ def _formats(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _parses(text: str, date_format: str) -> bool:
     try:
-        return 1900 <= datetime.strptime(text, date_format).year <= 2200  # noqa: DTZ007  zones are ISO's only
+        return 1900 <= datetime.strptime(text, date_format).replace(tzinfo=UTC).year <= 2200
     except ValueError:
         return False
 
