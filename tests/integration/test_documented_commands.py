@@ -49,6 +49,7 @@ CODES = {
     "touchstone alerts test": BAD_INPUT,  # no channel is set
     "touchstone models shadow listing_counterfeit": BAD_INPUT,  # no day has been rated by both versions yet
     'touchstone sources accept TABLE --why "…"': BAD_INPUT,  # no load of the home was refused
+    "touchstone sources draft exports/*.csv --output my_market.yml": BAD_INPUT,  # the file exists, test_first_day.py runs it
     # Mentioned in a sentence, without their required arguments:
     "touchstone backfill": BAD_INPUT,
     "touchstone evaluate": BAD_INPUT,
@@ -57,6 +58,7 @@ CODES = {
     "touchstone policies try": BAD_INPUT,
     "touchstone prune": BAD_INPUT,
     "touchstone report --public": BAD_INPUT,
+    "touchstone sources check": BAD_INPUT,
     "touchstone suppress add": BAD_INPUT,
     "touchstone trace": BAD_INPUT,
 }
