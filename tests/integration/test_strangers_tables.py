@@ -13,9 +13,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import yaml
 
 from tests.conftest import Outcome, touchstone
 from tests.market_fixtures import write_sources_file
+from tests.stage_fixtures import first_run
+from touchstone.core.settings import POLICY_FILE, Settings
 from touchstone.demo.generate import generate
 
 DAY = "2026-06-30"
@@ -136,3 +139,36 @@ def test_a_strangers_first_run_ends_with_a_list_of_the_stated_kind(demo: Path, t
     for command in (("lists", "show", "listings"), ("audits", "plan", "--size", "50")):
         again = touchstone(home, *command)
         assert again.code == 0, again.stderr
+
+
+def test_without_audits_the_top_by_capacity_is_listed_and_an_assumed_share_is_the_mean_score(
+    demo: Path, tmp_path: Path
+) -> None:
+    sources = write_market(demo, tmp_path / "market", STRANGERS["labels without audits"])
+    for name, share in (("ranked", None), ("assumed", 0.0367)):
+        content = yaml.safe_load(POLICY_FILE.read_text())
+        if share is not None:
+            content["assumed_prevalence"] = {"listings": {"share": share, "source": "audit of May"}}
+        policy = tmp_path / f"{name}.yml"
+        policy.write_text(yaml.safe_dump(content))
+        home = first_run(Settings(home=tmp_path / name, sources=sources, policy=policy)).run.home
+        (manifest,) = (home / "published" / "listings").glob("2026-*/manifest.json")
+        model = json.loads(manifest.read_text())["inputs"]["model"]
+        assert not model["is_calibrated"]
+        assert model["assumed_prevalence"] == share
+        scores = str(home / "scores" / "listing_counterfeit" / f"as_of={DAY}" / "scores.parquet")
+        listed = str(manifest.parent / "listings.parquet")
+        ((rows, lowest, skipped, mean),) = duckdb.execute(
+            """
+            select count(listed.listing_id), min(listed.score), max(scores.score) filter (
+                where listed.listing_id is null and scores.own_conduct_score >= least
+            ), avg(scores.score)
+            from read_parquet($scores) as scores
+            left join read_parquet($listed) as listed using (listing_id)
+            cross join (select min(own_conduct_score) as least from read_parquet($listed))
+            """,
+            {"scores": scores, "listed": listed},
+        ).fetchall()
+        assert 0 < rows <= 100
+        assert lowest >= skipped, "somebody who ranks higher, also by their own conduct, is not listed"
+        assert mean == pytest.approx(50 if share is None else 100 * share, rel=0.1)
