@@ -46,16 +46,13 @@ def text_of(description: str) -> str:
     return description.partition(OPENS_A_PICTURE)[0]
 
 
-def loads(
-    rows: Sequence[Mapping[str, Any]], ages: Mapping[str, int], *, failed: AbstractSet[str], max_age_days: int
-) -> bytes:
+def loads(rows: Sequence[Mapping[str, Any]], ages: Mapping[str, int], *, failed: AbstractSet[str]) -> bytes:
     """Draws the loads in use, those that failed and then the largest: their rows, and the age of their newest event.
 
     Args:
-        rows: `table_name`, `row_count` and `previous_row_count` (of the full load before) of each load in use.
+        rows: `table_name`, `row_count`, `previous_row_count` (of the full load before) and `max_age_days` of each load in use.
         ages: Days from the newest event to the day that is rated, by table.
         failed: The tables of which an expectation did not hold.
-        max_age_days: The age that a load may have.
     """
     order = sorted(rows, key=lambda row: (row["table_name"] not in failed, -row["row_count"], row["table_name"]))
     shown = order[:TABLES_SHOWN][::-1]
@@ -74,8 +71,10 @@ def loads(
     left.set_xlim(left=0)
     known = [name for name in names if name in ages]
     right.barh(known, [ages[name] for name in known], height=0.7, color=[colours[name] for name in known])
-    right.axvline(max_age_days, color=LIMIT, linewidth=1.2, linestyle="--")
-    right.set_title(f"Days since the newest event (dashed: {max_age_days})", fontsize=9)
+    if known:
+        allowed = {row["table_name"]: row["max_age_days"] for row in shown}
+        right.plot([allowed[name] for name in known], known, "|", color=LIMIT, markersize=9)
+    right.set_title("Days since the newest event (red: allowed)", fontsize=9)
     for panel in (left, right):
         panel.grid(axis="x", alpha=0.25)
         panel.tick_params(labelsize=7)

@@ -27,6 +27,7 @@ from touchstone.core.lists import LISTS, ListDefinition, ListName
 from touchstone.core.settings import MAX_AGE
 from touchstone.core.text import visible
 from touchstone.landing.acceptances import accepted_reasons
+from touchstone.landing.as_of import fresh_date
 from touchstone.landing.ledger import LoadRecord
 from touchstone.publishing.candidate import list_columns, newest_candidate
 from touchstone.publishing.verdict import GATES_BEFORE, give_verdict
@@ -160,7 +161,7 @@ def _candidate_file(run: Run, name: ListName) -> Path:
 
 def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
     if suite == "landed":
-        return {"as_of": run.as_of, "max_age_days": MAX_AGE.days, "loads": _load_rows(run)}
+        return {"as_of": run.as_of, "loads": _load_rows(run)}
     key, model = LISTS[name].key, LISTS[name].model
     if suite == "features":
         return {"key": key, "as_of": run.as_of, "live_count": _active_count(run, LISTS[name])}
@@ -251,7 +252,8 @@ def _load_rows(run: Run) -> list[dict[str, Any]]:
                 "previous_row_count": before.row_count if before else None,
                 "source_row_count": at_source[-1] if reads_on and at_source else None,
                 "previous_source_row_count": at_source[-2] if reads_on and len(at_source) > 1 else None,
-                "newest_event_date": run.pins.newest_event_date(table),
+                "fresh_date": fresh_date(run.landing, run.pins, table),
+                "max_age_days": (tried.max_age_days if tried else None) or MAX_AGE.days,
                 "landed_date": (pulled or loads)[-1].landed_at.date(),
                 "is_refused": tried is not None and tried.status == "refused",
             }
@@ -276,9 +278,9 @@ def picture_of(run: Run, suite: str, name: ListName, *, failed: AbstractSet[str]
 def _draw(run: Run, suite: str, name: ListName, failed: AbstractSet[str]) -> bytes | None:
     if suite == "landed":
         rows = _load_rows(run)
-        newest = {row["table_name"]: row["newest_event_date"] for row in rows if row["newest_event_date"]}
+        newest = {row["table_name"]: row["fresh_date"] for row in rows if row["fresh_date"]}
         ages = {table: (run.as_of - day).days for table, day in newest.items()}
-        return charts.loads(rows, ages, failed=failed, max_age_days=MAX_AGE.days)
+        return charts.loads(rows, ages, failed=failed)
     files = {table: paths[0] for table, paths in files_of(run, suite, name).items()}
     if suite == "features":
         return charts.known_shares(files["features"], files.get("features_before"))

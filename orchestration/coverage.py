@@ -15,7 +15,7 @@ from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing
 from touchstone.core.lists import LISTS
 from touchstone.landing.provided import provided_inputs
-from touchstone.landing.views import complete_days
+from touchstone.landing.as_of import complete_days
 
 NOT_SEEN = """
 select count(*) from stg_listings as listings

@@ -51,7 +51,8 @@ from touchstone.core.warehouse import removed_if_damaged, warehouse_path
 from touchstone.landing.currencies import base_currency
 from touchstone.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads, verify_loads
 from touchstone.landing.sql import literal
-from touchstone.landing.views import LoadKey, create_views, default_as_of
+from touchstone.landing.as_of import default_as_of
+from touchstone.landing.views import LoadKey, create_views
 from touchstone.maintenance.alerts import alerts_for, send_alerts
 from touchstone.publishing.policy import Policy, load_policy
 from touchstone.publishing.terms import AppliedTerm, applied_terms

@@ -91,7 +91,8 @@ def load(table: str, rows: int, **changes: Any) -> dict[str, Any]:
         "previous_row_count": rows,
         "source_row_count": None,
         "previous_source_row_count": None,
-        "newest_event_date": AS_OF,
+        "fresh_date": AS_OF,
+        "max_age_days": 7,
         "landed_date": AS_OF,
         "is_refused": False,
     }
@@ -142,7 +143,6 @@ GOOD: dict[str, Case] = {
         },
         {
             "as_of": AS_OF,
-            "max_age_days": 7,
             "loads": [load("listings", 200), load("merchants", 20), load("reviews", 200), load("orders", 200)],
         },
     ),
@@ -194,11 +194,11 @@ def _bad_landed() -> dict[str, Case]:
         "listings_have_rows": good.broken("delete from listings"),
         "merchants_have_rows": good.broken("delete from merchants"),
         "rows_are_those_of_the_ledger": landed_with("orders", row_count=201),
-        "tables_that_date_a_run_are_fresh": landed_with("orders", newest_event_date=AS_OF - dt.timedelta(days=8)),
+        "tables_that_date_a_run_are_fresh": landed_with("orders", fresh_date=AS_OF - dt.timedelta(days=8)),
         "stand_ins_for_refused_loads_are_fresh": landed_with(
-            "merchants", is_refused=True, newest_event_date=None, landed_date=AS_OF - dt.timedelta(days=8)
+            "merchants", is_refused=True, fresh_date=None, landed_date=AS_OF - dt.timedelta(days=8)
         ),
-        "steady_tables_are_fresh": landed_with("reviews", newest_event_date=AS_OF - dt.timedelta(days=8)),
+        "steady_tables_are_fresh": landed_with("reviews", fresh_date=AS_OF - dt.timedelta(days=8)),
         "volume_holds": landed_with("reviews", previous_row_count=401),
         "volume_does_not_explode": landed_with("reviews", previous_row_count=19),
         "volume_holds_closely": landed_with("reviews", previous_row_count=223),

@@ -38,7 +38,7 @@ from touchstone.core.lists import LISTS, ListName
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import Settings
 from touchstone.core.words import register
-from touchstone.landing.views import default_as_of
+from touchstone.landing.as_of import default_as_of
 
 STEPS = ("shape", "features", "marts")
 SEEDS = Path(__file__).parents[1] / "dbt_project" / "seeds"

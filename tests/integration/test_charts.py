@@ -11,8 +11,8 @@ from orchestration import charts
 
 PNG = b"\x89PNG\r\n"
 LOADS = [
-    {"table_name": "orders", "row_count": 900, "previous_row_count": 2000},
-    {"table_name": "brands", "row_count": 0, "previous_row_count": None},
+    {"table_name": "orders", "row_count": 900, "previous_row_count": 2000, "max_age_days": 7},
+    {"table_name": "brands", "row_count": 0, "previous_row_count": None, "max_age_days": 30},
 ]
 
 
@@ -31,8 +31,8 @@ def rated(tmp_path: Path) -> Path:
 def test_charts_are_deterministic(rated: Path):
     def all_charts() -> list[bytes | None]:
         return [
-            charts.loads(LOADS, {"orders": 9}, failed={"orders"}, max_age_days=7),
-            charts.loads(LOADS[1:], {}, failed=set(), max_age_days=7),
+            charts.loads(LOADS, {"orders": 9}, failed={"orders"}),
+            charts.loads(LOADS[1:], {}, failed=set()),
             charts.scores(rated, rated, threshold=50, entities="listings"),
             charts.listed(rated, rated, threshold=50, entities="listings"),
             charts.known_shares(rated, rated),

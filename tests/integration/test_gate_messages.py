@@ -137,7 +137,7 @@ def _volume_gate(market: Market) -> str | None:
         table: [path for load in loads for path in load.paths(market.landing)]
         for table, loads in run.pins.current.items()
     }
-    result = run_suite("landed", files, {"as_of": date(2026, 6, 6), "max_age_days": 365, "loads": rows})
+    result = run_suite("landed", files, {"as_of": date(2026, 6, 6), "loads": rows})
     return "\n".join(failure.message for failure in result.failures if "volume" in failure.expectation) or None
 
 

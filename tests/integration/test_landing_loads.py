@@ -32,7 +32,8 @@ from touchstone.landing.land import check, land
 from touchstone.landing.ledger import Ledger, LoadRecord, verify_loads
 from touchstone.landing.sources import Sources, read_sources
 from touchstone.landing.sql import Limits
-from touchstone.landing.views import create_views, default_as_of
+from touchstone.landing.as_of import default_as_of
+from touchstone.landing.views import create_views
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES = {"merchants": MERCHANTS, "listings": LISTINGS, "orders": ORDERS, "buyers": BUYERS}

@@ -230,7 +230,7 @@ def test_a_verdict_on_other_files_is_refused_and_a_later_one_on_the_same_is_note
     sha256 = trace(home, "listings", listing)["publication"]["manifest_sha256"]
     path = home / "candidates" / "listings" / sha256 / "verdict.json"
     verdict = json.loads(path.read_bytes())
-    verdict["gates"]["landed"]["parameters"]["max_age_days"] = 8
+    verdict["gates"]["landed"]["parameters"]["loads"][0]["max_age_days"] = 8
     path.write_text(json.dumps(verdict))
     result = trace(home, "listings", listing)
     assert not result["verdict"]["is_as_published"]

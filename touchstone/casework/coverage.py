@@ -21,6 +21,7 @@ from touchstone.core.errors import VerificationError, format_count
 from touchstone.core.home import Home
 from touchstone.core.lists import LISTS
 from touchstone.core.text import visible, wrap
+from touchstone.landing.as_of import LABELS
 
 SUBJECTS: Final = {"listings": "listings", "merchants": "merchants", "reviews": "orders and reviews"}
 REASONS: Final = {
@@ -131,7 +132,9 @@ def _describe_date(coverage: Mapping[str, Any]) -> str:
     newest = max(days.values(), default=None)
     known = ", ".join(f"{table} {day}" for table, day in days.items())
     if coverage["as_of"] == newest:
-        return f"{coverage['as_of']}: the last complete day of what has landed (newest: {known})"
+        labels = sorted(table for table, _ in LABELS if days.get(table) == newest)
+        why = f"the newest label ({', '.join(labels)})" if labels else "the last complete day of what has landed"
+        return f"{coverage['as_of']}: {why} (newest: {known})"
     return f"{coverage['as_of']}: as asked; the last complete day of what has landed is {newest} (newest: {known})"
 
 

@@ -30,7 +30,8 @@ from touchstone.landing.land import GIVEN, Recorded, record
 from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
 from touchstone.landing.sources import identifier_key, read_sources
 from touchstone.landing.sql import Limits
-from touchstone.landing.views import create_views, default_as_of
+from touchstone.landing.as_of import default_as_of
+from touchstone.landing.views import create_views
 
 SUPPRESSIONS = "suppressions"
 UNDO = f"{GIVEN}: undo of "

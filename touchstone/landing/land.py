@@ -503,6 +503,7 @@ class _Lander:
             "source_rows": extraction.source_rows,
             "source": self.extractor.sources.origin_of(name),
             "recipe": plan.recipe,
+            "max_age_days": self.extractor.sources.tables[name].max_age_days,
             "landed_at": self.landed_at,
         }
         return LoadRecord.model_validate(common | values)

@@ -51,6 +51,7 @@ class LoadRecord(BaseModel):
             and the id of the HMAC key.
         cursor_value: The greatest value of the cursor column that was extracted, as text.
         newest_event_date: Newest event day in the load that is not after the day on which it landed.
+        max_age_days: How old the table's newest data may be, in days, as the sources file says; None for the default.
         landed_at: When it was extracted (UTC).
         message: Why it was refused; otherwise a sentence about the result.
     """
@@ -69,6 +70,7 @@ class LoadRecord(BaseModel):
     recipe: str
     cursor_value: str | None = None
     newest_event_date: date | None = None
+    max_age_days: int | None = None
     landed_at: datetime
     message: str = ""
 
@@ -414,7 +416,7 @@ def loads_in_use(records: Iterable[LoadRecord], pins: PinnedLoads, as_of: date, 
         records: The result of `land`.
         pins: The loads in use after it.
         as_of: The day that is rated.
-        max_age: Maximum age of a load in use.
+        max_age: Maximum age of a load in use, unless the sources file gives one for the table.
 
     Returns:
         One entry per refused table with an earlier load, in the order of `records`.
@@ -431,5 +433,5 @@ def loads_in_use(records: Iterable[LoadRecord], pins: PinnedLoads, as_of: date, 
         load = pins.source_loads(record.table)[-1]
         newest = pins.newest_event_date(record.table) or load.landed_at.astimezone(UTC).date()
         age = (as_of - newest).days
-        in_use.append(InUse(record.table, record, load, age, is_stale=age > max_age.days))
+        in_use.append(InUse(record.table, record, load, age, is_stale=age > (record.max_age_days or max_age.days)))
     return in_use

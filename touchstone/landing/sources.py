@@ -68,6 +68,7 @@ class TableSource(BaseModel):
         cursor: Contract column by which only newer rows are extracted next time, for append-only tables.
         changed_at: SQL expression over the input's columns for the time of a row's last change, by which only new and changed
             rows are extracted next time.
+        max_age_days: How old the table's newest data may be before the gate refuses it, in days; by default seven.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,6 +79,7 @@ class TableSource(BaseModel):
     where: str | None = None
     cursor: str | None = None
     changed_at: str | None = None
+    max_age_days: int | None = Field(default=None, ge=1, le=3650)
 
     @field_validator("query")
     @classmethod
@@ -112,8 +114,8 @@ class TableSource(BaseModel):
         }
 
     def digest(self) -> str:
-        """Returns the SHA-256 of the table's entry."""
-        return sha256_bytes(canonical_json(self.model_dump(mode="json")))
+        """Returns the SHA-256 of what in the table's entry determines its rows."""
+        return sha256_bytes(canonical_json(self.model_dump(mode="json", exclude={"max_age_days"})))
 
 
 class _File(BaseModel):

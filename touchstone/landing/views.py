@@ -7,13 +7,12 @@ has. Nothing here writes to the landing zone.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
 from expectations.contract import LANDED_COLUMNS, Contract, Table
-from touchstone.core.errors import BadInputError
 from touchstone.core.home import Home
 from touchstone.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads
 from touchstone.landing.sql import literal, parquet, quoted
@@ -21,8 +20,6 @@ from touchstone.landing.sql import literal, parquet, quoted
 SCHEMA = "landed"
 LoadKey = tuple[str, str, datetime]
 """A load as `int_load_days` knows it: table, digest of its content, and when it landed (UTC, without a zone)."""
-AS_OF_EVENTS = {"listings": "listed_at", "listing_prices": "observed_at", "orders": "placed_at"}
-"""The tables whose newest events say which day is complete, with the column that says the event's day."""
 
 
 def create_views(
@@ -133,46 +130,3 @@ def _timestamp(moment: datetime) -> str:
 def _utc(moment: datetime) -> datetime:
     """Returns a moment as DuckDB's TIMESTAMP has it: UTC, without a zone."""
     return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def default_as_of(landing: Path, pins: PinnedLoads) -> date:
-    """Returns the last complete day: the newest event day of listings, prices and orders before the day of its load.
-
-    Args:
-        landing: The landing zone.
-        pins: The loads that count.
-
-    Raises:
-        BadInputError: No event lies before the day on which it landed.
-    """
-    days = complete_days(landing, pins)
-    if not days:
-        raise BadInputError(
-            f"No row of {', '.join(AS_OF_EVENTS)} lies on a day before the one on which it landed, so there is no "
-            "complete day to rate. Check the tables' times, or name a day with --as-of."
-        )
-    return max(days.values())
-
-
-def complete_days(landing: Path, pins: PinnedLoads) -> dict[str, date]:
-    """Returns the newest event day before the day of its load, of each table that says which day is complete and has one."""
-    newest: dict[str, date] = {}
-    for name, event_at in AS_OF_EVENTS.items():
-        for load in pins.current.get(name, ()):
-            day = _newest_complete_day(landing, load, event_at)
-            if day is not None:
-                newest[name] = max(day, newest.get(name, day))
-    return newest
-
-
-def _newest_complete_day(landing: Path, load: LoadRecord, event_at: str) -> date | None:
-    landed_on = load.landed_at.astimezone(UTC).date()
-    if load.newest_event_date is None or load.newest_event_date < landed_on:
-        return load.newest_event_date
-    day = f"cast({quoted(event_at)} as date)"
-    with duckdb.connect(":memory:") as connection:
-        row = connection.execute(
-            f"select max({day}) filter (where {day} < $landed_on) from {parquet(load.existing_paths(landing))}",
-            {"landed_on": landed_on},
-        ).fetchone()
-    return row[0] if row else None
