@@ -14,8 +14,8 @@ from orchestration.resources import Run
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, replacing
 from touchstone.core.lists import LISTS
-from touchstone.landing.provided import provided_inputs
 from touchstone.landing.as_of import complete_days
+from touchstone.landing.provided import provided_inputs
 
 NOT_SEEN = """
 select count(*) from stg_listings as listings
@@ -108,6 +108,7 @@ def measure(run: Run, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         },
         "active": dict(counts),
         "not_seen": connection.execute(NOT_SEEN).fetchall()[0][0],
+        "sighting_days": run.warehouse.pinned_loads()["sighting_days"],
         "base_currency": run.warehouse.pinned_loads()["base_currency"],
         "without_rate": [
             {"table": table, "currency": currency, "without_rate": missing, "amounts": amounts}

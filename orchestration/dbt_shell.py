@@ -14,8 +14,8 @@ from orchestration.resources import Warehouse
 from touchstone.core.home import Home
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import removed_if_damaged
-from touchstone.landing.ledger import Ledger, pinned_loads
 from touchstone.landing.as_of import default_as_of
+from touchstone.landing.ledger import Ledger, pinned_loads
 
 OFFLINE = frozenset({"ls", "list", "parse", "deps", "clean"})
 """Commands that do not open the warehouse."""

@@ -43,8 +43,8 @@ from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import Outcome, RunRecord
 from touchstone.core.settings import Settings
 from touchstone.core.warehouse import WarehouseDamagedError
-from touchstone.landing.ledger import Ledger, PinnedLoads, pinned_loads
 from touchstone.landing.as_of import default_as_of
+from touchstone.landing.ledger import Ledger, PinnedLoads, pinned_loads
 from touchstone.maintenance.alerts import Alert, alerts_for, could_not_run, send_alerts
 from touchstone.publishing.history import ListStore, in_force, previous_version
 from touchstone.publishing.policy import load_policy

@@ -48,10 +48,10 @@ from touchstone.core.revision import code_revision, project_digest
 from touchstone.core.run_record import RunRecord
 from touchstone.core.settings import LABEL_HORIZON_DAYS, Settings
 from touchstone.core.warehouse import removed_if_damaged, warehouse_path
+from touchstone.landing.as_of import default_as_of
 from touchstone.landing.currencies import base_currency
 from touchstone.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads, verify_loads
 from touchstone.landing.sql import literal
-from touchstone.landing.as_of import default_as_of
 from touchstone.landing.views import LoadKey, create_views
 from touchstone.maintenance.alerts import alerts_for, send_alerts
 from touchstone.publishing.policy import Policy, load_policy
@@ -123,7 +123,12 @@ class Warehouse:
             create_views(connection, landing, pins, contract, known_loads=self._known_loads(connection, pins.as_dict()))
             currency = base_currency(connection, contract, self.settings.base_currency)
         with replacing(self.pinned / "loads.json") as temporary:
-            pinned = {"base_currency": currency, "digest": pins.digest, "loads": pins.as_dict()}
+            pinned = {
+                "base_currency": currency,
+                "digest": pins.digest,
+                "loads": pins.as_dict(),
+                "sighting_days": self.settings.sighting_days,
+            }
             temporary.write_bytes(canonical_json(pinned))
 
     @staticmethod
@@ -160,6 +165,7 @@ class Warehouse:
             "as_of": ("date", as_of),
             "with_training": ("boolean", with_training),
             "label_horizon_days": ("integer", LABEL_HORIZON_DAYS),
+            "sighting_days": ("integer", pinned["sighting_days"]),
             "base_currency": ("varchar", pinned["base_currency"]),
             "loads_digest": ("varchar", pinned["digest"]),
             "project_digest": ("varchar", _built_by(pinned["loads"])),
@@ -262,7 +268,8 @@ class Warehouse:
 
     def _recipe_of_features(self, as_of: date, *, with_training: bool) -> str:
         pictures = [sha256_file(path) for path in sorted(self.pinned.glob("picture*.parquet"))]
-        return self._recipe(as_of, "with training" if with_training else "to score", *pictures)
+        sighting_days = self.pinned_loads()["sighting_days"]
+        return self._recipe(as_of, sighting_days, "with training" if with_training else "to score", *pictures)
 
     def _cached(self, step: Step, *recipes: str) -> list[DbtNode] | None:
         built = self._built(step)

@@ -73,6 +73,7 @@ def make_warehouse(
     *,
     with_training: bool = False,
     label_horizon_days: int = 14,
+    sighting_days: int = 14,
     project_digest: str = "project",
     landed_at: str | None = None,
     base_currency: str = "USD",
@@ -90,6 +91,7 @@ def make_warehouse(
         as_of: the date to rate as of.
         with_training: whether the features step also makes training rows.
         label_horizon_days: H, days.
+        sighting_days: days for which a sighting keeps a listing active.
         project_digest: stands in for the digest of the dbt project.
         landed_at: when load-1 landed, UTC.
         base_currency: the currency that amounts are converted to.
@@ -118,6 +120,7 @@ def make_warehouse(
             "as_of": as_of,
             "with_training": with_training,
             "label_horizon_days": label_horizon_days,
+            "sighting_days": sighting_days,
             "base_currency": base_currency,
             "loads_digest": "loads",
             "project_digest": project_digest,

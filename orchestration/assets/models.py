@@ -123,6 +123,7 @@ def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult 
         provenance={
             "loads_digest": pinned["digest"],
             "base_currency": pinned["base_currency"],
+            "sighting_days": pinned["sighting_days"],
             "code_revision": code_revision(),
         },
         parameters=run.training_parameters(run.policy.list_target_precision(rated.list_name)),

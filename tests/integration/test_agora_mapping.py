@@ -15,10 +15,10 @@ import pytest
 from expectations.contract import load_contract
 from tests.landing_fixtures import KEY, NOW
 from touchstone.core.errors import BadInputError
+from touchstone.landing.as_of import default_as_of
 from touchstone.landing.land import land
 from touchstone.landing.ledger import LoadRecord, pinned_loads
 from touchstone.landing.sources import read_sources
-from touchstone.landing.as_of import default_as_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "examples" / "agora" / "sources.yml"

@@ -27,12 +27,12 @@ from expectations.contract import LANDED_COLUMNS, Contract
 from tests.landing_fixtures import BUYERS, CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, ORDERS, Market
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.landing import ledger as ledger_module
+from touchstone.landing.as_of import default_as_of
 from touchstone.landing.checks import CHANGED_AT
 from touchstone.landing.land import check, land
 from touchstone.landing.ledger import Ledger, LoadRecord, verify_loads
 from touchstone.landing.sources import Sources, read_sources
 from touchstone.landing.sql import Limits
-from touchstone.landing.as_of import default_as_of
 from touchstone.landing.views import create_views
 
 ROOT = Path(__file__).resolve().parents[2]

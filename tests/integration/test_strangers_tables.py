@@ -136,6 +136,7 @@ def test_a_strangers_first_run_ends_with_a_list_of_the_stated_kind(demo: Path, t
     assert 0 < manifest["row_count"] <= 100, message
     assert manifest["inputs"]["model"]["is_calibrated"] is (stranger.kind == "calibrated"), message
     assert ("listing_counterfeit is off" in message) is (stranger.kind == "starter"), message
+    assert ("TOUCHSTONE_SIGHTING_DAYS" in " ".join(message.split())) is ("derived from sales" in name), message
     for command in (("lists", "show", "listings"), ("audits", "plan", "--size", "50")):
         again = touchstone(home, *command)
         assert again.code == 0, again.stderr

@@ -45,6 +45,7 @@ COVERAGE = {
     "signals": {"price": {"available": 3, "features": 20, "constant": 1, "missing": {"listing_prices": 5}}},
     "active": {"listings": 1200, "merchants": 30, "reviews": 0, "brushing_merchants": 30},
     "not_seen": 68,
+    "sighting_days": 14,
     "base_currency": "USD",
     "without_rate": [{"table": "orders", "currency": "EUR", "without_rate": 7, "amounts": 9}],
     "labels": {

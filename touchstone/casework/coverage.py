@@ -140,7 +140,13 @@ def _describe_date(coverage: Mapping[str, Any]) -> str:
 
 def _describe_active(coverage: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{coverage['active'][name]:,} {subject}" for name, subject in SUBJECTS.items())
-    return f"{counts}. {format_count(coverage['not_seen'], 'listing')} that nobody delisted excluded, as not seen for 14 days"
+    excluded, days = coverage["not_seen"], coverage["sighting_days"]
+    rule = (
+        f"as not seen for {format_count(days, 'day')} (TOUCHSTONE_SIGHTING_DAYS; listings.last_seen_at counts as seen)"
+    )
+    return f"{counts}. {format_count(excluded, 'listing')} that nobody delisted excluded" + (
+        f", {rule}" if excluded else ""
+    )
 
 
 def _describe_currencies(coverage: Mapping[str, Any]) -> str:

@@ -26,11 +26,11 @@ from touchstone.core.files import check_regular
 from touchstone.core.home import Home
 from touchstone.core.settings import Settings
 from touchstone.core.text import list_some, shorten, visible
+from touchstone.landing.as_of import default_as_of
 from touchstone.landing.land import GIVEN, Recorded, record
 from touchstone.landing.ledger import Ledger, LoadRecord, pinned_loads
 from touchstone.landing.sources import identifier_key, read_sources
 from touchstone.landing.sql import Limits
-from touchstone.landing.as_of import default_as_of
 from touchstone.landing.views import create_views
 
 SUPPRESSIONS = "suppressions"

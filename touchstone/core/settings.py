@@ -37,6 +37,8 @@ class Settings(BaseSettings):
         thresholds: File with the thresholds that a model version must meet to be approved without an override.
         base_currency: Currency that amounts are converted to, ISO 4217; by default the most frequent one of what landed. The
             table `fx_rates` gives rates to it.
+        sighting_days: A listing that has been seen (a price, `last_seen_at`, a snapshot) counts as active for so many days after
+            the last time. One that was never seen is active until it is delisted.
         hmac_key: Key of the HMACs of personal identifiers. Required by sources files with identifiers of real persons.
         threads: Threads of DuckDB and XGBoost. Results do not depend on it.
         memory_limit: Memory limit of DuckDB, such as `8GB`.
@@ -68,6 +70,7 @@ class Settings(BaseSettings):
     policy: Path = POLICY_FILE
     thresholds: Path = THRESHOLDS_FILE
     base_currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3,5}$")] | None = None
+    sighting_days: int = Field(default=14, ge=1, le=3650)
     hmac_key: SecretStr | None = Field(default=None, min_length=16)
     threads: int = Field(default=2, ge=1, le=256)
     memory_limit: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(MB|GB)$")] = "8GB"

@@ -116,9 +116,10 @@ seen as (
         (offered.delisted_date is null or offered.delisted_date > offered.as_of_date)
         and (
             price_history.seen_date is null
-            or price_history.seen_date >= {{ add_days('offered.as_of_date', -14) }}
+            or price_history.seen_date >= {{ add_days('offered.as_of_date', '-run.sighting_days') }}
         ) as is_active
     from offered
+    cross join run
     left join {{ ref('listing_price_history') }} as price_history
         on
             price_history.listing_id = offered.listing_id
