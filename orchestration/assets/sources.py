@@ -11,7 +11,7 @@ from expectations.contract import Contract
 from orchestration.automation import DAILY_FRESHNESS, LANDING_GROUP
 from orchestration.metadata import materialized
 from orchestration.resources import Run, logger
-from touchstone.core.errors import TouchstoneError, describe_disk_error
+from touchstone.core.errors import TouchstoneError, describe_disk_error, format_count
 from touchstone.core.settings import MAX_AGE
 from touchstone.demo.create import demo_is_due, make_demo
 from touchstone.landing.land import land
@@ -91,6 +91,12 @@ def land_sources(run: Run) -> list[LoadRecord]:
     run.record.facts["refused_loads"] |= {found.table: str(found) for found in in_use}
     refusals = {record.table: record.message for record in records if record.status == "refused"}
     run.record.facts["notes"] = [f"{found}\n{refusals[found.table]}" for found in in_use]
+    run.record.facts["notes"] += [
+        f"{record.table}: {format_count(record.set_aside_rows, 'row')} that broke the contract set aside; "
+        f"landing/quarantine/{record.table}.csv in the home lists them."
+        for record in records
+        if record.set_aside_rows and record.status != "refused"
+    ]
     for note in run.record.facts["notes"]:
         logger.warning("%s", note)
     return records
@@ -107,6 +113,7 @@ def _load_metadata(record: LoadRecord | None) -> dict[str, Any]:
     return {
         "status": record.status,
         "rows": record.row_count,
+        **({"rows_set_aside": record.set_aside_rows} if record.set_aside_rows else {}),
         "load": record.load_id or "",
         "mode": record.mode,
         "newest_event_date": str(record.newest_event_date or ""),

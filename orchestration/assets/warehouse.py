@@ -22,6 +22,7 @@ from orchestration.resources import Run
 from orchestration.table_metadata import table_metadata
 from touchstone.core.failpoints import failpoint
 from touchstone.core.lists import LISTS
+from touchstone.landing.currencies import RATES, describe_unknown_currencies, unknown_currencies
 from touchstone.landing.sql import file_list
 from touchstone.publishing.history import ListStore, in_force_before
 
@@ -261,6 +262,16 @@ def note_currencies(run: Run) -> None:
             "string_agg(distinct coalesce(currency, 'no currency'), ', ' order by coalesce(currency, 'no currency')) "
             "filter (where no_rate_count > 0) from amounts_so_far group by table_name having missing > 0 order by table_name"
         ).fetchall()
+        unknown = {
+            table: describe_unknown_currencies(
+                unknown_currencies(connection, f"landed.{table} where is_current", "landed.fx_rates where is_current")
+            )
+            for table, described in run.contract.tables.items()
+            if "currency" in described.columns and table != RATES
+        }
+    for table, codes in unknown.items():
+        if codes:
+            run.note(f"{table}: {codes}.")
     base = run.warehouse.pinned_loads()["base_currency"]
     if currency_count > 1 or missing:
         chosen = "as set" if run.settings.base_currency else "the most frequent; TOUCHSTONE_BASE_CURRENCY sets another"

@@ -9,7 +9,12 @@ import pytest
 
 from expectations.contract import load_contract
 from touchstone.core.errors import BadInputError
-from touchstone.landing.currencies import NO_CURRENCY, base_currency
+from touchstone.landing.currencies import (
+    NO_CURRENCY,
+    base_currency,
+    describe_unknown_currencies,
+    unknown_currencies,
+)
 
 Amounts = dict[str, dict[str | None, int]]
 Rates = Sequence[tuple[str, float]]
@@ -68,3 +73,23 @@ def test_rates_of_the_most_frequent_currency_are_to_the_one_whose_rates_are_one(
 def test_rates_to_an_unknown_or_another_currency_are_refused(rates: Rates, given: str | None, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         chosen({"listings": {"EUR": 3}}, rates, given)
+
+
+@pytest.mark.parametrize(
+    ("codes", "rates", "unknown"),
+    [
+        (["EUR", "USD", None], [], {}),
+        (["EURO", "€", "EURO", "eur"], [], {"EURO": 2, "eur": 1, "€": 1}),
+        (["BTC", "EURO"], ["BTC"], {"EURO": 1}),
+    ],
+)
+def test_codes_that_are_no_currency_and_have_no_rate_are_unknown(
+    codes: list[str | None], rates: list[str], unknown: dict[str, int]
+) -> None:
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("create table amounts (currency varchar); create table rates (currency varchar)")
+        connection.executemany("insert into amounts values (?)", [[code] for code in codes])
+        connection.executemany("insert into rates values (?)", [[code] for code in rates or ["EUR"]])
+        assert unknown_currencies(connection, "amounts", "rates") == unknown
+    text = describe_unknown_currencies(unknown)
+    assert (("EURO" in text) and ("sources file" in text)) is bool(unknown)

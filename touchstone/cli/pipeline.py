@@ -46,10 +46,12 @@ def demo(
 
     Example: touchstone demo --scale 0.02 --days 120 --seed 7
     """
+    from touchstone.demo.create import refuse_next_to_others
     from touchstone.demo.generate import generate
 
     settings = settings_of_command()
     with writing("touchstone demo"):
+        refuse_next_to_others(settings)
         generate(settings.demo, scale=scale, days=days, seed=seed, hardness=hardness)
     print_result({"written": str(settings.demo)}, as_json, lambda: f"The demo marketplace is in {settings.demo}.")
 

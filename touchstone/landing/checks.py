@@ -70,6 +70,7 @@ class Violation:
         text: The problem, without the names of table and columns.
         count: How many rows break the rule; None if it does not check rows.
         samples: Up to three rows that break the rule, as `key=value` text without personal values.
+        condition: SQL that is true in the rows that break the rule; empty if the load as a whole breaks it.
     """
 
     rule: str
@@ -77,6 +78,7 @@ class Violation:
     text: str
     count: int | None = None
     samples: tuple[str, ...] = ()
+    condition: str = ""
 
     def __post_init__(self) -> None:
         """Redacts secrets: violations appear in messages, the ledger and run records."""
@@ -309,7 +311,7 @@ class RowChecks:
         total = self._one(f"select count(*) from {self.rows}")[0]
         shown = quoted(UNCONVERTED + column) if rule == "type" else ""
         samples = self._samples(f"select * from {self.rows} where {condition}", column, shown)
-        return Violation(rule, (column,), f"{count:,} of {total:,} rows {text}", count, samples)
+        return Violation(rule, (column,), f"{count:,} of {total:,} rows {text}", count, samples, condition)
 
     def _empty(self, source_rows: int | None) -> list[Violation]:
         if not self.table.required or source_rows or self._one(f"select count(*) from {self.rows}")[0]:
@@ -324,7 +326,8 @@ class RowChecks:
         if not keys:
             return []
         text = f"{format_count(int(keys), 'key')} in {format_count(int(rows), 'row')}; a key may occur in one row only"
-        return [Violation("key", self.table.key, text, int(rows), self._samples(repeated, "times"))]
+        condition = f"({key}) in (select ({key}) from ({repeated}))"
+        return [Violation("key", self.table.key, text, int(rows), self._samples(repeated, "times"), condition)]
 
     def _landed_keys(self, landed: str | None) -> list[Violation]:
         if landed is None:
@@ -347,11 +350,12 @@ class RowChecks:
             parent, referred = column.reference
             known = f"select {quoted(referred)} from {parents[parent]}"
             value = quoted(name)
-            query = f"select * from {self.rows} where {value} is not null and {value} not in ({known})"
+            condition = f"{value} is not null and {value} not in ({known})"
+            query = f"select * from {self.rows} where {condition}"
             count = self._one(f"select count(*) from ({query})")[0]
             if count:
                 text = f"not in {parent}, in {format_count(int(count), 'row')}"
-                yield Violation("reference", (name,), text, int(count), self._samples(query, name))
+                yield Violation("reference", (name,), text, int(count), self._samples(query, name), condition)
 
     def _samples(self, query: str, column: str, shown: str = "") -> tuple[str, ...]:
         """Returns up to three rows of a query as text, in the order of the key; personal values are not read.

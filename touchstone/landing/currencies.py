@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import Counter
 
 import duckdb
+from babel.numbers import list_currencies
 
 from expectations.contract import Contract
-from touchstone.core.errors import BadInputError
+from touchstone.core.errors import BadInputError, format_count
+from touchstone.core.text import list_some, shorten
 from touchstone.landing.sql import quoted
 from touchstone.landing.views import SCHEMA
 
@@ -57,6 +59,29 @@ def base_currency(connection: duckdb.DuckDBPyConnection, contract: Contract, giv
         f"The currency of most amounts is {frequent}, but the table {RATES} has rates of {frequent} other than 1, so its "
         "rates are to another currency. Set TOUCHSTONE_BASE_CURRENCY to the currency that the rates are to."
     )
+
+
+def unknown_currencies(connection: duckdb.DuckDBPyConnection, rows: str, rates: str = "") -> dict[str, int]:
+    """Returns the codes that are no ISO 4217 codes and have no rate, with their number of rows: `EURO`, `€`.
+
+    Args:
+        connection: Can read both.
+        rows: SQL for rows with a column `currency`.
+        rates: SQL for exchange rates, if there are some; a code with a rate, such as a cryptocurrency's, is known.
+    """
+    rated = f" and currency not in (select currency from {rates})" if rates else ""
+    found = connection.execute(
+        f"select currency, count(*) from {rows} where currency is not null and not list_contains($known, currency){rated} "
+        "group by currency order by count(*) desc, currency",
+        {"known": sorted(list_currencies())},
+    )
+    return dict(found.fetchall())
+
+
+def describe_unknown_currencies(codes: dict[str, int]) -> str:
+    """Returns a part of a sentence about unknown codes; empty if there is none."""
+    shown = list_some([f"{shorten(code)} ({format_count(count, 'row')})" for code, count in codes.items()])
+    return f"no ISO 4217 currency codes: {shown}; map them, for instance to EUR, in the sources file" if codes else ""
 
 
 def _row_counts(connection: duckdb.DuckDBPyConnection, contract: Contract) -> Counter[str]:

@@ -41,6 +41,7 @@ from touchstone.landing.databases import lost_connection
 from touchstone.landing.identifiers import NORMALISED_KINDS, normalise_all
 from touchstone.landing.ledger import Person
 from touchstone.landing.persons import IDENTIFIERS, Erasure
+from touchstone.landing.quarantine import NOTHING, SetAside, set_aside
 from touchstone.landing.sources import Sources, TableSource
 from touchstone.landing.sql import (
     Hmac,
@@ -144,6 +145,7 @@ class Extraction:
         rows: SQL for the rows; empty if they could not be read.
         cursor_value: Greatest value of the cursor column, as text.
         source_rows: How many rows the source had, if the extraction was incremental; otherwise None.
+        set_aside: The rows that break the contract and were set aside, if the sources file has a quarantine.
     """
 
     violations: tuple[Violation, ...]
@@ -152,6 +154,7 @@ class Extraction:
     rows: str = ""
     cursor_value: str | None = None
     source_rows: int | None = None
+    set_aside: SetAside = NOTHING
 
 
 def entry_location(sources: Sources, name: str) -> str:
@@ -339,11 +342,14 @@ class Extractor:
         landed = watermark.landed if watermark and source.cursor else None
         cursor = (cursor_column.column, cursor_column.sql_type) if cursor_column else None
         violations = checks.run(unconverted, cursor, self.now, parents, landed, source_rows)
+        aside = set_aside(self.connection, rows, self.contract.tables[name], violations, self.sources.quarantine)
+        if aside.rows:
+            violations = checks.run(unconverted, cursor, self.now, parents, landed, source_rows)
         greatest = f"cast(max({quoted(cursor_column.column)}) as varchar)" if cursor_column else "null"
         query = f"select count(*), {greatest} from {rows}"
         count, cursor_value = self.connection.execute(query).fetchall()[0]
         absent = tuple(column for column in self.contract.tables[name].columns if column not in expressions)
-        return Extraction(tuple(violations), count, absent, rows, cursor_value, source_rows)
+        return Extraction(tuple(violations), count, absent, rows, cursor_value, source_rows, aside)
 
     def masks(self, name: str) -> dict[str, tuple[str, ...]]:
         """Returns the masked patterns by column of a table."""

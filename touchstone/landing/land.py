@@ -33,6 +33,7 @@ from touchstone.core.files import (
 from touchstone.core.text import shorten, visible
 from touchstone.landing.checks import TableReport, describe_remedy, refusal
 from touchstone.landing.connectors import CsvConnector, ParquetConnector
+from touchstone.landing.currencies import RATES, describe_unknown_currencies, unknown_currencies
 from touchstone.landing.extract import (
     Extraction,
     Extractor,
@@ -56,6 +57,7 @@ from touchstone.landing.ledger import (
 )
 from touchstone.landing.persons import IDENTIFIERS, erased_persons
 from touchstone.landing.provided import filled_columns
+from touchstone.landing.quarantine import write_quarantine
 from touchstone.landing.sources import Sources, TableSource
 from touchstone.landing.sql import Hmac, Limits, literal, parquet, quoted
 
@@ -95,32 +97,43 @@ def check(sources: Sources, contract: Contract, *, hmac_key: bytes, limits: Limi
         BadInputError: The file maps a table or a column that the contract does not have, or lacks a required table.
     """
     check_mapping(sources, contract)
-    reports = []
     with tempfile.TemporaryDirectory(prefix="touchstone-check-") as folder:
         work = Path(folder).resolve()
         with open_extractor(
             sources, contract, Hmac(hmac_key), work, work, limits or Limits(), now=datetime.now(UTC)
         ) as extractor:
             parents: dict[str, str] = {}
+            extractions = {}
             for name in landing_order(sources, contract):
-                extraction = extractor.extract(name, None, parents)
-                filled: tuple[str, ...] = ()
-                if extraction.rows and not extraction.violations:
-                    parents[name] = extraction.rows
-                    filled = filled_columns(extractor.connection, extraction.rows, contract.tables[name].columns)
-                reports.append(_report(sources, name, extraction, filled))
-    return reports
+                extractions[name] = extractor.extract(name, None, parents)
+                if extractions[name].rows and not extractions[name].violations:
+                    parents[name] = extractions[name].rows
+            return [_report(extractor, name, extraction, parents) for name, extraction in extractions.items()]
 
 
-def _report(sources: Sources, name: str, extraction: Extraction, filled: tuple[str, ...]) -> TableReport:
+def _report(extractor: Extractor, name: str, extraction: Extraction, accepted: Mapping[str, str]) -> TableReport:
+    sources, columns = extractor.sources, extractor.contract.tables[name].columns
     message = f"{name}: {format_count(extraction.row_count, 'row')} would land"
+    filled: tuple[str, ...] = ()
+    if extraction.set_aside.rows:
+        message += f"; {extraction.set_aside}"
     if extraction.absent_columns:
         message += f"; the source does not have {', '.join(extraction.absent_columns)}, which will be null"
+    if name in accepted:
+        filled = filled_columns(extractor.connection, extraction.rows, columns)
+        if "currency" in filled and name != RATES:
+            codes = unknown_currencies(extractor.connection, extraction.rows, accepted.get(RATES, ""))
+            message += f"; {describe_unknown_currencies(codes)}" if codes else ""
     if extraction.violations:
         message = refusal(name, extraction.violations, describe_remedy(entry_location(sources, name)))
-    source = sources.origin_of(name)
     return TableReport(
-        name, extraction.row_count, extraction.absent_columns, extraction.violations, source, message, filled
+        name,
+        extraction.row_count,
+        extraction.absent_columns,
+        extraction.violations,
+        sources.origin_of(name),
+        message,
+        filled,
     )
 
 
@@ -327,6 +340,8 @@ class _Lander:
             self._refuse_another_marketplace(extraction, pins.source_loads(name))
         is_refused = bool(extraction.violations)
         record = self._refused(name, plan, extraction) if is_refused else self._landed(name, plan, extraction, pins)
+        if not is_refused:
+            write_quarantine(self.extractor.connection, self.landing, name, extraction.set_aside)
         self.extractor.drop(extraction)
         self._append_to_ledger(record)
         self._carry_over(name)
@@ -501,6 +516,7 @@ class _Lander:
             "mode": "incremental" if plan.watermark else "full",
             "row_count": extraction.row_count,
             "source_rows": extraction.source_rows,
+            "set_aside_rows": extraction.set_aside.rows,
             "source": self.extractor.sources.origin_of(name),
             "recipe": plan.recipe,
             "max_age_days": self.extractor.sources.tables[name].max_age_days,
@@ -532,7 +548,9 @@ class _Lander:
             files=[LoadedFile(name=FILE_NAME, sha256=digest, rows=extraction.row_count)],
             cursor_value=cursor_value,
             newest_event_date=self._newest_event_date(name, extraction.rows),
-            message=f"{format_count(extraction.row_count, 'row')} landed",
+            message="; ".join(
+                filter(None, (f"{format_count(extraction.row_count, 'row')} landed", str(extraction.set_aside)))
+            ),
         )
 
     def _unchanged(
@@ -547,7 +565,7 @@ class _Lander:
             status="unchanged",
             cursor_value=cursor_value,
             newest_event_date=load.newest_event_date,
-            message="nothing new: the previous load stays in use",
+            message="; ".join(filter(None, ("nothing new: the previous load stays in use", str(extraction.set_aside)))),
         )
 
     def _write(self, name: str, rows: str) -> Path:

@@ -45,6 +45,7 @@ class LoadRecord(BaseModel):
             are kept when the source's next full load lands.
         row_count: Rows of the load; for a refused load, rows that were extracted.
         source_rows: How many rows the source had, if only new ones were extracted.
+        set_aside_rows: Rows that broke the contract and were set aside (see `quarantine`).
         files: The load's files; empty if it was refused or unchanged.
         source: Description of the source, as the sources file spells it.
         recipe: Digest of everything that determines the rows besides the data: the sources file's entry, the contract's table
@@ -65,6 +66,7 @@ class LoadRecord(BaseModel):
     is_recorded: bool = False
     row_count: int
     source_rows: int | None = None
+    set_aside_rows: int = 0
     files: tuple[LoadedFile, ...] = ()
     source: str
     recipe: str

@@ -129,6 +129,7 @@ class _File(BaseModel):
     tables: dict[Annotated[str, Field(pattern=NAME_PATTERN)], TableSource] = Field(min_length=1)
     pictures: str | None = None
     masked: list[str] = []
+    quarantine: float = Field(default=0.0, ge=0.0, le=0.1)
 
 
 class Sources(BaseModel):
@@ -144,6 +145,7 @@ class Sources(BaseModel):
         tables: The source of each contract table.
         pictures: The folder to which addresses of images are relative; without one, no image is read.
         masked: Regular expressions that are removed from listings' texts before anything reads them.
+        quarantine: The share of a load's rows that may break the contract and is set aside; 0 refuses such a load.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -157,6 +159,7 @@ class Sources(BaseModel):
     tables: dict[str, TableSource]
     pictures: Path | None
     masked: tuple[str, ...]
+    quarantine: float = 0.0
 
     def relations_of(self, table: str) -> list[str]:
         """Returns the names of the inputs and views that a table reads, directly or through views, sorted.
@@ -210,6 +213,7 @@ def read_sources(path: Path, environment: Mapping[str, str]) -> Sources:
         tables=file.tables,
         pictures=_picture_folder(path, file),
         masked=tuple(file.masked),
+        quarantine=file.quarantine,
     )
     _check_sql(sources)
     return sources

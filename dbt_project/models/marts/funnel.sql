@@ -52,7 +52,9 @@ decisions as (
         notices.listing_id as entity_id,
         notices.decided_at
     from {{ ref('notices') }} as notices
-    where notices.outcome in ('upheld', 'rejected')
+    where
+        notices.outcome in ('upheld', 'rejected')
+        and coalesce(notices.kind, 'counterfeit') = 'counterfeit'
     union all
     select
         appeals.violation_type,
