@@ -264,7 +264,7 @@ def note_currencies(run: Run) -> None:
         ).fetchall()
         unknown = {
             table: describe_unknown_currencies(
-                unknown_currencies(connection, f"landed.{table} where is_current", "landed.fx_rates where is_current")
+                unknown_currencies(connection, *(f"(from landed.{name} where is_current)" for name in (table, RATES)))
             )
             for table, described in run.contract.tables.items()
             if "currency" in described.columns and table != RATES
