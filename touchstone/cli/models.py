@@ -21,6 +21,7 @@ from touchstone.cli.common import (
 from touchstone.cli.tables import render_table
 from touchstone.core.errors import ExitCode
 from touchstone.core.home import Home
+from touchstone.core.last_run import what_is_missing
 from touchstone.core.text import LONG_LINE_COLUMNS, MOST_SENTENCE_COLUMNS, shorten, wrap
 
 if TYPE_CHECKING:
@@ -199,7 +200,10 @@ def version_facts(version: Version) -> dict[str, Any]:
 def render_versions(versions: list[dict[str, Any]]) -> str:
     """Returns the versions as a table."""
     rows = [(v["model"], v["version"], v["status"], f"gate {v['gate']}", v["model_digest"][:12]) for v in versions]
-    return "\n".join(render_table((), rows, right=(1,))) or "No model was trained yet. Run `touchstone run --train`."
+    if not rows:
+        missing = what_is_missing(settings_of_command().home, "Run `touchstone run --train`.")
+        return f"No model was trained yet. {missing}"
+    return "\n".join(render_table((), rows, right=(1,)))
 
 
 def render_facts(facts: dict[str, Any]) -> str:

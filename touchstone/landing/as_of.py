@@ -15,6 +15,7 @@ from typing import Final
 import duckdb
 
 from touchstone.core.errors import BadInputError
+from touchstone.core.last_run import what_is_missing
 from touchstone.core.settings import MAX_AGE
 from touchstone.landing.ledger import LoadRecord, PinnedLoads
 from touchstone.landing.sql import parquet, quoted
@@ -44,8 +45,13 @@ def default_as_of(landing: Path, pins: PinnedLoads) -> date:
         pins: The loads that count.
 
     Raises:
-        BadInputError: No observation lies before the day on which it landed.
+        BadInputError: Nothing has landed, or no observation lies before the day on which it landed.
     """
+    if not any(pins.current.values()):
+        home = landing.parent
+        raise BadInputError(
+            f"Nothing has landed in {home} yet. {what_is_missing(home, '`touchstone run` lands tables.')}"
+        )
     days = complete_days(landing, pins)
     if not days:
         columns = ", ".join(f"{table}.{column}" for table, column in OBSERVATIONS)

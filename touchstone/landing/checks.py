@@ -434,13 +434,17 @@ def refusal(table: str, violations: Sequence[Violation], what_to_do: str) -> str
     return "\n".join([f"{table}: this load was refused; none of its rows landed.", *lines, f"  {what_to_do}"])
 
 
-def describe_remedy(location: str) -> str:
+def describe_remedy(location: str, violations: Sequence[Violation] = ()) -> str:
     """Returns what to do about a refused load.
 
     Args:
         location: The table's entry: the sources file and the key in it.
+        violations: The broken rules. If all are about single rows, the rows can be set aside.
     """
-    return (
+    remedy = (
         f"Correct the data at the source, or map or filter such rows in {location}. Then run again; "
         "`touchstone sources check` tests it without landing."
     )
+    if violations and all(violation.condition for violation in violations):
+        remedy += "\n  `quarantine: SHARE` at the top of the sources file sets aside up to that share of a load's rows."
+    return remedy

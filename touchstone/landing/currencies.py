@@ -81,7 +81,10 @@ def unknown_currencies(connection: duckdb.DuckDBPyConnection, rows: str, rates: 
 def describe_unknown_currencies(codes: dict[str, int]) -> str:
     """Returns a part of a sentence about unknown codes; empty if there is none."""
     shown = list_some([f"{shorten(code)} ({format_count(count, 'row')})" for code, count in codes.items()])
-    return f"no ISO 4217 currency codes: {shown}; map them, for instance to EUR, in the sources file" if codes else ""
+    remedy = (
+        "they cannot be converted; map them in the sources file, for instance to EUR, or give them rates in fx_rates"
+    )
+    return f"no ISO 4217 currency codes: {shown}; {remedy}" if codes else ""
 
 
 def _row_counts(connection: duckdb.DuckDBPyConnection, contract: Contract) -> Counter[str]:

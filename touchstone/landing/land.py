@@ -125,7 +125,9 @@ def _report(extractor: Extractor, name: str, extraction: Extraction, accepted: M
             codes = unknown_currencies(extractor.connection, extraction.rows, accepted.get(RATES, ""))
             message += f"; {describe_unknown_currencies(codes)}" if codes else ""
     if extraction.violations:
-        message = refusal(name, extraction.violations, describe_remedy(entry_location(sources, name)))
+        message = refusal(
+            name, extraction.violations, describe_remedy(entry_location(sources, name), extraction.violations)
+        )
     return TableReport(
         name,
         extraction.row_count,
@@ -525,7 +527,8 @@ class _Lander:
         return LoadRecord.model_validate(common | values)
 
     def _refused(self, name: str, plan: _Plan, extraction: Extraction) -> LoadRecord:
-        message = refusal(name, extraction.violations, describe_remedy(entry_location(self.extractor.sources, name)))
+        remedy = describe_remedy(entry_location(self.extractor.sources, name), extraction.violations)
+        message = refusal(name, extraction.violations, remedy)
         return self._record(name, plan, extraction, load_id=None, status="refused", message=message)
 
     def _landed(self, name: str, plan: _Plan, extraction: Extraction, pins: PinnedLoads) -> LoadRecord:

@@ -158,7 +158,7 @@ def read_list(published: Path, list_name: str, version: str | None = None) -> Pu
         raise BadInputError(f"There is no list {list_name!r}; the lists are {', '.join(LISTS)}.")
     store = ListStore(published, list_name)
     name = version or store.latest()
-    if name is None:
+    if name is None or not store.history():
         missing = what_is_missing(published.parent, "Run `touchstone run`.")
         raise BadInputError(f"List {list_name} is not published yet. {missing}")
     if all(line.version != name for line in store.history()):
