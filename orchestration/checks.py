@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 import duckdb
@@ -28,13 +28,29 @@ from touchstone.core.settings import MAX_AGE
 from touchstone.core.text import visible
 from touchstone.landing.acceptances import accepted_reasons
 from touchstone.landing.as_of import fresh_date
-from touchstone.landing.ledger import LoadRecord
+from touchstone.landing.ledger import LoadRecord, PinnedLoads
 from touchstone.publishing.candidate import list_columns, newest_candidate
 from touchstone.publishing.verdict import GATES_BEFORE, give_verdict
 
 Files = Mapping[str, list[Path]]
 COMPARED_WITH_BEFORE = ("listings", "reviews", "orders")
 TERM_PARAMETERS = ("term", "category", "brand", "country", "threshold", "capacity", "corroboration", "action")
+
+
+class LandedLoads(Protocol):
+    """The part of a run that the gate on landed tables reads."""
+
+    @property
+    def landing(self) -> Path:
+        """Folder of the landing zone."""
+
+    @property
+    def pins(self) -> PinnedLoads:
+        """The loads that count now."""
+
+    @property
+    def ledger(self) -> list[LoadRecord]:
+        """Every load that was tried, oldest first."""
 
 
 def gates(contract: Contract, daily: dg.DailyPartitionsDefinition) -> list[dg.AssetChecksDefinition]:
@@ -161,7 +177,7 @@ def _candidate_file(run: Run, name: ListName) -> Path:
 
 def _parameters(run: Run, suite: str, name: ListName) -> dict[str, Any]:
     if suite == "landed":
-        return {"as_of": run.as_of, "loads": _load_rows(run)}
+        return {"as_of": run.as_of, "loads": load_rows(run)}
     key, model = LISTS[name].key, LISTS[name].model
     if suite == "features":
         return {"key": key, "as_of": run.as_of, "live_count": _active_count(run, LISTS[name])}
@@ -218,7 +234,7 @@ def _landed_files(run: Run) -> Files:
     return files
 
 
-def _full_load_before(run: Run, table: str) -> LoadRecord | None:
+def _full_load_before(run: LandedLoads, table: str) -> LoadRecord | None:
     """Returns the full load before the one in use, if its files are still there."""
     full = [load for load in _pulled(run) if load.table == table and load.status == "accepted" and load.mode == "full"]
     if len(full) < 2 or not all(path.exists() for path in full[-2].paths(run.landing)):
@@ -226,12 +242,13 @@ def _full_load_before(run: Run, table: str) -> LoadRecord | None:
     return full[-2]
 
 
-def _pulled(run: Run) -> list[LoadRecord]:
+def _pulled(run: LandedLoads) -> list[LoadRecord]:
     """Returns every load that was tried of a source's, oldest first; what was given by command is judged with them alone."""
     return [load for load in run.ledger if not load.is_recorded]
 
 
-def _load_rows(run: Run) -> list[dict[str, Any]]:
+def load_rows(run: LandedLoads) -> list[dict[str, Any]]:
+    """Returns the rows of the parameter `loads` of the suite `landed`: one for each table in use."""
     ledger = _pulled(run)
     newest = {load.table: load for load in ledger}
     rows = []
@@ -277,7 +294,7 @@ def picture_of(run: Run, suite: str, name: ListName, *, failed: AbstractSet[str]
 
 def _draw(run: Run, suite: str, name: ListName, failed: AbstractSet[str]) -> bytes | None:
     if suite == "landed":
-        rows = _load_rows(run)
+        rows = load_rows(run)
         newest = {row["table_name"]: row["fresh_date"] for row in rows if row["fresh_date"]}
         ages = {table: (run.as_of - day).days for table, day in newest.items()}
         return charts.loads(rows, ages, failed=failed)

@@ -38,6 +38,21 @@ ORDERS = """
 """
 
 
+@dataclass(frozen=True)
+class Landed:
+    """What the gate on landed tables reads of a run.
+
+    Attributes:
+        landing: The landing zone.
+        pins: The loads that count.
+        ledger: Every load that was tried.
+    """
+
+    landing: Path
+    pins: PinnedLoads
+    ledger: list[LoadRecord]
+
+
 @dataclass
 class Market:
     """A folder with tables, a sources file, and a landing zone.

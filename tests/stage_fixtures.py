@@ -20,7 +20,6 @@ import dagster as dg
 import duckdb
 
 from expectations.contract import load_contract
-from ml.approvals import Champion
 from orchestration.assets.lists import list_assets, publish_list
 from orchestration.assets.models import prepare_model, register_model, score_entities
 from orchestration.assets.signals import add_pictures, add_rings
@@ -40,7 +39,6 @@ from touchstone.core.settings import Settings
 from touchstone.core.words import register
 from touchstone.landing.as_of import default_as_of
 
-STEPS = ("shape", "features", "marts")
 SEEDS = Path(__file__).parents[1] / "dbt_project" / "seeds"
 
 
@@ -134,10 +132,6 @@ class FirstRun:
             result = self.gate("candidate", name)
             give_verdict_on(self.run, name, result)
             publish_list(self.run, "first", name)
-
-    def champion(self, name: ListName) -> Champion | None:
-        """Returns the version that rates for a list."""
-        return self.run.registry.champion(LISTS[name].model)
 
     def gate(self, suite: str, name: ListName) -> Any:
         """Judges by a suite.

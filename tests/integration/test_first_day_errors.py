@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -17,7 +16,7 @@ import yaml
 from expectations.runner import run_suite
 from tests.conftest import touchstone
 from tests.expectations_fixtures import BAD as BROKEN
-from tests.landing_fixtures import CONTRACT, LISTINGS, MERCHANTS, ORDERS, Market
+from tests.landing_fixtures import CONTRACT, LISTINGS, MERCHANTS, ORDERS, Landed, Market
 from touchstone.core.errors import ExitCode, TouchstoneError
 from touchstone.core.home import Home, prepare_home
 from touchstone.core.run_record import RunRecord
@@ -83,14 +82,14 @@ def checked(folder: Path, market: dict[str, str], **keys: object) -> Ended:
 
 def landed_gate(market: Market, as_of: date) -> Ended:
     """Judges what has landed; returns the refusal, or the warning of a gate that passes."""
-    from orchestration.checks import _load_rows
+    from orchestration.checks import load_rows
 
-    run = SimpleNamespace(landing=market.landing, pins=market.pins(), ledger=Ledger(market.landing).read())
+    run = Landed(market.landing, market.pins(), Ledger(market.landing).read())
     files = {
         table: [path for load in loads for path in load.paths(market.landing)]
         for table, loads in run.pins.current.items()
     }
-    rows = _load_rows(run)  # type: ignore[arg-type]  # the part of a run that the gate reads
+    rows = load_rows(run)
     result = run_suite("landed", files, {"as_of": as_of, "loads": rows})
     code, message = raised(result.raise_if_refused)
     return code, message or " ".join((result.warning() or "").split())

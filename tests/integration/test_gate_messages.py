@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import duckdb
 import pytest
 
 from expectations.runner import run_suite
 from tests.expectations_fixtures import GOOD
-from tests.landing_fixtures import CONTRACT, LISTINGS, MERCHANTS, Market
+from tests.landing_fixtures import CONTRACT, LISTINGS, MERCHANTS, Landed, Market
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.home import Home
 from touchstone.core.last_run import what_is_missing
@@ -129,10 +128,10 @@ def test_an_invalid_policy_is_refused_before_anything_lands(tmp_path: Path) -> N
 
 def _volume_gate(market: Market) -> str | None:
     """Returns what the gate on landed tables refuses of a marketplace's loads as to their volume, or None."""
-    from orchestration.checks import _load_rows
+    from orchestration.checks import load_rows
 
-    run = SimpleNamespace(landing=market.landing, pins=market.pins(), ledger=Ledger(market.landing).read())
-    rows = _load_rows(run)  # type: ignore[arg-type]  # the part of a run that the gate reads
+    run = Landed(market.landing, market.pins(), Ledger(market.landing).read())
+    rows = load_rows(run)
     files = {
         table: [path for load in loads for path in load.paths(market.landing)]
         for table, loads in run.pins.current.items()
