@@ -71,7 +71,7 @@ where entity_kind = 'merchant' and kind in ('ban', 'reinstatement') and occurred
 group by entity_id having last = 'ban';
 create view decided as
 select 'listing' as entity_kind, listing_id as entity_id, decided_at, 'counterfeit' as violation_type from known_notices
-where status in ('upheld', 'rejected')
+where status in ('upheld', 'rejected') and coalesce(kind, 'counterfeit') = 'counterfeit'
 union all select 'listing', listing_id, decided_at, 'counterfeit' from test_buys
 where verdict in ('genuine', 'counterfeit') and decided_at::date <= {DAY}
 union all select entity_kind, entity_id, decided_at, violation_type from moderation_decisions where decided_at::date <= {DAY}
