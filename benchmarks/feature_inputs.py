@@ -38,13 +38,16 @@ GROUPS = (
     ("orders", "reviews"),
 )
 """Tables and columns of which any one may be enough for a feature."""
+COUNTERS = "listing_snapshots."
+"""Marks the alternatives that are entered by hand."""
 REQUIRED_TABLES = ("merchants", "listings")
 Feature = tuple[str, str]
 """A model and one of its features."""
 HEADER = """\
 # Which columns of the source contract each feature needs, in addition to the required columns of merchants and listings. Written
 # by benchmarks/feature_inputs.py, which removes each optional column and table of the demo and rebuilds the features: without
-# what is named here, the feature has the same value for all entities.
+# what is named here, the feature has the same value for all entities. Alternatives in listing_snapshots, not in the demo, are
+# entered by hand; tests/integration/test_counters.py shows that they are enough.
 #
 #   table.column   that column
 #   table          that table: its required columns are enough
@@ -232,7 +235,8 @@ def main() -> None:
             before = list(known.get(model, {}).get(name, ()))
             if (model, name) not in found:
                 print(f"{model}.{name} is the same for all entities of this home: kept as it is")
-            result[model][name] = found.get((model, name), before)
+            by_hand = {one.partition(ALTERNATIVES)[0]: one for one in before if COUNTERS in one}
+            result[model][name] = [by_hand.get(one, one) for one in found.get((model, name), before)]
             if result[model][name] != before:
                 print(f"{model}.{name}: {', '.join(result[model][name]) or 'nothing'}")
     if arguments.write:

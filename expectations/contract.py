@@ -59,6 +59,25 @@ GENERATED_NOTE = "Generated from expectations/contract.yml by `python -m expecta
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
+COUNTER_WINDOWS = (7, 30, 90)
+"""The windows, in days, that a counter of a snapshot may have next to its value to date."""
+
+
+def windowed_name(counter: str, days: int) -> str:
+    """Returns the column of a counter's value in the last days, such as `returned_30d_count` of `returned_count`."""
+    stem, _, unit = counter.rpartition("_")
+    return f"{stem}_{days}d_{unit}"
+
+
+def _in_windows(counter: str, description: str) -> list[tuple[str, str]]:
+    """Returns the columns of a counter with their descriptions."""
+    stem = description.rstrip(".")
+    return [
+        (counter, f"{stem}, to date."),
+        *((windowed_name(counter, days), f"{stem}, in the last {days} days.") for days in COUNTER_WINDOWS),
+    ]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -147,6 +166,22 @@ class Contract(_Strict):
 
     version: Literal[1]
     tables: dict[Identifier, Table]
+    counters: dict[Identifier, Column] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_counters(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Adds the counters, to date and of each window, to the tables with `counters: true`."""
+        counters = {
+            name: declared | {"description": description}
+            for counter, declared in content.get("counters", {}).items()
+            for name, description in _in_windows(counter, declared["description"])
+        }
+        tables = {name: dict(table) for name, table in content["tables"].items()}
+        for table in tables.values():
+            if table.pop("counters", False):
+                table["columns"] = table["columns"] | counters
+        return content | {"tables": tables}
 
     @model_validator(mode="after")
     def _references_exist(self) -> Contract:
@@ -321,14 +356,26 @@ tables:                          # contract table: an input (or view), or a quer
 
 
 def _docs_table(name: str, table: Table) -> str:
+    windowed = {windowed_name(name, days) for name in table.columns for days in COUNTER_WINDOWS if "_" in name}
     facts = [f"Key: {', '.join(f'`{key}`' for key in table.key)}."]
     if table.event_at:
         facts.append(f"Event: `{table.event_at}`.")
     if table.required:
         facts.append("**This table is required.**")
-    rows = [_docs_column(column_name, column, table) for column_name, column in table.columns.items()]
+    if windowed & set(table.columns):
+        example = ", ".join(f"`{windowed_name('order_count', days)}`" for days in COUNTER_WINDOWS)
+        facts.append(f"Columns marked *to date* also exist for the last {_listed(COUNTER_WINDOWS)} days: {example}.")
+    rows = [
+        _docs_column(column_name, column, table)
+        for column_name, column in table.columns.items()
+        if column_name not in windowed
+    ]
     head = ["", f"## {name}", "", table.description, " ".join(facts), ""]
     return "\n".join([*head, "| column | type | known | rules | what |", "|---|---|---|---|---|", *rows])
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
 def _docs_column(name: str, column: Column, table: Table) -> str:

@@ -19,13 +19,12 @@ from typing import Any
 import duckdb
 import yaml
 
-from expectations.contract import LANDED_COLUMNS
+from expectations.contract import LANDED_COLUMNS, load_contract
 from orchestration.dbt_runner import read_project, show_previous
 from touchstone.core.words import register
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = REPOSITORY / "dbt_project"
-CONTRACT = REPOSITORY / "expectations" / "contract.yml"
 WAREHOUSE_SOURCES = REPOSITORY / "expectations" / "warehouse_sources.yml"
 
 Row = Mapping[str, Any]
@@ -46,9 +45,8 @@ LOAD_COLUMNS = {name: sql_type for name, (sql_type, _) in LANDED_COLUMNS.items()
 
 @cache
 def contract_tables() -> dict[str, dict[str, Any]]:
-    """Returns the source contract's tables as defined in the YAML file."""
-    tables: dict[str, dict[str, Any]] = yaml.safe_load(CONTRACT.read_text())["tables"]
-    return tables
+    """Returns the source contract's tables as plain data."""
+    return {name: table.model_dump(exclude_defaults=True) for name, table in load_contract().tables.items()}
 
 
 @cache

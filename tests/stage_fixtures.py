@@ -149,8 +149,8 @@ class FirstRun:
             list(asset(context))
 
 
-def first_run(settings: Settings) -> FirstRun:
-    """Does what `touchstone run --approve-if-passing` does in an empty home, from landing to publication.
+def landed_run(settings: Settings) -> FirstRun:
+    """Lands a marketplace's tables in an empty home, and judges them.
 
     Raises:
         TouchstoneError: What the command would exit with 2 or 3 for.
@@ -163,6 +163,16 @@ def first_run(settings: Settings) -> FirstRun:
     as_of = default_as_of(run.landing, run.pins)
     result = FirstRun(Run(settings, record, run.warehouse, {"dagster/partition": str(as_of)}), as_of)
     result.gate("landed", "listings")
+    return result
+
+
+def first_run(settings: Settings) -> FirstRun:
+    """Does what `touchstone run --approve-if-passing` does in an empty home, from landing to publication.
+
+    Raises:
+        TouchstoneError: What the command would exit with 2 or 3 for.
+    """
+    result = landed_run(settings)
     result.shape_and_features()
     result.train()
     result.publish(result.rate())

@@ -46,15 +46,6 @@
 #}
 {% macro calibrating_positives() %}{{ return(var('calibrating_positives', 100)) }}{% endmacro %}
 
-{# Select list of windowed sums that exist in `relation`, 0 if a left join found no row. #}
-{% macro windowed_sums_of(columns, relation) -%}
-    {%- for column, windows in columns.items() %}
-        {%- for window in windows %}
-        coalesce({{ relation }}.{{ column }}_{{ window }}, 0) as {{ column }}_{{ window }}{{ ',' if not loop.last }}
-        {%- endfor %}{{ ',' if not loop.last }}
-    {%- endfor %}
-{%- endmacro %}
-
 {# A ratio that can be summed: DECIMAL(18,6), capped at a million. (`least` would return a million for null.) #}
 {% macro decimal_ratio(numerator, denominator) -%}
     cast(
@@ -153,13 +144,6 @@
     {{ return(columns) }}
 {% endmacro %}
 
-{# Sums of a daily table's columns under their own names. #}
-{% macro sums(columns, relation) -%}
-    {%- for column in columns %}
-        cast(coalesce(sum({{ relation }}.{{ column }}), 0) as bigint) as {{ column }}{{ ',' if not loop.last }}
-    {%- endfor %}
-{%- endmacro %}
-
 {#
     Polarisation of ratings, from an entity's windowed sums `own`: the share of ratings that can be paired off as five stars
     against one star. (The share of five-star and one-star ratings together would also be high where all are satisfied or all are
@@ -171,17 +155,22 @@
     ) }}
 {%- endmacro %}
 
-{# Columns that are also summed by merchant and brand, by part. #}
+{# Columns that are also summed by merchant and brand, by part, with their windows. #}
 {% macro brand_columns() %}
     {{ return({
-        'orders': ['order_count', 'refund_count', 'refund_not_authentic_count'],
-        'reviews': ['rating_count', 'rating_sum', 'text_review_count', 'authenticity_complaint_count'],
+        'orders': {'order_count': ['life'], 'refund_count': ['life'], 'refund_not_authentic_count': ['life']},
+        'reviews': {
+            'rating_count': ['life'],
+            'rating_sum': ['life'],
+            'text_review_count': ['life'],
+            'authenticity_complaint_count': ['life'],
+        },
     }) }}
 {% endmacro %}
 
-{# A merchant's sum without one of its own listings, at least 0. #}
+{# A merchant's sum without one of its own listings, at least 0; null if it is unknown. (`greatest` would return 0 for null.) #}
 {% macro less_own(total, own) -%}
-    greatest({{ total }} - coalesce({{ own }}, 0), 0)
+    case when {{ total }} is not null then greatest({{ total }} - coalesce({{ own }}, 0), 0) end
 {%- endmacro %}
 
 {# Number of prior cases that shrink a share towards 0. #}

@@ -355,6 +355,34 @@ def add_to(sources: Path) -> None:
             connection.execute(f"copy (from {table} order by all) to '{sources / table}.parquet' (format parquet)")
 
 
+def add_snapshots(sources: Path) -> None:
+    """Writes counters of every listing and merchant, which the demo lacks: up to five snapshots each, since it exists."""
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        for table, entities, since in (
+            ("listing_snapshots", "listings", "listed_at"),
+            ("merchant_snapshots", "merchants", "registered_at"),
+        ):
+            columns = contract_tables()[table]["columns"]
+            key = contract_tables()[table]["key"][0]
+            drawn = {name: f"hash({key}, week, '{name}')" for name in columns}
+            values = {
+                name: f"{drawn[name]} % 40"
+                if column["type"] == "integer"
+                else f"cast({drawn[name]} % 500 as double) / 100"
+                for name, column in columns.items()
+            } | {
+                key: key,
+                "observed_at": f"timestamp '{GRID_DATE} 15:00:00' + to_days(cast(week * 9 + hash({key}) % 7 as integer))",
+                "currency": "'USD'",
+            }
+            select = ", ".join(f"{value} as {name}" for name, value in values.items())
+            connection.read_parquet(str(sources / f"{entities}.parquet")).create_view(entities)
+            weeks = f"select {select} from {entities} cross join range(-1, 4) as weeks (week)"
+            rows = f"{weeks} where {values['observed_at']} > {since}"
+            connection.sql(rows).write_parquet(str(sources / f"{table}.parquet"))
+
+
 @dataclass(frozen=True)
 class Homes:
     """The three warehouses' folders."""
@@ -372,6 +400,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Homes:
     made = Homes(folder / "complete", folder / "truncated", folder / "earlier")
     sources = folder / "market" / "sources"
     add_ring(sources)
+    add_snapshots(sources)
     add_to(sources)
     fill(made.complete, sources, AS_OF, None, with_training=True)
     fill(made.truncated, sources, AS_OF, AS_OF, with_training=True)

@@ -82,6 +82,7 @@ ROWS = {
         }
     ],
     "merchant_snapshots": [{"merchant_id": "m1", "observed_at": "2026-01-07", "rating": 4.5}],
+    "listing_snapshots": [{"listing_id": "l1", "observed_at": "2026-01-07", "rating": 4.5, "review_count": 2}],
     "fx_rates": [{"currency": "EUR", "date": "2026-01-03", "rate": 1.1}],
 }
 
@@ -119,6 +120,8 @@ BAD_ROWS = {
     "spans_apart_int_brand_products": """
         insert into int_brand_products by name select * replace (date '2025-02-01' as known_from) from int_brand_products""",
     "spans_apart_int_listing_brands": "update int_listing_brands set known_until = known_from",
+    "spans_apart_int_listing_counters": "insert into int_listing_counters from int_listing_counters",
+    "spans_apart_int_merchant_counters": "insert into int_merchant_counters from int_merchant_counters",
     "spans_apart_int_listing_texts": "insert into int_listing_texts from int_listing_texts",
     "spans_apart_int_spec_comparisons": "insert into int_spec_comparisons from int_spec_comparisons",
     "spans_apart_stg_brand_logo_history": "insert into landed.brand_logos from landed.brand_logos",

@@ -470,6 +470,7 @@ def make_large_warehouse(home: Path, amount: int) -> None:
 BUILDER = """
 import os, sys
 from pathlib import Path
+sys.path.append("tests")  # of conftest, as pytest has it
 from tests import dbt_fixtures
 from tests.integration.test_dbt_shape_healing import build
 

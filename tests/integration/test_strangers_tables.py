@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.conftest import Outcome, touchstone
-from tests.market_fixtures import write_sources_file
+from tests.market_fixtures import listing_counters, write_sources_file
 from tests.stage_fixtures import first_run
 from touchstone.core.settings import POLICY_FILE, Settings
 from touchstone.demo.generate import generate
@@ -78,6 +78,17 @@ STRANGERS = {
         {"listing_prices": "select listing_id, placed_at as observed_at, any_value(amount / quantity) as price, "
          "any_value(currency) as currency from orders where listing_id is not null group by all"},
     ),
+    "counters only": Stranger(CATALOGUE, "starter", {"listing_snapshots": listing_counters(DAY)}),
+    "a crawl": Stranger(
+        (),
+        "starter",
+        {
+            "merchants": "select merchant_id from merchants",
+            "listings": "select listing_id, merchant_id, title, price, currency, listed_at from listings",
+            "listing_snapshots": f"select listing_id, timestamp '{DAY} 20:00:00' as observed_at, avg(rating) as rating, "
+            "count(*) as review_count from reviews group by all",
+        },
+    ),
     "labels dated after the newest listing": Stranger(
         (*CATALOGUE, *SALES),
         "ranking",
@@ -137,6 +148,9 @@ def test_a_strangers_first_run_ends_with_a_list_of_the_stated_kind(demo: Path, t
     assert manifest["inputs"]["model"]["is_calibrated"] is (stranger.kind == "calibrated"), message
     assert ("listing_counterfeit is off" in message) is (stranger.kind == "starter"), message
     assert ("TOUCHSTONE_SIGHTING_DAYS" in " ".join(message.split())) is ("derived from sales" in name), message
+    coverage = json.loads((home / "coverage" / f"as_of={manifest['as_of']}" / "coverage.json").read_text())
+    for signal, found in coverage["signals"].items():
+        assert f"{signal.capitalize():<11}{found['available']} of {found['features']}" in done.stdout, signal
     for command in (("lists", "show", "listings"), ("audits", "plan", "--size", "50")):
         again = touchstone(home, *command)
         assert again.code == 0, again.stderr

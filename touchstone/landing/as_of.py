@@ -24,6 +24,7 @@ OBSERVATIONS: Final = (
     ("listings", "listed_at"),
     ("listings", "last_seen_at"),
     ("listing_prices", "observed_at"),
+    ("listing_snapshots", "observed_at"),
     ("orders", "placed_at"),
 )
 """Columns with the times of observations."""

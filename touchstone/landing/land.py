@@ -30,7 +30,7 @@ from touchstone.core.files import (
     sha256_file,
     sync_directory,
 )
-from touchstone.core.text import shorten, visible
+from touchstone.core.text import list_some, shorten, visible
 from touchstone.landing.checks import TableReport, describe_remedy, refusal
 from touchstone.landing.connectors import CsvConnector, ParquetConnector
 from touchstone.landing.currencies import RATES, describe_unknown_currencies, unknown_currencies
@@ -118,7 +118,7 @@ def _report(extractor: Extractor, name: str, extraction: Extraction, accepted: M
     if extraction.set_aside.rows:
         message += f"; {extraction.set_aside}"
     if extraction.absent_columns:
-        message += f"; the source does not have {', '.join(extraction.absent_columns)}, which will be null"
+        message += f"; the source does not have {list_some(extraction.absent_columns)}, which will be null"
     if name in accepted:
         filled = filled_columns(extractor.connection, extraction.rows, columns)
         if "currency" in filled and name != RATES:

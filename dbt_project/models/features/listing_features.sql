@@ -196,7 +196,6 @@ relisted as (
 
 ),
 
--- If the platform has no orders or reviews by the date, their counts are null (unknown), not 0.
 final as (
 
     select
@@ -238,9 +237,9 @@ final as (
         offered.is_model_known,
         offered.condition = 'new' as is_condition_new,
 
-        case when platform.has_reviews then own.review_count_life end as review_count,
-        case when platform.has_reviews then own.review_count_90 end as review_90d_count,
-        case when platform.has_reviews then own.review_count_30 end as review_30d_count,
+        own.review_count_life as review_count,
+        own.review_count_90 as review_90d_count,
+        own.review_count_30 as review_30d_count,
         {{ ratio('own.rating_sum_life', '5 * own.rating_count_life') }} as rating_ratio,
         {{ ratio('own.rating_sum_30', '5 * own.rating_count_30') }} as rating_30d_ratio,
         round(
@@ -263,9 +262,9 @@ final as (
         {{ shrunken_share('own.repeated_review_count_life', 'own.long_text_review_count_life') }} as repeated_review_share,
         {{ ratio('own.long_text_review_count_life', 'own.review_count_life') }} as long_review_share,
 
-        case when platform.has_orders then own.order_count_life end as order_count,
-        case when platform.has_orders then own.order_count_90 end as order_90d_count,
-        case when platform.has_orders then own.order_count_30 end as order_30d_count,
+        own.order_count_life as order_count,
+        own.order_count_90 as order_90d_count,
+        own.order_count_30 as order_30d_count,
         {{ shrunken_share('own.refund_count_life', 'own.order_count_life') }} as refund_share,
         {{ shrunken_share('least(own.refund_count_90, own.order_count_90)', 'own.order_count_90') }} as refund_90d_share,
         {{ shrunken_share('own.refund_not_authentic_count_life', 'own.order_count_life') }} as refund_not_authentic_share,
@@ -278,7 +277,7 @@ final as (
         pictures.picture_merchant_count,
         pictures.unnamed_logo_count,
         cast(pictures.confirmed_merchant_share as double) as picture_confirmed_share,
-        pictures.picture_count,
+        cast(coalesce(pictures.picture_count, own.photo_count) as integer) as picture_count,
         {{ ratio('pictures.common_picture_count', 'pictures.picture_count') }} as common_picture_share,
         {{ ratio(
             less_own('merchant_pictures.altered_picture_count', 'case when pictures.is_active then pictures.altered_picture_count end'),

@@ -151,6 +151,8 @@ described as (
         offered_listings.largest_price_drop,
         offered_listings.paid_base,
         offered_listings.asked_base,
+        listing_counters.paid_base as counted_paid_base,
+        listing_counters.paid_unit_count as counted_unit_count,
         {{ in_base_currency('listing_history.price', 'listing_history.currency', 'fx_rates.rate') }} as stated_price_base,
         cast(listing_history.brand_claimed is null as integer)
         + cast(listing_history.category is null as integer)
@@ -170,6 +172,11 @@ described as (
             int_listing_brands.listing_id = offered_listings.listing_id
             and int_listing_brands.known_from <= offered_listings.as_of_date
             and int_listing_brands.known_until > offered_listings.as_of_date
+    left join {{ ref('int_listing_counters') }} as listing_counters
+        on
+            listing_counters.listing_id = offered_listings.listing_id
+            and listing_counters.known_from <= offered_listings.as_of_date
+            and listing_counters.known_until > offered_listings.as_of_date
     left join fx_rates
         on
             fx_rates.currency = listing_history.currency
@@ -275,8 +282,17 @@ final as (
         priced.highest_price_base,
         priced.price_change_count,
         priced.largest_price_drop,
-        priced.paid_base,
-        priced.asked_base,
+        coalesce(
+            priced.paid_base,
+            case when priced.price_base > 0 then priced.counted_paid_base end
+        ) as paid_base,
+        coalesce(
+            priced.asked_base,
+            case
+                when priced.counted_paid_base is not null and priced.price_base > 0
+                    then cast(priced.counted_unit_count * priced.price_base as decimal(18, 4))
+            end
+        ) as asked_base,
         priced.missing_field_count,
         priced.is_authorised,
         priced.msrp_base,

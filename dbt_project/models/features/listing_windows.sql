@@ -1,5 +1,6 @@
 -- Orders, refunds and reviews of a listing by a date, summed over all time and the last 90 and 30 days; one row per listing and
--- date of the spine. Each part is summed separately, so that few columns are processed at a time.
+-- date of the spine. Each part is summed separately, so that few columns are processed at a time. A listing without events has
+-- what its newest snapshot counts. Null if neither is known.
 with
 
 places as (
@@ -30,15 +31,44 @@ places as (
 ),
 
 {% endfor %}
+platform as (
+
+    select * from {{ ref('platform_states') }}
+
+),
+
+counters as (
+
+    select
+        places.listing_id,
+        places.as_of_date,
+        {{ counters_at('listing_counters', 'places.as_of_date') }},
+        listing_counters.photo_count
+    from places
+    inner join {{ ref('int_listing_counters') }} as listing_counters
+        on
+            listing_counters.listing_id = places.listing_id
+            and listing_counters.known_from <= places.as_of_date
+            and listing_counters.known_until > places.as_of_date
+
+),
+
 final as (
 
     select
         places.listing_id,
         {% for part, columns in summed_columns_by_part().items() %}
-        {{ windowed_sums_of(columns, part) }},
+        {{ counts_of_either(part, columns, 'listing_id', ['counters']) }},
         {% endfor %}
+        counters.photo_count,
         places.as_of_date
     from places
+    inner join platform
+        on platform.as_of_date = places.as_of_date
+    left join counters
+        on
+            counters.listing_id = places.listing_id
+            and counters.as_of_date = places.as_of_date
     {% for part in summed_columns_by_part() %}
     left join {{ part }}
         on

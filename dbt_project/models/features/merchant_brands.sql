@@ -1,6 +1,6 @@
 -- A merchant's listings of one brand at a date: sums over its active listings of the brand, and over the orders and reviews of
--- all it ever offered; one row per merchant, brand and date. Counterfeits are brand-specific: a merchant may sell genuine
--- products of other brands.
+-- all it ever offered, else what the newest snapshots of these listings count; one row per merchant, brand and date. Counterfeits
+-- are brand-specific: a merchant may sell genuine products of other brands.
 with
 
 merchant_windows as (
@@ -64,7 +64,7 @@ offers as (
         offers.merchant_id,
         offers.brand_id,
         offers.as_of_date,
-        {{ sums(columns, 'listing_days') }}
+        {{ windowed_sums(columns, 'listing_days', 'offers.as_of_date') }}
     from {{ ref(listing_parts()[part]) }} as listing_days
     inner join int_listing_brands
         on
@@ -84,6 +84,40 @@ offers as (
 ),
 
 {% endfor %}
+platform as (
+
+    select * from {{ ref('platform_states') }}
+
+),
+
+counters as (
+
+    select
+        offers.merchant_id,
+        offers.brand_id,
+        offers.as_of_date,
+        {{ summed_counters('listing_counters', 'offers.as_of_date') }}
+    from offers
+    inner join {{ ref('stg_listings') }} as listings
+        on listings.merchant_id = offers.merchant_id
+    inner join int_listing_brands
+        on
+            int_listing_brands.listing_id = listings.listing_id
+            and int_listing_brands.brand_id = offers.brand_id
+            and int_listing_brands.known_from <= offers.as_of_date
+            and int_listing_brands.known_until > offers.as_of_date
+    inner join {{ ref('int_listing_counters') }} as listing_counters
+        on
+            listing_counters.listing_id = listings.listing_id
+            and listing_counters.known_from <= offers.as_of_date
+            and listing_counters.known_until > offers.as_of_date
+    group by
+        offers.merchant_id,
+        offers.brand_id,
+        offers.as_of_date
+
+),
+
 final as (
 
     select
@@ -95,12 +129,17 @@ final as (
         offers.log_msrp_ratio_sum,
         offers.compared_field_count,
         {% for part in summed_columns_by_part() %}
-        {% for column in brand_columns()[part] %}
-        coalesce({{ part }}.{{ column }}, 0) as {{ column }}_life,
-        {% endfor %}
+        {{ counts_of_either(part, brand_columns()[part], 'merchant_id', ['counters']) }},
         {% endfor %}
         offers.discrepant_field_count
     from offers
+    left join platform
+        on platform.as_of_date = offers.as_of_date
+    left join counters
+        on
+            counters.merchant_id = offers.merchant_id
+            and counters.brand_id = offers.brand_id
+            and counters.as_of_date = offers.as_of_date
     {% for part in summed_columns_by_part() %}
     left join {{ part }}
         on

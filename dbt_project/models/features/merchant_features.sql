@@ -169,8 +169,8 @@ features as (
         {{ ratio('offers.unknown_brand_count', 'states.active_listing_count') }} as unknown_brand_share,
         {{ ratio('offers.condition_new_count', 'offers.condition_count') }} as condition_new_share,
 
-        case when platform.has_reviews then windows.review_count_life end as review_count,
-        case when platform.has_reviews then windows.review_count_30 end as review_30d_count,
+        windows.review_count_life as review_count,
+        windows.review_count_30 as review_30d_count,
         {{ ratio('windows.rating_sum_life', '5 * windows.rating_count_life') }} as rating_ratio,
         {{ ratio('windows.rating_sum_30', '5 * windows.rating_count_30') }} as rating_30d_ratio,
         round(
@@ -204,8 +204,8 @@ features as (
         ) }} as repeated_review_share,
         {{ ratio('windows.long_text_review_count_life', 'windows.review_count_life') }} as long_review_share,
 
-        case when platform.has_orders then windows.order_count_life end as order_count,
-        case when platform.has_orders then windows.order_count_30 end as order_30d_count,
+        windows.order_count_life as order_count,
+        windows.order_count_30 as order_30d_count,
         {{ shrunken_share('windows.refund_count_life', 'windows.order_count_life') }} as refund_share,
         {{ shrunken_share(
             'least(windows.refund_count_90, windows.order_count_90)', 'windows.order_count_90'

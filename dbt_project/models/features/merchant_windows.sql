@@ -1,6 +1,7 @@
 -- Orders, refunds and reviews of all listings of a merchant by a date, summed over all time and the last 90 and 30 days, and the
 -- rating and sales that the platform last displayed. One row per merchant and date at which it is rated, trained on, or a
--- possible neighbour of one that is.
+-- possible neighbour of one that is. A merchant without events has what its newest snapshot counts, else what those of its
+-- listings count together. Null if none of these is known.
 with
 
 listing_spine as (
@@ -95,17 +96,68 @@ shown as (
 
 ),
 
+platform as (
+
+    select * from {{ ref('platform_states') }}
+
+),
+
+own_counters as (
+
+    select
+        places.merchant_id,
+        places.as_of_date,
+        {{ counters_at('merchant_counters', 'places.as_of_date') }}
+    from places
+    inner join {{ ref('int_merchant_counters') }} as merchant_counters
+        on
+            merchant_counters.merchant_id = places.merchant_id
+            and merchant_counters.known_from <= places.as_of_date
+            and merchant_counters.known_until > places.as_of_date
+
+),
+
+listing_counters as (
+
+    select
+        places.merchant_id,
+        places.as_of_date,
+        {{ summed_counters('counters', 'places.as_of_date') }}
+    from places
+    inner join {{ ref('stg_listings') }} as listings
+        on listings.merchant_id = places.merchant_id
+    inner join {{ ref('int_listing_counters') }} as counters
+        on
+            counters.listing_id = listings.listing_id
+            and counters.known_from <= places.as_of_date
+            and counters.known_until > places.as_of_date
+    group by
+        places.merchant_id,
+        places.as_of_date
+
+),
+
 final as (
 
     select
         places.merchant_id,
         places.as_of_date,
         {% for part, columns in summed_columns_by_part().items() %}
-        {{ windowed_sums_of(columns, part) }},
+        {{ counts_of_either(part, columns, 'merchant_id', ['own_counters', 'listing_counters']) }},
         {% endfor %}
         shown.shown_rating,
         shown.shown_sales_count
     from places
+    left join platform
+        on platform.as_of_date = places.as_of_date
+    left join own_counters
+        on
+            own_counters.merchant_id = places.merchant_id
+            and own_counters.as_of_date = places.as_of_date
+    left join listing_counters
+        on
+            listing_counters.merchant_id = places.merchant_id
+            and listing_counters.as_of_date = places.as_of_date
     {% for part in summed_columns_by_part() %}
     left join {{ part }}
         on

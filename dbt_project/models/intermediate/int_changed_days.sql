@@ -24,6 +24,7 @@ moments as (
         ('orders', 'orders', 'refunded_at'),
         ('reviews', 'reviews', 'created_at'),
         ('sightings', 'listing_prices', 'observed_at'),
+        ('sightings', 'listing_snapshots', 'observed_at'),
         ('sightings', 'listings', 'last_seen_at'),
         ('cases', 'listings', 'listed_at'),
         ('cases', 'listings', 'delisted_at'),

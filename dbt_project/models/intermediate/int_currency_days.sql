@@ -4,6 +4,8 @@
     ('orders', 'placed_at', 'amount'),
     ('listings', 'listed_at', 'price'),
     ('listing_prices', 'observed_at', 'price'),
+    ('listing_snapshots', 'observed_at', 'gmv_amount'),
+    ('merchant_snapshots', 'observed_at', 'gmv_amount'),
     ('test_buys', 'ordered_at', 'cost'),
     ('enforcement_actions', 'occurred_at', 'seized_value'),
     ('cases', 'stage_at', 'amount'),

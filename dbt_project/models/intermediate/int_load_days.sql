@@ -34,6 +34,10 @@
         'key': ['listing_id', 'observed_at'],
         'moments': {'observed_at': ['price', 'currency']},
     },
+    'listing_snapshots': {
+        'key': ['listing_id', 'observed_at'],
+        'moments': {'observed_at': []},
+    },
     'listings': {
         'key': ['listing_id'],
         'moments': {'listed_at': [], 'delisted_at': [], 'last_seen_at': []},

@@ -11,7 +11,7 @@ with
 
 {{ days_to_rebuild('sightings') }}
 
--- A listing was on offer when a price was observed, and whenever a load has it as last seen.
+-- A listing was on offer when a price or a snapshot of it was observed, and whenever a load has it as last seen.
 sightings as (
 
     select
@@ -21,6 +21,14 @@ sightings as (
     from {{ ref('stg_listing_prices') }} as listing_prices
     inner join bounds
         on {{ is_within_bounds('listing_prices.observed_at') }}
+    union all
+    select
+        listing_snapshots.listing_id,
+        listing_snapshots.observed_at as seen_at,
+        cast(null as decimal(18, 4)) as price_base
+    from {{ ref('stg_listing_snapshots') }} as listing_snapshots
+    inner join bounds
+        on {{ is_within_bounds('listing_snapshots.observed_at') }}
     union all
     select distinct
         landed_listings.listing_id,

@@ -1,6 +1,6 @@
--- Expected harm of each active listing; one row per listing: score/100 × units sold in 30 days (at least 1) × price in the base
--- currency × severity of a counterfeit in its category. It is 0 for suppressed listings, and null without a rating or price.
--- Computed as DECIMAL throughout, so that sums do not depend on the order of rows.
+-- Expected harm of each active listing; one row per listing: score/100 × units sold in 30 days (at least 1; without orders, as
+-- its newest snapshot counts) × price in the base currency × severity of a counterfeit in its category. It is 0 for suppressed
+-- listings, and null without a rating or price. Computed as DECIMAL throughout, so that sums do not depend on the order of rows.
 with
 
 run as (
@@ -38,6 +38,19 @@ sales as (
 
 ),
 
+counters as (
+
+    select
+        int_listing_counters.listing_id,
+        {{ counted('int_listing_counters', 'unit_count', '30', 'run.as_of') }} as unit_count
+    from {{ ref('int_listing_counters') }} as int_listing_counters
+    inner join run
+        on
+            run.as_of >= int_listing_counters.known_from
+            and run.as_of < int_listing_counters.known_until
+
+),
+
 seriousness as (
 
     select * from {{ ref('seriousness') }}
@@ -59,11 +72,13 @@ weighed as (
         cast(rated_listings.score as decimal(9, 4)) as score,
         coalesce(rated_listings.is_flagged and rated_listings.held_by is null, false) as is_listed,
         coalesce(rated_listings.is_suppressed, false) as is_suppressed,
-        cast(least(coalesce(sales.unit_count, 0), 1000000000) as bigint) as unit_count,
+        cast(least(coalesce(sales.unit_count, counters.unit_count, 0), 1000000000) as bigint) as unit_count,
         coalesce(of_category.seriousness, of_first_part.seriousness, 1) as seriousness
     from active_listings
     left join sales
         on sales.listing_id = active_listings.listing_id
+    left join counters
+        on counters.listing_id = active_listings.listing_id
     left join rated_listings
         on rated_listings.listing_id = active_listings.listing_id
     left join seriousness as of_category
