@@ -104,7 +104,7 @@ group by merchant_id
 """
 SELLING = """
 select rated.merchant_id, bool_or(truth.is_counterfeit and truth.since <= date '{as_of}') as is_counterfeit
-from read_parquet('{live}', hive_partitioning = false) as rated
+from read_parquet('{active}', hive_partitioning = false) as rated
 inner join read_parquet('{truth}/listings.parquet') as truth using (listing_id)
 group by rated.merchant_id
 """
