@@ -2,7 +2,8 @@
 
 The demo with all label tables removed. Each month the ranking in force draws a plan of test buys, the demo's truth gives the
 verdicts, and the next month trains on them. Measured against the truth, on the active listings without a verdict: average
-precision and precision in the first 100 after each round; after the last one the calibration slope and the estimated prevalence.
+precision and precision in the first 100 after each round; after the last ones also the calibration slope, and the prevalence
+that the test buys estimate.
 The pipeline never reads the truth; this does, afterwards. Prints Markdown.
 
     python benchmarks/first_day.py --scale 0.1 --seeds 1201 1202 1203 1204
@@ -25,12 +26,14 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import yaml
 
 from ml.metrics import calibration_slope
 from ml.registry import Registry
 from ml.sampling import Design, design_strata
 from touchstone.casework.plans import sampling_frame
+from touchstone.casework.reports import figure_values, read_report
 from touchstone.casework.test_buys import Request, frame_of
 from touchstone.core.settings import Settings
 from touchstone.demo.generate import generate
@@ -41,6 +44,7 @@ LABEL_TABLES = (
 MODEL = "listing_counterfeit"
 DATES = (date(2026, 3, 31), date(2026, 4, 30), date(2026, 5, 31), date(2026, 6, 30))
 BUYS = 400
+RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Round:
         estimate: Mean score / 100 of all active listings.
         true_share: Share of counterfeits among all active listings.
         slope: Calibration slope on the listings without a verdict; nan for a ranking.
+        slope_interval: Its 95 % interval, by resampling the listings.
+        bought: The prevalence that the test buys of the last 90 days give, with its 95 % interval; nan before any verdict.
     """
 
     as_of: date
@@ -70,6 +76,8 @@ class Round:
     estimate: float
     true_share: float
     slope: float
+    slope_interval: tuple[float, float]
+    bought: tuple[float, float, float]
 
 
 def without_labels(folder: Path, scale: float, seed: int) -> None:
@@ -178,11 +186,25 @@ def measure(home: Path, truth: Path, as_of: date) -> Round:
     if champion is None:
         raise SystemExit(f"no version of {MODEL} rates as of {as_of}")
     kind = "starter" if champion.card.get("is_starter") else champion.card["calibration"]["main"]["method"]
-    slope = calibration_slope(score[open_], found, np.ones(len(found))) if champion.is_calibrated else float("nan")
+    slope, slope_interval = slope_of(score[open_], found) if champion.is_calibrated else (np.nan, (np.nan, np.nan))
+    figures = figure_values(read_report(home, as_of)[1])
+    low, share, high = (figures[f"test_buys.prevalence_{name}"] for name in ("low", "share", "high"))
     return Round(
         as_of, kind, int((~open_).sum()), len(found), float(found.mean()), float(precision[found].mean()),
         float(found[:100].mean()), float(score.mean()), float(is_true.mean()), slope,
+        slope_interval, (np.nan, np.nan, np.nan) if share is None else (low, share, high),
     )  # fmt: skip
+
+
+def slope_of(score: npt.NDArray[np.float64], label: npt.NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
+    """Returns the calibration slope and its 95 % interval, from 200 samples of the listings with replacement."""
+    rng, weight = np.random.default_rng(0), np.ones(len(label))
+    samples = [
+        calibration_slope(score, label, rng.multinomial(len(label), weight / len(label)).astype(np.float64))
+        for _ in range(RESAMPLES)
+    ]
+    low, high = np.quantile(samples, (0.025, 0.975))
+    return calibration_slope(score, label, weight), (float(low), float(high))
 
 
 def run_seed(scale: float, seed: int, rounds: int) -> list[Round]:
@@ -232,17 +254,20 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
     heads = ["seed", "as of", "model", "verdicts", "prevalence", "average precision", "times prevalence", "first 100"]
-    heads += ["mean score", "true", "slope"]
+    heads += ["mean score", "true", "slope (95 %)", "by test buys (95 %)"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     all_rounds = []
     for seed in given.seeds:
         all_rounds.append(run_seed(given.scale, seed, given.rounds))
         for each in all_rounds[-1]:
             mean = "" if each.kind in ("starter", "ranking") else f"{each.estimate:.4f}"
+            low, share, high = each.bought
+            bought = "" if np.isnan(share) else f"{share:.4f} ({low:.4f} to {high:.4f})"
+            slope = "" if np.isnan(each.slope) else "{:.2f} ({:.2f} to {:.2f})".format(each.slope, *each.slope_interval)
             cells = [
                 str(seed), str(each.as_of), each.kind, f"{each.verdicts:,}", f"{each.prevalence:.4f}",
                 f"{each.average_precision:.3f}", f"{each.average_precision / each.prevalence:.1f}", f"{each.first_100:.2f}",
-                mean, f"{each.true_share:.4f}", "" if np.isnan(each.slope) else f"{each.slope:.2f}",
+                mean, f"{each.true_share:.4f}", slope, bought,
             ]  # fmt: skip
             print(f"| {' | '.join(cells)} |", flush=True)
     if given.plot:
