@@ -52,6 +52,9 @@ LANDED_COLUMNS: dict[str, tuple[str, str]] = {
     "is_only_load": ("BOOLEAN", "Whether the table has no other pinned load, so that every row has one version."),
     "is_new": ("BOOLEAN", "Whether int_load_days does not yet contain the load."),
 }
+EXTRA_COLUMN = "extra"
+"""The column of the landed views with the values of the columns that a sources file adds, by name."""
+EXTRA_TYPE = "MAP(VARCHAR, DOUBLE)"
 STALE_AFTER_DAYS = 2
 """After how many days `dbt source freshness` warns of a table that did not land again."""
 GENERATED_NOTE = "Generated from expectations/contract.yml by `python -m expectations.contract --write`; do not edit."
@@ -116,13 +119,14 @@ class Column(_Strict):
 
 
 class Table(_Strict):
-    """One table of the contract."""
+    """One table of the contract. A sources file may add columns to one that `takes_extra`."""
 
     description: str
     key: tuple[Identifier, ...] = Field(min_length=1)
     columns: dict[Identifier, Column] = Field(min_length=1)
     required: bool = False
     event_at: Identifier | None = None
+    takes_extra: bool = False
 
     @model_validator(mode="after")
     def _names_exist(self) -> Table:
@@ -138,9 +142,19 @@ class Table(_Strict):
         ]
         if hashed:
             raise ValueError(f"{hashed} are personal: hash, so they must be strings, as a hash is one")
-        if set(self.columns) & set(LANDED_COLUMNS):
-            raise ValueError(f"{sorted(LANDED_COLUMNS)} are added by landing and cannot be columns of a table")
+        if set(self.columns) & {*LANDED_COLUMNS, EXTRA_COLUMN}:
+            raise ValueError(
+                f"{sorted(LANDED_COLUMNS)} and {EXTRA_COLUMN} are added by landing and cannot be columns of a table"
+            )
         return self
+
+    @property
+    def added_columns(self) -> dict[str, tuple[str, str]]:
+        """The type and the description of the columns that landed views have in addition to the contract's."""
+        if not self.takes_extra:
+            return LANDED_COLUMNS
+        extra = (EXTRA_TYPE, "Values of the columns that the sources file adds, by name; null without such columns.")
+        return {EXTRA_COLUMN: extra, **LANDED_COLUMNS}
 
     def is_needed(self, column: str) -> bool:
         """Returns whether a row must have a value in `column`: keys always, others where the contract says required."""
@@ -157,8 +171,8 @@ class Table(_Strict):
         return tuple(dict.fromkeys([*([self.event_at] if self.event_at else []), *self.key]))
 
     def digest(self) -> str:
-        """Returns the SHA-256 of the table's declaration."""
-        return sha256_bytes(canonical_json(self.model_dump(mode="json")))
+        """Returns the SHA-256 of what in the table's declaration determines its rows."""
+        return sha256_bytes(canonical_json(self.model_dump(mode="json", exclude={"takes_extra"})))
 
 
 class Contract(_Strict):
@@ -274,7 +288,7 @@ def _dbt_table(name: str, table: Table) -> dict[str, Any]:
     columns = [_dbt_column(column_name, column) for column_name, column in table.columns.items()]
     columns += [
         {"name": added, "description": description, "data_type": sql_type.lower()}
-        for added, (sql_type, description) in LANDED_COLUMNS.items()
+        for added, (sql_type, description) in table.added_columns.items()
     ]
     meta: dict[str, Any] = {"key": list(table.key), "required": table.required}
     if table.event_at:
@@ -362,6 +376,8 @@ def _docs_table(name: str, table: Table) -> str:
         facts.append(f"Event: `{table.event_at}`.")
     if table.required:
         facts.append("**This table is required.**")
+    if table.takes_extra:
+        facts.append("Takes [columns of your own](sources.md#columns-of-your-own).")
     if windowed & set(table.columns):
         example = ", ".join(f"`{windowed_name('order_count', days)}`" for days in COUNTER_WINDOWS)
         facts.append(f"Columns marked *to date* also exist for the last {_listed(COUNTER_WINDOWS)} days: {example}.")

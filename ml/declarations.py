@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from ml.flagging import MOST_EXPOSED
 from touchstone.core.errors import BadInputError
@@ -18,10 +19,12 @@ from touchstone.core.lists import ENTITIES, ID_COLUMNS, Entity, relation_of
 from touchstone.core.yaml import load_packaged_yaml
 
 Controller = Literal["subject", "third_party", "platform"]
-SIGNALS: Final = ("spec", "price", "review", "logo", "text", "merchant", "link", "order")
+Signal = Literal["spec", "price", "review", "logo", "text", "merchant", "link", "order"]
+Audience = Literal["internal", "brand", "authority", "merchant"]
+SIGNALS: Final[tuple[Signal, ...]] = get_args(Signal)
 CONTROLLERS: Final[tuple[Controller, ...]] = ("subject", "third_party", "platform")
 # Who may read reasons. Internal may read all and is never listed.
-AUDIENCES: Final = ("internal", "brand", "authority", "merchant")
+AUDIENCES: Final[tuple[Audience, ...]] = get_args(Audience)
 VIOLATION_TYPES: Final = ("counterfeit", "brushing")
 ROOT: Final = Path(__file__).resolve().parent.parent
 MODELS_FILE: Final = ROOT / "ml" / "models.yml"
@@ -148,15 +151,28 @@ def load_declarations(
         BadInputError: A declaration is invalid, or a declared feature has no `meta` in the dbt project.
     """
     meanings = read_meanings(features_folder)
-    content = _read_yaml(models_file)
-    audiences = _by_signal(content, models_file.name)
+    audiences = default_audiences(models_file)
+    models = _mapping(_read_yaml(models_file), "models", models_file)
+    return {name: _declaration(name, body, meanings, audiences, models_file) for name, body in models.items()}
+
+
+@cache
+def default_audiences(models_file: Path = MODELS_FILE) -> dict[str, tuple[str, ...]]:
+    """Returns who, in addition to internal, may read a reason about a feature, by signal.
+
+    Args:
+        models_file: The declarations (`ml/models.yml`).
+
+    Raises:
+        BadInputError: A signal has no audiences, or unknown ones.
+    """
+    audiences = _by_signal(_read_yaml(models_file), models_file.name)
     if left_out := [signal for signal in SIGNALS if signal not in audiences]:
         raise BadInputError(
             f"{models_file.name}: audiences leaves out {', '.join(left_out)}; "
             f"each signal has a list of {', '.join(AUDIENCES)}."
         )
-    models = _mapping(content, "models", models_file)
-    return {name: _declaration(name, body, meanings, audiences, models_file) for name, body in models.items()}
+    return audiences
 
 
 def read_meanings(features_folder: Path) -> dict[str, dict[str, dict[str, Any]]]:

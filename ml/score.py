@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from ml.approvals import Champion
 from ml.explain import Explainer, named_signals
+from ml.extra import EXTRA_PREFIXES
 from ml.model import RiskModel, Scorer, read_model
 from ml.training_set import matrix
 from touchstone.core.errors import BadInputError
@@ -102,9 +103,14 @@ def _check_columns(features: Path, model: RiskModel) -> None:
     names = pq.read_schema(features).names
     missing = [name for name in (model.id_column, *model.carried, "category", *model.columns) if name not in names]
     if missing:
+        own = any(name.startswith(EXTRA_PREFIXES) for name in missing)
+        how = (
+            "If it is a column of your own, declare it again under `extra` in the sources file"
+            if own
+            else "Build features with the code that the model was trained on"
+        )
         raise BadInputError(
-            f"{features}: no column {', '.join(missing)}, which {model.body['name']} reads. Build features with the code "
-            "that the model was trained on, or train again."
+            f"{features}: no column {', '.join(missing)}, which {model.body['name']} reads. {how}, or train again."
         )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ml import model
 from ml.declarations import Declaration
+from ml.extra import is_extra
 from ml.training_set import Floats, Matrix
 from touchstone.core.errors import BadInputError
 from touchstone.core.yaml import load_packaged_yaml
@@ -25,6 +26,8 @@ STARTER_FILE: Final = Path(__file__).resolve().parent / "starter.yml"
 DIRECTIONS: Final = {"high": 1, "low": -1}
 LEAST_KNOWN: Final = 20
 """An indicator with fewer known values is off: ranks among so few say nothing."""
+EXTRA_POINTS: Final = 1.0
+"""The weight of a marketplace's own column that its sources file gives a direction."""
 MOST_SURPRISE: Final = 3.0
 STEP: Final = 0.25
 """Width of the steps in which surprise is stored."""
@@ -55,14 +58,22 @@ def read_scorecard(declaration: Declaration, file: Path = STARTER_FILE) -> tuple
         file: The scorecards.
 
     Returns:
-        Its indicators; none if the model has no scorecard.
+        Its indicators, and one for each feature with a direction of the marketplace's own columns; none if the model has no
+        scorecard.
 
     Raises:
         BadInputError: An indicator names an unknown feature, direction or number of points.
     """
     content = load_packaged_yaml(file)
     items = (content.get("models") or {}).get(declaration.name) or []
-    return tuple(_indicator(item, declaration, f"{file.name}, {declaration.name}") for item in items)
+    if not items:
+        return ()
+    own = [
+        Indicator(feature.name, feature.monotone, EXTRA_POINTS, feature.description)
+        for feature in declaration.features
+        if is_extra(feature) and feature.monotone
+    ]
+    return (*(_indicator(item, declaration, f"{file.name}, {declaration.name}") for item in items), *own)
 
 
 def _indicator(item: Any, declaration: Declaration, place: str) -> Indicator:

@@ -21,9 +21,11 @@ from expectations.contract import load_contract
 from ml.backtest import OUTCOME_DAYS, Step, Variant, measure_step, plot, run_step, why_off
 from ml.backtest import without as lacking
 from ml.declarations import Declaration, load_declarations
+from ml.extra import with_extra
 from ml.train import Files, Parameters
 from orchestration.definitions import build_definitions
 from orchestration.pipeline import check_range, run_job
+from orchestration.resources import Warehouse
 from touchstone.core.errors import BadInputError, GateRefusedError, TouchstoneError, VerificationError
 from touchstone.core.failpoints import failpoint
 from touchstone.core.files import canonical_json, discard, remove_temporaries, replacing_directory, sha256_bytes
@@ -132,7 +134,8 @@ def backtest(
 
 def _variants(settings: Settings, model: str, policy: Path | None, without: Sequence[str]) -> list[Variant]:
     """The model as it is declared, and a second one if a change is asked for."""
-    declaration, now, name = load_declarations()[model], load_policy(settings.policy), list_of_model(model).list_name
+    declaration = with_extra(load_declarations(), Warehouse(settings).extra)[model]
+    now, name = load_policy(settings.policy), list_of_model(model).list_name
     variants = [Variant("now", declaration, Parameters(target_precision=now.list_target_precision(name)))]
     if policy is not None or without:
         wanted = now if policy is None else load_policy(policy)

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from expectations.contract import Contract, load_contract
 from ml.approvals import Champion
 from ml.declarations import Declaration, load_declarations
+from ml.extra import Extra, read_extra, with_extra
 from ml.model import flagging_under
 from ml.registry import Registry
 from ml.train import Parameters
@@ -126,6 +127,10 @@ class Warehouse:
             pinned = {
                 "base_currency": currency,
                 "digest": pins.digest,
+                "extra": {
+                    table: {name: column.model_dump(mode="json") for name, column in columns.items()}
+                    for table, columns in pins.extra.items()
+                },
                 "loads": pins.as_dict(),
                 "sighting_days": self.settings.sighting_days,
             }
@@ -144,7 +149,7 @@ class Warehouse:
         return set(rows.fetchall())
 
     def pinned_loads(self) -> dict[str, Any]:
-        """Returns the digest and the ids of the loads that the warehouse was shaped from, and their base currency.
+        """Returns the digest and the ids of the loads that the warehouse was shaped from, and how they are read.
 
         Raises:
             BadInputError: Nothing was shaped yet.
@@ -156,7 +161,12 @@ class Warehouse:
                 + what_is_missing(self.settings.home, "`touchstone run` does both.")
             )
         content: dict[str, Any] = json.loads(path.read_text())
-        return content
+        return {"extra": {}, **content}
+
+    @property
+    def extra(self) -> Extra:
+        """The marketplace's own columns in the loads that the warehouse was shaped from; none before that."""
+        return read_extra(self.pinned_loads()["extra"]) if (self.pinned / "loads.json").exists() else {}
 
     def set_run(self, *, as_of: date, with_training: bool) -> None:
         """Writes the one-row table with the parameters of the run, and shows it as `landed.run`."""
@@ -262,9 +272,12 @@ class Warehouse:
         return self._build_once("features", self._recipe_of_features(as_of, with_training=with_training))
 
     def _recipe(self, *further: object) -> str:
-        """Returns what a step is made of and by: the loads, their base currency, what else it takes, and the code."""
+        """Returns what a step is made of and by: the loads, how they are read, what else it takes, and the code."""
         pinned = self.pinned_loads()
-        return " ".join(map(str, (pinned["digest"], pinned["base_currency"], *further, code_revision(), _engine())))
+        extra = [sha256_bytes(canonical_json(pinned["extra"]))] if pinned["extra"] else []
+        return " ".join(
+            map(str, (pinned["digest"], pinned["base_currency"], *extra, *further, code_revision(), _engine()))
+        )
 
     def _recipe_of_features(self, as_of: date, *, with_training: bool) -> str:
         pictures = [sha256_file(path) for path in sorted(self.pinned.glob("picture*.parquet"))]
@@ -387,9 +400,14 @@ class Run:
         return load_policy(self.settings.policy)
 
     @functools.cached_property
-    def declarations(self) -> dict[str, Declaration]:
-        """What each model is and which features it takes."""
+    def _contract_declarations(self) -> dict[str, Declaration]:
+        """The declarations with the contract's features alone; reading them takes a fifth of a second."""
         return load_declarations()
+
+    @property
+    def declarations(self) -> dict[str, Declaration]:
+        """What each model is and which features it takes, those of the marketplace's own columns included."""
+        return with_extra(self._contract_declarations, self.warehouse.extra)
 
     @functools.cached_property
     def registry(self) -> Registry:

@@ -61,7 +61,8 @@ def landed_columns(table: str) -> dict[str, str]:
     if table in run_tables():
         return run_tables()[table]
     columns = contract_tables()[table]["columns"]
-    return {name: SQL_TYPES[column["type"]] for name, column in columns.items()} | LOAD_COLUMNS
+    added = {name: sql_type for name, (sql_type, _) in load_contract().tables[table].added_columns.items()}
+    return {name: SQL_TYPES[column["type"]] for name, column in columns.items()} | added
 
 
 def make_warehouse(

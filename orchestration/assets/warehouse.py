@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 
+from ml.extra import PLACES, Extra, extra_features
 from orchestration.assets.signals import add_rings
 from orchestration.automation import ONE_DAY_A_RUN
 from orchestration.coverage import write_coverage
@@ -21,9 +22,9 @@ from orchestration.metadata import materialized
 from orchestration.resources import Run
 from orchestration.table_metadata import table_metadata
 from touchstone.core.failpoints import failpoint
-from touchstone.core.lists import LISTS
+from touchstone.core.lists import LISTS, ListName
 from touchstone.landing.currencies import RATES, describe_unknown_currencies, unknown_currencies
-from touchstone.landing.sql import file_list
+from touchstone.landing.sql import file_list, literal
 from touchstone.publishing.history import ListStore, in_force_before
 
 STAGES = {"shape": "stage_2_shape", "features": "stage_3_features", "marts": "stage_5_marts"}
@@ -296,12 +297,13 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
     """
     folders: list[ExportFolder] = []
     for name, rated in LISTS.items():
-        scored = Export(f"select * from {rated.relation}_features where purpose = 'score'", order_by=rated.key)
+        features = f"select {_feature_columns(name, run.warehouse.extra)} from {rated.relation}_features"
+        scored = Export(f"{features} where purpose = 'score'", order_by=rated.key)
         folders.append(ExportFolder(run.paths.features(name, as_of).parent, {"features": scored}, name))
         if with_training:
             order = f"{rated.key}, as_of_date, purpose"
             exports = {
-                "features": Export(f"select * from {rated.relation}_features where purpose <> 'score'", order_by=order),
+                "features": Export(f"{features} where purpose <> 'score'", order_by=order),
                 "spine": Export(f"select * from {rated.relation}_spine where purpose <> 'score'", order_by=order),
                 "slices": Export(
                     f"select entity_id as {rated.key}, as_of_date, purpose, {', '.join(SLICES)} from slices "
@@ -314,6 +316,15 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
             }
             folders.append(ExportFolder(run.paths.training_rows(name, as_of), exports, f"{name} training"))
     return run.warehouse.export(folders)
+
+
+def _feature_columns(list_name: ListName, extra: Extra) -> str:
+    """Returns a select list of a list's feature table in which each feature of a marketplace's own column is a column."""
+    places = PLACES.get(list_name)
+    if not places:
+        return "*"
+    values = [f"{one.column}[{literal(one.key)}] as {one.feature.name}" for one in extra_features(list_name, extra)]
+    return ", ".join([f"* exclude ({', '.join(places.values())})", *values])
 
 
 def pin_scores(run: Run, as_of: date) -> None:

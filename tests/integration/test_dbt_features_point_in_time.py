@@ -26,6 +26,7 @@ import duckdb
 import pytest
 from conftest import mostly_slow
 
+from expectations.contract import EXTRA_COLUMN
 from orchestration.assets.signals import merchant_rings
 from orchestration.dbt_runner import show_previous
 from tests.dbt_fixtures import (
@@ -141,7 +142,7 @@ def fill(home: Path, sources: Path, as_of: date, cutoff_date: date | None, *, wi
                 f'''case when {known_by(table, name)} > $cutoff_date then {unknown(table, name)}
                 else cast("{name}" as {sql_type}) end as "{name}"'''
                 for name, sql_type in landed_columns(table).items()
-                if name not in LOAD_COLUMNS
+                if name not in {*LOAD_COLUMNS, EXTRA_COLUMN}
             )
             event_at = declared.get("event_at")
             condition = (

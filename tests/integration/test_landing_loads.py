@@ -23,7 +23,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expectations.contract import LANDED_COLUMNS, Contract
+from expectations.contract import Contract
 from tests.landing_fixtures import BUYERS, CONTRACT, KEY, LISTINGS, MERCHANTS, NOW, ORDERS, Market
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.landing import ledger as ledger_module
@@ -607,7 +607,8 @@ def test_dbt_views_show_the_pinned_loads_and_empty_tables(tmp_path: Path) -> Non
         for name, table in CONTRACT.tables.items():
             described = [row[:2] for row in warehouse.execute(f"describe landed.{name}").fetchall()]
             expected = [(column, spec.sql_type) for column, spec in table.columns.items()]
-            assert described == [*expected, *((column, sql_type) for column, (sql_type, _) in LANDED_COLUMNS.items())]
+            added = ((column, sql_type) for column, (sql_type, _) in table.added_columns.items())
+            assert described == [*expected, *added]
         assert warehouse.execute("select count(*) from landed.reviews").fetchall() == [(0,)]
         assert warehouse.execute("select count(*) from landed.orders").fetchall() == [(11,)]
         shown = warehouse.execute(

@@ -15,7 +15,7 @@ from touchstone.landing.land import check
 from touchstone.landing.sources import read_sources
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
-RECIPES = PAGE.partition("## Recipes")[2].partition("\n## ")[0]
+RECIPES = PAGE.partition("## Recipes")[2].partition("\n## Connectors")[0]
 BLOCKS: list[Any] = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", RECIPES, re.DOTALL)]
 
 
@@ -78,6 +78,20 @@ def test_counters_of_a_day_are_known_at_its_end(tmp_path: Path) -> None:
     tables = {"merchants": {"query": "select merchant_id from shop"}, "listings": {"input": "shop"}}
     rows = rows_of(tmp_path, inputs, tables={**tables, **block_with("listing_snapshots")})
     assert rows == {"merchants": 1, "listings": 1, "listing_snapshots": 2}
+
+
+def test_columns_of_ones_own_land_next_to_the_contracts(tmp_path: Path) -> None:
+    figures = (
+        "sku,figures_day,disputes,parcels,is_promoted,shipped_by\nl1,2026-01-01,1,10,true,seller\nl2,2026-01-01,0,0,,\n"
+    )
+    inputs = {
+        "daily_figures": figures,
+        "shop": "listing_id,merchant_id,listed_at\nl1,m1,2025-12-01\nl2,m1,2025-12-01\n",
+    }
+    tables = {"merchants": {"query": "select distinct merchant_id from shop"}, "listings": {"input": "shop"}}
+    own = next(block for block in BLOCKS if "extra" in block.get("listing_snapshots", {}))
+    rows = rows_of(tmp_path, inputs, tables={**tables, **own})
+    assert rows == {"merchants": 1, "listings": 2, "listing_snapshots": 2}
 
 
 def test_a_basket_gives_an_order_for_each_line(tmp_path: Path) -> None:

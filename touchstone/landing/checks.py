@@ -211,8 +211,10 @@ def check_columns(
     ]
     unknown = [name for name in types if name.lower() not in table.columns]
     if unknown and not tolerate_unknown:
-        known = ", ".join(name for name in table.columns if name not in given) or "none"
+        known = list_some([name for name in table.columns if name not in given]) or "none"
         text = f"not a column of the contract. Columns of the contract that the source lacks: {known}"
+        if table.takes_extra:
+            text += ". A column of your own becomes a feature if you declare it under `extra`"
         if len(unknown) == len(types):
             # The first line of a file without a header is a row, and its values may be personal.
             unknown = []

@@ -368,6 +368,16 @@ class Extractor:
             types = {column: sql_type for column, sql_type in types.items() if column.lower() not in extra}
         tolerate = bool(source.columns) and source.query is None
         violations = check_columns(table, types, source.columns, tolerate_unknown=tolerate)
+        given = {column.lower() for column in types} | set(source.columns)
+        violations += [
+            Violation(
+                "missing column",
+                (column,),
+                "is declared under `extra`, and the source has no such column; map it in `columns`",
+            )
+            for column in source.extra
+            if column not in given
+        ]
         if violations:
             raise _RefusedError(*violations)
         by_name = {column.lower(): (quoted(column), sql_type) for column, sql_type in types.items()}

@@ -34,6 +34,7 @@ from touchstone.core.text import list_some, shorten, visible
 from touchstone.landing.checks import TableReport, describe_remedy, refusal
 from touchstone.landing.connectors import CsvConnector, ParquetConnector
 from touchstone.landing.currencies import RATES, describe_unknown_currencies, unknown_currencies
+from touchstone.landing.extra import extended_contract
 from touchstone.landing.extract import (
     Extraction,
     Extractor,
@@ -96,6 +97,7 @@ def check(sources: Sources, contract: Contract, *, hmac_key: bytes, limits: Limi
     Raises:
         BadInputError: The file maps a table or a column that the contract does not have, or lacks a required table.
     """
+    contract = extended_contract(sources, contract)
     check_mapping(sources, contract)
     with tempfile.TemporaryDirectory(prefix="touchstone-check-") as folder:
         work = Path(folder).resolve()
@@ -166,6 +168,7 @@ def land(
         BadInputError: The file maps a table or a column that the contract does not have, or lacks a required table.
         VerificationError: The ledger is damaged, or a load in use does not match it.
     """
+    contract = extended_contract(sources, contract)
     check_mapping(sources, contract)
     landing.mkdir(parents=True, exist_ok=True)
     folder = landing.resolve()
@@ -522,6 +525,7 @@ class _Lander:
             "source": self.extractor.sources.origin_of(name),
             "recipe": plan.recipe,
             "max_age_days": self.extractor.sources.tables[name].max_age_days,
+            "extra": self.extractor.sources.tables[name].extra,
             "landed_at": self.landed_at,
         }
         return LoadRecord.model_validate(common | values)

@@ -8,7 +8,7 @@ names: a folder in the landing zone that it does not name, or no longer names, i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from expectations.contract import Contract
+from ml.extra import Extra, ExtraColumn
 from touchstone.core.errors import BadInputError, VerificationError
 from touchstone.core.files import TEMPORARY_PREFIX, canonical_json, sha256_bytes, sha256_file
 from touchstone.core.hash_chain import PREVIOUS, ChainedLog
@@ -53,6 +54,7 @@ class LoadRecord(BaseModel):
         cursor_value: The greatest value of the cursor column that was extracted, as text.
         newest_event_date: Newest event day in the load that is not after the day on which it landed.
         max_age_days: How old the table's newest data may be, in days, as the sources file says; None for the default.
+        extra: The marketplace's own columns, as the sources file declares them.
         landed_at: When it was extracted (UTC).
         message: Why it was refused; otherwise a sentence about the result.
     """
@@ -73,6 +75,7 @@ class LoadRecord(BaseModel):
     cursor_value: str | None = None
     newest_event_date: date | None = None
     max_age_days: int | None = None
+    extra: Mapping[str, ExtraColumn] = {}
     landed_at: datetime
     message: str = ""
 
@@ -292,10 +295,12 @@ class PinnedLoads:
         by_table: For a table with history `loads`, all accepted loads; for others, the newest full one and its
             increments.
         current: The newest full load and its increments: the current state of the table.
+        extra: The marketplace's own columns by table and name, as declared when the table last landed.
     """
 
     by_table: dict[str, tuple[LoadRecord, ...]]
     current: dict[str, tuple[LoadRecord, ...]]
+    extra: Extra = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -328,7 +333,10 @@ def pinned_loads(records: Iterable[LoadRecord], contract: Contract) -> PinnedLoa
     """Returns the loads that are in use, given the ledger's records."""
     by_table: dict[str, list[LoadRecord]] = {}
     current: dict[str, list[LoadRecord]] = {}
+    extra: dict[str, Mapping[str, ExtraColumn]] = {}
     for record in records:
+        if record.status != "refused" and not record.is_recorded:
+            extra[record.table] = record.extra
         if record.status != "accepted" or record.table not in contract.tables:
             continue
         if record.mode == "full":
@@ -340,6 +348,7 @@ def pinned_loads(records: Iterable[LoadRecord], contract: Contract) -> PinnedLoa
     return PinnedLoads(
         by_table={table: tuple(loads) for table, loads in by_table.items()},
         current={table: tuple(loads) for table, loads in current.items()},
+        extra={table: columns for table, columns in extra.items() if columns},
     )
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ml.extra import ExtraColumn
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import canonical_json, sha256_bytes
 from touchstone.core.secrets import remember
@@ -69,6 +70,7 @@ class TableSource(BaseModel):
         changed_at: SQL expression over the input's columns for the time of a row's last change, by which only new and changed
             rows are extracted next time.
         max_age_days: How old the table's newest data may be before the gate refuses it, in days; by default seven.
+        extra: Columns of the marketplace's own, which become features.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,6 +82,7 @@ class TableSource(BaseModel):
     cursor: str | None = None
     changed_at: str | None = None
     max_age_days: int | None = Field(default=None, ge=1, le=3650)
+    extra: dict[Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)], ExtraColumn] = {}
 
     @field_validator("query")
     @classmethod
@@ -115,7 +118,10 @@ class TableSource(BaseModel):
 
     def digest(self) -> str:
         """Returns the SHA-256 of what in the table's entry determines its rows."""
-        return sha256_bytes(canonical_json(self.model_dump(mode="json", exclude={"max_age_days"})))
+        content = self.model_dump(mode="json", exclude={"max_age_days", "extra"})
+        if self.extra:
+            content["extra"] = {name: [column.type, column.values] for name, column in self.extra.items()}
+        return sha256_bytes(canonical_json(content))
 
 
 class _File(BaseModel):

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import duckdb
 
-from expectations.contract import LANDED_COLUMNS, Contract, Table
+from expectations.contract import EXTRA_COLUMN, Contract, Table
+from ml.extra import ExtraColumn
 from touchstone.core.home import Home
+from touchstone.landing.extra import extra_values
 from touchstone.landing.ledger import Ledger, LoadRecord, PinnedLoads, pinned_loads
 from touchstone.landing.sql import literal, parquet, quoted
 
@@ -51,6 +53,7 @@ def create_views(
                 landing.resolve(),
                 table,
                 load,
+                pins.extra.get(name, {}),
                 {
                     "is_current": load in pins.current[name],
                     "is_increment": load.mode == "incremental",
@@ -86,7 +89,12 @@ def open_landed_views(connection: duckdb.DuckDBPyConnection, home: Path, contrac
 
 
 def _load_select(
-    connection: duckdb.DuckDBPyConnection, landing: Path, table: Table, load: LoadRecord, flags: Mapping[str, bool]
+    connection: duckdb.DuckDBPyConnection,
+    landing: Path,
+    table: Table,
+    load: LoadRecord,
+    extra: Mapping[str, ExtraColumn],
+    flags: Mapping[str, bool],
 ) -> str:
     reader = parquet(load.existing_paths(landing))
     there = {row[0] for row in connection.execute(f"describe select * from {reader}").fetchall()}
@@ -94,6 +102,7 @@ def _load_select(
         f"cast({quoted(name) if name in there else 'null'} as {column.sql_type}) as {quoted(name)}"
         for name, column in table.columns.items()
     ]
+    columns += [f"{extra_values(extra, there)} as {EXTRA_COLUMN}"] if table.takes_extra else []
     columns += [f"{literal(str(load.load_id))} as load_id", f"{_timestamp(load.landed_at)} as landed_at"]
     columns += [f"{str(value).lower()} as {name}" for name, value in flags.items()]
     return f"select {', '.join(columns)} from {reader}"
@@ -101,7 +110,7 @@ def _load_select(
 
 def _empty_select(table: Table) -> str:
     columns = [f"cast(null as {column.sql_type}) as {quoted(name)}" for name, column in table.columns.items()]
-    columns += [f"cast(null as {sql_type}) as {name}" for name, (sql_type, _) in LANDED_COLUMNS.items()]
+    columns += [f"cast(null as {sql_type}) as {name}" for name, (sql_type, _) in table.added_columns.items()]
     return f"select {', '.join(columns)} where false"
 
 

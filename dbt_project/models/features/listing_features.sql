@@ -469,7 +469,9 @@ final as (
             '24 * ' ~ less_own('all_of_merchant.delivered_count_life', 'own.delivered_count_life')
         ) }} as merchant_delivery_days,
 
-        {{ link_features() }}
+        {{ link_features() }},
+        own.extra,
+        all_of_merchant.extra as merchant_extra
     from offered
     inner join own
         on

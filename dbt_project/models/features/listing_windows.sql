@@ -43,7 +43,8 @@ counters as (
         places.listing_id,
         places.as_of_date,
         {{ counters_at('listing_counters', 'places.as_of_date') }},
-        listing_counters.photo_count
+        listing_counters.photo_count,
+        listing_counters.extra
     from places
     inner join {{ ref('int_listing_counters') }} as listing_counters
         on
@@ -61,6 +62,7 @@ final as (
         {{ counts_of_either(part, columns, 'listing_id', ['counters']) }},
         {% endfor %}
         counters.photo_count,
+        counters.extra,
         places.as_of_date
     from places
     inner join platform

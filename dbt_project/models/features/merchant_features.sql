@@ -119,6 +119,56 @@ worst_brands as (
 
 ),
 
+-- Means of a marketplace's own columns over the active listings. Values are sorted, for a sum of doubles depends on the order.
+listing_values as (
+
+    select
+        listing_states.merchant_id,
+        listing_states.as_of_date,
+        unnest(map_entries(listing_counters.extra)) as entry
+    from listing_states
+    inner join places
+        on
+            places.merchant_id = listing_states.merchant_id
+            and places.as_of_date = listing_states.as_of_date
+    inner join {{ ref('int_listing_counters') }} as listing_counters
+        on
+            listing_counters.listing_id = listing_states.listing_id
+            and listing_counters.known_from <= listing_states.as_of_date
+            and listing_counters.known_until > listing_states.as_of_date
+            and listing_counters.extra is not null
+
+),
+
+listing_means as (
+
+    select
+        merchant_id,
+        as_of_date,
+        entry.key as name,
+        list_avg(list(entry.value order by entry.value)) as mean
+    from listing_values
+    where entry.value is not null
+    group by
+        merchant_id,
+        as_of_date,
+        entry.key
+
+),
+
+listing_extra as (
+
+    select
+        merchant_id,
+        as_of_date,
+        map(list(name order by name), list(mean order by name)) as means
+    from listing_means
+    group by
+        merchant_id,
+        as_of_date
+
+),
+
 features as (
 
     select
@@ -231,7 +281,9 @@ features as (
         {{ ratio('states.title_word_count', 'states.text_count') }} as title_word_count,
         {{ ratio('states.description_word_count', 'states.text_count') }} as description_word_count,
 
-        {{ link_features() }}
+        {{ link_features() }},
+        windows.extra,
+        listing_extra.means as listing_extra
     from places
     inner join states
         on
@@ -267,6 +319,10 @@ features as (
         on
             pictures.merchant_id = places.merchant_id
             and pictures.as_of_date = places.as_of_date
+    left join listing_extra
+        on
+            listing_extra.merchant_id = places.merchant_id
+            and listing_extra.as_of_date = places.as_of_date
 
 ),
 

@@ -107,7 +107,8 @@ own_counters as (
     select
         places.merchant_id,
         places.as_of_date,
-        {{ counters_at('merchant_counters', 'places.as_of_date') }}
+        {{ counters_at('merchant_counters', 'places.as_of_date') }},
+        merchant_counters.extra
     from places
     inner join {{ ref('int_merchant_counters') }} as merchant_counters
         on
@@ -146,7 +147,8 @@ final as (
         {{ counts_of_either(part, columns, 'merchant_id', ['own_counters', 'listing_counters']) }},
         {% endfor %}
         shown.shown_rating,
-        shown.shown_sales_count
+        shown.shown_sales_count,
+        own_counters.extra
     from places
     left join platform
         on platform.as_of_date = places.as_of_date

@@ -12,6 +12,7 @@ with
 
 {{ counter_spans(ref('stg_listing_snapshots'), 'listing_id', {
     'photo_count': 'photo_count',
+    'extra': 'extra',
     'unit_count_30': 'coalesce(' ~ counter('sold', '30') ~ ', ' ~ counter('order', '30') ~ ')',
     'paid_base': 'case ' ~ paid | join(' ') ~ ' end',
     'paid_unit_count': 'case ' ~ sold | join(' ') ~ ' end',

@@ -2,6 +2,6 @@
 -- one.
 with
 
-{{ counter_spans(ref('stg_merchant_snapshots'), 'merchant_id') }}
+{{ counter_spans(ref('stg_merchant_snapshots'), 'merchant_id', {'extra': 'extra'}) }}
 
 select * from final

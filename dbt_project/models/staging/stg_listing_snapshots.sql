@@ -29,7 +29,8 @@ final as (
             'listing_snapshots.' ~ amount, 'listing_snapshots.currency', 'fx_rates.rate'
         ) }} as {{ amount }}_base,
         {% endfor %}
-        listing_snapshots.currency
+        listing_snapshots.currency,
+        listing_snapshots.extra
     from listing_snapshots
     left join fx_rates
         on

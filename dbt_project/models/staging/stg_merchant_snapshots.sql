@@ -29,7 +29,8 @@ final as (
             'merchant_snapshots.' ~ amount, 'merchant_snapshots.currency', 'fx_rates.rate'
         ) }} as {{ amount }}_base,
         {% endfor %}
-        merchant_snapshots.currency
+        merchant_snapshots.currency,
+        merchant_snapshots.extra
     from merchant_snapshots
     left join fx_rates
         on
