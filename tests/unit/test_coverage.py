@@ -22,6 +22,7 @@ from ml.coverage import (
     signal_coverage,
 )
 from ml.declarations import SIGNALS, Declaration, Feature, load_declarations
+from ml.extra import ExtraColumn
 from touchstone.casework.coverage import (
     coverage_markdown,
     coverage_rows,
@@ -139,6 +140,17 @@ def test_all_tables_enable_all_features_and_the_required_ones_some():
     assert signals["review"]["available"] == 0
     assert 0 < signals["spec"]["available"] < signals["spec"]["features"]
     assert all(one["missing"] for one in signals.values() if one["available"] < one["features"])
+
+
+def test_columns_of_ones_own_are_features_to_expect():
+    before, column = predicted_coverage(()), ExtraColumn(signal="logo", controlled_by="subject")
+    after = predicted_coverage((), {"listing_snapshots": {"a": column}, "merchant_snapshots": {"b": column}})
+    assert after["signals"].pop("logo") == {
+        **before["signals"]["logo"],
+        "available": before["signals"]["logo"]["available"] + 4,
+        "features": before["signals"].pop("logo")["features"] + 4,
+    }
+    assert after == before
 
 
 def test_the_report_has_a_row_for_each_subject():

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ml.coverage import describe_signal, predicted_features, read_feature_inputs, signal_coverage
 from ml.declarations import SIGNALS, load_declarations
+from ml.extra import Extra, with_extra
 from ml.registry import Registry
 from touchstone.core.errors import VerificationError, format_count
 from touchstone.core.home import Home
@@ -82,13 +83,14 @@ def model_states(home: Path, as_of: dt.date) -> dict[str, dict[str, str]]:
     return states
 
 
-def predicted_coverage(provided: Collection[str]) -> dict[str, Any]:
+def predicted_coverage(provided: Collection[str], extra: Extra | None = None) -> dict[str, Any]:
     """Returns the coverage of the signals to expect of source tables that have not landed.
 
     Args:
         provided: The tables with rows, and their columns (`table.column`) with values.
+        extra: The marketplace's own columns.
     """
-    declarations, inputs = load_declarations(), read_feature_inputs()
+    declarations, inputs = with_extra(load_declarations(), extra or {}), read_feature_inputs()
     available = {name: predicted_features(declaration, provided, inputs) for name, declaration in declarations.items()}
     return {"signals": signal_coverage(declarations.values(), available, provided, inputs)}
 

@@ -46,7 +46,7 @@ def check_sources(
         sources, load_contract(), hmac_key=identifier_key(sources, settings), limits=Limits.from_settings(settings)
     )
     provided = set().union(*(as_inputs(report.table, report.row_count, report.filled_columns) for report in reports))
-    coverage = predicted_coverage(provided)
+    coverage = predicted_coverage(provided, {name: source.extra for name, source in sources.tables.items()})
     print_result(
         {"tables": [dataclasses.asdict(report) for report in reports], "coverage": coverage},
         as_json,
