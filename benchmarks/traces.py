@@ -29,6 +29,7 @@ from touchstone.publishing.trace import open_evidence
 Traces = Sequence[Mapping[str, Any]]
 KEYS = {
     "merchants": ["merchant_id"], "merchant_snapshots": ["merchant_id", "observed_at"], "listings": ["listing_id"],
+    "listing_snapshots": ["listing_id", "observed_at"],
     "merchant_identifiers": ["merchant_id", "kind", "value_hash"], "listing_prices": ["listing_id", "observed_at"],
     "listing_images": ["image_id"], "listing_ranks": ["listing_id", "observed_at", "query"], "orders": ["order_id"],
     "buyers": ["buyer_id"], "reviews": ["review_id"], "brands": ["brand_id"], "brand_logos": ["brand_id", "sha256"],
@@ -40,7 +41,8 @@ KEYS = {
 }  # fmt: skip
 EVENTS = {
     "merchants": "registered_at", "merchant_snapshots": "observed_at", "merchant_identifiers": "first_seen_at",
-    "listings": "listed_at", "listing_prices": "observed_at", "listing_ranks": "observed_at", "orders": "placed_at",
+    "listings": "listed_at", "listing_prices": "observed_at", "listing_ranks": "observed_at",
+    "listing_snapshots": "observed_at", "orders": "placed_at",
     "reviews": "created_at", "notices": "submitted_at", "test_buys": "ordered_at", "enforcement_actions": "occurred_at",
 }  # fmt: skip
 OF_LISTING = (
@@ -48,6 +50,7 @@ OF_LISTING = (
     "listing_prices",
     "listing_images",
     "listing_ranks",
+    "listing_snapshots",
     "orders",
     "reviews",
     "notices",

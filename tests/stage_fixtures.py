@@ -7,7 +7,6 @@ is tested by running it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -155,7 +154,6 @@ def landed_run(settings: Settings) -> FirstRun:
     Raises:
         TouchstoneError: What the command would exit with 2 or 3 for.
     """
-    logging.getLogger("touchstone").setLevel(logging.ERROR)
     prepare_home(settings)
     record = RunRecord.start(settings.home / "runs", "first")
     run = Run(settings, record, Warehouse(settings), {})

@@ -85,6 +85,14 @@
 {% macro each_member(list) %}{{ return(adapter.dispatch('each_member', 'touchstone')(list)) }}{% endmacro %}
 {% macro duckdb__each_member(list) %}unnest({{ list }}){% endmacro %}
 
+{# One row per entry of a map from text to numbers: a struct with `key` and `value`. #}
+{% macro each_entry(map) %}{{ return(adapter.dispatch('each_entry', 'touchstone')(map)) }}{% endmacro %}
+{% macro duckdb__each_entry(map) %}unnest(map_entries({{ map }})){% endmacro %}
+
+{# The mean of a group's numbers, added from the lowest: a sum of doubles depends on the order. #}
+{% macro ordered_mean(value) %}{{ return(adapter.dispatch('ordered_mean', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__ordered_mean(value) %}list_avg(list({{ value }} order by {{ value }})){% endmacro %}
+
 {# The last `number` members of a list, in order. #}
 {% macro last_members(list, number) %}{{ return(adapter.dispatch('last_members', 'touchstone')(list, number)) }}{% endmacro %}
 {% macro duckdb__last_members(list, number) %}list_slice({{ list }}, -{{ number }}, -1){% endmacro %}

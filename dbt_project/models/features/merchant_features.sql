@@ -119,13 +119,13 @@ worst_brands as (
 
 ),
 
--- Means of a marketplace's own columns over the active listings. Values are sorted, for a sum of doubles depends on the order.
+-- Means of a marketplace's own columns over the active listings.
 listing_values as (
 
     select
         listing_states.merchant_id,
         listing_states.as_of_date,
-        unnest(map_entries(listing_counters.extra)) as entry
+        {{ each_entry('listing_counters.extra') }} as entry
     from listing_states
     inner join places
         on
@@ -146,7 +146,7 @@ listing_means as (
         merchant_id,
         as_of_date,
         entry.key as name,
-        list_avg(list(entry.value order by entry.value)) as mean
+        {{ ordered_mean('entry.value') }} as mean
     from listing_values
     where entry.value is not null
     group by
@@ -161,7 +161,7 @@ listing_extra as (
     select
         merchant_id,
         as_of_date,
-        map(list(name order by name), list(mean order by name)) as means
+        {{ collect_map('name', 'mean') }} as means
     from listing_means
     group by
         merchant_id,
