@@ -415,7 +415,7 @@ def test_a_gate_page_shows_what_was_judged(served: Served, page: Page, keep: Kee
 
 @pytest.mark.usefixtures("land_and_shape")
 def test_the_asset_graph_expands_its_groups(served: Served, page: Page, keep: Keep):
-    page.set_viewport_size({"width": 1600, "height": 1200})  # on a smaller viewport Dagster omits the asset names
+    page.set_viewport_size({"width": 2000, "height": 1500})  # on a smaller viewport Dagster omits the asset names
     page.goto(f"{served.dagster}/asset-groups")
     for group in GROUPS:
         expect(page.get_by_text(group, exact=True).first).to_be_visible()
