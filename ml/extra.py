@@ -182,7 +182,7 @@ def _features(name: str, column: ExtraColumn, place: str) -> Iterator[tuple[str,
             description = f"{description}: {value}"
         unit = column.unit if column.type == "number" else "boolean"
         if place == MEANS and column.type != "number":
-            unit, words = "share", f"{{value}} of its listings: {TRUE_OR_FALSE.sub(r'\1', words)}"
+            unit, words = "share", f"{{value}} of its listings: {_if_true(words)}"
         elif place == MEANS:
             words = f"on average over its listings, {words}"
         elif place == "merchant_extra":
@@ -200,6 +200,12 @@ def _features(name: str, column: ExtraColumn, place: str) -> Iterator[tuple[str,
                 audiences=tuple(sorted(set(readers) - {"internal"})),
             ),
         )
+
+
+def _if_true(words: str) -> str:
+    """Returns what the wording of a boolean says if it is true."""
+    match = TRUE_OR_FALSE.search(words)
+    return PLACEHOLDER.sub(lambda _: match.group(1) if match else "yes", words)
 
 
 _WHOSE: Final = {

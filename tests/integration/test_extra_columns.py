@@ -223,6 +223,12 @@ def test_a_wrong_declaration_is_refused(
         first_run(market.settings(f"wrong_{name}", {table: {name: declared}}))
 
 
+def test_two_columns_with_one_feature_are_refused(market: Market) -> None:
+    columns = {"by": PRICE | {"type": "category", "values": ["x"]}, "by_x": PRICE}
+    with pytest.raises(BadInputError, match="give the feature by_x"):
+        first_run(market.settings("twice", {"listing_snapshots": columns}))
+
+
 @pytest.mark.parametrize(
     ("name", "declared", "message"),
     [

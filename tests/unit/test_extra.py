@@ -60,6 +60,13 @@ def test_a_boolean_reads_as_a_sentence_and_as_a_share_of_listings() -> None:
     assert mean.bounds == (0.0, 1.0)
 
 
+def test_a_boolean_may_be_worded_as_a_value() -> None:
+    mean = features("merchants", "listing_snapshots", a=column(type="boolean", words="promoted: {value}"))[
+        "listing_extra_a"
+    ]
+    assert describe_feature(mean, 0.25, math.nan) == "Orders: 25 % of its listings: promoted: yes"
+
+
 def test_each_value_of_a_category_is_a_feature() -> None:
     found = features(
         "listings",
@@ -148,6 +155,13 @@ def test_values_are_numbers_by_name(rows: list[tuple[float | None, bool | None, 
             "c_y": None if c is None else float(c == "y'"),
             "absent": None,
         }
+
+
+def test_infinite_values_are_unknown() -> None:
+    query = (
+        f"select {extra_values({'n': column()}, {'n'})} from (values ('inf'::double), ('nan'::double), (1)) as load (n)"
+    )
+    assert duckdb.execute(query).fetchall() == [({"n": None},), ({"n": None},), ({"n": 1.0},)]
 
 
 def test_without_columns_there_are_no_values() -> None:

@@ -39,6 +39,12 @@ def extended_contract(sources: Sources, contract: Contract) -> Contract:
             continue
         taken = sorted({*table.columns, *table.added_columns} & set(source.extra))
         problems += [f"{place}.{column} is a column of {name} already. Choose another name." for column in taken]
+        keys = [key for column, extra in source.extra.items() for key in extra.keys(column)]
+        problems += [
+            f"{place}: two columns or values give the feature {key}. Rename one of them."
+            for key in sorted(set(keys))
+            if keys.count(key) > 1
+        ]
         added = {
             column: Column(type=TYPES[extra.type], description=extra.description or column, values=extra.values)
             for column, extra in source.extra.items()
@@ -69,7 +75,8 @@ def extra_values(extra: Mapping[str, ExtraColumn], present: Collection[str]) -> 
 
 
 def _value(name: str, value: str | None) -> str:
-    """Returns SQL for one value; null where an earlier load has the column with another type."""
+    """Returns SQL for one value; null if it is infinite or no number, or an earlier load has the column with another type."""
     if value is None:
-        return f"try_cast({quoted(name)} as double)"
+        number = f"try_cast({quoted(name)} as double)"
+        return f"case when isfinite({number}) then {number} end"
     return f"cast(try_cast({quoted(name)} as varchar) = {literal(value)} as double)"
