@@ -175,7 +175,7 @@ def _features(name: str, column: ExtraColumn, place: str) -> Iterator[tuple[str,
     plain = name.replace("_", " ")
     for key, value in column.keys(name).items():
         words = column.words or (f"{plain}: {{value}}" if column.type != "boolean" else f"{plain}: {{yes|no}}")
-        description = column.description or plain
+        description = column.description.rstrip(".") or plain
         if value is not None:
             shown = value.translate({ord(one): None for one in "{}|"})
             words = f"{{{shown}|not {shown}}}".join((words[: words.index("{")], words[words.index("}") + 1 :]))

@@ -1,6 +1,6 @@
 {#
-    Counters of snapshots: what a marketplace counts per listing or merchant, to date and in the last 7, 30 and 90 days. They stand
-    in for events of entities that have none; the features are computed from either in the same way. Plain jinja and plain SQL.
+    Counters of snapshots: what a marketplace counts per listing or merchant, to date and in the last 7, 30 and 90 days. They
+    stand in for events of entities that have none; the features are computed from either in the same way. Plain jinja and plain SQL.
 #}
 
 {# The windows of counters from the widest to the narrowest, with what their columns' names have before the unit. #}
@@ -20,6 +20,19 @@
     {% endfor %}
     {{ return(columns) }}
 {% endmacro %}
+
+{# Select list of the counters of staged snapshots, with the amounts in the base currency too. #}
+{% macro counters_of(relation, rate) -%}
+    {%- for column in counter_columns() %}
+        {{ relation }}.{{ column }},
+    {%- endfor %}
+    {%- for window in counter_windows() %}
+        {%- set amount = relation ~ '.' ~ counter('gmv', window, 'amount') %}
+        {{ amount }},
+        {{ in_base_currency(amount, relation ~ '.currency', rate) }} as {{ counter('gmv', window, 'amount') }}_base
+        {{- ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
 
 {# A count that cannot be greater than another, if that is known: returns of orders. #}
 {% macro at_most(count, most) %}
@@ -86,8 +99,8 @@
 {%- endmacro %}
 
 {#
-    Common table expressions for the counters of an entity in the span of days in which a snapshot is its newest one: of several snapshots on a day
-    the last counts.
+    Common table expressions for the counters of an entity in the span of days in which a snapshot is its newest one: of several
+    snapshots on a day the last counts.
     relation  the staging model of the snapshots
     key       the entity's id
     extra     further columns: name and SQL over the snapshots' columns

@@ -19,16 +19,7 @@ final as (
         listing_snapshots.observed_at,
         listing_snapshots.rating,
         listing_snapshots.photo_count,
-        {% for column in counter_columns() %}
-        listing_snapshots.{{ column }},
-        {% endfor %}
-        {% for window in counter_windows() %}
-        {% set amount = counter('gmv', window, 'amount') %}
-        listing_snapshots.{{ amount }},
-        {{ in_base_currency(
-            'listing_snapshots.' ~ amount, 'listing_snapshots.currency', 'fx_rates.rate'
-        ) }} as {{ amount }}_base,
-        {% endfor %}
+        {{ counters_of('listing_snapshots', 'fx_rates.rate') }},
         listing_snapshots.currency,
         listing_snapshots.extra
     from listing_snapshots

@@ -19,16 +19,7 @@ final as (
         merchant_snapshots.observed_at,
         merchant_snapshots.rating,
         merchant_snapshots.sales_count,
-        {% for column in counter_columns() %}
-        merchant_snapshots.{{ column }},
-        {% endfor %}
-        {% for window in counter_windows() %}
-        {% set amount = counter('gmv', window, 'amount') %}
-        merchant_snapshots.{{ amount }},
-        {{ in_base_currency(
-            'merchant_snapshots.' ~ amount, 'merchant_snapshots.currency', 'fx_rates.rate'
-        ) }} as {{ amount }}_base,
-        {% endfor %}
+        {{ counters_of('merchant_snapshots', 'fx_rates.rate') }},
         merchant_snapshots.currency,
         merchant_snapshots.extra
     from merchant_snapshots
