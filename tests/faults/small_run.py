@@ -25,8 +25,16 @@ from touchstone.landing.images import PictureStore
 DAYS = {"first": AS_OF - dt.timedelta(days=1), "next": AS_OF}
 TABLES = {
     "first": {"merchants": MERCHANTS, "listings": LISTINGS},
-    "next": {"merchants": MERCHANTS, "listings": f"{LISTINGS} where i > 1", "orders": ORDERS, "buyers": BUYERS},
+    "next": {
+        "merchants": MERCHANTS,
+        "listings": f"{LISTINGS} where i > 1",
+        "listing_snapshots": f"select listing_id, listed_at as observed_at, 0.25 as dispute_ratio from ({LISTINGS})",
+        "orders": ORDERS,
+        "buyers": BUYERS,
+    },
 }
+OWN_COLUMN = {"signal": "order", "controlled_by": "third_party", "unit": "share"}
+"""The declaration of a column of the market's own, which the second run lands."""
 PICTURES = {"first": (1,), "next": (2, 3)}
 """The number of images at each scan."""
 
@@ -51,7 +59,8 @@ def store(folder: Path) -> PictureStore:
 
 def run(folder: Path, line: str) -> None:
     """Lands, hashes, builds, judges and publishes, under the home's lock."""
-    market = Market(folder, tables=TABLES[line])
+    extra = {"listing_snapshots": {"extra": {"dispute_ratio": OWN_COLUMN}}} if line == "next" else {}
+    market = Market(folder, tables=TABLES[line], entries=extra)
     with writer_lock(folder / "lock", purpose="a small run", wait_seconds=60):
         market.land(days=list(DAYS).index(line))
         for count in PICTURES[line]:

@@ -27,6 +27,7 @@ import pytest
 from conftest import FIRST_DAY, LIST_NAMES, NEXT_DAY, ROOT, Homes, published, run, touchstone
 from small_run import PICTURES, store
 
+from tests.landing_fixtures import Market
 from touchstone.casework.leads import read_leads
 from touchstone.core.errors import BadInputError
 from touchstone.core.failpoints import FAILPOINTS, FAULTS, MOMENTS, VARIABLE, failpoint
@@ -257,6 +258,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     return Small(before, after, time.monotonic() - began)
 
 
+def landed_files(home: Path) -> dict[str, bytes]:
+    """Returns the files of the newest accepted loads; those of `listing_snapshots` have a column of the market's own."""
+    landing = Market(home).landing
+    loads = Market(home).pins().current.values()
+    paths = [path for loads_of_table in loads for load in loads_of_table for path in load.paths(landing)]
+    return {str(path.relative_to(home)): path.read_bytes() for path in paths}
+
+
 def trial(number: int) -> tuple[str | None, float]:
     """Returns the failpoint that a trial arms, or None and the fraction of the run after which it is killed."""
     dice = random.Random(number)
@@ -294,6 +303,7 @@ def test_a_small_run_interrupted_anywhere_is_completed_by_the_next(small: Small,
     assert published(home) == published(small.after)
     assert store(home).known() == store(small.after).known()
     assert store(home).known().num_rows == max(PICTURES["next"])
+    assert landed_files(home) == landed_files(small.after)
     assert verify(home / "published") == []
     assert not [path for folder in ("published", "landing", "signals") for path in (home / folder).rglob(".*")]
     shutil.rmtree(home)
