@@ -133,6 +133,10 @@
 {% macro collect_in_order(value) %}{{ return(adapter.dispatch('collect_in_order', 'touchstone')(value)) }}{% endmacro %}
 {% macro duckdb__collect_in_order(value) %}list({{ value }} order by {{ value }}){% endmacro %}
 
+{# The distinct values of a group as a sorted list; null if all are null. #}
+{% macro collect_distinct_in_order(value) %}{{ return(adapter.dispatch('collect_distinct_in_order', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__collect_distinct_in_order(value) %}list_sort(list(distinct {{ value }}) filter (where {{ value }} is not null)){% endmacro %}
+
 {# The n-grams of a list of texts (`size` consecutive members, joined with spaces): a list, shorter by size - 1. #}
 {% macro runs_of(list, size) %}{{ return(adapter.dispatch('runs_of', 'touchstone')(list, size)) }}{% endmacro %}
 {% macro duckdb__runs_of(list, size) %}list_transform(

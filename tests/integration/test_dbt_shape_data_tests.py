@@ -140,6 +140,7 @@ BAD_ROWS = {
     "unique_combination_int_transactions": "insert into int_transactions from int_transactions",
     "unique_combination_stg_fx_rates": "insert into stg_fx_rates from stg_fx_rates",
     "spans_apart_int_brand_names": "insert into int_brand_names from int_brand_names",
+    "unique_int_text_codes_text_digest": "insert into int_text_codes from int_text_codes",
     "unique_int_text_findings_text_digest": "insert into int_text_findings from int_text_findings",
     "unique_spec_units_unit": "insert into spec_units from spec_units",
     "unique_stg_listings_listing_id": "insert into landed.listings from landed.listings",
