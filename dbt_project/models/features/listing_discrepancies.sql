@@ -32,6 +32,12 @@ int_listing_texts as (
 
 ),
 
+int_text_codes as (
+
+    select * from {{ ref('int_text_codes') }} where invalid_gtins is not null
+
+),
+
 pictures as (
 
     select * from {{ ref('listing_pictures') }}
@@ -265,6 +271,27 @@ hidden_names as (
 
 ),
 
+invalid_gtins as (
+
+    select
+        states.listing_id,
+        'text' as signal,
+        'gtin' as field,
+        {{ each_member('int_text_codes.invalid_gtins') }} as claimed,
+        'a valid check digit' as expected,
+        'text' as reference,
+        cast(null as integer) as millionths_apart
+    from states
+    inner join listing_history
+        on
+            listing_history.listing_id = states.listing_id
+            and listing_history.known_from <= states.as_of_date
+            and listing_history.known_until > states.as_of_date
+    inner join int_text_codes
+        on int_text_codes.text_digest = {{ written_digest('listing_history') }}
+
+),
+
 found as (
 
     select * from beside_brand
@@ -282,6 +309,8 @@ found as (
     select * from unnamed_logos
     union all
     select * from hidden_names
+    union all
+    select * from invalid_gtins
 
 ),
 
@@ -321,6 +350,8 @@ final as (
         case
             when numbered.reference = 'picture'
                 then 'its picture shows the logo of ' || numbered.expected || ', which its title does not name'
+            when numbered.reference = 'text' and numbered.field = 'gtin'
+                then 'its text states the GTIN ' || numbered.claimed || ', whose check digit is wrong'
             when numbered.reference = 'text'
                 then numbered.field || ' hides the name of ' || numbered.expected || ': "' || numbered.claimed || '"'
             when numbered.field = 'model_ref'
