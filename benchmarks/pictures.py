@@ -1,0 +1,166 @@
+"""How well logos are found inside photographs.
+
+Photographs that ship in scikit-image and scikit-learn, with logos drawn here (shapes and lettering) put into them: turned, in
+perspective, partly covered, printed in one colour, mirrored. Half of the pictures show a brand of the bank; the others nothing,
+or a look-alike that is not in the bank (the same shapes with other lettering, or the lettering with other shapes).
+
+    python benchmarks/pictures.py [--pictures 100] [--seed 1]
+
+Prints JSON: recall by the logo's share of the picture's width, false matches per 1,000 pictures, seconds, memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import skimage
+import sklearn
+from matplotlib import get_data_path
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from ml.signals.logos import logo_bank
+
+LOGOS = 200
+WIDTHS = (0.08, 0.10, 0.15, 0.25)
+FONTS = ("DejaVuSans-Bold", "DejaVuSerif-Bold", "DejaVuSansMono-Bold", "DejaVuSans-Oblique", "STIXGeneralBol", "DejaVuSerif")
+SYLLABLES = "ka ro mi tel vo san dri pex lu nor zi bra quo fen hal sty gor wim ace jun".split()
+SIDE = 320
+
+
+def photographs() -> list[Image.Image]:
+    """Returns the colour photographs that the packages ship."""
+    folders = (Path(skimage.__file__).parent / "data", Path(sklearn.__file__).parent / "datasets" / "images")
+    names = ("astronaut", "coffee", "chelsea", "rocket", "china", "flower", "camera", "coins", "brick", "grass", "gravel", "moon")
+    files = sorted(file for folder in folders for file in folder.iterdir() if file.stem in names)
+    return [Image.open(file).convert("RGB") for file in files]
+
+
+def draw_logo(seed: int, *, shapes: int, lettering: int) -> Image.Image:
+    """Draws a logo with transparency, from a number for its shapes and one for its lettering."""
+    rng = np.random.default_rng([seed, shapes, 1])
+    words = np.random.default_rng([seed, lettering, 2])
+    image = Image.new("RGBA", (SIDE, SIDE), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(image)
+    colours = [tuple(int(value) for value in rng.integers(0, 200, 3)) for _ in range(3)]
+    for part in range(int(rng.integers(2, 5))):
+        x, y = rng.integers(30, 190, 2)
+        width, height = rng.integers(50, 130, 2)
+        box = [int(x), int(y), int(x + width), int(y + height) - 20]
+        kind, colour = int(rng.integers(0, 5)), colours[part % 3]
+        if kind == 0:
+            draw.ellipse(box, outline=colour, width=int(rng.integers(8, 20)))
+        elif kind == 1:
+            draw.rectangle(box, fill=colour)
+        elif kind == 2:
+            draw.regular_polygon((int(x) + 50, int(y) + 40, 50), int(rng.integers(3, 8)), int(rng.integers(0, 90)), colour)
+        elif kind == 3:
+            draw.pieslice(box, int(rng.integers(0, 180)), int(rng.integers(200, 350)), fill=colour)
+        else:
+            draw.line([(int(px), int(py)) for px, py in rng.integers(30, 210, (4, 2))], fill=colour, width=14)
+    text = "".join(words.choice(SYLLABLES, int(words.integers(2, 4))))
+    text = (text.upper, text.title, text.lower)[int(words.integers(0, 3))]()
+    name = FONTS[int(words.integers(0, len(FONTS)))]
+    font = ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"), 200)
+    font = font.font_variant(size=int(200 * 300 / font.getlength(text)))
+    draw.text((160, 262), text, font=font, fill=colours[0], anchor="mm")
+    return image.crop(image.getbbox())
+
+
+def compose(rng: np.random.Generator, photograph: Image.Image, logo: Image.Image, share: float) -> Image.Image:
+    """Puts a logo into a photograph, as wide as a share of it."""
+    if rng.random() < 0.25:
+        ink = (255, 255, 255) if rng.random() < 0.5 else tuple(int(value) for value in rng.integers(0, 90, 3))
+        logo = Image.merge("RGBA", [*(Image.new("L", logo.size, int(value)) for value in ink), logo.getchannel("A")])
+    elif rng.random() < 0.6:  # a label; otherwise it is printed onto what is there
+        ground = Image.new("RGBA", (logo.width + 30, logo.height + 30), (255, 255, 255, 255))
+        ground.alpha_composite(logo, (15, 15))
+        logo = ground
+    if rng.random() < 0.15:
+        logo = logo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if rng.random() < 0.25:  # partly covered
+        covered = int(logo.width * rng.uniform(0.1, 0.25))
+        colour = tuple(int(value) for value in rng.integers(0, 255, 3))
+        logo.paste((*colour, 255), (0, 0, covered, logo.height) if rng.random() < 0.5 else (logo.width - covered, 0, *logo.size))
+    scale = share * photograph.width / logo.width
+    turn = np.deg2rad(rng.uniform(-30, 30))
+    corners = np.array([(0, 0), (logo.width, 0), logo.size, (0, logo.height)], np.float32)
+    centred = (corners - corners.mean(axis=0)) * scale
+    placed = centred @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    placed += rng.uniform(-0.08, 0.08, (4, 2)) * scale * min(logo.size)
+    low, high = -placed.min(axis=0), np.array(photograph.size) - placed.max(axis=0)
+    placed += rng.uniform(low, np.maximum(high, low + 1))
+    matrix = cv2.getPerspectiveTransform(corners, placed.astype(np.float32))
+    blurred = logo.filter(ImageFilter.GaussianBlur(max(0.0, 0.4 / scale)))
+    warped = cv2.warpPerspective(np.asarray(blurred), matrix, photograph.size, flags=cv2.INTER_AREA)
+    image = photograph.convert("RGBA")
+    image.alpha_composite(Image.fromarray(warped))
+    noisy = np.asarray(image.convert("RGB")) * rng.uniform(0.8, 1.1) + rng.normal(0, 3, (*image.size[::-1], 1))
+    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pictures", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    seed = arguments.seed
+    cv2.setNumThreads(1)
+    drawn = [draw_logo(seed, shapes=number, lettering=number) for number in range(LOGOS)]
+    logos = {f"brand {number:03d}": on_white(logo) for number, logo in enumerate(drawn)}
+    began = time.perf_counter()
+    bank = logo_bank(logos)
+    prepared = time.perf_counter() - began
+    photos = photographs()
+    shown, found, false = Counter[float](), Counter[float](), Counter[str]()
+    pictures = Counter[str]()
+    began = time.perf_counter()
+    for number in range(arguments.pictures):
+        rng = np.random.default_rng([seed, number, 3])
+        photo = photos[number % len(photos)]
+        kind = ("logo", "nothing", "logo", "look-alike")[number // len(photos) % 4]
+        share = WIDTHS[int(rng.integers(0, len(WIDTHS)))]
+        index = int(rng.integers(0, LOGOS))
+        if kind == "look-alike":
+            other = LOGOS + index
+            pair = (index, other) if rng.random() < 0.5 else (other, index)
+            photo = compose(rng, photo, draw_logo(seed, shapes=pair[0], lettering=pair[1]), share)
+        elif kind == "logo":
+            photo = compose(rng, photo, drawn[index], share)
+        matches = bank.find(np.asarray(photo.convert("L")))
+        expected = {f"brand {index:03d}"} if kind == "logo" else set()
+        pictures[kind] += 1
+        if kind == "logo":
+            shown[share] += 1
+            found[share] += any(match.brand_id in expected for match in matches)
+        false[kind] += sum(match.brand_id not in expected for match in matches)
+    seconds = time.perf_counter() - began
+    result = {
+        "seed": seed,
+        "pictures": dict(pictures),
+        "recall by width": {str(share): [found[share], shown[share]] for share in WIDTHS},
+        "false matches by kind": dict(false),
+        "false matches per 1,000 pictures": round(1000 * sum(false.values()) / arguments.pictures, 1),
+        "seconds per picture": round(seconds / arguments.pictures, 2),
+        "seconds for the bank": round(prepared, 1),
+        "memory in MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    print(json.dumps(result, indent=2))
+
+
+def on_white(logo: Image.Image) -> np.ndarray:
+    """Returns a logo's grey values on white."""
+    ground = Image.new("RGBA", (logo.width + 40, logo.height + 40), (255, 255, 255, 255))
+    ground.alpha_composite(logo, (20, 20))
+    return np.asarray(ground.convert("L"))
+
+
+if __name__ == "__main__":
+    main()
