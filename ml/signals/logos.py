@@ -20,7 +20,9 @@ LOGO_SIDES: Final = (72, 176)
 """Pixels of a logo's longer side, at both of which keypoints are taken: details vanish where a logo is small."""
 CHECKED_SIDE: Final = 96  # pixels of a logo's longer side when it is compared
 PICTURE_SIDE: Final = 1280  # pixels of a picture's longer side: smaller ones are enlarged
-MOST_KEYPOINTS: Final = 6_000
+MOST_KEYPOINTS: Final = 4_000
+LOGO_KEYPOINTS: Final = 70  # per size of a logo
+DIRECTIONS: Final = 40  # of the 128 of a descriptor
 NEIGHBOURS: Final = 2  # keypoints of the picture that one of a logo is paired with
 LEAST_SIMILARITY: Final = 0.80  # cosine of two descriptors
 LEAST_VOTES: Final = 3
@@ -72,6 +74,8 @@ class LogoBank:
     brand_ids: list[str]
     _views: list[_View] = field(default_factory=list)
     _descriptors: Floats = field(default_factory=lambda: np.empty((0, 128), np.float32))
+    _projection: Floats = field(default_factory=lambda: np.eye(128, dtype=np.float32))
+    _short: Floats = field(default_factory=lambda: np.empty((0, 128), np.float32))
     _view_index: Integers = field(default_factory=lambda: np.empty(0, np.int64))
     _keypoints: Floats = field(default_factory=lambda: np.empty((0, 4), np.float32))
 
@@ -125,12 +129,11 @@ class LogoBank:
         _, first, votes = np.unique(key, axis=0, return_index=True, return_counts=True)
         order = np.argsort(-votes, kind="stable")[:MOST_PROPOSALS]
         for member in first[order[votes[order] >= LEAST_VOTES]] % len(view):
-            size = scale[member] * CHECKED_SIDE
-            near = (
-                (view == view[member])
-                & (np.hypot(x - x[member], y - y[member]) < 0.4 * size)
-                & (np.abs(octave - octave[member]) < 0.8)
-                & (np.abs(np.angle(np.exp(1j * (turn - turn[member])))) < 0.6)
+            same = slice(*np.searchsorted(view, (view[member], view[member] + 1)))
+            near = same.start + np.flatnonzero(
+                (np.hypot(x[same] - x[member], y[same] - y[member]) < 0.4 * scale[member] * CHECKED_SIDE)
+                & (np.abs(octave[same] - octave[member]) < 0.8)
+                & (np.abs(np.angle(np.exp(1j * (turn[same] - turn[member])))) < 0.6)
             )
             affine = _fit(ours[near, :2], theirs[near, :2])
             if affine is not None:
@@ -139,17 +142,20 @@ class LogoBank:
     def _pairs(self, descriptors: Floats) -> tuple[Integers, Integers]:
         """Pairs each keypoint of the bank with the most similar ones of the picture, a block of the bank at a time."""
         logos, pictures = [], []
+        short = descriptors @ self._projection
         for start in range(0, len(self._descriptors), _BANK_BLOCK):
             block = self._descriptors[start : start + _BANK_BLOCK]
-            similarity = block @ descriptors.T
+            similarity = self._short[start : start + _BANK_BLOCK] @ short.T
             rows = np.arange(len(block))
             for _ in range(NEIGHBOURS):
                 best = similarity.argmax(axis=1)
-                kept = similarity[rows, best] >= LEAST_SIMILARITY
+                kept = np.einsum("ij,ij->i", block, descriptors[best]) >= LEAST_SIMILARITY
                 logos.append(rows[kept] + start)
                 pictures.append(best[kept])
-                similarity[rows, best] = -1
-        return np.concatenate(logos), np.concatenate(pictures)
+                similarity[rows, best] = -np.inf
+        logo, picture = np.concatenate(logos), np.concatenate(pictures)
+        order = np.argsort(logo, kind="stable")  # so that the pairs of a view are next to each other
+        return logo[order], picture[order]
 
 
 def logo_bank(logos: Mapping[str, npt.NDArray[np.uint8]]) -> LogoBank:
@@ -176,7 +182,7 @@ def logo_bank(logos: Mapping[str, npt.NDArray[np.uint8]]) -> LogoBank:
                 scale = side / max(shown.shape)
                 small = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
                 small = cv2.copyMakeBorder(small, 12, 12, 12, 12, cv2.BORDER_REPLICATE)
-                points, described = _features(255 - small if inverted else small, 150)
+                points, described = _features(255 - small if inverted else small, LOGO_KEYPOINTS)
                 points[:, :2] -= np.array([small.shape[1] / 2, small.shape[0] / 2], np.float32)
                 points[:, :3] *= CHECKED_SIDE / side
                 descriptors.append(described)
@@ -184,6 +190,10 @@ def logo_bank(logos: Mapping[str, npt.NDArray[np.uint8]]) -> LogoBank:
                 owners.append(np.full(len(points), len(bank._views) - 1))  # noqa: SLF001
     if descriptors:
         bank._descriptors = np.concatenate(descriptors)  # noqa: SLF001
+        # The directions in which descriptors differ most: candidates are looked up along these alone, then compared in full.
+        _, vectors = np.linalg.eigh(bank._descriptors.T @ bank._descriptors)  # noqa: SLF001
+        bank._projection = np.ascontiguousarray(vectors[:, -DIRECTIONS:], np.float32)  # noqa: SLF001
+        bank._short = bank._descriptors @ bank._projection  # noqa: SLF001
         bank._keypoints = np.concatenate(keypoints)  # noqa: SLF001
         bank._view_index = np.concatenate(owners)  # noqa: SLF001
     return bank
