@@ -1,10 +1,10 @@
-"""How well logos are found inside photographs.
+"""How well logos and texts are found inside photographs.
 
 Photographs that ship in scikit-image and scikit-learn, with logos drawn here (shapes and lettering) put into them: turned, in
 perspective, partly covered, printed in one colour, mirrored. Half of the pictures show a brand of the bank; the others nothing,
 or a look-alike that is not in the bank (the same shapes with other lettering, or the lettering with other shapes).
 
-    python benchmarks/pictures.py [--pictures 100] [--seed 1]
+    python benchmarks/pictures.py [--pictures 100] [--texts 60] [--seed 1]
 
 Prints JSON: recall by the logo's share of the picture's width, false matches per 1,000 pictures, seconds, memory.
 """
@@ -26,18 +26,58 @@ from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from ml.signals.logos import logo_bank
+from ml.signals.ocr import TextReader, contacts, phrases
 
 LOGOS = 200
 WIDTHS = (0.08, 0.10, 0.15, 0.25)
-FONTS = ("DejaVuSans-Bold", "DejaVuSerif-Bold", "DejaVuSansMono-Bold", "DejaVuSans-Oblique", "STIXGeneralBol", "DejaVuSerif")
-SYLLABLES = "ka ro mi tel vo san dri pex lu nor zi bra quo fen hal sty gor wim ace jun".split()
+FONTS = (
+    "DejaVuSans-Bold",
+    "DejaVuSerif-Bold",
+    "DejaVuSansMono-Bold",
+    "DejaVuSans-Oblique",
+    "STIXGeneralBol",
+    "DejaVuSerif",
+)
+SYLLABLES = (
+    "ka",
+    "ro",
+    "mi",
+    "tel",
+    "vo",
+    "san",
+    "dri",
+    "pex",
+    "lu",
+    "nor",
+    "zi",
+    "bra",
+    "quo",
+    "fen",
+    "hal",
+    "sty",
+    "gor",
+    "wim",
+)
 SIDE = 320
 
 
 def photographs() -> list[Image.Image]:
     """Returns the colour photographs that the packages ship."""
     folders = (Path(skimage.__file__).parent / "data", Path(sklearn.__file__).parent / "datasets" / "images")
-    names = ("astronaut", "coffee", "chelsea", "rocket", "china", "flower", "camera", "coins", "brick", "grass", "gravel", "moon")
+    names = (
+        "astronaut",
+        "coffee",
+        "chelsea",
+        "rocket",
+        "china",
+        "flower",
+        "camera",
+        "coins",
+        "brick",
+        "grass",
+        "gravel",
+        "moon",
+    )
     files = sorted(file for folder in folders for file in folder.iterdir() if file.stem in names)
     return [Image.open(file).convert("RGB") for file in files]
 
@@ -59,7 +99,9 @@ def draw_logo(seed: int, *, shapes: int, lettering: int) -> Image.Image:
         elif kind == 1:
             draw.rectangle(box, fill=colour)
         elif kind == 2:
-            draw.regular_polygon((int(x) + 50, int(y) + 40, 50), int(rng.integers(3, 8)), int(rng.integers(0, 90)), colour)
+            draw.regular_polygon(
+                (int(x) + 50, int(y) + 40, 50), int(rng.integers(3, 8)), int(rng.integers(0, 90)), colour
+            )
         elif kind == 3:
             draw.pieslice(box, int(rng.integers(0, 180)), int(rng.integers(200, 350)), fill=colour)
         else:
@@ -71,6 +113,47 @@ def draw_logo(seed: int, *, shapes: int, lettering: int) -> Image.Image:
     font = font.font_variant(size=int(200 * 300 / font.getlength(text)))
     draw.text((160, 262), text, font=font, fill=colours[0], anchor="mm")
     return image.crop(image.getbbox())
+
+
+TEXTS = (
+    "Copy 1:1",
+    "1:1 AAA",
+    "Копия 1:1 часы",
+    "+49 151 23456789",
+    "Звоните 8 (916) 123-45-67",
+    "WhatsApp +86 138 0013 8000",
+)
+
+
+def texts_found(seed: int, count: int) -> dict[str, list[int]]:
+    """Writes texts into photographs; returns for each how many were recognised and how many there are."""
+    reader = TextReader()
+    photos = photographs()
+    counts = {text: [0, 0] for text in TEXTS}
+    for number in range(count):
+        rng = np.random.default_rng([seed, number, 4])
+        photo, text = photos[int(rng.integers(0, len(photos)))].copy(), TEXTS[number % len(TEXTS)]
+        size = int(photo.width * rng.uniform(0.035, 0.07))
+        font = ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"), size)
+        place = (
+            int(rng.uniform(0, max(1, photo.width - font.getlength(text)))),
+            int(rng.uniform(0, photo.height - 1.5 * size)),
+        )
+        ImageDraw.Draw(photo).text(
+            place, text, font=font, fill="white", stroke_width=max(1, size // 12), stroke_fill="black"
+        )
+        lines = reader.lines(np.asarray(photo))
+        digits = "".join(character for character in text if character.isdigit())
+        if "1:1" in text:
+            is_found = bool(list(phrases(lines, ["1:1"])))
+        else:
+            values = [
+                "".join(character for character in found.value if character.isdigit()) for found in contacts(lines)
+            ]
+            is_found = any(value.endswith(digits) for value in values)
+        counts[text][0] += is_found
+        counts[text][1] += 1
+    return counts
 
 
 def compose(rng: np.random.Generator, photograph: Image.Image, logo: Image.Image, share: float) -> Image.Image:
@@ -87,7 +170,10 @@ def compose(rng: np.random.Generator, photograph: Image.Image, logo: Image.Image
     if rng.random() < 0.25:  # partly covered
         covered = int(logo.width * rng.uniform(0.1, 0.25))
         colour = tuple(int(value) for value in rng.integers(0, 255, 3))
-        logo.paste((*colour, 255), (0, 0, covered, logo.height) if rng.random() < 0.5 else (logo.width - covered, 0, *logo.size))
+        logo.paste(
+            (*colour, 255),
+            (0, 0, covered, logo.height) if rng.random() < 0.5 else (logo.width - covered, 0, *logo.size),
+        )
     scale = share * photograph.width / logo.width
     turn = np.deg2rad(rng.uniform(-30, 30))
     corners = np.array([(0, 0), (logo.width, 0), logo.size, (0, logo.height)], np.float32)
@@ -109,6 +195,7 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=int, default=100)
+    parser.add_argument("--texts", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     seed = arguments.seed
@@ -152,7 +239,11 @@ def main() -> None:
         "seconds for the bank": round(prepared, 1),
         "memory in MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
-    print(json.dumps(result, indent=2))
+    if arguments.texts:
+        began = time.perf_counter()
+        result["texts recognised"] = texts_found(seed, arguments.texts)
+        result["seconds per picture for text"] = round((time.perf_counter() - began) / arguments.texts, 2)
+    print(json.dumps(result, indent=2, ensure_ascii=False))
 
 
 def on_white(logo: Image.Image) -> np.ndarray:

@@ -20,9 +20,9 @@ LOGO_SIDES: Final = (72, 176)
 """Pixels of a logo's longer side, at both of which keypoints are taken: details vanish where a logo is small."""
 CHECKED_SIDE: Final = 96  # pixels of a logo's longer side when it is compared
 PICTURE_SIDE: Final = 1280  # pixels of a picture's longer side: smaller ones are enlarged
-MOST_KEYPOINTS: Final = 4_000
+MOST_KEYPOINTS: Final = 3_000
 LOGO_KEYPOINTS: Final = 70  # per size of a logo
-DIRECTIONS: Final = 40  # of the 128 of a descriptor
+DIRECTIONS: Final = 32  # of the 128 of a descriptor
 NEIGHBOURS: Final = 2  # keypoints of the picture that one of a logo is paired with
 LEAST_SIMILARITY: Final = 0.80  # cosine of two descriptors
 LEAST_VOTES: Final = 3
@@ -33,7 +33,7 @@ LEAST_MARGIN: Final = 0.05
 """How much better a brand must be than the next one at the same place."""
 LEAST_SHARE, MOST_SHARE = 0.04, 1.05  # of the picture's width
 MOST_STRETCH: Final = 2.6  # between the longest and the shortest axis of a map
-_BANK_BLOCK: Final = 16_384
+_BANK_BLOCK: Final = 1_024  # small, so that similarities stay in the cache
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -228,7 +228,9 @@ def _features(grey: npt.NDArray[np.uint8], most: int) -> tuple[Floats, Floats]:
     """Returns keypoints (x, y, size, angle in radians) and the square roots of their descriptors, of length one."""
     import cv2
 
-    points, described = cv2.SIFT_create(nfeatures=most, contrastThreshold=0.02, edgeThreshold=16).detectAndCompute(grey, None)
+    points, described = cv2.SIFT_create(nfeatures=most, contrastThreshold=0.02, edgeThreshold=16).detectAndCompute(
+        grey, None
+    )
     if described is None:
         return np.empty((0, 4), np.float32), np.empty((0, 128), np.float32)
     rows = np.array([(*point.pt, point.size, np.deg2rad(point.angle)) for point in points], np.float32)
@@ -242,7 +244,9 @@ def _fit(ours: Floats, theirs: Floats) -> Floats | None:
     estimate: Any = cv2.estimateAffine2D if len(ours) >= 6 else cv2.estimateAffinePartial2D
     affine, _ = estimate(ours, theirs, method=cv2.RANSAC, ransacReprojThreshold=5.0, maxIters=300)
     if affine is None or not _is_plausible(affine):
-        affine, _ = cv2.estimateAffinePartial2D(ours, theirs, method=cv2.RANSAC, ransacReprojThreshold=6.0, maxIters=300)
+        affine, _ = cv2.estimateAffinePartial2D(
+            ours, theirs, method=cv2.RANSAC, ransacReprojThreshold=6.0, maxIters=300
+        )
     return np.asarray(affine, np.float32) if affine is not None and _is_plausible(affine) else None
 
 
@@ -305,7 +309,9 @@ def _climb(score: Any, matrix: Floats, corners: Floats, best: float, step: float
 
     for _ in range(3):
         before = best
-        for corner, move in ((corner, move) for corner in (None, 0, 1, 2, 3) for move in ((1, 0), (-1, 0), (0, 1), (0, -1))):
+        for corner, move in (
+            (corner, move) for corner in (None, 0, 1, 2, 3) for move in ((1, 0), (-1, 0), (0, 1), (0, -1))
+        ):
             shifted = corners.copy()
             shifted[slice(None) if corner is None else corner] += np.array(move, np.float32) * step
             tried = (matrix @ cv2.getPerspectiveTransform(corners, shifted)).astype(np.float32)

@@ -1,8 +1,8 @@
 """Text written into pictures: its lines and where they are, and the contact details and phrases in them.
 
-Belongs here: how text is read from pixels, and what is recognised in it. Needs the extra `touchstone[pictures]`; its models are in
-the package rapidocr, and nothing is downloaded. They read Latin letters, digits and Chinese; of Cyrillic only digits, signs and some
-letters are read, so that phone numbers and "1:1" are found next to it, but no Cyrillic words.
+Belongs here: how text is read from pixels, and what is recognised in it. Needs the extra `touchstone[pictures]`; its models are
+in the package rapidocr, and nothing is downloaded. They read Latin letters, digits and Chinese, but no Cyrillic: next to it,
+phone numbers and "1:1" are found.
 """
 
 from __future__ import annotations
@@ -22,10 +22,16 @@ LEAST_CONFIDENCE: Final = 0.5
 TEXT_SIDE: Final = 960  # pixels: pictures with a shorter longer side are enlarged, as small letters are not read
 
 _EMAIL: Final = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{2,63}){1,3}", re.ASCII)
-_URL: Final = re.compile(r"(?<![\w@.])(?:https?://)?(?:[a-z0-9-]{2,63}\.)+(?:com|net|org|shop|store|cn|ru|ua|de|fr|es|it|pl|uk|"
-                         r"eu|co|io|top|xyz|vip|site|online|info|biz|cc|me|tv)\b(?:/[\w./?=&%-]{0,200})?", re.ASCII | re.IGNORECASE)
-_HANDLE: Final = re.compile(r"(?:whats?\s?app|wechat|weixin|telegram|viber|wx|vx|微信|v信|qq|(?:t|wa)\.me/)"
-                            r"[\s:：.@]{0,4}\+?[a-z0-9](?:[\w-]|[ -](?=\d)){3,31}", re.ASCII | re.IGNORECASE)
+_URL: Final = re.compile(
+    r"(?<![\w@.])(?:https?://)?(?:[a-z0-9-]{2,63}\.)+(?:com|net|org|shop|store|cn|ru|ua|de|fr|es|it|pl|uk|"
+    r"eu|co|io|top|xyz|vip|site|online|info|biz|cc|me|tv)\b(?:/[\w./?=&%-]{0,200})?",
+    re.ASCII | re.IGNORECASE,
+)
+_HANDLE: Final = re.compile(
+    r"(?:whats?\s?app|wechat|weixin|telegram|viber|wx|vx|微信|v信|qq|(?:t|wa)\.me/)"
+    r"[\s:.@]{0,4}\+?[a-z0-9](?:[\w-]|[ -](?=\d)){3,31}",
+    re.ASCII | re.IGNORECASE,
+)
 _PHONE: Final = re.compile(r"(?<![\w.,])(?:\+|00)?\(?\d(?:[ ()./-]{0,2}\d){8,14}(?![\w])", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4}")
 

@@ -31,7 +31,7 @@ def _line(text: str) -> TextLine:
         ("made in 2024. Model 1234", []),
     ],
 )
-def test_contact_details_are_recognised_and_other_numbers_are_not(text, expected):
+def test_contact_details_are_recognised_and_other_numbers_are_not(text: str, expected: list[tuple[str, str]]) -> None:
     found = [(contact.kind, contact.value) for contact in contacts([_line(text)])]
     if text.startswith("3 8"):  # what was read of the Cyrillic word may stand before the number
         assert [kind for kind, _ in found] == ["phone"]
@@ -51,7 +51,7 @@ def test_contact_details_are_recognised_and_other_numbers_are_not(text, expected
         ("顶级复刻手表", "复刻", True),
     ],
 )
-def test_phrases_match_whole_words(text, phrase, is_found):
+def test_phrases_match_whole_words(*, text: str, phrase: str, is_found: bool) -> None:
     assert bool(list(phrases([_line(text)], [phrase]))) is is_found
 
 
