@@ -210,7 +210,7 @@ def _trimmed(logo: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
         return None
     inner = logo[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     margin = max(2, round(0.05 * max(inner.shape)))
-    return np.asarray(cv2.copyMakeBorder(inner, *[margin] * 4, cv2.BORDER_CONSTANT, value=ground), np.uint8)
+    return np.asarray(cv2.copyMakeBorder(inner, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=ground), np.uint8)
 
 
 def _view(brand: int, shown: npt.NDArray[np.uint8]) -> _View:
@@ -241,6 +241,8 @@ def _fit(ours: Floats, theirs: Floats) -> Floats | None:
     """Fits an affine map to pairs of points, a similarity where they are few; None if none is plausible."""
     import cv2
 
+    if len(ours) < LEAST_VOTES:
+        return None
     estimate: Any = cv2.estimateAffine2D if len(ours) >= 6 else cv2.estimateAffinePartial2D
     affine, _ = estimate(ours, theirs, method=cv2.RANSAC, ransacReprojThreshold=5.0, maxIters=300)
     if affine is None or not _is_plausible(affine):

@@ -8,7 +8,7 @@ from touchstone.demo.images import draw_product, logo
 
 pytest.importorskip("cv2", reason="the extra touchstone[pictures] is not installed")
 
-from ml.signals.logos import LogoBank, logo_bank
+from ml.signals.logos import LogoBank, _fit, logo_bank
 
 NAMES = ("Veltrana", "Korimo", "Zibraquo", "Halstyg")
 
@@ -47,3 +47,9 @@ def test_nothing_is_found_in_a_picture_without_logos(bank: LogoBank) -> None:
 def test_a_blank_logo_never_matches() -> None:
     blank = logo_bank({"blank": np.full((100, 100), 255, np.uint8)})
     assert blank.find(_photograph(_logo(0).resize((160, 160)))) == []
+
+
+def test_no_map_is_fitted_to_fewer_pairs_than_votes() -> None:
+    points = np.array([(1.0, 2.0), (30.0, 40.0)], np.float32)
+    assert _fit(points[:1], points[:1]) is None
+    assert _fit(points, points) is None
