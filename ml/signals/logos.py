@@ -210,7 +210,9 @@ def _trimmed(logo: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
         return None
     inner = logo[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     margin = max(2, round(0.05 * max(inner.shape)))
-    return np.asarray(cv2.copyMakeBorder(inner, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=ground), np.uint8)
+    return np.asarray(
+        cv2.copyMakeBorder(inner, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=ground), np.uint8
+    )
 
 
 def _view(brand: int, shown: npt.NDArray[np.uint8]) -> _View:
@@ -228,9 +230,8 @@ def _features(grey: npt.NDArray[np.uint8], most: int) -> tuple[Floats, Floats]:
     """Returns keypoints (x, y, size, angle in radians) and the square roots of their descriptors, of length one."""
     import cv2
 
-    points, described = cv2.SIFT_create(nfeatures=most, contrastThreshold=0.02, edgeThreshold=16).detectAndCompute(
-        grey, None
-    )
+    sift: Any = cv2.SIFT.create(nfeatures=most, contrastThreshold=0.02, edgeThreshold=16)
+    points, described = sift.detectAndCompute(grey, None)
     if described is None:
         return np.empty((0, 4), np.float32), np.empty((0, 128), np.float32)
     rows = np.array([(*point.pt, point.size, np.deg2rad(point.angle)) for point in points], np.float32)
