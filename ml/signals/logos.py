@@ -24,10 +24,10 @@ MOST_KEYPOINTS: Final = 3_000
 LOGO_KEYPOINTS: Final = 70  # per size of a logo
 DIRECTIONS: Final = 32  # of the 128 of a descriptor
 NEIGHBOURS: Final = 2  # keypoints of the picture that one of a logo is paired with
-LEAST_SIMILARITY: Final = 0.80  # cosine of two descriptors
-LEAST_VOTES: Final = 3
-MOST_PROPOSALS: Final = 150  # per picture
-WORTH_ALIGNING: Final = 0.30
+LEAST_SIMILARITY: Final = 0.77  # cosine of two descriptors
+LEAST_VOTES: Final = 2
+MOST_PROPOSALS: Final = 500  # per picture
+WORTH_ALIGNING: Final = 0.25
 LEAST_SCORE: Final = 0.66
 LEAST_MARGIN: Final = 0.05
 """How much better a brand must be than the next one at the same place."""
