@@ -50,16 +50,21 @@ def predicted_features(declaration: Declaration, provided: Collection[str], inpu
     return {name for name in declaration.columns if not missing_inputs(needs.get(name, ()), provided)}
 
 
-def measured_features(features: Path, declaration: Declaration) -> set[str]:
+def measured_features(features: Path, declaration: Declaration, texts: Path | None = None) -> set[str]:
     """Returns the features of a model that tell the active entities apart: they have two different known values or more.
 
     Args:
         features: `features.parquet` of a date.
         declaration: The model.
+        texts: `texts.parquet` of the date; scores of texts tell entities apart if there are two different ones.
     """
     with duckdb.connect(":memory:", config={"threads": 2}) as connection:
-        rows = connection.read_parquet(str(features), hive_partitioning=False)
-        return varying_features(rows, declaration)
+        found = varying_features(connection.read_parquet(str(features), hive_partitioning=False), declaration)
+        if texts is None:
+            return found
+        titles = connection.read_parquet(str(texts), hive_partitioning=False)
+        (has_texts,) = titles.aggregate("coalesce(min(title) < max(title), false)").fetchall()[0]
+        return found | (set(declaration.columns) - set(declaration.stored_columns) if has_texts else set())
 
 
 def active_coverage(declaration: Declaration, features: Matrix, provided: Collection[str]) -> dict[str, dict[str, Any]]:
@@ -77,9 +82,9 @@ def active_coverage(declaration: Declaration, features: Matrix, provided: Collec
 
 def varying_features(rows: duckdb.DuckDBPyRelation, declaration: Declaration) -> set[str]:
     """Returns the features of a model that have two different known values or more."""
-    measures = ", ".join(f"coalesce(min({name}) < max({name}), false)" for name in declaration.columns)
+    measures = ", ".join(f"coalesce(min({name}) < max({name}), false)" for name in declaration.stored_columns)
     (varies,) = rows.aggregate(measures).fetchall()
-    return {name for name, is_varying in zip(declaration.columns, varies, strict=True) if is_varying}
+    return {name for name, is_varying in zip(declaration.stored_columns, varies, strict=True) if is_varying}
 
 
 def signal_coverage(

@@ -25,6 +25,7 @@ SIGNALS: Final[tuple[Signal, ...]] = get_args(Signal)
 CONTROLLERS: Final[tuple[Controller, ...]] = ("subject", "third_party", "platform")
 # Who may read reasons. Internal may read all and is never listed.
 AUDIENCES: Final[tuple[Audience, ...]] = get_args(Audience)
+TEXTS: Final = ("own", "others")
 VIOLATION_TYPES: Final = ("counterfeit", "brushing")
 ROOT: Final = Path(__file__).resolve().parent.parent
 MODELS_FILE: Final = ROOT / "ml" / "models.yml"
@@ -51,6 +52,8 @@ class Feature:
         words: The wording of a reason, with one placeholder (see `ml/reason_text.py`); empty to use the column's name.
         between: Lowest and highest possible value, if they differ from its unit's; otherwise empty.
         audiences: Who may read it in addition to internal, sorted, any of `AUDIENCES`.
+        text: For the score of a text (ml/text_scores.py), whose it is: `own`, or `others` for the merchant's other listings;
+            empty for a feature that dbt makes.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Feature:
     words: str
     between: tuple[float, ...] = ()
     audiences: tuple[str, ...] = ()
+    text: str = ""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -81,6 +85,7 @@ class Feature:
             "words": self.words,
             "between": list(self.between),
             "audiences": list(self.audiences),
+            "text": self.text,
         }
 
     @staticmethod
@@ -119,6 +124,11 @@ class Declaration:
     def columns(self) -> tuple[str, ...]:
         """The feature columns, in the order of the boosters."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def stored_columns(self) -> tuple[str, ...]:
+        """The columns of the features that dbt makes; scores of texts are computed from the texts."""
+        return tuple(feature.name for feature in self.features if not feature.text)
 
     @property
     def own_conduct(self) -> tuple[int, ...]:
@@ -239,6 +249,10 @@ def _feature(
     place: str,
 ) -> Feature:
     place = f"{place}, feature {column}"
+    text = given.get("text", "")
+    if text:
+        _one_of(given, "text", TEXTS, place)
+        meanings_by_column = {column: given}
     if column not in meanings_by_column:
         raise BadInputError(
             f"{place}: no column of that name has meta: {{signal, unit}} in the dbt project's features."
@@ -263,6 +277,7 @@ def _feature(
         words=str(given.get("words", "")),
         between=tuple(float(end) for end in between),
         audiences=_audiences(given["audiences"], place) if "audiences" in given else audiences[signal],
+        text=str(text),
     )
 
 

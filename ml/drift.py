@@ -105,7 +105,7 @@ def measure(model: RiskModel, features: Path, scores: Path, *, days: int) -> lis
     Args:
         model: The model that rated them.
         features: Their features.
-        scores: Their scores.
+        scores: Their scores, also those of their texts.
         days: Days since cutoff_date.
 
     Returns:
@@ -123,7 +123,7 @@ def measure(model: RiskModel, features: Path, scores: Path, *, days: int) -> lis
         for name in (*model.columns, "score"):
             if name not in reference:
                 continue
-            column = (rated if name == "score" else file).read(columns=[name])[name]
+            column = (file if name in file.schema_arrow.names else rated).read(columns=[name])[name]
             values = column.cast("double").to_numpy().astype(np.float32).astype(np.float64)
             before, now = reference[name]["shares"], _shares(values, reference[name]["edges"])
             chance = _chance_allowance(len(before), kept["rows"], active) if kept else 0.0

@@ -91,13 +91,20 @@ class Explainer:
             for name, values in scorer.model.body["baseline"].items()
         }
 
-    def reasons(self, matrix: Matrix, category: Sequence[str], flagged: npt.NDArray[np.bool_]) -> list[str]:
+    def reasons(
+        self,
+        matrix: Matrix,
+        category: Sequence[str],
+        flagged: npt.NDArray[np.bool_],
+        quotes: Mapping[int, Sequence[Sequence[str]]] | None = None,
+    ) -> list[str]:
         """Explains rows.
 
         Args:
             matrix: Their features, shape (n, number of features).
             category: Their categories, shape (n,).
             flagged: Which of them are flagged; these also get the exact attribution of each signal.
+            quotes: For features that are scores of texts, by position: the words of each row that raise the score most.
 
         Returns:
             One JSON text per row: a list, the strongest first, of objects with signal, effect (drop in log-odds), audiences
@@ -128,6 +135,7 @@ class Explainer:
                 {(name,): float(drop[row]) for name, drop in drops.items()} | pairs.get(row, {}),
                 single[row],
                 attributions[row],
+                {index: words[row] for index, words in (quotes or {}).items()},
                 is_of_category=category[row] in self._baseline and category[row] != EVERYWHERE,
             )
             for row in range(len(matrix))
@@ -156,6 +164,7 @@ class Explainer:
         drops: Mapping[Signals, float],
         single: npt.NDArray[np.float32],
         attributions: npt.NDArray[np.float64],
+        quotes: Mapping[int, Sequence[str]],
         *,
         is_of_category: bool,
     ) -> str:
@@ -180,6 +189,7 @@ class Explainer:
                     float(baseline[index]),
                     is_of_category=is_of_category,
                     currency=self.currency,
+                    quoted=quotes.get(index, ()),
                 )
                 for index in named
             ]

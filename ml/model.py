@@ -29,6 +29,8 @@ MODEL_FILE: Final = "model.json"
 MAIN_FILE: Final = "main.ubj"
 OWN_FILE: Final = "own_conduct.ubj"
 FILES: Final = (MODEL_FILE, MAIN_FILE, OWN_FILE)
+TEXT_FILE: Final = "text.arrow"
+"""The linear models of texts (`ml/text_scores.py`), which only a model with scores of texts has."""
 # Files for MLflow (`card.mlflow_files`), which nothing here reads.
 MLFLOW_FILES: Final = ("MLmodel", "input_example.json")
 FORMAT: Final = 3
@@ -48,7 +50,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RiskModel:
-    """A model: the content of `model.json`, and the bytes of both boosters.
+    """A model: the content of `model.json`, and the bytes of both boosters and of the models of texts.
 
     Attributes:
         body: The content of `model.json`.
@@ -56,12 +58,14 @@ class RiskModel:
         own: UBJ of the booster on the features that no third party controls.
         assumed_prevalence: The prevalence that a policy assumes where no verdict determines it; None for none. It is no part
             of the model.
+        text: `text.arrow`, as `ml/text_scores.py` reads it; empty if the model scores no texts.
     """
 
     body: Mapping[str, Any]
     main: bytes
     own: bytes
     assumed_prevalence: float | None = None
+    text: bytes = b""
 
     @property
     def digest(self) -> str:
@@ -77,6 +81,11 @@ class RiskModel:
     def columns(self) -> tuple[str, ...]:
         """Their columns."""
         return tuple(str(feature["name"]) for feature in self.body["features"])
+
+    @property
+    def stored_columns(self) -> tuple[str, ...]:
+        """The columns of those that dbt makes; the others are scores of texts."""
+        return tuple(feature.name for feature in self.features if not feature.text)
 
     @property
     def id_column(self) -> str:
@@ -99,6 +108,11 @@ class RiskModel:
         return float(self.body["flagging"]["floor"])
 
     @property
+    def text_weight(self) -> float:
+        """Weight of the mean score of texts against the boosters, 0 to 1; see `mix_texts`."""
+        return float(self.body.get("text_weight", 0.0))
+
+    @property
     def is_calibrated(self) -> bool:
         """Whether its scores are probabilities that verdicts determined."""
         return self.calibration("main").is_calibrated
@@ -117,7 +131,8 @@ class RiskModel:
 
     def files(self) -> dict[str, bytes]:
         """Returns the model's files by name."""
-        return {MODEL_FILE: canonical_json(self.body), MAIN_FILE: self.main, OWN_FILE: self.own}
+        text = {TEXT_FILE: self.text} if self.text else {}
+        return {MODEL_FILE: canonical_json(self.body), MAIN_FILE: self.main, OWN_FILE: self.own, **text}
 
 
 def flagging_under(body: Mapping[str, Any], assumed_prevalence: float | None) -> Mapping[str, Any]:
@@ -139,17 +154,18 @@ def flagging_under(body: Mapping[str, Any], assumed_prevalence: float | None) ->
     }
 
 
-def describe(declaration: Declaration, main: bytes, own: bytes) -> dict[str, Any]:
-    """Returns the part of `model.json` that names the model and its boosters."""
+def describe(declaration: Declaration, main: bytes, own: bytes, text: bytes = b"") -> dict[str, Any]:
+    """Returns the part of `model.json` that names the model, its boosters and its models of texts."""
     boosters = {"main": sha256_bytes(main), "own": sha256_bytes(own)}
-    return {"format": FORMAT, **declaration.as_dict(), "boosters": boosters}
+    digest = {"text": sha256_bytes(text)} if text else {}
+    return {"format": FORMAT, **declaration.as_dict(), "boosters": boosters, **digest}
 
 
 def read_model(folder: Path, digest: str) -> RiskModel:
     """Reads a model's files and checks each against what it should be.
 
     Args:
-        folder: Folder with `model.json`, `main.ubj` and `own_conduct.ubj`.
+        folder: Folder with `model.json`, `main.ubj`, `own_conduct.ubj` and, if the model scores texts, `text.arrow`.
         digest: The model_digest that a review approved.
 
     Returns:
@@ -163,7 +179,11 @@ def read_model(folder: Path, digest: str) -> RiskModel:
     body = json.loads(content[MODEL_FILE])
     _check(folder / MAIN_FILE, content[MAIN_FILE], body["boosters"]["main"])
     _check(folder / OWN_FILE, content[OWN_FILE], body["boosters"]["own"])
-    return RiskModel(body=body, main=content[MAIN_FILE], own=content[OWN_FILE])
+    text = b""
+    if "text" in body:
+        text = _read(folder / TEXT_FILE)
+        _check(folder / TEXT_FILE, text, body["text"])
+    return RiskModel(body=body, main=content[MAIN_FILE], own=content[OWN_FILE], text=text)
 
 
 def _read(path: Path) -> bytes:
@@ -190,13 +210,15 @@ class Scorer:
         """Loads the boosters from the model's bytes."""
         self.model = model
         self.own_columns = own_positions(model.features)
+        self.text_columns = text_positions(model.features)
         self._boosters = {"main": load_booster(model.main), "own": load_booster(model.own)}
         self._calibrations = {name: model.calibration(name) for name in self._boosters}
 
     def margin(self, matrix: Matrix, booster: str = "main") -> npt.NDArray[np.float32]:
-        """Returns raw log-odds of a booster for features of shape (n, number of features)."""
+        """Returns raw log-odds of a booster, mixed with the scores of texts, for features of shape (n, number of features)."""
         taken = matrix if booster == "main" else np.ascontiguousarray(matrix[:, self.own_columns])
-        return margin_of(self._boosters[booster], taken)
+        margin = margin_of(self._boosters[booster], taken)
+        return mix_texts(margin, matrix[:, self.text_columns[booster]], self.model.text_weight)
 
     def score(self, margin: npt.NDArray[np.float32], booster: str = "main") -> Floats:
         """Returns scores, 0 to 100 with 4 decimals, for margins of a booster."""
@@ -208,19 +230,54 @@ class Scorer:
         return score, own, (score >= self.model.threshold) & (own >= self.model.floor)
 
     def attributions(self, matrix: Matrix) -> Floats:
-        """Returns exact TreeSHAP values of the main booster in log-odds, shape (n, number of features)."""
+        """Returns exact attributions in log-odds, shape (n, number of features).
+
+        They are the main booster's TreeSHAP values; a score of a text adds what it contributes to the mean of such scores.
+        """
         if not len(matrix):
             return np.zeros(matrix.shape, dtype=np.float64)
         booster = self._boosters["main"]
         booster.set_param({"nthread": 0 if len(matrix) >= SHAP_ALONE else 1})
         contributions = booster.predict(load_xgboost().DMatrix(matrix, nthread=1), pred_contribs=True)
         booster.set_param({"nthread": 1})
-        return np.asarray(contributions[:, :-1], dtype=np.float64)
+        values = np.asarray(contributions[:, :-1], dtype=np.float64)
+        texts = matrix[:, self.text_columns["main"]].astype(np.float64)
+        known = np.isfinite(texts)
+        weight = np.where(known.any(axis=1), self.model.text_weight, 0.0)[:, None]
+        values *= 1.0 - weight
+        values[:, self.text_columns["main"]] += (
+            weight * np.where(known, texts, 0.0) / np.maximum(known.sum(axis=1), 1)[:, None]
+        )
+        return values
 
 
 def own_positions(features: tuple[Feature, ...]) -> list[int]:
     """Returns the positions of the own-conduct booster's features."""
     return [index for index, feature in enumerate(features) if feature.controlled_by != "third_party"]
+
+
+def text_positions(features: Sequence[Feature]) -> dict[str, list[int]]:
+    """Returns, by booster, the positions of the features that are scores of texts."""
+    texts = [index for index, feature in enumerate(features) if feature.text]
+    return {"main": texts, "own": [index for index in texts if features[index].controlled_by != "third_party"]}
+
+
+def mix_texts(margin: npt.NDArray[np.float32], texts: Matrix, weight: float) -> npt.NDArray[np.float32]:
+    """Mixes a booster's margins with the mean of the scores of texts, which are margins of linear models.
+
+    Boosters learn little from scores of texts where labelled merchants are few (docs/decisions/0025).
+
+    Args:
+        margin: Shape (n,).
+        texts: Scores of texts, shape (n, k), nan if unknown; a row without any keeps its margin.
+        weight: Weight of the texts, 0 to 1.
+    """
+    if not weight or not texts.shape[1]:
+        return margin
+    known = np.isfinite(texts)
+    count = known.sum(axis=1)
+    mean = np.where(known, texts, 0.0).sum(axis=1) / np.maximum(count, 1)
+    return np.where(count > 0, (1.0 - weight) * margin + weight * mean, margin).astype(np.float32)
 
 
 def points(probability: Floats) -> Floats:

@@ -11,6 +11,7 @@ A feature's `words` in `ml/models.yml` contain one placeholder, which decides ho
 | `{stars}` | share of five stars, 0.82 | `4.1 of 5 stars` |
 | `{change}` | change of that share, -0.1 | `fell by 0.5 stars` |
 | `{deviations}` | -3.2 | `3.2 standard deviations below` |
+| `{words}` | the score of a text | the words that raise it: `the words “pilot” and “box”`, or `the words` |
 | `{if true|if false}` | a boolean | one of the two |
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ml.declarations import Feature
@@ -33,7 +34,13 @@ PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 
 
 def describe_feature(
-    feature: Feature, value: float, typical: float, *, is_of_category: bool = False, currency: str = ""
+    feature: Feature,
+    value: float,
+    typical: float,
+    *,
+    is_of_category: bool = False,
+    currency: str = "",
+    quoted: Sequence[str] = (),
 ) -> str:
     """Returns a sentence such as `Price: 61 % below the brand's recommended price (typical: 15 % below)`.
 
@@ -43,11 +50,14 @@ def describe_feature(
         typical: The typical value; nan if missing values are typical, and then it is left out.
         is_of_category: Whether the typical value is that of the entity's category.
         currency: The base currency, which amounts are in.
+        quoted: For the score of a text: the words that raise it.
     """
     words = feature.words or f"{feature.name.replace('_', ' ')}: {{value}}"
     (placeholder,) = PLACEHOLDER.findall(words)
-    expected = "" if math.isnan(typical) else _format(feature, placeholder, typical, currency)
+    expected = "" if math.isnan(typical) or placeholder == "words" else _format(feature, placeholder, typical, currency)
     label = LABELS.get(feature.signal, feature.signal.capitalize())
+    if placeholder == "words" and not math.isnan(value):
+        return f"{label}: {PLACEHOLDER.sub(lambda _: _quote(quoted), words)}"
     if math.isnan(value):
         actual = ""
         sentence = f"not known: {feature.description[:1].lower()}{feature.description[1:].rstrip('.')}"
@@ -59,6 +69,14 @@ def describe_feature(
         return f"{label}: {sentence}"
     where = " for this category" if is_of_category else ""
     return f"{label}: {sentence} (typical{where}: {expected})"
+
+
+def _quote(words: Sequence[str]) -> str:
+    """Returns words in quotation marks, or `the words` if none stands out."""
+    quoted = [f"“{word}”" for word in words]
+    if not quoted:
+        return "the words"
+    return f"the word {quoted[0]}" if len(quoted) == 1 else f"the words {', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def _format(feature: Feature, placeholder: str, value: float, currency: str) -> str:

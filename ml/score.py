@@ -18,10 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.approvals import Champion
+from ml.documents import Places, read_documents
 from ml.explain import Explainer, named_signals
 from ml.extra import EXTRA_PREFIXES
 from ml.model import RiskModel, Scorer, read_model
-from ml.training_set import matrix
+from ml.text_scores import TextModel, TextScorer
+from ml.training_set import Matrix, matrix
 from touchstone.core.errors import BadInputError
 from touchstone.core.files import replacing
 
@@ -51,6 +53,7 @@ def score(
     out_scores: Path,
     out_reasons: Path | None,
     *,
+    texts: Path | None = None,
     explain_from: float = 100.0,
     currency: str = "",
     assumed_prevalence: float | None = None,
@@ -60,9 +63,11 @@ def score(
     Args:
         champion: The champion, from the registry's log.
         features: `features/<list>/as_of=<date>/features.parquet`, one row per entity, sorted by id.
-        out_scores: File to write: the entity's ids, score, own_conduct_score, margin and model_digest, sorted by id.
+        out_scores: File to write: the entity's ids, score, own_conduct_score, margin, the scores of its texts that the model
+            uses, and model_digest, sorted by id.
         out_reasons: File to write: the entity's id, reasons (JSON) and signal_count (signals in the reasons), for the flagged
             rows and the 1,000 highest scores; None for a version in shadow, whose reasons nobody reads.
+        texts: `texts.parquet` of the same date, the titles of listings; None if there are none, and their scores unknown.
         explain_from: Score from which rows that reach the floor are explained like flagged ones, if it is below the
             model's threshold: a policy may flag from there.
         currency: The base currency, which amounts in reasons are in.
@@ -76,7 +81,7 @@ def score(
         BadInputError: A feature column is missing, or ids are not sorted or not unique.
     """
     model = replace(read_model(champion.folder, champion.model_digest), assumed_prevalence=assumed_prevalence)
-    return rate(model, features, out_scores, out_reasons, explain_from=explain_from, currency=currency)
+    return rate(model, features, out_scores, out_reasons, texts=texts, explain_from=explain_from, currency=currency)
 
 
 def rate(
@@ -85,23 +90,25 @@ def rate(
     out_scores: Path,
     out_reasons: Path | None,
     *,
+    texts: Path | None = None,
     explain_from: float = 100.0,
     currency: str = "",
 ) -> ScoringResult:
     """Rates every row of a feature file with a model that needs no approval; see `score`."""
     scorer = Scorer(model)
     _check_columns(features, model)
-    margins, scores, flags = _write_scores(scorer, features, out_scores, min(model.threshold, explain_from))
+    reader = _TextReader(model, texts)
+    margins, scores, flags = _write_scores(scorer, features, reader, out_scores, min(model.threshold, explain_from))
     chosen = _to_explain(scores, margins, flags) if out_reasons is not None else np.zeros(0, dtype=np.int64)
     if out_reasons is not None:
-        _write_reasons(Explainer(scorer, currency), features, chosen, flags, out_reasons)
+        _write_reasons(Explainer(scorer, currency), features, reader, chosen, flags, out_reasons)
     flagged = int((flags & (scores >= model.threshold)).sum())
     return ScoringResult(rows=len(scores), flagged=flagged, explained=len(chosen))
 
 
 def _check_columns(features: Path, model: RiskModel) -> None:
     names = pq.read_schema(features).names
-    missing = [name for name in (model.id_column, *model.carried, "category", *model.columns) if name not in names]
+    missing = [name for name in (*_keys(model), "category", *model.stored_columns) if name not in names]
     if missing:
         own = any(name.startswith(EXTRA_PREFIXES) for name in missing)
         how = (
@@ -114,25 +121,71 @@ def _check_columns(features: Path, model: RiskModel) -> None:
         )
 
 
+def _keys(model: RiskModel) -> list[str]:
+    """Returns the key columns that a rating reads; merchant and date are there too if texts are scored."""
+    of_texts = ("merchant_id", "as_of_date") if model.text else ()
+    return list(dict.fromkeys((model.id_column, *model.carried, *of_texts)))
+
+
+class _TextReader:
+    """Scores of texts for batches of entities; nothing if the model scores none."""
+
+    def __init__(self, model: RiskModel, texts: Path | None) -> None:
+        self.kinds = {index: feature.text for index, feature in enumerate(model.features) if feature.text}
+        self._is_of_listings = model.body["entity"] == "listing"
+        self._scorer = None
+        if texts is not None and model.text:
+            self._scorer = TextScorer(TextModel.from_bytes(model.text), read_documents(texts))
+
+    def places(self, batch: Any) -> Places | None:
+        """Looks the entities of a batch up."""
+        if self._scorer is None:
+            return None
+        merchants = batch.column("merchant_id")
+        listings = batch.column("listing_id") if self._is_of_listings else None
+        day = (
+            batch.column("as_of_date")
+            .cast(pa.date32())
+            .cast(pa.int32())
+            .cast(pa.int64())
+            .to_numpy(zero_copy_only=False)
+        )
+        return self._scorer.documents.places(listings, merchants, day)
+
+    def fill(self, values: Matrix, batch: Any) -> Matrix:
+        """Returns the features of a batch with its scores of texts."""
+        places = self.places(batch)
+        if self._scorer is not None and places is not None:
+            values[:, list(self.kinds)] = self._scorer.scores(places, list(self.kinds.values()))
+        return values
+
+    def quotes(self, batch: Any) -> dict[int, list[list[str]]]:
+        """Returns for each text feature, by its position, the words of each row that raise its score."""
+        places = self.places(batch)
+        if self._scorer is None or places is None:
+            return {}
+        return {index: self._scorer.quotes(places, kind) for index, kind in self.kinds.items()}
+
+
 def _batches(features: Path, columns: list[str]) -> Iterator[Any]:
     with pq.ParquetFile(features) as file:
         yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns)
 
 
 def _write_scores(
-    scorer: Scorer, features: Path, out: Path, least: float
+    scorer: Scorer, features: Path, reader: _TextReader, out: Path, least: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Writes the scores; returns margin, score and whether it may be flagged of each row: 13 bytes per row."""
     model, parts = scorer.model, []
     last: str | None = None
     with replacing(out) as temporary, _Writer(temporary, _score_schema(model)) as writer:
-        for batch in _batches(features, [model.id_column, *model.carried, *model.columns]):
+        for batch in _batches(features, list(dict.fromkeys((*_keys(model), *model.stored_columns)))):
             last = _check_order(batch.column(model.id_column), last, features)
-            values = matrix(batch, model.columns)
+            values = reader.fill(matrix(batch, model.columns), batch)
             margin, own_margin = scorer.margin(values), scorer.margin(values, "own")
             score, own_score = scorer.score(margin), scorer.score(own_margin, "own")
             parts.append((margin, score, (score >= least) & (own_score >= model.floor)))
-            writer.write(_score_table(model, batch, score, own_score, margin))
+            writer.write(_score_table(model, batch, score, own_score, margin, values[:, list(reader.kinds)]))
     if not parts:
         return np.zeros(0, dtype=np.float32), np.zeros(0), np.zeros(0, dtype=bool)
     margins, scores, flags = zip(*parts, strict=True)
@@ -160,6 +213,7 @@ def _score_schema(model: RiskModel) -> Any:
             pa.field("score", pa.float64(), nullable=False),
             pa.field("own_conduct_score", pa.float64(), nullable=False),
             pa.field("margin", pa.float64(), nullable=False),
+            *(pa.field(feature.name, pa.float64()) for feature in model.features if feature.text),
             pa.field("model_digest", pa.string(), nullable=False),
         ]
     )
@@ -171,10 +225,12 @@ def _score_table(
     score: npt.NDArray[np.float64],
     own_score: npt.NDArray[np.float64],
     margin: npt.NDArray[np.float32],
+    texts: Matrix,
 ) -> Any:
     ids = [batch.column(name).cast(pa.string()) for name in (model.id_column, *model.carried)]
     digest = pa.repeat(pa.scalar(model.digest, pa.string()), batch.num_rows)
-    columns = [*ids, pa.array(score), pa.array(own_score), pa.array(margin.astype(np.float64)), digest]
+    of_texts = [pa.array(column.astype(np.float64), from_pandas=True) for column in texts.T]
+    columns = [*ids, pa.array(score), pa.array(own_score), pa.array(margin.astype(np.float64)), *of_texts, digest]
     return pa.table(columns, schema=_score_schema(model))
 
 
@@ -215,7 +271,12 @@ def _to_explain(
 
 
 def _write_reasons(
-    explainer: Explainer, features: Path, chosen: npt.NDArray[np.int64], flags: npt.NDArray[np.bool_], out: Path
+    explainer: Explainer,
+    features: Path,
+    reader: _TextReader,
+    chosen: npt.NDArray[np.int64],
+    flags: npt.NDArray[np.bool_],
+    out: Path,
 ) -> None:
     model, start = explainer.scorer.model, 0
     schema = pa.schema(
@@ -226,11 +287,12 @@ def _write_reasons(
         ]
     )
     with replacing(out) as temporary, _Writer(temporary, schema) as writer:
-        for batch in _batches(features, list(dict.fromkeys((model.id_column, "category", *model.columns)))):
+        for batch in _batches(features, list(dict.fromkeys((*_keys(model), "category", *model.stored_columns)))):
             low, high = np.searchsorted(chosen, [start, start + batch.num_rows])
             inside = batch.take(pa.array(chosen[low:high] - start))
             category = inside.column("category").cast(pa.string()).fill_null("").to_pylist()
-            reasons = explainer.reasons(matrix(inside, model.columns), category, flags[chosen[low:high]])
+            values = reader.fill(matrix(inside, model.columns), inside)
+            reasons = explainer.reasons(values, category, flags[chosen[low:high]], reader.quotes(inside))
             ids = inside.column(model.id_column).cast(pa.string())
             counts = pa.array([len(named_signals(reasons)) for reasons in reasons], pa.int64())
             writer.write(pa.table([ids, pa.array(reasons, pa.string()), counts], schema=schema))

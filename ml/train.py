@@ -25,6 +25,7 @@ from ml.compare import AgainstStarter, Comparison, Contender, calibration_figure
 from ml.coverage import active_coverage
 from ml.declarations import Declaration
 from ml.registry import Registry, Version
+from ml.text_scores import TextModel, scored_by, with_text_scores
 from ml.training_set import (
     EPOCH,
     Rows,
@@ -60,6 +61,8 @@ PART_ROWS: Final = 65_536
 COMPARISON_RESAMPLES: Final = 200
 """Number of bootstrap resamples of components for the intervals of a comparison."""
 FOLDS_AGAINST_STARTER: Final = 5
+TEXT_WEIGHTS: Final = tuple(step / 10 for step in range(9))
+"""Candidates for the weight of the scores of texts; the boosters always keep a fifth."""
 HERE: Final = Path(__file__).resolve().parent
 
 Progress = Callable[[str], None]
@@ -100,6 +103,7 @@ class Files:
         active: `features/<list>/as_of=<date>/features.parquet` of the same day, for the baselines; None to use the
             newest rows.
         slices: `slices.parquet` in the same folder, for the slices of a comparison; None for category alone.
+        texts: `texts.parquet` beside the features of listings of the same day; None to score no texts.
     """
 
     features: Path
@@ -107,11 +111,12 @@ class Files:
     edges: Path | None = None
     active: Path | None = None
     slices: Path | None = None
+    texts: Path | None = None
 
     def read(self, declaration: Declaration, cutoff_date: date) -> TrainingSet:
         """Reads a model's training set, with components as known at cutoff_date."""
         return read_training_set(
-            declaration, self.features, self.spine, self.edges, self.active, cutoff_date, self.slices
+            declaration, self.features, self.spine, self.edges, self.active, cutoff_date, self.slices, self.texts
         )
 
     def digests(self) -> dict[str, str]:
@@ -196,6 +201,10 @@ def prepare(
     training_set = files.read(declaration, as_of)
     split = split_for(declaration, training_set, parameters)
     few = too_few(declaration.name, split)
+    texts = None
+    if few is None:
+        texts, training_set = with_text_scores(declaration, training_set, parameters)
+        split = split_for(declaration, training_set, parameters)
     champion = _champion_to_compare(declaration.name, registry)
     indicators = _starter_indicators(declaration, training_set, champion) if few is not None else ()
     if few is not None and not indicators:
@@ -208,7 +217,7 @@ def prepare(
         trained = fit_starter(declaration, training_set, split, parameters, as_of)
     else:
         progress(f"{declaration.name}: {len(split.train)} training rows, {int(split.train.label.sum())} positive")
-        trained = fit_model(declaration, training_set, split, parameters, as_of)
+        trained = fit_model(declaration, training_set, split, parameters, as_of, texts)
     report = metrics.report(
         trained.model,
         split,
@@ -356,14 +365,15 @@ def _compare_with_champion(
     training = champion.body["training"]
     stand_in, basis, unseen = champion, "as it rates", ~split.evaluate_seen
     if date.fromisoformat(training["learned_before"]) > first:
-        theirs = files.read(declared, as_of)
-        stand_in = fit_model(declared, theirs, split_for(declared, theirs, parameters), parameters, as_of).model
+        texts, theirs = with_text_scores(declared, files.read(declared, as_of), parameters)
+        split_of_theirs = split_for(declared, theirs, parameters)
+        stand_in = fit_model(declared, theirs, split_of_theirs, parameters, as_of, texts).model
         basis = (
             f"trained again on the challenger's rows, because its training rows end before {training['learned_before']} "
             f"and these begin on {first}"
         )
     else:
-        theirs = files.read(declared, date.fromisoformat(training["as_of"]))
+        theirs = scored_by(champion, files.read(declared, date.fromisoformat(training["as_of"])))
         chance = theirs.rows.chance[theirs.rows.has_purpose("evaluate")]
         unseen = unseen & (chance < training["unseen_share"])
     evaluated = theirs.rows.features[theirs.rows.has_purpose("evaluate")]
@@ -430,15 +440,60 @@ class Trained:
 
 
 def fit_model(
-    declaration: Declaration, training_set: TrainingSet, split: Split, parameters: Parameters, as_of: date
+    declaration: Declaration,
+    training_set: TrainingSet,
+    split: Split,
+    parameters: Parameters,
+    as_of: date,
+    texts: TextModel | None = None,
 ) -> Trained:
-    """Fits boosters, calibrations, threshold, floor, baselines and the drift reference."""
+    """Fits boosters, calibrations, threshold, floor, baselines and the drift reference.
+
+    Args:
+        declaration: The model.
+        training_set: Its data, with scores of texts.
+        split: Its rows by use.
+        parameters: The training parameters.
+        as_of: The training's cutoff_date.
+        texts: The models that scored the texts; None if there are none.
+    """
     columns = _booster_columns(declaration)
     monotone_constraints = np.array([feature.monotone for feature in declaration.features])
     fits = [partial(fit_booster, split.train, chosen, monotone_constraints, parameters) for chosen in columns.values()]
     fitted = dict(zip(columns, model.in_parallel(fits), strict=True))
     forward = forward_margins(split.forward, monotone_constraints, parameters)
-    return _assemble(declaration, fitted, forward, training_set, split, parameters, as_of)
+    weight = 0.0 if texts is None else _text_weight(declaration, forward)
+    forward = _mix_forward(forward, declaration, weight)
+    return _assemble(
+        declaration, fitted, forward, training_set, split, parameters, as_of, texts=texts, text_weight=weight
+    )
+
+
+def _text_weight(declaration: Declaration, forward: Forward) -> float:
+    """Returns the weight of the scores of texts that ranks the rows of forward folds best; the lowest of equal ones."""
+    texts = forward.rows.features[:, model.text_positions(declaration.features)["main"]]
+    known = np.isfinite(texts).any(axis=1) & np.isfinite(forward.unseen)
+    rows, margin = forward.rows.take(known), forward.unseen[known].astype(np.float32)
+    if int(rows.label.sum()) < MIN_POSITIVES or bool(rows.label.all()):
+        return 0.0
+
+    def quality(weight: float) -> float:
+        auroc, precision = metrics.ranking(
+            model.mix_texts(margin, texts[known], weight).astype(np.float64), rows.label, rows.weight[None, :]
+        )
+        return float(auroc[0] + precision[0])
+
+    return max(TEXT_WEIGHTS, key=lambda weight: (quality(weight), -weight))
+
+
+def _mix_forward(forward: Forward, declaration: Declaration, weight: float) -> Forward:
+    """Returns the margins of forward folds, mixed with the scores of texts as those of the model are."""
+    texts = forward.rows.features[:, model.text_positions(declaration.features)["main"]]
+    unseen, seen = (
+        model.mix_texts(margin.astype(np.float32), texts, weight).astype(np.float64)
+        for margin in (forward.unseen, forward.seen)
+    )
+    return Forward(forward.rows, unseen, seen)
 
 
 def fit_starter(
@@ -472,23 +527,32 @@ def _assemble(
     as_of: date,
     *,
     is_starter: bool = False,
+    texts: TextModel | None = None,
+    text_weight: float = 0.0,
 ) -> Trained:
     """Adds to fitted boosters what a model needs besides: calibrations, threshold, floor, baselines, drift reference."""
     columns, active = _booster_columns(declaration), training_set.active
-    active_margins = {name: _margins(fitted[name], active.features, chosen) for name, chosen in columns.items()}
+    text_columns = model.text_positions(declaration.features)
+
+    def margins(name: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return model.mix_texts(
+            _margins(fitted[name], features, columns[name]), features[:, text_columns[name]], text_weight
+        )
+
+    active_margins = {name: margins(name, active.features) for name in columns}
     calibrations = {
         name: rank_calibration(active_margins[name])
         if is_starter
-        else _calibration(fitted[name], chosen, active_margins[name], training_set)
-        for name, chosen in columns.items()
+        else _calibration(partial(margins, name), active_margins[name], training_set)
+        for name in columns
     }
     if not calibrations["main"].is_calibrated:
         # The scores are ranks, both of them: a rank and a probability cannot be compared.
         calibrations = {name: rank_calibration(active_margins[name], calibrations[name]) for name in columns}
     prevalence = _prevalence(calibrations["main"], training_set)
-    held_out = _margins(fitted["main"], split.calibrate.features, columns["main"])
+    held_out = margins("main", split.calibrate.features)
     sample = scored_verdicts(split.calibrate, held_out, forward, calibrations["main"])
-    scores = {name: model.points(calibrations[name].probability(margins)) for name, margins in active_margins.items()}
+    scores = {name: model.points(calibrations[name].probability(margin)) for name, margin in active_margins.items()}
     unlabelled = ~active.is_labelled
     population = flagging.PopulationScores(
         scores["main"][unlabelled], scores["own"][unlabelled], active.merchant[unlabelled]
@@ -504,7 +568,8 @@ def _assemble(
     if is_ranking:
         threshold = flagging.rank_threshold(len(active.features))
         flags = replace(flags, threshold=threshold, basis="ranking", expected_precision=None)
-    body = model.describe(declaration, main, own) | {
+    text = b"" if texts is None else texts.to_bytes()
+    body = model.describe(declaration, main, own, text) | {
         "training": {
             "as_of": as_of.isoformat(),
             # A starter was trained on no row: any row may be compared on.
@@ -521,13 +586,17 @@ def _assemble(
     }
     if is_starter:
         body["is_starter"] = True
-    return Trained(model.RiskModel(body, main, own), forward, population)
+    if texts is not None:
+        body["text_weight"] = text_weight
+    return Trained(model.RiskModel(body, main, own, text=text), forward, population)
 
 
 def _calibration(
-    fitted: bytes, columns: list[int], active_margins: npt.NDArray[np.float32], training_set: TrainingSet
+    margins: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]],
+    active_margins: npt.NDArray[np.float32],
+    training_set: TrainingSet,
 ) -> Calibration:
-    """Calibrates a booster.
+    """Calibrates the margins of a booster.
 
     It uses all held-out verdicts, `split` the newest; known positives are part of the fit (docs/decisions/0010), training
     verdicts are not.
@@ -536,12 +605,12 @@ def _calibration(
         training_set.rows.take(training_set.rows.has_purpose(name)) for name in ("calibrate", "known_positive")
     )
     return calibrate(
-        _margins(fitted, verdicts.features, columns),
+        margins(verdicts.features),
         verdicts.label,
         verdicts.expansion_weight,
         verdicts.is_random_arm,
         is_known=np.isin(verdicts.entity, known.entity),
-        known=_margins(fitted, known.features, columns),
+        known=margins(known.features),
         active=active_margins[~training_set.active.is_training_verdict],
     )
 

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.declarations import Declaration
+from ml.documents import Documents, Places, read_documents
 from ml.signals.links import connected_groups
 from touchstone.core.errors import BadInputError
 
@@ -180,6 +181,9 @@ class TrainingSet:
         labels: The slices of the evaluate rows, by name.
         entities: The ids of the rated entities, by their integer.
         label_counts: By source and age at cutoff_date: `source`, `age`, `positives` and `genuine` among labelled rows.
+        documents: The texts that text features are scored from; None if the model has none.
+        places: Which of the documents belong to `rows`.
+        active_places: Which belong to `active`.
     """
 
     rows: Rows
@@ -188,6 +192,14 @@ class TrainingSet:
     labels: Mapping[str, Labels]
     entities: Sequence[str]
     label_counts: Sequence[Mapping[str, Any]]
+    documents: Documents | None = None
+    places: Places | None = None
+    active_places: Places | None = None
+
+    def take(self, chosen: Integers) -> TrainingSet:
+        """Returns the training set with some of its rows only, by position."""
+        places = None if self.places is None else self.places.take(chosen)
+        return replace(self, rows=self.rows.take(chosen), places=places)
 
 
 def read_training_set(
@@ -198,6 +210,7 @@ def read_training_set(
     active: Path | None,
     cutoff_date: date,
     slices: Path | None = None,
+    texts: Path | None = None,
 ) -> TrainingSet:
     """Reads the training rows of a model.
 
@@ -209,31 +222,44 @@ def read_training_set(
         active: `features.parquet` of the active entities at cutoff_date; None to use the newest unlabelled training rows.
         cutoff_date: The training's as_of; edges known later are ignored.
         slices: `slices.parquet`: keys and a text column per slice, of the evaluate rows; None for category alone.
+        texts: `texts.parquet`, the titles of listings; None if there are none.
 
     Returns:
-        The training set.
+        The training set; text features are nan until `ml/text_scores.py` fills them.
 
     Raises:
         BadInputError: A declared column is missing, or the files do not hold the same rows.
     """
     keys = list(dict.fromkeys((declaration.id_column, "as_of_date", "purpose")))
     spine_table = _read_sorted(spine, keys, [])
-    feature_table = _read_sorted(features, keys, [*_grouping(declaration), *declaration.columns])
+    feature_table = _read_sorted(features, keys, [*_grouping(declaration), *declaration.stored_columns])
     if any(not spine_table[key].equals(feature_table[key]) for key in keys):
         raise BadInputError(f"{features} and {spine} do not hold the same rows; build both again in one run.")
     components = read_components(edges, cutoff_date)
     rows = _rows(declaration, spine_table, feature_table, components)
     labels = _labels(rows.take(rows.has_purpose("evaluate")), slices, spine_table, keys)
     shared = (labels, encode(spine_table[declaration.id_column])[1], _label_counts(spine_table, rows, cutoff_date))
+    documents = None if texts is None or declaration.columns == declaration.stored_columns else read_documents(texts)
+    places = None if documents is None else _places(declaration, documents, feature_table, rows.day)
     if active is not None:
-        return TrainingSet(rows, components, _read_active(declaration, active, spine_table), *shared)
+        active_table = _read(active, [declaration.id_column, *_grouping(declaration), *declaration.stored_columns])
+        entities = _read_active(declaration, active_table, spine_table)
+        day = np.full(len(entities.features), (cutoff_date - EPOCH).days, dtype=np.int64)
+        active_places = None if documents is None else _places(declaration, documents, active_table, day)
+        return TrainingSet(rows, components, entities, *shared, documents, places, active_places)
     newest = rows.day == rows.day[rows.has_purpose("evaluate")].max(initial=0)
     chosen = rows.take(newest & rows.has_purpose("evaluate"))
     is_labelled = np.isin(chosen.entity, np.unique(rows.entity[rows.label]))
     stand_in = ActiveEntities(
         chosen.merchant, chosen.category, chosen.categories, is_labelled, np.zeros_like(is_labelled), chosen.features
     )
-    return TrainingSet(rows, components, stand_in, *shared)
+    active_places = None if places is None else places.take(np.flatnonzero(newest & rows.has_purpose("evaluate")))
+    return TrainingSet(rows, components, stand_in, *shared, documents, places, active_places)
+
+
+def _places(declaration: Declaration, documents: Documents, table: Any, day: Integers) -> Places:
+    listings = table["listing_id"] if declaration.entity == "listing" else None
+    return documents.places(listings, table["merchant_id"], day)
 
 
 def _label_counts(spine: Any, rows: Rows, cutoff_date: date) -> list[dict[str, Any]]:
@@ -277,7 +303,7 @@ def _labels(evaluate: Rows, slices: Path | None, spine: Any, keys: list[str]) ->
 def missing_columns(declaration: Declaration, *files: Path | None) -> list[str]:
     """Returns the declared columns that one of the files does not have."""
     present = [set(pq.read_schema(path).names) for path in files if path is not None]
-    return [name for name in declaration.columns if not all(name in names for names in present)]
+    return [name for name in declaration.stored_columns if not all(name in names for names in present)]
 
 
 def _grouping(declaration: Declaration) -> list[str]:
@@ -285,8 +311,7 @@ def _grouping(declaration: Declaration) -> list[str]:
     return [name for name in ("merchant_id", "category") if name != declaration.id_column]
 
 
-def _read_active(declaration: Declaration, path: Path, spine: Any) -> ActiveEntities:
-    table = _read(path, [declaration.id_column, *_grouping(declaration), *declaration.columns])
+def _read_active(declaration: Declaration, table: Any, spine: Any) -> ActiveEntities:
     positive = spine[declaration.id_column].filter(spine["label"])
     is_labelled = pc.is_in(table[declaration.id_column], value_set=positive.combine_chunks())
     training_verdict_ids = spine[declaration.id_column].filter(pc.equal(spine["purpose"], "training_verdict"))
@@ -349,10 +374,12 @@ def encode(column: Any) -> tuple[Integers, list[str]]:
 
 
 def matrix(table: Any, columns: tuple[str, ...]) -> Matrix:
-    """Returns feature columns of an Arrow table or batch as float32, shape (rows, columns), nan where null."""
-    result = np.empty((table.num_rows, len(columns)), dtype=np.float32, order="C")
+    """Returns feature columns of an Arrow table or batch as float32, shape (rows, columns), nan where null or absent."""
+    result = np.full((table.num_rows, len(columns)), np.nan, dtype=np.float32, order="C")
+    present = set(table.column_names if isinstance(table, pa.Table) else table.schema.names)
     for index, name in enumerate(columns):
-        result[:, index] = _floats(table.column(name))
+        if name in present:
+            result[:, index] = _floats(table.column(name))
     return result
 
 
@@ -479,9 +506,8 @@ def split_rows(rows: Rows, entity: str, unseen_share: float, most_unlabelled: tu
         The split. Entities with a held-out verdict have no train rows, on any date.
     """
     calibrate = rows.take(newest_verdicts(rows, entity))
-    held_out = np.isin(rows.entity, np.unique(rows.entity[rows.has_purpose("calibrate")]))
-    trainable = rows.has_purpose("train") & ~held_out
-    learnable = rows.take(trainable & (rows.chance >= unseen_share))
+    trainable, held_out = learnable_rows(rows, 0.0), _held_out(rows)
+    learnable = rows.take(learnable_rows(rows, unseen_share))
     evaluate = rows.take(rows.has_purpose("evaluate"))
     train = thin(learnable, max(most_unlabelled[0], most_unlabelled[1] * int(learnable.label.sum())), seed)
     seen = np.unique(train.component)
@@ -493,6 +519,20 @@ def split_rows(rows: Rows, entity: str, unseen_share: float, most_unlabelled: tu
         calibrate_seen=np.isin(calibrate.component, seen),
         forward=thin(rows.take(trainable | (rows.has_purpose("evaluate") & ~held_out)), most_unlabelled[2], seed),
     )
+
+
+def learnable_rows(rows: Rows, unseen_share: float) -> Flags:
+    """Returns which rows may be learned from: training rows without entities with held-out verdicts and held-out components.
+
+    Args:
+        rows: All rows of a training.
+        unseen_share: Share of the components that are held out.
+    """
+    return np.asarray(rows.has_purpose("train") & ~_held_out(rows) & (rows.chance >= unseen_share), dtype=bool)
+
+
+def _held_out(rows: Rows) -> Flags:
+    return np.isin(rows.entity, np.unique(rows.entity[rows.has_purpose("calibrate")]))
 
 
 def _hash_share(name: str) -> float:
@@ -549,16 +589,20 @@ def thin(rows: Rows, most: int, seed: int) -> Rows:
     Returns:
         The kept rows, in their order.
     """
+    kept, scale = thinned(rows, most, seed)
+    return rows if kept.all() else replace(rows, weight=rows.weight * scale).take(kept)
+
+
+def thinned(rows: Rows, most: int, seed: int) -> tuple[Flags, Floats]:
+    """Returns which rows `thin` keeps, and by how much their weights are scaled, both of shape (n,)."""
     unlabelled = np.flatnonzero(~rows.is_verdict & ~rows.label)
-    if len(unlabelled) <= most:
-        return rows
-    drawn = np.random.default_rng(seed).choice(unlabelled, size=most, replace=False)
-    kept = np.ones(len(rows), dtype=bool)
-    kept[unlabelled] = False
-    kept[drawn] = True
-    scale = np.ones(len(rows))
-    scale[drawn] = len(unlabelled) / most
-    return replace(rows, weight=rows.weight * scale).take(kept)
+    kept, scale = np.ones(len(rows), dtype=bool), np.ones(len(rows))
+    if len(unlabelled) > most:
+        drawn = np.random.default_rng(seed).choice(unlabelled, size=most, replace=False)
+        kept[unlabelled] = False
+        kept[drawn] = True
+        scale[drawn] = len(unlabelled) / most
+    return kept, scale
 
 
 def known_before(rows: Rows, day: int) -> Flags:

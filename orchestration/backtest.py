@@ -169,6 +169,7 @@ def _built(settings: Settings, rated: ListDefinition, day: date) -> Files:
         spine=rows / "spine.parquet",
         edges=rows / "edges.parquet",
         active=paths.features(rated.list_name, day),
+        texts=paths.texts(day),
     )
 
 

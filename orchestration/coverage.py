@@ -84,7 +84,9 @@ def measure(run: Run, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """
     as_of, days = run.as_of, complete_days(run.landing, run.pins)
     available = {
-        rated.model: measured_features(run.paths.features(name, as_of), run.declarations[rated.model])
+        rated.model: measured_features(
+            run.paths.features(name, as_of), run.declarations[rated.model], run.paths.texts(as_of)
+        )
         for name, rated in LISTS.items()
     }
     provided, inputs = provided_inputs(run.landing, run.pins), read_feature_inputs()

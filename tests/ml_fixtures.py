@@ -308,7 +308,7 @@ def register_again(home: Path, name: str, judgement: Judgement = HOLDS, *, raise
     body = {**model.body, "flagging": {**model.body["flagging"], "threshold": threshold}}
     facts = json.loads((champion.folder.parent / "card.json").read_text())
     version = registry.register(
-        RiskModel(body, model.main, model.own),
+        RiskModel(body, model.main, model.own, text=model.text),
         facts={**facts, "training_digest": f"with a threshold of {threshold}"},
         evaluation=Evaluation(Report({}, {}, {}, {}), {}, None, judgement),
         files={},

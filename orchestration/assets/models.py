@@ -116,6 +116,7 @@ def prepare_model(run: Run, rated: ListDefinition) -> Prepared | TrainingResult 
             edges=folder / "edges.parquet",
             active=run.paths.features(rated.list_name, as_of),
             slices=folder / "slices.parquet",
+            texts=run.paths.texts(as_of),
         ),
         as_of=as_of,
         registry=run.registry,
@@ -231,6 +232,7 @@ def score_entities(run: Run, rated: ListDefinition) -> dict[str, Any]:
                 features,
                 scores,
                 run.paths.reasons(model, as_of),
+                texts=run.paths.texts(as_of),
                 explain_from=explain_from,
                 currency=currency,
                 assumed_prevalence=run.policy.assumed_share(name),
@@ -274,7 +276,7 @@ def _rate_in_shadow(run: Run, rated: ListDefinition, features: Path) -> None:
             return
         with run.record.stage(f"shadow {rated.list_name}") as stage:
             scores = Home(run.home).shadow_scores(rated.model, run.as_of, shadow.model_digest)
-            result = score(shadow, features, scores, out_reasons=None)
+            result = score(shadow, features, scores, out_reasons=None, texts=run.paths.texts(run.as_of))
             stage.rows = {"rated": result.rows, "flagged": result.flagged}
     except (BadInputError, VerificationError) as error:
         run.note(f"{rated.model}: the version in shadow does not rate. {error}")

@@ -299,7 +299,12 @@ def export_features(run: Run, as_of: date, *, with_training: bool) -> dict[str, 
     for name, rated in LISTS.items():
         features = f"select {_feature_columns(name, run.warehouse.extra)} from {rated.relation}_features"
         scored = Export(f"{features} where purpose = 'score'", order_by=rated.key)
-        folders.append(ExportFolder(run.paths.features(name, as_of).parent, {"features": scored}, name))
+        scored_exports = {"features": scored}
+        if name == "listings":
+            # Merchants' titles are scored, too; those of a past day are needed for training rows.
+            titles = f"select * from listing_texts where known_from <= date {literal(str(as_of))}"
+            scored_exports["texts"] = Export(titles, order_by="listing_id, known_from")
+        folders.append(ExportFolder(run.paths.features(name, as_of).parent, scored_exports, name))
         if with_training:
             order = f"{rated.key}, as_of_date, purpose"
             exports = {

@@ -29,7 +29,7 @@ def test_results_are_for_held_out_listings_and_features_that_do_not_encode_the_l
     judged, vendors = re.findall(r"ranks ([\d,]+) listings of (\d+) vendors", done.stdout)[0]
     assert int(judged.replace(",", "")) > 1500
     assert int(vendors) > 100
-    for way in ("title", "merchant texts", "signals", "signals and texts", "starter, without labels"):
+    for way in ("title", "merchant texts", "signals", "shipped model", "starter, without labels"):
         assert len(re.findall(rf"^\| {way} \| 0\.\d+ \(", done.stdout, re.MULTILINE)) == 2
 
 

@@ -162,6 +162,6 @@ def test_every_computed_feature_is_used() -> None:
     meanings = read_meanings(FEATURES_FOLDER)
     used: dict[str, set[str]] = {}
     for declared in load_declarations().values():
-        used.setdefault(f"{relation_of(declared.rates)}_features", set()).update(declared.columns)
+        used.setdefault(f"{relation_of(declared.rates)}_features", set()).update(declared.stored_columns)
     for model, columns in used.items():
         assert set(meanings[model]) == columns

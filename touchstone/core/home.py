@@ -206,6 +206,10 @@ class Home:
         """Returns the file with the features of a list's entities."""
         return self.all_features / list_name / _as_of(as_of) / "features.parquet"
 
+    def texts(self, as_of: date | str) -> Path:
+        """Returns the file with the titles of listings that were known by a date."""
+        return self.features("listings", as_of).with_name("texts.parquet")
+
     def training_rows(self, list_name: str, as_of: date | str) -> Path:
         """Returns the folder of the rows of a training: `features`, `spine` and `edges`."""
         return self.training / list_name / _as_of(as_of)

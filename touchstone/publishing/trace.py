@@ -173,7 +173,7 @@ class Evidence:
             "score": score,
             "model": self._model_facts(),
             "category": (stored["features"] or {}).get("category"),
-            "features": describe_features(self.model, stored["features"], score["reasons"] or []),
+            "features": describe_features(self.model, features_of(stored), score["reasons"] or []),
             "verdict": self._verdict_facts(),
             "loads": [_load_facts(load) for load in self.loads],
             "source_rows": self.source_rows.about(ids, brand, rows=rows),
@@ -306,6 +306,11 @@ class Evidence:
         return notes + [f"load {removal}." for load in self.loads for removal in load.removals]
 
 
+def features_of(stored: Mapping[str, Row | None]) -> Row | None:
+    """Returns the features of a row as the model read them: those that were stored, and the scores of texts that were rated."""
+    return stored["features"] and {**(stored["scores"] or {}), **stored["features"]}
+
+
 def describe_features(
     model: RiskModel, row: Row | None, reasons: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]] | None:
@@ -313,7 +318,7 @@ def describe_features(
 
     Args:
         model: The model.
-        row: The features of the row, as in `features/`; None if they are missing.
+        row: The features of the row, from `features_of`; None if they are missing.
         reasons: The reasons of the row.
 
     Returns:
@@ -336,7 +341,7 @@ def describe_features(
             "signal": feature.signal,
             "controlled_by": feature.controlled_by,
             "unit": feature.unit,
-            "value": (value := row[feature.name]),
+            "value": (value := row.get(feature.name) if feature.text else row[feature.name]),
             "typical": baseline,
             "as_extreme_share": as_extreme_share(reference[feature.name], value) if feature.name in reference else None,
             "signal_effect": effects.get(feature.signal),
