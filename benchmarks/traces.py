@@ -70,11 +70,16 @@ def _features(home: Path, traces: Traces) -> Iterable[str]:
     first = traces[0]
     rated = LISTS[first["list"]]
     path = home / "features" / first["list"] / f"as_of={first['as_of']}" / "features.parquet"
-    found = _picked(pq.read_table(path, partitioning=None), rated.key, {trace["entity_id"] for trace in traces})
-    rows = {row[rated.key]: row for row in found.to_pylist()}
+    scores = home / "scores" / rated.model / f"as_of={first['as_of']}" / "scores.parquet"
+    ids = {trace["entity_id"] for trace in traces}
+    # The scores of texts are beside those of the model.
+    rated_rows, rows = (
+        {row[rated.key]: row for row in _picked(pq.read_table(file, partitioning=None), rated.key, ids).to_pylist()}
+        for file in (scores, path)
+    )
     for trace in traces:
         model = json.loads((home / trace["model"]["folder"] / "model.json").read_bytes())
-        row = rows[trace["entity_id"]]
+        row = rated_rows[trace["entity_id"]] | rows[trace["entity_id"]]
         baseline = model["baseline"].get(row["category"], model["baseline"][""])
         names = [feature["name"] for feature in model["features"]]
         expected = {name: (row[name], baseline[at]) for at, name in enumerate(names)}

@@ -292,7 +292,8 @@ def moved_features(peaceful: Path, attacked: Path, model: str, as_of: str) -> di
     declaration = load_declarations()[model]
     file = f"features/{LIST_OF_MODEL[model]}/as_of={as_of}/features.parquet"
     differing = ", ".join(
-        f'count(*) filter (where peaceful."{name}" is distinct from attacked."{name}")' for name in declaration.columns
+        f'count(*) filter (where peaceful."{name}" is distinct from attacked."{name}")'
+        for name in declaration.stored_columns
     )
     entities, *counts = duckdb.execute(
         f"""select count(*) filter (where peaceful.{declaration.id_column} is null or attacked.{declaration.id_column} is null),
@@ -301,7 +302,8 @@ def moved_features(peaceful: Path, attacked: Path, model: str, as_of: str) -> di
     ).fetchall()[0]
     assert entities == 0, "the attack changed who is rated"
     moved: dict[str, list[str]] = {"subject": [], "platform": [], "third_party": []}
-    for feature, count in zip(declaration.features, counts, strict=True):
+    stored = [feature for feature in declaration.features if not feature.text]
+    for feature, count in zip(stored, counts, strict=True):
         if count:
             moved[feature.controlled_by].append(feature.name)
     return moved

@@ -40,7 +40,7 @@ def without_rates(small_homes: SmallHomes, home: Path, currency: str | None) -> 
 def known_counts(home: Path, name: str, model: str, where: str = "true") -> dict[str, int]:
     """Returns by feature of a model how many active entities have a value."""
     file = Home(home).features(name, DAY)
-    features = [feature.name for feature in load_declarations()[model].features]
+    features = load_declarations()[model].stored_columns
     row = duckdb.sql(
         f"select {', '.join(f'count({feature})' for feature in features)} from '{file}' where {where}"
     ).fetchone()

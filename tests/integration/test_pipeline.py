@@ -59,7 +59,15 @@ def test_every_list_is_published_for_both_dates(rated_home: Path, name: str):
 def test_scores_have_one_row_per_active_listing(rated_home: Path):
     scores = rated_home / "scores" / "listing_counterfeit" / f"as_of={NEXT_DAY}" / "scores.parquet"
     features = rated_home / "features" / "listings" / f"as_of={NEXT_DAY}" / "features.parquet"
-    assert pq.read_schema(scores).names == ["listing_id", "score", "own_conduct_score", "margin", "model_digest"]
+    of_texts = ["title_text_score", "merchant_text_score"]
+    assert pq.read_schema(scores).names == [
+        "listing_id",
+        "score",
+        "own_conduct_score",
+        "margin",
+        *of_texts,
+        "model_digest",
+    ]
     rated, distinct, low, high = duckdb.execute(
         "select count(*), count(distinct listing_id), min(score), max(score) from read_parquet(?)", [str(scores)]
     ).fetchone() or (0, 0, 0, 0)
