@@ -25,7 +25,7 @@ import sklearn
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from ml.signals.logos import logo_bank
+from ml.signals.logos import LogoBank
 from ml.signals.ocr import TextReader, contacts, phrases
 
 LOGOS = 200
@@ -203,7 +203,7 @@ def main() -> None:
     drawn = [draw_logo(seed, shapes=number, lettering=number) for number in range(LOGOS)]
     logos = {f"brand {number:03d}": on_white(logo) for number, logo in enumerate(drawn)}
     began = time.perf_counter()
-    bank = logo_bank(logos)
+    bank = LogoBank(logos)
     prepared = time.perf_counter() - began
     photos = photographs()
     shown, found, false = Counter[float](), Counter[float](), Counter[str]()

@@ -72,7 +72,7 @@ def _features(home: Path, traces: Traces) -> Iterable[str]:
     path = home / "features" / first["list"] / f"as_of={first['as_of']}" / "features.parquet"
     scores = home / "scores" / rated.model / f"as_of={first['as_of']}" / "scores.parquet"
     ids = {trace["entity_id"] for trace in traces}
-    # The scores of texts are beside those of the model.
+    # The scores of texts are columns of the model's scores.
     rated_rows, rows = (
         {row[rated.key]: row for row in _picked(pq.read_table(file, partitioning=None), rated.key, ids).to_pylist()}
         for file in (scores, path)

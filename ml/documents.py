@@ -1,6 +1,7 @@
-"""Texts of listings and the days on which they were shown: which of them belong to a rated entity, and means over a merchant's.
+"""Texts of listings and the days on which they were shown.
 
-Reading and lookup belong here; what a text tells is in `ml/text_scores.py`.
+Finds the texts of a rated listing or merchant on a day, and means of a value over a merchant's texts.
+What the texts say is scored in `ml/text_scores.py`.
 """
 
 from __future__ import annotations
@@ -98,8 +99,9 @@ class Documents:
             Positions of rows, ascending, and the texts that belong to them, both of shape (k,).
         """
         order = np.lexsort((self.first, self.merchant))
-        start = np.searchsorted(self.merchant[order], places.merchant, side="left")
-        stop = np.searchsorted(_key(self.merchant, self.first)[order], _key(places.merchant, places.day), side="right")
+        begun = _key(self.merchant, self.first)[order]
+        start = np.searchsorted(begun, _key(places.merchant, np.zeros_like(places.day)), side="left")
+        stop = np.searchsorted(begun, _key(places.merchant, places.day), side="right")
         count = np.where(places.merchant >= 0, np.minimum(stop - start, most), 0)
         row = np.repeat(np.arange(len(count)), count)
         offset = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
@@ -112,18 +114,13 @@ class Documents:
 
         Args:
             places: The rows, shape (n,).
-            value: The value of each distinct text; one of a text that is not rated is nan and counts nowhere.
+            value: The value of each distinct text.
 
         Returns:
             Shape (n,); nan if there is no such text.
         """
-        known = np.flatnonzero(np.isfinite(value[self.text])) if len(self.text) else np.zeros(0, dtype=np.int64)
-        merchant = np.tile(self.merchant[known], 2)
-        day = np.concatenate([self.first[known], self.end[known]])
-        change = np.concatenate([np.ones(len(known)), -np.ones(len(known))])
-        order = np.lexsort((day, merchant))
-        keys, change = _key(merchant, day)[order], change[order]
-        changed_value = change * np.tile(value[self.text[known]], 2)[order]
+        keys, change, text = self._changes
+        changed_value = change * value[text]
         start = np.searchsorted(keys, _key(places.merchant, np.zeros_like(places.day)), side="left")
         stop = np.searchsorted(keys, _key(places.merchant, places.day), side="right")
         count, total = (
@@ -131,11 +128,19 @@ class Documents:
             for column in (change, changed_value)
         )
         own = self.of_listings(places)
-        own_value = np.where(own >= 0, value[np.maximum(own, 0)] if len(value) else np.nan, np.nan)
-        has_own = np.isfinite(own_value)
-        count, total = count - has_own, total - np.where(has_own, own_value, 0.0)
+        has_own = np.flatnonzero(own >= 0)
+        count[has_own] -= 1.0
+        total[has_own] -= value[own[has_own]]
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where((count > 0) & (places.merchant >= 0), total / count, np.nan)
+
+    @cached_property
+    def _changes(self) -> tuple[Integers, Floats, Integers]:
+        """When merchants begin (1) and cease (-1) to show a text, by merchant and day: key, change and text, of shape (2m,)."""
+        merchant, day = np.tile(self.merchant, 2), np.concatenate([self.first, self.end])
+        change = np.repeat([1.0, -1.0], len(self.text))
+        order = np.lexsort((day, merchant))
+        return _key(merchant, day)[order], change[order], np.tile(self.text, 2)[order]
 
     @cached_property
     def _starts(self) -> Integers:

@@ -103,7 +103,7 @@ class Files:
         active: `features/<list>/as_of=<date>/features.parquet` of the same day, for the baselines; None to use the
             newest rows.
         slices: `slices.parquet` in the same folder, for the slices of a comparison; None for category alone.
-        texts: `texts.parquet` beside the features of listings of the same day; None to score no texts.
+        texts: `texts.parquet` in the folder of the listings' features of the same day; None to score no texts.
     """
 
     features: Path
@@ -204,6 +204,7 @@ def prepare(
     texts = None
     if few is None:
         texts, training_set = with_text_scores(declaration, training_set, parameters)
+        # The same rows, now with scores of texts.
         split = split_for(declaration, training_set, parameters)
     champion = _champion_to_compare(declaration.name, registry)
     indicators = _starter_indicators(declaration, training_set, champion) if few is not None else ()

@@ -10,7 +10,7 @@ with the logo itself, by edges, which print in one colour keeps and a logo that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -63,21 +63,35 @@ class _View:
     mask: Floats
 
 
-@dataclass
 class LogoBank:
-    """The logos of brands, prepared for lookups.
+    """The logos of brands, prepared for lookups."""
 
-    Attributes:
-        brand_ids: The brands in order.
-    """
+    def __init__(self, logos: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+        """Prepares logos.
 
-    brand_ids: list[str]
-    _views: list[_View] = field(default_factory=list)
-    _descriptors: Floats = field(default_factory=lambda: np.empty((0, 128), np.float32))
-    _projection: Floats = field(default_factory=lambda: np.eye(128, dtype=np.float32))
-    _short: Floats = field(default_factory=lambda: np.empty((0, 128), np.float32))
-    _view_index: Integers = field(default_factory=lambda: np.empty(0, np.int64))
-    _keypoints: Floats = field(default_factory=lambda: np.empty((0, 4), np.float32))
+        Args:
+            logos: Grey values of each brand's logo on a plain background, by brand; a blank one never matches.
+        """
+        self.brand_ids = sorted(logos)
+        self._views: list[_View] = []
+        descriptors, view_index = [np.empty((0, 128), np.float32)], [np.empty(0, np.int64)]
+        keypoints = [np.empty((0, 4), np.float32)]
+        for brand, brand_id in enumerate(self.brand_ids):
+            framed = _trimmed(logos[brand_id])
+            if framed is None:
+                continue
+            for shown in (framed, np.ascontiguousarray(framed[:, ::-1])):
+                for points, described in _logo_features(shown):
+                    descriptors.append(described)
+                    keypoints.append(points)
+                    view_index.append(np.full(len(points), len(self._views)))
+                self._views.append(_view(brand, shown))
+        self._descriptors, self._keypoints = np.concatenate(descriptors), np.concatenate(keypoints)
+        self._view_index = np.concatenate(view_index)
+        # The directions in which descriptors differ most: candidates are looked up along these alone, then compared in full.
+        _, vectors = np.linalg.eigh(self._descriptors.T @ self._descriptors)
+        self._projection = np.ascontiguousarray(vectors[:, -DIRECTIONS:], np.float32)
+        self._short = self._descriptors @ self._projection
 
     def find(self, picture: npt.NDArray[np.uint8]) -> list[LogoMatch]:
         """Finds the logos in a picture.
@@ -158,45 +172,19 @@ class LogoBank:
         return logo[order], picture[order]
 
 
-def logo_bank(logos: Mapping[str, npt.NDArray[np.uint8]]) -> LogoBank:
-    """Prepares logos.
-
-    Args:
-        logos: Grey values of each brand's logo on a plain background, by brand.
-
-    Returns:
-        The bank; brands whose logo is blank are in it, and never match.
-    """
+def _logo_features(shown: npt.NDArray[np.uint8]) -> Iterator[tuple[Floats, Floats]]:
+    """Yields keypoints relative to the logo's centre, and their descriptors, for each size and with dark and light exchanged."""
     import cv2
 
-    bank = LogoBank(sorted(logos))
-    descriptors, owners, keypoints = [], [], []
-    for brand, brand_id in enumerate(bank.brand_ids):
-        framed = _trimmed(logos[brand_id])
-        if framed is None:
-            continue
-        for mirrored in (False, True):
-            shown = np.ascontiguousarray(framed[:, ::-1]) if mirrored else framed
-            bank._views.append(_view(brand, shown))  # noqa: SLF001 - it is the bank's own factory
-            for side, inverted in ((side, inverted) for side in LOGO_SIDES for inverted in (False, True)):
-                scale = side / max(shown.shape)
-                small = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                small = cv2.copyMakeBorder(small, 12, 12, 12, 12, cv2.BORDER_REPLICATE)
-                points, described = _features(255 - small if inverted else small, LOGO_KEYPOINTS)
-                points[:, :2] -= np.array([small.shape[1] / 2, small.shape[0] / 2], np.float32)
-                points[:, :3] *= CHECKED_SIDE / side
-                descriptors.append(described)
-                keypoints.append(points)
-                owners.append(np.full(len(points), len(bank._views) - 1))  # noqa: SLF001
-    if descriptors:
-        bank._descriptors = np.concatenate(descriptors)  # noqa: SLF001
-        # The directions in which descriptors differ most: candidates are looked up along these alone, then compared in full.
-        _, vectors = np.linalg.eigh(bank._descriptors.T @ bank._descriptors)  # noqa: SLF001
-        bank._projection = np.ascontiguousarray(vectors[:, -DIRECTIONS:], np.float32)  # noqa: SLF001
-        bank._short = bank._descriptors @ bank._projection  # noqa: SLF001
-        bank._keypoints = np.concatenate(keypoints)  # noqa: SLF001
-        bank._view_index = np.concatenate(owners)  # noqa: SLF001
-    return bank
+    for side in LOGO_SIDES:
+        scale = side / max(shown.shape)
+        small = cv2.resize(shown, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        small = cv2.copyMakeBorder(small, 12, 12, 12, 12, cv2.BORDER_REPLICATE)
+        for grey in (small, 255 - small):
+            points, described = _features(grey, LOGO_KEYPOINTS)
+            points[:, :2] -= np.array([small.shape[1] / 2, small.shape[0] / 2], np.float32)
+            points[:, :3] *= CHECKED_SIDE / side
+            yield points, described
 
 
 def _trimmed(logo: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:

@@ -1,5 +1,7 @@
 """Logos inside pictures: found where they are, turned, mirrored or in one colour; others are not."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -8,7 +10,7 @@ from touchstone.demo.images import draw_product, logo
 
 pytest.importorskip("cv2", reason="the extra touchstone[pictures] is not installed")
 
-from ml.signals.logos import LogoBank, _fit, logo_bank
+from ml.signals.logos import LogoBank, _fit
 
 NAMES = ("Veltrana", "Korimo", "Zibraquo", "Halstyg")
 
@@ -19,7 +21,7 @@ def _logo(number: int) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def bank() -> LogoBank:
-    return logo_bank({name: np.asarray(_logo(number)) for number, name in enumerate(NAMES)})
+    return LogoBank({name: np.asarray(_logo(number)) for number, name in enumerate(NAMES)})
 
 
 def _photograph(placed: Image.Image | None) -> np.ndarray:
@@ -32,7 +34,7 @@ def _photograph(placed: Image.Image | None) -> np.ndarray:
 @pytest.mark.parametrize(
     "change", [lambda image: image, ImageOps.mirror, ImageOps.invert], ids=["plain", "mirror", "invert"]
 )
-def test_a_logo_is_found_where_it_is(bank: LogoBank, change) -> None:  # noqa: ANN001
+def test_a_logo_is_found_where_it_is(bank: LogoBank, change: Callable[[Image.Image], Image.Image]) -> None:
     matches = bank.find(_photograph(change(_logo(1).resize((160, 160)))))
     assert [match.brand_id for match in matches] == [NAMES[1]]
     centre = np.array(matches[0].region).mean(axis=0)
@@ -45,7 +47,7 @@ def test_nothing_is_found_in_a_picture_without_logos(bank: LogoBank) -> None:
 
 
 def test_a_blank_logo_never_matches() -> None:
-    blank = logo_bank({"blank": np.full((100, 100), 255, np.uint8)})
+    blank = LogoBank({"blank": np.full((100, 100), 255, np.uint8)})
     assert blank.find(_photograph(_logo(0).resize((160, 160)))) == []
 
 
