@@ -35,6 +35,9 @@ settings.load_profile("touchstone")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TOUCHSTONE_THREADS", "1")
 
+# A picture takes a second or two to read for logos and text; tests of that ask for it.
+os.environ.setdefault("TOUCHSTONE_PICTURES_PER_RUN", "0")
+
 ROOT = Path(__file__).resolve().parents[1]
 SCALE, SEED = 0.002, 3
 FIRST_DAY, NEXT_DAY = "2026-06-15", "2026-06-30"

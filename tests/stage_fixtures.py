@@ -21,7 +21,7 @@ import duckdb
 from expectations.contract import load_contract
 from orchestration.assets.lists import list_assets, publish_list
 from orchestration.assets.models import prepare_model, register_model, score_entities
-from orchestration.assets.signals import add_pictures, add_rings
+from orchestration.assets.signals import add_pictures, add_rings, read_pictures
 from orchestration.assets.sources import land_sources
 from orchestration.assets.warehouse import export_features, export_marts, note_currencies, pin_outcomes, pin_scores
 from orchestration.automation import daily_partitions
@@ -90,6 +90,7 @@ class FirstRun:
         self.build("shape")
         note_currencies(run)
         add_pictures(run)
+        read_pictures(run)
         add_rings(run, self.as_of, with_training=True)
         self.build("features")
         export_features(run, self.as_of, with_training=True)

@@ -11,7 +11,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Final
 
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 MOST_PIXELS: Final = 50_000_000
@@ -101,15 +101,53 @@ def hash_images(pictures: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 def _grey(content: bytes) -> Image.Image | str:
     """Opens an image and returns it small and grey, or the reason why it has no hash."""
+
+    def small_and_grey(picture: Image.Image) -> Image.Image:
+        picture.draft("L", (2 * SIDE, 2 * SIDE))
+        grey = picture.convert("LA" if picture.has_transparency_data else "L")
+        return grey.resize((SIDE, SIDE), Image.Resampling.BOX)
+
+    small = _opened(content, small_and_grey)
+    if isinstance(small, str):
+        return small
+    seen = (_on(ground, small) for ground in GROUNDS) if small.mode == "LA" else (small,)
+    return next((shown for shown in seen if float(np.asarray(shown, dtype=np.float32).std()) >= PLAIN), "plain")
+
+
+def open_rgb(content: bytes, most_side: int) -> Image.Image | str:
+    """Opens an image in colour, upright as its orientation says, transparent parts on white.
+
+    Args:
+        content: The file's bytes.
+        most_side: Pixels of the longer side; a larger image is reduced to that.
+
+    Returns:
+        The image, or the reason why it cannot be opened.
+    """
+
+    def upright(picture: Image.Image) -> Image.Image:
+        picture.draft("RGB", (most_side, most_side))
+        turned = ImageOps.exif_transpose(picture)
+        if turned.has_transparency_data:
+            ground = Image.new("RGBA", turned.size, "white")
+            ground.alpha_composite(turned.convert("RGBA"))
+            turned = ground
+        colours = turned.convert("RGB")
+        colours.thumbnail((most_side, most_side))
+        return colours
+
+    return _opened(content, upright)
+
+
+def _opened(content: bytes, change: Callable[[Image.Image], Image.Image]) -> Image.Image | str:
+    """Returns what a function makes of an image, or the reason why it cannot be opened."""
     # Not restored afterwards: restoring filters is not thread-safe.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 return "too many pixels"
-            picture.draft("L", (2 * SIDE, 2 * SIDE))
-            grey = picture.convert("LA" if picture.has_transparency_data else "L")
-            small = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
+            return change(picture)
     except Image.DecompressionBombError:
         return "too many pixels"
     except UnidentifiedImageError:
@@ -117,8 +155,6 @@ def _grey(content: bytes) -> Image.Image | str:
     # The exceptions of decoders on broken bytes are not documented: these are the ones observed with Pillow.
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, struct.error, zlib.error):
         return "broken"
-    seen = (_on(ground, small) for ground in GROUNDS) if small.mode == "LA" else (small,)
-    return next((shown for shown in seen if float(np.asarray(shown, dtype=np.float32).std()) >= PLAIN), "plain")
 
 
 def _on(ground: int, small: Image.Image) -> Image.Image:

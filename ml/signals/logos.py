@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -47,11 +48,13 @@ class LogoMatch:
         brand_id: The brand.
         region: The four corners of the logo in pixels of the picture as given, clockwise from the logo's upper left.
         score: Agreement of edges under the map, 0 to 1.
+        place: Number of the place in the picture; logos that overlap share one.
     """
 
     brand_id: str
     region: tuple[tuple[float, float], ...]
     score: float
+    place: int
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,22 @@ class LogoBank:
         Returns:
             The matches, the best first; of those that overlap only the best, and none if two brands match about as well.
         """
+        found: list[LogoMatch] = []
+        for _, rivals in groupby(self.candidates(picture), key=lambda match: match.place):
+            best, *others = rivals
+            if not others or best.score - others[0].score >= LEAST_MARGIN:
+                found.append(best)
+        return found
+
+    def candidates(self, picture: npt.NDArray[np.uint8]) -> list[LogoMatch]:
+        """Finds what might be a logo, for callers that decide themselves between logos at one place.
+
+        Args:
+            picture: Grey values, height by width.
+
+        Returns:
+            At each place every brand that matches, the best first; places are in the order of their best match.
+        """
         import cv2
 
         scale = PICTURE_SIDE / max(picture.shape)
@@ -118,8 +137,11 @@ class LogoBank:
                 score, corners = checked
                 matches.append((score, self._views[view].brand, corners))
         return [
-            LogoMatch(self.brand_ids[brand], tuple((float(x / scale), float(y / scale)) for x, y in corners), score)
-            for score, brand, corners in _distinct(matches)
+            LogoMatch(
+                self.brand_ids[brand], tuple((float(x / scale), float(y / scale)) for x, y in corners), score, place
+            )
+            for place, here in enumerate(_places(matches))
+            for score, brand, corners in here
         ]
 
     def _proposals(self, keypoints: Floats, descriptors: Floats) -> Iterator[tuple[int, Floats]]:
@@ -314,18 +336,16 @@ def _climb(score: Any, matrix: Floats, corners: Floats, best: float, step: float
     return best, matrix
 
 
-def _distinct(matches: list[tuple[float, int, Floats]]) -> list[tuple[float, int, Floats]]:
-    """Returns the best match of each place, unless another brand is almost as good there."""
-    kept: list[tuple[float, int, Floats]] = []
+def _places(matches: list[tuple[float, int, Floats]]) -> Iterator[list[tuple[float, int, Floats]]]:
+    """Yields, for each place, the best match of each brand there, the best brand first."""
     left = sorted(matches, key=lambda match: -match[0])
     while left:
-        best = left[0]
-        here = [match for match in left if _overlap(best[2], match[2])]
-        rival = max((score for score, brand, _ in here if brand != best[1]), default=0.0)
-        if best[0] - rival >= LEAST_MARGIN:
-            kept.append(best)
+        here = [match for match in left if _overlap(left[0][2], match[2])]
+        best: dict[int, tuple[float, int, Floats]] = {}
+        for match in here:
+            best.setdefault(match[1], match)
+        yield list(best.values())
         left = [match for match in left if not any(match is other for other in here)]
-    return kept
 
 
 def _overlap(one: Floats, other: Floats) -> bool:

@@ -32,7 +32,7 @@ _HANDLE: Final = re.compile(
     r"[\s:.@]{0,4}\+?[a-z0-9](?:[\w-]|[ -](?=\d)){3,31}",
     re.ASCII | re.IGNORECASE,
 )
-_PHONE: Final = re.compile(r"(?<![\w.,])(?:\+|00)?\(?\d(?:[ ()./-]{0,2}\d){8,14}(?![\w])", re.ASCII)
+_PHONE: Final = re.compile(r"(?<![\w.,])(?:\+|00)?\(?\d(?:[ ()./-]{0,2}\d){8,14}(?!\w|:\d)", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4}")
 
 

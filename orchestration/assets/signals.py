@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.signals.links import RINGS, alike, rings
+from ml.signals.picture_reader import is_installed
 from orchestration.resources import Run
 from touchstone.core.settings import LABEL_HORIZON_DAYS
 from touchstone.landing.images import NO_DIGEST, NO_FOLDER, Added, PictureStore
-from touchstone.landing.sources import picture_folder
+from touchstone.landing.picture_readings import Read, ReadingStore, contacts_of, logos_of, statuses_of, texts_of
+from touchstone.landing.sources import masked_patterns, picture_folder
 
 OWNERS = ["team:data-engineering"]
 MOST_ADDRESSES = 8
@@ -47,8 +49,15 @@ in_use as (
 select
     digests.sha256,
     coalesce(list(placed.uri order by placed.place) filter (where placed.uri is not null), []) as uris,
-    bool_or(in_use.sha256 is not null) as in_use
-from (select distinct sha256 from shown) as digests
+    bool_or(in_use.sha256 is not null) as in_use,
+    any_value(digests.is_logo) as is_logo,
+    any_value(digests.is_listed) as is_listed,
+    any_value(digests.landed_at) as landed_at
+from (
+    select sha256, bool_or(is_logo) as is_logo, bool_or(not is_logo) as is_listed, min(landed_at) as landed_at
+    from shown
+    group by sha256
+) as digests
 left join placed on placed.sha256 = digests.sha256 and placed.place <= {MOST_ADDRESSES}
 left join in_use on in_use.sha256 = digests.sha256
 group by digests.sha256
@@ -95,7 +104,7 @@ def signal_assets() -> list[dg.AssetsDefinition]:
         ["signals", "pictures"],
         group_name="stage_2_signals",
         owners=OWNERS,
-        description="Hashes of the pictures of listings and brands, and which show the same. A picture is read once.",
+        description="Hashes of the pictures of listings and brands, which show the same, and the logos and text inside them.",
         deps=[["shape", "stg_listing_images"], ["shape", "stg_brand_logos"]],
         kinds={"parquet"},
     )
@@ -106,13 +115,21 @@ def signal_assets() -> list[dg.AssetsDefinition]:
         with run.record.stage("pictures") as stage:
             added, known = add_pictures(run)
             stage.rows = {"pictures hashed": added.hashed}
+        with run.record.stage("picture readings") as stage:
+            readings = read_pictures(run)
+            stage.rows = {"pictures read": readings.read}
         unread = dict(sorted(added.unread.items()))
         if set(unread) - {NO_FOLDER}:
             counts = ", ".join(f"{count:,} {reason}" for reason, count in unread.items())
             run.note(f"Images that cannot be read: {counts}. Their features are unknown.")
         yield dg.MaterializeResult(
             asset_key=["signals", "pictures"],
-            metadata={"pictures": known, "new": added.hashed, "unread": dg.MetadataValue.json(unread)},
+            metadata={
+                "pictures": known,
+                "new": added.hashed,
+                "unread": dg.MetadataValue.json(unread),
+                "read for logos and text": f"{readings.known:,} of {readings.wanted:,}",
+            },
         )
 
     return [pictures]
@@ -132,6 +149,42 @@ def add_pictures(run: Run) -> tuple[Added, int]:
     run.warehouse.show_table("pictures", known)
     run.warehouse.show_table("picture_matches", store.matches())
     return added, known.num_rows
+
+
+def read_pictures(run: Run) -> Read:
+    """Reads logos and text in pictures of listings, as many as the settings allow, and shows dbt what was ever found.
+
+    Pictures that rows show now come first, and of those what landed last. A picture counts from its own day whenever it is read.
+    """
+    store = ReadingStore(run.paths.picture_readings)
+    with run.warehouse.connect() as connection:
+        pictures = connection.sql(PICTURES).to_arrow_table()
+    order = [("in_use", "descending"), ("landed_at", "descending"), ("sha256", "ascending")]
+    listed = pictures.filter(pictures["is_listed"]).sort_by(order)
+    is_possible = is_installed()
+    root = picture_folder(run.settings.sources_file)
+    most = run.settings.most_pictures_read if is_possible else 0
+    read = store.add(listed, pictures.filter(pictures["is_logo"]), root, most=most)
+    if root and listed.num_rows:
+        run.note(describe_read(read, is_possible=is_possible, most=most))
+    readings = store.known()
+    texts = texts_of(readings, masked_patterns(run.settings.sources_file))
+    run.warehouse.show_table("picture_readings", statuses_of(readings))
+    run.warehouse.show_table("picture_texts", texts)
+    run.warehouse.show_table("picture_contacts", contacts_of(texts))
+    run.warehouse.show_table("picture_logos", logos_of(readings))
+    return read
+
+
+def describe_read(read: Read, *, is_possible: bool, most: int) -> str:
+    """Returns how many pictures were read, and what decides whether the rest will be."""
+    line = f"Pictures read for logos and text: {read.known:,} of {read.wanted:,}"
+    if not is_possible:
+        return f"{line}. None is read without the extra: pip install 'touchstone[pictures]'."
+    if read.known == read.wanted and not read.stale:
+        return f"{line}."
+    stale = f", {read.stale:,} of them with earlier logos or by an earlier version" if read.stale else ""
+    return f"{line}{stale}. A run reads up to {most:,} (TOUCHSTONE_PICTURES_PER_RUN)."
 
 
 def add_rings(run: Run, as_of: date, *, with_training: bool) -> dict[str, int]:

@@ -142,7 +142,7 @@ class Translator(DagsterDbtTranslator):
 
 
 def _source_key(name: str) -> dg.AssetKey:
-    if name in {"pictures", "picture_matches"}:
+    if name == "pictures" or name.startswith("picture_"):
         return dg.AssetKey(["signals", "pictures"])
     for rated in LISTS.values():
         if name in {f"{rated.relation}_scores", f"{rated.relation}_reasons"}:

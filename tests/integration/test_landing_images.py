@@ -187,11 +187,11 @@ def test_addresses_of_an_image_are_tried_round_robin_over_its_listings(tmp_path:
         for table in rows:
             connection.execute(f"create view stg_{table} as from landed.{table} where load_id = 'load-2'")
         found = connection.sql(PICTURES).fetchall()
-    ((digest, uris, in_use), without) = found
+    ((digest, uris, in_use, *_), without) = found
     assert (digest, in_use, len(uris)) == ("p", True, MOST_ADDRESSES)
     assert uris[0] == "logo"
     assert set(uris[1:3]) == {"00", "z"}
-    assert without == ("q", [], False)
+    assert without[:3] == ("q", [], False)
 
 
 def test_remains_of_a_killed_writer_are_removed(store: PictureStore, root: Path):

@@ -37,7 +37,7 @@ Failpoint = Literal[
     "landing.commit",  # the load's folder gets its final name
     "landing.ledger",  # the load's line is appended to the ledger: it is accepted
     "shape.build",
-    "images.write",  # the hashes of new images, and which images resemble each other
+    "images.write",  # the hashes of new images, which images resemble each other, and what was read in some
     "features.rings",  # which merchants form a ring at the requested dates
     "features.build",
     "features.export",

@@ -98,6 +98,11 @@ class Home:
         return self.root / "signals" / "pictures"
 
     @property
+    def picture_readings(self) -> Path:
+        """Folder of the logos and text that were read in pictures."""
+        return self.root / "signals" / "picture_readings"
+
+    @property
     def candidates(self) -> Path:
         """Folder of the candidates and their verdicts."""
         return self.root / "candidates"

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
         sighting_days: A listing that has been seen (a price, `last_seen_at`, a snapshot) counts as active for so many days after
             the last time. One that was never seen is active until it is delisted.
         hmac_key: Key of the HMACs of personal identifiers. Required by sources files with identifiers of real persons.
+        pictures_per_run: How many pictures a run reads for logos and text at most, with the extra `touchstone[pictures]`; by
+            default 200, and none of the demo's.
         threads: Threads of DuckDB and XGBoost. Results do not depend on it.
         memory_limit: Memory limit of DuckDB, such as `8GB`.
         lock_wait_seconds: How long a run waits for the home's writer lock before it fails.
@@ -72,6 +74,7 @@ class Settings(BaseSettings):
     base_currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3,5}$")] | None = None
     sighting_days: int = Field(default=14, ge=1, le=3650)
     hmac_key: SecretStr | None = Field(default=None, min_length=16)
+    pictures_per_run: int | None = Field(default=None, ge=0)
     threads: int = Field(default=2, ge=1, le=256)
     memory_limit: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(MB|GB)$")] = "8GB"
     lock_wait_seconds: float = Field(default=3600.0, ge=0)
@@ -118,6 +121,12 @@ class Settings(BaseSettings):
     def is_alias_trusted(self) -> bool:
         """Whether setting the alias `champion` in MLflow approves a version."""
         return self.sources is None if self.alias_may_approve is None else self.alias_may_approve
+
+    @property
+    def most_pictures_read(self) -> int:
+        """How many pictures a run reads for logos and text at most."""
+        by_default = 0 if self.sources is None else 200
+        return by_default if self.pictures_per_run is None else self.pictures_per_run
 
     @property
     def demo(self) -> Path:

@@ -237,6 +237,18 @@ def picture_folder(path: Path) -> Path | None:
     return _picture_folder(path, _validated(path, _load(path))) if path.exists() else None
 
 
+def masked_patterns(path: Path) -> tuple[str, ...]:
+    """Returns the regular expressions that a sources file removes from texts, without expanding variables.
+
+    Args:
+        path: The sources file.
+
+    Raises:
+        BadInputError: The file is not a sources file.
+    """
+    return tuple(_validated(path, _load(path)).masked) if path.exists() else ()
+
+
 def _picture_folder(path: Path, file: _File) -> Path | None:
     if file.pictures is None:
         return None
