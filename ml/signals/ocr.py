@@ -79,7 +79,7 @@ class TextReader:
 
         engine = {"intra_op_num_threads": threads, "inter_op_num_threads": 1}
         parameters: dict[str, Any] = {f"EngineConfig.onnxruntime.{name}": value for name, value in engine.items()}
-        self._read = RapidOCR(params={"Global.log_level": "warning", **parameters})
+        self._read = RapidOCR(params={"Global.log_level": "error", **parameters})
 
     def lines(self, picture: npt.NDArray[np.uint8]) -> list[TextLine]:
         """Returns the lines of text in a picture.
