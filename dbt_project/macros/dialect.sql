@@ -160,6 +160,20 @@
 {% macro members_from(list, first, last) %}{{ return(adapter.dispatch('members_from', 'touchstone')(list, first, last)) }}{% endmacro %}
 {% macro duckdb__members_from(list, first, last) %}list_slice({{ list }}, {{ first }}, {{ last }}){% endmacro %}
 
+{# One row per number from 1 to another; an expression for the select list. #}
+{% macro each_number(last) %}{{ return(adapter.dispatch('each_number', 'touchstone')(last)) }}{% endmacro %}
+{% macro duckdb__each_number(last) %}unnest(generate_series(1, {{ last }})){% endmacro %}
+
+{# A text in which each first part of a list's members ("part|other") is replaced by the other, one member after the other. #}
+{% macro replaced_parts(text, list) %}{{ return(adapter.dispatch('replaced_parts', 'touchstone')(text, list)) }}{% endmacro %}
+{% macro duckdb__replaced_parts(text, list) %}list_reduce(
+        {{ list }}, lambda kept, member: replace(kept, split_part(member, '|', 1), split_part(member, '|', 2)), {{ text }}
+    ){% endmacro %}
+
+{# The values of a group as a list, the longest texts first. #}
+{% macro collect_longest_first(value) %}{{ return(adapter.dispatch('collect_longest_first', 'touchstone')(value)) }}{% endmacro %}
+{% macro duckdb__collect_longest_first(value) %}list({{ value }} order by length({{ value }}) desc, {{ value }}){% endmacro %}
+
 {# The parts of a text between occurrences of a separator. #}
 {% macro parts_of(text, separator) %}{{ return(adapter.dispatch('parts_of', 'touchstone')(text, separator)) }}{% endmacro %}
 {% macro duckdb__parts_of(text, separator) %}string_split({{ text }}, {{ separator }}){% endmacro %}

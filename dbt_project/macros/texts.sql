@@ -3,6 +3,27 @@
     review's text for comparisons between writers.
 #}
 
+{#
+    A title as the words in which phrases of compatibility and the names of brands are looked for: as for the lexicon, with Hangul
+    apart from Latin letters, and what Korean appends to a name ("브라더호환", "갤럭시용") apart from it.
+#}
+{% macro as_title_words(title) -%}
+    {%- set words = as_words(for_lexicon(as_read(title))) -%}
+    case
+        when {{ bytes_in(title) }} = length({{ title }}) then {{ words }}
+        else {{ replace_matches(
+            replace_matches(words, "'([0-9a-z])(\\p{Hangul})'", "'\\1 \\2'"),
+            "'(\\p{Hangul})(호환|호환용|전용|용) '", "'\\1 \\2 '"
+        ) }}
+    end
+{%- endmacro %}
+
+{# How many words of a title may stand between a phrase of compatibility and a brand's name that it refers to. #}
+{% macro most_words_between() %}{{ return(4) }}{% endmacro %}
+
+{# How many words the longest name of a brand has that is looked for in titles; a character of Chinese or Japanese is a word. #}
+{% macro most_name_words() %}{{ return(6) }}{% endmacro %}
+
 {# Maximum length of a text that is analysed; titles and descriptions are far shorter. #}
 {% macro most_characters() %}20000{% endmacro %}
 

@@ -36,6 +36,7 @@ ROWS = {
         {
             "listing_id": "l1",
             "merchant_id": "m1",
+            "title": "Charger",
             "brand_claimed": "ACME",
             "category": "chargers",
             "specs": '{"model_ref": "r1", "watts": 30, "grade": "first"}',
@@ -90,6 +91,7 @@ ALIKE = "'title', date '2026-01-01', date '9999-12-31'"
 # The change to a valid warehouse, by the data test that has to detect it.
 BAD_ROWS = {
     "accepted_values_authenticity_words_meaning__fake__genuine": "update authenticity_words set meaning = 'odd'",
+    "accepted_values_compatible_phrases_meaning__compatible__compatible_after": "update compatible_phrases set meaning = 'odd'",
     "daily_tables_agree": "update int_merchant_days set amount_base = amount_base + 0.0001",
     "holds_int_authenticity_complaints": "update int_authenticity_complaints set mention_count = 0",
     "holds_int_likeness_edges": f"insert into int_likeness_edges values ('b', 'a', {ALIKE})",
@@ -140,6 +142,7 @@ BAD_ROWS = {
     "unique_combination_int_transactions": "insert into int_transactions from int_transactions",
     "unique_combination_stg_fx_rates": "insert into stg_fx_rates from stg_fx_rates",
     "spans_apart_int_brand_names": "insert into int_brand_names from int_brand_names",
+    "unique_int_marked_titles_title_digest": "insert into int_marked_titles from int_marked_titles",
     "unique_int_text_codes_text_digest": "insert into int_text_codes from int_text_codes",
     "unique_int_text_findings_text_digest": "insert into int_text_findings from int_text_findings",
     "unique_spec_units_unit": "insert into spec_units from spec_units",
@@ -163,7 +166,10 @@ def shape_tests() -> dict[str, str]:
     for node in list_nodes("test"):
         judged = {parent.split(".")[-1] for parent in node.depends_on.nodes}
         if all(
-            name.startswith(("stg_", "int_", "loads", "run", "authenticity_", "negation_", "spec_")) for name in judged
+            name.startswith(
+                ("stg_", "int_", "loads", "run", "authenticity_", "compatible_phrases", "negation_", "spec_")
+            )
+            for name in judged
         ):
             names[short_name(node.name)] = node.name
     return names

@@ -209,10 +209,15 @@ final as (
         {{ ratio('offered.price_base', 'offered.msrp_base') }} as price_msrp_ratio,
         {{ ratio('offered.price_base', 'offered.floor_price_base') }} as price_floor_ratio,
         {{ ratio('offered.price_base', 'coalesce(
-            product_peers.median_price_base, brand_peers.median_price_base, category_peers.median_price_base
+            product_peers.median_price_base, brand_peers.median_price_base, compatible_peers.median_price_base,
+            category_peers.median_price_base
         )') }} as price_peer_ratio,
-        {{ ratio('offered.price_base', 'category_peers.median_price_base') }} as price_category_ratio,
-        {{ peer_deviation('offered.price_base', ['product_peers', 'brand_peers', 'category_peers']) }} as price_peer_deviation,
+        {{ ratio('offered.price_base', 'coalesce(
+            compatible_peers.median_price_base, category_peers.median_price_base
+        )') }} as price_category_ratio,
+        {{ peer_deviation(
+            'offered.price_base', ['product_peers', 'brand_peers', 'compatible_peers', 'category_peers']
+        ) }} as price_peer_deviation,
         {{ ratio('offered.lowest_price_base', 'offered.lowest_price_msrp_base') }} as lowest_price_msrp_ratio,
         1 - {{ ratio('offered.price_base', 'offered.highest_price_base') }} as price_drop_share,
         cast(offered.largest_price_drop as double) as largest_price_drop_share,
@@ -303,6 +308,7 @@ final as (
         offered.evasive_word_count,
         offered.odd_word_count,
         offered.is_title_copied,
+        offered.is_compatible_product,
         titles.title_merchant_count,
         offered.title_word_count,
         offered.description_word_count,
@@ -505,6 +511,13 @@ final as (
             and brand_peers.as_of_date = offered.peer_date
             and brand_peers.brand_id = offered.brand_id
             and brand_peers.category = offered.category
+    left join peers as compatible_peers
+        on
+            compatible_peers.level = 'compatible'
+            and offered.is_compatible_product
+            and compatible_peers.condition_key = coalesce(offered.condition, '')
+            and compatible_peers.as_of_date = offered.peer_date
+            and compatible_peers.category = offered.category
     left join peers as category_peers
         on
             category_peers.level = 'category'

@@ -1,5 +1,7 @@
 -- Peer prices at a rating date: median price and median absolute deviation of the log price of active listings of one product, of
--- one brand in one category, and of one category, each in one condition; one row per group of at least 20 listings with a price.
+-- one brand in one category, of one category's compatible products, and of one category, each in one condition; one row per group
+-- of at least 20 listings with a price. Compatible products make a group if three merchants offer them: it is the wording that
+-- puts a listing into it, and nobody shall be his own peer.
 with
 
 listing_states as (
@@ -25,6 +27,7 @@ groups as (
         model_key,
         cast(null as varchar) as category,
         condition_key,
+        merchant_id,
         price_base,
         log_price
     from listing_states
@@ -39,6 +42,7 @@ groups as (
         cast(null as varchar) as model_key,
         category,
         condition_key,
+        merchant_id,
         price_base,
         log_price
     from listing_states
@@ -53,10 +57,26 @@ groups as (
         cast(null as varchar) as model_key,
         category,
         condition_key,
+        merchant_id,
         price_base,
         log_price
     from listing_states
     where category is not null
+    union all
+    select
+        as_of_date,
+        'compatible' as level,
+        cast(null as varchar) as brand_id,
+        cast(null as varchar) as model_key,
+        category,
+        condition_key,
+        merchant_id,
+        price_base,
+        log_price
+    from listing_states
+    where
+        category is not null
+        and is_compatible_product
 
 ),
 
@@ -80,7 +100,9 @@ final as (
         model_key,
         category,
         condition_key
-    having count(*) >= 20
+    having
+        count(*) >= 20
+        and (level <> 'compatible' or count(distinct merchant_id) >= 3)
 
 )
 

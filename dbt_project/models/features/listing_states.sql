@@ -61,6 +61,12 @@ copied_titles as (
 
 ),
 
+compatible_listings as (
+
+    select * from {{ ref('compatible_listings') }}
+
+),
+
 authorisations as (
 
     select * from {{ ref('brand_authorisations') }}
@@ -331,7 +337,11 @@ final as (
         int_listing_texts.description_word_count,
         case
             when int_listing_texts.evasive_word_count is not null then copied_titles.listing_id is not null
-        end as is_title_copied
+        end as is_title_copied,
+        case
+            when int_listing_texts.evasive_word_count is not null and first_brand.known_from <= priced.as_of_date
+                then compatible_listings.listing_id is not null
+        end as is_compatible_product
     from priced
     cross join first_brand
     left join catalogues
@@ -365,6 +375,10 @@ final as (
             copied_titles.listing_id = priced.listing_id
             and copied_titles.copied_from <= priced.as_of_date
             and copied_titles.copied_until > priced.as_of_date
+    left join compatible_listings
+        on
+            compatible_listings.listing_id = priced.listing_id
+            and compatible_listings.as_of_date = priced.as_of_date
 
 )
 

@@ -27,6 +27,12 @@ evasive_words as (
 
 ),
 
+compatible_phrases as (
+
+    select * from {{ ref('compatible_phrases') }}
+
+),
+
 added as (
 
     select * from {{ ref('stg_lexicon') }}
@@ -58,6 +64,12 @@ final as (
         language,
         phrase
     from evasive_words
+    union
+    select
+        meaning,
+        language,
+        phrase
+    from compatible_phrases
     union
     select
         meaning,
