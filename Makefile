@@ -16,7 +16,7 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 export GX_ANALYTICS_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-all browser screenshots lint lock bench bench-agora bench-brushing bench-calibration bench-detection bench-evaluate bench-leads bench-pictures bench-rings bench-test-buys simulate-year ui install
+.PHONY: help run test test-all browser screenshots lint lock bench bench-agora bench-brushing bench-calibration bench-detection bench-evaluate bench-leads bench-pictures bench-product-codes bench-rings bench-test-buys simulate-year ui install
 
 help:
 	@echo "make run       the demo marketplace through the whole pipeline, from nothing to published lists"
@@ -31,6 +31,7 @@ help:
 	@echo "make bench-evaluate   how long touchstone evaluate takes on a network of half a million edges (four minutes)"
 	@echo "make bench-leads [HOME_OF=.touchstone]   whether leads are the rings there are, and the worst come first, against the demo's truth"
 	@echo "make bench-pictures   how well logos and texts are found inside photographs (a quarter of an hour)"
+	@echo "make bench-product-codes   how well product codes and compatible products are recognised, on the demo's truth (a quarter of an hour)"
 	@echo "make bench-rings   how well rings are found, against the demo's truth"
 	@echo "make bench-test-buys   how well test buys estimate the prevalence, against the demo's truth (half an hour)"
 	@echo "make simulate-year   a year of test buys, with and without learning from them (many hours; resumes where it was interrupted)"
@@ -121,6 +122,9 @@ bench-leads: $(INSTALLED)
 
 bench-pictures: $(INSTALLED)
 	@$(BIN)/python benchmarks/pictures.py
+
+bench-product-codes: $(INSTALLED)
+	@$(BIN)/python benchmarks/product_codes.py --scale $(SCALE)
 
 bench-rings: $(INSTALLED)
 	@$(BIN)/python benchmarks/rings.py --scale $(SCALE)

@@ -23,6 +23,7 @@ from touchstone.demo.arrays import (
     sigmoid,
 )
 from touchstone.demo.catalogue import CURRENCIES, FIELD_SLOTS, Catalogue
+from touchstone.demo.compatible import draw_compatible_products
 from touchstone.demo.merchants import (
     CURRENCY_CODES,
     LISTING_TRAITS,
@@ -70,6 +71,7 @@ class Listings:
         field_state: (n, FIELD_SLOTS) 0 true, 1 wrong, 2 left out, 3 impossible for such products.
         popularity: Weight in orders.
         is_bare: Whether its title avoids the brand that its first picture shows.
+        is_compatible: Whether it is a product that fits the brand's, not one of the brand's.
     """
 
     key: Keys
@@ -89,6 +91,7 @@ class Listings:
     field_state: Ints
     popularity: Floats
     is_bare: Bools
+    is_compatible: Bools
 
     def price_at(self, index: Ints, day: Floats) -> Floats:
         """Returns the price of the listings at `index` on each day, in cents precision."""
@@ -116,6 +119,7 @@ def build_listings(span: Span, merchants: Merchants) -> Listings:
     is_late = is_fake & (since > listed)
     fake_part = np.where(is_late, -0.15 * traits["price_shift"], 0.0)
     latents = _latents(merchants, merchant, slot, traits, ratio)
+    compatible = draw_compatible_products(span, merchants, merchant)
     return Listings(
         key=keys(salt(world.seed, "listing"), span.first * LISTINGS_PER_MERCHANT + np.arange(count)),
         merchant=merchant,
@@ -127,13 +131,14 @@ def build_listings(span: Span, merchants: Merchants) -> Listings:
         natural_end_day=end,
         latents=latents,
         condition=condition,
-        price=world.catalogue.msrp_usd[product] / rate[currency] * np.exp(ratio - fake_part),
+        price=world.catalogue.msrp_usd[product] / rate[currency] * np.exp(ratio - fake_part) * compatible.price_factor,
         fake_price_factor=np.exp(fake_part),
         change_day=rng.uniform(-60, world.days, (count, PRICE_CHANGES)),
         change_factor=_changes(rng, traits),
         field_state=_field_states(rng, traits),
         popularity=_popularity(rng, merchants, merchant),
-        is_bare=rng.random(count) < latents["bare_logo_share"],
+        is_bare=(rng.random(count) < latents["bare_logo_share"]) & ~compatible.is_compatible,
+        is_compatible=compatible.is_compatible,
     )
 
 
@@ -298,7 +303,7 @@ def specifications(span: Span, listings: Listings) -> pa.Array:
     product = listings.product
     category = catalogue.category[product]
     count = len(product)
-    has_ref = rng.random(count) > listings.latents["no_reference_share"]
+    has_ref = (rng.random(count) > listings.latents["no_reference_share"]) & ~listings.is_compatible
     is_invented = rng.random(count) < listings.latents["invented_reference_share"]
     tail = phrases(("-II", "X", "-S", " Pro", "B"), np.where(is_invented, rng.integers(0, 5, count), -1))
     known = phrases(catalogue.refs, product)

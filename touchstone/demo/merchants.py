@@ -18,13 +18,13 @@ ARCHETYPES = (
     "honest", "discounter", "refurbisher", "new_merchant", "parallel_importer", "agency_client", "framed",
     "too_cheap", "complaint_drawing", "spec_liar", "picture_copier", "word_evader", "fly_by_night", "ring", "brusher",
     "self_brusher", "careful_brusher", "service_client", "review_buyer",
-    "viral_product", "sale_day", "dormitory", "company", "brushed_by_rival", "newcomer",
+    "viral_product", "sale_day", "dormitory", "company", "brushed_by_rival", "newcomer", "compatible_seller",
 )  # fmt: skip
 (
     HONEST, DISCOUNTER, REFURBISHER, NEW_MERCHANT, PARALLEL_IMPORTER, AGENCY_CLIENT, FRAMED,
     TOO_CHEAP, COMPLAINT_DRAWING, SPEC_LIAR, PICTURE_COPIER, WORD_EVADER, FLY_BY_NIGHT, RING, BRUSHER,
     SELF_BRUSHER, CAREFUL_BRUSHER, SERVICE_CLIENT, REVIEW_BUYER,
-    VIRAL_PRODUCT, SALE_DAY, DORMITORY, COMPANY, BRUSHED_BY_RIVAL, NEWCOMER,
+    VIRAL_PRODUCT, SALE_DAY, DORMITORY, COMPANY, BRUSHED_BY_RIVAL, NEWCOMER, COMPATIBLE_SELLER,
 ) = range(len(ARCHETYPES))  # fmt: skip
 BRUSHER_SHARES = {SELF_BRUSHER: 0.30, CAREFUL_BRUSHER: 0.20, SERVICE_CLIENT: 0.46, REVIEW_BUYER: 0.04}
 """What the brushers are, each by its share: none is left a mere `BRUSHER`."""
@@ -42,6 +42,8 @@ COUNTERFEIT_SHARES = {
 COUNTERFEITERS = tuple(ARCHETYPES[kind] for kind in COUNTERFEIT_SHARES)
 NEWCOMER_SHARE = 0.0143
 """How many merchants are of a new kind of counterfeiter, in a marketplace where one appears: a hundredth of the listings."""
+COMPATIBLE_SELLER_SHARE = 0.02
+"""How many merchants, all of them otherwise ordinary and honest, sell what fits the brands' products (`compatible.py`)."""
 GENUINE_BRUSHER_SHARE = 0.0085
 CAREFUL_SHARE = 0.03
 CAREFUL_EFFECT = 0.35
@@ -295,7 +297,9 @@ def build_merchants(span: Span) -> Merchants:
     slots, slot_count, is_fake, is_authorised = _brands(rng, span.world.catalogue, traits, is_counterfeit)
     return Merchants(
         key=keys(salt(span.world.seed, "merchant"), span.first + np.arange(count)),
-        archetype=_assign_brushing_archetypes(span.rng("brushing"), archetype, ring),
+        archetype=_assign_compatible_sellers(
+            span.rng("compatible sellers"), _assign_brushing_archetypes(span.rng("brushing"), archetype, ring), ring
+        ),
         is_counterfeit=is_counterfeit,
         is_brushing=archetype == BRUSHER,
         ring=ring,
@@ -369,6 +373,14 @@ def _assign_brushing_archetypes(rng: np.random.Generator, archetype: Ints, ring:
         number = _rounded(rng, share * len(ordinary))
         assigned[ordinary[:number]] = kind
         ordinary = ordinary[number:]
+    return assigned
+
+
+def _assign_compatible_sellers(rng: np.random.Generator, archetype: Ints, ring: Ints) -> Ints:
+    """Says which of the ordinary honest ones sell compatible products and refills."""
+    assigned = archetype.copy()
+    ordinary = rng.permutation(np.flatnonzero((archetype == HONEST) & (ring < 0)))
+    assigned[ordinary[: _rounded(rng, COMPATIBLE_SELLER_SHARE * len(archetype))]] = COMPATIBLE_SELLER
     return assigned
 
 

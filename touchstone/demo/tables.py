@@ -41,6 +41,7 @@ from touchstone.demo.brushing import (
     service_keys,
 )
 from touchstone.demo.catalogue import CURRENCIES, Catalogue, categories
+from touchstone.demo.compatible import compatible_labels, compatible_nouns, compatible_titles, replaced
 from touchstone.demo.images import Pictures
 from touchstone.demo.labels import Labels
 from touchstone.demo.listings import CONDITIONS, SIGHTING_DAYS, Listings, called, specifications
@@ -217,6 +218,8 @@ def _listings(chunk: Chunk) -> pa.Table:
     place = chunk.merchants.place[listings.merchant]
     written = _brand_as_written(rng, catalogue, brand)
     noun = called(rng, catalogue, product, [item.nouns for item in categories()])
+    fitting = chunk.rng("nouns of compatible products"), catalogue, product[listings.is_compatible], compatible_nouns()
+    noun = replaced(noun, listings.is_compatible, called(*fitting))
     end, days = chunk.labels.end_day, chunk.world.days
     now = np.minimum(end, days - 0.001)
     seen = np.where(end < days, end - 0.02 - 0.2 * rng.random(count), days - 0.001 - 1.5 * rng.random(count))
@@ -224,9 +227,9 @@ def _listings(chunk: Chunk) -> pa.Table:
     return _by(listings.key, {
         "listing_id": id_text(listings.key, "l"),
         "merchant_id": chunk.merchant_ids(listings.merchant),
-        "title": _titles(chunk, written),
+        "title": _titles(chunk, written, noun),
         "description": text.descriptions(rng, noun, rng.random(count) < listings.latents["terse_share"]),
-        "brand_claimed": written,
+        "brand_claimed": _brands_claimed(chunk, written),
         "category": phrases([item.path for item in categories()], catalogue.category[product]),
         "condition": phrases(CONDITIONS, listings.condition),
         "price": decimals(listings.price_at(np.arange(count), now)),
@@ -252,7 +255,14 @@ def _brand_as_written(rng: np.random.Generator, catalogue: Catalogue, brand: Int
     return phrases(spellings, brand * 4 + weighted(rng, (0.82, 0.09, 0.05, 0.04), len(brand)))
 
 
-def _titles(chunk: Chunk, written: pa.Array) -> pa.Array:
+def _brands_claimed(chunk: Chunk, written: pa.Array) -> pa.Array:
+    """Writes the brands that listings claim: a compatible product claims none that anybody protects."""
+    is_compatible = chunk.listings.is_compatible
+    labels = compatible_labels(chunk.rng("labels of compatible products"), int(is_compatible.sum()))
+    return replaced(written, is_compatible, labels)
+
+
+def _titles(chunk: Chunk, written: pa.Array, noun: pa.Array) -> pa.Array:
     """Writes titles; some hide or avoid the brand's name, some are another merchant's, word for word."""
     rng, listings, catalogue = chunk.rng("titles"), chunk.listings, chunk.world.catalogue
     product, count, latents = listings.product, len(listings.product), listings.latents
@@ -277,7 +287,13 @@ def _titles(chunk: Chunk, written: pa.Array) -> pa.Array:
     earlier[by_product[1:]] = np.where(np.diff(product[by_product]) == 0, by_product[:-1], by_product[1:])
     is_own = listings.is_bare | does["hidden_brand"] | does["evasive"] | does["mixed_script"]
     is_copied = does["copied_title"] & (listings.merchant[earlier] != listings.merchant) & ~is_own
-    return own.take(pa.array(np.where(is_copied, earlier, np.arange(count))))
+    is_copied &= ~listings.is_compatible[earlier]
+    rows = np.flatnonzero(listings.is_compatible)
+    fitting = compatible_titles(
+        chunk.rng("titles of compatible products"), noun.take(pa.array(rows)),
+        phrases(catalogue.brand_names, catalogue.brand[product[rows]]), phrases(catalogue.refs, product[rows]),
+    )  # fmt: skip
+    return replaced(own.take(pa.array(np.where(is_copied, earlier, np.arange(count)))), listings.is_compatible, fitting)
 
 
 def _prices(chunk: Chunk) -> pa.Table:
@@ -313,7 +329,8 @@ def _images(chunk: Chunk, pictures: Pictures) -> pa.Table:
     is_own, is_altered, is_pooled = (
         rng.random(count) < latents[f"{what}_picture_share"][listing] for what in ("own", "altered", "pooled")
     )
-    is_altered &= listings.listed_day[listing] > COPYING_SINCE
+    is_altered &= (listings.listed_day[listing] > COPYING_SINCE) & ~listings.is_compatible[listing]
+    is_own |= listings.is_compatible[listing]
     is_logo = listings.is_bare[listing] & (place == 0)
     kinds = (
         (
@@ -876,7 +893,16 @@ def truth_tables(chunk: Chunk) -> dict[str, pa.Table]:
             merchant_since,
             chunk.circles.service,
         ),
-        "listings": _truth(chunk, "listing", listings.key, seller, listings.is_counterfeit, is_brushed, since),
+        "listings": _truth(
+            chunk,
+            "listing",
+            listings.key,
+            seller,
+            listings.is_counterfeit,
+            is_brushed,
+            since,
+            is_compatible=listings.is_compatible,
+        ),
         "orders": _event_truth(chunk, "order", orders.key, orders.listing, orders.placed, orders.is_brushed, served),
         "reviews": _event_truth(
             chunk,
@@ -915,9 +941,9 @@ def _service_truth(chunk: Chunk, order: Ints) -> pa.Table:
 
 def _truth(
     chunk: Chunk, entity: str, key: Keys, merchant: Ints, is_fake: Bools, is_brushing: Bools, since: Floats,
-    service: Ints | None = None,
+    service: Ints | None = None, *, is_compatible: Bools | None = None,
 ) -> pa.Table:  # fmt: skip
-    """Says of each what it is; `service` is the brushing service behind it, -1 without."""
+    """Says of each what it is; `service` is the brushing service behind it, -1 without; `is_compatible` is said of listings."""
     ring = chunk.merchants.ring[merchant]
     ring_id = id_text(keys(salt(chunk.seed, "ring"), chunk.span.first + np.maximum(ring, 0)), "g")
     service = np.full(len(key), -1) if service is None else service
@@ -929,4 +955,4 @@ def _truth(
         "since": chunk.world.dates(since),
         "ring_id": nullable(ring_id, ring >= 0),
         "service_id": nullable(id_text(service_keys(chunk.world, np.maximum(service, 0)), "s"), service >= 0),
-    })  # fmt: skip
+    } | ({} if is_compatible is None else {"is_compatible": pa.array(is_compatible)}))  # fmt: skip

@@ -31,7 +31,7 @@ def _grammar() -> dict[str, Any]:
 def merchant_names(rng: np.random.Generator, count: int) -> pa.Array:
     """Returns shops' names, some with a number."""
     pools = _grammar()["merchants"]
-    number = nullable(_numbers(rng, 10, 999, count), rng.random(count) < 0.4)
+    number = nullable(numbers(rng, 10, 999, count), rng.random(count) < 0.4)
     return joined([*(picked(rng, pools[part], count) for part in ("first", "second", "third")), number])
 
 
@@ -52,7 +52,7 @@ def titles(
     """
     count, pools = len(brand), _grammar()["titles"]
     head = nullable(picked(rng, pools["heads"], count), rng.random(count) < 0.75)
-    variant = joined([picked(rng, pools["letters"], count), _numbers(rng, 10, 100, count)], "")
+    variant = joined([picked(rng, pools["letters"], count), numbers(rng, 10, 100, count)], "")
     colour = picked(rng, pools["colours"], count)
     tail = picked(rng, pools["tails"], count)
     model = nullable(ref, rng.random(count) < 0.7)
@@ -82,11 +82,11 @@ def mixed(words: str) -> str:
 def descriptions(rng: np.random.Generator, noun: pa.Array, is_terse: Bools) -> pa.Array:
     """Returns descriptions of three or four sentences; of one where the merchant is terse."""
     count, pools = len(noun), _grammar()["descriptions"]
-    offer = _filled(rng, pools["offers"], pc.utf8_lower(noun))
+    offer = filled(rng, pools["offers"], pc.utf8_lower(noun))
     days = phrases([str(days) for days in RETURN_DAYS], rng.integers(0, len(RETURN_DAYS), count))
-    number = joined([picked(rng, _grammar()["titles"]["letters"], count), _numbers(rng, 100, 10_000, count)], "")
-    shelf = nullable(_filled(rng, pools["numbers"], number), (rng.random(count) < 0.8) & ~is_terse)
-    more = [picked(rng, pools["services"], count), _filled(rng, pools["returns"], days)]
+    number = joined([picked(rng, _grammar()["titles"]["letters"], count), numbers(rng, 100, 10_000, count)], "")
+    shelf = nullable(filled(rng, pools["numbers"], number), (rng.random(count) < 0.8) & ~is_terse)
+    more = [picked(rng, pools["services"], count), filled(rng, pools["returns"], days)]
     return joined([offer, *(nullable(sentence, ~is_terse) for sentence in more), shelf])
 
 
@@ -112,7 +112,7 @@ def _review(rng: np.random.Generator, grammar: dict[str, Any], mood: Ints, thing
     """A subject, a verdict and perhaps a moment; perhaps an aside; perhaps a last word."""
     count = len(thing)
     moment = nullable(picked(rng, grammar["moments"], count), rng.random(count) < 0.7)
-    subject = _filled(rng, grammar["subjects"], thing)
+    subject = filled(rng, grammar["subjects"], thing)
     first = joined([subject, _by_mood(rng, mood, grammar["verdicts"]), moment], grammar["space"])
     aside = nullable(picked(rng, grammar["asides"], count), rng.random(count) < 0.7)
     last = nullable(_by_mood(rng, mood, grammar["last_words"]), rng.random(count) < 0.9)
@@ -124,7 +124,7 @@ def _brief(rng: np.random.Generator, grammar: dict[str, Any], mood: Ints) -> pa.
     count = len(mood)
     initial = picked(rng, grammar["initials"], count)
     name = joined([picked(rng, grammar["names"], count), initial], grammar["space"])
-    return joined([_by_mood(rng, mood, grammar["brief"]), joined([name, _numbers(rng, 18, 80, count)], ", ")], " ")
+    return joined([_by_mood(rng, mood, grammar["brief"]), joined([name, numbers(rng, 18, 80, count)], ", ")], " ")
 
 
 def _by_mood(rng: np.random.Generator, mood: Ints, pools: dict[str, list[str]]) -> pa.Array:
@@ -135,7 +135,12 @@ def _by_mood(rng: np.random.Generator, mood: Ints, pools: dict[str, list[str]]) 
     return phrases(flat, first[mood] + (rng.random(len(mood)) * sizes[mood]).astype(np.int64))
 
 
-def _filled(rng: np.random.Generator, templates: Sequence[str], word: pa.Array) -> pa.Array:
+def compatible_grammar() -> dict[str, Any]:
+    """Returns the phrases of compatible products: titles by language, labels, colours and letters."""
+    return {**_grammar()["compatible"], **{name: _grammar()["titles"][name] for name in ("colours", "letters")}}
+
+
+def filled(rng: np.random.Generator, templates: Sequence[str], word: pa.Array) -> pa.Array:
     """Picks templates and puts the word into their one gap."""
     index = rng.integers(0, len(templates), len(word))
     halves = [template.split("{}") for template in templates]
@@ -144,5 +149,6 @@ def _filled(rng: np.random.Generator, templates: Sequence[str], word: pa.Array) 
     )
 
 
-def _numbers(rng: np.random.Generator, low: int, high: int, count: int) -> pa.Array:
+def numbers(rng: np.random.Generator, low: int, high: int, count: int) -> pa.Array:
+    """Returns whole numbers of a range, as texts."""
     return pa.array(rng.integers(low, high, count)).cast(pa.string())
