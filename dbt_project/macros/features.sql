@@ -370,3 +370,6 @@ confirmed as (
 {% macro first_evaluation_date() -%}
     coalesce(min(case when purpose = 'evaluate' then as_of_date end), {{ add_days('max(as_of_date)', 1) }})
 {%- endmacro %}
+
+{# How much better than any other brand's a logo must match at a place, as LEAST_MARGIN in ml/signals/logos.py. #}
+{% macro least_logo_margin() %}0.05{% endmacro %}

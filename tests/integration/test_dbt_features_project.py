@@ -216,6 +216,14 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "unique_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": "2026-01-31", "purpose": "score"}] * 2),
     "not_null_rating_dates_as_of_date": ("rating_dates", [{"as_of_date": None, "purpose": "score"}]),
     "holds_rating_dates": ("rating_dates", [{"as_of_date": "2026-01-31", "purpose": "other"}]),
+    "unique_combination_listing_picture_findings_listing_id__as_of_date": (
+        "listing_picture_findings",
+        [{"listing_id": "l", "as_of_date": "2026-01-04"}] * 2,
+    ),
+    "holds_picture_findings": (
+        "picture_findings",
+        [{"kind": "logo", "found_from": "2026-01-04", "found_until": "2026-01-04"}],
+    ),
     "unique_combination_listing_pictures_listing_id__as_of_date": (
         "listing_pictures",
         [{"listing_id": "l1", "as_of_date": "2026-01-31"}] * 2,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
-from PIL import Image
+from PIL import Image, ImageDraw, ImageOps
 
 from touchstone.casework.evidence_sections import SECTIONS, EvidencePack
 from touchstone.core.files import sha256_bytes
@@ -34,17 +34,32 @@ def image_suffix(content: bytes) -> str | None:
         return None
 
 
-def _thumbnail(content: bytes) -> str | None:
-    """Returns a thumbnail as a data URL, or None. It is re-encoded, so that nothing of the file remains but its pixels."""
+def _thumbnail(content: bytes, regions: Sequence[str] = ()) -> str | None:
+    """Returns a thumbnail as a data URL, or None. It is re-encoded, so that nothing of the file remains but its pixels.
+
+    Args:
+        content: The image's bytes.
+        regions: What to outline, as the discrepancies give it: corners in shares of width and height. The image is then larger.
+    """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            thumbnail = image.convert("RGB")
-            thumbnail.thumbnail((180, 180))
+            thumbnail = ImageOps.exif_transpose(image).convert("RGB")
+            thumbnail.thumbnail((360, 360) if regions else (180, 180))
+            for region in regions:
+                _outline(thumbnail, region)
             buffer = io.BytesIO()
             thumbnail.save(buffer, "JPEG", quality=80)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _outline(image: Image.Image, region: str) -> None:
+    """Outlines a region, in red on white, so that it is seen on any ground."""
+    corners = [tuple(float(share) for share in corner.split(",")) for corner in region.split()]
+    points = [(x * (image.width - 1), y * (image.height - 1)) for x, y in corners]
+    for colour, width in (("white", 5), ("red", 2)):
+        ImageDraw.Draw(image).line([*points, points[0]], fill=colour, width=width, joint="curve")
 
 
 def render_page(
@@ -63,11 +78,16 @@ def render_page(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=visible_in_html
     )
     thumbnails = {sha256: url for sha256, content in pack.images.items() if (url := _thumbnail(content))}
+    outlined = _outlined(pack)
     by_listing: dict[str, list[dict[str, Any]]] = {}
     for row in pack.rows("images"):
         by_listing.setdefault(row["listing_id"], []).append(row)
     shown = [
-        {**row, "images": _thumbnails_of(by_listing.get(row["listing_id"], []), thumbnails)}
+        {
+            **row,
+            "images": _thumbnails_of(by_listing.get(row["listing_id"], []), thumbnails),
+            "outlined": outlined.get(row["listing_id"], []),
+        }
         for row in data.get("listings", [])[:MAX_LISTINGS_SHOWN]
     ]
     tables = {
@@ -103,6 +123,32 @@ def render_page(
     )
 
 
+def _outlined(pack: EvidencePack) -> dict[str, list[dict[str, Any]]]:
+    """Returns by listing the pictures with regions that discrepancies name, outlined, and what they show, in words.
+
+    The image is missing where the picture's file is not in the pack; the region is then in `discrepancies.csv`.
+    """
+    found: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for row in pack.rows("discrepancies"):
+        if row.get("region"):
+            pictures = found.setdefault(row["listing_id"], {})
+            picture = pictures.setdefault(row["picture_sha256"], {"regions": [], "words": []})
+            picture["regions"].append(row["region"])
+            picture["words"].append(row["words"])
+    return {
+        listing_id: [
+            {
+                "image": _thumbnail(pack.images[sha256], list(dict.fromkeys(picture["regions"])))
+                if sha256 in pack.images
+                else None,
+                "words": "; ".join(visible(words) for words in picture["words"]),
+            }
+            for sha256, picture in pictures.items()
+        ]
+        for listing_id, pictures in found.items()
+    }
+
+
 def _thumbnails_of(rows: Sequence[Mapping[str, Any]], thumbnails: Mapping[str, str]) -> list[str]:
     """Returns the thumbnails of the first two different images of a listing."""
     return [thumbnails[sha256] for sha256 in dict.fromkeys(row["sha256"] for row in rows) if sha256 in thumbnails][:2]
@@ -112,8 +158,9 @@ def _visible_listings(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     """Returns rows whose text is made visible; the thumbnails are data URLs of our own and longer than any text."""
     return [
         {
-            **visible_values({name: value for name, value in row.items() if name != "images"}),
+            **visible_values({name: value for name, value in row.items() if name not in ("images", "outlined")}),
             "images": row["images"],
+            "outlined": row["outlined"],
         }
         for row in rows
     ]

@@ -258,11 +258,23 @@ SECTIONS: Final[Mapping[str, Section]] = {
     ),
     "discrepancies": Section(
         "Discrepancies of the listings",
-        _columns_of("discrepancies", "listing_id", "field", "claimed", "expected", "reference", "apart_ratio", "words"),
+        _columns_of(
+            "discrepancies",
+            "listing_id",
+            "field",
+            "claimed",
+            "expected",
+            "reference",
+            "apart_ratio",
+            "picture_sha256",
+            "region",
+            "words",
+        ),
         """
         select
             visible_listings.lead_id, discrepancies.listing_id, discrepancies.field, discrepancies.claimed,
-            discrepancies.expected, discrepancies.reference, discrepancies.apart_ratio, discrepancies.words
+            discrepancies.expected, discrepancies.reference, discrepancies.apart_ratio, discrepancies.picture_sha256,
+            discrepancies.region, discrepancies.words
         from visible_listings inner join discrepancies using (listing_id)
         where $audience <> 'brand' or discrepancies.reference = 'brand'
         """,

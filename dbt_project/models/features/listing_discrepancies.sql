@@ -44,6 +44,24 @@ pictures as (
 
 ),
 
+picture_findings as (
+
+    select * from {{ ref('listing_picture_findings') }}
+
+),
+
+finding_appearances as (
+
+    select * from {{ ref('finding_appearances') }} where kind <> 'logo'
+
+),
+
+logo_appearances as (
+
+    select * from {{ ref('logo_appearances') }}
+
+),
+
 peers as (
 
     select * from {{ ref('listing_peers') }}
@@ -205,6 +223,33 @@ below_peers as (
 
 ),
 
+-- Where a listing shows each brand's logo at the date; inside a picture if there is such a place.
+logo_places as (
+
+    select
+        states.listing_id,
+        logo_appearances.brand_id,
+        logo_appearances.sha256,
+        logo_appearances.region,
+        coalesce(brands.name, logo_appearances.brand_id) as brand_name,
+        row_number() over (
+            partition by states.listing_id, logo_appearances.brand_id
+            order by logo_appearances.region asc nulls last, logo_appearances.sha256 asc
+        ) as place
+    from states
+    inner join logo_appearances
+        on
+            logo_appearances.listing_id = states.listing_id
+            and logo_appearances.shown_from <= states.as_of_date
+            and logo_appearances.shown_until > states.as_of_date
+    left join brands
+        on
+            brands.brand_id = logo_appearances.brand_id
+            and brands.known_from <= states.as_of_date
+            and brands.known_until > states.as_of_date
+
+),
+
 unnamed_logos as (
 
     select
@@ -212,9 +257,11 @@ unnamed_logos as (
         'logo' as signal,
         'title' as field,
         listing_history.title as claimed,
-        coalesce(brands.name, pictures.unnamed_brand_id) as expected,
+        coalesce(logo_places.brand_name, pictures.unnamed_brand_id) as expected,
         'picture' as reference,
-        cast(null as integer) as millionths_apart
+        cast(null as integer) as millionths_apart,
+        logo_places.sha256 as picture_sha256,
+        logo_places.region
     from states
     inner join pictures
         on
@@ -225,12 +272,64 @@ unnamed_logos as (
             listing_history.listing_id = states.listing_id
             and listing_history.known_from <= states.as_of_date
             and listing_history.known_until > states.as_of_date
+    left join logo_places
+        on
+            logo_places.listing_id = states.listing_id
+            and logo_places.brand_id = pictures.unnamed_brand_id
+            and logo_places.place = 1
+    where pictures.unnamed_brand_id is not null
+
+),
+
+other_logos as (
+
+    select
+        states.listing_id,
+        'logo' as signal,
+        'brand' as field,
+        coalesce(brands.name, states.brand_id) as claimed,
+        logo_places.brand_name as expected,
+        'picture' as reference,
+        cast(null as integer) as millionths_apart,
+        logo_places.sha256 as picture_sha256,
+        logo_places.region
+    from states
+    inner join picture_findings
+        on
+            picture_findings.listing_id = states.listing_id
+            and picture_findings.as_of_date = states.as_of_date
+    inner join logo_places
+        on
+            logo_places.listing_id = states.listing_id
+            and logo_places.brand_id = picture_findings.shown_brand_id
+            and logo_places.place = 1
     left join brands
         on
-            brands.brand_id = pictures.unnamed_brand_id
+            brands.brand_id = states.brand_id
             and brands.known_from <= states.as_of_date
             and brands.known_until > states.as_of_date
-    where pictures.unnamed_brand_id is not null
+    where states.brand_id is not null
+
+),
+
+picture_texts as (
+
+    select
+        states.listing_id,
+        'logo' as signal,
+        findings.kind as field,
+        findings.text as claimed,
+        cast(null as varchar) as expected,
+        'picture' as reference,
+        cast(null as integer) as millionths_apart,
+        findings.sha256 as picture_sha256,
+        findings.region
+    from states
+    inner join finding_appearances as findings
+        on
+            findings.listing_id = states.listing_id
+            and findings.shown_from <= states.as_of_date
+            and findings.shown_until > states.as_of_date
 
 ),
 
@@ -292,7 +391,7 @@ invalid_gtins as (
 
 ),
 
-found as (
+without_picture as (
 
     select * from beside_brand
     union all
@@ -306,11 +405,25 @@ found as (
     union all
     select * from below_peers
     union all
-    select * from unnamed_logos
-    union all
     select * from hidden_names
     union all
     select * from invalid_gtins
+
+),
+
+found as (
+
+    select
+        *,
+        cast(null as varchar) as picture_sha256,
+        cast(null as varchar) as region
+    from without_picture
+    union all
+    select * from unnamed_logos
+    union all
+    select * from other_logos
+    union all
+    select * from picture_texts
 
 ),
 
@@ -323,6 +436,8 @@ numbered as (
         field,
         reference,
         millionths_apart,
+        picture_sha256,
+        region,
         left(
             {{ single_spaced("case when signal = 'text' then claimed else " ~ as_read('claimed') ~ " end") }},
             {{ most_quoted_characters() }}
@@ -330,7 +445,7 @@ numbered as (
         left({{ single_spaced('expected') }}, {{ most_quoted_characters() }}) as expected,
         row_number() over (
             partition by listing_id, reference, field
-            order by millionths_apart desc nulls last, claimed asc
+            order by millionths_apart desc nulls last, claimed asc, picture_sha256 asc, region asc
         ) as place
     from found
 
@@ -347,7 +462,17 @@ final as (
         numbered.expected,
         numbered.reference,
         numbered.millionths_apart,
+        numbered.picture_sha256,
+        numbered.region,
         case
+            when numbered.reference = 'picture' and numbered.field = 'contact'
+                then 'its picture states contact details: "' || numbered.claimed || '"'
+            when numbered.reference = 'picture' and numbered.field = 'evasive_text'
+                then 'its picture has a phrase that suggests a copy: "' || numbered.claimed || '"'
+            when numbered.reference = 'picture' and numbered.field = 'watermark'
+                then 'its picture bears the name of another merchant: "' || numbered.claimed || '"'
+            when numbered.reference = 'picture' and numbered.field = 'brand'
+                then 'its picture shows the logo of ' || numbered.expected || ', and it claims to be of ' || numbered.claimed
             when numbered.reference = 'picture'
                 then 'its picture shows the logo of ' || numbered.expected || ', which its title does not name'
             when numbered.reference = 'text' and numbered.field = 'gtin'

@@ -80,6 +80,12 @@ merchant_pictures as (
 
 ),
 
+picture_findings as (
+
+    select * from {{ ref('listing_picture_findings') }}
+
+),
+
 titles as (
 
     select * from {{ ref('listing_titles') }}
@@ -303,6 +309,10 @@ final as (
             less_own('merchant_pictures.picture_count', 'case when pictures.is_active then pictures.picture_count end'),
             less_own('merchant_pictures.picture_listing_count', 'case when pictures.is_active then 1 end')
         ) }} as merchant_picture_count,
+        picture_findings.has_logo_brand_mismatch,
+        picture_findings.has_contact_in_picture,
+        picture_findings.has_evasive_text_in_picture,
+        picture_findings.has_watermark_of_other_merchant,
 
         offered.is_brand_hidden,
         offered.evasive_word_count,
@@ -557,6 +567,10 @@ final as (
         on
             spec_peers.listing_id = offered.listing_id
             and spec_peers.as_of_date = offered.as_of_date
+    left join picture_findings
+        on
+            picture_findings.listing_id = offered.listing_id
+            and picture_findings.as_of_date = offered.as_of_date
     left join merchant_pictures
         on
             merchant_pictures.merchant_id = offered.merchant_id

@@ -67,6 +67,24 @@ pictures as (
 
 ),
 
+picture_findings as (
+
+    select
+        merchant_id,
+        as_of_date,
+        count(*) as read_listing_count,
+        count(*) filter (where has_logo_brand_mismatch) as logo_brand_mismatch_count,
+        count(*) filter (where has_contact_in_picture) as contact_count,
+        count(*) filter (where has_evasive_text_in_picture) as evasive_text_count,
+        count(*) filter (where has_watermark_of_other_merchant) as watermark_count
+    from {{ ref('listing_picture_findings') }}
+    where is_active
+    group by
+        merchant_id,
+        as_of_date
+
+),
+
 conduct as (
 
     select * from {{ ref('merchant_conduct') }}
@@ -273,6 +291,16 @@ features as (
         {{ ratio('pictures.common_picture_count', 'pictures.picture_count') }} as common_picture_share,
         {{ ratio('pictures.unnamed_logo_listing_count', 'pictures.picture_listing_count') }} as unnamed_logo_share,
         {{ ratio('pictures.picture_count', 'pictures.picture_listing_count') }} as picture_count,
+        {{ ratio(
+            'picture_findings.logo_brand_mismatch_count', 'picture_findings.read_listing_count'
+        ) }} as logo_brand_mismatch_share,
+        {{ ratio('picture_findings.contact_count', 'picture_findings.read_listing_count') }} as contact_in_picture_share,
+        {{ ratio(
+            'picture_findings.evasive_text_count', 'picture_findings.read_listing_count'
+        ) }} as evasive_text_in_picture_share,
+        {{ ratio(
+            'picture_findings.watermark_count', 'picture_findings.read_listing_count'
+        ) }} as watermark_of_other_merchant_share,
 
         {{ ratio('states.brand_hidden_count', 'states.text_count') }} as brand_hidden_share,
         {{ ratio('states.evasive_count', 'states.text_count') }} as evasive_share,
@@ -319,6 +347,10 @@ features as (
         on
             pictures.merchant_id = places.merchant_id
             and pictures.as_of_date = places.as_of_date
+    left join picture_findings
+        on
+            picture_findings.merchant_id = places.merchant_id
+            and picture_findings.as_of_date = places.as_of_date
     left join listing_extra
         on
             listing_extra.merchant_id = places.merchant_id

@@ -1,24 +1,11 @@
--- Spans in which a listing shows a brand's logo, or a picture that resembles it, while its title does not name the brand; one row
+-- Spans in which a listing shows a brand's logo, inside a picture or as one, while its title does not name the brand; one row
 -- per listing, brand and span of days. A title names a brand if it contains any spelling known by then. A spelling of three
 -- letters or fewer has to be a separate word, or its letters separate words ("H&M"); otherwise a third of all titles would match.
--- A logo counts while it is known.
 with
 
-picture_appearances as (
+logo_appearances as (
 
-    select * from {{ ref('picture_appearances') }}
-
-),
-
-picture_matches as (
-
-    select * from {{ source('landed', 'picture_matches') }}
-
-),
-
-brand_logos as (
-
-    select * from {{ ref('stg_brand_logo_history') }}
+    select * from {{ ref('logo_appearances') }}
 
 ),
 
@@ -47,31 +34,21 @@ spellings as (
 
 ),
 
-likes as (
-
-    {{ like_pictures('brand_logos') }}
-
-),
-
 logos_shown as (
 
     select distinct
-        picture_appearances.listing_id,
-        brand_logos.brand_id,
-        greatest(picture_appearances.shown_from, listing_history.known_from, brand_logos.known_from) as shown_from,
-        least(picture_appearances.shown_until, listing_history.known_until, brand_logos.known_until) as shown_until,
+        logo_appearances.listing_id,
+        logo_appearances.brand_id,
+        greatest(logo_appearances.shown_from, listing_history.known_from) as shown_from,
+        least(logo_appearances.shown_until, listing_history.known_until) as shown_until,
         {{ name_key('listing_history.title') }} as title_key,
         {{ as_words(as_read('listing_history.title')) }} as title_words
-    from brand_logos
-    inner join likes
-        on likes.like_sha256 = brand_logos.sha256
-    inner join picture_appearances
-        on picture_appearances.sha256 = likes.sha256
+    from logo_appearances
     inner join listing_history
         on
-            listing_history.listing_id = picture_appearances.listing_id
-            and listing_history.known_from < picture_appearances.shown_until
-            and listing_history.known_until > picture_appearances.shown_from
+            listing_history.listing_id = logo_appearances.listing_id
+            and listing_history.known_from < logo_appearances.shown_until
+            and listing_history.known_until > logo_appearances.shown_from
 
 ),
 

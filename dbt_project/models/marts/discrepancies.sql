@@ -33,6 +33,8 @@ final as (
         listing_discrepancies.expected,
         listing_discrepancies.reference,
         {{ ratio('listing_discrepancies.millionths_apart', '1000000') }} as apart_ratio,
+        listing_discrepancies.picture_sha256,
+        listing_discrepancies.region,
         listing_discrepancies.words
     from listing_discrepancies
     inner join scores
