@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import datetime as dt
 import io
@@ -13,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -414,6 +416,42 @@ def test_images_are_evidence_only_if_their_digests_match(tmp_path: Path) -> None
     ]
     assert (folder / "lead.html").read_text().count("data:image/jpeg;base64,") == 1
     assert "The contents of 2 images" in (folder / "lead.html").read_text()
+
+
+def test_regions_that_discrepancies_name_are_outlined(tmp_path: Path) -> None:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (300, 200), "gray").save(buffer, "PNG")
+    merchants = [Merchant("merchant-0-", (Goods("listing-0-"),))]
+    made = Made(tmp_path, landed_of(merchants))
+    root = tmp_path / "pictures"
+    root.mkdir()
+    (root / "good").write_bytes(buffer.getvalue())
+    sha256 = sha256_bytes(buffer.getvalue())
+    made.landed["listing_images"] = [
+        {"image_id": "i", "listing_id": "listing-0-", "role": "main", "uri": "good", "sha256": sha256}
+    ]
+    made.land()
+    row = {"as_of_date": DAY, "listing_id": "listing-0-", "reference": "picture"}
+    region = "0.2,0.2 0.6,0.2 0.6,0.5 0.2,0.5"
+    rows = [
+        row | {"field": "contact", "picture_sha256": sha256, "region": region, "words": "states <b>a number</b>"},
+        row | {"field": "watermark", "picture_sha256": "f" * 64, "region": region, "words": "bears a name"},
+        row | {"field": "title", "picture_sha256": sha256, "region": None, "words": "is a logo"},
+    ]
+    made.find(merchants, rows={"discrepancies": rows})
+    (folder,) = packed(made, INTERNAL, root)
+    page = (folder / "lead.html").read_text()
+    images = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", page)
+    whole, outlined = (np.asarray(Image.open(io.BytesIO(base64.b64decode(image)))).astype(int) for image in images)
+    assert (whole.max(axis=2) - whole.min(axis=2)).max() < 10
+    reds = np.argwhere(outlined[..., 0] - outlined[..., 1] > 90)
+    assert reds.min(axis=0) == pytest.approx((0.2 * 200, 0.2 * 300), abs=4)
+    assert reds.max(axis=0) == pytest.approx((0.5 * 200, 0.6 * 300), abs=4)
+    assert "states &lt;b&gt;a number&lt;/b&gt;" in page
+    assert page.count("the picture is not in this pack") == 1
+    assert region in (folder / "evidence" / "discrepancies.csv").read_text()
 
 
 # Hostile text ---------------------------------------------------------------------------------------------------------
