@@ -120,9 +120,14 @@ left join (select distinct sha256, cast('0x' || left(sha256, 6) as integer) % 16
     on logos.number = cast('0x' || left(pictures.sha256, 6) as integer) % 16;
 create or replace temporary table readings as select sha256, cast(null as varchar) as reason from drawn where draw < 7;
 create or replace temporary table texts as
-select sha256, draw as line, case when draw = 1 then 'Top 1:1' else name end as text, 'box' as region, 0.9 as confidence
+select
+    sha256,
+    draw as line,
+    case when draw = 1 then 'Top 1:1' when draw < 5 and name is not null then name else 'No. ' || left(sha256, 4) end as text,
+    'box' as region,
+    0.9 as confidence
 from drawn
-where draw between 1 and 4 and name is not null;
+where draw < 7;
 create or replace temporary table contacts as
 select sha256, 9 as line, 'phone' as kind, left(sha256, 9) as value, 'box' as region from drawn where draw = 5;
 create or replace temporary table logos as
