@@ -126,14 +126,15 @@ def _column_schema(node: Mapping[str, Any], columns: Mapping[str, str]) -> dg.Ta
 
 
 def _column_lineage(columns: Lineage, keys: Mapping[Relation, dg.AssetKey]) -> dg.TableColumnLineage:
+    # One asset may make several relations with a column of that name, and Dagster takes each dependency once.
+    sources_by_column = {
+        column: dict.fromkeys((keys[schema, table], name) for schema, table, name in sources if (schema, table) in keys)
+        for column, sources in columns.items()
+    }
     return dg.TableColumnLineage(
         deps_by_column={
-            column: [
-                dg.TableColumnDep(asset_key=keys[schema, table], column_name=name)
-                for schema, table, name in sources
-                if (schema, table) in keys
-            ]
-            for column, sources in columns.items()
+            column: [dg.TableColumnDep(asset_key=key, column_name=name) for key, name in sources]
+            for column, sources in sources_by_column.items()
         }
     )
 
