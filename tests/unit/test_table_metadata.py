@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import pytest
 from sqlglot.errors import SqlglotError
 
-from orchestration.table_metadata import column_lineage
+from orchestration.table_metadata import _column_lineage, column_lineage
 
 SCHEMA = {
     "landed": {"orders": {"order_id": "VARCHAR", "amount": "DECIMAL(18, 4)", "placed_at": "TIMESTAMP WITH TIME ZONE"}},
@@ -33,3 +34,11 @@ def test_each_column_has_its_upstream_columns():
 def test_invalid_sql_raises():
     with pytest.raises(SqlglotError):
         column_lineage("select from where", ["a"], SCHEMA)
+
+
+def test_a_source_is_stated_once_where_one_asset_makes_several_relations_with_the_column() -> None:
+    keys = {("landed", name): dg.AssetKey(["signals", "pictures"]) for name in ("picture_texts", "picture_logos")}
+    found = _column_lineage({"sha256": [("landed", name, "sha256") for _, name in keys]}, keys)
+    assert [(dep.asset_key.path, dep.column_name) for dep in found.deps_by_column["sha256"]] == [
+        (["signals", "pictures"], "sha256")
+    ]
