@@ -4,7 +4,10 @@ Photographs that ship in scikit-image and scikit-learn, with logos drawn here (s
 perspective, partly covered, printed in one colour, mirrored. Half of the pictures show a brand of the bank; the others nothing,
 or a look-alike that is not in the bank (the same shapes with other lettering, or the lettering with other shapes).
 
-    python benchmarks/pictures.py [--pictures 100] [--texts 60] [--seed 1]
+    python benchmarks/pictures.py [--pictures 100] [--texts 60] [--no-copies] [--seed 1]
+
+Also how many copies of photographs and their quarters are matched to the original by the hashes (`ml/signals/images.py`), and how
+many others: with a border, mirrored, with text and a patch over it, cropped, turned, in a collage; as JPEG of quality 50 to 90.
 
 Prints JSON: recall by the logo's share of the picture's width, false matches per 1,000 pictures, seconds, memory.
 """
@@ -12,6 +15,7 @@ Prints JSON: recall by the logo's share of the picture's width, false matches pe
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import resource
 import time
@@ -20,11 +24,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import skimage
 import sklearn
 from matplotlib import get_data_path
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
+from ml.signals.images import hash_images, match
 from ml.signals.logos import LogoBank
 from ml.signals.ocr import TextReader, contacts, phrases
 
@@ -156,6 +162,100 @@ def texts_found(seed: int, count: int) -> dict[str, list[int]]:
     return counts
 
 
+def quarters(photo: Image.Image) -> list[Image.Image]:
+    """Returns the four quarters of a photograph."""
+    width, height = photo.width // 2, photo.height // 2
+    corners = [(x, y) for x in (0, width) for y in (0, height)]
+    return [photo.crop((x, y, x + width, y + height)) for x, y in corners]
+
+
+def with_border(rng: np.random.Generator, photo: Image.Image) -> Image.Image:
+    """Adds a border of one colour, 5 to 15 % wide on each side."""
+    sides = rng.uniform(0.05, 0.15, 4) * (photo.width, photo.height, photo.width, photo.height)
+    colour = tuple(int(value) for value in rng.integers(0, 255, 3)) if rng.random() < 0.5 else (255, 255, 255)
+    return ImageOps.expand(photo, tuple(int(side) for side in sides), colour)
+
+
+def with_overlay(rng: np.random.Generator, photo: Image.Image) -> Image.Image:
+    """Writes a line or two over a photograph, and often covers a patch of it."""
+    shown = photo.copy()
+    draw, (width, height) = ImageDraw.Draw(shown), photo.size
+    path = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
+    font = ImageFont.truetype(str(path), max(8, int(width * rng.uniform(0.05, 0.09))))
+    for text in ("SALE 1:1", "+49 151 2345678")[: 1 + int(rng.random() < 0.5)]:
+        place = (rng.uniform(0, 0.4) * width, rng.uniform(0, 0.85) * height)
+        draw.text(place, text, font=font, fill="white", stroke_width=2, stroke_fill="black")
+    if rng.random() < 0.7:
+        size = np.array([rng.uniform(0.12, 0.3) * width, rng.uniform(0.08, 0.2) * height])
+        place = rng.uniform(0, 1, 2) * (np.array(photo.size) - size)
+        draw.rectangle((*place, *(place + size)), fill=tuple(int(value) for value in rng.integers(0, 255, 3)))
+    return shown
+
+
+def cropped(rng: np.random.Generator, photo: Image.Image) -> Image.Image:
+    """Keeps 60 to 85 % of each side."""
+    kept = rng.uniform(0.6, 0.85, 2)
+    left, top = rng.uniform(0, 1, 2) * (1 - kept) * photo.size
+    return photo.crop((int(left), int(top), int(left + kept[0] * photo.width), int(top + kept[1] * photo.height)))
+
+
+def turned(rng: np.random.Generator, photo: Image.Image) -> Image.Image:
+    """Turns by 6 to 15 degrees, corners white."""
+    angle = float(rng.uniform(6, 15) * rng.choice([-1, 1]))
+    return photo.rotate(angle, Image.Resampling.BILINEAR, expand=True, fillcolor="white")
+
+
+def in_collage(rng: np.random.Generator, photo: Image.Image) -> Image.Image:
+    """Shows a photograph as one of four, next to noise."""
+    page = Image.fromarray(rng.integers(0, 255, (6, 8, 3), np.uint8)).resize((800, 600), Image.Resampling.BICUBIC)
+    page.paste(photo.resize((400, 300)), (400 * int(rng.integers(2)), 300 * int(rng.integers(2))))
+    return page
+
+
+COPIES = {
+    "border": with_border,
+    "mirrored": lambda _, photo: ImageOps.mirror(photo),
+    "mirrored, border": lambda rng, photo: with_border(rng, ImageOps.mirror(photo)),
+    "overlay": with_overlay,
+    "overlay, border": lambda rng, photo: with_border(rng, with_overlay(rng, photo)),
+    "cropped": cropped,
+    "turned": turned,
+    "collage": in_collage,
+}
+
+
+def copies_found(seed: int) -> dict[str, object]:
+    """Makes a copy of each kind of each photograph and quarter; returns how many are matched to their original, and to others."""
+    photos = [shown for photo in photographs() for shown in (photo, *quarters(photo))]
+    contents = {f"original {number}": to_jpeg(photo, 90) for number, photo in enumerate(photos)}
+    for kind, make in COPIES.items():
+        for number, photo in enumerate(photos):
+            rng = np.random.default_rng([seed, number, 5, len(kind)])
+            contents[f"{kind} {number}"] = to_jpeg(make(rng, photo), int(rng.integers(50, 90)))
+    table = pa.table({"sha256": list(contents), "content": pa.array(contents.values(), pa.large_binary())})
+    hashes, _ = hash_images(table)
+    pairs = {frozenset((row["sha256"], row["like_sha256"])) for row in match(hashes, hashes).to_pylist()}
+    found, false = Counter[str](), 0
+    for pair in pairs:
+        original, *copies = sorted(pair, key=lambda name: not name.startswith("original"))
+        kind, _, number = copies[0].rpartition(" ")
+        if original.startswith("original") and kind != "original":
+            is_right = original.rpartition(" ")[2] == number
+            found[kind] += is_right
+            false += not is_right
+    return {
+        "found": {kind: [found[kind], len(photos)] for kind in COPIES},
+        "false pairs": [false, len(COPIES) * len(photos) * (len(photos) - 1)],
+    }
+
+
+def to_jpeg(photo: Image.Image, quality: int) -> bytes:
+    """Returns a photograph as a JPEG file's bytes."""
+    buffer = io.BytesIO()
+    photo.convert("RGB").save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
 def compose(rng: np.random.Generator, photograph: Image.Image, logo: Image.Image, share: float) -> Image.Image:
     """Puts a logo into a photograph, as wide as a share of it."""
     if rng.random() < 0.25:
@@ -196,6 +296,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=int, default=100)
     parser.add_argument("--texts", type=int, default=60)
+    parser.add_argument(
+        "--copies", action=argparse.BooleanOptionalAction, default=True, help="whether copies are measured"
+    )
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     seed = arguments.seed
@@ -243,6 +346,8 @@ def main() -> None:
         began = time.perf_counter()
         result["texts recognised"] = texts_found(seed, arguments.texts)
         result["seconds per picture for text"] = round((time.perf_counter() - began) / arguments.texts, 2)
+    if arguments.copies:
+        result["copies"] = copies_found(seed)
     print(json.dumps(result, indent=2, ensure_ascii=False))
 
 

@@ -1,8 +1,9 @@
 """Images: perceptual hashes, and matching of images that show the same despite rotation, cropping or changed colours.
 
-An image is hashed unaltered and in altered views (`VIEWS`: rotated, cropped). Two images match if the unaltered hash of one is
-near any view of the other. A hash has 256 bits, lowest frequencies first: the first 64 select candidates by bands of 16 bits,
-one of which may differ in one bit; all 256 then decide. Images without a common band are never compared.
+An image is hashed unaltered and in altered views (`VIEWS`: rotated, cropped), mirrored, and without its border if it has one. Two
+images match if the unaltered hash of one, mirrored or not, with or without its border, is near any view of the other. A hash has
+256 bits, lowest frequencies first: the first 128 select candidates by bands of 16 bits, one of which may differ in one bit; all
+256 then decide. Images without a common band are never compared.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import chain, product
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,13 @@ KEPT: Final = 0.95  # share of a side that a crop keeps
 WINDOWS: Final = ((0.0, 0.0, 1.0), *((x, y, KEPT) for x, y in product((0.0, 1.0 - KEPT), repeat=2)))
 VIEWS: Final = tuple(product(TURNS, WINDOWS))
 """Rotation and window (left, top and side as shares) of each view; the first is the unaltered image."""
+MIRRORED, TRIMMED, TRIMMED_MIRRORED = len(VIEWS), len(VIEWS) + 1, len(VIEWS) + 2
+"""Numbers of the further views: mirrored, and, of an image with a border of one colour, without it."""
+QUERIES: Final = (0, MIRRORED, TRIMMED, TRIMMED_MIRRORED)
+"""Views that are compared with the others' views; a mirrored one is compared with no other mirrored one."""
+LEAST_BORDER: Final = 3  # pixels of SIDE, of all four sides together
+MOST_BORDER: Final = 0.5  # share of a side that may be border
+SAME_GREY: Final = 16  # grey values by which the pixels of a border differ at most
 PLAIN: Final = 2.0  # standard deviation of grey values below which an image is blank
 GROUNDS: Final = (255, 0)
 """Backgrounds for transparent images: white, as most pages are; black if the image is blank on white."""
@@ -40,6 +48,7 @@ NEAR: Final = 64
 """Largest Hamming distance of a match."""
 _BAND_BITS: Final = 16
 _BANDS: Final = 4
+_BANDED: Final = (0, 1)  # words with bands: an overlay changes the lowest frequencies most
 _BAND: Final = np.uint64(0xFFFF)
 _FLIPS: Final = np.array([0, *(1 << bit for bit in range(_BAND_BITS))], dtype=np.uint64)
 _PAIRS_AT_ONCE: Final = 500_000
@@ -51,7 +60,7 @@ HASHES: Final = pa.schema(
         *(pa.field(f"bits_{word}", pa.uint64(), nullable=False) for word in range(WORDS)),
     ]
 )
-"""One row per image and view."""
+"""One row per image and view: one of `VIEWS`, by its position, or a further one."""
 UNREAD: Final = pa.schema(
     [pa.field("sha256", pa.string(), nullable=False), pa.field("reason", pa.string(), nullable=False)]
 )
@@ -80,6 +89,7 @@ def hash_images(pictures: pa.Table) -> tuple[pa.Table, pa.Table]:
         unsupported format, broken or blank.
     """
     hashed: list[str] = []
+    views: list[Places] = []
     words: list[Words] = []
     unread: list[tuple[str, str]] = []
     for sha256, content in zip(pictures["sha256"].to_pylist(), pictures["content"], strict=True):
@@ -87,12 +97,14 @@ def hash_images(pictures: pa.Table) -> tuple[pa.Table, pa.Table]:
         if isinstance(grey, str):
             unread.append((sha256, grey))
         else:
-            hashed.append(sha256)
-            words.append(_hashes(grey))
+            hashes = _hashes(grey)
+            hashed += [sha256] * len(hashes)
+            views.append(np.arange(len(hashes)))
+            words.append(hashes)
     bits = np.concatenate(words) if words else np.empty((0, WORDS), dtype=np.uint64)
     columns = [
-        pa.array(np.repeat(np.array(hashed, dtype=object), len(VIEWS)), pa.string()),
-        pa.array(np.tile(np.arange(len(VIEWS), dtype=np.int8), len(hashed))),
+        pa.array(hashed, pa.string()),
+        pa.array(np.concatenate(views) if views else [], pa.int8()),
         *(pa.array(bits[:, word]) for word in range(WORDS)),
     ]
     reasons = [pa.array([row[place] for row in unread], pa.string()) for place in range(2)]
@@ -169,14 +181,41 @@ def _hashes(grey: Image.Image) -> Words:
     from scipy.fft import dct
 
     turned = {turn: grey.rotate(turn, Image.Resampling.BILINEAR) if turn else grey for turn in TURNS}
-    seen = np.empty((len(VIEWS), *SEEN))
-    for place, (turn, (left, top, side)) in enumerate(VIEWS):
-        box = (left * SIDE, top * SIDE, (left + side) * SIDE, (top + side) * SIDE)
+    boxes = [
+        (turn, (left * SIDE, top * SIDE, (left + side) * SIDE, (top + side) * SIDE))
+        for turn, (left, top, side) in VIEWS
+    ]
+    inner = _without_border(np.asarray(grey))
+    if inner is not None:
+        boxes.append((0.0, inner))
+    seen = np.empty((len(boxes), *SEEN))
+    for place, (turn, box) in enumerate(boxes):
         seen[place] = np.asarray(turned[turn].resize(SEEN, Image.Resampling.BILINEAR, box=box))
     low = dct(dct(seen, axis=1)[:, :LOW], axis=2)[:, :, :LOW]
+    # Mirroring an image negates its odd frequencies.
+    shown = [*range(len(VIEWS)), 0, *([len(VIEWS)] * 2 if inner is not None else [])]
+    low = low[shown]
+    low[MIRRORED::2, :, 1::2] *= -1
     bits = (low > np.median(low, axis=(1, 2), keepdims=True))[:, *_BY_FREQUENCY]
     packed = np.ascontiguousarray(np.packbits(bits, axis=1))
     return packed.view(">u8").astype(np.uint64)
+
+
+def _without_border(grey: npt.NDArray[np.uint8]) -> tuple[float, float, float, float] | None:
+    """Returns the box of an image without its border of one colour per side; None if it has none, or little is left."""
+    pixels = grey.astype(np.int16)
+    top, bottom, left, right = (_border(lines) for lines in (pixels, pixels[::-1], pixels.T, pixels.T[::-1]))
+    most = MOST_BORDER * SIDE
+    if top + bottom > most or left + right > most or top + bottom + left + right < LEAST_BORDER:
+        return None
+    inside = pixels[top : SIDE - bottom, left : SIDE - right]
+    return (left, top, SIDE - right, SIDE - bottom) if float(inside.std()) >= PLAIN else None
+
+
+def _border(lines: npt.NDArray[np.int16]) -> int:
+    """Returns how many of the first lines have the colour of the first one throughout."""
+    is_other = (np.abs(lines - np.median(lines[0])) > SAME_GREY).any(axis=1)
+    return int(is_other.argmax()) if is_other.any() else len(lines)
 
 
 _ROWS, _COLUMNS = np.divmod(np.arange(BITS), LOW)
@@ -188,20 +227,21 @@ def match(pictures: pa.Table, views: pa.Table) -> pa.Table:
     """Finds matching images.
 
     Args:
-        pictures: Hashes, of which the unaltered view is used.
-        views: Hashes, of which all views are used. Memory grows with their number.
+        pictures: Hashes, of which the views `QUERIES` are used.
+        views: Hashes, of which all views are used that are not mirrored. Memory grows with their number.
 
     Returns:
         A table with schema `MATCHES`, sorted by both digests: `sha256` of `pictures`, `like_sha256` of `views`. No image
         matches itself.
     """
-    queries = pictures.filter(pc.equal(pictures["view"], 0))
+    queries = pictures.filter(pc.is_in(pictures["view"], pa.array(QUERIES, pa.int8())))
+    views = views.filter(pc.invert(pc.is_in(views["view"], pa.array((MIRRORED, TRIMMED_MIRRORED), pa.int8()))))
     query_bits, known = _words(queries), _words(views)
     like = views["sha256"].combine_chunks().dictionary_encode()
     image_index = like.indices.to_numpy()
     same = pc.index_in(queries["sha256"], like.dictionary).fill_null(-1).to_numpy()
     parts = [np.empty((0, 3), dtype=np.int64)]
-    for query, view in _candidates(query_bits[:, 0], known[:, 0]):
+    for query, view in chain.from_iterable(_candidates(query_bits[:, word], known[:, word]) for word in _BANDED):
         distance = np.bitwise_count(query_bits[query] ^ known[view]).sum(axis=1, dtype=np.int64)
         kept = (distance <= NEAR) & (image_index[view] != same[query])
         parts.append(np.stack([query[kept], image_index[view[kept]], distance[kept]], axis=1))
@@ -226,7 +266,7 @@ def _words(hashes: pa.Table) -> Words:
 
 
 def _candidates(query_bits: Words, known: Words) -> Iterator[tuple[Places, Places]]:
-    """Yields, in batches, positions in both arrays whose first 64 bits share a band up to one bit."""
+    """Yields, in batches, positions in both arrays whose 64 bits share a band up to one bit."""
     for band in range(_BANDS):
         shift = np.uint64(band * _BAND_BITS)
         values = (known >> shift) & _BAND

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -88,12 +90,29 @@ def test_an_image_does_not_match_itself_and_distances_are_in_bits():
     assert all(0 < row["distance"] <= NEAR for row in found.to_pylist())
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ImageOps.mirror,
+        lambda image: ImageOps.expand(image, (10, 30, 20, 5), "navy"),
+        lambda image: ImageOps.expand(ImageOps.mirror(image), 25, "white"),
+    ],
+    ids=["mirrored", "with a border", "mirrored, with a border"],
+)
+def test_mirrored_copies_and_copies_with_a_border_match_both_ways(change: Callable[[Image.Image], Image.Image]):
+    known = hashes({str(number): jpeg(draw_product(np.random.default_rng([13, number]), "")) for number in range(12)})
+    copy = hashes({"copy": jpeg(change(draw_product(np.random.default_rng([13, 5]), "")), POOR)})
+    there, back = match(copy, known).to_pylist(), match(known, copy).to_pylist()
+    assert {(row["sha256"], row["like_sha256"]) for row in [*there, *back]} >= {("copy", "5")}
+    assert {row["like_sha256"] for row in there} | {row["sha256"] for row in back} == {"5"}
+
+
 def test_the_same_bytes_give_the_same_hashes_in_any_batch():
     contents = {f"{number}": jpeg(drawn(number)) for number in range(6)}
     whole = hashes(contents)
     parts = [hashes({name: content}) for name, content in contents.items()]
     assert whole.schema == HASHES
-    assert whole.num_rows == 6 * len(VIEWS)
+    assert Counter(whole["view"].to_pylist()) >= Counter(dict.fromkeys(range(len(VIEWS) + 1), 6))
     assert whole == pa.concat_tables(parts)
 
 
