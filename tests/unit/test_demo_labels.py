@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from touchstone.demo.labels import Buys, build_labels, quota
+from touchstone.demo.labels import REJECTED, UPHELD, Buys, build_labels, quota
 from touchstone.demo.listings import build_listings
-from touchstone.demo.merchants import build_merchants
+from touchstone.demo.merchants import FRAMED, build_merchants
 from touchstone.demo.world import build_world
 
 SEEDS = range(600, 660)
@@ -34,6 +34,21 @@ def test_inclusion_probabilities_are_correct_for_the_combined_design() -> None:
     assert errors.std() / np.sqrt(len(SEEDS)) < 0.002
     hit = np.mean([is_fake[~buys.is_random_arm].mean() for buys, is_fake, _ in drawn])
     assert hit > 4 * truth
+
+
+def test_notices_against_framed_merchants_are_found_wrong() -> None:
+    """Few merchants are framed, so seeds are pooled."""
+    outcomes = []
+    for seed in SEEDS[:25]:
+        span = next(build_world(scale=0.005, days=120, seed=seed, hardness=1.0).spans())
+        merchants = build_merchants(span)
+        listings = build_listings(span, merchants)
+        notices = build_labels(span, merchants, listings).notices
+        outcomes.append(notices.outcome[merchants.archetype[listings.merchant[notices.listing]] == FRAMED])
+    pooled = np.concatenate(outcomes)
+    assert len(pooled) > 100
+    assert (pooled == REJECTED).mean() > 0.6
+    assert (pooled == UPHELD).mean() < 0.2
 
 
 def test_no_listing_is_bought_twice_and_each_arm_has_its_size() -> None:

@@ -1,9 +1,11 @@
 """Labels as a platform would have them: notices, test buys, audits, and their consequences.
 
-Notices are biased towards listings that draw complaints; some are wrong, some late. Test buys are sampled by a design (a random
-arm over all listings, a risk arm over the riskiest by a noisy score of the platform), so that their inclusion probabilities are
-correct for all listings. A listing is active until its merchant withdraws it or a takedown ends it. Notices and bans are applied
-first; test buys happen within the remaining period, so that no pick is lost.
+Reporters watch a third of the brands and come upon a part of the merchants: whom they find, they report for most of its
+counterfeits, and most counterfeiters are never reported. Notices are biased towards listings that draw complaints; some are
+wrong, some late. Test buys are sampled by a design (a random arm over all listings, a risk arm over the riskiest by a noisy
+score of the platform), so that their inclusion probabilities are correct for all listings. A listing is active until its
+merchant withdraws it or a takedown ends it. Notices and bans are applied first; test buys happen within the remaining period,
+so that no pick is lost.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from touchstone.demo.arrays import Bools, Floats, Ints, weighted
+from touchstone.demo.arrays import Bools, Floats, Ints, generator, weighted
+from touchstone.demo.catalogue import BRANDS_PER_CATEGORY
 from touchstone.demo.listings import Listings
 from touchstone.demo.merchants import DISCOUNTER, FRAMED, PARALLEL_IMPORTER, REFURBISHER, Merchants
-from touchstone.demo.world import LISTINGS_PER_MERCHANT, REFERENCE_DAYS, Span
+from touchstone.demo.world import LISTINGS_PER_MERCHANT, REFERENCE_DAYS, Span, World
 
 RANDOM_BUY_SHARE = 0.01
 RISK_BUY_SHARE = 0.005
@@ -29,6 +32,16 @@ FALSE_ALARM_SHARE = 0.0003
 outnumber rare positives."""
 REPORTED = {DISCOUNTER: 2.5, REFURBISHER: 2.0, PARALLEL_IMPORTER: 2.5, FRAMED: 6.0}
 """How many times as often as other honest merchants these are reported."""
+WATCHED_BRANDS = 3
+"""Of the brands of a category (`BRANDS_PER_CATEGORY`), how many somebody watches."""
+UNWATCHED_RATE = 0.06
+"""How often a listing of a brand that nobody watches is reported, compared with one of a watched brand."""
+NOTICED_SHARE = 0.4
+"""Share of the merchants that reporters come upon at all; of the others nothing is reported."""
+COUNTERFEIT_RATE = 3.0
+"""Notices of a counterfeit of a watched brand at a noticed merchant, in the reference history."""
+HONEST_RATE = 0.014
+"""Notices of a genuine listing, on average over all; a framed merchant's are reported whether or not anybody watches."""
 UPHELD, REJECTED, PENDING, COUNTERED = range(4)
 OUTCOMES = ("upheld", "rejected", "pending", "countered")
 REASONS = (
@@ -114,7 +127,7 @@ def quota(first: int, count: int, share: float) -> int:
 def build_labels(span: Span, merchants: Merchants, listings: Listings) -> Labels:
     """Finds out what the platform finds out about one span's merchants and listings."""
     rng, days = span.rng("labels"), span.world.days
-    notices = _notices(rng, merchants, listings, days)
+    notices = _notices(rng, merchants, listings, reporting(span, merchants, listings), days)
     taken_down, is_reinstated = _takedowns(rng, listings, notices)
     end = np.fmin(listings.natural_end_day, np.where(is_reinstated, np.nan, taken_down))
     audits = _audits(rng, merchants, listings, end, quota(span.first, span.count, MERCHANT_AUDIT_SHARE), days)
@@ -137,14 +150,33 @@ def build_labels(span: Span, merchants: Merchants, listings: Listings) -> Labels
     )  # fmt: skip
 
 
-def _notices(rng: np.random.Generator, merchants: Merchants, listings: Listings, days: int) -> Notices:
+def watched_brands(world: World) -> Bools:
+    """Returns for each brand whether somebody watches it: as many in every category."""
+    place = generator(world.seed, "watched brands").random(
+        (len(world.catalogue.brand_names) // BRANDS_PER_CATEGORY, BRANDS_PER_CATEGORY)
+    )
+    return np.asarray(place.argsort(axis=1).argsort(axis=1) < WATCHED_BRANDS).ravel()
+
+
+def reporting(span: Span, merchants: Merchants, listings: Listings) -> Floats:
+    """Returns how much each listing is looked at by reporters: 1 if its brand is watched and its merchant noticed, down to 0."""
+    is_noticed = span.rng("reporters").random(len(merchants.key)) < NOTICED_SHARE
+    is_watched = watched_brands(span.world)[span.world.catalogue.brand[listings.product]]
+    return np.where(is_noticed[listings.merchant], np.where(is_watched, 1.0, UNWATCHED_RATE), 0.0)
+
+
+def _notices(
+    rng: np.random.Generator, merchants: Merchants, listings: Listings, looked_at: Floats, days: int
+) -> Notices:
     archetype = merchants.archetype[listings.merchant]
     is_fake = listings.is_counterfeit
     looks = np.select([archetype == kind for kind in REPORTED], list(REPORTED.values()), 1.0)
     seen = np.minimum(listings.popularity, 4.0) ** 0.4
     start = np.where(is_fake, np.maximum(listings.since_day, 0.0), np.maximum(listings.listed_day, 0.0))
     exposure = np.clip((np.minimum(listings.natural_end_day, days) - start) / days, 0.0, 1.0)
-    rate = np.where(is_fake, 0.52 * seen, 0.014 * looks * seen) * exposure * days / REFERENCE_DAYS
+    usual = NOTICED_SHARE * (UNWATCHED_RATE + (1 - UNWATCHED_RATE) * WATCHED_BRANDS / BRANDS_PER_CATEGORY)
+    of_honest = HONEST_RATE * looks * np.where(archetype == FRAMED, 1.0, looked_at / usual)
+    rate = np.where(is_fake, COUNTERFEIT_RATE * looked_at, of_honest) * seen * exposure * days / REFERENCE_DAYS
     listing = np.repeat(np.arange(len(rate)), rng.poisson(rate))
     count = len(listing)
     submitted = start[listing] + rng.random(count) * exposure[listing] * days
