@@ -28,8 +28,9 @@ NEIGHBOURS: Final = 2  # keypoints of the picture that one of a logo is paired w
 LEAST_SIMILARITY: Final = 0.77  # cosine of two descriptors
 LEAST_VOTES: Final = 2
 MOST_PROPOSALS: Final = 500  # per picture
+MOST_HALVINGS: Final = 3
 WORTH_ALIGNING: Final = 0.25
-LEAST_SCORE: Final = 0.66
+LEAST_SCORE: Final = 0.8
 LEAST_MARGIN: Final = 0.05
 """How much better a brand must be than the next one at the same place."""
 LEAST_SHARE, MOST_SHARE = 0.04, 1.05  # of the picture's width
@@ -129,10 +130,10 @@ class LogoBank:
         keypoints, descriptors = _features(grey, MOST_KEYPOINTS)
         if len(keypoints) < LEAST_VOTES or not len(self._descriptors):
             return []
-        smooth = cv2.GaussianBlur(grey, (0, 0), 0.8)
+        levels = _levels(grey)
         matches = []
         for view, affine in self._proposals(keypoints, descriptors):
-            checked = _check(smooth, self._views[view], affine)
+            checked = _check(levels, self._views[view], affine)
             if checked is not None:
                 score, corners = checked
                 matches.append((score, self._views[view].brand, corners))
@@ -291,18 +292,33 @@ def _agreement(edges: Floats, view: _View) -> float:
     return product / norm if norm > 0 else 0.0
 
 
-def _check(smooth: npt.NDArray[np.uint8], view: _View, affine: Floats) -> tuple[float, Floats] | None:
+def _levels(grey: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
+    """Returns a picture smoothed, in its own size, half of it, and so on, to be compared with logos of other sizes."""
+    import cv2
+
+    levels = [grey]
+    for _ in range(MOST_HALVINGS):
+        levels.append(np.asarray(cv2.pyrDown(levels[-1]), np.uint8))
+    return [np.asarray(cv2.GaussianBlur(level, (0, 0), 0.8), np.uint8) for level in levels]
+
+
+def _check(levels: list[npt.NDArray[np.uint8]], view: _View, affine: Floats) -> tuple[float, Floats] | None:
     """Compares what lies under a map with the logo, after moving the map to where they agree most."""
     import cv2
 
     height, width = view.mask.shape
+    # Pixels of the picture per pixel of the logo: without halving, every few pixels one would be compared, at random.
+    halvings = int(np.clip(np.round(np.log2(np.sqrt(abs(np.linalg.det(affine[:, :2]))))), 0, MOST_HALVINGS))
+    smooth, shrunk = levels[halvings], np.diag([0.5**halvings, 0.5**halvings, 1.0]).astype(np.float32)
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
     moved = np.eye(3, dtype=np.float32)
     moved[:2] = affine
     moved[:2, 2] -= affine[:, :2] @ np.array([width / 2, height / 2], np.float32)
 
     def score(matrix: Floats) -> float:
-        seen = cv2.warpPerspective(smooth, matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        seen = cv2.warpPerspective(
+            smooth, shrunk @ matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
         return _agreement(_edges(seen), view)
 
     best = score(moved)

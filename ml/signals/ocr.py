@@ -33,6 +33,8 @@ _HANDLE: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _PHONE: Final = re.compile(r"(?<![\w.,])(?:\+|00)?\(?\d(?:[ ()./-]{0,2}\d){8,14}(?!\w|:\d)", re.ASCII)
+_UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+"""Letters of scripts that write no spaces between words: one next to a word does not belong to it."""
 _DATE: Final = re.compile(r"\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4}")
 
 
@@ -138,7 +140,8 @@ def _pattern(phrase: str) -> re.Pattern[str]:
     folded = _folded(phrase).strip()
     parts = [re.escape(part) for part in re.findall(r"[^\W_]+|[^\w\s]|_", folded)]
     inner = r"\s*".join(parts)
-    before, after = (r"(?<!\w)", r"(?!\w)") if folded.isascii() else ("", "")
+    letter = f"[^\\W{_UNSPACED}]"
+    before, after = (f"(?<!{letter})", f"(?!{letter})") if folded.isascii() else ("", "")
     # "1:1" within "11:15" or "1:1.5" is a time or another ratio.
     ratio = r"(?![.,]?\d)" if folded[-1:].isdigit() else ""
     return re.compile(f"{before}{inner}{ratio}{after}")

@@ -49,6 +49,9 @@ def test_contact_details_are_recognised_and_other_numbers_are_not(text: str, exp
         ("RÉPLICA", "replica", True),
         ("replicas", "replica", False),
         ("顶级复刻手表", "复刻", True),
+        ("1:1复刻手表", "1:1", True),
+        ("复刻1:1", "1:1", True),
+        ("Top1:1", "1:1", False),
     ],
 )
 def test_phrases_match_whole_words(*, text: str, phrase: str, is_found: bool) -> None:
