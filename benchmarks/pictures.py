@@ -307,6 +307,9 @@ def main() -> None:
     parser.add_argument(
         "--copies", action=argparse.BooleanOptionalAction, default=True, help="whether copies are measured"
     )
+    parser.add_argument(
+        "--chinese-font", type=Path, help="a font with Chinese letters: Chinese texts are measured, too"
+    )
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     seed = arguments.seed
