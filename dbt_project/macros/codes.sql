@@ -37,6 +37,12 @@
 {# A string of 8 to 14 digits as a GTIN of 14 digits. #}
 {% macro as_gtin(digits) %}lpad({{ digits }}, 14, '0'){% endmacro %}
 
+{# A GTIN that a column states, as 14 digits; null if it is no number of 8 to 14 digits. #}
+{% macro stated_gtin(text) -%}
+    {%- set digits = replace_matches(in_plain_width(text), "'[\\s-]+'", "''") -%}
+    case when {{ matches(digits, "'^[0-9]{8,14}$'") }} then {{ as_gtin(digits) }} end
+{%- endmacro %}
+
 {# Whether the last digit of 14 is the check digit of the others (GS1, modulo 10). #}
 {% macro has_check_digit(gtin) -%}
     (

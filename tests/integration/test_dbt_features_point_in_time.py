@@ -74,9 +74,9 @@ LATER = {
 """Moments after a row's creation, and the columns that become known at each."""
 KNOWN_WITH_ROW = {
     "listings": "listing_id merchant_id title description brand_claimed category condition price currency ships_from"
-    " ships_to specs stock url listed_at",
+    " ships_to specs gtin stock url listed_at",
     "orders": "order_id listing_id merchant_id buyer_id quantity amount currency placed_at payer_hash",
-    "brand_products": "brand_id model_ref category msrp floor_price currency specs valid_from",
+    "brand_products": "brand_id model_ref category msrp floor_price currency specs gtin valid_from",
     "authorised_merchants": "brand_id merchant_id valid_from",
     "notices": "notice_id listing_id reporter_id brand_id kind submitted_at",
     "test_buys": "test_buy_id listing_id plan_id arm inclusion_probability ordered_at cost currency evidence_uri",
@@ -137,7 +137,7 @@ where draw < 6 and logo_sha256 is not null;
 """
 """What is found in pictures, made up from their digests: so it depends on their content alone, whenever they are read."""
 WRITTEN = {
-    "listings": ["title", "description", "brand_claimed", "category", "condition", "specs"],
+    "listings": ["title", "description", "brand_claimed", "category", "condition", "specs", "gtin"],
     "listing_images": ["uri"],
 }
 """Columns known with their row, but valid from the load of a later change."""

@@ -248,6 +248,10 @@ BAD_ROWS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         "title_merchants",
         [{"band": 0, "title_band": 7, "merchant_id": "m1"}] * 2,
     ),
+    "unique_combination_listing_gtins_listing_id__as_of_date__gtin": (
+        "listing_gtins",
+        [{"listing_id": "l1", "as_of_date": "2026-01-31", "gtin": "04006381333931"}] * 2,
+    ),
     "unique_combination_compatible_listings_listing_id__as_of_date": (
         "compatible_listings",
         [{"listing_id": "l1", "as_of_date": "2026-01-31"}] * 2,

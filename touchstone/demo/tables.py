@@ -42,6 +42,7 @@ from touchstone.demo.brushing import (
 )
 from touchstone.demo.catalogue import CURRENCIES, Catalogue, categories
 from touchstone.demo.compatible import compatible_labels, compatible_nouns, compatible_titles, replaced
+from touchstone.demo.gtins import gtins, stated_gtins
 from touchstone.demo.images import Pictures
 from touchstone.demo.labels import Labels
 from touchstone.demo.listings import CONDITIONS, SIGHTING_DAYS, Listings, called, specifications
@@ -237,6 +238,7 @@ def _listings(chunk: Chunk) -> pa.Table:
         "ships_from": phrases([item.country for item in PLACES], np.where(abroad, rng.integers(0, len(PLACES), count), place)),
         "ships_to": picked(rng, ("US", "US,CA", "EU", "EU,GB", "worldwide", "worldwide", "US,EU,GB,CA"), count),
         "specs": specifications(chunk.span, listings),
+        "gtin": stated_gtins(chunk.rng("gtins"), catalogue, product, listings.is_compatible),
         "stock": pa.array(np.floor(np.exp(rng.normal(2.6, 1.1, count))).astype(np.int64)),
         "url": joined([pa.repeat("https://market.example/item/", count), id_text(listings.key, "l")], ""),
         "listed_at": chunk.world.moments(listings.listed_day),
@@ -843,6 +845,7 @@ def _brand_products(world: World) -> pa.Table:
         "floor_price": decimals(price * catalogue.floor_share[product]),
         "currency": pa.repeat("USD", len(product)),
         "specs": phrases(specs, product),
+        "gtin": gtins(product),
         "valid_from": world.moments(np.where(is_revised[product] & ~is_old, changed[product], made[product])),
         "valid_to": world.moments(np.where(is_old, changed[product], np.nan)),
     })  # fmt: skip

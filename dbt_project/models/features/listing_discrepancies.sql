@@ -32,9 +32,14 @@ int_listing_texts as (
 
 ),
 
-int_text_codes as (
+listing_gtins as (
 
-    select * from {{ ref('int_text_codes') }} where invalid_gtins is not null
+    select listing_gtins.*
+    from {{ ref('listing_gtins') }} as listing_gtins
+    inner join listing_spine
+        on
+            listing_spine.listing_id = listing_gtins.listing_id
+            and listing_spine.as_of_date = listing_gtins.as_of_date
 
 ),
 
@@ -373,21 +378,35 @@ hidden_names as (
 invalid_gtins as (
 
     select
-        states.listing_id,
-        'text' as signal,
+        listing_id,
+        case when is_in_text then 'text' else 'spec' end as signal,
         'gtin' as field,
-        {{ each_member('int_text_codes.invalid_gtins') }} as claimed,
+        gtin as claimed,
         'a valid check digit' as expected,
         'text' as reference,
         cast(null as integer) as millionths_apart
-    from states
-    inner join listing_history
+    from listing_gtins
+    where not is_valid
+
+),
+
+mismatched_gtins as (
+
+    select
+        listing_gtins.listing_id,
+        'spec' as signal,
+        'gtin' as field,
+        listing_gtins.gtin as claimed,
+        coalesce(brands.name, listing_gtins.catalogue_brand_id) || ' ' || listing_gtins.catalogue_model_ref as expected,
+        'brand' as reference,
+        cast(null as integer) as millionths_apart
+    from listing_gtins
+    left join brands
         on
-            listing_history.listing_id = states.listing_id
-            and listing_history.known_from <= states.as_of_date
-            and listing_history.known_until > states.as_of_date
-    inner join int_text_codes
-        on int_text_codes.text_digest = {{ written_digest('listing_history') }}
+            brands.brand_id = listing_gtins.catalogue_brand_id
+            and brands.known_from <= listing_gtins.as_of_date
+            and brands.known_until > listing_gtins.as_of_date
+    where listing_gtins.is_mismatched
 
 ),
 
@@ -408,6 +427,8 @@ without_picture as (
     select * from hidden_names
     union all
     select * from invalid_gtins
+    union all
+    select * from mismatched_gtins
 
 ),
 
@@ -476,7 +497,11 @@ final as (
             when numbered.reference = 'picture'
                 then 'its picture shows the logo of ' || numbered.expected || ', which its title does not name'
             when numbered.reference = 'text' and numbered.field = 'gtin'
-                then 'its text states the GTIN ' || numbered.claimed || ', whose check digit is wrong'
+                then
+                    case when numbered.signal = 'text' then 'its text' else 'the listing' end
+                    || ' states the GTIN ' || numbered.claimed || ', whose check digit is wrong'
+            when numbered.reference = 'brand' and numbered.field = 'gtin' and numbered.millionths_apart is null
+                then 'the stated GTIN ' || numbered.claimed || ' is that of ' || numbered.expected
             when numbered.reference = 'text'
                 then numbered.field || ' hides the name of ' || numbered.expected || ': "' || numbered.claimed || '"'
             when numbered.field = 'model_ref'

@@ -247,6 +247,8 @@ final as (
         offered.has_model_ref,
         offered.is_model_known,
         offered.condition = 'new' as is_condition_new,
+        offered.is_gtin_invalid,
+        offered.is_gtin_mismatched,
 
         own.review_count_life as review_count,
         own.review_count_90 as review_90d_count,

@@ -61,6 +61,20 @@ copied_titles as (
 
 ),
 
+listing_gtins as (
+
+    select
+        listing_id,
+        as_of_date,
+        not bool_and(is_valid) as is_gtin_invalid,
+        bool_or(is_mismatched) as is_gtin_mismatched
+    from {{ ref('listing_gtins') }}
+    group by
+        listing_id,
+        as_of_date
+
+),
+
 compatible_listings as (
 
     select * from {{ ref('compatible_listings') }}
@@ -147,6 +161,7 @@ described as (
         listing_history.condition,
         int_listing_brands.brand_id,
         int_listing_brands.model_key,
+        coalesce(int_listing_brands.is_model_in_text, false) as is_model_in_text,
         int_listing_brands.specs_hash,
         coalesce(offered_listings.price_date, offered_listings.as_of_date) as price_date,
         coalesce(offered_listings.lowest_price_date, offered_listings.as_of_date) as lowest_price_date,
@@ -165,7 +180,9 @@ described as (
         + cast(listing_history.condition is null as integer)
         + cast(listing_history.description is null as integer)
         + cast(listing_history.specs is null as integer)
-        + cast(int_listing_brands.model_key is null as integer) as missing_field_count,
+        + cast(
+            int_listing_brands.model_key is null or coalesce(int_listing_brands.is_model_in_text, false) as integer
+        ) as missing_field_count,
         case when brand_lists.brand_id is not null then authorisations.brand_id is not null end as is_authorised
     from offered_listings
     left join listing_history
@@ -282,6 +299,7 @@ final as (
         priced.condition,
         priced.brand_id,
         priced.model_key,
+        priced.is_model_in_text,
         priced.specs_hash,
         priced.price_base,
         priced.lowest_price_base,
@@ -306,9 +324,9 @@ final as (
         priced.lowest_price_msrp_base,
         {{ decimal_ratio('priced.price_base', 'priced.msrp_base') }} as msrp_ratio,
         {{ log_price(decimal_ratio('priced.price_base', 'priced.msrp_base')) }} as log_msrp_ratio,
-        priced.model_key is not null as has_model_ref,
+        priced.model_key is not null and not priced.is_model_in_text as has_model_ref,
         case
-            when catalogues.brand_id is not null and priced.model_key is not null
+            when catalogues.brand_id is not null and priced.model_key is not null and not priced.is_model_in_text
                 then priced.is_model_known
         end as is_model_known,
         int_spec_comparisons.compared_field_count,
@@ -341,7 +359,9 @@ final as (
         case
             when int_listing_texts.evasive_word_count is not null and first_brand.known_from <= priced.as_of_date
                 then compatible_listings.listing_id is not null
-        end as is_compatible_product
+        end as is_compatible_product,
+        listing_gtins.is_gtin_invalid,
+        listing_gtins.is_gtin_mismatched
     from priced
     cross join first_brand
     left join catalogues
@@ -379,6 +399,10 @@ final as (
         on
             compatible_listings.listing_id = priced.listing_id
             and compatible_listings.as_of_date = priced.as_of_date
+    left join listing_gtins
+        on
+            listing_gtins.listing_id = priced.listing_id
+            and listing_gtins.as_of_date = priced.as_of_date
 
 )
 

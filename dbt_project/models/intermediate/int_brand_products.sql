@@ -82,7 +82,8 @@ final as (
         msrp,
         floor_price,
         currency,
-        specs
+        specs,
+        {{ stated_gtin('gtin') }} as gtin
     from spans
     where known_from < known_until
 

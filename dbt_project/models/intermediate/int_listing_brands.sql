@@ -1,10 +1,17 @@
 -- The brand and product that a listing claims to be; one row per listing and span of days. The brand is identified by its name or
--- an alias, else by a model that only one brand has by then. While a spelling was unknown, it refers to no brand.
+-- an alias, else by a model that only one brand has by then. While a spelling was unknown, it refers to no brand. A listing of a
+-- known brand without a model claims the one model of the brand that its title or description names.
 with
 
 listing_history as (
 
     select * from {{ ref('stg_listing_history') }}
+
+),
+
+int_text_codes as (
+
+    select * from {{ ref('int_text_codes') }} where model_numbers is not null
 
 ),
 
@@ -195,7 +202,7 @@ claimed as (
 ),
 
 -- A spelling that has a model key of its own (own_model_key) refers to that model from the day on which the brand has it.
-final as (
+identified as (
 
     select
         claimed.listing_id,
@@ -229,6 +236,159 @@ final as (
             and own_models.model_ref = claimed.model_ref
             and own_models.known_from > claimed.known_from
             and own_models.known_from < claimed.known_until
+
+),
+
+unnamed as (
+
+    select
+        identified.listing_id,
+        identified.known_from,
+        identified.brand_id,
+        {{ written_digest('listing_history') }} as text_digest
+    from identified
+    inner join listing_history
+        on
+            listing_history.listing_id = identified.listing_id
+            and listing_history.known_from <= identified.known_from
+            and listing_history.known_until > identified.known_from
+    where
+        identified.brand_id is not null
+        and identified.model_key is null
+
+),
+
+numbers as (
+
+    select
+        unnamed.listing_id,
+        unnamed.known_from,
+        unnamed.brand_id,
+        {{ each_member('int_text_codes.model_numbers') }} as model_number
+    from unnamed
+    inner join int_text_codes
+        on int_text_codes.text_digest = unnamed.text_digest
+
+),
+
+named_models as (
+
+    select distinct
+        listing_id,
+        known_from,
+        brand_id,
+        {{ model_key('model_number') }} as model_key
+    from numbers
+
+),
+
+models_in_order as (
+
+    select
+        named_models.listing_id,
+        named_models.known_from,
+        first_products.model_key,
+        first_products.known_from as model_from,
+        row_number() over (
+            partition by named_models.listing_id, named_models.known_from
+            order by first_products.known_from, first_products.model_key
+        ) as place,
+        coalesce(
+            lead(first_products.known_from) over (
+                partition by named_models.listing_id, named_models.known_from
+                order by first_products.known_from, first_products.model_key
+            ),
+            {{ end_of_time() }}
+        ) as model_until
+    from named_models
+    inner join first_products
+        on
+            first_products.brand_id = named_models.brand_id
+            and first_products.model_key = named_models.model_key
+
+),
+
+-- From the day on which the brand has one of the models that a text names until the day on which it has a second one.
+text_models as (
+
+    select * from models_in_order
+    where
+        place = 1
+        and model_from < model_until
+
+),
+
+spans_in_texts as (
+
+    select
+        identified.listing_id,
+        identified.known_from as span_from,
+        greatest(identified.known_from, text_models.model_from) as known_from,
+        least(identified.known_until, text_models.model_until) as known_until,
+        text_models.model_key
+    from identified
+    inner join text_models
+        on
+            text_models.listing_id = identified.listing_id
+            and text_models.known_from = identified.known_from
+            and text_models.model_from < identified.known_until
+            and text_models.model_until > identified.known_from
+
+),
+
+final as (
+
+    select
+        identified.listing_id,
+        identified.known_from,
+        coalesce(spans_in_texts.known_from, identified.known_until) as known_until,
+        identified.brand_claimed,
+        identified.brand_id,
+        identified.matched_by,
+        identified.model_key,
+        false as is_model_in_text,
+        identified.specs_hash
+    from identified
+    left join spans_in_texts
+        on
+            spans_in_texts.listing_id = identified.listing_id
+            and spans_in_texts.span_from = identified.known_from
+    where
+        spans_in_texts.listing_id is null
+        or spans_in_texts.known_from > identified.known_from
+    union all
+    select
+        identified.listing_id,
+        spans_in_texts.known_from,
+        spans_in_texts.known_until,
+        identified.brand_claimed,
+        identified.brand_id,
+        identified.matched_by,
+        spans_in_texts.model_key,
+        true as is_model_in_text,
+        identified.specs_hash
+    from identified
+    inner join spans_in_texts
+        on
+            spans_in_texts.listing_id = identified.listing_id
+            and spans_in_texts.span_from = identified.known_from
+    union all
+    select
+        identified.listing_id,
+        spans_in_texts.known_until as known_from,
+        identified.known_until,
+        identified.brand_claimed,
+        identified.brand_id,
+        identified.matched_by,
+        identified.model_key,
+        false as is_model_in_text,
+        identified.specs_hash
+    from identified
+    inner join spans_in_texts
+        on
+            spans_in_texts.listing_id = identified.listing_id
+            and spans_in_texts.span_from = identified.known_from
+            and spans_in_texts.known_until < identified.known_until
 
 )
 

@@ -16,6 +16,7 @@ final as (
         brand_products.floor_price,
         brand_products.currency,
         brand_products.specs,
+        brand_products.gtin,
         brand_products.valid_from,
         brand_products.valid_to
     from brand_products

@@ -36,6 +36,7 @@ final as (
         listings.ships_from,
         listings.ships_to,
         listings.specs,
+        listings.gtin,
         listings.stock
     from listings
     left join newest_fx_rates

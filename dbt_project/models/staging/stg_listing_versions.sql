@@ -8,7 +8,7 @@ final as (
 
     {{ version_spans('listings', ['listing_id'], [
         'merchant_id', 'title', 'description', 'brand_claimed', 'category', 'condition', 'price', 'currency',
-        'ships_from', 'ships_to', 'specs', 'stock',
+        'ships_from', 'ships_to', 'specs', 'gtin', 'stock',
     ]) }}
 
 )

@@ -34,6 +34,7 @@ final as (
         listings.ships_from,
         listings.ships_to,
         listings.specs,
+        listings.gtin,
         listings.stock,
         listings.url,
         listings.listed_at,
